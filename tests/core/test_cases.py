@@ -1,0 +1,143 @@
+"""The golden cases in `tests/cases`: each an object under a policy, and what is to become of it.
+
+A case says what `/mutate` does (`mutate`, and `patched`: the object afterwards), what `/validate` then says of
+the result (`validate`), and in which words (`says`: warnings and denial lines). `unmutated` is what `/validate`
+says where the mutating webhook didn't run.
+"""
+
+import copy
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import pytest
+import yaml
+
+from tests.reviews import review, with_api_token
+from webhook.core.cluster import Cluster
+from webhook.core.decision import Decision, Outcome
+from webhook.core.evaluate import evaluate
+from webhook.core.manifests import cluster_of, read_manifests
+from webhook.core.policy.document import read_policy
+from webhook.core.policy.model import Action, Policy
+from webhook.core.request import Phase, Subject, read_review
+from webhook.core.rules import RULES
+
+CASES = Path(__file__).parent.parent / "cases"
+NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+KEYS = {
+    "case", "policy", "cluster", "object", "old", "api-token", "request",
+    "mutate", "patched", "validate", "says", "unmutated", "audited", "exempted",
+}  # fmt: skip
+
+APP_TOKEN = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "type": "kubernetes.io/service-account-token",
+    "metadata": {
+        "name": "app-token",
+        "namespace": "demo",
+        "annotations": {"kubernetes.io/service-account.name": "app"},
+    },
+}
+
+
+def load() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (path.stem, case)
+        for path in sorted(CASES.glob("*.yaml"))
+        for case in yaml.safe_load_all(path.read_text())
+        if case
+    ]
+
+
+LOADED = load()
+
+
+class Judge:
+    """One case's policy and cluster, put together as a user would give them."""
+
+    def __init__(self, case: dict[str, Any]) -> None:
+        document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", **case.get("policy", {})}
+        policy = read_policy(yaml.safe_dump(document, sort_keys=False).encode())
+        assert isinstance(policy, Policy), policy
+        self.policy = policy
+        cluster = case.get("cluster", [])
+        objects = [APP_TOKEN] if cluster == "app-token" else cluster
+        manifests = read_manifests(yaml.safe_dump_all(objects).encode())
+        assert not manifests.problems
+        self.cluster = cluster_of(manifests.manifests, Cluster())
+        self.asked = {**case.get("request", {}), "old": case.get("old")}
+        if "groups" in self.asked:
+            self.asked["groups"] = tuple(self.asked["groups"])
+
+    def decide(self, obj: dict[str, Any], phase: Phase) -> Decision:
+        return evaluate(read_review(review(obj, **self.asked), phase), self.policy, self.cluster, NOW)
+
+
+def the_object(case: dict[str, Any]) -> dict[str, Any]:
+    kind = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}}
+    obj = {**kind, **copy.deepcopy(case["object"])}
+    return with_api_token(obj) if case.get("api-token") else obj
+
+
+def told(decision: Decision) -> list[str]:
+    return [*map(str, decision.rejections()), *decision.warnings()]
+
+
+@pytest.mark.parametrize(("rule", "case"), LOADED, ids=[f"{rule}: {case['case']}" for rule, case in LOADED])
+def test_case(rule: str, case: dict[str, Any]) -> None:  # noqa: ARG001 - for the id
+    assert set(case) <= KEYS, "a case has keys that mean nothing"
+    judge = Judge(case)
+    before = the_object(case)
+    given = json.dumps(before)
+
+    mutated = judge.decide(before, Phase.MUTATE)
+    after = jsonpatch.apply_patch(before, list(mutated.patch))
+    assert mutated.outcome == case.get("mutate", "patched" if "patched" in case else "allowed")
+    assert json.dumps(before) == given
+    if "patched" in case:
+        expected = {**{key: before[key] for key in ("apiVersion", "kind", "metadata")}, **case["patched"]}
+        assert after == expected, "the patch makes what the case says"
+    elif not case.get("api-token"):
+        assert after == before, "nothing is patched where the case says nothing of it"
+    again = judge.decide(after, Phase.MUTATE)
+    assert again.patch == (), "a second pass adds nothing"
+
+    validated = judge.decide(after, Phase.VALIDATE)
+    said = told(mutated) + told(validated)
+    assert (validated.outcome, said) == (case.get("validate", "allowed"), case.get("says", []))
+    assert not validated.patch
+    if "audited" in case:
+        assert [str(one) for one in validated.findings if one.action is Action.AUDIT] == case["audited"]
+    if "exempted" in case:
+        assert [str(exemption) for _, exemption in validated.exemptions] == case["exempted"]
+    if "unmutated" in case:
+        unmutated = judge.decide(before, Phase.VALIDATE)
+        assert unmutated.outcome == Outcome.DENIED
+        assert told(unmutated) == case["unmutated"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_every_rule_has_clean_broken_and_patched_cases(rule) -> None:
+    cases = [case for name, case in LOADED if name == rule.name]
+    about = f"{rule.name}: "
+    assert any(not case.get("says") and "patched" not in case for case in cases), "no clean case"
+    assert any(
+        any(line.startswith(about) for line in case.get("says", []) + case.get("audited", [])) for case in cases
+    ), "no broken case"
+    if Action.PATCH in rule.actions:
+        assert any("patched" in case for case in cases), "no patched case"
+
+
+def test_every_file_of_cases_belongs_to_a_rule_or_to_the_policy() -> None:
+    assert {name for name, _ in LOADED} == {rule.name for rule in RULES} | {"policy", "requests"}
+
+
+def test_every_subject_is_judged_in_some_case() -> None:
+    subjects = {
+        read_review(review(the_object(case), **Judge(case).asked), Phase.VALIDATE).subject for _, case in LOADED
+    }
+    assert subjects >= set(Subject)

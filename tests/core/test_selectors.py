@@ -1,0 +1,59 @@
+"""Globs, accounts and the index of what is found by name."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webhook.core.selectors import Accounts, Globs, Index, glob_matches
+
+NAMES = st.text("ab/.", max_size=8)
+PATTERNS = st.text("ab/.*", max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("https://*.corp.example.com", "https://a.b.corp.example.com", True),
+        ("https://*.corp.example.com", "https://evil.example/.corp.example.com", False),
+        ("https://*.corp.example.com", "https://.corp.example.com", True),
+        ("*", "", True),
+        ("*", "a/b", False),
+        ("*/*", "a/b", True),
+        ("a*b*c", "aXbYbZc", True),
+        ("a*a", "a", False),
+        ("[ab]?", "a1", False),
+        ("a.c", "abc", False),
+        ("vault", "Vault", False),
+        ("vault", "vaul\u0442", False),
+    ],
+)
+def test_a_star_is_any_run_but_a_slash_and_nothing_else_is_special(pattern: str, name: str, matches: bool) -> None:  # noqa: FBT001
+    assert glob_matches(pattern, name) is matches
+
+
+@given(PATTERNS, NAMES)
+def test_globs_match_as_the_regular_expression_would(pattern: str, name: str) -> None:
+    expression = "".join("[^/]*" if char == "*" else re.escape(char) for char in pattern)
+    assert glob_matches(pattern, name) is bool(re.fullmatch(expression, name, re.DOTALL))
+
+
+def test_a_pattern_of_stars_takes_no_longer_than_the_name_is_long() -> None:
+    assert not glob_matches("*a" * 50 + "b", "a" * 20_000)  # a backtracking matcher would not come back
+
+
+@given(st.lists(st.lists(PATTERNS, max_size=3), max_size=6), NAMES)
+def test_the_index_finds_what_looking_at_each_would(things: list[list[str]], name: str) -> None:
+    index = Index.of((patterns, number) for number, patterns in enumerate(things))
+    assert index.find(name) == [
+        number for number, patterns in enumerate(things) if not patterns or Globs(tuple(patterns)).match(name)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "matches"),
+    [(("app",), True), (("demo/app",), True), (("demo/*",), True), (("other/app",), False), (("a*",), True)],
+)
+def test_accounts_are_name_or_namespace_and_name(patterns: tuple[str, ...], matches: bool) -> None:  # noqa: FBT001
+    assert Accounts(patterns).match("demo", "app") is matches

@@ -1,0 +1,1 @@
+"""tokenguard: an admission webhook that ends long-lived service account tokens."""

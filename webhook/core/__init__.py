@@ -1,0 +1,1 @@
+"""Decides about tokens. Pure: no I/O, no clock, no HTTP, no client of any API server."""

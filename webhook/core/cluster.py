@@ -1,0 +1,32 @@
+"""What is known of the cluster while a decision is made. Everything is in memory: nothing here waits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from webhook.core.selectors import Labels
+
+FALLBACK_API_AUDIENCES = ("https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local")
+"""The API server's audiences in clusters set up by kubeadm, kind and the large providers; used where neither
+the policy nor the webhook's own token says better."""
+
+NO_LABELS: Labels = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The state that decisions are made by.
+
+    `legacy_tokens` maps a namespace to its Secrets of type `kubernetes.io/service-account-token`, and each
+    Secret's name to the account that its token is for. `namespaces` maps a namespace to its labels.
+    `automounts` maps (namespace, ServiceAccount) to its `automountServiceAccountToken`, where it has one.
+    `api_audiences` are the API server's own, as far as they are known otherwise than from the policy.
+    """
+
+    legacy_tokens: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    namespaces: Mapping[str, Labels] = field(default_factory=dict)
+    automounts: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    api_audiences: tuple[str, ...] = FALLBACK_API_AUDIENCES
+
+    def namespace_labels(self, namespace: str) -> Labels:
+        """Return the labels of a namespace; none where it isn't known."""
+        return self.namespaces.get(namespace, NO_LABELS)

@@ -1,0 +1,124 @@
+"""What a rule says of an object, what is done about it, and how that is told. Values, never exceptions."""
+
+import msgspec
+
+from webhook.core.patch import Edit, Operation, json_path
+from webhook.core.policy.model import Action, Exemption, Mode
+from webhook.core.text import Word
+
+MOST_LINES = 10
+
+
+class Outcome(Word):
+    """What became of a request, from harmless to not."""
+
+    ALLOWED = "allowed"
+    WARNED = "warned"
+    PATCHED = "patched"
+    DENIED = "denied"
+
+
+class Violation(msgspec.Struct, frozen=True, gc=False):
+    """What a rule found broken, before the policy says what is done about it.
+
+    `pointer` is the place (RFC 6901) and `detail` what is wrong there, to be read after it. `advice` says
+    what the author can do. Where the rule can mend it, `fix` holds the edits and `fixed` says what they do.
+    `authored` is false where it is not about what the object's author wrote; such a violation is mended or,
+    where it can't be, rejected, but nobody is warned of it. `optional` marks what is mended where that can
+    be done, and let pass where it can't.
+    """
+
+    pointer: str
+    detail: str
+    advice: str = ""
+    fix: tuple[Edit, ...] = ()
+    fixed: str = ""
+    authored: bool = True
+
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
+    """A violation and what is done about it: `action`, and `intended` where the mode holds it back."""
+
+    rule: str
+    action: Action
+    intended: Action
+    violation: Violation
+
+    @property
+    def path(self) -> str:
+        """The place, as people write it."""
+        return json_path(self.violation.pointer)
+
+    @property
+    def detail(self) -> str:
+        """What is wrong and what is, was or would be done about it."""
+        found = self.violation
+        if self.intended is Action.PATCH and found.fix and self.action is not Action.REJECT:
+            would = "" if self.action is Action.PATCH else "would be "
+            return f"{found.detail}; {would}{found.fixed}"
+        would = "would be rejected: " if self.held_back else ""
+        return f"{found.detail}; {would}{found.advice}" if found.advice else found.detail
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it would be rejected, but for the mode or because a workload is only advised."""
+        return self.action in (Action.WARN, Action.AUDIT) and self.intended in (Action.PATCH, Action.REJECT)
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.path} {self.detail}".strip()
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What is done about one request. `note` says why no rule looked at it, where none did.
+
+    `exemptions` are those that kept a rule from acting, each with the rule's name. `problem` tells
+    why the object could not be judged; `policy` is the document's revision, `mode` what held there.
+    """
+
+    outcome: Outcome
+    findings: tuple[Finding, ...] = ()
+    patch: tuple[Operation, ...] = ()
+    exemptions: tuple[tuple[str, Exemption], ...] = ()
+    policy: str = ""
+    mode: Mode | None = None
+    problem: str = ""
+    note: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing to tell: allowed, with no finding and no exemption."""
+        return self.outcome is Outcome.ALLOWED and not (self.findings or self.exemptions or self.problem)
+
+    def rejections(self) -> tuple[Finding, ...]:
+        """Return the findings that deny the request."""
+        return tuple(finding for finding in self.findings if finding.action is Action.REJECT)
+
+    def message(self, decision_id: str) -> str:
+        """Return what the user is told of a denial: a line for each finding, and where to read on."""
+        if self.problem:
+            return f"{self.problem}\n[tokenguard {decision_id}]"
+        rejections = self.rejections()
+        lines = [
+            *_first(rejections),
+            f"[tokenguard {decision_id}: see 'tokenguard rules {rejections[-1].rule}']",
+        ]
+        return "\n".join(lines)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the user is warned of: what its author wrote and was mended, or would be under enforcement."""
+        told = [
+            finding
+            for finding in self.findings
+            if finding.violation.authored and finding.action in (Action.WARN, Action.PATCH)
+        ]
+        warnings = _first(told)
+        if self.problem and self.outcome is Outcome.WARNED:
+            warnings.append(self.problem)
+        return tuple(warnings)
+
+
+def _first(findings: tuple[Finding, ...] | list[Finding]) -> list[str]:
+    lines = [str(finding) for finding in findings[:MOST_LINES]]
+    if len(findings) > MOST_LINES:
+        lines.append(f"and {len(findings) - MOST_LINES} more")
+    return lines

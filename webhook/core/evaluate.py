@@ -1,0 +1,190 @@
+"""The one place that decides, for the webhook, for `check` and for `scan`."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from webhook.core.cluster import Cluster
+from webhook.core.decision import Decision, Finding, Outcome, Violation
+from webhook.core.objects import (
+    LEGACY_TOKEN_ACCOUNT,
+    LEGACY_TOKEN_TYPE,
+    CronJob,
+    PodTemplate,
+    Secret,
+    TokenRequest,
+    Workload,
+)
+from webhook.core.patch import assemble, below
+from webhook.core.policy.model import Action, Exemption, Mode, NamespacePolicy, Policy
+from webhook.core.request import Phase, Request, Subject
+from webhook.core.rule import Rule
+from webhook.core.rules import RULES
+from webhook.core.views import PodView, SecretView, TokenRequestView, pod_view
+
+MACHINERY_NAMESPACES = frozenset({"kube-system", "tokenguard"})
+NODES = "system:nodes"
+_MIRROR = "kubernetes.io/config.mirror"
+_KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
+_PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Action.AUDIT
+_MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
+_DID_NOT_RUN = (
+    "the mutating webhook didn't run: look for MutatingWebhookConfiguration/tokenguard and its webhook's pods"
+)
+
+View = PodView | SecretView | TokenRequestView
+
+
+def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetime) -> Decision:
+    """Return what is done about one request under a policy, in a cluster, at a time (aware, any zone).
+
+    Pure: the same arguments give the same decision, and nothing else happens.
+    """
+    if request.subject is None:
+        return _unjudged(request, policy)
+    if request.phase is _MUTATE and request.subject is not Subject.POD:
+        return Decision(Outcome.ALLOWED, policy=policy.revision, note=f"{request.resource}: judged in /validate")
+    passes = machinery(request)
+    if passes:
+        return Decision(Outcome.ALLOWED, policy=policy.revision, note=passes)
+    here = policy.in_namespace(request.namespace, cluster.namespace_labels(request.namespace))
+    if request.problem:
+        return _unreadable(request, policy, here.mode)
+    view, account = _view(request, policy, here, cluster)
+    if view is None:
+        return Decision(Outcome.ALLOWED, policy=policy.revision, mode=here.mode, note="no rule looks at it")
+    findings: list[Finding] = []
+    exemptions: list[tuple[str, Exemption]] = []
+    for rule, intended in _active(here, request.subject):
+        decided = [
+            finding
+            for violation in rule.check(view)
+            if (finding := _decide(rule, intended, violation, request, here.mode))
+        ]
+        if decided:
+            exemption = here.exemption(rule.name, request.namespace, account, request.user, now)
+            if exemption:
+                exemptions.append((rule.name, exemption))
+            else:
+                findings += decided
+    return _concluded(request, policy, here.mode, tuple(findings), tuple(exemptions))
+
+
+def _unjudged(request: Request, policy: Policy) -> Decision:
+    if request.problem:
+        return Decision(Outcome.DENIED, policy=policy.revision, mode=policy.mode, problem=request.problem)
+    note = f"no rule looks at {request.operation} of {request.resource}"
+    return Decision(Outcome.ALLOWED, policy=policy.revision, note=note)
+
+
+def machinery(request: Request) -> str | None:
+    """Return why a request is the cluster's own business, whatever the policy, or None where it isn't."""
+    if request.namespace in MACHINERY_NAMESPACES:
+        return f"namespace {request.namespace} is left alone"
+    if request.subject is Subject.TOKEN_REQUEST:
+        if NODES in request.groups:
+            return "the kubelet asks for a pod's token"
+        if request.user.startswith(_KUBE_SYSTEM_ACCOUNT):
+            return "an account of kube-system asks for a token"
+    if request.subject is Subject.POD and NODES in request.groups and isinstance(request.object, PodTemplate):
+        return "a mirror pod, made by the kubelet" if _MIRROR in (request.object.metadata.annotations or ()) else None
+    return None
+
+
+def _unreadable(request: Request, policy: Policy, mode: Mode) -> Decision:
+    """Decide about what can't be judged: it is not let through where the policy enforces."""
+    outcome = Outcome.ALLOWED
+    if request.subject is not Subject.TEMPLATE and mode is Mode.ENFORCE:
+        outcome = Outcome.DENIED
+    elif mode is not Mode.AUDIT:
+        outcome = Outcome.WARNED
+    return Decision(outcome, policy=policy.revision, mode=mode, problem=request.problem)
+
+
+def _view(request: Request, policy: Policy, here: NamespacePolicy, cluster: Cluster) -> tuple[View | None, str]:
+    """Return what the rules look at, and the account that it is about."""
+    found = request.object
+    if isinstance(found, PodTemplate):
+        view = pod_view(request, found, here, policy, cluster)
+        return view, view.account
+    if isinstance(found, Workload | CronJob):
+        if found.metadata.controller and request.phase is not Phase.CHECK:
+            return None, ""  # its owner has been told already
+        view = pod_view(request, found.template, here, policy, cluster)
+        return view, view.account
+    if isinstance(found, Secret):
+        account = (found.metadata.annotations or {}).get(LEGACY_TOKEN_ACCOUNT, "")
+        return (SecretView(account) if found.type == LEGACY_TOKEN_TYPE else None), account
+    if isinstance(found, TokenRequest):
+        return TokenRequestView(request.name, found, here, policy.api_audiences(cluster)), request.name
+    return None, ""
+
+
+def _active(here: NamespacePolicy, subject: Subject) -> tuple[tuple[Rule, Action], ...]:
+    """Return the rules that look at a subject and are not off, remembered for the namespace."""
+    active = here.active.get(subject)
+    if active is None:
+        active = here.active[subject] = tuple(
+            (rule, here.rules[rule.name])
+            for rule in RULES
+            if subject in rule.looks_at and here.rules[rule.name] is not Action.OFF
+        )
+    return active
+
+
+def _decide(rule: Rule, intended: Action, found: Violation, request: Request, mode: Mode) -> Finding | None:
+    """Return what is done about a violation in this phase, or None where that is left to the other one."""
+    if not found.authored and found.fix and intended is _REJECT:
+        intended = _PATCH  # the API server's own token is no fault of the pod's author
+    phase = request.phase
+    repairs = intended is _PATCH and bool(found.fix)
+    action = intended
+    if mode is Mode.AUDIT or intended is _AUDIT:
+        action = _AUDIT
+    elif mode is Mode.WARN or intended is _WARN or _only_advised(request):
+        action = _WARN if found.authored else _AUDIT
+    elif repairs and phase is not _VALIDATE:
+        action = _PATCH
+    else:
+        action = _REJECT
+    if phase is _MUTATE and action is not _PATCH:
+        return None
+    if repairs and action is _REJECT and not found.authored:
+        found = replace(found, advice=_DID_NOT_RUN)
+        intended = _REJECT
+    return Finding(rule.name, action, intended, found)
+
+
+def _only_advised(request: Request) -> bool:
+    return request.subject is Subject.TEMPLATE and request.phase is _VALIDATE
+
+
+def _concluded(
+    request: Request,
+    policy: Policy,
+    mode: Mode,
+    findings: tuple[Finding, ...],
+    exemptions: tuple[tuple[str, Exemption], ...],
+) -> Decision:
+    if not findings:
+        return Decision(Outcome.ALLOWED, exemptions=exemptions, policy=policy.revision, mode=mode)
+    fixes = [finding.violation.fix for finding in findings if finding.action is _PATCH]
+    at = request.template_at
+    patch = assemble(edit for fix in fixes for edit in (below(at, fix) if at else fix)) if fixes else ()
+    if at:
+        findings = tuple(_within_template(at, findings))
+    if any(finding.action is _REJECT for finding in findings):
+        outcome = Outcome.DENIED
+    elif fixes:
+        outcome = Outcome.PATCHED
+    elif any(finding.action is _WARN for finding in findings):
+        outcome = Outcome.WARNED
+    else:
+        outcome = Outcome.ALLOWED
+    return Decision(outcome, findings, patch, exemptions, policy.revision, mode)
+
+
+def _within_template(at: str, findings: tuple[Finding, ...]) -> Iterator[Finding]:
+    for finding in findings:
+        yield replace(finding, violation=replace(finding.violation, pointer=at + finding.violation.pointer))

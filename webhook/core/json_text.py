@@ -1,0 +1,113 @@
+"""Documents written as JSON, one after the other, as kubectl reads and writes them."""
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NoReturn
+
+from webhook.core.documents import DocumentError
+from webhook.core.patch import escape
+from webhook.core.text import quote
+
+_SPACE = " \t\r\n"
+
+
+class JsonDocument:
+    """One JSON value of a piece of text, which starts at `start`; `first_line` is the piece's, from one."""
+
+    text = None  # such a value need not be YAML, so it can't stand in a YAML stream as it is
+
+    def __init__(self, piece: str, start: int, first_line: int, number: int) -> None:
+        self.number = number
+        self._piece = piece
+        self._start = start
+        self._first_line = first_line
+        self._known: dict[int, dict[str, tuple[int, int]]] = {}
+
+    def line_of(self, pointer: str) -> int:
+        """Return the line of what a JSON Pointer names, or of its nearest parent that is there."""
+        named = value = self._start
+        for token in pointer.split("/")[1:]:
+            children = self._children(value)
+            if token not in children:
+                break
+            named, value = children[token]
+        return self._first_line + bisect_left(self._newlines, named)
+
+    def value(self) -> Any:
+        """Return what the document says, read anew."""
+        return _DECODER.raw_decode(self._piece, self._start)[0]
+
+    @cached_property
+    def _newlines(self) -> list[int]:
+        return [place for place, char in enumerate(self._piece) if char == "\n"]
+
+    def _children(self, start: int) -> dict[str, tuple[int, int]]:
+        """Return where the members of the object or list at `start` are named, and where their values start."""
+        if start not in self._known:
+            self._known[start] = dict(_members(self._piece, start))
+        return self._known[start]
+
+
+def read_json(piece: str, start: int, first_line: int, number: int) -> Iterator[tuple[JsonDocument, Any]]:
+    """Read the JSON values in a piece, from `start` on; the first one has this number in the file.
+
+    Raises `DocumentError` where no further value can be read.
+    """
+    start = _skip_space(piece, start)
+    while start < len(piece):
+        document = JsonDocument(piece, start, first_line, number)
+        try:
+            value, end = _DECODER.raw_decode(piece, start)
+        except RecursionError:
+            raise DocumentError(document.line_of(""), "nests too deep") from None
+        except json.JSONDecodeError as error:
+            line = first_line + piece.count("\n", 0, error.pos)
+            raise DocumentError(line, f"is not JSON: {error.msg[0].lower()}{error.msg[1:]}") from None
+        except ValueError as error:
+            raise DocumentError(document.line_of(""), str(error)) from None
+        yield document, value
+        number += 1
+        start = _skip_space(piece, end)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {quote(twice)} is there twice")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number that JSON has")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+
+
+def _members(piece: str, start: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the reference token of each member, where it is named, and where its value starts."""
+    is_object = piece[start] == "{"
+    if not is_object and piece[start] != "[":
+        return
+    at, number = _skip_space(piece, start + 1), 0
+    while piece[at] not in "}]":
+        named, token = at, str(number)
+        if is_object:
+            key, at = _DECODER.raw_decode(piece, at)
+            token = escape(key)
+            at = _skip_space(piece, _skip_space(piece, at) + 1)  # the colon
+        yield token, (named, at)
+        at = _skip_space(piece, _DECODER.raw_decode(piece, at)[1])
+        if piece[at] == ",":
+            at = _skip_space(piece, at + 1)
+        number += 1
+
+
+def _skip_space(piece: str, at: int) -> int:
+    while at < len(piece) and piece[at] in _SPACE:
+        at += 1
+    return at

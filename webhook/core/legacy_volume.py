@@ -1,0 +1,64 @@
+"""Turning a legacy Secret volume into the projection that puts the same files at the same places.
+
+The files are those that the token controller writes into such a Secret (token, ca.crt, namespace), and the
+sources those that the ServiceAccount plugin uses for a pod's default token: a ServiceAccountTokenProjection,
+ConfigMap `kube-root-ca.crt` and the downward API.
+"""
+
+from typing import Any
+
+from webhook.core.lifetimes import DEFAULT_EXPIRATION
+from webhook.core.objects import KeyToPath, SecretVolumeSource
+from webhook.core.text import quote
+
+_KEYS = ("token", "ca.crt", "namespace")
+_DEFAULT_MODE = 0o644
+
+
+def why_not(secret: SecretVolumeSource, token_account: str, pod_account: str) -> str | None:
+    """Return what stands in the way of an equivalent projection, or None where nothing does."""
+    if token_account != pod_account:
+        return f"the token is of account {quote(token_account)}, the pod runs as {quote(pod_account)}"
+    mode = _DEFAULT_MODE if secret.default_mode is None else secret.default_mode
+    for item in secret.items or ():
+        if item.key not in _KEYS:
+            return f"it has a file of key {quote(item.key or '')}"
+        if item.key == "token" and item.mode not in (None, mode):
+            return "a projected token's file can't have a mode of its own"
+    return None
+
+
+def projection_of(secret: SecretVolumeSource, audience: str, maximum: int) -> dict[str, Any]:
+    """Return the `projected` volume source with the same file names and modes; `maximum` is in seconds."""
+    items = secret.items or [KeyToPath(key, key) for key in _KEYS]
+    tokens = [
+        {
+            "serviceAccountToken": {
+                "path": item.path or "",
+                "audience": audience,
+                "expirationSeconds": min(DEFAULT_EXPIRATION, maximum),
+            }
+        }
+        for item in items
+        if item.key == "token"
+    ]
+    certificates = [_file(item, key="ca.crt") for item in items if item.key == "ca.crt"]
+    namespaces = [
+        _file(item, fieldRef={"apiVersion": "v1", "fieldPath": "metadata.namespace"})
+        for item in items
+        if item.key == "namespace"
+    ]
+    sources: list[dict[str, Any]] = [*tokens]
+    if certificates:
+        sources.append({"configMap": {"name": "kube-root-ca.crt", "items": certificates}})
+    if namespaces:
+        sources.append({"downwardAPI": {"items": namespaces}})
+    projection: dict[str, Any] = {"sources": sources}
+    if secret.default_mode is not None:
+        projection["defaultMode"] = secret.default_mode
+    return projection
+
+
+def _file(item: KeyToPath, **source: Any) -> dict[str, Any]:
+    mode = {} if item.mode is None else {"mode": item.mode}
+    return {**source, "path": item.path or "", **mode}

@@ -1,0 +1,35 @@
+"""How long a token really lives. All lifetimes are in seconds.
+
+Source: pkg/registry/core/serviceaccount/storage/token.go and KEP-1205 (bound service account tokens):
+with `--service-account-extend-token-expiration`, on by default, a token asked for with exactly 3607
+seconds, bound to a pod and made out to the API server alone, is signed for a year.
+"""
+
+MIN_EXPIRATION = 600
+MAX_EXPIRATION = 1 << 32
+DEFAULT_EXPIRATION = 3600
+MAGIC_EXPIRATION = 3607
+YEAR = 31_536_000
+
+
+def projected(expiration: int | None, *, for_api_server: bool) -> int:
+    """Return what a projected token lives that was asked for with `expiration`; it is bound to its pod."""
+    if expiration is None:
+        return DEFAULT_EXPIRATION
+    return YEAR if expiration == MAGIC_EXPIRATION and for_api_server else expiration
+
+
+def requested(expiration: int | None, *, for_api_server: bool, bound_to_pod: bool) -> int:
+    """Return what a token lives that a TokenRequest asks for."""
+    return projected(expiration, for_api_server=for_api_server and bound_to_pod)
+
+
+def capped(maximum: int, expiration: int | None, *, for_api_server: bool) -> int:
+    """Return the `expirationSeconds` that a projected token of `expiration` is capped to.
+
+    What counts as a year becomes an hour or less: every other number up to the maximum would be
+    honoured, but an author who left Kubernetes' own number standing expects an hour.
+    """
+    if expiration == MAGIC_EXPIRATION and for_api_server:
+        return min(maximum, DEFAULT_EXPIRATION)
+    return maximum

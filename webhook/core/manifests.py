@@ -1,0 +1,220 @@
+"""Manifests: the Kubernetes objects in files of YAML or JSON, and the cluster that they would make.
+
+Reads bytes and never raises: what can't be taken is told as a `Problem`, and the rest still counts.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from webhook.core.cluster import Cluster
+from webhook.core.documents import Document, DocumentError, Problem
+from webhook.core.json_text import read_json
+from webhook.core.objects import (
+    LEGACY_TOKEN_ACCOUNT,
+    LEGACY_TOKEN_TYPE,
+    Namespace,
+    Object,
+    Secret,
+    ServiceAccount,
+    decoder,
+)
+from webhook.core.selectors import Labels, labels
+from webhook.core.yaml_text import read_yaml
+
+_SEPARATOR = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_MOST_LISTS = 5
+_NOTHING = Cluster()
+_ENCODE = msgspec.json.Encoder().encode
+_DECODE: dict[tuple[str, str], tuple[type[Object], Any]] = {
+    ("", kind.__name__): (kind, decoder(kind).decode) for kind in (Namespace, Secret, ServiceAccount)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object: its API group and kind, its namespace as far as it says one, and its name (or generateName).
+
+    `raw` is the object as JSON, for `webhook.core.request.of_object`; it may hold a Secret's data, so it is never
+    shown. `source` is the document it stands in, and `pointer` (RFC 6901) its place there: empty but for a List.
+    """
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    raw: bytes = field(repr=False)
+    source: Document = field(repr=False, compare=False)
+    pointer: str = ""
+
+    @property
+    def group_kind(self) -> tuple[str, str]:
+        """API group and kind, as `of_object` takes them."""
+        return self.group, self.kind
+
+    @property
+    def document(self) -> int:
+        """The number of its document in the file, from one."""
+        return self.source.number
+
+    @property
+    def line(self) -> int:
+        """The line it starts at, from one."""
+        return self.line_of("")
+
+    def line_of(self, pointer: str) -> int:
+        """Return the line of a place in the object, or of the nearest parent of it that is there."""
+        return self.source.line_of(self.pointer + pointer)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a file holds."""
+
+    manifests: tuple[Manifest, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def read_manifests(data: bytes) -> Reading:
+    """Return the objects in the documents of a file, those in Lists among them, and what could not be taken.
+
+    Empty documents are skipped.
+    """
+    manifests: list[Manifest] = []
+    problems: list[Problem] = []
+    number = 1
+    for piece, first_line in _pieces(data.removeprefix(b"\xef\xbb\xbf")):
+        try:
+            for document, value in _documents(piece, first_line, number):
+                number = document.number + 1
+                for found in _objects(document, value):
+                    (manifests if isinstance(found, Manifest) else problems).append(found)  # type: ignore[arg-type]
+        except DocumentError as bad:
+            problems.append(Problem(bad.line, bad.message, number))
+            number += 1
+    return Reading(tuple(manifests), tuple(problems))
+
+
+def cluster_of(manifests: Iterable[Manifest], base: Cluster = _NOTHING, namespace: str = "default") -> Cluster:
+    """Return `base` with the legacy Secrets, the namespaces and the ServiceAccounts among the manifests.
+
+    `namespace` is that of objects that name none. Objects that can't be read are left out.
+    """
+    tokens = {name: dict(secrets) for name, secrets in base.legacy_tokens.items()}
+    namespaces: dict[str, Labels] = dict(base.namespaces)
+    automounts = dict(base.automounts)
+    for manifest in manifests:
+        found = _decoded(manifest)
+        within = manifest.namespace or namespace
+        if isinstance(found, Secret) and found.type == LEGACY_TOKEN_TYPE:
+            account = (found.metadata.annotations or {}).get(LEGACY_TOKEN_ACCOUNT, "")
+            tokens.setdefault(within, {})[manifest.name] = account
+        elif isinstance(found, Namespace):
+            namespaces[manifest.name] = labels(found.metadata.labels)
+        elif isinstance(found, ServiceAccount) and found.automount_service_account_token is not None:
+            automounts[within, manifest.name] = found.automount_service_account_token
+    return replace(base, legacy_tokens=tokens, namespaces=namespaces, automounts=automounts)
+
+
+def _decoded(manifest: Manifest) -> Object | None:
+    known = _DECODE.get(manifest.group_kind)
+    if known is None:
+        return None
+    try:
+        found: Object = known[1](manifest.raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return found
+
+
+def _pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Cut a file where a line says `---`, so that one broken document leaves the others whole."""
+    starts = [0, *(match.start() for match in _SEPARATOR.finditer(data)), len(data)]
+    line = 1
+    for start, end in pairwise(starts):
+        piece = data[start:end]
+        if start or not _is_preamble(piece):
+            yield piece, line
+        line += piece.count(b"\n")
+
+
+def _is_preamble(piece: bytes) -> bool:
+    """Say whether nothing but comments and directives stands before the first `---`."""
+    return all(not line.strip() or line.startswith((b"#", b"%")) for line in piece.split(b"\n"))
+
+
+def _documents(piece: bytes, first_line: int, number: int) -> Iterator[tuple[Document, Any]]:
+    try:
+        text = piece.decode()
+    except UnicodeDecodeError as error:
+        line = first_line + piece.count(b"\n", 0, error.start)
+        raise DocumentError(line, "is not UTF-8 text") from None
+    start = 3 if text.startswith("---") else 0
+    if not text[start:].lstrip().startswith("{"):
+        yield read_yaml(text, first_line, number)
+        return
+    read = 0
+    try:
+        for document in read_json(text, start, first_line, number):
+            yield document
+            read += 1
+    except DocumentError:
+        if read:
+            raise
+        yield read_yaml(text, first_line, number)  # braces are YAML, too
+
+
+def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) -> Iterator[Manifest | Problem]:
+    """Yield the object, or those of a List, or why there is none."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        yield _problem(document, pointer, "is no Kubernetes object, which would be a mapping", foreign=not pointer)
+        return
+    version, kind = _text(value.get("apiVersion")), _text(value.get("kind"))
+    if not (version and kind):
+        lacks = " and ".join(key for key, said in (("apiVersion", version), ("kind", kind)) if not said)
+        foreign = not pointer and "apiVersion" not in value and "kind" not in value
+        yield _problem(document, pointer, f"is no Kubernetes object: it has no {lacks}", foreign=foreign)
+        return
+    items = value.get("items")
+    if kind.endswith("List") and (isinstance(items, list) or ("items" in value and items is None)):
+        if depth >= _MOST_LISTS:
+            yield _problem(document, pointer, "is a List within too many Lists")
+            return
+        for number, item in enumerate(items or ()):
+            yield from _objects(document, _typed(item, version, kind), f"{pointer}/items/{number}", depth + 1)
+        return
+    yield _manifest(document, pointer, value, version.rpartition("/")[0], kind)
+
+
+def _typed(item: Any, version: str, kind: str) -> Any:
+    """Return an item of a typed list with the kind that the list speaks for (a PodList's items need not say it)."""
+    if kind == "List" or not isinstance(item, dict):
+        return item
+    return {"apiVersion": version, "kind": kind.removesuffix("List"), **item}
+
+
+def _manifest(document: Document, pointer: str, value: Mapping[str, Any], group: str, kind: str) -> Manifest | Problem:
+    meta = value.get("metadata")
+    if not isinstance(meta, Mapping):
+        meta = {}
+    name = _text(meta.get("name")) or _text(meta.get("generateName"))
+    try:
+        raw = _ENCODE(value)
+    except (RecursionError, UnicodeEncodeError, OverflowError):
+        what = "nested too deep, too large a number or half a character"
+        return _problem(document, pointer, f"{kind} can't be written as JSON: {what}")
+    return Manifest(group, kind, _text(meta.get("namespace")), name, raw, document, pointer)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _problem(document: Document, pointer: str, message: str, *, foreign: bool = False) -> Problem:
+    return Problem(document.line_of(pointer), message, document.number, foreign)

@@ -1,0 +1,293 @@
+"""The Kubernetes objects, cut down to the fields that rules read.
+
+Nothing else is decoded: unknown fields are skipped by the decoder, so new ones can neither break nor
+slow a decision, and values that must not be kept (Secret data, `env[].value`) never become Python
+objects. Names are those of the Kubernetes API, in snake case.
+
+Every field may be null or absent: both mean its zero value, as they do to the API server.
+"""
+
+from typing import Any
+
+import msgspec
+
+LEGACY_TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - the type's name
+LEGACY_TOKEN_ACCOUNT = "kubernetes.io/service-account.name"  # noqa: S105 - the annotation's name
+
+
+class Object(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """Base of all: immutable, unknown to the garbage collector (JSON has no cycles), camelCase on the wire."""
+
+
+class Named(Object, frozen=True):
+    """A reference to something by name: LocalObjectReference, SecretKeySelector, SecretEnvSource."""
+
+    name: str | None = None
+
+
+class EnvVarSource(Object, frozen=True):
+    """Where an env variable's value comes from."""
+
+    secret_key_ref: Named | None = None
+
+
+class EnvVar(Object, frozen=True):
+    """An env variable; its `value` is left unread."""
+
+    name: str | None = None
+    value_from: EnvVarSource | None = None
+
+
+class EnvFromSource(Object, frozen=True):
+    """A source of many env variables."""
+
+    secret_ref: Named | None = None
+
+
+class VolumeMount(Object, frozen=True):
+    """Where a container sees a volume."""
+
+    name: str | None = None
+    mount_path: str | None = None
+    sub_path: str | None = None
+    sub_path_expr: str | None = None
+
+
+class Container(Object, frozen=True):
+    """A container of any of a pod's three lists."""
+
+    name: str | None = None
+    env: list[EnvVar] | None = None
+    env_from: list[EnvFromSource] | None = None
+    volume_mounts: list[VolumeMount] | None = None
+
+
+class KeyToPath(Object, frozen=True):
+    """One key of a Secret as a file; `mode` is a permission, as a number."""
+
+    key: str | None = None
+    path: str | None = None
+    mode: int | None = None
+
+
+class SecretVolumeSource(Object, frozen=True):
+    """A volume that holds a Secret."""
+
+    secret_name: str | None = None
+    items: list[KeyToPath] | None = None
+    default_mode: int | None = None
+
+
+class ServiceAccountTokenProjection(Object, frozen=True):
+    """A token of the pod's account; `expiration_seconds` is 3600 where it is absent."""
+
+    audience: str | None = None
+    expiration_seconds: int | None = None
+    path: str | None = None
+
+
+class VolumeProjection(Object, frozen=True):
+    """One source of a projected volume; kinds that no rule reads arrive as an empty one."""
+
+    service_account_token: ServiceAccountTokenProjection | None = None
+    secret: Named | None = None
+
+
+class ProjectedVolumeSource(Object, frozen=True):
+    """A volume put together from several sources."""
+
+    sources: list[VolumeProjection] | None = None
+
+
+class HostPathVolumeSource(Object, frozen=True):
+    """A path of the node."""
+
+    path: str | None = None
+
+
+class AzureFileVolumeSource(Object, frozen=True):
+    """An Azure share, whose credentials are in a Secret."""
+
+    secret_name: str | None = None
+
+
+class CSIVolumeSource(Object, frozen=True):
+    """A volume of a CSI driver, which may be handed a Secret."""
+
+    node_publish_secret_ref: Named | None = None
+
+
+class SecretRefVolumeSource(Object, frozen=True):
+    """A volume kind of older storage drivers, whose credentials are in a Secret."""
+
+    secret_ref: Named | None = None
+
+
+class Volume(Object, frozen=True):
+    """A volume of a pod: of each kind that can hold a token, name a Secret or show the node's files."""
+
+    name: str | None = None
+    secret: SecretVolumeSource | None = None
+    projected: ProjectedVolumeSource | None = None
+    host_path: HostPathVolumeSource | None = None
+    azure_file: AzureFileVolumeSource | None = None
+    csi: CSIVolumeSource | None = None
+    cephfs: SecretRefVolumeSource | None = None
+    cinder: SecretRefVolumeSource | None = None
+    flex_volume: SecretRefVolumeSource | None = None
+    iscsi: SecretRefVolumeSource | None = None
+    rbd: SecretRefVolumeSource | None = None
+    scale_io: SecretRefVolumeSource | None = msgspec.field(default=None, name="scaleIO")
+    storageos: SecretRefVolumeSource | None = None
+
+
+class PodOS(Object, frozen=True):
+    """The system that a pod is for: linux or windows."""
+
+    name: str | None = None
+
+
+class PodSpec(Object, frozen=True):
+    """What a pod runs and mounts."""
+
+    volumes: list[Volume] | None = None
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+    ephemeral_containers: list[Container] | None = None
+    service_account_name: str | None = None
+    automount_service_account_token: bool | None = None
+    os: PodOS | None = None
+
+
+class OwnerReference(Object, frozen=True):
+    """Which object another belongs to."""
+
+    kind: str | None = None
+    name: str | None = None
+    controller: bool | None = None
+
+
+class ObjectMeta(Object, frozen=True):
+    """An object's name, labels, annotations and owners."""
+
+    name: str | None = None
+    generate_name: str | None = None
+    namespace: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
+
+    @property
+    def controller(self) -> OwnerReference | None:
+        """The owner that manages the object, if there is one."""
+        return next((owner for owner in self.owner_references or () if owner.controller), None)
+
+
+_NO_META = ObjectMeta()
+_NO_SPEC = PodSpec()
+
+
+class ObjectWithMeta(Object, frozen=True):
+    """An object with metadata, which are empty where there are none."""
+
+    given_metadata: ObjectMeta | None = msgspec.field(default=None, name="metadata")
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """Its name, labels, annotations and owners."""
+        return self.given_metadata or _NO_META
+
+
+class PodTemplate(ObjectWithMeta, frozen=True):
+    """A pod, or the template of one: metadata and spec."""
+
+    given_spec: PodSpec | None = msgspec.field(default=None, name="spec")
+
+    @property
+    def spec(self) -> PodSpec:
+        """What it runs and mounts; empty where it says nothing."""
+        return self.given_spec or _NO_SPEC
+
+
+class WorkloadSpec(Object, frozen=True):
+    """The spec of a Deployment and its like."""
+
+    template: PodTemplate | None = None
+
+
+class Workload(ObjectWithMeta, frozen=True):
+    """An object that makes pods: Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job."""
+
+    spec: WorkloadSpec | None = None
+
+    @property
+    def template(self) -> PodTemplate:
+        """What its pods look like."""
+        return (self.spec and self.spec.template) or PodTemplate()
+
+
+class CronJobSpec(Object, frozen=True):
+    """The spec of a CronJob."""
+
+    job_template: Workload | None = None
+
+
+class CronJob(ObjectWithMeta, frozen=True):
+    """An object that makes Jobs."""
+
+    spec: CronJobSpec | None = None
+
+    @property
+    def template(self) -> PodTemplate:
+        """What the pods of its Jobs look like."""
+        return self.spec.job_template.template if self.spec and self.spec.job_template else PodTemplate()
+
+
+class Secret(ObjectWithMeta, frozen=True):
+    """A Secret without its data."""
+
+    type: str | None = None
+
+
+class ServiceAccount(ObjectWithMeta, frozen=True):
+    """An account, as far as it speaks of tokens."""
+
+    automount_service_account_token: bool | None = None
+
+
+class Namespace(ObjectWithMeta, frozen=True):
+    """A namespace: its name and labels."""
+
+
+class BoundObjectReference(Object, frozen=True):
+    """What a token dies with."""
+
+    kind: str | None = None
+    name: str | None = None
+
+
+class TokenRequestSpec(Object, frozen=True):
+    """What token is asked for; `expiration_seconds` is 3600 where it is absent."""
+
+    audiences: list[str] | None = None
+    expiration_seconds: int | None = None
+    bound_object_ref: BoundObjectReference | None = None
+
+
+class TokenRequest(ObjectWithMeta, frozen=True):
+    """A request for a token of an account."""
+
+    given_spec: TokenRequestSpec | None = msgspec.field(default=None, name="spec")
+
+    @property
+    def spec(self) -> TokenRequestSpec:
+        """What is asked for; the defaults where it says nothing."""
+        return self.given_spec or TokenRequestSpec()
+
+
+Readable = PodTemplate | Workload | CronJob | Secret | TokenRequest
+
+
+def decoder(kind: type[Object]) -> "msgspec.json.Decoder[Any]":
+    """Return a decoder of JSON bytes into `kind`; it raises `msgspec.ValidationError` on what isn't one."""
+    return msgspec.json.Decoder(kind)

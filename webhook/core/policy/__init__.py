@@ -1,0 +1,1 @@
+"""The policy: its values (`model`), and reading them from a document (`document`)."""

@@ -1,0 +1,352 @@
+"""Reading values out of YAML nodes, noting every mistake with its path and line, and going on.
+
+Each type of value is a small object that can `read` a node and describe itself as JSON Schema.
+What can't be read is noted and comes out as None, so that one reading finds all mistakes.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import yaml
+
+from webhook.core.text import did_you_mean, listing, quote
+
+_TAG = "tag:yaml.org,2002:"
+_MOST_NODES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something wrong in a policy: where (`path` as in the document, `line` from 1) and what."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.path}: {self.message}" if self.path else f"line {self.line}: {self.message}"
+
+
+@dataclass
+class Notes:
+    """What was noted while reading; `line_of` turns a line of the document (from 0) into one of its file."""
+
+    line_of: Callable[[int], int] = lambda line: line + 1
+    mistakes: list[Mistake] = field(default_factory=list)
+    lines: dict[str, int] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    nodes_left: int = _MOST_NODES
+
+    def wrong(self, path: str, node: yaml.Node, message: str) -> None:
+        """Note a mistake at a node."""
+        self.mistakes.append(Mistake(path, self.line_of(node.start_mark.line), message))
+
+    def wrong_at(self, path: str, message: str) -> None:
+        """Note a mistake at a path that was read already."""
+        line = next((self.lines[up] for up in _upwards(path) if up in self.lines), 1)
+        self.mistakes.append(Mistake(path, line, message))
+
+    def enter(self, path: str, node: yaml.Node) -> bool:
+        """Remember where a path stands; say whether to go on (aliases of aliases make endless documents)."""
+        self.lines[path] = self.line_of(node.start_mark.line)
+        self.nodes_left -= 1
+        if self.nodes_left == 0:
+            self.wrong(path, node, "the document is too large: aliases repeat it over and over")
+        return self.nodes_left > 0
+
+
+class Type(Protocol):
+    """A type of value."""
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> Any:
+        """Return the node's value, or None after noting what is wrong with it."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the type as JSON Schema (2020-12)."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that isn't empty, of a certain form: `pattern` must match it all, `form` says so in words."""
+
+    form: str = "a text"
+    pattern: str = r"(?s).+"
+    forbidden: str = ""
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> str | None:
+        """Return the text."""
+        value = _scalar(node, "str")
+        if value is None:
+            also = (
+                f"; put it in quotes: {quote(node.value)}" if isinstance(node, yaml.ScalarNode) and node.value else ""
+            )
+            notes.wrong(path, node, f"must be {self.form}{also}")
+            return None
+        if not re.fullmatch(self.pattern, value) or (self.forbidden and re.search(self.forbidden, value)):
+            notes.wrong(path, node, f"must be {self.form}, not {quote(value)}")
+            return None
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as a string with a description."""
+        return {"type": "string", "minLength": 1, "description": self.form}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A whole number within bounds, both included."""
+
+    low: int
+    high: int
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> int | None:
+        """Return the number."""
+        value = _scalar(node, "int")
+        if value is None or not re.fullmatch(r"[0-9]{1,15}", value) or not self.low <= int(value) <= self.high:
+            given = f", not {_shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
+            notes.wrong(path, node, f"must be a whole number from {self.low} to {self.high}{given}")
+            return None
+        return int(value)
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as an integer with bounds."""
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> bool | None:
+        """Return the truth value."""
+        value = _scalar(node, "bool")
+        if value is None or value.lower() not in ("true", "false"):
+            notes.wrong(path, node, f"must be true or false, not {_shown(node)}")
+            return None
+        return value.lower() == "true"
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as a boolean."""
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some words; `off` is one also where YAML 1.1 has read it as false."""
+
+    words: tuple[str, ...]
+    what: str
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> str | None:
+        """Return the word."""
+        value = _scalar(node, "str")
+        if value is None and "off" in self.words and (_scalar(node, "bool") or "").lower() in ("off", "false"):
+            value = "off"
+        if value not in self.words:
+            hint = (did_you_mean(value, self.words) if value else "") or f"; it takes {', '.join(self.words)}"
+            notes.wrong(path, node, f"{_shown(node)} is no {self.what}{hint}")
+            return None
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as an enumeration."""
+        words: list[Any] = [*self.words, False] if "off" in self.words else [*self.words]
+        return {"enum": words}
+
+
+@dataclass(frozen=True)
+class Day:
+    """A date like 2027-03-31, or never."""
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> dt.date | str | None:
+        """Return the date, or `never`."""
+        value = node.value if isinstance(node, yaml.ScalarNode) else ""
+        if value == "never":
+            return value
+        try:
+            return dt.datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+        except ValueError:
+            notes.wrong(path, node, f"must be a date like 2027-03-31, or never, not {_shown(node)}")
+            return None
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as a date or the word."""
+        return {"anyOf": [{"type": "string", "format": "date"}, {"const": "never"}]}
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list of values of one type."""
+
+    item: Type
+    at_least: int = 0
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> tuple[Any, ...] | None:
+        """Return the values; those that can't be read are left out, each noted."""
+        if not isinstance(node, yaml.SequenceNode):
+            notes.wrong(path, node, f"must be a list, not {_shown(node)}")
+            return None
+        if len(node.value) < self.at_least:
+            notes.wrong(path, node, "must not be empty")
+        values = []
+        for number, child in enumerate(node.value):
+            at = f"{path}[{number}]"
+            if not notes.enter(at, child):
+                break
+            values.append(self.item.read(child, at, notes))
+        return tuple(value for value in values if value is not None)
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as an array."""
+        return {
+            "type": "array",
+            "items": self.item.schema(),
+            **({"minItems": self.at_least} if self.at_least else {}),
+        }
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """A map from names to values of a type that may depend on the name; `of` returns None for unknown names."""
+
+    of: Callable[[str], Type | None]
+    names: tuple[str, ...] = ()
+    what: str = "key"
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> dict[str, Any] | None:
+        """Return the map of what could be read."""
+        values = {}
+        for name, key, child in members(node, path, notes):
+            at = f"{path}.{name}" if path else name
+            kind = self.of(name)
+            if kind is None:
+                notes.wrong(at, key, f"unknown {self.what}{did_you_mean(name, self.names) or _known(self)}")
+            elif notes.enter(at, child):
+                values[name] = kind.read(child, at, notes)
+        return {name: value for name, value in values.items() if value is not None}
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as an object: with these names alone, or with any where they are free."""
+        if not self.names:
+            free = self.of("")
+            return {"type": "object", "additionalProperties": free.schema() if free else {}}
+        kinds = {name: kind.schema() for name in self.names if (kind := self.of(name))}
+        return {"type": "object", "properties": kinds, "additionalProperties": False}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a record; `default` and `about` are for the schema, what is absent comes out as absent."""
+
+    type: Type
+    about: str = ""
+    default: Any = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Record:
+    """A map with known keys. One that is null counts as absent."""
+
+    keys: Mapping[str, Key]
+
+    def read(self, node: yaml.Node, path: str, notes: Notes) -> dict[str, Any] | None:
+        """Return the keys that are there and could be read."""
+        values: dict[str, Any] = {}
+        for name, key_node, child in members(node, path, notes):
+            at = f"{path}.{name}" if path else name
+            key = self.keys.get(name)
+            if key is None:
+                notes.wrong(at, key_node, f"unknown key{self._hint(name, path, notes)}")
+            elif notes.enter(at, child) and not _is_null(child):
+                values[name] = key.type.read(child, at, notes)
+                continue
+            values.setdefault(name, None)
+        if isinstance(node, yaml.MappingNode):
+            for name, key in self.keys.items():
+                if key.required and (name not in values or _null_given(node, name)):
+                    notes.wrong(f"{path}.{name}" if path else name, node, "is required")
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _hint(self, name: str, path: str, notes: Notes) -> str:
+        near = did_you_mean(name, self.keys)
+        if near:
+            return near
+        if name in notes.elsewhere and notes.elsewhere[name] != path:
+            return f"; did you mean {quote(notes.elsewhere[name])}?"
+        return f"; there are {listing(self.keys)}"
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as an object with these properties alone."""
+        properties = {}
+        for name, key in self.keys.items():
+            about = {"description": key.about} if key.about else {}
+            default = {} if key.default is None else {"default": key.default}
+            kind = key.type.schema() if key.required else _or_null(key.type.schema())
+            properties[name] = {**kind, **about, **default}
+        required = [name for name, key in self.keys.items() if key.required]
+        return {
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": False,
+            **({"required": required} if required else {}),
+        }
+
+
+def members(node: yaml.Node, path: str, notes: Notes) -> Iterable[tuple[str, yaml.Node, yaml.Node]]:
+    """Yield a map's members as name, key node and value node; of a key that is given twice the first."""
+    if not isinstance(node, yaml.MappingNode):
+        notes.wrong(path, node, f"must be a map, not {_shown(node)}")
+        return
+    seen: dict[str, int] = {}
+    for key, child in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            notes.wrong(path, key, "a key must be a text")
+            continue
+        name = str(key.value)
+        if name in seen:
+            at = f"{path}.{name}" if path else name
+            notes.wrong(at, key, f"is given twice, first in line {seen[name]}")
+            continue
+        seen[name] = notes.line_of(key.start_mark.line)
+        yield name, key, child
+
+
+def _scalar(node: yaml.Node, tag: str) -> str | None:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + tag else None
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return _scalar(node, "null") is not None
+
+
+def _null_given(node: yaml.MappingNode, name: str) -> bool:
+    return any(key.value == name and _is_null(child) for key, child in node.value)
+
+
+def _shown(node: yaml.Node) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return quote(node.value) if node.value else "nothing"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a map"
+
+
+def _known(of: MapOf) -> str:
+    return f"; there are {', '.join(of.names)}"
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(schema.get("type"), str):
+        return {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        return {"enum": [*schema["enum"], None]}
+    return {"anyOf": [*schema["anyOf"], {"type": "null"}]}
+
+
+def _upwards(path: str) -> Iterable[str]:
+    while path:
+        yield path
+        path = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]+)$", "", path)
+    yield ""

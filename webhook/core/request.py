@@ -1,0 +1,265 @@
+"""What is asked: an admission request, or the same question put offline about a manifest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from webhook.core.objects import (
+    CronJob,
+    Object,
+    PodTemplate,
+    Readable,
+    Secret,
+    TokenRequest,
+    Workload,
+    decoder,
+)
+from webhook.core.text import Word
+
+
+class Phase(Word):
+    """When is decided: `mutate` repairs, `validate` judges the final state, `check` foretells both at once."""
+
+    MUTATE = "mutate"
+    VALIDATE = "validate"
+    CHECK = "check"
+
+
+class Subject(Word):
+    """What a rule can look at."""
+
+    POD = "pods"
+    EPHEMERAL_CONTAINERS = "ephemeral containers"
+    TEMPLATE = "pod templates"
+    SECRET = "Secrets"  # noqa: S105 - a kind
+    TOKEN_REQUEST = "TokenRequests"  # noqa: S105 - a kind
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """One question. `object` and `old_object` are None where there is none, or where no rule reads its kind.
+
+    `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_at` the JSON Pointer
+    of a workload's pod template, and `problem` says why the object could not be read, if it couldn't.
+    """
+
+    phase: Phase
+    uid: str
+    operation: str
+    resource: str
+    namespace: str
+    name: str
+    subject: Subject | None
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    object: Readable | None = None
+    old_object: Readable | None = None
+    template_at: str = ""
+    dry_run: bool = False
+    problem: str = ""
+
+    @property
+    def decision_id(self) -> str:
+        """The first eight characters of the uid, by which log line, annotation and message are found."""
+        return self.uid[:8]
+
+
+class Unreadable(ValueError):  # noqa: N818 - it says what the body is
+    """The bytes are no admission review that could be answered; the message says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How objects of one kind are read and judged."""
+
+    type: type[Object]
+    subject: Subject
+    operations: frozenset[str]
+    template_at: str = ""
+
+    @property
+    def decode(self) -> Callable[[bytes | msgspec.Raw], Any]:
+        return _DECODERS[self.type]
+
+
+_DECODERS: dict[type[Object], Callable[[bytes | msgspec.Raw], Any]] = {
+    kind: decoder(kind).decode for kind in (PodTemplate, Workload, CronJob, Secret, TokenRequest)
+}
+_CREATE = frozenset({"CREATE"})
+_WRITE = frozenset({"CREATE", "UPDATE"})
+_WORKLOAD = _Kind(Workload, Subject.TEMPLATE, _WRITE, "/spec/template")
+_EPHEMERAL = _Kind(PodTemplate, Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}))
+
+KINDS: dict[tuple[str, str], _Kind] = {
+    ("", "Pod"): _Kind(PodTemplate, Subject.POD, _CREATE),
+    ("", "Secret"): _Kind(Secret, Subject.SECRET, _CREATE),
+    ("", "ReplicationController"): _WORKLOAD,
+    ("apps", "DaemonSet"): _WORKLOAD,
+    ("apps", "Deployment"): _WORKLOAD,
+    ("apps", "ReplicaSet"): _WORKLOAD,
+    ("apps", "StatefulSet"): _WORKLOAD,
+    ("batch", "CronJob"): _Kind(CronJob, Subject.TEMPLATE, _WRITE, "/spec/jobTemplate/spec/template"),
+    ("batch", "Job"): _WORKLOAD,
+    ("authentication.k8s.io", "TokenRequest"): _Kind(TokenRequest, Subject.TOKEN_REQUEST, _CREATE),
+}
+"""The kinds that rules look at, by API group and kind; every version of them has the fields that are read."""
+
+
+class _GroupVersionKind(Object, frozen=True):
+    group: str | None = None
+    kind: str | None = None
+
+
+class _GroupVersionResource(Object, frozen=True):
+    resource: str | None = None
+
+
+class _UserInfo(Object, frozen=True):
+    username: str | None = None
+    groups: list[str] | None = None
+
+
+class _AdmissionRequest(Object, frozen=True):
+    uid: str | None = None
+    kind: _GroupVersionKind = _GroupVersionKind()
+    resource: _GroupVersionResource = _GroupVersionResource()
+    sub_resource: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    operation: str | None = None
+    user_info: _UserInfo | None = None
+    object: msgspec.Raw = msgspec.Raw(b"null")
+    old_object: msgspec.Raw = msgspec.Raw(b"null")
+    dry_run: bool | None = None
+
+
+class _AdmissionReview(Object, frozen=True):
+    api_version: str | None = None
+    kind: str | None = None
+    request: _AdmissionRequest | None = None
+
+
+class _Salvage(Object, frozen=True):
+    """So much of a review as is needed to answer it, however wrong the rest."""
+
+    request: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _SalvageUid(Object, frozen=True):
+    uid: str | None = None
+
+
+_decode_review = msgspec.json.Decoder(_AdmissionReview).decode
+_decode_salvage = msgspec.json.Decoder(_Salvage).decode
+_decode_uid = msgspec.json.Decoder(_SalvageUid).decode
+
+
+def read_review(body: bytes, phase: Phase) -> Request:
+    """Return the request in the body of an AdmissionReview (admission.k8s.io/v1).
+
+    An object that can't be read doesn't fail: the request then says so in `problem`, and is judged
+    like any other. Raises `Unreadable` where there is no uid to answer to.
+    """
+    try:
+        review = _decode_review(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return _salvaged(body, phase, error)
+    if review.kind != "AdmissionReview":
+        raise Unreadable("the body is not an AdmissionReview: its kind is missing or another")
+    if review.api_version != "admission.k8s.io/v1":
+        raise Unreadable("the body is not an admission.k8s.io/v1 AdmissionReview: set admissionReviewVersions to [v1]")
+    if review.request is None:
+        raise Unreadable("the AdmissionReview holds no request")
+    if not review.request.uid:
+        raise Unreadable("the AdmissionReview's request has no uid")
+    return _request(review.request, phase)
+
+
+def of_object(kind: tuple[str, str], raw: bytes, *, namespace: str, uid: str = "") -> Request:
+    """Return the request that creating an object from a manifest would make, asked offline.
+
+    `kind` is the API group and kind, `raw` the object as JSON. For a kind that no rule looks at
+    the request has no subject.
+    """
+    known = KINDS.get(kind)
+    found, problem = _read(known, raw) if known else (None, "")
+    meta = found.metadata if found is not None else None
+    return Request(
+        phase=Phase.CHECK,
+        uid=uid,
+        operation="CREATE",
+        resource=kind[1],
+        namespace=namespace,
+        name=(meta and (meta.name or meta.generate_name)) or "",
+        subject=known.subject if known else None,
+        object=found,
+        template_at=known.template_at if known else "",
+        problem=problem,
+    )
+
+
+def _request(asked: _AdmissionRequest, phase: Phase) -> Request:
+    known = _kind_of(asked)
+    user = asked.user_info or _UserInfo()
+    found = old = None
+    problem = ""
+    if known:
+        found, problem = _read(known, asked.object)
+        if known is _EPHEMERAL and not problem:
+            old, problem = _read(known, asked.old_object, may_be_null=True)
+    resource = asked.resource.resource or ""
+    return Request(
+        phase=phase,
+        uid=asked.uid or "",
+        operation=asked.operation or "",
+        resource=f"{resource}/{asked.sub_resource}" if asked.sub_resource else resource,
+        namespace=asked.namespace or "",
+        name=asked.name or "",
+        subject=known.subject if known else None,
+        user=user.username or "",
+        groups=tuple(user.groups or ()),
+        object=found,
+        old_object=old,
+        template_at=known.template_at if known else "",
+        dry_run=bool(asked.dry_run),
+        problem=problem,
+    )
+
+
+def _kind_of(asked: _AdmissionRequest) -> _Kind | None:
+    known = KINDS.get((asked.kind.group or "", asked.kind.kind or ""))
+    if known is None or asked.operation in known.operations:
+        return known
+    return _EPHEMERAL if known.type is PodTemplate and asked.sub_resource == "ephemeralcontainers" else None
+
+
+def _read(known: _Kind, raw: bytes | msgspec.Raw, *, may_be_null: bool = False) -> tuple[Any, str]:
+    if bytes(raw) == b"null":
+        return (None, "") if may_be_null else (None, "the request holds no object")
+    try:
+        return known.decode(raw), ""
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return None, f"the object can't be read: {error}"
+
+
+def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:
+    """Answer a review that is wrong in some place, if it is JSON and its uid can be found."""
+    try:
+        asked = _decode_uid(_decode_salvage(body).request)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        asked = _SalvageUid()
+    if asked.uid:
+        return Request(
+            phase,
+            asked.uid,
+            operation="",
+            resource="",
+            namespace="",
+            name="",
+            subject=None,
+            problem=f"the AdmissionReview can't be read: {error}",
+        )
+    if isinstance(error, msgspec.ValidationError):
+        raise Unreadable(f"the body is not an AdmissionReview: {error}") from error
+    raise Unreadable(f"the body is not JSON: {error}") from error

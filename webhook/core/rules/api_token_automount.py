@@ -1,0 +1,73 @@
+"""api-token-automount: only pods that ask for the API server's token get it."""
+
+from collections.abc import Iterator
+
+from webhook.core.decision import Violation
+from webhook.core.patch import Edit, Put, Remove
+from webhook.core.paths import clean_path
+from webhook.core.policy.model import Action
+from webhook.core.rule import PODS, Rule
+from webhook.core.views import API_TOKEN_PATH, PodView
+
+ANNOTATION = "tokenguard/api-token"  # a pod may ask by it, too
+
+
+def check(pod: PodView) -> Iterator[Violation]:
+    """Find the API server's token in a pod that didn't ask for it, or that it will be mounted into."""
+    automount = pod.pod.spec.automount_service_account_token
+    if automount is True or pod.annotation(ANNOTATION) == "true":
+        return
+    own = [token for token in pod.tokens if token.api_server_own]
+    for token in own:
+        yield _violation(
+            f"/spec/volumes/{token.volume_number}",
+            automount,
+            tuple(_removals(pod, token.volume.name, token.volume_number)),
+        )
+    if not own and pod.runs_later and automount is None and _will_be_mounted(pod):
+        yield _violation("/spec", automount, ())
+
+
+def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...]) -> Violation:  # noqa: FBT001
+    off = Put("/spec/automountServiceAccountToken", value=False, replaces=automount is not None)
+    return Violation(
+        pointer,
+        "mounts the API server's token, which the pod didn't ask for",
+        advice="set automountServiceAccountToken to false, or to true if the pod calls the API server",
+        fix=(off, *removals),
+        fixed="removed",
+    )
+
+
+def _removals(pod: PodView, volume: str | None, number: int) -> Iterator[Edit]:
+    for placed in pod.containers:
+        for pointer, _ in placed.mounts(volume):
+            yield Remove(pointer)
+    yield Remove(f"/spec/volumes/{number}")
+
+
+def _will_be_mounted(pod: PodView) -> bool:
+    """Foretell what the ServiceAccount plugin does: it mounts into containers with nothing at its path."""
+    if not pod.cluster.automounts.get((pod.request.namespace, pod.account), True):
+        return False
+    return any(
+        all(clean_path(mount.mount_path) != API_TOKEN_PATH for mount in placed.container.volume_mounts or ())
+        for placed in pod.containers
+    )
+
+
+RULE = Rule(
+    name="api-token-automount",
+    summary="the API server's token is mounted in a pod that didn't itself ask for it",
+    explanation="""\
+Kubernetes mounts a token for the API server into every pod, and most pods never call the API server. Whoever breaks
+into one of them finds a token all the same.
+
+What to do: set `automountServiceAccountToken: false` in the pod's spec; or, where the pod does call the API
+server, say so with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. That the
+ServiceAccount says true is not enough: it speaks for all pods at once.""",
+    looks_at=PODS,
+    default=Action.OFF,
+    may_also=(Action.REJECT, Action.PATCH),
+    check=check,
+)

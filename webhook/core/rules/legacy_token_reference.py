@@ -1,0 +1,145 @@
+"""legacy-token-reference: no field of a pod names a Secret that holds a token without end.
+
+Which Secrets those are is known by their type, never guessed from their names. `imagePullSecrets` are left
+aside: the kubelet reads them, not the pod.
+"""
+
+from collections.abc import Iterator
+
+from webhook.core.decision import Violation
+from webhook.core.legacy_volume import projection_of, why_not
+from webhook.core.objects import Named, Volume
+from webhook.core.patch import Edit, Put, Remove
+from webhook.core.policy.model import Action
+from webhook.core.request import Subject
+from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
+from webhook.core.text import quote
+from webhook.core.views import PodView
+
+_ADVICE = "mount a projected token instead"
+
+
+def check(pod: PodView) -> Iterator[Violation]:
+    """Find every field that names a legacy Secret."""
+    if not pod.legacy_tokens:
+        return
+    if pod.request.subject is Subject.EPHEMERAL_CONTAINERS:
+        yield from _mounted(pod)
+    else:
+        yield from _volumes(pod)
+    for placed in pod.containers:
+        pointer = placed.pointer
+        for number, variable in enumerate(placed.container.env or ()):
+            source = variable.value_from.secret_key_ref if variable.value_from else None
+            if source and source.name and source.name in pod.legacy_tokens:
+                yield _violation(f"{pointer}/env/{number}", f"reads {_named(source.name)}")
+        for number, sources in enumerate(placed.container.env_from or ()):
+            source = sources.secret_ref
+            if source and source.name and source.name in pod.legacy_tokens:
+                yield _violation(f"{pointer}/envFrom/{number}", f"reads {_named(source.name)}")
+
+
+def _volumes(pod: PodView) -> Iterator[Violation]:
+    for number, volume in enumerate(pod.volumes):
+        for field, name in _secrets(volume):
+            if name in pod.legacy_tokens:
+                pointer = f"/spec/volumes/{number}"
+                yield _volume(pod, volume, pointer, field, name)
+
+
+def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -> Violation:
+    at = f"{pointer}/{field}"
+    holds = f"holds {_named(name)}"
+    if volume.secret is None or field != "secret":
+        return _violation(at, holds)
+    obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account)
+    if obstacle:
+        asked = pod.here.rules[RULE.name] is Action.PATCH
+        return _violation(at, holds, f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE)
+    audience = pod.api_audiences[0]
+    projection = projection_of(volume.secret, audience, pod.here.tokens.max_expiration_seconds)
+    fix: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
+    return Violation(
+        at,
+        holds,
+        advice=_ADVICE,
+        fix=fix,
+        fixed=f"replaced by a projected token made out to {quote(audience)}",
+    )
+
+
+def _mounted(pod: PodView) -> Iterator[Violation]:
+    """Find what the added containers mount, and leave alone what was in the pod before."""
+    holding = {volume.name: name for volume in pod.volumes for _, name in _secrets(volume) if name in pod.legacy_tokens}
+    for placed in pod.containers if holding else ():
+        for volume_name, name in holding.items():
+            for pointer, _ in placed.mounts(volume_name):
+                yield _violation(pointer, f"mounts {_named(name)}")
+
+
+def _secrets(volume: Volume) -> Iterator[tuple[str, str]]:
+    """Yield the Secrets that a volume names, whatever its kind, each with the field that names it.
+
+    The API server takes no volume of two kinds.
+    """
+    if volume.projected:
+        for number, source in enumerate(volume.projected.sources or ()):
+            if source.secret and source.secret.name:
+                yield f"projected/sources/{number}/secret", source.secret.name
+    elif volume.secret:
+        yield "secret", volume.secret.secret_name or ""
+    elif volume.azure_file:
+        yield "azureFile", volume.azure_file.secret_name or ""
+    else:
+        for field, reference in _references(volume):
+            if reference and reference.name:
+                yield field, reference.name
+
+
+def _references(volume: Volume) -> Iterator[tuple[str, Named | None]]:
+    if volume.csi:
+        yield "csi/nodePublishSecretRef", volume.csi.node_publish_secret_ref
+    for field, source in (
+        ("cephfs", volume.cephfs),
+        ("cinder", volume.cinder),
+        ("flexVolume", volume.flex_volume),
+        ("iscsi", volume.iscsi),
+        ("rbd", volume.rbd),
+        ("scaleIO", volume.scale_io),
+        ("storageos", volume.storageos),
+    ):
+        if source:
+            yield f"{field}/secretRef", source.secret_ref
+
+
+def _named(secret: str) -> str:
+    return f"the long-lived token in Secret {quote(secret)}"
+
+
+def _violation(pointer: str, detail: str, advice: str = _ADVICE) -> Violation:
+    return Violation(pointer, detail, advice)
+
+
+RULE = Rule(
+    name="legacy-token-reference",
+    summary="a field that names a Secret names one of type kubernetes.io/service-account-token",
+    explanation="""\
+Such a Secret holds a token that never ends. Everybody who can read the pod's environment, its files or a copy of
+either has it for good, and nobody can tell by looking at the token who lost it.
+
+What to do: project a token into the pod. It is the same account's, short-lived, and refreshed by the kubelet:
+
+    volumes:
+    - name: token
+      projected:
+        sources:
+        - serviceAccountToken: {path: token, audience: https://vault.example.com, expirationSeconds: 3600}
+
+With the action `patch`, a plain Secret volume of the pod's own account is replaced by the equivalent projection
+(token, ca.crt, namespace) at the same path. What can't be kept as it was is rejected: another account's token, a mode
+for the token file alone, a source of a projected volume, an env variable.""",
+    looks_at=PODS_AND_EPHEMERAL_CONTAINERS,
+    default=Action.REJECT,
+    may_also=(Action.PATCH,),
+    check=check,
+)

@@ -1,0 +1,50 @@
+"""token-audience: a token that a pod's author projects is made out to somebody who is allowed."""
+
+from collections.abc import Iterator
+
+from webhook.core.audiences import refusal
+from webhook.core.decision import Violation
+from webhook.core.patch import Put
+from webhook.core.policy.model import Action
+from webhook.core.rule import PODS, Rule
+from webhook.core.text import quote
+from webhook.core.views import PodView
+
+
+def check(pod: PodView) -> Iterator[Violation]:
+    """Find the author's tokens that name no audience, or one that is not allowed."""
+    audiences = pod.here.tokens.audiences
+    for token in pod.tokens:
+        if token.api_server_own or token.volume.name in pod.injected:
+            continue
+        audience = token.projection.audience
+        pointer = f"{token.pointer}/serviceAccountToken"
+        if not audience:
+            if audiences.required:
+                default = audiences.default
+                yield Violation(
+                    pointer,
+                    "names no audience",
+                    advice="set audience to whom the token is for",
+                    fix=(Put(f"{pointer}/audience", default, replaces=audience is not None),) if default else (),
+                    fixed=f"made out to {quote(default)}" if default else "",
+                )
+        elif advice := refusal(audience, audiences.allowed, pod.api_audiences):
+            yield Violation(pointer, f"is made out to {quote(audience)}, which is not allowed", advice=advice)
+
+
+RULE = Rule(
+    name="token-audience",
+    summary="a token that the pod's author projects names no audience while one is required, or one not allowed",
+    explanation="""\
+The audience of a token says who may accept it. One made out to Vault is of no use against the API server, and the
+other way round; one that names nobody is good for the API server, and for everybody who doesn't look.
+
+What to do: set `audience` to the service that the token is shown to. For the API server itself, name the API
+server's audience (often `https://kubernetes.default.svc`), which is always allowed. Which others are is said in
+`tokens.audiences.allowed`; where `tokens.audiences.default` is set, tokens that name nobody are made out to it.""",
+    looks_at=PODS,
+    default=Action.PATCH,
+    may_also=(Action.REJECT,),
+    check=check,
+)

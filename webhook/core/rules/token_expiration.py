@@ -1,0 +1,54 @@
+"""token-expiration: a projected token lives no longer than the policy's maximum."""
+
+from collections.abc import Iterator
+
+from webhook.core import lifetimes
+from webhook.core.decision import Violation
+from webhook.core.patch import Put
+from webhook.core.policy.model import Action
+from webhook.core.rule import PODS, Rule
+from webhook.core.views import PodView
+
+
+def check(pod: PodView) -> Iterator[Violation]:
+    """Find the tokens that may live longer than the maximum."""
+    maximum = pod.here.tokens.max_expiration_seconds
+    for token in pod.tokens:
+        if token.api_server_own and pod.here.api_server_token.keep:
+            continue
+        asked = token.projection.expiration_seconds
+        for_api_server = pod.for_api_server(token.projection.audience)
+        lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
+        if lifetime <= maximum:
+            continue
+        cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
+        year = " (asked for as 3607 seconds, which the API server turns into a year)"
+        pointer = f"{token.pointer}/serviceAccountToken"
+        yield Violation(
+            pointer,
+            f"lives {lifetime} seconds{year if lifetime != (asked or lifetime) else ''}, "
+            f"more than the maximum of {maximum}",
+            advice=f"set expirationSeconds to at most {cap}",
+            fix=(Put(f"{pointer}/expirationSeconds", cap, replaces=asked is not None),),
+            fixed=f"capped to {cap}",
+            authored=not token.api_server_own,
+        )
+
+
+RULE = Rule(
+    name="token-expiration",
+    summary="a projected token may live longer than tokens.maxExpirationSeconds",
+    explanation="""\
+A token that leaks is worth as much as it has left to live. Pods lose nothing by short ones: the kubelet puts a fresh
+token into the file at 80 % of its lifetime, and clients that read the file anew go on working.
+
+3607 seconds for the API server alone is a special number: Kubernetes signs such a token for a whole year, so that
+old clients, which read their token once, keep working. The token that every pod gets by default is of that kind.
+It is capped to the lesser of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it alone.
+
+What to do: set `expirationSeconds` to at most the maximum, and read the token's file again before it ends.""",
+    looks_at=PODS,
+    default=Action.PATCH,
+    may_also=(Action.REJECT,),
+    check=check,
+)

@@ -1,0 +1,34 @@
+"""token-request-audience: a token asked for by hand is made out to somebody who is allowed."""
+
+from collections.abc import Iterator
+
+from webhook.core.audiences import refusal
+from webhook.core.decision import Violation
+from webhook.core.policy.model import Action
+from webhook.core.request import Subject
+from webhook.core.rule import Rule
+from webhook.core.text import quote
+from webhook.core.views import TokenRequestView
+
+
+def check(view: TokenRequestView) -> Iterator[Violation]:
+    """Find the audiences that are neither allowed nor the API server's."""
+    allowed = view.here.tokens.audiences.allowed
+    for number, audience in enumerate(view.token_request.spec.audiences or ()):
+        advice = refusal(audience, allowed, view.api_audiences)
+        if advice:
+            yield Violation(f"/spec/audiences/{number}", f"is {quote(audience)}, which is not allowed", advice=advice)
+
+
+RULE = Rule(
+    name="token-request-audience",
+    summary="an audience of a requested token is neither allowed nor the API server's",
+    explanation="""\
+The audience of a token says who may accept it; a token for a service that the policy doesn't know may be handed to
+anybody.
+
+What to do: ask for an audience in `tokens.audiences.allowed`, or for none: then it is the API server's.""",
+    looks_at=frozenset({Subject.TOKEN_REQUEST}),
+    default=Action.REJECT,
+    check=check,
+)

@@ -1,0 +1,35 @@
+"""token-request-binding: a token asked for by hand dies with an object."""
+
+from collections.abc import Iterator
+
+from webhook.core.decision import Violation
+from webhook.core.policy.model import Action
+from webhook.core.request import Subject
+from webhook.core.rule import Rule
+from webhook.core.views import TokenRequestView
+
+
+def check(view: TokenRequestView) -> Iterator[Violation]:
+    """Find a request that binds its token to nothing."""
+    if view.token_request.spec.bound_object_ref is None:
+        yield Violation(
+            "/spec",
+            "binds the token to no object, so that only its end can end it",
+            advice=f"kubectl create token {view.account} --bound-object-kind=Pod --bound-object-name=NAME",
+        )
+
+
+RULE = Rule(
+    name="token-request-binding",
+    summary="a requested token is bound to no object",
+    explanation="""\
+A token that is bound to a Pod, Secret or Node is refused from the moment when that object is deleted: the only way to
+take a token back before its end.
+
+What to do: `kubectl create token NAME --bound-object-kind=Secret --bound-object-name=OBJECT`, and delete the object
+when the token is no longer needed.""",
+    looks_at=frozenset({Subject.TOKEN_REQUEST}),
+    default=Action.AUDIT,
+    may_also=(Action.REJECT,),
+    check=check,
+)

@@ -1,0 +1,44 @@
+"""token-request-expiration: a token asked for by hand lives no longer than the policy's maximum."""
+
+from collections.abc import Iterator
+
+from webhook.core import lifetimes
+from webhook.core.decision import Violation
+from webhook.core.policy.model import Action
+from webhook.core.request import Subject
+from webhook.core.rule import Rule
+from webhook.core.views import TokenRequestView
+
+
+def check(view: TokenRequestView) -> Iterator[Violation]:
+    """Find a request whose token would live longer than the maximum."""
+    spec = view.token_request.spec
+    maximum = view.here.tokens.max_request
+    bound = spec.bound_object_ref
+    lifetime = lifetimes.requested(
+        spec.expiration_seconds,
+        for_api_server=all(audience in view.api_audiences for audience in spec.audiences or ()),
+        bound_to_pod=bound is not None and bound.kind == "Pod",
+    )
+    if lifetime > maximum:
+        year = " (3607 seconds for the API server and a pod make a year)" if lifetime == lifetimes.YEAR else ""
+        yield Violation(
+            "/spec/expirationSeconds",
+            f"asks for a token of {lifetime} seconds{year}, more than the maximum of {maximum}",
+            advice=f"kubectl create token {view.account} --duration={maximum}s",
+        )
+
+
+RULE = Rule(
+    name="token-request-expiration",
+    summary="a requested token would live longer than tokens.maxRequestExpirationSeconds",
+    explanation="""\
+A token asked for by hand (`kubectl create token`, the TokenRequest API) is refreshed by nobody, ends up in
+terminals, scripts and CI variables, and can't be called back unless it is bound to an object.
+
+What to do: ask for at most the maximum, and ask again when it ends. The maximum is
+`tokens.maxRequestExpirationSeconds`, or where that isn't set `tokens.maxExpirationSeconds`.""",
+    looks_at=frozenset({Subject.TOKEN_REQUEST}),
+    default=Action.REJECT,
+    check=check,
+)

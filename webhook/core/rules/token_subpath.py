@@ -1,0 +1,40 @@
+"""token-subpath: a token is not mounted by subPath, because such a file is never refreshed."""
+
+from collections.abc import Iterator
+
+from webhook.core.decision import Violation
+from webhook.core.policy.model import Action
+from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
+from webhook.core.views import PodView
+
+
+def check(pod: PodView) -> Iterator[Violation]:
+    """Find the mounts of token volumes that go by subPath or subPathExpr."""
+    if not pod.tokens:
+        return
+    volumes = {token.volume.name for token in pod.tokens}
+    for placed in pod.containers:
+        for number, mount in enumerate(placed.container.volume_mounts or ()):
+            field = "subPath" if mount.sub_path else "subPathExpr" if mount.sub_path_expr else None
+            if field and mount.name in volumes:
+                yield Violation(
+                    f"{placed.pointer}/volumeMounts/{number}",
+                    f"mounts a token by {field}: that file is never refreshed",
+                    advice="mount the whole volume",
+                )
+
+
+RULE = Rule(
+    name="token-subpath",
+    summary="a token volume is mounted by subPath or subPathExpr: that file is never refreshed",
+    explanation="""\
+The kubelet refreshes a projected token by swapping the files of its volume. A mount by `subPath` or `subPathExpr`
+goes on showing the file that was there when the container started, so the container is locked out when that
+token ends, and whoever notices asks for a longer one.
+
+What to do: mount the whole volume into a folder of its own and point the client at the file in it.""",
+    looks_at=PODS_AND_EPHEMERAL_CONTAINERS,
+    default=Action.WARN,
+    may_also=(Action.REJECT,),
+    check=check,
+)

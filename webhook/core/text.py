@@ -1,0 +1,44 @@
+"""Words for people: quoting what somebody else wrote, and 'did you mean'."""
+
+import difflib
+from collections.abc import Iterable
+from enum import StrEnum
+
+_LONGEST = 100
+
+
+class Word(StrEnum):
+    """One of a fixed set of words; hashed as the text it is, in C, because every decision looks some up."""
+
+    __hash__ = str.__hash__
+
+
+def quote(value: str) -> str:
+    """Return `value` in double quotes, fit for one line of a log, a message or a header.
+
+    Whatever isn't printable is escaped, so that a name can't forge a line; what is longer than 100
+    characters is cut.
+    """
+    if len(value) <= _LONGEST and value.isprintable() and '"' not in value and "\\" not in value:
+        return f'"{value}"'
+    shown = value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
+    return '"' + "".join(_escaped(char) for char in shown) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """Return `; did you mean "…"?` for the known word nearest to `wrong`, or nothing where none is near."""
+    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.7)
+    return f"; did you mean {quote(close[0])}?" if close else ""
+
+
+def listing(words: Iterable[str]) -> str:
+    """Return the words quoted and with commas, or `none`; at most ten and how many more."""
+    quoted = [quote(word) for word in words]
+    more = f" and {len(quoted) - 10} more" if len(quoted) > 10 else ""
+    return ", ".join(quoted[:10]) + more if quoted else "none"

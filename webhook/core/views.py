@@ -1,0 +1,215 @@
+"""What rules look at: an object together with what the policy and the cluster say of its surroundings."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from webhook.core.cluster import Cluster
+from webhook.core.objects import (
+    Container,
+    PodTemplate,
+    ServiceAccountTokenProjection,
+    TokenRequest,
+    Volume,
+    VolumeMount,
+)
+from webhook.core.policy.model import Injection, NamespacePolicy, Policy
+from webhook.core.request import Phase, Request, Subject
+
+API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+API_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - a volume's prefix
+_NONE: Mapping[str, str] = {}
+
+
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """A container and where it stands."""
+
+    pointer: str
+    container: Container
+
+    @property
+    def ephemeral(self) -> bool:
+        """Whether it is an ephemeral container."""
+        return self.pointer.startswith("/spec/ephemeralContainers/")
+
+    def mounts(self, volume: str | None) -> Iterator[tuple[str, VolumeMount]]:
+        """Yield its mounts of a volume, each with its pointer."""
+        for number, mount in enumerate(self.container.volume_mounts or ()):
+            if mount.name == volume:
+                yield f"{self.pointer}/volumeMounts/{number}", mount
+
+
+class TokenSource(msgspec.Struct, frozen=True, gc=False):
+    """A token that a pod projects into a volume."""
+
+    volume_number: int
+    source_number: int
+    volume: Volume
+    projection: ServiceAccountTokenProjection
+    api_server_own: bool
+
+    @property
+    def pointer(self) -> str:
+        """Where it stands."""
+        return f"/spec/volumes/{self.volume_number}/projected/sources/{self.source_number}"
+
+
+class PodView(msgspec.Struct, gc=False):
+    """A pod, a pod's template, or a pod to which ephemeral containers are added.
+
+    `containers` are those to be judged: for an update of ephemeral containers only the added ones.
+    `legacy_tokens` maps the names of the namespace's legacy Secrets to the account of each; `injections` are
+    those that this pod is to get, `every_injection` all that the policy has, and `injected` the names of the
+    volumes that hold one already.
+    """
+
+    request: Request
+    pod: PodTemplate
+    here: NamespacePolicy
+    cluster: Cluster
+    account: str
+    api_audiences: tuple[str, ...]
+    legacy_tokens: Mapping[str, str]
+    containers: list[Placed]
+    volumes: list[Volume]
+    tokens: list[TokenSource]
+    injections: tuple[Injection, ...]
+    every_injection: tuple[Injection, ...]
+    injected: frozenset[str] = frozenset()
+
+    @property
+    def runs_later(self) -> bool:
+        """Whether the ServiceAccount plugin has yet to see it: a template, or a manifest that is checked."""
+        return self.request.subject is Subject.TEMPLATE or self.request.phase is Phase.CHECK
+
+    def for_api_server(self, audience: str | None) -> bool:
+        """Say whether a token with this audience is for the API server: none means the API server's."""
+        return not audience or audience in self.api_audiences
+
+    def annotation(self, key: str) -> str | None:
+        """Return an annotation of the pod."""
+        return (self.pod.metadata.annotations or _NONE).get(key)
+
+
+class SecretView(msgspec.Struct, frozen=True, gc=False):
+    """A Secret that is made."""
+
+    account: str
+
+
+class TokenRequestView(msgspec.Struct, frozen=True, gc=False):
+    """A token that is asked for by hand."""
+
+    account: str
+    token_request: TokenRequest
+    here: NamespacePolicy
+    api_audiences: tuple[str, ...]
+
+
+def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: Policy, cluster: Cluster) -> PodView:
+    """Gather what the rules need of a pod, so that each looks only at what concerns it."""
+    spec = pod.spec
+    containers = (
+        _added(request, pod)
+        if request.subject is Subject.EPHEMERAL_CONTAINERS
+        else [
+            *_placed("/spec/initContainers/", spec.init_containers),
+            *_placed("/spec/containers/", spec.containers),
+            *_placed("/spec/ephemeralContainers/", spec.ephemeral_containers),
+        ]
+    )
+    volumes = spec.volumes or []
+    account = spec.service_account_name or "default"
+    injections = _due(here, pod, request.namespace, account) if here.injections else ()
+    view = PodView(
+        request,
+        pod,
+        here,
+        cluster,
+        account,
+        policy.api_audiences(cluster),
+        cluster.legacy_tokens.get(request.namespace, _NONE),
+        containers,
+        volumes,
+        [],
+        injections,
+        policy.injections,
+    )
+    view.tokens = [
+        TokenSource(number, source_number, volume, source.service_account_token, _is_api_servers_own(view, volume))
+        for number, volume in enumerate(volumes)
+        if volume.projected and volume.projected.sources
+        for source_number, source in enumerate(volume.projected.sources)
+        if source.service_account_token
+    ]
+    if injections:
+        view.injected = frozenset(
+            injection.volume
+            for injection in injections
+            for volume in volumes
+            if volume.name == injection.volume and holds_injection(volume, injection)
+        )
+    return view
+
+
+def holds_injection(volume: Volume, injection: Injection) -> bool:
+    """Say whether a volume holds just this injection's token, whatever its lifetime (which other rules judge)."""
+    sources = volume.projected.sources if volume.projected else None
+    token = sources[0].service_account_token if sources and len(sources) == 1 else None
+    return token is not None and token.audience == injection.audience and token.path == injection.path
+
+
+def _placed(prefix: str, containers: list[Container] | None) -> list[Placed]:
+    return [Placed(f"{prefix}{number}", one) for number, one in enumerate(containers)] if containers else []
+
+
+def _added(request: Request, pod: PodTemplate) -> list[Placed]:
+    old = request.old_object
+    before = old.spec.ephemeral_containers if isinstance(old, PodTemplate) else None
+    known = {one.name for one in before or ()}
+    placed = _placed("/spec/ephemeralContainers/", pod.spec.ephemeral_containers)
+    return [one for one in placed if one.container.name not in known]
+
+
+def _due(here: NamespacePolicy, pod: PodTemplate, namespace: str, account: str) -> tuple[Injection, ...]:
+    meta = pod.metadata
+    asked = requested_injections(pod)
+    labels = frozenset(meta.labels.items()) if meta.labels else frozenset()
+    return tuple(
+        injection
+        for injection in here.injections
+        if (not injection.on_request or injection.name in asked)
+        and injection.pod_labels <= labels
+        and (not injection.service_accounts or injection.service_accounts.match(namespace, account))
+    )
+
+
+def requested_injections(pod: PodTemplate) -> tuple[str, ...]:
+    """Return the injections that a pod asks for in its annotation `tokenguard/inject`."""
+    return named_in(pod, "tokenguard/inject")
+
+
+def named_in(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
+    """Return the names that an annotation lists, separated by commas."""
+    value = (pod.metadata.annotations or _NONE).get(annotation)
+    return tuple(name for part in value.split(",") if (name := part.strip())) if value else ()
+
+
+def _is_api_servers_own(view: PodView, volume: Volume) -> bool:
+    """Say whether a volume is the one that the ServiceAccount plugin adds, by all that the plugin does."""
+    if not (volume.name and volume.name.startswith(API_TOKEN_VOLUME) and volume.projected):
+        return False
+    tokens = [one.service_account_token for one in volume.projected.sources or () if one.service_account_token]
+    if len(tokens) != 1 or tokens[0].audience:
+        return False
+    spec = view.pod.spec
+    mounts = [
+        mount
+        for containers in (spec.containers, spec.init_containers, spec.ephemeral_containers)
+        for container in containers or ()
+        for mount in container.volume_mounts or ()
+        if mount.name == volume.name
+    ]
+    return bool(mounts) and all(
+        mount.mount_path == API_TOKEN_PATH and not mount.sub_path and not mount.sub_path_expr for mount in mounts
+    )
