@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: demo
+demo: $(VENV)/ready ## start the real server, send it four pods, show what happens to each
+	@$(BIN)/tokenguard demo
+
 .PHONY: test
 test: $(VENV)/ready ## run all tests
 	$(BIN)/pytest
@@ -19,6 +23,10 @@ lint: $(VENV)/ready ## linter, formatter, type checker and layer checker
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: $(VENV)/ready ## measure what a decision costs, against a baseline in the same run
+	$(BIN)/python -m tests.bench
 
 .PHONY: lock
 lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml

@@ -1,0 +1,140 @@
+"""What a decision costs, as ratios against a baseline in the same run: `make bench`.
+
+The baseline is what any webhook has to do at least: the standard library's `json` reads the same body and
+writes an answer. Each figure is the best of several rounds of CPU time, in microseconds.
+"""
+
+import datetime as dt
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from webhook.core.cluster import Cluster
+from webhook.core.evaluate import evaluate
+from webhook.core.policy.document import read_policy
+from webhook.core.policy.model import Policy
+from webhook.core.request import Phase, read_review
+from webhook.server.review import respond
+
+RECORDED = Path(__file__).parent.parent / "recorded"
+BODY = (RECORDED / "pod-seed-secure.mutate.pods.json").read_bytes()
+NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+FEW, MANY = 10, 10_000
+ROUNDS, CALLS = 15, 400
+
+
+def policy(**more: Any) -> Policy:
+    """Return the default policy with one injection, and whatever else is given."""
+    injection = {
+        "name": "vault",
+        "audience": "https://vault.example.com",
+        "expirationSeconds": 1800,
+        "mountPath": "/var/run/secrets/tokens/vault",
+        "env": "VAULT_TOKEN_PATH",
+    }
+    document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "inject": [injection], **more}
+    read = read_policy(json.dumps(document).encode())
+    assert isinstance(read, Policy), read
+    return read
+
+
+def exemptions(count: int) -> list[dict[str, Any]]:
+    """Return exemptions of all kinds of selectors, none of which holds for the body."""
+    kinds = (
+        {"namespaces": ["ci-{}"]},
+        {"serviceAccounts": ["robot-{}"]},
+        {"namespaces": ["demo"], "serviceAccounts": ["team-{}/*"]},
+        {"namespaces": ["team-{}-*"], "users": ["user-{}"]},
+    )
+    return [
+        {
+            "rules": ["*"],
+            "reason": "measured",
+            "until": "never",
+            **{key: [name.format(number) for name in names] for key, names in kinds[number % len(kinds)].items()},
+        }
+        for number in range(count)
+    ]
+
+
+def overrides(count: int) -> list[dict[str, Any]]:
+    """Return overrides by name, by glob and by label, none of which matches the body's namespace."""
+    kinds = (
+        {"namespaces": ["ns-{}"]},
+        {"namespaces": ["ns-{}-*"]},
+        {"namespaces": ["x-{}"], "namespaceLabels": {"a": "b"}},
+    )
+    return [
+        {
+            "mode": "warn",
+            **{
+                key: [name.format(number) for name in value] if isinstance(value, list) else value
+                for key, value in kinds[number % len(kinds)].items()
+            },
+        }
+        for number in range(count)
+    ]
+
+
+def secrets(count: int) -> Cluster:
+    """Return a cluster with so many legacy Secrets in the body's namespace."""
+    return Cluster(legacy_tokens={"demo": {f"token-{number}": "app" for number in range(count)}})
+
+
+def decision(of: Policy, cluster: Cluster) -> Callable[[], bytes]:
+    """Return the whole path of a review: decode, evaluate, encode."""
+
+    def review() -> bytes:
+        request = read_review(BODY, Phase.MUTATE)
+        return respond(request, evaluate(request, of, cluster, NOW))
+
+    return review
+
+
+def baseline() -> bytes:
+    """Read the body and answer it with the standard library alone, deciding nothing."""
+    request = json.loads(BODY)["request"]
+    response = {"uid": request["uid"], "allowed": True, "patchType": "JSONPatch", "patch": "W10="}
+    answer = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+    return json.dumps(answer).encode()
+
+
+def cost(*works: Callable[[], bytes]) -> list[float]:
+    """Return the microseconds of CPU that one call of each takes: their rounds take turns, the best one counts."""
+    best = [float("inf")] * len(works)
+    for _ in range(ROUNDS):
+        for number, work in enumerate(works):
+            started = time.process_time_ns()
+            for _ in range(CALLS):
+                work()
+            best[number] = min(best[number], (time.process_time_ns() - started) / CALLS / 1000)
+    return best
+
+
+def main() -> None:
+    """Measure and print."""
+    plain = policy()
+    base, one = cost(baseline, decision(plain, secrets(1)))
+    print(f"json.loads and json.dumps of the same body        {base:6.1f} us")
+    print(f"decode, evaluate, encode                          {one:6.1f} us   {one / base:4.2f} x the above")
+    for what, few, many in (
+        ("legacy Secrets", decision(plain, secrets(FEW)), decision(plain, secrets(MANY))),
+        (
+            "exemptions",
+            decision(policy(exemptions=exemptions(FEW)), secrets(1)),
+            decision(policy(exemptions=exemptions(MANY)), secrets(1)),
+        ),
+        (
+            "overrides",
+            decision(policy(overrides=overrides(FEW)), secrets(1)),
+            decision(policy(overrides=overrides(MANY)), secrets(1)),
+        ),
+    ):
+        low, high = cost(few, many)
+        print(f"with {FEW} and {MANY} {what:<14}   {low:6.1f} and {high:6.1f} us   {high / low:4.2f} x")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""What a run finds, what counts, and the exit status that follows."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.test_manifests import LEAVES
+from tests.reporting.checked import (
+    INJECTION,
+    LEGACY_POD,
+    LEGACY_SECRET,
+    LONG_POD,
+    NOW,
+    SEED_POD,
+    SUBPATH_POD,
+    UNREADABLE_POD,
+    checked,
+    checked_paths,
+    policy,
+)
+from webhook.reporting import as_json, as_text, fix
+from webhook.reporting.check import UNREADABLE, check
+from webhook.reporting.files import find
+
+ALLOWED = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+tokens: {audiences: {allowed: ["https://*.spicybiryaniwala.shop"]}}
+"""
+EXEMPTING = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+exemptions:
+- {rules: [token-expiration], reason: "later, OPS-1", until: 2026-11-23}
+"""
+
+
+def test_the_seed_example_is_clean_where_its_audience_is_allowed() -> None:
+    report = checked(SEED_POD, under=policy(ALLOWED))
+    assert (report.findings, report.exit_status) == ((), 0)
+    assert report.summary.objects == 1
+
+
+def test_an_audience_that_is_not_allowed_is_found() -> None:
+    report = checked(SEED_POD.replace("api.spicy", "api.bland"), under=policy(ALLOWED))
+    assert [one.rule for one in report.findings] == ["token-audience"]
+
+
+FOUND = {
+    "rejected": (
+        (LEGACY_SECRET, LEGACY_POD),
+        [("legacy-token-secret", "reject", 1, 3), ("legacy-token-reference", "reject", 2, 16)],
+    ),
+    "patched": ((LONG_POD,), [("token-expiration", "patch", 1, 12)]),
+    "warned": ((SUBPATH_POD,), [("token-subpath", "warn", 1, 5)]),
+    "unreadable": ((UNREADABLE_POD,), [(UNREADABLE, "reject", 1, 1)]),
+}
+
+
+@pytest.mark.parametrize(("texts", "expected"), FOUND.values(), ids=FOUND)
+def test_findings_name_rule_action_document_and_line(
+    texts: tuple[str, ...], expected: list[tuple[str, str, int, int]]
+) -> None:
+    report = checked(*texts)
+    assert [(one.rule, one.action, one.document, one.line) for one in report.findings] == expected
+    assert report.exit_status == 1
+
+
+def test_a_secret_of_a_later_file_is_known_to_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(LEGACY_POD)
+    assert checked_paths(tmp_path).exit_status == 0
+    (tmp_path / "b.yaml").write_text(LEGACY_SECRET)
+    assert [one.file for one in checked_paths(tmp_path).findings if one.rule == "legacy-token-reference"] == [
+        str(tmp_path / "a.yaml")
+    ]
+
+
+def test_a_secret_of_another_namespace_is_another_secret() -> None:
+    elsewhere = LEGACY_SECRET.replace("  name: robot-token", "  name: robot-token\n  namespace: other")
+    assert [one.rule for one in checked(elsewhere, LEGACY_POD).findings] == ["legacy-token-secret"]
+
+
+def test_objects_that_name_no_namespace_are_in_the_one_asked_for() -> None:
+    secret = LEGACY_SECRET.replace("  name: robot-token", "  name: robot-token\n  namespace: shop")
+    found = checked(secret, LEGACY_POD, namespace="shop").findings
+    assert [(one.rule, one.namespace) for one in found][1:] == [("legacy-token-reference", "shop")]
+
+
+def test_a_workloads_template_is_judged_as_the_pods_it_makes() -> None:
+    spec = LONG_POD.partition("spec:\n")[2].replace("\n", "\n      ")
+    deployment = (
+        f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  template:\n    spec:\n      {spec}"
+    )
+    (told,) = checked(deployment).findings
+    assert told.place == "spec.template.spec.volumes[0].projected.sources[0].serviceAccountToken"
+    assert (told.kind, told.name, told.line) == ("Deployment", "web", 13)
+
+
+def test_an_injection_is_no_finding() -> None:
+    report = checked(SEED_POD, under=policy(INJECTION))
+    assert report.judgements[0].decision.patch
+    assert (report.findings, report.exit_status) == ((), 0)
+    assert [one.rule for one in report.notes] == ["inject"]
+
+
+def test_what_the_audit_log_alone_hears_of_is_a_note() -> None:
+    audit = policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n")
+    report = checked(LONG_POD, under=audit)
+    assert (report.findings, report.exit_status) == ((), 0)
+    assert [(one.rule, one.action) for one in report.notes] == [("token-expiration", "audit")]
+
+
+def test_what_is_exempt_is_a_note_that_says_why() -> None:
+    report = checked(LONG_POD, under=policy(EXEMPTING))
+    assert report.exit_status == 0
+    assert [one.detail for one in report.notes] == ["exempt: later, OPS-1 (until 2026-11-23)"]
+
+
+def test_objects_are_counted_by_their_worst_finding() -> None:
+    both = LONG_POD.replace("name: long ", "name: both ").replace(
+        'image: "app:1"', 'image: "app:1", volumeMounts: [{name: token, mountPath: /t, subPath: token}]'
+    )
+    summary = checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, SUBPATH_POD, both, SEED_POD).summary
+    assert (summary.objects, summary.files) == (6, 1)
+    assert (summary.rejected, summary.patched, summary.warned) == (2, 2, 1)
+
+
+def test_a_broken_document_is_trouble_and_the_rest_is_still_judged() -> None:
+    report = checked("a: [\n", LONG_POD)
+    assert [(one.line, one.document) for one in report.troubles] == [(2, 1)]
+    assert [one.rule for one in report.findings] == ["token-expiration"]
+    assert report.exit_status == 2
+
+
+def test_values_in_a_folder_are_skipped_but_not_where_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text("replicas: 3\n")
+    report = checked_paths(tmp_path)
+    assert (report.exit_status, len(report.skipped)) == (0, 1)
+    assert checked_paths(tmp_path / "values.yaml").exit_status == 2
+
+
+def test_an_object_without_a_kind_is_trouble_in_a_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text("apiVersion: v1\nknid: Pod\n")
+    assert checked_paths(tmp_path).exit_status == 2
+
+
+def test_every_step_is_told() -> None:
+    steps: list[str] = []
+    check(find(["-"]), policy(), now=NOW, namespace="default", stdin=io.BytesIO(b""), step=steps.append)
+    assert steps == ["reading file 1 of 1", "judging file 1 of 1"]
+
+
+FIELDS = st.sampled_from(
+    ["name", "namespace", "labels", "annotations", "volumes", "containers", "projected", "sources", "secret", "env"]
+)
+ODD = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=3))
+
+
+@given(st.sampled_from(["Pod", "Secret", "CronJob", "List", "Namespace", "ServiceAccount"]), ODD, ODD)
+def test_no_object_makes_a_run_fail(kind: str, metadata: object, spec: object) -> None:
+    version = "batch/v1" if kind == "CronJob" else "v1"
+    value = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec, "items": [spec]}
+    report = checked(json.dumps(value, ensure_ascii=False), under=policy(INJECTION))
+    assert report.exit_status in (0, 1, 2)
+    assert "\n" not in "".join(as_text.lines(report, verbose=True))
+    assert json.loads(as_json.text(report))["summary"]["objects"] == len(report.judgements)
+    assert len("".join(fix.documents(report)).split("\n---\n")) >= 1

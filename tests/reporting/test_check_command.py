@@ -1,0 +1,161 @@
+"""`tokenguard check` as it is called: arguments, environment, streams and exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.reporting.checked import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD
+
+ALLOWED = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+tokens: {audiences: {allowed: ["https://*.spicybiryaniwala.shop"]}}
+"""
+
+
+def tokenguard(
+    *arguments: str, stdin: str | None = "", at: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "webhook", "check", *arguments],
+        input=stdin, cwd=at, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "legacy.yaml").write_text(f"{LEGACY_SECRET}---\n{LEGACY_POD}")
+    (tmp_path / "long.yaml").write_text(LONG_POD)
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "allowed.yaml").write_text(ALLOWED)
+    return tmp_path
+
+
+def test_a_clean_manifest_exits_0(folder: Path) -> None:
+    done = tokenguard("--policy", str(folder / "policy" / "allowed.yaml"), "-", stdin=SEED_POD)
+    assert done.returncode == 0
+    assert done.stdout == "1 object in 1 file judged: 0 would be rejected, 0 patched, 0 warned\n"
+    assert done.stderr == ""
+
+
+def test_findings_exit_1(folder: Path) -> None:
+    done = tokenguard("legacy.yaml", "long.yaml", at=folder)
+    assert done.returncode == 1
+    assert [line.split(" ")[0] for line in done.stdout.splitlines()] == [
+        "legacy.yaml:3:",
+        "legacy.yaml:16:",
+        "long.yaml:12:",
+        "3",
+    ]
+
+
+def test_without_a_path_stdin_is_read() -> None:
+    assert tokenguard(stdin=LONG_POD).returncode == 1
+
+
+def test_a_path_that_is_not_there_exits_2_and_the_rest_is_judged(folder: Path) -> None:
+    done = tokenguard("nowhere.yaml", "long.yaml", at=folder)
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[0] == "nowhere.yaml: error: no such file or directory"
+    assert "token-expiration" in done.stdout
+
+
+def test_every_mistake_of_a_policy_is_told_with_its_line(folder: Path) -> None:
+    (folder / "bad.yaml").write_text("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: enforec\nruls: {}\n")
+    done = tokenguard("--policy", "bad.yaml", "long.yaml", at=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sorted(line.split(": ")[0] for line in done.stderr.splitlines()) == ["bad.yaml:3", "bad.yaml:4"]
+
+
+def test_a_policy_that_is_not_there_exits_2(folder: Path) -> None:
+    done = tokenguard("--policy", "nowhere.yaml", "long.yaml", at=folder)
+    assert (done.returncode, done.stderr) == (2, "nowhere.yaml: error: no such file or directory\n")
+
+
+def test_options_come_from_the_environment_too(folder: Path) -> None:
+    done = tokenguard("long.yaml", at=folder, TOKENGUARD_OUTPUT="json", TOKENGUARD_NAMESPACE="shop")
+    assert [one["namespace"] for one in json.loads(done.stdout)["findings"]] == ["shop"]
+
+
+@pytest.mark.parametrize("output", ["json", "sarif"])
+def test_documents_for_programs_stand_alone_on_stdout(folder: Path, output: str) -> None:
+    (folder / "broken.yaml").write_text("a: [\n")
+    done = tokenguard("--output", output, ".", at=folder)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)
+    assert done.stderr == "broken.yaml:2: error: is not YAML: did not find expected node content\n"
+
+
+def test_fix_prints_manifests_on_stdout_and_findings_on_stderr(folder: Path) -> None:
+    done = tokenguard("--fix", "long.yaml", at=folder)
+    assert done.returncode == 1
+    assert done.stdout.startswith("---\napiVersion: v1\n")
+    assert "expirationSeconds: 3600" in done.stdout
+    assert done.stderr.splitlines()[0].startswith("long.yaml:12: patch: ")
+    assert done.stderr.splitlines()[-1] == "1 document changed; comments and layout are lost there"
+    assert tokenguard("-", stdin=done.stdout).returncode == 0
+
+
+def test_fix_injects_without_calling_that_a_finding(folder: Path) -> None:
+    (folder / "inject.yaml").write_text(INJECTION)
+    done = tokenguard("--fix", "--policy", "inject.yaml", "-", stdin=SEED_POD, at=folder)
+    assert done.returncode == 0
+    assert "tokenguard-vault" in done.stdout
+
+
+def test_an_empty_folder_is_remarked_upon(tmp_path: Path) -> None:
+    done = tokenguard(str(tmp_path))
+    assert done.returncode == 0
+    assert done.stderr == "no manifests found: no *.yaml, *.yml, *.json in the folders given\n"
+
+
+def test_an_unknown_output_exits_2() -> None:
+    assert tokenguard("--output", "xml", stdin=SEED_POD).returncode == 2
+
+
+def test_no_colour_reaches_a_file() -> None:
+    assert "\x1b" not in tokenguard(stdin=LONG_POD, FORCE_COLOR="1").stdout
+
+
+def test_a_secrets_data_never_shows_up_in_a_report() -> None:
+    secret = LEGACY_SECRET + "data: {token: c2VjcmV0LXRva2Vu}\nstringData: {a: hunter2}\n"
+    for output in ("text", "json", "sarif"):
+        done = tokenguard("-v", "--output", output, stdin=secret)
+        assert done.returncode == 1
+        assert "c2VjcmV0" not in done.stdout + done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+
+
+def on_terminal(*arguments: str) -> tuple[int, str]:
+    """Return the exit status and all that is written when stdin, stdout and stderr are a terminal."""
+    pty = pytest.importorskip("pty", reason="needs a terminal")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "webhook", "check", *arguments], stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            written += chunk
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    os.close(ours)
+    return process.wait(60), written.decode()
+
+
+def test_a_terminal_is_not_waited_for() -> None:
+    status, written = on_terminal()
+    assert status == 2
+    assert "give a file, a folder, or - for standard input" in written
+
+
+def test_a_terminal_gets_colours_and_no_progress_line_in_a_short_run(folder: Path) -> None:
+    status, written = on_terminal(str(folder / "long.yaml"))
+    assert status == 1
+    assert "\x1b[36m" in written
+    assert "\x1b[K" not in written

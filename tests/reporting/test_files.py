@@ -1,0 +1,96 @@
+"""Which files are found, and what is said of those that can't be read."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from webhook.reporting import files
+from webhook.reporting.files import Source, Trouble, find, read, shown, uri
+
+
+def found(*paths: Path | str) -> list[str]:
+    return [one.path for one in find([str(path) for path in paths])]
+
+
+def test_folders_are_searched_in_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    for name in ("b.yaml", "a.yml", "c.json", "d.txt", ".e.yaml", "sub/f.YAML", ".git/g.yaml", "a-sub/h.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert found(tmp_path) == [
+        str(tmp_path / name) for name in ("a.yml", "b.yaml", "c.json", "a-sub/h.yaml", "sub/f.YAML")
+    ]
+
+
+def test_a_file_is_taken_whatever_its_name_and_once(tmp_path: Path) -> None:
+    (tmp_path / "pod.txt").touch()
+    (tmp_path / "pod.yaml").touch()
+    named = [tmp_path / "pod.txt", tmp_path / "pod.yaml", tmp_path, tmp_path / "pod.yaml"]
+    assert found(*named) == [str(tmp_path / "pod.txt"), str(tmp_path / "pod.yaml")]
+
+
+def test_a_hidden_folder_that_is_named_is_searched(tmp_path: Path) -> None:
+    (tmp_path / ".deploy").mkdir()
+    (tmp_path / ".deploy" / "a.yaml").touch()
+    assert found(tmp_path / ".deploy") == [str(tmp_path / ".deploy" / "a.yaml")]
+
+
+def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch()
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert found(tmp_path) == [str(tmp_path / "a.yaml")]
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "nowhere")
+    assert read(Source(path), io.BytesIO()) == Trouble(path, "no such file or directory")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
+    (tmp_path / "large.yaml").write_bytes(b"#" * (2**20 + 1))
+    trouble = read(Source(str(tmp_path / "large.yaml")), io.BytesIO())
+    assert isinstance(trouble, Trouble)
+    assert trouble.message == "is larger than 1 MiB"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+def test_a_pipe_in_a_folder_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (source,) = find([str(tmp_path)])
+    assert isinstance(source, Source)
+    assert read(source, io.BytesIO()) == Trouble(source.path, "is no regular file")
+
+
+def test_stdin_is_read_where_it_is_named() -> None:
+    assert read(Source("-"), io.BytesIO(b"a: 1")) == b"a: 1"
+
+
+URIS = {
+    "plain": ("deploy/a.yaml", "deploy/a.yaml"),
+    "a dot first": ("./deploy/../a.yaml", "a.yaml"),
+    "spaces and signs": ("a b/100%#?.yaml", "a%20b/100%25%23%3F.yaml"),
+    "other letters": ("überall.yaml", "%C3%BCberall.yaml"),
+    "a colon": ("a:b.yaml", "a%3Ab.yaml"),
+    "no text": (os.fsdecode(b"\xff.yaml"), "%FF.yaml"),
+    "elsewhere": ("/nowhere/a b.yaml", "file:///nowhere/a%20b.yaml"),
+    "stdin": ("-", "%3Cstdin%3E"),
+}
+
+
+@pytest.mark.parametrize(("path", "expected"), URIS.values(), ids=URIS)
+def test_uris_are_relative_and_percent_encoded(path: str, expected: str) -> None:
+    assert uri(path) == expected
+
+
+def test_an_absolute_path_in_the_working_directory_has_a_relative_uri(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert uri(str(tmp_path.resolve() / "a.yaml")) == "a.yaml"
+
+
+def test_a_path_that_is_no_text_is_shown_as_text() -> None:
+    assert shown(os.fsdecode(b"a\xff.yaml")) == "a\\xff.yaml"

@@ -1,0 +1,97 @@
+"""What `--fix` makes of manifests."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.test_manifests import VALUES
+from tests.reporting.checked import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy
+from webhook.core.manifests import read_manifests
+from webhook.reporting import fix
+
+
+def fixed(*texts: str, under: str | None = None) -> str:
+    return "".join(fix.documents(checked(*texts, under=policy(under) if under else None)))
+
+
+def objects(text: str) -> list[object]:
+    reading = read_manifests(text.encode())
+    assert reading.problems == ()
+    return [json.loads(one.raw) for one in reading.manifests]
+
+
+def test_what_is_not_changed_is_given_back_as_it_was_written() -> None:
+    kept = "# kept\n" + SEED_POD
+    assert fixed(kept, LONG_POD, kept).count(f"---\n{kept}") == 2
+
+
+def test_what_is_changed_is_changed_there_alone() -> None:
+    before = objects(LONG_POD)
+    after = objects(fixed(LONG_POD))
+    assert after == json.loads(json.dumps(before).replace("86400", "3600"))
+    assert checked(fixed(LONG_POD)).findings == ()
+
+
+def test_what_would_be_rejected_is_left_to_its_author() -> None:
+    assert objects(fixed(LEGACY_SECRET, LEGACY_POD)) == objects(f"{LEGACY_SECRET}---\n{LEGACY_POD}")
+
+
+def test_injections_are_made_and_a_second_run_changes_nothing() -> None:
+    once = fixed(LONG_POD, SEED_POD, under=INJECTION)
+    assert once.count("name: tokenguard-vault") == 4
+    assert fixed(once, under=INJECTION) == once
+
+
+def test_objects_of_a_list_stay_in_their_list() -> None:
+    items = [json.loads(one.raw) for one in read_manifests(f"{SEED_POD}---\n{LONG_POD}".encode()).manifests]
+    text = fixed(json.dumps({"apiVersion": "v1", "kind": "List", "metadata": {"x": "1"}, "items": items}))
+    assert "86400" not in text
+    assert 'kind: List\nmetadata:\n  x: "1"\n' in text
+    assert objects(text)[0] == items[0]
+
+
+def test_json_comes_out_as_yaml() -> None:
+    text = json.dumps(objects(SEED_POD)[0])
+    assert fixed(text).startswith("---\napiVersion: v1\nkind: Pod\n")
+    assert objects(fixed(text)) == objects(SEED_POD)
+
+
+def test_what_an_alias_repeats_is_changed_in_each_place_by_itself() -> None:
+    shared = SEED_POD.replace(
+        '[{name: app, image: "app:1"}]', "[{name: a, volumeMounts: &m []}, {name: b, volumeMounts: *m}]"
+    )
+    (pod,) = objects(fixed(shared, under=INJECTION))
+    assert isinstance(pod, dict)
+    assert [len(one["volumeMounts"]) for one in pod["spec"]["containers"]] == [1, 1]
+
+
+def test_documents_that_are_changed_are_counted() -> None:
+    assert fix.changed(checked(LONG_POD, SEED_POD, LONG_POD)) == 2
+
+
+def test_the_end_of_a_document_may_be_marked() -> None:
+    assert fixed(f"{SEED_POD}...\n", SEED_POD) == f"---\n{SEED_POD}...\n---\n{SEED_POD}"
+
+
+def test_a_document_that_can_not_be_read_is_left_out() -> None:
+    assert fixed("a: [\n", SEED_POD) == f"---\n{SEED_POD}"
+
+
+TEXTS = ["y", "n", "1e3", "0o7", "<<", "=", "off", "2024-01-01", "12:30", "0644", "~", "", "a\nb", "a: b", "1_0", "\t"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_stays_text(text: str) -> None:
+    written = fixed(json.dumps({"apiVersion": "v1", "kind": "X", "data": {text: text}}))
+    (read,) = objects(written)
+    assert isinstance(read, dict)
+    assert read["data"] == {text: text}
+
+
+@given(VALUES.filter(lambda value: "\\ud" not in json.dumps(value)) | st.floats(allow_nan=False, allow_infinity=False))
+def test_whatever_is_written_anew_reads_as_it_did(value: object) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "X", "value": value})
+    before = objects(text)
+    assert objects(fixed(text)) == before

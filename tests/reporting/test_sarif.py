@@ -1,0 +1,100 @@
+"""SARIF: it is valid, and says what code hosts need."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.reporting.checked import (
+    INJECTION,
+    LEGACY_POD,
+    LEGACY_SECRET,
+    LONG_POD,
+    SEED_POD,
+    UNREADABLE_POD,
+    checked,
+    checked_paths,
+    policy,
+)
+from webhook.core.rules import RULES
+from webhook.reporting import sarif
+from webhook.reporting.check import Report
+
+SCHEMA = json.loads((Path(__file__).parent / "schema" / "sarif-2.1.0.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
+
+
+def run_of(report: Report, *, verbose: bool = False) -> dict[str, Any]:
+    document = json.loads(sarif.text(report, verbose=verbose))
+    VALIDATOR.validate(document)
+    run: dict[str, Any] = document["runs"][0]
+    return run
+
+
+def test_the_schema_finds_fault() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATOR.validate({"version": "2.1.0", "runs": [{}]})
+
+
+@pytest.mark.parametrize("verbose", [False, True], ids=["findings", "notes too"])
+@pytest.mark.parametrize(
+    "texts",
+    [(SEED_POD,), (LEGACY_SECRET, LEGACY_POD, LONG_POD, UNREADABLE_POD), ("a: [\n", "3\n", LONG_POD)],
+    ids=["clean", "findings", "trouble"],
+)
+def test_sarif_is_valid(texts: tuple[str, ...], *, verbose: bool) -> None:
+    run = run_of(checked(*texts, under=policy(INJECTION)), verbose=verbose)
+    rules = run["tool"]["driver"]["rules"]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+
+
+def test_every_rule_is_described() -> None:
+    rules = run_of(checked(SEED_POD))["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == [*(rule.name for rule in RULES), "unreadable-object"]
+    assert rules[0]["shortDescription"]["text"] == RULES[0].summary
+    assert rules[0]["help"]["text"] == RULES[0].explanation
+
+
+def test_a_result_has_level_place_and_message() -> None:
+    (result,) = run_of(checked(LONG_POD))["results"]
+    place = "spec.volumes[0].projected.sources[0].serviceAccountToken"
+    assert (result["ruleId"], result["level"]) == ("token-expiration", "warning")
+    assert result["message"]["text"].startswith(f"Pod/long: {place} lives 86400 seconds")
+    (location,) = result["locations"]
+    assert location["physicalLocation"]["region"] == {"startLine": 12}
+    assert location["logicalLocations"][0]["fullyQualifiedName"] == f"Pod/long {place}"
+
+
+def test_what_is_rejected_is_an_error() -> None:
+    assert {result["level"] for result in run_of(checked(LEGACY_SECRET, LEGACY_POD))["results"]} == {"error"}
+
+
+def test_paths_are_relative_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my pod.yaml").write_text(LONG_POD)
+    (result,) = run_of(checked_paths("."))["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "my%20pod.yaml"
+
+
+def test_trouble_is_a_notification_of_a_run_that_failed() -> None:
+    (invocation,) = run_of(checked("a: [\n"))["invocations"]
+    assert (invocation["executionSuccessful"], invocation["exitCode"]) == (False, 2)
+    (notification,) = invocation["toolExecutionNotifications"]
+    assert notification["locations"][0]["physicalLocation"]["region"] == {"startLine": 2}
+
+
+def fingerprints(*texts: str) -> list[str]:
+    return [one["partialFingerprints"]["tokenguard/v1"] for one in run_of(checked(*texts))["results"]]
+
+
+def test_a_fingerprint_outlives_the_lines_above_it() -> None:
+    assert fingerprints(LONG_POD) == fingerprints("# a\n# b\n" + LONG_POD)
+    assert fingerprints(LONG_POD) == fingerprints(LONG_POD.replace("86400", "90000"))
+
+
+def test_no_two_findings_share_a_fingerprint() -> None:
+    other = LONG_POD.replace("name: long", "name: other")
+    assert len(set(fingerprints(LONG_POD, LONG_POD, other))) == 3

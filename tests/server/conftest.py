@@ -1,0 +1,19 @@
+import pytest
+
+from tests.serving import OBJECTS, POLICY, serve
+
+
+@pytest.fixture(scope="session")
+def judged_by(tmp_path_factory):
+    """Return the flags for a policy with one injection, and for objects with the one legacy token."""
+    folder = tmp_path_factory.mktemp("judged-by")
+    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "objects.yaml").write_text(OBJECTS)
+    return ["--policy", str(folder / "policy.yaml"), "--objects", str(folder / "objects.yaml")]
+
+
+@pytest.fixture(scope="session")
+def server(judged_by, tmp_path_factory):
+    """Return one server for all tests that leave it as it was."""
+    with serve(tmp_path_factory.mktemp("server"), *judged_by, "--audit-level", "all") as running:
+        yield running

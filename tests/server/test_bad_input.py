@@ -1,0 +1,148 @@
+"""Whatever is sent, there is an answer that fits, and the next request works."""
+
+import contextlib
+import json
+import socket
+import ssl
+
+import pytest
+
+from tests.server.test_recorded import recorded
+from tests.serving import JSON, serve
+
+REVIEW = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}
+POD = json.loads(recorded("pod-plain.pods", "mutate"))
+
+
+def of(**changes):
+    return json.dumps({**REVIEW, "request": {**POD["request"], **changes}}).encode()
+
+
+UNANSWERABLE = {
+    "empty": b"",
+    "not JSON": b"{nonsense",
+    "not text": b"\xff\xfe\x00",
+    "cut short": json.dumps(POD).encode()[:-40],
+    "a list": b"[]",
+    "a number": b"1e999",
+    "another kind": b'{"kind":"Pod","apiVersion":"v1"}',
+    "another version": json.dumps({**POD, "apiVersion": "admission.k8s.io/v1beta1"}).encode(),
+    "no request": json.dumps(REVIEW).encode(),
+    "no uid": of(uid=""),
+    "uid of another type": of(uid=7),
+    "nested without end": b'{"request":' + b"[" * 200_000,
+    "lone surrogate": json.dumps(POD).encode().replace(b'"plain"', b'"\\ud800"'),
+}
+
+
+@pytest.mark.parametrize("path", ["/mutate", "/validate"])
+@pytest.mark.parametrize("body", UNANSWERABLE.values(), ids=UNANSWERABLE)
+def test_what_is_no_review_gets_400_and_one_line_that_says_why(server, path, body):
+    reply = server.request("POST", path, body, JSON)
+    assert reply.status == 400
+    assert reply.headers["Content-Type"] == "application/json"
+    assert list(reply.json) == ["error"]
+    assert b"\n" not in reply.body
+    assert b"Traceback" not in reply.body
+
+
+UNREADABLE = {
+    "no object": of(object=None),
+    "object of another type": of(object=["pod"]),
+    "volumes of another type": of(object={"spec": {"volumes": "all"}}),
+    "number in place of a name": of(object={"metadata": {"name": 7}}),
+    "request of another shape": of(userInfo="admin"),
+}
+
+
+@pytest.mark.parametrize("path", ["/mutate", "/validate"])
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_review_whose_object_cannot_be_read_is_denied_by_its_uid(server, path, body):
+    response = server.review(path, body)
+    assert (response["uid"], response["allowed"]) == (POD["request"]["uid"], False)
+    assert (response["status"]["code"], response["status"]["reason"]) == (400, "BadRequest")
+    assert f"[tokenguard {response['uid'][:8]}]" in response["status"]["message"]
+
+
+REFUSED = {
+    "review by GET": ("GET", "/mutate", {}, 405),
+    "review by PUT": ("PUT", "/validate", JSON, 405),
+    "review by OPTIONS": ("OPTIONS", "/validate", {}, 405),
+    "health by POST": ("POST", "/healthz", JSON, 405),
+    "no such page": ("GET", "/", {}, 404),
+    "no such page by POST": ("POST", "/mutate/", JSON, 404),
+    "no content type": ("POST", "/mutate", {}, 415),
+    "YAML": ("POST", "/mutate", {"Content-Type": "application/yaml"}, 415),
+    "nearly JSON": ("POST", "/validate", {"Content-Type": "application/jsonp"}, 415),
+    "compressed": ("POST", "/validate", {**JSON, "Content-Encoding": "gzip"}, 415),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "status"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_asked_as_it_should_be_is_refused_in_json(server, method, path, headers, status):
+    reply = server.request(method, path, b"{}" if method != "GET" else None, headers)
+    assert reply.status == status
+    assert list(reply.json) == ["error"]
+    assert ("Allow" in reply.headers) is (status == 405)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;a=b"]
+)
+def test_a_content_type_may_have_parameters(server, content_type):
+    body = recorded("pod-plain.pods", "mutate")
+    assert server.request("POST", "/mutate", body, {"Content-Type": content_type}).status == 200
+
+
+def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
+    body = b" " * (9 << 20)
+    assert server.request("POST", "/mutate", body, JSON).status == 413
+    chunks = (body[at : at + 65536] for at in range(0, len(body), 65536))
+    reply = server.request("POST", "/validate", chunks, JSON)
+    assert reply.status == 413
+    assert reply.json == {"error": "the review is larger than 8388608 bytes"}
+
+
+def test_the_limit_can_be_set(judged_by, tmp_path):
+    body = recorded("pod-plain.pods", "mutate")
+    with serve(tmp_path, *judged_by, "--workers", "1", "--max-body-bytes", str(len(body))) as server:
+        assert server.request("POST", "/mutate", body, JSON).status == 200
+        assert server.request("POST", "/mutate", body + b" ", JSON).status == 413
+
+
+NOT_HTTP = {
+    "garbage": b"GARBAGE\r\n\r\n",
+    "length that is no number": b"POST /mutate HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    "two lengths": b"POST /mutate HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "line without end": b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n",
+    "header without end": b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
+    "broken chunk": b"POST /mutate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
+def test_what_is_not_http_gets_a_4xx_and_the_connection_is_closed(server, sent):
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(sent)
+        answer = read_to_the_end(connection)
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert b'{"error":"' in answer
+
+
+def test_bad_input_leaves_no_trace_in_the_log(server):
+    log = server.log
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+
+
+def raw_connection(server) -> ssl.SSLSocket:
+    host, port = server.address.rsplit(":", 1)
+    plain = socket.create_connection((host, int(port)), timeout=20)
+    return server.context.wrap_socket(plain, server_hostname=host)
+
+
+def read_to_the_end(connection) -> bytes:
+    answer = b""
+    while piece := connection.recv(65536):
+        answer += piece
+    return answer

@@ -1,0 +1,149 @@
+"""Files that change while the server runs, and files that were bad from the start."""
+
+import datetime as dt
+import os
+import ssl
+from pathlib import Path
+
+import pytest
+
+from tests.server.test_bad_input import raw_connection
+from tests.server.test_recorded import decided, recorded
+from tests.serving import OBJECTS, POLICY, eventually, serve
+from webhook.server.tls import self_signed
+
+BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmodee: warn\ntokens: {maxExpirationSeconds: 5}\n"
+WARN = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: warn\n"
+DENIED = recorded("secret-legacy.secrets", "validate")
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "objects.yaml").write_text(OBJECTS)
+    return tmp_path
+
+
+def flags(files: Path) -> list[str]:
+    return ["--policy", str(files / "policy.yaml"), "--objects", str(files / "objects.yaml")]
+
+
+def decision(server, body=DENIED) -> str:
+    return decided(server.review("/validate", body))
+
+
+def everywhere(server, expected: str, body=DENIED) -> bool:
+    """Say whether all of many new connections, which spread over the workers, get this decision."""
+    return all(decision(server, body).startswith(expected) for _ in range(12))
+
+
+def test_a_new_policy_is_in_force_in_every_worker_and_counted_once(files):
+    with serve(files / "run", *flags(files)) as server:
+        assert decision(server).startswith("denied")
+        (files / "policy.yaml").write_text(WARN)
+        eventually(lambda: everywhere(server, "warned"))
+        assert server.metric("tokenguard_policy_reloads_total", result="accepted") == 2
+        assert server.log.count("policy reloaded") == 1
+
+
+def test_a_bad_policy_is_told_with_every_mistake_and_the_last_good_one_stays_in_force(files):
+    with serve(files / "run", *flags(files)) as server:
+        (files / "policy.yaml").write_text(BAD)
+        eventually(lambda: "the last good one stays in force" in server.log)
+        assert "modee" in server.log
+        assert "maxExpirationSeconds" in server.log
+        assert everywhere(server, "denied")
+        assert server.request("GET", "/readyz").status == 200
+        assert server.metric("tokenguard_policy_reloads_total", result="rejected") == 1
+        (files / "policy.yaml").write_text(WARN)
+        eventually(lambda: everywhere(server, "warned"))
+
+
+def test_a_policy_that_vanishes_stays_in_force_and_is_taken_up_again(files):
+    with serve(files / "run", *flags(files), "--workers", "1") as server:
+        (files / "policy.yaml").unlink()
+        eventually(lambda: "No such file" in server.log)
+        assert decision(server).startswith("denied")
+        (files / "policy.yaml").write_text(WARN)
+        eventually(lambda: decision(server).startswith("warned"))
+
+
+def test_a_mounted_configmap_is_followed_through_its_symlinks(files):
+    for version, policy in (("..1", POLICY), ("..2", WARN)):
+        (files / version).mkdir()
+        (files / version / "policy.yaml").write_text(policy)
+    (files / "policy.yaml").unlink()
+    (files / "..data").symlink_to("..1")
+    (files / "policy.yaml").symlink_to("..data/policy.yaml")
+    with serve(files / "run", *flags(files), "--workers", "1") as server:
+        assert decision(server).startswith("denied")
+        (files / "..fresh").symlink_to("..2")
+        (files / "..fresh").replace(files / "..data")
+        eventually(lambda: decision(server).startswith("warned"))
+
+
+def test_new_objects_are_known_and_bad_ones_leave_the_known_as_they_are(files):
+    legacy = recorded("pod-legacy-env.pods", "validate")
+    with serve(files / "run", *flags(files), "--workers", "1") as server:
+        assert "legacy-token-reference" in decision(server, legacy)
+        (files / "objects.yaml").write_text("kind: [")
+        eventually(lambda: "objects not used" in server.log)
+        assert "legacy-token-reference" in decision(server, legacy)
+        (files / "objects.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n")
+        eventually(lambda: "legacy-token-reference" not in decision(server, legacy))
+
+
+@pytest.mark.parametrize("content", [None, BAD], ids=["missing", "bad"])
+def test_without_a_policy_from_the_start_nothing_is_ready_and_reviews_are_denied(files, content):
+    (files / "policy.yaml").unlink()
+    if content:
+        (files / "policy.yaml").write_text(content)
+    with serve(files / "run", *flags(files), ready=False) as server:
+        ready = server.request("GET", "/readyz")
+        assert ready.status == 503
+        assert "policy not loaded" in ready.json["error"]
+        assert server.request("GET", "/healthz").status == 200
+        response = server.review("/mutate", recorded("pod-plain.pods", "mutate"))
+        assert (response["allowed"], response["status"]["code"]) == (False, 503)
+        assert "tokenguard is not ready" in response["status"]["message"]
+        (files / "policy.yaml").write_text(POLICY)
+        eventually(lambda: server.request("GET", "/readyz").status == 200)
+        eventually(lambda: server.review("/mutate", recorded("pod-plain.pods", "mutate"))["allowed"])
+
+
+def test_a_worker_that_starts_while_the_policy_is_bad_has_the_last_good_one(files):
+    with serve(files / "run", *flags(files), "--workers", "1") as server:
+        (files / "policy.yaml").write_text(WARN)
+        eventually(lambda: decision(server).startswith("warned"))
+        (files / "policy.yaml").write_text(BAD)
+        eventually(lambda: "the last good one stays in force" in server.log)
+        (worker,) = server.workers
+        os.kill(worker, 9)
+        eventually(lambda: server.workers not in ([], [worker]))
+        assert decision(server).startswith("warned")
+
+
+def test_a_renewed_certificate_is_served_without_a_restart_and_a_bad_one_is_not(files):
+    pairs = [self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(2)]
+    put(files, pairs[0].certificate, pairs[0].key)
+    tls = ["--tls-cert", str(files / "tls.crt"), "--tls-key", str(files / "tls.key")]
+    with serve(files / "run", *flags(files), *tls, "--workers", "1") as server:
+        assert served_name(server) == "made-0.example.com"
+        server.context.load_verify_locations(cadata=pairs[1].authority.decode())
+        put(files, pairs[1].certificate, pairs[0].key)
+        eventually(lambda: "certificate not used" in server.log)
+        assert served_name(server) == "made-0.example.com"
+        put(files, pairs[1].certificate, pairs[1].key)
+        eventually(lambda: served_name(server) == "made-1.example.com")
+        assert "PRIVATE" not in server.log
+
+
+def put(folder: Path, certificate: bytes, key: bytes) -> None:
+    (folder / "tls.crt").write_bytes(certificate)
+    (folder / "tls.key").write_bytes(key)
+
+
+def served_name(server) -> str:
+    with raw_connection(server) as connection:
+        assert isinstance(connection, ssl.SSLSocket)
+        return connection.getpeercert()["subjectAltName"][-1][1]

@@ -1,0 +1,168 @@
+"""Starting, keeping connections, stopping."""
+
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.server.test_bad_input import raw_connection, read_to_the_end
+from tests.server.test_recorded import recorded
+from tests.serving import JSON, ask, eventually, serve
+
+BODY = recorded("pod-plain.pods", "mutate")
+
+
+def test_a_connection_is_kept_for_many_reviews_and_across_refusals(server):
+    with contextlib.closing(server.connect()) as connection:
+        connection.connect()
+        mine = connection.sock.getsockname()
+        for body, status in [(BODY, 200), (b"{}", 400), (b"x" * (9 << 20), 413), (BODY, 200)] * 3:
+            assert ask(connection, "POST", "/mutate", body, JSON).status == status
+            assert connection.sock is not None
+            assert connection.sock.getsockname() == mine
+
+
+def head(body: bytes) -> bytes:
+    return (
+        b"POST /mutate HTTP/1.1\r\nHost: tokenguard\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+
+
+def refuses_connections(server) -> bool:
+    try:
+        raw_connection(server).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_review_in_flight_is_answered_after_sigterm_and_idle_connections_hold_up_nothing(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by) as server:
+        idle = [server.connect() for _ in range(6)]
+        for connection in idle[:3]:
+            assert ask(connection, "GET", "/healthz").status == 200
+        for connection in idle[3:]:
+            connection.connect()
+        in_flight = raw_connection(server)
+        in_flight.sendall(head(BODY) + BODY[:100])
+        time.sleep(0.3)  # for the server to have read so much; were it slower, the test would be weaker, not wrong
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: refuses_connections(server))
+        in_flight.sendall(BODY[100:])
+        answer = in_flight.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"connection: close" in answer.lower()
+        assert b'"allowed":true' in answer
+        assert server.process.wait(10) == 0
+        assert "Traceback" not in server.log
+        for connection in [*idle, in_flight]:
+            connection.close()
+
+
+def test_what_was_made_for_the_run_is_gone_after_it(judged_by, tmp_path):
+    with serve(tmp_path / "run", *judged_by, "--workers", "1") as server:
+        folder = Path(server.log.split("--cacert ")[1].split()[0]).parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert (folder / "tls.key").stat().st_mode & 0o777 == 0o600
+        assert server.stop() == 0
+        assert not folder.exists()
+
+
+def test_a_worker_that_dies_is_replaced(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by) as server:
+        before = set(server.workers)
+        os.kill(min(before), signal.SIGKILL)
+        eventually(lambda: len(server.workers) == 2 and set(server.workers) != before)
+        eventually(lambda: server.review("/mutate", BODY)["allowed"])
+
+
+def test_only_tls_of_1_2_and_newer_is_spoken(server):
+    host, port = server.address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=20) as plain:
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert not plain.recv(100).startswith(b"HTTP")
+    with contextlib.closing(raw_connection(server)) as connection:
+        assert connection.version() in {"TLSv1.2", "TLSv1.3"}
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_ipv6_is_served(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by, "--workers", "1", "--bind", "[::1]:0") as server:
+        assert server.address.startswith("[::1]:")
+        assert server.request("GET", "/healthz").status == 200
+
+
+def test_flags_may_be_given_by_the_environment(tmp_path):
+    environment = {**os.environ, "TOKENGUARD_WORKERS": "3", "TOKENGUARD_POLICY": str(tmp_path / "none.yaml")}
+    with serve(tmp_path, ready=False, env=environment) as server:
+        eventually(lambda: len(server.workers) == 3)
+        assert "none.yaml" in server.request("GET", "/readyz").json["error"]
+
+
+def test_without_files_the_log_says_what_that_means(tmp_path):
+    with serve(tmp_path, "--workers", "1") as server:
+        assert server.log.count("no --policy: the default policy is in force") == 1
+        assert server.log.count("no --objects: no Secret is known") == 1
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        yield held.getsockname()[1]
+
+
+NO_START = {
+    "no TLS": ([], "--tls-self-signed"),
+    "half a pair": (["--tls-cert", "a.crt"], "--tls-key"),
+    "both kinds": (["--tls-self-signed", "--tls-cert", "a.crt", "--tls-key", "a.key"], "leave out"),
+    "no such certificate": (["--tls-cert", "no.crt", "--tls-key", "no.key"], "no.crt: No such file"),
+    "no certificate in it": (["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], "can't be used"),
+    "port taken": (["--tls-self-signed", "--bind", "127.0.0.1:{taken}"], "in use"),
+    "no port": (["--tls-self-signed", "--bind", "localhost"], "HOST:PORT"),
+    "no such host": (["--tls-self-signed", "--bind", "256.0.0.1:0"], "256.0.0.1"),
+    "no such name": (["--tls-self-signed", "--tls-san", "not a name"], "neither a DNS name"),
+    "no such folder": (["--tls-self-signed", "--bind", "127.0.0.1:0", "--audit-log", "/no/such/file"], "/no/such/file"),
+    "no workers": (["--tls-self-signed", "--workers", "0"], "--workers"),
+    "an option of another release": (["--tls-self-signed", "--kubeconfig", "a"], "--kubeconfig"),
+}
+
+
+@pytest.mark.parametrize(("flags", "says"), NO_START.values(), ids=NO_START)
+def test_where_it_cannot_start_it_says_why_and_exits_with_2(flags, says, taken, tmp_path):
+    command = [sys.executable, "-m", "webhook", "serve", *(flag.format(taken=taken) for flag in flags)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert says in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_client_of_an_old_tls_version_is_turned_away(server):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(server.log.split("--cacert ")[1].split()[0])
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    host, port = server.address.rsplit(":", 1)
+    with (
+        socket.create_connection((host, int(port)), timeout=20) as plain,
+        pytest.raises(OSError, match=r"(?i)ssl|tls|reset"),
+    ):
+        context.wrap_socket(plain, server_hostname=host)
+
+
+def test_requests_that_arrive_before_their_turn_are_answered_in_their_order(server):
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + head(BODY) + BODY)
+        connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answers = read_to_the_end(connection).split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"200", b"200", b"404"]
+    assert b"AdmissionReview" in answers[1]

@@ -1,0 +1,154 @@
+"""The function behind both review paths, without a server around it."""
+
+import datetime as dt
+import json
+
+import pytest
+
+from tests.server.test_recorded import recorded
+from tests.serving import POLICY, patch_of
+from webhook.core.cluster import Cluster
+from webhook.core.policy.document import read_policy
+from webhook.core.request import Phase
+from webhook.server import review
+from webhook.server.metrics import Metrics
+from webhook.server.review import Reviewer, bounded
+from webhook.server.state import State
+
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+CLUSTER = Cluster({"demo": {"app-token": "app"}})
+LEGACY = recorded("pod-legacy-env.pods", "validate")
+PLAIN = recorded("pod-plain.pods", "mutate")
+
+
+class Lines:
+    """An audit log in memory."""
+
+    def __init__(self):
+        self.lines = []
+
+    def write(self, line):
+        self.lines.append(line)
+
+
+class Judge:
+    def __init__(self, policy: str = POLICY, *, audit_all: bool = False):
+        self.state = State()
+        if policy:
+            self.state.use_policy(read_policy(policy.encode()))
+            self.state.use_cluster(CLUSTER)
+        self.audit, self.metrics = Lines(), Metrics()
+        self.reviewer = Reviewer(self.state, self.audit, self.metrics, audit_all=audit_all, clock=lambda: NOW)
+
+    def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
+        answer = self.reviewer.answer(body, phase)
+        assert answer.status == 200
+        return json.loads(answer.body)["response"]
+
+    def counted(self, name: str) -> list[str]:
+        lines = self.metrics.exposition(self.state).decode().splitlines()
+        return [line for line in lines if line.startswith(f"tokenguard_{name}_total")]
+
+
+EXEMPTED = """
+exemptions:
+- rules: [legacy-token-reference, token-expiration, inject]
+  namespaces: [demo]
+  reason: "INFRA-123"
+  until: 2026-12-31
+"""
+
+
+def test_an_exemption_is_named_in_the_annotations_and_in_the_audit_log():
+    judge = Judge(POLICY + EXEMPTED)
+    response = judge.response(LEGACY)
+    assert response["allowed"] is True
+    assert "legacy-token-reference: INFRA-123 (until 2026-12-31)" in response["auditAnnotations"]["exemption"]
+    assert judge.audit.lines[0].exemption == response["auditAnnotations"]["exemption"]
+
+
+def test_the_annotations_are_strings_and_the_empty_ones_are_left_out():
+    annotations = Judge().response(recorded("pod-mirror.pods", "validate"))["auditAnnotations"]
+    assert set(annotations) == {"id", "decision", "policy"}
+    assert all(isinstance(value, str) for value in annotations.values())
+    assert len(annotations["policy"]) == 12
+
+
+@pytest.mark.parametrize("mode", ["warn", "audit"])
+def test_a_policy_that_only_warns_or_audits_neither_patches_nor_denies(mode):
+    judge = Judge(POLICY + f"mode: {mode}\n")
+    assert patch_of(judge.response(PLAIN, Phase.MUTATE)) == []
+    response = judge.response(LEGACY)
+    assert response["allowed"] is True
+    assert bool(response.get("warnings")) is (mode == "warn")
+
+
+@pytest.mark.parametrize(("level", "lines"), [(False, 0), (True, 1)], ids=["decisions", "all"])
+def test_a_plain_allow_is_written_to_the_audit_log_at_level_all_alone(level, lines):
+    judge = Judge(audit_all=level)
+    judge.response(recorded("serviceaccount.serviceaccounts", "mutate"), Phase.MUTATE)
+    assert [line.note for line in judge.audit.lines] == ["no rule looks at CREATE of serviceaccounts"] * lines
+
+
+def test_before_there_is_a_policy_reviews_are_denied_and_the_audit_log_says_so():
+    judge = Judge(policy="")
+    judge.state.lacks("policy", "policy not loaded: it isn't there")
+    response = judge.response(PLAIN, Phase.MUTATE)
+    assert response["status"]["code"] == 503
+    assert "policy not loaded: it isn't there" in response["status"]["message"]
+    assert judge.audit.lines[0].decision == "denied"
+
+
+def fail(*_):
+    secret = "contents of the object"
+    raise KeyError(secret)
+
+
+@pytest.mark.parametrize(("mode", "allowed"), [("enforce", False), ("warn", True), ("audit", True)])
+def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch, caplog, mode, allowed):
+    monkeypatch.setattr(review, "evaluate", fail)
+    judge = Judge(POLICY + f"mode: {mode}\n")
+    response = judge.response(LEGACY)
+    assert response["allowed"] is allowed
+    if not allowed:
+        assert response["status"]["code"] == 500
+        assert response["uid"][:8] in response["status"]["message"]
+    assert "in fail" in caplog.text
+    assert response["uid"][:8] in caplog.text
+    assert "contents of the object" not in caplog.text
+    assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
+    assert judge.audit.lines[0].problem
+
+
+def test_a_bug_in_reading_is_answered_too(monkeypatch):
+    monkeypatch.setattr(review, "read_review", fail)
+    judge = Judge()
+    assert judge.reviewer.answer(PLAIN, Phase.MUTATE).status == 400
+    assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
+
+
+def test_what_stands_in_metrics_is_bounded_whatever_is_sent():
+    judge = Judge()
+    for number in range(50):
+        asked = json.loads(PLAIN)
+        asked["request"]["operation"] = f"OP{number}"
+        asked["request"]["resource"]["resource"] = f"things{number}"
+        judge.response(json.dumps(asked).encode())
+    assert judge.counted("reviews") == [
+        'tokenguard_reviews_total{decision="allowed",operation="other",resource="other",webhook="validate"} 50.0'
+    ]
+
+
+def test_warnings_hold_no_control_characters():
+    assert bounded(("a\nb\x00c",)) == ["a b c"]
+
+
+@pytest.mark.parametrize(
+    ("warnings", "last"),
+    [(("ż" * 1000,) * 5, "and 3 more"), (("w" * 5000, "x"), "and 1 more"), (("a", "b"), "b")],
+    ids=["many", "one that is too long", "few"],
+)
+def test_warnings_are_no_longer_than_the_api_server_passes_on(warnings, last):
+    told = bounded(warnings)
+    assert told[-1] == last
+    assert sum(len(one.encode()) for one in told) <= 4096

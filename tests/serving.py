@@ -1,0 +1,175 @@
+"""The real server, started as a user would start it, for tests that talk to it over HTTPS."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+PATIENCE = 30.0
+JSON = {"Content-Type": "application/json"}
+POLICY = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+inject:
+- name: vault
+  audience: https://vault.example.com
+  expirationSeconds: 1800
+  mountPath: /var/run/secrets/tokens/vault
+  env: VAULT_TOKEN_PATH
+"""
+OBJECTS = """\
+apiVersion: v1
+kind: Namespace
+metadata: {name: demo, labels: {team: payments}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: app-token, namespace: demo, annotations: {kubernetes.io/service-account.name: app}}
+type: kubernetes.io/service-account-token
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: database, namespace: demo}
+type: Opaque
+"""
+T = TypeVar("T")
+
+
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    """A running server; `folder` holds its log and its audit log."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    address: str
+    context: ssl.SSLContext
+
+    def connect(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self.address, context=self.context, timeout=PATIENCE)
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Reply:
+        with contextlib.closing(self.connect()) as connection:
+            return ask(connection, method, path, body, headers)
+
+    def review(self, path: str, body: bytes) -> dict[str, Any]:
+        """Send a review and return the `response` in the answer."""
+        reply = self.request("POST", path, body, JSON)
+        assert reply.status == 200, reply
+        answer = reply.json
+        assert (answer["kind"], answer["apiVersion"]) == ("AdmissionReview", "admission.k8s.io/v1")
+        return answer["response"]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "audit").read_bytes().splitlines()]
+
+    @property
+    def workers(self) -> list[int]:
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum over all samples of a metric that have these labels."""
+        text = self.request("GET", "/metrics").body.decode()
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE)
+        return sum(float(value) for found, value in samples if wanted <= set(found.split(",")))
+
+    def stop(self) -> int:
+        """Tell the server to stop, by its own process id, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+
+def ask(
+    connection: http.client.HTTPSConnection,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    return Reply(response.status, response.headers, response.read())
+
+
+def patch_of(response: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the JSON Patch in a review's response; none where it has none."""
+    if "patch" not in response:
+        return []
+    assert response["patchType"] == "JSONPatch"
+    return json.loads(b64decode(response["patch"], validate=True))
+
+
+def eventually(probe: Callable[[], T], *, patience: float = PATIENCE) -> T:
+    """Return what `probe` returns as soon as it is true; fail where it never is."""
+    deadline = time.monotonic() + patience
+    while not (found := probe()):
+        assert time.monotonic() < deadline, f"never came true: {probe}"
+        time.sleep(0.02)
+    return found
+
+
+@contextlib.contextmanager
+def serve(folder: Path, *flags: str, ready: bool = True, **popen: Any) -> Iterator[Server]:
+    """Run `tokenguard serve` on a free port with a certificate of its own; `ready` waits until it is."""
+    folder.mkdir(exist_ok=True)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
+    tls = () if "--tls-cert" in flags else ("--tls-self-signed",)
+    command = [sys.executable, "-m", "webhook", "serve", "--bind", "127.0.0.1:0", *tls, *flags]
+    with (folder / "log").open("wb") as log, (folder / "audit").open("wb") as audit:
+        process = subprocess.Popen(command, **{"env": environment, "stdout": audit, "stderr": log} | popen)
+    server = Server(process, folder, "", ssl.create_default_context())
+    try:
+        server.address = eventually(lambda: _found(server, r"serving on https://(\S+)"))
+        server.context.load_verify_locations(_found(server, r"--cacert (\S+)") or flags[flags.index("--tls-cert") + 1])
+        eventually(lambda: _answers(server, ready=ready))
+        eventually(lambda: f"with {len(server.workers)} worker(s)" in server.log)
+        yield server
+    finally:
+        try:
+            server.stop()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _found(server: Server, pattern: str) -> str:
+    assert server.process.poll() is None, server.log
+    match = re.search(pattern, server.log)
+    return match[1] if match else ""
+
+
+def _answers(server: Server, *, ready: bool) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        reply = server.request("GET", "/readyz")
+        return reply.status == 200 if ready else reply.status > 0
+    return False

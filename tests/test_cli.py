@@ -1,0 +1,130 @@
+"""The commands that are told nowhere else: policy, rules, demo, and what every command has in common."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from webhook.cli import main
+from webhook.core.rules import RULES
+
+BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmod: warn\nrules: {inject: reject}\n"
+REVIEWS = Path(__file__).parent.parent / "webhook" / "demo" / "reviews"
+RECORDED = {
+    "plain": "pod-plain",
+    "legacy-token": "pod-legacy-env",
+    "day-long-token": "pod-long-expiration",
+    "seed": "pod-seed-secure",
+}
+
+
+def run(*arguments: str, given: str | None = None):
+    return CliRunner().invoke(main, list(arguments), input=given)
+
+
+def test_rules_lists_every_rule() -> None:
+    lines = run("rules").output.splitlines()
+    assert [line.split()[0] for line in lines] == [rule.name for rule in RULES]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_rules_explains_a_rule(rule) -> None:
+    told = run("rules", rule.name).output
+    assert rule.explanation in told
+    assert "What to do:" in told
+
+
+def test_rules_suggests_the_rule_that_was_meant() -> None:
+    done = run("rules", "token-audiense")
+    assert done.exit_code == 2
+    assert 'there is no rule "token-audiense"; did you mean "token-audience"?' in done.output
+
+
+def test_policy_validate_tells_every_mistake_with_its_line(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(BAD)
+    done = run("policy", "validate", str(file))
+    assert done.exit_code == 1
+    assert done.output.splitlines() == [
+        f'{file}:3: error: mod: unknown key; did you mean "mode"?',
+        f'{file}:4: error: rules.inject: "reject" is no action of this rule; it takes patch, warn, audit, off',
+    ]
+
+
+def test_policy_validate_says_what_is_sound_and_under_which_hash(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("apiVersion: tokenguard/v1\nkind: TokenPolicy\n")
+    done = run("policy", "validate", str(file))
+    assert (done.exit_code, done.output) == (0, "sound: policy 8c0cec78672a\n")
+
+
+def test_policy_validate_of_a_file_that_is_not_there_has_failed() -> None:
+    done = run("policy", "validate", "/no/such/file")
+    assert done.exit_code == 2
+    assert "/no/such/file" in done.output
+
+
+def test_policy_show_is_a_policy_again() -> None:
+    shown = run("policy", "show").output
+    assert run("policy", "validate", "-", given=shown).exit_code == 0
+    assert run("policy", "show", "-", given=shown).output == shown
+
+
+def test_policy_show_tells_what_holds_in_a_namespace() -> None:
+    policy = (
+        "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+        "overrides:\n"
+        "- {namespaces: ['s-*'], namespaceLabels: {tier: x}, mode: warn, tokens: {maxExpirationSeconds: 600}}\n"
+    )
+    arguments = ("policy", "show", "-", "--namespace", "s-1", "--label")
+    assert "mode: warn" in run(*arguments, "tier=x", given=policy).output
+    assert "maxExpirationSeconds: 600" in run(*arguments, "tier=x", given=policy).output
+    assert "mode: enforce" in run(*arguments, "tier=y", given=policy).output
+
+
+def test_policy_schema_is_json() -> None:
+    assert json.loads(run("policy", "schema").output)["title"] == "tokenguard/v1 TokenPolicy"
+
+
+@pytest.mark.parametrize("command", [("serve",), ("check",), ("policy", "show"), ("rules",), ("demo",)], ids=" ".join)
+def test_every_command_has_help(command: tuple[str, ...]) -> None:
+    done = run(*command, "--help")
+    assert done.exit_code == 0
+    assert done.output.startswith("Usage: ")
+
+
+def test_what_goes_wrong_in_a_command_is_a_failed_run_not_a_finding() -> None:
+    assert run("no-such-command").exit_code == 2
+    done = subprocess.run(
+        [sys.executable, "-c", "from webhook import cli; cli.demo_lines = lambda: 1 / 0; cli.main(['demo'])"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_demos_reviews_are_those_of_a_real_api_server(name: str) -> None:
+    recorded = Path(__file__).parent / "recorded" / f"{RECORDED[name]}.mutate.pods.json"
+    assert (REVIEWS / f"{name}.json").read_bytes() == recorded.read_bytes()
+
+
+def test_the_demo_shows_decision_message_patch_and_audit_line_of_each_pod() -> None:
+    done = run("demo")
+    assert done.exit_code == 0, done.output
+    plain, legacy, long, seed = re.split(r"\n\d\. .* -+\n", done.output)[1:]
+    assert "ADMITTED" in plain
+    assert "     -        expirationSeconds: 3607\n     +        expirationSeconds: 3600\n" in plain
+    assert "     +- name: tokenguard-vault" in plain
+    assert "DENIED" in legacy
+    assert "legacy-token-reference: spec.containers[0].env[1] reads the long-lived token" in legacy
+    assert "     -        expirationSeconds: 86400\n     +        expirationSeconds: 3600\n" in long
+    assert "capped to 3600" in long
+    assert "1800" not in "".join(line for line in seed.splitlines() if line.startswith("     -"))
+    assert all('"decision":' in part for part in (plain, legacy, long, seed))

@@ -1,0 +1,184 @@
+"""The commands; the one place where parts are put together.
+
+Exit status everywhere: 0 clean, 1 something was found, 2 the call or the run failed.
+"""
+
+import datetime as dt
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import yaml
+
+from webhook.core.policy import grammar
+from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.model import Policy
+from webhook.core.policy.nodes import Mistake
+from webhook.core.policy.shown import shown, shown_in_namespace
+from webhook.core.rules import BY_NAME, RULES
+from webhook.core.text import did_you_mean, quote
+from webhook.demo.run import lines as demo_lines
+from webhook.demo.server import DemoError
+from webhook.reporting import as_text
+from webhook.reporting.files import STDIN, Source, Trouble, read
+from webhook.reporting.options import CheckOptions, check_options
+from webhook.reporting.run import run as run_check
+from webhook.server.options import ServeOptions, StartError, serve_options
+
+
+class _Commands(click.Group):
+    """The commands; what ends one early is a run that failed, never 'something was found'."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command and exit with its status."""
+        try:
+            status = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            status = 2
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            status = 2
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: so nothing is flushed
+            status = 2
+        except Exception:  # noqa: BLE001 - a bug: the traceback is for its report
+            traceback.print_exc()
+            status = 2
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="tokenguard")
+def main() -> None:
+    """End long-lived service account tokens: an admission webhook, and the same judgement offline."""
+
+
+@main.command()
+@serve_options
+def serve(**flags: Any) -> None:
+    """Run the webhook: answer admission reviews over HTTPS until it is told to stop."""
+    from webhook.server.run import run  # noqa: PLC0415 - the server's libraries are loaded where it is served alone
+
+    try:
+        run(ServeOptions(**flags))
+    except StartError as error:
+        raise Failure(str(error)) from error
+
+
+class Failure(click.ClickException):
+    """The call or the run failed; the message says why."""
+
+    exit_code = 2
+
+
+@main.command()
+@check_options
+def check(**flags: Any) -> None:
+    """Judge manifests offline, as the webhook would judge them: files, folders, or - for standard input.
+
+    The Secrets, Namespaces and ServiceAccounts among them are the cluster that they are judged by. Exit status: 0
+    nothing was found, 1 something would be rejected, patched or warned of, 2 not everything could be read.
+    """
+    options = CheckOptions(**flags)
+    sys.exit(run_check(options, _policy(options.policy), dt.datetime.now(dt.UTC)))
+
+
+def _policy(path: str | None) -> Policy:
+    """Return the policy in a file, or the default one; print every mistake in it and exit with status 2."""
+    if path is None:
+        return default_policy()
+    data = read(Source(path), sys.stdin.buffer)
+    if isinstance(data, Trouble):
+        troubles = [data]
+    elif isinstance(policy := read_policy(data), Policy):
+        return policy
+    else:
+        troubles = _troubles(path, policy)
+    for trouble in troubles:
+        click.echo(as_text.trouble_line(trouble), err=True)
+    sys.exit(2)
+
+
+def _troubles(path: str, mistakes: Iterable[Mistake]) -> list[Trouble]:
+    return [Trouble(path, f"{one.path}: {one.message}".removeprefix(": "), one.line) for one in mistakes]
+
+
+@main.group("policy")
+def policy_group() -> None:
+    """Look at a policy: is it sound, what does it say, what could it say."""
+
+
+@policy_group.command("validate")
+@click.argument("file", envvar="TOKENGUARD_POLICY", default=STDIN, metavar="[FILE|-]")
+def policy_validate(file: str) -> None:
+    """Find every mistake in a policy document, or in a ConfigMap that holds one.
+
+    Exit status: 0 sound, 1 mistakes were found, 2 the file can't be read.
+    """
+    data = read(Source(file), sys.stdin.buffer)
+    if isinstance(data, Trouble):
+        raise Failure(as_text.trouble_line(data))
+    policy = read_policy(data)
+    if isinstance(policy, Policy):
+        click.echo(f"sound: policy {policy.revision}")
+        return
+    for trouble in _troubles(file, policy):
+        click.echo(as_text.trouble_line(trouble))
+    sys.exit(1)
+
+
+@policy_group.command("show")
+@click.argument("file", envvar="TOKENGUARD_POLICY", required=False, metavar="[FILE|-]")
+@click.option("-n", "--namespace", metavar="NAME", help="Show what holds in this namespace alone.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of that namespace; may be repeated."
+)
+def policy_show(file: str | None, namespace: str | None, labels: tuple[str, ...]) -> None:
+    """Print a policy with every default filled in; without FILE the default policy."""
+    policy = _policy(file)
+    pairs = [tuple(label.split("=", 1)) for label in labels]
+    if any(len(pair) != 2 for pair in pairs):
+        raise click.UsageError("--label takes KEY=VALUE")
+    if labels and namespace is None:
+        raise click.UsageError("--label goes with --namespace")
+    values = shown(policy) if namespace is None else shown_in_namespace(policy, namespace, frozenset(pairs))  # type: ignore[arg-type]
+    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
+
+
+@policy_group.command("schema")
+def policy_schema() -> None:
+    """Print the JSON Schema of policy documents, for editors."""
+    click.echo(json.dumps(grammar.schema(), indent=2))
+
+
+@main.command("rules")
+@click.argument("name", required=False, metavar="[RULE]")
+def rules_command(name: str | None) -> None:
+    """List the rules, or explain one: when it is broken, why that matters, what to do about it."""
+    if name is None:
+        width = max(len(rule.name) for rule in RULES)
+        for rule in RULES:
+            click.echo(f"{rule.name:<{width}}  {rule.default:<6}  {rule.summary}")
+        return
+    if name not in BY_NAME:
+        raise click.UsageError(f"there is no rule {quote(name)}{did_you_mean(name, BY_NAME)}")
+    rule = BY_NAME[name]
+    click.echo(f"{rule.name}\n\nBroken when {rule.summary}.\n")
+    click.echo(f"looks at   {', '.join(sorted(rule.looks_at))}")
+    click.echo(f"by default {rule.default}")
+    click.echo(f"may be     {', '.join(rule.actions)}\n\n{rule.explanation}")
+
+
+@main.command("demo")
+def demo() -> None:
+    """Start the real server on the loopback, send it four real pods, show what happens to each, and stop it."""
+    try:
+        for line in demo_lines():
+            click.echo(line)
+    except DemoError as error:
+        raise Failure(str(error)) from error

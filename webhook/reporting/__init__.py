@@ -1,0 +1,1 @@
+"""What `check` finds, told to people and to machines."""

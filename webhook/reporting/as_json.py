@@ -1,0 +1,43 @@
+"""A report as JSON, for programs; `version` changes when a key changes its meaning or goes."""
+
+import dataclasses
+import json
+from typing import Any
+
+from webhook.reporting.check import Report, Told
+
+VERSION = 1
+
+
+def text(report: Report, *, verbose: bool = False) -> str:
+    """Return the report as indented JSON.
+
+    Findings hold `file`, `document` and `line` (both from one), `kind`, `namespace`, `name`, `rule`, `action`
+    (reject, patch or warn; with `verbose` also audit, and off for what is exempt), `path` and `detail`.
+    """
+    told = (*report.findings, *report.notes) if verbose else report.findings
+    document = {
+        "version": VERSION,
+        "findings": [_finding(one) for one in told],
+        "summary": dataclasses.asdict(report.summary),
+        "problems": [
+            {"file": one.shown, "document": one.document, "line": one.line, "message": one.message}
+            for one in report.troubles
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _finding(told: Told) -> dict[str, Any]:
+    return {
+        "file": told.file,
+        "document": told.document,
+        "line": told.line,
+        "kind": told.kind,
+        "namespace": told.namespace,
+        "name": told.name,
+        "rule": told.rule,
+        "action": told.action.value,
+        "path": told.place,
+        "detail": told.detail,
+    }

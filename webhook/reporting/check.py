@@ -1,0 +1,189 @@
+"""Judging the manifests in files: the same decision as the webhook's, and what is told of it. Prints nothing."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from webhook.core.decision import Decision, Finding
+from webhook.core.evaluate import evaluate
+from webhook.core.manifests import Manifest, Reading, cluster_of, read_manifests
+from webhook.core.policy.model import Action, Policy
+from webhook.core.request import of_object
+from webhook.reporting.files import Source, Trouble, read, shown
+
+UNREADABLE = "unreadable-object"
+"""Stands in for a rule where an object of a kind that rules look at can't be read."""
+
+_TOLD = frozenset({Action.REJECT, Action.PATCH, Action.WARN})
+_STRONGEST = (Action.REJECT, Action.PATCH, Action.WARN)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was decided about one object of a file; `several` says that its file holds more than one document."""
+
+    path: str
+    manifest: Manifest
+    decision: Decision
+    several: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One finding as it is told, whatever the output: where it stands, what it is about, what is wrong."""
+
+    path: str
+    document: int
+    several: bool
+    line: int
+    kind: str
+    namespace: str
+    name: str
+    rule: str
+    action: Action
+    place: str
+    detail: str
+
+    @property
+    def file(self) -> str:
+        """The path for people and reports."""
+        return shown(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How many objects in how many files were judged, and of how many the worst finding was which."""
+
+    objects: int
+    files: int
+    rejected: int
+    patched: int
+    warned: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run.
+
+    `findings` are those that count; `notes` are told on request alone: what only the audit log would hear of, what
+    is not about what an author wrote, and what is exempt. `troubles` are files and documents that could not be
+    read, `skipped` the documents of folders that don't pretend to be Kubernetes objects.
+    """
+
+    judgements: tuple[Judgement, ...]
+    findings: tuple[Told, ...]
+    notes: tuple[Told, ...]
+    troubles: tuple[Trouble, ...]
+    skipped: tuple[Trouble, ...]
+    summary: Summary
+
+    @property
+    def exit_status(self) -> int:
+        """0 where nothing was found, 1 where something was, 2 where not everything could be read."""
+        return 2 if self.troubles else int(bool(self.findings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    source: Source
+    reading: Reading
+
+
+def check(  # noqa: PLR0913 - what a run depends on, each by its name
+    found: Iterable[Source | Trouble],
+    policy: Policy,
+    *,
+    now: dt.datetime,
+    namespace: str,
+    stdin: BinaryIO,
+    step: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Read the files and judge every object in them by the policy, at the time `now` (aware).
+
+    `namespace` is that of objects that name none. Secrets, Namespaces and ServiceAccounts in any of the files are the
+    cluster that all are judged by, so everything is read first. `step` is told what is being done, every so often.
+    """
+    files, troubles, skipped = _read_all(found, stdin, step)
+    cluster = cluster_of((one for file in files for one in file.reading.manifests), namespace=namespace)
+    judgements: list[Judgement] = []
+    for number, file in enumerate(files, 1):
+        step(f"judging file {number} of {len(files)}")
+        manifests = file.reading.manifests
+        documents = {one.document for one in manifests} | {one.document for one in file.reading.problems}
+        for manifest in manifests:
+            request = of_object(manifest.group_kind, manifest.raw, namespace=manifest.namespace or namespace)
+            decision = evaluate(request, policy, cluster, now)
+            judgements.append(Judgement(file.source.path, manifest, decision, len(documents) > 1))
+    return _report(judgements, troubles, skipped, len(files), namespace)
+
+
+def _read_all(
+    found: Iterable[Source | Trouble], stdin: BinaryIO, step: Callable[[str], None]
+) -> tuple[list[_Read], list[Trouble], list[Trouble]]:
+    files: list[_Read] = []
+    troubles: list[Trouble] = []
+    skipped: list[Trouble] = []
+    sources = list(found)
+    for number, source in enumerate(sources, 1):
+        step(f"reading file {number} of {len(sources)}")
+        data = source if isinstance(source, Trouble) else read(source, stdin)
+        if isinstance(data, Trouble) or isinstance(source, Trouble):
+            troubles += [data] if isinstance(data, Trouble) else []
+            continue
+        reading = read_manifests(data)
+        files.append(_Read(source, reading))
+        for problem in reading.problems:
+            ignored = problem.foreign and not source.named
+            trouble = Trouble(source.path, problem.message, problem.line, problem.document)
+            (skipped if ignored else troubles).append(trouble)
+    return files, troubles, skipped
+
+
+def _report(
+    judgements: list[Judgement], troubles: list[Trouble], skipped: list[Trouble], files: int, namespace: str
+) -> Report:
+    findings: list[Told] = []
+    notes: list[Told] = []
+    worst: list[Action] = []
+    for judgement in judgements:
+        told = list(_told(judgement, namespace))
+        counted = [one for one, counts in told if counts]
+        findings += counted
+        notes += [one for one, counts in told if not counts]
+        actions = {one.action for one in counted}
+        worst += [action for action in _STRONGEST if action in actions][:1]
+    summary = Summary(len(judgements), files, *(worst.count(action) for action in _STRONGEST))
+    return Report(tuple(judgements), tuple(findings), tuple(notes), tuple(troubles), tuple(skipped), summary)
+
+
+def _told(judgement: Judgement, namespace: str) -> Iterator[tuple[Told, bool]]:
+    """Yield what there is to tell about an object, each with whether it counts."""
+    manifest, decision = judgement.manifest, judgement.decision
+
+    def told(rule: str, action: Action, place: str, detail: str, pointer: str = "") -> Told:
+        return Told(
+            judgement.path,
+            manifest.document,
+            judgement.several,
+            manifest.line_of(pointer),
+            manifest.kind,
+            manifest.namespace or namespace,
+            manifest.name,
+            rule,
+            action,
+            place,
+            detail,
+        )
+
+    if decision.problem:
+        yield told(UNREADABLE, Action.REJECT, "", decision.problem), True
+    for finding in decision.findings:
+        pointer = finding.violation.pointer
+        yield told(finding.rule, finding.action, finding.path, finding.detail, pointer), _counts(finding)
+    for rule, exemption in decision.exemptions:
+        yield told(rule, Action.OFF, "", f"exempt: {exemption}"), False
+
+
+def _counts(finding: Finding) -> bool:
+    return finding.action is Action.REJECT or (finding.violation.authored and finding.action in _TOLD)

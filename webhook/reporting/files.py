@@ -1,0 +1,122 @@
+"""Finding the files that were asked for, and reading them."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote_from_bytes
+
+STDIN = "-"
+SUFFIXES = (".yaml", ".yml", ".json")
+MOST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to be read, or `-`; `named` says that the caller named it, rather than a folder it lies in."""
+
+    path: str
+    named: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The path for people and reports: always text, whatever bytes the file system holds."""
+        return shown(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What could not be read, and why; `line` and `document` count from one, None where it is the whole file."""
+
+    path: str
+    message: str
+    line: int | None = None
+    document: int | None = None
+
+    @property
+    def shown(self) -> str:
+        """The path for people and reports."""
+        return shown(self.path)
+
+
+def shown(path: str) -> str:
+    """Return a path as text, with bytes that are no UTF-8 escaped."""
+    return "<stdin>" if path == STDIN else os.fsencode(path).decode(errors="backslashreplace")
+
+
+def uri(path: str) -> str:
+    """Return a path as a URI reference: relative to the working directory where it lies in it, else `file:`."""
+    if path == STDIN:
+        return quote_from_bytes(b"<stdin>")
+    full = Path(os.path.normpath(Path.cwd() / path))
+    if not full.is_relative_to(Path.cwd()):
+        return "file://" + _encoded(full)
+    encoded = _encoded(full.relative_to(Path.cwd()))
+    return f"./{encoded}" if ":" in encoded.split("/")[0] else encoded
+
+
+def _encoded(path: Path) -> str:
+    return quote_from_bytes(os.fsencode(path.as_posix()), safe="/")
+
+
+def find(paths: Iterable[str]) -> Iterator[Source | Trouble]:
+    """Yield the files that the paths name, each once, and the folders that can't be listed.
+
+    Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders in them are
+    left out, links to folders aren't followed.
+    """
+    known: set[str] = set()
+    for path in paths:
+        for found in _found(path):
+            place = found.path if found.path == STDIN else str(Path.cwd() / found.path)
+            if place not in known:
+                known.add(place)
+                yield found
+
+
+def _found(path: str) -> Iterator[Source | Trouble]:
+    try:
+        is_folder = path != STDIN and Path(path).is_dir()
+    except OSError:
+        is_folder = False  # reading it will tell why
+    if is_folder:
+        yield from _in_folder(path)
+    else:
+        yield Source(path)
+
+
+def _in_folder(path: str) -> Iterator[Source | Trouble]:
+    unread: list[Trouble] = []
+
+    def note(error: OSError) -> None:
+        unread.append(Trouble(str(error.filename), _reason(error)))
+
+    for folder, folders, files in os.walk(path, onerror=note):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Source(str(Path(folder, name)), named=False)
+    yield from unread
+
+
+def read(source: Source, stdin: BinaryIO) -> bytes | Trouble:
+    """Return what a file holds, or why it can't be had. A pipe is read only where the caller named it."""
+    try:
+        if source.path == STDIN:
+            data = stdin.read(MOST_BYTES + 1)
+        else:
+            if not source.named and not stat.S_ISREG(Path(source.path).stat().st_mode):
+                return Trouble(source.path, "is no regular file")
+            with Path(source.path).open("rb") as file:
+                data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        return Trouble(source.path, _reason(error))
+    if len(data) > MOST_BYTES:
+        return Trouble(source.path, f"is larger than {MOST_BYTES // 2**20} MiB")
+    return data
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()

@@ -1,0 +1,39 @@
+"""One line that says how far a long run is, while a person is watching."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TextIO
+
+_CLEAR = "\r\x1b[K"
+
+
+class Progress:
+    """A line on `stream` that shows up after `delay` seconds, if that is a terminal, and is gone at the end."""
+
+    def __init__(self, stream: TextIO, delay: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the clock's time, in seconds, as the start."""
+        self._stream = stream
+        self._clock = clock
+        self._every = 0.1
+        self._next = clock() + delay if stream.isatty() else None
+        self._shown = False
+
+    def step(self, doing: str) -> None:
+        """Say what is being done; most of what is said is never shown."""
+        if self._next is None or (now := self._clock()) < self._next:
+            return
+        self._next = now + self._every
+        self._shown = True
+        self._stream.write(f"{_CLEAR}{doing} ...")
+        self._stream.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown:
+            self._stream.write(_CLEAR)
+            self._stream.flush()

@@ -1,0 +1,56 @@
+"""One run of `tokenguard check`: reads, judges and tells."""
+
+import datetime as dt
+import os
+import sys
+from io import BytesIO
+
+import click
+
+from webhook.core.policy.model import Policy
+from webhook.reporting import as_json, as_text, fix, sarif
+from webhook.reporting.check import Report, check
+from webhook.reporting.files import STDIN, SUFFIXES, find
+from webhook.reporting.options import CheckOptions
+from webhook.reporting.progress import Progress
+
+
+def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
+    """Judge what the options name by the policy at the time `now` (aware), tell of it, and return the exit status."""
+    stdin = sys.stdin.buffer if sys.stdin else BytesIO()  # a daemon may have none
+    if not options.paths and stdin.isatty():
+        raise click.UsageError("give a file, a folder, or - for standard input")
+    with Progress(sys.stderr) as progress:
+        report = check(
+            find(options.paths or (STDIN,)),
+            policy,
+            now=now,
+            namespace=options.namespace,
+            stdin=stdin,
+            step=progress.step,
+        )
+    if options.fix:
+        for document in fix.documents(report):
+            click.echo(document, nl=False)
+    _tell(report, options)
+    if options.fix and (changed := fix.changed(report)):
+        documents = "1 document" if changed == 1 else f"{changed} documents"
+        click.echo(f"{documents} changed; comments and layout are lost there", err=True)
+    if not (report.summary.files or report.troubles):
+        click.echo(f"no manifests found: no *{', *'.join(SUFFIXES)} in the folders given", err=True)
+    return report.exit_status
+
+
+def _tell(report: Report, options: CheckOptions) -> None:
+    """Write the report to stdout, or to stderr where stdout is taken by the manifests."""
+    if options.output == "text":
+        stream = sys.stderr if options.fix else sys.stdout
+        colour = stream.isatty() and not os.environ.get("NO_COLOR")
+        for line in as_text.lines(report, verbose=options.verbose, colour=colour):
+            click.echo(line, err=options.fix)
+        return
+    write = as_json.text if options.output == "json" else sarif.text
+    click.echo(write(report, verbose=options.verbose), err=options.fix)
+    if not options.fix:
+        for trouble in report.troubles:
+            click.echo(as_text.trouble_line(trouble), err=True)

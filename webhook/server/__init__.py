@@ -1,0 +1,1 @@
+"""AdmissionReview over HTTPS: reading and answering reviews, following files, audit log and metrics."""

@@ -1,0 +1,64 @@
+"""The Flask application: health, readiness and metrics, and the reviews too, so that it is complete by itself."""
+
+import msgspec
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from webhook.server.asgi import ENCODED, NOT_JSON, is_json
+from webhook.server.metrics import Metrics
+from webhook.server.review import PHASES, Answer, Reviewer
+from webhook.server.state import State
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def create_app(state: State, reviewer: Reviewer, metrics: Metrics, max_body_bytes: int) -> Flask:
+    """Return the application; it can be served by any WSGI server."""
+    app = Flask("tokenguard", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    _add_reviews(app, reviewer)
+    _add_pages(app, state, metrics)
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        response = _json(reviewer.refuse(error.code or 500, f"{error.name}: {request.method} {request.path}"[:300]))
+        allow = error.get_response().headers.get("Allow")
+        if allow:
+            response.headers["Allow"] = allow
+        return response
+
+    return app
+
+
+def _add_reviews(app: Flask, reviewer: Reviewer) -> None:
+    def review() -> Response:
+        if not is_json(request.content_type or ""):
+            return _json(reviewer.refuse(415, NOT_JSON))
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            return _json(reviewer.refuse(415, ENCODED))
+        return _json(reviewer.answer(request.get_data(cache=False), PHASES[request.path]))
+
+    for path in PHASES:
+        app.add_url_rule(path, path, review, methods=["POST"])
+
+
+def _add_pages(app: Flask, state: State, metrics: Metrics) -> None:
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return _json(Answer(200, b'{"status":"ok"}'))
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        snapshot = state.snapshot
+        if snapshot is None:
+            return _json(Answer(503, msgspec.json.encode({"error": f"not ready: {state.why_not_ready}"})))
+        return _json(Answer(200, msgspec.json.encode({"status": "ready", "policy": snapshot.policy.revision})))
+
+    @app.get("/metrics")
+    def exposition() -> Response:
+        return Response(metrics.exposition(state), content_type=_TEXT)
+
+
+def _json(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, content_type="application/json")

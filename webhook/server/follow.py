@@ -1,0 +1,165 @@
+"""Files that are followed while the server runs: what was last seen of each, and when to read it again.
+
+A mounted ConfigMap or Secret is swapped by symlinks, so nothing is watched: about twice a second it is asked
+whether the path leads to another file, or that file has changed. Content that can't be used leaves what was in
+force before as it is.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+log = logging.getLogger("tokenguard.files")
+INTERVAL = 0.5
+
+Accept = Callable[..., tuple[str, ...]]
+"""Takes the files' contents and puts them in force, or returns what is wrong with them, a line for each mistake."""
+
+_Fingerprint = tuple[tuple[str, int, int, int], ...] | None
+
+
+@dataclass
+class Followed:
+    """One or more files that are used together.
+
+    `what` says what they hold, for the log. `accept` uses their contents. `rejected` is told why they were not
+    used, `counted` whether they were (once for all workers). Into `kept`, where it is given, the last good content is
+    written, so that a worker which starts while the file is bad has it too.
+    """
+
+    what: str
+    paths: tuple[Path, ...]
+    accept: Accept
+    rejected: Callable[[str], None] = lambda _why: None
+    counted: Callable[[bool], None] = lambda _accepted: None
+    told: Path | None = None
+    kept: Path | None = None
+    _seen: _Fingerprint = ()
+    _examined: str = ""
+    _in_force: str = field(default="", init=False)
+
+    def look(self) -> None:
+        """Read the files if they have changed since the last look, and use what they hold."""
+        seen = self._fingerprint()
+        if seen == self._seen:
+            return
+        first = self._seen == ()
+        self._seen = seen  # from before reading: what changes while it is read is seen at the next look
+        try:
+            contents = [path.read_bytes() for path in self.paths]
+        except OSError as error:
+            self._examined = ""
+            self._reject((f"{error.filename}: {error.strerror}",), seen)
+            return
+        digest = _digest(contents)
+        if digest == self._examined:
+            return
+        self._examined = digest
+        mistakes = self.accept(*contents)
+        if mistakes:
+            self._reject(mistakes, seen)
+            return
+        self._in_force = digest
+        if self.kept:
+            _replace(self.kept, contents[0])
+        if self._is_first_to_tell(f"{digest} {seen}"):
+            log.info("%s %s: %s", self.what, "loaded" if first else "reloaded", self._where)
+            self.counted(True)  # noqa: FBT003 - the callable's one argument
+
+    def _reject(self, mistakes: tuple[str, ...], seen: _Fingerprint) -> None:
+        self._fall_back()
+        stays = "the last good one stays in force" if self._in_force else "there is none to judge by yet"
+        if self._is_first_to_tell(f"{self._examined} {seen}"):
+            for mistake in mistakes:
+                log.error("%s not used: %s", self.what, mistake)
+            log.error("%s %s has %d mistake(s); %s", self.what, self._where, len(mistakes), stays)
+            self.counted(False)  # noqa: FBT003 - the callable's one argument
+        more = f" (and {len(mistakes) - 1} more mistakes)" if len(mistakes) > 1 else ""
+        self.rejected(f"{self.what} not loaded: {mistakes[0]}{more}")
+
+    def _fall_back(self) -> None:
+        """Use what another worker, or this one's predecessor, has accepted before the file went bad."""
+        if self.kept is None or not self.kept.exists():
+            return
+        content = self.kept.read_bytes()
+        digest = _digest([content])
+        if digest != self._in_force and not self.accept(content):
+            self._in_force = digest
+
+    def _fingerprint(self) -> _Fingerprint:
+        try:
+            return tuple(
+                (os.path.realpath(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+                for path in self.paths
+                for stat in (path.stat(),)
+            )
+        except OSError:
+            return None
+
+    @property
+    def _where(self) -> str:
+        return ", ".join(str(path) for path in self.paths)
+
+    def _is_first_to_tell(self, news: str) -> bool:
+        """Say whether no other worker has told this already."""
+        if self.told is None:
+            return True
+        with self.told.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            if file.read() == news.encode():
+                return False
+            file.truncate(0)
+            file.write(news.encode())
+            return True
+
+
+class Follower:
+    """One daemon thread that looks after all files of a process."""
+
+    def __init__(self, files: Iterable[Followed], interval: float = INTERVAL) -> None:
+        """Take the files; `interval` is in seconds."""
+        self._files = tuple(files)
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def look(self) -> None:
+        """Look at every file now. What goes wrong with one holds up none of the others."""
+        for file in self._files:
+            try:
+                file.look()
+            except Exception:
+                log.exception("%s: looking at it failed", file.what)
+
+    def start(self) -> None:
+        """Look once, then go on looking in the background."""
+        self.look()
+        if self._files and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="tokenguard-follower", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            self.look()
+
+
+def _digest(contents: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_bytes(content)
+    fresh.replace(path)

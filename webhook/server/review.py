@@ -1,0 +1,177 @@
+"""An AdmissionReview's bytes in, the answer's bytes out; the one function behind both review paths."""
+
+import datetime as dt
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from webhook.core.decision import Decision, Outcome
+from webhook.core.evaluate import evaluate, machinery
+from webhook.core.policy.model import Mode
+from webhook.core.request import Phase, Request, Unreadable, read_review
+from webhook.server.audit import AuditLog, exemption_of, record
+from webhook.server.metrics import Metrics
+from webhook.server.state import Snapshot, State
+
+log = logging.getLogger("tokenguard.review")
+
+PHASES = {"/mutate": Phase.MUTATE, "/validate": Phase.VALIDATE}
+WARNING_BYTES = 4096
+"""The API server cuts warnings off that are longer than this in all."""
+
+
+class Answer(NamedTuple):
+    """An HTTP status and a body of JSON."""
+
+    status: int
+    body: bytes
+
+
+class _Status(msgspec.Struct, gc=False):
+    code: int
+    reason: str
+    message: str
+
+
+class _Response(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
+    uid: str
+    allowed: bool
+    patch_type: str | None = None
+    patch: bytes | None = None  # bytes are base64 on the wire
+    status: _Status | None = None
+    warnings: list[str] | None = None
+    audit_annotations: dict[str, str] | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_BEFORE = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
+_FORBIDDEN = 403, "Forbidden"
+_UNREADABLE = 400, "BadRequest"
+_INTERNAL = 500, "InternalError"
+_NOT_READY = 503, "ServiceUnavailable"
+
+
+def _utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class Reviewer:
+    """Answers reviews by the state, tells the audit log, counts."""
+
+    def __init__(
+        self,
+        state: State,
+        audit: AuditLog,
+        metrics: Metrics,
+        *,
+        audit_all: bool = False,
+        clock: Callable[[], dt.datetime] = _utc_now,
+    ) -> None:
+        """Take what is judged by and where it is told; `audit_all` writes plain allows to the audit log, too."""
+        self._state = state
+        self._audit = audit
+        self._metrics = metrics
+        self._audit_all = audit_all
+        self._clock = clock
+
+    def answer(self, body: bytes, phase: Phase) -> Answer:
+        """Return the answer to one review. Whatever the body holds, there is one."""
+        started = time.perf_counter()
+        try:
+            request = read_review(body, phase)
+        except Unreadable as error:
+            return self.refuse(400, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug must not cost more than this one answer
+            self._report(error, "a body that couldn't be read")
+            return self.refuse(400, "the body can't be read")
+        now = self._clock()
+        snapshot = self._state.snapshot
+        if snapshot is None and (passes := machinery(request)):
+            decision, status = Decision(Outcome.ALLOWED, note=passes), _FORBIDDEN
+        elif snapshot is None:
+            problem = f"tokenguard is not ready: {self._state.why_not_ready}"
+            decision, status = Decision(Outcome.DENIED, problem=problem), _NOT_READY
+        else:
+            try:
+                decision = evaluate(request, snapshot.policy, snapshot.cluster, now)
+                status = _UNREADABLE if decision.problem else _FORBIDDEN
+            except Exception as error:  # noqa: BLE001 - as above
+                self._report(error, f"decision {request.decision_id!r}")
+                decision, status = _undecided(request, snapshot), _INTERNAL
+        seconds = time.perf_counter() - started
+        if self._audit_all or not decision.plain:
+            self._audit.write(record(request, decision, now, seconds))
+        self._metrics.reviewed(request, decision, seconds)
+        return Answer(200, respond(request, decision, status))
+
+    def refuse(self, status: int, why: str) -> Answer:
+        """Return the answer to what is no review."""
+        self._metrics.refused(status)
+        return Answer(status, _encode({"error": why}))
+
+    def _report(self, error: Exception, what: str) -> None:
+        """Log where a bug is; the error's own message is left out, because it may quote the object."""
+        self._metrics.internal_errors.inc()
+        where = "".join(traceback.format_tb(error.__traceback__))
+        log.error("internal error, %s: %s\n%s", what, type(error).__name__, where)
+
+
+def _undecided(request: Request, snapshot: Snapshot) -> Decision:
+    """Decide where `evaluate` failed: nothing unjudged is let through, unless the policy never rejects there."""
+    problem = "tokenguard met an error of its own and couldn't judge this: its log says more under this id"
+    mode = Mode.ENFORCE
+    try:
+        labels = snapshot.cluster.namespace_labels(request.namespace)
+        mode = snapshot.policy.in_namespace(request.namespace, labels).mode
+    except Exception:  # noqa: BLE001 - it may be what failed before
+        log.error("the mode of a namespace couldn't be found out: taken for enforce")  # noqa: TRY400 - told already
+    outcome = {Mode.ENFORCE: Outcome.DENIED, Mode.WARN: Outcome.WARNED, Mode.AUDIT: Outcome.ALLOWED}[mode]
+    return Decision(outcome, policy=snapshot.policy.revision, mode=mode, problem=problem)
+
+
+def respond(request: Request, decision: Decision, status: tuple[int, str] = _FORBIDDEN) -> bytes:
+    """Return the AdmissionReview that answers a request; `status` is a denial's code and reason."""
+    denied = decision.outcome is Outcome.DENIED
+    response = _Response(request.uid, not denied, audit_annotations=_annotations(request, decision))
+    if denied:
+        response.status = _Status(*status, decision.message(request.decision_id))
+    elif decision.patch and request.phase is Phase.MUTATE:
+        response.patch_type = "JSONPatch"
+        response.patch = _encode(decision.patch)
+    if decision.findings or decision.problem:
+        warnings = decision.warnings()
+        if warnings:
+            response.warnings = bounded(warnings)
+    return _BEFORE + _encode(response) + b"}"
+
+
+def _annotations(request: Request, decision: Decision) -> dict[str, str]:
+    annotations = {"id": request.decision_id, "decision": decision.outcome.value}
+    if decision.policy:
+        annotations["policy"] = decision.policy
+    if decision.findings:
+        annotations["rules"] = ",".join(dict.fromkeys([finding.rule for finding in decision.findings]))
+    if decision.exemptions:
+        annotations["exemption"] = exemption_of(decision)
+    return annotations
+
+
+def bounded(warnings: tuple[str, ...]) -> list[str]:
+    """Return the warnings without control characters and, in all, no longer than the API server passes on."""
+    told: list[str] = []
+    left = WARNING_BYTES - 32  # room for saying how many more
+    for number, warning in enumerate(warnings):
+        line = warning if warning.isprintable() else "".join(c if c.isprintable() else " " for c in warning)
+        size = len(line.encode())
+        if size > left and not told:
+            line = line.encode()[: left - 3].decode(errors="ignore") + "…"
+        elif size > left:
+            told.append(f"and {len(warnings) - number} more")
+            break
+        left -= size
+        told.append(line)
+    return told

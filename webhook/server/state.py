@@ -1,0 +1,78 @@
+"""What the server judges by at this moment."""
+
+import base64
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from webhook.core.cluster import Cluster
+from webhook.core.policy.model import Policy
+
+OWN_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A policy and a cluster that belong together."""
+
+    policy: Policy
+    cluster: Cluster
+
+
+@dataclass(slots=True)
+class State:
+    """The snapshot in force, swapped as a whole: who reads it once has one policy from start to end.
+
+    It is None until everything that was asked for has been loaded; `lacking` then says what isn't, and why.
+    """
+
+    snapshot: Snapshot | None = None
+    lacking: dict[str, str] = field(default_factory=dict)
+    _policy: Policy | None = None
+    _cluster: Cluster | None = None
+
+    def use_policy(self, policy: Policy) -> None:
+        """Judge by this policy from now on."""
+        self._policy = policy
+        self._swap("policy")
+
+    def use_cluster(self, cluster: Cluster) -> None:
+        """Judge by this cluster from now on."""
+        self._cluster = cluster
+        self._swap("objects")
+
+    def lacks(self, what: str, why: str) -> None:
+        """Remember why something could not be loaded; of no effect once it has been."""
+        if (self._policy if what == "policy" else self._cluster) is None:
+            self.lacking[what] = why
+
+    @property
+    def why_not_ready(self) -> str:
+        """What has not been loaded yet, in one line; empty where nothing is missing."""
+        if self.snapshot is not None:
+            return ""
+        return "; ".join(self.lacking.values()) or "nothing has been loaded yet"
+
+    def _swap(self, loaded: str) -> None:
+        self.lacking.pop(loaded, None)
+        if self._policy is not None and self._cluster is not None:
+            self.snapshot = Snapshot(self._policy, self._cluster)
+
+
+class _Claims(msgspec.Struct):
+    aud: str | list[str] = ""
+
+
+def own_audiences(token_file: Path = OWN_TOKEN) -> tuple[str, ...]:
+    """Return the API server's audiences as the webhook's own token names them; none where it has no token.
+
+    Only the payload is decoded, and nothing but its `aud` is kept.
+    """
+    try:
+        payload = token_file.read_text(encoding="ascii").split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims)
+    except (OSError, ValueError, IndexError):  # what msgspec and base64 raise are ValueErrors
+        return ()
+    named = (claims.aud,) if isinstance(claims.aud, str) else tuple(claims.aud)
+    return tuple(audience for audience in named if audience)

@@ -1,0 +1,184 @@
+"""gunicorn's ASGI worker, made to stop promptly, to let go of dead connections and never to serve without TLS.
+
+What is overridden stands in gunicorn/workers/gasgi.py and gunicorn/asgi/protocol.py (26.2). There, a connection
+that idles is never closed: its timer is cancelled as soon as it is set. And at the stop every idle connection,
+of which an API server keeps many, is waited for.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+from gunicorn import sock
+from gunicorn.asgi.lifespan import LifespanManager
+from gunicorn.asgi.parser import CallbackRequest
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.workers.gasgi import ASGIWorker
+
+IDLE_SECONDS = 95
+"""The API server keeps idle connections for 90 s; it should be the one to close them."""
+BUSY_SECONDS = 60
+MOST_CONNECTIONS = 2000
+HANDSHAKE_SECONDS = 10.0
+GRACE_SECONDS = 0.2
+
+
+class Connection(ASGIProtocol):
+    """One client's connection, known to its worker."""
+
+    worker: "Worker"
+    _current_request: CallbackRequest | None
+    _callback_parser: Any
+    _close_transport: Callable[[], None]
+    _get_reason_phrase: Callable[[int], str]
+    _safe_write: Callable[[bytes], None]
+    _early = b""
+    _requests_seen = -1
+    _unchanged = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the worker's connections."""
+        super().connection_made(transport)
+        self.worker.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave them, and let go of the parser, which holds on to its connection: so both are freed at once."""
+        super().connection_lost(exc)
+        self.worker.connections.pop(self, None)
+        self._callback_parser = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._current_request is None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to be sent."""
+        transport = cast("asyncio.Transport", self.transport)
+        return transport.is_closing() or (self.idle and not transport.get_write_buffer_size())
+
+    def tick(self) -> None:
+        """Note, once a second, whether anything has happened, and close what has stood still for too long."""
+        unchanged = self.req_count == self._requests_seen
+        self._unchanged = self._unchanged + 1 if unchanged else 0
+        self._requests_seen = self.req_count
+        if self._unchanged > (IDLE_SECONDS if self.idle else BUSY_SECONDS):
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once, without waiting for the client."""
+        cast("asyncio.Transport", self.transport).abort()
+
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        """Answer what isn't HTTP with a 400; gunicorn knows only some of its own parser's errors."""
+        try:
+            return bool(super()._feed_callback_parser(data))  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001 - whatever a client sends, it is no error of ours
+            self._send_error_response(400, str(error))
+            self._close_transport()
+            return False
+
+    def _resume_reading(self) -> None:
+        """Between two requests, before the parser is reset: keep what has arrived early, which gunicorn would lose."""
+        super()._resume_reading()  # type: ignore[misc]
+        parser = self._callback_parser
+        self._early = parser.remaining() if parser else b""
+        if parser and parser.remaining_truncated:
+            self._close_transport()
+
+    def _arm_keepalive_timer(self) -> None:
+        """Between two requests, after the parser is reset: go on with what has arrived. `tick` keeps the time."""
+        if self._early:
+            early, self._early = self._early, b""
+            self._feed_callback_parser(early)
+
+    def _send_error_response(self, status: int, message: str) -> None:
+        """Tell of a request that isn't HTTP, in JSON like all else."""
+        body = msgspec.json.encode({"error": f"{self._get_reason_phrase(status)}: {message}"[:300]})
+        head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
+        self._safe_write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+
+
+class Worker(ASGIWorker):
+    """A process that answers."""
+
+    alive: bool
+    ppid: int
+    loop: asyncio.AbstractEventLoop
+    sockets: list[Any]  # gunicorn's own, which hold the real ones in .sock
+    _quick_shutdown: bool
+
+    @classmethod
+    def check_config(cls, cfg: Config, log: Logger) -> None:
+        """Find the HTTP parser in C, before there are workers; gunicorn notes it on the class itself, not on ours."""
+        super().check_config(cfg, log)
+        if not ASGIProtocol._check_h1c_protocol_available():  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+            log.warning("gunicorn_h1c is not installed: requests are read by the slower parser")
+
+    def init_process(self) -> None:
+        """Begin without connections."""
+        self.connections: dict[Connection, None] = {}
+        self._wake = asyncio.Event()
+        super().init_process()
+
+    def admit(self, connection: Connection) -> None:
+        """Take a connection in; past the limit the one that has idled longest has to go."""
+        if len(self.connections) >= MOST_CONNECTIONS:
+            next((one for one in self.connections if one.idle), connection).abort()
+        self.connections[connection] = None
+
+    def handle_exit_signal(self) -> None:
+        """SIGTERM: answer what is under way, then stop."""
+        super().handle_exit_signal()
+        self.state["stopping"] = True
+        self._wake.set()
+
+    def handle_quit_signal(self) -> None:
+        """SIGINT, SIGQUIT: stop."""
+        super().handle_quit_signal()
+        self._wake.set()
+
+    async def _serve(self) -> None:
+        lifespan = LifespanManager(self.asgi, self.log, self.state)
+        await lifespan.startup()
+        context = sock.ssl_context(self.cfg)
+        for listener in self.sockets:
+            server = await self.loop.create_server(
+                lambda: Connection(self),
+                sock=listener.sock,
+                ssl=context,
+                backlog=self.cfg.backlog,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=1.0,
+            )
+            self.servers.append(server)
+        while self.alive and self.ppid == os.getppid():
+            self.notify()
+            for connection in list(self.connections):
+                connection.tick()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), 1.0)
+        await self._finish()
+        await lifespan.shutdown()
+
+    async def _finish(self) -> None:
+        """Accept nothing more, answer what has arrived, and let go of idle connections."""
+        for server in self.servers:
+            server.close()
+        if not self._quick_shutdown:
+            await asyncio.sleep(GRACE_SECONDS)  # for what was sent before its sender could know
+        deadline = self.loop.time() + self.cfg.graceful_timeout
+        while not self._quick_shutdown and self.loop.time() < deadline:
+            self.notify()
+            for connection in list(self.connections):
+                if connection.idle:
+                    cast("asyncio.Transport", connection.transport).close()
+            if all(connection.done for connection in self.connections):
+                break
+            await asyncio.sleep(0.05)
