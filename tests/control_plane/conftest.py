@@ -1,0 +1,101 @@
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
+from tests.serving import eventually, serve
+
+POLICY = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+inject:
+- name: vault
+  audience: https://vault.example.com
+  expirationSeconds: 1800
+  mountPath: /var/run/secrets/tokens/vault
+  env: VAULT_TOKEN_PATH
+  serviceAccounts: [app]
+overrides:
+- namespaces: [lenient]
+  rules: {legacy-token-reference: patch, api-token-automount: patch}
+"""
+OBJECTS = """\
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata: {name: app-token, namespace: demo, annotations: {kubernetes.io/service-account.name: app}}
+---
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata: {name: app-token, namespace: lenient, annotations: {kubernetes.io/service-account.name: app}}
+"""
+
+
+def rule(group, resources, operations):
+    return {
+        "apiGroups": [group],
+        "apiVersions": ["v1"],
+        "resources": resources,
+        "operations": operations,
+        "scope": "Namespaced",
+    }
+
+
+def configuration(kind, webhook):
+    common = {"admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 10, "failurePolicy": "Fail"}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": "tokenguard"},
+        "webhooks": [{**common, **webhook}],
+    }
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory):
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(HINT)
+    folder = tmp_path_factory.mktemp("plane")
+    with control_plane(binaries, folder) as running:
+        yield running
+    clean(folder)
+
+
+@pytest.fixture(scope="session")
+def guarded(plane, tmp_path_factory):
+    """Return the control plane with tokenguard in front of it, and the running webhook."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "objects.yaml").write_text(OBJECTS)
+    for namespace in ("demo", "lenient"):
+        plane.do("create", "namespace", namespace)
+        for account in ("app", "default"):
+            plane.do("create", "serviceaccount", account, "-n", namespace)
+    flags = ["--policy", str(folder / "policy.yaml"), "--objects", str(folder / "objects.yaml"), "--audit-level", "all"]
+    with serve(folder, *flags) as server:
+        authority = server.log.split("--cacert ")[1].split()[0]
+        bundle = base64.b64encode(Path(authority).read_bytes()).decode()
+
+        def client(path):
+            return {"url": f"https://{server.address}{path}", "caBundle": bundle}
+
+        plane.do("apply", "-f", "-", stdin=configuration("MutatingWebhookConfiguration", {
+            "name": "pods.mutate.tokenguard.svc",
+            "clientConfig": client("/mutate"),
+            "reinvocationPolicy": "IfNeeded",
+            "rules": [rule("", ["pods"], ["CREATE"])],
+        }))  # fmt: skip
+        plane.do("apply", "-f", "-", stdin=configuration("ValidatingWebhookConfiguration", {
+            "name": "all.validate.tokenguard.svc",
+            "clientConfig": client("/validate"),
+            "rules": [
+                rule("", ["pods", "secrets", "serviceaccounts/token"], ["CREATE"]),
+                rule("", ["pods/ephemeralcontainers"], ["UPDATE"]),
+                rule("apps", ["deployments"], ["CREATE", "UPDATE"]),
+            ],
+        }))  # fmt: skip
+        eventually(lambda: "denied the request" in plane.kubectl("create", "token", "app", "--duration=48h").stderr)
+        yield plane, server

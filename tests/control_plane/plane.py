@@ -1,0 +1,176 @@
+"""A real API server with its etcd, on the loopback, for as long as the tests need it."""
+
+import contextlib
+import datetime as dt
+import os
+import secrets
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.serving import eventually
+from webhook.server.tls import self_signed
+
+PLACES = (os.environ.get("KUBEBUILDER_ASSETS"), "/usr/local/kubebuilder/bin")
+NEEDED = ("etcd", "kube-apiserver", "kubectl")
+HINT = (
+    f"needs {', '.join(NEEDED)} in $KUBEBUILDER_ASSETS or {PLACES[1]}; get them with setup-envtest: "
+    "go run sigs.k8s.io/controller-runtime/tools/setup-envtest@latest use -p path"
+)
+AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}
+
+
+def find_binaries() -> Path | None:
+    """Return the folder that holds all that is needed, or None."""
+    folders = [Path(place) for place in PLACES if place]
+    return next((folder for folder in folders if all((folder / name).exists() for name in NEEDED)), None)
+
+
+@dataclass
+class ControlPlane:
+    """The running API server, spoken to as its admin."""
+
+    binaries: Path
+    folder: Path
+    url: str
+
+    def kubectl(self, *arguments: str, stdin: Any = None) -> "subprocess.CompletedProcess[str]":
+        """Run kubectl; `stdin` is an object for `-f -`."""
+        command = [
+            str(self.binaries / "kubectl"),
+            *("--kubeconfig", str(self.folder / "kubeconfig")),
+            *("--cache-dir", str(self.folder / "cache")),
+            *arguments,
+        ]
+        given = yaml.safe_dump(stdin) if stdin is not None else None
+        return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
+
+    def do(self, *arguments: str, stdin: Any = None) -> str:
+        """Run kubectl, expect it to succeed, return what it printed."""
+        done = self.kubectl(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @property
+    def audit(self) -> str:
+        """The API server's own audit log."""
+        return (self.folder / "audit.log").read_text()
+
+
+@contextlib.contextmanager
+def control_plane(binaries: Path, folder: Path) -> Iterator[ControlPlane]:
+    """Run etcd and kube-apiserver until the end of the block."""
+    client, peer, api = _free_ports(3)
+    token = secrets.token_hex(16)
+    _write_keys(folder)
+    (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
+    (folder / "audit-policy.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
+    url = f"https://127.0.0.1:{api}"
+    _write_kubeconfig(folder, url, token)
+    etcd = [
+        "etcd",
+        "--unsafe-no-fsync",
+        f"--data-dir={folder}/etcd",
+        f"--listen-client-urls=http://127.0.0.1:{client}",
+        f"--advertise-client-urls=http://127.0.0.1:{client}",
+        f"--listen-peer-urls=http://127.0.0.1:{peer}",
+        f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
+        f"--initial-cluster=default=http://127.0.0.1:{peer}",
+    ]
+    apiserver = [
+        "kube-apiserver",
+        f"--etcd-servers=http://127.0.0.1:{client}",
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        f"--secure-port={api}",
+        f"--tls-cert-file={folder}/api.crt",
+        f"--tls-private-key-file={folder}/api.key",
+        f"--cert-dir={folder}/certs",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={folder}/accounts.pub",
+        f"--service-account-signing-key-file={folder}/accounts.key",
+        "--service-cluster-ip-range=10.0.0.0/24",
+        "--endpoint-reconciler-type=none",
+        f"--token-auth-file={folder}/tokens.csv",
+        "--authorization-mode=RBAC,Node",
+        "--allow-privileged=true",
+        f"--audit-policy-file={folder}/audit-policy.yaml",
+        f"--audit-log-path={folder}/audit.log",
+    ]
+    with _running(binaries, folder, etcd), _running(binaries, folder, apiserver) as process:
+        eventually(lambda: _is_ready(process, url, folder, token), patience=90)
+        yield ControlPlane(binaries, folder, url)
+
+
+@contextlib.contextmanager
+def _running(binaries: Path, folder: Path, command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    with (folder / f"{command[0]}.log").open("wb") as log:
+        process = subprocess.Popen([str(binaries / command[0]), *command[1:]], stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path, token: str) -> bool:
+    assert process.poll() is None, (folder / "kube-apiserver.log").read_text()[-3000:]
+    request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": f"Bearer {token}"})
+    trust = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, context=trust, timeout=5) as reply:
+        return reply.status == 200
+    time.sleep(0.1)
+    return False
+
+
+def _write_keys(folder: Path) -> None:
+    made = self_signed(("kubernetes.default.svc", "10.0.0.1"), dt.datetime.now(dt.UTC))
+    (folder / "api.crt").write_bytes(made.certificate)
+    (folder / "api.key").write_bytes(made.key)
+    (folder / "ca.crt").write_bytes(made.authority)
+    key = rsa.generate_private_key(65537, 2048)
+    pem = serialization.Encoding.PEM
+    (folder / "accounts.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (folder / "accounts.pub").write_bytes(
+        key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+
+
+def _write_kubeconfig(folder: Path, url: str, token: str) -> None:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority": str(folder / "ca.crt")}}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "demo"}}],
+        "current-context": "x",
+    }
+    (folder / "kubeconfig").write_text(yaml.safe_dump(config))
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in taken]
+
+
+def clean(folder: Path) -> None:
+    """Remove what etcd wrote: it is large, and of no use afterwards."""
+    shutil.rmtree(folder / "etcd", ignore_errors=True)
