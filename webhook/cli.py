@@ -17,7 +17,7 @@ import yaml
 from webhook.core.policy import grammar
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.nodes import Mistake
+from webhook.core.policy.notes import Mistake
 from webhook.core.policy.shown import shown, shown_in_namespace
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.text import did_you_mean, quote

@@ -29,7 +29,7 @@ CASES = Path(__file__).parent.parent / "cases"
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 KEYS = {
     "case", "policy", "cluster", "object", "old", "api-token", "request",
-    "mutate", "patched", "validate", "says", "unmutated", "audited", "exempted",
+    "mutate", "patched", "validate", "says", "told", "last", "unmutated", "audited", "exempted", "check",
 }  # fmt: skip
 
 APP_TOKEN = {
@@ -101,15 +101,24 @@ def test_case(rule: str, case: dict[str, Any]) -> None:  # noqa: ARG001 - for th
     if "patched" in case:
         expected = {**{key: before[key] for key in ("apiVersion", "kind", "metadata")}, **case["patched"]}
         assert after == expected, "the patch makes what the case says"
-    elif not case.get("api-token"):
+    else:
         assert after == before, "nothing is patched where the case says nothing of it"
     again = judge.decide(after, Phase.MUTATE)
     assert again.patch == (), "a second pass adds nothing"
 
     validated = judge.decide(after, Phase.VALIDATE)
-    said = told(mutated) + told(validated)
-    assert (validated.outcome, said) == (case.get("validate", "allowed"), case.get("says", []))
+    assert validated.outcome == case.get("validate", "allowed")
     assert not validated.patch
+    said = told(mutated) + told(validated)
+    if "told" in case:
+        lines = validated.message("0").splitlines()[:-1]
+        assert (len(lines), lines[-1]) == (case["told"], case["last"])
+    else:
+        assert said == case.get("says", [])
+    checked = judge.decide(before, Phase.CHECK)
+    if read_review(review(before, **judge.asked), Phase.CHECK).subject is Subject.POD:
+        denied = case.get("check", validated.outcome) == "denied"
+        assert (checked.outcome == "denied", checked.patch) == (denied, mutated.patch), "check foretells it"
     if "audited" in case:
         assert [str(one) for one in validated.findings if one.action is Action.AUDIT] == case["audited"]
     if "exempted" in case:

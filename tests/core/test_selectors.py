@@ -1,13 +1,17 @@
 """Globs, accounts and the index of what is found by name."""
 
+import datetime as dt
+import itertools
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webhook.core.policy.exemptions import Exemption, Exemptions
 from webhook.core.selectors import Accounts, Globs, Index, glob_matches
 
+NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 NAMES = st.text("ab/.", max_size=8)
 PATTERNS = st.text("ab/.*", max_size=8)
 
@@ -57,3 +61,20 @@ def test_the_index_finds_what_looking_at_each_would(things: list[list[str]], nam
 )
 def test_accounts_are_name_or_namespace_and_name(patterns: tuple[str, ...], matches: bool) -> None:  # noqa: FBT001
     assert Accounts(patterns).match("demo", "app") is matches
+
+
+def test_exemptions_are_found_as_looking_at_each_would() -> None:
+    exemptions = [
+        Exemption(("r",), f"{number}", None, Globs(namespaces), Accounts(accounts), Globs(users))
+        for number, (namespaces, accounts, users) in enumerate(
+            itertools.product(
+                [(), ("demo",), ("de*",), ("other",)], [(), ("app",), ("demo/*",), ("demo",)], [(), ("admin",), ("x*",)]
+            )
+        )
+    ]
+    index = Exemptions(exemptions)
+    for namespace, account, user in itertools.product(["demo", "other", "app"], ["app", "demo"], ["admin", "xy", ""]):
+        first = next((one for one in exemptions[1:] if one.is_for(namespace, account, user)), None)
+        assert Exemptions(exemptions[1:]).find("r", namespace, account, user, NOW) == first
+        assert index.find("r", namespace, account, user, NOW) == exemptions[0]
+        assert index.find("s", namespace, account, user, NOW) is None

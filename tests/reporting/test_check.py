@@ -96,7 +96,7 @@ def test_a_workloads_template_is_judged_as_the_pods_it_makes() -> None:
         f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  template:\n    spec:\n      {spec}"
     )
     (told,) = checked(deployment).findings
-    assert told.place == "spec.template.spec.volumes[0].projected.sources[0].serviceAccountToken"
+    assert told.place == "spec.template.spec.volumes[0].projected.sources[0]"
     assert (told.kind, told.name, told.line) == ("Deployment", "web", 13)
 
 

@@ -7,7 +7,7 @@ from tests.reporting.checked import LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_PO
 from webhook.reporting import as_json, as_text
 from webhook.reporting.files import Trouble
 
-PLACE = "spec.volumes[0].projected.sources[0].serviceAccountToken"
+PLACE = "spec.volumes[0].projected.sources[0]"
 
 EXPECTED = [
     (

@@ -60,7 +60,7 @@ def test_every_rule_is_described() -> None:
 
 def test_a_result_has_level_place_and_message() -> None:
     (result,) = run_of(checked(LONG_POD))["results"]
-    place = "spec.volumes[0].projected.sources[0].serviceAccountToken"
+    place = "spec.volumes[0].projected.sources[0]"
     assert (result["ruleId"], result["level"]) == ("token-expiration", "warning")
     assert result["message"]["text"].startswith(f"Pod/long: {place} lives 86400 seconds")
     (location,) = result["locations"]

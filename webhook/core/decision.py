@@ -3,7 +3,8 @@
 import msgspec
 
 from webhook.core.patch import Edit, Operation, json_path
-from webhook.core.policy.model import Action, Exemption, Mode
+from webhook.core.policy.exemptions import Exemption
+from webhook.core.policy.model import Action, Mode
 from webhook.core.text import Word
 
 MOST_LINES = 10
@@ -24,8 +25,7 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     `pointer` is the place (RFC 6901) and `detail` what is wrong there, to be read after it. `advice` says
     what the author can do. Where the rule can mend it, `fix` holds the edits and `fixed` says what they do.
     `authored` is false where it is not about what the object's author wrote; such a violation is mended or,
-    where it can't be, rejected, but nobody is warned of it. `optional` marks what is mended where that can
-    be done, and let pass where it can't.
+    where it can't be, rejected, but nobody is warned of it.
     """
 
     pointer: str

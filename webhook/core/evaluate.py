@@ -17,7 +17,8 @@ from webhook.core.objects import (
     Workload,
 )
 from webhook.core.patch import assemble, below
-from webhook.core.policy.model import Action, Exemption, Mode, NamespacePolicy, Policy
+from webhook.core.policy.exemptions import Exemption
+from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
 from webhook.core.request import Phase, Request, Subject
 from webhook.core.rule import Rule
 from webhook.core.rules import RULES
@@ -26,6 +27,7 @@ from webhook.core.views import PodView, SecretView, TokenRequestView, pod_view
 MACHINERY_NAMESPACES = frozenset({"kube-system", "tokenguard"})
 NODES = "system:nodes"
 _MIRROR = "kubernetes.io/config.mirror"
+_JUDGED_OWNERS = frozenset({"Deployment", "CronJob"})
 _KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
 _PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Action.AUDIT
 _MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
@@ -63,7 +65,7 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
             if (finding := _decide(rule, intended, violation, request, here.mode))
         ]
         if decided:
-            exemption = here.exemption(rule.name, request.namespace, account, request.user, now)
+            exemption = policy.exempt.find(rule.name, request.namespace, account, request.user, now)
             if exemption:
                 exemptions.append((rule.name, exemption))
             else:
@@ -73,7 +75,7 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
 
 def _unjudged(request: Request, policy: Policy) -> Decision:
     if request.problem:
-        return Decision(Outcome.DENIED, policy=policy.revision, mode=policy.mode, problem=request.problem)
+        return _unreadable(request, policy, policy.strictest_mode)
     note = f"no rule looks at {request.operation} of {request.resource}"
     return Decision(Outcome.ALLOWED, policy=policy.revision, note=note)
 
@@ -109,12 +111,13 @@ def _view(request: Request, policy: Policy, here: NamespacePolicy, cluster: Clus
         view = pod_view(request, found, here, policy, cluster)
         return view, view.account
     if isinstance(found, Workload | CronJob):
-        if found.metadata.controller and request.phase is not Phase.CHECK:
-            return None, ""  # its owner has been told already
+        owner = found.metadata.controller
+        if owner and owner.kind in _JUDGED_OWNERS and request.phase is not Phase.CHECK:
+            return None, ""  # the owner's author has been told already
         view = pod_view(request, found.template, here, policy, cluster)
         return view, view.account
     if isinstance(found, Secret):
-        account = (found.metadata.annotations or {}).get(LEGACY_TOKEN_ACCOUNT, "")
+        account = found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
         return (SecretView(account) if found.type == LEGACY_TOKEN_TYPE else None), account
     if isinstance(found, TokenRequest):
         return TokenRequestView(request.name, found, here, policy.api_audiences(cluster)), request.name

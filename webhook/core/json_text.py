@@ -4,6 +4,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
+from math import isinf
 from typing import Any, NoReturn
 
 from webhook.core.documents import DocumentError
@@ -85,7 +86,14 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number that JSON has")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+def _float(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{quote(text)} is too large a number")
+    return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
 
 
 def _members(piece: str, start: int) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -5,20 +5,28 @@ sources those that the ServiceAccount plugin uses for a pod's default token: a S
 ConfigMap `kube-root-ca.crt` and the downward API.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from webhook.core.lifetimes import DEFAULT_EXPIRATION
-from webhook.core.objects import KeyToPath, SecretVolumeSource
+from webhook.core.objects import KeyToPath, SecretVolumeSource, VolumeMount
 from webhook.core.text import quote
 
 _KEYS = ("token", "ca.crt", "namespace")
 _DEFAULT_MODE = 0o644
 
 
-def why_not(secret: SecretVolumeSource, token_account: str, pod_account: str) -> str | None:
-    """Return what stands in the way of an equivalent projection, or None where nothing does."""
+def why_not(
+    secret: SecretVolumeSource, token_account: str, pod_account: str, mounts: Iterable[VolumeMount]
+) -> str | None:
+    """Return what stands in the way of an equivalent projection, or None where nothing does.
+
+    `mounts` are the volume's.
+    """
     if token_account != pod_account:
         return f"the token is of account {quote(token_account)}, the pod runs as {quote(pod_account)}"
+    if any(mount.sub_path or mount.sub_path_expr for mount in mounts):
+        return "it is mounted by subPath, where a projected token would never be refreshed"
     mode = _DEFAULT_MODE if secret.default_mode is None else secret.default_mode
     for item in secret.items or ():
         if item.key not in _KEYS:

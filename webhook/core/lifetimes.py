@@ -13,23 +13,18 @@ YEAR = 31_536_000
 
 
 def projected(expiration: int | None, *, for_api_server: bool) -> int:
-    """Return what a projected token lives that was asked for with `expiration`; it is bound to its pod."""
+    """Return what a token lives that is bound to a pod, and for which `expiration` was asked."""
     if expiration is None:
         return DEFAULT_EXPIRATION
     return YEAR if expiration == MAGIC_EXPIRATION and for_api_server else expiration
 
 
-def requested(expiration: int | None, *, for_api_server: bool, bound_to_pod: bool) -> int:
-    """Return what a token lives that a TokenRequest asks for."""
-    return projected(expiration, for_api_server=for_api_server and bound_to_pod)
-
-
 def capped(maximum: int, expiration: int | None, *, for_api_server: bool) -> int:
-    """Return the `expirationSeconds` that a projected token of `expiration` is capped to.
+    """Return the `expirationSeconds` that a projected token is capped to, of which `expiration` was asked for.
 
-    What counts as a year becomes an hour or less: every other number up to the maximum would be
-    honoured, but an author who left Kubernetes' own number standing expects an hour.
+    What counts as a year becomes an hour or less: an author who left Kubernetes' own number standing expects an
+    hour. Nor is a token ever capped to that number, which would make it live a year.
     """
-    if expiration == MAGIC_EXPIRATION and for_api_server:
+    if for_api_server and MAGIC_EXPIRATION in (expiration, maximum):
         return min(maximum, DEFAULT_EXPIRATION)
     return maximum

@@ -111,7 +111,7 @@ def cluster_of(manifests: Iterable[Manifest], base: Cluster = _NOTHING, namespac
         found = _decoded(manifest)
         within = manifest.namespace or namespace
         if isinstance(found, Secret) and found.type == LEGACY_TOKEN_TYPE:
-            account = (found.metadata.annotations or {}).get(LEGACY_TOKEN_ACCOUNT, "")
+            account = found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
             tokens.setdefault(within, {})[manifest.name] = account
         elif isinstance(found, Namespace):
             namespaces[manifest.name] = labels(found.metadata.labels)

@@ -4,7 +4,8 @@ Nothing else is decoded: unknown fields are skipped by the decoder, so new ones 
 slow a decision, and values that must not be kept (Secret data, `env[].value`) never become Python
 objects. Names are those of the Kubernetes API, in snake case.
 
-Every field may be null or absent: both mean its zero value, as they do to the API server.
+Every field may be null or absent, and so may a label's or annotation's value: all mean the zero value, as they do
+to the API server.
 """
 
 from typing import Any
@@ -53,6 +54,12 @@ class VolumeMount(Object, frozen=True):
     sub_path_expr: str | None = None
 
 
+class VolumeDevice(Object, frozen=True):
+    """Where a container sees a block device."""
+
+    device_path: str | None = None
+
+
 class Container(Object, frozen=True):
     """A container of any of a pod's three lists."""
 
@@ -60,6 +67,7 @@ class Container(Object, frozen=True):
     env: list[EnvVar] | None = None
     env_from: list[EnvFromSource] | None = None
     volume_mounts: list[VolumeMount] | None = None
+    volume_devices: list[VolumeDevice] | None = None
 
 
 class KeyToPath(Object, frozen=True):
@@ -155,6 +163,7 @@ class PodSpec(Object, frozen=True):
     init_containers: list[Container] | None = None
     ephemeral_containers: list[Container] | None = None
     service_account_name: str | None = None
+    service_account: str | None = None  # its older name, which the API server copies into the other
     automount_service_account_token: bool | None = None
     os: PodOS | None = None
 
@@ -173,9 +182,13 @@ class ObjectMeta(Object, frozen=True):
     name: str | None = None
     generate_name: str | None = None
     namespace: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
+    labels: dict[str, str | None] | None = None
+    annotations: dict[str, str | None] | None = None
     owner_references: list[OwnerReference] | None = None
+
+    def annotation(self, key: str) -> str:
+        """Return an annotation's value, empty where it isn't there."""
+        return (self.annotations.get(key) if self.annotations else None) or ""
 
     @property
     def controller(self) -> OwnerReference | None:

@@ -16,9 +16,9 @@ Labels = frozenset[tuple[str, str]]
 T = TypeVar("T")
 
 
-def labels(of: Mapping[str, str] | None) -> Labels:
-    """Return a map of labels as a set."""
-    return frozenset(of.items()) if of else frozenset()
+def labels(of: Mapping[str, str | None] | None) -> Labels:
+    """Return a map of labels as a set; null is the empty value."""
+    return frozenset([(key, value or "") for key, value in of.items()]) if of else frozenset()
 
 
 def glob_matches(pattern: str, name: str) -> bool:

@@ -3,8 +3,11 @@
 import difflib
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
+from itertools import islice
 
 _LONGEST = 100
+_MOST_KNOWN = 100
 
 
 class Word(StrEnum):
@@ -32,13 +35,24 @@ def _escaped(char: str) -> str:
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Return `; did you mean "…"?` for the known word nearest to `wrong`, or nothing where none is near."""
-    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.7)
+    """Return `; did you mean "…"?` for the known word nearest to `wrong`, or nothing where none is near.
+
+    Looking is slow, and what is wrong comes from others: so only so many words of so much length are looked at, and
+    the last answers are remembered.
+    """
+    if len(wrong) > _LONGEST:
+        return ""
+    return _nearest(wrong, tuple(islice(known, _MOST_KNOWN)))
+
+
+@lru_cache(maxsize=256)
+def _nearest(wrong: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.7)
     return f"; did you mean {quote(close[0])}?" if close else ""
 
 
 def listing(words: Iterable[str]) -> str:
     """Return the words quoted and with commas, or `none`; at most ten and how many more."""
-    quoted = [quote(word) for word in words]
-    more = f" and {len(quoted) - 10} more" if len(quoted) > 10 else ""
-    return ", ".join(quoted[:10]) + more if quoted else "none"
+    every = list(words)
+    more = f" and {len(every) - 10} more" if len(every) > 10 else ""
+    return ", ".join(map(quote, every[:10])) + more if every else "none"

@@ -12,9 +12,11 @@ from webhook.core.objects import (
     TokenRequest,
     Volume,
     VolumeMount,
+    VolumeProjection,
 )
 from webhook.core.policy.model import Injection, NamespacePolicy, Policy
 from webhook.core.request import Phase, Request, Subject
+from webhook.core.selectors import labels
 
 API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 API_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - a volume's prefix
@@ -86,10 +88,6 @@ class PodView(msgspec.Struct, gc=False):
         """Say whether a token with this audience is for the API server: none means the API server's."""
         return not audience or audience in self.api_audiences
 
-    def annotation(self, key: str) -> str | None:
-        """Return an annotation of the pod."""
-        return (self.pod.metadata.annotations or _NONE).get(key)
-
 
 class SecretView(msgspec.Struct, frozen=True, gc=False):
     """A Secret that is made."""
@@ -119,7 +117,7 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
         ]
     )
     volumes = spec.volumes or []
-    account = spec.service_account_name or "default"
+    account = spec.service_account_name or spec.service_account or "default"
     injections = _due(here, pod, request.namespace, account) if here.injections else ()
     view = PodView(
         request,
@@ -135,13 +133,9 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
         injections,
         policy.injections,
     )
-    view.tokens = [
-        TokenSource(number, source_number, volume, source.service_account_token, _is_api_servers_own(view, volume))
-        for number, volume in enumerate(volumes)
-        if volume.projected and volume.projected.sources
-        for source_number, source in enumerate(volume.projected.sources)
-        if source.service_account_token
-    ]
+    for number, volume in enumerate(volumes):
+        if volume.projected and volume.projected.sources:
+            view.tokens += _tokens(view, number, volume, volume.projected.sources)
     if injections:
         view.injected = frozenset(
             injection.volume
@@ -163,6 +157,15 @@ def _placed(prefix: str, containers: list[Container] | None) -> list[Placed]:
     return [Placed(f"{prefix}{number}", one) for number, one in enumerate(containers)] if containers else []
 
 
+def _tokens(view: PodView, number: int, volume: Volume, sources: list[VolumeProjection]) -> list[TokenSource]:
+    own = _is_api_servers_own(view, volume, sources)
+    return [
+        TokenSource(number, source_number, volume, source.service_account_token, own)
+        for source_number, source in enumerate(sources)
+        if source.service_account_token
+    ]
+
+
 def _added(request: Request, pod: PodTemplate) -> list[Placed]:
     old = request.old_object
     before = old.spec.ephemeral_containers if isinstance(old, PodTemplate) else None
@@ -174,12 +177,12 @@ def _added(request: Request, pod: PodTemplate) -> list[Placed]:
 def _due(here: NamespacePolicy, pod: PodTemplate, namespace: str, account: str) -> tuple[Injection, ...]:
     meta = pod.metadata
     asked = requested_injections(pod)
-    labels = frozenset(meta.labels.items()) if meta.labels else frozenset()
+    own_labels = labels(meta.labels)
     return tuple(
         injection
         for injection in here.injections
         if (not injection.on_request or injection.name in asked)
-        and injection.pod_labels <= labels
+        and injection.pod_labels <= own_labels
         and (not injection.service_accounts or injection.service_accounts.match(namespace, account))
     )
 
@@ -191,15 +194,18 @@ def requested_injections(pod: PodTemplate) -> tuple[str, ...]:
 
 def named_in(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
     """Return the names that an annotation lists, separated by commas."""
-    value = (pod.metadata.annotations or _NONE).get(annotation)
+    value = pod.metadata.annotation(annotation)
     return tuple(name for part in value.split(",") if (name := part.strip())) if value else ()
 
 
-def _is_api_servers_own(view: PodView, volume: Volume) -> bool:
-    """Say whether a volume is the one that the ServiceAccount plugin adds, by all that the plugin does."""
-    if not (volume.name and volume.name.startswith(API_TOKEN_VOLUME) and volume.projected):
+def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProjection]) -> bool:
+    """Say whether a volume is the one that the ServiceAccount plugin adds, by all that the plugin does.
+
+    Where the plugin has yet to come, it will take an unmounted volume of that name for its own, and mount it.
+    """
+    if not (volume.name and volume.name.startswith(API_TOKEN_VOLUME)):
         return False
-    tokens = [one.service_account_token for one in volume.projected.sources or () if one.service_account_token]
+    tokens = [one.service_account_token for one in sources if one.service_account_token]
     if len(tokens) != 1 or tokens[0].audience:
         return False
     spec = view.pod.spec
@@ -210,6 +216,6 @@ def _is_api_servers_own(view: PodView, volume: Volume) -> bool:
         for mount in container.volume_mounts or ()
         if mount.name == volume.name
     ]
-    return bool(mounts) and all(
+    return (bool(mounts) or view.runs_later) and all(
         mount.mount_path == API_TOKEN_PATH and not mount.sub_path and not mount.sub_path_expr for mount in mounts
     )

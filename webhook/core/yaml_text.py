@@ -6,6 +6,7 @@ recurses without a bound, so that some kilobytes of brackets would end the proce
 
 import re
 from functools import cached_property
+from math import isinf
 from typing import Any
 
 import msgspec
@@ -203,7 +204,10 @@ class _Builder:
             return text
         if _NOT_A_NUMBER.fullmatch(text):
             raise DocumentError(self._line(event), "is no number that JSON has")
-        return plain(text)
+        try:
+            return plain(text)
+        except OverflowError:
+            raise DocumentError(self._line(event), "is too large a number") from None
 
     def _line(self, event: Any) -> int:
         return self._first_line + int(event.start_mark.line)
@@ -221,7 +225,7 @@ class _Builder:
 
 
 def plain(text: str) -> str | int | float | bool | None:
-    """Return what a scalar without quotes means."""
+    """Return what a scalar without quotes means. Raises OverflowError where that is too large a number."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in _NUMBER_STARTS:
@@ -233,5 +237,7 @@ def plain(text: str) -> str | int | float | bool | None:
         return number if -_INT64 <= number < 2 * _INT64 else float(number)
     if _FLOAT.fullmatch(digits):
         real = float(digits)
+        if isinf(real):
+            raise OverflowError
         return int(real) if real.is_integer() and abs(real) < _INT64 else real
     return text

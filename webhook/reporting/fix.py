@@ -31,8 +31,15 @@ class _KubernetesDumper(_Dumper):
 
 def _string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     """Quote what kubectl would take for a number or a yes (`y`, `1e3`), though this writer wouldn't."""
-    style = "|" if "\n" in value else None if isinstance(plain(value), str) and value != "<<" else '"'
+    style = "|" if "\n" in value else None if _reads_as_text(value) and value != "<<" else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _reads_as_text(value: str) -> bool:
+    try:
+        return isinstance(plain(value), str)
+    except OverflowError:
+        return False
 
 
 _KubernetesDumper.add_representer(str, _string)

@@ -113,7 +113,7 @@ def _account(request: Request, found: object) -> str:
     if isinstance(found, TokenRequest):
         return request.name
     if isinstance(found, Secret):
-        return (found.metadata.annotations or {}).get(LEGACY_TOKEN_ACCOUNT, "")
+        return found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
     if isinstance(found, Workload | CronJob):
         found = found.template
     return (found.spec.service_account_name or "default") if isinstance(found, PodTemplate) else ""

@@ -157,20 +157,49 @@ MISTAKES = {
         "inject:\n- {name: a, audience: a, mountPath: /a}\n- {name: a, audience: a, mountPath: /a/}",
         [
             'line 5: inject[1].name: "a" is taken already, by inject[0]',
-            'line 5: inject[1].mountPath: "/a" is taken already, by inject[0]',
+            'line 5: inject[1].mountPath: "/a/" overlaps "/a" of inject[0]',
         ],
     ),
     "an injection over the API server's token": (
         "inject:\n- {name: a, audience: a, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}",
         [
-            "line 4: inject[0].mountPath: is where Kubernetes mounts the API server's token; choose another",
+            (
+                "line 4: inject[0].mountPath: overlaps /var/run/secrets/kubernetes.io/serviceaccount, where Kubernetes "
+                "mounts its own token"
+            ),
         ],
     ),
     "a mount path that is none": (
         "inject:\n- {name: a, audience: a, mountPath: a/b}\n- {name: b, audience: a, mountPath: /b/../c}",
         [
-            'line 4: inject[0].mountPath: must be an absolute path without : and .., not "a/b"',
-            'line 5: inject[1].mountPath: must be an absolute path without : and .., not "/b/../c"',
+            'line 4: inject[0].mountPath: must be an absolute path without : and .., and not the root, not "a/b"',
+            'line 5: inject[1].mountPath: must be an absolute path without : and .., and not the root, not "/b/../c"',
+        ],
+    ),
+    "a mount path below another, and the root": (
+        (
+            "inject:\n- {name: a, audience: a, mountPath: /a/b}\n- {name: b, audience: a, mountPath: /a}\n"
+            "- {name: c, audience: a, mountPath: //.}"
+        ),
+        [
+            'line 5: inject[1].mountPath: "/a" overlaps "/a/b" of inject[0]',
+            'line 6: inject[2].mountPath: must be an absolute path without : and .., and not the root, not "//."',
+        ],
+    ),
+    "a file that the API server would refuse": (
+        "inject:\n- {name: a, audience: a, mountPath: /a, path: ..token}",
+        ['line 4: inject[0].path: must be a relative path that doesn\'t begin with .., not "..token"'],
+    ),
+    "an injection of the number that means a year": (
+        (
+            "tokens: {maxExpirationSeconds: 7200}\n"
+            "inject:\n- {name: a, audience: https://kubernetes.default.svc, mountPath: /a, expirationSeconds: 3607}"
+        ),
+        [
+            (
+                "line 5: inject[0].expirationSeconds: 3607 for the API server means a year, which outlives "
+                "tokens.maxExpirationSeconds, which is 7200"
+            )
         ],
     ),
     "a name that can't be a volume's": (

@@ -1,27 +1,27 @@
 """Reading a policy from its document: every mistake at once, each with its path and line."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
+from webhook.core import lifetimes
 from webhook.core.audiences import refusal
 from webhook.core.cluster import FALLBACK_API_AUDIENCES
-from webhook.core.paths import clean_path
 from webhook.core.policy import grammar
+from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import (
     Action,
     ApiServerToken,
     Audiences,
-    Exemption,
     Injection,
     Mode,
     Override,
     Policy,
     Tokens,
 )
-from webhook.core.policy.nodes import Mistake, Notes
+from webhook.core.policy.notes import Mistake, Notes
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Accounts, Globs, labels
 from webhook.core.text import quote
@@ -134,8 +134,7 @@ def _build(values: Mapping[str, Any], sha256: str, notes: Notes) -> Policy:
     known = api_audiences or FALLBACK_API_AUDIENCES
     tokens = _tokens(values.get("tokens", {}), Tokens(), "tokens", known, notes)
     injections = tuple(_injections(values.get("inject", ()), tokens, known, notes))
-    _note_duplicates("name", [one.name for one in injections], notes)
-    _note_duplicates("mountPath", [one.mount_path and clean_path(one.mount_path) for one in injections], notes)
+    _note_clashes(injections, notes)
     return Policy(
         mode=mode,
         rules=rules,
@@ -195,10 +194,13 @@ def _injections(
             pod_labels=labels(one.get("podLabels")),
         )
         maximum = tokens.max_expiration_seconds
-        if injection.expiration_seconds and injection.expiration_seconds > maximum:
+        for_api_server = injection.audience in api_audiences
+        lifetime = lifetimes.projected(injection.expiration_seconds, for_api_server=for_api_server)
+        if injection.expiration_seconds and lifetime > maximum:
+            year = " for the API server means a year, which" if lifetime == lifetimes.YEAR else ""
             notes.wrong_at(
                 f"{path}.expirationSeconds",
-                f"{injection.expiration_seconds} outlives tokens.maxExpirationSeconds, which is {maximum}",
+                f"{injection.expiration_seconds}{year} outlives tokens.maxExpirationSeconds, which is {maximum}",
             )
         advice = refusal(injection.audience, tokens.audiences.allowed, api_audiences) if injection.audience else None
         if advice:
@@ -206,16 +208,25 @@ def _injections(
                 f"{path}.audience",
                 f"{quote(injection.audience)} is not in tokens.audiences.allowed; {advice}",
             )
-        if clean_path(injection.mount_path) == API_TOKEN_PATH:
-            notes.wrong_at(f"{path}.mountPath", "is where Kubernetes mounts the API server's token; choose another")
+        if injection.mount_path and _overlap(injection.clean_mount_path, API_TOKEN_PATH):
+            notes.wrong_at(f"{path}.mountPath", f"overlaps {API_TOKEN_PATH}, where Kubernetes mounts its own token")
         yield injection
 
 
-def _note_duplicates(key: str, values: Iterable[str], notes: Notes) -> None:
-    first: dict[str, int] = {}
-    for number, value in enumerate(values):
-        if value and first.setdefault(value, number) != number:
-            notes.wrong_at(f"inject[{number}].{key}", f"{quote(value)} is taken already, by inject[{first[value]}]")
+def _note_clashes(injections: tuple[Injection, ...], notes: Notes) -> None:
+    """Note injections that no pod could have both: of one name, or mounted at, above or below the same place."""
+    for number, one in enumerate(injections):
+        for earlier, other in enumerate(injections[:number]):
+            if one.name and one.name == other.name:
+                notes.wrong_at(f"inject[{number}].name", f"{quote(one.name)} is taken already, by inject[{earlier}]")
+            if one.mount_path and other.mount_path and _overlap(one.clean_mount_path, other.clean_mount_path):
+                at = f"inject[{number}].mountPath"
+                notes.wrong_at(at, f"{quote(one.mount_path)} overlaps {quote(other.mount_path)} of inject[{earlier}]")
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Say whether two paths are the same, or one lies below the other: nothing can be mounted into a token's volume."""
+    return path == other or path.startswith(other + "/") or other.startswith(path + "/")
 
 
 def _exemption(values: Mapping[str, Any]) -> Exemption:

@@ -14,7 +14,7 @@ KIND = "TokenPolicy"
 _LIFETIME = Number(MIN_EXPIRATION, MAX_EXPIRATION)
 _NAMESPACES = ListOf(Text("a namespace's name or glob", r"[^/\s]+"))
 _ACCOUNTS = ListOf(Text("a ServiceAccount as name or namespace/name", r"[^/\s]+(/[^/\s]+)?"))
-_LABELS = MapOf(lambda _: Text("a label's value (matched exactly, so without *)", r"[^*\s]+"))
+_LABELS = MapOf(lambda _: Text("a label's value (matched exactly, so without *)", r"[^*\s]*"))
 _AUDIENCE = Text("an audience", r"\S+")
 _MODE = Choice(tuple(Mode), "mode")
 
@@ -30,7 +30,7 @@ _TOKENS = Record(
     {
         "maxExpirationSeconds": Key(_LIFETIME, "the longest that a projected token may live, in seconds", 3600),
         "maxRequestExpirationSeconds": Key(
-            _LIFETIME, "the same for tokens asked for by hand (TokenRequest); null: the same number"
+            _LIFETIME, "the same for tokens asked for by hand (TokenRequest); null: the same number", nullable=True
         ),
         "audiences": Key(
             Record(
@@ -38,7 +38,7 @@ _TOKENS = Record(
                     "required": Key(
                         Flag(), "a token that a pod's author projects must name its audience", default=True
                     ),
-                    "default": Key(_AUDIENCE, "patched in where it names none; must be allowed"),
+                    "default": Key(_AUDIENCE, "patched in where it names none; must be allowed", nullable=True),
                     "allowed": Key(
                         ListOf(_AUDIENCE),
                         "audiences, exact or with *; empty: any. The API server's, named, is always allowed",
@@ -61,12 +61,18 @@ _INJECTION = Record(
         "audience": Key(Text("an audience without *", r"[^\s*]+"), "whom the token is made out to", required=True),
         "expirationSeconds": Key(_LIFETIME, "its lifetime; absent: the lesser of 3600 and the maximum"),
         "mountPath": Key(
-            Text("an absolute path without : and ..", r"/[^:\s]*[^:\s/][^:\s]*", forbidden=r"(^|/)\.\.(/|$)"),
+            Text(
+                "an absolute path without : and .., and not the root",
+                r"/[^:\s]*",
+                forbidden=r"(^|/)\.\.(/|$)|^[/.]*$",
+            ),
             "where every container sees the volume",
             required=True,
         ),
         "path": Key(
-            Text("a relative path without ..", r"[^/:\s][^:\s]*[^/:\s]|[^/:\s]", forbidden=r"(^|/)\.\.(/|$)"),
+            Text(
+                "a relative path that doesn't begin with ..", r"[^/:\s]([^:\s]*[^/:\s])?", forbidden=r"^\.\.|/\.\.(/|$)"
+            ),
             "the file: mountPath/path",
             "token",
         ),

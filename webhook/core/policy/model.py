@@ -3,14 +3,15 @@
 Nothing here reads a document: that is `webhook.core.policy.document`. All lifetimes are in seconds.
 """
 
-import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from webhook.core import lifetimes
 from webhook.core.cluster import Cluster
 from webhook.core.paths import clean_path
+from webhook.core.policy.exemptions import Exemption, Exemptions
 from webhook.core.selectors import Accounts, Globs, Index, Labels
 from webhook.core.text import Word
 
@@ -98,9 +99,10 @@ class Injection:
         """The token's file, as a container sees it."""
         return f"{self.mount_path.rstrip('/')}/{self.path}"
 
-    def lifetime(self, maximum: int) -> int:
+    def lifetime(self, maximum: int, *, for_api_server: bool) -> int:
         """Return the `expirationSeconds` it is injected with where tokens may live up to `maximum`."""
-        return min(self.expiration_seconds or 3600, maximum)
+        most = lifetimes.capped(maximum, None, for_api_server=for_api_server)
+        return min(self.expiration_seconds or lifetimes.DEFAULT_EXPIRATION, most)
 
     def is_for_namespace(self, namespace: str, labels: Labels) -> bool:
         """Say whether it is for a namespace of this name and these labels."""
@@ -118,66 +120,23 @@ class Override:
     tokens: Tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Exemption:
-    """Whom rules leave alone, why, and until when; `until` is the last day (UTC), None means never ending."""
-
-    rules: tuple[str, ...]
-    reason: str
-    until: dt.date | None
-    namespaces: Globs = Globs()
-    service_accounts: Accounts = Accounts()
-    users: Globs = Globs()
-
-    def holds(self, now: dt.datetime) -> bool:
-        """Say whether it still holds; `now` is aware, in any time zone."""
-        return self.until is None or now.astimezone(dt.UTC).date() <= self.until
-
-    def __str__(self) -> str:
-        return f"{self.reason} (until {self.until or 'never'})"
-
-
 _MEMORY = 4096
 
 
 class NamespacePolicy:
-    """What a policy says in one namespace: everything that can be worked out before a pod arrives."""
+    """What a policy says in one namespace: everything that can be worked out before a pod arrives.
 
-    def __init__(
-        self,
-        override: Override,
-        api_server_token: ApiServerToken,
-        injections: tuple[Injection, ...],
-        exemptions: Iterable[Exemption],
-    ) -> None:
-        """Take what was selected for the namespace. `active` is where `evaluate` remembers which rules act."""
-        self.active: dict[str, tuple[Any, ...]] = {}
+    `active` is where `evaluate` remembers which rules look at what there.
+    """
+
+    def __init__(self, override: Override, api_server_token: ApiServerToken, injections: tuple[Injection, ...]) -> None:
+        """Take what was selected for the namespace."""
         self.mode = override.mode
         self.rules = override.rules
         self.tokens = override.tokens
         self.api_server_token = api_server_token
         self.injections = injections
-        self.exemptions = tuple(exemptions)
-        by_rule: dict[str, list[tuple[tuple[str, ...], Exemption]]] = {}
-        for exemption in self.exemptions:
-            for rule in exemption.rules:
-                by_rule.setdefault(rule, []).append((exemption.service_accounts.patterns, exemption))
-        self._exemptions = {rule: Index.of(some) for rule, some in by_rule.items()}
-        self._found: dict[tuple[str, str, str, str], tuple[Exemption, ...]] = {}
-
-    def exemption(self, rule: str, namespace: str, account: str, user: str, now: dt.datetime) -> Exemption | None:
-        """Return the first exemption from `rule` that holds for this account and user, if there is one."""
-        if rule not in self._exemptions:
-            return None
-        key = (rule, namespace, account, user)
-        found = self._found.get(key)
-        if found is None:
-            candidates = self._exemptions[rule].find(account, f"{namespace}/{account}")
-            found = tuple(one for one in candidates if not one.users or one.users.match(user))
-            if len(self._found) >= _MEMORY:
-                self._found.clear()
-            self._found[key] = found
-        return next((one for one in found if one.holds(now)), None)
+        self.active: dict[str, tuple[Any, ...]] = {}
 
 
 @dataclass
@@ -197,7 +156,13 @@ class Policy:
     def __post_init__(self) -> None:
         """Compile the selectors, so that a look-up doesn't grow with their number."""
         self._override_index = Index.of((one.namespaces, one) for one in self.overrides)
-        self._exemption_index = Index.of((one.namespaces.patterns, one) for one in self.exemptions)
+        self.exempt = Exemptions(self.exemptions)
+
+    @property
+    def strictest_mode(self) -> Mode:
+        """The strictest mode that holds in any namespace: what holds where the namespace isn't known."""
+        modes = {self.mode, *(override.mode for override in self.overrides)}
+        return next(mode for mode in Mode if mode in modes)
 
     @property
     def revision(self) -> str:
@@ -226,5 +191,4 @@ class Policy:
             override or Override((), frozenset(), self.mode, self.rules, self.tokens),
             self.api_server_token,
             tuple(one for one in self.injections if one.is_for_namespace(namespace, labels)),
-            self._exemption_index.find(namespace),
         )

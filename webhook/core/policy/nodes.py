@@ -1,61 +1,21 @@
 """Reading values out of YAML nodes, noting every mistake with its path and line, and going on.
 
-Each type of value is a small object that can `read` a node and describe itself as JSON Schema.
-What can't be read is noted and comes out as None, so that one reading finds all mistakes.
+Each type of value is a small object that can `read` a node and describe itself as JSON Schema. What can't be read is
+noted and comes out as None, so that one reading finds all mistakes.
 """
 
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import yaml
 
+from webhook.core.policy.notes import Notes
 from webhook.core.text import did_you_mean, listing, quote
 
 _TAG = "tag:yaml.org,2002:"
-_MOST_NODES = 200_000
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """Something wrong in a policy: where (`path` as in the document, `line` from 1) and what."""
-
-    path: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.path}: {self.message}" if self.path else f"line {self.line}: {self.message}"
-
-
-@dataclass
-class Notes:
-    """What was noted while reading; `line_of` turns a line of the document (from 0) into one of its file."""
-
-    line_of: Callable[[int], int] = lambda line: line + 1
-    mistakes: list[Mistake] = field(default_factory=list)
-    lines: dict[str, int] = field(default_factory=dict)
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
-    nodes_left: int = _MOST_NODES
-
-    def wrong(self, path: str, node: yaml.Node, message: str) -> None:
-        """Note a mistake at a node."""
-        self.mistakes.append(Mistake(path, self.line_of(node.start_mark.line), message))
-
-    def wrong_at(self, path: str, message: str) -> None:
-        """Note a mistake at a path that was read already."""
-        line = next((self.lines[up] for up in _upwards(path) if up in self.lines), 1)
-        self.mistakes.append(Mistake(path, line, message))
-
-    def enter(self, path: str, node: yaml.Node) -> bool:
-        """Remember where a path stands; say whether to go on (aliases of aliases make endless documents)."""
-        self.lines[path] = self.line_of(node.start_mark.line)
-        self.nodes_left -= 1
-        if self.nodes_left == 0:
-            self.wrong(path, node, "the document is too large: aliases repeat it over and over")
-        return self.nodes_left > 0
 
 
 class Type(Protocol):
@@ -239,17 +199,21 @@ class MapOf:
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a record; `default` and `about` are for the schema, what is absent comes out as absent."""
+    """A key of a record; `default` and `about` are for the schema, what is absent comes out as absent.
+
+    A key that is null counts as absent, but for those for which null is a value (`nullable`).
+    """
 
     type: Type
     about: str = ""
     default: Any = None
     required: bool = False
+    nullable: bool = False
 
 
 @dataclass(frozen=True)
 class Record:
-    """A map with known keys. One that is null counts as absent."""
+    """A map with known keys."""
 
     keys: Mapping[str, Key]
 
@@ -261,15 +225,20 @@ class Record:
             key = self.keys.get(name)
             if key is None:
                 notes.wrong(at, key_node, f"unknown key{self._hint(name, path, notes)}")
-            elif notes.enter(at, child) and not _is_null(child):
-                values[name] = key.type.read(child, at, notes)
-                continue
-            values.setdefault(name, None)
+            elif not notes.enter(at, child):
+                break
+            elif _is_null(child):
+                values |= {name: None} if key.nullable else {}
+                if key.required:
+                    notes.wrong(at, child, "is required")
+            elif (value := key.type.read(child, at, notes)) is not None:
+                values[name] = value
         if isinstance(node, yaml.MappingNode):
+            given = {name for name, *_ in members(node, path, Notes())}
             for name, key in self.keys.items():
-                if key.required and (name not in values or _null_given(node, name)):
+                if key.required and name not in given:
                     notes.wrong(f"{path}.{name}" if path else name, node, "is required")
-        return {name: value for name, value in values.items() if value is not None}
+        return values
 
     def _hint(self, name: str, path: str, notes: Notes) -> str:
         near = did_you_mean(name, self.keys)
@@ -323,10 +292,6 @@ def _is_null(node: yaml.Node) -> bool:
     return _scalar(node, "null") is not None
 
 
-def _null_given(node: yaml.MappingNode, name: str) -> bool:
-    return any(key.value == name and _is_null(child) for key, child in node.value)
-
-
 def _shown(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
         return quote(node.value) if node.value else "nothing"
@@ -343,10 +308,3 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     if "enum" in schema:
         return {"enum": [*schema["enum"], None]}
     return {"anyOf": [*schema["anyOf"], {"type": "null"}]}
-
-
-def _upwards(path: str) -> Iterable[str]:
-    while path:
-        yield path
-        path = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]+)$", "", path)
-    yield ""

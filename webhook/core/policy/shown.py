@@ -3,7 +3,8 @@
 from typing import Any
 
 from webhook.core.policy import grammar
-from webhook.core.policy.model import Exemption, Injection, Override, Policy, Tokens
+from webhook.core.policy.exemptions import Exemption
+from webhook.core.policy.model import Injection, Override, Policy, Tokens
 from webhook.core.rules import BY_NAME
 from webhook.core.selectors import Labels
 
@@ -36,7 +37,7 @@ def shown_in_namespace(policy: Policy, namespace: str, labels: Labels) -> dict[s
         "tokens": _tokens(here.tokens),
         "inject": [_injection(one) for one in here.injections],
         "overrides": [],
-        "exemptions": [_exemption(one) for one in here.exemptions],
+        "exemptions": [_exemption(one) for one in policy.exemptions if one.is_for_namespace(namespace)],
     }
 
 

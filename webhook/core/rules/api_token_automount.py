@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from webhook.core.decision import Violation
 from webhook.core.patch import Edit, Put, Remove
-from webhook.core.paths import clean_path
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.views import API_TOKEN_PATH, PodView
@@ -15,7 +14,7 @@ ANNOTATION = "tokenguard/api-token"  # a pod may ask by it, too
 def check(pod: PodView) -> Iterator[Violation]:
     """Find the API server's token in a pod that didn't ask for it, or that it will be mounted into."""
     automount = pod.pod.spec.automount_service_account_token
-    if automount is True or pod.annotation(ANNOTATION) == "true":
+    if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
         return
     own = [token for token in pod.tokens if token.api_server_own]
     for token in own:
@@ -51,7 +50,7 @@ def _will_be_mounted(pod: PodView) -> bool:
     if not pod.cluster.automounts.get((pod.request.namespace, pod.account), True):
         return False
     return any(
-        all(clean_path(mount.mount_path) != API_TOKEN_PATH for mount in placed.container.volume_mounts or ())
+        all(mount.mount_path != API_TOKEN_PATH for mount in placed.container.volume_mounts or ())
         for placed in pod.containers
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from webhook.core.decision import Violation
+from webhook.core.decision import MOST_LINES, Violation
 from webhook.core.objects import VolumeMount
 from webhook.core.patch import Append, Edit
 from webhook.core.paths import clean_path
@@ -17,17 +17,13 @@ _ASKED = "/metadata/annotations/tokenguard~1inject"
 
 def check(pod: PodView) -> Iterator[Violation]:
     """Find the injections that are still to be made, and those that can't be."""
-    annotations = pod.pod.metadata.annotations
-    if annotations and "tokenguard/inject" in annotations:
-        yield from _misrequested(pod, requested_injections(pod.pod))
+    requested = requested_injections(pod.pod)
+    if requested:
+        yield from _misrequested(pod, requested)
     if not pod.injections or not pod.containers:  # without a container it is no pod that the API server would take
         return
-    skipped = named_in(pod.pod, "tokenguard/skip-containers")
-    containers = [
-        placed
-        for placed in pod.containers
-        if not (skipped and placed.container.name in skipped) and not placed.ephemeral
-    ]
+    skipped = frozenset(named_in(pod.pod, "tokenguard/skip-containers"))
+    containers = [placed for placed in pod.containers if placed.container.name not in skipped and not placed.ephemeral]
     variables: set[str] = set()
     for injection in pod.injections:
         yield from _place(pod, injection, containers, variables)
@@ -37,11 +33,13 @@ def _misrequested(pod: PodView, requested: tuple[str, ...]) -> Iterator[Violatio
     """Find the names in the pod's annotation that mean no injection, or none that is for this pod."""
     due = {injection.name for injection in pod.injections}
     every = [injection.name for injection in pod.every_injection]
-    for name in requested:
-        if name in due:
-            continue
-        what = "which is not for this pod" if name in every else "which there isn't" + did_you_mean(name, every)
-        yield Violation(_ASKED, f"asks for the injection {quote(name)}, {what}", f"there are {listing(every)}")
+    wrong = [name for name in dict.fromkeys(requested) if name not in due]
+    for name in wrong[:MOST_LINES]:  # one is enough to refuse the pod
+        if name in every:
+            yield Violation(_ASKED, f"asks for the injection {quote(name)}, which is not for this pod", "leave it out")
+        else:
+            hint = did_you_mean(name, every).removeprefix("; ") or f"there are {listing(every)}"
+            yield Violation(_ASKED, f"asks for the injection {quote(name)}, which there isn't", hint)
 
 
 def _place(pod: PodView, injection: Injection, containers: list[Placed], variables: set[str]) -> Iterator[Violation]:
@@ -62,7 +60,9 @@ def _place(pod: PodView, injection: Injection, containers: list[Placed], variabl
     for placed in containers:
         mounts = placed.container.volume_mounts
         taken = next(_at_its_path(mounts, injection), None) if mounts else None
-        if taken is None:
+        if placed.container.volume_devices and _has_device(placed, injection):
+            conflicts.append(_path_taken(f"{placed.pointer}/volumeDevices", injection))
+        elif taken is None:
             mount = {"name": injection.volume, "mountPath": injection.mount_path, "readOnly": True}
             edits.append(Append(f"{placed.pointer}/volumeMounts", mount, exists=mounts is not None))
         elif taken[1] != injection.volume:
@@ -97,6 +97,11 @@ def _at_its_path(mounts: list[VolumeMount], injection: Injection) -> Iterator[tu
             yield number, mount.name
 
 
+def _has_device(placed: Placed, injection: Injection) -> bool:
+    devices = placed.container.volume_devices or ()
+    return any(clean_path(device.device_path) == injection.clean_mount_path for device in devices)
+
+
 def _lacks_variable(placed: Placed, name: str, variables: set[str]) -> bool:
     at = f"{placed.pointer}/{name}"
     if at in variables or any(variable.name == name for variable in placed.container.env or ()):
@@ -124,7 +129,9 @@ def _path_taken(pointer: str, injection: Injection) -> Violation:
 def _volume(pod: PodView, injection: Injection) -> dict[str, object]:
     token = {
         "audience": injection.audience,
-        "expirationSeconds": injection.lifetime(pod.here.tokens.max_expiration_seconds),
+        "expirationSeconds": injection.lifetime(
+            pod.here.tokens.max_expiration_seconds, for_api_server=pod.for_api_server(injection.audience)
+        ),
         "path": injection.path,
     }
     return {"name": injection.volume, "projected": {"sources": [{"serviceAccountToken": token}]}}

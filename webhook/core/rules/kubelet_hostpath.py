@@ -11,7 +11,7 @@ from webhook.core.text import quote
 from webhook.core.views import PodView
 
 KUBELET_PODS = "/var/lib/kubelet/pods"
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = re.compile(r"([\\/]{2}[?.][\\/])?([A-Za-z]:)?")
 
 
 def check(pod: PodView) -> Iterator[Violation]:
@@ -20,7 +20,7 @@ def check(pod: PodView) -> Iterator[Violation]:
         if volume.host_path is None:
             continue
         written = volume.host_path.path or ""
-        path = _cleaned(written, windows=bool(pod.pod.spec.os and pod.pod.spec.os.name == "windows"))
+        path = _cleaned(written)
         if _is_within(path, KUBELET_PODS) or _is_within(KUBELET_PODS, path):
             yield Violation(
                 f"/spec/volumes/{number}/hostPath",
@@ -29,9 +29,12 @@ def check(pod: PodView) -> Iterator[Violation]:
             )
 
 
-def _cleaned(path: str, *, windows: bool) -> str:
-    """Return an absolute path without `//`, `.` and `..`; of a Windows path without its drive, in lower case."""
-    if windows or _DRIVE.match(path):
+def _cleaned(path: str) -> str:
+    """Return an absolute path without `//`, `.` and `..`; of one written for Windows without its drive, in lower case.
+
+    How it is written tells, because a pod need not say which system it is for.
+    """
+    if "\\" in path or path[1:2] == ":":
         path = _DRIVE.sub("", path, count=1).replace("\\", "/").lower()
     return "/" + posixpath.normpath("/" + path).lstrip("/")
 

@@ -52,7 +52,8 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
     holds = f"holds {_named(name)}"
     if volume.secret is None or field != "secret":
         return _violation(at, holds)
-    obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account)
+    mounts = (mount for placed in pod.containers for _, mount in placed.mounts(volume.name))
+    obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, mounts)
     if obstacle:
         asked = pod.here.rules[RULE.name] is Action.PATCH
         return _violation(at, holds, f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from webhook.core.audiences import refusal
-from webhook.core.decision import Violation
+from webhook.core.decision import MOST_LINES, Violation
 from webhook.core.patch import Put
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
@@ -14,23 +14,25 @@ from webhook.core.views import PodView
 def check(pod: PodView) -> Iterator[Violation]:
     """Find the author's tokens that name no audience, or one that is not allowed."""
     audiences = pod.here.tokens.audiences
+    refused = 0
     for token in pod.tokens:
         if token.api_server_own or token.volume.name in pod.injected:
             continue
         audience = token.projection.audience
-        pointer = f"{token.pointer}/serviceAccountToken"
         if not audience:
             if audiences.required:
                 default = audiences.default
+                pointer = f"{token.pointer}/serviceAccountToken/audience"
                 yield Violation(
-                    pointer,
+                    token.pointer,
                     "names no audience",
                     advice="set audience to whom the token is for",
-                    fix=(Put(f"{pointer}/audience", default, replaces=audience is not None),) if default else (),
+                    fix=(Put(pointer, default, replaces=audience is not None),) if default else (),
                     fixed=f"made out to {quote(default)}" if default else "",
                 )
-        elif advice := refusal(audience, audiences.allowed, pod.api_audiences):
-            yield Violation(pointer, f"is made out to {quote(audience)}, which is not allowed", advice=advice)
+        elif advice := refusal(audience, audiences.allowed, pod.api_audiences, guess=refused < MOST_LINES):
+            refused += 1
+            yield Violation(token.pointer, f"is made out to {quote(audience)}, which is not allowed", advice=advice)
 
 
 RULE = Rule(

@@ -14,22 +14,20 @@ def check(pod: PodView) -> Iterator[Violation]:
     """Find the tokens that may live longer than the maximum."""
     maximum = pod.here.tokens.max_expiration_seconds
     for token in pod.tokens:
-        if token.api_server_own and pod.here.api_server_token.keep:
-            continue
         asked = token.projection.expiration_seconds
+        if token.api_server_own and pod.here.api_server_token.keep and asked == lifetimes.MAGIC_EXPIRATION:
+            continue
         for_api_server = pod.for_api_server(token.projection.audience)
         lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
         if lifetime <= maximum:
             continue
         cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
-        year = " (asked for as 3607 seconds, which the API server turns into a year)"
-        pointer = f"{token.pointer}/serviceAccountToken"
+        year = " (3607 for the API server means a year)" if lifetime != (asked or lifetime) else ""
         yield Violation(
-            pointer,
-            f"lives {lifetime} seconds{year if lifetime != (asked or lifetime) else ''}, "
-            f"more than the maximum of {maximum}",
+            token.pointer,
+            f"lives {lifetime} seconds{year}, more than the maximum of {maximum}",
             advice=f"set expirationSeconds to at most {cap}",
-            fix=(Put(f"{pointer}/expirationSeconds", cap, replaces=asked is not None),),
+            fix=(Put(f"{token.pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
             fixed=f"capped to {cap}",
             authored=not token.api_server_own,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from webhook.core.audiences import refusal
-from webhook.core.decision import Violation
+from webhook.core.decision import MOST_LINES, Violation
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 from webhook.core.rule import Rule
@@ -14,9 +14,11 @@ from webhook.core.views import TokenRequestView
 def check(view: TokenRequestView) -> Iterator[Violation]:
     """Find the audiences that are neither allowed nor the API server's."""
     allowed = view.here.tokens.audiences.allowed
+    refused = 0
     for number, audience in enumerate(view.token_request.spec.audiences or ()):
-        advice = refusal(audience, allowed, view.api_audiences)
+        advice = refusal(audience, allowed, view.api_audiences, guess=refused < MOST_LINES)
         if advice:
+            refused += 1
             yield Violation(f"/spec/audiences/{number}", f"is {quote(audience)}, which is not allowed", advice=advice)
 
 

@@ -15,17 +15,20 @@ def check(view: TokenRequestView) -> Iterator[Violation]:
     spec = view.token_request.spec
     maximum = view.here.tokens.max_request
     bound = spec.bound_object_ref
-    lifetime = lifetimes.requested(
-        spec.expiration_seconds,
-        for_api_server=all(audience in view.api_audiences for audience in spec.audiences or ()),
-        bound_to_pod=bound is not None and bound.kind == "Pod",
+    asked = spec.expiration_seconds
+    extended = (
+        all(audience in view.api_audiences for audience in spec.audiences or ())
+        and bound is not None
+        and bound.kind == "Pod"
     )
+    lifetime = lifetimes.projected(asked, for_api_server=extended)
     if lifetime > maximum:
-        year = " (3607 seconds for the API server and a pod make a year)" if lifetime == lifetimes.YEAR else ""
+        year = " (3607 for the API server, bound to a pod, means a year)" if lifetime != (asked or lifetime) else ""
+        most = lifetimes.capped(maximum, asked, for_api_server=extended)
         yield Violation(
             "/spec/expirationSeconds",
             f"asks for a token of {lifetime} seconds{year}, more than the maximum of {maximum}",
-            advice=f"kubectl create token {view.account} --duration={maximum}s",
+            advice=f"kubectl create token {view.account} --duration={most}s",
         )
 
 

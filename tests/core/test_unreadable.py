@@ -1,0 +1,85 @@
+"""What can't be read is not let through where the policy enforces, and stops nothing where it doesn't."""
+
+import datetime as dt
+import json
+
+import pytest
+
+from tests.reviews import review
+from webhook.core.cluster import Cluster
+from webhook.core.evaluate import evaluate
+from webhook.core.policy.document import read_policy
+from webhook.core.request import Phase, Unreadable, read_review
+
+NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+BAD_POD = {"kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"name": 7}]}}
+BAD_DEPLOYMENT = {"kind": "Deployment", "metadata": {"name": "x"}, "spec": {"template": {"spec": {"volumes": 1}}}}
+
+
+def outcome(body: bytes, mode: str, **policy) -> str:
+    document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": mode, **policy}
+    read = read_policy(json.dumps(document).encode())
+    return str(evaluate(read_review(body, Phase.VALIDATE), read, Cluster(), NOW).outcome)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("enforce", "denied"), ("warn", "warned"), ("audit", "allowed")])
+def test_an_object_that_can_not_be_read_follows_the_mode(mode: str, expected: str) -> None:
+    assert outcome(review(BAD_POD), mode) == expected
+
+
+def test_an_override_decides_for_its_namespace() -> None:
+    assert outcome(review(BAD_POD), "audit", overrides=[{"namespaces": ["demo"], "mode": "enforce"}]) == "denied"
+
+
+def test_a_workload_is_never_refused() -> None:
+    assert outcome(review(BAD_DEPLOYMENT), "enforce") == "warned"
+
+
+@pytest.mark.parametrize(
+    ("mode", "overrides", "expected"),
+    [("enforce", [], "denied"), ("audit", [], "allowed"), ("audit", [{"mode": "enforce"}], "denied")],
+)
+def test_a_review_whose_namespace_is_not_known_is_judged_by_the_strictest_mode(mode, overrides, expected) -> None:
+    body = json.loads(review({"kind": "Pod", "metadata": {}, "spec": {}}))
+    body["request"]["kind"] = 7
+    assert outcome(json.dumps(body).encode(), mode, overrides=overrides) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "the body is not JSON"),
+        (b"{", "the body is not JSON"),
+        (b"[]", "the body is not an AdmissionReview"),
+        (b'{"kind":"Pod"}', "its kind is missing or another"),
+        (b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1"}', "admissionReviewVersions"),
+        (b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}', "holds no request"),
+        (b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{}}', "has no uid"),
+        (b'{"kind":7}', "the body is not an AdmissionReview"),
+        (b"\xff\xfe", "the body is not JSON"),
+        (b'"\\ud800"', "the body is not"),
+        (b"[" * 100_000, "the body is not"),
+    ],
+)
+def test_what_is_no_review_is_told_in_one_line(body: bytes, why: str) -> None:
+    with pytest.raises(Unreadable, match=why) as raised:
+        read_review(body, Phase.MUTATE)
+    assert "\n" not in str(raised.value)
+
+
+def test_one_pod_can_not_hold_up_a_worker_with_wrong_names() -> None:
+    many = 5_000
+    tokens = [
+        {"serviceAccountToken": {"path": f"p{n}", "audience": f"https://wrong-{n}.example.com"}} for n in range(many)
+    ]
+    pod = {
+        "kind": "Pod",
+        "metadata": {"annotations": {"tokenguard/inject": ",".join(f"vault-{n}" for n in range(many))}},
+        "spec": {"containers": [{"name": "a"}], "volumes": [{"name": "t", "projected": {"sources": tokens}}]},
+    }
+    allowed = [f"https://allowed-{n}.example.com" for n in range(100)]
+    document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "tokens": {"audiences": {"allowed": allowed}}}
+    policy = read_policy(json.dumps(document).encode())
+    decision = evaluate(read_review(review(pod), Phase.VALIDATE), policy, Cluster(), NOW)
+    guesses = [finding for finding in decision.findings if "did you mean" in finding.detail]
+    assert (len(decision.findings), len(guesses)) == (many + 10, 10)

@@ -1,0 +1,69 @@
+"""Whom rules leave alone: finding the exemptions that hold, however many there are."""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from webhook.core.selectors import Accounts, Globs, Index
+
+_MEMORY = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """Whom rules leave alone, why, and until when; `until` is the last day (UTC), None means never ending."""
+
+    rules: tuple[str, ...]
+    reason: str
+    until: dt.date | None
+    namespaces: Globs = Globs()
+    service_accounts: Accounts = Accounts()
+    users: Globs = Globs()
+
+    def holds(self, now: dt.datetime) -> bool:
+        """Say whether it still holds; `now` is aware, in any time zone."""
+        return self.until is None or now.astimezone(dt.UTC).date() <= self.until
+
+    def is_for_namespace(self, namespace: str) -> bool:
+        """Say whether it is for a namespace of this name."""
+        return not self.namespaces or self.namespaces.match(namespace)
+
+    def is_for(self, namespace: str, account: str, user: str) -> bool:
+        """Say whether it is for what this user does with this account there."""
+        return (
+            self.is_for_namespace(namespace)
+            and (not self.service_accounts or self.service_accounts.match(namespace, account))
+            and (not self.users or self.users.match(user))
+        )
+
+    def __str__(self) -> str:
+        return f"{self.reason} (until {self.until or 'never'})"
+
+
+class Exemptions:
+    """All exemptions of a policy, by rule and by whom they are for; what was found last is remembered."""
+
+    def __init__(self, exemptions: Iterable[Exemption]) -> None:
+        """Compile them, in the order in which they stand in the policy."""
+        by_rule: dict[str, list[tuple[tuple[str, ...], Exemption]]] = {}
+        for one in exemptions:
+            # a namespace's name is looked up with a slash behind it, so that it is never taken for an account's
+            namespaces = tuple(f"{pattern}/" for pattern in one.namespaces.patterns)
+            for rule in one.rules:
+                by_rule.setdefault(rule, []).append((one.service_accounts.patterns or namespaces, one))
+        self._by_rule = {rule: Index.of(some) for rule, some in by_rule.items()}
+        self._found: dict[tuple[str, str, str, str], tuple[Exemption, ...]] = {}
+
+    def find(self, rule: str, namespace: str, account: str, user: str, now: dt.datetime) -> Exemption | None:
+        """Return the first exemption from `rule` that holds now for this account and user, if there is one."""
+        if rule not in self._by_rule:
+            return None
+        key = (rule, namespace, account, user)
+        found = self._found.get(key)
+        if found is None:
+            candidates = self._by_rule[rule].find(account, f"{namespace}/{account}", f"{namespace}/")
+            found = tuple(one for one in candidates if one.is_for(namespace, account, user))
+            if len(self._found) >= _MEMORY:
+                self._found.clear()
+            self._found[key] = found
+        return next((one for one in found if one.holds(now)), None)
