@@ -8,6 +8,8 @@ from webhook.core.policy.model import Action, Mode
 from webhook.core.text import Word
 
 MOST_LINES = 10
+WARNING_LENGTH = 120
+"""What the API server advises as the length of a warning, in characters."""
 
 
 class Outcome(Word):
@@ -64,8 +66,17 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
         """Whether it would be rejected, but for the mode or because a workload is only advised."""
         return self.action in (Action.WARN, Action.AUDIT) and self.intended in (Action.PATCH, Action.REJECT)
 
+    def line(self, most: int | None = None) -> str:
+        """Return it as one line; where that brings it down to `most` characters, without the advice.
+
+        `tokenguard rules` gives the advice, too.
+        """
+        line = f"{self.rule}: {self.path} {self.detail}"
+        short = line.removesuffix(self.violation.advice).rstrip(" ;:")
+        return short if most is not None and len(short) <= most < len(line) else line
+
     def __str__(self) -> str:
-        return f"{self.rule}: {self.path} {self.detail}".strip()
+        return self.line()
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -111,14 +122,14 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
             for finding in self.findings
             if finding.violation.authored and finding.action in (Action.WARN, Action.PATCH)
         ]
-        warnings = _first(told)
+        warnings = _first(told, most=WARNING_LENGTH)
         if self.problem and self.outcome is Outcome.WARNED:
             warnings.append(self.problem)
         return tuple(warnings)
 
 
-def _first(findings: tuple[Finding, ...] | list[Finding]) -> list[str]:
-    lines = [str(finding) for finding in findings[:MOST_LINES]]
+def _first(findings: tuple[Finding, ...] | list[Finding], most: int | None = None) -> list[str]:
+    lines = [finding.line(most) for finding in findings[:MOST_LINES]]
     if len(findings) > MOST_LINES:
         lines.append(f"and {len(findings) - MOST_LINES} more")
     return lines

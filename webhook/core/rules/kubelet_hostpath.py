@@ -24,8 +24,8 @@ def check(pod: PodView) -> Iterator[Violation]:
         if _is_within(path, KUBELET_PODS) or _is_within(KUBELET_PODS, path):
             yield Violation(
                 f"/spec/volumes/{number}/hostPath",
-                f"is {quote(written)}, where every pod's token on the node can be read",
-                advice="mount only the folder that is needed",
+                f"is {quote(written)}, where every pod's token lies",
+                advice="mount less",
             )
 
 

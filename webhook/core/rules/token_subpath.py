@@ -19,7 +19,7 @@ def check(pod: PodView) -> Iterator[Violation]:
             if field and mount.name in volumes:
                 yield Violation(
                     f"{placed.pointer}/volumeMounts/{number}",
-                    f"mounts a token by {field}: that file is never refreshed",
+                    f"mounts a token by {field}, never refreshed",
                     advice="mount the whole volume",
                 )
 
