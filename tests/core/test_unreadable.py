@@ -59,12 +59,23 @@ def test_a_review_whose_namespace_is_not_known_is_judged_by_the_strictest_mode(m
         (b"\xff\xfe", "the body is not JSON"),
         (b'"\\ud800"', "the body is not"),
         (b"[" * 100_000, "the body is not"),
+        (b'{"object":{"request":{"uid":"a","x":' + b"[" * 100_000, "it nests too deep"),
+        (b'{"request":{"object":{"uid":"a","x":' + b"[" * 100_000, "it nests too deep"),
     ],
 )
 def test_what_is_no_review_is_told_in_one_line(body: bytes, why: str) -> None:
     with pytest.raises(Unreadable, match=why) as raised:
         read_review(body, Phase.MUTATE)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("start", [b"", b'"kind":"AdmissionReview", "apiVersion":"admission.k8s.io/v1",\n'])
+def test_a_review_that_nests_too_deep_is_answered_by_the_uid_before_it(start: bytes) -> None:
+    deep = b"[" * 10_000 + b"]" * 10_000
+    body = b"{" + start + b'"request": {"uid": "7ceb3af7-9b31", "kind": {}, "object": {"x": ' + deep + b"}}}"
+    request = read_review(body, Phase.VALIDATE)
+    assert (request.uid, request.problem) == ("7ceb3af7-9b31", "the AdmissionReview can't be read: it nests too deep")
+    assert outcome(body, "enforce") == "denied"
 
 
 def test_one_pod_can_not_hold_up_a_worker_with_wrong_names() -> None:

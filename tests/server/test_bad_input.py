@@ -4,11 +4,12 @@ import contextlib
 import json
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 
 from tests.server.test_recorded import recorded
-from tests.serving import JSON, serve
+from tests.serving import JSON, eventually, serve
 
 REVIEW = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}
 POD = json.loads(recorded("pod-plain.pods", "mutate"))
@@ -52,6 +53,7 @@ UNREADABLE = {
     "volumes of another type": of(object={"spec": {"volumes": "all"}}),
     "number in place of a name": of(object={"metadata": {"name": 7}}),
     "request of another shape": of(userInfo="admin"),
+    "nested without end": of(object={"metadata": {"name": "deep"}}).replace(b'"deep"', b"[" * 5000 + b"]" * 5000),
 }
 
 
@@ -127,6 +129,83 @@ def test_what_is_not_http_gets_a_4xx_and_the_connection_is_closed(server, sent):
         answer = read_to_the_end(connection)
     assert answer.startswith(b"HTTP/1.1 4")
     assert b'{"error":"' in answer
+
+
+def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by, "--workers", "1") as server:
+        with contextlib.closing(raw_connection(server)) as connection:
+            connection.sendall(NOT_HTTP["garbage"])
+            read_to_the_end(connection)
+        with contextlib.closing(raw_connection(server)) as connection:
+            connection.sendall(POST % 1000 + b"{")
+            eventually(lambda: open_connections(server) > 0)
+        eventually(lambda: open_connections(server) == 0)
+        assert server.metric("tokenguard_requests_refused_total") == 1
+        assert server.metric("tokenguard_requests_refused_total", status="400") == 1
+
+
+def open_connections(server) -> int:
+    """Return how many connections the one worker holds, as the kernel sees it."""
+    (worker,) = server.workers
+    folder = Path(f"/proc/{worker}/fd")
+    sockets = {link for file in folder.iterdir() if (link := str(file.readlink())).startswith("socket:")}
+    established = [line.split() for line in Path(f"/proc/{worker}/net/tcp").read_text().splitlines()[1:]]
+    return sum(f"socket:[{one[9]}]" in sockets and one[3] != "0A" for one in established)
+
+
+POST = b"POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+EXPECT = POST.replace(b"Host: a", b"Host: a\r\nExpect: 100-continue")
+
+
+def test_who_waits_to_be_told_to_continue_is_told(server):
+    body = recorded("pod-plain.pods", "mutate")
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(EXPECT % len(body))
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (EXPECT % (9 << 20), b"413"),
+        (EXPECT.replace(b"/json", b"/yaml") % 2, b"415"),
+        (EXPECT.replace(b"/mutate", b"/") % 2, b"404"),
+    ],
+    ids=["too large", "no JSON", "no such page"],
+)
+def test_who_waits_to_be_told_to_continue_and_would_be_refused_is_refused_at_once(server, head, status):
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(head)
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_request_to_switch_to_websocket_is_answered_as_http(server):
+    asked = b"GET /%s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: a\r\n\r\n"
+    with contextlib.closing(raw_connection(server)) as connection:
+        for page, status in ((b"nothing", b"404"), (b"healthz", b"400")):
+            connection.sendall(asked % page)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
+
+
+def test_large_bodies_that_arrive_at_once_are_bounded_and_small_reviews_get_through(judged_by, tmp_path):
+    body = recorded("pod-plain.pods", "mutate")
+    largest = 100_000
+    limit = ["--workers", "1", "--max-body-bytes", str(largest)]
+    with serve(tmp_path, *judged_by, *limit) as server, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(contextlib.closing(raw_connection(server))) for _ in range(9)]
+        for connection in connections:
+            connection.sendall(POST % largest + b" " * (largest - 1))
+        assert server.review("/mutate", body)["allowed"]
+        for connection in connections:
+            connection.sendall(b" ")
+        answers = [connection.recv(65536) for connection in connections]
+        assert sorted(answer[9:12] for answer in answers) == [b"400"] * 8 + [b"503"]
+        assert b"connection: close" in next(one for one in answers if b" 503 " in one).lower()
+        large = json.dumps({**POD, "padding": "x" * 80_000}).encode()
+        for _ in range(9):
+            assert server.review("/mutate", large)["allowed"]
 
 
 def test_bad_input_leaves_no_trace_in_the_log(server):

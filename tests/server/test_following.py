@@ -10,6 +10,9 @@ import pytest
 from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, serve
+from webhook.core.cluster import Cluster
+from webhook.server.judged_by import _restore, _shortened
+from webhook.server.state import State
 from webhook.server.tls import self_signed
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmodee: warn\ntokens: {maxExpirationSeconds: 5}\n"
@@ -117,9 +120,7 @@ def test_a_worker_that_starts_while_the_policy_is_bad_has_the_last_good_one(file
         eventually(lambda: decision(server).startswith("warned"))
         (files / "policy.yaml").write_text(BAD)
         eventually(lambda: "the last good one stays in force" in server.log)
-        (worker,) = server.workers
-        os.kill(worker, 9)
-        eventually(lambda: server.workers not in ([], [worker]))
+        replace_the_worker(server)
         assert decision(server).startswith("warned")
 
 
@@ -136,6 +137,75 @@ def test_a_renewed_certificate_is_served_without_a_restart_and_a_bad_one_is_not(
         put(files, pairs[1].certificate, pairs[1].key)
         eventually(lambda: served_name(server) == "made-1.example.com")
         assert "PRIVATE" not in server.log
+
+
+def replace_the_worker(server) -> None:
+    (worker,) = server.workers
+    os.kill(worker, 9)
+    eventually(lambda: server.workers not in ([], [worker]))
+
+
+def test_a_worker_that_starts_while_the_objects_are_bad_knows_the_last_good_ones(files):
+    legacy = recorded("pod-legacy-env.pods", "validate")
+    data = "c2VjcmV0LXZhbHVl"
+    (files / "objects.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n")
+    with serve(files / "run", *flags(files), "--workers", "1") as server:
+        assert "legacy-token-reference" not in decision(server, legacy)
+        (files / "objects.yaml").write_text(f"{OBJECTS}data: {{password: {data}}}\n")
+        eventually(lambda: "legacy-token-reference" in decision(server, legacy))
+        (files / "objects.yaml").write_text("kind: [")
+        eventually(lambda: "objects not used" in server.log)
+        replace_the_worker(server)
+        assert "legacy-token-reference" in decision(server, legacy)
+        assert server.metric("tokenguard_legacy_secrets") == 1
+        assert server.log.count("the last good one was kept, and is taken up") == 1
+        private = Path(server.log.split("--cacert ")[1].split()[0]).parent
+        assert not any(data.encode() in file.read_bytes() for file in private.iterdir() if file.is_file())
+
+
+def test_what_is_kept_of_the_objects_is_all_that_is_judged_by():
+    one = Cluster(
+        {"demo": {"app-token": "app"}, "other": {"a": "", "b": "c"}},
+        {"demo": frozenset({("team", "payments"), ("tier", "")}), "empty": frozenset()},
+        {("demo", "app"): False, ("demo", "other"): True},
+        ("https://api",),
+    )
+    state = State()
+    _restore(state, Cluster(api_audiences=one.api_audiences), _shortened(one))
+    assert state._cluster == one
+
+
+def test_a_worker_that_starts_while_the_certificate_is_bad_serves_the_last_good_one(files):
+    pairs = [self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(2)]
+    put(files, pairs[0].certificate, pairs[0].key)
+    tls = ["--tls-cert", str(files / "tls.crt"), "--tls-key", str(files / "tls.key")]
+    with serve(
+        files / "run", *flags(files), *tls, "--workers", "1", env={**os.environ, "TMPDIR": str(files)}
+    ) as server:
+        server.context.load_verify_locations(cadata=pairs[1].authority.decode())
+        put(files, pairs[1].certificate, pairs[1].key)
+        eventually(lambda: served_name(server) == "made-1.example.com")
+        put(files, b"junk", b"junk")
+        eventually(lambda: "certificate not used" in server.log)
+        replace_the_worker(server)
+        assert served_name(server) == "made-1.example.com"
+        assert "certificate" in server.log.split("the last good one was kept")[0].splitlines()[-1]
+        (kept,) = files.glob("tokenguard-run-*/certificate.kept")
+        assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_kind_of_file_is_counted_as_it_is_read(files):
+    pair = self_signed([], dt.datetime.now(dt.UTC))
+    put(files, pair.certificate, pair.key)
+    tls = ["--tls-cert", str(files / "tls.crt"), "--tls-key", str(files / "tls.key")]
+    with serve(files / "run", *flags(files), *tls) as server:
+        (files / "policy.yaml").write_text(BAD)
+        (files / "objects.yaml").write_text("kind: [")
+        (files / "tls.crt").write_bytes(b"junk")
+        for what in ("policy", "objects", "certificate"):
+            eventually(lambda what=what: server.metric("tokenguard_reloads_total", what=what, result="rejected") == 1)
+            assert server.metric("tokenguard_reloads_total", what=what, result="accepted") == 1
+        assert server.metric("tokenguard_policy_reloads_total") == 2
 
 
 def put(folder: Path, certificate: bytes, key: bytes) -> None:

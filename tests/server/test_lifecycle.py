@@ -124,7 +124,7 @@ NO_START = {
     "half a pair": (["--tls-cert", "a.crt"], "--tls-key"),
     "both kinds": (["--tls-self-signed", "--tls-cert", "a.crt", "--tls-key", "a.key"], "leave out"),
     "no such certificate": (["--tls-cert", "no.crt", "--tls-key", "no.key"], "no.crt: No such file"),
-    "no certificate in it": (["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], "can't be used"),
+    "no certificate in it": (["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], "/dev/null: no certificate"),
     "port taken": (["--tls-self-signed", "--bind", "127.0.0.1:{taken}"], "in use"),
     "no port": (["--tls-self-signed", "--bind", "localhost"], "HOST:PORT"),
     "no such host": (["--tls-self-signed", "--bind", "256.0.0.1:0"], "256.0.0.1"),

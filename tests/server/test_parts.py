@@ -2,11 +2,13 @@
 
 import base64
 import datetime as dt
+import io
 import json
 import ssl
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from tests.server.test_recorded import recorded
 from tests.server.test_review import Judge
@@ -15,6 +17,7 @@ from webhook.server.state import own_audiences
 from webhook.server.tls import ServedPair, self_signed
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+CHUNKED = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
 
 
 def token(claims) -> str:
@@ -54,18 +57,37 @@ def test_a_made_certificate_is_for_localhost_the_service_and_the_names_given(tmp
     assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1", "10.0.0.7"]
     leaf.verify_directly_issued_by(authority)
     assert leaf.not_valid_before_utc < NOW < leaf.not_valid_after_utc
-    assert ServedPair(tmp_path).use(made.certificate, made.key) == ()
+    assert ServedPair(tmp_path).use(made.certificate, made.key) == made.certificate + b"\n" + made.key
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("bad", [b"", b"no PEM"], ids=["empty", "no PEM"])
-def test_a_pair_that_does_not_load_is_told_and_never_quoted(tmp_path, bad):
-    made = self_signed([], NOW)
-    pair = ServedPair(tmp_path)
-    for certificate, key in ((bad, made.key), (made.certificate, bad), (made.certificate, self_signed([], NOW).key)):
-        (why,) = pair.use(certificate, key)
-        assert why.startswith("the certificate and its key can't be used: ")
-        assert "PEM" not in why or "no PEM" in why
+MADE, OTHER = self_signed([], NOW), self_signed([], NOW)
+ENCRYPTED = (
+    serialization.load_pem_private_key(MADE.key, None)
+    .private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"a")
+    )
+)  # fmt: skip
+BAD_PAIRS = {
+    "no certificate": (b"", MADE.key, "--tls-cert a.crt: no certificate in PEM can be read in it"),
+    "broken certificate": (
+        MADE.certificate[:200],
+        MADE.key,
+        "--tls-cert a.crt: no certificate in PEM can be read in it",
+    ),
+    "no key": (MADE.certificate, b"no PEM", "--tls-key a.key: no private key in PEM can be read in it"),
+    "encrypted key": (
+        MADE.certificate,
+        ENCRYPTED,
+        "--tls-key a.key: the key is encrypted; give one without a password",
+    ),
+    "another's key": (MADE.certificate, OTHER.key, "--tls-cert a.crt and --tls-key a.key don't belong together"),
+}
+
+
+@pytest.mark.parametrize(("certificate", "key", "why"), BAD_PAIRS.values(), ids=BAD_PAIRS)
+def test_a_pair_that_does_not_load_is_told_by_what_is_wrong_with_it(tmp_path, certificate, key, why):
+    assert ServedPair(tmp_path, "--tls-cert a.crt", "--tls-key a.key").use(certificate, key) == (why,)
 
 
 def test_no_tls_older_than_1_2_is_offered(tmp_path):
@@ -74,8 +96,8 @@ def test_no_tls_older_than_1_2_is_offered(tmp_path):
 
 @pytest.fixture
 def client():
-    judge = Judge()
-    return create_app(judge.state, judge.reviewer, judge.metrics, 100_000).test_client()
+    judge = Judge(max_body_bytes=100_000)
+    return create_app(judge.state, judge.reviewer, judge.metrics).test_client()
 
 
 def test_the_flask_application_answers_reviews_by_itself(client):
@@ -98,11 +120,24 @@ def test_the_flask_application_answers_reviews_by_itself(client):
             {"data": b"{}", "content_type": "application/json", "headers": {"Content-Encoding": "gzip"}},
         ),
         ("post", "/validate", 413, {"data": b" " * 100_001, "content_type": "application/json"}),
+        (
+            "post",
+            "/validate",
+            413,
+            {
+                "input_stream": io.BytesIO(b" " * 100_001),
+                "content_type": "application/json",
+                "environ_overrides": CHUNKED,
+            },
+        ),
         ("get", "/mutate", 405, {}),
         ("get", "/nothing", 404, {}),
     ],
+    ids=["no review", "no JSON", "compressed", "too large", "too large, in chunks", "method", "page"],
 )
 def test_the_flask_application_refuses_in_json(client, method, path, status, settings):
     answer = getattr(client, method)(path, **settings)
     assert answer.status_code == status
     assert list(answer.json) == ["error"]
+    if status == 413:
+        assert answer.json == {"error": "the review is larger than 100000 bytes"}

@@ -32,13 +32,15 @@ class Lines:
 
 
 class Judge:
-    def __init__(self, policy: str = POLICY, *, audit_all: bool = False):
+    def __init__(self, policy: str = POLICY, *, audit_all: bool = False, max_body_bytes: int = 8 << 20):
         self.state = State()
         if policy:
             self.state.use_policy(read_policy(policy.encode()))
             self.state.use_cluster(CLUSTER)
         self.audit, self.metrics = Lines(), Metrics()
-        self.reviewer = Reviewer(self.state, self.audit, self.metrics, audit_all=audit_all, clock=lambda: NOW)
+        self.reviewer = Reviewer(
+            self.state, self.audit, self.metrics, audit_all=audit_all, max_body_bytes=max_body_bytes, clock=lambda: NOW
+        )
 
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
         answer = self.reviewer.answer(body, phase)

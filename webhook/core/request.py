@@ -1,5 +1,6 @@
 """What is asked: an admission request, or the same question put offline about a manifest."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -153,6 +154,10 @@ class _SalvageUid(Object, frozen=True):
 _decode_review = msgspec.json.Decoder(_AdmissionReview).decode
 _decode_salvage = msgspec.json.Decoder(_Salvage).decode
 _decode_uid = msgspec.json.Decoder(_SalvageUid).decode
+_UID_AT_START = re.compile(
+    rb'\s*{(?:\s*"(?:kind|apiVersion)"\s*:\s*"[\w./]*"\s*,)*\s*"request"\s*:\s*{\s*"uid"\s*:\s*"([\w-]{1,256})"'
+)
+"""The request's uid in what the API server writes, where nothing but the review's kind and version stand before it."""
 
 
 def read_review(body: bytes, phase: Phase) -> Request:
@@ -245,21 +250,32 @@ def _read(known: _Kind, raw: bytes | msgspec.Raw, *, may_be_null: bool = False) 
 
 def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:
     """Answer a review that is wrong in some place, if it is JSON and its uid can be found."""
-    try:
-        asked = _decode_uid(_decode_salvage(body).request)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        asked = _SalvageUid()
-    if asked.uid:
+    why = "it nests too deep" if isinstance(error, RecursionError) else str(error)
+    uid = _uid(body)
+    if uid:
         return Request(
             phase,
-            asked.uid,
+            uid,
             operation="",
             resource="",
             namespace="",
             name="",
             subject=None,
-            problem=f"the AdmissionReview can't be read: {error}",
+            problem=f"the AdmissionReview can't be read: {why}",
         )
+    if isinstance(error, RecursionError):
+        raise Unreadable("the body can't be read: it nests too deep") from error
     if isinstance(error, msgspec.ValidationError):
-        raise Unreadable(f"the body is not an AdmissionReview: {error}") from error
-    raise Unreadable(f"the body is not JSON: {error}") from error
+        raise Unreadable(f"the body is not an AdmissionReview: {why}") from error
+    raise Unreadable(f"the body is not JSON: {why}") from error
+
+
+def _uid(body: bytes) -> str:
+    """Return the request's uid, as far as it can be found; what nests too deep can't be decoded to find it."""
+    try:
+        return _decode_uid(_decode_salvage(body).request).uid or ""
+    except RecursionError:
+        found = _UID_AT_START.match(body)
+        return found[1].decode() if found else ""
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""

@@ -4,7 +4,6 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from webhook.server.asgi import ENCODED, NOT_JSON, is_json
 from webhook.server.metrics import Metrics
 from webhook.server.review import PHASES, Answer, Reviewer
 from webhook.server.state import State
@@ -12,10 +11,10 @@ from webhook.server.state import State
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def create_app(state: State, reviewer: Reviewer, metrics: Metrics, max_body_bytes: int) -> Flask:
+def create_app(state: State, reviewer: Reviewer, metrics: Metrics) -> Flask:
     """Return the application; it can be served by any WSGI server."""
     app = Flask("tokenguard", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = reviewer.max_body_bytes + 1  # a longer body is cut off there, without a word
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     _add_reviews(app, reviewer)
     _add_pages(app, state, metrics)
@@ -33,11 +32,14 @@ def create_app(state: State, reviewer: Reviewer, metrics: Metrics, max_body_byte
 
 def _add_reviews(app: Flask, reviewer: Reviewer) -> None:
     def review() -> Response:
-        if not is_json(request.content_type or ""):
-            return _json(reviewer.refuse(415, NOT_JSON))
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            return _json(reviewer.refuse(415, ENCODED))
-        return _json(reviewer.answer(request.get_data(cache=False), PHASES[request.path]))
+        said = request.headers
+        size = request.content_length or 0
+        objection = reviewer.objection(said.get("Content-Type", ""), said.get("Content-Encoding", ""), size)
+        if objection:
+            return _json(objection)
+        body = request.get_data(cache=False)
+        too_large = len(body) > reviewer.max_body_bytes
+        return _json(reviewer.too_large() if too_large else reviewer.answer(body, PHASES[request.path]))
 
     for path in PHASES:
         app.add_url_rule(path, path, review, methods=["POST"])

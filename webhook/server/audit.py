@@ -1,9 +1,5 @@
-"""The audit log: one JSON object a line for each decision, written before the answer is sent.
+"""The audit log: one JSON object a line for each decision, written before the answer is sent."""
 
-Never in it: tokens, a Secret's data, an env variable's value. The values in `patch` are the policy's own words.
-"""
-
-import datetime as dt
 import fcntl
 import logging
 import os
@@ -13,110 +9,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from time import monotonic, sleep
 
-import msgspec
-
-from webhook.core.decision import Decision
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, CronJob, PodTemplate, Secret, TokenRequest, Workload
-from webhook.core.patch import Operation
-from webhook.core.request import Request
+from webhook.server.record import Record, encode
 
 log = logging.getLogger("tokenguard.audit")
 _STDOUT = 1
-_LONGEST = 1024
 _PIECE = select.PIPE_BUF
-_PATIENCE_MS = 1000
-
-
-class _Finding(msgspec.Struct, gc=False):
-    rule: str
-    action: str
-    path: str
-    detail: str
-
-
-class Record(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
-    """One line. `owner` is `Kind/name` of the controller; `duration_ms` is what reading and deciding took."""
-
-    time: dt.datetime
-    id: str
-    uid: str
-    webhook: str
-    decision: str
-    operation: str
-    resource: str
-    namespace: str
-    name: str | None = None
-    generate_name: str | None = None
-    owner: str
-    service_account: str
-    user: str
-    dry_run: bool
-    findings: list[_Finding]
-    patch: tuple[Operation, ...]
-    exemption: str
-    policy: str
-    duration_ms: float
-    note: str | None = None
-    problem: str | None = None
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def record(request: Request, decision: Decision, now: dt.datetime, seconds: float) -> Record:
-    """Return the line that tells of a decision; `now` is aware."""
-    owner = generate_name = account = ""
-    found = request.object
-    name = request.name
-    if found is not None:
-        meta = found.metadata
-        controller = meta.controller
-        owner = f"{controller.kind}/{controller.name}" if controller else ""
-        name = name or meta.name or ""
-        generate_name = meta.generate_name or ""
-        account = _account(request, found)
-    return Record(
-        time=now.astimezone(dt.UTC),
-        id=request.decision_id,
-        uid=request.uid[:_LONGEST],
-        webhook=request.phase.value,
-        decision=decision.outcome.value,
-        operation=request.operation[:_LONGEST],
-        resource=request.resource[:_LONGEST],
-        namespace=request.namespace[:_LONGEST],
-        owner=owner[:_LONGEST],
-        service_account=account[:_LONGEST],
-        user=request.user[:_LONGEST],
-        dry_run=request.dry_run,
-        findings=[_Finding(one.rule, one.action.value, one.path, one.detail) for one in decision.findings],
-        patch=decision.patch,
-        exemption=exemption_of(decision),
-        policy=decision.policy,
-        duration_ms=round(seconds * 1000, 3),
-        name=name[:_LONGEST] or None,
-        generate_name=None if name else generate_name[:_LONGEST] or None,
-        note=decision.note or None,
-        problem=decision.problem or None,
-    )
-
-
-def exemption_of(decision: Decision) -> str:
-    """Return under which exemptions a decision was made: `rule: reason (until day)`."""
-    if not decision.exemptions:
-        return ""
-    return "; ".join(f"{rule}: {exemption}" for rule, exemption in decision.exemptions)
-
-
-def _account(request: Request, found: object) -> str:
-    if isinstance(found, TokenRequest):
-        return request.name
-    if isinstance(found, Secret):
-        return found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
-    if isinstance(found, Workload | CronJob):
-        found = found.template
-    return (found.spec.service_account_name or "default") if isinstance(found, PodTemplate) else ""
+_PATIENCE = 0.5
+"""How long one line may hold up reviews, in seconds, be it a slow reader or another writer that it waits for."""
+_COOL_DOWN = 30.0
+"""For so long after that nobody waits for the reader."""
+_LOCK_PATIENCE = 0.01
+"""So long a lock is waited for even then: whoever holds it doesn't wait, either."""
 
 
 class AuditLog:
@@ -124,7 +29,8 @@ class AuditLog:
 
     A regular file is appended to with one write a line, which the kernel doesn't mix with another. Into a pipe only
     4096 bytes go unmixed, so there a lock is held for the length of a line: a lock file's, because a lock
-    that is inherited as an open file would be held by all workers together.
+    that is inherited as an open file would be held by all workers together. The lock file holds a T while a line is
+    not whole yet: who finds it there begins a new one.
     """
 
     def __init__(self, target: str, lock_file: Path, failed: Callable[[], None] = lambda: None) -> None:
@@ -133,7 +39,8 @@ class AuditLog:
         self._failed = failed
         self._between_threads = threading.Lock()
         self._lock = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._stalled = False
+        self._failing = False
+        self._patient_from = 0.0
         self._fd = self._opened()
         self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
 
@@ -154,21 +61,20 @@ class AuditLog:
 
     def write(self, line: Record) -> None:
         """Write one line; where that fails, say so in the log and count it."""
-        data = _encode(line) + b"\n"
+        data = encode(line) + b"\n"
         try:
             if self._regular:
                 self._write_at_once(data)
             else:
-                with self._alone():
-                    self._write_in_pieces(data)
+                self._write_patiently(data)
         except OSError as error:
             self._failed()
-            if not self._stalled:
+            if not self._failing:
                 why = error.strerror or error
                 log.error("the audit log %s can't be written: %s", self._target, why)  # noqa: TRY400 - no bug to trace
-            self._stalled = True
+            self._failing = True
         else:
-            self._stalled = False
+            self._failing = False
 
     def _write_at_once(self, data: bytes) -> None:
         written = os.write(self._fd, data)
@@ -176,28 +82,57 @@ class AuditLog:
             os.write(self._fd, b"\n")
             raise OSError(f"{written} of {len(data)} bytes written")
 
-    def _write_in_pieces(self, data: bytes) -> None:
+    def _write_patiently(self, data: bytes) -> None:
         """Write to what may have a slow reader, who must not hold up reviews for long."""
-        if os.pread(self._lock, 1, 0) == b"T":  # a line was torn off: begin a new one
+        now = monotonic()
+        patience = _PATIENCE if now >= self._patient_from else 0.0
+        try:
+            with self._alone(now + max(patience, _LOCK_PATIENCE)):
+                self._write_in_pieces(data, now + patience)
+        except TimeoutError:
+            if patience:
+                self._patient_from = monotonic() + _COOL_DOWN
+            raise
+
+    def _write_in_pieces(self, data: bytes, deadline: float) -> None:
+        torn = os.pread(self._lock, 1, 0) == b"T"
+        if torn:
             data = b"\n" + data
+        in_pieces = len(data) > _PIECE
         view = memoryview(data)
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
-        torn = False
         while view:
-            if not poll.poll(0 if self._stalled else _PATIENCE_MS):
-                if torn:
-                    os.pwrite(self._lock, b"T", 0)
+            if not poll.poll(max(deadline - monotonic(), 0.0) * 1000):
                 raise TimeoutError("nobody reads it")
+            if in_pieces and not torn:
+                os.pwrite(self._lock, b"T", 0)  # before the first piece: a worker may be killed at any moment
+                torn = True
             view = view[os.write(self._fd, view[:_PIECE]) :]
-            torn = True
-        os.pwrite(self._lock, b" ", 0)
+        if torn:
+            os.pwrite(self._lock, b" ", 0)
 
     @contextmanager
-    def _alone(self) -> Iterator[Any]:
-        with self._between_threads:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX)
+    def _alone(self, deadline: float) -> Iterator[None]:
+        if not self._between_threads.acquire(timeout=max(deadline - monotonic(), 0.0)):
+            raise TimeoutError("another thread is still writing")
+        try:
+            self._lock_until(deadline)
             try:
                 yield
             finally:
                 fcntl.lockf(self._lock, fcntl.LOCK_UN)
+        finally:
+            self._between_threads.release()
+
+    def _lock_until(self, deadline: float) -> None:
+        """Take the lock. The kernel would wait for it without end."""
+        while True:
+            try:
+                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):  # either may say that another holds it
+                if monotonic() >= deadline:
+                    raise TimeoutError("another worker is still writing") from None
+                sleep(0.001)
+            else:
+                return

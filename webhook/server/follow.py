@@ -17,8 +17,9 @@ from pathlib import Path
 log = logging.getLogger("tokenguard.files")
 INTERVAL = 0.5
 
-Accept = Callable[..., tuple[str, ...]]
-"""Takes the files' contents and puts them in force, or returns what is wrong with them, a line for each mistake."""
+Accept = Callable[..., bytes | tuple[str, ...]]
+"""Takes the files' contents, puts them in force and returns what to keep of them; or returns what is wrong with
+them, a line for each mistake."""
 
 _Fingerprint = tuple[tuple[str, int, int, int], ...] | None
 
@@ -27,21 +28,26 @@ _Fingerprint = tuple[tuple[str, int, int, int], ...] | None
 class Followed:
     """One or more files that are used together.
 
-    `what` says what they hold, for the log. `accept` uses their contents. `rejected` is told why they were not
-    used, `counted` whether they were (once for all workers). Into `kept`, where it is given, the last good content is
-    written, so that a worker which starts while the file is bad has it too.
+    `what` says what they hold, for the log. `accept` uses their contents; what it returns is kept in `folder`, and
+    `restore` uses that again in a worker that starts while the files are bad. `rejected` is told why they were not
+    used, `counted` whether they were (once for all workers).
     """
 
     what: str
     paths: tuple[Path, ...]
+    folder: Path
     accept: Accept
+    restore: Callable[[bytes], object]
     rejected: Callable[[str], None] = lambda _why: None
     counted: Callable[[bool], None] = lambda _accepted: None
-    told: Path | None = None
-    kept: Path | None = None
     _seen: _Fingerprint = ()
     _examined: str = ""
     _in_force: str = field(default="", init=False)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether anything of them is in force."""
+        return bool(self._in_force)
 
     def look(self) -> None:
         """Read the files if they have changed since the last look, and use what they hold."""
@@ -60,36 +66,37 @@ class Followed:
         if digest == self._examined:
             return
         self._examined = digest
-        mistakes = self.accept(*contents)
-        if mistakes:
-            self._reject(mistakes, seen)
+        accepted = self.accept(*contents)
+        if isinstance(accepted, tuple):
+            self._reject(accepted, seen)
             return
-        self._in_force = digest
-        if self.kept:
-            _replace(self.kept, contents[0])
+        self._in_force = _digest([accepted])
+        _replace(self._kept, accepted)
         if self._is_first_to_tell(f"{digest} {seen}"):
             log.info("%s %s: %s", self.what, "loaded" if first else "reloaded", self._where)
             self.counted(True)  # noqa: FBT003 - the callable's one argument
 
     def _reject(self, mistakes: tuple[str, ...], seen: _Fingerprint) -> None:
         self._fall_back()
-        stays = "the last good one stays in force" if self._in_force else "there is none to judge by yet"
+        more = f" (and {len(mistakes) - 1} more mistakes)" if len(mistakes) > 1 else ""
+        self.rejected(f"{self.what} not loaded: {mistakes[0]}{more}")
+        stays = "the last good one stays in force" if self.loaded else "there is none to judge by yet"
         if self._is_first_to_tell(f"{self._examined} {seen}"):
             for mistake in mistakes:
                 log.error("%s not used: %s", self.what, mistake)
             log.error("%s %s has %d mistake(s); %s", self.what, self._where, len(mistakes), stays)
             self.counted(False)  # noqa: FBT003 - the callable's one argument
-        more = f" (and {len(mistakes) - 1} more mistakes)" if len(mistakes) > 1 else ""
-        self.rejected(f"{self.what} not loaded: {mistakes[0]}{more}")
 
     def _fall_back(self) -> None:
-        """Use what another worker, or this one's predecessor, has accepted before the file went bad."""
-        if self.kept is None or not self.kept.exists():
+        """Use what another worker, or this one's predecessor, has accepted before the files went bad."""
+        if not self._kept.exists():
             return
-        content = self.kept.read_bytes()
+        content = self._kept.read_bytes()
         digest = _digest([content])
-        if digest != self._in_force and not self.accept(content):
+        if digest != self._in_force:
+            self.restore(content)
             self._in_force = digest
+            log.warning("%s %s can't be used: the last good one was kept, and is taken up", self.what, self._where)
 
     def _fingerprint(self) -> _Fingerprint:
         try:
@@ -102,14 +109,16 @@ class Followed:
             return None
 
     @property
+    def _kept(self) -> Path:
+        return self.folder / f"{self.what}.kept"
+
+    @property
     def _where(self) -> str:
         return ", ".join(str(path) for path in self.paths)
 
     def _is_first_to_tell(self, news: str) -> bool:
         """Say whether no other worker has told this already."""
-        if self.told is None:
-            return True
-        with self.told.open("a+b") as file:
+        with (self.folder / f"{self.what}.told").open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             if file.read() == news.encode():
@@ -161,5 +170,6 @@ def _digest(contents: Iterable[bytes]) -> str:
 
 def _replace(path: Path, content: bytes) -> None:
     fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.touch(mode=0o600)
     fresh.write_bytes(content)
     fresh.replace(path)

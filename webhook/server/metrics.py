@@ -50,9 +50,13 @@ class Metrics:
             "tokenguard_requests_refused_total", "Requests that were no review, by HTTP status.",
             ["status"], registry=registry,
         )  # fmt: skip
-        self._reloads = Counter(
+        self._policy_reloads = Counter(
             "tokenguard_policy_reloads_total", "Policies read, at the start and after.", ["result"], registry=registry
         )
+        self._reloads = Counter(
+            "tokenguard_reloads_total", "Files read, at the start and after: policy, objects and certificate.",
+            ["what", "result"], registry=registry,
+        )  # fmt: skip
         self.audit_failures = Counter(
             "tokenguard_audit_failures_total", "Lines that the audit log lacks.", registry=registry
         )
@@ -63,7 +67,9 @@ class Metrics:
         self._review_children: dict[tuple[str, str, str, str], Counter] = {}
         self._finding_children: dict[tuple[str, str], Counter] = {}
         for result in ("accepted", "rejected"):
-            self._reloads.labels(result)
+            self._policy_reloads.labels(result)
+            for what in ("policy", "objects", "certificate"):
+                self._reloads.labels(what, result)
 
     def reviewed(self, request: Request, decision: Decision, seconds: float) -> None:
         """Count one review."""
@@ -82,9 +88,12 @@ class Metrics:
         """Count a request that was not a review."""
         self._refused.labels(str(status)).inc()
 
-    def policy_read(self, accepted: bool) -> None:  # noqa: FBT001 - called by position, as a callback
-        """Count a policy that was read."""
-        self._reloads.labels("accepted" if accepted else "rejected").inc()
+    def file_read(self, what: str, accepted: bool) -> None:  # noqa: FBT001 - called by position, as a callback
+        """Count a policy, objects or a certificate that was read."""
+        result = "accepted" if accepted else "rejected"
+        self._reloads.labels(what, result).inc()
+        if what == "policy":
+            self._policy_reloads.labels(result).inc()
 
     def exposition(self, state: State) -> bytes:
         """Return all metrics as text, summed over the workers."""

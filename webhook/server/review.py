@@ -13,8 +13,9 @@ from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import evaluate, machinery
 from webhook.core.policy.model import Mode
 from webhook.core.request import Phase, Request, Unreadable, read_review
-from webhook.server.audit import AuditLog, exemption_of, record
+from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics
+from webhook.server.record import exemption_of, record
 from webhook.server.state import Snapshot, State
 
 log = logging.getLogger("tokenguard.review")
@@ -62,20 +63,25 @@ def _utc_now() -> dt.datetime:
 class Reviewer:
     """Answers reviews by the state, tells the audit log, counts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is judged by, where it is told, and what may be left out
         self,
         state: State,
         audit: AuditLog,
         metrics: Metrics,
         *,
         audit_all: bool = False,
+        max_body_bytes: int = 8 << 20,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
-        """Take what is judged by and where it is told; `audit_all` writes plain allows to the audit log, too."""
+        """Take what is judged by and where it is told.
+
+        `audit_all` writes plain allows to the audit log, too; `max_body_bytes` is the largest review that is read.
+        """
         self._state = state
         self._audit = audit
         self._metrics = metrics
         self._audit_all = audit_all
+        self.max_body_bytes = max_body_bytes
         self._clock = clock
 
     def answer(self, body: bytes, phase: Phase) -> Answer:
@@ -108,10 +114,26 @@ class Reviewer:
         self._metrics.reviewed(request, decision, seconds)
         return Answer(200, respond(request, decision, status))
 
+    def objection(self, media_type: str, encoding: str, size: int) -> Answer | None:
+        """Return why a review with these headers isn't read, or None where it is; `size` is 0 where none is given."""
+        if encoding not in {"", "identity"}:
+            return self.refuse(415, "send the review as it is, without a Content-Encoding")
+        if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
+            return self.refuse(415, "send the review as Content-Type: application/json")
+        return self.too_large() if size > self.max_body_bytes else None
+
+    def too_large(self) -> Answer:
+        """Return the answer to a review that is larger than the limit."""
+        return self.refuse(413, f"the review is larger than {self.max_body_bytes} bytes")
+
     def refuse(self, status: int, why: str) -> Answer:
         """Return the answer to what is no review."""
-        self._metrics.refused(status)
+        self.count_refused(status)
         return Answer(status, _encode({"error": why}))
+
+    def count_refused(self, status: int) -> None:
+        """Count a refusal that is answered elsewhere."""
+        self._metrics.refused(status)
 
     def _report(self, error: Exception, what: str) -> None:
         """Log where a bug is; the error's own message is left out, because it may quote the object."""

@@ -5,24 +5,20 @@ import datetime as dt
 import gc
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from webhook.core.cluster import Cluster
-from webhook.core.manifests import cluster_of, read_manifests
-from webhook.core.policy.document import default_policy, read_policy
-from webhook.core.policy.model import Policy
 from webhook.server.follow import Followed, Follower
+from webhook.server.judged_by import judged_by
 from webhook.server.options import ServeOptions, StartError
-from webhook.server.state import State, own_audiences
+from webhook.server.process import private_folder, raise_file_limit, require_stdout
+from webhook.server.state import State
 from webhook.server.tls import ServedPair, self_signed
 
 log = logging.getLogger("tokenguard")
@@ -31,35 +27,48 @@ _BACKLOG = 1024
 
 def run(options: ServeOptions) -> None:
     """Serve until told to stop, then exit the process with status 0. Raises `StartError` where it can't start."""
+    if options.audit_log == "-":
+        require_stdout()
+    raise_file_limit()
     _log_to_stderr()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn has its own handlers
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(_private_folder())
+        folder = stack.enter_context(private_folder())
         metrics_folder = folder / "metrics"
         metrics_folder.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder)
-        pair, certificate = _certificate(options, folder)
+        from webhook.server.metrics import Metrics  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+
+        metrics = Metrics()
+        pair, certificate = _certificate(options, metrics.file_read, folder)
         listener = stack.enter_context(_listen(options.bind))
-        _Gunicorn(options, listener, pair, [certificate], folder).run()
+        _Gunicorn(options, listener, pair, certificate, metrics, folder).run()
 
 
 class _Gunicorn(BaseApplication):
     """gunicorn, told all by this program and nothing by files or the environment."""
 
-    def __init__(
-        self, options: ServeOptions, listener: socket.socket, pair: ServedPair, followed: list[Followed], folder: Path
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that are put together
+        self,
+        options: ServeOptions,
+        listener: socket.socket,
+        pair: ServedPair,
+        certificate: Followed,
+        metrics: Any,
+        folder: Path,
     ) -> None:
         self._options = options
         self._serving_on = _shown(*listener.getsockname()[:2])
         self._listener = listener.detach()  # gunicorn closes it when it stops; a copy here would keep it open
         self._pair = pair
-        self._followed = followed
+        self._certificate = certificate
+        self._metrics = metrics
         self._folder = folder
         super().__init__()
 
     def load_config(self) -> None:
         from webhook.server.metrics import worker_died  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
-        from webhook.server.worker import Worker  # noqa: PLC0415 - only here
+        from webhook.server.worker import IGNORED_SIGNALS, Worker  # noqa: PLC0415 - only here
 
         context = self._pair.context
         settings: dict[str, Any] = {
@@ -77,8 +86,9 @@ class _Gunicorn(BaseApplication):
             "loglevel": "warning",
             "control_socket_disable": True,
             "proc_name": "tokenguard",
-            "certfile": str(self._followed[0].paths[0]),
+            "certfile": str(self._certificate.paths[0]),
             "ssl_context": lambda _config, _default: context,
+            "when_ready": lambda _server: [signal.signal(number, signal.SIG_IGN) for number in IGNORED_SIGNALS],
             "child_exit": lambda _server, worker: worker_died(worker.pid),
         }
         for name, value in settings.items():
@@ -86,7 +96,7 @@ class _Gunicorn(BaseApplication):
 
     def load(self) -> Any:
         """Build the application once, in the master; the workers inherit it, loaded policy and all."""
-        audit, application = _application(self._options, self._followed, self._folder)
+        audit, application = _application(self._options, self._certificate, self._metrics, self._folder)
         self.cfg.set("post_worker_init", lambda worker: worker.loop.add_signal_handler(signal.SIGUSR1, audit.reopen))
         log.info("serving on https://%s with %d worker(s)", self._serving_on, self._options.workers)
         gc.collect()
@@ -94,78 +104,42 @@ class _Gunicorn(BaseApplication):
         return application
 
 
-def _application(options: ServeOptions, followed: list[Followed], folder: Path) -> tuple[Any, Any]:
+def _application(options: ServeOptions, certificate: Followed, metrics: Any, folder: Path) -> tuple[Any, Any]:
     """Return the audit log and the ASGI callable."""
     from webhook.server.app import create_app  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
     from webhook.server.asgi import Application  # noqa: PLC0415 - as above
     from webhook.server.audit import AuditLog  # noqa: PLC0415 - as above
-    from webhook.server.metrics import Metrics  # noqa: PLC0415 - as above
     from webhook.server.review import Reviewer  # noqa: PLC0415 - as above
 
-    state, metrics = State(), Metrics()
+    state = State()
     try:
         audit = AuditLog(options.audit_log, folder / "audit.lock", metrics.audit_failures.inc)
     except OSError as error:
         raise StartError(f"--audit-log {options.audit_log}: {error.strerror}") from error
-    followed = [*followed, *_judged_by(options, state, metrics.policy_read, folder)]
-    follower = Follower(followed)
+    follower = Follower([certificate, *judged_by(options, state, metrics.file_read, folder)])
     follower.look()
-    reviewer = Reviewer(state, audit, metrics, audit_all=options.audit_level == "all")
-    pages = create_app(state, reviewer, metrics, options.max_body_bytes)
-    return audit, Application(reviewer, pages, follower, options.max_body_bytes)
+    audit_all = options.audit_level == "all"
+    reviewer = Reviewer(state, audit, metrics, audit_all=audit_all, max_body_bytes=options.max_body_bytes)
+    return audit, Application(reviewer, create_app(state, reviewer, metrics), follower)
 
 
-def _judged_by(options: ServeOptions, state: State, policy_read: Any, folder: Path) -> Iterator[Followed]:
-    """Put in force what needs no file, and yield the files that are to be followed."""
-    audiences = own_audiences()
-    base = Cluster(api_audiences=audiences) if audiences else Cluster()
-
-    def use_policy(data: bytes) -> tuple[str, ...]:
-        policy = read_policy(data)
-        if not isinstance(policy, Policy):
-            return tuple(str(mistake) for mistake in policy)
-        state.use_policy(policy)
-        return ()
-
-    def use_objects(data: bytes) -> tuple[str, ...]:
-        reading = read_manifests(data)
-        if reading.problems:
-            return tuple(str(problem) for problem in reading.problems)
-        state.use_cluster(cluster_of(reading.manifests, base))
-        return ()
-
-    if options.policy:
-        yield Followed(
-            "policy", (options.policy,), use_policy, lambda why: state.lacks("policy", why), policy_read,
-            told=folder / "policy.told", kept=folder / "policy.kept",
-        )  # fmt: skip
-    else:
-        log.warning("no --policy: the default policy is in force, and nothing is injected")
-        state.use_policy(default_policy())
-    if options.objects:
-        yield Followed(
-            "objects", (options.objects,), use_objects, lambda why: state.lacks("objects", why),
-            told=folder / "objects.told",
-        )  # fmt: skip
-    else:
-        log.warning("no --objects: no Secret is known to hold a legacy token, so none is found")
-        state.use_cluster(base)
-
-
-def _certificate(options: ServeOptions, folder: Path) -> tuple[ServedPair, Followed]:
+def _certificate(options: ServeOptions, counted: Any, folder: Path) -> tuple[ServedPair, Followed]:
     """Load the certificate that is served, and return it together with the files it comes from."""
-    pair = ServedPair(folder)
-    paths = (options.tls_cert, options.tls_key)
-    if options.tls_self_signed:
-        paths = _made(options, folder)
-    why_not: list[str] = []
-    certificate = Followed(
-        "certificate", tuple(path for path in paths if path), pair.use, why_not.append, told=folder / "certificate.told"
-    )
-    certificate.look()
-    if why_not:
-        raise StartError(why_not[0])
-    return pair, certificate
+    certificate, key = options.tls_cert, options.tls_key
+    if certificate is None or key is None:
+        certificate, key = _made(options, folder)
+    pair = ServedPair(folder, f"--tls-cert {certificate}", f"--tls-key {key}")
+
+    def refuse_to_start(why: str) -> None:
+        if not followed.loaded:
+            raise StartError(why)
+
+    followed = Followed(
+        "certificate", (certificate, key), folder, pair.use, pair.restore, refuse_to_start,
+        partial(counted, "certificate"),
+    )  # fmt: skip
+    followed.look()
+    return pair, followed
 
 
 def _made(options: ServeOptions, folder: Path) -> tuple[Path, Path]:
@@ -196,23 +170,6 @@ def _listen(bind: str) -> socket.socket:
 
 def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-@contextlib.contextmanager
-def _private_folder() -> Iterator[Path]:
-    """Give a folder that only this user can read, in memory where that can be; the process that made it removes it."""
-    in_memory = "/dev/shm"  # noqa: S108 - mkdtemp makes a folder of a new name in it, for this user alone
-    where = in_memory if "TMPDIR" not in os.environ and os.access(in_memory, os.W_OK) else None
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="tokenguard-", dir=where))
-    except OSError as error:
-        raise StartError(f"no folder for temporary files: {error.strerror}") from error
-    owner = os.getpid()
-    try:
-        yield folder
-    finally:
-        if os.getpid() == owner:  # a worker is a fork, and ends here too
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _log_to_stderr() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -74,26 +75,49 @@ def server_context() -> ssl.SSLContext:
 class ServedPair:
     """The certificate and key that are served; new ones are used for new connections, without a restart."""
 
-    def __init__(self, private_folder: Path) -> None:
-        """Take a folder that nobody else can read: the only way to load a pair is from a file."""
+    def __init__(self, private_folder: Path, certificate_name: str = "certificate", key_name: str = "key") -> None:
+        """Take a folder that nobody else can read (a pair can be loaded from a file alone), and the two's names."""
         self._folder = private_folder
+        self._names = certificate_name, key_name
         self.context = server_context()
 
-    def use(self, certificate: bytes, key: bytes) -> tuple[str, ...]:
-        """Serve this pair (PEM) from now on; where it doesn't load, say why and go on serving the one before.
+    def use(self, certificate: bytes, key: bytes) -> bytes | tuple[str, ...]:
+        """Serve this pair (PEM) from now on and return it as one; or say why it doesn't load, and serve the one before.
 
         The pair is tried on a context of its own first: half a pair would break the one in use.
         """
+        pair = certificate + b"\n" + key
+        try:
+            self.restore(pair)
+        except (ssl.SSLError, ValueError, OSError) as error:
+            return (self._why_not(certificate, key, error),)
+        return pair
+
+    def restore(self, pair: bytes) -> None:
+        """Serve a pair that `use` has returned. Raises what `ssl` raises where it doesn't load."""
         with tempfile.NamedTemporaryFile(dir=self._folder) as file:
-            file.write(certificate + b"\n" + key)
+            file.write(pair)
             file.flush()
-            try:
-                server_context().load_cert_chain(file.name, password=_no_password)
-                self.context.load_cert_chain(file.name, password=_no_password)
-            except (ssl.SSLError, ValueError, OSError) as error:
-                reason = getattr(error, "reason", None) or "no PEM certificate and key in it"
-                return (f"the certificate and its key can't be used: {str(reason).replace('_', ' ').lower()}",)
-        return ()
+            for context in (server_context(), self.context):
+                context.load_cert_chain(file.name, password=_no_password)
+
+    def _why_not(self, certificate: bytes, key: bytes, error: Exception) -> str:
+        """Say which of the two is wrong; OpenSSL's own reasons name neither."""
+        certificate_name, key_name = self._names
+        try:
+            public = x509.load_pem_x509_certificate(certificate).public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            return f"{certificate_name}: no certificate in PEM can be read in it"
+        try:
+            private = serialization.load_pem_private_key(key, None)
+        except TypeError:
+            return f"{key_name}: the key is encrypted; give one without a password"
+        except (ValueError, UnsupportedAlgorithm):
+            return f"{key_name}: no private key in PEM can be read in it"
+        if public != private.public_key():
+            return f"{certificate_name} and {key_name} don't belong together"
+        reason = str(getattr(error, "reason", None) or "OpenSSL doesn't say why").replace("_", " ").lower()
+        return f"{certificate_name} and {key_name} can't be used: {reason}"
 
 
 def _no_password() -> str:

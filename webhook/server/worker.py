@@ -8,6 +8,8 @@ of which an API server keeps many, is waited for.
 import asyncio
 import contextlib
 import os
+import resource
+import signal
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -20,10 +22,16 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
+from webhook.server.asgi import LEAVES_CONTINUE
+
 IDLE_SECONDS = 95
 """The API server keeps idle connections for 90 s; it should be the one to close them."""
 BUSY_SECONDS = 60
 MOST_CONNECTIONS = 2000
+SPARE_FILES = 64
+"""Open files that are no connections: the worker's own, and connections that are still in their TLS handshake."""
+IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+"""What gunicorn reloads, starts a second master or changes the number of workers by. Files are followed without."""
 HANDSHAKE_SECONDS = 10.0
 GRACE_SECONDS = 0.2
 
@@ -31,7 +39,9 @@ GRACE_SECONDS = 0.2
 class Connection(ASGIProtocol):
     """One client's connection, known to its worker."""
 
+    app: Any
     worker: "Worker"
+    _closed: bool
     _current_request: CallbackRequest | None
     _callback_parser: Any
     _close_transport: Callable[[], None]
@@ -98,8 +108,15 @@ class Connection(ASGIProtocol):
             early, self._early = self._early, b""
             self._feed_callback_parser(early)
 
+    def _is_websocket_upgrade(self, _request: CallbackRequest) -> bool:
+        """Answer a request to switch to WebSocket as the plain HTTP that it is otherwise."""
+        return False
+
     def _send_error_response(self, status: int, message: str) -> None:
-        """Tell of a request that isn't HTTP, in JSON like all else."""
+        """Tell of a request that isn't HTTP, in JSON like all else; where nobody is left to be told, do nothing."""
+        if self._closed:
+            return
+        self.app.count_refused(status)
         body = msgspec.json.encode({"error": f"{self._get_reason_phrase(status)}: {message}"[:300]})
         head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
         self._safe_write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
@@ -124,12 +141,21 @@ class Worker(ASGIWorker):
     def init_process(self) -> None:
         """Begin without connections."""
         self.connections: dict[Connection, None] = {}
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files - SPARE_FILES)
+        self.state[LEAVES_CONTINUE] = True
         self._wake = asyncio.Event()
         super().init_process()
 
+    def init_signals(self) -> None:
+        """Ignore what the master ignores: gunicorn gives signals back their effects, which is to end or to stop."""
+        super().init_signals()
+        for number in IGNORED_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
     def admit(self, connection: Connection) -> None:
         """Take a connection in; past the limit the one that has idled longest has to go."""
-        if len(self.connections) >= MOST_CONNECTIONS:
+        if len(self.connections) >= self._most:
             next((one for one in self.connections if one.idle), connection).abort()
         self.connections[connection] = None
 

@@ -1,0 +1,134 @@
+"""The server's process: its standard streams, its open files, its private folder, its signals."""
+
+import contextlib
+import datetime as dt
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.test_bad_input import raw_connection
+from tests.server.test_following import put
+from tests.server.test_recorded import recorded
+from tests.serving import eventually, serve
+from webhook.server.process import MOST_FILES, private_folder
+from webhook.server.tls import self_signed
+
+BODY = recorded("pod-plain.pods", "mutate")
+
+
+def open_files_limit(pid: int) -> int:
+    return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+
+
+def test_as_many_files_may_be_open_as_the_hard_limit_allows(judged_by, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with serve(tmp_path, *judged_by, "--workers", "1") as server:
+            assert open_files_limit(server.workers[0]) == min(hard, MOST_FILES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_where_few_files_may_be_open_idle_connections_make_way_for_reviews(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by, "--workers", "1") as server, contextlib.ExitStack() as stack:
+        (worker,) = server.workers
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (100, 100))
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: server.workers not in ([], [worker]))
+        assert open_files_limit(server.workers[0]) == 100
+        for _ in range(120):
+            stack.enter_context(contextlib.closing(raw_connection(server)))
+        assert server.review("/mutate", BODY)["allowed"]
+        assert len(list(Path(f"/proc/{server.workers[0]}/fd").iterdir())) < 70
+
+
+def start_without(stream: str, *flags: str) -> list[str]:
+    command = [sys.executable, "-m", "webhook", "serve", "--bind", "127.0.0.1:0", "--tls-self-signed", *flags]
+    return ["sh", "-c", f'exec "$@" {stream}', "sh", *command]
+
+
+def test_an_audit_log_to_a_closed_stdout_is_refused():
+    ended = subprocess.run(start_without(">&-", "--bind", "nowhere"), stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].endswith(b"--audit-log -: stdout is closed")
+
+
+@pytest.mark.parametrize("streams", ["<&- >&-", "<&-", ">&-"])
+def test_streams_that_are_closed_become_no_other_file(streams, judged_by, tmp_path):
+    audit = ["--audit-log", str(tmp_path / "audit")]
+    command = start_without(streams, *judged_by, *audit)
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
+        try:
+            eventually(lambda: "serving on" in (tmp_path / "log").read_text())
+            for fd, stream in ((0, "<"), (1, ">")):
+                if stream in streams:
+                    assert str(Path(f"/proc/{process.pid}/fd/{fd}").readlink()) == os.devnull
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def folders(where: Path) -> list[Path]:
+    return sorted(where.glob("tokenguard-run-*"))
+
+
+def test_what_a_killed_server_left_behind_is_removed_by_the_next_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    for name in ("tokenguard-run-left", "tokenguard-run-used", "tokenguard-other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tls.key").touch()
+    (tmp_path / "tokenguard-run-link").symlink_to("tokenguard-other")
+    held = os.open(tmp_path / "tokenguard-run-used", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with private_folder() as first, private_folder() as second:
+        assert set(folders(tmp_path)) == {
+            first, second, tmp_path / "tokenguard-run-used", tmp_path / "tokenguard-run-link",
+        }  # fmt: skip
+        assert first.stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "tokenguard-other" / "tls.key").exists()
+    os.close(held)
+
+
+def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_ended(judged_by, tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with serve(tmp_path / "one", *judged_by, env=environment) as server:
+        (left,) = folders(tmp_path)
+        workers = server.workers
+        server.process.kill()
+        eventually(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        assert (left / "tls.key").exists()
+        with serve(tmp_path / "two", *judged_by, env=environment):
+            assert left not in folders(tmp_path)
+    assert folders(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR2", "SIGTTIN", "SIGTTOU"])
+def test_signals_that_gunicorn_would_reload_or_multiply_at_change_nothing(judged_by, tmp_path, name):
+    with serve(tmp_path, *judged_by) as server:
+        before = server.workers
+        for pid in (server.process.pid, *before):
+            os.kill(pid, getattr(signal, name))
+        server.process.send_signal(signal.SIGUSR1)  # is handled after the other, so when it has been, that has, too
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: len(server.workers) == 2 and before[0] not in server.workers)
+        assert before[1] in server.workers
+        assert server.review("/mutate", BODY)["allowed"]
+        assert "serving on" not in server.log.split("serving on", 1)[1]
+
+
+def test_a_pair_that_does_not_belong_together_ends_in_one_line_that_names_both_files(tmp_path):
+    one, other = (self_signed([], dt.datetime.now(dt.UTC)) for _ in range(2))
+    put(tmp_path, one.certificate, other.key)
+    command = [sys.executable, "-m", "webhook", "serve", "--tls-cert", "tls.crt", "--tls-key", "tls.key"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "--tls-cert tls.crt and --tls-key tls.key don't belong together" in ended.stderr.splitlines()[-1]
+    assert "judge" not in ended.stderr

@@ -1,0 +1,85 @@
+"""Taking request bodies in, within bounds of time, of size, and of memory for all that arrive at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from webhook.core.text import Word
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+SECONDS = 10.0
+"""How long a body may take to arrive: the API server itself waits no longer for the answer by default."""
+DISCARDED_BYTES = 64 << 20
+"""How much of a body that isn't kept is taken in, so that its sender gets to read the answer."""
+AT_ONCE = 8
+"""How many bodies of the largest size may be held while they arrive."""
+
+
+class Fate(Word):
+    """What became of a body."""
+
+    WHOLE = "whole"
+    TOO_LARGE = "too large"
+    CROWDED_OUT = "crowded out"
+    LATE = "late"
+    GONE = "gone, and its sender with it"
+
+
+class Taken(NamedTuple):
+    """A body, which is empty unless it is whole; `ended` says whether all of it has come, kept or not."""
+
+    body: bytes
+    fate: Fate
+    ended: bool
+
+
+class Bodies:
+    """The bodies that one process takes in."""
+
+    def __init__(self, largest: int) -> None:
+        """Take the largest size of one body, in bytes."""
+        self._largest = largest
+        self._most_held = AT_ONCE * largest
+        self._held = 0
+
+    async def take(self, receive: Receive) -> Taken:
+        """Take in a body. What comes in one piece, as most do, is never crowded out."""
+        message = await receive()
+        if message["type"] == "http.request" and not message["more_body"]:
+            whole: bytes = message["body"]
+            fits = len(whole) <= self._largest
+            return Taken(whole, Fate.WHOLE, ended=True) if fits else Taken(b"", Fate.TOO_LARGE, ended=True)
+        kept = bytearray()
+        size, fate = 0, Fate.WHOLE
+        try:
+            async with asyncio.timeout(SECONDS):
+                while message["type"] == "http.request":
+                    piece = message["body"]
+                    size += len(piece)
+                    if fate is Fate.WHOLE:
+                        fate = self._room_for(piece, size)
+                        if fate is Fate.WHOLE:
+                            kept += piece
+                            self._held += len(piece)
+                        else:
+                            self._held -= len(kept)
+                            kept.clear()
+                    if not message["more_body"] or size > self._largest + DISCARDED_BYTES:
+                        return Taken(bytes(kept), fate, ended=not message["more_body"])
+                    message = await receive()
+                return Taken(b"", Fate.GONE, ended=False)
+        except TimeoutError:
+            return Taken(b"", Fate.LATE if fate is Fate.WHOLE else fate, ended=False)
+        finally:
+            self._held -= len(kept)
+
+    def _room_for(self, piece: bytes, size: int) -> Fate:
+        if size > self._largest:
+            return Fate.TOO_LARGE
+        return Fate.WHOLE if self._held + len(piece) <= self._most_held else Fate.CROWDED_OUT
+
+
+async def discard(receive: Receive) -> bool:
+    """Take in a body that nobody wants, and return whether all of it has come."""
+    return (await Bodies(0).take(receive)).ended

@@ -1,0 +1,91 @@
+"""The files that are judged by: the policy, and manifests of the objects in the cluster."""
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from webhook.core.cluster import Cluster
+from webhook.core.manifests import cluster_of, read_manifests
+from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.model import Policy
+from webhook.server.follow import Followed
+from webhook.server.options import ServeOptions
+from webhook.server.state import State, own_audiences
+
+log = logging.getLogger("tokenguard")
+
+
+def judged_by(
+    options: ServeOptions, state: State, counted: Callable[[str, bool], None], folder: Path
+) -> Iterator[Followed]:
+    """Put in force what needs no file, and yield the files that are to be followed.
+
+    `counted` is told what was read and whether it was accepted; `folder` is private to the server.
+    """
+    audiences = own_audiences()
+    base = Cluster(api_audiences=audiences) if audiences else Cluster()
+    if options.policy:
+        yield Followed(
+            "policy", (options.policy,), folder, partial(_use_policy, state), partial(_use_policy, state),
+            partial(state.lacks, "policy"), partial(counted, "policy"),
+        )  # fmt: skip
+    else:
+        log.warning("no --policy: the default policy is in force, and nothing is injected")
+        state.use_policy(default_policy())
+    if options.objects:
+        yield Followed(
+            "objects", (options.objects,), folder, partial(_use_objects, state, base), partial(_restore, state, base),
+            partial(state.lacks, "objects"), partial(counted, "objects"),
+        )  # fmt: skip
+    else:
+        log.warning("no --objects: no Secret is known to hold a legacy token, so none is found")
+        state.use_cluster(base)
+
+
+def _use_policy(state: State, data: bytes) -> bytes | tuple[str, ...]:
+    policy = read_policy(data)
+    if not isinstance(policy, Policy):
+        return tuple(str(mistake) for mistake in policy)
+    state.use_policy(policy)
+    return data
+
+
+def _use_objects(state: State, base: Cluster, data: bytes) -> bytes | tuple[str, ...]:
+    reading = read_manifests(data)
+    if reading.problems:
+        return tuple(str(problem) for problem in reading.problems)
+    cluster = cluster_of(reading.manifests, base)
+    state.use_cluster(cluster)
+    return _shortened(cluster)
+
+
+class _Known(msgspec.Struct):
+    """What is kept of the objects: so much as is judged by, and of a Secret's data nothing."""
+
+    legacy_tokens: dict[str, dict[str, str]]
+    namespaces: dict[str, list[tuple[str, str]]]
+    automounts: list[tuple[str, str, bool]]
+
+
+def _shortened(cluster: Cluster) -> bytes:
+    known = _Known(
+        {namespace: dict(secrets) for namespace, secrets in cluster.legacy_tokens.items()},
+        {name: sorted(labels) for name, labels in cluster.namespaces.items()},
+        [(*account, automount) for account, automount in cluster.automounts.items()],
+    )
+    return msgspec.json.encode(known)
+
+
+def _restore(state: State, base: Cluster, kept: bytes) -> None:
+    known = msgspec.json.decode(kept, type=_Known)
+    state.use_cluster(
+        Cluster(
+            known.legacy_tokens,
+            {name: frozenset(labels) for name, labels in known.namespaces.items()},
+            {(namespace, account): automount for namespace, account, automount in known.automounts},
+            base.api_audiences,
+        )
+    )

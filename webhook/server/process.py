@@ -1,0 +1,72 @@
+"""What the server's process needs around it: stdout, room for open files, a folder of its own."""
+
+import contextlib
+import fcntl
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from webhook.server.options import StartError
+
+MOST_FILES = 65536
+_PREFIX = "tokenguard-run-"
+
+
+def require_stdout() -> None:
+    """Raise `StartError` where stdout can't be written: it was closed, and at most has a stand-in that can be read."""
+    try:
+        writable = fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except OSError:
+        writable = False
+    if not writable:
+        raise StartError("--audit-log -: stdout is closed")
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as this process may have, up to a bound: every connection takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@contextlib.contextmanager
+def private_folder() -> Iterator[Path]:
+    """Give a folder that only this user can read, in memory where that can be; the process that made it removes it.
+
+    It is locked as long as the server or one of its workers lives. Folders of servers that were killed, whose locks
+    are gone, are removed first. Raises `StartError` where there can be no folder.
+    """
+    in_memory = "/dev/shm"  # noqa: S108 - mkdtemp makes a folder of a new name in it, for this user alone
+    where = in_memory if "TMPDIR" not in os.environ and os.access(in_memory, os.W_OK) else tempfile.gettempdir()
+    _sweep(Path(where))
+    try:
+        made = Path(tempfile.mkdtemp(prefix=".tokenguard-", dir=where))
+        lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = made.rename(made.with_name(_PREFIX + made.name.removeprefix(".tokenguard-")))  # locked by then
+    except OSError as error:
+        raise StartError(f"no folder for temporary files: {error.strerror}") from error
+    owner = os.getpid()
+    try:
+        yield folder
+    finally:
+        if os.getpid() == owner:  # a worker is a fork, and ends here too
+            shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(where: Path) -> None:
+    """Remove this user's folders that nobody holds any more."""
+    for folder in where.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # it is another user's, no folder, in use, or gone meanwhile
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(lock).st_uid == os.getuid():
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
