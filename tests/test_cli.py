@@ -1,6 +1,8 @@
 """The commands that are told nowhere else: policy, rules, demo, and what every command has in common."""
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +15,8 @@ from webhook.cli import main
 from webhook.core.rules import RULES
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmod: warn\nrules: {inject: reject}\n"
-REVIEWS = Path(__file__).parent.parent / "webhook" / "demo" / "reviews"
+CHECKOUT = Path(__file__).parent.parent
+REVIEWS = CHECKOUT / "webhook" / "demo" / "reviews"
 RECORDED = {
     "plain": "pod-plain",
     "legacy-token": "pod-legacy-env",
@@ -100,7 +103,7 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
 def test_what_goes_wrong_in_a_command_is_a_failed_run_not_a_finding() -> None:
     assert run("no-such-command").exit_code == 2
     done = subprocess.run(
-        [sys.executable, "-c", "from webhook import cli; cli.demo_lines = lambda: 1 / 0; cli.main(['demo'])"],
+        [sys.executable, "-c", "from webhook import cli; cli.demo_lines = lambda _: 1 / 0; cli.main(['demo'])"],
         capture_output=True,
         text=True,
         check=False,
@@ -118,7 +121,8 @@ def test_the_demos_reviews_are_those_of_a_real_api_server(name: str) -> None:
 def test_the_demo_shows_decision_message_patch_and_audit_line_of_each_pod() -> None:
     done = run("demo")
     assert done.exit_code == 0, done.output
-    plain, legacy, long, seed = re.split(r"\n\d\. .* -+\n", done.output)[1:]
+    before, plain, legacy, long, seed = re.split(r"\n\d\. .* -+\n", done.output)
+    assert "\n   inject:\n   - name: vault\n" in before
     assert "ADMITTED" in plain
     assert "     -        expirationSeconds: 3607\n     +        expirationSeconds: 3600\n" in plain
     assert "     +- name: tokenguard-vault" in plain
@@ -128,3 +132,80 @@ def test_the_demo_shows_decision_message_patch_and_audit_line_of_each_pod() -> N
     assert "capped to 3600" in long
     assert "1800" not in "".join(line for line in seed.splitlines() if line.startswith("     -"))
     assert all('"decision":' in part for part in (plain, legacy, long, seed))
+
+
+def test_the_demo_says_what_was_found_and_tells_of_nothing_twice() -> None:
+    _, plain, _, long, seed = re.split(r"\n\d\. .* -+\n", run("demo").output)
+    assert "     A token is capped: the one at spec.volumes[0].projected.sources[0] lives 31536000 seconds" in plain
+    assert '     A token is mounted: the pod lacks the token "vault"' in plain
+    for later in (long, seed):
+        assert "     As in 1: a token is capped, a token is mounted.\n" in later
+        assert "expirationSeconds: 3607" not in later
+        assert "tokenguard-vault" not in later
+    assert "     A token is capped: the one at spec.volumes[0].projected.sources[0] lives 86400 seconds" in long
+
+
+def test_the_demo_colours_changed_lines_on_a_terminal_unless_told_not_to(monkeypatch) -> None:
+    assert "\x1b[32m+- name: tokenguard-vault\x1b[0m" in _on_terminal("demo")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in _on_terminal("demo")
+
+
+def test_the_demo_names_the_command_as_it_was_called() -> None:
+    done = _tokenguard("demo")
+    assert f"\n$ {sys.executable} -m webhook serve --bind 127.0.0.1:0 " in done.stdout
+    assert done.stdout.endswith(f"\n$ {sys.executable} -m webhook check FOLDER\n")
+
+
+def _tokenguard(command: str, streams: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run a command in a shell, which can close streams."""
+    call = f"{sys.executable} -m webhook {command} {streams}"
+    return subprocess.run(["bash", "-c", call], cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def _on_terminal(command: str) -> str:
+    """Return what a command writes where stdout is a terminal."""
+    pty = pytest.importorskip("pty", reason="needs a terminal")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "webhook", command], stdout=theirs)
+    os.close(theirs)
+    written = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+        while chunk := os.read(ours, 4096):
+            written += chunk
+    os.close(ours)
+    assert process.wait(60) == 0
+    return written.decode()
+
+
+SOUND = ["rules", "policy show", "policy schema", "check tests/samples", "check --output json tests/samples", "--help"]
+UNWRITABLE = {
+    "closed": (">&-", "can't write the output: Bad file descriptor\n"),
+    "full": (">/dev/full", "can't write the output: No space left on device\n"),
+    "full, as is stderr": (">/dev/full 2>/dev/full", ""),
+    "closed, as are all": ("<&- >&- 2>&-", ""),
+    "unread": ("| true; exit ${PIPESTATUS[0]}", ""),
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", SOUND)
+@pytest.mark.parametrize(("streams", "said"), UNWRITABLE.values(), ids=UNWRITABLE)
+def test_output_that_can_not_be_written_is_a_failed_run(command: str, streams: str, said: str) -> None:
+    done = _tokenguard(command, streams)
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full"])
+def test_stderr_is_not_missed(streams: str) -> None:
+    assert _tokenguard("rules", streams).returncode == 0
+    assert _tokenguard("check tests/samples", streams).returncode == 1
+    assert _tokenguard("no-such-command", streams).returncode == 2
+
+
+@pytest.mark.parametrize("command", ["check", "check -", "check --policy - tests/samples", "policy validate"])
+def test_stdin_that_is_closed_is_no_empty_one(command: str) -> None:
+    done = _tokenguard(command, "<&-")
+    assert done.returncode == 2
+    assert "<stdin>: error: bad file descriptor" in done.stdout + done.stderr

@@ -1,6 +1,9 @@
 """What the README repeats of the code is what the code says."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ from webhook.core.rules import RULES
 from webhook.server.metrics import Metrics
 from webhook.server.state import State
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+CHECKOUT = Path(__file__).parent.parent
+README = (CHECKOUT / "README.md").read_text()
+CHECKED = re.search(r"## Check manifests\n\n```console\n(.*?)```", README, re.DOTALL)[1]
 LOWERED = {Action.WARN, Action.AUDIT, Action.OFF}
 
 
@@ -52,3 +57,17 @@ def test_the_defaults_shown_are_the_defaults() -> None:
     given = yaml.safe_load(document)
     default = shown(read_policy(b"apiVersion: tokenguard/v1\nkind: TokenPolicy\n"))
     assert {**given, "rules": default["rules"]} == default
+
+
+def test_the_checks_shown_exit_and_print_as_shown(tmp_path) -> None:
+    for name in ("tests", "webhook"):
+        (tmp_path / name).symlink_to(CHECKOUT / name)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    calls = re.findall(r"^\$ (.*?) +# exits (\d).*\n((?:[^$].*\n)*)", CHECKED, re.MULTILINE)
+    assert len(calls) == CHECKED.count("$ ") >= 6
+    for call, status, output in calls:
+        done = subprocess.run(
+            call, shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == int(status), (call, done)
+        assert done.stdout == output or not output, call

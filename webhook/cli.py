@@ -3,12 +3,16 @@
 Exit status everywhere: 0 clean, 1 something was found, 2 the call or the run failed.
 """
 
+import contextlib
 import datetime as dt
+import errno
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,27 +33,68 @@ from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
 from webhook.server.options import ServeOptions, StartError, serve_options
 
+_UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
+
 
 class _Commands(click.Group):
     """The commands; what ends one early is a run that failed, never 'something was found'."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command and exit with its status."""
+        _stand_in_for_missing_streams()
+        stdout = sys.stdout
+        try:
+            status = self._run(*args, **extra)
+        except SystemExit:
+            if sys.stdout is stdout:
+                raise
+            status = 2  # click has put it aside because nobody reads on, for which its status is 1
+        except OSError as error:
+            status = 2
+            with contextlib.suppress(OSError):  # stderr may be what can't be written
+                if error.errno in _UNWRITABLE:
+                    click.echo(f"can't write the output: {error.strerror}", err=True)
+                else:
+                    traceback.print_exception(error)
+        _drop_unwritten()
+        sys.exit(status)
+
+    def _run(self, *args: Any, **extra: Any) -> int:
         try:
             status = super().main(*args, **{**extra, "standalone_mode": False})
         except click.ClickException as error:
             error.show()
-            status = 2
+            return 2
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted", err=True)
-            status = 2
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: so nothing is flushed
-            status = 2
+            return 2
+        except OSError:
+            raise
         except Exception:  # noqa: BLE001 - a bug: the traceback is for its report
             traceback.print_exc()
-            status = 2
-        sys.exit(status if isinstance(status, int) else 0)
+            return 2
+        return status if isinstance(status, int) else 0
+
+
+def _stand_in_for_missing_streams() -> None:
+    """Open streams that the caller closed, so that no file gets their numbers; only what goes to stderr is lost."""
+    for number, name, mode, flags in (
+        (0, "stdin", "r", os.O_WRONLY),  # reading it fails
+        (1, "stdout", "w", os.O_RDONLY),  # writing it fails
+        (2, "stderr", "w", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, flags)  # gets the lowest number that is free: this one
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - open until the end
+
+
+def _drop_unwritten() -> None:
+    """Have what can't be written dropped, rather than tried again when the process exits."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -82,7 +127,8 @@ def check(**flags: Any) -> None:
     """Judge manifests offline, as the webhook would judge them: files, folders, or - for standard input.
 
     The Secrets, Namespaces and ServiceAccounts among them are the cluster that they are judged by. Exit status: 0
-    nothing was found, 1 something would be rejected, patched or warned of, 2 not everything could be read.
+    nothing was found, 1 something would be rejected, patched or warned of, 2 not everything could be read, or a path
+    holds no manifest.
     """
     options = CheckOptions(**flags)
     sys.exit(run_check(options, _policy(options.policy), dt.datetime.now(dt.UTC)))
@@ -177,8 +223,12 @@ def rules_command(name: str | None) -> None:
 @main.command("demo")
 def demo() -> None:
     """Start the real server on the loopback, send it four real pods, show what happens to each, and stop it."""
+    called = Path(sys.argv[0])
+    module = [sys.executable, "-m", "webhook"]
+    program = shlex.join(module if called.name == "__main__.py" else [str(called)])
+    colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal alone
     try:
-        for line in demo_lines():
-            click.echo(line)
+        for line in demo_lines(program):
+            click.echo(line, color=colour)
     except DemoError as error:
         raise Failure(str(error)) from error

@@ -24,7 +24,7 @@ from tests.reporting.checked import (
 )
 from webhook.reporting import as_json, as_text, fix
 from webhook.reporting.check import UNREADABLE, check
-from webhook.reporting.files import find
+from webhook.reporting.files import Trouble, find
 
 ALLOWED = """\
 apiVersion: tokenguard/v1
@@ -138,9 +138,49 @@ def test_a_broken_document_is_trouble_and_the_rest_is_still_judged() -> None:
 
 def test_values_in_a_folder_are_skipped_but_not_where_they_are_named(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("replicas: 3\n")
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
     report = checked_paths(tmp_path)
     assert (report.exit_status, len(report.skipped)) == (0, 1)
     assert checked_paths(tmp_path / "values.yaml").exit_status == 2
+
+
+EMPTY = {"nothing": "", "space": "\n \n", "comments and marks": "%YAML 1.1\n---\n# a\n--- # b\n...\n"}
+
+
+@pytest.mark.parametrize("text", EMPTY.values(), ids=EMPTY)
+def test_a_file_that_is_named_and_stdin_must_hold_something(text: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text(text)
+    for report in (checked(text), checked_paths(tmp_path / "empty.yaml")):
+        assert [one.message for one in report.troubles] == ["holds no manifest"]
+        assert report.exit_status == 2
+
+
+def test_an_empty_file_in_a_folder_of_manifests_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# later\n")
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    assert checked_paths(tmp_path).exit_status == 0
+
+
+FOREIGN = {"values": "replicas: 3\n", "an empty file": "# later\n"}
+
+
+@pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
+def test_a_folder_without_any_object_is_not_clean(text: str, tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(text)
+    report = checked_paths(tmp_path)
+    assert (report.exit_status, len(report.troubles), report.skipped) == (2, 1, ())
+
+
+def test_a_folder_without_any_manifest_beside_others_is_trouble(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    report = checked_paths(tmp_path / "pod.yaml", tmp_path / "deploy")
+    assert [one.message for one in report.troubles] == ["holds no *.yaml, no *.yml, no *.json"]
+    assert report.exit_status == 2
+
+
+def test_an_empty_list_is_a_manifest() -> None:
+    assert checked("apiVersion: v1\nkind: List\nitems: []\n").exit_status == 0
 
 
 def test_an_object_without_a_kind_is_trouble_in_a_folder_too(tmp_path: Path) -> None:
@@ -168,4 +208,4 @@ def test_no_object_makes_a_run_fail(kind: str, metadata: object, spec: object) -
     assert report.exit_status in (0, 1, 2)
     assert "\n" not in "".join(as_text.lines(report, verbose=True))
     assert json.loads(as_json.text(report))["summary"]["objects"] == len(report.judgements)
-    assert len("".join(fix.documents(report)).split("\n---\n")) >= 1
+    assert not isinstance(fix.documents(report), Trouble)

@@ -107,10 +107,29 @@ def test_fix_injects_without_calling_that_a_finding(folder: Path) -> None:
     assert "tokenguard-vault" in done.stdout
 
 
-def test_an_empty_folder_is_remarked_upon(tmp_path: Path) -> None:
-    done = tokenguard(str(tmp_path))
-    assert done.returncode == 0
-    assert done.stderr == "no manifests found: no *.yaml, *.yml, *.json in the folders given\n"
+def test_fix_gives_back_what_it_could_not_read_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{LONG_POD}---\nreplicas: {{{{ .Values.replicas }}}}\n")
+    (tmp_path / "values.yaml").write_text("replicas: 3\n")
+    done = tokenguard("--fix", ".", at=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.endswith("---\nreplicas: {{ .Values.replicas }}\n---\nreplicas: 3\n")
+    assert [line.split(": ")[0] for line in done.stderr.splitlines() if "not looked at" in line] == [
+        "a.yaml:17",
+        "values.yaml:1",
+    ]
+
+
+@pytest.mark.parametrize("name", ["latin.yaml", "nowhere.yaml"])
+def test_fix_prints_nothing_where_a_file_can_not_be_given_back(folder: Path, name: str) -> None:
+    (folder / "latin.yaml").write_bytes(b"---\na: \xff\n")
+    done = tokenguard("--fix", "long.yaml", name, at=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{name}: error: can't be given back as it was, so nothing is printed" in done.stderr
+
+
+def test_an_empty_folder_exits_2(tmp_path: Path) -> None:
+    done = tokenguard("--output", "json", str(tmp_path))
+    assert (done.returncode, done.stderr) == (2, f"{tmp_path}: error: holds no *.yaml, no *.yml, no *.json\n")
 
 
 def test_an_unknown_output_exits_2() -> None:

@@ -10,10 +10,13 @@ from tests.core.test_manifests import VALUES
 from tests.reporting.checked import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy
 from webhook.core.manifests import read_manifests
 from webhook.reporting import fix
+from webhook.reporting.files import Trouble
 
 
 def fixed(*texts: str, under: str | None = None) -> str:
-    return "".join(fix.documents(checked(*texts, under=policy(under) if under else None)))
+    documents = fix.documents(checked(*texts, under=policy(under) if under else None))
+    assert not isinstance(documents, Trouble)
+    return "".join(documents)
 
 
 def objects(text: str) -> list[object]:
@@ -75,8 +78,37 @@ def test_the_end_of_a_document_may_be_marked() -> None:
     assert fixed(f"{SEED_POD}...\n", SEED_POD) == f"---\n{SEED_POD}...\n---\n{SEED_POD}"
 
 
-def test_a_document_that_can_not_be_read_is_left_out() -> None:
-    assert fixed("a: [\n", SEED_POD) == f"---\n{SEED_POD}"
+UNREAD = {
+    "broken YAML": "a: [\n",
+    "a template": "a: {{ .Values.a }}\n",
+    "foreign YAML": "replicas: 3\n",
+    "broken JSON": '{"a": [\n',
+    "foreign JSON": '{"a": 1}\n',
+    "a comment": "# nothing\n",
+    "the next document and more": f"{LONG_POD}: [\n",
+}
+
+
+@pytest.mark.parametrize("unread", UNREAD.values(), ids=UNREAD)
+def test_what_is_not_looked_at_is_given_back_as_it_was_written(unread: str) -> None:
+    given = fixed(LONG_POD, unread, LONG_POD)
+    assert given == f"{fixed(LONG_POD)}---\n{unread}{fixed(LONG_POD)}"
+    assert "86400" not in given.replace(unread, "")
+
+
+def test_a_comment_before_the_first_document_stays_and_a_directive_goes() -> None:
+    assert fixed(f"# licence\n%YAML 1.1\n---\n{SEED_POD}") == f"# licence\n---\n{SEED_POD}"
+
+
+POD_AS_JSON = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{}]}})
+
+
+@pytest.mark.parametrize("unread", ['{"a": 1}', "{", "]"], ids=["foreign", "open", "closed"])
+def test_json_in_a_row_that_is_not_all_read_is_given_back_unless_it_is_changed(unread: str) -> None:
+    text = f"{POD_AS_JSON}\n{unread}\n"
+    assert fixed(text, LONG_POD) == f"---\n{text}{fixed(LONG_POD)}"
+    lost = fix.documents(checked(text, under=policy(INJECTION)))
+    assert isinstance(lost, Trouble)
 
 
 TEXTS = ["y", "n", "1e3", "0o7", "<<", "=", "off", "2024-01-01", "12:30", "0644", "~", "", "a\nb", "a: b", "1_0", "\t"]
@@ -95,3 +127,8 @@ def test_whatever_is_written_anew_reads_as_it_did(value: object) -> None:
     text = json.dumps({"apiVersion": "v1", "kind": "X", "value": value})
     before = objects(text)
     assert objects(fixed(text)) == before
+
+
+def test_a_ruler_of_hashes_is_a_comment_like_any_other() -> None:
+    ruler = "#" * 2_000
+    assert fixed(f"{ruler}\n{SEED_POD}").startswith(f"---\n{ruler}\n")

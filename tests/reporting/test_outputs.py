@@ -26,7 +26,7 @@ EXPECTED = [
     ),
     (
         "<stdin>:39: warning: Pod/subpath (document 4): token-subpath: "
-        "spec.containers[0].volumeMounts[0] mounts a token by subPath: that file is never refreshed; "
+        "spec.containers[0].volumeMounts[0] mounts a token by subPath, never refreshed; "
         "mount the whole volume"
     ),
     "4 objects in 1 file judged: 2 would be rejected, 1 patched, 1 warned",

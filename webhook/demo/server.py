@@ -57,8 +57,8 @@ def running(folder: Path) -> Iterator[tuple[Server, list[str]]]:
         "serve",
         *("--bind", "127.0.0.1:0"),
         "--tls-self-signed",
-        *("--policy", str(_HERE / "policy.yaml")),
-        *("--objects", str(_HERE / "objects.yaml")),
+        *("--policy", _from_here("policy.yaml")),
+        *("--objects", _from_here("objects.yaml")),
         *("--audit-log", str(audit_log)),
     ]
     with subprocess.Popen(  # noqa: S603 - this very program
@@ -73,6 +73,12 @@ def running(folder: Path) -> Iterator[tuple[Server, list[str]]]:
                 process.wait(_SECONDS_TO_STOP)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _from_here(name: str) -> str:
+    """Return the path of one of the demo's files as a person would type it."""
+    path = _HERE / name
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _connected(process: "subprocess.Popen[str]") -> http.client.HTTPSConnection:

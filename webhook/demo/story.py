@@ -5,10 +5,11 @@ import copy
 import difflib
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonpatch
 import yaml
 
@@ -51,59 +52,127 @@ PODS = (
 )
 
 
-def tell(server: Server) -> Iterator[str]:
-    """Send each pod through /mutate and /validate and yield what happened, line by line."""
-    for number, (name, title, about) in enumerate(PODS, 1):
-        review = json.loads((_HERE / "reviews" / f"{name}.json").read_bytes())
+_SENTENCES = {
+    "token-expiration": "A token is capped: the one at {path}",
+    "inject": "A token is mounted: the pod",
+}
+
+
+class Story:
+    """What happens to the pods, one after the other; what was told of the first is not told again."""
+
+    def __init__(self, server: Server) -> None:
+        """Take the server to send them to."""
+        self._server = server
+        self._line: dict[str, Any] = {}
+        self._findings: set[tuple[str, str]] = set()
+        self._hunks: set[tuple[str, ...]] = set()
+
+    def tell(self) -> Iterator[str]:
+        """Send each pod through /mutate and /validate and yield what happened, line by line."""
+        for number, (name, title, about) in enumerate(PODS, 1):
+            review = json.loads((_HERE / "reviews" / f"{name}.json").read_bytes())
+            yield ""
+            yield f"{number}. {title} ".ljust(_WIDTH, "-")
+            yield from textwrap.wrap(about, _WIDTH)
+            yield ""
+            yield from _indented(self._sent(review), "   ")
+
+    def _sent(self, review: dict[str, Any]) -> Iterator[str]:
+        before = review["request"]["object"]
+        mutated, mutate_line = self._server.review("mutate", review)
+        patch = json.loads(base64.b64decode(mutated["patch"])) if "patch" in mutated else []
+        after = jsonpatch.apply_patch(before, patch)
+        final = copy.deepcopy(review)
+        final["request"]["object"] = after
+        final["request"]["uid"] = _other(review["request"]["uid"])
+        validated, validate_line = self._server.review("validate", final)
+        line = validate_line or mutate_line or {}
+
+        if warnings := [*mutated.get("warnings", ()), *validated.get("warnings", ())]:
+            yield "The author is warned:"
+            yield from _indented(warnings, "  ")
+            yield ""
+        if validated["allowed"]:
+            yield "ADMITTED, and mended:"
+            yield from _indented(self._sentences(line), "  ")
+            yield ""
+            yield from self._changes(before, after)
+        else:
+            yield "DENIED. This is what the author sees:"
+            yield from _indented(validated["status"]["message"].splitlines(), "  ")
+            yield ""
+            yield "(In /mutate it was patched like the others; the pod is not created, so that comes to nothing.)"
         yield ""
-        yield f"{number}. {title} ".ljust(_WIDTH, "-")
-        yield from textwrap.wrap(about, _WIDTH)
-        yield from _sent(server, review)
+        yield from self._audited(line)
+
+    def _sentences(self, line: dict[str, Any]) -> Iterator[str]:
+        """Yield a sentence for each finding in an audit line, and one for all that are as in the first pod."""
+        again: list[str] = []
+        for finding in line["findings"]:
+            sentence = _SENTENCES.get(finding["rule"], "{rule}: {path}").format_map(finding)
+            if _key(finding) in self._findings:
+                again.append(sentence.partition(":")[0].lower())
+            else:
+                yield from _wrapped(f"{sentence} {finding['detail']}.")
+        if again:
+            yield f"As in 1: {', '.join(again)}."
+
+    def _changes(self, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+        """Yield the hunks of the diff that weren't shown before."""
+        hunks = _hunks(before, after)
+        fresh = [hunk for hunk in hunks if _changed(hunk) not in self._hunks]
+        as_in_1 = "" if len(fresh) == len(hunks) else ", apart from those as in 1"
+        yield f"The lines of the pod's spec that change{as_in_1}:" if fresh else "The lines that change are those in 1."
+        for hunk in fresh:
+            yield "    ..."
+            yield from _indented(map(_coloured, hunk), "  ")
+        self._hunks |= self._hunks or {_changed(hunk) for hunk in hunks}
+
+    def _audited(self, line: dict[str, Any]) -> Iterator[str]:
+        """Yield an audit line without the patch and without what was told in the first one."""
+        told = {key: value for key, value in line.items() if key == "decision" or value != self._line.get(key)}
+        told.pop("patch", None)
+        told["findings"] = [one for one in line["findings"] if _key(one) not in self._findings]
+        yield f"In the audit log (without {'what is as in 1' if self._line else 'the patch'}):"
+        yield from _indented(_wrapped(json.dumps(told, ensure_ascii=False)), "  ")
+        self._line = self._line or line
+        self._findings |= self._findings or {_key(one) for one in line["findings"]}
 
 
-def _sent(server: Server, review: dict[str, Any]) -> Iterator[str]:
-    before = review["request"]["object"]
-    mutated, mutate_line = server.review("mutate", review)
-    patch = json.loads(base64.b64decode(mutated["patch"])) if "patch" in mutated else []
-    after = jsonpatch.apply_patch(before, patch)
-    final = copy.deepcopy(review)
-    final["request"]["object"] = after
-    final["request"]["uid"] = _other(review["request"]["uid"])
-    validated, validate_line = server.review("validate", final)
-
-    yield ""
-    warnings = [*mutated.get("warnings", ()), *validated.get("warnings", ())]
-    if warnings:
-        yield "   The author is warned:"
-        yield from _indented(warnings, "     ")
-        yield ""
-    if not validated["allowed"]:
-        yield "   DENIED. This is what the author sees:"
-        yield from _indented(validated["status"]["message"].splitlines(), "     ")
-        yield ""
-        yield "   (In /mutate it was patched like the others; the pod is not created, so that comes to nothing.)"
-    else:
-        yield "   ADMITTED, and mended. The patch, as the lines of the pod's spec that change:"
-        yield from _indented(_diff(before, after), "     ")
-    yield ""
-    yield "   In the audit log:"
-    line = validate_line or mutate_line
-    if line:
-        short = json.dumps(_short(line), ensure_ascii=False)
-        yield from _indented(textwrap.wrap(short, _WIDTH, break_on_hyphens=False), "     ")
+def policy() -> Iterator[str]:
+    """Yield the policy that the pods are judged by."""
+    yield "The policy:"
+    yield from _indented((_HERE / "policy.yaml").read_text().splitlines(), "   ")
 
 
-def _diff(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    """Yield the changed lines of the pod's spec as YAML, each with the lines that say where it belongs."""
+def _hunks(before: dict[str, Any], after: dict[str, Any]) -> list[list[str]]:
+    """Return the changed lines of the pod's spec as YAML, in groups, each with the lines beside it."""
     old, new = (yaml.safe_dump(pod["spec"], sort_keys=False).splitlines() for pod in (before, after))
-    for line in difflib.unified_diff(old, new, n=1, lineterm=""):
-        if not line.startswith(("---", "+++")):
-            yield "  ..." if line.startswith("@@") else line
+    hunks: list[list[str]] = []
+    for line in list(difflib.unified_diff(old, new, n=1, lineterm=""))[2:]:
+        if line.startswith("@@"):
+            hunks.append([])
+        else:
+            hunks[-1].append(line)
+    return hunks
 
 
-def _short(line: dict[str, Any]) -> dict[str, Any]:
-    """Return an audit line without the patch, which was shown already."""
-    return {key: value for key, value in line.items() if key != "patch"}
+def _changed(hunk: list[str]) -> tuple[str, ...]:
+    return tuple(line for line in hunk if not line.startswith(" "))
+
+
+def _coloured(line: str) -> str:
+    return click.style(line, fg={"+": "green", "-": "red"}[line[0]]) if line[0] in "+-" else line
+
+
+def _key(finding: dict[str, Any]) -> tuple[str, str]:
+    """Return what two findings have in common that say the same of different places."""
+    return finding["rule"], finding["detail"]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
 
 
 def _other(uid: str) -> str:
@@ -111,5 +180,5 @@ def _other(uid: str) -> str:
     return f"{int(uid[:8], 16) ^ 0xFFFF:08x}{uid[8:]}"
 
 
-def _indented(lines: Iterator[str] | list[str], indent: str) -> Iterator[str]:
-    return (indent + line for line in lines)
+def _indented(lines: Iterable[str], indent: str) -> Iterator[str]:
+    return (indent + line if line else "" for line in lines)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from webhook.core.decision import Decision, Finding
@@ -17,6 +17,15 @@ UNREADABLE = "unreadable-object"
 
 _TOLD = frozenset({Action.REJECT, Action.PATCH, Action.WARN})
 _STRONGEST = (Action.REJECT, Action.PATCH, Action.WARN)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that was read: all its bytes (which may hold a Secret's data), and what was found in them."""
+
+    source: Source
+    data: bytes = field(repr=False)
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class Report:
     read, `skipped` the documents of folders that don't pretend to be Kubernetes objects.
     """
 
+    files: tuple[File, ...]
     judgements: tuple[Judgement, ...]
     findings: tuple[Told, ...]
     notes: tuple[Told, ...]
@@ -82,12 +92,6 @@ class Report:
     def exit_status(self) -> int:
         """0 where nothing was found, 1 where something was, 2 where not everything could be read."""
         return 2 if self.troubles else int(bool(self.findings))
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    source: Source
-    reading: Reading
 
 
 def check(  # noqa: PLR0913 - what a run depends on, each by its name
@@ -115,13 +119,13 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
             request = of_object(manifest.group_kind, manifest.raw, namespace=manifest.namespace or namespace)
             decision = evaluate(request, policy, cluster, now)
             judgements.append(Judgement(file.source.path, manifest, decision, len(documents) > 1))
-    return _report(judgements, troubles, skipped, len(files), namespace)
+    return _report(files, judgements, troubles, skipped, namespace)
 
 
 def _read_all(
     found: Iterable[Source | Trouble], stdin: BinaryIO, step: Callable[[str], None]
-) -> tuple[list[_Read], list[Trouble], list[Trouble]]:
-    files: list[_Read] = []
+) -> tuple[list[File], list[Trouble], list[Trouble]]:
+    files: list[File] = []
     troubles: list[Trouble] = []
     skipped: list[Trouble] = []
     sources = list(found)
@@ -132,16 +136,20 @@ def _read_all(
             troubles += [data] if isinstance(data, Trouble) else []
             continue
         reading = read_manifests(data)
-        files.append(_Read(source, reading))
+        files.append(File(source, data, reading))
+        if _is_empty(data):
+            (troubles if source.named else skipped).append(Trouble(source.path, "holds no manifest"))
         for problem in reading.problems:
             ignored = problem.foreign and not source.named
             trouble = Trouble(source.path, problem.message, problem.line, problem.document)
             (skipped if ignored else troubles).append(trouble)
+    if not (troubles or any(file.reading.manifests for file in files)):
+        return files, skipped, []  # with nothing to judge, what was skipped may be what was meant
     return files, troubles, skipped
 
 
 def _report(
-    judgements: list[Judgement], troubles: list[Trouble], skipped: list[Trouble], files: int, namespace: str
+    files: list[File], judgements: list[Judgement], troubles: list[Trouble], skipped: list[Trouble], namespace: str
 ) -> Report:
     findings: list[Told] = []
     notes: list[Told] = []
@@ -153,8 +161,10 @@ def _report(
         notes += [one for one, counts in told if not counts]
         actions = {one.action for one in counted}
         worst += [action for action in _STRONGEST if action in actions][:1]
-    summary = Summary(len(judgements), files, *(worst.count(action) for action in _STRONGEST))
-    return Report(tuple(judgements), tuple(findings), tuple(notes), tuple(troubles), tuple(skipped), summary)
+    summary = Summary(len(judgements), len(files), *(worst.count(action) for action in _STRONGEST))
+    return Report(
+        tuple(files), tuple(judgements), tuple(findings), tuple(notes), tuple(troubles), tuple(skipped), summary
+    )
 
 
 def _told(judgement: Judgement, namespace: str) -> Iterator[tuple[Told, bool]]:
@@ -187,3 +197,10 @@ def _told(judgement: Judgement, namespace: str) -> Iterator[tuple[Told, bool]]:
 
 def _counts(finding: Finding) -> bool:
     return finding.action is Action.REJECT or (finding.violation.authored and finding.action in _TOLD)
+
+
+def _is_empty(data: bytes) -> bool:
+    """Say whether a file holds no document: nothing but comments, directives and separators."""
+    lines = data.removeprefix(b"\xef\xbb\xbf").splitlines()
+    said = (line.partition(b"#")[0].strip() for line in lines)
+    return all(text in (b"", b"---", b"...") or text.startswith(b"%") for text in said)

@@ -62,7 +62,7 @@ def _encoded(path: Path) -> str:
 
 
 def find(paths: Iterable[str]) -> Iterator[Source | Trouble]:
-    """Yield the files that the paths name, each once, and the folders that can't be listed.
+    """Yield the files that the paths name, each once, and the folders that hold none or can't be listed.
 
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders in them are
     left out, links to folders aren't followed.
@@ -89,6 +89,7 @@ def _found(path: str) -> Iterator[Source | Trouble]:
 
 def _in_folder(path: str) -> Iterator[Source | Trouble]:
     unread: list[Trouble] = []
+    empty = True
 
     def note(error: OSError) -> None:
         unread.append(Trouble(str(error.filename), _reason(error)))
@@ -98,6 +99,9 @@ def _in_folder(path: str) -> Iterator[Source | Trouble]:
         for name in sorted(files):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield Source(str(Path(folder, name)), named=False)
+                empty = False
+    if empty and not unread:
+        yield Trouble(path, f"holds no *{', no *'.join(SUFFIXES)}")
     yield from unread
 
 

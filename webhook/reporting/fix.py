@@ -1,11 +1,11 @@
 """What the webhook would make of manifests, as a stream of YAML documents.
 
-A document in which nothing is changed is given back as it was written. One that is changed, or that was JSON, is
-written anew from its values: its comments, anchors and layout are lost.
+A document in which nothing is changed is given back as it was written, and so is one that can't be read. One that is
+changed, or that was JSON, is written anew from its values: its comments, anchors and layout are lost.
 """
 
+import re
 from collections.abc import Iterator
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import jsonpatch
@@ -13,7 +13,8 @@ import yaml
 
 from webhook.core.documents import Document
 from webhook.core.yaml_text import plain
-from webhook.reporting.check import Judgement, Report
+from webhook.reporting.check import File, Report
+from webhook.reporting.files import Trouble
 
 if TYPE_CHECKING:
     from yaml import SafeDumper as _Dumper
@@ -45,31 +46,78 @@ def _reads_as_text(value: str) -> bool:
 _KubernetesDumper.add_representer(str, _string)
 
 
-def documents(report: Report) -> Iterator[str]:
-    """Yield each document as the webhook would leave it, with the `---` it starts with."""
-    for _, group in groupby(report.judgements, key=lambda one: id(one.manifest.source)):
-        judgements = list(group)
-        yield _document(judgements[0].manifest.source, _patch(judgements))
+_Patch = list[dict[str, Any]]
+_START = re.compile(r"^(?=---(?:[ \t\r\n]|\Z))", re.MULTILINE)
+_DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
+
+
+def documents(report: Report) -> tuple[str, ...] | Trouble:
+    """Return all that the files hold as the webhook would leave it, piece by piece, or what can't be given back."""
+    unread = next((one.path for one in report.troubles if one.document is None), None)
+    if unread is not None:
+        return _lost(unread)
+    patches = _patches(report)
+    written: list[str] = []
+    for file in report.files:
+        try:
+            written += map(_set_off, _pieces(file, patches))
+        except ValueError:  # it is no UTF-8, or JSON that is changed is mixed with what can't be read
+            return _lost(file.source.path)
+    return tuple(filter(None, written))
+
+
+def _lost(path: str) -> Trouble:
+    return Trouble(path, "can't be given back as it was, so nothing is printed")
 
 
 def changed(report: Report) -> int:
     """Return how many documents are not as they were written."""
-    return len({id(one.manifest.source) for one in report.judgements if one.decision.patch})
+    return len(_patches(report))
 
 
-def _patch(judgements: list[Judgement]) -> list[dict[str, Any]]:
-    """Return the patches of the objects in a document as one of the document."""
-    return [
-        operation | {"path": judgement.manifest.pointer + operation["path"]}
-        for judgement in judgements
-        for operation in judgement.decision.patch
-    ]
+def _patches(report: Report) -> dict[int, _Patch]:
+    """Return for each document that is changed, by its identity, the patches of its objects as one of the document."""
+    patches: dict[int, _Patch] = {}
+    for judgement in report.judgements:
+        manifest = judgement.manifest
+        for operation in judgement.decision.patch:
+            moved = operation | {"path": manifest.pointer + operation["path"]}
+            patches.setdefault(id(manifest.source), []).append(moved)
+    return patches
 
 
-def _document(source: Document, patch: list[dict[str, Any]]) -> str:
-    text = source.text
-    if patch or text is None:
-        value = jsonpatch.apply_patch(source.value(), patch)
-        text = yaml.dump(value, Dumper=_KubernetesDumper, sort_keys=False, allow_unicode=True, width=2**20)
-    started = text if text.startswith("---") else f"---\n{text}"
-    return started if started.endswith("\n") else f"{started}\n"
+def _pieces(file: File, patches: dict[int, _Patch]) -> Iterator[str]:
+    """Yield what stands between the file's `---`, the pieces with changes written anew. Raises ValueError."""
+    sources = {id(one.source): one.source for one in file.reading.manifests}
+    changes = {one.text: one for key, one in sources.items() if one.text is not None and key in patches}
+    values = [one for one in sources.values() if one.text is None]
+    numbers = {one.number for one in sources.values()}
+    unread = [one.line for one in file.reading.problems if one.document not in numbers]
+    line = 1
+    for piece in _START.split(file.data.removeprefix(b"\xef\xbb\xbf").decode()):
+        after = line + piece[:-1].count("\n") + 1
+        within = [one for one in values if line <= one.line_of("") < after]
+        if piece in changes:
+            yield _anew(changes[piece], patches)
+        elif not within or not any(line <= one <= after for one in unread):
+            yield from [_anew(one, patches) for one in within] or [piece]
+        elif any(id(one) in patches for one in within):
+            raise ValueError
+        else:
+            yield piece
+        line = after
+
+
+def _anew(source: Document, patches: dict[int, _Patch]) -> str:
+    value = jsonpatch.apply_patch(source.value(), patches.get(id(source), []))
+    written: str = yaml.dump(value, Dumper=_KubernetesDumper, sort_keys=False, allow_unicode=True, width=2**20)
+    return f"---\n{written}"
+
+
+def _set_off(piece: str) -> str:
+    """Return a piece fit to stand behind another: with a `---` before it, and a line end behind it."""
+    if all(line.lstrip()[:1] in ("", "#", "%") for line in piece.splitlines()):
+        piece = _DIRECTIVES.sub("", piece)  # which may stand at the very start alone
+    elif not piece.startswith("---"):
+        piece = f"---\n{piece}"
+    return piece if piece.endswith("\n") or not piece else f"{piece}\n"

@@ -38,7 +38,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--fix",
         is_flag=True,
         help="Print the manifests as the webhook would leave them, as YAML; findings go to stderr. Documents that are "
-        "changed lose their comments and layout, all others stay as they were written.",
+        "changed lose their comments and layout, all others stay as they were written, those that can't be read, too.",
     ),
     _option(
         "-n",

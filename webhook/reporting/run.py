@@ -3,21 +3,20 @@
 import datetime as dt
 import os
 import sys
-from io import BytesIO
 
 import click
 
 from webhook.core.policy.model import Policy
 from webhook.reporting import as_json, as_text, fix, sarif
 from webhook.reporting.check import Report, check
-from webhook.reporting.files import STDIN, SUFFIXES, find
+from webhook.reporting.files import STDIN, Trouble, find
 from webhook.reporting.options import CheckOptions
 from webhook.reporting.progress import Progress
 
 
 def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
     """Judge what the options name by the policy at the time `now` (aware), tell of it, and return the exit status."""
-    stdin = sys.stdin.buffer if sys.stdin else BytesIO()  # a daemon may have none
+    stdin = sys.stdin.buffer
     if not options.paths and stdin.isatty():
         raise click.UsageError("give a file, a folder, or - for standard input")
     with Progress(sys.stderr) as progress:
@@ -29,16 +28,27 @@ def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
             stdin=stdin,
             step=progress.step,
         )
-    if options.fix:
-        for document in fix.documents(report):
+    written = fix.documents(report) if options.fix else ()
+    if not isinstance(written, Trouble):
+        for document in written:
             click.echo(document, nl=False)
     _tell(report, options)
-    if options.fix and (changed := fix.changed(report)):
+    if options.fix:
+        _tell_what_was_fixed(report, written)
+    return report.exit_status
+
+
+def _tell_what_was_fixed(report: Report, written: tuple[str, ...] | Trouble) -> None:
+    """Say on stderr which of the manifests on stdout are new, and which nobody looked at."""
+    if isinstance(written, Trouble):
+        click.echo(as_text.trouble_line(written), err=True)
+        return
+    for trouble in (*report.troubles, *report.skipped):
+        if trouble.document is not None:
+            click.echo(as_text.trouble_line(trouble, "note", "; not looked at, given back as it was"), err=True)
+    if changed := fix.changed(report):
         documents = "1 document" if changed == 1 else f"{changed} documents"
         click.echo(f"{documents} changed; comments and layout are lost there", err=True)
-    if not (report.summary.files or report.troubles):
-        click.echo(f"no manifests found: no *{', *'.join(SUFFIXES)} in the folders given", err=True)
-    return report.exit_status
 
 
 def _tell(report: Report, options: CheckOptions) -> None:
