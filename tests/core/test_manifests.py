@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from webhook.core.cluster import Cluster
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
-from webhook.core.yaml_text import plain
+from webhook.core.manifests.yaml_text import plain
 
 POD = b"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
 

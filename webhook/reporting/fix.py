@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jsonpatch
 import yaml
 
-from webhook.core.documents import Document
-from webhook.core.yaml_text import plain
+from webhook.core.manifests.documents import Document
+from webhook.core.manifests.yaml_text import plain
 from webhook.reporting.check import File, Report
 from webhook.reporting.files import Trouble
 

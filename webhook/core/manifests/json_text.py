@@ -7,7 +7,7 @@ from functools import cached_property
 from math import isinf
 from typing import Any, NoReturn
 
-from webhook.core.documents import DocumentError
+from webhook.core.manifests.documents import DocumentError
 from webhook.core.patch import escape
 from webhook.core.text import quote
 

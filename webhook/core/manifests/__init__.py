@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from webhook.core.cluster import Cluster
-from webhook.core.documents import Document, DocumentError, Problem
-from webhook.core.json_text import read_json
+from webhook.core.manifests.documents import Document, DocumentError, Problem
+from webhook.core.manifests.json_text import read_json
+from webhook.core.manifests.yaml_text import read_yaml
 from webhook.core.objects import (
     LEGACY_TOKEN_ACCOUNT,
     LEGACY_TOKEN_TYPE,
@@ -24,7 +25,6 @@ from webhook.core.objects import (
     decoder,
 )
 from webhook.core.selectors import Labels, labels
-from webhook.core.yaml_text import read_yaml
 
 _SEPARATOR = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _MOST_LISTS = 5

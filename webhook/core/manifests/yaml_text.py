@@ -22,7 +22,7 @@ from yaml.events import (
 )
 from yaml.reader import ReaderError
 
-from webhook.core.documents import MOST_DEPTH, DocumentError
+from webhook.core.manifests.documents import MOST_DEPTH, DocumentError
 from webhook.core.patch import escape
 from webhook.core.text import quote
 
