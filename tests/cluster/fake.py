@@ -1,0 +1,99 @@
+"""An API server that says what it is told to say, and remembers what it was asked."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from webhook.cluster.transport import ApiError
+
+
+class Asked(NamedTuple):
+    """A request."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    accept: str
+
+
+class Chunks:
+    """A watch's answer: bytes, and errors that are raised in between."""
+
+    def __init__(self, pieces: list[bytes | ApiError]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, ApiError):
+                raise piece
+            yield piece
+
+    def close(self) -> None:
+        pass
+
+
+class FakeTransport:
+    """Gives the answers it was made with, one for each request; `ran_out` is called where there is none left."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[Asked] = []
+        self.posted: list[dict[str, Any]] = []
+        self.ran_out = lambda: None
+
+    def get(self, path, query, accept) -> bytes:
+        self.asked.append(Asked("list", path, dict(query), accept))
+        answer = self._next()
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+    @contextlib.contextmanager
+    def watch(self, path, query, accept):
+        self.asked.append(Asked("watch", path, dict(query), accept))
+        answer = self._next()
+        if isinstance(answer, ApiError):
+            raise answer
+        yield Chunks(answer)
+
+    def post(self, path, body) -> None:
+        self.asked.append(Asked("post", path, {}, ""))
+        self.posted.append(body)
+        if self.answers and isinstance(self.answers[0], ApiError):
+            raise self.answers.pop(0)
+
+    def _next(self) -> Any:
+        if not self.answers:
+            self.ran_out()
+            return ApiError(0, "nothing left to say")
+        return self.answers.pop(0)
+
+
+def meta(name, namespace="demo", version="1", account="app", **more):
+    return {
+        "name": name,
+        "namespace": namespace,
+        "resourceVersion": version,
+        "annotations": {"kubernetes.io/service-account.name": account},
+        **more,
+    }
+
+
+def page(*metadata, version="10", following="", kind="PartialObjectMetadataList") -> bytes:
+    head = {"resourceVersion": version} | ({"continue": following} if following else {})
+    return json.dumps({"kind": kind, "metadata": head, "items": [{"metadata": one} for one in metadata]}).encode()
+
+
+def event(type_, metadata, kind="PartialObjectMetadata", **more) -> bytes:
+    return json.dumps({"type": type_, "object": {"kind": kind, "metadata": metadata, **more}}).encode() + b"\n"
+
+
+def bookmark(version) -> bytes:
+    return event("BOOKMARK", {"resourceVersion": version})
+
+
+def error(code, message="gone") -> bytes:
+    return (
+        json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": code, "message": message}}).encode() + b"\n"
+    )

@@ -1,0 +1,183 @@
+"""The transport over the real client, against a plain HTTP server."""
+
+import contextlib
+import http.server
+import json
+import threading
+
+import pytest
+import yaml
+
+from webhook.cluster.connection import Connection
+from webhook.cluster.transport import ApiError
+
+SILENCE = 0.3
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Knows one token, and what to say to each path."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.server.headers_seen.append(dict(self.headers))
+        if self.headers.get("Authorization") != f"Bearer {self.server.token}":
+            self._say(401, {"message": "Unauthorized"})
+        elif self.path.startswith("/silent"):
+            self._begin()
+            self.wfile.write(b"6\r\nhello\n\r\n")
+            self.server.over.wait(20)
+        elif self.path.startswith("/broken"):
+            self._begin()
+            self.wfile.write(b"6\r\nhello\n\r\n")
+        elif self.path.startswith("/busy"):
+            self._say(429, {"message": "too\nmany"}, {"Retry-After": "7"})
+        else:
+            self._say(200, {"path": self.path})
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self._say(201, {})
+
+    def _begin(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+
+    def _say(self, status, value, headers=()) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        for name, content in {**dict(headers), "Content-Length": str(len(body))}.items():
+            self.send_header(name, content)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args) -> None:
+        pass
+
+
+@pytest.fixture
+def api():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.token, server.over, server.headers_seen, server.bodies = "good", threading.Event(), [], []
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def kubeconfig(api, tmp_path):
+    (tmp_path / "token").write_text("good")
+    write(tmp_path / "kubeconfig", api.server_port, {"tokenFile": str(tmp_path / "token")})
+    return tmp_path / "kubeconfig"
+
+
+@pytest.fixture
+def connection(kubeconfig, tmp_path):
+    return Connection(kubeconfig, tmp_path / "private", SILENCE)
+
+
+def write(path, port, user) -> None:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_text(yaml.safe_dump(config))
+
+
+def failure(connection, path="/x") -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        connection.get(path, {}, "application/json")
+    return caught.value
+
+
+def test_a_request_carries_what_was_asked_and_the_token(api, connection) -> None:
+    body = connection.get("/api/v1/secrets", {"fieldSelector": "type=a/b", "limit": "2"}, "application/json;as=X;v=v1")
+    assert json.loads(body) == {"path": "/api/v1/secrets?fieldSelector=type%3Da/b&limit=2"}
+    [headers] = api.headers_seen
+    assert headers["Accept"] == "application/json;as=X;v=v1"
+
+
+def test_a_watch_gives_what_arrives_when_it_arrives_and_is_dead_when_silent(connection) -> None:
+    with connection.watch("/silent", {}, "application/json") as stream:
+        pieces = iter(stream)
+        assert next(pieces) == b"hello\n"
+        with pytest.raises(ApiError, match="silent for too long"):
+            next(pieces)
+
+
+def test_a_watch_that_breaks_off_is_told(connection) -> None:
+    with connection.watch("/broken", {}, "application/json") as stream, pytest.raises(ApiError, match="reached"):
+        list(stream)
+
+
+def test_a_watch_is_closed_from_another_thread(kubeconfig, tmp_path) -> None:
+    with Connection(kubeconfig, tmp_path).watch("/silent", {}, "application/json") as stream:
+        pieces = iter(stream)
+        next(pieces)
+        threading.Timer(0.1, stream.close).start()
+        with contextlib.suppress(ApiError):
+            list(pieces)
+
+
+def test_what_a_store_raises_is_not_taken_for_the_connections(connection) -> None:
+    with pytest.raises(OSError, match="disk"), connection.watch("/broken", {}, "application/json"):
+        raise OSError("disk full")
+
+
+def test_a_refusal_is_told_in_one_line_with_when_to_come_back(connection) -> None:
+    refused = failure(connection, "/busy")
+    assert (refused.status, str(refused), refused.retry_after) == (429, "HTTP 429: too many", 7.0)
+
+
+def test_credentials_that_expired_are_read_anew_from_their_file(api, connection, tmp_path) -> None:
+    connection.get("/x", {}, "application/json")
+    api.token = "better"
+    (tmp_path / "token").write_text("better")
+    assert failure(connection).status == 401
+    connection.get("/x", {}, "application/json")
+
+
+def test_a_kubeconfig_that_was_replaced_is_read_anew(api, connection, kubeconfig) -> None:
+    connection.get("/x", {}, "application/json")
+    api.token = "better"
+    write(kubeconfig, api.server_port, {"token": "better"})
+    assert failure(connection).status == 401
+    connection.get("/x", {}, "application/json")
+
+
+def test_a_server_that_is_away_is_told_and_found_again_elsewhere(api, connection, kubeconfig) -> None:
+    write(kubeconfig, 1, {"token": "good"})
+    away = failure(connection)
+    assert away.status == 0
+    assert "refused" in str(away)
+    write(kubeconfig, api.server_port, {"token": "good"})
+    connection.get("/x", {}, "application/json")
+
+
+@pytest.mark.parametrize("content", [
+    "", "kind: [", "users: {token: sesame}", "users: [{user: {token: sesame}}]\ncontexts: [{token: sesame}]",
+], ids=["empty", "no YAML", "no list", "no names"])  # fmt: skip
+def test_a_kubeconfig_that_cant_be_used_is_told_without_quoting_it(connection, kubeconfig, content) -> None:
+    kubeconfig.write_text(content)
+    told = str(failure(connection))
+    assert told.startswith("the kubeconfig can't be used")
+    assert "sesame" not in told
+
+
+def test_outside_a_pod_there_is_no_cluster_to_be_in(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert str(failure(Connection(None, tmp_path))) == "Service host/port is not set."
+
+
+def test_an_object_is_posted_as_json(api, connection) -> None:
+    connection.post("/api/v1/namespaces/x/events", {"kind": "Event", "message": "ü"})
+    assert api.bodies == [{"kind": "Event", "message": "ü"}]

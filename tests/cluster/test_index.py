@@ -1,0 +1,85 @@
+"""The index of Secrets and Namespaces: current for new readers, unchanged for those who read already."""
+
+import pytest
+
+from webhook.cluster.index import Index
+from webhook.cluster.objects import Annotations, Metadata, Object
+from webhook.cluster.reflector import Change
+from webhook.core.cluster import Cluster
+
+
+def secret(name, namespace="demo", account="app"):
+    return Object(metadata=Metadata(name, namespace, annotations=Annotations(account)))
+
+
+def namespace(name, **labels):
+    return Object(metadata=Metadata(name, labels=labels or None))
+
+
+@pytest.fixture
+def published():
+    return []
+
+
+@pytest.fixture
+def index(published):
+    index = Index(Cluster(api_audiences=("me",)), published.append)
+    index.secrets.replace([secret("a"), secret("b", "other")])
+    index.namespaces.replace([namespace("demo", tier="web"), namespace("other")])
+    return index
+
+
+def test_nothing_is_published_before_both_are_loaded(published) -> None:
+    index = Index(Cluster(), published.append)
+    index.secrets.replace([])
+    assert published == []
+    index.namespaces.replace([])
+    assert len(published) == 1
+
+
+@pytest.mark.usefixtures("index")
+def test_a_cluster_has_what_was_loaded_and_what_was_known_otherwise(published) -> None:
+    [cluster] = published
+    assert cluster.legacy_tokens == {"demo": {"a": "app"}, "other": {"b": "app"}}
+    assert cluster.namespace_labels("demo") == {("tier", "web")}
+    assert cluster.api_audiences == ("me",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([(secret("c"), False)], {"demo": {"a": "app", "c": "app"}, "other": {"b": "app"}}),
+        ([(secret("a"), True)], {"other": {"b": "app"}}),
+        ([(secret("a", account="new"), False)], {"demo": {"a": "new"}, "other": {"b": "app"}}),
+        ([(secret("c"), False), (secret("c"), True)], {"demo": {"a": "app"}, "other": {"b": "app"}}),
+        ([(secret("a"), True), (secret("a"), False)], {"demo": {"a": "app"}, "other": {"b": "app"}}),
+        ([(Object(metadata=Metadata("d", "demo")), False)], {"demo": {"a": "app", "d": ""}, "other": {"b": "app"}}),
+    ],
+    ids=["added", "the namespace's last one deleted", "another account", "come and gone", "made anew", "no account"],
+)
+def test_changes_are_in_the_next_cluster(index, published, changes, expected) -> None:
+    index.secrets.apply([Change(*change) for change in changes])
+    assert published[-1].legacy_tokens == expected
+
+
+def test_a_cluster_that_was_given_out_never_changes_and_shares_what_is_the_same(index, published) -> None:
+    before = published[-1]
+    index.secrets.apply([Change(secret("c"), deleted=False)])
+    after = published[-1]
+    assert before.legacy_tokens["demo"] == {"a": "app"}
+    assert after.legacy_tokens["demo"] == {"a": "app", "c": "app"}
+    assert after.legacy_tokens["other"] is before.legacy_tokens["other"]
+    assert after.namespaces is before.namespaces
+
+
+def test_what_changes_nothing_that_is_kept_is_not_published(index, published) -> None:
+    index.secrets.apply([Change(secret("a"), deleted=False), Change(secret("z"), deleted=True)])
+    index.namespaces.apply([Change(namespace("demo", tier="web"), deleted=False)])
+    assert len(published) == 1
+
+
+def test_namespaces_are_relabelled_and_deleted(index, published) -> None:
+    index.namespaces.apply(
+        [Change(namespace("demo", tier="db"), deleted=False), Change(namespace("other"), deleted=True)]
+    )
+    assert published[-1].namespaces == {"demo": frozenset({("tier", "db")})}

@@ -1,0 +1,156 @@
+"""The policy's ConfigMap: good, bad, gone."""
+
+import json
+import multiprocessing
+
+import pytest
+
+from tests.cluster.fake import FakeTransport
+from webhook.cluster.events import message, tell_mistakes
+from webhook.cluster.objects import ConfigMap, Metadata
+from webhook.cluster.once import Once
+from webhook.cluster.policy import Outlets, PolicyStore
+from webhook.cluster.reflector import Change
+from webhook.cluster.transport import ApiError
+from webhook.core.policy.model import Mode
+from webhook.server.state import State
+
+GOOD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+WARN = f"{GOOD}mode: warn\n"
+BAD = f"{GOOD}modee: warn\ntokens: {{maxExpirationSeconds: 5}}\n"
+
+
+class Worker:
+    """One worker's policy, with what it counts and tells."""
+
+    def __init__(self, folder) -> None:
+        self.state, self.counted, self.told = State(), [], []
+        outlets = Outlets(
+            Once(folder / "told"), folder / "kept", self.counted.append, lambda *mistakes: self.told.append(mistakes)
+        )
+        self.store = PolicyStore("tokenguard/token-policy", self.state, outlets)
+
+    @property
+    def mode(self):
+        return self.state._policy and self.state._policy.mode
+
+
+def holding(document, version="1", **data):
+    held = ({} if document is None else {"policy.yaml": document}) | data
+    return ConfigMap(metadata=Metadata("token-policy", "tokenguard", "uid", version), data=held)
+
+
+def changed(document, version):
+    return [Change(holding(document, version), deleted=False)]
+
+
+@pytest.fixture
+def worker(tmp_path):
+    return Worker(tmp_path)
+
+
+def test_a_sound_policy_is_in_force_and_counted(worker) -> None:
+    worker.store.replace([holding(GOOD)])
+    assert worker.mode == Mode.ENFORCE
+    worker.store.apply(changed(WARN, "2"))
+    assert worker.mode == Mode.WARN
+    assert worker.counted == [True, True]
+
+
+def test_a_bad_policy_leaves_the_last_good_one_and_tells_every_mistake(worker, caplog) -> None:
+    worker.store.replace([holding(WARN)])
+    worker.store.apply(changed(BAD, "2"))
+    assert worker.mode == Mode.WARN
+    assert worker.counted == [True, False]
+    [(found, mistakes, _)] = worker.told
+    assert found.metadata.resource_version == "2"
+    assert [mistake.split(":")[0] for mistake in mistakes] == ["line 3", "line 4"]
+    assert "the last good one stays in force" in caplog.text
+
+
+@pytest.mark.parametrize("document", [None, "", BAD, "kind: ["], ids=["no key", "empty", "mistakes", "no YAML"])
+def test_without_a_sound_one_there_is_none_and_why_is_told(worker, document) -> None:
+    worker.store.replace([holding(document)])
+    assert worker.mode is None
+    assert "policy not loaded: ConfigMap tokenguard/token-policy" in worker.state.why_not_ready
+    assert worker.counted == [False]
+
+
+def test_a_change_of_something_else_in_the_configmap_is_no_reload(worker) -> None:
+    worker.store.replace([holding(GOOD)])
+    worker.store.apply([Change(holding(GOOD, "2", notes="hello"), deleted=False)])
+    assert worker.counted == [True]
+
+
+@pytest.mark.parametrize("gone", [
+    lambda store: store.replace([]),
+    lambda store: store.apply([Change(holding(WARN, "2"), deleted=True)]),
+], ids=["found missing", "seen deleted"])  # fmt: skip
+def test_a_deleted_configmap_leaves_the_last_good_one_until_there_is_another(worker, gone) -> None:
+    worker.store.replace([holding(WARN)])
+    gone(worker.store)
+    assert worker.mode == Mode.WARN
+    worker.store.apply(changed(GOOD, "3"))
+    assert worker.mode == Mode.ENFORCE
+    assert worker.counted == [True, False, True]
+
+
+def test_what_every_worker_learns_one_of_them_tells(tmp_path) -> None:
+    first, second = Worker(tmp_path), Worker(tmp_path)
+    for worker in (first, second):
+        worker.store.replace([holding(GOOD)])
+        worker.store.apply(changed(BAD, "2"))
+        worker.store.apply(changed(GOOD, "3"))
+    assert first.counted == [True, False, True]
+    assert len(first.told) == 1
+    assert (second.counted, second.told, second.mode) == ([], [], Mode.ENFORCE)
+
+
+@pytest.mark.parametrize("now", [[holding(BAD, "2")], []], ids=["bad", "deleted"])
+def test_a_worker_that_starts_without_a_sound_configmap_has_the_last_good_one(tmp_path, now) -> None:
+    Worker(tmp_path).store.replace([holding(WARN)])
+    late = Worker(tmp_path)
+    late.store.replace(now)
+    assert late.mode == Mode.WARN
+
+
+def tell(file, results) -> None:
+    results.put(Once(file).first("news"))
+
+
+def test_of_many_processes_one_is_the_first(tmp_path) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=tell, args=(tmp_path / "told", results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    assert sorted(results.get(timeout=30) for _ in processes) == [False, False, False, True]
+    for process in processes:
+        process.join()
+
+
+def test_an_event_names_the_mistakes_on_the_configmap() -> None:
+    transport = FakeTransport()
+    tell_mistakes(transport, holding(BAD, "7"), ["line 3: modee: unknown key"], "d" * 64)
+    [event] = transport.posted
+    assert transport.asked[0].path == "/api/v1/namespaces/tokenguard/events"
+    assert event["metadata"] == {"name": f"token-policy.{'d' * 16}", "namespace": "tokenguard"}
+    assert event["involvedObject"]["resourceVersion"] == "7"
+    assert "line 3: modee: unknown key" in event["message"]
+    json.dumps(event)
+
+
+@pytest.mark.parametrize(("status", "logged"), [(409, False), (403, True)], ids=["told already", "not allowed"])
+def test_an_event_that_cant_be_made_is_at_most_logged(status, logged, caplog) -> None:
+    tell_mistakes(FakeTransport(ApiError(status, "HTTP")), holding(BAD), ["x"], "d" * 64)
+    assert bool(caplog.text) is logged
+
+
+def test_a_message_is_never_longer_than_an_event_takes() -> None:
+    told = message([f"line {number}: ü{'x' * 50}" for number in range(100)])
+    assert len(told.encode()) <= 1024
+    shown = told.count("line ")
+    assert shown > 10
+    assert told.endswith(f"and {100 - shown} more")
+    assert "line 0" in message(["line 0: " + "x" * 90])
+    assert len(message(["x" * 5000]).encode()) <= 1024

@@ -1,0 +1,170 @@
+"""List and watch, over a transport that does all that a real one may do."""
+
+import pytest
+
+from tests.cluster.fake import FakeTransport, bookmark, error, event, meta, page
+from webhook.cluster.objects import SECRETS
+from webhook.cluster.reflector import FIRST_DELAY, LONGEST_DELAY, Outcome, Reflector
+from webhook.cluster.transport import ApiError
+
+GONE = ApiError(410, "too old")
+LOST = ApiError(0, "lost")
+
+
+class Names:
+    """A store that keeps names, and how often it was told something."""
+
+    def __init__(self) -> None:
+        self.now: set[str] = set()
+        self.batches: list[int] = []
+
+    def replace(self, objects) -> None:
+        self.now = {one.metadata.name for one in objects}
+
+    def apply(self, changes) -> None:
+        self.batches.append(len(changes))
+        for found, deleted in changes:
+            (self.now.discard if deleted else self.now.add)(found.metadata.name)
+
+
+class Run:
+    """A reflector that ran until its API server had nothing left to say."""
+
+    def __init__(self, *answers, store=None) -> None:
+        self.store = store or Names()
+        self.waits: list[float] = []
+        self.failures: list[str] = []
+        self.heard = 0
+        self.transport = FakeTransport(*answers)
+        outcome = Outcome(self._hear, self.failures.append)
+        reflector = Reflector(SECRETS, self.store, self.transport, outcome, self.waits.append)
+        self.transport.ran_out = reflector.stop
+        reflector.run()
+
+    def _hear(self) -> None:
+        self.heard += 1
+
+    @property
+    def kinds(self) -> list[str]:
+        return [asked.method for asked in self.transport.asked][:-1]  # the last had no answer
+
+    @property
+    def versions(self) -> list[str]:
+        return [asked.query["resourceVersion"] for asked in self.transport.asked if asked.method == "watch"]
+
+
+def test_secrets_are_asked_for_by_type_and_as_metadata_alone() -> None:
+    listed, watched = Run(page(meta("a"))).transport.asked
+    for asked in (listed, watched):
+        assert asked.path == "/api/v1/secrets"
+        assert asked.query["fieldSelector"] == "type=kubernetes.io/service-account-token"
+    assert listed.accept == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    assert watched.accept == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    assert watched.query["allowWatchBookmarks"] == "true"
+
+
+def test_a_list_is_read_page_by_page() -> None:
+    run = Run(page(meta("a"), following="next"), page(meta("b"), version="11"))
+    assert run.store.now == {"a", "b"}
+    assert [asked.query.get("continue") for asked in run.transport.asked[:2]] == [None, "next"]
+    assert run.versions == ["11"]
+
+
+def test_a_list_that_breaks_off_leaves_what_was_known() -> None:
+    run = Run(page(meta("a")), GONE, page(meta("b"), following="next"), LOST)
+    assert run.store.now == {"a"}
+
+
+def test_a_page_that_has_expired_starts_the_list_anew() -> None:
+    run = Run(page(meta("a"), following="next"), GONE, page(meta("b")))
+    assert run.store.now == {"b"}
+    assert run.transport.asked[2].query.get("continue") is None
+
+
+def test_what_arrives_together_is_applied_together() -> None:
+    events = event("ADDED", meta("b", version="11")) + event("DELETED", meta("a", version="12"))
+    run = Run(page(meta("a")), [events])
+    assert run.store.now == {"b"}
+    assert run.store.batches == [2]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_events_may_be_cut_anywhere(size) -> None:
+    events = event("ADDED", meta("b", version="11")) + event("ADDED", meta("ü", version="12"))
+    run = Run(page(meta("a")), [events[at : at + size] for at in range(0, len(events), size)])
+    assert run.store.now == {"a", "b", "ü"}
+
+
+def test_a_watch_is_resumed_where_it_broke_off_bookmarks_included() -> None:
+    run = Run(page(), [event("ADDED", meta("a", version="11")), LOST], [bookmark("20"), LOST], LOST)
+    assert run.versions == ["10", "11", "20", "20"]
+    assert run.kinds == ["list", "watch", "watch", "watch"]
+
+
+@pytest.mark.parametrize("gone", [GONE, [error(410)]], ids=["as a status", "as an event"])
+def test_a_version_that_is_gone_is_listed_anew_and_is_no_failure(gone) -> None:
+    run = Run(page(meta("a")), gone, page(meta("b"), version="30"))
+    assert run.store.now == {"b"}
+    assert run.kinds == ["list", "watch", "list"]
+    assert run.versions == ["10", "30"]
+    assert run.failures == []
+
+
+def test_what_came_before_an_error_in_the_same_piece_counts() -> None:
+    run = Run(page(), [event("ADDED", meta("a", version="11")) + error(500, "etcd")])
+    assert run.store.now == {"a"}
+    assert run.failures == ["etcd"]
+    assert run.versions == ["10", "11"]
+
+
+def test_a_version_that_is_refused_again_and_again_is_listed_anew() -> None:
+    refused = ApiError(504, "Too large resource version")
+    run = Run(page(), *[refused] * 4, page(version="3"))
+    assert run.kinds == ["list", *["watch"] * 4, "list"]
+    assert run.versions[-1] == "3"
+
+
+def test_a_server_that_is_away_is_no_reason_to_list_anew() -> None:
+    run = Run(page(), *[LOST] * 20)
+    assert run.kinds == ["list", *["watch"] * 20]
+
+
+def test_waits_grow_with_jitter_up_to_a_bound() -> None:
+    waits = Run(page(), *[LOST] * 12).waits
+    for number, wait in enumerate(waits):
+        full = min(LONGEST_DELAY, FIRST_DELAY * 2**number)
+        assert full / 2 <= wait <= full
+    assert len({wait / min(LONGEST_DELAY, FIRST_DELAY * 2**number) for number, wait in enumerate(waits)}) > 1
+
+
+def test_waits_are_short_again_once_something_was_heard() -> None:
+    run = Run(page(), *[LOST] * 8, [bookmark("11"), LOST])
+    assert run.waits[7] > FIRST_DELAY
+    assert run.waits[8] <= FIRST_DELAY
+
+
+def test_a_server_that_says_when_to_come_back_is_heeded() -> None:
+    assert Run(ApiError(429, "busy", retry_after=40.0)).waits == [40.0]
+
+
+def test_a_watch_that_ends_at_once_without_a_word_is_not_asked_for_without_a_pause() -> None:
+    run = Run(page(), [], [], [])
+    assert len(run.waits) == 3
+
+
+def test_content_in_place_of_metadata_is_refused() -> None:
+    run = Run(page(meta("a"), kind="SecretList"))
+    assert run.store.now == set()
+    assert "SecretList was sent where PartialObjectMetadataList was asked for" in run.failures[0]
+    run = Run(page(), [event("ADDED", meta("a"), kind="Secret", data={"token": "x"})])
+    assert run.store.now == set()
+
+
+def test_an_answer_that_is_no_json_is_survived(caplog) -> None:
+    run = Run(page(), [b"<html>\n"], page(meta("b")))
+    assert run.store.now == {"b"}
+    assert "failed" in caplog.text
+
+
+def test_the_state_is_known_to_be_current_with_every_word_heard() -> None:
+    assert Run(page(), [bookmark("11"), bookmark("12"), LOST]).heard == 3

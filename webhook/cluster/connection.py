@@ -1,0 +1,166 @@
+"""The transport over the official client, which does the configuration, TLS, proxies and authentication.
+
+Used of it: `load_incluster_config` and `load_kube_config` (client certificates, exec plugins, token files), its
+token refresh (the token file is read again every minute) and `ApiClient`. Its generated API can't ask for
+metadata alone, because it sets the Accept header by itself, and decodes into models that cost much more memory than
+what is kept here; so requests go through `ApiClient.call_api`, which takes headers and leaves the body alone.
+
+What the client lacks, added here: credentials that are refused are loaded anew at once, whatever their kind (it
+waits for the minute or for the stated expiry, and never reads a kubeconfig again); every wait is bounded.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+
+from webhook.cluster.transport import ApiError, Stream
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+SILENCE_SECONDS = 150.0
+"""A watch gets a bookmark about once a minute; one that is silent for longer than two is dead."""
+_CHUNK = 1 << 16
+_MOST_SHOWN = 300
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+
+
+class _Request(NamedTuple):
+    """A request; `read_seconds` is how long the answer may be silent."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: dict[str, str]
+    read_seconds: float
+    body: dict[str, Any] | None = None
+
+
+class Connection:
+    """One API server, as a kubeconfig names it, or the one whose cluster this process runs in."""
+
+    def __init__(self, kubeconfig: Path | None, folder: Path, silence_seconds: float = SILENCE_SECONDS) -> None:
+        """Take a kubeconfig, or None in a cluster; `folder` is private, for certificates in the kubeconfig."""
+        self._kubeconfig = kubeconfig
+        self._folder = folder
+        self._silence_seconds = silence_seconds
+        self._lock = threading.Lock()
+        self._client: ApiClient | None = None
+
+    def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
+        """Return the body of the answer."""
+        with self._open(_Request("GET", path, query, {"Accept": accept}, ANSWER_SECONDS)) as response:
+            return self._read(response)
+
+    @contextlib.contextmanager
+    def watch(self, path: str, query: Mapping[str, str], accept: str) -> Iterator[Stream]:
+        """Open an answer that goes on."""
+        with self._open(_Request("GET", path, query, {"Accept": accept}, self._silence_seconds)) as response:
+            yield _Chunks(response)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> None:
+        """Create an object."""
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        with self._open(_Request("POST", path, {}, headers, CONNECT_SECONDS, dict(body))) as response:
+            self._read(response)
+
+    def _open(self, request: "_Request") -> contextlib.closing[urllib3.BaseHTTPResponse]:
+        """Send a request and return the answer, where it is a good one; its body is still to be read."""
+        try:
+            client = self._ready_client()
+            serialized = client.param_serialize(
+                request.method, request.path, query_params=list(request.query.items()),
+                header_params=request.headers, body=request.body, auth_settings=["BearerToken"],
+            )  # fmt: skip
+            answer = client.call_api(*serialized, _request_timeout=(CONNECT_SECONDS, request.read_seconds))
+        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:  # ApiException: TLS failed
+            self._forget_client()  # what it was made from may have changed: a CA, a client certificate, an address
+            raise ApiError(0, _reason(error)) from error
+        response: urllib3.BaseHTTPResponse = answer.response
+        if 200 <= response.status < 300:
+            return contextlib.closing(response)
+        with contextlib.closing(response):
+            raise self._refusal(response)
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ApiError(0, _reason(error)) from error
+
+    def _refusal(self, response: urllib3.BaseHTTPResponse) -> ApiError:
+        if response.status == 401:
+            self._forget_client()
+        after = response.headers.get("Retry-After", "")
+        message = response.reason or ""
+        with contextlib.suppress(msgspec.DecodeError):
+            message = msgspec.json.decode(self._read(response), type=_Status).message or message
+        shown = f"HTTP {response.status}: {' '.join(message.split())[:_MOST_SHOWN]}"
+        return ApiError(response.status, shown, float(after) if after.isdecimal() else 0.0)
+
+    def _ready_client(self) -> ApiClient:
+        with self._lock:
+            if self._client is None:
+                self._client = ApiClient(self._configuration())
+            return self._client
+
+    def _forget_client(self) -> None:
+        """Have the next request load the configuration and the credentials anew."""
+        with self._lock:
+            self._client = None
+
+    def _configuration(self) -> Configuration:
+        configuration = Configuration()
+        configuration.retries = False  # whoever asks decides when to ask again
+        configuration.keep_alive = True
+        try:
+            if self._kubeconfig is None:
+                load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+            else:
+                load_kube_config(  # type: ignore[no-untyped-call]
+                    str(self._kubeconfig),
+                    client_configuration=configuration,
+                    persist_config=False,
+                    temp_file_path=str(self._folder),
+                )
+        except Exception as error:  # noqa: BLE001 - whatever a file, a plugin or a provider may raise
+            # The text of a kubeconfig's error may quote the user's whole entry, token and all: only its type is told.
+            told = f"the kubeconfig can't be used ({type(error).__name__})"
+            in_cluster = self._kubeconfig is None and isinstance(error, ConfigException)
+            raise ApiError(0, str(error) if in_cluster else told) from None
+        return configuration
+
+
+class _Chunks:
+    """The body of an answer, piece by piece."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._response.stream(_CHUNK)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ApiError(0, _reason(error)) from error
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):  # it may be over already
+            self._response.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, in one line."""
+    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+        return "the API server stayed silent for too long"
+    text = " ".join(str(error).split())
+    return f"the API server can't be reached: {text[:_MOST_SHOWN] or type(error).__name__}"

@@ -1,0 +1,129 @@
+"""The state that decisions are made by, as the API server has it: policy, legacy Secrets, Namespaces.
+
+Every worker process has its own: three threads, three watches, its own copy of the index. Nothing is shared between
+processes that a reader would have to wait for or could find half-written, and a worker that dies takes nothing with
+it. The price is one index for each worker (`tests/bench/live_state.py` measures it) and three watches of the API
+server, which serves watches from its cache. Threads don't survive a fork, and a client's connections must not: so the
+process that forks the workers only loads the code, and everything is started in the worker.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from webhook.cluster.connection import Connection
+from webhook.cluster.events import tell_mistakes
+from webhook.cluster.index import Index
+from webhook.cluster.objects import NAMESPACES, SECRETS, Resource, config_map
+from webhook.cluster.once import Once
+from webhook.cluster.policy import Judged, Outlets, PolicyStore
+from webhook.cluster.reflector import Outcome, Reflector, Store
+from webhook.cluster.transport import Transport
+from webhook.core.cluster import Cluster
+
+log = logging.getLogger("tokenguard.cluster")
+PATIENCE = 15.0
+"""How long a worker that starts waits for its state before it answers without one, in seconds: it must be well below
+the time after which gunicorn takes it for dead."""
+
+
+class State(Judged, Protocol):
+    """What is kept up to date."""
+
+    heard: MutableMapping[str, float]
+
+    def use_cluster(self, cluster: Cluster) -> None:
+        """Judge by this cluster from now on."""
+        ...
+
+    def has(self, what: str) -> None:
+        """Remember that something has been loaded."""
+        ...
+
+
+class LiveState:
+    """Follows the API server, from `start` to `stop`."""
+
+    def __init__(self, kubeconfig: Path | None, configmap: str | None, *, objects: bool) -> None:
+        """Take where the API server is (None: this cluster's), the policy's `namespace/name`, and whether Secrets and
+        Namespaces are wanted.
+        """  # noqa: D205 - one thought
+        self._kubeconfig = kubeconfig
+        self.configmap = configmap
+        self.objects = objects
+        self._settled: dict[str, threading.Event] = {}
+        self._reflectors: dict[str, Reflector[Any]] = {}
+        self._failing: set[str] = set()
+
+    def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
+        """Take what is to be kept up to date; starts nothing, so it may be called before a fork."""
+        self.connect(Connection(self._kubeconfig, folder), state, base, counted, folder)
+
+    def connect(
+        self, transport: Transport, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path
+    ) -> None:
+        """Do as `attach`, over this transport."""
+        if self.configmap:
+            namespace, _, name = self.configmap.partition("/")
+            outlets = Outlets(
+                Once(folder / "live-policy.told"),
+                folder / "live-policy.kept",
+                counted,
+                lambda found, mistakes, digest: tell_mistakes(transport, found, mistakes, digest),
+            )
+            policy = PolicyStore(self.configmap, state, outlets)
+            self._add(config_map(namespace, name), policy, transport, state)
+        if self.objects:
+            index = Index(base, state.use_cluster)
+            self._add(SECRETS, index.secrets, transport, state)
+            self._add(NAMESPACES, index.namespaces, transport, state)
+
+    def start(self) -> None:
+        """Begin to follow; return when all is loaded, or when it is plain that something will not be soon."""
+        for what, reflector in self._reflectors.items():
+            threading.Thread(target=reflector.run, name=f"tokenguard-{what}", daemon=True).start()
+        deadline = time.monotonic() + PATIENCE
+        for settled in self._settled.values():
+            settled.wait(max(0.0, deadline - time.monotonic()))
+
+    def stop(self) -> None:
+        """End it; a thread that is in the middle of something ends with the process."""
+        for reflector in self._reflectors.values():
+            reflector.stop()
+
+    def _add(self, resource: Resource[Any], store: Store[Any], transport: Transport, state: State) -> None:
+        what = resource.what
+        settled = self._settled[what] = threading.Event()
+        loaded = False
+
+        def heard() -> None:
+            nonlocal loaded
+            state.heard[what] = time.monotonic()
+            if not loaded:
+                loaded = True
+                if what != "policy":  # whose store knows whether it is sound
+                    state.has(what)
+                    log.info("%s loaded from the API server", what)
+            elif what in self._failing:
+                log.info("%s: followed again", what)
+            self._failing.discard(what)
+            settled.set()
+
+        def failed(why: str) -> None:
+            state.lacks(what, f"{what} not loaded: {why}")
+            if what not in self._failing:
+                log.warning("%s can't be followed, and will be tried again: %s", what, why)
+            self._failing.add(what)
+            settled.set()
+
+        state.lacks(what, f"{what} not loaded yet")
+        self._reflectors[what] = Reflector(resource, store, transport, Outcome(heard, failed))
+
+
+def in_cluster() -> bool:
+    """Say whether this process runs in a pod."""
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("KUBERNETES_SERVICE_PORT"))

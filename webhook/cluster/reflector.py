@@ -1,0 +1,206 @@
+"""List and watch: keeps a store as the API server has it, through everything that may go wrong in between.
+
+The official client has a `SharedInformer` and a `Watch`. What they lack for this: the informer lists in one
+piece (no paging), decodes models (no metadata alone, and many times the memory), asks for no bookmarks, waits a fixed 5
+seconds after a failed list and not at all after a failed watch, reads forever from a connection that has died, never
+tells whether or since when it is up to date, and goes on with a 410 that arrives as an event only after a second try.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from webhook.cluster.objects import Event, Object, Page, Resource, Status
+from webhook.cluster.transport import ApiError, Stream, Transport
+
+log = logging.getLogger("tokenguard.cluster")
+
+PAGE = 1000
+WATCH_SECONDS = 300
+SHORT_SECONDS = 1.0
+FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
+_MOST_RESUMPTIONS = 3
+_GONE = 410
+_PARTIAL = "PartialObjectMetadata"
+
+T = TypeVar("T", bound=Object)
+
+
+class Change(NamedTuple, Generic[T]):
+    """An object that is there now, or is there no more."""
+
+    object: T
+    deleted: bool
+
+
+class Store(Protocol[T]):
+    """What is kept of the objects. Only one thread calls it."""
+
+    def replace(self, objects: Iterable[T]) -> None:
+        """Take all objects there are. The iterable may raise half-way: then what was kept stays."""
+        ...
+
+    def apply(self, changes: "Sequence[Change[T]]") -> None:
+        """Take changes in their order."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """`heard` is called whenever the store is known to be current, `failed` with why it can't be brought up to date."""
+
+    heard: Callable[[], None]
+    failed: Callable[[str], None]
+
+
+class Reflector(Generic[T]):
+    """Keeps one store up to date, in the thread that calls `run`."""
+
+    def __init__(
+        self,
+        resource: Resource[T],
+        store: Store[T],
+        transport: Transport,
+        outcome: "Outcome",
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        """Take the parts. `wait` waits so many seconds, or less where `stop` is called."""
+        self._resource = resource
+        self._store = store
+        self._transport = transport
+        self._heard, self._failed = outcome
+        self._stopping = threading.Event()
+        self._wait = wait or self._stopping.wait
+        self._page = msgspec.json.Decoder(Page[resource.decoded])  # type: ignore[name-defined]
+        self._event = msgspec.json.Decoder(Event)
+        self._object = msgspec.json.Decoder(resource.decoded)
+        self._status = msgspec.json.Decoder(Status)
+        self._version = ""
+        self._failures = 0
+        self._stream: Stream | None = None
+
+    def run(self) -> None:
+        """List, then watch, again and again, until stopped."""
+        while not self._stopping.is_set():
+            try:
+                if not self._version:
+                    self._list()
+                self._watch()
+            except ApiError as error:
+                self._note(error)
+            except Exception as error:  # the store's, or an answer that can't be read: only a list mends that
+                log.exception("%s: reading the API server's answer failed", self._resource.what)
+                self._version = ""
+                self._note(ApiError(0, f"{type(error).__name__}"))
+
+    def stop(self) -> None:
+        """End `run`, from any thread."""
+        self._stopping.set()
+        if self._stream is not None:
+            self._stream.close()
+
+    def _note(self, error: ApiError) -> None:
+        """Wait after a failure, and decide what it is that has to be tried again."""
+        if self._stopping.is_set():
+            return
+        self._failures += 1
+        refused_resumption = error.status and self._failures > _MOST_RESUMPTIONS  # a version from another history, say
+        if error.status == _GONE or refused_resumption:
+            self._version = ""
+        if error.status != _GONE:  # which is no trouble: it was away for longer than the server remembers
+            self._failed(str(error))
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
+        self._wait(max(delay * random.uniform(0.5, 1), error.retry_after))  # noqa: S311 - jitter is no secret
+
+    def _list(self) -> None:
+        version = ""
+
+        def objects() -> Iterator[T]:
+            nonlocal version
+            following = ""
+            while True:
+                page = self._read_page(following)
+                version = page.metadata.resource_version
+                yield from page.items or ()
+                following = page.metadata.continue_
+                if not following:
+                    return
+
+        self._store.replace(objects())
+        self._version = version
+        self._heard()
+
+    def _read_page(self, following: str) -> Page[T]:
+        query = {"limit": str(PAGE)}
+        if self._resource.selector:
+            query["fieldSelector"] = self._resource.selector
+        if following:
+            query["continue"] = following
+        body = self._transport.get(self._resource.path, query, self._resource.accept(f"{_PARTIAL}List"))
+        page: Page[T] = self._page.decode(body)
+        self._expect(page.kind, f"{_PARTIAL}List")
+        return page
+
+    def _watch(self) -> None:
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(random.randint(WATCH_SECONDS, 2 * WATCH_SECONDS)),  # noqa: S311 - as above
+        }
+        if self._resource.selector:
+            query["fieldSelector"] = self._resource.selector
+        accept = self._resource.accept(_PARTIAL)
+        with self._transport.watch(self._resource.path, query, accept) as stream:
+            self._stream = stream
+            if self._stopping.is_set():
+                return
+            lines, began = 0, time.monotonic()
+            for batch in _lines(stream):
+                lines += len(batch)
+                self._take(batch)
+        if not lines and time.monotonic() - began < SHORT_SECONDS:
+            raise ApiError(0, "the API server ended a watch before anything was heard")
+
+    def _take(self, lines: Sequence[bytes]) -> None:
+        """Apply what has arrived together, as one change."""
+        changes: list[Change[T]] = []
+        end: ApiError | None = None
+        version = ""
+        for line in lines:
+            event = self._event.decode(line)
+            if event.type == "ERROR":
+                status = self._status.decode(event.object)
+                end = ApiError(status.code, status.message)
+                break
+            found = self._object.decode(event.object)
+            self._expect(found.kind, _PARTIAL)
+            version = found.metadata.resource_version
+            if event.type != "BOOKMARK":
+                changes.append(Change(found, event.type == "DELETED"))
+        if changes:
+            self._store.apply(changes)
+        if version:
+            self._version = version
+            self._failures = 0
+            self._heard()
+        if end:
+            raise end
+
+    def _expect(self, kind: str, partial: str) -> None:
+        """Refuse content where metadata was asked for: something in between has dropped the Accept header."""
+        if self._resource.metadata_only and kind != partial:
+            raise ApiError(0, f"{kind or 'something else'} was sent where {partial} was asked for")
+
+
+def _lines(stream: Stream) -> Iterator[list[bytes]]:
+    """Yield the complete lines of what arrives, as many together as arrive together."""
+    rest = b""
+    for chunk in stream:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield [line for line in lines if line]

@@ -1,0 +1,45 @@
+"""The seam between what is asked of the API server and the client that carries it: tests put a fake in its place."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+
+class ApiError(Exception):
+    """The API server refused, or can't be reached. Its text is one line, fit for a log: it holds no credentials.
+
+    `status` is HTTP's, 0 where there was no answer. `retry_after` is how many seconds the server asked to wait.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Stream(Protocol):
+    """An answer that goes on for as long as it is read."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield what arrives as soon as it arrives. Raises `ApiError` where the connection is lost or stays silent."""
+        ...
+
+    def close(self) -> None:
+        """End it from any thread: whoever waits for more is told of the end."""
+        ...
+
+
+class Transport(Protocol):
+    """Requests to one API server. Every method raises `ApiError`, and may be called from any thread."""
+
+    def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
+        """Return the body of the answer."""
+        ...
+
+    def watch(self, path: str, query: Mapping[str, str], accept: str) -> AbstractContextManager[Stream]:
+        """Open an answer that goes on."""
+        ...
+
+    def post(self, path: str, body: Mapping[str, Any]) -> None:
+        """Create an object."""
+        ...
