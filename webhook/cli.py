@@ -12,12 +12,14 @@ import shlex
 import sys
 import traceback
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
+from webhook.cluster.place import in_cluster
 from webhook.core.policy import grammar
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Policy
@@ -32,6 +34,7 @@ from webhook.reporting.files import STDIN, Source, Trouble, read
 from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
 from webhook.server.options import ServeOptions, StartError, serve_options
+from webhook.server.source import LiveSource
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 
@@ -110,9 +113,23 @@ def serve(**flags: Any) -> None:
     from webhook.server.run import run  # noqa: PLC0415 - the server's libraries are loaded where it is served alone
 
     try:
-        run(ServeOptions(**flags))
+        options = ServeOptions(**flags)
+        run(replace(options, live=_live(options)))
     except StartError as error:
         raise Failure(str(error)) from error
+
+
+def _live(options: ServeOptions) -> LiveSource | None:
+    """Return what follows the API server, where the options ask for it, or None."""
+    reachable = options.kubeconfig or in_cluster()
+    if options.policy_configmap and not reachable:
+        raise StartError("--policy-configmap: this is no pod: say with --kubeconfig where the API server is")
+    objects = options.objects is None
+    if not reachable or not (objects or options.policy_configmap):
+        return None
+    from webhook.cluster.live import LiveState  # noqa: PLC0415 - the client is loaded where it is used alone
+
+    return LiveState(options.kubeconfig, options.policy_configmap, objects=objects)
 
 
 class Failure(click.ClickException):

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import json
 import os
 import secrets
 import shutil
@@ -44,6 +45,32 @@ class ControlPlane:
     binaries: Path
     folder: Path
     url: str
+    etcd: str
+    _command: list[str]
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start the API server, and wait until it is ready."""
+        self._process = _start(self.binaries, self.folder, self._command)
+        eventually(lambda: _is_ready(self._process, self.url, self.folder), patience=90)
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        if self._process:
+            _stop(self._process)
+
+    def kill(self) -> None:
+        """End the API server as a power cut would."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def compact(self) -> None:
+        """Have etcd forget all but the present."""
+        etcdctl = [str(self.binaries / "etcdctl"), f"--endpoints={self.etcd}"]
+        status = subprocess.run([*etcdctl, "endpoint", "status", "-w", "json"], capture_output=True, check=True)
+        revision = json.loads(status.stdout)[0]["Status"]["header"]["revision"]
+        subprocess.run([*etcdctl, "compact", str(revision)], capture_output=True, check=True)
 
     def kubectl(self, *arguments: str, stdin: Any = None) -> "subprocess.CompletedProcess[str]":
         """Run kubectl; `stdin` is an object for `-f -`."""
@@ -108,27 +135,32 @@ def control_plane(binaries: Path, folder: Path) -> Iterator[ControlPlane]:
         f"--audit-policy-file={folder}/audit-policy.yaml",
         f"--audit-log-path={folder}/audit.log",
     ]
-    with _running(binaries, folder, etcd), _running(binaries, folder, apiserver) as process:
-        eventually(lambda: _is_ready(process, url, folder, token), patience=90)
-        yield ControlPlane(binaries, folder, url)
-
-
-@contextlib.contextmanager
-def _running(binaries: Path, folder: Path, command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    with (folder / f"{command[0]}.log").open("wb") as log:
-        process = subprocess.Popen([str(binaries / command[0]), *command[1:]], stdout=log, stderr=log)
+    plane = ControlPlane(binaries, folder, url, f"http://127.0.0.1:{client}", apiserver)
+    database = _start(binaries, folder, etcd)
     try:
-        yield process
+        plane.start()
+        yield plane
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        plane.stop()
+        _stop(database)
 
 
-def _is_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path, token: str) -> bool:
+def _start(binaries: Path, folder: Path, command: list[str]) -> "subprocess.Popen[bytes]":
+    with (folder / f"{command[0]}.log").open("ab") as log:
+        return subprocess.Popen([str(binaries / command[0]), *command[1:]], stdout=log, stderr=log)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _is_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> bool:
+    token = (folder / "tokens.csv").read_text().partition(",")[0]
     assert process.poll() is None, (folder / "kube-apiserver.log").read_text()[-3000:]
     request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": f"Bearer {token}"})
     trust = ssl.create_default_context(cafile=str(folder / "ca.crt"))

@@ -8,7 +8,6 @@ process that forks the workers only loads the code, and everything is started in
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, MutableMapping
@@ -103,11 +102,11 @@ class LiveState:
         def heard() -> None:
             nonlocal loaded
             state.heard[what] = time.monotonic()
+            if what != "policy":  # whose store knows whether it is sound
+                state.has(what)
             if not loaded:
                 loaded = True
-                if what != "policy":  # whose store knows whether it is sound
-                    state.has(what)
-                    log.info("%s loaded from the API server", what)
+                log.info("%s: followed", what)
             elif what in self._failing:
                 log.info("%s: followed again", what)
             self._failing.discard(what)
@@ -122,8 +121,3 @@ class LiveState:
 
         state.lacks(what, f"{what} not loaded yet")
         self._reflectors[what] = Reflector(resource, store, transport, Outcome(heard, failed))
-
-
-def in_cluster() -> bool:
-    """Say whether this process runs in a pod."""
-    return bool(os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("KUBERNETES_SERVICE_PORT"))

@@ -12,8 +12,8 @@ from flask import Flask
 
 from webhook.core.request import Phase
 from webhook.server.bodies import Bodies, Fate, Receive, Taken, discard
-from webhook.server.follow import Follower
 from webhook.server.review import PHASES, Answer, Reviewer
+from webhook.server.source import Background
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -28,9 +28,9 @@ _CONTINUE = {"type": "http.response.informational", "status": 100}
 
 
 class Application:
-    """The ASGI callable. Its lifespan is the follower's: files are followed from startup to shutdown."""
+    """The ASGI callable. Its lifespan is the follower's: files and cluster are followed from startup to shutdown."""
 
-    def __init__(self, reviewer: Reviewer, pages: Flask, follower: Follower) -> None:
+    def __init__(self, reviewer: Reviewer, pages: Flask, follower: Background) -> None:
         """Take the parts."""
         self._reviewer = reviewer
         self._pages = WsgiToAsgi(pages)  # type: ignore[no-untyped-call]

@@ -27,12 +27,14 @@ def judged_by(
     """
     audiences = own_audiences()
     base = Cluster(api_audiences=audiences) if audiences else Cluster()
+    if options.live:
+        options.live.attach(state, base, partial(counted, "policy"), folder)
     if options.policy:
         yield Followed(
             "policy", (options.policy,), folder, partial(_use_policy, state), partial(_use_policy, state),
             partial(state.lacks, "policy"), partial(counted, "policy"),
         )  # fmt: skip
-    else:
+    elif not (options.live and options.live.configmap):
         log.warning("no --policy: the default policy is in force, and nothing is injected")
         state.use_policy(default_policy())
     if options.objects:
@@ -40,7 +42,7 @@ def judged_by(
             "objects", (options.objects,), folder, partial(_use_objects, state, base), partial(_restore, state, base),
             partial(state.lacks, "objects"), partial(counted, "objects"),
         )  # fmt: skip
-    else:
+    elif not (options.live and options.live.objects):
         log.warning("no --objects: no Secret is known to hold a legacy token, so none is found")
         state.use_cluster(base)
 

@@ -6,6 +6,7 @@ lists: nobody can fill the memory of a monitoring system with requests.
 """
 
 import os
+import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -140,6 +141,14 @@ class _StateCollector(Collector):
             legacy.add_metric([], float(sum(map(len, snapshot.cluster.legacy_tokens.values()))))
         yield info
         yield legacy
+        age = GaugeMetricFamily(
+            "tokenguard_state_age_seconds",
+            "Time since this part of the state was last known to be what the API server has.",
+            labels=["what"],
+        )
+        for what, heard in list(self._state.heard.items()):
+            age.add_metric([what], time.monotonic() - heard)
+        yield age
 
 
 def worker_died(pid: int) -> None:

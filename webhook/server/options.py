@@ -1,11 +1,15 @@
 """What `tokenguard serve` can be told, as flags and as environment variables."""
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from webhook.server.source import LiveSource
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
@@ -19,13 +23,16 @@ class StartError(Exception):
 class ServeOptions:
     """All that the server is told. Exactly one of a certificate with its key and `tls_self_signed` is given.
 
-    `policy` and `objects` are files that are followed while the server runs; `audit_log` is a file's path
-    or `-` for stdout, `audit_level` is `decisions` or `all`.
+    `policy` and `objects` are files that are followed while the server runs, `policy_configmap` is `namespace/name` in
+    the cluster of `kubeconfig`, or in the cluster that the server runs in; `audit_log` is a file's path
+    or `-` for stdout, `audit_level` is `decisions` or `all`. `live` follows what comes from no file.
     """
 
     bind: str = "0.0.0.0:8443"
     workers: int = 2
     policy: Path | None = None
+    policy_configmap: str | None = None
+    kubeconfig: Path | None = None
     objects: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -34,6 +41,7 @@ class ServeOptions:
     audit_log: str = "-"
     audit_level: str = "decisions"
     max_body_bytes: int = 8 << 20
+    live: LiveSource | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can't be meant."""
@@ -41,6 +49,13 @@ class ServeOptions:
             raise StartError("--tls-self-signed makes a certificate: leave out --tls-cert and --tls-key")
         if not self.tls_self_signed and not (self.tls_cert and self.tls_key):
             raise StartError("a webhook is served over TLS: give --tls-cert and --tls-key, or --tls-self-signed")
+        if self.policy_configmap is not None:
+            if self.policy:
+                raise StartError("--policy and --policy-configmap are two places for one policy: give one")
+            if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", self.policy_configmap):
+                raise StartError(f"--policy-configmap {self.policy_configmap}: write NAMESPACE/NAME")
+        if self.kubeconfig and not os.access(self.kubeconfig, os.R_OK):
+            raise StartError(f"--kubeconfig {self.kubeconfig}: there is no such file, or it can't be read")
 
 
 _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -50,8 +65,14 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "help": "Processes that answer."}),
     ("--policy", "TOKENGUARD_POLICY", {"type": _FILE,
         "help": "The policy: a TokenPolicy, or a ConfigMap manifest that holds one. Followed. None: the defaults."}),
+    ("--policy-configmap", "TOKENGUARD_POLICY_CONFIGMAP", {"metavar": "NAMESPACE/NAME",
+        "help": "The policy, in place of a file: a ConfigMap with key policy.yaml. Followed."}),
+    ("--kubeconfig", "TOKENGUARD_KUBECONFIG", {"type": _FILE,
+        "help": "How to reach the API server, for ConfigMap, Secrets and Namespaces; none: in a pod as that "
+        "pod's ServiceAccount, elsewhere not at all."}),
     ("--objects", "TOKENGUARD_OBJECTS", {"type": _FILE,
-        "help": "Manifests of the Secrets, Namespaces and ServiceAccounts to judge by. Followed."}),
+        "help": "Manifests of the Secrets, Namespaces and ServiceAccounts to judge by, in place of a cluster's. "
+        "Followed."}),
     ("--tls-cert", "TOKENGUARD_TLS_CERT", {"type": _FILE, "help": "Certificate chain, PEM. Followed."}),
     ("--tls-key", "TOKENGUARD_TLS_KEY", {"type": _FILE, "help": "Its private key, PEM. Followed."}),
     ("--tls-self-signed", "TOKENGUARD_TLS_SELF_SIGNED", {"is_flag": True,

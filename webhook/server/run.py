@@ -18,6 +18,7 @@ from webhook.server.follow import Followed, Follower
 from webhook.server.judged_by import judged_by
 from webhook.server.options import ServeOptions, StartError
 from webhook.server.process import private_folder, raise_file_limit, require_stdout
+from webhook.server.source import All
 from webhook.server.state import State
 from webhook.server.tls import ServedPair, self_signed
 
@@ -120,7 +121,8 @@ def _application(options: ServeOptions, certificate: Followed, metrics: Any, fol
     follower.look()
     audit_all = options.audit_level == "all"
     reviewer = Reviewer(state, audit, metrics, audit_all=audit_all, max_body_bytes=options.max_body_bytes)
-    return audit, Application(reviewer, create_app(state, reviewer, metrics), follower)
+    background = All(follower, options.live) if options.live else follower
+    return audit, Application(reviewer, create_app(state, reviewer, metrics), background)
 
 
 def _certificate(options: ServeOptions, counted: Any, folder: Path) -> tuple[ServedPair, Followed]:

@@ -1,6 +1,8 @@
 """What the server judges by at this moment."""
 
 import base64
+import threading
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,27 +27,36 @@ class State:
     """The snapshot in force, swapped as a whole: who reads it once has one policy from start to end.
 
     It is None until everything that was asked for has been loaded; `lacking` then says what isn't, and why.
+    `heard` says when each thing that is followed in the API server was last known to be current (monotonic seconds).
     """
 
     snapshot: Snapshot | None = None
     lacking: dict[str, str] = field(default_factory=dict)
+    heard: MutableMapping[str, float] = field(default_factory=dict)
     _policy: Policy | None = None
     _cluster: Cluster | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def use_policy(self, policy: Policy) -> None:
         """Judge by this policy from now on."""
-        self._policy = policy
-        self._swap("policy")
+        with self._lock:  # policy and cluster may come from two threads
+            self._policy = policy
+            self._swap("policy")
 
     def use_cluster(self, cluster: Cluster) -> None:
         """Judge by this cluster from now on."""
-        self._cluster = cluster
-        self._swap("objects")
+        with self._lock:
+            self._cluster = cluster
+            self._swap("objects")
 
     def lacks(self, what: str, why: str) -> None:
         """Remember why something could not be loaded; of no effect once it has been."""
         if (self._policy if what == "policy" else self._cluster) is None:
             self.lacking[what] = why
+
+    def has(self, what: str) -> None:
+        """Remember that something has been loaded, though the rest that belongs to it may be missing still."""
+        self.lacking.pop(what, None)
 
     @property
     def why_not_ready(self) -> str:

@@ -1,0 +1,254 @@
+"""Policy, legacy Secrets and Namespaces as a real API server has them, seen by a ServiceAccount with few rights."""
+
+import hashlib
+import json
+import os
+import signal
+import zlib
+from base64 import b64encode
+
+import pytest
+
+from tests.control_plane import live as cluster
+from tests.control_plane.live import (
+    BAD,
+    NAMESPACE,
+    POLICY,
+    WARN,
+    account_kubeconfig,
+    install,
+    is_allowed,
+    is_denied,
+    live,
+    memory_of,
+    put_policy,
+    put_secret,
+    reads,
+    said,
+)
+from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
+from tests.serving import eventually, serve
+
+BY_LABEL = f"""{POLICY}
+overrides:
+- namespaceLabels: {{trust: high}}
+  rules: {{legacy-token-reference: audit}}
+"""
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    """Return a control plane of this module's own: it is killed and started again."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(HINT)
+    folder = tmp_path_factory.mktemp("live-plane")
+    with control_plane(binaries, folder) as running:
+        install(running)
+        yield running
+    clean(folder)
+
+
+@pytest.fixture(scope="module")
+def following(plane, tmp_path_factory):
+    """Return one server with two workers, for the tests that leave it running."""
+    put_policy(plane, POLICY)
+    with live(plane, tmp_path_factory.mktemp("following")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(plane, following):
+    """Return it with the default policy in force."""
+    put_policy(plane, POLICY)
+    eventually(lambda: revisions(following) == {revision(POLICY)})
+    return following
+
+
+@pytest.fixture
+def namespace(plane, request):
+    """Return a namespace for one test alone."""
+    name = f"t{zlib.crc32(request.node.name.encode())}"
+    plane.do("create", "namespace", name)
+    return name
+
+
+def revision(document: str) -> str:
+    return hashlib.sha256(document.encode()).hexdigest()[:12]
+
+
+def revisions(server) -> set[str]:
+    """Return the policies in force, over connections that spread over the workers."""
+    return {server.request("GET", "/readyz").json["policy"] for _ in range(8)}
+
+
+def events(plane) -> list[dict]:
+    found = json.loads(plane.do("get", "events", "-n", NAMESPACE, "-o", "json"))["items"]
+    return [event for event in found if event["reason"] == "PolicyRejected"]
+
+
+def lists_of_secrets(plane) -> int:
+    """Return how often tokenguard has listed all Secrets."""
+    lines = [json.loads(line) for line in plane.audit.splitlines() if line.endswith("}")]
+    return sum(
+        line["verb"] == "list"
+        and line["stage"] == "ResponseComplete"
+        and line["objectRef"]["resource"] == "secrets"
+        and line["user"]["username"] == f"system:serviceaccount:{NAMESPACE}:tokenguard"
+        for line in lines
+        if "objectRef" in line
+    )
+
+
+def test_what_is_missing_is_said_until_all_is_there(plane, tmp_path) -> None:
+    with live(plane, tmp_path, "--policy-configmap", f"{NAMESPACE}/absent", ready=False) as server:
+        eventually(lambda: "policy" in server.request("GET", "/readyz").json["error"])
+        missing = server.request("GET", "/readyz")
+        assert missing.status == 503
+        assert "Secrets" not in missing.json["error"]
+
+
+def test_a_secret_is_known_as_soon_as_it_is_made_and_forgotten_when_deleted(plane, server, namespace) -> None:
+    assert is_allowed(server, namespace, "old")
+    put_secret(plane, "old", namespace)
+    eventually(lambda: is_denied(server, namespace, "old"))
+    plane.do("delete", "secret", "old", "-n", namespace)
+    eventually(lambda: is_allowed(server, namespace, "old"))
+
+
+def test_a_secret_of_another_type_is_no_legacy_token(plane, server, namespace) -> None:
+    plane.do("create", "secret", "generic", "plain", "-n", namespace, "--from-literal=token=x")
+    put_secret(plane, "old", namespace)
+    eventually(lambda: is_denied(server, namespace, "old"))
+    assert is_allowed(server, namespace, "plain")
+
+
+def test_a_namespace_that_is_relabelled_is_judged_by_its_new_labels(plane, server, namespace) -> None:
+    put_policy(plane, BY_LABEL)
+    put_secret(plane, "old", namespace)
+    eventually(lambda: is_denied(server, namespace, "old"))
+    plane.do("label", "namespace", namespace, "trust=high")
+    eventually(lambda: is_allowed(server, namespace, "old"))
+    plane.do("label", "namespace", namespace, "trust-")
+    eventually(lambda: is_denied(server, namespace, "old"))
+
+
+def test_a_new_policy_is_in_force_in_every_worker_and_counted_once(plane, server) -> None:
+    before = server.metric("tokenguard_policy_reloads_total", result="accepted")
+    put_policy(plane, WARN)
+    eventually(lambda: revisions(server) == {revision(WARN)})
+    assert server.metric("tokenguard_policy_reloads_total", result="accepted") == before + 1
+
+
+def test_a_bad_policy_is_told_once_with_every_mistake_and_the_last_good_one_stays(plane, server) -> None:
+    before = server.metric("tokenguard_policy_reloads_total", result="rejected")
+    put_policy(plane, BAD)
+    [event] = eventually(lambda: events(plane))
+    assert event["involvedObject"]["kind"] == "ConfigMap"
+    assert event["involvedObject"]["name"] == "token-policy"
+    for mistake in ("line 3: modee: unknown key", "line 4: tokens.maxExpirationSeconds"):
+        assert mistake in event["message"]
+        assert server.log.count(f"token-policy: {mistake}") == 1
+    assert revisions(server) == {revision(POLICY)}
+    eventually(lambda: server.metric("tokenguard_policy_reloads_total", result="rejected") == before + 1)
+    put_policy(plane, BAD + "# the same mistakes, in another text\n")
+    eventually(lambda: len(events(plane)) == 2)
+    put_policy(plane, POLICY)
+    put_policy(plane, BAD)
+    eventually(lambda: server.metric("tokenguard_policy_reloads_total", result="rejected") == before + 3)
+    assert len(events(plane)) == 2
+
+
+def test_a_deleted_configmap_leaves_its_policy_in_force(plane, server) -> None:
+    plane.do("delete", "configmap", "token-policy", "-n", NAMESPACE)
+    eventually(lambda: "is not there" in server.log)
+    assert revisions(server) == {revision(POLICY)}
+    assert server.request("GET", "/readyz").status == 200
+    put_policy(plane, WARN)
+    eventually(lambda: revisions(server) == {revision(WARN)})
+
+
+def test_a_worker_that_is_killed_is_replaced_by_one_that_knows_all(plane, server, namespace) -> None:
+    put_secret(plane, "old", namespace)
+    put_policy(plane, BAD)
+    eventually(lambda: is_denied(server, namespace, "old"))
+    for worker in server.workers:
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda gone=worker: gone not in server.workers and len(server.workers) == 2)
+    assert is_denied(server, namespace, "old")
+    assert revisions(server) == {revision(POLICY)}
+
+
+def test_no_process_holds_what_is_in_a_secret(plane, server, namespace) -> None:
+    material = "tokenguard-must-never-see-this"
+    put_secret(plane, "held", namespace, token=material)
+    eventually(lambda: is_denied(server, namespace, "held"))
+    plane.do("annotate", "secret", "held", "-n", namespace, "seen=again")
+    for pid in (server.process.pid, *server.workers):
+        forms = (material.encode(), b64encode(material.encode()).rstrip(b"=")[:-1])
+        held = [any(form in part for part in memory_of(pid)) for form in (*forms, b"PartialObjectMetadata")]
+        assert held == [False, False, True]
+
+
+def test_while_the_api_server_is_away_the_last_known_state_is_judged_by(plane, server, namespace) -> None:
+    put_secret(plane, "old", namespace)
+    eventually(lambda: is_denied(server, namespace, "old"))
+    plane.kill()
+    try:
+        eventually(lambda: "Secrets can't be followed" in server.log)
+        age = server.metric("tokenguard_state_age_seconds", what="Secrets")
+        eventually(lambda: server.metric("tokenguard_state_age_seconds", what="Secrets") > age > 0)
+        assert is_denied(server, namespace, "old")
+        assert server.request("GET", "/readyz").status == 200
+    finally:
+        plane.start()
+    put_secret(plane, "new", namespace)
+    put_policy(plane, WARN)
+    eventually(lambda: revisions(server) == {revision(WARN)})
+    put_policy(plane, POLICY)
+    eventually(lambda: is_denied(server, namespace, "new"))
+
+
+def test_a_worker_that_was_away_for_longer_than_the_api_server_remembers_lists_anew(
+    plane, server, namespace, request
+) -> None:
+    put_secret(plane, "old", namespace)
+    eventually(lambda: is_denied(server, namespace, "old"))
+    workers = server.workers
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+        request.addfinalizer(lambda pid=worker: os.kill(pid, signal.SIGCONT))
+    plane.kill()
+    plane.start()
+    plane.do("delete", "secret", "old", "-n", namespace)
+    put_secret(plane, "new", namespace)
+    plane.compact()
+    plane.kill()
+    plane.start()
+    before = lists_of_secrets(plane)
+    for worker in workers:
+        os.kill(worker, signal.SIGCONT)
+    eventually(lambda: is_allowed(server, namespace, "old") and is_denied(server, namespace, "new"))
+    assert server.workers == workers
+    eventually(lambda: lists_of_secrets(plane) >= before + len(workers))
+
+
+def test_a_token_that_expired_is_read_again_from_its_file(plane, tmp_path, namespace) -> None:
+    kubeconfig = account_kubeconfig(plane, tmp_path, token_file=True)
+    good = (tmp_path / "token").read_text()
+    (tmp_path / "token").write_text("expired")
+    flags = ["--kubeconfig", str(kubeconfig), "--policy-configmap", cluster.WHERE, "--workers", "1"]
+    with serve(tmp_path / "run", *flags, ready=False) as server:
+        assert "Unauthorized" in server.request("GET", "/readyz").json["error"]
+        assert "not ready" in said(server, reads(namespace, "any"))
+        (tmp_path / "token").write_text(good)
+        eventually(lambda: server.request("GET", "/readyz").status == 200)
+
+
+def test_without_the_right_to_list_secrets_the_server_is_not_ready_and_says_why(plane, tmp_path) -> None:
+    plane.do("create", "serviceaccount", "stranger", "-n", NAMESPACE)
+    kubeconfig = account_kubeconfig(plane, tmp_path, account="stranger")
+    with serve(tmp_path / "run", "--kubeconfig", str(kubeconfig), "--workers", "1", ready=False) as server:
+        why = server.request("GET", "/readyz").json["error"]
+        assert "Secrets not loaded: HTTP 403: secrets is forbidden" in why
+        assert "Namespaces not loaded" in why

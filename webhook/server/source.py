@@ -1,0 +1,55 @@
+"""What the server is kept up to date by: files, and whatever else the command puts in."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from webhook.core.cluster import Cluster
+from webhook.server.state import State
+
+
+class Background(Protocol):
+    """Something that runs beside the answering of reviews, in a worker process."""
+
+    def start(self) -> None:
+        """Begin; return when there is something to judge by, or when it is plain that there will be none soon."""
+        ...
+
+    def stop(self) -> None:
+        """End."""
+        ...
+
+
+class LiveSource(Background, Protocol):
+    """Where the state comes from that isn't in files."""
+
+    configmap: str | None
+    """Where the policy is, for people; None: the policy isn't from here."""
+    objects: bool
+    """Whether Secrets and Namespaces are from here."""
+
+    def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
+        """Take what is to be kept up to date, in the process that will be forked: nothing may be started here.
+
+        `base` is the cluster as far as it is known otherwise, `counted` is told of every policy whether it was used,
+        and `folder` is a private one that the workers have in common.
+        """
+        ...
+
+
+class All:
+    """Several of them as one; they are stopped in the opposite order."""
+
+    def __init__(self, *parts: Background) -> None:
+        """Take the parts."""
+        self._parts = parts
+
+    def start(self) -> None:
+        """Start each."""
+        for part in self._parts:
+            part.start()
+
+    def stop(self) -> None:
+        """Stop each."""
+        for part in reversed(self._parts):
+            part.stop()
