@@ -147,8 +147,10 @@ def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(judged_by
 def open_connections(server) -> int:
     """Return how many connections the one worker holds, as the kernel sees it."""
     (worker,) = server.workers
-    folder = Path(f"/proc/{worker}/fd")
-    sockets = {link for file in folder.iterdir() if (link := str(file.readlink())).startswith("socket:")}
+    sockets = set()
+    for file in Path(f"/proc/{worker}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since the folder was listed
+            sockets.add(str(file.readlink()))
     established = [line.split() for line in Path(f"/proc/{worker}/net/tcp").read_text().splitlines()[1:]]
     return sum(f"socket:[{one[9]}]" in sockets and one[3] != "0A" for one in established)
 

@@ -131,7 +131,7 @@ NO_START = {
     "no such name": (["--tls-self-signed", "--tls-san", "not a name"], "neither a DNS name"),
     "no such folder": (["--tls-self-signed", "--bind", "127.0.0.1:0", "--audit-log", "/no/such/file"], "/no/such/file"),
     "no workers": (["--tls-self-signed", "--workers", "0"], "--workers"),
-    "an option of another release": (["--tls-self-signed", "--kubeconfig", "a"], "--kubeconfig"),
+    "a kubeconfig that is not there": (["--tls-self-signed", "--kubeconfig", "a"], "--kubeconfig"),
 }
 
 
