@@ -172,16 +172,17 @@ def _concluded(
 ) -> Decision:
     if not findings:
         return Decision(Outcome.ALLOWED, exemptions=exemptions, policy=policy.revision, mode=mode)
+    actions = [finding.action for finding in findings]
     fixes = [finding.violation.fix for finding in findings if finding.action is _PATCH]
     at = request.template_at
     patch = assemble(edit for fix in fixes for edit in (below(at, fix) if at else fix)) if fixes else ()
     if at:
         findings = tuple(_within_template(at, findings))
-    if any(finding.action is _REJECT for finding in findings):
+    if _REJECT in actions:
         outcome = Outcome.DENIED
     elif fixes:
         outcome = Outcome.PATCHED
-    elif any(finding.action is _WARN for finding in findings):
+    elif _WARN in actions:
         outcome = Outcome.WARNED
     else:
         outcome = Outcome.ALLOWED

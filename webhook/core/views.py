@@ -60,9 +60,9 @@ class PodView(msgspec.Struct, gc=False):
     """A pod, a pod's template, or a pod to which ephemeral containers are added.
 
     `containers` are those to be judged: for an update of ephemeral containers only the added ones.
-    `legacy_tokens` maps the names of the namespace's legacy Secrets to the account of each; `injections` are
-    those that this pod is to get, `every_injection` all that the policy has, and `injected` the names of the
-    volumes that hold one already.
+    `legacy_tokens` maps the names of the namespace's legacy Secrets to the account of each. `requested` names the
+    injections that the pod's annotation asks for, `injections` are those that it is to get, `every_injection` all
+    that the policy has, and `injected` names the volumes that hold one already.
     """
 
     request: Request
@@ -75,6 +75,7 @@ class PodView(msgspec.Struct, gc=False):
     containers: list[Placed]
     volumes: list[Volume]
     tokens: list[TokenSource]
+    requested: tuple[str, ...]
     injections: tuple[Injection, ...]
     every_injection: tuple[Injection, ...]
     injected: frozenset[str] = frozenset()
@@ -118,7 +119,8 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
     )
     volumes = spec.volumes or []
     account = spec.service_account_name or spec.service_account or "default"
-    injections = _due(here, pod, request.namespace, account) if here.injections else ()
+    requested = named_in(pod, "tokenguard/inject")
+    injections = _due(here, pod, requested, request.namespace, account) if here.injections else ()
     view = PodView(
         request,
         pod,
@@ -130,6 +132,7 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
         containers,
         volumes,
         [],
+        requested,
         injections,
         policy.injections,
     )
@@ -174,26 +177,24 @@ def _added(request: Request, pod: PodTemplate) -> list[Placed]:
     return [one for one in placed if one.container.name not in known]
 
 
-def _due(here: NamespacePolicy, pod: PodTemplate, namespace: str, account: str) -> tuple[Injection, ...]:
-    meta = pod.metadata
-    asked = requested_injections(pod)
-    own_labels = labels(meta.labels)
-    return tuple(
+def _due(
+    here: NamespacePolicy, pod: PodTemplate, requested: tuple[str, ...], namespace: str, account: str
+) -> tuple[Injection, ...]:
+    asked = frozenset(requested)
+    own_labels = labels(pod.metadata.labels)
+    return tuple([
         injection
         for injection in here.injections
         if (not injection.on_request or injection.name in asked)
         and injection.pod_labels <= own_labels
         and (not injection.service_accounts or injection.service_accounts.match(namespace, account))
-    )
-
-
-def requested_injections(pod: PodTemplate) -> tuple[str, ...]:
-    """Return the injections that a pod asks for in its annotation `tokenguard/inject`."""
-    return named_in(pod, "tokenguard/inject")
+    ])  # fmt: skip
 
 
 def named_in(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
     """Return the names that an annotation lists, separated by commas."""
+    if not pod.metadata.annotations:
+        return ()
     value = pod.metadata.annotation(annotation)
     return tuple(name for part in value.split(",") if (name := part.strip())) if value else ()
 

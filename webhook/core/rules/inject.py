@@ -10,16 +10,15 @@ from webhook.core.policy.model import Action, Injection
 from webhook.core.request import Phase, Subject
 from webhook.core.rule import PODS, Rule
 from webhook.core.text import did_you_mean, listing, quote
-from webhook.core.views import Placed, PodView, named_in, requested_injections
+from webhook.core.views import Placed, PodView, named_in
 
 _ASKED = "/metadata/annotations/tokenguard~1inject"
 
 
 def check(pod: PodView) -> Iterator[Violation]:
     """Find the injections that are still to be made, and those that can't be."""
-    requested = requested_injections(pod.pod)
-    if requested:
-        yield from _misrequested(pod, requested)
+    if pod.requested:
+        yield from _misrequested(pod)
     if not pod.injections or not pod.containers:  # without a container it is no pod that the API server would take
         return
     skipped = frozenset(named_in(pod.pod, "tokenguard/skip-containers"))
@@ -29,11 +28,11 @@ def check(pod: PodView) -> Iterator[Violation]:
         yield from _place(pod, injection, containers, variables)
 
 
-def _misrequested(pod: PodView, requested: tuple[str, ...]) -> Iterator[Violation]:
+def _misrequested(pod: PodView) -> Iterator[Violation]:
     """Find the names in the pod's annotation that mean no injection, or none that is for this pod."""
     due = {injection.name for injection in pod.injections}
     every = [injection.name for injection in pod.every_injection]
-    wrong = [name for name in dict.fromkeys(requested) if name not in due]
+    wrong = [name for name in dict.fromkeys(pod.requested) if name not in due]
     for name in wrong[:MOST_LINES]:  # one is enough to refuse the pod
         if name in every:
             yield Violation(_ASKED, f"asks for the injection {quote(name)}, which is not for this pod", "leave it out")
