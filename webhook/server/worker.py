@@ -130,6 +130,8 @@ class Worker(ASGIWorker):
     loop: asyncio.AbstractEventLoop
     sockets: list[Any]  # gunicorn's own, which hold the real ones in .sock
     _quick_shutdown: bool
+    # What the master ignores, a worker inherits: gunicorn would give these their effects back, for a moment at least.
+    SIGNALS = [number for number in ASGIWorker.SIGNALS if number not in IGNORED_SIGNALS]  # noqa: RUF012 - as there
 
     @classmethod
     def check_config(cls, cfg: Config, log: Logger) -> None:
@@ -146,12 +148,6 @@ class Worker(ASGIWorker):
         self.state[LEAVES_CONTINUE] = True
         self._wake = asyncio.Event()
         super().init_process()
-
-    def init_signals(self) -> None:
-        """Ignore what the master ignores: gunicorn gives signals back their effects, which is to end or to stop."""
-        super().init_signals()
-        for number in IGNORED_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
 
     def admit(self, connection: Connection) -> None:
         """Take a connection in; past the limit the one that has idled longest has to go."""
