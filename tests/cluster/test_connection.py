@@ -181,3 +181,14 @@ def test_outside_a_pod_there_is_no_cluster_to_be_in(tmp_path, monkeypatch) -> No
 def test_an_object_is_posted_as_json(api, connection) -> None:
     connection.post("/api/v1/namespaces/x/events", {"kind": "Event", "message": "ü"})
     assert api.bodies == [{"kind": "Event", "message": "ü"}]
+
+
+def test_a_token_that_can_not_be_sent_is_told_of_without_the_token(kubeconfig, connection, caplog) -> None:
+    (kubeconfig.parent / "token").write_text("very-secret\n")
+    refused = failure(connection)
+    assert "is the token one line, with no line end?" in str(refused)
+    assert "very-secret" not in str(refused) + caplog.text
+    assert refused.__cause__ is None
+    assert refused.__suppress_context__, "a traceback would show what http.client quotes"
+    (kubeconfig.parent / "token").write_text("good")
+    assert connection.get("/x", {}, "application/json"), "and the credentials are loaded anew"

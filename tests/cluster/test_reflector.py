@@ -144,7 +144,13 @@ def test_waits_are_short_again_once_something_was_heard() -> None:
 
 
 def test_a_server_that_says_when_to_come_back_is_heeded() -> None:
-    assert Run(ApiError(429, "busy", retry_after=40.0)).waits == [40.0]
+    [waited] = Run(ApiError(429, "busy", retry_after=40.0)).waits
+    assert 40.0 <= waited <= 50.0
+
+
+def test_a_server_that_asks_to_wait_a_day_is_asked_again_within_minutes() -> None:
+    [waited] = Run(ApiError(503, "closed", retry_after=86_400.0)).waits
+    assert waited <= 75.0
 
 
 def test_a_watch_that_ends_at_once_without_a_word_is_not_asked_for_without_a_pause() -> None:
@@ -163,8 +169,17 @@ def test_content_in_place_of_metadata_is_refused() -> None:
 def test_an_answer_that_is_no_json_is_survived(caplog) -> None:
     run = Run(page(), [b"<html>\n"], page(meta("b")))
     assert run.store.now == {"b"}
-    assert "failed" in caplog.text
+    assert "the API server's answer can't be used: DecodeError" in caplog.text
 
 
 def test_the_state_is_known_to_be_current_with_every_word_heard() -> None:
     assert Run(page(), [bookmark("11"), bookmark("12"), LOST]).heard == 3
+
+
+def test_a_server_that_is_overloaded_after_an_outage_is_not_asked_for_everything() -> None:
+    run = Run(page(), *[LOST] * 4, *[ApiError(429, "busy")] * 5)
+    assert run.kinds == ["list", *["watch"] * 9]
+
+
+def test_a_list_that_is_never_finished_is_told_of() -> None:
+    assert Run(*[ApiError(410, "the continue token is too old")] * 3).failures == ["the continue token is too old"] * 3

@@ -86,6 +86,12 @@ class Connection:
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:  # ApiException: TLS failed
             self._forget_client()  # what it was made from may have changed: a CA, a client certificate, an address
             raise ApiError(0, _reason(error)) from error
+        except ApiError:
+            raise
+        except Exception as error:  # noqa: BLE001 - http.client quotes the header that it refuses, token and all
+            self._forget_client()
+            why = f"the request can't be made ({type(error).__name__}): is the token one line, with no line end?"
+            raise ApiError(0, why) from None
         response: urllib3.BaseHTTPResponse = answer.response
         if 200 <= response.status < 300:
             return contextlib.closing(response)

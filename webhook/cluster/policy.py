@@ -77,18 +77,18 @@ class PolicyStore:
         digest = hashlib.sha256(data).hexdigest() if document is not None else "none"
         if digest == self._examined:
             return
-        self._examined = digest
         mistakes = self._use(data) if document is not None else (f"has no key {KEY}",)
         first = self._outlets.once.first(f"{digest} {found.metadata.resource_version}")
         if mistakes:
             self._reject(mistakes, tell=first)
             if first:
                 self._outlets.told_of(found, mistakes, digest)
-            return
-        _replace(self._outlets.kept, data)
-        if first:
-            log.info("policy in force: %s, %s", self._where, digest[:12])
-            self._outlets.counted(True)  # noqa: FBT003 - the callable's one argument
+        else:
+            _replace(self._outlets.kept, data)
+            if first:
+                log.info("policy in force: %s, %s", self._where, digest[:12])
+                self._outlets.counted(True)  # noqa: FBT003 - the callable's one argument
+        self._examined = digest  # at the end: what failed half-way is looked at again
 
     def _gone(self, version: str) -> None:
         self._examined = None

@@ -10,6 +10,7 @@ import logging
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -24,6 +25,8 @@ PAGE = 1000
 WATCH_SECONDS = 300
 SHORT_SECONDS = 1.0
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
+LONGEST_ASKED = 60.0
+"""How long a Retry-After is obeyed, in seconds: a proxy that says a day must not hide a day's Secrets."""
 _MOST_RESUMPTIONS = 3
 _GONE = 410
 _PARTIAL = "PartialObjectMetadata"
@@ -92,8 +95,10 @@ class Reflector(Generic[T]):
                 self._watch()
             except ApiError as error:
                 self._note(error)
-            except Exception as error:  # the store's, or an answer that can't be read: only a list mends that
-                log.exception("%s: reading the API server's answer failed", self._resource.what)
+            except Exception as error:  # noqa: BLE001 - the store's, or an answer that can't be read: only a list mends that
+                where = "".join(traceback.format_tb(error.__traceback__))  # its text may quote what was read
+                name = type(error).__name__
+                log.error("%s: the API server's answer can't be used: %s\n%s", self._resource.what, name, where)  # noqa: TRY400
                 self._version = ""
                 self._note(ApiError(0, f"{type(error).__name__}"))
 
@@ -108,13 +113,16 @@ class Reflector(Generic[T]):
         if self._stopping.is_set():
             return
         self._failures += 1
-        refused_resumption = error.status and self._failures > _MOST_RESUMPTIONS  # a version from another history, say
+        watched = bool(self._version)
+        # a version from another history, say; not where the server is merely overloaded, or refuses who asks
+        refused_resumption = error.status in (400, 504) and self._failures > _MOST_RESUMPTIONS
         if error.status == _GONE or refused_resumption:
             self._version = ""
-        if error.status != _GONE:  # which is no trouble: it was away for longer than the server remembers
+        if error.status != _GONE or not watched:  # a watch's is no trouble: it was away for longer than is remembered
             self._failed(str(error))
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
-        self._wait(max(delay * random.uniform(0.5, 1), error.retry_after))  # noqa: S311 - jitter is no secret
+        asked = min(error.retry_after, LONGEST_ASKED) * random.uniform(1, 1.25)  # noqa: S311 - jitter is no secret
+        self._wait(max(delay * random.uniform(0.5, 1), asked))  # noqa: S311 - as above
 
     def _list(self) -> None:
         version = ""
