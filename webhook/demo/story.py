@@ -134,6 +134,8 @@ class Story:
         told = {key: value for key, value in line.items() if key == "decision" or value != self._line.get(key)}
         told.pop("patch", None)
         told["findings"] = [one for one in line["findings"] if _key(one) not in self._findings]
+        if not told["findings"]:
+            del told["findings"]  # an empty list would read as if nothing had been found
         yield f"In the audit log (without {'what is as in 1' if self._line else 'the patch'}):"
         yield from _indented(_wrapped(json.dumps(told, ensure_ascii=False)), "  ")
         self._line = self._line or line
