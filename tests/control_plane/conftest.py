@@ -4,21 +4,13 @@ from pathlib import Path
 import pytest
 
 from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
-from tests.serving import eventually, serve
+from tests.serving import POLICY, eventually, serve
 
-POLICY = """\
-apiVersion: tokenguard/v1
-kind: TokenPolicy
-inject:
-- name: vault
-  audience: https://vault.example.com
-  expirationSeconds: 1800
-  mountPath: /var/run/secrets/tokens/vault
-  env: VAULT_TOKEN_PATH
-  serviceAccounts: [app]
+GUARDED_BY = f"""\
+{POLICY}  serviceAccounts: [app]
 overrides:
 - namespaces: [lenient]
-  rules: {legacy-token-reference: patch, api-token-automount: patch}
+  rules: {{legacy-token-reference: patch, api-token-automount: patch}}
 """
 OBJECTS = """\
 apiVersion: v1
@@ -68,7 +60,7 @@ def plane(tmp_path_factory):
 def guarded(plane, tmp_path_factory):
     """Return the control plane with tokenguard in front of it, and the running webhook."""
     folder = tmp_path_factory.mktemp("guarded")
-    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "policy.yaml").write_text(GUARDED_BY)
     (folder / "objects.yaml").write_text(OBJECTS)
     for namespace in ("demo", "lenient"):
         plane.do("create", "namespace", namespace)
