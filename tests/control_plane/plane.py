@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.serving import eventually
-from webhook.server.tls import self_signed
+from webhook.pki.make import self_signed
 
 PLACES = (os.environ.get("KUBEBUILDER_ASSETS"), "/usr/local/kubebuilder/bin")
 NEEDED = ("etcd", "kube-apiserver", "kubectl")

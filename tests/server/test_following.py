@@ -11,9 +11,9 @@ from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, serve
 from webhook.core.cluster import Cluster
+from webhook.pki.make import self_signed
 from webhook.server.judged_by import _restore, _shortened
 from webhook.server.state import State
-from webhook.server.tls import self_signed
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmodee: warn\ntokens: {maxExpirationSeconds: 5}\n"
 WARN = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: warn\n"

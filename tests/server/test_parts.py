@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.server.test_recorded import recorded
 from tests.server.test_review import Judge
+from webhook.pki.make import self_signed
 from webhook.server.app import create_app
 from webhook.server.state import own_audiences
-from webhook.server.tls import ServedPair, self_signed
+from webhook.server.tls import ServedPair
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 CHUNKED = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}

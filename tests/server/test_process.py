@@ -16,8 +16,8 @@ from tests.server.test_bad_input import raw_connection
 from tests.server.test_following import put
 from tests.server.test_recorded import recorded
 from tests.serving import eventually, serve
+from webhook.pki.make import self_signed
 from webhook.server.process import MOST_FILES, private_folder
-from webhook.server.tls import self_signed
 
 BODY = recorded("pod-plain.pods", "mutate")
 

@@ -14,13 +14,14 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+from webhook.pki.make import self_signed
 from webhook.server.follow import Followed, Follower
 from webhook.server.judged_by import judged_by
 from webhook.server.options import ServeOptions, StartError
 from webhook.server.process import private_folder, raise_file_limit, require_stdout
 from webhook.server.source import All
 from webhook.server.state import State
-from webhook.server.tls import ServedPair, self_signed
+from webhook.server.tls import ServedPair
 
 log = logging.getLogger("tokenguard")
 _BACKLOG = 1024

@@ -1,67 +1,12 @@
-"""Certificates: the pair that is served and followed, and one that is made for a quick start."""
+"""The certificate that is served, with its key: new ones are taken up without a restart."""
 
-import datetime as dt
-import ipaddress
 import ssl
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-SERVICE = "tokenguard.tokenguard.svc"
-NAMES = ("localhost", "127.0.0.1", "::1", SERVICE)
-_LIFETIME = dt.timedelta(days=365)
-_HOUR = dt.timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class SelfSigned:
-    """A server's certificate (with its chain), the key to it, and the CA that signed it; PEM."""
-
-    certificate: bytes
-    key: bytes
-    authority: bytes
-
-
-def self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:
-    """Return a certificate for localhost, the Service and `more_names`, good for a year from `now`.
-
-    The CA's key is thrown away, so that nothing else can ever be signed by it. Raises ValueError where a name is
-    neither a DNS name nor an address.
-    """
-    names = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys((*NAMES, *more_names))])
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = _subject("tokenguard self-signed CA")
-    ca_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
-    authority = (
-        _builder(ca_name, ca_name, ca_key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(ca_id, critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    certificate = (
-        _builder(_subject("tokenguard"), ca_name, key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(names, critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    return SelfSigned(
-        certificate.public_bytes(pem) + authority.public_bytes(pem),
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-        authority.public_bytes(pem),
-    )
+from cryptography.hazmat.primitives import serialization
 
 
 def server_context() -> ssl.SSLContext:
@@ -122,45 +67,3 @@ class ServedPair:
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted")
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        labels = name.removeprefix("*.").split(".")
-        if not all(label.replace("-", "a").isalnum() and label.isascii() and len(label) < 64 for label in labels):
-            raise ValueError(f"{name!r} is neither a DNS name nor an address") from None
-        return x509.DNSName(name)
-
-
-def _subject(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _HOUR)
-        .not_valid_after(now + _LIFETIME)
-    )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

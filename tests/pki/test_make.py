@@ -1,0 +1,94 @@
+import datetime as dt
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, service_names
+from webhook.pki.read import certificates, refusal
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+NAME = "tokenguard.tokenguard.svc"
+
+
+def only(pem: bytes):
+    [found] = certificates(pem)
+    return found
+
+
+@pytest.fixture
+def authority() -> Pair:
+    return new_authority(NOW)
+
+
+def test_a_serving_certificate_is_accepted_by_a_client_that_trusts_its_authority_and_by_no_other(authority) -> None:
+    chain = certificates(issue(authority, service_names("tokenguard"), NOW).certificate)
+    assert refusal(chain, authority.certificate, NAME, NOW) == ""
+    assert refusal(chain, new_authority(NOW).certificate, NAME, NOW) != ""
+    assert refusal(chain, authority.certificate, "other.tokenguard.svc", NOW) != ""
+    assert refusal(chain, b"", NAME, NOW) == "it holds no certificate"
+
+
+def test_certificates_live_as_long_as_they_are_said_to(authority) -> None:
+    made = issue(authority, [NAME], NOW)
+    assert only(made.certificate).ends - NOW == SERVING_LIFETIME == 30 * DAY
+    assert only(authority.certificate).ends - NOW == AUTHORITY_LIFETIME == 365 * DAY
+    assert refusal(certificates(made.certificate), authority.certificate, NAME, NOW + 29 * DAY) == ""
+    assert refusal(certificates(made.certificate), authority.certificate, NAME, NOW + 31 * DAY) != ""
+
+
+def test_a_third_before_its_end_a_certificate_is_due(authority) -> None:
+    due = only(issue(authority, [NAME], NOW).certificate).due
+    assert NOW + 19 * DAY < due < NOW + 20 * DAY
+
+
+def test_no_certificate_outlives_its_authority(authority) -> None:
+    late = NOW + 360 * DAY
+    assert only(issue(authority, [NAME], late).certificate).ends == only(authority.certificate).ends
+
+
+def test_keys_are_p256_and_a_key_belongs_to_its_own_certificate_alone(authority) -> None:
+    made = issue(authority, [NAME], NOW)
+    public = only(made.certificate).x509.public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    assert public.curve.name == "secp256r1"
+    assert only(made.certificate).belongs_to(made.key)
+    assert not only(made.certificate).belongs_to(authority.key)
+    assert not only(made.certificate).belongs_to(b"junk")
+
+
+def test_an_authority_signs_serving_certificates_and_no_other_authorities(authority) -> None:
+    found = only(authority.certificate).x509.extensions
+    limits = found.get_extension_for_class(x509.BasicConstraints).value
+    usage = found.get_extension_for_class(x509.KeyUsage).value
+    assert (limits.ca, limits.path_length) == (True, 0)
+    assert usage.key_cert_sign
+    assert not usage.digital_signature
+
+
+def test_no_two_authorities_have_one_name() -> None:
+    subjects = {only(new_authority(NOW).certificate).subject for _ in range(5)}
+    assert len(subjects) == 5
+
+
+def test_names_and_addresses_are_both_in_the_certificate(authority) -> None:
+    made = issue(authority, ["a.example.com", "127.0.0.1", "::1", "a.example.com"], NOW)
+    assert only(made.certificate).names == ("a.example.com", "127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a..b", "ü.example.com", "x" * 64, "*"])
+def test_what_is_no_name_is_refused(authority, name: str) -> None:
+    with pytest.raises(ValueError, match="neither a DNS name nor an address"):
+        issue(authority, [name], NOW)
+
+
+def test_what_cant_be_read_in_a_bundle_is_passed_over(authority) -> None:
+    broken = authority.certificate.replace(b"MII", b"!!!", 1)
+    assert [one.pem for one in certificates(b"junk\n" + broken + authority.certificate + b"-----BEGIN")] == [
+        authority.certificate
+    ]
+
+
+def test_no_key_is_shown_by_accident(authority) -> None:
+    assert "PRIVATE" not in f"{authority!r}{[authority]}"

@@ -1,0 +1,137 @@
+"""A client and a server that each lag behind: at no moment of a rotation does the one refuse the other."""
+
+import datetime as dt
+from dataclasses import replace
+from itertools import pairwise, product
+
+import pytest
+
+from webhook.pki.make import issue, new_authority
+from webhook.pki.read import certificates, refusal
+from webhook.pki.renewal import Arrived, Kept, next_step, with_new_authority, with_new_certificate
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+NAMES = ("tokenguard.tokenguard.svc", "127.0.0.1")
+NOWHERE = Arrived(trusted=False, served=False)
+TRUSTED = Arrived(trusted=True, served=False)
+EVERYWHERE = Arrived(trusted=True, served=True)
+
+
+def stepped(kept: Kept, arrived: Arrived, now: dt.datetime = NOW, names=NAMES) -> Kept:
+    step = next_step(kept, names, arrived, now)
+    assert step is not None
+    assert step.why
+    return step.kept
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return stepped(Kept(), NOWHERE)
+
+
+def is_sound(kept: Kept, now: dt.datetime = NOW) -> bool:
+    return accepts(kept.bundle, kept.certificate, now) and certificates(kept.certificate)[0].belongs_to(kept.key)
+
+
+def accepts(bundle: bytes, certificate: bytes, now: dt.datetime = NOW) -> bool:
+    return refusal(certificates(certificate), bundle, NAMES[0], now) == ""
+
+
+def test_out_of_nothing_come_an_authority_and_a_certificate_at_once(kept) -> None:
+    assert is_sound(kept)
+    assert len(kept.authorities) == 1
+    assert next_step(kept, NAMES, NOWHERE, NOW) is None
+    assert next_step(kept, NAMES, EVERYWHERE, NOW) is None
+
+
+def test_the_certificate_is_renewed_with_a_third_left_by_the_same_authority(kept) -> None:
+    assert next_step(kept, NAMES, EVERYWHERE, NOW + 19 * DAY) is None
+    renewed = stepped(kept, NOWHERE, NOW + 20 * DAY)
+    assert is_sound(renewed, NOW + 49 * DAY)
+    assert (renewed.bundle, renewed.authority_key) == (kept.bundle, kept.authority_key)
+
+
+def test_the_authority_is_renewed_with_a_third_left_and_at_no_moment_is_the_server_refused(kept) -> None:
+    now = NOW + 244 * DAY
+    kept = stepped(kept, EVERYWHERE, now)  # the certificate, due long ago
+    kept = stepped(kept, EVERYWHERE, now)
+    stages = [kept]
+    for arrived in (TRUSTED, EVERYWHERE):
+        assert next_step(stages[-1], NAMES, replace(arrived, trusted=False, served=False), now) is None
+        stages.append(stepped(stages[-1], arrived, now))
+    assert next_step(stages[-1], NAMES, EVERYWHERE, now) is None
+    assert [len(stage.authorities) for stage in stages] == [2, 2, 1]
+    for earlier, later in pairwise(stages):
+        for bundle, served in product((earlier.bundle, later.bundle), (earlier.certificate, later.certificate)):
+            assert accepts(bundle, served, now)
+    assert not accepts(stages[-1].bundle, stages[0].certificate, now)
+
+
+def test_the_old_authority_stays_until_every_replica_serves_the_new_certificate(kept) -> None:
+    joined = stepped(with_new_authority(kept, NOW), TRUSTED)
+    assert next_step(joined, NAMES, TRUSTED, NOW) is None
+    assert len(stepped(joined, EVERYWHERE).authorities) == 1
+
+
+def test_a_second_rotation_may_begin_before_the_first_has_ended(kept) -> None:
+    twice = with_new_authority(with_new_authority(kept, NOW), NOW)
+    assert len(twice.authorities) == 3
+    assert accepts(twice.bundle, kept.certificate)
+    done = stepped(stepped(twice, TRUSTED), EVERYWHERE)
+    assert is_sound(done)
+    assert len(done.authorities) == 1
+
+
+def test_an_authority_that_has_ended_leaves_the_bundle(kept) -> None:
+    later = NOW + 366 * DAY
+    fresh = new_authority(later)
+    made = issue(fresh, NAMES, later)
+    both = Kept(fresh.certificate + kept.bundle, fresh.key, made.certificate, made.key)
+    assert stepped(both, NOWHERE, later).bundle == fresh.certificate
+
+
+def test_a_lost_authority_key_is_replaced_while_the_certificate_goes_on_being_served(kept) -> None:
+    fresh = stepped(replace(kept, authority_key=b"junk"), NOWHERE)
+    assert fresh.certificate == kept.certificate
+    assert accepts(fresh.bundle, kept.certificate)
+    assert is_sound(stepped(fresh, TRUSTED))
+
+
+STRANGER = issue(new_authority(NOW), NAMES, NOW)
+BROKEN = {
+    "no certificate": {"certificate": b"", "key": b""},
+    "another's key": {"key": STRANGER.key},
+    "junk": {"certificate": b"junk"},
+    "signed by another": {"certificate": STRANGER.certificate, "key": STRANGER.key},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_certificate_that_nobody_would_accept_is_replaced_at_once_by_the_same_authority(kept, broken) -> None:
+    mended = stepped(replace(kept, **broken), NOWHERE)
+    assert is_sound(mended)
+    assert mended.bundle == kept.bundle
+
+
+def test_where_all_has_ended_all_is_made_anew_at_once(kept) -> None:
+    later = NOW + 400 * DAY
+    assert is_sound(stepped(kept, NOWHERE, later), later)
+
+
+def test_a_name_that_is_asked_for_joins_those_that_are_there(kept) -> None:
+    more = stepped(kept, NOWHERE, names=(*NAMES, "b.example.com"))
+    assert set(more.serving.names) == {*NAMES, "b.example.com"}
+    assert next_step(more, (*NAMES, "b.example.com"), NOWHERE, NOW) is None
+    assert next_step(more, NAMES, NOWHERE, NOW) is None
+
+
+def test_a_new_certificate_can_be_forced_where_there_is_an_authority(kept) -> None:
+    forced = with_new_certificate(kept, NAMES, NOW)
+    assert is_sound(forced)
+    assert forced.certificate != kept.certificate
+    assert with_new_certificate(Kept(), NAMES, NOW) is None
+
+
+def test_no_key_is_shown_by_accident(kept) -> None:
+    assert "PRIVATE" not in repr(kept)

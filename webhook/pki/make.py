@@ -1,0 +1,143 @@
+"""Making certificates: an authority, and serving certificates that it signs. ECDSA P-256, PEM.
+
+Every certificate is valid from an hour before it is made, so that a client whose clock is behind takes it, too.
+"""
+
+import datetime as dt
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY_LIFETIME = dt.timedelta(days=365)
+SERVING_LIFETIME = dt.timedelta(days=30)
+BACKDATED = dt.timedelta(hours=1)
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_PEM = serialization.Encoding.PEM
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and the key to it; PEM. The key is left out of its text."""
+
+    certificate: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "Pair(...)"
+
+
+def service_names(namespace: str, service: str = "tokenguard") -> tuple[str, ...]:
+    """Return the DNS names of a Service: the API server asks for `<service>.<namespace>.svc`."""
+    short = f"{service}.{namespace}"
+    return f"{short}.svc", f"{short}.svc.cluster.local", short
+
+
+def new_authority(now: dt.datetime, lifetime: dt.timedelta = AUTHORITY_LIFETIME) -> Pair:
+    """Return a self-signed authority that may sign serving certificates and nothing else. No two have one name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _named(f"tokenguard CA {now:%Y-%m-%d} {secrets.token_hex(4)}")
+    certificate = (
+        _builder(name, name, key.public_key(), now, lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Pair(certificate.public_bytes(_PEM), _key_bytes(key))
+
+
+def issue(authority: Pair, names: Iterable[str], now: dt.datetime, lifetime: dt.timedelta = SERVING_LIFETIME) -> Pair:
+    """Return a serving certificate for these DNS names and addresses; it ends no later than its authority.
+
+    The authority's own certificate is left out: a client has it, or has no reason to trust it. Raises ValueError where
+    a name is neither a DNS name nor an address, or the authority can't be read.
+    """
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
+    signer = x509.load_pem_x509_certificate(authority.certificate)
+    signing_key = serialization.load_pem_private_key(authority.key, None)
+    if not isinstance(signing_key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the authority's key is no ECDSA key")  # noqa: TRY004 - what the file holds, not a type
+    key = ec.generate_private_key(ec.SECP256R1())
+    lifetime = min(lifetime, signer.not_valid_after_utc - now)
+    signer_id = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
+    certificate = (
+        _builder(_named("tokenguard"), signer.subject, key.public_key(), now, lifetime)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(alternatives, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer_id), critical=False)
+        .sign(signing_key, hashes.SHA256())
+    )
+    return Pair(certificate.public_bytes(_PEM), _key_bytes(key))
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSigned:
+    """A server's certificate (with its chain), the key to it, and the CA that signed it; PEM."""
+
+    certificate: bytes
+    key: bytes
+    authority: bytes
+
+
+def self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:
+    """Return a certificate for localhost, the Service and `more_names`, good for a year from `now`.
+
+    The CA's key is thrown away, so that nothing else can ever be signed by it. Raises ValueError as `issue` does.
+    """
+    authority = new_authority(now)
+    made = issue(authority, (*_LOCAL, "tokenguard.tokenguard.svc", *more_names), now, AUTHORITY_LIFETIME)
+    return SelfSigned(made.certificate + authority.certificate, made.key, authority.certificate)
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        labels = name.removeprefix("*.").split(".")
+        if not all(label.replace("-", "a").isalnum() and label.isascii() and len(label) < 64 for label in labels):
+            raise ValueError(f"{name!r} is neither a DNS name nor an address") from None
+        return x509.DNSName(name)
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime, lifetime: dt.timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

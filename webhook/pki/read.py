@@ -1,0 +1,112 @@
+"""Reading certificates: what a PEM text holds, whether a key belongs to it, whether a client would accept it."""
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One certificate, as far as people and renewals ask about it."""
+
+    x509: x509.Certificate
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of its DER bytes, in hex."""
+        return hashlib.sha256(self.x509.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+    @property
+    def pem(self) -> bytes:
+        """Its text."""
+        return self.x509.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def subject(self) -> str:
+        """Whose it is, in one line."""
+        return self.x509.subject.rfc4514_string()
+
+    @property
+    def issuer(self) -> str:
+        """Who signed it, in one line."""
+        return self.x509.issuer.rfc4514_string()
+
+    @property
+    def begins(self) -> dt.datetime:
+        """When it becomes valid."""
+        return self.x509.not_valid_before_utc
+
+    @property
+    def ends(self) -> dt.datetime:
+        """When it is no longer valid."""
+        return self.x509.not_valid_after_utc
+
+    @property
+    def due(self) -> dt.datetime:
+        """When it is to be renewed: with a third of its lifetime left."""
+        return self.ends - (self.ends - self.begins) / 3
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The DNS names and addresses that it is for."""
+        try:
+            names = self.x509.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (x509.ExtensionNotFound, ValueError):
+            return ()
+        addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
+        return (*names.get_values_for_type(x509.DNSName), *addresses)
+
+    def holds_at(self, now: dt.datetime) -> bool:
+        """Say whether it is valid at a time."""
+        return self.begins <= now < self.ends
+
+    def is_signed_by(self, authority: "Certificate") -> bool:
+        """Say whether this authority's key made its signature."""
+        try:
+            self.x509.verify_directly_issued_by(authority.x509)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            return False
+        return True
+
+    def belongs_to(self, key: bytes) -> bool:
+        """Say whether this private key (PEM) is the one to it."""
+        try:
+            public = serialization.load_pem_private_key(key, None).public_key()
+            return public == self.x509.public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return False
+
+
+def certificates(pem: bytes) -> tuple[Certificate, ...]:
+    """Return the certificates in a PEM text, in their order, without those that can't be read."""
+    found = []
+    for block in _BLOCK.findall(pem):
+        try:
+            found.append(Certificate(x509.load_pem_x509_certificate(block)))
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+    return tuple(found)
+
+
+def refusal(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.datetime) -> str:
+    """Return why a client that trusts `bundle` (PEM) refuses a server with this chain under this DNS name; or ''."""
+    leaf, *between = chain
+    trusted = certificates(bundle)
+    if not trusted:
+        return "it holds no certificate"
+    try:
+        verifier = PolicyBuilder().store(Store([one.x509 for one in trusted])).time(now.replace(tzinfo=None))
+        verifier.build_server_verifier(x509.DNSName(name)).verify(leaf.x509, [one.x509 for one in between])
+    except (VerificationError, ValueError) as error:
+        return " ".join(str(error).split())
+    return ""
