@@ -29,12 +29,13 @@ from webhook.core.rules import BY_NAME, RULES
 from webhook.core.text import did_you_mean, quote
 from webhook.demo.run import lines as demo_lines
 from webhook.demo.server import DemoError
+from webhook.pki.make import service_names
 from webhook.reporting import as_text
 from webhook.reporting.files import STDIN, Source, Trouble, read
 from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
 from webhook.server.options import ServeOptions, StartError, serve_options
-from webhook.server.source import LiveSource
+from webhook.server.source import CertificateSource, LiveSource
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 
@@ -114,7 +115,7 @@ def serve(**flags: Any) -> None:
 
     try:
         options = ServeOptions(**flags)
-        run(replace(options, live=_live(options)))
+        run(replace(options, live=_live(options), certificates=_certificates(options)))
     except StartError as error:
         raise Failure(str(error)) from error
 
@@ -130,6 +131,18 @@ def _live(options: ServeOptions) -> LiveSource | None:
     from webhook.cluster.live import LiveState  # noqa: PLC0415 - the client is loaded where it is used alone
 
     return LiveState(options.kubeconfig, options.policy_configmap, objects=objects)
+
+
+def _certificates(options: ServeOptions) -> CertificateSource | None:
+    """Return what keeps the certificate as a Secret has it, where the options ask for it, or None."""
+    if not options.tls_secret:
+        return None
+    if not (options.kubeconfig or in_cluster()):
+        raise StartError("--tls-secret: this is no pod: say with --kubeconfig where the API server is")
+    from webhook.cluster.certificates.keeper import CertificateKeeper  # noqa: PLC0415 - as above
+
+    names = (*service_names(options.tls_secret.partition("/")[0]), *options.tls_san)
+    return CertificateKeeper(options.kubeconfig, options.tls_secret, names, manage=options.manage_certs)
 
 
 class Failure(click.ClickException):

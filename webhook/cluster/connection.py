@@ -70,8 +70,20 @@ class Connection:
 
     def post(self, path: str, body: Mapping[str, Any]) -> None:
         """Create an object."""
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        with self._open(_Request("POST", path, {}, headers, CONNECT_SECONDS, dict(body))) as response:
+        self._write("POST", path, body, "application/json")
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """Change an object by a strategic merge patch."""
+        self._write("PATCH", path, body, "application/strategic-merge-patch+json")
+
+    def delete(self, path: str) -> None:
+        """Delete an object."""
+        self._write("DELETE", path, None, "application/json")
+
+    def _write(self, method: str, path: str, body: Mapping[str, Any] | None, media_type: str) -> None:
+        headers = {"Accept": "application/json", "Content-Type": media_type}
+        given = dict(body) if body is not None else None
+        with self._open(_Request(method, path, {}, headers, CONNECT_SECONDS, given)) as response:
             self._read(response)
 
     def _open(self, request: "_Request") -> contextlib.closing[urllib3.BaseHTTPResponse]:

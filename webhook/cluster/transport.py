@@ -43,3 +43,11 @@ class Transport(Protocol):
     def post(self, path: str, body: Mapping[str, Any]) -> None:
         """Create an object."""
         ...
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """Change an object by a strategic merge patch; a `resourceVersion` in it that isn't the newest gives a 409."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete an object."""
+        ...

@@ -52,9 +52,9 @@ def _add_pages(app: Flask, state: State, metrics: Metrics) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        snapshot = state.snapshot
-        if snapshot is None:
-            return _json(Answer(503, msgspec.json.encode({"error": f"not ready: {state.why_not_ready}"})))
+        snapshot, why_not = state.snapshot, state.why_not_ready
+        if snapshot is None or why_not:
+            return _json(Answer(503, msgspec.json.encode({"error": f"not ready: {why_not}"})))
         return _json(Answer(200, msgspec.json.encode({"status": "ready", "policy": snapshot.policy.revision})))
 
     @app.get("/metrics")

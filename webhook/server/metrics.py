@@ -132,7 +132,9 @@ class _StateCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         snapshot = self._state.snapshot
         yield GaugeMetricFamily(
-            "tokenguard_ready", "1 where there is a policy to judge by.", float(snapshot is not None)
+            "tokenguard_ready",
+            "1 where policy, objects and certificate are there.",
+            float(not self._state.why_not_ready),
         )
         info = GaugeMetricFamily("tokenguard_policy_info", "The policy in force, by its hash.", labels=["revision"])
         legacy = GaugeMetricFamily("tokenguard_legacy_secrets", "Known Secrets that hold a token without end.")
@@ -149,6 +151,12 @@ class _StateCollector(Collector):
         for what, heard in list(self._state.heard.items()):
             age.add_metric([what], time.monotonic() - heard)
         yield age
+        expiry = GaugeMetricFamily(
+            "tokenguard_certificate_expiry_timestamp_seconds", "When the certificate that is served ends, in Unix time."
+        )
+        if self._state.certificate:
+            expiry.add_metric([], self._state.certificate.ends.timestamp())
+        yield expiry
 
 
 def worker_died(pid: int) -> None:

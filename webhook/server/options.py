@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from webhook.server.source import LiveSource
+from webhook.server.source import CertificateSource, LiveSource
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
@@ -21,11 +21,12 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """All that the server is told. Exactly one of a certificate with its key and `tls_self_signed` is given.
+    """All that the server is told. Of a certificate with its key, `tls_self_signed` and `tls_secret` one is given.
 
     `policy` and `objects` are files that are followed while the server runs, `policy_configmap` is `namespace/name` in
-    the cluster of `kubeconfig`, or in the cluster that the server runs in; `audit_log` is a file's path
-    or `-` for stdout, `audit_level` is `decisions` or `all`. `live` follows what comes from no file.
+    the cluster of `kubeconfig`, or in the cluster that the server runs in, and so is `tls_secret`; `audit_log` is a
+    file's path or `-` for stdout, `audit_level` is `decisions` or `all`. `live` and `certificates` follow what comes
+    from no file.
     """
 
     bind: str = "0.0.0.0:8443"
@@ -37,25 +38,47 @@ class ServeOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_self_signed: bool = False
+    tls_secret: str | None = None
+    manage_certs: bool = False
     tls_san: tuple[str, ...] = ()
     audit_log: str = "-"
     audit_level: str = "decisions"
     max_body_bytes: int = 8 << 20
     live: LiveSource | None = None
+    certificates: CertificateSource | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can't be meant."""
-        if self.tls_self_signed and (self.tls_cert or self.tls_key):
-            raise StartError("--tls-self-signed makes a certificate: leave out --tls-cert and --tls-key")
-        if not self.tls_self_signed and not (self.tls_cert and self.tls_key):
-            raise StartError("a webhook is served over TLS: give --tls-cert and --tls-key, or --tls-self-signed")
+        self._check_certificate()
         if self.policy_configmap is not None:
             if self.policy:
                 raise StartError("--policy and --policy-configmap are two places for one policy: give one")
-            if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", self.policy_configmap):
-                raise StartError(f"--policy-configmap {self.policy_configmap}: write NAMESPACE/NAME")
+            require_name("--policy-configmap", self.policy_configmap)
         if self.kubeconfig and not os.access(self.kubeconfig, os.R_OK):
             raise StartError(f"--kubeconfig {self.kubeconfig}: there is no such file, or it can't be read")
+
+    def _check_certificate(self) -> None:
+        files = bool(self.tls_cert or self.tls_key)
+        if self.tls_self_signed and files:
+            raise StartError("--tls-self-signed makes a certificate: leave out --tls-cert and --tls-key")
+        if self.tls_secret and (files or self.tls_self_signed):
+            raise StartError("--tls-secret is where the certificate is: leave out the other --tls flags")
+        if not (self.tls_self_signed or self.tls_secret) and not (self.tls_cert and self.tls_key):
+            raise StartError(
+                "a webhook is served over TLS: give --tls-cert and --tls-key, --tls-secret, or --tls-self-signed"
+            )
+        if self.manage_certs and not self.tls_secret:
+            raise StartError("--manage-certs keeps certificates in a Secret: say with --tls-secret in which one")
+        if self.tls_san and files:
+            raise StartError("--tls-san is for a certificate that tokenguard makes, not for one in files")
+        if self.tls_secret:
+            require_name("--tls-secret", self.tls_secret)
+
+
+def require_name(flag: str, value: str) -> None:
+    """Raise `StartError` where a flag's value is no object's `namespace/name`."""
+    if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value):
+        raise StartError(f"{flag} {value}: write NAMESPACE/NAME")
 
 
 _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -77,6 +100,11 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--tls-key", "TOKENGUARD_TLS_KEY", {"type": _FILE, "help": "Its private key, PEM. Followed."}),
     ("--tls-self-signed", "TOKENGUARD_TLS_SELF_SIGNED", {"is_flag": True,
         "help": "Make a certificate for this run, for localhost and the Service's name."}),
+    ("--tls-secret", "TOKENGUARD_TLS_SECRET", {"metavar": "NAMESPACE/NAME",
+        "help": "A Secret with tls.crt and tls.key, in place of files. Followed."}),
+    ("--manage-certs", "TOKENGUARD_MANAGE_CERTS", {"is_flag": True,
+        "help": "Make CA and certificate in that Secret, renew them, and have the webhook configurations trust "
+        "them."}),
     ("--tls-san", "TOKENGUARD_TLS_SAN", {"multiple": True, "metavar": "NAME",
         "help": "One more name or address in the certificate that is made; repeatable."}),
     ("--audit-log", "TOKENGUARD_AUDIT_LOG", {"metavar": "FILE|-", "default": ServeOptions.audit_log,

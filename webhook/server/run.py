@@ -1,20 +1,18 @@
 """`tokenguard serve`: putting the parts together, and gunicorn's settings."""
 
 import contextlib
-import datetime as dt
 import gc
 import logging
 import os
 import signal
 import socket
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from webhook.pki.make import self_signed
+from webhook.server.certificate import served_certificate
 from webhook.server.follow import Followed, Follower
 from webhook.server.judged_by import judged_by
 from webhook.server.options import ServeOptions, StartError
@@ -42,9 +40,10 @@ def run(options: ServeOptions) -> None:
         from webhook.server.metrics import Metrics  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
 
         metrics = Metrics()
-        pair, certificate = _certificate(options, metrics.file_read, folder)
+        state = State()
+        pair, certificate = served_certificate(options, state, metrics.file_read, folder)
         listener = stack.enter_context(_listen(options.bind))
-        _Gunicorn(options, listener, pair, certificate, metrics, folder).run()
+        _Gunicorn(options, listener, state, pair, certificate, metrics, folder).run()
 
 
 class _Gunicorn(BaseApplication):
@@ -54,6 +53,7 @@ class _Gunicorn(BaseApplication):
         self,
         options: ServeOptions,
         listener: socket.socket,
+        state: State,
         pair: ServedPair,
         certificate: Followed,
         metrics: Any,
@@ -62,6 +62,7 @@ class _Gunicorn(BaseApplication):
         self._options = options
         self._serving_on = _shown(*listener.getsockname()[:2])
         self._listener = listener.detach()  # gunicorn closes it when it stops; a copy here would keep it open
+        self._state = state
         self._pair = pair
         self._certificate = certificate
         self._metrics = metrics
@@ -98,7 +99,7 @@ class _Gunicorn(BaseApplication):
 
     def load(self) -> Any:
         """Build the application once, in the master; the workers inherit it, loaded policy and all."""
-        audit, application = _application(self._options, self._certificate, self._metrics, self._folder)
+        audit, application = _application(self._options, self._state, self._certificate, self._metrics, self._folder)
         self.cfg.set("post_worker_init", lambda worker: worker.loop.add_signal_handler(signal.SIGUSR1, audit.reopen))
         log.info("serving on https://%s with %d worker(s)", self._serving_on, self._options.workers)
         gc.collect()
@@ -106,14 +107,15 @@ class _Gunicorn(BaseApplication):
         return application
 
 
-def _application(options: ServeOptions, certificate: Followed, metrics: Any, folder: Path) -> tuple[Any, Any]:
+def _application(
+    options: ServeOptions, state: State, certificate: Followed, metrics: Any, folder: Path
+) -> tuple[Any, Any]:
     """Return the audit log and the ASGI callable."""
     from webhook.server.app import create_app  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
     from webhook.server.asgi import Application  # noqa: PLC0415 - as above
     from webhook.server.audit import AuditLog  # noqa: PLC0415 - as above
     from webhook.server.review import Reviewer  # noqa: PLC0415 - as above
 
-    state = State()
     try:
         audit = AuditLog(options.audit_log, folder / "audit.lock", metrics.audit_failures.inc)
     except OSError as error:
@@ -122,40 +124,8 @@ def _application(options: ServeOptions, certificate: Followed, metrics: Any, fol
     follower.look()
     audit_all = options.audit_level == "all"
     reviewer = Reviewer(state, audit, metrics, audit_all=audit_all, max_body_bytes=options.max_body_bytes)
-    background = All(follower, options.live) if options.live else follower
+    background = All(*(part for part in (options.certificates, follower, options.live) if part))
     return audit, Application(reviewer, create_app(state, reviewer, metrics), background)
-
-
-def _certificate(options: ServeOptions, counted: Any, folder: Path) -> tuple[ServedPair, Followed]:
-    """Load the certificate that is served, and return it together with the files it comes from."""
-    certificate, key = options.tls_cert, options.tls_key
-    if certificate is None or key is None:
-        certificate, key = _made(options, folder)
-    pair = ServedPair(folder, f"--tls-cert {certificate}", f"--tls-key {key}")
-
-    def refuse_to_start(why: str) -> None:
-        if not followed.loaded:
-            raise StartError(why)
-
-    followed = Followed(
-        "certificate", (certificate, key), folder, pair.use, pair.restore, refuse_to_start,
-        partial(counted, "certificate"),
-    )  # fmt: skip
-    followed.look()
-    return pair, followed
-
-
-def _made(options: ServeOptions, folder: Path) -> tuple[Path, Path]:
-    try:
-        made = self_signed(options.tls_san, dt.datetime.now(dt.UTC))
-    except ValueError as error:
-        raise StartError(f"--tls-san: {error}") from error
-    files = {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": made.authority}
-    for name, content in files.items():
-        (folder / name).touch(mode=0o600)
-        (folder / name).write_bytes(content)
-    log.info("made a certificate for this run; clients trust it by its CA: curl --cacert %s", folder / "ca.crt")
-    return folder / "tls.crt", folder / "tls.key"
 
 
 def _listen(bind: str) -> socket.socket:

@@ -37,6 +37,21 @@ class LiveSource(Background, Protocol):
         ...
 
 
+class CertificateSource(Background, Protocol):
+    """Where the certificate comes from that is in no file of the user's."""
+
+    where: str
+    """Where it is kept, for people."""
+
+    def attach(self, folder: Path, serving: Callable[[], str]) -> Path:
+        """Take a private folder that the workers have in common; return the file in it that is to be followed.
+
+        Whenever there is a new certificate, it is written there, its chain and its key (PEM), in the worker that does
+        it for all. `serving` tells the fingerprint of what a worker serves. Nothing may be started here.
+        """
+        ...
+
+
 class All:
     """Several of them as one; they are stopped in the opposite order."""
 

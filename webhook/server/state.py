@@ -10,6 +10,7 @@ import msgspec
 
 from webhook.core.cluster import Cluster
 from webhook.core.policy.model import Policy
+from webhook.pki.read import Certificate
 
 OWN_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -28,11 +29,14 @@ class State:
 
     It is None until everything that was asked for has been loaded; `lacking` then says what isn't, and why.
     `heard` says when each thing that is followed in the API server was last known to be current (monotonic seconds).
+    `certificate` is the one that is served; clients can trust it unless it is `placeholder`, a fingerprint.
     """
 
     snapshot: Snapshot | None = None
     lacking: dict[str, str] = field(default_factory=dict)
     heard: MutableMapping[str, float] = field(default_factory=dict)
+    certificate: Certificate | None = None
+    placeholder: str = ""
     _policy: Policy | None = None
     _cluster: Cluster | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -58,12 +62,19 @@ class State:
         """Remember that something has been loaded, though the rest that belongs to it may be missing still."""
         self.lacking.pop(what, None)
 
+    def serves(self, certificate: Certificate) -> None:
+        """Remember which certificate is served."""
+        self.certificate = certificate
+
     @property
     def why_not_ready(self) -> str:
         """What has not been loaded yet, in one line; empty where nothing is missing."""
-        if self.snapshot is not None:
-            return ""
-        return "; ".join(self.lacking.values()) or "nothing has been loaded yet"
+        lacking: list[str] = []
+        if self.snapshot is None:
+            lacking += self.lacking.values() or ["nothing has been loaded yet"]
+        if self.placeholder and self.certificate and self.certificate.fingerprint == self.placeholder:
+            lacking.append("certificate not loaded yet")
+        return "; ".join(lacking)
 
     def _swap(self, loaded: str) -> None:
         self.lacking.pop(loaded, None)

@@ -2,11 +2,13 @@
 
 import ssl
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+
+from webhook.pki.read import Certificate, certificates
 
 
 def server_context() -> ssl.SSLContext:
@@ -20,22 +22,29 @@ def server_context() -> ssl.SSLContext:
 class ServedPair:
     """The certificate and key that are served; new ones are used for new connections, without a restart."""
 
-    def __init__(self, private_folder: Path, certificate_name: str = "certificate", key_name: str = "key") -> None:
-        """Take a folder that nobody else can read (a pair can be loaded from a file alone), and the two's names."""
+    def __init__(
+        self, private_folder: Path, *names: str, serves: Callable[[Certificate], None] = lambda _certificate: None
+    ) -> None:
+        """Take a folder that nobody else can read (a pair can be loaded from a file alone), and what to call the two.
+
+        Where one name is given, both come from there. `serves` is told of every certificate that is taken up.
+        """
         self._folder = private_folder
-        self._names = certificate_name, key_name
+        self._certificate_name, self._key_name = (names[0], names[-1]) if names else ("certificate", "key")
+        self._serves = serves
         self.context = server_context()
 
-    def use(self, certificate: bytes, key: bytes) -> bytes | tuple[str, ...]:
-        """Serve this pair (PEM) from now on and return it as one; or say why it doesn't load, and serve the one before.
+    def use(self, *contents: bytes) -> bytes | tuple[str, ...]:
+        """Serve what these hold (a certificate chain and its key, PEM) from now on, and return it as one.
 
-        The pair is tried on a context of its own first: half a pair would break the one in use.
+        Where it doesn't load, say why, and go on with the one before. It is tried on a context of its own first: half
+        a pair would break the one in use.
         """
-        pair = certificate + b"\n" + key
+        pair = b"\n".join(contents)
         try:
             self.restore(pair)
         except (ssl.SSLError, ValueError, OSError) as error:
-            return (self._why_not(certificate, key, error),)
+            return (self._why_not(contents[0], contents[-1], error),)
         return pair
 
     def restore(self, pair: bytes) -> None:
@@ -45,24 +54,26 @@ class ServedPair:
             file.flush()
             for context in (server_context(), self.context):
                 context.load_cert_chain(file.name, password=_no_password)
+        for certificate in certificates(pair)[:1]:
+            self._serves(certificate)
 
     def _why_not(self, certificate: bytes, key: bytes, error: Exception) -> str:
         """Say which of the two is wrong; OpenSSL's own reasons name neither."""
-        certificate_name, key_name = self._names
+        found = certificates(certificate)
+        if not found:
+            return f"{self._certificate_name}: no certificate in PEM can be read in it"
         try:
-            public = x509.load_pem_x509_certificate(certificate).public_key()
-        except (ValueError, UnsupportedAlgorithm):
-            return f"{certificate_name}: no certificate in PEM can be read in it"
-        try:
-            private = serialization.load_pem_private_key(key, None)
+            serialization.load_pem_private_key(key, None)
         except TypeError:
-            return f"{key_name}: the key is encrypted; give one without a password"
+            return f"{self._key_name}: the key is encrypted; give one without a password"
         except (ValueError, UnsupportedAlgorithm):
-            return f"{key_name}: no private key in PEM can be read in it"
-        if public != private.public_key():
-            return f"{certificate_name} and {key_name} don't belong together"
+            return f"{self._key_name}: no private key in PEM can be read in it"
+        one, other = self._certificate_name, self._key_name
+        both = f"certificate and key in {one}" if one == other else f"{one} and {other}"
+        if not found[0].belongs_to(key):
+            return f"{both} don't belong together"
         reason = str(getattr(error, "reason", None) or "OpenSSL doesn't say why").replace("_", " ").lower()
-        return f"{certificate_name} and {key_name} can't be used: {reason}"
+        return f"{both} can't be used: {reason}"
 
 
 def _no_password() -> str:

@@ -1,0 +1,340 @@
+"""Replicas that keep certificates together, each by itself, in any order and with any delay."""
+
+import base64
+import datetime as dt
+import random
+
+import pytest
+
+from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, WEBHOOKS, Api
+from webhook.cluster.certificates.reconcile import (
+    AFTER_FAILURE,
+    IDLE,
+    SETTLED_AFTER,
+    SOON,
+    Clock,
+    Reconciler,
+    Replica,
+    Wanted,
+)
+from webhook.cluster.certificates.secret import TlsSecret
+from webhook.pki.read import certificates, refusal
+from webhook.pki.renewal import Kept, with_new_authority
+
+NAME = "tokenguard.tokenguard.svc"
+WHERE = TlsSecret("tokenguard/tokenguard-tls")
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+
+
+class Time:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @property
+    def now(self) -> dt.datetime:
+        return NOW + dt.timedelta(seconds=self.seconds)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, lambda: self.seconds)
+
+
+class Node:
+    """A replica: what it was given to serve, and what it serves, which may lag behind."""
+
+    def __init__(self, api: Api, time: Time, *, manage: bool = True) -> None:
+        self.given = self.serves = b""
+        self.reconciler = Reconciler(api, Wanted(WHERE, [NAME], manage), Replica(self._give, self._told), time.clock)
+
+    def look(self) -> float:
+        return self.reconciler.reconcile()
+
+    def catch_up(self) -> None:
+        self.serves = self.given
+
+    def _give(self, pair: bytes) -> None:
+        self.given = pair
+
+    def _told(self) -> frozenset[str]:
+        return frozenset(one.fingerprint for one in certificates(self.serves)[:1])
+
+
+@pytest.fixture
+def api() -> Api:
+    made = Api()
+    made.install()
+    return made
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def kept(api: Api) -> Kept:
+    return WHERE.read(api).kept
+
+
+def settle(time: Time, *nodes: Node) -> None:
+    """Let all happen that will happen by itself, within ten minutes."""
+    for _ in range(600):
+        delays = [node.look() for node in nodes]
+        for node in nodes:
+            node.catch_up()
+        if min(delays) == IDLE:
+            return
+        time.seconds += 1
+    pytest.fail("it never settles")
+
+
+def is_refused(api: Api, node: Node, time: Time) -> str:
+    """Return why an API server would refuse a replica; empty where none would."""
+    bundles = [base64.b64decode(bundle or "") for bundle in api.bundles()]
+    return "".join(refusal(certificates(node.serves)[:1], bundle, NAME, time.now) for bundle in bundles)
+
+
+def force(api: Api, time: Time) -> None:
+    found = WHERE.read(api)
+    assert WHERE.write(api, with_new_authority(found.kept, time.now), found.version)
+
+
+def test_one_replica_makes_secret_and_trust_out_of_nothing(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    assert is_refused(api, node, time) == ""
+    secret = api.objects[f"{SECRETS}/tokenguard-tls"]
+    assert (secret["type"], sorted(secret["data"])) == ("kubernetes.io/tls", ["ca.crt", "ca.key", "tls.crt", "tls.key"])
+    assert time.seconds < 5
+
+
+def test_of_many_replicas_that_start_at_once_all_serve_what_the_first_has_made(api, time) -> None:
+    nodes = [Node(api, time) for _ in range(5)]
+    settle(time, *nodes)
+    assert len({node.serves for node in nodes}) == 1
+    assert [is_refused(api, node, time) for node in nodes] == [""] * 5
+    assert [method for method, path in api.asked if path == SECRETS and method == "post"] == ["post"]
+
+
+def test_two_that_read_the_same_nothing_end_with_one_secret(api, time) -> None:
+    first, second = Node(api, time), Node(api, time)
+
+    def interrupt(method: str, path: str) -> None:
+        if (method, path) == ("post", SECRETS):
+            api.before = lambda _method, _path: None
+            second.look()
+
+    api.before = interrupt
+    first.look()
+    made = kept(api)
+    settle(time, first, second)
+    assert kept(api) == made
+    assert first.serves == second.serves
+
+
+class ApiServers:
+    """API servers that follow the configurations, some of them late: until when each bundle is still believed."""
+
+    def __init__(self, api: Api, time: Time, latest: float) -> None:
+        self._api, self._time, self._latest = api, time, latest
+        self._believed: dict[str, float] = {}
+
+    def would_refuse(self, nodes: list[Node]) -> bool:
+        """Say whether one of them would refuse one of the replicas at this moment."""
+        now = self._time.seconds
+        self._believed |= {bundle or "": now + self._latest for bundle in self._api.bundles()}
+        self._believed = {bundle: until for bundle, until in self._believed.items() if until >= now}
+        chains = [certificates(node.serves)[:1] for node in nodes]
+        bundles = [base64.b64decode(bundle) for bundle in self._believed]
+        return any(refusal(chain, bundle, NAME, self._time.now) for chain in chains for bundle in bundles)
+
+
+def rotated_at_random(api: Api, time: Time, seed: int, latest: float) -> list[bool]:
+    """Rotate while three replicas act in any order; return, for each request, whether somebody would be refused."""
+    chance = random.Random(seed)
+    nodes = [Node(api, time) for _ in range(3)]
+    settle(time, *nodes)
+    servers = ApiServers(api, time, latest)
+    refusals = [servers.would_refuse(nodes)]
+    force(api, time)
+    new = kept(api).authorities[0].fingerprint
+    api.before = lambda _method, _path: refusals.append(servers.would_refuse(nodes))
+    while len(kept(api).authorities) > 1:
+        node = chance.choice(nodes)
+        node.look() if chance.random() < 0.7 else node.catch_up()
+        time.seconds += chance.random() * 2
+    api.before = lambda _method, _path: None
+    settle(time, *nodes)
+    assert [one.fingerprint for one in kept(api).authorities] == [new]
+    assert len({node.serves for node in nodes}) == 1
+    return refusals
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_at_no_moment_of_a_rotation_would_an_api_server_refuse_a_replica(api, time, seed) -> None:
+    assert not any(rotated_at_random(api, time, seed, SETTLED_AFTER * 0.9))
+
+
+def test_api_servers_that_are_later_than_is_waited_for_would_refuse_replicas(api, time) -> None:
+    assert any(rotated_at_random(api, time, 1, SETTLED_AFTER * 3))
+
+
+def test_a_new_authority_signs_only_once_the_bundle_has_been_trusted_for_long_enough(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    before = kept(api)
+    force(api, time)
+    node.look()
+    began = time.seconds
+    while kept(api).certificate == before.certificate:
+        node.look()
+        time.seconds += 1
+    assert time.seconds - began >= SETTLED_AFTER
+
+
+def test_the_old_authority_stays_while_one_replica_serves_the_old_certificate(api, time) -> None:
+    quick, slow = Node(api, time), Node(api, time)
+    settle(time, quick, slow)
+    force(api, time)
+    for _ in range(300):
+        quick.look()
+        slow.look()
+        quick.catch_up()
+        time.seconds += 1
+    assert len(kept(api).authorities) == 2
+    slow.catch_up()
+    settle(time, quick, slow)
+    assert len(kept(api).authorities) == 1
+
+
+def test_a_replica_that_died_is_waited_for_no_longer_than_ten_minutes(api, time) -> None:
+    alive, dead = Node(api, time), Node(api, time)
+    settle(time, alive, dead)
+    force(api, time)
+    began = time.seconds
+    while len(kept(api).authorities) > 1:
+        alive.look()
+        alive.catch_up()
+        time.seconds += 1
+    assert 500 < time.seconds - began < 700
+
+
+def test_a_replica_that_takes_leave_is_not_waited_for(api, time) -> None:
+    stays, leaves = Node(api, time), Node(api, time)
+    settle(time, stays, leaves)
+    leaves.reconciler.end()
+    force(api, time)
+    settle(time, stays)
+    assert len(kept(api).authorities) == 1
+
+
+def test_leases_of_replicas_that_are_long_gone_are_removed(api, time) -> None:
+    node, gone = Node(api, time), Node(api, time)
+    settle(time, node, gone)
+    time.seconds += 7200
+    force(api, time)
+    settle(time, node)
+    assert [path for path in api.objects if path.startswith(LEASES)] == [f"{LEASES}/{node.reconciler.replicas.own}"]
+
+
+def test_a_bundle_that_somebody_broke_is_put_back_and_nothing_else_is_touched(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    held = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]
+    held["webhooks"][1]["clientConfig"]["caBundle"] = base64.b64encode(b"junk").decode()
+    held["webhooks"][1]["timeoutSeconds"] = 7
+    node.look()
+    assert is_refused(api, node, time) == ""
+    assert api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"][1]["timeoutSeconds"] == 7
+    assert api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"][0]["clientConfig"]["service"]
+
+
+def test_a_replica_that_read_the_secret_before_a_rotation_does_not_put_its_bundle_back(api, time) -> None:
+    slow = Node(api, time)
+    settle(time, slow)
+    api.objects[f"{CONFIGURATIONS[0]}/tokenguard"]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
+    quick = Node(api, time)
+
+    def interrupt(method: str, _path: str) -> None:
+        if method == "patch" and _path.startswith(WEBHOOKS):
+            api.before = lambda _method, _path: None
+            force(api, time)
+            quick.look()
+
+    api.before = interrupt
+    slow.look()
+    assert {base64.b64decode(bundle) for bundle in api.bundles()} == {kept(api).bundle}
+
+
+def test_a_secret_that_was_deleted_is_made_again(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    del api.objects[f"{SECRETS}/tokenguard-tls"]
+    settle(time, node)
+    assert is_refused(api, node, time) == ""
+
+
+def test_where_there_are_no_configurations_a_certificate_is_kept_all_the_same(time) -> None:
+    api = Api()
+    node = Node(api, time)
+    settle(time, node)
+    assert kept(api).serving is not None
+    api.install()
+    node.look()
+    assert is_refused(api, node, time) == ""
+
+
+def test_nothing_is_written_where_nothing_has_changed(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    api.asked.clear()
+    for _ in range(50):
+        time.seconds += 30
+        assert node.look() == IDLE
+    assert {path.split("/")[-1] for method, path in api.asked if method != "get"} == {node.reconciler.replicas.own}
+
+
+def test_what_was_in_the_secret_besides_stays(api, time) -> None:
+    api.put(f"{SECRETS}/tokenguard-tls", {
+        "type": "Opaque", "metadata": {"name": "tokenguard-tls", "labels": {"team": "x"}}, "data": {"note": "eA=="},
+    })  # fmt: skip
+    node = Node(api, time)
+    settle(time, node)
+    secret = api.objects[f"{SECRETS}/tokenguard-tls"]
+    assert (secret["type"], secret["metadata"]["labels"], secret["data"]["note"]) == ("Opaque", {"team": "x"}, "eA==")
+
+
+def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, caplog) -> None:
+    node = Node(api, time, manage=False)
+    assert node.look() == AFTER_FAILURE
+    assert "Secret tokenguard/tokenguard-tls: is not there: make it" in caplog.text
+    settle(time, Node(api, time))
+    api.asked.clear()
+    assert node.look() == IDLE
+    assert node.given.startswith(kept(api).certificate)
+    assert {method for method, _ in api.asked} == {"get"}
+
+
+def test_a_refusal_is_told_once_with_its_reason_and_holds_up_no_other_step(api, time, caplog) -> None:
+    api.refused.add(("patch", CONFIGURATIONS[0]))
+    node = Node(api, time)
+    assert [node.look() for _ in range(3)] == [0.0, AFTER_FAILURE, AFTER_FAILURE]
+    node.catch_up()
+    assert node.serves
+    assert caplog.text.count("403") == 1
+    api.refused.clear()
+    assert node.look() == SOON
+    settle(time, node)
+    assert is_refused(api, node, time) == ""
+
+
+def test_no_key_is_ever_logged(api, time, caplog) -> None:
+    caplog.set_level("DEBUG")
+    node = Node(api, time)
+    settle(time, node)
+    api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["tls.key"] = "not base64: sekrit"
+    node.look()
+    assert "can't be read" in caplog.text
+    assert "sekrit" not in caplog.text
+    assert "PRIVATE" not in caplog.text

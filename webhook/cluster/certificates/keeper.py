@@ -1,0 +1,165 @@
+"""The certificate in a Secret, served by all workers of this process.
+
+One worker speaks to the API server for all: the one that holds a lock, which another gets as soon as it is gone. It
+writes the certificate to a file that all of them follow, as they follow a user's files. Each worker notes which
+certificate it serves, because a rotation waits for the last of them.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+
+from webhook.cluster.certificates import bundles
+from webhook.cluster.certificates.reconcile import AFTER_FAILURE, Reconciler, Replica, Wanted
+from webhook.cluster.certificates.secret import TlsSecret
+from webhook.cluster.connection import Connection
+from webhook.cluster.objects import Object
+from webhook.cluster.reflector import Change, Outcome, Reflector
+
+log = logging.getLogger("tokenguard.certificates")
+TICK = 0.5
+"""Seconds; what a worker serves is looked at as often."""
+
+
+class CertificateKeeper:
+    """Serves what the Secret holds and, where it `manage`s them, keeps Secret and trust as they must be."""
+
+    def __init__(self, kubeconfig: Path | None, secret: str, names: Collection[str], *, manage: bool) -> None:
+        """Take where the API server is (None: this cluster's), the Secret's `namespace/name`, and the names that a
+        certificate must be for.
+        """  # noqa: D205 - one thought
+        self._kubeconfig = kubeconfig
+        self._wanted = Wanted(TlsSecret(secret), names, manage)
+        self.where = str(self._wanted)
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._reflectors: list[Reflector[Object]] = []
+        self._leads = False
+
+    def attach(self, folder: Path, serving: Callable[[], str]) -> Path:
+        """Return the file that the certificate is written to, chain and key; starts nothing, so it may be forked.
+
+        `folder` is private to the server, `serving` tells the fingerprint of what this worker serves.
+        """
+        file = folder / "certificate.pem"
+        self._lock_file = folder / "certificates.lock"
+        self._notes = Notes(folder / "serving", serving)
+        self._connection = Connection(self._kubeconfig, folder)
+        replica = Replica(lambda pair: _replace(file, pair), self._notes.read)
+        self._reconciler = Reconciler(self._connection, self._wanted, replica)
+        return file
+
+    def start(self) -> None:
+        """Begin, in a worker. It doesn't wait for the certificate: until it is there, the server isn't ready."""
+        self._thread = threading.Thread(target=self._run, name="tokenguard-certificates", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; the worker that has spoken for all takes leave."""
+        self._stopping.set()
+        self._wake.set()
+        for reflector in self._reflectors:
+            reflector.stop()
+        if self._thread:
+            self._thread.join(AFTER_FAILURE)
+
+    def _run(self) -> None:
+        with self._lock_file.open("a") as lock:
+            due = 0.0
+            while not self._stopping.is_set():
+                self._notes.write()
+                woken = self._wake.is_set()
+                self._wake.clear()
+                if self._has_lock(lock.fileno()) and (woken or time.monotonic() >= due):
+                    due = time.monotonic() + self._look()
+                self._wake.wait(min(TICK, max(0.0, due - time.monotonic())) if self._leads else TICK)
+            if self._leads:
+                self._reconciler.end()
+
+    def _has_lock(self, lock: int) -> bool:
+        if not self._leads:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            self._leads = True
+            self._follow()
+        return True
+
+    def _follow(self) -> None:
+        """Be woken by every change."""
+        configurations = bundles.resources() if self._wanted.manage else ()
+        for resource in (self._wanted.secret.resource, *configurations):
+            nothing = Outcome(lambda: None, lambda _why: None)  # what a look finds is told by the look
+            reflector = Reflector(resource, _Waker(self._wake), self._connection, nothing)
+            self._reflectors.append(reflector)
+            threading.Thread(target=reflector.run, name=f"tokenguard-{resource.what}", daemon=True).start()
+
+    def _look(self) -> float:
+        try:
+            return self._reconciler.reconcile()
+        except Exception as error:  # noqa: BLE001 - a bug must not end the renewals; its text may quote a key
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s: internal error: %s\n%s", self.where, type(error).__name__, where)  # noqa: TRY400
+            return AFTER_FAILURE
+
+
+class Notes:
+    """Which certificate each worker serves, in files named by their process ids."""
+
+    def __init__(self, folder: Path, serving: Callable[[], str]) -> None:
+        """Take the folder, which is made when it is needed, and what this worker serves."""
+        self._folder = folder
+        self._serving = serving
+        self._written = ""
+
+    def write(self) -> None:
+        """Note what this worker serves, where that has changed."""
+        serving = self._serving()
+        if serving != self._written:
+            self._folder.mkdir(exist_ok=True)
+            _replace(self._folder / str(os.getpid()), serving.encode())
+            self._written = serving
+
+    def read(self) -> frozenset[str]:
+        """Return the fingerprints of what the living workers serve."""
+        found = set()
+        for file in self._folder.glob("[0-9]*"):
+            if not file.name.isdecimal():
+                continue
+            try:
+                os.kill(int(file.name), 0)
+                found.add(file.read_text(encoding="ascii"))
+            except ProcessLookupError:
+                file.unlink(missing_ok=True)
+            except FileNotFoundError:
+                continue
+        return frozenset(found)
+
+
+class _Waker:
+    """A store for a reflector that keeps nothing: it is enough that something has changed."""
+
+    def __init__(self, wake: threading.Event) -> None:
+        self._wake = wake
+
+    def replace(self, objects: Iterable[Object]) -> None:
+        for _ in objects:
+            pass
+        self._wake.set()
+
+    def apply(self, _changes: Sequence[Change[Object]]) -> None:
+        self._wake.set()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(content)
+    fresh.replace(path)

@@ -1,0 +1,113 @@
+"""Which replicas there are and which certificate each serves, told by a Lease of each.
+
+Pods would tell as much, but a webhook has no business with other pods' status, and may run outside the cluster.
+A Lease that hasn't been renewed for long is of a replica that is gone: how long doesn't matter much, because all that
+waits for it is that an old CA leaves the bundle.
+"""
+
+import datetime as dt
+import re
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from webhook.cluster.transport import ApiError, Transport
+
+RENEWED_EVERY = 60.0
+"""Seconds."""
+GONE_AFTER = dt.timedelta(minutes=10)
+FORGOTTEN_AFTER = dt.timedelta(hours=1)
+LABEL = "tokenguard/replica"
+SERVES = "tokenguard/serves"
+"""The annotation that holds the SHA-256 of the certificate that a replica serves."""
+_NOT_FOUND, _CONFLICT = 404, 409
+
+
+class _Annotations(msgspec.Struct):
+    serves: str = msgspec.field(name=SERVES, default="")
+
+
+class _Metadata(msgspec.Struct):
+    name: str = ""
+    annotations: _Annotations | None = None
+
+
+class _Spec(msgspec.Struct):
+    renewed: dt.datetime | None = msgspec.field(name="renewTime", default=None)
+
+
+class _Lease(msgspec.Struct):
+    metadata: _Metadata
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+
+
+class _Leases(msgspec.Struct):
+    items: list[_Lease] | None = None
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One replica: its name, the fingerprint of the certificate that it serves, and when it last said so."""
+
+    name: str
+    serves: str
+    renewed: dt.datetime
+
+    def is_alive(self, now: dt.datetime) -> bool:
+        """Say whether it has been heard of lately."""
+        return now - self.renewed < GONE_AFTER
+
+
+class Replicas:
+    """The replicas of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        """Take the namespace; this process's own name is another one after each start."""
+        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        host = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:200]
+        self.own = f"{host or 'tokenguard'}-{secrets.token_hex(4)}"
+
+    def tell(self, transport: Transport, serves: str, now: dt.datetime) -> None:
+        """Renew the own Lease, and say in it which certificate is served. Raises `ApiError`."""
+        lease: dict[str, Any] = {
+            "metadata": {"labels": {LABEL: "true"}, "annotations": {SERVES: serves}},
+            "spec": {
+                "holderIdentity": self.own,
+                "leaseDurationSeconds": int(GONE_AFTER.total_seconds()),
+                "renewTime": now.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            },
+        }
+        try:
+            transport.patch(f"{self._path}/{self.own}", lease)
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            kind = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+            transport.post(self._path, {**kind, **lease, "metadata": {**lease["metadata"], "name": self.own}})
+
+    def read(self, transport: Transport) -> tuple[Replica, ...]:
+        """Return all that have told of themselves, those that are gone, too. Raises `ApiError`."""
+        body = transport.get(self._path, {"labelSelector": f"{LABEL}=true"}, "application/json")
+        try:
+            items = msgspec.json.decode(body, type=_Leases).items or []
+        except msgspec.DecodeError as error:
+            raise ApiError(0, f"the Leases can't be read: {error}") from error
+        return tuple(
+            Replica(
+                lease.metadata.name,
+                lease.metadata.annotations.serves if lease.metadata.annotations else "",
+                lease.spec.renewed or dt.datetime.min.replace(tzinfo=dt.UTC),
+            )
+            for lease in items
+        )
+
+    def forget(self, transport: Transport, name: str) -> None:
+        """Remove a Lease, the own one at the end, or that of a replica that is long gone. Raises `ApiError`."""
+        try:
+            transport.delete(f"{self._path}/{name}")
+        except ApiError as error:
+            if error.status not in (_NOT_FOUND, _CONFLICT):
+                raise

@@ -1,0 +1,74 @@
+"""Which certificate is served: from the user's files, from a Secret, or made for this run."""
+
+import datetime as dt
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from webhook.pki.make import SelfSigned, self_signed
+from webhook.pki.read import certificates
+from webhook.server.follow import Followed
+from webhook.server.options import ServeOptions, StartError
+from webhook.server.source import CertificateSource
+from webhook.server.state import State
+from webhook.server.tls import ServedPair
+
+log = logging.getLogger("tokenguard")
+
+
+def served_certificate(options: ServeOptions, state: State, counted: Any, folder: Path) -> tuple[ServedPair, Followed]:
+    """Load the certificate that is served, and return it together with the files it comes from.
+
+    `counted` is told what was read and whether it was accepted; `folder` is private to the server. Raises `StartError`
+    where there is no certificate to begin with.
+    """
+    if options.certificates:
+        paths: tuple[Path, ...] = (_from_secret(options.certificates, state, folder),)
+        names: tuple[str, ...] = (options.certificates.where,)
+    else:
+        paths = certificate, key = _files(options, folder)
+        names = f"--tls-cert {certificate}", f"--tls-key {key}"
+    pair = ServedPair(folder, *names, serves=state.serves)
+
+    def refuse_to_start(why: str) -> None:
+        if not followed.loaded:
+            raise StartError(why)
+
+    followed = Followed(
+        "certificate", paths, folder, pair.use, pair.restore, refuse_to_start, partial(counted, "certificate")
+    )
+    followed.look()
+    return pair, followed
+
+
+def _files(options: ServeOptions, folder: Path) -> tuple[Path, Path]:
+    if options.tls_cert and options.tls_key:
+        return options.tls_cert, options.tls_key
+    made = _made(options.tls_san)
+    files = {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": made.authority}
+    for name, content in files.items():
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_bytes(content)
+    log.info("made a certificate for this run; clients trust it by its CA: curl --cacert %s", folder / "ca.crt")
+    return folder / "tls.crt", folder / "tls.key"
+
+
+def _from_secret(source: CertificateSource, state: State, folder: Path) -> Path:
+    """Return the file that the source writes; until it does, it holds a certificate that nobody trusts.
+
+    So the server can be asked what it waits for. No API server sends a review to it.
+    """
+    file = source.attach(folder, lambda: state.certificate.fingerprint if state.certificate else "")
+    placeholder = _made(())
+    file.touch(mode=0o600)
+    file.write_bytes(placeholder.certificate + placeholder.key)
+    state.placeholder = certificates(placeholder.certificate)[0].fingerprint
+    return file
+
+
+def _made(names: tuple[str, ...]) -> SelfSigned:
+    try:
+        return self_signed(names, dt.datetime.now(dt.UTC))
+    except ValueError as error:
+        raise StartError(f"--tls-san: {error}") from error
