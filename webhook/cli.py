@@ -19,6 +19,7 @@ from typing import Any
 import click
 import yaml
 
+from webhook.certs_command import certs_group
 from webhook.cluster.place import in_cluster
 from webhook.core.policy import grammar
 from webhook.core.policy.document import default_policy, read_policy
@@ -182,6 +183,9 @@ def _policy(path: str | None) -> Policy:
 
 def _troubles(path: str, mistakes: Iterable[Mistake]) -> list[Trouble]:
     return [Trouble(path, f"{one.path}: {one.message}".removeprefix(": "), one.line) for one in mistakes]
+
+
+main.add_command(certs_group)
 
 
 @main.group("policy")

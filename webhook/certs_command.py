@@ -1,0 +1,173 @@
+"""The `certs` commands: how an installation's certificates stand, a renewal before its time, certificates by hand."""
+
+import datetime as dt
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from webhook.cluster.certificates.rotate import RotationError, rotate
+from webhook.cluster.certificates.secret import TlsSecret
+from webhook.cluster.certificates.status import Line, read_status
+from webhook.cluster.transport import ApiError, Transport
+from webhook.pki.by_hand import made_files
+from webhook.pki.make import service_names
+from webhook.pki.read import certificates
+from webhook.server.options import StartError, require_name
+from webhook.server.process import private_folder
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+T = TypeVar("T")
+_FILE = click.Path(path_type=Path)
+_AMISS = "  <-- amiss"
+_PRIVATE = 0o600
+_READABLE = 0o644
+
+
+class CertsError(click.ClickException):
+    """The call or the run failed; the message says why."""
+
+    exit_code = 2
+
+
+def _where(command: _F) -> _F:
+    """Give a command the flags that say which cluster and which Secret."""
+    secret = click.option(
+        "--tls-secret", envvar="TOKENGUARD_TLS_SECRET", show_envvar=True, show_default=True, metavar="NAMESPACE/NAME",
+        default="tokenguard/tokenguard-tls", help="Where the certificates are kept.",
+    )  # fmt: skip
+    kubeconfig = click.option(
+        "--kubeconfig", envvar=["TOKENGUARD_KUBECONFIG", "KUBECONFIG"], type=_FILE,
+        help="How to reach the API server; none: as kubectl does.",
+    )  # fmt: skip
+    return kubeconfig(secret(command))
+
+
+@click.group("certs")
+def certs_group() -> None:
+    """Look at the certificates of an installation, renew them before their time, or make them by hand."""
+
+
+@certs_group.command("status")
+@_where
+@click.option("--connect", metavar="HOST:PORT", help="Ask a server, too, which certificate it serves.")
+def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) -> None:
+    """Show issuer, names and days left, whether the webhook configurations trust it, and which replica serves it.
+
+    Exit status: 0 all is well, 1 something is amiss, 2 it can't be found out.
+    """
+    with private_folder() as folder:
+        status = _asked(lambda: read_status(_connection(kubeconfig, folder), _secret(tls_secret), _now()))
+    lines = list(status.lines(_now()))
+    if connect:
+        kept, served = status.kept.serving, _served_at(connect)
+        same = kept is not None and served == kept.fingerprint
+        lines.append(Line(f"{connect} serves {'it' if same else f'another one: {served}'}", amiss=not same))
+    for line in lines:
+        click.echo(f"{line.text}{_AMISS if line.amiss else ''}")
+    sys.exit(1 if any(line.amiss for line in lines) else 0)
+
+
+@certs_group.command("rotate")
+@_where
+@click.option("--ca", "authority", is_flag=True, help="Replace the CA, too, in steps that no review notices.")
+@click.option("--timeout", type=click.IntRange(min=0), default=900, show_default=True, metavar="SECONDS",
+              help="How long to wait until it is over; 0: not at all.")  # fmt: skip
+def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, timeout: int) -> None:
+    """Renew the certificate now, and wait until every replica serves it.
+
+    With --ca the old CA stays trusted until the last replica serves a certificate of the new one.
+    """
+    secret = _secret(tls_secret)
+    with private_folder() as folder:
+        transport = _connection(kubeconfig, folder)
+        try:
+            click.echo(_asked(lambda: rotate(transport, secret, _now(), authority=authority)))
+        except RotationError as error:
+            raise CertsError(str(error)) from error
+        if timeout:
+            _await(transport, secret, timeout)
+
+
+def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
+    deadline = time.monotonic() + timeout
+    told = ""
+    while why := _asked(lambda: read_status(transport, secret, _now())).under_way:
+        if why != told:
+            click.echo(f"under way: {why}")
+            told = why
+        if time.monotonic() >= deadline:
+            raise CertsError(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")
+        time.sleep(1)
+    click.echo("done: every replica serves the new certificate, and the webhook configurations trust it")
+
+
+@certs_group.command("generate")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default="here",
+              metavar="FOLDER", help="Where to write the files.")  # fmt: skip
+@click.option("--namespace", default="tokenguard", show_default=True, help="The namespace of the Service.")
+@click.option("--tls-san", "names", multiple=True, metavar="NAME", help="One more name or address; repeatable.")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True,
+              help="How long the certificate is valid.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Write over a certificate and key that are there.")
+def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, force: bool) -> None:
+    """Make a certificate for the Service, and a CA where there is none yet, as files.
+
+    Writes tls.crt and tls.key, ca.crt and ca.key (keep that one offline), and ca-bundle.yaml, a patch that has both
+    webhook configurations trust the CA. A CA that is there already signs again, so that nobody's trust has to change.
+    """
+    held = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}
+    there = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
+    if there and not force:
+        raise CertsError(f"{out / there[0]} is there already: give --force to write over it")
+    try:
+        files = made_files(held, (*service_names(namespace), *names), _now(), days)
+    except ValueError as error:
+        raise CertsError(str(error)) from error
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = out / name
+        path.unlink(missing_ok=True)  # a key gets a new file, so that nobody who may read the old one may read it
+        path.touch(mode=_PRIVATE if name.endswith(".key") else _READABLE)
+        path.write_bytes(content)
+        click.echo(f"wrote {path}")
+
+
+def _connection(kubeconfig: Path | None, folder: Path) -> Transport:
+    from webhook.cluster.connection import Connection  # noqa: PLC0415 - the client is loaded where it is used alone
+
+    default = Path("~/.kube/config").expanduser()
+    return Connection(kubeconfig or (default if default.exists() else None), folder)
+
+
+def _secret(where: str) -> TlsSecret:
+    try:
+        require_name("--tls-secret", where)
+    except StartError as error:
+        raise CertsError(str(error)) from error
+    return TlsSecret(where)
+
+
+def _asked(question: Callable[[], T]) -> T:
+    try:
+        return question()
+    except ApiError as error:
+        raise CertsError(str(error)) from error
+
+
+def _served_at(address: str) -> str:
+    """Return the fingerprint of the certificate that a server shows; nothing is sent to it."""
+    host, _, port = address.rpartition(":")
+    try:
+        pem = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=5)
+    except (OSError, ValueError) as error:
+        raise CertsError(f"--connect {address}: {error}") from error
+    return certificates(pem.encode())[0].fingerprint
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

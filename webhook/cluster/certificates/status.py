@@ -1,0 +1,107 @@
+"""How the certificates of an installation stand: what is kept, who trusts it, who serves it. For people."""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from webhook.cluster.certificates import bundles
+from webhook.cluster.certificates.bundles import KINDS, Configuration
+from webhook.cluster.certificates.replicas import Replica, Replicas
+from webhook.cluster.certificates.secret import Found, TlsSecret
+from webhook.cluster.transport import Transport
+from webhook.pki.make import service_names
+from webhook.pki.read import Certificate, certificates, refusal
+from webhook.pki.renewal import Kept
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is said of one thing, and whether somebody has to do something about it."""
+
+    text: str
+    amiss: bool = False
+
+
+@dataclass(frozen=True)
+class Status:
+    """All that was read: the Secret, the configurations that are there, the replicas that were heard of lately."""
+
+    secret: TlsSecret
+    found: Found
+    configurations: tuple[Configuration, ...]
+    replicas: tuple[Replica, ...]
+
+    @property
+    def kept(self) -> Kept:
+        """What the Secret holds."""
+        return self.found.kept
+
+    @property
+    def under_way(self) -> str:
+        """What a rotation waits for, in a few words; empty where none is under way."""
+        serving, authorities = self.kept.serving, self.kept.authorities
+        if serving is None or not authorities:
+            return "there is no certificate"
+        if not all(one.trusts(self.kept.bundle) for one in self.configurations):
+            return "the webhook configurations don't have the bundle yet"
+        if not serving.is_signed_by(authorities[0]):
+            return "the new CA is in the bundle; every API server has to learn of it"
+        behind = [one.name for one in self.replicas if one.serves != serving.fingerprint]
+        if behind:
+            return f"the new certificate is not served yet by {', '.join(behind)}"
+        return "the old CA has to leave the bundle" if len(authorities) > 1 else ""
+
+    def lines(self, now: dt.datetime) -> Iterator[Line]:
+        """Yield what there is to say."""
+        where = f"Secret {self.secret.namespace}/{self.secret.name}"
+        chain = certificates(self.kept.certificate)
+        if not chain:
+            yield Line(f"{where} holds no certificate, or is not there", amiss=True)
+            return
+        serving = chain[0]
+        yield Line(f"certificate in {where}")
+        if not serving.belongs_to(self.kept.key):
+            yield Line("  its key doesn't belong to it", amiss=True)
+        yield Line(f"  issuer       {serving.issuer}")
+        yield Line(f"  names        {', '.join(serving.names)}")
+        yield Line(f"  fingerprint  {serving.fingerprint}")
+        yield _validity(serving, now)
+        for authority in self.kept.authorities:
+            yield Line(f"CA {authority.subject}")
+            yield _validity(authority, now)
+        yield from self._trust(chain, now)
+        for replica in self.replicas:
+            serves = replica.serves == serving.fingerprint
+            yield Line(f"replica {replica.name} {'serves it' if serves else 'serves another one'}", amiss=not serves)
+
+    def _trust(self, chain: tuple[Certificate, ...], now: dt.datetime) -> Iterator[Line]:
+        name = service_names(self.secret.namespace)[0]
+        missing = set(KINDS) - {one.kind for one in self.configurations}
+        for kind in sorted(missing):
+            yield Line(f"{kind}/{bundles.NAME} is not there: no API server asks this webhook", amiss=True)
+        for one in self.configurations:
+            refusals = {webhook: refusal(chain, bundle, name, now) for webhook, bundle in one.bundles.items()}
+            refused = {webhook: why for webhook, why in refusals.items() if why}
+            if not refused:
+                yield Line(f"{one} trusts it ({len(refusals)} webhooks)")
+            for webhook, why in refused.items():
+                yield Line(f"{one} does not trust it: caBundle of {webhook}: {why}", amiss=True)
+
+
+def read_status(transport: Transport, secret: TlsSecret, now: dt.datetime) -> Status:
+    """Ask the API server for all of it. Raises `ApiError`."""
+    replicas = Replicas(secret.namespace).read(transport)
+    alive = tuple(replica for replica in replicas if replica.is_alive(now))
+    return Status(secret, secret.read(transport), bundles.read(transport), alive)
+
+
+def _validity(one: Certificate, now: dt.datetime) -> Line:
+    left = one.ends - now
+    until = f"  valid until  {one.ends:%Y-%m-%d %H:%M} UTC"
+    if now >= one.ends:
+        return Line(f"{until}: it has ended", amiss=True)
+    if now < one.begins:
+        return Line(f"  valid from   {one.begins:%Y-%m-%d %H:%M} UTC: it has not begun", amiss=True)
+    overdue = now >= one.due
+    hint = "it should have been renewed" if overdue else f"to be renewed on {one.due:%Y-%m-%d}"
+    return Line(f"{until}, {left.days} days left; {hint}", amiss=overdue)
