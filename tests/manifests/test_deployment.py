@@ -1,0 +1,135 @@
+"""The Deployment and what selects its pods: they agree with each other, with the program and with 'restricted'."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.manifests.rendering import INSTALLATIONS, render, the
+from webhook.cli import serve
+from webhook.server import run
+from webhook.server.options import ServeOptions
+
+everywhere = pytest.mark.parametrize("folder", INSTALLATIONS)
+MOUNTED_AT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def pod(folder):
+    return the("Deployment", render(folder))["spec"]["template"]
+
+
+def container(folder):
+    [only] = pod(folder)["spec"]["containers"]
+    return only
+
+
+def environment(folder):
+    return {one["name"]: one["value"] for one in container(folder)["env"]}
+
+
+@everywhere
+def test_every_variable_is_one_that_serve_knows(folder) -> None:
+    known = {parameter.envvar for parameter in serve.params}
+    given = {name for name in environment(folder) if name.startswith("TOKENGUARD_")}
+    assert given
+    assert given <= known
+
+
+@everywhere
+def test_serve_can_be_told_what_the_variables_say(folder, monkeypatch) -> None:
+    assert container(folder)["args"] == [serve.name]
+    for name, value in environment(folder).items():
+        monkeypatch.setenv(name, value)
+    options = ServeOptions(**serve.make_context("serve", []).params)
+    configmap = the("ConfigMap", render(folder), "token-policy")["metadata"]
+    assert options.policy_configmap == f"{configmap['namespace']}/{configmap['name']}"
+    assert options.workers == 2
+    [port] = container(folder)["ports"]
+    assert options.bind.endswith(f":{port['containerPort']}")
+
+
+@everywhere
+def test_the_files_that_serve_is_told_of_are_mounted(folder) -> None:
+    mounts = {mount["mountPath"] for mount in container(folder)["volumeMounts"]}
+    given = [Path(value) for name, value in environment(folder).items() if value.startswith("/") and name != "TMPDIR"]
+    assert {str(path.parent) for path in given} <= mounts
+    assert environment(folder)["TMPDIR"] in mounts
+
+
+@everywhere
+def test_the_pods_are_what_restricted_asks_for(folder) -> None:
+    spec = pod(folder)["spec"]
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container(folder)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not any("hostPort" in port for port in container(folder)["ports"])
+    kinds = {kind for volume in spec["volumes"] for kind in volume if kind != "name"}
+    assert kinds <= {"emptyDir", "projected", "secret"}
+
+
+@everywhere
+def test_the_only_token_is_its_own_and_lives_an_hour(folder) -> None:
+    spec = pod(folder)["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert the("ServiceAccount", render(folder))["automountServiceAccountToken"] is False
+    assert spec["serviceAccountName"] == the("ServiceAccount", render(folder))["metadata"]["name"]
+    [volume] = [volume for volume in spec["volumes"] if "projected" in volume]
+    assert not volume["name"].startswith("kube-api-access-")
+    [token] = [one["serviceAccountToken"] for one in volume["projected"]["sources"] if "serviceAccountToken" in one]
+    assert token == {"path": "token", "expirationSeconds": 3600}
+    assert {"name": volume["name"], "mountPath": MOUNTED_AT, "readOnly": True} in container(folder)["volumeMounts"]
+
+
+@everywhere
+def test_service_budget_autoscaler_and_network_policy_are_about_these_pods(folder) -> None:
+    objects = render(folder)
+    labels = pod(folder)["metadata"]["labels"]
+    deployment = the("Deployment", objects)
+    selectors = [
+        the("Service", objects)["spec"]["selector"],
+        the("PodDisruptionBudget", objects)["spec"]["selector"]["matchLabels"],
+        the("NetworkPolicy", objects)["spec"]["podSelector"]["matchLabels"],
+        deployment["spec"]["selector"]["matchLabels"],
+        *(one["labelSelector"]["matchLabels"] for one in pod(folder)["spec"]["topologySpreadConstraints"]),
+    ]
+    assert all(selector and selector.items() <= labels.items() for selector in selectors)
+    scaler = the("HorizontalPodAutoscaler", objects)["spec"]
+    assert scaler["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert scaler["minReplicas"] == deployment["spec"]["replicas"] == 2
+    assert pod(folder)["spec"]["priorityClassName"] == the("PriorityClass", objects)["metadata"]["name"]
+
+
+@everywhere
+def test_service_probes_and_network_policy_lead_to_the_port_that_is_served(folder) -> None:
+    [port] = container(folder)["ports"]
+    [service] = the("Service", render(folder))["spec"]["ports"]
+    [ingress] = the("NetworkPolicy", render(folder))["spec"]["ingress"]
+    assert service["targetPort"] == port["name"]
+    assert [one["port"] for one in ingress["ports"]] == [port["containerPort"]]
+    probes = {name: container(folder)[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
+    assert {probe["port"] for probe in probes.values()} == {port["name"]}
+    assert {name: probe["path"] for name, probe in probes.items()} == {
+        "startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz",
+    }  # fmt: skip
+
+
+@everywhere
+def test_there_is_time_for_reviews_in_hand_before_the_pod_is_killed(folder) -> None:
+    graceful = int(re.search(r'"graceful_timeout": (\d+)', Path(run.__file__).read_text())[1])
+    waits = container(folder)["lifecycle"]["preStop"]["sleep"]["seconds"]
+    webhooks = the("ValidatingWebhookConfiguration", render(folder))["webhooks"]
+    assert pod(folder)["spec"]["terminationGracePeriodSeconds"] > waits + graceful
+    assert graceful > max(webhook["timeoutSeconds"] for webhook in webhooks)
+
+
+@everywhere
+def test_an_update_takes_no_pod_away_before_another_is_ready(folder) -> None:
+    assert the("Deployment", render(folder))["spec"]["strategy"]["rollingUpdate"] == {
+        "maxUnavailable": 0, "maxSurge": 1,
+    }  # fmt: skip

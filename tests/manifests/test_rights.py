@@ -1,0 +1,61 @@
+"""The rights that the manifests give: each one explained, and none more than the way to get certificates takes."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
+
+ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]
+MAINTAINED = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations", "leases"}
+
+
+def rights(folder):
+    objects = render(folder)
+    return [rule for kind in ("ClusterRole", "Role") for rule in the(kind, objects)["rules"]]
+
+
+@pytest.mark.parametrize("file", ROLES, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_every_verb_is_explained(file) -> None:
+    text = file.read_text()
+    lists = re.findall(r"^( *)verbs:\n((?:\1- .*\n)+)", text, re.MULTILINE)
+    lines = [line for _, verbs in lists for line in verbs.splitlines()]
+    assert len(lines) == sum(document_verbs(yaml.safe_load_all(text)))
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r" *- \w+ +# .{6,}", line)] == []
+
+
+def document_verbs(documents):
+    for document in documents:
+        rules = [one["value"] for one in document] if isinstance(document, list) else document.get("rules", [])
+        yield from (len(rule["verbs"]) for rule in rules)
+
+
+@pytest.mark.parametrize("folder", INSTALLATIONS)
+def test_no_right_is_a_wildcard_and_writing_is_for_names_wherever_it_can_be(folder) -> None:
+    for rule in rights(folder):
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        if {"update", "patch", "delete"} & set(rule["verbs"]) and rule["resources"] != ["leases"]:
+            assert rule["resourceNames"]
+
+
+@pytest.mark.parametrize("folder", INSTALLATIONS[1:])
+def test_where_somebody_else_makes_certificates_the_rights_for_it_are_not_given(folder) -> None:
+    assert not MAINTAINED & {resource for rule in rights(folder) for resource in rule["resources"]}
+    written = {verb for rule in rights(folder) for verb in rule["verbs"] if verb not in {"list", "watch"}}
+    assert written == {"create"}
+
+
+@pytest.mark.parametrize("folder", INSTALLATIONS)
+def test_the_rights_are_given_to_the_account_that_the_pods_run_as(folder) -> None:
+    objects = render(folder)
+    account = the("ServiceAccount", objects)["metadata"]
+    for kind in ("ClusterRole", "Role"):
+        binding = the(f"{kind}Binding", objects)
+        assert binding["roleRef"] == {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": the(kind, objects)["metadata"]["name"],
+        }  # fmt: skip
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+        ]

@@ -1,0 +1,100 @@
+"""The webhook configurations: what is asked, of whom, what happens if nobody answers, and that each file says why."""
+
+import re
+
+import pytest
+
+from tests.manifests.rendering import CHECKOUT, render, the
+from webhook.core.evaluate import MACHINERY_NAMESPACES
+from webhook.core.request import KINDS
+
+WRITTEN = ["CREATE", "UPDATE"]
+KINDS_OF_WORKLOAD = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ReplicationController")
+EXPECTED = {
+    "pods.mutate.tokenguard.svc": ("Ignore", {"pods": ["CREATE"]}),
+    "pods.validate.tokenguard.svc": ("Fail", {"pods": ["CREATE"], "pods/ephemeralcontainers": ["UPDATE"]}),
+    "secrets.validate.tokenguard.svc": ("Fail", {"secrets": ["CREATE"]}),
+    "tokens.validate.tokenguard.svc": ("Fail", {"serviceaccounts/token": ["CREATE"]}),
+    "policy.validate.tokenguard.svc": ("Ignore", {"configmaps": WRITTEN}),
+    "workloads.validate.tokenguard.svc": ("Ignore", {f"{kind.lower()}s": WRITTEN for kind in KINDS_OF_WORKLOAD}),
+}
+PLURALS = {"TokenRequest": "serviceaccounts/token"}
+EXPLAINED = (
+    "failurePolicy|reinvocationPolicy|sideEffects|timeoutSeconds|matchPolicy|namespaceSelector|objectSelector"
+    "|matchConditions"
+)
+PATHS = {"MutatingWebhookConfiguration": "/mutate", "ValidatingWebhookConfiguration": "/validate"}
+
+
+def configurations():
+    objects = render("manifests")
+    return [the(f"{kind}WebhookConfiguration", objects) for kind in ("Mutating", "Validating")]
+
+
+def webhooks():
+    return [webhook for configuration in configurations() for webhook in configuration["webhooks"]]
+
+
+def asked(webhook):
+    return {resource: rule["operations"] for rule in webhook["rules"] for resource in rule["resources"]}
+
+
+def test_each_webhook_is_asked_what_it_is_for_and_fails_as_it_should() -> None:
+    assert {one["name"]: (one["failurePolicy"], asked(one)) for one in webhooks()} == EXPECTED
+
+
+def test_everything_that_the_program_judges_is_sent_to_it() -> None:
+    sent = {
+        (group, resource, operation)
+        for one in webhooks() if ".validate." in one["name"]
+        for rule in one["rules"] for group in rule["apiGroups"]
+        for resource in rule["resources"] for operation in rule["operations"]
+    }  # fmt: skip
+    judged = {
+        ("" if kind == "TokenRequest" else group, PLURALS.get(kind, f"{kind.lower()}s"), operation)
+        for (group, kind), known in KINDS.items() for operation in known.operations
+    }  # fmt: skip
+    assert judged <= sent
+
+
+def test_all_have_in_common_what_their_files_say_they_have() -> None:
+    for one in webhooks():
+        assert (one["sideEffects"], one["timeoutSeconds"], one["matchPolicy"]) == ("None", 5, "Equivalent")
+        assert one["admissionReviewVersions"] == ["v1"]
+        assert {rule["scope"] for rule in one["rules"]} == {"Namespaced"}
+    [mutating, _] = configurations()
+    assert [one["reinvocationPolicy"] for one in mutating["webhooks"]] == ["IfNeeded"]
+
+
+def test_all_call_the_service_and_leave_the_ca_to_whoever_makes_the_certificate() -> None:
+    service = the("Service", render("manifests"))
+    called = {**service["metadata"], "port": service["spec"]["ports"][0]["port"]}
+    called.pop("labels")
+    for configuration in configurations():
+        service_called = called | {"path": PATHS[configuration["kind"]]}
+        for one in configuration["webhooks"]:
+            assert one["clientConfig"] == {"service": service_called}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_all_but_the_policys_leave_out_the_namespaces_that_the_program_leaves_alone(name) -> None:
+    [one] = [webhook for webhook in webhooks() if webhook["name"] == name]
+    if name.startswith("policy."):
+        assert "namespaceSelector" not in one
+        return
+    [expression] = one["namespaceSelector"]["matchExpressions"]
+    assert (expression["key"], expression["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
+    assert set(expression["values"]) == MACHINERY_NAMESPACES
+
+
+@pytest.mark.parametrize("file", ["mutating.yaml", "validating.yaml"])
+def test_what_is_not_obvious_is_explained_where_it_stands_or_on_top(file) -> None:
+    text = (CHECKOUT / "manifests/webhooks" / file).read_text()
+    head, lines = text.split("\napiVersion:", 1)[0], text.splitlines()
+    for number, line in enumerate(lines):
+        key = re.match(rf"  ({EXPLAINED}):", line)
+        if key and f"# - {key[1]}" not in head:
+            assert lines[number - 1].startswith("  #"), f"{file}:{number + 1}: {line}"
+    conditions = [number for number, line in enumerate(lines) if line.startswith("  - name: ")]
+    assert conditions
+    assert all(lines[number - 1].startswith("  #") for number in conditions)
