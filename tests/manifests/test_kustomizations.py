@@ -12,7 +12,7 @@ from webhook.cli import main
 from webhook.core.policy.document import KEY, default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.shown import shown
-from webhook.server import tls
+from webhook.pki.make import service_names
 
 everywhere = pytest.mark.parametrize("folder", INSTALLATIONS)
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
@@ -89,8 +89,7 @@ def test_cert_manager_signs_for_the_name_that_the_api_server_calls() -> None:
     objects = render("manifests/overlays/cert-manager")
     service = the("Service", objects)["metadata"]
     certificate = the("Certificate", objects)
-    assert f"{service['name']}.{service['namespace']}.svc" == tls.SERVICE
-    assert tls.SERVICE in certificate["spec"]["dnsNames"]
+    assert service_names(service["namespace"], service["name"])[0] in certificate["spec"]["dnsNames"]
     meta = certificate["metadata"]
     for kind in CONFIGURATIONS:
         injected = the(kind, objects)["metadata"]["annotations"]["cert-manager.io/inject-ca-from"]
