@@ -104,7 +104,7 @@ def account_kubeconfig(
     plane: ControlPlane, folder: Path, *, token_file: bool = False, account: str = "tokenguard"
 ) -> Path:
     """Write a kubeconfig for one of its namespace's ServiceAccounts, with the token in it or in a file beside it."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     config = yaml.safe_load((plane.folder / "kubeconfig").read_text())
     (folder / "token").write_text(plane.do("create", "token", account, "-n", NAMESPACE).strip())
     user = {"tokenFile": str(folder / "token")} if token_file else {"token": (folder / "token").read_text()}

@@ -48,16 +48,37 @@ class ControlPlane:
     etcd: str
     _command: list[str]
     _process: "subprocess.Popen[bytes] | None" = None
+    _controllers: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Start the API server, and wait until it is ready."""
         self._process = _start(self.binaries, self.folder, self._command)
         eventually(lambda: _is_ready(self._process, self.url, self.folder), patience=90)
 
+    @property
+    def has_controllers(self) -> bool:
+        """Whether there is a kube-controller-manager to run."""
+        return (self.binaries / "kube-controller-manager").exists()
+
+    def start_controllers(self) -> None:
+        """Start kube-controller-manager beside it, where there is one."""
+        if self.has_controllers:
+            self._controllers = _start(self.binaries, self.folder, [
+                "kube-controller-manager",
+                f"--kubeconfig={self.folder}/kubeconfig",
+                "--leader-elect=false",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={_free_ports(1)[0]}",
+                f"--cert-dir={self.folder}/controllers",
+                f"--root-ca-file={self.folder}/ca.crt",
+                f"--service-account-private-key-file={self.folder}/accounts.key",
+            ])  # fmt: skip
+
     def stop(self) -> None:
-        """Stop it in good order."""
-        if self._process:
-            _stop(self._process)
+        """Stop all in good order."""
+        for process in (self._controllers, self._process):
+            if process:
+                _stop(process)
 
     def kill(self) -> None:
         """End the API server as a power cut would."""

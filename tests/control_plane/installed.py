@@ -1,0 +1,95 @@
+"""tokenguard installed from its own manifests, as its own ServiceAccount, with a process in each pod's place."""
+
+import base64
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.control_plane.live import account_kubeconfig
+from tests.control_plane.plane import ControlPlane
+from tests.end_to_end.cluster import Object, put_policy
+from tests.manifests.rendering import render, the
+from tests.serving import Server, eventually, serve
+
+KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+
+
+@dataclass
+class Installation:
+    """The running replicas. The mutating webhook is answered by the first, the validating one by the last."""
+
+    plane: ControlPlane
+    replicas: list[Server]
+
+    def bundles(self) -> set[str | None]:
+        """Return the caBundles in both configurations, in base64."""
+        found = [json.loads(self.plane.do("get", kind, "tokenguard", "-o", "json")) for kind in KINDS]
+        return {webhook["clientConfig"].get("caBundle") for one in found for webhook in one["webhooks"]}
+
+    def secret(self) -> dict[str, bytes]:
+        """Return what the TLS Secret holds."""
+        found = json.loads(self.plane.do("get", "secret", "tokenguard-tls", "-n", "tokenguard", "-o", "json"))
+        return {name: base64.b64decode(content) for name, content in found["data"].items()}
+
+    def is_trusted(self) -> bool:
+        """Say whether both configurations hold the Secret's CAs."""
+        return self.bundles() == {base64.b64encode(self.secret()["ca.crt"]).decode()}
+
+
+def settings(objects: list[Object]) -> dict[str, str]:
+    """Return what the Deployment tells tokenguard, less what only a pod has."""
+    [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["serve"]
+    told = {one["name"]: one["value"] for one in container["env"]}
+    return {name: value for name, value in told.items() if name not in {"TMPDIR", "TOKENGUARD_BIND"}}
+
+
+@contextlib.contextmanager
+def replica(plane: ControlPlane, folder: Path, told: dict[str, str], *flags: str) -> Iterator[Server]:
+    """Run one replica as the manifests' ServiceAccount."""
+    kubeconfig = account_kubeconfig(plane, folder)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
+    more = ("--kubeconfig", str(kubeconfig), "--tls-san", "127.0.0.1", "--audit-level", "all", *flags)
+    with serve(folder, *more, verified=False, env=kept | told) as server:
+        yield server
+
+
+def at(configuration: Object, server: Server) -> Object:
+    """Return a webhook configuration that calls a process on the loopback in place of the Service."""
+    changed: Any = json.loads(json.dumps(configuration))
+    for webhook in changed["webhooks"]:
+        path = webhook["clientConfig"].pop("service")["path"]
+        webhook["clientConfig"]["url"] = f"https://{server.address}{path}"
+    return changed
+
+
+@contextlib.contextmanager
+def installed(plane: ControlPlane, folder: Path, replicas: int = 2) -> Iterator[Installation]:
+    """Install what `kubectl kustomize manifests` renders, run the replicas, and wait until the API server asks them."""
+    objects = render("manifests")
+    configurations = [the(kind, objects) for kind in KINDS]
+    rest = [one for one in objects if one not in configurations]
+    plane.do("apply", "-f", "-", stdin=rest[0])
+    plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": rest[1:]})
+    put_policy(plane)
+    with contextlib.ExitStack() as stack:
+        servers = [
+            stack.enter_context(replica(plane, folder / f"replica-{number}", settings(objects)))
+            for number in range(replicas)
+        ]
+        for configuration, server in zip(configurations, (servers[0], servers[-1]), strict=True):
+            plane.do("apply", "-f", "-", stdin=at(configuration, server))
+        installation = Installation(plane, servers)
+        eventually(installation.is_trusted)
+        eventually(lambda: is_asked(plane))
+        yield installation
+
+
+def is_asked(plane: ControlPlane) -> bool:
+    """Say whether the API server asks tokenguard about tokens, and is answered."""
+    done = plane.kubectl("create", "token", "default", "-n", "default", "--duration=48h")
+    return "token-request-expiration" in done.stderr

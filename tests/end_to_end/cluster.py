@@ -1,0 +1,120 @@
+"""A cluster as a person has it, by kubectl, and what is in it before tokenguard comes."""
+
+import json
+import subprocess
+from typing import Any, Protocol
+
+POLICY = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+tokens:
+  audiences: {allowed: ["https://*.example.com"]}
+inject:
+- name: vault
+  audience: https://vault.example.com
+  expirationSeconds: 1800
+  mountPath: /var/run/secrets/tokens/vault
+  env: VAULT_TOKEN_PATH
+  namespaces: [shop]
+overrides:
+- namespaces: [lenient]
+  rules: {legacy-token-reference: patch, api-token-automount: patch}
+- namespaces: [strict]
+  rules: {token-subpath: reject, kubelet-hostpath: reject, api-token-automount: reject, token-request-binding: reject}
+- namespaces: [warned]
+  mode: warn
+exemptions:
+- rules: [legacy-token-reference]
+  namespaces: [shop]
+  serviceAccounts: [jenkins]
+  reason: cannot reload a token yet
+  until: never
+"""
+NAMESPACES = ("shop", "lenient", "strict", "warned")
+LEGACY = "kubernetes.io/service-account-token"
+Object = dict[str, Any]
+
+
+class Cluster(Protocol):
+    """Runs kubectl."""
+
+    def kubectl(self, *arguments: str, stdin: Any = None) -> subprocess.CompletedProcess[str]:
+        """Run it; `stdin` is an object for `-f -`."""
+        ...
+
+    def do(self, *arguments: str, stdin: Any = None) -> str:
+        """Run it, expect it to succeed, return what it printed."""
+        ...
+
+
+def prepare(cluster: Cluster) -> None:
+    """Make namespaces and accounts, and the legacy tokens that a cluster has from before."""
+    for namespace in NAMESPACES:
+        cluster.do("create", "namespace", namespace)
+        for account in ("app", "jenkins"):
+            cluster.do("create", "serviceaccount", account, "-n", namespace)
+        cluster.do("create", "-f", "-", stdin=secret("app-token", namespace))
+
+
+def put_policy(cluster: Cluster, document: str = POLICY) -> None:
+    """Write the policy as an operator does, by kubectl apply."""
+    meta = {"name": "token-policy", "namespace": "tokenguard", "labels": {"tokenguard/policy": "true"}}
+    cluster.do("apply", "-f", "-", stdin=configmap(meta, document))
+
+
+def configmap(meta: Object, document: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"policy.yaml": document}}
+
+
+def secret(name: str, namespace: str, account: str = "app") -> Object:
+    meta = {"name": name, "namespace": namespace, "annotations": {"kubernetes.io/service-account.name": account}}
+    return {"apiVersion": "v1", "kind": "Secret", "type": LEGACY, "metadata": meta}
+
+
+def pod(name: str, namespace: str = "shop", account: str = "app", **spec: Any) -> Object:
+    """Return a pod; `container` in `spec` is what its one container has besides, `annotations` are the pod's."""
+    container = {"name": "app", "image": "registry.k8s.io/pause:3.10", **spec.pop("container", {})}
+    meta = {"name": name, "namespace": namespace, "annotations": spec.pop("annotations", {})}
+    whole = {"serviceAccountName": account, "containers": [container], **spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": whole}
+
+
+def token_volume(name: str = "token", **source: Any) -> Object:
+    return {"name": name, "projected": {"sources": [{"serviceAccountToken": {"path": "token", **source}}]}}
+
+
+def reads_legacy(secret_name: str = "app-token") -> Object:
+    return {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": secret_name, "key": "token"}}}]}
+
+
+def created(cluster: Cluster, manifest: Object) -> Object:
+    """Create a pod and return its spec as it was stored."""
+    cluster.do("create", "-f", "-", stdin=manifest)
+    meta = manifest["metadata"]
+    return json.loads(cluster.do("get", "pod", meta["name"], "-n", meta["namespace"], "-o", "json"))["spec"]
+
+
+def refusal(cluster: Cluster, manifest: Object) -> str:
+    """Create something that is refused, and return what kubectl says."""
+    done = cluster.kubectl("create", "-f", "-", stdin=manifest)
+    assert done.returncode == 1, done.stdout
+    return done.stderr
+
+
+def warnings(cluster: Cluster, manifest: Object) -> str:
+    """Create something, and return what kubectl warns of."""
+    done = cluster.kubectl("create", "-f", "-", stdin=manifest)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def tokens(spec: Object) -> dict[str, Object]:
+    """Return a pod's projected tokens by their volume's name; the API server's own is `kube-api-access`."""
+    return {
+        "kube-api-access" if volume["name"].startswith("kube-api-access") else volume["name"]: source[
+            "serviceAccountToken"
+        ]
+        for volume in spec.get("volumes", [])
+        for source in volume.get("projected", {}).get("sources", [])
+        if "serviceAccountToken" in source
+    }

@@ -1,0 +1,85 @@
+import datetime as dt
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tests.manifests.rendering import render, the
+from webhook.cli import main
+from webhook.pki.by_hand import WEBHOOKS, made_files
+from webhook.pki.make import new_authority, service_names
+from webhook.pki.read import certificates, refusal
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+NAMES = service_names("tokenguard")
+
+
+def test_the_files_made_belong_together() -> None:
+    files = made_files({}, NAMES, NOW, 365)
+    assert sorted(files) == ["ca-bundle.yaml", "ca.crt", "ca.key", "tls.crt", "tls.key"]
+    chain = certificates(files["tls.crt"])
+    assert chain[0].belongs_to(files["tls.key"])
+    for configuration in yaml.safe_load_all(files["ca-bundle.yaml"]):
+        for webhook in configuration["webhooks"]:
+            bundle = yaml.safe_load(f"!!binary {webhook['clientConfig']['caBundle']}")
+            assert refusal(chain, bundle, NAMES[0], NOW + dt.timedelta(days=364)) == ""
+
+
+def test_a_ca_that_is_there_signs_again_so_that_trust_need_not_change() -> None:
+    first = made_files({}, NAMES, NOW, 365)
+    later = NOW + dt.timedelta(days=300)
+    second = made_files(first, NAMES, later, 365)
+    assert sorted(second) == ["ca-bundle.yaml", "tls.crt", "tls.key"]
+    assert second["ca-bundle.yaml"] == first["ca-bundle.yaml"]
+    assert refusal(certificates(second["tls.crt"]), first["ca.crt"], NAMES[0], later) == ""
+
+
+AUTHORITY = new_authority(NOW)
+UNUSABLE = {
+    "half of it": ({"ca.crt": AUTHORITY.certificate}, "there is only one"),
+    "junk": ({"ca.crt": b"junk", "ca.key": b"junk"}, "ca.crt holds no certificate"),
+    "another's key": ({"ca.crt": AUTHORITY.certificate, "ca.key": new_authority(NOW).key}, "is not the key to"),
+    "too short": ({"ca.crt": AUTHORITY.certificate, "ca.key": AUTHORITY.key}, "ca.crt ends on 2027-11-24"),
+}
+
+
+@pytest.mark.parametrize(("held", "why"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_ca_that_cant_be_used_is_told_and_not_written_over(held, why) -> None:
+    with pytest.raises(ValueError, match=why):
+        made_files(held, NAMES, NOW, 366)
+
+
+def test_the_patch_names_every_webhook_of_the_manifests() -> None:
+    objects = render("manifests")
+    named = {kind: tuple(one["name"] for one in the(kind, objects)["webhooks"]) for kind in WEBHOOKS}
+    assert named == WEBHOOKS
+
+
+def generate(*arguments: str):
+    return CliRunner().invoke(main, ["certs", "generate", *arguments])
+
+
+def test_generate_writes_keys_that_only_their_owner_can_read(tmp_path) -> None:
+    done = generate("--out", str(tmp_path / "new"), "--tls-san", "10.0.0.7")
+    assert done.exit_code == 0, done.output
+    modes = {file.name: file.stat().st_mode & 0o077 for file in (tmp_path / "new").iterdir()}
+    assert {name for name, mode in modes.items() if mode == 0} == {"ca.key", "tls.key"}
+    assert "10.0.0.7" in certificates((tmp_path / "new/tls.crt").read_bytes())[0].names
+
+
+def test_generate_writes_over_nothing_unless_it_is_told_to_and_never_over_a_ca(tmp_path) -> None:
+    assert generate("--out", str(tmp_path)).exit_code == 0
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    again = generate("--out", str(tmp_path))
+    assert again.exit_code == 2
+    assert "--force" in again.output
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert generate("--out", str(tmp_path), "--force").exit_code == 0
+    assert (tmp_path / "ca.key").read_bytes() == before["ca.key"]
+    assert (tmp_path / "tls.key").read_bytes() != before["tls.key"]
+
+
+def test_generate_says_what_is_no_name(tmp_path) -> None:
+    done = generate("--out", str(tmp_path), "--tls-san", "a b")
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "'a b' is neither a DNS name nor an address" in done.output
