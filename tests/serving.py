@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -139,7 +139,9 @@ def eventually(probe: Callable[[], T], *, patience: float = PATIENCE) -> T:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, *flags: str, ready: bool = True, verified: bool = True, **popen: Any) -> Iterator[Server]:
+def serve(
+    folder: Path, *flags: str, ready: bool = True, verified: bool = True, wrap: Sequence[str] = (), **popen: Any
+) -> Iterator[Server]:
     """Run `tokenguard serve` on a free port; `ready` waits until it is.
 
     Unless the flags say which, it makes a certificate of its own. Where that is in a Secret, `verified` is false: it is
@@ -148,7 +150,7 @@ def serve(folder: Path, *flags: str, ready: bool = True, verified: bool = True, 
     folder.mkdir(exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
     tls = () if "--tls-cert" in flags or not verified else ("--tls-self-signed",)
-    command = [sys.executable, "-m", "webhook", "serve", "--bind", "127.0.0.1:0", *tls, *flags]
+    command = [*wrap, sys.executable, "-m", "webhook", "serve", "--bind", "127.0.0.1:0", *tls, *flags]
     with (folder / "log").open("wb") as log, (folder / "audit").open("wb") as audit:
         process = subprocess.Popen(command, **{"env": environment, "stdout": audit, "stderr": log} | popen)
     server = Server(process, folder, "", ssl.create_default_context() if verified else _unverified())

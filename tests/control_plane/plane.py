@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,13 @@ class ControlPlane:
     url: str
     etcd: str
     _command: list[str]
+    started: list[dt.datetime] = field(default_factory=list)
     _process: "subprocess.Popen[bytes] | None" = None
     _controllers: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Start the API server, and wait until it is ready."""
+        self.started.append(dt.datetime.now(dt.UTC))
         self._process = _start(self.binaries, self.folder, self._command)
         eventually(lambda: _is_ready(self._process, self.url, self.folder), patience=90)
 

@@ -1,6 +1,7 @@
 """What the server is kept up to date by: files, and whatever else the command puts in."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -53,18 +54,18 @@ class CertificateSource(Background, Protocol):
 
 
 class All:
-    """Several of them as one; they are stopped in the opposite order."""
+    """Several of them as one: they begin together, because each may wait for something, and end one after the other."""
 
     def __init__(self, *parts: Background) -> None:
         """Take the parts."""
         self._parts = parts
 
     def start(self) -> None:
-        """Start each."""
-        for part in self._parts:
-            part.start()
+        """Start each, and return when the last one has."""
+        with ThreadPoolExecutor(len(self._parts), "tokenguard-start") as pool:
+            list(pool.map(lambda part: part.start(), self._parts))
 
     def stop(self) -> None:
         """Stop each."""
-        for part in reversed(self._parts):
+        for part in self._parts:
             part.stop()

@@ -20,8 +20,12 @@ from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
 from webhook.cluster.objects import Object
 from webhook.cluster.reflector import Change, Outcome, Reflector
+from webhook.pki.read import certificates
 
 log = logging.getLogger("tokenguard.certificates")
+PATIENCE = 15.0
+"""How long a worker that starts waits for its certificate, in seconds: well below gunicorn's patience with a worker."""
+_BLINK = 0.02
 TICK = 0.5
 """Seconds; what a worker serves is looked at as often."""
 
@@ -47,18 +51,23 @@ class CertificateKeeper:
 
         `folder` is private to the server, `serving` tells the fingerprint of what this worker serves.
         """
-        file = folder / "certificate.pem"
+        self._file = folder / "certificate.pem"
+        self._known = folder / "certificate.known"
+        self._serving = serving
         self._lock_file = folder / "certificates.lock"
         self._notes = Notes(folder / "serving", serving)
         self._connection = Connection(self._kubeconfig, folder)
-        replica = Replica(lambda pair: _replace(file, pair), self._notes.read)
+        replica = Replica(self._serve, self._notes.read)
         self._reconciler = Reconciler(self._connection, self._wanted, replica)
-        return file
+        return self._file
 
     def start(self) -> None:
-        """Begin, in a worker. It doesn't wait for the certificate: until it is there, the server isn't ready."""
+        """Begin, in a worker; return when it serves the Secret's certificate, or when there is none to be had soon."""
         self._thread = threading.Thread(target=self._run, name="tokenguard-certificates", daemon=True)
         self._thread.start()
+        deadline = time.monotonic() + PATIENCE
+        while not (self._is_served() or self._reconciler.failing) and time.monotonic() < deadline:
+            time.sleep(_BLINK)
 
     def stop(self) -> None:
         """End; the worker that has spoken for all takes leave."""
@@ -68,6 +77,17 @@ class CertificateKeeper:
             reflector.stop()
         if self._thread:
             self._thread.join(AFTER_FAILURE)
+
+    def _serve(self, pair: bytes) -> None:
+        _replace(self._file, pair)
+        self._known.touch()
+
+    def _is_served(self) -> bool:
+        """Say whether this worker serves what the Secret holds: until that is known, something else is in the file."""
+        if not self._known.exists():
+            return False
+        found = certificates(self._file.read_bytes())
+        return bool(found) and found[0].fingerprint == self._serving()
 
     def _run(self) -> None:
         with self._lock_file.open("a") as lock:

@@ -89,6 +89,11 @@ class Reconciler:
         self._failure = ""
         return delay
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last look has failed."""
+        return bool(self._failure)
+
     def end(self) -> None:
         """Take leave: this replica is no longer to be waited for."""
         if self._told is None:

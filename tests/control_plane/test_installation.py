@@ -1,0 +1,323 @@
+"""An installation while things happen to it: certificates rotate, workers die, the API server restarts."""
+
+import base64
+import contextlib
+import datetime as dt
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.control_plane.installed import KINDS, installed, replica, settings
+from tests.control_plane.plane import HINT, ControlPlane, clean, control_plane, find_binaries
+from tests.end_to_end.cluster import POLICY, configmap, created, pod, prepare, put_policy, tokens
+from tests.manifests.rendering import render, the
+from tests.serving import eventually, serve
+from webhook.pki.by_hand import made_files
+from webhook.pki.make import new_authority
+from webhook.pki.read import certificates
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(HINT)
+    folder = tmp_path_factory.mktemp("installation")
+    with control_plane(binaries, folder) as running:
+        running.do("create", "serviceaccount", "default", "-n", "default")
+        prepare(running)
+        yield running
+    clean(folder)
+
+
+@pytest.fixture(scope="module")
+def installation(plane, tmp_path_factory):
+    with installed(plane, tmp_path_factory.mktemp("replicas")) as running:
+        yield running
+
+
+installed_already = pytest.mark.usefixtures("installation")
+
+
+@dataclass
+class Loop:
+    """Pods created one after the other; what became of them."""
+
+    plane: ControlPlane
+    name: str
+    stored: list[dict] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            manifest = pod(f"{self.name}-{len(self.stored)}-{len(self.failures)}", "shop")
+            done = self.plane.kubectl("create", "-o", "json", "-f", "-", stdin=manifest)
+            if done.returncode == 0:
+                self.stored.append(json.loads(done.stdout)["spec"])
+            else:
+                self.failures.append(done.stderr)
+
+    def more(self, count: int = 3) -> None:
+        """Wait until so many more have been created."""
+        wanted = len(self.stored) + count
+        eventually(lambda: len(self.stored) >= wanted)
+
+
+@contextlib.contextmanager
+def pods_created(plane: ControlPlane, name: str) -> Iterator[Loop]:
+    """Create pods until the end of the block; none may have come past unjudged."""
+    loop = Loop(plane, name)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        loop.more()
+        yield loop
+        loop.more()
+    finally:
+        loop._stop.set()
+        thread.join()
+    assert {token["expirationSeconds"] for spec in loop.stored for token in tokens(spec).values()} == {3600, 1800}
+
+
+def certs(plane: ControlPlane, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a `tokenguard certs` command as the cluster's admin."""
+    command = [sys.executable, "-m", "webhook", "certs", *arguments, "--kubeconfig", str(plane.folder / "kubeconfig")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def settled(plane: ControlPlane, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    """Return what `certs status` says once nothing is amiss; None as long as something is."""
+    done = certs(plane, "status", *arguments)
+    assert done.returncode < 2, done.stderr
+    return done if done.returncode == 0 else None
+
+
+def test_a_certificate_that_is_made_is_trusted_and_told_in_status_and_metrics(plane, installation) -> None:
+    done = eventually(lambda: settled(plane, "--connect", installation.replicas[0].address))
+    assert "names        tokenguard.tokenguard.svc, " in done.stdout
+    assert "29 days left" in done.stdout
+    assert "ValidatingWebhookConfiguration/tokenguard trusts it (5 webhooks)" in done.stdout
+    assert done.stdout.count(" serves it") == 3
+    [serving, *_] = certificates(installation.secret()["tls.crt"])
+    for server in installation.replicas:
+        assert server.metric("tokenguard_certificate_expiry_timestamp_seconds") == serving.ends.timestamp()
+
+
+def test_a_rotation_of_the_certificate_fails_no_pod(plane, installation) -> None:
+    before = installation.secret()
+    with pods_created(plane, "rotated") as loop:
+        done = certs(plane, "rotate")
+        assert done.returncode == 0, done.stderr
+    assert loop.failures == []
+    after = installation.secret()
+    assert after["tls.crt"] != before["tls.crt"]
+    assert after["ca.crt"] == before["ca.crt"]
+
+
+def test_a_rotation_of_the_ca_fails_no_pod(plane, installation) -> None:
+    before = installation.secret()
+    with pods_created(plane, "rotated-ca") as loop:
+        done = certs(plane, "rotate", "--ca")
+        assert done.returncode == 0, done.stderr
+    assert loop.failures == []
+    after = installation.secret()
+    assert not {one.fingerprint for one in certificates(before["ca.crt"])} & {
+        one.fingerprint for one in certificates(after["ca.crt"])
+    }
+    assert certs(plane, "status").returncode == 0
+
+
+def test_a_bundle_that_somebody_broke_is_put_back(plane, installation) -> None:
+    stranger = base64.b64encode(new_authority(dt.datetime.now(dt.UTC)).certificate).decode()
+    for kind in KINDS:
+        patch = [{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": stranger}]
+        plane.do("patch", kind, "tokenguard", "--type=json", "-p", json.dumps(patch))
+    eventually(installation.is_trusted)
+
+
+def test_a_secret_that_was_deleted_is_made_again_and_trusted(plane, installation) -> None:
+    plane.do("delete", "secret", "tokenguard-tls", "-n", "tokenguard")
+    eventually(lambda: plane.kubectl("get", "secret", "tokenguard-tls", "-n", "tokenguard").returncode == 0)
+    eventually(installation.is_trusted)
+    eventually(lambda: settled(plane))
+    with pods_created(plane, "remade") as loop:
+        pass
+    assert loop.failures == []
+
+
+@installed_already
+def test_policy_edits_fail_no_pod(plane) -> None:
+    with pods_created(plane, "edited") as loop:
+        for number in range(5):
+            put_policy(plane, f"{POLICY}# edit {number}\n")
+            loop.more(1)
+    assert loop.failures == []
+
+
+def test_a_worker_that_is_killed_fails_no_pod(plane, installation) -> None:
+    with pods_created(plane, "killed") as loop:
+        for server in installation.replicas:
+            for worker in server.workers:
+                os.kill(worker, signal.SIGKILL)
+                eventually(
+                    lambda server=server, worker=worker: worker not in server.workers and len(server.workers) == 2
+                )
+                loop.more(1)
+    assert all("connection re" in failure or "EOF" in failure for failure in loop.failures), loop.failures
+    assert len(loop.failures) <= 1
+
+
+@installed_already
+def test_an_api_server_that_restarts_lets_no_pod_past_unjudged(plane) -> None:
+    with pods_created(plane, "restarted") as loop:
+        plane.kill()
+        eventually(lambda: loop.failures)
+        plane.start()
+        loop.more()
+    assert loop.failures
+    assert [failure for failure in loop.failures if "webhook" in failure] == []
+
+
+def payload(token: str) -> dict:
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+@installed_already
+def test_the_tokens_that_the_kubelet_gets_for_a_pod_are_what_the_policy_says(plane) -> None:
+    plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}})
+    asked = {
+        name: created(plane, pod(name, namespace, nodeName="node-1"))
+        for name, namespace in (("guarded", "shop"), ("unguarded", "warned"))
+    }
+    lives = {}
+    for name, namespace in (("guarded", "shop"), ("unguarded", "warned")):
+        for volume, source in tokens(asked[name]).items():
+            audience = (f"--audience={source['audience']}",) if "audience" in source else ()
+            uid = plane.do("get", "pod", name, "-n", namespace, "-o", "jsonpath={.metadata.uid}")
+            claims = payload(plane.do(
+                "create", "token", "app", "-n", namespace, f"--duration={source['expirationSeconds']}s", *audience,
+                "--bound-object-kind=Pod", f"--bound-object-name={name}", f"--bound-object-uid={uid}",
+                "--as=system:node:node-1", "--as-group=system:nodes", "--as-group=system:authenticated",
+            ))  # fmt: skip
+            lives[name, volume] = claims["exp"] - claims["iat"], claims["aud"]
+    own = ["https://kubernetes.default.svc"]
+    assert lives == {
+        ("guarded", "kube-api-access"): (3600, own),
+        ("guarded", "tokenguard-vault"): (1800, ["https://vault.example.com"]),
+        ("unguarded", "kube-api-access"): (31536000, own),
+    }
+
+
+@installed_already
+def test_a_replica_in_a_pod_finds_the_api_server_by_itself(plane, tmp_path) -> None:
+    """In a pod there is no kubeconfig: address by environment, token and CA in files. Here in a mount namespace."""
+    mounted = "/var/run/secrets/kubernetes.io/serviceaccount"
+    (tmp_path / "token").write_text(plane.do("create", "token", "tokenguard", "-n", "tokenguard").strip())
+    (tmp_path / "ca.crt").write_bytes((plane.folder / "ca.crt").read_bytes())
+    script = f'mount -t tmpfs none /var/run && mkdir -p {mounted} && cp "$0"/token "$0"/ca.crt {mounted} && exec "$@"'
+    wrap = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, str(tmp_path)]
+    tried = subprocess.run([*wrap, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"needs the right to make a mount namespace: {tried.stderr.strip()}")
+    host, _, port = plane.url.removeprefix("https://").partition(":")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
+    where = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+    told = settings(render("manifests"))
+    with serve(tmp_path / "run", "--audit-level", "all", verified=False, wrap=wrap, env=kept | where | told) as server:
+        assert server.request("GET", "/readyz").json["status"] == "ready"
+        assert "Secrets: followed" in server.log
+
+
+def _time(event: dict) -> dt.datetime:
+    return dt.datetime.fromisoformat(event["requestReceivedTimestamp"])
+
+
+def used_rights(plane: ControlPlane) -> tuple[set[tuple[str, str]], list[dict]]:
+    """Return what tokenguard did with which resource, and what it was refused, as the API server's audit log tells."""
+    events = [json.loads(line) for line in plane.audit.splitlines() if line.endswith("}")]
+    own = [
+        event
+        for event in events
+        if event["user"]["username"] == "system:serviceaccount:tokenguard:tokenguard" and "objectRef" in event
+    ]
+    refused = [
+        event
+        for event in own
+        if event.get("responseStatus", {}).get("code") == 403
+        # an API server that has just started doesn't know its own rules yet
+        and not any(0 <= (_time(event) - started).total_seconds() < 10 for started in plane.started)
+    ]
+    return {(event["verb"], event["objectRef"]["resource"]) for event in own}, refused
+
+
+@installed_already
+def test_the_rights_in_the_manifests_are_enough_and_each_of_them_is_needed(plane, tmp_path) -> None:
+    objects = render("manifests")
+    given = {
+        (verb, resource)
+        for kind in ("ClusterRole", "Role")
+        for rule in the(kind, objects)["rules"]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+    }
+    with replica(plane, tmp_path / "short", settings(objects)):
+        pass  # it made a Lease, and removes it when it stops
+    if ("list", "leases") not in used_rights(plane)[0]:
+        assert certs(plane, "rotate", "--ca").returncode == 0
+    put_policy_past_the_door(plane, f"{POLICY}modee: warn\n")
+    eventually(lambda: ("create", "events") in used_rights(plane)[0])
+    put_policy(plane)
+    used, refused = used_rights(plane)
+    assert refused == []
+    assert used == given
+
+
+def put_policy_past_the_door(plane: ControlPlane, document: str) -> None:
+    """Write a policy that nobody checks, because it doesn't carry the label."""
+    plane.do("delete", "configmap", "token-policy", "-n", "tokenguard")
+    plane.do("create", "-f", "-", stdin=configmap({"name": "token-policy", "namespace": "tokenguard"}, document))
+
+
+@installed_already
+def test_a_bad_policy_that_gets_in_is_told_in_an_event_and_the_last_good_one_stays(plane) -> None:
+    put_policy_past_the_door(plane, f"{POLICY}mod: warn\n")
+
+    def described() -> str:
+        return plane.do("describe", "configmap", "token-policy", "-n", "tokenguard")
+
+    eventually(lambda: "mod: unknown key" in described())
+    with pods_created(plane, "still-judged") as loop:
+        pass
+    assert loop.failures == []
+    put_policy(plane)
+
+
+@installed_already
+def test_a_certificate_that_comes_from_elsewhere_is_served_as_soon_as_it_is_there(plane, tmp_path) -> None:
+    files = made_files({}, ["127.0.0.1"], dt.datetime.now(dt.UTC), 90)
+    for name in ("tls.crt", "tls.key"):
+        (tmp_path / name).write_bytes(files[name])
+    where = "own-certificate"
+    with contextlib.ExitStack() as stack:
+        told = settings(render("manifests")) | {"TOKENGUARD_TLS_SECRET": f"tokenguard/{where}"}
+        told.pop("TOKENGUARD_MANAGE_CERTS")
+        thread = threading.Timer(1, lambda: plane.do(
+            "create", "secret", "tls", where, "-n", "tokenguard",
+            f"--cert={tmp_path}/tls.crt", f"--key={tmp_path}/tls.key",
+        ))  # fmt: skip
+        thread.start()
+        stack.callback(thread.join)
+        server = stack.enter_context(replica(plane, tmp_path / "run", told))
+        assert "is not there: make it" in server.log
+        shown = ssl.get_server_certificate(tuple(server.address.split(":")))
+        assert certificates(shown.encode())[0].fingerprint == certificates(files["tls.crt"])[0].fingerprint
