@@ -17,6 +17,7 @@ from tests.server.test_following import put
 from tests.server.test_recorded import recorded
 from tests.serving import eventually, serve
 from webhook.pki.make import self_signed
+from webhook.server.options import StartError
 from webhook.server.process import MOST_FILES, private_folder
 
 BODY = recorded("pod-plain.pods", "mutate")
@@ -95,6 +96,14 @@ def test_what_a_killed_server_left_behind_is_removed_by_the_next_and_nothing_els
         assert first.stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "tokenguard-other" / "tls.key").exists()
     os.close(held)
+
+
+def test_a_root_that_is_read_only_throughout_is_told_in_one_line(monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/proc/nowhere")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/proc/nowhere"])  # root can write to the others
+    with pytest.raises(StartError, match="mount one at /tmp"), private_folder():
+        pass
 
 
 def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_ended(judged_by, tmp_path):

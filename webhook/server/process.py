@@ -41,15 +41,16 @@ def private_folder() -> Iterator[Path]:
     are gone, are removed first. Raises `StartError` where there can be no folder.
     """
     in_memory = "/dev/shm"  # noqa: S108 - mkdtemp makes a folder of a new name in it, for this user alone
-    where = in_memory if "TMPDIR" not in os.environ and os.access(in_memory, os.W_OK) else tempfile.gettempdir()
-    _sweep(Path(where))
     try:
+        where = in_memory if "TMPDIR" not in os.environ and os.access(in_memory, os.W_OK) else tempfile.gettempdir()
+        _sweep(Path(where))
         made = Path(tempfile.mkdtemp(prefix=".tokenguard-", dir=where))
         lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = made.rename(made.with_name(_PREFIX + made.name.removeprefix(".tokenguard-")))  # locked by then
     except OSError as error:
-        raise StartError(f"no folder for temporary files: {error.strerror}") from error
+        message = f"no folder for temporary files, mount one at /tmp that can be written: {error.strerror}"
+        raise StartError(message) from error
     owner = os.getpid()
     try:
         yield folder
