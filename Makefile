@@ -31,9 +31,26 @@ bench: $(VENV)/ready ## measure what a decision costs, against a baseline in the
 .PHONY: lock
 lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile $(LOCK) --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra dev --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
+
+.PHONY: image
+image: ## build the container image: IMAGE, BASE, BUILDER, BUILD_FLAGS; see README
+	@test -n "$(BUILDER)" || { echo "make image needs podman, buildah, or docker with its engine running:" \
+		"install one of them, or name it: make image BUILDER=..." >&2; exit 1; }
+	$(BUILDER) build $(STAMP) --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null) \
+		$(if $(BASE),--build-arg BASE=$(BASE)) $(BUILD_FLAGS) .
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= tokenguard:$(VERSION)
+BUILDER ?= $(shell for one in docker podman buildah; do \
+	$$one version >/dev/null 2>&1 && { echo $$one; break; }; done)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+STAMP = --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+	$(if $(filter docker,$(notdir $(firstword $(BUILDER)))),,--timestamp $(SOURCE_DATE_EPOCH))
 
 .PHONY: clean
 clean: ## remove what the other targets made

@@ -1,0 +1,105 @@
+"""What goes into the image, told by the files it is built from; where it can be built, that it runs, too."""
+
+import os
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+DOCKERFILE = re.sub(r"^#.*\n", "", (CHECKOUT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", "")
+IMAGE = "tokenguard:test"
+BUILDER = shlex.split(os.environ.get("BUILDER", ""))
+
+
+def steps(instruction: str) -> list[str]:
+    return re.findall(rf"^{instruction} +(.*)$", DOCKERFILE, re.MULTILINE)
+
+
+def reaches_the_build(path: str) -> bool:
+    """Say whether .dockerignore lets a file through: the last pattern that matches it or a folder above it decides."""
+    through = True
+    for line in (CHECKOUT / ".dockerignore").read_text().splitlines():
+        pattern = re.escape(line.removeprefix("!")).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*")
+        if line and not line.startswith("#") and re.fullmatch(f"{pattern}(/.*)?", path):
+            through = line.startswith("!")
+    return through
+
+
+@pytest.mark.parametrize(
+    "source", [source for rest in steps("COPY") if "--from" not in rest for source in rest.split()[:-1]]
+)
+def test_what_is_copied_is_there_and_reaches_the_build(source):
+    inside = [path for path in (CHECKOUT / source).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = [path.relative_to(CHECKOUT).as_posix() for path in inside or [CHECKOUT / source] if path.is_file()]
+    assert files
+    assert [name for name in files if not reaches_the_build(name)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".git/config",
+        ".venv/bin/pip",
+        ".env",
+        "tests/test_image.py",
+        "requirements/dev.txt",
+        "webhook/__pycache__/cli.cpython-313.pyc",
+        "webhook/core/rules/__pycache__/inject.cpython-313.pyc",
+    ],
+)
+def test_nothing_else_reaches_the_build(path):
+    assert not reaches_the_build(path)
+
+
+def test_what_is_installed_is_known_by_its_hash_or_was_built_from_what_is():
+    calls = re.findall(r"/pip [^&;]*", " && ".join(steps("RUN")))
+    assert len(calls) == 4
+    assert [call for call in calls if not re.search("--require-hashes|--no-index", call)] == []
+
+
+def test_what_builds_the_package_is_locked_as_it_is_for_development():
+    build, development = ((CHECKOUT / "requirements" / name).read_text() for name in ("build.txt", "dev.txt"))
+    locked = re.findall(r"^\S+==.*\n(?: +--hash=.*\n)+", build, re.MULTILINE)
+    assert locked
+    assert [one for one in locked if one not in development] == []
+
+
+def test_the_base_where_none_is_named_is_pinned_and_has_a_python_that_the_package_takes():
+    oldest, first_too_new = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()
+    minor = re.fullmatch(r"BASE=python:3\.(\d+)\.\d+-slim-[a-z]+", steps("ARG")[0])[1]
+    assert int(oldest) <= int(minor) < int(first_too_new)
+    assert {rest.split()[0] for rest in steps("FROM")} == {"${BASE}", "scratch"}
+
+
+def test_the_user_is_a_number_and_not_root():
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", steps("USER")[-1])
+
+
+def test_the_command_runs_without_a_shell():
+    assert steps("ENTRYPOINT") == [f'["{name}"]' for name in PROJECT["scripts"]]
+    assert steps("CMD") == ['["serve"]']
+
+
+@pytest.mark.skipif(not BUILDER, reason="nothing is named to build the image with: make test BUILDER=podman BASE=...")
+def test_the_image_can_be_built_and_its_user_can_run_the_demo():
+    subprocess.run(["make", "image", f"IMAGE={IMAGE}"], cwd=CHECKOUT, check=True)
+    try:
+        if Path(BUILDER[0]).name == "buildah":
+            container = told("from", IMAGE).strip()
+            demo = told("run", container, "--", "tokenguard", "demo")
+            told("rm", container)
+        else:
+            demo = told("run", "--rm", "--read-only", "--tmpfs", "/tmp", IMAGE, "demo")
+        assert re.findall("^   (ADMITTED|DENIED)", demo, re.MULTILINE) == ["ADMITTED", "DENIED", "ADMITTED", "ADMITTED"]
+    finally:
+        told("rmi", "--force", IMAGE)
+
+
+def told(*arguments: str) -> str:
+    """Return what the builder prints."""
+    return subprocess.run([*BUILDER, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
