@@ -52,6 +52,10 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 STAMP = --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
 	$(if $(filter docker,$(notdir $(firstword $(BUILDER)))),,--timestamp $(SOURCE_DATE_EPOCH))
 
+.PHONY: kind
+kind: $(VENV)/ready image ## install the image in a kind cluster of its own, run the end-to-end cases in it, delete it
+	TOKENGUARD_KIND_IMAGE=$(IMAGE) $(BIN)/pytest -rs tests/kind
+
 .PHONY: clean
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

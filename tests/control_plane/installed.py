@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane
-from tests.end_to_end.cluster import Object, put_policy
+from tests.end_to_end.cluster import Object, is_asked, put_policy
 from tests.manifests.rendering import render, the
 from tests.serving import Server, eventually, serve
 
@@ -87,9 +87,3 @@ def installed(plane: ControlPlane, folder: Path, replicas: int = 2) -> Iterator[
         eventually(installation.is_trusted)
         eventually(lambda: is_asked(plane))
         yield installation
-
-
-def is_asked(plane: ControlPlane) -> bool:
-    """Say whether the API server asks tokenguard about tokens, and is answered."""
-    done = plane.kubectl("create", "token", "default", "-n", "default", "--duration=48h")
-    return "token-request-expiration" in done.stderr

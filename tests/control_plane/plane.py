@@ -14,12 +14,12 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.end_to_end.cluster import Cluster
 from tests.serving import eventually
 from webhook.pki.make import self_signed
 
@@ -39,11 +39,10 @@ def find_binaries() -> Path | None:
 
 
 @dataclass
-class ControlPlane:
+class ControlPlane(Cluster):
     """The running API server, spoken to as its admin."""
 
     binaries: Path
-    folder: Path
     url: str
     etcd: str
     _command: list[str]
@@ -95,23 +94,6 @@ class ControlPlane:
         revision = json.loads(status.stdout)[0]["Status"]["header"]["revision"]
         subprocess.run([*etcdctl, "compact", str(revision)], capture_output=True, check=True)
 
-    def kubectl(self, *arguments: str, stdin: Any = None) -> "subprocess.CompletedProcess[str]":
-        """Run kubectl; `stdin` is an object for `-f -`."""
-        command = [
-            str(self.binaries / "kubectl"),
-            *("--kubeconfig", str(self.folder / "kubeconfig")),
-            *("--cache-dir", str(self.folder / "cache")),
-            *arguments,
-        ]
-        given = yaml.safe_dump(stdin) if stdin is not None else None
-        return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
-
-    def do(self, *arguments: str, stdin: Any = None) -> str:
-        """Run kubectl, expect it to succeed, return what it printed."""
-        done = self.kubectl(*arguments, stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
     @property
     def audit(self) -> str:
         """The API server's own audit log."""
@@ -158,7 +140,7 @@ def control_plane(binaries: Path, folder: Path) -> Iterator[ControlPlane]:
         f"--audit-policy-file={folder}/audit-policy.yaml",
         f"--audit-log-path={folder}/audit.log",
     ]
-    plane = ControlPlane(binaries, folder, url, f"http://127.0.0.1:{client}", apiserver)
+    plane = ControlPlane(str(binaries / "kubectl"), folder, binaries, url, f"http://127.0.0.1:{client}", apiserver)
     database = _start(binaries, folder, etcd)
     try:
         plane.start()

@@ -1,8 +1,12 @@
-"""A cluster as a person has it, by kubectl, and what is in it before tokenguard comes."""
+"""A cluster as a person has it, by kubectl; what is in it before tokenguard comes; and what the cases do with it."""
 
 import json
 import subprocess
-from typing import Any, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 POLICY = """\
 apiVersion: tokenguard/v1
@@ -35,16 +39,25 @@ LEGACY = "kubernetes.io/service-account-token"
 Object = dict[str, Any]
 
 
-class Cluster(Protocol):
-    """Runs kubectl."""
+@dataclass
+class Cluster:
+    """A cluster by its kubectl: the program, and a folder with `kubeconfig` that it may put its cache in, too."""
+
+    program: str
+    folder: Path
 
     def kubectl(self, *arguments: str, stdin: Any = None) -> subprocess.CompletedProcess[str]:
-        """Run it; `stdin` is an object for `-f -`."""
-        ...
+        """Run kubectl; `stdin` is an object for `-f -`."""
+        where = ("--kubeconfig", str(self.folder / "kubeconfig"), "--cache-dir", str(self.folder / "cache"))
+        given = yaml.safe_dump(stdin) if stdin is not None else None
+        command = [self.program, *where, *arguments]
+        return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
 
     def do(self, *arguments: str, stdin: Any = None) -> str:
-        """Run it, expect it to succeed, return what it printed."""
-        ...
+        """Run kubectl, expect it to succeed, return what it printed."""
+        done = self.kubectl(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 def prepare(cluster: Cluster) -> None:
@@ -60,6 +73,12 @@ def put_policy(cluster: Cluster, document: str = POLICY) -> None:
     """Write the policy as an operator does, by kubectl apply."""
     meta = {"name": "token-policy", "namespace": "tokenguard", "labels": {"tokenguard/policy": "true"}}
     cluster.do("apply", "-f", "-", stdin=configmap(meta, document))
+
+
+def is_asked(cluster: Cluster) -> bool:
+    """Say whether the API server asks tokenguard about tokens, and is answered."""
+    done = cluster.kubectl("create", "token", "default", "-n", "default", "--duration=48h")
+    return "token-request-expiration" in done.stderr
 
 
 def configmap(meta: Object, document: str) -> Object:
