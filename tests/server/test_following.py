@@ -10,10 +10,7 @@ import pytest
 from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, serve
-from webhook.core.cluster import Cluster
 from webhook.pki.make import self_signed
-from webhook.server.judged_by import _restore, _shortened
-from webhook.server.state import State
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmodee: warn\ntokens: {maxExpirationSeconds: 5}\n"
 WARN = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: warn\n"
@@ -161,18 +158,6 @@ def test_a_worker_that_starts_while_the_objects_are_bad_knows_the_last_good_ones
         assert server.log.count("the last good one was kept, and is taken up") == 1
         private = Path(server.log.split("--cacert ")[1].split()[0]).parent
         assert not any(data.encode() in file.read_bytes() for file in private.iterdir() if file.is_file())
-
-
-def test_what_is_kept_of_the_objects_is_all_that_is_judged_by():
-    one = Cluster(
-        {"demo": {"app-token": "app"}, "other": {"a": "", "b": "c"}},
-        {"demo": frozenset({("team", "payments"), ("tier", "")}), "empty": frozenset()},
-        {("demo", "app"): False, ("demo", "other"): True},
-        ("https://api",),
-    )
-    state = State()
-    _restore(state, Cluster(api_audiences=one.api_audiences), _shortened(one))
-    assert state._cluster == one
 
 
 def test_a_worker_that_starts_while_the_certificate_is_bad_serves_the_last_good_one(files):

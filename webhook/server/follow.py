@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from webhook.files import replace_file
+
 log = logging.getLogger("tokenguard.files")
 INTERVAL = 0.5
 
@@ -71,7 +73,7 @@ class Followed:
             self._reject(accepted, seen)
             return
         self._in_force = _digest([accepted])
-        _replace(self._kept, accepted)
+        replace_file(self._kept, [accepted])
         if self._is_first_to_tell(f"{digest} {seen}"):
             log.info("%s %s: %s", self.what, "loaded" if first else "reloaded", self._where)
             self.counted(True)  # noqa: FBT003 - the callable's one argument
@@ -166,10 +168,3 @@ class Follower:
 
 def _digest(contents: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(content)
-    fresh.replace(path)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from webhook.core.cluster import Cluster
+from webhook.core.cluster_lines import read_cluster, write_cluster
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Policy
@@ -61,33 +60,8 @@ def _use_objects(state: State, base: Cluster, data: bytes) -> bytes | tuple[str,
         return tuple(str(problem) for problem in reading.problems)
     cluster = cluster_of(reading.manifests, base)
     state.use_cluster(cluster)
-    return _shortened(cluster)
-
-
-class _Known(msgspec.Struct):
-    """What is kept of the objects: so much as is judged by, and of a Secret's data nothing."""
-
-    legacy_tokens: dict[str, dict[str, str]]
-    namespaces: dict[str, list[tuple[str, str]]]
-    automounts: list[tuple[str, str, bool]]
-
-
-def _shortened(cluster: Cluster) -> bytes:
-    known = _Known(
-        {namespace: dict(secrets) for namespace, secrets in cluster.legacy_tokens.items()},
-        {name: sorted(labels) for name, labels in cluster.namespaces.items()},
-        [(*account, automount) for account, automount in cluster.automounts.items()],
-    )
-    return msgspec.json.encode(known)
+    return b"".join(write_cluster(cluster))
 
 
 def _restore(state: State, base: Cluster, kept: bytes) -> None:
-    known = msgspec.json.decode(kept, type=_Known)
-    state.use_cluster(
-        Cluster(
-            known.legacy_tokens,
-            {name: frozenset(labels) for name, labels in known.namespaces.items()},
-            {(namespace, account): automount for namespace, account, automount in known.automounts},
-            base.api_audiences,
-        )
-    )
+    state.use_cluster(read_cluster(kept.splitlines(), base))

@@ -1,0 +1,44 @@
+"""A cluster as lines: all that is judged by is read again, and no line is large."""
+
+import msgspec
+import pytest
+
+from webhook.core.cluster import Cluster
+from webhook.core.cluster_lines import MOST_IN_LINE, read_cluster, write_cluster
+
+BASE = Cluster(api_audiences=("https://api",))
+MANY = MOST_IN_LINE * 2 + 7
+
+
+def of(**more):
+    return Cluster(**more, api_audiences=BASE.api_audiences)
+
+
+@pytest.mark.parametrize("cluster", [
+    of(),
+    of(
+        legacy_tokens={"demo": {"app-token": "app"}, "other": {"a": "", "b": "ü"}},
+        namespaces={"demo": frozenset({("team", "payments"), ("tier", "")}), "empty": frozenset()},
+        automounts={("demo", "app"): False, ("demo", "other"): True},
+    ),
+    of(legacy_tokens={"demo": {f"token-{number}": "app" for number in range(MANY)}, "other": {"a": "b"}}),
+    of(legacy_tokens={f"team-{number}": {"a": "x", "b": "y"} for number in range(MANY)}),
+    of(namespaces={f"team-{number}": frozenset() for number in range(MANY)}),
+    of(automounts={("demo", f"app-{number}"): True for number in range(MANY)}),
+], ids=["nothing", "some of all", "a large namespace", "many small ones", "namespaces", "accounts"])  # fmt: skip
+def test_all_that_is_judged_by_is_read_again(cluster) -> None:
+    lines = list(write_cluster(cluster))
+    assert read_cluster(lines, BASE) == cluster
+    assert read_cluster(b"".join(lines).splitlines(), BASE) == cluster
+
+
+def test_a_line_holds_so_many_and_no_more() -> None:
+    secrets = {f"team-{number}": {f"token-{one}": "app" for one in range(7)} for number in range(MANY)}
+    for line in write_cluster(of(legacy_tokens={"large": {f"t-{n}": "app" for n in range(MANY)}, **secrets})):
+        held = msgspec.json.decode(line)["legacy_tokens"].values()
+        assert sum(map(len, held)) <= MOST_IN_LINE
+
+
+def test_a_broken_line_is_told() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        read_cluster([b'{"legacy_tokens": {"demo'], BASE)
