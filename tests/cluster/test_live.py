@@ -6,17 +6,26 @@ import threading
 import pytest
 
 from tests.cluster.fake import meta, page
+from tests.serving import eventually
+from webhook.cluster.kept import Keeper
 from webhook.cluster.live import LiveState
 from webhook.cluster.transport import ApiError
 from webhook.core.cluster import Cluster
 from webhook.server.state import State
 
 AWAY = ApiError(0, "the API server can't be reached")
+REFUSALS = (AWAY, ApiError(401, "HTTP 401: Unauthorized"), ApiError(403, "HTTP 403: forbidden"))
+SILENCE = b""
 POLICY = {"policy.yaml": "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"}
 CONFIG_MAP = json.dumps({
     "metadata": {"resourceVersion": "5"},
     "items": [{"metadata": meta("token-policy", "tokenguard"), "data": POLICY}],
 }).encode()  # fmt: skip
+WHAT = {
+    "/api/v1/namespaces/tokenguard/configmaps": "policy",
+    "/api/v1/secrets": "Secrets",
+    "/api/v1/namespaces": "Namespaces",
+}
 ALL = {
     "/api/v1/namespaces/tokenguard/configmaps": CONFIG_MAP,
     "/api/v1/secrets": page(meta("old")),
@@ -32,7 +41,9 @@ class Quiet:
         self.over = threading.Event()
 
     def get(self, path, _query, _accept) -> bytes:
-        answer = self.lists[path]
+        answer = self.lists.get(path, AWAY)
+        if answer is SILENCE:
+            self.over.wait(60)
         if isinstance(answer, ApiError):
             raise answer
         return answer
@@ -80,11 +91,7 @@ def test_once_started_all_is_loaded(started) -> None:
     assert set(state.heard) == {"policy", "Secrets", "Namespaces"}
 
 
-@pytest.mark.parametrize(
-    ("path", "what"),
-    [(path, what) for path, what in zip(ALL, ("policy", "Secrets", "Namespaces"), strict=True)],
-    ids=["policy", "Secrets", "Namespaces"],
-)
+@pytest.mark.parametrize(("path", "what"), WHAT.items(), ids=WHAT.values())
 def test_what_cant_be_loaded_is_named_and_nothing_else_and_isnt_waited_for(started, path, what) -> None:
     state = started(ALL | {path: AWAY})
     assert state.snapshot is None
@@ -95,3 +102,57 @@ def test_what_cant_be_loaded_is_named_and_nothing_else_and_isnt_waited_for(start
 def test_only_what_is_wanted_is_followed(started) -> None:
     assert set(started(ALL, objects=False).heard) == {"policy"}
     assert set(started(ALL, configmap=None).heard) == {"Secrets", "Namespaces"}
+
+
+@pytest.fixture
+def kept(started, tmp_path):
+    """Return the state of a worker that knows all and has kept it."""
+    state = started(ALL)
+    eventually(lambda: is_kept(tmp_path, state))
+    return state
+
+
+def is_kept(folder, state) -> bool:
+    found = Keeper(folder / "live.kept", Cluster(), {}).read()
+    return found is not None and found.heard == state.heard
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["away", "unknown to it", "not allowed"])
+def test_a_worker_that_is_refused_judges_by_what_another_knew_as_old_as_that_is(kept, started, refusal) -> None:
+    late = started(dict.fromkeys(ALL, refusal))
+    assert late.snapshot == kept.snapshot
+    assert late.heard == kept.heard
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_what_can_be_loaded_anew_is_and_only_the_rest_is_old(kept, started, path) -> None:
+    late = started({path: ALL[path]})
+    assert late.snapshot == kept.snapshot
+    newer = [what for what, heard in late.heard.items() if heard > kept.heard[what]]
+    assert newer == [WHAT[path]]
+
+
+def test_what_was_kept_is_merged_with_what_is_loaded_anew(kept, started) -> None:
+    late = started({"/api/v1/namespaces": page(meta("demo", "", labels={"tier": "db"}))})
+    assert late.snapshot.cluster.namespace_labels("demo") == {("tier", "db")}
+    assert late.snapshot.cluster.legacy_tokens == kept.snapshot.cluster.legacy_tokens
+
+
+def test_a_worker_with_what_was_kept_does_not_wait_for_an_api_server_that_is_silent(kept, started, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.cluster.live.PATIENCE", 3600.0)
+    late = started(dict.fromkeys(ALL, SILENCE))
+    assert late.snapshot == kept.snapshot
+
+
+def test_a_worker_that_knew_nothing_takes_up_what_is_kept_later(started) -> None:
+    early = started({})
+    assert early.snapshot is None
+    assert started(ALL).snapshot
+    eventually(lambda: early.snapshot)
+
+
+def test_a_policy_that_was_kept_is_in_force_where_objects_are_not_followed(kept, started) -> None:
+    late = started({}, objects=False)
+    assert set(late.heard) == {"policy"}
+    late.use_cluster(Cluster())
+    assert late.snapshot.policy == kept.snapshot.policy

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cluster.fake import FakeTransport
 from webhook.cluster.events import message, tell_mistakes
+from webhook.cluster.kept import Kept
 from webhook.cluster.objects import ConfigMap, Metadata
 from webhook.cluster.once import Once
 from webhook.cluster.policy import Outlets, PolicyStore
@@ -23,10 +24,14 @@ BAD = f"{GOOD}modee: warn\ntokens: {{maxExpirationSeconds: 5}}\n"
 class Worker:
     """One worker's policy, with what it counts and tells."""
 
-    def __init__(self, folder) -> None:
-        self.state, self.counted, self.told = State(), [], []
+    def __init__(self, folder, kept=None) -> None:
+        self.state, self.counted, self.told, self.keeps = State(), [], [], []
         outlets = Outlets(
-            Once(folder / "told"), folder / "kept", self.counted.append, lambda *mistakes: self.told.append(mistakes)
+            Once(folder / "told"),
+            self.keeps.append,
+            lambda: kept,
+            self.counted.append,
+            lambda *mistakes: self.told.append(mistakes),
         )
         self.store = PolicyStore("tokenguard/token-policy", self.state, outlets)
 
@@ -106,12 +111,28 @@ def test_what_every_worker_learns_one_of_them_tells(tmp_path) -> None:
     assert (second.counted, second.told, second.mode) == ([], [], Mode.ENFORCE)
 
 
+def test_every_document_that_is_put_in_force_is_kept_and_no_other(worker) -> None:
+    worker.store.replace([holding(GOOD)])
+    worker.store.apply(changed(BAD, "2"))
+    worker.store.apply(changed(WARN, "3"))
+    assert worker.keeps == [GOOD, WARN]
+
+
 @pytest.mark.parametrize("now", [[holding(BAD, "2")], []], ids=["bad", "deleted"])
 def test_a_worker_that_starts_without_a_sound_configmap_has_the_last_good_one(tmp_path, now) -> None:
-    Worker(tmp_path).store.replace([holding(WARN)])
-    late = Worker(tmp_path)
+    late = Worker(tmp_path, Kept(WARN, None, {}))
     late.store.replace(now)
     assert late.mode == Mode.WARN
+
+
+def test_a_worker_begins_with_what_another_has_kept_and_prefers_its_own(tmp_path) -> None:
+    late = Worker(tmp_path, Kept(WARN, None, {}))
+    assert not late.store.restore(Kept(None, None, {}))
+    assert late.store.restore(Kept(WARN, None, {}))
+    assert late.mode == Mode.WARN
+    late.store.replace([holding(GOOD)])
+    late.store.replace([])
+    assert late.mode == Mode.ENFORCE
 
 
 def tell(file, results) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from webhook.cluster.kept import Kept
 from webhook.cluster.objects import Object
 from webhook.cluster.reflector import Change
 from webhook.core.cluster import Cluster
@@ -42,6 +43,14 @@ class Secrets:
         """Take what is to be told of the new state."""
         self._changed = changed
         self._known: dict[str, dict[str, str]] = {}
+
+    def restore(self, kept: Kept) -> bool:
+        """Take the Secrets that another worker knew."""
+        if kept.cluster is None:
+            return False
+        self._known = {namespace: dict(secrets) for namespace, secrets in kept.cluster.legacy_tokens.items()}
+        self._changed(self._known)
+        return True
 
     def replace(self, objects: Iterable[Object]) -> None:
         """Take all Secrets there are."""
@@ -80,6 +89,14 @@ class Namespaces:
         """Take what is to be told of the new state."""
         self._changed = changed
         self._known: dict[str, Labels] = {}
+
+    def restore(self, kept: Kept) -> bool:
+        """Take the Namespaces that another worker knew."""
+        if kept.cluster is None:
+            return False
+        self._known = dict(kept.cluster.namespaces)
+        self._changed(self._known)
+        return True
 
     def replace(self, objects: Iterable[Object]) -> None:
         """Take all Namespaces there are."""

@@ -3,8 +3,9 @@
 Every worker process has its own: three threads, three watches, its own copy of the index. Nothing is shared between
 processes that a reader would have to wait for or could find half-written, and a worker that dies takes nothing with
 it. The price is one index for each worker (`tests/bench/live_state.py` measures it) and three watches of the API
-server, which serves watches from its cache. Threads don't survive a fork, and a client's connections must not: so the
-process that forks the workers only loads the code, and everything is started in the worker.
+server, which serves watches from its cache. A worker that starts takes up what another has kept in a file, as old as
+it is, and judges by that until it has been told better. Threads don't survive a fork, and a client's connections must
+not: so the process that forks the workers only loads the code, and everything is started in the worker.
 """
 
 import logging
@@ -17,7 +18,8 @@ from typing import Any, Protocol
 from webhook.cluster.connection import Connection
 from webhook.cluster.events import tell_mistakes
 from webhook.cluster.index import Index
-from webhook.cluster.objects import NAMESPACES, SECRETS, Resource, config_map
+from webhook.cluster.kept import Keeper, Kept
+from webhook.cluster.objects import NAMESPACES, POLICY, SECRETS, Resource, config_map
 from webhook.cluster.once import Once
 from webhook.cluster.policy import Judged, Outlets, PolicyStore
 from webhook.cluster.reflector import Outcome, Reflector, Store
@@ -28,6 +30,19 @@ log = logging.getLogger("tokenguard.cluster")
 PATIENCE = 15.0
 """How long a worker that starts waits for its state before it answers without one, in seconds: it must be well below
 the time after which gunicorn takes it for dead."""
+KEPT_PATIENCE = 1.0
+"""How long one waits that has taken up the last known state: for what may have changed within the last second."""
+
+
+class Restorable(Store[Any], Protocol):
+    """A store that can begin with what another worker has kept."""
+
+    def restore(self, kept: Kept) -> bool:
+        """Take its part of that until there is something newer; return False where there is none.
+
+        Called by the one thread that calls the rest, or before that begins.
+        """
+        ...
 
 
 class State(Judged, Protocol):
@@ -57,6 +72,7 @@ class LiveState:
         self._settled: dict[str, threading.Event] = {}
         self._reflectors: dict[str, Reflector[Any]] = {}
         self._failing: set[str] = set()
+        self._take_up: list[Callable[[Kept | None], bool]] = []
 
     def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
         """Take what is to be kept up to date; starts nothing, so it may be called before a fork."""
@@ -66,35 +82,46 @@ class LiveState:
         self, transport: Transport, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path
     ) -> None:
         """Do as `attach`, over this transport."""
+        self._keeper = keeper = Keeper(folder / "live.kept", base, state.heard)
         if self.configmap:
             namespace, _, name = self.configmap.partition("/")
             outlets = Outlets(
                 Once(folder / "live-policy.told"),
-                folder / "live-policy.kept",
+                keeper.keep_policy,
+                keeper.read,
                 counted,
                 lambda found, mistakes, digest: tell_mistakes(transport, found, mistakes, digest),
             )
             policy = PolicyStore(self.configmap, state, outlets)
             self._add(config_map(namespace, name), policy, transport, state)
         if self.objects:
-            index = Index(base, state.use_cluster)
+
+            def publish(cluster: Cluster) -> None:
+                state.use_cluster(cluster)
+                keeper.keep_cluster(cluster)
+
+            index = Index(base, publish)
             self._add(SECRETS, index.secrets, transport, state)
             self._add(NAMESPACES, index.namespaces, transport, state)
 
     def start(self) -> None:
         """Begin to follow; return when all is loaded, or when it is plain that something will not be soon."""
+        kept = self._keeper.read()
+        known = [take_up(kept) for take_up in self._take_up]
+        self._keeper.start()
         for what, reflector in self._reflectors.items():
             threading.Thread(target=reflector.run, name=f"tokenguard-{what}", daemon=True).start()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + (KEPT_PATIENCE if all(known) else PATIENCE)
         for settled in self._settled.values():
             settled.wait(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
         """End it; a thread that is in the middle of something ends with the process."""
+        self._keeper.stop()
         for reflector in self._reflectors.values():
             reflector.stop()
 
-    def _add(self, resource: Resource[Any], store: Store[Any], transport: Transport, state: State) -> None:
+    def _add(self, resource: Resource[Any], store: Restorable, transport: Transport, state: State) -> None:
         what = resource.what
         settled = self._settled[what] = threading.Event()
         loaded = False
@@ -102,7 +129,8 @@ class LiveState:
         def heard() -> None:
             nonlocal loaded
             state.heard[what] = time.monotonic()
-            if what != "policy":  # whose store knows whether it is sound
+            self._keeper.note_heard()
+            if what != POLICY:  # whose store knows whether it is sound
                 state.has(what)
             if not loaded:
                 loaded = True
@@ -113,11 +141,23 @@ class LiveState:
             settled.set()
 
         def failed(why: str) -> None:
+            if what not in state.heard:
+                take_up(self._keeper.read())
             state.lacks(what, f"{what} not loaded: {why}")
             if what not in self._failing:
                 log.warning("%s can't be followed, and will be tried again: %s", what, why)
             self._failing.add(what)
             settled.set()
 
+        def take_up(kept: Kept | None) -> bool:
+            """Judge by what another worker has kept, as old as it is; return False where there is no such thing."""
+            if kept is None or what not in kept.heard or not store.restore(kept):
+                return False
+            state.has(what)
+            state.heard[what] = kept.heard[what]
+            log.info("%s: taken up as another worker last knew it", what)
+            return True
+
         state.lacks(what, f"{what} not loaded yet")
+        self._take_up.append(take_up)
         self._reflectors[what] = Reflector(resource, store, transport, Outcome(heard, failed))

@@ -95,8 +95,10 @@ class Resource(Generic[T]):
 
 SECRETS = Resource("Secrets", "/api/v1/secrets", Object, f"type={LEGACY_TOKEN_TYPE}")
 NAMESPACES = Resource("Namespaces", "/api/v1/namespaces", Object)
+POLICY = "policy"
+"""The name of the policy's ConfigMap as a resource."""
 
 
 def config_map(namespace: str, name: str) -> Resource[ConfigMap]:
     """Return one ConfigMap as a resource: a Role that names it suffices to list and watch it."""
-    return Resource("policy", f"/api/v1/namespaces/{namespace}/configmaps", ConfigMap, f"metadata.name={name}")
+    return Resource(POLICY, f"/api/v1/namespaces/{namespace}/configmaps", ConfigMap, f"metadata.name={name}")

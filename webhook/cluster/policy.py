@@ -5,12 +5,11 @@ Every worker follows the ConfigMap. What there is to tell (log, metric, Event) o
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+from webhook.cluster.kept import Kept
 from webhook.cluster.objects import ConfigMap
 from webhook.cluster.once import Once
 from webhook.cluster.reflector import Change
@@ -34,12 +33,13 @@ class Judged(Protocol):
 
 @dataclass(frozen=True)
 class Outlets:
-    """What is told to whom: `counted` whether a policy was used, `told_of` a ConfigMap's mistakes. `kept` is a file
-    for the last sound document, so that a worker that starts while the ConfigMap is bad has it too.
+    """What is told to whom: `keep` each document that is put in force, `counted` whether one was, `told_of` a
+    ConfigMap's mistakes. `kept` gives what another worker has kept, where there is something.
     """  # noqa: D205 - one thought
 
     once: Once
-    kept: Path
+    keep: Callable[[str], None]
+    kept: Callable[[], Kept | None]
     counted: Callable[[bool], None]
     told_of: Callable[[ConfigMap, Sequence[str], str], None]
 
@@ -54,6 +54,10 @@ class PolicyStore:
         self._outlets = outlets
         self._examined: str | None = None
         self._in_force = ""
+
+    def restore(self, kept: Kept) -> bool:
+        """Take the document that another worker has in force."""
+        return kept.policy is not None and not self._use(kept.policy)
 
     def replace(self, objects: Iterable[ConfigMap]) -> None:
         """Take the ConfigMap, or that there is none."""
@@ -73,38 +77,36 @@ class PolicyStore:
 
     def _look(self, found: ConfigMap) -> None:
         document = (found.data or {}).get(KEY)
-        data = (document or "").encode()
-        digest = hashlib.sha256(data).hexdigest() if document is not None else "none"
+        digest = "none" if document is None else hashlib.sha256(document.encode()).hexdigest()
         if digest == self._examined:
             return
-        mistakes = self._use(data) if document is not None else (f"has no key {KEY}",)
+        mistakes = (f"has no key {KEY}",) if document is None else self._use(document)
         first = self._outlets.once.first(f"{digest} {found.metadata.resource_version}")
         if mistakes:
             self._reject(mistakes, tell=first)
             if first:
                 self._outlets.told_of(found, mistakes, digest)
-        else:
-            _replace(self._outlets.kept, data)
-            if first:
-                log.info("policy in force: %s, %s", self._where, digest[:12])
-                self._outlets.counted(True)  # noqa: FBT003 - the callable's one argument
+        elif first:
+            log.info("policy in force: %s, %s", self._where, digest[:12])
+            self._outlets.counted(True)  # noqa: FBT003 - the callable's one argument
         self._examined = digest  # at the end: what failed half-way is looked at again
 
     def _gone(self, version: str) -> None:
         self._examined = None
         self._reject(("is not there",), tell=self._outlets.once.first(f"gone {version}"))
 
-    def _use(self, data: bytes) -> tuple[str, ...]:
-        policy = read_policy(data)
+    def _use(self, document: str) -> tuple[str, ...]:
+        policy = read_policy(document.encode())
         if not isinstance(policy, Policy):
             return tuple(str(mistake) for mistake in policy)
         self._judged.use_policy(policy)
+        self._outlets.keep(document)
         self._in_force = policy.revision
         return ()
 
     def _reject(self, mistakes: Sequence[str], *, tell: bool) -> None:
-        if not self._in_force and self._outlets.kept.exists():
-            self._use(self._outlets.kept.read_bytes())
+        if not self._in_force and (kept := self._outlets.kept()):
+            self.restore(kept)
         if tell:
             for mistake in mistakes:
                 log.error("policy not used: %s: %s", self._where, mistake)
@@ -113,9 +115,3 @@ class PolicyStore:
             self._outlets.counted(False)  # noqa: FBT003 - as above
         more = f" (and {len(mistakes) - 1} more mistakes)" if len(mistakes) > 1 else ""
         self._judged.lacks("policy", f"policy not loaded: {self._where}: {mistakes[0]}{more}")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_bytes(content)
-    fresh.replace(path)
