@@ -75,10 +75,23 @@ def test_a_list_that_breaks_off_leaves_what_was_known() -> None:
     assert run.store.now == {"a"}
 
 
-def test_a_page_that_has_expired_starts_the_list_anew() -> None:
-    run = Run(page(meta("a"), following="next"), GONE, page(meta("b")))
+def test_a_list_whose_pages_expire_is_asked_for_in_one_piece_at_once() -> None:
+    run = Run(page(meta("a"), following="next"), GONE, page(meta("b"), version="12"))
     assert run.store.now == {"b"}
-    assert run.transport.asked[2].query.get("continue") is None
+    assert run.kinds == ["list", "list", "list"]
+    assert [(asked.query.get("limit"), asked.query.get("continue")) for asked in run.transport.asked[:3]] == [
+        ("1000", None), ("1000", "next"), (None, None),
+    ]  # fmt: skip
+    assert run.transport.asked[2].query["fieldSelector"] == "type=kubernetes.io/service-account-token"
+    assert run.versions == ["12"]
+    assert run.failures == []
+
+
+def test_a_list_in_one_piece_that_fails_is_begun_again_in_pages_after_a_wait() -> None:
+    run = Run(page(meta("a"), following="next"), GONE, LOST, page(meta("b")))
+    assert run.store.now == {"b"}
+    assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["1000", "1000", None, "1000"]
+    assert (run.failures, len(run.waits)) == (["lost"], 1)
 
 
 def test_what_arrives_together_is_applied_together() -> None:

@@ -1,8 +1,10 @@
 import base64
+import zlib
 from pathlib import Path
 
 import pytest
 
+from tests.control_plane import live as cluster
 from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
 from tests.serving import POLICY, eventually, serve
 
@@ -91,3 +93,40 @@ def guarded(plane, tmp_path_factory):
         }))  # fmt: skip
         eventually(lambda: "denied the request" in plane.kubectl("create", "token", "app", "--duration=48h").stderr)
         yield plane, server
+
+
+@pytest.fixture(scope="session")
+def live_plane(tmp_path_factory):
+    """Return a control plane for the tests of the live state: it is killed and started again."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(HINT)
+    folder = tmp_path_factory.mktemp("live-plane")
+    with control_plane(binaries, folder) as running:
+        cluster.install(running)
+        yield running
+    clean(folder)
+
+
+@pytest.fixture(scope="session")
+def following(live_plane, tmp_path_factory):
+    """Return one server with two workers, for the tests that leave it running."""
+    cluster.put_policy(live_plane, cluster.POLICY)
+    with cluster.live(live_plane, tmp_path_factory.mktemp("following")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(live_plane, following):
+    """Return it with the default policy in force."""
+    cluster.put_policy(live_plane, cluster.POLICY)
+    eventually(lambda: cluster.revisions(following) == {cluster.revision(cluster.POLICY)})
+    return following
+
+
+@pytest.fixture
+def namespace(live_plane, request):
+    """Return a namespace for one test alone."""
+    name = f"t{zlib.crc32(request.node.name.encode())}"
+    live_plane.do("create", "namespace", name)
+    return name

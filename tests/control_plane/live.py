@@ -1,6 +1,7 @@
 """tokenguard against a live API server: what the tests of the live state have in common."""
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ WHERE = f"{NAMESPACE}/token-policy"
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 WARN = f"{POLICY}mode: warn\n"
 BAD = f"{POLICY}modee: warn\ntokens: {{maxExpirationSeconds: 5}}\n"
+BY_LABEL = f"""{POLICY}
+overrides:
+- namespaceLabels: {{trust: high}}
+  rules: {{legacy-token-reference: audit}}
+"""
 READS_TOKEN = json.loads(recorded("pod-legacy-env.pods", "validate"))
 
 
@@ -132,3 +138,25 @@ def memory_of(pid: int) -> Iterator[bytes]:
         with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory, contextlib.suppress(OSError, ValueError):
             os.lseek(memory.fileno(), start, os.SEEK_SET)
             yield memory.read(end - start)
+
+
+def revision(document: str) -> str:
+    """Return what names a policy."""
+    return hashlib.sha256(document.encode()).hexdigest()[:12]
+
+
+def revisions(server: Server) -> set[str]:
+    """Return the policies in force, over connections that spread over the workers."""
+    return {server.request("GET", "/readyz").json["policy"] for _ in range(8)}
+
+
+def kept(server: Server) -> str:
+    """Return what the workers have kept for those to come."""
+    private = Path(server.log.split("--cacert ")[1].split()[0]).parent
+    return (private / "live.kept").read_text()
+
+
+def ages(server: Server) -> dict[str, float]:
+    """Return how old each part of the state is in the worker that has heard of it last."""
+    whats = ("policy", "Secrets", "Namespaces")
+    return {what: min(server.metric("tokenguard_state_age_seconds", what=what) for _ in range(6)) for what in whats}

@@ -1,25 +1,20 @@
 """Policy, legacy Secrets and Namespaces as a real API server has them, seen by a ServiceAccount with few rights."""
 
-import contextlib
-import hashlib
-import http.client
 import json
 import os
 import signal
-import zlib
 from base64 import b64encode
-from pathlib import Path
 
 import pytest
 
 from tests.control_plane import live as cluster
 from tests.control_plane.live import (
     BAD,
+    BY_LABEL,
     NAMESPACE,
     POLICY,
     WARN,
     account_kubeconfig,
-    install,
     is_allowed,
     is_denied,
     live,
@@ -27,62 +22,16 @@ from tests.control_plane.live import (
     put_policy,
     put_secret,
     reads,
+    revision,
+    revisions,
     said,
 )
-from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
 from tests.serving import eventually, serve
 
-BY_LABEL = f"""{POLICY}
-overrides:
-- namespaceLabels: {{trust: high}}
-  rules: {{legacy-token-reference: audit}}
-"""
-
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory):
-    """Return a control plane of this module's own: it is killed and started again."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HINT)
-    folder = tmp_path_factory.mktemp("live-plane")
-    with control_plane(binaries, folder) as running:
-        install(running)
-        yield running
-    clean(folder)
-
-
-@pytest.fixture(scope="module")
-def following(plane, tmp_path_factory):
-    """Return one server with two workers, for the tests that leave it running."""
-    put_policy(plane, POLICY)
-    with live(plane, tmp_path_factory.mktemp("following")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(plane, following):
-    """Return it with the default policy in force."""
-    put_policy(plane, POLICY)
-    eventually(lambda: revisions(following) == {revision(POLICY)})
-    return following
-
-
-@pytest.fixture
-def namespace(plane, request):
-    """Return a namespace for one test alone."""
-    name = f"t{zlib.crc32(request.node.name.encode())}"
-    plane.do("create", "namespace", name)
-    return name
-
-
-def revision(document: str) -> str:
-    return hashlib.sha256(document.encode()).hexdigest()[:12]
-
-
-def revisions(server) -> set[str]:
-    """Return the policies in force, over connections that spread over the workers."""
-    return {server.request("GET", "/readyz").json["policy"] for _ in range(8)}
+def plane(live_plane):
+    return live_plane
 
 
 def events(plane) -> list[dict]:
@@ -101,24 +50,6 @@ def lists_of_secrets(plane) -> int:
         for line in lines
         if "objectRef" in line
     )
-
-
-def kept(server) -> str:
-    """Return what the workers have kept for those to come."""
-    return next(Path(server.log.split("--cacert ")[1].split()[0]).parent.glob("live.kept")).read_text()
-
-
-def ages(server) -> dict[str, float]:
-    """Return how old each part of the state is in the worker that has heard of it last."""
-    whats = ("policy", "Secrets", "Namespaces")
-    return {what: min(server.metric("tokenguard_state_age_seconds", what=what) for _ in range(6)) for what in whats}
-
-
-def ready_now(server) -> list[int]:
-    """Return the status of /readyz, unless the worker that was to answer is killed."""
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        return [server.request("GET", "/readyz").status]
-    return []
 
 
 def test_what_is_missing_is_said_until_all_is_there(plane, tmp_path) -> None:
@@ -228,57 +159,6 @@ def test_while_the_api_server_is_away_the_last_known_state_is_judged_by(plane, s
     eventually(lambda: revisions(server) == {revision(WARN)})
     put_policy(plane, POLICY)
     eventually(lambda: is_denied(server, namespace, "new"))
-
-
-@contextlib.contextmanager
-def away(plane):
-    plane.kill()
-    try:
-        yield "can't be reached"
-    finally:
-        plane.start()
-
-
-@contextlib.contextmanager
-def refusing(plane):
-    plane.do("delete", "clusterrolebinding/tokenguard")
-    plane.do("delete", "rolebinding/tokenguard", "-n", NAMESPACE)
-    try:
-        yield "HTTP 403"
-    finally:
-        install(plane)
-
-
-@pytest.mark.parametrize("outage", [away, refusing])
-def test_workers_that_start_in_an_outage_judge_as_those_before_them_did(plane, server, namespace, outage) -> None:
-    trusted = f"{namespace}-trusted"
-    plane.do("create", "namespace", trusted)
-    plane.do("label", "namespace", trusted, "trust=high")
-    put_policy(plane, BY_LABEL)
-    for one in (namespace, trusted):
-        put_secret(plane, "old", one)
-    eventually(lambda: is_denied(server, namespace, "old") and f'"{trusted}":{{"old"' in kept(server))
-    eventually(lambda: revisions(server) == {revision(BY_LABEL)} and "trust: high" in kept(server))
-    told = len(server.log)
-    with outage(plane) as why:
-        before = ages(server)
-        gone = server.workers
-        for worker in gone:
-            os.kill(worker, signal.SIGKILL)
-        statuses = set()
-        eventually(lambda: statuses.update(ready_now(server)) or len(set(server.workers) - set(gone)) == 2)
-        eventually(lambda: statuses.update(ready_now(server)) or server.log[told:].count(why) >= 3 * 2)
-        assert statuses == {200}
-        assert revisions(server) == {revision(BY_LABEL)}
-        assert is_denied(server, namespace, "old")
-        assert is_allowed(server, trusted, "old")
-        now = ages(server)
-        assert all(now[what] > before[what] > 0 for what in ("policy", "Secrets", "Namespaces"))
-        eventually(lambda: all(age > now[what] + 0.1 for what, age in ages(server).items()))
-    put_secret(plane, "new", namespace)
-    eventually(lambda: is_denied(server, namespace, "new"))
-    put_policy(plane, WARN)
-    eventually(lambda: revisions(server) == {revision(WARN)})
 
 
 def test_a_worker_that_was_away_for_longer_than_the_api_server_remembers_lists_anew(

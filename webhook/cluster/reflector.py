@@ -60,6 +60,10 @@ class Outcome(NamedTuple):
     failed: Callable[[str], None]
 
 
+class _ExpiredError(ApiError):
+    """The rest of a list in pages is to be had no more: what it was a list of is forgotten."""
+
+
 class Reflector(Generic[T]):
     """Keeps one store up to date, in the thread that calls `run`."""
 
@@ -125,13 +129,24 @@ class Reflector(Generic[T]):
         self._wait(max(delay * random.uniform(0.5, 1), asked))  # noqa: S311 - as above
 
     def _list(self) -> None:
+        try:
+            self._load(PAGE)
+        except _ExpiredError:  # the next list of pages would take as long, and expire as well
+            log.info(
+                "%s: the API server took too long for a list in pages: it is asked for the whole", self._resource.what
+            )
+            self._load(None)
+        self._heard()
+
+    def _load(self, limit: int | None) -> None:
+        """Have the store replaced by what is there, read in pages of so many or in one piece."""
         version = ""
 
         def objects() -> Iterator[T]:
             nonlocal version
             following = ""
             while True:
-                page = self._read_page(following)
+                page = self._read_page(limit, following)
                 version = page.metadata.resource_version
                 yield from page.items or ()
                 following = page.metadata.continue_
@@ -140,15 +155,19 @@ class Reflector(Generic[T]):
 
         self._store.replace(objects())
         self._version = version
-        self._heard()
 
-    def _read_page(self, following: str) -> Page[T]:
-        query = {"limit": str(PAGE)}
+    def _read_page(self, limit: int | None, following: str) -> Page[T]:
+        query = {"limit": str(limit)} if limit else {}
         if self._resource.selector:
             query["fieldSelector"] = self._resource.selector
         if following:
             query["continue"] = following
-        body = self._transport.get(self._resource.path, query, self._resource.accept(f"{_PARTIAL}List"))
+        try:
+            body = self._transport.get(self._resource.path, query, self._resource.accept(f"{_PARTIAL}List"))
+        except ApiError as error:
+            if following and error.status == _GONE:
+                raise _ExpiredError(error.status, str(error)) from error
+            raise
         page: Page[T] = self._page.decode(body)
         self._expect(page.kind, f"{_PARTIAL}List")
         return page

@@ -1,0 +1,128 @@
+"""What goes on being judged, and how, while the API server is away, refuses, or forgets."""
+
+import contextlib
+import http.client
+import os
+import signal
+
+import pytest
+
+from tests.control_plane.live import (
+    BY_LABEL,
+    NAMESPACE,
+    WARN,
+    ages,
+    install,
+    is_allowed,
+    is_denied,
+    kept,
+    put_policy,
+    put_secret,
+    revision,
+    revisions,
+)
+from tests.serving import eventually
+from webhook.cluster.connection import Connection
+from webhook.cluster.index import Index
+from webhook.cluster.objects import NAMESPACES
+from webhook.cluster.reflector import Outcome, Reflector
+from webhook.core.cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def plane(live_plane):
+    return live_plane
+
+
+def ready_now(server) -> list[int]:
+    """Return the status of /readyz, unless the worker that was to answer is killed."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return [server.request("GET", "/readyz").status]
+    return []
+
+
+@contextlib.contextmanager
+def away(plane):
+    plane.kill()
+    try:
+        yield "can't be reached"
+    finally:
+        plane.start()
+
+
+@contextlib.contextmanager
+def refusing(plane):
+    plane.do("delete", "clusterrolebinding/tokenguard")
+    plane.do("delete", "rolebinding/tokenguard", "-n", NAMESPACE)
+    try:
+        yield "HTTP 403"
+    finally:
+        install(plane)
+
+
+@pytest.mark.parametrize("outage", [away, refusing])
+def test_workers_that_start_in_an_outage_judge_as_those_before_them_did(plane, server, namespace, outage) -> None:
+    trusted = f"{namespace}-trusted"
+    plane.do("create", "namespace", trusted)
+    plane.do("label", "namespace", trusted, "trust=high")
+    put_policy(plane, BY_LABEL)
+    for one in (namespace, trusted):
+        put_secret(plane, "old", one)
+    eventually(lambda: is_denied(server, namespace, "old") and f'"{trusted}":{{"old"' in kept(server))
+    eventually(lambda: revisions(server) == {revision(BY_LABEL)} and "trust: high" in kept(server))
+    told = len(server.log)
+    with outage(plane) as why:
+        before = ages(server)
+        gone = server.workers
+        for worker in gone:
+            os.kill(worker, signal.SIGKILL)
+        statuses = set()
+        eventually(lambda: statuses.update(ready_now(server)) or len(set(server.workers) - set(gone)) == 2)
+        eventually(lambda: statuses.update(ready_now(server)) or server.log[told:].count(why) >= 3 * 2)
+        assert statuses == {200}
+        assert revisions(server) == {revision(BY_LABEL)}
+        assert is_denied(server, namespace, "old")
+        assert is_allowed(server, trusted, "old")
+        now = ages(server)
+        assert all(now[what] > before[what] > 0 for what in ("policy", "Secrets", "Namespaces"))
+        eventually(lambda: all(age > now[what] + 0.1 for what, age in ages(server).items()))
+    put_secret(plane, "new", namespace)
+    eventually(lambda: is_denied(server, namespace, "new"))
+    put_policy(plane, WARN)
+    eventually(lambda: revisions(server) == {revision(WARN)})
+
+
+class Interrupted:
+    """A transport to a real API server, which forgets what it was between the first and the second request."""
+
+    def __init__(self, plane, folder) -> None:
+        self._plane = plane
+        self._connection = Connection(plane.folder / "kubeconfig", folder)
+        self.asked = []
+        self.watch = self._connection.watch
+
+    def get(self, path, query, accept) -> bytes:
+        self.asked.append(dict(query))
+        if len(self.asked) == 2:
+            self._plane.do("create", "namespace", "made-meanwhile")
+            self._plane.compact()
+            self._plane.kill()
+            self._plane.start()
+        return self._connection.get(path, query, accept)
+
+
+def test_a_list_whose_next_page_the_api_server_has_forgotten_is_read_in_one_piece(plane, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.cluster.reflector.PAGE", 2)
+    index, failures = Index(Cluster(), lambda _: None), []
+    transport = Interrupted(plane, tmp_path)
+
+    def heard() -> None:
+        reflector.stop()
+
+    reflector = Reflector(NAMESPACES, index.namespaces, transport, Outcome(heard, failures.append))
+    reflector.run()
+    assert [("limit" in query, "continue" in query) for query in transport.asked] == [
+        (True, False), (True, True), (False, False),
+    ]  # fmt: skip
+    assert {"default", "kube-system", "made-meanwhile"} <= set(index.namespaces._known)
+    assert failures == []
