@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,8 +70,7 @@ def fill(plane: ControlPlane, count: int) -> None:
             {"requestPut": {"key": encoded(key.encode()), "value": encoded(value)}}
             for key, value in map(stored, range(first, min(first + IN_NAMESPACE, count)))
         ]
-        request = urllib.request.Request(f"{plane.etcd}/v3/kv/txn", json.dumps({"success": puts}).encode())
-        urllib.request.urlopen(request, timeout=30).read()
+        plane.ask_etcd("txn", {"success": puts})
 
 
 def encoded(text: bytes) -> str:
