@@ -169,7 +169,7 @@ def main(count: int) -> None:
     kept, taken_up = keeping(count)
     print(f"kept for new workers in   {kept * 1000:>10.1f} ms of CPU, at most once a second")
     print(f"taken up by one in        {taken_up * 1000:>10.1f} ms of CPU")
-    print(f"one update, one namespace {one_update(count) * 1000:>10.1f} ms")
+    print(f"one update, one namespace {one_update(count) * 1e6:>10.1f} us")
 
 
 if __name__ == "__main__":

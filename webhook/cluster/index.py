@@ -1,8 +1,7 @@
 """The legacy Secrets and the Namespaces of a cluster, as the `Cluster` that decisions are made by.
 
 Every change gives a new `Cluster`, and nothing in one that was given out is ever changed: a reader has one state from
-start to end, and takes no lock. Copied for a change are the dicts of the namespaces in which something changed, and
-the dict of namespaces; the rest is shared.
+start to end, and takes no lock. What a change leaves as it was is shared (`parted`).
 """
 
 import threading
@@ -11,9 +10,12 @@ from dataclasses import replace
 
 from webhook.cluster.kept import Kept
 from webhook.cluster.objects import Object
+from webhook.cluster.parted import Parted
 from webhook.cluster.reflector import Change
 from webhook.core.cluster import Cluster
 from webhook.core.selectors import Labels, labels
+
+_NONE: Parted[str] = Parted()
 
 
 class Index:
@@ -42,14 +44,13 @@ class Secrets:
     def __init__(self, changed: Callable[[Mapping[str, Mapping[str, str]]], None]) -> None:
         """Take what is to be told of the new state."""
         self._changed = changed
-        self._known: dict[str, dict[str, str]] = {}
+        self._known: Parted[Parted[str]] = Parted()
 
     def restore(self, kept: Kept) -> bool:
         """Take the Secrets that another worker knew."""
         if kept.cluster is None:
             return False
-        self._known = {namespace: dict(secrets) for namespace, secrets in kept.cluster.legacy_tokens.items()}
-        self._changed(self._known)
+        self._take({name: Parted(dict(secrets)) for name, secrets in kept.cluster.legacy_tokens.items()})
         return True
 
     def replace(self, objects: Iterable[Object]) -> None:
@@ -59,27 +60,25 @@ class Secrets:
         for found in objects:
             account = _account(found)
             known.setdefault(found.metadata.namespace, {})[found.metadata.name] = accounts.setdefault(account, account)
-        self._known = known
-        self._changed(known)
+        self._take({namespace: Parted(secrets) for namespace, secrets in known.items()})
 
     def apply(self, changes: Sequence[Change[Object]]) -> None:
         """Take changes in their order; those that change nothing that is kept cost nothing."""
-        fresh: dict[str, dict[str, str]] = {}
+        last: dict[str, dict[str, str | None]] = {}
         for found, deleted in changes:
-            namespace, name = found.metadata.namespace, found.metadata.name
-            now = fresh.get(namespace, self._known.get(namespace, {}))
-            account = None if deleted else _account(found)
-            if now.get(name) == account:
-                continue
-            if namespace not in fresh:
-                now = fresh[namespace] = dict(now)
-            if account is None:
-                del now[name]
-            else:
-                now[name] = account
+            last.setdefault(found.metadata.namespace, {})[found.metadata.name] = None if deleted else _account(found)
+        fresh: dict[str, Parted[str] | None] = {}
+        for namespace, accounts in last.items():
+            now = self._known.get(namespace, _NONE)
+            if news := {name: account for name, account in accounts.items() if now.get(name) != account}:
+                fresh[namespace] = now.changed(news) or None
         if fresh:
-            self._known = {name: secrets for name, secrets in {**self._known, **fresh}.items() if secrets}
+            self._known = self._known.changed(fresh)
             self._changed(self._known)
+
+    def _take(self, known: dict[str, Parted[str]]) -> None:
+        self._known = Parted(known)
+        self._changed(self._known)
 
 
 class Namespaces:
@@ -88,31 +87,29 @@ class Namespaces:
     def __init__(self, changed: Callable[[Mapping[str, Labels]], None]) -> None:
         """Take what is to be told of the new state."""
         self._changed = changed
-        self._known: dict[str, Labels] = {}
+        self._known: Parted[Labels] = Parted()
 
     def restore(self, kept: Kept) -> bool:
         """Take the Namespaces that another worker knew."""
         if kept.cluster is None:
             return False
-        self._known = dict(kept.cluster.namespaces)
-        self._changed(self._known)
+        self._take(dict(kept.cluster.namespaces))
         return True
 
     def replace(self, objects: Iterable[Object]) -> None:
         """Take all Namespaces there are."""
-        self._known = {found.metadata.name: labels(found.metadata.labels) for found in objects}
-        self._changed(self._known)
+        self._take({found.metadata.name: labels(found.metadata.labels) for found in objects})
 
     def apply(self, changes: Sequence[Change[Object]]) -> None:
-        """Take changes in their order."""
-        known = dict(self._known)
-        for found, deleted in changes:
-            known.pop(found.metadata.name, None)
-            if not deleted:
-                known[found.metadata.name] = labels(found.metadata.labels)
-        if known != self._known:
-            self._known = known
-            self._changed(known)
+        """Take changes in their order; those that change nothing that is kept cost nothing."""
+        last = {found.metadata.name: None if deleted else labels(found.metadata.labels) for found, deleted in changes}
+        if news := {name: now for name, now in last.items() if self._known.get(name) != now}:
+            self._known = self._known.changed(news)
+            self._changed(self._known)
+
+    def _take(self, known: dict[str, Labels]) -> None:
+        self._known = Parted(known)
+        self._changed(self._known)
 
 
 def _account(found: Object) -> str:
