@@ -1,13 +1,14 @@
 """Words for people: quoting what somebody else wrote, and 'did you mean'."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
 
 _LONGEST = 100
 _MOST_KNOWN = 100
+_MOST_LETTERS = 2000
 
 
 class Word(StrEnum):
@@ -42,7 +43,13 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """
     if len(wrong) > _LONGEST:
         return ""
-    return _nearest(wrong, tuple(islice(known, _MOST_KNOWN)))
+    words: list[str] = []
+    room = _MOST_LETTERS
+    for word in islice(known, _MOST_KNOWN):
+        if len(word) <= room:
+            words.append(word)
+            room -= len(word)
+    return _nearest(wrong, tuple(words))
 
 
 @lru_cache(maxsize=256)
@@ -51,8 +58,7 @@ def _nearest(wrong: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {quote(close[0])}?" if close else ""
 
 
-def listing(words: Iterable[str]) -> str:
+def listing(words: Collection[str]) -> str:
     """Return the words quoted and with commas, or `none`; at most ten and how many more."""
-    every = list(words)
-    more = f" and {len(every) - 10} more" if len(every) > 10 else ""
-    return ", ".join(map(quote, every[:10])) + more if every else "none"
+    more = f" and {len(words) - 10} more" if len(words) > 10 else ""
+    return ", ".join(map(quote, islice(words, 10))) + more if words else "none"

@@ -287,13 +287,14 @@ def test_what_is_no_policy_is_told_and_nothing_breaks(data: bytes, expected: str
     assert mistakes(data)[0].startswith(expected)
 
 
-def test_aliases_of_aliases_come_to_an_end() -> None:
-    lines = ["x0: &x0 [a, a, a, a, a, a, a, a, a, a]"]
-    lines += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 9)]
-    body = "exemptions: [" + ", ".join(["{rules: *r, reason: r, until: never}"] * 9_000) + "]"
-    many = "rules: &r [" + ", ".join(["token-audience"] * 200) + "]"
-    said = mistakes("\n".join([*lines, many, body]))
-    assert any("the document is too large" in line for line in said)
+def test_a_rule_that_an_exemption_names_twice_is_one() -> None:
+    body = "exemptions: [{rules: [inject, token-audience, inject], reason: r, until: never}]"
+    assert sound(HEAD + body).exemptions[0].rules == ("inject", "token-audience")
+
+
+def test_a_key_can_not_forge_a_line() -> None:
+    assert mistakes(HEAD + '"mode\\nline 1": warn')[0].startswith('line 3: "mode\\nline 1": unknown key; ')
+    assert len(mistakes(HEAD + f"? {'k' * 500_000}\n: 1")[0]) < 400
 
 
 def test_an_empty_document_is_the_defaults() -> None:

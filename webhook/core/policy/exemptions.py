@@ -41,28 +41,28 @@ class Exemption:
 
 
 class Exemptions:
-    """All exemptions of a policy, by rule and by whom they are for; what was found last is remembered."""
+    """All exemptions of a policy, by whom they are for; what was found last is remembered."""
 
     def __init__(self, exemptions: Iterable[Exemption]) -> None:
         """Compile them, in the order in which they stand in the policy."""
-        by_rule: dict[str, list[tuple[tuple[str, ...], Exemption]]] = {}
-        for one in exemptions:
-            # a namespace's name is looked up with a slash behind it, so that it is never taken for an account's
-            namespaces = tuple(f"{pattern}/" for pattern in one.namespaces.patterns)
-            for rule in one.rules:
-                by_rule.setdefault(rule, []).append((one.service_accounts.patterns or namespaces, one))
-        self._by_rule = {rule: Index.of(some) for rule, some in by_rule.items()}
+        every = tuple(exemptions)
+        # a namespace's name is looked up with a slash behind it, so that it is never taken for an account's
+        self._index = Index.of(
+            (one.service_accounts.patterns or tuple(f"{pattern}/" for pattern in one.namespaces.patterns), one)
+            for one in every
+        )
+        self._rules = frozenset(rule for one in every for rule in one.rules)
         self._found: dict[tuple[str, str, str, str], tuple[Exemption, ...]] = {}
 
     def find(self, rule: str, namespace: str, account: str, user: str, now: dt.datetime) -> Exemption | None:
         """Return the first exemption from `rule` that holds now for this account and user, if there is one."""
-        if rule not in self._by_rule:
+        if rule not in self._rules:
             return None
         key = (rule, namespace, account, user)
         found = self._found.get(key)
         if found is None:
-            candidates = self._by_rule[rule].find(account, f"{namespace}/{account}", f"{namespace}/")
-            found = tuple(one for one in candidates if one.is_for(namespace, account, user))
+            candidates = self._index.find(account, f"{namespace}/{account}", f"{namespace}/")
+            found = tuple(one for one in candidates if rule in one.rules and one.is_for(namespace, account, user))
             if len(self._found) >= _MEMORY:
                 self._found.clear()
             self._found[key] = found

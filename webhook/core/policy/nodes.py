@@ -13,9 +13,10 @@ from typing import Any, Protocol
 import yaml
 
 from webhook.core.policy.notes import Notes
-from webhook.core.text import did_you_mean, listing, quote
+from webhook.core.text import listing, quote
 
 _TAG = "tag:yaml.org,2002:"
+_LONGEST_NAME = 100
 
 
 class Type(Protocol):
@@ -106,7 +107,7 @@ class Choice:
         if value is None and "off" in self.words and (_scalar(node, "bool") or "").lower() in ("off", "false"):
             value = "off"
         if value not in self.words:
-            hint = (did_you_mean(value, self.words) if value else "") or f"; it takes {', '.join(self.words)}"
+            hint = (notes.guess(value, self.words) if value else "") or f"; it takes {', '.join(self.words)}"
             notes.wrong(path, node, f"{_shown(node)} is no {self.what}{hint}")
             return None
         return value
@@ -154,8 +155,7 @@ class ListOf:
         values = []
         for number, child in enumerate(node.value):
             at = f"{path}[{number}]"
-            if not notes.enter(at, child):
-                break
+            notes.enter(at, child)
             values.append(self.item.read(child, at, notes))
         return tuple(value for value in values if value is not None)
 
@@ -180,11 +180,12 @@ class MapOf:
         """Return the map of what could be read."""
         values = {}
         for name, key, child in members(node, path, notes):
-            at = f"{path}.{name}" if path else name
+            at = _below(path, name)
             kind = self.of(name)
             if kind is None:
-                notes.wrong(at, key, f"unknown {self.what}{did_you_mean(name, self.names) or _known(self)}")
-            elif notes.enter(at, child):
+                notes.wrong(at, key, f"unknown {self.what}{notes.guess(name, self.names) or _known(self)}")
+            else:
+                notes.enter(at, child)
                 values[name] = kind.read(child, at, notes)
         return {name: value for name, value in values.items() if value is not None}
 
@@ -220,28 +221,29 @@ class Record:
     def read(self, node: yaml.Node, path: str, notes: Notes) -> dict[str, Any] | None:
         """Return the keys that are there and could be read."""
         values: dict[str, Any] = {}
+        given: set[str] = set()
         for name, key_node, child in members(node, path, notes):
-            at = f"{path}.{name}" if path else name
+            at = _below(path, name)
+            given.add(name)
             key = self.keys.get(name)
             if key is None:
                 notes.wrong(at, key_node, f"unknown key{self._hint(name, path, notes)}")
-            elif not notes.enter(at, child):
-                break
-            elif _is_null(child):
+                continue
+            notes.enter(at, child)
+            if _is_null(child):
                 values |= {name: None} if key.nullable else {}
                 if key.required:
                     notes.wrong(at, child, "is required")
             elif (value := key.type.read(child, at, notes)) is not None:
                 values[name] = value
         if isinstance(node, yaml.MappingNode):
-            given = {name for name, *_ in members(node, path, Notes())}
             for name, key in self.keys.items():
                 if key.required and name not in given:
-                    notes.wrong(f"{path}.{name}" if path else name, node, "is required")
+                    notes.wrong(_below(path, name), node, "is required")
         return values
 
     def _hint(self, name: str, path: str, notes: Notes) -> str:
-        near = did_you_mean(name, self.keys)
+        near = notes.guess(name, self.keys)
         if near:
             return near
         if name in notes.elsewhere and notes.elsewhere[name] != path:
@@ -277,11 +279,17 @@ def members(node: yaml.Node, path: str, notes: Notes) -> Iterable[tuple[str, yam
             continue
         name = str(key.value)
         if name in seen:
-            at = f"{path}.{name}" if path else name
-            notes.wrong(at, key, f"is given twice, first in line {seen[name]}")
+            notes.wrong(_below(path, name), key, f"is given twice, first in line {seen[name]}")
             continue
         seen[name] = notes.line_of(key.start_mark.line)
         yield name, key, child
+
+
+def _below(path: str, name: str) -> str:
+    """Return the path of a member; a name that could forge a line, or fill a page, stands there in quotes and cut."""
+    if len(name) > _LONGEST_NAME or not name.isprintable() or " " in name:
+        name = quote(name)
+    return f"{path}.{name}" if path else name
 
 
 def _scalar(node: yaml.Node, tag: str) -> str | None:

@@ -1,0 +1,85 @@
+"""Documents that are large, or made to be slow to read: everybody who may write a ConfigMap may send one."""
+
+import re
+
+import pytest
+
+from tests.core.policy.test_document import HEAD, mistakes
+
+
+def test_aliases_of_aliases_come_to_an_end() -> None:
+    lines = ["x0: &x0 [a, a, a, a, a, a, a, a, a, a]"]
+    lines += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 9)]
+    body = "exemptions: [" + ", ".join(["{rules: *r, reason: r, until: never}"] * 9_000) + "]"
+    many = "rules: &r [" + ", ".join(["token-audience"] * 200) + "]"
+    said = mistakes("\n".join([*lines, many, body]))
+    assert any("the document is too large" in line for line in said)
+
+
+def test_past_64_kib_mistakes_are_counted_and_no_longer_told() -> None:
+    said = mistakes(HEAD + "".join(f"mo{number}: 1\n" for number in range(20_000)))
+    *told, last = said
+    line, left_out = re.fullmatch(r"line (\d+): and (\d+) more mistakes", last).groups()
+    assert len(told) + int(left_out) == 20_000
+    assert int(line) == len(told) + 3
+    assert 65_000 < sum(map(len, told)) < 66_000
+
+
+def injections(count: int, audience: str = "v", mount_path: str = "/a{}", name: str = "a{}") -> str:
+    line = f"- {{{{name: {name}, audience: {audience}, mountPath: {mount_path}}}}}\n"
+    return "inject:\n" + "".join(line.format(*[number] * 3) for number in range(count))
+
+
+def allowed(count: int, pattern: str) -> str:
+    return f"tokens: {{audiences: {{allowed: [{', '.join(pattern.format(number) for number in range(count))}]}}}}\n"
+
+
+TOO_LARGE = "the document is too large: "
+SLOW = {
+    "an alias of a map of unknown keys, over and over": (
+        HEAD
+        + "exemptions:\n- &e {"
+        + "".join(f"k{number}: 1, " for number in range(20_000))
+        + "}\n"
+        + "- *e\n" * 100_000,
+        TOO_LARGE,
+    ),
+    "an alias of a long text, over and over": (
+        f"{HEAD}exemptions: [{{reason: &r {'x ' * 100_000}}}{', {reason: *r }' * 10_000}]",
+        TOO_LARGE,
+    ),
+    "more values than any policy has": (HEAD + "inject: [" + "{}," * 300_000 + "]", TOO_LARGE),
+    "injections that all clash": (
+        HEAD + injections(20_000, name="a", mount_path="/a"),
+        'inject[1].name: "a" is taken already, by inject[0]',
+    ),
+    "injections above one another": (
+        HEAD + injections(20_000, mount_path="/b{}") + "- {name: b, audience: v, mountPath: /b19999/b}\n",
+        'inject[20000].mountPath: "/b19999/b" overlaps "/b19999" of inject[19999]',
+    ),
+    "many audiences and many patterns": (
+        HEAD + allowed(40_000, '"*-{}"') + injections(10_000),
+        'inject[0].audience: "v" is not in tokens.audiences.allowed; allowed are "*-0", "*-1", ',
+    ),
+    "a long audience and many patterns": (
+        HEAD + allowed(5_000, '"*-{}"') + injections(30).replace("audience: v", f"audience: &v {'x/' * 50_000}", 1),
+        "inject[0].audience: from here on nothing is compared with tokens.audiences.allowed: it is too much",
+    ),
+    "many directives": (
+        "".join(f"%TAG !a{number}! b\n" for number in range(50_000)) + "---\n" + HEAD,
+        "holds more than 100 %TAG directives",
+    ),
+}
+
+
+@pytest.mark.parametrize(("document", "expected"), SLOW.values(), ids=SLOW)
+def test_a_document_that_is_made_to_be_slow_is_not(document: str, expected: str) -> None:
+    assert len(document) < 2**20
+    assert mistakes(document)[0].split(": ", 1)[1].startswith(expected)
+
+
+def test_words_are_guessed_at_only_so_often() -> None:
+    audiences = [f"https://wrong-{number}.example.com" for number in range(100)]
+    wrong = "".join(f"- {{name: a{at}, audience: {one}, mountPath: /a{at}}}\n" for at, one in enumerate(audiences))
+    said = mistakes(HEAD + allowed(100, "https://right-{}.example.com") + "inject:\n" + wrong)
+    assert ["did you mean" in line for line in said] == [True] * 10 + [False] * 90

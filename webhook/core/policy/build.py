@@ -1,0 +1,178 @@
+"""Making a policy of a document's values, and the mistakes that no value has by itself.
+
+A document is anybody's: nothing here takes time that grows faster than it does.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from webhook.core import lifetimes
+from webhook.core.audiences import refusal
+from webhook.core.cluster import FALLBACK_API_AUDIENCES
+from webhook.core.decision import MOST_LINES
+from webhook.core.policy.exemptions import Exemption
+from webhook.core.policy.model import (
+    Action,
+    ApiServerToken,
+    Audiences,
+    Injection,
+    Mode,
+    Override,
+    Policy,
+    Tokens,
+)
+from webhook.core.policy.notes import Notes
+from webhook.core.rules import BY_NAME, RULES
+from webhook.core.selectors import Accounts, Globs, labels
+from webhook.core.text import quote
+from webhook.core.views import API_TOKEN_PATH
+
+_MOST_COMPARED = 10_000_000
+_COMPARISON = 32
+"""How many characters of audiences and patterns are compared in all, and what a comparison counts for besides."""
+
+
+def build(values: Mapping[str, Any], sha256: str, notes: Notes) -> Policy:
+    """Return the policy that the values of a document make; note what contradicts what. `sha256` is the document's.
+
+    Where there are mistakes the policy is of no use.
+    """
+    mode = Mode(values.get("mode", Mode.ENFORCE))
+    rules = {rule.name: rule.default for rule in RULES} | _actions(values.get("rules", {}))
+    own = values.get("apiServerToken", {})
+    api_audiences = tuple(own.get("audiences", ()))
+    audiences = _AudienceNotes(dict.fromkeys(api_audiences or FALLBACK_API_AUDIENCES), notes)
+    tokens = _tokens(values.get("tokens", {}), Tokens(), "tokens", audiences)
+    injections = tuple(_injections(values.get("inject", ()), tokens, audiences, notes))
+    _note_clashes(injections, notes)
+    return Policy(
+        mode=mode,
+        rules=rules,
+        tokens=tokens,
+        api_server_token=ApiServerToken(own.get("expiration") == "keep", api_audiences),
+        injections=injections,
+        overrides=tuple(
+            Override(
+                tuple(one.get("namespaces", ())),
+                labels(one.get("namespaceLabels")),
+                Mode(one.get("mode", mode)),
+                rules | _actions(one["rules"]) if "rules" in one else rules,
+                _tokens(one["tokens"], tokens, f"overrides[{number}].tokens", audiences) if "tokens" in one else tokens,
+            )
+            for number, one in enumerate(values.get("overrides", ()))
+        ),
+        exemptions=tuple(_exemption(one) for one in values.get("exemptions", ())),
+        sha256=sha256,
+    )
+
+
+def _actions(values: Mapping[str, str]) -> dict[str, Action]:
+    return {rule: Action(action) for rule, action in values.items()}
+
+
+class _AudienceNotes:
+    """Notes audiences that are not allowed. There is an end to what it compares and guesses at."""
+
+    def __init__(self, api_servers: Collection[str], notes: Notes) -> None:
+        """Take the API server's own audiences, for a quick look-up."""
+        self.api_servers = api_servers
+        self._notes = notes
+        self._left = _MOST_COMPARED
+        self._guesses_left = MOST_LINES
+
+    def look(self, path: str, audience: str, allowed: Globs, said: str) -> None:
+        """Note `said`, and what to do, where the audience is not allowed."""
+        if self._left < 0:
+            return
+        self._left -= sum(len(pattern) + len(audience) + _COMPARISON for pattern in allowed.wild)
+        if self._left < 0:
+            self._notes.wrong_at(path, "from here on nothing is compared with tokens.audiences.allowed: it is too much")
+        elif advice := refusal(audience, allowed, self.api_servers, guess=self._guesses_left > 0):
+            self._guesses_left -= 1
+            self._notes.wrong_at(path, f"{said}; {advice}")
+
+
+def _tokens(values: Mapping[str, Any], base: Tokens, path: str, audiences: _AudienceNotes) -> Tokens:
+    given = values.get("audiences", {})
+    allowed = Globs(given["allowed"]) if "allowed" in given else base.audiences.allowed
+    default = given.get("default", base.audiences.default)
+    at = next((key for key in ("default", "allowed") if key in given), None)
+    if default and at:
+        said = f"the default audience {quote(default)} is not allowed"
+        audiences.look(f"{path}.audiences.{at}", default, allowed, said)
+    return Tokens(
+        values.get("maxExpirationSeconds", base.max_expiration_seconds),
+        values.get("maxRequestExpirationSeconds", base.max_request_expiration_seconds),
+        Audiences(given.get("required", base.audiences.required), default, allowed),
+    )
+
+
+def _injections(
+    values: tuple[Mapping[str, Any], ...], tokens: Tokens, audiences: _AudienceNotes, notes: Notes
+) -> Iterator[Injection]:
+    for number, one in enumerate(values):
+        path = f"inject[{number}]"
+        injection = Injection(
+            name=one.get("name", ""),
+            audience=one.get("audience", ""),
+            mount_path=one.get("mountPath", ""),
+            expiration_seconds=one.get("expirationSeconds"),
+            path=one.get("path", "token"),
+            env=one.get("env"),
+            on_request=one.get("onRequest", False),
+            namespaces=Globs(one.get("namespaces", ())),
+            namespace_labels=labels(one.get("namespaceLabels")),
+            service_accounts=Accounts(one.get("serviceAccounts", ())),
+            pod_labels=labels(one.get("podLabels")),
+        )
+        maximum = tokens.max_expiration_seconds
+        for_api_server = injection.audience in audiences.api_servers
+        lifetime = lifetimes.projected(injection.expiration_seconds, for_api_server=for_api_server)
+        if injection.expiration_seconds and lifetime > maximum:
+            year = " for the API server means a year, which" if lifetime == lifetimes.YEAR else ""
+            notes.wrong_at(
+                f"{path}.expirationSeconds",
+                f"{injection.expiration_seconds}{year} outlives tokens.maxExpirationSeconds, which is {maximum}",
+            )
+        if injection.audience:
+            said = f"{quote(injection.audience)} is not in tokens.audiences.allowed"
+            audiences.look(f"{path}.audience", injection.audience, tokens.audiences.allowed, said)
+        if injection.mount_path and _overlap(injection.clean_mount_path, API_TOKEN_PATH):
+            notes.wrong_at(f"{path}.mountPath", f"overlaps {API_TOKEN_PATH}, where Kubernetes mounts its own token")
+        yield injection
+
+
+def _note_clashes(injections: tuple[Injection, ...], notes: Notes) -> None:
+    """Note injections that no pod could have both: of one name, or mounted at, above or below the same place."""
+    names: dict[str, int] = {}
+    for number, one in enumerate(injections):
+        if one.name and (earlier := names.setdefault(one.name, number)) != number:
+            notes.wrong_at(f"inject[{number}].name", f"{quote(one.name)} is taken already, by inject[{earlier}]")
+    above: list[tuple[str, int]] = []
+    for path, number in sorted((f"{one.clean_mount_path}/", at) for at, one in enumerate(injections) if one.mount_path):
+        while above and not path.startswith(above[-1][0]):
+            above.pop()
+        if above:
+            earlier, later = sorted((above[-1][1], number))
+            one, other = injections[later], injections[earlier]
+            said = f"{quote(one.mount_path)} overlaps {quote(other.mount_path)} of inject[{earlier}]"
+            notes.wrong_at(f"inject[{later}].mountPath", said)
+        above.append((path, number))
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Say whether two paths are the same, or one lies below the other: nothing can be mounted into a token's volume."""
+    return path == other or path.startswith(other + "/") or other.startswith(path + "/")
+
+
+def _exemption(values: Mapping[str, Any]) -> Exemption:
+    rules = tuple(dict.fromkeys(values.get("rules", ())))
+    until = values.get("until")
+    return Exemption(
+        rules=tuple(BY_NAME) if "*" in rules else rules,
+        reason=" ".join(values.get("reason", "").split()),
+        until=None if until == "never" else until,
+        namespaces=Globs(values.get("namespaces", ())),
+        service_accounts=Accounts(values.get("serviceAccounts", ())),
+        users=Globs(values.get("users", ())),
+    )
