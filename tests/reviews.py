@@ -8,6 +8,7 @@ API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 RESOURCES = {
     "Pod": ("", "pods"),
     "Secret": ("", "secrets"),
+    "ConfigMap": ("", "configmaps"),
     "ServiceAccount": ("", "serviceaccounts"),
     "ReplicationController": ("", "replicationcontrollers"),
     "Deployment": ("apps", "deployments"),

@@ -84,7 +84,7 @@ def the_object(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def told(decision: Decision) -> list[str]:
-    return [*map(str, decision.rejections()), *decision.warnings()]
+    return [*map(str, decision.rejections()), *map(str, decision.mistakes), *decision.warnings()]
 
 
 @pytest.mark.parametrize(("rule", "case"), LOADED, ids=[f"{rule}: {case['case']}" for rule, case in LOADED])
@@ -116,7 +116,7 @@ def test_case(rule: str, case: dict[str, Any]) -> None:  # noqa: ARG001 - for th
     else:
         assert said == case.get("says", [])
     checked = judge.decide(before, Phase.CHECK)
-    if read_review(review(before, **judge.asked), Phase.CHECK).subject is Subject.POD:
+    if read_review(review(before, **judge.asked), Phase.CHECK).subject in (Subject.POD, Subject.POLICY):
         denied = case.get("check", validated.outcome) == "denied"
         assert (checked.outcome == "denied", checked.patch) == (denied, mutated.patch), "check foretells it"
     if "audited" in case:
@@ -142,7 +142,7 @@ def test_every_rule_has_clean_broken_and_patched_cases(rule) -> None:
 
 
 def test_every_file_of_cases_belongs_to_a_rule_or_to_the_policy() -> None:
-    assert {name for name, _ in LOADED} == {rule.name for rule in RULES} | {"policy", "requests"}
+    assert {name for name, _ in LOADED} == {rule.name for rule in RULES} | {"policy", "policy-configmap", "requests"}
 
 
 def test_every_subject_is_judged_in_some_case() -> None:

@@ -41,6 +41,7 @@ PLAIN = pod("token-expiration", "inject")
 LEGACY = pod("legacy-token-reference", "token-expiration", "inject", finally_="denied: legacy-token-reference")
 
 EXPECTED = {
+    "configmap-other.configmaps": LEFT_ALONE,
     "pod-csi-and-ephemeral-volumes.pods": PLAIN,
     "pod-dry-run.pods": LEGACY,
     "pod-generate-name.pods": PLAIN,
@@ -74,6 +75,8 @@ EXPECTED = {
     "pod-windows.pods": PLAIN,
     "pod-zz-ephemeral-container-legacy-env.pods-ephemeralcontainers": in_validate("denied: legacy-token-reference"),
     "pod-zz-ephemeral-container.pods-ephemeralcontainers": LEFT_ALONE,
+    "policy-mistakes.configmaps": in_validate("denied: invalid-policy"),
+    "policy-sound.configmaps": LEFT_ALONE,
     "secret-legacy.secrets": in_validate("denied: legacy-token-secret"),
     "secret-opaque.secrets": LEFT_ALONE,
     "serviceaccount.serviceaccounts": LEFT_ALONE,

@@ -101,6 +101,87 @@ def test_before_there_is_a_policy_reviews_are_denied_and_the_audit_log_says_so()
     assert judge.audit.lines[0].decision == "denied"
 
 
+BAD_POLICY = recorded("policy-mistakes.configmaps", "validate")
+MISTAKES = [
+    'line 3: modee: unknown key; did you mean "mode"?',
+    'line 4: tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not "5"',
+]
+
+
+@pytest.mark.parametrize("policy", ["", POLICY, POLICY + "mode: audit\n"], ids=["none", "enforce", "audit"])
+def test_a_policy_is_judged_whatever_policy_is_in_force_or_none(policy):
+    judge = Judge(policy)
+    assert judge.response(recorded("policy-sound.configmaps", "validate"))["allowed"] is True
+    assert judge.response(BAD_POLICY, Phase.MUTATE)["allowed"] is True
+    response = judge.response(BAD_POLICY)
+    assert response["allowed"] is False
+    assert response["auditAnnotations"]["rules"] == "invalid-policy"
+    assert "warnings" not in response
+    status = response["status"]
+    assert (status["code"], status["reason"]) == (422, "Invalid")
+    assert status["message"].splitlines() == [*MISTAKES, "[tokenguard 593fd6de: see 'tokenguard policy validate']"]
+
+
+def test_kubectl_is_given_every_mistake_as_a_cause_and_last_the_decisions_id():
+    details = Judge().response(BAD_POLICY)["status"]["details"]
+    assert (details["kind"], details["name"]) == ("ConfigMap", "token-policy")
+    causes = [{"field": "data[policy.yaml]", "message": one, "reason": "FieldValueInvalid"} for one in MISTAKES]
+    reference = {"field": "tokenguard 593fd6de", "message": "see 'tokenguard policy validate'"}
+    assert details["causes"] == [*causes, reference]
+
+
+def test_a_refused_policy_is_in_the_audit_log_with_its_mistakes():
+    judge = Judge()
+    judge.response(BAD_POLICY)
+    (line,) = judge.audit.lines
+    assert (line.decision, line.resource, line.name) == ("denied", "configmaps", "token-policy")
+    assert [(one.rule, one.action, one.path, one.detail) for one in line.findings] == [
+        ("invalid-policy", "reject", "data[policy.yaml]", mistake) for mistake in MISTAKES
+    ]
+    assert judge.counted("reviews") == [
+        'tokenguard_reviews_total{decision="denied",operation="UPDATE",resource="configmaps",webhook="validate"} 1.0'
+    ]
+
+
+def test_the_answer_about_a_policy_of_countless_mistakes_is_bounded():
+    asked = json.loads(BAD_POLICY)
+    asked["request"]["object"]["data"]["policy.yaml"] = "".join(f"a{number}:\n" for number in range(20_000))
+    judge = Judge()
+    answer = judge.reviewer.answer(json.dumps(asked).encode(), Phase.VALIDATE)
+    assert len(answer.body) < 3 * 65_536
+    status = json.loads(answer.body)["response"]["status"]
+    assert " more mistakes\n[tokenguard " in status["message"]
+    assert status["details"]["causes"][-2]["message"].endswith(" more mistakes")
+    (line,) = judge.audit.lines
+    assert len(line.findings) == 100
+    assert line.left_out.findings > 100
+
+
+@pytest.mark.parametrize("part", [{"data": ["a"]}, {"data": {"policy.yaml": 7}}, {"metadata": {"labels": "true"}}])
+@pytest.mark.parametrize("policy", ["", POLICY + "mode: warn\n"], ids=["none", "warn"])
+def test_a_config_map_that_can_not_be_read_is_denied(policy, part):
+    asked = json.loads(BAD_POLICY)
+    asked["request"]["object"] |= part
+    response = Judge(policy).response(json.dumps(asked).encode())
+    assert response["status"]["code"] == 400
+    assert response["status"]["message"].startswith("the object can't be read: Expected ")
+
+
+def test_of_a_config_map_nothing_is_decoded_but_what_is_judged():
+    asked = json.loads(recorded("policy-sound.configmaps", "validate"))
+    asked["request"]["object"]["data"]["other"] = {"not": "text"}
+    asked["request"]["object"]["binaryData"] = {"other": 7}
+    asked["request"]["object"]["metadata"]["annotations"] = ["not a map"]
+    asked["request"]["object"]["metadata"]["labels"]["other"] = 7
+    assert Judge().response(json.dumps(asked).encode())["allowed"] is True
+
+
+def test_before_there_is_a_policy_what_no_rule_looks_at_is_let_pass():
+    asked = json.loads(BAD_POLICY)
+    asked["request"] |= {"operation": "DELETE", "object": None}
+    assert Judge(policy="").response(json.dumps(asked).encode())["allowed"] is True
+
+
 def fail(*_):
     secret = "contents of the object"
     raise KeyError(secret)
@@ -120,6 +201,14 @@ def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch
     assert "contents of the object" not in caplog.text
     assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
     assert judge.audit.lines[0].problem
+
+
+@pytest.mark.parametrize("policy", ["", POLICY + "mode: audit\n"], ids=["none", "audit"])
+def test_a_bug_lets_no_policy_in(monkeypatch, policy):
+    monkeypatch.setattr(review, "evaluate", fail)
+    monkeypatch.setattr(review, "without_policy", fail)
+    response = Judge(policy).response(recorded("policy-sound.configmaps", "validate"))
+    assert response["status"]["code"] == 500
 
 
 def test_a_bug_in_reading_is_answered_too(monkeypatch):

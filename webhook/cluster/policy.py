@@ -13,7 +13,8 @@ from webhook.cluster.kept import Kept
 from webhook.cluster.objects import ConfigMap
 from webhook.cluster.once import Once
 from webhook.cluster.reflector import Change
-from webhook.core.policy.document import KEY, read_policy
+from webhook.core.policy.configmap import KEY
+from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 
 log = logging.getLogger("tokenguard.cluster")

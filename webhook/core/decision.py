@@ -5,7 +5,11 @@ import msgspec
 from webhook.core.patch import Edit, Operation, json_path
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode
+from webhook.core.policy.notes import Mistake
 from webhook.core.text import Word
+
+INVALID_POLICY = "invalid-policy"
+"""Stands in for a rule where a policy's own mistakes are told."""
 
 MOST_LINES = 10
 WARNING_LENGTH = 120
@@ -83,7 +87,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """What is done about one request. `note` says why no rule looked at it, where none did.
 
     `exemptions` are those that kept a rule from acting, each with the rule's name. `problem` tells
-    why the object could not be judged; `policy` is the document's revision, `mode` what held there.
+    why the object could not be judged; `policy` is the document's revision, `mode` what held there. `mistakes` are
+    those of a policy that is to be stored, for which it is denied: all of them, since each has to be mended.
     """
 
     outcome: Outcome
@@ -94,6 +99,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     mode: Mode | None = None
     problem: str = ""
     note: str = ""
+    mistakes: tuple[Mistake, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -105,15 +111,16 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         return tuple(finding for finding in self.findings if finding.action is Action.REJECT)
 
     def message(self, decision_id: str) -> str:
-        """Return what the user is told of a denial: a line for each finding, and where to read on."""
+        """Return what the user is told of a denial: a line for each finding or mistake, and where to read on."""
         if self.problem:
             return f"{self.problem}\n[tokenguard {decision_id}]"
-        rejections = self.rejections()
-        lines = [
-            *_first(rejections),
-            f"[tokenguard {decision_id}: see 'tokenguard rules {rejections[-1].rule}']",
-        ]
-        return "\n".join(lines)
+        lines = [*map(str, self.mistakes)] if self.mistakes else _first(self.rejections())
+        return "\n".join([*lines, f"[{': '.join(self.reference(decision_id))}]"])
+
+    def reference(self, decision_id: str) -> tuple[str, str]:
+        """Return by what a denial is found in the audit log, and where to read on."""
+        more = "policy validate" if self.mistakes else f"rules {self.rejections()[-1].rule}"
+        return f"tokenguard {decision_id}", f"see 'tokenguard {more}'"
 
     def warnings(self) -> tuple[str, ...]:
         """Return what the user is warned of: what its author wrote and was mended, or would be under enforcement."""

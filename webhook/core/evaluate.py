@@ -17,6 +17,8 @@ from webhook.core.objects import (
     Workload,
 )
 from webhook.core.patch import assemble, below
+from webhook.core.policy import admission
+from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
 from webhook.core.request import Phase, Request, Subject
@@ -43,13 +45,11 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
 
     Pure: the same arguments give the same decision, and nothing else happens.
     """
+    settled = without_policy(request)
+    if settled is not None:
+        return replace(settled, policy=policy.revision)
     if request.subject is None:
-        return _unjudged(request, policy)
-    if request.phase is _MUTATE and request.subject is not Subject.POD:
-        return Decision(Outcome.ALLOWED, policy=policy.revision, note=f"{request.resource}: judged in /validate")
-    passes = machinery(request)
-    if passes:
-        return Decision(Outcome.ALLOWED, policy=policy.revision, note=passes)
+        return _unreadable(request, policy, policy.strictest_mode)
     here = policy.in_namespace(request.namespace, cluster.namespace_labels(request.namespace))
     if request.problem:
         return _unreadable(request, policy, here.mode)
@@ -73,15 +73,27 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
     return _concluded(request, policy, here.mode, tuple(findings), tuple(exemptions))
 
 
-def _unjudged(request: Request, policy: Policy) -> Decision:
-    if request.problem:
-        return _unreadable(request, policy, policy.strictest_mode)
-    note = f"no rule looks at {request.operation} of {request.resource}"
-    return Decision(Outcome.ALLOWED, policy=policy.revision, note=note)
+def without_policy(request: Request) -> Decision | None:
+    """Return the decision where it is the same under every policy, and so under none, or None where it isn't.
+
+    So it is about what no rule looks at, about what is the cluster's own business, and about a policy's ConfigMap.
+    """
+    note: str | None
+    if request.subject is None:
+        note = None if request.problem else f"no rule looks at {request.operation} of {request.resource}"
+    elif request.phase is _MUTATE and request.subject is not Subject.POD:
+        note = f"{request.resource}: judged in /validate"
+    elif isinstance(request.object, ConfigMap):
+        return admission.decide(request.object)
+    elif request.subject is Subject.POLICY:
+        return Decision(Outcome.DENIED, problem=request.problem)
+    else:
+        note = _machinery(request)
+    return None if note is None else Decision(Outcome.ALLOWED, note=note)
 
 
-def machinery(request: Request) -> str | None:
-    """Return why a request is the cluster's own business, whatever the policy, or None where it isn't."""
+def _machinery(request: Request) -> str | None:
+    """Return why a request is the cluster's own business, or None where it isn't."""
     if request.namespace in MACHINERY_NAMESPACES:
         return f"namespace {request.namespace} is left alone"
     if request.subject is Subject.TOKEN_REQUEST:

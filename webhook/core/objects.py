@@ -176,24 +176,29 @@ class OwnerReference(Object, frozen=True):
     controller: bool | None = None
 
 
-class ObjectMeta(Object, frozen=True):
-    """An object's name, labels, annotations and owners."""
+class Identity(Object, frozen=True):
+    """So much of an object's metadata as says which it is and whose."""
 
     name: str | None = None
     generate_name: str | None = None
     namespace: str | None = None
-    labels: dict[str, str | None] | None = None
-    annotations: dict[str, str | None] | None = None
     owner_references: list[OwnerReference] | None = None
-
-    def annotation(self, key: str) -> str:
-        """Return an annotation's value, empty where it isn't there."""
-        return (self.annotations.get(key) if self.annotations else None) or ""
 
     @property
     def controller(self) -> OwnerReference | None:
         """The owner that manages the object, if there is one."""
         return next((owner for owner in self.owner_references or () if owner.controller), None)
+
+
+class ObjectMeta(Identity, frozen=True):
+    """An object's name, owners, labels and annotations."""
+
+    labels: dict[str, str | None] | None = None
+    annotations: dict[str, str | None] | None = None
+
+    def annotation(self, key: str) -> str:
+        """Return an annotation's value, empty where it isn't there."""
+        return (self.annotations.get(key) if self.annotations else None) or ""
 
 
 _NO_META = ObjectMeta()

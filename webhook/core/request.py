@@ -17,6 +17,7 @@ from webhook.core.objects import (
     Workload,
     decoder,
 )
+from webhook.core.policy.configmap import ConfigMap
 from webhook.core.text import Word
 
 
@@ -29,17 +30,18 @@ class Phase(Word):
 
 
 class Subject(Word):
-    """What a rule can look at."""
+    """What can be judged: by rules, but for the ConfigMap of a policy, which is judged by itself."""
 
     POD = "pods"
     EPHEMERAL_CONTAINERS = "ephemeral containers"
     TEMPLATE = "pod templates"
     SECRET = "Secrets"  # noqa: S105 - a kind
     TOKEN_REQUEST = "TokenRequests"  # noqa: S105 - a kind
+    POLICY = "ConfigMaps"
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One question. `object` and `old_object` are None where there is none, or where no rule reads its kind.
+    """One question. `object` and `old_object` are None where there is none, or where its kind isn't judged.
 
     `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_at` the JSON Pointer
     of a workload's pod template, and `problem` says why the object could not be read, if it couldn't.
@@ -54,8 +56,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     subject: Subject | None
     user: str = ""
     groups: tuple[str, ...] = ()
-    object: Readable | None = None
-    old_object: Readable | None = None
+    object: Readable | ConfigMap | None = None
+    old_object: Readable | ConfigMap | None = None
     template_at: str = ""
     dry_run: bool = False
     problem: str = ""
@@ -85,7 +87,7 @@ class _Kind:
 
 
 _DECODERS: dict[type[Object], Callable[[bytes | msgspec.Raw], Any]] = {
-    kind: decoder(kind).decode for kind in (PodTemplate, Workload, CronJob, Secret, TokenRequest)
+    kind: decoder(kind).decode for kind in (PodTemplate, Workload, CronJob, Secret, TokenRequest, ConfigMap)
 }
 _CREATE = frozenset({"CREATE"})
 _WRITE = frozenset({"CREATE", "UPDATE"})
@@ -93,6 +95,7 @@ _WORKLOAD = _Kind(Workload, Subject.TEMPLATE, _WRITE, "/spec/template")
 _EPHEMERAL = _Kind(PodTemplate, Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}))
 
 KINDS: dict[tuple[str, str], _Kind] = {
+    ("", "ConfigMap"): _Kind(ConfigMap, Subject.POLICY, _WRITE),
     ("", "Pod"): _Kind(PodTemplate, Subject.POD, _CREATE),
     ("", "Secret"): _Kind(Secret, Subject.SECRET, _CREATE),
     ("", "ReplicationController"): _WORKLOAD,
@@ -104,7 +107,7 @@ KINDS: dict[tuple[str, str], _Kind] = {
     ("batch", "Job"): _WORKLOAD,
     ("authentication.k8s.io", "TokenRequest"): _Kind(TokenRequest, Subject.TOKEN_REQUEST, _CREATE),
 }
-"""The kinds that rules look at, by API group and kind; every version of them has the fields that are read."""
+"""The kinds that are judged, by API group and kind; every version of them has the fields that are read."""
 
 
 class _GroupVersionKind(Object, frozen=True):
@@ -184,8 +187,8 @@ def read_review(body: bytes, phase: Phase) -> Request:
 def of_object(kind: tuple[str, str], raw: bytes, *, namespace: str, uid: str = "") -> Request:
     """Return the request that creating an object from a manifest would make, asked offline.
 
-    `kind` is the API group and kind, `raw` the object as JSON. For a kind that no rule looks at
-    the request has no subject.
+    `kind` is the API group and kind, `raw` the object as JSON. For a kind that isn't judged the request has
+    no subject.
     """
     known = KINDS.get(kind)
     found, problem = _read(known, raw) if known else (None, "")

@@ -21,7 +21,7 @@ from webhook.server.state import State
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 RESOURCES = frozenset({
     "pods", "pods/ephemeralcontainers", "secrets", "serviceaccounts", "serviceaccounts/token", "deployments",
-    "statefulsets", "daemonsets", "replicasets", "replicationcontrollers", "jobs", "cronjobs",
+    "statefulsets", "daemonsets", "replicasets", "replicationcontrollers", "jobs", "cronjobs", "configmaps",
 })  # fmt: skip
 disable_created_metrics()  # type: ignore[no-untyped-call]  # there are none with several processes, so have none with one
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0)

@@ -7,9 +7,11 @@ import datetime as dt
 
 import msgspec
 
-from webhook.core.decision import Decision
+from webhook.core.decision import INVALID_POLICY, Decision
 from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, CronJob, PodTemplate, Secret, TokenRequest, Workload
 from webhook.core.patch import Operation
+from webhook.core.policy.admission import located
+from webhook.core.policy.model import Action
 from webhook.core.request import Request
 
 _LONGEST = 1024
@@ -65,7 +67,8 @@ def record(request: Request, decision: Decision, now: dt.datetime, seconds: floa
     """Return the line that tells of a decision; `now` is aware."""
     owner = generate_name = account = ""
     patch = [one for one in decision.patch[:_MOST] if len(encode(one)) <= _LONGEST_OPERATION]
-    left_out = _LeftOut(max(len(decision.findings) - _MOST, 0), len(decision.patch) - len(patch))
+    found_wrong = len(decision.findings) + len(decision.mistakes)
+    left_out = _LeftOut(max(found_wrong - _MOST, 0), len(decision.patch) - len(patch))
     found = request.object
     name = request.name
     if found is not None:
@@ -88,10 +91,7 @@ def record(request: Request, decision: Decision, now: dt.datetime, seconds: floa
         service_account=account[:_LONGEST],
         user=request.user[:_LONGEST],
         dry_run=request.dry_run,
-        findings=[
-            _Finding(one.rule, one.action.value, one.path[:_LONGEST], one.detail[:_LONGEST])
-            for one in decision.findings[:_MOST]
-        ],
+        findings=_findings(decision),
         patch=patch,
         left_out=left_out if left_out.findings or left_out.patch else None,
         exemption=exemption_of(decision),
@@ -102,6 +102,16 @@ def record(request: Request, decision: Decision, now: dt.datetime, seconds: floa
         note=decision.note[:_LONGEST] or None,
         problem=decision.problem[:_LONGEST] or None,
     )
+
+
+def _findings(decision: Decision) -> list[_Finding]:
+    findings = [
+        _Finding(one.rule, one.action.value, one.path[:_LONGEST], one.detail[:_LONGEST])
+        for one in decision.findings[:_MOST]
+    ]
+    for path, detail in map(located, decision.mistakes[:_MOST]):
+        findings.append(_Finding(INVALID_POLICY, Action.REJECT.value, path, detail[:_LONGEST]))
+    return findings
 
 
 def exemption_of(decision: Decision) -> str:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from webhook.core.decision import Decision, Outcome
-from webhook.core.evaluate import evaluate, machinery
+from webhook.core.decision import INVALID_POLICY, Decision, Outcome
+from webhook.core.evaluate import evaluate, without_policy
+from webhook.core.policy.admission import located
 from webhook.core.policy.model import Mode
-from webhook.core.request import Phase, Request, Unreadable, read_review
+from webhook.core.request import Phase, Request, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics
 from webhook.server.record import exemption_of, record
@@ -32,10 +33,23 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class _Status(msgspec.Struct, gc=False):
+class _Cause(msgspec.Struct, omit_defaults=True, gc=False):
+    field: str
+    message: str
+    reason: str = ""
+
+
+class _Details(msgspec.Struct, gc=False):
+    kind: str
+    name: str
+    causes: list[_Cause]
+
+
+class _Status(msgspec.Struct, omit_defaults=True, gc=False):
     code: int
     reason: str
     message: str
+    details: _Details | None = None
 
 
 class _Response(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
@@ -52,6 +66,7 @@ _encode = msgspec.json.Encoder().encode
 _BEFORE = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
 _FORBIDDEN = 403, "Forbidden"
 _UNREADABLE = 400, "BadRequest"
+_INVALID = 422, "Invalid"
 _INTERNAL = 500, "InternalError"
 _NOT_READY = 503, "ServiceUnavailable"
 
@@ -95,24 +110,30 @@ class Reviewer:
             self._report(error, "a body that couldn't be read")
             return self.refuse(400, "the body can't be read")
         now = self._clock()
-        snapshot = self._state.snapshot
-        if snapshot is None and (passes := machinery(request)):
-            decision, status = Decision(Outcome.ALLOWED, note=passes), _FORBIDDEN
-        elif snapshot is None:
-            problem = f"tokenguard is not ready: {self._state.why_not_ready}"
-            decision, status = Decision(Outcome.DENIED, problem=problem), _NOT_READY
-        else:
-            try:
-                decision = evaluate(request, snapshot.policy, snapshot.cluster, now)
-                status = _UNREADABLE if decision.problem else _FORBIDDEN
-            except Exception as error:  # noqa: BLE001 - as above
-                self._report(error, f"decision {request.decision_id!r}")
-                decision, status = _undecided(request, snapshot), _INTERNAL
+        decision, status = self._decided(request, now)
         seconds = time.perf_counter() - started
         if self._audit_all or not decision.plain:
             self._audit.write(record(request, decision, now, seconds))
         self._metrics.reviewed(request, decision, seconds)
         return Answer(200, respond(request, decision, status))
+
+    def _decided(self, request: Request, now: dt.datetime) -> tuple[Decision, tuple[int, str]]:
+        """Return the decision, and what a denial's code and reason are."""
+        snapshot = self._state.snapshot
+        try:
+            if snapshot is not None:
+                decision = evaluate(request, snapshot.policy, snapshot.cluster, now)
+            elif (settled := without_policy(request)) is not None:
+                decision = settled
+            else:
+                problem = f"tokenguard is not ready: {self._state.why_not_ready}"
+                return Decision(Outcome.DENIED, problem=problem), _NOT_READY
+        except Exception as error:  # noqa: BLE001 - as above
+            self._report(error, f"decision {request.decision_id!r}")
+            return _undecided(request, snapshot), _INTERNAL
+        if decision.mistakes:
+            return decision, _INVALID
+        return decision, _UNREADABLE if decision.problem else _FORBIDDEN
 
     def objection(self, media_type: str, encoding: str, size: int) -> Answer | None:
         """Return why a review with these headers isn't read, or None where it is; `size` is 0 where none is given."""
@@ -142,9 +163,11 @@ class Reviewer:
         log.error("internal error, %s: %s\n%s", what, type(error).__name__, where)
 
 
-def _undecided(request: Request, snapshot: Snapshot) -> Decision:
+def _undecided(request: Request, snapshot: Snapshot | None) -> Decision:
     """Decide where `evaluate` failed: nothing unjudged is let through, unless the policy never rejects there."""
     problem = "tokenguard met an error of its own and couldn't judge this: its log says more under this id"
+    if snapshot is None or request.subject is Subject.POLICY:
+        return Decision(Outcome.DENIED, problem=problem)
     mode = Mode.ENFORCE
     try:
         labels = snapshot.cluster.namespace_labels(request.namespace)
@@ -160,7 +183,7 @@ def respond(request: Request, decision: Decision, status: tuple[int, str] = _FOR
     denied = decision.outcome is Outcome.DENIED
     response = _Response(request.uid, not denied, audit_annotations=_annotations(request, decision))
     if denied:
-        response.status = _Status(*status, decision.message(request.decision_id))
+        response.status = _Status(*status, decision.message(request.decision_id), _details(request, decision))
     elif decision.patch and request.phase is Phase.MUTATE:
         response.patch_type = "JSONPatch"
         response.patch = _encode(decision.patch)
@@ -171,12 +194,25 @@ def respond(request: Request, decision: Decision, status: tuple[int, str] = _FOR
     return _BEFORE + _encode(response) + b"}"
 
 
+def _details(request: Request, decision: Decision) -> _Details | None:
+    """Return a policy's mistakes as kubectl takes them: it prints one a line, and `edit` opens the editor again.
+
+    It doesn't print the message then, so the decision's id is among them.
+    """
+    if not decision.mistakes:
+        return None
+    causes = [_Cause(*located(one), "FieldValueInvalid") for one in decision.mistakes]
+    return _Details("ConfigMap", request.name, [*causes, _Cause(*decision.reference(request.decision_id))])
+
+
 def _annotations(request: Request, decision: Decision) -> dict[str, str]:
     annotations = {"id": request.decision_id, "decision": decision.outcome.value}
     if decision.policy:
         annotations["policy"] = decision.policy
     if decision.findings:
         annotations["rules"] = ",".join(dict.fromkeys([finding.rule for finding in decision.findings]))
+    elif decision.mistakes:
+        annotations["rules"] = INVALID_POLICY
     if decision.exemptions:
         annotations["exemption"] = exemption_of(decision)
     return annotations

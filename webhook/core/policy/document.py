@@ -7,10 +7,10 @@ import yaml
 
 from webhook.core.policy import grammar
 from webhook.core.policy.build import build
+from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Policy
 from webhook.core.policy.notes import Mistake, Notes
 
-KEY = "policy.yaml"
 _MOST_DEPTH = 30
 _MOST_SIZE = 4 << 20
 _MOST_TAGS = 100

@@ -14,14 +14,15 @@ MOST_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Something wrong in a policy: where (`path` as in the document, `line` from 1) and what."""
+    """Something wrong in a policy: where (`path` as in the document, `line` from 1; 0 where it has none) and what."""
 
     path: str
     line: int
     message: str
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.path}: {self.message}" if self.path else f"line {self.line}: {self.message}"
+        line = f"line {self.line}: " if self.line else ""
+        return f"{line}{self.path}: {self.message}" if self.path else f"{line}{self.message}"
 
 
 @dataclass

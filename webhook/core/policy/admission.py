@@ -1,0 +1,35 @@
+"""A policy before it is stored: the ConfigMap that is to hold it, judged by nothing but itself."""
+
+from msgspec import UNSET
+
+from webhook.core.decision import Decision, Outcome
+from webhook.core.policy.configmap import KEY, LABEL, ConfigMap
+from webhook.core.policy.document import read_policy
+from webhook.core.policy.model import Policy
+from webhook.core.policy.notes import Mistake
+
+_NO_KEY = Mistake("data", 0, f"has no key {KEY}: put the policy there, or take the label {LABEL} away")
+_BINARY = Mistake(f"binaryData[{KEY}]", 0, "is not read: put the policy under data, as text in UTF-8")
+
+
+def located(mistake: Mistake) -> tuple[str, str]:
+    """Return where in the ConfigMap a mistake stands, as Kubernetes writes it, and all the rest that is to be said."""
+    return (f"data[{KEY}]", str(mistake)) if mistake.line else (mistake.path, mistake.message)
+
+
+def decide(found: ConfigMap) -> Decision:
+    """Return the decision about a ConfigMap: denied where it has the policy's label, but holds no sound policy.
+
+    It is the same whatever policy is in force, or none; so a good one can always be put in the place of a bad one.
+    """
+    labels = found.metadata.labels
+    if labels is None or labels.policy != "true":
+        return Decision(Outcome.ALLOWED, note=f"a ConfigMap without the label {LABEL}")
+    document = found.data.document if found.data else None
+    if document is None:
+        binary = found.binary_data is not None and found.binary_data.document is not UNSET
+        return Decision(Outcome.DENIED, mistakes=(_BINARY if binary else _NO_KEY,))
+    policy = read_policy(document.encode())
+    if isinstance(policy, Policy):
+        return Decision(Outcome.ALLOWED, note=f"holds the sound policy {policy.revision}")
+    return Decision(Outcome.DENIED, mistakes=policy)
