@@ -66,6 +66,19 @@ spec:
 SUBPATH_POD = SEED_POD.replace("{name: seed}", "{name: subpath}").replace(
     'image: "app:1"', 'image: "app:1", volumeMounts: [{name: token, mountPath: /t, subPath: token}]'
 )
+BAD_POLICY = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: token-policy, labels: {tokenguard/policy: "true"}}
+data:
+  other: anything
+  policy.yaml: |
+
+    apiVersion: tokenguard/v1
+    kind: TokenPolicy
+    modee: warn
+    tokens: {maxExpirationSeconds: 5}
+"""
 UNREADABLE_POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: odd}\nspec: {volumes: 3}\n"
 INJECTION = """\
 apiVersion: tokenguard/v1

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.core.test_manifests import LEAVES
 from tests.reporting.checked import (
+    BAD_POLICY,
     INJECTION,
     LEGACY_POD,
     LEGACY_SECRET,
@@ -57,6 +58,10 @@ FOUND = {
     ),
     "patched": ((LONG_POD,), [("token-expiration", "patch", 1, 12)]),
     "warned": ((SUBPATH_POD,), [("token-subpath", "warn", 1, 5)]),
+    "a policy": (
+        (SEED_POD, BAD_POLICY),
+        [("invalid-policy", "reject", 2, 24), ("invalid-policy", "reject", 2, 25)],
+    ),
     "unreadable": ((UNREADABLE_POD,), [(UNREADABLE, "reject", 1, 1)]),
 }
 
@@ -98,6 +103,32 @@ def test_a_workloads_template_is_judged_as_the_pods_it_makes() -> None:
     (told,) = checked(deployment).findings
     assert told.place == "spec.template.spec.volumes[0].projected.sources[0]"
     assert (told.kind, told.name, told.line) == ("Deployment", "web", 13)
+
+
+def test_a_policy_is_judged_by_itself_whatever_is_checked_by() -> None:
+    assert checked(BAD_POLICY, under=policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n")).exit_status
+    assert not checked(BAD_POLICY.replace("modee", "mode").replace(": 5", ": 600")).exit_status
+    assert not checked(BAD_POLICY.replace('"true"', '"false"')).exit_status
+    assert checked(BAD_POLICY).summary.rejected == 1
+
+
+ELSEWHERE = {
+    "an indented block": (BAD_POLICY.replace("|\n", "|2-\n").replace("\n    ", "\n      "), 10),
+    "a folded text": (BAD_POLICY.replace("policy.yaml: |", "policy.yaml: >"), 6),
+    "a text in quotes": (BAD_POLICY.partition("|")[0] + '"kind: TokenPolicy"\n', 6),
+    "no such key": (BAD_POLICY.partition("  policy.yaml")[0], 4),
+    "JSON": (
+        """{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"labels": {"tokenguard/policy": "true"}},
+        "data": {
+        "policy.yaml": "\\n\\nkind: TokenPolicy"}}""",
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_policys_mistake_has_its_own_line_in_a_block_and_else_that_of_the_key(text: str, line: int) -> None:
+    assert checked(text).findings[0].line == line
 
 
 def test_an_injection_is_no_finding() -> None:

@@ -3,7 +3,16 @@
 import json
 import re
 
-from tests.reporting.checked import LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, SUBPATH_POD, checked, policy
+from tests.reporting.checked import (
+    BAD_POLICY,
+    LEGACY_POD,
+    LEGACY_SECRET,
+    LONG_POD,
+    SEED_POD,
+    SUBPATH_POD,
+    checked,
+    policy,
+)
 from webhook.reporting import as_json, as_text
 from webhook.reporting.files import Trouble
 
@@ -35,6 +44,20 @@ EXPECTED = [
 
 def test_text_has_one_line_a_finding_and_a_summary() -> None:
     assert list(as_text.lines(checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, SUBPATH_POD))) == EXPECTED
+
+
+def test_a_policys_mistakes_are_told_as_findings_are() -> None:
+    report = checked(BAD_POLICY)
+    assert list(as_text.lines(report)) == [
+        '<stdin>:10: error: ConfigMap/token-policy: invalid-policy: modee unknown key; did you mean "mode"?',
+        (
+            "<stdin>:11: error: ConfigMap/token-policy: invalid-policy: "
+            'tokens.maxExpirationSeconds must be a whole number from 600 to 4294967296, not "5"'
+        ),
+        "1 object in 1 file judged: 1 would be rejected, 0 patched, 0 warned",
+    ]
+    told = json.loads(as_json.text(report))["findings"][0]
+    assert (told["rule"], told["action"], told["path"], told["line"]) == ("invalid-policy", "reject", "modee", 10)
 
 
 def test_a_file_of_one_document_needs_no_document_number() -> None:

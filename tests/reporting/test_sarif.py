@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from tests.reporting.checked import (
+    BAD_POLICY,
     INJECTION,
     LEGACY_POD,
     LEGACY_SECRET,
@@ -41,7 +42,7 @@ def test_the_schema_finds_fault() -> None:
 @pytest.mark.parametrize("verbose", [False, True], ids=["findings", "notes too"])
 @pytest.mark.parametrize(
     "texts",
-    [(SEED_POD,), (LEGACY_SECRET, LEGACY_POD, LONG_POD, UNREADABLE_POD), ("a: [\n", "3\n", LONG_POD)],
+    [(SEED_POD,), (LEGACY_SECRET, LEGACY_POD, LONG_POD, UNREADABLE_POD, BAD_POLICY), ("a: [\n", "3\n", LONG_POD)],
     ids=["clean", "findings", "trouble"],
 )
 def test_sarif_is_valid(texts: tuple[str, ...], *, verbose: bool) -> None:
@@ -53,7 +54,7 @@ def test_sarif_is_valid(texts: tuple[str, ...], *, verbose: bool) -> None:
 
 def test_every_rule_is_described() -> None:
     rules = run_of(checked(SEED_POD))["tool"]["driver"]["rules"]
-    assert [rule["id"] for rule in rules] == [*(rule.name for rule in RULES), "unreadable-object"]
+    assert [rule["id"] for rule in rules] == [*(rule.name for rule in RULES), "unreadable-object", "invalid-policy"]
     assert rules[0]["shortDescription"]["text"] == RULES[0].summary
     assert rules[0]["help"]["text"] == RULES[0].explanation
 

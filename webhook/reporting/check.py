@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from webhook.core.decision import Decision, Finding
+from webhook.core.decision import INVALID_POLICY, Decision, Finding
 from webhook.core.evaluate import evaluate
 from webhook.core.manifests import Manifest, Reading, cluster_of, read_manifests
+from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
 from webhook.core.request import of_object
 from webhook.reporting.files import Source, Trouble, read, shown
@@ -15,6 +16,7 @@ from webhook.reporting.files import Source, Trouble, read, shown
 UNREADABLE = "unreadable-object"
 """Stands in for a rule where an object of a kind that rules look at can't be read."""
 
+_POLICY = f"/data/{KEY}"
 _TOLD = frozenset({Action.REJECT, Action.PATCH, Action.WARN})
 _STRONGEST = (Action.REJECT, Action.PATCH, Action.WARN)
 
@@ -171,12 +173,12 @@ def _told(judgement: Judgement, namespace: str) -> Iterator[tuple[Told, bool]]:
     """Yield what there is to tell about an object, each with whether it counts."""
     manifest, decision = judgement.manifest, judgement.decision
 
-    def told(rule: str, action: Action, place: str, detail: str, pointer: str = "") -> Told:
+    def told(rule: str, action: Action, place: str, detail: str, line: int | None = None) -> Told:
         return Told(
             judgement.path,
             manifest.document,
             judgement.several,
-            manifest.line_of(pointer),
+            manifest.line if line is None else line,
             manifest.kind,
             manifest.namespace or namespace,
             manifest.name,
@@ -188,9 +190,12 @@ def _told(judgement: Judgement, namespace: str) -> Iterator[tuple[Told, bool]]:
 
     if decision.problem:
         yield told(UNREADABLE, Action.REJECT, "", decision.problem), True
+    for mistake in decision.mistakes:
+        line = manifest.line_in(_POLICY, mistake.line)
+        yield told(INVALID_POLICY, Action.REJECT, mistake.path, mistake.message, line), True
     for finding in decision.findings:
-        pointer = finding.violation.pointer
-        yield told(finding.rule, finding.action, finding.path, finding.detail, pointer), _counts(finding)
+        line = manifest.line_of(finding.violation.pointer)
+        yield told(finding.rule, finding.action, finding.path, finding.detail, line), _counts(finding)
     for rule, exemption in decision.exemptions:
         yield told(rule, Action.OFF, "", f"exempt: {exemption}"), False
 

@@ -6,6 +6,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import Any
 
+from webhook.core.decision import INVALID_POLICY
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
 from webhook.reporting.check import UNREADABLE, Report, Told
@@ -22,6 +23,9 @@ _LEVELS = {
 _UNREADABLE_WHY = """\
 The object is of a kind that rules look at, but a field that they read has another type than Kubernetes gives it. It
 can't be judged, and the API server would refuse it, too."""
+_INVALID_WHY = """\
+The ConfigMap has the label tokenguard/policy, so it is to hold a policy under data, key policy.yaml, and a policy with
+mistakes never comes into force. `tokenguard policy validate` tells them, too; the webhook refuses the ConfigMap."""
 
 
 def text(report: Report, *, verbose: bool = False) -> str:
@@ -43,12 +47,15 @@ def text(report: Report, *, verbose: bool = False) -> str:
 
 
 def _driver() -> dict[str, Any]:
-    unreadable = _descriptor(UNREADABLE, "an object can't be read", _UNREADABLE_WHY, Action.REJECT)
     rules = [_descriptor(rule.name, rule.summary, rule.explanation, rule.default) for rule in RULES]
-    return {"name": "tokenguard", "version": version("tokenguard"), "rules": [*rules, unreadable]}
+    others = [
+        _descriptor(UNREADABLE, "an object can't be read", _UNREADABLE_WHY, Action.REJECT),
+        _descriptor(INVALID_POLICY, "a policy has a mistake", _INVALID_WHY, Action.REJECT),
+    ]
+    return {"name": "tokenguard", "version": version("tokenguard"), "rules": [*rules, *others]}
 
 
-_INDEX = {name: index for index, name in enumerate([*(rule.name for rule in RULES), UNREADABLE])}
+_INDEX = {name: index for index, name in enumerate([*(rule.name for rule in RULES), UNREADABLE, INVALID_POLICY])}
 
 
 def _descriptor(name: str, summary: str, explanation: str, default: Action) -> dict[str, Any]:

@@ -70,6 +70,10 @@ class Manifest:
         """Return the line of a place in the object, or of the nearest parent of it that is there."""
         return self.source.line_of(self.pointer + pointer)
 
+    def line_in(self, pointer: str, line: int) -> int:
+        """Return the line of a line (from one) of the text at a place in the object, or else the text's."""
+        return self.source.line_in(self.pointer + pointer, line)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

@@ -46,5 +46,8 @@ class Document(Protocol):
     def line_of(self, pointer: str) -> int:
         """Return the line (from one) of what a JSON Pointer names, or of its nearest parent that is there."""
 
+    def line_in(self, pointer: str, line: int) -> int:
+        """Return the line of a line (from one) of the text that a pointer names, or else the text's."""
+
     def value(self) -> Any:
         """Return what the document says, as dicts, lists and scalars of its own, for the caller to change."""

@@ -36,6 +36,10 @@ class JsonDocument:
             named, value = children[token]
         return self._first_line + bisect_left(self._newlines, named)
 
+    def line_in(self, pointer: str, line: int) -> int:  # noqa: ARG002 - JSON writes a text in one line
+        """Return the line of a line of the text that a pointer names."""
+        return self.line_of(pointer)
+
     def value(self) -> Any:
         """Return what the document says, read anew."""
         return _DECODER.raw_decode(self._piece, self._start)[0]

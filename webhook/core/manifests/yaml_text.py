@@ -55,9 +55,15 @@ class YamlDocument:
 
     def line_of(self, pointer: str) -> int:
         """Return the line of what a JSON Pointer names, or of its nearest parent that is there."""
-        while pointer and pointer not in self._lines:
+        lines, _ = self._places
+        while pointer and pointer not in lines:
             pointer = pointer.rpartition("/")[0]
-        return self._lines[pointer]
+        return lines[pointer]
+
+    def line_in(self, pointer: str, line: int) -> int:
+        """Return the line of a line (from one) of the text that a pointer names: known of block scalars (`|`) alone."""
+        _, blocks = self._places
+        return blocks[pointer] + line if pointer in blocks else self.line_of(pointer)
 
     def value(self) -> Any:
         """Return what the document says, built anew; what aliases repeat comes as values of their own."""
@@ -65,11 +71,12 @@ class YamlDocument:
         return msgspec.json.decode(msgspec.json.encode(value))
 
     @cached_property
-    def _lines(self) -> dict[str, int]:
-        """Every pointer's line, from a second reading: most documents are never asked for them."""
+    def _places(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Every pointer's line, and where each block scalar's `|` is, from a second reading that few documents need."""
         lines: dict[str, int] = {}
-        _Builder(self.text, self._first_line, lines).value()
-        return lines
+        blocks: dict[str, int] = {}
+        _Builder(self.text, self._first_line, (lines, blocks)).value()
+        return lines, blocks
 
 
 def read_yaml(text: str, first_line: int, number: int) -> tuple[YamlDocument, Any]:
@@ -81,12 +88,13 @@ def read_yaml(text: str, first_line: int, number: int) -> tuple[YamlDocument, An
 
 
 class _Builder:
-    """Builds the value of one document; writes each pointer's line down where `lines` is given."""
+    """Builds the value of one document; writes down where everything stands, and where block scalars do, if asked."""
 
-    def __init__(self, text: str, first_line: int, lines: dict[str, int] | None = None) -> None:
+    def __init__(self, text: str, first_line: int, places: tuple[dict[str, int], dict[str, int]] | None = None) -> None:
         self._text = text
         self._first_line = first_line
-        self._lines = lines
+        self._lines: dict[str, int] | None
+        self._lines, self._blocks = places or (None, {})
         self._anchors: dict[str, tuple[Any, int] | None] = {}
         self._weight = 0
         self._aliased = 0
@@ -124,6 +132,8 @@ class _Builder:
         value: Any
         if isinstance(event, ScalarEvent):
             value = self._scalar(event)
+            if self._lines is not None and event.style == "|":
+                self._blocks[pointer] = self._line(event)
         elif isinstance(event, MappingStartEvent):
             value = self._mapping(pointer, depth + 1)
         else:
