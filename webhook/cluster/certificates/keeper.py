@@ -20,6 +20,7 @@ from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
 from webhook.cluster.objects import Object
 from webhook.cluster.reflector import Change, Outcome, Reflector
+from webhook.files import replace_file
 from webhook.pki.read import certificates
 
 log = logging.getLogger("tokenguard.certificates")
@@ -79,7 +80,7 @@ class CertificateKeeper:
             self._thread.join(AFTER_FAILURE)
 
     def _serve(self, pair: bytes) -> None:
-        _replace(self._file, pair)
+        replace_file(self._file, [pair])
         self._known.touch()
 
     def _is_served(self) -> bool:
@@ -144,7 +145,7 @@ class Notes:
         serving = self._serving()
         if serving != self._written:
             self._folder.mkdir(exist_ok=True)
-            _replace(self._folder / str(os.getpid()), serving.encode())
+            replace_file(self._folder / str(os.getpid()), [serving.encode()])
             self._written = serving
 
     def read(self) -> frozenset[str]:
@@ -176,10 +177,3 @@ class _Waker:
 
     def apply(self, _changes: Sequence[Change[Object]]) -> None:
         self._wake.set()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(content)
-    fresh.replace(path)
