@@ -162,6 +162,9 @@ def serve(
         eventually(lambda: _answers(server, ready=ready))
         eventually(lambda: f"with {len(server.workers)} worker(s)" in server.log)
         yield server
+    except BaseException:
+        print(server.log[-5000:])  # noqa: T201 - pytest shows it with what failed
+        raise
     finally:
         try:
             server.stop()

@@ -57,12 +57,15 @@ class Followed:
         if seen == self._seen:
             return
         first = self._seen == ()
-        self._seen = seen  # from before reading: what changes while it is read is seen at the next look
+        self._seen = seen
         try:
             contents = [path.read_bytes() for path in self.paths]
         except OSError as error:
             self._examined = ""
             self._reject((f"{error.filename}: {error.strerror}",), seen)
+            return
+        if self._fingerprint() != seen:  # changed while it was read: half of it may be old, so look again
+            self._seen = None
             return
         digest = _digest(contents)
         if digest == self._examined:

@@ -1,0 +1,127 @@
+"""What `certs status` says, and what `certs rotate` does before the replicas go on with it."""
+
+import base64
+import datetime as dt
+
+import pytest
+
+from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
+from tests.cluster.certificates.test_reconcile import NOW, WHERE, Node, Time, settle
+from webhook.cluster.certificates.rotate import RotationError, rotate
+from webhook.cluster.certificates.status import read_status
+from webhook.pki.make import issue, new_authority
+from webhook.pki.renewal import Kept
+
+DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def api(time) -> Api:
+    """Return a cluster in which one replica has made all that there has to be."""
+    made = Api()
+    made.install()
+    settle(time, Node(made, time))
+    return made
+
+
+def amiss(api: Api, now: dt.datetime = NOW) -> list[str]:
+    return [line.text.strip() for line in read_status(api, WHERE, now).lines(now) if line.amiss]
+
+
+def test_where_all_is_well_issuer_names_and_days_are_said(api) -> None:
+    status = read_status(api, WHERE, NOW)
+    said = "\n".join(line.text for line in status.lines(NOW))
+    assert "issuer       CN=tokenguard CA 2026-11-24 " in said
+    assert "names        tokenguard.tokenguard.svc" in said
+    assert "valid until  2026-12-24 12:00 UTC, 30 days left; to be renewed on 2026-12-14" in said
+    assert "ValidatingWebhookConfiguration/tokenguard trusts it (2 webhooks)" in said
+    assert f"replica {status.replicas[0].name} serves it" in said
+    assert amiss(api) == []
+    assert status.under_way == ""
+
+
+def test_where_there_is_no_certificate_that_is_all_there_is_to_say() -> None:
+    assert amiss(Api()) == ["Secret tokenguard/tokenguard-tls holds no certificate, or is not there"]
+
+
+def test_a_certificate_that_ends_soon_or_has_ended_is_amiss(api) -> None:
+    assert "it should have been renewed" in amiss(api, NOW + 21 * DAY)[0]
+    assert "it has ended" in amiss(api, NOW + 31 * DAY)[0]
+    assert "it has not begun" in amiss(api, NOW - DAY)[0]
+
+
+def test_a_bundle_that_does_not_verify_what_is_kept_is_amiss(api) -> None:
+    stranger = base64.b64encode(new_authority(NOW).certificate).decode()
+    webhooks = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"]
+    webhooks[0]["clientConfig"]["caBundle"] = stranger
+    webhooks[1]["clientConfig"]["caBundle"] = ""
+    one, other = amiss(api)
+    assert one.startswith("ValidatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: ")
+    assert other.endswith("caBundle of b: it holds no certificate")
+
+
+def test_a_configuration_that_is_not_there_is_amiss(api) -> None:
+    del api.objects[f"{CONFIGURATIONS[0]}/tokenguard"]
+    assert amiss(api) == ["MutatingWebhookConfiguration/tokenguard is not there: no API server asks this webhook"]
+
+
+def test_a_key_of_another_certificate_is_amiss(api) -> None:
+    found = WHERE.read(api)
+    stranger = issue(new_authority(NOW), ["x"], NOW)
+    kept = found.kept
+    WHERE.write(api, Kept(kept.bundle, kept.authority_key, kept.certificate, stranger.key), found.version)
+    assert amiss(api) == ["its key doesn't belong to it"]
+
+
+def test_a_replica_that_serves_another_certificate_is_amiss_as_long_as_it_is_alive(api) -> None:
+    assert rotate(api, WHERE, NOW, authority=False).endswith("a new certificate is signed")
+    assert "serves another one" in amiss(api)[0]
+    assert "the new certificate is not served yet by " in read_status(api, WHERE, NOW).under_way
+    assert amiss(api, NOW + dt.timedelta(hours=1)) == []
+
+
+def test_a_rotation_of_the_ca_is_under_way_until_the_old_one_has_left(api, time) -> None:
+    assert rotate(api, WHERE, NOW, authority=True).endswith("a new CA has joined the bundle")
+    said = [read_status(api, WHERE, NOW).under_way]
+    node = Node(api, time)
+    while said[-1]:
+        node.look()
+        node.catch_up()
+        time.seconds += 1
+        said.append(read_status(api, WHERE, time.now).under_way)
+    assert list(dict.fromkeys(text.partition(" by ")[0] for text in said)) == [
+        "the webhook configurations don't have the bundle yet",
+        "the new CA is in the bundle; every API server has to learn of it",
+        "the new certificate is not served yet",
+        "the old CA has to leave the bundle",
+        "",
+    ]
+
+
+def test_a_certificate_from_elsewhere_can_not_be_rotated(api) -> None:
+    found = WHERE.read(api)
+    WHERE.write(api, Kept(b"", b"", found.kept.certificate, found.kept.key), found.version)
+    with pytest.raises(RotationError, match="cert-manager: cmctl renew"):
+        rotate(api, WHERE, NOW, authority=False)
+
+
+def test_a_ca_is_not_replaced_where_nobody_would_go_on_with_it(api) -> None:
+    with pytest.raises(RotationError, match="no replica with --manage-certs"):
+        rotate(api, WHERE, NOW + DAY, authority=True)
+
+
+def test_a_secret_that_is_changed_at_the_same_moment_is_left_alone(api) -> None:
+    def interrupt(method: str, path: str) -> None:
+        if method == "patch" and path.startswith(SECRETS):
+            api.put(path, api.objects[path])
+
+    api.before = interrupt
+    before = api.objects[f"{SECRETS}/tokenguard-tls"]["data"]
+    with pytest.raises(RotationError, match="nothing was done"):
+        rotate(api, WHERE, NOW, authority=False)
+    assert api.objects[f"{SECRETS}/tokenguard-tls"]["data"] == before
