@@ -1,0 +1,173 @@
+"""The policy's ConfigMap at a real API server's door: what kubectl says of a bad one, and that good ones pass."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.control_plane.conftest import configuration, rule
+from tests.control_plane.live import BAD, NAMESPACE, POLICY, WARN, install, live
+from tests.serving import eventually
+
+NAME = "policy.validate.tokenguard.svc"
+LABEL = {"tokenguard/policy": "true"}
+EDITOR = r"""#!/bin/sh
+if [ -e {folder}/opened ]; then
+  cp $1 {folder}/again
+  sed -i 's/modee: warn/mode: warn/' $1
+else
+  touch {folder}/opened
+  sed -i 's/^\( *\)kind: TokenPolicy$/&\n\1modee: warn/' $1
+fi
+"""
+EXEMPTION = """\
+- rules: ["*"]
+  namespaces: [team-{number}]
+  serviceAccounts: [app, robot]
+  reason: "INFRA-{number}"
+  until: 2027-03-31
+"""
+MISTAKES = [
+    '* data[policy.yaml]: line 3: modee: unknown key; did you mean "mode"?',
+    '* data[policy.yaml]: line 4: tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not "5"',
+]
+
+
+def config_map(document, *, name="token-policy", namespace=NAMESPACE, labels=LABEL, key="policy.yaml"):
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "data": {key: document},
+    }
+
+
+@pytest.fixture(scope="module")
+def door(plane, tmp_path_factory):
+    """Return the control plane with a tokenguard before it that judges policies, but has none yet, and the server."""
+    install(plane)
+    plane.do("create", "namespace", "elsewhere")
+    with live(plane, tmp_path_factory.mktemp("door"), ready=False) as server:
+        authority = Path(server.log.split("--cacert ")[1].split()[0])
+        bundle = base64.b64encode(authority.read_bytes()).decode()
+        webhook = {
+            "name": NAME,
+            "clientConfig": {"url": f"https://{server.address}/validate", "caBundle": bundle},
+            "objectSelector": {"matchLabels": LABEL},
+            "rules": [rule("", ["configmaps"], ["CREATE", "UPDATE"])],
+            "timeoutSeconds": 5,
+        }
+        manifest = configuration("ValidatingWebhookConfiguration", webhook)
+        manifest["metadata"]["name"] = "tokenguard-policy"
+        plane.do("apply", "-f", "-", stdin=manifest)
+        probe = config_map("none", name="probe")
+        eventually(lambda: plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).returncode)
+        yield plane, server
+        plane.do("delete", "validatingwebhookconfiguration", "tokenguard-policy")
+
+
+@pytest.fixture
+def stored(door):
+    """Return the control plane with a sound policy in it."""
+    plane, _ = door
+    plane.do("apply", "-f", "-", stdin=config_map(POLICY))
+    return plane
+
+
+def document(plane):
+    found = plane.do("get", "configmap", "token-policy", "-n", NAMESPACE, "-o", "json")
+    return json.loads(found)["data"]["policy.yaml"]
+
+
+def assert_refused(done, *mistakes):
+    assert done.returncode == 1
+    first, *told, reference = done.stderr.splitlines()
+    assert first.strip() == 'The ConfigMap "token-policy" is invalid:'
+    assert told == list(mistakes)
+    assert reference.startswith("* tokenguard ")
+    assert reference.endswith(": see 'tokenguard policy validate'")
+
+
+def test_without_a_policy_a_bad_one_is_refused_and_a_good_one_is_taken_and_used(door) -> None:
+    plane, server = door
+    assert server.request("GET", "/readyz").status == 503
+    assert_refused(plane.kubectl("apply", "-f", "-", stdin=config_map(BAD)), *MISTAKES)
+    plane.do("apply", "-f", "-", stdin=config_map(POLICY))
+    eventually(lambda: server.request("GET", "/readyz").status == 200)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["apply", "-f", "-"],
+        ["apply", "--server-side", "--force-conflicts", "-f", "-"],
+        ["replace", "-f", "-"],
+        ["patch", "configmap", "token-policy", "-n", NAMESPACE, "-p", json.dumps({"data": {"policy.yaml": BAD}})],
+        ["apply", "--dry-run=server", "-f", "-"],
+    ],
+    ids=["apply", "server-side apply", "replace", "patch", "dry run"],
+)
+def test_however_a_bad_policy_is_written_every_mistake_is_told_with_its_line(stored, call) -> None:
+    assert_refused(stored.kubectl(*call, stdin=config_map(BAD)), *MISTAKES)
+    assert document(stored) == POLICY
+
+
+def test_a_bad_policy_is_not_created_anywhere(stored) -> None:
+    elsewhere = config_map(BAD, namespace="elsewhere")
+    assert_refused(stored.kubectl("create", "-f", "-", stdin=elsewhere), *MISTAKES)
+
+
+def test_edit_opens_the_editor_again_with_the_mistakes_and_takes_what_was_mended(stored, tmp_path, monkeypatch) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text(EDITOR.format(folder=tmp_path))
+    editor.chmod(0o755)
+    monkeypatch.setenv("KUBE_EDITOR", str(editor))
+    plane = stored
+    plane.do("replace", "-f", "-", stdin=config_map(POLICY))
+    plane.do("edit", "configmap", "token-policy", "-n", NAMESPACE)
+    assert f"# {MISTAKES[0]}\n" in (tmp_path / "again").read_text()
+    assert document(plane) == WARN
+
+
+def test_a_configmap_without_the_label_is_not_looked_at(stored) -> None:
+    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={"tokenguard/policy": "false"}))
+    stored.do("label", "configmap", "token-policy", "-n", NAMESPACE, "tokenguard/policy-")
+    stored.do("label", "configmap", "token-policy", "-n", NAMESPACE, "tokenguard/policy=true")
+
+
+def test_a_label_does_not_come_to_a_bad_policy(stored) -> None:
+    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="later", namespace="elsewhere", labels={}))
+    done = stored.kubectl("label", "configmap", "later", "-n", "elsewhere", "tokenguard/policy=true")
+    assert done.returncode == 1
+    assert MISTAKES[1] in done.stderr
+
+
+def test_a_policy_under_another_key_is_refused_saying_what_to_do(stored) -> None:
+    done = stored.kubectl("replace", "-f", "-", stdin=config_map(POLICY, key="policy.yml"))
+    assert_refused(
+        done, "* data: has no key policy.yaml: put the policy there, or take the label tokenguard/policy away"
+    )
+
+
+def test_a_policy_that_is_no_text_is_refused_saying_what_to_do(stored) -> None:
+    binary = config_map(POLICY) | {"data": {}, "binaryData": {"policy.yaml": base64.b64encode(b"\xff").decode()}}
+    done = stored.kubectl("replace", "-f", "-", stdin=binary)
+    assert_refused(done, "* binaryData[policy.yaml]: is not read: put the policy under data, as text in UTF-8")
+
+
+def test_the_largest_configmap_is_judged_before_the_api_server_loses_patience(stored) -> None:
+    mistakes = POLICY + "".join(f"mo{number}: 1\n" for number in range(95_000))
+    assert 1_000_000 < len(mistakes) < 2**20
+    done = stored.kubectl("create", "-f", "-", stdin=config_map(mistakes, namespace="elsewhere"))
+    *_, more, _ = done.stderr.splitlines()
+    assert more.endswith(" more mistakes")
+    sound = f"{POLICY}exemptions:\n" + "".join(EXEMPTION.format(number=number) for number in range(8_500))
+    assert 900_000 < len(sound) < 2**20
+    stored.do("create", "-f", "-", stdin=config_map(sound, name="large", namespace="elsewhere"))
+
+
+def test_the_api_servers_audit_log_says_why(stored) -> None:
+    stored.kubectl("replace", "-f", "-", stdin=config_map(BAD))
+    events = [json.loads(line).get("annotations", {}) for line in stored.audit.splitlines()]
+    assert {"denied"} == {one[f"{NAME}/decision"] for one in events if one.get(f"{NAME}/rules") == "invalid-policy"}
