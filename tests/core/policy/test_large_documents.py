@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.core.policy.test_document import HEAD, mistakes
+from webhook.core.text import did_you_mean, quote
 
 
 def test_aliases_of_aliases_come_to_an_end() -> None:
@@ -83,3 +84,9 @@ def test_words_are_guessed_at_only_so_often() -> None:
     wrong = "".join(f"- {{name: a{at}, audience: {one}, mountPath: /a{at}}}\n" for at, one in enumerate(audiences))
     said = mistakes(HEAD + allowed(100, "https://right-{}.example.com") + "inject:\n" + wrong)
     assert ["did you mean" in line for line in said] == [True] * 10 + [False] * 90
+
+
+def test_only_so_many_letters_are_looked_at_to_guess_a_word() -> None:
+    words = ["a" * 99 + letter for letter in "bcdefghijklmnopqrstuvwxyz"]
+    assert did_you_mean("b" * 100, [*words[:10], "b" * 101]) == f"; did you mean {quote('b' * 101)}?"
+    assert did_you_mean("b" * 100, [*words, "b" * 101]) == ""
