@@ -1,0 +1,96 @@
+"""The kustomizations that README.md and certs/README.md tell people to write, rendered as they stand there."""
+
+import base64
+import os
+import re
+import subprocess
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tests.manifests.rendering import CHECKOUT, find_kubectl, the
+from webhook.cli import main
+
+KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
+
+
+def told(page: str, base: str) -> str:
+    """Return the kustomization over `base` that a page shows."""
+    text = (CHECKOUT / page).read_text()
+    [found] = [
+        block
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        if f"resources: [../tokenguard/{base}]\n" in block
+    ]
+    return found
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """Return a function that writes a kustomization and returns what kubectl makes of it."""
+    kubectl = find_kubectl()
+    if kubectl is None:
+        pytest.skip("needs kubectl, to render what is in manifests/")
+
+    def render(kustomization: str):
+        clone = os.path.relpath(CHECKOUT, tmp_path)
+        (tmp_path / "kustomization.yaml").write_text(kustomization.replace("../tokenguard", clone))
+        done = subprocess.run([kubectl, "kustomize", str(tmp_path)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return list(yaml.safe_load_all(done.stdout))
+
+    render.folder = tmp_path
+    return render
+
+
+def test_an_installation_with_ones_own_image_and_policy(mine) -> None:
+    (mine.folder / "policy.yaml").write_text(POLICY)
+    objects = mine(told("README.md", "manifests"))
+    [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/tokenguard:0.1.0"
+    configmap = the("ConfigMap", objects, "token-policy")
+    assert configmap["data"] == {"policy.yaml": POLICY}
+    assert configmap["metadata"]["labels"]["tokenguard/policy"] == "true"
+
+
+def test_certificates_by_hand(mine) -> None:
+    done = CliRunner().invoke(main, ["certs", "generate", "--out", str(mine.folder / "certs")])
+    assert done.exit_code == 0, done.output
+    objects = mine(told("certs/README.md", "manifests/overlays/by-hand"))
+    bundle = base64.b64encode((mine.folder / "certs/ca.crt").read_bytes()).decode()
+    for kind in KINDS:
+        for webhook in the(kind, objects)["webhooks"]:
+            assert webhook["clientConfig"]["caBundle"] == bundle
+            assert webhook["clientConfig"]["service"]["name"] == "tokenguard"
+
+
+def test_cert_managers_own_namespace_left_out(mine) -> None:
+    objects = mine(told("certs/README.md", "manifests/overlays/cert-manager"))
+    validating = the(KINDS[1], objects)["webhooks"][0]
+    assert "cert-manager" in validating["namespaceSelector"]["matchExpressions"][0]["values"]
+
+
+def test_every_command_shown_is_one_that_there_is() -> None:
+    for page in ("README.md", "certs/README.md"):
+        for call in re.findall(
+            r"^\$ tokenguard (.*?)(?: {2,}#.*| \\| > .*)?$", (CHECKOUT / page).read_text(), re.MULTILINE
+        ):
+            words, flags = [], []
+            for word in call.split():
+                (flags if word.startswith("--") else words).append(word)
+            command, path = main, []
+            while hasattr(command, "commands") and words:
+                command = command.commands[words[0]]
+                path.append(words.pop(0))
+            known = {option for parameter in command.params for option in parameter.opts}
+            assert set(flags) <= known, (page, call)
+
+
+def test_every_path_shown_in_the_certificates_page_is_there() -> None:
+    page = (CHECKOUT / "certs/README.md").read_text()
+    for path in re.findall(r"\]\(([\w./-]+)\)", page):
+        assert (CHECKOUT / "certs" / path).exists(), path
+    for path in set(re.findall(r"manifests/[\w/.-]+\w", page)):
+        assert (CHECKOUT / path).exists(), path
