@@ -134,7 +134,7 @@ def keeping(count: int) -> tuple[float, float]:
         tokens = secrets.setdefault(f"team-{number // IN_NAMESPACE:05}", {})
         tokens[f"application-{number:06}-token-x7k2p"] = f"application-{number:06}"
     with tempfile.TemporaryDirectory() as folder:
-        keeper = Keeper(Path(folder) / "live.kept", Cluster(), {}, lambda _: keeper.stop())
+        keeper = Keeper(Path(folder), Cluster(), {}, lambda _: keeper.stop())
         keeper.keep_cluster(Cluster(secrets))
         keeper.note_heard()
         began = time.process_time()

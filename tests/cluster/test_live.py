@@ -113,8 +113,7 @@ def kept(started, tmp_path):
 
 
 def is_kept(folder, state) -> bool:
-    found = Keeper(folder / "live.kept", Cluster(), {}).read()
-    return found is not None and found.heard == state.heard
+    return Keeper(folder, Cluster(), {}).read().heard == state.heard
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["away", "unknown to it", "not allowed"])

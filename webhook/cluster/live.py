@@ -72,7 +72,7 @@ class LiveState:
         self._settled: dict[str, threading.Event] = {}
         self._reflectors: dict[str, Reflector[Any]] = {}
         self._failing: set[str] = set()
-        self._take_up: list[Callable[[Kept | None], bool]] = []
+        self._take_up: list[Callable[[Kept], bool]] = []
 
     def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
         """Take what is to be kept up to date; starts nothing, so it may be called before a fork."""
@@ -82,7 +82,7 @@ class LiveState:
         self, transport: Transport, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path
     ) -> None:
         """Do as `attach`, over this transport."""
-        self._keeper = keeper = Keeper(folder / "live.kept", base, state.heard)
+        self._keeper = keeper = Keeper(folder, base, state.heard)
         if self.configmap:
             namespace, _, name = self.configmap.partition("/")
             outlets = Outlets(
@@ -149,9 +149,9 @@ class LiveState:
             self._failing.add(what)
             settled.set()
 
-        def take_up(kept: Kept | None) -> bool:
+        def take_up(kept: Kept) -> bool:
             """Judge by what another worker has kept, as old as it is; return False where there is no such thing."""
-            if kept is None or what not in kept.heard or not store.restore(kept):
+            if what not in kept.heard or not store.restore(kept):
                 return False
             state.has(what)
             state.heard[what] = kept.heard[what]
