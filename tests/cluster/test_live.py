@@ -39,6 +39,8 @@ class Quiet:
     def __init__(self, lists) -> None:
         self.lists = lists
         self.over = threading.Event()
+        self.posting = threading.Event()
+        self.posted = False
 
     def get(self, path, _query, _accept) -> bytes:
         answer = self.lists.get(path, AWAY)
@@ -47,6 +49,11 @@ class Quiet:
         if isinstance(answer, ApiError):
             raise answer
         return answer
+
+    def post(self, _path, _body) -> None:
+        self.posting.set()
+        self.over.wait(60)
+        self.posted = True
 
     def watch(self, _path, _query, _accept) -> "Quiet":
         return self
@@ -72,7 +79,8 @@ def started(tmp_path):
     def start(lists, configmap="tokenguard/token-policy", *, objects=True):
         state = State()
         live = LiveState(None, configmap, objects=objects)
-        live.connect(Quiet(lists), state, Cluster(api_audiences=("me",)), lambda _accepted: None, tmp_path)
+        transport = lists if isinstance(lists, Quiet) else Quiet(lists)
+        live.connect(transport, state, Cluster(api_audiences=("me",)), lambda _accepted: None, tmp_path)
         running.append(live)
         live.start()
         return state
@@ -155,3 +163,12 @@ def test_a_policy_that_was_kept_is_in_force_where_objects_are_not_followed(kept,
     assert set(late.heard) == {"policy"}
     late.use_cluster(Cluster())
     assert late.snapshot.policy == kept.snapshot.policy
+
+
+def test_a_policy_with_mistakes_is_followed_while_its_event_is_still_being_made(started) -> None:
+    quiet = Quiet(ALL | {next(iter(ALL)): CONFIG_MAP.replace(b"TokenPolicy", b"TokenPolice")})
+    state = started(quiet)
+    assert quiet.posting.wait(30)
+    eventually(lambda: "policy" in state.heard)
+    assert not quiet.posted
+    assert "TokenPolice" in state.why_not_ready

@@ -1,18 +1,14 @@
 """The policy's ConfigMap: good, bad, gone."""
 
-import json
 import multiprocessing
 
 import pytest
 
-from tests.cluster.fake import FakeTransport
-from webhook.cluster.events import message, tell_mistakes
 from webhook.cluster.kept import Kept, KeptPolicy
 from webhook.cluster.objects import ConfigMap, Metadata
 from webhook.cluster.once import Once
 from webhook.cluster.policy import Outlets, PolicyStore
 from webhook.cluster.reflector import Change
-from webhook.cluster.transport import ApiError
 from webhook.core.policy.model import Mode
 from webhook.server.state import State
 
@@ -194,30 +190,3 @@ def test_of_many_processes_one_is_the_first(tmp_path) -> None:
     assert sorted(results.get(timeout=30) for _ in processes) == [False, False, False, True]
     for process in processes:
         process.join()
-
-
-def test_an_event_names_the_mistakes_on_the_configmap() -> None:
-    transport = FakeTransport()
-    tell_mistakes(transport, holding(BAD, "7"), ["line 3: modee: unknown key"], "d" * 64)
-    [event] = transport.posted
-    assert transport.asked[0].path == "/api/v1/namespaces/tokenguard/events"
-    assert event["metadata"] == {"name": f"token-policy.{'d' * 16}", "namespace": "tokenguard"}
-    assert event["involvedObject"]["resourceVersion"] == "7"
-    assert "line 3: modee: unknown key" in event["message"]
-    json.dumps(event)
-
-
-@pytest.mark.parametrize(("status", "logged"), [(409, False), (403, True)], ids=["told already", "not allowed"])
-def test_an_event_that_cant_be_made_is_at_most_logged(status, logged, caplog) -> None:
-    tell_mistakes(FakeTransport(ApiError(status, "HTTP")), holding(BAD), ["x"], "d" * 64)
-    assert bool(caplog.text) is logged
-
-
-def test_a_message_is_never_longer_than_an_event_takes() -> None:
-    told = message([f"line {number}: ü{'x' * 50}" for number in range(100)])
-    assert len(told.encode()) <= 1024
-    shown = told.count("line ")
-    assert shown > 10
-    assert told.endswith(f"and {100 - shown} more")
-    assert "line 0" in message(["line 0: " + "x" * 90])
-    assert len(message(["x" * 5000]).encode()) <= 1024

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.cluster.fake import FakeTransport, bookmark, error, event, meta, page
+from webhook.cluster.backoff import FIRST_DELAY, LONGEST_DELAY
 from webhook.cluster.objects import SECRETS
-from webhook.cluster.reflector import FIRST_DELAY, LONGEST_DELAY, Outcome, Reflector
+from webhook.cluster.reflector import Outcome, Reflector
 from webhook.cluster.transport import ApiError
 
 GONE = ApiError(410, "too old")

@@ -2,9 +2,14 @@
 
 import datetime as dt
 import logging
+import queue
 import socket
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from webhook.cluster.backoff import delay_after
 from webhook.cluster.objects import ConfigMap
 from webhook.cluster.transport import ApiError, Transport
 
@@ -13,15 +18,57 @@ _MOST_BYTES = 1024
 """The API server refuses longer messages."""
 
 
-def tell_mistakes(transport: Transport, found: ConfigMap, mistakes: Sequence[str], digest: str) -> None:
-    """Create an Event that names a ConfigMap's mistakes.
+TRIES = 6
+_MOST_WAITING = 20
 
-    Its name comes from the content, so that of several replicas that tell the same only the first makes one (the API
-    server keeps it for an hour). What goes wrong is logged: the policy in force doesn't depend on it.
-    """
+
+class Teller:
+    """Creates Events in a thread of its own: the policy is followed meanwhile, however slow the API server is."""
+
+    def __init__(self, transport: Transport, wait: Callable[[float], object] = time.sleep) -> None:
+        """Take where to, and what waits so many seconds; starts nothing, so it may be made before a fork."""
+        self._transport = transport
+        self._wait = wait
+        self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_MOST_WAITING)
+        self._thread: threading.Thread | None = None
+
+    def tell(self, found: ConfigMap, mistakes: Sequence[str], digest: str) -> None:
+        """Have an Event made that names a ConfigMap's mistakes. Only one thread calls this.
+
+        Its name comes from the content, so that of several replicas that tell the same only the first makes one (the
+        API server keeps it for an hour). What goes wrong for good is logged.
+        """
+        try:
+            self._waiting.put_nowait(_event(found, mistakes, digest))
+        except queue.Full:
+            log.warning("no Event is made of the policy's mistakes: %d others still wait", _MOST_WAITING)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="tokenguard-events", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._create(self._waiting.get())
+
+    def _create(self, event: dict[str, Any]) -> None:
+        for failures in range(1, TRIES + 1):
+            try:
+                self._transport.post(f"/api/v1/namespaces/{event['metadata']['namespace']}/events", event)
+            except ApiError as error:
+                if error.status == 409:
+                    return
+                if failures == TRIES:
+                    log.warning("no Event could be made of the policy's mistakes, after %d tries: %s", TRIES, error)
+                else:
+                    self._wait(delay_after(failures, error.retry_after))
+            else:
+                return
+
+
+def _event(found: ConfigMap, mistakes: Sequence[str], digest: str) -> dict[str, Any]:
     meta = found.metadata
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    event = {
+    return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{meta.name[:200]}.{digest[:16]}", "namespace": meta.namespace},
@@ -41,16 +88,11 @@ def tell_mistakes(transport: Transport, found: ConfigMap, mistakes: Sequence[str
         "lastTimestamp": now,
         "count": 1,
     }
-    try:
-        transport.post(f"/api/v1/namespaces/{meta.namespace}/events", event)
-    except ApiError as error:
-        if error.status != 409:
-            log.warning("no Event could be made of the policy's mistakes: %s", error)
 
 
 def message(mistakes: Sequence[str]) -> str:
     """Return all mistakes, a line each; where that is too long, the first ones and how many more there are."""
-    head = "the policy is not used, the last good one stays in force:"
+    head = "the policy is not used; the last good one, where there has been one, stays in force:"
     lines = [head, *mistakes]
     for shown in range(len(mistakes), -1, -1):
         left = len(mistakes) - shown

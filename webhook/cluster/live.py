@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from webhook.cluster.connection import Connection
-from webhook.cluster.events import tell_mistakes
+from webhook.cluster.events import Teller
 from webhook.cluster.index import Index
 from webhook.cluster.kept import Keeper, Kept
 from webhook.cluster.objects import NAMESPACES, POLICY, SECRETS, Resource, config_map
@@ -90,7 +90,7 @@ class LiveState:
                 keeper.keep_policy,
                 keeper.read,
                 counted,
-                lambda found, mistakes, digest: tell_mistakes(transport, found, mistakes, digest),
+                Teller(transport).tell,
             )
             policy = PolicyStore(self.configmap, state, outlets)
             self._add(config_map(namespace, name), policy, transport, state)

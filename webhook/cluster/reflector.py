@@ -16,6 +16,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from webhook.cluster.backoff import delay_after
 from webhook.cluster.objects import Event, Object, Page, Resource, Status
 from webhook.cluster.transport import ApiError, Stream, Transport
 
@@ -24,9 +25,6 @@ log = logging.getLogger("tokenguard.cluster")
 PAGE = 1000
 WATCH_SECONDS = 300
 SHORT_SECONDS = 1.0
-FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
-LONGEST_ASKED = 60.0
-"""How long a Retry-After is obeyed, in seconds: a proxy that says a day must not hide a day's Secrets."""
 _MOST_RESUMPTIONS = 3
 _GONE = 410
 _PARTIAL = "PartialObjectMetadata"
@@ -124,9 +122,7 @@ class Reflector(Generic[T]):
             self._version = ""
         if error.status != _GONE or not watched:  # a watch's is no trouble: it was away for longer than is remembered
             self._failed(str(error))
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
-        asked = min(error.retry_after, LONGEST_ASKED) * random.uniform(1, 1.25)  # noqa: S311 - jitter is no secret
-        self._wait(max(delay * random.uniform(0.5, 1), asked))  # noqa: S311 - as above
+        self._wait(delay_after(self._failures, error.retry_after))
 
     def _list(self) -> None:
         try:
@@ -177,7 +173,7 @@ class Reflector(Generic[T]):
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(random.randint(WATCH_SECONDS, 2 * WATCH_SECONDS)),  # noqa: S311 - as above
+            "timeoutSeconds": str(random.randint(WATCH_SECONDS, 2 * WATCH_SECONDS)),  # noqa: S311 - no secret
         }
         if self._resource.selector:
             query["fieldSelector"] = self._resource.selector

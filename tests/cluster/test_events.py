@@ -1,0 +1,96 @@
+"""Events about the policy: made in the background, tried again, told of once."""
+
+import json
+import threading
+
+from tests.cluster.fake import FakeTransport
+from tests.serving import eventually
+from webhook.cluster.backoff import LONGEST_DELAY
+from webhook.cluster.events import TRIES, Teller, message
+from webhook.cluster.objects import ConfigMap, Metadata
+from webhook.cluster.transport import ApiError
+
+FOUND = ConfigMap(metadata=Metadata("token-policy", "tokenguard", "uid", "7"))
+DIGEST = "d" * 64
+BUSY = ApiError(429, "HTTP 429: busy", retry_after=20.0)
+AWAY = ApiError(0, "the API server can't be reached")
+
+
+class Told:
+    """What came of one Event over a transport that fails so often."""
+
+    def __init__(self, *failures) -> None:
+        self.transport = FakeTransport(*failures)
+        self.waits: list[float] = []
+        teller = Teller(self.transport, self.waits.append)
+        teller.tell(FOUND, ["line 3: modee: unknown key"], DIGEST)
+        teller.tell(FOUND, ["the last one"], DIGEST)
+        eventually(lambda: self.transport.posted and "the last one" in self.transport.posted[-1]["message"])
+
+    @property
+    def tries(self) -> int:
+        return len(self.transport.posted) - 1
+
+
+def test_an_event_names_the_mistakes_on_the_configmap() -> None:
+    transport = Told().transport
+    event = transport.posted[0]
+    assert transport.asked[0].path == "/api/v1/namespaces/tokenguard/events"
+    assert event["metadata"] == {"name": f"token-policy.{'d' * 16}", "namespace": "tokenguard"}
+    assert event["involvedObject"]["resourceVersion"] == "7"
+    assert "line 3: modee: unknown key" in event["message"]
+    json.dumps(event)
+
+
+def test_an_event_that_fails_is_tried_again_after_a_wait_and_nothing_is_logged(caplog) -> None:
+    told = Told(AWAY, BUSY)
+    assert told.tries == 3
+    assert told.waits[0] <= 0.5
+    assert 20.0 <= told.waits[1] <= 25.0
+    assert caplog.text == ""
+
+
+def test_an_event_that_goes_on_failing_is_given_up_with_a_line_in_the_log(caplog) -> None:
+    told = Told(*[AWAY] * TRIES)
+    assert (told.tries, len(told.waits)) == (TRIES, TRIES - 1)
+    assert max(told.waits) <= LONGEST_DELAY
+    assert caplog.text.count("no Event could be made of the policy's mistakes") == 1
+
+
+def test_an_event_that_another_replica_has_made_is_left_at_that(caplog) -> None:
+    assert Told(ApiError(409, "HTTP 409: exists")).tries == 1
+    assert caplog.text == ""
+
+
+class Slow:
+    """A transport that doesn't come to an end with an Event before it is told to."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.made = []
+
+    def post(self, _path, body) -> None:
+        self.may_end.wait(30)
+        self.made.append(body)
+
+
+def test_a_slow_api_server_holds_nobody_up_and_the_events_that_wait_are_bounded(caplog) -> None:
+    slow = Slow()
+    teller = Teller(slow)
+    for number in range(100):
+        teller.tell(FOUND, [f"mistake {number}"], DIGEST)
+    assert slow.made == []
+    assert "others still wait" in caplog.text
+    slow.may_end.set()
+    eventually(lambda: len(slow.made) >= 20)
+    assert len(slow.made) < 100
+
+
+def test_a_message_is_never_longer_than_an_event_takes() -> None:
+    told = message([f"line {number}: ü{'x' * 50}" for number in range(100)])
+    assert len(told.encode()) <= 1024
+    shown = told.count("line ")
+    assert shown > 10
+    assert told.endswith(f"and {100 - shown} more")
+    assert "line 0" in message(["line 0: " + "x" * 90])
+    assert len(message(["x" * 5000]).encode()) <= 1024
