@@ -95,6 +95,20 @@ def test_a_list_in_one_piece_that_fails_is_begun_again_in_pages_after_a_wait() -
     assert (run.failures, len(run.waits)) == (["lost"], 1)
 
 
+def test_a_page_that_is_refused_is_asked_for_again_when_the_server_says_so() -> None:
+    run = Run(page(meta("a"), following="next"), ApiError(429, "busy", retry_after=7.0), LOST, page(meta("b")))
+    assert run.store.now == {"a", "b"}
+    assert [asked.query.get("continue") for asked in run.transport.asked[:4]] == [None, "next", "next", "next"]
+    assert run.failures == ["busy", "lost"]
+    assert 7.0 <= run.waits[0] <= 8.75
+
+
+def test_a_page_that_is_refused_again_and_again_begins_the_list_anew() -> None:
+    run = Run(page(meta("a"), following="next"), *[LOST] * 4, page(meta("b")))
+    assert run.store.now == {"b"}
+    assert [asked.query.get("continue") for asked in run.transport.asked[:6]] == [None, *["next"] * 4, None]
+
+
 def test_what_arrives_together_is_applied_together() -> None:
     events = event("ADDED", meta("b", version="11")) + event("DELETED", meta("a", version="12"))
     run = Run(page(meta("a")), [events])
@@ -138,6 +152,11 @@ def test_a_version_that_is_refused_again_and_again_is_listed_anew() -> None:
     assert run.versions[-1] == "3"
 
 
+def test_a_version_that_is_refused_now_and_then_in_an_outage_is_kept() -> None:
+    run = Run(page(), *[LOST, LOST, ApiError(504, "gateway timeout")] * 4)
+    assert run.kinds == ["list", *["watch"] * 12]
+
+
 def test_a_server_that_is_away_is_no_reason_to_list_anew() -> None:
     run = Run(page(), *[LOST] * 20)
     assert run.kinds == ["list", *["watch"] * 20]
@@ -157,6 +176,13 @@ def test_waits_are_short_again_once_something_was_heard() -> None:
     assert run.waits[8] <= FIRST_DELAY
 
 
+def test_waits_are_short_again_after_a_watch_that_lasted_though_nothing_was_heard(monkeypatch) -> None:
+    answers = (page(), *[LOST] * 8, [LOST])
+    assert Run(*answers).waits[8] > FIRST_DELAY
+    monkeypatch.setattr("webhook.cluster.reflector.LASTING_SECONDS", -1.0)
+    assert Run(*answers).waits[8] <= FIRST_DELAY
+
+
 def test_a_server_that_says_when_to_come_back_is_heeded() -> None:
     [waited] = Run(ApiError(429, "busy", retry_after=40.0)).waits
     assert 40.0 <= waited <= 50.0
@@ -169,7 +195,13 @@ def test_a_server_that_asks_to_wait_a_day_is_asked_again_within_minutes() -> Non
 
 def test_a_watch_that_ends_at_once_without_a_word_is_not_asked_for_without_a_pause() -> None:
     run = Run(page(), [], [], [])
-    assert len(run.waits) == 3
+    assert len(run.waits) == len(run.failures) == 3
+
+
+def test_a_watch_that_ends_at_once_with_a_word_is_followed_by_a_pause_and_is_no_failure() -> None:
+    run = Run(page(), [bookmark("11")], [bookmark("12")])
+    assert [wait <= FIRST_DELAY for wait in run.waits] == [True, True]
+    assert run.failures == []
 
 
 def test_content_in_place_of_metadata_is_refused() -> None:

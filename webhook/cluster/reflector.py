@@ -24,8 +24,11 @@ log = logging.getLogger("tokenguard.cluster")
 
 PAGE = 1000
 WATCH_SECONDS = 300
-SHORT_SECONDS = 1.0
+SHORT_SECONDS, LASTING_SECONDS = 1.0, 15.0
+"""A watch that ends sooner must not be asked for again at once; after one that lasted longer, all is well again."""
 _MOST_RESUMPTIONS = 3
+_REFUSES_VERSION = (400, 504)
+"""Among others, what is said of a version from another history, which is larger than any there is."""
 _GONE = 410
 _PARTIAL = "PartialObjectMetadata"
 
@@ -85,7 +88,7 @@ class Reflector(Generic[T]):
         self._object = msgspec.json.Decoder(resource.decoded)
         self._status = msgspec.json.Decoder(Status)
         self._version = ""
-        self._failures = 0
+        self._failures = self._refusals = 0
         self._stream: Stream | None = None
 
     def run(self) -> None:
@@ -115,10 +118,9 @@ class Reflector(Generic[T]):
         if self._stopping.is_set():
             return
         self._failures += 1
+        self._refusals = self._refusals + 1 if error.status in _REFUSES_VERSION else 0
         watched = bool(self._version)
-        # a version from another history, say; not where the server is merely overloaded, or refuses who asks
-        refused_resumption = error.status in (400, 504) and self._failures > _MOST_RESUMPTIONS
-        if error.status == _GONE or refused_resumption:
+        if error.status == _GONE or self._refusals > _MOST_RESUMPTIONS:
             self._version = ""
         if error.status != _GONE or not watched:  # a watch's is no trouble: it was away for longer than is remembered
             self._failed(str(error))
@@ -142,7 +144,7 @@ class Reflector(Generic[T]):
             nonlocal version
             following = ""
             while True:
-                page = self._read_page(limit, following)
+                page = self._next_page(limit, following)
                 version = page.metadata.resource_version
                 yield from page.items or ()
                 following = page.metadata.continue_
@@ -151,6 +153,17 @@ class Reflector(Generic[T]):
 
         self._store.replace(objects())
         self._version = version
+
+    def _next_page(self, limit: int | None, following: str) -> Page[T]:
+        """Read a page, again where need be: of a hundred, one that is refused must not cost the others."""
+        for _ in range(_MOST_RESUMPTIONS):
+            try:
+                return self._read_page(limit, following)
+            except ApiError as error:
+                if not following or error.status == _GONE or self._stopping.is_set():
+                    raise
+                self._note(error)
+        return self._read_page(limit, following)
 
     def _read_page(self, limit: int | None, following: str) -> Page[T]:
         query = {"limit": str(limit)} if limit else {}
@@ -183,11 +196,18 @@ class Reflector(Generic[T]):
             if self._stopping.is_set():
                 return
             lines, began = 0, time.monotonic()
-            for batch in _lines(stream):
-                lines += len(batch)
-                self._take(batch)
-        if not lines and time.monotonic() - began < SHORT_SECONDS:
-            raise ApiError(0, "the API server ended a watch before anything was heard")
+            try:
+                for batch in _lines(stream):
+                    lines += len(batch)
+                    self._take(batch)
+            finally:
+                lasted = time.monotonic() - began
+                if lasted > LASTING_SECONDS:
+                    self._failures = 0
+        if lasted < SHORT_SECONDS:
+            if not lines:
+                raise ApiError(0, "the API server ended a watch before anything was heard")
+            self._wait(delay_after(1))
 
     def _take(self, lines: Sequence[bytes]) -> None:
         """Apply what has arrived together, as one change."""
