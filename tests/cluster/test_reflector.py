@@ -4,6 +4,7 @@ import pytest
 
 from tests.cluster.fake import FakeTransport, bookmark, error, event, meta, page
 from webhook.cluster.backoff import FIRST_DELAY, LONGEST_DELAY
+from webhook.cluster.connection import SILENCE_SECONDS
 from webhook.cluster.objects import SECRETS
 from webhook.cluster.reflector import Outcome, Reflector
 from webhook.cluster.transport import ApiError
@@ -220,6 +221,18 @@ def test_an_answer_that_is_no_json_is_survived(caplog) -> None:
 
 def test_the_state_is_known_to_be_current_with_every_word_heard() -> None:
     assert Run(page(), [bookmark("11"), bookmark("12"), LOST]).heard == 3
+
+
+def test_a_watch_that_lasted_and_ended_in_good_order_shows_that_the_state_is_current(monkeypatch) -> None:
+    assert Run(page(), [], LOST).heard == 1
+    monkeypatch.setattr("webhook.cluster.reflector.SHORT_SECONDS", -1.0)
+    assert Run(page(), [], [], LOST).heard == 3
+    assert Run(page(), [LOST], [error(500)]).heard == 1
+
+
+def test_a_watch_ends_by_itself_before_its_silence_means_that_it_is_dead() -> None:
+    [asked] = Run(page(), []).transport.asked[1:2]
+    assert 0 < int(asked.query["timeoutSeconds"]) < SILENCE_SECONDS - 20
 
 
 def test_a_server_that_is_overloaded_after_an_outage_is_not_asked_for_everything() -> None:

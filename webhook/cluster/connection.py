@@ -26,7 +26,7 @@ from webhook.cluster.transport import ApiError, Stream
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 150.0
-"""A watch gets a bookmark about once a minute; one that is silent for longer than two is dead."""
+"""A watch is to end within two minutes; one that is silent for longer is dead."""
 _CHUNK = 1 << 16
 _MOST_SHOWN = 300
 

@@ -23,7 +23,9 @@ from webhook.cluster.transport import ApiError, Stream, Transport
 log = logging.getLogger("tokenguard.cluster")
 
 PAGE = 1000
-WATCH_SECONDS = 300
+WATCH_SECONDS = 60
+"""After so long, or up to twice that, the API server is to end a watch: a sign of life where there is nothing to say.
+It sends no bookmarks of a resource of which nothing has changed since it was started."""
 SHORT_SECONDS, LASTING_SECONDS = 1.0, 15.0
 """A watch that ends sooner must not be asked for again at once; after one that lasted longer, all is well again."""
 _MOST_RESUMPTIONS = 3
@@ -78,6 +80,7 @@ class Reflector(Generic[T]):
     ) -> None:
         """Take the parts. `wait` waits so many seconds, or less where `stop` is called."""
         self._resource = resource
+        self._query = {"fieldSelector": resource.selector} if resource.selector else {}
         self._store = store
         self._transport = transport
         self._heard, self._failed = outcome
@@ -166,11 +169,7 @@ class Reflector(Generic[T]):
         return self._read_page(limit, following)
 
     def _read_page(self, limit: int | None, following: str) -> Page[T]:
-        query = {"limit": str(limit)} if limit else {}
-        if self._resource.selector:
-            query["fieldSelector"] = self._resource.selector
-        if following:
-            query["continue"] = following
+        query = self._query | ({"limit": str(limit)} if limit else {}) | ({"continue": following} if following else {})
         try:
             body = self._transport.get(self._resource.path, query, self._resource.accept(f"{_PARTIAL}List"))
         except ApiError as error:
@@ -182,14 +181,12 @@ class Reflector(Generic[T]):
         return page
 
     def _watch(self) -> None:
-        query = {
+        query = self._query | {
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
             "timeoutSeconds": str(random.randint(WATCH_SECONDS, 2 * WATCH_SECONDS)),  # noqa: S311 - no secret
         }
-        if self._resource.selector:
-            query["fieldSelector"] = self._resource.selector
         accept = self._resource.accept(_PARTIAL)
         with self._transport.watch(self._resource.path, query, accept) as stream:
             self._stream = stream
@@ -208,6 +205,7 @@ class Reflector(Generic[T]):
             if not lines:
                 raise ApiError(0, "the API server ended a watch before anything was heard")
             self._wait(delay_after(1))
+        self._heard()  # it ended in good order: all that there was to say has been said
 
     def _take(self, lines: Sequence[bytes]) -> None:
         """Apply what has arrived together, as one change."""
