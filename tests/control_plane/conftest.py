@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.control_plane import live as cluster
-from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
+from tests.control_plane.plane import own_plane
 from tests.serving import POLICY, eventually, serve
 
 GUARDED_BY = f"""\
@@ -49,13 +49,8 @@ def configuration(kind, webhook):
 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory):
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HINT)
-    folder = tmp_path_factory.mktemp("plane")
-    with control_plane(binaries, folder) as running:
+    with own_plane(tmp_path_factory.mktemp("plane")) as running:
         yield running
-    clean(folder)
 
 
 @pytest.fixture(scope="session")
@@ -98,14 +93,9 @@ def guarded(plane, tmp_path_factory):
 @pytest.fixture(scope="session")
 def live_plane(tmp_path_factory):
     """Return a control plane for the tests of the live state: it is killed and started again."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HINT)
-    folder = tmp_path_factory.mktemp("live-plane")
-    with control_plane(binaries, folder) as running:
+    with own_plane(tmp_path_factory.mktemp("live-plane")) as running:
         cluster.install(running)
         yield running
-    clean(folder)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -213,6 +214,12 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in taken]
 
 
-def clean(folder: Path) -> None:
-    """Remove what etcd wrote: it is large, and of no use afterwards."""
-    shutil.rmtree(folder / "etcd", ignore_errors=True)
+@contextlib.contextmanager
+def own_plane(folder: Path) -> Iterator[ControlPlane]:
+    """Run a control plane for a module or a test of its own; skip that where the binaries aren't found."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(HINT)
+    with control_plane(binaries, folder) as running:
+        yield running
+    shutil.rmtree(folder / "etcd", ignore_errors=True)  # it is large, and of no use afterwards

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.control_plane.installed import installed
-from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
+from tests.control_plane.plane import own_plane
 from tests.end_to_end.cases import *  # noqa: F403 - every case is a test of this module
 from tests.end_to_end.cluster import prepare
 from tests.serving import eventually
@@ -11,11 +11,8 @@ from tests.serving import eventually
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HINT)
     folder = tmp_path_factory.mktemp("end-to-end")
-    with control_plane(binaries, folder) as plane:
+    with own_plane(folder) as plane:
         plane.start_controllers()
         for namespace in ("default", "kube-system"):
             if plane.has_controllers:
@@ -25,4 +22,3 @@ def cluster(tmp_path_factory):
         prepare(plane)
         with installed(plane, folder / "tokenguard"):
             yield plane
-    clean(folder)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.control_plane.installed import KINDS, installed, replica, settings
-from tests.control_plane.plane import HINT, ControlPlane, clean, control_plane, find_binaries
+from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import POLICY, configmap, created, pod, prepare, put_policy, tokens
 from tests.manifests.rendering import render, the
 from tests.serving import eventually, serve
@@ -27,15 +27,10 @@ from webhook.pki.read import certificates
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory):
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HINT)
-    folder = tmp_path_factory.mktemp("installation")
-    with control_plane(binaries, folder) as running:
+    with own_plane(tmp_path_factory.mktemp("installation")) as running:
         running.do("create", "serviceaccount", "default", "-n", "default")
         prepare(running)
         yield running
-    clean(folder)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
+from tests.control_plane.plane import own_plane
 from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, is_custom, render, the
 from tests.serving import eventually
 
@@ -24,11 +24,7 @@ ATTACH = ("patch", "pod", "early", "--subresource=ephemeralcontainers", "-p", DE
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory):
     """Return a control plane of this module's own, with some pods and accounts and then the whole installation."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HINT)
-    folder = tmp_path_factory.mktemp("manifests-plane")
-    with control_plane(binaries, folder) as running:
+    with own_plane(tmp_path_factory.mktemp("manifests-plane")) as running:
         running.do("create", "namespace", "demo")
         for namespace in ("demo", "kube-system"):
             running.do("create", "serviceaccount", "default", "-n", namespace)
@@ -36,7 +32,6 @@ def plane(tmp_path_factory):
         done = running.kubectl(*INSTALL)
         assert (done.returncode, done.stderr) == (0, "")
         yield running
-    clean(folder)
 
 
 @pytest.fixture

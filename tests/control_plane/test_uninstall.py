@@ -12,7 +12,7 @@ import pytest
 from kubernetes import client, config
 
 from tests.control_plane.live import live
-from tests.control_plane.plane import HINT, clean, control_plane, find_binaries
+from tests.control_plane.plane import own_plane
 from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, UNINSTALL, render
 from tests.serving import eventually
 
@@ -24,16 +24,12 @@ POD = {"metadata": {"generateName": "p-"}, "spec": {"containers": [{"name": "app
 @pytest.fixture
 def plane(tmp_path):
     """Return a control plane of this test's own: a namespace that is deleted stays half there without a controller."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HINT)
     folder = tmp_path / "plane"
     folder.mkdir()
-    with control_plane(binaries, folder) as running:
+    with own_plane(folder) as running:
         running.do("create", "namespace", "demo")
         running.do("create", "serviceaccount", "default", "-n", "demo")
         yield running
-    clean(folder)
 
 
 class Creating(threading.Thread):

@@ -20,6 +20,7 @@ from tests.end_to_end.cluster import (
     tokens,
     warnings,
 )
+from tests.serving import eventually
 
 API_TOKEN = {"path": "token", "expirationSeconds": 3600}
 MOUNTED = {"volumeMounts": [{"name": "token", "mountPath": "/tokens"}]}
@@ -131,18 +132,30 @@ def test_tokens_that_are_asked_for_by_hand_are_judged(cluster) -> None:
     assert "token-request-binding: " in done.stderr
 
 
+def deployment(name, container, replicas=1):
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": pod(name, container=container)["spec"]}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    meta = {"name": name, "namespace": "shop"}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+
+
 def test_a_deployments_author_is_warned_of_what_its_pods_will_meet(cluster) -> None:
-    template = pod("x", container=reads_legacy())
-    deployment = {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop", "namespace": "shop"},
-        "spec": {
-            "replicas": 0,
-            "selector": {"matchLabels": {"app": "shop"}},
-            "template": {"metadata": {"labels": {"app": "shop"}}, "spec": template["spec"]},
-        },
-    }  # fmt: skip
-    told = warnings(cluster, deployment)
+    told = warnings(cluster, deployment("refused", reads_legacy()))
     assert "Warning: legacy-token-reference: spec.template.spec.containers[0].env[0]" in told
+    if cluster.has_controllers:
+        said = ("get", "events", "-n", "shop", "--field-selector=involvedObject.kind=ReplicaSet,reason=FailedCreate")
+        eventually(lambda: "legacy-token-reference: spec.containers[0].env[0]" in cluster.do(*said))
+
+
+def test_the_pods_that_a_controller_makes_are_judged_and_mended(cluster) -> None:
+    if not cluster.has_controllers:
+        pytest.skip("needs kube-controller-manager")
+    cluster.do("create", "-f", "-", stdin=deployment("mended", {}))
+    said = ("get", "pods", "-n", "shop", "-l", "app=mended", "-o", "json")
+    [made] = eventually(lambda: json.loads(cluster.do(*said))["items"])
+    assert tokens(made["spec"])["kube-api-access"] == API_TOKEN
+    assert "tokenguard-vault" in tokens(made["spec"])
 
 
 def test_an_ephemeral_container_is_judged_for_what_it_adds(cluster) -> None:

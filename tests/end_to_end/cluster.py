@@ -46,6 +46,11 @@ class Cluster:
     program: str
     folder: Path
 
+    @property
+    def has_controllers(self) -> bool:
+        """Whether somebody makes the pods of a Deployment."""
+        return True
+
     def kubectl(self, *arguments: str, stdin: Any = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl; `stdin` is an object for `-f -`."""
         where = ("--kubeconfig", str(self.folder / "kubeconfig"), "--cache-dir", str(self.folder / "cache"))
