@@ -68,7 +68,8 @@ class CertificateKeeper:
         self._thread.start()
         deadline = time.monotonic() + PATIENCE
         while not (self._is_served() or self._reconciler.failing) and time.monotonic() < deadline:
-            time.sleep(_BLINK)
+            if self._stopping.wait(_BLINK):
+                return
 
     def stop(self) -> None:
         """End; the worker that has spoken for all takes leave."""
@@ -94,11 +95,15 @@ class CertificateKeeper:
         with self._lock_file.open("a") as lock:
             due = 0.0
             while not self._stopping.is_set():
-                self._notes.write()
                 woken = self._wake.is_set()
                 self._wake.clear()
-                if self._has_lock(lock.fileno()) and (woken or time.monotonic() >= due):
-                    due = time.monotonic() + self._look()
+                try:
+                    self._notes.write()
+                    if self._has_lock(lock.fileno()) and (woken or time.monotonic() >= due):
+                        due = time.monotonic() + self._reconciler.reconcile()
+                except Exception as error:  # noqa: BLE001 - a bug must not end the renewals; its text may quote a key
+                    self._report(error)
+                    due = time.monotonic() + AFTER_FAILURE
                 self._wake.wait(min(TICK, max(0.0, due - time.monotonic())) if self._leads else TICK)
             if self._leads:
                 self._reconciler.end()
@@ -122,13 +127,10 @@ class CertificateKeeper:
             self._reflectors.append(reflector)
             threading.Thread(target=reflector.run, name=f"tokenguard-{resource.what}", daemon=True).start()
 
-    def _look(self) -> float:
-        try:
-            return self._reconciler.reconcile()
-        except Exception as error:  # noqa: BLE001 - a bug must not end the renewals; its text may quote a key
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s: internal error: %s\n%s", self.where, type(error).__name__, where)  # noqa: TRY400
-            return AFTER_FAILURE
+    def _report(self, error: Exception) -> None:
+        where = "".join(traceback.format_tb(error.__traceback__))
+        told = error.strerror if isinstance(error, OSError) else "an internal error"
+        log.error("%s can't be looked after: %s: %s\n%s", self.where, type(error).__name__, told, where)
 
 
 class Notes:
