@@ -154,7 +154,7 @@ class _StateCollector(Collector):
         expiry = GaugeMetricFamily(
             "tokenguard_certificate_expiry_timestamp_seconds", "When the certificate that is served ends, in Unix time."
         )
-        if self._state.certificate:
+        if self._state.certificate and not self._state.waits_for_certificate:
             expiry.add_metric([], self._state.certificate.ends.timestamp())
         yield expiry
 

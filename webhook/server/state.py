@@ -67,12 +67,17 @@ class State:
         self.certificate = certificate
 
     @property
+    def waits_for_certificate(self) -> bool:
+        """Whether what is served is the placeholder."""
+        return self.certificate is not None and self.certificate.fingerprint == self.placeholder
+
+    @property
     def why_not_ready(self) -> str:
         """What has not been loaded yet, in one line; empty where nothing is missing."""
         lacking: list[str] = []
         if self.snapshot is None:
             lacking += self.lacking.values() or ["nothing has been loaded yet"]
-        if self.placeholder and self.certificate and self.certificate.fingerprint == self.placeholder:
+        if self.waits_for_certificate:
             lacking.append("certificate not loaded yet")
         return "; ".join(lacking)
 
