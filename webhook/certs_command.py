@@ -13,25 +13,17 @@ import click
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import Line, read_status
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import Transport
+from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
 from webhook.pki.by_hand import made_files
 from webhook.pki.make import service_names
 from webhook.pki.read import certificates
 from webhook.server.options import StartError, require_name
-from webhook.server.process import private_folder
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-T = TypeVar("T")
-_FILE = click.Path(path_type=Path)
 _AMISS = "  <-- amiss"
 _PRIVATE = 0o600
 _READABLE = 0o644
-
-
-class CertsError(click.ClickException):
-    """The call or the run failed; the message says why."""
-
-    exit_code = 2
 
 
 def _where(command: _F) -> _F:
@@ -40,11 +32,7 @@ def _where(command: _F) -> _F:
         "--tls-secret", envvar="TOKENGUARD_TLS_SECRET", show_envvar=True, show_default=True, metavar="NAMESPACE/NAME",
         default="tokenguard/tokenguard-tls", help="Where the certificates are kept.",
     )  # fmt: skip
-    kubeconfig = click.option(
-        "--kubeconfig", envvar=["TOKENGUARD_KUBECONFIG", "KUBECONFIG"], type=_FILE,
-        help="How to reach the API server; none: as kubectl does.",
-    )  # fmt: skip
-    return kubeconfig(secret(command))
+    return kubeconfig_option(secret(command))
 
 
 @click.group("certs")
@@ -60,8 +48,9 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
 
     Exit status: 0 all is well, 1 something is amiss, 2 it can't be found out.
     """
-    with private_folder() as folder:
-        status = _asked(lambda: read_status(_connection(kubeconfig, folder), _secret(tls_secret), _now()))
+    secret = _secret(tls_secret)
+    with cluster_at_hand(kubeconfig) as transport:
+        status = read_status(transport, secret, _now())
     lines = list(status.lines(_now()))
     if connect:
         kept, served = status.kept.serving, _served_at(connect)
@@ -83,12 +72,11 @@ def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, t
     With --ca the old CA stays trusted until the last replica serves a certificate of the new one.
     """
     secret = _secret(tls_secret)
-    with private_folder() as folder:
-        transport = _connection(kubeconfig, folder)
+    with cluster_at_hand(kubeconfig) as transport:
         try:
-            click.echo(_asked(lambda: rotate(transport, secret, _now(), authority=authority)))
+            click.echo(rotate(transport, secret, _now(), authority=authority))
         except RotationError as error:
-            raise CertsError(str(error)) from error
+            raise Failure(str(error)) from error
         if timeout:
             _await(transport, secret, timeout)
 
@@ -96,12 +84,12 @@ def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, t
 def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
     deadline = time.monotonic() + timeout
     told = ""
-    while why := _asked(lambda: read_status(transport, secret, _now())).under_way:
+    while why := read_status(transport, secret, _now()).under_way:
         if why != told:
             click.echo(f"under way: {why}")
             told = why
         if time.monotonic() >= deadline:
-            raise CertsError(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")
+            raise Failure(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")
         time.sleep(1)
     click.echo("done: every replica serves the new certificate, and the webhook configurations trust it")
 
@@ -123,11 +111,11 @@ def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int,
     held = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}
     there = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
     if there and not force:
-        raise CertsError(f"{out / there[0]} is there already: give --force to write over it")
+        raise Failure(f"{out / there[0]} is there already: give --force to write over it")
     try:
         files = made_files(held, (*service_names(namespace), *names), _now(), days)
     except ValueError as error:
-        raise CertsError(str(error)) from error
+        raise Failure(str(error)) from error
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = out / name
@@ -137,26 +125,12 @@ def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int,
         click.echo(f"wrote {path}")
 
 
-def _connection(kubeconfig: Path | None, folder: Path) -> Transport:
-    from webhook.cluster.connection import Connection  # noqa: PLC0415 - the client is loaded where it is used alone
-
-    default = Path("~/.kube/config").expanduser()
-    return Connection(kubeconfig or (default if default.exists() else None), folder)
-
-
 def _secret(where: str) -> TlsSecret:
     try:
         require_name("--tls-secret", where)
     except StartError as error:
-        raise CertsError(str(error)) from error
+        raise Failure(str(error)) from error
     return TlsSecret(where)
-
-
-def _asked(question: Callable[[], T]) -> T:
-    try:
-        return question()
-    except ApiError as error:
-        raise CertsError(str(error)) from error
 
 
 def _served_at(address: str) -> str:
@@ -165,7 +139,7 @@ def _served_at(address: str) -> str:
     try:
         pem = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=5)
     except (OSError, ValueError) as error:
-        raise CertsError(f"--connect {address}: {error}") from error
+        raise Failure(f"--connect {address}: {error}") from error
     return certificates(pem.encode())[0].fingerprint
 
 

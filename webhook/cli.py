@@ -11,7 +11,6 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ import yaml
 
 from webhook.certs_command import certs_group
 from webhook.cluster.place import in_cluster
+from webhook.commands import Failure, bytes_in, labels_given, policy_in, troubles_of
 from webhook.core.policy import grammar
-from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.notes import Mistake
 from webhook.core.policy.shown import shown, shown_in_namespace
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.text import did_you_mean, quote
@@ -32,7 +31,7 @@ from webhook.demo.run import lines as demo_lines
 from webhook.demo.server import DemoError
 from webhook.pki.make import service_names
 from webhook.reporting import as_text
-from webhook.reporting.files import STDIN, Source, Trouble, read
+from webhook.reporting.files import STDIN
 from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
 from webhook.server.options import ServeOptions, StartError, serve_options
@@ -146,12 +145,6 @@ def _certificates(options: ServeOptions) -> CertificateSource | None:
     return CertificateKeeper(options.kubeconfig, options.tls_secret, names, manage=options.manage_certs)
 
 
-class Failure(click.ClickException):
-    """The call or the run failed; the message says why."""
-
-    exit_code = 2
-
-
 @main.command()
 @check_options
 def check(**flags: Any) -> None:
@@ -162,27 +155,7 @@ def check(**flags: Any) -> None:
     holds no manifest.
     """
     options = CheckOptions(**flags)
-    sys.exit(run_check(options, _policy(options.policy), dt.datetime.now(dt.UTC)))
-
-
-def _policy(path: str | None) -> Policy:
-    """Return the policy in a file, or the default one; print every mistake in it and exit with status 2."""
-    if path is None:
-        return default_policy()
-    data = read(Source(path), sys.stdin.buffer)
-    if isinstance(data, Trouble):
-        troubles = [data]
-    elif isinstance(policy := read_policy(data), Policy):
-        return policy
-    else:
-        troubles = _troubles(path, policy)
-    for trouble in troubles:
-        click.echo(as_text.trouble_line(trouble), err=True)
-    sys.exit(2)
-
-
-def _troubles(path: str, mistakes: Iterable[Mistake]) -> list[Trouble]:
-    return [Trouble(path, f"{one.path}: {one.message}".removeprefix(": "), one.line) for one in mistakes]
+    sys.exit(run_check(options, policy_in(options.policy), dt.datetime.now(dt.UTC)))
 
 
 main.add_command(certs_group)
@@ -200,14 +173,11 @@ def policy_validate(file: str) -> None:
 
     Exit status: 0 sound, 1 mistakes were found, 2 the file can't be read.
     """
-    data = read(Source(file), sys.stdin.buffer)
-    if isinstance(data, Trouble):
-        raise Failure(as_text.trouble_line(data))
-    policy = read_policy(data)
+    policy = read_policy(bytes_in(file))
     if isinstance(policy, Policy):
         click.echo(f"sound: policy {policy.revision}")
         return
-    for trouble in _troubles(file, policy):
+    for trouble in troubles_of(file, policy):
         click.echo(as_text.trouble_line(trouble))
     sys.exit(1)
 
@@ -220,13 +190,11 @@ def policy_validate(file: str) -> None:
 )
 def policy_show(file: str | None, namespace: str | None, labels: tuple[str, ...]) -> None:
     """Print a policy with every default filled in; without FILE the default policy."""
-    policy = _policy(file)
-    pairs = [tuple(label.split("=", 1)) for label in labels]
-    if any(len(pair) != 2 for pair in pairs):
-        raise click.UsageError("--label takes KEY=VALUE")
+    policy = policy_in(file)
+    given = labels_given(labels)
     if labels and namespace is None:
         raise click.UsageError("--label goes with --namespace")
-    values = shown(policy) if namespace is None else shown_in_namespace(policy, namespace, frozenset(pairs))  # type: ignore[arg-type]
+    values = shown(policy) if namespace is None else shown_in_namespace(policy, namespace, given)
     click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
 
 

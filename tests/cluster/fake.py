@@ -57,11 +57,12 @@ class FakeTransport:
             raise answer
         yield Chunks(answer)
 
-    def post(self, path, body) -> None:
+    def post(self, path, body) -> bytes:
         self.asked.append(Asked("post", path, {}, ""))
         self.posted.append(body)
         if self.answers and isinstance(self.answers[0], ApiError):
             raise self.answers.pop(0)
+        return json.dumps(body).encode()
 
     def _next(self) -> Any:
         if not self.answers:

@@ -37,7 +37,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self._say(201, {})
+        self._say(201, {"kind": "Stored"})
 
     def _begin(self) -> None:
         self.send_response(200)
@@ -178,8 +178,9 @@ def test_outside_a_pod_there_is_no_cluster_to_be_in(tmp_path, monkeypatch) -> No
     assert str(failure(Connection(None, tmp_path))) == "Service host/port is not set."
 
 
-def test_an_object_is_posted_as_json(api, connection) -> None:
-    connection.post("/api/v1/namespaces/x/events", {"kind": "Event", "message": "ü"})
+def test_an_object_is_posted_as_json_and_what_came_of_it_is_returned(api, connection) -> None:
+    answer = connection.post("/api/v1/namespaces/x/events", {"kind": "Event", "message": "ü"})
+    assert json.loads(answer) == {"kind": "Stored"}
     assert api.bodies == [{"kind": "Event", "message": "ü"}]
 
 

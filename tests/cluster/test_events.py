@@ -69,9 +69,10 @@ class Slow:
         self.may_end = threading.Event()
         self.made = []
 
-    def post(self, _path, body) -> None:
+    def post(self, _path, body) -> bytes:
         self.may_end.wait(30)
         self.made.append(body)
+        return b"{}"
 
 
 def test_a_slow_api_server_holds_nobody_up_and_the_events_that_wait_are_bounded(caplog) -> None:

@@ -68,9 +68,9 @@ class Connection:
         with self._open(_Request("GET", path, query, {"Accept": accept}, self._silence_seconds)) as response:
             yield _Chunks(response)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> None:
-        """Create an object."""
-        self._write("POST", path, body, "application/json")
+    def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Create an object and return the body of the answer."""
+        return self._write("POST", path, body, "application/json")
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """Change an object by a strategic merge patch."""
@@ -80,11 +80,11 @@ class Connection:
         """Delete an object."""
         self._write("DELETE", path, None, "application/json")
 
-    def _write(self, method: str, path: str, body: Mapping[str, Any] | None, media_type: str) -> None:
+    def _write(self, method: str, path: str, body: Mapping[str, Any] | None, media_type: str) -> bytes:
         headers = {"Accept": "application/json", "Content-Type": media_type}
         given = dict(body) if body is not None else None
         with self._open(_Request(method, path, {}, headers, CONNECT_SECONDS, given)) as response:
-            self._read(response)
+            return self._read(response)
 
     def _open(self, request: "_Request") -> contextlib.closing[urllib3.BaseHTTPResponse]:
         """Send a request and return the answer, where it is a good one; its body is still to be read."""

@@ -40,8 +40,8 @@ class Transport(Protocol):
         """Open an answer that goes on."""
         ...
 
-    def post(self, path: str, body: Mapping[str, Any]) -> None:
-        """Create an object."""
+    def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Create an object and return the body of the answer: the object as it was stored, or as it was reviewed."""
         ...
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:

@@ -54,12 +54,13 @@ class Api:
         raise ApiError(0, "there is nothing to watch here")
         yield
 
-    def post(self, path, body) -> None:
+    def post(self, path, body) -> bytes:
         self._ask("post", path)
         name = f"{path}/{body['metadata']['name']}"
         if name in self.objects:
             raise ApiError(409, "already exists")
         self.put(name, copy.deepcopy(dict(body)))
+        return json.dumps(self.objects[name]).encode()
 
     def patch(self, path, body) -> None:
         self._ask("patch", path)

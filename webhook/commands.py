@@ -1,0 +1,90 @@
+"""What commands have in common: a run that fails, the policy that a file holds, the cluster at hand."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from webhook.cluster.place import in_cluster
+from webhook.cluster.transport import ApiError, Transport
+from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.model import Policy
+from webhook.core.policy.notes import Mistake
+from webhook.core.selectors import Labels
+from webhook.reporting import as_text
+from webhook.reporting.files import Source, Trouble, read
+from webhook.server.options import StartError
+from webhook.server.process import private_folder
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """The call or the run failed; the message says why."""
+
+    exit_code = 2
+
+
+def bytes_in(path: str) -> bytes:
+    """Return what a file holds, or `-`, standard input. Raises `Failure` where it can't be read."""
+    data = read(Source(path), sys.stdin.buffer)
+    if isinstance(data, Trouble):
+        raise Failure(as_text.trouble_line(data))
+    return data
+
+
+def policy_in(path: str | None) -> Policy:
+    """Return the policy in a file, or the default one; print every mistake in it and exit with status 2."""
+    if path is None:
+        return default_policy()
+    data = read(Source(path), sys.stdin.buffer)
+    if isinstance(data, Trouble):
+        troubles = [data]
+    elif isinstance(policy := read_policy(data), Policy):
+        return policy
+    else:
+        troubles = troubles_of(path, policy)
+    for trouble in troubles:
+        click.echo(as_text.trouble_line(trouble), err=True)
+    sys.exit(2)
+
+
+def troubles_of(path: str, mistakes: Iterable[Mistake]) -> list[Trouble]:
+    """Return the mistakes of a policy's file as what is wrong in that file."""
+    return [Trouble(path, f"{one.path}: {one.message}".removeprefix(": "), one.line) for one in mistakes]
+
+
+def labels_given(given: Iterable[str]) -> Labels:
+    """Return labels that were given as `KEY=VALUE`."""
+    pairs = [label.partition("=") for label in given]
+    if not all(separator for _, separator, _ in pairs):
+        raise click.UsageError("--label takes KEY=VALUE")
+    return frozenset((key, value) for key, _, value in pairs)
+
+
+def kubeconfig_option(command: F) -> F:
+    """Give a command the flag that says which cluster is at hand."""
+    option = click.option(
+        "--kubeconfig", envvar=["TOKENGUARD_KUBECONFIG", "KUBECONFIG"], type=click.Path(path_type=Path),
+        help="How to reach the API server; none: as kubectl does.",
+    )  # fmt: skip
+    return option(command)
+
+
+@contextlib.contextmanager
+def cluster_at_hand(kubeconfig: Path | None) -> Iterator[Transport]:
+    """Reach the API server that kubectl would reach. What it refuses in the block is a `Failure`."""
+    from webhook.cluster.connection import Connection  # noqa: PLC0415 - the client is loaded where it is used alone
+
+    default = Path("~/.kube/config").expanduser()
+    found = kubeconfig or (default if default.exists() else None)
+    if found is None and not in_cluster():
+        raise Failure(f"this is no pod, and there is no {default}: say with --kubeconfig where the API server is")
+    try:
+        with private_folder() as folder:
+            yield Connection(found, folder)
+    except (ApiError, StartError) as error:
+        raise Failure(str(error)) from error
