@@ -29,9 +29,16 @@ def quote(value: str) -> str:
     return '"' + "".join(_escaped(char) for char in shown) + '"'
 
 
+def plain(text: str) -> str:
+    """Return text fit for one line of a terminal: whatever isn't printable is escaped."""
+    return text if text.isprintable() else "".join(_printable(char) for char in text)
+
+
 def _escaped(char: str) -> str:
-    if char in '"\\':
-        return "\\" + char
+    return "\\" + char if char in '"\\' else _printable(char)
+
+
+def _printable(char: str) -> str:
     return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 

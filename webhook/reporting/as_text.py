@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import click
 
 from webhook.core.policy.model import Action
+from webhook.core.text import plain
 from webhook.reporting.check import Report, Summary, Told
 from webhook.reporting.files import Trouble
 
@@ -30,11 +31,6 @@ def trouble_line(trouble: Trouble, word: str = "error", more: str = "", *, colou
     """Return the line that tells of a file or document that could not be read."""
     line = f":{trouble.line}" if trouble.line else ""
     return f"{plain(trouble.shown)}{line}: {_styled(word, colour=colour)}: {plain(trouble.message)}{more}"
-
-
-def plain(text: str) -> str:
-    """Return text fit for one line of a terminal: whatever isn't printable is escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _told(told: Told, *, colour: bool) -> str:

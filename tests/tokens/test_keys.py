@@ -1,0 +1,104 @@
+"""Signatures and the keys that issuers publish."""
+
+import base64
+import hashlib
+import hmac
+import json
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from tests.tokens.making import Signer, encoded, jwks, plain_claims, signer, unsigned
+from webhook.tokens.keys import NoKeysError, read_keys, signature_amiss
+from webhook.tokens.token import ALGORITHMS, read
+
+CLAIMS = plain_claims()
+
+
+def amiss(text: bytes, *known: Signer) -> str | None:
+    return signature_amiss(text, read(text), read_keys(jwks(*known or (signer(),))))
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512"])
+def test_what_kubernetes_signs_with_is_checked(algorithm: str) -> None:
+    assert algorithm in ALGORITHMS
+    one, other = signer(algorithm), signer(algorithm, "key-2")
+    assert amiss(one.sign(CLAIMS), one, other) is None
+    forged = Signer(algorithm, one.key_id, other.key).sign(CLAIMS)
+    assert amiss(forged, one, other) == "isn't signed with the key that it names"
+
+
+def test_what_was_changed_after_it_was_signed_is_found() -> None:
+    header, _, signature = signer().sign(CLAIMS).split(b".")
+    changed = b".".join((header, encoded(plain_claims(sub="system:serviceaccount:demo:admin")), signature))
+    assert amiss(changed) == "isn't signed with the key that it names"
+
+
+def test_a_key_that_is_not_published_is_told_with_those_that_are() -> None:
+    said = amiss(signer(key_id="other").sign(CLAIMS), signer(), signer(key_id="key-2"))
+    assert said == 'is signed with the key "other", which isn\'t among the issuer\'s: "key-1", "key-2"'
+
+
+def test_a_token_that_names_no_key_is_tried_with_all() -> None:
+    known = (signer("ES256", "e"), signer(key_id="key-2"), signer())
+    assert amiss(signer().sign(CLAIMS, kid=None), *known) is None
+    stranger = signer(key_id="stranger").sign(CLAIMS, kid=None)
+    assert amiss(stranger, *known) == "isn't signed with any of the issuer's keys"
+
+
+def public_key_as_secret() -> bytes:
+    """Return a token whose 'secret' is what everybody knows: the issuer's public key."""
+    pem = signer().key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )  # fmt: skip
+    said = encoded({"alg": "HS256", "kid": "key-1"}) + b"." + encoded(CLAIMS)
+    return said + b"." + encoded(hmac.digest(pem, said, hashlib.sha256))
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    (unsigned({"alg": "none"}, CLAIMS), "signed by nobody (alg: none)"),
+    (unsigned({"alg": "None", "kid": "key-1"}, CLAIMS), "signed by nobody (alg: none)"),
+    (public_key_as_secret(), 'is signed with "HS256"; Kubernetes signs with RS256, ES256, ES384, ES512'),
+    (unsigned({"alg": "PS256", "kid": "key-1"}, CLAIMS, b"x" * 256), 'is signed with "PS256"'),
+    (unsigned({"alg": "RS256", "kid": "key-1"}, CLAIMS), "isn't signed with the key that it names"),
+    (unsigned({"alg": "ES256", "kid": "key-1"}, CLAIMS, b"x" * 64), "isn't signed with the key that it names"),
+], ids=["nobody", "nobody, in other letters", "the public key as a secret", "another algorithm", "no signature",
+        "an algorithm that the key isn't for"])  # fmt: skip
+def test_no_way_around_a_signature_is_taken(text: bytes, why: str) -> None:
+    assert why in amiss(text)
+
+
+@pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits")
+def test_a_key_that_is_too_short_is_not_trusted() -> None:
+    short = signer(key_id="short", bits=1024)
+    assert amiss(short.sign(CLAIMS), short) == 'is signed with the key "short", which is too short to be trusted'
+
+
+def test_keys_that_are_for_something_else_or_broken_are_passed_over() -> None:
+    good, elliptic = signer().public, signer("ES256", "e").public
+    others = [
+        good | {"use": "enc", "kid": "enc"}, {"kty": "oct", "kid": "oct", "k": "c2VjcmV0"}, {"kty": "PQ", "kid": "pq"},
+        good | {"alg": "RS512", "kid": "rs512"}, good | {"n": "!", "kid": "broken"}, elliptic | {"crv": "P-0"},
+        elliptic | {"x": "AA"}, {"kty": "RSA"}, {"kty": "EC", "crv": "P-256"},
+    ]  # fmt: skip
+    keys = read_keys(json.dumps({"keys": [*others, good]}).encode())
+    assert [key.key_id for key in keys.keys] == ["key-1"]
+    with pytest.raises(NoKeysError, match="holds no key for RS256, ES256, ES384, ES512"):
+        read_keys(json.dumps({"keys": others}).encode())
+
+
+def test_a_private_key_is_read_as_its_public_one() -> None:
+    numbers = signer().key.private_numbers()
+    secret = base64.urlsafe_b64encode(numbers.d.to_bytes(256, "big")).rstrip(b"=").decode()
+    [key] = read_keys(json.dumps({"keys": [signer().public | {"d": secret}]}).encode()).keys
+    assert not hasattr(key.key, "private_numbers")
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"no JSON", b"[]", b"{}", b'{"keys": {}}', b'{"keys": [1]}', b'{"keys": [{"kid": "x"}]}', b"\xff",
+    b'{"keys": [{"kty": 1}]}', b'{"x": ' + b"[" * 50_000,
+], ids=["nothing", "no JSON", "a list", "no keys", "keys by name", "a number", "no kind", "bytes",
+        "a number for a kind", "too deep"])  # fmt: skip
+def test_what_is_no_key_set_is_told(data: bytes) -> None:
+    with pytest.raises(NoKeysError, match="is no JSON Web Key Set: "):
+        read_keys(data)

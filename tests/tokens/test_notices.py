@@ -1,0 +1,64 @@
+"""What is amiss with a token, whatever the policy."""
+
+import datetime as dt
+
+import pytest
+
+from tests.tokens.making import ISSUED, legacy_claims, plain_claims, pod_claims, unsigned
+from webhook.tokens.durations import spelled
+from webhook.tokens.notices import notices
+from webhook.tokens.token import read
+
+HEADER = {"alg": "RS256", "kid": "key-1"}
+AN_HOUR_AGO = ISSUED - 3600
+CASES = {
+    "a sound token": (HEADER, plain_claims(), []),
+    "expired": (HEADER, plain_claims(exp=ISSUED - 90), ["has expired 1 minute 40 seconds ago"]),
+    "expired this second": (HEADER, plain_claims(exp=ISSUED + 10), ["has expired 0 seconds ago"]),
+    "not yet valid": (HEADER, plain_claims(nbf=ISSUED + 130), ["is not yet valid, for 2 minutes"]),
+    "of the future": (HEADER, plain_claims(iat=ISSUED + 3610), ["was issued in the future, in 1 hour"]),
+    "without end": (HEADER, plain_claims(exp=None), ["never expires"]),
+    "legacy": (HEADER, legacy_claims(), ["never expires"]),
+    "a year": (
+        HEADER,
+        pod_claims(),
+        ["says 1 hour 7 seconds, lives 1 year: what its issuer does for 3607 seconds bound to a pod"],
+    ),
+    "another's subject": (
+        HEADER,
+        plain_claims(sub="system:serviceaccount:demo:admin\n"),
+        ['is inconsistent: its subject is "system:serviceaccount:demo:admin\\n", its account "system:'],
+    ),
+    "a person's": (
+        HEADER,
+        {"sub": "jane", "exp": ISSUED + 60},
+        ["is no service account's token: no claim names namespace and account"],
+    ),
+    "signed by nobody": (
+        {"alg": "none"},
+        plain_claims(),
+        ["is signed by nobody (alg: none), so anybody may have written it"],
+    ),
+    "signed with a secret": (
+        {"alg": "HS256"},
+        plain_claims(),
+        ['is signed with "HS256"; Kubernetes signs with RS256, ES256, ES384, ES512'],
+    ),
+    "all at once": ({"alg": "none"}, {}, ["is no service", "is signed by nobody", "never expires"]),
+}
+
+
+@pytest.mark.parametrize(("header", "claims", "said"), CASES.values(), ids=CASES)
+def test_what_is_amiss_is_told(header, claims, said) -> None:
+    token = read(unsigned(header, claims))
+    found = list(notices(token, dt.datetime.fromtimestamp(ISSUED + 10, dt.UTC)))
+    assert len(found) == len(said)
+    assert all(one.startswith(expected) for one, expected in zip(found, said, strict=True)), found
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (0, "0 seconds"), (1, "1 second"), (59.9, "59 seconds"), (3600, "1 hour"), (3607, "1 hour 7 seconds"),
+    (90061, "1 day 1 hour"), (31_536_000, "1 year"), (-120, "2 minutes"), (2**32, "136 years 70 days"),
+])  # fmt: skip
+def test_durations_are_spelled_in_two_units(seconds, words) -> None:
+    assert spelled(seconds) == words

@@ -1,0 +1,151 @@
+"""Which tokens are accepted, for whom, and what is told of those that aren't."""
+
+import datetime as dt
+
+import pytest
+
+from tests.tokens.making import ISSUED, ISSUER, VAULT, jwks, legacy_claims, plain_claims, pod_claims, signer
+from webhook.tokens.keys import read_keys
+from webhook.tokens.token import read
+from webhook.tokens.verdict import Issuer, Presented, Review, Verdict, by_keys, by_review
+
+NOW = ISSUED + 600
+APP = "system:serviceaccount:demo:app"
+CLUSTER_LOCAL = f"{ISSUER}.cluster.local"
+USUAL = f'the API server ("{ISSUER}", "{CLUSTER_LOCAL}")'
+ELSEWHERE = "https://elsewhere.example.com"
+BOUND = pod_claims()["kubernetes.io"]
+
+
+def presented(claims, *audiences: str, now: int = NOW, text: bytes | None = None) -> Presented:
+    text = text or signer().sign(claims)
+    return Presented(text, read(text), audiences, dt.datetime.fromtimestamp(now, dt.UTC))
+
+
+def issuer(name: str = ISSUER) -> Issuer:
+    return Issuer(read_keys(jwks(signer(), signer("ES256", "key-2"))), name)
+
+
+def checked(claims, *audiences: str, now: int = NOW, name: str = ISSUER) -> Verdict:
+    return by_keys(presented(claims, *audiences, now=now), issuer(name))
+
+
+ACCEPTED = {
+    "for the API server": (plain_claims(), (), (ISSUER,)),
+    "for an audience": (plain_claims(aud=[VAULT, ISSUER]), (VAULT,), (VAULT,)),
+    "for one of two": (plain_claims(aud=[VAULT]), (ELSEWHERE, VAULT), (VAULT,)),
+    "for both": (plain_claims(aud=[VAULT, ISSUER]), (ISSUER, VAULT), (ISSUER, VAULT)),
+    "an audience that is no list": (plain_claims(aud=VAULT), (VAULT,), (VAULT,)),
+    "a year": (pod_claims(), (), (ISSUER,)),
+    "legacy": (legacy_claims(), (), ()),
+    "legacy, for the API server by name": (legacy_claims(), (ISSUER,), (ISSUER,)),
+}
+
+
+@pytest.mark.parametrize(("claims", "asked", "audiences"), ACCEPTED.values(), ids=ACCEPTED)
+def test_a_sound_token_is_accepted_for_those_that_it_is_made_out_to(claims, asked, audiences) -> None:
+    found = checked(claims, *asked)
+    assert (found.accepted, found.audiences, found.account, found.reasons) == (True, audiences, APP, ())
+    assert set(found.refused) == set(asked) - set(audiences)
+
+
+REFUSED = {
+    "made out to somebody else": (
+        plain_claims(), (VAULT,), [f'it is made out to "{ISSUER}", not to "{VAULT}"'],
+    ),
+    "not made out to the API server": (plain_claims(aud=[VAULT]), (), [f'it is made out to "{VAULT}", not to {USUAL}']),
+    "legacy, for somebody else": (
+        legacy_claims(), (VAULT,), [f'it is made out to the API server alone, not to "{VAULT}"'],
+    ),
+    "expired": (plain_claims(exp=NOW - 60), (), ["it has expired 1 minute ago"]),
+    "not yet valid": (plain_claims(nbf=NOW + 61), (), ["it is not yet valid, for 1 minute 1 second"]),
+    "of another issuer": (plain_claims(iss=ELSEWHERE), (), [f'it was issued by "{ELSEWHERE}", not by "{ISSUER}"']),
+    "of no issuer": (plain_claims(iss=None), (), [f'it was issued by "", not by "{ISSUER}"']),
+    "legacy, but of another issuer": (
+        legacy_claims(iss=ELSEWHERE), (), [f'it was issued by "{ELSEWHERE}", not by "{ISSUER}"'],
+    ),
+    "bound, but with the legacy issuer": (
+        plain_claims(iss="kubernetes/serviceaccount"), (),
+        [f'it was issued by "kubernetes/serviceaccount", not by "{ISSUER}"'],
+    ),
+    "without end": (plain_claims(exp=None), (), ["it never expires"]),
+    "no service account's": (
+        plain_claims(**{"kubernetes.io": None}), (),
+        ["it is no service account's token: no claim names namespace and account"],
+    ),
+    "everything": (
+        plain_claims(iss=ELSEWHERE, exp=NOW - 600), (VAULT,),
+        [f'it was issued by "{ELSEWHERE}", not by "{ISSUER}"', "it has expired 10 minutes ago",
+         f'it is made out to "{ISSUER}", not to "{VAULT}"'],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("claims", "asked", "reasons"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_is_told_all_the_reasons(claims, asked, reasons) -> None:
+    found = checked(claims, *asked)
+    assert (found.accepted, found.audiences, found.refused) == (False, (), asked)
+    assert list(found.reasons) == reasons
+
+
+def test_clocks_may_differ_by_a_minute_as_they_may_for_the_api_server() -> None:
+    assert checked(plain_claims(exp=NOW - 59)).accepted
+    assert checked(plain_claims(nbf=NOW + 60, iat=NOW + 60)).accepted
+
+
+def test_a_forged_token_is_refused_whatever_it_says() -> None:
+    forged = signer(key_id="stranger").sign(plain_claims(), kid="key-1")
+    found = by_keys(presented(None, text=forged), issuer())
+    assert found.reasons == ("it isn't signed with the key that it names",)
+
+
+def test_where_the_issuers_name_is_not_known_that_is_told() -> None:
+    found = checked(plain_claims(iss=ELSEWHERE, aud=[ELSEWHERE]), name="")
+    assert (found.accepted, found.audiences) == (True, (ELSEWHERE,))
+    assert found.notes == (f'its issuer, "{ELSEWHERE}", was compared with none: give --issuer',)
+
+
+def test_a_token_past_the_end_that_it_was_asked_for_is_accepted_but_stale() -> None:
+    found = checked(pod_claims(), now=ISSUED + 3607 + 90)
+    assert found.accepted
+    assert found.notes == ("it is stale: the end that it was asked for has passed 1 minute 30 seconds ago",)
+
+
+def test_what_the_api_server_accepts_is_accepted_for_whom_it_says() -> None:
+    review = Review(authenticated=True, username=APP, audiences=(VAULT,))
+    found = by_review(presented(plain_claims(), ELSEWHERE, VAULT), review, None)
+    assert (found.accepted, found.audiences, found.refused, found.account) == (True, (VAULT,), (ELSEWHERE,), APP)
+
+
+def test_an_api_server_that_knows_of_no_audiences_accepts_for_itself_alone() -> None:
+    review = Review(authenticated=True, username=APP)
+    assert by_review(presented(plain_claims()), review, None).accepted
+    refused = by_review(presented(plain_claims(), VAULT), review, None)
+    assert not refused.accepted
+    assert "named no audience" in refused.reasons[0]
+
+
+def test_a_refusal_tells_the_api_servers_words_and_what_can_be_seen() -> None:
+    review = Review(authenticated=False, error="invalid\nbearer token")
+    found = by_review(presented(plain_claims(iss=ELSEWHERE)), review, issuer())
+    assert found.reasons == (
+        "the API server says: invalid\\nbearer token",
+        f'it was issued by "{ELSEWHERE}", not by "{ISSUER}"',
+    )
+    silent = by_review(presented(plain_claims()), Review(authenticated=False), None)
+    assert silent.reasons == ("the API server says no, and not why",)
+    unseen = by_review(presented(plain_claims(iss=ELSEWHERE)), review, None)
+    assert unseen.reasons == found.reasons[:1]
+
+
+def test_where_the_token_is_right_it_is_told_what_may_be_gone() -> None:
+    found = by_review(presented(pod_claims()), Review(authenticated=False, error="no"), issuer())
+    [told] = found.reasons[1:]
+    assert told.startswith("the token by itself is right: look whether these are still there")
+    assert told.endswith(": its account, Pod app-1, Node node-1")
+
+
+def test_a_token_that_is_presented_is_not_shown_by_its_representation() -> None:
+    shown = presented(plain_claims())
+    assert shown.text.decode() not in repr(shown)
+    assert shown.text.split(b".")[2].decode() not in repr(shown)

@@ -1,0 +1,203 @@
+"""A token: its header and its claims, as Kubernetes writes them. Nothing here says whether it is genuine.
+
+The signature and the token as a whole are never kept, nor quoted in an error.
+"""
+
+import base64
+import binascii
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from jwt import PyJWS
+from jwt.exceptions import InvalidTokenError
+
+from webhook.core.text import Word, quote
+
+MOST_BYTES = 1 << 20
+"""As much as an API server takes as the headers of a request."""
+ALGORITHMS = ("RS256", "ES256", "ES384", "ES512")
+"""What Kubernetes signs with. None of them takes a public key for a secret."""
+_UNKNOWN_CHARACTER = re.compile(rb"[^A-Za-z0-9_.-]")
+_PARTS = 3
+
+
+class NotATokenError(ValueError):
+    """The text is no token that can be read; the message says why, in one line, and quotes none of it."""
+
+
+class Kind(Word):
+    """What a token is, by its claims."""
+
+    LEGACY = "legacy"
+    POD = "pod"
+    REQUEST = "request"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An object that a token names; with the first of them it dies."""
+
+    kind: str
+    name: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token says of itself; what it doesn't say is empty or None. Times are aware, in UTC.
+
+    `bound` holds pod, secret and node in this order. `warn_after` is the end that was asked for, where the token was
+    given a later one. `id` is what audit logs name it by.
+    """
+
+    kind: Kind
+    algorithm: str
+    key_id: str
+    issuer: str
+    subject: str
+    namespace: str
+    account: str
+    account_uid: str
+    audiences: tuple[str, ...]
+    issued: dt.datetime | None
+    starts: dt.datetime | None
+    ends: dt.datetime | None
+    warn_after: dt.datetime | None
+    bound: tuple[Bound, ...]
+    id: str
+
+    @property
+    def lifetime(self) -> int | None:
+        """How many seconds it lives; None where it has no end or no beginning."""
+        return _seconds(self.issued, self.ends)
+
+    @property
+    def stated_lifetime(self) -> int | None:
+        """How many seconds were asked for, where it lives longer than that; None where it doesn't."""
+        stated, lifetime = _seconds(self.issued, self.warn_after), self.lifetime
+        return stated if stated is not None and (lifetime is None or stated < lifetime) else None
+
+    @property
+    def username(self) -> str:
+        """Its account, as the API server names users; empty where it names no account."""
+        return f"system:serviceaccount:{self.namespace}:{self.account}" if self.kind is not Kind.OTHER else ""
+
+
+_Time = (
+    Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)] | Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
+)
+"""Seconds since 1970, up to the year 9999."""
+
+
+class _Named(msgspec.Struct):
+    name: str | None = None
+    uid: str | None = None
+
+
+class _Kubernetes(msgspec.Struct):
+    namespace: str | None = None
+    serviceaccount: _Named | None = None
+    pod: _Named | None = None
+    secret: _Named | None = None
+    node: _Named | None = None
+    warnafter: _Time | None = None
+
+
+class _Claims(msgspec.Struct):
+    iss: str | None = None
+    sub: str | None = None
+    aud: str | list[str] | None = None
+    exp: _Time | None = None
+    nbf: _Time | None = None
+    iat: _Time | None = None
+    jti: str | None = None
+    kubernetes: _Kubernetes | None = msgspec.field(default=None, name="kubernetes.io")
+    legacy_namespace: str | None = msgspec.field(default=None, name="kubernetes.io/serviceaccount/namespace")
+    legacy_account: str | None = msgspec.field(default=None, name="kubernetes.io/serviceaccount/service-account.name")
+    legacy_uid: str | None = msgspec.field(default=None, name="kubernetes.io/serviceaccount/service-account.uid")
+    legacy_secret: str | None = msgspec.field(default=None, name="kubernetes.io/serviceaccount/secret.name")
+
+
+def read(text: bytes) -> Token:
+    """Return what a token says of itself. Raises `NotATokenError`."""
+    header, payload = _decoded(text.strip())
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or not algorithm:
+        raise NotATokenError("its header names no algorithm (alg)")
+    try:
+        claims = msgspec.json.decode(payload, type=_Claims)
+    except RecursionError:
+        raise NotATokenError("its claims can't be read: they nest too deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotATokenError(f"its claims can't be read: {error}") from None
+    return _token(algorithm, header.get("kid") or "", claims)
+
+
+def _decoded(text: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return header and payload. No error has a cause, because that would hold what was to be decoded."""
+    if not text:
+        raise NotATokenError("it is empty")
+    if len(text) > MOST_BYTES:
+        raise NotATokenError(f"it is larger than {MOST_BYTES >> 20} MiB, which no API server takes")
+    if _is_encoded_again(text):
+        raise NotATokenError("it is a token in base64 once more, as in a Secret's data: decode it first (base64 -d)")
+    if _UNKNOWN_CHARACTER.search(text):
+        raise NotATokenError("it has characters that no token has: give the token alone, no 'Bearer' and no quotes")
+    if (parts := text.count(b".") + 1) != _PARTS:
+        raise NotATokenError(f"it has {parts} part{'s' if parts > 1 else ''} where a signed token has {_PARTS}")
+    try:
+        found = PyJWS().decode_complete(text, options={"verify_signature": False})
+    except InvalidTokenError as error:
+        raise NotATokenError(f"it can't be decoded: {quote(str(error))[1:-1]}") from None
+    return found["header"], found["payload"]
+
+
+def _is_encoded_again(text: bytes) -> bool:
+    try:
+        return base64.b64decode(text, validate=True).count(b".") == _PARTS - 1
+    except binascii.Error:
+        return False
+
+
+def _token(algorithm: str, key_id: str, claims: _Claims) -> Token:
+    bound_claims = claims.kubernetes or _Kubernetes()
+    account = bound_claims.serviceaccount or _Named()
+    if bound_claims.namespace and account.name:
+        kind = Kind.POD if bound_claims.pod else Kind.REQUEST
+        namespace, name, uid = bound_claims.namespace, account.name, account.uid
+        objects = (("Pod", bound_claims.pod), ("Secret", bound_claims.secret), ("Node", bound_claims.node))
+        bound = tuple(Bound(of, one.name or "", one.uid or "") for of, one in objects if one)
+    elif claims.legacy_namespace and claims.legacy_account:
+        kind, namespace, name, uid = Kind.LEGACY, claims.legacy_namespace, claims.legacy_account, claims.legacy_uid
+        bound = (Bound("Secret", claims.legacy_secret),) if claims.legacy_secret else ()
+    else:
+        kind, namespace, name, uid, bound = Kind.OTHER, "", "", "", ()
+    return Token(
+        kind=kind,
+        algorithm=algorithm,
+        key_id=key_id,
+        issuer=claims.iss or "",
+        subject=claims.sub or "",
+        namespace=namespace,
+        account=name,
+        account_uid=uid or "",
+        audiences=(claims.aud,) if isinstance(claims.aud, str) else tuple(claims.aud or ()),
+        issued=_time(claims.iat),
+        starts=_time(claims.nbf),
+        ends=_time(claims.exp),
+        warn_after=_time(bound_claims.warnafter),
+        bound=bound,
+        id=claims.jti or "",
+    )
+
+
+def _time(seconds: float | None) -> dt.datetime | None:
+    return None if seconds is None else dt.datetime.fromtimestamp(int(seconds), dt.UTC)
+
+
+def _seconds(start: dt.datetime | None, end: dt.datetime | None) -> int | None:
+    return None if start is None or end is None else int((end - start).total_seconds())
