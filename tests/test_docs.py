@@ -1,5 +1,6 @@
 """What the README repeats of the code is what the code says."""
 
+import datetime as dt
 import os
 import re
 import subprocess
@@ -9,12 +10,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from webhook.core.policy.document import read_policy
+from tests.tokens.making import pod_claims, signer
+from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.policy.shown import shown
 from webhook.core.rules import RULES
 from webhook.server.metrics import Metrics
 from webhook.server.state import State
+from webhook.tokens.as_text import token_lines
+from webhook.tokens.judged import judged
+from webhook.tokens.notices import notices
+from webhook.tokens.token import read
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text()
@@ -57,6 +63,23 @@ def test_the_defaults_shown_are_the_defaults() -> None:
     given = yaml.safe_load(document)
     default = shown(read_policy(b"apiVersion: tokenguard/v1\nkind: TokenPolicy\n"))
     assert {**given, "rules": default["rules"]} == default
+
+
+def test_the_token_shown_is_told_of_as_shown() -> None:
+    shown = re.search(r"\$ tokenguard token inspect @token .*# exits 1.*\n((?:[^$].*\n)*)", README)[1]
+    issued = dt.datetime(2026, 11, 24, 9, 36, 10, tzinfo=dt.UTC)
+    uid = re.search(r"uid ([\w-]+)", shown)[1]
+    whose = pod_claims()["kubernetes.io"] | {"serviceaccount": {"name": "app", "uid": uid}}
+    begin = int(issued.timestamp())
+    claims = pod_claims(**{
+        "iat": begin, "nbf": begin, "exp": begin + 31_536_000, "kubernetes.io": whose | {"warnafter": begin + 3607},
+    })  # fmt: skip
+    token = read(signer().sign(claims))
+    now = issued + dt.timedelta(minutes=1)
+    told = "\n".join(token_lines(token, list(notices(token, now)), judged(token, default_policy(), now), now)) + "\n"
+    pieces = shown.split("...\n")
+    assert len(pieces) == 3
+    assert all(piece in told for piece in pieces)
 
 
 def test_the_checks_shown_exit_and_print_as_shown(tmp_path) -> None:

@@ -36,6 +36,7 @@ from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
 from webhook.server.options import ServeOptions, StartError, serve_options
 from webhook.server.source import CertificateSource, LiveSource
+from webhook.token_command import token_group
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 
@@ -159,6 +160,7 @@ def check(**flags: Any) -> None:
 
 
 main.add_command(certs_group)
+main.add_command(token_group)
 
 
 @main.group("policy")

@@ -1,0 +1,252 @@
+"""Tokens of a real API server, looked into and verified; and what a stranger makes to look like them."""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from tests.control_plane.plane import ControlPlane, own_plane
+from tests.end_to_end.cluster import pod, secret
+from tests.serving import eventually
+from tests.tokens.making import ISSUER, VAULT, Signer, plain_claims, signer, unsigned
+from webhook.tokens.token import Token, read
+
+APP = "system:serviceaccount:demo:app"
+AS_NODE = ("--as=system:node:node-1", "--as-group=system:nodes", "--as-group=system:authenticated")
+ACCEPTED = f'accepted   for "{ISSUER}"\naccount    {APP}\nasked      the API server, by TokenReview\n'
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    with own_plane(tmp_path_factory.mktemp("tokens")) as running:
+        running.start_controllers()
+        running.do("create", "namespace", "demo")
+        running.do("create", "serviceaccount", "app", "-n", "demo")
+        running.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plain(plane) -> bytes:
+    return create(plane)
+
+
+def create(plane: ControlPlane, *flags: str) -> bytes:
+    """Return a token as `kubectl create token` prints it."""
+    return plane.do("create", "token", "app", "-n", "demo", *flags).encode()
+
+
+def of_pod(plane: ControlPlane, name: str, *flags: str) -> bytes:
+    """Make a pod, and return a token that its node asks for."""
+    plane.do("create", "-f", "-", stdin=pod(name, "demo", nodeName="node-1"))
+    uid = plane.do("get", "pod", name, "-n", "demo", "-o", "jsonpath={.metadata.uid}")
+    bound = ("--bound-object-kind=Pod", f"--bound-object-name={name}", f"--bound-object-uid={uid}")
+    return create(plane, *bound, *AS_NODE, *flags)
+
+
+def legacy(plane: ControlPlane, name: str) -> bytes:
+    """Make a Secret, and return the token that the controller puts into it."""
+    if not plane.has_controllers:
+        pytest.skip("needs kube-controller-manager, which puts the tokens into Secrets")
+    plane.do("create", "-f", "-", stdin=secret(name, "demo"))
+    get = ("get", "secret", name, "-n", "demo", "-o", "jsonpath={.data.token}")
+    return base64.b64decode(eventually(lambda: plane.do(*get)))
+
+
+def run(command: str, token: bytes, *flags: str) -> "subprocess.CompletedProcess[str]":
+    """Run a `token` command, which must not show what the token could be made of."""
+    call = [sys.executable, "-m", "webhook", "token", command, *flags]
+    done = subprocess.run(call, input=token, capture_output=True, timeout=60, check=False)
+    told = done.stdout + done.stderr
+    assert b"Traceback" not in told
+    assert not any(len(part) > 20 and part in told for part in token.strip().split(b".")[1:])
+    return subprocess.CompletedProcess(call, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def verify(plane: ControlPlane, token: bytes, *flags: str) -> "subprocess.CompletedProcess[str]":
+    return run("verify", token, "--kubeconfig", str(plane.folder / "kubeconfig"), *flags)
+
+
+def test_a_token_created_by_hand(plane, plain) -> None:
+    done = run("inspect", plain)
+    assert done.returncode == 0
+    assert "kind       asked for with a TokenRequest that names no pod\naccount    demo/app (uid " in done.stdout
+    assert f'audiences  "{ISSUER}"\n' in done.stdout
+    assert "lifetime   1 hour (3600 seconds)\nbound to   nothing\n" in done.stdout
+    done = verify(plane, plain)
+    assert (done.returncode, done.stdout, done.stderr) == (0, ACCEPTED, "")
+
+
+def test_a_token_for_two_hours_is_genuine_and_more_than_the_policy_allows(plane) -> None:
+    token = create(plane, "--duration=2h")
+    done = run("inspect", token)
+    assert done.returncode == 1
+    assert "reject: token-request-expiration: spec.expirationSeconds asks for a token of 7200 seconds" in done.stdout
+    assert verify(plane, token).returncode == 0
+
+
+def test_a_token_for_an_audience_is_accepted_for_that_one_alone(plane) -> None:
+    token = create(plane, f"--audience={VAULT}", "--audience=https://second.example.com")
+    assert read(token).audiences == (VAULT, "https://second.example.com")
+    for flags in ((), ("--cluster-keys",)):
+        accepted = verify(plane, token, *flags, "--audience", VAULT, "--audience", "https://other.example.com")
+        assert accepted.returncode == 0
+        expected = f'accepted   for "{VAULT}"\nrefused    for "https://other.example.com"\naccount    {APP}\n'
+        assert accepted.stdout.startswith(expected)
+        refused = verify(plane, token, *flags, "--audience", "https://other.example.com")
+        assert refused.returncode == 1
+        assert f'it is made out to "{VAULT}", "https://second.example.com", not to "https://other.' in refused.stdout
+        assert verify(plane, token, *flags).returncode == 1, "nor for the API server"
+
+
+def test_a_pods_own_token_says_an_hour_and_lives_a_year(plane) -> None:
+    token = of_pod(plane, "app-1", "--duration=3607s")
+    done = run("inspect", token)
+    assert done.returncode == 1
+    assert "kind       a pod's: " in done.stdout
+    assert "bound to   Pod app-1 (uid " in done.stdout
+    assert "           Node node-1 (uid " in done.stdout
+    assert "amiss      it says 1 hour 7 seconds, lives 1 year: " in done.stdout
+    assert "asks for a token of 31536000 seconds, more than the maximum of 3600" in done.stdout
+    assert verify(plane, token).stdout == ACCEPTED
+
+
+def test_a_pods_token_of_an_hour_with_two_audiences_is_sound(plane) -> None:
+    token = of_pod(plane, "app-2", "--duration=3600s", f"--audience={VAULT}", f"--audience={ISSUER}")
+    done = run("inspect", token)
+    assert done.returncode == 0
+    assert "policy     8c0cec78672a allows a TokenRequest for such a token in namespace demo\nnote: " in done.stdout
+    assert verify(plane, token, "--audience", VAULT).returncode == 0
+    assert verify(plane, token).returncode == 0
+
+
+def test_a_legacy_token_never_expires_and_is_for_the_api_server_alone(plane) -> None:
+    token = legacy(plane, "app-token")
+    done = run("inspect", token)
+    assert done.returncode == 1
+    assert "kind       legacy: kept in a Secret, without end\naccount    demo/app (uid " in done.stdout
+    assert "expires    never\n" in done.stdout
+    assert "bound to   Secret app-token\n" in done.stdout
+    assert "reject: legacy-token-secret: " in done.stdout
+    assert verify(plane, token).stdout == ACCEPTED
+    assert verify(plane, token, "--cluster-keys").returncode == 0
+    for flags in ((), ("--cluster-keys",)):
+        refused = verify(plane, token, *flags, "--audience", VAULT)
+        assert refused.returncode == 1
+        assert f'it is made out to the API server alone, not to "{VAULT}"' in refused.stdout
+
+
+def test_a_token_whose_pod_is_gone_is_refused_which_keys_alone_can_not_tell(plane) -> None:
+    token = of_pod(plane, "gone")
+    assert verify(plane, token, "--cluster-keys").returncode == 0
+    plane.do("delete", "pod", "gone", "-n", "demo", "--grace-period=0", "--force")
+    done = eventually(lambda: _refused(plane, token))
+    assert "the token by itself is right: look whether these are still there, and no later ones: " in done.stdout
+    assert "its account, Pod gone" in done.stdout
+    by_keys = verify(plane, token, "--cluster-keys")
+    assert by_keys.returncode == 0
+    assert "whether its account and what it is bound to still exist was not asked" in by_keys.stdout
+
+
+def _refused(plane: ControlPlane, token: bytes) -> "subprocess.CompletedProcess[str] | None":
+    """Return how a token is refused; None as long as the API server remembers that it was right."""
+    time.sleep(0.5)
+    done = verify(plane, token)
+    return done if done.returncode == 1 else None
+
+
+def test_the_keys_may_come_from_a_file(plane, plain, tmp_path) -> None:
+    (tmp_path / "jwks.json").write_text(plane.do("get", "--raw", "/openid/v1/jwks"))
+    flags = ("--jwks", str(tmp_path / "jwks.json"), "--issuer")
+    assert run("verify", plain, *flags, ISSUER).returncode == 0
+    refused = run("verify", plain, *flags, "https://elsewhere.example.com")
+    assert refused.returncode == 1
+    assert f'it was issued by "{ISSUER}", not by "https://elsewhere.example.com"' in refused.stdout
+
+
+def test_another_clusters_token_is_refused(plane, tmp_path) -> None:
+    with own_plane(tmp_path) as other:
+        other.do("create", "namespace", "demo")
+        other.do("create", "serviceaccount", "app", "-n", "demo")
+        token = create(other)
+        assert verify(other, token).returncode == 0
+    for flags in ((), ("--cluster-keys",)):
+        refused = verify(plane, token, *flags)
+        assert refused.returncode == 1
+        assert "it is signed with the key " in refused.stdout
+        assert "which isn't among the issuer's: " in refused.stdout
+
+
+def test_who_may_not_ask_about_tokens_is_told_so_and_can_still_use_the_keys(plane, plain, tmp_path) -> None:
+    config = yaml.safe_load((plane.folder / "kubeconfig").read_text())
+    config["users"][0]["user"] = {"token": create(plane).decode().strip()}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    flags = ("--kubeconfig", str(tmp_path / "kubeconfig"))
+    refused = run("verify", plain, *flags)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "HTTP 403: " in refused.stderr
+    assert "system:auth-delegator" in refused.stderr
+    assert run("verify", plain, *flags, "--cluster-keys").returncode == 0
+
+
+@pytest.fixture(scope="module")
+def own(plane, plain) -> Signer:
+    """Return the API server's own key: with it a test can make what would take an hour to come to pass."""
+    key = load_pem_private_key((plane.folder / "accounts.key").read_bytes(), None)
+    return Signer("RS256", read(plain).key_id, key)
+
+
+def claims(token: Token, **changed) -> dict:
+    """Return the claims of an account that there is, as valid now."""
+    now = int(time.time())
+    whose = {"namespace": "demo", "serviceaccount": {"name": "app", "uid": token.account_uid}}
+    return plain_claims(**{"iat": now, "nbf": now, "exp": now + 3600, "kubernetes.io": whose} | changed)
+
+
+FORGED = {
+    "sound": ({}, 0, "accepted"),
+    "expired some seconds ago, which is forgiven": ({"exp": -10}, 0, "accepted"),
+    "expired": ({"exp": -300}, 1, "it has expired 5 minutes"),
+    "not yet valid": ({"nbf": 300}, 1, "it is not yet valid, for "),
+    "of another issuer": ({"iss": "https://other"}, 1, f'it was issued by "https://other", not by "{ISSUER}"'),
+    "of no service account": ({"kubernetes.io": None}, 1, "it is no service account's token"),
+    "for nobody by name": ({"aud": None}, 0, "accepted"),
+}
+
+
+@pytest.mark.parametrize("case", FORGED.values(), ids=FORGED)
+def test_api_server_and_keys_agree_about_a_token_signed_with_the_right_key(plane, plain, own, case) -> None:
+    changed, status, said = case
+    now = int(time.time())
+    times = {name: now + value for name, value in changed.items() if isinstance(value, int)}
+    token = own.sign(claims(read(plain), **changed | times))
+    for flags in ((), ("--cluster-keys",)):
+        done = verify(plane, token, *flags)
+        assert (done.returncode, said in done.stdout) == (status, True), done.stdout
+
+
+def test_api_server_and_keys_agree_about_a_token_that_somebody_else_signed(plane, plain, own) -> None:
+    sound = claims(read(plain))
+    for token, said in (
+        (signer(key_id=own.key_id).sign(sound), "it isn't signed with the key that it names"),
+        (own.sign(sound, kid="other"), "it is signed with the key \"other\", which isn't among the issuer's"),
+        (unsigned({"alg": "none"}, sound), "it is signed by nobody (alg: none)"),
+        (unsigned({"alg": "RS256", "kid": own.key_id}, sound), "it isn't signed with the key that it names"),
+    ):
+        for flags in ((), ("--cluster-keys",)):
+            done = verify(plane, token, *flags)
+            assert (done.returncode, said in done.stdout) == (1, True), done.stdout
+
+
+@pytest.mark.parametrize("garbage", [b"", b"hunter2", b"a.b", b"a.b.c", json.dumps({}).encode()])
+def test_garbage_is_sent_to_no_api_server(plane, garbage) -> None:
+    before = plane.audit.count("/apis/authentication.k8s.io/v1/tokenreviews")
+    done = verify(plane, garbage)
+    assert done.returncode == 2
+    assert "this is no token that can be read" in done.stderr
+    assert plane.audit.count("/apis/authentication.k8s.io/v1/tokenreviews") == before

@@ -1,0 +1,82 @@
+"""What the API server says about a token, and what it publishes of itself as their issuer.
+
+A token is sent, and never told: not in an error either, whatever the API server quotes.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from webhook.cluster.transport import ApiError, Transport
+from webhook.tokens.keys import NoKeysError, read_keys
+from webhook.tokens.verdict import Issuer, Review
+
+_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+_KEYS = "/openid/v1/jwks"
+_ISSUER = "/.well-known/openid-configuration"
+_TELLING = 16
+"""So many characters of a token in a row are no coincidence."""
+
+
+class _User(msgspec.Struct):
+    username: str | None = None
+
+
+class _Status(msgspec.Struct):
+    authenticated: bool | None = None
+    user: _User | None = None
+    audiences: list[str] | None = None
+    error: str | None = None
+
+
+class _TokenReview(msgspec.Struct):
+    status: _Status | None = None
+
+
+class _Discovery(msgspec.Struct):
+    issuer: str
+
+
+def review(transport: Transport, token: bytes, audiences: Sequence[str]) -> Review:
+    """Ask whether a token is genuine and made out to one of the audiences; none stands for the API server's.
+
+    Raises `ApiError`.
+    """
+    text = token.strip().decode()
+    spec = {"token": text, "audiences": list(audiences)}
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+    try:
+        answer = transport.post(_REVIEWS, asked)
+        status = msgspec.json.decode(answer, type=_TokenReview).status or _Status()
+    except ApiError as error:
+        if error.status == 403:
+            more = "; the right to create tokenreviews is in ClusterRole system:auth-delegator, and --jwks needs none"
+            raise ApiError(403, f"{_untelling(str(error), text)}{more}") from None
+        raise ApiError(error.status, _untelling(str(error), text)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ApiError(0, "the API server's answer is no TokenReview") from None
+    user = status.user or _User()
+    return Review(
+        authenticated=bool(status.authenticated),
+        username=user.username or "",
+        audiences=tuple(status.audiences or ()),
+        error=_untelling(status.error or "", text),
+    )
+
+
+def published_issuer(transport: Transport) -> Issuer:
+    """Return keys and name of the API server as an issuer of tokens. Raises `ApiError`."""
+    try:
+        keys = read_keys(transport.get(_KEYS, {}, "application/jwk-set+json"))
+        name = msgspec.json.decode(transport.get(_ISSUER, {}, "application/json"), type=_Discovery).issuer
+    except NoKeysError as error:
+        raise ApiError(0, f"what the API server publishes at {_KEYS} {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ApiError(0, f"what the API server publishes at {_ISSUER} names no issuer") from None
+    return Issuer(keys, name)
+
+
+def _untelling(message: str, token: str) -> str:
+    """Return a message, or that it can't be shown because it quotes the token."""
+    parts = (message[at : at + _TELLING] for at in range(len(message) - _TELLING + 1))
+    return "its message quotes the token, and isn't shown" if any(part in token for part in parts) else message
