@@ -158,17 +158,18 @@ def test_policy_edits_fail_no_pod(plane) -> None:
     assert loop.failures == []
 
 
-def test_a_worker_that_is_killed_fails_no_pod(plane, installation) -> None:
+def test_a_worker_that_is_killed_fails_no_more_than_the_pod_it_was_asked_about(plane, installation) -> None:
+    kills = 0
     with pods_created(plane, "killed") as loop:
         for server in installation.replicas:
             for worker in server.workers:
                 os.kill(worker, signal.SIGKILL)
-                eventually(
-                    lambda server=server, worker=worker: worker not in server.workers and len(server.workers) == 2
-                )
+                kills += 1
+                eventually(lambda one=server, gone=worker: gone not in one.workers and len(one.workers) == 2)
                 loop.more(1)
-    assert all("connection re" in failure or "EOF" in failure for failure in loop.failures), loop.failures
-    assert len(loop.failures) <= 1
+    assert len(loop.failures) <= kills
+    broken_off = ("connection reset", "connection refused", "EOF", "the mutating webhook didn't run")
+    assert [one for one in loop.failures if not any(why in one for why in broken_off)] == []
 
 
 @installed_already
