@@ -2,6 +2,8 @@
 
 import random
 
+CHANCE = random.SystemRandom()
+"""Has no state: workers that were forked from one process don't wait for equally long."""
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
 LONGEST_ASKED = 60.0
 """How long a Retry-After is obeyed, in seconds: a proxy that says a day must not hide a day's Secrets."""
@@ -10,5 +12,5 @@ LONGEST_ASKED = 60.0
 def delay_after(failures: int, asked: float = 0.0) -> float:
     """Return the seconds to wait after so many failures in a row, the last of which asked for so many."""
     delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 10))
-    obeyed = min(asked, LONGEST_ASKED) * random.uniform(1, 1.25)  # noqa: S311 - jitter is no secret
-    return max(delay * random.uniform(0.5, 1), obeyed)  # noqa: S311 - as above
+    obeyed = min(asked, LONGEST_ASKED) * CHANCE.uniform(1, 1.25)
+    return max(delay * CHANCE.uniform(0.5, 1), obeyed)

@@ -7,7 +7,6 @@ tells whether or since when it is up to date, and goes on with a 410 that arrive
 """
 
 import logging
-import random
 import threading
 import time
 import traceback
@@ -16,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from webhook.cluster.backoff import delay_after
+from webhook.cluster.backoff import CHANCE, delay_after
 from webhook.cluster.objects import Event, Object, Page, Resource, Status
 from webhook.cluster.transport import ApiError, Stream, Transport
 
@@ -185,7 +184,7 @@ class Reflector(Generic[T]):
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(random.randint(WATCH_SECONDS, 2 * WATCH_SECONDS)),  # noqa: S311 - no secret
+            "timeoutSeconds": str(CHANCE.randint(WATCH_SECONDS, 2 * WATCH_SECONDS)),
         }
         accept = self._resource.accept(_PARTIAL)
         with self._transport.watch(self._resource.path, query, accept) as stream:

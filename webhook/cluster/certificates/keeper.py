@@ -75,10 +75,10 @@ class CertificateKeeper:
         """End; the worker that has spoken for all takes leave."""
         self._stopping.set()
         self._wake.set()
-        for reflector in self._reflectors:
-            reflector.stop()
         if self._thread:
             self._thread.join(AFTER_FAILURE)
+        for reflector in self._reflectors:  # at the end: the thread may have been about to start them
+            reflector.stop()
 
     def _serve(self, pair: bytes) -> None:
         replace_file(self._file, [pair])
