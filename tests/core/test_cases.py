@@ -2,7 +2,7 @@
 
 A case says what `/mutate` does (`mutate`, and `patched`: the object afterwards), what `/validate` then says of
 the result (`validate`), and in which words (`says`: warnings and denial lines). `unmutated` is what `/validate`
-says where the mutating webhook didn't run.
+says where the mutating webhook didn't run. `api-audiences` are those of the webhook's own token.
 """
 
 import copy
@@ -28,7 +28,7 @@ from webhook.core.rules import RULES
 CASES = Path(__file__).parent.parent / "cases"
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 KEYS = {
-    "case", "policy", "cluster", "object", "old", "api-token", "request",
+    "case", "policy", "cluster", "api-audiences", "object", "old", "api-token", "request",
     "mutate", "patched", "validate", "says", "told", "last", "unmutated", "audited", "exempted", "check",
 }  # fmt: skip
 
@@ -68,7 +68,8 @@ class Judge:
         objects = [APP_TOKEN] if cluster == "app-token" else cluster
         manifests = read_manifests(yaml.safe_dump_all(objects).encode())
         assert not manifests.problems
-        self.cluster = cluster_of(manifests.manifests, Cluster())
+        known = {"api_audiences": tuple(case["api-audiences"])} if "api-audiences" in case else {}
+        self.cluster = cluster_of(manifests.manifests, Cluster(**known))
         self.asked = {**case.get("request", {}), "old": case.get("old")}
         if "groups" in self.asked:
             self.asked["groups"] = tuple(self.asked["groups"])

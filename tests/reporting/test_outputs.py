@@ -22,7 +22,8 @@ EXPECTED = [
     (
         "<stdin>:3: error: Secret/robot-token (document 1): legacy-token-secret: "
         'type asks for a token of "robot" that never expires; '
-        "project a serviceAccountToken into the pod, or use 'kubectl create token'"
+        "project a token into the pod, use an exemption that ends, "
+        "or kubectl create token robot -n default --duration=1h"
     ),
     (
         "<stdin>:16: error: Pod/reader (document 2): legacy-token-reference: "

@@ -89,7 +89,7 @@ def test_inspect_judges_by_the_policy_that_it_is_given(tmp_path) -> None:
     policy = ("--policy", str(tmp_path / "policy.yaml"))
     refused = run("inspect", *policy, given=token)
     assert refused.exit_code == 1
-    assert "more than the maximum of 600; kubectl create token app --duration=600s" in refused.stdout
+    assert "more than the maximum of 600; use kubectl create token app -n demo --duration=10m" in refused.stdout
     assert run("inspect", *policy, "--label", "tier=x", given=token).exit_code == 0
     bad = run("inspect", "--policy", "-", "@/dev/null", given=b"mode: x")
     assert bad.exit_code == 2

@@ -7,13 +7,20 @@ from webhook.core.selectors import Globs
 from webhook.core.text import did_you_mean, listing
 
 
-def refusal(audience: str, allowed: Globs, api_audiences: Collection[str], *, guess: bool = True) -> str | None:
+def is_allowed(audience: str, allowed: Globs, api_audiences: Collection[str]) -> bool:
+    """Say whether it is: the API server's own audiences always are, and where no pattern is given, all are."""
+    return not allowed or audience in api_audiences or allowed.match(audience)
+
+
+def refusal(
+    audience: str, allowed: Globs, api_audiences: Collection[str], *, guess: bool = True, in_full: bool = False
+) -> str | None:
     """Return None where the audience is allowed, else what to do in its place.
 
-    The API server's own audiences are always allowed; where no pattern is given, all are. `guess` says whether to
-    look for what was meant, which takes longer than all the rest.
+    `guess` says whether to look for what was meant, which takes longer than all the rest; `in_full` whether to list
+    what is allowed beside a guess, too.
     """
-    if not allowed or audience in api_audiences or allowed.match(audience):
+    if is_allowed(audience, allowed, api_audiences):
         return None
     hint = did_you_mean(audience, chain(allowed.patterns, api_audiences)).removeprefix("; ") if guess else ""
-    return hint or f"allowed are {listing(allowed.patterns)}"
+    return hint if hint and not in_full else f"{hint} allowed are {listing(allowed.patterns)}".lstrip()

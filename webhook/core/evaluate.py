@@ -5,17 +5,10 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from webhook.core.account_views import AccountView, account_view
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Finding, Outcome, Violation
-from webhook.core.objects import (
-    LEGACY_TOKEN_ACCOUNT,
-    LEGACY_TOKEN_TYPE,
-    CronJob,
-    PodTemplate,
-    Secret,
-    TokenRequest,
-    Workload,
-)
+from webhook.core.objects import CronJob, PodTemplate, Workload
 from webhook.core.patch import assemble, below
 from webhook.core.policy import admission
 from webhook.core.policy.configmap import ConfigMap
@@ -24,7 +17,7 @@ from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
 from webhook.core.request import Phase, Request, Subject
 from webhook.core.rule import Rule
 from webhook.core.rules import RULES
-from webhook.core.views import PodView, SecretView, TokenRequestView, pod_view
+from webhook.core.views import PodView, pod_view
 
 MACHINERY_NAMESPACES = frozenset({"kube-system", "tokenguard"})
 NODES = "system:nodes"
@@ -37,7 +30,7 @@ _DID_NOT_RUN = (
     "the mutating webhook didn't run: look for MutatingWebhookConfiguration/tokenguard and its webhook's pods"
 )
 
-View = PodView | SecretView | TokenRequestView
+View = PodView | AccountView
 
 
 def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetime) -> Decision:
@@ -128,12 +121,7 @@ def _view(request: Request, policy: Policy, here: NamespacePolicy, cluster: Clus
             return None, ""  # the owner's author has been told already
         view = pod_view(request, found.template, here, policy, cluster)
         return view, view.account
-    if isinstance(found, Secret):
-        account = found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
-        return (SecretView(account) if found.type == LEGACY_TOKEN_TYPE else None), account
-    if isinstance(found, TokenRequest):
-        return TokenRequestView(request.name, found, here, policy.api_audiences(cluster)), request.name
-    return None, ""
+    return account_view(request, here, policy, cluster)
 
 
 def _active(here: NamespacePolicy, subject: Subject) -> tuple[tuple[Rule, Action], ...]:

@@ -1,4 +1,4 @@
-"""What rules look at: an object together with what the policy and the cluster say of its surroundings."""
+"""What rules look at of pods: a pod together with what the policy and the cluster say of its surroundings."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,6 @@ from webhook.core.objects import (
     Container,
     PodTemplate,
     ServiceAccountTokenProjection,
-    TokenRequest,
     Volume,
     VolumeMount,
     VolumeProjection,
@@ -88,21 +87,6 @@ class PodView(msgspec.Struct, gc=False):
     def for_api_server(self, audience: str | None) -> bool:
         """Say whether a token with this audience is for the API server: none means the API server's."""
         return not audience or audience in self.api_audiences
-
-
-class SecretView(msgspec.Struct, frozen=True, gc=False):
-    """A Secret that is made."""
-
-    account: str
-
-
-class TokenRequestView(msgspec.Struct, frozen=True, gc=False):
-    """A token that is asked for by hand."""
-
-    account: str
-    token_request: TokenRequest
-    here: NamespacePolicy
-    api_audiences: tuple[str, ...]
 
 
 def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: Policy, cluster: Cluster) -> PodView:

@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator
 
+from webhook.core.account_views import SecretView
 from webhook.core.decision import Violation
+from webhook.core.kubectl import create_token
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 from webhook.core.rule import Rule
 from webhook.core.text import quote
-from webhook.core.views import SecretView
 
 
 def check(secret: SecretView) -> Iterator[Violation]:
-    """Find a Secret of the legacy type; only such a one has a view with an account."""
+    """Find a Secret of the legacy type; only such a one has a view."""
     account = quote(secret.account) if secret.account else "a ServiceAccount"
     yield Violation(
         "/type",
         f"asks for a token of {account} that never expires",
-        advice="project a serviceAccountToken into the pod, or use 'kubectl create token'",
+        advice=f"project a token into the pod, use an exemption that ends, or {create_token(secret.by_hand)}",
     )
 
 

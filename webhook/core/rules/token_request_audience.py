@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from webhook.core.account_views import TokenRequestView
 from webhook.core.audiences import refusal
 from webhook.core.decision import MOST_LINES, Violation
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 from webhook.core.rule import Rule
 from webhook.core.text import quote
-from webhook.core.views import TokenRequestView
 
 
 def check(view: TokenRequestView) -> Iterator[Violation]:
@@ -16,10 +16,14 @@ def check(view: TokenRequestView) -> Iterator[Violation]:
     allowed = view.here.tokens.audiences.allowed
     refused = 0
     for number, audience in enumerate(view.token_request.spec.audiences or ()):
-        advice = refusal(audience, allowed, view.api_audiences, guess=refused < MOST_LINES)
+        advice = refusal(audience, allowed, view.api_audiences, guess=refused < MOST_LINES, in_full=True)
         if advice:
             refused += 1
-            yield Violation(f"/spec/audiences/{number}", f"is {quote(audience)}, which is not allowed", advice=advice)
+            yield Violation(
+                f"/spec/audiences/{number}",
+                f"is {quote(audience)}, which is not allowed",
+                advice=f"{advice}, or none for the API server",
+            )
 
 
 RULE = Rule(
@@ -29,7 +33,8 @@ RULE = Rule(
 The audience of a token says who may accept it; a token for a service that the policy doesn't know may be handed to
 anybody.
 
-What to do: ask for an audience in `tokens.audiences.allowed`, or for none: then it is the API server's.""",
+What to do: ask for an audience in `tokens.audiences.allowed`, or for none: then it is the API server's. Which that is,
+is said in `apiServerToken.audiences`, or else in the token that tokenguard itself was given.""",
     looks_at=frozenset({Subject.TOKEN_REQUEST}),
     default=Action.REJECT,
     check=check,

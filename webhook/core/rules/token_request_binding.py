@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from webhook.core.account_views import TokenRequestView
 from webhook.core.decision import Violation
+from webhook.core.kubectl import create_token
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 from webhook.core.rule import Rule
-from webhook.core.views import TokenRequestView
 
 
 def check(view: TokenRequestView) -> Iterator[Violation]:
@@ -15,7 +16,7 @@ def check(view: TokenRequestView) -> Iterator[Violation]:
         yield Violation(
             "/spec",
             "binds the token to no object, so that only its end can end it",
-            advice=f"kubectl create token {view.account} --bound-object-kind=Pod --bound-object-name=NAME",
+            advice=f"use {create_token(view, bind=True)}",
         )
 
 
@@ -27,7 +28,8 @@ A token that is bound to a Pod, Secret or Node is refused from the moment when t
 take a token back before its end.
 
 What to do: `kubectl create token NAME --bound-object-kind=Secret --bound-object-name=OBJECT`, and delete the object
-when the token is no longer needed.""",
+when the token is no longer needed. Any Secret will do, an empty one that is made for the purpose, too; a Pod must be
+one of the account's own.""",
     looks_at=frozenset({Subject.TOKEN_REQUEST}),
     default=Action.AUDIT,
     may_also=(Action.REJECT,),

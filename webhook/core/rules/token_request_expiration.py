@@ -2,33 +2,25 @@
 
 from collections.abc import Iterator
 
-from webhook.core import lifetimes
+from webhook.core.account_views import TokenRequestView
 from webhook.core.decision import Violation
+from webhook.core.kubectl import create_token
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 from webhook.core.rule import Rule
-from webhook.core.views import TokenRequestView
 
 
 def check(view: TokenRequestView) -> Iterator[Violation]:
     """Find a request whose token would live longer than the maximum."""
-    spec = view.token_request.spec
     maximum = view.here.tokens.max_request
-    bound = spec.bound_object_ref
-    asked = spec.expiration_seconds
-    extended = (
-        all(audience in view.api_audiences for audience in spec.audiences or ())
-        and bound is not None
-        and bound.kind == "Pod"
-    )
-    lifetime = lifetimes.projected(asked, for_api_server=extended)
+    lifetime = view.lifetime
     if lifetime > maximum:
+        asked = view.token_request.spec.expiration_seconds
         year = " (3607 for the API server, bound to a pod, means a year)" if lifetime != (asked or lifetime) else ""
-        most = lifetimes.capped(maximum, asked, for_api_server=extended)
         yield Violation(
             "/spec/expirationSeconds",
             f"asks for a token of {lifetime} seconds{year}, more than the maximum of {maximum}",
-            advice=f"kubectl create token {view.account} --duration={most}s",
+            advice=f"use {create_token(view)}",
         )
 
 

@@ -1,0 +1,75 @@
+"""The kubectl command for a token that the policy lets be issued: what a person who was refused runs next."""
+
+import shlex
+from collections.abc import Iterator
+
+from webhook.core import lifetimes
+from webhook.core.account_views import TokenRequestView
+from webhook.core.audiences import is_allowed
+from webhook.core.policy.model import Action
+
+_HEEDED = frozenset({Action.REJECT, Action.WARN})
+_MOST_AUDIENCES = 10
+_LONGEST = 100
+
+
+def create_token(view: TokenRequestView, *, bind: bool = False) -> str:
+    """Return the command for what is asked for, less what the policy refuses or warns of.
+
+    `bind` says to bind the token to something, whether the policy wants it or not. What isn't known, or doesn't fit
+    into a line, is a word in capitals for the reader to fill in.
+    """
+    words = ["kubectl create token", _word(view.account, "NAME")]
+    if view.namespace:
+        words += ["-n", _word(view.namespace, "NAMESPACE")]
+    words.append(f"--duration={_duration(_seconds(view))}")
+    words += (f"--audience={audience}" for audience in _audiences(view))
+    words += _binding(view, bind=bind or _heeds(view, "token-request-binding"))
+    return " ".join(words)
+
+
+def _heeds(view: TokenRequestView, rule: str) -> bool:
+    return view.here.rules[rule] in _HEEDED
+
+
+def _seconds(view: TokenRequestView) -> int:
+    asked = view.token_request.spec.expiration_seconds
+    if view.lifetime <= view.here.tokens.max_request or not _heeds(view, "token-request-expiration"):
+        return asked or lifetimes.DEFAULT_EXPIRATION
+    return view.capped
+
+
+def _audiences(view: TokenRequestView) -> Iterator[str]:
+    asked = view.token_request.spec.audiences or ()
+    if all(audience in view.api_audiences for audience in asked):
+        return  # what one gets who names none
+    if _heeds(view, "token-request-audience"):
+        allowed = view.here.tokens.audiences.allowed
+        asked = [audience for audience in asked if is_allowed(audience, allowed, view.api_audiences)]
+    if not asked or len(asked) > _MOST_AUDIENCES:
+        yield "AUDIENCE"
+    else:
+        yield from (_word(audience, "AUDIENCE") for audience in asked)
+
+
+def _binding(view: TokenRequestView, *, bind: bool) -> Iterator[str]:
+    bound = view.token_request.spec.bound_object_ref
+    if bound is not None:
+        yield f"--bound-object-kind={_word(bound.kind, 'KIND')}"
+        yield f"--bound-object-name={_word(bound.name, 'NAME')}"
+    elif bind:
+        # of the kinds there are, the one that a person can make for the purpose and delete again
+        yield "--bound-object-kind=Secret"
+        yield "--bound-object-name=NAME"
+
+
+def _word(value: str | None, otherwise: str) -> str:
+    return shlex.quote(value) if value and value.isprintable() and len(value) <= _LONGEST else otherwise
+
+
+def _duration(seconds: int) -> str:
+    """Return a duration as kubectl takes it, in the largest unit that leaves nothing over."""
+    for unit, size in (("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
