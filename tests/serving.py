@@ -40,6 +40,11 @@ type: kubernetes.io/service-account-token
 ---
 apiVersion: v1
 kind: Secret
+metadata: {name: robot-token, namespace: demo, annotations: {kubernetes.io/service-account.name: robot}}
+type: kubernetes.io/service-account-token
+---
+apiVersion: v1
+kind: Secret
 metadata: {name: database, namespace: demo}
 type: Opaque
 """

@@ -171,9 +171,10 @@ def test_while_nobody_answers_what_the_cluster_needs_goes_on(waits_for) -> None:
     assert waits_for(*TOKEN, "-n", "kube-system") == ""
 
 
-def test_while_nobody_answers_the_policy_can_be_mended_and_workloads_can_be_written(waits_for) -> None:
+def test_while_nobody_answers_the_policy_can_be_mended_and_what_is_only_advised_of_can_be_written(waits_for) -> None:
     change = json.dumps({"data": {"policy.yaml": "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"}})
     assert waits_for("patch", "configmap", "token-policy", "-n", "tokenguard", "-p", change) == ""
     deployment = copy.deepcopy(the("Deployment", render(INSTALLATIONS[0])))
     deployment["metadata"]["namespace"] = "demo"
     assert waits_for(*CREATE, stdin=deployment) == ""
+    assert waits_for("create", "serviceaccount", "new", "-n", "demo") == ""

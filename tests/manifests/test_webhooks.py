@@ -9,14 +9,16 @@ from webhook.core.evaluate import MACHINERY_NAMESPACES
 from webhook.core.request import KINDS
 
 WRITTEN = ["CREATE", "UPDATE"]
-KINDS_OF_WORKLOAD = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ReplicationController")
+ADVISED_OF = (
+    "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ReplicationController", "ServiceAccount",
+)  # fmt: skip
 EXPECTED = {
     "pods.mutate.tokenguard.svc": ("Ignore", {"pods": ["CREATE"]}),
     "pods.validate.tokenguard.svc": ("Fail", {"pods": ["CREATE"], "pods/ephemeralcontainers": ["UPDATE"]}),
     "secrets.validate.tokenguard.svc": ("Fail", {"secrets": ["CREATE"]}),
     "tokens.validate.tokenguard.svc": ("Fail", {"serviceaccounts/token": ["CREATE"]}),
     "policy.validate.tokenguard.svc": ("Ignore", {"configmaps": WRITTEN}),
-    "workloads.validate.tokenguard.svc": ("Ignore", {f"{kind.lower()}s": WRITTEN for kind in KINDS_OF_WORKLOAD}),
+    "workloads.validate.tokenguard.svc": ("Ignore", {f"{kind.lower()}s": WRITTEN for kind in ADVISED_OF}),
 }
 PLURALS = {"TokenRequest": "serviceaccounts/token"}
 EXPLAINED = (

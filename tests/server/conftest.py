@@ -5,7 +5,7 @@ from tests.serving import OBJECTS, POLICY, serve
 
 @pytest.fixture(scope="session")
 def judged_by(tmp_path_factory):
-    """Return the flags for a policy with one injection, and for objects with the one legacy token."""
+    """Return the flags for a policy with one injection, and for objects with two legacy tokens."""
     folder = tmp_path_factory.mktemp("judged-by")
     (folder / "policy.yaml").write_text(POLICY)
     (folder / "objects.yaml").write_text(OBJECTS)

@@ -81,7 +81,7 @@ def test_a_pod_of_a_controller_has_a_generated_name_and_an_owner(tmp_path):
         ("secret-legacy.secrets", "app"),
         ("token-long.serviceaccounts-token", "app"),
         ("workload-cronjob-legacy.cronjobs", "app"),
-        ("serviceaccount.serviceaccounts", ""),
+        ("serviceaccount.serviceaccounts", "robot"),
     ],
 )
 def test_the_account_is_the_one_whose_token_it_is_about(case, account):

@@ -154,7 +154,7 @@ def test_a_worker_that_starts_while_the_objects_are_bad_knows_the_last_good_ones
         eventually(lambda: "objects not used" in server.log)
         replace_the_worker(server)
         assert "legacy-token-reference" in decision(server, legacy)
-        assert server.metric("tokenguard_legacy_secrets") == 1
+        assert server.metric("tokenguard_legacy_secrets") == 2
         assert server.log.count("the last good one was kept, and is taken up") == 1
         private = Path(server.log.split("--cacert ")[1].split()[0]).parent
         assert not any(data.encode() in file.read_bytes() for file in private.iterdir() if file.is_file())

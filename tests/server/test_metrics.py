@@ -35,7 +35,7 @@ def test_the_policy_in_force_is_told_by_its_hash(server):
     revision = server.request("GET", "/readyz").json["policy"]
     assert server.metric("tokenguard_policy_info", revision=revision) == 1
     assert server.metric("tokenguard_ready") == 1
-    assert server.metric("tokenguard_legacy_secrets") == 1
+    assert server.metric("tokenguard_legacy_secrets") == 2
 
 
 def test_connections_may_carry_reviews_and_pages_in_turn(server):

@@ -79,7 +79,7 @@ EXPECTED = {
     "policy-sound.configmaps": LEFT_ALONE,
     "secret-legacy.secrets": in_validate("denied: legacy-token-secret"),
     "secret-opaque.secrets": LEFT_ALONE,
-    "serviceaccount.serviceaccounts": LEFT_ALONE,
+    "serviceaccount.serviceaccounts": in_validate("warned: legacy-token-reference"),
     "token-audience.serviceaccounts-token": in_validate("denied: token-request-expiration,token-request-binding"),
     "token-bound-to-pod.serviceaccounts-token": LEFT_ALONE,
     "token-default.serviceaccounts-token": in_validate("allowed: token-request-binding"),

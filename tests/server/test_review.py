@@ -89,7 +89,7 @@ def test_a_policy_that_only_warns_or_audits_neither_patches_nor_denies(mode):
 def test_a_plain_allow_is_written_to_the_audit_log_at_level_all_alone(level, lines):
     judge = Judge(audit_all=level)
     judge.response(recorded("serviceaccount.serviceaccounts", "mutate"), Phase.MUTATE)
-    assert [line.note for line in judge.audit.lines] == ["no rule looks at CREATE of serviceaccounts"] * lines
+    assert [line.note for line in judge.audit.lines] == ["serviceaccounts: judged in /validate"] * lines
 
 
 def test_before_there_is_a_policy_reviews_are_denied_and_the_audit_log_says_so():
@@ -99,6 +99,18 @@ def test_before_there_is_a_policy_reviews_are_denied_and_the_audit_log_says_so()
     assert response["status"]["code"] == 503
     assert "policy not loaded: it isn't there" in response["status"]["message"]
     assert judge.audit.lines[0].decision == "denied"
+
+
+ADVISED = ("workload-statefulset-legacy.statefulsets", "serviceaccount.serviceaccounts")
+
+
+@pytest.mark.parametrize("case", ADVISED)
+def test_before_there_is_a_policy_what_is_only_ever_advised_of_is_let_pass_and_its_author_told(case):
+    judge = Judge(policy="")
+    judge.state.lacks("policy", "policy not loaded: it isn't there")
+    response = judge.response(recorded(case, "validate"))
+    assert response["allowed"] is True
+    assert response["warnings"] == ["tokenguard is not ready: policy not loaded: it isn't there"]
 
 
 BAD_POLICY = recorded("policy-mistakes.configmaps", "validate")
@@ -201,6 +213,15 @@ def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch
     assert "contents of the object" not in caplog.text
     assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
     assert judge.audit.lines[0].problem
+
+
+@pytest.mark.parametrize(("mode", "warned"), [("enforce", True), ("warn", True), ("audit", False)])
+@pytest.mark.parametrize("case", ADVISED)
+def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, mode, warned):
+    monkeypatch.setattr(review, "evaluate", fail)
+    response = Judge(POLICY + f"mode: {mode}\n").response(recorded(case, "validate"))
+    assert response["allowed"] is True
+    assert bool(response.get("warnings")) is warned
 
 
 @pytest.mark.parametrize("policy", ["", POLICY + "mode: audit\n"], ids=["none", "audit"])

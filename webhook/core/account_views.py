@@ -1,10 +1,12 @@
 """What rules look at that is no pod: what gives a ServiceAccount's token to somebody."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from webhook.core import lifetimes
 from webhook.core.cluster import Cluster
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, TokenRequest
+from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount, TokenRequest
 from webhook.core.policy.model import NamespacePolicy, Policy
 from webhook.core.request import Request
 
@@ -48,7 +50,15 @@ class SecretView(msgspec.Struct, frozen=True, gc=False):
     by_hand: TokenRequestView
 
 
-AccountView = SecretView | TokenRequestView
+class ServiceAccountView(msgspec.Struct, frozen=True, gc=False):
+    """A ServiceAccount, and its namespace's legacy Secrets, each with the account of its token."""
+
+    account: ServiceAccount
+    legacy_tokens: Mapping[str, str]
+
+
+AccountView = SecretView | ServiceAccountView | TokenRequestView
+_NONE: Mapping[str, str] = {}
 
 
 def account_view(
@@ -65,4 +75,6 @@ def account_view(
             return None, account
         by_hand = TokenRequestView(account, request.namespace, TokenRequest(), here, policy.api_audiences(cluster))
         return SecretView(account, by_hand), account
+    if isinstance(found, ServiceAccount):
+        return ServiceAccountView(found, cluster.legacy_tokens.get(request.namespace, _NONE)), request.name
     return None, ""

@@ -1,5 +1,8 @@
 """What a rule says of an object, what is done about it, and how that is told. Values, never exceptions."""
 
+from collections.abc import Sequence
+from heapq import nsmallest
+
 import msgspec
 
 from webhook.core.patch import Edit, Operation, json_path
@@ -135,8 +138,19 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         return tuple(warnings)
 
 
-def _first(findings: tuple[Finding, ...] | list[Finding], most: int | None = None) -> list[str]:
-    lines = [finding.line(most) for finding in findings[:MOST_LINES]]
+def _of_every_rule(findings: Sequence[Finding]) -> list[Finding]:
+    """Return so many findings as are told, in their order: what breaks one rule ten times hides no other rule."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for number, finding in enumerate(findings):
+        seen[finding.rule] = rank = seen.get(finding.rule, 0) + 1
+        ranked.append((rank, number))
+    return [findings[number] for number in sorted(number for _, number in nsmallest(MOST_LINES, ranked))]
+
+
+def _first(findings: Sequence[Finding], most: int | None = None) -> list[str]:
+    told = findings if len(findings) <= MOST_LINES else _of_every_rule(findings)
+    lines = [finding.line(most) for finding in told]
     if len(findings) > MOST_LINES:
         lines.append(f"and {len(findings) - MOST_LINES} more")
     return lines

@@ -8,21 +8,20 @@ from msgspec.structs import replace
 from webhook.core.account_views import AccountView, account_view
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Finding, Outcome, Violation
-from webhook.core.objects import CronJob, PodTemplate, Workload
+from webhook.core.objects import CronJob, OwnerReference, PodTemplate, Workload
 from webhook.core.patch import assemble, below
 from webhook.core.policy import admission
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
-from webhook.core.request import Phase, Request, Subject
-from webhook.core.rule import Rule
+from webhook.core.request import ADVISED, KINDS, Phase, Request, Subject
+from webhook.core.rule import Check
 from webhook.core.rules import RULES
 from webhook.core.views import PodView, pod_view
 
 MACHINERY_NAMESPACES = frozenset({"kube-system", "tokenguard"})
 NODES = "system:nodes"
 _MIRROR = "kubernetes.io/config.mirror"
-_JUDGED_OWNERS = frozenset({"Deployment", "CronJob"})
 _KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
 _PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Action.AUDIT
 _MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
@@ -51,16 +50,14 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
         return Decision(Outcome.ALLOWED, policy=policy.revision, mode=here.mode, note="no rule looks at it")
     findings: list[Finding] = []
     exemptions: list[tuple[str, Exemption]] = []
-    for rule, intended in _active(here, request.subject):
+    for rule, check, intended in _active(here, request.subject):
         decided = [
-            finding
-            for violation in rule.check(view)
-            if (finding := _decide(rule, intended, violation, request, here.mode))
+            finding for violation in check(view) if (finding := _decide(rule, intended, violation, request, here.mode))
         ]
         if decided:
-            exemption = policy.exempt.find(rule.name, request.namespace, account, request.user, now)
+            exemption = policy.exempt.find(rule, request.namespace, account, request.user, now)
             if exemption:
-                exemptions.append((rule.name, exemption))
+                exemptions.append((rule, exemption))
             else:
                 findings += decided
     return _concluded(request, policy, here.mode, tuple(findings), tuple(exemptions))
@@ -102,7 +99,7 @@ def _machinery(request: Request) -> str | None:
 def _unreadable(request: Request, policy: Policy, mode: Mode) -> Decision:
     """Decide about what can't be judged: it is not let through where the policy enforces."""
     outcome = Outcome.ALLOWED
-    if request.subject is not Subject.TEMPLATE and mode is Mode.ENFORCE:
+    if request.subject not in ADVISED and mode is Mode.ENFORCE:
         outcome = Outcome.DENIED
     elif mode is not Mode.AUDIT:
         outcome = Outcome.WARNED
@@ -116,27 +113,39 @@ def _view(request: Request, policy: Policy, here: NamespacePolicy, cluster: Clus
         view = pod_view(request, found, here, policy, cluster)
         return view, view.account
     if isinstance(found, Workload | CronJob):
-        owner = found.metadata.controller
-        if owner and owner.kind in _JUDGED_OWNERS and request.phase is not Phase.CHECK:
-            return None, ""  # the owner's author has been told already
+        if request.phase is not Phase.CHECK and _is_advised_of(found.metadata.controller):
+            return None, ""  # its author has been told already
         view = pod_view(request, found.template, here, policy, cluster)
         return view, view.account
     return account_view(request, here, policy, cluster)
 
 
-def _active(here: NamespacePolicy, subject: Subject) -> tuple[tuple[Rule, Action], ...]:
-    """Return the rules that look at a subject and are not off, remembered for the namespace."""
+def _is_advised_of(owner: OwnerReference | None) -> bool:
+    """Say whether an owner is of a kind whose template is judged. Of others, such as a custom one, nobody was told."""
+    if owner is None:
+        return False
+    kind = KINDS.get(((owner.api_version or "").partition("/")[0], owner.kind or ""))
+    return kind is not None and kind.subject is Subject.TEMPLATE
+
+
+def _active(here: NamespacePolicy, subject: Subject) -> tuple[tuple[str, Check, Action], ...]:
+    """Return the rules that look at a subject and are not off, by name, remembered for the namespace."""
     active = here.active.get(subject)
     if active is None:
         active = here.active[subject] = tuple(
-            (rule, here.rules[rule.name])
+            (rule.name, rule.check_of(subject), _intended(here.rules[rule.name], subject))
             for rule in RULES
             if subject in rule.looks_at and here.rules[rule.name] is not Action.OFF
         )
     return active
 
 
-def _decide(rule: Rule, intended: Action, found: Violation, request: Request, mode: Mode) -> Finding | None:
+def _intended(action: Action, subject: Subject) -> Action:
+    """Return what is to be done about a subject: of a ServiceAccount is only ever warned, its pods are judged."""
+    return _WARN if subject is Subject.SERVICE_ACCOUNT and action in (_PATCH, _REJECT) else action
+
+
+def _decide(rule: str, intended: Action, found: Violation, request: Request, mode: Mode) -> Finding | None:
     """Return what is done about a violation in this phase, or None where that is left to the other one."""
     if not found.authored and found.fix and intended is _REJECT:
         intended = _PATCH  # the API server's own token is no fault of the pod's author
@@ -156,7 +165,7 @@ def _decide(rule: Rule, intended: Action, found: Violation, request: Request, mo
     if repairs and action is _REJECT and not found.authored:
         found = replace(found, advice=_DID_NOT_RUN)
         intended = _REJECT
-    return Finding(rule.name, action, intended, found)
+    return Finding(rule, action, intended, found)
 
 
 def _only_advised(request: Request) -> bool:

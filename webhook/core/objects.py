@@ -171,6 +171,7 @@ class PodSpec(Object, frozen=True):
 class OwnerReference(Object, frozen=True):
     """Which object another belongs to."""
 
+    api_version: str | None = None
     kind: str | None = None
     name: str | None = None
     controller: bool | None = None
@@ -268,8 +269,9 @@ class Secret(ObjectWithMeta, frozen=True):
 
 
 class ServiceAccount(ObjectWithMeta, frozen=True):
-    """An account, as far as it speaks of tokens."""
+    """An account, as far as it speaks of tokens; `secrets` are those that its pods may use."""
 
+    secrets: list[Named] | None = None
     automount_service_account_token: bool | None = None
 
 
@@ -303,7 +305,7 @@ class TokenRequest(ObjectWithMeta, frozen=True):
         return self.given_spec or TokenRequestSpec()
 
 
-Readable = PodTemplate | Workload | CronJob | Secret | TokenRequest
+Readable = PodTemplate | Workload | CronJob | Secret | ServiceAccount | TokenRequest
 
 
 def decoder(kind: type[Object]) -> "msgspec.json.Decoder[Any]":

@@ -13,6 +13,7 @@ from webhook.core.objects import (
     PodTemplate,
     Readable,
     Secret,
+    ServiceAccount,
     TokenRequest,
     Workload,
     decoder,
@@ -36,8 +37,13 @@ class Subject(Word):
     EPHEMERAL_CONTAINERS = "ephemeral containers"
     TEMPLATE = "pod templates"
     SECRET = "Secrets"  # noqa: S105 - a kind
+    SERVICE_ACCOUNT = "ServiceAccounts"
     TOKEN_REQUEST = "TokenRequests"  # noqa: S105 - a kind
     POLICY = "ConfigMaps"
+
+
+ADVISED = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT})
+"""What is never refused: its author is told what is amiss, and what comes of it is judged by itself."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +93,8 @@ class _Kind:
 
 
 _DECODERS: dict[type[Object], Callable[[bytes | msgspec.Raw], Any]] = {
-    kind: decoder(kind).decode for kind in (PodTemplate, Workload, CronJob, Secret, TokenRequest, ConfigMap)
+    kind: decoder(kind).decode
+    for kind in (PodTemplate, Workload, CronJob, Secret, ServiceAccount, TokenRequest, ConfigMap)
 }
 _CREATE = frozenset({"CREATE"})
 _WRITE = frozenset({"CREATE", "UPDATE"})
@@ -98,6 +105,7 @@ KINDS: dict[tuple[str, str], _Kind] = {
     ("", "ConfigMap"): _Kind(ConfigMap, Subject.POLICY, _WRITE),
     ("", "Pod"): _Kind(PodTemplate, Subject.POD, _CREATE),
     ("", "Secret"): _Kind(Secret, Subject.SECRET, _CREATE),
+    ("", "ServiceAccount"): _Kind(ServiceAccount, Subject.SERVICE_ACCOUNT, _WRITE),
     ("", "ReplicationController"): _WORKLOAD,
     ("apps", "DaemonSet"): _WORKLOAD,
     ("apps", "Deployment"): _WORKLOAD,

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 
+Check = Callable[[Any], Iterable[Violation]]
 _LOWERED = (Action.WARN, Action.AUDIT, Action.OFF)
 
 
@@ -17,7 +19,8 @@ class Rule:
 
     `summary` says in one line when it is broken, `explanation` why that matters and what to do about it.
     `default` is what is done about it, `may_also` what a policy may choose besides; every rule may be
-    lowered to warn, audit or off. `check` takes the view of its subjects (`webhook.core.views`).
+    lowered to warn, audit or off. `check` takes the view of its subjects (`webhook.core.views`,
+    `webhook.core.account_views`), `check_account` that of a ServiceAccount, for the rules that look at one, too.
     """
 
     name: str
@@ -25,14 +28,19 @@ class Rule:
     explanation: str
     looks_at: frozenset[Subject]
     default: Action
-    check: Callable[[Any], Iterable[Violation]]
+    check: Check
     may_also: tuple[Action, ...] = ()
+    check_account: Callable[[ServiceAccountView], Iterable[Violation]] | None = None
 
     @property
     def actions(self) -> tuple[Action, ...]:
         """All that a policy may do about it, from strong to weak."""
         allowed = {self.default, *self.may_also, *_LOWERED}
         return tuple(action for action in Action if action in allowed)
+
+    def check_of(self, subject: Subject) -> Check:
+        """Return the function that looks at a subject."""
+        return self.check_account if subject is Subject.SERVICE_ACCOUNT and self.check_account else self.check
 
 
 PODS = frozenset({Subject.POD, Subject.TEMPLATE})

@@ -8,7 +8,15 @@ import datetime as dt
 import msgspec
 
 from webhook.core.decision import INVALID_POLICY, Decision
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, CronJob, PodTemplate, Secret, TokenRequest, Workload
+from webhook.core.objects import (
+    LEGACY_TOKEN_ACCOUNT,
+    CronJob,
+    PodTemplate,
+    Secret,
+    ServiceAccount,
+    TokenRequest,
+    Workload,
+)
 from webhook.core.patch import Operation
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Action
@@ -122,7 +130,7 @@ def exemption_of(decision: Decision) -> str:
 
 
 def _account(request: Request, found: object) -> str:
-    if isinstance(found, TokenRequest):
+    if isinstance(found, TokenRequest | ServiceAccount):
         return request.name
     if isinstance(found, Secret):
         return found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)

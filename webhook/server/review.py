@@ -13,7 +13,7 @@ from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Mode
-from webhook.core.request import Phase, Request, Subject, Unreadable, read_review
+from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics
 from webhook.server.record import exemption_of, record
@@ -127,7 +127,7 @@ class Reviewer:
                 decision = settled
             else:
                 problem = f"tokenguard is not ready: {self._state.why_not_ready}"
-                return Decision(Outcome.DENIED, problem=problem), _NOT_READY
+                return Decision(_strictest(request), problem=problem), _NOT_READY
         except Exception as error:  # noqa: BLE001 - as above
             self._report(error, f"decision {request.decision_id!r}")
             return _undecided(request, snapshot), _INTERNAL
@@ -163,18 +163,24 @@ class Reviewer:
         log.error("internal error, %s: %s\n%s", what, type(error).__name__, where)
 
 
+def _strictest(request: Request) -> Outcome:
+    """Return what is done, at the worst, about a request that nobody could judge."""
+    return Outcome.WARNED if request.subject in ADVISED else Outcome.DENIED
+
+
 def _undecided(request: Request, snapshot: Snapshot | None) -> Decision:
     """Decide where `evaluate` failed: nothing unjudged is let through, unless the policy never rejects there."""
     problem = "tokenguard met an error of its own and couldn't judge this: its log says more under this id"
+    strictest = _strictest(request)
     if snapshot is None or request.subject is Subject.POLICY:
-        return Decision(Outcome.DENIED, problem=problem)
+        return Decision(strictest, problem=problem)
     mode = Mode.ENFORCE
     try:
         labels = snapshot.cluster.namespace_labels(request.namespace)
         mode = snapshot.policy.in_namespace(request.namespace, labels).mode
     except Exception:  # noqa: BLE001 - it may be what failed before
         log.error("the mode of a namespace couldn't be found out: taken for enforce")  # noqa: TRY400 - told already
-    outcome = {Mode.ENFORCE: Outcome.DENIED, Mode.WARN: Outcome.WARNED, Mode.AUDIT: Outcome.ALLOWED}[mode]
+    outcome = {Mode.ENFORCE: strictest, Mode.WARN: Outcome.WARNED, Mode.AUDIT: Outcome.ALLOWED}[mode]
     return Decision(outcome, policy=snapshot.policy.revision, mode=mode, problem=problem)
 
 

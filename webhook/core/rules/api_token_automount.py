@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
 from webhook.core.patch import Edit, Put, Remove
 from webhook.core.policy.model import Action
+from webhook.core.request import Subject
 from webhook.core.rule import PODS, Rule
 from webhook.core.views import API_TOKEN_PATH, PodView
 
@@ -25,6 +27,16 @@ def check(pod: PodView) -> Iterator[Violation]:
         )
     if not own and pod.runs_later and automount is None and _will_be_mounted(pod):
         yield _violation("/spec", automount, ())
+
+
+def check_account(view: ServiceAccountView) -> Iterator[Violation]:
+    """Find that a ServiceAccount asks for it, in the name of all its pods."""
+    if view.account.automount_service_account_token is True:
+        yield Violation(
+            "/automountServiceAccountToken",
+            "is true, which asks for every pod of the account at once",
+            advice="leave it to the specs of the pods that call the API server",
+        )
 
 
 def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...]) -> Violation:  # noqa: FBT001
@@ -64,9 +76,10 @@ into one of them finds a token all the same.
 
 What to do: set `automountServiceAccountToken: false` in the pod's spec; or, where the pod does call the API
 server, say so with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. That the
-ServiceAccount says true is not enough: it speaks for all pods at once.""",
-    looks_at=PODS,
+ServiceAccount says true is not enough: it speaks for all pods at once, and of that is warned.""",
+    looks_at=PODS | {Subject.SERVICE_ACCOUNT},
     default=Action.OFF,
     may_also=(Action.REJECT, Action.PATCH),
     check=check,
+    check_account=check_account,
 )

@@ -6,15 +6,17 @@ aside: the kubelet reads them, not the pod.
 
 from collections.abc import Iterator
 
+from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
 from webhook.core.legacy_volume import projection_of, why_not
-from webhook.core.objects import Named, Volume
+from webhook.core.objects import Volume
 from webhook.core.patch import Edit, Put, Remove
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
 from webhook.core.text import quote
 from webhook.core.views import PodView
+from webhook.core.volume_secrets import secrets_of
 
 _ADVICE = "mount a projected token instead"
 
@@ -39,9 +41,16 @@ def check(pod: PodView) -> Iterator[Violation]:
                 yield _violation(f"{pointer}/envFrom/{number}", f"reads {_named(source.name)}")
 
 
+def check_account(view: ServiceAccountView) -> Iterator[Violation]:
+    """Find the legacy Secrets that a ServiceAccount lists for its pods."""
+    for number, secret in enumerate(view.account.secrets or ()):
+        if secret.name and secret.name in view.legacy_tokens:
+            yield _violation(f"/secrets/{number}", f"lists {_named(secret.name)}", "take it off the list")
+
+
 def _volumes(pod: PodView) -> Iterator[Violation]:
     for number, volume in enumerate(pod.volumes):
-        for field, name in _secrets(volume):
+        for field, name in secrets_of(volume):
             if name in pod.legacy_tokens:
                 pointer = f"/spec/volumes/{number}"
                 yield _volume(pod, volume, pointer, field, name)
@@ -71,46 +80,13 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
 
 def _mounted(pod: PodView) -> Iterator[Violation]:
     """Find what the added containers mount, and leave alone what was in the pod before."""
-    holding = {volume.name: name for volume in pod.volumes for _, name in _secrets(volume) if name in pod.legacy_tokens}
+    holding = {
+        volume.name: name for volume in pod.volumes for _, name in secrets_of(volume) if name in pod.legacy_tokens
+    }
     for placed in pod.containers if holding else ():
         for volume_name, name in holding.items():
             for pointer, _ in placed.mounts(volume_name):
                 yield _violation(pointer, f"mounts {_named(name)}")
-
-
-def _secrets(volume: Volume) -> Iterator[tuple[str, str]]:
-    """Yield the Secrets that a volume names, whatever its kind, each with the field that names it.
-
-    The API server takes no volume of two kinds.
-    """
-    if volume.projected:
-        for number, source in enumerate(volume.projected.sources or ()):
-            if source.secret and source.secret.name:
-                yield f"projected/sources/{number}/secret", source.secret.name
-    elif volume.secret:
-        yield "secret", volume.secret.secret_name or ""
-    elif volume.azure_file:
-        yield "azureFile", volume.azure_file.secret_name or ""
-    else:
-        for field, reference in _references(volume):
-            if reference and reference.name:
-                yield field, reference.name
-
-
-def _references(volume: Volume) -> Iterator[tuple[str, Named | None]]:
-    if volume.csi:
-        yield "csi/nodePublishSecretRef", volume.csi.node_publish_secret_ref
-    for field, source in (
-        ("cephfs", volume.cephfs),
-        ("cinder", volume.cinder),
-        ("flexVolume", volume.flex_volume),
-        ("iscsi", volume.iscsi),
-        ("rbd", volume.rbd),
-        ("scaleIO", volume.scale_io),
-        ("storageos", volume.storageos),
-    ):
-        if source:
-            yield f"{field}/secretRef", source.secret_ref
 
 
 def _named(secret: str) -> str:
@@ -138,9 +114,12 @@ What to do: project a token into the pod. It is the same account's, short-lived,
 
 With the action `patch`, a plain Secret volume of the pod's own account is replaced by the equivalent projection
 (token, ca.crt, namespace) at the same path. What can't be kept as it was is rejected: another account's token, a mode
-for the token file alone, a source of a projected volume, an env variable.""",
-    looks_at=PODS_AND_EPHEMERAL_CONTAINERS,
+for the token file alone, a source of a projected volume, an env variable.
+
+Of a ServiceAccount that lists such a Secret under `secrets` is warned, no more: its pods are judged by themselves.""",
+    looks_at=PODS_AND_EPHEMERAL_CONTAINERS | {Subject.SERVICE_ACCOUNT},
     default=Action.REJECT,
     may_also=(Action.PATCH,),
     check=check,
+    check_account=check_account,
 )

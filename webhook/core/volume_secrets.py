@@ -1,0 +1,40 @@
+"""Which Secrets a volume names, whatever its kind."""
+
+from collections.abc import Iterator
+
+from webhook.core.objects import Named, Volume
+
+
+def secrets_of(volume: Volume) -> Iterator[tuple[str, str]]:
+    """Yield the names of a volume's Secrets, each after the field that names it.
+
+    The API server takes no volume of two kinds.
+    """
+    if volume.projected:
+        for number, source in enumerate(volume.projected.sources or ()):
+            if source.secret and source.secret.name:
+                yield f"projected/sources/{number}/secret", source.secret.name
+    elif volume.secret:
+        yield "secret", volume.secret.secret_name or ""
+    elif volume.azure_file:
+        yield "azureFile", volume.azure_file.secret_name or ""
+    else:
+        for field, reference in _references(volume):
+            if reference and reference.name:
+                yield field, reference.name
+
+
+def _references(volume: Volume) -> Iterator[tuple[str, Named | None]]:
+    if volume.csi:
+        yield "csi/nodePublishSecretRef", volume.csi.node_publish_secret_ref
+    for field, source in (
+        ("cephfs", volume.cephfs),
+        ("cinder", volume.cinder),
+        ("flexVolume", volume.flex_volume),
+        ("iscsi", volume.iscsi),
+        ("rbd", volume.rbd),
+        ("scaleIO", volume.scale_io),
+        ("storageos", volume.storageos),
+    ):
+        if source:
+            yield f"{field}/secretRef", source.secret_ref
