@@ -110,6 +110,15 @@ def test_a_certificate_from_elsewhere_can_not_be_rotated(api) -> None:
         rotate(api, WHERE, NOW, authority=False)
 
 
+def test_a_ca_that_was_left_in_the_secret_signs_nothing_in_anothers_place(api) -> None:
+    found = WHERE.read(api)
+    other = issue(new_authority(NOW), ["tokenguard.tokenguard.svc"], NOW)
+    left = Kept(found.kept.bundle, found.kept.authority_key, other.certificate, other.key)
+    WHERE.write(api, left, found.version)
+    with pytest.raises(RotationError, match="comes from elsewhere"):
+        rotate(api, WHERE, NOW, authority=False)
+
+
 def test_a_ca_is_not_replaced_where_nobody_would_go_on_with_it(api) -> None:
     with pytest.raises(RotationError, match="no replica with --manage-certs"):
         rotate(api, WHERE, NOW + DAY, authority=True)

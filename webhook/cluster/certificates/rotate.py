@@ -19,7 +19,9 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, authori
     """
     where = f"Secret {secret.namespace}/{secret.name}"
     status = read_status(transport, secret, now)
-    names = status.kept.serving.names if status.kept.serving else ()
+    serving = status.kept.serving
+    own = serving is not None and any(serving.is_signed_by(one) for one in status.kept.authorities)
+    names = serving.names if serving and own else ()  # a CA's key may have been left there by another way
     renewed = with_new_certificate(status.kept, names, now) if names else None
     if renewed is None:
         raise RotationError(
