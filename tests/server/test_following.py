@@ -1,8 +1,10 @@
 """Files that change while the server runs, and files that were bad from the start."""
 
+import contextlib
 import datetime as dt
 import os
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, serve
 from webhook.pki.make import self_signed
+from webhook.server.tls import ServedPair
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmodee: warn\ntokens: {maxExpirationSeconds: 5}\n"
 WARN = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: warn\n"
@@ -134,6 +137,42 @@ def test_a_renewed_certificate_is_served_without_a_restart_and_a_bad_one_is_not(
         put(files, pairs[1].certificate, pairs[1].key)
         eventually(lambda: served_name(server) == "made-1.example.com")
         assert "PRIVATE" not in server.log
+
+
+def test_no_handshake_fails_while_certificates_are_replaced(tmp_path):
+    pair = ServedPair(tmp_path)
+    made = [self_signed([], dt.datetime.now(dt.UTC)) for _ in range(2)]
+    pair.use(made[0].certificate, made[0].key)
+    client = ssl.create_default_context(cadata="".join(one.authority.decode() for one in made))
+    stop = threading.Event()
+
+    def replace_again_and_again() -> None:
+        while not stop.is_set():
+            for one in made:
+                pair.use(one.certificate, one.key)
+
+    thread = threading.Thread(target=replace_again_and_again)
+    thread.start()
+    try:
+        for number in range(3000):
+            shake_hands(client, pair.context, "localhost" if number % 2 else "127.0.0.1")
+    finally:
+        stop.set()
+        thread.join()
+
+
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None:
+    """Do a TLS handshake in memory; raises where it fails. An address is sent without a server name."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [
+        client.wrap_bio(down, up, server_hostname=name),
+        server.wrap_bio(up, down, server_side=True),
+    ]
+    for side in (*sides, *sides):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert sides[0].version() == "TLSv1.3"
+    assert sides[0].getpeercert()
 
 
 def replace_the_worker(server) -> None:

@@ -32,13 +32,13 @@ class ServedPair:
         self._folder = private_folder
         self._certificate_name, self._key_name = (names[0], names[-1]) if names else ("certificate", "key")
         self._serves = serves
-        self.context = server_context()
+        self.context = self._current = server_context()
+        self.context.sni_callback = self._choose
 
     def use(self, *contents: bytes) -> bytes | tuple[str, ...]:
         """Serve what these hold (a certificate chain and its key, PEM) from now on, and return it as one.
 
-        Where it doesn't load, say why, and go on with the one before. It is tried on a context of its own first: half
-        a pair would break the one in use.
+        Where it doesn't load, say why, and go on with the one before.
         """
         pair = b"\n".join(contents)
         try:
@@ -52,10 +52,18 @@ class ServedPair:
         with tempfile.NamedTemporaryFile(dir=self._folder) as file:
             file.write(pair)
             file.flush()
-            for context in (server_context(), self.context):
-                context.load_cert_chain(file.name, password=_no_password)
+            fresh = server_context()
+            fresh.load_cert_chain(file.name, password=_no_password)
+        self._current = fresh
         for certificate in certificates(pair)[:1]:
             self._serves(certificate)
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Give a new connection the pair of this moment; OpenSSL asks for clients that name no server, too.
+
+        A pair is never loaded into a context that is in use: a handshake in between would find half of it.
+        """
+        connection.context = self._current
 
     def _why_not(self, certificate: bytes, key: bytes, error: Exception) -> str:
         """Say which of the two is wrong; OpenSSL's own reasons name neither."""
