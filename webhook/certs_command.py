@@ -13,7 +13,7 @@ import click
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import Line, read_status
-from webhook.cluster.transport import Transport
+from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
 from webhook.pki.by_hand import made_files
 from webhook.pki.make import service_names
@@ -84,7 +84,7 @@ def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, t
 def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
     deadline = time.monotonic() + timeout
     told = ""
-    while why := read_status(transport, secret, _now()).under_way:
+    while why := _waits_for(transport, secret):
         if why != told:
             click.echo(f"under way: {why}")
             told = why
@@ -92,6 +92,14 @@ def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
             raise Failure(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")
         time.sleep(1)
     click.echo("done: every replica serves the new certificate, and the webhook configurations trust it")
+
+
+def _waits_for(transport: Transport, secret: TlsSecret) -> str:
+    """Return what a rotation waits for; an API server that is away for a moment doesn't end it."""
+    try:
+        return read_status(transport, secret, _now()).under_way
+    except ApiError as error:
+        return str(error)
 
 
 @certs_group.command("generate")

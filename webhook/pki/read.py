@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
+_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -96,6 +97,12 @@ def certificates(pem: bytes) -> tuple[Certificate, ...]:
         except (ValueError, UnsupportedAlgorithm):
             continue
     return tuple(found)
+
+
+def private_key(pem: bytes) -> bytes:
+    """Return the first private key in a PEM text, as it stands there; empty where there is none."""
+    found = _KEY.search(pem)
+    return found[0] + b"\n" if found else b""
 
 
 def refusal(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.datetime) -> str:

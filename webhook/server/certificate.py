@@ -63,6 +63,7 @@ def _from_secret(source: CertificateSource, state: State, folder: Path) -> Path:
     placeholder = _made(())
     file.touch(mode=0o600)
     file.write_bytes(placeholder.certificate + placeholder.key)
+    state.served = source.served
     state.placeholder = certificates(placeholder.certificate)[0].fingerprint
     return file
 

@@ -1,6 +1,6 @@
 """What the server is kept up to date by: files, and whatever else the command puts in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +50,10 @@ class CertificateSource(Background, Protocol):
         Whenever there is a new certificate, it is written there, its chain and its key (PEM), in the worker that does
         it for all. `serving` tells the fingerprint of what a worker serves. Nothing may be started here.
         """
+        ...
+
+    def served(self) -> Collection[str]:
+        """Return the fingerprints of what all workers serve."""
         ...
 
 

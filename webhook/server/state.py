@@ -2,7 +2,7 @@
 
 import base64
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,8 @@ class State:
 
     It is None until everything that was asked for has been loaded; `lacking` then says what isn't, and why.
     `heard` says when each thing that is followed in the API server was last known to be current (monotonic seconds).
-    `certificate` is the one that is served; clients can trust it unless it is `placeholder`, a fingerprint.
+    `certificate` is the one that is served; clients can trust it unless it is `placeholder`, a fingerprint. `served`
+    tells the fingerprints of what all workers serve: one that is ready speaks for all.
     """
 
     snapshot: Snapshot | None = None
@@ -37,6 +38,7 @@ class State:
     heard: MutableMapping[str, float] = field(default_factory=dict)
     certificate: Certificate | None = None
     placeholder: str = ""
+    served: Callable[[], Collection[str]] = tuple
     _policy: Policy | None = None
     _cluster: Cluster | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -68,7 +70,7 @@ class State:
 
     @property
     def waits_for_certificate(self) -> bool:
-        """Whether what is served is the placeholder."""
+        """Whether this worker serves the placeholder."""
         return self.certificate is not None and self.certificate.fingerprint == self.placeholder
 
     @property
@@ -77,7 +79,7 @@ class State:
         lacking: list[str] = []
         if self.snapshot is None:
             lacking += self.lacking.values() or ["nothing has been loaded yet"]
-        if self.waits_for_certificate:
+        if self.waits_for_certificate or (self.placeholder and self.placeholder in self.served()):
             lacking.append("certificate not loaded yet")
         return "; ".join(lacking)
 

@@ -18,6 +18,7 @@ from webhook.cluster.certificates.reconcile import (
     Wanted,
 )
 from webhook.cluster.certificates.secret import TlsSecret
+from webhook.pki.make import issue, new_authority
 from webhook.pki.read import certificates, refusal
 from webhook.pki.renewal import Kept, with_new_authority
 
@@ -46,7 +47,8 @@ class Node:
 
     def __init__(self, api: Api, time: Time, *, manage: bool = True) -> None:
         self.given = self.serves = b""
-        self.reconciler = Reconciler(api, Wanted(WHERE, [NAME], manage), Replica(self._give, self._told), time.clock)
+        replica = Replica(self._give, lambda: self.given, self._told)
+        self.reconciler = Reconciler(api, Wanted(WHERE, [NAME], manage), replica, time.clock)
 
     def look(self) -> float:
         return self.reconciler.reconcile()
@@ -229,13 +231,39 @@ def test_a_replica_that_takes_leave_is_not_waited_for(api, time) -> None:
     assert len(kept(api).authorities) == 1
 
 
+def pass_time(time: Time, minutes: int, *nodes: Node) -> None:
+    for _ in range(minutes):
+        time.seconds += 60
+        for node in nodes:
+            node.look()
+
+
+def leases(api: Api) -> set[str]:
+    return {path.removeprefix(f"{LEASES}/") for path in api.objects if path.startswith(LEASES)}
+
+
 def test_leases_of_replicas_that_are_long_gone_are_removed(api, time) -> None:
     node, gone = Node(api, time), Node(api, time)
     settle(time, node, gone)
-    time.seconds += 7200
+    pass_time(time, 55, node)
+    assert leases(api) == {node.reconciler.replicas.own, gone.reconciler.replicas.own}
+    pass_time(time, 10, node)
+    assert leases(api) == {node.reconciler.replicas.own}
+
+
+def test_after_an_api_server_was_away_for_hours_the_living_are_still_waited_for(api, time) -> None:
+    first, slow = Node(api, time), Node(api, time)
+    settle(time, first, slow)
+    api.refused |= {(verb, "/") for verb in ("get", "post", "patch", "delete")}
+    pass_time(time, 180, first, slow)
+    api.refused.clear()
     force(api, time)
-    settle(time, node)
-    assert [path for path in api.objects if path.startswith(LEASES)] == [f"{LEASES}/{node.reconciler.replicas.own}"]
+    for _ in range(120):
+        first.look()
+        first.catch_up()
+        time.seconds += 1
+    assert len(kept(api).authorities) == 2
+    assert leases(api) == {first.reconciler.replicas.own, slow.reconciler.replicas.own}
 
 
 def test_a_bundle_that_somebody_broke_is_put_back_and_nothing_else_is_touched(api, time) -> None:
@@ -316,16 +344,113 @@ def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, cap
     assert {method for method, _ in api.asked} == {"get"}
 
 
-def test_a_refusal_is_told_once_with_its_reason_and_holds_up_no_other_step(api, time, caplog) -> None:
+def test_a_refusal_is_told_once_with_its_reason_and_taken_up_again(api, time, caplog) -> None:
     api.refused.add(("patch", CONFIGURATIONS[0]))
     node = Node(api, time)
     assert [node.look() for _ in range(3)] == [0.0, AFTER_FAILURE, AFTER_FAILURE]
-    node.catch_up()
-    assert node.serves
     assert caplog.text.count("403") == 1
     api.refused.clear()
+    node.catch_up()
     assert node.look() == SOON
     settle(time, node)
+    assert is_refused(api, node, time) == ""
+
+
+REFUSED = {
+    "Lease, list": {("get", LEASES)},
+    "Lease, write": {("patch", LEASES), ("post", LEASES)},
+    "Lease, all": {("get", LEASES), ("patch", LEASES), ("post", LEASES)},
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+def test_without_leases_certificates_are_made_renewed_and_trusted_all_the_same(api, time, refused) -> None:
+    api.refused |= refused
+    node = Node(api, time)
+    for _ in range(3):
+        node.look()
+        node.catch_up()
+    assert is_refused(api, node, time) == ""
+    before = kept(api).certificate
+    time.seconds += 21 * 86400
+    api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
+    for _ in range(3):
+        node.look()
+        node.catch_up()
+    assert kept(api).certificate != before
+    assert is_refused(api, node, time) == ""
+
+
+def test_without_leases_no_old_ca_leaves(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    api.refused.add(("get", LEASES))
+    force(api, time)
+    pass_time(time, 60, node)
+    node.catch_up()
+    pass_time(time, 60, node)
+    assert len(kept(api).authorities) == 2
+
+
+def test_where_the_configurations_can_not_be_read_a_good_certificate_is_served_all_the_same(api, time) -> None:
+    settle(time, Node(api, time))
+    api.refused.add(("get", WEBHOOKS))
+    late = Node(api, time)
+    late.look()
+    assert late.given.startswith(kept(api).certificate)
+
+
+def test_one_configuration_that_can_not_be_changed_does_not_hold_up_the_other(api, time) -> None:
+    api.refused.add(("patch", CONFIGURATIONS[0]))
+    node = Node(api, time)
+    for _ in range(3):
+        node.look()
+    assert [bool(bundle) for bundle in api.bundles()] == [False, False, True, True]
+
+
+def test_where_the_secret_can_not_be_written_a_broken_bundle_is_put_back_all_the_same(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    time.seconds += 21 * 86400
+    api.refused.add(("patch", SECRETS))
+    api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
+    node.look()
+    assert is_refused(api, node, time) == ""
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lost_secret_is_made_again_without_any_replica_being_refused(api, time, seed) -> None:
+    chance = random.Random(seed)
+    nodes = [Node(api, time) for _ in range(3)]
+    settle(time, *nodes)
+    servers = ApiServers(api, time, SETTLED_AFTER * 0.9)
+    refusals = [servers.would_refuse(nodes)]
+    del api.objects[f"{SECRETS}/tokenguard-tls"]
+    api.before = lambda _method, _path: refusals.append(servers.would_refuse(nodes))
+    for _ in range(300):
+        node = chance.choice(nodes)
+        node.look() if chance.random() < 0.7 else node.catch_up()
+        time.seconds += chance.random() * 2
+    api.before = lambda _method, _path: None
+    settle(time, *nodes)
+    assert not any(refusals)
+    assert len(kept(api).authorities) == 1
+    assert [is_refused(api, node, time) for node in nodes] == [""] * 3
+
+
+def test_a_certificate_that_no_managed_ca_has_signed_is_not_served(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    served, found = node.given, WHERE.read(api)
+    stranger = issue(new_authority(time.now), [NAME], time.now)
+    held = found.kept
+    WHERE.write(api, Kept(held.bundle, held.authority_key, stranger.certificate, stranger.key), found.version)
+    given = []
+    give = node._give
+    node.reconciler._replica = Replica(lambda pair: (given.append(pair), give(pair)), lambda: node.given, node._told)
+    settle(time, node)
+    assert all(stranger.certificate not in pair for pair in given)
+    assert node.given != served
     assert is_refused(api, node, time) == ""
 
 

@@ -110,6 +110,14 @@ def test_a_certificate_from_elsewhere_can_not_be_rotated(api) -> None:
         rotate(api, WHERE, NOW, authority=False)
 
 
+def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api) -> None:
+    rotate(api, WHERE, NOW, authority=True)
+    before = WHERE.read(api)
+    with pytest.raises(RotationError, match="a rotation of the CA is under way"):
+        rotate(api, WHERE, NOW, authority=False)
+    assert WHERE.read(api) == before
+
+
 def test_a_ca_that_was_left_in_the_secret_signs_nothing_in_anothers_place(api) -> None:
     found = WHERE.read(api)
     other = issue(new_authority(NOW), ["tokenguard.tokenguard.svc"], NOW)

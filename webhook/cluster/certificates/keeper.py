@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from webhook.cluster.certificates import bundles
-from webhook.cluster.certificates.reconcile import AFTER_FAILURE, Reconciler, Replica, Wanted
+from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Reconciler, Replica, Wanted
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
 from webhook.cluster.objects import Object
@@ -58,7 +58,7 @@ class CertificateKeeper:
         self._lock_file = folder / "certificates.lock"
         self._notes = Notes(folder / "serving", serving)
         self._connection = Connection(self._kubeconfig, folder)
-        replica = Replica(self._serve, self._notes.read)
+        replica = Replica(self._serve, self._written, self._notes.read)
         self._reconciler = Reconciler(self._connection, self._wanted, replica)
         return self._file
 
@@ -80,33 +80,50 @@ class CertificateKeeper:
         for reflector in self._reflectors:  # at the end: the thread may have been about to start them
             reflector.stop()
 
+    def served(self) -> Collection[str]:
+        """Return the fingerprints of what all workers serve."""
+        return self._notes.read()
+
     def _serve(self, pair: bytes) -> None:
         replace_file(self._file, [pair])
         self._known.touch()
 
+    def _written(self) -> bytes:
+        return self._file.read_bytes() if self._known.exists() else b""
+
     def _is_served(self) -> bool:
         """Say whether this worker serves what the Secret holds: until that is known, something else is in the file."""
-        if not self._known.exists():
-            return False
-        found = certificates(self._file.read_bytes())
+        found = certificates(self._written())
         return bool(found) and found[0].fingerprint == self._serving()
 
     def _run(self) -> None:
         with self._lock_file.open("a") as lock:
-            due = 0.0
+            earliest = due = 0.0
             while not self._stopping.is_set():
-                woken = self._wake.is_set()
-                self._wake.clear()
                 try:
                     self._notes.write()
-                    if self._has_lock(lock.fileno()) and (woken or time.monotonic() >= due):
-                        due = time.monotonic() + self._reconciler.reconcile()
+                    now = time.monotonic()
+                    if self._has_lock(lock.fileno()) and (now >= due or (self._wake.is_set() and now >= earliest)):
+                        self._wake.clear()  # before the look: what changes meanwhile is looked at again
+                        delay = self._reconciler.reconcile()
+                        due = time.monotonic() + delay
+                        earliest = time.monotonic() + min(
+                            delay, SOON
+                        )  # whoever changes things without end is not followed
                 except Exception as error:  # noqa: BLE001 - a bug must not end the renewals; its text may quote a key
                     self._report(error)
-                    due = time.monotonic() + AFTER_FAILURE
-                self._wake.wait(min(TICK, max(0.0, due - time.monotonic())) if self._leads else TICK)
+                    earliest = due = time.monotonic() + AFTER_FAILURE
+                self._pause(due, earliest)
             if self._leads:
                 self._reconciler.end()
+
+    def _pause(self, due: float, earliest: float) -> None:
+        """Wait until there may be something to do."""
+        now = time.monotonic()
+        if self._leads and self._wake.is_set():
+            self._stopping.wait(min(TICK, max(0.0, earliest - now)))
+        else:
+            self._wake.wait(min(TICK, max(0.0, due - now)) if self._leads else TICK)
 
     def _has_lock(self, lock: int) -> bool:
         if not self._leads:
@@ -159,7 +176,7 @@ class Notes:
             try:
                 os.kill(int(file.name), 0)
                 found.add(file.read_text(encoding="ascii"))
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):  # gone; or gone, and another user's process has its number
                 file.unlink(missing_ok=True)
             except FileNotFoundError:
                 continue

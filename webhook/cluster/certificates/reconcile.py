@@ -6,18 +6,20 @@ the Secret: so whoever puts a bundle into one puts in what the Secret held later
 and a replica that is behind can't put back a bundle that is over.
 """
 
+import contextlib
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from webhook.cluster.certificates import bundles
 from webhook.cluster.certificates.bundles import Configuration
-from webhook.cluster.certificates.replicas import FORGOTTEN_AFTER, RENEWED_EVERY, Replicas
+from webhook.cluster.certificates.replicas import RENEWED_EVERY, Replicas
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
+from webhook.pki.read import Certificate, certificates, private_key
 from webhook.pki.renewal import Arrived, Kept, next_step
 
 log = logging.getLogger("tokenguard.certificates")
@@ -45,10 +47,12 @@ class Wanted:
 class Replica:
     """What is known of the replica itself.
 
-    `serve` has it serve a certificate (chain and key, PEM); `serving` tells the fingerprints of what its workers serve.
+    `serve` has it serve a certificate (chain and key, PEM), and `served` returns the last such, b"" where there was
+    none. `serving` tells the fingerprints of what its workers serve at this moment.
     """
 
     serve: Callable[[bytes], None]
+    served: Callable[[], bytes]
     serving: Callable[[], Collection[str]]
 
 
@@ -70,24 +74,27 @@ class Reconciler:
         self._replica = replica
         self._now, self._seconds = clock or Clock()
         self.replicas = Replicas(wanted.secret.namespace)
-        self._served = b""
         self._trusted: tuple[bytes, float] | None = None
-        self._told: tuple[str, float] | None = None
+        self._told: str | None = None
+        self._beaten = 0.0
         self._failure = ""
 
     def reconcile(self) -> float:
-        """Look, do what is due, and return in how many seconds to look again. What goes wrong is logged."""
-        try:
-            delay = self._reconcile()
-        except (ApiError, ValueError) as error:
-            if str(error) != self._failure:
-                log.warning("%s: %s; it will be tried again", self._wanted, error)
-            self._failure = str(error)
-            return AFTER_FAILURE
-        if self._failure:
+        """Look, do what is due, and return in how many seconds to look again. What goes wrong is logged.
+
+        What is refused holds up nothing but what depends on it.
+        """
+        refused: list[str] = []
+        delay = AFTER_FAILURE
+        with self._noting(refused):
+            delay = self._reconcile(refused)
+        failure = "; ".join(dict.fromkeys(refused))
+        if failure and failure != self._failure:
+            log.warning("%s: %s; it will be tried again", self._wanted, failure)
+        elif self._failure and not failure:
             log.info("%s: works again", self._wanted)
-        self._failure = ""
-        return delay
+        self._failure = failure
+        return AFTER_FAILURE if failure and delay else delay
 
     @property
     def failing(self) -> bool:
@@ -103,36 +110,54 @@ class Reconciler:
         except ApiError as error:
             log.warning("Lease %s stays until it is old: %s", self.replicas.own, error)
 
-    def _reconcile(self) -> float:
-        configurations = bundles.read(self._transport) if self._wanted.manage else ()
+    @contextlib.contextmanager
+    def _noting(self, refused: list[str]) -> Iterator[None]:
+        """Go on after the block where the API server refuses, or can't be reached, and note why."""
+        try:
+            yield
+        except (ApiError, ValueError) as error:
+            refused.append(str(error))
+
+    def _reconcile(self, refused: list[str]) -> float:
+        configurations: tuple[Configuration, ...] | None = None
+        if self._wanted.manage:
+            with self._noting(refused):
+                configurations = bundles.read(self._transport)
         found = self._secret.read(self._transport)
         self._serve(found)
         if not self._wanted.manage:
             return IDLE
-        self._tell()
-        again = self._step(found, configurations)
-        if again is not None:
-            return again
-        self._inject(found.kept, configurations)
+        everywhere = False
+        with self._noting(refused):
+            self._tell()
+            everywhere = len(found.kept.authorities) > 1 and self._is_served_everywhere(found.kept)
+        with self._noting(refused):
+            again = self._step(found, configurations, everywhere=everywhere)
+            if again is not None:
+                return again
+        for one in configurations or ():
+            with self._noting(refused):
+                self._inject(found.kept, one)
         return IDLE if self._is_settled(found.kept) else SOON
 
     def _serve(self, found: Found) -> None:
-        """Have the workers serve what the Secret holds, where that is new."""
+        """Have the workers serve what the Secret holds, where that is new and fits the CAs that are managed there."""
         kept = found.kept
         pair = kept.certificate + b"\n" + kept.key if kept.certificate or kept.key else b""
         if not pair and not self._wanted.manage:
             why = "holds no certificate" if found.version else "is not there"
-            raise ApiError(0, f"{why}: make it, or have tokenguard make it with --manage-certs")
-        if pair and pair != self._served:
+            raise ValueError(f"{why}: make it, or have tokenguard make it with --manage-certs")
+        fits = not self._wanted.manage or _is_signed(kept.serving, kept.authorities)
+        if pair and fits and pair != self._replica.served():
             self._replica.serve(pair)
-            self._served = pair
 
-    def _step(self, found: Found, configurations: tuple[Configuration, ...]) -> float | None:
+    def _step(
+        self, found: Found, configurations: tuple[Configuration, ...] | None, *, everywhere: bool
+    ) -> float | None:
         """Take the next step of a renewal, and return when to look at what has become of it; None: there is none."""
-        kept = found.kept
+        kept = found.kept if found.kept.authorities else self._recovered(configurations or ())
         trusted = self._is_trusted(kept.bundle, configurations)
-        served = len(kept.authorities) > 1 and self._is_served_everywhere(kept)
-        step = next_step(kept, self._wanted.names, Arrived(trusted, served), self._now())
+        step = next_step(kept, self._wanted.names, Arrived(trusted, everywhere), self._now())
         if step is None:
             return None
         if not self._secret.write(self._transport, step.kept, found.version):
@@ -140,9 +165,23 @@ class Reconciler:
         log.info("%s: %s", self._wanted, step.why)
         return 0.0
 
-    def _is_trusted(self, bundle: bytes, configurations: tuple[Configuration, ...]) -> bool:
+    def _recovered(self, configurations: tuple[Configuration, ...]) -> Kept:
+        """Return what is known where the Secret is lost: what this replica serves, and the CAs that it is trusted by.
+
+        So a new CA joins those, as in any rotation, and who trusts the old one isn't surprised.
+        """
+        pair = self._replica.served()
+        serving = certificates(pair)[:1]
+        trusted = {one.pem for configuration in configurations for bundle in configuration.bundles.values()
+                   for one in certificates(bundle) if serving and serving[0].is_signed_by(one)}  # fmt: skip
+        if not trusted:
+            return Kept()
+        chain = b"".join(one.pem for one in certificates(pair))
+        return Kept(b"".join(sorted(trusted)), b"", chain, private_key(pair))
+
+    def _is_trusted(self, bundle: bytes, configurations: tuple[Configuration, ...] | None) -> bool:
         """Say whether every API server trusts this bundle: it has been in the configurations for long enough."""
-        if not all(one.trusts(bundle) for one in configurations):
+        if configurations is None or not all(one.trusts(bundle) for one in configurations):
             self._trusted = None
             return False
         if self._trusted is None or self._trusted[0] != bundle:
@@ -150,37 +189,37 @@ class Reconciler:
         return self._seconds() - self._trusted[1] >= SETTLED_AFTER
 
     def _is_served_everywhere(self, kept: Kept) -> bool:
-        """Say whether every replica that there is serves the certificate; forget those that are long gone."""
-        now, serving = self._now(), kept.serving
-        alive = []
-        for replica in self.replicas.read(self._transport):
-            if replica.is_alive(now):
-                alive.append(replica)
-            elif now - replica.renewed > FORGOTTEN_AFTER:
-                self.replicas.forget(self._transport, replica.name)
-        everybody = {replica.name for replica in alive}
+        """Say whether every replica that there is serves the certificate."""
+        serving, alive = kept.serving, self.replicas.alive(self._transport)
         return (
             serving is not None
-            and self.replicas.own in everybody
+            and self.replicas.own in {replica.name for replica in alive}
             and all(replica.serves == serving.fingerprint for replica in alive)
         )
 
-    def _inject(self, kept: Kept, configurations: tuple[Configuration, ...]) -> None:
-        for one in configurations:
-            if not one.trusts(kept.bundle) and bundles.inject(self._transport, one, kept.bundle):
-                log.info("%s: its caBundle is now that of %s", one, self._wanted)
+    def _inject(self, kept: Kept, one: Configuration) -> None:
+        if kept.authorities and not one.trusts(kept.bundle) and bundles.inject(self._transport, one, kept.bundle):
+            log.info("%s: its caBundle is now that of %s", one, self._wanted)
 
     def _tell(self) -> None:
         """Say which certificate this replica serves, where that is news, or was said a while ago."""
         serving = set(self._replica.serving())
         serves = serving.pop() if len(serving) == 1 else ""
-        if self._told and self._told[0] == serves and self._seconds() - self._told[1] < RENEWED_EVERY:
+        beats = self._told is None or self._seconds() - self._beaten >= RENEWED_EVERY
+        if self._told == serves and not beats:
             return
         self.replicas.tell(self._transport, serves, self._now())
-        self._told = serves, self._seconds()
+        self._told = serves
+        if beats:
+            self._beaten = self._seconds()
+            self.replicas.beat(self._transport)
 
     def _is_settled(self, kept: Kept) -> bool:
         """Say whether nothing is under way that this replica waits for."""
         serving = kept.serving
         serves = {serving.fingerprint} if serving else set()
         return self._trusted is not None and len(kept.authorities) == 1 and set(self._replica.serving()) == serves
+
+
+def _is_signed(serving: Certificate | None, authorities: tuple[Certificate, ...]) -> bool:
+    return serving is not None and any(serving.is_signed_by(one) for one in authorities)

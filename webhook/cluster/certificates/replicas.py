@@ -2,7 +2,8 @@
 
 Pods would tell as much, but a webhook has no business with other pods' status, and may run outside the cluster.
 A Lease that hasn't been renewed for long is of a replica that is gone: how long doesn't matter much, because all that
-waits for it is that an old CA leaves the bundle.
+waits for it is that an old CA leaves the bundle. "For long" is counted in renewals of one's own Lease, not by the time
+of day: so neither an API server that was away, when nobody could renew, nor a wrong clock has the living look dead.
 """
 
 import datetime as dt
@@ -19,7 +20,8 @@ from webhook.cluster.transport import ApiError, Transport
 RENEWED_EVERY = 60.0
 """Seconds."""
 GONE_AFTER = dt.timedelta(minutes=10)
-FORGOTTEN_AFTER = dt.timedelta(hours=1)
+GONE_AFTER_BEATS, FORGOTTEN_AFTER_BEATS = 10, 60
+"""So many of one's own renewals after another's last one, that one is gone, and its Lease is removed."""
 LABEL = "tokenguard/replica"
 SERVES = "tokenguard/serves"
 """The annotation that holds the SHA-256 of the certificate that a replica serves."""
@@ -57,7 +59,7 @@ class Replica:
     renewed: dt.datetime
 
     def is_alive(self, now: dt.datetime) -> bool:
-        """Say whether it has been heard of lately."""
+        """Say whether it has been heard of lately, by the time of day: for who looks only once."""
         return now - self.renewed < GONE_AFTER
 
 
@@ -69,6 +71,8 @@ class Replicas:
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         host = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:200]
         self.own = f"{host or 'tokenguard'}-{secrets.token_hex(4)}"
+        self._beats = 0
+        self._seen: dict[str, tuple[Replica, int]] = {}
 
     def tell(self, transport: Transport, serves: str, now: dt.datetime) -> None:
         """Renew the own Lease, and say in it which certificate is served. Raises `ApiError`."""
@@ -87,6 +91,29 @@ class Replicas:
                 raise
             kind = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
             transport.post(self._path, {**kind, **lease, "metadata": {**lease["metadata"], "name": self.own}})
+
+    def beat(self, transport: Transport) -> None:
+        """Look at all after a renewal of the own Lease, and remove those that are long gone. Raises `ApiError`."""
+        self._beats += 1
+        self._note(self.read(transport))
+        for name, (_, seen) in list(self._seen.items()):
+            if self._beats - seen >= FORGOTTEN_AFTER_BEATS:
+                self.forget(transport, name)
+
+    def alive(self, transport: Transport) -> tuple[Replica, ...]:
+        """Return those that are not gone. Raises `ApiError`."""
+        found = self.read(transport)
+        self._note(found)
+        return tuple(one for one in found if self._beats - self._seen[one.name][1] < GONE_AFTER_BEATS)
+
+    def _note(self, found: tuple[Replica, ...]) -> None:
+        """Remember when each was last seen to have renewed."""
+        before = self._seen
+        self._seen = {
+            one.name: (one, self._beats if one.name not in before or before[one.name][0].renewed != one.renewed
+                       else before[one.name][1])
+            for one in found
+        }  # fmt: skip
 
     def read(self, transport: Transport) -> tuple[Replica, ...]:
         """Return all that have told of themselves, those that are gone, too. Raises `ApiError`."""

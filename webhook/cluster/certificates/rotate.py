@@ -28,6 +28,10 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, authori
             f"{where} holds no CA to sign with: its certificate comes from elsewhere, and is renewed there "
             "(cert-manager: cmctl renew; by hand: tokenguard certs generate)"
         )
+    if not authority and serving and not serving.is_signed_by(status.kept.authorities[0]):
+        raise RotationError(
+            "a rotation of the CA is under way, and brings a new certificate once every API server can trust it"
+        )
     if authority and not status.replicas:
         raise RotationError("no replica with --manage-certs has been heard of lately: nobody would take the next steps")
     fresh = with_new_authority(status.kept, now) if authority else renewed
