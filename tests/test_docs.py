@@ -53,9 +53,19 @@ def test_the_metrics_table_names_every_metric() -> None:
     assert rows("**Metrics**") == [[f"`{name}`", about] for name, about in told]
 
 
-@pytest.mark.parametrize("document", re.findall(r"```yaml\n(apiVersion: tokenguard.*?)```", README, re.DOTALL))
+HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+POLICIES = re.findall(r"```yaml\n(apiVersion: tokenguard.*?)```", README, re.DOTALL)
+PARTS = re.findall(r"```yaml\n((?:rules|tokens|inject|overrides|exemptions):.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("document", [*POLICIES, *(HEAD + part for part in PARTS)])
 def test_every_policy_shown_is_sound(document: str) -> None:
     assert isinstance(read_policy(document.encode()), Policy)
+
+
+def test_policies_and_parts_of_some_are_shown() -> None:
+    assert POLICIES
+    assert PARTS
 
 
 def test_the_defaults_shown_are_the_defaults() -> None:

@@ -1,12 +1,11 @@
 """A cluster as a person has it, by kubectl; what is in it before tokenguard comes; and what the cases do with it."""
 
 import json
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 POLICY = """\
 apiVersion: tokenguard/v1
@@ -27,14 +26,20 @@ overrides:
   rules: {token-subpath: reject, kubelet-hostpath: reject, api-token-automount: reject, token-request-binding: reject}
 - namespaces: [warned]
   mode: warn
+- namespaces: [oncall]
+  tokens: {maxRequestExpirationSeconds: 7200}
 exemptions:
 - rules: [legacy-token-reference]
   namespaces: [shop]
   serviceAccounts: [jenkins]
   reason: cannot reload a token yet
   until: never
+- rules: [legacy-token-secret, token-request-expiration, token-request-audience, token-request-binding]
+  users: ["system:serviceaccount:legacy-*:controller"]
+  reason: until its next release
+  until: never
 """
-NAMESPACES = ("shop", "lenient", "strict", "warned")
+NAMESPACES = ("shop", "lenient", "strict", "warned", "oncall", "monitoring")
 LEGACY = "kubernetes.io/service-account-token"
 Object = dict[str, Any]
 
@@ -54,9 +59,18 @@ class Cluster:
     def kubectl(self, *arguments: str, stdin: Any = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl; `stdin` is an object for `-f -`."""
         where = ("--kubeconfig", str(self.folder / "kubeconfig"), "--cache-dir", str(self.folder / "cache"))
-        given = yaml.safe_dump(stdin) if stdin is not None else None
+        given = json.dumps(stdin) if stdin is not None else None
         command = [self.program, *where, *arguments]
         return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
+
+    @property
+    def node(self) -> str:
+        """The name of a node; where there is none, one is made that runs nothing."""
+        named = self.do("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
+        if not named:
+            named = ["node-1"]
+            self.do("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "Node", "metadata": {"name": named[0]}})
+        return named[0]
 
     def do(self, *arguments: str, stdin: Any = None) -> str:
         """Run kubectl, expect it to succeed, return what it printed."""
@@ -66,12 +80,14 @@ class Cluster:
 
 
 def prepare(cluster: Cluster) -> None:
-    """Make namespaces and accounts, and the legacy tokens that a cluster has from before."""
+    """Make namespaces and accounts, and the legacy tokens and their pods that a cluster has from before."""
     for namespace in NAMESPACES:
         cluster.do("create", "namespace", namespace)
         for account in ("app", "jenkins"):
             cluster.do("create", "serviceaccount", account, "-n", namespace)
         cluster.do("create", "-f", "-", stdin=secret("app-token", namespace))
+    held = {"name": "held", "secret": {"secretName": "app-token"}}
+    cluster.do("create", "-f", "-", stdin=pod("before", volumes=[held], container=reads_legacy()))
 
 
 def put_policy(cluster: Cluster, document: str = POLICY) -> None:
@@ -116,6 +132,22 @@ def created(cluster: Cluster, manifest: Object) -> Object:
     cluster.do("create", "-f", "-", stdin=manifest)
     meta = manifest["metadata"]
     return json.loads(cluster.do("get", "pod", meta["name"], "-n", meta["namespace"], "-o", "json"))["spec"]
+
+
+def acting(user: str) -> tuple[str, ...]:
+    """Return the flags that have kubectl act as another user, who may do everything that an admin may."""
+    return (f"--as={user}", "--as-group=system:masters", "--as-group=system:authenticated")
+
+
+def uid_of(cluster: Cluster, kind: str, name: str, namespace: str) -> str:
+    """Return the uid of something that there is."""
+    return cluster.do("get", kind, name, "-n", namespace, "-o", "jsonpath={.metadata.uid}")
+
+
+def suggested(told: str) -> list[str]:
+    """Return the arguments of the command that a message ends a line with, for kubectl."""
+    [command] = {line.rpartition("kubectl ")[2] for line in told.splitlines() if "kubectl create token" in line}
+    return shlex.split(command)
 
 
 def refusal(cluster: Cluster, manifest: Object) -> str:

@@ -1,26 +1,18 @@
-"""Each rule, injection, mode and exemption, and the door that the policy itself has to pass.
-
-Whoever runs them imports them, and gives them a fixture `cluster` in which tokenguard is installed with the policy of
-`tests.end_to_end.cluster`.
-"""
+"""Pods: each rule, injection, mode and exemption."""
 
 import json
 
 import pytest
 
 from tests.end_to_end.cluster import (
-    POLICY,
-    configmap,
     created,
     pod,
     reads_legacy,
     refusal,
-    secret,
     token_volume,
     tokens,
     warnings,
 )
-from tests.serving import eventually
 
 API_TOKEN = {"path": "token", "expirationSeconds": 3600}
 MOUNTED = {"volumeMounts": [{"name": "token", "mountPath": "/tokens"}]}
@@ -114,82 +106,7 @@ def test_mode_warn_changes_and_refuses_nothing(cluster) -> None:
     assert tokens(stored)["kube-api-access"]["expirationSeconds"] == 3607
 
 
-def test_a_new_legacy_secret_is_refused_and_another_secret_is_not(cluster) -> None:
-    assert "legacy-token-secret: " in refusal(cluster, secret("new-token", "shop"))
-    cluster.do("create", "secret", "generic", "database", "-n", "shop", "--from-literal=password=x")
-
-
-def test_tokens_that_are_asked_for_by_hand_are_judged(cluster) -> None:
-    assert cluster.do("create", "token", "app", "-n", "shop").count(".") == 2
-    for flag, rule in (
-        ("--duration=48h", "token-request-expiration"),
-        ("--audience=https://x.org", "token-request-audience"),
-    ):
-        done = cluster.kubectl("create", "token", "app", "-n", "shop", flag)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert f"{rule}: " in done.stderr
-    done = cluster.kubectl("create", "token", "app", "-n", "strict")
-    assert "token-request-binding: " in done.stderr
-
-
-def deployment(name, container, replicas=1):
-    labels = {"app": name}
-    template = {"metadata": {"labels": labels}, "spec": pod(name, container=container)["spec"]}
-    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
-    meta = {"name": name, "namespace": "shop"}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
-
-
-def test_a_deployments_author_is_warned_of_what_its_pods_will_meet(cluster) -> None:
-    told = warnings(cluster, deployment("refused", reads_legacy()))
-    assert "Warning: legacy-token-reference: spec.template.spec.containers[0].env[0]" in told
-    if cluster.has_controllers:
-        said = ("get", "events", "-n", "shop", "--field-selector=involvedObject.kind=ReplicaSet,reason=FailedCreate")
-        eventually(lambda: "legacy-token-reference: spec.containers[0].env[0]" in cluster.do(*said))
-
-
-def test_the_pods_that_a_controller_makes_are_judged_and_mended(cluster) -> None:
-    if not cluster.has_controllers:
-        pytest.skip("needs kube-controller-manager")
-    cluster.do("create", "-f", "-", stdin=deployment("mended", {}))
-    said = ("get", "pods", "-n", "shop", "-l", "app=mended", "-o", "json")
-    [made] = eventually(lambda: json.loads(cluster.do(*said))["items"])
-    assert tokens(made["spec"])["kube-api-access"] == API_TOKEN
-    assert "tokenguard-vault" in tokens(made["spec"])
-
-
-def test_an_ephemeral_container_is_judged_for_what_it_adds(cluster) -> None:
-    created(cluster, pod("debugged"))
-
-    def add(**more):
-        container = {"name": "debugger", "image": "registry.k8s.io/pause:3.10", **more}
-        patch = json.dumps({"spec": {"ephemeralContainers": [container]}})
-        return cluster.kubectl(
-            "patch", "pod", "debugged", "-n", "shop", "--subresource=ephemeralcontainers", "-p", patch
-        )
-
-    refused = add(**reads_legacy())
-    assert refused.returncode == 1
-    assert "spec.ephemeralContainers[0].env[0] reads the long-lived token" in refused.stderr
-    assert add().returncode == 0
-
-
 def test_a_dry_run_is_told_what_would_happen(cluster) -> None:
     manifest = pod("dry", container=reads_legacy())
     done = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest)
     assert "legacy-token-reference: " in done.stderr
-
-
-def test_kube_system_is_left_alone(cluster) -> None:
-    manifest = pod("machinery", "kube-system", account="default", container=reads_legacy("any"))
-    cluster.do("create", "--dry-run=server", "-f", "-", stdin=manifest)
-
-
-def test_a_bad_policy_is_refused_at_the_door_with_every_mistake_and_its_line(cluster) -> None:
-    meta = {"name": "token-policy", "namespace": "tokenguard", "labels": {"tokenguard/policy": "true"}}
-    bad = POLICY.replace("audiences: {allowed", "audiences: {alowed") + "modee: warn\n"
-    done = cluster.kubectl("apply", "-f", "-", stdin=configmap(meta, bad))
-    assert done.returncode == 1
-    assert 'line 4: tokens.audiences.alowed: unknown key; did you mean "allowed"?' in done.stderr
-    assert f'line {len(bad.splitlines())}: modee: unknown key; did you mean "mode"?' in done.stderr
-    cluster.do("apply", "--dry-run=server", "-f", "-", stdin=configmap(meta, POLICY))

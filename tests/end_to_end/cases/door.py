@@ -1,0 +1,18 @@
+"""What has to be let pass so that the cluster runs, and the door that the policy itself has to pass."""
+
+from tests.end_to_end.cluster import POLICY, configmap, pod, reads_legacy
+
+
+def test_kube_system_is_left_alone(cluster) -> None:
+    manifest = pod("machinery", "kube-system", account="default", container=reads_legacy("any"))
+    cluster.do("create", "--dry-run=server", "-f", "-", stdin=manifest)
+
+
+def test_a_bad_policy_is_refused_at_the_door_with_every_mistake_and_its_line(cluster) -> None:
+    meta = {"name": "token-policy", "namespace": "tokenguard", "labels": {"tokenguard/policy": "true"}}
+    bad = POLICY.replace("audiences: {allowed", "audiences: {alowed") + "modee: warn\n"
+    done = cluster.kubectl("apply", "-f", "-", stdin=configmap(meta, bad))
+    assert done.returncode == 1
+    assert 'line 4: tokens.audiences.alowed: unknown key; did you mean "allowed"?' in done.stderr
+    assert f'line {len(bad.splitlines())}: modee: unknown key; did you mean "mode"?' in done.stderr
+    cluster.do("apply", "--dry-run=server", "-f", "-", stdin=configmap(meta, POLICY))

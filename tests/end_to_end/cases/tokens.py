@@ -1,0 +1,117 @@
+"""Tokens that are asked for by hand, by `kubectl create token` and the TokenRequest API; and those of the kubelet."""
+
+import pytest
+
+from tests.end_to_end.cluster import acting, created, pod, suggested, uid_of
+from webhook.tokens.token import Token, read
+
+CREATE = ("create", "token", "app", "-n")
+VAULT = "--audience=https://vault.example.com"
+SECRET = ("--bound-object-kind=Secret", "--bound-object-name=app-token")
+CONTROLLER = acting("system:serviceaccount:legacy-distribution:controller")
+KUBE_SYSTEM = acting("system:serviceaccount:kube-system:operator")
+
+
+def issued(cluster, namespace: str, *flags: str) -> Token:
+    return read(cluster.do(*CREATE, namespace, *flags).encode())
+
+
+def refused(cluster, namespace: str, *flags: str) -> str:
+    """Ask for a token that is refused, and return what kubectl says."""
+    done = cluster.kubectl(*CREATE, namespace, *flags)
+    assert (done.returncode, done.stdout) == (1, "")
+    return done.stderr
+
+
+def test_a_token_by_default_lives_an_hour_and_is_for_the_api_server(cluster) -> None:
+    token = issued(cluster, "shop")
+    assert token.lifetime == 3600
+    assert token.audiences == (token.issuer,)
+
+
+LONG = {
+    "by itself": ("shop", ("--duration=48h",)),
+    "for an audience": ("shop", ("--duration=2h", VAULT, "--audience=https://second.example.com")),
+    "bound to a Secret": ("shop", ("--duration=2h", *SECRET)),
+    "where two hours may be asked for": ("oncall", ("--duration=3h",)),
+    "for an audience that is refused, too": ("shop", ("--duration=2h", VAULT, "--audience=https://x.org")),
+    "where it has to be bound": ("strict", ("--duration=2h",)),
+}
+
+
+@pytest.mark.parametrize(("namespace", "flags"), LONG.values(), ids=LONG)
+def test_a_long_token_is_refused_and_the_command_that_is_told_works(cluster, namespace, flags) -> None:
+    told = refused(cluster, namespace, *flags)
+    maximum = 7200 if namespace == "oncall" else 3600
+    assert "token-request-expiration: spec.expirationSeconds asks for a token of" in told
+    assert f"more than the maximum of {maximum}; use kubectl create token app -n {namespace} " in told
+    command = [word.replace("=NAME", "=app-token") for word in suggested(told)]
+    token = read(cluster.do(*command).encode())
+    assert token.lifetime == maximum
+    asked_for = {flag.removeprefix("--audience=") for flag in flags if "example.com" in flag}
+    assert set(token.audiences) >= asked_for
+    assert bool(token.bound) is ("--bound-object-kind=Secret" in flags or namespace == "strict")
+
+
+def test_two_hours_are_issued_where_the_policy_says_so(cluster) -> None:
+    assert issued(cluster, "oncall", "--duration=2h").lifetime == 7200
+
+
+def test_3607_seconds_for_the_api_server_bound_to_a_pod_are_a_year(cluster) -> None:
+    created(cluster, pod("asked-for", "oncall"))
+    bound = ("--duration=3607s", "--bound-object-kind=Pod", "--bound-object-name=asked-for")
+    told = refused(cluster, "oncall", *bound)
+    assert "31536000 seconds (3607 for the API server, bound to a pod, means a year), more than the maximum" in told
+    assert read(cluster.do(*suggested(told)).encode()).lifetime == 3600
+    assert issued(cluster, "oncall", *bound, VAULT).lifetime == 3607
+    assert issued(cluster, "oncall", "--duration=3607s").lifetime == 3607
+
+
+def test_an_audience_is_judged_by_what_is_allowed(cluster) -> None:
+    assert issued(cluster, "shop", VAULT).audiences == ("https://vault.example.com",)
+    told = refused(cluster, "shop", VAULT, "--audience=elsewhere")
+    assert 'token-request-audience: spec.audiences[1] is "elsewhere", which is not allowed' in told
+    assert '; allowed are "https://*.example.com", or none for the API server\n' in told
+
+
+def test_the_api_servers_own_audience_may_be_named(cluster) -> None:
+    own = [f"--audience={audience}" for audience in issued(cluster, "shop").audiences]
+    assert own
+    issued(cluster, "shop", *own)
+
+
+def test_where_a_token_has_to_be_bound_it_is_told_how(cluster) -> None:
+    told = refused(cluster, "strict")
+    assert "token-request-binding: spec binds the token to no object" in told
+    assert "--bound-object-kind=Secret --bound-object-name=NAME\n" in told
+    assert issued(cluster, "strict", *SECRET).bound[0].name == "app-token"
+
+
+def test_mode_warn_issues_and_says_what_enforce_would_do(cluster) -> None:
+    done = cluster.kubectl(*CREATE, "warned", "--duration=2h", "--audience=elsewhere")
+    assert read(done.stdout.encode()).lifetime == 7200
+    assert "Warning: token-request-expiration: " in done.stderr
+    assert "Warning: token-request-audience: " in done.stderr
+    assert "would be rejected" in done.stderr
+
+
+def test_who_is_exempt_gets_any_token(cluster) -> None:
+    token = issued(cluster, "strict", *CONTROLLER, "--duration=48h", "--audience=elsewhere")
+    assert (token.lifetime, token.audiences, token.bound) == (172800, ("elsewhere",), ())
+
+
+def test_accounts_of_kube_system_get_any_token(cluster) -> None:
+    token = issued(cluster, "strict", *KUBE_SYSTEM, "--duration=48h", "--audience=elsewhere")
+    assert (token.lifetime, token.audiences, token.bound) == (172800, ("elsewhere",), ())
+
+
+def test_a_node_gets_what_it_asks_for_on_behalf_of_its_pods(cluster) -> None:
+    node = cluster.node
+    created(cluster, pod("on-a-node", "strict", nodeName=node, automountServiceAccountToken=True))
+    bound = (
+        "--bound-object-kind=Pod", "--bound-object-name=on-a-node",
+        f"--bound-object-uid={uid_of(cluster, 'pod', 'on-a-node', 'strict')}", "--duration=3607s",
+    )  # fmt: skip
+    as_node = (f"--as=system:node:{node}", "--as-group=system:nodes", "--as-group=system:authenticated")
+    assert issued(cluster, "strict", *bound, *as_node).lifetime == 31_536_000
+    assert "token-request-expiration: " in refused(cluster, "strict", *bound)
