@@ -4,10 +4,13 @@ import base64
 import contextlib
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane
@@ -56,6 +59,25 @@ def replica(plane: ControlPlane, folder: Path, told: dict[str, str], *flags: str
     more = ("--kubeconfig", str(kubeconfig), "--tls-san", "127.0.0.1", "--audit-level", "all", *flags)
     with serve(folder, *more, verified=False, env=kept | told) as server:
         yield server
+
+
+def as_in_a_pod(plane: ControlPlane, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return what to start a process by, and its environment, so that it finds the API server as in a pod.
+
+    There is no kubeconfig there: the address is in the environment, token and CA are in files, here in a mount
+    namespace.
+    """
+    mounted = "/var/run/secrets/kubernetes.io/serviceaccount"
+    (folder / "token").write_text(plane.do("create", "token", "tokenguard", "-n", "tokenguard").strip())
+    (folder / "ca.crt").write_bytes((plane.folder / "ca.crt").read_bytes())
+    script = f'mount -t tmpfs none /var/run && mkdir -p {mounted} && cp "$0"/token "$0"/ca.crt {mounted} && exec "$@"'
+    wrap = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, str(folder)]
+    tried = subprocess.run([*wrap, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"needs the right to make a mount namespace: {tried.stderr.strip()}")
+    host, _, port = plane.url.removeprefix("https://").partition(":")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
+    return wrap, kept | {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
 
 
 def at(configuration: Object, server: Server) -> Object:

@@ -107,8 +107,8 @@ class ControlPlane(Cluster):
 
 
 @contextlib.contextmanager
-def control_plane(binaries: Path, folder: Path) -> Iterator[ControlPlane]:
-    """Run etcd and kube-apiserver until the end of the block."""
+def control_plane(binaries: Path, folder: Path, *flags: str) -> Iterator[ControlPlane]:
+    """Run etcd and kube-apiserver until the end of the block; `flags` are more for the latter."""
     client, peer, api = _free_ports(3)
     token = secrets.token_hex(16)
     _write_keys(folder)
@@ -145,6 +145,7 @@ def control_plane(binaries: Path, folder: Path) -> Iterator[ControlPlane]:
         "--allow-privileged=true",
         f"--audit-policy-file={folder}/audit-policy.yaml",
         f"--audit-log-path={folder}/audit.log",
+        *flags,
     ]
     plane = ControlPlane(str(binaries / "kubectl"), folder, binaries, url, f"http://127.0.0.1:{client}", apiserver)
     database = _start(binaries, folder, etcd)
@@ -215,11 +216,11 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def own_plane(folder: Path) -> Iterator[ControlPlane]:
+def own_plane(folder: Path, *flags: str) -> Iterator[ControlPlane]:
     """Run a control plane for a module or a test of its own; skip that where the binaries aren't found."""
     binaries = find_binaries()
     if binaries is None:
         pytest.skip(HINT)
-    with control_plane(binaries, folder) as running:
+    with control_plane(binaries, folder, *flags) as running:
         yield running
     shutil.rmtree(folder / "etcd", ignore_errors=True)  # it is large, and of no use afterwards

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.control_plane.installed import KINDS, installed, replica, settings
+from tests.control_plane.installed import KINDS, as_in_a_pod, installed, replica, settings
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import POLICY, configmap, created, pod, prepare, put_policy, tokens
 from tests.manifests.rendering import render, the
@@ -216,20 +216,9 @@ def test_the_tokens_that_the_kubelet_gets_for_a_pod_are_what_the_policy_says(pla
 
 @installed_already
 def test_a_replica_in_a_pod_finds_the_api_server_by_itself(plane, tmp_path) -> None:
-    """In a pod there is no kubeconfig: address by environment, token and CA in files. Here in a mount namespace."""
-    mounted = "/var/run/secrets/kubernetes.io/serviceaccount"
-    (tmp_path / "token").write_text(plane.do("create", "token", "tokenguard", "-n", "tokenguard").strip())
-    (tmp_path / "ca.crt").write_bytes((plane.folder / "ca.crt").read_bytes())
-    script = f'mount -t tmpfs none /var/run && mkdir -p {mounted} && cp "$0"/token "$0"/ca.crt {mounted} && exec "$@"'
-    wrap = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, str(tmp_path)]
-    tried = subprocess.run([*wrap, "true"], capture_output=True, text=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"needs the right to make a mount namespace: {tried.stderr.strip()}")
-    host, _, port = plane.url.removeprefix("https://").partition(":")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
-    where = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+    wrap, where = as_in_a_pod(plane, tmp_path)
     told = settings(render("manifests"))
-    with serve(tmp_path / "run", "--audit-level", "all", verified=False, wrap=wrap, env=kept | where | told) as server:
+    with serve(tmp_path / "run", "--audit-level", "all", verified=False, wrap=wrap, env=where | told) as server:
         assert server.request("GET", "/readyz").json["status"] == "ready"
         assert "Secrets: followed" in server.log
 

@@ -31,6 +31,15 @@ spec:
     - name: TOKEN
       valueFrom: {secretKeyRef: {name: robot-token, key: token}}
 """
+SERVICE_ACCOUNT = """\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: robot}
+automountServiceAccountToken: true
+secrets:
+- name: database
+- name: robot-token
+"""
 LONG_POD = """\
 apiVersion: v1
 kind: Pod

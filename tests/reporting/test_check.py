@@ -17,6 +17,7 @@ from tests.reporting.checked import (
     LONG_POD,
     NOW,
     SEED_POD,
+    SERVICE_ACCOUNT,
     SUBPATH_POD,
     UNREADABLE_POD,
     checked,
@@ -27,6 +28,7 @@ from webhook.reporting import as_json, as_text, fix
 from webhook.reporting.check import UNREADABLE, check
 from webhook.reporting.files import Trouble, find
 
+NO_RULES = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 ALLOWED = """\
 apiVersion: tokenguard/v1
 kind: TokenPolicy
@@ -73,6 +75,17 @@ def test_findings_name_rule_action_document_and_line(
     report = checked(*texts)
     assert [(one.rule, one.action, one.document, one.line) for one in report.findings] == expected
     assert report.exit_status == 1
+
+
+def test_a_service_account_is_only_warned_about_whatever_is_done_to_its_pods() -> None:
+    strict = policy(f"{NO_RULES}rules: {{api-token-automount: reject, legacy-token-secret: off}}\n")
+    report = checked(LEGACY_SECRET, SERVICE_ACCOUNT, under=strict)
+    assert [(one.rule, one.action, one.line, one.place) for one in report.findings] == [
+        ("legacy-token-reference", "warn", 14, "secrets[1]"),
+        ("api-token-automount", "warn", 11, "automountServiceAccountToken"),
+    ]
+    assert (report.summary.warned, report.exit_status) == (1, 1)
+    assert fix.changed(report) == 0
 
 
 def test_a_secret_of_a_later_file_is_known_to_an_earlier_one(tmp_path: Path) -> None:
