@@ -3,12 +3,16 @@
 import shlex
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from webhook.core import lifetimes
 from webhook.core.account_views import TokenRequestView
 from webhook.core.audiences import is_allowed
+from webhook.core.objects import TokenRequest
 from webhook.core.policy.model import Action
 
 _HEEDED = frozenset({Action.REJECT, Action.WARN})
+_AUDIENCE = "AUDIENCE"
 _MOST_AUDIENCES = 10
 _LONGEST = 100
 
@@ -19,6 +23,7 @@ def create_token(view: TokenRequestView, *, bind: bool = False) -> str:
     `bind` says to bind the token to something, whether the policy wants it or not. What isn't known, or doesn't fit
     into a line, is a word in capitals for the reader to fill in.
     """
+    view = _for_allowed_audiences(view)
     words = ["kubectl create token", _word(view.account, "NAME")]
     if view.namespace:
         words += ["-n", _word(view.namespace, "NAMESPACE")]
@@ -32,6 +37,17 @@ def _heeds(view: TokenRequestView, rule: str) -> bool:
     return view.here.rules[rule] in _HEEDED
 
 
+def _for_allowed_audiences(view: TokenRequestView) -> TokenRequestView:
+    """Return the request without the audiences that are refused, which may leave it to the API server alone."""
+    asked = view.token_request.spec.audiences or []
+    allowed = view.here.tokens.audiences.allowed
+    kept = [audience for audience in asked if is_allowed(audience, allowed, view.api_audiences)]
+    if len(kept) == len(asked) or not _heeds(view, "token-request-audience"):
+        return view
+    spec = replace(view.token_request.spec, audiences=kept or [_AUDIENCE])
+    return replace(view, token_request=TokenRequest(given_spec=spec))
+
+
 def _seconds(view: TokenRequestView) -> int:
     asked = view.token_request.spec.expiration_seconds
     if view.lifetime <= view.here.tokens.max_request or not _heeds(view, "token-request-expiration"):
@@ -43,13 +59,10 @@ def _audiences(view: TokenRequestView) -> Iterator[str]:
     asked = view.token_request.spec.audiences or ()
     if all(audience in view.api_audiences for audience in asked):
         return  # what one gets who names none
-    if _heeds(view, "token-request-audience"):
-        allowed = view.here.tokens.audiences.allowed
-        asked = [audience for audience in asked if is_allowed(audience, allowed, view.api_audiences)]
-    if not asked or len(asked) > _MOST_AUDIENCES:
-        yield "AUDIENCE"
+    if len(asked) > _MOST_AUDIENCES:
+        yield _AUDIENCE
     else:
-        yield from (_word(audience, "AUDIENCE") for audience in asked)
+        yield from (_word(audience, _AUDIENCE) for audience in asked)
 
 
 def _binding(view: TokenRequestView, *, bind: bool) -> Iterator[str]:
