@@ -13,6 +13,7 @@ from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, serve
 from webhook.pki.make import self_signed
+from webhook.server.follow import Followed
 from webhook.server.tls import ServedPair
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmodee: warn\ntokens: {maxExpirationSeconds: 5}\n"
@@ -241,3 +242,21 @@ def served_name(server) -> str:
     with raw_connection(server) as connection:
         assert isinstance(connection, ssl.SSLSocket)
         return connection.getpeercert()["subjectAltName"][-1][1]
+
+
+def test_a_lack_of_room_while_a_file_is_read_is_made_up_for_as_soon_as_there_is_some(tmp_path):
+    (tmp_path / "file").write_text("content")
+    taken = []
+    lacks = [OSError(28, "No space left on device")]
+
+    def accept(content):
+        if lacks:
+            raise lacks.pop()
+        taken.append(content)
+        return content
+
+    followed = Followed("policy", (tmp_path / "file",), tmp_path, accept, taken.append)
+    followed.look()
+    assert not followed.loaded
+    followed.look()
+    assert taken == [b"content"]

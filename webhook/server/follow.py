@@ -61,8 +61,7 @@ class Followed:
         try:
             contents = [path.read_bytes() for path in self.paths]
         except OSError as error:
-            self._examined = ""
-            self._reject((f"{error.filename}: {error.strerror}",), seen)
+            self._try_again(error, seen)
             return
         if self._fingerprint() != seen:  # changed while it was read: half of it may be old, so look again
             self._seen = None
@@ -71,7 +70,11 @@ class Followed:
         if digest == self._examined:
             return
         self._examined = digest
-        accepted = self.accept(*contents)
+        try:
+            accepted = self.accept(*contents)
+        except OSError as error:
+            self._try_again(error, seen)
+            return
         if isinstance(accepted, tuple):
             self._reject(accepted, seen)
             return
@@ -80,6 +83,12 @@ class Followed:
         if self._is_first_to_tell(f"{digest} {seen}"):
             log.info("%s %s: %s", self.what, "loaded" if first else "reloaded", self._where)
             self.counted(True)  # noqa: FBT003 - the callable's one argument
+
+    def _try_again(self, error: OSError, seen: _Fingerprint) -> None:
+        """Go on without the files for now: a lack (of open files, of room on a disk) says nothing of their content."""
+        self._seen = None
+        self._examined = ""
+        self._reject((f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror),), seen)
 
     def _reject(self, mistakes: tuple[str, ...], seen: _Fingerprint) -> None:
         self._fall_back()

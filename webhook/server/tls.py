@@ -38,12 +38,12 @@ class ServedPair:
     def use(self, *contents: bytes) -> bytes | tuple[str, ...]:
         """Serve what these hold (a certificate chain and its key, PEM) from now on, and return it as one.
 
-        Where it doesn't load, say why, and go on with the one before.
+        Where it doesn't load, say why, and go on with the one before. Raises `OSError` where there is no room to try.
         """
         pair = b"\n".join(contents)
         try:
             self.restore(pair)
-        except (ssl.SSLError, ValueError, OSError) as error:
+        except (ssl.SSLError, ValueError) as error:
             return (self._why_not(contents[0], contents[-1], error),)
         return pair
 
