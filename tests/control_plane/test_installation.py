@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.control_plane.installed import KINDS, Installation, as_in_a_pod, installed, replica, settings
+from tests.control_plane.installed import KINDS, Installation, as_in_a_pod, at, installed, replica, settings
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import POLICY, WRITE_POLICY, created, pod, policy_configmap, prepare, put_policy, tokens
 from tests.manifests.rendering import render, the
@@ -236,6 +236,23 @@ def test_a_worker_that_is_killed_fails_no_more_than_the_pod_it_was_asked_about(p
     assert len(loop.failures) <= kills
     broken_off = ("connection reset", "connection refused", "EOF", "the mutating webhook didn't run")
     assert [one for one in loop.failures if not any(why in one for why in broken_off)] == []
+
+
+def test_without_the_mutating_webhook_no_pod_gets_in_and_it_is_said_why(plane, installation) -> None:
+    plane.do("delete", KINDS[0], "tokenguard")
+    try:
+        says = "the mutating webhook didn't run: look for MutatingWebhookConfiguration/tokenguard"
+        eventually(lambda: says in plane.kubectl("create", "-f", "-", stdin=pod("uncapped")).stderr)
+        capped = pod("tokenless", automountServiceAccountToken=False)
+        assert "rules inject'" in plane.kubectl("create", "-f", "-", stdin=capped).stderr, "an injection is missing"
+    finally:
+        restored = at(the(KINDS[0], render("manifests")), installation.replicas[0])
+        plane.do("apply", "-f", "-", stdin=restored)
+    eventually(installation.is_trusted)
+    eventually(lambda: plane.kubectl("create", "-f", "-", stdin=pod("capped-again")).returncode == 0)
+    with pods_created(plane, "mended") as loop:
+        pass
+    assert loop.failures == []
 
 
 @installed_already
