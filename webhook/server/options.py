@@ -25,8 +25,8 @@ class ServeOptions:
 
     `policy` and `objects` are files that are followed while the server runs, `policy_configmap` is `namespace/name` in
     the cluster of `kubeconfig`, or in the cluster that the server runs in, and so is `tls_secret`; `audit_log` is a
-    file's path or `-` for stdout, `audit_level` is `decisions` or `all`. `live` and `certificates` follow what comes
-    from no file.
+    file's path or `-` for stdout, `audit_level` is `decisions` or `all`. `pod_events` says whether
+    the owners of pods get Events. `live` and `certificates` follow what comes from no file.
     """
 
     bind: str = "0.0.0.0:8443"
@@ -43,6 +43,7 @@ class ServeOptions:
     tls_san: tuple[str, ...] = ()
     audit_log: str = "-"
     audit_level: str = "decisions"
+    pod_events: bool = True
     max_body_bytes: int = 8 << 20
     live: LiveSource | None = None
     certificates: CertificateSource | None = None
@@ -111,6 +112,8 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "help": "Where to write a line of JSON for each decision."}),
     ("--audit-level", "TOKENGUARD_AUDIT_LEVEL", {"type": click.Choice(["decisions", "all"]),
         "default": ServeOptions.audit_level, "help": "Whether to write plain allows, too."}),
+    ("--pod-events/--no-pod-events", "TOKENGUARD_POD_EVENTS", {"default": ServeOptions.pod_events,
+        "help": "Whether to make an Event on the owner of a pod that is rejected or exempted."}),
     ("--max-body-bytes", "TOKENGUARD_MAX_BODY_BYTES", {"type": click.IntRange(min=1024),
         "default": ServeOptions.max_body_bytes, "help": "The largest review that is read."}),
 )  # fmt: skip

@@ -11,6 +11,7 @@ import msgspec
 
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
+from webhook.core.notice import Notice, notice
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Mode
 from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
@@ -86,17 +87,20 @@ class Reviewer:
         *,
         audit_all: bool = False,
         max_body_bytes: int = 8 << 20,
+        tell: Callable[[Notice], None] | None = None,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
         """Take what is judged by and where it is told.
 
-        `audit_all` writes plain allows to the audit log, too; `max_body_bytes` is the largest review that is read.
+        `audit_all` writes plain allows to the audit log, too; `max_body_bytes` is the largest review that is read, and
+        `tell` gets what the owners of pods are to be told.
         """
         self._state = state
         self._audit = audit
         self._metrics = metrics
         self._audit_all = audit_all
         self.max_body_bytes = max_body_bytes
+        self._tell = tell
         self._clock = clock
 
     def answer(self, body: bytes, phase: Phase) -> Answer:
@@ -115,6 +119,8 @@ class Reviewer:
         if self._audit_all or not decision.plain:
             self._audit.write(record(request, decision, now, seconds))
         self._metrics.reviewed(request, decision, seconds)
+        if self._tell and (told := notice(request, decision)):
+            self._tell(told)
         return Answer(200, respond(request, decision, status))
 
     def _decided(self, request: Request, now: dt.datetime) -> tuple[Decision, tuple[int, str]]:

@@ -123,7 +123,8 @@ def _application(
     follower = Follower([certificate, *judged_by(options, state, metrics.file_read, folder)])
     follower.look()
     audit_all = options.audit_level == "all"
-    reviewer = Reviewer(state, audit, metrics, audit_all=audit_all, max_body_bytes=options.max_body_bytes)
+    tell = options.live.tell if options.live and options.pod_events else None
+    reviewer = Reviewer(state, audit, metrics, audit_all=audit_all, max_body_bytes=options.max_body_bytes, tell=tell)
     background = All(*(part for part in (options.certificates, follower, options.live) if part))
     return audit, Application(reviewer, create_app(state, reviewer, metrics), background)
 
