@@ -70,7 +70,6 @@ class _Gunicorn(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        from webhook.server.metrics import worker_died  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
         from webhook.server.worker import IGNORED_SIGNALS, Worker  # noqa: PLC0415 - only here
 
         context = self._pair.context
@@ -92,7 +91,7 @@ class _Gunicorn(BaseApplication):
             "certfile": str(self._certificate.paths[0]),
             "ssl_context": lambda _config, _default: context,
             "when_ready": lambda _server: [signal.signal(number, signal.SIG_IGN) for number in IGNORED_SIGNALS],
-            "child_exit": lambda _server, worker: worker_died(worker.pid),
+            "child_exit": lambda _server, worker: self._metrics.worker_died(worker.pid),
         }
         for name, value in settings.items():
             self.cfg.set(name, value)
@@ -125,7 +124,7 @@ def _application(
     audit_all = options.audit_level == "all"
     tell = options.live.tell if options.live and options.pod_events else None
     reviewer = Reviewer(state, audit, metrics, audit_all=audit_all, max_body_bytes=options.max_body_bytes, tell=tell)
-    background = All(*(part for part in (options.certificates, follower, options.live) if part))
+    background = All(*(part for part in (options.certificates, follower, options.live, metrics.teller(state)) if part))
     return audit, Application(reviewer, create_app(state, reviewer, metrics), background)
 
 

@@ -23,6 +23,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook.server.asgi import LEAVES_CONTINUE
+from webhook.server.refusals import Refusal
 
 IDLE_SECONDS = 95
 """The API server keeps idle connections for 90 s; it should be the one to close them."""
@@ -116,7 +117,7 @@ class Connection(ASGIProtocol):
         """Tell of a request that isn't HTTP, in JSON like all else; where nobody is left to be told, do nothing."""
         if self._closed:
             return
-        self.app.count_refused(status)
+        self.app.count_refused(status, Refusal.NOT_HTTP)
         body = msgspec.json.encode({"error": f"{self._get_reason_phrase(status)}: {message}"[:300]})
         head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
         self._safe_write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
