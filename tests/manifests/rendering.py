@@ -15,6 +15,7 @@ from tests.control_plane.plane import find_binaries
 CHECKOUT = Path(__file__).parent.parent.parent
 INSTALLATIONS = ("manifests", "manifests/overlays/cert-manager", "manifests/overlays/by-hand")
 UNINSTALL = "manifests/uninstall"
+MONITORING = "manifests/overlays/monitoring"
 FILES = sorted(file for folder in ("manifests", "certs") for file in (CHECKOUT / folder).rglob("*.yaml"))
 Object = dict[str, Any]
 NEEDS_KUBECTL = "needs kubectl, to render what is in manifests/"

@@ -10,23 +10,22 @@ import pytest
 import yaml
 
 from tests.documented import API_SERVERS, METRICS, page_rows
-from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, render, render_text, the
+from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, MONITORING, render, render_text, the
 from webhook.pki.make import service_names
 
-OVERLAY = "manifests/overlays/monitoring"
 CASES = CHECKOUT / "tests/manifests/alerts.yaml"
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: apt-get install prometheus")
 KINDS = {"ConfigMap", "PrometheusRule", "ServiceMonitor"}
 
 
-GROUPS = yaml.safe_load((CHECKOUT / OVERLAY / "prometheus-rule.yaml").read_text())["spec"]["groups"]
+GROUPS = yaml.safe_load((CHECKOUT / MONITORING / "prometheus-rule.yaml").read_text())["spec"]["groups"]
 ALERTS = [rule for group in GROUPS for rule in group["rules"]]
 each = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 
 
 def dashboard():
-    return json.loads(the("ConfigMap", render(OVERLAY), "tokenguard-dashboard")["data"]["tokenguard.json"])
+    return json.loads(the("ConfigMap", render(MONITORING), "tokenguard-dashboard")["data"]["tokenguard.json"])
 
 
 def targets():
@@ -45,7 +44,7 @@ def run(folder, *arguments):
 
 
 def test_it_holds_what_is_to_be_watched_and_nothing_else() -> None:
-    objects = render(OVERLAY)
+    objects = render(MONITORING)
     assert {one["kind"] for one in objects} == KINDS
     assert the("PrometheusRule", objects)["spec"]["groups"] == GROUPS
     assert {one["metadata"]["namespace"] for one in objects} == {"tokenguard"}
@@ -53,15 +52,15 @@ def test_it_holds_what_is_to_be_watched_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
 def test_beside_an_installation_it_changes_nothing_of_it(folder, tmp_path) -> None:
-    both = render_text(tmp_path, f"resources:\n- ../tokenguard/{folder}\n- ../tokenguard/{OVERLAY}\n")
+    both = render_text(tmp_path, f"resources:\n- ../tokenguard/{folder}\n- ../tokenguard/{MONITORING}\n")
     added = [one for one in both if one not in render(folder)]
-    assert added == render(OVERLAY)
+    assert added == render(MONITORING)
     assert len(both) == len(render(folder)) + len(added)
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
 def test_prometheus_finds_the_service_and_trusts_its_certificate(folder) -> None:
-    monitor = the("ServiceMonitor", render(OVERLAY))["spec"]
+    monitor = the("ServiceMonitor", render(MONITORING))["spec"]
     service = the("Service", render(folder))
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert service["metadata"]["labels"][monitor["jobLabel"]] == "tokenguard"

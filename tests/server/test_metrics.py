@@ -2,10 +2,13 @@
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.server.test_recorded import recorded
 from tests.serving import JSON, POLICY, ask, eventually, serve
@@ -108,6 +111,15 @@ def test_the_policy_in_force_is_told_by_its_hash(server):
     assert server.metric("tokenguard_policy_info", revision=revision) == 1
     assert server.metric("tokenguard_ready") == 1
     assert server.metric("tokenguard_legacy_secrets") == 2
+
+
+def test_promtool_has_nothing_against_the_names_and_texts(server):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs promtool: apt-get install prometheus")
+    exposition = server.request("GET", "/metrics").body
+    done = subprocess.run([promtool, "check", "metrics"], input=exposition, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_connections_may_carry_reviews_and_pages_in_turn(server):
