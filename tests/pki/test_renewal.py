@@ -5,7 +5,10 @@ from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from tests.pki.foreign import CA, foreign, named, usage
 from webhook.pki.make import issue, new_authority
 from webhook.pki.read import certificates, refusal
 from webhook.pki.renewal import Arrived, Kept, next_step, with_new_authority, with_new_certificate
@@ -96,6 +99,41 @@ def test_a_lost_authority_key_is_replaced_while_the_certificate_goes_on_being_se
     assert fresh.certificate == kept.certificate
     assert accepts(fresh.bundle, kept.certificate)
     assert is_sound(stepped(fresh, TRUSTED))
+
+
+CANT_SIGN = {
+    "Ed25519": foreign("CA", *CA, key=ed25519.Ed25519PrivateKey.generate()),
+    "RSA that is too short": foreign("CA", *CA, key=rsa.generate_private_key(65537, 1024)),
+    "a curve that TLS doesn't know": foreign("CA", *CA, key=ec.generate_private_key(ec.SECP256K1())),
+    "no CA": foreign("CA", x509.BasicConstraints(ca=False, path_length=None)),
+    "not said to be a CA": foreign("CA", usage(key_cert_sign=True)),
+    "a CA whose key is for something else": foreign("CA", *CA, usage(digital_signature=True)),
+}
+
+
+@pytest.mark.parametrize("authority", CANT_SIGN.values(), ids=CANT_SIGN)
+def test_a_ca_that_cant_sign_here_is_replaced_and_stays_trusted_for_what_it_has_signed(authority) -> None:
+    served = foreign("served", named(*NAMES[:1]), by=authority)
+    kept = Kept(authority.certificate, authority.key, served.certificate, served.key)
+    joined = stepped(kept, NOWHERE)
+    assert joined.certificate == kept.certificate
+    assert [one.pem for one in joined.authorities][1:] == [authority.certificate]
+    assert is_sound(stepped(joined, TRUSTED))
+    assert with_new_certificate(kept, NAMES, NOW) is None
+
+
+CAN_SIGN = {
+    "RSA": foreign("CA", *CA, key=rsa.generate_private_key(65537, 2048)),
+    "P-384": foreign("CA", *CA, key=ec.generate_private_key(ec.SECP384R1())),
+    "a CA that says what its key is for": foreign("CA", *CA, usage(key_cert_sign=True)),
+}
+
+
+@pytest.mark.parametrize("authority", CAN_SIGN.values(), ids=CAN_SIGN)
+def test_a_ca_that_somebody_else_made_signs_where_it_can(authority) -> None:
+    made = stepped(Kept(authority.certificate, authority.key), NOWHERE)
+    assert made.bundle == authority.certificate
+    assert made.serving.is_signed_by(made.authorities[0])
 
 
 STRANGER = issue(new_authority(NOW), NAMES, NOW)

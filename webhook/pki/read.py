@@ -71,6 +71,19 @@ class Certificate:
         """Say whether it is valid at a time."""
         return self.begins <= now < self.ends
 
+    @property
+    def may_sign(self) -> bool:
+        """Whether a client takes what it signs: it says that it is a CA, and keeps no such use from its key."""
+        try:
+            extensions = self.x509.extensions
+            if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+                return False
+            return extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+        except x509.ExtensionNotFound as missing:
+            return missing.oid == x509.KeyUsage.oid
+        except ValueError:
+            return False
+
     def is_signed_by(self, authority: "Certificate") -> bool:
         """Say whether this authority's key made its signature."""
         try:

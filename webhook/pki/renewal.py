@@ -14,7 +14,7 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from webhook.pki.make import Pair, issue, new_authority
+from webhook.pki.make import Pair, issue, new_authority, signing_key
 from webhook.pki.read import Certificate, certificates
 
 
@@ -121,7 +121,11 @@ def _signer(kept: Kept, now: dt.datetime) -> Pair | None:
     if not kept.authorities:
         return None
     first = kept.authorities[0]
-    usable = first.holds_at(now) and first.belongs_to(kept.authority_key)
+    try:
+        signing_key(kept.authority_key)
+    except ValueError:
+        return None
+    usable = first.holds_at(now) and first.may_sign and first.belongs_to(kept.authority_key)
     return Pair(first.pem, kept.authority_key) if usable else None
 
 
@@ -129,7 +133,7 @@ def _begun(kept: Kept, wanted: tuple[str, ...], now: dt.datetime) -> Step:
     """Begin with a new authority; a certificate that still does its work goes on doing it."""
     fresh = with_new_authority(kept, now)
     if not _unusable(kept, wanted, now):
-        return Step(fresh, "the CA's key is lost: a new CA joins the bundle")
+        return Step(fresh, "the CA can't sign, or its key is lost: a new CA joins the bundle")
     authority = Pair(fresh.authorities[0].pem, fresh.authority_key)
     return Step(_reissued(fresh, authority, wanted, now), "there was no usable CA: made one, and a certificate")
 
