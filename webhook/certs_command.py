@@ -1,7 +1,6 @@
 """The `certs` commands: how an installation's certificates stand, a renewal before its time, certificates by hand."""
 
 import datetime as dt
-import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -12,13 +11,13 @@ import click
 
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
-from webhook.cluster.certificates.status import Line, read_status
+from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
 from webhook.pki.by_hand import made_files
 from webhook.pki.make import service_names
-from webhook.pki.read import certificates
 from webhook.server.options import StartError, require_name
+from webhook.server.shown import NotShownError, shown_by
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _AMISS = "  <-- amiss"
@@ -53,9 +52,10 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
         status = read_status(transport, secret, _now())
     lines = list(status.lines(_now()))
     if connect:
-        kept, served = status.kept.serving, _served_at(connect)
-        same = kept is not None and served == kept.fingerprint
-        lines.append(Line(f"{connect} serves {'it' if same else f'another one: {served}'}", amiss=not same))
+        try:
+            lines += status.lines_about(connect, shown_by(connect), _now())
+        except NotShownError as error:
+            raise Failure(str(error)) from error
     for line in lines:
         click.echo(f"{line.text}{_AMISS if line.amiss else ''}")
     sys.exit(1 if any(line.amiss for line in lines) else 0)
@@ -139,16 +139,6 @@ def _secret(where: str) -> TlsSecret:
     except StartError as error:
         raise Failure(str(error)) from error
     return TlsSecret(where)
-
-
-def _served_at(address: str) -> str:
-    """Return the fingerprint of the certificate that a server shows; nothing is sent to it."""
-    host, _, port = address.rpartition(":")
-    try:
-        pem = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=5)
-    except (OSError, ValueError) as error:
-        raise Failure(f"--connect {address}: {error}") from error
-    return certificates(pem.encode())[0].fingerprint
 
 
 def _now() -> dt.datetime:

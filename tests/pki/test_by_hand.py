@@ -8,7 +8,8 @@ from tests.manifests.rendering import render, the
 from webhook.cli import main
 from webhook.pki.by_hand import WEBHOOKS, made_files
 from webhook.pki.make import new_authority, service_names
-from webhook.pki.read import certificates, refusal
+from webhook.pki.read import certificates
+from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 NAMES = service_names("tokenguard")

@@ -5,7 +5,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, service_names
-from webhook.pki.read import certificates, refusal
+from webhook.pki.read import certificates
+from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.pki.foreign import CA, foreign, named, usage
 from webhook.pki.make import issue, new_authority
-from webhook.pki.read import certificates, refusal
+from webhook.pki.read import certificates
 from webhook.pki.renewal import Arrived, Kept, next_step, with_new_authority, with_new_certificate
+from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)

@@ -1,16 +1,14 @@
-"""Reading certificates: what a PEM text holds, whether a key belongs to it, whether a client would accept it."""
+"""Reading certificates: what a PEM text holds, whether a key belongs to it."""
 
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -116,17 +114,3 @@ def private_key(pem: bytes) -> bytes:
     """Return the first private key in a PEM text, as it stands there; empty where there is none."""
     found = _KEY.search(pem)
     return found[0] + b"\n" if found else b""
-
-
-def refusal(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.datetime) -> str:
-    """Return why a client that trusts `bundle` (PEM) refuses a server with this chain under this DNS name; or ''."""
-    leaf, *between = chain
-    trusted = certificates(bundle)
-    if not trusted:
-        return "it holds no certificate"
-    try:
-        verifier = PolicyBuilder().store(Store([one.x509 for one in trusted])).time(now.replace(tzinfo=None))
-        verifier.build_server_verifier(x509.DNSName(name)).verify(leaf.x509, [one.x509 for one in between])
-    except (VerificationError, ValueError) as error:
-        return " ".join(str(error).split())
-    return ""

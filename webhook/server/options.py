@@ -12,6 +12,7 @@ import click
 from webhook.server.source import CertificateSource, LiveSource
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_LAST_PORT = 65535
 _FILE = click.Path(path_type=Path)
 
 
@@ -80,6 +81,15 @@ def require_name(flag: str, value: str) -> None:
     """Raise `StartError` where a flag's value is no object's `namespace/name`."""
     if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value):
         raise StartError(f"{flag} {value}: write NAMESPACE/NAME")
+
+
+def host_and_port(flag: str, value: str, example: str) -> tuple[str, int]:
+    """Return both parts of `HOST:PORT`, an IPv6 address without its brackets. Raises `StartError`."""
+    host, colon, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise StartError(f"{flag} {value}: write HOST:PORT, as {example}")
+    return host, int(port)
 
 
 _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (

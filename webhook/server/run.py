@@ -15,7 +15,7 @@ from gunicorn.app.base import BaseApplication
 from webhook.server.certificate import served_certificate
 from webhook.server.follow import Followed, Follower
 from webhook.server.judged_by import judged_by
-from webhook.server.options import ServeOptions, StartError
+from webhook.server.options import ServeOptions, StartError, host_and_port
 from webhook.server.process import private_folder, raise_file_limit, require_stdout
 from webhook.server.source import All
 from webhook.server.state import State
@@ -129,14 +129,11 @@ def _application(
 
 
 def _listen(bind: str) -> socket.socket:
-    host, colon, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise StartError(f"--bind {bind}: write HOST:PORT, as 0.0.0.0:8443 or [::]:8443")
+    host, port = host_and_port("--bind", bind, "0.0.0.0:8443 or [::]:8443")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, int(port)), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         raise StartError(f"--bind {bind}: {error.strerror or error}") from error
 

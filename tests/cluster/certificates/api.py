@@ -29,7 +29,8 @@ class Api:
     def install(self) -> None:
         """Make both configurations, with no bundle."""
         for path in CONFIGURATIONS:
-            webhooks = [{"name": name, "clientConfig": {"service": {"name": "tokenguard"}}} for name in ("a", "b")]
+            service = {"name": "tokenguard", "namespace": "tokenguard"}
+            webhooks = [{"name": name, "clientConfig": {"service": service}} for name in ("a", "b")]
             self.put(f"{path}/tokenguard", {"metadata": {"name": "tokenguard"}, "webhooks": webhooks})
 
     def put(self, path: str, found: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import random
+from collections.abc import Collection
 
 import pytest
 
@@ -19,8 +20,9 @@ from webhook.cluster.certificates.reconcile import (
 )
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.pki.make import issue, new_authority
-from webhook.pki.read import certificates, refusal
+from webhook.pki.read import certificates
 from webhook.pki.renewal import Kept, with_new_authority
+from webhook.pki.verify import refusal
 
 NAME = "tokenguard.tokenguard.svc"
 WHERE = TlsSecret("tokenguard/tokenguard-tls")
@@ -45,10 +47,10 @@ class Time:
 class Node:
     """A replica: what it was given to serve, and what it serves, which may lag behind."""
 
-    def __init__(self, api: Api, time: Time, *, manage: bool = True) -> None:
+    def __init__(self, api: Api, time: Time, *, manage: bool = True, names: Collection[str] = (NAME,)) -> None:
         self.given = self.serves = b""
         replica = Replica(self._give, lambda: self.given, self._told)
-        self.reconciler = Reconciler(api, Wanted(WHERE, [NAME], manage), replica, time.clock)
+        self.reconciler = Reconciler(api, Wanted(WHERE, names, manage), replica, time.clock)
 
     def look(self) -> float:
         return self.reconciler.reconcile()

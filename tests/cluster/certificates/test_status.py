@@ -6,10 +6,12 @@ import datetime as dt
 import pytest
 
 from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
-from tests.cluster.certificates.test_reconcile import NOW, WHERE, Node, Time, settle
+from tests.cluster.certificates.test_reconcile import NAME, NOW, WHERE, Node, Time, settle
+from webhook.cluster.certificates.bundles import KINDS
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.status import read_status
-from webhook.pki.make import issue, new_authority
+from webhook.pki.make import Pair, issue, new_authority
+from webhook.pki.read import certificates
 from webhook.pki.renewal import Kept
 
 DAY = dt.timedelta(days=1)
@@ -61,8 +63,44 @@ def test_a_bundle_that_does_not_verify_what_is_kept_is_amiss(api) -> None:
     webhooks[0]["clientConfig"]["caBundle"] = stranger
     webhooks[1]["clientConfig"]["caBundle"] = ""
     one, other = amiss(api)
-    assert one.startswith("ValidatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: ")
+    assert one == (
+        "ValidatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: "
+        "no CA in it has signed the certificate"
+    )
     assert other.endswith("caBundle of b: it holds no certificate")
+
+
+@pytest.mark.parametrize(("client", "host"), [
+    ({"service": {"name": "guard", "namespace": "security"}}, "guard.security.svc"),
+    ({"url": "https://guard.example.com:8443/mutate"}, "guard.example.com"),
+    ({"url": "https://[2001:DB8::1]:8443/mutate"}, "2001:db8::1"),
+])  # fmt: skip
+def test_the_certificate_has_to_be_for_the_name_that_the_api_server_calls(api, time, client, host) -> None:
+    path = f"{CONFIGURATIONS[0]}/tokenguard"
+    bundle = api.objects[path]["webhooks"][0]["clientConfig"]["caBundle"]
+    api.put(path, {"metadata": {"name": "tokenguard"}, "webhooks": [
+        {"name": "a", "clientConfig": {"caBundle": bundle, **client}},
+    ]})  # fmt: skip
+    assert amiss(api) == [
+        f"MutatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: the certificate is not for {host}"
+    ]
+    settle(time, Node(api, time, names=[NAME, host]))
+    assert [line for line in amiss(api) if "trust" in line] == []
+
+
+def about(api: Api, chain: bytes) -> list[tuple[str, bool]]:
+    lines = read_status(api, WHERE, NOW).lines_about("a:1", certificates(chain), NOW)
+    return [(line.text, line.amiss) for line in lines]
+
+
+def test_what_a_server_shows_is_held_against_the_bundles_in_the_cluster(api) -> None:
+    kept = WHERE.read(api).kept
+    assert about(api, kept.certificate) == [("a:1 serves it", False)]
+    again = issue(Pair(kept.bundle, kept.authority_key), [NAME], NOW).certificate
+    assert about(api, again) == [(f"a:1 serves another one: {certificates(again)[0].fingerprint}", True)]
+    [_, *refused] = about(api, issue(new_authority(NOW), [NAME], NOW).certificate)
+    why = "does not trust what a:1 serves: caBundle of a: no CA in it has signed the certificate"
+    assert [len(refused), *refused[::2]] == [4, *((f"{kind}/tokenguard {why}", True) for kind in KINDS)]
 
 
 def test_a_configuration_that_is_not_there_is_amiss(api) -> None:

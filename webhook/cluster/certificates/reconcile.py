@@ -172,8 +172,8 @@ class Reconciler:
         """
         pair = self._replica.served()
         serving = certificates(pair)[:1]
-        trusted = {one.pem for configuration in configurations for bundle in configuration.bundles.values()
-                   for one in certificates(bundle) if serving and serving[0].is_signed_by(one)}  # fmt: skip
+        trusted = {one.pem for configuration in configurations for called in configuration.webhooks.values()
+                   for one in certificates(called.bundle) if serving and serving[0].is_signed_by(one)}  # fmt: skip
         if not trusted:
             return Kept()
         chain = b"".join(one.pem for one in certificates(pair))
