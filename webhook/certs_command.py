@@ -15,7 +15,7 @@ from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
 from webhook.pki.by_hand import made_files
-from webhook.pki.make import service_names
+from webhook.pki.names import service_names
 from webhook.server.options import StartError, require_name
 from webhook.server.shown import NotShownError, shown_by
 

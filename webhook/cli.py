@@ -29,7 +29,7 @@ from webhook.core.rules import BY_NAME, RULES
 from webhook.core.text import did_you_mean, quote
 from webhook.demo.run import lines as demo_lines
 from webhook.demo.server import DemoError
-from webhook.pki.make import service_names
+from webhook.pki.names import service_names
 from webhook.reporting import as_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.options import CheckOptions, check_options

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 from tests.manifests.rendering import render, the
 from webhook.cli import main
 from webhook.pki.by_hand import WEBHOOKS, made_files
-from webhook.pki.make import new_authority, service_names
+from webhook.pki.make import new_authority
+from webhook.pki.names import service_names
 from webhook.pki.read import certificates
 from webhook.pki.verify import refusal
 

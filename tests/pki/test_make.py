@@ -4,7 +4,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, service_names
+from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority
+from webhook.pki.names import service_names
 from webhook.pki.read import certificates
 from webhook.pki.verify import refusal
 
@@ -78,7 +79,9 @@ def test_names_and_addresses_are_both_in_the_certificate(authority) -> None:
     assert only(made.certificate).names == ("a.example.com", "127.0.0.1", "::1")
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a..b", "ü.example.com", "x" * 64, "*"])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a..b", "ü.example.com", "x" * 64, "*", "-a.b", "a-.b", "*.", "a.*.b", "x." * 127 + "xx"]
+)
 def test_what_is_no_name_is_refused(authority, name: str) -> None:
     with pytest.raises(ValueError, match="neither a DNS name nor an address"):
         issue(authority, [name], NOW)

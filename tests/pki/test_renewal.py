@@ -165,6 +165,13 @@ def test_a_name_that_is_asked_for_joins_those_that_are_there(kept) -> None:
     assert next_step(more, NAMES, NOWHERE, NOW) is None
 
 
+@pytest.mark.parametrize("name", ["B.example.com", "0:0:0:0:0:0:0:1", "FE80::1%eth0", "::FFFF"])
+def test_a_name_in_another_spelling_is_not_missing_for_ever(kept, name) -> None:
+    more = stepped(kept, NOWHERE, names=(*NAMES, name))
+    assert len(more.serving.names) == len(NAMES) + 1
+    assert next_step(more, (*NAMES, name), NOWHERE, NOW) is None
+
+
 def test_a_new_certificate_can_be_forced_where_there_is_an_authority(kept) -> None:
     forced = with_new_certificate(kept, NAMES, NOW)
     assert is_sound(forced)

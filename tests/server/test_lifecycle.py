@@ -119,6 +119,7 @@ def taken():
         yield held.getsockname()[1]
 
 
+MANAGED = ["--kubeconfig", "/dev/null", "--tls-secret", "a/b", "--manage-certs"]
 NO_START = {
     "no TLS": ([], "--tls-self-signed"),
     "half a pair": (["--tls-cert", "a.crt"], "--tls-key"),
@@ -128,7 +129,10 @@ NO_START = {
     "port taken": (["--tls-self-signed", "--bind", "127.0.0.1:{taken}"], "in use"),
     "no port": (["--tls-self-signed", "--bind", "localhost"], "HOST:PORT"),
     "no such host": (["--tls-self-signed", "--bind", "256.0.0.1:0"], "256.0.0.1"),
-    "no such name": (["--tls-self-signed", "--tls-san", "not a name"], "neither a DNS name"),
+    "no such name": (["--tls-self-signed", "--tls-san", "not a name"], "--tls-san: 'not a name' is neither a DNS name"),
+    "no such name for a Secret": ([*MANAGED, "--tls-san", "a", "--tls-san", "-"], "--tls-san: '-' is neither"),
+    "a name for others' certificate": ([*MANAGED[:-1], "--tls-san", "a"], "give --manage-certs, too"),
+    "nowhere to keep certificates": (["--tls-self-signed", "--manage-certs"], "say with --tls-secret"),
     "no such folder": (["--tls-self-signed", "--bind", "127.0.0.1:0", "--audit-log", "/no/such/file"], "/no/such/file"),
     "no workers": (["--tls-self-signed", "--workers", "0"], "--workers"),
     "a kubeconfig that is not there": (["--tls-self-signed", "--kubeconfig", "a"], "--kubeconfig"),

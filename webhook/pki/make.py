@@ -5,7 +5,6 @@ Every certificate is valid from an hour before it is made, so that a client whos
 """
 
 import datetime as dt
-import ipaddress
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from webhook.pki.names import general_name, normal_name
 
 AUTHORITY_LIFETIME = dt.timedelta(days=365)
 SERVING_LIFETIME = dt.timedelta(days=30)
@@ -54,12 +55,6 @@ def signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     raise ValueError("is a key of a kind that can't sign here: give ECDSA P-256, P-384, P-521, or RSA of 2048 bits")
 
 
-def service_names(namespace: str, service: str = "tokenguard") -> tuple[str, ...]:
-    """Return the DNS names of a Service: the API server asks for `<service>.<namespace>.svc`."""
-    short = f"{service}.{namespace}"
-    return f"{short}.svc", f"{short}.svc.cluster.local", short
-
-
 def new_authority(now: dt.datetime, lifetime: dt.timedelta = AUTHORITY_LIFETIME) -> Pair:
     """Return a self-signed authority that may sign serving certificates and nothing else. No two have one name."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -79,7 +74,7 @@ def issue(authority: Pair, names: Iterable[str], now: dt.datetime, lifetime: dt.
     The authority's own certificate is left out: a client has it, or has no reason to trust it. Raises ValueError where
     a name is neither a DNS name nor an address, or the authority's key can't sign.
     """
-    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
+    alternatives = x509.SubjectAlternativeName([general_name(name) for name in dict.fromkeys(map(normal_name, names))])
     signer = x509.load_pem_x509_certificate(authority.certificate)
     signing = signing_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -116,16 +111,6 @@ def self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:
     authority = new_authority(now)
     made = issue(authority, (*_LOCAL, "tokenguard.tokenguard.svc", *more_names), now, AUTHORITY_LIFETIME)
     return SelfSigned(made.certificate + authority.certificate, made.key, authority.certificate)
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        labels = name.removeprefix("*.").split(".")
-        if not all(label.replace("-", "a").isalnum() and label.isascii() and len(label) < 64 for label in labels):
-            raise ValueError(f"{name!r} is neither a DNS name nor an address") from None
-        return x509.DNSName(name)
 
 
 def _key_of(signer: x509.Certificate) -> x509.AuthorityKeyIdentifier:

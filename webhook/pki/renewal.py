@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from webhook.pki.make import Pair, issue, new_authority, signing_key
+from webhook.pki.names import normal_name
 from webhook.pki.read import Certificate, certificates
 
 
@@ -63,7 +64,7 @@ def next_step(kept: Kept, names: Iterable[str], arrived: Arrived, now: dt.dateti
 
     `names` are the DNS names and addresses that the certificate must be for. Raises ValueError where one is neither.
     """
-    wanted = tuple(names)
+    wanted = tuple(dict.fromkeys(map(normal_name, names)))
     signer = _signer(kept, now)
     if signer is None:
         return _begun(kept, wanted, now)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from webhook.pki.names import normal_name
 from webhook.server.source import CertificateSource, LiveSource
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -71,8 +72,14 @@ class ServeOptions:
             )
         if self.manage_certs and not self.tls_secret:
             raise StartError("--manage-certs keeps certificates in a Secret: say with --tls-secret in which one")
-        if self.tls_san and files:
-            raise StartError("--tls-san is for a certificate that tokenguard makes, not for one in files")
+        if self.tls_san and (files or (self.tls_secret and not self.manage_certs)):
+            where = "in files" if files else "that others keep in a Secret: give --manage-certs, too, or leave it out"
+            raise StartError(f"--tls-san is for a certificate that tokenguard makes, not for one {where}")
+        for name in self.tls_san:
+            try:
+                normal_name(name)
+            except ValueError as error:
+                raise StartError(f"--tls-san: {error}") from error
         if self.tls_secret:
             require_name("--tls-secret", self.tls_secret)
 
