@@ -84,22 +84,21 @@ def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, t
 def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
     deadline = time.monotonic() + timeout
     told = ""
-    while why := _waits_for(transport, secret):
+    while True:
+        try:
+            status = read_status(transport, secret, _now())
+            why = status.under_way
+        except ApiError as error:  # one that is away for a moment doesn't end it
+            why = str(error)
+        if not why:
+            break
         if why != told:
             click.echo(f"under way: {why}")
             told = why
         if time.monotonic() >= deadline:
             raise Failure(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")
         time.sleep(1)
-    click.echo("done: every replica serves the new certificate, and the webhook configurations trust it")
-
-
-def _waits_for(transport: Transport, secret: TlsSecret) -> str:
-    """Return what a rotation waits for; an API server that is away for a moment doesn't end it."""
-    try:
-        return read_status(transport, secret, _now()).under_way
-    except ApiError as error:
-        return str(error)
+    click.echo(f"done: {status.arrived}")
 
 
 @certs_group.command("generate")

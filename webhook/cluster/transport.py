@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+NOT_FOUND, CONFLICT = 404, 409
+"""What the status of an `ApiError` may be, and may mean no harm."""
+
 
 class ApiError(Exception):
     """The API server refused, or can't be reached. Its text is one line, fit for a log: it holds no credentials.

@@ -1,7 +1,9 @@
 """The names that a serving certificate is for: DNS names and addresses, each written in one way only."""
 
+import contextlib
 import ipaddress
 import re
+from collections.abc import Iterable
 
 from cryptography import x509
 
@@ -29,6 +31,15 @@ def normal_name(name: str) -> str:
             raise ValueError(f"{name!r} is neither a DNS name nor an address") from None
         return lower
     return str(ipaddress.ip_address(address.packed))  # without an interface, which no certificate names
+
+
+def possible_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those that can stand in a certificate, each once, as `normal_name` returns them."""
+    found: dict[str, None] = {}
+    for name in names:
+        with contextlib.suppress(ValueError):
+            found[normal_name(name)] = None
+    return tuple(found)
 
 
 def general_name(name: str) -> x509.GeneralName:

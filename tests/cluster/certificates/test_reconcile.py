@@ -15,8 +15,8 @@ from webhook.cluster.certificates.reconcile import (
     SOON,
     Clock,
     Reconciler,
-    Replica,
     Wanted,
+    Workers,
 )
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.pki.make import issue, new_authority
@@ -49,8 +49,8 @@ class Node:
 
     def __init__(self, api: Api, time: Time, *, manage: bool = True, names: Collection[str] = (NAME,)) -> None:
         self.given = self.serves = b""
-        replica = Replica(self._give, lambda: self.given, self._told)
-        self.reconciler = Reconciler(api, Wanted(WHERE, names, manage), replica, time.clock)
+        workers = Workers(self._give, lambda: self.given, self._told)
+        self.reconciler = Reconciler(api, Wanted(WHERE, names, manage), workers, time.clock)
 
     def look(self) -> float:
         return self.reconciler.reconcile()
@@ -449,11 +449,76 @@ def test_a_certificate_that_no_managed_ca_has_signed_is_not_served(api, time) ->
     WHERE.write(api, Kept(held.bundle, held.authority_key, stranger.certificate, stranger.key), found.version)
     given = []
     give = node._give
-    node.reconciler._replica = Replica(lambda pair: (given.append(pair), give(pair)), lambda: node.given, node._told)
+    node.reconciler._workers = Workers(lambda pair: (given.append(pair), give(pair)), lambda: node.given, node._told)
     settle(time, node)
     assert all(stranger.certificate not in pair for pair in given)
     assert node.given != served
     assert is_refused(api, node, time) == ""
+
+
+def names(api: Api) -> set[str]:
+    return set(kept(api).serving.names)
+
+
+def signed(api: Api) -> int:
+    """Return how often the Secret has been written."""
+    return sum(method in {"post", "patch"} and path.startswith(SECRETS) for method, path in api.asked)
+
+
+def test_names_that_another_replica_asks_for_stay_at_a_renewal(api, time) -> None:
+    old, new = Node(api, time), Node(api, time, names=[NAME, "new.example.com"])
+    settle(time, old, new)
+    assert names(api) == {NAME, "new.example.com"}
+    time.seconds += 21 * 86400
+    api.asked.clear()
+    settle(time, old, new)
+    assert names(api) == {NAME, "new.example.com"}
+    assert signed(api) == 1
+
+
+def test_names_that_another_replica_asks_for_stay_when_a_new_ca_signs(api, time) -> None:
+    old, new = Node(api, time), Node(api, time, names=[NAME, "new.example.com"])
+    settle(time, new, old)
+    force(api, time)
+    before = kept(api).certificate
+    while kept(api).certificate == before:
+        old.look()
+        old.catch_up()
+        time.seconds += 1
+    assert names(api) == {NAME, "new.example.com"}
+
+
+def test_a_name_that_nobody_asks_for_any_more_is_gone_with_the_next_certificate(api, time) -> None:
+    old, new = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    settle(time, old, new)
+    old.reconciler.end()
+    settle(time, new)
+    assert names(api) == {NAME, "old.example.com"}
+    time.seconds += 21 * 86400
+    settle(time, new)
+    assert names(api) == {NAME}
+
+
+def test_where_it_is_not_known_who_asks_for_a_name_it_stays(api, time) -> None:
+    gone, node = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    settle(time, gone, node)
+    gone.reconciler.end()
+    api.refused.add(("get", LEASES))
+    time.seconds += 21 * 86400
+    before = kept(api).certificate
+    node.look()
+    assert kept(api).certificate != before
+    assert names(api) == {NAME, "old.example.com"}
+
+
+def test_names_stay_while_there_is_a_replica_that_does_not_say_what_it_asks_for(api, time) -> None:
+    earlier, node = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    settle(time, earlier, node)
+    lease = api.objects[f"{LEASES}/{earlier.reconciler.replicas.own}"]
+    del lease["metadata"]["annotations"]["tokenguard/names"]
+    time.seconds += 21 * 86400
+    node.look()
+    assert names(api) == {NAME, "old.example.com"}
 
 
 def test_no_key_is_ever_logged(api, time, caplog) -> None:

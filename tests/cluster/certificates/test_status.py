@@ -2,13 +2,17 @@
 
 import base64
 import datetime as dt
+from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
 from tests.cluster.certificates.test_reconcile import NAME, NOW, WHERE, Node, Time, settle
+from tests.pki.foreign import pem
 from webhook.cluster.certificates.bundles import KINDS
 from webhook.cluster.certificates.rotate import RotationError, rotate
+from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
 from webhook.pki.make import Pair, issue, new_authority
 from webhook.pki.read import certificates
@@ -141,11 +145,56 @@ def test_a_rotation_of_the_ca_is_under_way_until_the_old_one_has_left(api, time)
     ]
 
 
-def test_a_certificate_from_elsewhere_can_not_be_rotated(api) -> None:
+STRANGER = issue(new_authority(NOW), [NAME], NOW)
+CANT_ROTATE = {
+    "from elsewhere": ({"bundle": b"", "authority_key": b""}, "comes from elsewhere.*cert-manager: cmctl renew"),
+    "from elsewhere, with its CA": ({"authority_key": b""}, "comes from elsewhere"),
+    "another's certificate": (
+        {"certificate": STRANGER.certificate, "key": STRANGER.key}, "comes from elsewhere",
+    ),
+    "another's key": ({"key": STRANGER.key}, "a tls.key that doesn't belong to its tls.crt"),
+    "another's CA key": ({"authority_key": STRANGER.key}, "ca.key is not the key to the first CA in ca.crt"),
+    "a CA key of another kind": (
+        {"authority_key": pem(ed25519.Ed25519PrivateKey.generate())}, "or no usable one",
+    ),
+    "nothing": ({"bundle": b"", "authority_key": b"", "certificate": b"", "key": b""}, "holds no certificate: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "why"), CANT_ROTATE.values(), ids=CANT_ROTATE)
+def test_what_can_not_be_rotated_is_left_alone_and_told(api, changed, why) -> None:
     found = WHERE.read(api)
-    WHERE.write(api, Kept(b"", b"", found.kept.certificate, found.kept.key), found.version)
-    with pytest.raises(RotationError, match="cert-manager: cmctl renew"):
+    WHERE.write(api, replace(found.kept, **changed), found.version)
+    before = WHERE.read(api)
+    with pytest.raises(RotationError, match=f"^Secret tokenguard/tokenguard-tls.* {why}"):
         rotate(api, WHERE, NOW, authority=False)
+    assert WHERE.read(api) == before
+
+
+def test_a_secret_that_is_not_there_can_not_be_rotated(api) -> None:
+    with pytest.raises(RotationError, match="^Secret tokenguard/none is not there: a replica with --manage-certs"):
+        rotate(api, TlsSecret("tokenguard/none"), NOW, authority=False)
+
+
+def test_a_rotated_certificate_is_for_the_names_that_the_replicas_ask_for(api, time) -> None:
+    more = Node(api, time, names=[NAME, "more.example.com"])
+    settle(time, more)
+    rotate(api, WHERE, time.now, authority=False)
+    assert WHERE.read(api).kept.serving.names == (NAME, "more.example.com")
+    more.reconciler.end()
+    rotate(api, WHERE, time.now, authority=False)
+    assert WHERE.read(api).kept.serving.names == (NAME,)
+    rotate(api, WHERE, NOW + DAY, authority=False)
+    assert WHERE.read(api).kept.serving.names == (NAME,), "nobody is there to say what it asks for"
+
+
+def test_where_a_rotation_has_come_is_told_with_those_it_has_come_to(api) -> None:
+    both = "MutatingWebhookConfiguration/tokenguard and ValidatingWebhookConfiguration/tokenguard trust it"
+    assert read_status(api, WHERE, NOW).arrived == f"1 replica(s) serve the new certificate; {both}"
+    assert read_status(api, WHERE, NOW + DAY).arrived == f"no replica has been heard of lately; {both}"
+    for path in CONFIGURATIONS:
+        del api.objects[f"{path}/tokenguard"]
+    assert read_status(api, WHERE, NOW).arrived.endswith("; no webhook configuration trusts it")
 
 
 def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api) -> None:
@@ -154,15 +203,6 @@ def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api
     with pytest.raises(RotationError, match="a rotation of the CA is under way"):
         rotate(api, WHERE, NOW, authority=False)
     assert WHERE.read(api) == before
-
-
-def test_a_ca_that_was_left_in_the_secret_signs_nothing_in_anothers_place(api) -> None:
-    found = WHERE.read(api)
-    other = issue(new_authority(NOW), ["tokenguard.tokenguard.svc"], NOW)
-    left = Kept(found.kept.bundle, found.kept.authority_key, other.certificate, other.key)
-    WHERE.write(api, left, found.version)
-    with pytest.raises(RotationError, match="comes from elsewhere"):
-        rotate(api, WHERE, NOW, authority=False)
 
 
 def test_a_ca_is_not_replaced_where_nobody_would_go_on_with_it(api) -> None:

@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from webhook.cluster.objects import Object, Page, Resource
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import CONFLICT, ApiError, Transport
 
 NAME = "tokenguard"
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-_CONFLICT = 409
 
 
 class _Service(msgspec.Struct):
@@ -91,7 +90,7 @@ def inject(transport: Transport, configuration: Configuration, bundle: bytes) ->
     try:
         transport.patch(f"{_path(configuration.kind)}/{NAME}", patch)
     except ApiError as error:
-        if error.status == _CONFLICT:
+        if error.status == CONFLICT:
             return False
         raise
     return True

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from webhook.cluster.certificates import bundles
-from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Reconciler, Replica, Wanted
+from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Reconciler, Wanted, Workers
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
 from webhook.cluster.objects import Object
@@ -58,8 +58,8 @@ class CertificateKeeper:
         self._lock_file = folder / "certificates.lock"
         self._notes = Notes(folder / "serving", serving)
         self._connection = Connection(self._kubeconfig, folder)
-        replica = Replica(self._serve, self._written, self._notes.read)
-        self._reconciler = Reconciler(self._connection, self._wanted, replica)
+        workers = Workers(self._serve, self._written, self._notes.read)
+        self._reconciler = Reconciler(self._connection, self._wanted, workers)
         return self._file
 
     def start(self) -> None:

@@ -6,12 +6,11 @@ from dataclasses import dataclass, fields
 import msgspec
 
 from webhook.cluster.objects import Object, Page, Resource
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import CONFLICT, ApiError, Transport
 from webhook.pki.renewal import Kept
 
 NAMES = {"bundle": "ca.crt", "authority_key": "ca.key", "certificate": "tls.crt", "key": "tls.key"}
 """Where each part of what is kept stands in the Secret."""
-_CONFLICT = 409
 
 
 class _Data(msgspec.Struct):
@@ -69,7 +68,7 @@ class TlsSecret:
                 kind = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls"}
                 transport.post(self._path, {**kind, "metadata": meta, "data": data})
         except ApiError as error:
-            if error.status == _CONFLICT:
+            if error.status == CONFLICT:
                 return False
             raise
         return True

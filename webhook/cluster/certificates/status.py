@@ -51,6 +51,13 @@ class Status:
             return f"the new certificate is not served yet by {', '.join(behind)}"
         return "the old CA has to leave the bundle" if len(authorities) > 1 else ""
 
+    @property
+    def arrived(self) -> str:
+        """How far a rotation that is over has come, in a few words: where nobody serves or trusts, that is not far."""
+        count, kinds = len(self.replicas), [str(one) for one in self.configurations]
+        served = f"{count} replica(s) serve the new certificate" if count else "no replica has been heard of lately"
+        return f"{served}; {' and '.join(kinds) or 'no webhook configuration'} {'trust' if kinds[1:] else 'trusts'} it"
+
     def lines(self, now: dt.datetime) -> Iterator[Line]:
         """Yield what there is to say."""
         where = f"Secret {self.secret.namespace}/{self.secret.name}"
