@@ -14,6 +14,7 @@ from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
+from webhook.files import OWN, READABLE, Content, replace_files
 from webhook.pki.by_hand import made_files
 from webhook.pki.names import service_names
 from webhook.server.options import StartError, require_name
@@ -21,8 +22,6 @@ from webhook.server.shown import NotShownError, shown_by
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _AMISS = "  <-- amiss"
-_PRIVATE = 0o600
-_READABLE = 0o644
 
 
 def _where(command: _F) -> _F:
@@ -115,20 +114,20 @@ def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int,
     Writes tls.crt and tls.key, ca.crt and ca.key (keep that one offline), and ca-bundle.yaml, a patch that has both
     webhook configurations trust the CA. A CA that is there already signs again, so that nobody's trust has to change.
     """
-    held = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}
-    there = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
-    if there and not force:
-        raise Failure(f"{out / there[0]} is there already: give --force to write over it")
     try:
-        files = made_files(held, (*service_names(namespace), *names), _now(), days)
+        held = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}
+        there = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
+        if there and not force:
+            raise Failure(f"{out / there[0]} is there already: give --force to write over it")
+        made = made_files(held, (*service_names(namespace), *names), _now(), days)
+        files = {out / name: Content([made[name]], OWN if name.endswith(".key") else READABLE) for name in made}
+        out.mkdir(parents=True, exist_ok=True)
+        replace_files(files)
     except ValueError as error:
         raise Failure(str(error)) from error
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = out / name
-        path.unlink(missing_ok=True)  # a key gets a new file, so that nobody who may read the old one may read it
-        path.touch(mode=_PRIVATE if name.endswith(".key") else _READABLE)
-        path.write_bytes(content)
+    except OSError as error:
+        raise Failure(f"{error.filename2 or error.filename or out}: {error.strerror}") from error
+    for path in files:
         click.echo(f"wrote {path}")
 
 

@@ -172,7 +172,7 @@ def test_what_can_not_be_rotated_is_left_alone_and_told(api, changed, why) -> No
 
 
 def test_a_secret_that_is_not_there_can_not_be_rotated(api) -> None:
-    with pytest.raises(RotationError, match="^Secret tokenguard/none is not there: a replica with --manage-certs"):
+    with pytest.raises(RotationError, match=r"^Secret tokenguard/none is not there: a replica with --manage-certs"):
         rotate(api, TlsSecret("tokenguard/none"), NOW, authority=False)
 
 
