@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.certificates.test_keeper import KUBECONFIG
 from tests.server.test_bad_input import raw_connection, read_to_the_end
 from tests.server.test_recorded import recorded
-from tests.serving import JSON, ask, eventually, serve
+from tests.serving import JSON, PATIENCE, ask, eventually, serve
 
 BODY = recorded("pod-plain.pods", "mutate")
 
@@ -91,6 +92,30 @@ def test_only_tls_of_1_2_and_newer_is_spoken(server):
         assert not plain.recv(100).startswith(b"HTTP")
     with contextlib.closing(raw_connection(server)) as connection:
         assert connection.version() in {"TLSv1.2", "TLSv1.3"}
+
+
+WAITS_FOR = {
+    "a certificate": ["--tls-secret", "tokenguard/tokenguard-tls", "--objects", "/dev/null"],
+    "Secrets and policy": ["--tls-self-signed", "--policy-configmap", "tokenguard/token-policy"],
+}
+
+
+@pytest.mark.parametrize("flags", WAITS_FOR.values(), ids=WAITS_FOR)
+def test_while_it_waits_for_an_api_server_that_stays_silent_it_stops_as_soon_as_it_is_told_to(flags, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent, (tmp_path / "log").open("wb") as log:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (tmp_path / "kubeconfig").write_text(KUBECONFIG.replace("https://127.0.0.1:1", url))
+        command = [sys.executable, "-m", "webhook", "serve", "--bind", "127.0.0.1:0", "--workers", "1", *flags,
+                   "--kubeconfig", str(tmp_path / "kubeconfig")]  # fmt: skip
+        with subprocess.Popen(command, stdout=log, stderr=log) as process:
+            silent.settimeout(PATIENCE)
+            try:
+                with silent.accept()[0]:  # so a worker has started, and waits
+                    process.send_signal(signal.SIGTERM)
+                    assert process.wait(10) == 0
+            finally:
+                process.kill()
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")

@@ -129,6 +129,8 @@ class LiveState:
         self._pod_events.stop()
         for reflector in self._reflectors.values():
             reflector.stop()
+        for settled in self._settled.values():
+            settled.set()  # for a start that still waits
 
     def _add(self, resource: Resource[Any], store: Restorable, transport: Transport, state: State) -> None:
         what = resource.what

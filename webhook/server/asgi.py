@@ -101,10 +101,15 @@ class Application:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        await asyncio.to_thread(self._follower.start)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+        started = asyncio.create_task(asyncio.to_thread(self._follower.start))
+        over = asyncio.ensure_future(receive())
+        await asyncio.wait((started, over), return_when=asyncio.FIRST_COMPLETED)
+        if started.done():
+            started.result()
+            await send({"type": "lifespan.startup.complete"})
+        await over
         await asyncio.to_thread(self._follower.stop)
+        await started  # which may have been waiting for something; what ends it has been told to
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -169,7 +169,9 @@ class Worker(ASGIWorker):
 
     async def _serve(self) -> None:
         lifespan = LifespanManager(self.asgi, self.log, self.state)
-        await lifespan.startup()
+        if not await self._started(lifespan):
+            await lifespan.shutdown()
+            return
         context = sock.ssl_context(self.cfg)
         for listener in self.sockets:
             server = await self.loop.create_server(
@@ -189,6 +191,18 @@ class Worker(ASGIWorker):
                 await asyncio.wait_for(self._wake.wait(), 1.0)
         await self._finish()
         await lifespan.shutdown()
+
+    async def _started(self, lifespan: LifespanManager) -> bool:
+        """Start what runs beside; return False where the worker is told to stop before that is done."""
+        starting = asyncio.create_task(lifespan.startup())
+        stopping = asyncio.create_task(self._wake.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            await starting
+            return True
+        starting.cancel()
+        return False
 
     async def _finish(self) -> None:
         """Accept nothing more, answer what has arrived, and let go of idle connections."""

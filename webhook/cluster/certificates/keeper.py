@@ -76,7 +76,7 @@ class CertificateKeeper:
         self._stopping.set()
         self._wake.set()
         if self._thread:
-            self._thread.join(AFTER_FAILURE)
+            self._thread.join(AFTER_FAILURE if self._reconciler.is_known else TICK)
         for reflector in self._reflectors:  # at the end: the thread may have been about to start them
             reflector.stop()
 

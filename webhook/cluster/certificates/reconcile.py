@@ -101,9 +101,14 @@ class Reconciler:
         """Whether the last look has failed."""
         return bool(self._failure)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether others know of this replica, and wait for it."""
+        return self._told is not None
+
     def end(self) -> None:
         """Take leave: this replica is no longer to be waited for."""
-        if self._told is None:
+        if not self.is_known:
             return
         try:
             self.replicas.forget(self._transport, self.replicas.own)
