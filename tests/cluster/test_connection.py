@@ -169,7 +169,7 @@ def test_a_server_that_is_away_is_told_and_found_again_elsewhere(api, connection
 def test_a_kubeconfig_that_cant_be_used_is_told_without_quoting_it(connection, kubeconfig, content) -> None:
     kubeconfig.write_text(content)
     told = str(failure(connection))
-    assert told.startswith("the kubeconfig can't be used")
+    assert told.startswith(f"the kubeconfig {kubeconfig} can't be used")
     assert "sesame" not in told
 
 

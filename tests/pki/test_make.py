@@ -4,7 +4,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority
+from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, self_signed
 from webhook.pki.names import service_names
 from webhook.pki.read import certificates
 from webhook.pki.verify import refusal
@@ -95,4 +95,4 @@ def test_what_cant_be_read_in_a_bundle_is_passed_over(authority) -> None:
 
 
 def test_no_key_is_shown_by_accident(authority) -> None:
-    assert "PRIVATE" not in f"{authority!r}{[authority]}"
+    assert "PRIVATE" not in f"{authority!r}{[authority]}{self_signed((), NOW)!r}"

@@ -30,3 +30,9 @@ def test_the_placeholders_end_is_no_certificates_end(waiting) -> None:
 def test_the_log_says_what_is_wrong_and_shows_no_key(waiting) -> None:
     assert "Secret tokenguard/tokenguard-tls: the API server can't be reached" in waiting.log
     assert "PRIVATE" not in waiting.log
+
+
+def test_the_log_names_the_secret_and_no_file_that_is_of_no_use_to_anybody(waiting) -> None:
+    secret = "Secret tokenguard/tokenguard-tls"
+    assert f"certificate loaded: a placeholder until it is had from {secret}\n" in waiting.log
+    assert "certificate.pem" not in waiting.log

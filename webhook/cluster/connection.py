@@ -153,7 +153,7 @@ class Connection:
                 )
         except Exception as error:  # noqa: BLE001 - whatever a file, a plugin or a provider may raise
             # The text of a kubeconfig's error may quote the user's whole entry, token and all: only its type is told.
-            told = f"the kubeconfig can't be used ({type(error).__name__})"
+            told = f"the kubeconfig {self._kubeconfig} can't be used ({type(error).__name__})"
             in_cluster = self._kubeconfig is None and isinstance(error, ConfigException)
             raise ApiError(0, str(error) if in_cluster else told) from None
         return configuration

@@ -114,3 +114,23 @@ def private_key(pem: bytes) -> bytes:
     """Return the first private key in a PEM text, as it stands there; empty where there is none."""
     found = _KEY.search(pem)
     return found[0] + b"\n" if found else b""
+
+
+def pair_mistake(certificate: bytes, key: bytes, certificate_name: str, key_name: str) -> str:
+    """Return why no server can serve this certificate with this key (PEM); or ''. The names say where they are from."""
+    found = certificates(certificate)
+    if not found:
+        return f"{certificate_name}: no certificate in PEM can be read in it"
+    try:
+        serialization.load_pem_private_key(key, None)
+    except TypeError:
+        return f"{key_name}: the key is encrypted; give one without a password"
+    except (ValueError, UnsupportedAlgorithm):
+        return f"{key_name}: no private key in PEM can be read in it"
+    return "" if found[0].belongs_to(key) else f"{both_of(certificate_name, key_name)} don't belong together"
+
+
+def both_of(certificate_name: str, key_name: str) -> str:
+    """Return a certificate and its key in words, by where they are from, which may be one place."""
+    one = certificate_name == key_name
+    return f"certificate and key in {key_name}" if one else f"{certificate_name} and {key_name}"

@@ -35,9 +35,13 @@ def served_certificate(options: ServeOptions, state: State, counted: Any, folder
         if not followed.loaded:
             raise StartError(why)
 
+    def where() -> str:
+        return f"a placeholder until it is had from {names[0]}" if state.waits_for_certificate else names[0]
+
     followed = Followed(
-        "certificate", paths, folder, pair.use, pair.restore, refuse_to_start, partial(counted, "certificate")
-    )
+        "certificate", paths, folder, pair.use, pair.restore, refuse_to_start, partial(counted, "certificate"),
+        where if options.certificates else None,
+    )  # fmt: skip
     followed.look()
     return pair, followed
 

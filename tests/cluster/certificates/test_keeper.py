@@ -1,13 +1,9 @@
-"""What the workers of one replica have in common: notes of what each serves, and one of them that acts for all."""
+"""One of a replica's workers acts for all of them."""
 
-import subprocess
-import sys
 import threading
 
-import pytest
-
 from tests.serving import eventually
-from webhook.cluster.certificates.keeper import CertificateKeeper, Notes
+from webhook.cluster.certificates.keeper import CertificateKeeper
 
 KUBECONFIG = """\
 apiVersion: v1
@@ -17,30 +13,6 @@ users: [{name: u, user: {}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 """
-
-
-@pytest.fixture
-def ended() -> int:
-    """Return the id of a process that is no more."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def test_what_each_living_worker_serves_is_known(tmp_path) -> None:
-    notes = Notes(tmp_path / "serving", lambda: "fingerprint")
-    assert notes.read() == frozenset()
-    notes.write()
-    (tmp_path / "serving" / "1").write_text("another")
-    assert notes.read() == {"fingerprint", "another"}
-
-
-def test_a_note_of_a_worker_that_is_gone_is_removed(tmp_path, ended) -> None:
-    notes = Notes(tmp_path / "serving", lambda: "fingerprint")
-    notes.write()
-    (tmp_path / "serving" / str(ended)).write_text("another")
-    assert notes.read() == {"fingerprint"}
-    assert not (tmp_path / "serving" / str(ended)).exists()
 
 
 def keeper(tmp_path) -> CertificateKeeper:

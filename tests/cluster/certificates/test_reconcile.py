@@ -6,8 +6,10 @@ import random
 from collections.abc import Collection
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, WEBHOOKS, Api
+from tests.pki.foreign import pem
 from webhook.cluster.certificates.reconcile import (
     AFTER_FAILURE,
     IDLE,
@@ -344,6 +346,37 @@ def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, cap
     assert node.look() == IDLE
     assert node.given.startswith(kept(api).certificate)
     assert {method for method, _ in api.asked} == {"get"}
+
+
+def test_where_nothing_is_signed_the_cas_key_is_not_even_decoded(api, time) -> None:
+    settle(time, Node(api, time))
+    api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"] = "not base64"
+    node = Node(api, time, manage=False)
+    assert node.look() == IDLE
+    found = WHERE.read(api, signs=False)
+    assert node.given == found.kept.certificate + b"\n" + found.kept.key
+    assert (found.kept.bundle, found.kept.authority_key) == (b"", b"")
+
+
+UNSERVABLE = {
+    "another's key": ({"tls.key": new_authority(NOW).key}, "tls.crt and tls.key don't belong together"),
+    "junk": ({"tls.crt": b"junk"}, "tls.crt: no certificate in PEM"),
+    "an encrypted key": (
+        {"tls.key": pem(ec.generate_private_key(ec.SECP256R1()), "x")},
+        "tls.key: the key is encrypted",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changed", "why"), UNSERVABLE.values(), ids=UNSERVABLE)
+def test_a_pair_that_can_not_be_served_is_told_at_once_and_by_its_secret(api, time, caplog, changed, why) -> None:
+    settle(time, Node(api, time))
+    data = api.objects[f"{SECRETS}/tokenguard-tls"]["data"]
+    data |= {name: base64.b64encode(content).decode() for name, content in changed.items()}
+    node = Node(api, time, manage=False)
+    assert node.look() == AFTER_FAILURE
+    assert node.reconciler.failing
+    assert f"Secret tokenguard/tokenguard-tls: {why}" in caplog.text
 
 
 def test_a_refusal_is_told_once_with_its_reason_and_taken_up_again(api, time, caplog) -> None:

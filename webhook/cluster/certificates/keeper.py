@@ -7,7 +7,6 @@ certificate it serves, because a rotation waits for the last of them.
 
 import fcntl
 import logging
-import os
 import threading
 import time
 import traceback
@@ -15,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from webhook.cluster.certificates import bundles
+from webhook.cluster.certificates.notes import Notes
 from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Reconciler, Wanted, Workers
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
@@ -148,39 +148,6 @@ class CertificateKeeper:
         where = "".join(traceback.format_tb(error.__traceback__))
         told = error.strerror if isinstance(error, OSError) else "an internal error"
         log.error("%s can't be looked after: %s: %s\n%s", self.where, type(error).__name__, told, where)
-
-
-class Notes:
-    """Which certificate each worker serves, in files named by their process ids."""
-
-    def __init__(self, folder: Path, serving: Callable[[], str]) -> None:
-        """Take the folder, which is made when it is needed, and what this worker serves."""
-        self._folder = folder
-        self._serving = serving
-        self._written = ""
-
-    def write(self) -> None:
-        """Note what this worker serves, where that has changed."""
-        serving = self._serving()
-        if serving != self._written:
-            self._folder.mkdir(exist_ok=True)
-            replace_file(self._folder / str(os.getpid()), [serving.encode()])
-            self._written = serving
-
-    def read(self) -> frozenset[str]:
-        """Return the fingerprints of what the living workers serve."""
-        found = set()
-        for file in self._folder.glob("[0-9]*"):
-            if not file.name.isdecimal():
-                continue
-            try:
-                os.kill(int(file.name), 0)
-                found.add(file.read_text(encoding="ascii"))
-            except (ProcessLookupError, PermissionError):  # gone; or gone, and another user's process has its number
-                file.unlink(missing_ok=True)
-            except FileNotFoundError:
-                continue
-        return frozenset(found)
 
 
 class _Waker:

@@ -19,7 +19,7 @@ from webhook.cluster.certificates.bundles import Configuration
 from webhook.cluster.certificates.replicas import RENEWED_EVERY, Replica, Replicas, asked_for
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
-from webhook.pki.read import Certificate, certificates, private_key
+from webhook.pki.read import Certificate, certificates, pair_mistake, private_key
 from webhook.pki.renewal import Arrived, Kept, Names, next_step
 
 log = logging.getLogger("tokenguard.certificates")
@@ -128,7 +128,7 @@ class Reconciler:
         if self._wanted.manage:
             with self._noting(refused):
                 configurations = bundles.read(self._transport)
-        found = self._secret.read(self._transport)
+        found = self._secret.read(self._transport, signs=self._wanted.manage)
         self._serve(found)
         if not self._wanted.manage:
             return IDLE
@@ -155,6 +155,9 @@ class Reconciler:
         fits = not self._wanted.manage or _is_signed(kept.serving, kept.authorities)
         if pair and fits and pair != self._workers.served():
             self._workers.serve(pair)
+        mistake = "" if self._wanted.manage else pair_mistake(kept.certificate, kept.key, "tls.crt", "tls.key")
+        if mistake:  # told by the workers, too, which don't take it up; but they can't say that waiting is of no use
+            raise ValueError(mistake)
 
     def _step(
         self,

@@ -1,7 +1,8 @@
 """The Secret that holds the CA and the serving certificate (type kubernetes.io/tls, with ca.crt and ca.key beside)."""
 
 import base64
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -13,11 +14,18 @@ NAMES = {"bundle": "ca.crt", "authority_key": "ca.key", "certificate": "tls.crt"
 """Where each part of what is kept stands in the Secret."""
 
 
-class _Data(msgspec.Struct):
-    bundle: bytes = msgspec.field(name=NAMES["bundle"], default=b"")
-    authority_key: bytes = msgspec.field(name=NAMES["authority_key"], default=b"")
+class _Served(msgspec.Struct):
     certificate: bytes = msgspec.field(name=NAMES["certificate"], default=b"")
     key: bytes = msgspec.field(name=NAMES["key"], default=b"")
+
+
+class _Data(_Served):
+    bundle: bytes = msgspec.field(name=NAMES["bundle"], default=b"")
+    authority_key: bytes = msgspec.field(name=NAMES["authority_key"], default=b"")
+
+
+class _ServedSecret(Object):
+    data: _Served | None = None
 
 
 class _Secret(Object):
@@ -41,18 +49,19 @@ class TlsSecret:
         self._path = f"/api/v1/namespaces/{self.namespace}/secrets"
         self.resource: Resource[Object] = Resource("certificate", self._path, Object, f"metadata.name={self.name}")
 
-    def read(self, transport: Transport) -> Found:
-        """Return what it holds now. Raises `ApiError`."""
+    def read(self, transport: Transport, *, signs: bool = True) -> Found:
+        """Return what it holds now; for whoever doesn't sign, what is served alone. Raises `ApiError`."""
         body = transport.get(self._path, {"fieldSelector": self.resource.selector}, "application/json")
+        kind: Any = Page[_Secret] if signs else Page[_ServedSecret]
         try:
-            items = msgspec.json.decode(body, type=Page[_Secret]).items or []
+            items = msgspec.json.decode(body, type=kind).items or []
         except msgspec.DecodeError:  # whose text may quote what was read
             raise ApiError(0, f"Secret {self.namespace}/{self.name} can't be read") from None
         if not items:
             return Found(Kept())
         data = items[0].data or _Data()
-        kept = Kept(*(getattr(data, field.name) for field in fields(Kept)))
-        return Found(kept, items[0].metadata.resource_version)
+        kept = {name: getattr(data, name) for name in data.__struct_fields__}
+        return Found(Kept(**kept), items[0].metadata.resource_version)
 
     def write(self, transport: Transport, kept: Kept, version: str) -> bool:
         """Put this in place of what that version of it holds, or make it where `version` is empty.
