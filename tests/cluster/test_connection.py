@@ -1,6 +1,7 @@
 """The transport over the real client, against a plain HTTP server."""
 
 import contextlib
+import datetime as dt
 import http.server
 import json
 import threading
@@ -35,9 +36,20 @@ class Answers(http.server.BaseHTTPRequestHandler):
         else:
             self._say(200, {"path": self.path})
 
+    def date_time_string(self, timestamp=None) -> str:
+        return self.server.date or super().date_time_string(timestamp)
+
     def do_POST(self) -> None:
         self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self._say(201, {"kind": "Stored"})
+
+    def do_PATCH(self) -> None:
+        self.server.headers_seen.append(dict(self.headers))
+        self.do_POST()
+
+    def do_DELETE(self) -> None:
+        self.server.bodies.append((self.command, self.path))
+        self._say(200, {"kind": "Status"})
 
     def _begin(self) -> None:
         self.send_response(200)
@@ -60,6 +72,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def api():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.date = ""
         server.token, server.over, server.headers_seen, server.bodies = "good", threading.Event(), [], []
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -193,3 +206,35 @@ def test_a_token_that_can_not_be_sent_is_told_of_without_the_token(kubeconfig, c
     assert refused.__suppress_context__, "a traceback would show what http.client quotes"
     (kubeconfig.parent / "token").write_text("good")
     assert connection.get("/x", {}, "application/json"), "and the credentials are loaded anew"
+
+
+def test_a_change_is_sent_as_a_strategic_merge_patch(api, connection) -> None:
+    connection.patch("/api/v1/namespaces/x/secrets/y", {"metadata": {"labels": {"a": "b"}}})
+    assert api.bodies == [{"metadata": {"labels": {"a": "b"}}}]
+    [headers] = api.headers_seen
+    assert headers["Content-Type"] == "application/strategic-merge-patch+json"
+
+
+def test_an_object_is_deleted_by_its_path(api, connection) -> None:
+    connection.delete("/api/v1/namespaces/x/secrets/y")
+    assert api.bodies == [("DELETE", "/api/v1/namespaces/x/secrets/y")]
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["an answer", "a refusal"])
+def test_the_time_is_the_api_servers_as_it_was_told_last(api, connection, refused) -> None:
+    def is_about(when: dt.datetime) -> bool:
+        return abs(connection.now() - when) < dt.timedelta(minutes=10)
+
+    own = dt.datetime.now(dt.UTC)
+    assert is_about(own)
+    api.date = "Wed, 24 Nov 2027 12:00:00 GMT"
+    failure(connection, "/busy") if refused else connection.get("/x", {}, "application/json")
+    told = dt.datetime(2027, 11, 24, 12, tzinfo=dt.UTC)
+    assert is_about(told)
+    for nonsense in ("no date", "Wed, 24 Nov 2027 12:00:00 -0000"):
+        api.date = nonsense
+        connection.get("/x", {}, "application/json")
+        assert is_about(told)
+    api.date = ""
+    connection.get("/x", {}, "application/json")
+    assert is_about(own)

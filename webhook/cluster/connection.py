@@ -10,6 +10,8 @@ waits for the minute or for the stated expiry, and never reads a kubeconfig agai
 """
 
 import contextlib
+import datetime as dt
+import email.utils
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,8 +56,16 @@ class Connection:
         self._kubeconfig = kubeconfig
         self._folder = folder
         self._silence_seconds = silence_seconds
+        self._ahead = dt.timedelta(0)
         self._lock = threading.Lock()
         self._client: ApiClient | None = None
+
+    def now(self) -> dt.datetime:
+        """Return the time of day by the API server's clock, to a second, as its last answer told it; else by this one.
+
+        Whatever has a time in it that the API server judges, or other replicas do, is to be made by one clock.
+        """
+        return dt.datetime.now(dt.UTC) + self._ahead
 
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """Return the body of the answer."""
@@ -105,10 +115,16 @@ class Connection:
             why = f"the request can't be made ({type(error).__name__}): is the token one line, with no line end?"
             raise ApiError(0, why) from None
         response: urllib3.BaseHTTPResponse = answer.response
+        self._note_time(response.headers.get("Date", ""))
         if 200 <= response.status < 300:
             return contextlib.closing(response)
         with contextlib.closing(response):
             raise self._refusal(response)
+
+    def _note_time(self, date: str) -> None:
+        with contextlib.suppress(ValueError):  # it tells none, or a proxy tells nonsense
+            told = email.utils.parsedate_to_datetime(date)
+            self._ahead = told - dt.datetime.now(dt.UTC) if told.tzinfo else self._ahead
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         try:

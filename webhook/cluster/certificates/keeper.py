@@ -15,7 +15,7 @@ from pathlib import Path
 
 from webhook.cluster.certificates import bundles
 from webhook.cluster.certificates.notes import Notes
-from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Reconciler, Wanted, Workers
+from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Clock, Reconciler, Wanted, Workers
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
 from webhook.cluster.objects import Object
@@ -59,7 +59,7 @@ class CertificateKeeper:
         self._notes = Notes(folder / "serving", serving)
         self._connection = Connection(self._kubeconfig, folder)
         workers = Workers(self._serve, self._written, self._notes.read)
-        self._reconciler = Reconciler(self._connection, self._wanted, workers)
+        self._reconciler = Reconciler(self._connection, self._wanted, workers, Clock(self._connection.now))
         return self._file
 
     def start(self) -> None:

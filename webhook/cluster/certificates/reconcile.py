@@ -57,7 +57,7 @@ class Workers:
 
 
 class Clock(NamedTuple):
-    """The time of day, and seconds that are counted from somewhere."""
+    """The time of day, one for all replicas, lest they sign against each other; and seconds, counted from somewhere."""
 
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     seconds: Callable[[], float] = time.monotonic
