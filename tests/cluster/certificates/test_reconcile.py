@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import random
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -214,6 +215,45 @@ def test_the_old_authority_stays_while_one_replica_serves_the_old_certificate(ap
     assert len(kept(api).authorities) == 1
 
 
+def test_the_old_authority_stays_while_the_workers_of_a_replica_serve_different_certificates(api, time) -> None:
+    quick, mixed = Node(api, time), Node(api, time)
+    settle(time, quick, mixed)
+    old = set(mixed._told())
+    mixed.reconciler._workers = replace(mixed.reconciler._workers, serving=lambda: {*old, *mixed._told()})
+    force(api, time)
+    for _ in range(120):
+        for node in (quick, mixed):
+            node.look()
+            node.catch_up()
+        time.seconds += 1
+    assert {len(kept(api).authorities), len(old | mixed._told())} == {2}
+    lease = api.objects[f"{LEASES}/{mixed.reconciler.replicas.own}"]
+    assert lease["metadata"]["annotations"]["tokenguard/serves"] == ""
+    old.clear()
+    settle(time, quick, mixed)
+    assert len(kept(api).authorities) == 1
+
+
+def test_a_replica_whose_own_lease_was_deleted_does_not_take_nobody_for_everybody(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    force(api, time)
+    before = kept(api).certificate
+    while kept(api).certificate == before:
+        node.look()
+        time.seconds += 1
+    node.look()
+    for path in [path for path in api.objects if path.startswith(LEASES)]:
+        del api.objects[path]
+    for _ in range(120):
+        node.look()
+        assert is_refused(api, node, time) == ""
+        time.seconds += 1
+    node.catch_up()
+    settle(time, node)
+    assert len(kept(api).authorities) == 1
+
+
 def test_a_replica_that_died_is_waited_for_no_longer_than_ten_minutes(api, time) -> None:
     alive, dead = Node(api, time), Node(api, time)
     settle(time, alive, dead)
@@ -297,6 +337,57 @@ def test_a_replica_that_read_the_secret_before_a_rotation_does_not_put_its_bundl
     api.before = interrupt
     slow.look()
     assert {base64.b64decode(bundle) for bundle in api.bundles()} == {kept(api).bundle}
+
+
+@pytest.mark.parametrize("read", [1, 2, 3], ids=["the first", "the second", "the third"])
+def test_a_rotation_before_any_of_a_replicas_reads_is_not_undone_by_it(api, time, read) -> None:
+    slow, quick = Node(api, time), Node(api, time)
+    settle(time, slow, quick)
+    reads: list[str] = []
+
+    def interrupt(method: str, path: str) -> None:
+        if method == "get" and path.startswith((WEBHOOKS, SECRETS)):
+            reads.append(path)
+        if len(reads) == read:
+            api.before = lambda _method, _path: None
+            force(api, time)
+            quick.look()
+
+    api.before = interrupt
+    slow.look()
+    assert {base64.b64decode(bundle) for bundle in api.bundles()} == {kept(api).bundle}
+
+
+def test_a_configuration_that_changes_between_read_and_write_is_no_failure(api, time, caplog) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    path = f"{CONFIGURATIONS[0]}/tokenguard"
+    api.objects[path]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
+
+    def interrupt(method: str, asked: str) -> None:
+        if (method, asked) == ("patch", path):
+            api.before = lambda _method, _path: None
+            api.put(path, api.objects[path])
+
+    api.before = interrupt
+    assert node.look() != AFTER_FAILURE
+    assert caplog.text == ""
+    node.look()
+    assert is_refused(api, node, time) == ""
+
+
+def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came(api, time) -> None:
+    slow, quick = Node(api, time), Node(api, time)
+    settle(time, slow, quick)
+    time.seconds += 2 * SETTLED_AFTER
+    force(api, time)
+    quick.look()
+    before = kept(api).certificate
+    began = time.seconds
+    while kept(api).certificate == before:
+        slow.look()
+        time.seconds += 1
+    assert time.seconds - began >= SETTLED_AFTER
 
 
 def test_a_secret_that_was_deleted_is_made_again(api, time) -> None:

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
 from tests.cluster.certificates.test_reconcile import NAME, NOW, WHERE, Node, Time, settle
-from tests.pki.foreign import pem
+from tests.pki.foreign import NAME as CALLED
+from tests.pki.foreign import cases, pem
 from webhook.cluster.certificates.bundles import KINDS
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
@@ -90,6 +91,24 @@ def test_the_certificate_has_to_be_for_the_name_that_the_api_server_calls(api, t
     ]
     settle(time, Node(api, time, names=[NAME, host]))
     assert [line for line in amiss(api) if "trust" in line] == []
+
+
+def test_a_chain_is_trusted_by_the_ca_that_its_last_certificate_is_signed_by(api) -> None:
+    case = cases()["intermediate that is sent"]
+    found = WHERE.read(api)
+    WHERE.write(api, Kept(case.bundle, b"", case.served, case.key), found.version)
+    for path in CONFIGURATIONS:
+        bundle = base64.b64encode(case.bundle).decode()
+        api.put(f"{path}/tokenguard", {"metadata": {"name": "tokenguard"}, "webhooks": [
+            {"name": "a", "clientConfig": {"caBundle": bundle, "url": f"https://{CALLED}/"}},
+        ]})  # fmt: skip
+    assert [line for line in amiss(api) if "trust" in line] == []
+    assert about(api, case.served) == [("a:1 serves it", False)]
+    leaf = certificates(case.served)[0].pem
+    assert [text for text, _ in about(api, leaf)][1:] == [
+        f"{kind}/tokenguard does not trust what a:1 serves: caBundle of a: no CA in it has signed the certificate"
+        for kind in KINDS
+    ]
 
 
 def about(api: Api, chain: bytes) -> list[tuple[str, bool]]:
