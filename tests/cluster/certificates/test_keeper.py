@@ -11,9 +11,11 @@ from tests.serving import eventually
 from webhook.cluster.certificates.keeper import CertificateKeeper
 from webhook.cluster.certificates.reconcile import IDLE
 from webhook.cluster.certificates.secret import TlsSecret
-from webhook.pki.make import SERVING_LIFETIME
+from webhook.pki.make import SERVING_LIFETIME, issue, new_authority
 from webhook.pki.read import certificates
+from webhook.pki.renewal import Kept
 
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 KUBECONFIG = """\
 apiVersion: v1
 kind: Config
@@ -24,9 +26,9 @@ current-context: x
 """
 
 
-def keeper(tmp_path, serving=lambda: "fingerprint") -> CertificateKeeper:
+def keeper(tmp_path, serving=lambda: "fingerprint", *, manage=True) -> CertificateKeeper:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
-    made = CertificateKeeper(tmp_path / "kubeconfig", "tokenguard/tokenguard-tls", ["a.example.com"], manage=True)
+    made = CertificateKeeper(tmp_path / "kubeconfig", "tokenguard/tokenguard-tls", ["a.example.com"], manage=manage)
     made.attach(tmp_path, serving)
     return made
 
@@ -107,6 +109,23 @@ def test_what_changes_is_mended_long_before_the_next_look_would_be(api, happens)
         return {base64.b64decode(bundle) for bundle in api.bundles()} == {held}
 
     eventually(is_mended, patience=IDLE / 2)
+
+
+def test_no_worker_waits_for_a_pair_that_can_not_be_served_and_the_next_is_taken_up(api, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.cluster.certificates.keeper.PATIENCE", 3600.0)
+    pair, other_pair = (issue(new_authority(NOW), ["a.example.com"], NOW) for _ in range(2))
+    secret = TlsSecret("tokenguard/tokenguard-tls")
+    assert secret.write(api, Kept(b"", b"", pair.certificate, other_pair.key), "")
+    workers = [keeper(tmp_path, lambda: "", manage=False) for _ in range(2)]
+    starting = [threading.Thread(target=one.start, daemon=True) for one in workers]
+    for thread in starting:
+        thread.start()
+    eventually(lambda: not any(thread.is_alive() for thread in starting))
+    assert secret.write(api, Kept(b"", b"", pair.certificate, pair.key), secret.read(api).version)
+    eventually(lambda: (tmp_path / "certificate.pem").read_bytes() == pair.certificate + b"\n" + pair.key)
+    eventually(lambda: not (tmp_path / "certificate.failing").exists())
+    for one in workers:
+        one.stop()
 
 
 def test_certificates_are_signed_by_the_api_servers_clock(api, tmp_path) -> None:

@@ -54,6 +54,7 @@ class CertificateKeeper:
         """
         self._file = folder / "certificate.pem"
         self._known = folder / "certificate.known"
+        self._failing = folder / "certificate.failing"
         self._serving = serving
         self._lock_file = folder / "certificates.lock"
         self._notes = Notes(folder / "serving", serving)
@@ -67,7 +68,7 @@ class CertificateKeeper:
         self._thread = threading.Thread(target=self._run, name="tokenguard-certificates", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + PATIENCE
-        while not (self._is_served() or self._reconciler.failing) and time.monotonic() < deadline:
+        while not (self._is_served() or self._failing.exists()) and time.monotonic() < deadline:
             if self._stopping.wait(_BLINK):
                 return
 
@@ -105,7 +106,7 @@ class CertificateKeeper:
                     now = time.monotonic()
                     if self._has_lock(lock.fileno()) and (now >= due or (self._wake.is_set() and now >= earliest)):
                         self._wake.clear()  # before the look: what changes meanwhile is looked at again
-                        delay = self._reconciler.reconcile()
+                        delay = self._look()
                         due = time.monotonic() + delay
                         earliest = time.monotonic() + min(
                             delay, SOON
@@ -116,6 +117,15 @@ class CertificateKeeper:
                 self._pause(due, earliest)
             if self._leads:
                 self._reconciler.end()
+
+    def _look(self) -> float:
+        """Do what is due, and have all workers know whether that has failed: then there is nothing to wait for."""
+        delay = self._reconciler.reconcile()
+        if self._reconciler.failing:
+            self._failing.touch()
+        else:
+            self._failing.unlink(missing_ok=True)
+        return delay
 
     def _pause(self, due: float, earliest: float) -> None:
         """Wait until there may be something to do."""
