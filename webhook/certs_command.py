@@ -47,14 +47,15 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
     Exit status: 0 all is well, 1 something is amiss, 2 it can't be found out.
     """
     secret = _secret(tls_secret)
+    try:
+        shown = shown_by(connect) if connect else ()
+    except NotShownError as error:
+        raise Failure(str(error)) from error
     with cluster_at_hand(kubeconfig) as transport:
         status = read_status(transport, secret, _now())
     lines = list(status.lines(_now()))
     if connect:
-        try:
-            lines += status.lines_about(connect, shown_by(connect), _now())
-        except NotShownError as error:
-            raise Failure(str(error)) from error
+        lines += status.lines_about(connect, shown, _now())
     for line in lines:
         click.echo(f"{line.text}{_AMISS if line.amiss else ''}")
     sys.exit(1 if any(line.amiss for line in lines) else 0)

@@ -32,7 +32,8 @@ def test_the_log_says_what_is_wrong_and_shows_no_key(waiting) -> None:
     assert "PRIVATE" not in waiting.log
 
 
-def test_the_log_names_the_secret_and_no_file_that_is_of_no_use_to_anybody(waiting) -> None:
-    secret = "Secret tokenguard/tokenguard-tls"
-    assert f"certificate loaded: a placeholder until it is had from {secret}\n" in waiting.log
+def test_the_log_says_what_is_served_meanwhile_and_names_no_file_that_is_of_no_use_to_anybody(waiting) -> None:
+    assert "certificate: a placeholder is served until Secret tokenguard/tokenguard-tls has one\n" in waiting.log
+    assert "certificate loaded" not in waiting.log
     assert "certificate.pem" not in waiting.log
+    assert waiting.metric("tokenguard_reloads_total", what="certificate") == 0

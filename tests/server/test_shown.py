@@ -6,8 +6,10 @@ import ssl
 import threading
 
 import pytest
+from click.testing import CliRunner
 
 from tests.pki.foreign import cases
+from webhook.cli import main
 from webhook.pki.read import certificates
 from webhook.server.shown import NotShownError, shown_by
 
@@ -55,3 +57,10 @@ def test_what_is_no_address_of_a_server_is_told(address, why) -> None:
     with pytest.raises(NotShownError) as caught:
         shown_by(address)
     assert why in str(caught.value)
+
+
+def test_certs_status_says_so_before_it_asks_a_cluster() -> None:
+    done = CliRunner().invoke(main, ["certs", "status", "--connect", "foo", "--kubeconfig", "/no/such/file"])
+    assert (done.exit_code, done.output) == (
+        2, "Error: --connect foo: write HOST:PORT, as 127.0.0.1:8443 or [::1]:8443\n",
+    )  # fmt: skip

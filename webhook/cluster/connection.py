@@ -12,6 +12,7 @@ waits for the minute or for the stated expiry, and never reads a kubeconfig agai
 import contextlib
 import datetime as dt
 import email.utils
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -169,7 +170,9 @@ class Connection:
                 )
         except Exception as error:  # noqa: BLE001 - whatever a file, a plugin or a provider may raise
             # The text of a kubeconfig's error may quote the user's whole entry, token and all: only its type is told.
-            told = f"the kubeconfig {self._kubeconfig} can't be used ({type(error).__name__})"
+            readable = any(os.access(path, os.R_OK) for path in str(self._kubeconfig).split(os.pathsep))
+            why = type(error).__name__ if readable else "there is no such file, or it can't be read"
+            told = f"the kubeconfig {self._kubeconfig} can't be used ({why})"
             in_cluster = self._kubeconfig is None and isinstance(error, ConfigException)
             raise ApiError(0, str(error) if in_cluster else told) from None
         return configuration

@@ -35,12 +35,10 @@ def served_certificate(options: ServeOptions, state: State, counted: Any, folder
         if not followed.loaded:
             raise StartError(why)
 
-    def where() -> str:
-        return f"a placeholder until it is had from {names[0]}" if state.waits_for_certificate else names[0]
-
     followed = Followed(
         "certificate", paths, folder, pair.use, pair.restore, refuse_to_start, partial(counted, "certificate"),
-        where if options.certificates else None,
+        where=options.certificates.where if options.certificates else "",
+        stands_in=lambda: state.waits_for_certificate,
     )  # fmt: skip
     followed.look()
     return pair, followed
@@ -67,6 +65,7 @@ def _from_secret(source: CertificateSource, state: State, folder: Path) -> Path:
     placeholder = self_signed((), dt.datetime.now(dt.UTC))
     file.touch(mode=0o600)
     file.write_bytes(placeholder.certificate + placeholder.key)
+    log.info("certificate: a placeholder is served until %s has one", source.where)
     state.served = source.served
     state.placeholder = certificates(placeholder.certificate)[0].fingerprint
     return file

@@ -47,6 +47,11 @@ def test_a_note_of_a_worker_whose_number_another_process_has_is_removed(tmp_path
     assert [file.name for file in (tmp_path / "serving").iterdir()] == [f"{number}-{started}"]
 
 
+def test_a_process_is_known_by_when_it_was_started(other) -> None:
+    own, later = (int(note_name(pid).partition("-")[2]) for pid in (os.getpid(), other))
+    assert own < later
+
+
 def test_a_note_that_is_just_being_written_is_left_alone(tmp_path, notes, other) -> None:
     notes.write()
     (tmp_path / "serving" / f"{note_name(other)}.{other}").write_text("half")
