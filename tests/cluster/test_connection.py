@@ -33,6 +33,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"6\r\nhello\n\r\n")
         elif self.path.startswith("/busy"):
             self._say(429, {"message": "too\nmany"}, {"Retry-After": "7"})
+        elif self.path.startswith("/expired"):
+            self._say(410, {"message": "too old", "metadata": {"continue": "onward"}})
         else:
             self._say(200, {"path": self.path})
 
@@ -149,6 +151,11 @@ def test_what_a_store_raises_is_not_taken_for_the_connections(connection) -> Non
 def test_a_refusal_is_told_in_one_line_with_when_to_come_back(connection) -> None:
     refused = failure(connection, "/busy")
     assert (refused.status, str(refused), refused.retry_after) == (429, "HTTP 429: too many", 7.0)
+
+
+def test_a_list_that_expired_says_by_what_token_it_goes_on(connection) -> None:
+    expired = failure(connection, "/expired")
+    assert (expired.status, expired.following) == (410, "onward")
 
 
 def test_credentials_that_expired_are_read_anew_from_their_file(api, connection, tmp_path) -> None:

@@ -24,6 +24,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
+from webhook.cluster.objects import ListMetadata
 from webhook.cluster.transport import ApiError, Stream
 
 CONNECT_SECONDS = 5.0
@@ -36,6 +37,7 @@ _MOST_SHOWN = 300
 
 class _Status(msgspec.Struct):
     message: str = ""
+    metadata: ListMetadata = msgspec.field(default_factory=ListMetadata)
 
 
 class _Request(NamedTuple):
@@ -137,11 +139,13 @@ class Connection:
         if response.status == 401:
             self._forget_client()
         after = response.headers.get("Retry-After", "")
-        message = response.reason or ""
+        status = _Status()
         with contextlib.suppress(msgspec.DecodeError):
-            message = msgspec.json.decode(self._read(response), type=_Status).message or message
+            status = msgspec.json.decode(self._read(response), type=_Status)
+        message = status.message or response.reason or ""
         shown = f"HTTP {response.status}: {' '.join(message.split())[:_MOST_SHOWN]}"
-        return ApiError(response.status, shown, float(after) if after.isdecimal() else 0.0)
+        seconds = float(after) if after.isdecimal() else 0.0
+        return ApiError(response.status, shown, seconds, status.metadata.continue_)
 
     def _ready_client(self) -> ApiClient:
         with self._lock:

@@ -12,12 +12,14 @@ class ApiError(Exception):
     """The API server refused, or can't be reached. Its text is one line, fit for a log: it holds no credentials.
 
     `status` is HTTP's, 0 where there was no answer. `retry_after` is how many seconds the server asked to wait.
+    `following` is the token by which a list whose pages have expired goes on, from the next object on as it is now.
     """
 
-    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+    def __init__(self, status: int, message: str, retry_after: float = 0.0, following: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.following = following
 
 
 class Stream(Protocol):

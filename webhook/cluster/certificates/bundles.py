@@ -61,7 +61,7 @@ class Configuration:
 def resources() -> Iterator[Resource[Object]]:
     """Yield the two configurations as resources to watch."""
     for kind in KINDS:
-        yield Resource(kind, _path(kind), Object, f"metadata.name={NAME}")
+        yield Resource(kind, _path(kind), Object, f"metadata.name={NAME}", metadata_only=True)
 
 
 def read(transport: Transport) -> tuple[Configuration, ...]:

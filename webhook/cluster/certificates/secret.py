@@ -47,7 +47,7 @@ class TlsSecret:
         """Take its `namespace/name`."""
         self.namespace, _, self.name = where.partition("/")
         self._path = f"/api/v1/namespaces/{self.namespace}/secrets"
-        self.resource: Resource[Object] = Resource("certificate", self._path, Object, f"metadata.name={self.name}")
+        self.resource = Resource("certificate", self._path, Object, f"metadata.name={self.name}", metadata_only=True)
 
     def read(self, transport: Transport, *, signs: bool = True) -> Found:
         """Return what it holds now; for whoever doesn't sign, what is served alone. Raises `ApiError`."""

@@ -1,0 +1,87 @@
+"""The objects of a cluster that only a scan reads, cut down to the fields that it reads."""
+
+import msgspec
+
+from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, Identity, Object, ObjectWithMeta, PodTemplate, Workload
+
+LAST_USED = "kubernetes.io/legacy-token-last-used"
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+TRACKING = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
+"""The ConfigMap that says since when it is known whether legacy tokens are used."""
+TRACKED_SINCE = "since"
+"""Its key: a day, as `2026-11-24`."""
+
+
+class _Labels(Object, frozen=True):
+    last_used: str | None = msgspec.field(default=None, name=LAST_USED)
+    invalid_since: str | None = msgspec.field(default=None, name=INVALID_SINCE)
+
+
+class _Annotations(Object, frozen=True):
+    account: str | None = msgspec.field(default=None, name=LEGACY_TOKEN_ACCOUNT)
+
+
+class SecretMeta(Identity, frozen=True):
+    """A legacy Secret's metadata: whose token it holds, since when, and what the API server notes of its use."""
+
+    creation_timestamp: str | None = None
+    labels: _Labels | None = None
+    annotations: _Annotations | None = None
+
+
+class LegacyTokenSecret(Object, frozen=True):
+    """A Secret of the legacy type, as PartialObjectMetadata."""
+
+    given_metadata: SecretMeta | None = msgspec.field(default=None, name="metadata")
+
+    @property
+    def metadata(self) -> SecretMeta:
+        """Its metadata."""
+        return self.given_metadata or SecretMeta()
+
+
+class ReplicaSetSpec(Object, frozen=True):
+    """What a ReplicaSet makes, and how many."""
+
+    replicas: int | None = None
+    template: PodTemplate | None = None
+
+
+class ReplicaSet(ObjectWithMeta, frozen=True):
+    """A ReplicaSet or a ReplicationController; most of a Deployment's are old ones that make no pods any more."""
+
+    spec: ReplicaSetSpec | None = None
+
+    @property
+    def replicas(self) -> int:
+        """How many pods it is to have."""
+        return 1 if self.spec is None or self.spec.replicas is None else self.spec.replicas
+
+    @property
+    def template(self) -> PodTemplate:
+        """What its pods look like."""
+        return (self.spec and self.spec.template) or PodTemplate()
+
+
+class Subject(Object, frozen=True):
+    """Whom a binding gives a role to."""
+
+    kind: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+
+
+class Binding(Object, frozen=True):
+    """A RoleBinding or a ClusterRoleBinding."""
+
+    given_metadata: Identity | None = msgspec.field(default=None, name="metadata")
+    subjects: list[Subject] | None = None
+
+    @property
+    def metadata(self) -> Identity:
+        """Its name and namespace."""
+        return self.given_metadata or Identity()
+
+
+Making = Workload | ReplicaSet
+"""What makes pods and isn't a CronJob."""
