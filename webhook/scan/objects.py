@@ -12,7 +12,9 @@ TRACKED_SINCE = "since"
 """Its key: a day, as `2026-11-24`."""
 
 
-class _Labels(Object, frozen=True):
+class Notes(Object, frozen=True):
+    """What the API server notes of a legacy token's use, in the Secret's labels."""
+
     last_used: str | None = msgspec.field(default=None, name=LAST_USED)
     invalid_since: str | None = msgspec.field(default=None, name=INVALID_SINCE)
 
@@ -25,8 +27,11 @@ class SecretMeta(Identity, frozen=True):
     """A legacy Secret's metadata: whose token it holds, since when, and what the API server notes of its use."""
 
     creation_timestamp: str | None = None
-    labels: _Labels | None = None
+    labels: Notes | None = None
     annotations: _Annotations | None = None
+
+
+NO_NOTES = Notes()
 
 
 class LegacyTokenSecret(Object, frozen=True):

@@ -5,25 +5,12 @@ meaning or goes is a new version there. Every tuple is sorted. Lifetimes are in 
 """
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action, Mode
 from webhook.core.text import Word
-
-FROM_HARMLESS_TO_NOT = tuple(Outcome)
-
-
-class Change(Word):
-    """What another policy means for something: the worst first."""
-
-    REJECTED = "newly rejected"
-    REJECTED_OTHERWISE = "rejected for more"
-    PATCHED = "newly patched"
-    WARNED = "newly warned"
-    FINE = "newly fine"
-    NONE = "unchanged"
+from webhook.scan.verdicts import Change, Judgement, PodGroup, worst
 
 
 class Standing(Word):
@@ -36,90 +23,11 @@ class Standing(Word):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One finding: the rule, what would be done, the place in the pod, and what is wrong there.
-
-    `intended` is what would be done but for the policy's mode. `authored` is false for what isn't about what the
-    author wrote: an injection, and the API server's own token.
-    """
-
-    rule: str
-    action: Action
-    intended: Action
-    path: str
-    detail: str
-    authored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Exempted:
-    """A rule that an exemption keeps from acting; `exemption` is its number in the report, from zero."""
-
-    rule: str
-    exemption: int
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a policy would do if the object were created again.
-
-    `note` says why no rule looked at it, where none did; `problem` why it could not be judged.
-    """
-
-    outcome: Outcome
-    findings: tuple[Told, ...] = ()
-    exemptions: tuple[Exempted, ...] = ()
-    note: str = ""
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token in a pod: whom it is for (empty: the API server), how long it really lives, and where it stands.
-
-    `own` says that Kubernetes mounts it by itself. `secret` names the legacy Secret that holds it, if one does.
-    """
-
-    audience: str
-    lifetime_seconds: int | None
-    path: str
-    own: bool = False
-    secret: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What comes of a pod under one policy: the judgement, and the tokens it would then have (none if rejected)."""
-
-    judgement: Judgement
-    tokens: tuple[Token, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PodGroup:
-    """Pods of one owner that are alike: their names, their account, the tokens they have, and what comes of them.
-
-    `simulated` is what the other policy does, where there is one.
-    """
-
-    names: tuple[str, ...]
-    account: str
-    tokens: tuple[Token, ...]
-    verdict: Verdict
-    simulated: Verdict | None = None
-
-    @property
-    def change(self) -> Change:
-        """What the simulated policy changes."""
-        return change_between(self.verdict.judgement, self.simulated.judgement) if self.simulated else Change.NONE
-
-
-@dataclass(frozen=True, slots=True)
 class Owner:
     """What makes pods, or a pod that nothing makes: its pods, and what its next one would be.
 
-    `next_pod` is made from its template (so it has no name and no tokens yet); None where there is no template, or
-    where it couldn't be read.
+    `next_pod` is made from its template: it has no name, and for tokens those that the template asks for. None where
+    there is no template, or where it couldn't be read.
     """
 
     namespace: str
@@ -147,7 +55,7 @@ class Owner:
     def simulated_outcome(self) -> Outcome | None:
         """The worst under the simulated policy, None where there is none."""
         outcomes = [group.simulated.judgement.outcome for group in self.groups if group.simulated]
-        return worst(iter(outcomes)) if outcomes else None
+        return worst(outcomes) if outcomes else None
 
     @property
     def change(self) -> Change:
@@ -277,6 +185,9 @@ class Filters:
     actions: tuple[Action, ...] = ()
 
 
+NO_FILTERS = Filters()
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many of a kind of thing there are by what would come of them."""
@@ -325,7 +236,8 @@ class Report:
 
     `tracked_since` is the day (UTC) from which the use of legacy Secrets is known, None where it isn't.
     `unused_days` is for how long nobody must have used one before it can go. `idle_accounts` is None where the
-    bindings could not be read. `exemptions` are those of the policy, `rule_counts` the findings by rule and namespace.
+    bindings could not be read. `exemptions` are those of the policy, in its order, `rule_counts` the findings by rule
+    and namespace.
     """
 
     time: dt.datetime
@@ -343,6 +255,7 @@ class Report:
     tokens: tuple[TokenUse, ...]
     idle_accounts: tuple[IdleAccount, ...] | None
     exemptions: tuple[ExemptionState, ...]
+    simulated_exemptions: tuple[ExemptionState, ...] | None
     unread: tuple[Unread, ...]
 
     @property
@@ -356,29 +269,3 @@ class Report:
         if any(counts.denied for counts in counted if counts):
             return 1
         return 2 if any(one.affects_decisions for one in self.unread) else 0
-
-
-def worst(outcomes: Iterator[Outcome]) -> Outcome:
-    """Return the worst of some outcomes, allowed where there is none."""
-    return max(outcomes, key=FROM_HARMLESS_TO_NOT.index, default=Outcome.ALLOWED)
-
-
-def change_between(before: Judgement, after: Judgement) -> Change:
-    """Say what another policy's judgement changes: a new outcome, or new findings of the kind that counts there."""
-    same = before.outcome is after.outcome
-    known = {(one.rule, one.path) for one in before.findings if one.action is _COUNTS.get(after.outcome)}
-    more = any((one.rule, one.path) not in known for one in after.findings if one.action is _COUNTS.get(after.outcome))
-    if same and not more:
-        return Change.NONE
-    if same and after.outcome is Outcome.DENIED:
-        return Change.REJECTED_OTHERWISE
-    return _NEWLY[after.outcome]
-
-
-_COUNTS = {Outcome.DENIED: Action.REJECT, Outcome.PATCHED: Action.PATCH, Outcome.WARNED: Action.WARN}
-_NEWLY = {
-    Outcome.DENIED: Change.REJECTED,
-    Outcome.PATCHED: Change.PATCHED,
-    Outcome.WARNED: Change.WARNED,
-    Outcome.ALLOWED: Change.FINE,
-}
