@@ -34,6 +34,7 @@ from webhook.reporting import as_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
+from webhook.scan_command import scan_command
 from webhook.server.options import ServeOptions, StartError, serve_options
 from webhook.server.source import CertificateSource, LiveSource
 from webhook.token_command import token_group
@@ -160,6 +161,7 @@ def check(**flags: Any) -> None:
 
 
 main.add_command(certs_group)
+main.add_command(scan_command)
 main.add_command(token_group)
 
 

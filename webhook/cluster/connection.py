@@ -17,15 +17,17 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 from webhook.cluster.objects import ListMetadata
 from webhook.cluster.transport import ApiError, Stream
+from webhook.core.text import did_you_mean, listing, quote
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
@@ -54,11 +56,22 @@ class _Request(NamedTuple):
 class Connection:
     """One API server, as a kubeconfig names it, or the one whose cluster this process runs in."""
 
-    def __init__(self, kubeconfig: Path | None, folder: Path, silence_seconds: float = SILENCE_SECONDS) -> None:
-        """Take a kubeconfig, or None in a cluster; `folder` is private, for certificates in the kubeconfig."""
+    def __init__(
+        self,
+        kubeconfig: Path | None,
+        folder: Path,
+        silence_seconds: float = SILENCE_SECONDS,
+        context: str | None = None,
+    ) -> None:
+        """Take a kubeconfig, or None in a cluster; `folder` is private, for certificates in the kubeconfig.
+
+        Several kubeconfigs with colons in between are taken together, as in $KUBECONFIG; `context` is one of theirs,
+        None for the current one.
+        """
         self._kubeconfig = kubeconfig
         self._folder = folder
         self._silence_seconds = silence_seconds
+        self._context = context
         self._ahead = dt.timedelta(0)
         self._lock = threading.Lock()
         self._client: ApiClient | None = None
@@ -69,6 +82,12 @@ class Connection:
         Whatever has a time in it that the API server judges, or other replicas do, is to be made by one clock.
         """
         return dt.datetime.now(dt.UTC) + self._ahead
+
+    @property
+    def address(self) -> str:
+        """Where the API server is: its URL, without anything that may be secret."""
+        parts = urlsplit(self._ready_client().configuration.host)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """Return the body of the answer."""
@@ -166,12 +185,16 @@ class Connection:
             if self._kubeconfig is None:
                 load_incluster_config(configuration)  # type: ignore[no-untyped-call]
             else:
+                self._check_context(str(self._kubeconfig))
                 load_kube_config(  # type: ignore[no-untyped-call]
                     str(self._kubeconfig),
+                    context=self._context,
                     client_configuration=configuration,
                     persist_config=False,
                     temp_file_path=str(self._folder),
                 )
+        except ApiError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a file, a plugin or a provider may raise
             # The text of a kubeconfig's error may quote the user's whole entry, token and all: only its type is told.
             readable = any(os.access(path, os.R_OK) for path in str(self._kubeconfig).split(os.pathsep))
@@ -180,6 +203,15 @@ class Connection:
             in_cluster = self._kubeconfig is None and isinstance(error, ConfigException)
             raise ApiError(0, str(error) if in_cluster else told) from None
         return configuration
+
+    def _check_context(self, kubeconfig: str) -> None:
+        if self._context is None:
+            return
+        found, _ = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+        names = [one["name"] for one in found]
+        if self._context not in names:
+            hint = did_you_mean(self._context, names) or f"; there are {listing(names)}"
+            raise ApiError(0, f"the kubeconfig has no context {quote(self._context)}{hint}")
 
 
 class _Chunks:

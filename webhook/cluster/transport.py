@@ -37,6 +37,11 @@ class Stream(Protocol):
 class Transport(Protocol):
     """Requests to one API server. Every method raises `ApiError`, and may be called from any thread."""
 
+    @property
+    def address(self) -> str:
+        """Where the API server is: its URL, without anything that may be secret."""
+        ...
+
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """Return the body of the answer."""
         ...

@@ -1,17 +1,14 @@
-"""Which accounts have any right: those that a RoleBinding or a ClusterRoleBinding names, by name or by a group."""
+"""Which accounts have any right: those that a RoleBinding or a ClusterRoleBinding names, by name or by a group.
 
-from webhook.scan.objects import Binding, Subject
+Left aside is what Kubernetes itself gives to all accounts at once (`system:discovery` and the like): by that one may
+ask who one is and what there is, and no more.
+"""
+
+from webhook.scan.objects import RBAC_DEFAULTS, Binding, Subject
 
 _ACCOUNTS = "system:serviceaccounts"
 _EVERYBODY = frozenset({_ACCOUNTS, "system:authenticated"})
 _USER = "system:serviceaccount:"
-_FOR_EVERYBODY = frozenset({
-    "system:basic-user",
-    "system:discovery",
-    "system:public-info-viewer",
-    "system:service-account-issuer-discovery",
-})  # fmt: skip
-"""Bindings that Kubernetes makes for everybody: by these one may ask who one is and what there is, and no more."""
 
 
 class Bindings:
@@ -25,7 +22,7 @@ class Bindings:
     def add(self, binding: Binding) -> None:
         """Take a binding."""
         meta = binding.metadata
-        usual = not meta.namespace and meta.name in _FOR_EVERYBODY
+        usual = meta.labels is not None and meta.labels.bootstrapping == RBAC_DEFAULTS
         for subject in binding.subjects or ():
             self._add(subject, meta.namespace or "", usual=usual)
 

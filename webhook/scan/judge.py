@@ -9,7 +9,7 @@ from webhook.core.objects import PodTemplate, Secret, ServiceAccount
 from webhook.core.policy.model import Action, Policy
 from webhook.core.request import Phase, Request, Subject
 from webhook.core.views import PodView, pod_view
-from webhook.scan.report import Filters
+from webhook.scan.asked import Filters
 from webhook.scan.tokens import tokens_after
 from webhook.scan.verdicts import Exempted, Judgement, Told, Verdict
 

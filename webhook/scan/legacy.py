@@ -9,9 +9,6 @@ from webhook.scan.judge import Judge
 from webhook.scan.objects import NO_NOTES, LegacyTokenSecret
 from webhook.scan.report import LegacySecret, Owner, Reference
 
-UNUSED_DAYS = 30
-"""For how long nobody must have used one, unless something else is asked for: what runs once a month does within it."""
-
 References = Mapping[tuple[str, str], tuple[Reference, ...]]
 
 

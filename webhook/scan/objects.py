@@ -76,16 +76,30 @@ class Subject(Object, frozen=True):
     namespace: str | None = None
 
 
+class _BindingLabels(Object, frozen=True):
+    bootstrapping: str | None = msgspec.field(default=None, name="kubernetes.io/bootstrapping")
+
+
+RBAC_DEFAULTS = "rbac-defaults"
+"""Its value for what the API server makes by itself, and mends when it starts."""
+
+
+class BindingMeta(Identity, frozen=True):
+    """A binding's metadata."""
+
+    labels: _BindingLabels | None = None
+
+
 class Binding(Object, frozen=True):
     """A RoleBinding or a ClusterRoleBinding."""
 
-    given_metadata: Identity | None = msgspec.field(default=None, name="metadata")
+    given_metadata: BindingMeta | None = msgspec.field(default=None, name="metadata")
     subjects: list[Subject] | None = None
 
     @property
-    def metadata(self) -> Identity:
-        """Its name and namespace."""
-        return self.given_metadata or Identity()
+    def metadata(self) -> BindingMeta:
+        """Its name and namespace, and whether it is Kubernetes' own."""
+        return self.given_metadata or BindingMeta()
 
 
 Making = Workload | ReplicaSet

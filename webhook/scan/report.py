@@ -8,8 +8,9 @@ import datetime as dt
 from dataclasses import dataclass
 
 from webhook.core.decision import Outcome
-from webhook.core.policy.model import Action, Mode
+from webhook.core.policy.model import Action
 from webhook.core.text import Word
+from webhook.scan.asked import Filters, PolicyUsed
 from webhook.scan.verdicts import Change, Judgement, PodGroup, worst
 
 
@@ -165,27 +166,6 @@ class Unread:
     lacks: str
     advice: str
     affects_decisions: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyUsed:
-    """A policy that was judged by: its revision, its mode outside of overrides, and where it is from."""
-
-    revision: str
-    mode: Mode
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What was looked at alone; an empty one means all."""
-
-    namespaces: tuple[str, ...] = ()
-    rules: tuple[str, ...] = ()
-    actions: tuple[Action, ...] = ()
-
-
-NO_FILTERS = Filters()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,42 +3,25 @@
 Of a pod is kept what is told of it, and not the pod; pods of one owner that are alike are kept as one.
 """
 
-import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 from webhook.core.objects import OwnerReference, PodTemplate
-from webhook.core.policy.model import Injection, Policy
+from webhook.core.policy.model import Policy
 from webhook.core.selectors import Globs
 from webhook.scan import counting
+from webhook.scan.asked import Asked
 from webhook.scan.authored import Surroundings, as_created, next_of
 from webhook.scan.exemptions import Judged, states
 from webhook.scan.judge import Judge, is_mirror
 from webhook.scan.known import Known
-from webhook.scan.legacy import UNUSED_DAYS, LegacySecrets, references
+from webhook.scan.legacy import LegacySecrets, references
 from webhook.scan.owners import Maker, Owners
-from webhook.scan.report import NO_FILTERS, Account, ExemptionState, Filters, LegacySecret, Owner, PolicyUsed, Report
+from webhook.scan.report import Account, ExemptionState, LegacySecret, Owner, Report
 from webhook.scan.tokens import tokens_of
 from webhook.scan.verdicts import PodGroup, Token, Verdict
 
 _Group = tuple[str, tuple[Token, ...], Verdict, Verdict | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a scan is asked for: the policy, the one to compare it with, where each is from, and what to look at."""
-
-    policy: Policy
-    policy_origin: str
-    now: dt.datetime
-    cluster: str
-    simulated: Policy | None = None
-    simulated_origin: str = ""
-    filters: Filters = NO_FILTERS
-    unused_days: int = UNUSED_DAYS
-    known_injections: tuple[Injection, ...] = ()
-    """Injections of a policy that is in force but isn't judged by: what they put into pods is no author's, either."""
 
 
 class Scan:
@@ -108,8 +91,8 @@ class Scan:
         return Report(
             time=asked.now,
             cluster=asked.cluster,
-            policy=_used(asked.policy, asked.policy_origin),
-            simulated=_used(asked.simulated, asked.simulated_origin) if asked.simulated else None,
+            policy=asked.used,
+            simulated=asked.simulated_used,
             filters=asked.filters,
             summary=counting.summary(len(names), owners, secrets),
             rule_counts=counting.rule_counts(judged, simulated if asked.simulated else None),
@@ -171,7 +154,3 @@ class Scan:
 
     def _states(self, policy: Policy, judged: list[Judged]) -> tuple[ExemptionState, ...]:
         return states(policy.exemptions, judged, self._asked.now)
-
-
-def _used(policy: Policy, origin: str) -> PolicyUsed:
-    return PolicyUsed(policy.revision, policy.mode, origin)
