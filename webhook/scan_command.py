@@ -21,7 +21,7 @@ from webhook.reporting import as_text, scan_json, scan_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.progress import Progress
 from webhook.scan.asked import UNUSED_DAYS, Asked, Filters
-from webhook.scan.report import Report, Unread
+from webhook.scan.report import Report
 from webhook.scan.scan import Scan
 
 OWN_POLICY = "tokenguard/token-policy"
@@ -127,15 +127,8 @@ def _scanned(
     step: Callable[[str], None],
 ) -> Report:
     inventory = Inventory(transport, step)
-    own, refused = _own_policy(inventory, options, needed=given is None)
-    if given is not None:
-        policy, origin = given, str(options.policy)
-    elif own is not None:
-        policy, origin = own, f"ConfigMap {options.policy_configmap}"
-    else:
-        policy, origin = default_policy(), f"the defaults (no {options.policy_configmap})"
+    policy, origin = (given, str(options.policy)) if given else _own_policy(inventory, options.policy_configmap)
     known = inventory.known()
-    known.unread += refused
     scan = Scan(
         Asked(
             policy=policy,
@@ -146,7 +139,6 @@ def _scanned(
             simulated_origin=str(options.simulate),
             filters=options.filters,
             unused_days=options.unused_days,
-            known_injections=own.injections if own else (),
         ),
         known,
     )
@@ -155,27 +147,19 @@ def _scanned(
     return scan.report()
 
 
-def _own_policy(inventory: Inventory, options: ScanOptions, *, needed: bool) -> tuple[Policy | None, list[Unread]]:
-    """Return the cluster's own policy, None where it has none; where it isn't judged by, it may be unreadable."""
-    where = options.policy_configmap
+def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:
+    """Return the policy in a ConfigMap, or the default one where it isn't there, and what the report calls it."""
     namespace, _, name = where.partition("/")
     try:
         document = inventory.policy(namespace, name)
     except ApiError as error:
-        advice = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
-        if needed:
-            raise Failure(
-                f"the cluster's own policy can't be read: {error}; see '{advice}', or give --policy"
-            ) from None
-        lacks = "what the policy in force has injected into pods counts as written by their authors"
-        return None, [Unread(f"ConfigMap {where}", str(error), lacks, advice, affects_decisions=True)]
+        advice = f"see 'kubectl auth can-i list configmaps/{name} -n {namespace}', or give --policy"
+        raise Failure(f"the cluster's own policy can't be read: {error}; {advice}") from None
     if document is None:
-        return None, []
+        return default_policy(), f"the defaults (no {where})"
     policy = read_policy(document.encode())
     if isinstance(policy, Policy):
-        return policy, []
-    if not needed:
-        return None, []
+        return policy, f"ConfigMap {where}"
     for trouble in troubles_of(f"ConfigMap {where}", policy):
         click.echo(as_text.trouble_line(trouble), err=True)
     raise Failure("the cluster's own policy holds mistakes: mend it, or give --policy")

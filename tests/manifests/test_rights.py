@@ -6,8 +6,11 @@ import pytest
 import yaml
 
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
+from webhook.cluster.inventory import ACCOUNTS, BINDINGS, MAKERS, PODS, SECRETS
+from webhook.cluster.objects import NAMESPACES
 
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]
+READ_BY_SCAN = (NAMESPACES, SECRETS, ACCOUNTS, PODS, *BINDINGS, *(maker.resource for maker in MAKERS))
 MAINTAINED = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations", "leases"}
 
 NAMELESS = [["leases"], ["events"]]
@@ -62,3 +65,13 @@ def test_the_rights_are_given_to_the_account_that_the_pods_run_as(folder) -> Non
         assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
         ]
+
+
+def test_who_scans_may_list_and_do_nothing_else() -> None:
+    rules = [
+        rule for one in render("manifests/scanner") if one["kind"] in ("ClusterRole", "Role") for rule in one["rules"]
+    ]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"list"}
+    assert {resource for rule in rules for resource in rule["resources"]} == {
+        *(resource.path.rpartition("/")[2] for resource in READ_BY_SCAN), "configmaps",
+    }  # fmt: skip

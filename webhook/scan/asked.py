@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from webhook.core.policy.model import Action, Injection, Mode, Policy
+from webhook.core.policy.model import Action, Mode, Policy
 
 UNUSED_DAYS = 30
 """For how long nobody must have used one, unless something else is asked for: what runs once a month does within it."""
@@ -42,8 +42,6 @@ class Asked:
     simulated_origin: str = ""
     filters: Filters = NO_FILTERS
     unused_days: int = UNUSED_DAYS
-    known_injections: tuple[Injection, ...] = ()
-    """Injections of a policy that is in force but isn't judged by: what they put into pods is no author's, either."""
 
     @property
     def used(self) -> PolicyUsed:

@@ -7,14 +7,14 @@ to be no author's is undone:
 - Where the template is known that the pod is from, it says what the author wrote: its volumes, its containers' mounts
   and its account count as they stand there. What the pod has besides is somebody else's, another webhook's for example,
   who will come again: it is kept.
-- An injected token goes (a volume that is, by its name and all it holds, one of the policies' injections).
+- An injected token goes, whatever policy it is from: a volume that is named as tokenguard names them, and holds one
+  token and nothing else.
 - The API server's own token is as the ServiceAccount plugin would make it anew: there, for 3607 seconds, unless the pod
   or its account doesn't want it by now.
 - Ephemeral containers go: no pod can be created with any.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
@@ -29,8 +29,8 @@ from webhook.core.objects import (
     VolumeMount,
     VolumeProjection,
 )
-from webhook.core.policy.model import Injection
-from webhook.core.views import API_TOKEN_PATH, API_TOKEN_VOLUME, PodView, holds_injection
+from webhook.core.policy.model import INJECTED_VOLUME
+from webhook.core.views import API_TOKEN_PATH, API_TOKEN_VOLUME, PodView
 
 _TOKEN = ServiceAccountTokenProjection(expiration_seconds=MAGIC_EXPIRATION, path="token")
 _OWN_VOLUME = f"{API_TOKEN_VOLUME}xxxxx"
@@ -38,28 +38,25 @@ _NOTHING: Mapping[str, Container] = {}
 _NO_SPEC = PodSpec()
 
 
-class Surroundings(NamedTuple):
-    """What decides how a pod would come out: its template, if it is known, its account's `automount`, injections."""
-
-    template: PodTemplate | None
-    automount: bool
-    injections: Sequence[Injection]
+Automounts = Callable[[str], bool]
+"""Says of an account of the pod's namespace whether its pods get the API server's token, where they don't say."""
 
 
-def as_created(live: PodView, around: Surroundings) -> PodTemplate:
-    """Return the pod as it would be created again. `live` is the view of it as it stands."""
-    spec, known = live.pod.spec, around.template is not None
-    template = around.template.spec if around.template else _NO_SPEC
+def as_created(live: PodView, origin: PodTemplate | None, automounts: Automounts) -> PodTemplate:
+    """Return the pod as it would be created again.
+
+    `live` is the view of it as it stands, `origin` its template, where that is known.
+    """
+    spec, known = live.pod.spec, origin is not None
+    template = origin.spec if origin else _NO_SPEC
     written = {volume.name: volume for volume in template.volumes or ()}
     own = {token.volume.name for token in live.tokens if token.api_server_own} - written.keys()
-    gone = {
-        volume.name for volume in live.volumes if volume.name not in written and _is_injected(volume, around.injections)
-    }
-    automount = (template if known else spec).automount_service_account_token
-    mounted = around.automount if automount is None else automount
+    gone = {volume.name for volume in live.volumes if volume.name not in written and _is_injected(volume)}
+    account = _account(template) if known else live.account
+    said = (template if known else spec).automount_service_account_token
+    mounted = automounts(account) if said is None else said
     if not mounted:
         gone |= own
-    account = (template.service_account_name or template.service_account) if known else live.account
     spec = replace(
         spec,
         volumes=[
@@ -70,18 +67,19 @@ def as_created(live: PodView, around: Surroundings) -> PodTemplate:
         containers=_merged(spec.containers, template.containers, gone),
         init_containers=_merged(spec.init_containers, template.init_containers, gone),
         ephemeral_containers=None,
-        service_account_name=account or "default",
+        service_account_name=account,
         service_account=None,
-        automount_service_account_token=automount,
+        automount_service_account_token=said,
     )
     return replace(live.pod, given_spec=with_api_token(spec) if mounted else spec)
 
 
-def next_of(template: PodTemplate, *, automount: bool) -> PodTemplate:
-    """Return the pod that a template makes next; `automount` is its account's."""
+def next_of(template: PodTemplate, automounts: Automounts) -> PodTemplate:
+    """Return the pod that a template makes next."""
     spec = template.spec
     said = spec.automount_service_account_token
-    return replace(template, given_spec=with_api_token(spec)) if (automount if said is None else said) else template
+    mounted = automounts(_account(spec)) if said is None else said
+    return replace(template, given_spec=with_api_token(spec)) if mounted else template
 
 
 def with_api_token(spec: PodSpec) -> PodSpec:
@@ -113,8 +111,14 @@ def with_api_token(spec: PodSpec) -> PodSpec:
     return replace(spec, volumes=volumes, containers=containers, init_containers=init_containers)
 
 
-def _is_injected(volume: Volume, injections: Iterable[Injection]) -> bool:
-    return any(volume.name == one.volume and holds_injection(volume, one) for one in injections)
+def _account(spec: PodSpec) -> str:
+    return spec.service_account_name or spec.service_account or "default"
+
+
+def _is_injected(volume: Volume) -> bool:
+    sources = (volume.projected and volume.projected.sources) or ()
+    named = (volume.name or "").startswith(INJECTED_VOLUME)
+    return named and len(sources) == 1 and sources[0].service_account_token is not None
 
 
 def _renewed(volume: Volume) -> Volume:

@@ -11,7 +11,7 @@ from webhook.core.policy.model import Policy
 from webhook.core.selectors import Globs
 from webhook.scan import counting
 from webhook.scan.asked import Asked
-from webhook.scan.authored import Surroundings, as_created, next_of
+from webhook.scan.authored import Automounts, as_created, next_of
 from webhook.scan.exemptions import Judged, states
 from webhook.scan.judge import Judge, is_mirror
 from webhook.scan.known import Known
@@ -35,11 +35,6 @@ class Scan:
         self._judge = self._judge_by(asked.policy)
         self._simulated = self._judge_by(asked.simulated) if asked.simulated else None
         self._namespaces = Globs(asked.filters.namespaces)
-        self._injections = (
-            *asked.policy.injections,
-            *(asked.simulated.injections if asked.simulated else ()),
-            *asked.known_injections,
-        )
         self._owners = Owners()
         self._groups: dict[Maker, dict[_Group, list[str]]] = {}
         self._next: dict[Maker, PodGroup] = {}
@@ -63,7 +58,7 @@ class Scan:
         maker = Maker(namespace, *group_kind, name)
         if self._owners.add(maker, controller, template if makes_pods else None):
             view = self._judge.view(namespace, template)
-            pod = next_of(template, automount=self._automount(namespace, view.account))
+            pod = next_of(template, self._automounts(namespace))
             self._next[maker] = PodGroup((), view.account, tokens_of(view), *self._verdicts(namespace, pod))
 
     def pod(self, pod: PodTemplate) -> None:
@@ -74,8 +69,7 @@ class Scan:
             return
         maker, template = self._owners.of(namespace, name, meta.controller)
         view = self._judge.view(namespace, pod)
-        around = Surroundings(template, self._automount(namespace, view.account), self._injections)
-        again = pod if is_mirror(pod) else as_created(view, around)
+        again = pod if is_mirror(pod) else as_created(view, template, self._automounts(namespace))
         group = (view.account, tokens_of(view), *self._verdicts(namespace, again))
         self._groups.setdefault(maker, {}).setdefault(group, []).append(name)
 
@@ -114,8 +108,8 @@ class Scan:
     def _is_wanted(self, namespace: str) -> bool:
         return not self._namespaces or self._namespaces.match(namespace)
 
-    def _automount(self, namespace: str, account: str) -> bool:
-        return self._cluster.automounts.get((namespace, account), True)
+    def _automounts(self, namespace: str) -> Automounts:
+        return lambda account: self._cluster.automounts.get((namespace, account), True)
 
     def _verdicts(self, namespace: str, pod: PodTemplate) -> tuple[Verdict, Verdict | None]:
         return self._judge.pod(namespace, pod), self._simulated.pod(namespace, pod) if self._simulated else None
