@@ -153,6 +153,8 @@ def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:
     try:
         document = inventory.policy(namespace, name)
     except ApiError as error:
+        if error.status != 403:
+            raise
         advice = f"see 'kubectl auth can-i list configmaps/{name} -n {namespace}', or give --policy"
         raise Failure(f"the cluster's own policy can't be read: {error}; {advice}") from None
     if document is None:

@@ -75,7 +75,7 @@ def _number(now: int, simulated: Counts | None, outcome: Outcome) -> str:
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
-    return f"{name:<23}" + "".join(f"{cell:>14}" for cell in cells)
+    return f"{name:<24}" + "".join(f"{cell:>14}" for cell in cells)
 
 
 def _rules(report: Report, room: int) -> Iterator[str]:

@@ -53,7 +53,7 @@ class LegacySecrets:
         created = _time(meta.creation_timestamp)
         noted = meta.labels or NO_NOTES
         last_used = _day(noted.last_used)
-        unused_since = self._unused_since(created) if last_used is None else None
+        unused_since = None if noted.last_used else self._unused_since(created)  # whatever it says: it was used
         invalid_since = _day(noted.invalid_since)
         pointing = self._references.get(key, ())
         unused_for = (self._today - unused_since).days if unused_since else None
