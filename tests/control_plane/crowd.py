@@ -159,10 +159,11 @@ class Crowd:
         elif kind == "CronJob":
             template["spec"] = template["spec"] | {"restartPolicy": "Never"}
             direct = self.make(workload(namespace, "Job", f"{name}-1", template, count, owner=top))
-        made = direct["spec"]["template"]
+        labels = direct["spec"]["template"]["metadata"].get("labels", {})
+        if kind == "DaemonSet":
+            labels = labels | {"pod-template-generation": "1"}
         for number in range(count):
-            meta = made["metadata"].get("labels", {})
-            self._pod(namespace, f"{direct['metadata']['name']}-{number}", template["spec"], meta, direct)
+            self._pod(namespace, f"{direct['metadata']['name']}-{number}", template["spec"], labels, direct)
 
     def _pod(self, namespace: str, name: str, spec: Object, labels: Object, owner: Object | None) -> None:
         meta = {"name": name, "namespace": namespace, "labels": labels}

@@ -10,6 +10,7 @@ from webhook.core.policy.model import Policy
 from webhook.scan.asked import Asked
 from webhook.scan.known import Known
 from webhook.scan.objects import Binding, LegacyTokenSecret, ReplicaSet
+from webhook.scan.owners import Origin
 from webhook.scan.report import Report
 from webhook.scan.scan import Scan
 
@@ -116,7 +117,7 @@ class Small:
         scan = Scan(Asked(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **asked), self.known)
         for kind, found, makes_pods in self._makers:
             where = (found.metadata.namespace, found.metadata.name)
-            scan.maker(kind, where, found.metadata.controller, found.template, makes_pods=makes_pods)
+            scan.maker(kind, where, found.metadata.controller, Origin(found.template), makes_pods=makes_pods)
         for pod in self._pods:
             scan.pod(pod)
         return scan.report()

@@ -18,7 +18,8 @@ from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.scan.known import Known
 from webhook.scan.legacy import day_in
-from webhook.scan.objects import TRACKED_SINCE, TRACKING, Binding, LegacyTokenSecret, ReplicaSet
+from webhook.scan.objects import TRACKED_SINCE, TRACKING, Binding, LegacyTokenSecret, ReplicaSet, Rolled
+from webhook.scan.owners import Origin
 from webhook.scan.report import Unread
 from webhook.scan.scan import Scan
 
@@ -56,8 +57,8 @@ class _Maker(NamedTuple):
 MAKERS = (
     _Maker("apps", "Deployment", Workload, makes_pods=False),
     _Maker("apps", "ReplicaSet", ReplicaSet, makes_pods=True),
-    _Maker("apps", "StatefulSet", Workload, makes_pods=True),
-    _Maker("apps", "DaemonSet", Workload, makes_pods=True),
+    _Maker("apps", "StatefulSet", Rolled, makes_pods=True),
+    _Maker("apps", "DaemonSet", Rolled, makes_pods=True),
     _Maker("", "ReplicationController", ReplicaSet, makes_pods=True),
     _Maker("batch", "CronJob", CronJob, makes_pods=False),
     _Maker("batch", "Job", Workload, makes_pods=True),
@@ -117,7 +118,7 @@ class Inventory:
                     (maker.group, maker.kind),
                     (meta.namespace or "", meta.name or ""),
                     meta.controller,
-                    found.template,
+                    Origin(found.template, found.newest if isinstance(found, Rolled) else None),
                     makes_pods=maker.makes_pods and not idle,
                 )
         try:

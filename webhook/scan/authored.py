@@ -11,6 +11,8 @@ to be no author's is undone:
   token and nothing else.
 - The API server's own token is as the ServiceAccount plugin would make it anew: there, for 3607 seconds, unless the pod
   or its account doesn't want it by now.
+- A pod of a StatefulSet or a DaemonSet whose template has changed since would not come back: the next one is from the
+  template as it is now (`webhook.scan.owners.Origin`).
 - Ephemeral containers go: no pod can be created with any.
 """
 

@@ -68,6 +68,25 @@ class ReplicaSet(ObjectWithMeta, frozen=True):
         return (self.spec and self.spec.template) or PodTemplate()
 
 
+class _RolledStatus(Object, frozen=True):
+    update_revision: str | None = None
+
+
+class Rolled(Workload, frozen=True):
+    """A StatefulSet or a DaemonSet: it makes pods itself, and those of an older template stay until it replaces them."""
+
+    status: _RolledStatus | None = None
+
+    @property
+    def newest(self) -> tuple[str, str] | None:
+        """The label, and its value, of pods from the template as it is now; None where that isn't said."""
+        generation = self.metadata.annotation("deprecated.daemonset.template.generation")
+        if generation:
+            return "pod-template-generation", generation
+        revision = self.status and self.status.update_revision
+        return ("controller-revision-hash", revision) if revision else None
+
+
 class Subject(Object, frozen=True):
     """Whom a binding gives a role to."""
 
@@ -100,7 +119,3 @@ class Binding(Object, frozen=True):
     def metadata(self) -> BindingMeta:
         """Its name and namespace, and whether it is Kubernetes' own."""
         return self.given_metadata or BindingMeta()
-
-
-Making = Workload | ReplicaSet
-"""What makes pods and isn't a CronJob."""

@@ -6,6 +6,8 @@ Of a pod is kept what is told of it, and not the pod; pods of one owner that are
 from collections.abc import Iterator
 from itertools import chain
 
+from msgspec.structs import replace
+
 from webhook.core.objects import OwnerReference, PodTemplate
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Globs
@@ -16,7 +18,7 @@ from webhook.scan.exemptions import Judged, states
 from webhook.scan.judge import Judge, is_mirror
 from webhook.scan.known import Known
 from webhook.scan.legacy import LegacySecrets, references
-from webhook.scan.owners import Maker, Owners
+from webhook.scan.owners import Maker, Origin, Owners
 from webhook.scan.report import Account, ExemptionState, LegacySecret, Owner, Report
 from webhook.scan.tokens import tokens_of
 from webhook.scan.verdicts import PodGroup, Token, Verdict
@@ -44,7 +46,7 @@ class Scan:
         group_kind: tuple[str, str],
         found_as: tuple[str, str],
         controller: OwnerReference | None,
-        template: PodTemplate,
+        origin: Origin,
         *,
         makes_pods: bool,
     ) -> None:
@@ -52,11 +54,12 @@ class Scan:
 
         `makes_pods` says that its pods name it as their controller (those of a Deployment name its ReplicaSet).
         """
+        template = origin.template
         namespace, name = found_as
         if not self._is_wanted(namespace):
             return
         maker = Maker(namespace, *group_kind, name)
-        if self._owners.add(maker, controller, template if makes_pods else None):
+        if self._owners.add(maker, controller, origin if makes_pods else None):
             view = self._judge.view(namespace, template)
             pod = next_of(template, self._automounts(namespace))
             self._next[maker] = PodGroup((), view.account, tokens_of(view), *self._verdicts(namespace, pod))
@@ -67,9 +70,14 @@ class Scan:
         namespace, name = meta.namespace or "", meta.name or ""
         if not self._is_wanted(namespace):
             return
-        maker, template = self._owners.of(namespace, name, meta.controller)
+        maker, origin = self._owners.of(namespace, name, meta.controller)
         view = self._judge.view(namespace, pod)
-        again = pod if is_mirror(pod) else as_created(view, template, self._automounts(namespace))
+        if is_mirror(pod):
+            again = pod
+        elif origin and not origin.is_of(pod):
+            again = replace(next_of(origin.template, self._automounts(namespace)), given_metadata=meta)
+        else:
+            again = as_created(view, origin and origin.template, self._automounts(namespace))
         group = (view.account, tokens_of(view), *self._verdicts(namespace, again))
         self._groups.setdefault(maker, {}).setdefault(group, []).append(name)
 
