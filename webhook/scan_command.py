@@ -111,11 +111,10 @@ def scan_command(**flags: Any) -> None:
     with cluster_at_hand(options.kubeconfig, options.context) as transport, Progress(sys.stderr) as progress:
         report = _scanned(options, transport, given, simulated, progress.step)
     if options.output == "json":
-        click.echo(scan_json.text(report))
+        sys.stdout.writelines(scan_json.pieces(report))
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        for line in scan_text.lines(report, colour=colour):
-            click.echo(line)
+        sys.stdout.writelines(f"{line}\n" for line in scan_text.lines(report, colour=colour))
     sys.exit(report.exit_status)
 
 

@@ -11,7 +11,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -32,13 +32,27 @@ DERIVED: dict[type, dict[str, type]] = {
 _SCALARS = {str: "string", int: "integer", bool: "boolean"}
 
 
-def text(report: Report) -> str:
-    """Return the report as JSON, indented."""
-    return json.dumps({"version": VERSION} | _value(report), indent=1, ensure_ascii=False)
+def pieces(report: Report) -> Iterator[str]:
+    """Yield the report as JSON, piece by piece: a large cluster's takes much more memory as a whole than its report.
+
+    Every member of the report has a line of its own, and so has every element of its lists.
+    """
+    yield f'{{\n "version": {VERSION}'
+    for name in _names(Report):
+        found = getattr(report, name)
+        yield f",\n {_dumped(_camel(name))}: "
+        if isinstance(found, tuple):
+            yield "["
+            for number, one in enumerate(found):
+                yield f"{',' if number else ''}\n  {_dumped(_value(one))}"
+            yield "]"
+        else:
+            yield _dumped(_value(found))
+    yield "\n}\n"
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of what `text` returns."""
+    """Return the JSON Schema (draft 2020-12) of what `pieces` yields."""
     definitions: dict[str, Any] = {}
     _schema_of(Report, definitions)
     root = definitions.pop("Report")
@@ -50,6 +64,9 @@ def schema() -> dict[str, Any]:
         **root,
         "$defs": definitions,
     }
+
+
+_dumped = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _names(kind: type) -> Iterable[str]:

@@ -73,7 +73,7 @@ class _RolledStatus(Object, frozen=True):
 
 
 class Rolled(Workload, frozen=True):
-    """A StatefulSet or a DaemonSet: it makes pods itself, and those of an older template stay until it replaces them."""
+    """A StatefulSet or a DaemonSet: it makes pods itself; those of an older template stay until it replaces them."""
 
     status: _RolledStatus | None = None
 
