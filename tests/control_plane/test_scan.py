@@ -370,7 +370,7 @@ def test_the_summary_fits_a_screen_and_says_what_the_json_says(text, report) -> 
             by_action[one["action"]] += one["count"] * (one["rule"] == rule)
         if f"\n  {rule} " in summary:
             assert numbers(row(text, f"  {rule} ")) == [by_action[one] for one in ("reject", "patch", "warn", "audit")]
-    assert f"accounts   {len(report['idleAccounts'])} mount" in summary
+    assert f"accounts   {len(report['idleAccounts'])} with" in summary
     assert f"{sum(one['canGo'] for one in report['legacySecrets'])} can go" in summary
     assert len(re.findall(r"^  Secret/.*: can go$", details, re.MULTILINE)) == sum(
         one["canGo"] for one in report["legacySecrets"]

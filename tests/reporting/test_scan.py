@@ -56,7 +56,7 @@ tokens in pods                 endless        a year  over an hour  up to 1 hour
   created again                      0             0             0             1
 legacy     3 Secrets: 2 referred to, 1 used, 0 invalid, 1 can go
            their use is known since 2026-02-01
-accounts   2 mount the API server's token and have no right to anything
+accounts   2 with the API server's token mounted and no right to anything
 exemptions 4: 1 in use, 1 hold nothing, 1 ended, 1 by who asks, 1 soon to end
 NOT READ   secrets (at the end)
 
@@ -78,6 +78,11 @@ a projected token instead (1 of 2 pods, not its next pod)
 the list
   ServiceAccount/app: no binding names it, and its token is mounted in 1 pod of Pod/bare: its automount can go
   ServiceAccount/default: no binding names it, and its token is mounted in 1 pod of Deployment/web: its automount can go
+
+tokens in pods, by whom they are for and how long they live
+  the API server, 1 hour: 0 now, 1 created again
+  the API server, 1 year: 2 now, 0 created again
+  the API server, without end: 2 now, 0 created again
 
 exemptions
   legacy-token-secret for shop: holds 3; until 2026-12-01, in 7 days: held
@@ -118,7 +123,13 @@ projected token instead
 a projected token instead
   Pod/bare: newly patched (would be patched today)
     + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
-  3 legacy Secrets: newly rejected, if made again"""
+  3 legacy Secrets: newly rejected, if made again
+
+tokens in pods, by whom they are for and how long they live
+  the API server, 1 hour: 0 now, 3 created again, 1 simulated
+  the API server, 1 year: 2 now, 0 created again, 0 simulated
+  the API server, without end: 2 now, 2 created again, 0 simulated
+  "https://vault.example.com", 1 hour: 0 now, 0 created again, 1 simulated"""
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.core.text import plain
+from webhook.core.text import counted, plain
 from webhook.scan.report import Owner
 from webhook.scan.verdicts import Change, Judgement, PodGroup, Told
 
@@ -19,11 +19,6 @@ _OUTCOMES = {
 }
 _NEXT = "its next pod"
 _MOST = 5
-
-
-def counted(number: int, of: str) -> str:
-    """Return how many there are of something: `1 pod`, `2 pods`."""
-    return f"{number} {of}" if number == 1 else f"{number} {of}s"
 
 
 def some(names: Iterable[str]) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from webhook.core.decision import Outcome
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
-from webhook.core.text import plain
-from webhook.reporting.scan_owners import counted
+from webhook.core.text import counted, plain
 from webhook.scan.asked import Filters, PolicyUsed
 from webhook.scan.report import Counts, ExemptionState, LegacySecret, Report, Standing
 from webhook.scan.verdicts import Change
@@ -139,7 +138,7 @@ def _accounts(report: Report) -> Iterator[str]:
     if report.idle_accounts is None:
         return
     if idle := len(report.idle_accounts):
-        yield _field("accounts", f"{idle} mount the API server's token and have no right to anything")
+        yield _field("accounts", f"{idle} with the API server's token mounted and no right to anything")
 
 
 def _exemptions(report: Report) -> Iterator[str]:

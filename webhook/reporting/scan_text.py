@@ -7,11 +7,10 @@ from itertools import groupby
 import click
 
 from webhook.core.policy.model import Action
-from webhook.core.text import plain
+from webhook.core.text import counted, plain, quote
 from webhook.reporting.scan_owners import (
     Line,
     changes,
-    counted,
     line_of,
     owner_lines,
     some,
@@ -19,8 +18,9 @@ from webhook.reporting.scan_owners import (
     unwritten,
 )
 from webhook.reporting.scan_summary import summary_lines
-from webhook.scan.report import ExemptionState, IdleAccount, LegacySecret, Report, Standing
+from webhook.scan.report import ExemptionState, IdleAccount, LegacySecret, Report, Standing, TokenUse
 from webhook.scan.verdicts import Change, change_between
+from webhook.tokens.durations import spelled
 
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 
@@ -34,6 +34,10 @@ def lines(report: Report, *, colour: bool = False) -> Iterator[Line]:
             yield ""
             yield _styled(f"namespace {plain(namespace)}", None, colour=colour)
             yield from (f"  {_coloured(line) if colour else line}" for line in told)
+    if report.tokens:
+        yield ""
+        yield _styled("tokens in pods, by whom they are for and how long they live", None, colour=colour)
+        yield from (f"  {_tokens(one)}" for one in report.tokens)
     for title, states in (("exemptions", report.exemptions), ("simulated exemptions", report.simulated_exemptions)):
         if states:
             yield ""
@@ -107,6 +111,13 @@ def _secret(secret: LegacySecret) -> Iterator[Line]:
         yield f"  in {plain(one.kind)}/{plain(one.name)}{pods}: {plain(one.path)}"
     if secret.listed_by:
         yield f"  listed by {some([f'ServiceAccount/{one}' for one in secret.listed_by])}"
+
+
+def _tokens(use: TokenUse) -> Line:
+    whom = quote(use.audience) if use.audience else "the API server"
+    end = "without end" if use.lifetime_seconds is None else spelled(use.lifetime_seconds)
+    simulated = "" if use.simulated is None else f", {use.simulated} simulated"
+    return f"{whom}, {end}: {use.now} now, {use.after} created again{simulated}"
 
 
 def _idle(idle: IdleAccount) -> Line:
