@@ -135,7 +135,7 @@ def _scanned(
             now=dt.datetime.now(dt.UTC),
             cluster=transport.address,
             simulated=simulated,
-            simulated_origin=str(options.simulate),
+            simulated_origin=options.simulate or "",
             filters=options.filters,
             unused_days=options.unused_days,
         ),

@@ -31,7 +31,7 @@ def summary_lines(report: Report) -> list[str]:
 
 
 def _head(report: Report) -> Iterator[str]:
-    yield _field("cluster", f"{report.cluster}, {report.time:%Y-%m-%d %H:%M} UTC")
+    yield _field("cluster", f"{plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC")
     yield _field("policy", _policy(report.policy))
     if report.simulated:
         yield _field("simulated", _policy(report.simulated))

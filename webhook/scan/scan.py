@@ -19,7 +19,7 @@ from webhook.scan.judge import Judge, is_mirror
 from webhook.scan.known import Known
 from webhook.scan.legacy import LegacySecrets, references
 from webhook.scan.owners import Maker, Origin, Owners
-from webhook.scan.report import Account, ExemptionState, LegacySecret, Owner, Report
+from webhook.scan.report import Account, ExemptionState, IdleAccount, LegacySecret, Owner, Report
 from webhook.scan.tokens import tokens_of
 from webhook.scan.verdicts import PodGroup, Token, Verdict
 
@@ -104,7 +104,7 @@ class Scan:
             tracked_since=self._known.tracked_since,
             unused_days=asked.unused_days,
             tokens=counting.token_uses(owners),
-            idle_accounts=counting.idle_accounts(owners, self._known.bindings) if self._known.bindings else None,
+            idle_accounts=self._idle_accounts(owners),
             exemptions=self._states(asked.policy, judged),
             simulated_exemptions=self._states(asked.simulated, simulated) if asked.simulated else None,
             unread=tuple(self._known.unread),
@@ -153,6 +153,10 @@ class Scan:
             simulated = self._simulated.account(namespace, name, found) if self._simulated else None
             if any(one and (one.findings or one.exemptions) for one in (judgement, simulated)):
                 yield Account(namespace, name, judgement, simulated)
+
+    def _idle_accounts(self, owners: tuple[Owner, ...]) -> tuple[IdleAccount, ...] | None:
+        bindings = self._known.bindings
+        return None if bindings is None else counting.idle_accounts(owners, bindings)
 
     def _states(self, policy: Policy, judged: list[Judged]) -> tuple[ExemptionState, ...]:
         return states(policy.exemptions, judged, self._asked.now)
