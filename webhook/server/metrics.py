@@ -61,6 +61,10 @@ class Metrics:
         self.audit_failures = Counter(
             "tokenguard_audit_failures_total", "Lines that the audit log lacks.", registry=registry
         )
+        self.audit_sampled_out = Counter(
+            "tokenguard_audit_sampled_out_total", "Decisions that --audit-sample left out of the audit log.",
+            registry=registry,
+        )  # fmt: skip
         self.internal_errors = Counter(
             "tokenguard_internal_errors_total", "Reviews that met an error of tokenguard's own.", registry=registry
         )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from webhook.audit.record import exemption_of
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
 from webhook.core.policy.admission import located
@@ -16,7 +17,6 @@ from webhook.core.policy.model import Mode
 from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics
-from webhook.server.record import exemption_of, record
 from webhook.server.state import Snapshot, State
 
 log = logging.getLogger("tokenguard.review")
@@ -78,24 +78,19 @@ def _utc_now() -> dt.datetime:
 class Reviewer:
     """Answers reviews by the state, tells the audit log, counts."""
 
-    def __init__(  # noqa: PLR0913 - what is judged by, where it is told, and what may be left out
+    def __init__(
         self,
         state: State,
         audit: AuditLog,
         metrics: Metrics,
         *,
-        audit_all: bool = False,
         max_body_bytes: int = 8 << 20,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
-        """Take what is judged by and where it is told.
-
-        `audit_all` writes plain allows to the audit log, too; `max_body_bytes` is the largest review that is read.
-        """
+        """Take what is judged by and where it is told; `max_body_bytes` is the largest review that is read."""
         self._state = state
         self._audit = audit
         self._metrics = metrics
-        self._audit_all = audit_all
         self.max_body_bytes = max_body_bytes
         self._clock = clock
 
@@ -112,8 +107,7 @@ class Reviewer:
         now = self._clock()
         decision, status = self._decided(request, now)
         seconds = time.perf_counter() - started
-        if self._audit_all or not decision.plain:
-            self._audit.write(record(request, decision, now, seconds))
+        self._audit.tell(request, decision, now, seconds)
         self._metrics.reviewed(request, decision, seconds)
         return Answer(200, respond(request, decision, status))
 
