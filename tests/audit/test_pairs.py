@@ -38,7 +38,10 @@ def test_a_rule_that_both_found_broken_counts_by_the_stronger():
 
 
 def test_an_exemption_that_both_tell_of_counts_once():
-    exempt = {"decision": "allowed", "exemption": "inject: PLAT-1; old (until never); token-subpath: x (until 2026-12-31)"}
+    exempt = {
+        "decision": "allowed",
+        "exemption": "inject: PLAT-1; old (until never); token-subpath: x (until 2026-12-31)",
+    }
     (one,) = counted(mutate(0, **exempt), own(0.01, **exempt))
     assert one.exemptions == (("inject", "PLAT-1; old (until never)"), ("token-subpath", "x (until 2026-12-31)"))
     assert one.fate is Fate.ALLOWED

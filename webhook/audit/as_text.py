@@ -33,11 +33,12 @@ def lines(summary: Summary, logs: int, most: int) -> Iterator[str]:
 
 def _read(summary: Summary, logs: int) -> Iterator[str]:
     notes = summary.notes
-    span = f", {time(summary.first)} to {time(summary.last)}" if summary.first else ""
     yield (
         f"{_count(logs, 'log')}, {_count(notes.lines, 'line')}: {notes.own} of tokenguard, {notes.events} of the API "
-        f"server, {notes.other} of neither, {notes.broken} broken{span}"
+        f"server, {notes.other} of neither, {notes.broken} broken"
     )
+    if summary.first:
+        yield f"from {time(summary.first)} to {time(summary.last)}"
 
 
 def _uses(title: str, table: Table[Uses], most: int, *, past: bool) -> Iterator[str]:

@@ -124,7 +124,7 @@ class Decisions:
             self.rules.at("").counts[one.fate] += 1  # it could not be judged
         for rule, reason in one.exemptions:
             self.rules.at(rule).counts[Fate.EXEMPTED] += 1
-            self.exemptions.at(f"{rule}: {reason}"[:1100]).counts[Fate.EXEMPTED] += 1
+            self.exemptions.at(f"{rule}: {reason}").counts[Fate.EXEMPTED] += 1
 
 
 class Summary:

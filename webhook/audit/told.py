@@ -65,7 +65,8 @@ class Verdict(msgspec.Struct, gc=False):
 def _strongest(rules: Iterable[tuple[str, Fate]]) -> tuple[tuple[str, Fate], ...]:
     """Return each rule once, with the strongest of what was done about it."""
     found: dict[str, Fate] = {}
-    for rule, fate in rules:
+    for name, fate in rules:
+        rule = name[:LONGEST_NAME]
         known = found.get(rule)
         if known is None or fate < known:
             found[rule] = fate
@@ -156,6 +157,7 @@ class Line(msgspec.Struct, rename="camel", gc=False):
 decode = msgspec.json.Decoder(Line).decode
 """Raises `msgspec.DecodeError` where a line is no JSON, or a key holds what no audit log has there."""
 
+_LONGEST_REASON = 1000
 _RULE_AT = re.compile(r"(?:^|\(until [^()]*\); )([a-z][a-z-]*): ")
 
 
@@ -165,7 +167,10 @@ def exemptions_in(text: str) -> tuple[tuple[str, str], ...]:
         return ()
     found = list(_RULE_AT.finditer(text))
     ends = [one.start(1) for one in found[1:]] + [len(text)]
-    return tuple((one[1], text[one.end() : end].removesuffix("; ")) for one, end in zip(found, ends, strict=True))
+    return tuple(
+        (one[1][:LONGEST_NAME], text[one.end() : min(end, one.end() + _LONGEST_REASON)].removesuffix("; "))
+        for one, end in zip(found, ends, strict=True)
+    )
 
 
 def verdict(line: Line) -> Verdict:
@@ -182,7 +187,8 @@ def verdict(line: Line) -> Verdict:
     names: tuple[str, ...] = ()
     if line.resource == "pods":
         user = line.user if isinstance(line.user, str) else ""
-        key = (namespace, line.service_account, line.owner, user, line.operation, "dry" if line.dry_run else "")
+        parts = (namespace, line.service_account, line.owner, user, line.operation, "dry" if line.dry_run else "")
+        key = tuple([part[:LONGEST_NAME] for part in parts])
         names = _names(line, mutating=mutating)
     return Verdict(
         line.time or dt.datetime.min.replace(tzinfo=dt.UTC),
@@ -209,9 +215,10 @@ def _names(line: Line, *, mutating: bool) -> tuple[str, ...]:
     validating one `web-x7k2p`, which might as well be a name that somebody gave. Five characters are added to at most
     58 (kubernetes/kubernetes, apiserver/pkg/storage/names).
     """
+    name = line.name[:LONGEST_NAME]
     if mutating:
-        return (line.name or f"{line.generate_name[:_LONGEST_BASE]}?",)
-    return line.name, f"{line.name[:-_RANDOM]}?"
+        return (name or f"{line.generate_name[:_LONGEST_BASE]}?",)
+    return name, f"{name[:-_RANDOM]}?"
 
 
 _MINE = re.compile(r"\.(mutate|validate)\.tokenguard\.svc/(decision|rules|exemption)")
