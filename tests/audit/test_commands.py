@@ -56,11 +56,11 @@ def test_all_is_told_in_text():
 1 log, 5 lines: 2 of tokenguard, 3 of the API server, 0 of neither, 0 broken
 from 2026-11-24T12:00:00Z to 2026-11-24T12:00:05Z
 
-Accounts whose clients use tokens past their hour: they would break once the API server's token is capped: 1
+1 account uses tokens past their hour: their clients would break once the API server's token is capped
   account   requests  last                  past by  from
   shop/app         1  2026-11-24T12:00:03Z  2h       pod app-1, client/1.0
 
-Accounts whose clients use legacy tokens, from Secrets: 1
+1 account uses legacy tokens, from Secrets
   account     requests  last                  noted                from
   ci/jenkins         1  2026-11-24T12:00:04Z  manual-secret robot  pod app-1, client/1.0
 

@@ -9,9 +9,8 @@ from webhook.audit.table import Table
 from webhook.audit.told import FATES
 from webhook.core.text import plain
 
-_STALE = "Accounts whose clients use tokens past their hour: they would break once the API server's token is capped"
-_LEGACY = "Accounts whose clients use legacy tokens, from Secrets"
-_NONE = "none"
+_STALE = "tokens past their hour: their clients would break once the API server's token is capped"
+_LEGACY = "legacy tokens, from Secrets"
 _UNKNOWN = (
     "Of tokens past their hour and of legacy tokens nothing is known: that is in the API server's audit log alone"
 )
@@ -44,9 +43,10 @@ def _read(summary: Summary, logs: int) -> Iterator[str]:
 def _uses(title: str, table: Table[Uses], most: int, *, past: bool) -> Iterator[str]:
     yield ""
     if not len(table):
-        yield f"{title}: {_NONE}"
+        yield f"No account uses {title.partition(':')[0]}"
         return
-    yield f"{title}: {len(table) + table.dropped}"
+    count = len(table) + table.dropped
+    yield f"{_count(count, 'account')} {'uses' if count == 1 else 'use'} {title}"
     head = ["account", "requests", "last", *(["past by"] if past else ["noted"]), "from"]
     rows = [
         [
