@@ -5,8 +5,10 @@ import random
 import pytest
 
 from tests.audit.making import mutate, own
+from webhook.audit.line import decode
+from webhook.audit.own_log import verdict
 from webhook.audit.pairs import Pairs
-from webhook.audit.told import Fate, decode, verdict
+from webhook.audit.told import Fate
 
 INJECTED = "inject: patch"
 LEGACY = "legacy-token-reference: reject"

@@ -3,7 +3,10 @@
 import pytest
 
 from tests.audit.making import APP, LEGACY, STALE, event, own
-from webhook.audit.told import Fate, Verdict, decode, exemptions_in, from_event, verdict
+from webhook.audit.api_server_log import from_event
+from webhook.audit.line import decode
+from webhook.audit.own_log import verdict
+from webhook.audit.told import Fate, Verdict, exemptions_in
 from webhook.core.policy.exemptions import Exemption
 
 MUTATE, VALIDATE = "pods.mutate.tokenguard.svc/", "all.validate.tokenguard.svc/"

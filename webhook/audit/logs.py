@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from webhook.audit.line import Line, decode
 from webhook.audit.lines import LONGEST, DamagedError, lines
-from webhook.audit.told import Line, decode
 
 MOST_NAMED = 5
 _TOO_LONG = f"is longer than {LONGEST >> 20} MiB"

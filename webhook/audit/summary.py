@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Self
 
+from webhook.audit.api_server_log import from_event
+from webhook.audit.line import Line
 from webhook.audit.logs import Notes
+from webhook.audit.own_log import verdict
 from webhook.audit.pairs import Pairs
 from webhook.audit.table import Table
-from webhook.audit.told import FATES, Fate, Line, TokenUse, Verdict, from_event, verdict
+from webhook.audit.told import FATES, Fate, TokenUse, Verdict
 
 _MOST_SENDERS = 5
 _ACCOUNT = "system:serviceaccount:"
