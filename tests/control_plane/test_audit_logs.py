@@ -99,7 +99,7 @@ def test_the_two_logs_tell_the_same_of_the_same_requests(guarded, tmp_path) -> N
     for number in range(3):
         plane.do("create", "-f", "-", stdin=pod(f"fine-{number}", "demo"))
         plane.kubectl("create", "-f", "-", stdin=pod(f"legacy-{number}", "demo", container=reads_legacy()))
-    plane.kubectl("create", "-f", "-", "--dry-run=server", stdin=pod("dry", "demo", container=reads_legacy()))
+    plane.kubectl("create", "-f", "-", "--dry-run=server", stdin=pod("told-dry", "demo", container=reads_legacy()))
     generated = pod("ignored", "demo", container=reads_legacy())
     generated["metadata"] = {"generateName": "made-up-", "namespace": "demo"}
     plane.kubectl("create", "-f", "-", stdin=generated)
