@@ -52,8 +52,12 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 STAMP = --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
 	$(if $(filter docker,$(notdir $(firstword $(BUILDER)))),,--timestamp $(SOURCE_DATE_EPOCH))
 
+.PHONY: needs-kind
+needs-kind:
+	@command -v kind >/dev/null || { echo "make kind needs kind (https://kind.sigs.k8s.io) and docker" >&2; exit 1; }
+
 .PHONY: kind
-kind: $(VENV)/ready image ## install the image in a kind cluster of its own, run the end-to-end cases in it, delete it
+kind: needs-kind $(VENV)/ready image ## install the image in a kind cluster of its own, run the end-to-end cases in it, delete it
 	TOKENGUARD_KIND_IMAGE=$(IMAGE) $(BIN)/pytest -rs tests/kind
 
 .PHONY: clean

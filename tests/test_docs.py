@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.documented import page_rows, table_below
 from tests.tokens.making import pod_claims, signer
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.policy.shown import shown
 from webhook.core.rules import RULES
-from webhook.server.metrics import Metrics
+from webhook.server.catalogue import CATALOGUE
+from webhook.server.in_force import DAYS_LEFT, MOST_EXEMPTIONS
+from webhook.server.labels import API_SERVER, LIFETIMES, OTHER
+from webhook.server.metrics import MOST_AUDIENCES, MOST_NAMESPACES, Metrics, Unjudged
 from webhook.server.options import ServeOptions
+from webhook.server.refusals import Refusal
 from webhook.server.state import State
 from webhook.tokens.as_text import token_lines
 from webhook.tokens.judged import judged
@@ -29,13 +34,6 @@ CHECKED = re.search(r"## Check manifests\n\n```console\n(.*?)```", README, re.DO
 LOWERED = {Action.WARN, Action.AUDIT, Action.OFF}
 
 
-def rows(heading: str) -> list[list[str]]:
-    """Return the cells of the first table below a heading or a bold word."""
-    below = README.split(heading, 1)[1]
-    table = re.search(r"\n((?:\|.*\n)+)", below)[1].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
-
-
 def test_the_rule_table_says_what_the_rules_say() -> None:
     expected = [
         [
@@ -46,12 +44,42 @@ def test_the_rule_table_says_what_the_rules_say() -> None:
         ]
         for rule in RULES
     ]
-    assert rows("## The rules") == expected
+    assert table_below(README, "## The rules") == expected
 
 
-def test_the_metrics_table_names_every_metric() -> None:
-    told = re.findall(r"^# HELP (\S+) (.*)$", Metrics().exposition(State()).decode(), re.MULTILINE)
-    assert rows("**Metrics**") == [[f"`{name}`", about] for name, about in told]
+def test_the_metrics_page_says_what_the_catalogue_says() -> None:
+    assert page_rows("## The metrics") == [
+        [f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.text] for one in CATALOGUE
+    ]
+
+
+def test_the_catalogue_is_of_the_metrics_that_are_exposed() -> None:
+    exposed = Metrics().exposition(State()).decode()
+    told = set(re.findall(r"^# HELP (\S+) (.*)$", exposed, re.MULTILINE))
+    kinds = set(re.findall(r"^# TYPE (\S+) (.*)$", exposed, re.MULTILINE))
+    assert told == {(one.name, one.text) for one in CATALOGUE}
+    assert kinds == {(one.name, one.kind) for one in CATALOGUE}
+
+
+BOUNDED = {row[0]: row[1] for row in page_rows("### What stands in labels")}
+
+
+@pytest.mark.parametrize(
+    ("label", "values"),
+    [
+        ("`lifetime`", LIFETIMES), ("`days_left`", DAYS_LEFT), ("`reason` of refused requests", Refusal),
+        ("`reason` of unjudged reviews", Unjudged),
+    ],
+)  # fmt: skip
+def test_the_metrics_page_lists_the_values_of_labels(label, values) -> None:
+    assert set(re.findall(r"`([\w-]+)`", BOUNDED[label])) == set(values)
+
+
+def test_the_metrics_page_tells_the_bounds() -> None:
+    assert f"first {MOST_NAMESPACES} namespaces" in BOUNDED["`resource_namespace`"]
+    assert f"first {MOST_AUDIENCES} others" in BOUNDED["`audience`"]
+    assert {OTHER, API_SERVER} <= set(re.findall(r"`(\w[\w-]+)`", BOUNDED["`audience`"]))
+    assert f"{MOST_EXEMPTIONS} exemptions that end first" in BOUNDED["`exemption`, `rules`, `why`"]
 
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"

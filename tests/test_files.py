@@ -1,8 +1,10 @@
 """The files that the server's processes have in common."""
 
+import os
+
 import pytest
 
-from webhook.files import replace_file
+from webhook.files import READABLE, Content, replace_file, replace_files
 
 
 def test_a_file_is_replaced_as_a_whole_and_is_this_users_alone(tmp_path) -> None:
@@ -28,3 +30,27 @@ def test_what_cant_be_written_leaves_the_old_file_and_no_other(tmp_path) -> None
         replace_file(file, pieces())
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_of_several_files_none_is_replaced_where_one_cant_be_written(tmp_path) -> None:
+    first, second = tmp_path / "tls.crt", tmp_path / "tls.key"
+    replace_files({first: Content([b"old"], READABLE), second: Content([b"old"])})
+    assert [file.stat().st_mode & 0o777 for file in (first, second)] == [0o644, 0o600]
+
+    def pieces():
+        yield b"half"
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        replace_files({first: Content([b"new"]), second: Content(pieces())})
+    assert [file.read_bytes() for file in (first, second)] == [b"old", b"old"]
+    assert sorted(tmp_path.iterdir()) == [first, second]
+
+
+def test_what_an_earlier_process_left_or_somebody_put_in_the_way_is_not_written_through(tmp_path) -> None:
+    file, elsewhere = tmp_path / "some.kept", tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"another's")
+    (tmp_path / f"some.kept.{os.getpid()}").symlink_to(elsewhere)
+    replace_file(file, [b"new"])
+    assert (file.read_bytes(), elsewhere.read_bytes()) == (b"new", b"another's")
+    assert not file.is_symlink()

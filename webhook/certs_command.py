@@ -1,7 +1,6 @@
 """The `certs` commands: how an installation's certificates stand, a renewal before its time, certificates by hand."""
 
 import datetime as dt
-import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -12,18 +11,17 @@ import click
 
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
-from webhook.cluster.certificates.status import Line, read_status
+from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
+from webhook.files import OWN, READABLE, Content, replace_files
 from webhook.pki.by_hand import made_files
-from webhook.pki.make import service_names
-from webhook.pki.read import certificates
+from webhook.pki.names import service_names
 from webhook.server.options import StartError, require_name
+from webhook.server.shown import NotShownError, shown_by
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _AMISS = "  <-- amiss"
-_PRIVATE = 0o600
-_READABLE = 0o644
 
 
 def _where(command: _F) -> _F:
@@ -49,13 +47,15 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
     Exit status: 0 all is well, 1 something is amiss, 2 it can't be found out.
     """
     secret = _secret(tls_secret)
+    try:
+        shown = shown_by(connect) if connect else ()
+    except NotShownError as error:
+        raise Failure(str(error)) from error
     with cluster_at_hand(kubeconfig) as transport:
         status = read_status(transport, secret, _now())
     lines = list(status.lines(_now()))
     if connect:
-        kept, served = status.kept.serving, _served_at(connect)
-        same = kept is not None and served == kept.fingerprint
-        lines.append(Line(f"{connect} serves {'it' if same else f'another one: {served}'}", amiss=not same))
+        lines += status.lines_about(connect, shown, _now())
     for line in lines:
         click.echo(f"{line.text}{_AMISS if line.amiss else ''}")
     sys.exit(1 if any(line.amiss for line in lines) else 0)
@@ -84,22 +84,21 @@ def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, t
 def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
     deadline = time.monotonic() + timeout
     told = ""
-    while why := _waits_for(transport, secret):
+    while True:
+        try:
+            status = read_status(transport, secret, _now())
+            why = status.under_way
+        except ApiError as error:  # one that is away for a moment doesn't end it
+            why = str(error)
+        if not why:
+            break
         if why != told:
             click.echo(f"under way: {why}")
             told = why
         if time.monotonic() >= deadline:
             raise Failure(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")
         time.sleep(1)
-    click.echo("done: every replica serves the new certificate, and the webhook configurations trust it")
-
-
-def _waits_for(transport: Transport, secret: TlsSecret) -> str:
-    """Return what a rotation waits for; an API server that is away for a moment doesn't end it."""
-    try:
-        return read_status(transport, secret, _now()).under_way
-    except ApiError as error:
-        return str(error)
+    click.echo(f"done: {status.arrived}")
 
 
 @certs_group.command("generate")
@@ -116,20 +115,20 @@ def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int,
     Writes tls.crt and tls.key, ca.crt and ca.key (keep that one offline), and ca-bundle.yaml, a patch that has both
     webhook configurations trust the CA. A CA that is there already signs again, so that nobody's trust has to change.
     """
-    held = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}
-    there = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
-    if there and not force:
-        raise Failure(f"{out / there[0]} is there already: give --force to write over it")
     try:
-        files = made_files(held, (*service_names(namespace), *names), _now(), days)
+        held = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}
+        there = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
+        if there and not force:
+            raise Failure(f"{out / there[0]} is there already: give --force to write over it")
+        made = made_files(held, (*service_names(namespace), *names), _now(), days)
+        files = {out / name: Content([made[name]], OWN if name.endswith(".key") else READABLE) for name in made}
+        out.mkdir(parents=True, exist_ok=True)
+        replace_files(files)
     except ValueError as error:
         raise Failure(str(error)) from error
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = out / name
-        path.unlink(missing_ok=True)  # a key gets a new file, so that nobody who may read the old one may read it
-        path.touch(mode=_PRIVATE if name.endswith(".key") else _READABLE)
-        path.write_bytes(content)
+    except OSError as error:
+        raise Failure(f"{error.filename2 or error.filename or out}: {error.strerror}") from error
+    for path in files:
         click.echo(f"wrote {path}")
 
 
@@ -139,16 +138,6 @@ def _secret(where: str) -> TlsSecret:
     except StartError as error:
         raise Failure(str(error)) from error
     return TlsSecret(where)
-
-
-def _served_at(address: str) -> str:
-    """Return the fingerprint of the certificate that a server shows; nothing is sent to it."""
-    host, _, port = address.rpartition(":")
-    try:
-        pem = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=5)
-    except (OSError, ValueError) as error:
-        raise Failure(f"--connect {address}: {error}") from error
-    return certificates(pem.encode())[0].fingerprint
 
 
 def _now() -> dt.datetime:

@@ -30,11 +30,12 @@ from webhook.core.rules import BY_NAME, RULES
 from webhook.core.text import did_you_mean, quote
 from webhook.demo.run import lines as demo_lines
 from webhook.demo.server import DemoError
-from webhook.pki.make import service_names
+from webhook.pki.names import service_names
 from webhook.reporting import as_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
+from webhook.scan_command import scan_command
 from webhook.server.options import ServeOptions, StartError, serve_options
 from webhook.server.source import CertificateSource, LiveSource
 from webhook.token_command import token_group
@@ -162,6 +163,7 @@ def check(**flags: Any) -> None:
 
 main.add_command(audit_group)
 main.add_command(certs_group)
+main.add_command(scan_command)
 main.add_command(token_group)
 
 

@@ -74,8 +74,14 @@ def kubeconfig_option(command: F) -> F:
     return option(command)
 
 
+def context_option(command: F) -> F:
+    """Give a command the flag that says which of a kubeconfig's clusters is at hand, and as whom."""
+    option = click.option("--context", metavar="NAME", help="The kubeconfig's context; none: its current one.")
+    return option(command)
+
+
 @contextlib.contextmanager
-def cluster_at_hand(kubeconfig: Path | None) -> Iterator[Transport]:
+def cluster_at_hand(kubeconfig: Path | None, context: str | None = None) -> Iterator[Transport]:
     """Reach the API server that kubectl would reach. What it refuses in the block is a `Failure`."""
     from webhook.cluster.connection import Connection  # noqa: PLC0415 - the client is loaded where it is used alone
 
@@ -83,8 +89,10 @@ def cluster_at_hand(kubeconfig: Path | None) -> Iterator[Transport]:
     found = kubeconfig or (default if default.exists() else None)
     if found is None and not in_cluster():
         raise Failure(f"this is no pod, and there is no {default}: say with --kubeconfig where the API server is")
+    if found is None and context is not None:
+        raise Failure(f"--context goes with a kubeconfig, and there is no {default}")
     try:
         with private_folder() as folder:
-            yield Connection(found, folder)
+            yield Connection(found, folder, context=context)
     except (ApiError, StartError) as error:
         raise Failure(str(error)) from error

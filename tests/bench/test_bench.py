@@ -20,7 +20,7 @@ def test_it_prints_a_row_for_each_thing_measured(capsys, monkeypatch) -> None:
     monkeypatch.setattr(bench, "CALLS", 2)
     monkeypatch.setattr(bench, "MANY", 20)
     bench.main()
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(capsys.readouterr().out.splitlines()) == 6
 
 
 class Counted:

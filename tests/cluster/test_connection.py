@@ -1,6 +1,7 @@
 """The transport over the real client, against a plain HTTP server."""
 
 import contextlib
+import datetime as dt
 import http.server
 import json
 import threading
@@ -32,12 +33,25 @@ class Answers(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"6\r\nhello\n\r\n")
         elif self.path.startswith("/busy"):
             self._say(429, {"message": "too\nmany"}, {"Retry-After": "7"})
+        elif self.path.startswith("/expired"):
+            self._say(410, {"message": "too old", "metadata": {"continue": "onward"}})
         else:
             self._say(200, {"path": self.path})
+
+    def date_time_string(self, timestamp=None) -> str:
+        return self.server.date or super().date_time_string(timestamp)
 
     def do_POST(self) -> None:
         self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self._say(201, {"kind": "Stored"})
+
+    def do_PATCH(self) -> None:
+        self.server.headers_seen.append(dict(self.headers))
+        self.do_POST()
+
+    def do_DELETE(self) -> None:
+        self.server.bodies.append((self.command, self.path))
+        self._say(200, {"kind": "Status"})
 
     def _begin(self) -> None:
         self.send_response(200)
@@ -60,6 +74,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def api():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.date = ""
         server.token, server.over, server.headers_seen, server.bodies = "good", threading.Event(), [], []
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -138,6 +153,11 @@ def test_a_refusal_is_told_in_one_line_with_when_to_come_back(connection) -> Non
     assert (refused.status, str(refused), refused.retry_after) == (429, "HTTP 429: too many", 7.0)
 
 
+def test_a_list_that_expired_says_by_what_token_it_goes_on(connection) -> None:
+    expired = failure(connection, "/expired")
+    assert (expired.status, expired.following) == (410, "onward")
+
+
 def test_credentials_that_expired_are_read_anew_from_their_file(api, connection, tmp_path) -> None:
     connection.get("/x", {}, "application/json")
     api.token = "better"
@@ -169,7 +189,7 @@ def test_a_server_that_is_away_is_told_and_found_again_elsewhere(api, connection
 def test_a_kubeconfig_that_cant_be_used_is_told_without_quoting_it(connection, kubeconfig, content) -> None:
     kubeconfig.write_text(content)
     told = str(failure(connection))
-    assert told.startswith("the kubeconfig can't be used")
+    assert told.startswith(f"the kubeconfig {kubeconfig} can't be used")
     assert "sesame" not in told
 
 
@@ -193,3 +213,35 @@ def test_a_token_that_can_not_be_sent_is_told_of_without_the_token(kubeconfig, c
     assert refused.__suppress_context__, "a traceback would show what http.client quotes"
     (kubeconfig.parent / "token").write_text("good")
     assert connection.get("/x", {}, "application/json"), "and the credentials are loaded anew"
+
+
+def test_a_change_is_sent_as_a_strategic_merge_patch(api, connection) -> None:
+    connection.patch("/api/v1/namespaces/x/secrets/y", {"metadata": {"labels": {"a": "b"}}})
+    assert api.bodies == [{"metadata": {"labels": {"a": "b"}}}]
+    [headers] = api.headers_seen
+    assert headers["Content-Type"] == "application/strategic-merge-patch+json"
+
+
+def test_an_object_is_deleted_by_its_path(api, connection) -> None:
+    connection.delete("/api/v1/namespaces/x/secrets/y")
+    assert api.bodies == [("DELETE", "/api/v1/namespaces/x/secrets/y")]
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["an answer", "a refusal"])
+def test_the_time_is_the_api_servers_as_it_was_told_last(api, connection, refused) -> None:
+    def is_about(when: dt.datetime) -> bool:
+        return abs(connection.now() - when) < dt.timedelta(minutes=10)
+
+    own = dt.datetime.now(dt.UTC)
+    assert is_about(own)
+    api.date = "Wed, 24 Nov 2027 12:00:00 GMT"
+    failure(connection, "/busy") if refused else connection.get("/x", {}, "application/json")
+    told = dt.datetime(2027, 11, 24, 12, tzinfo=dt.UTC)
+    assert is_about(told)
+    for nonsense in ("no date", "Wed, 24 Nov 2027 12:00:00 -0000"):
+        api.date = nonsense
+        connection.get("/x", {}, "application/json")
+        assert is_about(told)
+    api.date = ""
+    connection.get("/x", {}, "application/json")
+    assert is_about(own)

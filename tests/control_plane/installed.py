@@ -56,7 +56,8 @@ def replica(plane: ControlPlane, folder: Path, told: dict[str, str], *flags: str
     """Run one replica as the manifests' ServiceAccount."""
     kubeconfig = account_kubeconfig(plane, folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
-    more = ("--kubeconfig", str(kubeconfig), "--tls-san", "127.0.0.1", "--audit-level", "all", *flags)
+    made = ("--tls-san", "127.0.0.1") if "TOKENGUARD_MANAGE_CERTS" in told else ()
+    more = ("--kubeconfig", str(kubeconfig), *made, "--audit-level", "all", *flags)
     with serve(folder, *more, verified=False, env=kept | told) as server:
         yield server
 

@@ -71,7 +71,7 @@ class ControlPlane(Cluster):
                 f"--kubeconfig={self.folder}/kubeconfig",
                 "--leader-elect=false",
                 "--bind-address=127.0.0.1",
-                f"--secure-port={_free_ports(1)[0]}",
+                f"--secure-port={free_ports(1)[0]}",
                 f"--cert-dir={self.folder}/controllers",
                 f"--root-ca-file={self.folder}/ca.crt",
                 f"--service-account-private-key-file={self.folder}/accounts.key",
@@ -109,7 +109,7 @@ class ControlPlane(Cluster):
 @contextlib.contextmanager
 def control_plane(binaries: Path, folder: Path, *flags: str) -> Iterator[ControlPlane]:
     """Run etcd and kube-apiserver until the end of the block; `flags` are more for the latter."""
-    client, peer, api = _free_ports(3)
+    client, peer, api = free_ports(3)
     token = secrets.token_hex(16)
     _write_keys(folder)
     (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
@@ -209,7 +209,7 @@ def _write_kubeconfig(folder: Path, url: str, token: str) -> None:
     (folder / "kubeconfig").write_text(yaml.safe_dump(config))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in taken]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.control_plane.plane import own_plane
-from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, is_custom, render, the
+from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, MONITORING, is_custom, render, the
 from tests.serving import eventually
 
 INSTALL = ("apply", "-k", str(CHECKOUT / "manifests"))
@@ -86,6 +86,12 @@ def test_the_api_server_accepts_each_installation(plane, folder) -> None:
     done = plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=every)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(items) >= 15
+
+
+def test_the_api_server_accepts_the_dashboard_beside_them(plane) -> None:
+    [dashboard] = [one for one in render(MONITORING) if not is_custom(one)]
+    done = plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=dashboard)
+    assert (done.stdout, done.stderr) == ("configmap/tokenguard-dashboard created (server dry run)\n", "")
 
 
 def test_the_configurations_are_applied_last_and_the_mutating_one_first(plane) -> None:

@@ -26,6 +26,7 @@ from webhook.cluster.connection import Connection
 from webhook.cluster.index import Index
 from webhook.cluster.objects import NAMESPACES
 from webhook.cluster.reflector import Outcome, Reflector
+from webhook.cluster.walk import walk
 from webhook.core.cluster import Cluster
 
 
@@ -95,8 +96,9 @@ def test_workers_that_start_in_an_outage_judge_as_those_before_them_did(plane, s
 class Interrupted:
     """A transport to a real API server, which forgets what it was between the first and the second request."""
 
-    def __init__(self, plane, folder) -> None:
+    def __init__(self, plane, folder, made="made-meanwhile") -> None:
         self._plane = plane
+        self._made = made
         self._connection = Connection(plane.folder / "kubeconfig", folder)
         self.asked = []
         self.watch = self._connection.watch
@@ -104,7 +106,7 @@ class Interrupted:
     def get(self, path, query, accept) -> bytes:
         self.asked.append(dict(query))
         if len(self.asked) == 2:
-            self._plane.do("create", "namespace", "made-meanwhile")
+            self._plane.do("create", "namespace", self._made)
             self._plane.compact()
             self._plane.kill()
             self._plane.start()
@@ -126,3 +128,17 @@ def test_a_list_whose_next_page_the_api_server_has_forgotten_is_read_in_one_piec
     ]  # fmt: skip
     assert {"default", "kube-system", "made-meanwhile"} <= set(index.namespaces._known)
     assert failures == []
+
+
+def test_a_scans_list_goes_on_from_the_page_that_the_api_server_has_forgotten(plane, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.cluster.walk.PAGE", 2)
+    for name in ("scanned-a", "scanned-b", "scanned-c"):
+        plane.do("create", "namespace", name)
+    transport = Interrupted(plane, tmp_path, "zz-made-meanwhile")
+    names = [one.metadata.name for one in walk(NAMESPACES, transport)]
+    there = plane.do("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
+    assert sorted(names) == sorted(there)
+    [_, refused, again, *_] = [query.get("continue") for query in transport.asked]
+    assert refused
+    assert again
+    assert refused != again

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_plane.conftest import configuration, rule
+from tests.control_plane.installed import at
 from tests.control_plane.live import BAD, NAMESPACE, POLICY, WARN, install, live
+from tests.manifests.rendering import render, the
 from tests.serving import eventually
 
 NAME = "policy.validate.tokenguard.svc"
+CONFIGURATION = "ValidatingWebhookConfiguration"
 LABEL = {"tokenguard/policy": "true"}
 EDITOR = r"""#!/bin/sh
 if [ -e {folder}/opened ]; then
@@ -49,22 +51,16 @@ def door(plane, tmp_path_factory):
     install(plane)
     plane.do("create", "namespace", "elsewhere")
     with live(plane, tmp_path_factory.mktemp("door"), ready=False) as server:
-        authority = Path(server.log.split("--cacert ")[1].split()[0])
-        bundle = base64.b64encode(authority.read_bytes()).decode()
-        webhook = {
-            "name": NAME,
-            "clientConfig": {"url": f"https://{server.address}/validate", "caBundle": bundle},
-            "objectSelector": {"matchLabels": LABEL},
-            "rules": [rule("", ["configmaps"], ["CREATE", "UPDATE"])],
-            "timeoutSeconds": 5,
-        }
-        manifest = configuration("ValidatingWebhookConfiguration", webhook)
+        manifest = at(the(CONFIGURATION, render("manifests")), server)
         manifest["metadata"]["name"] = "tokenguard-policy"
-        plane.do("apply", "-f", "-", stdin=manifest)
+        [webhook] = [one for one in manifest["webhooks"] if one["name"] == NAME]
+        authority = Path(server.log.split("--cacert ")[1].split()[0])
+        webhook["clientConfig"]["caBundle"] = base64.b64encode(authority.read_bytes()).decode()
+        plane.do("apply", "-f", "-", stdin=manifest | {"webhooks": [webhook]})
         probe = config_map("none", name="probe")
         eventually(lambda: plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).returncode)
         yield plane, server
-        plane.do("delete", "validatingwebhookconfiguration", "tokenguard-policy")
+        plane.do("delete", CONFIGURATION, "tokenguard-policy")
 
 
 @pytest.fixture
@@ -113,9 +109,25 @@ def test_however_a_bad_policy_is_written_every_mistake_is_told_with_its_line(sto
     assert document(stored) == POLICY
 
 
-def test_a_bad_policy_is_not_created_anywhere(stored) -> None:
-    elsewhere = config_map(BAD, namespace="elsewhere")
-    assert_refused(stored.kubectl("create", "-f", "-", stdin=elsewhere), *MISTAKES)
+def test_a_bad_policy_is_not_created_by_any_name_and_in_another_namespace_none_is_read(stored) -> None:
+    done = stored.kubectl("create", "-f", "-", stdin=config_map(BAD, name="other"))
+    assert [*MISTAKES] == done.stderr.splitlines()[1:3]
+    stored.do("create", "--dry-run=server", "-f", "-", stdin=config_map(BAD, namespace="elsewhere"))
+
+
+@pytest.mark.parametrize("name", ["token-policy", "other"])
+def test_a_bad_policy_does_not_get_in_by_losing_the_label(stored, name) -> None:
+    stored.do("apply", "-f", "-", stdin=config_map(POLICY, name=name))
+    done = stored.kubectl("replace", "-f", "-", stdin=config_map(BAD, name=name, labels={}))
+    assert [*MISTAKES] == done.stderr.splitlines()[1:3]
+    stored.do("replace", "-f", "-", stdin=config_map(POLICY, name=name, labels={}))
+
+
+def test_the_installed_policy_is_judged_without_a_label_and_another_configmap_is_not(stored) -> None:
+    stored.do("label", "configmap", "token-policy", "-n", NAMESPACE, "tokenguard/policy-")
+    assert_refused(stored.kubectl("replace", "-f", "-", stdin=config_map(BAD, labels={})), *MISTAKES)
+    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={"tokenguard/policy": "false"}))
+    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={}))
 
 
 def test_edit_opens_the_editor_again_with_the_mistakes_and_takes_what_was_mended(stored, tmp_path, monkeypatch) -> None:
@@ -130,15 +142,9 @@ def test_edit_opens_the_editor_again_with_the_mistakes_and_takes_what_was_mended
     assert document(plane) == WARN
 
 
-def test_a_configmap_without_the_label_is_not_looked_at(stored) -> None:
-    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={"tokenguard/policy": "false"}))
-    stored.do("label", "configmap", "token-policy", "-n", NAMESPACE, "tokenguard/policy-")
-    stored.do("label", "configmap", "token-policy", "-n", NAMESPACE, "tokenguard/policy=true")
-
-
 def test_a_label_does_not_come_to_a_bad_policy(stored) -> None:
-    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="later", namespace="elsewhere", labels={}))
-    done = stored.kubectl("label", "configmap", "later", "-n", "elsewhere", "tokenguard/policy=true")
+    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="later", labels={}))
+    done = stored.kubectl("label", "configmap", "later", "-n", NAMESPACE, "tokenguard/policy=true")
     assert done.returncode == 1
     assert MISTAKES[1] in done.stderr
 
@@ -146,7 +152,7 @@ def test_a_label_does_not_come_to_a_bad_policy(stored) -> None:
 def test_a_policy_under_another_key_is_refused_saying_what_to_do(stored) -> None:
     done = stored.kubectl("replace", "-f", "-", stdin=config_map(POLICY, key="policy.yml"))
     assert_refused(
-        done, "* data: has no key policy.yaml: put the policy there, or take the label tokenguard/policy away"
+        done, "* data: has no key policy.yaml: put the policy there, or first take the label tokenguard/policy away"
     )
 
 
@@ -159,12 +165,12 @@ def test_a_policy_that_is_no_text_is_refused_saying_what_to_do(stored) -> None:
 def test_the_largest_configmap_is_judged_before_the_api_server_loses_patience(stored) -> None:
     mistakes = POLICY + "".join(f"mo{number}: 1\n" for number in range(95_000))
     assert 1_000_000 < len(mistakes) < 2**20
-    done = stored.kubectl("create", "-f", "-", stdin=config_map(mistakes, namespace="elsewhere"))
+    done = stored.kubectl("create", "-f", "-", stdin=config_map(mistakes, name="mistaken"))
     *_, more, _ = done.stderr.splitlines()
     assert more.endswith(" more mistakes")
     sound = f"{POLICY}exemptions:\n" + "".join(EXEMPTION.format(number=number) for number in range(8_500))
     assert 900_000 < len(sound) < 2**20
-    stored.do("create", "-f", "-", stdin=config_map(sound, name="large", namespace="elsewhere"))
+    stored.do("create", "-f", "-", stdin=config_map(sound, name="large"))
 
 
 def test_the_api_servers_audit_log_says_why(stored) -> None:

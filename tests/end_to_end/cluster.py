@@ -41,6 +41,7 @@ exemptions:
 """
 NAMESPACES = ("shop", "lenient", "strict", "warned", "oncall", "monitoring")
 LEGACY = "kubernetes.io/service-account-token"
+WRITE_POLICY = ("apply", "-f", "-")
 Object = dict[str, Any]
 
 
@@ -92,8 +93,14 @@ def prepare(cluster: Cluster) -> None:
 
 def put_policy(cluster: Cluster, document: str = POLICY) -> None:
     """Write the policy as an operator does, by kubectl apply."""
-    meta = {"name": "token-policy", "namespace": "tokenguard", "labels": {"tokenguard/policy": "true"}}
-    cluster.do("apply", "-f", "-", stdin=configmap(meta, document))
+    cluster.do(*WRITE_POLICY, stdin=policy_configmap(document))
+
+
+def policy_configmap(document: str) -> Object:
+    """Return the ConfigMap that holds the policy, as the manifests have it."""
+    return configmap(
+        {"name": "token-policy", "namespace": "tokenguard", "labels": {"tokenguard/policy": "true"}}, document
+    )
 
 
 def is_asked(cluster: Cluster) -> bool:

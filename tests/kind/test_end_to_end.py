@@ -1,8 +1,10 @@
 """The end-to-end cases in a kind cluster: with a kubelet, the image and tokenguard's own pods. See `make kind`."""
 
+import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,18 @@ def run(*command: str) -> None:
     subprocess.run(command, cwd=CHECKOUT, check=True, timeout=TEN_MINUTES)
 
 
+def with_image(folder: Path, image: str) -> Path:
+    """Return a kustomization that installs the image that was built, whatever it is called."""
+    name, _, tag = image.rpartition(":")
+    chosen = folder / "mine"
+    chosen.mkdir()
+    (chosen / "kustomization.yaml").write_text(json.dumps({
+        "resources": [os.path.relpath(CHECKOUT / "manifests", chosen)],
+        "images": [{"name": "tokenguard", "newName": name, "newTag": tag}],
+    }))  # fmt: skip
+    return chosen
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Return a cluster with tokenguard in it; it is deleted afterwards."""
@@ -33,7 +47,7 @@ def cluster(tmp_path_factory):
         run("kind", "create", "cluster", "--name", NAME, "--kubeconfig", str(folder / "kubeconfig"), "--wait", "3m")
         run("kind", "load", "docker-image", image, "--name", NAME)
         prepare(found)
-        found.do("apply", "-k", str(CHECKOUT / "manifests"))
+        found.do("apply", "-k", str(with_image(folder, image)))
         put_policy(found)
         rollout = ("rollout", "status", "-n", "tokenguard", "deployment/tokenguard", "--timeout=50s")
         eventually(lambda: found.kubectl(*rollout).returncode == 0, patience=180)

@@ -1,6 +1,7 @@
 """What kubectl makes of the kustomizations, for tests."""
 
 import functools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,8 +15,10 @@ from tests.control_plane.plane import find_binaries
 CHECKOUT = Path(__file__).parent.parent.parent
 INSTALLATIONS = ("manifests", "manifests/overlays/cert-manager", "manifests/overlays/by-hand")
 UNINSTALL = "manifests/uninstall"
+MONITORING = "manifests/overlays/monitoring"
 FILES = sorted(file for folder in ("manifests", "certs") for file in (CHECKOUT / folder).rglob("*.yaml"))
 Object = dict[str, Any]
+NEEDS_KUBECTL = "needs kubectl, to render what is in manifests/"
 
 
 def find_kubectl() -> str | None:
@@ -28,7 +31,7 @@ def find_kubectl() -> str | None:
 def _text(folder: str) -> str:
     kubectl = find_kubectl()
     if kubectl is None:
-        pytest.skip("needs kubectl, to render what is in manifests/")
+        pytest.skip(NEEDS_KUBECTL)
     done = subprocess.run([kubectl, "kustomize", folder], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -39,6 +42,18 @@ def render(folder: str) -> list[Object]:
     return list(yaml.safe_load_all(_text(folder)))
 
 
+def render_text(folder: Path, kustomization: str) -> list[Object]:
+    """Write a kustomization, in which the clone is `../tokenguard`, and return the objects that it makes."""
+    kubectl = find_kubectl()
+    if kubectl is None:
+        pytest.skip(NEEDS_KUBECTL)
+    clone = os.path.relpath(CHECKOUT, folder)
+    (folder / "kustomization.yaml").write_text(kustomization.replace("../tokenguard", clone))
+    done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
 def the(kind: str, objects: list[Object], name: str = "tokenguard") -> Object:
     """Return the one object of this kind and name."""
     [found] = [one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name]
@@ -46,5 +61,5 @@ def the(kind: str, objects: list[Object], name: str = "tokenguard") -> Object:
 
 
 def is_custom(one: Object) -> bool:
-    """Say whether an object is cert-manager's, which an API server knows only where that is installed."""
-    return one["apiVersion"].startswith("cert-manager.io/")
+    """Say whether an object is of a kind that cert-manager or the Prometheus Operator brings."""
+    return one["apiVersion"].startswith(("cert-manager.io/", "monitoring.coreos.com/"))

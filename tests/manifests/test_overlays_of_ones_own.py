@@ -1,18 +1,16 @@
 """The kustomizations that README.md and certs/README.md tell people to write, rendered as they stand there."""
 
 import base64
-import os
 import re
-import subprocess
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
-from tests.manifests.rendering import CHECKOUT, find_kubectl, the
+from tests.manifests.rendering import CHECKOUT, render_text, the
 from webhook.cli import main
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+PAGES = ("README.md", "certs/README.md", "docs/metrics.md")
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
 
 
@@ -30,16 +28,9 @@ def told(page: str, base: str) -> str:
 @pytest.fixture
 def mine(tmp_path):
     """Return a function that writes a kustomization and returns what kubectl makes of it."""
-    kubectl = find_kubectl()
-    if kubectl is None:
-        pytest.skip("needs kubectl, to render what is in manifests/")
 
     def render(kustomization: str):
-        clone = os.path.relpath(CHECKOUT, tmp_path)
-        (tmp_path / "kustomization.yaml").write_text(kustomization.replace("../tokenguard", clone))
-        done = subprocess.run([kubectl, "kustomize", str(tmp_path)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return list(yaml.safe_load_all(done.stdout))
+        return render_text(tmp_path, kustomization)
 
     render.folder = tmp_path
     return render
@@ -73,7 +64,7 @@ def test_cert_managers_own_namespace_left_out(mine) -> None:
 
 
 def test_every_command_shown_is_one_that_there_is() -> None:
-    for page in ("README.md", "certs/README.md"):
+    for page in PAGES:
         for call in re.findall(
             r"^\$ tokenguard (.*?)(?: {2,}#.*| \\| > .*)?$", (CHECKOUT / page).read_text(), re.MULTILINE
         ):

@@ -6,9 +6,15 @@ import pytest
 import yaml
 
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
+from webhook.cluster.inventory import ACCOUNTS, BINDINGS, MAKERS, PODS, SECRETS
+from webhook.cluster.objects import NAMESPACES
 
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]
+READ_BY_SCAN = (NAMESPACES, SECRETS, ACCOUNTS, PODS, *BINDINGS, *(maker.resource for maker in MAKERS))
 MAINTAINED = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations", "leases"}
+
+NAMELESS = [["leases"], ["events"]]
+"""What is written by names that nobody knows in advance: a pod's, and one that comes from what an Event says."""
 
 
 def rights(folder):
@@ -36,15 +42,15 @@ def document_verbs(documents):
 def test_no_right_is_a_wildcard_and_writing_is_for_names_wherever_it_can_be(folder) -> None:
     for rule in rights(folder):
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
-        if {"update", "patch", "delete"} & set(rule["verbs"]) and rule["resources"] != ["leases"]:
+        if {"update", "patch", "delete"} & set(rule["verbs"]) and rule["resources"] not in NAMELESS:
             assert rule["resourceNames"]
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS[1:])
 def test_where_somebody_else_makes_certificates_the_rights_for_it_are_not_given(folder) -> None:
     assert not MAINTAINED & {resource for rule in rights(folder) for resource in rule["resources"]}
-    written = {verb for rule in rights(folder) for verb in rule["verbs"] if verb not in {"list", "watch"}}
-    assert written == {"create"}
+    written = {rule["resources"][0] for rule in rights(folder) if not {"list", "watch"} >= set(rule["verbs"])}
+    assert written == {"events"}
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
@@ -59,3 +65,13 @@ def test_the_rights_are_given_to_the_account_that_the_pods_run_as(folder) -> Non
         assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
         ]
+
+
+def test_who_scans_may_list_and_do_nothing_else() -> None:
+    rules = [
+        rule for one in render("manifests/scanner") if one["kind"] in ("ClusterRole", "Role") for rule in one["rules"]
+    ]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"list"}
+    assert {resource for rule in rules for resource in rule["resources"]} == {
+        *(resource.path.rpartition("/")[2] for resource in READ_BY_SCAN), "configmaps",
+    }  # fmt: skip

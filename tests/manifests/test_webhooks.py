@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.manifests.rendering import CHECKOUT, render, the
-from webhook.core.evaluate import MACHINERY_NAMESPACES
+from webhook.core.evaluate import MACHINERY_NAMESPACE, OWN_NAMESPACE
 from webhook.core.request import KINDS
 
 WRITTEN = ["CREATE", "UPDATE"]
@@ -79,14 +79,17 @@ def test_all_call_the_service_and_leave_the_ca_to_whoever_makes_the_certificate(
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_all_leave_out_the_namespaces_that_the_program_leaves_alone_and_the_policys_is_in_one_of_them(name) -> None:
+def test_each_is_asked_about_the_namespaces_that_the_program_does_not_leave_alone(name) -> None:
     [one] = [webhook for webhook in webhooks() if webhook["name"] == name]
     [expression] = one["namespaceSelector"]["matchExpressions"]
     assert expression["key"] == "kubernetes.io/metadata.name"
+    about = expression["operator"], set(expression["values"])
     if name.startswith("policy."):
-        assert (expression["operator"], expression["values"]) == ("In", ["tokenguard"])
+        assert about == ("In", {OWN_NAMESPACE})
+    elif name.startswith(("secrets.", "tokens.")):
+        assert about == ("NotIn", {MACHINERY_NAMESPACE}), "tokens that no pod of tokenguard's needs"
     else:
-        assert (expression["operator"], set(expression["values"])) == ("NotIn", MACHINERY_NAMESPACES)
+        assert about == ("NotIn", {MACHINERY_NAMESPACE, OWN_NAMESPACE})
 
 
 @pytest.mark.parametrize("file", ["mutating.yaml", "validating.yaml"])

@@ -3,12 +3,16 @@ import datetime as dt
 import pytest
 import yaml
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.manifests.rendering import render, the
+from tests.pki.foreign import CA, foreign, pem
 from webhook.cli import main
 from webhook.pki.by_hand import WEBHOOKS, made_files
-from webhook.pki.make import new_authority, service_names
-from webhook.pki.read import certificates, refusal
+from webhook.pki.make import new_authority
+from webhook.pki.names import service_names
+from webhook.pki.read import certificates
+from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 NAMES = service_names("tokenguard")
@@ -35,10 +39,20 @@ def test_a_ca_that_is_there_signs_again_so_that_trust_need_not_change() -> None:
 
 
 AUTHORITY = new_authority(NOW)
+ENCRYPTED_KEY = ec.generate_private_key(ec.SECP256R1())
+ENCRYPTED = foreign("CA", *CA, key=ENCRYPTED_KEY)
+ED25519 = foreign("CA", *CA, key=ed25519.Ed25519PrivateKey.generate())
+NO_CA = foreign("no CA")
 UNUSABLE = {
     "half of it": ({"ca.crt": AUTHORITY.certificate}, "there is only one"),
     "junk": ({"ca.crt": b"junk", "ca.key": b"junk"}, "ca.crt holds no certificate"),
     "another's key": ({"ca.crt": AUTHORITY.certificate, "ca.key": new_authority(NOW).key}, "is not the key to"),
+    "encrypted": (
+        {"ca.crt": ENCRYPTED.certificate, "ca.key": pem(ENCRYPTED_KEY, "password")},
+        "ca.key is encrypted: give it without a password",
+    ),
+    "of a kind that can't sign": ({"ca.crt": ED25519.certificate, "ca.key": ED25519.key}, "give ECDSA P-256"),
+    "no CA": ({"ca.crt": NO_CA.certificate, "ca.key": NO_CA.key}, "ca.crt is the certificate of no CA"),
     "too short": ({"ca.crt": AUTHORITY.certificate, "ca.key": AUTHORITY.key}, "ca.crt ends on 2027-11-24"),
 }
 
@@ -47,6 +61,12 @@ UNUSABLE = {
 def test_a_ca_that_cant_be_used_is_told_and_not_written_over(held, why) -> None:
     with pytest.raises(ValueError, match=why):
         made_files(held, NAMES, NOW, 366)
+
+
+def test_a_ca_with_an_rsa_key_signs_too() -> None:
+    authority = foreign("CA", *CA, key=rsa.generate_private_key(65537, 2048), days=400)
+    files = made_files({"ca.crt": authority.certificate, "ca.key": authority.key}, NAMES, NOW, 365)
+    assert refusal(certificates(files["tls.crt"]), authority.certificate, NAMES[0], NOW) == ""
 
 
 def test_the_patch_names_every_webhook_of_the_manifests() -> None:
@@ -83,3 +103,25 @@ def test_generate_says_what_is_no_name(tmp_path) -> None:
     done = generate("--out", str(tmp_path), "--tls-san", "a b")
     assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
     assert "'a b' is neither a DNS name nor an address" in done.output
+
+
+IN_THE_WAY = {
+    "a CA that can't be read": "ca.crt",
+    "a certificate that can't be replaced": "tls.crt",
+    "a patch that can't be replaced": "ca-bundle.yaml",
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_generate_says_what_it_cant_read_or_write(tmp_path, name) -> None:
+    (tmp_path / name).mkdir()
+    done = generate("--out", str(tmp_path), "--force")
+    assert done.exit_code == 2
+    assert done.output == f"Error: {tmp_path / name}: Is a directory\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_generate_says_where_there_can_be_no_folder(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    done = generate("--out", str(tmp_path / "file" / "folder"))
+    assert (done.exit_code, done.output) == (2, f"Error: {tmp_path}/file/folder: Not a directory\n")

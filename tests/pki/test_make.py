@@ -4,8 +4,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, service_names
-from webhook.pki.read import certificates, refusal
+from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, self_signed
+from webhook.pki.names import service_names
+from webhook.pki.read import certificates
+from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -77,7 +79,9 @@ def test_names_and_addresses_are_both_in_the_certificate(authority) -> None:
     assert only(made.certificate).names == ("a.example.com", "127.0.0.1", "::1")
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a..b", "ü.example.com", "x" * 64, "*"])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a..b", "ü.example.com", "x" * 64, "*", "-a.b", "a-.b", "*.", "a.*.b", "x." * 127 + "xx"]
+)
 def test_what_is_no_name_is_refused(authority, name: str) -> None:
     with pytest.raises(ValueError, match="neither a DNS name nor an address"):
         issue(authority, [name], NOW)
@@ -91,4 +95,4 @@ def test_what_cant_be_read_in_a_bundle_is_passed_over(authority) -> None:
 
 
 def test_no_key_is_shown_by_accident(authority) -> None:
-    assert "PRIVATE" not in f"{authority!r}{[authority]}"
+    assert "PRIVATE" not in f"{authority!r}{[authority]}{self_signed((), NOW)!r}"

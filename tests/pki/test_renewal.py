@@ -5,10 +5,14 @@ from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from webhook.pki.make import issue, new_authority
-from webhook.pki.read import certificates, refusal
-from webhook.pki.renewal import Arrived, Kept, next_step, with_new_authority, with_new_certificate
+from tests.pki.foreign import CA, foreign, named, usage
+from webhook.pki.make import Pair, issue, new_authority
+from webhook.pki.read import certificates
+from webhook.pki.renewal import Arrived, Kept, Names, next_step, with_new_authority, with_new_certificate
+from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -18,8 +22,8 @@ TRUSTED = Arrived(trusted=True, served=False)
 EVERYWHERE = Arrived(trusted=True, served=True)
 
 
-def stepped(kept: Kept, arrived: Arrived, now: dt.datetime = NOW, names=NAMES) -> Kept:
-    step = next_step(kept, names, arrived, now)
+def stepped(kept: Kept, arrived: Arrived, now: dt.datetime = NOW, names=NAMES, others=()) -> Kept:
+    step = next_step(kept, Names(names, others), arrived, now)
     assert step is not None
     assert step.why
     return step.kept
@@ -41,12 +45,12 @@ def accepts(bundle: bytes, certificate: bytes, now: dt.datetime = NOW) -> bool:
 def test_out_of_nothing_come_an_authority_and_a_certificate_at_once(kept) -> None:
     assert is_sound(kept)
     assert len(kept.authorities) == 1
-    assert next_step(kept, NAMES, NOWHERE, NOW) is None
-    assert next_step(kept, NAMES, EVERYWHERE, NOW) is None
+    assert next_step(kept, Names(NAMES), NOWHERE, NOW) is None
+    assert next_step(kept, Names(NAMES), EVERYWHERE, NOW) is None
 
 
 def test_the_certificate_is_renewed_with_a_third_left_by_the_same_authority(kept) -> None:
-    assert next_step(kept, NAMES, EVERYWHERE, NOW + 19 * DAY) is None
+    assert next_step(kept, Names(NAMES), EVERYWHERE, NOW + 19 * DAY) is None
     renewed = stepped(kept, NOWHERE, NOW + 20 * DAY)
     assert is_sound(renewed, NOW + 49 * DAY)
     assert (renewed.bundle, renewed.authority_key) == (kept.bundle, kept.authority_key)
@@ -58,9 +62,9 @@ def test_the_authority_is_renewed_with_a_third_left_and_at_no_moment_is_the_serv
     kept = stepped(kept, EVERYWHERE, now)
     stages = [kept]
     for arrived in (TRUSTED, EVERYWHERE):
-        assert next_step(stages[-1], NAMES, replace(arrived, trusted=False, served=False), now) is None
+        assert next_step(stages[-1], Names(NAMES), replace(arrived, trusted=False, served=False), now) is None
         stages.append(stepped(stages[-1], arrived, now))
-    assert next_step(stages[-1], NAMES, EVERYWHERE, now) is None
+    assert next_step(stages[-1], Names(NAMES), EVERYWHERE, now) is None
     assert [len(stage.authorities) for stage in stages] == [2, 2, 1]
     for earlier, later in pairwise(stages):
         for bundle, served in product((earlier.bundle, later.bundle), (earlier.certificate, later.certificate)):
@@ -70,7 +74,7 @@ def test_the_authority_is_renewed_with_a_third_left_and_at_no_moment_is_the_serv
 
 def test_the_old_authority_stays_until_every_replica_serves_the_new_certificate(kept) -> None:
     joined = stepped(with_new_authority(kept, NOW), TRUSTED)
-    assert next_step(joined, NAMES, TRUSTED, NOW) is None
+    assert next_step(joined, Names(NAMES), TRUSTED, NOW) is None
     assert len(stepped(joined, EVERYWHERE).authorities) == 1
 
 
@@ -98,6 +102,41 @@ def test_a_lost_authority_key_is_replaced_while_the_certificate_goes_on_being_se
     assert is_sound(stepped(fresh, TRUSTED))
 
 
+CANT_SIGN = {
+    "Ed25519": foreign("CA", *CA, key=ed25519.Ed25519PrivateKey.generate()),
+    "RSA that is too short": foreign("CA", *CA, key=rsa.generate_private_key(65537, 1024)),
+    "a curve that TLS doesn't know": foreign("CA", *CA, key=ec.generate_private_key(ec.SECP256K1())),
+    "no CA": foreign("CA", x509.BasicConstraints(ca=False, path_length=None)),
+    "not said to be a CA": foreign("CA", usage(key_cert_sign=True)),
+    "a CA whose key is for something else": foreign("CA", *CA, usage(digital_signature=True)),
+}
+
+
+@pytest.mark.parametrize("authority", CANT_SIGN.values(), ids=CANT_SIGN)
+def test_a_ca_that_cant_sign_here_is_replaced_and_stays_trusted_for_what_it_has_signed(authority) -> None:
+    served = foreign("served", named(*NAMES[:1]), by=authority)
+    kept = Kept(authority.certificate, authority.key, served.certificate, served.key)
+    joined = stepped(kept, NOWHERE)
+    assert joined.certificate == kept.certificate
+    assert [one.pem for one in joined.authorities][1:] == [authority.certificate]
+    assert is_sound(stepped(joined, TRUSTED))
+    assert with_new_certificate(kept, NAMES, NOW) is None
+
+
+CAN_SIGN = {
+    "RSA": foreign("CA", *CA, key=rsa.generate_private_key(65537, 2048)),
+    "P-384": foreign("CA", *CA, key=ec.generate_private_key(ec.SECP384R1())),
+    "a CA that says what its key is for": foreign("CA", *CA, usage(key_cert_sign=True)),
+}
+
+
+@pytest.mark.parametrize("authority", CAN_SIGN.values(), ids=CAN_SIGN)
+def test_a_ca_that_somebody_else_made_signs_where_it_can(authority) -> None:
+    made = stepped(Kept(authority.certificate, authority.key), NOWHERE)
+    assert made.bundle == authority.certificate
+    assert made.serving.is_signed_by(made.authorities[0])
+
+
 STRANGER = issue(new_authority(NOW), NAMES, NOW)
 BROKEN = {
     "no certificate": {"certificate": b"", "key": b""},
@@ -119,11 +158,31 @@ def test_where_all_has_ended_all_is_made_anew_at_once(kept) -> None:
     assert is_sound(stepped(kept, NOWHERE, later), later)
 
 
-def test_a_name_that_is_asked_for_joins_those_that_are_there(kept) -> None:
-    more = stepped(kept, NOWHERE, names=(*NAMES, "b.example.com"))
-    assert set(more.serving.names) == {*NAMES, "b.example.com"}
-    assert next_step(more, (*NAMES, "b.example.com"), NOWHERE, NOW) is None
-    assert next_step(more, NAMES, NOWHERE, NOW) is None
+def test_a_certificate_that_lacks_a_name_is_signed_anew_with_those_that_others_ask_for(kept) -> None:
+    more = stepped(kept, NOWHERE, names=(*NAMES, "b.example.com"), others=("c.example.com", "no name"))
+    assert more.serving.names == ("tokenguard.tokenguard.svc", "b.example.com", "c.example.com", "127.0.0.1")
+    assert next_step(more, Names((*NAMES, "b.example.com")), NOWHERE, NOW) is None
+    assert next_step(more, Names(NAMES, ("d.example.com",)), NOWHERE, NOW) is None
+
+
+def test_a_certificate_that_is_for_none_of_the_names_does_not_wait_for_a_new_ca_to_be_trusted(kept) -> None:
+    step = next_step(with_new_authority(kept, NOW), Names(("b.example.com",)), NOWHERE, NOW)
+    assert step.why == "the certificate is for none of the names"
+    assert step.kept.serving.names == ("b.example.com",)
+
+
+def test_a_certificate_that_is_not_valid_yet_is_replaced_at_once(kept) -> None:
+    early = issue(Pair(kept.bundle, kept.authority_key), NAMES, NOW + DAY)
+    step = next_step(replace(kept, certificate=early.certificate, key=early.key), Names(NAMES), NOWHERE, NOW)
+    assert step.why == "the certificate isn't valid at this time"
+    assert is_sound(step.kept)
+
+
+@pytest.mark.parametrize("name", ["B.example.com", "0:0:0:0:0:0:0:1", "FE80::1%eth0", "::FFFF"])
+def test_a_name_in_another_spelling_is_not_missing_for_ever(kept, name) -> None:
+    more = stepped(kept, NOWHERE, names=(*NAMES, name))
+    assert len(more.serving.names) == len(NAMES) + 1
+    assert next_step(more, Names((*NAMES, name)), NOWHERE, NOW) is None
 
 
 def test_a_new_certificate_can_be_forced_where_there_is_an_authority(kept) -> None:

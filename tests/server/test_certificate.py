@@ -30,3 +30,10 @@ def test_the_placeholders_end_is_no_certificates_end(waiting) -> None:
 def test_the_log_says_what_is_wrong_and_shows_no_key(waiting) -> None:
     assert "Secret tokenguard/tokenguard-tls: the API server can't be reached" in waiting.log
     assert "PRIVATE" not in waiting.log
+
+
+def test_the_log_says_what_is_served_meanwhile_and_names_no_file_that_is_of_no_use_to_anybody(waiting) -> None:
+    assert "certificate: a placeholder is served until Secret tokenguard/tokenguard-tls has one\n" in waiting.log
+    assert "certificate loaded" not in waiting.log
+    assert "certificate.pem" not in waiting.log
+    assert waiting.metric("tokenguard_reloads_total", what="certificate") == 0

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.certificates.test_keeper import KUBECONFIG
 from tests.server.test_bad_input import raw_connection, read_to_the_end
 from tests.server.test_recorded import recorded
-from tests.serving import JSON, ask, eventually, serve
+from tests.serving import JSON, PATIENCE, ask, eventually, serve
 
 BODY = recorded("pod-plain.pods", "mutate")
 
@@ -93,6 +94,30 @@ def test_only_tls_of_1_2_and_newer_is_spoken(server):
         assert connection.version() in {"TLSv1.2", "TLSv1.3"}
 
 
+WAITS_FOR = {
+    "a certificate": ["--tls-secret", "tokenguard/tokenguard-tls", "--objects", "/dev/null"],
+    "Secrets and policy": ["--tls-self-signed", "--policy-configmap", "tokenguard/token-policy"],
+}
+
+
+@pytest.mark.parametrize("flags", WAITS_FOR.values(), ids=WAITS_FOR)
+def test_while_it_waits_for_an_api_server_that_stays_silent_it_stops_as_soon_as_it_is_told_to(flags, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent, (tmp_path / "log").open("wb") as log:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (tmp_path / "kubeconfig").write_text(KUBECONFIG.replace("https://127.0.0.1:1", url))
+        command = [sys.executable, "-m", "webhook", "serve", "--bind", "127.0.0.1:0", "--workers", "1", *flags,
+                   "--kubeconfig", str(tmp_path / "kubeconfig")]  # fmt: skip
+        with subprocess.Popen(command, stdout=log, stderr=log) as process:
+            silent.settimeout(PATIENCE)
+            try:
+                with silent.accept()[0]:  # so a worker has started, and waits
+                    process.send_signal(signal.SIGTERM)
+                    assert process.wait(10) == 0
+            finally:
+                process.kill()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 def test_ipv6_is_served(judged_by, tmp_path):
     with serve(tmp_path, *judged_by, "--workers", "1", "--bind", "[::1]:0") as server:
@@ -119,6 +144,7 @@ def taken():
         yield held.getsockname()[1]
 
 
+MANAGED = ["--kubeconfig", "/dev/null", "--tls-secret", "a/b", "--manage-certs"]
 NO_START = {
     "no TLS": ([], "--tls-self-signed"),
     "half a pair": (["--tls-cert", "a.crt"], "--tls-key"),
@@ -128,7 +154,10 @@ NO_START = {
     "port taken": (["--tls-self-signed", "--bind", "127.0.0.1:{taken}"], "in use"),
     "no port": (["--tls-self-signed", "--bind", "localhost"], "HOST:PORT"),
     "no such host": (["--tls-self-signed", "--bind", "256.0.0.1:0"], "256.0.0.1"),
-    "no such name": (["--tls-self-signed", "--tls-san", "not a name"], "neither a DNS name"),
+    "no such name": (["--tls-self-signed", "--tls-san", "not a name"], "--tls-san: 'not a name' is neither a DNS name"),
+    "no such name for a Secret": ([*MANAGED, "--tls-san", "a", "--tls-san", "-"], "--tls-san: '-' is neither"),
+    "a name for others' certificate": ([*MANAGED[:-1], "--tls-san", "a"], "give --manage-certs, too"),
+    "nowhere to keep certificates": (["--tls-self-signed", "--manage-certs"], "say with --tls-secret"),
     "no such folder": (["--tls-self-signed", "--bind", "127.0.0.1:0", "--audit-log", "/no/such/file"], "/no/such/file"),
     "no workers": (["--tls-self-signed", "--workers", "0"], "--workers"),
     "a kubeconfig that is not there": (["--tls-self-signed", "--kubeconfig", "a"], "--kubeconfig"),

@@ -70,6 +70,8 @@ def test_an_exemption_is_named_in_the_annotations_and_in_the_audit_log():
     assert response["allowed"] is True
     assert "legacy-token-reference: INFRA-123 (until 2026-12-31)" in response["auditAnnotations"]["exemption"]
     assert judge.audit.lines[0]["exemption"] == response["auditAnnotations"]["exemption"]
+    exempted = 'tokenguard_exempted_total{resource_namespace="demo",rule="legacy-token-reference"} 1.0'
+    assert exempted in judge.counted("exempted")
 
 
 def test_the_annotations_are_strings_and_the_empty_ones_are_left_out():
@@ -240,6 +242,27 @@ def test_a_bug_in_reading_is_answered_too(monkeypatch):
     judge = Judge()
     assert judge.reviewer.answer(PLAIN, Phase.MUTATE).status == 400
     assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
+
+
+def unjudged(judge: Judge) -> set[str]:
+    """Return the reasons for which reviews could not be judged."""
+    counted = [line for line in judge.counted("reviews_unjudged") if not line.endswith(" 0.0")]
+    assert len(judge.counted("reviews_unjudged")) == 6
+    return {line.split('reason="')[1].split('"')[0] for line in counted}
+
+
+def test_why_a_review_could_not_be_judged_is_counted(monkeypatch):
+    ready, waiting = Judge(), Judge(policy="")
+    assert unjudged(ready) == set()
+    waiting.response(PLAIN)
+    assert unjudged(waiting) == {"not-ready"}
+    asked = json.loads(PLAIN)
+    asked["request"]["object"]["spec"] = "no spec"
+    ready.response(json.dumps(asked).encode())
+    assert unjudged(ready) == {"unreadable"}
+    monkeypatch.setattr(review, "evaluate", fail)
+    ready.response(PLAIN)
+    assert unjudged(ready) == {"unreadable", "internal-error"}
 
 
 def test_what_stands_in_metrics_is_bounded_whatever_is_sent():

@@ -194,7 +194,7 @@ def test_verify_refuses_with_1_and_has_failed_with_2_where_it_is_no_token(token,
     (["--jwks", "-"], "can't both be standard input"),
     (["--jwks", "x", "--cluster-keys"], "two places for the keys"),
     (["--issuer", "x"], "--issuer goes with --jwks"),
-    (["--kubeconfig", "/no/such/file"], "the kubeconfig can't be used"),
+    (["--kubeconfig", "/no/such/file"], "the kubeconfig /no/such/file can't be used (there is no such file"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_verify_has_failed_where_nobody_can_be_asked(flags, said) -> None:
     done = run("verify", *flags, given=signer().sign(plain_claims(**FRESH)))

@@ -10,18 +10,24 @@ waits for the minute or for the stated expiry, and never reads a kubeconfig agai
 """
 
 import contextlib
+import datetime as dt
+import email.utils
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
+from webhook.cluster.objects import ListMetadata
 from webhook.cluster.transport import ApiError, Stream
+from webhook.core.text import did_you_mean, listing, quote
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
@@ -33,6 +39,7 @@ _MOST_SHOWN = 300
 
 class _Status(msgspec.Struct):
     message: str = ""
+    metadata: ListMetadata = msgspec.field(default_factory=ListMetadata)
 
 
 class _Request(NamedTuple):
@@ -49,13 +56,38 @@ class _Request(NamedTuple):
 class Connection:
     """One API server, as a kubeconfig names it, or the one whose cluster this process runs in."""
 
-    def __init__(self, kubeconfig: Path | None, folder: Path, silence_seconds: float = SILENCE_SECONDS) -> None:
-        """Take a kubeconfig, or None in a cluster; `folder` is private, for certificates in the kubeconfig."""
+    def __init__(
+        self,
+        kubeconfig: Path | None,
+        folder: Path,
+        silence_seconds: float = SILENCE_SECONDS,
+        context: str | None = None,
+    ) -> None:
+        """Take a kubeconfig, or None in a cluster; `folder` is private, for certificates in the kubeconfig.
+
+        Several kubeconfigs with colons in between are taken together, as in $KUBECONFIG; `context` is one of theirs,
+        None for the current one.
+        """
         self._kubeconfig = kubeconfig
         self._folder = folder
         self._silence_seconds = silence_seconds
+        self._context = context
+        self._ahead = dt.timedelta(0)
         self._lock = threading.Lock()
         self._client: ApiClient | None = None
+
+    def now(self) -> dt.datetime:
+        """Return the time of day by the API server's clock, to a second, as its last answer told it; else by this one.
+
+        Whatever has a time in it that the API server judges, or other replicas do, is to be made by one clock.
+        """
+        return dt.datetime.now(dt.UTC) + self._ahead
+
+    @property
+    def address(self) -> str:
+        """Where the API server is: its URL, without anything that may be secret."""
+        parts = urlsplit(self._ready_client().configuration.host)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """Return the body of the answer."""
@@ -105,10 +137,16 @@ class Connection:
             why = f"the request can't be made ({type(error).__name__}): is the token one line, with no line end?"
             raise ApiError(0, why) from None
         response: urllib3.BaseHTTPResponse = answer.response
+        self._note_time(response.headers.get("Date", ""))
         if 200 <= response.status < 300:
             return contextlib.closing(response)
         with contextlib.closing(response):
             raise self._refusal(response)
+
+    def _note_time(self, date: str) -> None:
+        with contextlib.suppress(ValueError):  # it tells none, or a proxy tells nonsense
+            told = email.utils.parsedate_to_datetime(date)
+            self._ahead = told - dt.datetime.now(dt.UTC) if told.tzinfo else self._ahead
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         try:
@@ -120,11 +158,13 @@ class Connection:
         if response.status == 401:
             self._forget_client()
         after = response.headers.get("Retry-After", "")
-        message = response.reason or ""
+        status = _Status()
         with contextlib.suppress(msgspec.DecodeError):
-            message = msgspec.json.decode(self._read(response), type=_Status).message or message
+            status = msgspec.json.decode(self._read(response), type=_Status)
+        message = status.message or response.reason or ""
         shown = f"HTTP {response.status}: {' '.join(message.split())[:_MOST_SHOWN]}"
-        return ApiError(response.status, shown, float(after) if after.isdecimal() else 0.0)
+        seconds = float(after) if after.isdecimal() else 0.0
+        return ApiError(response.status, shown, seconds, status.metadata.continue_)
 
     def _ready_client(self) -> ApiClient:
         with self._lock:
@@ -145,18 +185,33 @@ class Connection:
             if self._kubeconfig is None:
                 load_incluster_config(configuration)  # type: ignore[no-untyped-call]
             else:
+                self._check_context(str(self._kubeconfig))
                 load_kube_config(  # type: ignore[no-untyped-call]
                     str(self._kubeconfig),
+                    context=self._context,
                     client_configuration=configuration,
                     persist_config=False,
                     temp_file_path=str(self._folder),
                 )
+        except ApiError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a file, a plugin or a provider may raise
             # The text of a kubeconfig's error may quote the user's whole entry, token and all: only its type is told.
-            told = f"the kubeconfig can't be used ({type(error).__name__})"
+            readable = any(os.access(path, os.R_OK) for path in str(self._kubeconfig).split(os.pathsep))
+            why = type(error).__name__ if readable else "there is no such file, or it can't be read"
+            told = f"the kubeconfig {self._kubeconfig} can't be used ({why})"
             in_cluster = self._kubeconfig is None and isinstance(error, ConfigException)
             raise ApiError(0, str(error) if in_cluster else told) from None
         return configuration
+
+    def _check_context(self, kubeconfig: str) -> None:
+        if self._context is None:
+            return
+        found, _ = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+        names = [one["name"] for one in found]
+        if self._context not in names:
+            hint = did_you_mean(self._context, names) or f"; there are {listing(names)}"
+            raise ApiError(0, f"the kubeconfig has no context {quote(self._context)}{hint}")
 
 
 class _Chunks:

@@ -67,27 +67,46 @@ class Teller:
 
 def _event(found: ConfigMap, mistakes: Sequence[str], digest: str) -> dict[str, Any]:
     meta = found.metadata
+    involved = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "namespace": meta.namespace,
+        "name": meta.name,
+        "uid": meta.uid,
+        "resourceVersion": meta.resource_version,
+    }
+    name = f"{meta.name[:200]}.{digest[:16]}"
+    return event(name, involved, kind="Warning", reason="PolicyRejected", message=message(mistakes))
+
+
+def event(  # noqa: PLR0913 - what an Event consists of
+    name: str, involved: dict[str, Any], *, kind: str, reason: str, message: str, count: int = 1
+) -> dict[str, Any]:
+    """Return an Event about an object, as it is now: so many times, to be made in that object's namespace."""
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{meta.name[:200]}.{digest[:16]}", "namespace": meta.namespace},
-        "involvedObject": {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "namespace": meta.namespace,
-            "name": meta.name,
-            "uid": meta.uid,
-            "resourceVersion": meta.resource_version,
-        },
-        "type": "Warning",
-        "reason": "PolicyRejected",
-        "message": message(mistakes),
+        "metadata": {"name": name, "namespace": involved["namespace"]},
+        "involvedObject": involved,
+        "type": kind,
+        "reason": reason,
+        "message": message,
         "source": {"component": "tokenguard", "host": socket.gethostname()},
+        "reportingComponent": "tokenguard",
         "firstTimestamp": now,
         "lastTimestamp": now,
-        "count": 1,
+        "count": count,
     }
+
+
+def cut(text: str) -> str:
+    """Return so much of a text as an Event takes; its last line, which holds the decision's id, stays."""
+    *_, last = text.rpartition("\n")
+    room = _MOST_BYTES - len(last.encode()) - len("…\n".encode())
+    if len(text.encode()) <= _MOST_BYTES or room <= 0:
+        return text.encode()[:_MOST_BYTES].decode(errors="ignore")
+    return f"{text.encode()[:room].decode(errors='ignore')}…\n{last}"
 
 
 def message(mistakes: Sequence[str]) -> str:

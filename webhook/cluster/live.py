@@ -21,10 +21,12 @@ from webhook.cluster.index import Index
 from webhook.cluster.kept import Keeper, Kept
 from webhook.cluster.objects import NAMESPACES, POLICY, SECRETS, Resource, config_map
 from webhook.cluster.once import Once
+from webhook.cluster.pod_events import PodEvents
 from webhook.cluster.policy import Judged, Outlets, PolicyStore
 from webhook.cluster.reflector import Outcome, Reflector, Store
 from webhook.cluster.transport import Transport
 from webhook.core.cluster import Cluster
+from webhook.core.notice import Notice
 
 log = logging.getLogger("tokenguard.cluster")
 PATIENCE = 15.0
@@ -83,6 +85,7 @@ class LiveState:
     ) -> None:
         """Do as `attach`, over this transport."""
         self._keeper = keeper = Keeper(folder, base, state.heard)
+        self._pod_events = PodEvents(transport)
         if self.configmap:
             namespace, _, name = self.configmap.partition("/")
             outlets = Outlets(
@@ -104,11 +107,16 @@ class LiveState:
             self._add(SECRETS, index.secrets, transport, state)
             self._add(NAMESPACES, index.namespaces, transport, state)
 
+    def tell(self, notice: Notice) -> None:
+        """Have an Event made on the owner of a pod; return at once."""
+        self._pod_events.tell(notice)
+
     def start(self) -> None:
         """Begin to follow; return when all is loaded, or when it is plain that something will not be soon."""
         kept = self._keeper.read()
         known = [take_up(kept) for take_up in self._take_up]
         self._keeper.start()
+        self._pod_events.start()
         for what, reflector in self._reflectors.items():
             threading.Thread(target=reflector.run, name=f"tokenguard-{what}", daemon=True).start()
         deadline = time.monotonic() + (KEPT_PATIENCE if all(known) else PATIENCE)
@@ -118,8 +126,11 @@ class LiveState:
     def stop(self) -> None:
         """End it; a thread that is in the middle of something ends with the process."""
         self._keeper.stop()
+        self._pod_events.stop()
         for reflector in self._reflectors.values():
             reflector.stop()
+        for settled in self._settled.values():
+            settled.set()  # for a start that still waits
 
     def _add(self, resource: Resource[Any], store: Restorable, transport: Transport, state: State) -> None:
         what = resource.what

@@ -42,14 +42,15 @@ class ConfigMap(Object):
     data: dict[str, str] | None = None
 
 
-T = TypeVar("T", bound=Object)
+T = TypeVar("T")
 
 
 class ListMetadata(msgspec.Struct, rename="camel"):
-    """Where a list stands, and the token for its next page."""
+    """Where a list stands, the token for its next page, and how many more there are, where that is said."""
 
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
+    remaining_item_count: int | None = None
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -76,25 +77,24 @@ class Status(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Resource(Generic[T]):
-    """What to list and watch: `what` names it for people, `selector` is a fieldSelector, `decoded` the type to read."""
+    """What to list and watch: `what` names it for people, `selector` is a fieldSelector, `decoded` the type to read.
+
+    `metadata_only` says that the API server is to send no more than metadata.
+    """
 
     what: str
     path: str
     decoded: type[T]
     selector: str = ""
-
-    @property
-    def metadata_only(self) -> bool:
-        """Whether the API server is to send no more than metadata."""
-        return self.decoded is Object
+    metadata_only: bool = False
 
     def accept(self, kind: str) -> str:
         """Return the Accept header that asks for `kind` (or for a list of it)."""
         return f"application/json;as={kind};g=meta.k8s.io;v=v1" if self.metadata_only else "application/json"
 
 
-SECRETS = Resource("Secrets", "/api/v1/secrets", Object, f"type={LEGACY_TOKEN_TYPE}")
-NAMESPACES = Resource("Namespaces", "/api/v1/namespaces", Object)
+SECRETS = Resource("Secrets", "/api/v1/secrets", Object, f"type={LEGACY_TOKEN_TYPE}", metadata_only=True)
+NAMESPACES = Resource("Namespaces", "/api/v1/namespaces", Object, metadata_only=True)
 POLICY = "policy"
 """The name of the policy's ConfigMap as a resource."""
 

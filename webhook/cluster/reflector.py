@@ -17,6 +17,7 @@ import msgspec
 
 from webhook.cluster.backoff import CHANCE, delay_after
 from webhook.cluster.objects import Event, Object, Page, Resource, Status
+from webhook.cluster.pages import GONE, PARTIAL, Pages, expect
 from webhook.cluster.transport import ApiError, Stream, Transport
 
 log = logging.getLogger("tokenguard.cluster")
@@ -30,8 +31,6 @@ SHORT_SECONDS, LASTING_SECONDS = 1.0, 15.0
 _MOST_RESUMPTIONS = 3
 _REFUSES_VERSION = (400, 504)
 """Among others, what is said of a version from another history, which is larger than any there is."""
-_GONE = 410
-_PARTIAL = "PartialObjectMetadata"
 
 T = TypeVar("T", bound=Object)
 
@@ -85,7 +84,7 @@ class Reflector(Generic[T]):
         self._heard, self._failed = outcome
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
-        self._page = msgspec.json.Decoder(Page[resource.decoded])  # type: ignore[name-defined]
+        self._pages = Pages(resource, transport)
         self._event = msgspec.json.Decoder(Event)
         self._object = msgspec.json.Decoder(resource.decoded)
         self._status = msgspec.json.Decoder(Status)
@@ -122,9 +121,9 @@ class Reflector(Generic[T]):
         self._failures += 1
         self._refusals = self._refusals + 1 if error.status in _REFUSES_VERSION else 0
         watched = bool(self._version)
-        if error.status == _GONE or self._refusals > _MOST_RESUMPTIONS:
+        if error.status == GONE or self._refusals > _MOST_RESUMPTIONS:
             self._version = ""
-        if error.status != _GONE or not watched:  # a watch's is no trouble: it was away for longer than is remembered
+        if error.status != GONE or not watched:  # a watch's is no trouble: it was away for longer than is remembered
             self._failed(str(error))
         self._wait(delay_after(self._failures, error.retry_after))
 
@@ -162,22 +161,18 @@ class Reflector(Generic[T]):
             try:
                 return self._read_page(limit, following)
             except ApiError as error:
-                if not following or error.status == _GONE or self._stopping.is_set():
+                if not following or error.status == GONE or self._stopping.is_set():
                     raise
                 self._note(error)
         return self._read_page(limit, following)
 
     def _read_page(self, limit: int | None, following: str) -> Page[T]:
-        query = self._query | ({"limit": str(limit)} if limit else {}) | ({"continue": following} if following else {})
         try:
-            body = self._transport.get(self._resource.path, query, self._resource.accept(f"{_PARTIAL}List"))
+            return self._pages.read(limit, following)
         except ApiError as error:
-            if following and error.status == _GONE:
+            if following and error.status == GONE:
                 raise _ExpiredError(error.status, str(error)) from error
             raise
-        page: Page[T] = self._page.decode(body)
-        self._expect(page.kind, f"{_PARTIAL}List")
-        return page
 
     def _watch(self) -> None:
         query = self._query | {
@@ -186,7 +181,7 @@ class Reflector(Generic[T]):
             "resourceVersion": self._version,
             "timeoutSeconds": str(CHANCE.randint(WATCH_SECONDS, 2 * WATCH_SECONDS)),
         }
-        accept = self._resource.accept(_PARTIAL)
+        accept = self._resource.accept(PARTIAL)
         with self._transport.watch(self._resource.path, query, accept) as stream:
             self._stream = stream
             if self._stopping.is_set():
@@ -218,7 +213,8 @@ class Reflector(Generic[T]):
                 end = ApiError(status.code, status.message)
                 break
             found = self._object.decode(event.object)
-            self._expect(found.kind, _PARTIAL)
+            if self._resource.metadata_only:
+                expect(found.kind, PARTIAL)
             version = found.metadata.resource_version
             if event.type != "BOOKMARK":
                 changes.append(Change(found, event.type == "DELETED"))
@@ -230,11 +226,6 @@ class Reflector(Generic[T]):
             self._heard()
         if end:
             raise end
-
-    def _expect(self, kind: str, partial: str) -> None:
-        """Refuse content where metadata was asked for: something in between has dropped the Accept header."""
-        if self._resource.metadata_only and kind != partial:
-            raise ApiError(0, f"{kind or 'something else'} was sent where {partial} was asked for")
 
 
 def _lines(stream: Stream) -> Iterator[list[bytes]]:

@@ -4,17 +4,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+NOT_FOUND, CONFLICT = 404, 409
+"""What the status of an `ApiError` may be, and may mean no harm."""
+
 
 class ApiError(Exception):
     """The API server refused, or can't be reached. Its text is one line, fit for a log: it holds no credentials.
 
     `status` is HTTP's, 0 where there was no answer. `retry_after` is how many seconds the server asked to wait.
+    `following` is the token by which a list whose pages have expired goes on, from the next object on as it is now.
     """
 
-    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+    def __init__(self, status: int, message: str, retry_after: float = 0.0, following: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.following = following
 
 
 class Stream(Protocol):
@@ -31,6 +36,11 @@ class Stream(Protocol):
 
 class Transport(Protocol):
     """Requests to one API server. Every method raises `ApiError`, and may be called from any thread."""
+
+    @property
+    def address(self) -> str:
+        """Where the API server is: its URL, without anything that may be secret."""
+        ...
 
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """Return the body of the answer."""

@@ -28,13 +28,21 @@ class Outcome(Word):
     DENIED = "denied"
 
 
+class MountedToken(msgspec.Struct, frozen=True, gc=False):
+    """A token in a pod: for whom it is made out, empty for the API server, and how long it really lives, in seconds."""
+
+    audience: str
+    lifetime: int
+
+
 class Violation(msgspec.Struct, frozen=True, gc=False):
     """What a rule found broken, before the policy says what is done about it.
 
     `pointer` is the place (RFC 6901) and `detail` what is wrong there, to be read after it. `advice` says
     what the author can do. Where the rule can mend it, `fix` holds the edits and `fixed` says what they do.
     `authored` is false where it is not about what the object's author wrote; such a violation is mended or,
-    where it can't be, rejected, but nobody is warned of it.
+    where it can't be, rejected, but nobody is warned of it. `token` is the token that it is about, where it is one that
+    lives too long, as it is now, or one that is to be injected, as it will be.
     """
 
     pointer: str
@@ -43,6 +51,7 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     fix: tuple[Edit, ...] = ()
     fixed: str = ""
     authored: bool = True
+    token: MountedToken | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):

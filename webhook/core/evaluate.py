@@ -14,12 +14,12 @@ from webhook.core.policy import admission
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
-from webhook.core.request import ADVISED, KINDS, Phase, Request, Subject
+from webhook.core.request import ADVISED, GRANTS, KINDS, Phase, Request, Subject
 from webhook.core.rule import Check
 from webhook.core.rules import RULES
 from webhook.core.views import PodView, pod_view
 
-MACHINERY_NAMESPACES = frozenset({"kube-system", "tokenguard"})
+MACHINERY_NAMESPACE, OWN_NAMESPACE = "kube-system", "tokenguard"
 NODES = "system:nodes"
 _MIRROR = "kubernetes.io/config.mirror"
 _KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
@@ -74,7 +74,8 @@ def without_policy(request: Request) -> Decision | None:
     elif request.phase is _MUTATE and request.subject is not Subject.POD:
         note = f"{request.resource}: judged in /validate"
     elif isinstance(request.object, ConfigMap):
-        return admission.decide(request.object)
+        old = request.old_object if isinstance(request.old_object, ConfigMap) else None
+        return admission.decide(request.object, old, request.namespace)
     elif request.subject is Subject.POLICY:
         return Decision(Outcome.DENIED, problem=request.problem)
     else:
@@ -84,8 +85,10 @@ def without_policy(request: Request) -> Decision | None:
 
 def _machinery(request: Request) -> str | None:
     """Return why a request is the cluster's own business, or None where it isn't."""
-    if request.namespace in MACHINERY_NAMESPACES:
+    if request.namespace == MACHINERY_NAMESPACE:
         return f"namespace {request.namespace} is left alone"
+    if request.namespace == OWN_NAMESPACE and request.subject not in GRANTS:
+        return f"namespace {request.namespace} is left alone, but for new tokens in it"
     if request.subject is Subject.TOKEN_REQUEST:
         if NODES in request.groups:
             return "the kubelet asks for a pod's token"

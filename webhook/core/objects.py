@@ -174,6 +174,7 @@ class OwnerReference(Object, frozen=True):
     api_version: str | None = None
     kind: str | None = None
     name: str | None = None
+    uid: str | None = None
     controller: bool | None = None
 
 

@@ -45,6 +45,9 @@ class Subject(Word):
 ADVISED = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT})
 """What is never refused: its author is told what is amiss, and what comes of it is judged by itself."""
 
+GRANTS = frozenset({Subject.SECRET, Subject.TOKEN_REQUEST})
+"""What gives a token without a pod. tokenguard needs none of it to run, so it is judged in its namespace, too."""
+
 
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One question. `object` and `old_object` are None where there is none, or where its kind isn't judged.
@@ -86,6 +89,7 @@ class _Kind:
     subject: Subject
     operations: frozenset[str]
     template_at: str = ""
+    compares: bool = False  # with the object as it was
 
     @property
     def decode(self) -> Callable[[bytes | msgspec.Raw], Any]:
@@ -99,10 +103,10 @@ _DECODERS: dict[type[Object], Callable[[bytes | msgspec.Raw], Any]] = {
 _CREATE = frozenset({"CREATE"})
 _WRITE = frozenset({"CREATE", "UPDATE"})
 _WORKLOAD = _Kind(Workload, Subject.TEMPLATE, _WRITE, "/spec/template")
-_EPHEMERAL = _Kind(PodTemplate, Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}))
+_EPHEMERAL = _Kind(PodTemplate, Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}), compares=True)
 
 KINDS: dict[tuple[str, str], _Kind] = {
-    ("", "ConfigMap"): _Kind(ConfigMap, Subject.POLICY, _WRITE),
+    ("", "ConfigMap"): _Kind(ConfigMap, Subject.POLICY, _WRITE, compares=True),
     ("", "Pod"): _Kind(PodTemplate, Subject.POD, _CREATE),
     ("", "Secret"): _Kind(Secret, Subject.SECRET, _CREATE),
     ("", "ServiceAccount"): _Kind(ServiceAccount, Subject.SERVICE_ACCOUNT, _WRITE),
@@ -222,7 +226,7 @@ def _request(asked: _AdmissionRequest, phase: Phase) -> Request:
     problem = ""
     if known:
         found, problem = _read(known, asked.object)
-        if known is _EPHEMERAL and not problem:
+        if known.compares and not problem:
             old, problem = _read(known, asked.old_object, may_be_null=True)
     resource = asked.resource.resource or ""
     return Request(

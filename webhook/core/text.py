@@ -65,6 +65,11 @@ def _nearest(wrong: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {quote(close[0])}?" if close else ""
 
 
+def counted(number: int, of: str) -> str:
+    """Return how many there are of something: `1 pod`, `2 pods`."""
+    return f"{number} {of}" if number == 1 else f"{number} {of}s"
+
+
 def listing(words: Collection[str]) -> str:
     """Return the words quoted and with commas, or `none`; at most ten and how many more."""
     more = f" and {len(words) - 10} more" if len(words) > 10 else ""

@@ -1,8 +1,8 @@
-"""Which Secrets a volume names, whatever its kind."""
+"""Which Secrets a volume names, whatever its kind, and which a container reads into its environment."""
 
 from collections.abc import Iterator
 
-from webhook.core.objects import Named, Volume
+from webhook.core.objects import Container, Named, Volume
 
 
 def secrets_of(volume: Volume) -> Iterator[tuple[str, str]]:
@@ -22,6 +22,17 @@ def secrets_of(volume: Volume) -> Iterator[tuple[str, str]]:
         for field, reference in _references(volume):
             if reference and reference.name:
                 yield field, reference.name
+
+
+def secrets_read_by(container: Container) -> Iterator[tuple[str, str]]:
+    """Yield the names of the Secrets that a container's env variables are from, each after the field that names it."""
+    for number, variable in enumerate(container.env or ()):
+        reference = variable.value_from.secret_key_ref if variable.value_from else None
+        if reference and reference.name:
+            yield f"env/{number}", reference.name
+    for number, sources in enumerate(container.env_from or ()):
+        if sources.secret_ref and sources.secret_ref.name:
+            yield f"envFrom/{number}", sources.secret_ref.name
 
 
 def _references(volume: Volume) -> Iterator[tuple[str, Named | None]]:

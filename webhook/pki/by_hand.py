@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
-from webhook.pki.make import Pair, issue, new_authority
+from webhook.pki.make import Pair, issue, new_authority, signing_key
 from webhook.pki.read import certificates
 
 AUTHORITY_DAYS = 5 * 365
@@ -66,6 +66,12 @@ def _check(authority: Pair, until: dt.datetime) -> None:
     found = certificates(authority.certificate)
     if not found:
         raise ValueError("ca.crt holds no certificate in PEM")
+    if not found[0].may_sign:
+        raise ValueError("ca.crt is the certificate of no CA: nobody would trust what it signs")
+    try:
+        signing_key(authority.key)
+    except ValueError as error:
+        raise ValueError(f"ca.key {error}") from error
     if not found[0].belongs_to(authority.key):
         raise ValueError("ca.key is not the key to ca.crt")
     if found[0].ends < until:

@@ -1,24 +1,29 @@
 """Making certificates: an authority, and serving certificates that it signs. ECDSA P-256, PEM.
 
+An authority that somebody else has made may have another key, as long as the API server takes what it signs.
 Every certificate is valid from an hour before it is made, so that a client whose clock is behind takes it, too.
 """
 
 import datetime as dt
-import ipaddress
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from webhook.pki.names import general_name, normal_name
 
 AUTHORITY_LIFETIME = dt.timedelta(days=365)
 SERVING_LIFETIME = dt.timedelta(days=30)
 BACKDATED = dt.timedelta(hours=1)
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _PEM = serialization.Encoding.PEM
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_LEAST_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +37,22 @@ class Pair:
         return "Pair(...)"
 
 
-def service_names(namespace: str, service: str = "tokenguard") -> tuple[str, ...]:
-    """Return the DNS names of a Service: the API server asks for `<service>.<namespace>.svc`."""
-    short = f"{service}.{namespace}"
-    return f"{short}.svc", f"{short}.svc.cluster.local", short
+def signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    """Return the key that an authority signs with: ECDSA on a curve that TLS knows, or RSA of 2048 bits and more.
+
+    Raises ValueError where it is no such key; the text goes on after the name of what holds it.
+    """
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except TypeError:
+        raise ValueError("is encrypted: give it without a password") from None
+    except (ValueError, UnsupportedAlgorithm):  # whose text may quote what was read
+        raise ValueError("holds no private key in PEM that can be read") from None
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
+        return key
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _LEAST_RSA_BITS:
+        return key
+    raise ValueError("is a key of a kind that can't sign here: give ECDSA P-256, P-384, P-521, or RSA of 2048 bits")
 
 
 def new_authority(now: dt.datetime, lifetime: dt.timedelta = AUTHORITY_LIFETIME) -> Pair:
@@ -55,24 +72,21 @@ def issue(authority: Pair, names: Iterable[str], now: dt.datetime, lifetime: dt.
     """Return a serving certificate for these DNS names and addresses; it ends no later than its authority.
 
     The authority's own certificate is left out: a client has it, or has no reason to trust it. Raises ValueError where
-    a name is neither a DNS name nor an address, or the authority can't be read.
+    a name is neither a DNS name nor an address, or the authority's key can't sign.
     """
-    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
+    alternatives = x509.SubjectAlternativeName([general_name(name) for name in dict.fromkeys(map(normal_name, names))])
     signer = x509.load_pem_x509_certificate(authority.certificate)
-    signing_key = serialization.load_pem_private_key(authority.key, None)
-    if not isinstance(signing_key, ec.EllipticCurvePrivateKey):
-        raise ValueError("the authority's key is no ECDSA key")  # noqa: TRY004 - what the file holds, not a type
+    signing = signing_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
     lifetime = min(lifetime, signer.not_valid_after_utc - now)
-    signer_id = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
     certificate = (
         _builder(_named("tokenguard"), signer.subject, key.public_key(), now, lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(alternatives, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer_id), critical=False)
-        .sign(signing_key, hashes.SHA256())
+        .add_extension(_key_of(signer), critical=False)
+        .sign(signing, hashes.SHA256())
     )
     return Pair(certificate.public_bytes(_PEM), _key_bytes(key))
 
@@ -85,6 +99,9 @@ class SelfSigned:
     key: bytes
     authority: bytes
 
+    def __repr__(self) -> str:
+        return "SelfSigned(...)"
+
 
 def self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:
     """Return a certificate for localhost, the Service and `more_names`, good for a year from `now`.
@@ -96,14 +113,13 @@ def self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:
     return SelfSigned(made.certificate + authority.certificate, made.key, authority.certificate)
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def _key_of(signer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return what names the signer's key: as its own certificate names it, which need not be by the usual hash."""
     try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        labels = name.removeprefix("*.").split(".")
-        if not all(label.replace("-", "a").isalnum() and label.isascii() and len(label) < 64 for label in labels):
-            raise ValueError(f"{name!r} is neither a DNS name nor an address") from None
-        return x509.DNSName(name)
+        named = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except (x509.ExtensionNotFound, ValueError):
+        named = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(named)
 
 
 def _named(name: str) -> x509.Name:

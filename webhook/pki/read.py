@@ -1,16 +1,14 @@
-"""Reading certificates: what a PEM text holds, whether a key belongs to it, whether a client would accept it."""
+"""Reading certificates: what a PEM text holds, whether a key belongs to it."""
 
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -71,6 +69,19 @@ class Certificate:
         """Say whether it is valid at a time."""
         return self.begins <= now < self.ends
 
+    @property
+    def may_sign(self) -> bool:
+        """Whether a client takes what it signs: it says that it is a CA, and keeps no such use from its key."""
+        try:
+            extensions = self.x509.extensions
+            if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+                return False
+            return extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+        except x509.ExtensionNotFound as missing:
+            return missing.oid == x509.KeyUsage.oid
+        except ValueError:
+            return False
+
     def is_signed_by(self, authority: "Certificate") -> bool:
         """Say whether this authority's key made its signature."""
         try:
@@ -105,15 +116,21 @@ def private_key(pem: bytes) -> bytes:
     return found[0] + b"\n" if found else b""
 
 
-def refusal(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.datetime) -> str:
-    """Return why a client that trusts `bundle` (PEM) refuses a server with this chain under this DNS name; or ''."""
-    leaf, *between = chain
-    trusted = certificates(bundle)
-    if not trusted:
-        return "it holds no certificate"
+def pair_mistake(certificate: bytes, key: bytes, certificate_name: str, key_name: str) -> str:
+    """Return why no server can serve this certificate with this key (PEM); or ''. The names say where they are from."""
+    found = certificates(certificate)
+    if not found:
+        return f"{certificate_name}: no certificate in PEM can be read in it"
     try:
-        verifier = PolicyBuilder().store(Store([one.x509 for one in trusted])).time(now.replace(tzinfo=None))
-        verifier.build_server_verifier(x509.DNSName(name)).verify(leaf.x509, [one.x509 for one in between])
-    except (VerificationError, ValueError) as error:
-        return " ".join(str(error).split())
-    return ""
+        serialization.load_pem_private_key(key, None)
+    except TypeError:
+        return f"{key_name}: the key is encrypted; give one without a password"
+    except (ValueError, UnsupportedAlgorithm):
+        return f"{key_name}: no private key in PEM can be read in it"
+    return "" if found[0].belongs_to(key) else f"{both_of(certificate_name, key_name)} don't belong together"
+
+
+def both_of(certificate_name: str, key_name: str) -> str:
+    """Return a certificate and its key in words, by where they are from, which may be one place."""
+    one = certificate_name == key_name
+    return f"certificate and key in {key_name}" if one else f"{certificate_name} and {key_name}"

@@ -14,7 +14,8 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from webhook.pki.make import Pair, issue, new_authority
+from webhook.pki.make import Pair, issue, new_authority, signing_key
+from webhook.pki.names import normal_name, possible_names
 from webhook.pki.read import Certificate, certificates
 
 
@@ -58,12 +59,31 @@ class Step:
     why: str
 
 
-def next_step(kept: Kept, names: Iterable[str], arrived: Arrived, now: dt.datetime) -> Step | None:
-    """Return the next step, or None where there is nothing to do.
+@dataclass(frozen=True)
+class Names:
+    """The DNS names and addresses that a certificate is to be for.
 
-    `names` are the DNS names and addresses that the certificate must be for. Raises ValueError where one is neither.
+    `own` must be in it, or a new one is signed. `others` are put in whenever one is signed, and by themselves are no
+    reason to: so replicas that ask for different names never sign against each other, and a name that nobody asks for
+    any more is gone with the next certificate.
     """
-    wanted = tuple(names)
+
+    own: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All of them, each once. Raises ValueError where one of `own` is neither."""
+        return tuple(dict.fromkeys((*map(normal_name, self.own), *possible_names(self.others))))
+
+    def missing(self, serving: Certificate) -> tuple[str, ...]:
+        """Return which of `own` a certificate lacks."""
+        there = possible_names(serving.names)
+        return tuple(name for name in map(normal_name, self.own) if name not in there)
+
+
+def next_step(kept: Kept, wanted: Names, arrived: Arrived, now: dt.datetime) -> Step | None:
+    """Return the next step, or None where there is nothing to do. Raises ValueError as `Names` does."""
     signer = _signer(kept, now)
     if signer is None:
         return _begun(kept, wanted, now)
@@ -85,16 +105,16 @@ def with_new_authority(kept: Kept, now: dt.datetime) -> Kept:
 def with_new_certificate(kept: Kept, names: Iterable[str], now: dt.datetime) -> Kept | None:
     """Have the authority in force sign a new serving certificate; None where there is none that can."""
     signer = _signer(kept, now)
-    return _reissued(kept, signer, tuple(names), now) if signer else None
+    return _reissued(kept, signer, Names(tuple(names)), now) if signer else None
 
 
-def _onward(kept: Kept, signer: Pair, wanted: tuple[str, ...], arrived: Arrived, now: dt.datetime) -> Step | None:
+def _onward(kept: Kept, signer: Pair, wanted: Names, arrived: Arrived, now: dt.datetime) -> Step | None:
     """Return the next step where the authority and the serving certificate are both good."""
     serving, (first, *others) = kept.serving, kept.authorities
     if serving is None:
         return None
     own = serving.is_signed_by(first)
-    missing = [name for name in wanted if name not in serving.names]
+    missing = wanted.missing(serving)
     if not own and not arrived.trusted:
         return None
     if not own:
@@ -102,7 +122,6 @@ def _onward(kept: Kept, signer: Pair, wanted: tuple[str, ...], arrived: Arrived,
     elif now >= serving.due:
         why = "the certificate is near its end"
     elif missing:
-        wanted = (*serving.names, *missing)  # another replica may ask for what this one doesn't
         why = f"the certificate lacks {', '.join(missing)}"
     else:
         why = ""
@@ -121,20 +140,24 @@ def _signer(kept: Kept, now: dt.datetime) -> Pair | None:
     if not kept.authorities:
         return None
     first = kept.authorities[0]
-    usable = first.holds_at(now) and first.belongs_to(kept.authority_key)
+    try:
+        signing_key(kept.authority_key)
+    except ValueError:
+        return None
+    usable = first.holds_at(now) and first.may_sign and first.belongs_to(kept.authority_key)
     return Pair(first.pem, kept.authority_key) if usable else None
 
 
-def _begun(kept: Kept, wanted: tuple[str, ...], now: dt.datetime) -> Step:
+def _begun(kept: Kept, wanted: Names, now: dt.datetime) -> Step:
     """Begin with a new authority; a certificate that still does its work goes on doing it."""
     fresh = with_new_authority(kept, now)
     if not _unusable(kept, wanted, now):
-        return Step(fresh, "the CA's key is lost: a new CA joins the bundle")
+        return Step(fresh, "the CA can't sign, or its key is lost: a new CA joins the bundle")
     authority = Pair(fresh.authorities[0].pem, fresh.authority_key)
     return Step(_reissued(fresh, authority, wanted, now), "there was no usable CA: made one, and a certificate")
 
 
-def _unusable(kept: Kept, wanted: tuple[str, ...], now: dt.datetime) -> str:
+def _unusable(kept: Kept, wanted: Names, now: dt.datetime) -> str:
     """Return why the certificate can't be served at all, so that waiting would be of no use; or ''."""
     serving = kept.serving
     if serving is None:
@@ -143,11 +166,11 @@ def _unusable(kept: Kept, wanted: tuple[str, ...], now: dt.datetime) -> str:
         return "the certificate isn't valid at this time"
     if not any(serving.is_signed_by(one) for one in kept.authorities if one.holds_at(now)):
         return "no CA in the bundle has signed the certificate"
-    if not any(name in serving.names for name in wanted):
+    if len(wanted.missing(serving)) == len(wanted.own):
         return "the certificate is for none of the names"
     return ""
 
 
-def _reissued(kept: Kept, signer: Pair, wanted: tuple[str, ...], now: dt.datetime) -> Kept:
-    made = issue(signer, wanted, now)
+def _reissued(kept: Kept, signer: Pair, wanted: Names, now: dt.datetime) -> Kept:
+    made = issue(signer, wanted.all, now)
     return replace(kept, certificate=made.certificate, key=made.key)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from webhook.core.policy.model import Action
-from webhook.core.text import plain
+from webhook.core.text import counted, plain
 from webhook.reporting.check import Report, Summary, Told
 from webhook.reporting.files import Trouble
 
@@ -48,15 +48,11 @@ def _styled(word: str, *, colour: bool) -> str:
 def _summary(report: Report) -> str:
     counts: Summary = report.summary
     said = (
-        f"{_count(counts.objects, 'object')} in {_count(counts.files, 'file')} judged: "
+        f"{counted(counts.objects, 'object')} in {counted(counts.files, 'file')} judged: "
         f"{counts.rejected} would be rejected, {counts.patched} patched, {counts.warned} warned"
     )
     if report.troubles:
         said += f"; {len(report.troubles)} could not be read"
     if report.skipped:
-        said += f"; {_count(len(report.skipped), 'document')} skipped as no Kubernetes object"
+        said += f"; {counted(len(report.skipped), 'document')} skipped as no Kubernetes object"
     return said
-
-
-def _count(number: int, of: str) -> str:
-    return f"{number} {of}" if number == 1 else f"{number} {of}s"

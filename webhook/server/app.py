@@ -5,6 +5,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.server.metrics import Metrics
+from webhook.server.refusals import BY_STATUS, Refusal
 from webhook.server.review import PHASES, Answer, Reviewer
 from webhook.server.state import State
 
@@ -21,7 +22,9 @@ def create_app(state: State, reviewer: Reviewer, metrics: Metrics) -> Flask:
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        response = _json(reviewer.refuse(error.code or 500, f"{error.name}: {request.method} {request.path}"[:300]))
+        status = error.code or 500
+        why = f"{error.name}: {request.method} {request.path}"[:300]
+        response = _json(reviewer.refuse(status, BY_STATUS.get(status, Refusal.OTHER), why))
         allow = error.get_response().headers.get("Allow")
         if allow:
             response.headers["Allow"] = allow

@@ -12,6 +12,7 @@ from flask import Flask
 
 from webhook.core.request import Phase
 from webhook.server.bodies import Bodies, Fate, Receive, Taken, discard
+from webhook.server.refusals import Refusal
 from webhook.server.review import PHASES, Answer, Reviewer
 from webhook.server.source import Background
 
@@ -95,15 +96,20 @@ class Application:
         if taken.fate is Fate.TOO_LARGE:
             return self._reviewer.too_large()
         if taken.fate is Fate.CROWDED_OUT:
-            return self._reviewer.refuse(503, "too many large reviews are arriving at once: try again")
-        return self._reviewer.refuse(408, "the body didn't arrive in time")
+            return self._reviewer.refuse(503, Refusal.TOO_MANY, "too many large reviews arrive at once: try again")
+        return self._reviewer.refuse(408, Refusal.TOO_SLOW, "the body didn't arrive in time")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        await asyncio.to_thread(self._follower.start)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+        started = asyncio.create_task(asyncio.to_thread(self._follower.start))
+        over = asyncio.ensure_future(receive())
+        await asyncio.wait((started, over), return_when=asyncio.FIRST_COMPLETED)
+        if started.done():
+            started.result()
+            await send({"type": "lifespan.startup.complete"})
+        await over
         await asyncio.to_thread(self._follower.stop)
+        await started  # which may have been waiting for something; what ends it has been told to
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from webhook.pki.make import SelfSigned, self_signed
+from webhook.pki.make import self_signed
 from webhook.pki.read import certificates
 from webhook.server.follow import Followed
 from webhook.server.options import ServeOptions, StartError
@@ -36,8 +36,10 @@ def served_certificate(options: ServeOptions, state: State, counted: Any, folder
             raise StartError(why)
 
     followed = Followed(
-        "certificate", paths, folder, pair.use, pair.restore, refuse_to_start, partial(counted, "certificate")
-    )
+        "certificate", paths, folder, pair.use, pair.restore, refuse_to_start, partial(counted, "certificate"),
+        where=options.certificates.where if options.certificates else "",
+        stands_in=lambda: state.waits_for_certificate,
+    )  # fmt: skip
     followed.look()
     return pair, followed
 
@@ -45,7 +47,7 @@ def served_certificate(options: ServeOptions, state: State, counted: Any, folder
 def _files(options: ServeOptions, folder: Path) -> tuple[Path, Path]:
     if options.tls_cert and options.tls_key:
         return options.tls_cert, options.tls_key
-    made = _made(options.tls_san)
+    made = self_signed(options.tls_san, dt.datetime.now(dt.UTC))
     files = {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": made.authority}
     for name, content in files.items():
         (folder / name).touch(mode=0o600)
@@ -60,16 +62,10 @@ def _from_secret(source: CertificateSource, state: State, folder: Path) -> Path:
     So the server can be asked what it waits for. No API server sends a review to it.
     """
     file = source.attach(folder, lambda: state.certificate.fingerprint if state.certificate else "")
-    placeholder = _made(())
+    placeholder = self_signed((), dt.datetime.now(dt.UTC))
     file.touch(mode=0o600)
     file.write_bytes(placeholder.certificate + placeholder.key)
+    log.info("certificate: a placeholder is served until %s has one", source.where)
     state.served = source.served
     state.placeholder = certificates(placeholder.certificate)[0].fingerprint
     return file
-
-
-def _made(names: tuple[str, ...]) -> SelfSigned:
-    try:
-        return self_signed(names, dt.datetime.now(dt.UTC))
-    except ValueError as error:
-        raise StartError(f"--tls-san: {error}") from error

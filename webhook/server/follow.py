@@ -32,7 +32,8 @@ class Followed:
 
     `what` says what they hold, for the log. `accept` uses their contents; what it returns is kept in `folder`, and
     `restore` uses that again in a worker that starts while the files are bad. `rejected` is told why they were not
-    used, `counted` whether they were (once for all workers).
+    used, `counted` whether they were (once for all workers). `where` says where they are from, for the log, where
+    their paths are of no use to people. Of what is in force and only `stands_in` for what is to come nothing is told.
     """
 
     what: str
@@ -42,6 +43,8 @@ class Followed:
     restore: Callable[[bytes], object]
     rejected: Callable[[str], None] = lambda _why: None
     counted: Callable[[bool], None] = lambda _accepted: None
+    where: str = ""
+    stands_in: Callable[[], bool] = lambda: False
     _seen: _Fingerprint = ()
     _examined: str = ""
     _in_force: str = field(default="", init=False)
@@ -80,7 +83,7 @@ class Followed:
             return
         self._in_force = _digest([accepted])
         replace_file(self._kept, [accepted])
-        if self._is_first_to_tell(f"{digest} {seen}"):
+        if not self.stands_in() and self._is_first_to_tell(f"{digest} {seen}"):
             log.info("%s %s: %s", self.what, "loaded" if first else "reloaded", self._where)
             self.counted(True)  # noqa: FBT003 - the callable's one argument
 
@@ -128,7 +131,7 @@ class Followed:
 
     @property
     def _where(self) -> str:
-        return ", ".join(str(path) for path in self.paths)
+        return self.where or ", ".join(str(path) for path in self.paths)
 
     def _is_first_to_tell(self, news: str) -> bool:
         """Say whether no other worker has told this already."""

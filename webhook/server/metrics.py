@@ -2,20 +2,26 @@
 
 Import this module only after PROMETHEUS_MULTIPROC_DIR has been set: the client library looks once, when it is
 imported. Without that variable it counts in this process alone. What stands in labels comes from short, known
-lists: nobody can fill the memory of a monitoring system with requests.
+lists, or is bounded (`webhook.server.labels`): nobody can fill the memory of a monitoring system with requests.
 """
 
 import os
 import time
-from collections.abc import Iterator
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.registry import Collector
 
-from webhook.core.decision import Decision
+from webhook.core.decision import Decision, MountedToken
+from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
+from webhook.core.text import Word
+from webhook.server import catalogue
+from webhook.server.catalogue import About
+from webhook.server.in_force import InForce
+from webhook.server.labels import API_SERVER, AUDIENCE, NAMESPACE, FirstValues, lifetime
+from webhook.server.refusals import OF_REVIEWS, Refusal
+from webhook.server.standing import Standings, Teller
 from webhook.server.state import State
 
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
@@ -23,8 +29,19 @@ RESOURCES = frozenset({
     "pods", "pods/ephemeralcontainers", "secrets", "serviceaccounts", "serviceaccounts/token", "deployments",
     "statefulsets", "daemonsets", "replicasets", "replicationcontrollers", "jobs", "cronjobs", "configmaps",
 })  # fmt: skip
+MOST_NAMESPACES = 100
+MOST_AUDIENCES = 50
 disable_created_metrics()  # type: ignore[no-untyped-call]  # there are none with several processes, so have none with one
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0)
+_PHASES = (Phase.MUTATE, Phase.VALIDATE)
+
+
+class Unjudged(Word):
+    """Why a review was answered without a judgement."""
+
+    NOT_READY = "not-ready"
+    INTERNAL_ERROR = "internal-error"
+    UNREADABLE = "unreadable"
 
 
 class Metrics:
@@ -32,66 +49,51 @@ class Metrics:
 
     def __init__(self) -> None:
         """Make all metrics, in a registry of their own."""
-        self._registry = registry = CollectorRegistry()
-        self._reviews = Counter(
-            "tokenguard_reviews_total", "Reviews answered.",
-            ["webhook", "resource", "operation", "decision"], registry=registry,
-        )  # fmt: skip
-        self._findings = Counter(
-            "tokenguard_findings_total",
-            "Findings, and what was done about them.",
-            ["rule", "action"],
-            registry=registry,
-        )
-        duration = Histogram(
-            "tokenguard_review_duration_seconds", "Time to read a review and decide.",
-            ["webhook"], buckets=_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._refused = Counter(
-            "tokenguard_requests_refused_total", "Requests that were no review, by HTTP status.",
-            ["status"], registry=registry,
-        )  # fmt: skip
-        self._policy_reloads = Counter(
-            "tokenguard_policy_reloads_total", "Policies read, at the start and after.", ["result"], registry=registry
-        )
-        self._reloads = Counter(
-            "tokenguard_reloads_total", "Files read, at the start and after: policy, objects and certificate.",
-            ["what", "result"], registry=registry,
-        )  # fmt: skip
-        self.audit_failures = Counter(
-            "tokenguard_audit_failures_total", "Lines that the audit log lacks.", registry=registry
-        )
-        self.audit_sampled_out = Counter(
-            "tokenguard_audit_sampled_out_total", "Decisions that --audit-sample left out of the audit log.",
-            registry=registry,
-        )  # fmt: skip
-        self.internal_errors = Counter(
-            "tokenguard_internal_errors_total", "Reviews that met an error of tokenguard's own.", registry=registry
-        )
-        self._duration = {phase: duration.labels(phase.value) for phase in (Phase.MUTATE, Phase.VALIDATE)}
+        folder = _folder()
+        self._registry = CollectorRegistry()
+        self._standings = Standings(folder)
+        self._reviews = self._counter(catalogue.REVIEWS)
+        self._unjudged = self._counter(catalogue.UNJUDGED)
+        self._findings = self._counter(catalogue.FINDINGS)
+        self._exempted = self._counter(catalogue.EXEMPTED)
+        self._refused = self._counter(catalogue.REFUSED)
+        self._policy_reloads = self._counter(catalogue.POLICY_RELOADS)
+        self._reloads = self._counter(catalogue.RELOADS)
+        self._successful = self._gauge(catalogue.SUCCESSFUL)
+        self._success = self._gauge(catalogue.SUCCESS)
+        self.audit_failures = self._counter(catalogue.AUDIT_FAILURES)
+        self.audit_sampled_out = self._counter(catalogue.AUDIT_SAMPLED_OUT)
+        self.internal_errors = self._counter(catalogue.INTERNAL_ERRORS)
+        about = catalogue.DURATION
+        duration = Histogram(about.name, about.text, about.labels, registry=self._registry, buckets=_BUCKETS)
+        self._duration = {phase: duration.labels(phase.value) for phase in _PHASES}
         self._review_children: dict[tuple[str, str, str, str], Counter] = {}
-        self._finding_children: dict[tuple[str, str], Counter] = {}
-        for result in ("accepted", "rejected"):
-            self._policy_reloads.labels(result)
-            for what in ("policy", "objects", "certificate"):
-                self._reloads.labels(what, result)
+        self._finding_children: dict[tuple[str, str, str], Counter] = {}
+        self._token_children: dict[tuple[str, str, str], Counter] = {}
+        self._namespaces = FirstValues(folder and folder / "namespaces", MOST_NAMESPACES, NAMESPACE)
+        # A table for each: what authors write in their pods takes no room from what the policy injects.
+        self._tokens = {
+            rule: (self._counter(about), FirstValues(folder and folder / rule, MOST_AUDIENCES, AUDIENCE))
+            for rule, about in (("inject", catalogue.INJECTED), ("token-expiration", catalogue.CAPPED))
+        }
+        self._begin_at_zero()
 
     def reviewed(self, request: Request, decision: Decision, seconds: float) -> None:
         """Count one review."""
         key = (request.phase, request.resource, request.operation, decision.outcome)
         child = self._review_children.get(key) or self._review_child(*key)
         child.inc()
-        for finding in decision.findings:
-            pair = (finding.rule, finding.action)
-            counter = self._finding_children.get(pair)
-            if counter is None:
-                counter = self._finding_children[pair] = self._findings.labels(*pair)
-            counter.inc()
+        if decision.findings or decision.exemptions:
+            self._found(request, decision)
         self._duration[request.phase].observe(seconds)
 
-    def refused(self, status: int) -> None:
-        """Count a request that was not a review."""
-        self._refused.labels(str(status)).inc()
+    def unjudged(self, phase: Phase, reason: Unjudged) -> None:
+        """Count a review that was answered without a judgement, besides."""
+        self._unjudged.labels(phase, reason).inc()
+
+    def refused(self, status: int, refusal: Refusal) -> None:
+        """Count a request that was refused before anything was judged."""
+        self._refused.labels(str(status), refusal).inc()
 
     def file_read(self, what: str, accepted: bool) -> None:  # noqa: FBT001 - called by position, as a callback
         """Count a policy, objects or a certificate that was read."""
@@ -99,14 +101,50 @@ class Metrics:
         self._reloads.labels(what, result).inc()
         if what == "policy":
             self._policy_reloads.labels(result).inc()
+        self._successful.labels(what).set(float(accepted))
+        if accepted:
+            self._success.labels(what).set(time.time())
+
+    def teller(self, state: State) -> Teller:
+        """Return what tells the other workers what this one judges by."""
+        return Teller(self._standings, state)
+
+    def worker_died(self, pid: int) -> None:
+        """Forget the live values of a worker that is gone; what it counted stays counted."""
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        self._standings.forget(pid)
 
     def exposition(self, state: State) -> bytes:
         """Return all metrics as text, summed over the workers."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry) + generate_latest(_StateCollector.registered(state))
-        registry = _StateCollector.registered(state)
+        registry = InForce(state, self._standings).registry()
+        if _folder() is None:
+            return generate_latest(self._registry) + generate_latest(registry)
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    def _found(self, request: Request, decision: Decision) -> None:
+        namespace = self._namespaces.value(request.namespace)
+        for finding in decision.findings:
+            key = (finding.rule, finding.action, namespace)
+            counter = self._finding_children.get(key)
+            if counter is None:
+                counter = self._finding_children[key] = self._findings.labels(*key)
+            counter.inc()
+            token = finding.violation.token
+            if token is not None and finding.action is Action.PATCH and not request.dry_run:
+                self._token_changed(finding.rule, token)
+        for rule, _ in decision.exemptions:
+            self._exempted.labels(rule, namespace).inc()
+
+    def _token_changed(self, rule: str, token: MountedToken) -> None:
+        """Count a token that was injected or capped."""
+        counter, audiences = self._tokens[rule]
+        audience = audiences.value(token.audience) if token.audience else API_SERVER
+        key = (rule, audience, lifetime(token.lifetime))
+        child = self._token_children.get(key)
+        if child is None:
+            child = self._token_children[key] = counter.labels(*key[1:])
+        child.inc()
 
     def _review_child(self, phase: str, resource: str, operation: str, outcome: str) -> Counter:
         known = resource in RESOURCES and operation in OPERATIONS
@@ -120,49 +158,27 @@ class Metrics:
             self._review_children[phase, resource, operation, outcome] = child
         return child
 
+    def _begin_at_zero(self) -> None:
+        """Show what alerts are about before it happens: from nothing to 1 is no increase to a monitoring system."""
+        for result in ("accepted", "rejected"):
+            self._policy_reloads.labels(result)
+            for what in ("policy", "objects", "certificate"):
+                self._reloads.labels(what, result)
+        for phase in _PHASES:
+            for reason in Unjudged:
+                self._unjudged.labels(phase, reason)
+        for status, refusal in OF_REVIEWS:
+            self._refused.labels(str(status), refusal)
 
-class _StateCollector(Collector):
-    """What is in force in the worker that answers; the others follow within a second."""
+    def _counter(self, about: About) -> Counter:
+        return Counter(about.name, about.text, about.labels, registry=self._registry)
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    @classmethod
-    def registered(cls, state: State) -> CollectorRegistry:
-        registry = CollectorRegistry()
-        registry.register(cls(state))
-        return registry
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        snapshot = self._state.snapshot
-        yield GaugeMetricFamily(
-            "tokenguard_ready",
-            "1 where policy, objects and certificate are there.",
-            float(not self._state.why_not_ready),
-        )
-        info = GaugeMetricFamily("tokenguard_policy_info", "The policy in force, by its hash.", labels=["revision"])
-        legacy = GaugeMetricFamily("tokenguard_legacy_secrets", "Known Secrets that hold a token without end.")
-        if snapshot is not None:
-            info.add_metric([snapshot.policy.revision], 1.0)
-            legacy.add_metric([], float(sum(map(len, snapshot.cluster.legacy_tokens.values()))))
-        yield info
-        yield legacy
-        age = GaugeMetricFamily(
-            "tokenguard_state_age_seconds",
-            "Time since this part of the state was last known to be what the API server has.",
-            labels=["what"],
-        )
-        for what, heard in list(self._state.heard.items()):
-            age.add_metric([what], time.monotonic() - heard)
-        yield age
-        expiry = GaugeMetricFamily(
-            "tokenguard_certificate_expiry_timestamp_seconds", "When the certificate that is served ends, in Unix time."
-        )
-        if self._state.certificate and not self._state.waits_for_certificate:
-            expiry.add_metric([], self._state.certificate.ends.timestamp())
-        yield expiry
+    def _gauge(self, about: About) -> Gauge:
+        """Make a gauge that is as whichever worker has set it last."""
+        return Gauge(about.name, about.text, about.labels, registry=self._registry, multiprocess_mode="mostrecent")
 
 
-def worker_died(pid: int) -> None:
-    """Forget the live values of a worker that is gone; what it counted stays counted."""
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+def _folder() -> Path | None:
+    """Return the folder that the workers have in common; None where there is but this process."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None

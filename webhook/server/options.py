@@ -9,9 +9,11 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
+from webhook.pki.names import normal_name
 from webhook.server.source import CertificateSource, LiveSource
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_LAST_PORT = 65535
 _FILE = click.Path(path_type=Path)
 
 
@@ -27,7 +29,8 @@ class ServeOptions:
     the cluster of `kubeconfig`, or in the cluster that the server runs in, and so is `tls_secret`; `audit_log` is a
     file's path or `-` for stdout, `audit_level` is `decisions` or `all`. `audit_file` is written besides, and
     rotated past `audit_file_max_size` bytes (0: never) with `audit_file_keep` files kept; `audit_sample` is a share, 0
-    to 1. `live` and `certificates` follow what comes from no file.
+    to 1. `pod_events` says whether the owners of pods get Events. `live` and
+    `certificates` follow what comes from no file.
     """
 
     bind: str = "0.0.0.0:8443"
@@ -48,6 +51,7 @@ class ServeOptions:
     audit_file: Path | None = None
     audit_file_max_size: int = 100 << 20
     audit_file_keep: int = 5
+    pod_events: bool = True
     max_body_bytes: int = 8 << 20
     live: LiveSource | None = None
     certificates: CertificateSource | None = None
@@ -84,8 +88,14 @@ class ServeOptions:
             )
         if self.manage_certs and not self.tls_secret:
             raise StartError("--manage-certs keeps certificates in a Secret: say with --tls-secret in which one")
-        if self.tls_san and files:
-            raise StartError("--tls-san is for a certificate that tokenguard makes, not for one in files")
+        if self.tls_san and (files or (self.tls_secret and not self.manage_certs)):
+            where = "in files" if files else "that others keep in a Secret: give --manage-certs, too, or leave it out"
+            raise StartError(f"--tls-san is for a certificate that tokenguard makes, not for one {where}")
+        for name in self.tls_san:
+            try:
+                normal_name(name)
+            except ValueError as error:
+                raise StartError(f"--tls-san: {error}") from error
         if self.tls_secret:
             require_name("--tls-secret", self.tls_secret)
 
@@ -110,6 +120,15 @@ def require_name(flag: str, value: str) -> None:
     """Raise `StartError` where a flag's value is no object's `namespace/name`."""
     if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value):
         raise StartError(f"{flag} {value}: write NAMESPACE/NAME")
+
+
+def host_and_port(flag: str, value: str, example: str) -> tuple[str, int]:
+    """Return both parts of `HOST:PORT`, an IPv6 address without its brackets. Raises `StartError`."""
+    host, colon, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise StartError(f"{flag} {value}: write HOST:PORT, as {example}")
+    return host, int(port)
 
 
 _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -153,6 +172,8 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "help": "How large that file may become: bytes, or with Ki, Mi, Gi. 0: it is rotated by somebody else."}),
     ("--audit-file-keep", "TOKENGUARD_AUDIT_FILE_KEEP", {"type": click.IntRange(min=1),
         "default": ServeOptions.audit_file_keep, "help": "How many rotated files are kept."}),
+    ("--pod-events/--no-pod-events", "TOKENGUARD_POD_EVENTS", {"default": ServeOptions.pod_events,
+        "help": "Whether to make an Event on the owner of a pod that is rejected or exempted."}),
     ("--max-body-bytes", "TOKENGUARD_MAX_BODY_BYTES", {"type": click.IntRange(min=1024),
         "default": ServeOptions.max_body_bytes, "help": "The largest review that is read."}),
 )  # fmt: skip

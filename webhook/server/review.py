@@ -12,11 +12,13 @@ import msgspec
 from webhook.audit.record import exemption_of
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
+from webhook.core.notice import Notice, notice
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Mode
 from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
-from webhook.server.metrics import Metrics
+from webhook.server.metrics import Metrics, Unjudged
+from webhook.server.refusals import Refusal
 from webhook.server.state import Snapshot, State
 
 log = logging.getLogger("tokenguard.review")
@@ -69,6 +71,9 @@ _UNREADABLE = 400, "BadRequest"
 _INVALID = 422, "Invalid"
 _INTERNAL = 500, "InternalError"
 _NOT_READY = 503, "ServiceUnavailable"
+_UNJUDGED = {
+    _NOT_READY: Unjudged.NOT_READY, _INTERNAL: Unjudged.INTERNAL_ERROR, _UNREADABLE: Unjudged.UNREADABLE,
+}  # fmt: skip
 
 
 def _utc_now() -> dt.datetime:
@@ -78,20 +83,25 @@ def _utc_now() -> dt.datetime:
 class Reviewer:
     """Answers reviews by the state, tells the audit log, counts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is judged by, where it is told, and what may be left out
         self,
         state: State,
         audit: AuditLog,
         metrics: Metrics,
         *,
         max_body_bytes: int = 8 << 20,
+        tell: Callable[[Notice], None] | None = None,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
-        """Take what is judged by and where it is told; `max_body_bytes` is the largest review that is read."""
+        """Take what is judged by and where it is told.
+
+        `max_body_bytes` is the largest review that is read, and `tell` gets what the owners of pods are to be told.
+        """
         self._state = state
         self._audit = audit
         self._metrics = metrics
         self.max_body_bytes = max_body_bytes
+        self._tell = tell
         self._clock = clock
 
     def answer(self, body: bytes, phase: Phase) -> Answer:
@@ -100,15 +110,19 @@ class Reviewer:
         try:
             request = read_review(body, phase)
         except Unreadable as error:
-            return self.refuse(400, str(error))
+            return self.refuse(400, Refusal.NOT_A_REVIEW, str(error))
         except Exception as error:  # noqa: BLE001 - a bug must not cost more than this one answer
             self._report(error, "a body that couldn't be read")
-            return self.refuse(400, "the body can't be read")
+            return self.refuse(400, Refusal.NOT_A_REVIEW, "the body can't be read")
         now = self._clock()
         decision, status = self._decided(request, now)
         seconds = time.perf_counter() - started
         self._audit.tell(request, decision, now, seconds)
-        self._metrics.reviewed(request, decision, seconds)
+        if decision.problem:
+            self._metrics.unjudged(phase, _UNJUDGED.get(status, Unjudged.UNREADABLE))
+        self._metrics.reviewed(request, decision, time.perf_counter() - started)
+        if self._tell and (told := notice(request, decision)):
+            self._tell(told)
         return Answer(200, respond(request, decision, status))
 
     def _decided(self, request: Request, now: dt.datetime) -> tuple[Decision, tuple[int, str]]:
@@ -132,23 +146,23 @@ class Reviewer:
     def objection(self, media_type: str, encoding: str, size: int) -> Answer | None:
         """Return why a review with these headers isn't read, or None where it is; `size` is 0 where none is given."""
         if encoding not in {"", "identity"}:
-            return self.refuse(415, "send the review as it is, without a Content-Encoding")
+            return self.refuse(415, Refusal.ENCODED, "send the review as it is, without a Content-Encoding")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
-            return self.refuse(415, "send the review as Content-Type: application/json")
+            return self.refuse(415, Refusal.WRONG_MEDIA_TYPE, "send the review as Content-Type: application/json")
         return self.too_large() if size > self.max_body_bytes else None
 
     def too_large(self) -> Answer:
         """Return the answer to a review that is larger than the limit."""
-        return self.refuse(413, f"the review is larger than {self.max_body_bytes} bytes")
+        return self.refuse(413, Refusal.TOO_LARGE, f"the review is larger than {self.max_body_bytes} bytes")
 
-    def refuse(self, status: int, why: str) -> Answer:
-        """Return the answer to what is no review."""
-        self.count_refused(status)
+    def refuse(self, status: int, refusal: Refusal, why: str) -> Answer:
+        """Return the answer to what is no review; `why` is for whoever sent it, `refusal` for the metrics."""
+        self.count_refused(status, refusal)
         return Answer(status, _encode({"error": why}))
 
-    def count_refused(self, status: int) -> None:
+    def count_refused(self, status: int, refusal: Refusal) -> None:
         """Count a refusal that is answered elsewhere."""
-        self._metrics.refused(status)
+        self._metrics.refused(status, refusal)
 
     def _report(self, error: Exception, what: str) -> None:
         """Log where a bug is; the error's own message is left out, because it may quote the object."""

@@ -17,7 +17,7 @@ from webhook.server.audit_file import LogFile
 from webhook.server.certificate import served_certificate
 from webhook.server.follow import Followed, Follower
 from webhook.server.judged_by import judged_by
-from webhook.server.options import ServeOptions, StartError
+from webhook.server.options import ServeOptions, StartError, host_and_port
 from webhook.server.process import private_folder, raise_file_limit, require_stdout
 from webhook.server.source import All
 from webhook.server.state import State
@@ -72,7 +72,6 @@ class _Gunicorn(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        from webhook.server.metrics import worker_died  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
         from webhook.server.worker import IGNORED_SIGNALS, Worker  # noqa: PLC0415 - only here
 
         context = self._pair.context
@@ -94,7 +93,7 @@ class _Gunicorn(BaseApplication):
             "certfile": str(self._certificate.paths[0]),
             "ssl_context": lambda _config, _default: context,
             "when_ready": lambda _server: [signal.signal(number, signal.SIG_IGN) for number in IGNORED_SIGNALS],
-            "child_exit": lambda _server, worker: worker_died(worker.pid),
+            "child_exit": lambda _server, worker: self._metrics.worker_died(worker.pid),
         }
         for name, value in settings.items():
             self.cfg.set(name, value)
@@ -126,8 +125,9 @@ def _application(
     )
     follower = Follower([certificate, *judged_by(options, state, metrics.file_read, folder)])
     follower.look()
-    reviewer = Reviewer(state, audit, metrics, max_body_bytes=options.max_body_bytes)
-    background = All(*(part for part in (options.certificates, follower, options.live) if part))
+    tell = options.live.tell if options.live and options.pod_events else None
+    reviewer = Reviewer(state, audit, metrics, max_body_bytes=options.max_body_bytes, tell=tell)
+    background = All(*(part for part in (options.certificates, follower, options.live, metrics.teller(state)) if part))
     return audit, Application(reviewer, create_app(state, reviewer, metrics), background)
 
 
@@ -147,14 +147,11 @@ def _destinations(options: ServeOptions, folder: Path) -> list[Destination]:
 
 
 def _listen(bind: str) -> socket.socket:
-    host, colon, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise StartError(f"--bind {bind}: write HOST:PORT, as 0.0.0.0:8443 or [::]:8443")
+    host, port = host_and_port("--bind", bind, "0.0.0.0:8443 or [::]:8443")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, int(port)), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         raise StartError(f"--bind {bind}: {error.strerror or error}") from error
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from webhook.core.cluster import Cluster
+from webhook.core.notice import Notice
 from webhook.server.state import State
 
 
@@ -35,6 +36,10 @@ class LiveSource(Background, Protocol):
         `base` is the cluster as far as it is known otherwise, `counted` is told of every policy whether it was used,
         and `folder` is a private one that the workers have in common.
         """
+        ...
+
+    def tell(self, notice: Notice) -> None:
+        """Take what people are to be told of a pod; return at once, whatever becomes of it."""
         ...
 
 

@@ -5,10 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-
-from webhook.pki.read import Certificate, certificates
+from webhook.pki.read import Certificate, both_of, certificates, pair_mistake
 
 
 def server_context() -> ssl.SSLContext:
@@ -67,21 +64,12 @@ class ServedPair:
 
     def _why_not(self, certificate: bytes, key: bytes, error: Exception) -> str:
         """Say which of the two is wrong; OpenSSL's own reasons name neither."""
-        found = certificates(certificate)
-        if not found:
-            return f"{self._certificate_name}: no certificate in PEM can be read in it"
-        try:
-            serialization.load_pem_private_key(key, None)
-        except TypeError:
-            return f"{self._key_name}: the key is encrypted; give one without a password"
-        except (ValueError, UnsupportedAlgorithm):
-            return f"{self._key_name}: no private key in PEM can be read in it"
         one, other = self._certificate_name, self._key_name
-        both = f"certificate and key in {one}" if one == other else f"{one} and {other}"
-        if not found[0].belongs_to(key):
-            return f"{both} don't belong together"
+        mistake = pair_mistake(certificate, key, one, other)
+        if mistake:
+            return mistake
         reason = str(getattr(error, "reason", None) or "OpenSSL doesn't say why").replace("_", " ").lower()
-        return f"{both} can't be used: {reason}"
+        return f"{both_of(one, other)} can't be used: {reason}"
 
 
 def _no_password() -> str:

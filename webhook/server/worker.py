@@ -23,6 +23,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook.server.asgi import LEAVES_CONTINUE
+from webhook.server.refusals import Refusal
 
 IDLE_SECONDS = 95
 """The API server keeps idle connections for 90 s; it should be the one to close them."""
@@ -116,7 +117,7 @@ class Connection(ASGIProtocol):
         """Tell of a request that isn't HTTP, in JSON like all else; where nobody is left to be told, do nothing."""
         if self._closed:
             return
-        self.app.count_refused(status)
+        self.app.count_refused(status, Refusal.NOT_HTTP)
         body = msgspec.json.encode({"error": f"{self._get_reason_phrase(status)}: {message}"[:300]})
         head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
         self._safe_write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
@@ -168,7 +169,9 @@ class Worker(ASGIWorker):
 
     async def _serve(self) -> None:
         lifespan = LifespanManager(self.asgi, self.log, self.state)
-        await lifespan.startup()
+        if not await self._started(lifespan):
+            await lifespan.shutdown()
+            return
         context = sock.ssl_context(self.cfg)
         for listener in self.sockets:
             server = await self.loop.create_server(
@@ -188,6 +191,18 @@ class Worker(ASGIWorker):
                 await asyncio.wait_for(self._wake.wait(), 1.0)
         await self._finish()
         await lifespan.shutdown()
+
+    async def _started(self, lifespan: LifespanManager) -> bool:
+        """Start what runs beside; return False where the worker is told to stop before that is done."""
+        starting = asyncio.create_task(lifespan.startup())
+        stopping = asyncio.create_task(self._wake.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            await starting
+            return True
+        starting.cancel()
+        return False
 
     async def _finish(self) -> None:
         """Accept nothing more, answer what has arrived, and let go of idle connections."""

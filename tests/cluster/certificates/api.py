@@ -2,7 +2,9 @@
 
 import contextlib
 import copy
+import datetime as dt
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 from webhook.cluster.transport import ApiError
@@ -24,35 +26,59 @@ class Api:
         self.refused: set[tuple[str, str]] = set()
         self.asked: list[tuple[str, str]] = []
         self.before: Callable[[str, str], None] = lambda _method, _path: None
+        self.now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
         self._version = 0
+        self._changes: list[tuple[int, str, str]] = []
+        self._changed = threading.Condition()
 
     def install(self) -> None:
         """Make both configurations, with no bundle."""
         for path in CONFIGURATIONS:
-            webhooks = [{"name": name, "clientConfig": {"service": {"name": "tokenguard"}}} for name in ("a", "b")]
+            service = {"name": "tokenguard", "namespace": "tokenguard"}
+            webhooks = [{"name": name, "clientConfig": {"service": service}} for name in ("a", "b")]
             self.put(f"{path}/tokenguard", {"metadata": {"name": "tokenguard"}, "webhooks": webhooks})
 
     def put(self, path: str, found: dict[str, Any]) -> None:
         self._version += 1
         found.setdefault("metadata", {})["resourceVersion"] = str(self._version)
+        kind = "MODIFIED" if path in self.objects else "ADDED"
         self.objects[path] = found
+        self._tell(kind, path)
 
     def bundles(self) -> list[str | None]:
         """Return the bundle of every webhook, in base64."""
         found = [self.objects[f"{path}/tokenguard"]["webhooks"] for path in CONFIGURATIONS]
         return [webhook["clientConfig"].get("caBundle") for webhooks in found for webhook in webhooks]
 
-    def get(self, path, query, _accept) -> bytes:
+    def get(self, path, query, accept) -> bytes:
         self._ask("get", path)
         wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
         names = [wanted] if wanted else [key for key in self.objects if key.startswith(f"{path}/")]
         found = [self.objects.get(name if name.startswith("/") else f"{path}/{name}") for name in names]
-        return json.dumps({"kind": "List", "metadata": {}, "items": [one for one in found if one]}).encode()
+        kind = "PartialObjectMetadataList" if "as=PartialObjectMetadataList" in accept else "List"
+        meta = {"resourceVersion": str(self._version)}
+        return json.dumps({"kind": kind, "metadata": meta, "items": [one for one in found if one]}).encode()
 
     @contextlib.contextmanager
-    def watch(self, _path, _query, _accept):
-        raise ApiError(0, "there is nothing to watch here")
-        yield
+    def watch(self, path, query, _accept):
+        yield Watch(self, path, int(query["resourceVersion"]))
+
+    def changes_since(self, version: int, path: str) -> list[tuple[int, bytes]]:
+        """Wait a moment for a change under a path, and return what has changed there, as a watch tells it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version > version, 0.05)
+            found = [one for one in self._changes if one[0] > version and one[2].startswith(f"{path}/")]
+        return [
+            (number, json.dumps({"type": kind, "object": {
+                "kind": "PartialObjectMetadata", "metadata": {"resourceVersion": str(number)},
+            }}).encode() + b"\n")
+            for number, kind, _ in found
+        ]  # fmt: skip
+
+    def _tell(self, kind: str, path: str) -> None:
+        with self._changed:
+            self._changes.append((self._version, kind, path))
+            self._changed.notify_all()
 
     def post(self, path, body) -> bytes:
         self._ask("post", path)
@@ -78,12 +104,31 @@ class Api:
         self._ask("delete", path)
         if self.objects.pop(path, None) is None:
             raise ApiError(404, "not found")
+        self._version += 1
+        self._tell("DELETED", path)
 
     def _ask(self, method: str, path: str) -> None:
         self.before(method, path)
         self.asked.append((method, path))
         if any(method == verb and path.startswith(beginning) for verb, beginning in self.refused):
             raise ApiError(403, "HTTP 403: forbidden")
+
+
+class Watch:
+    """A watch of all that is under a path."""
+
+    def __init__(self, api: Api, path: str, version: int) -> None:
+        self._api, self._path, self._version = api, path, version
+        self._closed = False
+
+    def __iter__(self):
+        while not self._closed:
+            for version, line in self._api.changes_since(self._version, self._path):
+                self._version = version
+                yield line
+
+    def close(self) -> None:
+        self._closed = True
 
 
 def _merged(held: Any, patch: Any) -> Any:

@@ -3,10 +3,14 @@
 import base64
 import datetime as dt
 import random
+from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, WEBHOOKS, Api
+from tests.pki.foreign import pem
 from webhook.cluster.certificates.reconcile import (
     AFTER_FAILURE,
     IDLE,
@@ -14,13 +18,14 @@ from webhook.cluster.certificates.reconcile import (
     SOON,
     Clock,
     Reconciler,
-    Replica,
     Wanted,
+    Workers,
 )
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.pki.make import issue, new_authority
-from webhook.pki.read import certificates, refusal
+from webhook.pki.read import certificates
 from webhook.pki.renewal import Kept, with_new_authority
+from webhook.pki.verify import refusal
 
 NAME = "tokenguard.tokenguard.svc"
 WHERE = TlsSecret("tokenguard/tokenguard-tls")
@@ -45,10 +50,10 @@ class Time:
 class Node:
     """A replica: what it was given to serve, and what it serves, which may lag behind."""
 
-    def __init__(self, api: Api, time: Time, *, manage: bool = True) -> None:
+    def __init__(self, api: Api, time: Time, *, manage: bool = True, names: Collection[str] = (NAME,)) -> None:
         self.given = self.serves = b""
-        replica = Replica(self._give, lambda: self.given, self._told)
-        self.reconciler = Reconciler(api, Wanted(WHERE, [NAME], manage), replica, time.clock)
+        workers = Workers(self._give, lambda: self.given, self._told)
+        self.reconciler = Reconciler(api, Wanted(WHERE, names, manage), workers, time.clock)
 
     def look(self) -> float:
         return self.reconciler.reconcile()
@@ -210,6 +215,45 @@ def test_the_old_authority_stays_while_one_replica_serves_the_old_certificate(ap
     assert len(kept(api).authorities) == 1
 
 
+def test_the_old_authority_stays_while_the_workers_of_a_replica_serve_different_certificates(api, time) -> None:
+    quick, mixed = Node(api, time), Node(api, time)
+    settle(time, quick, mixed)
+    old = set(mixed._told())
+    mixed.reconciler._workers = replace(mixed.reconciler._workers, serving=lambda: {*old, *mixed._told()})
+    force(api, time)
+    for _ in range(120):
+        for node in (quick, mixed):
+            node.look()
+            node.catch_up()
+        time.seconds += 1
+    assert {len(kept(api).authorities), len(old | mixed._told())} == {2}
+    lease = api.objects[f"{LEASES}/{mixed.reconciler.replicas.own}"]
+    assert lease["metadata"]["annotations"]["tokenguard/serves"] == ""
+    old.clear()
+    settle(time, quick, mixed)
+    assert len(kept(api).authorities) == 1
+
+
+def test_a_replica_whose_own_lease_was_deleted_does_not_take_nobody_for_everybody(api, time) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    force(api, time)
+    before = kept(api).certificate
+    while kept(api).certificate == before:
+        node.look()
+        time.seconds += 1
+    node.look()
+    for path in [path for path in api.objects if path.startswith(LEASES)]:
+        del api.objects[path]
+    for _ in range(120):
+        node.look()
+        assert is_refused(api, node, time) == ""
+        time.seconds += 1
+    node.catch_up()
+    settle(time, node)
+    assert len(kept(api).authorities) == 1
+
+
 def test_a_replica_that_died_is_waited_for_no_longer_than_ten_minutes(api, time) -> None:
     alive, dead = Node(api, time), Node(api, time)
     settle(time, alive, dead)
@@ -295,6 +339,57 @@ def test_a_replica_that_read_the_secret_before_a_rotation_does_not_put_its_bundl
     assert {base64.b64decode(bundle) for bundle in api.bundles()} == {kept(api).bundle}
 
 
+@pytest.mark.parametrize("read", [1, 2, 3], ids=["the first", "the second", "the third"])
+def test_a_rotation_before_any_of_a_replicas_reads_is_not_undone_by_it(api, time, read) -> None:
+    slow, quick = Node(api, time), Node(api, time)
+    settle(time, slow, quick)
+    reads: list[str] = []
+
+    def interrupt(method: str, path: str) -> None:
+        if method == "get" and path.startswith((WEBHOOKS, SECRETS)):
+            reads.append(path)
+        if len(reads) == read:
+            api.before = lambda _method, _path: None
+            force(api, time)
+            quick.look()
+
+    api.before = interrupt
+    slow.look()
+    assert {base64.b64decode(bundle) for bundle in api.bundles()} == {kept(api).bundle}
+
+
+def test_a_configuration_that_changes_between_read_and_write_is_no_failure(api, time, caplog) -> None:
+    node = Node(api, time)
+    settle(time, node)
+    path = f"{CONFIGURATIONS[0]}/tokenguard"
+    api.objects[path]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
+
+    def interrupt(method: str, asked: str) -> None:
+        if (method, asked) == ("patch", path):
+            api.before = lambda _method, _path: None
+            api.put(path, api.objects[path])
+
+    api.before = interrupt
+    assert node.look() != AFTER_FAILURE
+    assert caplog.text == ""
+    node.look()
+    assert is_refused(api, node, time) == ""
+
+
+def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came(api, time) -> None:
+    slow, quick = Node(api, time), Node(api, time)
+    settle(time, slow, quick)
+    time.seconds += 2 * SETTLED_AFTER
+    force(api, time)
+    quick.look()
+    before = kept(api).certificate
+    began = time.seconds
+    while kept(api).certificate == before:
+        slow.look()
+        time.seconds += 1
+    assert time.seconds - began >= SETTLED_AFTER
+
+
 def test_a_secret_that_was_deleted_is_made_again(api, time) -> None:
     node = Node(api, time)
     settle(time, node)
@@ -342,6 +437,37 @@ def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, cap
     assert node.look() == IDLE
     assert node.given.startswith(kept(api).certificate)
     assert {method for method, _ in api.asked} == {"get"}
+
+
+def test_where_nothing_is_signed_the_cas_key_is_not_even_decoded(api, time) -> None:
+    settle(time, Node(api, time))
+    api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"] = "not base64"
+    node = Node(api, time, manage=False)
+    assert node.look() == IDLE
+    found = WHERE.read(api, signs=False)
+    assert node.given == found.kept.certificate + b"\n" + found.kept.key
+    assert (found.kept.bundle, found.kept.authority_key) == (b"", b"")
+
+
+UNSERVABLE = {
+    "another's key": ({"tls.key": new_authority(NOW).key}, "tls.crt and tls.key don't belong together"),
+    "junk": ({"tls.crt": b"junk"}, "tls.crt: no certificate in PEM"),
+    "an encrypted key": (
+        {"tls.key": pem(ec.generate_private_key(ec.SECP256R1()), "x")},
+        "tls.key: the key is encrypted",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changed", "why"), UNSERVABLE.values(), ids=UNSERVABLE)
+def test_a_pair_that_can_not_be_served_is_told_at_once_and_by_its_secret(api, time, caplog, changed, why) -> None:
+    settle(time, Node(api, time))
+    data = api.objects[f"{SECRETS}/tokenguard-tls"]["data"]
+    data |= {name: base64.b64encode(content).decode() for name, content in changed.items()}
+    node = Node(api, time, manage=False)
+    assert node.look() == AFTER_FAILURE
+    assert node.reconciler.failing
+    assert f"Secret tokenguard/tokenguard-tls: {why}" in caplog.text
 
 
 def test_a_refusal_is_told_once_with_its_reason_and_taken_up_again(api, time, caplog) -> None:
@@ -447,11 +573,76 @@ def test_a_certificate_that_no_managed_ca_has_signed_is_not_served(api, time) ->
     WHERE.write(api, Kept(held.bundle, held.authority_key, stranger.certificate, stranger.key), found.version)
     given = []
     give = node._give
-    node.reconciler._replica = Replica(lambda pair: (given.append(pair), give(pair)), lambda: node.given, node._told)
+    node.reconciler._workers = Workers(lambda pair: (given.append(pair), give(pair)), lambda: node.given, node._told)
     settle(time, node)
     assert all(stranger.certificate not in pair for pair in given)
     assert node.given != served
     assert is_refused(api, node, time) == ""
+
+
+def names(api: Api) -> set[str]:
+    return set(kept(api).serving.names)
+
+
+def signed(api: Api) -> int:
+    """Return how often the Secret has been written."""
+    return sum(method in {"post", "patch"} and path.startswith(SECRETS) for method, path in api.asked)
+
+
+def test_names_that_another_replica_asks_for_stay_at_a_renewal(api, time) -> None:
+    old, new = Node(api, time), Node(api, time, names=[NAME, "new.example.com"])
+    settle(time, old, new)
+    assert names(api) == {NAME, "new.example.com"}
+    time.seconds += 21 * 86400
+    api.asked.clear()
+    settle(time, old, new)
+    assert names(api) == {NAME, "new.example.com"}
+    assert signed(api) == 1
+
+
+def test_names_that_another_replica_asks_for_stay_when_a_new_ca_signs(api, time) -> None:
+    old, new = Node(api, time), Node(api, time, names=[NAME, "new.example.com"])
+    settle(time, new, old)
+    force(api, time)
+    before = kept(api).certificate
+    while kept(api).certificate == before:
+        old.look()
+        old.catch_up()
+        time.seconds += 1
+    assert names(api) == {NAME, "new.example.com"}
+
+
+def test_a_name_that_nobody_asks_for_any_more_is_gone_with_the_next_certificate(api, time) -> None:
+    old, new = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    settle(time, old, new)
+    old.reconciler.end()
+    settle(time, new)
+    assert names(api) == {NAME, "old.example.com"}
+    time.seconds += 21 * 86400
+    settle(time, new)
+    assert names(api) == {NAME}
+
+
+def test_where_it_is_not_known_who_asks_for_a_name_it_stays(api, time) -> None:
+    gone, node = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    settle(time, gone, node)
+    gone.reconciler.end()
+    api.refused.add(("get", LEASES))
+    time.seconds += 21 * 86400
+    before = kept(api).certificate
+    node.look()
+    assert kept(api).certificate != before
+    assert names(api) == {NAME, "old.example.com"}
+
+
+def test_names_stay_while_there_is_a_replica_that_does_not_say_what_it_asks_for(api, time) -> None:
+    earlier, node = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    settle(time, earlier, node)
+    lease = api.objects[f"{LEASES}/{earlier.reconciler.replicas.own}"]
+    del lease["metadata"]["annotations"]["tokenguard/names"]
+    time.seconds += 21 * 86400
+    node.look()
+    assert names(api) == {NAME, "old.example.com"}
 
 
 def test_no_key_is_ever_logged(api, time, caplog) -> None:

@@ -2,14 +2,21 @@
 
 import base64
 import datetime as dt
+from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
-from tests.cluster.certificates.test_reconcile import NOW, WHERE, Node, Time, settle
+from tests.cluster.certificates.test_reconcile import NAME, NOW, WHERE, Node, Time, settle
+from tests.pki.foreign import NAME as CALLED
+from tests.pki.foreign import cases, pem
+from webhook.cluster.certificates.bundles import KINDS
 from webhook.cluster.certificates.rotate import RotationError, rotate
+from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
-from webhook.pki.make import issue, new_authority
+from webhook.pki.make import Pair, issue, new_authority
+from webhook.pki.read import certificates
 from webhook.pki.renewal import Kept
 
 DAY = dt.timedelta(days=1)
@@ -61,8 +68,62 @@ def test_a_bundle_that_does_not_verify_what_is_kept_is_amiss(api) -> None:
     webhooks[0]["clientConfig"]["caBundle"] = stranger
     webhooks[1]["clientConfig"]["caBundle"] = ""
     one, other = amiss(api)
-    assert one.startswith("ValidatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: ")
+    assert one == (
+        "ValidatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: "
+        "no CA in it has signed the certificate"
+    )
     assert other.endswith("caBundle of b: it holds no certificate")
+
+
+@pytest.mark.parametrize(("client", "host"), [
+    ({"service": {"name": "guard", "namespace": "security"}}, "guard.security.svc"),
+    ({"url": "https://guard.example.com:8443/mutate"}, "guard.example.com"),
+    ({"url": "https://[2001:DB8::1]:8443/mutate"}, "2001:db8::1"),
+])  # fmt: skip
+def test_the_certificate_has_to_be_for_the_name_that_the_api_server_calls(api, time, client, host) -> None:
+    path = f"{CONFIGURATIONS[0]}/tokenguard"
+    bundle = api.objects[path]["webhooks"][0]["clientConfig"]["caBundle"]
+    api.put(path, {"metadata": {"name": "tokenguard"}, "webhooks": [
+        {"name": "a", "clientConfig": {"caBundle": bundle, **client}},
+    ]})  # fmt: skip
+    assert amiss(api) == [
+        f"MutatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: the certificate is not for {host}"
+    ]
+    settle(time, Node(api, time, names=[NAME, host]))
+    assert [line for line in amiss(api) if "trust" in line] == []
+
+
+def test_a_chain_is_trusted_by_the_ca_that_its_last_certificate_is_signed_by(api) -> None:
+    case = cases()["intermediate that is sent"]
+    found = WHERE.read(api)
+    WHERE.write(api, Kept(case.bundle, b"", case.served, case.key), found.version)
+    for path in CONFIGURATIONS:
+        bundle = base64.b64encode(case.bundle).decode()
+        api.put(f"{path}/tokenguard", {"metadata": {"name": "tokenguard"}, "webhooks": [
+            {"name": "a", "clientConfig": {"caBundle": bundle, "url": f"https://{CALLED}/"}},
+        ]})  # fmt: skip
+    assert [line for line in amiss(api) if "trust" in line] == []
+    assert about(api, case.served) == [("a:1 serves it", False)]
+    leaf = certificates(case.served)[0].pem
+    assert [text for text, _ in about(api, leaf)][1:] == [
+        f"{kind}/tokenguard does not trust what a:1 serves: caBundle of a: no CA in it has signed the certificate"
+        for kind in KINDS
+    ]
+
+
+def about(api: Api, chain: bytes) -> list[tuple[str, bool]]:
+    lines = read_status(api, WHERE, NOW).lines_about("a:1", certificates(chain), NOW)
+    return [(line.text, line.amiss) for line in lines]
+
+
+def test_what_a_server_shows_is_held_against_the_bundles_in_the_cluster(api) -> None:
+    kept = WHERE.read(api).kept
+    assert about(api, kept.certificate) == [("a:1 serves it", False)]
+    again = issue(Pair(kept.bundle, kept.authority_key), [NAME], NOW).certificate
+    assert about(api, again) == [(f"a:1 serves another one: {certificates(again)[0].fingerprint}", True)]
+    [_, *refused] = about(api, issue(new_authority(NOW), [NAME], NOW).certificate)
+    why = "does not trust what a:1 serves: caBundle of a: no CA in it has signed the certificate"
+    assert [len(refused), *refused[::2]] == [4, *((f"{kind}/tokenguard {why}", True) for kind in KINDS)]
 
 
 def test_a_configuration_that_is_not_there_is_amiss(api) -> None:
@@ -103,11 +164,56 @@ def test_a_rotation_of_the_ca_is_under_way_until_the_old_one_has_left(api, time)
     ]
 
 
-def test_a_certificate_from_elsewhere_can_not_be_rotated(api) -> None:
+STRANGER = issue(new_authority(NOW), [NAME], NOW)
+CANT_ROTATE = {
+    "from elsewhere": ({"bundle": b"", "authority_key": b""}, "comes from elsewhere.*cert-manager: cmctl renew"),
+    "from elsewhere, with its CA": ({"authority_key": b""}, "comes from elsewhere"),
+    "another's certificate": (
+        {"certificate": STRANGER.certificate, "key": STRANGER.key}, "comes from elsewhere",
+    ),
+    "another's key": ({"key": STRANGER.key}, "a tls.key that doesn't belong to its tls.crt"),
+    "another's CA key": ({"authority_key": STRANGER.key}, "ca.key is not the key to the first CA in ca.crt"),
+    "a CA key of another kind": (
+        {"authority_key": pem(ed25519.Ed25519PrivateKey.generate())}, "or no usable one",
+    ),
+    "nothing": ({"bundle": b"", "authority_key": b"", "certificate": b"", "key": b""}, "holds no certificate: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "why"), CANT_ROTATE.values(), ids=CANT_ROTATE)
+def test_what_can_not_be_rotated_is_left_alone_and_told(api, changed, why) -> None:
     found = WHERE.read(api)
-    WHERE.write(api, Kept(b"", b"", found.kept.certificate, found.kept.key), found.version)
-    with pytest.raises(RotationError, match="cert-manager: cmctl renew"):
+    WHERE.write(api, replace(found.kept, **changed), found.version)
+    before = WHERE.read(api)
+    with pytest.raises(RotationError, match=f"^Secret tokenguard/tokenguard-tls.* {why}"):
         rotate(api, WHERE, NOW, authority=False)
+    assert WHERE.read(api) == before
+
+
+def test_a_secret_that_is_not_there_can_not_be_rotated(api) -> None:
+    with pytest.raises(RotationError, match=r"^Secret tokenguard/none is not there: a replica with --manage-certs"):
+        rotate(api, TlsSecret("tokenguard/none"), NOW, authority=False)
+
+
+def test_a_rotated_certificate_is_for_the_names_that_the_replicas_ask_for(api, time) -> None:
+    more = Node(api, time, names=[NAME, "more.example.com"])
+    settle(time, more)
+    rotate(api, WHERE, time.now, authority=False)
+    assert WHERE.read(api).kept.serving.names == (NAME, "more.example.com")
+    more.reconciler.end()
+    rotate(api, WHERE, time.now, authority=False)
+    assert WHERE.read(api).kept.serving.names == (NAME,)
+    rotate(api, WHERE, NOW + DAY, authority=False)
+    assert WHERE.read(api).kept.serving.names == (NAME,), "nobody is there to say what it asks for"
+
+
+def test_where_a_rotation_has_come_is_told_with_those_it_has_come_to(api) -> None:
+    both = "MutatingWebhookConfiguration/tokenguard and ValidatingWebhookConfiguration/tokenguard trust it"
+    assert read_status(api, WHERE, NOW).arrived == f"1 replica(s) serve the new certificate; {both}"
+    assert read_status(api, WHERE, NOW + DAY).arrived == f"no replica has been heard of lately; {both}"
+    for path in CONFIGURATIONS:
+        del api.objects[f"{path}/tokenguard"]
+    assert read_status(api, WHERE, NOW).arrived.endswith("; no webhook configuration trusts it")
 
 
 def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api) -> None:
@@ -116,15 +222,6 @@ def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api
     with pytest.raises(RotationError, match="a rotation of the CA is under way"):
         rotate(api, WHERE, NOW, authority=False)
     assert WHERE.read(api) == before
-
-
-def test_a_ca_that_was_left_in_the_secret_signs_nothing_in_anothers_place(api) -> None:
-    found = WHERE.read(api)
-    other = issue(new_authority(NOW), ["tokenguard.tokenguard.svc"], NOW)
-    left = Kept(found.kept.bundle, found.kept.authority_key, other.certificate, other.key)
-    WHERE.write(api, left, found.version)
-    with pytest.raises(RotationError, match="comes from elsewhere"):
-        rotate(api, WHERE, NOW, authority=False)
 
 
 def test_a_ca_is_not_replaced_where_nobody_would_go_on_with_it(api) -> None:

@@ -1,6 +1,6 @@
 """What has to be let pass so that the cluster runs, and the door that the policy itself has to pass."""
 
-from tests.end_to_end.cluster import POLICY, configmap, pod, reads_legacy
+from tests.end_to_end.cluster import POLICY, WRITE_POLICY, pod, policy_configmap, reads_legacy
 
 
 def test_kube_system_is_left_alone(cluster) -> None:
@@ -9,10 +9,9 @@ def test_kube_system_is_left_alone(cluster) -> None:
 
 
 def test_a_bad_policy_is_refused_at_the_door_with_every_mistake_and_its_line(cluster) -> None:
-    meta = {"name": "token-policy", "namespace": "tokenguard", "labels": {"tokenguard/policy": "true"}}
     bad = POLICY.replace("audiences: {allowed", "audiences: {alowed") + "modee: warn\n"
-    done = cluster.kubectl("apply", "-f", "-", stdin=configmap(meta, bad))
+    done = cluster.kubectl(*WRITE_POLICY, stdin=policy_configmap(bad))
     assert done.returncode == 1
     assert 'line 4: tokens.audiences.alowed: unknown key; did you mean "allowed"?' in done.stderr
     assert f'line {len(bad.splitlines())}: modee: unknown key; did you mean "mode"?' in done.stderr
-    cluster.do("apply", "--dry-run=server", "-f", "-", stdin=configmap(meta, POLICY))
+    cluster.do(*WRITE_POLICY, "--dry-run=server", stdin=policy_configmap(POLICY))

@@ -43,3 +43,11 @@ def test_a_controller_that_needs_them_is_exempt_by_its_user_and_no_other_is(clus
 
 def test_in_kube_system_one_may_be_made(cluster) -> None:
     cluster.do(*CREATE, "--dry-run=server", stdin=secret("machinery", "kube-system", account="default"))
+
+
+def test_tokenguards_own_account_makes_none_for_itself_though_it_may_make_secrets(cluster) -> None:
+    itself = acting("system:serviceaccount:tokenguard:tokenguard")
+    cluster.do(*CREATE, "--dry-run=server", *itself, stdin=secret("plain", "tokenguard") | {"type": "Opaque"})
+    refused = cluster.kubectl(*CREATE, *itself, stdin=secret("mine", "tokenguard", "tokenguard"))
+    assert "legacy-token-secret: " in refused.stderr
+    assert cluster.kubectl("get", "secret", "mine", "-n", "tokenguard").returncode == 1

@@ -123,3 +123,38 @@ def test_the_pods_that_a_controller_makes_are_judged_and_mended(cluster) -> None
     [made] = eventually(lambda: json.loads(cluster.do(*said))["items"])
     assert tokens(made["spec"])["kube-api-access"] == API_TOKEN
     assert "tokenguard-vault" in tokens(made["spec"])
+
+
+def events(cluster, name, namespace):
+    found = json.loads(cluster.do("get", "events", "-n", namespace, "-o", "json"))["items"]
+    return [
+        one for one in found if one["source"].get("component") == "tokenguard" and one["involvedObject"]["name"] == name
+    ]
+
+
+def test_a_controller_whose_pods_are_rejected_gets_an_event_that_describe_shows(cluster) -> None:
+    if not cluster.has_controllers:
+        pytest.skip("needs kube-controller-manager")
+    manifest = workload("ReplicaSet", "told", reads_legacy("app-token"), namespace="shop")
+    manifest["spec"]["replicas"] = 1
+    cluster.kubectl("create", "-f", "-", stdin=manifest)
+    [event] = eventually(lambda: events(cluster, "told", "shop"))
+    assert (event["type"], event["reason"]) == ("Warning", "PodRejected")
+    assert event["message"].startswith(f'legacy-token-reference: {READS} "app-token"')
+    assert "[tokenguard " in event["message"]
+    described = cluster.do("describe", "replicaset", "told", "-n", "shop")
+    assert "PodRejected" in described
+    cluster.do("delete", "replicaset", "told", "-n", "shop")
+
+
+def test_an_exempted_pod_is_told_of_too_and_a_dry_run_is_not(cluster) -> None:
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "nightly", "uid": "2", "controller": True}
+    manifest = pod("told-exempt", "shop", "jenkins", container=reads_legacy("app-token"))
+    manifest["metadata"]["ownerReferences"] = [owner]
+    cluster.do("create", "--dry-run=server", "-f", "-", stdin=manifest)
+    owner["name"] = "weekly"
+    cluster.do("create", "-f", "-", stdin=manifest)
+    [event] = eventually(lambda: events(cluster, "weekly", "shop"))
+    assert (event["type"], event["reason"]) == ("Normal", "PodExempted")
+    assert "legacy-token-reference left a pod alone: cannot reload a token yet (until never)" in event["message"]
+    assert events(cluster, "nightly", "shop") == []

@@ -3,19 +3,27 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
 from webhook.cluster.objects import Object, Page, Resource
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import CONFLICT, ApiError, Transport
 
 NAME = "tokenguard"
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-_CONFLICT = 409
+
+
+class _Service(msgspec.Struct):
+    namespace: str = ""
+    name: str = ""
 
 
 class _ClientConfig(msgspec.Struct, rename={"ca_bundle": "caBundle"}):
     ca_bundle: bytes = b""
+    service: _Service | None = None
+    url: str = ""
 
 
 class _Webhook(msgspec.Struct, rename="camel"):
@@ -27,12 +35,19 @@ class _Configuration(Object):
     webhooks: list[_Webhook] | None = None
 
 
+class Called(NamedTuple):
+    """How the API server calls a webhook: the CAs it trusts there (PEM), and the name it asks the certificate for."""
+
+    bundle: bytes
+    host: str
+
+
 @dataclass(frozen=True)
 class Configuration:
-    """A webhook configuration: the bundle (PEM) of each of its webhooks by the webhook's name."""
+    """A webhook configuration: each of its webhooks by its name."""
 
     kind: str
-    bundles: dict[str, bytes]
+    webhooks: dict[str, Called]
     version: str
 
     def __str__(self) -> str:
@@ -40,13 +55,13 @@ class Configuration:
 
     def trusts(self, bundle: bytes) -> bool:
         """Say whether every webhook in it has this bundle."""
-        return all(held == bundle for held in self.bundles.values())
+        return all(held.bundle == bundle for held in self.webhooks.values())
 
 
 def resources() -> Iterator[Resource[Object]]:
     """Yield the two configurations as resources to watch."""
     for kind in KINDS:
-        yield Resource(kind, _path(kind), Object, f"metadata.name={NAME}")
+        yield Resource(kind, _path(kind), Object, f"metadata.name={NAME}", metadata_only=True)
 
 
 def read(transport: Transport) -> tuple[Configuration, ...]:
@@ -59,8 +74,8 @@ def read(transport: Transport) -> tuple[Configuration, ...]:
         except msgspec.DecodeError as error:
             raise ApiError(0, f"{kind}/{NAME} can't be read: {error}") from error
         for one in items[:1]:
-            bundles = {webhook.name: webhook.client_config.ca_bundle for webhook in one.webhooks or ()}
-            found.append(Configuration(kind, bundles, one.metadata.resource_version))
+            webhooks = {webhook.name: _called(webhook.client_config) for webhook in one.webhooks or ()}
+            found.append(Configuration(kind, webhooks, one.metadata.resource_version))
     return tuple(found)
 
 
@@ -70,15 +85,21 @@ def inject(transport: Transport, configuration: Configuration, bundle: bytes) ->
     Return False where the configuration has changed since it was read. Raises `ApiError`.
     """
     encoded = base64.b64encode(bundle).decode()
-    webhooks = [{"name": name, "clientConfig": {"caBundle": encoded}} for name in configuration.bundles]
+    webhooks = [{"name": name, "clientConfig": {"caBundle": encoded}} for name in configuration.webhooks]
     patch = {"metadata": {"resourceVersion": configuration.version}, "webhooks": webhooks}
     try:
         transport.patch(f"{_path(configuration.kind)}/{NAME}", patch)
     except ApiError as error:
-        if error.status == _CONFLICT:
+        if error.status == CONFLICT:
             return False
         raise
     return True
+
+
+def _called(client: _ClientConfig) -> Called:
+    service = client.service
+    host = f"{service.name}.{service.namespace}.svc" if service else urlsplit(client.url).hostname
+    return Called(client.ca_bundle, host or "")
 
 
 def _path(kind: str) -> str:

@@ -7,7 +7,6 @@ certificate it serves, because a rotation waits for the last of them.
 
 import fcntl
 import logging
-import os
 import threading
 import time
 import traceback
@@ -15,7 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from webhook.cluster.certificates import bundles
-from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Reconciler, Replica, Wanted
+from webhook.cluster.certificates.notes import Notes
+from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Clock, Reconciler, Wanted, Workers
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
 from webhook.cluster.objects import Object
@@ -54,12 +54,13 @@ class CertificateKeeper:
         """
         self._file = folder / "certificate.pem"
         self._known = folder / "certificate.known"
+        self._failing = folder / "certificate.failing"
         self._serving = serving
         self._lock_file = folder / "certificates.lock"
         self._notes = Notes(folder / "serving", serving)
         self._connection = Connection(self._kubeconfig, folder)
-        replica = Replica(self._serve, self._written, self._notes.read)
-        self._reconciler = Reconciler(self._connection, self._wanted, replica)
+        workers = Workers(self._serve, self._written, self._notes.read)
+        self._reconciler = Reconciler(self._connection, self._wanted, workers, Clock(self._connection.now))
         return self._file
 
     def start(self) -> None:
@@ -67,7 +68,7 @@ class CertificateKeeper:
         self._thread = threading.Thread(target=self._run, name="tokenguard-certificates", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + PATIENCE
-        while not (self._is_served() or self._reconciler.failing) and time.monotonic() < deadline:
+        while not (self._is_served() or self._failing.exists()) and time.monotonic() < deadline:
             if self._stopping.wait(_BLINK):
                 return
 
@@ -76,7 +77,7 @@ class CertificateKeeper:
         self._stopping.set()
         self._wake.set()
         if self._thread:
-            self._thread.join(AFTER_FAILURE)
+            self._thread.join(AFTER_FAILURE if self._reconciler.is_known else TICK)
         for reflector in self._reflectors:  # at the end: the thread may have been about to start them
             reflector.stop()
 
@@ -105,7 +106,7 @@ class CertificateKeeper:
                     now = time.monotonic()
                     if self._has_lock(lock.fileno()) and (now >= due or (self._wake.is_set() and now >= earliest)):
                         self._wake.clear()  # before the look: what changes meanwhile is looked at again
-                        delay = self._reconciler.reconcile()
+                        delay = self._look()
                         due = time.monotonic() + delay
                         earliest = time.monotonic() + min(
                             delay, SOON
@@ -116,6 +117,15 @@ class CertificateKeeper:
                 self._pause(due, earliest)
             if self._leads:
                 self._reconciler.end()
+
+    def _look(self) -> float:
+        """Do what is due, and have all workers know whether that has failed: then there is nothing to wait for."""
+        delay = self._reconciler.reconcile()
+        if self._reconciler.failing:
+            self._failing.touch()
+        else:
+            self._failing.unlink(missing_ok=True)
+        return delay
 
     def _pause(self, due: float, earliest: float) -> None:
         """Wait until there may be something to do."""
@@ -148,39 +158,6 @@ class CertificateKeeper:
         where = "".join(traceback.format_tb(error.__traceback__))
         told = error.strerror if isinstance(error, OSError) else "an internal error"
         log.error("%s can't be looked after: %s: %s\n%s", self.where, type(error).__name__, told, where)
-
-
-class Notes:
-    """Which certificate each worker serves, in files named by their process ids."""
-
-    def __init__(self, folder: Path, serving: Callable[[], str]) -> None:
-        """Take the folder, which is made when it is needed, and what this worker serves."""
-        self._folder = folder
-        self._serving = serving
-        self._written = ""
-
-    def write(self) -> None:
-        """Note what this worker serves, where that has changed."""
-        serving = self._serving()
-        if serving != self._written:
-            self._folder.mkdir(exist_ok=True)
-            replace_file(self._folder / str(os.getpid()), [serving.encode()])
-            self._written = serving
-
-    def read(self) -> frozenset[str]:
-        """Return the fingerprints of what the living workers serve."""
-        found = set()
-        for file in self._folder.glob("[0-9]*"):
-            if not file.name.isdecimal():
-                continue
-            try:
-                os.kill(int(file.name), 0)
-                found.add(file.read_text(encoding="ascii"))
-            except (ProcessLookupError, PermissionError):  # gone; or gone, and another user's process has its number
-                file.unlink(missing_ok=True)
-            except FileNotFoundError:
-                continue
-        return frozenset(found)
 
 
 class _Waker:

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from webhook.cluster.certificates import bundles
 from webhook.cluster.certificates.bundles import Configuration
-from webhook.cluster.certificates.replicas import RENEWED_EVERY, Replicas
+from webhook.cluster.certificates.replicas import RENEWED_EVERY, Replica, Replicas, asked_for
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
-from webhook.pki.read import Certificate, certificates, private_key
-from webhook.pki.renewal import Arrived, Kept, next_step
+from webhook.pki.read import Certificate, certificates, pair_mistake, private_key
+from webhook.pki.renewal import Arrived, Kept, Names, next_step
 
 log = logging.getLogger("tokenguard.certificates")
 
@@ -44,11 +44,11 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Replica:
-    """What is known of the replica itself.
+class Workers:
+    """What this replica serves, by all its workers.
 
-    `serve` has it serve a certificate (chain and key, PEM), and `served` returns the last such, b"" where there was
-    none. `serving` tells the fingerprints of what its workers serve at this moment.
+    `serve` has them serve a certificate (chain and key, PEM), and `served` returns the last such, b"" where there was
+    none. `serving` tells the fingerprints of what they serve at this moment.
     """
 
     serve: Callable[[bytes], None]
@@ -57,7 +57,7 @@ class Replica:
 
 
 class Clock(NamedTuple):
-    """The time of day, and seconds that are counted from somewhere."""
+    """The time of day, one for all replicas, lest they sign against each other; and seconds, counted from somewhere."""
 
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     seconds: Callable[[], float] = time.monotonic
@@ -66,14 +66,14 @@ class Clock(NamedTuple):
 class Reconciler:
     """Takes the steps; not to be used by several threads at once."""
 
-    def __init__(self, transport: Transport, wanted: Wanted, replica: Replica, clock: Clock | None = None) -> None:
-        """Take what is to be, and the replica that serves it."""
+    def __init__(self, transport: Transport, wanted: Wanted, workers: Workers, clock: Clock | None = None) -> None:
+        """Take what is to be, and the workers that serve it."""
         self._transport = transport
         self._wanted = wanted
         self._secret = wanted.secret
-        self._replica = replica
+        self._workers = workers
         self._now, self._seconds = clock or Clock()
-        self.replicas = Replicas(wanted.secret.namespace)
+        self.replicas = Replicas(wanted.secret.namespace, wanted.names)
         self._trusted: tuple[bytes, float] | None = None
         self._told: str | None = None
         self._beaten = 0.0
@@ -101,9 +101,14 @@ class Reconciler:
         """Whether the last look has failed."""
         return bool(self._failure)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether others know of this replica, and wait for it."""
+        return self._told is not None
+
     def end(self) -> None:
         """Take leave: this replica is no longer to be waited for."""
-        if self._told is None:
+        if not self.is_known:
             return
         try:
             self.replicas.forget(self._transport, self.replicas.own)
@@ -123,16 +128,16 @@ class Reconciler:
         if self._wanted.manage:
             with self._noting(refused):
                 configurations = bundles.read(self._transport)
-        found = self._secret.read(self._transport)
+        found = self._secret.read(self._transport, signs=self._wanted.manage)
         self._serve(found)
         if not self._wanted.manage:
             return IDLE
-        everywhere = False
+        alive: tuple[Replica, ...] | None = None
         with self._noting(refused):
             self._tell()
-            everywhere = len(found.kept.authorities) > 1 and self._is_served_everywhere(found.kept)
+            alive = self.replicas.alive(self._transport)
         with self._noting(refused):
-            again = self._step(found, configurations, everywhere=everywhere)
+            again = self._step(found, configurations, alive)
             if again is not None:
                 return again
         for one in configurations or ():
@@ -148,16 +153,27 @@ class Reconciler:
             why = "holds no certificate" if found.version else "is not there"
             raise ValueError(f"{why}: make it, or have tokenguard make it with --manage-certs")
         fits = not self._wanted.manage or _is_signed(kept.serving, kept.authorities)
-        if pair and fits and pair != self._replica.served():
-            self._replica.serve(pair)
+        if pair and fits and pair != self._workers.served():
+            self._workers.serve(pair)
+        mistake = "" if self._wanted.manage else pair_mistake(kept.certificate, kept.key, "tls.crt", "tls.key")
+        if mistake:  # told by the workers, too, which don't take it up; but they can't say that waiting is of no use
+            raise ValueError(mistake)
 
     def _step(
-        self, found: Found, configurations: tuple[Configuration, ...] | None, *, everywhere: bool
+        self,
+        found: Found,
+        configurations: tuple[Configuration, ...] | None,
+        alive: tuple[Replica, ...] | None,
     ) -> float | None:
-        """Take the next step of a renewal, and return when to look at what has become of it; None: there is none."""
+        """Take the next step of a renewal, and return when to look at what has become of it; None: there is none.
+
+        What isn't known of configurations and replicas is None.
+        """
         kept = found.kept if found.kept.authorities else self._recovered(configurations or ())
-        trusted = self._is_trusted(kept.bundle, configurations)
-        step = next_step(kept, self._wanted.names, Arrived(trusted, everywhere), self._now())
+        arrived = Arrived(self._is_trusted(kept.bundle, configurations), self._is_served_everywhere(kept, alive or ()))
+        held = kept.serving.names if kept.serving else ()
+        names = Names(tuple(self._wanted.names), asked_for(alive, held))
+        step = next_step(kept, names, arrived, self._now())
         if step is None:
             return None
         if not self._secret.write(self._transport, step.kept, found.version):
@@ -170,10 +186,10 @@ class Reconciler:
 
         So a new CA joins those, as in any rotation, and who trusts the old one isn't surprised.
         """
-        pair = self._replica.served()
+        pair = self._workers.served()
         serving = certificates(pair)[:1]
-        trusted = {one.pem for configuration in configurations for bundle in configuration.bundles.values()
-                   for one in certificates(bundle) if serving and serving[0].is_signed_by(one)}  # fmt: skip
+        trusted = {one.pem for configuration in configurations for called in configuration.webhooks.values()
+                   for one in certificates(called.bundle) if serving and serving[0].is_signed_by(one)}  # fmt: skip
         if not trusted:
             return Kept()
         chain = b"".join(one.pem for one in certificates(pair))
@@ -188,9 +204,9 @@ class Reconciler:
             self._trusted = bundle, self._seconds()
         return self._seconds() - self._trusted[1] >= SETTLED_AFTER
 
-    def _is_served_everywhere(self, kept: Kept) -> bool:
-        """Say whether every replica that there is serves the certificate."""
-        serving, alive = kept.serving, self.replicas.alive(self._transport)
+    def _is_served_everywhere(self, kept: Kept, alive: Collection[Replica]) -> bool:
+        """Say whether every replica that there is serves the certificate; this one has to be among them."""
+        serving = kept.serving
         return (
             serving is not None
             and self.replicas.own in {replica.name for replica in alive}
@@ -203,7 +219,7 @@ class Reconciler:
 
     def _tell(self) -> None:
         """Say which certificate this replica serves, where that is news, or was said a while ago."""
-        serving = set(self._replica.serving())
+        serving = set(self._workers.serving())
         serves = serving.pop() if len(serving) == 1 else ""
         beats = self._told is None or self._seconds() - self._beaten >= RENEWED_EVERY
         if self._told == serves and not beats:
@@ -218,7 +234,7 @@ class Reconciler:
         """Say whether nothing is under way that this replica waits for."""
         serving = kept.serving
         serves = {serving.fingerprint} if serving else set()
-        return self._trusted is not None and len(kept.authorities) == 1 and set(self._replica.serving()) == serves
+        return self._trusted is not None and len(kept.authorities) == 1 and set(self._workers.serving()) == serves
 
 
 def _is_signed(serving: Certificate | None, authorities: tuple[Certificate, ...]) -> bool:

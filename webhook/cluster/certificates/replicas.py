@@ -10,12 +10,13 @@ import datetime as dt
 import re
 import secrets
 import socket
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 
 RENEWED_EVERY = 60.0
 """Seconds."""
@@ -25,11 +26,13 @@ GONE_AFTER_BEATS, FORGOTTEN_AFTER_BEATS = 10, 60
 LABEL = "tokenguard/replica"
 SERVES = "tokenguard/serves"
 """The annotation that holds the SHA-256 of the certificate that a replica serves."""
-_NOT_FOUND, _CONFLICT = 404, 409
+NAMES = "tokenguard/names"
+"""The annotation that holds the names that a replica asks the certificate to be for, with commas between them."""
 
 
 class _Annotations(msgspec.Struct):
     serves: str = msgspec.field(name=SERVES, default="")
+    names: str = msgspec.field(name=NAMES, default="")
 
 
 class _Metadata(msgspec.Struct):
@@ -52,22 +55,37 @@ class _Leases(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Replica:
-    """One replica: its name, the fingerprint of the certificate that it serves, and when it last said so."""
+    """One replica: its name, the fingerprint of the certificate that it serves, and when it last said so.
+
+    `asks_for` are the names that it asks the certificate to be for; none where it doesn't say.
+    """
 
     name: str
     serves: str
     renewed: dt.datetime
+    asks_for: tuple[str, ...] = ()
 
     def is_alive(self, now: dt.datetime) -> bool:
         """Say whether it has been heard of lately, by the time of day: for who looks only once."""
         return now - self.renewed < GONE_AFTER
 
 
+def asked_for(replicas: Collection[Replica] | None, held: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names that these replicas ask a certificate to be for; None: it isn't known who is there.
+
+    Where it isn't known what everybody asks for, what the certificate is for already (`held`) is asked for, too.
+    """
+    names = [name for one in replicas or () for name in one.asks_for]
+    known = replicas and all(one.asks_for for one in replicas)
+    return tuple(dict.fromkeys(names if known else (*held, *names)))
+
+
 class Replicas:
     """The replicas of one namespace."""
 
-    def __init__(self, namespace: str) -> None:
-        """Take the namespace; this process's own name is another one after each start."""
+    def __init__(self, namespace: str, names: Iterable[str] = ()) -> None:
+        """Take the namespace, and what this replica asks for; its own name is another one after each start."""
+        self._asks_for = ",".join(names)
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         host = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:200]
         self.own = f"{host or 'tokenguard'}-{secrets.token_hex(4)}"
@@ -77,7 +95,7 @@ class Replicas:
     def tell(self, transport: Transport, serves: str, now: dt.datetime) -> None:
         """Renew the own Lease, and say in it which certificate is served. Raises `ApiError`."""
         lease: dict[str, Any] = {
-            "metadata": {"labels": {LABEL: "true"}, "annotations": {SERVES: serves}},
+            "metadata": {"labels": {LABEL: "true"}, "annotations": {SERVES: serves, NAMES: self._asks_for}},
             "spec": {
                 "holderIdentity": self.own,
                 "leaseDurationSeconds": int(GONE_AFTER.total_seconds()),
@@ -87,7 +105,7 @@ class Replicas:
         try:
             transport.patch(f"{self._path}/{self.own}", lease)
         except ApiError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != NOT_FOUND:
                 raise
             kind = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
             transport.post(self._path, {**kind, **lease, "metadata": {**lease["metadata"], "name": self.own}})
@@ -122,19 +140,18 @@ class Replicas:
             items = msgspec.json.decode(body, type=_Leases).items or []
         except msgspec.DecodeError as error:
             raise ApiError(0, f"the Leases can't be read: {error}") from error
-        return tuple(
-            Replica(
-                lease.metadata.name,
-                lease.metadata.annotations.serves if lease.metadata.annotations else "",
-                lease.spec.renewed or dt.datetime.min.replace(tzinfo=dt.UTC),
-            )
-            for lease in items
-        )
+        return tuple(_told_by(lease) for lease in items)
 
     def forget(self, transport: Transport, name: str) -> None:
         """Remove a Lease, the own one at the end, or that of a replica that is long gone. Raises `ApiError`."""
         try:
             transport.delete(f"{self._path}/{name}")
         except ApiError as error:
-            if error.status not in (_NOT_FOUND, _CONFLICT):
+            if error.status not in (NOT_FOUND, CONFLICT):
                 raise
+
+
+def _told_by(lease: _Lease) -> Replica:
+    told = lease.metadata.annotations or _Annotations()
+    renewed = lease.spec.renewed or dt.datetime.min.replace(tzinfo=dt.UTC)
+    return Replica(lease.metadata.name, told.serves, renewed, tuple(name for name in told.names.split(",") if name))

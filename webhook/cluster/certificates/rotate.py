@@ -2,10 +2,14 @@
 
 import datetime as dt
 
+from webhook.cluster.certificates.replicas import asked_for
 from webhook.cluster.certificates.secret import TlsSecret
-from webhook.cluster.certificates.status import read_status
+from webhook.cluster.certificates.status import Status, read_status
 from webhook.cluster.transport import Transport
+from webhook.pki.names import possible_names
 from webhook.pki.renewal import with_new_authority, with_new_certificate
+
+_MAKE = "a replica with --manage-certs makes what is missing; --tls-secret says where it is kept"
 
 
 class RotationError(Exception):
@@ -19,22 +23,41 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, authori
     """
     where = f"Secret {secret.namespace}/{secret.name}"
     status = read_status(transport, secret, now)
-    serving = status.kept.serving
-    own = serving is not None and any(serving.is_signed_by(one) for one in status.kept.authorities)
-    names = serving.names if serving and own else ()  # a CA's key may have been left there by another way
-    renewed = with_new_certificate(status.kept, names, now) if names else None
-    if renewed is None:
-        raise RotationError(
-            f"{where} holds no CA to sign with: its certificate comes from elsewhere, and is renewed there "
-            "(cert-manager: cmctl renew; by hand: tokenguard certs generate)"
-        )
-    if not authority and serving and not serving.is_signed_by(status.kept.authorities[0]):
+    kept, serving = status.kept, status.kept.serving
+    why_not = _why_not(status)
+    if why_not or not serving:
+        raise RotationError(f"{where} {why_not}")
+    if not authority and not serving.is_signed_by(kept.authorities[0]):
         raise RotationError(
             "a rotation of the CA is under way, and brings a new certificate once every API server can trust it"
         )
     if authority and not status.replicas:
         raise RotationError("no replica with --manage-certs has been heard of lately: nobody would take the next steps")
-    fresh = with_new_authority(status.kept, now) if authority else renewed
+    names = possible_names(asked_for(status.replicas, serving.names))
+    fresh = with_new_authority(kept, now) if authority else with_new_certificate(kept, names, now)
+    if fresh is None:
+        raise RotationError(
+            f"{where}: its CA can't sign: ca.key is not the key to the first CA in ca.crt, or no usable "
+            "one. A replica with --manage-certs makes a new CA by itself"
+        )
     if not secret.write(transport, fresh, status.found.version):
         raise RotationError(f"{where} was changed at the same moment: nothing was done; look at it, then try again")
     return f"{where}: a new CA has joined the bundle" if authority else f"{where}: a new certificate is signed"
+
+
+def _why_not(status: Status) -> str:
+    """Return why nothing can be signed that would do in the place of what is there; or ''."""
+    kept, serving = status.kept, status.kept.serving
+    if not status.found.version:
+        return f"is not there: {_MAKE}"
+    if not kept.certificate:
+        return f"holds no certificate: {_MAKE}"
+    if serving is None:
+        return "holds a tls.key that doesn't belong to its tls.crt: a replica with --manage-certs signs a new pair"
+    own = any(serving.is_signed_by(one) for one in kept.authorities)
+    if not (own and kept.authority_key):  # a CA's key may have been left there by another way
+        return (
+            "holds no CA to sign with: its certificate comes from elsewhere, and is renewed there "
+            "(cert-manager: cmctl renew; by hand: tokenguard certs generate)"
+        )
+    return ""

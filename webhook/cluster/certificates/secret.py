@@ -1,24 +1,31 @@
 """The Secret that holds the CA and the serving certificate (type kubernetes.io/tls, with ca.crt and ca.key beside)."""
 
 import base64
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from webhook.cluster.objects import Object, Page, Resource
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import CONFLICT, ApiError, Transport
 from webhook.pki.renewal import Kept
 
 NAMES = {"bundle": "ca.crt", "authority_key": "ca.key", "certificate": "tls.crt", "key": "tls.key"}
 """Where each part of what is kept stands in the Secret."""
-_CONFLICT = 409
 
 
-class _Data(msgspec.Struct):
-    bundle: bytes = msgspec.field(name=NAMES["bundle"], default=b"")
-    authority_key: bytes = msgspec.field(name=NAMES["authority_key"], default=b"")
+class _Served(msgspec.Struct):
     certificate: bytes = msgspec.field(name=NAMES["certificate"], default=b"")
     key: bytes = msgspec.field(name=NAMES["key"], default=b"")
+
+
+class _Data(_Served):
+    bundle: bytes = msgspec.field(name=NAMES["bundle"], default=b"")
+    authority_key: bytes = msgspec.field(name=NAMES["authority_key"], default=b"")
+
+
+class _ServedSecret(Object):
+    data: _Served | None = None
 
 
 class _Secret(Object):
@@ -40,20 +47,21 @@ class TlsSecret:
         """Take its `namespace/name`."""
         self.namespace, _, self.name = where.partition("/")
         self._path = f"/api/v1/namespaces/{self.namespace}/secrets"
-        self.resource: Resource[Object] = Resource("certificate", self._path, Object, f"metadata.name={self.name}")
+        self.resource = Resource("certificate", self._path, Object, f"metadata.name={self.name}", metadata_only=True)
 
-    def read(self, transport: Transport) -> Found:
-        """Return what it holds now. Raises `ApiError`."""
+    def read(self, transport: Transport, *, signs: bool = True) -> Found:
+        """Return what it holds now; for whoever doesn't sign, what is served alone. Raises `ApiError`."""
         body = transport.get(self._path, {"fieldSelector": self.resource.selector}, "application/json")
+        kind: Any = Page[_Secret] if signs else Page[_ServedSecret]
         try:
-            items = msgspec.json.decode(body, type=Page[_Secret]).items or []
+            items = msgspec.json.decode(body, type=kind).items or []
         except msgspec.DecodeError:  # whose text may quote what was read
             raise ApiError(0, f"Secret {self.namespace}/{self.name} can't be read") from None
         if not items:
             return Found(Kept())
         data = items[0].data or _Data()
-        kept = Kept(*(getattr(data, field.name) for field in fields(Kept)))
-        return Found(kept, items[0].metadata.resource_version)
+        kept = {name: getattr(data, name) for name in data.__struct_fields__}
+        return Found(Kept(**kept), items[0].metadata.resource_version)
 
     def write(self, transport: Transport, kept: Kept, version: str) -> bool:
         """Put this in place of what that version of it holds, or make it where `version` is empty.
@@ -69,7 +77,7 @@ class TlsSecret:
                 kind = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls"}
                 transport.post(self._path, {**kind, "metadata": meta, "data": data})
         except ApiError as error:
-            if error.status == _CONFLICT:
+            if error.status == CONFLICT:
                 return False
             raise
         return True

@@ -9,9 +9,9 @@ from webhook.cluster.certificates.bundles import KINDS, Configuration
 from webhook.cluster.certificates.replicas import Replica, Replicas
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import Transport
-from webhook.pki.make import service_names
-from webhook.pki.read import Certificate, certificates, refusal
+from webhook.pki.read import Certificate, certificates
 from webhook.pki.renewal import Kept
+from webhook.pki.verify import refusal
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,13 @@ class Status:
             return f"the new certificate is not served yet by {', '.join(behind)}"
         return "the old CA has to leave the bundle" if len(authorities) > 1 else ""
 
+    @property
+    def arrived(self) -> str:
+        """How far a rotation that is over has come, in a few words: where nobody serves or trusts, that is not far."""
+        count, kinds = len(self.replicas), [str(one) for one in self.configurations]
+        served = f"{count} replica(s) serve the new certificate" if count else "no replica has been heard of lately"
+        return f"{served}; {' and '.join(kinds) or 'no webhook configuration'} {'trust' if kinds[1:] else 'trusts'} it"
+
     def lines(self, now: dt.datetime) -> Iterator[Line]:
         """Yield what there is to say."""
         where = f"Secret {self.secret.namespace}/{self.secret.name}"
@@ -69,23 +76,23 @@ class Status:
         for authority in self.kept.authorities:
             yield Line(f"CA {authority.subject}")
             yield _validity(authority, now)
-        yield from self._trust(chain, now)
-        for replica in self.replicas:
-            serves = replica.serves == serving.fingerprint
-            yield Line(f"replica {replica.name} {'serves it' if serves else 'serves another one'}", amiss=not serves)
-
-    def _trust(self, chain: tuple[Certificate, ...], now: dt.datetime) -> Iterator[Line]:
-        name = service_names(self.secret.namespace)[0]
         missing = set(KINDS) - {one.kind for one in self.configurations}
         for kind in sorted(missing):
             yield Line(f"{kind}/{bundles.NAME} is not there: no API server asks this webhook", amiss=True)
         for one in self.configurations:
-            refusals = {webhook: refusal(chain, bundle, name, now) for webhook, bundle in one.bundles.items()}
-            refused = {webhook: why for webhook, why in refusals.items() if why}
-            if not refused:
-                yield Line(f"{one} trusts it ({len(refusals)} webhooks)")
-            for webhook, why in refused.items():
-                yield Line(f"{one} does not trust it: caBundle of {webhook}: {why}", amiss=True)
+            refused = list(_refused(one, "it", chain, now))
+            yield from refused or [Line(f"{one} trusts it ({len(one.webhooks)} webhooks)")]
+        for replica in self.replicas:
+            serves = replica.serves == serving.fingerprint
+            yield Line(f"replica {replica.name} {'serves it' if serves else 'serves another one'}", amiss=not serves)
+
+    def lines_about(self, server: str, chain: tuple[Certificate, ...], now: dt.datetime) -> Iterator[Line]:
+        """Yield what there is to say about a server that was asked, and has shown this chain."""
+        held = certificates(self.kept.certificate)
+        same = [one.fingerprint for one in held] == [one.fingerprint for one in chain]
+        yield Line(f"{server} serves {'it' if same else f'another one: {chain[0].fingerprint}'}", amiss=not same)
+        for one in () if same else self.configurations:
+            yield from _refused(one, f"what {server} serves", chain, now)
 
 
 def read_status(transport: Transport, secret: TlsSecret, now: dt.datetime) -> Status:
@@ -93,6 +100,14 @@ def read_status(transport: Transport, secret: TlsSecret, now: dt.datetime) -> St
     replicas = Replicas(secret.namespace).read(transport)
     alive = tuple(replica for replica in replicas if replica.is_alive(now))
     return Status(secret, secret.read(transport), bundles.read(transport), alive)
+
+
+def _refused(one: Configuration, what: str, chain: tuple[Certificate, ...], now: dt.datetime) -> Iterator[Line]:
+    """Yield why an API server would refuse this chain when it calls each of these webhooks."""
+    for webhook, called in one.webhooks.items():
+        why = refusal(chain, called.bundle, called.host, now)
+        if why:
+            yield Line(f"{one} does not trust {what}: caBundle of {webhook}: {why}", amiss=True)
 
 
 def _validity(one: Certificate, now: dt.datetime) -> Line:

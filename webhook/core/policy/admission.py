@@ -8,7 +8,8 @@ from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.notes import Mistake
 
-_NO_KEY = Mistake("data", 0, f"has no key {KEY}: put the policy there, or take the label {LABEL} away")
+_INSTALLED = ("tokenguard", "token-policy")
+_NO_KEY = Mistake("data", 0, f"has no key {KEY}: put the policy there, or first take the label {LABEL} away")
 _BINARY = Mistake(f"binaryData[{KEY}]", 0, "is not read: put the policy under data, as text in UTF-8")
 
 
@@ -17,13 +18,15 @@ def located(mistake: Mistake) -> tuple[str, str]:
     return (f"data[{KEY}]", str(mistake)) if mistake.line else (mistake.path, mistake.message)
 
 
-def decide(found: ConfigMap) -> Decision:
-    """Return the decision about a ConfigMap: denied where it has the policy's label, but holds no sound policy.
+def decide(found: ConfigMap, old: ConfigMap | None, namespace: str) -> Decision:
+    """Return the decision about a ConfigMap: denied where it is a policy's, but holds no sound one.
 
-    It is the same whatever policy is in force, or none; so a good one can always be put in the place of a bad one.
+    It is a policy's by its label, by the one that it had (`old`, where it is changed: so no label is lost together with
+    a sound policy), or by the place that the manifests give it. The decision is the same whatever policy is in force,
+    or none; so a good one can always be put in the place of a bad one.
     """
-    labels = found.metadata.labels
-    if labels is None or labels.policy != "true":
+    is_installed = (namespace, found.metadata.name) == _INSTALLED
+    if not (is_installed or found.is_labelled or (old is not None and old.is_labelled)):
         return Decision(Outcome.ALLOWED, note=f"a ConfigMap without the label {LABEL}")
     document = found.data.document if found.data else None
     if document is None:

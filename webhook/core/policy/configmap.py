@@ -43,3 +43,9 @@ class ConfigMap(Object, frozen=True):
     def metadata(self) -> _Meta:
         """Its name, and whether it is the policy's."""
         return self.given_metadata or _Meta()
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has the label that makes it a policy's."""
+        labels = self.metadata.labels
+        return labels is not None and labels.policy == "true"

@@ -15,6 +15,9 @@ from webhook.core.policy.exemptions import Exemption, Exemptions
 from webhook.core.selectors import Accounts, Globs, Index, Labels
 from webhook.core.text import Word
 
+INJECTED_VOLUME = "tokenguard-"
+"""What the names of volumes that hold an injected token begin with."""
+
 
 class Mode(Word):
     """The ceiling for every rule."""
@@ -87,7 +90,7 @@ class Injection:
     @cached_property
     def volume(self) -> str:
         """The name of the volume that holds it."""
-        return f"tokenguard-{self.name}"
+        return f"{INJECTED_VOLUME}{self.name}"
 
     @cached_property
     def clean_mount_path(self) -> str:

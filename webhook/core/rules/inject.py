@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from webhook.core.decision import MOST_LINES, Violation
+from webhook.core.decision import MOST_LINES, MountedToken, Violation
 from webhook.core.objects import VolumeMount
 from webhook.core.patch import Append, Edit
 from webhook.core.paths import clean_path
@@ -79,6 +79,7 @@ def _place(pod: PodView, injection: Injection, containers: list[Placed], variabl
             fix=tuple(edits),
             fixed=f"injected at {injection.file}",
             authored=False,
+            token=None if has_volume else _token(pod, injection),
         )
 
 
@@ -140,12 +141,17 @@ def _path_taken(pointer: str, injection: Injection) -> Violation:
     )
 
 
+def _token(pod: PodView, injection: Injection) -> MountedToken:
+    for_api_server = pod.for_api_server(injection.audience)
+    maximum = pod.here.tokens.max_expiration_seconds
+    lifetime = injection.lifetime(maximum, for_api_server=for_api_server)
+    return MountedToken("" if for_api_server else injection.audience, lifetime)
+
+
 def _volume(pod: PodView, injection: Injection) -> dict[str, object]:
     token = {
         "audience": injection.audience,
-        "expirationSeconds": injection.lifetime(
-            pod.here.tokens.max_expiration_seconds, for_api_server=pod.for_api_server(injection.audience)
-        ),
+        "expirationSeconds": _token(pod, injection).lifetime,
         "path": injection.path,
     }
     return {"name": injection.volume, "projected": {"sources": [{"serviceAccountToken": token}]}}

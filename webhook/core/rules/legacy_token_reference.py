@@ -16,7 +16,7 @@ from webhook.core.request import Subject
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
 from webhook.core.text import quote
 from webhook.core.views import PodView
-from webhook.core.volume_secrets import secrets_of
+from webhook.core.volume_secrets import secrets_of, secrets_read_by
 
 _ADVICE = "mount a projected token instead"
 
@@ -30,15 +30,9 @@ def check(pod: PodView) -> Iterator[Violation]:
     else:
         yield from _volumes(pod)
     for placed in pod.containers:
-        pointer = placed.pointer
-        for number, variable in enumerate(placed.container.env or ()):
-            source = variable.value_from.secret_key_ref if variable.value_from else None
-            if source and source.name and source.name in pod.legacy_tokens:
-                yield _violation(f"{pointer}/env/{number}", f"reads {_named(source.name)}")
-        for number, sources in enumerate(placed.container.env_from or ()):
-            source = sources.secret_ref
-            if source and source.name and source.name in pod.legacy_tokens:
-                yield _violation(f"{pointer}/envFrom/{number}", f"reads {_named(source.name)}")
+        for field, name in secrets_read_by(placed.container):
+            if name in pod.legacy_tokens:
+                yield _violation(f"{placed.pointer}/{field}", f"reads {_named(name)}")
 
 
 def check_account(view: ServiceAccountView) -> Iterator[Violation]:

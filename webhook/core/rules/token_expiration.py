@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from webhook.core import lifetimes
-from webhook.core.decision import Violation
+from webhook.core.decision import MountedToken, Violation
 from webhook.core.patch import Put
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
@@ -30,6 +30,7 @@ def check(pod: PodView) -> Iterator[Violation]:
             fix=(Put(f"{token.pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
             fixed=f"capped to {cap}",
             authored=not token.api_server_own,
+            token=MountedToken("" if for_api_server else token.projection.audience or "", lifetime),
         )
 
 

@@ -1,0 +1,177 @@
+"""Events about pods: the same thing is one Event that is counted on, and nobody waits for it."""
+
+import pytest
+
+from tests.serving import eventually
+from webhook.cluster import pod_events
+from webhook.cluster.pod_events import EVERY, MOST, TRIES, PodEvents
+from webhook.cluster.transport import ApiError
+from webhook.core.notice import EXEMPTED, REJECTED, Notice
+from webhook.core.objects import OwnerReference
+
+OWNER = OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="app-1", uid="u1", controller=True)
+
+
+def said(message="no\n[tokenguard 7ceb3af7]", *, name="app-1", reason=REJECTED, about="inject"):
+    return Notice(
+        "demo", OwnerReference(api_version="apps/v1", kind="ReplicaSet", name=name, uid="u1"), reason, about, message
+    )
+
+
+class Stored:
+    """An API server that keeps Events: a name can be taken once, and a version be changed once."""
+
+    def __init__(self, *failures) -> None:
+        self.events = {}
+        self.failures = list(failures)
+
+    def _fail(self) -> None:
+        if self.failures and (failure := self.failures.pop(0)):
+            raise failure
+
+    def post(self, path, body) -> bytes:
+        self._fail()
+        where = f"{path}/{body['metadata']['name']}"
+        if where in self.events:
+            raise ApiError(409, "HTTP 409: exists")
+        self.events[where] = body | {"version": 1}
+        return b"{}"
+
+    def get(self, path, _query, _accept) -> bytes:
+        self._fail()
+        found = self.events[path]
+        return b'{"metadata":{"resourceVersion":"%d"},"count":%d}' % (found["version"], found["count"])
+
+    def patch(self, path, body) -> None:
+        self._fail()
+        found = self.events[path]
+        if body["metadata"]["resourceVersion"] != str(found["version"]):
+            raise ApiError(409, "HTTP 409: conflict")
+        changed = {key: value for key, value in body.items() if key != "metadata"}
+        self.events[path] = found | changed | {"version": found["version"] + 1}
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch):
+    monkeypatch.setattr(pod_events, "delay_after", lambda _failures, _asked: 0.0)
+
+
+def counts(stored):
+    return [event["count"] for event in stored.events.values()]
+
+
+def test_what_is_told_again_within_a_minute_is_added_up_and_written_then() -> None:
+    stored, clock = Stored(), Clock()
+    events = PodEvents(stored, clock)
+    events.tell(said("first"))
+    events.tell(said("second"))
+    assert events.write_due() == 0.0
+    for number in range(3):
+        events.tell(said(f"later {number}"))
+    assert events.write_due() == EVERY
+    assert counts(stored) == [2]
+    clock.now += EVERY
+    assert events.write_due() == 0.0
+    assert counts(stored) == [5]
+    assert [event["message"] for event in stored.events.values()] == ["later 2"]
+    assert events.write_due() is None
+
+
+def test_several_workers_count_one_event_and_other_rules_reasons_and_owners_have_their_own() -> None:
+    stored = Stored()
+    for _ in range(3):
+        worker = PodEvents(stored)
+        worker.tell(said())
+        worker.write_due()
+    assert counts(stored) == [3]
+    worker.tell(said(about="kubelet-hostpath"))
+    worker.tell(said(reason=EXEMPTED))
+    worker.tell(said(name="app-2"))
+    while worker.write_due() == 0.0:
+        pass
+    assert sorted(counts(stored)) == [1, 1, 1, 3]
+
+
+def test_an_event_says_whose_it_is_and_keeps_the_decisions_id_however_long_the_rest() -> None:
+    stored = Stored()
+    events = PodEvents(stored)
+    events.tell(said("ü" * 5000 + "\n[tokenguard 7ceb3af7: see]"))
+    events.write_due()
+    [(where, event)] = stored.events.items()
+    assert where.startswith("/api/v1/namespaces/demo/events/app-1.")
+    assert event["involvedObject"] == {
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "namespace": "demo", "name": "app-1", "uid": "u1",
+    }  # fmt: skip
+    assert (event["type"], event["reason"]) == ("Warning", "PodRejected")
+    assert len(event["message"].encode()) <= 1024
+    assert event["message"].endswith("…\n[tokenguard 7ceb3af7: see]")
+
+
+def test_who_comes_second_counts_anew(caplog) -> None:
+    stored = Stored()
+    first, second = PodEvents(stored), PodEvents(stored)
+    first.tell(said())
+    first.write_due()
+    stored.failures = [None, None, ApiError(409, "HTTP 409: conflict")]
+    second.tell(said())
+    second.write_due()
+    assert counts(stored) == [2]
+    assert caplog.text == ""
+
+
+def test_what_the_api_server_cannot_take_now_is_tried_again_and_given_up_with_a_line(caplog) -> None:
+    stored = Stored(ApiError(0, "away"), ApiError(429, "busy"), ApiError(503, "not yet"))
+    events = PodEvents(stored)
+    events.tell(said())
+    events.write_due()
+    assert counts(stored) == [1]
+    assert caplog.text == ""
+    stored.failures = [ApiError(0, "away")] * TRIES
+    events.tell(said(name="app-2"))
+    events.write_due()
+    assert counts(stored) == [1]
+    assert f"after {TRIES} tries" in caplog.text
+
+
+def test_what_it_will_never_take_is_said_once_and_a_namespace_that_is_gone_not_at_all(caplog) -> None:
+    forbidden = ApiError(403, "HTTP 403: events is forbidden")
+    stored = Stored(forbidden, forbidden, ApiError(404, "HTTP 404: gone"))
+    events = PodEvents(stored)
+    for number in range(3):
+        events.tell(said(name=f"app-{number}"))
+        events.write_due()
+    assert stored.events == {}
+    assert caplog.text.count("forbidden") == 1
+    assert "404" not in caplog.text
+
+
+def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(caplog) -> None:
+    stored, clock = Stored(), Clock()
+    events = PodEvents(stored, clock)
+    for number in range(MOST + 7):
+        events.tell(said(name=f"app-{number}"))
+    while events.write_due() == 0.0:
+        pass
+    assert len(stored.events) == MOST
+    clock.now += EVERY + 1
+    events.write_due()
+    assert "7 Events about pods were left out" in caplog.text
+    events.tell(said(name="another"))
+    events.write_due()
+    assert len(stored.events) == MOST + 1
+
+
+def test_they_are_written_by_a_thread_of_their_own_until_it_is_stopped() -> None:
+    stored = Stored()
+    events = PodEvents(stored)
+    events.start()
+    events.tell(said())
+    eventually(lambda: counts(stored) == [1])
+    events.stop()

@@ -1,0 +1,82 @@
+"""Lists read to their end: page by page, and on from where one expired."""
+
+import pytest
+
+from tests.cluster.fake import FakeTransport, meta, page
+from webhook.cluster.objects import SECRETS
+from webhook.cluster.transport import ApiError
+from webhook.cluster.walk import PAGE, TRIES, walk
+
+FORBIDDEN = ApiError(403, "HTTP 403: no")
+BUSY = ApiError(429, "HTTP 429: too many", 7.0)
+EXPIRED = ApiError(410, "HTTP 410: too old", following="onward")
+
+
+class Walk:
+    """A list that was read: the names in it, what was asked for, and how long was waited in between."""
+
+    def __init__(self, *answers) -> None:
+        self.transport = FakeTransport(*answers)
+        self.waits: list[float] = []
+        self.steps: list[str] = []
+        self.names: list[str] = []
+
+    def run(self) -> "Walk":
+        for found in walk(SECRETS, self.transport, self.steps.append, self.waits.append):
+            self.names.append(found.metadata.name)
+        return self
+
+    @property
+    def followed(self) -> list[str | None]:
+        return [asked.query.get("continue") for asked in self.transport.asked]
+
+
+def test_a_list_is_read_page_by_page_and_says_how_far_it_is() -> None:
+    first = page(meta("a"), meta("b"), following="next").replace(b'"continue"', b'"remainingItemCount": 1, "continue"')
+    done = Walk(first, page(meta("c"))).run()
+    assert done.names == ["a", "b", "c"]
+    assert done.followed == [None, "next"]
+    assert {asked.query["limit"] for asked in done.transport.asked} == {str(PAGE)}
+    assert done.steps == ["Secrets: 2 of 3", "Secrets: 3"]
+
+
+def test_a_list_whose_pages_expire_goes_on_where_it_was() -> None:
+    done = Walk(page(meta("a"), following="old"), EXPIRED, page(meta("b"), following="new"), page(meta("c"))).run()
+    assert done.names == ["a", "b", "c"]
+    assert done.followed == [None, "old", "onward", "new"]
+    assert done.waits == []
+
+
+def test_a_list_that_expires_again_and_again_ends() -> None:
+    walking = Walk(page(meta("a"), following="old"), *[EXPIRED] * 10)
+    with pytest.raises(ApiError, match="too old"):
+        walking.run()
+    assert len(walking.transport.asked) == 1 + TRIES
+
+
+def test_a_list_that_expires_without_a_way_on_ends() -> None:
+    with pytest.raises(ApiError, match="too old"):
+        Walk(page(meta("a"), following="old"), ApiError(410, "HTTP 410: too old")).run()
+
+
+def test_a_page_that_is_refused_for_now_is_asked_for_again() -> None:
+    done = Walk(page(meta("a"), following="next"), BUSY, ApiError(0, "lost"), page(meta("b"))).run()
+    assert done.names == ["a", "b"]
+    assert done.followed == [None, "next", "next", "next"]
+    assert len(done.waits) == 2
+    assert 7.0 <= done.waits[0] < 10
+
+
+@pytest.mark.parametrize("answer", [FORBIDDEN, ApiError(0, "can't be reached")], ids=["forbidden", "nobody there"])
+def test_what_more_tries_would_not_mend_ends_at_once(answer: ApiError) -> None:
+    walking = Walk(answer, page(meta("a")))
+    with pytest.raises(ApiError):
+        walking.run()
+    assert len(walking.transport.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b'{"items": 1}', page(meta("a"), kind="SecretList")],
+                         ids=["nothing", "a list", "no items", "content where metadata was asked for"])  # fmt: skip
+def test_an_answer_that_is_no_list_fails(answer: bytes) -> None:
+    with pytest.raises(ApiError):
+        Walk(*[answer] * TRIES).run()

@@ -1,0 +1,159 @@
+"""Every metric that is documented, of a real installation; and a real Prometheus that reads them and fires alerts."""
+
+import base64
+import datetime as dt
+import json
+import re
+import ssl
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.control_plane.installed import installed
+from tests.control_plane.plane import own_plane
+from tests.control_plane.scraping import prometheus
+from tests.documented import API_SERVERS, METRICS
+from tests.end_to_end.cluster import POLICY, created, pod, prepare, put_policy, reads_legacy, refusal
+from tests.manifests.rendering import MONITORING, render, the
+from tests.serving import JSON, eventually
+
+SOON = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=5)
+ENDING = f'- {{rules: ["*"], namespaces: [oncall], reason: "until the move, INFRA-7", until: {SOON}}}\n'
+NOBODY = {
+    "name": "nobody.mutate.tokenguard.svc", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+    "failurePolicy": "Ignore", "clientConfig": {"url": "https://127.0.0.1:1/mutate"},
+    "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}],
+}  # fmt: skip
+"""A webhook that the API server calls in vain and goes on without."""
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    with own_plane(tmp_path_factory.mktemp("metrics-plane")) as running:
+        running.start_controllers()
+        prepare(running)
+        eventually(lambda: running.kubectl("get", "serviceaccount", "default", "-n", "default").returncode == 0)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def installation(plane, tmp_path_factory):
+    """Return an installation that has been asked all sorts of things."""
+    with installed(plane, tmp_path_factory.mktemp("replicas")) as running:
+        put_policy(plane, POLICY + ENDING)
+        eventually(lambda: all(one.metric("tokenguard_exemptions", days_left="0-7") == 1 for one in running.replicas))
+        created(plane, pod("plain"))
+        created(plane, pod("exempt", account="jenkins", container=reads_legacy()))
+        assert "legacy-token-reference" in refusal(plane, pod("refused", container=reads_legacy()))
+        for server in running.replicas:
+            assert server.request("POST", "/validate", b"{}", JSON).status == 400
+        yield running
+
+
+@pytest.fixture(scope="module")
+def scraped(installation, tmp_path_factory):
+    """Return a Prometheus that has read all of it at least once."""
+    plane = installation.plane
+    unreachable = {
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "nobody"}, "webhooks": [NOBODY],
+    }  # fmt: skip
+    plane.do("apply", "-f", "-", stdin=unreachable)
+    eventually(lambda: in_vain(plane))
+    plane.do("delete", "mutatingwebhookconfiguration", "nobody")
+    with prometheus(installation, tmp_path_factory.mktemp("prometheus")) as running:
+        eventually(lambda: running.targets() == {"tokenguard": ["up", "up"], "apiserver": ["up"]}, patience=60)
+        yield running
+
+
+def in_vain(plane) -> bool:
+    plane.do("create", "--dry-run=server", "-f", "-", stdin=pod("in-vain"))
+    return "apiserver_admission_webhook_fail_open_count" in plane.do("get", "--raw", "/metrics")
+
+
+def exposed(server):
+    """Return the labels of each metric that has a sample; `le` is every histogram's."""
+    found = {}
+    for family in text_string_to_metric_families(server.request("GET", "/metrics").body.decode()):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        for sample in family.samples:
+            found.setdefault(name, set()).update(sample.labels.keys() - {"le"})
+    return found
+
+
+def test_every_metric_of_the_page_is_there_with_its_labels_and_no_other(installation) -> None:
+    one, other = (exposed(server) for server in installation.replicas)
+    both = {name: one.get(name, set()) | other.get(name, set()) for name in one | other}
+    assert both == {name: set(labels) for name, labels in METRICS.items()}
+
+
+def test_nothing_in_them_is_secret(installation, plane) -> None:
+    secrets = json.loads(plane.do("get", "secrets", "-A", "-o", "json"))["items"]
+    tokens = [base64.b64decode(one["data"]["token"]) for one in secrets if "token" in one.get("data", {})]
+    assert tokens
+    for server in installation.replicas:
+        body = server.request("GET", "/metrics").body
+        assert b"eyJ" not in body
+        assert not any(token in body for token in tokens)
+
+
+def test_a_prometheus_that_trusts_the_secrets_ca_reads_every_metric_of_the_page(scraped) -> None:
+    names = scraped.names()
+    assert names >= {name + ("_bucket" if name.endswith("duration_seconds") else "") for name in METRICS}
+    assert names >= {name + ("_bucket" if name.endswith("duration_seconds") else "") for name in API_SERVERS}
+    [sample] = scraped.query('sum by (audience, lifetime) (tokenguard_tokens_injected_total{audience!="_api-server"})')
+    assert sample["metric"] == {"audience": "https://vault.example.com", "lifetime": "1h"}
+    [sample] = scraped.query('tokenguard_findings_total{rule="legacy-token-reference",resource_namespace="shop"}')
+    assert (sample["metric"]["job"], sample["metric"]["action"]) == ("tokenguard", "reject")
+
+
+def states(scraped):
+    """Return the state of each alert."""
+    return {rule["name"]: rule["state"] for group in scraped.ask("rules")["groups"] for rule in group["rules"]}
+
+
+def test_it_evaluates_every_alert_and_of_them_those_fire_that_should(scraped) -> None:
+    def settled():
+        rules = [rule for group in scraped.ask("rules")["groups"] for rule in group["rules"]]
+        assert not [rule for rule in rules if rule.get("lastError")]
+        return all(rule["health"] == "ok" for rule in rules)
+
+    expected = {"TokenguardExemptionEnding", "TokenguardLegacyTokenLetPass"}
+    eventually(settled)
+    eventually(lambda: {name for name, state in states(scraped).items() if state == "firing"} == expected)
+    [alert] = [
+        one for one in scraped.ask("alerts")["alerts"] if one["labels"]["alertname"] == "TokenguardExemptionEnding"
+    ]
+    assert alert["annotations"]["summary"].endswith(": until the move, INFRA-7")
+    eventually(lambda: states(scraped)["TokenguardDown"] == "inactive")  # until the first targets are read it is not
+
+
+def test_every_panel_of_the_dashboard_can_be_asked(scraped) -> None:
+    dashboard = json.loads(the("ConfigMap", render(MONITORING), "tokenguard-dashboard")["data"]["tokenguard.json"])
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    asked = {one: re.sub(r" > 0(?!\w)(\.5)?", "", re.sub(r"\$__\w+", "1m", one)) for one in expressions}
+    # Of the API servers' calls none was in vain but the one that was made so.
+    eventually(lambda: {one for one, now in asked.items() if not scraped.query(now)} == {
+        one for one in expressions if "calling_webhook_error" in one
+    })  # fmt: skip
+
+
+def test_a_legacy_token_that_is_used_is_counted_by_the_api_server_and_found_as_the_alert_says(scraped, plane) -> None:
+    if not plane.has_controllers:
+        pytest.skip("needs kube-controller-manager, which puts the token into the Secret")
+    token = plane.do("get", "secret", "app-token", "-n", "monitoring", "-o", "jsonpath={.data.token}")
+    request = urllib.request.Request(
+        f"{plane.url}/api", headers={"Authorization": f"Bearer {base64.b64decode(token).decode()}"}
+    )
+    trust = ssl.create_default_context(cafile=str(plane.folder / "ca.crt"))
+    with urllib.request.urlopen(request, context=trust, timeout=30) as reply:
+        assert reply.status == 200
+    eventually(lambda: scraped.query("serviceaccount_legacy_tokens_total > 0"))
+    eventually(lambda: states(scraped)["TokenguardLegacyTokenUsed"] == "firing")
+    [group] = [one for one in scraped.ask("rules")["groups"] if one["name"] == "tokenguard.tokens"]
+    action = group["rules"][0]["annotations"]["action"]
+    [annotation] = re.findall(r"authentication\.k8s\.io/[\w-]+", action)
+    events = [json.loads(line) for line in plane.audit.splitlines()]
+    used = [event for event in events if annotation in event.get("annotations", {})]
+    assert {event["user"]["username"] for event in used} == {"system:serviceaccount:monitoring:app"}

@@ -1,0 +1,478 @@
+"""A control plane full of pods, scanned: what is told is what is there, and what would come of it comes of it."""
+
+import base64
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+import pytest
+
+from tests.control_plane.crowd import SECRETS, TEAMS, Crowd
+from tests.control_plane.installed import KINDS, at
+from tests.control_plane.live import account_kubeconfig, install, live, put_policy, revision, revisions
+from tests.control_plane.plane import ControlPlane, own_plane
+from tests.end_to_end.cluster import LEGACY, is_asked
+from tests.manifests.rendering import render, the
+from tests.serving import eventually
+from webhook.reporting.scan_json import schema
+
+GUARDED = range(TEAMS - 5, TEAMS)
+"""Teams whose pods were made while tokenguard mended them, under another policy."""
+BEFORE = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+rules: {legacy-token-reference: patch, legacy-token-secret: "off"}
+tokens: {audiences: {default: https://vault.example.com}}
+inject:
+- {name: vault, audience: https://vault.example.com, mountPath: /var/run/secrets/tokens/vault, env: VAULT}
+- {name: former, audience: https://former.example.com, mountPath: /var/run/secrets/tokens/former}
+overrides:
+- {namespaces: [team-53], rules: {api-token-automount: patch}}
+"""
+POLICY = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+rules: {kubelet-hostpath: reject}
+tokens:
+  audiences: {allowed: ["https://*.example.com"]}
+inject:
+- name: vault
+  audience: https://vault.example.com
+  expirationSeconds: 1800
+  mountPath: /var/run/secrets/tokens/vault
+  namespaces: ["team-1*", "team-4*"]
+  serviceAccounts: [app]
+overrides:
+- {namespaceLabels: {tier: backend}, mode: warn}
+- {namespaces: [team-07], mode: audit}
+- {namespaces: [team-08, team-09], rules: {legacy-token-reference: patch, api-token-automount: patch}}
+- {namespaces: [team-51], rules: {api-token-automount: reject}}
+exemptions:
+- {rules: [legacy-token-reference], namespaces: ["team-2*"], serviceAccounts: [robot], reason: soon, until: never}
+- {rules: ["*"], namespaces: [nowhere], reason: long gone, until: never}
+- {rules: [legacy-token-secret], namespaces: ["team-3*"], reason: it is over, until: 2020-01-01}
+- {rules: [legacy-token-secret], users: [admin], reason: by who asks, until: never}
+"""
+TIGHTER = POLICY.replace("mode: warn", "mode: enforce").replace(
+    "rules: {kubelet-hostpath: reject}", "rules: {kubelet-hostpath: reject, token-subpath: reject}"
+)
+
+
+class Full(NamedTuple):
+    """The control plane, who is in it, the server that it asks, and the kubeconfig of who scans."""
+
+    plane: ControlPlane
+    crowd: Crowd
+    server: Any
+    kubeconfig: Path
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scan")
+    with contextlib.ExitStack() as stack:
+        plane = stack.enter_context(own_plane(folder))
+        install(plane)
+        plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": render("manifests/scanner")})
+        kubeconfig = account_kubeconfig(plane, folder / "scanner", account="tokenguard-scanner")
+        plane.do("create", "serviceaccount", "default", "-n", "default")
+        crowd = stack.enter_context(contextlib.closing(Crowd(plane)))
+        crowd.fill(range(GUARDED.start))
+        put_policy(plane, BEFORE)
+        with live(plane, folder / "server", "--audit-level", "all") as server:
+            bundle = base64.b64encode(Path(server.log.split("--cacert ")[1].split()[0]).read_bytes()).decode()
+            for kind in KINDS:
+                configuration = at(the(kind, render("manifests")), server)
+                for webhook in configuration["webhooks"]:
+                    webhook["clientConfig"]["caBundle"] = bundle
+                plane.do("apply", "-f", "-", stdin=configuration)
+            eventually(lambda: is_asked(plane))
+            crowd.fill(GUARDED)
+            put_policy(plane, POLICY)
+            eventually(lambda: revisions(server) == {revision(POLICY)})
+            yield Full(plane, crowd, server, kubeconfig)
+
+
+class Done(NamedTuple):
+    """A scan that was run: what it printed, its exit status, and the most memory it took, in MiB."""
+
+    stdout: str
+    stderr: str
+    status: int
+    memory: float
+
+
+def run(full: Full, *flags: str, kubeconfig: Path | None = None) -> Done:
+    """Run `tokenguard scan` as an account that may do no more than the manifest says."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
+    command = [sys.executable, "-m", "webhook", "scan", "--kubeconfig", str(kubeconfig or full.kubeconfig), *flags]
+    with (full.plane.folder / "out").open("w+") as out, (full.plane.folder / "err").open("w+") as err:
+        process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        texts = [Path(stream.name).read_text() for stream in (out, err)]
+    assert "Traceback" not in texts[1], texts[1]
+    return Done(*texts, process.returncode, used.ru_maxrss / 1024)
+
+
+def as_json(full: Full, *flags: str) -> Any:
+    return json.loads(run(full, "--output", "json", "--unused-days", "0", *flags).stdout)
+
+
+@pytest.fixture(scope="module")
+def scanned(full):
+    return run(full, "--output", "json", "--unused-days", "0")
+
+
+@pytest.fixture(scope="module")
+def report(scanned):
+    return json.loads(scanned.stdout)
+
+
+@pytest.fixture(scope="module")
+def text(full):
+    return run(full, "--unused-days", "0").stdout
+
+
+@pytest.fixture(scope="module")
+def stored(full):
+    """Return all that is in the cluster, by kind, as kubectl tells it."""
+    kinds = "pods,secrets,serviceaccounts,rolebindings,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs"
+    found = defaultdict(list)
+    for one in json.loads(full.plane.do("get", kinds, "-A", "-o", "json"))["items"]:
+        found[one["kind"]].append(one)
+    return found
+
+
+def key(one):
+    return one["metadata"]["namespace"], one["metadata"]["name"]
+
+
+def judged(report, verdict="verdict"):
+    """Return what is told of every pod, by namespace and name."""
+    return {
+        (owner["namespace"], name): (owner, group, group[verdict]["judgement"])
+        for owner in report["owners"]
+        for group in owner["pods"]
+        for name in group["names"]
+    }
+
+
+def test_a_large_cluster_is_scanned_in_little_memory(full, scanned, report) -> None:
+    assert len(full.crowd.pods) > 2000
+    assert len(report["legacySecrets"]) == TEAMS * SECRETS > 500
+    assert (scanned.status, report["exitStatus"], report["unread"]) == (1, 1, [])
+    assert scanned.memory < 200
+
+
+def test_the_report_is_as_its_schema_says(report) -> None:
+    told = schema()
+    jsonschema.Draft202012Validator.check_schema(told)
+    jsonschema.Draft202012Validator(told, format_checker=jsonschema.FormatChecker()).validate(report)
+
+
+def test_every_pod_is_told_of_once_under_who_makes_it(stored, report) -> None:
+    told = judged(report)
+    assert sum(len(group["names"]) for owner in report["owners"] for group in owner["pods"]) == len(told)
+    assert set(told) == {key(pod) for pod in stored["Pod"]}
+    behind = {("ReplicaSet", *key(one)): one for one in stored["ReplicaSet"]}
+    behind |= {("Job", *key(one)): one for one in stored["Job"]}
+    for pod in stored["Pod"]:
+        namespace, name = key(pod)
+        expected = ("Pod", name)
+        one = pod
+        while one and one["metadata"].get("ownerReferences"):
+            [reference] = one["metadata"]["ownerReferences"]
+            expected = (reference["kind"], reference["name"])
+            one = behind.get((reference["kind"], namespace, reference["name"]))
+        owner = told[namespace, name][0]
+        assert (owner["kind"], owner["name"]) == expected
+
+
+def fields(value, field=""):
+    """Yield every text in a manifest with the last names of the fields that lead to it."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from fields(one, f"{field.rpartition('.')[2]}.{name}")
+    elif isinstance(value, list):
+        for one in value:
+            yield from fields(one, field)
+    elif isinstance(value, str):
+        yield field, value
+
+
+def secrets_named(pod):
+    return [
+        value
+        for field, value in fields(pod["spec"])
+        if field in {"secret.secretName", "secretKeyRef.name", "secretRef.name"}
+    ]
+
+
+def test_the_legacy_secrets_are_those_that_there_are_with_all_that_name_them(stored, report) -> None:
+    legacy = {key(one): one for one in stored["Secret"] if one["type"] == LEGACY}
+    naming = defaultdict(set)
+    for pod in stored["Pod"]:
+        for name in secrets_named(pod):
+            naming[pod["metadata"]["namespace"], name].add(pod["metadata"]["name"])
+    told = {(one["namespace"], one["name"]): one for one in report["legacySecrets"]}
+    assert told.keys() == legacy.keys()
+    for where, one in told.items():
+        meta = legacy[where]["metadata"]
+        labels = meta.get("labels", {})
+        assert one["account"] == meta["annotations"]["kubernetes.io/service-account.name"]
+        assert one["created"] == meta["creationTimestamp"]
+        assert one["lastUsed"] == labels.get("kubernetes.io/legacy-token-last-used")
+        assert one["invalidSince"] == labels.get("kubernetes.io/legacy-token-invalid-since")
+        assert {pod for reference in one["references"] for pod in reference["pods"]} == naming[where]
+        assert one["listedBy"] == (["robot"] if one["name"] in ("token-0", "token-5") else [])
+        referred = bool(one["references"])
+        assert one["canGo"] is (not referred and one["lastUsed"] is None)
+    assert any(one["canGo"] for one in told.values())
+    assert report["trackedSince"]
+
+
+def test_the_tokens_are_counted_as_they_really_live(stored, report) -> None:
+    legacy = {key(one) for one in stored["Secret"] if one["type"] == LEGACY}
+    counted: Counter[tuple[str, int | None]] = Counter()
+    for pod in stored["Pod"]:
+        for volume in pod["spec"].get("volumes", []):
+            for source in volume.get("projected", {}).get("sources", []):
+                if token := source.get("serviceAccountToken"):
+                    audience = token.get("audience", "").replace("https://kubernetes.default.svc", "")
+                    asked = token["expirationSeconds"]
+                    counted[audience, 31_536_000 if asked == 3607 and not audience else asked] += 1
+        namespace = pod["metadata"]["namespace"]
+        counted["", None] += sum((namespace, name) in legacy for name in secrets_named(pod))
+    assert {(one["audience"], one["lifetimeSeconds"]): one["now"] for one in report["tokens"] if one["now"]} == counted
+
+
+def test_the_accounts_without_rights_are_those_that_no_binding_names(stored, report) -> None:
+    bound = {
+        (subject.get("namespace"), subject["name"])
+        for one in stored["RoleBinding"]
+        for subject in one.get("subjects", [])
+    }
+    mounting = Counter(
+        (pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"])
+        for pod in stored["Pod"]
+        if any(volume["name"].startswith("kube-api-access-") for volume in pod["spec"].get("volumes", []))
+    )
+    told = {(one["namespace"], one["name"]): one["pods"] for one in report["idleAccounts"]}
+    assert told == {account: count for account, count in mounting.items() if account not in bound}
+    assert told
+
+
+def test_the_exemptions_stand_as_they_are_used(report) -> None:
+    used, unused, ended, unknown = report["exemptions"]
+    exempt = [one for _, _, one in judged(report).values() if one["exemptions"]]
+    accounts = [one for one in report["accounts"] if one["judgement"]["exemptions"]]
+    assert (used["standing"], used["holds"]) == ("holds", len(exempt) + len(accounts))
+    assert len(exempt) > 50
+    assert len(accounts) == 10
+    assert (unused["standing"], unused["holds"], unused["rules"]) == ("holds nothing", 0, ["*"])
+    assert (ended["standing"], ended["holds"]) == ("ended", 10 * SECRETS)
+    assert (unknown["standing"], unknown["users"]) == ("unknown", ["admin"])
+
+
+def test_the_same_pods_created_again_get_the_decisions_foretold(full, report, stored) -> None:
+    before = len(full.server.audit)
+    answers = full.crowd.again()
+    found: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for line in full.server.audit[before:]:
+        if line["resource"] == "pods" and line["dryRun"]:
+            found[line["namespace"], line["name"].removesuffix("-again")].append(line)
+    live_pods = {key(pod): pod for pod in stored["Pod"]}
+    told = judged(report)
+    differing, outcomes = {}, Counter()
+    for where, (status, _, _) in answers.items():
+        if is_altered(full.crowd.pods[where], live_pods[where]):
+            continue
+        lines = found[where]
+        foretold = told[where][2]
+        seen = {(one["rule"], one["action"], one["path"], one["detail"]) for line in lines for one in line["findings"]}
+        expected = {(one["rule"], one["action"], one["path"], one["detail"]) for one in foretold["findings"]}
+        outcome = outcome_of(lines)
+        outcomes[outcome] += 1
+        if (status == 403) != (foretold["outcome"] == "denied") or seen != expected or outcome != foretold["outcome"]:
+            differing[where] = (outcome, foretold["outcome"], seen ^ expected)
+    assert differing == {}
+    assert min(outcomes[one] for one in ("denied", "patched", "warned", "allowed")) > 20
+    assert sum(outcomes.values()) > 2000
+
+
+def test_what_admission_did_to_pods_does_not_hide_what_their_next_ones_need(report, stored) -> None:
+    told = judged(report)
+    mended = Counter()
+    for pod in stored["Pod"]:
+        names = {volume["name"] for volume in pod["spec"].get("volumes", [])}
+        if "tokenguard-former" in names and pod["metadata"].get("ownerReferences"):
+            owner, _, judgement = told[key(pod)]
+            assert judgement == owner["nextPod"]["verdict"]["judgement"] or owner["kind"] in ("Deployment", "CronJob")
+            mended[judgement["outcome"]] += 1
+    assert min(mended["denied"], mended["patched"]) > 5
+
+
+def outcome_of(lines):
+    """Return what became of a pod, by what the two webhooks logged of it."""
+    decisions = {line["webhook"]: line["decision"] for line in lines}
+    if decisions["validate"] == "denied":
+        return "denied"
+    return "patched" if decisions["mutate"] == "patched" else decisions["validate"]
+
+
+def is_altered(written, live):
+    """Say whether a pod that nothing makes was changed in what its author wrote, which nobody can know any more."""
+    if written["metadata"].get("ownerReferences"):
+        return False
+    spec, found = written["spec"], live["spec"]
+    volumes = {volume["name"]: volume for volume in found.get("volumes", [])}
+    automount = "automountServiceAccountToken"
+    return spec.get(automount) != found.get(automount) or any(
+        tokens(volume) != tokens(volumes[volume["name"]]) for volume in spec.get("volumes", [])
+    )
+
+
+def tokens(volume):
+    """Return what of a volume is about tokens."""
+    sources = [source.get("serviceAccountToken", {}) for source in volume.get("projected", {}).get("sources", [])]
+    asked = [(one.get("audience"), one.get("expirationSeconds", 3600)) for one in sources]
+    return volume.get("secret", {}).get("secretName"), asked
+
+
+def numbers(line):
+    return [int(one) for one in re.findall(r"\d+", line)]
+
+
+def row(text, name):
+    [line] = [line for line in text.splitlines()[:24] if line.startswith(name)]
+    return line.removeprefix(name)
+
+
+def test_the_summary_fits_a_screen_and_says_what_the_json_says(text, report) -> None:
+    summary, _, details = text.partition("\n\n")
+    lines = summary.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    for name, kind in (("pods", "pods"), ("owners, at their worst", "owners"), ("legacy Secrets", "secrets")):
+        counts = report["summary"][kind]
+        assert numbers(row(text, name)) == [counts[one] for one in ("denied", "patched", "warned", "allowed")]
+    for rule in {one["rule"] for one in report["ruleCounts"]}:
+        by_action = Counter()
+        for one in report["ruleCounts"]:
+            by_action[one["action"]] += one["count"] * (one["rule"] == rule)
+        if f"\n  {rule} " in summary:
+            assert numbers(row(text, f"  {rule} ")) == [by_action[one] for one in ("reject", "patch", "warn", "audit")]
+    assert f"accounts   {len(report['idleAccounts'])} with" in summary
+    assert f"{sum(one['canGo'] for one in report['legacySecrets'])} can go" in summary
+    assert len(re.findall(r"^  Secret/.*: can go$", details, re.MULTILINE)) == sum(
+        one["canGo"] for one in report["legacySecrets"]
+    )
+
+
+def findings(owner):
+    """Return what the author of an owner's pods is told, as the text tells it."""
+    groups = [*owner["pods"], *filter(None, [owner["nextPod"]])]
+    told = [one for group in groups for one in group["verdict"]["judgement"]["findings"] if one["authored"]]
+    exempt = [one for group in groups for one in group["verdict"]["judgement"]["exemptions"]]
+    lines = {f"{one['action']}: {one['rule']}: {one['path']} {one['detail']}" for one in told}
+    return lines | {f"exempt: {one['rule']}: {one['reason']} (until {one['until'] or 'never'})" for one in exempt}
+
+
+def test_the_details_tell_of_the_owners_that_the_json_tells_of_and_no_others(text, report) -> None:
+    told = {}
+    for section in re.findall(r"^namespace .*(?:\n.+)*", text, re.MULTILINE):
+        namespace, _, rest = section.partition("\n")
+        for part in re.split(r"\n  (?=\S)", f"\n{rest}"):
+            if head := re.match(r"(\w+/[\w-]+)(?: \(\d+ pods?\))?: would be", part.lstrip()):
+                lines = re.findall(r"^    (.*?)(?: \((?:\d+ of|not|its) .*\))?$", part, re.MULTILINE)
+                told[namespace.removeprefix("namespace "), head[1]] = set(lines)
+    expected = {(one["namespace"], f"{one['kind']}/{one['name']}"): findings(one) for one in report["owners"]}
+    assert told == {owner: lines for owner, lines in expected.items() if lines}
+
+
+def test_filters_leave_the_rest_out(full, report) -> None:
+    done = as_json(full, "-n", "team-0*", "-n", "team-20")
+    wanted = [one for one in report["owners"] if re.fullmatch("team-0.|team-20", one["namespace"])]
+    assert done["owners"] == wanted
+    assert done["summary"]["namespaces"] == 11
+    one_rule = as_json(full, "--rule", "token-subpath")
+    assert {one["rule"] for one in one_rule["ruleCounts"]} == {"token-subpath"}
+    assert one_rule["exitStatus"] == 0
+    of_rule = [one for one in report["ruleCounts"] if one["rule"] == "token-subpath"]
+    assert one_rule["ruleCounts"] == of_rule
+    rejections = run(full, "--action", "reject", "--rule", "kubelet-hostpath")
+    assert rejections.status == 1
+    assert "patch:" not in rejections.stdout
+
+
+def test_two_policies_are_compared(full, report, tmp_path) -> None:
+    (tmp_path / "tighter.yaml").write_text(TIGHTER)
+    both = as_json(full, "--simulate", str(tmp_path / "tighter.yaml"))
+    alone = as_json(full, "--policy", str(tmp_path / "tighter.yaml"))
+    assert judgements(both) == judgements(report)
+    assert judgements(both, "simulated") == judgements(alone)
+    newly = {key for key, one in judgements(both, "simulated").items() if one["outcome"] == "denied"}
+    newly -= {key for key, one in judgements(both).items() if one["outcome"] == "denied"}
+    told = {
+        (owner["namespace"], name)
+        for owner in both["owners"]
+        for group in owner["pods"]
+        for name in group["names"]
+        if group["change"] == "newly rejected"
+    }
+    assert told == newly
+    assert len(newly) > 50
+    text = run(full, "--simulate", str(tmp_path / "tighter.yaml")).stdout
+    changed = Counter(owner["change"] for owner in both["owners"])
+    assert numbers(row(text, "owners     newly"))[0] == changed["newly rejected"]
+    assert len(text.partition("\n\n")[0].splitlines()) <= 24
+
+
+def judgements(report, verdict="verdict"):
+    return {where: judgement for where, (_, _, judgement) in judged(report, verdict).items()}
+
+
+def test_only_lists_are_asked_for_and_of_secrets_only_legacy_ones(full, scanned) -> None:
+    asked = [json.loads(line) for line in full.plane.audit.splitlines()]
+    by_scanner = [one for one in asked if one["user"]["username"].endswith(":tokenguard-scanner")]
+    of_secrets = [one["requestURI"] for one in by_scanner if "/secrets" in one["requestURI"]]
+    assert {one["verb"] for one in by_scanner if "objectRef" in one} == {"list"}
+    assert {one["requestURI"] for one in by_scanner if "objectRef" not in one} == {"/.well-known/openid-configuration"}
+    assert of_secrets
+    assert all("fieldSelector=type%3Dkubernetes.io/service-account-token" in uri for uri in of_secrets)
+    assert "limit=500&continue=" in "".join(one["requestURI"] for one in by_scanner if "/pods" in one["requestURI"])
+    assert "made-up" not in scanned.stdout + scanned.stderr
+
+
+def test_who_may_not_list_pods_is_told_what_is_missing(full, tmp_path) -> None:
+    own = account_kubeconfig(full.plane, tmp_path)
+    done = run(full, kubeconfig=own)
+    assert (done.status, done.stdout) == (2, "")
+    assert "HTTP 403" in done.stderr
+    assert "kubectl auth can-i list pods --all-namespaces; manifests/scanner grants it" in done.stderr
+
+
+def test_what_may_not_be_read_is_told_of_and_never_taken_for_clean(full, tmp_path) -> None:
+    plane = full.plane
+    plane.do("create", "serviceaccount", "partial", "-n", "tokenguard")
+    plane.do("create", "clusterrole", "partial", "--verb=list", "--resource=pods,namespaces,replicasets.apps")
+    plane.do("create", "clusterrolebinding", "partial", "--clusterrole=partial", "--serviceaccount=tokenguard:partial")
+    own = account_kubeconfig(plane, tmp_path, account="partial")
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("{kubelet-hostpath: reject}", "{token-audience: warn}"))
+    done = run(full, "--policy", str(tmp_path / "policy.yaml"), "-n", "team-01", kubeconfig=own)
+    assert done.status == 2
+    for what in ("secrets", "serviceaccounts", "deployments", "rolebindings", "ConfigMap kube-system/"):
+        assert f"not read: {what}" in done.stdout
+    assert "NOT READ   " in done.stdout.partition("\n\n")[0]
+    assert "kubectl auth can-i list deployments.apps --all-namespaces" in done.stdout
+    refused = run(full, kubeconfig=own)
+    assert refused.status == 2
+    assert "the cluster's own policy can't be read" in refused.stderr

@@ -1,0 +1,98 @@
+"""Scans of what Kubernetes' own controllers have made."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.control_plane.plane import own_plane
+from tests.end_to_end.cluster import secret
+from tests.serving import eventually
+
+POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nrules: {kubelet-hostpath: reject}\n"
+BAD = [{"name": "host", "hostPath": {"path": "/var/lib/kubelet"}}]
+
+
+def template(name, volumes, **more):
+    containers = [{"name": "main", "image": "registry.k8s.io/pause:3.10"}]
+    return {"metadata": {"labels": {"app": name}}, "spec": {"containers": containers, "volumes": volumes, **more}}
+
+
+def workload(kind, name, volumes, **spec):
+    selector = {"matchLabels": {"app": name}}
+    whole = {"selector": selector, "template": template(name, volumes), **spec}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": whole}
+
+
+CRON = {
+    "apiVersion": "batch/v1",
+    "kind": "CronJob",
+    "metadata": {"name": "report", "namespace": "shop"},
+    "spec": {
+        "schedule": "0 3 1 1 *",
+        "jobTemplate": {"spec": {"template": template("report", BAD, restartPolicy="Never")}},
+    },
+}
+ROLLED = {"updateStrategy": {"type": "OnDelete"}}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    with own_plane(tmp_path_factory.mktemp("controllers")) as running:
+        if not running.has_controllers:
+            pytest.skip("needs kube-controller-manager, which makes the pods")
+        running.start_controllers()
+        running.do("create", "namespace", "shop")
+        running.do("create", "-f", "-", stdin=secret("old", "shop", "default"))
+        assert running.node
+        eventually(lambda: running.kubectl("get", "serviceaccount", "default", "-n", "shop").returncode == 0)
+        for one in (
+            workload("Deployment", "web", BAD, replicas=2),
+            workload("StatefulSet", "db", BAD, serviceName="db", **ROLLED),
+            workload("DaemonSet", "agent", BAD, **ROLLED),
+            CRON,
+        ):
+            running.do("apply", "-f", "-", stdin=one)
+        running.do("create", "job", "report-now", "--from=cronjob/report", "-n", "shop")
+        eventually(lambda: len(pods(running)) == 5)
+        yield running
+
+
+def pods(plane):
+    return json.loads(plane.do("get", "pods", "-n", "shop", "-o", "json"))["items"]
+
+
+def scan(plane, tmp_path):
+    """Return the owners that a scan finds: their pods' names, and what would come of those, by kind and name."""
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    where = ("--kubeconfig", str(plane.folder / "kubeconfig"), "--policy", str(tmp_path / "policy.yaml"))
+    command = [sys.executable, "-m", "webhook", "scan", *where, "-n", "shop", "--output", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return {
+        f"{owner['kind']}/{owner['name']}": [
+            (len(group["names"]), group["verdict"]["judgement"]["outcome"]) for group in owner["pods"]
+        ]
+        for owner in json.loads(done.stdout)["owners"]
+    }
+
+
+def test_pods_are_found_under_what_makes_them_and_their_next_ones_by_its_template(plane, tmp_path) -> None:
+    assert scan(plane, tmp_path) == {
+        "CronJob/report": [(1, "denied")],
+        "DaemonSet/agent": [(1, "denied")],
+        "Deployment/web": [(2, "denied")],
+        "StatefulSet/db": [(1, "denied")],
+    }
+    for kind, name, more in (("StatefulSet", "db", {"serviceName": "db"}), ("DaemonSet", "agent", {})):
+        plane.do("apply", "-f", "-", stdin=workload(kind, name, [], **ROLLED, **more))
+    eventually(lambda: plane.do("get", "controllerrevisions", "-n", "shop", "-o", "name").count("\n") == 4)
+    old = {one["metadata"]["name"]: one["spec"]["volumes"][0]["name"] for one in pods(plane)}
+    assert set(old.values()) == {"host"}
+    eventually(lambda: scan(plane, tmp_path) == {
+        "CronJob/report": [(1, "denied")],
+        "DaemonSet/agent": [(1, "patched")],
+        "Deployment/web": [(2, "denied")],
+        "StatefulSet/db": [(1, "patched")],
+    })  # fmt: skip

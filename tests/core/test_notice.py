@@ -1,0 +1,61 @@
+"""What the owners of pods are told: of rejections and exemptions, and of nothing else."""
+
+import datetime as dt
+import json
+
+import pytest
+
+from tests.reviews import review
+from webhook.core.cluster import Cluster
+from webhook.core.evaluate import evaluate
+from webhook.core.notice import notice
+from webhook.core.policy.document import read_policy
+from webhook.core.policy.model import Policy
+from webhook.core.request import Phase, read_review
+
+OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": "u1", "controller": True}
+EXEMPT = "exemptions: [{rules: ['*'], namespaces: [demo], reason: mended in May, until: 2027-05-31}]"
+
+
+def told(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=False):
+    found = read_policy(
+        f"apiVersion: tokenguard/v1\nkind: TokenPolicy\nrules: {{kubelet-hostpath: reject}}\n{policy}".encode()
+    )
+    assert isinstance(found, Policy)
+    spec = {"containers": [{"name": "app"}], "volumes": [{"name": "root", "hostPath": {"path": path}}]}
+    body = json.loads(review({"kind": "Pod", "metadata": {"ownerReferences": [*owners]}, "spec": spec}))
+    body["request"]["dryRun"] = dry_run
+    request = read_review(json.dumps(body).encode(), phase)
+    return notice(request, evaluate(request, found, Cluster(), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)))
+
+
+def test_a_rejected_pod_is_told_of_to_its_controller_with_the_decisions_id() -> None:
+    found = told()
+    assert (found.namespace, found.owner.name, found.owner.uid) == ("demo", "app-1", "u1")
+    assert (found.reason, found.about) == ("PodRejected", "kubelet-hostpath")
+    assert found.message.startswith('kubelet-hostpath: spec.volumes[0].hostPath is "/"')
+    assert "[tokenguard 7ceb3af7: " in found.message
+
+
+def test_an_exempted_pod_is_told_of_once_with_reason_and_end() -> None:
+    found = told(EXEMPT)
+    assert (found.reason, found.about) == ("PodExempted", "kubelet-hostpath")
+    assert found.message == (
+        "kubelet-hostpath left a pod alone: mended in May (until 2027-05-31)\n[tokenguard 7ceb3af7]"
+    )
+    assert told(EXEMPT, phase=Phase.MUTATE) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"owners": ()},
+        {"owners": ({**OWNER, "controller": False},)},
+        {"path": "/srv"},
+        {"dry_run": True},
+        {"policy": "mode: warn"},
+    ],
+    ids=["no owner", "no controller", "nothing wrong", "dry run", "warned"],
+)
+def test_of_anything_else_nobody_is_told(other) -> None:
+    assert told(**other) is None

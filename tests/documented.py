@@ -1,0 +1,23 @@
+"""What docs/metrics.md says of metrics and alerts, for the tests that hold it against the code."""
+
+import re
+from pathlib import Path
+
+PAGE = (Path(__file__).parent.parent / "docs/metrics.md").read_text()
+
+
+def page_rows(heading: str) -> list[list[str]]:
+    """Return the cells of the first table below a heading."""
+    return table_below(PAGE, heading)
+
+
+def table_below(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table below a heading in a page."""
+    table = re.search(r"\n((?:\|.*\n)+)", text.split(f"{heading}\n", 1)[1])[1].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+METRICS = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[2])) for row in page_rows("## The metrics")}
+"""tokenguard's metrics, each with its labels."""
+API_SERVERS = {row[0].strip("`") for row in page_rows("### The API server's own")}
+"""Those of the API server that are used."""

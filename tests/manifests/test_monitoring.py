@@ -1,0 +1,164 @@
+"""The monitoring overlay: alone and beside each installation; alerts, dashboard and page, held against the metrics."""
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from tests.documented import API_SERVERS, METRICS, page_rows
+from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, MONITORING, render, render_text, the
+from webhook.pki.names import service_names
+
+CASES = CHECKOUT / "tests/manifests/alerts.yaml"
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: apt-get install prometheus")
+KINDS = {"ConfigMap", "PrometheusRule", "ServiceMonitor"}
+
+
+GROUPS = yaml.safe_load((CHECKOUT / MONITORING / "prometheus-rule.yaml").read_text())["spec"]["groups"]
+ALERTS = [rule for group in GROUPS for rule in group["rules"]]
+each = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+
+
+def dashboard():
+    return json.loads(the("ConfigMap", render(MONITORING), "tokenguard-dashboard")["data"]["tokenguard.json"])
+
+
+def targets():
+    return [target for panel in dashboard()["panels"] for target in panel.get("targets", ())]
+
+
+def named(expression):
+    """Return the metrics that an expression names, without what a histogram's parts append."""
+    bare = re.sub(r'"[^"]*"', "", expression)
+    words = re.findall(r"\b(?:tokenguard|apiserver|serviceaccount)_\w+|\bup\b", bare)
+    return {re.sub(r"(?<=_seconds)_(bucket|count|sum)$", "", word) for word in words} - {"up"}
+
+
+def run(folder, *arguments):
+    return subprocess.run([PROMTOOL, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_it_holds_what_is_to_be_watched_and_nothing_else() -> None:
+    objects = render(MONITORING)
+    assert {one["kind"] for one in objects} == KINDS
+    assert the("PrometheusRule", objects)["spec"]["groups"] == GROUPS
+    assert {one["metadata"]["namespace"] for one in objects} == {"tokenguard"}
+
+
+@pytest.mark.parametrize("folder", INSTALLATIONS)
+def test_beside_an_installation_it_changes_nothing_of_it(folder, tmp_path) -> None:
+    both = render_text(tmp_path, f"resources:\n- ../tokenguard/{folder}\n- ../tokenguard/{MONITORING}\n")
+    added = [one for one in both if one not in render(folder)]
+    assert added == render(MONITORING)
+    assert len(both) == len(render(folder)) + len(added)
+
+
+@pytest.mark.parametrize("folder", INSTALLATIONS)
+def test_prometheus_finds_the_service_and_trusts_its_certificate(folder) -> None:
+    monitor = the("ServiceMonitor", render(MONITORING))["spec"]
+    service = the("Service", render(folder))
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert service["metadata"]["labels"][monitor["jobLabel"]] == "tokenguard"
+    [endpoint] = monitor["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert (endpoint["scheme"], endpoint["path"]) == ("https", "/metrics")
+    assert endpoint["tlsConfig"]["serverName"] in service_names(service["metadata"]["namespace"])
+    assert endpoint["tlsConfig"]["ca"] == {"secret": {"name": "tokenguard-tls", "key": "ca.crt"}}
+
+
+@each
+def test_an_alert_says_what_it_means_and_what_to_do(alert) -> None:
+    assert set(alert["annotations"]) == {"summary", "description", "action"}
+    assert all(text.strip() and "\n" not in text for text in alert["annotations"].values())
+    assert alert["labels"].keys() == {"severity"}
+    assert len(alert["annotations"]["summary"]) < 120
+
+
+def test_the_page_lists_every_alert_and_its_severity() -> None:
+    listed = [(row[0].strip("`"), row[1]) for row in page_rows("## The alerts")]
+    assert listed == [(one["alert"], one["labels"]["severity"]) for one in ALERTS]
+
+
+@each
+def test_an_alert_is_about_metrics_that_there_are(alert) -> None:
+    assert named(alert["expr"]) <= METRICS.keys() | API_SERVERS
+    assert named(alert["expr"]) or "up{" in alert["expr"]
+
+
+def test_the_dashboard_is_about_metrics_that_there_are() -> None:
+    names = set().union(*(named(target["expr"]) for target in targets()))
+    assert names <= METRICS.keys() | API_SERVERS
+    assert len(names) > 20
+
+
+def test_the_dashboard_tells_the_api_servers_metrics_and_all_but_a_few_of_its_own() -> None:
+    used = set().union(*(named(one["expr"]) for one in [*targets(), *ALERTS]))
+    assert used >= API_SERVERS
+    # of the former tokenguard_reloads_total has more to tell; the latter is for those who ask how old the policy is
+    assert METRICS.keys() - used == {
+        "tokenguard_audit_sampled_out_total",  # whoever samples knows that lines are left out
+        "tokenguard_policy_reloads_total",
+        "tokenguard_last_reload_success_timestamp_seconds",
+    }
+
+
+def test_the_dashboards_panels_have_a_title_a_description_and_a_place_of_their_own() -> None:
+    panels = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+    assert all(panel["title"] and panel["description"] for panel in panels)
+    cells = [
+        (place["x"] + x, place["y"] + y)
+        for place in (panel["gridPos"] for panel in dashboard()["panels"])
+        for x in range(place["w"])
+        for y in range(place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) == 23
+    assert len({panel["id"] for panel in dashboard()["panels"]}) == len(dashboard()["panels"])
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """Return a folder with the manifest's rules in a file, of their annotations the summary alone."""
+    bare = copy.deepcopy(GROUPS)
+    for group in bare:
+        for rule in group["rules"]:
+            rule["annotations"] = {"summary": rule["annotations"]["summary"]}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": bare}))
+    return tmp_path
+
+
+@needs_promtool
+def test_promtool_accepts_the_rules_annotations_and_all(tmp_path) -> None:
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": GROUPS}))
+    done = run(tmp_path, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(ALERTS)} rules found" in done.stdout
+
+
+@needs_promtool
+def test_promtool_accepts_the_dashboards_expressions(tmp_path) -> None:
+    expressions = [re.sub(r"\$__\w+", "5m", target["expr"]) for target in targets()]
+    records = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(expressions)]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
+    done = run(tmp_path, "check", "rules", "rules.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(records) > 25
+
+
+@needs_promtool
+def test_each_alert_fires_when_it_should_and_not_otherwise(rules) -> None:
+    (rules / CASES.name).write_text(CASES.read_text())
+    done = run(rules, "test", "rules", CASES.name)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_of_each_alert_it_is_tested_that_it_fires_and_that_it_does_not() -> None:
+    cases = [case for test in yaml.safe_load(CASES.read_text())["tests"] for case in test["alert_rule_test"]]
+    every = {one["alert"] for one in ALERTS}
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == every
+    assert {case["alertname"] for case in cases if not case["exp_alerts"]} == every

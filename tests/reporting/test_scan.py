@@ -1,0 +1,171 @@
+"""A scan's report as text and as JSON."""
+
+import json
+
+import click
+import jsonschema
+import pytest
+
+from tests.scan.cluster import INJECT, Small, account, live, named_secret, of, secret, spec
+from webhook.reporting import scan_json, scan_text
+from webhook.scan.report import Unread
+
+REFUSED = Unread("secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True)
+EXEMPTIONS = """\
+exemptions:
+- {rules: [legacy-token-secret], namespaces: [shop], reason: held, until: 2026-12-01}
+- {rules: ["*"], namespaces: [nowhere], reason: unused, until: never}
+- {rules: [token-expiration], namespaces: [shop], reason: over, until: 2026-11-23}
+- {rules: [token-request-expiration], users: [admin], reason: unseen, until: never}
+"""
+
+
+@pytest.fixture
+def small() -> Small:
+    found = Small(secret("old"), secret("used", last_used="2026-11-20"), secret("unused"), accounts=(
+        account("app", secrets=[{"name": "old"}]),
+    ))  # fmt: skip
+    found.deployment("web", spec(container=named_secret("old")))
+    owned = of("ReplicaSet", "web-1")
+    found.pod("web-1-a", spec(container=named_secret("old")), **owned)
+    found.pod("web-1-b", live() | {"initContainers": [{"name": "added", **named_secret("used")}]}, **owned)
+    return found.pod("bare", live(serviceAccountName="app"))
+
+
+def text(report) -> str:
+    return "\n".join(scan_text.lines(report))
+
+
+def test_the_text_says_it_all(small) -> None:
+    small.known.unread.append(REFUSED)
+    assert (
+        text(small.scan(EXEMPTIONS))
+        == """\
+cluster    https://api, 2026-11-24 12:00 UTC
+policy     POLICY, enforce: policy.yaml
+scanned    1 namespace, 3 pods of 2 owners
+if created again              rejected       patched        warned       allowed
+pods                                 2             1             0             0
+owners, at their worst               1             1             0             0
+legacy Secrets                       0             0             0             3
+by rule                         reject         patch          warn         audit
+  legacy-token-reference             2             0             1             0
+  token-expiration                   0             3             0             0
+tokens in pods                 endless        a year  over an hour  up to 1 hour
+  now                                2             2             0             0
+  created again                      0             0             0             1
+legacy     3 Secrets: 2 referred to, 1 used, 0 invalid, 1 can go
+           their use is known since 2026-02-01
+accounts   2 with the API server's token mounted and no right to anything
+exemptions 4: 1 in use, 1 hold nothing, 1 ended, 1 by who asks, 1 soon to end
+NOT READ   secrets (at the end)
+
+namespace shop
+  Deployment/web (2 pods): would be rejected
+    reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret "old"; mount a \
+projected token instead (1 of 2 pods)
+    reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token in Secret "used"; mount \
+a projected token instead (1 of 2 pods, not its next pod)
+  patch: token-expiration: lives 31536000 seconds (3607 for the API server means a year), more than the maximum of \
+3600; capped to 3600: 3 pods
+  Secret/old: token of app, made 2026-01-01, not used since 2026-02-01
+    in Deployment/web (1 pod): spec.containers[0].env[0]
+    listed by ServiceAccount/app
+  Secret/unused: token of app, made 2026-01-01, not used since 2026-02-01: can go
+  Secret/used: token of app, made 2026-01-01, last used 2026-11-20
+    in Deployment/web (1 pod): spec.initContainers[0].env[0]
+  ServiceAccount/app: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; take it off \
+the list
+  ServiceAccount/app: no binding names it, and its token is mounted in 1 pod of Pod/bare: its automount can go
+  ServiceAccount/default: no binding names it, and its token is mounted in 1 pod of Deployment/web: its automount can go
+
+tokens in pods, by whom they are for and how long they live
+  the API server, 1 hour: 0 now, 1 created again
+  the API server, 1 year: 2 now, 0 created again
+  the API server, without end: 2 now, 0 created again
+
+exemptions
+  legacy-token-secret for shop: holds 3; until 2026-12-01, in 7 days: held
+  * for nowhere: holds nothing any more; never ends: unused
+  token-expiration for shop: has ended, 3 would be held; until 2026-11-23: over
+  token-request-expiration for admin: depends on who asks; never ends: unseen
+
+not read: secrets: HTTP 403: no\\x1b[31m
+  lacking: what is lacking
+  look at: what to look at""".replace("POLICY", small.scan(EXEMPTIONS).policy.revision)
+    )
+
+
+def test_the_comparison_of_two_policies_says_what_is_new_for_whom(small) -> None:
+    told = text(small.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
+    assert (
+        """
+if created again              rejected       patched        warned       allowed
+pods                             0 > 2         3 > 1         0 > 0         0 > 0
+owners, at their worst           0 > 1         2 > 1         0 > 0         0 > 0
+legacy Secrets                   0 > 3         0 > 0         0 > 0         3 > 0
+owners     newly 1 rejected, 1 patched
+"""
+        in told
+    )
+    assert (
+        told.partition("\n\n")[2]
+        == """\
+namespace shop
+  Deployment/web (2 pods): newly rejected (would be patched today)
+    + reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret "old"; mount a \
+projected token instead
+    + reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token in Secret "used"; mount \
+a projected token instead
+    - warn: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret "old"; mount a \
+projected token instead
+    - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token in Secret "used"; mount \
+a projected token instead
+  Pod/bare: newly patched (would be patched today)
+    + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
+  3 legacy Secrets: newly rejected, if made again
+
+tokens in pods, by whom they are for and how long they live
+  the API server, 1 hour: 0 now, 3 created again, 1 simulated
+  the API server, 1 year: 2 now, 0 created again, 0 simulated
+  the API server, without end: 2 now, 2 created again, 0 simulated
+  "https://vault.example.com", 1 hour: 0 now, 0 created again, 1 simulated"""
+    )
+
+
+def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
+    small.known.unread += [REFUSED] * 20
+    small.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
+    report = small.scan(EXEMPTIONS, EXEMPTIONS + INJECT + "rules: {token-request-binding: reject}\n")
+    summary = text(report).partition("\n\n")[0].split("\n")
+    assert len(summary) <= 24
+    assert max(map(len, summary)) <= 80
+
+
+def test_colours_are_for_terminals_and_take_nothing_away(small) -> None:
+    report = small.scan()
+    coloured = "\n".join(scan_text.lines(report, colour=True))
+    assert "\x1b[31m\x1b[1mreject\x1b[0m: legacy-token-reference" in coloured
+    assert click.unstyle(coloured) == text(report)
+
+
+@pytest.mark.parametrize("simulated", [None, INJECT])
+def test_the_json_is_as_its_schema_says_and_holds_every_field_that_it_names(small, simulated) -> None:
+    small.known.unread.append(REFUSED)
+    told = json.loads("".join(scan_json.pieces(small.scan(EXEMPTIONS, simulated))))
+    schema = scan_json.schema()
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(told)
+    assert told["version"] == scan_json.VERSION == 1
+    assert set(told) == set(schema["properties"]) == set(schema["required"])
+    for one in told["owners"]:
+        assert set(one) == set(schema["$defs"]["Owner"]["properties"])
+    assert (told["owners"][0]["podCount"], told["owners"][0]["outcome"]) == (2, "denied")
+    assert told["time"] == "2026-11-24T12:00:00Z"
+
+
+def test_the_schema_explains_what_it_names() -> None:
+    for name, one in scan_json.schema()["$defs"].items():
+        assert len(one["description"]) > 20, name
+        assert "None" not in one["description"]
+        named = {word for word in one["description"].split("`")[1::2] if word.isidentifier()}
+        assert named <= {*one["properties"], "unknown"}, name

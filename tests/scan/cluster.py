@@ -1,0 +1,123 @@
+"""Clusters in small, for scans without any API server."""
+
+import datetime as dt
+import json
+from typing import Any
+
+from webhook.core.objects import CronJob, PodTemplate, ServiceAccount, Workload, decoder
+from webhook.core.policy.document import read_policy
+from webhook.core.policy.model import Policy
+from webhook.scan.asked import Asked
+from webhook.scan.known import Known
+from webhook.scan.objects import Binding, LegacyTokenSecret, ReplicaSet
+from webhook.scan.owners import Origin
+from webhook.scan.report import Report
+from webhook.scan.scan import Scan
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+VAULT = "https://vault.example.com"
+AT = "/var/run/secrets/kubernetes.io/serviceaccount"
+INJECT = f"inject: [{{name: vault, audience: '{VAULT}', mountPath: /vault}}]\n"
+Object = dict[str, Any]
+
+
+def policy(text: str = "") -> Policy:
+    found = read_policy((HEAD + text).encode())
+    assert isinstance(found, Policy), found
+    return found
+
+
+def read(kind: type, what: Object) -> Any:
+    return decoder(kind).decode(json.dumps(what))
+
+
+def meta(name: str, **more: Any) -> Object:
+    return {"name": name, "namespace": "shop", **more}
+
+
+def of(kind: str, name: str, group: str = "apps") -> Object:
+    version = f"{group}/v1" if group else "v1"
+    return {"ownerReferences": [{"apiVersion": version, "kind": kind, "name": name, "controller": True}]}
+
+
+def spec(volumes: list[Object] | None = None, container: Object | None = None, **more: Any) -> Object:
+    return {"volumes": volumes or [], "containers": [{"name": "main", **(container or {})}], **more}
+
+
+def api_token(expiration: int = 3607, name: str = "kube-api-access-abcde") -> Object:
+    sources = [{"serviceAccountToken": {"path": "token", "expirationSeconds": expiration}}, {"configMap": {}}]
+    return {"name": name, "projected": {"sources": sources}}
+
+
+def token(name: str = "token", **asked: Any) -> Object:
+    return {"name": name, "projected": {"sources": [{"serviceAccountToken": {"path": "token", **asked}}]}}
+
+
+def mounts(*pairs: tuple[str, str]) -> Object:
+    return {"volumeMounts": [{"name": name, "mountPath": path} for name, path in pairs]}
+
+
+def live(expiration: int = 3607, **more: Any) -> Object:
+    """Return the spec of a pod as Kubernetes leaves it: with the API server's token mounted."""
+    return spec([api_token(expiration)], mounts(("kube-api-access-abcde", AT)), **more)
+
+
+def named_secret(secret: str) -> Object:
+    return {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}}]}
+
+
+def secret(name: str, created: str = "2026-01-01T00:00:00Z", **labels: str) -> LegacyTokenSecret:
+    spelled = {f"kubernetes.io/legacy-token-{key.replace('_', '-')}": value for key, value in labels.items()}
+    annotations = {"kubernetes.io/service-account.name": "app"}
+    return read(LegacyTokenSecret, {
+        "metadata": meta(name, creationTimestamp=created, labels=spelled, annotations=annotations),
+    })  # fmt: skip
+
+
+def account(name: str, **more: Any) -> ServiceAccount:
+    return read(ServiceAccount, {"metadata": meta(name), **more})
+
+
+def binding(*subjects: Object, **metadata: Any) -> Binding:
+    return read(Binding, {"metadata": metadata, "subjects": list(subjects)})
+
+
+class Small:
+    """A cluster that is put together piece by piece and then scanned."""
+
+    def __init__(self, *secrets: LegacyTokenSecret, accounts: tuple[ServiceAccount, ...] = ()) -> None:
+        self.known = Known(namespaces={"shop": frozenset()}, secrets=list(secrets), accounts=list(accounts))
+        self.known.tracked_since = dt.date(2026, 2, 1)
+        self._makers: list[tuple[tuple[str, str], Any, bool]] = []
+        self._pods: list[PodTemplate] = []
+
+    def deployment(self, name: str, template: Object, replicas: int = 1) -> "Small":
+        """Add a Deployment and the ReplicaSet that it has made."""
+        made = {"template": {"spec": template}}
+        self._makers.append((("apps", "Deployment"), read(Workload, {"metadata": meta(name), "spec": made}), False))
+        owned = {"metadata": meta(f"{name}-1", **of("Deployment", name)), "spec": {**made, "replicas": replicas}}
+        self._makers.append((("apps", "ReplicaSet"), read(ReplicaSet, owned), True))
+        return self
+
+    def cron_job(self, name: str, template: Object) -> "Small":
+        job = {"spec": {"template": {"spec": template}}}
+        found = read(CronJob, {"metadata": meta(name), "spec": {"jobTemplate": job}})
+        self._makers.append((("batch", "CronJob"), found, False))
+        owned = read(Workload, {"metadata": meta(f"{name}-1", **of("CronJob", name, "batch")), **job})
+        self._makers.append((("batch", "Job"), owned, True))
+        return self
+
+    def pod(self, name: str, spec: Object, **metadata: Any) -> "Small":
+        self._pods.append(read(PodTemplate, {"metadata": meta(name, **metadata), "spec": spec}))
+        return self
+
+    def scan(self, text: str = "", simulated: str | None = None, **asked: Any) -> Report:
+        new = policy(simulated) if simulated is not None else None
+        scan = Scan(Asked(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **asked), self.known)
+        for kind, found, makes_pods in self._makers:
+            where = (found.metadata.namespace, found.metadata.name)
+            scan.maker(kind, where, found.metadata.controller, Origin(found.template), makes_pods=makes_pods)
+        for pod in self._pods:
+            scan.pod(pod)
+        return scan.report()

@@ -1,0 +1,140 @@
+"""Live pods as their authors would create them again."""
+
+import pytest
+
+from tests.scan.cluster import (
+    AT,
+    INJECT,
+    VAULT,
+    Small,
+    account,
+    api_token,
+    live,
+    mounts,
+    named_secret,
+    of,
+    secret,
+    spec,
+    token,
+)
+from webhook.core.decision import Outcome
+from webhook.core.policy.model import Action
+
+LEGACY = "rules: {legacy-token-reference: patch}\n"
+OWNED = of("ReplicaSet", "web-1")
+HELD = {"name": "held", "secret": {"secretName": "old"}}
+REPLACED = token("held", audience="https://kubernetes.default.svc", expirationSeconds=3600)
+INJECTED = token("tokenguard-vault", audience=VAULT, expirationSeconds=3600)
+
+
+def told(small: Small, policy: str = ""):
+    """Return what is told of the one pod there is: the outcome, and each finding's rule, action and place."""
+    [owner] = small.scan(policy).owners
+    [group] = owner.pods
+    judgement = group.verdict.judgement
+    return judgement.outcome, {(one.rule, one.action, one.path) for one in judgement.findings}
+
+
+CAPPED = ("token-expiration", Action.PATCH, "spec.volumes[0].projected.sources[0]")
+
+
+@pytest.mark.parametrize("expiration", [3607, 3600, 600], ids=["as Kubernetes made it", "capped", "capped to less"])
+def test_the_api_servers_token_comes_anew_and_is_capped_again(expiration: int) -> None:
+    assert told(Small().pod("bare", live(expiration))) == (Outcome.PATCHED, {CAPPED})
+
+
+def test_the_api_servers_token_stays_away_where_its_account_does_not_want_it_any_more() -> None:
+    small = Small(accounts=(account("default", automountServiceAccountToken=False),)).pod("bare", live())
+    assert told(small, "rules: {api-token-automount: reject}\n") == (Outcome.ALLOWED, set())
+
+
+def test_the_api_servers_token_comes_where_its_account_wants_it_by_now() -> None:
+    assert told(Small().pod("bare", spec())) == (Outcome.PATCHED, {CAPPED})
+    assert told(Small().pod("bare", spec(automountServiceAccountToken=False))) == (Outcome.ALLOWED, set())
+
+
+def test_nothing_is_mounted_where_every_container_has_something_at_its_path() -> None:
+    taken = spec([{"name": "own", "emptyDir": {}}], mounts(("own", AT)))
+    assert told(Small().pod("bare", taken)) == (Outcome.ALLOWED, set())
+
+
+def test_other_sources_of_its_volume_stay_where_they_are() -> None:
+    volume = api_token(3600)
+    volume["projected"]["sources"].reverse()
+    pod = spec([volume], mounts((volume["name"], AT)))
+    place = "spec.volumes[0].projected.sources[1]"
+    assert told(Small().pod("bare", pod)) == (Outcome.PATCHED, {("token-expiration", Action.PATCH, place)})
+
+
+def test_an_injected_token_is_injected_again_whatever_policy_it_is_from() -> None:
+    mounted = mounts(("tokenguard-vault", "/vault"), ("kube-api-access-abcde", AT))
+    small = Small().pod("bare", spec([api_token(3600), INJECTED], mounted))
+    assert told(small, INJECT) == (Outcome.PATCHED, {CAPPED, ("inject", Action.PATCH, "spec")})
+    assert told(small, "tokens: {audiences: {allowed: [nobody]}}\n") == (Outcome.PATCHED, {CAPPED})
+
+
+def test_a_volume_of_such_a_name_that_holds_more_is_its_authors() -> None:
+    more = {
+        "name": "tokenguard-vault",
+        "projected": {"sources": [*INJECTED["projected"]["sources"], {"configMap": {}}]},
+    }
+    small = Small().pod("bare", spec([more], automountServiceAccountToken=False))
+    outcome, _ = told(small, "tokens: {audiences: {allowed: [nobody]}}\n")
+    assert outcome is Outcome.DENIED
+
+
+def test_the_template_says_what_the_author_wrote_where_a_pod_was_mended() -> None:
+    written = spec([HELD, token(audience=VAULT, expirationSeconds=86400)], mounts(("held", "/held"), ("token", "/t")))
+    mended = spec(
+        [REPLACED, token(audience=VAULT, expirationSeconds=3600), api_token(3600)],
+        mounts(("held", "/held"), ("token", "/t"), ("kube-api-access-abcde", AT)),
+    )
+    small = Small(secret("old")).deployment("web", written | {"serviceAccountName": "app"})
+    small.pod("web-1-a", mended | {"serviceAccountName": "app"}, **OWNED)
+    assert told(small) == (Outcome.DENIED, {
+        ("legacy-token-reference", Action.REJECT, "spec.volumes[0].secret"),
+        ("token-expiration", Action.PATCH, "spec.volumes[1].projected.sources[0]"),
+        ("token-expiration", Action.PATCH, "spec.volumes[2].projected.sources[0]"),
+    })  # fmt: skip
+    outcome, _ = told(small, LEGACY)
+    assert outcome is Outcome.PATCHED
+
+
+def test_an_automount_that_was_patched_away_comes_back_with_the_template() -> None:
+    small = Small().deployment("web", spec()).pod("web-1-a", spec(automountServiceAccountToken=False), **OWNED)
+    outcome, found = told(small, "rules: {api-token-automount: patch}\n")
+    assert outcome is Outcome.PATCHED
+    assert ("api-token-automount", Action.PATCH, "spec.volumes[0]") in found
+
+
+def test_what_other_webhooks_added_to_a_pod_of_a_template_will_come_again() -> None:
+    sidecar = {"name": "proxy", **mounts(("istio-token", "/istio"))}
+    added = spec([token("istio-token", audience="istio-ca"), api_token()], mounts(("kube-api-access-abcde", AT)))
+    added["containers"].append(sidecar)
+    small = Small().deployment("web", spec()).pod("web-1-a", added, **OWNED)
+    outcome, found = told(small, f"tokens: {{audiences: {{allowed: ['{VAULT}']}}}}\n")
+    assert outcome is Outcome.DENIED
+    assert ("token-audience", Action.REJECT, "spec.volumes[0].projected.sources[0]") in found
+
+
+def test_the_account_of_the_template_counts() -> None:
+    quiet = account("quiet", automountServiceAccountToken=False)
+    small = Small(accounts=(quiet,)).deployment("web", spec(serviceAccountName="quiet"))
+    small.pod("web-1-a", live(serviceAccountName="app"), **OWNED)
+    assert told(small) == (Outcome.ALLOWED, set())
+
+
+def test_ephemeral_containers_do_not_come_again_but_what_they_hold_is_known() -> None:
+    debugged = live() | {"ephemeralContainers": [{"name": "debugger", **named_secret("old")}]}
+    small = Small(secret("old")).pod("bare", debugged)
+    assert told(small) == (Outcome.PATCHED, {CAPPED})
+    [legacy] = small.scan().legacy_secrets
+    assert [one.path for one in legacy.references] == ["spec.ephemeralContainers[0].env[0]"]
+
+
+def test_a_mirror_pod_of_a_node_is_left_alone_and_one_that_only_says_so_is_not() -> None:
+    mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}}
+    host = spec([{"name": "host", "hostPath": {"path": "/"}}])
+    reject = "rules: {kubelet-hostpath: reject}\n"
+    assert told(Small().pod("static", host, **mirror, **of("Node", "node-1", "")), reject)[0] is Outcome.ALLOWED
+    assert told(Small().pod("static", host, **mirror), reject)[0] is Outcome.DENIED

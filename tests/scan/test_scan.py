@@ -1,0 +1,250 @@
+"""What a scan tells of a small cluster: who makes what, legacy Secrets, tokens, accounts, exemptions, changes."""
+
+import datetime as dt
+
+import pytest
+
+from tests.scan.cluster import (
+    INJECT,
+    VAULT,
+    Small,
+    account,
+    binding,
+    live,
+    named_secret,
+    of,
+    secret,
+    spec,
+    token,
+)
+from webhook.core.decision import Outcome
+from webhook.core.policy.model import Action
+from webhook.scan.asked import Filters
+from webhook.scan.bindings import Bindings
+from webhook.scan.report import Counts, Standing, TokenUse
+from webhook.scan.verdicts import Change
+
+READS = spec(container=named_secret("old"))
+YEAR = 31_536_000
+OWNED = of("ReplicaSet", "web-1")
+
+
+def owners(report):
+    return {f"{owner.kind}/{owner.name}": [group.names for group in owner.pods] for owner in report.owners}
+
+
+def test_pods_are_grouped_under_the_deployment_the_cron_job_or_whatever_makes_them() -> None:
+    small = Small().deployment("web", live()).cron_job("report", live())
+    small.pod("web-1-b", live(), **OWNED).pod("web-1-a", live(), **OWNED)
+    small.pod("report-1-a", live(), **of("Job", "report-1", "batch"))
+    small.pod("rollout-a", live(), **of("ReplicaSet", "rollout-1")).pod(
+        "flow-a", live(), **of("Flow", "f", "x.example")
+    )
+    small.pod("bare", live())
+    assert owners(small.scan()) == {
+        "Deployment/web": [("web-1-a", "web-1-b")],
+        "CronJob/report": [("report-1-a",)],
+        "ReplicaSet/rollout-1": [("rollout-a",)],
+        "Flow/f": [("flow-a",)],
+        "Pod/bare": [("bare",)],
+    }
+
+
+def test_pods_of_one_owner_that_differ_are_told_apart() -> None:
+    small = Small(secret("old")).deployment("web", live())
+    small.pod("web-1-a", live(), **OWNED).pod("web-1-b", live(), **OWNED)
+    small.pod("web-1-c", live() | {"initContainers": [{"name": "added", **named_secret("old")}]}, **OWNED)
+    [owner] = small.scan().owners
+    assert [group.names for group in owner.pods] == [("web-1-a", "web-1-b"), ("web-1-c",)]
+    assert [group.verdict.judgement.outcome for group in owner.pods] == [Outcome.PATCHED, Outcome.DENIED]
+    assert owner.outcome is Outcome.DENIED
+    assert owner.pod_count == 3
+
+
+def test_what_has_no_pod_is_judged_by_its_template() -> None:
+    report = Small(secret("old")).deployment("web", READS, replicas=0).cron_job("report", spec()).scan()
+    told = {owner.name: owner.outcome for owner in report.owners}
+    assert told == {"web": Outcome.DENIED, "report": Outcome.PATCHED}
+    assert report.summary.pods == Counts()
+    assert report.summary.owners == Counts(patched=1, denied=1)
+    assert {(one.rule, one.action): one.count for one in report.rule_counts} == {
+        ("legacy-token-reference", Action.REJECT): 1,
+        ("legacy-token-secret", Action.REJECT): 1,
+        ("token-expiration", Action.PATCH): 2,
+    }
+
+
+def test_kube_system_is_left_alone_and_said_to_be() -> None:
+    report = Small().pod("dns", live(), namespace="kube-system").scan()
+    [group] = report.owners[0].pods
+    assert (group.verdict.judgement.outcome, group.verdict.judgement.note) == (
+        Outcome.ALLOWED, "namespace kube-system is left alone",
+    )  # fmt: skip
+
+
+def test_a_legacy_secret_is_told_of_with_all_that_refers_to_it_and_where() -> None:
+    small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
+    small.deployment("web", READS).pod("web-1-a", READS, **OWNED).cron_job("report", READS)
+    [told] = small.scan().legacy_secrets
+    assert (told.account, told.listed_by, told.can_go) == ("app", ("app",), False)
+    place = "spec.containers[0].env[0]"
+    assert [(one.kind, one.name, one.path, one.pods) for one in told.references] == [
+        ("CronJob", "report", place, ()),
+        ("Deployment", "web", place, ("web-1-a",)),
+    ]
+    assert told.judgement.outcome is Outcome.DENIED
+
+
+LONG = "2026-10-25"  # thirty days before now
+
+
+@pytest.mark.parametrize(("labels", "tracked", "days", "goes"), [
+    ({}, "2026-01-01", 30, True),
+    ({}, LONG, 30, True),
+    ({}, "2026-10-26", 30, False),
+    ({}, "2026-10-26", 29, True),
+    ({}, None, 0, False),
+    ({"last_used": "2026-02-03"}, "2026-01-01", 30, False),
+    ({"last_used": "2026-02-03", "invalid_since": "2026-11-01"}, "2026-01-01", 30, True),
+    ({"last_used": "when?"}, "2026-01-01", 30, False),
+], ids=[
+    "unused since it was made", "for just so long", "not for so long", "for less", "not known", "used",
+    "marked invalid", "a label that is no day",
+])  # fmt: skip
+def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long_enough(
+    labels, tracked, days, goes
+) -> None:
+    small = Small(secret("old", created="2026-01-02T00:00:00Z", **labels))
+    small.known.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
+    [told] = small.scan(unused_days=days).legacy_secrets
+    assert told.can_go is goes
+
+
+def test_since_when_a_secret_is_unused_is_said_by_its_age_and_by_what_is_known() -> None:
+    young, old = Small(secret("a", created="2026-11-20T00:00:00Z"), secret("b")).scan().legacy_secrets
+    assert (young.unused_since, young.can_go) == (dt.date(2026, 11, 20), False)
+    assert (old.unused_since, old.can_go) == (dt.date(2026, 2, 1), True)
+
+
+def test_tokens_are_counted_by_audience_and_by_how_long_they_live_now_and_then() -> None:
+    both = spec([token(audience=VAULT, expirationSeconds=86400)], container=named_secret("old"))
+    small = Small(secret("old")).pod("a", live()).pod("b", live(3600))
+    small.pod("c", spec([token(audience=VAULT, expirationSeconds=86400)], automountServiceAccountToken=False))
+    small.pod("d", both | {"automountServiceAccountToken": False})
+    assert small.scan(simulated="mode: audit\n").tokens == (
+        TokenUse("", 3600, 1, 2, 0),
+        TokenUse("", YEAR, 1, 0, 2),
+        TokenUse("", None, 1, 0, 1),
+        TokenUse(VAULT, 3600, 0, 1, 0),
+        TokenUse(VAULT, 86400, 2, 0, 2),
+    )
+
+
+def test_tokens_that_the_policy_injects_removes_or_puts_in_a_secrets_place_are_counted() -> None:
+    held = spec([{"name": "held", "secret": {"secretName": "old"}}], serviceAccountName="app")
+    rules = "rules: {legacy-token-reference: patch, api-token-automount: patch}\n"
+    report = Small(secret("old")).pod("a", held).scan(INJECT + rules)
+    [group] = report.owners[0].pods
+    assert [(one.audience, one.lifetime_seconds, one.path) for one in group.verdict.tokens] == [
+        ("", 3600, "spec.volumes[0].projected.sources[0]"),
+        (VAULT, 3600, "spec.volumes[2].projected.sources[0]"),
+    ]
+
+
+@pytest.mark.parametrize(("given", "idle"), [
+    ([], True),
+    ([binding({"kind": "ServiceAccount", "name": "app", "namespace": "shop"}, name="b")], False),
+    ([binding({"kind": "ServiceAccount", "name": "app"}, name="b", namespace="shop")], False),
+    ([binding({"kind": "ServiceAccount", "name": "app", "namespace": "other"}, name="b", namespace="shop")], True),
+    ([binding({"kind": "User", "name": "system:serviceaccount:shop:app"}, name="b")], False),
+    ([binding({"kind": "User", "name": "app"}, name="b")], True),
+    ([binding({"kind": "Group", "name": "system:serviceaccounts:shop"}, name="b")], False),
+    ([binding({"kind": "Group", "name": "system:serviceaccounts:other"}, name="b")], True),
+    ([binding({"kind": "Group", "name": "system:serviceaccounts"}, name="b")], False),
+    ([binding({"kind": "Group", "name": "system:authenticated"}, name="b")], False),
+    ([binding({"kind": "Group", "name": "system:authenticated"}, name="system:discovery",
+              labels={"kubernetes.io/bootstrapping": "rbac-defaults"})], True),
+    ([binding(name="b")], True),
+], ids=[
+    "none", "by name", "by name in a RoleBinding", "another namespace's", "as a user", "another user",
+    "by its namespace's group", "by another's", "by all accounts' group", "by everybody's",
+    "by Kubernetes' own", "nobody",
+])  # fmt: skip
+def test_an_account_is_idle_that_no_binding_names(given, idle) -> None:
+    small = Small().pod("a", live(serviceAccountName="app")).pod("b", live(serviceAccountName="app"))
+    small.pod("c", spec(serviceAccountName="quiet", automountServiceAccountToken=False))
+    for one in given:
+        small.known.bindings.add(one)
+    told = [(one.namespace, one.name, one.pods, one.owners) for one in small.scan().idle_accounts]
+    assert told == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
+
+
+def test_nothing_is_said_of_accounts_where_the_bindings_could_not_be_read() -> None:
+    small = Small().pod("a", live())
+    small.known.bindings = None
+    assert small.scan().idle_accounts is None
+    assert Bindings().give_rights_to("shop", "app") is False
+
+
+EXEMPTIONS = """\
+exemptions:
+- {rules: [legacy-token-reference], namespaces: [shop], reason: held, until: 2026-12-01}
+- {rules: ["*"], serviceAccounts: [nobody], reason: unused, until: never}
+- {rules: [token-expiration], namespaces: [shop], reason: over, until: 2026-11-23}
+- {rules: [token-request-expiration], namespaces: [shop], reason: unseen, until: 2027-12-01}
+- {rules: [legacy-token-reference], users: [admin], reason: by user, until: 2026-11-24}
+"""
+
+
+def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell() -> None:
+    small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
+    states = small.scan(EXEMPTIONS).exemptions
+    assert [(one.reason, one.standing, one.holds, one.days_left, one.ends_soon) for one in states] == [
+        ("held", Standing.HOLDS, 3, 7, True),
+        ("unused", Standing.HOLDS_NOTHING, 0, None, False),
+        ("over", Standing.ENDED, 3, -1, False),
+        ("unseen", Standing.UNKNOWN, 0, 372, False),
+        ("by user", Standing.UNKNOWN, 0, 0, True),
+    ]
+    assert states[1].rules == ("*",)
+
+
+STRICT = "rules: {kubelet-hostpath: reject}\n"
+HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountToken=False)
+
+
+@pytest.mark.parametrize(("pod", "now", "then", "change"), [
+    (HOST, "", STRICT, Change.REJECTED),
+    (HOST, STRICT, "", Change.WARNED),
+    (HOST, STRICT, 'rules: {kubelet-hostpath: "off"}\n', Change.FINE),
+    (live(), 'rules: {token-expiration: "off"}\n', "", Change.PATCHED),
+    (live(), "", INJECT, Change.PATCHED),
+    (live(), "", STRICT, Change.NONE),
+    (spec(HOST["volumes"], container=named_secret("old")), "", STRICT, Change.REJECTED_OTHERWISE),
+    (spec(container=named_secret("old")), "", "rules: {legacy-token-reference: warn}\n", Change.PATCHED),
+], ids=[
+    "rejected", "warned", "fine", "patched", "patched more", "none", "rejected for more", "not rejected any more",
+])  # fmt: skip
+def test_another_policy_changes(pod, now, then, change) -> None:
+    [owner] = Small(secret("old")).pod("a", pod).scan(now, then).owners
+    assert owner.change is change
+
+
+def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:
+    small = Small().pod("a", HOST)
+    assert small.scan().exit_status == 0
+    assert small.scan(STRICT).exit_status == 1
+    assert small.scan("", STRICT).exit_status == 1
+    assert small.scan(STRICT, "").exit_status == 0
+    assert Small(secret("old")).scan().exit_status == 1
+
+
+def test_filters_leave_out_namespaces_rules_and_actions() -> None:
+    small = Small(secret("old")).pod("a", READS | {"volumes": HOST["volumes"]}).pod("b", READS, namespace="other")
+    report = small.scan(filters=Filters(namespaces=("sh*",), rules=("kubelet-hostpath",)))
+    [owner] = report.owners
+    assert [one.rule for one in owner.pods[0].verdict.judgement.findings] == ["kubelet-hostpath"]
+    assert owner.outcome is Outcome.WARNED
+    [owner] = small.scan(filters=Filters(("shop",), actions=(Action.PATCH,))).owners
+    assert owner.outcome is Outcome.PATCHED
+    assert small.scan(filters=Filters(("nowhere",))).legacy_secrets == ()

@@ -1,0 +1,173 @@
+"""The `scan` command: its options, which cluster it looks at, and how it fails. What it finds is in `tests/scan`."""
+
+import http.server
+import json
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from webhook.cli import main
+from webhook.reporting import scan_json
+
+POD = {"metadata": {"name": "a", "namespace": "shop"}, "spec": {"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}}
+HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+STRICT = f"{HEAD}rules: {{kubelet-hostpath: reject}}\n"
+SOUND = f'{HEAD}rules: {{kubelet-hostpath: "off"}}\n'
+
+
+class Lists(http.server.BaseHTTPRequestHandler):
+    """An API server in small: it answers lists, with what it was given for a path, else with nothing."""
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        status, items = self.server.answers.get(path, (200, []))
+        kind = "PartialObjectMetadataList" if "PartialObject" in self.headers["Accept"] else "List"
+        answer = {"kind": kind, "metadata": {}, "items": items} if status == 200 else {"message": "not for you"}
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args) -> None:
+        pass
+
+
+@pytest.fixture
+def api():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lists) as server:
+        server.answers = {"/api/v1/pods": (200, [POD])}
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def configured(path: Path, **contexts: str) -> Path:
+    """Write a kubeconfig with these contexts, each of a cluster with this URL; the first one is the current one."""
+    path.write_text(yaml.safe_dump({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": url}} for name, url in contexts.items()],
+        "users": [{"name": "u", "user": {"token": "hunter2"}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": "u"}} for name in contexts],
+        "current-context": next(iter(contexts)),
+    }))  # fmt: skip
+    return path
+
+
+@pytest.fixture
+def url(api) -> str:
+    return f"http://127.0.0.1:{api.server_port}"
+
+
+@pytest.fixture
+def kubeconfig(url, tmp_path) -> Path:
+    return configured(tmp_path / "kubeconfig", here=url)
+
+
+@pytest.fixture
+def policy(tmp_path):
+    def write(document: str) -> str:
+        (tmp_path / "policy.yaml").write_text(document)
+        return str(tmp_path / "policy.yaml")
+
+    return write
+
+
+def run(*flags, **environment):
+    unset = dict.fromkeys(("KUBECONFIG", "TOKENGUARD_KUBECONFIG", "KUBERNETES_SERVICE_HOST"))
+    return CliRunner().invoke(main, ["scan", *map(str, flags)], env=unset | environment)
+
+
+def test_without_a_policy_in_the_cluster_the_default_one_is_judged_by_and_named(kubeconfig, url) -> None:
+    done = run("--kubeconfig", kubeconfig)
+    assert done.exit_code == 0
+    assert f"cluster    {url}, " in done.stdout
+    assert ", enforce: the defaults (no tokenguard/token-policy)\n" in done.stdout
+    assert "warn: kubelet-hostpath: spec.volumes[0].hostPath" in done.stdout
+
+
+def test_the_clusters_own_policy_is_judged_by_unless_another_is_given(api, kubeconfig, policy) -> None:
+    held = {"metadata": {"name": "token-policy"}, "data": {"policy.yaml": STRICT}}
+    api.answers["/api/v1/namespaces/tokenguard/configmaps"] = (200, [held])
+    own = run("--kubeconfig", kubeconfig)
+    assert (own.exit_code, "enforce: ConfigMap tokenguard/token-policy\n" in own.stdout) == (1, True)
+    assert run("--kubeconfig", kubeconfig, "--policy", policy(SOUND)).exit_code == 0
+    assert run("--kubeconfig", kubeconfig, "--simulate", policy(SOUND)).exit_code == 0
+    assert run("--kubeconfig", kubeconfig, "--policy-configmap", "other/policy").exit_code == 0
+
+
+def test_json_is_what_the_schema_says(kubeconfig) -> None:
+    done = run("--kubeconfig", kubeconfig, "--output", "json")
+    assert set(json.loads(done.stdout)) == set(scan_json.schema()["properties"])
+    assert json.loads(run("--schema").stdout) == scan_json.schema()
+
+
+def test_a_clusters_policy_with_mistakes_is_told_of_and_not_judged_by(api, kubeconfig) -> None:
+    held = {"metadata": {"name": "token-policy"}, "data": {"policy.yaml": f"{HEAD}modee: warn\n"}}
+    api.answers["/api/v1/namespaces/tokenguard/configmaps"] = (200, [held])
+    done = run("--kubeconfig", kubeconfig)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "ConfigMap tokenguard/token-policy:3: error: modee: unknown key" in done.stderr
+    assert "mend it, or give --policy" in done.stderr
+
+
+def test_the_context_says_which_cluster(url, tmp_path) -> None:
+    both = configured(tmp_path / "both", dead="http://127.0.0.1:9", here=url)
+    assert run("--kubeconfig", both, "--context", "here").exit_code == 0
+    assert run("--kubeconfig", both).exit_code == 2
+    wrong = run("--kubeconfig", both, "--context", "heer")
+    assert wrong.exit_code == 2
+    assert 'Error: the kubeconfig has no context "heer"; did you mean "here"?' in wrong.stderr
+    none = run("--kubeconfig", both, "--context", "production")
+    assert 'no context "production"; there are "dead", "here"' in none.stderr
+
+
+def test_several_kubeconfigs_are_taken_together_as_kubectl_does(url, tmp_path) -> None:
+    first = configured(tmp_path / "first", dead="http://127.0.0.1:9")
+    second = configured(tmp_path / "second", here=url)
+    several = f"{tmp_path}/absent:{first}:{second}"
+    assert run("--context", "here", KUBECONFIG=several).exit_code == 0
+    absent = run(KUBECONFIG=f"{tmp_path}/absent:{tmp_path}/neither")
+    assert (absent.exit_code, absent.stdout) == (2, "")
+    assert "there is no such file" in absent.stderr
+
+
+def test_in_no_cluster_and_without_a_kubeconfig_it_says_so(tmp_path) -> None:
+    done = run("--context", "x", HOME=str(tmp_path))
+    assert done.exit_code == 2
+    assert "say with --kubeconfig where the API server is" in done.stderr
+
+
+def test_pods_that_may_not_be_listed_end_it_and_others_leave_a_gap(api, kubeconfig, policy) -> None:
+    api.answers["/api/v1/secrets"] = (403, [])
+    gap = run("--kubeconfig", kubeconfig, "--policy", policy(SOUND))
+    assert gap.exit_code == 2
+    assert "not read: secrets: HTTP 403: not for you" in gap.stdout
+    api.answers["/api/v1/pods"] = (403, [])
+    done = run("--kubeconfig", kubeconfig)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "kubectl auth can-i list pods --all-namespaces" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [
+    ("--policy-configmap", "token-policy"), ("--policy-configmap", "a/b/c"), ("--rule", "nonsense"),
+    ("--action", "off"), ("--unused-days", "-1"), ("--policy", "-", "--simulate", "-"), ("--policy", "/no/such/file"),
+], ids=" ".join)  # fmt: skip
+def test_a_wrong_call_has_failed(flags) -> None:
+    done = run(*flags)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr
+
+
+def test_no_credentials_are_told(kubeconfig, api) -> None:
+    api.answers = {path: (401, []) for path in ("/api/v1/pods", "/api/v1/namespaces")}
+    done = run("--kubeconfig", kubeconfig)
+    assert done.exit_code == 2
+    assert "hunter2" not in done.output

@@ -1,0 +1,183 @@
+"""What a scan reads of a cluster: lists alone, page by page; of Secrets and Namespaces no more than metadata.
+
+A list that is refused leaves a gap that the report tells of. Without the pods there is nothing to tell: it fails.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
+from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.walk import walk
+from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, ObjectMeta, PodTemplate, ServiceAccount, Workload
+from webhook.core.policy.configmap import KEY
+from webhook.core.selectors import labels
+from webhook.scan.known import Known
+from webhook.scan.legacy import day_in
+from webhook.scan.objects import TRACKED_SINCE, TRACKING, Binding, LegacyTokenSecret, ReplicaSet, Rolled
+from webhook.scan.owners import Origin
+from webhook.scan.report import Unread
+from webhook.scan.scan import Scan
+
+Step = Callable[[str], None]
+T = TypeVar("T")
+_REFUSED = frozenset({403, 404})
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_ISSUER = "/.well-known/openid-configuration"
+
+SECRETS = Resource(
+    "secrets", "/api/v1/secrets", LegacyTokenSecret, f"type={LEGACY_TOKEN_TYPE}", metadata_only=True
+)  # fmt: skip
+ACCOUNTS = Resource("serviceaccounts", "/api/v1/serviceaccounts", ServiceAccount)
+BINDINGS = (
+    Resource("rolebindings", f"{_RBAC}/rolebindings", Binding),
+    Resource("clusterrolebindings", f"{_RBAC}/clusterrolebindings", Binding),
+)
+PODS = Resource("pods", "/api/v1/pods", PodTemplate)
+
+
+class _Maker(NamedTuple):
+    """A kind that makes pods; `makes_pods` as `Scan.maker` takes it."""
+
+    group: str
+    kind: str
+    decoded: type[Any]
+    makes_pods: bool
+
+    @property
+    def resource(self) -> Resource[Any]:
+        plural = f"{self.kind.lower()}s"
+        return Resource(plural, f"/apis/{self.group}/v1/{plural}" if self.group else f"/api/v1/{plural}", self.decoded)
+
+
+MAKERS = (
+    _Maker("apps", "Deployment", Workload, makes_pods=False),
+    _Maker("apps", "ReplicaSet", ReplicaSet, makes_pods=True),
+    _Maker("apps", "StatefulSet", Rolled, makes_pods=True),
+    _Maker("apps", "DaemonSet", Rolled, makes_pods=True),
+    _Maker("", "ReplicationController", ReplicaSet, makes_pods=True),
+    _Maker("batch", "CronJob", CronJob, makes_pods=False),
+    _Maker("batch", "Job", Workload, makes_pods=True),
+)
+
+
+class _Discovery(msgspec.Struct):
+    issuer: str = ""
+
+
+class Inventory:
+    """One reading of a cluster."""
+
+    def __init__(self, transport: Transport, step: Step) -> None:
+        """Take the cluster, and what is told how far it is."""
+        self._transport = transport
+        self._step = step
+        self._unread: list[Unread] = []
+
+    def policy(self, namespace: str, name: str) -> str | None:
+        """Return the document in the cluster's own policy, or None where there is no such ConfigMap.
+
+        Raises `ApiError`.
+        """
+        found = self._config_map(namespace, name)
+        return None if found is None else (found.data or {}).get(KEY, "")
+
+    def known(self) -> Known:
+        """Return what is to be known before the pods. Raises `ApiError`."""
+        known = Known(unread=self._unread)
+        decisions = "decisions may be wrong"
+        for namespace in self._list(NAMESPACES, f"overrides and injections by namespaceLabels: {decisions}"):
+            known.namespaces[namespace.metadata.name] = labels(namespace.metadata.labels)
+        known.secrets += self._list(SECRETS, f"no legacy token is known, nor who uses it: {decisions}")
+        lacks = f"which accounts mount no token, and which list a Secret: {decisions}"
+        known.accounts += (_small(one) for one in self._list(ACCOUNTS, lacks))
+        for resource in BINDINGS:
+            lacks = "which accounts have no rights isn't told"
+            before = len(self._unread)
+            for binding in self._list(resource, lacks, affects_decisions=False):
+                if known.bindings:
+                    known.bindings.add(binding)
+            if len(self._unread) > before:
+                known.bindings = None
+        known.tracked_since = self._tracked_since()
+        known.issuer = self._issuer()
+        return known
+
+    def fill(self, scan: Scan) -> None:
+        """Hand what makes pods, and then the pods, to a scan. Raises `ApiError`."""
+        for maker in MAKERS:
+            lacks = f"templates of {maker.kind}s: their pods are judged as they stand, and grouped by what is known"
+            for found in self._list(maker.resource, lacks):
+                meta = found.metadata
+                idle = isinstance(found, ReplicaSet) and found.replicas == 0
+                scan.maker(
+                    (maker.group, maker.kind),
+                    (meta.namespace or "", meta.name or ""),
+                    meta.controller,
+                    Origin(found.template, found.newest if isinstance(found, Rolled) else None),
+                    makes_pods=maker.makes_pods and not idle,
+                )
+        try:
+            for pod in walk(PODS, self._transport, self._step):
+                scan.pod(pod)
+        except ApiError as error:
+            raise ApiError(error.status, f"{error}; {_advice(PODS)}" if error.status == 403 else str(error)) from None
+
+    def _list(self, resource: Resource[T], lacks: str, *, affects_decisions: bool = True) -> Iterator[T]:
+        try:
+            yield from walk(resource, self._transport, self._step)
+        except ApiError as error:
+            if error.status not in _REFUSED:
+                raise
+            self._unread.append(Unread(_plural(resource), str(error), lacks, _advice(resource), affects_decisions))
+
+    def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        return next(walk(config_map(namespace, name), self._transport, self._step), None)
+
+    def _tracked_since(self) -> Any:
+        namespace, name = TRACKING
+        lacks = "since when the use of legacy tokens is known: none is said to be unused"
+        what = f"ConfigMap {namespace}/{name}"
+        try:
+            found = self._config_map(namespace, name)
+        except ApiError as error:
+            if error.status not in _REFUSED:
+                raise
+            advice = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
+            self._unread.append(Unread(what, str(error), lacks, advice, affects_decisions=False))
+            return None
+        return day_in(found.data, TRACKED_SINCE) if found else None
+
+    def _issuer(self) -> str:
+        lacks = "the API server's audiences are taken to be the usual ones, or those of the policy"
+        try:
+            answer = self._transport.get(_ISSUER, {}, "application/json")
+        except ApiError as error:
+            if error.status not in _REFUSED:
+                raise
+            advice = f"kubectl get --raw {_ISSUER}"
+            self._unread.append(Unread("the API server's issuer", str(error), lacks, advice, affects_decisions=False))
+            return ""
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(answer, type=_Discovery).issuer
+        return ""
+
+
+def _advice(resource: Resource[Any]) -> str:
+    """Return what shows whether one may list something, and what grants it."""
+    group = resource.path.split("/")[2] if resource.path.startswith("/apis/") else ""
+    name = f"{_plural(resource)}.{group}" if group else _plural(resource)
+    return f"kubectl auth can-i list {name} --all-namespaces; manifests/scanner grants it"
+
+
+def _plural(resource: Resource[Any]) -> str:
+    return resource.path.rpartition("/")[2]
+
+
+def _small(account: ServiceAccount) -> ServiceAccount:
+    meta = account.metadata
+    return replace(account, given_metadata=ObjectMeta(name=meta.name, namespace=meta.namespace))

@@ -1,0 +1,170 @@
+"""Events on the owners of pods that were rejected or exempted, made off the request path.
+
+The same thing told again is one Event whose count grows, whichever worker of whichever replica tells it: its name
+comes from what it says. A worker writes one at most once a minute, and no more than five in a second; what it is told
+meanwhile is added up. So a controller that tries on and on costs the API server next to nothing.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from webhook.cluster.backoff import delay_after
+from webhook.cluster.events import cut, event
+from webhook.cluster.transport import ApiError, Transport
+from webhook.core.notice import REJECTED, Notice
+
+log = logging.getLogger("tokenguard.cluster")
+EVERY = 60.0
+PAUSE = 0.2
+"""Seconds between two writes of one Event, and between any two."""
+MOST = 1000
+"""So many different ones are kept in mind."""
+TRIES = 4
+_GONE, _CONFLICT = 404, 409
+
+
+@dataclass(slots=True)
+class _Said:
+    """What is to be said, how many times more than was written, and from when on it may be written (monotonic)."""
+
+    notice: Notice
+    more: int
+    due: float
+
+
+class _Metadata(msgspec.Struct):
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
+
+
+class _Stored(msgspec.Struct):
+    metadata: _Metadata
+    count: int | None = None
+
+
+class PodEvents:
+    """Takes notices from any thread and never keeps it waiting."""
+
+    def __init__(self, transport: Transport, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take where to; starts nothing, so it may be made before a fork."""
+        self._transport = transport
+        self._clock = clock
+        self._said: dict[tuple[str, ...], _Said] = {}
+        self._left_out = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._over = threading.Event()
+        self._refused = ""
+
+    def tell(self, notice: Notice) -> None:
+        """Have an Event made or counted on; where too many different ones wait, it is left out, and the log says so."""
+        owner = notice.owner
+        key = (notice.namespace, owner.kind or "", owner.name or "", owner.uid or "", notice.reason, notice.about)
+        with self._lock:
+            said = self._said.get(key)
+            if said is not None:
+                said.notice, said.more = notice, said.more + 1
+            elif len(self._said) < MOST:
+                self._said[key] = _Said(notice, 1, self._clock())
+            else:
+                self._left_out += 1
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to write."""
+        threading.Thread(target=self._run, name="tokenguard-pod-events", daemon=True).start()
+
+    def stop(self) -> None:
+        """End it; what waits is not told."""
+        self._over.set()
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._wake.clear()
+            due = self.write_due()
+            if due is None or due > 0:
+                self._wake.wait(due)
+            self._over.wait(PAUSE)
+
+    def write_due(self) -> float | None:
+        """Write one Event that is due; return after how many seconds there is another, or None where none waits."""
+        now = self._clock()
+        with self._lock:
+            self._forget(now)
+            waiting = [one for one in self._said.values() if one.more]
+            first = min(waiting, key=lambda one: one.due, default=None)
+            if first is None or first.due > now:
+                return None if first is None else first.due - now
+            notice, more = first.notice, first.more
+            first.more, first.due = 0, now + EVERY
+        self._write(notice, more)
+        return 0.0
+
+    def _forget(self, now: float) -> None:
+        for key in [key for key, one in self._said.items() if not one.more and one.due < now]:
+            del self._said[key]
+        if self._left_out and len(self._said) < MOST:
+            log.warning("%d Events about pods were left out: there were too many different ones", self._left_out)
+            self._left_out = 0
+
+    def _write(self, notice: Notice, more: int) -> None:
+        for failures in range(1, TRIES + 1):
+            try:
+                self._create_or_count(notice, more)
+            except ApiError as error:
+                if error.status in {0, _CONFLICT, 429} or error.status >= 500:
+                    self._over.wait(delay_after(failures, error.retry_after))
+                    continue
+                if error.status != _GONE and str(error) != self._refused:  # gone with its namespace: nobody to tell
+                    self._refused = str(error)
+                    log.warning("no Event could be made about a pod that was judged: %s", error)
+                return
+            else:
+                return
+        log.warning("no Event could be made about a pod that was judged, after %d tries", TRIES)
+
+    def _create_or_count(self, notice: Notice, more: int) -> None:
+        made = _event(notice, more)
+        where = f"/api/v1/namespaces/{notice.namespace}/events"
+        try:
+            self._transport.post(where, made)
+        except ApiError as error:
+            if error.status != _CONFLICT:
+                raise
+        else:
+            return
+        one = f"{where}/{made['metadata']['name']}"
+        stored = msgspec.json.decode(self._transport.get(one, {}, "application/json"), type=_Stored)
+        self._transport.patch(one, {
+            "metadata": {"resourceVersion": stored.metadata.resource_version},
+            "count": (stored.count or 1) + more,
+            "lastTimestamp": made["lastTimestamp"],
+            "message": made["message"],
+        })  # fmt: skip
+
+
+def _event(notice: Notice, count: int) -> dict[str, Any]:
+    owner = notice.owner
+    said = "\0".join((owner.kind or "", owner.uid or "", notice.reason, notice.about))
+    involved = {
+        "apiVersion": owner.api_version or "",
+        "kind": owner.kind,
+        "namespace": notice.namespace,
+        "name": owner.name,
+        "uid": owner.uid or "",
+    }
+    return event(
+        f"{(owner.name or '')[:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}",
+        involved,
+        kind="Warning" if notice.reason == REJECTED else "Normal",
+        reason=notice.reason,
+        message=cut(notice.message),
+        count=count,
+    )

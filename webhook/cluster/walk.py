@@ -1,0 +1,69 @@
+"""Reading a whole list once, however long it is, with no more than a page of it in memory."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+from webhook.cluster.backoff import delay_after
+from webhook.cluster.objects import Page, Resource
+from webhook.cluster.pages import GONE, Pages
+from webhook.cluster.transport import ApiError, Transport
+
+PAGE = 500
+TRIES = 4
+_NEVER_BETTER = frozenset({400, 401, 403, 404, 405, 406, GONE})
+
+T = TypeVar("T")
+
+
+def walk(
+    resource: Resource[T],
+    transport: Transport,
+    step: Callable[[str], None] = lambda _: None,
+    wait: Callable[[float], object] = time.sleep,
+) -> Iterator[T]:
+    """Yield the objects of a list, page by page. Raises `ApiError`.
+
+    Where pages expire half-way, the list goes on from the next object on as it is by then: none that was there all the
+    time is left out or comes twice. `step` is told how far it is, `wait` waits so many seconds between tries.
+    """
+    pages = Pages(resource, transport)
+    following, known, expired = "", 0, 0
+    while True:
+        try:
+            page = _read(pages, following, wait)
+        except ApiError as error:
+            expired += 1
+            if error.status != GONE or not error.following or expired == TRIES:
+                raise
+            following = error.following
+            continue
+        expired = 0
+        yield from page.items or ()
+        known += len(page.items or ())
+        left = page.metadata.remaining_item_count
+        step(f"{resource.what}: {known}{f' of {known + left}' if left else ''}")
+        following = page.metadata.continue_
+        if not following:
+            return
+
+
+def _read(pages: Pages[T], following: str, wait: Callable[[float], object]) -> Page[T]:
+    """Read a page, again where need be: of two hundred, one that is refused must not cost the others."""
+    for failures in range(1, TRIES):
+        try:
+            return _decoded(pages, following)
+        except ApiError as error:
+            if error.status in _NEVER_BETTER or (error.status == 0 and not following):
+                raise
+            wait(delay_after(failures, error.retry_after))
+    return _decoded(pages, following)
+
+
+def _decoded(pages: Pages[T], following: str) -> Page[T]:
+    try:
+        return pages.read(PAGE, following)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ApiError(0, f"the API server's answer can't be read ({type(error).__name__})") from None

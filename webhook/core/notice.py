@@ -1,0 +1,43 @@
+"""What is told to the people behind a controller: the answer about its pod goes to the controller, not to them."""
+
+import msgspec
+
+from webhook.core.decision import Decision, Outcome
+from webhook.core.objects import OwnerReference
+from webhook.core.request import Phase, Request, Subject
+
+REJECTED, EXEMPTED = "PodRejected", "PodExempted"
+
+
+class Notice(msgspec.Struct, frozen=True, gc=False):
+    """One pod that was rejected or exempted, for an Event on its owner in a namespace.
+
+    `reason` is an Event's, `about` the names of the rules: of one owner, what agrees in both is the same thing again.
+    """
+
+    namespace: str
+    owner: OwnerReference
+    reason: str
+    about: str
+    message: str
+
+
+def notice(request: Request, decision: Decision) -> Notice | None:
+    """Return what is to be told of a decision, or None where nothing is.
+
+    Of a pod that no controller made, its author saw the answer. A dry run leaves nothing behind.
+    """
+    denied = decision.outcome is Outcome.DENIED
+    if not (denied or (decision.exemptions and request.phase is Phase.VALIDATE)):
+        return None
+    if request.subject is not Subject.POD or request.object is None or request.dry_run:
+        return None
+    owner = request.object.metadata.controller
+    if owner is None or not owner.name or not owner.kind:
+        return None
+    if denied:
+        rules = dict.fromkeys(finding.rule for finding in decision.rejections())
+        return Notice(request.namespace, owner, REJECTED, ",".join(rules), decision.message(request.decision_id))
+    told = "; ".join(f"{rule} left a pod alone: {exemption}" for rule, exemption in decision.exemptions)
+    rules = dict.fromkeys(rule for rule, _ in decision.exemptions)
+    return Notice(request.namespace, owner, EXEMPTED, ",".join(rules), f"{told}\n[tokenguard {request.decision_id}]")

@@ -1,0 +1,51 @@
+"""The names that a serving certificate is for: DNS names and addresses, each written in one way only."""
+
+import contextlib
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from cryptography import x509
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_LONGEST = 253
+
+
+def service_names(namespace: str, service: str = "tokenguard") -> tuple[str, ...]:
+    """Return the DNS names of a Service: the API server asks for `<service>.<namespace>.svc`."""
+    short = f"{service}.{namespace}"
+    return f"{short}.svc", f"{short}.svc.cluster.local", short
+
+
+def normal_name(name: str) -> str:
+    """Return a DNS name, which may begin with `*.`, in lower case, or an address in its shortest form.
+
+    So it stands in a certificate, and is found there again. Raises ValueError where it is neither.
+    """
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        lower = name.lower()
+        labels = lower.removeprefix("*.").split(".")
+        if len(lower) > _LONGEST or not all(map(_LABEL.fullmatch, labels)):
+            raise ValueError(f"{name!r} is neither a DNS name nor an address") from None
+        return lower
+    return str(ipaddress.ip_address(address.packed))  # without an interface, which no certificate names
+
+
+def possible_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those that can stand in a certificate, each once, as `normal_name` returns them."""
+    found: dict[str, None] = {}
+    for name in names:
+        with contextlib.suppress(ValueError):
+            found[normal_name(name)] = None
+    return tuple(found)
+
+
+def general_name(name: str) -> x509.GeneralName:
+    """Return a name as certificates hold it. Raises ValueError as `normal_name` does."""
+    normal = normal_name(name)
+    try:
+        return x509.IPAddress(ipaddress.ip_address(normal))
+    except ValueError:
+        return x509.DNSName(normal)

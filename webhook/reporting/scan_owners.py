@@ -1,0 +1,133 @@
+"""What a scan tells of owners and their pods, as lines of text."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from webhook.core.decision import Outcome
+from webhook.core.policy.model import Action
+from webhook.core.text import counted, plain
+from webhook.scan.report import Owner
+from webhook.scan.verdicts import Change, Judgement, PodGroup, Told
+
+Line = str
+Judged = Callable[[PodGroup], Judgement]
+_OUTCOMES = {
+    Outcome.DENIED: "would be rejected",
+    Outcome.PATCHED: "would be patched",
+    Outcome.WARNED: "would be warned of",
+    Outcome.ALLOWED: "would be let pass",
+}
+_NEXT = "its next pod"
+_MOST = 5
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    every = [plain(name) for name in names]
+    more = f" and {len(every) - _MOST} more" if len(every) > _MOST else ""
+    return ", ".join(every[:_MOST]) + more
+
+
+def today(group: PodGroup) -> Judgement:
+    """Return what the policy says of some pods."""
+    return group.verdict.judgement
+
+
+def simulated(group: PodGroup) -> Judgement:
+    """Return what the simulated policy says of some pods."""
+    return group.simulated.judgement if group.simulated else group.verdict.judgement
+
+
+def line_of(told: Told) -> Line:
+    """Return a finding as a line."""
+    return plain(f"{told.action}: {told.rule}: {told.path} {told.detail}")
+
+
+def owner_lines(owner: Owner) -> Iterator[Line]:
+    """Yield what is told of an owner: what its author wrote, and whom exemptions spare; nothing where all is well."""
+    told = findings(owner, today)
+    exempt = {
+        f"exempt: {one.rule}: {plain(one.reason)} (until {one.until or 'never'})": None
+        for group in owner.groups
+        for one in today(group).exemptions
+    }
+    if told or exempt:
+        yield f"{named(owner)}: {_OUTCOMES[owner.outcome]}"
+        yield from (f"  {line}" for line in (*told, *exempt))
+
+
+def changes(owners: Iterable[Owner]) -> Iterator[Line]:
+    """Yield what the simulated policy changes for owners, the worst first.
+
+    An owner for whom nothing changes in what its author wrote is told of together with those like it.
+    """
+    alike: dict[Change, dict[tuple[Line, ...], list[Owner]]] = {change: {} for change in Change}
+    for owner in owners:
+        if owner.change is not Change.NONE:
+            differing = tuple(_differing(owner, authored=True)) or tuple(_differing(owner, authored=False))
+            alike[owner.change].setdefault(differing, []).append(owner)
+    for change, by_lines in alike.items():
+        for differing, found in by_lines.items():
+            was = f" ({_OUTCOMES[found[0].outcome]} today)" if len({one.outcome for one in found}) == 1 else ""
+            yield f"{some([named(one) for one in found])}: {change}{was}"
+            yield from (f"  {line}" for line in differing)
+
+
+def _differing(owner: Owner, *, authored: bool) -> Iterator[Line]:
+    """Yield what only one of the two policies finds in an owner's pods, the new findings first."""
+    before, after = (
+        {
+            (line_of(told) if authored else _line_without_place(told)): None
+            for group in owner.groups
+            for told in judged(group).findings
+            if told.authored is authored and told.action is not Action.AUDIT
+        }
+        for judged in (today, simulated)
+    )
+    yield from (f"+ {line}" for line in after if line not in before)
+    yield from (f"- {line}" for line in before if line not in after)
+
+
+def unwritten(owner: Owner, judged: Judged) -> Counter[Line]:
+    """Return in how many of its pods (or its next one) what is found that its author didn't write."""
+    found: Counter[Line] = Counter()
+    groups = [(group, len(group.names)) for group in owner.pods]
+    for group, count in groups or ([(owner.next_pod, 1)] if owner.next_pod else []):
+        for told in judged(group).findings:
+            if not told.authored:
+                found[_line_without_place(told)] += count
+    return found
+
+
+def named(owner: Owner) -> str:
+    """Return what an owner is called, and how many pods it has."""
+    name = f"{plain(owner.kind)}/{plain(owner.name)}"
+    return name if owner.kind == "Pod" else f"{name} ({counted(owner.pod_count, 'pod')})"
+
+
+def findings(owner: Owner, judged: Judged) -> list[Line]:
+    """Return what is found in an owner's pods that its author wrote, and in which of them where not in all."""
+    pods: Counter[Line] = Counter()
+    for group in owner.pods:
+        for line in _authored(group, judged):
+            pods[line] += len(group.names)
+    following = _authored(owner.next_pod, judged) if owner.next_pod else {}
+    return [
+        *(f"{line}{_where(owner, count, coming=line in following)}" for line, count in pods.items()),
+        *(f"{line} ({_NEXT})" if owner.pods else line for line in following if line not in pods),
+    ]
+
+
+def _authored(group: PodGroup, judged: Judged) -> dict[Line, None]:
+    return {line_of(one): None for one in judged(group).findings if one.authored}
+
+
+def _where(owner: Owner, count: int, *, coming: bool) -> str:
+    told = [] if count == owner.pod_count else [f"{count} of {counted(owner.pod_count, 'pod')}"]
+    if owner.next_pod and not coming:
+        told.append(f"not {_NEXT}")
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _line_without_place(told: Told) -> Line:
+    return plain(f"{told.action}: {told.rule}: {told.detail}")

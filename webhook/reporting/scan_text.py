@@ -1,0 +1,138 @@
+"""A scan's report as text: the summary, then what there is to tell of each namespace."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+
+import click
+
+from webhook.core.policy.model import Action
+from webhook.core.text import counted, plain, quote
+from webhook.reporting.scan_owners import (
+    Line,
+    changes,
+    line_of,
+    owner_lines,
+    some,
+    today,
+    unwritten,
+)
+from webhook.reporting.scan_summary import summary_lines
+from webhook.scan.report import ExemptionState, IdleAccount, LegacySecret, Report, Standing, TokenUse
+from webhook.scan.verdicts import Change, change_between
+from webhook.tokens.durations import spelled
+
+_COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
+
+
+def lines(report: Report, *, colour: bool = False) -> Iterator[Line]:
+    """Yield the lines."""
+    yield from summary_lines(report)
+    details = _changes(report) if report.simulated else _details(report)
+    for namespace, told in sorted(details.items()):
+        if told:
+            yield ""
+            yield _styled(f"namespace {plain(namespace)}", None, colour=colour)
+            yield from (f"  {_coloured(line) if colour else line}" for line in told)
+    if report.tokens:
+        yield ""
+        yield _styled("tokens in pods, by whom they are for and how long they live", None, colour=colour)
+        yield from (f"  {_tokens(one)}" for one in report.tokens)
+    for title, states in (("exemptions", report.exemptions), ("simulated exemptions", report.simulated_exemptions)):
+        if states:
+            yield ""
+            yield _styled(title, None, colour=colour)
+            yield from (f"  {_exemption(one)}" for one in states)
+    for one in report.unread:
+        yield ""
+        yield f"{_styled('not read', 'red', colour=colour)}: {one.what}: {plain(one.why)}"
+        yield f"  lacking: {one.lacks}"
+        yield f"  look at: {one.advice}"
+
+
+def _styled(text: str, foreground: str | None, *, colour: bool) -> str:
+    return click.style(text, fg=foreground, bold=True) if colour else text
+
+
+def _coloured(line: Line) -> Line:
+    word = line.lstrip(" +-").split(":")[0]
+    found = next((colour for action, colour in _COLOURS.items() if action == word), None)
+    return line.replace(word, click.style(word, fg=found, bold=True), 1) if found else line
+
+
+def _details(report: Report) -> dict[str, list[Line]]:
+    """Return what there is to tell under one policy, by namespace."""
+    found: dict[str, list[Line]] = {}
+    by_nobody: dict[str, Counter[Line]] = {}
+    for owner in report.owners:
+        found.setdefault(owner.namespace, []).extend(owner_lines(owner))
+        by_nobody.setdefault(owner.namespace, Counter()).update(unwritten(owner, today))
+    for namespace, count_of in by_nobody.items():
+        found[namespace] += (f"{line}: {counted(count, 'pod')}" for line, count in sorted(count_of.items()))
+    for secret in report.legacy_secrets:
+        found.setdefault(secret.namespace, []).extend(_secret(secret))
+    for account in report.accounts:
+        told = [line_of(one) for one in account.judgement.findings]
+        told += [f"exempt: {one.rule}: {plain(one.reason)}" for one in account.judgement.exemptions]
+        found.setdefault(account.namespace, []).extend(f"ServiceAccount/{plain(account.name)}: {one}" for one in told)
+    for idle in report.idle_accounts or ():
+        found.setdefault(idle.namespace, []).append(_idle(idle))
+    return found
+
+
+def _changes(report: Report) -> dict[str, list[Line]]:
+    """Return what the simulated policy changes, by namespace."""
+    found = {
+        namespace: list(changes(owners))
+        for namespace, owners in groupby(report.owners, key=lambda owner: owner.namespace)
+    }
+    counts: Counter[tuple[str, Change]] = Counter()
+    for secret in report.legacy_secrets:
+        if secret.simulated:
+            counts[secret.namespace, change_between(secret.judgement, secret.simulated)] += 1
+    for (namespace, change), count in sorted(counts.items()):
+        if change is not Change.NONE:
+            found.setdefault(namespace, []).append(f"{counted(count, 'legacy Secret')}: {change}, if made again")
+    return found
+
+
+def _secret(secret: LegacySecret) -> Iterator[Line]:
+    """Yield what is known of a legacy Secret, and who refers to it."""
+    made = f", made {secret.created:%Y-%m-%d}" if secret.created else ""
+    if secret.last_used:
+        use = f", last used {secret.last_used}"
+    else:
+        use = f", not used since {secret.unused_since}" if secret.unused_since else ", whether it is used isn't known"
+    invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
+    end = ": can go" if secret.can_go else ""
+    yield f"Secret/{plain(secret.name)}: token of {plain(secret.account) or 'nobody'}{made}{use}{invalid}{end}"
+    for one in secret.references:
+        pods = f" ({counted(len(one.pods), 'pod')})" if one.pods and one.kind != "Pod" else ""
+        yield f"  in {plain(one.kind)}/{plain(one.name)}{pods}: {plain(one.path)}"
+    if secret.listed_by:
+        yield f"  listed by {some([f'ServiceAccount/{one}' for one in secret.listed_by])}"
+
+
+def _tokens(use: TokenUse) -> Line:
+    whom = quote(use.audience) if use.audience else "the API server"
+    end = "without end" if use.lifetime_seconds is None else spelled(use.lifetime_seconds)
+    simulated = "" if use.simulated is None else f", {use.simulated} simulated"
+    return f"{whom}, {end}: {use.now} now, {use.after} created again{simulated}"
+
+
+def _idle(idle: IdleAccount) -> Line:
+    mounted = f"its token is mounted in {counted(idle.pods, 'pod')} of {some(idle.owners)}"
+    return f"ServiceAccount/{plain(idle.name)}: no binding names it, and {mounted}: its automount can go"
+
+
+def _exemption(state: ExemptionState) -> Line:
+    whom = [*map(plain, state.namespaces), *map(plain, state.service_accounts), *map(plain, state.users)]
+    good_for = {
+        Standing.HOLDS: f"holds {state.holds}",
+        Standing.HOLDS_NOTHING: "holds nothing any more",
+        Standing.ENDED: f"has ended, {state.holds} would be held" if state.holds else "has ended, and can go",
+        Standing.UNKNOWN: "depends on who asks",
+    }[state.standing]
+    soon = f", in {counted(state.days_left or 0, 'day')}" if state.ends_soon else ""
+    until = f"until {state.until}{soon}" if state.until else "never ends"
+    return f"{some(state.rules)} for {some(whom) or 'all'}: {good_for}; {until}: {plain(state.reason)}"

@@ -1,0 +1,54 @@
+"""What a scan knows of a cluster before it looks at what makes pods, and at the pods."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from webhook.core.cluster import FALLBACK_API_AUDIENCES, Cluster
+from webhook.core.objects import ServiceAccount
+from webhook.core.selectors import Labels
+from webhook.scan.bindings import Bindings
+from webhook.scan.objects import LegacyTokenSecret
+from webhook.scan.report import Unread
+
+
+@dataclass
+class Known:
+    """What was read; whoever reads it puts it here. `bindings` is None where they could not be read.
+
+    `issuer` is the API server's name as an issuer of tokens, which is an audience of its own.
+    """
+
+    namespaces: dict[str, Labels] = field(default_factory=dict)
+    secrets: list[LegacyTokenSecret] = field(default_factory=list)
+    accounts: list[ServiceAccount] = field(default_factory=list)
+    bindings: Bindings | None = field(default_factory=Bindings)
+    tracked_since: dt.date | None = None
+    issuer: str = ""
+    unread: list[Unread] = field(default_factory=list)
+
+    def cluster(self) -> Cluster:
+        """Return it as what decisions are made by."""
+        tokens: dict[str, dict[str, str]] = {}
+        for secret in self.secrets:
+            meta = secret.metadata
+            account = (meta.annotations and meta.annotations.account) or ""
+            tokens.setdefault(meta.namespace or "", {})[meta.name or ""] = account
+        automounts = {
+            (one.metadata.namespace or "", one.metadata.name or ""): one.automount_service_account_token
+            for one in self.accounts
+            if one.automount_service_account_token is not None
+        }
+        return Cluster(tokens, self.namespaces, automounts, _audiences(self.issuer))
+
+    def listed(self) -> dict[tuple[str, str], list[str]]:
+        """Return which accounts list which Secrets, by the Secret's namespace and name."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for account in self.accounts:
+            meta = account.metadata
+            for secret in account.secrets or ():
+                found.setdefault((meta.namespace or "", secret.name or ""), []).append(meta.name or "")
+        return found
+
+
+def _audiences(issuer: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((issuer, *FALLBACK_API_AUDIENCES))) if issuer else FALLBACK_API_AUDIENCES

@@ -1,0 +1,99 @@
+"""The Secrets that hold a token without end: who refers to them, who used them, and which can go."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+
+from webhook.core.objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
+from webhook.core.objects import LEGACY_TOKEN_TYPE, ObjectMeta, Secret
+from webhook.scan.judge import Judge
+from webhook.scan.objects import NO_NOTES, LegacyTokenSecret
+from webhook.scan.report import LegacySecret, Owner, Reference
+
+References = Mapping[tuple[str, str], tuple[Reference, ...]]
+
+
+def references(owners: Iterable[Owner]) -> References:
+    """Return where the pods and templates of owners name legacy Secrets, by namespace and name of the Secret."""
+    found: dict[tuple[str, str], dict[tuple[str, str, str], list[str]]] = {}
+    for owner in owners:
+        for group in owner.groups:
+            for token in group.tokens:
+                if token.secret:
+                    places = found.setdefault((owner.namespace, token.secret), {})
+                    places.setdefault((owner.kind, owner.name, token.path), []).extend(group.names)
+    return {
+        secret: tuple(Reference(*place, tuple(sorted(pods))) for place, pods in sorted(places.items()))
+        for secret, places in found.items()
+    }
+
+
+class LegacySecrets:
+    """How each of them is looked at."""
+
+    def __init__(
+        self,
+        found: References,
+        listed: Mapping[tuple[str, str], Sequence[str]],
+        tracked_since: dt.date | None,
+        now: dt.datetime,
+        unused_days: int,
+    ) -> None:
+        """Take the references, the accounts that list each, and since when their use is known (None: it isn't)."""
+        self._references = found
+        self._listed = listed
+        self._tracked_since = tracked_since
+        self._today = now.astimezone(dt.UTC).date()
+        self._unused_days = unused_days
+
+    def look_at(self, secret: LegacyTokenSecret, judge: Judge, simulated: Judge | None) -> LegacySecret:
+        """Return what there is to tell about a Secret."""
+        meta = secret.metadata
+        key = (meta.namespace or "", meta.name or "")
+        account = (meta.annotations and meta.annotations.account) or ""
+        created = _time(meta.creation_timestamp)
+        noted = meta.labels or NO_NOTES
+        last_used = _day(noted.last_used)
+        unused_since = None if noted.last_used else self._unused_since(created)  # whatever it says: it was used
+        invalid_since = _day(noted.invalid_since)
+        pointing = self._references.get(key, ())
+        unused_for = (self._today - unused_since).days if unused_since else None
+        again = Secret(ObjectMeta(name=meta.name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
+        return LegacySecret(
+            *key,
+            account=account,
+            created=created,
+            last_used=last_used,
+            unused_since=unused_since,
+            invalid_since=invalid_since,
+            references=pointing,
+            listed_by=tuple(sorted(self._listed.get(key, ()))),
+            can_go=not pointing
+            and (invalid_since is not None or (unused_for is not None and unused_for >= self._unused_days)),
+            judgement=judge.secret(*key, again),
+            simulated=simulated.secret(*key, again) if simulated else None,
+        )
+
+    def _unused_since(self, created: dt.datetime | None) -> dt.date | None:
+        if self._tracked_since is None:
+            return None
+        return max(self._tracked_since, created.astimezone(dt.UTC).date()) if created else self._tracked_since
+
+
+def _day(written: str | None) -> dt.date | None:
+    """Return a day as the API server notes it; anybody may write something else there."""
+    try:
+        return dt.date.fromisoformat(written) if written else None
+    except ValueError:
+        return None
+
+
+def day_in(data: Mapping[str, str] | None, key: str) -> dt.date | None:
+    """Return the day that a ConfigMap holds under a key, None where it holds none."""
+    return _day((data or {}).get(key))
+
+
+def _time(written: str | None) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromisoformat(written) if written else None
+    except ValueError:
+        return None

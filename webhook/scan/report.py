@@ -1,0 +1,251 @@
+"""What a scan found, as values: whatever output there is, is made of this and of nothing else.
+
+Its JSON (`webhook.reporting.scan_json`) has these fields under these names, in camelCase; so a field that changes its
+meaning or goes is a new version there. Every tuple is sorted. Lifetimes are in seconds, None where there is no end.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from webhook.core.decision import Outcome
+from webhook.core.policy.model import Action
+from webhook.core.text import Word
+from webhook.scan.asked import Filters, PolicyUsed
+from webhook.scan.verdicts import Change, Judgement, PodGroup, worst
+
+
+class Standing(Word):
+    """What an exemption is good for."""
+
+    HOLDS = "holds"
+    HOLDS_NOTHING = "holds nothing"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What makes pods, or a pod that nothing makes: its pods, and what its next one would be.
+
+    `next_pod` is made from its template: it has no name, and for tokens those that the template asks for. None where
+    there is no template, or where it couldn't be read.
+    """
+
+    namespace: str
+    kind: str
+    name: str
+    pods: tuple[PodGroup, ...]
+    next_pod: PodGroup | None = None
+
+    @property
+    def groups(self) -> tuple[PodGroup, ...]:
+        """All that is judged of it, the next pod last."""
+        return (*self.pods, self.next_pod) if self.next_pod else self.pods
+
+    @property
+    def pod_count(self) -> int:
+        """How many pods it has."""
+        return sum(len(group.names) for group in self.pods)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst that would come of a pod of it."""
+        return worst(group.verdict.judgement.outcome for group in self.groups)
+
+    @property
+    def simulated_outcome(self) -> Outcome | None:
+        """The worst under the simulated policy, None where there is none."""
+        outcomes = [group.simulated.judgement.outcome for group in self.groups if group.simulated]
+        return worst(outcomes) if outcomes else None
+
+    @property
+    def change(self) -> Change:
+        """The worst that the simulated policy changes."""
+        changes = {group.change for group in self.groups}
+        return next(change for change in Change if change in changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A ServiceAccount of which would be warned; `simulated` as of pods."""
+
+    namespace: str
+    name: str
+    judgement: Judgement
+    simulated: Judgement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where an owner's pods name a Secret; without any pod, its template alone does."""
+
+    kind: str
+    name: str
+    path: str
+    pods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LegacySecret:
+    """A Secret that holds a token without end.
+
+    `last_used` and `invalid_since` are days (UTC), as the API server notes them. `unused_since` is the day since which
+    nobody has used it, as far as that is known: None where it was used, or where nothing notes it. `listed_by` are the
+    ServiceAccounts that list it, which is no use of it. `can_go` says that nothing refers to it, and that nobody has
+    used it for long enough, or that it is marked invalid.
+    """
+
+    namespace: str
+    name: str
+    account: str
+    created: dt.datetime | None
+    last_used: dt.date | None
+    unused_since: dt.date | None
+    invalid_since: dt.date | None
+    references: tuple[Reference, ...]
+    listed_by: tuple[str, ...]
+    can_go: bool
+    judgement: Judgement
+    simulated: Judgement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """How many tokens of an audience (empty: the API server) and a lifetime pods have.
+
+    `now` they have them, `after` they had been created again under the policy, `simulated` under the other one.
+    """
+
+    audience: str
+    lifetime_seconds: int | None
+    now: int
+    after: int
+    simulated: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdleAccount:
+    """An account whose API token is mounted in so many pods, though no binding gives it any right."""
+
+    namespace: str
+    name: str
+    pods: int
+    owners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExemptionState:
+    """An exemption of the policy, and what it is good for.
+
+    `holds` counts the pods, next pods of owners without any, Secrets and ServiceAccounts that it keeps from something;
+    where it has ended, those that it would. `unknown` is one that depends on who asks, or is for requests for tokens:
+    no scan can see whether it holds anything. `days_left` is None for one that never ends, and 0 on its last day.
+    """
+
+    rules: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    service_accounts: tuple[str, ...]
+    users: tuple[str, ...]
+    reason: str
+    until: dt.date | None
+    days_left: int | None
+    ends_soon: bool
+    standing: Standing
+    holds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What could not be read, why, what the report lacks for it, and what to do.
+
+    `affects_decisions` says that what is told of pods may be wrong without it.
+    """
+
+    what: str
+    why: str
+    lacks: str
+    advice: str
+    affects_decisions: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of a kind of thing there are by what would come of them."""
+
+    allowed: int = 0
+    warned: int = 0
+    patched: int = 0
+    denied: int = 0
+
+    @property
+    def all(self) -> int:
+        """How many there are."""
+        return self.allowed + self.warned + self.patched + self.denied
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """In how many pods (or next pods of owners without any), Secrets and accounts of a namespace a rule is broken.
+
+    Each counts once for each action.
+    """
+
+    namespace: str
+    rule: str
+    action: Action
+    count: int
+    simulated: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The counts: pods and owners by outcome, also under the simulated policy, and how many owners change how."""
+
+    namespaces: int
+    pods: Counts
+    owners: Counts
+    secrets: Counts
+    simulated_pods: Counts | None = None
+    simulated_owners: Counts | None = None
+    simulated_secrets: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a scan found.
+
+    `tracked_since` is the day (UTC) from which the use of legacy Secrets is known, None where it isn't.
+    `unused_days` is for how long nobody must have used one before it can go. `idle_accounts` is None where the
+    bindings could not be read. `exemptions` are those of the policy, in its order, `rule_counts` the findings by rule
+    and namespace.
+    """
+
+    time: dt.datetime
+    cluster: str
+    policy: PolicyUsed
+    simulated: PolicyUsed | None
+    filters: Filters
+    summary: Summary
+    rule_counts: tuple[RuleCount, ...]
+    owners: tuple[Owner, ...]
+    accounts: tuple[Account, ...]
+    legacy_secrets: tuple[LegacySecret, ...]
+    tracked_since: dt.date | None
+    unused_days: int
+    tokens: tuple[TokenUse, ...]
+    idle_accounts: tuple[IdleAccount, ...] | None
+    exemptions: tuple[ExemptionState, ...]
+    simulated_exemptions: tuple[ExemptionState, ...] | None
+    unread: tuple[Unread, ...]
+
+    @property
+    def exit_status(self) -> int:
+        """1 where something would be rejected (by the simulated policy, if any), else 2 where not all could be read."""
+        summary = self.summary
+        if self.simulated:
+            counted = [summary.simulated_owners, summary.simulated_secrets]
+        else:
+            counted = [summary.owners, summary.secrets]
+        if any(counts.denied for counts in counted if counts):
+            return 1
+        return 2 if any(one.affects_decisions for one in self.unread) else 0

@@ -1,0 +1,162 @@
+"""A scan: takes what makes pods, then the pods, one after the other, and tells what it found.
+
+Of a pod is kept what is told of it, and not the pod; pods of one owner that are alike are kept as one.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+
+from msgspec.structs import replace
+
+from webhook.core.objects import OwnerReference, PodTemplate
+from webhook.core.policy.model import Policy
+from webhook.core.selectors import Globs
+from webhook.scan import counting
+from webhook.scan.asked import Asked
+from webhook.scan.authored import Automounts, as_created, next_of
+from webhook.scan.exemptions import Judged, states
+from webhook.scan.judge import Judge, is_mirror
+from webhook.scan.known import Known
+from webhook.scan.legacy import LegacySecrets, references
+from webhook.scan.owners import Maker, Origin, Owners
+from webhook.scan.report import Account, ExemptionState, IdleAccount, LegacySecret, Owner, Report
+from webhook.scan.tokens import tokens_of
+from webhook.scan.verdicts import PodGroup, Token, Verdict
+
+_Group = tuple[str, tuple[Token, ...], Verdict, Verdict | None]
+
+
+class Scan:
+    """One scan, from what is known of the cluster to the report."""
+
+    def __init__(self, asked: Asked, known: Known) -> None:
+        """Take what to do, and what was read of the cluster up to now."""
+        self._asked = asked
+        self._known = known
+        self._cluster = known.cluster()
+        self._judge = self._judge_by(asked.policy)
+        self._simulated = self._judge_by(asked.simulated) if asked.simulated else None
+        self._namespaces = Globs(asked.filters.namespaces)
+        self._owners = Owners()
+        self._groups: dict[Maker, dict[_Group, list[str]]] = {}
+        self._next: dict[Maker, PodGroup] = {}
+
+    def maker(
+        self,
+        group_kind: tuple[str, str],
+        found_as: tuple[str, str],
+        controller: OwnerReference | None,
+        origin: Origin,
+        *,
+        makes_pods: bool,
+    ) -> None:
+        """Take something that makes pods: its API group and kind, its namespace and name, and its template.
+
+        `makes_pods` says that its pods name it as their controller (those of a Deployment name its ReplicaSet).
+        """
+        template = origin.template
+        namespace, name = found_as
+        if not self._is_wanted(namespace):
+            return
+        maker = Maker(namespace, *group_kind, name)
+        if self._owners.add(maker, controller, origin if makes_pods else None):
+            view = self._judge.view(namespace, template)
+            pod = next_of(template, self._automounts(namespace))
+            self._next[maker] = PodGroup((), view.account, tokens_of(view), *self._verdicts(namespace, pod))
+
+    def pod(self, pod: PodTemplate) -> None:
+        """Take a pod."""
+        meta = pod.metadata
+        namespace, name = meta.namespace or "", meta.name or ""
+        if not self._is_wanted(namespace):
+            return
+        maker, origin = self._owners.of(namespace, name, meta.controller)
+        view = self._judge.view(namespace, pod)
+        if is_mirror(pod):
+            again = pod
+        elif origin and not origin.is_of(pod):
+            again = replace(next_of(origin.template, self._automounts(namespace)), given_metadata=meta)
+        else:
+            again = as_created(view, origin and origin.template, self._automounts(namespace))
+        group = (view.account, tokens_of(view), *self._verdicts(namespace, again))
+        self._groups.setdefault(maker, {}).setdefault(group, []).append(name)
+
+    def report(self) -> Report:
+        """Return what was found."""
+        asked = self._asked
+        owners = tuple(sorted(self._owned(), key=lambda one: (one.namespace, one.kind, one.name)))
+        secrets = tuple(sorted(self._legacy_secrets(owners), key=lambda one: (one.namespace, one.name)))
+        accounts = tuple(sorted(self._accounts(), key=lambda one: (one.namespace, one.name)))
+        judged, simulated = counting.judged(owners, secrets, accounts)
+        names = {one for one in self._known.namespaces if self._is_wanted(one)}
+        names |= {one.namespace for one in chain[Owner | LegacySecret](owners, secrets)}
+        return Report(
+            time=asked.now,
+            cluster=asked.cluster,
+            policy=asked.used,
+            simulated=asked.simulated_used,
+            filters=asked.filters,
+            summary=counting.summary(len(names), owners, secrets),
+            rule_counts=counting.rule_counts(judged, simulated if asked.simulated else None),
+            owners=owners,
+            accounts=accounts,
+            legacy_secrets=secrets,
+            tracked_since=self._known.tracked_since,
+            unused_days=asked.unused_days,
+            tokens=counting.token_uses(owners),
+            idle_accounts=self._idle_accounts(owners),
+            exemptions=self._states(asked.policy, judged),
+            simulated_exemptions=self._states(asked.simulated, simulated) if asked.simulated else None,
+            unread=tuple(self._known.unread),
+        )
+
+    def _judge_by(self, policy: Policy) -> Judge:
+        return Judge(policy, self._cluster, self._asked.now, self._asked.filters)
+
+    def _is_wanted(self, namespace: str) -> bool:
+        return not self._namespaces or self._namespaces.match(namespace)
+
+    def _automounts(self, namespace: str) -> Automounts:
+        return lambda account: self._cluster.automounts.get((namespace, account), True)
+
+    def _verdicts(self, namespace: str, pod: PodTemplate) -> tuple[Verdict, Verdict | None]:
+        return self._judge.pod(namespace, pod), self._simulated.pod(namespace, pod) if self._simulated else None
+
+    def _owned(self) -> Iterator[Owner]:
+        for maker in {**self._next, **self._groups}:
+            alike = self._groups.get(maker, {}).items()
+            pods = [
+                PodGroup(tuple(sorted(names)), account, tokens, verdict, simulated)
+                for (account, tokens, verdict, simulated), names in alike
+            ]
+            pods.sort(key=lambda one: one.names)
+            yield Owner(maker.namespace, maker.kind, maker.name, tuple(pods), self._next.get(maker))
+
+    def _legacy_secrets(self, owners: tuple[Owner, ...]) -> Iterator[LegacySecret]:
+        look = LegacySecrets(
+            references(owners),
+            self._known.listed(),
+            self._known.tracked_since,
+            self._asked.now,
+            self._asked.unused_days,
+        )
+        for secret in self._known.secrets:
+            if self._is_wanted(secret.metadata.namespace or ""):
+                yield look.look_at(secret, self._judge, self._simulated)
+
+    def _accounts(self) -> Iterator[Account]:
+        for found in self._known.accounts:
+            namespace, name = found.metadata.namespace or "", found.metadata.name or ""
+            if not self._is_wanted(namespace):
+                continue
+            judgement = self._judge.account(namespace, name, found)
+            simulated = self._simulated.account(namespace, name, found) if self._simulated else None
+            if any(one and (one.findings or one.exemptions) for one in (judgement, simulated)):
+                yield Account(namespace, name, judgement, simulated)
+
+    def _idle_accounts(self, owners: tuple[Owner, ...]) -> tuple[IdleAccount, ...] | None:
+        bindings = self._known.bindings
+        return None if bindings is None else counting.idle_accounts(owners, bindings)
+
+    def _states(self, policy: Policy, judged: list[Judged]) -> tuple[ExemptionState, ...]:
+        return states(policy.exemptions, judged, self._asked.now)

@@ -1,0 +1,89 @@
+"""The tokens in a pod: those it has, and those it would have after the policy's patch."""
+
+from collections.abc import Iterator
+
+from webhook.core import lifetimes
+from webhook.core.decision import Decision
+from webhook.core.patch import Append, Edit, Put, Remove, json_path
+from webhook.core.policy.model import Action
+from webhook.core.views import PodView
+from webhook.core.volume_secrets import secrets_of, secrets_read_by
+from webhook.scan.verdicts import Token
+
+
+def tokens_of(view: PodView) -> tuple[Token, ...]:
+    """Return the tokens that a pod has as it stands, the legacy ones that it names among them."""
+    return _sorted([*_projected(view, ()), *(_legacy(pointer, name) for pointer, name in legacy_references(view))])
+
+
+def tokens_after(view: PodView, decision: Decision) -> tuple[Token, ...]:
+    """Return the tokens that a pod would have once it was mended as decided. `view` is what was decided about."""
+    edits = [
+        edit
+        for finding in decision.findings
+        if finding.action is Action.PATCH
+        for edit in finding.violation.fix
+    ]  # fmt: skip
+    removed = {edit.pointer for edit in edits if isinstance(edit, Remove)}
+    kept = (_legacy(pointer, name) for pointer, name in legacy_references(view) if pointer not in removed)
+    return _sorted([*_projected(view, edits), *kept, *_added(view, edits)])
+
+
+def legacy_references(view: PodView) -> Iterator[tuple[str, str]]:
+    """Yield where a pod names legacy Secrets, and which."""
+    if not view.legacy_tokens:
+        return
+    for number, volume in enumerate(view.volumes):
+        for field, name in secrets_of(volume):
+            if name in view.legacy_tokens:
+                yield f"/spec/volumes/{number}/{field}", name
+    for placed in view.containers:
+        for field, name in secrets_read_by(placed.container):
+            if name in view.legacy_tokens:
+                yield f"{placed.pointer}/{field}", name
+
+
+def _projected(view: PodView, edits: "list[Edit] | tuple[()]") -> Iterator[Token]:
+    put = {edit.pointer: edit.value for edit in edits if isinstance(edit, Put)}
+    removed = {edit.pointer for edit in edits if isinstance(edit, Remove)}
+    for token in view.tokens:
+        if f"/spec/volumes/{token.volume_number}" not in removed:
+            at = f"{token.pointer}/serviceAccountToken"
+            yield _token(
+                view,
+                token.pointer,
+                put.get(f"{at}/audience", token.projection.audience),
+                put.get(f"{at}/expirationSeconds", token.projection.expiration_seconds),
+                own=token.api_server_own,
+            )
+
+
+def _added(view: PodView, edits: list[Edit]) -> Iterator[Token]:
+    """Yield the tokens in volumes that a patch brings."""
+    following = len(view.volumes)
+    for edit in edits:
+        if isinstance(edit, Append) and edit.pointer == "/spec/volumes":
+            pointer, source = f"/spec/volumes/{following}", edit.value["projected"]
+            following += 1
+        elif isinstance(edit, Put) and edit.pointer.endswith("/projected"):
+            pointer, source = edit.pointer.removesuffix("/projected"), edit.value
+        else:
+            continue
+        for number, one in enumerate(source["sources"]):
+            if token := one.get("serviceAccountToken"):
+                at = f"{pointer}/projected/sources/{number}"
+                yield _token(view, at, token.get("audience"), token.get("expirationSeconds"))
+
+
+def _token(view: PodView, pointer: str, audience: str | None, asked: int | None, *, own: bool = False) -> Token:
+    for_api_server = view.for_api_server(audience)
+    lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
+    return Token("" if for_api_server else audience or "", lifetime, json_path(pointer), own)
+
+
+def _legacy(pointer: str, secret: str) -> Token:
+    return Token("", None, json_path(pointer), secret=secret)
+
+
+def _sorted(tokens: list[Token]) -> tuple[Token, ...]:
+    return tuple(sorted(tokens, key=lambda token: token.path))
