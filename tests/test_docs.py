@@ -20,6 +20,7 @@ from webhook.server.catalogue import CATALOGUE
 from webhook.server.in_force import DAYS_LEFT, MOST_EXEMPTIONS
 from webhook.server.labels import API_SERVER, LIFETIMES, OTHER
 from webhook.server.metrics import MOST_AUDIENCES, MOST_NAMESPACES, Metrics, Unjudged
+from webhook.server.options import ServeOptions
 from webhook.server.refusals import Refusal
 from webhook.server.state import State
 from webhook.tokens.as_text import token_lines
@@ -118,6 +119,26 @@ def test_the_token_shown_is_told_of_as_shown() -> None:
     pieces = shown.split("...\n")
     assert len(pieces) == 3
     assert all(piece in told for piece in pieces)
+
+
+def test_the_summary_of_audit_logs_shown_is_what_is_printed() -> None:
+    call, status, output = re.search(
+        r"^\$ (tokenguard audit .*?) +# exits (\d)\n((?:[^$.].*\n|\n)*)", README, re.MULTILINE
+    ).groups()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        call.split(), cwd=CHECKOUT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (int(status), "")
+    assert done.stdout.startswith(output)
+    assert output.count("\n") > 10
+
+
+def test_the_audit_files_size_and_number_are_the_defaults() -> None:
+    size, keep = re.search(
+        r"`--audit-file-max-size` \((\d+)Mi\).*?`--audit-file-keep` \((\d+)\)", README, re.DOTALL
+    ).groups()
+    assert (int(size) << 20, int(keep)) == (ServeOptions.audit_file_max_size, ServeOptions.audit_file_keep)
 
 
 def test_the_checks_shown_exit_and_print_as_shown(tmp_path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import click
 import yaml
 
+from webhook.audit_command import audit_group
 from webhook.certs_command import certs_group
 from webhook.cluster.place import in_cluster
 from webhook.commands import Failure, bytes_in, labels_given, policy_in, troubles_of
@@ -160,6 +161,7 @@ def check(**flags: Any) -> None:
     sys.exit(run_check(options, policy_in(options.policy), dt.datetime.now(dt.UTC)))
 
 
+main.add_command(audit_group)
 main.add_command(certs_group)
 main.add_command(scan_command)
 main.add_command(token_group)

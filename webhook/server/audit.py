@@ -1,138 +1,102 @@
 """The audit log: one JSON object a line for each decision, written before the answer is sent."""
 
-import fcntl
+import datetime as dt
 import logging
-import os
-import select
 import stat
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import monotonic, sleep
+from typing import Protocol
 
-from webhook.server.record import Record, encode
+from webhook.audit.record import encode, record
+from webhook.core.decision import Decision, Outcome
+from webhook.core.request import Request
+from webhook.server.audit_file import LogFile
+from webhook.server.audit_stream import LogStream
 
 log = logging.getLogger("tokenguard.audit")
-_STDOUT = 1
-_PIECE = select.PIPE_BUF
-_PATIENCE = 0.5
-"""How long one line may hold up reviews, in seconds, be it a slow reader or another writer that it waits for."""
-_COOL_DOWN = 30.0
-"""For so long after that nobody waits for the reader."""
-_LOCK_PATIENCE = 0.01
-"""So long a lock is waited for even then: whoever holds it doesn't wait, either."""
+_ALWAYS = frozenset({Outcome.DENIED, Outcome.PATCHED})
+_HASHES = 1 << 32
+
+
+class Destination(Protocol):
+    """Where lines go; `name` is what a person called it."""
+
+    name: str
+
+    def write(self, line: bytes) -> None:
+        """Write a whole line. Raises `OSError` where it can't be written, or not in time."""
+
+    def reopen(self) -> None:
+        """Begin anew with the file of this name. Raises `OSError` where that can't be done, and goes on as before."""
 
 
 class AuditLog:
-    """Whole lines to a file or to stdout (`-`), from several processes at once.
+    """What is told of decisions, and where.
 
-    A regular file is appended to with one write a line, which the kernel doesn't mix with another. Into a pipe only
-    4096 bytes go unmixed, so there a lock is held for the length of a line: a lock file's, because a lock
-    that is inherited as an open file would be held by all workers together. The lock file holds a T while a line is
-    not whole yet: who finds it there begins a new one.
+    `level` is `decisions`, which leaves plain allows out, or `all`. `sample` is the share, 0 to 1, that is written of
+    those decisions that let an object pass as it is; whatever was denied, changed or exempted is always written. It
+    goes by a hash of the review's uid: the same review is written to every destination, or to none.
     """
 
-    def __init__(self, target: str, lock_file: Path, failed: Callable[[], None] = lambda: None) -> None:
-        """Open it; raises OSError where that can't be done. `failed` is called for every line that is lost."""
-        self._target = target
-        self._failed = failed
-        self._between_threads = threading.Lock()
-        self._lock = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._failing = False
-        self._patient_from = 0.0
-        self._fd = self._opened()
-        self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+    def __init__(
+        self,
+        destinations: Sequence[Destination],
+        *,
+        level: str = "decisions",
+        sample: float = 1.0,
+        lost: Callable[[], None] = lambda: None,
+        sampled_out: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the destinations. `lost` is called for each line that one lacks, `sampled_out` for each left out."""
+        self._destinations = destinations
+        self._plain_too = level == "all"
+        self._sample = sample
+        self._lost = lost
+        self._sampled_out = sampled_out
+        self._failing: set[str] = set()
+
+    def tell(self, request: Request, decision: Decision, now: dt.datetime, seconds: float) -> None:
+        """Write the line of a decision, where one is wanted; `now` is aware, `seconds` is what deciding took."""
+        if decision.plain and not self._plain_too:
+            return
+        optional = not (decision.outcome in _ALWAYS or decision.exemptions)
+        if optional and zlib.crc32(request.uid.encode()) >= self._sample * _HASHES:
+            self._sampled_out()
+            return
+        told = record(request, decision, now, seconds, sample=self._sample if optional else 1.0)
+        self._write(encode(told) + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        """Write a line everywhere; where that fails, count it, and say so in the log when it begins to."""
+        for one in self._destinations:
+            try:
+                one.write(line)
+            except OSError as error:
+                self._lost()
+                if one.name not in self._failing:
+                    why = error.strerror or error
+                    log.error("the audit log %s can't be written: %s", one.name, why)  # noqa: TRY400 - no bug to trace
+                self._failing.add(one.name)
+            else:
+                self._failing.discard(one.name)
 
     def reopen(self) -> None:
-        """Open the file anew, as after it has been rotated; where that fails, go on with the one before."""
-        try:
-            fresh = self._opened()
-        except OSError as error:
-            log.error("the audit log %s can't be opened anew: %s", self._target, error.strerror)  # noqa: TRY400 - no bug
-            return
-        if self._fd != _STDOUT:
-            os.close(self._fd)
-        self._fd = fresh
-
-    def _opened(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return _STDOUT if self._target == "-" else os.open(self._target, flags, 0o640)
-
-    def write(self, line: Record) -> None:
-        """Write one line; where that fails, say so in the log and count it."""
-        data = encode(line) + b"\n"
-        try:
-            if self._regular:
-                self._write_at_once(data)
-            else:
-                self._write_patiently(data)
-        except OSError as error:
-            self._failed()
-            if not self._failing:
-                why = error.strerror or error
-                log.error("the audit log %s can't be written: %s", self._target, why)  # noqa: TRY400 - no bug to trace
-            self._failing = True
-        else:
-            self._failing = False
-
-    def _write_at_once(self, data: bytes) -> None:
-        written = os.write(self._fd, data)
-        if written < len(data):  # the disk is full, or nearly: end the line, so that the next one stays whole
-            os.write(self._fd, b"\n")
-            raise OSError(f"{written} of {len(data)} bytes written")
-
-    def _write_patiently(self, data: bytes) -> None:
-        """Write to what may have a slow reader, who must not hold up reviews for long."""
-        now = monotonic()
-        patience = _PATIENCE if now >= self._patient_from else 0.0
-        try:
-            with self._alone(now + max(patience, _LOCK_PATIENCE)):
-                self._write_in_pieces(data, now + patience)
-        except TimeoutError:
-            if patience:
-                self._patient_from = monotonic() + _COOL_DOWN
-            raise
-
-    def _write_in_pieces(self, data: bytes, deadline: float) -> None:
-        torn = os.pread(self._lock, 1, 0) == b"T"
-        if torn:
-            data = b"\n" + data
-        in_pieces = len(data) > _PIECE
-        view = memoryview(data)
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        while view:
-            if not poll.poll(max(deadline - monotonic(), 0.0) * 1000):
-                raise TimeoutError("nobody reads it")
-            if in_pieces and not torn:
-                os.pwrite(self._lock, b"T", 0)  # before the first piece: a worker may be killed at any moment
-                torn = True
-            view = view[os.write(self._fd, view[:_PIECE]) :]
-        if torn:
-            os.pwrite(self._lock, b" ", 0)
-
-    @contextmanager
-    def _alone(self, deadline: float) -> Iterator[None]:
-        if not self._between_threads.acquire(timeout=max(deadline - monotonic(), 0.0)):
-            raise TimeoutError("another thread is still writing")
-        try:
-            self._lock_until(deadline)
+        """Open all files anew, as after they have been rotated; where that fails, go on with the one before."""
+        for one in self._destinations:
             try:
-                yield
-            finally:
-                fcntl.lockf(self._lock, fcntl.LOCK_UN)
-        finally:
-            self._between_threads.release()
+                one.reopen()
+            except OSError as error:
+                log.error("the audit log %s can't be opened anew: %s", one.name, error.strerror)  # noqa: TRY400 - no bug
 
-    def _lock_until(self, deadline: float) -> None:
-        """Take the lock. The kernel would wait for it without end."""
-        while True:
-            try:
-                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):  # either may say that another holds it
-                if monotonic() >= deadline:
-                    raise TimeoutError("another worker is still writing") from None
-                sleep(0.001)
-            else:
-                return
+
+def destination(target: str, lock_file: Path) -> Destination:
+    """Open what `--audit-log` names: a regular file, or `-` or any other path, whose reader may be slow.
+
+    Raises `OSError` where it can't be opened.
+    """
+    try:
+        regular = target != "-" and stat.S_ISREG(Path(target).stat().st_mode)
+    except FileNotFoundError:
+        regular = True  # it is made
+    return LogFile(Path(target)) if regular else LogStream(target, lock_file)

@@ -40,6 +40,7 @@ RELOADS = _counter("reloads", "Policies, objects and certificates read, at the s
 SUCCESSFUL = _gauge("last_reload_successful", "1 where what was read last was taken, 0 where it was not.", "what")
 SUCCESS = _gauge("last_reload_success_timestamp_seconds", "When one was last taken, in Unix time.", "what")
 AUDIT_FAILURES = _counter("audit_failures", "Lines that the audit log lacks.")
+AUDIT_SAMPLED_OUT = _counter("audit_sampled_out", "Decisions that --audit-sample left out of the audit log.")
 INTERNAL_ERRORS = _counter("internal_errors", "Reviews that met an error of tokenguard's own.")
 READY = _gauge("ready", "1 where policy, objects and certificate are there, in every worker.")
 POLICY = _gauge("policy_info", "The policy in force: its hash, and its mode outside of overrides.", "revision", "mode")
@@ -56,6 +57,6 @@ CERTIFICATE = _gauge("certificate_expiry_timestamp_seconds", "When the certifica
 
 CATALOGUE = (
     REVIEWS, UNJUDGED, DURATION, FINDINGS, EXEMPTED, INJECTED, CAPPED, REFUSED, POLICY_RELOADS, RELOADS, SUCCESSFUL,
-    SUCCESS, AUDIT_FAILURES, INTERNAL_ERRORS, READY, POLICY, EXEMPTIONS, EXEMPTION_END, LEGACY, OBJECTS, AGE,
-    CERTIFICATE,
+    SUCCESS, AUDIT_FAILURES, AUDIT_SAMPLED_OUT, INTERNAL_ERRORS, READY, POLICY, EXEMPTIONS, EXEMPTION_END, LEGACY,
+    OBJECTS, AGE, CERTIFICATE,
 )  # fmt: skip

@@ -62,6 +62,7 @@ class Metrics:
         self._successful = self._gauge(catalogue.SUCCESSFUL)
         self._success = self._gauge(catalogue.SUCCESS)
         self.audit_failures = self._counter(catalogue.AUDIT_FAILURES)
+        self.audit_sampled_out = self._counter(catalogue.AUDIT_SAMPLED_OUT)
         self.internal_errors = self._counter(catalogue.INTERNAL_ERRORS)
         about = catalogue.DURATION
         duration = Histogram(about.name, about.text, about.labels, registry=self._registry, buckets=_BUCKETS)

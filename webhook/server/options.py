@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -27,8 +27,10 @@ class ServeOptions:
 
     `policy` and `objects` are files that are followed while the server runs, `policy_configmap` is `namespace/name` in
     the cluster of `kubeconfig`, or in the cluster that the server runs in, and so is `tls_secret`; `audit_log` is a
-    file's path or `-` for stdout, `audit_level` is `decisions` or `all`. `pod_events` says whether
-    the owners of pods get Events. `live` and `certificates` follow what comes from no file.
+    file's path or `-` for stdout, `audit_level` is `decisions` or `all`. `audit_file` is written besides, and
+    rotated past `audit_file_max_size` bytes (0: never) with `audit_file_keep` files kept; `audit_sample` is a share, 0
+    to 1. `pod_events` says whether the owners of pods get Events. `live` and
+    `certificates` follow what comes from no file.
     """
 
     bind: str = "0.0.0.0:8443"
@@ -45,6 +47,10 @@ class ServeOptions:
     tls_san: tuple[str, ...] = ()
     audit_log: str = "-"
     audit_level: str = "decisions"
+    audit_sample: float = 1.0
+    audit_file: Path | None = None
+    audit_file_max_size: int = 100 << 20
+    audit_file_keep: int = 5
     pod_events: bool = True
     max_body_bytes: int = 8 << 20
     live: LiveSource | None = None
@@ -57,8 +63,18 @@ class ServeOptions:
             if self.policy:
                 raise StartError("--policy and --policy-configmap are two places for one policy: give one")
             require_name("--policy-configmap", self.policy_configmap)
+        if self.audit_file is not None:
+            self._check_audit_file(self.audit_file)
         if self.kubeconfig and not os.access(self.kubeconfig, os.R_OK):
             raise StartError(f"--kubeconfig {self.kubeconfig}: there is no such file, or it can't be read")
+
+    def _check_audit_file(self, path: Path) -> None:
+        if path.exists() and not path.is_file():
+            raise StartError(
+                f"--audit-file {path}: this is no regular file, which alone can be rotated: see --audit-log"
+            )
+        if self.audit_log != "-" and Path(self.audit_log).resolve() == path.resolve():
+            raise StartError(f"--audit-log and --audit-file are both {path}: every line would be in it twice")
 
     def _check_certificate(self) -> None:
         files = bool(self.tls_cert or self.tls_key)
@@ -82,6 +98,22 @@ class ServeOptions:
                 raise StartError(f"--tls-san: {error}") from error
         if self.tls_secret:
             require_name("--tls-secret", self.tls_secret)
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, as `1048576` or `1Mi`."""
+
+    name = "size"
+    _UNITS: ClassVar = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes; fail as click does where it is none."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]{1,12})(|Ki|Mi|Gi)", str(value))
+        if not match:
+            self.fail(f"{value!r} is no size: write bytes, or a number with Ki, Mi or Gi", param, ctx)
+        return int(match[1]) << self._UNITS[match[2]]
 
 
 def require_name(flag: str, value: str) -> None:
@@ -128,7 +160,18 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--audit-log", "TOKENGUARD_AUDIT_LOG", {"metavar": "FILE|-", "default": ServeOptions.audit_log,
         "help": "Where to write a line of JSON for each decision."}),
     ("--audit-level", "TOKENGUARD_AUDIT_LEVEL", {"type": click.Choice(["decisions", "all"]),
-        "default": ServeOptions.audit_level, "help": "Whether to write plain allows, too."}),
+        "default": ServeOptions.audit_level,
+        "help": "What is written: all, or decisions, which leaves plain allows out. Denials always are."}),
+    ("--audit-sample", "TOKENGUARD_AUDIT_SAMPLE", {"type": click.FloatRange(0, 1), "metavar": "SHARE",
+        "default": ServeOptions.audit_sample,
+        "help": "Of what is neither denied, changed nor exempted, write this share: 0.1 is one in ten."}),
+    ("--audit-file", "TOKENGUARD_AUDIT_FILE", {"type": _FILE, "metavar": "FILE",
+        "help": "A file to write the audit log to besides, which is rotated: FILE.1 is the one before."}),
+    ("--audit-file-max-size", "TOKENGUARD_AUDIT_FILE_MAX_SIZE", {"type": Size(),
+        "default": f"{ServeOptions.audit_file_max_size >> 20}Mi",
+        "help": "How large that file may become: bytes, or with Ki, Mi, Gi. 0: it is rotated by somebody else."}),
+    ("--audit-file-keep", "TOKENGUARD_AUDIT_FILE_KEEP", {"type": click.IntRange(min=1),
+        "default": ServeOptions.audit_file_keep, "help": "How many rotated files are kept."}),
     ("--pod-events/--no-pod-events", "TOKENGUARD_POD_EVENTS", {"default": ServeOptions.pod_events,
         "help": "Whether to make an Event on the owner of a pod that is rejected or exempted."}),
     ("--max-body-bytes", "TOKENGUARD_MAX_BODY_BYTES", {"type": click.IntRange(min=1024),

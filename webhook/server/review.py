@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from webhook.audit.record import exemption_of
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
 from webhook.core.notice import Notice, notice
@@ -17,7 +18,6 @@ from webhook.core.policy.model import Mode
 from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics, Unjudged
-from webhook.server.record import exemption_of, record
 from webhook.server.refusals import Refusal
 from webhook.server.state import Snapshot, State
 
@@ -89,20 +89,17 @@ class Reviewer:
         audit: AuditLog,
         metrics: Metrics,
         *,
-        audit_all: bool = False,
         max_body_bytes: int = 8 << 20,
         tell: Callable[[Notice], None] | None = None,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
         """Take what is judged by and where it is told.
 
-        `audit_all` writes plain allows to the audit log, too; `max_body_bytes` is the largest review that is read, and
-        `tell` gets what the owners of pods are to be told.
+        `max_body_bytes` is the largest review that is read, and `tell` gets what the owners of pods are to be told.
         """
         self._state = state
         self._audit = audit
         self._metrics = metrics
-        self._audit_all = audit_all
         self.max_body_bytes = max_body_bytes
         self._tell = tell
         self._clock = clock
@@ -120,8 +117,7 @@ class Reviewer:
         now = self._clock()
         decision, status = self._decided(request, now)
         seconds = time.perf_counter() - started
-        if self._audit_all or not decision.plain:
-            self._audit.write(record(request, decision, now, seconds))
+        self._audit.tell(request, decision, now, seconds)
         if decision.problem:
             self._metrics.unjudged(phase, _UNJUDGED.get(status, Unjudged.UNREADABLE))
         self._metrics.reviewed(request, decision, time.perf_counter() - started)

@@ -12,6 +12,8 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+from webhook.server.audit import AuditLog, Destination, destination
+from webhook.server.audit_file import LogFile
 from webhook.server.certificate import served_certificate
 from webhook.server.follow import Followed, Follower
 from webhook.server.judged_by import judged_by
@@ -112,20 +114,36 @@ def _application(
     """Return the audit log and the ASGI callable."""
     from webhook.server.app import create_app  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
     from webhook.server.asgi import Application  # noqa: PLC0415 - as above
-    from webhook.server.audit import AuditLog  # noqa: PLC0415 - as above
     from webhook.server.review import Reviewer  # noqa: PLC0415 - as above
 
-    try:
-        audit = AuditLog(options.audit_log, folder / "audit.lock", metrics.audit_failures.inc)
-    except OSError as error:
-        raise StartError(f"--audit-log {options.audit_log}: {error.strerror}") from error
+    audit = AuditLog(
+        _destinations(options, folder),
+        level=options.audit_level,
+        sample=options.audit_sample,
+        lost=metrics.audit_failures.inc,
+        sampled_out=metrics.audit_sampled_out.inc,
+    )
     follower = Follower([certificate, *judged_by(options, state, metrics.file_read, folder)])
     follower.look()
-    audit_all = options.audit_level == "all"
     tell = options.live.tell if options.live and options.pod_events else None
-    reviewer = Reviewer(state, audit, metrics, audit_all=audit_all, max_body_bytes=options.max_body_bytes, tell=tell)
+    reviewer = Reviewer(state, audit, metrics, max_body_bytes=options.max_body_bytes, tell=tell)
     background = All(*(part for part in (options.certificates, follower, options.live, metrics.teller(state)) if part))
     return audit, Application(reviewer, create_app(state, reviewer, metrics), background)
+
+
+def _destinations(options: ServeOptions, folder: Path) -> list[Destination]:
+    """Open what the audit log is written to."""
+    try:
+        opened = [destination(options.audit_log, folder / "audit.lock")]
+    except OSError as error:
+        raise StartError(f"--audit-log {options.audit_log}: {error.strerror}") from error
+    if options.audit_file is not None:
+        size, keep = options.audit_file_max_size, options.audit_file_keep
+        try:
+            opened.append(LogFile(options.audit_file, max_bytes=size, keep=keep))
+        except OSError as error:
+            raise StartError(f"--audit-file {options.audit_file}: {error.strerror}") from error
+    return opened
 
 
 def _listen(bind: str) -> socket.socket:

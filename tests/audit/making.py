@@ -1,0 +1,52 @@
+"""Lines of audit logs, made for a test."""
+
+import datetime as dt
+import json
+from typing import Any
+
+START = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
+APP = "system:serviceaccount:shop:app"
+STALE = "authentication.k8s.io/stale-token"
+LEGACY = "authentication.k8s.io/legacy-token"
+
+
+def at(seconds: float) -> str:
+    """Return a time so long after the start."""
+    return (START + dt.timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def own(seconds: float = 0, *rules: str, **changed: Any) -> bytes:
+    """Return a line of tokenguard's log; `rules` are `rule: action`."""
+    findings = [dict(zip(("rule", "action"), rule.split(": "), strict=True)) for rule in rules]
+    line = {
+        "time": at(seconds), "id": "7ceb3af7", "uid": "7ceb3af7-1", "webhook": "validate", "decision": "denied",
+        "operation": "CREATE", "resource": "pods", "namespace": "shop", "name": "app-1", "owner": "",
+        "serviceAccount": "app", "user": "admin", "dryRun": False,
+        "findings": [{**one, "path": "spec", "detail": "is wrong"} for one in findings],
+        "patch": [], "exemption": "", "policy": "0123456789ab", "durationMs": 0.1,
+    }  # fmt: skip
+    return text({key: value for key, value in (line | changed).items() if value is not None})
+
+
+def mutate(seconds: float = 0, *rules: str, **changed: Any) -> bytes:
+    """Return the mutating webhook's line about the same pod."""
+    return own(seconds, *rules, **{"webhook": "mutate", "decision": "patched", "uid": "0f7be1c4-1"} | changed)
+
+
+def event(seconds: float = 0, annotations: dict[str, str] | None = None, **changed: Any) -> bytes:
+    """Return a line of the API server's log."""
+    line = {
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "a",
+        "stage": "ResponseComplete", "requestURI": "/api/v1/namespaces/shop/pods", "verb": "create",
+        "user": {"username": APP, "groups": ["system:authenticated"],
+                 "extra": {"authentication.kubernetes.io/pod-name": ["app-1"]}},
+        "sourceIPs": ["10.0.0.1"], "userAgent": "client/1.0",
+        "objectRef": {"resource": "pods", "namespace": "shop", "apiVersion": "v1"},
+        "responseStatus": {"metadata": {}, "code": 201},
+        "requestReceivedTimestamp": at(seconds), "stageTimestamp": at(seconds), "annotations": annotations,
+    }  # fmt: skip
+    return text(line | changed)
+
+
+def text(line: Any) -> bytes:
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,251 @@
+"""`tokenguard audit summarize`, called as a person calls it."""
+
+import gzip
+import io
+import json
+import os
+import random
+import select
+import subprocess
+import sys
+from typing import ClassVar
+
+import pytest
+from click.testing import CliRunner
+
+from tests.audit.making import APP, LEGACY, STALE, event, mutate, own
+from webhook.audit.logs import Log, Notes, merged
+from webhook.cli import main
+
+DENIED = own(1, "legacy-token-reference: reject")
+PATCHED = mutate(0, "inject: patch")
+FINE = own(2, decision="allowed", name="fine")
+PAST = event(3, {STALE: f"subject: {APP}, seconds after warning threshold: 7300"})
+FROM_SECRET = event(4, {LEGACY: "system:serviceaccount:ci:jenkins", f"{LEGACY}-manual-secret": "robot"})
+QUIET = event(5, {"authorization.k8s.io/decision": "allow"})
+
+
+def run(*arguments, stdin: bytes = b""):
+    return CliRunner().invoke(main, ["audit", "summarize", *map(str, arguments)], input=stdin)
+
+
+def summarized(*arguments, stdin: bytes = b"", status: int | None = None):
+    done = run("--output", "json", *arguments, stdin=stdin)
+    assert status is None or done.exit_code == status, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (FINE + QUIET, 0), (PATCHED, 0), (DENIED, 1), (PAST, 1), (FROM_SECRET, 1), (b"", 0),
+        (own(0, "inject: reject", dryRun=True), 0), (b'{"other": 1}\n', 2), (b"no JSON\n", 2),
+    ],
+    ids=["fine", "patched", "denied", "past its hour", "legacy", "empty", "dry run", "other JSON", "no JSON"],
+)  # fmt: skip
+def test_the_exit_status(data, status):
+    done = run("-", stdin=data)
+    assert done.exit_code == status, done.output
+
+
+def test_all_is_told_in_text():
+    done = run("-", stdin=PATCHED + DENIED + PAST + FROM_SECRET + QUIET)
+    assert (
+        done.output
+        == """\
+1 log, 5 lines: 2 of tokenguard, 3 of the API server, 0 of neither, 0 broken
+from 2026-11-24T12:00:00Z to 2026-11-24T12:00:05Z
+
+1 account uses tokens past their hour: their clients would break once the API server's token is capped
+  account   requests  last                  past by  from
+  shop/app         1  2026-11-24T12:00:03Z  2h       pod app-1, client/1.0
+
+1 account uses legacy tokens, from Secrets
+  account     requests  last                  noted                from
+  ci/jenkins         1  2026-11-24T12:00:04Z  manual-secret robot  pod app-1, client/1.0
+
+Decisions, by tokenguard's log: 1
+  1 denied, 0 patched, 0 warned, 0 noted, 0 exempted
+
+  rule                    denied  patched  warned  noted  exempted
+  inject                                1
+  legacy-token-reference       1
+
+  namespace  denied  patched  warned  noted  exempted
+  shop            1
+
+  account   denied  patched  warned  noted  exempted
+  shop/app       1
+
+  day         denied  patched  warned  noted  exempted
+  2026-11-24       1
+"""
+    )
+
+
+def test_plain_and_gzip_files_and_stdin_tell_the_same(tmp_path):
+    data = PATCHED + DENIED + PAST
+    (tmp_path / "plain.gz").write_bytes(data)
+    (tmp_path / "packed").write_bytes(gzip.compress(data))
+    expected = summarized("-", stdin=data)
+    assert summarized("-", stdin=gzip.compress(data)) == expected
+    assert summarized(tmp_path / "plain.gz") == expected
+    assert summarized(tmp_path / "packed") == expected
+
+
+def test_the_logs_of_two_replicas_are_put_in_order_by_their_times(tmp_path):
+    pods = range(500)
+    first = [mutate(at, "inject: patch", name=f"app-{at}") for at in pods]
+    second = [own(at + 0.1, "legacy-token-reference: reject", name=f"app-{at}") for at in pods if at % 2]
+    for name, lines in (("a", second[:100]), ("b", second[100:]), ("c", first)):
+        (tmp_path / name).write_bytes(b"".join(lines))
+    files = [tmp_path / name for name in "abc"]
+    for order in (files, files[::-1]):
+        told = summarized(*order)["decisions"]["tokenguard"]
+        assert (told["requests"], told["denied"], told["patched"]) == (500, 250, 250)
+
+
+class Counting(io.FileIO):
+    """A file that knows how many of its kind are open."""
+
+    opened: ClassVar[list[int]] = []
+    most = 0
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.opened.append(self.fileno())
+        Counting.most = max(len(self.opened), Counting.most)
+
+    def close(self):
+        if not self.closed:
+            self.opened.remove(self.fileno())
+        super().close()
+
+
+def test_files_that_follow_on_each_other_are_open_one_after_the_other(tmp_path):
+    paths = [tmp_path / f"log.{at}" for at in range(50)]
+    for at, path in enumerate(paths):
+        path.write_bytes(b"".join(own(at * 100 + second, name=f"p-{at}-{second}") for second in range(10)))
+    random.Random(1).shuffle(paths)
+    logs = [Log(path.name, lambda path=path: Counting(path)) for path in paths]
+    times = [line.time for line in merged(logs, Notes())]
+    assert len(times) == 500
+    assert times == sorted(times)
+    assert Counting.opened == []
+    assert Counting.most <= 2
+
+
+def test_broken_lines_are_counted_and_the_first_few_named(tmp_path):
+    broken = [b"{", b'{"time": 7}', b"\xff\xfe", b'{"findings": 1}', b"[" * 100_000, b"text"]
+    (tmp_path / "log").write_bytes(b"\n".join([DENIED.strip(), *broken, b"", b"  ", FINE]))
+    done = run("--output", "json", tmp_path / "log")
+    told = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "broken": 6}
+    assert [one["at"] for one in told["broken"]] == [f"{tmp_path}/log:{at}" for at in (2, 3, 4, 5, 6)]
+    assert done.stderr.splitlines()[0].startswith(f"{tmp_path}/log:2: ")
+    assert done.stderr.splitlines()[-1] == "and 1 more lines that can't be read"
+    assert "Traceback" not in done.stderr
+
+
+def test_what_the_server_itself_says_is_no_broken_line():
+    said = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
+    assert summarized("-", stdin=said + DENIED)["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "broken": 0}
+
+
+def test_a_file_that_cannot_be_read_to_its_end_fails_the_run_and_what_was_read_is_told(tmp_path):
+    (tmp_path / "cut").write_bytes(gzip.compress(DENIED * 500)[:-9])
+    done = run("--output", "json", tmp_path / "cut", tmp_path / "none", tmp_path)
+    assert done.exit_code == 2
+    told = json.loads(done.stdout)
+    assert told["decisions"]["tokenguard"]["denied"] > 0
+    assert {one["log"]: one["message"] for one in told["unread"]} == {
+        f"{tmp_path}/cut": "its gzip data ends early",
+        f"{tmp_path}/none": "No such file or directory",
+        f"{tmp_path}": "Is a directory",
+    }
+
+
+def test_days_are_those_of_utc_and_both_ends_count():
+    days = [own(0, name=f"p-{at}", time=f"2026-11-{20 + at}T23:30:00-01:00") for at in range(4)]
+    told = summarized("--since", "2026-11-22", "--until", "2026-11-23", "-", stdin=b"".join(days))
+    rows = told["decisions"]["tokenguard"]["days"]["rows"]
+    assert [(row["day"], row["denied"]) for row in rows] == [("2026-11-22", 1), ("2026-11-23", 1)]
+    assert run("--since", "2026-11-23", "--until", "2026-11-22", "-").exit_code == 2
+
+
+def test_exempted_requests_are_told_by_exemption():
+    exempt = own(0, decision="allowed", exemption="legacy-token-reference: PLAT-1 (until 2026-12-31)")
+    told = summarized("-", stdin=exempt, status=0)["decisions"]["tokenguard"]
+    assert told["exempted"] == 1
+    assert told["rules"]["rows"][0]["rule"] == "legacy-token-reference"
+    assert told["exemptions"]["rows"][0]["exemption"] == "legacy-token-reference: PLAT-1 (until 2026-12-31)"
+
+
+def test_a_sample_says_how_many_it_stands_for():
+    lines = [own(at, "inject: audit", decision="allowed", name=f"p-{at}", sample=0.25) for at in range(10)]
+    told = summarized("-", stdin=b"".join(lines))["decisions"]["tokenguard"]
+    assert (told["noted"], told["sampled"]) == (10, {"lines": 10, "standFor": 40})
+
+
+def test_what_could_not_be_judged_is_told_without_a_rule():
+    told = summarized("-", stdin=own(0, problem="it nests too deep"))["decisions"]["tokenguard"]
+    assert told["rules"]["rows"] == [
+        {"rule": "", "denied": 1, "patched": 0, "warned": 0, "noted": 0, "exempted": 0},
+    ]
+
+
+def test_long_tables_are_cut_and_say_so():
+    lines = b"".join(own(at, "inject: reject", namespace=f"ns-{at}", name=f"p-{at}") for at in range(30))
+    shown = run("--rows", "3", "-", stdin=lines).output
+    assert "\n  and 27 more namespaces: --rows, or --output json\n" in shown
+    assert "more" not in run("--rows", "30", "-", stdin=lines).output
+
+
+def test_without_the_api_servers_log_nothing_is_said_to_be_fine():
+    assert "nothing is known" in run("-", stdin=DENIED).output
+    assert summarized("-", stdin=DENIED)["staleTokens"] is None
+
+
+def test_names_in_a_log_forge_no_line_of_the_summary():
+    shown = run("-", stdin=own(0, serviceAccount="a\nb\x1b[31m")).output
+    assert "\x1b" not in shown
+    assert "shop/a\\nb\\x1b[31m" in shown
+
+
+def test_memory_does_not_grow_with_the_number_of_accounts_nor_of_lines(tmp_path):
+    """Four times as many lines, each of a namespace and an account of its own, take hardly any more."""
+
+    def peak(count: int) -> int:
+        with (tmp_path / "log").open("wb") as log:
+            for at in range(count):
+                use = f"subject: system:serviceaccount:n{at}:a{at}, seconds after warning threshold: 1"
+                log.write(event(at, {STALE: use}) + own(at, "inject: reject", namespace=f"n{at}", name=f"p{at}"))
+        code = (
+            "import resource, sys; from webhook.cli import main; sys.argv[1:] = ['audit', 'summarize', sys.argv[1]]\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            "sys.stderr.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, tmp_path / "log"], capture_output=True, check=True)
+        return int(done.stderr)
+
+    assert peak(100_000) < 1.3 * peak(25_000)
+
+
+def test_progress_is_shown_to_a_terminal():
+    pty = pytest.importorskip("pty", reason="needs a terminal")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "webhook", "audit", "summarize", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+        os.close(theirs)
+        lines = QUIET * 1000
+        seen = b""
+        while b"reading: " not in seen:
+            process.stdin.write(lines)
+            while select.select([ours], [], [], 0)[0]:
+                seen += os.read(ours, 4096)
+        process.stdin.close()
+        assert process.wait(60) == 0
+    os.close(ours)
+    assert b" MiB, " in seen

@@ -1,0 +1,115 @@
+"""What a line of the audit log says of a decision: its keys, its bounds, and what is never in it."""
+
+import datetime as dt
+import json
+
+import pytest
+
+from tests.reviews import review
+from tests.server.test_recorded import recorded
+from webhook.audit.record import encode, record
+from webhook.core.cluster import Cluster
+from webhook.core.decision import Decision, Finding, Outcome, Violation
+from webhook.core.evaluate import evaluate
+from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.model import Action
+from webhook.core.request import Phase, read_review
+
+NOW = dt.datetime(2026, 11, 23, 12, 30, tzinfo=dt.timezone(dt.timedelta(hours=1)))
+CLUSTER = Cluster({"demo": {"app-token": "app"}})
+KEYS = [
+    "time", "id", "uid", "webhook", "decision", "operation", "resource", "namespace", "name", "owner",
+    "serviceAccount", "user", "dryRun", "findings", "patch", "exemption", "policy", "durationMs",
+]  # fmt: skip
+
+
+def line_of(body: bytes, phase: Phase):
+    request = read_review(body, phase)
+    return record(request, evaluate(request, default_policy(), CLUSTER, NOW), NOW, 0.0012345)
+
+
+def written(line):
+    return json.loads(encode(line))
+
+
+def test_a_line_has_the_keys_of_the_design_in_its_order():
+    line = written(line_of(recorded("pod-dry-run.pods", "validate"), Phase.VALIDATE))
+    assert list(line) == KEYS
+    assert line["time"] == "2026-11-23T11:30:00Z"
+    assert line["id"] == line["uid"][:8]
+    assert (line["webhook"], line["decision"], line["dryRun"], line["durationMs"]) == (
+        "validate",
+        "denied",
+        True,
+        1.234,
+    )
+    assert (line["namespace"], line["name"], line["serviceAccount"], line["user"]) == (
+        "demo",
+        "dry-run",
+        "app",
+        "admin",
+    )
+    assert set(line["findings"][0]) == {"rule", "action", "path", "detail"}
+
+
+def test_a_pod_of_a_controller_has_a_generated_name_and_an_owner():
+    line = written(line_of(recorded("workload-deployment-seed.pods", "mutate"), Phase.MUTATE))
+    assert line["owner"].startswith("ReplicaSet/token-consumer-")
+    assert line["generateName"].startswith("token-consumer-")
+    assert "name" not in line
+
+
+@pytest.mark.parametrize(
+    ("case", "account"),
+    [
+        ("pod-plain.pods", "app"),
+        ("pod-no-automount.pods", "default"),
+        ("secret-legacy.secrets", "app"),
+        ("token-long.serviceaccounts-token", "app"),
+        ("workload-cronjob-legacy.cronjobs", "app"),
+        ("serviceaccount.serviceaccounts", "robot"),
+    ],
+)
+def test_the_account_is_the_one_whose_token_it_is_about(case, account):
+    assert line_of(recorded(case, "validate"), Phase.VALIDATE).service_account == account
+
+
+def test_no_value_of_an_env_variable_or_a_secret_is_written():
+    secret = json.loads(recorded("secret-legacy.secrets", "validate"))["request"]["object"]
+    secret["data"] = {"token": "c2VjcmV0LXZhbHVl"}
+    pod = json.loads(recorded("pod-legacy-env.pods", "validate"))["request"]["object"]
+    pod["spec"]["containers"][0]["env"].append({"name": "PASSWORD", "value": "secret-value"})
+    log = "".join(encode(line_of(review(one), Phase.VALIDATE)).decode() for one in (secret, pod))
+    assert log.count("durationMs") == 2
+    assert "secret-value" not in log
+    assert "c2VjcmV0LXZhbHVl" not in log
+
+
+def test_a_line_is_bounded_whatever_the_object_holds():
+    tokens = [{"serviceAccountToken": {"path": f"p{at}"}} for at in range(500)]
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "p" * 5000},
+        "spec": {"containers": [{"name": "a"}], "volumes": [{"name": "t", "projected": {"sources": tokens}}]},
+    }
+    policy = read_policy(
+        b"apiVersion: tokenguard/v1\nkind: TokenPolicy\ntokens: {audiences: {allowed: [a], default: a}}\n"
+    )
+    request = read_review(review(pod), Phase.MUTATE)
+    decision = evaluate(request, policy, CLUSTER, NOW)
+    line = written(record(request, decision, NOW, 0.0))
+    assert (len(line["findings"]), len(line["patch"])) == (100, 100)
+    assert line["leftOut"] == {"findings": len(decision.findings) - 100, "patch": len(decision.patch) - 100}
+    assert len(line["name"]) == 1024
+
+
+def test_what_is_too_long_is_cut_and_an_operation_left_out_and_counted():
+    request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
+    operations = ({"op": "add", "path": "/a", "value": "v" * 10_000}, {"op": "remove", "path": "/b"})
+    finding = Finding("inject", Action.PATCH, Action.PATCH, Violation("/" + "p" * 5000, "d" * 5000))
+    decision = Decision(Outcome.PATCHED, (finding,), operations, note="n" * 5000, problem="p" * 5000)
+    line = written(record(request, decision, NOW, 0.0))
+    assert line["patch"] == [{"op": "remove", "path": "/b"}]
+    assert line["leftOut"] == {"patch": 1}
+    (told,) = line["findings"]
+    assert [len(text) for text in (told["path"], told["detail"], line["note"], line["problem"])] == [1024] * 4

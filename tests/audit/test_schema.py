@@ -1,0 +1,83 @@
+"""The JSON Schema of the audit log's lines, held against what the real server writes."""
+
+import json
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from tests.core.test_cases import LOADED, NOW, Judge, the_object
+from tests.reviews import review
+from tests.server.test_audit import large_denial
+from tests.server.test_recorded import EXPECTED, recorded
+from tests.serving import OBJECTS, POLICY, serve
+from webhook.audit.record import Record, encode, record
+from webhook.audit.schema import VERSION, schema
+from webhook.cli import main
+from webhook.core.decision import Decision, Finding, Outcome, Violation
+from webhook.core.policy.model import Action
+from webhook.core.request import Phase, read_review
+
+
+def closed(part):
+    """Return a schema that lets no key pass that it doesn't describe."""
+    if isinstance(part, dict):
+        more = {"additionalProperties": False} if "properties" in part else {}
+        return {key: closed(value) for key, value in part.items()} | more
+    return part
+
+
+LINE = jsonschema.Draft202012Validator(closed(schema()), format_checker=jsonschema.FormatChecker())
+
+
+def test_the_schema_is_printed_and_says_its_version():
+    done = CliRunner().invoke(main, ["audit", "schema"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == schema()
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert schema()["$id"] == f"urn:tokenguard:audit-line:{VERSION}"
+
+
+def test_every_key_is_described():
+    for kind in (schema(), *schema()["$defs"].values()):
+        assert all(said["description"] for said in kind["properties"].values())
+    assert len(schema()["properties"]) == len(Record.__struct_fields__)
+
+
+def test_the_real_server_writes_such_lines_of_every_recorded_review(tmp_path):
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "objects.yaml").write_text(OBJECTS)
+    judged_by = ("--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml"))
+    flags = ("--audit-level", "all", "--audit-sample", "0.5", "--audit-file", str(tmp_path / "file"))
+    with serve(tmp_path, *judged_by, *flags) as server:
+        for case in EXPECTED:
+            for phase in ("mutate", "validate"):
+                server.review(f"/{phase}", recorded(case, phase))
+        server.review("/validate", large_denial(1))
+        lines = server.audit
+    assert {line["decision"] for line in lines} == {"allowed", "patched", "warned", "denied"}
+    assert any("leftOut" in line for line in lines)
+    assert any("sample" in line for line in lines)
+    for line in lines:
+        LINE.validate(line)
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "audit").read_bytes()
+
+
+@pytest.mark.parametrize(("rule", "case"), LOADED, ids=[f"{rule}: {case['case']}" for rule, case in LOADED])
+def test_the_lines_of_every_golden_case_are_such(rule, case):  # noqa: ARG001 - for the id
+    judge = Judge(case)
+    for phase in (Phase.MUTATE, Phase.VALIDATE):
+        request = read_review(review(the_object(case), **judge.asked), phase)
+        decision = judge.decide(the_object(case), phase)
+        LINE.validate(json.loads(encode(record(request, decision, NOW, 0.001))))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"decision": "maybe"}, {"webhook": "check"}, {"time": 7}, {"more": 1}, {"name": None}, {"findings": {}}]
+)
+def test_what_no_line_holds_is_refused(wrong):
+    request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
+    violation = Finding("inject", Action.PATCH, Action.PATCH, Violation("/spec", "is wrong"))
+    line = json.loads(encode(record(request, Decision(Outcome.PATCHED, (violation,)), NOW, 0.001)))
+    LINE.validate(line)
+    assert not LINE.is_valid(line | wrong)

@@ -1,0 +1,115 @@
+"""What one line tells, of either log, and what no line of theirs is."""
+
+import pytest
+
+from tests.audit.making import APP, LEGACY, STALE, event, own
+from webhook.audit.api_server_log import from_event
+from webhook.audit.line import decode
+from webhook.audit.own_log import verdict
+from webhook.audit.told import Fate, Verdict, exemptions_in
+from webhook.core.policy.exemptions import Exemption
+
+MUTATE, VALIDATE = "pods.mutate.tokenguard.svc/", "all.validate.tokenguard.svc/"
+
+
+def told(annotations, **changed):
+    return list(from_event(decode(event(0, annotations, **changed))))
+
+
+@pytest.mark.parametrize(
+    ("line", "fate"),
+    [
+        (own(0, "inject: reject"), Fate.DENIED),
+        (own(0, "inject: patch", decision="patched"), Fate.PATCHED),
+        (own(0, "inject: warn", decision="warned"), Fate.WARNED),
+        (own(0, "inject: audit", decision="allowed"), Fate.NOTED),
+        (own(0, decision="allowed"), Fate.ALLOWED),
+    ],
+)
+def test_what_became_of_a_request(line, fate):
+    assert verdict(decode(line)).fate is fate
+
+
+def test_a_rule_counts_once_by_the_strongest_of_what_was_done_about_it():
+    line = own(0, "token-expiration: patch", "inject: audit", "token-expiration: reject", "token-expiration: warn")
+    assert verdict(decode(line)).rules == (("token-expiration", Fate.DENIED), ("inject", Fate.NOTED))
+
+
+def test_the_account_is_named_with_its_namespace():
+    assert verdict(decode(own())).account == "shop/app"
+    assert verdict(decode(own(serviceAccount=""))).account == ""
+
+
+REASONS = ["PLAT-1", "old; inject: not this (until Friday)", "a: b; c", ""]
+
+
+def test_exemptions_are_told_apart_whatever_their_reasons_say():
+    for reason in REASONS:
+        said = "; ".join(f"{rule}: {Exemption((rule,), reason, None)}" for rule in ("inject", "token-subpath"))
+        found = exemptions_in(said)
+        assert found[-1] == ("token-subpath", f"{reason} (until never)")
+        assert [rule for rule, _ in found].count("token-subpath") == 1
+    assert exemptions_in("") == ()
+
+
+def test_what_the_webhooks_answered_is_in_one_event():
+    (one,) = told({
+        f"{MUTATE}decision": "patched", f"{MUTATE}rules": "inject,token-expiration", f"{MUTATE}id": "1",
+        f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "legacy-token-reference,inject", f"{VALIDATE}id": "2",
+        "other.example.com/decision": "denied", "authorization.k8s.io/decision": "allow",
+    })  # fmt: skip
+    assert isinstance(one, Verdict)
+    assert (one.fate, one.namespace, one.account, one.dry_run) == (Fate.DENIED, "shop", "", False)
+    assert dict(one.rules) == {
+        "inject": Fate.DENIED,
+        "token-expiration": Fate.PATCHED,
+        "legacy-token-reference": Fate.DENIED,
+    }
+
+
+def test_an_exemption_and_a_dry_run_are_in_the_event_too():
+    answered = {f"{VALIDATE}decision": "allowed", f"{VALIDATE}exemption": "inject: PLAT-1 (until never)"}
+    (one,) = told(answered, requestURI="/api/v1/namespaces/shop/pods?dryRun=All&fieldManager=kubectl")
+    assert (one.fate, one.exemptions, one.dry_run) == (Fate.ALLOWED, (("inject", "PLAT-1 (until never)"),), True)
+
+
+def test_of_a_token_request_the_event_knows_the_account():
+    about = {"resource": "serviceaccounts", "subresource": "token", "namespace": "shop", "name": "app"}
+    (one,) = told({f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "token-request-expiration"}, objectRef=about)
+    assert one.account == "shop/app"
+
+
+def test_a_token_past_its_hour_is_told_with_who_sent_it():
+    (use,) = told({STALE: f"subject: {APP}, seconds after warning threshold: 4211"}, user={"username": "other"})
+    assert (use.user, use.past, use.legacy, use.agent) == (APP, 4211, False, "client/1.0")
+    (use,) = told({STALE: "in words that a later version uses"})
+    assert (use.user, use.past, use.pod) == (APP, 0, "app-1")
+
+
+def test_a_legacy_token_is_told_with_its_secret():
+    (use,) = told({LEGACY: APP, f"{LEGACY}-manual-secret": "app-token"})
+    assert (use.user, use.legacy, use.about) == (APP, True, ("manual-secret app-token",))
+
+
+@pytest.mark.parametrize("stage", ["RequestReceived", "ResponseStarted"])
+def test_a_request_counts_once_when_it_has_been_answered(stage):
+    assert told({LEGACY: APP}, stage=stage) == []
+    assert len(told({LEGACY: APP}, stage="Panic")) == 1
+
+
+@pytest.mark.parametrize("line", [event(), event(0, {}), event(0, {"authorization.k8s.io/decision": "allow"})])
+def test_most_events_tell_nothing(line):
+    assert list(from_event(decode(line))) == []
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b'{"kind":"Event","apiVersion":"v1"}', b'{"kind":"Event","apiVersion":"audit.k8s.io/v1"}',
+             b'{"webhook":"mutate"}', b'{"level":"info","msg":"started","time":"2026-11-24T12:00:00Z"}'],
+)  # fmt: skip
+def test_other_json_is_of_neither_log(line):
+    assert not decode(line).own
+    assert not decode(line).event
+
+
+def test_names_are_cut():
+    assert len(verdict(decode(own(serviceAccount="a" * 5000))).account) == 320

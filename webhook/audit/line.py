@@ -1,0 +1,78 @@
+"""A line of an audit log, decoded as far as it is counted: tokenguard's own, or an Event (audit.k8s.io/v1)."""
+
+import datetime as dt
+from typing import Annotated
+
+import msgspec
+
+_Text = str | None
+_Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+
+
+class _Finding(msgspec.Struct, gc=False):
+    rule: str
+    action: str
+
+
+class _Extra(msgspec.Struct, rename={"pod": "authentication.kubernetes.io/pod-name"}, gc=False):
+    pod: list[str] | None = None
+
+
+class User(msgspec.Struct, gc=False):
+    """Who sent a request, by an Event."""
+
+    username: _Text = None
+    extra: _Extra | None = None
+
+
+class Object(msgspec.Struct, gc=False):
+    """What a request is about, by an Event."""
+
+    resource: _Text = None
+    subresource: _Text = None
+    namespace: _Text = None
+    name: _Text = None
+
+
+class Line(msgspec.Struct, rename="camel", gc=False):
+    """So much of a line as is counted, whichever log it is of."""
+
+    time: _Time | None = None
+    webhook: _Text = None
+    decision: _Text = None
+    operation: str = ""
+    resource: str = ""
+    namespace: str = ""
+    name: str = ""
+    generate_name: str = ""
+    owner: str = ""
+    service_account: str = ""
+    user: str | User | None = None
+    dry_run: bool = False
+    findings: list[_Finding] = []
+    exemption: str = ""
+    sample: float | None = None
+
+    kind: _Text = None
+    api_version: _Text = None
+    stage: _Text = None
+    stage_timestamp: _Time | None = None
+    request_uri: _Text = msgspec.field(name="requestURI", default=None)
+    object_ref: Object | None = None
+    user_agent: _Text = None
+    annotations: dict[str, str] | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether it is of tokenguard's log."""
+        return self.webhook is not None and self.decision is not None and self.time is not None
+
+    @property
+    def event(self) -> bool:
+        """Whether it is of the API server's."""
+        known = self.kind == "Event" and self.stage_timestamp is not None
+        return known and (self.api_version or "").startswith("audit.k8s.io/")
+
+
+decode = msgspec.json.Decoder(Line).decode
+"""Raises `msgspec.DecodeError` where a line is no JSON, or a key holds what no audit log has there."""

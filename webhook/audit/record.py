@@ -1,0 +1,162 @@
+"""What a line of the audit log says of a decision. However large the object, a line stays within bounds.
+
+Never in it: tokens, a Secret's data, an env variable's value. The values in `patch` are the policy's own words.
+"""
+
+import datetime as dt
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from webhook.core.decision import INVALID_POLICY, Decision, Outcome
+from webhook.core.objects import (
+    LEGACY_TOKEN_ACCOUNT,
+    CronJob,
+    PodTemplate,
+    Secret,
+    ServiceAccount,
+    TokenRequest,
+    Workload,
+)
+from webhook.core.patch import Operation
+from webhook.core.policy.admission import located
+from webhook.core.policy.model import Action
+from webhook.core.request import Phase, Request
+
+_LONGEST = 1024
+_LONGEST_OPERATION = 8192
+_MOST = 100
+_PHASES = (Phase.MUTATE, Phase.VALIDATE)
+_ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
+
+
+def _said(description: str, **schema: Any) -> Meta:
+    """Return what the JSON Schema of the lines says of a key."""
+    return Meta(description=description, extra_json_schema=schema)
+
+
+def _text(description: str) -> Meta:
+    return _said(description, maxLength=_LONGEST)
+
+
+def _one_of(words: Any, description: str) -> Meta:
+    return _said(description, enum=[str(word) for word in words])
+
+
+class Finding(msgspec.Struct, gc=False):
+    """A rule that is broken in one place."""
+
+    rule: Annotated[str, _text("its name")]
+    action: Annotated[str, _one_of(_ACTIONS, "what is done about it")]
+    path: Annotated[str, _text("where in the object")]
+    detail: Annotated[str, _text("what is wrong there, and what was or would be done about it")]
+
+
+class LeftOut(msgspec.Struct, omit_defaults=True, gc=False):
+    """How many more there are than the line lists."""
+
+    findings: Annotated[int, Meta(description="findings", ge=0)] = 0
+    patch: Annotated[int, Meta(description="operations of the patch", ge=0)] = 0
+
+
+class Record(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
+    """One line of tokenguard's audit log: what was decided about one admission review."""
+
+    time: Annotated[dt.datetime, Meta(description="when it was decided, UTC", tz=True)]
+    id: Annotated[str, _said("the decision's id: the first characters of the uid", maxLength=8)]
+    uid: Annotated[str, _text("the review's uid; the two webhooks' reviews of one pod have different ones")]
+    webhook: Annotated[str, _one_of(_PHASES, "who was asked: mutate mends, validate judges what came out")]
+    decision: Annotated[str, _one_of(Outcome, "what became of the request")]
+    operation: Annotated[str, _text("the request's: CREATE, UPDATE, ...")]
+    resource: Annotated[str, _text("the plural, with its subresource: pods/ephemeralcontainers")]
+    namespace: Annotated[str, _text("the object's; empty: it has none")]
+    name: Annotated[str | None, _text("the object's")] = None
+    generate_name: Annotated[str | None, _text("what its name will begin with, where it has none yet")] = None
+    owner: Annotated[str, _text("the controller that made it, Kind/name; empty: a person did")]
+    service_account: Annotated[str, _text("the account whose token it is about; empty: none")]
+    user: Annotated[str, _text("who asked")]
+    dry_run: Annotated[bool, Meta(description="whether nothing comes of it whatever is decided")]
+    findings: Annotated[list[Finding], Meta(description="which rules are broken", max_length=2 * _MOST)]
+    patch: Annotated[list[Operation], Meta(description="what was changed: JSON Patch (RFC 6902)", max_length=_MOST)]
+    left_out: Annotated[LeftOut | None, Meta(description="what the line doesn't list")] = None
+    exemption: Annotated[str, Meta(description="under which exemptions: rule: reason (until day); ... Empty: none")]
+    policy: Annotated[str, _said("12 hex digits of the policy's SHA-256; empty: there was none", maxLength=12)]
+    duration_ms: Annotated[float, Meta(description="what reading and deciding took, in milliseconds", ge=0)]
+    sample: Annotated[
+        float | None, Meta(description="the share of such lines that is written, 0 to 1; absent: all")
+    ] = None
+    note: Annotated[str | None, _text("why no rule looked at it, where none did")] = None
+    problem: Annotated[str | None, _text("why it could not be judged")] = None
+
+
+encode = msgspec.json.Encoder().encode
+
+
+def record(request: Request, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0) -> Record:
+    """Return the line that tells of a decision; `now` is aware, `sample` the share of such lines that is written."""
+    owner = generate_name = account = ""
+    patch = [one for one in decision.patch[:_MOST] if len(encode(one)) <= _LONGEST_OPERATION]
+    found_wrong = len(decision.findings) + len(decision.mistakes)
+    left_out = LeftOut(max(found_wrong - _MOST, 0), len(decision.patch) - len(patch))
+    found = request.object
+    name = request.name
+    if found is not None:
+        meta = found.metadata
+        controller = meta.controller
+        owner = f"{controller.kind}/{controller.name}" if controller else ""
+        name = name or meta.name or ""
+        generate_name = meta.generate_name or ""
+        account = _account(request, found)
+    return Record(
+        time=now.astimezone(dt.UTC),
+        id=request.decision_id,
+        uid=request.uid[:_LONGEST],
+        webhook=request.phase.value,
+        decision=decision.outcome.value,
+        operation=request.operation[:_LONGEST],
+        resource=request.resource[:_LONGEST],
+        namespace=request.namespace[:_LONGEST],
+        owner=owner[:_LONGEST],
+        service_account=account[:_LONGEST],
+        user=request.user[:_LONGEST],
+        dry_run=request.dry_run,
+        findings=_findings(decision),
+        patch=patch,
+        left_out=left_out if left_out.findings or left_out.patch else None,
+        exemption=exemption_of(decision),
+        policy=decision.policy,
+        duration_ms=round(seconds * 1000, 3),
+        sample=sample if sample < 1 else None,
+        name=name[:_LONGEST] or None,
+        generate_name=None if name else generate_name[:_LONGEST] or None,
+        note=decision.note[:_LONGEST] or None,
+        problem=decision.problem[:_LONGEST] or None,
+    )
+
+
+def _findings(decision: Decision) -> list[Finding]:
+    findings = [
+        Finding(one.rule, one.action.value, one.path[:_LONGEST], one.detail[:_LONGEST])
+        for one in decision.findings[:_MOST]
+    ]
+    for path, detail in map(located, decision.mistakes[:_MOST]):
+        findings.append(Finding(INVALID_POLICY, Action.REJECT.value, path, detail[:_LONGEST]))
+    return findings
+
+
+def exemption_of(decision: Decision) -> str:
+    """Return under which exemptions a decision was made: `rule: reason (until day)`."""
+    if not decision.exemptions:
+        return ""
+    return "; ".join(f"{rule}: {exemption}" for rule, exemption in decision.exemptions)
+
+
+def _account(request: Request, found: object) -> str:
+    if isinstance(found, TokenRequest | ServiceAccount):
+        return request.name
+    if isinstance(found, Secret):
+        return found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
+    if isinstance(found, Workload | CronJob):
+        found = found.template
+    return (found.spec.service_account_name or "default") if isinstance(found, PodTemplate) else ""
