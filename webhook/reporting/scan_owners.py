@@ -45,15 +45,18 @@ def line_of(told: Told) -> Line:
 
 def owner_lines(owner: Owner) -> Iterator[Line]:
     """Yield what is told of an owner: what its author wrote, and whom exemptions spare; nothing where all is well."""
-    told = findings(owner, today)
-    exempt = {
-        f"exempt: {one.rule}: {plain(one.reason)} (until {one.until or 'never'})": None
+    if told := (*findings(owner, today), *spared(owner)):
+        yield f"{named(owner)}: {_OUTCOMES[owner.outcome]}"
+        yield from (f"  {line}" for line in told)
+
+
+def spared(owner: Owner) -> Iterator[Line]:
+    """Yield which exemptions keep rules from an owner's pods."""
+    yield from dict.fromkeys(
+        f"exempt: {one.rule}: {plain(one.reason)} (until {one.until or 'never'})"
         for group in owner.groups
         for one in today(group).exemptions
-    }
-    if told or exempt:
-        yield f"{named(owner)}: {_OUTCOMES[owner.outcome]}"
-        yield from (f"  {line}" for line in (*told, *exempt))
+    )
 
 
 def changes(owners: Iterable[Owner]) -> Iterator[Line]:
@@ -64,13 +67,18 @@ def changes(owners: Iterable[Owner]) -> Iterator[Line]:
     alike: dict[Change, dict[tuple[Line, ...], list[Owner]]] = {change: {} for change in Change}
     for owner in owners:
         if owner.change is not Change.NONE:
-            differing = tuple(_differing(owner, authored=True)) or tuple(_differing(owner, authored=False))
+            differing = differences(owner)
             alike[owner.change].setdefault(differing, []).append(owner)
     for change, by_lines in alike.items():
         for differing, found in by_lines.items():
             was = f" ({_OUTCOMES[found[0].outcome]} today)" if len({one.outcome for one in found}) == 1 else ""
             yield f"{some([named(one) for one in found])}: {change}{was}"
             yield from (f"  {line}" for line in differing)
+
+
+def differences(owner: Owner) -> tuple[Line, ...]:
+    """Return what only one of the two policies finds: in what its author wrote, or where nothing differs, elsewhere."""
+    return tuple(_differing(owner, authored=True)) or tuple(_differing(owner, authored=False))
 
 
 def _differing(owner: Owner, *, authored: bool) -> Iterator[Line]:

@@ -106,11 +106,16 @@ def _secret(secret: LegacySecret) -> Iterator[Line]:
     invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
     end = ": can go" if secret.can_go else ""
     yield f"Secret/{plain(secret.name)}: token of {plain(secret.account) or 'nobody'}{made}{use}{invalid}{end}"
+    yield from (f"  {line}" for line in pointing(secret))
+
+
+def pointing(secret: LegacySecret) -> Iterator[Line]:
+    """Yield what points at a legacy Secret."""
     for one in secret.references:
         pods = f" ({counted(len(one.pods), 'pod')})" if one.pods and one.kind != "Pod" else ""
-        yield f"  in {plain(one.kind)}/{plain(one.name)}{pods}: {plain(one.path)}"
+        yield f"in {plain(one.kind)}/{plain(one.name)}{pods}: {plain(one.path)}"
     if secret.listed_by:
-        yield f"  listed by {some([f'ServiceAccount/{one}' for one in secret.listed_by])}"
+        yield f"listed by {some([f'ServiceAccount/{one}' for one in secret.listed_by])}"
 
 
 def _tokens(use: TokenUse) -> Line:
@@ -125,14 +130,26 @@ def _idle(idle: IdleAccount) -> Line:
     return f"ServiceAccount/{plain(idle.name)}: no binding names it, and {mounted}: its automount can go"
 
 
-def _exemption(state: ExemptionState) -> Line:
-    whom = [*map(plain, state.namespaces), *map(plain, state.service_accounts), *map(plain, state.users)]
-    good_for = {
+def whom(state: ExemptionState) -> str:
+    """Return whom an exemption is for."""
+    return some((*state.namespaces, *state.service_accounts, *state.users)) or "all"
+
+
+def good_for(state: ExemptionState) -> str:
+    """Return what an exemption is good for."""
+    return {
         Standing.HOLDS: f"holds {state.holds}",
         Standing.HOLDS_NOTHING: "holds nothing any more",
         Standing.ENDED: f"has ended, {state.holds} would be held" if state.holds else "has ended, and can go",
         Standing.UNKNOWN: "depends on who asks",
     }[state.standing]
+
+
+def until(state: ExemptionState) -> str:
+    """Return how long an exemption holds."""
     soon = f", in {counted(state.days_left or 0, 'day')}" if state.ends_soon else ""
-    until = f"until {state.until}{soon}" if state.until else "never ends"
-    return f"{some(state.rules)} for {some(whom) or 'all'}: {good_for}; {until}: {plain(state.reason)}"
+    return f"until {state.until}{soon}" if state.until else "never ends"
+
+
+def _exemption(state: ExemptionState) -> Line:
+    return f"{some(state.rules)} for {whom(state)}: {good_for(state)}; {until(state)}: {plain(state.reason)}"
