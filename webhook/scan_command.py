@@ -20,6 +20,7 @@ from webhook.core.rules import BY_NAME
 from webhook.reporting import as_text, scan_json, scan_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.progress import Progress
+from webhook.reporting.scan_html import page
 from webhook.scan.asked import UNUSED_DAYS, Asked, Filters
 from webhook.scan.report import Report
 from webhook.scan.scan import Scan
@@ -77,7 +78,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
                  help="Tell of findings with this action alone; may be repeated."),
     click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, show_default=True, metavar="N",
                  help="A legacy Secret that nothing refers to can go when nobody has used it for so many days."),
-    click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    click.option("--output", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
                  help="How it is told."),
     kubeconfig_option,
     context_option,
@@ -112,6 +113,8 @@ def scan_command(**flags: Any) -> None:
         report = _scanned(options, transport, given, simulated, progress.step)
     if options.output == "json":
         sys.stdout.writelines(scan_json.pieces(report))
+    elif options.output == "html":
+        sys.stdout.writelines(page.pieces(report))
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         sys.stdout.writelines(f"{line}\n" for line in scan_text.lines(report, colour=colour))

@@ -1,0 +1,227 @@
+"""The tables below the plots: what is told of each owner, legacy Secret, account and exemption, and of tokens."""
+
+from collections.abc import Iterable, Iterator
+
+from webhook.core.decision import Outcome
+from webhook.core.text import plain
+from webhook.reporting import scan_figures as figures
+from webhook.reporting.scan_html.parts import Cell, Column, Filter, Line, Row, Table, name, number, parted
+from webhook.reporting.scan_owners import counted, differences, findings, line_of, spared, today, unwritten
+from webhook.reporting.scan_text import good_for, pointing, until, whom
+from webhook.scan.report import ExemptionState, LegacySecret, Owner, Report
+from webhook.scan.verdicts import Change, Judgement, change_between
+
+_RANKS = {outcome: rank for rank, outcome in enumerate(figures.OUTCOMES)}
+_CHANGES = {change: rank for rank, change in enumerate(Change)}
+_UNSAID = "—"
+_NAMESPACE = Column("Namespace")
+
+
+def owners(report: Report) -> Table:
+    """Return what would come of the pods of each owner, and why; the worst first."""
+    every = sorted(report.owners, key=lambda one: (_CHANGES[one.change], _RANKS[one.outcome]))
+    columns = [_NAMESPACE, Column("Owner", head=True), Column("Pods", number=True), Column("If created again")]
+    if report.simulated:
+        columns += [Column("Simulated"), Column("Change"), Column("What changes")]
+    rules = sorted({one.rule for one in report.rule_counts})
+    filters = [
+        _namespaces(one.namespace for one in report.owners),
+        Filter("rule", "Rule", tuple(rules)),
+        Filter("action", "Action", (*figures.ACTIONS, "exempt")),
+        Filter("outcome", "If created again", tuple(figures.OUTCOMES.values())),
+    ]
+    if report.simulated:
+        filters.append(Filter("change", "Change", tuple(Change)))
+    rows = (_owner(one) for one in every)
+    caption = "What makes pods, and what would come of its pods"
+    return Table("owners", caption, (*columns, Column("What is found")), rows, len(every), tuple(filters))
+
+
+def _owner(owner: Owner) -> Row:
+    found = [parted(line) for line in (*findings(owner, today), *spared(owner))]
+    for line, count in unwritten(owner, today).items():
+        among = f" ({counted(count, 'pod')})" if 0 < owner.pod_count != count else ""
+        found.append(parted(f"{line}{among}"))
+    differing = [parted(line) for line in differences(owner)] if owner.change is not Change.NONE else []
+    cells = [
+        name(owner.namespace),
+        name(f"{owner.kind}/{owner.name}"),
+        number(owner.pod_count),
+        _outcome(owner.outcome),
+    ]
+    values = {
+        "namespace": [plain(owner.namespace)],
+        "rule": {line.rule: None for line in (*found, *differing)},
+        "action": {line.word: None for line in (*found, *differing)},
+        "outcome": [figures.OUTCOMES[owner.outcome]],
+    }
+    if simulated := owner.simulated_outcome:
+        cells += [_outcome(simulated), Cell(owner.change, _CHANGES[owner.change]), _lines(differing)]
+        values["change"] = [owner.change]
+    return Row([*cells, _lines(found)], values)
+
+
+def secrets(report: Report) -> Table:
+    """Return what is known of each legacy Secret; those that can go first."""
+    every = sorted(report.legacy_secrets, key=lambda one: not one.can_go)
+    columns = [
+        _NAMESPACE,
+        Column("Secret", head=True),
+        Column("Account"),
+        Column("Made"),
+        Column("Last used"),
+        Column("Standing"),
+        Column("Referred to"),
+        Column("If made again"),
+    ]
+    filters = (_namespaces(one.namespace for one in every), Filter("standing", "Standing", figures.USES))
+    if report.simulated:
+        columns.append(Column("Simulated"))
+    rows = (_secret(one) for one in every)
+    return Table("secrets", "Secrets that hold a token without end", tuple(columns), rows, len(every), filters)
+
+
+def _secret(secret: LegacySecret) -> Row:
+    if secret.last_used:
+        used = f"{secret.last_used}"
+    else:
+        used = f"not since {secret.unused_since}" if secret.unused_since else "not known"
+    standing = list(figures.uses(secret))
+    told = [f"invalid since {secret.invalid_since}" if one == "invalid" else one for one in standing]
+    cells = [
+        name(secret.namespace),
+        name(secret.name),
+        name(secret.account or "nobody"),
+        Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _UNSAID, look="date"),
+        Cell(used, look="date"),
+        Cell(", ".join(told) or _UNSAID, look="standing can-go" if secret.can_go else "standing"),
+        _lines(Line("", "", "", line) for line in pointing(secret)),
+        _outcome(secret.judgement.outcome),
+    ]
+    if secret.simulated:
+        change = change_between(secret.judgement, secret.simulated)
+        cells.append(_outcome(secret.simulated.outcome) if change is Change.NONE else Cell(change, _CHANGES[change]))
+    return Row(cells, {"namespace": [plain(secret.namespace)], "standing": standing})
+
+
+def tokens(report: Report) -> Table:
+    """Return how many tokens of which audience and lifetime pods have."""
+    every = sorted(report.tokens, key=lambda one: -one.now)
+    states = list(figures.lifetimes(report))
+    columns = (
+        Column("Audience", head=True),
+        Column("Lifetime in seconds", number=True),
+        *(Column(one, number=True) for one in states),
+    )
+    rows = (
+        Row([
+            Cell(plain(one.audience) if one.audience else "the API server"),
+            Cell("endless", _ENDLESS) if one.lifetime_seconds is None else number(one.lifetime_seconds),
+            *map(number, (one.now, one.after, *([] if one.simulated is None else [one.simulated]))),
+        ])
+        for one in every
+    )  # fmt: skip
+    return Table("tokens", "Tokens in pods by audience and lifetime", columns, rows, len(every))
+
+
+_ENDLESS = 1 << 53
+"""Sorted by, behind all that ends; the largest whole number that a page's script is sure to hold."""
+
+
+def idle_accounts(report: Report) -> Table:
+    """Return the accounts that mount a token with which they may do nothing."""
+    every = report.idle_accounts or ()
+    columns = (_NAMESPACE, Column("ServiceAccount", head=True), Column("Pods", number=True), Column("Owners"))
+    rows = (
+        Row([name(one.namespace), name(one.name), number(one.pods), name(", ".join(one.owners))],
+            {"namespace": [plain(one.namespace)]})
+        for one in every
+    )  # fmt: skip
+    return Table(
+        "idle-accounts",
+        "Accounts that mount the API server's token and have no right to anything",
+        columns,
+        rows,
+        len(every),
+        (_namespaces(one.namespace for one in every),),
+        "No binding names them: their automount can go.",
+    )
+
+
+def accounts(report: Report) -> Table:
+    """Return the ServiceAccounts of which would be warned."""
+    columns = [_NAMESPACE, Column("ServiceAccount", head=True), Column("What is found")]
+    if report.simulated:
+        columns.append(Column("Simulated"))
+    rows = (
+        Row(
+            [
+                name(one.namespace),
+                name(one.name),
+                _judged(one.judgement),
+                *([_judged(one.simulated)] if one.simulated else []),
+            ],
+            {"namespace": [plain(one.namespace)]},
+        )
+        for one in report.accounts
+    )
+    return Table(
+        "accounts",
+        "ServiceAccounts of which would be warned, or that an exemption spares",
+        tuple(columns),
+        rows,
+        len(report.accounts),
+        (_namespaces(one.namespace for one in report.accounts),),
+    )
+
+
+def exemptions(key: str, caption: str, states: Iterable[ExemptionState]) -> Table:
+    """Return what the exemptions of a policy are good for, in its order."""
+    every = tuple(states)
+    columns = (
+        Column("Rules", head=True),
+        Column("For"),
+        Column("Good for"),
+        Column("Until"),
+        Column("Reason"),
+    )
+    rows = (
+        Row([
+            Cell(", ".join(one.rules), look="code"),
+            Cell(whom(one)),
+            Cell(good_for(one), one.holds),
+            Cell(until(one), one.until.toordinal() if one.until else _ENDLESS, "soon" if one.ends_soon else ""),
+            name(one.reason),
+        ])
+        for one in every
+    )  # fmt: skip
+    return Table(key, caption, columns, rows, len(every))
+
+
+def unread(report: Report) -> Table:
+    """Return what could not be read, and what to do about it."""
+    columns = (Column("What", head=True), Column("Why"), Column("What is lacking"), Column("What to look at"))
+    rows = (Row([name(one.what), name(one.why), Cell(one.lacks), Cell(one.advice)]) for one in report.unread)
+    return Table("not-read", "What could not be read", columns, rows, len(report.unread))
+
+
+def _namespaces(namespaces: Iterable[str]) -> Filter:
+    return Filter("namespace", "Namespace", tuple(sorted({plain(one) for one in namespaces})))
+
+
+def _outcome(outcome: Outcome) -> Cell:
+    return Cell(figures.OUTCOMES[outcome], _RANKS[outcome], outcome)
+
+
+def _lines(lines: Iterable[Line]) -> Cell:
+    found = tuple(lines)
+    return Cell(lines=found, sort=-len(found))
+
+
+def _judged(judgement: Judgement) -> Cell:
+    return _lines(_told(judgement))
+
+
+def _told(judgement: Judgement) -> Iterator[Line]:
+    yield from (parted(line_of(one)) for one in judgement.findings)
+    yield from (Line("", "exempt", one.rule, plain(one.reason)) for one in judgement.exemptions)

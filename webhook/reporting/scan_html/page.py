@@ -1,0 +1,69 @@
+"""The page: puts the parts together and lets nothing in it call anywhere, whatever a name in the cluster says."""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.resources import files
+
+import jinja2
+
+from webhook.core.decision import Outcome
+from webhook.reporting import scan_figures as figures
+from webhook.reporting.scan_html import details, plots
+from webhook.reporting.scan_html.parts import WIDEST
+from webhook.reporting.scan_summary import about, changed, state
+from webhook.scan.report import Report
+
+_HERE = files(__package__)
+_VERDICTS = {0: "allowed", 1: "denied", 2: "warned"}
+_PARTS_AT_ONCE = 500
+
+
+def pieces(report: Report) -> Iterator[str]:
+    """Yield the page, piece by piece: a large cluster's would take much memory as a whole."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    stream = environment.from_string((_HERE / "page.html").read_text("utf-8")).stream(
+        style=style,
+        script=script,
+        content_security_policy="; ".join((
+            "default-src 'none'",
+            f"style-src {_hash(style)}",
+            f"script-src {_hash(script)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )),
+        report=report,
+        version=version("tokenguard"),
+        verdict=_VERDICTS[report.exit_status],
+        headline=headline(report),
+        about=[*about(report)],
+        state=[*([changed(report)] if report.simulated else []), *state(report)],
+        plots=plots,
+        details=details,
+        widest=WIDEST,
+    )  # fmt: skip
+    stream.enable_buffering(_PARTS_AT_ONCE)
+    yield from stream
+
+
+def headline(report: Report) -> str:
+    """Return in a sentence what would be rejected."""
+    told = []
+    for what, now, simulated in figures.outcomes(report):
+        counts = simulated if report.simulated and simulated else now
+        if counts.denied:
+            told.append(f"{counts.denied} of {counts.all} {what.partition(',')[0]}")
+    under = " under the simulated policy" if report.simulated else ""
+    if told:
+        return f"{', '.join(told)} would be {figures.OUTCOMES[Outcome.DENIED]}{under} if created again."
+    unsure = ", as far as could be read" if any(one.affects_decisions for one in report.unread) else ""
+    return f"Nothing would be {figures.OUTCOMES[Outcome.DENIED]}{under} if created again{unsure}."
+
+
+def _hash(text: str) -> str:
+    """Return what a Content-Security-Policy knows a text in the page by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
