@@ -103,6 +103,13 @@ def test_the_clusters_own_policy_is_judged_by_unless_another_is_given(api, kubec
     assert run("--kubeconfig", kubeconfig, "--policy-configmap", "other/policy").exit_code == 0
 
 
+def test_the_page_is_written_to_stdout_and_the_status_is_as_ever(kubeconfig) -> None:
+    done = run("--kubeconfig", kubeconfig, "--output", "html")
+    assert done.stdout.startswith("<!DOCTYPE html>")
+    assert done.stdout.endswith("</html>\n")
+    assert done.exit_code == run("--kubeconfig", kubeconfig).exit_code
+
+
 def test_json_is_what_the_schema_says(kubeconfig) -> None:
     done = run("--kubeconfig", kubeconfig, "--output", "json")
     assert set(json.loads(done.stdout)) == set(scan_json.schema()["properties"])

@@ -20,6 +20,7 @@ from tests.control_plane.live import account_kubeconfig, install, live, put_poli
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import LEGACY, is_asked
 from tests.manifests.rendering import render, the
+from tests.reporting.scan_html.reading import Page, agree
 from tests.serving import eventually
 from webhook.reporting.scan_json import schema
 
@@ -375,6 +376,13 @@ def test_the_summary_fits_a_screen_and_says_what_the_json_says(text, report) -> 
     assert len(re.findall(r"^  Secret/.*: can go$", details, re.MULTILINE)) == sum(
         one["canGo"] for one in report["legacySecrets"]
     )
+
+
+def test_the_page_says_what_the_json_says(full, report) -> None:
+    done = run(full, "--output", "html", "--unused-days", "0")
+    assert done.status == 1
+    assert done.memory < 200
+    agree(Page(done.stdout), report)
 
 
 def findings(owner):

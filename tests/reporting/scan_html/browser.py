@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,14 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FOUND = next(filter(None, map(shutil.which, [os.environ.get("TOKENGUARD_BROWSER") or "", *NAMES])), None)
 HINT = "no browser of the Chromium family on PATH (in Debian: chromium), nor in TOKENGUARD_BROWSER"
 _PATIENCE = 60
-_KEYS = {"Tab": 9, "Enter": 13}
+_HANDING_ON = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]]
+os.dup2(ends[0], 3), os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Runs the browser with its pipe where it looks for it: it reads the file 3 and writes to the file 4."""
+_KEYS = {"Tab": 9, "Enter": 13, "ArrowRight": 39}
 
 
 class Browser:
@@ -124,9 +132,7 @@ def browser(folder: Path) -> Iterator[Browser]:
         "--disable-dev-shm-usage",
         "--force-prefers-reduced-motion",
     ]
-    # The browser reads its pipe as the third file and writes to it as the fourth.
-    handing_on = 'exec 8<&"$1" 9>&"$2"; shift 2; exec "$@" 3<&8 4>&9 8<&- 9>&-'
-    command = ["sh", "-c", handing_on, "sh", str(from_us), str(to_us), FOUND, *flags]
+    command = [sys.executable, "-c", _HANDING_ON, str(from_us), str(to_us), FOUND, *flags]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, pass_fds=(from_us, to_us), stderr=log, stdout=log)
     os.close(from_us)

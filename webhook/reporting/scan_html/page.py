@@ -23,7 +23,11 @@ _PARTS_AT_ONCE = 500
 def pieces(report: Report) -> Iterator[str]:
     """Yield the page, piece by piece: a large cluster's would take much memory as a whole."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
     style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     stream = environment.from_string((_HERE / "page.html").read_text("utf-8")).stream(

@@ -1,0 +1,105 @@
+"""Reads a scan's page without a browser, and compares it with the JSON of the same scan."""
+
+import html.parser
+from collections import Counter
+from typing import Any
+
+ACTIONS = ("reject", "patch", "warn", "audit")
+VOID = {"meta", "input", "rect", "link", "br"}
+
+
+class Page(html.parser.HTMLParser):
+    """What stands in a page: its elements with their attributes and texts, and the tables among them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self._open: list[str] = []
+        self._key = ""
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.elements.append((tag, found))
+        if "table" in (found.get("class") or "").split():
+            self._key = found["id"]
+            self.tables[self._key] = []
+        if tag == "tr":
+            self.tables[self._key].append([])
+        if tag in ("th", "td"):
+            self.tables[self._key][-1].append("")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if "script" not in self._open and "style" not in self._open:
+            self.texts.append(data)
+        if {"th", "td"} & set(self._open):
+            self.tables[self._key][-1][-1] += data
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+
+def shown(now, simulated):
+    return str(now) if simulated in (None, now) else f"{now} → {simulated}"
+
+
+def agree(parsed: Page, as_json: Any) -> None:
+    """Have a page and the JSON of the same scan say the same."""
+    _agree_in_sum(parsed, as_json)
+    _agree_in_detail(parsed, as_json)
+
+
+def _agree_in_sum(parsed: Page, as_json: Any) -> None:
+    outcomes = ("denied", "patched", "warned", "allowed")
+    summary = as_json["summary"]
+    for row, kind in zip(parsed.tables["outcomes"][1:], ("pods", "owners", "secrets"), strict=True):
+        other = summary[f"simulated{kind.capitalize()}"] or {}
+        assert row[2:] == [shown(summary[kind][one], other.get(one)) for one in outcomes]
+    now, after = Counter(), Counter()
+    for one in as_json["ruleCounts"]:
+        for key in ((one["rule"], one["action"]), (one["namespace"], ""), (one["namespace"], one["rule"])):
+            now[key] += one["count"]
+            after[key] += one["simulated"] if as_json["simulated"] else one["count"]
+    rows = parsed.tables["rules"][1:]
+    assert {row[0] for row in rows} == {one["rule"] for one in as_json["ruleCounts"]}
+    for row in rows:
+        assert row[2:] == [shown(now[row[0], one], after[row[0], one]) for one in ACTIONS]
+    head, *rows = parsed.tables["namespaces"]
+    assert {row[0] for row in rows} == {one["namespace"] for one in as_json["ruleCounts"]}
+    for row in rows:
+        assert row[2] == shown(now[row[0], ""], after[row[0], ""])
+        cells = [shown(now[row[0], rule], after[row[0], rule]) for rule in head[3:]]
+        assert row[3:] == ["" if cell == "0" else cell for cell in cells]
+
+
+def _agree_in_detail(parsed: Page, as_json: Any) -> None:
+    owners = sorted((one["namespace"], str(one["podCount"]), one["change"]) for one in as_json["owners"])
+    simulates = as_json["simulated"] is not None
+    assert (
+        sorted((row[0], row[2], row[5] if simulates else "unchanged") for row in parsed.tables["owners"][1:]) == owners
+    )
+    standing = {(row[0], row[1]): row[5] for row in parsed.tables["secrets"][1:]}
+    assert {name for name, told in standing.items() if "can go" in told} == {
+        (one["namespace"], one["name"]) for one in as_json["legacySecrets"] if one["canGo"]
+    }
+    lifetimes = [list(map(int, row[2:])) for row in parsed.tables["lifetimes"][1:]]
+    states = ("now", "after", "simulated")[: 3 if simulates else 2]
+    assert [sum(column) for column in zip(*lifetimes, strict=True)] == [
+        sum(one[state] for one in as_json["tokens"]) for state in states
+    ]
+    by_use = parsed.tables["last-use"][1:]
+    assert sum(int(row[2]) for row in by_use) == len(as_json["legacySecrets"]) == len(standing)
+    assert [row[:3] for row in parsed.tables["idle-accounts"][1:]] == [
+        [one["namespace"], one["name"], str(one["pods"])] for one in as_json["idleAccounts"]
+    ]
+    assert len(parsed.tables["tokens"]) == len(as_json["tokens"]) + 1
+    assert len(parsed.tables["exemptions"]) == len(as_json["exemptions"]) + 1

@@ -1,0 +1,43 @@
+"""A scanned cluster for the page's tests: something of everything that it tells, and names that mean no good."""
+
+from tests.scan.cluster import INJECT, VAULT, Small, account, binding, live, named_secret, of, secret, spec, token
+from webhook.scan.report import Report, Unread
+
+HOSTILE = '</script><script>document.title = "taken"</script><img src=https://evil.example/x onerror=alert(1)>"\'&'
+BACKWARDS = "safe\u202egpj.exe"
+LONG = "long-" * 200
+PODS = 130
+POLICY = f"""\
+rules: {{kubelet-hostpath: reject}}
+overrides:
+- {{namespaces: [team-3], mode: audit}}
+exemptions:
+- {{rules: [legacy-token-secret], namespaces: [shop], reason: '{HOSTILE.replace("'", "''")}', until: 2026-12-01}}
+- {{rules: ["*"], namespaces: [nowhere], reason: unused, until: never}}
+"""
+SIMULATED = f"{INJECT}rules: {{token-subpath: reject, kubelet-hostpath: warn}}\n"
+
+
+def report(simulated: str | None = None) -> Report:
+    small = Small(
+        secret("old"),
+        secret("used", last_used="2026-11-20"),
+        secret("unused"),
+        secret("invalid", invalid_since="2026-11-01"),
+        secret(HOSTILE, last_used="2026-06-01"),
+        accounts=(account("app", secrets=[{"name": "old"}]), account("bound")),
+    )
+    small.known.bindings.add(binding({"kind": "ServiceAccount", "name": "bound", "namespace": "shop"}))
+    small.deployment("web", spec(container=named_secret("old")))
+    owned = of("ReplicaSet", "web-1")
+    small.pod("web-1-a", spec(container=named_secret("old")), **owned)
+    small.pod("web-1-b", live() | {"initContainers": [{"name": "added", **named_secret("used")}]}, **owned)
+    small.pod("fine", spec(serviceAccountName="bound"))
+    small.pod("hostile", spec([token(audience=HOSTILE)], named_secret(HOSTILE)), **of("Deployment", HOSTILE))
+    small.pod(BACKWARDS, live())
+    small.pod(LONG, live(), namespace=LONG)
+    for number in range(PODS):
+        volumes = [{"name": "h", "hostPath": {"path": "/"}}] if number % 3 else [token(audience=VAULT)]
+        small.pod(f"pod-{number}", spec(volumes), namespace=f"team-{number % 7}")
+    small.known.unread.append(Unread("roles", f"HTTP 403: {HOSTILE}", "lacks", "advice", affects_decisions=False))
+    return small.scan(POLICY, simulated)

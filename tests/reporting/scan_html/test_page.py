@@ -1,0 +1,134 @@
+"""The page of a scan as it is written, looked at without a browser."""
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from tests.reporting.scan_html.reading import Page, agree
+from tests.reporting.scan_html.sample import BACKWARDS, HOSTILE, LONG, SIMULATED, report
+from tests.scan.cluster import Small
+from webhook.reporting import scan_json
+from webhook.reporting.scan_html import page
+
+
+@pytest.fixture(scope="module", params=[None, SIMULATED], ids=["one-policy", "two-policies"])
+def told(request):
+    return report(request.param)
+
+
+@pytest.fixture(scope="module")
+def text(told):
+    return "".join(page.pieces(told))
+
+
+@pytest.fixture(scope="module")
+def parsed(text):
+    return Page(text)
+
+
+@pytest.fixture(scope="module")
+def as_json(told):
+    return json.loads("".join(scan_json.pieces(told)))
+
+
+def test_every_id_is_there_once_and_whatever_names_one_names_one_that_is_there(parsed) -> None:
+    ids = Counter(attributes["id"] for _, attributes in parsed.elements if "id" in attributes)
+    assert set(ids.values()) == {1}
+    named = [
+        attributes[one] for _, attributes in parsed.elements for one in ("aria-labelledby", "for") if one in attributes
+    ]
+    named += [link["href"].removeprefix("#") for link in parsed.all("a")]
+    assert len(named) > 20
+    assert set(named) <= set(ids)
+
+
+def test_the_page_has_its_landmarks_and_its_headings_in_their_order(parsed) -> None:
+    tags = [tag for tag, _ in parsed.elements]
+    assert [tags.count(one) for one in ("header", "nav", "main", "footer", "h1")] == [1] * 5
+    assert [one for one in tags if re.fullmatch(r"h\d", one)] == ["h1"] + ["h2"] * 8
+    assert parsed.all("html") == [{"lang": "en"}]
+    assert parsed.all("a")[0]["class"] == "skip"
+
+
+def test_every_table_has_a_caption_in_a_region_of_its_own_and_heads_that_say_what_for(parsed) -> None:
+    tables = len(parsed.tables)
+    assert tables >= 11
+    assert len(parsed.all("caption")) == len(parsed.all("table")) == tables
+    regions = [one for one in parsed.all("div") if one.get("role") == "region"]
+    assert len(regions) == tables
+    assert all(one["tabindex"] == "0" and one["aria-labelledby"].endswith("-caption") for one in regions)
+    assert {one.get("scope") for one in parsed.all("th")} == {"row", "col"}
+    assert all(one["aria-hidden"] == "true" for one in parsed.all("svg"))
+    for rows in parsed.tables.values():
+        assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_every_field_has_a_label_and_stays_away_without_scripts(parsed) -> None:
+    labels = {one["for"] for one in parsed.all("label")}
+    fields = {one["id"] for one in (*parsed.all("input"), *parsed.all("select"))}
+    assert labels == fields
+    assert len(fields) > 8
+    assert all("hidden" in one for one in parsed.all("fieldset"))
+
+
+def test_the_page_may_load_and_run_nothing_but_what_stands_in_it(parsed, text) -> None:
+    policy = parsed.all("meta")[1]
+    assert policy["http-equiv"] == "Content-Security-Policy"
+    hashes = []
+    for tag in ("style", "script"):
+        [inside] = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        hashes.append(f"{tag}-src 'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'")
+    assert policy["content"].split("; ") == ["default-src 'none'", *hashes, "base-uri 'none'", "form-action 'none'"]
+    attributes = {name for _, found in parsed.elements for name in found}
+    assert not attributes & {"src", "style", "action", "srcset", "ping"}
+    assert not [name for name in attributes if name.startswith("on")]
+    assert all(link["href"].startswith("#") for link in parsed.all("a"))
+
+
+def test_names_that_mean_no_good_are_text(parsed, text) -> None:
+    assert text.count("<script") == 1
+    assert parsed.all("img") == []
+    assert [row for row in parsed.tables["owners"] if row[1] == f"Deployment/{HOSTILE}"]
+    assert [row for row in parsed.tables["exemptions"] if row[-1] == HOSTILE]
+    assert [row for row in parsed.tables["not-read"] if row[1] == f"HTTP 403: {HOSTILE}"]
+    assert "\u202e" not in text
+    assert BACKWARDS.replace("\u202e", "\\u202e") in {row[1].removeprefix("Pod/") for row in parsed.tables["owners"]}
+    assert [row for row in parsed.tables["owners"] if row[0] == LONG]
+
+
+def test_the_page_says_what_the_json_says(parsed, as_json) -> None:
+    agree(parsed, as_json)
+
+
+def test_secrets_are_counted_by_their_last_use(parsed) -> None:
+    by_use = {row[0]: row[2:] for row in parsed.tables["last-use"][1:]}
+    assert by_use == {
+        "in the last 7 days": ["1", "1", "0", "0"],
+        "8 to 30 days ago": ["0", "0", "0", "0"],
+        "31 to 90 days ago": ["0", "0", "0", "0"],
+        "over 90 days ago": ["1", "1", "0", "0"],
+        "not since it is known": ["3", "1", "2", "0"],
+        "not known": ["0", "0", "0", "0"],
+    }
+
+
+def test_bars_are_as_long_as_their_numbers_say(text) -> None:
+    [table] = re.findall(r'id="lifetimes".*?</table>', text, re.DOTALL)
+    rows = re.findall(r"<tr>(.*?)</tr>", table)[1:]
+    numbers = [list(map(int, re.findall(r'data-v="(\d+)"', row))) for row in rows]
+    most = max(map(max, numbers))
+    for row, counts in zip(rows, numbers, strict=True):
+        widths = [float(one) for one in re.findall(r' width="([\d.]+)"', row)]
+        assert widths == [round(100 * count / most, 2) for count in counts if count]
+
+
+def test_a_cluster_with_nothing_in_it_is_told_of_in_words() -> None:
+    small = Small()
+    parsed = Page("".join(page.pieces(small.scan())))
+    assert "Nothing would be rejected if created again." in parsed.texts
+    assert set(parsed.tables) == {"outcomes"}
+    assert {"No rule is broken.", "No pod has a token.", "The policy has none."} <= set(parsed.texts)
