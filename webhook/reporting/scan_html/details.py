@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator
 
 from webhook.core.decision import Outcome
-from webhook.core.text import plain
+from webhook.core.text import counted, plain
 from webhook.reporting import scan_figures as figures
 from webhook.reporting.scan_html.parts import Cell, Column, Filter, Line, Row, Table, name, number, parted
-from webhook.reporting.scan_owners import counted, differences, findings, line_of, spared, today, unwritten
+from webhook.reporting.scan_owners import differences, findings, line_of, spared, today, unwritten
 from webhook.reporting.scan_text import good_for, pointing, until, whom
 from webhook.scan.report import ExemptionState, LegacySecret, Owner, Report
 from webhook.scan.verdicts import Change, Judgement, change_between
+from webhook.tokens.durations import spelled
 
 _RANKS = {outcome: rank for rank, outcome in enumerate(figures.OUTCOMES)}
 _CHANGES = {change: rank for rank, change in enumerate(Change)}
@@ -110,13 +111,15 @@ def tokens(report: Report) -> Table:
     states = list(figures.lifetimes(report))
     columns = (
         Column("Audience", head=True),
-        Column("Lifetime in seconds", number=True),
+        Column("They live", number=True),
         *(Column(one, number=True) for one in states),
     )
     rows = (
         Row([
             Cell(plain(one.audience) if one.audience else "the API server"),
-            Cell("endless", _ENDLESS) if one.lifetime_seconds is None else number(one.lifetime_seconds),
+            Cell("without end", _ENDLESS)
+            if one.lifetime_seconds is None
+            else Cell(spelled(one.lifetime_seconds), one.lifetime_seconds),
             *map(number, (one.now, one.after, *([] if one.simulated is None else [one.simulated]))),
         ])
         for one in every
@@ -139,7 +142,7 @@ def idle_accounts(report: Report) -> Table:
     )  # fmt: skip
     return Table(
         "idle-accounts",
-        "Accounts that mount the API server's token and have no right to anything",
+        "Accounts with the API server's token mounted and no right to anything",
         columns,
         rows,
         len(every),
