@@ -20,7 +20,6 @@ from webhook.core.rules import BY_NAME
 from webhook.reporting import as_text, scan_json, scan_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.progress import Progress
-from webhook.reporting.scan_html import page
 from webhook.scan.asked import UNUSED_DAYS, Asked, Filters
 from webhook.scan.report import Report
 from webhook.scan.scan import Scan
@@ -114,6 +113,8 @@ def scan_command(**flags: Any) -> None:
     if options.output == "json":
         sys.stdout.writelines(scan_json.pieces(report))
     elif options.output == "html":
+        from webhook.reporting.scan_html import page  # noqa: PLC0415 - the template engine is loaded for a page alone
+
         sys.stdout.writelines(page.pieces(report))
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
