@@ -93,7 +93,7 @@ class _Gunicorn(BaseApplication):
             "certfile": str(self._certificate.paths[0]),
             "ssl_context": lambda _config, _default: context,
             "when_ready": lambda _server: [signal.signal(number, signal.SIG_IGN) for number in IGNORED_SIGNALS],
-            "child_exit": lambda _server, worker: self._metrics.worker_died(worker.pid),
+            "child_exit": lambda _server, worker: (self._metrics.worker_died(worker.pid), worker.died()),
         }
         for name, value in settings.items():
             self.cfg.set(name, value)

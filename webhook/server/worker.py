@@ -10,7 +10,10 @@ import contextlib
 import os
 import resource
 import signal
+import socket
+import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -24,6 +27,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook.server.asgi import LEAVES_CONTINUE
 from webhook.server.refusals import Refusal
+from webhook.server.spread import Listener, Shares
 
 IDLE_SECONDS = 95
 """The API server keeps idle connections for 90 s; it should be the one to close them."""
@@ -34,6 +38,7 @@ SPARE_FILES = 64
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 """What gunicorn reloads, starts a second master or changes the number of workers by. Files are followed without."""
 HANDSHAKE_SECONDS = 10.0
+_SHARES = Shares()
 GRACE_SECONDS = 0.2
 
 
@@ -61,6 +66,7 @@ class Connection(ASGIProtocol):
         """Leave them, and let go of the parser, which holds on to its connection: so both are freed at once."""
         super().connection_lost(exc)
         self.worker.connections.pop(self, None)
+        self.worker.share.add(-1)
         self._callback_parser = None
 
     @property
@@ -134,12 +140,21 @@ class Worker(ASGIWorker):
     # What the master ignores, a worker inherits: gunicorn would give these their effects back, for a moment at least.
     SIGNALS = [number for number in ASGIWorker.SIGNALS if number not in IGNORED_SIGNALS]  # noqa: RUF012 - as there
 
+    def __init__(self, *arguments: Any) -> None:
+        """Be told of in the master, which makes a worker and then forks it."""
+        super().__init__(*arguments)
+        self.share = _SHARES.join()
+
     @classmethod
     def check_config(cls, cfg: Config, log: Logger) -> None:
         """Find the HTTP parser in C, before there are workers; gunicorn notes it on the class itself, not on ours."""
         super().check_config(cfg, log)
         if not ASGIProtocol._check_h1c_protocol_available():  # type: ignore[attr-defined]  # noqa: SLF001 - see above
             log.warning("gunicorn_h1c is not installed: requests are read by the slower parser")
+
+    def died(self) -> None:
+        """Be forgotten, in the master."""
+        _SHARES.leave(self.share)
 
     def init_process(self) -> None:
         """Begin without connections."""
@@ -173,24 +188,35 @@ class Worker(ASGIWorker):
             await lifespan.shutdown()
             return
         context = sock.ssl_context(self.cfg)
-        for listener in self.sockets:
-            server = await self.loop.create_server(
-                lambda: Connection(self),
-                sock=listener.sock,
-                ssl=context,
-                backlog=self.cfg.backlog,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=1.0,
-            )
-            self.servers.append(server)
+        listeners = [
+            Listener(listener.sock, self.share, partial(self._greet, context=context)) for listener in self.sockets
+        ]
         while self.alive and self.ppid == os.getppid():
             self.notify()
             for connection in list(self.connections):
                 connection.tick()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), 1.0)
+        for listener in listeners:
+            listener.close()
         await self._finish()
         await lifespan.shutdown()
+
+    async def _greet(self, client: socket.socket, context: ssl.SSLContext) -> None:
+        """Go through the handshake with a client. One with whom it fails is none of ours."""
+        self.share.add(1)
+        made = Connection(self)
+        try:
+            await self.loop.connect_accepted_socket(
+                lambda: made,
+                client,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=1.0,
+            )
+        except OSError:  # what ssl raises, and a handshake that takes too long, are ones
+            if not made.transport:
+                self.share.add(-1)
 
     async def _started(self, lifespan: LifespanManager) -> bool:
         """Start what runs beside; return False where the worker is told to stop before that is done."""
@@ -205,9 +231,7 @@ class Worker(ASGIWorker):
         return False
 
     async def _finish(self) -> None:
-        """Accept nothing more, answer what has arrived, and let go of idle connections."""
-        for server in self.servers:
-            server.close()
+        """Answer what has arrived, and let go of idle connections."""
         if not self._quick_shutdown:
             await asyncio.sleep(GRACE_SECONDS)  # for what was sent before its sender could know
         deadline = self.loop.time() + self.cfg.graceful_timeout

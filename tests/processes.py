@@ -1,0 +1,57 @@
+"""What processes use, as the kernel counts it: Linux' /proc."""
+
+import contextlib
+import os
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_MIB = 1 << 10
+"""In the kibibytes that the kernel tells."""
+
+
+def children(pid: int) -> list[int]:
+    """Return a process' children, by any of its threads."""
+    lists = [task.joinpath("children") for task in Path(f"/proc/{pid}/task").iterdir()]
+    return [int(child) for one in lists for child in one.read_text().split()]
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    return [pid, *(one for child in children(pid) for one in tree(child))]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the seconds of CPU, user's and system's, that a process and its descendants have used, the dead too."""
+    return sum(_times(one) for one in tree(pid)) / _TICK
+
+
+def _times(pid: int) -> int:
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:15]))  # utime, stime, and both of the children that it has waited for
+
+
+def pss_mib(pid: int) -> float:
+    """Return the memory of one process in MiB, of what it shares with others its share."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / _MIB
+
+
+def threads(pid: int) -> int:
+    """Return how many threads a process has."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def descriptors(pid: int) -> int:
+    """Return how many files a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def connections(pid: int, port: int) -> int:
+    """Return how many established TCP connections over IPv4, to a port of this machine, a process holds."""
+    sockets = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            target = str(file.readlink())
+            sockets.add(target.removeprefix("socket:[").removesuffix("]"))
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[9] in sockets for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01")

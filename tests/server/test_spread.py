@@ -1,0 +1,158 @@
+"""Connections are spread over the workers, whoever of them wakes first."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+
+from tests.bench.in_flight import answered
+from tests.processes import connections
+from tests.server.test_recorded import recorded
+from tests.serving import ask, eventually, serve
+from webhook.server.spread import MOST_WORKERS, Listener, Shares
+
+BODY = recorded("pod-plain.pods", "mutate")
+
+
+class Worker:
+    """What takes connections in, beside another in the same loop."""
+
+    def __init__(self, shares: Shares, listening: socket.socket, came: asyncio.Event) -> None:
+        self.share = shares.join()
+        self.came = came
+        self.held: list[socket.socket] = []
+        self.listener = Listener(listening, self.share, self.greet)
+
+    async def greet(self, client: socket.socket) -> None:
+        self.share.add(1)
+        self.held.append(client)
+        self.came.set()
+
+    def drop(self) -> None:
+        self.held.pop().close()
+        self.share.add(-1)
+
+    def close(self) -> None:
+        self.listener.close()
+        while self.held:
+            self.drop()
+
+
+@contextlib.asynccontextmanager
+async def workers(count: int):
+    """Give so many workers on one socket, and a function that connects and waits until all are taken in."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as stack:
+        shares = Shares()
+        came = asyncio.Event()
+        every = [Worker(shares, listening.dup(), came) for _ in range(count)]
+        for one in every:
+            stack.callback(one.close)
+
+        async def connect(more: int) -> list[int]:
+            wanted = sum(len(one.held) for one in every) + more
+            for _ in range(more):
+                stack.enter_context(socket.create_connection(listening.getsockname()))
+            async with asyncio.timeout(20):
+                while sum(len(one.held) for one in every) < wanted:
+                    came.clear()
+                    await came.wait()
+            return [len(one.held) for one in every]
+
+        yield every, connect
+
+
+def test_whoever_holds_fewer_is_next():
+    async def run():
+        async with workers(2) as (every, connect):
+            assert await connect(8) == [4, 4]
+            for _ in range(3):
+                every[0].drop()
+            assert await connect(3) == [4, 4]
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_is_gone_is_not_waited_for():
+    shares = Shares()
+    one, gone, starting = shares.join(), shares.join(), shares.join()
+    one.begin()
+    gone.begin()
+    one.add(3)
+    starting.add(0)
+    assert not one.is_next
+    shares.leave(gone)
+    assert one.is_next
+
+
+def test_of_many_connections_a_quarter_more_counts_as_alike():
+    shares = Shares()
+    one, other = shares.join(), shares.join()
+    one.begin()
+    other.begin()
+    other.add(100)
+    one.add(125)
+    assert one.is_next
+    one.add(1)
+    assert not one.is_next
+
+
+def test_a_place_is_taken_again_and_past_the_last_one_everything_is_taken_in():
+    shares = Shares()
+    every = [shares.join() for _ in range(MOST_WORKERS)]
+    assert shares.join().is_next
+    shares.leave(every[7])
+    assert shares.join().at == 7
+
+
+def test_where_there_is_no_room_for_a_connection_it_waits_until_there_is(caplog):
+    class Full(socket.socket):
+        refusals = 2
+
+        def accept(self):
+            if self.refusals:
+                self.refusals -= 1
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return super().accept()
+
+    async def run():
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            full = Full(fileno=listening.dup().detach())
+            worker = Worker(Shares(), full, asyncio.Event())
+            with socket.create_connection(listening.getsockname()):
+                await asyncio.wait_for(worker.came.wait(), 20)
+            worker.close()
+
+    asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records] == ["no connection can be taken in: Too many open files"]
+
+
+def test_connections_to_the_real_server_are_spread_and_a_worker_that_stands_still_holds_up_none(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
+        port = int(server.address.rsplit(":", 1)[1])
+
+        def connect():
+            connection = stack.enter_context(contextlib.closing(server.connect()))
+            assert ask(connection, "GET", "/healthz").status == 200
+
+        def held():
+            return [connections(pid, port) for pid in server.workers]
+
+        eventually(lambda: held() == [0, 0])  # what asked whether it is ready is gone
+        for _ in range(8):
+            connect()
+        assert sum(held()) == 8
+        assert min(held()) >= 2  # 4, but where this machine is so busy that a worker doesn't wake in time
+
+        stopped = server.workers[0]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            for _ in range(4):
+                connect()
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+
+def test_a_thousand_reviews_in_flight_at_once_are_all_answered(server):
+    assert answered(server, "/mutate", BODY, 1000) == 1000
