@@ -25,8 +25,14 @@ lint: $(VENV)/ready ## linter, formatter, type checker and layer checker
 	$(BIN)/lint-imports
 
 .PHONY: bench
-bench: $(VENV)/ready ## measure what a decision costs, against a baseline in the same run
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/ready ## measure what a review costs, against baselines in the same run; see docs/performance.md
+	$(BIN)/python -m tests.bench $(PARTS)
+
+.PHONY: soak
+soak: $(VENV)/ready ## run for MINUTES (10) under load with edits, rotations and kills; see docs/performance.md
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+MINUTES ?= 10
 
 .PHONY: lock
 lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml

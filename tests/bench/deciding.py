@@ -1,4 +1,4 @@
-"""What a decision costs, as ratios against a baseline in the same run: `make bench`.
+"""What a decision costs by itself, as ratios against a baseline in the same run.
 
 The baseline is what any webhook has to do at least: the standard library's `json` reads the same body and
 writes an answer. Each figure is the best of several rounds of CPU time, in microseconds. What is counted goes into a
@@ -7,13 +7,12 @@ file, as in a worker.
 
 import datetime as dt
 import json
-import os
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.bench.table import Row
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
@@ -26,6 +25,7 @@ RECORDED = Path(__file__).parent.parent / "recorded"
 BODY = (RECORDED / "pod-seed-secure.mutate.pods.json").read_bytes()
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 FEW, MANY = 10, 10_000
+SECRETS = (0, 10_000, 100_000)
 ROUNDS, CALLS = 15, 400
 
 
@@ -123,34 +123,23 @@ def cost(*works: Callable[[], bytes]) -> list[float]:
     return best
 
 
-def main() -> None:
-    """Measure and print."""
+def rows() -> Iterator[Row]:
+    """Yield what a decision costs. Without PROMETHEUS_MULTIPROC_DIR in the environment it is counted in memory."""
     plain = policy()
     from webhook.server.metrics import Metrics  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
 
     counted = decision(plain, secrets(1), Metrics().reviewed)
     base, one, more = cost(baseline, decision(plain, secrets(1)), counted)
-    print(f"json.loads and json.dumps of the same body        {base:6.1f} us")
-    print(f"decode, evaluate, encode                          {one:6.1f} us   {one / base:4.2f} x the above")
-    print(f"and count it in the metrics                       {more:6.1f} us   {more / one:4.2f} x the above")
-    for what, few, many in (
-        ("legacy Secrets", decision(plain, secrets(FEW)), decision(plain, secrets(MANY))),
-        (
-            "exemptions",
-            decision(policy(exemptions=exemptions(FEW)), secrets(1)),
-            decision(policy(exemptions=exemptions(MANY)), secrets(1)),
-        ),
-        (
-            "overrides",
-            decision(policy(overrides=overrides(FEW)), secrets(1)),
-            decision(policy(overrides=overrides(MANY)), secrets(1)),
-        ),
-    ):
-        low, high = cost(few, many)
-        print(f"with {FEW} and {MANY} {what:<14}   {low:6.1f} and {high:6.1f} us   {high / low:4.2f} x")
+    yield _row("decode, evaluate, encode: json.loads and json.dumps of the same body", one, base)
+    yield _row("the same, counted in the metrics: not counted", more, one)
+    for count in SECRETS:
+        yield _row(f"a decision with {count:,} legacy Secrets: with 1", *cost(
+            decision(plain, secrets(count)), decision(plain, secrets(1)),
+        ))  # fmt: skip
+    for what, made in (("exemptions", exemptions), ("overrides", overrides)):
+        few, many = (decision(policy(**{what: made(count)}), secrets(1)) for count in (FEW, MANY))
+        yield _row(f"a decision with {MANY:,} {what}: with {FEW}", *cost(many, few))
 
 
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        main()
+def _row(what: str, measured: float, beside: float) -> Row:
+    return Row(f"{what}, us", f"{measured:.1f}", f"{beside:.1f}", measured / beside)

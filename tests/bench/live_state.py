@@ -1,9 +1,10 @@
-"""What the live state of a large cluster costs: `python -m tests.bench.live_state [SECRETS]`, 100,000 by default.
+"""What the live state of a large cluster costs.
 
-The Secrets are written into the etcd of a real API server; a process of its own then loads them over HTTPS, as a
-worker does. Printed are the time to load, the memory that is kept and that was needed at the most, the time from
-`kubectl` being done with a new Secret to its being known, what it costs to keep it all for new workers, and what one
-update costs where all are in one namespace.
+`make bench` starts the server where there are none, many, and very many Secrets. By itself,
+`python -m tests.bench.live_state [SECRETS]` (100,000 by default) tells more of it: the Secrets are written into the
+etcd of a real API server; a process of its own then loads them over HTTPS, as a worker does. Printed are the time to
+load, the memory that is kept and that was needed at the most, the time from `kubectl` being done with a new Secret to
+its being known, what it costs to keep it all for new workers, and what one update costs where all are in one namespace.
 """
 
 import base64
@@ -15,11 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.bench.table import Row
 from tests.control_plane.live import put_secret
 from tests.control_plane.plane import HINT, ControlPlane, control_plane, find_binaries
+from tests.processes import pss_mib
+from tests.serving import eventually, serve
 from webhook.cluster.index import Index
 from webhook.cluster.kept import Keeper
 from webhook.cluster.live import LiveState
@@ -29,6 +33,9 @@ from webhook.core.cluster import Cluster
 from webhook.server.state import State
 
 SECRETS = 100_000
+MANY = 10_000
+WORKER_MIB = 70
+"""What a worker may take with as many as `MANY`."""
 IN_NAMESPACE = 100
 TOKEN = "x" * 1200
 PATIENCE = 120.0
@@ -76,6 +83,24 @@ def fill(plane: ControlPlane, count: int) -> None:
 def encoded(text: bytes) -> str:
     """Return base64, as etcd's gateway takes keys and values."""
     return base64.b64encode(text).decode()
+
+
+def workers(plane: ControlPlane, folder: Path, counts: Sequence[int]) -> Iterator[Row]:
+    """Yield the time from start to ready, and the largest worker's memory, with so many legacy Secrets each."""
+    none: tuple[float, float] | None = None
+    for count in counts:
+        fill(plane, count)
+        began = time.monotonic()
+        with serve(folder / f"with-{count}", "--kubeconfig", f"{plane.folder}/kubeconfig") as server:
+            seconds = time.monotonic() - began
+            eventually(lambda wanted=count: server.metric("tokenguard_legacy_secrets") == wanted)
+            memory = max(map(pss_mib, server.workers))
+        none = none or (seconds, memory)
+        yield Row(f"start to ready with {count:,} Secrets, s: beside none", f"{seconds:.1f}", f"{none[0]:.1f}",
+                  seconds / none[0])  # fmt: skip
+        of_goal = memory / WORKER_MIB
+        yield Row(f"a worker's PSS with {count:,} Secrets, MiB: goal", f"{memory:.1f}", f"{WORKER_MIB}", of_goal,
+                  1 if count <= MANY else None)  # fmt: skip
 
 
 def load(kubeconfig: Path) -> None:

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from tests.bench import __main__ as bench
+from tests.bench import deciding, over_https
+from tests.bench.checking import check
+from tests.bench.load import HINT, have_wrk
+from tests.bench.table import Row, lines
 from webhook.core import selectors
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import evaluate
@@ -15,12 +19,63 @@ from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, read_review
 
 
-def test_it_prints_a_row_for_each_thing_measured(capsys, monkeypatch) -> None:
-    monkeypatch.setattr(bench, "ROUNDS", 1)
-    monkeypatch.setattr(bench, "CALLS", 2)
-    monkeypatch.setattr(bench, "MANY", 20)
+def test_a_row_says_what_is_measured_and_whether_a_goal_is_met() -> None:
+    assert Row("a: b", "3", "2", 1.5, 1.6).cells == ("a: b", "3", "2", "1.50", "at most 1.6: met")
+    assert Row("a: b", "4", "2", 2.0, 1.6).cells[-1] == "at most 1.6: not met"
+    assert Row("a: b", "4", "2", 2.0, 3.5, should_be_more=True).cells[-1] == "at least 3.5: not met"
+    assert not Row("a: b", "4", "2", 2.0).cells[-1]
+
+
+def test_a_table_is_aligned() -> None:
+    assert lines(("what", "n"), [("a", "100")]) == ["| what | n   |", "|------|-----|", "| a    | 100 |"]
+
+
+def test_decisions_are_measured_each_against_another(monkeypatch) -> None:
+    monkeypatch.setattr(deciding, "ROUNDS", 1)
+    monkeypatch.setattr(deciding, "CALLS", 2)
+    monkeypatch.setattr(deciding, "MANY", 20)
+    monkeypatch.setattr(deciding, "SECRETS", (0, 20))
+    rows = list(deciding.rows())
+    assert len(rows) == 6
+    assert all(row.ratio > 0 for row in rows)
+
+
+def test_check_is_measured_over_files(tmp_path) -> None:
+    assert check(tmp_path / "manifests", count=3, rounds=1).ratio > 0
+
+
+@pytest.mark.parametrize("asked", [["nonsense"], ["--rounds", "some"]])
+def test_what_cannot_be_measured_is_said(asked, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", *asked])
+    with pytest.raises(SystemExit) as raised:
+        bench.main()
+    assert raised.value.code == 2
+    assert asked[-1] in capsys.readouterr().err
+
+
+def test_without_wrk_its_part_is_left_out_with_a_hint(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # which is set there, and put back here
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    monkeypatch.setattr("sys.argv", ["bench", "load"])
+    monkeypatch.setattr(over_https, "in_flight", lambda _folder: Row("in flight", "1", "1", 1))
     bench.main()
-    assert len(capsys.readouterr().out.splitlines()) == 6
+    said = capsys.readouterr().out
+    assert "apt-get install wrk" in said
+    assert "| in flight |" in said
+
+
+@pytest.mark.skipif(not have_wrk(), reason=HINT)
+def test_tokenguard_is_measured_beside_both_others(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(over_https, "REVIEWS", over_https.REVIEWS[:1])
+    monkeypatch.setattr(over_https, "CONNECTIONS", (8,))
+    measured = list(over_https.measure(tmp_path, 1, 1))
+    rows = [row for one in measured for row in over_https.cells(one)]
+    assert [row[2] for row in rows] == [over_https.OURS, over_https.CONSTANT, over_https.FLASK]
+    assert all(len(row) == len(over_https.HEAD) for row in rows)
+    assert len(list(over_https.goals(measured))) == 3
+    assert (tmp_path / "tokenguard.audit").read_bytes()  # both of these do all of the work, the third does none
+    assert (tmp_path / "flask.audit").read_bytes()
+    assert not (tmp_path / "constant.audit").read_bytes()
 
 
 class Counted:
@@ -52,20 +107,20 @@ def work(policy: Policy, comparisons: Callable[[], int]) -> int:
     """Return how much is compared for the first review of each of three namespaces."""
     before = comparisons()
     for namespace in ("fresh-1", "fresh-2", "fresh-3"):
-        review = json.loads(bench.BODY)
+        review = json.loads(deciding.BODY)
         review["request"]["namespace"] = namespace
         request = read_review(json.dumps(review).encode(), Phase.MUTATE)
-        evaluate(request, policy, Cluster(), bench.NOW)
+        evaluate(request, policy, Cluster(), deciding.NOW)
     return comparisons() - before
 
 
-@pytest.mark.parametrize("kind", [bench.exemptions, bench.overrides], ids=["exemptions", "overrides"])
+@pytest.mark.parametrize("kind", [deciding.exemptions, deciding.overrides], ids=["exemptions", "overrides"])
 def test_a_review_compares_as_much_with_10_000_as_with_10(kind, comparisons) -> None:
-    few, many = (bench.policy(**{kind.__name__: kind(count)}) for count in (bench.FEW, bench.MANY))
+    few, many = (deciding.policy(**{kind.__name__: kind(count)}) for count in (deciding.FEW, deciding.MANY))
     assert work(many, comparisons) == work(few, comparisons)
 
 
-@pytest.mark.parametrize("kind", [bench.exemptions, bench.overrides], ids=["exemptions", "overrides"])
+@pytest.mark.parametrize("kind", [deciding.exemptions, deciding.overrides], ids=["exemptions", "overrides"])
 def test_what_matches_is_compared_and_counted(kind, comparisons) -> None:
-    policy = bench.policy(**{kind.__name__: [one | {"namespaces": ["fresh-*"]} for one in kind(bench.FEW)]})
+    policy = deciding.policy(**{kind.__name__: [one | {"namespaces": ["fresh-*"]} for one in kind(deciding.FEW)]})
     assert work(policy, comparisons) > 0
