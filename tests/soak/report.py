@@ -1,0 +1,59 @@
+"""What is told of a long run, and what of it is wrong."""
+
+from collections.abc import Iterator
+
+from tests.bench.table import lines
+from tests.soak.conductor import Ran
+
+MOST = 0.05
+BY_A_KILL = 3.0
+"""So long after a worker was killed, in seconds, a review that was in flight may be found to have failed."""
+
+
+def report(ran: Ran) -> tuple[list[str], list[str]]:
+    """Return the lines of a table, and a line for each thing that is wrong."""
+    tally = ran.tally
+    rows = [
+        ("reviews sent", f"{tally.sent:,}"),
+        ("answered", f"{tally.answered:,}"),
+        ("decided otherwise than expected", str(len(tally.differing))),
+        ("without an answer, beside a kill", str(len(tally.failures) - len(_unexplained(ran)))),
+        ("without an answer, by themselves", str(len(_unexplained(ran)))),
+        ("workers killed", str(len(ran.kills))),
+        ("policies edited", str(ran.edits)),
+        ("certificates rotated", str(ran.rotations)),
+        ("counted in the metrics", f"{ran.counted:,.0f}"),
+        ("lines in the audit files", f"{ran.lines:,}"),
+    ]
+    used = [(name, f"{first:.1f}", f"{last:.1f}", f"{last / first:.3f}") for name, first, last in _used(ran)]
+    return [*lines(("what", "number"), rows), "", *lines(("at rest", "first", "last", "ratio"), used)], list(
+        _wrong(ran)
+    )
+
+
+def _wrong(ran: Ran) -> Iterator[str]:
+    tally = ran.tally
+    yield from (f"differs: {one}" for one in tally.differing[:10])
+    if _unexplained(ran):
+        yield f"{len(_unexplained(ran))} reviews got no answer, and no worker had been killed"
+    for name, first, last in _used(ran):
+        if abs(last / first - 1) > MOST:
+            yield f"{name}: {first:.1f} at first, {last:.1f} at last"
+    for name, count in (("counted", ran.counted), ("in the audit files", ran.lines)):
+        if not tally.answered <= count <= tally.sent:
+            yield f"{count:.0f} reviews are {name}, of {tally.answered} answered and {tally.sent} sent"
+    missed = len(ran.served - tally.certificates)
+    if missed:
+        yield f"{missed} certificates that were rotated in were never shown to a client"
+    if "Traceback" in ran.log:
+        yield ran.log[ran.log.index("Traceback") :][:2000]
+
+
+def _used(ran: Ran) -> Iterator[tuple[str, float, float]]:
+    yield "memory of all processes, MiB (PSS)", ran.first.memory, ran.last.memory
+    yield "threads", ran.first.threads, ran.last.threads
+    yield "descriptors", ran.first.descriptors, ran.last.descriptors
+
+
+def _unexplained(ran: Ran) -> list[float]:
+    return [when for when in ran.tally.failures if not any(0 <= when - kill <= BY_A_KILL for kill in ran.kills)]

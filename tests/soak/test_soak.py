@@ -1,0 +1,46 @@
+"""A short day, of which nothing is asserted that a busy machine could change: no times, and no memory."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from tests.soak.conductor import Conductor, Ran, Use
+from tests.soak.report import report
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Ran:
+    return Conductor(tmp_path_factory.mktemp("soak"), seconds=16, rate=100, takes_hold=math.inf).run()
+
+
+def test_every_answer_is_the_one_that_is_due_through_edits_rotations_and_kills(ran) -> None:
+    assert ran.kills
+    assert ran.rotations
+    assert ran.tally.answered > len(ran.kills)
+    assert ran.tally.differing == []
+
+
+def test_whatever_was_answered_has_been_counted_and_audited(ran) -> None:
+    assert ran.tally.answered <= ran.counted <= ran.tally.sent
+    assert ran.tally.answered <= ran.lines <= ran.tally.sent
+
+
+def test_what_is_wrong_is_told(ran) -> None:
+    same = Use(100.0, 10, 50)
+    shown = set(ran.tally.certificates)
+    sound = replace(ran, first=same, last=same, served=shown, tally=replace(ran.tally, failures=[]), log="")
+    assert report(sound)[1] == []
+    for change, told in (
+        ({"last": replace(same, memory=106.0)}, "memory"),
+        ({"last": replace(same, threads=9)}, "threads"),
+        ({"last": replace(same, descriptors=60)}, "descriptors"),
+        ({"counted": sound.tally.answered - 1}, "counted"),
+        ({"lines": sound.tally.sent + 1}, "in the audit files"),
+        ({"served": {b"another"}}, "never shown"),
+        ({"tally": replace(sound.tally, differing=["/mutate 1: status 200"])}, "differs"),
+        ({"tally": replace(sound.tally, failures=[-100.0])}, "no answer"),
+        ({"log": "Traceback (most recent call last):"}, "Traceback"),
+    ):
+        [wrong] = report(replace(sound, **change))[1]
+        assert told in wrong
