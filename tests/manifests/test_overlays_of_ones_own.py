@@ -10,7 +10,7 @@ from tests.manifests.rendering import CHECKOUT, render_text, the
 from webhook.cli import main
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-PAGES = ("README.md", "certs/README.md", "docs/metrics.md")
+PAGES = ("README.md", "certs/README.md", "docs/metrics.md", "docs/rollout.md")
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
 
 
