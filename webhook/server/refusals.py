@@ -11,6 +11,7 @@ class Refusal(Word):
     WRONG_METHOD = "wrong-method"
     ENCODED = "encoded"
     WRONG_MEDIA_TYPE = "wrong-media-type"
+    NO_CLIENT_CERTIFICATE = "no-client-certificate"
     TOO_LARGE = "too-large"
     TOO_MANY = "too-many"
     TOO_SLOW = "too-slow"
@@ -20,6 +21,7 @@ class Refusal(Word):
 
 OF_REVIEWS = (
     (400, Refusal.NOT_A_REVIEW),
+    (403, Refusal.NO_CLIENT_CERTIFICATE),
     (408, Refusal.TOO_SLOW),
     (413, Refusal.TOO_LARGE),
     (415, Refusal.ENCODED),
