@@ -174,7 +174,9 @@ def reviewed(server, context, session) -> tuple[bytes, bool, ssl.SSLSession | No
     plain = socket.create_connection((host, int(port)), timeout=PATIENCE)
     with context.wrap_socket(plain, server_hostname=host, session=session) as connection:
         connection.sendall(POST % len(BODY) + BODY)
-        return connection.recv(65536), connection.session_reused, connection.session
+        told = connection.recv(65536), connection.session_reused, connection.session
+        connection.unwrap()  # a session that was not ended in good order is forgotten
+        return told
 
 
 def test_it_can_be_given_by_the_environment(judged_by, tmp_path) -> None:
