@@ -81,8 +81,8 @@ def test_who_shows_none_gets_no_review_answered_and_is_told_what_to_do(wary, pat
     counted = wary.metric("tokenguard_requests_refused_total", reason="no-client-certificate", status="403")
     reply = wary.request("POST", path, BODY, JSON)
     assert reply.status == 403
-    assert "--client-ca" in reply.json["error"]
-    assert "kubeConfigFile" in reply.json["error"]
+    assert reply.json["kind"] == "Status"
+    assert "kubeConfigFile" in reply.json["message"]
     assert len(wary.audit) == before
     assert wary.metric("tokenguard_requests_refused_total", reason="no-client-certificate") == counted + 1
 

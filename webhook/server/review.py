@@ -18,7 +18,7 @@ from webhook.core.policy.model import Mode
 from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics, Unjudged
-from webhook.server.refusals import Refusal
+from webhook.server.refusals import UNKNOWN_SENDER, Refusal
 from webhook.server.state import Snapshot, State
 
 log = logging.getLogger("tokenguard.review")
@@ -66,10 +66,6 @@ class _Response(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
 
 _encode = msgspec.json.Encoder().encode
 _BEFORE = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
-_UNKNOWN_SENDER = (
-    "tokenguard answers only who shows a certificate of the CA in --client-ca: "
-    "have the API server present one, by the kubeConfigFile in its AdmissionConfiguration"
-)
 _FORBIDDEN = 403, "Forbidden"
 _UNREADABLE = 400, "BadRequest"
 _INVALID = 422, "Invalid"
@@ -156,7 +152,8 @@ class Reviewer:
         `size` is 0 where none is given, `known` says whether its sender has shown a certificate that was verified.
         """
         if self._known_senders_only and not known:
-            return self.refuse(403, Refusal.NO_CLIENT_CERTIFICATE, _UNKNOWN_SENDER)
+            self.count_refused(403, Refusal.NO_CLIENT_CERTIFICATE)
+            return Answer(403, UNKNOWN_SENDER)
         if encoding not in {"", "identity"}:
             return self.refuse(415, Refusal.ENCODED, "send the review as it is, without a Content-Encoding")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
