@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +52,6 @@ class Site:
         eventually(
             lambda: self.server.metric("tokenguard_reloads_total", what="client-ca", result="accepted") == before + 1
         )
-        time.sleep(1)  # the other worker looks twice a second, too
 
     def asked(self) -> str:
         """Return what kubectl is told where it asks for a token that the policy doesn't allow."""

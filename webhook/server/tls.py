@@ -9,14 +9,12 @@ from webhook.pki.read import Certificate, both_of, certificates, pair_mistake
 
 CIPHERS = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
 """What may be spoken under TLS 1.2: keys of each connection's own, and AEAD. Under TLS 1.3 there is nothing else."""
-_OPTIONS = (
-    ssl.OP_NO_COMPRESSION
-    | ssl.OP_NO_RENEGOTIATION
-    | ssl.OP_CIPHER_SERVER_PREFERENCE
-    # No session is taken up again: the key to all tickets would live as long as the process, and whose CA is no longer
-    # among the known ones could go on. The API server keeps its connections, and asks for none.
-    | ssl.OP_NO_TICKET
-)
+_OPTIONS = ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+"""Beside what Python sets by itself: no compression, and the server chooses the cipher.
+
+No session is taken up again: the key to all tickets would live as long as the process, and whose CA is no longer among
+the known ones could go on. The API server keeps its connections, and asks for none.
+"""
 
 
 def server_context(*, asks_clients: bool = False) -> ssl.SSLContext:
