@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).parent.parent / "docs/metrics.md").read_text()
+CHECKOUT = Path(__file__).parent.parent
+PAGE = (CHECKOUT / "docs/metrics.md").read_text()
 
 
 def page_rows(heading: str) -> list[list[str]]:
