@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.serving import OBJECTS, eventually, serve
+from tests.soak.clients import Clients
 from tests.soak.conductor import Conductor, Ran, Use
+from tests.soak.expected import POLICIES, revision
 from tests.soak.report import report
 
 
@@ -19,6 +22,20 @@ def test_every_answer_is_the_one_that_is_due_through_edits_rotations_and_kills(r
     assert ran.rotations
     assert ran.tally.answered > len(ran.kills)
     assert ran.tally.differing == []
+
+
+def test_an_answer_by_a_policy_that_is_not_in_force_is_noticed(tmp_path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICIES[0])
+    (tmp_path / "objects.yaml").write_text(OBJECTS)
+    flags = ["--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml")]
+    with serve(tmp_path / "run", *flags) as server:
+        clients = Clients(server, 1, 1000, lambda _began: {revision(POLICIES[1])})
+        clients.start()
+        try:
+            eventually(lambda: clients.tally.differing)
+        finally:
+            clients.stop()
+    assert "status 200" in clients.tally.differing[0]
 
 
 def test_whatever_was_answered_has_been_counted_and_audited(ran) -> None:

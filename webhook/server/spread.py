@@ -7,7 +7,6 @@ common, and leaves what arrives next to whoever has fewer.
 """
 
 import asyncio
-import errno
 import logging
 import mmap
 import socket
@@ -21,9 +20,8 @@ MOST_WORKERS = 256
 PAUSE = 0.02
 """So long, in seconds, a connection is left to another worker, which may be busy, before it is taken all the same."""
 RETRY = 0.5
-"""So long nothing is taken in after there was no room for it: no more open files, no memory."""
+"""So long nothing is taken in after there was no room for it."""
 _ABSENT = -1
-_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Shares:
@@ -129,9 +127,7 @@ class Listener:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # another worker was faster, or the client has left
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
+        except OSError as error:  # no more open files, no memory, or no network
             if self._has_room:
                 log.error("no connection can be taken in: %s", error.strerror)  # noqa: TRY400 - no bug to trace
             self._has_room = False

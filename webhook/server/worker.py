@@ -73,8 +73,9 @@ class Connection(ASGIProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave them, and let go of the parser, which holds on to its connection: so both are freed at once."""
         super().connection_lost(exc)
-        self.worker.connections.pop(self, None)
-        self.worker.share.add(-1)
+        if self in self.worker.connections:
+            del self.worker.connections[self]
+            self.worker.share.add(-1)
         self._callback_parser = None
 
     @property
@@ -157,7 +158,7 @@ class Worker(ASGIWorker):
     SIGNALS = [number for number in ASGIWorker.SIGNALS if number not in IGNORED_SIGNALS]  # noqa: RUF012 - as there
 
     def __init__(self, *arguments: Any) -> None:
-        """Be told of in the master, which makes a worker and then forks it."""
+        """Be made in the master, which then forks."""
         super().__init__(*arguments)
         self.share = _SHARES.join()
 
@@ -222,7 +223,7 @@ class Worker(ASGIWorker):
         """Go through the handshake with a client. One with whom it fails is none of ours."""
         self.share.add(1)
         made = Connection(self)
-        try:
+        with contextlib.suppress(OSError):  # what ssl raises, and a handshake that takes too long, are ones
             await self.loop.connect_accepted_socket(
                 lambda: made,
                 client,
@@ -230,9 +231,8 @@ class Worker(ASGIWorker):
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=1.0,
             )
-        except OSError:  # what ssl raises, and a handshake that takes too long, are ones
-            if not made.transport:
-                self.share.add(-1)
+        if not made.transport:
+            self.share.add(-1)
 
     async def _started(self, lifespan: LifespanManager) -> bool:
         """Start what runs beside; return False where the worker is told to stop before that is done."""
