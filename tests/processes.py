@@ -30,10 +30,20 @@ def _times(pid: int) -> int:
     return sum(map(int, after_name[11:15]))  # utime, stime, and both of the children that it has waited for
 
 
-def pss_mib(pid: int) -> float:
-    """Return the memory of one process in MiB, of what it shares with others its share."""
+def pss_mib(pid: int, *kinds: str) -> float:
+    """Return the memory of one process in MiB, of what it shares with others its share.
+
+    `kinds` are of Anon, File and Shmem; none given: all. Of what is mapped from files, such as a library, the share
+    goes by who else runs on this machine.
+    """
+    wanted = {f"Pss_{kind}:" for kind in kinds} or {"Pss:"}
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / _MIB
+    return sum(int(line.split()[1]) for line in lines if line.split()[0] in wanted) / _MIB
+
+
+def started(pid: int) -> int:
+    """Return when a process was started, in the kernel's ticks."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def threads(pid: int) -> int:

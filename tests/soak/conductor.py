@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.processes import descriptors, pss_mib, threads, tree
+from tests.processes import descriptors, pss_mib, started, threads, tree
 from tests.serving import OBJECTS, Server, ask, eventually, serve
 from tests.soak.clients import Clients, Tally
 from tests.soak.expected import BROKEN, POLICIES, revision
@@ -142,8 +142,9 @@ class Conductor:
         self._served.add(ssl.PEM_cert_to_DER_cert(_first((self.folder / name / "tls.crt").read_text())))
 
     def _kill(self, server: Server) -> None:
+        """Kill the youngest worker: the oldest one runs all day, and would show what grows."""
         self.kills.append(time.monotonic())
-        os.kill(random.choice(server.workers), signal.SIGKILL)
+        os.kill(max(server.workers, key=started), signal.SIGKILL)
 
     def _put(self, name: str, content: bytes) -> None:
         new = self.folder / "put"
@@ -174,7 +175,9 @@ def _use(server: Server) -> Use:
             ask(stack.enter_context(contextlib.closing(server.connect())), "GET", "/readyz")
     time.sleep(2)
     every = tree(server.process.pid)
-    return Use(sum(map(pss_mib, every)), sum(map(threads, every)), sum(map(descriptors, every)))
+    return Use(
+        sum(pss_mib(one, "Anon", "Shmem") for one in every), sum(map(threads, every)), sum(map(descriptors, every))
+    )
 
 
 def _first(chain: str) -> str:

@@ -50,7 +50,7 @@ def _wrong(ran: Ran) -> Iterator[str]:
 
 
 def _used(ran: Ran) -> Iterator[tuple[str, float, float]]:
-    yield "memory of all processes, MiB (PSS)", ran.first.memory, ran.last.memory
+    yield "memory of all processes but mapped files, MiB (PSS)", ran.first.memory, ran.last.memory
     yield "threads", ran.first.threads, ran.last.threads
     yield "descriptors", ran.first.descriptors, ran.last.descriptors
 
