@@ -1,0 +1,62 @@
+"""docs/performance.md names commands that there are, and shows tables of the shape that they print."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench import over_https, table
+from tests.bench.__main__ import PARTS
+from tests.documented import CHECKOUT
+
+PAGE = (CHECKOUT / "docs/performance.md").read_text()
+MAKEFILE = (CHECKOUT / "Makefile").read_text()
+COMMANDS = [
+    line.partition("#")[0].split()[1:]
+    for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    for line in block.splitlines()
+]
+MADE = [words[1:] for words in COMMANDS if words[0] == "make"]
+RUN = [words[2:] for words in COMMANDS if words[0] == ".venv/bin/python"]
+
+
+def test_all_commands_are_of_two_kinds() -> None:
+    assert len(MADE) + len(RUN) == len(COMMANDS) >= 5
+
+
+@pytest.mark.parametrize("words", MADE, ids=" ".join)
+def test_what_make_is_told_it_knows(words) -> None:
+    target, *variables = words
+    assert re.search(rf"^{target}:.*## ", MAKEFILE, re.MULTILINE)
+    for name, _, value in (one.partition("=") for one in variables):
+        assert f"$({name})" in MAKEFILE
+        assert name != "PARTS" or value in PARTS
+    for part in PARTS:
+        assert part in PAGE
+
+
+@pytest.mark.parametrize("words", RUN, ids=" ".join)
+def test_what_python_is_told_there_is(words) -> None:
+    module, *rest = words
+    assert Path(CHECKOUT, *module.split(".")).with_suffix(".py").exists() or (
+        Path(CHECKOUT, *module.split("."), "__main__.py").exists()
+    )
+    flags = [word for word in rest if word.startswith("--")]
+    if flags:
+        told = subprocess.run(
+            [sys.executable, "-m", module, "--help"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+        ).stdout
+        assert all(flag in told for flag in flags)
+
+
+@pytest.mark.parametrize("head", [over_https.HEAD, table.HEAD], ids=["load", "rest"])
+def test_the_tables_have_the_columns_that_are_printed(head) -> None:
+    assert list(head) in [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines()]
+
+
+def test_every_load_is_in_the_table() -> None:
+    for review in over_https.REVIEWS:
+        for connections in over_https.CONNECTIONS:
+            assert len(re.findall(rf"^\| {review} +\| {connections} +\|", PAGE, re.MULTILINE)) == 3
