@@ -60,7 +60,7 @@ class AuditLog:
         """Write the line of a decision, where one is wanted; `now` is aware, `seconds` is what deciding took."""
         if decision.plain and not self._plain_too:
             return
-        optional = not (decision.outcome in _ALWAYS or decision.exemptions)
+        optional = not (decision.outcome in _ALWAYS or decision.exemptions or decision.problem)
         if optional and zlib.crc32(request.uid.encode()) >= self._sample * _HASHES:
             self._sampled_out()
             return
