@@ -21,7 +21,7 @@ from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.asked import Filters
 from webhook.scan.bindings import Bindings
-from webhook.scan.report import Counts, Standing, TokenUse
+from webhook.scan.report import Counts, Standing, TokenUse, Unread
 from webhook.scan.verdicts import Change
 
 READS = spec(container=named_secret("old"))
@@ -48,6 +48,32 @@ def test_pods_are_grouped_under_the_deployment_the_cron_job_or_whatever_makes_th
         "Flow/f": [("flow-a",)],
         "Pod/bare": [("bare",)],
     }
+
+
+def test_owners_of_one_kind_and_name_in_two_groups_are_told_apart() -> None:
+    reading = live() | {"initContainers": [{"name": "first", **named_secret("old")}]}
+    small = Small(secret("old")).pod("a-1", reading, **of("Job", "train", "batch"))
+    small.pod("a-2", reading, **of("Job", "train", "batch.volcano.sh"))
+    report = small.scan()
+    assert [(one.group, one.title) for one in report.owners] == [
+        ("batch", "Job/train"),
+        ("batch.volcano.sh", "Job.batch.volcano.sh/train"),
+    ]
+    [told] = report.legacy_secrets
+    assert [one.title for one in told.references] == ["Job/train", "Job.batch.volcano.sh/train"]
+    [idle] = report.idle_accounts
+    assert idle.owners == ("Job.batch.volcano.sh/train", "Job/train")
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_finished_pod_is_counted_as_finished_and_as_nothing_else(phase) -> None:
+    small = Small(secret("unused")).pod("done", READS, phase, **of("Job", "lone", "batch"))
+    small.known.secrets.append(secret("old"))
+    report = small.scan('rules: {legacy-token-secret: "off"}\n')
+    assert report.summary.finished_pods == 1
+    assert (report.owners, report.summary.pods, report.tokens) == ((), Counts(), ())
+    assert (report.idle_accounts, report.exit_status) == ((), 0)
+    assert [one.can_go for one in report.legacy_secrets] == [True, True]
 
 
 def test_pods_of_one_owner_that_differ_are_told_apart() -> None:
@@ -104,12 +130,18 @@ LONG = "2026-10-25"  # thirty days before now
     ({}, "2026-10-26", 30, False),
     ({}, "2026-10-26", 29, True),
     ({}, None, 0, False),
-    ({"last_used": "2026-02-03"}, "2026-01-01", 30, False),
-    ({"last_used": "2026-02-03", "invalid_since": "2026-11-01"}, "2026-01-01", 30, True),
+    ({"last_used": LONG}, "2026-01-01", 30, True),
+    ({"last_used": "2026-10-26"}, "2026-01-01", 30, False),
+    ({"last_used": "2024-01-01"}, LONG, 30, True),
+    ({"last_used": "2024-01-01"}, "2026-10-26", 30, False),
+    ({"last_used": "2024-01-01"}, None, 30, False),
+    ({"last_used": "2026-11-03", "invalid_since": "2026-11-04"}, "2026-01-01", 30, True),
     ({"last_used": "when?"}, "2026-01-01", 30, False),
 ], ids=[
-    "unused since it was made", "for just so long", "not for so long", "for less", "not known", "used",
-    "marked invalid", "a label that is no day",
+    "unused since it was made", "for just so long", "not for so long", "for less", "not known",
+    "last used just so long ago",
+    "last used since", "last used before it was noted", "last used before, and noted not for so long",
+    "last used, and no more is known", "marked invalid", "a label that is no day",
 ])  # fmt: skip
 def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long_enough(
     labels, tracked, days, goes
@@ -118,6 +150,14 @@ def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long
     small.known.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
     [told] = small.scan(unused_days=days).legacy_secrets
     assert told.can_go is goes
+
+
+@pytest.mark.parametrize(("labels", "goes"), [({}, False), ({"invalid_since": "2026-11-01"}, True)])
+def test_only_a_secret_marked_invalid_can_go_where_templates_could_not_be_read_that_may_name_it(labels, goes) -> None:
+    small = Small(secret("old", **labels))
+    small.known.unread.append(Unread("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
+    [told] = small.scan().legacy_secrets
+    assert (told.unused_since, told.can_go) == (dt.date(2026, 2, 1), goes)
 
 
 def test_since_when_a_secret_is_unused_is_said_by_its_age_and_by_what_is_known() -> None:

@@ -109,7 +109,7 @@ def unwritten(owner: Owner, judged: Judged) -> Counter[Line]:
 
 def named(owner: Owner) -> str:
     """Return what an owner is called, and how many pods it has."""
-    name = f"{plain(owner.kind)}/{plain(owner.name)}"
+    name = plain(owner.title)
     return name if owner.kind == "Pod" else f"{name} ({counted(owner.pod_count, 'pod')})"
 
 

@@ -31,7 +31,8 @@ def about(report: Report) -> Iterator[Field]:
         yield "simulated", _policy(report.simulated)
     summary = report.summary
     seen = f"{counted(summary.pods.all, 'pod')} of {counted(summary.owners.all, 'owner')}"
-    yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {seen}"
+    finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
+    yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {seen}{finished}"
     if only := _filters(report.filters):
         yield "", f"only {only}"
 
@@ -42,7 +43,9 @@ def state(report: Report) -> Iterator[Field]:
         counts = Counter(use for secret in secrets for use in figures.uses(secret))
         told = ", ".join(f"{counts[use]} {use}" for use in figures.USES)
         yield "legacy", f"{counted(len(secrets), 'Secret')}: {told}"
-        yield "", f"their use is {f'known since {report.tracked_since}' if report.tracked_since else 'not known'}"
+        unsure = "; not all could be read that may name them" if report.names_unread else ""
+        since = f"known since {report.tracked_since}" if report.tracked_since else "not known"
+        yield "", f"their use is {since}{unsure}"
     if idle := len(report.idle_accounts or ()):
         yield "accounts", f"{idle} with the API server's token mounted and no right to anything"
     for name, states in (("exemptions", report.exemptions), ("simulated", report.simulated_exemptions or ())):

@@ -113,7 +113,7 @@ def pointing(secret: LegacySecret) -> Iterator[Line]:
     """Yield what points at a legacy Secret."""
     for one in secret.references:
         pods = f" ({counted(len(one.pods), 'pod')})" if one.pods and one.kind != "Pod" else ""
-        yield f"in {plain(one.kind)}/{plain(one.name)}{pods}: {plain(one.path)}"
+        yield f"in {plain(one.title)}{pods}: {plain(one.path)}"
     if secret.listed_by:
         yield f"listed by {some([f'ServiceAccount/{one}' for one in secret.listed_by])}"
 

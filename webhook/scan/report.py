@@ -13,6 +13,13 @@ from webhook.core.text import Word
 from webhook.scan.asked import Filters, PolicyUsed
 from webhook.scan.verdicts import Change, Judgement, PodGroup, worst
 
+_OWN_GROUPS = frozenset({"", "apps", "batch"})
+
+
+def titled(group: str, kind: str, name: str) -> str:
+    """Return what something is called: kind and name, and the group where the kind isn't Kubernetes' own."""
+    return f"{kind}/{name}" if group in _OWN_GROUPS else f"{kind}.{group}/{name}"
+
 
 class Standing(Word):
     """What an exemption is good for."""
@@ -27,15 +34,22 @@ class Standing(Word):
 class Owner:
     """What makes pods, or a pod that nothing makes: its pods, and what its next one would be.
 
-    `next_pod` is made from its template: it has no name, and for tokens those that the template asks for. None where
-    there is no template, or where it couldn't be read.
+    `group` is the API group of its kind, empty for Kubernetes' first one. `next_pod` is made from its template: it has
+    no name, and for tokens those that the template asks for. None where there is no template, or where it couldn't be
+    read.
     """
 
     namespace: str
+    group: str
     kind: str
     name: str
     pods: tuple[PodGroup, ...]
     next_pod: PodGroup | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called: its kind, with the group where that isn't Kubernetes' own, and its name."""
+        return titled(self.group, self.kind, self.name)
 
     @property
     def groups(self) -> tuple[PodGroup, ...]:
@@ -77,12 +91,18 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where an owner's pods name a Secret; without any pod, its template alone does."""
+    """Where an owner's pods name a Secret; without any pod, its template alone does. `group` as of owners."""
 
+    group: str
     kind: str
     name: str
     path: str
     pods: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What its owner is called."""
+        return titled(self.group, self.kind, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +110,10 @@ class LegacySecret:
     """A Secret that holds a token without end.
 
     `last_used` and `invalid_since` are days (UTC), as the API server notes them. `unused_since` is the day since which
-    nobody has used it, as far as that is known: None where it was used, or where nothing notes it. `listed_by` are the
-    ServiceAccounts that list it, which is no use of it. `can_go` says that nothing refers to it, and that nobody has
-    used it for long enough, or that it is marked invalid.
+    nobody has used it, the last day of use where there was one: None where nothing notes it. `listed_by` are the
+    ServiceAccounts that list it, which is no use of it. `can_go` says that nothing refers to it, and that it is marked
+    invalid, or that nobody has used it for long enough; where not all could be read that may name it, that it is
+    marked invalid and nothing that was read refers to it.
     """
 
     namespace: str
@@ -158,7 +179,8 @@ class ExemptionState:
 class Unread:
     """What could not be read, why, what the report lacks for it, and what to do.
 
-    `affects_decisions` says that what is told of pods may be wrong without it.
+    `affects_decisions` says that what is told of pods may be wrong without it, `may_name_secrets` that templates are in
+    it which may name legacy Secrets.
     """
 
     what: str
@@ -166,6 +188,7 @@ class Unread:
     lacks: str
     advice: str
     affects_decisions: bool
+    may_name_secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +222,13 @@ class RuleCount:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The counts: pods and owners by outcome, also under the simulated policy, and how many owners change how."""
+    """The counts: pods and owners by outcome, also under the simulated policy.
+
+    `finished_pods` are those that have run to their end, well or not: they are in no other count.
+    """
 
     namespaces: int
+    finished_pods: int
     pods: Counts
     owners: Counts
     secrets: Counts
@@ -237,6 +264,11 @@ class Report:
     exemptions: tuple[ExemptionState, ...]
     simulated_exemptions: tuple[ExemptionState, ...] | None
     unread: tuple[Unread, ...]
+
+    @property
+    def names_unread(self) -> bool:
+        """Whether something could not be read that may name legacy Secrets."""
+        return any(one.may_name_secrets for one in self.unread)
 
     @property
     def exit_status(self) -> int:

@@ -6,18 +6,17 @@ Of a pod is kept what is told of it, and not the pod; pods of one owner that are
 from collections.abc import Iterator
 from itertools import chain
 
-from msgspec.structs import replace
-
 from webhook.core.objects import OwnerReference, PodTemplate
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Globs
 from webhook.scan import counting
 from webhook.scan.asked import Asked
-from webhook.scan.authored import Automounts, as_created, next_of
+from webhook.scan.authored import Automounts, as_created, next_of, replacement_of
 from webhook.scan.exemptions import Judged, states
 from webhook.scan.judge import Judge, is_mirror
 from webhook.scan.known import Known
 from webhook.scan.legacy import LegacySecrets, references
+from webhook.scan.objects import Pod
 from webhook.scan.owners import Maker, Origin, Owners
 from webhook.scan.report import Account, ExemptionState, IdleAccount, LegacySecret, Owner, Report
 from webhook.scan.tokens import tokens_of
@@ -40,6 +39,7 @@ class Scan:
         self._owners = Owners()
         self._groups: dict[Maker, dict[_Group, list[str]]] = {}
         self._next: dict[Maker, PodGroup] = {}
+        self._finished_pods = 0
 
     def maker(
         self,
@@ -64,18 +64,22 @@ class Scan:
             pod = next_of(template, self._automounts(namespace))
             self._next[maker] = PodGroup((), view.account, tokens_of(view), *self._verdicts(namespace, pod))
 
-    def pod(self, pod: PodTemplate) -> None:
-        """Take a pod."""
+    def pod(self, pod: Pod) -> None:
+        """Take a pod. Of one that is finished nothing is told: it has no tokens, and isn't created again."""
         meta = pod.metadata
         namespace, name = meta.namespace or "", meta.name or ""
         if not self._is_wanted(namespace):
             return
+        if pod.finished:
+            self._finished_pods += 1
+            return
         maker, origin = self._owners.of(namespace, name, meta.controller)
         view = self._judge.view(namespace, pod)
+        again: PodTemplate
         if is_mirror(pod):
             again = pod
         elif origin and not origin.is_of(pod):
-            again = replace(next_of(origin.template, self._automounts(namespace)), given_metadata=meta)
+            again = replacement_of(pod, origin.template, self._automounts(namespace))
         else:
             again = as_created(view, origin and origin.template, self._automounts(namespace))
         group = (view.account, tokens_of(view), *self._verdicts(namespace, again))
@@ -84,7 +88,7 @@ class Scan:
     def report(self) -> Report:
         """Return what was found."""
         asked = self._asked
-        owners = tuple(sorted(self._owned(), key=lambda one: (one.namespace, one.kind, one.name)))
+        owners = tuple(sorted(self._owned(), key=lambda one: (one.namespace, one.kind, one.name, one.group)))
         secrets = tuple(sorted(self._legacy_secrets(owners), key=lambda one: (one.namespace, one.name)))
         accounts = tuple(sorted(self._accounts(), key=lambda one: (one.namespace, one.name)))
         judged, simulated = counting.judged(owners, secrets, accounts)
@@ -96,7 +100,7 @@ class Scan:
             policy=asked.used,
             simulated=asked.simulated_used,
             filters=asked.filters,
-            summary=counting.summary(len(names), owners, secrets),
+            summary=counting.summary(len(names), self._finished_pods, owners, secrets),
             rule_counts=counting.rule_counts(judged, simulated if asked.simulated else None),
             owners=owners,
             accounts=accounts,
@@ -130,16 +134,10 @@ class Scan:
                 for (account, tokens, verdict, simulated), names in alike
             ]
             pods.sort(key=lambda one: one.names)
-            yield Owner(maker.namespace, maker.kind, maker.name, tuple(pods), self._next.get(maker))
+            yield Owner(*maker, tuple(pods), self._next.get(maker))
 
     def _legacy_secrets(self, owners: tuple[Owner, ...]) -> Iterator[LegacySecret]:
-        look = LegacySecrets(
-            references(owners),
-            self._known.listed(),
-            self._known.tracked_since,
-            self._asked.now,
-            self._asked.unused_days,
-        )
+        look = LegacySecrets(references(owners), self._known, self._asked.now, self._asked.unused_days)
         for secret in self._known.secrets:
             if self._is_wanted(secret.metadata.namespace or ""):
                 yield look.look_at(secret, self._judge, self._simulated)

@@ -46,7 +46,7 @@ def _owner(owner: Owner) -> Row:
     differing = [parted(line) for line in differences(owner)] if owner.change is not Change.NONE else []
     cells = [
         name(owner.namespace),
-        name(f"{owner.kind}/{owner.name}"),
+        name(owner.title),
         number(owner.pod_count),
         _outcome(owner.outcome),
     ]
