@@ -116,6 +116,12 @@ def test_json_is_what_the_schema_says(kubeconfig) -> None:
     assert json.loads(run("--schema").stdout) == scan_json.schema()
 
 
+def test_the_api_servers_audiences_are_given_or_assumed_and_said_to_be(kubeconfig) -> None:
+    assert "audiences  the API server's, assumed (see --api-audience): " in run("--kubeconfig", kubeconfig).stdout
+    given = run("--kubeconfig", kubeconfig, "--api-audience", "a", "--api-audience", "b", "--output", "json")
+    assert json.loads(given.stdout)["policy"]["apiAudiences"] == {"names": ["a", "b"], "source": "given"}
+
+
 def test_a_clusters_policy_with_mistakes_is_told_of_and_not_judged_by(api, kubeconfig) -> None:
     held = {"metadata": {"name": "token-policy"}, "data": {"policy.yaml": f"{HEAD}modee: warn\n"}}
     api.answers["/api/v1/namespaces/tokenguard/configmaps"] = (200, [held])

@@ -39,6 +39,7 @@ class ScanOptions:
     rules: tuple[str, ...]
     actions: tuple[str, ...]
     unused_days: int
+    api_audiences: tuple[str, ...]
     output: str
     kubeconfig: Path | None
     context: str | None
@@ -77,6 +78,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
                  help="Tell of findings with this action alone; may be repeated."),
     click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, show_default=True, metavar="N",
                  help="A legacy Secret that nothing refers to can go when nobody has used it for so many days."),
+    click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
+                 help="An audience of the API server, where the policy names none; may be repeated. None: as the"
+                      " service account token says that the scan is made with; else the usual ones are assumed."),
     click.option("--output", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
                  help="How it is told."),
     kubeconfig_option,
@@ -132,6 +136,7 @@ def _scanned(
     inventory = Inventory(transport, step)
     policy, origin = (given, str(options.policy)) if given else _own_policy(inventory, options.policy_configmap)
     known = inventory.known()
+    known.given_audiences, known.token_audiences = options.api_audiences, transport.token_audiences()
     scan = Scan(
         Asked(
             policy=policy,

@@ -50,7 +50,7 @@ def test_a_legacy_secret_is_never_said_to_go_where_a_list_is_refused_that_may_na
     assert [one.can_go for one in report.legacy_secrets] == [False]
     [unread] = report.unread
     assert f"templates of {maker.kind}s" in unread.lacks
-    assert "of legacy Secrets none is said to go" in unread.lacks
+    assert "of legacy Secrets only those marked invalid are said to go" in unread.lacks
     assert (report.names_unread, report.exit_status) == (True, 2)
 
 

@@ -1,6 +1,7 @@
 """A scan's report as text and as JSON."""
 
 import json
+from dataclasses import replace
 
 import click
 import jsonschema
@@ -8,6 +9,7 @@ import pytest
 
 from tests.scan.cluster import INJECT, Small, account, live, named_secret, of, secret, spec
 from webhook.reporting import scan_json, scan_text
+from webhook.reporting.scan_html import page
 from webhook.scan.report import Unread
 
 REFUSED = Unread("secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True)
@@ -43,6 +45,7 @@ def test_the_text_says_it_all(small) -> None:
         == """\
 cluster    https://api, 2026-11-24 12:00 UTC
 policy     POLICY, enforce: policy.yaml
+audiences  the API server's, assumed (see --api-audience): https://kubernetes.d…
 scanned    1 namespace, 3 pods of 2 owners
 if created again              rejected       patched        warned       allowed
 pods                                 2             1             0             0
@@ -94,6 +97,19 @@ not read: secrets: HTTP 403: no\\x1b[31m
   lacking: what is lacking
   look at: what to look at""".replace("POLICY", small.scan(EXEMPTIONS).policy.revision)
     )
+
+
+def test_what_is_finished_and_what_may_name_secrets_unread_is_said_in_the_summary(small) -> None:
+    small.known.unread.append(replace(REFUSED, may_name_secrets=True))
+    small.pod("done", live(), "Succeeded")
+    report = small.scan()
+    summary = text(report).partition("\n\n")[0]
+    assert "\nscanned    1 namespace, 3 pods of 2 owners; 1 finished\n" in summary
+    assert "1 used, 0 invalid, 0 can go\n" in summary
+    assert "\n           not all could be read that may name them (at the end)\n" in summary
+    found = "".join(page.pieces(report))
+    assert "Not all could be read that may name one: only those marked invalid are said to go." in found
+    assert "3 pods of 2 owners; 1 finished" in found
 
 
 def test_the_comparison_of_two_policies_says_what_is_new_for_whom(small) -> None:

@@ -17,9 +17,11 @@ from tests.scan.cluster import (
     spec,
     token,
 )
+from webhook.core.cluster import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.asked import Filters
+from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.bindings import Bindings
 from webhook.scan.report import Counts, Standing, TokenUse, Unread
 from webhook.scan.verdicts import Change
@@ -268,6 +270,27 @@ HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountT
 def test_another_policy_changes(pod, now, then, change) -> None:
     [owner] = Small(secret("old")).pod("a", pod).scan(now, then).owners
     assert owner.change is change
+
+
+INTERNAL = "https://api.internal"
+NAMED = f"apiServerToken: {{audiences: ['{INTERNAL}']}}\n"
+
+
+@pytest.mark.parametrize(("text", "given", "token_s", "names", "source"), [
+    (NAMED, ("given",), ("token",), (INTERNAL,), AudiencesFrom.POLICY),
+    ("", (INTERNAL,), ("token",), (INTERNAL,), AudiencesFrom.GIVEN),
+    ("", (), (INTERNAL,), (INTERNAL,), AudiencesFrom.TOKEN),
+    ("", (), (), ("https://issuer", *FALLBACK_API_AUDIENCES), AudiencesFrom.ASSUMED),
+], ids=["the policy's", "those given", "the token's", "assumed"])  # fmt: skip
+def test_the_api_servers_audiences_are_told_with_where_they_are_from_and_judged_by(
+    text, given, token_s, names, source
+) -> None:
+    small = Small().pod("a", spec([token(audience=INTERNAL)], automountServiceAccountToken=False))
+    small.known.issuer, small.known.given_audiences, small.known.token_audiences = "https://issuer", given, token_s
+    report = small.scan(f"{text}tokens: {{audiences: {{allowed: [nobody]}}}}\n", NAMED)
+    assert report.policy.api_audiences == ApiAudiences(names, source)
+    assert report.simulated.api_audiences == ApiAudiences((INTERNAL,), AudiencesFrom.POLICY)
+    assert report.summary.pods == (Counts(allowed=1) if INTERNAL in names else Counts(denied=1))
 
 
 def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:

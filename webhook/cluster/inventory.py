@@ -112,7 +112,7 @@ class Inventory:
         for maker in MAKERS:
             lacks = (
                 f"templates of {maker.kind}s: their pods are judged as they stand, and grouped by what is known; of"
-                " legacy Secrets none is said to go but for being marked invalid, for one may name it"
+                " legacy Secrets only those marked invalid are said to go, for one of these may name the others"
             )
             for found in self._list(maker.resource, lacks, may_name_secrets=True):
                 meta = found.metadata
@@ -164,7 +164,7 @@ class Inventory:
         return day_in(found.data, TRACKED_SINCE) if found else None
 
     def _issuer(self) -> str:
-        lacks = "the API server's audiences are taken to be the usual ones, or those of the policy"
+        lacks = "where the API server's audiences are assumed, its issuer isn't among them"
         try:
             answer = self._transport.get(_ISSUER, {}, "application/json")
         except ApiError as error:

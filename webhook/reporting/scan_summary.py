@@ -7,6 +7,7 @@ from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
 from webhook.reporting import scan_figures as figures
 from webhook.scan.asked import Filters, PolicyUsed
+from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.report import Counts, Report
 from webhook.scan.verdicts import Change
 
@@ -27,8 +28,12 @@ def about(report: Report) -> Iterator[Field]:
     """Yield what was scanned, when, and what it was judged by."""
     yield "cluster", f"{plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC"
     yield "policy", _policy(report.policy)
+    audiences = report.policy.api_audiences
+    yield "audiences", _audiences(audiences)
     if report.simulated:
         yield "simulated", _policy(report.simulated)
+        if report.simulated.api_audiences != audiences:
+            yield "audiences", _audiences(report.simulated.api_audiences)
     summary = report.summary
     seen = f"{counted(summary.pods.all, 'pod')} of {counted(summary.owners.all, 'owner')}"
     finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
@@ -43,9 +48,9 @@ def state(report: Report) -> Iterator[Field]:
         counts = Counter(use for secret in secrets for use in figures.uses(secret))
         told = ", ".join(f"{counts[use]} {use}" for use in figures.USES)
         yield "legacy", f"{counted(len(secrets), 'Secret')}: {told}"
-        unsure = "; not all could be read that may name them" if report.names_unread else ""
-        since = f"known since {report.tracked_since}" if report.tracked_since else "not known"
-        yield "", f"their use is {since}{unsure}"
+        yield "", f"their use is {f'known since {report.tracked_since}' if report.tracked_since else 'not known'}"
+        if report.names_unread:
+            yield "", "not all could be read that may name them (at the end)"
     if idle := len(report.idle_accounts or ()):
         yield "accounts", f"{idle} with the API server's token mounted and no right to anything"
     for name, states in (("exemptions", report.exemptions), ("simulated", report.simulated_exemptions or ())):
@@ -64,6 +69,18 @@ def changed(report: Report) -> Field:
 
 def _policy(used: PolicyUsed) -> str:
     return f"{used.revision}, {used.mode}: {plain(used.origin)}"
+
+
+def _audiences(audiences: ApiAudiences) -> str:
+    return f"the API server's, {_SOURCES[audiences.source]}: {', '.join(map(plain, audiences.names))}"
+
+
+_SOURCES = {
+    AudiencesFrom.POLICY: "by the policy",
+    AudiencesFrom.GIVEN: "as given",
+    AudiencesFrom.TOKEN: "by this scan's own token",
+    AudiencesFrom.ASSUMED: "assumed (see --api-audience)",
+}
 
 
 def _filters(filters: Filters) -> str:

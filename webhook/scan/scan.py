@@ -97,8 +97,8 @@ class Scan:
         return Report(
             time=asked.now,
             cluster=asked.cluster,
-            policy=asked.used,
-            simulated=asked.simulated_used,
+            policy=asked.used(self._known.api_audiences),
+            simulated=asked.simulated_used(self._known.api_audiences),
             filters=asked.filters,
             summary=counting.summary(len(names), self._finished_pods, owners, secrets),
             rule_counts=counting.rule_counts(judged, simulated if asked.simulated else None),
