@@ -235,7 +235,8 @@ def test_the_legacy_secrets_are_those_that_there_are_with_all_that_name_them(sto
         assert {pod for reference in one["references"] for pod in reference["pods"]} == naming[where]
         assert one["listedBy"] == (["robot"] if one["name"] in ("token-0", "token-5") else [])
         referred = bool(one["references"])
-        assert one["canGo"] is (not referred and one["lastUsed"] is None)
+        assert one["unusedSince"] == report["trackedSince"]
+        assert one["canGo"] is not referred
     assert any(one["canGo"] for one in told.values())
     assert report["trackedSince"]
 
