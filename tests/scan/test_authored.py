@@ -156,6 +156,14 @@ def test_a_pod_due_for_replacement_is_judged_by_the_metadata_of_the_template_as_
         assert told(small, ON_REQUEST)[0] is outcome
 
 
+def test_a_pod_due_for_replacement_is_judged_by_all_that_the_newest_template_reads() -> None:
+    quiet = spec(automountServiceAccountToken=False)
+    newest = spec(container=named_secret("old"), automountServiceAccountToken=False)
+    small = Small(secret("old")).stateful_set("db", {"spec": newest}, revision="2")
+    small.pod("db-0", quiet, labels={"controller-revision-hash": "1"}, **of("StatefulSet", "db"))
+    assert told(small)[0] is Outcome.DENIED
+
+
 def test_a_pod_due_for_replacement_keeps_its_name_and_the_labels_that_come_with_it() -> None:
     named = {"statefulset.kubernetes.io/pod-name": "db-0", "controller-revision-hash": "1"}
     quiet = spec(automountServiceAccountToken=False)
