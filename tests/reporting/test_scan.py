@@ -7,7 +7,9 @@ import jsonschema
 import pytest
 
 from tests.scan.cluster import INJECT, Small, account, live, named_secret, of, secret, spec
+from webhook.core.policy.model import Action
 from webhook.reporting import scan_json, scan_text
+from webhook.scan.asked import Filters
 from webhook.scan.report import Unread
 
 REFUSED = Unread("secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True)
@@ -104,7 +106,7 @@ if created again              rejected       patched        warned       allowed
 pods                             0 > 2         3 > 1         0 > 0         0 > 0
 owners, at their worst           0 > 1         2 > 1         0 > 0         0 > 0
 legacy Secrets                   0 > 3         0 > 0         0 > 0         3 > 0
-owners     newly 1 rejected, 1 patched
+owners     1 newly rejected, 1 newly patched
 """
         in told
     )
@@ -121,6 +123,7 @@ a projected token instead
 projected token instead
     - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token in Secret "used"; mount \
 a projected token instead
+    + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
   Pod/bare: newly patched (would be patched today)
     + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
   3 legacy Secrets: newly rejected, if made again
@@ -133,6 +136,57 @@ tokens in pods, by whom they are for and how long they live
     )
 
 
+CAP = (
+    "patch: token-expiration: lives 31536000 seconds (3607 for the API server means a year), more than the maximum of "
+)
+TOKENS_LIE_THERE = """is "/var/lib/kubelet/pods", where every pod's token lies; mount less"""
+HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
+
+
+@pytest.mark.parametrize(("now", "then", "told"), [
+    ('rules: {kubelet-hostpath: "off"}\n', "", [
+        "newly warned (would be patched today)",
+        f"+ warn: kubelet-hostpath: spec.volumes[1].hostPath {TOKENS_LIE_THERE}",
+    ]),
+    ("", "tokens: {maxExpirationSeconds: 600}\n", [
+        "patched otherwise (would be patched today)",
+        f"+ {CAP}600; capped to 600",
+        f"- {CAP}3600; capped to 3600",
+    ]),
+    (INJECT, "", [
+        "patched otherwise (would be patched today)",
+        '- patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token',
+    ]),
+    (INJECT, INJECT.replace("mountPath", "expirationSeconds: 1800, mountPath"), [
+        "patched otherwise (would be patched today)",
+        '+ token: "https://vault.example.com": lives 30 minutes',
+        '- token: "https://vault.example.com": lives 1 hour',
+    ]),
+    (INJECT, f"{INJECT}rules: {{kubelet-hostpath: reject, token-expiration: audit}}\n", None),
+], ids=[
+    "a warning", "a shorter maximum", "an injection that is gone", "what no finding tells", "several at once",
+])  # fmt: skip
+def test_whatever_two_policies_do_otherwise_is_told(now, then, told) -> None:
+    pod = live()
+    pod["volumes"].append(HOST)
+    namespace = text(Small().pod("a", pod).scan(now, then)).partition("\n\n")[2].partition("\n\n")[0]
+    head, *lines = [line.strip() for line in namespace.split("\n")[1:]]
+    if told:
+        assert [head, *lines] == [f"Pod/a: {told[0]}", *told[1:]]
+    else:
+        signs = [" ".join(line.split(": ", 2)[:2]) for line in lines]
+        assert signs == [
+            "+ reject kubelet-hostpath", "- warn kubelet-hostpath",
+            "+ audit token-expiration", "- patch token-expiration",
+        ]  # fmt: skip
+
+
+def test_what_changes_for_an_account_is_told() -> None:
+    small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
+    told = text(small.scan('rules: {legacy-token-reference: "off"}\n', ""))
+    assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in told
+
+
 def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
     small.known.unread += [REFUSED] * 20
     small.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
@@ -140,6 +194,29 @@ def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
     summary = text(report).partition("\n\n")[0].split("\n")
     assert len(summary) <= 24
     assert max(map(len, summary)) <= 80
+
+
+def test_what_is_told_alone_is_named_and_the_rest_counts(small) -> None:
+    only = Filters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
+    told = text(small.scan(filters=only)).split("\n")
+    assert told[3:7] == [
+        "           looked at alone: namespace sh*",
+        "           told alone (outcomes are by all): rule token-expiration; action patch",
+        "if created again              rejected       patched        warned       allowed",
+        "pods                                 2             1             0             0",
+    ]
+    assert not [line for line in told if "legacy-token-reference" in line]
+    assert [line for line in told if "patch: token-expiration: lives" in line]
+
+
+def test_a_change_of_what_is_not_asked_for_is_counted_and_not_told() -> None:
+    small = Small().pod("a", live()).pod("b", spec([HOST]))
+    strict = "rules: {kubelet-hostpath: reject}\n"
+    told = text(small.scan(INJECT, strict, filters=Filters(rules=("kubelet-hostpath",))))
+    assert "owners     1 newly rejected, 1 patched otherwise\n" in told
+    assert "Pod/b: newly rejected" in told
+    assert "Pod/a" not in told
+    assert "inject" not in told
 
 
 def test_colours_are_for_terminals_and_take_nothing_away(small) -> None:

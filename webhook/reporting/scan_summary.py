@@ -1,7 +1,9 @@
 """The summary of a scan: what fits a screen of 80 columns and 24 lines, whatever the cluster."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 
 from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
@@ -32,8 +34,10 @@ def about(report: Report) -> Iterator[Field]:
     summary = report.summary
     seen = f"{counted(summary.pods.all, 'pod')} of {counted(summary.owners.all, 'owner')}"
     yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {seen}"
-    if only := _filters(report.filters):
-        yield "", f"only {only}"
+    if alone := looked_at(report.filters):
+        yield "", f"looked at alone: {alone}"
+    if alone := told_of(report.filters):
+        yield "", f"told alone (outcomes are by all): {alone}"
 
 
 def state(report: Report) -> Iterator[Field]:
@@ -52,19 +56,29 @@ def state(report: Report) -> Iterator[Field]:
         yield "NOT READ", f"{', '.join(one.what for one in report.unread)} (at the end)"
 
 
-def changed(report: Report) -> Field:
-    """Return for how many owners the simulated policy changes what."""
+def changed(report: Report) -> Iterator[Field]:
+    """Yield for how many owners the simulated policy changes what."""
     counts = Counter(owner.change for owner in report.owners)
-    told = [f"{counts[one]} {one.removeprefix('newly ')}" for one in Change if counts[one] and one is not Change.NONE]
-    return "owners", f"newly {', '.join(told)}" if told else "no change"
+    told = [f"{counts[one]} {one}" for one in Change if counts[one] and one is not Change.NONE]
+    lines = textwrap.wrap(", ".join(told), COLUMNS - _NAME) or ["no change"]
+    yield from zip(chain(["owners"], repeat("")), lines, strict=False)
 
 
 def _policy(used: PolicyUsed) -> str:
     return f"{used.revision}, {used.mode}: {plain(used.origin)}"
 
 
-def _filters(filters: Filters) -> str:
-    given = (("namespace", filters.namespaces), ("rule", filters.rules), ("action", filters.actions))
+def looked_at(filters: Filters) -> str:
+    """Return what was looked at alone, in words; nothing where it was all."""
+    return _words(("namespace", filters.namespaces))
+
+
+def told_of(filters: Filters) -> str:
+    """Return which findings are told alone, in words; nothing where it is all."""
+    return _words(("rule", filters.rules), ("action", filters.actions))
+
+
+def _words(*given: tuple[str, Iterable[str]]) -> str:
     return "; ".join(f"{what} {', '.join(map(plain, values))}" for what, values in given if values)
 
 
@@ -74,7 +88,7 @@ def _outcomes(report: Report) -> Iterator[str]:
     for name, now, simulated in figures.outcomes(report):
         yield _row(name, [_number(now, simulated, one) for one in figures.OUTCOMES])
     if report.simulated:
-        yield _line(changed(report))
+        yield from map(_line, changed(report))
 
 
 def _number(now: Counts, simulated: Counts | None, outcome: Outcome) -> str:

@@ -7,20 +7,22 @@ from itertools import groupby
 import click
 
 from webhook.core.policy.model import Action
-from webhook.core.text import counted, plain, quote
+from webhook.core.text import counted, plain
 from webhook.reporting.scan_owners import (
     Line,
+    between,
     changes,
     line_of,
     owner_lines,
     some,
+    spelled_out,
     today,
     unwritten,
+    whom_for,
 )
 from webhook.reporting.scan_summary import summary_lines
 from webhook.scan.report import ExemptionState, IdleAccount, LegacySecret, Report, Standing, TokenUse
-from webhook.scan.verdicts import Change, change_between
-from webhook.tokens.durations import spelled
+from webhook.scan.verdicts import Change
 
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 
@@ -83,16 +85,18 @@ def _details(report: Report) -> dict[str, list[Line]]:
 def _changes(report: Report) -> dict[str, list[Line]]:
     """Return what the simulated policy changes, by namespace."""
     found = {
-        namespace: list(changes(owners))
+        namespace: list(changes(owners, report.filters))
         for namespace, owners in groupby(report.owners, key=lambda owner: owner.namespace)
     }
-    counts: Counter[tuple[str, Change]] = Counter()
-    for secret in report.legacy_secrets:
-        if secret.simulated:
-            counts[secret.namespace, change_between(secret.judgement, secret.simulated)] += 1
+    counts = Counter((secret.namespace, secret.change) for secret in report.legacy_secrets)
     for (namespace, change), count in sorted(counts.items()):
         if change is not Change.NONE:
             found.setdefault(namespace, []).append(f"{counted(count, 'legacy Secret')}: {change}, if made again")
+    for account in report.accounts:
+        differing = between(account.judgement, account.simulated) if account.simulated else ()
+        if account.change is not Change.NONE and differing:
+            told = (f"ServiceAccount/{plain(account.name)}: {account.change}", *(f"  {line}" for line in differing))
+            found.setdefault(account.namespace, []).extend(told)
     return found
 
 
@@ -119,10 +123,9 @@ def pointing(secret: LegacySecret) -> Iterator[Line]:
 
 
 def _tokens(use: TokenUse) -> Line:
-    whom = quote(use.audience) if use.audience else "the API server"
-    end = "without end" if use.lifetime_seconds is None else spelled(use.lifetime_seconds)
     simulated = "" if use.simulated is None else f", {use.simulated} simulated"
-    return f"{whom}, {end}: {use.now} now, {use.after} created again{simulated}"
+    told = f"{use.now} now, {use.after} created again{simulated}"
+    return f"{whom_for(use.audience)}, {spelled_out(use.lifetime_seconds)}: {told}"
 
 
 def _idle(idle: IdleAccount) -> Line:

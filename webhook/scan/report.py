@@ -67,12 +67,18 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A ServiceAccount of which would be warned; `simulated` as of pods."""
+    """A ServiceAccount of which would be warned; `simulated` and `change` as of pods."""
 
     namespace: str
     name: str
     judgement: Judgement
     simulated: Judgement | None = None
+    change: Change = Change.NONE
+
+    @property
+    def is_told_of(self) -> bool:
+        """Whether there is anything to tell."""
+        return any(one and (one.findings or one.exemptions) for one in (self.judgement, self.simulated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class LegacySecret:
     can_go: bool
     judgement: Judgement
     simulated: Judgement | None = None
+    change: Change = Change.NONE
 
 
 @dataclass(frozen=True, slots=True)
