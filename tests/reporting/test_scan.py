@@ -1,6 +1,7 @@
 """A scan's report as text and as JSON."""
 
 import json
+from dataclasses import replace
 
 import click
 import jsonschema
@@ -10,7 +11,7 @@ from tests.scan.cluster import INJECT, Small, account, live, named_secret, of, s
 from webhook.core.policy.model import Action
 from webhook.reporting import scan_json, scan_text
 from webhook.scan.asked import Filters
-from webhook.scan.report import Unread
+from webhook.scan.report import Counts, RuleCount, Unread
 
 REFUSED = Unread("secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True)
 EXEMPTIONS = """\
@@ -196,6 +197,32 @@ def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
     assert max(map(len, summary)) <= 80
 
 
+@pytest.mark.parametrize(("now", "simulated", "told"), [
+    (100_000, 120_000, "100000>120000"),
+    (99_999, 120_000, "99999>120000"),
+    (9_999, 120_000, "9999 > 120000"),
+    (1_000_000, 9_949_999, "1.0M>9.9M"),
+])  # fmt: skip
+def test_numbers_of_a_large_cluster_stand_apart_and_fit_the_screen(now, simulated, told) -> None:
+    summary = Small().pod("a", live()).scan("", "")
+    counts, other = (Counts(number, number, number, number) for number in (now, simulated))
+    large = replace(summary.summary, pods=counts, simulated_pods=other)
+    [row] = [line for line in text(replace(summary, summary=large)).split("\n") if line.startswith("pods ")]
+    assert row == "pods" + " " * 20 + f"{told:>14}" * 4
+    assert (len(row), row.count(" " + told)) == (80, 4)
+
+
+def test_a_rule_of_any_name_leaves_its_numbers_under_their_heads(small) -> None:
+    count = RuleCount("shop", "token-request-expiration", Action.REJECT, 7)
+    [head, row] = [
+        line
+        for line in text(replace(small.scan(), rule_counts=(count,))).split("\n")
+        if line.startswith(("by rule", "  token-request-expiration"))
+    ]
+    assert row.index("7") + 1 == head.index("reject") + len("reject")
+    assert len(row) == 80
+
+
 def test_what_is_told_alone_is_named_and_the_rest_counts(small) -> None:
     only = Filters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
     told = text(small.scan(filters=only)).split("\n")
@@ -217,6 +244,28 @@ def test_a_change_of_what_is_not_asked_for_is_counted_and_not_told() -> None:
     assert "Pod/b: newly rejected" in told
     assert "Pod/a" not in told
     assert "inject" not in told
+
+
+def test_what_an_exemption_is_good_for_is_told_as_far_as_it_is_known() -> None:
+    small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
+    small.known.namespaces["other"] = frozenset()
+    exemptions = """\
+exemptions:
+- {rules: [legacy-token-reference], namespaces: [shop], reason: soon over, until: 2026-11-30}
+- {rules: [legacy-token-reference], namespaces: ["s*"], reason: for good, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [default], reason: as well, until: never}
+- {rules: [legacy-token-reference], namespaces: [other], reason: elsewhere, until: never}
+- {rules: [legacy-token-reference], namespaces: [other], reason: over there, until: 2026-01-01}
+"""
+    told = text(small.scan(exemptions, filters=Filters(("shop",))))
+    assert "exemptions 5: 1 in use, 2 shadowed, 1 not looked at, 1 ended, 1 soon to end\n" in told
+    assert [line.partition(": ")[2].partition("; ")[0] for line in told.partition("\nexemptions\n")[2].split("\n")] == [
+        "holds 1",
+        'shadowed by an earlier one ("soon over", until 2026-11-30)',
+        'shadowed by an earlier one ("soon over", until 2026-11-30)',
+        "holds nothing here",
+        "has ended",
+    ]
 
 
 def test_colours_are_for_terminals_and_take_nothing_away(small) -> None:
@@ -245,4 +294,4 @@ def test_the_schema_explains_what_it_names() -> None:
         assert len(one["description"]) > 20, name
         assert "None" not in one["description"]
         named = {word for word in one["description"].split("`")[1::2] if word.isidentifier()}
-        assert named <= {*one["properties"], "unknown"}, name
+        assert named <= {*one["properties"], "unknown", "shadowed"}, name

@@ -21,7 +21,7 @@ from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.asked import Filters
 from webhook.scan.bindings import Bindings
-from webhook.scan.report import Counts, Standing, TokenUse
+from webhook.scan.report import Counts, TokenUse
 
 READS = spec(container=named_secret("old"))
 YEAR = 31_536_000
@@ -183,29 +183,6 @@ def test_nothing_is_said_of_accounts_where_the_bindings_could_not_be_read() -> N
     small.known.bindings = None
     assert small.scan().idle_accounts is None
     assert Bindings().give_rights_to("shop", "app") is False
-
-
-EXEMPTIONS = """\
-exemptions:
-- {rules: [legacy-token-reference], namespaces: [shop], reason: held, until: 2026-12-01}
-- {rules: ["*"], serviceAccounts: [nobody], reason: unused, until: never}
-- {rules: [token-expiration], namespaces: [shop], reason: over, until: 2026-11-23}
-- {rules: [token-request-expiration], namespaces: [shop], reason: unseen, until: 2027-12-01}
-- {rules: [legacy-token-reference], users: [admin], reason: by user, until: 2026-11-24}
-"""
-
-
-def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell() -> None:
-    small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
-    states = small.scan(EXEMPTIONS).exemptions
-    assert [(one.reason, one.standing, one.holds, one.days_left, one.ends_soon) for one in states] == [
-        ("held", Standing.HOLDS, 3, 7, True),
-        ("unused", Standing.HOLDS_NOTHING, 0, None, False),
-        ("over", Standing.ENDED, 3, -1, False),
-        ("unseen", Standing.UNKNOWN, 0, 372, False),
-        ("by user", Standing.UNKNOWN, 0, 0, True),
-    ]
-    assert states[1].rules == ("*",)
 
 
 HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountToken=False)

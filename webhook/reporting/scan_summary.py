@@ -13,7 +13,8 @@ from webhook.scan.report import Counts, Report
 from webhook.scan.verdicts import Change
 
 COLUMNS, ROWS = 80, 24
-_NAME = 11
+_NAME, _HEAD, _CELL = 11, 24, 14
+_MILLION = 1_000_000
 Field = tuple[str, str]
 """A line's name, and what it says; without a name it goes on with the one before."""
 
@@ -92,12 +93,22 @@ def _outcomes(report: Report) -> Iterator[str]:
 
 
 def _number(now: Counts, simulated: Counts | None, outcome: Outcome) -> str:
-    number = str(getattr(now, outcome.value))
-    return number if simulated is None else f"{number} > {getattr(simulated, outcome.value)}"
+    """Return a number, with the simulated policy's behind an arrow; so that it fits its column, whatever they are."""
+    numbers = [getattr(counts, outcome.value) for counts in (now, simulated) if counts]
+    told = " > ".join(map(str, numbers))
+    return told if len(told) < _CELL else ">".join(map(_short, numbers))
+
+
+def _short(number: int) -> str:
+    return str(number) if number < _MILLION else f"{number / _MILLION:.1f}M"
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
-    return f"{name:<24}" + "".join(f"{cell:>14}" for cell in cells)
+    """Return a line whose cells end where their columns do; a name that is too long takes room of the first one."""
+    line = name
+    for number, cell in enumerate(cells, 1):
+        line += cell.rjust(max(_HEAD + number * _CELL - len(line), len(cell) + 1))
+    return line
 
 
 def _rules(report: Report, room: int) -> Iterator[str]:

@@ -9,18 +9,9 @@ from dataclasses import dataclass
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.core.text import Word
 from webhook.scan.asked import Filters, PolicyUsed
+from webhook.scan.standings import ExemptionState
 from webhook.scan.verdicts import Change, Judgement, PodGroup, worst
-
-
-class Standing(Word):
-    """What an exemption is good for."""
-
-    HOLDS = "holds"
-    HOLDS_NOTHING = "holds nothing"
-    ENDED = "ended"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,27 +129,6 @@ class IdleAccount:
     name: str
     pods: int
     owners: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ExemptionState:
-    """An exemption of the policy, and what it is good for.
-
-    `holds` counts the pods, next pods of owners without any, Secrets and ServiceAccounts that it keeps from something;
-    where it has ended, those that it would. `unknown` is one that depends on who asks, or is for requests for tokens:
-    no scan can see whether it holds anything. `days_left` is None for one that never ends, and 0 on its last day.
-    """
-
-    rules: tuple[str, ...]
-    namespaces: tuple[str, ...]
-    service_accounts: tuple[str, ...]
-    users: tuple[str, ...]
-    reason: str
-    until: dt.date | None
-    days_left: int | None
-    ends_soon: bool
-    standing: Standing
-    holds: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from webhook.scan import counting
 from webhook.scan.asked import Asked
 from webhook.scan.authored import Automounts, as_created, next_of
 from webhook.scan.changes import change_between
-from webhook.scan.exemptions import Judged, states
+from webhook.scan.exemptions import Judged, Sight, States
 from webhook.scan.judge import Judge, is_mirror
 from webhook.scan.known import Known
 from webhook.scan.legacy import LegacySecrets, references
 from webhook.scan.narrowing import Narrowing
 from webhook.scan.owners import Maker, Origin, Owners
-from webhook.scan.report import Account, ExemptionState, IdleAccount, LegacySecret, Owner, Report
+from webhook.scan.report import Account, IdleAccount, LegacySecret, Owner, Report
+from webhook.scan.standings import ExemptionState
 from webhook.scan.tokens import tokens_of
 from webhook.scan.verdicts import Change, PodGroup, Token, Verdict
 
@@ -165,4 +166,6 @@ class Scan:
         return None if bindings is None else counting.idle_accounts(owners, bindings)
 
     def _states(self, policy: Policy, judged: list[Judged]) -> tuple[ExemptionState, ...]:
-        return states(policy.exemptions, judged, self._asked.now)
+        complete = not any(one.affects_decisions for one in self._known.unread)
+        sight = Sight(self._known.namespaces, self._namespaces, complete)
+        return States(policy.exemptions, self._asked.now, sight).of(judged)

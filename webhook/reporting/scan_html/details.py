@@ -9,7 +9,8 @@ from webhook.reporting.scan_html.parts import Cell, Column, Filter, Line, Row, T
 from webhook.reporting.scan_owners import differences, findings, line_of, spared, today, unwritten
 from webhook.reporting.scan_text import good_for, pointing, until, whom
 from webhook.scan.asked import Filters
-from webhook.scan.report import ExemptionState, LegacySecret, Owner, Report
+from webhook.scan.report import LegacySecret, Owner, Report
+from webhook.scan.standings import ExemptionState
 from webhook.scan.verdicts import Change, Judgement
 from webhook.tokens.durations import spelled
 
@@ -193,7 +194,7 @@ def exemptions(key: str, caption: str, states: Iterable[ExemptionState]) -> Tabl
         Row([
             Cell(", ".join(one.rules), look="code"),
             Cell(whom(one)),
-            Cell(good_for(one), one.holds),
+            Cell(good_for(one, every), one.holds),
             Cell(until(one), one.until.toordinal() if one.until else _ENDLESS, "soon" if one.ends_soon else ""),
             name(one.reason),
         ])
