@@ -140,6 +140,7 @@ tokens in pods, by whom they are for and how long they live
 CAP = (
     "patch: token-expiration: lives 31536000 seconds (3607 for the API server means a year), more than the maximum of "
 )
+INJECTED = 'patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token'
 TOKENS_LIE_THERE = """is "/var/lib/kubelet/pods", where every pod's token lies; mount less"""
 HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
 
@@ -156,16 +157,22 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
     ]),
     (INJECT, "", [
         "patched otherwise (would be patched today)",
-        '- patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token',
+        f"- {INJECTED}",
     ]),
     (INJECT, INJECT.replace("mountPath", "expirationSeconds: 1800, mountPath"), [
         "patched otherwise (would be patched today)",
         '+ token: "https://vault.example.com": lives 30 minutes',
         '- token: "https://vault.example.com": lives 1 hour',
     ]),
+    (INJECT, INJECT.replace("mountPath", "env: VAULT, mountPath"), [
+        "patched otherwise (would be patched today)",
+        f"+ {INJECTED}, as VAULT says",
+        f"- {INJECTED}",
+    ]),
     (INJECT, f"{INJECT}rules: {{kubelet-hostpath: reject, token-expiration: audit}}\n", None),
 ], ids=[
-    "a warning", "a shorter maximum", "an injection that is gone", "what no finding tells", "several at once",
+    "a warning", "a shorter maximum", "an injection that is gone", "what no finding tells",
+    "a variable", "several at once",
 ])  # fmt: skip
 def test_whatever_two_policies_do_otherwise_is_told(now, then, told) -> None:
     pod = live()

@@ -57,7 +57,7 @@ def test_what_an_exemption_is_good_for_is_no_matter_of_what_is_told(filters) -> 
 
 @pytest.mark.parametrize(("whom", "expected"), [
     ("namespaces: [shop]", NOTHING),
-    ("namespaces: [nowhere]", NOTHING),
+    ("namespaces: [nowhere]", UNSEEN),
     ("namespaces: [other]", UNSEEN),
     ("namespaces: ['*o*']", UNSEEN),
     ("namespaces: ['s*']", NOTHING),

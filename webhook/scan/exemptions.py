@@ -42,8 +42,8 @@ class Sight(NamedTuple):
         if not self.known:
             return False
         reached = _reached(exemption, self.known)
-        seen_alone = not self.namespaces or all(map(self.namespaces.match, reached))
-        return seen_alone and (self.complete or not reached)
+        wanted = not self.namespaces or all(map(self.namespaces.match, {*reached, *exemption.namespaces.exact}))
+        return wanted and (self.complete or not reached)
 
 
 class States:
