@@ -194,7 +194,8 @@ class Report:
     `tracked_since` is the day (UTC) from which the use of legacy Secrets is known, None where it isn't.
     `unused_days` is for how long nobody must have used one before it can go. `idle_accounts` is None where the
     bindings could not be read. `exemptions` are those of the policy, in its order, `rule_counts` the findings by rule
-    and namespace.
+    and namespace. Of findings, also in judgements, there are those that `filters` ask for; outcomes, changes and
+    exemptions follow from all.
     """
 
     time: dt.datetime
