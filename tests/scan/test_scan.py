@@ -23,8 +23,7 @@ from webhook.core.policy.model import Action
 from webhook.scan.asked import Filters
 from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.bindings import Bindings
-from webhook.scan.report import Counts, Standing, TokenUse, Unread
-from webhook.scan.verdicts import Change
+from webhook.scan.report import Counts, TokenUse, Unread
 
 READS = spec(container=named_secret("old"))
 YEAR = 31_536_000
@@ -228,48 +227,8 @@ def test_nothing_is_said_of_accounts_where_the_bindings_could_not_be_read() -> N
     assert Bindings().give_rights_to("shop", "app") is False
 
 
-EXEMPTIONS = """\
-exemptions:
-- {rules: [legacy-token-reference], namespaces: [shop], reason: held, until: 2026-12-01}
-- {rules: ["*"], serviceAccounts: [nobody], reason: unused, until: never}
-- {rules: [token-expiration], namespaces: [shop], reason: over, until: 2026-11-23}
-- {rules: [token-request-expiration], namespaces: [shop], reason: unseen, until: 2027-12-01}
-- {rules: [legacy-token-reference], users: [admin], reason: by user, until: 2026-11-24}
-"""
-
-
-def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell() -> None:
-    small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
-    states = small.scan(EXEMPTIONS).exemptions
-    assert [(one.reason, one.standing, one.holds, one.days_left, one.ends_soon) for one in states] == [
-        ("held", Standing.HOLDS, 3, 7, True),
-        ("unused", Standing.HOLDS_NOTHING, 0, None, False),
-        ("over", Standing.ENDED, 3, -1, False),
-        ("unseen", Standing.UNKNOWN, 0, 372, False),
-        ("by user", Standing.UNKNOWN, 0, 0, True),
-    ]
-    assert states[1].rules == ("*",)
-
-
-STRICT = "rules: {kubelet-hostpath: reject}\n"
 HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountToken=False)
-
-
-@pytest.mark.parametrize(("pod", "now", "then", "change"), [
-    (HOST, "", STRICT, Change.REJECTED),
-    (HOST, STRICT, "", Change.WARNED),
-    (HOST, STRICT, 'rules: {kubelet-hostpath: "off"}\n', Change.FINE),
-    (live(), 'rules: {token-expiration: "off"}\n', "", Change.PATCHED),
-    (live(), "", INJECT, Change.PATCHED),
-    (live(), "", STRICT, Change.NONE),
-    (spec(HOST["volumes"], container=named_secret("old")), "", STRICT, Change.REJECTED_OTHERWISE),
-    (spec(container=named_secret("old")), "", "rules: {legacy-token-reference: warn}\n", Change.PATCHED),
-], ids=[
-    "rejected", "warned", "fine", "patched", "patched more", "none", "rejected for more", "not rejected any more",
-])  # fmt: skip
-def test_another_policy_changes(pod, now, then, change) -> None:
-    [owner] = Small(secret("old")).pod("a", pod).scan(now, then).owners
-    assert owner.change is change
+STRICT = "rules: {kubelet-hostpath: reject}\n"
 
 
 INTERNAL = "https://api.internal"
@@ -302,12 +261,25 @@ def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:
     assert Small(secret("old")).scan().exit_status == 1
 
 
-def test_filters_leave_out_namespaces_rules_and_actions() -> None:
+def test_filters_choose_what_is_told_and_not_what_comes_of_it() -> None:
     small = Small(secret("old")).pod("a", READS | {"volumes": HOST["volumes"]}).pod("b", READS, namespace="other")
-    report = small.scan(filters=Filters(namespaces=("sh*",), rules=("kubelet-hostpath",)))
-    [owner] = report.owners
-    assert [one.rule for one in owner.pods[0].verdict.judgement.findings] == ["kubelet-hostpath"]
-    assert owner.outcome is Outcome.WARNED
-    [owner] = small.scan(filters=Filters(("shop",), actions=(Action.PATCH,))).owners
-    assert owner.outcome is Outcome.PATCHED
+    for filters, rules in (
+        (Filters(("sh*",), ("kubelet-hostpath",)), ["kubelet-hostpath"]),
+        (Filters(("shop",), actions=(Action.PATCH,)), ["token-expiration"]),
+        (Filters(("shop",), ("kubelet-hostpath",), (Action.PATCH,)), []),
+    ):
+        report = small.scan(filters=filters)
+        [owner] = report.owners
+        assert [one.rule for one in owner.pods[0].verdict.judgement.findings] == rules
+        assert [one.rule for one in report.rule_counts] == rules
+        assert (owner.outcome, report.summary.pods, report.exit_status) == (Outcome.DENIED, Counts(denied=1), 1)
     assert small.scan(filters=Filters(("nowhere",))).legacy_secrets == ()
+
+
+def test_a_filter_leaves_out_accounts_of_which_there_is_nothing_to_tell() -> None:
+    small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
+    assert [one.name for one in small.scan(filters=Filters(rules=("legacy-token-reference",))).accounts] == ["app"]
+    assert small.scan(filters=Filters(rules=("token-audience",))).accounts == ()
+    held = "exemptions: [{rules: [legacy-token-reference], namespaces: [shop], reason: held, until: never}]\n"
+    assert small.scan(held, filters=Filters(rules=("token-audience",))).accounts == ()
+    assert len(small.scan(held, filters=Filters(actions=(Action.WARN,))).accounts) == 1

@@ -1,7 +1,9 @@
 """The summary of a scan: what fits a screen of 80 columns and 24 lines, whatever the cluster."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 
 from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
@@ -12,7 +14,8 @@ from webhook.scan.report import Counts, Report
 from webhook.scan.verdicts import Change
 
 COLUMNS, ROWS = 80, 24
-_NAME = 11
+_NAME, _HEAD, _CELL = 11, 24, 14
+_MILLION = 1_000_000
 Field = tuple[str, str]
 """A line's name, and what it says; without a name it goes on with the one before."""
 
@@ -38,8 +41,10 @@ def about(report: Report) -> Iterator[Field]:
     seen = f"{counted(summary.pods.all, 'pod')} of {counted(summary.owners.all, 'owner')}"
     finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
     yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {seen}{finished}"
-    if only := _filters(report.filters):
-        yield "", f"only {only}"
+    if alone := looked_at(report.filters):
+        yield "", f"looked at alone: {alone}"
+    if alone := told_of(report.filters):
+        yield "", f"told alone (outcomes are by all): {alone}"
 
 
 def state(report: Report) -> Iterator[Field]:
@@ -60,11 +65,12 @@ def state(report: Report) -> Iterator[Field]:
         yield "NOT READ", f"{', '.join(one.what for one in report.unread)} (at the end)"
 
 
-def changed(report: Report) -> Field:
-    """Return for how many owners the simulated policy changes what."""
+def changed(report: Report) -> Iterator[Field]:
+    """Yield for how many owners the simulated policy changes what."""
     counts = Counter(owner.change for owner in report.owners)
-    told = [f"{counts[one]} {one.removeprefix('newly ')}" for one in Change if counts[one] and one is not Change.NONE]
-    return "owners", f"newly {', '.join(told)}" if told else "no change"
+    told = [f"{counts[one]} {one}" for one in Change if counts[one] and one is not Change.NONE]
+    lines = textwrap.wrap(", ".join(told), COLUMNS - _NAME) or ["no change"]
+    yield from zip(chain(["owners"], repeat("")), lines, strict=False)
 
 
 def _policy(used: PolicyUsed) -> str:
@@ -83,8 +89,17 @@ _SOURCES = {
 }
 
 
-def _filters(filters: Filters) -> str:
-    given = (("namespace", filters.namespaces), ("rule", filters.rules), ("action", filters.actions))
+def looked_at(filters: Filters) -> str:
+    """Return what was looked at alone, in words; nothing where it was all."""
+    return _words(("namespace", filters.namespaces))
+
+
+def told_of(filters: Filters) -> str:
+    """Return which findings are told alone, in words; nothing where it is all."""
+    return _words(("rule", filters.rules), ("action", filters.actions))
+
+
+def _words(*given: tuple[str, Iterable[str]]) -> str:
     return "; ".join(f"{what} {', '.join(map(plain, values))}" for what, values in given if values)
 
 
@@ -94,16 +109,26 @@ def _outcomes(report: Report) -> Iterator[str]:
     for name, now, simulated in figures.outcomes(report):
         yield _row(name, [_number(now, simulated, one) for one in figures.OUTCOMES])
     if report.simulated:
-        yield _line(changed(report))
+        yield from map(_line, changed(report))
 
 
 def _number(now: Counts, simulated: Counts | None, outcome: Outcome) -> str:
-    number = str(getattr(now, outcome.value))
-    return number if simulated is None else f"{number} > {getattr(simulated, outcome.value)}"
+    """Return a number, with the simulated policy's behind an arrow; so that it fits its column, whatever they are."""
+    numbers = [getattr(counts, outcome.value) for counts in (now, simulated) if counts]
+    told = " > ".join(map(str, numbers))
+    return told if len(told) < _CELL else ">".join(map(_short, numbers))
+
+
+def _short(number: int) -> str:
+    return str(number) if number < _MILLION else f"{number / _MILLION:.1f}M"
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
-    return f"{name:<24}" + "".join(f"{cell:>14}" for cell in cells)
+    """Return a line whose cells end where their columns do; a name that is too long takes room of the first one."""
+    line = name
+    for number, cell in enumerate(cells, 1):
+        line += cell.rjust(max(_HEAD + number * _CELL - len(line), len(cell) + 1))
+    return line
 
 
 def _rules(report: Report, room: int) -> Iterator[str]:

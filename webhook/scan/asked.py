@@ -25,11 +25,19 @@ class PolicyUsed:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What was looked at alone; an empty one means all."""
+    """What is looked at alone, `namespaces`, and what is told of that alone: `rules` and `actions`. Empty means all.
+
+    What isn't told counts all the same: what would come of a pod depends on all that is found in it.
+    """
 
     namespaces: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
+
+    @property
+    def tell_all(self) -> bool:
+        """Whether every finding is told."""
+        return not (self.rules or self.actions)
 
 
 NO_FILTERS = Filters()

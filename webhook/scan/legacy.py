@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping
 
 from webhook.core.objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
 from webhook.core.objects import LEGACY_TOKEN_TYPE, ObjectMeta, Secret
+from webhook.scan.changes import change_between
 from webhook.scan.judge import Judge
 from webhook.scan.known import Known
 from webhook.scan.objects import NO_NOTES, LegacyTokenSecret
 from webhook.scan.report import LegacySecret, Owner, Reference
+from webhook.scan.verdicts import Change
 
 References = Mapping[tuple[str, str], tuple[Reference, ...]]
 
@@ -59,6 +61,7 @@ class LegacySecrets:
         pointing = self._references.get(key, ())
         unused_for = (self._today - unused_since).days if unused_since else None
         again = Secret(ObjectMeta(name=meta.name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
+        judgement, other = judge.secret(*key, again), simulated.secret(*key, again) if simulated else None
         return LegacySecret(
             *key,
             account=account,
@@ -73,8 +76,9 @@ class LegacySecrets:
                 invalid_since is not None
                 or (self._all_read and unused_for is not None and unused_for >= self._unused_days)
             ),
-            judgement=judge.secret(*key, again),
-            simulated=simulated.secret(*key, again) if simulated else None,
+            judgement=judgement,
+            simulated=other,
+            change=change_between(judgement, other) if other else Change.NONE,
         )
 
     def _unused_since(self, last_used: dt.date | None, created: dt.datetime | None) -> dt.date | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.core.text import Word
 from webhook.scan.asked import Filters, PolicyUsed
+from webhook.scan.standings import ExemptionState
 from webhook.scan.verdicts import Change, Judgement, PodGroup, worst
 
 _OWN_GROUPS = frozenset({"", "apps", "batch"})
@@ -19,15 +19,6 @@ _OWN_GROUPS = frozenset({"", "apps", "batch"})
 def titled(group: str, kind: str, name: str) -> str:
     """Return what something is called: kind and name, and the group where the kind isn't Kubernetes' own."""
     return f"{kind}/{name}" if group in _OWN_GROUPS else f"{kind}.{group}/{name}"
-
-
-class Standing(Word):
-    """What an exemption is good for."""
-
-    HOLDS = "holds"
-    HOLDS_NOTHING = "holds nothing"
-    ENDED = "ended"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +72,18 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A ServiceAccount of which would be warned; `simulated` as of pods."""
+    """A ServiceAccount of which would be warned; `simulated` and `change` as of pods."""
 
     namespace: str
     name: str
     judgement: Judgement
     simulated: Judgement | None = None
+    change: Change = Change.NONE
+
+    @property
+    def is_told_of(self) -> bool:
+        """Whether there is anything to tell."""
+        return any(one and (one.findings or one.exemptions) for one in (self.judgement, self.simulated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +125,7 @@ class LegacySecret:
     can_go: bool
     judgement: Judgement
     simulated: Judgement | None = None
+    change: Change = Change.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,27 +150,6 @@ class IdleAccount:
     name: str
     pods: int
     owners: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ExemptionState:
-    """An exemption of the policy, and what it is good for.
-
-    `holds` counts the pods, next pods of owners without any, Secrets and ServiceAccounts that it keeps from something;
-    where it has ended, those that it would. `unknown` is one that depends on who asks, or is for requests for tokens:
-    no scan can see whether it holds anything. `days_left` is None for one that never ends, and 0 on its last day.
-    """
-
-    rules: tuple[str, ...]
-    namespaces: tuple[str, ...]
-    service_accounts: tuple[str, ...]
-    users: tuple[str, ...]
-    reason: str
-    until: dt.date | None
-    days_left: int | None
-    ends_soon: bool
-    standing: Standing
-    holds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +221,8 @@ class Report:
     `tracked_since` is the day (UTC) from which the use of legacy Secrets is known, None where it isn't.
     `unused_days` is for how long nobody must have used one before it can go. `idle_accounts` is None where the
     bindings could not be read. `exemptions` are those of the policy, in its order, `rule_counts` the findings by rule
-    and namespace.
+    and namespace. Of findings, also in judgements, there are those that `filters` ask for; outcomes, changes and
+    exemptions follow from all.
     """
 
     time: dt.datetime
