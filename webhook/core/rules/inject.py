@@ -77,7 +77,7 @@ def _place(pod: PodView, injection: Injection, containers: list[Placed], variabl
             "/spec",
             f"lacks the token {quote(injection.name)} for {quote(injection.audience)}",
             fix=tuple(edits),
-            fixed=f"injected at {injection.file}",
+            fixed=f"injected at {injection.file}{f', as {injection.env} says' if injection.env else ''}",
             authored=False,
             token=None if has_volume else _token(pod, injection),
         )
