@@ -93,10 +93,7 @@ class Reviewer:
         tell: Callable[[Notice], None] | None = None,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
-        """Take what is judged by and where it is told.
-
-        `max_body_bytes` is the largest review that is read, and `tell` gets what the owners of pods are to be told.
-        """
+        """Take the parts. `max_body_bytes` is the largest review that is read, `tell` gets what pods' owners are told."""
         self._state = state
         self._audit = audit
         self._metrics = metrics
@@ -116,9 +113,11 @@ class Reviewer:
             return self.refuse(400, Refusal.NOT_A_REVIEW, "the body can't be read")
         now = self._clock()
         decision, status = self._decided(request, now)
-        seconds = time.perf_counter() - started
-        self._audit.tell(request, decision, now, seconds)
-        if decision.problem:
+        tellable = self._audit.tell(request, decision, now, time.perf_counter() - started)
+        if tellable is not decision:
+            decision, status = tellable, _NOT_READY
+            self._metrics.unjudged(phase, Unjudged.UNTOLD)
+        elif decision.problem:
             self._metrics.unjudged(phase, _UNJUDGED.get(status, Unjudged.UNREADABLE))
         self._metrics.reviewed(request, decision, time.perf_counter() - started)
         if self._tell and (told := notice(request, decision)):
