@@ -59,8 +59,9 @@ class Bodies:
                     size += len(piece)
                     if fate is Fate.WHOLE:
                         fate = self._room_for(piece, size)
+                        if fate is Fate.WHOLE and not _kept(kept, piece):
+                            fate = Fate.CROWDED_OUT
                         if fate is Fate.WHOLE:
-                            kept += piece
                             self._held += len(piece)
                         else:
                             self._held -= len(kept)
@@ -69,6 +70,8 @@ class Bodies:
                         return Taken(bytes(kept), fate, ended=not message["more_body"])
                     message = await receive()
                 return Taken(b"", Fate.GONE, ended=False)
+        except MemoryError:
+            return Taken(b"", Fate.CROWDED_OUT, ended=False)
         except TimeoutError:
             return Taken(b"", Fate.LATE if fate is Fate.WHOLE else fate, ended=False)
         finally:
@@ -78,6 +81,15 @@ class Bodies:
         if size > self._largest:
             return Fate.TOO_LARGE
         return Fate.WHOLE if self._held + len(piece) <= self._most_held else Fate.CROWDED_OUT
+
+
+def _kept(kept: bytearray, piece: bytes) -> bool:
+    """Keep one more piece, and return whether there was memory for it."""
+    try:
+        kept += piece
+    except MemoryError:
+        return False
+    return True
 
 
 async def discard(receive: Receive) -> bool:

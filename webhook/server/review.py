@@ -93,7 +93,7 @@ class Reviewer:
         tell: Callable[[Notice], None] | None = None,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
-        """Take the parts. `max_body_bytes` is the largest review that is read, `tell` gets what pods' owners are told."""
+        """Take the parts: `max_body_bytes` is the largest review read, `tell` gets what pods' owners are told."""
         self._state = state
         self._audit = audit
         self._metrics = metrics

@@ -189,6 +189,8 @@ class Worker(ASGIWorker):
                 connection.tick()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), 1.0)
+        if self.alive:  # the master was killed, and nobody sends the signal
+            self.handle_exit_signal()
         await self._finish()
         await lifespan.shutdown()
 
