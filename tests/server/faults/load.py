@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.server.test_recorded import recorded
-from tests.serving import JSON, Server, ask
+from tests.serving import JSON, Server, ask, eventually
 
 BODY = recorded("pod-plain.pods", "mutate")
 
@@ -43,6 +42,11 @@ class Load:
         self._over.set()
         for thread in self._threads:
             thread.join()
+
+    def go_on(self, more: int = 50) -> None:
+        """Wait until so many more have been answered."""
+        seen = self.answered
+        eventually(lambda: self.answered >= seen + more)
 
     @property
     def ended(self) -> bool:
@@ -109,4 +113,4 @@ def ports_of(worker: int) -> set[int]:
 
 def revision_of(response: dict[str, Any]) -> str:
     """Return which policy a response says that it is by."""
-    return json.loads(json.dumps(response))["auditAnnotations"]["policy"]
+    return str(response["auditAnnotations"]["policy"])

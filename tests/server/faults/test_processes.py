@@ -23,15 +23,13 @@ def test_of_a_worker_that_is_killed_under_load_only_its_own_reviews_fail_and_the
     with serve(tmp_path, *judged_by, "--workers", "2") as server, load(server) as running:
         lost: set[int] = set()
         for _ in range(3):
-            seen = running.answered
-            eventually(lambda seen=seen: running.answered > seen + 50)
+            running.go_on()
             before = server.workers
             victim = max(before, key=lambda one: len(ports_of(one)))
             lost |= ports_of(victim)
             os.kill(victim, signal.SIGKILL)
             eventually(lambda before=before: len(server.workers) == 2 and server.workers != before)
-        seen = running.answered
-        eventually(lambda: running.answered > seen + 50)
+        running.go_on()
     assert running.failures, "the workers that were killed were at work"
     assert {one.port for one in running.failures} <= lost
     assert running.refused == 0, "the others go on to accept connections"
@@ -39,7 +37,7 @@ def test_of_a_worker_that_is_killed_under_load_only_its_own_reviews_fail_and_the
 
 def test_a_stop_under_load_fails_no_review(judged_by, tmp_path):
     with serve(tmp_path, *judged_by, "--workers", "2") as server, load(server) as running:
-        eventually(lambda: running.answered > 200)
+        running.go_on(200)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
         eventually(lambda: running.ended)
@@ -49,7 +47,7 @@ def test_a_stop_under_load_fails_no_review(judged_by, tmp_path):
 
 def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_the_next(judged_by, tmp_path):
     with serve(tmp_path / "first", *judged_by, "--workers", "2") as server, load(server) as running:
-        eventually(lambda: running.answered > 200)
+        running.go_on(200)
         workers = server.workers
         server.process.kill()
         server.process.wait()
