@@ -1,4 +1,4 @@
-"""What is said where a connection can't be accepted: one line, where asyncio has a traceback for each of 1,000 tries."""
+"""What is said where a connection can't be accepted: one line; asyncio has a traceback for each of 1,000 tries."""
 
 import asyncio
 import errno
