@@ -22,7 +22,7 @@ connection.Connection.__init__.__defaults__ = (1.0, None)
 from webhook.cli import main
 main()
 """
-"""The command with fifths of a second in place of up to 15 between tries, and one in place of 150 for a silent watch."""
+"""The command with 0.2 seconds in place of up to 15 between tries, and one in place of 150 for a silent watch."""
 CONFIG_MAP = {"metadata": meta("token-policy", NAMESPACE), "data": {"policy.yaml": POLICY}}
 
 
