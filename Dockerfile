@@ -23,15 +23,20 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     venv/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt && \
     CFLAGS=-g0 venv/bin/pip wheel --no-cache-dir --no-build-isolation --require-hashes -r requirements/run.txt -w wheels
 
+# Beside the program lies what it was made from, as 'make sbom' writes it.
+#
 # Compiled here, for nothing can be compiled in a read-only image, and never compared with the sources' dates. Of the
 # Kubernetes client's thousands of files only those that tokenguard may import: the rest would weigh 50 MB.
 COPY pyproject.toml README.md ./
+COPY requirements/sbom.py requirements/
 COPY webhook webhook
 RUN venv/bin/pip wheel --no-index --no-deps --no-build-isolation -w wheels . && \
     python3 -m venv --without-pip /opt/tokenguard && \
     venv/bin/pip --python /opt/tokenguard/bin/python install --no-index --no-deps --no-compile wheels/*.whl && \
     python3 -m compileall -q --invalidation-mode unchecked-hash \
-        -x '/kubernetes/(aio/|client/(api|models)/[a-z])' /opt/tokenguard/lib
+        -x '/kubernetes/(aio/|client/(api|models)/[a-z])' /opt/tokenguard/lib && \
+    python3 requirements/sbom.py "$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" < requirements/run.txt \
+        > /opt/tokenguard/sbom.cdx.json
 
 
 # The base without pip, and with the standard library compiled.

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/ready ## start the real server, send it four pods, show what happens to each
@@ -35,6 +35,29 @@ lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
+
+.PHONY: sbom
+sbom: ## write the software bill of materials (CycloneDX) of what an image of this lock holds to SBOM
+	@mkdir -p $(dir $(SBOM))
+	$(PYTHON) requirements/sbom.py $(VERSION) < requirements/run.txt > $(SBOM)
+
+SBOM ?= build/tokenguard-$(VERSION).cdx.json
+
+# No part of 'make lint', which needs no network. --strict: else what the advisories' server doesn't know passes for clean.
+.PHONY: audit-deps
+audit-deps: $(VENV)/ready ## ask for known vulnerabilities of what is locked; needs a network
+	@found=$$(mktemp) && trap 'rm -f "$$found"' EXIT && \
+	if $(AUDIT) --requirement requirements/run.txt --output "$$found"; then \
+		echo "no known vulnerability in requirements/run.txt"; \
+	elif [ -s "$$found" ]; then \
+		cat "$$found"; exit 1; \
+	else \
+		echo "make audit-deps: nothing was audited: the advisories can't be had (see above); run it where there is a network" >&2; \
+		exit 2; \
+	fi
+
+AUDIT = $(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit \
+	--strict --require-hashes --disable-pip --progress-spinner off
 
 .PHONY: image
 image: ## build the container image: IMAGE, BASE, BUILDER, BUILD_FLAGS; see README

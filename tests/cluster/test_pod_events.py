@@ -1,5 +1,7 @@
 """Events about pods: the same thing is one Event that is counted on, and nobody waits for it."""
 
+import re
+
 import pytest
 
 from tests.serving import eventually
@@ -138,6 +140,30 @@ def test_what_the_api_server_cannot_take_now_is_tried_again_and_given_up_with_a_
     events.write_due()
     assert counts(stored) == [1]
     assert f"after {TRIES} tries" in caplog.text
+
+
+def test_an_answer_that_is_no_event_is_tried_again(caplog) -> None:
+    stored = Stored()
+    worker = PodEvents(stored)
+    for _ in range(2):
+        worker.tell(said())
+        worker.write_due()
+        worker = PodEvents(stored)
+    good, answers = stored.get, [b"<html>", b"[]"]
+    stored.get = lambda *asked: answers.pop() if answers else good(*asked)
+    worker.tell(said())
+    worker.write_due()
+    assert counts(stored) == [3]
+    assert caplog.text == ""
+
+
+def test_the_name_of_an_event_is_one_that_the_api_server_takes() -> None:
+    stored = Stored()
+    events = PodEvents(stored)
+    events.tell(said(name="a" * 199 + "-tail"))
+    events.write_due()
+    [where] = stored.events
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", where.rpartition("/")[2])
 
 
 def test_what_it_will_never_take_is_said_once_and_a_namespace_that_is_gone_not_at_all(caplog) -> None:

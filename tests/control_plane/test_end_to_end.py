@@ -1,11 +1,14 @@
 """The end-to-end cases, against an API server that asks tokenguard as the manifests say."""
 
+import json
+
 import pytest
 
 from tests.control_plane.installed import installed
 from tests.control_plane.plane import own_plane
 from tests.end_to_end.cases import *  # noqa: F403 - every case is a test of this module
-from tests.end_to_end.cluster import prepare
+from tests.end_to_end.cases.evasion import EXEMPT, made_for_nobody
+from tests.end_to_end.cluster import acting, prepare
 from tests.serving import eventually
 
 
@@ -22,3 +25,10 @@ def cluster(tmp_path_factory):
         prepare(plane)
         with installed(plane, folder / "tokenguard"):
             yield plane
+
+
+def test_who_passes_for_somebody_exempt_stands_in_the_api_servers_own_audit_log(cluster) -> None:
+    made_for_nobody(cluster, *acting(EXEMPT))
+    said = [json.loads(line) for line in cluster.audit.splitlines()]
+    both = [(one["user"]["username"], one.get("impersonatedUser", {}).get("username")) for one in said]
+    assert ("admin", EXEMPT) in both

@@ -31,6 +31,14 @@ PATTERNS = st.text("ab/.*", max_size=8)
         ("a.c", "abc", False),
         ("vault", "Vault", False),
         ("vault", "vaul\u0442", False),
+        ("vault", "\uff56ault", False),
+        ("vault", "vault\u200b", False),
+        ("vault", "vault\n", False),
+        ("team-\u00e9", "team-e\u0301", False),
+        ("team-*", "Team-a", False),
+        ("team-*", "te\u0430m-a", False),
+        ("ci/*", "ci/../x", False),
+        ("https://*.corp.example.com", "https://evil.example\\/.corp.example.com", False),
     ],
 )
 def test_a_star_is_any_run_but_a_slash_and_nothing_else_is_special(pattern: str, name: str, matches: bool) -> None:  # noqa: FBT001

@@ -2,15 +2,18 @@
 
 import base64
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.manifests.rendering import CHECKOUT, render_text, the
 from webhook.cli import main
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-PAGES = ("README.md", "certs/README.md", "docs/metrics.md")
+PAGES = ("README.md", "certs/README.md", "docs/metrics.md", "docs/rollout.md", "docs/security.md")
+CLIENT_CA = "TOKENGUARD_CLIENT_CA"
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
 
 
@@ -61,6 +64,25 @@ def test_cert_managers_own_namespace_left_out(mine) -> None:
     objects = mine(told("certs/README.md", "manifests/overlays/cert-manager"))
     validating = the(KINDS[1], objects)["webhooks"][0]
     assert "cert-manager" in validating["namespaceSelector"]["matchExpressions"][0]["values"]
+
+
+def test_reviews_of_known_senders_alone(mine) -> None:
+    (mine.folder / "client-ca.crt").write_text("a CA")
+    (mine.folder / "policy.yaml").write_text(POLICY)
+    page = (CHECKOUT / "docs/security.md").read_text()
+    [more] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if CLIENT_CA in block]
+    first = yaml.safe_load(told("README.md", "manifests"))
+    second = yaml.safe_load(more)
+    second["configMapGenerator"] += first.pop("configMapGenerator")
+    objects = mine(yaml.safe_dump(first | second))
+    assert the("ConfigMap", objects, "client-ca")["data"] == {"client-ca.crt": "a CA"}
+    pod = the("Deployment", objects)["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    [file] = [Path(one["value"]) for one in container["env"] if one["name"] == CLIENT_CA]
+    [volume] = [one["name"] for one in container["volumeMounts"] if one["mountPath"] == str(file.parent)]
+    assert {"name": volume, "configMap": {"name": "client-ca"}} in pod["volumes"]
+    assert file.name == "client-ca.crt"
+    assert "TOKENGUARD_POLICY_CONFIGMAP" in {one["name"] for one in container["env"]}
 
 
 def test_every_command_shown_is_one_that_there_is() -> None:

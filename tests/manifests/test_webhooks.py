@@ -103,3 +103,20 @@ def test_what_is_not_obvious_is_explained_where_it_stands_or_on_top(file) -> Non
     conditions = [number for number, line in enumerate(lines) if line.startswith("  - name: ")]
     assert conditions
     assert all(lines[number - 1].startswith("  #") for number in conditions)
+
+
+def test_nothing_that_an_objects_author_may_write_keeps_it_from_being_sent_where_it_must_be_judged() -> None:
+    must = [one for one in webhooks() if one["failurePolicy"] == "Fail"]
+    assert len(must) == 3
+    for one in webhooks():
+        assert "objectSelector" not in one
+    for one in must:
+        [named] = one["namespaceSelector"]["matchExpressions"]
+        assert named["key"] == "kubernetes.io/metadata.name", "a label that the API server sets itself"
+        for condition in one["matchConditions"]:
+            said = condition["expression"]
+            # What a node's user alone can bring about, or what names a Secret's type and never changes.
+            assert re.match(
+                r"!\('system:nodes' in request\.userInfo\.groups|!request\.userInfo\.|object\.type ==", said
+            )
+            assert "||" not in said

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -160,6 +159,11 @@ NO_START = {
     "nowhere to keep certificates": (["--tls-self-signed", "--manage-certs"], "say with --tls-secret"),
     "no such folder": (["--tls-self-signed", "--bind", "127.0.0.1:0", "--audit-log", "/no/such/file"], "/no/such/file"),
     "no workers": (["--tls-self-signed", "--workers", "0"], "--workers"),
+    "no such client CA": (["--tls-self-signed", "--client-ca", "no.crt"], "no.crt: No such file"),
+    "no client CA in it": (
+        ["--tls-self-signed", "--client-ca", "/dev/null"],
+        "--client-ca /dev/null: no certificate",
+    ),
     "a kubeconfig that is not there": (["--tls-self-signed", "--kubeconfig", "a"], "--kubeconfig"),
 }
 
@@ -172,20 +176,6 @@ def test_where_it_cannot_start_it_says_why_and_exits_with_2(flags, says, taken, 
     assert says in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
-
-
-def test_a_client_of_an_old_tls_version_is_turned_away(server):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(server.log.split("--cacert ")[1].split()[0])
-    context.set_ciphers("DEFAULT@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    host, port = server.address.rsplit(":", 1)
-    with (
-        socket.create_connection((host, int(port)), timeout=20) as plain,
-        pytest.raises(OSError, match=r"(?i)ssl|tls|reset"),
-    ):
-        context.wrap_socket(plain, server_hostname=host)
 
 
 def test_requests_that_arrive_before_their_turn_are_answered_in_their_order(server):

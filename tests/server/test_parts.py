@@ -92,7 +92,9 @@ def test_a_pair_that_does_not_load_is_told_by_what_is_wrong_with_it(tmp_path, ce
 
 
 def test_no_tls_older_than_1_2_is_offered(tmp_path):
-    assert ServedPair(tmp_path).context.minimum_version is ssl.TLSVersion.TLSv1_2
+    context = ServedPair(tmp_path).context
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_RENEGOTIATION, "OpenSSL 3 refuses a client's by default; 1.1.1 doesn't"
 
 
 @pytest.fixture

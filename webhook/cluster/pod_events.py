@@ -141,7 +141,10 @@ class PodEvents:
         else:
             return
         one = f"{where}/{made['metadata']['name']}"
-        stored = msgspec.json.decode(self._transport.get(one, {}, "application/json"), type=_Stored)
+        try:
+            stored = msgspec.json.decode(self._transport.get(one, {}, "application/json"), type=_Stored)
+        except msgspec.DecodeError as error:  # of a proxy in between, for example
+            raise ApiError(0, f"the Event can't be read: {error}") from error
         self._transport.patch(one, {
             "metadata": {"resourceVersion": stored.metadata.resource_version},
             "count": (stored.count or 1) + more,
@@ -161,7 +164,7 @@ def _event(notice: Notice, count: int) -> dict[str, Any]:
         "uid": owner.uid or "",
     }
     return event(
-        f"{(owner.name or '')[:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}",
+        f"{(owner.name or '')[:200].rstrip('-.')}.{hashlib.sha256(said.encode()).hexdigest()[:16]}",
         involved,
         kind="Warning" if notice.reason == REJECTED else "Normal",
         reason=notice.reason,

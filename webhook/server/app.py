@@ -37,7 +37,8 @@ def _add_reviews(app: Flask, reviewer: Reviewer) -> None:
     def review() -> Response:
         said = request.headers
         size = request.content_length or 0
-        objection = reviewer.objection(said.get("Content-Type", ""), said.get("Content-Encoding", ""), size)
+        media_type, encoding = said.get("Content-Type", ""), said.get("Content-Encoding", "")
+        objection = reviewer.objection(media_type, encoding, size, known=False)  # WSGI says nothing of certificates
         if objection:
             return _json(objection)
         body = request.get_data(cache=False)

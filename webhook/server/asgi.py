@@ -4,7 +4,7 @@ It can be served by any ASGI server; `webhook.server.worker` has gunicorn do it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from asgiref.wsgi import WsgiToAsgi
@@ -21,6 +21,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 LEAVES_CONTINUE = "leaves 100 Continue to the application"
 """A key in the lifespan's state: ASGI servers commonly send `100 Continue` themselves, gunicorn doesn't."""
+
+CLIENT_IS_KNOWN = "tokenguard.client_is_known"
+"""A key in a request's scope: its sender has shown a certificate, and it was verified."""
 
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
@@ -57,7 +60,7 @@ class Application:
     async def _review(self, phase: Phase, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer once the whole body has been taken in: whoever has an answer may send the next review."""
         state = scope.get("state", ())
-        answer, expects = self._objection(scope["headers"])
+        answer, expects = self._objection(scope)
         if answer:
             stays = not expects and await discard(receive)  # who waits for a 100 Continue has sent nothing yet
         else:
@@ -74,11 +77,11 @@ class Application:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def _objection(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[Answer | None, bool]:
-        """Return why a review with these headers isn't read, if so, and whether its sender waits to be told."""
+    def _objection(self, scope: Scope) -> tuple[Answer | None, bool]:
+        """Return why a review isn't read, by its headers and sender, if so, and whether its sender waits to be told."""
         media_type = length = encoding = b""
         expects = False
-        for name, value in headers:
+        for name, value in scope["headers"]:
             if name == b"content-type":
                 media_type = value
             elif name == b"content-length":
@@ -88,7 +91,10 @@ class Application:
             elif name == b"expect":
                 expects = value.lower() == b"100-continue"
         size = int(length[:18]) if length.isdigit() else 0  # no limit has as many digits
-        return self._reviewer.objection(media_type.decode("latin-1"), encoding.decode("latin-1"), size), expects
+        objection = self._reviewer.objection(
+            media_type.decode("latin-1"), encoding.decode("latin-1"), size, known=CLIENT_IS_KNOWN in scope
+        )
+        return objection, expects
 
     def _answer(self, taken: Taken, phase: Phase) -> Answer:
         if taken.fate is Fate.WHOLE:

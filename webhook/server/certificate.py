@@ -1,4 +1,4 @@
-"""Which certificate is served: from the user's files, from a Secret, or made for this run."""
+"""Which certificate is served (from the user's files, from a Secret, or made for this run), and who is known by his."""
 
 import datetime as dt
 import logging
@@ -17,31 +17,42 @@ from webhook.server.tls import ServedPair
 log = logging.getLogger("tokenguard")
 
 
-def served_certificate(options: ServeOptions, state: State, counted: Any, folder: Path) -> tuple[ServedPair, Followed]:
+def served_certificate(
+    options: ServeOptions, state: State, counted: Any, folder: Path
+) -> tuple[ServedPair, tuple[Followed, ...]]:
     """Load the certificate that is served, and return it together with the files it comes from.
 
-    `counted` is told what was read and whether it was accepted; `folder` is private to the server. Raises `StartError`
-    where there is no certificate to begin with.
+    Those of the certificate come first, then those of the clients' CAs, if any are asked for. `counted` is told
+    what was read and whether it was accepted; `folder` is private to the server. Raises `StartError` where there is no
+    certificate, or no CA, to begin with.
     """
     if options.certificates:
         paths: tuple[Path, ...] = (_from_secret(options.certificates, state, folder),)
         names: tuple[str, ...] = (options.certificates.where,)
     else:
-        paths = certificate, key = _files(options, folder)
-        names = f"--tls-cert {certificate}", f"--tls-key {key}"
-    pair = ServedPair(folder, *names, serves=state.serves)
+        paths = _files(options, folder)
+        names = f"--tls-cert {paths[0]}", f"--tls-key {paths[1]}"
+    client_ca = f"--client-ca {options.client_ca}" if options.client_ca else None
+    pair = ServedPair(folder, *names, serves=state.serves, client_ca=client_ca)
 
     def refuse_to_start(why: str) -> None:
-        if not followed.loaded:
+        if not all(one.loaded for one in followed):
             raise StartError(why)
 
-    followed = Followed(
+    certificate = Followed(
         "certificate", paths, folder, pair.use, pair.restore, refuse_to_start, partial(counted, "certificate"),
         where=options.certificates.where if options.certificates else "",
         stands_in=lambda: state.waits_for_certificate,
     )  # fmt: skip
-    followed.look()
-    return pair, followed
+    followed = [certificate]
+    if options.client_ca:
+        followed.append(Followed(
+            "client-ca", (options.client_ca,), folder, pair.trust, pair.restore_trust, refuse_to_start,
+            partial(counted, "client-ca"),
+        ))  # fmt: skip
+    for one in followed:
+        one.look()
+    return pair, tuple(followed)
 
 
 def _files(options: ServeOptions, folder: Path) -> tuple[Path, Path]:

@@ -26,12 +26,12 @@ class ServeOptions:
     """All that the server is told. Of a certificate with its key, `tls_self_signed` and `tls_secret` one is given.
 
     `policy` and `objects` are files that are followed while the server runs, `policy_configmap` is `namespace/name` in
-    the cluster of `kubeconfig`, or in the cluster that the server runs in, and so is `tls_secret`; `audit_log` is a
-    file's path or `-` for stdout, `audit_level` is `decisions` or `all`. `audit_file` is written besides, and
-    rotated past `audit_file_max_size` bytes (0: never) with `audit_file_keep` files kept; `audit_sample` is a share, 0
-    to 1; `audit_failure` is `deny` or `allow`: what becomes of changes and exemptions that can't be written down.
-    `pod_events` says whether the owners of pods get Events. `live` and
-    `certificates` follow what comes from no file.
+    the cluster of `kubeconfig`, or in the cluster that the server runs in, and so is `tls_secret`; `client_ca` is a
+    file of the CAs of those who may send reviews (None: anybody may); `audit_log` is a file's path or `-` for stdout,
+    `audit_level` is `decisions` or `all`. `audit_file` is written besides, and rotated past `audit_file_max_size` bytes
+    (0: never) with `audit_file_keep` files kept; `audit_sample` is a share, 0 to 1; `audit_failure` is what becomes of
+    changes and exemptions that can't be written down, `deny` or `allow`. `pod_events` says whether the owners of pods
+    get Events. `live` and `certificates` follow what comes from no file.
     """
 
     bind: str = "0.0.0.0:8443"
@@ -46,6 +46,7 @@ class ServeOptions:
     tls_secret: str | None = None
     manage_certs: bool = False
     tls_san: tuple[str, ...] = ()
+    client_ca: Path | None = None
     audit_log: str = "-"
     audit_level: str = "decisions"
     audit_sample: float = 1.0
@@ -159,6 +160,9 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "them."}),
     ("--tls-san", "TOKENGUARD_TLS_SAN", {"multiple": True, "metavar": "NAME",
         "help": "One more name or address in the certificate that is made; repeatable."}),
+    ("--client-ca", "TOKENGUARD_CLIENT_CA", {"type": _FILE,
+        "help": "CAs, PEM: who sends a review must show a certificate that one of them has signed, as the API server "
+        "can be told to. Followed. None: anybody may."}),
     ("--audit-log", "TOKENGUARD_AUDIT_LOG", {"metavar": "FILE|-", "default": ServeOptions.audit_log,
         "help": "Where to write a line of JSON for each decision."}),
     ("--audit-level", "TOKENGUARD_AUDIT_LEVEL", {"type": click.Choice(["decisions", "all"]),

@@ -18,7 +18,7 @@ from webhook.core.policy.model import Mode
 from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics, Unjudged
-from webhook.server.refusals import Refusal
+from webhook.server.refusals import UNKNOWN_SENDER, Refusal
 from webhook.server.state import Snapshot, State
 
 log = logging.getLogger("tokenguard.review")
@@ -91,14 +91,20 @@ class Reviewer:
         *,
         max_body_bytes: int = 8 << 20,
         tell: Callable[[Notice], None] | None = None,
+        known_senders_only: bool = False,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
-        """Take the parts: `max_body_bytes` is the largest review read, `tell` gets what pods' owners are told."""
+        """Take what is judged by and where it is told.
+
+        `max_body_bytes` is the largest review that is read, and `tell` gets what the owners of pods are to be told.
+        `known_senders_only` reads no review of who has not shown a certificate that was verified.
+        """
         self._state = state
         self._audit = audit
         self._metrics = metrics
         self.max_body_bytes = max_body_bytes
         self._tell = tell
+        self._known_senders_only = known_senders_only
         self._clock = clock
 
     def answer(self, body: bytes, phase: Phase) -> Answer:
@@ -142,8 +148,14 @@ class Reviewer:
             return decision, _INVALID
         return decision, _UNREADABLE if decision.problem else _FORBIDDEN
 
-    def objection(self, media_type: str, encoding: str, size: int) -> Answer | None:
-        """Return why a review with these headers isn't read, or None where it is; `size` is 0 where none is given."""
+    def objection(self, media_type: str, encoding: str, size: int, *, known: bool) -> Answer | None:
+        """Return why a review with these headers isn't read, or None where it is.
+
+        `size` is 0 where none is given, `known` says whether its sender has shown a certificate that was verified.
+        """
+        if self._known_senders_only and not known:
+            self.count_refused(403, Refusal.NO_CLIENT_CERTIFICATE)
+            return Answer(403, UNKNOWN_SENDER)
         if encoding not in {"", "identity"}:
             return self.refuse(415, Refusal.ENCODED, "send the review as it is, without a Content-Encoding")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":

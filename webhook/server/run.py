@@ -44,9 +44,9 @@ def run(options: ServeOptions) -> None:
 
         metrics = Metrics()
         state = State()
-        pair, certificate = served_certificate(options, state, metrics.file_read, folder)
+        pair, files = served_certificate(options, state, metrics.file_read, folder)
         listener = stack.enter_context(_listen(options.bind))
-        _Gunicorn(options, listener, state, pair, certificate, metrics, folder).run()
+        _Gunicorn(options, listener, state, pair, files, metrics, folder).run()
 
 
 class _Gunicorn(BaseApplication):
@@ -58,7 +58,7 @@ class _Gunicorn(BaseApplication):
         listener: socket.socket,
         state: State,
         pair: ServedPair,
-        certificate: Followed,
+        files: tuple[Followed, ...],
         metrics: Any,
         folder: Path,
     ) -> None:
@@ -67,7 +67,7 @@ class _Gunicorn(BaseApplication):
         self._listener = listener.detach()  # gunicorn closes it when it stops; a copy here would keep it open
         self._state = state
         self._pair = pair
-        self._certificate = certificate
+        self._files = files
         self._metrics = metrics
         self._folder = folder
         super().__init__()
@@ -91,7 +91,7 @@ class _Gunicorn(BaseApplication):
             "loglevel": "warning",
             "control_socket_disable": True,
             "proc_name": "tokenguard",
-            "certfile": str(self._certificate.paths[0]),
+            "certfile": str(self._files[0].paths[0]),
             "ssl_context": lambda _config, _default: context,
             "when_ready": lambda _server: [signal.signal(number, signal.SIG_IGN) for number in IGNORED_SIGNALS],
         }
@@ -100,7 +100,7 @@ class _Gunicorn(BaseApplication):
 
     def load(self) -> Any:
         """Build the application once, in the master; the workers inherit it, loaded policy and all."""
-        audit, application = _application(self._options, self._state, self._certificate, self._metrics, self._folder)
+        audit, application = _application(self._options, self._state, self._files, self._metrics, self._folder)
         self.cfg.set("post_worker_init", lambda worker: worker.loop.add_signal_handler(signal.SIGUSR1, audit.reopen))
         told_of_deaths = (self._metrics, audit)
         self.cfg.set("child_exit", lambda _, worker: [one.worker_died(worker.pid) for one in told_of_deaths])
@@ -111,7 +111,7 @@ class _Gunicorn(BaseApplication):
 
 
 def _application(
-    options: ServeOptions, state: State, certificate: Followed, metrics: Any, folder: Path
+    options: ServeOptions, state: State, files: tuple[Followed, ...], metrics: Any, folder: Path
 ) -> tuple[Any, Any]:
     """Return the audit log and the ASGI callable."""
     from webhook.server.app import create_app  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
@@ -127,10 +127,13 @@ def _application(
         sampled_out=metrics.audit_sampled_out.inc,
     )
     state.untold = audit.why_not_told
-    follower = Follower([certificate, *judged_by(options, state, metrics.file_read, folder)])
+    follower = Follower([*files, *judged_by(options, state, metrics.file_read, folder)])
     follower.look()
     tell = options.live.tell if options.live and options.pod_events else None
-    reviewer = Reviewer(state, audit, metrics, max_body_bytes=options.max_body_bytes, tell=tell)
+    reviewer = Reviewer(
+        state, audit, metrics, max_body_bytes=options.max_body_bytes, tell=tell,
+        known_senders_only=options.client_ca is not None,
+    )  # fmt: skip
     parts = (options.certificates, follower, options.live, metrics.teller(state), audit)
     background = All(*(part for part in parts if part))
     return audit, Application(reviewer, create_app(state, reviewer, metrics), background)

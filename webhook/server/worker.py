@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 from gunicorn import sock
+from gunicorn.asgi import protocol
 from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.parser import CallbackRequest
 from gunicorn.asgi.protocol import ASGIProtocol
@@ -23,9 +24,14 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
-from webhook.server.asgi import LEAVES_CONTINUE
+from webhook.server.asgi import CLIENT_IS_KNOWN, LEAVES_CONTINUE
 from webhook.server.refusals import Refusal
 from webhook.server.shortage import Shortage
+from webhook.server.tls import shows_known_certificate
+
+HEADERS = b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
+"""In every answer: it is what its type says, for who asked, at this moment."""
+protocol._CACHED_SERVER_HEADER = HEADERS  # type: ignore[attr-defined]  # noqa: SLF001 - in place of gunicorn's name
 
 IDLE_SECONDS = 95
 """The API server keeps idle connections for 90 s; it should be the one to close them."""
@@ -55,12 +61,14 @@ class Connection(ASGIProtocol):
     _get_reason_phrase: Callable[[int], str]
     _safe_write: Callable[[bytes], None]
     _early = b""
+    _is_known = False
     _requests_seen = -1
     _unchanged = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the worker's connections."""
         super().connection_made(transport)
+        self._is_known = shows_known_certificate(transport.get_extra_info("ssl_object"))
         self.worker.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -91,6 +99,13 @@ class Connection(ASGIProtocol):
     def abort(self) -> None:
         """Close at once, without waiting for the client."""
         cast("asyncio.Transport", self.transport).abort()
+
+    def _build_http_scope(self, request: CallbackRequest, sockname: Any, peername: Any) -> Any:
+        """Say of a request, besides, whether its sender is known."""
+        scope = super()._build_http_scope(request, sockname, peername)  # type: ignore[misc]
+        if self._is_known:
+            scope[CLIENT_IS_KNOWN] = True
+        return scope
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         """Answer what isn't HTTP with a 400; gunicorn knows only some of its own parser's errors."""
@@ -126,7 +141,8 @@ class Connection(ASGIProtocol):
         self.app.count_refused(status, Refusal.NOT_HTTP)
         body = msgspec.json.encode({"error": f"{self._get_reason_phrase(status)}: {message}"[:300]})
         head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
-        self._safe_write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        end = f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        self._safe_write(head.encode() + HEADERS + end.encode() + body)
 
 
 class Worker(ASGIWorker):

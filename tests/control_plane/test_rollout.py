@@ -1,0 +1,182 @@
+"""docs/rollout.md walked from its first step to its last, by its own policies and commands, on a real API server."""
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.control_plane.installed import Installation, installed
+from tests.control_plane.plane import own_plane
+from tests.end_to_end.cluster import pod, put_policy, reads_legacy, secret, tokens
+from tests.manifests.rendering import CHECKOUT
+from tests.serving import eventually
+
+SECTIONS = (CHECKOUT / "docs/rollout.md").read_text().split("\n## ")
+VALIDATE_AND_APPLY = "tokenguard policy validate mine/policy.yaml && kubectl apply -k mine"
+READS_POD_LOGS = "kubectl logs -n tokenguard -l app.kubernetes.io/name=tokenguard"
+OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": True}
+
+
+def step(number: int) -> str:
+    [found] = [section for section in SECTIONS if section.startswith(f"{number}. ")]
+    return found
+
+
+def yaml_in(number: int) -> str:
+    """Return the policy, or the part of one, that a step shows."""
+    return re.search(r"```yaml\n(.*?)```", step(number), re.DOTALL)[1]
+
+
+def commands_in(number: int) -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", step(number), re.DOTALL)
+    return [re.sub(r" +# .*", "", line[2:]) for block in blocks for line in block.splitlines()]
+
+
+@dataclass
+class Walk:
+    """An operator's folder, the cluster, and what runs in the place of tokenguard's pods."""
+
+    folder: Path
+    installation: Installation
+
+    @property
+    def plane(self):
+        return self.installation.plane
+
+    def write(self, name: str, document: str) -> None:
+        (self.folder / "mine" / name).write_text(document)
+
+    def run(self, number: int) -> dict[str, "subprocess.CompletedProcess[str]"]:
+        """Do what a step says, as it stands there, and return what came of each command."""
+        return {command: self.do(command) for command in commands_in(number)}
+
+    def do(self, command: str) -> "subprocess.CompletedProcess[str]":
+        if command == VALIDATE_AND_APPLY:
+            put_policy(self.plane, (self.folder / "mine/policy.yaml").read_text())
+            command = command.partition(" && ")[0]
+        (self.folder / "pods.log").write_text(self.logs)
+        command = re.sub(rf"{re.escape(READS_POD_LOGS)} \S+", "cat pods.log", command)
+        programs = f"{Path(sys.executable).parent}:{self.plane.binaries}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")} | {
+            "PATH": f"{programs}:{os.environ['PATH']}", "KUBECONFIG": str(self.plane.folder / "kubeconfig"),
+        }  # fmt: skip
+        done = subprocess.run(
+            command, shell=True, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in {0, 1}, (command, done.stderr)
+        assert "Error" not in done.stderr, (command, done.stderr)
+        return done
+
+    @property
+    def logs(self) -> str:
+        return "".join(json.dumps(line) + "\n" for server in self.installation.replicas for line in server.audit)
+
+    def create(self, name: str, account: str = "app", namespace: str = "team-a"):
+        manifest = pod(name, namespace, account, container=reads_legacy("app-token"))
+        manifest["metadata"]["ownerReferences"] = [OWNER | {"name": f"{account}-1", "uid": account}]
+        return self.plane.kubectl("create", "-o", "json", "-f", "-", stdin=manifest)
+
+    def put_in_force(self, mode_of_team_a: str) -> None:
+        """Wait until a policy that was written is judged by."""
+        probe = pod("probe", "team-a", container=reads_legacy("app-token"))
+        told = {"warn": "Warning: ", "enforce": "denied the request"}[mode_of_team_a]
+        eventually(lambda: told in self.plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).stderr)
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rollout")
+    for name in ("plane", "mine"):
+        (folder / name).mkdir()
+    (folder / "tokenguard").symlink_to(CHECKOUT)
+    with own_plane(folder / "plane") as plane:
+        plane.do("create", "serviceaccount", "default", "-n", "default")
+        for namespace in ("team-a", "team-b", "team-z"):
+            plane.do("create", "namespace", namespace)
+            for account in ("default", "app", "jenkins"):
+                plane.do("create", "serviceaccount", account, "-n", namespace)
+            plane.do("create", "-f", "-", stdin=secret("app-token", namespace))
+        with installed(plane, folder / "replicas", replicas=1) as installation:
+            yield Walk(folder, installation)
+
+
+def test_from_audit_to_enforce_everywhere(walk) -> None:
+    # 1: nothing is changed, rejected or warned of
+    audit = yaml_in(1)
+    put_policy(walk.plane, audit)
+    eventually(lambda: walk.create("before").returncode == 0)
+    assert set(lifetimes(walk.create("unchanged"))) == {3607}
+    assert "Warning" not in walk.create("unwarned").stderr
+
+    # 2: what there is, under the goal
+    goal = yaml_in(2)
+    walk.write("goal.yaml", goal)
+    summary, _, rejected = walk.run(2).values()
+    assert (summary.returncode, rejected.returncode) == (1, 1)
+    assert "ReplicaSet/app-1 (3 pods): would be rejected" in rejected.stdout
+    assert (walk.folder / "scan.html").read_text().startswith("<!DOCTYPE html>")
+
+    # 3: the API server's own log, as it is and packed
+    (walk.folder / "audit.log").write_text(walk.plane.audit)
+    with gzip.open(walk.folder / "audit-1.log.gz", "wt") as packed:
+        packed.write(walk.plane.audit)
+    walk.run(3)
+    keep = yaml_in(3)
+
+    # 4: one namespace is warned
+    walk.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
+    walk.plane.do("create", "deployment", "shop", "-n", "team-a", "--image=app")
+    simulated, validated, _, summarized = walk.run(4).values()
+    assert "would be warned of" in simulated.stdout
+    assert "newly rejected" not in simulated.stdout
+    assert validated.stdout.startswith("sound: ")
+    assert "legacy-token-reference" in summarized.stdout
+    walk.put_in_force("warn")
+    assert "Warning: legacy-token-reference: " in walk.create("warned").stderr
+
+    # 5: an exemption, which holds something
+    walk.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}{yaml_in(5)}")
+    put_policy(walk.plane, f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
+    assert walk.create("exempted", "jenkins").returncode == 0
+    [simulated] = walk.run(5).values()
+    assert "ReplicaSet/jenkins-1 (1 pod): newly fine (would be warned of today)" in simulated.stdout
+    assert "legacy-token-reference for team-a, jenkins: holds 1; until 2027-03-31: Jenkins" in simulated.stdout
+
+    # 6: enforced there: the exempt one passes, the others don't, and their owner is told
+    walk.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(6)}{yaml_in(5)}")
+    simulated, _, events = walk.run(6).values()
+    assert "newly rejected" in simulated.stdout
+    assert events.returncode == 0
+    walk.put_in_force("enforce")
+    assert "legacy-token-reference: " in walk.create("refused").stderr
+    assert walk.create("still-exempt", "jenkins").returncode == 0
+    shown = commands_in(6)[-1]
+    eventually(lambda: "PodRejected" in walk.do(shown).stdout)
+    assert walk.create("elsewhere", namespace="team-b").returncode == 0
+
+    # 7: everywhere, but for who is still warned; and the API server's token is capped
+    walk.write("policy.yaml", yaml_in(7))
+    walk.run(7)
+    eventually(lambda: "legacy-token-reference: " in walk.create("refused-too", namespace="team-b").stderr)
+    assert "Warning: legacy-token-reference: " in walk.create("late", namespace="team-z").stderr
+    done = walk.plane.kubectl("create", "-o", "json", "-f", "-", stdin=pod("capped", "team-b"))
+    assert lifetimes(done) == [3600]
+    assert (walk.folder / "tightening.html").stat().st_size > 10_000
+
+    # and back within a second
+    put_policy(walk.plane, audit)
+    eventually(lambda: walk.create("as-before", namespace="team-b").returncode == 0)
+
+
+def tokens_of(goal: str) -> str:
+    return goal[goal.index("tokens:") :]
+
+
+def lifetimes(done) -> list[int]:
+    return [token["expirationSeconds"] for token in tokens(json.loads(done.stdout)["spec"]).values()]

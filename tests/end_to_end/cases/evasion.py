@@ -1,0 +1,58 @@
+"""What somebody may try who would rather not be judged: see docs/security.md."""
+
+from tests.end_to_end.cluster import acting, created, pod, reads_legacy, refusal, secret
+from tests.serving import eventually
+
+READS = "legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret"
+
+
+def test_a_pod_that_is_made_before_its_legacy_secret_waits_for_it_in_vain(cluster) -> None:
+    created(cluster, pod("early", container=reads_legacy("comes-later")))
+    assert "legacy-token-secret: " in refusal(cluster, secret("comes-later", "shop"))
+    assert cluster.kubectl("get", "secret", "comes-later", "-n", "shop").returncode == 1
+
+
+def test_nor_does_a_secret_become_a_legacy_one_that_was_made_as_another(cluster) -> None:
+    cluster.do("create", "secret", "generic", "turns", "-n", "shop")
+    turned = cluster.kubectl("replace", "-f", "-", stdin=secret("turns", "shop"))
+    assert turned.returncode == 1
+    assert "type: Invalid value" in turned.stderr
+    forced = cluster.kubectl("replace", "--force", "-f", "-", stdin=secret("turns", "shop"))
+    assert "legacy-token-secret: " in forced.stderr
+
+
+def test_no_label_or_annotation_of_its_own_keeps_a_pod_from_being_judged(cluster) -> None:
+    annotations = {"tokenguard/skip-containers": "app", "tokenguard/api-token": "true", "tokenguard/exempt": "true"}
+    manifest = pod("adorned", container=reads_legacy(), annotations=annotations)
+    manifest["metadata"]["labels"] = {
+        "tokenguard/policy": "true", "app.kubernetes.io/name": "tokenguard", "tokenguard": "ignore",
+        "kubernetes.io/metadata.name": "kube-system", "app.kubernetes.io/component": "webhooks",
+    }  # fmt: skip
+    assert READS in refusal(cluster, manifest)
+
+
+def test_no_namespace_gets_the_name_of_one_that_is_left_alone_by_a_label(cluster) -> None:
+    cluster.kubectl("label", "--overwrite", "namespace", "shop", "kubernetes.io/metadata.name=kube-system")
+    named = ("get", "namespace", "shop", "-o", r"jsonpath={.metadata.labels.kubernetes\.io/metadata\.name}")
+    eventually(lambda: cluster.do(*named) == "shop")
+    assert READS in refusal(cluster, pod("disguised", container=reads_legacy()))
+
+
+EXEMPT = "system:serviceaccount:legacy-distribution:controller"
+
+
+def test_the_role_edit_lets_one_pass_for_an_account_of_its_namespace_and_of_no_other(cluster) -> None:
+    edits = ("create", "rolebinding", "edits", "-n", "shop", "--clusterrole=edit", "--serviceaccount=shop:app")
+    cluster.do(*edits)
+    mine = f"--token={cluster.do('create', 'token', 'app', '-n', 'shop').strip()}"
+    eventually(lambda: "legacy-token-secret: " in made_for_nobody(cluster, mine))
+    jenkins = "system:serviceaccount:shop:jenkins"
+    assert f'User "{jenkins}" cannot create resource' in made_for_nobody(cluster, mine, f"--as={jenkins}")
+    assert "cannot impersonate resource" in made_for_nobody(cluster, mine, f"--as={EXEMPT}")
+    assert made_for_nobody(cluster, *acting(EXEMPT)) == "", "whoever may impersonate the exempt is exempt"
+
+
+def made_for_nobody(cluster, *flags: str) -> str:
+    """Try whether a legacy Secret could be made with these flags, and return what kubectl complains of."""
+    call = ("create", "--dry-run=server", "--validate=false", "-f", "-", *flags)
+    return cluster.kubectl(*call, stdin=secret("for-nobody", "shop")).stderr

@@ -1,0 +1,201 @@
+"""With --client-ca: reviews are answered to whoever shows a certificate of that CA, pages to anybody."""
+
+import contextlib
+import datetime as dt
+import http.client
+import os
+import socket
+import ssl
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from tests.pki.foreign import foreign
+from tests.server.test_bad_input import POST, raw_connection, read_to_the_end
+from tests.server.test_following import replace_the_worker
+from tests.server.test_recorded import recorded
+from tests.server.test_review import Judge
+from tests.serving import JSON, PATIENCE, ask, eventually, serve
+from webhook.pki.make import issue, new_authority
+from webhook.server.app import create_app
+from webhook.server.review import Reviewer
+
+NOW = dt.datetime.now(dt.UTC)
+BODY = recorded("pod-plain.pods", "mutate")
+CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+CA, OTHER_CA = new_authority(NOW), new_authority(NOW)
+API_SERVER = foreign("apiserver", CLIENT, by=CA, now=NOW)
+REFUSED = {
+    "of another CA": foreign("apiserver", CLIENT, by=OTHER_CA, now=NOW),
+    "of no CA": foreign("apiserver", CLIENT, now=NOW),
+    "that has ended": foreign("apiserver", CLIENT, by=CA, now=NOW - dt.timedelta(days=100), days=90),
+    "that isn't valid yet": foreign("apiserver", CLIENT, by=CA, now=NOW + dt.timedelta(days=2)),
+    "that is a server's": issue(CA, ["localhost"], NOW),
+}
+
+
+@pytest.fixture(scope="module")
+def wary(judged_by, tmp_path_factory):
+    """Return a server that answers the API server's reviews alone."""
+    folder = tmp_path_factory.mktemp("wary")
+    (folder / "ca.crt").write_bytes(CA.certificate)
+    with serve(folder, *judged_by, "--client-ca", str(folder / "ca.crt"), "--audit-level", "all") as server:
+        yield server
+
+
+def showing(server, pair, folder, *, newest=ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    """Return a client's context that trusts the server, and shows this certificate."""
+    context = ssl.create_default_context(cafile=server.log.split("--cacert ")[1].split()[0])
+    context.maximum_version = newest
+    (folder / "shown.pem").write_bytes(pair.certificate + pair.key)
+    context.load_cert_chain(folder / "shown.pem")
+    return context
+
+
+@contextlib.contextmanager
+def connected(server, context):
+    with contextlib.closing(http.client.HTTPSConnection(server.address, context=context, timeout=PATIENCE)) as one:
+        yield one
+
+
+def is_answered(server, context) -> bool:
+    """Say whether a review is answered to a client of that context, over a connection of its own."""
+    try:
+        with connected(server, context) as connection:
+            return ask(connection, "POST", "/mutate", BODY, JSON).status == 200
+    except OSError:  # under TLS 1.3 a client hears only with the first answer that its certificate wasn't taken
+        return False
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_shows_a_certificate_of_that_ca_is_answered_over_a_connection_that_stays(wary, tmp_path, newest) -> None:
+    with connected(wary, showing(wary, API_SERVER, tmp_path, newest=newest)) as connection:
+        for path in ("/mutate", "/validate", "/mutate"):
+            reply = ask(connection, "POST", path, BODY, JSON)
+            assert reply.status == 200
+            assert reply.json["response"]["uid"]
+        assert ask(connection, "GET", "/readyz").status == 200
+
+
+@pytest.mark.parametrize("path", ["/mutate", "/validate"])
+def test_who_shows_none_gets_no_review_answered_and_is_told_what_to_do(wary, path) -> None:
+    before = len(wary.audit)
+    counted = wary.metric("tokenguard_requests_refused_total", reason="no-client-certificate", status="403")
+    reply = wary.request("POST", path, BODY, JSON)
+    assert reply.status == 403
+    assert reply.json["kind"] == "Status"
+    assert "kubeConfigFile" in reply.json["message"]
+    assert len(wary.audit) == before
+    assert wary.metric("tokenguard_requests_refused_total", reason="no-client-certificate") == counted + 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_kubelet_and_monitoring_show_none_and_are_answered(wary, path) -> None:
+    assert wary.request("GET", path).status == 200
+
+
+WRITTEN = {
+    "another case of the method": b"post /mutate",
+    "a method in mixed case": b"Post /validate",
+    "a letter as its number": b"POST /%6dutate",
+    "a slash as its number": b"POST %2fmutate",
+    "two slashes": b"POST //mutate",
+    "a slash at the end": b"POST /mutate/",
+    "a dot": b"POST /./mutate",
+    "through another folder": b"POST /healthz/../mutate",
+    "with a query": b"POST /mutate?timeout=10s",
+    "as a whole URL": b"POST https://tokenguard.tokenguard.svc/mutate",
+    "with a fragment": b"POST /mutate#x",
+    "by another method": b"PUT /mutate",
+}
+
+
+@pytest.mark.parametrize("start", WRITTEN.values(), ids=WRITTEN)
+def test_however_it_is_asked_without_one_no_review_is_answered(wary, start) -> None:
+    before = len(wary.audit)
+    asked = (POST % len(BODY)).replace(b"POST /mutate", start).replace(b"Host: a", b"Host: a\r\nConnection: close")
+    for more in (b"", b"Ssl-Client-Verify: SUCCESS\r\nX-Forwarded-Client-Cert: Subject=apiserver\r\nX-Ssl-Cert: a\r\n"):
+        with contextlib.closing(raw_connection(wary)) as connection:
+            connection.sendall(asked.replace(b"Content-Length", more + b"Content-Length") + BODY)
+            answer = read_to_the_end(connection)
+        assert answer.startswith(b"HTTP/1.1 4")
+        assert b"AdmissionReview" not in answer
+    assert len(wary.audit) == before
+
+
+def test_the_flask_application_knows_of_no_certificate_and_so_refuses() -> None:
+    judge = Judge()
+    reviewer = Reviewer(judge.state, judge.audit, judge.metrics, known_senders_only=True)
+    client = create_app(judge.state, reviewer, judge.metrics).test_client()
+    answer = client.post(
+        "/mutate", data=BODY, content_type="application/json", headers={"Ssl-Client-Verify": "SUCCESS"}
+    )
+    assert (answer.status_code, answer.json["reason"]) == (403, "Forbidden")
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("pair", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_another_certificate_is_not_taken_for_anything(wary, tmp_path, pair, newest) -> None:
+    context = showing(wary, pair, tmp_path, newest=newest)
+    assert not is_answered(wary, context)
+    with pytest.raises(OSError, match=r"(?i)alert|eof|reset|closed"), connected(wary, context) as connection:
+        ask(connection, "GET", "/healthz")
+
+
+def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(judged_by, tmp_path) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_bytes(CA.certificate)
+    with serve(tmp_path / "run", *judged_by, "--client-ca", str(file), "--workers", "1") as server:
+        folders = [tmp_path / name for name in ("one", "other")]
+        for folder in folders:
+            folder.mkdir()
+        one = showing(server, API_SERVER, folders[0])
+        other = showing(server, foreign("apiserver", CLIENT, by=OTHER_CA, now=NOW), folders[1])
+        assert (is_answered(server, one), is_answered(server, other)) == (True, False)
+        file.write_bytes(CA.certificate + OTHER_CA.certificate)
+        eventually(lambda: is_answered(server, other))
+        assert is_answered(server, one)
+        file.write_bytes(OTHER_CA.certificate)
+        eventually(lambda: not is_answered(server, one))
+        assert is_answered(server, other)
+        file.write_bytes(b"junk")
+        eventually(lambda: server.metric("tokenguard_reloads_total", what="client-ca", result="rejected") == 1)
+        assert f"client-ca not used: --client-ca {file}: no certificate in PEM can be read in it" in server.log
+        replace_the_worker(server)
+        assert eventually(lambda: is_answered(server, other))
+        assert not is_answered(server, one)
+        assert server.request("POST", "/mutate", BODY, JSON).status == 403
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_that_is_taken_up_again_proves_nothing(judged_by, tmp_path, newest) -> None:
+    (tmp_path / "ca.crt").write_bytes(CA.certificate)
+    with serve(tmp_path / "run", *judged_by, "--client-ca", str(tmp_path / "ca.crt"), "--workers", "1") as server:
+        context = showing(server, API_SERVER, tmp_path, newest=newest)
+        answer, _, session = reviewed(server, context, None)
+        assert answer.startswith(b"HTTP/1.1 200")
+        answer, reused, _ = reviewed(server, context, session)
+        # Under TLS 1.2 OpenSSL remembers sessions, and Python's ssl can't forbid it; under TLS 1.3 it gives none away.
+        assert reused is (newest is ssl.TLSVersion.TLSv1_2)
+        assert answer.startswith(b"HTTP/1.1 403" if reused else b"HTTP/1.1 200")
+
+
+def reviewed(server, context, session) -> tuple[bytes, bool, ssl.SSLSession | None]:
+    """Return the answer to a review over a new connection, whether its session is `session`, and which it is."""
+    host, _, port = server.address.rpartition(":")
+    plain = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    with context.wrap_socket(plain, server_hostname=host, session=session) as connection:
+        connection.sendall(POST % len(BODY) + BODY)
+        told = connection.recv(65536), connection.session_reused, connection.session
+        connection.unwrap()  # a session that was not ended in good order is forgotten
+        return told
+
+
+def test_it_can_be_given_by_the_environment(judged_by, tmp_path) -> None:
+    (tmp_path / "ca.crt").write_bytes(CA.certificate)
+    environment = {**os.environ, "TOKENGUARD_CLIENT_CA": str(tmp_path / "ca.crt")}
+    with serve(tmp_path / "run", *judged_by, "--workers", "1", env=environment) as server:
+        assert server.request("POST", "/mutate", BODY, JSON).status == 403
+        assert is_answered(server, showing(server, API_SERVER, tmp_path))

@@ -1,0 +1,147 @@
+"""What is spoken and what isn't, found out as a scanner of TLS servers does: by real handshakes, one offer each."""
+
+import datetime as dt
+import http.client
+import re
+import shutil
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.pki.foreign import foreign, named
+from tests.server.hello import SSL_3, TLS_1_0, TLS_1_1, TLS_1_2, say_hello
+from tests.server.test_bad_input import raw_connection
+from tests.serving import serve
+
+SOUND = {
+    "ECDSA": [0xC02B, 0xC02C, 0xCCA9],  # ECDHE-ECDSA with AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305
+    "RSA": [0xC02F, 0xC030, 0xCCA8],  # ECDHE-RSA with the same
+}
+UNSOUND = {
+    "no encryption": [0x0001, 0x0002, 0x003B, 0xC001, 0xC006, 0xC00B, 0xC010],
+    "nobody is proven": [0x0018, 0x001B, 0x0034, 0x003A, 0x006C, 0x006D, 0x00A6, 0x00A7, 0xC015, 0xC017, 0xC018],
+    "export": [0x0003, 0x0006, 0x0008, 0x000B, 0x000E, 0x0011, 0x0014, 0x0062, 0x0064],
+    "RC4": [0x0004, 0x0005, 0xC002, 0xC007, 0xC00C, 0xC011],
+    "DES": [0x0009, 0x000C, 0x000F, 0x0012, 0x0015],
+    "3DES": [0x000A, 0x000D, 0x0010, 0x0013, 0x0016, 0xC003, 0xC008, 0xC00D, 0xC012],
+    "no forward secrecy": [0x002F, 0x0035, 0x003C, 0x003D, 0x009C, 0x009D, 0xC09C, 0xC09D, 0xC02D, 0xC02E, 0xC031],
+    "CBC with ECDHE": [0xC009, 0xC00A, 0xC013, 0xC014, 0xC023, 0xC024, 0xC027, 0xC028],
+    "CBC with DHE": [0x0033, 0x0039, 0x0067, 0x006B, 0x0032, 0x0038, 0x0040, 0x006A],
+    "DHE": [0x009E, 0x009F, 0xCCAA, 0xC09E, 0xC09F],
+    "Camellia, SEED, ARIA": [0x0041, 0x0045, 0x0084, 0x0088, 0x0096, 0x009A, 0xC072, 0xC073, 0xC05C, 0xC060],
+}
+SIGNALS = {0x00FF, 0x5600}
+"""Numbers that are no suites, but say something."""
+
+
+@pytest.fixture(scope="module", params=["ECDSA", "RSA"])
+def spoken_to(request, judged_by, tmp_path_factory):
+    """Return a server, and which suites are sound for the key of its certificate."""
+    folder = tmp_path_factory.mktemp("tls")
+    flags = list(judged_by)
+    if request.param == "RSA":
+        key = rsa.generate_private_key(65537, 2048)
+        pair = foreign("localhost", named("localhost"), key=key, now=dt.datetime.now(dt.UTC))
+        (folder / "tls.crt").write_bytes(pair.certificate)
+        (folder / "tls.key").write_bytes(pair.key)
+        flags += ["--tls-cert", str(folder / "tls.crt"), "--tls-key", str(folder / "tls.key"), "--bind", "localhost:0"]
+    with serve(folder, *flags, "--workers", "1", verified=request.param == "ECDSA") as server:
+        yield server.address, SOUND[request.param]
+
+
+@pytest.mark.parametrize("version", [SSL_3, TLS_1_0, TLS_1_1], ids=["SSL 3.0", "TLS 1.0", "TLS 1.1"])
+def test_an_old_version_is_refused_whatever_is_offered_under_it(spoken_to, version) -> None:
+    address, sound = spoken_to
+    old = [suite for suites in UNSOUND.values() for suite in suites]
+    assert say_hello(address, version, [*sound, *old]) is None
+
+
+def test_each_sound_suite_is_spoken_under_tls_1_2_without_compression_or_a_ticket(spoken_to) -> None:
+    address, sound = spoken_to
+    for suite in sound:
+        told = say_hello(address, TLS_1_2, [suite], compressions=b"\1\0")
+        assert told[:3] == (TLS_1_2, suite, 0)
+        extensions = dict(each(told.extensions))
+        assert 35 not in extensions
+        assert extensions[0xFF01] == b"\0", "a renegotiation could not be slipped in from before this handshake"
+
+
+def each(extensions: bytes):
+    """Yield number and content of each extension."""
+    at = 2
+    while at < len(extensions):
+        size = int.from_bytes(extensions[at + 2 : at + 4])
+        yield int.from_bytes(extensions[at : at + 2]), extensions[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
+@pytest.mark.parametrize("suites", UNSOUND.values(), ids=UNSOUND)
+def test_an_unsound_suite_is_refused(spoken_to, suites) -> None:
+    assert say_hello(spoken_to[0], TLS_1_2, suites) is None
+
+
+def test_there_is_no_other_suite_that_is_spoken_under_tls_1_2(spoken_to) -> None:
+    address, sound = spoken_to
+    others = [suite for suite in range(0x10000) if suite not in {*sound, *SIGNALS}]
+    for at in range(0, len(others), 16384):
+        assert say_hello(address, TLS_1_2, others[at : at + 16384]) is None
+
+
+def test_the_server_chooses_among_sound_suites(spoken_to) -> None:
+    address, sound = spoken_to
+    chosen = {say_hello(address, TLS_1_2, order).suite for order in (sound, sound[::-1])}
+    assert len(chosen) == 1
+
+
+def test_tls_1_3_is_spoken_with_whoever_can_and_no_session_is_given_away(server) -> None:
+    with raw_connection(server) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert connection.version() == "TLSv1.3"
+        assert connection.session is None or not connection.session.has_ticket
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the command openssl, the only one here to renegotiate")
+def test_a_client_that_renegotiates_is_turned_away(server) -> None:
+    authority = server.log.split("--cacert ")[1].split()[0]
+    command = ["openssl", "s_client", "-connect", server.address, "-tls1_2", "-CAfile", authority]
+    ended = subprocess.run(command, input=b"R\n", capture_output=True, timeout=60, check=False)
+    said = (ended.stdout + ended.stderr).decode(errors="replace")
+    assert "RENEGOTIATING" in said
+    assert "Verify return code: 0" in said
+    assert re.search("no renegotiation|unexpected eof|alert", said)
+    assert ended.returncode != 0
+
+
+ANSWERS = {
+    "a review": ("POST", "/mutate", {"Content-Type": "application/json"}, 400),
+    "a page": ("GET", "/healthz", {}, 200),
+    "metrics": ("GET", "/metrics", {}, 200),
+    "no such page": ("GET", "/nothing", {}, 404),
+    "a refused method": ("PUT", "/mutate", {}, 405),
+}
+
+
+def harmless(headers: http.client.HTTPMessage) -> bool:
+    """Say whether by these headers no program guesses the answer's type, keeps it, or learns who made it."""
+    lists = [headers.get_all(name) for name in ("X-Content-Type-Options", "Cache-Control", "Server", "X-Powered-By")]
+    return lists == [["nosniff"], ["no-store"], None, None]
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "status"), ANSWERS.values(), ids=ANSWERS)
+def test_every_answer_says_that_it_is_what_its_type_says_and_not_to_be_kept_and_names_no_server(
+    server, method, path, headers, status
+) -> None:
+    reply = server.request(method, path, b"{}", headers)
+    assert reply.status == status
+    assert harmless(reply.headers)
+
+
+def test_so_does_the_answer_to_what_is_no_http(server) -> None:
+    with raw_connection(server) as connection:
+        connection.sendall(b"GARBAGE\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+    assert response.status == 400
+    assert harmless(response.headers)

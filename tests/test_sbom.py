@@ -1,0 +1,70 @@
+"""The software bill of materials says what the lock pins, and nothing else."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+LOCK = (CHECKOUT / "requirements/run.txt").read_text()
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+_SPEC = importlib.util.spec_from_file_location("sbom", CHECKOUT / "requirements/sbom.py")
+SBOM = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(SBOM)
+BILL = SBOM.bill(LOCK, "1.2.3", None)
+HASH = f"    --hash=sha256:{'0' * 64}"
+
+
+def test_every_package_of_the_lock_is_in_it_once_with_all_its_hashes() -> None:
+    locked = dict(re.findall(r"^(\S+)==([^\s;]+)", LOCK, re.MULTILINE))
+    assert {one["name"]: one["version"] for one in BILL["components"]} == locked
+    assert len(BILL["components"]) == len(locked)
+    told = [
+        digest["content"]
+        for one in BILL["components"] for where in one["externalReferences"] for digest in where["hashes"]
+    ]  # fmt: skip
+    assert told == re.findall(r"sha256:([0-9a-f]{64})", LOCK)
+
+
+def test_it_depends_on_what_the_project_asks_for_and_each_reference_leads_somewhere() -> None:
+    known = {BILL["metadata"]["component"]["bom-ref"], *(one["bom-ref"] for one in BILL["components"])}
+    assert {one["ref"] for one in BILL["dependencies"]} == known
+    needs = {one["ref"]: set(one["dependsOn"]) for one in BILL["dependencies"]}
+    direct = {reference.split("/")[1].split("@")[0] for reference in needs["pkg:generic/tokenguard@1.2.3"]}
+    assert direct == {re.match(r"[\w-]+", one)[0] for one in PROJECT["dependencies"]}
+    reached, new = set(), {"pkg:generic/tokenguard@1.2.3"}
+    while new:
+        reached |= new
+        new = {reference for one in new for reference in needs[one]} - reached
+    assert reached == known
+
+
+def test_what_is_installed_only_sometimes_is_optional_and_says_when() -> None:
+    lock = f"a==1 ; sys_platform == 'win32' \\\n{HASH}\n    # via tokenguard (pyproject.toml)\n"
+    [one] = SBOM.bill(lock, "1", None)["components"]
+    assert (one["version"], one["scope"]) == ("1", "optional")
+    assert one["properties"] == [{"name": "tokenguard:marker", "value": "sys_platform == 'win32'"}]
+
+
+@pytest.mark.parametrize("line", ["a>=1", "a @ https://example.com/a.whl", "-e .", "--index-url x"])
+def test_a_line_that_pins_nothing_is_not_passed_over(line) -> None:
+    with pytest.raises(ValueError, match="this line is not understood"):
+        SBOM.pinned(f"b==1 \\\n{HASH}\n{line}\n")
+
+
+def test_the_same_lock_gives_the_same_bytes_and_another_one_another_number() -> None:
+    def written(lock: str) -> bytes:
+        call = [sys.executable, str(CHECKOUT / "requirements/sbom.py"), PROJECT["version"]]
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "1795521600"}
+        return subprocess.run(call, input=lock.encode(), stdout=subprocess.PIPE, check=True, env=environment).stdout
+
+    once = written(LOCK)
+    assert once == written(LOCK)
+    assert json.loads(once)["metadata"]["timestamp"] == "2026-11-24T12:00:00Z"
+    assert json.loads(once)["serialNumber"] != json.loads(written(f"{LOCK}b==1 \\\n{HASH}\n"))["serialNumber"]
