@@ -246,15 +246,17 @@ def test_on_a_full_disk_nothing_is_changed_untold_and_room_is_noticed_without_a_
         assert decided(server.review("/validate", DENIED)).startswith("denied")
         assert server.review("/validate", ALLOWED)["allowed"]
         assert server.metric("tokenguard_ready") == 0
-        assert server.metric("tokenguard_reviews_unjudged_total", reason="untold") >= 2
+        assert not any(server.review("/mutate", PATCHED)["allowed"] for _ in range(8))
+        assert server.metric("tokenguard_reviews_unjudged_total", reason="untold") >= 10
         (small_disk / "ballast").unlink()
         eventually(lambda: [readiness(server)[0] for _ in range(6)] == [200] * 6)
         assert decided(server.review("/mutate", PATCHED)).startswith("patched")
         assert server.log.count("can't be written: No space left") <= 2
         assert "can be written again" in server.log
-    *_, last_refused, patched = [json.loads(line) for line in target.read_bytes().splitlines() if line.endswith(b"}")]
-    assert patched["decision"] == "patched"
-    assert last_refused["decision"] == "denied"
+    lines = [json.loads(line) for line in target.read_bytes().splitlines() if line.endswith(b"}")]
+    assert [line["decision"] for line in lines if "problem" in line], "the last one that was refused"
+    assert {line["decision"] for line in lines if "problem" in line} == {"denied"}
+    assert [line["decision"] for line in lines if line["patch"]] == ["patched", "patched"]
 
 
 def test_a_stdout_that_nobody_reads_any_more_refuses_changes_until_the_process_is_started_anew(judged_by, tmp_path):
