@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.cluster.fake import error, event, meta, page
-from tests.cluster.test_connection import write
+from tests.cluster.test_connection import Answers, write
 from tests.control_plane.live import NAMESPACE, WHERE, is_allowed, is_denied
 from tests.server.faults.load import load
 from tests.serving import eventually, serve
@@ -30,24 +30,24 @@ class Fickle(http.server.ThreadingHTTPServer):
     """Knows Secrets, which a test may change, and a way to go wrong."""
 
     daemon_threads = True
+    date = ""
     secrets: tuple[str, ...] = ("old",)
     wrong = ""
     asked = 0
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class FickleAnswers(Answers):
     """List and watch, as far as tokenguard asks."""
 
-    protocol_version = "HTTP/1.1"
     server: Fickle
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - as http.server names it
         wrong = self.server.wrong
         watches = "watch" in parse_qs(urlsplit(self.path).query)
         if wrong:
             self.server.asked += 1
         if wrong.isdecimal():
-            self._say(int(wrong), json.dumps({"message": f"it is {wrong}"}).encode())
+            self._say(int(wrong), {"message": f"it is {wrong}"})
         elif wrong == "garbage":
             self._say(200, b"<html>\x00\xff]{")
         elif wrong and watches and wrong != "away":
@@ -81,28 +81,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
                 pass
         self.close_connection = True
 
-    def _begin(self) -> None:
-        self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        self.wfile.flush()
-
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-
-    def _say(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def api():
-    with Fickle(("127.0.0.1", 0), Answers) as fickle:
+    with Fickle(("127.0.0.1", 0), FickleAnswers) as fickle:
         fickle.over = threading.Event()
         thread = threading.Thread(target=fickle.serve_forever, args=(0.02,))
         thread.start()
