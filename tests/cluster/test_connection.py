@@ -61,7 +61,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _say(self, status, value, headers=()) -> None:
-        body = json.dumps(value).encode()
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         for name, content in {**dict(headers), "Content-Length": str(len(body))}.items():
             self.send_header(name, content)

@@ -6,6 +6,7 @@ of which an API server keeps many, is waited for.
 """
 
 import asyncio
+import asyncio.sslproto
 import contextlib
 import os
 import resource
@@ -25,6 +26,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook.server.asgi import CLIENT_IS_KNOWN, LEAVES_CONTINUE
 from webhook.server.refusals import Refusal
+from webhook.server.shortage import Shortage
 from webhook.server.tls import shows_known_certificate
 
 HEADERS = b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
@@ -39,6 +41,10 @@ SPARE_FILES = 64
 """Open files that are no connections: the worker's own, and connections that are still in their TLS handshake."""
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 """What gunicorn reloads, starts a second master or changes the number of workers by. Files are followed without."""
+TLS_BUFFER_BYTES = 32 << 10
+"""What each connection holds to read into, as long as it lasts: two of TLS's records. asyncio takes 256 KiB, with which
+2,000 idle connections take more memory than a replica has."""
+asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
 HANDSHAKE_SECONDS = 10.0
 GRACE_SECONDS = 0.2
 
@@ -188,6 +194,7 @@ class Worker(ASGIWorker):
         if not await self._started(lifespan):
             await lifespan.shutdown()
             return
+        self.loop.set_exception_handler(Shortage())
         context = sock.ssl_context(self.cfg)
         for listener in self.sockets:
             server = await self.loop.create_server(
@@ -205,6 +212,8 @@ class Worker(ASGIWorker):
                 connection.tick()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), 1.0)
+        if self.alive:  # the master was killed, and nobody sends the signal
+            self.handle_exit_signal()
         await self._finish()
         await lifespan.shutdown()
 
