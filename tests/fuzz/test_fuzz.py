@@ -27,11 +27,11 @@ def first_broken(target: type[Target], executions: int) -> str:
 
 
 def test_whatever_the_body_there_is_one_valid_answer_about_what_it_says() -> None:
-    assert not first_broken(Reviews, 6_000)
+    assert not first_broken(Reviews, 3_000)
 
 
 def test_whatever_the_document_it_is_a_policy_or_its_mistakes_can_be_shown() -> None:
-    assert not first_broken(Policies, 3_000)
+    assert not first_broken(Policies, 1_500)
 
 
 def an_error_of_ours(monkeypatch) -> None:
