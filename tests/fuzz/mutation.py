@@ -25,17 +25,31 @@ IN_TEXT = [b"\x00", b"\\u0000", b"\\ud800", b"\\udc00", b"\\ud83d\\ude00", b"\xf
            b"\xf4\x90\x80\x80", b"\\", b"\\q", b"\n", b"\x7f", b"\\u2028", b"\xef\xbb\xbf", b"\\/"]  # fmt: skip
 MOST_BYTES = 24_000
 """What is larger is not kept, so that the next ones are made and judged quickly."""
+_DEEPEST = 100
 _KEY = re.compile(rb'"(\w{2,40})"\s*:')
 _STRING = re.compile(rb'"[^"\\]{0,200}"')
 _NUMBER = re.compile(rb"(?<=[:,\[ ])-?\d+(?=[,}\]])")
 
 
+def depth(value: Any) -> int:
+    """Return how deep a value nests."""
+    levels, deepest = [(value, 1)], 0
+    while levels:
+        one, at = levels.pop()
+        deepest = max(deepest, at)
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        levels += [(each, at + 1) for each in inner]
+    return deepest
+
+
 def parsed(data: bytes) -> dict[str, Any] | None:
-    """Return the map that JSON or YAML holds, in the types that JSON has, or None where it is neither."""
+    """Return the map that JSON or YAML holds, in the types that JSON has, or None where it is neither or too deep."""
     try:
         value = json.loads(data) if data.startswith(b"{") else yaml.load(data, yaml.CSafeLoader)
         json.dumps(value, ensure_ascii=False, default=str).encode()  # raises where it holds what no text can
-        return json.loads(json.dumps(value, default=str)) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or depth(value) > _DEEPEST:
+            return None  # YAML's writer recurses
+        return json.loads(json.dumps(value, default=str))
     except (ValueError, TypeError, RecursionError, yaml.YAMLError):
         return None
 

@@ -13,7 +13,7 @@ import msgspec
 from tests.core.test_cases import LOADED, Judge
 from tests.fuzz import seeds
 from tests.fuzz.mending import assert_mended
-from tests.fuzz.mutation import Mutator
+from tests.fuzz.mutation import Mutator, depth
 from webhook.audit.line import decode
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
@@ -244,17 +244,6 @@ def is_admissible(pod: Any) -> bool:
     names = [one.get("name") for one in every]
     mounts = [[mount.get("mountPath") for mount in one.get("volumeMounts") or ()] for one in every]
     return all(len({*those}) == len(those) for those in (volumes, names, *mounts))
-
-
-def depth(value: Any) -> int:
-    """Return how deep a value nests."""
-    levels, deepest = [(value, 1)], 0
-    while levels:
-        one, at = levels.pop()
-        deepest = max(deepest, at)
-        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        levels += [(each, at + 1) for each in inner]
-    return deepest
 
 
 def _features(told: dict[str, Any], phase: Phase) -> set[str]:
