@@ -103,6 +103,15 @@ class PodView(msgspec.Struct, gc=False):
         """Say whether a token with this audience is for the API server: none means the API server's."""
         return not audience or audience in self.api_audiences
 
+    def would_pass_for_injected(self, volume: str | None, audience: str) -> bool:
+        """Say whether a volume that isn't an injection's would become one by a token made out to `audience`.
+
+        So it must not be mended: its name is taken, which is refused, and the patch would hide that it is.
+        """
+        return volume not in self.injected and any(
+            one.volume == volume and one.audience == audience for one in self.injections
+        )
+
 
 def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: Policy, cluster: Cluster) -> PodView:
     """Gather what the rules need of a pod, so that each looks only at what concerns it."""

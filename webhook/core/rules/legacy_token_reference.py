@@ -55,12 +55,14 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
     holds = f"holds {_named(name)}"
     if volume.secret is None or field != "secret":
         return _violation(at, holds)
+    audience = pod.api_audiences[0]
     mounts = (mount for _, mount in pod.mounts(volume.name))
     obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, mounts)
+    if not obstacle and pod.would_pass_for_injected(volume.name, audience):
+        obstacle = "its volume has the name of an injected one"
     if obstacle:
         asked = pod.here.rules[RULE.name] is Action.PATCH
         return _violation(at, holds, f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE)
-    audience = pod.api_audiences[0]
     projection = projection_of(volume.secret, audience, pod.here.tokens.max_expiration_seconds)
     fix: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
     return Violation(
