@@ -28,6 +28,12 @@ lint: $(VENV)/ready ## linter, formatter, type checker and layer checker
 bench: $(VENV)/ready ## measure what a decision costs, against a baseline in the same run
 	$(BIN)/python -m tests.bench
 
+.PHONY: fuzz
+fuzz: $(VENV)/ready ## send it reviews and policies broken at random, for MINUTES (1); see README
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+MINUTES ?= 1
+
 .PHONY: lock
 lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt
