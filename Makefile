@@ -34,6 +34,12 @@ soak: $(VENV)/ready ## run for MINUTES (10) under load with edits, rotations and
 
 MINUTES ?= 10
 
+.PHONY: fuzz
+fuzz: $(VENV)/ready ## send it reviews and policies broken at random, for MINUTES (1); see README
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+MINUTES ?= 1
+
 .PHONY: lock
 lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt

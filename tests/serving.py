@@ -150,10 +150,12 @@ def serve(
     ready: bool = True,
     verified: bool = True,
     wrap: Sequence[str] = (),
-    program: Sequence[str] = ("webhook",),
+    module: Sequence[str] = ("-m", "webhook"),
     **popen: Any,
 ) -> Iterator[Server]:
-    """Run `tokenguard serve` on a free port; `ready` waits until it is. `program` is a module that takes its flags.
+    """Run `tokenguard serve` on a free port; `ready` waits until it is.
+
+    `wrap` is a command that runs another, and `module` what Python runs.
 
     Unless the flags say which, it makes a certificate of its own. Where that is in a Secret, `verified` is false: it is
     for the API server to trust, and for the tests' own requests not to mind.
@@ -161,7 +163,7 @@ def serve(
     folder.mkdir(exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
     tls = () if "--tls-cert" in flags or not verified else ("--tls-self-signed",)
-    command = [*wrap, sys.executable, "-m", *program, "serve", "--bind", "127.0.0.1:0", *tls, *flags]
+    command = [*wrap, sys.executable, *module, "serve", "--bind", "127.0.0.1:0", *tls, *flags]
     with (folder / "log").open("wb") as log, (folder / "audit").open("wb") as audit:
         process = subprocess.Popen(command, **{"env": environment, "stdout": audit, "stderr": log} | popen)
     server = Server(process, folder, "", ssl.create_default_context() if verified else _unverified())

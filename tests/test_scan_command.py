@@ -80,9 +80,9 @@ def policy(tmp_path):
     return write
 
 
-def run(*flags, **environment):
+def run(*flags, charset="utf-8", **environment):
     unset = dict.fromkeys(("KUBECONFIG", "TOKENGUARD_KUBECONFIG", "KUBERNETES_SERVICE_HOST"))
-    return CliRunner().invoke(main, ["scan", *map(str, flags)], env=unset | environment)
+    return CliRunner(charset).invoke(main, ["scan", *map(str, flags)], env=unset | environment)
 
 
 def test_without_a_policy_in_the_cluster_the_default_one_is_judged_by_and_named(kubeconfig, url) -> None:
@@ -114,6 +114,49 @@ def test_json_is_what_the_schema_says(kubeconfig) -> None:
     done = run("--kubeconfig", kubeconfig, "--output", "json")
     assert set(json.loads(done.stdout)) == set(scan_json.schema()["properties"])
     assert json.loads(run("--schema").stdout) == scan_json.schema()
+
+
+def test_the_api_servers_audiences_are_given_or_assumed_and_said_to_be(kubeconfig) -> None:
+    assert "audiences  the API server's, assumed (see --api-audience): " in run("--kubeconfig", kubeconfig).stdout
+    given = run("--kubeconfig", kubeconfig, "--api-audience", "a", "--api-audience", "b", "--output", "json")
+    assert json.loads(given.stdout)["policy"]["apiAudiences"] == {"names": ["a", "b"], "source": "given"}
+
+
+NAMED = {**POD, "metadata": {"name": "é→", "namespace": "shop"}}
+
+
+@pytest.mark.parametrize("charset", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("output", ["json", "html", "text"])
+def test_it_is_written_whole_whatever_the_terminals_encoding(api, kubeconfig, policy, output, charset) -> None:
+    api.answers["/api/v1/pods"] = (200, [NAMED])
+    flags = ("--kubeconfig", kubeconfig, "--output", output, "--simulate", policy(STRICT))
+    done = run(*flags, charset=charset)
+    assert done.exit_code == 1
+    if output == "text":
+        readable = "é→".encode(charset, "replace").decode(charset)
+        assert f"Pod/{readable}: newly rejected" in done.stdout_bytes.decode(charset)
+    else:
+        assert "é→" in done.stdout_bytes.decode("utf-8")
+    assert done.stdout_bytes.endswith({"json": b"\n}\n", "html": b"</html>\n", "text": b"\n"}[output])
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ("defualt", 'Error: --namespace "defualt": there is no such namespace; did you mean "default"?\n'),
+    ("prod-*", 'Error: --namespace "prod-*": there is no such namespace\n'),
+])  # fmt: skip
+def test_a_namespace_that_is_not_there_is_no_clean_cluster(api, kubeconfig, given, said) -> None:
+    names = [*(f"aa-{number}" for number in range(300)), "default", "shop"]
+    api.answers["/api/v1/namespaces"] = (200, [{"metadata": {"name": name}} for name in names])
+    done = run("--kubeconfig", kubeconfig, "-n", "sh*", "-n", given)
+    assert (done.exit_code, done.stdout, done.stderr.splitlines(keepends=True)[-1]) == (2, "", said)
+    assert run("--kubeconfig", kubeconfig, "-n", "sh*", "-n", "default").exit_code == 0
+
+
+def test_where_the_namespaces_may_not_be_read_any_may_be_there(api, kubeconfig) -> None:
+    api.answers["/api/v1/namespaces"] = (403, [])
+    done = run("--kubeconfig", kubeconfig, "-n", "shop")
+    assert done.exit_code == 2
+    assert "scanned    1 namespace, 1 pod of 1 owner\n" in done.stdout
 
 
 def test_a_clusters_policy_with_mistakes_is_told_of_and_not_judged_by(api, kubeconfig) -> None:

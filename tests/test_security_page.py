@@ -1,15 +1,12 @@
 """Every threat in docs/security.md has a test that there is, and every test named there is run by somebody."""
 
-import ast
 import re
 import shutil
 import subprocess
-from functools import cache
 
 import pytest
-import yaml
 
-from tests.documented import CHECKOUT
+from tests.documented import CHECKOUT, is_there
 
 PAGE = (CHECKOUT / "docs/security.md").read_text()
 HEAD = "| who tries what | what stops it | tests |"
@@ -28,17 +25,6 @@ ASKED_FOR = {
 }  # fmt: skip
 
 
-@cache
-def there_are(file: str) -> set[str]:
-    """Return the tests in a file: of a module its functions, of a file of golden cases their titles."""
-    text = (CHECKOUT / file).read_text()
-    if file.endswith(".yaml"):
-        return {case["case"] for case in yaml.safe_load_all(text) if case}
-    return {
-        one.name for one in ast.parse(text).body if isinstance(one, ast.FunctionDef) and one.name.startswith("test_")
-    }
-
-
 def test_the_page_has_threats_of_all_kinds() -> None:
     assert len(ROWS) == PAGE.count("\n| ") - PAGE.count(HEAD) - PAGE.count("\n| `failed calling") - 2
     assert [what for words, what in ASKED_FOR.items() if not any(words in row[0] for row in ROWS)] == []
@@ -49,9 +35,7 @@ def test_a_threat_names_who_and_what_stops_it_and_tests_that_there_are(row, name
     assert len(row) == 3
     assert all(row)
     assert named
-    for one in named:
-        file, name = re.fullmatch(r"(tests/\S+?\.(?:py|yaml))(?:::|: )(.+)", one).groups()
-        assert name in there_are(file), f"{file} has no test {name!r}"
+    assert [one for one in named if not is_there(one)] == []
 
 
 def test_nothing_else_stands_among_the_tests_of_a_threat() -> None:

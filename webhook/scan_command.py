@@ -4,7 +4,8 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfi
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
+from webhook.core.selectors import glob_matches
+from webhook.core.text import did_you_mean, quote
 from webhook.reporting import as_text, scan_json, scan_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.progress import Progress
@@ -25,6 +28,7 @@ from webhook.scan.report import Report
 from webhook.scan.scan import Scan
 
 OWN_POLICY = "tokenguard/token-policy"
+_UTF8 = "utf-8"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -39,6 +43,7 @@ class ScanOptions:
     rules: tuple[str, ...]
     actions: tuple[str, ...]
     unused_days: int
+    api_audiences: tuple[str, ...]
     output: str
     kubeconfig: Path | None
     context: str | None
@@ -72,11 +77,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-n", "--namespace", "namespaces", multiple=True, metavar="GLOB",
                  help="Look at these namespaces alone; * stands for any run of characters; may be repeated."),
     click.option("--rule", "rules", multiple=True, type=click.Choice(tuple(BY_NAME)), metavar="RULE",
-                 help="Tell of findings of this rule alone; may be repeated."),
+                 help="Tell of findings of this rule alone; all count. May be repeated."),
     click.option("--action", "actions", multiple=True, type=click.Choice([str(one) for one in Action][:-1]),
-                 help="Tell of findings with this action alone; may be repeated."),
+                 help="Tell of findings with this action alone; all count. May be repeated."),
     click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, show_default=True, metavar="N",
                  help="A legacy Secret that nothing refers to can go when nobody has used it for so many days."),
+    click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
+                 help="An audience of the API server, where the policy names none; may be repeated. None: as the"
+                      " service account token says that the scan is made with; else the usual ones are assumed."),
     click.option("--output", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
                  help="How it is told."),
     kubeconfig_option,
@@ -110,16 +118,24 @@ def scan_command(**flags: Any) -> None:
     simulated = policy_in(options.simulate) if options.simulate else None
     with cluster_at_hand(options.kubeconfig, options.context) as transport, Progress(sys.stderr) as progress:
         report = _scanned(options, transport, given, simulated, progress.step)
-    if options.output == "json":
-        sys.stdout.writelines(scan_json.pieces(report))
-    elif options.output == "html":
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    encoding = (sys.stdout.encoding or _UTF8) if options.output == "text" else _UTF8  # as both formats want it
+    sys.stdout.flush()
+    for piece in _pieces(report, options.output, colour=colour):
+        sys.stdout.buffer.write(piece.encode(encoding, "replace"))
+    sys.stdout.buffer.flush()
+    sys.exit(report.exit_status)
+
+
+def _pieces(report: Report, output: str, *, colour: bool) -> Iterator[str]:
+    if output == "json":
+        yield from scan_json.pieces(report)
+    elif output == "html":
         from webhook.reporting.scan_html import page  # noqa: PLC0415 - the template engine is loaded for a page alone
 
-        sys.stdout.writelines(page.pieces(report))
+        yield from page.pieces(report)
     else:
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        sys.stdout.writelines(f"{line}\n" for line in scan_text.lines(report, colour=colour))
-    sys.exit(report.exit_status)
+        yield from (f"{line}\n" for line in scan_text.lines(report, colour=colour))
 
 
 def _scanned(
@@ -132,6 +148,8 @@ def _scanned(
     inventory = Inventory(transport, step)
     policy, origin = (given, str(options.policy)) if given else _own_policy(inventory, options.policy_configmap)
     known = inventory.known()
+    _refuse_typos(options.namespaces, known.namespaces)
+    known.given_audiences, known.token_audiences = options.api_audiences, transport.token_audiences()
     scan = Scan(
         Asked(
             policy=policy,
@@ -148,6 +166,25 @@ def _scanned(
     inventory.fill(scan)
     step("judging is done, writing the report")
     return scan.report()
+
+
+def _refuse_typos(given: Iterable[str], namespaces: Collection[str]) -> None:
+    """Fail where one of the given globs matches no namespace, as far as any are known: nothing isn't clean."""
+    for pattern in given:
+        if namespaces and not any(glob_matches(pattern, one) for one in namespaces):
+            like = did_you_mean(pattern, _nearest_first(pattern, namespaces))
+            raise Failure(f"--namespace {quote(pattern)}: there is no such namespace{like}")
+
+
+def _nearest_first(wrong: str, known: Iterable[str]) -> list[str]:
+    """Return words by how many letters they have more or less: 'did you mean' looks at the first ones alone."""
+    letters = Counter(wrong)
+
+    def distance(word: str) -> int:
+        others = Counter(word)
+        return (letters - others).total() + (others - letters).total()
+
+    return sorted(known, key=distance)
 
 
 def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:

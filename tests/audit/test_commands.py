@@ -182,6 +182,28 @@ def test_exempted_requests_are_told_by_exemption():
     assert told["exemptions"]["rows"][0]["exemption"] == "legacy-token-reference: PLAT-1 (until 2026-12-31)"
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        own(0, time="0001-01-01T00:00:00+14:00"), own(0, time="9999-12-31T23:59:59-14:00"), own(0, sample=1e-320),
+        own(0, sample=0), event(0, {}, stageTimestamp="0001-01-01T00:00:00Z"),
+    ],
+    ids=["before all time", "after all time", "hardly any share", "no share", "Go's zero time"],
+)  # fmt: skip
+@pytest.mark.parametrize("flags", [(), ("--output", "json"), ("--since", "2026-01-01")], ids=" ".join)
+def test_a_line_that_no_server_writes_is_broken_and_named_and_costs_no_other(odd, flags):
+    done = run(*flags, "-", stdin=DENIED + odd + PATCHED)
+    assert done.exit_code == 1, done.output
+    assert "<stdin>:2: " in done.output
+    assert "1 broken" in done.output or '"broken": 1' in done.output
+
+
+def test_a_token_older_than_anything_is_told_without_its_age():
+    told = run("-", stdin=event(3, {STALE: f"subject: {APP}, seconds after warning threshold: {'9' * 5000}"}))
+    assert told.exit_code == 1
+    assert "shop/app" in told.output
+
+
 def test_a_sample_says_how_many_it_stands_for():
     lines = [own(at, "inject: audit", decision="allowed", name=f"p-{at}", sample=0.25) for at in range(10)]
     told = summarized("-", stdin=b"".join(lines))["decisions"]["tokenguard"]

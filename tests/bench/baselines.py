@@ -53,11 +53,11 @@ class UnderThreads(served._Gunicorn):
         super().load_config()
         self.cfg.set("worker_class", "gthread")
         self.cfg.set("threads", THREADS)
-        self.cfg.set("child_exit", lambda _server, _worker: None)
 
     def load(self) -> Any:
         application = super().load()
         self.cfg.set("post_worker_init", lambda _worker: None)
+        self.cfg.set("child_exit", lambda _server, _worker: None)
         return application._pages.wsgi_application
 
 

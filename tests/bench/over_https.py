@@ -87,14 +87,14 @@ def in_flight(folder: Path) -> Row:
 def _server(folder: Path, name: str, answer: Path | None = None) -> Iterator[Server]:
     (folder / "policy.yaml").write_text(POLICY)
     (folder / "objects.yaml").write_text(OBJECTS)
-    program = ("webhook",) if name == "tokenguard" else ("tests.bench.baselines", name)
+    module = ("-m", "webhook") if name == "tokenguard" else ("-m", "tests.bench.baselines", name)
     flags = (
         "--policy", str(folder / "policy.yaml"), "--objects", str(folder / "objects.yaml"),
         "--audit-log", str(folder / f"{name}.audit"),
     )  # fmt: skip
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
     environment = kept | ({ANSWER: str(answer)} if answer else {})
-    with serve(folder / name, *flags, program=program, env=environment) as server:
+    with serve(folder / name, *flags, module=module, env=environment) as server:
         yield server
 
 

@@ -71,6 +71,24 @@ class FakeTransport:
         return self.answers.pop(0)
 
 
+class Lists(FakeTransport):
+    """Gives whole lists by their plural, or the error that is to come instead; every other one is empty."""
+
+    address = "https://api"
+
+    def __init__(self, **lists: Any) -> None:
+        super().__init__()
+        self.lists = lists
+
+    def get(self, path, query, accept) -> bytes:
+        self.asked.append(Asked("list", path, dict(query), accept))
+        found = self.lists.get(path.rpartition("/")[2], [])
+        if isinstance(found, ApiError):
+            raise found
+        kind = "PartialObjectMetadataList" if "PartialObject" in accept else "List"
+        return json.dumps({"kind": kind, "metadata": {}, "items": found}).encode()
+
+
 def meta(name, namespace="demo", version="1", account="app", **more):
     return {
         "name": name,

@@ -1,5 +1,6 @@
 """The transport over the real client, against a plain HTTP server."""
 
+import base64
 import contextlib
 import datetime as dt
 import http.server
@@ -60,7 +61,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _say(self, status, value, headers=()) -> None:
-        body = json.dumps(value).encode()
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         for name, content in {**dict(headers), "Content-Length": str(len(body))}.items():
             self.send_header(name, content)
@@ -119,6 +120,34 @@ def test_a_request_carries_what_was_asked_and_the_token(api, connection) -> None
     assert json.loads(body) == {"path": "/api/v1/secrets?fieldSelector=type%3Da/b&limit=2"}
     [headers] = api.headers_seen
     assert headers["Accept"] == "application/json;as=X;v=v1"
+
+
+def signed(**claims) -> str:
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in (
+        {"alg": "RS256"}, claims, "signature",
+    ))  # fmt: skip
+
+
+ACCOUNT = {"kubernetes.io": {"namespace": "demo", "serviceaccount": {"name": "app", "uid": "1"}}}
+OF_ACCOUNT = {"sub": "system:serviceaccount:demo:app", **ACCOUNT}
+
+
+@pytest.mark.parametrize(("user", "audiences"), [
+    ({"token": signed(aud=["https://api.internal", "b"], **OF_ACCOUNT)}, ("https://api.internal", "b")),
+    ({"token": signed(aud=["https://idp.example"], sub="alice")}, ()),
+    ({"token": "opaque"}, ()),
+    ({"token": "\u017c"}, ()),
+    ({"username": "u", "password": "p"}, ()),
+    ({}, ()),
+], ids=["an account's", "a person's", "no JWT", "no ASCII", "a password", "none"])  # fmt: skip
+def test_whom_its_own_token_is_for_is_told_where_it_is_an_accounts(tmp_path, user, audiences) -> None:
+    write(tmp_path / "kubeconfig", 9, user)
+    assert Connection(tmp_path / "kubeconfig", tmp_path / "private").token_audiences() == audiences
+
+
+def test_whom_the_token_in_a_file_is_for_is_told(connection, tmp_path) -> None:
+    (tmp_path / "token").write_text(signed(aud=["https://api.internal"], **OF_ACCOUNT))
+    assert connection.token_audiences() == ("https://api.internal",)
 
 
 def test_a_watch_gives_what_arrives_when_it_arrives_and_is_dead_when_silent(connection) -> None:

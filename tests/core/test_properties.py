@@ -1,6 +1,5 @@
 """For any pod: the patch applies, a second pass adds nothing, nothing patchable is left, and nothing else changes."""
 
-import copy
 import datetime as dt
 import json
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.mending import assert_mended
 from tests.reviews import API_TOKEN_PATH, review, with_api_token
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import evaluate
@@ -158,20 +158,7 @@ def decide(pod: dict[str, Any], policy: Policy, phase: Phase):
 @settings(max_examples=400, deadline=None)
 @given(admitted, policies())
 def test_any_pod_is_mended_once_and_for_all(pod: dict[str, Any], policy: Policy) -> None:
-    before = copy.deepcopy(pod)
-    first = decide(pod, policy, Phase.MUTATE)
-    patched = jsonpatch.apply_patch(pod, list(first.patch))
-    assert pod == before
-    assert bool(first.patch) == (patched != pod)
-
-    assert decide(patched, policy, Phase.MUTATE).patch == ()
-    left = decide(patched, policy, Phase.VALIDATE).findings
-    mendable = [
-        one for one in left if one.action is Action.REJECT and one.violation.fix and one.intended is Action.PATCH
-    ]
-    assert mendable == []
-    of_secrets = {volume["name"] for volume in pod["spec"].get("volumes") or [] if "secret" in volume}
-    assert untouched(patched, policy, of_secrets) == untouched(pod, policy, of_secrets)
+    assert_mended(pod, lambda changed, phase: decide(changed, policy, phase))
 
 
 @settings(max_examples=200, deadline=None)
@@ -197,36 +184,6 @@ def has_unmounted_api_token(pod: dict[str, Any]) -> bool:
 
 def has_api_token(pod: dict[str, Any]) -> bool:
     return any(volume["name"].startswith("kube-api-access-x7k2p") for volume in pod["spec"].get("volumes") or [])
-
-
-def untouched(pod: dict[str, Any], policy: Policy, of_secrets: set[str]) -> dict[str, Any]:
-    """Return what a pod says, without all that a patch may set: the rest must stay as it was, unknown fields too.
-
-    `of_secrets` names the volumes that held a Secret before, each of which may have become a projection.
-    """
-    pod = copy.deepcopy(pod)
-    spec = pod["spec"]
-    injected = {injection.volume: injection for injection in policy.injections}
-    automount = policy.rules["api-token-automount"] is Action.PATCH
-    gone = {
-        volume["name"] for volume in spec.get("volumes") or [] if automount and volume["name"].startswith("kube-api")
-    }
-    spec["automountServiceAccountToken"] = None
-    spec["volumes"] = [volume for volume in spec.get("volumes") or [] if volume["name"] not in {*injected, *gone}]
-    for volume in spec["volumes"]:
-        if volume["name"] in of_secrets:
-            volume.pop("secret", None)
-            volume.pop("projected", None)
-        for source in (volume.get("projected") or {}).get("sources") or []:
-            token = source.get("serviceAccountToken") or {}
-            token.pop("expirationSeconds", None)
-            if token.get("audience") in (None, "", "vault"):
-                token.pop("audience", None)
-    for container in [*spec["containers"], *spec.get("initContainers", [])]:
-        mounts = container.get("volumeMounts") or []
-        container["volumeMounts"] = [mount for mount in mounts if mount["name"] not in {*injected, *gone}]
-        container["env"] = [one for one in container.get("env") or [] if one["name"] != "V"]
-    return pod
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """A scan's report as text and as JSON."""
 
 import json
+from dataclasses import replace
 
 import click
 import jsonschema
 import pytest
 
 from tests.scan.cluster import INJECT, Small, account, live, named_secret, of, secret, spec
+from webhook.core.policy.model import Action
 from webhook.reporting import scan_json, scan_text
-from webhook.scan.report import Unread
+from webhook.reporting.scan_html import page
+from webhook.scan.asked import Filters
+from webhook.scan.report import Counts, RuleCount, Unread
 
 REFUSED = Unread("secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True)
 EXEMPTIONS = """\
@@ -43,6 +47,7 @@ def test_the_text_says_it_all(small) -> None:
         == """\
 cluster    https://api, 2026-11-24 12:00 UTC
 policy     POLICY, enforce: policy.yaml
+audiences  the API server's, assumed (see --api-audience): https://kubernetes.d…
 scanned    1 namespace, 3 pods of 2 owners
 if created again              rejected       patched        warned       allowed
 pods                                 2             1             0             0
@@ -96,6 +101,19 @@ not read: secrets: HTTP 403: no\\x1b[31m
     )
 
 
+def test_what_is_finished_and_what_may_name_secrets_unread_is_said_in_the_summary(small) -> None:
+    small.known.unread.append(replace(REFUSED, may_name_secrets=True))
+    small.pod("done", live(), "Succeeded")
+    report = small.scan()
+    summary = text(report).partition("\n\n")[0]
+    assert "\nscanned    1 namespace, 3 pods of 2 owners; 1 finished\n" in summary
+    assert "1 used, 0 invalid, 0 can go\n" in summary
+    assert "\n           not all could be read that may name them (at the end)\n" in summary
+    found = "".join(page.pieces(report))
+    assert "Not all could be read that may name one: only those marked invalid are said to go." in found
+    assert "3 pods of 2 owners; 1 finished" in found
+
+
 def test_the_comparison_of_two_policies_says_what_is_new_for_whom(small) -> None:
     told = text(small.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
     assert (
@@ -104,7 +122,7 @@ if created again              rejected       patched        warned       allowed
 pods                             0 > 2         3 > 1         0 > 0         0 > 0
 owners, at their worst           0 > 1         2 > 1         0 > 0         0 > 0
 legacy Secrets                   0 > 3         0 > 0         0 > 0         3 > 0
-owners     newly 1 rejected, 1 patched
+owners     1 newly rejected, 1 newly patched
 """
         in told
     )
@@ -121,6 +139,7 @@ a projected token instead
 projected token instead
     - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token in Secret "used"; mount \
 a projected token instead
+    + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
   Pod/bare: newly patched (would be patched today)
     + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
   3 legacy Secrets: newly rejected, if made again
@@ -133,6 +152,64 @@ tokens in pods, by whom they are for and how long they live
     )
 
 
+CAP = (
+    "patch: token-expiration: lives 31536000 seconds (3607 for the API server means a year), more than the maximum of "
+)
+INJECTED = 'patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token'
+TOKENS_LIE_THERE = """is "/var/lib/kubelet/pods", where every pod's token lies; mount less"""
+HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
+
+
+@pytest.mark.parametrize(("now", "then", "told"), [
+    ('rules: {kubelet-hostpath: "off"}\n', "", [
+        "newly warned (would be patched today)",
+        f"+ warn: kubelet-hostpath: spec.volumes[1].hostPath {TOKENS_LIE_THERE}",
+    ]),
+    ("", "tokens: {maxExpirationSeconds: 600}\n", [
+        "patched otherwise (would be patched today)",
+        f"+ {CAP}600; capped to 600",
+        f"- {CAP}3600; capped to 3600",
+    ]),
+    (INJECT, "", [
+        "patched otherwise (would be patched today)",
+        f"- {INJECTED}",
+    ]),
+    (INJECT, INJECT.replace("mountPath", "expirationSeconds: 1800, mountPath"), [
+        "patched otherwise (would be patched today)",
+        '+ token: "https://vault.example.com": lives 30 minutes',
+        '- token: "https://vault.example.com": lives 1 hour',
+    ]),
+    (INJECT, INJECT.replace("mountPath", "env: VAULT, mountPath"), [
+        "patched otherwise (would be patched today)",
+        f"+ {INJECTED}, as VAULT says",
+        f"- {INJECTED}",
+    ]),
+    (INJECT, f"{INJECT}rules: {{kubelet-hostpath: reject, token-expiration: audit}}\n", None),
+], ids=[
+    "a warning", "a shorter maximum", "an injection that is gone", "what no finding tells",
+    "a variable", "several at once",
+])  # fmt: skip
+def test_whatever_two_policies_do_otherwise_is_told(now, then, told) -> None:
+    pod = live()
+    pod["volumes"].append(HOST)
+    namespace = text(Small().pod("a", pod).scan(now, then)).partition("\n\n")[2].partition("\n\n")[0]
+    head, *lines = [line.strip() for line in namespace.split("\n")[1:]]
+    if told:
+        assert [head, *lines] == [f"Pod/a: {told[0]}", *told[1:]]
+    else:
+        signs = [" ".join(line.split(": ", 2)[:2]) for line in lines]
+        assert signs == [
+            "+ reject kubelet-hostpath", "- warn kubelet-hostpath",
+            "+ audit token-expiration", "- patch token-expiration",
+        ]  # fmt: skip
+
+
+def test_what_changes_for_an_account_is_told() -> None:
+    small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
+    told = text(small.scan('rules: {legacy-token-reference: "off"}\n', ""))
+    assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in told
+
+
 def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
     small.known.unread += [REFUSED] * 20
     small.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
@@ -140,6 +217,77 @@ def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
     summary = text(report).partition("\n\n")[0].split("\n")
     assert len(summary) <= 24
     assert max(map(len, summary)) <= 80
+
+
+@pytest.mark.parametrize(("now", "simulated", "told"), [
+    (100_000, 120_000, "100000>120000"),
+    (99_999, 120_000, "99999>120000"),
+    (9_999, 120_000, "9999 > 120000"),
+    (1_000_000, 9_949_999, "1.0M>9.9M"),
+])  # fmt: skip
+def test_numbers_of_a_large_cluster_stand_apart_and_fit_the_screen(now, simulated, told) -> None:
+    summary = Small().pod("a", live()).scan("", "")
+    counts, other = (Counts(number, number, number, number) for number in (now, simulated))
+    large = replace(summary.summary, pods=counts, simulated_pods=other)
+    [row] = [line for line in text(replace(summary, summary=large)).split("\n") if line.startswith("pods ")]
+    assert row == "pods" + " " * 20 + f"{told:>14}" * 4
+    assert (len(row), row.count(" " + told)) == (80, 4)
+
+
+def test_a_rule_of_any_name_leaves_its_numbers_under_their_heads(small) -> None:
+    count = RuleCount("shop", "token-request-expiration", Action.REJECT, 7)
+    [head, row] = [
+        line
+        for line in text(replace(small.scan(), rule_counts=(count,))).split("\n")
+        if line.startswith(("by rule", "  token-request-expiration"))
+    ]
+    assert row.index("7") + 1 == head.index("reject") + len("reject")
+    assert len(row) == 80
+
+
+def test_what_is_told_alone_is_named_and_the_rest_counts(small) -> None:
+    only = Filters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
+    told = text(small.scan(filters=only)).split("\n")
+    assert told[4:8] == [
+        "           looked at alone: namespace sh*",
+        "           told alone (outcomes are by all): rule token-expiration; action patch",
+        "if created again              rejected       patched        warned       allowed",
+        "pods                                 2             1             0             0",
+    ]
+    assert not [line for line in told if "legacy-token-reference" in line]
+    assert [line for line in told if "patch: token-expiration: lives" in line]
+
+
+def test_a_change_of_what_is_not_asked_for_is_counted_and_not_told() -> None:
+    small = Small().pod("a", live()).pod("b", spec([HOST]))
+    strict = "rules: {kubelet-hostpath: reject}\n"
+    told = text(small.scan(INJECT, strict, filters=Filters(rules=("kubelet-hostpath",))))
+    assert "owners     1 newly rejected, 1 patched otherwise\n" in told
+    assert "Pod/b: newly rejected" in told
+    assert "Pod/a" not in told
+    assert "inject" not in told
+
+
+def test_what_an_exemption_is_good_for_is_told_as_far_as_it_is_known() -> None:
+    small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
+    small.known.namespaces["other"] = frozenset()
+    exemptions = """\
+exemptions:
+- {rules: [legacy-token-reference], namespaces: [shop], reason: soon over, until: 2026-11-30}
+- {rules: [legacy-token-reference], namespaces: ["s*"], reason: for good, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [default], reason: as well, until: never}
+- {rules: [legacy-token-reference], namespaces: [other], reason: elsewhere, until: never}
+- {rules: [legacy-token-reference], namespaces: [other], reason: over there, until: 2026-01-01}
+"""
+    told = text(small.scan(exemptions, filters=Filters(("shop",))))
+    assert "exemptions 5: 1 in use, 2 shadowed, 1 not looked at, 1 ended, 1 soon to end\n" in told
+    assert [line.partition(": ")[2].partition("; ")[0] for line in told.partition("\nexemptions\n")[2].split("\n")] == [
+        "holds 1",
+        'shadowed by an earlier one ("soon over", until 2026-11-30)',
+        'shadowed by an earlier one ("soon over", until 2026-11-30)',
+        "holds nothing here",
+        "has ended",
+    ]
 
 
 def test_colours_are_for_terminals_and_take_nothing_away(small) -> None:
@@ -168,4 +316,4 @@ def test_the_schema_explains_what_it_names() -> None:
         assert len(one["description"]) > 20, name
         assert "None" not in one["description"]
         named = {word for word in one["description"].split("`")[1::2] if word.isidentifier()}
-        assert named <= {*one["properties"], "unknown"}, name
+        assert named <= {*one["properties"], "unknown", "shadowed"}, name

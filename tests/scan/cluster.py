@@ -4,12 +4,12 @@ import datetime as dt
 import json
 from typing import Any
 
-from webhook.core.objects import CronJob, PodTemplate, ServiceAccount, Workload, decoder
+from webhook.core.objects import CronJob, ServiceAccount, Workload, decoder
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.scan.asked import Asked
 from webhook.scan.known import Known
-from webhook.scan.objects import Binding, LegacyTokenSecret, ReplicaSet
+from webhook.scan.objects import Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, Rolled
 from webhook.scan.owners import Origin
 from webhook.scan.report import Report
 from webhook.scan.scan import Scan
@@ -90,26 +90,32 @@ class Small:
         self.known = Known(namespaces={"shop": frozenset()}, secrets=list(secrets), accounts=list(accounts))
         self.known.tracked_since = dt.date(2026, 2, 1)
         self._makers: list[tuple[tuple[str, str], Any, bool]] = []
-        self._pods: list[PodTemplate] = []
+        self._pods: list[Pod] = []
 
-    def deployment(self, name: str, template: Object, replicas: int = 1) -> "Small":
-        """Add a Deployment and the ReplicaSet that it has made."""
-        made = {"template": {"spec": template}}
+    def deployment(self, name: str, template: Object, replicas: int = 1, **more: Any) -> "Small":
+        """Add a Deployment and the ReplicaSet that it has made; `more` is what its template has besides its spec."""
+        made = {"template": {"spec": template, **more}}
         self._makers.append((("apps", "Deployment"), read(Workload, {"metadata": meta(name), "spec": made}), False))
         owned = {"metadata": meta(f"{name}-1", **of("Deployment", name)), "spec": {**made, "replicas": replicas}}
         self._makers.append((("apps", "ReplicaSet"), read(ReplicaSet, owned), True))
+        return self
+
+    def stateful_set(self, name: str, template: Object, revision: str) -> "Small":
+        """Add a StatefulSet; pods of another revision are due for replacement."""
+        found = {"metadata": meta(name), "spec": {"template": template}, "status": {"updateRevision": revision}}
+        self._makers.append((("apps", "StatefulSet"), read(Rolled, found), True))
         return self
 
     def cron_job(self, name: str, template: Object) -> "Small":
         job = {"spec": {"template": {"spec": template}}}
         found = read(CronJob, {"metadata": meta(name), "spec": {"jobTemplate": job}})
         self._makers.append((("batch", "CronJob"), found, False))
-        owned = read(Workload, {"metadata": meta(f"{name}-1", **of("CronJob", name, "batch")), **job})
+        owned = read(Job, {"metadata": meta(f"{name}-1", **of("CronJob", name, "batch")), **job})
         self._makers.append((("batch", "Job"), owned, True))
         return self
 
-    def pod(self, name: str, spec: Object, **metadata: Any) -> "Small":
-        self._pods.append(read(PodTemplate, {"metadata": meta(name, **metadata), "spec": spec}))
+    def pod(self, name: str, spec: Object, phase: str = "Running", **metadata: Any) -> "Small":
+        self._pods.append(read(Pod, {"metadata": meta(name, **metadata), "spec": spec, "status": {"phase": phase}}))
         return self
 
     def scan(self, text: str = "", simulated: str | None = None, **asked: Any) -> Report:
@@ -117,7 +123,8 @@ class Small:
         scan = Scan(Asked(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **asked), self.known)
         for kind, found, makes_pods in self._makers:
             where = (found.metadata.namespace, found.metadata.name)
-            scan.maker(kind, where, found.metadata.controller, Origin(found.template), makes_pods=makes_pods)
+            origin = Origin(found.template, found.newest if isinstance(found, Rolled) else None)
+            scan.maker(kind, where, found.metadata.controller, origin, makes_pods=makes_pods)
         for pod in self._pods:
             scan.pod(pod)
         return scan.report()

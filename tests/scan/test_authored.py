@@ -132,6 +132,47 @@ def test_ephemeral_containers_do_not_come_again_but_what_they_hold_is_known() ->
     assert [one.path for one in legacy.references] == ["spec.ephemeralContainers[0].env[0]"]
 
 
+ON_REQUEST = INJECT.replace("}", ", onRequest: true}")
+BY_LABEL = INJECT.replace("}", ", podLabels: {app: new}}")
+
+
+def test_a_hand_edited_label_or_annotation_is_as_the_template_has_it_and_what_others_added_stays() -> None:
+    written = {"spec": spec(automountServiceAccountToken=False), "metadata": {"labels": {"app": "new"}}}
+    small = Small().deployment("web", written["spec"], metadata=written["metadata"])
+    added = {"annotations": {"tokenguard/inject": "vault"}}
+    small.pod("web-1-a", written["spec"], labels={"app": "edited"}, **added, **OWNED)
+    assert told(small, BY_LABEL)[0] is Outcome.PATCHED
+    assert told(small, ON_REQUEST)[0] is Outcome.PATCHED
+
+
+def test_a_pod_due_for_replacement_is_judged_by_the_metadata_of_the_template_as_it_is_now() -> None:
+    quiet = spec(automountServiceAccountToken=False)
+    asking = {"labels": {"app": "new"}, "annotations": {"tokenguard/inject": "vault"}}
+    for before, after, outcome in (({}, asking, Outcome.PATCHED), (asking, {}, Outcome.ALLOWED)):
+        labels = {**before.get("labels", {}), "controller-revision-hash": "1"}
+        small = Small().stateful_set("db", {"metadata": after, "spec": quiet}, revision="2")
+        small.pod("db-0", quiet, **{**before, "labels": labels}, **of("StatefulSet", "db"))
+        assert told(small, BY_LABEL)[0] is outcome
+        assert told(small, ON_REQUEST)[0] is outcome
+
+
+def test_a_pod_due_for_replacement_is_judged_by_all_that_the_newest_template_reads() -> None:
+    quiet = spec(automountServiceAccountToken=False)
+    newest = spec(container=named_secret("old"), automountServiceAccountToken=False)
+    small = Small(secret("old")).stateful_set("db", {"spec": newest}, revision="2")
+    small.pod("db-0", quiet, labels={"controller-revision-hash": "1"}, **of("StatefulSet", "db"))
+    assert told(small)[0] is Outcome.DENIED
+
+
+def test_a_pod_due_for_replacement_keeps_its_name_and_the_labels_that_come_with_it() -> None:
+    named = {"statefulset.kubernetes.io/pod-name": "db-0", "controller-revision-hash": "1"}
+    quiet = spec(automountServiceAccountToken=False)
+    small = Small().stateful_set("db", {"spec": quiet}, revision="2")
+    small.pod("db-0", quiet, labels=named, **of("StatefulSet", "db"))
+    by_name = INJECT.replace("}", ", podLabels: {statefulset.kubernetes.io/pod-name: db-0}}")
+    assert told(small, by_name)[0] is Outcome.PATCHED
+
+
 def test_a_mirror_pod_of_a_node_is_left_alone_and_one_that_only_says_so_is_not() -> None:
     mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}}
     host = spec([{"name": "host", "hostPath": {"path": "/"}}])

@@ -17,12 +17,13 @@ from tests.scan.cluster import (
     spec,
     token,
 )
+from webhook.core.cluster import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.asked import Filters
+from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.bindings import Bindings
-from webhook.scan.report import Counts, Standing, TokenUse
-from webhook.scan.verdicts import Change
+from webhook.scan.report import Counts, TokenUse, Unread
 
 READS = spec(container=named_secret("old"))
 YEAR = 31_536_000
@@ -48,6 +49,32 @@ def test_pods_are_grouped_under_the_deployment_the_cron_job_or_whatever_makes_th
         "Flow/f": [("flow-a",)],
         "Pod/bare": [("bare",)],
     }
+
+
+def test_owners_of_one_kind_and_name_in_two_groups_are_told_apart() -> None:
+    reading = live() | {"initContainers": [{"name": "first", **named_secret("old")}]}
+    small = Small(secret("old")).pod("a-1", reading, **of("Job", "train", "batch"))
+    small.pod("a-2", reading, **of("Job", "train", "batch.volcano.sh"))
+    report = small.scan()
+    assert [(one.group, one.title) for one in report.owners] == [
+        ("batch", "Job/train"),
+        ("batch.volcano.sh", "Job.batch.volcano.sh/train"),
+    ]
+    [told] = report.legacy_secrets
+    assert [one.title for one in told.references] == ["Job/train", "Job.batch.volcano.sh/train"]
+    [idle] = report.idle_accounts
+    assert idle.owners == ("Job.batch.volcano.sh/train", "Job/train")
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_finished_pod_is_counted_as_finished_and_as_nothing_else(phase) -> None:
+    small = Small(secret("unused")).pod("done", READS, phase, **of("Job", "lone", "batch"))
+    small.known.secrets.append(secret("old"))
+    report = small.scan('rules: {legacy-token-secret: "off"}\n')
+    assert report.summary.finished_pods == 1
+    assert (report.owners, report.summary.pods, report.tokens) == ((), Counts(), ())
+    assert (report.idle_accounts, report.exit_status) == ((), 0)
+    assert [one.can_go for one in report.legacy_secrets] == [True, True]
 
 
 def test_pods_of_one_owner_that_differ_are_told_apart() -> None:
@@ -104,12 +131,18 @@ LONG = "2026-10-25"  # thirty days before now
     ({}, "2026-10-26", 30, False),
     ({}, "2026-10-26", 29, True),
     ({}, None, 0, False),
-    ({"last_used": "2026-02-03"}, "2026-01-01", 30, False),
-    ({"last_used": "2026-02-03", "invalid_since": "2026-11-01"}, "2026-01-01", 30, True),
+    ({"last_used": LONG}, "2026-01-01", 30, True),
+    ({"last_used": "2026-10-26"}, "2026-01-01", 30, False),
+    ({"last_used": "2024-01-01"}, LONG, 30, True),
+    ({"last_used": "2024-01-01"}, "2026-10-26", 30, False),
+    ({"last_used": "2024-01-01"}, None, 30, False),
+    ({"last_used": "2026-11-03", "invalid_since": "2026-11-04"}, "2026-01-01", 30, True),
     ({"last_used": "when?"}, "2026-01-01", 30, False),
 ], ids=[
-    "unused since it was made", "for just so long", "not for so long", "for less", "not known", "used",
-    "marked invalid", "a label that is no day",
+    "unused since it was made", "for just so long", "not for so long", "for less", "not known",
+    "last used just so long ago",
+    "last used since", "last used before it was noted", "last used before, and noted not for so long",
+    "last used, and no more is known", "marked invalid", "a label that is no day",
 ])  # fmt: skip
 def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long_enough(
     labels, tracked, days, goes
@@ -118,6 +151,14 @@ def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long
     small.known.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
     [told] = small.scan(unused_days=days).legacy_secrets
     assert told.can_go is goes
+
+
+@pytest.mark.parametrize(("labels", "goes"), [({}, False), ({"invalid_since": "2026-11-01"}, True)])
+def test_only_a_secret_marked_invalid_can_go_where_templates_could_not_be_read_that_may_name_it(labels, goes) -> None:
+    small = Small(secret("old", **labels))
+    small.known.unread.append(Unread("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
+    [told] = small.scan().legacy_secrets
+    assert (told.unused_since, told.can_go) == (dt.date(2026, 2, 1), goes)
 
 
 def test_since_when_a_secret_is_unused_is_said_by_its_age_and_by_what_is_known() -> None:
@@ -186,48 +227,29 @@ def test_nothing_is_said_of_accounts_where_the_bindings_could_not_be_read() -> N
     assert Bindings().give_rights_to("shop", "app") is False
 
 
-EXEMPTIONS = """\
-exemptions:
-- {rules: [legacy-token-reference], namespaces: [shop], reason: held, until: 2026-12-01}
-- {rules: ["*"], serviceAccounts: [nobody], reason: unused, until: never}
-- {rules: [token-expiration], namespaces: [shop], reason: over, until: 2026-11-23}
-- {rules: [token-request-expiration], namespaces: [shop], reason: unseen, until: 2027-12-01}
-- {rules: [legacy-token-reference], users: [admin], reason: by user, until: 2026-11-24}
-"""
-
-
-def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell() -> None:
-    small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
-    states = small.scan(EXEMPTIONS).exemptions
-    assert [(one.reason, one.standing, one.holds, one.days_left, one.ends_soon) for one in states] == [
-        ("held", Standing.HOLDS, 3, 7, True),
-        ("unused", Standing.HOLDS_NOTHING, 0, None, False),
-        ("over", Standing.ENDED, 3, -1, False),
-        ("unseen", Standing.UNKNOWN, 0, 372, False),
-        ("by user", Standing.UNKNOWN, 0, 0, True),
-    ]
-    assert states[1].rules == ("*",)
-
-
-STRICT = "rules: {kubelet-hostpath: reject}\n"
 HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountToken=False)
+STRICT = "rules: {kubelet-hostpath: reject}\n"
 
 
-@pytest.mark.parametrize(("pod", "now", "then", "change"), [
-    (HOST, "", STRICT, Change.REJECTED),
-    (HOST, STRICT, "", Change.WARNED),
-    (HOST, STRICT, 'rules: {kubelet-hostpath: "off"}\n', Change.FINE),
-    (live(), 'rules: {token-expiration: "off"}\n', "", Change.PATCHED),
-    (live(), "", INJECT, Change.PATCHED),
-    (live(), "", STRICT, Change.NONE),
-    (spec(HOST["volumes"], container=named_secret("old")), "", STRICT, Change.REJECTED_OTHERWISE),
-    (spec(container=named_secret("old")), "", "rules: {legacy-token-reference: warn}\n", Change.PATCHED),
-], ids=[
-    "rejected", "warned", "fine", "patched", "patched more", "none", "rejected for more", "not rejected any more",
-])  # fmt: skip
-def test_another_policy_changes(pod, now, then, change) -> None:
-    [owner] = Small(secret("old")).pod("a", pod).scan(now, then).owners
-    assert owner.change is change
+INTERNAL = "https://api.internal"
+NAMED = f"apiServerToken: {{audiences: ['{INTERNAL}']}}\n"
+
+
+@pytest.mark.parametrize(("text", "given", "token_s", "names", "source"), [
+    (NAMED, ("given",), ("token",), (INTERNAL,), AudiencesFrom.POLICY),
+    ("", (INTERNAL,), ("token",), (INTERNAL,), AudiencesFrom.GIVEN),
+    ("", (), (INTERNAL,), (INTERNAL,), AudiencesFrom.TOKEN),
+    ("", (), (), ("https://issuer", *FALLBACK_API_AUDIENCES), AudiencesFrom.ASSUMED),
+], ids=["the policy's", "those given", "the token's", "assumed"])  # fmt: skip
+def test_the_api_servers_audiences_are_told_with_where_they_are_from_and_judged_by(
+    text, given, token_s, names, source
+) -> None:
+    small = Small().pod("a", spec([token(audience=INTERNAL)], automountServiceAccountToken=False))
+    small.known.issuer, small.known.given_audiences, small.known.token_audiences = "https://issuer", given, token_s
+    report = small.scan(f"{text}tokens: {{audiences: {{allowed: [nobody]}}}}\n", NAMED)
+    assert report.policy.api_audiences == ApiAudiences(names, source)
+    assert report.simulated.api_audiences == ApiAudiences((INTERNAL,), AudiencesFrom.POLICY)
+    assert report.summary.pods == (Counts(allowed=1) if INTERNAL in names else Counts(denied=1))
 
 
 def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:
@@ -239,12 +261,25 @@ def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:
     assert Small(secret("old")).scan().exit_status == 1
 
 
-def test_filters_leave_out_namespaces_rules_and_actions() -> None:
+def test_filters_choose_what_is_told_and_not_what_comes_of_it() -> None:
     small = Small(secret("old")).pod("a", READS | {"volumes": HOST["volumes"]}).pod("b", READS, namespace="other")
-    report = small.scan(filters=Filters(namespaces=("sh*",), rules=("kubelet-hostpath",)))
-    [owner] = report.owners
-    assert [one.rule for one in owner.pods[0].verdict.judgement.findings] == ["kubelet-hostpath"]
-    assert owner.outcome is Outcome.WARNED
-    [owner] = small.scan(filters=Filters(("shop",), actions=(Action.PATCH,))).owners
-    assert owner.outcome is Outcome.PATCHED
+    for filters, rules in (
+        (Filters(("sh*",), ("kubelet-hostpath",)), ["kubelet-hostpath"]),
+        (Filters(("shop",), actions=(Action.PATCH,)), ["token-expiration"]),
+        (Filters(("shop",), ("kubelet-hostpath",), (Action.PATCH,)), []),
+    ):
+        report = small.scan(filters=filters)
+        [owner] = report.owners
+        assert [one.rule for one in owner.pods[0].verdict.judgement.findings] == rules
+        assert [one.rule for one in report.rule_counts] == rules
+        assert (owner.outcome, report.summary.pods, report.exit_status) == (Outcome.DENIED, Counts(denied=1), 1)
     assert small.scan(filters=Filters(("nowhere",))).legacy_secrets == ()
+
+
+def test_a_filter_leaves_out_accounts_of_which_there_is_nothing_to_tell() -> None:
+    small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
+    assert [one.name for one in small.scan(filters=Filters(rules=("legacy-token-reference",))).accounts] == ["app"]
+    assert small.scan(filters=Filters(rules=("token-audience",))).accounts == ()
+    held = "exemptions: [{rules: [legacy-token-reference], namespaces: [shop], reason: held, until: never}]\n"
+    assert small.scan(held, filters=Filters(rules=("token-audience",))).accounts == ()
+    assert len(small.scan(held, filters=Filters(actions=(Action.WARN,))).accounts) == 1

@@ -24,8 +24,7 @@ def large_denial(number: int) -> bytes:
     env = [
         {"name": f"E{at}", "valueFrom": {"secretKeyRef": {"name": "app-token", "key": "token"}}} for at in range(200)
     ]
-    pod = {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "b", "env": env}]}}
-    return review(pod, uid=f"{number:08x}-large")
+    return review(pod(containers=[{"name": "a", "image": "b", "env": env}]), uid=f"{number:08x}-large")
 
 
 def send_many(server, numbers) -> None:
@@ -55,10 +54,13 @@ def test_a_rotated_file_is_opened_anew_on_sigusr1(judged_by, tmp_path):
         assert len((tmp_path / "file.1").read_bytes().splitlines()) >= 1
 
 
+def pod(**spec):
+    return {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "b"}], **spec}}
+
+
 def pods(count: int, **spec):
     """Return reviews of so many pods, each with a uid of its own."""
-    pod = {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "b"}], **spec}}
-    return [review(pod, uid=f"{number:08x}-9b31-4f27") for number in range(count)]
+    return [review(pod(**spec), uid=f"{number:08x}-9b31-4f27") for number in range(count)]
 
 
 HOSTPATH = [{"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}]

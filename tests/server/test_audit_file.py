@@ -164,17 +164,17 @@ def test_where_the_file_cannot_be_opened_anew_the_one_before_is_written(tmp_path
 
 def test_a_writer_that_stands_still_while_it_rotates_holds_up_nobody(tmp_path):
     target = tmp_path / "audit"
-    target.write_bytes(b"x" * 100)
+    target.write_bytes(b"x" * 100 + b"\n")
     hold = "import fcntl, os, sys; fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX); print(); input()"
     piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", hold, str(target)], **piped) as holder:
         assert holder.stdout.readline() == b"\n"
         log = LogFile(target, max_bytes=10, keep=1)
         log.write(b"line\n")
-        assert target.read_bytes().endswith(b"xline\n")
+        assert target.read_bytes().endswith(b"x\nline\n")
         holder.kill()
     eventually(lambda: log.write(b"next\n") or (tmp_path / "audit.1").exists())
-    assert (tmp_path / "audit.1").read_bytes().endswith(b"xline\n")
+    assert (tmp_path / "audit.1").read_bytes().endswith(b"x\nline\n")
 
 
 def test_a_file_that_is_made_is_for_its_owner_and_group_alone(tmp_path):

@@ -247,7 +247,7 @@ def test_a_bug_in_reading_is_answered_too(monkeypatch):
 def unjudged(judge: Judge) -> set[str]:
     """Return the reasons for which reviews could not be judged."""
     counted = [line for line in judge.counted("reviews_unjudged") if not line.endswith(" 0.0")]
-    assert len(judge.counted("reviews_unjudged")) == 6
+    assert len(judge.counted("reviews_unjudged")) == 8
     return {line.split('reason="')[1].split('"')[0] for line in counted}
 
 

@@ -125,7 +125,9 @@ def test_where_there_is_no_room_for_a_connection_it_waits_until_there_is(caplog)
             worker.close()
 
     asyncio.run(run())
-    assert [record.getMessage() for record in caplog.records] == ["no connection can be taken in: Too many open files"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "connections wait, none can be accepted: Too many open files"
+    ]
 
 
 def test_connections_to_the_real_server_are_spread_and_a_worker_that_stands_still_holds_up_none(judged_by, tmp_path):

@@ -16,7 +16,7 @@ _MINE = re.compile(r"\.(mutate|validate)\.tokenguard\.svc/(decision|rules|exempt
 _AUTHENTICATION = "authentication.k8s.io/"
 _STALE = f"{_AUTHENTICATION}stale-token"
 _LEGACY = f"{_AUTHENTICATION}legacy-token"
-_PAST = re.compile(r"^subject: (\S+), seconds after warning threshold: (\d+)$")
+_PAST = re.compile(r"^subject: (\S+), seconds after warning threshold: (\d{1,10})$")
 _DONE = frozenset({"ResponseComplete", "Panic"})
 
 

@@ -8,6 +8,9 @@ import msgspec
 _Text = str | None
 _Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
+_LIMITS = (dt.MINYEAR, dt.MAXYEAR)
+_LEAST_SHARE = 1e-9
+
 
 class _Finding(msgspec.Struct, gc=False):
     rule: str
@@ -51,7 +54,7 @@ class Line(msgspec.Struct, rename="camel", gc=False):
     dry_run: bool = False
     findings: list[_Finding] = []
     exemption: str = ""
-    sample: float | None = None
+    sample: Annotated[float, msgspec.Meta(ge=_LEAST_SHARE, le=1)] | None = None
 
     kind: _Text = None
     api_version: _Text = None
@@ -61,6 +64,12 @@ class Line(msgspec.Struct, rename="camel", gc=False):
     object_ref: Object | None = None
     user_agent: _Text = None
     annotations: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse times that can't be told in every time zone; none is in a log that a server wrote."""
+        for time in (self.time, self.stage_timestamp):
+            if time is not None and time.year in _LIMITS:
+                raise ValueError(f"a time of the year {time.year}")
 
     @property
     def own(self) -> bool:

@@ -89,6 +89,17 @@ class Connection:
         parts = urlsplit(self._ready_client().configuration.host)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
+    def token_audiences(self) -> tuple[str, ...]:
+        """Return whom the service account token is for that it authenticates by; none where it is by anything else."""
+        from webhook.tokens.token import NotATokenError, read  # noqa: PLC0415 - JOSE is loaded where it is used alone
+
+        header = self._ready_client().configuration.get_api_key_with_prefix("BearerToken") or ""
+        try:
+            token = read(header.removeprefix("Bearer ").encode("ascii", "replace"))
+        except NotATokenError:  # a user's token may be anything
+            return ()
+        return token.audiences if token.username else ()
+
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """Return the body of the answer."""
         with self._open(_Request("GET", path, query, {"Accept": accept}, ANSWER_SECONDS)) as response:

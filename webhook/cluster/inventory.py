@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.transport import ApiError, Transport
 from webhook.cluster.walk import walk
-from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, ObjectMeta, PodTemplate, ServiceAccount, Workload
+from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, ObjectMeta, ServiceAccount, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.scan.known import Known
 from webhook.scan.legacy import day_in
-from webhook.scan.objects import TRACKED_SINCE, TRACKING, Binding, LegacyTokenSecret, ReplicaSet, Rolled
+from webhook.scan.objects import TRACKED_SINCE, TRACKING, Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, Rolled
 from webhook.scan.owners import Origin
 from webhook.scan.report import Unread
 from webhook.scan.scan import Scan
@@ -37,7 +37,7 @@ BINDINGS = (
     Resource("rolebindings", f"{_RBAC}/rolebindings", Binding),
     Resource("clusterrolebindings", f"{_RBAC}/clusterrolebindings", Binding),
 )
-PODS = Resource("pods", "/api/v1/pods", PodTemplate)
+PODS = Resource("pods", "/api/v1/pods", Pod)
 
 
 class _Maker(NamedTuple):
@@ -61,7 +61,7 @@ MAKERS = (
     _Maker("apps", "DaemonSet", Rolled, makes_pods=True),
     _Maker("", "ReplicationController", ReplicaSet, makes_pods=True),
     _Maker("batch", "CronJob", CronJob, makes_pods=False),
-    _Maker("batch", "Job", Workload, makes_pods=True),
+    _Maker("batch", "Job", Job, makes_pods=True),
 )
 
 
@@ -110,16 +110,22 @@ class Inventory:
     def fill(self, scan: Scan) -> None:
         """Hand what makes pods, and then the pods, to a scan. Raises `ApiError`."""
         for maker in MAKERS:
-            lacks = f"templates of {maker.kind}s: their pods are judged as they stand, and grouped by what is known"
-            for found in self._list(maker.resource, lacks):
+            lacks = (
+                f"templates of {maker.kind}s: their pods are judged as they stand, and grouped by what is known; of"
+                " legacy Secrets only those marked invalid are said to go, for one of these may name the others"
+            )
+            for found in self._list(maker.resource, lacks, may_name_secrets=True):
                 meta = found.metadata
                 idle = isinstance(found, ReplicaSet) and found.replicas == 0
+                finished = isinstance(found, Job) and found.finished
+                if finished and not meta.controller:
+                    continue  # nothing creates it again
                 scan.maker(
                     (maker.group, maker.kind),
                     (meta.namespace or "", meta.name or ""),
                     meta.controller,
                     Origin(found.template, found.newest if isinstance(found, Rolled) else None),
-                    makes_pods=maker.makes_pods and not idle,
+                    makes_pods=maker.makes_pods and not (idle or finished),
                 )
         try:
             for pod in walk(PODS, self._transport, self._step):
@@ -127,13 +133,18 @@ class Inventory:
         except ApiError as error:
             raise ApiError(error.status, f"{error}; {_advice(PODS)}" if error.status == 403 else str(error)) from None
 
-    def _list(self, resource: Resource[T], lacks: str, *, affects_decisions: bool = True) -> Iterator[T]:
+    def _list(
+        self, resource: Resource[T], lacks: str, *, affects_decisions: bool = True, may_name_secrets: bool = False
+    ) -> Iterator[T]:
         try:
             yield from walk(resource, self._transport, self._step)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
-            self._unread.append(Unread(_plural(resource), str(error), lacks, _advice(resource), affects_decisions))
+            advice = _advice(resource)
+            self._unread.append(
+                Unread(_plural(resource), str(error), lacks, advice, affects_decisions, may_name_secrets)
+            )
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
         return next(walk(config_map(namespace, name), self._transport, self._step), None)
@@ -153,7 +164,7 @@ class Inventory:
         return day_in(found.data, TRACKED_SINCE) if found else None
 
     def _issuer(self) -> str:
-        lacks = "the API server's audiences are taken to be the usual ones, or those of the policy"
+        lacks = "where the API server's audiences are assumed, its issuer isn't among them"
         try:
             answer = self._transport.get(_ISSUER, {}, "application/json")
         except ApiError as error:

@@ -42,6 +42,10 @@ class Transport(Protocol):
         """Where the API server is: its URL, without anything that may be secret."""
         ...
 
+    def token_audiences(self) -> tuple[str, ...]:
+        """Return whom the service account token is for that it authenticates by; none where it is by anything else."""
+        ...
+
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """Return the body of the answer."""
         ...

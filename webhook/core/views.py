@@ -1,12 +1,13 @@
 """What rules look at of pods: a pod together with what the policy and the cluster say of its surroundings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from webhook.core.cluster import Cluster
 from webhook.core.objects import (
     Container,
+    PodSpec,
     PodTemplate,
     ServiceAccountTokenProjection,
     Volume,
@@ -33,11 +34,11 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
         """Whether it is an ephemeral container."""
         return self.pointer.startswith("/spec/ephemeralContainers/")
 
-    def mounts(self, volume: str | None) -> Iterator[tuple[str, VolumeMount]]:
-        """Yield its mounts of a volume, each with its pointer."""
+    @property
+    def mounts(self) -> Iterator[tuple[str, VolumeMount]]:
+        """Its mounts, each with its pointer."""
         for number, mount in enumerate(self.container.volume_mounts or ()):
-            if mount.name == volume:
-                yield f"{self.pointer}/volumeMounts/{number}", mount
+            yield f"{self.pointer}/volumeMounts/{number}", mount
 
 
 class TokenSource(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +79,20 @@ class PodView(msgspec.Struct, gc=False):
     injections: tuple[Injection, ...]
     every_injection: tuple[Injection, ...]
     injected: frozenset[str] = frozenset()
+    _mounts: dict[str | None, list[tuple[str, VolumeMount]]] | None = None
+
+    def mounts(self, volume: str | None) -> Sequence[tuple[str, VolumeMount]]:
+        """Return the mounts of a volume in all the pod's containers, each with its pointer.
+
+        They are gathered once: a pod may have thousands of volumes and thousands of mounts, and its author should not
+        be able to make anybody look at each of them for each of the others.
+        """
+        if self._mounts is None:
+            self._mounts = {}
+            for placed in _every(self.pod.spec):
+                for pointer, mount in placed.mounts:
+                    self._mounts.setdefault(mount.name, []).append((pointer, mount))
+        return self._mounts.get(volume, ())
 
     @property
     def runs_later(self) -> bool:
@@ -88,19 +103,20 @@ class PodView(msgspec.Struct, gc=False):
         """Say whether a token with this audience is for the API server: none means the API server's."""
         return not audience or audience in self.api_audiences
 
+    def would_pass_for_injected(self, volume: str | None, audience: str) -> bool:
+        """Say whether a volume that isn't an injection's would become one by a token made out to `audience`.
+
+        So it must not be mended: its name is taken, which is refused, and the patch would hide that it is.
+        """
+        return volume not in self.injected and any(
+            one.volume == volume and one.audience == audience for one in self.injections
+        )
+
 
 def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: Policy, cluster: Cluster) -> PodView:
     """Gather what the rules need of a pod, so that each looks only at what concerns it."""
     spec = pod.spec
-    containers = (
-        _added(request, pod)
-        if request.subject is Subject.EPHEMERAL_CONTAINERS
-        else [
-            *_placed("/spec/initContainers/", spec.init_containers),
-            *_placed("/spec/containers/", spec.containers),
-            *_placed("/spec/ephemeralContainers/", spec.ephemeral_containers),
-        ]
-    )
+    containers = _added(request, pod) if request.subject is Subject.EPHEMERAL_CONTAINERS else _every(spec)
     volumes = spec.volumes or []
     account = spec.service_account_name or spec.service_account or "default"
     requested = named_in(pod, "tokenguard/inject")
@@ -138,6 +154,14 @@ def holds_injection(volume: Volume, injection: Injection) -> bool:
     sources = volume.projected.sources if volume.projected else None
     token = sources[0].service_account_token if sources and len(sources) == 1 else None
     return token is not None and token.audience == injection.audience and token.path == injection.path
+
+
+def _every(spec: PodSpec) -> list[Placed]:
+    return [
+        *_placed("/spec/initContainers/", spec.init_containers),
+        *_placed("/spec/containers/", spec.containers),
+        *_placed("/spec/ephemeralContainers/", spec.ephemeral_containers),
+    ]
 
 
 def _placed(prefix: str, containers: list[Container] | None) -> list[Placed]:
@@ -193,14 +217,7 @@ def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProje
     tokens = [one.service_account_token for one in sources if one.service_account_token]
     if len(tokens) != 1 or tokens[0].audience:
         return False
-    spec = view.pod.spec
-    mounts = [
-        mount
-        for containers in (spec.containers, spec.init_containers, spec.ephemeral_containers)
-        for container in containers or ()
-        for mount in container.volume_mounts or ()
-        if mount.name == volume.name
-    ]
+    mounts = [mount for _, mount in view.mounts(volume.name)]
     return (bool(mounts) or view.runs_later) and all(
         mount.mount_path == API_TOKEN_PATH and not mount.sub_path and not mount.sub_path_expr for mount in mounts
     )

@@ -27,7 +27,7 @@ def normal_name(name: str) -> str:
     except ValueError:
         lower = name.lower()
         labels = lower.removeprefix("*.").split(".")
-        if len(lower) > _LONGEST or not all(map(_LABEL.fullmatch, labels)):
+        if len(lower) > _LONGEST or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
             raise ValueError(f"{name!r} is neither a DNS name nor an address") from None
         return lower
     return str(ipaddress.ip_address(address.packed))  # without an interface, which no certificate names

@@ -5,6 +5,7 @@ a certificate may live for as long as it likes, and one that is itself in the bu
 is the kind of key that may sign: Ed25519 and RSA of less than 2048 bits are refused here, not there.
 """
 
+import contextlib
 import datetime as dt
 import ipaddress
 import re
@@ -22,6 +23,7 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
+from webhook.pki.names import normal_name
 from webhook.pki.read import Certificate, certificates
 
 _FOR_SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
@@ -59,8 +61,10 @@ def refusal(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.date
 
 def _is_for(leaf: Certificate, name: str) -> bool:
     """Say whether a certificate is for a name."""
+    with contextlib.suppress(ValueError):
+        name = normal_name(name)
     _, _, parent = name.partition(".")
-    return any(one.lower() in {name.lower(), f"*.{parent.lower()}"} for one in leaf.names)
+    return any(one.lower() in {name, f"*.{parent}"} for one in leaf.names)
 
 
 def _verifier(trusted: Iterable[Certificate], name: str, now: dt.datetime) -> ServerVerifier:

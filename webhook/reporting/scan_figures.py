@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from webhook.core.decision import Outcome
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
-from webhook.scan.report import Counts, ExemptionState, LegacySecret, Report, Standing
+from webhook.scan.report import Counts, LegacySecret, Report
+from webhook.scan.standings import ExemptionState, Standing
 
 OUTCOMES = {
     Outcome.DENIED: "rejected",
@@ -81,7 +82,9 @@ def standings(states: Iterable[ExemptionState]) -> Iterator[str]:
     counts = Counter(one.standing for one in every)
     words = {
         Standing.HOLDS: "in use",
+        Standing.SHADOWED: "shadowed",
         Standing.HOLDS_NOTHING: "hold nothing",
+        Standing.NOT_LOOKED_AT: "not looked at",
         Standing.ENDED: "ended",
         Standing.UNKNOWN: "by who asks",
     }

@@ -16,14 +16,12 @@ from enum import StrEnum
 from typing import Any
 
 from webhook.scan.report import Counts, Owner, Report
-from webhook.scan.verdicts import PodGroup
 
 VERSION = 1
 DERIVED: dict[type, dict[str, type]] = {
     kind: {name: typing.get_type_hints(getattr(kind, name).fget)["return"] for name in names}
     for kind, names in (
         (Owner, ("pod_count", "outcome", "simulated_outcome", "change")),
-        (PodGroup, ("change",)),
         (Counts, ("all",)),
         (Report, ("exit_status",)),
     )

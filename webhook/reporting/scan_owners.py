@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from webhook.core.decision import Outcome
-from webhook.core.policy.model import Action
-from webhook.core.text import counted, plain
+from webhook.core.text import counted, plain, quote
+from webhook.scan.asked import Filters
 from webhook.scan.report import Owner
 from webhook.scan.verdicts import Change, Judgement, PodGroup, Told
+from webhook.tokens.durations import spelled
 
 Line = str
 Judged = Callable[[PodGroup], Judgement]
@@ -59,16 +60,17 @@ def spared(owner: Owner) -> Iterator[Line]:
     )
 
 
-def changes(owners: Iterable[Owner]) -> Iterator[Line]:
-    """Yield what the simulated policy changes for owners, the worst first.
+def changes(owners: Iterable[Owner], filters: Filters) -> Iterator[Line]:
+    """Yield what the simulated policy changes for owners, what weighs most first; those alike are told of together.
 
-    An owner for whom nothing changes in what its author wrote is told of together with those like it.
+    Under filters those are left out of whom nothing that differs is asked for.
     """
     alike: dict[Change, dict[tuple[Line, ...], list[Owner]]] = {change: {} for change in Change}
     for owner in owners:
         if owner.change is not Change.NONE:
-            differing = differences(owner)
-            alike[owner.change].setdefault(differing, []).append(owner)
+            differing = differences(owner, filters)
+            if differing or filters.tell_all:
+                alike[owner.change].setdefault(differing, []).append(owner)
     for change, by_lines in alike.items():
         for differing, found in by_lines.items():
             was = f" ({_OUTCOMES[found[0].outcome]} today)" if len({one.outcome for one in found}) == 1 else ""
@@ -76,24 +78,52 @@ def changes(owners: Iterable[Owner]) -> Iterator[Line]:
             yield from (f"  {line}" for line in differing)
 
 
-def differences(owner: Owner) -> tuple[Line, ...]:
-    """Return what only one of the two policies finds: in what its author wrote, or where nothing differs, elsewhere."""
-    return tuple(_differing(owner, authored=True)) or tuple(_differing(owner, authored=False))
+def differences(owner: Owner, filters: Filters) -> tuple[Line, ...]:
+    """Return what only one of the two policies finds in an owner's pods: what its author wrote first, the new first.
+
+    Where they find the same and mend it otherwise, the tokens that only one of them leads to are told.
+    """
+    found: dict[Line, bool] = {}
+    for group in owner.groups:
+        differing = dict(_between(today(group), simulated(group)))
+        if not differing and filters.tell_all and group.change is not Change.NONE:
+            differing = dict.fromkeys(_tokens_between(group), True)
+        found |= differing
+    return tuple(sorted(found, key=lambda line: (not found[line], line[0])))
 
 
-def _differing(owner: Owner, *, authored: bool) -> Iterator[Line]:
-    """Yield what only one of the two policies finds in an owner's pods, the new findings first."""
-    before, after = (
-        {
-            (line_of(told) if authored else _line_without_place(told)): None
-            for group in owner.groups
-            for told in judged(group).findings
-            if told.authored is authored and told.action is not Action.AUDIT
-        }
-        for judged in (today, simulated)
+def between(before: Judgement, after: Judgement) -> tuple[Line, ...]:
+    """Return what only one of two judgements finds, the new first."""
+    return tuple(line for line, _ in _between(before, after))
+
+
+def _between(before: Judgement, after: Judgement) -> Iterator[tuple[Line, bool]]:
+    """Yield what only one of two judgements finds, and whether its author wrote it; else its place isn't told."""
+    was, now = ({line_of(told): told for told in judged.findings} for judged in (before, after))
+    for sign, found, known in (("+", now, was), ("-", was, now)):
+        for line, told in found.items():
+            if line not in known:
+                yield f"{sign} {line if told.authored else _line_without_place(told)}", told.authored
+
+
+def _tokens_between(group: PodGroup) -> Iterator[Line]:
+    after = group.simulated.tokens if group.simulated else ()
+    was, now = (
+        dict.fromkeys(f"token: {whom_for(one.audience)}: lives {spelled_out(one.lifetime_seconds)}" for one in tokens)
+        for tokens in (group.verdict.tokens, after)
     )
-    yield from (f"+ {line}" for line in after if line not in before)
-    yield from (f"- {line}" for line in before if line not in after)
+    yield from (f"+ {line}" for line in now if line not in was)
+    yield from (f"- {line}" for line in was if line not in now)
+
+
+def whom_for(audience: str) -> str:
+    """Return whom a token is for, in words."""
+    return quote(audience) if audience else "the API server"
+
+
+def spelled_out(lifetime_seconds: int | None) -> str:
+    """Return how long a token lives, in words."""
+    return "without end" if lifetime_seconds is None else spelled(lifetime_seconds)
 
 
 def unwritten(owner: Owner, judged: Judged) -> Counter[Line]:
@@ -109,7 +139,7 @@ def unwritten(owner: Owner, judged: Judged) -> Counter[Line]:
 
 def named(owner: Owner) -> str:
     """Return what an owner is called, and how many pods it has."""
-    name = f"{plain(owner.kind)}/{plain(owner.name)}"
+    name = plain(owner.title)
     return name if owner.kind == "Pod" else f"{name} ({counted(owner.pod_count, 'pod')})"
 
 

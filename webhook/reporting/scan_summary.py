@@ -1,17 +1,21 @@
 """The summary of a scan: what fits a screen of 80 columns and 24 lines, whatever the cluster."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 
 from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
 from webhook.reporting import scan_figures as figures
 from webhook.scan.asked import Filters, PolicyUsed
+from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.report import Counts, Report
 from webhook.scan.verdicts import Change
 
 COLUMNS, ROWS = 80, 24
-_NAME = 11
+_NAME, _HEAD, _CELL = 11, 24, 14
+_MILLION = 1_000_000
 Field = tuple[str, str]
 """A line's name, and what it says; without a name it goes on with the one before."""
 
@@ -27,13 +31,20 @@ def about(report: Report) -> Iterator[Field]:
     """Yield what was scanned, when, and what it was judged by."""
     yield "cluster", f"{plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC"
     yield "policy", _policy(report.policy)
+    audiences = report.policy.api_audiences
+    yield "audiences", _audiences(audiences)
     if report.simulated:
         yield "simulated", _policy(report.simulated)
+        if report.simulated.api_audiences != audiences:
+            yield "audiences", _audiences(report.simulated.api_audiences)
     summary = report.summary
     seen = f"{counted(summary.pods.all, 'pod')} of {counted(summary.owners.all, 'owner')}"
-    yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {seen}"
-    if only := _filters(report.filters):
-        yield "", f"only {only}"
+    finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
+    yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {seen}{finished}"
+    if alone := looked_at(report.filters):
+        yield "", f"looked at alone: {alone}"
+    if alone := told_of(report.filters):
+        yield "", f"told alone (outcomes are by all): {alone}"
 
 
 def state(report: Report) -> Iterator[Field]:
@@ -43,6 +54,8 @@ def state(report: Report) -> Iterator[Field]:
         told = ", ".join(f"{counts[use]} {use}" for use in figures.USES)
         yield "legacy", f"{counted(len(secrets), 'Secret')}: {told}"
         yield "", f"their use is {f'known since {report.tracked_since}' if report.tracked_since else 'not known'}"
+        if report.names_unread:
+            yield "", "not all could be read that may name them (at the end)"
     if idle := len(report.idle_accounts or ()):
         yield "accounts", f"{idle} with the API server's token mounted and no right to anything"
     for name, states in (("exemptions", report.exemptions), ("simulated", report.simulated_exemptions or ())):
@@ -52,19 +65,41 @@ def state(report: Report) -> Iterator[Field]:
         yield "NOT READ", f"{', '.join(one.what for one in report.unread)} (at the end)"
 
 
-def changed(report: Report) -> Field:
-    """Return for how many owners the simulated policy changes what."""
+def changed(report: Report) -> Iterator[Field]:
+    """Yield for how many owners the simulated policy changes what."""
     counts = Counter(owner.change for owner in report.owners)
-    told = [f"{counts[one]} {one.removeprefix('newly ')}" for one in Change if counts[one] and one is not Change.NONE]
-    return "owners", f"newly {', '.join(told)}" if told else "no change"
+    told = [f"{counts[one]} {one}" for one in Change if counts[one] and one is not Change.NONE]
+    lines = textwrap.wrap(", ".join(told), COLUMNS - _NAME) or ["no change"]
+    yield from zip(chain(["owners"], repeat("")), lines, strict=False)
 
 
 def _policy(used: PolicyUsed) -> str:
     return f"{used.revision}, {used.mode}: {plain(used.origin)}"
 
 
-def _filters(filters: Filters) -> str:
-    given = (("namespace", filters.namespaces), ("rule", filters.rules), ("action", filters.actions))
+def _audiences(audiences: ApiAudiences) -> str:
+    return f"the API server's, {_SOURCES[audiences.source]}: {', '.join(map(plain, audiences.names))}"
+
+
+_SOURCES = {
+    AudiencesFrom.POLICY: "by the policy",
+    AudiencesFrom.GIVEN: "as given",
+    AudiencesFrom.TOKEN: "by this scan's own token",
+    AudiencesFrom.ASSUMED: "assumed (see --api-audience)",
+}
+
+
+def looked_at(filters: Filters) -> str:
+    """Return what was looked at alone, in words; nothing where it was all."""
+    return _words(("namespace", filters.namespaces))
+
+
+def told_of(filters: Filters) -> str:
+    """Return which findings are told alone, in words; nothing where it is all."""
+    return _words(("rule", filters.rules), ("action", filters.actions))
+
+
+def _words(*given: tuple[str, Iterable[str]]) -> str:
     return "; ".join(f"{what} {', '.join(map(plain, values))}" for what, values in given if values)
 
 
@@ -74,16 +109,26 @@ def _outcomes(report: Report) -> Iterator[str]:
     for name, now, simulated in figures.outcomes(report):
         yield _row(name, [_number(now, simulated, one) for one in figures.OUTCOMES])
     if report.simulated:
-        yield _line(changed(report))
+        yield from map(_line, changed(report))
 
 
 def _number(now: Counts, simulated: Counts | None, outcome: Outcome) -> str:
-    number = str(getattr(now, outcome.value))
-    return number if simulated is None else f"{number} > {getattr(simulated, outcome.value)}"
+    """Return a number, with the simulated policy's behind an arrow; so that it fits its column, whatever they are."""
+    numbers = [getattr(counts, outcome.value) for counts in (now, simulated) if counts]
+    told = " > ".join(map(str, numbers))
+    return told if len(told) < _CELL else ">".join(map(_short, numbers))
+
+
+def _short(number: int) -> str:
+    return str(number) if number < _MILLION else f"{number / _MILLION:.1f}M"
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
-    return f"{name:<24}" + "".join(f"{cell:>14}" for cell in cells)
+    """Return a line whose cells end where their columns do; a name that is too long takes room of the first one."""
+    line = name
+    for number, cell in enumerate(cells, 1):
+        line += cell.rjust(max(_HEAD + number * _CELL - len(line), len(cell) + 1))
+    return line
 
 
 def _rules(report: Report, room: int) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """A scan's report as text: the summary, then what there is to tell of each namespace."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import click
@@ -10,17 +10,20 @@ from webhook.core.policy.model import Action
 from webhook.core.text import counted, plain, quote
 from webhook.reporting.scan_owners import (
     Line,
+    between,
     changes,
     line_of,
     owner_lines,
     some,
+    spelled_out,
     today,
     unwritten,
+    whom_for,
 )
 from webhook.reporting.scan_summary import summary_lines
-from webhook.scan.report import ExemptionState, IdleAccount, LegacySecret, Report, Standing, TokenUse
-from webhook.scan.verdicts import Change, change_between
-from webhook.tokens.durations import spelled
+from webhook.scan.report import IdleAccount, LegacySecret, Report, TokenUse
+from webhook.scan.standings import ExemptionState, Standing
+from webhook.scan.verdicts import Change
 
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 
@@ -42,7 +45,7 @@ def lines(report: Report, *, colour: bool = False) -> Iterator[Line]:
         if states:
             yield ""
             yield _styled(title, None, colour=colour)
-            yield from (f"  {_exemption(one)}" for one in states)
+            yield from (f"  {_exemption(one, states)}" for one in states)
     for one in report.unread:
         yield ""
         yield f"{_styled('not read', 'red', colour=colour)}: {one.what}: {plain(one.why)}"
@@ -83,16 +86,18 @@ def _details(report: Report) -> dict[str, list[Line]]:
 def _changes(report: Report) -> dict[str, list[Line]]:
     """Return what the simulated policy changes, by namespace."""
     found = {
-        namespace: list(changes(owners))
+        namespace: list(changes(owners, report.filters))
         for namespace, owners in groupby(report.owners, key=lambda owner: owner.namespace)
     }
-    counts: Counter[tuple[str, Change]] = Counter()
-    for secret in report.legacy_secrets:
-        if secret.simulated:
-            counts[secret.namespace, change_between(secret.judgement, secret.simulated)] += 1
+    counts = Counter((secret.namespace, secret.change) for secret in report.legacy_secrets)
     for (namespace, change), count in sorted(counts.items()):
         if change is not Change.NONE:
             found.setdefault(namespace, []).append(f"{counted(count, 'legacy Secret')}: {change}, if made again")
+    for account in report.accounts:
+        differing = between(account.judgement, account.simulated) if account.simulated else ()
+        if account.change is not Change.NONE and differing:
+            told = (f"ServiceAccount/{plain(account.name)}: {account.change}", *(f"  {line}" for line in differing))
+            found.setdefault(account.namespace, []).extend(told)
     return found
 
 
@@ -113,16 +118,15 @@ def pointing(secret: LegacySecret) -> Iterator[Line]:
     """Yield what points at a legacy Secret."""
     for one in secret.references:
         pods = f" ({counted(len(one.pods), 'pod')})" if one.pods and one.kind != "Pod" else ""
-        yield f"in {plain(one.kind)}/{plain(one.name)}{pods}: {plain(one.path)}"
+        yield f"in {plain(one.title)}{pods}: {plain(one.path)}"
     if secret.listed_by:
         yield f"listed by {some([f'ServiceAccount/{one}' for one in secret.listed_by])}"
 
 
 def _tokens(use: TokenUse) -> Line:
-    whom = quote(use.audience) if use.audience else "the API server"
-    end = "without end" if use.lifetime_seconds is None else spelled(use.lifetime_seconds)
     simulated = "" if use.simulated is None else f", {use.simulated} simulated"
-    return f"{whom}, {end}: {use.now} now, {use.after} created again{simulated}"
+    told = f"{use.now} now, {use.after} created again{simulated}"
+    return f"{whom_for(use.audience)}, {spelled_out(use.lifetime_seconds)}: {told}"
 
 
 def _idle(idle: IdleAccount) -> Line:
@@ -135,14 +139,24 @@ def whom(state: ExemptionState) -> str:
     return some((*state.namespaces, *state.service_accounts, *state.users)) or "all"
 
 
-def good_for(state: ExemptionState) -> str:
-    """Return what an exemption is good for."""
+def good_for(state: ExemptionState, every: Sequence[ExemptionState]) -> str:
+    """Return what an exemption is good for; `every` are all of its policy."""
+    if state.standing is Standing.ENDED and not state.holds:
+        return "has ended; not all that it is for was looked at" if state.seen_in_part else "has ended, and can go"
     return {
         Standing.HOLDS: f"holds {state.holds}",
+        Standing.SHADOWED: f"shadowed by {_earlier(every[number] for number in state.shadowed_by)}",
         Standing.HOLDS_NOTHING: "holds nothing any more",
-        Standing.ENDED: f"has ended, {state.holds} would be held" if state.holds else "has ended, and can go",
+        Standing.NOT_LOOKED_AT: "holds nothing here; not all that it is for was looked at",
+        Standing.ENDED: f"has ended, {state.holds} would be held",
         Standing.UNKNOWN: "depends on who asks",
     }[state.standing]
+
+
+def _earlier(states: Iterable[ExemptionState]) -> str:
+    """Return the exemptions that stand before another, in words, with the days until which they do."""
+    every = [f"{quote(one.reason)}, {f'until {one.until}' if one.until else 'which never ends'}" for one in states]
+    return f"an earlier one ({every[0]})" if len(every) == 1 else f"earlier ones ({'; '.join(every)})"
 
 
 def until(state: ExemptionState) -> str:
@@ -151,5 +165,5 @@ def until(state: ExemptionState) -> str:
     return f"until {state.until}{soon}" if state.until else "never ends"
 
 
-def _exemption(state: ExemptionState) -> Line:
-    return f"{some(state.rules)} for {whom(state)}: {good_for(state)}; {until(state)}: {plain(state.reason)}"
+def _exemption(state: ExemptionState, every: Sequence[ExemptionState]) -> Line:
+    return f"{some(state.rules)} for {whom(state)}: {good_for(state, every)}; {until(state)}: {plain(state.reason)}"

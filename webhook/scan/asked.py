@@ -4,6 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from webhook.core.policy.model import Action, Mode, Policy
+from webhook.scan.audiences import ApiAudiences, under
 
 UNUSED_DAYS = 30
 """For how long nobody must have used one, unless something else is asked for: what runs once a month does within it."""
@@ -11,20 +12,32 @@ UNUSED_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class PolicyUsed:
-    """A policy that was judged by: its revision, its mode outside of overrides, and where it is from."""
+    """A policy that was judged by: its revision, its mode outside of overrides, and where it is from.
+
+    `api_audiences` are the API server's, as they were judged with.
+    """
 
     revision: str
     mode: Mode
     origin: str
+    api_audiences: ApiAudiences
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What was looked at alone; an empty one means all."""
+    """What is looked at alone, `namespaces`, and what is told of that alone: `rules` and `actions`. Empty means all.
+
+    What isn't told counts all the same: what would come of a pod depends on all that is found in it.
+    """
 
     namespaces: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
+
+    @property
+    def tell_all(self) -> bool:
+        """Whether every finding is told."""
+        return not (self.rules or self.actions)
 
 
 NO_FILTERS = Filters()
@@ -43,14 +56,14 @@ class Asked:
     filters: Filters = NO_FILTERS
     unused_days: int = UNUSED_DAYS
 
-    @property
-    def used(self) -> PolicyUsed:
-        """The policy, as the report names it."""
-        return PolicyUsed(self.policy.revision, self.policy.mode, self.policy_origin)
+    def used(self, audiences: ApiAudiences) -> PolicyUsed:
+        """Return the policy, as the report names it; `audiences` are the API server's, as far as the cluster tells."""
+        return _used(self.policy, self.policy_origin, audiences)
 
-    @property
-    def simulated_used(self) -> PolicyUsed | None:
-        """The policy that it is compared with, likewise."""
-        if self.simulated is None:
-            return None
-        return PolicyUsed(self.simulated.revision, self.simulated.mode, self.simulated_origin)
+    def simulated_used(self, audiences: ApiAudiences) -> PolicyUsed | None:
+        """Return the policy that it is compared with, likewise."""
+        return _used(self.simulated, self.simulated_origin, audiences) if self.simulated else None
+
+
+def _used(policy: Policy, origin: str, audiences: ApiAudiences) -> PolicyUsed:
+    return PolicyUsed(policy.revision, policy.mode, origin, under(policy, audiences))

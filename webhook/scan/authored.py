@@ -11,8 +11,10 @@ to be no author's is undone:
   token and nothing else.
 - The API server's own token is as the ServiceAccount plugin would make it anew: there, for 3607 seconds, unless the pod
   or its account doesn't want it by now.
+- Its labels and annotations likewise: the template's count as they stand there, and what the pod has besides is kept.
 - A pod of a StatefulSet or a DaemonSet whose template has changed since would not come back: the next one is from the
-  template as it is now (`webhook.scan.owners.Origin`).
+  template as it is now (`webhook.scan.owners.Origin`), with its metadata. What such a pod has besides is left out, in
+  its metadata as in its spec: nobody can tell what of it is an older template's and what another webhook's.
 - Ephemeral containers go: no pod can be created with any.
 """
 
@@ -23,6 +25,7 @@ from msgspec.structs import replace
 from webhook.core.lifetimes import MAGIC_EXPIRATION
 from webhook.core.objects import (
     Container,
+    ObjectMeta,
     PodSpec,
     PodTemplate,
     ProjectedVolumeSource,
@@ -38,6 +41,8 @@ _TOKEN = ServiceAccountTokenProjection(expiration_seconds=MAGIC_EXPIRATION, path
 _OWN_VOLUME = f"{API_TOKEN_VOLUME}xxxxx"
 _NOTHING: Mapping[str, Container] = {}
 _NO_SPEC = PodSpec()
+_IDENTITY = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index")
+"""Labels that a StatefulSet gives a pod along with its name."""
 
 
 Automounts = Callable[[str], bool]
@@ -73,7 +78,8 @@ def as_created(live: PodView, origin: PodTemplate | None, automounts: Automounts
         service_account=None,
         automount_service_account_token=said,
     )
-    return replace(live.pod, given_spec=with_api_token(spec) if mounted else spec)
+    meta = _merged_metadata(live.pod.metadata, origin.metadata) if origin else live.pod.metadata
+    return PodTemplate(meta, with_api_token(spec) if mounted else spec)
 
 
 def next_of(template: PodTemplate, automounts: Automounts) -> PodTemplate:
@@ -82,6 +88,17 @@ def next_of(template: PodTemplate, automounts: Automounts) -> PodTemplate:
     said = spec.automount_service_account_token
     mounted = automounts(_account(spec)) if said is None else said
     return replace(template, given_spec=with_api_token(spec)) if mounted else template
+
+
+def replacement_of(live: PodTemplate, template: PodTemplate, automounts: Automounts) -> PodTemplate:
+    """Return the pod that takes a live one's place and name, from the template as it is now."""
+    meta = live.metadata
+    identity = {key: value for key, value in (meta.labels or {}).items() if key in _IDENTITY}
+    labels = {**(template.metadata.labels or {}), **identity}
+    given = ObjectMeta(
+        meta.name, meta.generate_name, meta.namespace, meta.owner_references, labels, template.metadata.annotations
+    )
+    return replace(next_of(template, automounts), given_metadata=given)
 
 
 def with_api_token(spec: PodSpec) -> PodSpec:
@@ -130,6 +147,15 @@ def _renewed(volume: Volume) -> Volume:
         replace(source, service_account_token=_TOKEN) if source.service_account_token else source for source in sources
     ]
     return replace(volume, projected=ProjectedVolumeSource(renewed))
+
+
+def _merged_metadata(live: ObjectMeta, written: ObjectMeta) -> ObjectMeta:
+    """Return a pod's metadata with the labels and annotations that the template has as it has them."""
+    if not (written.labels or written.annotations):
+        return live
+    labels = {**(live.labels or {}), **(written.labels or {})}
+    annotations = {**(live.annotations or {}), **(written.annotations or {})}
+    return replace(live, labels=labels, annotations=annotations)
 
 
 def _merged(

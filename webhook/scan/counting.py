@@ -43,7 +43,7 @@ def counted(owner: Owner) -> Iterator[tuple[PodGroup, int]]:
         yield owner.next_pod, 1
 
 
-def summary(namespaces: int, owners: Sequence[Owner], secrets: Sequence[LegacySecret]) -> Summary:
+def summary(namespaces: int, finished_pods: int, owners: Sequence[Owner], secrets: Sequence[LegacySecret]) -> Summary:
     """Return the counts of pods, owners and Secrets by what would come of them."""
     groups = [group for owner in owners for group in owner.pods]
     under = [(group.simulated, len(group.names)) for group in groups if group.simulated]
@@ -52,6 +52,7 @@ def summary(namespaces: int, owners: Sequence[Owner], secrets: Sequence[LegacySe
     simulates = bool(under or by_owner or by_secret)
     return Summary(
         namespaces,
+        finished_pods,
         pods=_counts((group.verdict.judgement.outcome, len(group.names)) for group in groups),
         owners=_counts((owner.outcome, 1) for owner in owners),
         secrets=_counts((one.judgement.outcome, 1) for one in secrets),
@@ -118,5 +119,5 @@ def idle_accounts(owners: Iterable[Owner], bindings: Bindings) -> tuple[IdleAcco
             key = (owner.namespace, group.account)
             if any(token.own for token in group.tokens) and not bindings.give_rights_to(*key):
                 pods[key] += len(group.names)
-                where.setdefault(key, set()).add(f"{owner.kind}/{owner.name}")
+                where.setdefault(key, set()).add(owner.title)
     return tuple(IdleAccount(*key, pods[key], tuple(sorted(where[key]))) for key in sorted(pods))

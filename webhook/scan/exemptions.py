@@ -1,13 +1,15 @@
 """What the exemptions of a policy are good for, as far as a scan can see."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.request import Subject
 from webhook.core.rules import BY_NAME, RULES
-from webhook.scan.report import ExemptionState, Standing
+from webhook.core.selectors import Globs
+from webhook.scan.standings import ExemptionState, Standing
 from webhook.scan.verdicts import Judgement
 
 SOON_DAYS = 30
@@ -23,45 +25,111 @@ class Judged(NamedTuple):
     judgement: Judgement
 
 
-def states(exemptions: Sequence[Exemption], judged: Iterable[Judged], now: dt.datetime) -> tuple[ExemptionState, ...]:
-    """Return how each exemption stands, in their order."""
-    holds = [0] * len(exemptions)
-    ended = [number for number, one in enumerate(exemptions) if not one.holds(now)]
-    for one in judged:
-        for number in {exempted.exemption for exempted in one.judgement.exemptions}:
-            holds[number] += one.number
-        for number in ended:
-            if _would_hold(exemptions[number], one):
-                holds[number] += one.number
-    today = now.astimezone(dt.UTC).date()
-    return tuple(_state(one, count, today) for one, count in zip(exemptions, holds, strict=True))
+class Sight(NamedTuple):
+    """What was looked at: of the known namespaces some alone (none: all), and whether all there could be read.
+
+    `known` is empty where the namespaces could not be read.
+    """
+
+    known: Collection[str]
+    namespaces: Globs
+    complete: bool
+
+    def covers(self, exemption: Exemption) -> bool:
+        """Say whether all that is there, and that an exemption is for, was looked at."""
+        if self.complete and not self.namespaces:
+            return True
+        if not self.known:
+            return False
+        reached = _reached(exemption, self.known)
+        wanted = not self.namespaces or all(map(self.namespaces.match, {*reached, *exemption.namespaces.exact}))
+        return wanted and (self.complete or not reached)
+
+
+class States:
+    """The exemptions of one policy, and what of all that was judged is theirs."""
+
+    def __init__(self, exemptions: Sequence[Exemption], now: dt.datetime, sight: Sight) -> None:
+        """Take them in their order, the time (aware, any zone), and what was looked at."""
+        self._exemptions = exemptions
+        self._today = now.astimezone(dt.UTC).date()
+        self._sight = sight
+        self._ended = [number for number, one in enumerate(exemptions) if not one.holds(now)]
+        self._holding = [number for number, one in enumerate(exemptions) if one.holds(now)]
+        self._holds: Counter[int] = Counter()
+        self._shadowed: dict[int, Counter[int]] = {}
+        self._behind: dict[tuple[int, str, str, str], tuple[int, ...]] = {}
+
+    def of(self, judged: Iterable[Judged]) -> tuple[ExemptionState, ...]:
+        """Return how each stands, in their order."""
+        for one in judged:
+            held = {exempted.exemption for exempted in one.judgement.exemptions}
+            would_hold = (number for number in self._ended if _would_hold(self._exemptions[number], one))
+            for number in (*held, *would_hold):
+                self._holds[number] += one.number
+            behind = {
+                (later, exempted.exemption)
+                for exempted in one.judgement.exemptions
+                for later in self._later(exempted.exemption, exempted.rule, one.namespace, one.account)
+                if later not in held
+            }
+            for later, earlier in behind:
+                self._shadowed.setdefault(later, Counter())[earlier] += one.number
+        return tuple(map(self._state, range(len(self._exemptions))))
+
+    def _later(self, number: int, rule: str, namespace: str, account: str) -> tuple[int, ...]:
+        """Return those behind an exemption that would hold what it holds."""
+        key = (number, rule, namespace, account)
+        if key not in self._behind:
+            self._behind[key] = tuple(
+                later
+                for later in self._holding
+                if later > number
+                and rule in self._exemptions[later].rules
+                and self._exemptions[later].is_for(namespace, account, "")
+            )
+        return self._behind[key]
+
+    def _state(self, number: int) -> ExemptionState:
+        one, holds, shadowed = self._exemptions[number], self._holds[number], self._shadowed.get(number)
+        left = (one.until - self._today).days if one.until else None
+        in_part = not self._sight.covers(one)
+        if left is not None and left < 0:
+            standing = Standing.ENDED
+        elif holds:
+            standing = Standing.HOLDS
+        elif shadowed:
+            standing = Standing.SHADOWED
+        elif not _can_be_seen(one):
+            standing = Standing.UNKNOWN
+        else:
+            standing = Standing.NOT_LOOKED_AT if in_part else Standing.HOLDS_NOTHING
+        return ExemptionState(
+            rules=("*",) if one.rules == tuple(BY_NAME) else one.rules,
+            namespaces=one.namespaces.patterns,
+            service_accounts=one.service_accounts.patterns,
+            users=one.users.patterns,
+            reason=one.reason,
+            until=one.until,
+            days_left=left,
+            ends_soon=left is not None and 0 <= left < SOON_DAYS,
+            standing=standing,
+            holds=holds,
+            shadowed_by=tuple(sorted(shadowed)) if shadowed and standing is Standing.SHADOWED else (),
+            seen_in_part=in_part,
+        )
+
+
+def _reached(exemption: Exemption, namespaces: Iterable[str]) -> list[str]:
+    """Return the namespaces in which an exemption may be for something."""
+    accounts = exemption.service_accounts.patterns
+    within = Globs(tuple(one.partition("/")[0] if "/" in one else "*" for one in accounts))
+    return [one for one in namespaces if exemption.is_for_namespace(one) and (not within or within.match(one))]
 
 
 def _would_hold(exemption: Exemption, judged: Judged) -> bool:
     rules = {finding.rule for finding in judged.judgement.findings}
     return not rules.isdisjoint(exemption.rules) and exemption.is_for(judged.namespace, judged.account, "")
-
-
-def _state(one: Exemption, holds: int, today: dt.date) -> ExemptionState:
-    left = (one.until - today).days if one.until else None
-    if left is not None and left < 0:
-        standing = Standing.ENDED
-    elif holds:
-        standing = Standing.HOLDS
-    else:
-        standing = Standing.HOLDS_NOTHING if _can_be_seen(one) else Standing.UNKNOWN
-    return ExemptionState(
-        rules=("*",) if one.rules == tuple(BY_NAME) else one.rules,
-        namespaces=one.namespaces.patterns,
-        service_accounts=one.service_accounts.patterns,
-        users=one.users.patterns,
-        reason=one.reason,
-        until=one.until,
-        days_left=left,
-        ends_soon=left is not None and 0 <= left < SOON_DAYS,
-        standing=standing,
-        holds=holds,
-    )
 
 
 def _can_be_seen(one: Exemption) -> bool:

@@ -1,31 +1,31 @@
 """Judging what is in a cluster as if it were created again: by the same function as the webhook."""
 
 import datetime as dt
+from collections.abc import Mapping
 
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import NODES, evaluate
 from webhook.core.objects import PodTemplate, Secret, ServiceAccount
-from webhook.core.policy.model import Action, Policy
+from webhook.core.patch import Operation
+from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request, Subject
 from webhook.core.views import PodView, pod_view
-from webhook.scan.asked import Filters
 from webhook.scan.tokens import tokens_after
 from webhook.scan.verdicts import Exempted, Judgement, Told, Verdict
 
 _MIRROR = "kubernetes.io/config.mirror"
-_OUTCOMES = {Action.REJECT: Outcome.DENIED, Action.PATCH: Outcome.PATCHED, Action.WARN: Outcome.WARNED}
+Patch = tuple[Operation, ...]
 
 
 class Judge:
     """One policy in one cluster at one time."""
 
-    def __init__(self, policy: Policy, cluster: Cluster, now: dt.datetime, filters: Filters) -> None:
-        """Take what is judged by; `filters` are the rules and actions that are told of."""
+    def __init__(self, policy: Policy, cluster: Cluster, now: dt.datetime) -> None:
+        """Take what is judged by."""
         self.policy = policy
         self._cluster = cluster
         self._now = now
-        self._filters = filters
         self._numbers = {id(one): number for number, one in enumerate(policy.exemptions)}
 
     def view(self, namespace: str, pod: PodTemplate) -> PodView:
@@ -33,12 +33,12 @@ class Judge:
         here = self.policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
         return pod_view(_pod_request(namespace, pod), pod, here, self.policy, self._cluster)
 
-    def pod(self, namespace: str, pod: PodTemplate) -> Verdict:
-        """Judge a pod as it would be created."""
+    def pod(self, namespace: str, pod: PodTemplate) -> tuple[Verdict, Patch]:
+        """Judge a pod as it would be created, and return how it would be mended, too."""
         decision = evaluate(_pod_request(namespace, pod), self.policy, self._cluster, self._now)
-        judgement = self._judgement(decision)
+        judgement = _judgement(decision, self._numbers)
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(self.view(namespace, pod), decision)
-        return Verdict(judgement, tokens)
+        return Verdict(judgement, tokens), decision.patch
 
     def secret(self, namespace: str, name: str, secret: Secret) -> Judgement:
         """Judge a legacy Secret as if it were made again."""
@@ -50,29 +50,22 @@ class Judge:
 
     def _judged(self, subject: Subject, namespace: str, name: str, found: Secret | ServiceAccount) -> Judgement:
         request = _request(subject, namespace, name, found)
-        return self._judgement(evaluate(request, self.policy, self._cluster, self._now))
-
-    def _judgement(self, decision: Decision) -> Judgement:
-        findings = tuple(
-            Told(one.rule, one.action, one.intended, one.path, one.detail, one.violation.authored)
-            for one in decision.findings
-            if (not self._filters.rules or one.rule in self._filters.rules)
-            and (not self._filters.actions or one.action in self._filters.actions)
-        )
-        outcome = decision.outcome
-        if len(findings) < len(decision.findings):
-            actions = {finding.action for finding in findings}
-            outcome = next((found for action, found in _OUTCOMES.items() if action in actions), Outcome.ALLOWED)
-        exemptions = tuple(
-            Exempted(rule, self._numbers[id(one)], one.reason, one.until) for rule, one in decision.exemptions
-        )
-        return Judgement(outcome, findings, exemptions, decision.note)
+        return _judgement(evaluate(request, self.policy, self._cluster, self._now), self._numbers)
 
 
 def is_mirror(pod: PodTemplate) -> bool:
     """Say whether a pod stands for one that its node runs by a file."""
     owner = pod.metadata.controller
     return owner is not None and owner.kind == "Node" and _MIRROR in (pod.metadata.annotations or ())
+
+
+def _judgement(decision: Decision, numbers: Mapping[int, int]) -> Judgement:
+    findings = tuple(
+        Told(one.rule, one.action, one.intended, one.path, one.detail, one.violation.authored)
+        for one in decision.findings
+    )
+    exemptions = tuple(Exempted(rule, numbers[id(one)], one.reason, one.until) for rule, one in decision.exemptions)
+    return Judgement(decision.outcome, findings, exemptions, decision.note)
 
 
 def _pod_request(namespace: str, pod: PodTemplate) -> Request:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from webhook.core.cluster import FALLBACK_API_AUDIENCES, Cluster
 from webhook.core.objects import ServiceAccount
 from webhook.core.selectors import Labels
+from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.bindings import Bindings
 from webhook.scan.objects import LegacyTokenSecret
 from webhook.scan.report import Unread
@@ -15,7 +16,9 @@ from webhook.scan.report import Unread
 class Known:
     """What was read; whoever reads it puts it here. `bindings` is None where they could not be read.
 
-    `issuer` is the API server's name as an issuer of tokens, which is an audience of its own.
+    `issuer` is the API server's name as an issuer of tokens, which is an audience of its own where it wasn't given
+    others. `given_audiences` are those that whoever scans names, `token_audiences` those of the service account token
+    that the scan is made with, if it is made with one.
     """
 
     namespaces: dict[str, Labels] = field(default_factory=dict)
@@ -24,7 +27,19 @@ class Known:
     bindings: Bindings | None = field(default_factory=Bindings)
     tracked_since: dt.date | None = None
     issuer: str = ""
+    given_audiences: tuple[str, ...] = ()
+    token_audiences: tuple[str, ...] = ()
     unread: list[Unread] = field(default_factory=list)
+
+    @property
+    def api_audiences(self) -> ApiAudiences:
+        """The API server's audiences, as far as they are known otherwise than from a policy."""
+        if self.given_audiences:
+            return ApiAudiences(self.given_audiences, AudiencesFrom.GIVEN)
+        if self.token_audiences:
+            return ApiAudiences(self.token_audiences, AudiencesFrom.TOKEN)
+        usual = (self.issuer, *FALLBACK_API_AUDIENCES) if self.issuer else FALLBACK_API_AUDIENCES
+        return ApiAudiences(tuple(dict.fromkeys(usual)), AudiencesFrom.ASSUMED)
 
     def cluster(self) -> Cluster:
         """Return it as what decisions are made by."""
@@ -38,7 +53,7 @@ class Known:
             for one in self.accounts
             if one.automount_service_account_token is not None
         }
-        return Cluster(tokens, self.namespaces, automounts, _audiences(self.issuer))
+        return Cluster(tokens, self.namespaces, automounts, self.api_audiences.names)
 
     def listed(self) -> dict[tuple[str, str], list[str]]:
         """Return which accounts list which Secrets, by the Secret's namespace and name."""
@@ -48,7 +63,3 @@ class Known:
             for secret in account.secrets or ():
                 found.setdefault((meta.namespace or "", secret.name or ""), []).append(meta.name or "")
         return found
-
-
-def _audiences(issuer: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((issuer, *FALLBACK_API_AUDIENCES))) if issuer else FALLBACK_API_AUDIENCES

@@ -1,47 +1,49 @@
 """The Secrets that hold a token without end: who refers to them, who used them, and which can go."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from webhook.core.objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
 from webhook.core.objects import LEGACY_TOKEN_TYPE, ObjectMeta, Secret
+from webhook.scan.changes import change_between
 from webhook.scan.judge import Judge
+from webhook.scan.known import Known
 from webhook.scan.objects import NO_NOTES, LegacyTokenSecret
 from webhook.scan.report import LegacySecret, Owner, Reference
+from webhook.scan.verdicts import Change
 
 References = Mapping[tuple[str, str], tuple[Reference, ...]]
 
 
 def references(owners: Iterable[Owner]) -> References:
     """Return where the pods and templates of owners name legacy Secrets, by namespace and name of the Secret."""
-    found: dict[tuple[str, str], dict[tuple[str, str, str], list[str]]] = {}
+    found: dict[tuple[str, str], dict[tuple[str, str, str, str], list[str]]] = {}
     for owner in owners:
         for group in owner.groups:
             for token in group.tokens:
                 if token.secret:
                     places = found.setdefault((owner.namespace, token.secret), {})
-                    places.setdefault((owner.kind, owner.name, token.path), []).extend(group.names)
+                    places.setdefault((owner.group, owner.kind, owner.name, token.path), []).extend(group.names)
     return {
-        secret: tuple(Reference(*place, tuple(sorted(pods))) for place, pods in sorted(places.items()))
+        secret: tuple(Reference(*place, tuple(sorted(pods))) for place, pods in sorted(places.items(), key=_by_name))
         for secret, places in found.items()
     }
+
+
+def _by_name(item: tuple[tuple[str, str, str, str], list[str]]) -> tuple[str, ...]:
+    group, *kind_name_path = item[0]
+    return (*kind_name_path, group)
 
 
 class LegacySecrets:
     """How each of them is looked at."""
 
-    def __init__(
-        self,
-        found: References,
-        listed: Mapping[tuple[str, str], Sequence[str]],
-        tracked_since: dt.date | None,
-        now: dt.datetime,
-        unused_days: int,
-    ) -> None:
-        """Take the references, the accounts that list each, and since when their use is known (None: it isn't)."""
+    def __init__(self, found: References, known: Known, now: dt.datetime, unused_days: int) -> None:
+        """Take the references, and what is known of the cluster."""
         self._references = found
-        self._listed = listed
-        self._tracked_since = tracked_since
+        self._listed = known.listed()
+        self._tracked_since = known.tracked_since
+        self._all_read = not any(one.may_name_secrets for one in known.unread)
         self._today = now.astimezone(dt.UTC).date()
         self._unused_days = unused_days
 
@@ -53,11 +55,13 @@ class LegacySecrets:
         created = _time(meta.creation_timestamp)
         noted = meta.labels or NO_NOTES
         last_used = _day(noted.last_used)
-        unused_since = None if noted.last_used else self._unused_since(created)  # whatever it says: it was used
+        used_some_day = bool(noted.last_used) and last_used is None  # it was used, whatever the label says
+        unused_since = None if used_some_day else self._unused_since(last_used, created)
         invalid_since = _day(noted.invalid_since)
         pointing = self._references.get(key, ())
         unused_for = (self._today - unused_since).days if unused_since else None
         again = Secret(ObjectMeta(name=meta.name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
+        judgement, other = judge.secret(*key, again), simulated.secret(*key, again) if simulated else None
         return LegacySecret(
             *key,
             account=account,
@@ -68,15 +72,20 @@ class LegacySecrets:
             references=pointing,
             listed_by=tuple(sorted(self._listed.get(key, ()))),
             can_go=not pointing
-            and (invalid_since is not None or (unused_for is not None and unused_for >= self._unused_days)),
-            judgement=judge.secret(*key, again),
-            simulated=simulated.secret(*key, again) if simulated else None,
+            and (
+                invalid_since is not None
+                or (self._all_read and unused_for is not None and unused_for >= self._unused_days)
+            ),
+            judgement=judgement,
+            simulated=other,
+            change=change_between(judgement, other) if other else Change.NONE,
         )
 
-    def _unused_since(self, created: dt.datetime | None) -> dt.date | None:
+    def _unused_since(self, last_used: dt.date | None, created: dt.datetime | None) -> dt.date | None:
         if self._tracked_since is None:
             return None
-        return max(self._tracked_since, created.astimezone(dt.UTC).date()) if created else self._tracked_since
+        made = created.astimezone(dt.UTC).date() if created else None
+        return max(day for day in (self._tracked_since, made, last_used) if day)
 
 
 def _day(written: str | None) -> dt.date | None:

@@ -68,6 +68,42 @@ class ReplicaSet(ObjectWithMeta, frozen=True):
         return (self.spec and self.spec.template) or PodTemplate()
 
 
+class _PodStatus(Object, frozen=True):
+    phase: str | None = None
+
+
+class Pod(PodTemplate, frozen=True):
+    """A pod as it is listed: with how far it is."""
+
+    status: _PodStatus | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all that it ran has ended for good: the kubelet starts none of it again."""
+        return self.status is not None and self.status.phase in ("Succeeded", "Failed")
+
+
+class _Condition(Object, frozen=True):
+    type: str | None = None
+    status: str | None = None
+
+
+class _JobStatus(Object, frozen=True):
+    conditions: list[_Condition] | None = None
+
+
+class Job(Workload, frozen=True):
+    """A Job."""
+
+    status: _JobStatus | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it makes no more pods."""
+        told = (self.status and self.status.conditions) or ()
+        return any(one.type in ("Complete", "Failed") and one.status == "True" for one in told)
+
+
 class _RolledStatus(Object, frozen=True):
     update_revision: str | None = None
 

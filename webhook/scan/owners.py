@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from webhook.core.objects import OwnerReference, PodTemplate
+from webhook.scan.templates import Templates
 
 _CLIMBED = frozenset({("apps", "ReplicaSet"), ("batch", "Job")})
 """What is made by something else, as a rule, and then only an episode of that."""
@@ -34,11 +35,13 @@ class Owners:
     def __init__(self) -> None:
         self._behind: dict[Maker, Maker] = {}
         self._origins: dict[Maker, Origin] = {}
+        self._templates = Templates()
 
     def add(self, maker: Maker, controller: OwnerReference | None, origin: Origin | None) -> bool:
         """Take what makes pods, and its template where it makes some itself; return whether nothing is behind it."""
         if origin is not None:
-            self._origins[maker] = origin
+            kept = self._templates.kept(origin.template, in_full=origin.newest is not None)
+            self._origins[maker] = origin._replace(template=kept)
         if controller is None or maker[1:3] not in _CLIMBED:
             return True
         self._behind[maker] = _maker(maker.namespace, controller)

@@ -9,33 +9,38 @@ from dataclasses import dataclass
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.core.text import Word
 from webhook.scan.asked import Filters, PolicyUsed
+from webhook.scan.standings import ExemptionState
 from webhook.scan.verdicts import Change, Judgement, PodGroup, worst
 
+_OWN_GROUPS = frozenset({"", "apps", "batch"})
 
-class Standing(Word):
-    """What an exemption is good for."""
 
-    HOLDS = "holds"
-    HOLDS_NOTHING = "holds nothing"
-    ENDED = "ended"
-    UNKNOWN = "unknown"
+def titled(group: str, kind: str, name: str) -> str:
+    """Return what something is called: kind and name, and the group where the kind isn't Kubernetes' own."""
+    return f"{kind}/{name}" if group in _OWN_GROUPS else f"{kind}.{group}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
     """What makes pods, or a pod that nothing makes: its pods, and what its next one would be.
 
-    `next_pod` is made from its template: it has no name, and for tokens those that the template asks for. None where
-    there is no template, or where it couldn't be read.
+    `group` is the API group of its kind, empty for Kubernetes' first one. `next_pod` is made from its template: it has
+    no name, and for tokens those that the template asks for. None where there is no template, or where it couldn't be
+    read.
     """
 
     namespace: str
+    group: str
     kind: str
     name: str
     pods: tuple[PodGroup, ...]
     next_pod: PodGroup | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called: its kind, with the group where that isn't Kubernetes' own, and its name."""
+        return titled(self.group, self.kind, self.name)
 
     @property
     def groups(self) -> tuple[PodGroup, ...]:
@@ -67,22 +72,34 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A ServiceAccount of which would be warned; `simulated` as of pods."""
+    """A ServiceAccount of which would be warned; `simulated` and `change` as of pods."""
 
     namespace: str
     name: str
     judgement: Judgement
     simulated: Judgement | None = None
+    change: Change = Change.NONE
+
+    @property
+    def is_told_of(self) -> bool:
+        """Whether there is anything to tell."""
+        return any(one and (one.findings or one.exemptions) for one in (self.judgement, self.simulated))
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where an owner's pods name a Secret; without any pod, its template alone does."""
+    """Where an owner's pods name a Secret; without any pod, its template alone does. `group` as of owners."""
 
+    group: str
     kind: str
     name: str
     path: str
     pods: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What its owner is called."""
+        return titled(self.group, self.kind, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +107,10 @@ class LegacySecret:
     """A Secret that holds a token without end.
 
     `last_used` and `invalid_since` are days (UTC), as the API server notes them. `unused_since` is the day since which
-    nobody has used it, as far as that is known: None where it was used, or where nothing notes it. `listed_by` are the
-    ServiceAccounts that list it, which is no use of it. `can_go` says that nothing refers to it, and that nobody has
-    used it for long enough, or that it is marked invalid.
+    nobody has used it, the last day of use where there was one: None where nothing notes it. `listed_by` are the
+    ServiceAccounts that list it, which is no use of it. `can_go` says that nothing refers to it, and that it is marked
+    invalid, or that nobody has used it for long enough; where not all could be read that may name it, that it is
+    marked invalid and nothing that was read refers to it.
     """
 
     namespace: str
@@ -107,6 +125,7 @@ class LegacySecret:
     can_go: bool
     judgement: Judgement
     simulated: Judgement | None = None
+    change: Change = Change.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,31 +153,11 @@ class IdleAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class ExemptionState:
-    """An exemption of the policy, and what it is good for.
-
-    `holds` counts the pods, next pods of owners without any, Secrets and ServiceAccounts that it keeps from something;
-    where it has ended, those that it would. `unknown` is one that depends on who asks, or is for requests for tokens:
-    no scan can see whether it holds anything. `days_left` is None for one that never ends, and 0 on its last day.
-    """
-
-    rules: tuple[str, ...]
-    namespaces: tuple[str, ...]
-    service_accounts: tuple[str, ...]
-    users: tuple[str, ...]
-    reason: str
-    until: dt.date | None
-    days_left: int | None
-    ends_soon: bool
-    standing: Standing
-    holds: int
-
-
-@dataclass(frozen=True, slots=True)
 class Unread:
     """What could not be read, why, what the report lacks for it, and what to do.
 
-    `affects_decisions` says that what is told of pods may be wrong without it.
+    `affects_decisions` says that what is told of pods may be wrong without it, `may_name_secrets` that templates are in
+    it which may name legacy Secrets.
     """
 
     what: str
@@ -166,6 +165,7 @@ class Unread:
     lacks: str
     advice: str
     affects_decisions: bool
+    may_name_secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,13 @@ class RuleCount:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The counts: pods and owners by outcome, also under the simulated policy, and how many owners change how."""
+    """The counts: pods and owners by outcome, also under the simulated policy.
+
+    `finished_pods` are those that have run to their end, well or not: they are in no other count.
+    """
 
     namespaces: int
+    finished_pods: int
     pods: Counts
     owners: Counts
     secrets: Counts
@@ -217,7 +221,8 @@ class Report:
     `tracked_since` is the day (UTC) from which the use of legacy Secrets is known, None where it isn't.
     `unused_days` is for how long nobody must have used one before it can go. `idle_accounts` is None where the
     bindings could not be read. `exemptions` are those of the policy, in its order, `rule_counts` the findings by rule
-    and namespace.
+    and namespace. Of findings, also in judgements, there are those that `filters` ask for; outcomes, changes and
+    exemptions follow from all.
     """
 
     time: dt.datetime
@@ -237,6 +242,11 @@ class Report:
     exemptions: tuple[ExemptionState, ...]
     simulated_exemptions: tuple[ExemptionState, ...] | None
     unread: tuple[Unread, ...]
+
+    @property
+    def names_unread(self) -> bool:
+        """Whether something could not be read that may name legacy Secrets."""
+        return any(one.may_name_secrets for one in self.unread)
 
     @property
     def exit_status(self) -> int:

@@ -6,24 +6,26 @@ Of a pod is kept what is told of it, and not the pod; pods of one owner that are
 from collections.abc import Iterator
 from itertools import chain
 
-from msgspec.structs import replace
-
 from webhook.core.objects import OwnerReference, PodTemplate
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Globs
 from webhook.scan import counting
 from webhook.scan.asked import Asked
-from webhook.scan.authored import Automounts, as_created, next_of
-from webhook.scan.exemptions import Judged, states
+from webhook.scan.authored import Automounts, as_created, next_of, replacement_of
+from webhook.scan.changes import change_between
+from webhook.scan.exemptions import Judged, Sight, States
 from webhook.scan.judge import Judge, is_mirror
 from webhook.scan.known import Known
 from webhook.scan.legacy import LegacySecrets, references
+from webhook.scan.narrowing import Narrowing
+from webhook.scan.objects import Pod
 from webhook.scan.owners import Maker, Origin, Owners
-from webhook.scan.report import Account, ExemptionState, IdleAccount, LegacySecret, Owner, Report
+from webhook.scan.report import Account, IdleAccount, LegacySecret, Owner, Report
+from webhook.scan.standings import ExemptionState
 from webhook.scan.tokens import tokens_of
-from webhook.scan.verdicts import PodGroup, Token, Verdict
+from webhook.scan.verdicts import Change, PodGroup, Token, Verdict
 
-_Group = tuple[str, tuple[Token, ...], Verdict, Verdict | None]
+_Group = tuple[str, tuple[Token, ...], Verdict, Verdict | None, Change]
 
 
 class Scan:
@@ -40,6 +42,7 @@ class Scan:
         self._owners = Owners()
         self._groups: dict[Maker, dict[_Group, list[str]]] = {}
         self._next: dict[Maker, PodGroup] = {}
+        self._finished_pods = 0
 
     def maker(
         self,
@@ -64,18 +67,22 @@ class Scan:
             pod = next_of(template, self._automounts(namespace))
             self._next[maker] = PodGroup((), view.account, tokens_of(view), *self._verdicts(namespace, pod))
 
-    def pod(self, pod: PodTemplate) -> None:
-        """Take a pod."""
+    def pod(self, pod: Pod) -> None:
+        """Take a pod. Of one that is finished nothing is told: it has no tokens, and isn't created again."""
         meta = pod.metadata
         namespace, name = meta.namespace or "", meta.name or ""
         if not self._is_wanted(namespace):
             return
+        if pod.finished:
+            self._finished_pods += 1
+            return
         maker, origin = self._owners.of(namespace, name, meta.controller)
         view = self._judge.view(namespace, pod)
+        again: PodTemplate
         if is_mirror(pod):
             again = pod
         elif origin and not origin.is_of(pod):
-            again = replace(next_of(origin.template, self._automounts(namespace)), given_metadata=meta)
+            again = replacement_of(pod, origin.template, self._automounts(namespace))
         else:
             again = as_created(view, origin and origin.template, self._automounts(namespace))
         group = (view.account, tokens_of(view), *self._verdicts(namespace, again))
@@ -84,23 +91,24 @@ class Scan:
     def report(self) -> Report:
         """Return what was found."""
         asked = self._asked
-        owners = tuple(sorted(self._owned(), key=lambda one: (one.namespace, one.kind, one.name)))
+        owners = tuple(sorted(self._owned(), key=lambda one: (one.namespace, one.kind, one.name, one.group)))
         secrets = tuple(sorted(self._legacy_secrets(owners), key=lambda one: (one.namespace, one.name)))
         accounts = tuple(sorted(self._accounts(), key=lambda one: (one.namespace, one.name)))
         judged, simulated = counting.judged(owners, secrets, accounts)
+        told = Narrowing(asked.filters)
         names = {one for one in self._known.namespaces if self._is_wanted(one)}
         names |= {one.namespace for one in chain[Owner | LegacySecret](owners, secrets)}
         return Report(
             time=asked.now,
             cluster=asked.cluster,
-            policy=asked.used,
-            simulated=asked.simulated_used,
+            policy=asked.used(self._known.api_audiences),
+            simulated=asked.simulated_used(self._known.api_audiences),
             filters=asked.filters,
-            summary=counting.summary(len(names), owners, secrets),
-            rule_counts=counting.rule_counts(judged, simulated if asked.simulated else None),
-            owners=owners,
-            accounts=accounts,
-            legacy_secrets=secrets,
+            summary=counting.summary(len(names), self._finished_pods, owners, secrets),
+            rule_counts=told.counts(counting.rule_counts(judged, simulated if asked.simulated else None)),
+            owners=told.owners(owners),
+            accounts=tuple(told.accounts(accounts)),
+            legacy_secrets=told.secrets(secrets),
             tracked_since=self._known.tracked_since,
             unused_days=asked.unused_days,
             tokens=counting.token_uses(owners),
@@ -111,7 +119,7 @@ class Scan:
         )
 
     def _judge_by(self, policy: Policy) -> Judge:
-        return Judge(policy, self._cluster, self._asked.now, self._asked.filters)
+        return Judge(policy, self._cluster, self._asked.now)
 
     def _is_wanted(self, namespace: str) -> bool:
         return not self._namespaces or self._namespaces.match(namespace)
@@ -119,27 +127,22 @@ class Scan:
     def _automounts(self, namespace: str) -> Automounts:
         return lambda account: self._cluster.automounts.get((namespace, account), True)
 
-    def _verdicts(self, namespace: str, pod: PodTemplate) -> tuple[Verdict, Verdict | None]:
-        return self._judge.pod(namespace, pod), self._simulated.pod(namespace, pod) if self._simulated else None
+    def _verdicts(self, namespace: str, pod: PodTemplate) -> tuple[Verdict, Verdict | None, Change]:
+        verdict, patch = self._judge.pod(namespace, pod)
+        if self._simulated is None:
+            return verdict, None, Change.NONE
+        other, its_patch = self._simulated.pod(namespace, pod)
+        return verdict, other, change_between(verdict.judgement, other.judgement, same_patch=patch == its_patch)
 
     def _owned(self) -> Iterator[Owner]:
         for maker in {**self._next, **self._groups}:
             alike = self._groups.get(maker, {}).items()
-            pods = [
-                PodGroup(tuple(sorted(names)), account, tokens, verdict, simulated)
-                for (account, tokens, verdict, simulated), names in alike
-            ]
+            pods = [PodGroup(tuple(sorted(names)), *group) for group, names in alike]
             pods.sort(key=lambda one: one.names)
-            yield Owner(maker.namespace, maker.kind, maker.name, tuple(pods), self._next.get(maker))
+            yield Owner(*maker, tuple(pods), self._next.get(maker))
 
     def _legacy_secrets(self, owners: tuple[Owner, ...]) -> Iterator[LegacySecret]:
-        look = LegacySecrets(
-            references(owners),
-            self._known.listed(),
-            self._known.tracked_since,
-            self._asked.now,
-            self._asked.unused_days,
-        )
+        look = LegacySecrets(references(owners), self._known, self._asked.now, self._asked.unused_days)
         for secret in self._known.secrets:
             if self._is_wanted(secret.metadata.namespace or ""):
                 yield look.look_at(secret, self._judge, self._simulated)
@@ -151,12 +154,16 @@ class Scan:
                 continue
             judgement = self._judge.account(namespace, name, found)
             simulated = self._simulated.account(namespace, name, found) if self._simulated else None
-            if any(one and (one.findings or one.exemptions) for one in (judgement, simulated)):
-                yield Account(namespace, name, judgement, simulated)
+            change = change_between(judgement, simulated) if simulated else Change.NONE
+            account = Account(namespace, name, judgement, simulated, change)
+            if account.is_told_of:
+                yield account
 
     def _idle_accounts(self, owners: tuple[Owner, ...]) -> tuple[IdleAccount, ...] | None:
         bindings = self._known.bindings
         return None if bindings is None else counting.idle_accounts(owners, bindings)
 
     def _states(self, policy: Policy, judged: list[Judged]) -> tuple[ExemptionState, ...]:
-        return states(policy.exemptions, judged, self._asked.now)
+        complete = not any(one.affects_decisions for one in self._known.unread)
+        sight = Sight(self._known.namespaces, self._namespaces, complete)
+        return States(policy.exemptions, self._asked.now, sight).of(judged)

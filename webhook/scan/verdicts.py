@@ -12,13 +12,23 @@ FROM_HARMLESS_TO_NOT = tuple(Outcome)
 
 
 class Change(Word):
-    """What another policy means for something: the worst first."""
+    """What another policy means for something: what weighs most first.
+
+    Where neither rejects it, what is done to its tokens weighs more than a warning; and a token that it no longer gets,
+    or gets otherwise, more than one that is newly capped or mounted: somebody may count on it.
+    """
 
     REJECTED = "newly rejected"
-    REJECTED_OTHERWISE = "rejected for more"
+    REJECTED_FOR_MORE = "rejected for more"
+    REJECTED_OTHERWISE = "rejected otherwise"
+    UNPATCHED = "no longer patched"
+    PATCHED_OTHERWISE = "patched otherwise"
     PATCHED = "newly patched"
     WARNED = "newly warned"
+    WARNED_OTHERWISE = "warned otherwise"
+    UNWARNED = "no longer warned"
     FINE = "newly fine"
+    AUDITED_OTHERWISE = "audited otherwise"
     NONE = "unchanged"
 
 
@@ -87,7 +97,7 @@ class Verdict:
 class PodGroup:
     """Pods of one owner that are alike: their names, their account, the tokens they have, and what comes of them.
 
-    `simulated` is what the other policy does, where there is one.
+    `simulated` is what the other policy does, where there is one, and `change` what that changes.
     """
 
     names: tuple[str, ...]
@@ -95,34 +105,9 @@ class PodGroup:
     tokens: tuple[Token, ...]
     verdict: Verdict
     simulated: Verdict | None = None
-
-    @property
-    def change(self) -> Change:
-        """What the simulated policy changes."""
-        return change_between(self.verdict.judgement, self.simulated.judgement) if self.simulated else Change.NONE
+    change: Change = Change.NONE
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """Return the worst of some outcomes, allowed where there is none."""
     return max(outcomes, key=FROM_HARMLESS_TO_NOT.index, default=Outcome.ALLOWED)
-
-
-def change_between(before: Judgement, after: Judgement) -> Change:
-    """Say what another policy's judgement changes: a new outcome, or new findings of the kind that counts there."""
-    same = before.outcome is after.outcome
-    known = {(one.rule, one.path) for one in before.findings if one.action is _COUNTS.get(after.outcome)}
-    more = any((one.rule, one.path) not in known for one in after.findings if one.action is _COUNTS.get(after.outcome))
-    if same and not more:
-        return Change.NONE
-    if same and after.outcome is Outcome.DENIED:
-        return Change.REJECTED_OTHERWISE
-    return _NEWLY[after.outcome]
-
-
-_COUNTS = {Outcome.DENIED: Action.REJECT, Outcome.PATCHED: Action.PATCH, Outcome.WARNED: Action.WARN}
-_NEWLY = {
-    Outcome.DENIED: Change.REJECTED,
-    Outcome.PATCHED: Change.PATCHED,
-    Outcome.WARNED: Change.WARNED,
-    Outcome.ALLOWED: Change.FINE,
-}

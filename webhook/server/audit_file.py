@@ -1,7 +1,9 @@
 """Whole lines to the end of a file, from several processes, which rotate it or notice that somebody else has."""
 
+import errno
 import fcntl
 import logging
+import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from time import monotonic
 log = logging.getLogger("tokenguard.audit")
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _MODE = 0o640
+_NEWLINE = ord("\n")
 _GRACE = 1.0
 """So long, in seconds, a file that was taken away isn't made anew: logrotate trips over one that it didn't make."""
 
@@ -24,6 +27,8 @@ class LogFile:
 
     Who finds the file full rotates it, under a lock on that very file. Who doesn't get the lock waits for nobody, but
     writes: so a file may be some lines too long.
+
+    A disk that is nearly full takes part of a line. It stays torn, and whichever process writes next begins a new line.
     """
 
     def __init__(self, path: Path, *, max_bytes: int = 0, keep: int = 1) -> None:
@@ -37,6 +42,8 @@ class LogFile:
         self._gone_since = 0.0
         self._fd = os.open(path, _FLAGS, _MODE)
         self._is = _identity(os.fstat(self._fd))
+        self._torn = mmap.mmap(-1, 1)  # 1 where the file ends within a line; anonymous, so forks share it
+        self._torn[0] = _ends_within_line(path)
 
     def reopen(self) -> None:
         """Open the file anew. Raises `OSError` where that can't be done, and then goes on with the one before."""
@@ -49,13 +56,17 @@ class LogFile:
             size = self._size()
             if self._max_bytes and size and size + len(line) > self._max_bytes:
                 self._rotate(len(line))
+            if self._torn[0]:
+                line = b"\n" + line
             written = os.write(self._fd, line)
-            if written < len(line):  # the disk is full, or nearly: end the line, so that the next one stays whole
-                os.write(self._fd, b"\n")
-                raise OSError(f"{written} of {len(line)} bytes written")
+            self._torn[0] = line[written - 1] != _NEWLINE
+            if written < len(line):  # the disk is full, or nearly
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _reopen(self) -> None:
         fresh = os.open(self._path, _FLAGS, _MODE)
+        if not os.fstat(fresh).st_size:
+            self._torn[0] = 0
         os.close(self._fd)  # which lets go of its lock, too
         self._fd = fresh
         self._is = _identity(os.fstat(fresh))
@@ -116,3 +127,13 @@ class LogFile:
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
+
+
+def _ends_within_line(path: Path) -> bool:
+    """Say whether a file's last line has no end, as a process leaves it that found no room."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            return bool(size) and os.pread(file.fileno(), 1, size - 1) != b"\n"
+    except OSError:  # it may be written and not read
+        return False

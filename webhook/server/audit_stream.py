@@ -32,6 +32,8 @@ class LogStream:
         self.name = target
         self._between_threads = threading.Lock()
         self._lock = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not os.fstat(self._lock).st_size:
+            os.pwrite(self._lock, b" ", 0)  # later there may be no room for it
         self._patient_from = 0.0
         self._fd = self._opened()
 
@@ -72,6 +74,9 @@ class LogStream:
                 os.pwrite(self._lock, b"T", 0)  # before the first piece: a worker may be killed at any moment
                 torn = True
             view = view[os.write(self._fd, view[:_PIECE]) :]
+            if view and not torn:
+                os.pwrite(self._lock, b"T", 0)  # it may be a file, too, on a disk that is nearly full
+                torn = True
         if torn:
             os.pwrite(self._lock, b" ", 0)
 

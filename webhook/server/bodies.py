@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from webhook.core.text import Word
+from webhook.server.late import Late
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -42,42 +43,58 @@ class Bodies:
         self._largest = largest
         self._most_held = AT_ONCE * largest
         self._held = 0
+        self._late = Late(SECONDS)
 
     async def take(self, receive: Receive) -> Taken:
         """Take in a body. What comes in one piece, as most do, is never crowded out."""
-        message = await receive()
-        if message["type"] == "http.request" and not message["more_body"]:
-            whole: bytes = message["body"]
-            fits = len(whole) <= self._largest
-            return Taken(whole, Fate.WHOLE, ended=True) if fits else Taken(b"", Fate.TOO_LARGE, ended=True)
         kept = bytearray()
         size, fate = 0, Fate.WHOLE
+        task = self._late.begin()
         try:
-            async with asyncio.timeout(SECONDS):
-                while message["type"] == "http.request":
-                    piece = message["body"]
-                    size += len(piece)
+            message = await receive()
+            if message["type"] == "http.request" and not message["more_body"]:
+                whole: bytes = message["body"]
+                fits = len(whole) <= self._largest
+                return Taken(whole, Fate.WHOLE, ended=True) if fits else Taken(b"", Fate.TOO_LARGE, ended=True)
+            while message["type"] == "http.request":
+                piece = message["body"]
+                size += len(piece)
+                if fate is Fate.WHOLE:
+                    fate = self._room_for(piece, size)
+                    if fate is Fate.WHOLE and not _kept(kept, piece):
+                        fate = Fate.CROWDED_OUT
                     if fate is Fate.WHOLE:
-                        fate = self._room_for(piece, size)
-                        if fate is Fate.WHOLE:
-                            kept += piece
-                            self._held += len(piece)
-                        else:
-                            self._held -= len(kept)
-                            kept.clear()
-                    if not message["more_body"] or size > self._largest + DISCARDED_BYTES:
-                        return Taken(bytes(kept), fate, ended=not message["more_body"])
-                    message = await receive()
-                return Taken(b"", Fate.GONE, ended=False)
-        except TimeoutError:
+                        self._held += len(piece)
+                    else:
+                        self._held -= len(kept)
+                        kept.clear()
+                if not message["more_body"] or size > self._largest + DISCARDED_BYTES:
+                    return Taken(bytes(kept), fate, ended=not message["more_body"])
+                message = await receive()
+            return Taken(b"", Fate.GONE, ended=False)
+        except MemoryError:
+            return Taken(b"", Fate.CROWDED_OUT, ended=False)
+        except asyncio.CancelledError:
+            if not self._late.caught(task):
+                raise
             return Taken(b"", Fate.LATE if fate is Fate.WHOLE else fate, ended=False)
         finally:
+            self._late.end(task)
             self._held -= len(kept)
 
     def _room_for(self, piece: bytes, size: int) -> Fate:
         if size > self._largest:
             return Fate.TOO_LARGE
         return Fate.WHOLE if self._held + len(piece) <= self._most_held else Fate.CROWDED_OUT
+
+
+def _kept(kept: bytearray, piece: bytes) -> bool:
+    """Keep one more piece, and return whether there was memory for it."""
+    try:
+        kept += piece
+    except MemoryError:
+        return False
+    return True
 
 
 async def discard(receive: Receive) -> bool:

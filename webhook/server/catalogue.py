@@ -21,7 +21,7 @@ def _gauge(name: str, text: str, *labels: str) -> About:
 
 
 REVIEWS = _counter("reviews", "Reviews answered.", "webhook", "resource", "operation", "decision")
-UNJUDGED = _counter("reviews_unjudged", "Reviews answered without a judgement.", "webhook", "reason")
+UNJUDGED = _counter("reviews_unjudged", "Reviews answered without a judgement, or not by it.", "webhook", "reason")
 DURATION = About(
     "tokenguard_review_duration_seconds",
     "histogram",
@@ -39,10 +39,12 @@ POLICY_RELOADS = _counter("policy_reloads", "Policies read, at the start and aft
 RELOADS = _counter("reloads", "Policies, objects and certificates read, at the start and after.", "what", "result")
 SUCCESSFUL = _gauge("last_reload_successful", "1 where what was read last was taken, 0 where it was not.", "what")
 SUCCESS = _gauge("last_reload_success_timestamp_seconds", "When one was last taken, in Unix time.", "what")
-AUDIT_FAILURES = _counter("audit_failures", "Lines that the audit log lacks.")
+AUDIT_FAILURES = _counter("audit_failures", "Lines that could not be written to the audit log when they were due.")
 AUDIT_SAMPLED_OUT = _counter("audit_sampled_out", "Decisions that --audit-sample left out of the audit log.")
 INTERNAL_ERRORS = _counter("internal_errors", "Reviews that met an error of tokenguard's own.")
-READY = _gauge("ready", "1 where policy, objects and certificate are there, in every worker.")
+READY = _gauge(
+    "ready", "1 where policy, objects and certificate are there, and the audit log is written, in every worker."
+)
 POLICY = _gauge("policy_info", "The policy in force: its hash, and its mode outside of overrides.", "revision", "mode")
 EXEMPTIONS = _gauge("exemptions", "The policy's exemptions, by the days until they end.", "days_left")
 EXEMPTION_END = _gauge(

@@ -37,11 +37,12 @@ _PHASES = (Phase.MUTATE, Phase.VALIDATE)
 
 
 class Unjudged(Word):
-    """Why a review was answered without a judgement."""
+    """Why a review was answered without a judgement, or not by it."""
 
     NOT_READY = "not-ready"
     INTERNAL_ERROR = "internal-error"
     UNREADABLE = "unreadable"
+    UNTOLD = "untold"
 
 
 class Metrics:

@@ -29,8 +29,9 @@ class ServeOptions:
     the cluster of `kubeconfig`, or in the cluster that the server runs in, and so is `tls_secret`; `client_ca` is a
     file of the CAs of those who may send reviews (None: anybody may); `audit_log` is a file's path or `-` for stdout,
     `audit_level` is `decisions` or `all`. `audit_file` is written besides, and rotated past `audit_file_max_size` bytes
-    (0: never) with `audit_file_keep` files kept; `audit_sample` is a share, 0 to 1. `pod_events` says whether the
-    owners of pods get Events. `live` and `certificates` follow what comes from no file.
+    (0: never) with `audit_file_keep` files kept; `audit_sample` is a share, 0 to 1; `audit_failure` is what becomes of
+    changes and exemptions that can't be written down, `deny` or `allow`. `pod_events` says whether the owners of pods
+    get Events. `live` and `certificates` follow what comes from no file.
     """
 
     bind: str = "0.0.0.0:8443"
@@ -49,6 +50,7 @@ class ServeOptions:
     audit_log: str = "-"
     audit_level: str = "decisions"
     audit_sample: float = 1.0
+    audit_failure: str = "deny"
     audit_file: Path | None = None
     audit_file_max_size: int = 100 << 20
     audit_file_keep: int = 5
@@ -169,6 +171,9 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--audit-sample", "TOKENGUARD_AUDIT_SAMPLE", {"type": click.FloatRange(0, 1), "metavar": "SHARE",
         "default": ServeOptions.audit_sample,
         "help": "Of what is neither denied, changed nor exempted, write this share: 0.1 is one in ten."}),
+    ("--audit-failure", "TOKENGUARD_AUDIT_FAILURE", {"type": click.Choice(["deny", "allow"]),
+        "default": ServeOptions.audit_failure,
+        "help": "What becomes of changes and exemptions that can't be written down; deny: tokenguard isn't ready."}),
     ("--audit-file", "TOKENGUARD_AUDIT_FILE", {"type": _FILE, "metavar": "FILE",
         "help": "A file to write the audit log to besides, which is rotated: FILE.1 is the one before."}),
     ("--audit-file-max-size", "TOKENGUARD_AUDIT_FILE_MAX_SIZE", {"type": Size(),

@@ -119,9 +119,11 @@ class Reviewer:
             return self.refuse(400, Refusal.NOT_A_REVIEW, "the body can't be read")
         now = self._clock()
         decision, status = self._decided(request, now)
-        seconds = time.perf_counter() - started
-        self._audit.tell(request, decision, now, seconds)
-        if decision.problem:
+        tellable = self._audit.tell(request, decision, now, time.perf_counter() - started)
+        if tellable is not decision:
+            decision, status = tellable, _NOT_READY
+            self._metrics.unjudged(phase, Unjudged.UNTOLD)
+        elif decision.problem:
             self._metrics.unjudged(phase, _UNJUDGED.get(status, Unjudged.UNREADABLE))
         self._metrics.reviewed(request, decision, time.perf_counter() - started)
         if self._tell and (told := notice(request, decision)):

@@ -12,8 +12,9 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from webhook.server.audit import AuditLog, Destination, destination
+from webhook.server.audit import AuditLog, destination
 from webhook.server.audit_file import LogFile
+from webhook.server.audit_output import Destination
 from webhook.server.certificate import served_certificate
 from webhook.server.follow import Followed, Follower
 from webhook.server.judged_by import judged_by
@@ -93,7 +94,6 @@ class _Gunicorn(BaseApplication):
             "certfile": str(self._files[0].paths[0]),
             "ssl_context": lambda _config, _default: context,
             "when_ready": lambda _server: [signal.signal(number, signal.SIG_IGN) for number in IGNORED_SIGNALS],
-            "child_exit": lambda _server, worker: (self._metrics.worker_died(worker.pid), worker.died()),
         }
         for name, value in settings.items():
             self.cfg.set(name, value)
@@ -102,6 +102,14 @@ class _Gunicorn(BaseApplication):
         """Build the application once, in the master; the workers inherit it, loaded policy and all."""
         audit, application = _application(self._options, self._state, self._files, self._metrics, self._folder)
         self.cfg.set("post_worker_init", lambda worker: worker.loop.add_signal_handler(signal.SIGUSR1, audit.reopen))
+        told_of_deaths = (self._metrics, audit)
+
+        def buried(_: Any, worker: Any) -> None:
+            worker.died()
+            for one in told_of_deaths:
+                one.worker_died(worker.pid)
+
+        self.cfg.set("child_exit", buried)
         log.info("serving on https://%s with %d worker(s)", self._serving_on, self._options.workers)
         gc.collect()
         gc.freeze()  # what is loaded now stays: neither search it again nor copy its pages into every worker
@@ -120,9 +128,11 @@ def _application(
         _destinations(options, folder),
         level=options.audit_level,
         sample=options.audit_sample,
+        must_tell=options.audit_failure == "deny",
         lost=metrics.audit_failures.inc,
         sampled_out=metrics.audit_sampled_out.inc,
     )
+    state.untold = audit.why_not_told
     follower = Follower([*files, *judged_by(options, state, metrics.file_read, folder)])
     follower.look()
     tell = options.live.tell if options.live and options.pod_events else None
@@ -130,7 +140,8 @@ def _application(
         state, audit, metrics, max_body_bytes=options.max_body_bytes, tell=tell,
         known_senders_only=options.client_ca is not None,
     )  # fmt: skip
-    background = All(*(part for part in (options.certificates, follower, options.live, metrics.teller(state)) if part))
+    parts = (options.certificates, follower, options.live, metrics.teller(state), audit)
+    background = All(*(part for part in parts if part))
     return audit, Application(reviewer, create_app(state, reviewer, metrics), background)
 
 

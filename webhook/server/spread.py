@@ -21,6 +21,8 @@ PAUSE = 0.02
 """So long, in seconds, a connection is left to another worker, which may be busy, before it is taken all the same."""
 RETRY = 0.5
 """So long nothing is taken in after there was no room for it."""
+SILENCE = 60.0
+"""Seconds until that is said again."""
 _ABSENT = -1
 
 
@@ -102,7 +104,7 @@ class Listener:
         self._greeting: set[asyncio.Task[object]] = set()
         self._pause: asyncio.TimerHandle | None = None
         self._is_overdue = False
-        self._has_room = True
+        self._silent_until = 0.0
         listening.settimeout(0)
         share.begin()
         self._loop.add_reader(listening, self._arrived)
@@ -128,12 +130,11 @@ class Listener:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # another worker was faster, or the client has left
         except OSError as error:  # no more open files, no memory, or no network
-            if self._has_room:
-                log.error("no connection can be taken in: %s", error.strerror)  # noqa: TRY400 - no bug to trace
-            self._has_room = False
+            if self._loop.time() >= self._silent_until:
+                log.error("connections wait, none can be accepted: %s", error.strerror)  # noqa: TRY400 - no bug to trace
+                self._silent_until = self._loop.time() + SILENCE
             self._rest(RETRY)
             return
-        self._has_room = True
         connection.settimeout(0)
         task = self._loop.create_task(self._greet(connection))
         self._greeting.add(task)

@@ -30,7 +30,8 @@ class State:
     It is None until everything that was asked for has been loaded; `lacking` then says what isn't, and why.
     `heard` says when each thing that is followed in the API server was last known to be current (monotonic seconds).
     `certificate` is the one that is served; clients can trust it unless it is `placeholder`, a fingerprint. `served`
-    tells the fingerprints of what all workers serve: one that is ready speaks for all.
+    tells the fingerprints of what all workers serve: one that is ready speaks for all. `untold` tells why decisions
+    can't be written down that have to be; empty where they can.
     """
 
     snapshot: Snapshot | None = None
@@ -39,6 +40,7 @@ class State:
     certificate: Certificate | None = None
     placeholder: str = ""
     served: Callable[[], Collection[str]] = tuple
+    untold: Callable[[], str] = str
     _policy: Policy | None = None
     _cluster: Cluster | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -75,12 +77,14 @@ class State:
 
     @property
     def why_not_ready(self) -> str:
-        """What has not been loaded yet, in one line; empty where nothing is missing."""
+        """What has not been loaded yet, or can't be done, in one line; empty where nothing is amiss."""
         lacking: list[str] = []
         if self.snapshot is None:
             lacking += self.lacking.values() or ["nothing has been loaded yet"]
         if self.waits_for_certificate or (self.placeholder and self.placeholder in self.served()):
             lacking.append("certificate not loaded yet")
+        if untold := self.untold():
+            lacking.append(untold)
         return "; ".join(lacking)
 
     def _swap(self, loaded: str) -> None:

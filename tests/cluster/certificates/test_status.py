@@ -62,6 +62,12 @@ def test_a_certificate_that_ends_soon_or_has_ended_is_amiss(api) -> None:
     assert "it has not begun" in amiss(api, NOW - DAY)[0]
 
 
+def test_a_certificate_that_somebody_else_renews_is_overdue_ten_days_before_its_end(api) -> None:
+    del api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"]
+    assert amiss(api, NOW + 19 * DAY) == []
+    assert "it should have been renewed" in amiss(api, NOW + 21 * DAY)[0]
+
+
 def test_a_bundle_that_does_not_verify_what_is_kept_is_amiss(api) -> None:
     stranger = base64.b64encode(new_authority(NOW).certificate).decode()
     webhooks = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"]

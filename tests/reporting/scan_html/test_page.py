@@ -10,9 +10,11 @@ import pytest
 
 from tests.reporting.scan_html.reading import Page, agree
 from tests.reporting.scan_html.sample import BACKWARDS, HOSTILE, LONG, SIMULATED, report
-from tests.scan.cluster import Small
+from tests.scan.cluster import Small, named_secret, secret, spec
+from webhook.core.policy.model import Action
 from webhook.reporting import scan_json
 from webhook.reporting.scan_html import page
+from webhook.scan.asked import Filters
 
 
 @pytest.fixture(scope="module", params=[None, SIMULATED], ids=["one-policy", "two-policies"])
@@ -132,3 +134,12 @@ def test_a_cluster_with_nothing_in_it_is_told_of_in_words() -> None:
     assert "Nothing would be rejected if created again." in parsed.texts
     assert set(parsed.tables) == {"outcomes"}
     assert {"No rule is broken.", "No pod has a token.", "The policy has none."} <= set(parsed.texts)
+
+
+def test_a_page_of_a_few_findings_says_so_and_what_would_be_rejected_all_the_same() -> None:
+    small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
+    only = Filters(("sh*",), ("token-audience",), (Action.WARN,))
+    parsed = Page("".join(page.pieces(small.scan(filters=only))))
+    alone = "Looked at alone: namespace sh*. Told alone: rule token-audience; action warn."
+    rejected = "1 of 1 pods, 1 of 1 owners, 1 of 1 legacy Secrets would be rejected if created again."
+    assert {f"{rejected} {alone}", "Nothing that is told alone is found."} <= set(parsed.texts)

@@ -13,6 +13,9 @@ from webhook.pki.read import Certificate, certificates
 from webhook.pki.renewal import Kept
 from webhook.pki.verify import refusal
 
+_LATEST = dt.timedelta(days=10)
+"""So long before its end a certificate that somebody else renews should have been, as the alert has it, too."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -72,10 +75,11 @@ class Status:
         yield Line(f"  issuer       {serving.issuer}")
         yield Line(f"  names        {', '.join(serving.names)}")
         yield Line(f"  fingerprint  {serving.fingerprint}")
-        yield _validity(serving, now)
+        managed = bool(self.kept.authority_key)
+        yield _validity(serving, now, managed=managed)
         for authority in self.kept.authorities:
             yield Line(f"CA {authority.subject}")
-            yield _validity(authority, now)
+            yield _validity(authority, now, managed=managed)
         missing = set(KINDS) - {one.kind for one in self.configurations}
         for kind in sorted(missing):
             yield Line(f"{kind}/{bundles.NAME} is not there: no API server asks this webhook", amiss=True)
@@ -110,13 +114,15 @@ def _refused(one: Configuration, what: str, chain: tuple[Certificate, ...], now:
             yield Line(f"{one} does not trust {what}: caBundle of {webhook}: {why}", amiss=True)
 
 
-def _validity(one: Certificate, now: dt.datetime) -> Line:
+def _validity(one: Certificate, now: dt.datetime, *, managed: bool) -> Line:
+    """Say until when it is valid; `managed`: by tokenguard, which renews it early."""
     left = one.ends - now
     until = f"  valid until  {one.ends:%Y-%m-%d %H:%M} UTC"
     if now >= one.ends:
         return Line(f"{until}: it has ended", amiss=True)
     if now < one.begins:
         return Line(f"  valid from   {one.begins:%Y-%m-%d %H:%M} UTC: it has not begun", amiss=True)
-    overdue = now >= one.due
-    hint = "it should have been renewed" if overdue else f"to be renewed on {one.due:%Y-%m-%d}"
+    due = one.due if managed else max(one.due, one.ends - _LATEST)
+    overdue = now >= due
+    hint = "it should have been renewed" if overdue else f"to be renewed on {due:%Y-%m-%d}"
     return Line(f"{until}, {left.days} days left; {hint}", amiss=overdue)

@@ -124,6 +124,8 @@ class Override:
 
 
 _MEMORY = 4096
+_LONGEST_NAMESPACE = 63
+"""A DNS label's length. A longer name is no namespace's, and whoever sends such reviews must not fill the memory."""
 
 
 class NamespacePolicy:
@@ -178,9 +180,10 @@ class Policy:
         here = self._here.get(key)
         if here is None:
             here = self._resolve(namespace, labels)
-            if len(self._here) >= _MEMORY:
-                self._here.clear()
-            self._here[key] = here
+            if len(namespace) <= _LONGEST_NAMESPACE:
+                if len(self._here) >= _MEMORY:
+                    self._here.clear()
+                self._here[key] = here
         return here
 
     def api_audiences(self, cluster: Cluster) -> tuple[str, ...]:

@@ -51,9 +51,8 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
 
 
 def _removals(pod: PodView, volume: str | None, number: int) -> Iterator[Edit]:
-    for placed in pod.containers:
-        for pointer, _ in placed.mounts(volume):
-            yield Remove(pointer)
+    for pointer, _ in pod.mounts(volume):
+        yield Remove(pointer)
     yield Remove(f"/spec/volumes/{number}")
 
 

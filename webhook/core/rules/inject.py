@@ -77,7 +77,7 @@ def _place(pod: PodView, injection: Injection, containers: list[Placed], variabl
             "/spec",
             f"lacks the token {quote(injection.name)} for {quote(injection.audience)}",
             fix=tuple(edits),
-            fixed=f"injected at {injection.file}",
+            fixed=f"injected at {injection.file}{f', as {injection.env} says' if injection.env else ''}",
             authored=False,
             token=None if has_volume else _token(pod, injection),
         )
@@ -100,16 +100,15 @@ def _at_its_path(mounts: list[VolumeMount], injection: Injection) -> Iterator[tu
 
 def _mounted_in_advance(pod: PodView, injection: Injection) -> Iterator[Violation]:
     """Find mounts of a volume that isn't there and that the injection would bring, other than its own."""
-    for placed in pod.containers:
-        for pointer, mount in placed.mounts(injection.volume):
-            own = clean_path(mount.mount_path) == injection.clean_mount_path
-            if not own or mount.sub_path or mount.sub_path_expr:
-                yield Violation(
-                    pointer,
-                    f"mounts {quote(injection.volume)}, which the pod doesn't have and the injected token "
-                    f"{quote(injection.name)} would bring",
-                    "leave the mount out, it is injected",
-                )
+    for pointer, mount in pod.mounts(injection.volume):
+        own = clean_path(mount.mount_path) == injection.clean_mount_path
+        if not own or mount.sub_path or mount.sub_path_expr:
+            yield Violation(
+                pointer,
+                f"mounts {quote(injection.volume)}, which the pod doesn't have and the injected token "
+                f"{quote(injection.name)} would bring",
+                "leave the mount out, it is injected",
+            )
 
 
 def _has_device(placed: Placed, injection: Injection) -> bool:

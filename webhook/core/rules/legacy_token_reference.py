@@ -55,12 +55,14 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
     holds = f"holds {_named(name)}"
     if volume.secret is None or field != "secret":
         return _violation(at, holds)
-    mounts = (mount for placed in pod.containers for _, mount in placed.mounts(volume.name))
+    audience = pod.api_audiences[0]
+    mounts = (mount for _, mount in pod.mounts(volume.name))
     obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, mounts)
+    if not obstacle and pod.would_pass_for_injected(volume.name, audience):
+        obstacle = "its volume has the name of an injected one"
     if obstacle:
         asked = pod.here.rules[RULE.name] is Action.PATCH
         return _violation(at, holds, f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE)
-    audience = pod.api_audiences[0]
     projection = projection_of(volume.secret, audience, pod.here.tokens.max_expiration_seconds)
     fix: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
     return Violation(
@@ -78,9 +80,9 @@ def _mounted(pod: PodView) -> Iterator[Violation]:
         volume.name: name for volume in pod.volumes for _, name in secrets_of(volume) if name in pod.legacy_tokens
     }
     for placed in pod.containers if holding else ():
-        for volume_name, name in holding.items():
-            for pointer, _ in placed.mounts(volume_name):
-                yield _violation(pointer, f"mounts {_named(name)}")
+        for pointer, mount in placed.mounts:
+            if mount.name in holding:
+                yield _violation(pointer, f"mounts {_named(holding[mount.name])}")
 
 
 def _named(secret: str) -> str:

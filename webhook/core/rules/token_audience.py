@@ -23,6 +23,8 @@ def check(pod: PodView) -> Iterator[Violation]:
             if audiences.required:
                 default = audiences.default
                 pointer = f"{token.pointer}/serviceAccountToken/audience"
+                if default and pod.would_pass_for_injected(token.volume.name, default):
+                    default = None
                 yield Violation(
                     token.pointer,
                     "names no audience",

@@ -8,8 +8,10 @@ from webhook.reporting import scan_figures as figures
 from webhook.reporting.scan_html.parts import Cell, Column, Filter, Line, Row, Table, name, number, parted
 from webhook.reporting.scan_owners import differences, findings, line_of, spared, today, unwritten
 from webhook.reporting.scan_text import good_for, pointing, until, whom
-from webhook.scan.report import ExemptionState, LegacySecret, Owner, Report
-from webhook.scan.verdicts import Change, Judgement, change_between
+from webhook.scan.asked import Filters
+from webhook.scan.report import LegacySecret, Owner, Report
+from webhook.scan.standings import ExemptionState
+from webhook.scan.verdicts import Change, Judgement
 from webhook.tokens.durations import spelled
 
 _RANKS = {outcome: rank for rank, outcome in enumerate(figures.OUTCOMES)}
@@ -33,20 +35,20 @@ def owners(report: Report) -> Table:
     ]
     if report.simulated:
         filters.append(Filter("change", "Change", tuple(Change)))
-    rows = (_owner(one) for one in every)
+    rows = (_owner(one, report.filters) for one in every)
     caption = "What makes pods, and what would come of its pods"
     return Table("owners", caption, (*columns, Column("What is found")), rows, len(every), tuple(filters))
 
 
-def _owner(owner: Owner) -> Row:
+def _owner(owner: Owner, filters: Filters) -> Row:
     found = [parted(line) for line in (*findings(owner, today), *spared(owner))]
     for line, count in unwritten(owner, today).items():
         among = f" ({counted(count, 'pod')})" if 0 < owner.pod_count != count else ""
         found.append(parted(f"{line}{among}"))
-    differing = [parted(line) for line in differences(owner)] if owner.change is not Change.NONE else []
+    differing = [parted(line) for line in differences(owner, filters)] if owner.change is not Change.NONE else []
     cells = [
         name(owner.namespace),
-        name(f"{owner.kind}/{owner.name}"),
+        name(owner.title),
         number(owner.pod_count),
         _outcome(owner.outcome),
     ]
@@ -100,8 +102,8 @@ def _secret(secret: LegacySecret) -> Row:
         _outcome(secret.judgement.outcome),
     ]
     if secret.simulated:
-        change = change_between(secret.judgement, secret.simulated)
-        cells.append(_outcome(secret.simulated.outcome) if change is Change.NONE else Cell(change, _CHANGES[change]))
+        changed = Cell(secret.change, _CHANGES[secret.change])
+        cells.append(_outcome(secret.simulated.outcome) if secret.change is Change.NONE else changed)
     return Row(cells, {"namespace": [plain(secret.namespace)], "standing": standing})
 
 
@@ -192,7 +194,7 @@ def exemptions(key: str, caption: str, states: Iterable[ExemptionState]) -> Tabl
         Row([
             Cell(", ".join(one.rules), look="code"),
             Cell(whom(one)),
-            Cell(good_for(one), one.holds),
+            Cell(good_for(one, every), one.holds),
             Cell(until(one), one.until.toordinal() if one.until else _ENDLESS, "soon" if one.ends_soon else ""),
             name(one.reason),
         ])

@@ -12,7 +12,7 @@ from webhook.core.decision import Outcome
 from webhook.reporting import scan_figures as figures
 from webhook.reporting.scan_html import details, plots
 from webhook.reporting.scan_html.parts import WIDEST
-from webhook.reporting.scan_summary import about, changed, state
+from webhook.reporting.scan_summary import about, changed, looked_at, state, told_of
 from webhook.scan.report import Report
 
 _HERE = files(__package__)
@@ -45,7 +45,7 @@ def pieces(report: Report) -> Iterator[str]:
         verdict=_VERDICTS[report.exit_status],
         headline=headline(report),
         about=[*about(report)],
-        state=[*([changed(report)] if report.simulated else []), *state(report)],
+        state=[*(changed(report) if report.simulated else ()), *state(report)],
         plots=plots,
         details=details,
         widest=WIDEST,
@@ -55,17 +55,21 @@ def pieces(report: Report) -> Iterator[str]:
 
 
 def headline(report: Report) -> str:
-    """Return in a sentence what would be rejected."""
+    """Return in a sentence what would be rejected, and in others what was looked at and is told alone."""
     told = []
     for what, now, simulated in figures.outcomes(report):
         counts = simulated if report.simulated and simulated else now
         if counts.denied:
             told.append(f"{counts.denied} of {counts.all} {what.partition(',')[0]}")
     under = " under the simulated policy" if report.simulated else ""
-    if told:
-        return f"{', '.join(told)} would be {figures.OUTCOMES[Outcome.DENIED]}{under} if created again."
-    unsure = ", as far as could be read" if any(one.affects_decisions for one in report.unread) else ""
-    return f"Nothing would be {figures.OUTCOMES[Outcome.DENIED]}{under} if created again{unsure}."
+    unsure = ", as far as could be read" if any(one.affects_decisions for one in report.unread) and not told else ""
+    what = ", ".join(told) or "Nothing"
+    sentences = [f"{what} would be {figures.OUTCOMES[Outcome.DENIED]}{under} if created again{unsure}."]
+    if alone := looked_at(report.filters):
+        sentences.append(f"Looked at alone: {alone}.")
+    if alone := told_of(report.filters):
+        sentences.append(f"Told alone: {alone}.")
+    return " ".join(sentences)
 
 
 def _hash(text: str) -> str:

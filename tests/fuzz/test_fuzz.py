@@ -1,0 +1,104 @@
+"""A short run, the same each time; and that a run finds what it is there to find."""
+
+import json
+import random
+import time
+from typing import Any
+
+import pytest
+
+from tests.fuzz import loop
+from tests.fuzz.loop import Target, fuzz
+from tests.fuzz.policies import Policies
+from tests.fuzz.reviews import Reviews, canonical
+from webhook.core.patch import assemble
+from webhook.core.policy.document import read_policy
+from webhook.core.request import read_review
+from webhook.core.rules import inject
+
+SEED = 20261123
+
+
+def first_broken(target: type[Target], executions: int) -> str:
+    """Return how the first promise was broken, or nothing where all are kept."""
+    run = fuzz(target(random.Random(SEED)), executions=executions, until_broken=True)
+    assert run.broken or run.executions == executions
+    return next((f"{one.data!r}, judge {one.which}: {one.how}" for one in run.broken.values()), "")
+
+
+def test_whatever_the_body_there_is_one_valid_answer_about_what_it_says() -> None:
+    assert not first_broken(Reviews, 3_000)
+
+
+def test_whatever_the_document_it_is_a_policy_or_its_mistakes_can_be_shown() -> None:
+    assert not first_broken(Policies, 1_500)
+
+
+def an_error_of_ours(monkeypatch) -> None:
+    def clean_path(path: str | None) -> str:
+        assert path != "/v/"
+        return path or ""
+
+    monkeypatch.setattr(inject, "clean_path", clean_path)
+
+
+def half_a_patch(monkeypatch) -> None:
+    monkeypatch.setattr("webhook.core.evaluate.assemble", lambda edits: assemble(edits)[1:])
+
+
+def a_list_written_anew(monkeypatch) -> None:
+    def anew(edits: Any) -> tuple[dict[str, Any], ...]:
+        made = assemble(edits)
+        return (*made, {"op": "replace", "path": "/spec/containers", "value": [{"name": "app"}]})
+
+    monkeypatch.setattr("webhook.core.evaluate.assemble", anew)
+
+
+def the_first_of_two_keys(monkeypatch) -> None:
+    def first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return dict(reversed(pairs))
+
+    def read(body: bytes, phase: Any) -> Any:
+        if canonical(body) is not None:
+            body = json.dumps(json.loads(body.decode(errors="replace"), object_pairs_hook=first)).encode()
+        return read_review(body, phase)
+
+    monkeypatch.setattr("webhook.server.review.read_review", read)
+
+
+def keys_of_any_case(monkeypatch) -> None:
+    def read(body: bytes, phase: Any) -> Any:
+        return read_review(body.replace(b'"Spec"', b'"spec"').replace(b'"SPEC"', b'"spec"'), phase)
+
+    monkeypatch.setattr("webhook.server.review.read_review", read)
+
+
+FAULTS = {
+    an_error_of_ours: "an error of tokenguard's own",
+    half_a_patch: "assert",
+    a_list_written_anew: "/spec/containers",
+    the_first_of_two_keys: "is said of what another reader finds in it",
+    keys_of_any_case: "is said of what another reader finds in it",
+}
+
+
+@pytest.mark.parametrize(("fault", "found"), FAULTS.items(), ids=[fault.__name__ for fault in FAULTS])
+def test_a_fault_in_the_webhook_is_found(fault, found, monkeypatch) -> None:
+    fault(monkeypatch)
+    assert found in first_broken(Reviews, 3_000)
+
+
+def test_a_document_that_takes_too_long_is_found(monkeypatch) -> None:
+    def slow(data: bytes) -> Any:
+        while b"*" in data:
+            time.monotonic()
+        return read_policy(data)
+
+    monkeypatch.setattr("tests.fuzz.policies.read_policy", slow)
+    monkeypatch.setattr(loop, "CPU_SECONDS", 0.01)
+    assert "TooSlowError" in first_broken(Policies, 300)
+
+
+def test_a_document_that_takes_too_much_memory_is_found(monkeypatch) -> None:
+    monkeypatch.setattr("tests.fuzz.policies.read_policy", lambda data: read_policy(data + b" " * (2 << 30)))
+    assert "MemoryError" in first_broken(Policies, 3)

@@ -1,0 +1,82 @@
+"""What another policy changes for pods, legacy Secrets and accounts: whatever differs is a change."""
+
+import pytest
+
+from tests.scan.cluster import INJECT, VAULT, Small, account, live, named_secret, secret, spec, token
+from webhook.scan.verdicts import Change
+
+HOSTPATH = [{"name": "h", "hostPath": {"path": "/"}}]
+BARE = spec(HOSTPATH, automountServiceAccountToken=False)
+CAPPED = live() | {"volumes": [*live()["volumes"], *HOSTPATH]}
+READS = spec(container=named_secret("old"))
+STRICT, SILENT = "rules: {kubelet-hostpath: reject}\n", 'rules: {kubelet-hostpath: "off"}\n'
+UNCAPPED = 'rules: {token-expiration: "off"}\n'
+OTHER = INJECT.replace(VAULT, "https://other.example.com")
+SHORT = INJECT.replace("mountPath", "expirationSeconds: 1800, mountPath")
+NAMED = INJECT.replace("mountPath", "env: VAULT, mountPath")
+MAX = "tokens: {maxExpirationSeconds: 600}\n"
+AUDIT = "mode: audit\n"
+
+
+@pytest.mark.parametrize(("pod", "now", "then", "change"), [
+    (BARE, "", STRICT, Change.REJECTED),
+    (spec(HOSTPATH, named_secret("old")), "", STRICT, Change.REJECTED_FOR_MORE),
+    (spec(HOSTPATH, named_secret("old")), STRICT, "", Change.REJECTED_OTHERWISE),
+    (READS, "", INJECT, Change.REJECTED_OTHERWISE),
+    (BARE, STRICT, "", Change.WARNED),
+    (BARE, STRICT, SILENT, Change.FINE),
+    (READS, "", "rules: {legacy-token-reference: warn}\n", Change.PATCHED),
+    (live(), UNCAPPED, "", Change.PATCHED),
+    (live(), "", INJECT, Change.PATCHED),
+    (live(), "", UNCAPPED, Change.UNPATCHED),
+    (CAPPED, "", AUDIT, Change.UNPATCHED),
+    (live(), INJECT, "", Change.PATCHED_OTHERWISE),
+    (live(), INJECT, OTHER, Change.PATCHED_OTHERWISE),
+    (live(), INJECT, SHORT, Change.PATCHED_OTHERWISE),
+    (live(), INJECT, NAMED, Change.PATCHED_OTHERWISE),
+    (live(), "", MAX, Change.PATCHED_OTHERWISE),
+    (CAPPED, SILENT, "", Change.WARNED),
+    (CAPPED, SILENT, INJECT, Change.PATCHED),
+    (CAPPED, "", SILENT, Change.UNWARNED),
+    (BARE, "", SILENT, Change.FINE),
+    (BARE, "mode: warn\n" + STRICT, "", Change.WARNED_OTHERWISE),
+    (CAPPED, SILENT, "rules: {kubelet-hostpath: audit}\n", Change.AUDITED_OTHERWISE),
+    (live(), AUDIT, AUDIT + MAX, Change.AUDITED_OTHERWISE),
+    (live(), "", STRICT, Change.NONE),
+    (CAPPED, INJECT, INJECT, Change.NONE),
+], ids=[
+    "rejected", "rejected for more", "rejected for less", "rejected, injected or not",
+    "not rejected any more but warned of", "nor warned of", "nor, but mended",
+    "mended", "injected besides", "not mended any more", "audited in place of mended",
+    "an injection is gone", "an injection is for another", "an injected token lives shorter",
+    "an injection sets a variable", "capped to less",
+    "warned of besides the cap", "warned of and injected", "not warned of any more", "fine",
+    "what is warned of would not be rejected any more", "audited besides", "audited otherwise",
+    "a rule that finds nothing", "the same policy",
+])  # fmt: skip
+def test_another_policy_changes(pod, now, then, change) -> None:
+    [owner] = Small(secret("old")).pod("a", pod).scan(now, then).owners
+    assert owner.change is change
+
+
+def test_what_weighs_most_among_an_owners_pods_is_its_change() -> None:
+    small = Small(secret("old")).pod("a", live()).pod("b", spec(HOSTPATH)).pod("c", READS)
+    told = [owner.change for owner in small.scan(UNCAPPED, STRICT).owners]
+    assert told == [Change.PATCHED, Change.REJECTED, Change.REJECTED_OTHERWISE]
+    deployed = Small().deployment("web", spec(HOSTPATH)).scan(UNCAPPED, STRICT).owners
+    assert [owner.change for owner in deployed] == [Change.REJECTED]
+
+
+def test_a_change_of_secrets_and_accounts_is_one_too() -> None:
+    small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
+    lax = "rules: {legacy-token-secret: warn, legacy-token-reference: audit}\n"
+    report = small.scan("", lax)
+    assert [one.change for one in report.legacy_secrets] == [Change.WARNED]
+    assert [one.change for one in report.accounts] == [Change.FINE]
+    assert [one.change for one in small.scan("", "").legacy_secrets] == [Change.NONE]
+
+
+def test_tokens_of_ones_own_that_are_given_less_time_count_as_patched_otherwise() -> None:
+    own = spec([token(audience=VAULT, expirationSeconds=86400)], automountServiceAccountToken=False)
+    [owner] = Small().pod("a", own).scan("", MAX).owners
+    assert owner.change is Change.PATCHED_OTHERWISE

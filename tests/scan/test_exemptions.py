@@ -1,0 +1,123 @@
+"""What a scan says that exemptions are good for; also where it looked at a part of the cluster alone."""
+
+import pytest
+
+from tests.scan.cluster import Small, live, named_secret, secret, spec
+from webhook.core.policy.model import Action
+from webhook.scan.asked import Filters
+from webhook.scan.report import Unread
+from webhook.scan.standings import Standing
+
+READS = spec(container=named_secret("old"))
+
+
+EXEMPTIONS = """\
+exemptions:
+- {rules: [legacy-token-reference], namespaces: [shop], reason: held, until: 2026-12-01}
+- {rules: ["*"], serviceAccounts: [nobody], reason: unused, until: never}
+- {rules: [token-expiration], namespaces: [shop], reason: over, until: 2026-11-23}
+- {rules: [token-request-expiration], namespaces: [shop], reason: unseen, until: 2027-12-01}
+- {rules: [legacy-token-reference], users: [admin], reason: by user, until: 2026-11-24}
+"""
+
+
+def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell() -> None:
+    small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
+    states = small.scan(EXEMPTIONS).exemptions
+    assert [(one.reason, one.standing, one.holds, one.days_left, one.ends_soon) for one in states] == [
+        ("held", Standing.HOLDS, 3, 7, True),
+        ("unused", Standing.HOLDS_NOTHING, 0, None, False),
+        ("over", Standing.ENDED, 3, -1, False),
+        ("unseen", Standing.UNKNOWN, 0, 372, False),
+        ("by user", Standing.UNKNOWN, 0, 0, True),
+    ]
+    assert states[1].rules == ("*",)
+
+
+def standing(small, exemption, **asked):
+    [state] = small.scan(f"exemptions: [{{{exemption}, reason: held}}]\n", **asked).exemptions
+    return state.standing, state.holds, state.seen_in_part
+
+
+HOLDING, OVER = "until: never", "until: 2026-01-01"
+HOLDS, NOTHING = (Standing.HOLDS, 1, False), (Standing.HOLDS_NOTHING, 0, False)
+UNSEEN = (Standing.NOT_LOOKED_AT, 0, True)
+ONLY = Filters(namespaces=("sh*",))
+
+
+@pytest.mark.parametrize("filters", [
+    Filters(rules=("token-audience",)), Filters(actions=(Action.AUDIT,)), ONLY,
+], ids=["a rule", "an action", "a namespace"])  # fmt: skip
+def test_what_an_exemption_is_good_for_is_no_matter_of_what_is_told(filters) -> None:
+    small = Small(secret("old")).pod("a", READS)
+    for until, expected in ((HOLDING, HOLDS), (OVER, (Standing.ENDED, 1, False))):
+        what = f"rules: [legacy-token-reference], namespaces: [shop], {until}"
+        assert standing(small, what, filters=filters) == standing(small, what) == expected
+
+
+@pytest.mark.parametrize(("whom", "expected"), [
+    ("namespaces: [shop]", NOTHING),
+    ("namespaces: [nowhere]", UNSEEN),
+    ("namespaces: [other]", UNSEEN),
+    ("namespaces: ['*o*']", UNSEEN),
+    ("namespaces: ['s*']", NOTHING),
+    ("serviceAccounts: [robot]", UNSEEN),
+    ("serviceAccounts: [other/robot]", UNSEEN),
+    ("serviceAccounts: [shop/robot]", NOTHING),
+    ("namespaces: [shop], serviceAccounts: ['*/robot']", NOTHING),
+])  # fmt: skip
+def test_one_that_reaches_where_nobody_looked_is_not_said_to_hold_nothing(whom, expected) -> None:
+    small = Small(secret("old")).pod("a", live())
+    small.known.namespaces["other"] = frozenset()
+    what = f"rules: [legacy-token-reference], {whom}"
+    assert standing(small, f"{what}, {HOLDING}", filters=ONLY) == expected
+    assert standing(small, f"{what}, {HOLDING}") == NOTHING
+    assert standing(small, f"{what}, {OVER}", filters=ONLY) == (Standing.ENDED, 0, expected is UNSEEN)
+
+
+def test_one_that_holds_something_where_one_looked_is_known_to() -> None:
+    small = Small(secret("old")).pod("a", READS)
+    small.known.namespaces["other"] = frozenset()
+    what = f"rules: [legacy-token-reference], namespaces: ['*'], {HOLDING}"
+    assert standing(small, what, filters=ONLY) == (Standing.HOLDS, 1, True)
+
+
+def test_what_could_not_be_read_may_be_what_one_holds() -> None:
+    small = Small().pod("a", READS)
+    small.known.unread.append(Unread("secrets", "why", "lacks", "advice", affects_decisions=True))
+    assert standing(small, f"rules: [legacy-token-reference], namespaces: [shop], {HOLDING}") == UNSEEN
+    assert standing(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == NOTHING
+    small.known.namespaces.clear()
+    assert standing(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == UNSEEN
+
+
+OVERLAPPING = """\
+exemptions:
+- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [first], reason: one, until: 2026-11-30}
+- {rules: ["*"], namespaces: [shop], serviceAccounts: [second], reason: two, until: never}
+- {rules: [legacy-token-reference], namespaces: ["s*"], reason: three, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], reason: four, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [third], reason: five, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], reason: six, until: 2026-01-01}
+"""
+
+
+def test_one_whose_own_an_earlier_one_holds_is_shadowed_by_it_and_not_for_nothing() -> None:
+    small = Small(secret("old"))
+    for account in ("first", "second"):
+        small.pod(account, READS | {"serviceAccountName": account})
+    states = small.scan(OVERLAPPING).exemptions
+    assert [(one.standing, one.shadowed_by) for one in states] == [
+        (Standing.HOLDS, ()),
+        (Standing.HOLDS, ()),
+        (Standing.SHADOWED, (0, 1)),
+        (Standing.SHADOWED, (0, 1)),
+        (Standing.HOLDS_NOTHING, ()),
+        (Standing.ENDED, ()),
+    ]
+    small.pod("third", READS | {"serviceAccountName": "third"})
+    assert [(one.standing, one.holds, one.shadowed_by) for one in small.scan(OVERLAPPING).exemptions[2:5]] == [
+        (Standing.HOLDS, 1, ()),
+        (Standing.SHADOWED, 0, (0, 1, 2)),
+        (Standing.SHADOWED, 0, (2,)),
+    ]

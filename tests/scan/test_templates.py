@@ -1,0 +1,41 @@
+"""What is kept of templates until the pods come."""
+
+from tests.scan.cluster import Object, live, named_secret, read, spec
+from webhook.core.objects import PodTemplate
+from webhook.scan.templates import Templates
+
+
+def template(labels: Object | None = None, annotations: Object | None = None) -> PodTemplate:
+    metadata = {"labels": labels, "annotations": annotations}
+    return read(PodTemplate, {"metadata": metadata, "spec": live() | {"initContainers": [named_secret("old")]}})
+
+
+def test_equal_templates_are_kept_once_and_others_share_what_is_equal() -> None:
+    templates = Templates()
+    first = templates.kept(template({"job-name": "a"}), in_full=False)
+    again = templates.kept(template({"job-name": "a"}), in_full=False)
+    other = templates.kept(template({"job-name": "b"}), in_full=False)
+    assert again.given_spec is first.given_spec is other.given_spec
+    assert again.given_metadata is first.given_metadata is not other.given_metadata
+    assert other.metadata.labels == {"job-name": "b"}
+
+
+def test_of_a_template_that_is_laid_over_pods_what_containers_read_is_left_out() -> None:
+    laid_over = Templates().kept(template(), in_full=False).spec
+    in_full = Templates().kept(template(), in_full=True).spec
+    assert [one.env for one in laid_over.init_containers or ()] == [None]
+    assert in_full == template().spec
+    assert (laid_over.volumes, laid_over.containers) == (in_full.volumes, in_full.containers)
+
+
+def test_of_annotations_only_those_for_tokenguard_are_kept() -> None:
+    found = template(annotations={"tokenguard/inject": "vault", "note": "x" * 5000})
+    assert Templates().kept(found, in_full=True).metadata.annotations == {"tokenguard/inject": "vault"}
+
+
+def test_templates_that_differ_in_their_spec_stay_apart() -> None:
+    templates = Templates()
+    one, other = (
+        templates.kept(read(PodTemplate, {"spec": spec(serviceAccountName=name)}), in_full=False) for name in ("a", "b")
+    )
+    assert (one.spec.service_account_name, other.spec.service_account_name) == ("a", "b")

@@ -1,0 +1,133 @@
+"""An API server that fails in every way it can: reviews are judged by what was known last, and it is found again."""
+
+import http.server
+import json
+import threading
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.cluster.fake import error, event, meta, page
+from tests.cluster.test_connection import Answers, write
+from tests.control_plane.live import NAMESPACE, WHERE, is_allowed, is_denied
+from tests.server.faults.load import load
+from tests.serving import eventually, serve
+
+POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+SHORTENED = """
+from webhook.cluster import backoff, connection
+backoff.FIRST_DELAY = backoff.LONGEST_DELAY = 0.2
+connection.SILENCE_SECONDS = 1.0
+connection.Connection.__init__.__defaults__ = (1.0, None)
+from webhook.cli import main
+main()
+"""
+"""The command with 0.2 seconds in place of up to 15 between tries, and one in place of 150 for a silent watch."""
+CONFIG_MAP = {"metadata": meta("token-policy", NAMESPACE), "data": {"policy.yaml": POLICY}}
+
+
+class Fickle(http.server.ThreadingHTTPServer):
+    """Knows Secrets, which a test may change, and a way to go wrong."""
+
+    daemon_threads = True
+    date = ""
+    secrets: tuple[str, ...] = ("old",)
+    wrong = ""
+    asked = 0
+
+
+class FickleAnswers(Answers):
+    """List and watch, as far as tokenguard asks."""
+
+    server: Fickle
+
+    def do_GET(self) -> None:  # noqa: N802 - as http.server names it
+        wrong = self.server.wrong
+        watches = "watch" in parse_qs(urlsplit(self.path).query)
+        if wrong:
+            self.server.asked += 1
+        if wrong.isdecimal():
+            self._say(int(wrong), {"message": f"it is {wrong}"})
+        elif wrong == "garbage":
+            self._say(200, b"<html>\x00\xff]{")
+        elif wrong and watches and wrong != "away":
+            self._begin()
+            self._go_wrong(wrong)
+        elif wrong == "away":
+            self.close_connection = True
+        elif watches:
+            self._begin()
+            while not self.server.wrong and not self.server.over.wait(0.05):
+                pass
+            self.close_connection = True
+        else:
+            self._say(200, self._list())
+
+    def _list(self) -> bytes:
+        if "/configmaps" in self.path:
+            return json.dumps({"metadata": {"resourceVersion": "5"}, "items": [CONFIG_MAP]}).encode()
+        if "/secrets" in self.path:
+            return page(*(meta(name, "demo") for name in self.server.secrets))
+        return page(meta("demo", ""))
+
+    def _go_wrong(self, wrong: str) -> None:
+        told = event("ADDED", meta("half", "demo", version="11"))
+        if wrong == "half a line":
+            self._chunk(told[: len(told) // 2])
+        elif wrong == "410 in a watch":
+            self._chunk(error(410))
+        elif wrong == "silence":
+            while self.server.wrong and not self.server.over.wait(0.05):
+                pass
+        self.close_connection = True
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+@pytest.fixture(scope="module")
+def api():
+    with Fickle(("127.0.0.1", 0), FickleAnswers) as fickle:
+        fickle.over = threading.Event()
+        thread = threading.Thread(target=fickle.serve_forever, args=(0.02,))
+        thread.start()
+        yield fickle
+        fickle.over.set()
+        fickle.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(api, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fickle")
+    write(folder / "kubeconfig", api.server_port, {"token": "t"})
+    flags = ["--kubeconfig", str(folder / "kubeconfig"), "--policy-configmap", WHERE, "--workers", "2"]
+    with serve(folder / "run", *flags, module=("-c", SHORTENED)) as running:
+        yield running
+
+
+WRONG = ["away", "500", "503", "429", "401", "410", "garbage", "half a line", "410 in a watch", "silence"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_while_the_api_server_goes_wrong_the_last_known_state_is_judged_by_and_it_is_found_again(api, server, wrong):
+    workers = server.workers
+    api.secrets = ("old",)
+    eventually(lambda: is_denied(server, "demo", "old"))
+    before = api.asked
+    api.wrong = wrong
+    try:
+        with load(server, 2) as running:
+            eventually(lambda: api.asked >= before + 12)  # by six threads, so each has met with it and tried again
+            running.go_on()
+            assert server.request("GET", "/readyz").status == 200
+            assert is_denied(server, "demo", "old")
+            assert is_allowed(server, "demo", "half"), "a line that was cut off says nothing"
+    finally:
+        api.secrets = ("old", "made-meanwhile")
+        api.wrong = "410"  # what was missed can only be listed
+    eventually(lambda: api.asked >= before + 24)
+    api.wrong = ""
+    eventually(lambda: is_denied(server, "demo", "made-meanwhile"))
+    assert running.failures == []
+    assert server.workers == workers

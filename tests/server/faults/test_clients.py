@@ -1,0 +1,163 @@
+"""Clients that dawdle, break off, or speak something else: each is answered or let go, and reviews go on meanwhile."""
+
+import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from tests.server.test_bad_input import POST, open_connections, raw_connection, read_to_the_end
+from tests.server.test_recorded import recorded
+from tests.serving import eventually, serve
+
+BODY = recorded("pod-plain.pods", "mutate")
+SHORTENED = """
+from webhook.server import bodies, run
+from webhook.cli import main
+bodies.SECONDS = 1.0
+settings = run._Gunicorn.load_config
+def load_config(self):
+    from webhook.server import worker
+    worker.HANDSHAKE_SECONDS = worker.IDLE_SECONDS = 1
+    settings(self)
+run._Gunicorn.load_config = load_config
+main()
+"""
+"""The command with one second in place of 10 for a body, 10 for a handshake, 95 for a silent connection."""
+
+
+@pytest.fixture(scope="module")
+def impatient(judged_by, tmp_path_factory):
+    """Return a server of one worker that waits for a second where it would wait for longer."""
+    folder = tmp_path_factory.mktemp("impatient")
+    with serve(folder, *judged_by, "--workers", "1", module=("-c", SHORTENED)) as server:
+        yield server
+
+
+def plain_connection(server) -> socket.socket:
+    host, port = server.address.rsplit(":", 1)
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def trickle(connection, data: bytes) -> bytes:
+    """Send a byte at a time, ten a second, until all are sent or the server has had enough; return what it said."""
+    connection.settimeout(0.1)
+    for at in range(len(data)):
+        with contextlib.suppress(OSError):
+            connection.sendall(data[at : at + 1])
+        try:
+            return connection.recv(65536)
+        except TimeoutError:
+            continue
+        except OSError:
+            return b""
+    return b"never ended"
+
+
+def is_let_go(connection) -> bool:
+    connection.settimeout(20)
+    try:
+        return connection.recv(65536) == b""
+    except OSError:
+        return True
+
+
+HEAD = POST % len(BODY)
+
+
+@pytest.mark.parametrize("sent", [HEAD, HEAD + BODY[:100]], ids=["no body", "a part of a body"])
+def test_a_body_that_never_ends_gets_408_and_the_connection_is_closed(impatient, sent):
+    with contextlib.closing(raw_connection(impatient)) as connection:
+        connection.sendall(sent)
+        assert impatient.review("/mutate", BODY)["allowed"], "nobody else waits"
+        answer = read_to_the_end(connection)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"the body didn't arrive in time" in answer
+
+
+def test_a_body_that_comes_byte_by_byte_gets_408(impatient):
+    with contextlib.closing(raw_connection(impatient)) as connection:
+        connection.sendall(HEAD)
+        assert trickle(connection, BODY).startswith(b"HTTP/1.1 408")
+
+
+def test_a_head_that_comes_byte_by_byte_or_never_ends_is_let_go(impatient):
+    with (
+        contextlib.closing(raw_connection(impatient)) as dawdling,
+        contextlib.closing(raw_connection(impatient)) as mute,
+    ):
+        mute.sendall(HEAD[:30])
+        assert trickle(dawdling, HEAD) == b""
+        assert is_let_go(mute)
+    assert impatient.review("/mutate", BODY)["allowed"]
+
+
+def test_who_connects_and_says_nothing_is_let_go(impatient):
+    with plain_connection(impatient) as no_handshake, contextlib.closing(raw_connection(impatient)) as no_request:
+        assert is_let_go(no_handshake)
+        assert is_let_go(no_request)
+
+
+def test_who_sends_less_than_announced_and_hangs_up_leaves_nothing_behind(impatient):
+    for number in range(20):
+        with contextlib.closing(raw_connection(impatient)) as connection:
+            connection.sendall(HEAD + BODY[: number * 10])
+    eventually(lambda: open_connections(impatient) == 0)
+    assert impatient.review("/mutate", BODY)["allowed"]
+
+
+def test_what_is_sent_past_the_announced_end_is_taken_for_a_request_and_refused(server):
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(HEAD + BODY + b'{"more":1}\r\n\r\n')
+        first, _, second = read_to_the_end(connection).partition(b"HTTP/1.1 400")
+    assert first.startswith(b"HTTP/1.1 200")
+    assert b"Connection: close" in second
+
+
+def test_http_1_0_is_answered_and_the_connection_closed(server):
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + BODY)
+        answer = read_to_the_end(connection)
+    assert answer.startswith(b"HTTP/1.")
+    assert b" 200 " in answer.splitlines()[0]
+    assert b'"allowed":true' in answer
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+def test_http_2_is_neither_agreed_on_nor_spoken(server):
+    context = ssl.create_default_context()
+    context.load_verify_locations(server.log.split("--cacert ")[1].split()[0])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    host = server.address.rsplit(":", 1)[0]
+    with contextlib.closing(context.wrap_socket(plain_connection(server), server_hostname=host)) as connection:
+        assert connection.selected_alpn_protocol() == "http/1.1"
+        connection.sendall(PREFACE)
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 4")
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+def test_a_renegotiation_is_refused_and_others_go_on(server):
+    command = ["openssl", "s_client", "-connect", server.address, "-tls1_2"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+    ) as client:
+        said = b""
+        while b"---\nCertificate chain" not in said or not said.rstrip().endswith(b"---"):
+            said += client.stdout.read(65536)
+        client.stdin.write(b"R\n")  # has s_client renegotiate
+        rest, _ = client.communicate(timeout=30)
+    assert b"RENEGOTIATING" in rest
+    assert b"no renegotiation" in rest
+    assert server.review("/mutate", BODY)["allowed"]
+
+
+def test_none_of_this_leaves_a_trace_in_the_log(impatient, server):
+    time.sleep(0.1)
+    for one in (impatient, server):
+        assert "Traceback" not in one.log
+        assert "ERROR" not in one.log

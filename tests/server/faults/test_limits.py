@@ -1,0 +1,62 @@
+"""More connections than there is room for."""
+
+import contextlib
+import resource
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.server.faults.load import ports_of
+from tests.server.test_bad_input import raw_connection
+from tests.server.test_fuzz import resident
+from tests.server.test_process import open_files_limit
+from tests.server.test_recorded import recorded
+from tests.serving import JSON, ask, eventually, serve
+
+EACH = 100
+"""KiB that an idle connection may take: 63 are seen."""
+BODY = recorded("pod-plain.pods", "mutate")
+
+
+def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(judged_by, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    try:
+        with serve(tmp_path, *judged_by, "--workers", "1") as server, contextlib.ExitStack() as stack:
+            (worker,) = server.workers
+            before = resident(server)[0]
+            with ThreadPoolExecutor(8) as pool:
+                for connection in pool.map(lambda _: raw_connection(server), range(2000)):
+                    stack.enter_context(contextlib.closing(connection))
+            assert resident(server)[0] - before < EACH * 2000
+            assert server.review("/mutate", BODY)["allowed"]
+            for _ in range(50):
+                stack.enter_context(contextlib.closing(raw_connection(server)))
+            assert len(ports_of(worker)) <= 2000
+            assert server.review("/mutate", BODY)["allowed"]
+            stack.close()
+            eventually(lambda: len(ports_of(worker)) < 10)
+            assert server.workers == [worker]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_with_no_file_descriptor_left_connections_wait_and_are_answered_as_soon_as_there_are_some(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by, "--workers", "1") as server, contextlib.ExitStack() as stack:
+        (worker,) = server.workers
+        kept = stack.enter_context(contextlib.closing(server.connect()))
+        kept.connect()
+        limit = open_files_limit(worker)
+        used = len(list(Path(f"/proc/{worker}/fd").iterdir()))
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 5, limit))
+        host, port = server.address.rsplit(":", 1)
+        idle = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(20)]
+        eventually(lambda: "connections wait, none can be accepted: Too many open files" in server.log)
+        for _ in range(3):
+            assert ask(kept, "POST", "/mutate", BODY, JSON).json["response"]["allowed"], "who is connected goes on"
+        for one in idle:
+            one.close()
+        assert server.review("/mutate", BODY)["allowed"]
+        assert server.workers == [worker]
+        assert server.log.count("connections wait") == 1
+        assert "Traceback" not in server.log

@@ -1,0 +1,136 @@
+"""Policies and certificates that are replaced again and again while reviews are sent without a pause."""
+
+import contextlib
+import datetime as dt
+import hashlib
+import threading
+from collections import Counter
+
+from tests.server.faults.load import BODY, load, revision_of
+from tests.server.test_bad_input import raw_connection
+from tests.server.test_review import Judge
+from tests.serving import eventually, patch_of, serve
+from webhook.core.policy.document import read_policy
+from webhook.core.request import Phase
+from webhook.pki.make import self_signed
+
+COUNT = 1000
+POLICY = """\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+tokens: {{maxExpirationSeconds: {0}}}
+inject:
+- {{name: first, audience: "https://first-{0}.example.com", mountPath: /first}}
+- {{name: last, audience: "https://last-{0}.example.com", mountPath: /last}}
+"""
+DOCUMENTS = [POLICY.format(number) for number in range(600, 600 + COUNT)]
+NUMBERS = {hashlib.sha256(one.encode()).hexdigest()[:12]: number for number, one in enumerate(DOCUMENTS, 600)}
+
+
+class OfOnePolicy:
+    """Checks that an answer is by the policy that it names, in every part; `seen` counts which."""
+
+    def __init__(self):
+        self.seen: Counter[int] = Counter()
+
+    def __call__(self, response):
+        number = NUMBERS[revision_of(response)]
+        self.seen[number] += 1
+        told = str(patch_of(response))
+        assert f"first-{number}." in told
+        assert f"last-{number}." in told
+        assert set(expirations(patch_of(response))) == {number}, "the injected tokens, and the API server's own"
+
+
+def expirations(value):
+    """Yield every `expirationSeconds` in a patch."""
+    if isinstance(value, dict):
+        if str(value.get("path", "")).endswith("/expirationSeconds"):
+            yield value["value"]
+        for key, inner in value.items():
+            if key == "expirationSeconds":
+                yield inner
+            else:
+                yield from expirations(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from expirations(inner)
+
+
+def test_while_a_policy_file_is_replaced_1000_times_every_answer_is_wholly_by_the_policy_it_names(tmp_path):
+    target = tmp_path / "policy.yaml"
+    target.write_text(DOCUMENTS[0])
+    check = OfOnePolicy()
+    with (
+        serve(tmp_path / "run", "--policy", str(target), "--workers", "2") as server,
+        load(server, 4, check) as running,
+    ):
+        for number, document in enumerate(DOCUMENTS):
+            (tmp_path / "fresh").write_text(document)
+            (tmp_path / "fresh").replace(target)
+            if number % 100 == 50:  # long enough for some to be seen, whatever the machine
+                seen = len(check.seen)
+                eventually(lambda seen=seen: len(check.seen) > seen)
+        last = 600 + COUNT - 1
+        eventually(lambda: check.seen[last] > 100)
+        assert server.metric("tokenguard_policy_reloads_total", result="rejected") == 0
+    assert len(check.seen) > 10
+    assert running.failures == []
+
+
+def test_with_a_policy_replaced_1000_times_in_memory_no_answer_mixes_two():
+    policies = [read_policy(one.encode()) for one in DOCUMENTS[:40]]
+    judge, check, answered = Judge(DOCUMENTS[0]), OfOnePolicy(), threading.Semaphore(0)
+
+    def replace() -> None:
+        for number in range(COUNT):
+            judge.state.use_policy(policies[number % len(policies)])
+            answered.acquire(timeout=1)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    while thread.is_alive():
+        check(judge.response(BODY, Phase.MUTATE))
+        answered.release()
+    assert len(check.seen) > len(policies) // 2
+
+
+def test_while_a_certificate_is_rotated_100_times_no_handshake_and_no_review_fails(judged_by, tmp_path):
+    made = [self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(10)]
+    for number in range(100):
+        folder = tmp_path / f"..{number}"
+        folder.mkdir()
+        one = made[number % len(made)]
+        (folder / "tls.crt").write_bytes(one.certificate)
+        (folder / "tls.key").write_bytes(one.key)
+    data = tmp_path / "..data"
+    data.symlink_to("..0")
+    tls = ["--tls-cert", str(data / "tls.crt"), "--tls-key", str(data / "tls.key")]
+    served, over = set(), threading.Event()
+    failed = []
+
+    def shake_hands() -> None:
+        while not over.is_set():
+            try:
+                with contextlib.closing(raw_connection(server)) as connection:
+                    served.add(connection.getpeercert()["subjectAltName"][-1][1])
+            except OSError as error:
+                failed.append(str(error))
+
+    with serve(tmp_path / "run", *judged_by, *tls, "--workers", "2") as server, load(server, 2) as running:
+        server.context.load_verify_locations(cadata="".join(one.authority.decode() for one in made))
+        thread = threading.Thread(target=shake_hands)
+        thread.start()
+        try:
+            for number in range(100):
+                (tmp_path / "fresh").symlink_to(f"..{number}")
+                (tmp_path / "fresh").replace(data)
+                if number % 20 == 19:
+                    eventually(lambda number=number: f"made-{number % 10}.example.com" in served)
+                    served.clear()
+        finally:
+            over.set()
+            thread.join()
+        assert server.metric("tokenguard_reloads_total", what="certificate", result="rejected") == 0
+    assert failed == []
+    assert running.failures == []
