@@ -54,6 +54,28 @@ def values(server, metric, label):
     return set(re.findall(rf'^{metric}{{.*\b{label}="([^"]*)"', text, re.MULTILINE))
 
 
+def test_workers_that_die_leave_no_more_files_than_there_are_places_and_no_count_is_lost(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by, "--workers", "2") as server:
+        for kill in range(6):
+            for _ in range(8):
+                server.review("/mutate", PLAIN)
+            gone = server.workers[kill % 2]
+            os.kill(gone, signal.SIGKILL)
+            eventually(lambda gone=gone: gone not in server.workers and len(server.workers) == 2)
+        server.review("/mutate", PLAIN)
+        assert server.metric("tokenguard_reviews_total") == 6 * 8 + 1
+        files = {file.name for file in counters_of(server.workers[0]).parent.glob("counter_*.db")}
+        assert files <= {"counter_first.db", "counter_0.db", "counter_1.db"}
+
+
+def counters_of(pid: int) -> Path:
+    mapped = {
+        Path(line.split()[-1]) for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "counter_" in line
+    }
+    [file] = [one for one in mapped if one.name != "counter_first.db"]
+    return file
+
+
 def test_the_namespaces_in_labels_are_as_many_whatever_number_of_workers_there_is(judged_by, tmp_path):
     with serve(tmp_path, *judged_by, "--workers", "3") as server:
         for number in range(MOST_NAMESPACES + 40):

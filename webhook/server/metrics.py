@@ -9,8 +9,16 @@ import os
 import time
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from webhook.core.decision import Decision, MountedToken
 from webhook.core.policy.model import Action
@@ -51,6 +59,9 @@ class Metrics:
     def __init__(self) -> None:
         """Make all metrics, in a registry of their own."""
         folder = _folder()
+        self._counts_as = "first"
+        if folder:
+            values.ValueClass = values.MultiProcessValue(lambda: self._counts_as)  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._standings = Standings(folder)
         self._reviews = self._counter(catalogue.REVIEWS)
@@ -110,9 +121,16 @@ class Metrics:
         """Return what tells the other workers what this one judges by."""
         return Teller(self._standings, state)
 
+    def count_as(self, place: str) -> None:
+        """Count, from here on, in the files of this place, on top of what they hold: called in a worker that begins.
+
+        No two processes may have one place at the same time. A worker has that of one that is gone: so workers that die
+        leave no more files than there are places, and what they counted stays counted.
+        """
+        self._counts_as = place
+
     def worker_died(self, pid: int) -> None:
-        """Forget the live values of a worker that is gone; what it counted stays counted."""
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        """Forget what a worker that is gone has told the others; what it counted stays counted."""
         self._standings.forget(pid)
 
     def exposition(self, state: State) -> bytes:

@@ -110,6 +110,7 @@ class _Gunicorn(BaseApplication):
                 one.worker_died(worker.pid)
 
         self.cfg.set("child_exit", buried)
+        self.cfg.set("post_fork", lambda _, worker: self._metrics.count_as(worker.place))
         log.info("serving on https://%s with %d worker(s)", self._serving_on, self._options.workers)
         gc.collect()
         gc.freeze()  # what is loaded now stays: neither search it again nor copy its pages into every worker

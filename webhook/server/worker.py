@@ -174,6 +174,11 @@ class Worker(ASGIWorker):
         if not ASGIProtocol._check_h1c_protocol_available():  # type: ignore[attr-defined]  # noqa: SLF001 - see above
             log.warning("gunicorn_h1c is not installed: requests are read by the slower parser")
 
+    @property
+    def place(self) -> str:
+        """Where it counts: no other worker that lives counts there."""
+        return f"p{os.getpid()}" if self.share.at is None else str(self.share.at)
+
     def died(self) -> None:
         """Be forgotten, in the master."""
         _SHARES.leave(self.share)
