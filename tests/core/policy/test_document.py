@@ -13,6 +13,7 @@ from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Mode, Policy
 from webhook.core.policy.shown import shown
 from webhook.core.rules import RULES
+from webhook.core.text import quote
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 DESIGN = """\
@@ -59,6 +60,7 @@ exemptions:
   until: 2027-03-31
 """
 
+PAGE = "x" * 501
 MISTAKES = {
     "an unknown key": ("tokns: {}", ['line 3: tokns: unknown key; did you mean "tokens"?']),
     "a key in the wrong place": (
@@ -211,6 +213,10 @@ MISTAKES = {
         [
             'line 4: inject[0].podLabels.app: must be a label\'s value (matched exactly, so without *), not "sh*"',
         ],
+    ),
+    "a reason as long as a page": (
+        f"exemptions:\n- {{rules: [inject], reason: {PAGE}, until: never}}",
+        [f"line 4: exemptions[0].reason: must be the reason, in words and at most 500 characters, not {quote(PAGE)}"],
     ),
     "an exemption without reason and end": (
         "exemptions:\n- rules: [token-audience]",

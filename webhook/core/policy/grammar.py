@@ -106,7 +106,9 @@ _EXEMPTION = Record(
         "serviceAccounts": Key(_ACCOUNTS, "only for these accounts"),
         "users": Key(ListOf(Text("a user's name or glob", r"\S+")), "only when one of these users asks"),
         "reason": Key(
-            Text("the reason, in words", r"(?s).*\S.*"), "why, for whoever reads the audit log", required=True
+            Text("the reason, in words and at most 500 characters", r"(?s)(?=.{1,500}\Z).*\S.*"),
+            "why, for whoever reads the audit log: it stands in each of its lines",
+            required=True,
         ),
         "until": Key(Day(), "the last day (UTC) that it holds, or never", required=True),
     }
