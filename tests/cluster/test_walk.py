@@ -67,7 +67,16 @@ def test_a_page_that_is_refused_for_now_is_asked_for_again() -> None:
     assert 7.0 <= done.waits[0] < 10
 
 
-@pytest.mark.parametrize("answer", [FORBIDDEN, ApiError(0, "can't be reached")], ids=["forbidden", "nobody there"])
+def test_credentials_that_end_half_way_are_loaded_anew_by_another_try() -> None:
+    done = Walk(page(meta("a"), following="next"), ApiError(401, "HTTP 401: who?"), page(meta("b"))).run()
+    assert done.names == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [FORBIDDEN, ApiError(0, "can't be reached"), ApiError(401, "HTTP 401: who?")],
+    ids=["forbidden", "nobody there", "nobody known"],
+)
 def test_what_more_tries_would_not_mend_ends_at_once(answer: ApiError) -> None:
     walking = Walk(answer, page(meta("a")))
     with pytest.raises(ApiError):

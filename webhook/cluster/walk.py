@@ -13,7 +13,9 @@ from webhook.cluster.transport import ApiError, Transport
 
 PAGE = 500
 TRIES = 4
-_NEVER_BETTER = frozenset({400, 401, 403, 404, 405, 406, GONE})
+_NEVER_BETTER = frozenset({400, 403, 404, 405, 406, GONE})
+_AT_ONCE = frozenset({0, 401})
+"""Nobody there, nobody known: of the first page that is told at once, later the network or a token may come back."""
 
 T = TypeVar("T")
 
@@ -56,7 +58,7 @@ def _read(pages: Pages[T], following: str, wait: Callable[[float], object]) -> P
         try:
             return _decoded(pages, following)
         except ApiError as error:
-            if error.status in _NEVER_BETTER or (error.status == 0 and not following):
+            if error.status in _NEVER_BETTER or (error.status in _AT_ONCE and not following):
                 raise
             wait(delay_after(failures, error.retry_after))
     return _decoded(pages, following)
