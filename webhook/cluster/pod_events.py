@@ -17,7 +17,7 @@ import msgspec
 
 from webhook.cluster.backoff import delay_after
 from webhook.cluster.events import cut, event
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.notice import REJECTED, Notice
 
 log = logging.getLogger("tokenguard.cluster")
@@ -27,7 +27,6 @@ PAUSE = 0.2
 MOST = 1000
 """So many different ones are kept in mind."""
 TRIES = 4
-_GONE, _CONFLICT = 404, 409
 
 
 @dataclass(slots=True)
@@ -119,10 +118,10 @@ class PodEvents:
             try:
                 self._create_or_count(notice, more)
             except ApiError as error:
-                if error.status in {0, _CONFLICT, 429} or error.status >= 500:
+                if error.status in {0, CONFLICT, 429} or error.status >= 500:
                     self._over.wait(delay_after(failures, error.retry_after))
                     continue
-                if error.status != _GONE and str(error) != self._refused:  # gone with its namespace: nobody to tell
+                if error.status != NOT_FOUND and str(error) != self._refused:  # gone with its namespace: nobody to tell
                     self._refused = str(error)
                     log.warning("no Event could be made about a pod that was judged: %s", error)
                 return
@@ -136,7 +135,7 @@ class PodEvents:
         try:
             self._transport.post(where, made)
         except ApiError as error:
-            if error.status != _CONFLICT:
+            if error.status != CONFLICT:
                 raise
         else:
             return
