@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from tests.pki.foreign import CA, NAME, NOW, cases, foreign, named
+from webhook.pki.make import issue, new_authority
 from webhook.pki.read import certificates
 from webhook.pki.verify import refusal
 
@@ -22,6 +23,14 @@ def test_names_are_compared_without_regard_to_case_and_addresses_as_addresses() 
         assert refusal(certificates(made.certificate), made.certificate, name, NOW) == ""
     for name in ("apps.example.com", "a.b.apps.example.com", "127.0.0.1"):
         assert refusal(certificates(made.certificate), made.certificate, name, NOW).endswith(f"not for {name}")
+
+
+def test_an_address_is_the_same_however_it_is_written() -> None:
+    authority = new_authority(NOW)
+    made = certificates(issue(authority, ["2001:db8::1"], NOW).certificate)
+    for name in ("2001:db8::1", "2001:0DB8:0:0::1"):
+        assert refusal(made, authority.certificate, name, NOW) == ""
+    assert refusal(made, authority.certificate, "2001:db8::2", NOW).endswith("not for 2001:db8::2")
 
 
 def test_a_certificate_is_taken_from_its_beginning_to_its_end() -> None:

@@ -101,6 +101,14 @@ def test_whatever_was_denied_changed_or_exempted_is_written_though_nothing_else_
     assert judge.counted("audit_sampled_out") == ["tokenguard_audit_sampled_out_total 0.0"]
 
 
+def test_what_could_not_be_judged_and_is_let_through_is_written_though_nothing_else_is():
+    judge = Judge(NO_INJECTION + "mode: warn\n", sample=0.0)
+    judge.response(review({"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": "none"}}))
+    [line] = judge.audit.lines
+    assert line["decision"] == "warned"
+    assert "can't be read" in line["problem"]
+
+
 def test_what_no_level_wants_is_not_counted_as_left_out():
     judge = Judge(NO_INJECTION, sample=0.0)
     judge.response(pods(1)[0])

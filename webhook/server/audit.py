@@ -25,8 +25,8 @@ class AuditLog:
     """What is told of decisions, and where.
 
     `level` is `decisions`, which leaves plain allows out, or `all`. `sample` is the share, 0 to 1, that is written of
-    those decisions that let an object pass as it is; whatever was denied, changed or exempted is always written. It
-    goes by a hash of the review's uid: the same review is written to every destination, or to none.
+    those decisions that let an object pass as it is; whatever was denied, changed, exempted or could not be judged
+    is always written. It goes by a hash of the review's uid: a review is written to every destination, or to none.
 
     A decision is told where one destination has its line. With `must_tell`, what would be changed or exempted untold is
     refused. Between `start` and `stop`, in a worker, the last line that a destination didn't take is tried again.

@@ -170,7 +170,7 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "help": "What is written: all, or decisions, which leaves plain allows out. Denials always are."}),
     ("--audit-sample", "TOKENGUARD_AUDIT_SAMPLE", {"type": click.FloatRange(0, 1), "metavar": "SHARE",
         "default": ServeOptions.audit_sample,
-        "help": "Of what is neither denied, changed nor exempted, write this share: 0.1 is one in ten."}),
+        "help": "Of what was judged and not denied, changed or exempted, write this share: 0.1 is one in ten."}),
     ("--audit-failure", "TOKENGUARD_AUDIT_FAILURE", {"type": click.Choice(["deny", "allow"]),
         "default": ServeOptions.audit_failure,
         "help": "What becomes of changes and exemptions that can't be written down; deny: tokenguard isn't ready."}),
