@@ -108,9 +108,8 @@ class CertificateKeeper:
                         self._wake.clear()  # before the look: what changes meanwhile is looked at again
                         delay = self._look()
                         due = time.monotonic() + delay
-                        earliest = time.monotonic() + min(
-                            delay, SOON
-                        )  # whoever changes things without end is not followed
+                        # Whoever changes things without end is not followed.
+                        earliest = time.monotonic() + min(delay, SOON)
                 except Exception as error:  # noqa: BLE001 - a bug must not end the renewals; its text may quote a key
                     self._report(error)
                     earliest = due = time.monotonic() + AFTER_FAILURE
