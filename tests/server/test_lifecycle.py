@@ -36,6 +36,25 @@ def head(body: bytes) -> bytes:
     )
 
 
+SLOW_TO_BOOT = """
+import time
+from webhook.server import worker
+boot = worker.Worker.init_process
+worker.Worker.init_process = lambda self: (print("booting", flush=True), time.sleep(2), boot(self))
+from webhook.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_not_lost_on_workers_that_are_about_to_boot(judged_by, tmp_path, how):
+    module = ("-c", SLOW_TO_BOOT)
+    with serve(tmp_path, *judged_by, "--workers", "2", ready=False, module=module) as server:
+        eventually(lambda: (tmp_path / "audit").read_text().count("booting") == 2)
+        server.process.send_signal(how)
+        assert server.process.wait(20) == 0, "it waits for 25 seconds for a worker that knows of nothing"
+
+
 def refuses_connections(server) -> bool:
     try:
         raw_connection(server).close()

@@ -48,6 +48,13 @@ TLS_BUFFER_BYTES = 32 << 10
 """What each connection holds to read into, as long as it lasts: two of TLS's records. asyncio takes 256 KiB, with which
 2,000 idle connections take more memory than a replica has."""
 asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""They wait from before a fork until the worker has handlers of its own: it inherits the master's, which would swallow
+them, and the master would wait for a worker that knows of nothing until the graceful timeout has passed."""
+os.register_at_fork(
+    before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, ENDING_SIGNALS),
+    after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING_SIGNALS),
+)
 HANDSHAKE_SECONDS = 10.0
 _SHARES = Shares()
 GRACE_SECONDS = 0.2
@@ -191,6 +198,11 @@ class Worker(ASGIWorker):
         self.state[LEAVES_CONTINUE] = True
         self._wake = asyncio.Event()
         super().init_process()
+
+    def init_signals(self) -> None:
+        """Have handlers, and let in what has waited for them."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
     def admit(self, connection: Connection) -> None:
         """Take a connection in; past the limit the one that has idled longest has to go."""
