@@ -29,16 +29,14 @@ bench: $(VENV)/ready ## measure what a review costs, against baselines in the sa
 	$(BIN)/python -m tests.bench $(PARTS)
 
 .PHONY: soak
+soak: MINUTES ?= 10
 soak: $(VENV)/ready ## run for MINUTES (10) under load with edits, rotations and kills; see docs/performance.md
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
-MINUTES ?= 10
-
 .PHONY: fuzz
+fuzz: MINUTES ?= 1
 fuzz: $(VENV)/ready ## send it reviews and policies broken at random, for MINUTES (1); see README
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
-
-MINUTES ?= 1
 
 .PHONY: lock
 lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml

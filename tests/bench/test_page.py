@@ -60,3 +60,10 @@ def test_every_load_is_in_the_table() -> None:
     for review in over_https.REVIEWS:
         for connections in over_https.CONNECTIONS:
             assert len(re.findall(rf"^\| {review} +\| {connections} +\|", PAGE, re.MULTILINE)) == 3
+
+
+@pytest.mark.parametrize("target", ["soak", "fuzz"])
+def test_each_target_lasts_as_long_as_make_help_says(target) -> None:
+    [minutes] = re.findall(rf"^{target}:.*MINUTES \((\d+)\)", MAKEFILE, re.MULTILINE)
+    planned = subprocess.run(["make", "-n", target], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert planned.rstrip().endswith(f"--minutes {minutes}")
