@@ -19,7 +19,7 @@ from webhook.core.evaluate import evaluate
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request, read_review
-from webhook.server.review import respond
+from webhook.server.response import respond
 
 RECORDED = Path(__file__).parent.parent / "recorded"
 BODY = (RECORDED / "pod-seed-secure.mutate.pods.json").read_bytes()

@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import zlib
 from pathlib import Path
 
@@ -47,6 +48,31 @@ def configuration(kind, webhook):
     }
 
 
+def clients(server, path, **where):
+    """Return the `clientConfig` for one of its paths: at its address, or where else it is said to be."""
+    bundle = Path(server.log.split("--cacert ")[1].split()[0]).read_bytes()
+    return {"caBundle": base64.b64encode(bundle).decode(), **(where or {"url": f"https://{server.address}{path}"})}
+
+
+@contextlib.contextmanager
+def asks(plane, name, client):
+    """Have a webhook asked about a policy in a ConfigMap; yield what returns what kubectl is told, which makes none."""
+    webhook = {
+        "name": "policy.validate.tokenguard.svc", "clientConfig": client,
+        "rules": [rule("", ["configmaps"], ["CREATE"])],
+        "objectSelector": {"matchLabels": {"tokenguard/policy": "true"}},
+    }  # fmt: skip
+    labelled = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "token-policy", "namespace": "default", "labels": {"tokenguard/policy": "true"},
+    }, "data": {"policy.yaml": "modee: warn"}}  # fmt: skip
+    made = configuration("ValidatingWebhookConfiguration", webhook)
+    plane.do("apply", "-f", "-", stdin={**made, "metadata": {"name": name}})
+    try:
+        yield lambda: plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=labelled).stderr
+    finally:
+        plane.do("delete", "validatingwebhookconfiguration", name)
+
+
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory):
     with own_plane(tmp_path_factory.mktemp("plane")) as running:
@@ -65,21 +91,15 @@ def guarded(plane, tmp_path_factory):
             plane.do("create", "serviceaccount", account, "-n", namespace)
     flags = ["--policy", str(folder / "policy.yaml"), "--objects", str(folder / "objects.yaml"), "--audit-level", "all"]
     with serve(folder, *flags) as server:
-        authority = server.log.split("--cacert ")[1].split()[0]
-        bundle = base64.b64encode(Path(authority).read_bytes()).decode()
-
-        def client(path):
-            return {"url": f"https://{server.address}{path}", "caBundle": bundle}
-
         plane.do("apply", "-f", "-", stdin=configuration("MutatingWebhookConfiguration", {
             "name": "pods.mutate.tokenguard.svc",
-            "clientConfig": client("/mutate"),
+            "clientConfig": clients(server, "/mutate"),
             "reinvocationPolicy": "IfNeeded",
             "rules": [rule("", ["pods"], ["CREATE"])],
         }))  # fmt: skip
         plane.do("apply", "-f", "-", stdin=configuration("ValidatingWebhookConfiguration", {
             "name": "all.validate.tokenguard.svc",
-            "clientConfig": client("/validate"),
+            "clientConfig": clients(server, "/validate"),
             "rules": [
                 rule("", ["pods", "secrets", "serviceaccounts/token"], ["CREATE"]),
                 rule("", ["pods/ephemeralcontainers"], ["UPDATE"]),

@@ -1,6 +1,5 @@
 """The API server set up as in docs/security.md: it shows tokenguard a certificate, and nobody else gets an answer."""
 
-import base64
 import datetime as dt
 import json
 import os
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_plane.conftest import configuration, rule
+from tests.control_plane.conftest import asks, clients, configuration, rule
 from tests.control_plane.plane import ControlPlane, free_ports, own_plane
 from tests.documented import CHECKOUT
 from tests.pki.foreign import foreign
@@ -26,9 +25,6 @@ ADMISSION, KUBECONFIG = (
     re.search(rf"`/etc/kubernetes/tokenguard/{name}`:\n\n```yaml\n(.*?)```", PAGE, re.DOTALL)[1]
     for name in ("admission.yaml", "webhooks.kubeconfig")
 )
-LABELLED = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
-    "name": "token-policy", "namespace": "default", "labels": {"tokenguard/policy": "true"},
-}, "data": {"policy.yaml": "modee: warn"}}  # fmt: skip
 
 
 @dataclass
@@ -56,11 +52,6 @@ class Site:
     def asked(self) -> str:
         """Return what kubectl is told where it asks for a token that the policy doesn't allow."""
         return self.plane.kubectl("create", "token", "app", "-n", "demo", "--duration=48h").stderr
-
-
-def clients(server: Server, path: str, **where) -> dict:
-    bundle = Path(server.log.split("--cacert ")[1].split()[0]).read_bytes()
-    return {"caBundle": base64.b64encode(bundle).decode(), **(where or {"url": f"https://{server.address}{path}"})}
 
 
 def service(server: Server, path: str) -> dict:
@@ -117,21 +108,11 @@ def test_its_reviews_are_answered_on_both_paths(site) -> None:
 
 
 def test_an_api_server_that_shows_none_is_refused_and_tells_its_user_what_to_do(site, plane) -> None:
-    plane.do("apply", "-f", "-", stdin={
-        **configuration("ValidatingWebhookConfiguration", {
-            "name": "policy.validate.tokenguard.svc", "clientConfig": clients(site.server, "/validate"),
-            "rules": [rule("", ["configmaps"], ["CREATE"])],
-            "objectSelector": {"matchLabels": {"tokenguard/policy": "true"}},
-        }),
-        "metadata": {"name": "shows-none"},
-    })  # fmt: skip
-    try:
-        said = eventually(lambda: plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=LABELLED).stderr)
-        assert 'failed calling webhook "policy.validate.tokenguard.svc"' in said
-        assert "tokenguard answers only who shows a certificate of the CA in --client-ca" in said
-        assert "kubeConfigFile" in said
-    finally:
-        plane.do("delete", "validatingwebhookconfiguration", "shows-none")
+    with asks(plane, "shows-none", clients(site.server, "/validate")) as told:
+        said = eventually(told)
+    assert 'failed calling webhook "policy.validate.tokenguard.svc"' in said
+    assert "tokenguard answers only who shows a certificate of the CA in --client-ca" in said
+    assert "kubeConfigFile" in said
 
 
 def test_nobody_else_in_the_network_is_answered(site) -> None:

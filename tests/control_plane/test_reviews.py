@@ -5,6 +5,9 @@ import json
 
 import yaml
 
+from tests.control_plane.conftest import asks, clients
+from tests.serving import POLICY, eventually, serve
+
 SEED = """
 - name: token
   projected:
@@ -182,3 +185,16 @@ def test_a_dry_run_is_judged_too(guarded) -> None:
     )
     assert done.returncode == 1
     assert [line["dryRun"] for line in server.audit if line.get("name") == "dry"] == [True, True]
+
+
+def test_why_a_review_is_not_read_is_told_to_who_sent_the_object(plane, tmp_path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "objects.yaml").write_text("")
+    flags = ["--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml")]
+    with (
+        serve(tmp_path / "run", *flags, "--max-body-bytes", "1024") as server,
+        asks(plane, "reads-little", clients(server, "/validate")) as told,
+    ):
+        said = eventually(told)
+    assert 'failed calling webhook "policy.validate.tokenguard.svc"' in said
+    assert "the review is larger than 1024 bytes" in said

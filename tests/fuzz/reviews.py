@@ -21,7 +21,8 @@ from webhook.core.objects import Object
 from webhook.core.request import Phase, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics
-from webhook.server.review import WARNING_BYTES, Reviewer
+from webhook.server.response import WARNING_BYTES
+from webhook.server.review import Reviewer
 from webhook.server.state import State
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
@@ -104,8 +105,8 @@ class Court:
         assert answer.status in {200, 400}, answer
         said = json.loads(answer.body)
         if answer.status == 400:
-            assert [*said] == ["error"], said
-            assert "\n" not in said["error"], said
+            assert (said["kind"], said["code"]) == ("Status", 400), said
+            assert "\n" not in said["message"], said
             return said
         assert (said["apiVersion"], said["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
         told: dict[str, Any] = said["response"]
@@ -248,8 +249,8 @@ def is_admissible(pod: Any) -> bool:
 
 def _features(told: dict[str, Any], phase: Phase) -> set[str]:
     """Return what an answer is like, without what stands in it: what leads to anything new is worth going on with."""
-    if "error" in told:
-        return {_shape(told["error"])}
+    if "message" in told:
+        return {_shape(told["message"])}
     annotations = told["auditAnnotations"]
     message = told.get("status", {}).get("message", "")
     lines = {_shape(line) for line in (*message.split("\n"), *told.get("warnings", ()))}

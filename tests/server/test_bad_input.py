@@ -42,7 +42,7 @@ def test_what_is_no_review_gets_400_and_one_line_that_says_why(server, path, bod
     reply = server.request("POST", path, body, JSON)
     assert reply.status == 400
     assert reply.headers["Content-Type"] == "application/json"
-    assert list(reply.json) == ["error"]
+    assert (reply.json["kind"], reply.json["code"]) == ("Status", reply.status)
     assert b"\n" not in reply.body
     assert b"Traceback" not in reply.body
 
@@ -84,7 +84,7 @@ REFUSED = {
 def test_what_is_not_asked_as_it_should_be_is_refused_in_json(server, method, path, headers, status):
     reply = server.request(method, path, b"{}" if method != "GET" else None, headers)
     assert reply.status == status
-    assert list(reply.json) == ["error"]
+    assert (reply.json["kind"], reply.json["code"]) == ("Status", reply.status)
     assert ("Allow" in reply.headers) is (status == 405)
 
 
@@ -102,7 +102,7 @@ def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
     chunks = (body[at : at + 65536] for at in range(0, len(body), 65536))
     reply = server.request("POST", "/validate", chunks, JSON)
     assert reply.status == 413
-    assert reply.json == {"error": "the review is larger than 8388608 bytes"}
+    assert reply.json["message"] == "the review is larger than 8388608 bytes"
 
 
 def test_the_limit_can_be_set(judged_by, tmp_path):
@@ -128,7 +128,7 @@ def test_what_is_not_http_gets_a_4xx_and_the_connection_is_closed(server, sent):
         connection.sendall(sent)
         answer = read_to_the_end(connection)
     assert answer.startswith(b"HTTP/1.1 4")
-    assert b'{"error":"' in answer
+    assert b'{"kind":"Status","apiVersion":"v1","status":"Failure","code":4' in answer
 
 
 def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(judged_by, tmp_path):

@@ -141,6 +141,6 @@ def test_the_flask_application_answers_reviews_by_itself(client):
 def test_the_flask_application_refuses_in_json(client, method, path, status, settings):
     answer = getattr(client, method)(path, **settings)
     assert answer.status_code == status
-    assert list(answer.json) == ["error"]
+    assert (answer.json["kind"], answer.json["code"]) == ("Status", status)
     if status == 413:
-        assert answer.json == {"error": "the review is larger than 100000 bytes"}
+        assert answer.json["message"] == "the review is larger than 100000 bytes"

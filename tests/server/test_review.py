@@ -13,7 +13,8 @@ from webhook.core.request import Phase
 from webhook.server import review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics
-from webhook.server.review import Reviewer, bounded
+from webhook.server.response import bounded
+from webhook.server.review import Reviewer
 from webhook.server.state import State
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)

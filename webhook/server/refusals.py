@@ -1,4 +1,4 @@
-"""Why a request is refused before anything is judged."""
+"""Why a request is refused before anything is judged, and how that is told."""
 
 import msgspec
 
@@ -32,13 +32,23 @@ OF_REVIEWS = (
 )
 """What an API server's request could meet with, each with its HTTP status."""
 
-UNKNOWN_SENDER = msgspec.json.encode({
-    "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
-    "message": "tokenguard answers only who shows a certificate of the CA in --client-ca: "
-    "have the API server present one, by the kubeConfigFile in its AdmissionConfiguration",
-})  # fmt: skip
-"""What is told to who shows no certificate. It is a Status, so that an API server that was told of none tells its
-user the message: of any other body it says only 'failed to call webhook: unknown'."""
+_REASONS = {
+    400: "BadRequest", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed", 408: "Timeout",
+    413: "RequestEntityTooLarge", 415: "UnsupportedMediaType", 500: "InternalError", 503: "ServiceUnavailable",
+}  # fmt: skip
+
+
+def refusal_body(status: int, why: str) -> bytes:
+    """Return what is sent with a refusal's HTTP status: `why`, in a Status.
+
+    An API server tells its user the message of a Status ("failed calling webhook ...: ..."); of any other body it says
+    only "failed to call webhook: unknown" (client-go, rest/request.go, `Result.Into`).
+    """
+    return msgspec.json.encode({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status,
+        **({"reason": _REASONS[status]} if status in _REASONS else {}), "message": why,
+    })  # fmt: skip
+
 
 BY_STATUS = {404: Refusal.NO_SUCH_PATH, 405: Refusal.WRONG_METHOD, 413: Refusal.TOO_LARGE}
 """What the framework's own refusals are."""

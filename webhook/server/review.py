@@ -7,25 +7,20 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
-from webhook.audit.record import exemption_of
-from webhook.core.decision import INVALID_POLICY, Decision, Outcome
+from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
 from webhook.core.notice import Notice, notice
-from webhook.core.policy.admission import located
 from webhook.core.policy.model import Mode
 from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics, Unjudged
-from webhook.server.refusals import UNKNOWN_SENDER, Refusal
+from webhook.server.refusals import Refusal, refusal_body
+from webhook.server.response import FORBIDDEN, respond
 from webhook.server.state import Snapshot, State
 
 log = logging.getLogger("tokenguard.review")
 
 PHASES = {"/mutate": Phase.MUTATE, "/validate": Phase.VALIDATE}
-WARNING_BYTES = 4096
-"""The API server cuts warnings off that are longer than this in all."""
 
 
 class Answer(NamedTuple):
@@ -35,42 +30,14 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class _Cause(msgspec.Struct, omit_defaults=True, gc=False):
-    field: str
-    message: str
-    reason: str = ""
-
-
-class _Details(msgspec.Struct, gc=False):
-    kind: str
-    name: str
-    causes: list[_Cause]
-
-
-class _Status(msgspec.Struct, omit_defaults=True, gc=False):
-    code: int
-    reason: str
-    message: str
-    details: _Details | None = None
-
-
-class _Response(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
-    uid: str
-    allowed: bool
-    patch_type: str | None = None
-    patch: bytes | None = None  # bytes are base64 on the wire
-    status: _Status | None = None
-    warnings: list[str] | None = None
-    audit_annotations: dict[str, str] | None = None
-
-
-_encode = msgspec.json.Encoder().encode
-_BEFORE = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
-_FORBIDDEN = 403, "Forbidden"
 _UNREADABLE = 400, "BadRequest"
 _INVALID = 422, "Invalid"
 _INTERNAL = 500, "InternalError"
 _NOT_READY = 503, "ServiceUnavailable"
+_UNKNOWN_SENDER = (
+    "tokenguard answers only who shows a certificate of the CA in --client-ca: "
+    "have the API server present one, by the kubeConfigFile in its AdmissionConfiguration"
+)
 _UNJUDGED = {
     _NOT_READY: Unjudged.NOT_READY, _INTERNAL: Unjudged.INTERNAL_ERROR, _UNREADABLE: Unjudged.UNREADABLE,
 }  # fmt: skip
@@ -146,7 +113,7 @@ class Reviewer:
             return _undecided(request, snapshot), _INTERNAL
         if decision.mistakes:
             return decision, _INVALID
-        return decision, _UNREADABLE if decision.problem else _FORBIDDEN
+        return decision, _UNREADABLE if decision.problem else FORBIDDEN
 
     def objection(self, media_type: str, encoding: str, size: int, *, known: bool) -> Answer | None:
         """Return why a review with these headers isn't read, or None where it is.
@@ -154,8 +121,7 @@ class Reviewer:
         `size` is 0 where none is given, `known` says whether its sender has shown a certificate that was verified.
         """
         if self._known_senders_only and not known:
-            self.count_refused(403, Refusal.NO_CLIENT_CERTIFICATE)
-            return Answer(403, UNKNOWN_SENDER)
+            return self.refuse(403, Refusal.NO_CLIENT_CERTIFICATE, _UNKNOWN_SENDER)
         if encoding not in {"", "identity"}:
             return self.refuse(415, Refusal.ENCODED, "send the review as it is, without a Content-Encoding")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
@@ -169,7 +135,7 @@ class Reviewer:
     def refuse(self, status: int, refusal: Refusal, why: str) -> Answer:
         """Return the answer to what is no review; `why` is for whoever sent it, `refusal` for the metrics."""
         self.count_refused(status, refusal)
-        return Answer(status, _encode({"error": why}))
+        return Answer(status, refusal_body(status, why))
 
     def count_refused(self, status: int, refusal: Refusal) -> None:
         """Count a refusal that is answered elsewhere."""
@@ -201,60 +167,3 @@ def _undecided(request: Request, snapshot: Snapshot | None) -> Decision:
         log.error("the mode of a namespace couldn't be found out: taken for enforce")  # noqa: TRY400 - told already
     outcome = {Mode.ENFORCE: strictest, Mode.WARN: Outcome.WARNED, Mode.AUDIT: Outcome.ALLOWED}[mode]
     return Decision(outcome, policy=snapshot.policy.revision, mode=mode, problem=problem)
-
-
-def respond(request: Request, decision: Decision, status: tuple[int, str] = _FORBIDDEN) -> bytes:
-    """Return the AdmissionReview that answers a request; `status` is a denial's code and reason."""
-    denied = decision.outcome is Outcome.DENIED
-    response = _Response(request.uid, not denied, audit_annotations=_annotations(request, decision))
-    if denied:
-        response.status = _Status(*status, decision.message(request.decision_id), _details(request, decision))
-    elif decision.patch and request.phase is Phase.MUTATE:
-        response.patch_type = "JSONPatch"
-        response.patch = _encode(decision.patch)
-    if decision.findings or decision.problem:
-        warnings = decision.warnings()
-        if warnings:
-            response.warnings = bounded(warnings)
-    return _BEFORE + _encode(response) + b"}"
-
-
-def _details(request: Request, decision: Decision) -> _Details | None:
-    """Return a policy's mistakes as kubectl takes them: it prints one a line, and `edit` opens the editor again.
-
-    It doesn't print the message then, so the decision's id is among them.
-    """
-    if not decision.mistakes:
-        return None
-    causes = [_Cause(*located(one), "FieldValueInvalid") for one in decision.mistakes]
-    return _Details("ConfigMap", request.name, [*causes, _Cause(*decision.reference(request.decision_id))])
-
-
-def _annotations(request: Request, decision: Decision) -> dict[str, str]:
-    annotations = {"id": request.decision_id, "decision": decision.outcome.value}
-    if decision.policy:
-        annotations["policy"] = decision.policy
-    if decision.findings:
-        annotations["rules"] = ",".join(dict.fromkeys([finding.rule for finding in decision.findings]))
-    elif decision.mistakes:
-        annotations["rules"] = INVALID_POLICY
-    if decision.exemptions:
-        annotations["exemption"] = exemption_of(decision)
-    return annotations
-
-
-def bounded(warnings: tuple[str, ...]) -> list[str]:
-    """Return the warnings without control characters and, in all, no longer than the API server passes on."""
-    told: list[str] = []
-    left = WARNING_BYTES - 32  # room for saying how many more
-    for number, warning in enumerate(warnings):
-        line = warning if warning.isprintable() else "".join(c if c.isprintable() else " " for c in warning)
-        size = len(line.encode())
-        if size > left and not told:
-            line = line.encode()[: left - 3].decode(errors="ignore") + "…"
-        elif size > left:
-            told.append(f"and {len(warnings) - number} more")
-            break
-        left -= size
-        told.append(line)
-    return told

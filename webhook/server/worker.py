@@ -17,7 +17,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-import msgspec
 from gunicorn import sock
 from gunicorn.asgi import protocol
 from gunicorn.asgi.lifespan import LifespanManager
@@ -28,7 +27,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook.server.asgi import CLIENT_IS_KNOWN, LEAVES_CONTINUE
-from webhook.server.refusals import Refusal
+from webhook.server.refusals import Refusal, refusal_body
 from webhook.server.spread import Listener, Shares
 from webhook.server.tls import shows_known_certificate
 
@@ -152,7 +151,7 @@ class Connection(ASGIProtocol):
         if self._closed:
             return
         self.app.count_refused(status, Refusal.NOT_HTTP)
-        body = msgspec.json.encode({"error": f"{self._get_reason_phrase(status)}: {message}"[:300]})
+        body = refusal_body(status, f"{self._get_reason_phrase(status)}: {message}"[:300])
         head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
         end = f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         self._safe_write(head.encode() + HEADERS + end.encode() + body)

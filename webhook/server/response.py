@@ -1,0 +1,103 @@
+"""A decision in the form in which the API server takes it: the AdmissionReview that answers a request."""
+
+import msgspec
+
+from webhook.audit.record import exemption_of
+from webhook.core.decision import INVALID_POLICY, Decision, Outcome
+from webhook.core.policy.admission import located
+from webhook.core.request import Phase, Request
+
+WARNING_BYTES = 4096
+"""The API server cuts warnings off that are longer than this in all."""
+FORBIDDEN = 403, "Forbidden"
+"""A denial's code and reason, mostly."""
+
+
+class _Cause(msgspec.Struct, omit_defaults=True, gc=False):
+    field: str
+    message: str
+    reason: str = ""
+
+
+class _Details(msgspec.Struct, gc=False):
+    kind: str
+    name: str
+    causes: list[_Cause]
+
+
+class _Status(msgspec.Struct, omit_defaults=True, gc=False):
+    code: int
+    reason: str
+    message: str
+    details: _Details | None = None
+
+
+class _Response(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
+    uid: str
+    allowed: bool
+    patch_type: str | None = None
+    patch: bytes | None = None  # bytes are base64 on the wire
+    status: _Status | None = None
+    warnings: list[str] | None = None
+    audit_annotations: dict[str, str] | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_BEFORE = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
+
+
+def respond(request: Request, decision: Decision, status: tuple[int, str] = FORBIDDEN) -> bytes:
+    """Return the AdmissionReview that answers a request; `status` is a denial's code and reason."""
+    denied = decision.outcome is Outcome.DENIED
+    response = _Response(request.uid, not denied, audit_annotations=_annotations(request, decision))
+    if denied:
+        response.status = _Status(*status, decision.message(request.decision_id), _details(request, decision))
+    elif decision.patch and request.phase is Phase.MUTATE:
+        response.patch_type = "JSONPatch"
+        response.patch = _encode(decision.patch)
+    if decision.findings or decision.problem:
+        warnings = decision.warnings()
+        if warnings:
+            response.warnings = bounded(warnings)
+    return _BEFORE + _encode(response) + b"}"
+
+
+def _details(request: Request, decision: Decision) -> _Details | None:
+    """Return a policy's mistakes as kubectl takes them: it prints one a line, and `edit` opens the editor again.
+
+    It doesn't print the message then, so the decision's id is among them.
+    """
+    if not decision.mistakes:
+        return None
+    causes = [_Cause(*located(one), "FieldValueInvalid") for one in decision.mistakes]
+    return _Details("ConfigMap", request.name, [*causes, _Cause(*decision.reference(request.decision_id))])
+
+
+def _annotations(request: Request, decision: Decision) -> dict[str, str]:
+    annotations = {"id": request.decision_id, "decision": decision.outcome.value}
+    if decision.policy:
+        annotations["policy"] = decision.policy
+    if decision.findings:
+        annotations["rules"] = ",".join(dict.fromkeys([finding.rule for finding in decision.findings]))
+    elif decision.mistakes:
+        annotations["rules"] = INVALID_POLICY
+    if decision.exemptions:
+        annotations["exemption"] = exemption_of(decision)
+    return annotations
+
+
+def bounded(warnings: tuple[str, ...]) -> list[str]:
+    """Return the warnings without control characters and, in all, no longer than the API server passes on."""
+    told: list[str] = []
+    left = WARNING_BYTES - 32  # room for saying how many more
+    for number, warning in enumerate(warnings):
+        line = warning if warning.isprintable() else "".join(c if c.isprintable() else " " for c in warning)
+        size = len(line.encode())
+        if size > left and not told:
+            line = line.encode()[: left - 3].decode(errors="ignore") + "…"
+        elif size > left:
+            told.append(f"and {len(warnings) - number} more")
+            break
+        left -= size
+        told.append(line)
+    return told
