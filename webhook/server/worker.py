@@ -72,7 +72,7 @@ class Connection(ASGIProtocol):
     _safe_write: Callable[[bytes], None]
     _early = b""
     _is_known = False
-    _requests_seen = -1
+    _seen = (0, False)
     _unchanged = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -101,10 +101,13 @@ class Connection(ASGIProtocol):
         return transport.is_closing() or (self.idle and not transport.get_write_buffer_size())
 
     def tick(self) -> None:
-        """Note, once a second, whether anything has happened, and close what has stood still for too long."""
-        unchanged = self.req_count == self._requests_seen
-        self._unchanged = self._unchanged + 1 if unchanged else 0
-        self._requests_seen = self.req_count
+        """Note, once a second, whether anything has happened, and close what has stood still for too long.
+
+        gunicorn counts a request from when it begins to wait for it: that one has come is to be seen by `idle` alone.
+        """
+        now = self.req_count, self.idle
+        self._unchanged = self._unchanged + 1 if now == self._seen else 0
+        self._seen = now
         if self._unchanged > (IDLE_SECONDS if self.idle else BUSY_SECONDS):
             self.abort()
 

@@ -14,19 +14,20 @@ from tests.server.test_recorded import recorded
 from tests.serving import eventually, serve
 
 BODY = recorded("pod-plain.pods", "mutate")
-SHORTENED = """
+SET = """
 from webhook.server import bodies, run
 from webhook.cli import main
-bodies.SECONDS = 1.0
 settings = run._Gunicorn.load_config
 def load_config(self):
     from webhook.server import worker
-    worker.HANDSHAKE_SECONDS = worker.IDLE_SECONDS = 1
+    {}
     settings(self)
 run._Gunicorn.load_config = load_config
 main()
 """
-"""The command with one second in place of 10 for a body, 10 for a handshake, 95 for a silent connection."""
+"""The command with other bounds than it has."""
+SHORTENED = SET.format("bodies.SECONDS = worker.HANDSHAKE_SECONDS = worker.IDLE_SECONDS = 1")
+"""One second in place of 10 for a body, 10 for a handshake, 95 for a silent connection."""
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,18 @@ def test_who_connects_and_says_nothing_is_let_go(impatient):
     with plain_connection(impatient) as no_handshake, contextlib.closing(raw_connection(impatient)) as no_request:
         assert is_let_go(no_handshake)
         assert is_let_go(no_request)
+
+
+def test_a_review_after_a_long_silence_has_as_long_as_any_other(judged_by, tmp_path):
+    busy = SET.format("worker.BUSY_SECONDS = 2")
+    with serve(tmp_path, *judged_by, "--workers", "1", module=("-c", busy)) as server:
+        with contextlib.closing(raw_connection(server)) as connection:
+            time.sleep(4)
+            connection.sendall(HEAD + BODY[:100])
+            time.sleep(1.2)
+            connection.sendall(BODY[100:])
+            connection.settimeout(10)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_who_sends_less_than_announced_and_hangs_up_leaves_nothing_behind(impatient):
