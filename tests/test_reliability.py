@@ -18,10 +18,11 @@ NAMED = re.findall(r"`(tests/[^`]+)`", PAGE)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0][:60] for row in ROWS])
-def test_a_fault_says_what_happens_and_names_tests_that_there_are(row) -> None:
-    fault, happens, _, tests = row
+def test_a_fault_says_what_happens_and_what_was_seen_and_names_tests_that_there_are(row) -> None:
+    fault, happens, seen, tests = row
     assert fault
     assert happens
+    assert seen
     named = re.findall(r"`([^`]+)`", tests)
     assert named
     assert [one for one in named if not is_there(one)] == []

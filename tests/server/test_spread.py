@@ -7,8 +7,11 @@ import os
 import signal
 import socket
 
+import pytest
+
 from tests.bench.in_flight import answered
 from tests.processes import connections
+from tests.server.faults.load import load
 from tests.server.test_recorded import recorded
 from tests.serving import ask, eventually, serve
 from webhook.server.spread import MOST_WORKERS, Listener, Shares
@@ -98,6 +101,25 @@ def test_of_many_connections_a_quarter_more_counts_as_alike():
     assert not one.is_next
 
 
+@pytest.mark.parametrize(
+    ("held", "elsewhere", "leaving", "crowded"),
+    [
+        (8, 0, 0, True), (8, 0, 3, True), (8, 0, 4, False), (5, 4, 0, False), (6, 4, 0, False), (7, 4, 0, True),
+        (7, 4, 1, False), (1, 0, 0, False), (2, 0, 0, True), (125, 100, 0, False),
+        (126, 100, 0, False), (127, 100, 0, True),
+    ],
+)  # fmt: skip
+def test_who_holds_more_than_another_sends_as_many_away_as_make_them_alike(held, elsewhere, leaving, crowded):
+    shares = Shares()
+    one, other = shares.join(), shares.join()
+    one.begin()
+    one.add(held)
+    assert not one.is_crowded(leaving), "there is nobody else"
+    other.begin()
+    other.add(elsewhere)
+    assert one.is_crowded(leaving) is crowded
+
+
 def test_a_place_is_taken_again_and_past_the_last_one_everything_is_taken_in():
     shares = Shares()
     every = [shares.join() for _ in range(MOST_WORKERS)]
@@ -158,3 +180,16 @@ def test_connections_to_the_real_server_are_spread_and_a_worker_that_stands_stil
 
 def test_a_thousand_reviews_in_flight_at_once_are_all_answered(server):
     assert answered(server, "/mutate", BODY, 1000) == 1000
+
+
+def test_after_a_worker_was_killed_connections_are_spread_anew_and_no_review_fails_for_it(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by) as server, load(server) as running:
+        running.go_on()
+        os.kill(server.workers[0], signal.SIGKILL)
+        eventually(lambda: len(server.workers) == 2)
+        running.go_on()
+        lost = len(running.failures)
+        port = int(server.address.rsplit(":", 1)[1])
+        eventually(lambda: min(connections(pid, port) for pid in server.workers) >= 3)
+        running.go_on()
+        assert len(running.failures) == lost <= 8

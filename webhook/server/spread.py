@@ -3,7 +3,8 @@
 The API server opens few connections and keeps them, and all workers listen on one socket. Whoever wakes first takes
 what has arrived, and that is commonly the same one: without more ado eight connections land on one worker of two, and
 the other idles for as long as they last. So each tells the others how many it holds, in memory that they have in
-common, and leaves what arrives next to whoever has fewer.
+common, and leaves what arrives next to whoever has fewer. Where a worker has died, the others have what it had, and the
+next one nothing: so who has more than others has its clients connect anew, one after the other.
 """
 
 import asyncio
@@ -76,15 +77,27 @@ class Share:
     @property
     def is_next(self) -> bool:
         """Whether no other worker has fewer. Of many connections a quarter more than another has counts as alike."""
+        return self._held <= _alike(self._fewest_elsewhere)
+
+    def is_crowded(self, leaving: int) -> bool:
+        """Whether one more had better go to another worker than the `leaving` that are about to."""
+        return self._held - leaving > _alike(self._fewest_elsewhere + leaving) + 1
+
+    @property
+    def _fewest_elsewhere(self) -> int:
         if self.at is None:
-            return True
+            return self._held
         others = [count for at, count in enumerate(self._counts) if at != self.at and count != _ABSENT]
-        fewest = min(others, default=self._held)
-        return self._held <= fewest + fewest // 4
+        return min(others, default=self._held)
 
     def _tell(self, count: int) -> None:
         if self.at is not None:
             self._counts[self.at] = count
+
+
+def _alike(count: int) -> int:
+    """Return the most that counts as no more than `count`."""
+    return count + count // 4
 
 
 class Listener:

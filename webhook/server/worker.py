@@ -1,52 +1,35 @@
-"""gunicorn's ASGI worker, made to stop promptly, to let go of dead connections and never to serve without TLS.
+"""gunicorn's ASGI worker, made to stop promptly, to share connections and never to serve without TLS.
 
-What is overridden stands in gunicorn/workers/gasgi.py and gunicorn/asgi/protocol.py (26.2). There, a connection
-that idles is never closed: its timer is cancelled as soon as it is set. And at the stop every idle connection,
-of which an API server keeps many, is waited for.
+What is overridden stands in gunicorn/workers/gasgi.py (26.2). There, every idle connection, of which an API server
+keeps many, is waited for at the stop.
 """
 
 import asyncio
-import asyncio.sslproto
 import contextlib
 import os
 import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 from gunicorn import sock
-from gunicorn.asgi import protocol
 from gunicorn.asgi.lifespan import LifespanManager
-from gunicorn.asgi.parser import CallbackRequest
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.gasgi import ASGIWorker
 
-from webhook.server.asgi import CLIENT_IS_KNOWN, LEAVES_CONTINUE
-from webhook.server.refusals import Refusal, refusal_body
+from webhook.server.asgi import LEAVES_CONTINUE
+from webhook.server.connection import Connection
 from webhook.server.spread import Listener, Shares
-from webhook.server.tls import shows_known_certificate
 
-HEADERS = b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
-"""In every answer: it is what its type says, for who asked, at this moment."""
-protocol._CACHED_SERVER_HEADER = HEADERS  # type: ignore[attr-defined]  # noqa: SLF001 - in place of gunicorn's name
-
-IDLE_SECONDS = 95
-"""The API server keeps idle connections for 90 s; it should be the one to close them."""
-BUSY_SECONDS = 60
 MOST_CONNECTIONS = 2000
 SPARE_FILES = 64
 """Open files that are no connections: the worker's own, and connections that are still in their TLS handshake."""
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 """What gunicorn reloads, starts a second master or changes the number of workers by. Files are followed without."""
-TLS_BUFFER_BYTES = 32 << 10
-"""What each connection holds to read into, as long as it lasts: two of TLS's records. asyncio takes 256 KiB, with which
-2,000 idle connections take more memory than a replica has."""
-asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """They wait from before a fork until the worker has handlers of its own: it inherits the master's, which would swallow
 them, and the master would wait for a worker that knows of nothing until the graceful timeout has passed."""
@@ -57,107 +40,6 @@ os.register_at_fork(
 HANDSHAKE_SECONDS = 10.0
 _SHARES = Shares()
 GRACE_SECONDS = 0.2
-
-
-class Connection(ASGIProtocol):
-    """One client's connection, known to its worker."""
-
-    app: Any
-    worker: "Worker"
-    _closed: bool
-    _current_request: CallbackRequest | None
-    _callback_parser: Any
-    _close_transport: Callable[[], None]
-    _get_reason_phrase: Callable[[int], str]
-    _safe_write: Callable[[bytes], None]
-    _early = b""
-    _is_known = False
-    _seen = (0, False)
-    _unchanged = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the worker's connections."""
-        super().connection_made(transport)
-        self._is_known = shows_known_certificate(transport.get_extra_info("ssl_object"))
-        self.worker.admit(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Leave them, and let go of the parser, which holds on to its connection: so both are freed at once."""
-        super().connection_lost(exc)
-        if self in self.worker.connections:
-            del self.worker.connections[self]
-            self.worker.share.add(-1)
-        self._callback_parser = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request is being answered."""
-        return self._current_request is None
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing more is to be sent."""
-        transport = cast("asyncio.Transport", self.transport)
-        return transport.is_closing() or (self.idle and not transport.get_write_buffer_size())
-
-    def tick(self) -> None:
-        """Note, once a second, whether anything has happened, and close what has stood still for too long.
-
-        gunicorn counts a request from when it begins to wait for it: that one has come is to be seen by `idle` alone.
-        """
-        now = self.req_count, self.idle
-        self._unchanged = self._unchanged + 1 if now == self._seen else 0
-        self._seen = now
-        if self._unchanged > (IDLE_SECONDS if self.idle else BUSY_SECONDS):
-            self.abort()
-
-    def abort(self) -> None:
-        """Close at once, without waiting for the client."""
-        cast("asyncio.Transport", self.transport).abort()
-
-    def _build_http_scope(self, request: CallbackRequest, sockname: Any, peername: Any) -> Any:
-        """Say of a request, besides, whether its sender is known."""
-        scope = super()._build_http_scope(request, sockname, peername)  # type: ignore[misc]
-        if self._is_known:
-            scope[CLIENT_IS_KNOWN] = True
-        return scope
-
-    def _feed_callback_parser(self, data: bytes) -> bool:
-        """Answer what isn't HTTP with a 400; gunicorn knows only some of its own parser's errors."""
-        try:
-            return bool(super()._feed_callback_parser(data))  # type: ignore[misc]
-        except Exception as error:  # noqa: BLE001 - whatever a client sends, it is no error of ours
-            self._send_error_response(400, str(error))
-            self._close_transport()
-            return False
-
-    def _resume_reading(self) -> None:
-        """Between two requests, before the parser is reset: keep what has arrived early, which gunicorn would lose."""
-        super()._resume_reading()  # type: ignore[misc]
-        parser = self._callback_parser
-        self._early = parser.remaining() if parser else b""
-        if parser and parser.remaining_truncated:
-            self._close_transport()
-
-    def _arm_keepalive_timer(self) -> None:
-        """Between two requests, after the parser is reset: go on with what has arrived. `tick` keeps the time."""
-        if self._early:
-            early, self._early = self._early, b""
-            self._feed_callback_parser(early)
-
-    def _is_websocket_upgrade(self, _request: CallbackRequest) -> bool:
-        """Answer a request to switch to WebSocket as the plain HTTP that it is otherwise."""
-        return False
-
-    def _send_error_response(self, status: int, message: str) -> None:
-        """Tell of a request that isn't HTTP, in JSON like all else; where nobody is left to be told, do nothing."""
-        if self._closed:
-            return
-        self.app.count_refused(status, Refusal.NOT_HTTP)
-        body = refusal_body(status, f"{self._get_reason_phrase(status)}: {message}"[:300])
-        head = f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
-        end = f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        self._safe_write(head.encode() + HEADERS + end.encode() + body)
 
 
 class Worker(ASGIWorker):
@@ -212,6 +94,18 @@ class Worker(ASGIWorker):
             next((one for one in self.connections if one.idle), connection).abort()
         self.connections[connection] = None
 
+    def dismiss(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        if connection in self.connections:
+            del self.connections[connection]
+            self.share.add(-1)
+
+    def _even_out(self) -> None:
+        """Have a client connect anew, one a second, where this worker has more than its share: after one was killed."""
+        leaving = sum(one.is_to_close for one in self.connections)
+        if self.share.is_crowded(leaving):
+            next(one for one in self.connections if not one.is_to_close).is_to_close = True
+
     def handle_exit_signal(self) -> None:
         """SIGTERM: answer what is under way, then stop."""
         super().handle_exit_signal()
@@ -236,6 +130,7 @@ class Worker(ASGIWorker):
             self.notify()
             for connection in list(self.connections):
                 connection.tick()
+            self._even_out()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), 1.0)
         for listener in listeners:

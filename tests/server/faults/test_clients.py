@@ -19,14 +19,14 @@ from webhook.server import bodies, run
 from webhook.cli import main
 settings = run._Gunicorn.load_config
 def load_config(self):
-    from webhook.server import worker
+    from webhook.server import connection, worker
     {}
     settings(self)
 run._Gunicorn.load_config = load_config
 main()
 """
 """The command with other bounds than it has."""
-SHORTENED = SET.format("bodies.SECONDS = worker.HANDSHAKE_SECONDS = worker.IDLE_SECONDS = 1")
+SHORTENED = SET.format("bodies.SECONDS = worker.HANDSHAKE_SECONDS = connection.IDLE_SECONDS = 1")
 """One second in place of 10 for a body, 10 for a handshake, 95 for a silent connection."""
 
 
@@ -103,15 +103,17 @@ def test_who_connects_and_says_nothing_is_let_go(impatient):
 
 
 def test_a_review_after_a_long_silence_has_as_long_as_any_other(judged_by, tmp_path):
-    busy = SET.format("worker.BUSY_SECONDS = 2")
-    with serve(tmp_path, *judged_by, "--workers", "1", module=("-c", busy)) as server:
-        with contextlib.closing(raw_connection(server)) as connection:
-            time.sleep(4)
-            connection.sendall(HEAD + BODY[:100])
-            time.sleep(1.2)
-            connection.sendall(BODY[100:])
-            connection.settimeout(10)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    busy = SET.format("connection.BUSY_SECONDS = 2")
+    with (
+        serve(tmp_path, *judged_by, "--workers", "1", module=("-c", busy)) as server,
+        contextlib.closing(raw_connection(server)) as connection,
+    ):
+        time.sleep(4)
+        connection.sendall(HEAD + BODY[:100])
+        time.sleep(1.2)
+        connection.sendall(BODY[100:])
+        connection.settimeout(10)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_who_sends_less_than_announced_and_hangs_up_leaves_nothing_behind(impatient):
