@@ -18,7 +18,7 @@ from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfi
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
-from webhook.core.selectors import glob_matches
+from webhook.core.selectors import Globs, glob_matches
 from webhook.core.text import did_you_mean, quote
 from webhook.reporting import as_text, scan_json, scan_text
 from webhook.reporting.files import STDIN
@@ -75,7 +75,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
                  help="Where the cluster's own policy is; where there is none, the default policy is judged by."),
     click.option("--simulate", metavar="FILE", help="Compare with this policy: what would it newly reject or patch?"),
     click.option("-n", "--namespace", "namespaces", multiple=True, metavar="GLOB",
-                 help="Look at these namespaces alone; * stands for any run of characters; may be repeated."),
+                 help="Look at these namespaces alone. For a name, rights in that namespace suffice; * stands for any"
+                      " run of characters, and takes rights in the whole cluster. May be repeated."),
     click.option("--rule", "rules", multiple=True, type=click.Choice(tuple(BY_NAME)), metavar="RULE",
                  help="Tell of findings of this rule alone; all count. May be repeated."),
     click.option("--action", "actions", multiple=True, type=click.Choice([str(one) for one in Action][:-1]),
@@ -145,7 +146,8 @@ def _scanned(
     simulated: Policy | None,
     step: Callable[[str], None],
 ) -> Report:
-    inventory = Inventory(transport, step)
+    wild = Globs(options.namespaces).wild
+    inventory = Inventory(transport, step, () if wild else options.namespaces)
     policy, origin = (given, str(options.policy)) if given else _own_policy(inventory, options.policy_configmap)
     known = inventory.known()
     _refuse_typos(options.namespaces, known.namespaces)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from webhook.cluster.transport import ApiError
@@ -71,8 +72,15 @@ class FakeTransport:
         return self.answers.pop(0)
 
 
+@dataclass
+class Raw:
+    """An answer that is no list."""
+
+    content: Any
+
+
 class Lists(FakeTransport):
-    """Gives whole lists by their plural, or the error that is to come instead; every other one is empty."""
+    """Gives lists by their plural, an object by its name, or the error that is to come; all other lists are empty."""
 
     address = "https://api"
 
@@ -85,6 +93,8 @@ class Lists(FakeTransport):
         found = self.lists.get(path.rpartition("/")[2], [])
         if isinstance(found, ApiError):
             raise found
+        if isinstance(found, Raw):
+            return json.dumps(found.content).encode()
         kind = "PartialObjectMetadataList" if "PartialObject" in accept else "List"
         return json.dumps({"kind": kind, "metadata": {}, "items": found}).encode()
 

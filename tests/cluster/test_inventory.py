@@ -2,14 +2,15 @@
 
 import pytest
 
-from tests.cluster.fake import Lists
+from tests.cluster.fake import Lists, Raw
 from tests.scan.cluster import NOW, Object, live, meta, mounts, named_secret, of, policy, spec
 from webhook.cluster.inventory import MAKERS, Inventory
 from webhook.cluster.transport import ApiError
 from webhook.core.decision import Outcome
-from webhook.scan.asked import Asked
+from webhook.scan.asked import Asked, Filters
 from webhook.scan.report import Counts, Report
 from webhook.scan.scan import Scan
+from webhook.scan.standings import Standing
 
 REFUSED = ApiError(403, "HTTP 403: not for you")
 ROBOT = {
@@ -26,9 +27,10 @@ READS = spec(container=named_secret("robot"))
 SILENT = 'rules: {legacy-token-secret: "off"}\n'
 
 
-def scan(text: str = SILENT, **lists) -> Report:
-    inventory = Inventory(Lists(**{"configmaps": TRACKING, **lists}), lambda _: None)
-    found = Scan(Asked(policy(text), "policy.yaml", NOW, "https://api"), inventory.known())
+def scan(text: str = SILENT, names: tuple[str, ...] = (), **lists) -> Report:
+    inventory = Inventory(Lists(**{"configmaps": TRACKING, **lists}), lambda _: None, names)
+    asked = Asked(policy(text), "policy.yaml", NOW, "https://api", filters=Filters(names))
+    found = Scan(asked, inventory.known())
     inventory.fill(found)
     return found.report()
 
@@ -122,3 +124,80 @@ def test_jobs_of_one_template_are_judged_each_by_its_own_labels() -> None:
     report = scan(by_label, jobs=made, pods=pods)
     assert [one.outcome for one in report.owners] == [Outcome.ALLOWED, Outcome.PATCHED]
     assert report.summary.pods == Counts(allowed=1, patched=1)
+
+
+def paths_asked(*names: str, **lists) -> set[str]:
+    transport = Lists(**lists)
+    inventory = Inventory(transport, lambda _: None, names)
+    inventory.fill(Scan(Asked(policy(SILENT), "policy.yaml", NOW, "https://api"), inventory.known()))
+    return {asked.path for asked in transport.asked}
+
+
+def test_a_namespace_that_is_named_is_listed_by_itself_but_for_bindings_which_may_be_anywhere() -> None:
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    others = {
+        "/api/v1/namespaces",
+        f"{rbac}/rolebindings",
+        f"{rbac}/clusterrolebindings",
+        "/.well-known/openid-configuration",
+    }
+    within = {path for path in paths_asked("demo", "shop", "demo") - others if "/namespaces/kube-system/" not in path}
+    assert {path.split("/namespaces/")[1].split("/")[0] for path in within} == {"demo", "shop"}
+    assert {path.rpartition("/")[2] for path in within} == {
+        "secrets", "serviceaccounts", "pods", "deployments", "replicasets", "statefulsets", "daemonsets",
+        "replicationcontrollers", "cronjobs", "jobs",
+    }  # fmt: skip
+    assert len(within) == 2 * 10
+
+
+def test_a_name_is_a_part_of_a_path_and_no_more_of_it() -> None:
+    assert "/api/v1/namespaces/..%2Fx/pods" in paths_asked("../x")
+
+
+def one(name: str, kind: str = "PartialObjectMetadata", **labels: str) -> dict[str, Object]:
+    return {name: Raw({"kind": kind, "metadata": {"name": name, "labels": labels}})}
+
+
+LENIENT = SILENT + "overrides: [{namespaceLabels: {team: a}, mode: warn}]\n"
+READING = [{"metadata": meta("a"), "spec": READS}]
+
+
+def test_where_not_all_namespaces_may_be_listed_those_that_are_named_are_read_one_by_one() -> None:
+    lists = {"namespaces": REFUSED, "secrets": [ROBOT], "pods": READING}
+    report = scan(LENIENT, ("shop",), **lists, **one("shop", team="a"))
+    assert (report.exit_status, report.unread, report.summary.namespaces) == (0, (), 1)
+    assert report.summary.pods.warned == 1
+    assert scan(LENIENT, ("shop",), **lists, **one("shop", team="b")).summary.pods.denied == 1
+
+
+def test_one_that_may_not_be_read_either_is_a_gap_and_one_that_is_not_there_fails() -> None:
+    report = scan(LENIENT, ("demo",), namespaces=REFUSED, demo=REFUSED)
+    assert [(found.what, found.affects_decisions) for found in report.unread] == [("namespace demo", True)]
+    assert report.unread[0].advice == "kubectl auth can-i get namespaces/demo -n demo"
+    with pytest.raises(ApiError, match="--namespace demo: there is no such namespace"):
+        scan(LENIENT, ("demo",), namespaces=REFUSED, demo=ApiError(404, "HTTP 404"))
+    with pytest.raises(ApiError, match="HTTP 500"):
+        scan(LENIENT, ("demo",), namespaces=REFUSED, demo=ApiError(500, "HTTP 500"))
+
+
+@pytest.mark.parametrize("found", [one("demo", kind="Namespace")["demo"], Raw([])], ids=["content", "no object"])
+def test_a_namespace_that_is_no_metadata_is_not_taken_for_it(found) -> None:
+    with pytest.raises(ApiError):
+        scan(LENIENT, ("demo",), namespaces=REFUSED, demo=found)
+
+
+def test_a_list_that_is_refused_in_one_namespace_is_named_with_it() -> None:
+    refused = ApiError(403, "HTTP 403")
+    report = scan(SILENT, ("demo", "shop"), namespaces=[{"metadata": {"name": "demo"}}], secrets=refused)
+    assert [found.what for found in report.unread] == ["secrets in demo", "secrets in shop"]
+    assert report.unread[1].advice == "kubectl auth can-i list secrets -n shop; manifests/scanner grants it"
+    with pytest.raises(ApiError, match="kubectl auth can-i list pods -n demo; manifests/scanner grants it"):
+        scan(SILENT, ("demo",), pods=refused)
+
+
+def test_an_exemption_of_namespaces_that_nobody_knows_is_not_said_to_hold_nothing() -> None:
+    text = SILENT + "exemptions: [{rules: ['*'], namespaces: ['team-*'], reason: soon, until: never}]\n"
+    known = [{"metadata": {"name": "team-a"}}]
+    assert [one.standing for one in scan(text, ("team-a",), namespaces=known).exemptions] == [Standing.HOLDS_NOTHING]
+    unknown = scan(text, ("team-a",), namespaces=REFUSED, **one("team-a"))
+    assert [one.standing for one in unknown.exemptions] == [Standing.NOT_LOOKED_AT]

@@ -490,10 +490,43 @@ def test_what_may_not_be_read_is_told_of_and_never_taken_for_clean(full, tmp_pat
     for what in ("secrets", "serviceaccounts", "deployments", "rolebindings", "ConfigMap kube-system/"):
         assert f"not read: {what}" in done.stdout
     assert "NOT READ   " in done.stdout.partition("\n\n")[0]
-    assert "kubectl auth can-i list deployments.apps --all-namespaces" in done.stdout
+    assert "kubectl auth can-i list deployments.apps -n team-01" in done.stdout
     refused = run(full, kubeconfig=own)
     assert refused.status == 2
     assert "the cluster's own policy can't be read" in refused.stderr
+
+
+def test_who_may_do_everything_in_one_namespace_scans_that_one_and_gets_the_same_of_it(full, tmp_path) -> None:
+    plane = full.plane
+    plane.do("create", "serviceaccount", "lead", "-n", "tokenguard")
+    plane.do("create", "-n", "team-01", "-f", "-", stdin={
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "lead"},
+        "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}],
+    })  # fmt: skip
+    plane.do("create", "rolebinding", "lead", "--role=lead", "--serviceaccount=tokenguard:lead", "-n", "team-01")
+    own = account_kubeconfig(plane, tmp_path, account="lead")
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    flags = ("--policy", str(tmp_path / "policy.yaml"), "-n", "team-01", "--output", "json")
+    by_lead, by_scanner = (run(full, *flags, kubeconfig=one) for one in (own, None))
+    assert by_lead.status == by_scanner.status != 2
+    told, whole = json.loads(by_lead.stdout), json.loads(by_scanner.stdout)
+    assert told["owners"] == whole["owners"] != []
+    assert told["summary"] == whole["summary"]
+    assert {one["what"]: one["affectsDecisions"] for one in told["unread"]} == dict.fromkeys(
+        (
+            "rolebindings",
+            "clusterrolebindings",
+            "ConfigMap kube-system/kube-apiserver-legacy-service-account-token-tracking",
+        ),
+        False,
+    )
+    asked = [json.loads(line) for line in plane.audit.splitlines()]
+    listed = {one["requestURI"].partition("?")[0] for one in asked if one["user"]["username"].endswith(":lead")}
+    assert "/api/v1/namespaces/team-01/pods" in listed
+    assert "/api/v1/pods" not in listed
+    other = run(full, "--policy", str(tmp_path / "policy.yaml"), "-n", "team-02", kubeconfig=own)
+    assert other.status == 2
+    assert "kubectl auth can-i list pods -n team-02" in other.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,18 @@
 """What a scan reads of a cluster: lists alone, page by page; of Secrets and Namespaces no more than metadata.
 
 A list that is refused leaves a gap that the report tells of. Without the pods there is nothing to tell: it fails.
+Where namespaces are given by name, each is listed by itself: rights in it suffice, and no large cluster is read for it.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
+from webhook.cluster.pages import read_one
 from webhook.cluster.transport import ApiError, Transport
 from webhook.cluster.walk import walk
 from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, ObjectMeta, ServiceAccount, Workload
@@ -72,10 +74,11 @@ class _Discovery(msgspec.Struct):
 class Inventory:
     """One reading of a cluster."""
 
-    def __init__(self, transport: Transport, step: Step) -> None:
-        """Take the cluster, and what is told how far it is."""
+    def __init__(self, transport: Transport, step: Step, namespaces: tuple[str, ...] = ()) -> None:
+        """Take the cluster, what is told how far it is, and the names of the namespaces to read; none: all."""
         self._transport = transport
         self._step = step
+        self._within = dict.fromkeys(namespaces)
         self._unread: list[Unread] = []
 
     def policy(self, namespace: str, name: str) -> str | None:
@@ -90,15 +93,14 @@ class Inventory:
         """Return what is to be known before the pods. Raises `ApiError`."""
         known = Known(unread=self._unread)
         decisions = "decisions may be wrong"
-        for namespace in self._list(NAMESPACES, f"overrides and injections by namespaceLabels: {decisions}"):
-            known.namespaces[namespace.metadata.name] = labels(namespace.metadata.labels)
-        known.secrets += self._list(SECRETS, f"no legacy token is known, nor who uses it: {decisions}")
+        self._read_namespaces(known, f"overrides and injections by namespaceLabels: {decisions}")
+        known.secrets += self._list(self._parts(SECRETS), f"no legacy token is known, nor who uses it: {decisions}")
         lacks = f"which accounts mount no token, and which list a Secret: {decisions}"
-        known.accounts += (_small(one) for one in self._list(ACCOUNTS, lacks))
+        known.accounts += (_small(one) for one in self._list(self._parts(ACCOUNTS), lacks))
         for resource in BINDINGS:
             lacks = "which accounts have no rights isn't told"
             before = len(self._unread)
-            for binding in self._list(resource, lacks, affects_decisions=False):
+            for binding in self._list([resource], lacks, affects_decisions=False):
                 if known.bindings:
                     known.bindings.add(binding)
             if len(self._unread) > before:
@@ -114,7 +116,7 @@ class Inventory:
                 f"templates of {maker.kind}s: their pods are judged as they stand, and grouped by what is known; of"
                 " legacy Secrets only those marked invalid are said to go, for one of these may name the others"
             )
-            for found in self._list(maker.resource, lacks, may_name_secrets=True):
+            for found in self._list(self._parts(maker.resource), lacks, may_name_secrets=True):
                 meta = found.metadata
                 idle = isinstance(found, ReplicaSet) and found.replicas == 0
                 finished = isinstance(found, Job) and found.finished
@@ -127,24 +129,66 @@ class Inventory:
                     Origin(found.template, found.newest if isinstance(found, Rolled) else None),
                     makes_pods=maker.makes_pods and not (idle or finished),
                 )
-        try:
-            for pod in walk(PODS, self._transport, self._step):
-                scan.pod(pod)
-        except ApiError as error:
-            raise ApiError(error.status, f"{error}; {_advice(PODS)}" if error.status == 403 else str(error)) from None
+        for pods in self._parts(PODS):
+            try:
+                for pod in walk(pods, self._transport, self._step):
+                    scan.pod(pod)
+            except ApiError as error:
+                advice = f"; {_advice(pods)}" if error.status == 403 else ""
+                raise ApiError(error.status, f"{error}{advice}") from None
 
-    def _list(
-        self, resource: Resource[T], lacks: str, *, affects_decisions: bool = True, may_name_secrets: bool = False
-    ) -> Iterator[T]:
+    def _read_namespaces(self, known: Known, lacks: str) -> None:
+        """Read all namespaces, or those that were given where not all may be listed."""
         try:
-            yield from walk(resource, self._transport, self._step)
+            for found in walk(NAMESPACES, self._transport, self._step):
+                known.namespaces[found.metadata.name] = labels(found.metadata.labels)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
-            advice = _advice(resource)
-            self._unread.append(
-                Unread(_plural(resource), str(error), lacks, advice, affects_decisions, may_name_secrets)
-            )
+            known.namespaces.clear()
+            known.all_namespaces = False
+            if self._within:
+                for name in self._within:
+                    self._read_namespace(name, known, lacks)
+            else:
+                self._unread.append(
+                    Unread("namespaces", str(error), lacks, _advice(NAMESPACES), affects_decisions=True)
+                )
+
+    def _read_namespace(self, name: str, known: Known, lacks: str) -> None:
+        try:
+            found = read_one(NAMESPACES, name, self._transport)
+        except ApiError as error:
+            if error.status == 404:
+                raise ApiError(404, f"--namespace {name}: there is no such namespace") from None
+            if error.status not in _REFUSED:
+                raise
+            advice = f"kubectl auth can-i get namespaces/{name} -n {name}"
+            self._unread.append(Unread(f"namespace {name}", str(error), lacks, advice, affects_decisions=True))
+        else:
+            known.namespaces[name] = labels(found.metadata.labels)
+
+    def _parts(self, resource: Resource[T]) -> list[Resource[T]]:
+        """Return what of a resource is to be listed."""
+        return [resource.within(name) for name in self._within] or [resource]
+
+    def _list(
+        self,
+        parts: Iterable[Resource[T]],
+        lacks: str,
+        *,
+        affects_decisions: bool = True,
+        may_name_secrets: bool = False,
+    ) -> Iterator[T]:
+        for part in parts:
+            try:
+                yield from walk(part, self._transport, self._step)
+            except ApiError as error:
+                if error.status not in _REFUSED:
+                    raise
+                self._unread.append(
+                    Unread(_named(part), str(error), lacks, _advice(part), affects_decisions, may_name_secrets)
+                )
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
         return next(walk(config_map(namespace, name), self._transport, self._step), None)
@@ -182,7 +226,13 @@ def _advice(resource: Resource[Any]) -> str:
     """Return what shows whether one may list something, and what grants it."""
     group = resource.path.split("/")[2] if resource.path.startswith("/apis/") else ""
     name = f"{_plural(resource)}.{group}" if group else _plural(resource)
-    return f"kubectl auth can-i list {name} --all-namespaces; manifests/scanner grants it"
+    where = f"-n {resource.namespace}" if resource.namespace else "--all-namespaces"
+    return f"kubectl auth can-i list {name} {where}; manifests/scanner grants it"
+
+
+def _named(resource: Resource[Any]) -> str:
+    """Return what a list is called in the report."""
+    return f"{_plural(resource)} in {resource.namespace}" if resource.namespace else _plural(resource)
 
 
 def _plural(resource: Resource[Any]) -> str:

@@ -4,8 +4,9 @@ For Secrets and Namespaces the API server is asked for `PartialObjectMetadata`, 
 Of annotations only the one that names a token's account is decoded: another may quote a whole manifest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -79,7 +80,8 @@ class Status(msgspec.Struct):
 class Resource(Generic[T]):
     """What to list and watch: `what` names it for people, `selector` is a fieldSelector, `decoded` the type to read.
 
-    `metadata_only` says that the API server is to send no more than metadata.
+    `metadata_only` says that the API server is to send no more than metadata. `namespace` is the one that it is listed
+    in; empty: all, or what `path` says.
     """
 
     what: str
@@ -87,6 +89,13 @@ class Resource(Generic[T]):
     decoded: type[T]
     selector: str = ""
     metadata_only: bool = False
+    namespace: str = ""
+
+    def within(self, namespace: str) -> "Resource[T]":
+        """Return the same of one namespace: rights in it suffice to list that."""
+        base, _, plural = self.path.rpartition("/")
+        path = f"{base}/namespaces/{quote(namespace, safe='')}/{plural}"
+        return replace(self, what=f"{self.what} in {namespace}", path=path, namespace=namespace)
 
     def accept(self, kind: str) -> str:
         """Return the Accept header that asks for `kind` (or for a list of it)."""

@@ -28,7 +28,7 @@ class Judged(NamedTuple):
 class Sight(NamedTuple):
     """What was looked at: of the known namespaces some alone (none: all), and whether all there could be read.
 
-    `known` is empty where the namespaces could not be read.
+    `known` is empty where not all namespaces could be read.
     """
 
     known: Collection[str]

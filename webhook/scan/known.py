@@ -16,12 +16,15 @@ from webhook.scan.report import Unread
 class Known:
     """What was read; whoever reads it puts it here. `bindings` is None where they could not be read.
 
+    `all_namespaces` says that there are no others than `namespaces`.
+
     `issuer` is the API server's name as an issuer of tokens, which is an audience of its own where it wasn't given
     others. `given_audiences` are those that whoever scans names, `token_audiences` those of the service account token
     that the scan is made with, if it is made with one.
     """
 
     namespaces: dict[str, Labels] = field(default_factory=dict)
+    all_namespaces: bool = True
     secrets: list[LegacyTokenSecret] = field(default_factory=list)
     accounts: list[ServiceAccount] = field(default_factory=list)
     bindings: Bindings | None = field(default_factory=Bindings)

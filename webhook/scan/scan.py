@@ -165,5 +165,6 @@ class Scan:
 
     def _states(self, policy: Policy, judged: list[Judged]) -> tuple[ExemptionState, ...]:
         complete = not any(one.affects_decisions for one in self._known.unread)
-        sight = Sight(self._known.namespaces, self._namespaces, complete)
+        every = self._known.namespaces if self._known.all_namespaces else ()
+        sight = Sight(every, self._namespaces, complete)
         return States(policy.exemptions, self._asked.now, sight).of(judged)
