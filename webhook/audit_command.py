@@ -73,7 +73,8 @@ def audit_summarize(
     for at, why in [*notes.named, *notes.unread]:
         click.echo(f"{at}: {why}", err=True)
     if notes.broken > len(notes.named):
-        click.echo(f"and {notes.broken - len(notes.named)} more lines that can't be read", err=True)
+        more = notes.broken - len(notes.named)
+        click.echo(f"and {more} more line{'s' * (more != 1)} that can't be read", err=True)
     if notes.lines and not (notes.own or notes.events or notes.unread):
         raise Failure("none of these lines is of tokenguard's audit log, or of the API server's as JSON lines")
     if output == "json":

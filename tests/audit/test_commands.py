@@ -144,13 +144,31 @@ def test_broken_lines_are_counted_and_the_first_few_named(tmp_path):
     assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "broken": 6}
     assert [one["at"] for one in told["broken"]] == [f"{tmp_path}/log:{at}" for at in (2, 3, 4, 5, 6)]
     assert done.stderr.splitlines()[0].startswith(f"{tmp_path}/log:2: ")
-    assert done.stderr.splitlines()[-1] == "and 1 more lines that can't be read"
+    assert done.stderr.splitlines()[-1] == "and 1 more line that can't be read"
     assert "Traceback" not in done.stderr
 
 
 def test_what_the_server_itself_says_is_no_broken_line():
     said = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
     assert summarized("-", stdin=said + DENIED)["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "broken": 0}
+
+
+def test_nor_is_a_traceback_that_it_says_but_what_is_torn_behind_it_is():
+    said = b"[2026-11-24 12:00:00,123] [7] [ERROR] internal error, decision '7': KeyError\n"
+    said += b'  File "review.py", line 7, in answer\n    this()\nKeyError\n'
+    told = summarized("-", stdin=said + DENIED + b"text\n" + said + b'{"time": 7\n')
+    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 8, "broken": 2}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"[pod/tokenguard-7d9-x2x/tokenguard] ", b"2026-11-24T12:00:00.123456789Z ", b"2026-11-24T13:00:00.1+01:00 ",
+     b"[pod/tokenguard-7d9-x2x/tokenguard] 2026-11-24T12:00:00Z "],
+)  # fmt: skip
+def test_what_kubectl_logs_puts_before_a_line_is_passed_over(before):
+    said = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
+    told = summarized("-", stdin=b"".join(before + line for line in (said, DENIED, FINE)))
+    assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 1, "broken": 0}
 
 
 def test_a_file_that_cannot_be_read_to_its_end_fails_the_run_and_what_was_read_is_told(tmp_path):

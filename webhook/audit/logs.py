@@ -17,6 +17,8 @@ MOST_NAMED = 5
 _TOO_LONG = f"is longer than {LONGEST >> 20} MiB"
 _SERVERS_OWN = re.compile(rb"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\] |tokenguard: ")
 """What the server says on stderr, which `kubectl logs` gives mixed with its stdout."""
+_KUBECTLS = re.compile(rb"(?:\[pod/[^\]\s]+\] )?(?:\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) )?")
+"""What `kubectl logs` puts before a line with `--prefix` and `--timestamps`."""
 _ALWAYS = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
@@ -83,18 +85,24 @@ def merged(logs: Sequence[Log], notes: Notes, read: Callable[[int], None] = lamb
 
 def _read(log: Log, notes: Notes, read: Callable[[int], None]) -> Iterator[Line]:
     """Yield the lines that tell something, of either log; note all others."""
-    number = 0
+    servers_own = False
     try:
         with log.open() as file:
-            for number, raw in enumerate(lines(file, read), 1):
-                if raw is None:
+            for number, whole in enumerate(lines(file, read), 1):
+                if whole is None:
                     notes.miss(log, number, _TOO_LONG)
                     continue
+                raw = _bare(whole)
                 try:
                     line = decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    _pass_over(log, number, raw, error, notes)
+                    servers_own = _is_servers_own(raw, servers_own)
+                    if raw.strip() and servers_own:
+                        notes.other += 1
+                    elif raw.strip():
+                        notes.miss(log, number, "nests too deep" if isinstance(error, RecursionError) else str(error))
                     continue
+                servers_own = False
                 if line.own:
                     notes.own += 1
                 elif line.event:
@@ -107,13 +115,14 @@ def _read(log: Log, notes: Notes, read: Callable[[int], None]) -> Iterator[Line]
         notes.break_off(log, error)
 
 
-def _pass_over(log: Log, number: int, raw: bytes, error: Exception, notes: Notes) -> None:
-    if not raw.strip():
-        return
-    if _SERVERS_OWN.match(raw):
-        notes.other += 1
-    else:
-        notes.miss(log, number, "nests too deep" if isinstance(error, RecursionError) else str(error))
+def _bare(raw: bytes) -> bytes:
+    """Return a line without what kubectl has put before it."""
+    return raw if raw.startswith(b"{") else raw[_KUBECTLS.match(raw).end() :]  # type: ignore[union-attr] # may be empty
+
+
+def _is_servers_own(raw: bytes, follows: bool) -> bool:  # noqa: FBT001 - the state of the line before
+    """Say whether a line is what the server says, or `follows` that and goes on with it, as a traceback does."""
+    return bool(_SERVERS_OWN.match(raw)) or (follows and not raw.startswith(b"{"))
 
 
 def _begin(log: Log) -> dt.datetime:
@@ -121,7 +130,7 @@ def _begin(log: Log) -> dt.datetime:
     with suppress(OSError, DamagedError), log.open() as file:
         for raw in lines(file):
             with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                line = decode(raw or b"")
+                line = decode(_bare(raw or b""))
                 if line.own or line.event:
                     return _time(line)
     return _ALWAYS
