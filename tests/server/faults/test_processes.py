@@ -1,9 +1,14 @@
 """Processes that are killed or told to stop while reviews are sent without a pause."""
 
+import contextlib
 import os
 import resource
 import signal
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.server.faults.load import load, ports_of
 from tests.server.test_recorded import recorded
@@ -73,3 +78,56 @@ def test_without_memory_for_more_large_reviews_are_refused_small_ones_answered_a
         assert server.workers == [worker]
         assert server.metric("tokenguard_requests_refused_total", reason="too-many") == 3
         assert "Traceback" not in server.log
+
+
+CGROUPS = (("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control"),
+           ("/sys/fs/cgroup", "memory.max", "memory.current", "memory.events"))  # fmt: skip
+"""Of version 1 and 2: where they are, and what limits, counts and tells of kills."""
+
+
+def removed(folder: Path) -> bool:
+    """Remove a cgroup, and return whether it is gone: what was in it may take a moment to be."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
+
+
+@contextlib.contextmanager
+def cgroup() -> Iterator[tuple[Path, Path, Path, Path]]:
+    """Make a cgroup for memory, as a container has; skip the test where this user can't. What is in it has to end."""
+    for parent, *files in CGROUPS:
+        made = Path(parent, f"tokenguard-test-{os.getpid()}")
+        with contextlib.suppress(OSError):
+            made.mkdir()
+            if all((made / file).exists() for file in files):
+                break
+            made.rmdir()
+    else:
+        pytest.skip("needs the right to make a cgroup that limits memory: root, and /sys/fs/cgroup writable")
+    try:
+        limit, used, told = (made / file for file in files)
+        yield made / "cgroup.procs", limit, used, told
+    finally:
+        eventually(lambda: removed(made))
+
+
+def test_a_worker_that_hits_the_containers_limit_of_memory_is_killed_and_replaced_and_others_answer(
+    judged_by, tmp_path
+):
+    large = BODY + b" " * (60 << 20)
+    with (
+        cgroup() as (members, limit, used, told),
+        serve(tmp_path, *judged_by, "--workers", "2", "--max-body-bytes", str(64 << 20)) as server,
+    ):
+        for one in (server.process.pid, *server.workers):
+            members.write_text(str(one))
+        assert server.review("/mutate", BODY)["allowed"]
+        limit.write_text(str(int(used.read_text()) + (30 << 20)))
+        for kills in (1, 2):
+            before = server.workers
+            with pytest.raises((ConnectionError, ssl.SSLError)):
+                server.request("POST", "/mutate", large, JSON)
+            assert f"oom_kill {kills}\n" in told.read_text()
+            assert eventually(lambda: server.review("/mutate", BODY)["allowed"])
+            eventually(lambda before=before: len(server.workers) == 2 and server.workers != before)
+        assert server.log.count("Perhaps out of memory?") == 2
