@@ -20,13 +20,15 @@ SOUND = f'{HEAD}rules: {{kubelet-hostpath: "off"}}\n'
 
 
 class Lists(http.server.BaseHTTPRequestHandler):
-    """An API server in small: it answers lists, with what it was given for a path, else with nothing."""
+    """An API server in small: it gives the list or the object that it was given for a path, else no items."""
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
+        self.server.asked.append(path)
         status, items = self.server.answers.get(path, (200, []))
         kind = "PartialObjectMetadataList" if "PartialObject" in self.headers["Accept"] else "List"
-        answer = {"kind": kind, "metadata": {}, "items": items} if status == 200 else {"message": "not for you"}
+        found = items if isinstance(items, dict) else {"kind": kind, "metadata": {}, "items": items}
+        answer = found if status == 200 else {"message": "not for you"}
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -40,6 +42,7 @@ class Lists(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def api():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lists) as server:
+        server.asked = []
         server.answers = {"/api/v1/pods": (200, [POD])}
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -150,6 +153,23 @@ def test_a_namespace_that_is_not_there_is_no_clean_cluster(api, kubeconfig, give
     done = run("--kubeconfig", kubeconfig, "-n", "sh*", "-n", given)
     assert (done.exit_code, done.stdout, done.stderr.splitlines(keepends=True)[-1]) == (2, "", said)
     assert run("--kubeconfig", kubeconfig, "-n", "sh*", "-n", "default").exit_code == 0
+
+
+@pytest.mark.parametrize("given", ["..", ".", "", "Shop", "a/b", "x" * 64])
+def test_what_no_namespace_can_be_called_is_refused_before_anything_is_asked(api, kubeconfig, given) -> None:
+    done = run("--kubeconfig", kubeconfig, "-n", given)
+    assert done.exit_code == 2
+    assert "no namespace can be called" in done.stderr
+    assert api.asked == []
+
+
+def test_one_of_two_that_may_not_be_read_is_not_said_to_be_missing(api, kubeconfig) -> None:
+    api.answers["/api/v1/namespaces"] = (403, [])
+    api.answers["/api/v1/namespaces/shop"] = (403, [])
+    api.answers["/api/v1/namespaces/other"] = (200, {"kind": "PartialObjectMetadata", "metadata": {"name": "other"}})
+    done = run("--kubeconfig", kubeconfig, "-n", "other", "-n", "shop")
+    assert "there is no such namespace" not in done.stderr
+    assert "not read: namespace shop" in done.stdout
 
 
 def test_where_the_namespaces_may_not_be_read_any_may_be_there(api, kubeconfig) -> None:

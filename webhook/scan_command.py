@@ -18,7 +18,7 @@ from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfi
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
-from webhook.core.selectors import Globs, glob_matches
+from webhook.core.selectors import NAMESPACE, Globs, glob_matches
 from webhook.core.text import did_you_mean, quote
 from webhook.reporting import as_text, scan_json, scan_text
 from webhook.reporting.files import STDIN
@@ -61,6 +61,13 @@ def _configmap(_context: click.Context, _parameter: click.Parameter, value: str)
     return value
 
 
+def _globs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if "*" not in value and not NAMESPACE.fullmatch(value):
+            raise click.BadParameter(f"no namespace can be called {quote(value)}")
+    return values
+
+
 def _print_schema(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
         click.echo(json.dumps(scan_json.schema(), indent=2))
@@ -74,7 +81,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
                  callback=_configmap, envvar="TOKENGUARD_POLICY_CONFIGMAP", show_envvar=True,
                  help="Where the cluster's own policy is; where there is none, the default policy is judged by."),
     click.option("--simulate", metavar="FILE", help="Compare with this policy: what would it newly reject or patch?"),
-    click.option("-n", "--namespace", "namespaces", multiple=True, metavar="GLOB",
+    click.option("-n", "--namespace", "namespaces", multiple=True, metavar="GLOB", callback=_globs,
                  help="Look at these namespaces alone. For a name, rights in that namespace suffice; * stands for any"
                       " run of characters, and takes rights in the whole cluster. May be repeated."),
     click.option("--rule", "rules", multiple=True, type=click.Choice(tuple(BY_NAME)), metavar="RULE",
@@ -106,8 +113,8 @@ def _scan_options(command: F) -> F:
 def scan_command(**flags: Any) -> None:
     """Look over a live cluster: what a policy would reject, patch or warn of if it were created again; legacy tokens.
 
-    The API server is asked for lists alone, and of Secrets for no more than metadata of the legacy type. See
-    manifests/scanner for the rights that it takes. Nothing is changed.
+    The API server is asked for lists and for namespaces, and of Secrets for no more than metadata of the legacy type.
+    See manifests/scanner for the rights that it takes. Nothing is changed.
 
     Exit status: 0 nothing would be rejected, 1 something would be (with --simulate: by that policy), 2 the call or the
     run failed, or not all could be read that decisions depend on.
@@ -150,7 +157,7 @@ def _scanned(
     inventory = Inventory(transport, step, () if wild else options.namespaces)
     policy, origin = (given, str(options.policy)) if given else _own_policy(inventory, options.policy_configmap)
     known = inventory.known()
-    _refuse_typos(options.namespaces, known.namespaces)
+    _refuse_typos(options.namespaces, known.namespaces if known.all_namespaces else ())
     known.given_audiences, known.token_audiences = options.api_audiences, transport.token_audiences()
     scan = Scan(
         Asked(

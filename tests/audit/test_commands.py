@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.audit.making import APP, LEGACY, STALE, event, mutate, own
+from webhook.audit.lines import LONGEST
 from webhook.audit.logs import Log, Notes, merged
 from webhook.cli import main
 
@@ -155,9 +156,27 @@ def test_what_the_server_itself_says_is_no_broken_line():
 
 def test_nor_is_a_traceback_that_it_says_but_what_is_torn_behind_it_is():
     said = b"[2026-11-24 12:00:00,123] [7] [ERROR] internal error, decision '7': KeyError\n"
-    said += b'  File "review.py", line 7, in answer\n    this()\nKeyError\n'
-    told = summarized("-", stdin=said + DENIED + b"text\n" + said + b'{"time": 7\n')
-    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 8, "broken": 2}
+    said += b'Traceback (most recent call last):\n  File "review.py", line 7, in answer\n    this()\n'
+    ends = b"webhook.files.Lost: gone\n"
+    told = summarized("-", stdin=said + DENIED + ends + b"no such text\n" + said + ends + b'{"time": 7\n' + DENIED[9:])
+    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 10, "broken": 3}
+
+
+SERVES = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
+FAILS = SERVES.replace(b"INFO", b"ERROR")
+POD_A, POD_B = b"[pod/tokenguard-a/tokenguard] ", b"[pod/tokenguard-b/tokenguard] "
+
+
+@pytest.mark.parametrize(
+    "log",
+    [SERVES + DENIED[20:], SERVES + b"\0" * 20 + DENIED, FAILS + DENIED[20:], FAILS + b" " + DENIED[20:],
+     SERVES + b"  this()\n", POD_A + FAILS + POD_B + b"  this()\n", FAILS + b"x" * 2 * LONGEST + b"\n"],
+    ids=["torn behind what it says", "a record behind zeros", "torn behind an error", "and indented", "no error before",
+         "another pod's", "too long"],
+)  # fmt: skip
+def test_what_is_broken_is_not_hidden_by_what_the_server_says_before_it(log):
+    told = summarized("-", stdin=log + (POD_A if POD_A in log else b"") + FINE)
+    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "broken": 1}
 
 
 @pytest.mark.parametrize(

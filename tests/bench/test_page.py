@@ -65,5 +65,6 @@ def test_every_load_is_in_the_table() -> None:
 @pytest.mark.parametrize("target", ["soak", "fuzz"])
 def test_each_target_lasts_as_long_as_make_help_says(target) -> None:
     [minutes] = re.findall(rf"^{target}:.*MINUTES \((\d+)\)", MAKEFILE, re.MULTILINE)
-    planned = subprocess.run(["make", "-n", target], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "-n", target]
+    planned = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     assert planned.rstrip().endswith(f"--minutes {minutes}")

@@ -2,10 +2,12 @@
 
 import pytest
 
-from tests.cluster.fake import Lists, Raw
+from tests.cluster.fake import FakeTransport, Lists, Raw, page
 from tests.scan.cluster import NOW, Object, live, meta, mounts, named_secret, of, policy, spec
 from webhook.cluster.inventory import MAKERS, Inventory
+from webhook.cluster.objects import NAMESPACES
 from webhook.cluster.transport import ApiError
+from webhook.cluster.walk import read_one
 from webhook.core.decision import Outcome
 from webhook.scan.asked import Asked, Filters
 from webhook.scan.report import Counts, Report
@@ -150,10 +152,6 @@ def test_a_namespace_that_is_named_is_listed_by_itself_but_for_bindings_which_ma
     assert len(within) == 2 * 10
 
 
-def test_a_name_is_a_part_of_a_path_and_no_more_of_it() -> None:
-    assert "/api/v1/namespaces/..%2Fx/pods" in paths_asked("../x")
-
-
 def one(name: str, kind: str = "PartialObjectMetadata", **labels: str) -> dict[str, Object]:
     return {name: Raw({"kind": kind, "metadata": {"name": name, "labels": labels}})}
 
@@ -173,7 +171,7 @@ def test_where_not_all_namespaces_may_be_listed_those_that_are_named_are_read_on
 def test_one_that_may_not_be_read_either_is_a_gap_and_one_that_is_not_there_fails() -> None:
     report = scan(LENIENT, ("demo",), namespaces=REFUSED, demo=REFUSED)
     assert [(found.what, found.affects_decisions) for found in report.unread] == [("namespace demo", True)]
-    assert report.unread[0].advice == "kubectl auth can-i get namespaces/demo -n demo"
+    assert report.unread[0].advice == ("kubectl auth can-i get namespaces/demo -n demo; manifests/scanner grants it")
     with pytest.raises(ApiError, match="--namespace demo: there is no such namespace"):
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=ApiError(404, "HTTP 404"))
     with pytest.raises(ApiError, match="HTTP 500"):
@@ -184,6 +182,14 @@ def test_one_that_may_not_be_read_either_is_a_gap_and_one_that_is_not_there_fail
 def test_a_namespace_that_is_no_metadata_is_not_taken_for_it(found) -> None:
     with pytest.raises(ApiError):
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=found)
+
+
+def test_a_namespace_is_asked_for_again_where_the_server_is_busy(monkeypatch) -> None:
+    monkeypatch.setattr("webhook.cluster.walk.TRIES", 2)
+    waits: list[float] = []
+    transport = FakeTransport(ApiError(503, "HTTP 503"), page(kind="PartialObjectMetadata"))
+    assert read_one(NAMESPACES, "demo", transport, waits.append).kind == "PartialObjectMetadata"
+    assert len(waits) == 1
 
 
 def test_a_list_that_is_refused_in_one_namespace_is_named_with_it() -> None:
@@ -201,3 +207,5 @@ def test_an_exemption_of_namespaces_that_nobody_knows_is_not_said_to_hold_nothin
     assert [one.standing for one in scan(text, ("team-a",), namespaces=known).exemptions] == [Standing.HOLDS_NOTHING]
     unknown = scan(text, ("team-a",), namespaces=REFUSED, **one("team-a"))
     assert [one.standing for one in unknown.exemptions] == [Standing.NOT_LOOKED_AT]
+    its_own = scan(text.replace("team-*", "team-a"), ("team-a",), namespaces=REFUSED, **one("team-a"))
+    assert [one.standing for one in its_own.exemptions] == [Standing.HOLDS_NOTHING]

@@ -496,14 +496,18 @@ def test_what_may_not_be_read_is_told_of_and_never_taken_for_clean(full, tmp_pat
     assert "the cluster's own policy can't be read" in refused.stderr
 
 
-def test_who_may_do_everything_in_one_namespace_scans_that_one_and_gets_the_same_of_it(full, tmp_path) -> None:
+def test_who_has_the_scanners_rights_in_one_namespace_scans_that_one_and_gets_the_same_of_it(full, tmp_path) -> None:
     plane = full.plane
     plane.do("create", "serviceaccount", "lead", "-n", "tokenguard")
-    plane.do("create", "-n", "team-01", "-f", "-", stdin={
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "lead"},
-        "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}],
-    })  # fmt: skip
-    plane.do("create", "rolebinding", "lead", "--role=lead", "--serviceaccount=tokenguard:lead", "-n", "team-01")
+    plane.do(
+        "create",
+        "rolebinding",
+        "lead",
+        "--clusterrole=tokenguard-scanner",
+        "--serviceaccount=tokenguard:lead",
+        "-n",
+        "team-01",
+    )
     own = account_kubeconfig(plane, tmp_path, account="lead")
     (tmp_path / "policy.yaml").write_text(POLICY)
     flags = ("--policy", str(tmp_path / "policy.yaml"), "-n", "team-01", "--output", "json")

@@ -67,11 +67,13 @@ def test_the_rights_are_given_to_the_account_that_the_pods_run_as(folder) -> Non
         ]
 
 
-def test_who_scans_may_list_and_do_nothing_else() -> None:
+def test_who_scans_may_list_and_read_a_namespace_and_do_nothing_else() -> None:
     rules = [
         rule for one in render("manifests/scanner") if one["kind"] in ("ClusterRole", "Role") for rule in one["rules"]
     ]
-    assert {verb for rule in rules for verb in rule["verbs"]} == {"list"}
+    assert [rule for rule in rules if rule["verbs"] != ["list"]] == [
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
+    ]
     assert {resource for rule in rules for resource in rule["resources"]} == {
         *(resource.path.rpartition("/")[2] for resource in READ_BY_SCAN), "configmaps",
     }  # fmt: skip

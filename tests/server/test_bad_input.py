@@ -102,7 +102,7 @@ def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
     chunks = (body[at : at + 65536] for at in range(0, len(body), 65536))
     reply = server.request("POST", "/validate", chunks, JSON)
     assert reply.status == 413
-    assert reply.json["message"] == "the review is larger than 8388608 bytes"
+    assert reply.json["message"] == "the review is larger than 8388608 bytes: see --max-body-bytes"
 
 
 def test_the_limit_can_be_set(judged_by, tmp_path):

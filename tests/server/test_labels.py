@@ -5,7 +5,8 @@ import multiprocessing
 import pytest
 
 from webhook.core.lifetimes import YEAR
-from webhook.server.labels import AUDIENCE, NAMESPACE, OTHER, FirstValues, lifetime
+from webhook.core.selectors import NAMESPACE
+from webhook.server.labels import AUDIENCE, OTHER, FirstValues, lifetime
 
 
 @pytest.fixture

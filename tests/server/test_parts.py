@@ -143,4 +143,4 @@ def test_the_flask_application_refuses_in_json(client, method, path, status, set
     assert answer.status_code == status
     assert (answer.json["kind"], answer.json["code"]) == ("Status", status)
     if status == 413:
-        assert answer.json["message"] == "the review is larger than 100000 bytes"
+        assert answer.json["message"] == "the review is larger than 100000 bytes: see --max-body-bytes"

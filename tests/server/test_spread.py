@@ -6,17 +6,20 @@ import errno
 import os
 import signal
 import socket
+import time
 
 import pytest
 
 from tests.bench.in_flight import answered
 from tests.processes import connections
 from tests.server.faults.load import load
+from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import recorded
 from tests.serving import ask, eventually, serve
-from webhook.server.spread import MOST_WORKERS, Listener, Shares
+from webhook.server.spread import MOST_WORKERS, Listener, Shares, Surplus
 
 BODY = recorded("pod-plain.pods", "mutate")
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Worker:
@@ -101,23 +104,57 @@ def test_of_many_connections_a_quarter_more_counts_as_alike():
     assert not one.is_next
 
 
-@pytest.mark.parametrize(
-    ("held", "elsewhere", "leaving", "crowded"),
-    [
-        (8, 0, 0, True), (8, 0, 3, True), (8, 0, 4, False), (5, 4, 0, False), (6, 4, 0, False), (7, 4, 0, True),
-        (7, 4, 1, False), (1, 0, 0, False), (2, 0, 0, True), (125, 100, 0, False),
-        (126, 100, 0, False), (127, 100, 0, True),
-    ],
-)  # fmt: skip
-def test_who_holds_more_than_another_sends_as_many_away_as_make_them_alike(held, elsewhere, leaving, crowded):
+def two(here: int, there: int):
+    """Return a worker's share and surplus, and the share of another: so many connections here, so many there."""
     shares = Shares()
     one, other = shares.join(), shares.join()
     one.begin()
-    one.add(held)
-    assert not one.is_crowded(leaving), "there is nobody else"
+    one.add(here)
+    surplus = Surplus(one)
+    assert not surplus.is_there(here), "there is nobody else"
     other.begin()
-    other.add(elsewhere)
-    assert one.is_crowded(leaving) is crowded
+    other.add(there)
+    return one, surplus, other
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "too_many"),
+    [
+        (8, 0, True), (5, 4, False), (6, 4, False), (7, 4, True), (0, 0, False), (1, 0, False), (2, 0, True),
+        (126, 100, False), (127, 100, True), (0, 8, False),
+    ],
+)  # fmt: skip
+def test_who_holds_more_than_another_has_too_many(here, there, too_many):
+    _, surplus, _ = two(here, there)
+    assert surplus.is_there(here) is too_many
+
+
+def test_what_is_in_its_handshake_here_is_nothing_that_could_be_sent_away():
+    _, surplus, _ = two(8, 0)
+    assert not surplus.is_there(1)
+
+
+def test_one_after_the_other_is_sent_away_as_long_as_each_is_found_elsewhere():
+    one, surplus, other = two(8, 0)
+    for here in (8, 7, 6, 5, 4):
+        assert surplus.is_there(here) is (here > 4), here
+        surplus.parted()
+        one.add(-1)
+        other.add(1)
+
+
+def test_after_one_that_came_back_none_is_sent_away_for_a_while_and_for_longer_each_time():
+    _, surplus, other = two(8, 0)
+    for rest in (1, 2, 4, 8, 16, 32, 64, 64):
+        assert surplus.is_there(8)
+        surplus.parted()
+        assert [surplus.is_there(8) for _ in range(rest)] == [False] * rest
+    assert surplus.is_there(8)
+    surplus.parted()
+    other.add(1)
+    assert surplus.is_there(7)
+    surplus.parted()
+    assert [surplus.is_there(7) for _ in range(2)] == [False, True]
 
 
 def test_a_place_is_taken_again_and_past_the_last_one_everything_is_taken_in():
@@ -193,3 +230,35 @@ def test_after_a_worker_was_killed_connections_are_spread_anew_and_no_review_fai
         eventually(lambda: min(connections(pid, port) for pid in server.workers) >= 3)
         running.go_on()
         assert len(running.failures) == lost <= 8
+
+
+def test_silent_connections_cost_no_worker(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
+        host, port = server.address.rsplit(":", 1)
+        for _ in range(6):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        gone, stays = server.workers
+        os.kill(gone, signal.SIGKILL)
+        eventually(lambda: len(server.workers) == 2 and gone not in server.workers)
+        time.sleep(2.5)
+        assert stays in server.workers
+        assert server.log.count("Worker") == 1, server.log
+
+
+def test_a_client_that_is_sent_away_is_told_so_on_any_path_and_its_connection_ends(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
+        stopped = server.workers[0]
+        os.kill(stopped, signal.SIGSTOP)  # so that the other gets all
+        raw = [stack.enter_context(contextlib.closing(raw_connection(server))) for _ in range(4)]
+        for one in raw:
+            one.sendall(HEALTH)
+            assert one.recv(65536).startswith(b"HTTP/1.1 200")
+        os.kill(stopped, signal.SIGCONT)
+
+        def told() -> bool:
+            raw[0].sendall(HEALTH)
+            return b"connection: close" in raw[0].recv(65536)
+
+        eventually(told)
+        raw[0].settimeout(10)
+        assert raw[0].recv(65536) == b""

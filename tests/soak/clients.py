@@ -66,6 +66,8 @@ class Clients:
             with contextlib.closing(self._server.connect()) as connection, contextlib.suppress(_NoAnswer):
                 for (path, body), answers in itertools.islice(turns, ON_ONE_CONNECTION):
                     self._send(connection, path, body, answers)
+                    if connection.sock is None:  # the server has parted with it
+                        break
                     due = max(due + self._every, time.monotonic() - 1)
                     if self._stopping.wait(max(due - time.monotonic(), 0)):
                         break
@@ -84,7 +86,8 @@ class Clients:
         due = {answers[revision] for revision in self._may_be(began)}
         with tally.lock:
             tally.answered += 1
-            tally.certificates.add(connection.sock.getpeercert(binary_form=True))
+            if connection.sock:
+                tally.certificates.add(connection.sock.getpeercert(binary_form=True))
             if reply.status != 200 or reply.body not in due:
                 told = json.loads(reply.body).get("response", {}).get("auditAnnotations")
                 uid = json.loads(body)["request"]["uid"]

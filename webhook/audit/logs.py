@@ -15,9 +15,11 @@ from webhook.audit.lines import LONGEST, DamagedError, lines
 
 MOST_NAMED = 5
 _TOO_LONG = f"is longer than {LONGEST >> 20} MiB"
-_SERVERS_OWN = re.compile(rb"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\] |tokenguard: ")
+_SERVERS_OWN = re.compile(rb"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[([A-Z]+)\] |tokenguard: ")
 """What the server says on stderr, which `kubectl logs` gives mixed with its stdout."""
-_KUBECTLS = re.compile(rb"(?:\[pod/[^\]\s]+\] )?(?:\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) )?")
+_HAS_TRACEBACK = frozenset({b"ERROR", b"CRITICAL"})
+_TRACEBACK = re.compile(rb"(?:\s|Traceback \(|During handling |The above exception |[\w.]+(?:: |$))")
+_KUBECTLS = re.compile(rb"(\[pod/[^\]\s]+\] )?(?:\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) )?")
 """What `kubectl logs` puts before a line with `--prefix` and `--timestamps`."""
 _ALWAYS = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -85,24 +87,23 @@ def merged(logs: Sequence[Log], notes: Notes, read: Callable[[int], None] = lamb
 
 def _read(log: Log, notes: Notes, read: Callable[[int], None]) -> Iterator[Line]:
     """Yield the lines that tell something, of either log; note all others."""
-    servers_own = False
+    own = _ServersOwn()
     try:
         with log.open() as file:
             for number, whole in enumerate(lines(file, read), 1):
                 if whole is None:
                     notes.miss(log, number, _TOO_LONG)
+                    own = _ServersOwn()
                     continue
-                raw = _bare(whole)
+                pod, raw = _parted(whole)
                 try:
                     line = decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    servers_own = _is_servers_own(raw, servers_own)
-                    if raw.strip() and servers_own:
+                    if raw.strip() and own.says(pod, raw):
                         notes.other += 1
                     elif raw.strip():
                         notes.miss(log, number, "nests too deep" if isinstance(error, RecursionError) else str(error))
                     continue
-                servers_own = False
                 if line.own:
                     notes.own += 1
                 elif line.event:
@@ -115,14 +116,26 @@ def _read(log: Log, notes: Notes, read: Callable[[int], None]) -> Iterator[Line]
         notes.break_off(log, error)
 
 
-def _bare(raw: bytes) -> bytes:
-    """Return a line without what kubectl has put before it."""
-    return raw if raw.startswith(b"{") else raw[_KUBECTLS.match(raw).end() :]  # type: ignore[union-attr] # may be empty
+class _ServersOwn:
+    """Tells what the server says, and the tracebacks of its errors, from what is torn or was never a line of a log."""
+
+    def __init__(self) -> None:
+        self._in_traceback: set[bytes] = set()
+
+    def says(self, pod: bytes, raw: bytes) -> bool:
+        """Say whether a line of this pod (empty: nobody knows whose) that is no JSON is the server's own."""
+        said = _SERVERS_OWN.match(raw)
+        if said and said[1] in _HAS_TRACEBACK:
+            self._in_traceback.add(pod)
+        elif said or not (_TRACEBACK.match(raw) and b'":' not in raw):
+            self._in_traceback.discard(pod)
+        return bool(said) or pod in self._in_traceback
 
 
-def _is_servers_own(raw: bytes, follows: bool) -> bool:  # noqa: FBT001 - the state of the line before
-    """Say whether a line is what the server says, or `follows` that and goes on with it, as a traceback does."""
-    return bool(_SERVERS_OWN.match(raw)) or (follows and not raw.startswith(b"{"))
+def _parted(raw: bytes) -> tuple[bytes, bytes]:
+    """Return the pod that kubectl names before a line, and the line without what kubectl has put there."""
+    found = None if raw.startswith(b"{") else _KUBECTLS.match(raw)
+    return (found[1] or b"", raw[found.end() :]) if found else (b"", raw)
 
 
 def _begin(log: Log) -> dt.datetime:
@@ -130,7 +143,7 @@ def _begin(log: Log) -> dt.datetime:
     with suppress(OSError, DamagedError), log.open() as file:
         for raw in lines(file):
             with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                line = decode(_bare(raw or b""))
+                line = decode(_parted(raw or b"")[1])
                 if line.own or line.event:
                     return _time(line)
     return _ALWAYS

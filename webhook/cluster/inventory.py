@@ -1,7 +1,8 @@
 """What a scan reads of a cluster: lists alone, page by page; of Secrets and Namespaces no more than metadata.
 
 A list that is refused leaves a gap that the report tells of. Without the pods there is nothing to tell: it fails.
-Where namespaces are given by name, each is listed by itself: rights in it suffice, and no large cluster is read for it.
+Where namespaces are given by name, what is in each is listed by itself, so that rights in it suffice; of the whole
+cluster only the namespaces' labels and the bindings are read then, which may be refused.
 """
 
 import contextlib
@@ -12,9 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
-from webhook.cluster.pages import read_one
 from webhook.cluster.transport import ApiError, Transport
-from webhook.cluster.walk import walk
+from webhook.cluster.walk import read_one, walk
 from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, ObjectMeta, ServiceAccount, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
@@ -163,7 +163,7 @@ class Inventory:
                 raise ApiError(404, f"--namespace {name}: there is no such namespace") from None
             if error.status not in _REFUSED:
                 raise
-            advice = f"kubectl auth can-i get namespaces/{name} -n {name}"
+            advice = f"kubectl auth can-i get namespaces/{name} -n {name}; manifests/scanner grants it"
             self._unread.append(Unread(f"namespace {name}", str(error), lacks, advice, affects_decisions=True))
         else:
             known.namespaces[name] = labels(found.metadata.labels)
@@ -187,7 +187,7 @@ class Inventory:
                 if error.status not in _REFUSED:
                     raise
                 self._unread.append(
-                    Unread(_named(part), str(error), lacks, _advice(part), affects_decisions, may_name_secrets)
+                    Unread(part.what, str(error), lacks, _advice(part), affects_decisions, may_name_secrets)
                 )
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
@@ -228,11 +228,6 @@ def _advice(resource: Resource[Any]) -> str:
     name = f"{_plural(resource)}.{group}" if group else _plural(resource)
     where = f"-n {resource.namespace}" if resource.namespace else "--all-namespaces"
     return f"kubectl auth can-i list {name} {where}; manifests/scanner grants it"
-
-
-def _named(resource: Resource[Any]) -> str:
-    """Return what a list is called in the report."""
-    return f"{_plural(resource)} in {resource.namespace}" if resource.namespace else _plural(resource)
 
 
 def _plural(resource: Resource[Any]) -> str:

@@ -1,11 +1,10 @@
-"""Lists in pages, and single objects: asking for one, reading it, and making sure that it is what was asked for."""
+"""Lists in pages: asking for one, reading it, and making sure that it is what was asked for."""
 
 from typing import Generic, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
-from webhook.cluster.objects import Object, Page, Resource
+from webhook.cluster.objects import Page, Resource
 from webhook.cluster.transport import ApiError, Transport
 
 PARTIAL = "PartialObjectMetadata"
@@ -35,17 +34,6 @@ class Pages(Generic[T]):
         if self._resource.metadata_only:
             expect(page.kind, f"{PARTIAL}List")
         return page
-
-
-def read_one(resource: Resource[Object], name: str, transport: Transport) -> Object:
-    """Return the metadata of one object of what is no part of a namespace. Raises `ApiError`."""
-    body = transport.get(f"{resource.path}/{quote(name, safe='')}", {}, resource.accept(PARTIAL))
-    try:
-        found = msgspec.json.decode(body, type=Object)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ApiError(0, f"the API server's answer can't be read ({type(error).__name__})") from None
-    expect(found.kind, PARTIAL)
-    return found
 
 
 def expect(kind: str, partial: str) -> None:

@@ -1,14 +1,15 @@
-"""Reading a whole list once, however long it is, with no more than a page of it in memory."""
+"""Reading a whole list once, however long it is, with no more than a page of it in memory; or one object."""
 
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+from urllib.parse import quote
 
 import msgspec
 
 from webhook.cluster.backoff import delay_after
-from webhook.cluster.objects import Page, Resource
-from webhook.cluster.pages import GONE, Pages
+from webhook.cluster.objects import Object, Page, Resource
+from webhook.cluster.pages import GONE, PARTIAL, Pages, expect
 from webhook.cluster.transport import ApiError, Transport
 
 PAGE = 500
@@ -18,6 +19,7 @@ _AT_ONCE = frozenset({0, 401})
 """Nobody there, nobody known: of the first page that is told at once, later the network or a token may come back."""
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def walk(
@@ -52,20 +54,41 @@ def walk(
             return
 
 
+def read_one(
+    resource: Resource[Object], name: str, transport: Transport, wait: Callable[[float], object] = time.sleep
+) -> Object:
+    """Return the metadata of one cluster-scoped object. Raises `ApiError`.
+
+    `wait` waits so many seconds between tries.
+    """
+
+    def read() -> Object:
+        body = transport.get(f"{resource.path}/{quote(name, safe='')}", {}, resource.accept(PARTIAL))
+        found = msgspec.json.decode(body, type=Object)
+        expect(found.kind, PARTIAL)
+        return found
+
+    return _tried(read, wait, is_first=True)
+
+
 def _read(pages: Pages[T], following: str, wait: Callable[[float], object]) -> Page[T]:
     """Read a page, again where need be: of two hundred, one that is refused must not cost the others."""
+    return _tried(lambda: pages.read(PAGE, following), wait, is_first=not following)
+
+
+def _tried(read: Callable[[], R], wait: Callable[[float], object], *, is_first: bool) -> R:
     for failures in range(1, TRIES):
         try:
-            return _decoded(pages, following)
+            return _decoded(read)
         except ApiError as error:
-            if error.status in _NEVER_BETTER or (error.status in _AT_ONCE and not following):
+            if error.status in _NEVER_BETTER or (error.status in _AT_ONCE and is_first):
                 raise
             wait(delay_after(failures, error.retry_after))
-    return _decoded(pages, following)
+    return _decoded(read)
 
 
-def _decoded(pages: Pages[T], following: str) -> Page[T]:
+def _decoded(read: Callable[[], R]) -> R:
     try:
-        return pages.read(PAGE, following)
+        return read()
     except (msgspec.DecodeError, RecursionError) as error:
         raise ApiError(0, f"the API server's answer can't be read ({type(error).__name__})") from None

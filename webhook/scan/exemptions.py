@@ -40,7 +40,8 @@ class Sight(NamedTuple):
         if self.complete and not self.namespaces:
             return True
         if not self.known:
-            return False
+            names = exemption.namespaces
+            return self.complete and bool(names) and not names.wild and all(map(self.namespaces.match, names.exact))
         reached = _reached(exemption, self.known)
         wanted = not self.namespaces or all(map(self.namespaces.match, {*reached, *exemption.namespaces.exact}))
         return wanted and (self.complete or not reached)

@@ -25,11 +25,10 @@ LEAVES_CONTINUE = "leaves 100 Continue to the application"
 CLIENT_IS_KNOWN = "tokenguard.client_is_known"
 """A key in a request's scope: its sender has shown a certificate, and it was verified."""
 
-IS_TO_CLOSE = "tokenguard.is_to_close"
-"""A key in a request's scope: no other is to be sent on its connection."""
+CLOSE = (b"connection", b"close")
+"""A header of an answer after which there is no other on its connection."""
 
 _JSON = (b"content-type", b"application/json")
-_CLOSE = (b"connection", b"close")
 _NO_BODY = {"type": "http.request", "body": b"", "more_body": False}
 _CONTINUE = {"type": "http.response.informational", "status": 100}
 
@@ -75,8 +74,8 @@ class Application:
             answer = self._answer(taken, phase)
             stays = taken.ended and taken.fate is not Fate.CROWDED_OUT
         headers = [_JSON, (b"content-length", str(len(answer.body)).encode())]
-        if not stays or "stopping" in state or IS_TO_CLOSE in scope:
-            headers.append(_CLOSE)
+        if not stays or "stopping" in state:
+            headers.append(CLOSE)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 

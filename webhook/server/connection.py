@@ -13,7 +13,7 @@ from gunicorn.asgi import protocol
 from gunicorn.asgi.parser import CallbackRequest
 from gunicorn.asgi.protocol import ASGIProtocol
 
-from webhook.server.asgi import CLIENT_IS_KNOWN, IS_TO_CLOSE
+from webhook.server.asgi import CLIENT_IS_KNOWN, CLOSE
 from webhook.server.refusals import Refusal, refusal_body
 from webhook.server.tls import shows_known_certificate
 
@@ -39,6 +39,9 @@ class Owner(Protocol):
     def dismiss(self, connection: "Connection") -> None:
         """Forget one that has ended."""
 
+    def parts_with_one(self) -> bool:
+        """Say whether the client that is about to be answered is to connect anew; that is said of one alone."""
+
 
 class Connection(ASGIProtocol):
     """One client's connection, known to its worker."""
@@ -54,8 +57,7 @@ class Connection(ASGIProtocol):
     _is_known = False
     _seen = (0, False)
     _unchanged = 0
-    is_to_close = False
-    """Whether its client is to be told, with the next answer, to connect anew."""
+    _is_over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the worker's connections."""
@@ -96,13 +98,18 @@ class Connection(ASGIProtocol):
         cast("asyncio.Transport", self.transport).abort()
 
     def _build_http_scope(self, request: CallbackRequest, sockname: Any, peername: Any) -> Any:
-        """Say of a request, besides, whether its sender is known, and whether it is the last one here."""
+        """Say of a request, besides, whether its sender is known."""
         scope = super()._build_http_scope(request, sockname, peername)  # type: ignore[misc]
         if self._is_known:
             scope[CLIENT_IS_KNOWN] = True
-        if self.is_to_close:
-            scope[IS_TO_CLOSE] = True
         return scope
+
+    def _send_response_start(self, status: int, headers: list[tuple[bytes, bytes]], request: CallbackRequest) -> None:
+        """Have this be the last answer here where it says so, or where the client had better connect anew."""
+        if CLOSE not in headers and cast("Owner", self.worker).parts_with_one():
+            headers = [*headers, CLOSE]
+        self._is_over = CLOSE in headers
+        super()._send_response_start(status, headers, request)  # type: ignore[misc]
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         """Answer what isn't HTTP with a 400; gunicorn knows only some of its own parser's errors."""
@@ -114,7 +121,13 @@ class Connection(ASGIProtocol):
             return False
 
     def _resume_reading(self) -> None:
-        """Between two requests, before the parser is reset: keep what has arrived early, which gunicorn would lose."""
+        """Between two requests, before the parser is reset: keep what has arrived early, which gunicorn would lose.
+
+        And close after an answer that says so; gunicorn goes by what the request says alone.
+        """
+        if self._is_over:
+            self._close_transport()
+            return
         super()._resume_reading()  # type: ignore[misc]
         parser = self._callback_parser
         self._early = parser.remaining() if parser else b""

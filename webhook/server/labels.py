@@ -15,8 +15,6 @@ OTHER = "_other"
 API_SERVER = "_api-server"
 """In place of an audience: the token is for the API server, whether it names it or names nobody."""
 
-NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-"""A Namespace's name (RFC 1123)."""
 AUDIENCE = re.compile(r"(?=.{1,128}\Z)(?://)?[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:[._:/@]{1,3}[A-Za-z0-9-]{1,63})*/?")
 """What URLs and names are made of, in parts no longer than a DNS label: those of a token are longer."""
 

@@ -23,11 +23,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from webhook.core.decision import Decision, MountedToken
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
+from webhook.core.selectors import NAMESPACE
 from webhook.core.text import Word
 from webhook.server import catalogue
 from webhook.server.catalogue import About
 from webhook.server.in_force import InForce
-from webhook.server.labels import API_SERVER, AUDIENCE, NAMESPACE, FirstValues, lifetime
+from webhook.server.labels import API_SERVER, AUDIENCE, FirstValues, lifetime
 from webhook.server.refusals import OF_REVIEWS, Refusal
 from webhook.server.standing import Standings, Teller
 from webhook.server.state import State

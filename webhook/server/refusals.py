@@ -41,8 +41,8 @@ _REASONS = {
 def refusal_body(status: int, why: str) -> bytes:
     """Return what is sent with a refusal's HTTP status: `why`, in a Status.
 
-    An API server tells its user the message of a Status ("failed calling webhook ...: ..."); of any other body it says
-    only "failed to call webhook: unknown" (client-go, rest/request.go, `Result.Into`).
+    An API server tells its user the message of a Status ("failed calling webhook ...: ..."), but nothing that stands in
+    any other body of JSON (client-go, rest/request.go, `Result.Error`).
     """
     return msgspec.json.encode({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status,

@@ -83,7 +83,7 @@ class Reviewer:
             return self.refuse(400, Refusal.NOT_A_REVIEW, str(error))
         except Exception as error:  # noqa: BLE001 - a bug must not cost more than this one answer
             self._report(error, "a body that couldn't be read")
-            return self.refuse(400, Refusal.NOT_A_REVIEW, "the body can't be read")
+            return self.refuse(400, Refusal.NOT_A_REVIEW, "the body can't be read: tokenguard's log says more")
         now = self._clock()
         decision, status = self._decided(request, now)
         tellable = self._audit.tell(request, decision, now, time.perf_counter() - started)
@@ -130,7 +130,9 @@ class Reviewer:
 
     def too_large(self) -> Answer:
         """Return the answer to a review that is larger than the limit."""
-        return self.refuse(413, Refusal.TOO_LARGE, f"the review is larger than {self.max_body_bytes} bytes")
+        return self.refuse(
+            413, Refusal.TOO_LARGE, f"the review is larger than {self.max_body_bytes} bytes: see --max-body-bytes"
+        )
 
     def refuse(self, status: int, refusal: Refusal, why: str) -> Answer:
         """Return the answer to what is no review; `why` is for whoever sent it, `refusal` for the metrics."""

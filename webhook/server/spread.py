@@ -22,6 +22,8 @@ PAUSE = 0.02
 """So long, in seconds, a connection is left to another worker, which may be busy, before it is taken all the same."""
 RETRY = 0.5
 """So long nothing is taken in after there was no room for it."""
+MOST_REST = 64
+"""So long, in seconds, no client is sent away at the most, where those before it didn't go where there are fewer."""
 SILENCE = 60.0
 """Seconds until that is said again."""
 _ABSENT = -1
@@ -76,27 +78,53 @@ class Share:
 
     @property
     def is_next(self) -> bool:
-        """Whether no other worker has fewer. Of many connections a quarter more than another has counts as alike."""
-        return self._held <= _alike(self._fewest_elsewhere)
-
-    def is_crowded(self, leaving: int) -> bool:
-        """Whether one more had better go to another worker than the `leaving` that are about to."""
-        return self._held - leaving > _alike(self._fewest_elsewhere + leaving) + 1
+        """Whether no other worker has fewer."""
+        return self._held <= _alike(min(self.elsewhere, default=self._held))
 
     @property
-    def _fewest_elsewhere(self) -> int:
+    def elsewhere(self) -> list[int]:
+        """How many each other worker holds."""
         if self.at is None:
-            return self._held
-        others = [count for at, count in enumerate(self._counts) if at != self.at and count != _ABSENT]
-        return min(others, default=self._held)
+            return []
+        return [count for at, count in enumerate(self._counts) if at != self.at and count != _ABSENT]
 
     def _tell(self, count: int) -> None:
         if self.at is not None:
             self._counts[self.at] = count
 
 
+class Surplus:
+    """Whether a worker has more connections than others have, so that a client had better connect anew.
+
+    That is asked once a second. Where the one that parted is not to be found elsewhere after that (it came back, or
+    waits until it has something to send), nothing is done for a while, and for longer each time.
+    """
+
+    def __init__(self, share: Share) -> None:
+        """Take the worker's share."""
+        self._share = share
+        self._parted_at: int | None = None
+        self._rests = self._rest = 0
+
+    def is_there(self, established: int) -> bool:
+        """Say whether one of so many connections, through their handshake, is better elsewhere."""
+        elsewhere = self._share.elsewhere
+        parted_at, self._parted_at = self._parted_at, None
+        if parted_at is not None:
+            came_back = sum(elsewhere) <= parted_at
+            self._rests = self._rest = min(max(2 * self._rest, 1), MOST_REST) if came_back else 0
+        if self._rests:
+            self._rests -= 1
+            return False
+        return bool(elsewhere) and established > _alike(min(elsewhere)) + 1
+
+    def parted(self) -> None:
+        """Note that a client was told to connect anew."""
+        self._parted_at = sum(self._share.elsewhere)
+
+
 def _alike(count: int) -> int:
-    """Return the most that counts as no more than `count`."""
+    """Return the most that counts as no more than `count`: of many connections a quarter more."""
     return count + count // 4
 
 

@@ -23,7 +23,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from webhook.server.asgi import LEAVES_CONTINUE
 from webhook.server.connection import Connection
-from webhook.server.spread import Listener, Shares
+from webhook.server.spread import Listener, Shares, Surplus
 
 MOST_CONNECTIONS = 2000
 SPARE_FILES = 64
@@ -77,6 +77,8 @@ class Worker(ASGIWorker):
     def init_process(self) -> None:
         """Begin without connections."""
         self.connections: dict[Connection, None] = {}
+        self._surplus = Surplus(self.share)
+        self._has_too_many = False
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files - SPARE_FILES)
         self.state[LEAVES_CONTINUE] = True
@@ -100,11 +102,12 @@ class Worker(ASGIWorker):
             del self.connections[connection]
             self.share.add(-1)
 
-    def _even_out(self) -> None:
-        """Have a client connect anew, one a second, where this worker has more than its share: after one was killed."""
-        leaving = sum(one.is_to_close for one in self.connections)
-        if self.share.is_crowded(leaving):
-            next(one for one in self.connections if not one.is_to_close).is_to_close = True
+    def parts_with_one(self) -> bool:
+        """Say whether the client that is about to be answered is to connect anew, because others have fewer."""
+        parts, self._has_too_many = self._has_too_many, False
+        if parts:
+            self._surplus.parted()
+        return parts
 
     def handle_exit_signal(self) -> None:
         """SIGTERM: answer what is under way, then stop."""
@@ -130,7 +133,7 @@ class Worker(ASGIWorker):
             self.notify()
             for connection in list(self.connections):
                 connection.tick()
-            self._even_out()
+            self._has_too_many = self._surplus.is_there(len(self.connections))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), 1.0)
         for listener in listeners:
