@@ -53,6 +53,7 @@ class UnderThreads(served._Gunicorn):
         super().load_config()
         self.cfg.set("worker_class", "gthread")
         self.cfg.set("threads", THREADS)
+        self.cfg.set("graceful_timeout", 1)  # at its end; gthread waits for all of it though nobody is connected
 
     def load(self) -> Any:
         application = super().load()
