@@ -1,4 +1,4 @@
-"""What a scan reads of a cluster: lists alone, page by page; of Secrets and Namespaces no more than metadata.
+"""What a scan reads of a cluster: lists, page by page, and single namespaces; of Secrets no more than metadata.
 
 A list that is refused leaves a gap that the report tells of. Without the pods there is nothing to tell: it fails.
 Where namespaces are given by name, what is in each is listed by itself, so that rights in it suffice; of the whole
