@@ -64,7 +64,7 @@ def _configmap(_context: click.Context, _parameter: click.Parameter, value: str)
 def _globs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if "*" not in value and not NAMESPACE.fullmatch(value):
-            raise click.BadParameter(f"no namespace can be called {quote(value)}")
+            raise click.BadParameter(f"no namespace can be called {quote(value)}: a-z, 0-9 and - within, 63 at most")
     return values
 
 

@@ -105,7 +105,7 @@ class Application:
             return self._reviewer.too_large()
         if taken.fate is Fate.CROWDED_OUT:
             return self._reviewer.refuse(503, Refusal.TOO_MANY, "too many large reviews arrive at once: try again")
-        return self._reviewer.refuse(408, Refusal.TOO_SLOW, "the body didn't arrive in time")
+        return self._reviewer.refuse(408, Refusal.TOO_SLOW, "the body didn't arrive in time: try again")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -106,9 +106,10 @@ class Connection(ASGIProtocol):
 
     def _send_response_start(self, status: int, headers: list[tuple[bytes, bytes]], request: CallbackRequest) -> None:
         """Have this be the last answer here where it says so, or where the client had better connect anew."""
-        if CLOSE not in headers and cast("Owner", self.worker).parts_with_one():
-            headers = [*headers, CLOSE]
         self._is_over = CLOSE in headers
+        if not self._is_over and cast("Owner", self.worker).parts_with_one():
+            headers = [*headers, CLOSE]
+            self._is_over = True
         super()._send_response_start(status, headers, request)  # type: ignore[misc]
 
     def _feed_callback_parser(self, data: bytes) -> bool:
