@@ -1,10 +1,47 @@
-"""Paths inside a container."""
+"""Paths inside a container or of a node, in one spelling each, so that they can be compared."""
 
 import posixpath
+import re
+
+_DRIVE = re.compile(r"(?:[\\/]{2}[?.][\\/])?(?:([A-Za-z]):)?")
+"""A Windows drive, with or without the prefix of a device path (`\\\\?\\C:`)."""
 
 
-def clean_path(path: str | None) -> str:
-    """Return a container's path as the kernel sees it: `/t` and `/t/` are one place."""
+def clean_path(path: str | None, *, windows: bool = False) -> str:
+    """Return the one spelling of an absolute path: `/t`, `/t/` and `//t/./` are all `/t`.
+
+    A path that is written in Windows style, or any path where `windows` says that the pod runs on Windows, is returned
+    as `c:/t`: in lower case, with `/` as the separator, with drive C: where it names none, and without the trailing
+    dots and spaces that Windows drops.
+    """
+    if windows or (path and _is_windows_style(path)):
+        return _clean_windows_path(path or "")
     if path and path[0] == "/" and path[-1] != "/" and "//" not in path and "/." not in path:
         return path
-    return "/" + posixpath.normpath(path or "/").lstrip("/")
+    return _normalized(path or "")
+
+
+def without_drive(path: str) -> str:
+    """Return a path that `clean_path` returned without its Windows drive."""
+    return path if path.startswith("/") else path[2:]
+
+
+def _is_windows_style(path: str) -> bool:
+    return "\\" in path or (":" in path and _drive_of(path) is not None)
+
+
+def _drive_of(path: str) -> str | None:
+    found = _DRIVE.match(path)
+    return found[1] if found else None
+
+
+def _clean_windows_path(path: str) -> str:
+    drive = _drive_of(path) or "c"
+    cleaned = _normalized(_DRIVE.sub("", path, count=1).replace("\\", "/"))
+    if ". " in cleaned or "./" in cleaned or " /" in cleaned or cleaned[-1] in ". ":
+        cleaned = "/".join(part.rstrip(". ") or part for part in cleaned.split("/"))
+    return f"{drive}:{cleaned}".lower()
+
+
+def _normalized(path: str) -> str:
+    return "/" + posixpath.normpath("/" + path).lstrip("/")

@@ -1,17 +1,15 @@
 """kubelet-hostpath: no pod sees the folder of the node in which every pod's token lies."""
 
-import posixpath
-import re
 from collections.abc import Iterator
 
 from webhook.core.decision import Violation
+from webhook.core.paths import clean_path, without_drive
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.text import quote
 from webhook.core.views import PodView
 
 KUBELET_PODS = "/var/lib/kubelet/pods"
-_DRIVE = re.compile(r"([\\/]{2}[?.][\\/])?([A-Za-z]:)?")
 
 
 def check(pod: PodView) -> Iterator[Violation]:
@@ -20,23 +18,13 @@ def check(pod: PodView) -> Iterator[Violation]:
         if volume.host_path is None:
             continue
         written = volume.host_path.path or ""
-        path = _cleaned(written)
+        path = without_drive(clean_path(written))  # any drive: a pod need not say which system it is for
         if _is_within(path, KUBELET_PODS) or _is_within(KUBELET_PODS, path):
             yield Violation(
                 f"/spec/volumes/{number}/hostPath",
                 f"is {quote(written)}, where every pod's token lies",
                 advice="mount less",
             )
-
-
-def _cleaned(path: str) -> str:
-    """Return an absolute path without `//`, `.` and `..`; of one written for Windows without its drive, in lower case.
-
-    How it is written tells, because a pod need not say which system it is for.
-    """
-    if "\\" in path or path[1:2] == ":":
-        path = _DRIVE.sub("", path, count=1).replace("\\", "/").lower()
-    return "/" + posixpath.normpath("/" + path).lstrip("/")
 
 
 def _is_within(path: str, folder: str) -> bool:
