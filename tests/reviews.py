@@ -34,7 +34,8 @@ def review(
     uid: str = "7ceb3af7-9b31-4f27-8aa7-7ac1b38c22ab",
 ) -> bytes:
     """Return the body that the API server would send about `obj`."""
-    group, resource = RESOURCES[obj["kind"]]
+    custom = (obj.get("apiVersion", "").rpartition("/")[0], f"{obj['kind'].lower()}s")
+    group, resource = RESOURCES.get(obj["kind"], custom)
     version = {"group": group, "version": "v1"}
     token = obj["kind"] == "TokenRequest"
     request: dict[str, Any] = {

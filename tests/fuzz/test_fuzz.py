@@ -58,17 +58,17 @@ def the_first_of_two_keys(monkeypatch) -> None:
     def first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return dict(reversed(pairs))
 
-    def read(body: bytes, phase: Any) -> Any:
+    def read(body: bytes, *others: Any) -> Any:
         if canonical(body) is not None:
             body = json.dumps(json.loads(body.decode(errors="replace"), object_pairs_hook=first)).encode()
-        return read_review(body, phase)
+        return read_review(body, *others)
 
     monkeypatch.setattr("webhook.server.review.read_review", read)
 
 
 def keys_of_any_case(monkeypatch) -> None:
-    def read(body: bytes, phase: Any) -> Any:
-        return read_review(body.replace(b'"Spec"', b'"spec"').replace(b'"SPEC"', b'"spec"'), phase)
+    def read(body: bytes, *others: Any) -> Any:
+        return read_review(body.replace(b'"Spec"', b'"spec"').replace(b'"SPEC"', b'"spec"'), *others)
 
     monkeypatch.setattr("webhook.server.review.read_review", read)
 

@@ -73,7 +73,7 @@ def test_the_policy_is_the_default_one_and_carries_the_label_that_it_is_known_by
 def test_the_policys_examples_are_sound_when_the_comment_signs_are_taken_away() -> None:
     document = (CHECKOUT / "manifests/base/policy.yaml").read_text()
     shown_examples = re.findall(r"^(\w+): \[\]\n((?:# .*\n)+)", document, re.MULTILINE)
-    assert [key for key, _ in shown_examples] == ["inject", "overrides", "exemptions"]
+    assert [key for key, _ in shown_examples] == ["workloads", "inject", "overrides", "exemptions"]
     for key, example in shown_examples:
         given = f"{key}:\n" + re.sub("^# ", "", example, flags=re.MULTILINE)
         document = document.replace(f"{key}: []\n{example}", given)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.reviews import review as made_review
 from tests.server.test_recorded import recorded
 from tests.serving import POLICY, patch_of
 from webhook.core.cluster import Cluster
@@ -236,6 +237,17 @@ def test_a_bug_lets_no_policy_in(monkeypatch, policy):
     monkeypatch.setattr(review, "without_policy", fail)
     response = Judge(policy).response(recorded("policy-sound.configmaps", "validate"))
     assert response["status"]["code"] == 500
+
+
+def test_custom_kind_of_the_policy_is_evaluated():
+    workloads = "workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]\n"
+    spec = {"containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "app-token"}}]}]}
+    runner = {"apiVersion": "example.com/v1", "kind": "Runner", "spec": {"template": {"spec": spec}}}
+    judge = Judge(POLICY + workloads)
+    [warning] = judge.response(made_review(runner))["warnings"]
+    assert "spec.template.spec.containers[0].envFrom[0] reads the long-lived token" in warning
+    assert [line["decision"] for line in judge.audit.lines] == ["warned"]
+    assert "warnings" not in Judge().response(made_review(runner))
 
 
 def test_a_bug_in_reading_is_answered_too(monkeypatch):

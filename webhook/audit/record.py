@@ -12,12 +12,11 @@ from msgspec import Meta
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.objects import (
     LEGACY_TOKEN_ACCOUNT,
-    CronJob,
+    AnyWorkload,
     PodTemplate,
     Secret,
     ServiceAccount,
     TokenRequest,
-    Workload,
 )
 from webhook.core.patch import Operation
 from webhook.core.policy.admission import located
@@ -157,6 +156,6 @@ def _account(request: Request, found: object) -> str:
         return request.name
     if isinstance(found, Secret):
         return found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
-    if isinstance(found, Workload | CronJob):
+    if isinstance(found, AnyWorkload):
         found = found.template
     return (found.spec.service_account_name or "default") if isinstance(found, PodTemplate) else ""

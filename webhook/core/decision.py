@@ -28,6 +28,14 @@ class Outcome(Word):
     DENIED = "denied"
 
 
+class Coverage(Word):
+    """Whether rules were applied to an object: yes; no, because it is left alone by design; no, for want of a rule."""
+
+    EVALUATED = "evaluated"
+    LEFT_ALONE = "left alone"
+    NOT_EVALUATED = "not evaluated"
+
+
 class MountedToken(msgspec.Struct, frozen=True, gc=False):
     """A token in a pod: for whom it is made out, empty for the API server, and how long it really lives, in seconds."""
 
@@ -96,7 +104,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What is done about one request. `note` says why no rule looked at it, where none did.
+    """What is done about one request. `coverage` says whether rules were applied, and `note` why they were not.
 
     `exemptions` are those that kept a rule from acting, each with the rule's name. `problem` tells
     why the object could not be judged; `policy` is the document's revision, `mode` what held there. `mistakes` are
@@ -112,6 +120,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     problem: str = ""
     note: str = ""
     mistakes: tuple[Mistake, ...] = ()
+    coverage: Coverage = Coverage.EVALUATED
 
     @property
     def plain(self) -> bool:

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from webhook.core.account_views import AccountView, account_view
 from webhook.core.cluster import Cluster
-from webhook.core.decision import Decision, Finding, Outcome, Violation
-from webhook.core.objects import CronJob, OwnerReference, PodTemplate, Workload
+from webhook.core.decision import Coverage, Decision, Finding, Outcome, Violation
+from webhook.core.objects import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
 from webhook.core.patch import assemble, below
 from webhook.core.policy import admission
 from webhook.core.policy.configmap import ConfigMap
@@ -69,6 +69,7 @@ def without_policy(request: Request) -> Decision | None:
     So it is about what no rule looks at, about what is the cluster's own business, and about a policy's ConfigMap.
     """
     note: str | None
+    coverage = Coverage.NOT_EVALUATED
     if request.subject is None:
         note = None if request.problem else f"no rule looks at {request.operation} of {request.resource}"
     elif request.phase is _MUTATE and request.subject is not Subject.POD:
@@ -78,9 +79,11 @@ def without_policy(request: Request) -> Decision | None:
         return admission.decide(request.object, old, request.namespace)
     elif request.subject is Subject.POLICY:
         return Decision(Outcome.DENIED, problem=request.problem)
+    elif (machinery := _machinery(request)) is not None:
+        note, coverage = machinery, Coverage.LEFT_ALONE
     else:
-        note = _machinery(request)
-    return None if note is None else Decision(Outcome.ALLOWED, note=note)
+        note = _without_template(request.object)
+    return None if note is None else Decision(Outcome.ALLOWED, note=note, coverage=coverage)
 
 
 def _machinery(request: Request) -> str | None:
@@ -96,6 +99,13 @@ def _machinery(request: Request) -> str | None:
             return "an account of kube-system asks for a token"
     if request.subject is Subject.POD and NODES in request.groups and isinstance(request.object, PodTemplate):
         return "a mirror pod, made by the kubelet" if _MIRROR in (request.object.metadata.annotations or ()) else None
+    return None
+
+
+def _without_template(found: object) -> str | None:
+    """Return why an object of a custom kind can't be evaluated, or None: a Rollout may refer to a Deployment."""
+    if isinstance(found, CustomWorkload) and found.given_template is None:
+        return f"it has no pod template at {found.at}"
     return None
 
 
@@ -115,7 +125,7 @@ def _view(request: Request, policy: Policy, here: NamespacePolicy, cluster: Clus
     if isinstance(found, PodTemplate):
         view = pod_view(request, found, here, policy, cluster)
         return view, view.account
-    if isinstance(found, Workload | CronJob):
+    if isinstance(found, AnyWorkload):
         if request.phase is not Phase.CHECK and _is_advised_of(found.metadata.controller):
             return None, ""  # its author has been told already
         view = pod_view(request, found.template, here, policy, cluster)

@@ -263,6 +263,21 @@ class CronJob(ObjectWithMeta, frozen=True):
         return self.spec.job_template.template if self.spec and self.spec.job_template else PodTemplate()
 
 
+class CustomWorkload(ObjectWithMeta, frozen=True):
+    """An object of a custom kind that creates pods; `at` is the JSON Pointer of its pod template.
+
+    See `webhook.core.custom_workloads`.
+    """
+
+    at: str = ""
+    given_template: PodTemplate | None = None
+
+    @property
+    def template(self) -> PodTemplate:
+        """What its pods look like."""
+        return self.given_template or PodTemplate()
+
+
 class Secret(ObjectWithMeta, frozen=True):
     """A Secret without its data."""
 
@@ -306,7 +321,8 @@ class TokenRequest(ObjectWithMeta, frozen=True):
         return self.given_spec or TokenRequestSpec()
 
 
-Readable = PodTemplate | Workload | CronJob | Secret | ServiceAccount | TokenRequest
+AnyWorkload = Workload | CronJob | CustomWorkload
+Readable = PodTemplate | AnyWorkload | Secret | ServiceAccount | TokenRequest
 
 
 def decoder(kind: type[Object]) -> "msgspec.json.Decoder[Any]":

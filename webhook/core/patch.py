@@ -80,6 +80,11 @@ def escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
+def unescape(token: str) -> str:
+    """Return the key that a reference token of a JSON Pointer (RFC 6901) names."""
+    return token.replace("~1", "/").replace("~0", "~")
+
+
 def json_path(pointer: str) -> str:
     """Return a JSON Pointer the way people write it: `spec.containers[0].env[2]`."""
     shown = ""
@@ -87,7 +92,7 @@ def json_path(pointer: str) -> str:
         if token.isdigit():
             shown += f"[{token}]"
         elif "." in token or "~" in token:
-            shown += "[" + token.replace("~1", "/").replace("~0", "~") + "]"
+            shown += f"[{unescape(token)}]"
         else:
             shown += f".{token}" if shown else token
     return shown

@@ -1,14 +1,17 @@
 """What is asked: an admission request, or the same question put offline about a manifest."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, Pointers, read_custom_workload
 from webhook.core.objects import (
     CronJob,
+    CustomWorkload,
     Object,
     PodTemplate,
     Readable,
@@ -90,9 +93,12 @@ class _Kind:
     operations: frozenset[str]
     template_at: str = ""
     compares: bool = False  # with the object as it was
+    templates_at: Pointers = ()  # of a custom kind
 
     @property
     def decode(self) -> Callable[[bytes | msgspec.Raw], Any]:
+        if self.templates_at:
+            return partial(read_custom_workload, pointers=self.templates_at)
         return _DECODERS[self.type]
 
 
@@ -120,6 +126,16 @@ KINDS: dict[tuple[str, str], _Kind] = {
     ("authentication.k8s.io", "TokenRequest"): _Kind(TokenRequest, Subject.TOKEN_REQUEST, _CREATE),
 }
 """The kinds that are judged, by API group and kind; every version of them has the fields that are read."""
+
+_NO_WORKLOADS: Mapping[GroupKind, str] = {}
+
+
+def _known(kind: GroupKind, workloads: Mapping[GroupKind, str]) -> _Kind | None:
+    known = KINDS.get(kind)
+    if known is not None:
+        return known
+    pointers = (workloads[kind],) if kind in workloads else WELL_KNOWN.get(kind)
+    return _Kind(CustomWorkload, Subject.TEMPLATE, _WRITE, templates_at=pointers) if pointers else None
 
 
 class _GroupVersionKind(Object, frozen=True):
@@ -175,8 +191,10 @@ _UID_AT_START = re.compile(
 """The request's uid in what the API server writes, where nothing but the review's kind and version stand before it."""
 
 
-def read_review(body: bytes, phase: Phase) -> Request:
+def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = _NO_WORKLOADS) -> Request:
     """Return the request in the body of an AdmissionReview (admission.k8s.io/v1).
+
+    `workloads` are the policy's: custom kinds, each with the JSON Pointer of its pod template.
 
     An object that can't be read doesn't fail: the request then says so in `problem`, and is judged
     like any other. Raises `Unreadable` where there is no uid to answer to.
@@ -193,16 +211,23 @@ def read_review(body: bytes, phase: Phase) -> Request:
         raise Unreadable("the AdmissionReview holds no request")
     if not review.request.uid:
         raise Unreadable("the AdmissionReview's request has no uid")
-    return _request(review.request, phase)
+    return _request(review.request, phase, workloads)
 
 
-def of_object(kind: tuple[str, str], raw: bytes, *, namespace: str, uid: str = "") -> Request:
+def of_object(
+    kind: GroupKind,
+    raw: bytes,
+    *,
+    namespace: str,
+    uid: str = "",
+    workloads: Mapping[GroupKind, str] = _NO_WORKLOADS,
+) -> Request:
     """Return the request that creating an object from a manifest would make, asked offline.
 
-    `kind` is the API group and kind, `raw` the object as JSON. For a kind that isn't judged the request has
-    no subject.
+    `kind` is the API group and kind, `raw` the object as JSON, `workloads` as in `read_review`. For a kind that isn't
+    evaluated the request has no subject.
     """
-    known = KINDS.get(kind)
+    known = _known(kind, workloads)
     found, problem = _read(known, raw) if known else (None, "")
     meta = found.metadata if found is not None else None
     return Request(
@@ -214,13 +239,13 @@ def of_object(kind: tuple[str, str], raw: bytes, *, namespace: str, uid: str = "
         name=(meta and (meta.name or meta.generate_name)) or "",
         subject=known.subject if known else None,
         object=found,
-        template_at=known.template_at if known else "",
+        template_at=_template_at(known, found),
         problem=problem,
     )
 
 
-def _request(asked: _AdmissionRequest, phase: Phase) -> Request:
-    known = _kind_of(asked)
+def _request(asked: _AdmissionRequest, phase: Phase, workloads: Mapping[GroupKind, str]) -> Request:
+    known = _kind_of(asked, workloads)
     user = asked.user_info or _UserInfo()
     found = old = None
     problem = ""
@@ -241,14 +266,20 @@ def _request(asked: _AdmissionRequest, phase: Phase) -> Request:
         groups=tuple(user.groups or ()),
         object=found,
         old_object=old,
-        template_at=known.template_at if known else "",
+        template_at=_template_at(known, found),
         dry_run=bool(asked.dry_run),
         problem=problem,
     )
 
 
-def _kind_of(asked: _AdmissionRequest) -> _Kind | None:
-    known = KINDS.get((asked.kind.group or "", asked.kind.kind or ""))
+def _template_at(known: _Kind | None, found: object) -> str:
+    if isinstance(found, CustomWorkload):
+        return found.at
+    return known.template_at if known else ""
+
+
+def _kind_of(asked: _AdmissionRequest, workloads: Mapping[GroupKind, str]) -> _Kind | None:
+    known = _known((asked.kind.group or "", asked.kind.kind or ""), workloads)
     if known is None or asked.operation in known.operations:
         return known
     return _EPHEMERAL if known.type is PodTemplate and asked.sub_resource == "ephemeralcontainers" else None

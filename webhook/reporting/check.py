@@ -118,7 +118,12 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         manifests = file.reading.manifests
         documents = {one.document for one in manifests} | {one.document for one in file.reading.problems}
         for manifest in manifests:
-            request = of_object(manifest.group_kind, manifest.raw, namespace=manifest.namespace or namespace)
+            request = of_object(
+                manifest.group_kind,
+                manifest.raw,
+                namespace=manifest.namespace or namespace,
+                workloads=policy.workloads,
+            )
             decision = evaluate(request, policy, cluster, now)
             judgements.append(Judgement(file.source.path, manifest, decision, len(documents) > 1))
     return _report(files, judgements, troubles, skipped, namespace)

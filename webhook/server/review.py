@@ -77,8 +77,9 @@ class Reviewer:
     def answer(self, body: bytes, phase: Phase) -> Answer:
         """Return the answer to one review. Whatever the body holds, there is one."""
         started = time.perf_counter()
+        snapshot = self._state.snapshot
         try:
-            request = read_review(body, phase)
+            request = read_review(body, phase, snapshot.policy.workloads if snapshot else {})
         except Unreadable as error:
             return self.refuse(400, Refusal.NOT_A_REVIEW, str(error))
         except Exception as error:  # noqa: BLE001 - a bug must not cost more than this one answer

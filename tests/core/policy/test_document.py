@@ -33,6 +33,8 @@ tokens:
 apiServerToken:
   expiration: cap
   audiences: []
+workloads:
+- {apiGroup: example.com, kind: Runner, template: /spec/template}
 inject:
 - name: vault
   audience: https://vault.example.com
@@ -218,6 +220,59 @@ MISTAKES = {
         f"exemptions:\n- {{rules: [inject], reason: {PAGE}, until: never}}",
         [f"line 4: exemptions[0].reason: must be the reason, in words and at most 500 characters, not {quote(PAGE)}"],
     ),
+    "a workload without what it needs": (
+        "workloads:\n- {}",
+        [
+            "line 4: workloads[0].apiGroup: is required",
+            "line 4: workloads[0].kind: is required",
+            "line 4: workloads[0].template: is required",
+        ],
+    ),
+    "a workload of Kubernetes itself": (
+        (
+            "workloads:\n- {apiGroup: apps, kind: Deployment, template: /spec/template}\n"
+            "- {apiGroup: authentication.k8s.io, kind: TokenRequest, template: /spec}"
+        ),
+        [
+            'line 4: workloads[0].apiGroup: must be the API group of a custom kind, like example.com, not "apps"',
+            'line 5: workloads[1].kind: "TokenRequest" is a kind of Kubernetes itself: remove it',
+        ],
+    ),
+    "a workload twice": (
+        (
+            "workloads:\n- {apiGroup: example.com, kind: Runner, template: /spec/template}\n"
+            "- {apiGroup: example.com, kind: Runner, template: /spec/pod}"
+        ),
+        ['line 5: workloads[1].kind: "Runner" of "example.com" is given already, by workloads[0]'],
+    ),
+    "workloads that can't be": (
+        (
+            "workloads:\n- {apiGroup: example.com/v1, kind: Runner, template: /spec/template}\n"
+            "- {apiGroup: example.com, kind: runner, template: /spec/template}\n"
+            "- {apiGroup: example.com, kind: Runner, template: spec.template}\n"
+            "- {apiGroup: example.com, kind: Pool, template: /spec/tasks/0/template}\n"
+            "- {apiGroup: example.com, kind: Batch, template: /metadata/annotations}"
+        ),
+        [
+            (
+                "line 4: workloads[0].apiGroup: must be the API group of a custom kind, like example.com, "
+                'not "example.com/v1"'
+            ),
+            'line 5: workloads[1].kind: must be a kind, like Runner, not "runner"',
+            (
+                "line 6: workloads[2].template: must be a JSON Pointer through maps, like /spec/template, "
+                'not "spec.template"'
+            ),
+            (
+                "line 7: workloads[3].template: must be a JSON Pointer through maps, like /spec/template, "
+                'not "/spec/tasks/0/template"'
+            ),
+            (
+                "line 8: workloads[4].template: must be a JSON Pointer through maps, like /spec/template, "
+                'not "/metadata/annotations"'
+            ),
+        ],
+    ),
     "an exemption without reason and end": (
         "exemptions:\n- rules: [token-audience]",
         ["line 4: exemptions[0].reason: is required", "line 4: exemptions[0].until: is required"],
@@ -312,6 +367,7 @@ def test_an_empty_document_is_the_defaults() -> None:
 def test_the_designs_policy_is_sound_and_read_whole() -> None:
     policy = sound(DESIGN)
     [injection], [override], [exemption] = policy.injections, policy.overrides, policy.exemptions
+    assert policy.workloads == {("example.com", "Runner"): "/spec/template"}
     assert injection.file == "/var/run/secrets/tokens/vault/token"
     assert override.mode is Mode.WARN
     assert exemption.until == dt.date(2027, 3, 31)

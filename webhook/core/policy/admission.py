@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from webhook.core.decision import Decision, Outcome
+from webhook.core.decision import Coverage, Decision, Outcome
 from webhook.core.policy.configmap import KEY, LABEL, ConfigMap
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
@@ -27,7 +27,8 @@ def decide(found: ConfigMap, old: ConfigMap | None, namespace: str) -> Decision:
     """
     is_installed = (namespace, found.metadata.name) == _INSTALLED
     if not (is_installed or found.is_labelled or (old is not None and old.is_labelled)):
-        return Decision(Outcome.ALLOWED, note=f"a ConfigMap without the label {LABEL}")
+        note = f"a ConfigMap without the label {LABEL}"
+        return Decision(Outcome.ALLOWED, note=note, coverage=Coverage.NOT_EVALUATED)
     document = found.data.document if found.data else None
     if document is None:
         binary = found.binary_data is not None and found.binary_data.document is not UNSET

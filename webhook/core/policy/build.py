@@ -22,6 +22,7 @@ from webhook.core.policy.model import (
     Tokens,
 )
 from webhook.core.policy.notes import Notes
+from webhook.core.request import KINDS
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Accounts, Globs, labels
 from webhook.core.text import quote
@@ -50,6 +51,7 @@ def build(values: Mapping[str, Any], sha256: str, notes: Notes) -> Policy:
         rules=rules,
         tokens=tokens,
         api_server_token=ApiServerToken(own.get("expiration") == "keep", api_audiences),
+        workloads=_workloads(values.get("workloads", ()), notes),
         injections=injections,
         overrides=tuple(
             Override(
@@ -140,6 +142,24 @@ def _injections(
         if injection.mount_path and _overlap(injection.clean_mount_path, API_TOKEN_PATH):
             notes.wrong_at(f"{path}.mountPath", f"overlaps {API_TOKEN_PATH}, where Kubernetes mounts its own token")
         yield injection
+
+
+def _workloads(values: tuple[Mapping[str, str], ...], notes: Notes) -> dict[tuple[str, str], str]:
+    """Return the pointer of each kind's template; note kinds that are given twice, and Kubernetes' own."""
+    templates: dict[tuple[str, str], str] = {}
+    numbers: dict[tuple[str, str], int] = {}
+    for number, one in enumerate(values):
+        if not ("apiGroup" in one and "kind" in one):
+            continue
+        kind = one["apiGroup"], one["kind"]
+        if kind in KINDS:
+            said = f"{quote(one['kind'])} is a kind of Kubernetes itself: remove it"
+            notes.wrong_at(f"workloads[{number}].kind", said)
+        elif (earlier := numbers.setdefault(kind, number)) != number:
+            said = f"{quote(one['kind'])} of {quote(one['apiGroup'])} is given already, by workloads[{earlier}]"
+            notes.wrong_at(f"workloads[{number}].kind", said)
+        templates.setdefault(kind, one.get("template", ""))
+    return templates
 
 
 def _note_clashes(injections: tuple[Injection, ...], notes: Notes) -> None:

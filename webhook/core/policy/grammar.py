@@ -85,6 +85,29 @@ _INJECTION = Record(
     }
 )
 
+_WORKLOAD = Record(
+    {
+        "apiGroup": Key(
+            Text(
+                "the API group of a custom kind, like example.com",
+                r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+",
+            ),
+            "its API group, without a version",
+            required=True,
+        ),
+        "kind": Key(Text("a kind, like Runner", r"[A-Z][A-Za-z0-9]{0,62}"), "its kind", required=True),
+        "template": Key(
+            Text(
+                "a JSON Pointer through maps, like /spec/template",
+                r"(?=.{1,500}\Z)(/([^/~\s]|~[01])+){1,20}",
+                forbidden=r"^/metadata(/|$)|/(\d+|-)(/|$)",
+            ),
+            "where its pod template is: metadata and spec of a pod",
+            required=True,
+        ),
+    }
+)
+
 _OVERRIDE = Record(
     {
         "namespaces": Key(_NAMESPACES, "the namespaces that it holds for"),
@@ -137,6 +160,9 @@ POLICY = Record(
                 }
             ),
             "the token that Kubernetes mounts by itself",
+        ),
+        "workloads": Key(
+            ListOf(_WORKLOAD), "more kinds that create pods, besides those of Kubernetes and well-known projects"
         ),
         "inject": Key(ListOf(_INJECTION), "tokens that the policy mounts into pods"),
         "overrides": Key(ListOf(_OVERRIDE), "the first that matches a namespace wins, over the defaults above"),

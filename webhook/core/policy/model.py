@@ -146,12 +146,16 @@ class NamespacePolicy:
 
 @dataclass
 class Policy:
-    """A whole policy. Treat it as a value: what it keeps besides is remembered answers, never new ones."""
+    """A whole policy. Treat it as a value: what it keeps besides is remembered answers, never new ones.
+
+    `workloads` maps custom kinds that create pods, as API group and kind, to the JSON Pointer of their pod template.
+    """
 
     mode: Mode
     rules: Mapping[str, Action]
     tokens: Tokens = Tokens()
     api_server_token: ApiServerToken = ApiServerToken()
+    workloads: Mapping[tuple[str, str], str] = field(default_factory=dict)
     injections: tuple[Injection, ...] = ()
     overrides: tuple[Override, ...] = ()
     exemptions: tuple[Exemption, ...] = ()

@@ -21,6 +21,10 @@ def shown(policy: Policy) -> dict[str, Any]:
             "expiration": "keep" if policy.api_server_token.keep else "cap",
             "audiences": list(policy.api_server_token.audiences),
         },
+        "workloads": [
+            {"apiGroup": group, "kind": kind, "template": template}
+            for (group, kind), template in policy.workloads.items()
+        ],
         "inject": [_injection(one) for one in policy.injections],
         "overrides": [_override(one) for one in policy.overrides],
         "exemptions": [_exemption(one) for one in policy.exemptions],
