@@ -27,6 +27,7 @@ from tests.reporting.checked import (
 from webhook.reporting import as_json, as_text, fix
 from webhook.reporting.check import UNREADABLE, check
 from webhook.reporting.files import Trouble, find
+from webhook.reporting.summary import Summary
 
 NO_RULES = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 ALLOWED = """\
@@ -122,7 +123,7 @@ def test_a_policy_is_judged_by_itself_whatever_is_checked_by() -> None:
     assert checked(BAD_POLICY, under=policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n")).exit_status
     assert not checked(BAD_POLICY.replace("modee", "mode").replace(": 5", ": 600")).exit_status
     assert not checked(BAD_POLICY.replace('"true"', '"false"')).exit_status
-    assert checked(BAD_POLICY).summary.rejected == 1
+    assert checked(BAD_POLICY).summary.denied == 1
 
 
 ELSEWHERE = {
@@ -170,7 +171,43 @@ def test_objects_are_counted_by_their_worst_finding() -> None:
     )
     summary = checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, SUBPATH_POD, both, SEED_POD).summary
     assert (summary.objects, summary.files) == (6, 1)
-    assert (summary.rejected, summary.patched, summary.warned) == (2, 2, 1)
+    assert (summary.denied, summary.patched, summary.warned) == (2, 2, 1)
+
+
+ROLLOUT = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec: {workloadRef: {name: web}}\n"
+CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
+
+
+def test_objects_that_no_rule_was_applied_to_are_not_counted_as_evaluated() -> None:
+    own = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: tokenguard}")
+    left = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: kube-system}")
+    report = checked(own, left, left, CONFIG_MAP, CONFIG_MAP, ROLLOUT, LONG_POD)
+    assert report.summary == Summary(
+        objects=1,
+        files=1,
+        patched=1,
+        left_alone={"kube-system": 2, "tokenguard": 1},
+        not_evaluated={"ConfigMap": 2, "Rollout without a pod template": 1},
+    )
+    assert [one.message for one in report.not_evaluated][-1] == (
+        "Rollout/web: not evaluated: it has no pod template at /spec/template"
+    )
+
+
+def test_file_without_evaluated_object_is_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(CONFIG_MAP)
+    (tmp_path / "b.yaml").write_text(SEED_POD)
+    assert checked_paths(tmp_path).summary.files == 1
+
+
+def test_workloads_of_the_policy_are_evaluated() -> None:
+    spec = LONG_POD.partition("spec:\n")[2].replace("\n", "\n    ")
+    runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: r}}\nspec:\n  pod:\n    spec:\n    {spec}"
+    known = policy(f"{NO_RULES}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/pod}}]\n")
+    assert checked(runner).summary.not_evaluated == {"Runner": 1}
+    report = checked(runner, under=known)
+    assert [one.place for one in report.findings] == ["spec.pod.spec.volumes[0].projected.sources[0]"]
+    assert fix.changed(report) == 1
 
 
 def test_a_broken_document_is_trouble_and_the_rest_is_still_judged() -> None:
@@ -251,5 +288,5 @@ def test_no_object_makes_a_run_fail(kind: str, metadata: object, spec: object) -
     report = checked(json.dumps(value, ensure_ascii=False), under=policy(INJECTION))
     assert report.exit_status in (0, 1, 2)
     assert "\n" not in "".join(as_text.lines(report, verbose=True))
-    assert json.loads(as_json.text(report))["summary"]["objects"] == len(report.judgements)
+    assert json.loads(as_json.text(report))["summary"]["objects"] <= len(report.judgements)
     assert not isinstance(fix.documents(report), Trouble)

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_clean_manifest_exits_0(folder: Path) -> None:
     done = tokenguard("--policy", str(folder / "policy" / "allowed.yaml"), "-", stdin=SEED_POD)
     assert done.returncode == 0
-    assert done.stdout == "1 object in 1 file judged: 0 would be rejected, 0 patched, 0 warned\n"
+    assert done.stdout == "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned\n"
     assert done.stderr == ""
 
 

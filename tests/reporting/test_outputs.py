@@ -39,7 +39,7 @@ EXPECTED = [
         "spec.containers[0].volumeMounts[0] mounts a token by subPath, never refreshed; "
         "mount the whole volume"
     ),
-    "4 objects in 1 file judged: 2 would be rejected, 1 patched, 1 warned",
+    "4 objects in 1 file evaluated: 2 denied, 1 patched, 1 warned",
 ]
 
 
@@ -55,7 +55,7 @@ def test_a_policys_mistakes_are_told_as_findings_are() -> None:
             "<stdin>:11: error: ConfigMap/token-policy: invalid-policy: "
             'tokens.maxExpirationSeconds must be a whole number from 600 to 4294967296, not "5"'
         ),
-        "1 object in 1 file judged: 1 would be rejected, 0 patched, 0 warned",
+        "1 object in 1 file evaluated: 1 denied, 0 patched, 0 warned",
     ]
     told = json.loads(as_json.text(report))["findings"][0]
     assert (told["rule"], told["action"], told["path"], told["line"]) == ("invalid-policy", "reject", "modee", 10)
@@ -70,8 +70,42 @@ def test_text_tells_trouble_first_and_counts_it() -> None:
     lines = list(as_text.lines(checked("a: [\n", SEED_POD)))
     assert lines == [
         "<stdin>:2: error: is not YAML: did not find expected node content",
-        "1 object in 1 file judged: 0 would be rejected, 0 patched, 0 warned; 1 could not be read",
+        "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned",
+        "could not be read: 1",
     ]
+
+
+def custom(kind: str) -> str:
+    return f"apiVersion: example.com/v1\nkind: {kind}\nmetadata: {{name: x, namespace: team}}\n"
+
+
+def test_summary_names_what_was_not_evaluated() -> None:
+    machinery = custom("Pod").replace("example.com/v1", "v1")
+    left = [machinery.replace("team", "kube-system"), machinery.replace("team", "tokenguard")]
+    others = [custom("Runner"), custom("Runner"), custom("Pool")]
+    report = checked(left[0], left[1], left[0], *others, SEED_POD)
+    assert list(as_text.lines(report)) == [
+        "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned",
+        "left alone: 3 (2 kube-system, 1 tokenguard)",
+        "not evaluated: 3 (2 Runner, 1 Pool)",
+    ]
+    assert list(as_text.lines(report, verbose=True))[:2] == [
+        "<stdin>:1: note: Pod/x: left alone: namespace kube-system is left alone",
+        "<stdin>:5: note: Pod/x: left alone: namespace tokenguard is left alone, but for new tokens in it",
+    ]
+    summary = json.loads(as_json.text(report))["summary"]
+    assert (summary["leftAlone"], summary["notEvaluated"]) == (
+        {"kube-system": 2, "tokenguard": 1},
+        {"Runner": 2, "Pool": 1},
+    )
+
+
+def test_summary_names_the_first_kinds_alone_and_forges_no_line() -> None:
+    kinds = [f"Kind{number}" for number in range(12)]
+    last = list(as_text.lines(checked(*map(custom, kinds))))[-1]
+    assert last == f"not evaluated: 12 ({', '.join(f'1 {kind}' for kind in kinds[:10])}, 2 others)"
+    forged = list(as_text.lines(checked(custom('"x\\n::error::' + "y" * 200 + '"'))))[-1]
+    assert forged == f"not evaluated: 1 (x\\n::error::{'y' * 89})"
 
 
 def test_notes_are_told_on_request_alone() -> None:
@@ -99,7 +133,7 @@ def test_a_name_can_not_forge_a_line() -> None:
 
 def test_json_names_everything_that_a_program_needs() -> None:
     document = json.loads(as_json.text(checked(LEGACY_SECRET, LONG_POD, "a: [\n")))
-    assert document["version"] == 1
+    assert document["version"] == 2
     assert document["findings"][1] == {
         "file": "<stdin>",
         "document": 2,
@@ -112,6 +146,14 @@ def test_json_names_everything_that_a_program_needs() -> None:
         "path": PLACE,
         "detail": "lives 86400 seconds, more than the maximum of 3600; capped to 3600",
     }
-    assert document["summary"] == {"objects": 2, "files": 1, "rejected": 1, "patched": 1, "warned": 0}
+    assert document["summary"] == {
+        "objects": 2,
+        "files": 1,
+        "denied": 1,
+        "patched": 1,
+        "warned": 0,
+        "leftAlone": {},
+        "notEvaluated": {},
+    }
     message = "is not YAML: did not find expected node content"
     assert document["problems"] == [{"file": "<stdin>", "document": 3, "line": 25, "message": message}]

@@ -1,12 +1,11 @@
 """A report as JSON, for programs; `version` changes when a key changes its meaning or goes."""
 
-import dataclasses
 import json
 from typing import Any
 
 from webhook.reporting.check import Report, Told
 
-VERSION = 1
+VERSION = 2
 
 
 def text(report: Report, *, verbose: bool = False) -> str:
@@ -19,7 +18,7 @@ def text(report: Report, *, verbose: bool = False) -> str:
     document = {
         "version": VERSION,
         "findings": [_finding(one) for one in told],
-        "summary": dataclasses.asdict(report.summary),
+        "summary": report.summary.as_json(),
         "problems": [
             {"file": one.shown, "document": one.document, "line": one.line, "message": one.message}
             for one in report.troubles

@@ -1,15 +1,18 @@
 """A report as text: one line a finding, which editors can jump to, and a summary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import click
 
 from webhook.core.policy.model import Action
 from webhook.core.text import counted, plain
-from webhook.reporting.check import Report, Summary, Told
+from webhook.reporting.check import Report, Told
 from webhook.reporting.files import Trouble
 
 _WORDS = {Action.REJECT: "error", Action.PATCH: "patch", Action.WARN: "warning"}
+_MOST_NAMES = 10
+_LONGEST_NAME = 100
 _COLOURS = {"error": "red", "patch": "cyan", "warning": "yellow", "note": "blue"}
 
 
@@ -24,7 +27,9 @@ def lines(report: Report, *, verbose: bool = False, colour: bool = False) -> Ite
             yield _told(told, colour=colour)
         for trouble in report.skipped:
             yield trouble_line(trouble, "note", "; skipped", colour=colour)
-    yield _summary(report)
+        for trouble in report.not_evaluated:
+            yield trouble_line(trouble, "note", colour=colour)
+    yield from _summary(report)
 
 
 def trouble_line(trouble: Trouble, word: str = "error", more: str = "", *, colour: bool = False) -> str:
@@ -45,14 +50,32 @@ def _styled(word: str, *, colour: bool) -> str:
     return click.style(word, fg=_COLOURS[word], bold=True) if colour else word
 
 
-def _summary(report: Report) -> str:
-    counts: Summary = report.summary
-    said = (
-        f"{counted(counts.objects, 'object')} in {counted(counts.files, 'file')} judged: "
-        f"{counts.rejected} would be rejected, {counts.patched} patched, {counts.warned} warned"
+def _summary(report: Report) -> Iterator[str]:
+    counts = report.summary
+    yield (
+        f"{counted(counts.objects, 'object')} in {counted(counts.files, 'file')} evaluated: "
+        f"{counts.denied} denied, {counts.patched} patched, {counts.warned} warned"
     )
-    if report.troubles:
-        said += f"; {len(report.troubles)} could not be read"
+    yield from _others("left alone", counts.left_alone)
+    yield from _others("not evaluated", counts.not_evaluated)
     if report.skipped:
-        said += f"; {counted(len(report.skipped), 'document')} skipped as no Kubernetes object"
-    return said
+        yield f"skipped: {counted(len(report.skipped), 'document')} without a Kubernetes object"
+    if report.troubles:
+        yield f"could not be read: {len(report.troubles)}"
+
+
+def _others(coverage: str, counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield how many objects were not evaluated, and how many of each namespace or kind."""
+    if not counts:
+        return
+    total = sum(counts.values())
+    if len(counts) == 1:
+        yield f"{coverage}: {total} ({_name(next(iter(counts)))})"
+        return
+    first = [f"{number} {_name(name)}" for name, number in islice(counts.items(), _MOST_NAMES)]
+    more = [f"{total - sum(islice(counts.values(), _MOST_NAMES))} others"] if len(counts) > _MOST_NAMES else []
+    yield f"{coverage}: {total} ({', '.join([*first, *more])})"
+
+
+def _name(name: str) -> str:
+    return plain(name[:_LONGEST_NAME])

@@ -5,20 +5,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from webhook.core.decision import INVALID_POLICY, Decision, Finding
+from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding
 from webhook.core.evaluate import evaluate
 from webhook.core.manifests import Manifest, Reading, cluster_of, read_manifests
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
-from webhook.core.request import of_object
+from webhook.core.request import Subject, of_object
 from webhook.reporting.files import Source, Trouble, read, shown
+from webhook.reporting.summary import Summary, SummaryCounter
 
 UNREADABLE = "unreadable-object"
 """Stands in for a rule where an object of a kind that rules look at can't be read."""
 
 _POLICY = f"/data/{KEY}"
 _TOLD = frozenset({Action.REJECT, Action.PATCH, Action.WARN})
-_STRONGEST = (Action.REJECT, Action.PATCH, Action.WARN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Judgement:
 
     path: str
     manifest: Manifest
+    subject: Subject | None
     decision: Decision
     several: bool = False
 
@@ -62,24 +63,14 @@ class Told:
         return shown(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How many objects in how many files were judged, and of how many the worst finding was which."""
-
-    objects: int
-    files: int
-    rejected: int
-    patched: int
-    warned: int
-
-
 @dataclass(frozen=True)
 class Report:
     """What came of a run.
 
     `findings` are those that count; `notes` are told on request alone: what only the audit log would hear of, what
     is not about what an author wrote, and what is exempt. `troubles` are files and documents that could not be
-    read, `skipped` the documents of folders that don't pretend to be Kubernetes objects.
+    read, `skipped` the documents of folders that don't pretend to be Kubernetes objects, `not_evaluated` the objects
+    that no rule was applied to.
     """
 
     files: tuple[File, ...]
@@ -88,6 +79,7 @@ class Report:
     notes: tuple[Told, ...]
     troubles: tuple[Trouble, ...]
     skipped: tuple[Trouble, ...]
+    not_evaluated: tuple[Trouble, ...]
     summary: Summary
 
     @property
@@ -125,7 +117,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
                 workloads=policy.workloads,
             )
             decision = evaluate(request, policy, cluster, now)
-            judgements.append(Judgement(file.source.path, manifest, decision, len(documents) > 1))
+            judgements.append(Judgement(file.source.path, manifest, request.subject, decision, len(documents) > 1))
     return _report(files, judgements, troubles, skipped, namespace)
 
 
@@ -160,18 +152,35 @@ def _report(
 ) -> Report:
     findings: list[Told] = []
     notes: list[Told] = []
-    worst: list[Action] = []
+    not_evaluated: list[Trouble] = []
+    counter = SummaryCounter()
     for judgement in judgements:
+        manifest, coverage = judgement.manifest, judgement.decision.coverage
+        if coverage is not Coverage.EVALUATED:
+            counter.add_other(coverage, manifest.kind, manifest.namespace or namespace, judgement.subject)
+            not_evaluated.append(_not_evaluated(judgement))
+            continue
         told = list(_told(judgement, namespace))
         counted = [one for one, counts in told if counts]
         findings += counted
         notes += [one for one, counts in told if not counts]
-        actions = {one.action for one in counted}
-        worst += [action for action in _STRONGEST if action in actions][:1]
-    summary = Summary(len(judgements), len(files), *(worst.count(action) for action in _STRONGEST))
+        counter.add(judgement.path, {one.action for one in counted})
     return Report(
-        tuple(files), tuple(judgements), tuple(findings), tuple(notes), tuple(troubles), tuple(skipped), summary
+        tuple(files),
+        tuple(judgements),
+        tuple(findings),
+        tuple(notes),
+        tuple(troubles),
+        tuple(skipped),
+        tuple(not_evaluated),
+        counter.summary(),
     )
+
+
+def _not_evaluated(judgement: Judgement) -> Trouble:
+    manifest, decision = judgement.manifest, judgement.decision
+    what = f"{manifest.kind}/{manifest.name}" if manifest.name else manifest.kind
+    return Trouble(judgement.path, f"{what}: {decision.coverage}: {decision.note}", manifest.line, manifest.document)
 
 
 def _told(judgement: Judgement, namespace: str) -> Iterator[tuple[Told, bool]]:
