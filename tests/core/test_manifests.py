@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from webhook.core.cluster import Cluster
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
-from webhook.core.manifests.yaml_text import plain
+from webhook.core.manifests.documents import MAX_WARNINGS
+from webhook.core.manifests.scalars import plain
 
 POD = b"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
 
@@ -38,13 +39,19 @@ DOCUMENTS = {
     "two documents": (POD + b"---\n" + POD, [(1, 1), (2, 5)]),
     "a marker first": (b"---\n" + POD, [(1, 2)]),
     "comments before the first marker": (b"# hello\n\n---\n" + POD, [(1, 4)]),
-    "a directive before the first marker": (b"%YAML 1.1\n---\n" + POD, [(1, 3)]),
     "an empty document counts as one but is skipped": (b"---\n# nothing\n---\n" + POD, [(2, 4)]),
     "a marker with a comment": (POD + b"--- # next\n" + POD, [(1, 1), (2, 5)]),
-    "an object on the marker's line": (b"--- {apiVersion: v1, kind: Pod}\n", [(1, 1)]),
     "an end marker": (POD + b"...\n" + b"---\n" + POD, [(1, 1), (2, 6)]),
     "Windows line ends": ((POD + b"---\n" + POD).replace(b"\n", b"\r\n"), [(1, 1), (2, 5)]),
     "a byte order mark": (b"\xef\xbb\xbf" + POD, [(1, 1)]),
+    "a byte order mark in front of each": (b"\xef\xbb\xbf" + POD + b"---\n\xef\xbb\xbf" + POD, [(1, 1), (2, 5)]),
+    "UTF-16, little-endian": (
+        "\ufeff".encode("utf-16-le") + (POD.decode() + "---\r\n" + POD.decode()).encode("utf-16-le"),
+        [(1, 1), (2, 5)],
+    ),
+    "UTF-16, big-endian": ("\ufeff".encode("utf-16-be") + POD.decode().encode("utf-16-be"), [(1, 1)]),
+    "a comment in Latin-1": (b"# caf\xe9\n" + POD, [(1, 2)]),
+    "braces without quotes": (b"{apiVersion: v1, kind: Pod}\n---\n" + POD, [(1, 1), (2, 3)]),
     "dashes in a text": (b"apiVersion: v1\nkind: X\nd: |\n  ---\n  a\n---\n" + POD, [(1, 1), (2, 7)]),
     "JSON values in a row": (
         b'{"apiVersion": "v1", "kind": "A"}\n\n{"apiVersion": "v1", "kind": "B"}',
@@ -89,6 +96,11 @@ LISTS = {
         b"apiVersion: example.com/v1\nkind: AllowList\nspec: {}\n",
         ["AllowList"],
         [1],
+    ),
+    "items of a kind that isn't a list": (
+        b"apiVersion: v1\nkind: Pod\nitems:\n- metadata: {name: a}\n- {apiVersion: v1, kind: Secret}\n",
+        ["Pod", "Secret"],
+        [4, 5],
     ),
 }
 
@@ -178,6 +190,29 @@ SCALARS = {
     "a block": ("|\n  a\n  b", "a\nb\n"),
     "keys that are no strings": ("{1: a, y: b}", {"1": "a", "true": "b"}),
     "an equals sign": ("=", "="),
+    "a float for a key": (
+        "{1.5: a, 1e6: b, 0.1: c, .inf: d, 1e39: e}",
+        {"1.5": "a", "1e+06": "b", "0.1": "c", ".inf": "e"},
+    ),
+    "a number too large for a float": ("1e400", "1e400"),
+    "an integer too large": ("9223372036854775808", 2.0**63),
+    "underscores in a fraction": (".5_0", 0.5),
+    "underscores that separate nothing": ("._5", "._5"),
+    "base64": ("!!binary aGk=", "hi"),
+    "a tagged integer as float": ("!!float 1", 1),
+    "a quoted number, tagged": ("!!int '12'", 12),
+    "a date, tagged": ("!!timestamp 2024-01-01", "2024-01-01"),
+    "a bare exclamation mark": ("! 12", "12"),
+    "colons in a flow sequence": (
+        "[a:b, http://x:80/, '[::]:80', fd00::]",
+        ["a:b", "http://x:80/", "[::]:80", "fd00::"],
+    ),
+    "a colon at the end in a flow sequence": ("[a:]", ["a:"]),
+    "a colon at the end in a flow mapping": ("{a:, b:}", {"a:": None, "b:": None}),
+    "a question mark in a flow sequence": ("[?x, -y]", [{"x": None}, "-y"]),
+    "a quoted key in a flow mapping": ("{'a':b, \"c\":d}", {"a": "b", "c": "d"}),
+    "tabs in a flow sequence": ("[\n\ta:,\n\tb\n]", ["a:", "b"]),
+    "lines in a flow sequence": ("[a:,b\n  c\n\n  d # e\n  , f]", ["a:", "b c\nd", "f"]),
 }
 
 
@@ -186,11 +221,112 @@ def test_scalars_mean_what_kubectl_takes_them_for(yaml: str, value: object) -> N
     assert value_of(yaml) == value
 
 
-def test_merge_keys_fill_in_what_is_not_said() -> None:
-    data = b"apiVersion: v1\nkind: X\na: &a {x: 1, y1: 2}\nb: {<<: *a, x: 3}\nc: {<<: [{z: 1}, *a], q: 0}\n"
-    value = json.loads(only(data).raw)
-    assert value["b"] == {"x": 3, "y1": 2}
-    assert value["c"] == {"z": 1, "x": 1, "y1": 2, "q": 0}
+MERGES = {
+    "before the mapping's own keys": ("{<<: *a, x: 3}", {"x": 3, "z": 2}),
+    "after them": ("{x: 3, <<: *a}", {"x": 1, "z": 2}),
+    "between them": ("{x: 3, <<: *a, z: 4}", {"x": 1, "z": 4}),
+    "two": ("{<<: *a, <<: *b}", {"x": 5, "z": 2, "w": 6}),
+    "a sequence, of which the first wins": ("{<<: [*a, *b]}", {"x": 1, "z": 2, "w": 6}),
+    "a mapping of its own": ("{<<: {q: 1}, r: 2}", {"q": 1, "r": 2}),
+    "in quotes, which is a key": ("{'<<': 1}", {"<<": 1}),
+}
+
+
+@pytest.mark.parametrize(("yaml", "merged"), MERGES.values(), ids=MERGES)
+def test_a_merge_key_replaces_the_keys_before_it(yaml: str, merged: object) -> None:
+    data = f"apiVersion: v1\nkind: X\na: &a {{x: 1, z: 2}}\nb: &b {{x: 5, w: 6}}\nvalue: {yaml}\n"
+    assert json.loads(only(data.encode()).raw)["value"] == merged
+
+
+@pytest.mark.parametrize(
+    ("pointer", "line"),
+    [("/b/x", 6), ("/b/x/deep", 6), ("/b/own", 5), ("/c/x", 9), ("/c/w/z", 11)],
+)
+def test_merged_and_duplicate_keys_have_the_line_that_counts(pointer: str, line: int) -> None:
+    data = b"apiVersion: v1\nkind: X\na: &a {x: 1}\nb:\n  own: 1\n  <<: *a\n"
+    data += b"c:\n  x: 1\n  x: 2\n  w:\n    z: 1\n"
+    assert only(data).line_of(pointer) == line
+
+
+COLON = "kubectl refuses a text that starts with a colon here; put it in quotes"
+IGNORED = "kubectl ignores what follows from here on; start it with '---' on a line of its own"
+WARNED = {
+    "a duplicate key": (
+        b"a:\n  b: 1\n  c: 2\n  b: 3\n",
+        {"b": 3, "c": 2},
+        6,
+        'duplicate key "b"; kubectl takes the last, remove the others',
+    ),
+    "a duplicate in another spelling": (
+        b"a: {1: a, 0x1: b}\n",
+        {"1": "b"},
+        3,
+        'duplicate key "1"; kubectl takes the last, remove the others',
+    ),
+    "a merge key after the key that it replaces": (
+        b"a:\n  b: 1\n  <<: {b: 2}\n",
+        {"b": 2},
+        5,
+        "'<<' replaces the key \"b\" before it in kubectl alone; put '<<' first",
+    ),
+    "a colon that starts a text": (b"a: [0.0.0.0/0, ::/0]\n", ["0.0.0.0/0", "::/0"], 3, COLON),
+    "a document after an end marker": (b"a: 1\n...\nb: 2\n", 1, 5, IGNORED),
+    "a separator after old line ends": (b"a: 1\r---\ra: 2\r", 1, 4, IGNORED),
+}
+
+
+@pytest.mark.parametrize(("data", "value", "line", "message"), WARNED.values(), ids=WARNED)
+def test_what_may_be_misread_is_read_as_by_kubectl_with_a_warning(
+    data: bytes, value: object, line: int, message: str
+) -> None:
+    (manifest,), (warning,) = (
+        (reading := read_manifests(b"apiVersion: v1\nkind: X\n" + data)).manifests,
+        reading.warnings,
+    )
+    assert json.loads(manifest.raw)["a"] == value
+    assert (warning.line, warning.message, warning.document, warning.foreign) == (line, message, 1, False)
+    assert reading.problems == ()
+
+
+def test_duplicate_keys_of_json_have_their_lines() -> None:
+    reading = read_manifests(
+        b'{"apiVersion": "v1", "kind": "X",\n"a": {"b": "\\"}",\n "b": 2},\n"\\u0061": 3}\n{"b": 1,\n "b": 2}'
+    )
+    assert json.loads(reading.manifests[0].raw)["a"] == 3
+    assert [(warning.document, warning.line, warning.message.split(";")[0]) for warning in reading.warnings] == [
+        (1, 3, 'duplicate key "b"'),
+        (1, 4, 'duplicate key "a"'),
+        (2, 6, 'duplicate key "b"'),
+    ]
+    assert [warning.foreign for warning in reading.warnings] == [False, False, True]
+
+
+def test_many_warnings_about_a_document_are_counted() -> None:
+    warnings = read_manifests(POD + b"a: 1\n" * 1000).warnings
+    assert len(warnings) == MAX_WARNINGS + 1
+    assert warnings[-1].message == f"{999 - MAX_WARNINGS} more warnings like this below"
+
+
+REFUSED = {
+    "a directive": (
+        b"# a\n%YAML 1.1\n---\n" + POD,
+        2,
+        "kubectl refuses a file with a directive such as %YAML; remove this line",
+    ),
+    "an object behind a separator": (
+        b"# a\n--- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n",
+        2,
+        "kubectl refuses text behind '---'; move it to the next line",
+    ),
+    "text behind dashes": (POD + b"---a: 1\n", 4, "kubectl refuses text behind '---'; move it to the next line"),
+}
+
+
+@pytest.mark.parametrize(("data", "line", "message"), REFUSED.values(), ids=REFUSED)
+def test_an_object_that_kubectl_refuses_for_its_file_is_still_read(data: bytes, line: int, message: str) -> None:
+    reading = read_manifests(data)
+    assert [manifest.name for manifest in reading.manifests] == ["a"]
+    assert [(problem.line, problem.message) for problem in reading.problems] == [(line, message)]
 
 
 BOMB = b"a0: &a0 [xxxxxxxx]\n" + b"".join(
@@ -204,12 +340,8 @@ BROKEN = {
         "is not YAML: found character that cannot start any token; YAML is indented with spaces, not tabs",
     ),
     "broken JSON": (b'{"apiVersion": "v1"}\n{"kind":\n', 3, "is not JSON: expecting value"),
-    "not UTF-8": (b"a: 1\nb: \xff\n", 2, "is not UTF-8 text"),
-    "UTF-16": ("a: 1".encode("utf-16"), 1, "is not UTF-8 text"),
+    "UTF-16 without a mark": ("a: 1".encode("utf-16-le"), 1, "holds a control character, which YAML doesn't allow"),
     "a control character": (b"a: 1\nb: \x01\n", 2, "holds a control character, which YAML doesn't allow"),
-    "a key twice": (b"a:\n  b: 1\n  c: 2\n  b: 3\n", 4, 'the key "b" is there twice'),
-    "a key twice in JSON": (b'{"a": {\n"b": 1, "b": 2}}', 2, 'the key "b" is there twice'),
-    "a key twice in later JSON": (b'{"apiVersion": "v1"}\n{"b": 1,\n "b": 2}', 2, 'the key "b" is there twice'),
     "an alias of nothing": (b"a: *b\n", 1, 'no anchor "b" for this alias'),
     "an alias of itself": (b"a: &a\n  b: *a\n", 2, 'the alias "a" stands inside what it stands for'),
     "aliases without end": (BOMB, 8, "the aliases stand for more than 10000000 characters"),
@@ -218,7 +350,15 @@ BROKEN = {
     "deep JSON": (b'{"a":' * 100_000, 1, "nests deeper than 200 levels"),
     "a list for a key": (b"? [a]\n: b\n", 1, "a key has to be a string"),
     "null for a key": (b"a: 1\n~: b\n", 2, "a key has to be a string"),
-    "more after the end": (b"a: 1\n...\nb: 2\n", 3, "is not YAML: did not find expected <document start>"),
+    "a key that is a number for kubectl alone": (b"a: {? [1] : b}\n", 1, "a key has to be a string"),
+    "a wrong tag": (b"a: !!int x\n", 1, 'is tagged !!int, which "x" isn\'t'),
+    "no base64": (b"a: !!binary x\n", 1, "is tagged !!binary but isn't base64"),
+    "too large a number in JSON": (
+        b'{"apiVersion": "v1", "kind": "X", "a": 1e400}',
+        1,
+        '"1e400" is too large a number',
+    ),
+    "a merge of a list behind an alias": (b"a: &a [{b: 1}]\nc:\n  <<: *a\n", 3, "'<<' merges what is no mapping"),
     "a merge of text": (b"a: 1\n<<: b\n", 2, "'<<' merges what is no mapping"),
     "infinity": (b"a: .inf\n", 1, "is no number that JSON has"),
     "infinity in JSON": (
@@ -249,7 +389,7 @@ def test_what_can_not_be_taken_is_a_problem_with_its_line(data: bytes, line: int
     assert str(problems[-1]) == f"line {line}: {message}"
 
 
-BESIDE_OTHERS = {what: case for what, case in BROKEN.items() if what != "UTF-16"}  # that is about a whole file
+BESIDE_OTHERS = {what: case for what, case in BROKEN.items() if "JSON" not in what}  # JSON is for whole files
 
 
 @pytest.mark.parametrize(("data", "line", "message"), BESIDE_OTHERS.values(), ids=BESIDE_OTHERS)

@@ -119,12 +119,49 @@ def test_fix_gives_back_what_it_could_not_read_and_says_so(tmp_path: Path) -> No
     ]
 
 
-@pytest.mark.parametrize("name", ["latin.yaml", "nowhere.yaml"])
+NOT_UTF8 = "is not UTF-8, which --fix writes, so nothing is printed; save it as UTF-8"
+LOST = {
+    "latin.yaml": (SEED_POD.encode() + b"# caf\xe9\n", 1, NOT_UTF8),
+    "powershell.yaml": ("\ufeff".encode("utf-16-le") + SEED_POD.encode("utf-16-le"), 1, NOT_UTF8),
+    "nowhere.yaml": (None, 2, "can't be given back as it was, so nothing is printed"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
 def test_fix_prints_nothing_where_a_file_can_not_be_given_back(folder: Path, name: str) -> None:
-    (folder / "latin.yaml").write_bytes(b"---\na: \xff\n")
+    data, status, message = LOST[name]
+    if data:
+        (folder / name).write_bytes(data)
     done = tokenguard("--fix", "long.yaml", name, at=folder)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"{name}: error: can't be given back as it was, so nothing is printed" in done.stderr
+    assert (done.returncode, done.stdout) == (status, "")
+    assert f"{name}: error: {message}" in done.stderr
+
+
+def test_fix_keeps_the_byte_order_mark_of_the_first_file(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + SEED_POD.encode())
+    done = tokenguard("--fix", "a.yaml", "b.yaml", at=tmp_path)
+    assert done.stdout == f"\ufeff---\n{SEED_POD}---\n{SEED_POD}"
+
+
+DUPLICATE = 'duplicate key "app"; kubectl takes the last, remove the others'
+
+
+@pytest.mark.parametrize(("output", "stream"), [("text", "stdout"), ("json", "stderr"), ("sarif", "stderr")])
+def test_a_duplicate_key_is_a_warning_that_fails_no_run(tmp_path: Path, output: str, stream: str) -> None:
+    pod = SEED_POD.replace("{name: seed}", "{name: seed, labels: {app: a, app: b}}")
+    (tmp_path / "pod.yaml").write_text(f"{SEED_POD}---\n{pod}")
+    (tmp_path / "values.yaml").write_text("app: 1\napp: 2\n")
+    done = tokenguard("--output", output, ".", at=tmp_path)
+    assert done.returncode == 0
+    lines = [line for line in getattr(done, stream).splitlines() if "duplicate" in line]
+    assert lines == [f"pod.yaml:17: warning: {DUPLICATE}"]
+    if output == "json":
+        expected = {"file": "pod.yaml", "document": 2, "line": 17, "message": DUPLICATE}
+        assert json.loads(done.stdout)["warnings"] == [expected]
+    if output == "sarif":
+        (notification,) = json.loads(done.stdout)["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+        assert (notification["level"], notification["message"]["text"]) == ("warning", DUPLICATE)
 
 
 def test_an_empty_folder_exits_2(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from webhook.reporting.check import Report, Told
+from webhook.reporting.files import Trouble
 
 VERSION = 2
 
@@ -19,12 +20,19 @@ def text(report: Report, *, verbose: bool = False) -> str:
         "version": VERSION,
         "findings": [_finding(one) for one in told],
         "summary": report.summary.as_json(),
-        "problems": [
-            {"file": one.shown, "document": one.document, "line": one.line, "message": one.message}
-            for one in report.troubles
-        ],
+        "problems": [_trouble(one) for one in report.troubles],
+        "warnings": [_trouble(one) for one in report.warnings],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "file": trouble.shown,
+        "document": trouble.document,
+        "line": trouble.line,
+        "message": trouble.message,
+    }
 
 
 def _finding(told: Told) -> dict[str, Any]:

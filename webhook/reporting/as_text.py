@@ -17,9 +17,11 @@ _COLOURS = {"error": "red", "patch": "cyan", "warning": "yellow", "note": "blue"
 
 
 def lines(report: Report, *, verbose: bool = False, colour: bool = False) -> Iterator[str]:
-    """Yield the lines: what could not be read, the findings, and how many there are of what."""
+    """Yield the lines: what could not be read, the warnings, the findings, and how many there are of each."""
     for trouble in report.troubles:
         yield trouble_line(trouble, colour=colour)
+    for warning in report.warnings:
+        yield trouble_line(warning, "warning", colour=colour)
     for told in report.findings:
         yield _told(told, colour=colour)
     if verbose:

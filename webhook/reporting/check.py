@@ -2,12 +2,13 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding
 from webhook.core.evaluate import evaluate
 from webhook.core.manifests import Manifest, Reading, cluster_of, read_manifests
+from webhook.core.manifests.encoding import decode_text
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
 from webhook.core.request import Subject, of_object
@@ -70,7 +71,8 @@ class Report:
     `findings` are those that count; `notes` are told on request alone: what only the audit log would hear of, what
     is not about what an author wrote, and what is exempt. `troubles` are files and documents that could not be
     read, `skipped` the documents of folders that don't pretend to be Kubernetes objects, `not_evaluated` the objects
-    that no rule was applied to.
+    that no rule was applied to, `warnings` are about documents that kubectl may read otherwise than their author means;
+    they don't count.
     """
 
     files: tuple[File, ...]
@@ -81,6 +83,7 @@ class Report:
     skipped: tuple[Trouble, ...]
     not_evaluated: tuple[Trouble, ...]
     summary: Summary
+    warnings: tuple[Trouble, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -118,7 +121,14 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
             )
             decision = evaluate(request, policy, cluster, now)
             judgements.append(Judgement(file.source.path, manifest, request.subject, decision, len(documents) > 1))
-    return _report(files, judgements, troubles, skipped, namespace)
+    return replace(_report(files, judgements, troubles, skipped, namespace), warnings=tuple(_warnings(files)))
+
+
+def _warnings(files: Iterable[File]) -> Iterator[Trouble]:
+    for file in files:
+        for warning in file.reading.warnings:
+            if file.source.named or not warning.foreign:
+                yield Trouble(file.source.path, warning.message, warning.line, warning.document)
 
 
 def _read_all(
@@ -220,6 +230,5 @@ def _counts(finding: Finding) -> bool:
 
 def _is_empty(data: bytes) -> bool:
     """Say whether a file holds no document: nothing but comments, directives and separators."""
-    lines = data.removeprefix(b"\xef\xbb\xbf").splitlines()
-    said = (line.partition(b"#")[0].strip() for line in lines)
-    return all(text in (b"", b"---", b"...") or text.startswith(b"%") for text in said)
+    said = (line.partition("#")[0].strip() for line in decode_text(data).splitlines())
+    return all(text in ("", "---", "...") or text.startswith("%") for text in said)

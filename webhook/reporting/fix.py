@@ -5,6 +5,7 @@ changed, or that was JSON, is written anew from its values: its comments, anchor
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ import jsonpatch
 import yaml
 
 from webhook.core.manifests.documents import Document
-from webhook.core.manifests.yaml_text import plain
+from webhook.core.manifests.scalars import plain
+from webhook.core.manifests.stream import cut
 from webhook.reporting.check import File, Report
 from webhook.reporting.files import Trouble
 
@@ -37,17 +39,13 @@ def _string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 
 
 def _reads_as_text(value: str) -> bool:
-    try:
-        return isinstance(plain(value), str)
-    except OverflowError:
-        return False
+    return isinstance(plain(value), str)
 
 
 _KubernetesDumper.add_representer(str, _string)
 
 
 _Patch = list[dict[str, Any]]
-_START = re.compile(r"^(?=---(?:[ \t\r\n]|\Z))", re.MULTILINE)
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
@@ -61,8 +59,14 @@ def documents(report: Report) -> tuple[str, ...] | Trouble:
     for file in report.files:
         try:
             written += map(_set_off, _pieces(file, patches))
-        except ValueError:  # it is no UTF-8, or JSON that is changed is mixed with what can't be read
+        except UnicodeDecodeError:
+            return Trouble(
+                file.source.path, "is not UTF-8, which --fix writes, so nothing is printed; save it as UTF-8"
+            )
+        except ValueError:  # JSON that is changed is mixed with what can't be read
             return _lost(file.source.path)
+    if report.files and report.files[0].data.startswith(BOM_UTF8):
+        written.insert(0, "\ufeff")
     return tuple(filter(None, written))
 
 
@@ -94,7 +98,7 @@ def _pieces(file: File, patches: dict[int, _Patch]) -> Iterator[str]:
     numbers = {one.number for one in sources.values()}
     unread = [one.line for one in file.reading.problems if one.document not in numbers]
     line = 1
-    for piece in _START.split(file.data.removeprefix(b"\xef\xbb\xbf").decode()):
+    for piece in cut(file.data.removeprefix(BOM_UTF8).decode()):
         after = line + piece[:-1].count("\n") + 1
         within = [one for one in values if line <= one.line_of("") < after]
         if piece in changes:

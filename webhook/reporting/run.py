@@ -64,3 +64,5 @@ def _tell(report: Report, options: CheckOptions) -> None:
     if not options.fix:
         for trouble in report.troubles:
             click.echo(as_text.trouble_line(trouble), err=True)
+        for warning in report.warnings:
+            click.echo(as_text.trouble_line(warning, "warning"), err=True)

@@ -38,7 +38,10 @@ def text(report: Report, *, verbose: bool = False) -> str:
             {
                 "executionSuccessful": not report.troubles,
                 "exitCode": report.exit_status,
-                "toolExecutionNotifications": [_notification(one) for one in report.troubles],
+                "toolExecutionNotifications": [
+                    *(_notification(one, "error") for one in report.troubles),
+                    *(_notification(one, "warning") for one in report.warnings),
+                ],
             }
         ],
         "results": [_result(one, seen) for one in told],
@@ -85,9 +88,9 @@ def _result(told: Told, seen: Counter[str]) -> dict[str, Any]:
     }
 
 
-def _notification(trouble: Trouble) -> dict[str, Any]:
+def _notification(trouble: Trouble, level: str) -> dict[str, Any]:
     return {
-        "level": "error",
+        "level": level,
         "message": {"text": trouble.message},
         "locations": [{"physicalLocation": _physical(trouble.path, trouble.line)}],
     }

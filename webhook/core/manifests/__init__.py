@@ -3,18 +3,16 @@
 Reads bytes and never raises: what can't be taken is told as a `Problem`, and the rest still counts.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from webhook.core.cluster import Cluster
 from webhook.core.manifests.documents import Document, DocumentError, Problem
-from webhook.core.manifests.json_text import read_json
-from webhook.core.manifests.yaml_text import read_yaml
+from webhook.core.manifests.encoding import decode_text
+from webhook.core.manifests.stream import Piece, documents, split
 from webhook.core.objects import (
     LEGACY_TOKEN_ACCOUNT,
     LEGACY_TOKEN_TYPE,
@@ -26,7 +24,6 @@ from webhook.core.objects import (
 )
 from webhook.core.selectors import Labels, labels
 
-_SEPARATOR = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _MOST_LISTS = 5
 _NOTHING = Cluster()
 _ENCODE = msgspec.json.Encoder().encode
@@ -77,30 +74,57 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a file holds."""
+    """What a file holds; `warnings` are about documents that are read but may not mean what their author thinks."""
 
     manifests: tuple[Manifest, ...] = ()
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
 
 def read_manifests(data: bytes) -> Reading:
     """Return the objects in the documents of a file, those in Lists among them, and what could not be taken.
 
-    Empty documents are skipped.
+    Encodings, separators and values mean what they mean to kubectl. Empty documents are skipped.
     """
-    manifests: list[Manifest] = []
-    problems: list[Problem] = []
-    number = 1
-    for piece, first_line in _pieces(data.removeprefix(b"\xef\xbb\xbf")):
+    reading = _Reading()
+    for piece in split(decode_text(data)):
+        reading.add(piece)
+    return Reading(tuple(reading.manifests), tuple(reading.problems), tuple(reading.warnings))
+
+
+class _Reading:
+    """Collects what the pieces of a file hold."""
+
+    def __init__(self) -> None:
+        self.manifests: list[Manifest] = []
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._number = 1
+
+    def add(self, piece: Piece) -> None:
+        """Read a piece."""
+        first, foreign = self._number, True
+        objects = len(self.manifests) + len(self.problems)
         try:
-            for document, value in _documents(piece, first_line, number):
-                number = document.number + 1
-                for found in _objects(document, value):
-                    (manifests if isinstance(found, Manifest) else problems).append(found)  # type: ignore[arg-type]
+            for document, value in documents(piece, first):
+                self._number = document.number + 1
+                foreign &= self._add(document, value)
         except DocumentError as bad:
-            problems.append(Problem(bad.line, bad.message, number))
-            number += 1
-    return Reading(tuple(manifests), tuple(problems))
+            self.problems.append(Problem(bad.line, bad.message, self._number))
+            self._number += 1
+            foreign = False
+        if objects < len(self.manifests) + len(self.problems):
+            self.problems += (Problem(line, message, first, foreign) for line, message in piece.refusals)
+
+    def _add(self, document: Document, value: Any) -> bool:
+        """Add the objects of a document, and return whether it doesn't pretend to hold any."""
+        objects = list(_objects(document, value))
+        self.manifests += (found for found in objects if isinstance(found, Manifest))
+        problems = [found for found in objects if isinstance(found, Problem)]
+        self.problems += problems
+        foreign = all(problem.foreign for problem in problems) and len(problems) == len(objects)
+        self.warnings += (Problem(line, message, document.number, foreign) for line, message in document.warnings)
+        return foreign
 
 
 def cluster_of(manifests: Iterable[Manifest], base: Cluster = _NOTHING, namespace: str = "default") -> Cluster:
@@ -135,43 +159,6 @@ def _decoded(manifest: Manifest) -> Object | None:
     return found
 
 
-def _pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Cut a file where a line says `---`, so that one broken document leaves the others whole."""
-    starts = [0, *(match.start() for match in _SEPARATOR.finditer(data)), len(data)]
-    line = 1
-    for start, end in pairwise(starts):
-        piece = data[start:end]
-        if start or not _is_preamble(piece):
-            yield piece, line
-        line += piece.count(b"\n")
-
-
-def _is_preamble(piece: bytes) -> bool:
-    """Say whether nothing but comments and directives stands before the first `---`."""
-    return all(not line.strip() or line.startswith((b"#", b"%")) for line in piece.split(b"\n"))
-
-
-def _documents(piece: bytes, first_line: int, number: int) -> Iterator[tuple[Document, Any]]:
-    try:
-        text = piece.decode()
-    except UnicodeDecodeError as error:
-        line = first_line + piece.count(b"\n", 0, error.start)
-        raise DocumentError(line, "is not UTF-8 text") from None
-    start = 3 if text.startswith("---") else 0
-    if not text[start:].lstrip().startswith("{"):
-        yield read_yaml(text, first_line, number)
-        return
-    read = 0
-    try:
-        for document in read_json(text, start, first_line, number):
-            yield document
-            read += 1
-    except DocumentError:
-        if read:
-            raise
-        yield read_yaml(text, first_line, number)  # braces are YAML, too
-
-
 def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) -> Iterator[Manifest | Problem]:
     """Yield the object, or those of a List, or why there is none."""
     if value is None:
@@ -186,7 +173,7 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
         yield _problem(document, pointer, f"is no Kubernetes object: it has no {lacks}", foreign=foreign)
         return
     items = value.get("items")
-    if kind.endswith("List") and (isinstance(items, list) or ("items" in value and items is None)):
+    if isinstance(items, list) or (kind.endswith("List") and "items" in value and items is None):
         if depth >= _MOST_LISTS:
             yield _problem(document, pointer, "is a List within too many Lists")
             return

@@ -6,6 +6,9 @@ from typing import Any, Protocol
 MOST_DEPTH = 200
 """How deep a document may nest: deeper than any Kubernetes object, and far from the end of any stack."""
 
+MAX_WARNINGS = 20
+"""How many warnings about one document are stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -24,12 +27,36 @@ class Problem:
 
 
 class DocumentError(ValueError):
-    """A document that can't be read, and the line (from one) where that shows. Never leaves the core."""
+    """A document that can't be read, and the line (from one) where that shows. Never leaves the core.
 
-    def __init__(self, line: int, message: str) -> None:
+    `final` says that no other parser would read it either.
+    """
+
+    def __init__(self, line: int, message: str, *, final: bool = False) -> None:
         super().__init__(message)
         self.line = line
         self.message = message
+        self.final = final
+
+
+class DocumentWarnings:
+    """Lines (from one) and messages about a document that can be read; only the first ones are stored."""
+
+    def __init__(self) -> None:
+        self._first: list[tuple[int, str]] = []
+        self._more = 0
+
+    def add(self, line: int, message: str) -> None:
+        """Add a warning, or count it if there are many."""
+        if len(self._first) < MAX_WARNINGS:
+            self._first.append((line, message))
+        else:
+            self._more += 1
+
+    def shown(self) -> tuple[tuple[int, str], ...]:
+        """Return the warnings that are stored, and as the last one how many more there are."""
+        more = ((self._first[-1][0], f"{self._more} more warnings like this below"),) if self._more else ()
+        return (*self._first, *more)
 
 
 class Document(Protocol):
@@ -42,6 +69,10 @@ class Document(Protocol):
     @property
     def text(self) -> str | None:
         """The document as it was written, comments and all; None where that isn't YAML."""
+
+    @property
+    def warnings(self) -> tuple[tuple[int, str], ...]:
+        """The lines (from one) that kubectl may read otherwise than their author means, and why."""
 
     def line_of(self, pointer: str) -> int:
         """Return the line (from one) of what a JSON Pointer names, or of its nearest parent that is there."""

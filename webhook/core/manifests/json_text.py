@@ -1,17 +1,20 @@
 """Documents written as JSON, one after the other, as kubectl reads and writes them."""
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
 from math import isinf
 from typing import Any, NoReturn
 
-from webhook.core.manifests.documents import DocumentError
+from webhook.core.manifests.documents import DocumentError, DocumentWarnings
 from webhook.core.patch import escape
 from webhook.core.text import quote
 
 _SPACE = " \t\r\n"
+_TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")\s*(:?)|[{}\[\]]')
+_INT64 = 2**63
 
 
 class JsonDocument:
@@ -21,6 +24,7 @@ class JsonDocument:
 
     def __init__(self, piece: str, start: int, first_line: int, number: int) -> None:
         self.number = number
+        self.warnings: tuple[tuple[int, str], ...] = ()
         self._piece = piece
         self._start = start
         self._first_line = first_line
@@ -63,27 +67,23 @@ def read_json(piece: str, start: int, first_line: int, number: int) -> Iterator[
     start = _skip_space(piece, start)
     while start < len(piece):
         document = JsonDocument(piece, start, first_line, number)
+        duplicates = _Duplicates()
         try:
-            value, end = _DECODER.raw_decode(piece, start)
+            value, end = duplicates.decoder.raw_decode(piece, start)
         except RecursionError:
             raise DocumentError(document.line_of(""), "nests too deep") from None
         except json.JSONDecodeError as error:
             line = first_line + piece.count("\n", 0, error.pos)
             raise DocumentError(line, f"is not JSON: {error.msg[0].lower()}{error.msg[1:]}") from None
+        except OverflowError as error:
+            raise DocumentError(document.line_of(""), str(error), final=True) from None
         except ValueError as error:
             raise DocumentError(document.line_of(""), str(error)) from None
+        if duplicates.found:
+            document.warnings = _duplicate_keys(piece, start, end, document.line_of(""))
         yield document, value
         number += 1
         start = _skip_space(piece, end)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {quote(twice)} is there twice")
-    return found
 
 
 def _constant(name: str) -> NoReturn:
@@ -93,11 +93,50 @@ def _constant(name: str) -> NoReturn:
 def _float(text: str) -> float:
     number = float(text)
     if isinf(number):
-        raise ValueError(f"{quote(text)} is too large a number")
+        raise OverflowError(f"{quote(text)} is too large a number")
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+def _integer(text: str) -> int | float:
+    number = int(text)
+    return number if -_INT64 <= number < _INT64 else _float(text)
+
+
+_HOOKS: dict[str, Any] = {"parse_constant": _constant, "parse_float": _float, "parse_int": _integer}
+_DECODER = json.JSONDecoder(**_HOOKS)
+
+
+class _Duplicates:
+    """A decoder for one document that takes the last of duplicate keys, as kubectl does, and records them."""
+
+    def __init__(self) -> None:
+        self.found = False
+        self.decoder = json.JSONDecoder(**_HOOKS, object_pairs_hook=self._object)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        self.found = self.found or len(value) < len(pairs)
+        return value
+
+
+def _duplicate_keys(piece: str, start: int, end: int, line: int) -> tuple[tuple[int, str], ...]:
+    """Return a warning for each key that its object in the JSON text from `start` to `end` already has."""
+    warnings = DocumentWarnings()
+    within: list[set[str]] = []
+    counted = start
+    for token in _TOKEN.finditer(piece, start, end):
+        line += piece.count("\n", counted, token.start())
+        counted = token.start()
+        if token[0] in ("{", "["):
+            within.append(set())
+        elif token[0] in ("}", "]"):
+            within.pop()
+        elif token[2]:
+            key = json.loads(token[1], strict=False)
+            if key in within[-1]:
+                warnings.add(line, f"duplicate key {quote(key)}; kubectl takes the last, remove the others")
+            within[-1].add(key)
+    return warnings.shown()
 
 
 def _members(piece: str, start: int) -> Iterator[tuple[str, tuple[int, int]]]:

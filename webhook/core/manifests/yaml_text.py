@@ -1,13 +1,13 @@
-"""Documents written as YAML, read as kubectl reads them: YAML 1.1 without dates and base-60 numbers.
+"""Documents written as YAML, read as kubectl reads them.
 
-Values are built from libyaml's events rather than from its nodes: that is faster, and its composer
-recurses without a bound, so that some kilobytes of brackets would end the process.
+Values are built from the parser's events rather than from its nodes: that is faster, and libyaml's composer recurses
+without a bound, so that some kilobytes of brackets would end the process.
 """
 
 import re
+from collections.abc import Callable
 from functools import cached_property
-from math import isinf
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import yaml
@@ -18,31 +18,37 @@ from yaml.events import (
     MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
+    SequenceStartEvent,
     StreamEndEvent,
 )
 from yaml.reader import ReaderError
 
-from webhook.core.manifests.documents import MOST_DEPTH, DocumentError
-from webhook.core.patch import escape
+from webhook.core.manifests.documents import MOST_DEPTH, DocumentError, DocumentWarnings
+from webhook.core.manifests.flow_parser import AMBIGUOUS, BARE_TAG, KubectlParser
+from webhook.core.manifests.scalars import Scalar, json_number, key_text, plain, tagged
 from webhook.core.text import quote
 
-_Loader: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FastParser: type[yaml.CSafeLoader | KubectlParser] = getattr(yaml, "CSafeLoader", KubectlParser)
 
 MOST_ALIASED = 10_000_000
 """How many characters the aliases of one document may stand for: a few lines can stand for terabytes."""
 
-_PREFIX = "tag:yaml.org,2002:"
-_WORDS: dict[str, bool | None] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
-    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
-}
-_NUMBER_STARTS = frozenset("+-.0123456789")
-_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_NOT_A_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_MOST_DIGITS = 4000
-_INT64 = 2**63
+_MARK = re.compile(r"\A(---[^\n]*\n)?\ufeff")
+"""A byte order mark before a document, which kubectl skips."""
+
+_SCALAR_WEIGHT = 8
+"""What a scalar counts for besides its characters."""
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_QUOTE = "put it in quotes"
+
+
+class Location(NamedTuple):
+    """Where a value is: its line, the line of its `|` if it is a block scalar (both from one), and its members."""
+
+    line: int
+    block: int | None
+    members: dict[str, "Location"]
 
 
 class YamlDocument:
@@ -51,93 +57,156 @@ class YamlDocument:
     def __init__(self, text: str, first_line: int, number: int) -> None:
         self.number = number
         self.text = text
+        self.warnings: tuple[tuple[int, str], ...] = ()
         self._first_line = first_line
 
     def line_of(self, pointer: str) -> int:
         """Return the line of what a JSON Pointer names, or of its nearest parent that is there."""
-        lines, _ = self._places
-        while pointer and pointer not in lines:
-            pointer = pointer.rpartition("/")[0]
-        return lines[pointer]
+        return self._location(pointer)[0].line
 
     def line_in(self, pointer: str, line: int) -> int:
         """Return the line of a line (from one) of the text that a pointer names: known of block scalars (`|`) alone."""
-        _, blocks = self._places
-        return blocks[pointer] + line if pointer in blocks else self.line_of(pointer)
+        location, found = self._location(pointer)
+        return location.line if location.block is None or not found else location.block + line
 
     def value(self) -> Any:
         """Return what the document says, built anew; what aliases repeat comes as values of their own."""
-        value = _Builder(self.text, self._first_line).value()
+        value = _read(self.text, self._first_line).value
         return msgspec.json.decode(msgspec.json.encode(value))
 
+    def _location(self, pointer: str) -> tuple[Location, bool]:
+        location = self._root
+        for token in pointer.split("/")[1:]:
+            member = location.members.get(token.replace("~1", "/").replace("~0", "~"))
+            if member is None:
+                return location, False
+            location = member
+        return location, True
+
     @cached_property
-    def _places(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Every pointer's line, and where each block scalar's `|` is, from a second reading that few documents need."""
-        lines: dict[str, int] = {}
-        blocks: dict[str, int] = {}
-        _Builder(self.text, self._first_line, (lines, blocks)).value()
-        return lines, blocks
+    def _root(self) -> Location:
+        """The locations of all values, from a second reading that few documents need."""
+        members: dict[str, Location] = {}
+        _read(self.text, self._first_line, members)
+        return members[""]
 
 
 def read_yaml(text: str, first_line: int, number: int) -> tuple[YamlDocument, Any]:
     """Return the document in `text`, which has this number in its file, and what it says (None where it is empty).
 
-    Raises `DocumentError` where it can't be read.
+    Of several documents in `text` it is the first. Raises `DocumentError` where it can't be read.
     """
-    return YamlDocument(text, first_line, number), _Builder(text, first_line).value()
+    document = YamlDocument(text, first_line, number)
+    reader = _read(text, first_line)
+    document.warnings = reader.warnings.shown()
+    return document, reader.value
 
 
-class _Builder:
-    """Builds the value of one document; writes down where everything stands, and where block scalars do, if asked."""
+def _read(text: str, first_line: int, locations: dict[str, Location] | None = None) -> "_Reader":
+    """Read with the fast parser where it reads as kubectl does, else with the exact one; raises `DocumentError`.
 
-    def __init__(self, text: str, first_line: int, places: tuple[dict[str, int], dict[str, int]] | None = None) -> None:
+    A text in a flow collection that starts with a colon is taken, although kubectl refuses it.
+    """
+    if not text.endswith("\n"):
+        text += "\n"  # as kubectl adds it
+    text = _MARK.sub(r"\1", text, count=1)
+    refused: DocumentError | None = None
+    exact = (KubectlParser, lambda text: KubectlParser(text, colons=True))
+    for parser in exact if "\ufeff" in text or BARE_TAG.search(text) else (_FastParser, *exact):
+        reader = _Reader(text, first_line, locations)
+        try:
+            reader.read(parser)
+        except _AmbiguousFlowError:
+            continue
+        except DocumentError as error:
+            refused = refused or error
+            if error.final:
+                break
+        else:
+            return reader
+    raise refused or DocumentError(first_line, "is not YAML")
+
+
+class _AmbiguousFlowError(Exception):
+    """The fast parser may read a flow collection otherwise than kubectl."""
+
+
+class _Reader:
+    """Builds the value of the first document in a text, and the locations in it if asked to."""
+
+    def __init__(self, text: str, first_line: int, locations: dict[str, Location] | None) -> None:
+        self.value: Any = None
+        self.warnings = DocumentWarnings()
         self._text = text
         self._first_line = first_line
-        self._lines: dict[str, int] | None
-        self._lines, self._blocks = places or (None, {})
+        self._locations = locations
         self._anchors: dict[str, tuple[Any, int] | None] = {}
         self._weight = 0
         self._aliased = 0
         self._next: Any = None
+        self._is_fast = False
+        self._flow_start: int | None = None
 
-    def value(self) -> Any:
-        """Return what the document says. Raises `DocumentError`."""
-        value = None
+    def read(self, parser_of: Any) -> None:
+        """Read the first document with a parser. Raises `DocumentError` and `_AmbiguousFlowError`."""
         try:
-            loader = _Loader(self._text)
-        except yaml.YAMLError as error:  # the loader without libyaml reads ahead
+            parser = parser_of(self._text)
+        except yaml.YAMLError as error:  # the parser in Python reads ahead
             raise self._bad(error) from None
-        self._next = loader.get_event
+        self._next = parser.get_event
+        self._is_fast = not isinstance(parser, KubectlParser)
         try:
-            while not isinstance(event := self._next(), StreamEndEvent):
-                if isinstance(event, DocumentStartEvent):
-                    root = self._next()
-                    if self._lines is not None:
-                        self._lines[""] = self._line(root)
-                    value = self._node(root, "", 0)
+            self._document()
         except yaml.YAMLError as error:
             raise self._bad(error) from None
         finally:
-            loader.dispose()
-        return value
+            parser.dispose()
+        for line in sorted(set(getattr(parser, "colon_lines", ()))):
+            self.warnings.add(
+                self._first_line + line, f"kubectl refuses a text that starts with a colon here; {_QUOTE}"
+            )
 
-    def _node(self, event: Any, pointer: str, depth: int) -> Any:
+    def _document(self) -> None:
+        while not isinstance(event := self._next(), StreamEndEvent):
+            if isinstance(event, DocumentStartEvent):
+                root = self._next()
+                self.value = self._node(root, 0, self._locations, "", self._line(root))
+                self._next()  # the end of the document
+                self._warn_of_more()
+                return
+
+    def _warn_of_more(self) -> None:
+        try:
+            event = self._next()
+            line = None if isinstance(event, StreamEndEvent) else self._line(event)
+        except yaml.YAMLError as error:
+            line = self._bad(error).line
+        if line is not None:
+            self.warnings.add(
+                line, "kubectl ignores what follows from here on; start it with '---' on a line of its own"
+            )
+
+    def _node(self, event: Any, depth: int, into: dict[str, Location] | None, token: str, line: int) -> Any:
+        """Return the value that starts with an event, and put its location `into` its parent's under `token`."""
+        members: dict[str, Location] | None = None
+        if into is not None:
+            members = {}
+            block = self._line(event) if isinstance(event, ScalarEvent) and event.style == "|" else None
+            into[token] = Location(line, block, members)
         if isinstance(event, AliasEvent):
             return self._alias(event)
         if depth > MOST_DEPTH:
-            raise DocumentError(self._line(event), f"nests deeper than {MOST_DEPTH} levels")
+            raise self._error(event, f"nests deeper than {MOST_DEPTH} levels", final=True)
         anchor, before = event.anchor, self._weight
         if anchor:
             self._anchors[anchor] = None
         value: Any
         if isinstance(event, ScalarEvent):
             value = self._scalar(event)
-            if self._lines is not None and event.style == "|":
-                self._blocks[pointer] = self._line(event)
-        elif isinstance(event, MappingStartEvent):
-            value = self._mapping(pointer, depth + 1)
+            if isinstance(value, float):
+                value = self._checked(json_number, event, value)
         else:
-            value = self._sequence(pointer, depth + 1)
+            value = self._collection(event, depth + 1, members)
         if anchor:
             self._anchors[anchor] = value, self._weight - before
         return value
@@ -145,109 +214,117 @@ class _Builder:
     def _alias(self, event: Any) -> Any:
         name = event.anchor
         if name not in self._anchors:
-            raise DocumentError(self._line(event), f"no anchor {quote(name)} for this alias")
+            raise self._error(event, f"no anchor {quote(name)} for this alias")
         found = self._anchors[name]
         if found is None:
-            raise DocumentError(self._line(event), f"the alias {quote(name)} stands inside what it stands for")
+            raise self._error(event, f"the alias {quote(name)} stands inside what it stands for")
         value, weight = found
         self._weight += weight
         self._aliased += weight
         if self._aliased > MOST_ALIASED:
-            raise DocumentError(self._line(event), f"the aliases stand for more than {MOST_ALIASED} characters")
+            raise self._error(event, f"the aliases stand for more than {MOST_ALIASED} characters", final=True)
         return value
 
-    def _mapping(self, pointer: str, depth: int) -> dict[str, Any]:
+    def _collection(self, event: Any, depth: int, members: dict[str, Location] | None) -> Any:
+        build = self._mapping if isinstance(event, MappingStartEvent) else self._sequence
+        if not (self._is_fast and event.flow_style and self._flow_start is None):
+            return build(depth, members)[0]
+        self._flow_start = event.start_mark.index
+        value, end = build(depth, members)
+        if AMBIGUOUS.search(self._text, self._flow_start, end.end_mark.index):
+            raise _AmbiguousFlowError
+        self._flow_start = None
+        return value
+
+    def _mapping(self, depth: int, members: dict[str, Location] | None) -> tuple[dict[str, Any], Any]:
         found: dict[str, Any] = {}
-        merged: list[Any] = []
+        merged: set[str] = set()
         while not isinstance(event := self._next(), MappingEndEvent):
-            if isinstance(event, ScalarEvent) and event.value == "<<" and event.implicit[0]:
-                merged += self._merged(event, pointer, depth)
+            if (
+                isinstance(event, ScalarEvent)
+                and event.value == "<<"
+                and (event.implicit[0] or event.tag == _MERGE_TAG)
+            ):
+                self._merge(event, depth, found, merged, members)
                 continue
             key = self._key(event)
-            if key in found:
-                raise DocumentError(self._line(event), f"the key {quote(key)} is there twice")
-            at = ""
-            if self._lines is not None:
-                at = f"{pointer}/{escape(key)}"
-                self._lines[at] = self._line(event)
-            found[key] = self._node(self._next(), at, depth)
-        for mapping in merged:
-            for key, value in mapping.items():
-                found.setdefault(key, value)
-        return found
+            if key in found and key not in merged:
+                self.warnings.add(
+                    self._line(event), f"duplicate key {quote(key)}; kubectl takes the last, remove the others"
+                )
+            merged.discard(key)
+            found[key] = self._node(self._next(), depth, members, key, self._line(event))
+        return found, event
 
-    def _merged(self, event: Any, pointer: str, depth: int) -> list[dict[str, Any]]:
-        value = self._node(self._next(), f"{pointer}/<<", depth)
-        mappings = value if isinstance(value, list) else [value]
+    def _merge(
+        self, event: Any, depth: int, found: dict[str, Any], merged: set[str], members: dict[str, Location] | None
+    ) -> None:
+        """Merge into a mapping what follows `<<`: it replaces the keys before it, and is replaced by those after it."""
+        source = self._next()
+        value = self._node(source, depth, None, "", 0)
+        mappings = value[::-1] if isinstance(source, SequenceStartEvent) else [value]
         if not all(isinstance(mapping, dict) for mapping in mappings):
-            raise DocumentError(self._line(event), "'<<' merges what is no mapping")
-        return mappings
+            raise self._error(event, "'<<' merges what is no mapping")
+        line = self._line(event)
+        for mapping in mappings:
+            for key, new in mapping.items():
+                if key in found and key not in merged and found[key] != new:
+                    self.warnings.add(
+                        line, f"'<<' replaces the key {quote(key)} before it in kubectl alone; put '<<' first"
+                    )
+                found[key] = new
+                merged.add(key)
+                if members is not None:
+                    members[key] = Location(line, None, {})
 
     def _key(self, event: Any) -> str:
         if isinstance(event, AliasEvent):
             key = self._alias(event)
         elif isinstance(event, ScalarEvent):
-            key = self._node(event, "", 0)
+            key = self._scalar(event)
+            if event.anchor:
+                self._anchors[event.anchor] = key, len(event.value) + _SCALAR_WEIGHT
         else:
-            raise DocumentError(self._line(event), "a key has to be a string")
-        if isinstance(key, bool):
-            return "true" if key else "false"
-        if isinstance(key, str | int | float):
-            return str(key)
-        raise DocumentError(self._line(event), "a key has to be a string")
+            raise self._error(event, "a key has to be a string")
+        text = None if isinstance(key, dict | list) else key_text(key)
+        if text is None:
+            raise self._error(event, "a key has to be a string")
+        return text
 
-    def _sequence(self, pointer: str, depth: int) -> list[Any]:
+    def _sequence(self, depth: int, members: dict[str, Location] | None) -> tuple[list[Any], Any]:
         found: list[Any] = []
         while not isinstance(event := self._next(), SequenceEndEvent):
-            at = ""
-            if self._lines is not None:
-                at = f"{pointer}/{len(found)}"
-                self._lines[at] = self._line(event)
-            found.append(self._node(event, at, depth))
-        return found
+            found.append(self._node(event, depth, members, str(len(found)), self._line(event)))
+        return found, event
 
-    def _scalar(self, event: Any) -> Any:
-        text = event.value
-        self._weight += len(text) + 8
-        tag = event.tag or ""
-        if not event.implicit[0] and tag.removeprefix(_PREFIX) not in ("null", "bool", "int", "float"):
-            return text
-        if _NOT_A_NUMBER.fullmatch(text):
-            raise DocumentError(self._line(event), "is no number that JSON has")
-        try:
+    def _scalar(self, event: Any) -> Scalar:
+        text: str = event.value
+        self._weight += len(text) + _SCALAR_WEIGHT
+        if event.implicit[0] and event.tag != "!":
             return plain(text)
-        except OverflowError:
-            raise DocumentError(self._line(event), "is too large a number") from None
+        return self._checked(tagged, event, text, event.tag) if event.tag else text
+
+    def _checked(self, convert: Callable[..., Scalar], event: Any, *values: Any) -> Scalar:
+        try:
+            return convert(*values)
+        except ValueError as error:
+            raise self._error(event, str(error)) from None
 
     def _line(self, event: Any) -> int:
         return self._first_line + int(event.start_mark.line)
 
+    def _error(self, event: Any, message: str, *, final: bool = False) -> DocumentError:
+        return DocumentError(self._line(event), message, final=final)
+
     def _bad(self, error: yaml.YAMLError) -> DocumentError:
         if isinstance(error, ReaderError):
             line = self._text.encode()[: error.position].count(b"\n")
-            return DocumentError(self._first_line + line, "holds a control character, which YAML doesn't allow")
+            return DocumentError(
+                self._first_line + line, "holds a control character, which YAML doesn't allow", final=True
+            )
         mark = getattr(error, "problem_mark", None)
         line = int(mark.line) if mark else 0
         indent = re.match(r"\s*", (self._text.split("\n")[line : line + 1] or [""])[0])
         hint = "; YAML is indented with spaces, not tabs" if indent and "\t" in indent[0] else ""
         problem = getattr(error, "problem", None) or "it can't be parsed"
         return DocumentError(self._first_line + line, f"is not YAML: {problem}{hint}")
-
-
-def plain(text: str) -> str | int | float | bool | None:
-    """Return what a scalar without quotes means. Raises OverflowError where that is too large a number."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in _NUMBER_STARTS:
-        return text
-    digits = text.replace("_", "")
-    if _INTEGER.fullmatch(digits) and len(digits) < _MOST_DIGITS:
-        octal = digits.lstrip("+-")
-        number = int(digits, 8 if octal[0] == "0" and octal.isdigit() else 0)
-        return number if -_INT64 <= number < 2 * _INT64 else float(number)
-    if _FLOAT.fullmatch(digits):
-        real = float(digits)
-        if isinf(real):
-            raise OverflowError
-        return int(real) if real.is_integer() and abs(real) < _INT64 else real
-    return text
