@@ -44,7 +44,7 @@ def installation(plane, tmp_path_factory):
         put_policy(plane, POLICY + ENDING)
         eventually(lambda: all(one.metric("tokenguard_exemptions", days_left="0-7") == 1 for one in running.replicas))
         created(plane, pod("plain"))
-        created(plane, pod("exempt", account="jenkins", container=reads_legacy()))
+        created(plane, pod("exempt", account="jenkins", container=reads_legacy("jenkins-token")))
         assert "legacy-token-reference" in refusal(plane, pod("refused", container=reads_legacy()))
         for server in running.replicas:
             assert server.request("POST", "/validate", b"{}", JSON).status == 400

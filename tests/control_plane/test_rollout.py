@@ -78,7 +78,7 @@ class Walk:
         return "".join(json.dumps(line) + "\n" for server in self.installation.replicas for line in server.audit)
 
     def create(self, name: str, account: str = "app", namespace: str = "team-a"):
-        manifest = pod(name, namespace, account, container=reads_legacy("app-token"))
+        manifest = pod(name, namespace, account, container=reads_legacy(f"{account}-token"))
         manifest["metadata"]["ownerReferences"] = [OWNER | {"name": f"{account}-1", "uid": account}]
         return self.plane.kubectl("create", "-o", "json", "-f", "-", stdin=manifest)
 
@@ -101,7 +101,7 @@ def walk(tmp_path_factory):
             plane.do("create", "namespace", namespace)
             for account in ("default", "app", "jenkins"):
                 plane.do("create", "serviceaccount", account, "-n", namespace)
-            plane.do("create", "-f", "-", stdin=secret("app-token", namespace))
+                plane.do("create", "-f", "-", stdin=secret(f"{account}-token", namespace, account))
         with installed(plane, folder / "replicas", replicas=1) as installation:
             yield Walk(folder, installation)
 

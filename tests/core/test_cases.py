@@ -32,15 +32,24 @@ KEYS = {
     "mutate", "patched", "validate", "says", "told", "last", "unmutated", "audited", "exempted", "check",
 }  # fmt: skip
 
-APP_TOKEN = {
-    "apiVersion": "v1",
-    "kind": "Secret",
-    "type": "kubernetes.io/service-account-token",
-    "metadata": {
-        "name": "app-token",
-        "namespace": "demo",
-        "annotations": {"kubernetes.io/service-account.name": "app"},
-    },
+
+def legacy_token(account: str) -> dict[str, Any]:
+    """Return the legacy token Secret ACCOUNT-token."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/service-account-token",
+        "metadata": {
+            "name": f"{account}-token",
+            "namespace": "demo",
+            "annotations": {"kubernetes.io/service-account.name": account},
+        },
+    }
+
+
+CLUSTERS = {
+    "app-token": [legacy_token("app")],
+    "app-token and robot-token": [legacy_token("app"), legacy_token("robot")],
 }
 
 
@@ -65,7 +74,7 @@ class Judge:
         assert isinstance(policy, Policy), policy
         self.policy = policy
         cluster = case.get("cluster", [])
-        objects = [APP_TOKEN] if cluster == "app-token" else cluster
+        objects = CLUSTERS[cluster] if isinstance(cluster, str) else cluster
         manifests = read_manifests(yaml.safe_dump_all(objects).encode())
         assert not manifests.problems
         known = {"api_audiences": tuple(case["api-audiences"])} if "api-audiences" in case else {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.test_cases import APP_TOKEN, Judge
+from tests.core.test_cases import Judge
 from tests.reviews import API_TOKEN_PATH, review
 from webhook.core.evaluate import evaluate
 from webhook.core.request import Phase, read_review
@@ -36,7 +36,7 @@ def lines_run(volume: Any, count: int, where: str) -> int:
     spec[where] = [{"name": "app", "volumeMounts": mounts}]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}, "spec": spec}
     added = {"operation": "UPDATE", "subresource": "ephemeralcontainers"} if where == "ephemeralContainers" else {}
-    judge = Judge({"policy": POLICY, "cluster": [APP_TOKEN]})
+    judge = Judge({"policy": POLICY, "cluster": "app-token"})
     request = read_review(review(pod, **added), Phase.CHECK)
     counted = 0
 

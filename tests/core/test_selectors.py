@@ -81,8 +81,11 @@ def test_exemptions_are_found_as_looking_at_each_would() -> None:
         )
     ]
     index = Exemptions(exemptions)
-    for namespace, account, user in itertools.product(["demo", "other", "app"], ["app", "demo"], ["admin", "xy", ""]):
-        first = next((one for one in exemptions[1:] if one.is_for(namespace, account, user)), None)
-        assert Exemptions(exemptions[1:]).find("r", namespace, account, user, NOW) == first
-        assert index.find("r", namespace, account, user, NOW) == exemptions[0]
-        assert index.find("s", namespace, account, user, NOW) is None
+    for namespace, account, user, other in itertools.product(
+        ["demo", "other", "app"], ["app", "demo"], ["admin", "xy", ""], [None, "app", "robot"]
+    ):
+        accounts = (account,) if other is None else (account, other)
+        first = next((one for one in exemptions[1:] if one.is_for(namespace, account, user, other)), None)
+        assert Exemptions(exemptions[1:]).find("r", namespace, accounts, user, NOW) == first
+        assert index.find("r", namespace, accounts, user, NOW) == exemptions[0]
+        assert index.find("s", namespace, accounts, user, NOW) is None

@@ -86,7 +86,7 @@ def prepare(cluster: Cluster) -> None:
         cluster.do("create", "namespace", namespace)
         for account in ("app", "jenkins"):
             cluster.do("create", "serviceaccount", account, "-n", namespace)
-        cluster.do("create", "-f", "-", stdin=secret("app-token", namespace))
+            cluster.do("create", "-f", "-", stdin=secret(f"{account}-token", namespace, account))
     held = {"name": "held", "secret": {"secretName": "app-token"}}
     cluster.do("create", "-f", "-", stdin=pod("before", volumes=[held], container=reads_legacy()))
 

@@ -27,7 +27,7 @@ EXPECTED = [
     ),
     (
         "<stdin>:16: error: Pod/reader (document 2): legacy-token-reference: "
-        'spec.containers[0].env[0] reads the long-lived token in Secret "robot-token"; '
+        'spec.containers[0].env[0] reads the long-lived token of "robot" in Secret "robot-token"; '
         "mount a projected token instead"
     ),
     (

@@ -67,10 +67,10 @@ NOT READ   secrets (at the end)
 
 namespace shop
   Deployment/web (2 pods): would be rejected
-    reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret "old"; mount a \
-projected token instead (1 of 2 pods)
-    reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token in Secret "used"; mount \
-a projected token instead (1 of 2 pods, not its next pod)
+    reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
+mount a projected token instead (1 of 2 pods)
+    reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
+"used"; mount a projected token instead (1 of 2 pods, not its next pod)
   patch: token-expiration: lives 31536000 seconds (3607 for the API server means a year), more than the maximum of \
 3600; capped to 3600: 3 pods
   Secret/old: token of app, made 2026-01-01, not used since 2026-02-01
@@ -131,14 +131,14 @@ owners     1 newly rejected, 1 newly patched
         == """\
 namespace shop
   Deployment/web (2 pods): newly rejected (would be patched today)
-    + reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret "old"; mount a \
-projected token instead
-    + reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token in Secret "used"; mount \
-a projected token instead
-    - warn: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret "old"; mount a \
-projected token instead
-    - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token in Secret "used"; mount \
-a projected token instead
+    + reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
+mount a projected token instead
+    + reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
+"used"; mount a projected token instead
+    - warn: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
+mount a projected token instead
+    - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
+"used"; mount a projected token instead
     + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
   Pod/bare: newly patched (would be patched today)
     + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
@@ -275,7 +275,7 @@ def test_what_an_exemption_is_good_for_is_told_as_far_as_it_is_known() -> None:
 exemptions:
 - {rules: [legacy-token-reference], namespaces: [shop], reason: soon over, until: 2026-11-30}
 - {rules: [legacy-token-reference], namespaces: ["s*"], reason: for good, until: never}
-- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [default], reason: as well, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [default, app], reason: as well, until: never}
 - {rules: [legacy-token-reference], namespaces: [other], reason: elsewhere, until: never}
 - {rules: [legacy-token-reference], namespaces: [other], reason: over there, until: 2026-01-01}
 """

@@ -93,11 +93,11 @@ def test_what_could_not_be_read_may_be_what_one_holds() -> None:
 
 OVERLAPPING = """\
 exemptions:
-- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [first], reason: one, until: 2026-11-30}
-- {rules: ["*"], namespaces: [shop], serviceAccounts: [second], reason: two, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [first, app], reason: one, until: 2026-11-30}
+- {rules: ["*"], namespaces: [shop], serviceAccounts: [second, app], reason: two, until: never}
 - {rules: [legacy-token-reference], namespaces: ["s*"], reason: three, until: never}
 - {rules: [legacy-token-reference], namespaces: [shop], reason: four, until: never}
-- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [third], reason: five, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [third, app], reason: five, until: never}
 - {rules: [legacy-token-reference], namespaces: [shop], reason: six, until: 2026-01-01}
 """
 
@@ -120,4 +120,52 @@ def test_one_whose_own_an_earlier_one_holds_is_shadowed_by_it_and_not_for_nothin
         (Standing.HOLDS, 1, ()),
         (Standing.SHADOWED, 0, (0, 1, 2)),
         (Standing.SHADOWED, 0, (2,)),
+    ]
+
+
+READS_OTHER = spec(container={"env": [*named_secret("old")["env"], *named_secret("own")["env"]]})
+"""Reads a token of account app and one of account default, as which it runs."""
+
+
+def test_states_pod_reads_two_accounts_tokens_each_is_matched() -> None:
+    small = Small(secret("old"), secret("own", account="default")).pod("a", READS_OTHER)
+    report = small.scan(
+        """\
+exemptions:
+- {rules: [legacy-token-reference], serviceAccounts: [default], reason: own, until: never}
+- {rules: [legacy-token-reference], serviceAccounts: [app], reason: other alone, until: never}
+- {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [default], reason: again, until: never}
+"""
+    )
+    assert [(state.standing, state.shadowed_by) for state in report.exemptions] == [
+        (Standing.HOLDS, ()),
+        (Standing.HOLDS_NOTHING, ()),
+        (Standing.SHADOWED, (0,)),
+    ]
+    [group] = report.owners[0].groups
+    judgement = group.verdict.judgement
+    legacy = [finding for finding in judgement.findings if finding.rule == "legacy-token-reference"]
+    assert [(finding.path, finding.other_account) for finding in legacy] == [("spec.containers[0].env[0]", "app")]
+    assert [exempted.accounts for exempted in judgement.exemptions] == [("default",)]
+
+
+def test_states_ended_exemption_for_one_account_does_not_count_other() -> None:
+    small = Small(secret("old")).pod("a", READS)
+    for accounts, count in (("[default]", 0), ("[default, app]", 1)):
+        what = f"rules: [legacy-token-reference], serviceAccounts: {accounts}"
+        assert standing(small, f"{what}, {OVER}") == (Standing.ENDED, count, False)
+
+
+def test_states_exemption_for_a_part_of_what_is_held_is_shadowed() -> None:
+    small = Small(secret("old"), secret("own", account="default")).pod("a", READS_OTHER)
+    states = small.scan(
+        """\
+exemptions:
+- {rules: [legacy-token-reference], reason: all, until: never}
+- {rules: [legacy-token-reference], serviceAccounts: [default], reason: part, until: never}
+"""
+    ).exemptions
+    assert [(state.standing, state.shadowed_by) for state in states] == [
+        (Standing.HOLDS, ()),
+        (Standing.SHADOWED, (0,)),
     ]

@@ -50,7 +50,8 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     what the author can do. Where the rule can mend it, `fix` holds the edits and `fixed` says what they do.
     `authored` is false where it is not about what the object's author wrote; such a violation is mended or,
     where it can't be, rejected, but nobody is warned of it. `token` is the token that it is about, where it is one that
-    lives too long, as it is now, or one that is to be injected, as it will be.
+    lives too long, as it is now, or one that is to be injected, as it will be. `other_account` is the ServiceAccount
+    whose token it is about where that isn't the object's own account: an exemption by account must match both.
     """
 
     pointer: str
@@ -60,6 +61,7 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     fixed: str = ""
     authored: bool = True
     token: MountedToken | None = None
+    other_account: str | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
@@ -106,7 +108,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """What is done about one request. `coverage` says whether rules were applied, and `note` why they were not.
 
-    `exemptions` are those that kept a rule from acting, each with the rule's name. `problem` tells
+    `exempted` are the findings that an exemption covers, each with the exemption. `problem` tells
     why the object could not be judged; `policy` is the document's revision, `mode` what held there. `mistakes` are
     those of a policy that is to be stored, for which it is denied: all of them, since each has to be mended.
     """
@@ -114,7 +116,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     outcome: Outcome
     findings: tuple[Finding, ...] = ()
     patch: tuple[Operation, ...] = ()
-    exemptions: tuple[tuple[str, Exemption], ...] = ()
+    exempted: tuple[tuple[Finding, Exemption], ...] = ()
     policy: str = ""
     mode: Mode | None = None
     problem: str = ""
@@ -123,9 +125,17 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     coverage: Coverage = Coverage.EVALUATED
 
     @property
+    def exemptions(self) -> tuple[tuple[str, Exemption], ...]:
+        """The exemptions that were applied, each once with the name of the rule that it kept from acting."""
+        if not self.exempted:
+            return ()
+        pairs = {(finding.rule, id(exemption)): exemption for finding, exemption in self.exempted}
+        return tuple((rule, exemption) for (rule, _), exemption in pairs.items())
+
+    @property
     def plain(self) -> bool:
         """Whether there is nothing to tell: allowed, with no finding and no exemption."""
-        return self.outcome is Outcome.ALLOWED and not (self.findings or self.exemptions or self.problem)
+        return self.outcome is Outcome.ALLOWED and not (self.findings or self.exempted or self.problem)
 
     def rejections(self) -> tuple[Finding, ...]:
         """Return the findings that deny the request."""

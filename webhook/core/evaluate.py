@@ -49,18 +49,22 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
     if view is None:
         return Decision(Outcome.ALLOWED, policy=policy.revision, mode=here.mode, note="no rule looks at it")
     findings: list[Finding] = []
-    exemptions: list[tuple[str, Exemption]] = []
+    exempted: list[tuple[Finding, Exemption]] = []
     for rule, check, intended in _active(here, request.subject):
-        decided = [
-            finding for violation in check(view) if (finding := _decide(rule, intended, violation, request, here.mode))
-        ]
-        if decided:
-            exemption = policy.exempt.find(rule, request.namespace, account, request.user, now)
-            if exemption:
-                exemptions.append((rule, exemption))
+        found: dict[str | None, Exemption | None] = {}  # per rule: one look-up for each account, not for each violation
+        for violation in check(view):
+            finding = _decide(rule, intended, violation, request, here.mode)
+            if finding is None:
+                continue
+            other = violation.other_account
+            if other not in found:
+                accounts = (account,) if other is None else (account, other)
+                found[other] = policy.exempt.find(rule, request.namespace, accounts, request.user, now)
+            if exemption := found[other]:
+                exempted.append((finding, exemption))
             else:
-                findings += decided
-    return _concluded(request, policy, here.mode, tuple(findings), tuple(exemptions))
+                findings.append(finding)
+    return _concluded(request, policy, here.mode, tuple(findings), tuple(exempted))
 
 
 def without_policy(request: Request) -> Decision | None:
@@ -190,10 +194,10 @@ def _concluded(
     policy: Policy,
     mode: Mode,
     findings: tuple[Finding, ...],
-    exemptions: tuple[tuple[str, Exemption], ...],
+    exempted: tuple[tuple[Finding, Exemption], ...],
 ) -> Decision:
     if not findings:
-        return Decision(Outcome.ALLOWED, exemptions=exemptions, policy=policy.revision, mode=mode)
+        return Decision(Outcome.ALLOWED, exempted=exempted, policy=policy.revision, mode=mode)
     actions = [finding.action for finding in findings]
     fixes = [finding.violation.fix for finding in findings if finding.action is _PATCH]
     at = request.template_at
@@ -208,7 +212,7 @@ def _concluded(
         outcome = Outcome.WARNED
     else:
         outcome = Outcome.ALLOWED
-    return Decision(outcome, findings, patch, exemptions, policy.revision, mode)
+    return Decision(outcome, findings, patch, exempted, policy.revision, mode)
 
 
 def _within_template(at: str, findings: tuple[Finding, ...]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from webhook.core.request import Subject
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Globs
 from webhook.scan.standings import ExemptionState, Standing
-from webhook.scan.verdicts import Judgement
+from webhook.scan.verdicts import Exempted, Judgement
 
 SOON_DAYS = 30
 _SEEN = frozenset({Subject.POD, Subject.SECRET, Subject.SERVICE_ACCOUNT})
@@ -59,7 +59,7 @@ class States:
         self._holding = [number for number, one in enumerate(exemptions) if one.holds(now)]
         self._holds: Counter[int] = Counter()
         self._shadowed: dict[int, Counter[int]] = {}
-        self._behind: dict[tuple[int, str, str, str], tuple[int, ...]] = {}
+        self._behind: dict[tuple[str, str, Exempted], tuple[int, ...]] = {}
 
     def of(self, judged: Iterable[Judged]) -> tuple[ExemptionState, ...]:
         """Return how each stands, in their order."""
@@ -71,23 +71,23 @@ class States:
             behind = {
                 (later, exempted.exemption)
                 for exempted in one.judgement.exemptions
-                for later in self._later(exempted.exemption, exempted.rule, one.namespace, one.account)
+                for later in self._later(one.namespace, one.account, exempted)
                 if later not in held
             }
             for later, earlier in behind:
                 self._shadowed.setdefault(later, Counter())[earlier] += one.number
         return tuple(map(self._state, range(len(self._exemptions))))
 
-    def _later(self, number: int, rule: str, namespace: str, account: str) -> tuple[int, ...]:
-        """Return those behind an exemption that would hold what it holds."""
-        key = (number, rule, namespace, account)
+    def _later(self, namespace: str, account: str, exempted: Exempted) -> tuple[int, ...]:
+        """Return those behind an exemption that would hold what it holds, or a part of it."""
+        key = (namespace, account, exempted)
         if key not in self._behind:
             self._behind[key] = tuple(
                 later
                 for later in self._holding
-                if later > number
-                and rule in self._exemptions[later].rules
-                and self._exemptions[later].is_for(namespace, account, "")
+                if later > exempted.exemption
+                and exempted.rule in self._exemptions[later].rules
+                and any(self._exemptions[later].is_for(namespace, account, "", other) for other in exempted.accounts)
             )
         return self._behind[key]
 
@@ -129,8 +129,10 @@ def _reached(exemption: Exemption, namespaces: Iterable[str]) -> list[str]:
 
 
 def _would_hold(exemption: Exemption, judged: Judged) -> bool:
-    rules = {finding.rule for finding in judged.judgement.findings}
-    return not rules.isdisjoint(exemption.rules) and exemption.is_for(judged.namespace, judged.account, "")
+    return any(
+        rule in exemption.rules and exemption.is_for(judged.namespace, judged.account, "", other)
+        for rule, other in {(finding.rule, finding.other_account) for finding in judged.judgement.findings}
+    )
 
 
 def _can_be_seen(one: Exemption) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import NODES, evaluate
-from webhook.core.objects import PodTemplate, Secret, ServiceAccount
+from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, PodTemplate, Secret, ServiceAccount
 from webhook.core.patch import Operation
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request, Subject
@@ -36,21 +36,22 @@ class Judge:
     def pod(self, namespace: str, pod: PodTemplate) -> tuple[Verdict, Patch]:
         """Judge a pod as it would be created, and return how it would be mended, too."""
         decision = evaluate(_pod_request(namespace, pod), self.policy, self._cluster, self._now)
-        judgement = _judgement(decision, self._numbers)
-        tokens = () if decision.outcome is Outcome.DENIED else tokens_after(self.view(namespace, pod), decision)
+        view = self.view(namespace, pod)
+        judgement = _judgement(decision, view.account, self._numbers)
+        tokens = () if decision.outcome is Outcome.DENIED else tokens_after(view, decision)
         return Verdict(judgement, tokens), decision.patch
 
     def secret(self, namespace: str, name: str, secret: Secret) -> Judgement:
         """Judge a legacy Secret as if it were made again."""
-        return self._judged(Subject.SECRET, namespace, name, secret)
+        account = secret.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
+        return self._judged(_request(Subject.SECRET, namespace, name, secret), account)
 
     def account(self, namespace: str, name: str, account: ServiceAccount) -> Judgement:
         """Judge a ServiceAccount as if it were made again."""
-        return self._judged(Subject.SERVICE_ACCOUNT, namespace, name, account)
+        return self._judged(_request(Subject.SERVICE_ACCOUNT, namespace, name, account), name)
 
-    def _judged(self, subject: Subject, namespace: str, name: str, found: Secret | ServiceAccount) -> Judgement:
-        request = _request(subject, namespace, name, found)
-        return _judgement(evaluate(request, self.policy, self._cluster, self._now), self._numbers)
+    def _judged(self, request: Request, account: str) -> Judgement:
+        return _judgement(evaluate(request, self.policy, self._cluster, self._now), account, self._numbers)
 
 
 def is_mirror(pod: PodTemplate) -> bool:
@@ -59,12 +60,28 @@ def is_mirror(pod: PodTemplate) -> bool:
     return owner is not None and owner.kind == "Node" and _MIRROR in (pod.metadata.annotations or ())
 
 
-def _judgement(decision: Decision, numbers: Mapping[int, int]) -> Judgement:
+def _judgement(decision: Decision, account: str, numbers: Mapping[int, int]) -> Judgement:
     findings = tuple(
-        Told(one.rule, one.action, one.intended, one.path, one.detail, one.violation.authored)
-        for one in decision.findings
+        Told(
+            finding.rule,
+            finding.action,
+            finding.intended,
+            finding.path,
+            finding.detail,
+            finding.violation.authored,
+            finding.violation.other_account,
+        )
+        for finding in decision.findings
     )
-    exemptions = tuple(Exempted(rule, numbers[id(one)], one.reason, one.until) for rule, one in decision.exemptions)
+    accounts: dict[tuple[str, int], dict[str, None]] = {}
+    for finding, exemption in decision.exempted:
+        other = finding.violation.other_account
+        of_pair = accounts.setdefault((finding.rule, id(exemption)), {})
+        of_pair[account if other is None else other] = None
+    exemptions = tuple(
+        Exempted(rule, numbers[id(one)], one.reason, one.until, tuple(accounts[rule, id(one)]))
+        for rule, one in decision.exemptions
+    )
     return Judgement(decision.outcome, findings, exemptions, decision.note)
 
 

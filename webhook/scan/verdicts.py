@@ -37,7 +37,8 @@ class Told:
     """One finding: the rule, what would be done, the place in the pod, and what is wrong there.
 
     `intended` is what would be done but for the policy's mode. `authored` is false for what isn't about what the
-    author wrote: an injection, and the API server's own token.
+    author wrote: an injection, and the API server's own token. `other_account` is the ServiceAccount whose token it is
+    about, None where that is the object's own.
     """
 
     rule: str
@@ -46,16 +47,21 @@ class Told:
     path: str
     detail: str
     authored: bool
+    other_account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Exempted:
-    """A rule that an exemption keeps from acting; `exemption` is its number in its policy, from zero."""
+    """A rule that an exemption keeps from acting; `exemption` is its number in its policy, from zero.
+
+    `accounts` are the ServiceAccounts whose tokens that is about: the object's own, others, or both.
+    """
 
     rule: str
     exemption: int
     reason: str
     until: dt.date | None
+    accounts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

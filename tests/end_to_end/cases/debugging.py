@@ -54,6 +54,14 @@ def test_a_debugger_that_reads_a_legacy_token_is_refused_in_any_pod(cluster, tmp
     assert debug(cluster, "debugged", "-c", "harmless").returncode == 0
 
 
+def test_debugger_in_exempt_pod_other_accounts_token_is_refused(cluster) -> None:
+    created(cluster, pod("exempt-debugged", account="jenkins"))
+    refused = add(cluster, "exempt-debugged", **reads_legacy("app-token"))
+    assert refused.returncode == 1
+    assert 'reads the long-lived token of "app" in Secret "app-token"' in refused.stderr
+    assert add(cluster, "exempt-debugged", **reads_legacy("jenkins-token")).returncode == 0
+
+
 def test_nor_may_it_mount_what_the_pod_had_before(cluster) -> None:
     mounts = [{"name": "held", "mountPath": "/held"}]
     refused = add(cluster, FROM_BEFORE, volumeMounts=mounts)

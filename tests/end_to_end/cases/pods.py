@@ -46,8 +46,14 @@ def test_a_pod_that_reads_a_legacy_token_is_refused_and_told_what_to_do(cluster)
     assert "see 'tokenguard rules legacy-token-reference'" in told
 
 
-def test_an_exempted_account_may_still_read_it(cluster) -> None:
-    assert created(cluster, pod("exempt", account="jenkins", container=reads_legacy()))["containers"][0]["env"][0]
+def test_an_exempted_account_may_still_read_its_own(cluster) -> None:
+    manifest = pod("exempt", account="jenkins", container=reads_legacy("jenkins-token"))
+    assert created(cluster, manifest)["containers"][0]["env"][0]
+
+
+def test_exempt_account_other_accounts_token_is_refused(cluster) -> None:
+    told = refusal(cluster, pod("borrows", account="jenkins", container=reads_legacy("app-token")))
+    assert 'spec.containers[0].env[0] reads the long-lived token of "app" in Secret "app-token"' in told
 
 
 def test_where_the_policy_says_patch_a_legacy_volume_becomes_a_projected_one(cluster) -> None:

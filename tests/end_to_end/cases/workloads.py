@@ -149,7 +149,7 @@ def test_a_controller_whose_pods_are_rejected_gets_an_event_that_describe_shows(
 
 def test_an_exempted_pod_is_told_of_too_and_a_dry_run_is_not(cluster) -> None:
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "nightly", "uid": "2", "controller": True}
-    manifest = pod("told-exempt", "shop", "jenkins", container=reads_legacy("app-token"))
+    manifest = pod("told-exempt", "shop", "jenkins", container=reads_legacy("jenkins-token"))
     manifest["metadata"]["ownerReferences"] = [owner]
     cluster.do("create", "--dry-run=server", "-f", "-", stdin=manifest)
     owner["name"] = "weekly"

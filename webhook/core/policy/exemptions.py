@@ -28,12 +28,17 @@ class Exemption:
         """Say whether it is for a namespace of this name."""
         return not self.namespaces or self.namespaces.match(namespace)
 
-    def is_for(self, namespace: str, account: str, user: str) -> bool:
-        """Say whether it is for what this user does with this account there."""
+    def is_for_account(self, namespace: str, account: str) -> bool:
+        """Say whether it is for a ServiceAccount of this name there."""
+        return not self.service_accounts or self.service_accounts.match(namespace, account)
+
+    def is_for(self, namespace: str, account: str, user: str, other_account: str | None = None) -> bool:
+        """Say whether it is for what this user does with this account there, and with the other's token."""
         return (
             self.is_for_namespace(namespace)
-            and (not self.service_accounts or self.service_accounts.match(namespace, account))
+            and self.is_for_account(namespace, account)
             and (not self.users or self.users.match(user))
+            and (other_account is None or self.is_for_account(namespace, other_account))
         )
 
     def __str__(self) -> str:
@@ -54,10 +59,16 @@ class Exemptions:
         self._rules = frozenset(rule for one in every for rule in one.rules)
         self._found: dict[tuple[str, str, str, str], tuple[Exemption, ...]] = {}
 
-    def find(self, rule: str, namespace: str, account: str, user: str, now: dt.datetime) -> Exemption | None:
-        """Return the first exemption from `rule` that holds now for this account and user, if there is one."""
+    def find(
+        self, rule: str, namespace: str, accounts: tuple[str, ...], user: str, now: dt.datetime
+    ) -> Exemption | None:
+        """Return the first exemption from `rule` that holds now for all these accounts and this user, if there is one.
+
+        The first of `accounts` is the object's own; a second one is that whose token a finding is about.
+        """
         if rule not in self._rules:
             return None
+        account, *others = accounts
         key = (rule, namespace, account, user)
         found = self._found.get(key)
         if found is None:
@@ -66,4 +77,11 @@ class Exemptions:
             if len(self._found) >= _MEMORY:
                 self._found.clear()
             self._found[key] = found
-        return next((one for one in found if one.holds(now)), None)
+        return next(
+            (
+                exemption
+                for exemption in found
+                if exemption.holds(now) and all(exemption.is_for_account(namespace, other) for other in others)
+            ),
+            None,
+        )

@@ -126,7 +126,9 @@ _EXEMPTION = Record(
             required=True,
         ),
         "namespaces": Key(_NAMESPACES, "only in these namespaces"),
-        "serviceAccounts": Key(_ACCOUNTS, "only for these accounts"),
+        "serviceAccounts": Key(
+            _ACCOUNTS, "only for these accounts, and their tokens: another account's token only where both are listed"
+        ),
         "users": Key(ListOf(Text("a user's name or glob", r"\S+")), "only when one of these users asks"),
         "reason": Key(
             Text("the reason, in words and at most 500 characters", r"(?s)(?=.{1,500}\Z).*\S.*"),

@@ -5,6 +5,7 @@ aside: the kubelet reads them, not the pod.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
@@ -32,14 +33,17 @@ def check(pod: PodView) -> Iterator[Violation]:
     for placed in pod.containers:
         for field, name in secrets_read_by(placed.container):
             if name in pod.legacy_tokens:
-                yield _violation(f"{placed.pointer}/{field}", f"reads {_named(name)}")
+                other = _other_account(pod.legacy_tokens[name], pod.account)
+                yield _violation(f"{placed.pointer}/{field}", f"reads {_named(name, other)}", other)
 
 
 def check_account(view: ServiceAccountView) -> Iterator[Violation]:
     """Find the legacy Secrets that a ServiceAccount lists for its pods."""
     for number, secret in enumerate(view.account.secrets or ()):
         if secret.name and secret.name in view.legacy_tokens:
-            yield _violation(f"/secrets/{number}", f"lists {_named(secret.name)}", "take it off the list")
+            other = _other_account(view.legacy_tokens[secret.name], view.account.metadata.name)
+            lists = f"lists {_named(secret.name, other)}"
+            yield _violation(f"/secrets/{number}", lists, other, advice="take it off the list")
 
 
 def _volumes(pod: PodView) -> Iterator[Violation]:
@@ -52,9 +56,10 @@ def _volumes(pod: PodView) -> Iterator[Violation]:
 
 def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -> Violation:
     at = f"{pointer}/{field}"
-    holds = f"holds {_named(name)}"
+    other = _other_account(pod.legacy_tokens[name], pod.account)
+    holds = f"holds {_named(name, other)}"
     if volume.secret is None or field != "secret":
-        return _violation(at, holds)
+        return _violation(at, holds, other)
     audience = pod.api_audiences[0]
     mounts = (mount for _, mount in pod.mounts(volume.name))
     obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, mounts)
@@ -62,7 +67,8 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
         obstacle = "its volume has the name of an injected one"
     if obstacle:
         asked = pod.here.rules[RULE.name] is Action.PATCH
-        return _violation(at, holds, f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE)
+        advice = f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE
+        return _violation(at, holds, other, advice)
     projection = projection_of(volume.secret, audience, pod.here.tokens.max_expiration_seconds)
     fix: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
     return Violation(
@@ -76,21 +82,36 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
 
 def _mounted(pod: PodView) -> Iterator[Violation]:
     """Find what the added containers mount, and leave alone what was in the pod before."""
-    holding = {
-        volume.name: name for volume in pod.volumes for _, name in secrets_of(volume) if name in pod.legacy_tokens
-    }
+    holding: dict[str | None, dict[str | None, str]] = {}
+    for volume in pod.volumes:
+        for _, name in secrets_of(volume):
+            if name in pod.legacy_tokens:
+                other = _other_account(pod.legacy_tokens[name], pod.account)
+                holding.setdefault(volume.name, {}).setdefault(other, name)
+    told: set[str | None] = set()
     for placed in pod.containers if holding else ():
         for pointer, mount in placed.mounts:
-            if mount.name in holding:
-                yield _violation(pointer, f"mounts {_named(holding[mount.name])}")
+            if mount.name not in holding:
+                continue
+            # every account's token at the volume's first mount, one at the others: no more in all than was written
+            secrets = islice(holding[mount.name].items(), 1 if mount.name in told else None)
+            told.add(mount.name)
+            for other, name in secrets:
+                yield _violation(pointer, f"mounts {_named(name, other)}", other)
 
 
-def _named(secret: str) -> str:
-    return f"the long-lived token in Secret {quote(secret)}"
+def _other_account(token_account: str, own_account: str | None) -> str | None:
+    """Return the account that a token is for, or None where it is the object's own."""
+    return None if token_account == own_account else token_account
 
 
-def _violation(pointer: str, detail: str, advice: str = _ADVICE) -> Violation:
-    return Violation(pointer, detail, advice)
+def _named(secret: str, other_account: str | None) -> str:
+    whose = f" of {quote(other_account)}" if other_account else ""
+    return f"the long-lived token{whose} in Secret {quote(secret)}"
+
+
+def _violation(pointer: str, detail: str, other_account: str | None, advice: str = _ADVICE) -> Violation:
+    return Violation(pointer, detail, advice, other_account=other_account)
 
 
 RULE = Rule(
