@@ -154,8 +154,8 @@ def check(**flags: Any) -> None:
     """Judge manifests offline, as the webhook would judge them: files, folders, or - for standard input.
 
     The Secrets, Namespaces and ServiceAccounts among them are the cluster that they are judged by. Exit status: 0
-    nothing was found, 1 something would be rejected, patched or warned of, 2 not everything could be read, or a path
-    holds no manifest.
+    nothing was found, 1 something would be denied, patched or warned of, 2 a manifest could not be read, or there is
+    none. In a folder, files that are no manifests and unrendered templates are skipped and counted.
     """
     options = CheckOptions(**flags)
     sys.exit(run_check(options, policy_in(options.policy), dt.datetime.now(dt.UTC)))

@@ -385,7 +385,6 @@ BROKEN = {
 def test_what_can_not_be_taken_is_a_problem_with_its_line(data: bytes, line: int, message: str) -> None:
     problems = read_manifests(data).problems
     assert (problems[-1].line, problems[-1].message) == (line, message)
-    assert not problems[-1].foreign
     assert str(problems[-1]) == f"line {line}: {message}"
 
 

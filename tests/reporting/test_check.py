@@ -249,7 +249,8 @@ FOREIGN = {"values": "replicas: 3\n", "an empty file": "# later\n"}
 def test_a_folder_without_any_object_is_not_clean(text: str, tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text(text)
     report = checked_paths(tmp_path)
-    assert (report.exit_status, len(report.troubles), report.skipped) == (2, 1, ())
+    assert (report.exit_status, [one.message for one in report.troubles]) == (2, ["holds no Kubernetes manifest"])
+    assert len(report.skipped) == 1
 
 
 def test_a_folder_without_any_manifest_beside_others_is_trouble(tmp_path: Path) -> None:
@@ -265,8 +266,50 @@ def test_an_empty_list_is_a_manifest() -> None:
 
 
 def test_an_object_without_a_kind_is_trouble_in_a_folder_too(tmp_path: Path) -> None:
-    (tmp_path / "pod.yaml").write_text("apiVersion: v1\nknid: Pod\n")
+    (tmp_path / "pod.yaml").write_text("apiVersion: v1\nknid: Pod\nmetadata: {name: a}\n")
     assert checked_paths(tmp_path).exit_status == 2
+
+
+TEMPLATE = "{{- if .Values.enabled }}\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n{{- end }}\n"
+KUSTOMIZATION = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [pod.yaml]\n"
+
+
+def test_unrendered_template_in_a_folder_is_skipped_and_fails_where_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    report = checked_paths(tmp_path)
+    assert (report.exit_status, [one.template for one in report.skipped]) == (0, [True])
+    [trouble] = checked_paths(tmp_path / "template.yaml").troubles
+    assert trouble.message == "is an unrendered template; render it first: helm template CHART | tokenguard check -"
+
+
+def test_folder_of_templates_alone_fails_and_says_how_to_render_them(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text(TEMPLATE)
+    [trouble] = checked_paths(tmp_path).troubles
+    assert trouble.path == str(tmp_path)
+    assert trouble.message == (
+        "holds no Kubernetes manifest, but unrendered templates; "
+        "render them first: helm template CHART | tokenguard check -"
+    )
+
+
+def test_manifest_that_can_not_be_read_fails_a_folder_and_other_broken_files_do_not(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    (tmp_path / "tsconfig.json").write_text('{\n  // strict\n  "compilerOptions": {"strict": true,},\n}\n')
+    assert checked_paths(tmp_path).exit_status == 0
+    (tmp_path / "broken.yaml").write_text("apiVersion: v1\nkind: Pod\nspec: [\n")
+    report = checked_paths(tmp_path)
+    assert (report.exit_status, [one.path for one in report.troubles]) == (2, [str(tmp_path / "broken.yaml")])
+
+
+@pytest.mark.parametrize("text", [KUSTOMIZATION, "apiVersion: v1\nkind: Config\n"], ids=["kustomize", "kubectl"])
+def test_files_of_tools_are_skipped_even_where_they_are_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    (tmp_path / "tool.yaml").write_text(text)
+    report = checked_paths(tmp_path / "pod.yaml", tmp_path / "tool.yaml")
+    assert (report.exit_status, len(report.skipped), report.summary.not_evaluated) == (0, 1, {})
+    assert checked_paths(tmp_path / "tool.yaml").exit_status == 2
 
 
 def test_every_step_is_told() -> None:

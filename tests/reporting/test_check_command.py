@@ -53,6 +53,12 @@ def test_findings_exit_1(folder: Path) -> None:
     ]
 
 
+def test_exclude_leaves_out_files_and_may_be_repeated(folder: Path) -> None:
+    assert tokenguard(".", "--exclude", "legacy*", "--exclude", "policy/", at=folder).stdout.splitlines() == [
+        *tokenguard("long.yaml", at=folder).stdout.splitlines(),
+    ]
+
+
 def test_without_a_path_stdin_is_read() -> None:
     assert tokenguard(stdin=LONG_POD).returncode == 1
 
@@ -83,11 +89,11 @@ def test_options_come_from_the_environment_too(folder: Path) -> None:
 
 @pytest.mark.parametrize("output", ["json", "sarif"])
 def test_documents_for_programs_stand_alone_on_stdout(folder: Path, output: str) -> None:
-    (folder / "broken.yaml").write_text("a: [\n")
+    (folder / "broken.yaml").write_text("apiVersion: v1\nkind: [\n")
     done = tokenguard("--output", output, ".", at=folder)
     assert done.returncode == 2
     assert json.loads(done.stdout)
-    assert done.stderr == "broken.yaml:2: error: is not YAML: did not find expected node content\n"
+    assert done.stderr == "broken.yaml:3: error: is not YAML: did not find expected node content\n"
 
 
 def test_fix_prints_manifests_on_stdout_and_findings_on_stderr(folder: Path) -> None:
@@ -111,7 +117,7 @@ def test_fix_gives_back_what_it_could_not_read_and_says_so(tmp_path: Path) -> No
     (tmp_path / "a.yaml").write_text(f"{LONG_POD}---\nreplicas: {{{{ .Values.replicas }}}}\n")
     (tmp_path / "values.yaml").write_text("replicas: 3\n")
     done = tokenguard("--fix", ".", at=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert done.stdout.endswith("---\nreplicas: {{ .Values.replicas }}\n---\nreplicas: 3\n")
     assert [line.split(": ")[0] for line in done.stderr.splitlines() if "not looked at" in line] == [
         "a.yaml:17",

@@ -24,6 +24,54 @@ def test_folders_are_searched_in_order_and_hidden_ones_are_not(tmp_path: Path) -
     ]
 
 
+TREE = (
+    "a.yaml",
+    "charts/web/values.yaml",
+    "charts/web/templates/a.yaml",
+    "deploy/a.yaml",
+    "deploy/test/b.yaml",
+    "t.json",
+)
+EXCLUDED = {
+    "a name at any depth": (["a.yaml"], ["charts/web/values.yaml", "deploy/test/b.yaml", "t.json"]),
+    "a glob at any depth": (["*.yaml"], ["t.json"]),
+    "a folder at any depth": (["test"], [one for one in TREE if "/test/" not in one]),
+    "a folder by a slash behind it": (["charts/", "t.json/"], [one for one in TREE if not one.startswith("charts")]),
+    "a path from the folder": (["deploy/a.yaml"], [one for one in TREE if one != "deploy/a.yaml"]),
+    "a file of the folder itself": (["/a.yaml"], [one for one in TREE if one != "a.yaml"]),
+    "a star for one folder": (["*/templates"], list(TREE)),
+    "two stars for any": (["charts/**/a.yaml"], [one for one in TREE if "templates" not in one]),
+    "two stars for none": (["deploy/**/a.yaml"], [one for one in TREE if one != "deploy/a.yaml"]),
+    "two stars at the end": (["charts/**"], [one for one in TREE if not one.startswith("charts")]),
+    "several": (["charts", "deploy"], ["a.yaml", "t.json"]),
+    "letters of another case": (["A.yaml"], list(TREE)),
+}
+
+
+@pytest.mark.parametrize(("globs", "left"), EXCLUDED.values(), ids=EXCLUDED)
+def test_exclude_means_what_it_means_in_a_gitignore(tmp_path: Path, globs: list[str], left: list[str]) -> None:
+    for name in TREE:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {str(Path(one.path).relative_to(tmp_path)) for one in find([str(tmp_path)], globs)}
+    assert found == set(left)
+
+
+def test_exclude_leaves_files_that_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch()
+    assert [one.path for one in find([str(tmp_path / "a.yaml")], ["*"])] == [str(tmp_path / "a.yaml")]
+    [trouble] = find([str(tmp_path)], ["*"])
+    assert isinstance(trouble, Trouble)
+    assert trouble.message == "holds no *.yaml, no *.yml, no *.json that --exclude leaves"
+
+
+def test_installed_packages_are_not_searched(tmp_path: Path) -> None:
+    (tmp_path / "node_modules" / "a").mkdir(parents=True)
+    (tmp_path / "node_modules" / "a" / "package.json").touch()
+    (tmp_path / "a.yaml").touch()
+    assert found(tmp_path) == [str(tmp_path / "a.yaml")]
+
+
 def test_a_file_is_taken_whatever_its_name_and_once(tmp_path: Path) -> None:
     (tmp_path / "pod.txt").touch()
     (tmp_path / "pod.yaml").touch()

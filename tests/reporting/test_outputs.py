@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 from tests.reporting.checked import (
     BAD_POLICY,
@@ -11,6 +12,7 @@ from tests.reporting.checked import (
     SEED_POD,
     SUBPATH_POD,
     checked,
+    checked_paths,
     policy,
 )
 from webhook.reporting import as_json, as_text
@@ -100,6 +102,21 @@ def test_summary_names_what_was_not_evaluated() -> None:
     )
 
 
+def test_summary_counts_what_was_skipped(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    (tmp_path / "values.yaml").write_text("replicas: 3\n")
+    for number in range(5):
+        (tmp_path / f"t{number}.yaml").write_text("a: {{ .Values.a }}\n")
+    report = checked_paths(tmp_path)
+    first = ", ".join(str(tmp_path / f"t{number}.yaml") for number in range(3))
+    assert list(as_text.lines(report))[1:] == [
+        "skipped: 1 document without a Kubernetes object",
+        (f"unrendered templates: 5 ({first} and 2 more); render them first: helm template CHART | tokenguard check -"),
+    ]
+    document = json.loads(as_json.text(report))
+    assert (document["summary"]["skipped"], document["summary"]["templates"], len(document["skipped"])) == (1, 5, 6)
+
+
 def test_summary_names_the_first_kinds_alone_and_forges_no_line() -> None:
     kinds = [f"Kind{number}" for number in range(12)]
     last = list(as_text.lines(checked(*map(custom, kinds))))[-1]
@@ -154,6 +171,9 @@ def test_json_names_everything_that_a_program_needs() -> None:
         "warned": 0,
         "leftAlone": {},
         "notEvaluated": {},
+        "skipped": 0,
+        "templates": 0,
     }
     message = "is not YAML: did not find expected node content"
+    assert document["skipped"] == []
     assert document["problems"] == [{"file": "<stdin>", "document": 3, "line": 25, "message": message}]

@@ -19,9 +19,14 @@ def text(report: Report, *, verbose: bool = False) -> str:
     document = {
         "version": VERSION,
         "findings": [_finding(one) for one in told],
-        "summary": report.summary.as_json(),
+        "summary": report.summary.as_json()
+        | {
+            "skipped": sum(not one.template for one in report.skipped),
+            "templates": sum(one.template for one in report.skipped),
+        },
         "problems": [_trouble(one) for one in report.troubles],
         "warnings": [_trouble(one) for one in report.warnings],
+        "skipped": [_trouble(one) for one in report.skipped],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
 

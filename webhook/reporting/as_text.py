@@ -5,6 +5,7 @@ from itertools import islice
 
 import click
 
+from webhook.core.manifests.intent import RENDERING
 from webhook.core.policy.model import Action
 from webhook.core.text import counted, plain
 from webhook.reporting.check import Report, Told
@@ -12,6 +13,7 @@ from webhook.reporting.files import Trouble
 
 _WORDS = {Action.REJECT: "error", Action.PATCH: "patch", Action.WARN: "warning"}
 _MOST_NAMES = 10
+_MOST_TEMPLATES = 3
 _LONGEST_NAME = 100
 _COLOURS = {"error": "red", "patch": "cyan", "warning": "yellow", "note": "blue"}
 
@@ -60,8 +62,14 @@ def _summary(report: Report) -> Iterator[str]:
     )
     yield from _others("left alone", counts.left_alone)
     yield from _others("not evaluated", counts.not_evaluated)
-    if report.skipped:
-        yield f"skipped: {counted(len(report.skipped), 'document')} without a Kubernetes object"
+    templates = list(dict.fromkeys(one.shown for one in report.skipped if one.template))
+    others = sum(not one.template for one in report.skipped)
+    if others:
+        yield f"skipped: {counted(others, 'document')} without a Kubernetes object"
+    if templates:
+        first = ", ".join(map(plain, templates[:_MOST_TEMPLATES]))
+        more = f" and {len(templates) - _MOST_TEMPLATES} more" if len(templates) > _MOST_TEMPLATES else ""
+        yield f"unrendered templates: {len(templates)} ({first}{more}); render them first: {RENDERING}"
     if report.troubles:
         yield f"could not be read: {len(report.troubles)}"
 

@@ -9,6 +9,7 @@ from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding
 from webhook.core.evaluate import evaluate
 from webhook.core.manifests import Manifest, Reading, cluster_of, read_manifests
 from webhook.core.manifests.encoding import decode_text
+from webhook.core.manifests.intent import RENDERING, TOOL_FILES
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
 from webhook.core.request import Subject, of_object
@@ -144,17 +145,40 @@ def _read_all(
         if isinstance(data, Trouble) or isinstance(source, Trouble):
             troubles += [data] if isinstance(data, Trouble) else []
             continue
-        reading = read_manifests(data)
+        reading, tool_files = _without_tool_files(source, read_manifests(data))
+        skipped += tool_files
         files.append(File(source, data, reading))
         if _is_empty(data):
             (troubles if source.named else skipped).append(Trouble(source.path, "holds no manifest"))
         for problem in reading.problems:
             ignored = problem.foreign and not source.named
-            trouble = Trouble(source.path, problem.message, problem.line, problem.document)
+            trouble = Trouble(source.path, problem.message, problem.line, problem.document, problem.template)
             (skipped if ignored else troubles).append(trouble)
-    if not (troubles or any(file.reading.manifests for file in files)):
-        return files, skipped, []  # with nothing to judge, what was skipped may be what was meant
+    if skipped and not (troubles or any(file.reading.manifests for file in files)):
+        troubles += _without_manifests(files, skipped)
     return files, troubles, skipped
+
+
+def _without_tool_files(source: Source, reading: Reading) -> tuple[Reading, list[Trouble]]:
+    """Return a reading without the files of tools that look like manifests, and these."""
+    tool_files = [
+        Trouble(source.path, f"{one.kind} is a file of {tool}", one.line, one.document)
+        for one in reading.manifests
+        if (tool := TOOL_FILES.get(one.group_kind))
+    ]
+    if not tool_files:
+        return reading, []
+    manifests = tuple(one for one in reading.manifests if one.group_kind not in TOOL_FILES)
+    return replace(reading, manifests=manifests), tool_files
+
+
+def _without_manifests(files: list[File], skipped: list[Trouble]) -> Iterator[Trouble]:
+    """Yield that each path that was given holds no manifest: nothing evaluated must not pass for nothing found."""
+    templates = {one.path for one in skipped if one.template}
+    for root in dict.fromkeys(file.source.root for file in files):
+        paths = {file.source.path for file in files if file.source.root == root}
+        hint = f", but unrendered templates; render them first: {RENDERING}" if templates & paths else ""
+        yield Trouble(root, f"holds no Kubernetes manifest{hint}")
 
 
 def _report(

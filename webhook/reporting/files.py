@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote_from_bytes
@@ -11,14 +12,16 @@ from urllib.parse import quote_from_bytes
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
 MOST_BYTES = 64 * 2**20
+_DEPENDENCIES = "node_modules"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to be read, or `-`; `named` says that the caller named it, rather than a folder it lies in."""
+    """A file to be read, or `-`; `named` says that the caller named it, rather than `root`, a folder it lies in."""
 
     path: str
     named: bool = True
+    root: str = ""
 
     @property
     def shown(self) -> str:
@@ -28,12 +31,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What could not be read, and why; `line` and `document` count from one, None where it is the whole file."""
+    """What could not be read, and why; `line` and `document` count from one, None where it is the whole file.
+
+    `template` marks a document that is still to be rendered.
+    """
 
     path: str
     message: str
     line: int | None = None
     document: int | None = None
+    template: bool = False
 
     @property
     def shown(self) -> str:
@@ -61,33 +68,58 @@ def _encoded(path: Path) -> str:
     return quote_from_bytes(os.fsencode(path.as_posix()), safe="/")
 
 
-def find(paths: Iterable[str]) -> Iterator[Source | Trouble]:
+def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[Source | Trouble]:
     """Yield the files that the paths name, each once, and the folders that hold none or can't be listed.
 
-    Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders in them are
-    left out, links to folders aren't followed.
+    Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders and `node_modules` in them
+    are left out, links to folders aren't followed. `exclude` leaves out files and folders in them by globs that mean
+    what they mean in a `.gitignore` (without `!`): one without a slash matches a name at any depth, one with a slash
+    the path from the folder that was given; `*` and `?` match no slash, `**` matches any number of folders, and a slash
+    at the end matches folders alone.
     """
     known: set[str] = set()
+    excluded = [_Excluded(glob) for glob in exclude]
     for path in paths:
-        for found in _found(path):
+        for found in _found(path, excluded):
             place = found.path if found.path == STDIN else str(Path.cwd() / found.path)
             if place not in known:
                 known.add(place)
                 yield found
 
 
-def _found(path: str) -> Iterator[Source | Trouble]:
+class _Excluded:
+    """One glob of files and folders to leave out."""
+
+    def __init__(self, glob: str) -> None:
+        self._folders_alone = glob.endswith("/")
+        segments = tuple(glob.strip("/").split("/"))
+        self._segments = segments if "/" in glob.rstrip("/") else ("**", *segments)
+
+    def matches(self, path: tuple[str, ...], *, folder: bool) -> bool:
+        """Return whether it matches a path, given by its parts from the folder that is searched."""
+        return (folder or not self._folders_alone) and _segments_match(self._segments, path)
+
+
+def _segments_match(glob: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    if not glob or not path:
+        return not glob and not path
+    if glob[0] == "**":
+        return len(glob) == 1 or any(_segments_match(glob[1:], path[start:]) for start in range(len(path)))
+    return fnmatchcase(path[0], glob[0]) and _segments_match(glob[1:], path[1:])
+
+
+def _found(path: str, excluded: list[_Excluded]) -> Iterator[Source | Trouble]:
     try:
         is_folder = path != STDIN and Path(path).is_dir()
     except OSError:
         is_folder = False  # reading it will tell why
     if is_folder:
-        yield from _in_folder(path)
+        yield from _in_folder(path, excluded)
     else:
-        yield Source(path)
+        yield Source(path, root=path)
 
 
-def _in_folder(path: str) -> Iterator[Source | Trouble]:
+def _in_folder(path: str, excluded: list[_Excluded]) -> Iterator[Source | Trouble]:
     unread: list[Trouble] = []
     empty = True
 
@@ -95,13 +127,20 @@ def _in_folder(path: str) -> Iterator[Source | Trouble]:
         unread.append(Trouble(str(error.filename), _reason(error)))
 
     for folder, folders, files in os.walk(path, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        within = Path(folder).relative_to(path).parts
+
+        def is_wanted(name: str, *, folder: bool, within: tuple[str, ...] = within) -> bool:
+            matched = any(glob.matches((*within, name), folder=folder) for glob in excluded)
+            return not (matched or name.startswith("."))
+
+        folders[:] = sorted(name for name in folders if name != _DEPENDENCIES and is_wanted(name, folder=True))
         for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Source(str(Path(folder, name)), named=False)
+            if name.lower().endswith(SUFFIXES) and is_wanted(name, folder=False):
+                yield Source(str(Path(folder, name)), named=False, root=path)
                 empty = False
     if empty and not unread:
-        yield Trouble(path, f"holds no *{', no *'.join(SUFFIXES)}")
+        left = " that --exclude leaves" if excluded else ""
+        yield Trouble(path, f"holds no *{', no *'.join(SUFFIXES)}{left}")
     yield from unread
 
 

@@ -19,6 +19,7 @@ class CheckOptions:
     policy: str | None = None
     output: str = "text"
     fix: bool = False
+    exclude: tuple[str, ...] = ()
     namespace: str = "default"
     verbose: bool = False
 
@@ -39,6 +40,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         help="Print the manifests as the webhook would leave them, as YAML; findings go to stderr. Documents that are "
         "changed lose their comments and layout, all others stay as they were written, those that can't be read, too.",
+    ),
+    _option(
+        "--exclude",
+        multiple=True,
+        metavar="GLOB",
+        help="Leave out files and folders in the given folders, as a line of .gitignore does: a name at any depth, or, "
+        "with a slash, a path from the folder that is given; ** stands for any number of folders. May be repeated.",
     ),
     _option(
         "-n",

@@ -21,7 +21,7 @@ def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
         raise click.UsageError("give a file, a folder, or - for standard input")
     with Progress(sys.stderr) as progress:
         report = check(
-            find(options.paths or (STDIN,)),
+            find(options.paths or (STDIN,), options.exclude),
             policy,
             now=now,
             namespace=options.namespace,

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from webhook.core.cluster import Cluster
+from webhook.core.manifests import intent
 from webhook.core.manifests.documents import Document, DocumentError, Problem
 from webhook.core.manifests.encoding import decode_text
 from webhook.core.manifests.stream import Piece, documents, split
@@ -110,9 +111,10 @@ class _Reading:
                 self._number = document.number + 1
                 foreign &= self._add(document, value)
         except DocumentError as bad:
-            self.problems.append(Problem(bad.line, bad.message, self._number))
+            problem = intent.unreadable(piece.text, bad, self._number)
+            self.problems.append(problem)
             self._number += 1
-            foreign = False
+            foreign &= problem.foreign
         if objects < len(self.manifests) + len(self.problems):
             self.problems += (Problem(line, message, first, foreign) for line, message in piece.refusals)
 
@@ -169,7 +171,7 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
     version, kind = _text(value.get("apiVersion")), _text(value.get("kind"))
     if not (version and kind):
         lacks = " and ".join(key for key, said in (("apiVersion", version), ("kind", kind)) if not said)
-        foreign = not pointer and "apiVersion" not in value and "kind" not in value
+        foreign = not pointer and not intent.is_object(value)
         yield _problem(document, pointer, f"is no Kubernetes object: it has no {lacks}", foreign=foreign)
         return
     items = value.get("items")

@@ -14,13 +14,15 @@ MAX_WARNINGS = 20
 class Problem:
     """Why a document, or an object in it, could not be taken; `line` and `document` count from one.
 
-    `foreign` marks what doesn't pretend to be a Kubernetes object, such as the values of a Helm chart.
+    `foreign` marks what doesn't pretend to be a Kubernetes object, such as the values of a Helm chart, and `template`
+    what is still to be rendered.
     """
 
     line: int
     message: str
     document: int
     foreign: bool = False
+    template: bool = False
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.message}"
