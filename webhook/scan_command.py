@@ -15,10 +15,11 @@ import click
 from webhook.cluster.inventory import Inventory
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, troubles_of
+from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
-from webhook.core.selectors import NAMESPACE, Globs, glob_matches
+from webhook.core.selectors import Globs, glob_matches
 from webhook.core.text import did_you_mean, quote
 from webhook.reporting import as_text, scan_json, scan_text
 from webhook.reporting.files import STDIN
@@ -63,7 +64,7 @@ def _configmap(_context: click.Context, _parameter: click.Parameter, value: str)
 
 def _globs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
-        if "*" not in value and not NAMESPACE.fullmatch(value):
+        if "*" not in value and not is_dns_label(value):
             raise click.BadParameter(f"no namespace can be called {quote(value)}: a-z, 0-9 and - within, 63 at most")
     return values
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.serving import eventually
 from webhook.cluster import pod_events
-from webhook.cluster.pod_events import EVERY, MOST, TRIES, PodEvents
+from webhook.cluster.pod_events import EVERY, MAX_IN_NAMESPACE, MOST, TRIES, PodEvents
 from webhook.cluster.transport import ApiError
 from webhook.core.notice import EXEMPTED, REJECTED, Notice
 from webhook.core.objects import OwnerReference
@@ -14,9 +14,9 @@ from webhook.core.objects import OwnerReference
 OWNER = OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="app-1", uid="u1", controller=True)
 
 
-def said(message="no\n[tokenguard 7ceb3af7]", *, name="app-1", reason=REJECTED, about="inject"):
+def said(message="no\n[tokenguard 7ceb3af7]", *, namespace="demo", name="app-1", reason=REJECTED, about="inject"):
     return Notice(
-        "demo", OwnerReference(api_version="apps/v1", kind="ReplicaSet", name=name, uid="u1"), reason, about, message
+        namespace, OwnerReference(api_version="apps/v1", kind="ReplicaSet", name=name, uid="u1"), reason, about, message
     )
 
 
@@ -182,16 +182,42 @@ def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(
     stored, clock = Stored(), Clock()
     events = PodEvents(stored, clock)
     for number in range(MOST + 7):
-        events.tell(said(name=f"app-{number}"))
+        events.tell(said(namespace=f"demo-{number % 11}", name=f"app-{number}"))
     while events.write_due() == 0.0:
         pass
     assert len(stored.events) == MOST
     clock.now += EVERY + 1
     events.write_due()
     assert "7 Events about pods were left out" in caplog.text
+    assert len(caplog.records) == 1
     events.tell(said(name="another"))
     events.write_due()
     assert len(stored.events) == MOST + 1
+
+
+def test_pod_events_flooded_from_one_namespace_keep_no_other_waiting() -> None:
+    stored = Stored()
+    events = PodEvents(stored, Clock())
+    for number in range(MOST):
+        events.tell(said(namespace="flood", name=f"app-{number}"))
+    events.tell(said(namespace="other"))
+    events.tell(said(namespace="third"))
+    for _ in range(3):
+        events.write_due()
+    assert {where.split("/")[4] for where in stored.events} == {"flood", "other", "third"}
+    while events.write_due() == 0.0:
+        pass
+    assert len(stored.events) == MAX_IN_NAMESPACE + 2
+
+
+def test_pod_events_leave_out_what_is_too_large_and_log_it(caplog) -> None:
+    stored = Stored()
+    events = PodEvents(stored, Clock())
+    events.tell(said(name="a" * 1_000_000))
+    events.tell(said())
+    events.write_due()
+    assert [where.rpartition("/")[2].split(".")[0] for where in stored.events] == ["app-1"]
+    assert "1 Events about pods were left out" in caplog.text
 
 
 def test_they_are_written_by_a_thread_of_their_own_until_it_is_stopped() -> None:

@@ -398,6 +398,28 @@ def told_of_twice(plane: ControlPlane, installation: Installation) -> None:
         replace_workers(installation)
 
 
+@pytest.mark.usefixtures("installation")
+def test_pods_with_huge_owner_names_get_no_event_and_others_do(plane) -> None:
+    def denied(owner: dict) -> None:
+        manifest = pod("owned", "strict", container=reads_legacy("app-token"))
+        manifest["metadata"]["ownerReferences"] = [{"apiVersion": "apps/v1", "controller": True, **owner}]
+        assert "denied the request" in plane.kubectl("create", "-f", "-", stdin=manifest).stderr
+
+    for number in range(10):
+        huge = f"{number}".ljust(1_000_000, "a")
+        denied({"kind": "ReplicaSet", "name": huge, "uid": "1"})
+        denied({"kind": huge, "name": "app", "uid": "1"})
+        denied({"kind": "ReplicaSet", "name": f"Not_A_Name_{number}", "uid": "1"})
+    denied({"kind": "ReplicaSet", "name": "prompt", "uid": "1"})
+    names = eventually(lambda: owners_of_events(plane) if "prompt" in owners_of_events(plane) else None)
+    assert names - {"app-1"} == {"prompt"}
+
+
+def owners_of_events(plane: ControlPlane) -> set[str]:
+    found = json.loads(plane.do("get", "events", "-n", "strict", "-o", "json"))["items"]
+    return {event["involvedObject"]["name"] for event in found if event["reason"] == "PodRejected"}
+
+
 def is_needed(given: Right, used: set[Right]) -> bool:
     """Say whether a right was used, and with fewer namespaces or names in it would not have been enough."""
     uses = [one for one in used if (one.verb, one.resource) == (given.verb, given.resource)]

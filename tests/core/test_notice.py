@@ -51,11 +51,29 @@ def test_an_exempted_pod_is_told_of_once_with_reason_and_end() -> None:
     [
         {"owners": ()},
         {"owners": ({**OWNER, "controller": False},)},
+        {"owners": ({**OWNER, "name": "a" * 254},)},
+        {"owners": ({**OWNER, "name": "../../kube-system"},)},
+        {"owners": ({**OWNER, "name": None},)},
+        {"owners": ({**OWNER, "kind": "K" * 64},)},
+        {"owners": ({**OWNER, "apiVersion": "apps/v1?x"},)},
+        {"owners": ({**OWNER, "uid": "u" * 129},)},
         {"path": "/srv"},
         {"dry_run": True},
         {"policy": "mode: warn"},
     ],
-    ids=["no owner", "no controller", "nothing wrong", "dry run", "warned"],
+    ids=[
+        "no owner",
+        "no controller",
+        "long name",
+        "name with a path",
+        "no name",
+        "long kind",
+        "API version with a query",
+        "long uid",
+        "nothing wrong",
+        "dry run",
+        "warned",
+    ],
 )
 def test_of_anything_else_nobody_is_told(other) -> None:
     assert told(**other) is None

@@ -4,15 +4,15 @@ import multiprocessing
 
 import pytest
 
+from webhook.core.k8s_names import DNS_LABEL
 from webhook.core.lifetimes import YEAR
-from webhook.core.selectors import NAMESPACE
 from webhook.server.labels import AUDIENCE, OTHER, FirstValues, lifetime
 
 
 @pytest.fixture
 def first(tmp_path):
     """Return what makes one worker's table of three namespaces."""
-    return lambda: FirstValues(tmp_path / "namespaces", 3, NAMESPACE)
+    return lambda: FirstValues(tmp_path / "namespaces", 3, DNS_LABEL)
 
 
 def test_the_first_so_many_stand_for_themselves_and_the_rest_for_each_other(first) -> None:
@@ -35,7 +35,7 @@ def test_processes_that_begin_together_agree(tmp_path) -> None:
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
     workers = [
-        context.Process(target=_values, args=(FirstValues(tmp_path / "names", 20, NAMESPACE), begin, 40, results))
+        context.Process(target=_values, args=(FirstValues(tmp_path / "names", 20, DNS_LABEL), begin, 40, results))
         for begin in (0, 10, 20, 30)
     ]
     for worker in workers:
@@ -47,12 +47,12 @@ def test_processes_that_begin_together_agree(tmp_path) -> None:
 
 
 def test_without_a_common_folder_a_process_counts_by_itself() -> None:
-    table = FirstValues(None, 1, NAMESPACE)
+    table = FirstValues(None, 1, DNS_LABEL)
     assert [table.value("a"), table.value("b"), table.value("a")] == ["a", OTHER, "a"]
 
 
 def test_where_it_cannot_be_written_down_it_is_the_rest_and_nothing_fails(tmp_path) -> None:
-    table = FirstValues(tmp_path / "gone/namespaces", 3, NAMESPACE)
+    table = FirstValues(tmp_path / "gone/namespaces", 3, DNS_LABEL)
     assert table.value("a") == OTHER
     (tmp_path / "gone").mkdir()
     assert table.value("a") == "a"

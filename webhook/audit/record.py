@@ -123,7 +123,7 @@ def record(request: Request, decision: Decision, now: dt.datetime, seconds: floa
         findings=_findings(decision),
         patch=patch,
         left_out=left_out if left_out.findings or left_out.patch else None,
-        exemption=exemption_of(decision),
+        exemption=exemption_of(decision)[:_LONGEST_OPERATION],
         policy=decision.policy,
         duration_ms=round(seconds * 1000, 3),
         sample=sample if sample < 1 else None,

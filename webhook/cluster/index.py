@@ -13,6 +13,7 @@ from webhook.cluster.objects import Object
 from webhook.cluster.parted import Parted
 from webhook.cluster.reflector import Change
 from webhook.core.cluster import Cluster
+from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.selectors import Labels, labels
 
 _NONE: Parted[str] = Parted()
@@ -113,4 +114,6 @@ class Namespaces:
 
 
 def _account(found: Object) -> str:
-    return found.metadata.annotations.account if found.metadata.annotations else ""
+    """Return the account that a Secret names; empty where it names none, or none that there can be."""
+    account = found.metadata.annotations.account if found.metadata.annotations else ""
+    return account if is_dns_subdomain(account) else ""

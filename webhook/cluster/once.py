@@ -1,6 +1,7 @@
 """Saying a thing once, although every worker process learns of it."""
 
 import fcntl
+import hashlib
 from pathlib import Path
 
 _MOST_REMEMBERED = 100
@@ -16,8 +17,9 @@ class Once:
     def first(self, news: str) -> bool:
         """Say whether nobody has told this line before, and note that it is told now.
 
-        Workers may learn of things in another order, so more than the last line is remembered.
+        Workers may learn of things in another order, so more than the last line is remembered, each by its hash.
         """
+        news = hashlib.sha256(news.encode()).hexdigest()
         with self._file.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)

@@ -3,21 +3,27 @@
 The same thing told again is one Event whose count grows, whichever worker of whichever replica tells it: its name
 comes from what it says. A worker writes one at most once a minute, and no more than five in a second; what it is told
 meanwhile is added up. So a controller that tries on and on costs the API server next to nothing.
+
+Authors of pods choose who their owners are. So what waits is bounded in number and size, in all and for a namespace,
+and namespaces take turns: no namespace's Events wait for a flood of another's.
 """
 
 import hashlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from webhook.cluster.backoff import delay_after
 from webhook.cluster.events import cut, event
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
+from webhook.core.bounded_cache import memory_size
 from webhook.core.notice import REJECTED, Notice
 
 log = logging.getLogger("tokenguard.cluster")
@@ -26,6 +32,10 @@ PAUSE = 0.2
 """Seconds between two writes of one Event, and between any two."""
 MOST = 1000
 """So many different ones are kept in mind."""
+MAX_IN_NAMESPACE = 100
+"""So many of them for one namespace."""
+MAX_NOTICE_BYTES = 8 << 10
+"""The memory that one takes at most: a message of 1 KiB (4 in memory, with the widest characters), and names."""
 TRIES = 4
 
 
@@ -55,25 +65,38 @@ class PodEvents:
         self._transport = transport
         self._clock = clock
         self._said: dict[tuple[str, ...], _Said] = {}
+        self._in_namespace: Counter[str] = Counter()
+        self._turns: dict[str, int] = {}
+        self._turn = 0
         self._left_out = 0
+        self._silent_until = 0.0
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._over = threading.Event()
         self._refused = ""
 
     def tell(self, notice: Notice) -> None:
-        """Have an Event made or counted on; where too many different ones wait, it is left out, and the log says so."""
+        """Have an Event made or counted on; one too many, or too large, is left out, and the log says so."""
+        notice = replace(notice, message=cut(notice.message))
         owner = notice.owner
         key = (notice.namespace, owner.kind or "", owner.name or "", owner.uid or "", notice.reason, notice.about)
         with self._lock:
             said = self._said.get(key)
             if said is not None:
-                said.notice, said.more = notice, said.more + 1
-            elif len(self._said) < MOST:
+                said.notice, said.more = replace(said.notice, message=notice.message), said.more + 1
+            elif self._has_room_for(notice):
                 self._said[key] = _Said(notice, 1, self._clock())
+                self._in_namespace[notice.namespace] += 1
             else:
                 self._left_out += 1
         self._wake.set()
+
+    def _has_room_for(self, notice: Notice) -> bool:
+        return (
+            len(self._said) < MOST
+            and self._in_namespace[notice.namespace] < MAX_IN_NAMESPACE
+            and memory_size(notice) <= MAX_NOTICE_BYTES
+        )
 
     def start(self) -> None:
         """Begin to write."""
@@ -98,20 +121,28 @@ class PodEvents:
         with self._lock:
             self._forget(now)
             waiting = [one for one in self._said.values() if one.more]
-            first = min(waiting, key=lambda one: one.due, default=None)
-            if first is None or first.due > now:
-                return None if first is None else first.due - now
+            due = [one for one in waiting if one.due <= now]
+            if not due:
+                return min((one.due - now for one in waiting), default=None)
+            first = min(due, key=lambda one: (self._turns.get(one.notice.namespace, 0), one.due))
             notice, more = first.notice, first.more
             first.more, first.due = 0, now + EVERY
+            self._turn += 1
+            self._turns[notice.namespace] = self._turn
         self._write(notice, more)
         return 0.0
 
     def _forget(self, now: float) -> None:
         for key in [key for key, one in self._said.items() if not one.more and one.due < now]:
-            del self._said[key]
-        if self._left_out and len(self._said) < MOST:
-            log.warning("%d Events about pods were left out: there were too many different ones", self._left_out)
+            namespace = self._said.pop(key).notice.namespace
+            self._in_namespace[namespace] -= 1
+            if not self._in_namespace[namespace]:
+                del self._in_namespace[namespace]
+                self._turns.pop(namespace, None)
+        if self._left_out and self._silent_until <= now:
+            log.warning("%d Events about pods were left out: too many different ones, or too large", self._left_out)
             self._left_out = 0
+            self._silent_until = now + EVERY
 
     def _write(self, notice: Notice, more: int) -> None:
         for failures in range(1, TRIES + 1):

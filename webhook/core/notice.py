@@ -3,6 +3,7 @@
 import msgspec
 
 from webhook.core.decision import Decision, Outcome
+from webhook.core.k8s_names import is_api_version, is_dns_label, is_dns_subdomain, is_kind, is_uid
 from webhook.core.objects import OwnerReference
 from webhook.core.request import Phase, Request, Subject
 
@@ -25,7 +26,8 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 def notice(request: Request, decision: Decision) -> Notice | None:
     """Return what is to be told of a decision, or None where nothing is.
 
-    Of a pod that no controller made, its author saw the answer. A dry run leaves nothing behind.
+    Of a pod that no controller made, its author saw the answer. A dry run leaves nothing behind. No Event can be about
+    an owner whose name, kind, API version or uid no object can have, or in a namespace that there can't be.
     """
     denied = decision.outcome is Outcome.DENIED
     if not (denied or (decision.exemptions and request.phase is Phase.VALIDATE)):
@@ -33,7 +35,7 @@ def notice(request: Request, decision: Decision) -> Notice | None:
     if request.subject is not Subject.POD or request.object is None or request.dry_run:
         return None
     owner = request.object.metadata.controller
-    if owner is None or not owner.name or not owner.kind:
+    if owner is None or not is_dns_label(request.namespace) or not _can_exist(owner):
         return None
     if denied:
         rules = dict.fromkeys(finding.rule for finding in decision.rejections())
@@ -41,3 +43,12 @@ def notice(request: Request, decision: Decision) -> Notice | None:
     told = "; ".join(f"{rule} left a pod alone: {exemption}" for rule, exemption in decision.exemptions)
     rules = dict.fromkeys(rule for rule, _ in decision.exemptions)
     return Notice(request.namespace, owner, EXEMPTED, ",".join(rules), f"{told}\n[tokenguard {request.decision_id}]")
+
+
+def _can_exist(owner: OwnerReference) -> bool:
+    return (
+        is_dns_subdomain(owner.name or "")
+        and is_kind(owner.kind or "")
+        and is_api_version(owner.api_version or "")
+        and is_uid(owner.uid or "")
+    )

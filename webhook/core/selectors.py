@@ -5,14 +5,11 @@ allows no other host's path. Globs are matched without regular expressions, in t
 length of the name alone, because names are chosen by the people whom the policy restrains.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
-NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-"""A Namespace's name (RFC 1123)."""
 Labels = frozenset[tuple[str, str]]
 """Labels as a set of pairs: a selector matches where it is a subset, and the set hashes quickly."""
 

@@ -3,8 +3,9 @@
 import difflib
 from collections.abc import Collection, Iterable
 from enum import StrEnum
-from functools import lru_cache
 from itertools import islice
+
+from webhook.core.bounded_cache import BoundedCache
 
 _LONGEST = 100
 _MOST_KNOWN = 100
@@ -56,10 +57,18 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
         if len(word) <= room:
             words.append(word)
             room -= len(word)
-    return _nearest(wrong, tuple(words))
+    key = wrong, tuple(words)
+    hint = _hints.get(key)
+    if hint is None:
+        hint = _nearest(*key)
+        _hints.put(key, hint)
+    return hint
 
 
-@lru_cache(maxsize=256)
+HINTS_BYTES = 4 << 20
+_hints: BoundedCache[tuple[str, tuple[str, ...]], str] = BoundedCache(HINTS_BYTES)
+
+
 def _nearest(wrong: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.7)
     return f"; did you mean {quote(close[0])}?" if close else ""

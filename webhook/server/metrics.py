@@ -21,9 +21,9 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from webhook.core.decision import Decision, MountedToken
+from webhook.core.k8s_names import DNS_LABEL
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
-from webhook.core.selectors import NAMESPACE
 from webhook.core.text import Word
 from webhook.server import catalogue
 from webhook.server.catalogue import About
@@ -83,7 +83,7 @@ class Metrics:
         self._review_children: dict[tuple[str, str, str, str], Counter] = {}
         self._finding_children: dict[tuple[str, str, str], Counter] = {}
         self._token_children: dict[tuple[str, str, str], Counter] = {}
-        self._namespaces = FirstValues(folder and folder / "namespaces", MOST_NAMESPACES, NAMESPACE)
+        self._namespaces = FirstValues(folder and folder / "namespaces", MOST_NAMESPACES, DNS_LABEL)
         # A table for each: what authors write in their pods takes no room from what the policy injects.
         self._tokens = {
             rule: (self._counter(about), FirstValues(folder and folder / rule, MOST_AUDIENCES, AUDIENCE))

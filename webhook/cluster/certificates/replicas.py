@@ -23,11 +23,18 @@ RENEWED_EVERY = 60.0
 GONE_AFTER = dt.timedelta(minutes=10)
 GONE_AFTER_BEATS, FORGOTTEN_AFTER_BEATS = 10, 60
 """So many of one's own renewals after another's last one, that one is gone, and its Lease is removed."""
+MAX_REPLICAS = 1000
+MAX_NAMES_LENGTH = 8192
+"""So many Leases are read, and so many characters of names in one. Longer names are left out, as if none were given."""
 LABEL = "tokenguard/replica"
 SERVES = "tokenguard/serves"
 """The annotation that holds the SHA-256 of the certificate that a replica serves."""
 NAMES = "tokenguard/names"
 """The annotation that holds the names that a replica asks the certificate to be for, with commas between them."""
+
+
+_FINGERPRINT = 64
+"""A SHA-256 in hex digits."""
 
 
 class _Annotations(msgspec.Struct):
@@ -140,7 +147,7 @@ class Replicas:
             items = msgspec.json.decode(body, type=_Leases).items or []
         except msgspec.DecodeError as error:
             raise ApiError(0, f"the Leases can't be read: {error}") from error
-        return tuple(_told_by(lease) for lease in items)
+        return tuple(_told_by(lease) for lease in items[:MAX_REPLICAS])
 
     def forget(self, transport: Transport, name: str) -> None:
         """Remove a Lease, the own one at the end, or that of a replica that is long gone. Raises `ApiError`."""
@@ -154,4 +161,5 @@ class Replicas:
 def _told_by(lease: _Lease) -> Replica:
     told = lease.metadata.annotations or _Annotations()
     renewed = lease.spec.renewed or dt.datetime.min.replace(tzinfo=dt.UTC)
-    return Replica(lease.metadata.name, told.serves, renewed, tuple(name for name in told.names.split(",") if name))
+    names = told.names.split(",") if len(told.names) <= MAX_NAMES_LENGTH else ()
+    return Replica(lease.metadata.name, told.serves[:_FINGERPRINT], renewed, tuple(name for name in names if name))

@@ -4,9 +4,11 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from webhook.core.bounded_cache import BoundedCache
+from webhook.core.k8s_names import MAX_LABEL, MAX_SUBDOMAIN, MAX_USER_NAME
 from webhook.core.selectors import Accounts, Globs, Index
 
-_MEMORY = 4096
+CACHE_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Exemptions:
             for one in every
         )
         self._rules = frozenset(rule for one in every for rule in one.rules)
-        self._found: dict[tuple[str, str, str, str], tuple[Exemption, ...]] = {}
+        self._found: BoundedCache[tuple[str, str, str, str], tuple[Exemption, ...]] = BoundedCache(CACHE_BYTES)
 
     def find(
         self, rule: str, namespace: str, accounts: tuple[str, ...], user: str, now: dt.datetime
@@ -74,9 +76,8 @@ class Exemptions:
         if found is None:
             candidates = self._index.find(account, f"{namespace}/{account}", f"{namespace}/")
             found = tuple(one for one in candidates if rule in one.rules and one.is_for(namespace, account, user))
-            if len(self._found) >= _MEMORY:
-                self._found.clear()
-            self._found[key] = found
+            if len(namespace) <= MAX_LABEL and len(account) <= MAX_SUBDOMAIN and len(user) <= MAX_USER_NAME:
+                self._found.put(key, found)
         return next(
             (
                 exemption

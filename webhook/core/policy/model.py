@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from webhook.core import lifetimes
+from webhook.core.bounded_cache import BoundedCache, memory_size
 from webhook.core.cluster import Cluster
+from webhook.core.k8s_names import MAX_LABEL
 from webhook.core.paths import clean_path
 from webhook.core.policy.exemptions import Exemption, Exemptions
 from webhook.core.selectors import Accounts, Globs, Index, Labels
@@ -123,9 +125,9 @@ class Override:
     tokens: Tokens
 
 
-_MEMORY = 4096
-_LONGEST_NAMESPACE = 63
-"""A DNS label's length. A longer name is no namespace's, and whoever sends such reviews must not fill the memory."""
+CACHE_BYTES = 16 << 20
+NAMESPACE_POLICY_BYTES = 4 << 10
+"""What a `NamespacePolicy` takes at most, without the injections, once rules of every subject are remembered in it."""
 
 
 class NamespacePolicy:
@@ -144,6 +146,10 @@ class NamespacePolicy:
         self.active: dict[str, tuple[Any, ...]] = {}
 
 
+def _size(key: tuple[str, Labels], here: NamespacePolicy) -> int:
+    return memory_size(key) + memory_size(here.injections) + NAMESPACE_POLICY_BYTES
+
+
 @dataclass
 class Policy:
     """A whole policy. Treat it as a value: what it keeps besides is remembered answers, never new ones.
@@ -160,7 +166,9 @@ class Policy:
     overrides: tuple[Override, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
     sha256: str = ""
-    _here: dict[tuple[str, Labels], NamespacePolicy] = field(default_factory=dict, repr=False, compare=False)
+    _here: BoundedCache[tuple[str, Labels], NamespacePolicy] = field(
+        default_factory=lambda: BoundedCache(CACHE_BYTES, _size), repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Compile the selectors, so that a look-up doesn't grow with their number."""
@@ -184,10 +192,8 @@ class Policy:
         here = self._here.get(key)
         if here is None:
             here = self._resolve(namespace, labels)
-            if len(namespace) <= _LONGEST_NAMESPACE:
-                if len(self._here) >= _MEMORY:
-                    self._here.clear()
-                self._here[key] = here
+            if len(namespace) <= MAX_LABEL:
+                self._here.put(key, here)
         return here
 
     def api_audiences(self, cluster: Cluster) -> tuple[str, ...]:

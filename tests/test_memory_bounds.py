@@ -1,0 +1,364 @@
+"""What outlives a review is bounded in bytes, as docs/reliability.md says: long strings don't fill the memory.
+
+Every test fills one of the structures in the page's tables with the largest values that it takes.
+"""
+
+import datetime as dt
+import itertools
+import re
+import string
+import tracemalloc
+
+import pytest
+
+from tests import long_lived
+from tests.cluster.fake import Lists
+from tests.cluster.test_pod_events import Clock, Stored
+from tests.core.policy.test_document import HEAD
+from tests.documented import CHECKOUT, is_there
+from tests.reviews import review
+from webhook.audit.record import encode, record
+from webhook.cluster.certificates.replicas import NAMES, SERVES, Replicas
+from webhook.cluster.events import Teller
+from webhook.cluster.index import Namespaces, Secrets
+from webhook.cluster.objects import Annotations, ConfigMap, Metadata, Object
+from webhook.cluster.once import Once
+from webhook.cluster.pod_events import PodEvents
+from webhook.core import text
+from webhook.core.cluster import Cluster
+from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
+from webhook.core.evaluate import evaluate
+from webhook.core.notice import REJECTED, Notice, notice
+from webhook.core.objects import OwnerReference
+from webhook.core.policy.document import read_policy
+from webhook.core.policy.exemptions import Exemption
+from webhook.core.policy.model import Action, Policy
+from webhook.core.request import Phase, Request, Subject, read_review
+from webhook.core.rules import RULES
+from webhook.core.selectors import labels
+from webhook.core.text import did_you_mean
+from webhook.server.metrics import MOST_AUDIENCES, MOST_NAMESPACES, OPERATIONS, RESOURCES, Metrics
+from webhook.server.state import State
+
+NOW = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
+KIB, MIB = 1 << 10, 1 << 20
+WIDEST = "\U0001f512"
+"""Takes four bytes in memory, and makes every other character of its string take as much."""
+PAGE = (CHECKOUT / "docs/reliability.md").read_text()
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for table in PAGE.split("| what is kept | where | at most | why no more | tests |\n|---|---|---|---|---|\n")[1:]
+    for line in table.split("\n\n")[0].splitlines()
+]
+WHERE = {name: row for row in ROWS for name in re.findall(r"`([^`]+)`", row[1])}
+OF_A_SHORT_LIFE = {
+    "webhook/cluster/inventory.py::": "a scan's",
+    "webhook/core/manifests/": "of reading a manifest",
+    "webhook/core/policy/notes.py::": "of reading a policy",
+    "webhook/core/cluster_lines.py::_Line": "one line, while it is written or read",
+    "webhook/core/views.py::PodView": "a review's",
+}
+FIXED = {
+    "webhook/core/account_views.py::_NONE": "an empty map",
+    "webhook/core/request.py::_NO_WORKLOADS": "an empty map",
+    "webhook/core/views.py::_NONE": "an empty map",
+    "webhook/cluster/index.py::_NONE": "an empty map",
+    "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
+    "webhook/pki/read.py::Certificate.fingerprint": "64 characters of the one certificate",
+}
+POLICY = HEAD + (
+    "rules: {kubelet-hostpath: reject}\n"
+    "overrides: [{namespaces: ['n*'], mode: enforce}]\n"
+    "exemptions: [{rules: [legacy-token-secret], users: [robot], reason: moving, until: never}]\n"
+)
+
+
+def bound(where: str) -> int:
+    """Return the bytes that the page allows something."""
+    number, unit = WHERE[where][2].split()[:2]
+    return int(number) * {"KiB": KIB, "MiB": MIB}[unit]
+
+
+def growth(act) -> int:
+    """Return by how many bytes the memory in use has grown after an action."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        act()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+def policy(text: str = POLICY) -> Policy:
+    found = read_policy(text.encode())
+    assert isinstance(found, Policy)
+    return found
+
+
+def longest(number: int, length: int) -> str:
+    """Return a name of its own that is as long as its field may be."""
+    return f"n{number}-".ljust(length, "a")
+
+
+def test_everything_long_lived_is_in_the_table() -> None:
+    excused = (*OF_A_SHORT_LIFE, *FIXED)
+    unlisted = {name for name in long_lived.found() if name not in WHERE and not name.startswith(excused)}
+    assert unlisted == set()
+
+
+def test_everything_in_the_table_and_excused_exists() -> None:
+    found = long_lived.found()
+    held_otherwise = {name for name in WHERE if name not in found}
+    for name in held_otherwise:
+        file, _, attribute = name.partition("::")
+        words = attribute.split(".")
+        assert all(re.search(rf"\b{word}\b", (CHECKOUT / file).read_text()) for word in words), name
+    assert [name for name in (*OF_A_SHORT_LIFE, *FIXED) if not any(one.startswith(name) for one in found)] == []
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0][:60] for row in ROWS])
+def test_every_row_of_the_table_names_tests_that_exist(row) -> None:
+    named = re.findall(r"`([^`]+)`", row[4])
+    assert named
+    assert [name for name in named if not is_there(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("@lru_cache(maxsize=1)\ndef f(): ...", ["f"]),
+        ("import functools\nclass A:\n    @functools.cached_property\n    def f(self): ...", ["A.f"]),
+        ("_KNOWN: dict[str, str] = {}", ["_KNOWN"]),
+        ("class A:\n    def f(self):\n        self._a = {}\n        self._b = queue.Queue(3)", ["A._a", "A._b"]),
+        ("@dataclass\nclass A:\n    a: dict = field(default_factory=dict)\n    b: int = 3", ["A.a"]),
+        ("class A:\n    a: B = field(default_factory=lambda: BoundedCache(1))", ["A.a"]),
+        ("NAMES = {'a': 1}\ndef f():\n    found = []", []),
+    ],
+)  # fmt: skip
+def test_long_lived_structures_are_found_in_source(source, names) -> None:
+    assert list(long_lived.in_source(source)) == names
+
+
+def test_exemptions_found_for_the_longest_names_stay_bounded() -> None:
+    exempt = policy().exempt
+
+    def fill() -> None:
+        for number in range(1500):
+            user = WIDEST + longest(number, 511)
+            exempt.find("legacy-token-secret", longest(number, 63), (longest(number, 253),), user, NOW)
+
+    assert growth(fill) < bound("webhook/core/policy/exemptions.py::Exemptions._found")
+    assert len(exempt._found) > 0
+
+
+def test_denied_secrets_with_long_account_names_leave_nothing_behind() -> None:
+    under = policy()
+
+    def deny(first: int) -> None:
+        for number in range(first, first + 50):
+            annotations = {"kubernetes.io/service-account.name": longest(number, 260_000)}
+            metadata = {"name": "t", "annotations": annotations}
+            secret = {"kind": "Secret", "type": "kubernetes.io/service-account-token", "metadata": metadata}
+            request = read_review(review(secret), Phase.VALIDATE)
+            assert evaluate(request, under, Cluster(), NOW).outcome == "denied"
+
+    deny(0)  # what is loaded on first use
+    assert growth(lambda: deny(1000)) < MIB
+
+
+def test_policies_of_namespaces_with_the_longest_names_stay_bounded() -> None:
+    under = policy()
+    kinds = ("Pod", "Deployment", "Secret", "ServiceAccount", "TokenRequest")
+    where = bound("webhook/core/policy/model.py::Policy._here")
+
+    def evaluate_in(namespaces: range) -> None:
+        for number, kind in itertools.product(namespaces, kinds):
+            name = longest(number, 63)
+            known = Cluster(namespaces={name: labels({"a" * 317: longest(number, 63), "name": name})})
+            evaluate(
+                read_review(review({"kind": kind, "metadata": {}}, namespace=name), Phase.VALIDATE), under, known, NOW
+            )
+
+    evaluate_in(range(1))
+    assert growth(lambda: evaluate_in(range(1, 50))) < under._here.size  # what it takes is counted in full
+    for number in range(5000):
+        under.in_namespace(longest(number, 63), labels({"name": longest(number, 63)}))
+        assert under._here.size <= where
+    assert len(under._here) > 100
+
+
+def test_hints_for_the_longest_words_stay_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(text, "_nearest", lambda wrong, _known: f'; did you mean "{wrong}"?')
+
+    def fill() -> None:
+        for number in range(400):
+            did_you_mean(WIDEST + longest(number, 99), [f"{WIDEST}{number}".ljust(20, "b")] * 100)
+
+    assert growth(fill) < bound("webhook/core/text.py::_hints")
+
+
+def largest(number: int) -> Notice:
+    owner = OwnerReference(
+        api_version=f"{'g' * 253}/{'v' * 63}", kind="K" * 63, name=longest(number, 253), uid=longest(number, 128)
+    )
+    about = ",".join(rule.name for rule in RULES)
+    return Notice(longest(number // 90, 63), owner, REJECTED, about, f"{WIDEST}{number}".ljust(100_000, "m"))
+
+
+def test_pod_events_of_the_largest_size_stay_bounded() -> None:
+    events = PodEvents(Stored(), Clock())
+
+    def fill() -> None:
+        for number in (*range(1300), *range(1100)):
+            events.tell(largest(number))
+
+    assert growth(fill) < bound("webhook/cluster/pod_events.py::PodEvents._said")
+    assert len(events._said) == 1000
+
+
+def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
+    under, events = policy(), PodEvents(Stored())
+
+    def deny(first: int) -> None:
+        for number in range(first, first + 10):
+            long = longest(number, 1_000_000)
+            owner = {"apiVersion": long, "kind": long, "name": long, "uid": long, "controller": True}
+            spec = {"containers": [{"name": "app"}], "volumes": [{"name": "root", "hostPath": {"path": "/"}}]}
+            pod = {"kind": "Pod", "metadata": {"ownerReferences": [owner]}, "spec": spec}
+            request = read_review(review(pod), Phase.VALIDATE)
+            decision = evaluate(request, under, Cluster(), NOW)
+            assert decision.outcome == "denied"
+            told = notice(request, decision)
+            if told:
+                events.tell(told)
+
+    deny(0)
+    assert growth(lambda: deny(1000)) < MIB
+    assert events.write_due() is None
+
+
+def test_policy_events_of_the_largest_size_stay_bounded(monkeypatch) -> None:
+    teller = Teller(Stored())
+    monkeypatch.setattr("threading.Thread.start", lambda _thread: None)
+    metadata = Metadata("c" * 253, "n" * 63, "u" * 128, "9" * 20)
+
+    def fill() -> None:
+        for number in range(100):
+            teller.tell(ConfigMap(metadata=metadata), [WIDEST * 200] * 50, longest(number, 64))
+
+    assert growth(fill) < bound("webhook/cluster/events.py::Teller._waiting")
+
+
+def test_metrics_with_every_label_value_stay_bounded() -> None:
+    exemption = Exemption(("inject",), "moving", None)
+
+    def fill() -> None:
+        metrics = Metrics()
+        for resource, operation in itertools.product(RESOURCES, OPERATIONS):
+            for phase, outcome in itertools.product((Phase.MUTATE, Phase.VALIDATE), Outcome):
+                metrics.reviewed(request("demo", resource, operation, phase), Decision(outcome), 0.001)
+        for number in range(MOST_NAMESPACES + 20):
+            findings = tuple(
+                Finding(rule.name, action, action, Violation("/spec", "is wrong"))
+                for rule, action in itertools.product(RULES, Action)
+            )
+            exempt = tuple((finding, exemption) for finding in findings)
+            metrics.reviewed(request(longest(number, 63)), Decision(Outcome.DENIED, findings, (), exempt), 0.001)
+        for number, lifetime in itertools.product(range(MOST_AUDIENCES + 20), (600, 3600, 86_400, 31_536_000, 1 << 32)):
+            audience = ".".join(longest(number, 31) for _ in range(4))
+            found = Violation("/spec", "is wrong", token=MountedToken(audience, lifetime))
+            patched = [Finding(rule, Action.PATCH, Action.PATCH, found) for rule in ("inject", "token-expiration")]
+            metrics.reviewed(request("demo"), Decision(Outcome.PATCHED, tuple(patched)), 0.001)
+        kept.append(metrics)
+
+    kept: list[Metrics] = []
+    assert growth(fill) < bound("webhook/server/metrics.py::Metrics._finding_children")
+    assert len(kept[0]._finding_children) > MOST_NAMESPACES * len(RULES)
+
+
+def request(namespace: str, resource="pods", operation="CREATE", phase=Phase.VALIDATE) -> Request:
+    return Request(phase, "7ceb3af7", operation, resource, namespace, "app", Subject.POD)
+
+
+def test_the_longest_audit_line_stays_bounded() -> None:
+    bad = "\U000e0001" * 5000
+    finding = Finding("inject", Action.PATCH, Action.PATCH, Violation(f"/{bad}", bad))
+    operation = {"op": "add", "path": "/a", "value": bad[:2000]}
+    exemption = Exemption(("inject",), bad, None)
+    decision = Decision(
+        Outcome.PATCHED, (finding,) * 200, (operation,) * 200, ((finding, exemption),) * 11, note=bad, problem=bad
+    )
+    asked = Request(Phase.MUTATE, "u" * 128, bad, bad, bad, bad, Subject.POD, user=bad)
+    assert len(encode(record(asked, decision, NOW, 0.0))) < bound("webhook/server/audit_output.py::Output._kept")
+
+
+def test_leases_of_the_largest_size_stay_bounded() -> None:
+    own = Replicas("tokenguard")
+    names = ",".join(["a" * 253] * 32)
+
+    def fill() -> None:
+        own.alive(Lists(leases=[lease(number, names) for number in range(1100)]))
+
+    assert growth(fill) < bound("webhook/cluster/certificates/replicas.py::Replicas._seen")
+    [too_long] = own.alive(Lists(leases=[lease(1, names * 2)]))
+    assert too_long.asks_for == ()
+
+
+def lease(number: int, names: str) -> dict:
+    annotations = {SERVES: longest(number, 200_000 if number % 50 == 0 else 64), NAMES: names}
+    return {"metadata": {"name": longest(number, 253), "annotations": annotations}}
+
+
+def test_remembered_log_lines_of_any_length_stay_bounded(tmp_path) -> None:
+    once = Once(tmp_path / "told")
+    assert [once.first(longest(number % 3, 1_000_000)) for number in range(6)] == [True] * 3 + [False] * 3
+    for number in range(200):
+        once.first(longest(number, 1000))
+    assert (tmp_path / "told").stat().st_size < bound("webhook/cluster/once.py::Once") // 100
+
+
+def test_reasons_for_not_being_ready_stay_bounded() -> None:
+    state = State()
+
+    def fill() -> None:
+        found = read_policy((HEAD + "".join(f"k{WIDEST * 1000}{n}: {'v' * 1000}\n" for n in range(30))).encode())
+        assert not isinstance(found, Policy)
+        for number in range(100):
+            state.lacks("policy", f"policy not loaded: ConfigMap {'n' * 63}/{'c' * 253} {number}: {found[0]}")
+
+    assert growth(fill) < bound("webhook/server/state.py::State.lacking")
+
+
+def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:
+    published: list[object] = []
+    secrets = Secrets(lambda known: published.__setitem__(slice(None), [known]))
+    count = 1000
+
+    def fill() -> None:
+        secrets.replace(
+            Object(metadata=Metadata(longest(n, 253), "demo", annotations=Annotations(longest(n, 253))))
+            for n in range(count)
+        )
+        long = Annotations("a" * 260_000)
+        for n in range(count):
+            secrets.apply([(Object(metadata=Metadata(longest(n, 253), "demo", annotations=long)), False)])
+
+    assert growth(fill) < count * bound("webhook/cluster/index.py::Secrets._known")
+    assert secrets._known["demo"][longest(1, 253)] == ""
+
+
+def test_namespaces_with_the_longest_labels_take_a_kibibyte_each() -> None:
+    published: list[object] = []
+    namespaces = Namespaces(lambda known: published.__setitem__(slice(None), [known]))
+    count, each = 200, 10
+
+    def fill() -> None:
+        namespaces.replace(
+            Object(metadata=Metadata(longest(n, 63), labels={
+                f"{n}{letter}".ljust(317, "a"): longest(n, 63) for letter in string.ascii_letters[:each]
+            }))
+            for n in range(count)
+        )  # fmt: skip
+
+    assert growth(fill) < count * each * bound("webhook/cluster/index.py::Namespaces._known")

@@ -1,0 +1,61 @@
+"""Which strings Kubernetes accepts as names. What fails here belongs to no real object: don't keep it or send it on.
+
+Sources: RFC 1123, and k8s.io/apimachinery `pkg/util/validation` and `pkg/api/validation`.
+"""
+
+import re
+
+MAX_LABEL = 63
+"""The most characters of a DNS label: a Namespace, a resource, an API version, a kind."""
+MAX_SUBDOMAIN = 253
+"""The most characters of a DNS subdomain: the names of most objects, an API group."""
+MAX_USER_NAME = 512
+"""Kubernetes sets no limit. A ServiceAccount's user name has at most 339 characters, an X.509 common name 64."""
+
+DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+"""A Namespace's name."""
+_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_KIND = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_OPERATION = re.compile(r"[A-Z]{1,32}")
+
+
+def is_dns_label(text: str) -> bool:
+    """Return whether `text` can be the name of a Namespace."""
+    return DNS_LABEL.fullmatch(text) is not None
+
+
+def is_dns_subdomain(text: str) -> bool:
+    """Return whether `text` can be the name of an object."""
+    return _SUBDOMAIN.fullmatch(text) is not None
+
+
+def is_kind(text: str) -> bool:
+    """Return whether `text` can be a kind: a DNS label in any case."""
+    return _KIND.fullmatch(text) is not None
+
+
+def is_api_version(text: str) -> bool:
+    """Return whether `text` can be an apiVersion: `version` or `group/version`."""
+    group, separator, version = text.rpartition("/")
+    return is_dns_label(version) and (is_dns_subdomain(group) if separator else True)
+
+
+def is_uid(text: str) -> bool:
+    """Return whether `text` can be the uid of an object or of a review. The API server makes UUIDs."""
+    return _UID.fullmatch(text) is not None
+
+
+def is_operation(text: str) -> bool:
+    """Return whether `text` can be the operation of an admission review."""
+    return _OPERATION.fullmatch(text) is not None
+
+
+def is_resource(text: str) -> bool:
+    """Return whether `text` can be a resource with its subresource: `pods/ephemeralcontainers`."""
+    return all(map(is_dns_label, text.split("/", 1)))
+
+
+def is_user_name(text: str) -> bool:
+    """Return whether `text` is a user name of a length that real ones have. Any character may be in one."""
+    return len(text) <= MAX_USER_NAME
