@@ -1,9 +1,12 @@
 """List and watch, over a transport that does all that a real one may do."""
 
+import threading
+
 import pytest
 
 from tests.cluster.fake import FakeTransport, bookmark, error, event, meta, page
-from webhook.cluster.backoff import FIRST_DELAY, LONGEST_DELAY
+from webhook.cluster import backoff
+from webhook.cluster.backoff import FIRST_DELAY, INFORMER_GROWTH, LONGEST_DELAY, UNREACHABLE_DELAY, Reachability
 from webhook.cluster.connection import SILENCE_SECONDS
 from webhook.cluster.objects import SECRETS
 from webhook.cluster.reflector import Outcome, Reflector
@@ -11,6 +14,7 @@ from webhook.cluster.transport import ApiError
 
 GONE = ApiError(410, "too old")
 LOST = ApiError(0, "lost")
+REFUSED = ApiError(0, "connection refused", unreachable=True)
 
 
 class Names:
@@ -165,10 +169,86 @@ def test_a_server_that_is_away_is_no_reason_to_list_anew() -> None:
 
 def test_waits_grow_with_jitter_up_to_a_bound() -> None:
     waits = Run(page(), *[LOST] * 12).waits
-    for number, wait in enumerate(waits):
-        full = min(LONGEST_DELAY, FIRST_DELAY * 2**number)
-        assert full / 2 <= wait <= full
-    assert len({wait / min(LONGEST_DELAY, FIRST_DELAY * 2**number) for number, wait in enumerate(waits)}) > 1
+    full = [min(LONGEST_DELAY, FIRST_DELAY * INFORMER_GROWTH**number) for number in range(len(waits))]
+    assert all(whole / 2 <= wait <= whole for wait, whole in zip(waits, full, strict=True))
+    assert full[-1] == LONGEST_DELAY
+    assert len({wait / whole for wait, whole in zip(waits, full, strict=True)}) > 1
+
+
+def test_waits_while_unreachable_stay_short_and_jittered() -> None:
+    waits = Run(page(), *[REFUSED] * 100).waits
+    assert max(waits) <= UNREACHABLE_DELAY
+    assert min(waits) >= FIRST_DELAY / 2
+    assert len(set(waits)) > 50
+
+
+def test_waits_after_refusals_start_short_behind_an_outage() -> None:
+    run = Run(page(), *[REFUSED] * 20, ApiError(500, "starting"), REFUSED, ApiError(500, "starting"))
+    assert run.waits[20] <= FIRST_DELAY
+    assert run.waits[22] <= FIRST_DELAY * INFORMER_GROWTH
+
+
+def test_waits_after_refusals_grow_though_connections_fail_between_them() -> None:
+    waits = Run(page(), *[ApiError(503, "overloaded"), REFUSED] * 12).waits
+    assert waits[22] > UNREACHABLE_DELAY
+
+
+def test_retry_after_is_obeyed_behind_an_outage() -> None:
+    assert Run(page(), *[REFUSED] * 20, ApiError(429, "busy", retry_after=40.0)).waits[20] >= 40.0
+
+
+class Waiting(FakeTransport):
+    """Raises an error at the first request, and answers the others."""
+
+    def __init__(self, error, *answers) -> None:
+        super().__init__(*answers)
+        self.error = error
+
+    def get(self, path, query, accept) -> bytes:
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+        return super().get(path, query, accept)
+
+
+@pytest.mark.parametrize(("error", "woken"), [
+    pytest.param(REFUSED, True, id="unreachable"),
+    pytest.param(ApiError(429, "busy", retry_after=600.0), False, id="refused"),
+])  # fmt: skip
+def test_answer_to_one_informer_ends_waits_for_a_connection_alone(monkeypatch, error, woken) -> None:
+    monkeypatch.setattr(backoff, "UNREACHABLE_DELAY", 600.0)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 600.0)
+    monkeypatch.setattr(backoff, "LONGEST_DELAY", 600.0)
+    reachability, listed, waits = Reachability(), threading.Event(), threading.Event()
+    transport = Waiting(error, page(meta("a")))
+    outcome = Outcome(listed.set, lambda _why: waits.set())
+    reflector = Reflector(SECRETS, Names(), transport, outcome, reachability=reachability)
+    thread = threading.Thread(target=reflector.run)
+    thread.start()
+    assert waits.wait(10)
+    reached = False
+    for _ in range(20):
+        reachability.note_answer()  # as the informer of another resource does
+        reached = reached or listed.wait(0.05)
+    reflector.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert reached == woken
+
+
+@pytest.mark.parametrize("answer", [page(), GONE], ids=["list", "refusal"])
+def test_answered_request_is_noted_for_the_others(answer) -> None:
+    noted = []
+
+    class Noting(Reachability):
+        def note_answer(self) -> None:
+            noted.append(1)
+
+    transport = FakeTransport(answer)
+    reflector = Reflector(SECRETS, Names(), transport, Outcome(lambda: None, lambda _: None), lambda _: None, reachability=Noting())
+    transport.ran_out = reflector.stop
+    reflector.run()
+    assert noted == [1]
 
 
 def test_waits_are_short_again_once_something_was_heard() -> None:

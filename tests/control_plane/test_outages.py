@@ -3,7 +3,10 @@
 import contextlib
 import http.client
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -29,6 +32,8 @@ from webhook.cluster.objects import NAMESPACES
 from webhook.cluster.reflector import Outcome, Reflector
 from webhook.cluster.walk import walk
 from webhook.core.cluster import Cluster
+
+OUTAGE = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,32 @@ def test_workers_that_start_in_an_outage_judge_as_those_before_them_did(plane, s
     eventually(lambda: is_denied(server, namespace, "new"))
     put_policy(plane, WARN)
     eventually(lambda: revisions(server) == {revision(WARN)})
+
+
+def test_new_secret_is_known_soon_after_an_outage(plane, server, namespace) -> None:
+    began = time.monotonic()
+    with away(plane):
+        time.sleep(OUTAGE)
+    back = time.monotonic()
+    put_secret(plane, "new", namespace)
+    eventually(lambda: is_denied(server, namespace, "new"))
+    assert time.monotonic() - back < (back - began) / 5
+
+
+def test_pod_created_before_its_legacy_secret_is_found_by_scan(plane, server, namespace) -> None:
+    plane.do("create", "serviceaccount", "default", "-n", namespace)
+    assert is_allowed(server, namespace, "late")
+    variable = {"name": "T", "valueFrom": {"secretKeyRef": {"name": "late", "key": "token"}}}
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "early", "namespace": namespace},
+        "spec": {"containers": [{"name": "app", "image": "app", "env": [variable]}]},
+    }  # fmt: skip
+    plane.do("create", "-f", "-", stdin=pod)
+    put_secret(plane, "late", namespace)
+    command = [sys.executable, "-m", "webhook", "scan", "--kubeconfig", plane.folder / "kubeconfig", "-n", namespace]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"early\b.*\n?.*legacy-token-reference", done.stdout), done.stdout
 
 
 class Interrupted:

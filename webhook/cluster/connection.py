@@ -14,6 +14,7 @@ import datetime as dt
 import email.utils
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,9 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 150.0
 """A watch is to end within two minutes; one that is silent for longer is dead."""
+RELOAD_INTERVAL = 5.0
+"""Seconds. An API server that can't be reached is tried every second; the configuration is not loaded as often, because
+that may run the kubeconfig's credential plugin."""
 _CHUNK = 1 << 16
 _MOST_SHOWN = 300
 
@@ -75,6 +79,7 @@ class Connection:
         self._ahead = dt.timedelta(0)
         self._lock = threading.Lock()
         self._client: ApiClient | None = None
+        self._forgotten = -RELOAD_INTERVAL
 
     def now(self) -> dt.datetime:
         """Return the time of day by the API server's clock, to a second, as its last answer told it; else by this one.
@@ -139,8 +144,10 @@ class Connection:
             )  # fmt: skip
             answer = client.call_api(*serialized, _request_timeout=(CONNECT_SECONDS, request.read_seconds))
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:  # ApiException: TLS failed
-            self._forget_client()  # what it was made from may have changed: a CA, a client certificate, an address
-            raise ApiError(0, _reason(error)) from error
+            # What it was made from may have changed: a CA, a client certificate, an address.
+            self._forget_client(RELOAD_INTERVAL)
+            is_silent = isinstance(error, urllib3.exceptions.ReadTimeoutError)
+            raise ApiError(0, _reason(error), unreachable=not is_silent) from error
         except ApiError:
             raise
         except Exception as error:  # noqa: BLE001 - http.client quotes the header that it refuses, token and all
@@ -183,10 +190,13 @@ class Connection:
                 self._client = ApiClient(self._configuration())
             return self._client
 
-    def _forget_client(self) -> None:
-        """Have the next request load the configuration and the credentials anew."""
+    def _forget_client(self, interval: float = 0.0) -> None:
+        """Have the next request load configuration and credentials again, once in so many seconds at most."""
         with self._lock:
-            self._client = None
+            now = time.monotonic()
+            if now - self._forgotten >= interval:
+                self._client = None
+                self._forgotten = now
 
     def _configuration(self) -> Configuration:
         configuration = Configuration()

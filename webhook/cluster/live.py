@@ -15,6 +15,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from webhook.cluster.backoff import Reachability
 from webhook.cluster.connection import Connection
 from webhook.cluster.events import Teller
 from webhook.cluster.index import Index
@@ -75,6 +76,7 @@ class LiveState:
         self._reflectors: dict[str, Reflector[Any]] = {}
         self._failing: set[str] = set()
         self._take_up: list[Callable[[Kept], bool]] = []
+        self._reachability = Reachability()
 
     def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
         """Take what is to be kept up to date; starts nothing, so it may be called before a fork."""
@@ -171,4 +173,5 @@ class LiveState:
 
         state.lacks(what, f"{what} not loaded yet")
         self._take_up.append(take_up)
-        self._reflectors[what] = Reflector(resource, store, transport, Outcome(heard, failed))
+        outcome = Outcome(heard, failed)
+        self._reflectors[what] = Reflector(resource, store, transport, outcome, reachability=self._reachability)

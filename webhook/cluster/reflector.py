@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from webhook.cluster.backoff import CHANCE, delay_after
+from webhook.cluster.backoff import CHANCE, Backoff, Reachability, delay_after
 from webhook.cluster.objects import Event, Object, Page, Resource, Status
 from webhook.cluster.pages import GONE, PARTIAL, Pages, expect
 from webhook.cluster.transport import ApiError, Stream, Transport
@@ -68,28 +68,36 @@ class _ExpiredError(ApiError):
 class Reflector(Generic[T]):
     """Keeps one store up to date, in the thread that calls `run`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         resource: Resource[T],
         store: Store[T],
         transport: Transport,
         outcome: "Outcome",
         wait: Callable[[float], object] | None = None,
+        *,
+        reachability: Reachability | None = None,
     ) -> None:
-        """Take the parts. `wait` waits so many seconds, or less where `stop` is called."""
+        """Take the parts. `wait` waits so many seconds, or less where `stop` is called; tests replace it.
+
+        `reachability` is shared by the informers of one API server.
+        """
         self._resource = resource
         self._query = {"fieldSelector": resource.selector} if resource.selector else {}
         self._store = store
         self._transport = transport
         self._heard, self._failed = outcome
         self._stopping = threading.Event()
+        self._reachability = reachability or Reachability()
         self._wait = wait or self._stopping.wait
+        self._wait_for_connection = wait or self._wait_until_reachable
         self._pages = Pages(resource, transport)
         self._event = msgspec.json.Decoder(Event)
         self._object = msgspec.json.Decoder(resource.decoded)
         self._status = msgspec.json.Decoder(Status)
         self._version = ""
-        self._failures = self._refusals = 0
+        self._backoff = Backoff()
+        self._refusals = 0
         self._stream: Stream | None = None
 
     def run(self) -> None:
@@ -111,6 +119,7 @@ class Reflector(Generic[T]):
     def stop(self) -> None:
         """End `run`, from any thread."""
         self._stopping.set()
+        self._reachability.wake()
         if self._stream is not None:
             self._stream.close()
 
@@ -118,14 +127,22 @@ class Reflector(Generic[T]):
         """Wait after a failure, and decide what it is that has to be tried again."""
         if self._stopping.is_set():
             return
-        self._failures += 1
+        if error.status:
+            self._reachability.note_answer()
         self._refusals = self._refusals + 1 if error.status in _REFUSES_VERSION else 0
         watched = bool(self._version)
         if error.status == GONE or self._refusals > _MOST_RESUMPTIONS:
             self._version = ""
         if error.status != GONE or not watched:  # a watch's is no trouble: it was away for longer than is remembered
             self._failed(str(error))
-        self._wait(delay_after(self._failures, error.retry_after))
+        delay = self._backoff.delay(error)
+        if error.unreachable:
+            self._wait_for_connection(delay)
+        else:
+            self._wait(delay)
+
+    def _wait_until_reachable(self, seconds: float) -> None:
+        self._reachability.wait(seconds, self._stopping.is_set)
 
     def _list(self) -> None:
         try:
@@ -168,11 +185,13 @@ class Reflector(Generic[T]):
 
     def _read_page(self, limit: int | None, following: str) -> Page[T]:
         try:
-            return self._pages.read(limit, following)
+            page = self._pages.read(limit, following)
         except ApiError as error:
             if following and error.status == GONE:
                 raise _ExpiredError(error.status, str(error)) from error
             raise
+        self._reachability.note_answer()
+        return page
 
     def _watch(self) -> None:
         query = self._query | {
@@ -184,6 +203,7 @@ class Reflector(Generic[T]):
         accept = self._resource.accept(PARTIAL)
         with self._transport.watch(self._resource.path, query, accept) as stream:
             self._stream = stream
+            self._reachability.note_answer()
             if self._stopping.is_set():
                 return
             lines, began = 0, time.monotonic()
@@ -194,7 +214,7 @@ class Reflector(Generic[T]):
             finally:
                 lasted = time.monotonic() - began
                 if lasted > LASTING_SECONDS:
-                    self._failures = 0
+                    self._backoff.reset()
         if lasted < SHORT_SECONDS:
             if not lines:
                 raise ApiError(0, "the API server ended a watch before anything was heard")
@@ -222,7 +242,7 @@ class Reflector(Generic[T]):
             self._store.apply(changes)
         if version:
             self._version = version
-            self._failures = 0
+            self._backoff.reset()
             self._heard()
         if end:
             raise end

@@ -13,13 +13,18 @@ class ApiError(Exception):
 
     `status` is HTTP's, 0 where there was no answer. `retry_after` is how many seconds the server asked to wait.
     `following` is the token by which a list whose pages have expired goes on, from the next object on as it is now.
+    `unreachable` says that no connection was made or that it was lost before an answer, so trying again costs the
+    server next to nothing.
     """
 
-    def __init__(self, status: int, message: str, retry_after: float = 0.0, following: str = "") -> None:
+    def __init__(
+        self, status: int, message: str, retry_after: float = 0.0, following: str = "", *, unreachable: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
         self.following = following
+        self.unreachable = unreachable
 
 
 class Stream(Protocol):

@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -23,6 +24,8 @@ from webhook.cli import main
 main()
 """
 """The command with 0.2 seconds in place of up to 15 between tries, and one in place of 150 for a silent watch."""
+OUTAGE = 14.0
+"""Seconds; waits that double have grown to 8 by then."""
 CONFIG_MAP = {"metadata": meta("token-policy", NAMESPACE), "data": {"policy.yaml": POLICY}}
 
 
@@ -144,3 +147,18 @@ def test_while_the_api_server_goes_wrong_the_last_known_state_is_judged_by_and_i
     eventually(lambda: is_denied(server, "demo", made_meanwhile))
     assert running.failures == []
     assert server.workers == workers
+
+
+def test_state_is_current_soon_after_an_outage_of_any_length(api, tmp_path):
+    write(tmp_path / "kubeconfig", api.server_port, {"token": "t"})
+    flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--policy-configmap", WHERE, "--workers", "2"]
+    with serve(tmp_path / "run", *flags) as server:
+        api.wrong = "away"
+        api.forget("old")  # ends the watches
+        began = time.monotonic()
+        time.sleep(OUTAGE)
+        api.forget("old", "made-in-the-outage")
+        api.wrong = ""
+        back = time.monotonic()
+        eventually(lambda: is_denied(server, "demo", "made-in-the-outage"))
+        assert time.monotonic() - back < (back - began) / 5

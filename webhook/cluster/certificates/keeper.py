@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+from webhook.cluster.backoff import Reachability
 from webhook.cluster.certificates import bundles
 from webhook.cluster.certificates.notes import Notes
 from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Clock, Reconciler, Wanted, Workers
@@ -147,9 +148,10 @@ class CertificateKeeper:
     def _follow(self) -> None:
         """Be woken by every change."""
         configurations = bundles.resources() if self._wanted.manage else ()
+        reachability = Reachability()
         for resource in (self._wanted.secret.resource, *configurations):
             nothing = Outcome(lambda: None, lambda _why: None)  # what a look finds is told by the look
-            reflector = Reflector(resource, _Waker(self._wake), self._connection, nothing)
+            reflector = Reflector(resource, _Waker(self._wake), self._connection, nothing, reachability=reachability)
             self._reflectors.append(reflector)
             threading.Thread(target=reflector.run, name=f"tokenguard-{resource.what}", daemon=True).start()
 
