@@ -193,6 +193,31 @@ def test_waits_after_refusals_grow_though_connections_fail_between_them() -> Non
     assert waits[22] > UNREACHABLE_DELAY
 
 
+def test_refusals_before_an_outage_make_none_after_it_wait_longer() -> None:
+    waits = Run(page(), *[ApiError(403, "forbidden")] * 20, *[REFUSED] * 3, ApiError(403, "starting")).waits
+    assert waits[19] > FIRST_DELAY
+    assert waits[23] <= FIRST_DELAY
+
+
+def test_list_after_refusals_ends_their_count() -> None:
+    waits = Run(*[ApiError(403, "forbidden")] * 20, page(), ApiError(500, "starting")).waits
+    assert waits[19] > FIRST_DELAY
+    assert waits[20] <= FIRST_DELAY
+
+
+def test_expired_version_is_listed_soon_though_refusals_came_before() -> None:
+    waits = Run(page(), *[ApiError(500, "starting")] * 10, GONE, page()).waits
+    assert waits[9] > FIRST_DELAY
+    assert waits[10] <= FIRST_DELAY
+
+
+@pytest.mark.parametrize("watch", [GONE, [b"<html>\n"]], ids=["expired", "unreadable"])
+def test_lists_without_a_working_watch_are_made_less_and_less_often(watch) -> None:
+    waits = Run(*[page(), watch] * 12).waits
+    assert waits[0] <= FIRST_DELAY
+    assert waits[-2] > 4 * FIRST_DELAY
+
+
 def test_retry_after_is_obeyed_behind_an_outage() -> None:
     assert Run(page(), *[REFUSED] * 20, ApiError(429, "busy", retry_after=40.0)).waits[20] >= 40.0
 
@@ -245,7 +270,9 @@ def test_answered_request_is_noted_for_the_others(answer) -> None:
             noted.append(1)
 
     transport = FakeTransport(answer)
-    reflector = Reflector(SECRETS, Names(), transport, Outcome(lambda: None, lambda _: None), lambda _: None, reachability=Noting())
+    reflector = Reflector(
+        SECRETS, Names(), transport, Outcome(lambda: None, lambda _: None), lambda _: None, reachability=Noting()
+    )
     transport.ran_out = reflector.stop
     reflector.run()
     assert noted == [1]

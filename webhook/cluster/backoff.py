@@ -19,6 +19,7 @@ UNREACHABLE_DELAY = 1.0
 INFORMER_GROWTH = 1.5
 """An informer's waits grow by this factor, so that a wait is at most half as long as the refusals have lasted: an API
 server that starts answers 403 and 500 for some seconds before it is ready."""
+_OUTAGE = 3
 LONGEST_ASKED = 60.0
 """How long a Retry-After is obeyed, in seconds: a proxy that says a day must not hide a day's Secrets."""
 
@@ -31,20 +32,38 @@ def delay_after(failures: int, asked: float = 0.0, growth: float = 2.0) -> float
 
 
 class Backoff:
-    """The waits of one informer. The two kinds of failures are counted apart: an outage makes no refusal wait longer."""
+    """The waits of one informer: failures to reach the API server and refusals are counted apart.
+
+    An outage adds nothing to the wait after a refusal; one of several tries ends what was counted before it.
+    """
 
     def __init__(self) -> None:
-        self._failures = {True: 0, False: 0}
+        self._unreachable = self._refusals = self._lists = 0
 
-    def delay(self, error: ApiError) -> float:
-        """Count a failure; return the seconds to wait after it."""
-        self._failures[error.unreachable] += 1
-        delay = delay_after(self._failures[error.unreachable], error.retry_after, INFORMER_GROWTH)
-        return min(delay, UNREACHABLE_DELAY * CHANCE.uniform(0.5, 1)) if error.unreachable else delay
+    def delay(self, error: ApiError, *, relists: bool, expired: bool) -> float:
+        """Count a failure; return the seconds to wait after it.
+
+        `relists` says that all objects are listed next; `expired` that the version a watch began at is no longer known,
+        which is no sign of load.
+        """
+        if error.unreachable:
+            self._unreachable += 1
+            if self._unreachable >= _OUTAGE:
+                self._refusals = 0
+            return min(delay_after(self._unreachable), UNREACHABLE_DELAY * CHANCE.uniform(0.5, 1))
+        self._unreachable = 0
+        self._refusals += not expired
+        failures = max(0 if expired else self._refusals, self._lists if relists else 0, 1)
+        return delay_after(failures, error.retry_after, INFORMER_GROWTH)
+
+    def note_list(self) -> None:
+        """Forget the failures: all objects were listed. Lists without a watch between them are counted."""
+        self._unreachable = self._refusals = 0
+        self._lists += 1
 
     def reset(self) -> None:
-        """Forget the failures: the API server has sent something that can be used."""
-        self._failures = {True: 0, False: 0}
+        """Forget the failures and lists: a watch works."""
+        self._unreachable = self._refusals = self._lists = 0
 
 
 class Reachability:

@@ -146,8 +146,7 @@ class Connection:
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:  # ApiException: TLS failed
             # What it was made from may have changed: a CA, a client certificate, an address.
             self._forget_client(RELOAD_INTERVAL)
-            is_silent = isinstance(error, urllib3.exceptions.ReadTimeoutError)
-            raise ApiError(0, _reason(error), unreachable=not is_silent) from error
+            raise ApiError(0, _reason(error), unreachable=True) from error
         except ApiError:
             raise
         except Exception as error:  # noqa: BLE001 - http.client quotes the header that it refuses, token and all

@@ -26,7 +26,7 @@ PAGE = 1000
 WATCH_SECONDS = 60
 """After so long, or up to twice that, the API server is to end a watch: a sign of life where there is nothing to say.
 It sends no bookmarks of a resource of which nothing has changed since it was started."""
-SHORT_SECONDS, LASTING_SECONDS = 1.0, 15.0
+SHORT_SECONDS, LASTING_SECONDS = 1.0, 5.0
 """A watch that ends sooner must not be asked for again at once; after one that lasted longer, all is well again."""
 _MOST_RESUMPTIONS = 3
 _REFUSES_VERSION = (400, 504)
@@ -133,9 +133,10 @@ class Reflector(Generic[T]):
         watched = bool(self._version)
         if error.status == GONE or self._refusals > _MOST_RESUMPTIONS:
             self._version = ""
-        if error.status != GONE or not watched:  # a watch's is no trouble: it was away for longer than is remembered
+        expired = watched and error.status == GONE
+        if not expired:  # that is no trouble: it was away for longer than is remembered
             self._failed(str(error))
-        delay = self._backoff.delay(error)
+        delay = self._backoff.delay(error, relists=not self._version, expired=expired)
         if error.unreachable:
             self._wait_for_connection(delay)
         else:
@@ -152,6 +153,7 @@ class Reflector(Generic[T]):
                 "%s: the API server took too long for a list in pages: it is asked for the whole", self._resource.what
             )
             self._load(None)
+        self._backoff.note_list()
         self._heard()
 
     def _load(self, limit: int | None) -> None:

@@ -13,8 +13,7 @@ class ApiError(Exception):
 
     `status` is HTTP's, 0 where there was no answer. `retry_after` is how many seconds the server asked to wait.
     `following` is the token by which a list whose pages have expired goes on, from the next object on as it is now.
-    `unreachable` says that no connection was made or that it was lost before an answer, so trying again costs the
-    server next to nothing.
+    `unreachable` says that no connection was made, or that it was lost or stayed silent before an answer began.
     """
 
     def __init__(
