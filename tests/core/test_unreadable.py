@@ -7,7 +7,7 @@ import pytest
 
 from tests.reviews import review
 from webhook.core.cluster import Cluster
-from webhook.core.evaluate import evaluate
+from webhook.core.evaluate import MAX_FINDINGS, evaluate
 from webhook.core.policy.document import read_policy
 from webhook.core.request import Phase, Unreadable, read_review
 
@@ -93,4 +93,4 @@ def test_one_pod_can_not_hold_up_a_worker_with_wrong_names() -> None:
     policy = read_policy(json.dumps(document).encode())
     decision = evaluate(read_review(review(pod), Phase.VALIDATE), policy, Cluster(), NOW)
     guesses = [finding for finding in decision.findings if "did you mean" in finding.detail]
-    assert (len(decision.findings), len(guesses)) == (many + 10, 10)
+    assert (len(decision.findings), len(guesses)) == (MAX_FINDINGS + 10, 10)

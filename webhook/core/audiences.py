@@ -4,7 +4,7 @@ from collections.abc import Collection
 from itertools import chain
 
 from webhook.core.selectors import Globs
-from webhook.core.text import did_you_mean, listing
+from webhook.core.text import did_you_mean
 
 
 def is_allowed(audience: str, allowed: Globs, api_audiences: Collection[str]) -> bool:
@@ -23,4 +23,4 @@ def refusal(
     if is_allowed(audience, allowed, api_audiences):
         return None
     hint = did_you_mean(audience, chain(allowed.patterns, api_audiences)).removeprefix("; ") if guess else ""
-    return hint if hint and not in_full else f"{hint} allowed are {listing(allowed.patterns)}".lstrip()
+    return hint if hint and not in_full else f"{hint} allowed are {allowed.listed}".lstrip()

@@ -1,7 +1,7 @@
 """The one place that decides, for the webhook, for `check` and for `scan`."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -29,6 +29,10 @@ _DID_NOT_RUN = (
     "the mutating webhook didn't run: look for MutatingWebhookConfiguration/tokenguard and its webhook's pods"
 )
 
+MAX_FINDINGS = 1000
+"""The largest number of findings of one rule in one object, so that an object that breaks a rule a hundred thousand
+times makes neither a large decision nor a large patch. A pod of which so many are patched is denied for the rest."""
+
 View = PodView | AccountView
 
 
@@ -51,20 +55,39 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
     findings: list[Finding] = []
     exempted: list[tuple[Finding, Exemption]] = []
     for rule, check, intended in _active(here, request.subject):
-        found: dict[str | None, Exemption | None] = {}  # per rule: one look-up for each account, not for each violation
-        for violation in check(view):
-            finding = _decide(rule, intended, violation, request, here.mode)
-            if finding is None:
-                continue
-            other = violation.other_account
-            if other not in found:
-                accounts = (account,) if other is None else (account, other)
-                found[other] = policy.exempt.find(rule, request.namespace, accounts, request.user, now)
-            if exemption := found[other]:
-                exempted.append((finding, exemption))
-            else:
-                findings.append(finding)
+        decided = (_decide(rule, intended, violation, request, here.mode) for violation in check(view))
+
+        def exemption_for(accounts: tuple[str, ...], rule: str = rule) -> Exemption | None:
+            return policy.exempt.find(rule, request.namespace, accounts, request.user, now)
+
+        _sort_out(filter(None, decided), account, exemption_for, findings, exempted)
     return _concluded(request, policy, here.mode, tuple(findings), tuple(exempted))
+
+
+def _sort_out(
+    decided: Iterable[Finding],
+    account: str,
+    exemption_for: Callable[[tuple[str, ...]], Exemption | None],
+    findings: list[Finding],
+    exempted: list[tuple[Finding, Exemption]],
+) -> None:
+    """Add the findings of one rule to `findings`, or to `exempted` where an exemption covers them.
+
+    At most `MAX_FINDINGS` are added to each. All exempted ones are looked at, so that they hide none that isn't.
+    """
+    found: dict[str | None, Exemption | None] = {}  # one look-up for each account, not for each finding
+    most_findings, most_exempted = len(findings) + MAX_FINDINGS, len(exempted) + MAX_FINDINGS
+    for finding in decided:
+        other = finding.violation.other_account
+        if other not in found:
+            found[other] = exemption_for((account,) if other is None else (account, other))
+        exemption = found[other]
+        if exemption is None:
+            findings.append(finding)
+            if len(findings) == most_findings:
+                return
+        elif len(exempted) < most_exempted:
+            exempted.append((finding, exemption))
 
 
 def without_policy(request: Request) -> Decision | None:

@@ -41,7 +41,9 @@ def _for_allowed_audiences(view: TokenRequestView) -> TokenRequestView:
     """Return the request without the audiences that are refused, which may leave it to the API server alone."""
     asked = view.token_request.spec.audiences or []
     allowed = view.here.tokens.audiences.allowed
-    kept = [audience for audience in asked if is_allowed(audience, allowed, view.api_audiences)]
+    kept = []
+    if len(asked) <= _MOST_AUDIENCES:  # more don't fit into a line
+        kept = [audience for audience in asked if is_allowed(audience, allowed, view.api_audiences)]
     if len(kept) == len(asked) or not _heeds(view, "token-request-audience"):
         return view
     spec = replace(view.token_request.spec, audiences=kept or [_AUDIENCE])

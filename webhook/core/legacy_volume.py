@@ -5,29 +5,30 @@ sources those that the ServiceAccount plugin uses for a pod's default token: a S
 ConfigMap `kube-root-ca.crt` and the downward API.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from webhook.core.lifetimes import DEFAULT_EXPIRATION
-from webhook.core.objects import KeyToPath, SecretVolumeSource, VolumeMount
+from webhook.core.objects import KeyToPath, SecretVolumeSource
 from webhook.core.text import quote
 
 _KEYS = ("token", "ca.crt", "namespace")
+_MAX_ITEMS = 20
+"""A legacy Secret has three keys. Each more that is listed is one of them again, and would make the patch longer."""
 _DEFAULT_MODE = 0o644
 
 
-def why_not(
-    secret: SecretVolumeSource, token_account: str, pod_account: str, mounts: Iterable[VolumeMount]
-) -> str | None:
+def why_not(secret: SecretVolumeSource, token_account: str, pod_account: str, *, by_sub_path: bool) -> str | None:
     """Return what stands in the way of an equivalent projection, or None where nothing does.
 
-    `mounts` are the volume's.
+    `by_sub_path` says whether any container mounts the volume by subPath or subPathExpr.
     """
     if token_account != pod_account:
         return f"the token is of account {quote(token_account)}, the pod runs as {quote(pod_account)}"
-    if any(mount.sub_path or mount.sub_path_expr for mount in mounts):
+    if by_sub_path:
         return "it is mounted by subPath, where a projected token would never be refreshed"
     mode = _DEFAULT_MODE if secret.default_mode is None else secret.default_mode
+    if len(secret.items or ()) > _MAX_ITEMS:
+        return f"it has more than {_MAX_ITEMS} files"
     for item in secret.items or ():
         if item.key not in _KEYS:
             return f"it has a file of key {quote(item.key or '')}"

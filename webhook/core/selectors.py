@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from webhook.core.text import listing
+
 Labels = frozenset[tuple[str, str]]
 """Labels as a set of pairs: a selector matches where it is a subset, and the set hashes quickly."""
 
@@ -23,8 +25,9 @@ def labels(of: Mapping[str, str | None] | None) -> Labels:
 
 def glob_matches(pattern: str, name: str) -> bool:
     """Say whether `name` matches `pattern` as a whole."""
-    wanted, given = pattern.split("/"), name.split("/")
-    return len(wanted) == len(given) and all(map(_segment_matches, wanted, given))
+    if pattern.count("/") != name.count("/"):  # so that a name of nothing but slashes is never split
+        return False
+    return all(map(_segment_matches, pattern.split("/"), name.split("/")))
 
 
 def _segment_matches(pattern: str, name: str) -> bool:
@@ -59,9 +62,25 @@ class Globs:
         """Those with one."""
         return tuple(pattern for pattern in self.patterns if "*" in pattern)
 
+    @cached_property
+    def _wild_by_slashes(self) -> Mapping[int, list[str]]:
+        """Those with one, by the number of their slashes: a name with another number matches none."""
+        grouped: dict[int, list[str]] = {}
+        for pattern in self.wild:
+            grouped.setdefault(pattern.count("/"), []).append(pattern)
+        return grouped
+
+    @cached_property
+    def listed(self) -> str:
+        """At most ten of them, quoted, for a message."""
+        return listing(self.patterns)
+
     def match(self, name: str) -> bool:
         """Say whether any of them matches."""
-        return name in self.exact or any(glob_matches(pattern, name) for pattern in self.wild)
+        if name in self.exact:
+            return True
+        grouped = self._wild_by_slashes
+        return bool(grouped) and any(glob_matches(pattern, name) for pattern in grouped.get(name.count("/"), ()))
 
     def __bool__(self) -> bool:
         return bool(self.patterns)

@@ -1,6 +1,6 @@
 """What rules look at of pods: a pod together with what the policy and the cluster say of its surroundings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -56,6 +56,27 @@ class TokenSource(msgspec.Struct, frozen=True, gc=False):
         return f"/spec/volumes/{self.volume_number}/projected/sources/{self.source_number}"
 
 
+class Mounts(msgspec.Struct, gc=False):
+    """The mounts of all volumes of one name in all the pod's containers, each with its pointer.
+
+    Thousands of volumes and of mounts may share one name in a pod that the API server has yet to validate. So what a
+    rule asks of all the mounts is worked out once, not once for each volume.
+    """
+
+    placed: list[tuple[str, VolumeMount]]
+    by_sub_path: bool = False
+    at_api_token_path: bool = True
+
+    def add(self, pointer: str, mount: VolumeMount) -> None:
+        """Add one more mount."""
+        self.placed.append((pointer, mount))
+        if mount.sub_path or mount.sub_path_expr:
+            self.by_sub_path = True
+        elif mount.mount_path == API_TOKEN_PATH:
+            return
+        self.at_api_token_path = False
+
+
 class PodView(msgspec.Struct, gc=False):
     """A pod, a pod's template, or a pod to which ephemeral containers are added.
 
@@ -79,20 +100,16 @@ class PodView(msgspec.Struct, gc=False):
     injections: tuple[Injection, ...]
     every_injection: tuple[Injection, ...]
     injected: frozenset[str] = frozenset()
-    _mounts: dict[str | None, list[tuple[str, VolumeMount]]] | None = None
+    _mounts: dict[str | None, Mounts] | None = None
 
-    def mounts(self, volume: str | None) -> Sequence[tuple[str, VolumeMount]]:
-        """Return the mounts of a volume in all the pod's containers, each with its pointer.
-
-        They are gathered once: a pod may have thousands of volumes and thousands of mounts, and its author should not
-        be able to make anybody look at each of them for each of the others.
-        """
+    def mounts(self, volume: str | None) -> Mounts:
+        """Return the mounts of the volumes of one name."""
         if self._mounts is None:
             self._mounts = {}
             for placed in _every(self.pod.spec):
                 for pointer, mount in placed.mounts:
-                    self._mounts.setdefault(mount.name, []).append((pointer, mount))
-        return self._mounts.get(volume, ())
+                    self._mounts.setdefault(mount.name, Mounts([])).add(pointer, mount)
+        return self._mounts.get(volume) or Mounts([])
 
     @property
     def runs_later(self) -> bool:
@@ -140,12 +157,12 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
         if volume.projected and volume.projected.sources:
             view.tokens += _tokens(view, number, volume, volume.projected.sources)
     if injections:
-        view.injected = frozenset(
+        by_volume = {injection.volume: injection for injection in injections}
+        view.injected = frozenset([
             injection.volume
-            for injection in injections
             for volume in volumes
-            if volume.name == injection.volume and holds_injection(volume, injection)
-        )
+            if (injection := by_volume.get(volume.name or "")) and holds_injection(volume, injection)
+        ])  # fmt: skip
     return view
 
 
@@ -217,7 +234,5 @@ def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProje
     tokens = [one.service_account_token for one in sources if one.service_account_token]
     if len(tokens) != 1 or tokens[0].audience:
         return False
-    mounts = [mount for _, mount in view.mounts(volume.name)]
-    return (bool(mounts) or view.runs_later) and all(
-        mount.mount_path == API_TOKEN_PATH and not mount.sub_path and not mount.sub_path_expr for mount in mounts
-    )
+    mounts = view.mounts(volume.name)
+    return mounts.at_api_token_path and (bool(mounts.placed) or view.runs_later)

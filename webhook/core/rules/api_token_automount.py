@@ -19,12 +19,12 @@ def check(pod: PodView) -> Iterator[Violation]:
     if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
         return
     own = [token for token in pod.tokens if token.api_server_own]
+    unmounted: set[str | None] = set()
     for token in own:
-        yield _violation(
-            f"/spec/volumes/{token.volume_number}",
-            automount,
-            tuple(_removals(pod, token.volume.name, token.volume_number)),
-        )
+        pointer, name = f"/spec/volumes/{token.volume_number}", token.volume.name
+        mounts = () if name in unmounted else pod.mounts(name).placed
+        unmounted.add(name)
+        yield _violation(pointer, automount, (*(Remove(mount) for mount, _ in mounts), Remove(pointer)))
     if not own and pod.runs_later and automount is None and _will_be_mounted(pod):
         yield _violation("/spec", automount, ())
 
@@ -48,12 +48,6 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
         fix=(off, *removals),
         fixed="removed",
     )
-
-
-def _removals(pod: PodView, volume: str | None, number: int) -> Iterator[Edit]:
-    for pointer, _ in pod.mounts(volume):
-        yield Remove(pointer)
-    yield Remove(f"/spec/volumes/{number}")
 
 
 def _will_be_mounted(pod: PodView) -> bool:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from webhook.core.decision import MOST_LINES, MountedToken, Violation
-from webhook.core.objects import VolumeMount
 from webhook.core.patch import Append, Edit
 from webhook.core.paths import clean_path
 from webhook.core.policy.model import Action, Injection
@@ -12,7 +13,25 @@ from webhook.core.rule import PODS, Rule
 from webhook.core.text import did_you_mean, listing, quote
 from webhook.core.views import Placed, PodView, named_in
 
+MAX_MOUNTS = 10_000
+"""The most mounts that are injected into one pod: some ten bytes of a container would make a patch of kilobytes."""
+
 _ASKED = "/metadata/annotations/tokenguard~1inject"
+
+
+class _Container(msgspec.Struct, gc=False):
+    """What a container has already, by what an injection looks for: worked out once for all injections.
+
+    `mounts` maps each path to the number and the volume of the first mount there. `variables` are the names that are
+    set, by the author or by an injection.
+    """
+
+    pointer: str
+    lists_mounts: bool
+    mounts: dict[str, tuple[int, str | None]]
+    devices: frozenset[str]
+    lists_variables: bool
+    variables: set[str | None]
 
 
 def check(pod: PodView) -> Iterator[Violation]:
@@ -22,18 +41,50 @@ def check(pod: PodView) -> Iterator[Violation]:
     if not pod.injections or not pod.containers:  # without a container it is no pod that the API server would take
         return
     skipped = frozenset(named_in(pod.pod, "tokenguard/skip-containers"))
-    containers = [placed for placed in pod.containers if placed.container.name not in skipped and not placed.ephemeral]
-    variables: set[str] = set()
+    placed = [one for one in pod.containers if one.container.name not in skipped and not one.ephemeral]
+    if len(placed) * len(pod.injections) > MAX_MOUNTS:
+        yield Violation(
+            "/spec",
+            f"has {len(placed)} containers for {len(pod.injections)} injected tokens, "
+            f"which is more than the maximum of {MAX_MOUNTS} mounts",
+            "use fewer containers",
+        )
+        return
+    containers = [_container(one) for one in placed]
+    volumes: dict[str, list[int]] = {injection.volume: [] for injection in pod.injections}
+    for number, volume in enumerate(pod.volumes):
+        if volume.name in volumes:
+            volumes[volume.name].append(number)
     for injection in pod.injections:
-        yield from _place(pod, injection, containers, variables)
+        yield from _place(pod, injection, containers, volumes[injection.volume])
+
+
+def _container(placed: Placed) -> _Container:
+    container = placed.container
+    mounts: dict[str, tuple[int, str | None]] = {}
+    for number, mount in enumerate(container.volume_mounts or ()):
+        mounts.setdefault(clean_path(mount.mount_path), (number, mount.name))
+    return _Container(
+        placed.pointer,
+        container.volume_mounts is not None,
+        mounts,
+        frozenset([clean_path(device.device_path) for device in container.volume_devices or ()]),
+        container.env is not None,
+        {variable.name for variable in container.env or ()},
+    )
 
 
 def _misrequested(pod: PodView) -> Iterator[Violation]:
     """Find the names in the pod's annotation that mean no injection, or none that is for this pod."""
     due = {injection.name for injection in pod.injections}
     every = [injection.name for injection in pod.every_injection]
-    wrong = [name for name in dict.fromkeys(pod.requested) if name not in due]
-    for name in wrong[:MOST_LINES]:  # one is enough to refuse the pod
+    wrong: set[str] = set()
+    for name in pod.requested:
+        if name in due or name in wrong:
+            continue
+        if len(wrong) == MOST_LINES:  # one is enough to refuse the pod
+            return
+        wrong.add(name)
         if name in every:
             yield Violation(_ASKED, f"asks for the injection {quote(name)}, which is not for this pod", "leave it out")
         else:
@@ -41,35 +92,32 @@ def _misrequested(pod: PodView) -> Iterator[Violation]:
             yield Violation(_ASKED, f"asks for the injection {quote(name)}, which there isn't", hint)
 
 
-def _place(pod: PodView, injection: Injection, containers: list[Placed], variables: set[str]) -> Iterator[Violation]:
+def _place(pod: PodView, injection: Injection, containers: list[_Container], volumes: list[int]) -> Iterator[Violation]:
     """Find what an injection lacks in a pod, or else what stands in its way there.
 
-    `variables` are those that injections before it set already, each with its container's pointer.
+    `volumes` are the numbers of those that have the name of its volume.
     """
     conflicts: list[Violation] = []
     edits: list[Edit] = []
+    path = injection.clean_mount_path
     has_volume = injection.volume in pod.injected
     if not has_volume:
         edits.append(Append("/spec/volumes", _volume(pod, injection), exists=pod.pod.spec.volumes is not None))
-        conflicts += [
-            _name_taken(number, injection)
-            for number, volume in enumerate(pod.volumes)
-            if volume.name == injection.volume
-        ]
+        conflicts += [_name_taken(number, injection) for number in volumes]
         conflicts += _mounted_in_advance(pod, injection)
-    for placed in containers:
-        mounts = placed.container.volume_mounts
-        taken = next(_at_its_path(mounts, injection), None) if mounts else None
-        if placed.container.volume_devices and _has_device(placed, injection):
-            conflicts.append(_path_taken(f"{placed.pointer}/volumeDevices", injection))
+    for container in containers:
+        taken = container.mounts.get(path)
+        if path in container.devices:
+            conflicts.append(_path_taken(f"{container.pointer}/volumeDevices", injection))
         elif taken is None:
             mount = {"name": injection.volume, "mountPath": injection.mount_path, "readOnly": True}
-            edits.append(Append(f"{placed.pointer}/volumeMounts", mount, exists=mounts is not None))
+            edits.append(Append(f"{container.pointer}/volumeMounts", mount, exists=container.lists_mounts))
         elif taken[1] != injection.volume:
-            conflicts.append(_path_taken(f"{placed.pointer}/volumeMounts/{taken[0]}", injection))
-        if injection.env and _lacks_variable(placed, injection.env, variables):
+            conflicts.append(_path_taken(f"{container.pointer}/volumeMounts/{taken[0]}", injection))
+        if injection.env and injection.env not in container.variables:
+            container.variables.add(injection.env)
             variable = {"name": injection.env, "value": injection.file}
-            edits.append(Append(f"{placed.pointer}/env", variable, exists=placed.container.env is not None))
+            edits.append(Append(f"{container.pointer}/env", variable, exists=container.lists_variables))
     if conflicts:
         yield from conflicts
     elif edits and not _comes_later(pod, has_volume=has_volume):
@@ -92,15 +140,9 @@ def _comes_later(pod: PodView, *, has_volume: bool) -> bool:
     return pod.request.phase is Phase.VALIDATE and (has_volume or pod.request.subject is Subject.TEMPLATE)
 
 
-def _at_its_path(mounts: list[VolumeMount], injection: Injection) -> Iterator[tuple[int, str | None]]:
-    for number, mount in enumerate(mounts):
-        if clean_path(mount.mount_path) == injection.clean_mount_path:
-            yield number, mount.name
-
-
 def _mounted_in_advance(pod: PodView, injection: Injection) -> Iterator[Violation]:
     """Find mounts of a volume that isn't there and that the injection would bring, other than its own."""
-    for pointer, mount in pod.mounts(injection.volume):
+    for pointer, mount in pod.mounts(injection.volume).placed:
         own = clean_path(mount.mount_path) == injection.clean_mount_path
         if not own or mount.sub_path or mount.sub_path_expr:
             yield Violation(
@@ -109,19 +151,6 @@ def _mounted_in_advance(pod: PodView, injection: Injection) -> Iterator[Violatio
                 f"{quote(injection.name)} would bring",
                 "leave the mount out, it is injected",
             )
-
-
-def _has_device(placed: Placed, injection: Injection) -> bool:
-    devices = placed.container.volume_devices or ()
-    return any(clean_path(device.device_path) == injection.clean_mount_path for device in devices)
-
-
-def _lacks_variable(placed: Placed, name: str, variables: set[str]) -> bool:
-    at = f"{placed.pointer}/{name}"
-    if at in variables or any(variable.name == name for variable in placed.container.env or ()):
-        return False
-    variables.add(at)
-    return True
 
 
 def _name_taken(number: int, injection: Injection) -> Violation:

@@ -61,8 +61,8 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
     if volume.secret is None or field != "secret":
         return _violation(at, holds, other)
     audience = pod.api_audiences[0]
-    mounts = (mount for _, mount in pod.mounts(volume.name))
-    obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, mounts)
+    by_sub_path = pod.mounts(volume.name).by_sub_path
+    obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, by_sub_path=by_sub_path)
     if not obstacle and pod.would_pass_for_injected(volume.name, audience):
         obstacle = "its volume has the name of an injected one"
     if obstacle:
