@@ -182,6 +182,12 @@ def test_a_refusal_is_told_in_one_line_with_when_to_come_back(connection) -> Non
     assert (refused.status, str(refused), refused.retry_after) == (429, "HTTP 429: too many", 7.0)
 
 
+@pytest.mark.parametrize("name", ["acme/pods?dryRun=All&x=", "a#b", "../../apis", "..", "a b", "a\r\nb", "\u2028"])
+def test_a_path_with_an_invalid_name_is_never_requested(api, connection, name) -> None:
+    assert "no object can have" in str(failure(connection, f"/api/v1/namespaces/{name}/events"))
+    assert api.headers_seen == []
+
+
 def test_a_list_that_expired_says_by_what_token_it_goes_on(connection) -> None:
     expired = failure(connection, "/expired")
     assert (expired.status, expired.following) == (410, "onward")

@@ -13,6 +13,7 @@ import contextlib
 import datetime as dt
 import email.utils
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,8 @@ RELOAD_INTERVAL = 5.0
 that may run the kubeconfig's credential plugin."""
 _CHUNK = 1 << 16
 _MOST_SHOWN = 300
+_PATH = re.compile(r"/(?:[A-Za-z0-9._~:/-]|%[0-9A-F]{2})*")
+"""A path of the API: without a query or fragment, which would make another request of it."""
 
 
 class _Status(msgspec.Struct):
@@ -136,6 +139,8 @@ class Connection:
 
     def _open(self, request: "_Request") -> contextlib.closing[urllib3.BaseHTTPResponse]:
         """Send a request and return the answer, where it is a good one; its body is still to be read."""
+        if not _PATH.fullmatch(request.path) or ".." in request.path.split("/"):
+            raise ApiError(0, "the request isn't sent: its path holds a name that no object can have")
         try:
             client = self._ready_client()
             serialized = client.param_serialize(

@@ -17,7 +17,8 @@ DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _KIND = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_OPERATION = re.compile(r"[A-Z]{1,32}")
+_OPERATION = re.compile(r"[A-Z][A-Z0-9]{0,31}")
+_RESOURCE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?:/[a-z0-9][a-z0-9-]{0,62})?")
 
 
 def is_dns_label(text: str) -> bool:
@@ -53,9 +54,4 @@ def is_operation(text: str) -> bool:
 
 def is_resource(text: str) -> bool:
     """Return whether `text` can be a resource with its subresource: `pods/ephemeralcontainers`."""
-    return all(map(is_dns_label, text.split("/", 1)))
-
-
-def is_user_name(text: str) -> bool:
-    """Return whether `text` is a user name of a length that real ones have. Any character may be in one."""
-    return len(text) <= MAX_USER_NAME
+    return _RESOURCE.fullmatch(text) is not None

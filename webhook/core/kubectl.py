@@ -1,13 +1,14 @@
 """The kubectl command for a token that the policy lets be issued: what a person who was refused runs next."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
 from webhook.core import lifetimes
 from webhook.core.account_views import TokenRequestView
 from webhook.core.audiences import is_allowed
+from webhook.core.k8s_names import is_dns_label, is_dns_subdomain, is_kind
 from webhook.core.objects import TokenRequest
 from webhook.core.policy.model import Action
 
@@ -24,9 +25,9 @@ def create_token(view: TokenRequestView, *, bind: bool = False) -> str:
     into a line, is a word in capitals for the reader to fill in.
     """
     view = _for_allowed_audiences(view)
-    words = ["kubectl create token", _word(view.account, "NAME")]
+    words = ["kubectl create token", _valid(view.account, is_dns_subdomain, "NAME")]
     if view.namespace:
-        words += ["-n", _word(view.namespace, "NAMESPACE")]
+        words += ["-n", _valid(view.namespace, is_dns_label, "NAMESPACE")]
     words.append(f"--duration={_duration(_seconds(view))}")
     words += (f"--audience={audience}" for audience in _audiences(view))
     words += _binding(view, bind=bind or _heeds(view, "token-request-binding"))
@@ -70,12 +71,16 @@ def _audiences(view: TokenRequestView) -> Iterator[str]:
 def _binding(view: TokenRequestView, *, bind: bool) -> Iterator[str]:
     bound = view.token_request.spec.bound_object_ref
     if bound is not None:
-        yield f"--bound-object-kind={_word(bound.kind, 'KIND')}"
-        yield f"--bound-object-name={_word(bound.name, 'NAME')}"
+        yield f"--bound-object-kind={_valid(bound.kind, is_kind, 'KIND')}"
+        yield f"--bound-object-name={_valid(bound.name, is_dns_subdomain, 'NAME')}"
     elif bind:
         # of the kinds there are, the one that a person can make for the purpose and delete again
         yield "--bound-object-kind=Secret"
         yield "--bound-object-name=NAME"
+
+
+def _valid(value: str | None, is_valid: Callable[[str], bool], otherwise: str) -> str:
+    return value if value and len(value) <= _LONGEST and is_valid(value) else otherwise
 
 
 def _word(value: str | None, otherwise: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, Pointers, read_custom_workload
+from webhook.core.k8s_names import is_dns_label, is_operation, is_resource, is_uid
 from webhook.core.objects import (
     CronJob,
     CustomWorkload,
@@ -186,7 +187,7 @@ _decode_review = msgspec.json.Decoder(_AdmissionReview).decode
 _decode_salvage = msgspec.json.Decoder(_Salvage).decode
 _decode_uid = msgspec.json.Decoder(_SalvageUid).decode
 _UID_AT_START = re.compile(
-    rb'\s*{(?:\s*"(?:kind|apiVersion)"\s*:\s*"[\w./]*"\s*,)*\s*"request"\s*:\s*{\s*"uid"\s*:\s*"([\w-]{1,256})"'
+    rb'\s*{(?:\s*"(?:kind|apiVersion)"\s*:\s*"[\w./]*"\s*,)*\s*"request"\s*:\s*{\s*"uid"\s*:\s*"([\w-]{1,128})"'
 )
 """The request's uid in what the API server writes, where nothing but the review's kind and version stand before it."""
 
@@ -197,7 +198,8 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
     `workloads` are the policy's: custom kinds, each with the JSON Pointer of its pod template.
 
     An object that can't be read doesn't fail: the request then says so in `problem`, and is judged
-    like any other. Raises `Unreadable` where there is no uid to answer to.
+    like any other. So does one whose namespace, operation or resource no request can have: the API server sends no such
+    review, and nothing of it is kept or sent on. Raises `Unreadable` where there is no valid uid to answer to.
     """
     try:
         review = _decode_review(body)
@@ -211,6 +213,11 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
         raise Unreadable("the AdmissionReview holds no request")
     if not review.request.uid:
         raise Unreadable("the AdmissionReview's request has no uid")
+    if not is_uid(review.request.uid):
+        raise Unreadable("the AdmissionReview's request has a uid that is none: the API server makes UUIDs")
+    invalid = _invalid_field(review.request)
+    if invalid:
+        return _without_content(review.request.uid, phase, f"request.{invalid} is not valid in Kubernetes")
     return _request(review.request, phase, workloads)
 
 
@@ -244,6 +251,34 @@ def of_object(
     )
 
 
+def _invalid_field(asked: _AdmissionRequest) -> str:
+    """Return which field has a value that the API server never sends; empty where none has."""
+    if asked.namespace and not is_dns_label(asked.namespace):
+        return "namespace"
+    if asked.operation and not is_operation(asked.operation):
+        return "operation"
+    return "resource" if asked.resource.resource and not is_resource(_resource(asked)) else ""
+
+
+def _resource(asked: _AdmissionRequest) -> str:
+    resource = asked.resource.resource or ""
+    return f"{resource}/{asked.sub_resource}" if asked.sub_resource else resource
+
+
+def _without_content(uid: str, phase: Phase, problem: str) -> Request:
+    """Return a request of which nothing is known but its uid."""
+    return Request(
+        phase,
+        uid,
+        operation="",
+        resource="",
+        namespace="",
+        name="",
+        subject=None,
+        problem=f"the AdmissionReview can't be read: {problem}",
+    )
+
+
 def _request(asked: _AdmissionRequest, phase: Phase, workloads: Mapping[GroupKind, str]) -> Request:
     known = _kind_of(asked, workloads)
     user = asked.user_info or _UserInfo()
@@ -253,12 +288,11 @@ def _request(asked: _AdmissionRequest, phase: Phase, workloads: Mapping[GroupKin
         found, problem = _read(known, asked.object)
         if known.compares and not problem:
             old, problem = _read(known, asked.old_object, may_be_null=True)
-    resource = asked.resource.resource or ""
     return Request(
         phase=phase,
         uid=asked.uid or "",
         operation=asked.operation or "",
-        resource=f"{resource}/{asked.sub_resource}" if asked.sub_resource else resource,
+        resource=_resource(asked),
         namespace=asked.namespace or "",
         name=asked.name or "",
         subject=known.subject if known else None,
@@ -299,16 +333,7 @@ def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:
     why = "it nests too deep" if isinstance(error, RecursionError) else str(error)
     uid = _uid(body)
     if uid:
-        return Request(
-            phase,
-            uid,
-            operation="",
-            resource="",
-            namespace="",
-            name="",
-            subject=None,
-            problem=f"the AdmissionReview can't be read: {why}",
-        )
+        return _without_content(uid, phase, why)
     if isinstance(error, RecursionError):
         raise Unreadable("the body can't be read: it nests too deep") from error
     if isinstance(error, msgspec.ValidationError):
@@ -319,9 +344,10 @@ def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:
 def _uid(body: bytes) -> str:
     """Return the request's uid, as far as it can be found; what nests too deep can't be decoded to find it."""
     try:
-        return _decode_uid(_decode_salvage(body).request).uid or ""
+        uid = _decode_uid(_decode_salvage(body).request).uid or ""
     except RecursionError:
         found = _UID_AT_START.match(body)
         return found[1].decode() if found else ""
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
+    return uid if is_uid(uid) else ""

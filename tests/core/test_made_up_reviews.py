@@ -1,0 +1,58 @@
+"""Reviews that no API server sends: their names are neither kept nor sent on."""
+
+import datetime as dt
+import json
+
+import pytest
+
+from tests.reviews import review
+from webhook.audit.record import encode, record
+from webhook.core.cluster import Cluster
+from webhook.core.evaluate import evaluate
+from webhook.core.notice import notice
+from webhook.core.policy.document import default_policy
+from webhook.core.request import Phase, Unreadable, read_review
+
+NOW = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
+OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": "u1", "controller": True}
+
+
+def made_up(**fields) -> bytes:
+    volume = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}
+    spec = {"containers": [{"name": "app"}], "volumes": [volume]}
+    body = json.loads(review({"kind": "Pod", "metadata": {"name": "p", "ownerReferences": [OWNER]}, "spec": spec}))
+    body["request"] |= fields
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"namespace": "acme/pods?dryRun=All&x="}, id="namespace with a path and a query"),
+        pytest.param({"namespace": "../../apis"}, id="namespace that leads up"),
+        pytest.param({"namespace": "n" * 64}, id="namespace that is too long"),
+        pytest.param({"namespace": "demo\n[tokenguard 00000000]"}, id="namespace with a line break"),
+        pytest.param({"operation": "CREATE of\u2028nothing"}, id="operation"),
+        pytest.param({"resource": {"resource": "pods\n"}}, id="resource"),
+        pytest.param({"subResource": "a/b"}, id="subresource"),
+    ],
+)
+def test_a_review_with_an_invalid_name_is_denied_and_its_names_are_dropped(fields) -> None:
+    asked = read_review(made_up(**fields), Phase.VALIDATE)
+    decision = evaluate(asked, default_policy(), Cluster(), NOW)
+    assert decision.outcome == "denied"
+    assert "is not valid in Kubernetes" in decision.message(asked.decision_id)
+    assert notice(asked, decision) is None
+    written = json.loads(encode(record(asked, decision, NOW, 0.0)))
+    assert (written["namespace"], written["operation"], written["resource"]) == ("", "", "")
+
+
+@pytest.mark.parametrize("uid", ["u" * 129, "a\nb", "7ceb3af7]\u202e", "a b"])
+@pytest.mark.parametrize("rest", [{}, {"name": 7}], ids=["whole", "broken"])
+def test_a_review_with_an_invalid_uid_is_refused(uid, rest) -> None:
+    with pytest.raises(Unreadable):
+        read_review(made_up(uid=uid, **rest), Phase.VALIDATE)
+
+
+def test_a_review_of_a_cluster_scoped_object_needs_no_namespace() -> None:
+    assert read_review(made_up(namespace=""), Phase.VALIDATE).problem == ""
