@@ -75,6 +75,18 @@ def test_bindings_that_are_refused_leave_out_what_is_said_of_accounts_and_nothin
     assert [one.affects_decisions for one in report.unread] == [False]
 
 
+def test_csi_drivers_that_are_refused_are_reported_as_not_read() -> None:
+    requests = [{"audience": "vault", "expirationSeconds": 86400}]
+    driver = {"metadata": {"name": "vault.example.com"}, "spec": {"tokenRequests": requests}}
+    assert [one.name for one in scan("", csidrivers=[driver]).csi_drivers] == ["vault.example.com"]
+    report = scan(csidrivers=REFUSED)
+    assert (report.csi_drivers, report.exit_status) == ((), 0)
+    [unread] = report.unread
+    assert (unread.what, unread.affects_decisions) == ("csidrivers", False)
+    advice = "kubectl auth can-i list csidrivers.storage.k8s.io --all-namespaces; manifests/scanner grants it"
+    assert unread.advice == advice
+
+
 def test_where_the_start_of_tracking_is_refused_no_secret_is_said_to_go_and_decisions_stand() -> None:
     report = scan(secrets=[ROBOT], configmaps=REFUSED)
     assert (report.tracked_since, report.exit_status) == (None, 0)

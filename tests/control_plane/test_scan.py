@@ -470,6 +470,26 @@ def test_only_lists_are_asked_for_and_of_secrets_only_legacy_ones(full, scanned)
     assert "made-up" not in scanned.stdout + scanned.stderr
 
 
+def test_the_tokens_that_csi_drivers_get_are_reported(full) -> None:
+    requests = [{"audience": "https://vault.example.com", "expirationSeconds": 86400}, {"audience": ""}]
+    driver = {
+        "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "vault.example.com"},
+        "spec": {"tokenRequests": requests},
+    }  # fmt: skip
+    full.plane.do("apply", "-f", "-", stdin=driver)
+    try:
+        [found] = as_json(full)["csiDrivers"]
+        done = run(full)
+        narrowed = as_json(full, "-n", "team-01")
+    finally:
+        full.plane.do("delete", "csidriver", "vault.example.com")
+    assert [(one["rule"], one["action"], one["path"]) for one in found["judgement"]["findings"]] == [
+        ("token-expiration", "warn", "spec.tokenRequests[0]"), ("token-audience", "warn", "spec.tokenRequests[1]"),
+    ]  # fmt: skip
+    assert "CSIDriver/vault.example.com: warn: token-expiration: spec.tokenRequests[0]" in done.stdout
+    assert narrowed["csiDrivers"] == []
+
+
 def test_who_may_not_list_pods_is_told_what_is_missing(full, tmp_path) -> None:
     own = account_kubeconfig(full.plane, tmp_path)
     done = run(full, kubeconfig=own)

@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
-from webhook.cluster.inventory import ACCOUNTS, BINDINGS, MAKERS, PODS, SECRETS
+from webhook.cluster.inventory import ACCOUNTS, BINDINGS, CSI_DRIVERS, MAKERS, PODS, SECRETS
 from webhook.cluster.objects import NAMESPACES
 
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]
-READ_BY_SCAN = (NAMESPACES, SECRETS, ACCOUNTS, PODS, *BINDINGS, *(maker.resource for maker in MAKERS))
+READ_BY_SCAN = (NAMESPACES, SECRETS, ACCOUNTS, CSI_DRIVERS, PODS, *BINDINGS, *(maker.resource for maker in MAKERS))
 MAINTAINED = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations", "leases"}
 
 NAMELESS = [["leases"], ["events"]]

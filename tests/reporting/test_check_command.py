@@ -221,3 +221,13 @@ def test_a_terminal_gets_colours_and_no_progress_line_in_a_short_run(folder: Pat
     assert status == 1
     assert "\x1b[36m" in written
     assert "\x1b[K" not in written
+
+
+def test_a_csi_driver_has_no_namespace_and_only_warnings(tmp_path: Path) -> None:
+    driver = "apiVersion: storage.k8s.io/v1\nkind: CSIDriver\nmetadata: {name: d}\n"
+    (tmp_path / "d.yaml").write_text(f"{driver}spec:\n  tokenRequests:\n  - {{audience: v, expirationSeconds: 7200}}\n")
+    done = tokenguard("--output", "json", "-n", "kube-system", ".", at=tmp_path)
+    assert done.returncode == 1
+    [finding] = json.loads(done.stdout)["findings"]
+    assert (finding["rule"], finding["action"], finding["namespace"]) == ("token-expiration", "warn", "")
+    assert (finding["line"], finding["path"]) == (6, "spec.tokenRequests[0]")

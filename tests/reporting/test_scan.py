@@ -7,7 +7,7 @@ import click
 import jsonschema
 import pytest
 
-from tests.scan.cluster import INJECT, Small, account, live, named_secret, of, secret, spec
+from tests.scan.cluster import INJECT, Small, account, csi_driver, live, named_secret, of, secret, spec
 from webhook.core.policy.model import Action
 from webhook.reporting import scan_json, scan_text
 from webhook.reporting.scan_html import page
@@ -208,6 +208,15 @@ def test_what_changes_for_an_account_is_told() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     told = text(small.scan('rules: {legacy-token-reference: "off"}\n', ""))
     assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in told
+
+
+def test_csi_drivers_stand_before_the_namespaces() -> None:
+    small = Small()
+    small.known.csi_drivers.append(csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400}))
+    finding = "warn: token-expiration: spec.tokenRequests[0] lives 86400 seconds"
+    assert f"\nwithout a namespace\n  CSIDriver/vault.example.com: {finding}" in text(small.scan())
+    changed = text(small.scan('rules: {token-expiration: "off"}\n', ""))
+    assert f"\nwithout a namespace\n  CSIDriver/vault.example.com: newly warned\n    + {finding}" in changed
 
 
 def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:

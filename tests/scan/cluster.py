@@ -4,7 +4,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from webhook.core.objects import CronJob, ServiceAccount, Workload, decoder
+from webhook.core.objects import CronJob, CSIDriver, ServiceAccount, Workload, decoder
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.scan.asked import Asked
@@ -77,6 +77,10 @@ def secret(name: str, created: str = "2026-01-01T00:00:00Z", account: str = "app
 
 def account(name: str, **more: Any) -> ServiceAccount:
     return read(ServiceAccount, {"metadata": meta(name), **more})
+
+
+def csi_driver(name: str, *requests: Object) -> CSIDriver:
+    return read(CSIDriver, {"metadata": {"name": name}, "spec": {"tokenRequests": list(requests)}})
 
 
 def binding(*subjects: Object, **metadata: Any) -> Binding:

@@ -10,6 +10,7 @@ from tests.scan.cluster import (
     Small,
     account,
     binding,
+    csi_driver,
     live,
     named_secret,
     of,
@@ -24,6 +25,7 @@ from webhook.scan.asked import Filters
 from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.bindings import Bindings
 from webhook.scan.report import Counts, TokenUse, Unread
+from webhook.scan.verdicts import Change
 
 READS = spec(container=named_secret("old"))
 YEAR = 31_536_000
@@ -283,3 +285,40 @@ def test_a_filter_leaves_out_accounts_of_which_there_is_nothing_to_tell() -> Non
     held = "exemptions: [{rules: [legacy-token-reference], namespaces: [shop], reason: held, until: never}]\n"
     assert small.scan(held, filters=Filters(rules=("token-audience",))).accounts == ()
     assert len(small.scan(held, filters=Filters(actions=(Action.WARN,))).accounts) == 1
+
+
+def drivers() -> Small:
+    small = Small()
+    small.known.csi_drivers += [
+        csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400}),
+        csi_driver("api.example.com", {"audience": ""}),
+        csi_driver("fine.example.com", {"audience": "vault"}),
+        csi_driver("none.example.com"),
+    ]
+    return small
+
+
+def test_csi_drivers_whose_tokens_break_a_rule_are_reported_as_warnings() -> None:
+    report = drivers().scan("overrides: [{namespaces: ['*'], mode: audit}]\n")
+    found = {driver.name: driver.judgement.findings for driver in report.csi_drivers}
+    assert {name: [(one.rule, one.action, one.path) for one in findings] for name, findings in found.items()} == {
+        "api.example.com": [("token-audience", Action.WARN, "spec.tokenRequests[0]")],
+        "vault.example.com": [("token-expiration", Action.WARN, "spec.tokenRequests[0]")],
+    }
+    assert [(one.namespace, one.rule, one.count) for one in report.rule_counts] == [
+        ("", "token-audience", 1), ("", "token-expiration", 1),
+    ]  # fmt: skip
+    assert report.exit_status == 0
+
+
+def test_csi_drivers_are_left_out_if_namespaces_or_other_rules_are_selected() -> None:
+    assert drivers().scan(filters=Filters(("shop",))).csi_drivers == ()
+    [driver] = drivers().scan(filters=Filters(rules=("token-audience",))).csi_drivers
+    assert driver.name == "api.example.com"
+
+
+def test_a_simulated_policy_shows_what_changes_for_csi_drivers() -> None:
+    report = drivers().scan("tokens: {maxExpirationSeconds: 86400}\n", "")
+    assert [(driver.name, driver.change) for driver in report.csi_drivers] == [
+        ("api.example.com", Change.NONE), ("vault.example.com", Change.WARNED),
+    ]  # fmt: skip

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.transport import ApiError, Transport
 from webhook.cluster.walk import read_one, walk
-from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, ObjectMeta, ServiceAccount, Workload
+from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, CSIDriver, ObjectMeta, ServiceAccount, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.scan.known import Known
@@ -39,6 +39,7 @@ BINDINGS = (
     Resource("rolebindings", f"{_RBAC}/rolebindings", Binding),
     Resource("clusterrolebindings", f"{_RBAC}/clusterrolebindings", Binding),
 )
+CSI_DRIVERS = Resource("csidrivers", "/apis/storage.k8s.io/v1/csidrivers", CSIDriver)
 PODS = Resource("pods", "/api/v1/pods", Pod)
 
 
@@ -97,6 +98,9 @@ class Inventory:
         known.secrets += self._list(self._parts(SECRETS), f"no legacy token is known, nor who uses it: {decisions}")
         lacks = f"which accounts mount no token, and which list a Secret: {decisions}"
         known.accounts += (_small(one) for one in self._list(self._parts(ACCOUNTS), lacks))
+        if not self._within:  # they have no namespace
+            lacks = "which tokens CSI drivers get isn't told"
+            known.csi_drivers += self._list([CSI_DRIVERS], lacks, affects_decisions=False)
         for resource in BINDINGS:
             lacks = "which accounts have no rights isn't told"
             before = len(self._unread)

@@ -6,7 +6,14 @@ import msgspec
 
 from webhook.core import lifetimes
 from webhook.core.cluster import Cluster
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount, TokenRequest
+from webhook.core.objects import (
+    LEGACY_TOKEN_ACCOUNT,
+    LEGACY_TOKEN_TYPE,
+    CSIDriver,
+    Secret,
+    ServiceAccount,
+    TokenRequest,
+)
 from webhook.core.policy.model import NamespacePolicy, Policy
 from webhook.core.request import Request
 
@@ -57,7 +64,15 @@ class ServiceAccountView(msgspec.Struct, frozen=True, gc=False):
     legacy_tokens: Mapping[str, str]
 
 
-AccountView = SecretView | ServiceAccountView | TokenRequestView
+class CSIDriverView(msgspec.Struct, frozen=True, gc=False):
+    """A CSI driver, and what the policy says of the tokens that it gets."""
+
+    driver: CSIDriver
+    policy: NamespacePolicy
+    api_audiences: tuple[str, ...]
+
+
+AccountView = SecretView | ServiceAccountView | TokenRequestView | CSIDriverView
 _NONE: Mapping[str, str] = {}
 
 
@@ -77,4 +92,6 @@ def account_view(
         return SecretView(account, by_hand), account
     if isinstance(found, ServiceAccount):
         return ServiceAccountView(found, cluster.legacy_tokens.get(request.namespace, _NONE)), request.name
+    if isinstance(found, CSIDriver):
+        return CSIDriverView(found, here, policy.api_audiences(cluster)), ""
     return None, ""

@@ -14,7 +14,7 @@ from webhook.core.policy import admission
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
-from webhook.core.request import ADVISED, GRANTS, KINDS, Phase, Request, Subject
+from webhook.core.request import ADVISED, CLUSTER_SCOPED, GRANTS, KINDS, Phase, Request, Subject
 from webhook.core.rule import Check
 from webhook.core.rules import RULES
 from webhook.core.views import PodView, pod_view
@@ -46,7 +46,7 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
         return replace(settled, policy=policy.revision)
     if request.subject is None:
         return _unreadable(request, policy, policy.strictest_mode)
-    here = policy.in_namespace(request.namespace, cluster.namespace_labels(request.namespace))
+    here = _policy_for(request, policy, cluster)
     if request.problem:
         return _unreadable(request, policy, here.mode)
     view, account = _view(request, policy, here, cluster)
@@ -111,6 +111,12 @@ def without_policy(request: Request) -> Decision | None:
     else:
         note = _without_template(request.object)
     return None if note is None else Decision(Outcome.ALLOWED, note=note, coverage=coverage)
+
+
+def _policy_for(request: Request, policy: Policy, cluster: Cluster) -> NamespacePolicy:
+    if request.subject in CLUSTER_SCOPED:
+        return policy.in_cluster()
+    return policy.in_namespace(request.namespace, cluster.namespace_labels(request.namespace))
 
 
 def _machinery(request: Request) -> str | None:
@@ -181,8 +187,9 @@ def _active(here: NamespacePolicy, subject: Subject) -> tuple[tuple[str, Check, 
 
 
 def _intended(action: Action, subject: Subject) -> Action:
-    """Return what is to be done about a subject: of a ServiceAccount is only ever warned, its pods are judged."""
-    return _WARN if subject is Subject.SERVICE_ACCOUNT and action in (_PATCH, _REJECT) else action
+    """Return the action for a subject: ServiceAccounts and CSIDrivers are at most warned about."""
+    only_warned = subject in (Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER)
+    return _WARN if only_warned and action in (_PATCH, _REJECT) else action
 
 
 def _decide(rule: str, intended: Action, found: Violation, request: Request, mode: Mode) -> Finding | None:

@@ -321,8 +321,32 @@ class TokenRequest(ObjectWithMeta, frozen=True):
         return self.given_spec or TokenRequestSpec()
 
 
+class CSITokenRequest(Object, frozen=True):
+    """A token that the kubelet passes to a CSI driver; `expiration_seconds` is 3600 where it is absent."""
+
+    audience: str | None = None
+    expiration_seconds: int | None = None
+
+
+class CSIDriverSpec(Object, frozen=True):
+    """What a CSI driver needs."""
+
+    token_requests: list[CSITokenRequest] | None = None
+
+
+class CSIDriver(ObjectWithMeta, frozen=True):
+    """A CSI driver, which gets these tokens of the account of every pod that mounts one of its volumes."""
+
+    spec: CSIDriverSpec | None = None
+
+    @property
+    def token_requests(self) -> list[CSITokenRequest]:
+        """The tokens that it gets."""
+        return (self.spec and self.spec.token_requests) or []
+
+
 AnyWorkload = Workload | CronJob | CustomWorkload
-Readable = PodTemplate | AnyWorkload | Secret | ServiceAccount | TokenRequest
+Readable = PodTemplate | AnyWorkload | Secret | ServiceAccount | TokenRequest | CSIDriver
 
 
 def decoder(kind: type[Object]) -> "msgspec.json.Decoder[Any]":

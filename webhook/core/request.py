@@ -12,6 +12,7 @@ from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, Pointers, read_
 from webhook.core.k8s_names import is_dns_label, is_operation, is_resource, is_uid
 from webhook.core.objects import (
     CronJob,
+    CSIDriver,
     CustomWorkload,
     Object,
     PodTemplate,
@@ -44,10 +45,14 @@ class Subject(Word):
     SERVICE_ACCOUNT = "ServiceAccounts"
     TOKEN_REQUEST = "TokenRequests"  # noqa: S105 - a kind
     POLICY = "ConfigMaps"
+    CSI_DRIVER = "CSIDrivers"
 
 
-ADVISED = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT})
+ADVISED = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER})
 """What is never refused: its author is told what is amiss, and what comes of it is judged by itself."""
+
+CLUSTER_SCOPED = frozenset({Subject.CSI_DRIVER})
+"""Subjects without a namespace: a policy's overrides don't apply to them."""
 
 GRANTS = frozenset({Subject.SECRET, Subject.TOKEN_REQUEST})
 """What gives a token without a pod. tokenguard needs none of it to run, so it is judged in its namespace, too."""
@@ -105,7 +110,7 @@ class _Kind:
 
 _DECODERS: dict[type[Object], Callable[[bytes | msgspec.Raw], Any]] = {
     kind: decoder(kind).decode
-    for kind in (PodTemplate, Workload, CronJob, Secret, ServiceAccount, TokenRequest, ConfigMap)
+    for kind in (PodTemplate, Workload, CronJob, Secret, ServiceAccount, TokenRequest, CSIDriver, ConfigMap)
 }
 _CREATE = frozenset({"CREATE"})
 _WRITE = frozenset({"CREATE", "UPDATE"})
@@ -125,6 +130,9 @@ KINDS: dict[tuple[str, str], _Kind] = {
     ("batch", "CronJob"): _Kind(CronJob, Subject.TEMPLATE, _WRITE, "/spec/jobTemplate/spec/template"),
     ("batch", "Job"): _WORKLOAD,
     ("authentication.k8s.io", "TokenRequest"): _Kind(TokenRequest, Subject.TOKEN_REQUEST, _CREATE),
+    ("storage.k8s.io", "CSIDriver"): _Kind(
+        CSIDriver, Subject.CSI_DRIVER, _WRITE
+    ),  # by check and scan: no webhook is asked
 }
 """The kinds that are judged, by API group and kind; every version of them has the fields that are read."""
 
@@ -242,7 +250,7 @@ def of_object(
         uid=uid,
         operation="CREATE",
         resource=kind[1],
-        namespace=namespace,
+        namespace="" if known and known.subject in CLUSTER_SCOPED else namespace,
         name=(meta and (meta.name or meta.generate_name)) or "",
         subject=known.subject if known else None,
         object=found,

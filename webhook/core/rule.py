@@ -1,10 +1,9 @@
 """What a rule is."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
@@ -20,7 +19,7 @@ class Rule:
     `summary` says in one line when it is broken, `explanation` why that matters and what to do about it.
     `default` is what is done about it, `may_also` what a policy may choose besides; every rule may be
     lowered to warn, audit or off. `check` takes the view of its subjects (`webhook.core.views`,
-    `webhook.core.account_views`), `check_account` that of a ServiceAccount, for the rules that look at one, too.
+    `webhook.core.account_views`), `other_checks` those of subjects that need a check of their own.
     """
 
     name: str
@@ -30,7 +29,7 @@ class Rule:
     default: Action
     check: Check
     may_also: tuple[Action, ...] = ()
-    check_account: Callable[[ServiceAccountView], Iterable[Violation]] | None = None
+    other_checks: Mapping[Subject, Check] = field(default_factory=dict)
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -40,7 +39,7 @@ class Rule:
 
     def check_of(self, subject: Subject) -> Check:
         """Return the function that looks at a subject."""
-        return self.check_account if subject is Subject.SERVICE_ACCOUNT and self.check_account else self.check
+        return self.other_checks.get(subject, self.check)
 
 
 PODS = frozenset({Subject.POD, Subject.TEMPLATE})

@@ -12,7 +12,7 @@ from webhook.core.manifests.encoding import decode_text
 from webhook.core.manifests.intent import RENDERING, TOOL_FILES
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
-from webhook.core.request import Subject, of_object
+from webhook.core.request import CLUSTER_SCOPED, Subject, of_object
 from webhook.reporting.files import Source, Trouble, read, shown
 from webhook.reporting.summary import Summary, SummaryCounter
 
@@ -228,7 +228,7 @@ def _told(judgement: Judgement, namespace: str) -> Iterator[tuple[Told, bool]]:
             judgement.several,
             manifest.line if line is None else line,
             manifest.kind,
-            manifest.namespace or namespace,
+            "" if judgement.subject in CLUSTER_SCOPED else manifest.namespace or namespace,
             manifest.name,
             rule,
             action,

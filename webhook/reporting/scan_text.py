@@ -21,7 +21,7 @@ from webhook.reporting.scan_owners import (
     whom_for,
 )
 from webhook.reporting.scan_summary import summary_lines
-from webhook.scan.report import IdleAccount, LegacySecret, Report, TokenUse
+from webhook.scan.report import Account, CsiDriver, IdleAccount, LegacySecret, Report, TokenUse
 from webhook.scan.standings import ExemptionState, Standing
 from webhook.scan.verdicts import Change
 
@@ -35,7 +35,8 @@ def lines(report: Report, *, colour: bool = False) -> Iterator[Line]:
     for namespace, told in sorted(details.items()):
         if told:
             yield ""
-            yield _styled(f"namespace {plain(namespace)}", None, colour=colour)
+            title = f"namespace {plain(namespace)}" if namespace else "without a namespace"
+            yield _styled(title, None, colour=colour)
             yield from (f"  {_coloured(line) if colour else line}" for line in told)
     if report.tokens:
         yield ""
@@ -74,10 +75,10 @@ def _details(report: Report) -> dict[str, list[Line]]:
         found[namespace] += (f"{line}: {counted(count, 'pod')}" for line, count in sorted(count_of.items()))
     for secret in report.legacy_secrets:
         found.setdefault(secret.namespace, []).extend(_secret(secret))
-    for account in report.accounts:
-        told = [line_of(one) for one in account.judgement.findings]
-        told += [f"exempt: {one.rule}: {plain(one.reason)}" for one in account.judgement.exemptions]
-        found.setdefault(account.namespace, []).extend(f"ServiceAccount/{plain(account.name)}: {one}" for one in told)
+    for namespace, title, judged in _single(report):
+        told = [line_of(one) for one in judged.judgement.findings]
+        told += [f"exempt: {one.rule}: {plain(one.reason)}" for one in judged.judgement.exemptions]
+        found.setdefault(namespace, []).extend(f"{title}: {one}" for one in told)
     for idle in report.idle_accounts or ():
         found.setdefault(idle.namespace, []).append(_idle(idle))
     return found
@@ -93,12 +94,19 @@ def _changes(report: Report) -> dict[str, list[Line]]:
     for (namespace, change), count in sorted(counts.items()):
         if change is not Change.NONE:
             found.setdefault(namespace, []).append(f"{counted(count, 'legacy Secret')}: {change}, if made again")
-    for account in report.accounts:
-        differing = between(account.judgement, account.simulated) if account.simulated else ()
-        if account.change is not Change.NONE and differing:
-            told = (f"ServiceAccount/{plain(account.name)}: {account.change}", *(f"  {line}" for line in differing))
-            found.setdefault(account.namespace, []).extend(told)
+    for namespace, title, judged in _single(report):
+        differing = between(judged.judgement, judged.simulated) if judged.simulated else ()
+        if judged.change is not Change.NONE and differing:
+            told = (f"{title}: {judged.change}", *(f"  {line}" for line in differing))
+            found.setdefault(namespace, []).extend(told)
     return found
+
+
+def _single(report: Report) -> Iterator[tuple[str, str, Account | CsiDriver]]:
+    """Yield what is evaluated by itself, with its namespace and its title."""
+    yield from (("", f"CSIDriver/{plain(driver.name)}", driver) for driver in report.csi_drivers)
+    for account in report.accounts:
+        yield account.namespace, f"ServiceAccount/{plain(account.name)}", account
 
 
 def _secret(secret: LegacySecret) -> Iterator[Line]:

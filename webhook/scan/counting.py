@@ -7,12 +7,25 @@ from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.bindings import Bindings
 from webhook.scan.exemptions import Judged
-from webhook.scan.report import Account, Counts, IdleAccount, LegacySecret, Owner, RuleCount, Summary, TokenUse
+from webhook.scan.report import (
+    Account,
+    Counts,
+    CsiDriver,
+    IdleAccount,
+    LegacySecret,
+    Owner,
+    RuleCount,
+    Summary,
+    TokenUse,
+)
 from webhook.scan.verdicts import PodGroup
 
 
 def judged(
-    owners: Iterable[Owner], secrets: Iterable[LegacySecret], accounts: Iterable[Account]
+    owners: Iterable[Owner],
+    secrets: Iterable[LegacySecret],
+    accounts: Iterable[Account],
+    csi_drivers: Iterable[CsiDriver] = (),
 ) -> tuple[list[Judged], list[Judged]]:
     """Return what is judged, each once: by the policy, and by the simulated one.
 
@@ -28,6 +41,7 @@ def judged(
                 simulated.append(Judged(*where, group.simulated.judgement))
     single = [(one.namespace, one.account, one.judgement, one.simulated) for one in secrets]
     single += [(one.namespace, one.name, one.judgement, one.simulated) for one in accounts]
+    single += [("", "", driver.judgement, driver.simulated) for driver in csi_drivers]
     for namespace, account, judgement, other in single:
         now.append(Judged(namespace, account, 1, judgement))
         if other:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import NODES, evaluate
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, PodTemplate, Secret, ServiceAccount
+from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, CSIDriver, PodTemplate, Secret, ServiceAccount
 from webhook.core.patch import Operation
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request, Subject
@@ -49,6 +49,10 @@ class Judge:
     def account(self, namespace: str, name: str, account: ServiceAccount) -> Judgement:
         """Judge a ServiceAccount as if it were made again."""
         return self._judged(_request(Subject.SERVICE_ACCOUNT, namespace, name, account), name)
+
+    def csi_driver(self, name: str, driver: CSIDriver) -> Judgement:
+        """Evaluate a CSI driver as if it were created again."""
+        return self._judged(_request(Subject.CSI_DRIVER, "", name, driver), "")
 
     def _judged(self, request: Request, account: str) -> Judgement:
         return _judgement(evaluate(request, self.policy, self._cluster, self._now), account, self._numbers)
@@ -94,7 +98,7 @@ def _request(
     subject: Subject,
     namespace: str,
     name: str,
-    found: PodTemplate | Secret | ServiceAccount,
+    found: PodTemplate | Secret | ServiceAccount | CSIDriver,
     groups: tuple[str, ...] = (),
 ) -> Request:
     return Request(

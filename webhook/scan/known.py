@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from webhook.core.cluster import FALLBACK_API_AUDIENCES, Cluster
-from webhook.core.objects import ServiceAccount
+from webhook.core.objects import CSIDriver, ServiceAccount
 from webhook.core.selectors import Labels
 from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.bindings import Bindings
@@ -27,6 +27,7 @@ class Known:
     all_namespaces: bool = True
     secrets: list[LegacyTokenSecret] = field(default_factory=list)
     accounts: list[ServiceAccount] = field(default_factory=list)
+    csi_drivers: list[CSIDriver] = field(default_factory=list)
     bindings: Bindings | None = field(default_factory=Bindings)
     tracked_since: dt.date | None = None
     issuer: str = ""

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from webhook.scan.asked import Filters
-from webhook.scan.report import Account, LegacySecret, Owner, RuleCount
+from webhook.scan.report import Account, CsiDriver, LegacySecret, Owner, RuleCount
 from webhook.scan.verdicts import Judgement, PodGroup, Told, Verdict
 
-_Judged = TypeVar("_Judged", Account, LegacySecret)
+_Judged = TypeVar("_Judged", Account, CsiDriver, LegacySecret)
 
 
 class Narrowing:
@@ -31,6 +31,13 @@ class Narrowing:
         """Yield the accounts of which there is still something to tell."""
         for account in accounts:
             found = account if self._needless else self._both(account)
+            if found.is_told_of:
+                yield found
+
+    def csi_drivers(self, drivers: Iterable[CsiDriver]) -> Iterator[CsiDriver]:
+        """Yield the CSI drivers that still have findings or exemptions."""
+        for driver in drivers:
+            found = driver if self._needless else self._both(driver)
             if found.is_told_of:
                 yield found
 

@@ -87,6 +87,21 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class CsiDriver:
+    """A CSIDriver whose tokens would be warned about; `simulated` and `change` as of pods."""
+
+    name: str
+    judgement: Judgement
+    simulated: Judgement | None = None
+    change: Change = Change.NONE
+
+    @property
+    def is_told_of(self) -> bool:
+        """Whether there is anything to report."""
+        return any(one and (one.findings or one.exemptions) for one in (self.judgement, self.simulated))
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """Where an owner's pods name a Secret; without any pod, its template alone does. `group` as of owners."""
 
@@ -187,7 +202,7 @@ class Counts:
 class RuleCount:
     """In how many pods (or next pods of owners without any), Secrets and accounts of a namespace a rule is broken.
 
-    Each counts once for each action.
+    Each counts once for each action. CSIDrivers count for the namespace "", as they have none.
     """
 
     namespace: str
@@ -234,6 +249,7 @@ class Report:
     rule_counts: tuple[RuleCount, ...]
     owners: tuple[Owner, ...]
     accounts: tuple[Account, ...]
+    csi_drivers: tuple[CsiDriver, ...]
     legacy_secrets: tuple[LegacySecret, ...]
     tracked_since: dt.date | None
     unused_days: int

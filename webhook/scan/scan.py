@@ -20,7 +20,7 @@ from webhook.scan.legacy import LegacySecrets, references
 from webhook.scan.narrowing import Narrowing
 from webhook.scan.objects import Pod
 from webhook.scan.owners import Maker, Origin, Owners
-from webhook.scan.report import Account, IdleAccount, LegacySecret, Owner, Report
+from webhook.scan.report import Account, CsiDriver, IdleAccount, LegacySecret, Owner, Report
 from webhook.scan.standings import ExemptionState
 from webhook.scan.tokens import tokens_of
 from webhook.scan.verdicts import Change, PodGroup, Token, Verdict
@@ -94,7 +94,8 @@ class Scan:
         owners = tuple(sorted(self._owned(), key=lambda one: (one.namespace, one.kind, one.name, one.group)))
         secrets = tuple(sorted(self._legacy_secrets(owners), key=lambda one: (one.namespace, one.name)))
         accounts = tuple(sorted(self._accounts(), key=lambda one: (one.namespace, one.name)))
-        judged, simulated = counting.judged(owners, secrets, accounts)
+        drivers = tuple(sorted(self._csi_drivers(), key=lambda driver: driver.name))
+        judged, simulated = counting.judged(owners, secrets, accounts, drivers)
         told = Narrowing(asked.filters)
         names = {one for one in self._known.namespaces if self._is_wanted(one)}
         names |= {one.namespace for one in chain[Owner | LegacySecret](owners, secrets)}
@@ -108,6 +109,7 @@ class Scan:
             rule_counts=told.counts(counting.rule_counts(judged, simulated if asked.simulated else None)),
             owners=told.owners(owners),
             accounts=tuple(told.accounts(accounts)),
+            csi_drivers=tuple(told.csi_drivers(drivers)),
             legacy_secrets=told.secrets(secrets),
             tracked_since=self._known.tracked_since,
             unused_days=asked.unused_days,
@@ -158,6 +160,17 @@ class Scan:
             account = Account(namespace, name, judgement, simulated, change)
             if account.is_told_of:
                 yield account
+
+    def _csi_drivers(self) -> Iterator[CsiDriver]:
+        """Yield the CSI drivers with findings; none if namespaces are selected, as they belong to none."""
+        for found in () if self._asked.filters.namespaces else self._known.csi_drivers:
+            name = found.metadata.name or ""
+            judgement = self._judge.csi_driver(name, found)
+            simulated = self._simulated.csi_driver(name, found) if self._simulated else None
+            change = change_between(judgement, simulated) if simulated else Change.NONE
+            driver = CsiDriver(name, judgement, simulated, change)
+            if driver.is_told_of:
+                yield driver
 
     def _idle_accounts(self, owners: tuple[Owner, ...]) -> tuple[IdleAccount, ...] | None:
         bindings = self._known.bindings

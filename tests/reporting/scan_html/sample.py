@@ -1,6 +1,19 @@
 """A scanned cluster for the page's tests: something of everything that it tells, and names that mean no good."""
 
-from tests.scan.cluster import INJECT, VAULT, Small, account, binding, live, named_secret, of, secret, spec, token
+from tests.scan.cluster import (
+    INJECT,
+    VAULT,
+    Small,
+    account,
+    binding,
+    csi_driver,
+    live,
+    named_secret,
+    of,
+    secret,
+    spec,
+    token,
+)
 from webhook.scan.report import Report, Unread
 
 HOSTILE = '</script><script>document.title = "taken"</script><img src=https://evil.example/x onerror=alert(1)>"\'&'
@@ -39,5 +52,6 @@ def report(simulated: str | None = None) -> Report:
     for number in range(PODS):
         volumes = [{"name": "h", "hostPath": {"path": "/"}}] if number % 3 else [token(audience=VAULT)]
         small.pod(f"pod-{number}", spec(volumes), namespace=f"team-{number % 7}")
+    small.known.csi_drivers.append(csi_driver(HOSTILE, {"audience": HOSTILE, "expirationSeconds": 86400}))
     small.known.unread.append(Unread("roles", f"HTTP 403: {HOSTILE}", "lacks", "advice", affects_decisions=False))
     return small.scan(POLICY, simulated)

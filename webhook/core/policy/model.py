@@ -196,6 +196,11 @@ class Policy:
                 self._here.put(key, here)
         return here
 
+    def in_cluster(self) -> NamespacePolicy:
+        """Return the policy for objects without a namespace: the defaults, no overrides and no injections."""
+        defaults = Override((), frozenset(), self.mode, self.rules, self.tokens)
+        return NamespacePolicy(defaults, self.api_server_token, ())
+
     def api_audiences(self, cluster: Cluster) -> tuple[str, ...]:
         """Return the API server's audiences: the policy's, else the cluster's."""
         return self.api_server_token.audiences or cluster.api_audiences

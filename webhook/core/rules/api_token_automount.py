@@ -74,5 +74,5 @@ ServiceAccount says true is not enough: it speaks for all pods at once, and of t
     default=Action.OFF,
     may_also=(Action.REJECT, Action.PATCH),
     check=check,
-    check_account=check_account,
+    other_checks={Subject.SERVICE_ACCOUNT: check_account},
 )

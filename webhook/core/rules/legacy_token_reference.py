@@ -138,5 +138,5 @@ Of a ServiceAccount that lists such a Secret under `secrets` is warned, no more:
     default=Action.REJECT,
     may_also=(Action.PATCH,),
     check=check,
-    check_account=check_account,
+    other_checks={Subject.SERVICE_ACCOUNT: check_account},
 )

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from webhook.core.account_views import CSIDriverView
 from webhook.core.audiences import refusal
 from webhook.core.decision import MOST_LINES, Violation
 from webhook.core.patch import Put
 from webhook.core.policy.model import Action
+from webhook.core.request import Subject
 from webhook.core.rule import PODS, Rule
 from webhook.core.text import quote
 from webhook.core.views import PodView
@@ -37,6 +39,21 @@ def check(pod: PodView) -> Iterator[Violation]:
             yield Violation(token.pointer, f"is made out to {quote(audience)}, which is not allowed", advice=advice)
 
 
+def check_csi_driver(view: CSIDriverView) -> Iterator[Violation]:
+    """Find the tokens of a CSI driver that name no audience, or one that is not allowed."""
+    audiences = view.policy.tokens.audiences
+    refused = 0
+    for number, request in enumerate(view.driver.token_requests):
+        pointer = f"/spec/tokenRequests/{number}"
+        if not request.audience:
+            if audiences.required:
+                hint = "set audience to the service that the driver shows it to"
+                yield Violation(pointer, "names no audience, so that it is for the API server", advice=hint)
+        elif advice := refusal(request.audience, audiences.allowed, view.api_audiences, guess=refused < MOST_LINES):
+            refused += 1
+            yield Violation(pointer, f"is issued for {quote(request.audience)}, which is not allowed", advice=advice)
+
+
 RULE = Rule(
     name="token-audience",
     summary="a token that the pod's author projects names no audience while one is required, or one not allowed",
@@ -46,9 +63,13 @@ other way round; one that names nobody is good for the API server, and for every
 
 What to do: set `audience` to the service that the token is shown to. For the API server itself, name the API
 server's audience (often `https://kubernetes.default.svc`), which is always allowed. Which others are is said in
-`tokens.audiences.allowed`; where `tokens.audiences.default` is set, tokens that name nobody are made out to it.""",
-    looks_at=PODS,
+`tokens.audiences.allowed`; where `tokens.audiences.default` is set, tokens that name nobody are made out to it.
+
+A CSIDriver's `tokenRequests` are tokens of the same kind: the kubelet passes them to the driver, for every pod that
+mounts one of its volumes. No webhook is asked about them; `check` and `scan` warn of them.""",
+    looks_at=PODS | {Subject.CSI_DRIVER},
     default=Action.PATCH,
     may_also=(Action.REJECT,),
     check=check,
+    other_checks={Subject.CSI_DRIVER: check_csi_driver},
 )

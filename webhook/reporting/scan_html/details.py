@@ -180,6 +180,23 @@ def accounts(report: Report) -> Table:
     )
 
 
+def csi_drivers(report: Report) -> Table:
+    """Return the CSI drivers whose tokens would be warned about."""
+    columns = [Column("CSIDriver", head=True), Column("What is found")]
+    if report.simulated:
+        columns.append(Column("Simulated"))
+    rows = (
+        Row([
+            name(driver.name),
+            _judged(driver.judgement),
+            *([_judged(driver.simulated)] if driver.simulated else []),
+        ])
+        for driver in report.csi_drivers
+    )  # fmt: skip
+    caption = "CSI drivers that get tokens of pods' accounts, and what would be warned about or is exempt"
+    return Table("csi-drivers", caption, tuple(columns), rows, len(report.csi_drivers))
+
+
 def exemptions(key: str, caption: str, states: Iterable[ExemptionState]) -> Table:
     """Return what the exemptions of a policy are good for, in its order."""
     every = tuple(states)
