@@ -17,6 +17,10 @@ from webhook.commands import Failure
 from webhook.reporting.files import STDIN, shown
 from webhook.reporting.progress import Progress
 
+_UNWRAP = (
+    "if records are wrapped in other JSON, unwrap them first: jq -c '.. | (objects, (strings | fromjson? | objects)) | "
+    'select(.kind? == "Event" and .auditID?)\' FILE | tokenguard audit summarize -'
+)
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -44,13 +48,14 @@ def audit_summarize(
 ) -> None:
     """Tell who was denied, patched, warned or exempted, by rule, namespace, account and day; and whose tokens are old.
 
-    Of tokenguard's log and the API server's (audit.k8s.io/v1, JSON lines), mixed as you like, plain or gzip; - is
-    standard input. Give each replica's log as a file of its own: they are put in order by their times. The API server's
-    names the accounts whose clients still use tokens past their hour, which would break once the API server's token is
-    capped, and those that use legacy tokens. Decisions are told by each of the two logs by itself. A pod that both
-    webhooks speak of counts once, by what became of it, and dry runs apart: denied; patched; warned; noted, which is
-    let through but breaks a rule; exempted, which may come on top. Lines that can't be read are counted and the first
-    few named.
+    Of tokenguard's log and the API server's (audit.k8s.io/v1), mixed as you like, plain or gzip; - is standard input.
+    Records may be JSON lines or pretty-printed, in an array or an EventList, as CloudWatch, Azure diagnostic settings
+    and GKE's Cloud Logging (as JSON) wrap them, and behind what kubectl logs or oc adm node-logs puts before a line.
+    Give each replica's log as a file of its own: they are put in order by their times. The API server's names the
+    accounts whose clients still use tokens past their hour, which would break once the API server's token is capped,
+    and those that use legacy tokens. Decisions are told by each of the two logs by itself. A pod that both webhooks
+    speak of counts once, by what became of it, and dry runs apart: denied; patched; warned; noted, which is let through
+    but breaks a rule; exempted, which may come on top. Lines that can't be read are counted and the first few named.
 
     Exit status: 0 nobody was denied and no client uses such tokens, 1 somebody was or does, 2 a file can't be read to
     its end, or none holds a line of either log.
@@ -76,7 +81,7 @@ def audit_summarize(
         more = notes.broken - len(notes.named)
         click.echo(f"and {more} more line{'s' * (more != 1)} that can't be read", err=True)
     if notes.lines and not (notes.own or notes.events or notes.unread):
-        raise Failure("none of these lines is of tokenguard's audit log, or of the API server's as JSON lines")
+        raise Failure(f"nothing here is a record of tokenguard's audit log or of the API server's; {_UNWRAP}")
     if output == "json":
         click.echo(as_json.text(summary, len(logs)))
     else:

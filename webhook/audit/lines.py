@@ -1,13 +1,16 @@
 """The lines of a log, plain or gzip by what it holds, in memory that doesn't grow with the log or with a line."""
 
+import codecs
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import BinaryIO
 
 CHUNK = 1 << 18
 LONGEST = 16 << 20
 """The longest line that is read, in bytes. The API server's longest events hold an object twice, at 3 MiB each."""
 _GZIP = b"\x1f\x8b"
+_LONGEST_MARK = len(codecs.BOM_UTF8)
 _GZIP_OR_ZEROS = 31
 """zlib's name for a gzip member, header and checksum included."""
 
@@ -16,40 +19,77 @@ class DamagedError(Exception):
     """The rest of a log can't be read; the message says why."""
 
 
-def lines(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[bytes | None]:
-    """Yield the lines, without their ends; None for one that is too long. `read` is told of bytes taken from `file`.
+class LongLine:
+    """A line longer than `LONGEST`: its pieces, to be read before the next line is; what is not read is passed over."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self.pieces = pieces
+
+
+def lines(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[bytes | LongLine]:
+    """Yield the lines, without their ends. `read` is told of bytes taken from `file`.
 
     Raises `DamagedError` where gzip data is damaged or ends early, `OSError` where the file can't be read; what came
     before has been yielded.
     """
+    chunks = _chunks(file, read)
     rest = b""
-    skipping = False
-    for chunk in _chunks(file, read):
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal rest
+        piece, rest = rest, b""
+        yield piece
+        for chunk in chunks:
+            piece, end, rest = chunk.partition(b"\n")
+            yield piece
+            if end:
+                return
+
+    for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
-        if skipping and whole:
-            skipping = False
-            del whole[0]
         yield from whole
-        if skipping or len(rest) > LONGEST:
-            if not skipping:
-                yield None
-            skipping = True
-            rest = b""
-    if rest and not skipping:
+        while len(rest) > LONGEST and b"\n" not in rest:
+            line = LongLine(pieces())
+            yield line
+            for _ in line.pieces:
+                pass
+        *whole, rest = rest.split(b"\n")
+        yield from whole
+    if rest:
         yield rest
 
 
 def _chunks(file: BinaryIO, read: Callable[[int], None]) -> Iterator[bytes]:
-    head = file.read(len(_GZIP))
-    raw = _raw(head, file, read)
-    return _inflated(raw) if head == _GZIP else raw
+    head, raw = _peek(_raw(file, read))
+    if head.startswith(_GZIP):
+        head, raw = _peek(_inflated(raw))
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _recoded(raw)
+    return chain([next(raw).removeprefix(codecs.BOM_UTF8)], raw)
 
 
-def _raw(head: bytes, file: BinaryIO, read: Callable[[int], None]) -> Iterator[bytes]:
-    while head:
-        read(len(head))
-        yield head
-        head = file.read(CHUNK)
+def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first bytes, as many as say what a file is, and all chunks."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= _LONGEST_MARK:
+            break
+    return head, chain([head], chunks)
+
+
+def _raw(file: BinaryIO, read: Callable[[int], None]) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK):
+        read(len(chunk))
+        yield chunk
+
+
+def _recoded(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield in UTF-8 what is in UTF-16: so PowerShell writes a command's output into a file."""
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+    for chunk in chunks:
+        yield decoder.decode(chunk).encode()
+    yield decoder.decode(b"", final=True).encode()
 
 
 def _inflated(raw: Iterator[bytes]) -> Iterator[bytes]:

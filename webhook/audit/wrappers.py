@@ -1,0 +1,156 @@
+"""Audit log records inside the JSON that a cloud's logging service, or a list, wraps around them.
+
+- Kubernetes `EventList`: `items`
+- CloudWatch Logs: `events` or `logEvents`, each with the record as text in `message`; Logs Insights: `@message`
+- Azure diagnostic settings: `records`, or one record a line, each with the audit record as text in `properties.log`;
+  Log Analytics: `log_s`
+- Docker's json-file: the record as text in `log`
+- GKE, Cloud Logging: a `LogEntry` whose `protoPayload` is a google.cloud.audit.AuditLog, which is read as an Event
+
+A LogEntry has the user, the object, the client and, in its `labels`, the audit annotations. It has neither the URI, so
+dry runs are not known, nor the pod that sent the request.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from webhook.audit.json_stream import LISTS
+from webhook.audit.line import Line, Object, User, decode
+
+_MOST_DEPTH = 6
+"""Of text in a record in a list, for example, in Firehose's record."""
+_WRAPS: tuple[tuple[str, bytes | tuple[bytes, ...]], ...] = (
+    *((name, b"[") for name in sorted(LISTS)),
+    *((name, b'"') for name in ("message", "@message", "log", "log_s")),
+    ("properties", (b'"', b"{")),
+)
+"""The members that hold records, and how their values begin."""
+
+
+class Broken(NamedTuple):
+    """A record that can't be read."""
+
+    why: str
+
+
+class _Caller(msgspec.Struct, rename="camel"):
+    principal_email: str = ""
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    caller_supplied_user_agent: str = ""
+
+
+class _AuditLog(msgspec.Struct, rename="camel"):
+    service_name: str = ""
+    resource_name: str = ""
+    authentication_info: _Caller = msgspec.field(default_factory=_Caller)
+    request_metadata: _Request = msgspec.field(default_factory=_Request)
+
+
+class _LogEntry(msgspec.Struct, rename="camel"):
+    """https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry, as far as it is read."""
+
+    timestamp: dt.datetime
+    proto_payload: _AuditLog
+    labels: dict[str, str] | None = None
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+_log_entry = msgspec.json.Decoder(_LogEntry).decode
+
+
+def unwrapped(raw: bytes | msgspec.Raw, depth: int = 0) -> Iterator[Line | Broken]:
+    """Yield the records in a JSON value; a line of neither log where there are none.
+
+    Raises `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError` where the value itself can't be read.
+    """
+    try:
+        line = decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = list(_inside(raw, depth)) if is_json(raw) else []
+        if not found:
+            raise
+        yield from found
+        return
+    if line.own or line.event:
+        yield line
+    else:
+        yield from list(_inside(raw, depth)) or [line]
+
+
+def is_json(raw: bytes | msgspec.Raw) -> bool:
+    """Say whether it is one JSON value, whole."""
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _inside(raw: bytes | msgspec.Raw, depth: int) -> Iterator[Line | Broken]:
+    content = bytes(raw).strip()
+    if depth > _MOST_DEPTH:
+        return
+    if content.startswith(b"["):
+        for element in _elements(content):
+            yield from _part(element, depth)
+    elif content.startswith(b'"'):
+        yield from _part(content, depth)
+    elif content.startswith(b"{"):
+        members = _members(content)
+        if "protoPayload" in members:
+            yield _from_log_entry(content)
+            return
+        for name, begin in _WRAPS:
+            if bytes(members.get(name, b"")).startswith(begin):
+                yield from _part(members[name], depth)
+
+
+def _part(raw: bytes | msgspec.Raw, depth: int) -> Iterator[Line | Broken]:
+    """Yield what a part of a wrapper holds: an object, or text that may be one."""
+    try:
+        content = bytes(raw)
+        if content.startswith(b'"'):
+            content = _text(content).strip().encode()
+            if not content.startswith((b"{", b"[")):
+                yield Line()  # another program's message
+                return
+        yield from unwrapped(content, depth + 1)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        yield Broken("nests too deep" if isinstance(error, RecursionError) else str(error))
+
+
+def _from_log_entry(content: bytes) -> Line | Broken:
+    try:
+        entry = _log_entry(content)
+    except msgspec.DecodeError as error:
+        return Broken(str(error))
+    audit = entry.proto_payload
+    if audit.service_name != "k8s.io":
+        return Line()
+    return Line(
+        kind="Event",
+        api_version="audit.k8s.io/v1",
+        stage="ResponseComplete",
+        stage_timestamp=entry.timestamp,
+        object_ref=_object(audit.resource_name),
+        user=User(audit.authentication_info.principal_email),
+        user_agent=audit.request_metadata.caller_supplied_user_agent,
+        annotations=entry.labels,
+    )
+
+
+def _object(resource_name: str) -> Object:
+    """Return what `core/v1/namespaces/shop/pods/web-1` names: group, version, then as in a path of the API."""
+    _, _, *path = [*resource_name.split("/"), "", ""]
+    namespace = ""
+    if path[0] == "namespaces" and len([part for part in path if part]) > 2:
+        namespace, path = path[1], path[2:]
+    resource, name, subresource, *_ = [*path, "", "", ""]
+    return Object(resource=resource, subresource=subresource, namespace=namespace, name=name)
