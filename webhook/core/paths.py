@@ -26,6 +26,14 @@ def without_drive(path: str) -> str:
     return path if path.startswith("/") else path[2:]
 
 
+def node_path(path: str) -> str:
+    """Return the one spelling of a node's path, whichever system it is of: without a drive, in lower case.
+
+    Windows ignores case, and a pod need not say which system its node runs.
+    """
+    return without_drive(clean_path(path)).lower()
+
+
 def _is_windows_style(path: str) -> bool:
     return "\\" in path or (":" in path and _drive_of(path) is not None)
 

@@ -33,6 +33,7 @@ tokens:
 apiServerToken:
   expiration: cap
   audiences: []
+kubeletRootDirs: [/var/lib/kubelet]
 workloads:
 - {apiGroup: example.com, kind: Runner, template: /spec/template}
 inject:
@@ -63,7 +64,19 @@ exemptions:
 """
 
 PAGE = "x" * 501
+NO_FOLDER = "must be an absolute path without .., and not the root"
 MISTAKES = {
+    "kubelet root folders that are none": (
+        "kubeletRootDirs: [var/lib/kubelet, /, /var/../lib, 'C:\\', 7]",
+        [
+            *(
+                f"line 3: kubeletRootDirs[{number}]: {NO_FOLDER}, not {quote(path)}"
+                for number, path in enumerate(["var/lib/kubelet", "/", "/var/../lib", "C:\\"])
+            ),
+            f'line 3: kubeletRootDirs[4]: {NO_FOLDER}; put it in quotes: "7"',
+        ],
+    ),
+    "no kubelet root folder": ("kubeletRootDirs: []", ["line 3: kubeletRootDirs: must not be empty"]),
     "an unknown key": ("tokns: {}", ['line 3: tokns: unknown key; did you mean "tokens"?']),
     "a key in the wrong place": (
         "maxExpirationSeconds: 600",

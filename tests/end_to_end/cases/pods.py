@@ -116,3 +116,9 @@ def test_a_dry_run_is_told_what_would_happen(cluster) -> None:
     manifest = pod("dry", container=reads_legacy())
     done = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest)
     assert "legacy-token-reference: " in done.stderr
+
+
+@pytest.mark.parametrize("path", ["/proc/1/root", "/proc/1/root/var/lib", "/proc/self/cwd"])
+def test_hostpath_through_proc_is_refused_under_reject(cluster, path) -> None:
+    told = refusal(cluster, pod("leads-out", "strict", volumes=[{"name": "node", "hostPath": {"path": path}}]))
+    assert f'kubelet-hostpath: spec.volumes[0].hostPath is "{path}", which leads to' in told

@@ -12,6 +12,7 @@ from webhook.core.cluster import FALLBACK_API_AUDIENCES
 from webhook.core.decision import MOST_LINES
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import (
+    KUBELET_ROOT_DIRS,
     Action,
     ApiServerToken,
     Audiences,
@@ -64,6 +65,7 @@ def build(values: Mapping[str, Any], sha256: str, notes: Notes) -> Policy:
             for number, one in enumerate(values.get("overrides", ()))
         ),
         exemptions=tuple(_exemption(one) for one in values.get("exemptions", ())),
+        kubelet_root_dirs=tuple(values.get("kubeletRootDirs", KUBELET_ROOT_DIRS)),
         sha256=sha256,
     )
 

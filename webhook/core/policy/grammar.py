@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from webhook.core.lifetimes import MAX_EXPIRATION, MIN_EXPIRATION
-from webhook.core.policy.model import Mode
+from webhook.core.policy.model import KUBELET_ROOT_DIRS, Mode
 from webhook.core.policy.nodes import Choice, Day, Flag, Key, ListOf, MapOf, Number, Record, Text, Type
 from webhook.core.rules import BY_NAME
 
@@ -162,6 +162,18 @@ POLICY = Record(
                 }
             ),
             "the token that Kubernetes mounts by itself",
+        ),
+        "kubeletRootDirs": Key(
+            ListOf(
+                Text(
+                    "an absolute path without .., and not the root",
+                    r"(/|[A-Za-z]:[/\\]).*",
+                    forbidden=r"(^|[/\\])\.\.([/\\]|$)|^([A-Za-z]:)?[/\\.]*$",
+                ),
+                at_least=1,
+            ),
+            "where kubelet-hostpath looks, in place of the default: the --root-dir of every node's kubelet",
+            list(KUBELET_ROOT_DIRS),
         ),
         "workloads": Key(
             ListOf(_WORKLOAD), "more kinds that create pods, besides those of Kubernetes and well-known projects"

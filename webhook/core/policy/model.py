@@ -12,13 +12,15 @@ from webhook.core import lifetimes
 from webhook.core.bounded_cache import BoundedCache, memory_size
 from webhook.core.cluster import Cluster
 from webhook.core.k8s_names import MAX_LABEL
-from webhook.core.paths import clean_path
+from webhook.core.paths import clean_path, node_path
 from webhook.core.policy.exemptions import Exemption, Exemptions
 from webhook.core.selectors import Accounts, Globs, Index, Labels
 from webhook.core.text import Word
 
 INJECTED_VOLUME = "tokenguard-"
 """What the names of volumes that hold an injected token begin with."""
+KUBELET_ROOT_DIRS = ("/var/lib/kubelet",)
+"""The kubelet's own default for `--root-dir`."""
 
 
 class Mode(Word):
@@ -133,16 +135,24 @@ NAMESPACE_POLICY_BYTES = 4 << 10
 class NamespacePolicy:
     """What a policy says in one namespace: everything that can be worked out before a pod arrives.
 
+    `kubelet_pods` are the folders of the nodes in which kubelets keep their pods' files, as `node_path` spells them.
     `active` is where `evaluate` remembers which rules look at what there.
     """
 
-    def __init__(self, override: Override, api_server_token: ApiServerToken, injections: tuple[Injection, ...]) -> None:
+    def __init__(
+        self,
+        override: Override,
+        api_server_token: ApiServerToken,
+        injections: tuple[Injection, ...],
+        kubelet_pods: tuple[str, ...],
+    ) -> None:
         """Take what was selected for the namespace."""
         self.mode = override.mode
         self.rules = override.rules
         self.tokens = override.tokens
         self.api_server_token = api_server_token
         self.injections = injections
+        self.kubelet_pods = kubelet_pods
         self.active: dict[str, tuple[Any, ...]] = {}
 
 
@@ -165,6 +175,7 @@ class Policy:
     injections: tuple[Injection, ...] = ()
     overrides: tuple[Override, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
+    kubelet_root_dirs: tuple[str, ...] = KUBELET_ROOT_DIRS
     sha256: str = ""
     _here: BoundedCache[tuple[str, Labels], NamespacePolicy] = field(
         default_factory=lambda: BoundedCache(CACHE_BYTES, _size), repr=False, compare=False
@@ -174,6 +185,9 @@ class Policy:
         """Compile the selectors, so that a look-up doesn't grow with their number."""
         self._override_index = Index.of((one.namespaces, one) for one in self.overrides)
         self.exempt = Exemptions(self.exemptions)
+        self._kubelet_pods = tuple(
+            dict.fromkeys(f"{node_path(root).rstrip('/')}/pods" for root in self.kubelet_root_dirs)
+        )
 
     @property
     def strictest_mode(self) -> Mode:
@@ -212,4 +226,5 @@ class Policy:
             override or Override((), frozenset(), self.mode, self.rules, self.tokens),
             self.api_server_token,
             tuple(one for one in self.injections if one.is_for_namespace(namespace, labels)),
+            self._kubelet_pods,
         )

@@ -21,6 +21,7 @@ def shown(policy: Policy) -> dict[str, Any]:
             "expiration": "keep" if policy.api_server_token.keep else "cap",
             "audiences": list(policy.api_server_token.audiences),
         },
+        "kubeletRootDirs": list(policy.kubelet_root_dirs),
         "workloads": [
             {"apiGroup": group, "kind": kind, "template": template}
             for (group, kind), template in policy.workloads.items()

@@ -1,15 +1,17 @@
 """kubelet-hostpath: no pod sees the folder of the node in which every pod's token lies."""
 
+import re
 from collections.abc import Iterator
 
 from webhook.core.decision import Violation
-from webhook.core.paths import clean_path, without_drive
+from webhook.core.paths import node_path
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.text import quote
 from webhook.core.views import PodView
 
-KUBELET_PODS = "/var/lib/kubelet/pods"
+_PROCESS_LINK = re.compile(r"/proc/[^/]+(/task/[^/]+)?/(root|cwd)(/|$)")
+"""Links by which a process's folder under /proc leads to the rest of the node (proc(5))."""
 
 
 def check(pod: PodView) -> Iterator[Violation]:
@@ -18,13 +20,14 @@ def check(pod: PodView) -> Iterator[Violation]:
         if volume.host_path is None:
             continue
         written = volume.host_path.path or ""
-        path = without_drive(clean_path(written))  # any drive: a pod need not say which system it is for
-        if _is_within(path, KUBELET_PODS) or _is_within(KUBELET_PODS, path):
-            yield Violation(
-                f"/spec/volumes/{number}/hostPath",
-                f"is {quote(written)}, where every pod's token lies",
-                advice="mount less",
-            )
+        path = node_path(written)
+        if any(_is_within(path, folder) or _is_within(folder, path) for folder in pod.here.kubelet_pods):
+            where = "where every pod's token lies"
+        elif _PROCESS_LINK.match(path):
+            where = "which leads to where every pod's token lies"
+        else:
+            continue
+        yield Violation(f"/spec/volumes/{number}/hostPath", f"is {quote(written)}, {where}", advice="mount less")
 
 
 def _is_within(path: str, folder: str) -> bool:
@@ -33,13 +36,22 @@ def _is_within(path: str, folder: str) -> bool:
 
 RULE = Rule(
     name="kubelet-hostpath",
-    summary="a hostPath is /var/lib/kubelet/pods, above it or under it: every pod's token lies there",
+    summary="a hostPath shows the folder in which the kubelet keeps every pod's tokens, or leads there through /proc",
     explanation="""\
-The kubelet keeps the token files of all pods of its node below `/var/lib/kubelet/pods`. Whoever mounts that folder,
-one above it (`/var/lib`, `/`) or one under it reads the tokens of every other pod there.
+The kubelet keeps the token files of all pods of its node in the folder `pods` of its root folder, by default
+`/var/lib/kubelet/pods`. A pod that mounts that folder, one above it (`/var/lib`, `/`) or one below it can read the
+tokens of every other pod there. So can one that mounts `/proc/1/root` or another process's `root` or `cwd`: they are
+links to the rest of the node.
 
-What to do: mount the very folder that is needed (for logs, `/var/log`). Agents of the node that really need it, such as
-CSI drivers, belong into an exemption with a reason.""",
+Some distributions give the kubelet another root folder (k0s `/var/lib/k0s/kubelet`, MicroK8s
+`/var/snap/microk8s/common/var/lib/kubelet`): list all of them in the policy's `kubeletRootDirs`.
+
+What to do: mount only the folder that is needed (for logs, `/var/log`). For agents of the node that really need it,
+such as CSI drivers, write an exemption with a reason.
+
+A path is compared as it is written. The rule can't see where a symlink on the node leads, and any pod that may write
+to a hostPath can make one; nor does it refuse `/proc` as a whole, which monitoring agents mount. Where pods must not
+get at the node at all, forbid hostPath volumes (Pod Security Standard `baseline`).""",
     looks_at=PODS,
     default=Action.WARN,
     may_also=(Action.REJECT,),
