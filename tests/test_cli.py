@@ -41,6 +41,13 @@ def test_rules_explains_a_rule(rule) -> None:
     assert "What to do:" in told
 
 
+def test_rules_token_expiration_names_terminating_pods() -> None:
+    explanation = " ".join(run("rules", "token-expiration").output.split())
+    assert "A terminating pod is another matter" in explanation
+    assert "`terminationGracePeriodSeconds`" in explanation
+    assert "lose nothing" not in explanation
+
+
 def test_rules_suggests_the_rule_that_was_meant() -> None:
     done = run("rules", "token-audiense")
     assert done.exit_code == 2

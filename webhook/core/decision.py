@@ -52,6 +52,7 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     where it can't be, rejected, but nobody is warned of it. `token` is the token that it is about, where it is one that
     lives too long, as it is now, or one that is to be injected, as it will be. `other_account` is the ServiceAccount
     whose token it is about where that isn't the object's own account: an exemption by account must match both.
+    `warn_only` is true where the object is never denied or patched for it, whatever the rule's action.
     """
 
     pointer: str
@@ -62,6 +63,7 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     authored: bool = True
     token: MountedToken | None = None
     other_account: str | None = None
+    warn_only: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):

@@ -194,6 +194,8 @@ def _intended(action: Action, subject: Subject) -> Action:
 
 def _decide(rule: str, intended: Action, found: Violation, request: Request, mode: Mode) -> Finding | None:
     """Return what is done about a violation in this phase, or None where that is left to the other one."""
+    if found.warn_only and intended in (_PATCH, _REJECT):
+        intended = _WARN
     if not found.authored and found.fix and intended is _REJECT:
         intended = _PATCH  # the API server's own token is no fault of the pod's author
     phase = request.phase

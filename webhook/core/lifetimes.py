@@ -10,6 +10,7 @@ MAX_EXPIRATION = 1 << 32
 DEFAULT_EXPIRATION = 3600
 MAGIC_EXPIRATION = 3607
 YEAR = 31_536_000
+_REFRESH_AFTER = 24 * 3600
 
 
 def projected(expiration: int | None, *, for_api_server: bool) -> int:
@@ -17,6 +18,15 @@ def projected(expiration: int | None, *, for_api_server: bool) -> int:
     if expiration is None:
         return DEFAULT_EXPIRATION
     return YEAR if expiration == MAGIC_EXPIRATION and for_api_server else expiration
+
+
+def left_at_refresh(lifetime: int) -> int:
+    """Return how long a projected token is still valid when the kubelet refreshes it.
+
+    The kubelet refreshes a token at 80 % of its lifetime, or after 24 hours if that is earlier
+    (pkg/kubelet/token/token_manager.go).
+    """
+    return lifetime - min(lifetime * 4 // 5, _REFRESH_AFTER)
 
 
 def capped(maximum: int, expiration: int | None, *, for_api_server: bool) -> int:

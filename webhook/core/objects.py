@@ -165,6 +165,7 @@ class PodSpec(Object, frozen=True):
     service_account_name: str | None = None
     service_account: str | None = None  # its older name, which the API server copies into the other
     automount_service_account_token: bool | None = None
+    termination_grace_period_seconds: int | None = None
     os: PodOS | None = None
 
 

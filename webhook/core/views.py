@@ -116,6 +116,23 @@ class PodView(msgspec.Struct, gc=False):
         """Whether the ServiceAccount plugin has yet to see it: a template, or a manifest that is checked."""
         return self.request.subject is Subject.TEMPLATE or self.request.phase is Phase.CHECK
 
+    @property
+    def will_get_api_token(self) -> bool:
+        """Whether the ServiceAccount plugin will mount the API server's token, which it hasn't seen the pod for yet.
+
+        It mounts the token into every container with nothing at its path
+        (plugin/pkg/admission/serviceaccount/admission.go).
+        """
+        if not self.runs_later or any(token.api_server_own for token in self.tokens):
+            return False
+        wanted = self.pod.spec.automount_service_account_token
+        if wanted is None:
+            wanted = self.cluster.automounts.get((self.request.namespace, self.account), True)
+        return wanted and any(
+            all(mount.mount_path != API_TOKEN_PATH for mount in placed.container.volume_mounts or ())
+            for placed in self.containers
+        )
+
     def for_api_server(self, audience: str | None) -> bool:
         """Say whether a token with this audience is for the API server: none means the API server's."""
         return not audience or audience in self.api_audiences

@@ -122,3 +122,9 @@ def test_a_dry_run_is_told_what_would_happen(cluster) -> None:
 def test_hostpath_through_proc_is_refused_under_reject(cluster, path) -> None:
     told = refusal(cluster, pod("leads-out", "strict", volumes=[{"name": "node", "hostPath": {"path": path}}]))
     assert f'kubelet-hostpath: spec.volumes[0].hostPath is "{path}", which leads to' in told
+
+
+def test_long_termination_warning_reaches_kubectl(cluster) -> None:
+    told = warnings(cluster, pod("drains-long", "monitoring", terminationGracePeriodSeconds=43200))
+    assert "Warning: token-expiration: spec.terminationGracePeriodSeconds is 43200, but a token may expire 720" in told
+    assert warnings(cluster, pod("drains-quickly", "monitoring", terminationGracePeriodSeconds=720)) == ""

@@ -8,7 +8,7 @@ from webhook.core.patch import Edit, Put, Remove
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 from webhook.core.rule import PODS, Rule
-from webhook.core.views import API_TOKEN_PATH, PodView
+from webhook.core.views import PodView
 
 ANNOTATION = "tokenguard/api-token"  # a pod may ask by it, too
 
@@ -25,7 +25,7 @@ def check(pod: PodView) -> Iterator[Violation]:
         mounts = () if name in unmounted else pod.mounts(name).placed
         unmounted.add(name)
         yield _violation(pointer, automount, (*(Remove(mount) for mount, _ in mounts), Remove(pointer)))
-    if not own and pod.runs_later and automount is None and _will_be_mounted(pod):
+    if automount is None and pod.will_get_api_token:
         yield _violation("/spec", automount, ())
 
 
@@ -47,16 +47,6 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
         advice="set automountServiceAccountToken to false, or to true if the pod calls the API server",
         fix=(off, *removals),
         fixed="removed",
-    )
-
-
-def _will_be_mounted(pod: PodView) -> bool:
-    """Foretell what the ServiceAccount plugin does: it mounts into containers with nothing at its path."""
-    if not pod.cluster.automounts.get((pod.request.namespace, pod.account), True):
-        return False
-    return any(
-        all(mount.mount_path != API_TOKEN_PATH for mount in placed.container.volume_mounts or ())
-        for placed in pod.containers
     )
 
 

@@ -11,19 +11,24 @@ from webhook.core.request import Subject
 from webhook.core.rule import PODS, Rule
 from webhook.core.views import PodView
 
+_SHORTEST_LEFT = lifetimes.left_at_refresh(lifetimes.MIN_EXPIRATION)
+"""What the shortest token there can be has left at its refresh, in seconds: no shorter termination outlasts one."""
+
 
 def check(pod: PodView) -> Iterator[Violation]:
-    """Find the tokens that may live longer than the maximum."""
+    """Find the tokens that may be valid longer than the maximum, and a termination that outlasts a token."""
+    yield from _tokens(pod)
+    yield from _termination(pod)
+
+
+def _tokens(pod: PodView) -> Iterator[Violation]:
     maximum = pod.here.tokens.max_expiration_seconds
     for token in pod.tokens:
         asked = token.projection.expiration_seconds
-        if token.api_server_own and pod.here.api_server_token.keep and asked == lifetimes.MAGIC_EXPIRATION:
+        lifetime, cap = _lifetime_and_cap(pod, token.projection.audience, asked, own=token.api_server_own)
+        if cap is None:
             continue
         for_api_server = pod.for_api_server(token.projection.audience)
-        lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
-        if lifetime <= maximum:
-            continue
-        cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
         yield Violation(
             token.pointer,
             f"lives {lifetime} seconds{_year(asked, lifetime)}, more than the maximum of {maximum}",
@@ -55,12 +60,59 @@ def _year(asked: int | None, lifetime: int) -> str:
     return " (3607 for the API server means a year)" if lifetime != (asked or lifetime) else ""
 
 
+def _termination(pod: PodView) -> Iterator[Violation]:
+    """Find that the pod may take longer to terminate than its tokens stay valid without a refresh."""
+    grace = pod.pod.spec.termination_grace_period_seconds or 0
+    lifetime = min(_lifetimes(pod), default=None) if grace > _SHORTEST_LEFT else None
+    if lifetime is None:
+        return
+    left = lifetimes.left_at_refresh(lifetime)
+    if grace > left:
+        yield Violation(
+            "/spec/terminationGracePeriodSeconds",
+            f"is {grace}, but a token may expire {left} seconds into termination",
+            advice=f"set it to at most {left}, or don't depend on the token while terminating",
+            warn_only=True,
+        )
+
+
+def _lifetimes(pod: PodView) -> Iterator[int]:
+    """Yield how long each of the pod's tokens is valid once the policy has capped it, in seconds."""
+    capping = pod.here.rules[RULE.name] in (Action.PATCH, Action.REJECT)
+    tokens = [
+        (token.projection.audience, token.projection.expiration_seconds, token.api_server_own) for token in pod.tokens
+    ]
+    if pod.will_get_api_token:
+        tokens.append((None, lifetimes.MAGIC_EXPIRATION, True))
+    for audience, asked, own in tokens:
+        lifetime, cap = _lifetime_and_cap(pod, audience, asked, own=own)
+        yield cap if capping and cap is not None else lifetime
+
+
+def _lifetime_and_cap(pod: PodView, audience: str | None, asked: int | None, *, own: bool) -> tuple[int, int | None]:
+    """Return a token's lifetime, and what it is to be capped to, None where it need not be; in seconds."""
+    for_api_server = pod.for_api_server(audience)
+    lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
+    kept = own and pod.here.api_server_token.keep and asked == lifetimes.MAGIC_EXPIRATION
+    maximum = pod.here.tokens.max_expiration_seconds
+    if kept or lifetime <= maximum:
+        return lifetime, None
+    return lifetime, lifetimes.capped(maximum, asked, for_api_server=for_api_server)
+
+
 RULE = Rule(
     name="token-expiration",
     summary="a projected token may live longer than tokens.maxExpirationSeconds",
     explanation="""\
-A token that leaks is worth as much as it has left to live. Pods lose nothing by short ones: the kubelet puts a fresh
-token into the file at 80 % of its lifetime, and clients that read the file anew go on working.
+A stolen token can be used until it expires. While a pod runs, a short lifetime costs it little: the kubelet writes a
+new token into the file at 80 % of its lifetime (after 24 hours at the latest), and clients that read the file again
+keep working.
+
+A terminating pod is another matter: from the moment it is deleted, the kubelet may no longer refresh its tokens
+(kubernetes/kubernetes#116481). A token then has at least 20 % of its lifetime left: 12 minutes of an hour. So the
+author is warned, never denied, where `terminationGracePeriodSeconds` exceeds that. What to do: lower it to what the
+pod needs, do what needs the token early in termination, or set `automountServiceAccountToken: false` if the API
+server's token isn't used.
 
 3607 seconds for the API server alone is a special number: Kubernetes signs such a token for a whole year, so that
 old clients, which read their token once, keep working. The token that every pod gets by default is of that kind.
