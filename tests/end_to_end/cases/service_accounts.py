@@ -4,7 +4,7 @@ import pytest
 
 from tests.end_to_end.cluster import acting, warnings
 
-LISTS = 'Warning: legacy-token-reference: secrets[0] lists the long-lived token in Secret "app-token"'
+LISTS = 'Warning: legacy-token-reference: secrets[0] lists the long-lived token of "app" in Secret "app-token"'
 ASKS = "Warning: api-token-automount: automountServiceAccountToken is true"
 
 
