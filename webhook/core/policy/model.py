@@ -213,7 +213,7 @@ class Policy:
     def in_cluster(self) -> NamespacePolicy:
         """Return the policy for objects without a namespace: the defaults, no overrides and no injections."""
         defaults = Override((), frozenset(), self.mode, self.rules, self.tokens)
-        return NamespacePolicy(defaults, self.api_server_token, ())
+        return NamespacePolicy(defaults, self.api_server_token, (), self._kubelet_pods)
 
     def api_audiences(self, cluster: Cluster) -> tuple[str, ...]:
         """Return the API server's audiences: the policy's, else the cluster's."""
