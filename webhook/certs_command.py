@@ -14,6 +14,7 @@ from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
+from webhook.core.safe_output import safe_text
 from webhook.files import OWN, READABLE, Content, replace_files
 from webhook.pki.by_hand import made_files
 from webhook.pki.names import service_names
@@ -57,7 +58,7 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
     if connect:
         lines += status.lines_about(connect, shown, _now())
     for line in lines:
-        click.echo(f"{line.text}{_AMISS if line.amiss else ''}")
+        click.echo(safe_text(f"{line.text}{_AMISS if line.amiss else ''}"))
     sys.exit(1 if any(line.amiss for line in lines) else 0)
 
 
@@ -93,7 +94,7 @@ def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
         if not why:
             break
         if why != told:
-            click.echo(f"under way: {why}")
+            click.echo(safe_text(f"under way: {why}"))
             told = why
         if time.monotonic() >= deadline:
             raise Failure(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")

@@ -21,12 +21,13 @@ import yaml
 from webhook.audit_command import audit_group
 from webhook.certs_command import certs_group
 from webhook.cluster.place import in_cluster
-from webhook.commands import Failure, bytes_in, labels_given, policy_in, troubles_of
+from webhook.commands import Failure, bytes_in, labels_given, policy_in, show_error, troubles_of
 from webhook.core.policy import grammar
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.shown import shown, shown_in_namespace
 from webhook.core.rules import BY_NAME, RULES
+from webhook.core.safe_output import safe_text
 from webhook.core.text import did_you_mean, quote
 from webhook.demo.run import lines as demo_lines
 from webhook.demo.server import DemoError
@@ -70,7 +71,7 @@ class _Commands(click.Group):
         try:
             status = super().main(*args, **{**extra, "standalone_mode": False})
         except click.ClickException as error:
-            error.show()
+            show_error(error)
             return 2
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted", err=True)
@@ -78,7 +79,7 @@ class _Commands(click.Group):
         except OSError:
             raise
         except Exception:  # noqa: BLE001 - a bug: the traceback is for its report
-            traceback.print_exc()
+            click.echo(safe_text(traceback.format_exc()), err=True, nl=False)
             return 2
         return status if isinstance(status, int) else 0
 
@@ -184,7 +185,7 @@ def policy_validate(file: str) -> None:
         click.echo(f"sound: policy {policy.revision}")
         return
     for trouble in troubles_of(file, policy):
-        click.echo(as_text.trouble_line(trouble))
+        click.echo(safe_text(as_text.trouble_line(trouble)))
     sys.exit(1)
 
 

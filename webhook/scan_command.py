@@ -19,6 +19,7 @@ from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
+from webhook.core.safe_output import safe_json, safe_text
 from webhook.core.selectors import Globs, glob_matches
 from webhook.core.text import did_you_mean, quote
 from webhook.reporting import as_text, scan_json, scan_text
@@ -138,13 +139,13 @@ def scan_command(**flags: Any) -> None:
 
 def _pieces(report: Report, output: str, *, colour: bool) -> Iterator[str]:
     if output == "json":
-        yield from scan_json.pieces(report)
+        yield from map(safe_json, scan_json.pieces(report))
     elif output == "html":
         from webhook.reporting.scan_html import page  # noqa: PLC0415 - the template engine is loaded for a page alone
 
         yield from page.pieces(report)
     else:
-        yield from (f"{line}\n" for line in scan_text.lines(report, colour=colour))
+        yield from (f"{safe_text(line)}\n" for line in scan_text.lines(report, colour=colour))
 
 
 def _scanned(
@@ -213,5 +214,5 @@ def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:
     if isinstance(policy, Policy):
         return policy, f"ConfigMap {where}"
     for trouble in troubles_of(f"ConfigMap {where}", policy):
-        click.echo(as_text.trouble_line(trouble), err=True)
+        click.echo(safe_text(as_text.trouble_line(trouble)), err=True)
     raise Failure("the cluster's own policy holds mistakes: mend it, or give --policy")

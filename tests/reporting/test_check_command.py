@@ -59,6 +59,18 @@ def test_exclude_leaves_out_files_and_may_be_repeated(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_file_name_starts_no_workflow_command_in_ci(tmp_path: Path, output: str) -> None:
+    for name in ("::error file=a::b.yaml", " ::add-mask::x.yaml", "##[error]c.yaml", "\u2028::d\x85.yaml"):
+        (tmp_path / name).write_text(LONG_POD)
+        (tmp_path / f"{name}.json").write_text("{")
+    names = sorted(one.name for one in tmp_path.iterdir())
+    done = tokenguard("--output", output, *names, at=tmp_path)
+    lines = [*done.stdout.split("\n"), *done.stderr.split("\n")]
+    assert len(lines) > len(names)
+    assert [line for line in lines if line.lstrip().startswith("::") or "##[" in line or not line.isprintable()] == []
+
+
 def test_without_a_path_stdin_is_read() -> None:
     assert tokenguard(stdin=LONG_POD).returncode == 1
 

@@ -22,6 +22,7 @@ from webhook.core.patch import Operation
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
+from webhook.core.safe_output import safe_json_line
 
 _LONGEST = 1024
 _LONGEST_OPERATION = 8192
@@ -89,7 +90,12 @@ class Record(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, g
     problem: Annotated[str | None, _text("why it could not be judged")] = None
 
 
-encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(line: Record | Operation) -> bytes:
+    """Return JSON in one line, in which no character of a name can end the line or command a terminal."""
+    return safe_json_line(_encode(line))
 
 
 def record(request: Request, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0) -> Record:
