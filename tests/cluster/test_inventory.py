@@ -154,6 +154,7 @@ def test_a_namespace_that_is_named_is_listed_by_itself_but_for_bindings_which_ma
         f"{rbac}/rolebindings",
         f"{rbac}/clusterrolebindings",
         "/.well-known/openid-configuration",
+        "/apis",
     }
     within = {path for path in paths_asked("demo", "shop", "demo") - others if "/namespaces/kube-system/" not in path}
     assert {path.split("/namespaces/")[1].split("/")[0] for path in within} == {"demo", "shop"}
@@ -221,3 +222,63 @@ def test_an_exemption_of_namespaces_that_nobody_knows_is_not_said_to_hold_nothin
     assert [one.standing for one in unknown.exemptions] == [Standing.NOT_LOOKED_AT]
     its_own = scan(text.replace("team-*", "team-a"), ("team-a",), namespaces=REFUSED, **one("team-a"))
     assert [one.standing for one in its_own.exemptions] == [Standing.HOLDS_NOTHING]
+
+
+def discovery(group: str, version: str, *kinds: str) -> dict[str, Raw]:
+    """Return the discovery of one group in one version, as `Lists` takes it."""
+    found = [{"name": f"{kind.lower()}s", "kind": kind} for kind in kinds]
+    found += [{"name": f"{kind.lower()}s/scale", "kind": "Scale"} for kind in kinds]
+    groups = [{"name": group, "versions": [{"version": "v0"}, {"version": version}]}, {"name": "apps", "versions": []}]
+    return {"apis": Raw({"groups": groups}), "v0": Raw({"resources": []}), version: Raw({"resources": found})}
+
+
+def custom(name: str, kind: str = "", **metadata) -> Object:
+    return {"kind": kind, "metadata": meta(name, **metadata), "spec": {"template": {"spec": READS}}}
+
+
+ROLLOUTS = discovery("argoproj.io", "v1alpha1", "Rollout")
+
+
+def test_rollout_is_the_owner_of_its_replica_sets_pods_and_evaluated_without_pods() -> None:
+    pod = {"metadata": meta("web-1-a", **of("ReplicaSet", "web-1")), "spec": live()}
+    replicas = {"metadata": meta("web-1", **of("Rollout", "web", "argoproj.io")), "spec": {"template": {"spec": READS}}}
+    without = {"metadata": meta("elsewhere"), "spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}}
+    rollouts = [custom("web"), custom("idle"), without, {"metadata": meta("odd"), "spec": 3}]
+    report = scan(secrets=[ROBOT], rollouts=rollouts, replicasets=[replicas], pods=[pod], **ROLLOUTS)
+    assert [(one.title, one.pod_count, one.outcome) for one in report.owners] == [
+        ("Rollout.argoproj.io/idle", 0, Outcome.DENIED),
+        ("Rollout.argoproj.io/web", 1, Outcome.DENIED),
+    ]
+    assert (report.exit_status, report.unread) == (1, ())
+
+
+def test_custom_kind_of_the_policy_is_listed() -> None:
+    text = SILENT + "workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]\n"
+    served = discovery("example.com", "v1", "Runner", "Other")
+    report = scan(text, secrets=[ROBOT], runners=[custom("a")], others=[custom("b")], **served)
+    assert [(one.title, one.outcome) for one in report.owners] == [("Runner.example.com/a", Outcome.DENIED)]
+    assert [one.title for one in report.legacy_secrets[0].references] == ["Runner.example.com/a"]
+    assert scan(secrets=[ROBOT], runners=[custom("a")], **served).owners == ()
+
+
+def test_custom_kind_that_another_one_controls_is_not_counted_twice() -> None:
+    served = discovery("serving.knative.dev", "v1", "Service", "Configuration")
+    controlled = custom("web", **of("Service", "web", "serving.knative.dev"))
+    report = scan(secrets=[ROBOT], services=[custom("web")], configurations=[controlled], **served)
+    assert [one.title for one in report.owners] == ["Service.serving.knative.dev/web"]
+
+
+def test_deployment_config_is_the_owner_of_its_replication_controllers_pods() -> None:
+    pod = {"metadata": meta("web-1-a", **of("ReplicationController", "web-1", "")), "spec": live()}
+    made = {"metadata": meta("web-1", **of("DeploymentConfig", "web", "apps.openshift.io")), "spec": {}}
+    report = scan(replicationcontrollers=[made], pods=[pod])
+    assert [one.title for one in report.owners] == ["DeploymentConfig.apps.openshift.io/web"]
+
+
+@pytest.mark.parametrize("refused", ["apis", "v1alpha1", "rollouts"])
+def test_custom_kinds_that_can_not_be_listed_are_a_gap(refused) -> None:
+    report = scan(secrets=[ROBOT], **{**ROLLOUTS, refused: REFUSED})
+    [unread] = report.unread
+    assert "pod templates of custom kinds" in unread.lacks
+    assert (report.exit_status, report.names_unread) == (2, True)
+    assert [one.can_go for one in report.legacy_secrets] == [False]

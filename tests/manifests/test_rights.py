@@ -8,9 +8,11 @@ import yaml
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
 from webhook.cluster.inventory import ACCOUNTS, BINDINGS, CSI_DRIVERS, MAKERS, PODS, SECRETS
 from webhook.cluster.objects import NAMESPACES
+from webhook.core.custom_workloads import WELL_KNOWN
 
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]
 READ_BY_SCAN = (NAMESPACES, SECRETS, ACCOUNTS, CSI_DRIVERS, PODS, *BINDINGS, *(maker.resource for maker in MAKERS))
+CUSTOM_KINDS = [(group, kind) for group, kind in WELL_KNOWN if "." in group]
 MAINTAINED = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations", "leases"}
 
 NAMELESS = [["leases"], ["events"]]
@@ -76,4 +78,7 @@ def test_who_scans_may_list_and_read_a_namespace_and_do_nothing_else() -> None:
     ]
     assert {resource for rule in rules for resource in rule["resources"]} == {
         *(resource.path.rpartition("/")[2] for resource in READ_BY_SCAN), "configmaps",
+        *(f"{kind.lower()}s" for _, kind in CUSTOM_KINDS),
     }  # fmt: skip
+    granted = {group for rule in rules for group in rule["apiGroups"]}
+    assert {group for group, _ in CUSTOM_KINDS} <= granted

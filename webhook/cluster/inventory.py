@@ -12,22 +12,25 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from webhook.cluster.custom_kinds import find_custom_kinds
 from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.transport import ApiError, Transport
 from webhook.cluster.walk import read_one, walk
+from webhook.core.custom_workloads import read_custom_workload
 from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, CSIDriver, ObjectMeta, ServiceAccount, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.scan.known import Known
 from webhook.scan.legacy import day_in
 from webhook.scan.objects import TRACKED_SINCE, TRACKING, Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, Rolled
-from webhook.scan.owners import Origin
+from webhook.scan.owners import Origin, owner_kind
 from webhook.scan.report import Unread
 from webhook.scan.scan import Scan
 
 Step = Callable[[str], None]
 T = TypeVar("T")
 _REFUSED = frozenset({403, 404})
+_UNAVAILABLE = 503
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _ISSUER = "/.well-known/openid-configuration"
 
@@ -133,6 +136,7 @@ class Inventory:
                     Origin(found.template, found.newest if isinstance(found, Rolled) else None),
                     makes_pods=maker.makes_pods and not (idle or finished),
                 )
+        self._fill_custom(scan)
         for pods in self._parts(PODS):
             try:
                 for pod in walk(pods, self._transport, self._step):
@@ -140,6 +144,40 @@ class Inventory:
             except ApiError as error:
                 advice = f"; {_advice(pods)}" if error.status == 403 else ""
                 raise ApiError(error.status, f"{error}{advice}") from None
+
+    def _fill_custom(self, scan: Scan) -> None:
+        """Hand the objects of custom kinds with a pod template to a scan. The pods of some name them as controller."""
+        lacks = (
+            "pod templates of custom kinds: their pods are evaluated as they are, and owners without pods not at all"
+        )
+        try:
+            kinds = list(find_custom_kinds(scan.workloads, self._transport))
+        except ApiError as error:
+            if error.status not in _REFUSED | {_UNAVAILABLE}:
+                raise
+            self._unread.append(
+                Unread(
+                    "custom kinds",
+                    str(error),
+                    lacks,
+                    "kubectl api-resources",
+                    affects_decisions=True,
+                    may_name_secrets=True,
+                )
+            )
+            return
+        known = {kind.group_kind for kind in kinds}
+        for kind in kinds:
+            for raw in self._list(self._parts(kind.resource), lacks, may_name_secrets=True):
+                try:
+                    found = read_custom_workload(raw, kind.pointers)
+                except (msgspec.DecodeError, RecursionError):
+                    continue  # its template is none: its controller can't make a pod of it either
+                meta = found.metadata
+                if found.given_template is None or owner_kind(meta.controller) in known:
+                    continue
+                place = meta.namespace or "", meta.name or ""
+                scan.maker(kind.group_kind, place, meta.controller, Origin(found.template), makes_pods=True)
 
     def _read_namespaces(self, known: Known, lacks: str) -> None:
         """Read all namespaces, or those that were given where not all may be listed."""

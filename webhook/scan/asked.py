@@ -1,6 +1,7 @@
 """What a scan is asked for."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from webhook.core.policy.model import Action, Mode, Policy
@@ -55,6 +56,11 @@ class Asked:
     simulated_origin: str = ""
     filters: Filters = NO_FILTERS
     unused_days: int = UNUSED_DAYS
+
+    @property
+    def workloads(self) -> Mapping[tuple[str, str], str]:
+        """The custom kinds that create pods of both policies, each with the JSON Pointer of its pod template."""
+        return {**(self.simulated.workloads if self.simulated else {}), **self.policy.workloads}
 
     def used(self, audiences: ApiAudiences) -> PolicyUsed:
         """Return the policy, as the report names it; `audiences` are the API server's, as far as the cluster tells."""

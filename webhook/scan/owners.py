@@ -5,7 +5,12 @@ from typing import NamedTuple
 from webhook.core.objects import OwnerReference, PodTemplate
 from webhook.scan.templates import Templates
 
-_CLIMBED = frozenset({("apps", "ReplicaSet"), ("batch", "Job")})
+_CLIMBED = frozenset({
+    ("", "ReplicationController"),  # of an OpenShift DeploymentConfig
+    ("apps", "ReplicaSet"),
+    ("apps.kruise.io", "BroadcastJob"),
+    ("batch", "Job"),
+})  # fmt: skip
 """What is made by something else, as a rule, and then only an episode of that."""
 
 
@@ -55,6 +60,13 @@ class Owners:
         return self._behind.get(direct, direct), self._origins.get(direct)
 
 
-def _maker(namespace: str, reference: OwnerReference) -> Maker:
+def owner_kind(reference: OwnerReference | None) -> tuple[str, str]:
+    """Return the API group and kind of an owner, both empty where there is none."""
+    if reference is None:
+        return "", ""
     group, _, version = (reference.api_version or "").rpartition("/")
-    return Maker(namespace, group if version else "", reference.kind or "", reference.name or "")
+    return group if version else "", reference.kind or ""
+
+
+def _maker(namespace: str, reference: OwnerReference) -> Maker:
+    return Maker(namespace, *owner_kind(reference), reference.name or "")

@@ -3,7 +3,7 @@
 Of a pod is kept what is told of it, and not the pod; pods of one owner that are alike are kept as one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from webhook.core.objects import OwnerReference, PodTemplate
@@ -43,6 +43,11 @@ class Scan:
         self._groups: dict[Maker, dict[_Group, list[str]]] = {}
         self._next: dict[Maker, PodGroup] = {}
         self._finished_pods = 0
+
+    @property
+    def workloads(self) -> Mapping[tuple[str, str], str]:
+        """The custom kinds that create pods of its policies, each with the JSON Pointer of its pod template."""
+        return self._asked.workloads
 
     def maker(
         self,
