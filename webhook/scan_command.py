@@ -115,7 +115,8 @@ def _scan_options(command: F) -> F:
 def scan_command(**flags: Any) -> None:
     """Look over a live cluster: what a policy would reject, patch or warn of if it were created again; legacy tokens.
 
-    The API server is asked for lists and for namespaces, and of Secrets for no more than metadata of the legacy type.
+    The API server is asked for lists, namespaces and the kinds it serves, and of Secrets for no more than metadata of
+    the legacy type.
     See manifests/scanner for the rights that it takes. Nothing is changed.
 
     Exit status: 0 nothing would be rejected, 1 something would be (with --simulate: by that policy), 2 the call or the

@@ -282,3 +282,14 @@ def test_custom_kinds_that_can_not_be_listed_are_a_gap(refused) -> None:
     assert "pod templates of custom kinds" in unread.lacks
     assert (report.exit_status, report.names_unread) == (2, True)
     assert [one.can_go for one in report.legacy_secrets] == [False]
+
+
+def test_advice_for_a_kind_of_the_policy_is_to_add_a_right() -> None:
+    text = SILENT + "workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]\n"
+    [unread] = scan(text, runners=REFUSED, **discovery("example.com", "v1", "Runner")).unread
+    assert unread.advice == (
+        "kubectl auth can-i list runners.example.com --all-namespaces; "
+        "add a rule for it to the ClusterRole of manifests/scanner"
+    )
+    [unread] = scan(rollouts=REFUSED, **ROLLOUTS).unread
+    assert unread.advice.endswith("; manifests/scanner grants it")

@@ -463,7 +463,8 @@ def test_only_lists_are_asked_for_and_of_secrets_only_legacy_ones(full, scanned)
     by_scanner = [one for one in asked if one["user"]["username"].endswith(":tokenguard-scanner")]
     of_secrets = [one["requestURI"] for one in by_scanner if "/secrets" in one["requestURI"]]
     assert {one["verb"] for one in by_scanner if "objectRef" in one} == {"list"}
-    assert {one["requestURI"] for one in by_scanner if "objectRef" not in one} == {"/.well-known/openid-configuration"}
+    without_object = {one["requestURI"] for one in by_scanner if "objectRef" not in one}
+    assert without_object == {"/.well-known/openid-configuration", "/apis"}
     assert of_secrets
     assert all("fieldSelector=type%3Dkubernetes.io/service-account-token" in uri for uri in of_secrets)
     assert "limit=500&continue=" in "".join(one["requestURI"] for one in by_scanner if "/pods" in one["requestURI"])

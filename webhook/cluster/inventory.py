@@ -16,7 +16,7 @@ from webhook.cluster.custom_kinds import find_custom_kinds
 from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.transport import ApiError, Transport
 from webhook.cluster.walk import read_one, walk
-from webhook.core.custom_workloads import read_custom_workload
+from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload
 from webhook.core.objects import LEGACY_TOKEN_TYPE, CronJob, CSIDriver, ObjectMeta, ServiceAccount, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
@@ -269,7 +269,9 @@ def _advice(resource: Resource[Any]) -> str:
     group = resource.path.split("/")[2] if resource.path.startswith("/apis/") else ""
     name = f"{_plural(resource)}.{group}" if group else _plural(resource)
     where = f"-n {resource.namespace}" if resource.namespace else "--all-namespaces"
-    return f"kubectl auth can-i list {name} {where}; manifests/scanner grants it"
+    is_granted = "." not in group or group.endswith(".k8s.io") or any(group == known for known, _ in WELL_KNOWN)
+    grant = "manifests/scanner grants it" if is_granted else "add a rule for it to the ClusterRole of manifests/scanner"
+    return f"kubectl auth can-i list {name} {where}; {grant}"
 
 
 def _plural(resource: Resource[Any]) -> str:
