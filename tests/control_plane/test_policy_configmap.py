@@ -12,6 +12,7 @@ from tests.manifests.rendering import render, the
 from tests.serving import eventually
 
 NAME = "policy.validate.tokenguard.svc"
+LARGE = "large-policy.validate.tokenguard.svc"
 CONFIGURATION = "ValidatingWebhookConfiguration"
 LABEL = {"tokenguard/policy": "true"}
 EDITOR = r"""#!/bin/sh
@@ -53,10 +54,11 @@ def door(plane, tmp_path_factory):
     with live(plane, tmp_path_factory.mktemp("door"), ready=False) as server:
         manifest = at(the(CONFIGURATION, render("manifests")), server)
         manifest["metadata"]["name"] = "tokenguard-policy"
-        [webhook] = [one for one in manifest["webhooks"] if one["name"] == NAME]
+        webhooks = [one for one in manifest["webhooks"] if one["name"] in {NAME, LARGE}]
         authority = Path(server.log.split("--cacert ")[1].split()[0])
-        webhook["clientConfig"]["caBundle"] = base64.b64encode(authority.read_bytes()).decode()
-        plane.do("apply", "-f", "-", stdin=manifest | {"webhooks": [webhook]})
+        for webhook in webhooks:
+            webhook["clientConfig"]["caBundle"] = base64.b64encode(authority.read_bytes()).decode()
+        plane.do("apply", "-f", "-", stdin=manifest | {"webhooks": webhooks})
         probe = config_map("none", name="probe")
         eventually(lambda: plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).returncode)
         yield plane, server
@@ -113,6 +115,18 @@ def test_a_bad_policy_is_not_created_by_any_name_and_in_another_namespace_none_i
     done = stored.kubectl("create", "-f", "-", stdin=config_map(BAD, name="other"))
     assert [*MISTAKES] == done.stderr.splitlines()[1:3]
     stored.do("create", "--dry-run=server", "-f", "-", stdin=config_map(BAD, namespace="elsewhere"))
+
+
+def test_bad_policy_in_a_review_over_the_size_limit_is_refused(stored) -> None:
+    sound, bad = config_map(POLICY), config_map(f"{BAD}# {'<' * 700_000}")
+    filled = sound | {"data": sound["data"] | {"filler": "<" * 900_000}}  # six bytes each in a review
+    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/token-policy"  # as it is: kubectl itself would escape the filler
+    stored.do("replace", "--raw", path, "-f", "-", stdin=filled)
+    done = stored.kubectl("replace", "--raw", path, "-f", "-", stdin=bad)
+    assert done.returncode == 1
+    assert f'failed calling webhook "{LARGE}"' in done.stderr
+    assert document(stored) == POLICY
+    stored.do("replace", "--raw", path, "-f", "-", stdin=sound)
 
 
 @pytest.mark.parametrize("name", ["token-policy", "other"])

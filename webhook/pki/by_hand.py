@@ -18,6 +18,7 @@ WEBHOOKS = {
         "tokens.validate.tokenguard.svc",
         "policy.validate.tokenguard.svc",
         "workloads.validate.tokenguard.svc",
+        "large-policy.validate.tokenguard.svc",
     ),
 }
 """The webhooks of each configuration, as the manifests name them."""
