@@ -66,6 +66,13 @@ def test_other_sources_of_its_volume_stay_where_they_are() -> None:
     assert told(Small().pod("bare", pod)) == (Outcome.PATCHED, {("token-expiration", Action.PATCH, place)})
 
 
+def test_api_token_projected_by_hand_stays_in_a_pod_without_automount() -> None:
+    volume = api_token(86400, name="by-hand")
+    pod = spec([volume], mounts(("by-hand", AT)), automountServiceAccountToken=False)
+    place = "spec.volumes[0].projected.sources[0]"
+    assert told(Small().pod("bare", pod)) == (Outcome.PATCHED, {("token-expiration", Action.PATCH, place)})
+
+
 def test_an_injected_token_is_injected_again_whatever_policy_it_is_from() -> None:
     mounted = mounts(("tokenguard-vault", "/vault"), ("kube-api-access-abcde", AT))
     small = Small().pod("bare", spec([api_token(3600), INJECTED], mounted))

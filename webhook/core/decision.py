@@ -53,6 +53,7 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     lives too long, as it is now, or one that is to be injected, as it will be. `other_account` is the ServiceAccount
     whose token it is about where that isn't the object's own account: an exemption by account must match both.
     `warn_only` is true where the object is never denied or patched for it, whatever the rule's action.
+    `api_server_own` says that it is about the API server's own token, which is patched where others are rejected.
     """
 
     pointer: str
@@ -64,6 +65,7 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     token: MountedToken | None = None
     other_account: str | None = None
     warn_only: bool = False
+    api_server_own: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -55,7 +56,11 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
     findings: list[Finding] = []
     exempted: list[tuple[Finding, Exemption]] = []
     for rule, check, intended in _active(here, request.subject):
-        decided = (_decide(rule, intended, violation, request, here.mode) for violation in check(view))
+        violations = iter(check(view))
+        first = next(violations, None)
+        if first is None:
+            continue  # as mostly: the rest costs as much as many a check
+        decided = (_decide(rule, intended, found, request, here.mode) for found in chain((first,), violations))
 
         def exemption_for(accounts: tuple[str, ...], rule: str = rule) -> Exemption | None:
             return policy.exempt.find(rule, request.namespace, accounts, request.user, now)
@@ -196,8 +201,8 @@ def _decide(rule: str, intended: Action, found: Violation, request: Request, mod
     """Return what is done about a violation in this phase, or None where that is left to the other one."""
     if found.warn_only and intended in (_PATCH, _REJECT):
         intended = _WARN
-    if not found.authored and found.fix and intended is _REJECT:
-        intended = _PATCH  # the API server's own token is no fault of the pod's author
+    if (found.api_server_own or not found.authored) and found.fix and intended is _REJECT:
+        intended = _PATCH  # the API server's own token is patched, whether Kubernetes or the author projects it
     phase = request.phase
     repairs = intended is _PATCH and bool(found.fix)
     action = intended

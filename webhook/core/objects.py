@@ -155,6 +155,12 @@ class PodOS(Object, frozen=True):
     name: str | None = None
 
 
+class NodeSelector(Object, frozen=True):
+    """The one label of nodes that a pod's system can be read from."""
+
+    os: str | None = msgspec.field(default=None, name="kubernetes.io/os")
+
+
 class PodSpec(Object, frozen=True):
     """What a pod runs and mounts."""
 
@@ -167,6 +173,13 @@ class PodSpec(Object, frozen=True):
     automount_service_account_token: bool | None = None
     termination_grace_period_seconds: int | None = None
     os: PodOS | None = None
+    node_selector: NodeSelector | None = None
+
+    @property
+    def for_windows(self) -> bool:
+        """Whether it says that it runs on Windows."""
+        named = self.os.name if self.os else None
+        return (named or (self.node_selector and self.node_selector.os)) == "windows"
 
 
 class OwnerReference(Object, frozen=True):

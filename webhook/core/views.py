@@ -14,12 +14,14 @@ from webhook.core.objects import (
     VolumeMount,
     VolumeProjection,
 )
+from webhook.core.paths import clean_path
 from webhook.core.policy.model import Injection, NamespacePolicy, Policy
 from webhook.core.request import Phase, Request, Subject
 from webhook.core.selectors import labels
 
 API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 API_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - a volume's prefix
+_API_TOKEN_PLACES = (API_TOKEN_PATH, clean_path(API_TOKEN_PATH, windows=True))
 _NONE: Mapping[str, str] = {}
 
 
@@ -55,6 +57,11 @@ class TokenSource(msgspec.Struct, frozen=True, gc=False):
         """Where it stands."""
         return f"/spec/volumes/{self.volume_number}/projected/sources/{self.source_number}"
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether its volume is certainly the author's: Kubernetes takes any `kube-api-access-*` for its own."""
+        return not (self.volume.name or "").startswith(API_TOKEN_VOLUME)
+
 
 class Mounts(msgspec.Struct, gc=False):
     """The mounts of all volumes of one name in all the pod's containers, each with its pointer.
@@ -65,16 +72,19 @@ class Mounts(msgspec.Struct, gc=False):
 
     placed: list[tuple[str, VolumeMount]]
     by_sub_path: bool = False
-    at_api_token_path: bool = True
+    _at_api_token_path: bool | None = None
 
-    def add(self, pointer: str, mount: VolumeMount) -> None:
-        """Add one more mount."""
-        self.placed.append((pointer, mount))
-        if mount.sub_path or mount.sub_path_expr:
-            self.by_sub_path = True
-        elif mount.mount_path == API_TOKEN_PATH:
-            return
-        self.at_api_token_path = False
+    def at_api_token_path(self, *, windows: bool) -> bool:
+        """Say whether all mount the whole volume at the API server token's path, in a pod that runs on Windows or not.
+
+        Worked out once: a pod has one system.
+        """
+        if self._at_api_token_path is None:
+            self._at_api_token_path = not self.by_sub_path and all(
+                mount.mount_path == API_TOKEN_PATH or clean_path(mount.mount_path, windows=windows) in _API_TOKEN_PLACES
+                for _, mount in self.placed
+            )
+        return self._at_api_token_path
 
 
 class PodView(msgspec.Struct, gc=False):
@@ -105,10 +115,16 @@ class PodView(msgspec.Struct, gc=False):
     def mounts(self, volume: str | None) -> Mounts:
         """Return the mounts of the volumes of one name."""
         if self._mounts is None:
-            self._mounts = {}
+            gathered: dict[str | None, Mounts] = {}
+            self._mounts = gathered
             for placed in _every(self.pod.spec):
                 for pointer, mount in placed.mounts:
-                    self._mounts.setdefault(mount.name, Mounts([])).add(pointer, mount)
+                    mounts = gathered.get(mount.name)
+                    if mounts is None:
+                        mounts = gathered[mount.name] = Mounts([])
+                    mounts.placed.append((pointer, mount))
+                    if mount.sub_path or mount.sub_path_expr:
+                        mounts.by_sub_path = True
         return self._mounts.get(volume) or Mounts([])
 
     @property
@@ -117,18 +133,21 @@ class PodView(msgspec.Struct, gc=False):
         return self.request.subject is Subject.TEMPLATE or self.request.phase is Phase.CHECK
 
     @property
+    def automounts(self) -> bool:
+        """Whether the ServiceAccount plugin mounts the API server's token: the pod decides, then its account."""
+        own = self.pod.spec.automount_service_account_token
+        return self.cluster.automounts.get((self.request.namespace, self.account), True) if own is None else own
+
+    @property
     def will_get_api_token(self) -> bool:
         """Whether the ServiceAccount plugin will mount the API server's token, which it hasn't seen the pod for yet.
 
         It mounts the token into every container with nothing at its path
         (plugin/pkg/admission/serviceaccount/admission.go).
         """
-        if not self.runs_later or any(token.api_server_own for token in self.tokens):
+        if not self.runs_later or any(token.api_server_own and not token.by_hand for token in self.tokens):
             return False
-        wanted = self.pod.spec.automount_service_account_token
-        if wanted is None:
-            wanted = self.cluster.automounts.get((self.request.namespace, self.account), True)
-        return wanted and any(
+        return self.automounts and any(
             all(mount.mount_path != API_TOKEN_PATH for mount in placed.container.volume_mounts or ())
             for placed in self.containers
         )
@@ -242,14 +261,14 @@ def named_in(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
 
 
 def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProjection]) -> bool:
-    """Say whether a volume is the one that the ServiceAccount plugin adds, by all that the plugin does.
+    """Say whether a volume is the API server's own token: one for no named audience, at the default path alone.
 
-    Where the plugin has yet to come, it will take an unmounted volume of that name for its own, and mount it.
+    Where the ServiceAccount plugin has yet to come, it will take an unmounted volume of its prefix, and mount it.
     """
-    if not (volume.name and volume.name.startswith(API_TOKEN_VOLUME)):
-        return False
     tokens = [one.service_account_token for one in sources if one.service_account_token]
     if len(tokens) != 1 or tokens[0].audience:
         return False
     mounts = view.mounts(volume.name)
-    return mounts.at_api_token_path and (bool(mounts.placed) or view.runs_later)
+    if mounts.placed:
+        return mounts.at_api_token_path(windows=view.pod.spec.for_windows)
+    return view.runs_later and (volume.name or "").startswith(API_TOKEN_VOLUME) and view.automounts

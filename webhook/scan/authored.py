@@ -57,7 +57,7 @@ def as_created(live: PodView, origin: PodTemplate | None, automounts: Automounts
     spec, known = live.pod.spec, origin is not None
     template = origin.spec if origin else _NO_SPEC
     written = {volume.name: volume for volume in template.volumes or ()}
-    own = {token.volume.name for token in live.tokens if token.api_server_own} - written.keys()
+    own = {token.volume.name for token in live.tokens if token.api_server_own and not token.by_hand} - written.keys()
     gone = {volume.name for volume in live.volumes if volume.name not in written and _is_injected(volume)}
     account = _account(template) if known else live.account
     said = (template if known else spec).automount_service_account_token

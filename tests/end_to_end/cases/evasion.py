@@ -1,6 +1,6 @@
 """What somebody may try who would rather not be judged: see docs/security.md."""
 
-from tests.end_to_end.cluster import acting, created, pod, reads_legacy, refusal, secret
+from tests.end_to_end.cluster import acting, created, pod, reads_legacy, refusal, secret, token_volume
 from tests.serving import eventually
 
 READS = "legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret"
@@ -36,6 +36,17 @@ def test_no_namespace_gets_the_name_of_one_that_is_left_alone_by_a_label(cluster
     named = ("get", "namespace", "shop", "-o", r"jsonpath={.metadata.labels.kubernetes\.io/metadata\.name}")
     eventually(lambda: cluster.do(*named) == "shop")
     assert READS in refusal(cluster, pod("disguised", container=reads_legacy()))
+
+
+def test_pod_of_thousands_of_volumes_of_one_name_is_answered(cluster) -> None:
+    path, count = "/var/run/secrets/kubernetes.io/serviceaccount", 5_000
+    own = token_volume("kube-api-access-1", expirationSeconds=3607)
+    mounts = [{"name": "kube-api-access-1", "mountPath": path}] * count
+    manifest = pod("repeated", "lenient", volumes=[own] * count, container={"volumeMounts": mounts})
+    refused = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest).stderr
+    assert "Duplicate value" in refused or "tokenguard" in refused, refused[:1000]
+    assert "deadline exceeded" not in refused
+    assert "Timeout" not in refused
 
 
 EXEMPT = "system:serviceaccount:legacy-distribution:controller"

@@ -25,6 +25,18 @@ def test_the_default_token_of_a_pod_lives_an_hour_in_place_of_a_year(cluster) ->
     ] == API_TOKEN  # fmt: skip
 
 
+def test_api_server_token_mounted_by_hand_is_capped_not_denied(cluster) -> None:
+    path = "/var/run/secrets/kubernetes.io/serviceaccount"
+    container = {"volumeMounts": [{"name": "token", "mountPath": path, "readOnly": True}]}
+    volumes = [token_volume(expirationSeconds=3607)]
+    manifest = pod("by-hand", "lenient", automountServiceAccountToken=False, volumes=volumes, container=container)
+    warned = warnings(cluster, manifest)
+    assert "Warning: token-expiration: spec.volumes[0]" in warned
+    assert "token-audience" not in warned
+    stored = json.loads(cluster.do("get", "pod", "by-hand", "-n", "lenient", "-o", "json"))["spec"]
+    assert tokens(stored) == {"token": API_TOKEN}
+
+
 def test_a_token_is_injected_where_the_policy_says_so(cluster) -> None:
     spec = created(cluster, pod("injected"))
     vault = {"path": "token", "expirationSeconds": 1800, "audience": "https://vault.example.com"}

@@ -102,6 +102,11 @@ class Injection:
         return clean_path(self.mount_path)
 
     @cached_property
+    def mount_places(self) -> tuple[str, str]:
+        """The mount path as `clean_path` returns it: on Linux, and on Windows."""
+        return self.clean_mount_path, clean_path(self.mount_path, windows=True)
+
+    @cached_property
     def file(self) -> str:
         """The token's file, as a container sees it."""
         return f"{self.mount_path.rstrip('/')}/{self.path}"

@@ -18,7 +18,7 @@ def check(pod: PodView) -> Iterator[Violation]:
     automount = pod.pod.spec.automount_service_account_token
     if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
         return
-    own = [token for token in pod.tokens if token.api_server_own]
+    own = [token for token in pod.tokens if token.api_server_own and not token.by_hand]
     unmounted: set[str | None] = set()
     for token in own:
         pointer, name = f"/spec/volumes/{token.volume_number}", token.volume.name
@@ -59,7 +59,8 @@ into one of them finds a token all the same.
 
 What to do: set `automountServiceAccountToken: false` in the pod's spec; or, where the pod does call the API
 server, say so with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. That the
-ServiceAccount says true is not enough: it speaks for all pods at once, and of that is warned.""",
+ServiceAccount says true is not enough: it speaks for all pods at once, and of that is warned. A pod that projects the
+token by hand, into a volume of another name than kube-api-access-*, asks for it by that, and keeps it.""",
     looks_at=PODS | {Subject.SERVICE_ACCOUNT},
     default=Action.OFF,
     may_also=(Action.REJECT, Action.PATCH),

@@ -1,6 +1,7 @@
 """inject: the tokens that the policy gives to a pod are mounted in it, or it is said why they can't be."""
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -16,6 +17,7 @@ from webhook.core.views import Placed, PodView, named_in
 MAX_MOUNTS = 10_000
 """The most mounts that are injected into one pod: some ten bytes of a container would make a patch of kilobytes."""
 
+_NO_PATHS: frozenset[str] = frozenset()
 _ASKED = "/metadata/annotations/tokenguard~1inject"
 
 
@@ -29,7 +31,7 @@ class _Container(msgspec.Struct, gc=False):
     pointer: str
     lists_mounts: bool
     mounts: dict[str, tuple[int, str | None]]
-    devices: frozenset[str]
+    devices: AbstractSet[str]
     lists_variables: bool
     variables: set[str | None]
 
@@ -50,7 +52,8 @@ def check(pod: PodView) -> Iterator[Violation]:
             "use fewer containers",
         )
         return
-    containers = [_container(one) for one in placed]
+    windows = pod.pod.spec.for_windows
+    containers = [_container(one, windows=windows) for one in placed]
     volumes: dict[str, list[int]] = {injection.volume: [] for injection in pod.injections}
     for number, volume in enumerate(pod.volumes):
         if volume.name in volumes:
@@ -59,18 +62,20 @@ def check(pod: PodView) -> Iterator[Violation]:
         yield from _place(pod, injection, containers, volumes[injection.volume])
 
 
-def _container(placed: Placed) -> _Container:
+def _container(placed: Placed, *, windows: bool) -> _Container:
     container = placed.container
     mounts: dict[str, tuple[int, str | None]] = {}
     for number, mount in enumerate(container.volume_mounts or ()):
-        mounts.setdefault(clean_path(mount.mount_path), (number, mount.name))
+        mounts.setdefault(clean_path(mount.mount_path, windows=windows), (number, mount.name))
     return _Container(
         placed.pointer,
         container.volume_mounts is not None,
         mounts,
-        frozenset([clean_path(device.device_path) for device in container.volume_devices or ()]),
+        {clean_path(device.device_path, windows=windows) for device in container.volume_devices}
+        if container.volume_devices
+        else _NO_PATHS,
         container.env is not None,
-        {variable.name for variable in container.env or ()},
+        {variable.name for variable in container.env} if container.env else set(),
     )
 
 
@@ -99,15 +104,15 @@ def _place(pod: PodView, injection: Injection, containers: list[_Container], vol
     """
     conflicts: list[Violation] = []
     edits: list[Edit] = []
-    path = injection.clean_mount_path
+    path, windows_path = injection.mount_places
     has_volume = injection.volume in pod.injected
     if not has_volume:
         edits.append(Append("/spec/volumes", _volume(pod, injection), exists=pod.pod.spec.volumes is not None))
         conflicts += [_name_taken(number, injection) for number in volumes]
         conflicts += _mounted_in_advance(pod, injection)
     for container in containers:
-        taken = container.mounts.get(path)
-        if path in container.devices:
+        taken = container.mounts.get(path) or container.mounts.get(windows_path)
+        if path in container.devices or windows_path in container.devices:
             conflicts.append(_path_taken(f"{container.pointer}/volumeDevices", injection))
         elif taken is None:
             mount = {"name": injection.volume, "mountPath": injection.mount_path, "readOnly": True}
@@ -143,7 +148,7 @@ def _comes_later(pod: PodView, *, has_volume: bool) -> bool:
 def _mounted_in_advance(pod: PodView, injection: Injection) -> Iterator[Violation]:
     """Find mounts of a volume that isn't there and that the injection would bring, other than its own."""
     for pointer, mount in pod.mounts(injection.volume).placed:
-        own = clean_path(mount.mount_path) == injection.clean_mount_path
+        own = clean_path(mount.mount_path, windows=pod.pod.spec.for_windows) in injection.mount_places
         if not own or mount.sub_path or mount.sub_path_expr:
             yield Violation(
                 pointer,

@@ -35,8 +35,9 @@ def _tokens(pod: PodView) -> Iterator[Violation]:
             advice=f"set expirationSeconds to at most {cap}",
             fix=(Put(f"{token.pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
             fixed=f"capped to {cap}",
-            authored=not token.api_server_own,
+            authored=token.by_hand or not token.api_server_own,
             token=MountedToken("" if for_api_server else token.projection.audience or "", lifetime),
+            api_server_own=token.api_server_own,
         )
 
 
@@ -117,6 +118,8 @@ server's token isn't used.
 3607 seconds for the API server alone is a special number: Kubernetes signs such a token for a whole year, so that
 old clients, which read their token once, keep working. The token that every pod gets by default is of that kind.
 It is capped to the lesser of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it alone.
+So is one that a chart projects by hand at the same path, /var/run/secrets/kubernetes.io/serviceaccount, whatever its
+volume is called: it is capped even where this rule rejects, and its author is warned.
 
 What to do: set `expirationSeconds` to at most the maximum, and read the token's file again before it ends.
 
