@@ -76,6 +76,26 @@ def test_an_exemption_is_named_in_the_annotations_and_in_the_audit_log():
     assert exempted in judge.counted("exempted")
 
 
+BY_ACCOUNT = """
+exemptions:
+- {rules: [legacy-token-reference], serviceAccounts: [app], reason: INFRA-123, until: never}
+- {rules: [legacy-token-reference], serviceAccounts: [app, robot], reason: INFRA-124, until: never}
+"""
+
+
+def test_two_exemptions_of_one_rule_are_both_named_and_counted_once():
+    judge = Judge(POLICY + BY_ACCOUNT)
+    judge.state.use_cluster(Cluster({"demo": {"app-token": "app", "robot-token": "robot"}}))
+    env = [{"name": name, "valueFrom": {"secretKeyRef": {"name": name}}} for name in ("app-token", "robot-token")]
+    pod = {"kind": "Pod", "spec": {"serviceAccountName": "app", "containers": [{"name": "c", "env": env}]}}
+    response = judge.response(made_review(pod))
+    both = "legacy-token-reference: INFRA-123 (until never); legacy-token-reference: INFRA-124 (until never)"
+    assert response["auditAnnotations"]["exemption"] == judge.audit.lines[0]["exemption"] == both
+    assert 'tokenguard_exempted_total{resource_namespace="demo",rule="legacy-token-reference"} 1.0' in judge.counted(
+        "exempted"
+    )
+
+
 def test_the_annotations_are_strings_and_the_empty_ones_are_left_out():
     annotations = Judge().response(recorded("pod-mirror.pods", "validate"))["auditAnnotations"]
     assert set(annotations) == {"id", "decision", "policy"}

@@ -153,7 +153,7 @@ class Metrics:
             token = finding.violation.token
             if token is not None and finding.action is Action.PATCH and not request.dry_run:
                 self._token_changed(finding.rule, token)
-        for rule, _ in decision.exemptions:
+        for rule in {rule for rule, _ in decision.exemptions}:
             self._exempted.labels(rule, namespace).inc()
 
     def _token_changed(self, rule: str, token: MountedToken) -> None:
