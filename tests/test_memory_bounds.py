@@ -61,6 +61,7 @@ OF_A_SHORT_LIFE = {
 FIXED = {
     "webhook/core/account_views.py::_NONE": "an empty map",
     "webhook/core/request.py::_NO_WORKLOADS": "an empty map",
+    "webhook/core/rule.py::Rule.other_checks": "the rules' own checks",
     "webhook/core/views.py::_NONE": "an empty map",
     "webhook/cluster/index.py::_NONE": "an empty map",
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
