@@ -2,7 +2,8 @@
 
 A case says what `/mutate` does (`mutate`, and `patched`: the object afterwards), what `/validate` then says of
 the result (`validate`), and in which words (`says`: warnings and denial lines). `unmutated` is what `/validate`
-says where the mutating webhook didn't run. `api-audiences` are those of the webhook's own token.
+says where the mutating webhook didn't run. `api-audiences` are those of the webhook's own token. `legacy token of
+NAMESPACE/ACCOUNT in SECRET` in a Secret stands for the text of such a token.
 """
 
 import copy
@@ -15,6 +16,7 @@ import jsonpatch
 import pytest
 import yaml
 
+from tests.legacy_tokens import with_tokens
 from tests.reviews import review, with_api_token
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Outcome
@@ -55,7 +57,7 @@ CLUSTERS = {
 
 def load() -> list[tuple[str, dict[str, Any]]]:
     return [
-        (path.stem, case)
+        (path.stem, with_tokens(case))
         for path in sorted(CASES.glob("*.yaml"))
         for case in yaml.safe_load_all(path.read_text())
         if case

@@ -3,9 +3,13 @@
 import json
 import shlex
 import subprocess
+from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.legacy_tokens import legacy_token
+from tests.serving import eventually
 
 POLICY = """\
 apiVersion: tokenguard/v1
@@ -41,6 +45,17 @@ exemptions:
 """
 NAMESPACES = ("shop", "lenient", "strict", "warned", "oncall", "monitoring")
 LEGACY = "kubernetes.io/service-account-token"
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+_ACCOUNT, _UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"
+NEW_TOKEN: dict[str, Any] = {
+    "another account": {"metadata": {"annotations": {_ACCOUNT: "jenkins", _UID: None}}, "data": {"token": None}},
+    "another account alone": {"metadata": {"annotations": {_ACCOUNT: "jenkins"}}},
+    "no uid": {"metadata": {"annotations": {_UID: None}}},
+    "no token": {"data": {"token": None}},
+    "an empty token": {"data": {"token": ""}},
+    "no data": {"data": None},
+}
+"""Merge patches of a legacy Secret after which it holds another token, or one by the next of them."""
 WRITE_POLICY = ("apply", "-f", "-")
 Object = dict[str, Any]
 
@@ -116,6 +131,28 @@ def configmap(meta: Object, document: str) -> Object:
 def secret(name: str, namespace: str, account: str = "app") -> Object:
     meta = {"name": name, "namespace": namespace, "annotations": {"kubernetes.io/service-account.name": account}}
     return {"apiVersion": "v1", "kind": "Secret", "type": LEGACY, "metadata": meta}
+
+
+def patch_secret(cluster: Cluster, name: str, namespace: str, patch: Object) -> subprocess.CompletedProcess[str]:
+    """Apply a merge patch to a Secret."""
+    return cluster.kubectl("patch", "secret", name, "-n", namespace, "--type=merge", "-p", json.dumps(patch))
+
+
+def filled(cluster: Cluster, name: str, namespace: str) -> str:
+    """Return the token in a legacy Secret; where nobody fills it, it gets one that nobody has signed."""
+
+    def token() -> str:
+        found = json.loads(cluster.do("get", "secret", name, "-n", namespace, "-o", "json"))
+        return b64decode(found.get("data", {}).get("token", "")).decode()
+
+    if not cluster.has_controllers and not token():
+        patch = {
+            "metadata": {"annotations": {_UID: uid_of(cluster, "serviceaccount", "app", namespace)}},
+            "stringData": {"token": legacy_token(namespace, "app", name)},
+        }
+        controller = acting("system:kube-controller-manager")
+        cluster.do("patch", "secret", name, "-n", namespace, "--type=merge", "-p", json.dumps(patch), *controller)
+    return eventually(token)
 
 
 def pod(name: str, namespace: str = "shop", account: str = "app", **spec: Any) -> Object:

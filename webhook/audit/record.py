@@ -10,19 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
-from webhook.core.objects import (
-    LEGACY_TOKEN_ACCOUNT,
-    AnyWorkload,
-    PodTemplate,
-    Secret,
-    ServiceAccount,
-    TokenRequest,
-)
+from webhook.core.objects import AnyWorkload, PodTemplate, ServiceAccount, TokenRequest
 from webhook.core.patch import Operation
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
 from webhook.core.safe_output import safe_json_line
+from webhook.core.secret_content import ReviewedSecret
 
 _LONGEST = 1024
 _LONGEST_OPERATION = 8192
@@ -160,8 +154,8 @@ def exemption_of(decision: Decision) -> str:
 def _account(request: Request, found: object) -> str:
     if isinstance(found, TokenRequest | ServiceAccount):
         return request.name
-    if isinstance(found, Secret):
-        return found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
+    if isinstance(found, ReviewedSecret):
+        return found.account_in(request.namespace)
     if isinstance(found, AnyWorkload):
         found = found.template
     return (found.spec.service_account_name or "default") if isinstance(found, PodTemplate) else ""

@@ -6,16 +6,10 @@ import msgspec
 
 from webhook.core import lifetimes
 from webhook.core.cluster import Cluster
-from webhook.core.objects import (
-    LEGACY_TOKEN_ACCOUNT,
-    LEGACY_TOKEN_TYPE,
-    CSIDriver,
-    Secret,
-    ServiceAccount,
-    TokenRequest,
-)
+from webhook.core.objects import INVALID_SINCE, CSIDriver, ServiceAccount, TokenRequest
 from webhook.core.policy.model import NamespacePolicy, Policy
 from webhook.core.request import Request
+from webhook.core.secret_content import ReviewedSecret
 
 
 class TokenRequestView(msgspec.Struct, frozen=True, gc=False):
@@ -51,10 +45,19 @@ class TokenRequestView(msgspec.Struct, frozen=True, gc=False):
 
 
 class SecretView(msgspec.Struct, frozen=True, gc=False):
-    """A Secret that is made, and the request by which its account's token can be had without one."""
+    """A Secret that is created, or updated from `old`; `by_hand` asks for its account's token without a Secret."""
 
     account: str
+    namespace: str
+    name: str
+    secret: ReviewedSecret
+    old: ReviewedSecret | None
     by_hand: TokenRequestView
+
+    @property
+    def revives_token(self) -> bool:
+        """Whether the request removes the label that has the API server refuse the Secret's token."""
+        return self.old is not None and _is_marked_invalid(self.old) and not _is_marked_invalid(self.secret)
 
 
 class ServiceAccountView(msgspec.Struct, frozen=True, gc=False):
@@ -84,14 +87,19 @@ def account_view(
     if isinstance(found, TokenRequest):
         view = TokenRequestView(request.name, request.namespace, found, here, policy.api_audiences(cluster))
         return view, request.name
-    if isinstance(found, Secret):
-        account = found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
-        if found.type != LEGACY_TOKEN_TYPE:
+    if isinstance(found, ReviewedSecret):
+        account = found.account_in(request.namespace)
+        if not (found.is_legacy or found.legacy_token):
             return None, account
         by_hand = TokenRequestView(account, request.namespace, TokenRequest(), here, policy.api_audiences(cluster))
-        return SecretView(account, by_hand), account
+        old = request.old_object if isinstance(request.old_object, ReviewedSecret) else None
+        return SecretView(account, request.namespace, request.name, found, old, by_hand), account
     if isinstance(found, ServiceAccount):
         return ServiceAccountView(found, cluster.legacy_tokens.get(request.namespace, _NONE)), request.name
     if isinstance(found, CSIDriver):
         return CSIDriverView(found, here, policy.api_audiences(cluster)), ""
     return None, ""
+
+
+def _is_marked_invalid(secret: ReviewedSecret) -> bool:
+    return bool((secret.metadata.labels or {}).get(INVALID_SINCE))

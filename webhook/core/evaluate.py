@@ -21,7 +21,9 @@ from webhook.core.rules import RULES
 from webhook.core.views import PodView, pod_view
 
 MACHINERY_NAMESPACE, OWN_NAMESPACE = "kube-system", "tokenguard"
-NODES = "system:nodes"
+NODES, NODE_USER = "system:nodes", "system:node:"
+"""The group and the beginning of the user name of every kubelet: only both together are one's identity."""
+TOKEN_CONTROLLER = "system:kube-controller-manager"  # noqa: S105 - the user that fills Secrets with tokens
 _MIRROR = "kubernetes.io/config.mirror"
 _KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
 _PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Action.AUDIT
@@ -130,12 +132,14 @@ def _machinery(request: Request) -> str | None:
         return f"namespace {request.namespace} is left alone"
     if request.namespace == OWN_NAMESPACE and request.subject not in GRANTS:
         return f"namespace {request.namespace} is left alone, but for new tokens in it"
+    if request.subject is Subject.SECRET and request.operation == "UPDATE" and request.user == TOKEN_CONTROLLER:
+        return "the token controller updates a Secret"
     if request.subject is Subject.TOKEN_REQUEST:
-        if NODES in request.groups:
+        if _is_node(request):
             return "the kubelet asks for a pod's token"
         if request.user.startswith(_KUBE_SYSTEM_ACCOUNT):
             return "an account of kube-system asks for a token"
-    if request.subject is Subject.POD and NODES in request.groups and isinstance(request.object, PodTemplate):
+    if request.subject is Subject.POD and _is_node(request) and isinstance(request.object, PodTemplate):
         return "a mirror pod, made by the kubelet" if _MIRROR in (request.object.metadata.annotations or ()) else None
     return None
 
@@ -145,6 +149,10 @@ def _without_template(found: object) -> str | None:
     if isinstance(found, CustomWorkload) and found.given_template is None:
         return f"it has no pod template at {found.at}"
     return None
+
+
+def _is_node(request: Request) -> bool:
+    return NODES in request.groups and request.user.startswith(NODE_USER)
 
 
 def _unreadable(request: Request, policy: Policy, mode: Mode) -> Decision:

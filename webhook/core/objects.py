@@ -14,6 +14,9 @@ import msgspec
 
 LEGACY_TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - the type's name
 LEGACY_TOKEN_ACCOUNT = "kubernetes.io/service-account.name"  # noqa: S105 - the annotation's name
+LEGACY_TOKEN_ACCOUNT_UID = "kubernetes.io/service-account.uid"  # noqa: S105 - the annotation's name
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+"""The label by which the API server refuses a Secret's token, with whatever value but an empty one."""
 
 
 class Object(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -293,9 +296,19 @@ class CustomWorkload(ObjectWithMeta, frozen=True):
 
 
 class Secret(ObjectWithMeta, frozen=True):
-    """A Secret without its data."""
+    """A Secret without its content."""
 
     type: str | None = None
+
+    @property
+    def account(self) -> str:
+        """The ServiceAccount that its annotation names; empty where it names none."""
+        return self.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether Kubernetes fills it with a token that never expires."""
+        return self.type == LEGACY_TOKEN_TYPE
 
 
 class ServiceAccount(ObjectWithMeta, frozen=True):

@@ -24,6 +24,7 @@ from webhook.core.objects import (
     decoder,
 )
 from webhook.core.policy.configmap import ConfigMap
+from webhook.core.secret_content import read_secret
 from webhook.core.text import Word
 
 
@@ -108,10 +109,13 @@ class _Kind:
         return _DECODERS[self.type]
 
 
+Json = bytes | msgspec.Raw
 _DECODERS: dict[type[Object], Callable[[bytes | msgspec.Raw], Any]] = {
     kind: decoder(kind).decode
-    for kind in (PodTemplate, Workload, CronJob, Secret, ServiceAccount, TokenRequest, CSIDriver, ConfigMap)
+    for kind in (PodTemplate, Workload, CronJob, ServiceAccount, TokenRequest, CSIDriver, ConfigMap)
 }
+_NULL = b"null"
+_NOTHING = msgspec.Raw(_NULL)
 _CREATE = frozenset({"CREATE"})
 _WRITE = frozenset({"CREATE", "UPDATE"})
 _WORKLOAD = _Kind(Workload, Subject.TEMPLATE, _WRITE, "/spec/template")
@@ -120,7 +124,7 @@ _EPHEMERAL = _Kind(PodTemplate, Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE
 KINDS: dict[tuple[str, str], _Kind] = {
     ("", "ConfigMap"): _Kind(ConfigMap, Subject.POLICY, _WRITE, compares=True),
     ("", "Pod"): _Kind(PodTemplate, Subject.POD, _CREATE),
-    ("", "Secret"): _Kind(Secret, Subject.SECRET, _CREATE),
+    ("", "Secret"): _Kind(Secret, Subject.SECRET, _WRITE, compares=True),
     ("", "ServiceAccount"): _Kind(ServiceAccount, Subject.SERVICE_ACCOUNT, _WRITE),
     ("", "ReplicationController"): _WORKLOAD,
     ("apps", "DaemonSet"): _WORKLOAD,
@@ -170,8 +174,8 @@ class _AdmissionRequest(Object, frozen=True):
     namespace: str | None = None
     operation: str | None = None
     user_info: _UserInfo | None = None
-    object: msgspec.Raw = msgspec.Raw(b"null")
-    old_object: msgspec.Raw = msgspec.Raw(b"null")
+    object: msgspec.Raw = _NOTHING
+    old_object: msgspec.Raw = _NOTHING
     dry_run: bool | None = None
 
 
@@ -184,7 +188,7 @@ class _AdmissionReview(Object, frozen=True):
 class _Salvage(Object, frozen=True):
     """So much of a review as is needed to answer it, however wrong the rest."""
 
-    request: msgspec.Raw = msgspec.Raw(b"null")
+    request: msgspec.Raw = _NOTHING
 
 
 class _SalvageUid(Object, frozen=True):
@@ -243,7 +247,7 @@ def of_object(
     evaluated the request has no subject.
     """
     known = _known(kind, workloads)
-    found, problem = _read(known, raw) if known else (None, "")
+    found, _, problem = _read(known, raw) if known else (None, None, "")
     meta = found.metadata if found is not None else None
     return Request(
         phase=Phase.CHECK,
@@ -293,9 +297,7 @@ def _request(asked: _AdmissionRequest, phase: Phase, workloads: Mapping[GroupKin
     found = old = None
     problem = ""
     if known:
-        found, problem = _read(known, asked.object)
-        if known.compares and not problem:
-            old, problem = _read(known, asked.old_object, may_be_null=True)
+        found, old, problem = _read(known, asked.object, asked.old_object if known.compares else _NOTHING)
     return Request(
         phase=phase,
         uid=asked.uid or "",
@@ -327,13 +329,16 @@ def _kind_of(asked: _AdmissionRequest, workloads: Mapping[GroupKind, str]) -> _K
     return _EPHEMERAL if known.type is PodTemplate and asked.sub_resource == "ephemeralcontainers" else None
 
 
-def _read(known: _Kind, raw: bytes | msgspec.Raw, *, may_be_null: bool = False) -> tuple[Any, str]:
-    if bytes(raw) == b"null":
-        return (None, "") if may_be_null else (None, "the request holds no object")
+def _read(known: _Kind, raw: Json, old_raw: Json = _NOTHING) -> tuple[Any, Any, str]:
+    """Return an object and the object that it replaces, None where there is none, or why they can't be read."""
+    if bytes(raw) == _NULL:
+        return None, None, "the request holds no object"
     try:
-        return known.decode(raw), ""
+        if known.type is Secret:
+            return *read_secret(raw, old_raw), ""
+        return known.decode(raw), None if bytes(old_raw) == _NULL else known.decode(old_raw), ""
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return None, f"the object can't be read: {error}"
+        return None, None, f"the object can't be read: {error}"
 
 
 def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:

@@ -3,10 +3,12 @@
 import datetime as dt
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Outcome
-from webhook.core.evaluate import NODES, evaluate
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, CSIDriver, PodTemplate, Secret, ServiceAccount
+from webhook.core.evaluate import NODE_USER, NODES, evaluate
+from webhook.core.objects import CSIDriver, PodTemplate, Secret, ServiceAccount
 from webhook.core.patch import Operation
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request, Subject
@@ -43,8 +45,7 @@ class Judge:
 
     def secret(self, namespace: str, name: str, secret: Secret) -> Judgement:
         """Judge a legacy Secret as if it were made again."""
-        account = secret.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
-        return self._judged(_request(Subject.SECRET, namespace, name, secret), account)
+        return self._judged(_request(Subject.SECRET, namespace, name, secret), secret.account)
 
     def account(self, namespace: str, name: str, account: ServiceAccount) -> Judgement:
         """Judge a ServiceAccount as if it were made again."""
@@ -90,8 +91,8 @@ def _judgement(decision: Decision, account: str, numbers: Mapping[int, int]) -> 
 
 
 def _pod_request(namespace: str, pod: PodTemplate) -> Request:
-    groups = (NODES,) if is_mirror(pod) else ()
-    return _request(Subject.POD, namespace, pod.metadata.name or "", pod, groups)
+    request = _request(Subject.POD, namespace, pod.metadata.name or "", pod)
+    return replace(request, user=NODE_USER, groups=(NODES,)) if is_mirror(pod) else request
 
 
 def _request(
@@ -99,7 +100,6 @@ def _request(
     namespace: str,
     name: str,
     found: PodTemplate | Secret | ServiceAccount | CSIDriver,
-    groups: tuple[str, ...] = (),
 ) -> Request:
     return Request(
         phase=Phase.CHECK,
@@ -109,6 +109,5 @@ def _request(
         namespace=namespace,
         name=name,
         subject=subject,
-        groups=groups,
         object=found,
     )

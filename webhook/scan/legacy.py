@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 
 from webhook.core.objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
-from webhook.core.objects import LEGACY_TOKEN_TYPE, ObjectMeta, Secret
+from webhook.core.objects import LEGACY_TOKEN_TYPE, ObjectMeta
+from webhook.core.secret_content import ReviewedSecret
 from webhook.scan.changes import change_between
 from webhook.scan.judge import Judge
 from webhook.scan.known import Known
@@ -60,7 +61,7 @@ class LegacySecrets:
         invalid_since = _day(noted.invalid_since)
         pointing = self._references.get(key, ())
         unused_for = (self._today - unused_since).days if unused_since else None
-        again = Secret(ObjectMeta(name=meta.name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
+        again = ReviewedSecret(ObjectMeta(name=meta.name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
         judgement, other = judge.secret(*key, again), simulated.secret(*key, again) if simulated else None
         return LegacySecret(
             *key,

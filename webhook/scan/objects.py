@@ -2,10 +2,17 @@
 
 import msgspec
 
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, Identity, Object, ObjectWithMeta, PodTemplate, Workload
+from webhook.core.objects import (
+    INVALID_SINCE,
+    LEGACY_TOKEN_ACCOUNT,
+    Identity,
+    Object,
+    ObjectWithMeta,
+    PodTemplate,
+    Workload,
+)
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"
-INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
 TRACKING = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
 """The ConfigMap that says since when it is known whether legacy tokens are used."""
 TRACKED_SINCE = "since"

@@ -1,13 +1,28 @@
-"""Secrets of the legacy type: nobody makes one, but whoever is exempt."""
+"""Tokens that never expire: no Secret gives one, but to those who are exempt."""
+
+import json
+from base64 import b64encode
 
 import pytest
 
-from tests.end_to_end.cluster import LEGACY, acting, refusal, secret, suggested, warnings
+from tests.end_to_end.cluster import (
+    INVALID_SINCE,
+    LEGACY,
+    NEW_TOKEN,
+    acting,
+    filled,
+    patch_secret,
+    refusal,
+    secret,
+    suggested,
+    warnings,
+)
 
 CREATE = ("create", "-f", "-")
+WAYS = (CREATE, ("apply", "-f", "-"), ("apply", "--server-side", "-f", "-"))
 
 
-@pytest.mark.parametrize("how", [CREATE, ("apply", "-f", "-"), ("apply", "--server-side", "-f", "-")], ids=" ".join)
+@pytest.mark.parametrize("how", WAYS, ids=" ".join)
 def test_a_new_legacy_secret_is_refused_and_told_what_to_use_in_its_place(cluster, how) -> None:
     done = cluster.kubectl(*how, stdin=secret("new-token", "shop"))
     assert done.returncode == 1
@@ -51,3 +66,53 @@ def test_tokenguards_own_account_makes_none_for_itself_though_it_may_make_secret
     refused = cluster.kubectl(*CREATE, *itself, stdin=secret("mine", "tokenguard", "tokenguard"))
     assert "legacy-token-secret: " in refused.stderr
     assert cluster.kubectl("get", "secret", "mine", "-n", "tokenguard").returncode == 1
+
+
+@pytest.mark.parametrize("patch", NEW_TOKEN.values(), ids=NEW_TOKEN)
+def test_legacy_secret_update_that_leads_to_another_token_is_refused(cluster, patch) -> None:
+    token = filled(cluster, "app-token", "strict")
+    done = patch_secret(cluster, "app-token", "strict", patch)
+    assert done.returncode == 1
+    assert "legacy-token-secret: " in done.stderr
+    assert filled(cluster, "app-token", "strict") == token
+
+
+def test_legacy_secret_replaced_by_its_manifest_would_lose_its_token(cluster) -> None:
+    filled(cluster, "app-token", "strict")
+    done = cluster.kubectl("replace", "-f", "-", stdin=secret("app-token", "strict"))
+    assert "legacy-token-secret: data.token is removed, so that Kubernetes issues one of \"app\"" in done.stderr
+    cluster.do("apply", "-f", "-", stdin=secret("app-token", "strict"))
+
+
+def test_legacy_token_marked_invalid_stays_so(cluster) -> None:
+    filled(cluster, "app-token", "lenient")
+    cluster.do("label", "secret", "app-token", "-n", "lenient", f"{INVALID_SINCE}=2026-11-20")
+    for label in (f"{INVALID_SINCE}-", f"{INVALID_SINCE}="):
+        done = cluster.kubectl("label", "--overwrite", "secret", "app-token", "-n", "lenient", label)
+        assert f"legacy-token-secret: metadata.labels[{INVALID_SINCE}] is removed" in done.stderr
+    cluster.do("label", "--overwrite", "secret", "app-token", "-n", "lenient", f"{INVALID_SINCE}=2026-11-21", "seen=yes")
+
+
+@pytest.mark.parametrize("how", WAYS, ids=" ".join)
+def test_deleted_token_does_not_come_back_in_a_secret_of_another_type(cluster, how) -> None:
+    token = filled(cluster, "app-token", "strict")
+    opaque = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "comes-back", "namespace": "strict"}}
+    for text in (token, f"{token}\n", "\n".join(token)):
+        for data in ({"stringData": {"token": text}}, {"data": {"token": b64encode(text.encode()).decode()}}):
+            done = cluster.kubectl(*how, stdin=opaque | data)
+            assert 'legacy-token-secret: data.token holds a token of "app" that never expires' in done.stderr
+    assert cluster.kubectl("get", "secret", "comes-back", "-n", "strict").returncode == 1
+
+
+def test_nor_does_it_by_an_update(cluster) -> None:
+    token = filled(cluster, "app-token", "strict")
+    cluster.do("create", "secret", "generic", "turns-into-it", "-n", "strict", "--from-literal=token=hunter2")
+    patch = {"stringData": {"token": token}}
+    done = patch_secret(cluster, "turns-into-it", "strict", patch)
+    assert 'legacy-token-secret: data.token holds a token of "app" that never expires' in done.stderr
+
+
+def test_exempt_user_may_do_what_leads_to_another_token(cluster) -> None:
+    exempt = acting("system:serviceaccount:legacy-distribution:controller")
+    patch = json.dumps({"data": {"token": None}})
+    cluster.do("patch", "secret", "app-token", "-n", "strict", "--type=merge", "-p", patch, "--dry-run=server", *exempt)

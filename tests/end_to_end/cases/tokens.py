@@ -115,3 +115,6 @@ def test_a_node_gets_what_it_asks_for_on_behalf_of_its_pods(cluster) -> None:
     as_node = (f"--as=system:node:{node}", "--as-group=system:nodes", "--as-group=system:authenticated")
     assert issued(cluster, "strict", *bound, *as_node).lifetime == 31_536_000
     assert "token-request-expiration: " in refused(cluster, "strict", *bound)
+    for user in (("--as=system:serviceaccount:strict:app", "--as-group=system:nodes"), (f"--as=system:node:{node}",)):
+        neither = (*user, "--as-group=system:masters", "--as-group=system:authenticated")
+        assert "token-request-expiration: " in refused(cluster, "strict", *bound, *neither)

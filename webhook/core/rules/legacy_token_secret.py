@@ -1,36 +1,111 @@
-"""legacy-token-secret: nobody makes a Secret that holds a token without end."""
+"""legacy-token-secret: nobody makes, renews or revives a token that never expires, by any Secret."""
 
 from collections.abc import Iterator
 
 from webhook.core.account_views import SecretView
 from webhook.core.decision import Violation
 from webhook.core.kubectl import create_token
+from webhook.core.objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_ACCOUNT_UID
+from webhook.core.patch import escape
 from webhook.core.policy.model import Action
 from webhook.core.request import Subject
 from webhook.core.rule import Rule
+from webhook.core.secret_content import ReviewedSecret
 from webhook.core.text import quote
 
 
-def check(secret: SecretView) -> Iterator[Violation]:
-    """Find a Secret of the legacy type; only such a one has a view."""
-    account = quote(secret.account) if secret.account else "a ServiceAccount"
-    yield Violation(
-        "/type",
-        f"asks for a token of {account} that never expires",
-        advice=f"project a token into the pod, use an exemption that ends, or {create_token(secret.by_hand)}",
+def check(view: SecretView) -> Iterator[Violation]:
+    """Find what gives a token that never expires: a new Secret, or an update of one."""
+    secret, old = view.secret, view.old
+    if not secret.is_legacy:
+        if secret.token_changed:
+            yield _holds_token(view, f"holds a token of {_account(view.account)} that never expires")
+    elif old is None or not old.is_legacy:
+        yield _violation(view, "/type", f"asks for a token of {_account(view.account)} that never expires")
+    else:
+        yield from _legacy_update(view, secret, old)
+    if view.revives_token:
+        detail = f"is removed, so that the token of {_account(view.account)}, which never expires, is valid again"
+        yield Violation(_pointer("labels", INVALID_SINCE), detail, "keep the label, or use an exemption that ends")
+
+
+def _legacy_update(view: SecretView, secret: ReviewedSecret, old: ReviewedSecret) -> Iterator[Violation]:
+    """Find the updates of a legacy Secret that lead to another token in it.
+
+    The token controller issues one wherever there is none, for the account and uid that the annotations name.
+    """
+    issues = "so that Kubernetes issues one of {} that never expires"
+    if secret.account != old.account:
+        yield _violation(
+            view,
+            _pointer("annotations", LEGACY_TOKEN_ACCOUNT),
+            f"is changed from {quote(old.account)} to {quote(secret.account)}, {issues.format('the latter')}",
+            other_account=old.account,
+        )
+    elif (uid := _uid(old)) and uid != _uid(secret):
+        detail = "is changed or removed, so that the Secret outlives its account, for another one of the same name"
+        yield _violation(view, _pointer("annotations", LEGACY_TOKEN_ACCOUNT_UID), detail)
+    if old.has_token and not secret.has_token:
+        yield _violation(view, secret.token_at, f"is removed, {issues.format(_account(secret.account))}")
+    elif secret.token_changed and secret.legacy_token and (old.has_token or not _is_own(view)):
+        token = secret.legacy_token
+        whose = token.account if token.namespace == view.namespace else f"{token.namespace}/{token.account}"
+        detail = f"is set to a token of {_account(whose)} that never expires"
+        yield _holds_token(view, detail, other_account=whose if whose != view.account else None)
+
+
+def _is_own(view: SecretView) -> bool:
+    """Whether the token is the one that the token controller would fill the Secret with, whatever user it has."""
+    token = view.secret.legacy_token
+    return token is not None and (token.namespace, token.account, token.secret) == (
+        view.namespace,
+        view.account,
+        view.name,
     )
+
+
+def _holds_token(view: SecretView, detail: str, other_account: str | None = None) -> Violation:
+    token = view.secret.legacy_token
+    if token and (token.namespace, token.secret) == (view.namespace, view.name):
+        detail += ", and makes it valid"
+    return _violation(view, view.secret.token_at, detail, other_account)
+
+
+def _violation(view: SecretView, pointer: str, detail: str, other_account: str | None = None) -> Violation:
+    advice = f"project a token into the pod, use an exemption that ends, or {create_token(view.by_hand)}"
+    return Violation(pointer, detail, advice, other_account=other_account)
+
+
+def _account(name: str) -> str:
+    return quote(name) if name.strip("/") else "a ServiceAccount"
+
+
+def _uid(secret: ReviewedSecret) -> str:
+    return secret.metadata.annotation(LEGACY_TOKEN_ACCOUNT_UID)
+
+
+def _pointer(part: str, key: str) -> str:
+    return f"/metadata/{part}/{escape(key)}"
 
 
 RULE = Rule(
     name="legacy-token-secret",
-    summary="a Secret of type kubernetes.io/service-account-token is made",
+    summary="a Secret is made or changed so that a token that never expires comes of it, or back to life",
     explanation="""\
-A Secret of this type is filled by Kubernetes with a token that has no end: it is valid until somebody deletes
-the Secret, and everybody who may read Secrets has it.
+Kubernetes fills a Secret of type kubernetes.io/service-account-token with a token that never expires, and everybody who
+may read Secrets has it. So nobody makes one, and nobody changes one so that Kubernetes issues another token: its
+account changed, its uid or its token removed. Labels and other edits are not evaluated.
+
+Such a token is valid as long as a Secret of the name that it was issued for, of any type, holds the same text under the
+key `token`. So deleting the Secret does not end it: whoever has a copy makes an Opaque Secret of that name, and it is
+valid again. This rule refuses that, too, and any copy under that key. What ends a token for good: delete its
+ServiceAccount (a new one of that name is another one), or rotate the key that signs tokens. What ends it as long as the
+Secret is kept: the label kubernetes.io/legacy-token-invalid-since with a date. To remove the label is refused.
 
 What to do: in a pod, project a `serviceAccountToken`; by hand, `kubectl create token NAME --duration=1h`; for a
 system outside the cluster, let it authenticate otherwise (OIDC, a client certificate). Where a controller can't do
-without yet, write an exemption for its user, with a reason and an end.""",
+without yet, write an exemption for its user, with a reason and an end. To point a Secret from one account to another,
+an exemption by `serviceAccounts` must be for both.""",
     looks_at=frozenset({Subject.SECRET}),
     default=Action.REJECT,
     check=check,

@@ -1,0 +1,94 @@
+"""Reading a Secret: what its key `token` means is kept, its content never.
+
+The API server sends a Secret with its content. Here it becomes a `ReviewedSecret` that says whether there is a token,
+whether an update changes it and whose legacy token it is. Content is decoded for the key `token` alone, lives as long as
+the call, and is in no error message.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from webhook.core.legacy_token import LegacyToken, read_legacy_token
+from webhook.core.objects import Object, ObjectMeta, Secret, decoder
+
+Json = bytes | msgspec.Raw
+_NOTHING = msgspec.Raw(b"null")
+
+
+class ReviewedSecret(Secret, frozen=True):
+    """A Secret and what is known of its key `token`; made by `read_secret`, never decoded.
+
+    `token_at` is where the token is (RFC 6901). `token_changed` says that the request sets it, where there is no old
+    Secret that holds the same. `legacy_token` is whose legacy token it is, None where it is none.
+    """
+
+    token_at: str = "/data/token"  # noqa: S105 - a pointer
+    has_token: bool = False
+    token_changed: bool = False
+    legacy_token: LegacyToken | None = None
+
+    def account_in(self, namespace: str) -> str:
+        """Return whose token the Secret, of this namespace, holds or is to hold; `namespace/name` of another one's."""
+        token = self.legacy_token
+        if self.is_legacy or token is None:
+            return self.account
+        return token.account if token.namespace == namespace else f"{token.namespace}/{token.account}"
+
+
+class _TokenKey(Object, frozen=True):
+    token: msgspec.Raw = _NOTHING
+
+
+class _SecretWithContent(Object, frozen=True):
+    metadata: ObjectMeta | None = None
+    type: str | None = None
+    data: _TokenKey | None = None
+    string_data: _TokenKey | None = None
+
+
+_decode_secret = decoder(_SecretWithContent).decode
+_decode_any = msgspec.json.Decoder(Any).decode
+
+
+def read_secret(new: Json, old: Json = b"null") -> tuple[ReviewedSecret, ReviewedSecret | None]:
+    """Return a Secret, and the Secret that it replaces (None where `old` is null), both without content.
+
+    Raises what `msgspec` raises where one isn't a Secret. `stringData` wins over `data`, as in the API server; it is
+    found in manifests only.
+    """
+    secret, text = _read(new)
+    if bytes(old) == b"null":
+        return secret, None
+    old_secret, old_text = _read(old)
+    return replace(secret, token_changed=text != old_text), old_secret
+
+
+def _read(raw: Json) -> tuple[ReviewedSecret, bytes]:
+    found = _decode_secret(raw)
+    in_string_data = found.string_data is not None and bytes(found.string_data.token) != b"null"
+    held = found.string_data if in_string_data else found.data
+    text = b"" if held is None else _text(held.token, encoded=not in_string_data)
+    secret = ReviewedSecret(
+        found.metadata,
+        found.type,
+        token_at="/stringData/token" if in_string_data else "/data/token",
+        has_token=bool(text),
+        token_changed=bool(text),
+        legacy_token=read_legacy_token(text),
+    )
+    return secret, text
+
+
+def _text(raw: msgspec.Raw, *, encoded: bool) -> bytes:
+    """Return the bytes that a value of `data` or `stringData` stands for, empty where the API server would refuse it."""
+    try:
+        value = _decode_any(raw)
+        if not isinstance(value, str):
+            return b""
+        return base64.b64decode(value) if encoded else value.encode()
+    except (msgspec.DecodeError, RecursionError, UnicodeError, binascii.Error, ValueError):
+        return b""
