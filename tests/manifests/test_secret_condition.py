@@ -30,12 +30,15 @@ def parts() -> list[str]:
 
 
 PARTS = parts()
+FIRST = re.findall(r"'(.)'", re.findall(r"\[([^\]]+)\]\.exists\(first", expression())[0])
 [BROKEN] = [re.compile(found) for found in re.findall(r"token\.matches\(\s*'([^']+)'", expression())]
 
 
 def is_sent(text: str | bytes) -> bool:
     """Say whether the condition has a Secret sent whose key `token` is set to this text."""
     data = base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+    if not data.startswith(tuple(FIRST)):
+        return False
     return len(data) > 65536 or any(part in data for part in PARTS) or bool(BROKEN.match(data))
 
 
@@ -67,8 +70,10 @@ def test_legacy_token_with_other_claims_before_the_issuer_is_sent(first) -> None
 
 
 def test_legacy_token_behind_white_space_is_sent() -> None:
-    for spaces in (" ", "\n", "\r\n", "\t\t", "\u00a0"):
-        assert is_sent(spaces + legacy_token())
+    spaces = [chr(number) for number in range(0x3001) if chr(number).isspace() and not 0x1C <= number <= 0x1F]
+    assert len(spaces) == 25, "what Go's unicode.IsSpace says of all characters"
+    for space in (*spaces, "\r\n", "\t\t"):
+        assert is_sent(space + legacy_token()), hex(ord(space[0]))
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n"], ids=repr)
@@ -83,15 +88,18 @@ def test_legacy_token_with_line_breaks_in_its_payload_is_sent_and_read(line_brea
     assert read_legacy_token(every.encode()).secret == "t"
 
 
-def test_long_text_is_sent_whatever_it_is() -> None:
-    assert is_sent("\n" * 60000)
-    assert not is_sent("x" * 40000)
+def test_text_that_is_too_long_to_be_searched_is_sent_if_it_begins_as_a_token_may() -> None:
+    assert is_sent("\n" * 60_000)
+    assert is_sent("e" * 60_000)
+    assert not is_sent("e" * 40_000)
+    assert not is_sent("x" * 60_000)
 
 
 def test_other_texts_are_not_sent() -> None:
     bound = jwt({"aud": ["https://kubernetes.default.svc"], "exp": 1, "iss": "https://kubernetes.default.svc"})
     for text in ("", "hunter2", bound, f"{bound}\n", f"{bound}\r\n", jwt({"iss": "https://accounts.example.com"}),
-                 "07401b.f395accd246ae52d", ISSUER, "two\nlines", f'{{"iss":"{ISSUER}"}}'):  # fmt: skip
+                 "07401b.f395accd246ae52d", ISSUER, "two\nlines", "a.b\nc.d\n",
+                 f'{{"iss":"{ISSUER}"}}', bytes(range(256)) * 4):  # fmt: skip
         assert not is_sent(text), text
 
 
@@ -99,7 +107,7 @@ def test_no_byte_is_taken_for_a_dot_or_a_line_break() -> None:
     for number in range(256):
         byte = bytes([number])
         for offset in range(3):
-            pad = b"x" * offset
+            pad = b"e" * (3 + offset)
             broken = pad + b".abcde" + byte + b"abcdef."
             dotted = pad + byte + b"abcde\nabcde."
             assert is_sent(broken) is (byte in b"\r\n"), (byte, offset)
