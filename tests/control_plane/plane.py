@@ -68,7 +68,7 @@ class ControlPlane(Cluster):
         if self.has_controllers:
             self._controllers = _start(self.binaries, self.folder, [
                 "kube-controller-manager",
-                f"--kubeconfig={self.folder}/kubeconfig",
+                f"--kubeconfig={self.folder}/controllers.kubeconfig",
                 "--leader-elect=false",
                 "--bind-address=127.0.0.1",
                 f"--secure-port={free_ports(1)[0]}",
@@ -112,10 +112,12 @@ def control_plane(binaries: Path, folder: Path, *flags: str) -> Iterator[Control
     client, peer, api = free_ports(3)
     token = secrets.token_hex(16)
     _write_keys(folder)
-    (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
+    users = (token, "admin"), (secrets.token_hex(16), "system:kube-controller-manager")
+    (folder / "tokens.csv").write_text("".join(f"{one},{user},{user},system:masters\n" for one, user in users))
     (folder / "audit-policy.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
     url = f"https://127.0.0.1:{api}"
-    _write_kubeconfig(folder, url, token)
+    for name, (one, _) in zip(("kubeconfig", "controllers.kubeconfig"), users, strict=True):
+        _write_kubeconfig(folder / name, url, one)
     etcd = [
         "etcd",
         "--unsafe-no-fsync",
@@ -197,16 +199,16 @@ def _write_keys(folder: Path) -> None:
     )
 
 
-def _write_kubeconfig(folder: Path, url: str, token: str) -> None:
+def _write_kubeconfig(file: Path, url: str, token: str) -> None:
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority": str(folder / "ca.crt")}}],
+        "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority": str(file.parent / "ca.crt")}}],
         "users": [{"name": "u", "user": {"token": token}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "demo"}}],
         "current-context": "x",
     }
-    (folder / "kubeconfig").write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump(config))
 
 
 def free_ports(count: int) -> list[int]:
