@@ -173,7 +173,7 @@ def test_token_marked_invalid_stays_invalid(plane, name, sent) -> None:
     plane.do("label", "secret", name, "-n", LEFT_ALONE, f"{INVALID_SINCE}-")
     eventually(lambda: request(plane, tokens[LEFT_ALONE]) == 200)
     done = plane.kubectl("label", "secret", name, "-n", ENFORCED, f"{INVALID_SINCE}-")
-    assert f"metadata.labels[{INVALID_SINCE}] is removed, so that the token of \"app\"" in done.stderr
+    assert f'metadata.labels[{INVALID_SINCE}] is removed, so that the token of "app"' in done.stderr
     time.sleep(1)
     assert request(plane, tokens[ENFORCED]) == 401
 

@@ -27,7 +27,9 @@ EXPLAINED = (
     "failurePolicy|reinvocationPolicy|sideEffects|timeoutSeconds|matchPolicy|namespaceSelector|objectSelector"
     "|matchConditions"
 )
-BY_WHO_ASKS = r"!\(request\.userInfo\.username\.startsWith|!request\.userInfo\.|request\.operation == 'CREATE' \|\| request\."
+BY_WHO_ASKS = (
+    r"!\(request\.userInfo\.username\.startsWith|!request\.userInfo\.|request\.operation == 'CREATE' \|\| request\."
+)
 """How a condition begins that leaves out what a node, kube-system or the token controller asks for."""
 PATHS = {"MutatingWebhookConfiguration": "/mutate", "ValidatingWebhookConfiguration": "/validate"}
 
@@ -123,4 +125,6 @@ def test_nothing_that_an_objects_author_may_write_keeps_it_from_being_sent_where
             if condition["name"].startswith("not-"):
                 assert re.match(rf"(?:{BY_WHO_ASKS})", condition["expression"]), condition["name"]
             else:
-                assert condition["name"] == "gives-a-token-that-never-expires", "tests/manifests/test_secret_condition.py"
+                assert condition["name"] == "gives-a-token-that-never-expires", (
+                    "tests/manifests/test_secret_condition.py"
+                )

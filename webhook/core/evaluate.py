@@ -132,6 +132,11 @@ def _machinery(request: Request) -> str | None:
         return f"namespace {request.namespace} is left alone"
     if request.namespace == OWN_NAMESPACE and request.subject not in GRANTS:
         return f"namespace {request.namespace} is left alone, but for new tokens in it"
+    return _component(request)
+
+
+def _component(request: Request) -> str | None:
+    """Return what a request by a component of Kubernetes is for, or None where it is another one."""
     if request.subject is Subject.SECRET and request.operation == "UPDATE" and request.user == TOKEN_CONTROLLER:
         return "the token controller updates a Secret"
     if request.subject is Subject.TOKEN_REQUEST:

@@ -1,9 +1,9 @@
 """Legacy tokens as text: whose token a text is. No text outlives the call.
 
 The API server accepts a legacy token as long as the Secret that the token names, of whatever type, holds exactly the
-same text under the key `token` (Kubernetes: pkg/serviceaccount/legacy.go, `Validate`). The text may contain white space,
-which the API server ignores: `\\r` and `\\n` within the payload, any white space within header and signature. A client
-can send such a text as a web socket's subprotocol. The payload itself can't be changed, because it is signed.
+same text under the key `token` (Kubernetes: pkg/serviceaccount/legacy.go, `Validate`). The text may contain white
+space, which the API server ignores: line breaks within the payload, any white space within header and signature. A
+client can send such a text as a web socket's subprotocol. The payload itself can't be changed, because it is signed.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Reading a Secret: what its key `token` means is kept, its content never.
 
 The API server sends a Secret with its content. Here it becomes a `ReviewedSecret` that says whether there is a token,
-whether an update changes it and whose legacy token it is. Content is decoded for the key `token` alone, lives as long as
-the call, and is in no error message.
+whether an update changes it and whose legacy token it is. Content is decoded for the key `token` alone, lives as long
+as the call, and is in no error message.
 """
 
 import base64
@@ -84,7 +84,7 @@ def _read(raw: Json) -> tuple[ReviewedSecret, bytes]:
 
 
 def _text(raw: msgspec.Raw, *, encoded: bool) -> bytes:
-    """Return the bytes that a value of `data` or `stringData` stands for, empty where the API server would refuse it."""
+    """Return the bytes that a value of `data` or `stringData` stands for, none where the API server would refuse it."""
     try:
         value = _decode_any(raw)
         if not isinstance(value, str):

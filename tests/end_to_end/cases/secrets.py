@@ -80,7 +80,7 @@ def test_legacy_secret_update_that_leads_to_another_token_is_refused(cluster, pa
 def test_legacy_secret_replaced_by_its_manifest_would_lose_its_token(cluster) -> None:
     filled(cluster, "app-token", "strict")
     done = cluster.kubectl("replace", "-f", "-", stdin=secret("app-token", "strict"))
-    assert "legacy-token-secret: data.token is removed, so that Kubernetes issues one of \"app\"" in done.stderr
+    assert 'legacy-token-secret: data.token is removed, so that Kubernetes issues one of "app"' in done.stderr
     cluster.do("apply", "-f", "-", stdin=secret("app-token", "strict"))
 
 
@@ -90,7 +90,9 @@ def test_legacy_token_marked_invalid_stays_so(cluster) -> None:
     for label in (f"{INVALID_SINCE}-", f"{INVALID_SINCE}="):
         done = cluster.kubectl("label", "--overwrite", "secret", "app-token", "-n", "lenient", label)
         assert f"legacy-token-secret: metadata.labels[{INVALID_SINCE}] is removed" in done.stderr
-    cluster.do("label", "--overwrite", "secret", "app-token", "-n", "lenient", f"{INVALID_SINCE}=2026-11-21", "seen=yes")
+    cluster.do(
+        "label", "--overwrite", "secret", "app-token", "-n", "lenient", f"{INVALID_SINCE}=2026-11-21", "seen=yes"
+    )
 
 
 @pytest.mark.parametrize("how", WAYS, ids=" ".join)
