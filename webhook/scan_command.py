@@ -115,9 +115,9 @@ def _scan_options(command: F) -> F:
 def scan_command(**flags: Any) -> None:
     """Look over a live cluster: what a policy would reject, patch or warn of if it were created again; legacy tokens.
 
-    The API server is asked for lists, namespaces and the kinds it serves, and of Secrets for no more than metadata of
-    the legacy type.
-    See manifests/scanner for the rights that it takes. Nothing is changed.
+    The API server is asked for lists, namespaces and the kinds it serves, and of Secrets for no more than metadata: of
+    those of the legacy type, and of those in which a legacy token was used. See manifests/scanner for the rights that
+    it takes. Nothing is changed.
 
     Exit status: 0 nothing would be rejected, 1 something would be (with --simulate: by that policy), 2 the call or the
     run failed, or not all could be read that decisions depend on.

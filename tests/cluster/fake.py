@@ -80,7 +80,10 @@ class Raw:
 
 
 class Lists(FakeTransport):
-    """Gives lists by their plural, an object by its name, or the error that is to come; all other lists are empty."""
+    """Gives lists by their plural, an object by its name, or the error that is to come; all other lists are empty.
+
+    A list by label is `labelled_` and the plural.
+    """
 
     address = "https://api"
 
@@ -90,7 +93,8 @@ class Lists(FakeTransport):
 
     def get(self, path, query, accept) -> bytes:
         self.asked.append(Asked("list", path, dict(query), accept))
-        found = self.lists.get(path.rpartition("/")[2], [])
+        labelled = "labelled_" if "labelSelector" in query else ""
+        found = self.lists.get(labelled + path.rpartition("/")[2], [])
         if isinstance(found, ApiError):
             raise found
         if isinstance(found, Raw):

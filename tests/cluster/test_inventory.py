@@ -9,6 +9,7 @@ from webhook.cluster.objects import NAMESPACES
 from webhook.cluster.transport import ApiError
 from webhook.cluster.walk import read_one
 from webhook.core.decision import Outcome
+from webhook.reporting.scan_text import lines
 from webhook.scan.asked import Asked, Filters
 from webhook.scan.report import Counts, Report
 from webhook.scan.scan import Scan
@@ -56,6 +57,40 @@ def test_a_legacy_secret_is_never_said_to_go_where_a_list_is_refused_that_may_na
     assert f"templates of {maker.kind}s" in unread.lacks
     assert "of legacy Secrets only those marked invalid are said to go" in unread.lacks
     assert (report.names_unread, report.exit_status) == (True, 2)
+
+
+COPY = {"metadata": meta("came-back", labels={"kubernetes.io/legacy-token-last-used": "2026-11-20"})}
+
+
+def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
+    transport = Lists(secrets=[ROBOT], labelled_secrets=[COPY], configmaps=TRACKING)
+    known = Inventory(transport, lambda _: None).known()
+    asked = [one for one in transport.asked if one.path.endswith("/secrets")]
+    assert [one.query for one in asked] == [
+        {"fieldSelector": "type=kubernetes.io/service-account-token", "limit": "500"},
+        {"fieldSelector": "type!=kubernetes.io/service-account-token", "limit": "500",
+         "labelSelector": "kubernetes.io/legacy-token-last-used"},
+    ]  # fmt: skip
+    assert all("PartialObjectMetadataList" in one.accept for one in asked)
+    assert [set(names) for names in known.cluster().legacy_tokens.values()] == [{"robot"}]
+    report = scan("", secrets=[ROBOT], labelled_secrets=[COPY])
+    [copy, robot] = report.legacy_secrets
+    assert (copy.name, copy.is_copy, copy.can_go, str(copy.last_used)) == ("came-back", True, False, "2026-11-20")
+    [finding] = copy.judgement.findings
+    assert finding.detail.startswith("holds a token of a ServiceAccount that never expires, and makes it valid; ")
+    assert (robot.is_copy, report.exit_status) == (False, 1)
+    told = [line for line in lines(report) if "came-back" in line]
+    assert told == [
+        "  Secret/came-back: legacy token in another type, last used 2026-11-20: delete it, and the ServiceAccount of its"
+        " token: while that is there, the text can come back"
+    ]
+    assert "1 of another type" in "".join(lines(report))
+
+
+def test_copies_that_may_not_be_listed_leave_decisions_as_they_are() -> None:
+    report = scan(labelled_secrets=REFUSED)
+    assert [(one.what, one.affects_decisions) for one in report.unread] == [("secrets of other types", False)]
+    assert report.exit_status == 0
 
 
 @pytest.mark.parametrize("what", ["namespaces", "secrets", "serviceaccounts"])

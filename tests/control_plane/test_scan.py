@@ -466,7 +466,9 @@ def test_only_lists_are_asked_for_and_of_secrets_only_legacy_ones(full, scanned)
     without_object = {one["requestURI"] for one in by_scanner if "objectRef" not in one}
     assert without_object == {"/.well-known/openid-configuration", "/apis"}
     assert of_secrets
-    assert all("fieldSelector=type%3Dkubernetes.io/service-account-token" in uri for uri in of_secrets)
+    kind, used = "kubernetes.io/service-account-token", "labelSelector=kubernetes.io/legacy-token-last-used"
+    assert all(f"fieldSelector=type%3D{kind}" in uri or used in uri for uri in of_secrets)
+    assert any(used in uri and f"fieldSelector=type%21%3D{kind}" in uri for uri in of_secrets)
     assert "limit=500&continue=" in "".join(one["requestURI"] for one in by_scanner if "/pods" in one["requestURI"])
     assert "made-up" not in scanned.stdout + scanned.stderr
 

@@ -84,6 +84,9 @@ the list
   ServiceAccount/app: no binding names it, and its token is mounted in 1 pod of Pod/bare: its automount can go
   ServiceAccount/default: no binding names it, and its token is mounted in 1 pod of Deployment/web: its automount can go
 
+can go: a deleted token comes back with a Secret of its name that holds the text, unless legacy-token-secret is \
+enforced; what ends one for good: tokenguard rules legacy-token-secret
+
 tokens in pods, by whom they are for and how long they live
   the API server, 1 hour: 0 now, 1 created again
   the API server, 1 year: 2 now, 0 created again

@@ -22,7 +22,17 @@ from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.scan.known import Known
 from webhook.scan.legacy import day_in
-from webhook.scan.objects import TRACKED_SINCE, TRACKING, Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, Rolled
+from webhook.scan.objects import (
+    LAST_USED,
+    TRACKED_SINCE,
+    TRACKING,
+    Binding,
+    Job,
+    LegacyTokenSecret,
+    Pod,
+    ReplicaSet,
+    Rolled,
+)
 from webhook.scan.owners import Origin, owner_kind
 from webhook.scan.report import Unread
 from webhook.scan.scan import Scan
@@ -37,6 +47,11 @@ _ISSUER = "/.well-known/openid-configuration"
 SECRETS = Resource(
     "secrets", "/api/v1/secrets", LegacyTokenSecret, f"type={LEGACY_TOKEN_TYPE}", metadata_only=True
 )  # fmt: skip
+USED_TOKENS = Resource(
+    "secrets of other types", "/api/v1/secrets", LegacyTokenSecret, f"type!={LEGACY_TOKEN_TYPE}", metadata_only=True,
+    label_selector=LAST_USED,
+)  # fmt: skip
+"""Secrets that hold a legacy token though they are of another type: the API server labels them when it is used."""
 ACCOUNTS = Resource("serviceaccounts", "/api/v1/serviceaccounts", ServiceAccount)
 BINDINGS = (
     Resource("rolebindings", f"{_RBAC}/rolebindings", Binding),
@@ -98,7 +113,11 @@ class Inventory:
         known = Known(unread=self._unread)
         decisions = "decisions may be wrong"
         self._read_namespaces(known, f"overrides and injections by namespaceLabels: {decisions}")
+        before = len(self._unread)
         known.secrets += self._list(self._parts(SECRETS), f"no legacy token is known, nor who uses it: {decisions}")
+        if len(self._unread) == before:
+            lacks = "which Secrets of other types hold a legacy token that is used isn't told"
+            known.used_copies += self._list(self._parts(USED_TOKENS), lacks, affects_decisions=False)
         lacks = f"which accounts mount no token, and which list a Secret: {decisions}"
         known.accounts += (_small(one) for one in self._list(self._parts(ACCOUNTS), lacks))
         if not self._within:  # they have no namespace

@@ -80,6 +80,8 @@ class Status(msgspec.Struct):
 class Resource(Generic[T]):
     """What to list and watch: `what` names it for people, `selector` is a fieldSelector, `decoded` the type to read.
 
+    `label_selector` is a labelSelector; it is heeded by lists alone.
+
     `metadata_only` says that the API server is to send no more than metadata. `namespace` is the one that it is listed
     in; empty: all, or what `path` says.
     """
@@ -90,6 +92,7 @@ class Resource(Generic[T]):
     selector: str = ""
     metadata_only: bool = False
     namespace: str = ""
+    label_selector: str = ""
 
     def within(self, namespace: str) -> "Resource[T]":
         """Return the same of one namespace: rights in it suffice to list that."""

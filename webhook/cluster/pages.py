@@ -19,7 +19,8 @@ class Pages(Generic[T]):
     def __init__(self, resource: Resource[T], transport: Transport) -> None:
         """Take what to list, and over what."""
         self._resource = resource
-        self._query = {"fieldSelector": resource.selector} if resource.selector else {}
+        selectors = {"fieldSelector": resource.selector, "labelSelector": resource.label_selector}
+        self._query = {name: selector for name, selector in selectors.items() if selector}
         self._transport = transport
         self._decoder = msgspec.json.Decoder(Page[resource.decoded])  # type: ignore[name-defined]
 

@@ -18,7 +18,7 @@ OUTCOMES = {
 ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
 LIFETIMES = ("endless", "a year", "over an hour", "up to 1 hour")
 NOW, AGAIN, SIMULATED = "now", "created again", "simulated"
-USES = ("referred to", "used", "invalid", "can go")
+USES = ("referred to", "used", "invalid", "can go", "of another type")
 """What there is to say of legacy Secrets; several may be true of one, or none."""
 
 
@@ -72,6 +72,7 @@ def uses(secret: LegacySecret) -> Iterator[str]:
         secret.last_used is not None,
         secret.invalid_since is not None,
         secret.can_go,
+        secret.is_copy,
     )
     yield from (what for what, holds in zip(USES, true, strict=True) if holds)
 

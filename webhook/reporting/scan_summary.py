@@ -51,7 +51,7 @@ def state(report: Report) -> Iterator[Field]:
     """Yield how its legacy Secrets, accounts and exemptions stand, and what could not be read."""
     if secrets := report.legacy_secrets:
         counts = Counter(use for secret in secrets for use in figures.uses(secret))
-        told = ", ".join(f"{counts[use]} {use}" for use in figures.USES)
+        told = ", ".join(f"{counts[use]} {use}" for use in figures.USES if counts[use] or use != figures.USES[-1])
         yield "legacy", f"{counted(len(secrets), 'Secret')}: {told}"
         yield "", f"their use is {f'known since {report.tracked_since}' if report.tracked_since else 'not known'}"
         if report.names_unread:

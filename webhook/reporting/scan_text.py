@@ -28,6 +28,13 @@ from webhook.scan.verdicts import Change
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 
 
+COPY = ": delete it, and the ServiceAccount of its token: while that is there, the text can come back"
+CAN_GO = (
+    "can go: a deleted token comes back with a Secret of its name that holds the text, unless legacy-token-secret is"
+    " enforced; what ends one for good: tokenguard rules legacy-token-secret"
+)
+
+
 def lines(report: Report, *, colour: bool = False) -> Iterator[Line]:
     """Yield the lines."""
     yield from summary_lines(report)
@@ -38,6 +45,9 @@ def lines(report: Report, *, colour: bool = False) -> Iterator[Line]:
             title = f"namespace {plain(namespace)}" if namespace else "without a namespace"
             yield _styled(title, None, colour=colour)
             yield from (f"  {_coloured(line) if colour else line}" for line in told)
+    if any(secret.can_go for secret in report.legacy_secrets) and not report.simulated:
+        yield ""
+        yield CAN_GO
     if report.tokens:
         yield ""
         yield _styled("tokens in pods, by whom they are for and how long they live", None, colour=colour)
@@ -117,8 +127,9 @@ def _secret(secret: LegacySecret) -> Iterator[Line]:
     else:
         use = f", not used since {secret.unused_since}" if secret.unused_since else ", whether it is used isn't known"
     invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
-    end = ": can go" if secret.can_go else ""
-    yield f"Secret/{plain(secret.name)}: token of {plain(secret.account) or 'nobody'}{made}{use}{invalid}{end}"
+    end = ": can go" if secret.can_go else COPY if secret.is_copy else ""
+    whose = "legacy token in another type" if secret.is_copy else f"token of {plain(secret.account) or 'nobody'}"
+    yield f"Secret/{plain(secret.name)}: {whose}{made}{use}{invalid}{end}"
     yield from (f"  {line}" for line in pointing(secret))
 
 

@@ -16,6 +16,8 @@ from webhook.scan.report import Unread
 class Known:
     """What was read; whoever reads it puts it here. `bindings` is None where they could not be read.
 
+    `used_copies` are Secrets of other types that hold a legacy token which somebody has used.
+
     `all_namespaces` says that there are no others than `namespaces`.
 
     `issuer` is the API server's name as an issuer of tokens, which is an audience of its own where it wasn't given
@@ -26,6 +28,7 @@ class Known:
     namespaces: dict[str, Labels] = field(default_factory=dict)
     all_namespaces: bool = True
     secrets: list[LegacyTokenSecret] = field(default_factory=list)
+    used_copies: list[LegacyTokenSecret] = field(default_factory=list)
     accounts: list[ServiceAccount] = field(default_factory=list)
     csi_drivers: list[CSIDriver] = field(default_factory=list)
     bindings: Bindings | None = field(default_factory=Bindings)

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 
+from webhook.core.legacy_token import LegacyToken
 from webhook.core.objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
 from webhook.core.objects import LEGACY_TOKEN_TYPE, ObjectMeta
 from webhook.core.secret_content import ReviewedSecret
@@ -48,8 +49,10 @@ class LegacySecrets:
         self._today = now.astimezone(dt.UTC).date()
         self._unused_days = unused_days
 
-    def look_at(self, secret: LegacyTokenSecret, judge: Judge, simulated: Judge | None) -> LegacySecret:
-        """Return what there is to tell about a Secret."""
+    def look_at(
+        self, secret: LegacyTokenSecret, judge: Judge, simulated: Judge | None, *, is_copy: bool = False
+    ) -> LegacySecret:
+        """Return what there is to tell about a Secret; `is_copy` says that it is of another type."""
         meta = secret.metadata
         key = (meta.namespace or "", meta.name or "")
         account = (meta.annotations and meta.annotations.account) or ""
@@ -61,7 +64,7 @@ class LegacySecrets:
         invalid_since = _day(noted.invalid_since)
         pointing = self._references.get(key, ())
         unused_for = (self._today - unused_since).days if unused_since else None
-        again = ReviewedSecret(ObjectMeta(name=meta.name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
+        again = _copy_again(*key) if is_copy else _again(key[1], account)
         judgement, other = judge.secret(*key, again), simulated.secret(*key, again) if simulated else None
         return LegacySecret(
             *key,
@@ -72,7 +75,7 @@ class LegacySecrets:
             invalid_since=invalid_since,
             references=pointing,
             listed_by=tuple(sorted(self._listed.get(key, ()))),
-            can_go=not pointing
+            can_go=not (pointing or is_copy)
             and (
                 invalid_since is not None
                 or (self._all_read and unused_for is not None and unused_for >= self._unused_days)
@@ -80,6 +83,7 @@ class LegacySecrets:
             judgement=judgement,
             simulated=other,
             change=change_between(judgement, other) if other else Change.NONE,
+            is_copy=is_copy,
         )
 
     def _unused_since(self, last_used: dt.date | None, created: dt.datetime | None) -> dt.date | None:
@@ -87,6 +91,16 @@ class LegacySecrets:
             return None
         made = created.astimezone(dt.UTC).date() if created else None
         return max(day for day in (self._tracked_since, made, last_used) if day)
+
+
+def _again(name: str, account: str) -> ReviewedSecret:
+    return ReviewedSecret(ObjectMeta(name=name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
+
+
+def _copy_again(namespace: str, name: str) -> ReviewedSecret:
+    """Return a Secret that holds the text of a token, as its label says; of whom isn't known without reading it."""
+    token = LegacyToken(namespace=namespace, secret=name)
+    return ReviewedSecret(ObjectMeta(name=name), "Opaque", has_token=True, token_changed=True, legacy_token=token)
 
 
 def _day(written: str | None) -> dt.date | None:

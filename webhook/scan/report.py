@@ -121,11 +121,16 @@ class Reference:
 class LegacySecret:
     """A Secret that holds a token without end.
 
+    `is_copy` says that it is of another type than Kubernetes fills: somebody has put the text of a token into it, which
+    is valid by that. Whose it is, and who refers to it, isn't known; it is never said to go, because what ends its
+    token for good is deleting the ServiceAccount.
+
     `last_used` and `invalid_since` are days (UTC), as the API server notes them. `unused_since` is the day since which
     nobody has used it, the last day of use where there was one: None where nothing notes it. `listed_by` are the
     ServiceAccounts that list it, which is no use of it. `can_go` says that nothing refers to it, and that it is marked
     invalid, or that nobody has used it for long enough; where not all could be read that may name it, that it is
-    marked invalid and nothing that was read refers to it.
+    marked invalid and nothing that was read refers to it. Deleting it ends its token as long as nobody puts the text into
+    another Secret of its name, which the rule `legacy-token-secret` refuses.
     """
 
     namespace: str
@@ -141,6 +146,7 @@ class LegacySecret:
     judgement: Judgement
     simulated: Judgement | None = None
     change: Change = Change.NONE
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

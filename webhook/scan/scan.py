@@ -150,9 +150,10 @@ class Scan:
 
     def _legacy_secrets(self, owners: tuple[Owner, ...]) -> Iterator[LegacySecret]:
         look = LegacySecrets(references(owners), self._known, self._asked.now, self._asked.unused_days)
-        for secret in self._known.secrets:
-            if self._is_wanted(secret.metadata.namespace or ""):
-                yield look.look_at(secret, self._judge, self._simulated)
+        for secrets, is_copy in ((self._known.secrets, False), (self._known.used_copies, True)):
+            for secret in secrets:
+                if self._is_wanted(secret.metadata.namespace or ""):
+                    yield look.look_at(secret, self._judge, self._simulated, is_copy=is_copy)
 
     def _accounts(self) -> Iterator[Account]:
         for found in self._known.accounts:

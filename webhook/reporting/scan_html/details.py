@@ -94,7 +94,7 @@ def _secret(secret: LegacySecret) -> Row:
     cells = [
         name(secret.namespace),
         name(secret.name),
-        name(secret.account or "nobody"),
+        name("not known" if secret.is_copy else secret.account or "nobody"),
         Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _UNSAID, look="date"),
         Cell(used, look="date"),
         Cell(", ".join(told) or _UNSAID, look="standing can-go" if secret.can_go else "standing"),
