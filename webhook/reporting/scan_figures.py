@@ -18,7 +18,8 @@ OUTCOMES = {
 ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
 LIFETIMES = ("endless", "a year", "over an hour", "up to 1 hour")
 NOW, AGAIN, SIMULATED = "now", "created again", "simulated"
-USES = ("referred to", "used", "invalid", "can go", "of another type")
+COPY = "of another type"
+USES = ("referred to", "used", "invalid", "can go", COPY)
 """What there is to say of legacy Secrets; several may be true of one, or none."""
 
 

@@ -51,9 +51,11 @@ def state(report: Report) -> Iterator[Field]:
     """Yield how its legacy Secrets, accounts and exemptions stand, and what could not be read."""
     if secrets := report.legacy_secrets:
         counts = Counter(use for secret in secrets for use in figures.uses(secret))
-        told = ", ".join(f"{counts[use]} {use}" for use in figures.USES if counts[use] or use != figures.USES[-1])
+        told = ", ".join(f"{counts[use]} {use}" for use in figures.USES if use != figures.COPY)
         yield "legacy", f"{counted(len(secrets), 'Secret')}: {told}"
         yield "", f"their use is {f'known since {report.tracked_since}' if report.tracked_since else 'not known'}"
+        if counts[figures.COPY]:
+            yield "", f"{counts[figures.COPY]} {figures.COPY}: somebody put the text of one into it"
         if report.names_unread:
             yield "", "not all could be read that may name them (at the end)"
     if idle := len(report.idle_accounts or ()):
