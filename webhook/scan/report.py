@@ -129,8 +129,8 @@ class LegacySecret:
     nobody has used it, the last day of use where there was one: None where nothing notes it. `listed_by` are the
     ServiceAccounts that list it, which is no use of it. `can_go` says that nothing refers to it, and that it is marked
     invalid, or that nobody has used it for long enough; where not all could be read that may name it, that it is
-    marked invalid and nothing that was read refers to it. Deleting it ends its token as long as nobody puts the text into
-    another Secret of its name, which the rule `legacy-token-secret` refuses.
+    marked invalid and nothing that was read refers to it. Deleting it ends its token as long as nobody puts the text
+    into another Secret of its name, which the rule `legacy-token-secret` refuses.
     """
 
     namespace: str
