@@ -56,7 +56,7 @@ OF_A_SHORT_LIFE = {
     "webhook/core/manifests/": "of reading a manifest",
     "webhook/core/policy/notes.py::": "of reading a policy",
     "webhook/core/cluster_lines.py::_Line": "one line, while it is written or read",
-    "webhook/core/views.py::PodView": "a review's",
+    "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",
 }
 FIXED = {
     "webhook/core/account_views.py::_NONE": "an empty map",
