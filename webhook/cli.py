@@ -134,7 +134,7 @@ def _live(options: ServeOptions) -> LiveSource | None:
         return None
     from webhook.cluster.live import LiveState  # noqa: PLC0415 - the client is loaded where it is used alone
 
-    return LiveState(options.kubeconfig, options.policy_configmap, objects=objects)
+    return LiveState(options.kubeconfig, options.policy_configmap, objects=objects, state_folder=options.state_folder)
 
 
 def _certificates(options: ServeOptions) -> CertificateSource | None:

@@ -17,6 +17,10 @@ def of(name) -> Cluster:
     return Cluster({"demo": {name: "app"}}, {"demo": frozenset({("tier", "web")})}, {("demo", "app"): False}, ("me",))
 
 
+def kept_in(folder, heard=None, wait=None) -> Keeper:
+    return Keeper(folder, folder / "policy.kept", BASE, {} if heard is None else heard, wait)
+
+
 def script(folder, heard, *steps):
     """Run a keeper that does a step each time it would wait; return it and how long it was to wait."""
     waits, left = [], list(steps)
@@ -27,14 +31,14 @@ def script(folder, heard, *steps):
         if not left:
             keeper.stop()
 
-    keeper = Keeper(folder, BASE, heard, wait)
+    keeper = kept_in(folder, heard, wait)
     keeper.note_heard()
     keeper.run()
     return keeper, waits
 
 
 def test_nothing_is_read_where_nothing_was_kept(tmp_path) -> None:
-    assert Keeper(tmp_path, BASE, {}).read() == NOTHING
+    assert kept_in(tmp_path).read() == NOTHING
 
 
 def test_what_one_worker_keeps_another_reads_with_its_age(tmp_path) -> None:
@@ -46,12 +50,12 @@ def test_what_one_worker_keeps_another_reads_with_its_age(tmp_path) -> None:
         keeper.note_heard()
 
     script(tmp_path, heard, all_of_it, lambda _: None)
-    assert Keeper(tmp_path, BASE, {}).read() == Kept(POLICY, of("old"), heard)
+    assert kept_in(tmp_path).read() == Kept(POLICY, of("old"), heard)
     assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("*.kept")} == {0o600}
 
 
 def test_a_policy_is_kept_at_once_and_by_every_worker(tmp_path) -> None:
-    first, second = Keeper(tmp_path, BASE, {}), Keeper(tmp_path, BASE, {})
+    first, second = kept_in(tmp_path), kept_in(tmp_path)
     first.keep_policy(POLICY)
     assert second.read() == NOTHING._replace(policy=POLICY)
     second.keep_policy(KeptPolicy("newer", "uid"))
@@ -59,7 +63,7 @@ def test_a_policy_is_kept_at_once_and_by_every_worker(tmp_path) -> None:
 
 
 def test_a_policy_that_was_read_is_not_written_back_over_a_newer_one(tmp_path) -> None:
-    first, second = Keeper(tmp_path, BASE, {}), Keeper(tmp_path, BASE, {})
+    first, second = kept_in(tmp_path), kept_in(tmp_path)
     first.keep_policy(POLICY)
     read = second.read().policy
     first.keep_policy(KeptPolicy("newer", "uid"))
@@ -88,8 +92,8 @@ def test_however_much_is_heard_it_is_written_once_an_interval_with_the_last(tmp_
 def test_one_worker_at_a_time_writes_and_another_takes_over_with_all_it_knows(tmp_path) -> None:
     first_waits, over = threading.Event(), threading.Event()
     keepers = [
-        Keeper(tmp_path, BASE, {}, lambda _: (first_waits.set(), over.wait(30))),
-        Keeper(tmp_path, BASE, {}, lambda _: over.wait(0.01)),
+        kept_in(tmp_path, {}, lambda _: (first_waits.set(), over.wait(30))),
+        kept_in(tmp_path, {}, lambda _: over.wait(0.01)),
     ]
     threads = [threading.Thread(target=keeper.run, daemon=True) for keeper in keepers]
     for keeper, thread, known in zip(keepers, threads, ("one", "two"), strict=True):
@@ -109,10 +113,10 @@ def test_one_worker_at_a_time_writes_and_another_takes_over_with_all_it_knows(tm
 @pytest.mark.parametrize(
     "content", [b"", b"no JSON", b'{"heard": {}}\n', b'{"heard": {"a": 1}, "has_cluster": true}\n{']
 )
-@pytest.mark.parametrize("name", ["live.kept", "live-policy.kept"])
+@pytest.mark.parametrize("name", ["live.kept", "policy.kept"])
 def test_a_file_that_cant_be_read_is_told_of_and_of_no_use(tmp_path, name, content, caplog) -> None:
     (tmp_path / name).write_bytes(content)
-    assert Keeper(tmp_path, BASE, {}).read() == NOTHING
+    assert kept_in(tmp_path).read() == NOTHING
     assert f"{name}: what was kept there can't be read" in caplog.text
 
 

@@ -21,8 +21,9 @@ CONFIG_MAP = json.dumps({
     "metadata": {"resourceVersion": "5"},
     "items": [{"metadata": meta("token-policy", "tokenguard"), "data": POLICY}],
 }).encode()  # fmt: skip
+WHERE_POLICY = "/api/v1/namespaces/tokenguard/configmaps"
 WHAT = {
-    "/api/v1/namespaces/tokenguard/configmaps": "policy",
+    WHERE_POLICY: "policy",
     "/api/v1/secrets": "Secrets",
     "/api/v1/namespaces": "Namespaces",
 }
@@ -77,11 +78,13 @@ class Quiet:
 def started(tmp_path):
     running = []
 
-    def start(lists, configmap="tokenguard/token-policy", *, objects=True):
+    def start(lists, configmap="tokenguard/token-policy", *, objects=True, state_folder=None, run="first"):
         state = State()
-        live = LiveState(None, configmap, objects=objects)
+        live = LiveState(None, configmap, objects=objects, state_folder=state_folder)
         transport = lists if isinstance(lists, Quiet) else Quiet(lists)
-        live.connect(transport, state, Cluster(api_audiences=("me",)), lambda _accepted: None, tmp_path)
+        private = tmp_path / run
+        private.mkdir(exist_ok=True)
+        live.connect(transport, state, Cluster(api_audiences=("me",)), lambda _accepted: None, private)
         running.append(live)
         live.start()
         return state
@@ -98,6 +101,36 @@ def test_once_started_all_is_loaded(started) -> None:
         {"demo": {"old": "app"}}, {"demo": frozenset({("tier", "web")})}, api_audiences=("me",)
     )
     assert set(state.heard) == {"policy", "Secrets", "Namespaces"}
+
+
+NO_POLICY = {WHERE_POLICY: page()}
+BAD_POLICY = {WHERE_POLICY: CONFIG_MAP.replace(b"TokenPolicy", b"TokenPolize")}
+
+
+@pytest.mark.parametrize("stored", [NO_POLICY, BAD_POLICY], ids=["gone", "invalid"])
+def test_restart_without_a_valid_policy_uses_the_stored_one(started, tmp_path, stored) -> None:
+    revision = started(ALL, state_folder=tmp_path).snapshot.policy.revision
+    state = started(ALL | stored, state_folder=tmp_path, run="second")
+    assert state.why_not_ready == ""
+    assert state.snapshot.policy.revision == revision
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"document": "kind: TokenPolize", "uid": ""}'])
+def test_restart_with_a_damaged_stored_policy_is_not_ready(started, tmp_path, damage) -> None:
+    started(ALL, state_folder=tmp_path)
+    [stored] = tmp_path.glob("policy-*")
+    stored.write_bytes(damage)
+    state = started(ALL | BAD_POLICY, state_folder=tmp_path, run="second")
+    assert "policy not loaded" in state.why_not_ready
+
+
+@pytest.mark.parametrize(
+    ("configmap", "state_folder"), [("tokenguard/other", "state"), ("tokenguard/token-policy", None)]
+)
+def test_restart_uses_no_stored_policy_of_another_configmap_or_run(started, tmp_path, configmap, state_folder) -> None:
+    started(ALL, state_folder=tmp_path)
+    state = started(ALL | NO_POLICY, configmap, state_folder=state_folder and tmp_path, run="second")
+    assert "policy not loaded" in state.why_not_ready
 
 
 @pytest.mark.parametrize(("path", "what"), WHAT.items(), ids=WHAT.values())
@@ -117,12 +150,12 @@ def test_only_what_is_wanted_is_followed(started) -> None:
 def kept(started, tmp_path):
     """Return the state of a worker that knows all and has kept it."""
     state = started(ALL)
-    eventually(lambda: is_kept(tmp_path, state))
+    eventually(lambda: is_kept(tmp_path / "first", state))
     return state
 
 
 def is_kept(folder, state) -> bool:
-    return Keeper(folder, Cluster(), {}).read().heard == state.heard
+    return Keeper(folder, folder / "policy.kept", Cluster(), {}).read().heard == state.heard
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["away", "unknown to it", "not allowed"])

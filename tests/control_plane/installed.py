@@ -48,7 +48,8 @@ def settings(objects: list[Object]) -> dict[str, str]:
     [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["serve"]
     told = {one["name"]: one["value"] for one in container["env"]}
-    return {name: value for name, value in told.items() if name not in {"TMPDIR", "TOKENGUARD_BIND"}}
+    of_a_pod = {"TMPDIR", "TOKENGUARD_BIND", "TOKENGUARD_STATE_FOLDER"}
+    return {name: value for name, value in told.items() if name not in of_a_pod}
 
 
 @contextlib.contextmanager

@@ -131,6 +131,23 @@ def test_a_worker_that_is_killed_is_replaced_by_one_that_knows_all(plane, server
     assert revisions(server) == {revision(POLICY)}
 
 
+def test_restart_while_the_configmap_is_bad_or_gone_uses_the_last_valid_policy(plane, tmp_path) -> None:
+    put_policy(plane, WARN)
+    folder = tmp_path / "state"
+    with cluster.live(plane, tmp_path / "first", "--state-folder", str(folder)) as server:
+        assert revisions(server) == {revision(WARN)}
+    put_policy(plane, BAD)
+    with cluster.live(plane, tmp_path / "second", "--state-folder", str(folder)) as server:
+        assert revisions(server) == {revision(WARN)}
+        assert "the last good one stays in force" in server.log
+    with cluster.live(plane, tmp_path / "without", ready=False) as server:
+        assert "policy not loaded" in server.request("GET", "/readyz").json["error"]
+    plane.do("delete", "configmap", "token-policy", "-n", NAMESPACE)
+    with cluster.live(plane, tmp_path / "third", "--state-folder", str(folder)) as server:
+        assert revisions(server) == {revision(WARN)}
+    put_policy(plane, POLICY)
+
+
 def test_no_process_holds_what_is_in_a_secret(plane, server, namespace) -> None:
     material = "tokenguard-must-never-see-this"
     put_secret(plane, "held", namespace, token=material)

@@ -1,6 +1,7 @@
 """The last known state in files, for a worker that starts while the API server is away or refuses.
 
-They are in the folder that the workers have in common, so they live as long as the server. The policy is written by
+They are in the folder that the workers have in common, so they live as long as the server; the policy may be in a
+folder that outlives it, for a server that restarts while the ConfigMap holds no valid one. The policy is written by
 whichever worker puts one in force, before anything else may come. Secrets and Namespaces are written by one worker at
 a time, whoever holds the lock, once a second at the most; when that one dies, another takes over within a second.
 With them stands when each part of the state was last heard of: monotonic time is one for all processes of a boot.
@@ -55,13 +56,19 @@ class Keeper:
     """Keeps the state in its files: the cluster in a thread of its own."""
 
     def __init__(
-        self, folder: Path, base: Cluster, heard: Mapping[str, float], wait: Callable[[float], object] | None = None
+        self,
+        folder: Path,
+        policy_file: Path,
+        base: Cluster,
+        heard: Mapping[str, float],
+        wait: Callable[[float], object] | None = None,
     ) -> None:
-        """Take the folder, the cluster's other properties, and when each part was last known to be current.
+        """Take the folder, the policy's file, the cluster's other properties, and when each part was last current.
 
-        `wait` waits so many seconds, or less where `stop` is called.
+        `policy_file` may be in another folder, so that the policy outlives the server. `wait` waits so many seconds, or
+        less where `stop` is called.
         """
-        self._policy_file = folder / "live-policy.kept"
+        self._policy_file = policy_file
         self._cluster_file = folder / "live.kept"
         self._base = base
         self._heard = heard

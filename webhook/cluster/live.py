@@ -65,13 +65,16 @@ class State(Judged, Protocol):
 class LiveState:
     """Follows the API server, from `start` to `stop`."""
 
-    def __init__(self, kubeconfig: Path | None, configmap: str | None, *, objects: bool) -> None:
-        """Take where the API server is (None: this cluster's), the policy's `namespace/name`, and whether Secrets and
-        Namespaces are wanted.
+    def __init__(
+        self, kubeconfig: Path | None, configmap: str | None, *, objects: bool, state_folder: Path | None = None
+    ) -> None:
+        """Take where the API server is (None: this cluster's), the policy's `namespace/name`, whether Secrets and
+        Namespaces are wanted, and the folder in which the last valid policy outlives the process.
         """  # noqa: D205 - one thought
         self._kubeconfig = kubeconfig
         self.configmap = configmap
         self.objects = objects
+        self._state_folder = state_folder
         self._settled: dict[str, threading.Event] = {}
         self._reflectors: dict[str, Reflector[Any]] = {}
         self._failing: set[str] = set()
@@ -86,7 +89,8 @@ class LiveState:
         self, transport: Transport, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path
     ) -> None:
         """Do as `attach`, over this transport."""
-        self._keeper = keeper = Keeper(folder, base, state.heard)
+        policy_file = (self._state_folder or folder) / f"policy-{(self.configmap or '').replace('/', '.')}.kept"
+        self._keeper = keeper = Keeper(folder, policy_file, base, state.heard)
         self._pod_events = PodEvents(transport)
         if self.configmap:
             namespace, _, name = self.configmap.partition("/")

@@ -27,7 +27,8 @@ class ServeOptions:
 
     `policy` and `objects` are files that are followed while the server runs, `policy_configmap` is `namespace/name` in
     the cluster of `kubeconfig`, or in the cluster that the server runs in, and so is `tls_secret`; `client_ca` is a
-    file of the CAs of those who may send reviews (None: anybody may); `audit_log` is a file's path or `-` for stdout,
+    file of the CAs of those who may send reviews (None: anybody may); in `state_folder` the last valid policy of the
+    ConfigMap outlives the process (None: it does not); `audit_log` is a file's path or `-` for stdout,
     `audit_level` is `decisions` or `all`. `audit_file` is written besides, and rotated past `audit_file_max_size` bytes
     (0: never) with `audit_file_keep` files kept; `audit_sample` is a share, 0 to 1; `audit_failure` is what becomes of
     changes and exemptions that can't be written down, `deny` or `allow`. `pod_events` says whether the owners of pods
@@ -39,6 +40,7 @@ class ServeOptions:
     policy: Path | None = None
     policy_configmap: str | None = None
     kubeconfig: Path | None = None
+    state_folder: Path | None = None
     objects: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -70,6 +72,18 @@ class ServeOptions:
             self._check_audit_file(self.audit_file)
         if self.kubeconfig and not os.access(self.kubeconfig, os.R_OK):
             raise StartError(f"--kubeconfig {self.kubeconfig}: there is no such file, or it can't be read")
+        if self.state_folder is not None:
+            self._check_state_folder(self.state_folder)
+
+    def _check_state_folder(self, path: Path) -> None:
+        if self.policy_configmap is None:
+            raise StartError("--state-folder stores the policy of a ConfigMap: add --policy-configmap, or leave it out")
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"--state-folder {path}: {error.strerror}") from error
+        if not os.access(path, os.W_OK):
+            raise StartError(f"--state-folder {path}: it can't be written")
 
     def _check_audit_file(self, path: Path) -> None:
         if path.exists() and not path.is_file():
@@ -143,6 +157,9 @@ _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "help": "The policy: a TokenPolicy, or a ConfigMap manifest that holds one. Followed. None: the defaults."}),
     ("--policy-configmap", "TOKENGUARD_POLICY_CONFIGMAP", {"metavar": "NAMESPACE/NAME",
         "help": "The policy, in place of a file: a ConfigMap with key policy.yaml. Followed."}),
+    ("--state-folder", "TOKENGUARD_STATE_FOLDER", {"type": click.Path(path_type=Path), "metavar": "FOLDER",
+        "help": "Store the last valid policy of the ConfigMap here, for a restart while that holds an invalid one or "
+        "is gone. Nobody else may write to it. Created if missing."}),
     ("--kubeconfig", "TOKENGUARD_KUBECONFIG", {"type": _FILE,
         "help": "How to reach the API server, for ConfigMap, Secrets and Namespaces; none: in a pod as that "
         "pod's ServiceAccount, elsewhere not at all."}),
