@@ -55,6 +55,16 @@ class SecretView(msgspec.Struct, frozen=True, gc=False):
     by_hand: TokenRequestView
 
     @property
+    def token_account(self) -> str:
+        """The account of the token in the Secret, by the token's own claims; without a token, that of the Secret."""
+        return self.secret.token_account_in(self.namespace) or self.account
+
+    @property
+    def other_account(self) -> str | None:
+        """The account of the token in the Secret where it isn't the Secret's own."""
+        return None if self.token_account == self.account else self.token_account
+
+    @property
     def revives_token(self) -> bool:
         """Whether the request removes the label that has the API server refuse the Secret's token."""
         return self.old is not None and _is_marked_invalid(self.old) and not _is_marked_invalid(self.secret)

@@ -33,9 +33,13 @@ class ReviewedSecret(Secret, frozen=True):
 
     def account_in(self, namespace: str) -> str:
         """Return whose token the Secret, of this namespace, holds or is to hold; `namespace/name` of another one's."""
+        return self.account if self.is_legacy else self.token_account_in(namespace) or self.account
+
+    def token_account_in(self, namespace: str) -> str:
+        """Return whose legacy token the text is, as `account_in` does; empty where it is none."""
         token = self.legacy_token
-        if self.is_legacy or token is None:
-            return self.account
+        if token is None:
+            return ""
         return token.account if token.namespace == namespace else f"{token.namespace}/{token.account}"
 
 

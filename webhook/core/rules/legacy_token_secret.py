@@ -22,11 +22,17 @@ def check(view: SecretView) -> Iterator[Violation]:
             yield _holds_token(view, f"holds a token of {_account(view.account)} that never expires")
     elif old is None or not old.is_legacy:
         yield _violation(view, "/type", f"asks for a token of {_account(view.account)} that never expires")
+        if secret.legacy_token and not _is_own(view):
+            yield _is_set(view)  # the token controller leaves it there, whatever the annotation says
     else:
         yield from _legacy_update(view, secret, old)
     if view.revives_token:
-        detail = f"is removed, so that the token of {_account(view.account)}, which never expires, is valid again"
-        yield Violation(_pointer("labels", INVALID_SINCE), detail, "keep the label, or use an exemption that ends")
+        yield Violation(
+            _pointer("labels", INVALID_SINCE),
+            f"is removed, so that the token of {_account(view.token_account)}, which never expires, is valid again",
+            "keep the label, or use an exemption that ends",
+            other_account=view.other_account,
+        )
 
 
 def _legacy_update(view: SecretView, secret: ReviewedSecret, old: ReviewedSecret) -> Iterator[Violation]:
@@ -48,10 +54,7 @@ def _legacy_update(view: SecretView, secret: ReviewedSecret, old: ReviewedSecret
     if old.has_token and not secret.has_token:
         yield _violation(view, secret.token_at, f"is removed, {issues.format(_account(secret.account))}")
     elif secret.token_changed and secret.legacy_token and (old.has_token or not _is_own(view)):
-        token = secret.legacy_token
-        whose = token.account if token.namespace == view.namespace else f"{token.namespace}/{token.account}"
-        detail = f"is set to a token of {_account(whose)} that never expires"
-        yield _holds_token(view, detail, other_account=whose if whose != view.account else None)
+        yield _is_set(view)
 
 
 def _is_own(view: SecretView) -> bool:
@@ -62,6 +65,11 @@ def _is_own(view: SecretView) -> bool:
         view.account,
         view.name,
     )
+
+
+def _is_set(view: SecretView) -> Violation:
+    detail = f"is set to a token of {_account(view.token_account)} that never expires"
+    return _holds_token(view, detail, other_account=view.other_account)
 
 
 def _holds_token(view: SecretView, detail: str, other_account: str | None = None) -> Violation:
