@@ -299,10 +299,10 @@ def test_leases_of_the_largest_size_stay_bounded() -> None:
     names = ",".join(["a" * 253] * 32)
 
     def fill() -> None:
-        own.alive(Lists(leases=[lease(number, names) for number in range(1100)]))
+        own.alive(Lists(labelled_leases=[lease(number, names) for number in range(1100)]))
 
     assert growth(fill) < bound("webhook/cluster/certificates/replicas.py::Replicas._seen")
-    [too_long] = own.alive(Lists(leases=[lease(1, names * 2)]))
+    [too_long] = own.alive(Lists(labelled_leases=[lease(1, names * 2)]))
     assert too_long.asks_for == ()
 
 

@@ -177,7 +177,7 @@ def test_a_certificate_that_is_made_is_trusted_and_told_in_status_and_metrics(pl
     done = eventually(lambda: settled(plane, "--connect", installation.replicas[0].address))
     assert "names        tokenguard.tokenguard.svc, " in done.stdout
     assert "29 days left" in done.stdout
-    assert "ValidatingWebhookConfiguration/tokenguard trusts it (5 webhooks)" in done.stdout
+    assert "ValidatingWebhookConfiguration/tokenguard trusts it (6 webhooks)" in done.stdout
     assert done.stdout.count(" serves it") == 3
     [serving, *_] = certificates(installation.secret()["tls.crt"])
     for server in installation.replicas:

@@ -243,7 +243,6 @@ def _secret_of(text: str) -> bytes:
 
 
 STRINGS: dict[str, Maker] = {
-    "uid": _text(lambda text: review(_broken(), uid=text)),
     "user": _text(lambda text: review(_broken(), user=text), "-a:controller"),
     "namespace": _text(lambda text: review(_broken(), namespace=text), "-x-y"),
     "name of the request": _text(lambda text: review(_broken(), name=text)),
