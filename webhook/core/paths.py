@@ -3,8 +3,17 @@
 import posixpath
 import re
 
-_DRIVE = re.compile(r"(?:[\\/]{2}[?.][\\/])?(?:([A-Za-z]):)?")
-"""A Windows drive, with or without the prefix of a device path (`\\\\?\\C:`)."""
+_DEVICE = r"(?:[\\/]{2}[?.][\\/]|[\\/]\?\?[\\/])"
+_DRIVE = re.compile(rf"{_DEVICE}?(?:([A-Za-z]):)?")
+"""A Windows drive, with or without the prefix of a device path (`\\\\?\\C:`, `\\??\\C:`)."""
+_VOLUME = re.compile(
+    rf"\A(?:{_DEVICE}(?:GLOBALROOT[\\/]Device[\\/][^\\/]*|Volume\{{[^\\/]*)|"
+    rf"(?:{_DEVICE}UNC[\\/]|[\\/]{{2}})[^\\/]+[\\/][A-Za-z]\$(?=[\\/]|\Z))",
+    re.IGNORECASE,
+)
+"""Other names of a Windows drive: its device, its volume, its administrative share (`\\\\localhost\\C$`)."""
+_STREAM = re.compile(r":[^\\/]*")
+"""A stream of a file or folder in NTFS, such as `::$INDEX_ALLOCATION`."""
 
 
 def clean_path(path: str | None, *, windows: bool = False) -> str:
@@ -26,12 +35,14 @@ def without_drive(path: str) -> str:
     return path if path.startswith("/") else path[2:]
 
 
-def node_path(path: str) -> str:
-    """Return the one spelling of a node's path, whichever system it is of: without a drive, in lower case.
+def node_paths(path: str) -> frozenset[str]:
+    """Return how Linux and how Windows read a node's path, in one spelling each: without a drive, in lower case.
 
-    Windows ignores case, and a pod need not say which system its node runs.
+    A pod need not say which system its node runs, and one path may be two folders: to Linux a backslash is a letter.
     """
-    return without_drive(clean_path(path)).lower()
+    named = _DRIVE.sub("", _VOLUME.sub("", path), count=1)
+    windows = _clean_windows_path(_STREAM.sub("", named))
+    return frozenset((_normalized(path).lower(), without_drive(windows)))
 
 
 def _is_windows_style(path: str) -> bool:

@@ -12,7 +12,7 @@ from webhook.core import lifetimes
 from webhook.core.bounded_cache import BoundedCache, memory_size
 from webhook.core.cluster import Cluster
 from webhook.core.k8s_names import MAX_LABEL
-from webhook.core.paths import clean_path, node_path
+from webhook.core.paths import clean_path, node_paths
 from webhook.core.policy.exemptions import Exemption, Exemptions
 from webhook.core.selectors import Accounts, Globs, Index, Labels
 from webhook.core.text import Word
@@ -140,7 +140,7 @@ NAMESPACE_POLICY_BYTES = 4 << 10
 class NamespacePolicy:
     """What a policy says in one namespace: everything that can be worked out before a pod arrives.
 
-    `kubelet_pods` are the folders of the nodes in which kubelets keep their pods' files, as `node_path` spells them.
+    `kubelet_pods` are the folders of the nodes in which kubelets keep their pods' files, as `node_paths` spells them.
     `active` is where `evaluate` remembers which rules look at what there.
     """
 
@@ -190,9 +190,8 @@ class Policy:
         """Compile the selectors, so that a look-up doesn't grow with their number."""
         self._override_index = Index.of((one.namespaces, one) for one in self.overrides)
         self.exempt = Exemptions(self.exemptions)
-        self._kubelet_pods = tuple(
-            dict.fromkeys(f"{node_path(root).rstrip('/')}/pods" for root in self.kubelet_root_dirs)
-        )
+        roots = dict.fromkeys(path.rstrip("/") for root in self.kubelet_root_dirs for path in sorted(node_paths(root)))
+        self._kubelet_pods = tuple(f"{root}/pods" for root in roots)
 
     @property
     def strictest_mode(self) -> Mode:

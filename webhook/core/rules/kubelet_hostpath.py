@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from webhook.core.decision import Violation
-from webhook.core.paths import node_path
+from webhook.core.paths import node_paths
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.text import quote
@@ -20,10 +20,10 @@ def check(pod: PodView) -> Iterator[Violation]:
         if volume.host_path is None:
             continue
         written = volume.host_path.path or ""
-        path = node_path(written)
-        if any(_is_within(path, folder) or _is_within(folder, path) for folder in pod.here.kubelet_pods):
+        paths = node_paths(written)
+        if any(_is_within(path, pods) or _is_within(pods, path) for path in paths for pods in pod.here.kubelet_pods):
             where = "where every pod's token lies"
-        elif _PROCESS_LINK.match(path):
+        elif any(_PROCESS_LINK.match(path) for path in paths):
             where = "which leads to where every pod's token lies"
         else:
             continue
