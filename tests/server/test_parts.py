@@ -12,9 +12,12 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.server.test_recorded import recorded
 from tests.server.test_review import Judge
+from webhook.core.cluster import Cluster
+from webhook.core.policy.document import default_policy
 from webhook.pki.make import self_signed
 from webhook.server.app import create_app
-from webhook.server.state import own_audiences
+from webhook.server.own_token import OwnAudiences, own_audiences
+from webhook.server.state import State
 from webhook.server.tls import ServedPair
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -44,6 +47,26 @@ def token(claims) -> str:
 def test_the_api_servers_audiences_are_read_from_the_webhooks_own_token(tmp_path, content, audiences):
     (tmp_path / "token").write_text(content)
     assert own_audiences(tmp_path / "token") == audiences
+
+
+def test_audiences_of_a_renewed_own_token_are_used_at_once(tmp_path):
+    file, state = tmp_path / "token", State()
+    state.use_policy(default_policy())
+    file.write_text(token({"aud": ["https://api"]}))
+    own = OwnAudiences(state.use_api_audiences, file)
+    state.use_cluster(Cluster(api_audiences=own.names))
+    for content, expected in [
+        (token({"aud": ["https://api", "https://new"]}), ("https://api", "https://new")),
+        ("half a token", ("https://api", "https://new")),
+        (token({"aud": "https://new"}), ("https://new",)),
+    ]:
+        renewed = tmp_path / "renewed"
+        renewed.write_text(content)
+        renewed.replace(file)
+        own.look()
+        assert state.snapshot.cluster.api_audiences == expected
+    state.use_cluster(Cluster({"demo": {"t": "app"}}, api_audiences=("https://api",)))
+    assert state.snapshot.cluster.api_audiences == ("https://new",)
 
 
 def test_without_a_token_no_audience_is_known(tmp_path):

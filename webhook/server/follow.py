@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from webhook.files import replace_file
 
@@ -145,10 +146,23 @@ class Followed:
             return True
 
 
+class Followable(Protocol):
+    """What a `Follower` looks at, and what it is, for the log."""
+
+    @property
+    def what(self) -> str:
+        """What it is."""
+        ...
+
+    def look(self) -> None:
+        """Read it if it has changed."""
+        ...
+
+
 class Follower:
     """One daemon thread that looks after all files of a process."""
 
-    def __init__(self, files: Iterable[Followed], interval: float = INTERVAL) -> None:
+    def __init__(self, files: Iterable[Followable], interval: float = INTERVAL) -> None:
         """Take the files; `interval` is in seconds."""
         self._files = tuple(files)
         self._interval = interval

@@ -10,22 +10,24 @@ from webhook.core.cluster_lines import read_cluster, write_cluster
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Policy
-from webhook.server.follow import Followed
+from webhook.server.follow import Followable, Followed
 from webhook.server.options import ServeOptions
-from webhook.server.state import State, own_audiences
+from webhook.server.own_token import OwnAudiences
+from webhook.server.state import State
 
 log = logging.getLogger("tokenguard")
 
 
 def judged_by(
     options: ServeOptions, state: State, counted: Callable[[str, bool], None], folder: Path
-) -> Iterator[Followed]:
+) -> Iterator[Followable]:
     """Put in force what needs no file, and yield the files that are to be followed.
 
     `counted` is told what was read and whether it was accepted; `folder` is private to the server.
     """
-    audiences = own_audiences()
-    base = Cluster(api_audiences=audiences) if audiences else Cluster()
+    audiences = OwnAudiences(state.use_api_audiences)
+    base = Cluster(api_audiences=audiences.names) if audiences.names else Cluster()
+    yield audiences
     if options.live:
         options.live.attach(state, base, partial(counted, "policy"), folder)
     if options.policy:

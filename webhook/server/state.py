@@ -1,18 +1,12 @@
 """What the server judges by at this moment."""
 
-import base64
 import threading
 from collections.abc import Callable, Collection, MutableMapping
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import msgspec
+from dataclasses import dataclass, field, replace
 
 from webhook.core.cluster import Cluster
 from webhook.core.policy.model import Policy
 from webhook.pki.read import Certificate
-
-OWN_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +37,7 @@ class State:
     untold: Callable[[], str] = str
     _policy: Policy | None = None
     _cluster: Cluster | None = None
+    _api_audiences: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def use_policy(self, policy: Policy) -> None:
@@ -54,8 +49,17 @@ class State:
     def use_cluster(self, cluster: Cluster) -> None:
         """Judge by this cluster from now on."""
         with self._lock:
-            self._cluster = cluster
+            newer = self._api_audiences
+            self._cluster = replace(cluster, api_audiences=newer) if newer else cluster
             self._swap("objects")
+
+    def use_api_audiences(self, audiences: tuple[str, ...]) -> None:
+        """Evaluate with these audiences of the API server from now on, whatever the cluster's are."""
+        with self._lock:
+            self._api_audiences = audiences
+            if self._cluster is not None:
+                self._cluster = replace(self._cluster, api_audiences=audiences)
+                self._swap("objects")
 
     def lacks(self, what: str, why: str) -> None:
         """Remember why something could not be loaded; of no effect once it has been."""
@@ -91,21 +95,3 @@ class State:
         self.lacking.pop(loaded, None)
         if self._policy is not None and self._cluster is not None:
             self.snapshot = Snapshot(self._policy, self._cluster)
-
-
-class _Claims(msgspec.Struct):
-    aud: str | list[str] = ""
-
-
-def own_audiences(token_file: Path = OWN_TOKEN) -> tuple[str, ...]:
-    """Return the API server's audiences as the webhook's own token names them; none where it has no token.
-
-    Only the payload is decoded, and nothing but its `aud` is kept.
-    """
-    try:
-        payload = token_file.read_text(encoding="ascii").split(".")[1]
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims)
-    except (OSError, ValueError, IndexError):  # what msgspec and base64 raise are ValueErrors
-        return ()
-    named = (claims.aud,) if isinstance(claims.aud, str) else tuple(claims.aud)
-    return tuple(audience for audience in named if audience)
