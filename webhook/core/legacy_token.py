@@ -35,15 +35,17 @@ class _Claims(msgspec.Struct, frozen=True, gc=False):
     secret: str = msgspec.field(default="", name="kubernetes.io/serviceaccount/secret.name")
 
 
+class _JsonForm(msgspec.Struct, frozen=True, gc=False):
+    payload: str = ""
+
+
+_decode_json_form = msgspec.json.Decoder(_JsonForm).decode
 _decode_claims = msgspec.json.Decoder(_Claims).decode
 
 
 def read_legacy_token(text: bytes) -> LegacyToken | None:
-    """Return whose legacy token a text is, or None where it isn't one in compact serialization."""
-    parts = text.split(b".", 3)
-    if len(parts) != 3:
-        return None
-    payload = _decode_payload(parts[1])
+    """Return whose legacy token a text is, or None where it isn't one."""
+    payload = _decode_payload(_payload_of(text))
     if ISSUER_CLAIM not in payload:
         return None
     try:
@@ -51,6 +53,17 @@ def read_legacy_token(text: bytes) -> LegacyToken | None:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return LegacyToken()
     return LegacyToken(_name(claims.namespace), _name(claims.account), _name(claims.secret))
+
+
+def _payload_of(text: bytes) -> bytes:
+    """Return the encoded payload of a JWS in compact or, as older versions of the API server accept it, JSON form."""
+    if text.lstrip().startswith(b"{"):
+        try:
+            return _decode_json_form(text).payload.encode()
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return b""
+    parts = text.split(b".", 3)
+    return parts[1] if len(parts) == 3 else b""
 
 
 def _decode_payload(encoded: bytes) -> bytes:
