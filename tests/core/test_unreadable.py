@@ -8,8 +8,9 @@ import pytest
 from tests.reviews import review
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import MAX_FINDINGS, evaluate
+from webhook.core.objects import MAX_AUDIENCES
 from webhook.core.policy.document import read_policy
-from webhook.core.request import Phase, Unreadable, read_review
+from webhook.core.request import MAX_BRACES, Phase, Unreadable, read_review
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 BAD_POD = {"kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"name": 7}]}}
@@ -25,6 +26,35 @@ def outcome(body: bytes, mode: str, **policy) -> str:
 @pytest.mark.parametrize(("mode", "expected"), [("enforce", "denied"), ("warn", "warned"), ("audit", "allowed")])
 def test_an_object_that_can_not_be_read_follows_the_mode(mode: str, expected: str) -> None:
     assert outcome(review(BAD_POD), mode) == expected
+
+
+@pytest.mark.parametrize("item", ["{}", "{ }", '{"name": "m"}'], ids=["empty", "space", "name"])
+def test_review_of_countless_objects_is_not_decoded(item) -> None:
+    many = b", ".join([item.encode()] * (MAX_BRACES + 1))
+    pod = {"kind": "Pod", "spec": {"containers": [{"name": "c", "volumeMounts": "MOUNTS"}]}}
+    body = review(pod).replace(b'"MOUNTS"', b"[" + many + b"]")
+    request = read_review(body, Phase.MUTATE)
+    assert request.object is None
+    assert "holds more than 100,000 JSON objects" in request.problem
+    assert request.uid == json.loads(body)["request"]["uid"]
+    assert outcome(body, "enforce") == "denied"
+    assert outcome(body, "audit") == "allowed"
+
+
+def test_token_request_with_countless_audiences_is_denied() -> None:
+    asked = {"kind": "TokenRequest", "spec": {"audiences": ["vault"] * (MAX_AUDIENCES + 1)}}
+    assert outcome(review(asked, name="app"), "enforce") == "denied"
+    asked["spec"]["audiences"].pop()
+    assert outcome(review(asked, name="app"), "enforce") == "allowed"
+
+
+def test_pod_that_requests_countless_injections_is_denied() -> None:
+    pod = {"kind": "Pod", "metadata": {"annotations": {"tokenguard/inject": "vault," * 2000}}}
+    request = read_review(review({**pod, "spec": {"containers": [{"name": "c"}]}}), Phase.VALIDATE)
+    document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy"}
+    document["inject"] = [{"name": "vault", "audience": "v", "mountPath": "/v", "onRequest": True}]
+    decision = evaluate(request, read_policy(json.dumps(document).encode()), Cluster(), NOW)
+    assert any("asks for the injection" in finding.detail for finding in decision.findings)
 
 
 def test_an_override_decides_for_its_namespace() -> None:

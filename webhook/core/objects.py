@@ -8,10 +8,12 @@ Every field may be null or absent, and so may a label's or annotation's value: a
 to the API server.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+MAX_AUDIENCES = 1000
+"""More audiences in one TokenRequest can't be evaluated: each may be compared with every pattern of the policy."""
 LEGACY_TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - the type's name
 LEGACY_TOKEN_ACCOUNT = "kubernetes.io/service-account.name"  # noqa: S105 - the annotation's name
 LEGACY_TOKEN_ACCOUNT_UID = "kubernetes.io/service-account.uid"  # noqa: S105 - the annotation's name
@@ -332,7 +334,7 @@ class BoundObjectReference(Object, frozen=True):
 class TokenRequestSpec(Object, frozen=True):
     """What token is asked for; `expiration_seconds` is 3600 where it is absent."""
 
-    audiences: list[str] | None = None
+    audiences: Annotated[list[str], msgspec.Meta(max_length=MAX_AUDIENCES)] | None = None
     expiration_seconds: int | None = None
     bound_object_ref: BoundObjectReference | None = None
 

@@ -198,6 +198,11 @@ class _SalvageUid(Object, frozen=True):
 _decode_review = msgspec.json.Decoder(_AdmissionReview).decode
 _decode_salvage = msgspec.json.Decoder(_Salvage).decode
 _decode_uid = msgspec.json.Decoder(_SalvageUid).decode
+MAX_BRACES = 100_000
+"""So many `{` are in a body at most: millions of empty objects in 8 MiB would take seconds and hundreds of MiB.
+
+Far above what is in any object that the API server stores, which has at most 1.5 MiB.
+"""
 _UID_AT_START = re.compile(
     rb'\s*{(?:\s*"(?:kind|apiVersion)"\s*:\s*"[\w./]*"\s*,)*\s*"request"\s*:\s*{\s*"uid"\s*:\s*"([\w-]{1,128})"'
 )
@@ -211,8 +216,11 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
 
     An object that can't be read doesn't fail: the request then says so in `problem`, and is judged
     like any other. So does one whose namespace, operation or resource no request can have: the API server sends no such
-    review, and nothing of it is kept or sent on. Raises `Unreadable` where there is no valid uid to answer to.
+    review, and nothing of it is kept or sent on. Nor is a body with more than `MAX_BRACES` read. Raises `Unreadable`
+    where there is no valid uid to answer to.
     """
+    if body.count(b"{") > MAX_BRACES:
+        return _salvaged(body, phase, ValueError(f"it holds more than {MAX_BRACES:,} JSON objects"))
     try:
         review = _decode_review(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

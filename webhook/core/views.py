@@ -22,6 +22,7 @@ from webhook.core.selectors import labels
 API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 API_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - a volume's prefix
 _API_TOKEN_PLACES = (API_TOKEN_PATH, clean_path(API_TOKEN_PATH, windows=True))
+MAX_NAMES = 1000
 _NONE: Mapping[str, str] = {}
 
 
@@ -253,11 +254,11 @@ def _due(
 
 
 def named_in(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
-    """Return the names that an annotation lists, separated by commas."""
+    """Return the names that an annotation lists, separated by commas; of too many the rest as if it were one name."""
     if not pod.metadata.annotations:
         return ()
     value = pod.metadata.annotation(annotation)
-    return tuple(name for part in value.split(",") if (name := part.strip())) if value else ()
+    return tuple(name for part in value.split(",", MAX_NAMES) if (name := part.strip())) if value else ()
 
 
 def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProjection]) -> bool:

@@ -17,6 +17,10 @@ def test_aliases_of_aliases_come_to_an_end() -> None:
     assert any("the document is too large" in line for line in said)
 
 
+def test_countless_documents_are_refused_at_the_first_one_too_many() -> None:
+    assert mistakes(HEAD + "---\n" * 200_000) == ["line 1002: holds more than 1000 documents"]
+
+
 def test_past_64_kib_mistakes_are_counted_and_no_longer_told() -> None:
     said = mistakes(HEAD + "".join(f"mo{number}: 1\n" for number in range(20_000)))
     *told, last = said

@@ -14,6 +14,7 @@ from webhook.core.policy.notes import Mistake, Notes
 _MOST_DEPTH = 30
 _MOST_SIZE = 4 << 20
 _MOST_TAGS = 100
+_MAX_DOCUMENTS = 1000
 _LONGEST = 200
 _VALUE_SIZE = 16
 """What a value counts for besides its characters: a document of 1 MiB may hold some 200,000 of them."""
@@ -89,7 +90,7 @@ def _objection(text: str) -> Mistake | None:
     """
     if text.count("%TAG") > _MOST_TAGS:
         return Mistake("", 1, f"holds more than {_MOST_TAGS} %TAG directives")
-    size = 0
+    size = documents = 0
     sizes: dict[str | None, int] = {}
     within: list[tuple[str | None, int]] = []
     for event in yaml.parse(text, _LOADER):
@@ -104,8 +105,11 @@ def _objection(text: str) -> Mistake | None:
             sizes[event.anchor] = size - before
         elif isinstance(event, yaml.DocumentStartEvent):
             size = 0
-        if len(within) > _MOST_DEPTH or size > _MOST_SIZE:
+            documents += 1
+        if len(within) > _MOST_DEPTH or size > _MOST_SIZE or documents > _MAX_DOCUMENTS:
             line = event.start_mark.line + 1 if event.start_mark else 1
+            if documents > _MAX_DOCUMENTS:
+                return Mistake("", line, f"holds more than {_MAX_DOCUMENTS} documents")
             too_large = "the document is too large: up to here, with all that aliases repeat, it holds too many values"
             too_deep = f"is nested deeper than {_MOST_DEPTH} levels"
             return Mistake("", line, too_large if size > _MOST_SIZE else too_deep)
