@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,24 @@ def test_a_request_to_switch_to_websocket_is_answered_as_http(server):
             assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
 
 
-def test_large_bodies_that_arrive_at_once_are_bounded_and_small_reviews_get_through(judged_by, tmp_path):
+def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(judged_by, tmp_path):
+    body = recorded("pod-plain.pods", "mutate")
+    flags = ["--workers", "1"]
+    with serve(tmp_path, *judged_by, *flags) as server, contextlib.ExitStack() as stack:
+        for _ in range(9):
+            connection = stack.enter_context(contextlib.closing(raw_connection(server)))
+            connection.sendall(POST % (8 << 20) + b" " * ((8 << 20) - 300))
+        for size in (5_000, 40_000, 200_000):
+            padded = body + b" " * (size - len(body))
+            with contextlib.closing(raw_connection(server)) as connection:
+                connection.sendall(POST % size)
+                for piece in (padded[: size // 2], padded[size // 2 :]):
+                    time.sleep(0.05)
+                    connection.sendall(piece)
+                assert b" 200 " in connection.recv(65536)[:15], size
+
+
+def test_bodies_that_arrive_at_once_are_bounded_and_whole_reviews_get_through(judged_by, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
     largest = 100_000
     limit = ["--workers", "1", "--max-body-bytes", str(largest)]

@@ -15,6 +15,8 @@ DISCARDED_BYTES = 64 << 20
 """How much of a body that isn't kept is taken in, so that its sender gets to read the answer."""
 AT_ONCE = 8
 """How many bodies of the largest size may be held while they arrive."""
+SMALL = 256 << 10
+"""The first so many bytes of each body have room of their own, so that large ones that wait crowd out no small one."""
 
 
 class Fate(Word):
@@ -35,6 +37,18 @@ class Taken(NamedTuple):
     ended: bool
 
 
+class _Size(NamedTuple):
+    """How many bytes of all bodies are held: the first `SMALL` ones of each, and the rest."""
+
+    small: int
+    large: int
+
+    def changed(self, before: int, after: int) -> "_Size":
+        """Return the sizes where one body has become longer or shorter, in bytes."""
+        small = min(after, SMALL) - min(before, SMALL)
+        return _Size(self.small + small, self.large + after - before - small)
+
+
 class Bodies:
     """The bodies that one process takes in."""
 
@@ -42,7 +56,7 @@ class Bodies:
         """Take the largest size of one body, in bytes."""
         self._largest = largest
         self._most_held = AT_ONCE * largest
-        self._held = 0
+        self._held = _Size(0, 0)
         self._late = Late(SECONDS)
 
     async def take(self, receive: Receive) -> Taken:
@@ -60,14 +74,13 @@ class Bodies:
                 piece = message["body"]
                 size += len(piece)
                 if fate is Fate.WHOLE:
-                    fate = self._room_for(piece, size)
+                    held = len(kept)
+                    fate = self._room_for(held, size)
                     if fate is Fate.WHOLE and not _kept(kept, piece):
                         fate = Fate.CROWDED_OUT
-                    if fate is Fate.WHOLE:
-                        self._held += len(piece)
-                    else:
-                        self._held -= len(kept)
+                    if fate is not Fate.WHOLE:
                         kept.clear()
+                    self._held = self._held.changed(held, len(kept))
                 if not message["more_body"] or size > self._largest + DISCARDED_BYTES:
                     return Taken(bytes(kept), fate, ended=not message["more_body"])
                 message = await receive()
@@ -80,12 +93,15 @@ class Bodies:
             return Taken(b"", Fate.LATE if fate is Fate.WHOLE else fate, ended=False)
         finally:
             self._late.end(task)
-            self._held -= len(kept)
+            self._held = self._held.changed(len(kept), 0)
 
-    def _room_for(self, piece: bytes, size: int) -> Fate:
+    def _room_for(self, held: int, size: int) -> Fate:
+        """Return whether a body of which `held` bytes are held may become `size` bytes."""
         if size > self._largest:
             return Fate.TOO_LARGE
-        return Fate.WHOLE if self._held + len(piece) <= self._most_held else Fate.CROWDED_OUT
+        needed = self._held.changed(held, size)
+        full = any(before < after > self._most_held for before, after in zip(self._held, needed, strict=True))
+        return Fate.CROWDED_OUT if full else Fate.WHOLE
 
 
 def _kept(kept: bytearray, piece: bytes) -> bool:
