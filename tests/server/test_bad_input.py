@@ -192,6 +192,25 @@ def test_a_request_to_switch_to_websocket_is_answered_as_http(server):
             assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"".join(b"X-%d: 1\r\n" % number for number in range(40)),
+        b"X-Long: " + b"a" * 5000 + b"\r\n",
+    ],
+    ids=["many fields", "long field"],
+)
+def test_head_that_is_too_large_is_refused(server, head):
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+        assert read_to_the_end(connection)[9:12] in {b"400", b"431"}
+
+
+def test_head_of_a_service_mesh_is_accepted(server):
+    fields = {f"X-B3-{number}": "0" * 32 for number in range(15)}
+    assert server.request("GET", "/healthz", headers={"X-Forwarded-Client-Cert": "c" * 3500, **fields}).status == 200
+
+
 def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(judged_by, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
     flags = ["--workers", "1"]

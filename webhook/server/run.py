@@ -27,6 +27,8 @@ from webhook.server.tls import ServedPair
 
 log = logging.getLogger("tokenguard")
 _BACKLOG = 1024
+_MAX_HEAD = {"limit_request_line": 2048, "limit_request_fields": 32, "limit_request_field_size": 4096}
+"""The largest head of a request, 130 KiB in all: an API server sends 2 KiB, and each connection may hold one."""
 
 
 def run(options: ServeOptions) -> None:
@@ -83,6 +85,7 @@ class _Gunicorn(BaseApplication):
             "worker_class": Worker,
             "worker_tmp_dir": str(self._folder),
             "http_parser": "auto",
+            **_MAX_HEAD,
             "preload_app": True,
             "keepalive": 95,
             "timeout": 30,
