@@ -14,7 +14,7 @@ from webhook.core.rule import PODS, Rule
 from webhook.core.text import did_you_mean, listing, quote
 from webhook.core.views import Placed, PodView, named_in
 
-MAX_MOUNTS = 10_000
+MAX_MOUNTS = 1000
 """The most mounts that are injected into one pod: some ten bytes of a container would make a patch of kilobytes."""
 
 _NO_PATHS: frozenset[str] = frozenset()
