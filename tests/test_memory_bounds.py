@@ -28,12 +28,13 @@ from webhook.core import text
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
 from webhook.core.evaluate import evaluate
+from webhook.core.kinds import Subject
 from webhook.core.notice import REJECTED, Notice, notice
 from webhook.core.objects import OwnerReference
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Policy
-from webhook.core.request import Phase, Request, Subject, read_review
+from webhook.core.request import Phase, Request, read_review
 from webhook.core.rules import RULES
 from webhook.core.selectors import labels
 from webhook.core.text import did_you_mean
@@ -60,7 +61,7 @@ OF_A_SHORT_LIFE = {
 }
 FIXED = {
     "webhook/core/account_views.py::_NONE": "an empty map",
-    "webhook/core/request.py::_NO_WORKLOADS": "an empty map",
+    "webhook/core/kinds.py::NO_WORKLOADS": "an empty map",
     "webhook/core/rule.py::Rule.other_checks": "the rules' own checks",
     "webhook/core/views.py::_NONE": "an empty map",
     "webhook/cluster/index.py::_NONE": "an empty map",

@@ -22,6 +22,7 @@ def made_up(**fields) -> bytes:
     spec = {"containers": [{"name": "app"}], "volumes": [volume]}
     body = json.loads(review({"kind": "Pod", "metadata": {"name": "p", "ownerReferences": [OWNER]}, "spec": spec}))
     body["request"] |= fields
+    body["request"] = {key: value for key, value in body["request"].items() if value is not None}
     return json.dumps(body).encode()
 
 
@@ -35,6 +36,7 @@ def made_up(**fields) -> bytes:
         pytest.param({"operation": "CREATE of\u2028nothing"}, id="operation"),
         pytest.param({"resource": {"resource": "pods\n"}}, id="resource"),
         pytest.param({"subResource": "a/b"}, id="subresource"),
+        pytest.param({"resource": None, "subResource": "a\n/b"}, id="subresource of no resource"),
     ],
 )
 def test_a_review_with_an_invalid_name_is_denied_and_its_names_are_dropped(fields) -> None:

@@ -17,8 +17,9 @@ from tests.fuzz.mutation import Mutator, depth
 from webhook.audit.line import decode
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
+from webhook.core.kinds import Subject
 from webhook.core.objects import Object
-from webhook.core.request import Phase, Subject, Unreadable, read_review
+from webhook.core.request import Phase, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics
 from webhook.server.response import WARNING_BYTES

@@ -6,7 +6,7 @@ import pytest
 
 from tests.manifests.rendering import CHECKOUT, render, the
 from webhook.core.evaluate import MACHINERY_NAMESPACE, OWN_NAMESPACE
-from webhook.core.request import KINDS
+from webhook.core.kinds import KINDS
 
 WRITTEN = ["CREATE", "UPDATE"]
 ADVISED_OF = (

@@ -1,21 +1,21 @@
 """The one place that decides, for the webhook, for `check` and for `scan`."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterator
 
 from msgspec.structs import replace
 
 from webhook.core.account_views import AccountView, account_view
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Coverage, Decision, Finding, Outcome, Violation
+from webhook.core.kinds import ADVISED, CLUSTER_SCOPED, GRANTS, KINDS, Subject
 from webhook.core.objects import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
 from webhook.core.patch import assemble, below
 from webhook.core.policy import admission
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
-from webhook.core.request import ADVISED, CLUSTER_SCOPED, GRANTS, KINDS, Phase, Request, Subject
+from webhook.core.request import Phase, Request
 from webhook.core.rule import Check
 from webhook.core.rules import RULES
 from webhook.core.views import PodView, pod_view
@@ -28,6 +28,7 @@ _MIRROR = "kubernetes.io/config.mirror"
 _KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
 _PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Action.AUDIT
 _MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
+_POD, _POLICY, _SECRET, _TOKEN_REQUEST = Subject.POD, Subject.POLICY, Subject.SECRET, Subject.TOKEN_REQUEST
 _DID_NOT_RUN = (
     "the mutating webhook didn't run: look for MutatingWebhookConfiguration/tokenguard and its webhook's pods"
 )
@@ -47,54 +48,30 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
     settled = without_policy(request)
     if settled is not None:
         return replace(settled, policy=policy.revision)
-    if request.subject is None:
-        return _unreadable(request, policy, policy.strictest_mode)
+    if request.subject is None or request.problem:
+        return _unreadable(request, policy, cluster)
     here = _policy_for(request, policy, cluster)
-    if request.problem:
-        return _unreadable(request, policy, here.mode)
     view, account = _view(request, policy, here, cluster)
     if view is None:
         return Decision(Outcome.ALLOWED, policy=policy.revision, mode=here.mode, note="no rule looks at it")
     findings: list[Finding] = []
     exempted: list[tuple[Finding, Exemption]] = []
     for rule, check, intended in _active(here, request.subject):
-        violations = iter(check(view))
-        first = next(violations, None)
-        if first is None:
-            continue  # as mostly: the rest costs as much as many a check
-        decided = (_decide(rule, intended, found, request, here.mode) for found in chain((first,), violations))
-
-        def exemption_for(accounts: tuple[str, ...], rule: str = rule) -> Exemption | None:
-            return policy.exempt.find(rule, request.namespace, accounts, request.user, now)
-
-        _sort_out(filter(None, decided), account, exemption_for, findings, exempted)
+        max_findings, max_exempted = len(findings) + MAX_FINDINGS, len(exempted) + MAX_FINDINGS
+        for violation in check(view):
+            finding = _decide(rule, intended, violation, request, here.mode)
+            if finding is None:
+                continue
+            other = violation.other_account
+            accounts = (account,) if other is None else (account, other)
+            exemption = policy.exempt.find(rule, request.namespace, accounts, request.user, now)
+            if exemption is None:
+                findings.append(finding)
+                if len(findings) == max_findings:
+                    break
+            elif len(exempted) < max_exempted:  # the others are looked at, too: exempted ones hide none that isn't
+                exempted.append((finding, exemption))
     return _concluded(request, policy, here.mode, tuple(findings), tuple(exempted))
-
-
-def _sort_out(
-    decided: Iterable[Finding],
-    account: str,
-    exemption_for: Callable[[tuple[str, ...]], Exemption | None],
-    findings: list[Finding],
-    exempted: list[tuple[Finding, Exemption]],
-) -> None:
-    """Add the findings of one rule to `findings`, or to `exempted` where an exemption covers them.
-
-    At most `MAX_FINDINGS` are added to each. All exempted ones are looked at, so that they hide none that isn't.
-    """
-    found: dict[str | None, Exemption | None] = {}  # one look-up for each account, not for each finding
-    most_findings, most_exempted = len(findings) + MAX_FINDINGS, len(exempted) + MAX_FINDINGS
-    for finding in decided:
-        other = finding.violation.other_account
-        if other not in found:
-            found[other] = exemption_for((account,) if other is None else (account, other))
-        exemption = found[other]
-        if exemption is None:
-            findings.append(finding)
-            if len(findings) == most_findings:
-                return
-        elif len(exempted) < most_exempted:
-            exempted.append((finding, exemption))
 
 
 def without_policy(request: Request) -> Decision | None:
@@ -102,22 +79,31 @@ def without_policy(request: Request) -> Decision | None:
 
     So it is about what no rule looks at, about what is the cluster's own business, and about a policy's ConfigMap.
     """
-    note: str | None
-    coverage = Coverage.NOT_EVALUATED
-    if request.subject is None:
-        note = None if request.problem else f"no rule looks at {request.operation} of {request.resource}"
-    elif request.phase is _MUTATE and request.subject is not Subject.POD:
-        note = f"{request.resource}: judged in /validate"
-    elif isinstance(request.object, ConfigMap):
-        old = request.old_object if isinstance(request.old_object, ConfigMap) else None
+    subject, found = request.subject, request.object
+    if subject is None:
+        asked = f"{request.operation} of {request.resource}"
+        return None if request.problem else _not_evaluated(f"no rule looks at {asked}")
+    if request.phase is _MUTATE and subject is not _POD:
+        return _not_evaluated(f"{request.resource}: judged in /validate")
+    if subject is _POLICY:
+        return _policy_document(request)
+    machinery = _machinery(request)
+    if machinery is not None:
+        return Decision(Outcome.ALLOWED, note=machinery, coverage=Coverage.LEFT_ALONE)
+    if isinstance(found, CustomWorkload) and found.given_template is None:
+        return _not_evaluated(f"it has no pod template at {found.at}")  # a Rollout may refer to a Deployment
+    return None
+
+
+def _policy_document(request: Request) -> Decision:
+    old = request.old_object if isinstance(request.old_object, ConfigMap) else None
+    if isinstance(request.object, ConfigMap):
         return admission.decide(request.object, old, request.namespace)
-    elif request.subject is Subject.POLICY:
-        return Decision(Outcome.DENIED, problem=request.problem)
-    elif (machinery := _machinery(request)) is not None:
-        note, coverage = machinery, Coverage.LEFT_ALONE
-    else:
-        note = _without_template(request.object)
-    return None if note is None else Decision(Outcome.ALLOWED, note=note, coverage=coverage)
+    return Decision(Outcome.DENIED, problem=request.problem)
+
+
+def _not_evaluated(note: str) -> Decision:
+    return Decision(Outcome.ALLOWED, note=note, coverage=Coverage.NOT_EVALUATED)
 
 
 def _policy_for(request: Request, policy: Policy, cluster: Cluster) -> NamespacePolicy:
@@ -137,31 +123,29 @@ def _machinery(request: Request) -> str | None:
 
 def _component(request: Request) -> str | None:
     """Return what a request by a component of Kubernetes is for, or None where it is another one."""
-    if request.subject is Subject.SECRET and request.operation == "UPDATE" and request.user == TOKEN_CONTROLLER:
+    user, subject = request.user, request.subject
+    if user.startswith(NODE_USER):
+        return _node(request) if NODES in request.groups else None
+    if subject is _TOKEN_REQUEST and user.startswith(_KUBE_SYSTEM_ACCOUNT):
+        return "an account of kube-system asks for a token"
+    if subject is _SECRET and user == TOKEN_CONTROLLER and request.operation == "UPDATE":
         return "the token controller updates a Secret"
-    if request.subject is Subject.TOKEN_REQUEST:
-        if _is_node(request):
-            return "the kubelet asks for a pod's token"
-        if request.user.startswith(_KUBE_SYSTEM_ACCOUNT):
-            return "an account of kube-system asks for a token"
-    if request.subject is Subject.POD and _is_node(request) and isinstance(request.object, PodTemplate):
-        return "a mirror pod, made by the kubelet" if _MIRROR in (request.object.metadata.annotations or ()) else None
     return None
 
 
-def _without_template(found: object) -> str | None:
-    """Return why an object of a custom kind can't be evaluated, or None: a Rollout may refer to a Deployment."""
-    if isinstance(found, CustomWorkload) and found.given_template is None:
-        return f"it has no pod template at {found.at}"
+def _node(request: Request) -> str | None:
+    """Return what a request by a kubelet is for, or None where it is evaluated."""
+    if request.subject is _TOKEN_REQUEST:
+        return "the kubelet asks for a pod's token"
+    found = request.object
+    if request.subject is _POD and isinstance(found, PodTemplate) and _MIRROR in (found.metadata.annotations or ()):
+        return "a mirror pod, made by the kubelet"
     return None
 
 
-def _is_node(request: Request) -> bool:
-    return NODES in request.groups and request.user.startswith(NODE_USER)
-
-
-def _unreadable(request: Request, policy: Policy, mode: Mode) -> Decision:
-    """Decide about what can't be judged: it is not let through where the policy enforces."""
+def _unreadable(request: Request, policy: Policy, cluster: Cluster) -> Decision:
+    """Decide about what can't be evaluated: it is not let through where the policy enforces."""
+    mode = policy.strictest_mode if request.subject is None else _policy_for(request, policy, cluster).mode
     outcome = Outcome.ALLOWED
     if request.subject not in ADVISED and mode is Mode.ENFORCE:
         outcome = Outcome.DENIED

@@ -12,12 +12,14 @@ MAX_SUBDOMAIN = 253
 MAX_USER_NAME = 512
 """Kubernetes sets no limit. A ServiceAccount's user name has at most 339 characters, an X.509 common name 64."""
 
+OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
+"""All that an admission review can be about (k8s.io/api, admission/v1)."""
+
 DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 """A Namespace's name."""
 _SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _KIND = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_OPERATION = re.compile(r"[A-Z][A-Z0-9]{0,31}")
 _RESOURCE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(?:/[a-z0-9][a-z0-9-]{0,62})?")
 
 
@@ -45,11 +47,6 @@ def is_api_version(text: str) -> bool:
 def is_uid(text: str) -> bool:
     """Return whether `text` can be the uid of an object or of a review. The API server makes UUIDs."""
     return _UID.fullmatch(text) is not None
-
-
-def is_operation(text: str) -> bool:
-    """Return whether `text` can be the operation of an admission review."""
-    return _OPERATION.fullmatch(text) is not None
 
 
 def is_resource(text: str) -> bool:

@@ -1,30 +1,16 @@
 """What is asked: an admission request, or the same question put offline about a manifest."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, Pointers, read_custom_workload
-from webhook.core.k8s_names import is_dns_label, is_operation, is_resource, is_uid
-from webhook.core.objects import (
-    CronJob,
-    CSIDriver,
-    CustomWorkload,
-    Object,
-    PodTemplate,
-    Readable,
-    Secret,
-    ServiceAccount,
-    TokenRequest,
-    Workload,
-    decoder,
-)
+from webhook.core.custom_workloads import GroupKind
+from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
+from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
+from webhook.core.objects import CustomWorkload, Object, Readable
 from webhook.core.policy.configmap import ConfigMap
-from webhook.core.secret_content import read_secret
 from webhook.core.text import Word
 
 
@@ -34,29 +20,6 @@ class Phase(Word):
     MUTATE = "mutate"
     VALIDATE = "validate"
     CHECK = "check"
-
-
-class Subject(Word):
-    """What can be judged: by rules, but for the ConfigMap of a policy, which is judged by itself."""
-
-    POD = "pods"
-    EPHEMERAL_CONTAINERS = "ephemeral containers"
-    TEMPLATE = "pod templates"
-    SECRET = "Secrets"  # noqa: S105 - a kind
-    SERVICE_ACCOUNT = "ServiceAccounts"
-    TOKEN_REQUEST = "TokenRequests"  # noqa: S105 - a kind
-    POLICY = "ConfigMaps"
-    CSI_DRIVER = "CSIDrivers"
-
-
-ADVISED = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER})
-"""What is never refused: its author is told what is amiss, and what comes of it is judged by itself."""
-
-CLUSTER_SCOPED = frozenset({Subject.CSI_DRIVER})
-"""Subjects without a namespace: a policy's overrides don't apply to them."""
-
-GRANTS = frozenset({Subject.SECRET, Subject.TOKEN_REQUEST})
-"""What gives a token without a pod. tokenguard needs none of it to run, so it is judged in its namespace, too."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -91,64 +54,8 @@ class Unreadable(ValueError):  # noqa: N818 - it says what the body is
     """The bytes are no admission review that could be answered; the message says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """How objects of one kind are read and judged."""
-
-    type: type[Object]
-    subject: Subject
-    operations: frozenset[str]
-    template_at: str = ""
-    compares: bool = False  # with the object as it was
-    templates_at: Pointers = ()  # of a custom kind
-
-    @property
-    def decode(self) -> Callable[[bytes | msgspec.Raw], Any]:
-        if self.templates_at:
-            return partial(read_custom_workload, pointers=self.templates_at)
-        return _DECODERS[self.type]
-
-
-Json = bytes | msgspec.Raw
-_DECODERS: dict[type[Object], Callable[[bytes | msgspec.Raw], Any]] = {
-    kind: decoder(kind).decode
-    for kind in (PodTemplate, Workload, CronJob, ServiceAccount, TokenRequest, CSIDriver, ConfigMap)
-}
 _NULL = b"null"
 _NOTHING = msgspec.Raw(_NULL)
-_CREATE = frozenset({"CREATE"})
-_WRITE = frozenset({"CREATE", "UPDATE"})
-_WORKLOAD = _Kind(Workload, Subject.TEMPLATE, _WRITE, "/spec/template")
-_EPHEMERAL = _Kind(PodTemplate, Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}), compares=True)
-
-KINDS: dict[tuple[str, str], _Kind] = {
-    ("", "ConfigMap"): _Kind(ConfigMap, Subject.POLICY, _WRITE, compares=True),
-    ("", "Pod"): _Kind(PodTemplate, Subject.POD, _CREATE),
-    ("", "Secret"): _Kind(Secret, Subject.SECRET, _WRITE, compares=True),
-    ("", "ServiceAccount"): _Kind(ServiceAccount, Subject.SERVICE_ACCOUNT, _WRITE),
-    ("", "ReplicationController"): _WORKLOAD,
-    ("apps", "DaemonSet"): _WORKLOAD,
-    ("apps", "Deployment"): _WORKLOAD,
-    ("apps", "ReplicaSet"): _WORKLOAD,
-    ("apps", "StatefulSet"): _WORKLOAD,
-    ("batch", "CronJob"): _Kind(CronJob, Subject.TEMPLATE, _WRITE, "/spec/jobTemplate/spec/template"),
-    ("batch", "Job"): _WORKLOAD,
-    ("authentication.k8s.io", "TokenRequest"): _Kind(TokenRequest, Subject.TOKEN_REQUEST, _CREATE),
-    ("storage.k8s.io", "CSIDriver"): _Kind(
-        CSIDriver, Subject.CSI_DRIVER, _WRITE
-    ),  # by check and scan: no webhook is asked
-}
-"""The kinds that are judged, by API group and kind; every version of them has the fields that are read."""
-
-_NO_WORKLOADS: Mapping[GroupKind, str] = {}
-
-
-def _known(kind: GroupKind, workloads: Mapping[GroupKind, str]) -> _Kind | None:
-    known = KINDS.get(kind)
-    if known is not None:
-        return known
-    pointers = (workloads[kind],) if kind in workloads else WELL_KNOWN.get(kind)
-    return _Kind(CustomWorkload, Subject.TEMPLATE, _WRITE, templates_at=pointers) if pointers else None
 
 
 class _GroupVersionKind(Object, frozen=True):
@@ -209,7 +116,7 @@ _UID_AT_START = re.compile(
 """The request's uid in what the API server writes, where nothing but the review's kind and version stand before it."""
 
 
-def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = _NO_WORKLOADS) -> Request:
+def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = NO_WORKLOADS) -> Request:
     """Return the request in the body of an AdmissionReview (admission.k8s.io/v1).
 
     `workloads` are the policy's: custom kinds, each with the JSON Pointer of its pod template.
@@ -235,10 +142,13 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
         raise Unreadable("the AdmissionReview's request has no uid")
     if not is_uid(review.request.uid):
         raise Unreadable("the AdmissionReview's request has a uid that is none: the API server makes UUIDs")
-    invalid = _invalid_field(review.request)
+    resource = review.request.resource.resource or ""
+    if review.request.sub_resource:
+        resource = f"{resource}/{review.request.sub_resource}"
+    invalid = _invalid_field(review.request, resource)
     if invalid:
         return _without_content(review.request.uid, phase, f"request.{invalid} is not valid in Kubernetes")
-    return _request(review.request, phase, workloads)
+    return _request(review.request, resource, phase, workloads)
 
 
 def of_object(
@@ -247,14 +157,14 @@ def of_object(
     *,
     namespace: str,
     uid: str = "",
-    workloads: Mapping[GroupKind, str] = _NO_WORKLOADS,
+    workloads: Mapping[GroupKind, str] = NO_WORKLOADS,
 ) -> Request:
     """Return the request that creating an object from a manifest would make, asked offline.
 
     `kind` is the API group and kind, `raw` the object as JSON, `workloads` as in `read_review`. For a kind that isn't
     evaluated the request has no subject.
     """
-    known = _known(kind, workloads)
+    known = find_kind(kind, workloads)
     found, _, problem = _read(known, raw) if known else (None, None, "")
     meta = found.metadata if found is not None else None
     return Request(
@@ -271,18 +181,13 @@ def of_object(
     )
 
 
-def _invalid_field(asked: _AdmissionRequest) -> str:
+def _invalid_field(asked: _AdmissionRequest, resource: str) -> str:
     """Return which field has a value that the API server never sends; empty where none has."""
     if asked.namespace and not is_dns_label(asked.namespace):
         return "namespace"
-    if asked.operation and not is_operation(asked.operation):
+    if asked.operation and asked.operation not in OPERATIONS:
         return "operation"
-    return "resource" if asked.resource.resource and not is_resource(_resource(asked)) else ""
-
-
-def _resource(asked: _AdmissionRequest) -> str:
-    resource = asked.resource.resource or ""
-    return f"{resource}/{asked.sub_resource}" if asked.sub_resource else resource
+    return "resource" if resource and not is_resource(resource) else ""
 
 
 def _without_content(uid: str, phase: Phase, problem: str) -> Request:
@@ -299,18 +204,18 @@ def _without_content(uid: str, phase: Phase, problem: str) -> Request:
     )
 
 
-def _request(asked: _AdmissionRequest, phase: Phase, workloads: Mapping[GroupKind, str]) -> Request:
+def _request(asked: _AdmissionRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]) -> Request:
     known = _kind_of(asked, workloads)
     user = asked.user_info or _UserInfo()
     found = old = None
     problem = ""
     if known:
-        found, old, problem = _read(known, asked.object, asked.old_object if known.compares else _NOTHING)
+        found, old, problem = _read(known, asked.object, asked.old_object if known.compares else None)
     return Request(
         phase=phase,
         uid=asked.uid or "",
         operation=asked.operation or "",
-        resource=_resource(asked),
+        resource=resource,
         namespace=asked.namespace or "",
         name=asked.name or "",
         subject=known.subject if known else None,
@@ -324,27 +229,28 @@ def _request(asked: _AdmissionRequest, phase: Phase, workloads: Mapping[GroupKin
     )
 
 
-def _template_at(known: _Kind | None, found: object) -> str:
+def _template_at(known: Kind | None, found: object) -> str:
     if isinstance(found, CustomWorkload):
         return found.at
     return known.template_at if known else ""
 
 
-def _kind_of(asked: _AdmissionRequest, workloads: Mapping[GroupKind, str]) -> _Kind | None:
-    known = _known((asked.kind.group or "", asked.kind.kind or ""), workloads)
+def _kind_of(asked: _AdmissionRequest, workloads: Mapping[GroupKind, str]) -> Kind | None:
+    known = find_kind((asked.kind.group or "", asked.kind.kind or ""), workloads)
     if known is None or asked.operation in known.operations:
         return known
-    return _EPHEMERAL if known.type is PodTemplate and asked.sub_resource == "ephemeralcontainers" else None
+    is_ephemeral = known.subject is Subject.POD and asked.sub_resource == "ephemeralcontainers"
+    return EPHEMERAL_CONTAINERS if is_ephemeral else None
 
 
-def _read(known: _Kind, raw: Json, old_raw: Json = _NOTHING) -> tuple[Any, Any, str]:
+def _read(known: Kind, raw: Json, old_raw: Json | None = None) -> tuple[Any, Any, str]:
     """Return an object and the object that it replaces, None where there is none, or why they can't be read."""
     if bytes(raw) == _NULL:
         return None, None, "the request holds no object"
+    if old_raw is not None and bytes(old_raw) == _NULL:
+        old_raw = None
     try:
-        if known.type is Secret:
-            return *read_secret(raw, old_raw), ""
-        return known.decode(raw), None if bytes(old_raw) == _NULL else known.decode(old_raw), ""
+        return *known.read(raw, old_raw), ""
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return None, None, f"the object can't be read: {error}"
 

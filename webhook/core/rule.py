@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webhook.core.decision import Violation
+from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
-from webhook.core.request import Subject
 
 Check = Callable[[Any], Iterable[Violation]]
 _LOWERED = (Action.WARN, Action.AUDIT, Action.OFF)

@@ -58,14 +58,14 @@ _decode_secret = decoder(_SecretWithContent).decode
 _decode_any = msgspec.json.Decoder(Any).decode
 
 
-def read_secret(new: Json, old: Json = b"null") -> tuple[ReviewedSecret, ReviewedSecret | None]:
-    """Return a Secret, and the Secret that it replaces (None where `old` is null), both without content.
+def read_secret(new: Json, old: Json | None = None) -> tuple[ReviewedSecret, ReviewedSecret | None]:
+    """Return a Secret, and the Secret that it replaces (None where there is none), both without content.
 
     Raises what `msgspec` raises where one isn't a Secret. `stringData` wins over `data`, as in the API server; it is
     found in manifests only.
     """
     secret, text = _read(new)
-    if bytes(old) == b"null":
+    if old is None:
         return secret, None
     old_secret, old_text = _read(old)
     return replace(secret, token_changed=text != old_text), old_secret

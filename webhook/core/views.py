@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from webhook.core.cluster import Cluster
+from webhook.core.kinds import Subject
 from webhook.core.objects import (
     Container,
     PodSpec,
@@ -16,7 +17,7 @@ from webhook.core.objects import (
 )
 from webhook.core.paths import clean_path
 from webhook.core.policy.model import Injection, NamespacePolicy, Policy
-from webhook.core.request import Phase, Request, Subject
+from webhook.core.request import Phase, Request
 from webhook.core.selectors import labels
 
 API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path

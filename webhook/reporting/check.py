@@ -7,12 +7,13 @@ from typing import BinaryIO
 
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding
 from webhook.core.evaluate import evaluate
+from webhook.core.kinds import CLUSTER_SCOPED, Subject
 from webhook.core.manifests import Manifest, Reading, cluster_of, read_manifests
 from webhook.core.manifests.encoding import decode_text
 from webhook.core.manifests.intent import RENDERING, TOOL_FILES
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
-from webhook.core.request import CLUSTER_SCOPED, Subject, of_object
+from webhook.core.request import of_object
 from webhook.reporting.files import Source, Trouble, read, shown
 from webhook.reporting.summary import Summary, SummaryCounter
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webhook.core.decision import Coverage
+from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
-from webhook.core.request import Subject
 
 _STRONGEST = (Action.REJECT, Action.PATCH, Action.WARN)
 

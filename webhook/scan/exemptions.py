@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from webhook.core.kinds import Subject
 from webhook.core.policy.exemptions import Exemption
-from webhook.core.request import Subject
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Globs
 from webhook.scan.standings import ExemptionState, Standing

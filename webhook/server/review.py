@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
+from webhook.core.kinds import ADVISED, Subject
 from webhook.core.notice import Notice, notice
 from webhook.core.policy.model import Mode
-from webhook.core.request import ADVISED, Phase, Request, Subject, Unreadable, read_review
+from webhook.core.request import Phase, Request, Unreadable, read_review
 from webhook.server.audit import AuditLog
 from webhook.server.metrics import Metrics, Unjudged
 from webhook.server.refusals import Refusal, refusal_body

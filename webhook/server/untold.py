@@ -1,8 +1,9 @@
 """What is answered in place of a decision that the audit log can't be told of."""
 
 from webhook.core.decision import Decision, Outcome
+from webhook.core.kinds import ADVISED
 from webhook.core.policy.model import Mode
-from webhook.core.request import ADVISED, Request
+from webhook.core.request import Request
 
 
 def in_place_of(request: Request, decision: Decision, why: str) -> Decision | None:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
+from webhook.core.kinds import Subject
 from webhook.core.patch import Edit, Put, Remove
 from webhook.core.policy.model import Action
-from webhook.core.request import Subject
 from webhook.core.rule import PODS, Rule
 from webhook.core.views import PodView
 

@@ -6,10 +6,11 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from webhook.core.decision import MOST_LINES, MountedToken, Violation
+from webhook.core.kinds import Subject
 from webhook.core.patch import Append, Edit
 from webhook.core.paths import clean_path
 from webhook.core.policy.model import Action, Injection
-from webhook.core.request import Phase, Subject
+from webhook.core.request import Phase
 from webhook.core.rule import PODS, Rule
 from webhook.core.text import did_you_mean, listing, quote
 from webhook.core.views import Placed, PodView, named_in

@@ -9,11 +9,11 @@ from itertools import islice
 
 from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
+from webhook.core.kinds import Subject
 from webhook.core.legacy_volume import projection_of, why_not
 from webhook.core.objects import Volume
 from webhook.core.patch import Edit, Put, Remove
 from webhook.core.policy.model import Action
-from webhook.core.request import Subject
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
 from webhook.core.text import quote
 from webhook.core.views import PodView

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from webhook.core.account_views import CSIDriverView
 from webhook.core.audiences import refusal
 from webhook.core.decision import MOST_LINES, Violation
+from webhook.core.kinds import Subject
 from webhook.core.patch import Put
 from webhook.core.policy.model import Action
-from webhook.core.request import Subject
 from webhook.core.rule import PODS, Rule
 from webhook.core.text import quote
 from webhook.core.views import PodView

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from webhook.core import lifetimes
 from webhook.core.account_views import CSIDriverView
 from webhook.core.decision import MountedToken, Violation
+from webhook.core.kinds import Subject
 from webhook.core.patch import Put
 from webhook.core.policy.model import Action
-from webhook.core.request import Subject
 from webhook.core.rule import PODS, Rule
 from webhook.core.views import PodView
 
@@ -17,18 +17,14 @@ _SHORTEST_LEFT = lifetimes.left_at_refresh(lifetimes.MIN_EXPIRATION)
 
 def check(pod: PodView) -> Iterator[Violation]:
     """Find the tokens that may be valid longer than the maximum, and a termination that outlasts a token."""
-    yield from _tokens(pod)
-    yield from _termination(pod)
-
-
-def _tokens(pod: PodView) -> Iterator[Violation]:
     maximum = pod.here.tokens.max_expiration_seconds
     for token in pod.tokens:
         asked = token.projection.expiration_seconds
-        lifetime, cap = _lifetime_and_cap(pod, token.projection.audience, asked, own=token.api_server_own)
-        if cap is None:
-            continue
         for_api_server = pod.for_api_server(token.projection.audience)
+        lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
+        if lifetime <= maximum or (token.api_server_own and _is_kept(pod, asked)):
+            continue
+        cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
         yield Violation(
             token.pointer,
             f"lives {lifetime} seconds{_year(asked, lifetime)}, more than the maximum of {maximum}",
@@ -39,6 +35,8 @@ def _tokens(pod: PodView) -> Iterator[Violation]:
             token=MountedToken("" if for_api_server else token.projection.audience or "", lifetime),
             api_server_own=token.api_server_own,
         )
+    if (pod.pod.spec.termination_grace_period_seconds or 0) > _SHORTEST_LEFT:
+        yield from _termination(pod)
 
 
 def check_csi_driver(view: CSIDriverView) -> Iterator[Violation]:
@@ -61,10 +59,15 @@ def _year(asked: int | None, lifetime: int) -> str:
     return " (3607 for the API server means a year)" if lifetime != (asked or lifetime) else ""
 
 
+def _is_kept(pod: PodView, asked: int | None) -> bool:
+    """Whether the policy leaves the API server's own token valid for a year, which `asked` for so many seconds."""
+    return pod.here.api_server_token.keep and asked == lifetimes.MAGIC_EXPIRATION
+
+
 def _termination(pod: PodView) -> Iterator[Violation]:
     """Find that the pod may take longer to terminate than its tokens stay valid without a refresh."""
     grace = pod.pod.spec.termination_grace_period_seconds or 0
-    lifetime = min(_lifetimes(pod), default=None) if grace > _SHORTEST_LEFT else None
+    lifetime = min(_lifetimes(pod), default=None)
     if lifetime is None:
         return
     left = lifetimes.left_at_refresh(lifetime)
@@ -79,6 +82,7 @@ def _termination(pod: PodView) -> Iterator[Violation]:
 
 def _lifetimes(pod: PodView) -> Iterator[int]:
     """Yield how long each of the pod's tokens is valid once the policy has capped it, in seconds."""
+    maximum = pod.here.tokens.max_expiration_seconds
     capping = pod.here.rules[RULE.name] in (Action.PATCH, Action.REJECT)
     tokens = [
         (token.projection.audience, token.projection.expiration_seconds, token.api_server_own) for token in pod.tokens
@@ -86,19 +90,11 @@ def _lifetimes(pod: PodView) -> Iterator[int]:
     if pod.will_get_api_token:
         tokens.append((None, lifetimes.MAGIC_EXPIRATION, True))
     for audience, asked, own in tokens:
-        lifetime, cap = _lifetime_and_cap(pod, audience, asked, own=own)
-        yield cap if capping and cap is not None else lifetime
-
-
-def _lifetime_and_cap(pod: PodView, audience: str | None, asked: int | None, *, own: bool) -> tuple[int, int | None]:
-    """Return a token's lifetime, and what it is to be capped to, None where it need not be; in seconds."""
-    for_api_server = pod.for_api_server(audience)
-    lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
-    kept = own and pod.here.api_server_token.keep and asked == lifetimes.MAGIC_EXPIRATION
-    maximum = pod.here.tokens.max_expiration_seconds
-    if kept or lifetime <= maximum:
-        return lifetime, None
-    return lifetime, lifetimes.capped(maximum, asked, for_api_server=for_api_server)
+        for_api_server = pod.for_api_server(audience)
+        lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
+        if capping and lifetime > maximum and not (own and _is_kept(pod, asked)):
+            lifetime = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
+        yield lifetime
 
 
 RULE = Rule(

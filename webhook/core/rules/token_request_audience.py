@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from webhook.core.account_views import TokenRequestView
 from webhook.core.audiences import refusal
 from webhook.core.decision import MOST_LINES, Violation
+from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
-from webhook.core.request import Subject
 from webhook.core.rule import Rule
 from webhook.core.text import quote
 

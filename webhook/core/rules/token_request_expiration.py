@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from webhook.core.account_views import TokenRequestView
 from webhook.core.decision import Violation
+from webhook.core.kinds import Subject
 from webhook.core.kubectl import create_token
 from webhook.core.policy.model import Action
-from webhook.core.request import Subject
 from webhook.core.rule import Rule
 
 

@@ -1,0 +1,117 @@
+"""The kinds that are evaluated: what they are to rules, on which operations, and how they are read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, read_custom_workload
+from webhook.core.objects import (
+    CronJob,
+    CSIDriver,
+    PodTemplate,
+    ServiceAccount,
+    TokenRequest,
+    Workload,
+    decoder,
+)
+from webhook.core.policy.configmap import ConfigMap
+from webhook.core.secret_content import read_secret
+from webhook.core.text import Word
+
+
+class Subject(Word):
+    """What can be judged: by rules, but for the ConfigMap of a policy, which is judged by itself."""
+
+    POD = "pods"
+    EPHEMERAL_CONTAINERS = "ephemeral containers"
+    TEMPLATE = "pod templates"
+    SECRET = "Secrets"  # noqa: S105 - a kind
+    SERVICE_ACCOUNT = "ServiceAccounts"
+    TOKEN_REQUEST = "TokenRequests"  # noqa: S105 - a kind
+    POLICY = "ConfigMaps"
+    CSI_DRIVER = "CSIDrivers"
+
+
+ADVISED = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER})
+"""What is never refused: its author is told what is amiss, and what comes of it is judged by itself."""
+
+CLUSTER_SCOPED = frozenset({Subject.CSI_DRIVER})
+"""Subjects without a namespace: a policy's overrides don't apply to them."""
+
+GRANTS = frozenset({Subject.SECRET, Subject.TOKEN_REQUEST})
+"""What gives a token without a pod. tokenguard needs none of it to run, so it is judged in its namespace, too."""
+
+
+Json = bytes | msgspec.Raw
+Read = Callable[[Json, Json | None], tuple[Any, Any]]
+"""Returns the object in some JSON, and the object in other JSON that it replaces, None where there is none. Raises what
+`msgspec` raises where one of them has another form.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How objects of one kind are evaluated and read; `template_at` is the JSON Pointer of their pod template.
+
+    `compares` says that the object before an update matters.
+    """
+
+    subject: Subject
+    operations: frozenset[str]
+    read: Read
+    template_at: str = ""
+    compares: bool = False
+
+
+def _reader(decode: Callable[[Json], Any]) -> Read:
+    return lambda new, old: (decode(new), None if old is None else decode(old))
+
+
+_CREATE = frozenset({"CREATE"})
+_WRITE = frozenset({"CREATE", "UPDATE"})
+_read_pod = _reader(decoder(PodTemplate).decode)
+_WORKLOAD = Kind(Subject.TEMPLATE, _WRITE, _reader(decoder(Workload).decode), "/spec/template")
+
+EPHEMERAL_CONTAINERS = Kind(Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}), _read_pod, compares=True)
+"""A pod, in a review of its subresource `ephemeralcontainers`."""
+
+KINDS: Mapping[GroupKind, Kind] = {
+    ("", "ConfigMap"): Kind(Subject.POLICY, _WRITE, _reader(decoder(ConfigMap).decode), compares=True),
+    ("", "Pod"): Kind(Subject.POD, _CREATE, _read_pod),
+    ("", "Secret"): Kind(Subject.SECRET, _WRITE, read_secret, compares=True),
+    ("", "ServiceAccount"): Kind(Subject.SERVICE_ACCOUNT, _WRITE, _reader(decoder(ServiceAccount).decode)),
+    ("", "ReplicationController"): _WORKLOAD,
+    ("apps", "DaemonSet"): _WORKLOAD,
+    ("apps", "Deployment"): _WORKLOAD,
+    ("apps", "ReplicaSet"): _WORKLOAD,
+    ("apps", "StatefulSet"): _WORKLOAD,
+    ("authentication.k8s.io", "TokenRequest"): Kind(
+        Subject.TOKEN_REQUEST, _CREATE, _reader(decoder(TokenRequest).decode)
+    ),
+    ("batch", "CronJob"): Kind(
+        Subject.TEMPLATE, _WRITE, _reader(decoder(CronJob).decode), "/spec/jobTemplate/spec/template"
+    ),
+    ("batch", "Job"): _WORKLOAD,
+    # By check and scan alone: no webhook is asked about it.
+    ("storage.k8s.io", "CSIDriver"): Kind(Subject.CSI_DRIVER, _WRITE, _reader(decoder(CSIDriver).decode)),
+}
+"""The kinds of Kubernetes, by API group and kind; every version of them has the fields that are read."""
+
+NO_WORKLOADS: Mapping[GroupKind, str] = {}
+
+
+def find_kind(kind: GroupKind, workloads: Mapping[GroupKind, str]) -> Kind | None:
+    """Return how a kind is evaluated, None where it isn't.
+
+    `workloads` are the policy's: custom kinds, each with the JSON Pointer of its pod template.
+    """
+    known = KINDS.get(kind)
+    if known is not None:
+        return known
+    pointers = (workloads[kind],) if kind in workloads else WELL_KNOWN.get(kind)
+    if pointers is None:
+        return None
+    return Kind(Subject.TEMPLATE, _WRITE, _reader(partial(read_custom_workload, pointers=pointers)))
