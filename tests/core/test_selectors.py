@@ -71,6 +71,24 @@ def test_accounts_are_name_or_namespace_and_name(patterns: tuple[str, ...], matc
     assert Accounts(patterns).match("demo", "app") is matches
 
 
+@pytest.mark.parametrize(
+    ("namespace", "accounts", "user", "holds"),
+    [
+        pytest.param("n" * 63, ("a" * 253, f"{'n' * 63}/{'a' * 253}"), "u" * 512, True, id="longest names"),
+        pytest.param("n" * 64, ("a",), "u", False, id="namespace"),
+        pytest.param("n", ("a" * 318,), "u", False, id="account"),
+        pytest.param("n", ("a", "a" * 318), "u", False, id="other account"),
+        pytest.param("n", ("a",), "u" * 513, False, id="user"),
+    ],
+)
+def test_exemption_does_not_hold_for_a_name_that_no_object_has(namespace, accounts, user, *, holds) -> None:
+    exemption = Exemption(("r",), "for all", None)
+    exempt = Exemptions([exemption])
+    for _ in range(2):
+        assert exempt.find("r", namespace, accounts, user, NOW) == (exemption if holds else None)
+    assert len(exempt._found) == holds
+
+
 def test_exemptions_are_found_as_looking_at_each_would() -> None:
     exemptions = [
         Exemption(("r",), f"{number}", None, Globs(namespaces), Accounts(accounts), Globs(users))

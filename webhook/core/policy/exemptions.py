@@ -9,6 +9,8 @@ from webhook.core.k8s_names import MAX_LABEL, MAX_SUBDOMAIN, MAX_USER_NAME
 from webhook.core.selectors import Accounts, Globs, Index
 
 CACHE_BYTES = 2 << 20
+_MAX_ACCOUNT = MAX_LABEL + 1 + MAX_SUBDOMAIN
+"""The most characters of an account: its name, after `namespace/` where it is another namespace's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +61,32 @@ class Exemptions:
             for one in every
         )
         self._rules = frozenset(rule for one in every for rule in one.rules)
-        self._found: BoundedCache[tuple[str, str, str, str], tuple[Exemption, ...]] = BoundedCache(CACHE_BYTES)
+        self._found: BoundedCache[tuple[str, str, tuple[str, ...], str], tuple[Exemption, ...]] = BoundedCache(
+            CACHE_BYTES
+        )
 
     def find(
         self, rule: str, namespace: str, accounts: tuple[str, ...], user: str, now: dt.datetime
     ) -> Exemption | None:
         """Return the first exemption from `rule` that holds now for all these accounts and this user, if there is one.
 
-        The first of `accounts` is the object's own; a second one is that whose token a finding is about.
+        The first of `accounts` is the object's own; a second one is that whose token a finding is about. None holds for
+        a name that is longer than any in Kubernetes.
         """
         if rule not in self._rules:
             return None
-        account, *others = accounts
-        key = (rule, namespace, account, user)
+        key = rule, namespace, accounts, user
         found = self._found.get(key)
         if found is None:
-            candidates = self._index.find(account, f"{namespace}/{account}", f"{namespace}/")
-            found = tuple(one for one in candidates if rule in one.rules and one.is_for(namespace, account, user))
-            if len(namespace) <= MAX_LABEL and len(account) <= MAX_SUBDOMAIN and len(user) <= MAX_USER_NAME:
-                self._found.put(key, found)
-        return next(
-            (
+            if len(namespace) > MAX_LABEL or len(user) > MAX_USER_NAME or max(map(len, accounts)) > _MAX_ACCOUNT:
+                return None
+            account, *others = accounts
+            found = tuple(
                 exemption
-                for exemption in found
-                if exemption.holds(now) and all(exemption.is_for_account(namespace, other) for other in others)
-            ),
-            None,
-        )
+                for exemption in self._index.find(account, f"{namespace}/{account}", f"{namespace}/")
+                if rule in exemption.rules
+                and exemption.is_for(namespace, account, user)
+                and all(exemption.is_for_account(namespace, other) for other in others)
+            )
+            self._found.put(key, found)
+        return next((exemption for exemption in found if exemption.holds(now)), None)
