@@ -302,7 +302,7 @@ def test_what_stands_in_metrics_is_bounded_whatever_is_sent():
     judge = Judge()
     for number in range(50):
         asked = json.loads(PLAIN)
-        asked["request"]["operation"] = f"OP{number}"
+        asked["request"]["operation"] = ("CONNECT", "DELETE")[number % 2]
         asked["request"]["resource"]["resource"] = f"things{number}"
         judge.response(json.dumps(asked).encode())
     assert judge.counted("reviews") == [
