@@ -28,6 +28,7 @@ from webhook.core import text
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
 from webhook.core.evaluate import evaluate
+from webhook.core.k8s_names import OPERATIONS
 from webhook.core.kinds import Subject
 from webhook.core.notice import REJECTED, Notice, notice
 from webhook.core.objects import OwnerReference
@@ -38,7 +39,7 @@ from webhook.core.request import Phase, Request, read_review
 from webhook.core.rules import RULES
 from webhook.core.selectors import labels
 from webhook.core.text import did_you_mean
-from webhook.server.metrics import MOST_AUDIENCES, MOST_NAMESPACES, OPERATIONS, RESOURCES, Metrics
+from webhook.server.metrics import MOST_AUDIENCES, MOST_NAMESPACES, RESOURCES, Metrics
 from webhook.server.state import State
 
 NOW = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)

@@ -302,11 +302,13 @@ def test_what_stands_in_metrics_is_bounded_whatever_is_sent():
     judge = Judge()
     for number in range(50):
         asked = json.loads(PLAIN)
-        asked["request"]["operation"] = ("CONNECT", "DELETE")[number % 2]
+        asked["request"]["operation"] = f"OP{number}" if number % 2 else "CREATE"
         asked["request"]["resource"]["resource"] = f"things{number}"
+        asked["request"]["kind"]["kind"] = "Thing"
         judge.response(json.dumps(asked).encode())
     assert judge.counted("reviews") == [
-        'tokenguard_reviews_total{decision="allowed",operation="other",resource="other",webhook="validate"} 50.0'
+        'tokenguard_reviews_total{decision="allowed",operation="CREATE",resource="other",webhook="validate"} 25.0',
+        'tokenguard_reviews_total{decision="denied",operation="other",resource="other",webhook="validate"} 25.0',
     ]
 
 

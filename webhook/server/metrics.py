@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from webhook.core.decision import Decision, MountedToken
-from webhook.core.k8s_names import DNS_LABEL
+from webhook.core.k8s_names import DNS_LABEL, OPERATIONS
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
 from webhook.core.text import Word
@@ -33,7 +33,6 @@ from webhook.server.refusals import OF_REVIEWS, Refusal
 from webhook.server.standing import Standings, Teller
 from webhook.server.state import State
 
-OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 RESOURCES = frozenset({
     "pods", "pods/ephemeralcontainers", "secrets", "serviceaccounts", "serviceaccounts/token", "deployments",
     "statefulsets", "daemonsets", "replicasets", "replicationcontrollers", "jobs", "cronjobs", "configmaps",
