@@ -98,8 +98,8 @@ def test_a_line_is_bounded_whatever_the_object_holds():
     request = read_review(review(pod), Phase.MUTATE)
     decision = evaluate(request, policy, CLUSTER, NOW)
     line = written(record(request, decision, NOW, 0.0))
-    assert (len(line["findings"]), len(line["patch"])) == (100, 100)
-    assert line["leftOut"] == {"findings": len(decision.findings) - 100, "patch": len(decision.patch) - 100}
+    assert (len(line["findings"]), len(line["patch"])) == (25, 50)
+    assert line["leftOut"] == {"findings": len(decision.findings) - 25, "patch": len(decision.patch) - 50}
     assert len(line["name"]) == 1024
 
 

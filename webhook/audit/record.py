@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from webhook.core.decision import INVALID_POLICY, Decision, Outcome
+from webhook.core.decision import INVALID_POLICY, Decision, Outcome, first_of_each_rule
 from webhook.core.objects import AnyWorkload, PodTemplate, ServiceAccount, TokenRequest
 from webhook.core.patch import Operation
 from webhook.core.policy.admission import located
@@ -20,7 +20,8 @@ from webhook.core.secret_content import ReviewedSecret
 
 _LONGEST = 1024
 _LONGEST_OPERATION = 8192
-_MOST = 100
+_MAX_FINDINGS, _MAX_OPERATIONS = 25, 50
+"""So many are in a line: an author who is denied again and again must not fill the log with kilobytes each time."""
 _PHASES = (Phase.MUTATE, Phase.VALIDATE)
 _ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
 
@@ -71,8 +72,10 @@ class Record(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, g
     service_account: Annotated[str, _text("the account whose token it is about; empty: none")]
     user: Annotated[str, _text("who asked")]
     dry_run: Annotated[bool, Meta(description="whether nothing comes of it whatever is decided")]
-    findings: Annotated[list[Finding], Meta(description="which rules are broken", max_length=2 * _MOST)]
-    patch: Annotated[list[Operation], Meta(description="what was changed: JSON Patch (RFC 6902)", max_length=_MOST)]
+    findings: Annotated[list[Finding], Meta(description="which rules are broken", max_length=2 * _MAX_FINDINGS)]
+    patch: Annotated[
+        list[Operation], Meta(description="what was changed: JSON Patch (RFC 6902)", max_length=_MAX_OPERATIONS)
+    ]
     left_out: Annotated[LeftOut | None, Meta(description="what the line doesn't list")] = None
     exemption: Annotated[str, Meta(description="under which exemptions: rule: reason (until day); ... Empty: none")]
     policy: Annotated[str, _said("12 hex digits of the policy's SHA-256; empty: there was none", maxLength=12)]
@@ -95,9 +98,9 @@ def encode(line: Record | Operation) -> bytes:
 def record(request: Request, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0) -> Record:
     """Return the line that tells of a decision; `now` is aware, `sample` the share of such lines that is written."""
     owner = generate_name = account = ""
-    patch = [one for one in decision.patch[:_MOST] if len(encode(one)) <= _LONGEST_OPERATION]
+    patch = [one for one in decision.patch[:_MAX_OPERATIONS] if len(encode(one)) <= _LONGEST_OPERATION]
     found_wrong = len(decision.findings) + len(decision.mistakes)
-    left_out = LeftOut(max(found_wrong - _MOST, 0), len(decision.patch) - len(patch))
+    left_out = LeftOut(max(found_wrong - _MAX_FINDINGS, 0), len(decision.patch) - len(patch))
     found = request.object
     name = request.name
     if found is not None:
@@ -137,9 +140,9 @@ def record(request: Request, decision: Decision, now: dt.datetime, seconds: floa
 def _findings(decision: Decision) -> list[Finding]:
     findings = [
         Finding(one.rule, one.action.value, one.path[:_LONGEST], one.detail[:_LONGEST])
-        for one in decision.findings[:_MOST]
+        for one in first_of_each_rule(decision.findings, _MAX_FINDINGS)
     ]
-    for path, detail in map(located, decision.mistakes[:_MOST]):
+    for path, detail in map(located, decision.mistakes[:_MAX_FINDINGS]):
         findings.append(Finding(INVALID_POLICY, Action.REJECT.value, path, detail[:_LONGEST]))
     return findings
 

@@ -170,19 +170,20 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         return tuple(warnings)
 
 
-def _of_every_rule(findings: Sequence[Finding]) -> list[Finding]:
-    """Return so many findings as are told, in their order: what breaks one rule ten times hides no other rule."""
+def first_of_each_rule(findings: Sequence[Finding], most: int) -> Sequence[Finding]:
+    """Return at most so many findings, in their order: what breaks one rule many times hides no other rule."""
+    if len(findings) <= most:
+        return findings
     seen: dict[str, int] = {}
     ranked = []
     for number, finding in enumerate(findings):
         seen[finding.rule] = rank = seen.get(finding.rule, 0) + 1
         ranked.append((rank, number))
-    return [findings[number] for number in sorted(number for _, number in nsmallest(MOST_LINES, ranked))]
+    return [findings[number] for number in sorted(number for _, number in nsmallest(most, ranked))]
 
 
 def _first(findings: Sequence[Finding], most: int | None = None) -> list[str]:
-    told = findings if len(findings) <= MOST_LINES else _of_every_rule(findings)
-    lines = [finding.line(most) for finding in told]
+    lines = [finding.line(most) for finding in first_of_each_rule(findings, MOST_LINES)]
     if len(findings) > MOST_LINES:
         lines.append(f"and {len(findings) - MOST_LINES} more")
     return lines
