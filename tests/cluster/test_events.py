@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Iterator
 
 from tests.cluster.fake import FakeTransport
 from tests.serving import eventually
@@ -95,3 +96,20 @@ def test_a_message_is_never_longer_than_an_event_takes() -> None:
     assert told.endswith(f"and {100 - shown} more")
     assert "line 0" in message(["line 0: " + "x" * 90])
     assert len(message(["x" * 5000]).encode()) <= 1024
+
+
+def test_message_of_many_mistakes_reads_only_those_that_fit() -> None:
+    class Mistakes(list[str]):
+        read = 0
+
+        def __iter__(self) -> Iterator[str]:
+            for mistake in super().__iter__():
+                self.read += 1
+                yield mistake
+
+    mistakes = Mistakes(f"line {number}" for number in range(100_000))
+    shown = message(mistakes).count("line ")
+    assert shown > 10
+    assert mistakes.read <= shown + 3
+    assert message(["x" * 5000]).endswith("\nand 1 more")
+    assert message([]).endswith("stays in force:")

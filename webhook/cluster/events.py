@@ -111,11 +111,17 @@ def cut(text: str) -> str:
 
 def message(mistakes: Sequence[str]) -> str:
     """Return all mistakes, a line each; where that is too long, the first ones and how many more there are."""
-    head = "the policy is not used; the last good one, where there has been one, stays in force:"
-    lines = [head, *mistakes]
-    for shown in range(len(mistakes), -1, -1):
-        left = len(mistakes) - shown
-        text = "\n".join([*lines[: shown + 1], *([f"and {left} more"] if left else [])])
-        if len(text.encode()) <= _MOST_BYTES:
-            return text
-    return head
+    text = "the policy is not used; the last good one, where there has been one, stays in force:"
+    best = _with_count(text, len(mistakes))
+    for shown, mistake in enumerate(mistakes, 1):
+        text = f"{text}\n{mistake}"
+        if len(text.encode()) > _MOST_BYTES:
+            break
+        counted = _with_count(text, len(mistakes) - shown)
+        if len(counted.encode()) <= _MOST_BYTES:
+            best = counted
+    return best
+
+
+def _with_count(text: str, left: int) -> str:
+    return f"{text}\nand {left} more" if left else text
