@@ -2,13 +2,16 @@
 
 import contextlib
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from webhook.cli import main
@@ -229,3 +232,55 @@ def test_stdin_that_is_closed_is_no_empty_one(command: str) -> None:
     done = _tokenguard(command, "<&-")
     assert done.returncode == 2
     assert re.search("(<stdin>: error|standard input can't be read): bad file descriptor", done.stdout + done.stderr)
+
+
+def test_text_that_any_command_writes_is_escaped(monkeypatch) -> None:
+    def say() -> None:
+        click.echo("::error::a\u202e\n  ::error::b")
+        click.echo("::error::c\x85", err=True)
+        sys.stdout.writelines(["::error::d\n"])
+        logging.StreamHandler().emit(logging.makeLogRecord({"msg": "::error::e"}))  # as gunicorn's does
+        click.echo(b"::bytes")
+
+    monkeypatch.setitem(main.commands, "say", click.Command("say", callback=say))
+    done = run("say")
+    assert done.exit_code == 0
+    assert done.stdout == "\\x3a:error::a\\u202e\n  \\x3a:error::b\n\\x3a:error::d\n::bytes\n"
+    assert done.stderr == "\\x3a:error::c\\x85\n\\x3a:error::e\n"
+
+
+def test_policy_show_escapes_what_it_shows_and_is_the_same_policy_again() -> None:
+    reason = "words " * 20 + "::error::a ##[error]b \u202e \U000e0041 " + "words " * 20
+    given = {
+        "apiVersion": "tokenguard/v1",
+        "kind": "TokenPolicy",
+        "exemptions": [{"rules": ["*"], "users": ["::error::x", "a##vso[b]"], "reason": reason, "until": "never"}],
+    }
+    shown = run("policy", "show", "-", given=yaml.safe_dump(given)).stdout
+    assert not any(line.lstrip().startswith("::") or "##[" in line or "##vso[" in line for line in shown.split("\n"))
+    assert shown.replace("\n", "").isprintable()
+    exemption = yaml.safe_load(shown)["exemptions"][0]
+    assert exemption["reason"] == reason.strip()
+    assert exemption["users"] == ["::error::x", "a##vso[b]"]
+    assert run("policy", "show", "-", given=shown).stdout == shown
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("latin-1", "\\u65e5"), ("ascii", "日")],
+    ids=["latin-1 lacks the character", "ascii is UTF-8"],
+)
+def test_output_in_an_encoding_that_lacks_a_character_is_no_failure(encoding, shown) -> None:
+    manifest = '{"apiVersion": "v1", "kind": "日"}'
+    done = subprocess.run(
+        [sys.executable, "-m", "webhook", "check", "-"], input=manifest.encode(), capture_output=True, check=False,
+        timeout=60, cwd=CHECKOUT, env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert f"not evaluated: 1 ({shown})" in done.stdout.decode()
+
+
+def test_certs_generate_writes_one_line_a_file_whatever_the_folder_is_called(tmp_path) -> None:
+    done = run("certs", "generate", "--out", f"{tmp_path}/a\n::error::b")
+    assert done.exit_code == 0, done.output
+    assert all(line.startswith("wrote ") for line in done.stdout.splitlines())

@@ -136,8 +136,9 @@ def test_it_is_written_whole_whatever_the_terminals_encoding(api, kubeconfig, po
     done = run(*flags, charset=charset)
     assert done.exit_code == 1
     if output == "text":
-        readable = "é→".encode(charset, "replace").decode(charset)
-        assert f"Pod/{readable}: newly rejected" in done.stdout_bytes.decode(charset)
+        written = "utf-8" if charset == "ascii" else charset  # as click writes where nothing else is asked for
+        readable = "é→".encode(written, "backslashreplace").decode(written)
+        assert f"Pod/{readable}: newly rejected" in done.stdout_bytes.decode(written)
     else:
         assert "é→" in done.stdout_bytes.decode("utf-8")
     assert done.stdout_bytes.endswith({"json": b"\n}\n", "html": b"</html>\n", "text": b"\n"}[output])

@@ -14,7 +14,7 @@ from webhook.audit.logs import Log, merged
 from webhook.audit.schema import schema
 from webhook.audit.summary import Summary
 from webhook.commands import Failure
-from webhook.core.safe_output import safe_json, safe_text
+from webhook.core.safe_output import safe_json
 from webhook.reporting.files import STDIN, shown
 from webhook.reporting.progress import Progress
 
@@ -77,17 +77,17 @@ def audit_summarize(
     with Progress(sys.stderr) as progress:
         summary.read(merged(logs, notes, read), lambda: progress.step(_far(taken, size, notes.lines)))
     for at, why in [*notes.named, *notes.unread]:
-        click.echo(safe_text(f"{at}: {why}"), err=True)
+        click.echo(f"{at}: {why}", err=True)
     if notes.broken > len(notes.named):
         more = notes.broken - len(notes.named)
         click.echo(f"and {more} more line{'s' * (more != 1)} that can't be read", err=True)
     if notes.lines and not (notes.own or notes.events or notes.unread):
         raise Failure(f"nothing here is a record of tokenguard's audit log or of the API server's; {_UNWRAP}")
     if output == "json":
-        click.echo(safe_json(as_json.text(summary, len(logs))))
+        click.echo(safe_json(as_json.text(summary, len(logs))).encode())
     else:
         for line in as_text.lines(summary, len(logs), rows):
-            click.echo(safe_text(line))
+            click.echo(line)
     sys.exit(2 if notes.unread else int(summary.found))
 
 

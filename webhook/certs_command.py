@@ -14,7 +14,7 @@ from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
-from webhook.core.safe_output import safe_text
+from webhook.core.text import plain
 from webhook.files import OWN, READABLE, Content, replace_files
 from webhook.pki.by_hand import made_files
 from webhook.pki.names import service_names
@@ -58,7 +58,7 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
     if connect:
         lines += status.lines_about(connect, shown, _now())
     for line in lines:
-        click.echo(safe_text(f"{line.text}{_AMISS if line.amiss else ''}"))
+        click.echo(f"{line.text}{_AMISS if line.amiss else ''}")
     sys.exit(1 if any(line.amiss for line in lines) else 0)
 
 
@@ -94,7 +94,7 @@ def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
         if not why:
             break
         if why != told:
-            click.echo(safe_text(f"under way: {why}"))
+            click.echo(f"under way: {why}")
             told = why
         if time.monotonic() >= deadline:
             raise Failure(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")
@@ -130,7 +130,7 @@ def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int,
     except OSError as error:
         raise Failure(f"{error.filename2 or error.filename or out}: {error.strerror}") from error
     for path in files:
-        click.echo(f"wrote {path}")
+        click.echo(f"wrote {plain(str(path))}")
 
 
 def _secret(where: str) -> TlsSecret:

@@ -3,9 +3,11 @@
 Exit status everywhere: 0 clean, 1 something was found, 2 the call or the run failed.
 """
 
+import codecs
 import contextlib
 import datetime as dt
 import errno
+import io
 import json
 import os
 import shlex
@@ -21,13 +23,13 @@ import yaml
 from webhook.audit_command import audit_group
 from webhook.certs_command import certs_group
 from webhook.cluster.place import in_cluster
-from webhook.commands import Failure, bytes_in, labels_given, policy_in, show_error, troubles_of
+from webhook.commands import Failure, bytes_in, labels_given, policy_in, troubles_of
 from webhook.core.policy import grammar
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.shown import shown, shown_in_namespace
 from webhook.core.rules import BY_NAME, RULES
-from webhook.core.safe_output import safe_text
+from webhook.core.safe_output import safe_stream, safe_text
 from webhook.core.text import did_you_mean, quote
 from webhook.demo.run import lines as demo_lines
 from webhook.demo.server import DemoError
@@ -50,6 +52,14 @@ class _Commands(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command and exit with its status."""
         _stand_in_for_missing_streams()
+        _write_every_character()
+        with (
+            contextlib.redirect_stdout(safe_stream(sys.stdout)),
+            contextlib.redirect_stderr(safe_stream(sys.stderr)),
+        ):
+            self._run_and_exit(*args, **extra)
+
+    def _run_and_exit(self, *args: Any, **extra: Any) -> Any:
         stdout = sys.stdout
         try:
             status = self._run(*args, **extra)
@@ -71,7 +81,7 @@ class _Commands(click.Group):
         try:
             status = super().main(*args, **{**extra, "standalone_mode": False})
         except click.ClickException as error:
-            show_error(error)
+            error.show()
             return 2
         except (click.Abort, KeyboardInterrupt):
             click.echo("interrupted", err=True)
@@ -79,7 +89,7 @@ class _Commands(click.Group):
         except OSError:
             raise
         except Exception:  # noqa: BLE001 - a bug: the traceback is for its report
-            click.echo(safe_text(traceback.format_exc()), err=True, nl=False)
+            click.echo(traceback.format_exc(), err=True, nl=False)
             return 2
         return status if isinstance(status, int) else 0
 
@@ -94,6 +104,14 @@ def _stand_in_for_missing_streams() -> None:
         if getattr(sys, name) is None:
             os.open(os.devnull, flags)  # gets the lowest number that is free: this one
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - open until the end
+
+
+def _write_every_character() -> None:
+    """Have a character that an output's encoding lacks escaped, instead of failing on it; ASCII becomes UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = "utf-8" if codecs.lookup(stream.encoding).name == "ascii" else None
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _drop_unwritten() -> None:
@@ -185,7 +203,7 @@ def policy_validate(file: str) -> None:
         click.echo(f"sound: policy {policy.revision}")
         return
     for trouble in troubles_of(file, policy):
-        click.echo(safe_text(as_text.trouble_line(trouble)))
+        click.echo(as_text.trouble_line(trouble))
     sys.exit(1)
 
 
@@ -202,7 +220,21 @@ def policy_show(file: str | None, namespace: str | None, labels: tuple[str, ...]
     if labels and namespace is None:
         raise click.UsageError("--label goes with --namespace")
     values = shown(policy) if namespace is None else shown_in_namespace(policy, namespace, given)
-    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
+    click.echo(_yaml(values), nl=False)
+
+
+def _yaml(values: Any) -> str:
+    """Return values as YAML that `safe_text` leaves its meaning: what it escapes is in double quotes, on one line."""
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = None if safe_text(value) == value else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=2**20)
 
 
 @policy_group.command("schema")

@@ -1,7 +1,6 @@
 """What commands have in common: a run that fails, the policy that a file holds, the cluster at hand."""
 
 import contextlib
-import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from webhook.cluster.transport import ApiError, Transport
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.notes import Mistake
-from webhook.core.safe_output import safe_text
 from webhook.core.selectors import Labels
 from webhook.reporting import as_text
 from webhook.reporting.files import Source, Trouble, read
@@ -28,13 +26,6 @@ class Failure(click.ClickException):
     """The call or the run failed; the message says why."""
 
     exit_code = 2
-
-
-def show_error(error: click.ClickException) -> None:
-    """Write an error to stderr, with the usage where it is about that."""
-    shown = io.StringIO()
-    error.show(shown)
-    click.echo(safe_text(shown.getvalue()), err=True, nl=False)
 
 
 def bytes_in(path: str) -> bytes:
@@ -57,7 +48,7 @@ def policy_in(path: str | None) -> Policy:
     else:
         troubles = troubles_of(path, policy)
     for trouble in troubles:
-        click.echo(safe_text(as_text.trouble_line(trouble)), err=True)
+        click.echo(as_text.trouble_line(trouble), err=True)
     sys.exit(2)
 
 

@@ -19,7 +19,7 @@ from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
-from webhook.core.safe_output import safe_json, safe_text
+from webhook.core.safe_output import safe_json
 from webhook.core.selectors import Globs, glob_matches
 from webhook.core.text import did_you_mean, quote
 from webhook.reporting import as_text, scan_json, scan_text
@@ -30,7 +30,6 @@ from webhook.scan.report import Report
 from webhook.scan.scan import Scan
 
 OWN_POLICY = "tokenguard/token-policy"
-_UTF8 = "utf-8"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -129,24 +128,25 @@ def scan_command(**flags: Any) -> None:
     simulated = policy_in(options.simulate) if options.simulate else None
     with cluster_at_hand(options.kubeconfig, options.context) as transport, Progress(sys.stderr) as progress:
         report = _scanned(options, transport, given, simulated, progress.step)
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    encoding = (sys.stdout.encoding or _UTF8) if options.output == "text" else _UTF8  # as both formats want it
-    sys.stdout.flush()
-    for piece in _pieces(report, options.output, colour=colour):
-        sys.stdout.buffer.write(piece.encode(encoding, "replace"))
-    sys.stdout.buffer.flush()
+    if options.output == "text":
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        for line in scan_text.lines(report, colour=colour):
+            click.echo(line)
+    else:
+        sys.stdout.flush()
+        for piece in _pieces(report, options.output):
+            sys.stdout.buffer.write(piece.encode(errors="replace"))  # both formats are UTF-8
+        sys.stdout.buffer.flush()
     sys.exit(report.exit_status)
 
 
-def _pieces(report: Report, output: str, *, colour: bool) -> Iterator[str]:
+def _pieces(report: Report, output: str) -> Iterator[str]:
     if output == "json":
         yield from map(safe_json, scan_json.pieces(report))
-    elif output == "html":
+    else:
         from webhook.reporting.scan_html import page  # noqa: PLC0415 - the template engine is loaded for a page alone
 
         yield from page.pieces(report)
-    else:
-        yield from (f"{safe_text(line)}\n" for line in scan_text.lines(report, colour=colour))
 
 
 def _scanned(
@@ -215,5 +215,5 @@ def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:
     if isinstance(policy, Policy):
         return policy, f"ConfigMap {where}"
     for trouble in troubles_of(f"ConfigMap {where}", policy):
-        click.echo(safe_text(as_text.trouble_line(trouble)), err=True)
+        click.echo(as_text.trouble_line(trouble), err=True)
     raise Failure("the cluster's own policy holds mistakes: mend it, or give --policy")

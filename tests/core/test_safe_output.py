@@ -1,10 +1,11 @@
 """What leaves the program can't forge a line, command a terminal or start a workflow command in CI."""
 
+import io
 import json
 
 import pytest
 
-from webhook.core.safe_output import safe_json, safe_json_line, safe_text
+from webhook.core.safe_output import raw_stream, safe_json, safe_json_line, safe_stream, safe_text
 
 BAD = {
     "line separator": "\u2028", "paragraph separator": "\u2029", "next line": "\x85", "C1 control": "\x9b",
@@ -50,3 +51,23 @@ def test_a_workflow_command_is_no_command_any_more(line) -> None:
 def test_plain_lines_and_colours_are_left_as_they_are() -> None:
     text = "a: \x1b[31mrejected\x1b[0m: Pod/ä::b\n## heading"
     assert safe_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["::error::a", "  ::a\n::b", "###[a", "##vso[a", "a\x1b[31mb\x85\u202e\\x85", "\x1b]0;a\x07"]
+)
+def test_safe_text_of_safe_text_is_the_same(text) -> None:
+    assert safe_text(safe_text(text)) == safe_text(text)
+
+
+def test_safe_stream_escapes_text_and_is_the_other_stream_in_all_else() -> None:
+    raw = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")
+    stream = safe_stream(raw)
+    assert stream.write("::a\n") == 4
+    stream.writelines(["b\x85\n", "c\n"])
+    stream.flush()
+    stream.buffer.write(b"::d\n")
+    assert raw.buffer.getvalue() == b"\\x3a:a\nb\\x85\nc\n::d\n"  # type: ignore[attr-defined]
+    assert stream.encoding == "utf-8"
+    assert raw_stream(stream) is raw
+    assert raw_stream(raw) is raw

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from webhook.core.safe_output import safe_stream
 from webhook.reporting.progress import Progress
 
 pty = pytest.importorskip("pty", reason="needs a terminal")
@@ -16,7 +17,7 @@ def on_terminal(times: list[float]) -> str:
     ours, theirs = pty.openpty()
     clock = itertools.chain(times, itertools.repeat(times[-1]))
     with os.fdopen(theirs, "w") as stream:
-        with Progress(stream, clock=lambda: next(clock)) as progress:
+        with Progress(safe_stream(stream), clock=lambda: next(clock)) as progress:
             for number in range(1, len(times)):
                 progress.step(f"file {number}")
         stream.write("end")

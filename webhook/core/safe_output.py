@@ -1,10 +1,13 @@
 """Makes output safe to show: names in it can't forge a line, command a terminal or start a workflow command in CI.
 
-Applied where text leaves the program. Escaped is every character that Python doesn't count as printable: control
+The command line applies `safe_stream` to its standard streams, so that no command can forget it; JSON is escaped by
+`safe_json` instead and written as bytes. Escaped is every character that Python doesn't count as printable: control
 characters (C0, C1), line and paragraph separators, bidirectional and other format characters.
 """
 
 import re
+from collections.abc import Iterable
+from typing import Any, TextIO, cast
 
 _STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
 _UNPRINTABLE_PART = re.compile(r"[^ -~]+")
@@ -21,6 +24,16 @@ def safe_text(text: str) -> str:
     return "\n".join(map(_safe_line, text.split("\n")))
 
 
+def safe_stream(stream: TextIO) -> TextIO:
+    """Return a stream that writes to another one what `safe_text` returns; bytes for its `buffer` stay as they are."""
+    return cast("TextIO", _SafeStream(stream))
+
+
+def raw_stream(stream: TextIO) -> TextIO:
+    """Return the stream behind a safe one, for a terminal's control characters; any other stream as it is."""
+    return stream.raw if isinstance(stream, _SafeStream) else stream
+
+
 def safe_json(text: str) -> str:
     """Return the same JSON with all such characters in its strings escaped by their code. Line ends stay."""
     if not text.isascii() or "\x7f" in text:
@@ -33,6 +46,26 @@ def safe_json_line(data: bytes) -> bytes:
     if data.isascii() and b"\x7f" not in data:
         return data
     return safe_json(data.decode()).encode()
+
+
+class _SafeStream:
+    """Writes safe text to another stream, and is that stream in everything else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.raw = stream
+
+    def write(self, text: str) -> int:
+        """Write text, a whole line or several at a time."""
+        self.raw.write(safe_text(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write texts one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
 
 
 def _safe_line(line: str) -> str:

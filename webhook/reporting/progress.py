@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
+from webhook.core.safe_output import raw_stream, safe_text
+
 _CLEAR = "\r\x1b[K"
 
 
@@ -13,7 +15,7 @@ class Progress:
 
     def __init__(self, stream: TextIO, delay: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         """Take the clock's time, in seconds, as the start."""
-        self._stream = stream
+        self._stream = raw_stream(stream)
         self._clock = clock
         self._every = 0.1
         self._next = clock() + delay if stream.isatty() else None
@@ -25,7 +27,7 @@ class Progress:
             return
         self._next = now + self._every
         self._shown = True
-        self._stream.write(f"{_CLEAR}{doing} ...")
+        self._stream.write(f"{_CLEAR}{safe_text(doing)} ...")
         self._stream.flush()
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ import sys
 import click
 
 from webhook.core.policy.model import Policy
-from webhook.core.safe_output import safe_json, safe_text
+from webhook.core.safe_output import safe_json
 from webhook.reporting import as_json, as_text, fix, sarif
 from webhook.reporting.check import Report, check
 from webhook.reporting.files import STDIN, Trouble, find
@@ -32,7 +32,7 @@ def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
     written = fix.documents(report) if options.fix else ()
     if not isinstance(written, Trouble):
         for document in written:
-            click.echo(document, nl=False)
+            click.echo(document.encode(), nl=False)
     _tell(report, options)
     if options.fix:
         _tell_what_was_fixed(report, written)
@@ -42,13 +42,11 @@ def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
 def _tell_what_was_fixed(report: Report, written: tuple[str, ...] | Trouble) -> None:
     """Say on stderr which of the manifests on stdout are new, and which nobody looked at."""
     if isinstance(written, Trouble):
-        click.echo(safe_text(as_text.trouble_line(written)), err=True)
+        click.echo(as_text.trouble_line(written), err=True)
         return
     for trouble in (*report.troubles, *report.skipped):
         if trouble.document is not None:
-            click.echo(
-                safe_text(as_text.trouble_line(trouble, "note", "; not looked at, given back as it was")), err=True
-            )
+            click.echo(as_text.trouble_line(trouble, "note", "; not looked at, given back as it was"), err=True)
     if changed := fix.changed(report):
         documents = "1 document" if changed == 1 else f"{changed} documents"
         click.echo(f"{documents} changed; comments and layout are lost there", err=True)
@@ -60,12 +58,12 @@ def _tell(report: Report, options: CheckOptions) -> None:
         stream = sys.stderr if options.fix else sys.stdout
         colour = stream.isatty() and not os.environ.get("NO_COLOR")
         for line in as_text.lines(report, verbose=options.verbose, colour=colour):
-            click.echo(safe_text(line), err=options.fix)
+            click.echo(line, err=options.fix)
         return
     write = as_json.text if options.output == "json" else sarif.text
-    click.echo(safe_json(write(report, verbose=options.verbose)), err=options.fix)
+    click.echo(safe_json(write(report, verbose=options.verbose)).encode(), err=options.fix)
     if not options.fix:
         for trouble in report.troubles:
-            click.echo(safe_text(as_text.trouble_line(trouble)), err=True)
+            click.echo(as_text.trouble_line(trouble), err=True)
         for warning in report.warnings:
-            click.echo(safe_text(as_text.trouble_line(warning, "warning")), err=True)
+            click.echo(as_text.trouble_line(warning, "warning"), err=True)

@@ -12,7 +12,6 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from webhook.core.safe_output import safe_text
 from webhook.server.audit import AuditLog, destination
 from webhook.server.audit_file import LogFile
 from webhook.server.audit_output import Destination
@@ -179,17 +178,9 @@ def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _SafeFormatter(logging.Formatter):
-    """Formats lines that no name in them can break or command a terminal with."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line; a traceback has more than one."""
-        return safe_text(super().format(record))
-
-
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_SafeFormatter("[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"))
+    handler.setFormatter(logging.Formatter("[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
