@@ -139,8 +139,8 @@ def test_fix_gives_back_what_it_could_not_read_and_says_so(tmp_path: Path) -> No
 
 NOT_UTF8 = "is not UTF-8, which --fix writes, so nothing is printed; save it as UTF-8"
 LOST = {
-    "latin.yaml": (SEED_POD.encode() + b"# caf\xe9\n", 1, NOT_UTF8),
-    "powershell.yaml": ("\ufeff".encode("utf-16-le") + SEED_POD.encode("utf-16-le"), 1, NOT_UTF8),
+    "latin.yaml": (SEED_POD.encode() + b"# caf\xe9\n", 2, NOT_UTF8),
+    "powershell.yaml": ("\ufeff".encode("utf-16-le") + SEED_POD.encode("utf-16-le"), 2, NOT_UTF8),
     "nowhere.yaml": (None, 2, "can't be given back as it was, so nothing is printed"),
 }
 

@@ -39,6 +39,7 @@ EXCLUDED = {
     "a folder by a slash behind it": (["charts/", "t.json/"], [one for one in TREE if not one.startswith("charts")]),
     "a path from the folder": (["deploy/a.yaml"], [one for one in TREE if one != "deploy/a.yaml"]),
     "a file of the folder itself": (["/a.yaml"], [one for one in TREE if one != "a.yaml"]),
+    "a path from the folder, as find gives it": (["./a.yaml"], [one for one in TREE if one != "a.yaml"]),
     "a star for one folder": (["*/templates"], list(TREE)),
     "two stars for any": (["charts/**/a.yaml"], [one for one in TREE if "templates" not in one]),
     "two stars for none": (["deploy/**/a.yaml"], [one for one in TREE if one != "deploy/a.yaml"]),

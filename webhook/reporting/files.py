@@ -75,7 +75,7 @@ def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[Source |
     are left out, links to folders aren't followed. `exclude` leaves out files and folders in them by globs that mean
     what they mean in a `.gitignore` (without `!`): one without a slash matches a name at any depth, one with a slash
     the path from the folder that was given; `*` and `?` match no slash, `**` matches any number of folders, and a slash
-    at the end matches folders alone.
+    at the end matches folders alone. `./` at the start means the folder that was given.
     """
     known: set[str] = set()
     excluded = [_Excluded(glob) for glob in exclude]
@@ -91,6 +91,8 @@ class _Excluded:
     """One glob of files and folders to leave out."""
 
     def __init__(self, glob: str) -> None:
+        if glob.startswith("./"):
+            glob = glob[1:]
         self._folders_alone = glob.endswith("/")
         segments = tuple(glob.strip("/").split("/"))
         self._segments = segments if "/" in glob.rstrip("/") else ("**", *segments)

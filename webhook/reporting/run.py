@@ -36,7 +36,7 @@ def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
     _tell(report, options)
     if options.fix:
         _tell_what_was_fixed(report, written)
-    return report.exit_status
+    return 2 if isinstance(written, Trouble) else report.exit_status
 
 
 def _tell_what_was_fixed(report: Report, written: tuple[str, ...] | Trouble) -> None:
