@@ -29,6 +29,8 @@ _KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
 _PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Action.AUDIT
 _MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
 _POD, _POLICY, _SECRET, _TOKEN_REQUEST = Subject.POD, Subject.POLICY, Subject.SECRET, Subject.TOKEN_REQUEST
+_TEMPLATE = Subject.TEMPLATE
+_AUDIT_MODE, _WARN_MODE = Mode.AUDIT, Mode.WARN
 _DID_NOT_RUN = (
     "the mutating webhook didn't run: look for MutatingWebhookConfiguration/tokenguard and its webhook's pods"
 )
@@ -203,9 +205,9 @@ def _decide(rule: str, intended: Action, found: Violation, request: Request, mod
     phase = request.phase
     repairs = intended is _PATCH and bool(found.fix)
     action = intended
-    if mode is Mode.AUDIT or intended is _AUDIT:
+    if mode is _AUDIT_MODE or intended is _AUDIT:
         action = _AUDIT
-    elif mode is Mode.WARN or intended is _WARN or _only_advised(request):
+    elif mode is _WARN_MODE or intended is _WARN or (request.subject is _TEMPLATE and phase is _VALIDATE):
         action = _WARN if found.authored else _AUDIT
     elif repairs and phase is not _VALIDATE:
         action = _PATCH
@@ -217,10 +219,6 @@ def _decide(rule: str, intended: Action, found: Violation, request: Request, mod
         found = replace(found, advice=_DID_NOT_RUN)
         intended = _REJECT
     return Finding(rule, action, intended, found)
-
-
-def _only_advised(request: Request) -> bool:
-    return request.subject is Subject.TEMPLATE and request.phase is _VALIDATE
 
 
 def _concluded(

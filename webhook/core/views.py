@@ -76,14 +76,12 @@ class Mounts(msgspec.Struct, gc=False):
     by_sub_path: bool = False
     _at_api_token_path: bool | None = None
 
-    def at_api_token_path(self, *, windows: bool) -> bool:
-        """Say whether all mount the whole volume at the API server token's path, in a pod that runs on Windows or not.
-
-        Worked out once: a pod has one system.
-        """
+    def at_api_token_path(self, spec: PodSpec) -> bool:
+        """Return whether all, in the pod with this spec, mount the whole volume at the API server token's path."""
         if self._at_api_token_path is None:
             self._at_api_token_path = not self.by_sub_path and all(
-                mount.mount_path == API_TOKEN_PATH or clean_path(mount.mount_path, windows=windows) in _API_TOKEN_PLACES
+                mount.mount_path == API_TOKEN_PATH
+                or clean_path(mount.mount_path, windows=spec.for_windows) in _API_TOKEN_PLACES
                 for _, mount in self.placed
             )
         return self._at_api_token_path
@@ -111,6 +109,7 @@ class PodView(msgspec.Struct, gc=False):
     requested: tuple[str, ...]
     injections: tuple[Injection, ...]
     every_injection: tuple[Injection, ...]
+    every_container: list[Placed]
     injected: frozenset[str] = frozenset()
     _mounts: dict[str | None, Mounts] | None = None
 
@@ -119,7 +118,7 @@ class PodView(msgspec.Struct, gc=False):
         if self._mounts is None:
             gathered: dict[str | None, Mounts] = {}
             self._mounts = gathered
-            for placed in _every(self.pod.spec):
+            for placed in self.every_container:
                 for pointer, mount in placed.mounts:
                     mounts = gathered.get(mount.name)
                     if mounts is None:
@@ -171,7 +170,8 @@ class PodView(msgspec.Struct, gc=False):
 def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: Policy, cluster: Cluster) -> PodView:
     """Gather what the rules need of a pod, so that each looks only at what concerns it."""
     spec = pod.spec
-    containers = _added(request, pod) if request.subject is Subject.EPHEMERAL_CONTAINERS else _every(spec)
+    every_container = _every(spec)
+    containers = _added(request, pod) if request.subject is Subject.EPHEMERAL_CONTAINERS else every_container
     volumes = spec.volumes or []
     account = spec.service_account_name or spec.service_account or "default"
     requested = named_in(pod, "tokenguard/inject")
@@ -190,6 +190,7 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
         requested,
         injections,
         policy.injections,
+        every_container,
     )
     for number, volume in enumerate(volumes):
         if volume.projected and volume.projected.sources:
@@ -272,5 +273,5 @@ def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProje
         return False
     mounts = view.mounts(volume.name)
     if mounts.placed:
-        return mounts.at_api_token_path(windows=view.pod.spec.for_windows)
+        return mounts.at_api_token_path(view.pod.spec)
     return view.runs_later and (volume.name or "").startswith(API_TOKEN_VOLUME) and view.automounts

@@ -106,9 +106,12 @@ def _place(pod: PodView, injection: Injection, containers: list[_Container], vol
     conflicts: list[Violation] = []
     edits: list[Edit] = []
     path, windows_path = injection.mount_places
+    token = None
     has_volume = injection.volume in pod.injected
     if not has_volume:
-        edits.append(Append("/spec/volumes", _volume(pod, injection), exists=pod.pod.spec.volumes is not None))
+        token = _token(pod, injection)
+        volume = _volume(injection, token.lifetime)
+        edits.append(Append("/spec/volumes", volume, exists=pod.pod.spec.volumes is not None))
         conflicts += [_name_taken(number, injection) for number in volumes]
         conflicts += _mounted_in_advance(pod, injection)
     for container in containers:
@@ -133,7 +136,7 @@ def _place(pod: PodView, injection: Injection, containers: list[_Container], vol
             fix=tuple(edits),
             fixed=f"injected at {injection.file}{f', as {injection.env} says' if injection.env else ''}",
             authored=False,
-            token=None if has_volume else _token(pod, injection),
+            token=token,
         )
 
 
@@ -182,12 +185,8 @@ def _token(pod: PodView, injection: Injection) -> MountedToken:
     return MountedToken("" if for_api_server else injection.audience, lifetime)
 
 
-def _volume(pod: PodView, injection: Injection) -> dict[str, object]:
-    token = {
-        "audience": injection.audience,
-        "expirationSeconds": _token(pod, injection).lifetime,
-        "path": injection.path,
-    }
+def _volume(injection: Injection, lifetime: int) -> dict[str, object]:
+    token = {"audience": injection.audience, "expirationSeconds": lifetime, "path": injection.path}
     return {"name": injection.volume, "projected": {"sources": [{"serviceAccountToken": token}]}}
 
 

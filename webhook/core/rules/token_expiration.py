@@ -25,11 +25,12 @@ def check(pod: PodView) -> Iterator[Violation]:
         if lifetime <= maximum or (token.api_server_own and _is_kept(pod, asked)):
             continue
         cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
+        pointer = token.pointer
         yield Violation(
-            token.pointer,
+            pointer,
             f"lives {lifetime} seconds{_year(asked, lifetime)}, more than the maximum of {maximum}",
             advice=f"set expirationSeconds to at most {cap}",
-            fix=(Put(f"{token.pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
+            fix=(Put(f"{pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
             fixed=f"capped to {cap}",
             authored=token.by_hand or not token.api_server_own,
             token=MountedToken("" if for_api_server else token.projection.audience or "", lifetime),
