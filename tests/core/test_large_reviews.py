@@ -61,12 +61,13 @@ def test_review_cost_grows_with_the_body(maker: Maker, size: int) -> None:
     each = (len(maker(1100)) - len(maker(100))) / 1000
     count = int(size / each)
     small, large = maker(count), maker(LINEAR * count)
-    once = four_times = float("inf")
-    for _ in range(ROUNDS):
-        once, four_times = min(once, seconds(small)), min(four_times, seconds(large))
-        if four_times < once * QUADRATIC / 2:
+    ratios = []
+    for _ in range(ROUNDS):  # each body is compared with what is measured beside it: how fast the machine is changes
+        before, four_times, after = seconds(small), seconds(large), seconds(small)
+        ratios.append(four_times / min(before, after))
+        if ratios[-1] < QUADRATIC / 2:
             break
-    assert four_times < once * QUADRATIC / 2, (once, four_times)
+    assert ratios[-1] < QUADRATIC / 2, ratios
 
 
 def decide(body: bytes, phase: Phase) -> Decision:
