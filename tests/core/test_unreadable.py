@@ -8,9 +8,9 @@ import pytest
 from tests.reviews import review
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import MAX_FINDINGS, evaluate
-from webhook.core.objects import MAX_AUDIENCES
 from webhook.core.policy.document import read_policy
 from webhook.core.request import MAX_BRACES, Phase, Unreadable, read_review
+from webhook.core.token_objects import MAX_AUDIENCES
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 BAD_POD = {"kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"name": 7}]}}

@@ -4,9 +4,10 @@ import datetime as dt
 import json
 from typing import Any
 
-from webhook.core.objects import CronJob, CSIDriver, ServiceAccount, Workload, decoder
+from webhook.core.objects import CronJob, Workload, decoder
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
+from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.asked import Asked
 from webhook.scan.known import Known
 from webhook.scan.objects import Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, Rolled

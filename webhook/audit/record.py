@@ -10,13 +10,14 @@ import msgspec
 from msgspec import Meta
 
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome, first_of_each_rule
-from webhook.core.objects import AnyWorkload, PodTemplate, ServiceAccount, TokenRequest
+from webhook.core.objects import AnyWorkload, PodTemplate
 from webhook.core.patch import Operation
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
 from webhook.core.safe_output import safe_json_line
 from webhook.core.secret_content import ReviewedSecret
+from webhook.core.token_objects import ServiceAccount, TokenRequest
 
 _LONGEST = 1024
 _LONGEST_OPERATION = 8192

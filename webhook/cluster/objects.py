@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 
 
 class Annotations(msgspec.Struct):

@@ -6,10 +6,10 @@ import msgspec
 
 from webhook.core import lifetimes
 from webhook.core.cluster import Cluster
-from webhook.core.objects import INVALID_SINCE, CSIDriver, ServiceAccount, TokenRequest
 from webhook.core.policy.model import NamespacePolicy, Policy
 from webhook.core.request import Request
 from webhook.core.secret_content import ReviewedSecret
+from webhook.core.token_objects import INVALID_SINCE, CSIDriver, ServiceAccount, TokenRequest
 
 
 class TokenRequestView(msgspec.Struct, frozen=True, gc=False):

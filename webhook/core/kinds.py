@@ -8,18 +8,11 @@ from typing import Any
 import msgspec
 
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, read_custom_workload
-from webhook.core.objects import (
-    CronJob,
-    CSIDriver,
-    PodTemplate,
-    ServiceAccount,
-    TokenRequest,
-    Workload,
-    decoder,
-)
+from webhook.core.objects import CronJob, PodTemplate, Workload, decoder
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.secret_content import read_secret
 from webhook.core.text import Word
+from webhook.core.token_objects import CSIDriver, ServiceAccount, TokenRequest
 
 
 class Subject(Word):

@@ -9,9 +9,10 @@ import msgspec
 from webhook.core.custom_workloads import GroupKind
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
 from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
-from webhook.core.objects import CustomWorkload, Object, Readable
+from webhook.core.objects import CustomWorkload, Object
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.text import Word
+from webhook.core.token_objects import Readable
 
 
 class Phase(Word):

@@ -13,7 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.core.legacy_token import LegacyToken, read_legacy_token
-from webhook.core.objects import Object, ObjectMeta, Secret, decoder
+from webhook.core.objects import Object, ObjectMeta, decoder
+from webhook.core.token_objects import Secret
 
 Json = bytes | msgspec.Raw
 _NOTHING = msgspec.Raw(b"null")

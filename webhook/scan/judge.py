@@ -9,10 +9,11 @@ from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import NODE_USER, NODES, evaluate
 from webhook.core.kinds import Subject
-from webhook.core.objects import CSIDriver, PodTemplate, Secret, ServiceAccount
+from webhook.core.objects import PodTemplate
 from webhook.core.patch import Operation
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request
+from webhook.core.token_objects import CSIDriver, Secret, ServiceAccount
 from webhook.core.views import PodView, pod_view
 from webhook.scan.tokens import tokens_after
 from webhook.scan.verdicts import Exempted, Judgement, Told, Verdict

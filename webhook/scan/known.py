@@ -4,8 +4,8 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from webhook.core.cluster import FALLBACK_API_AUDIENCES, Cluster
-from webhook.core.objects import CSIDriver, ServiceAccount
 from webhook.core.selectors import Labels
+from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.bindings import Bindings
 from webhook.scan.objects import LegacyTokenSecret

@@ -4,9 +4,10 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 
 from webhook.core.legacy_token import LegacyToken
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
-from webhook.core.objects import LEGACY_TOKEN_TYPE, ObjectMeta
+from webhook.core.objects import ObjectMeta
 from webhook.core.secret_content import ReviewedSecret
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
+from webhook.core.token_objects import LEGACY_TOKEN_TYPE
 from webhook.scan.changes import change_between
 from webhook.scan.judge import Judge
 from webhook.scan.known import Known

@@ -2,15 +2,8 @@
 
 import msgspec
 
-from webhook.core.objects import (
-    INVALID_SINCE,
-    LEGACY_TOKEN_ACCOUNT,
-    Identity,
-    Object,
-    ObjectWithMeta,
-    PodTemplate,
-    Workload,
-)
+from webhook.core.objects import Identity, Object, ObjectWithMeta, PodTemplate, Workload
+from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"
 TRACKING = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking")

@@ -9,10 +9,10 @@ from webhook.core import lifetimes
 from webhook.core.cluster import FALLBACK_API_AUDIENCES, NO_LABELS, Cluster
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
-from webhook.core.objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 from webhook.core.policy.model import Policy
 from webhook.core.request import Request, of_object
 from webhook.core.selectors import Labels
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 from webhook.tokens.token import Kind, Token
 
 

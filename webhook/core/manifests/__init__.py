@@ -14,16 +14,9 @@ from webhook.core.manifests import intent
 from webhook.core.manifests.documents import Document, DocumentError, Problem
 from webhook.core.manifests.encoding import decode_text
 from webhook.core.manifests.stream import Piece, documents, split
-from webhook.core.objects import (
-    LEGACY_TOKEN_ACCOUNT,
-    LEGACY_TOKEN_TYPE,
-    Namespace,
-    Object,
-    Secret,
-    ServiceAccount,
-    decoder,
-)
+from webhook.core.objects import Namespace, Object, decoder
 from webhook.core.selectors import Labels, labels
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount
 
 _MOST_LISTS = 5
 _NOTHING = Cluster()

@@ -6,12 +6,12 @@ from webhook.core.account_views import SecretView
 from webhook.core.decision import Violation
 from webhook.core.kinds import Subject
 from webhook.core.kubectl import create_token
-from webhook.core.objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_ACCOUNT_UID
 from webhook.core.patch import escape
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.secret_content import ReviewedSecret
 from webhook.core.text import quote
+from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_ACCOUNT_UID
 
 
 def check(view: SecretView) -> Iterator[Violation]:

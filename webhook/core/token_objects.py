@@ -1,0 +1,94 @@
+"""Objects that give tokens without being pods: Secrets, ServiceAccounts, TokenRequests and CSI drivers.
+
+As in `webhook.core.objects`, only what rules look at is decoded.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from webhook.core.objects import AnyWorkload, Named, Object, ObjectWithMeta, PodTemplate
+
+MAX_AUDIENCES = 1000
+"""More audiences in one TokenRequest can't be evaluated: each may be compared with every pattern of the policy."""
+LEGACY_TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - the type's name
+LEGACY_TOKEN_ACCOUNT = "kubernetes.io/service-account.name"  # noqa: S105 - the annotation's name
+LEGACY_TOKEN_ACCOUNT_UID = "kubernetes.io/service-account.uid"  # noqa: S105 - the annotation's name
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+"""The label by which the API server refuses a Secret's token, with whatever value but an empty one."""
+
+
+class Secret(ObjectWithMeta, frozen=True):
+    """A Secret without its content."""
+
+    type: str | None = None
+
+    @property
+    def account(self) -> str:
+        """The ServiceAccount that its annotation names; empty where it names none."""
+        return self.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether Kubernetes fills it with a token that never expires."""
+        return self.type == LEGACY_TOKEN_TYPE
+
+
+class ServiceAccount(ObjectWithMeta, frozen=True):
+    """An account, as far as it speaks of tokens; `secrets` are those that its pods may use."""
+
+    secrets: list[Named] | None = None
+    automount_service_account_token: bool | None = None
+
+
+class BoundObjectReference(Object, frozen=True):
+    """What a token dies with."""
+
+    kind: str | None = None
+    name: str | None = None
+
+
+class TokenRequestSpec(Object, frozen=True):
+    """What token is asked for; `expiration_seconds` is 3600 where it is absent."""
+
+    audiences: Annotated[list[str], msgspec.Meta(max_length=MAX_AUDIENCES)] | None = None
+    expiration_seconds: int | None = None
+    bound_object_ref: BoundObjectReference | None = None
+
+
+class TokenRequest(ObjectWithMeta, frozen=True):
+    """A request for a token of an account."""
+
+    given_spec: TokenRequestSpec | None = msgspec.field(default=None, name="spec")
+
+    @property
+    def spec(self) -> TokenRequestSpec:
+        """What is asked for; the defaults where it says nothing."""
+        return self.given_spec or TokenRequestSpec()
+
+
+class CSITokenRequest(Object, frozen=True):
+    """A token that the kubelet passes to a CSI driver; `expiration_seconds` is 3600 where it is absent."""
+
+    audience: str | None = None
+    expiration_seconds: int | None = None
+
+
+class CSIDriverSpec(Object, frozen=True):
+    """What a CSI driver needs."""
+
+    token_requests: list[CSITokenRequest] | None = None
+
+
+class CSIDriver(ObjectWithMeta, frozen=True):
+    """A CSI driver, which gets these tokens of the account of every pod that mounts one of its volumes."""
+
+    spec: CSIDriverSpec | None = None
+
+    @property
+    def token_requests(self) -> list[CSITokenRequest]:
+        """The tokens that it gets."""
+        return (self.spec and self.spec.token_requests) or []
+
+
+Readable = PodTemplate | AnyWorkload | Secret | ServiceAccount | TokenRequest | CSIDriver
