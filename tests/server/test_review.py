@@ -270,6 +270,20 @@ def test_custom_kind_of_the_policy_is_evaluated():
     assert "warnings" not in Judge().response(made_review(runner))
 
 
+def test_review_is_evaluated_by_the_policy_that_it_was_read_with(monkeypatch):
+    judge = Judge()
+    read = review.read_review
+
+    def read_while_the_policy_changes(*given):
+        judge.state.use_policy(read_policy((POLICY + "mode: warn\n").encode()))
+        return read(*given)
+
+    monkeypatch.setattr(review, "read_review", read_while_the_policy_changes)
+    assert judge.response(LEGACY)["allowed"] is False
+    monkeypatch.undo()
+    assert judge.response(LEGACY)["allowed"] is True
+
+
 def test_a_bug_in_reading_is_answered_too(monkeypatch):
     monkeypatch.setattr(review, "read_review", fail)
     judge = Judge()

@@ -87,7 +87,7 @@ class Reviewer:
             self._report(error, "a body that couldn't be read")
             return self.refuse(400, Refusal.NOT_A_REVIEW, "the body can't be read: tokenguard's log says more")
         now = self._clock()
-        decision, status = self._decided(request, now)
+        decision, status = self._decided(request, snapshot, now)
         tellable = self._audit.tell(request, decision, now, time.perf_counter() - started)
         if tellable is not decision:
             decision, status = tellable, _NOT_READY
@@ -99,9 +99,10 @@ class Reviewer:
             self._tell(told)
         return Answer(200, respond(request, decision, status))
 
-    def _decided(self, request: Request, now: dt.datetime) -> tuple[Decision, tuple[int, str]]:
-        """Return the decision, and what a denial's code and reason are."""
-        snapshot = self._state.snapshot
+    def _decided(
+        self, request: Request, snapshot: Snapshot | None, now: dt.datetime
+    ) -> tuple[Decision, tuple[int, str]]:
+        """Return the decision under the snapshot with which the request was read, and a denial's code and reason."""
         try:
             if snapshot is not None:
                 decision = evaluate(request, snapshot.policy, snapshot.cluster, now)

@@ -153,7 +153,7 @@ def test_what_one_process_finds_out_all_of_them_know_until_it_is_gone():
 def told(judge):
     """Return what an audit log is told of a patch."""
     request = read_review(PATCHED, Phase.MUTATE)
-    decision, _ = judge.reviewer._decided(request, NOW)
+    decision, _ = judge.reviewer._decided(request, judge.state.snapshot, NOW)
     return request, decision, NOW, 0.0
 
 
