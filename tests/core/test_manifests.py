@@ -1,6 +1,7 @@
 """Reading manifests: what is taken, where it stands, and what is told of the rest."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -492,3 +493,23 @@ def test_the_base_is_kept_and_not_changed() -> None:
 def test_a_secrets_data_is_not_shown() -> None:
     secret = only(b"apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: hunter2}\n")
     assert "hunter2" not in repr(secret)
+
+
+def _seconds(data: bytes) -> float:
+    def once() -> float:
+        start = time.perf_counter()
+        read_manifests(data)
+        return time.perf_counter() - start
+
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("head", "repeated"),
+    [
+        pytest.param(b"", b'{"a": 1}\n', id="objects in JSON one after the other"),
+        pytest.param(b"apiVersion: v1\nkind: [\n", b"\n" * 4, id="empty lines in what can't be read"),
+    ],
+)
+def test_reading_takes_time_in_proportion_to_length(head: bytes, repeated: bytes) -> None:
+    assert _seconds(head + repeated * 8000 + b"x") < 10 * _seconds(head + repeated * 2000 + b"x")  # squared: 16 times

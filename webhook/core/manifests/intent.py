@@ -21,7 +21,7 @@ TOOL_FILES: Mapping[tuple[str, str], str] = {
 _KEYS = ("apiVersion", "kind")
 _BLOCK_KEYS = [re.compile(rf"^[\"']?{key}[\"']?[ \t]*:", re.MULTILINE) for key in _KEYS]
 _FLOW_KEYS = [re.compile(rf"[{{,\s][\"']?{key}[\"']?\s*:") for key in _KEYS]
-_TEMPLATE = re.compile(r"^\s*(?:\{\{|\{%|<%)|[:\[,-]\s*\{\{", re.MULTILINE)
+_TEMPLATE = re.compile(r"^[^\S\n]*(?:\{\{|\{%|<%)|[:\[,-]\s*\{\{", re.MULTILINE)
 
 
 def is_object(value: Mapping[str, Any]) -> bool:

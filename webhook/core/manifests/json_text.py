@@ -4,7 +4,6 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from functools import cached_property
 from math import isinf
 from typing import Any, NoReturn
 
@@ -18,16 +17,20 @@ _INT64 = 2**63
 
 
 class JsonDocument:
-    """One JSON value of a piece of text, which starts at `start`; `first_line` is the piece's, from one."""
+    """One JSON value of a piece of text, which starts at `start`; `first_line` is the piece's, from one.
+
+    `newlines` are the places of the piece's line ends, which all its documents share.
+    """
 
     text = None  # such a value need not be YAML, so it can't stand in a YAML stream as it is
 
-    def __init__(self, piece: str, start: int, first_line: int, number: int) -> None:
+    def __init__(self, piece: str, start: int, first_line: int, number: int, newlines: list[int]) -> None:
         self.number = number
         self.warnings: tuple[tuple[int, str], ...] = ()
         self._piece = piece
         self._start = start
         self._first_line = first_line
+        self._newlines = newlines
         self._known: dict[int, dict[str, tuple[int, int]]] = {}
 
     def line_of(self, pointer: str) -> int:
@@ -48,10 +51,6 @@ class JsonDocument:
         """Return what the document says, read anew."""
         return _DECODER.raw_decode(self._piece, self._start)[0]
 
-    @cached_property
-    def _newlines(self) -> list[int]:
-        return [place for place, char in enumerate(self._piece) if char == "\n"]
-
     def _children(self, start: int) -> dict[str, tuple[int, int]]:
         """Return where the members of the object or list at `start` are named, and where their values start."""
         if start not in self._known:
@@ -64,9 +63,10 @@ def read_json(piece: str, start: int, first_line: int, number: int) -> Iterator[
 
     Raises `DocumentError` where no further value can be read.
     """
+    newlines = [found.start() for found in re.finditer("\n", piece)]
     start = _skip_space(piece, start)
     while start < len(piece):
-        document = JsonDocument(piece, start, first_line, number)
+        document = JsonDocument(piece, start, first_line, number, newlines)
         duplicates = _Duplicates()
         try:
             value, end = duplicates.decoder.raw_decode(piece, start)
