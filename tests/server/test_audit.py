@@ -144,7 +144,7 @@ def test_a_destination_that_fails_is_told_of_once_counted_always_and_costs_the_o
 
 def test_both_destinations_get_every_line_and_the_file_is_rotated_by_the_workers(judged_by, tmp_path):
     target = tmp_path / "file"
-    flags = ("--audit-file", str(target), "--audit-file-max-size", "1Mi", "--audit-file-keep", "20")
+    flags = ("--audit-file", str(target), "--audit-file-max-size", "128Ki", "--audit-file-keep", "20")
     with serve(tmp_path / "run", *judged_by, "--workers", "3", *flags) as server:
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(lambda first: send_many(server, range(first, first + 20)), range(0, 120, 20)))

@@ -20,6 +20,12 @@ from webhook.core.request import Phase
 from webhook.server.audit_stream import LogStream
 
 
+@pytest.fixture
+def long_lines(monkeypatch) -> None:
+    """Have a line be longer than a pipe takes as a whole, several times over."""
+    monkeypatch.setattr("webhook.audit.record._MAX_FINDINGS", 100)
+
+
 def line(number: int) -> bytes:
     return encode(line_of(large_denial(number), Phase.VALIDATE)) + b"\n"
 
@@ -63,6 +69,7 @@ def test_a_reader_that_has_gone_away_costs_lines_but_no_answer(judged_by, tmp_pa
         assert server.log.count("can't be written") == 1
 
 
+@pytest.mark.usefixtures("long_lines")
 def test_a_reader_that_stands_still_costs_lines_and_the_next_one_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("webhook.server.audit_stream._PATIENCE", 0.01)
     reading, writing = os.pipe()
@@ -100,6 +107,7 @@ class Clock:
         return True
 
 
+@pytest.mark.usefixtures("long_lines")
 def test_a_slow_reader_holds_up_one_line_for_the_patience_and_then_none_until_it_has_cooled_down(tmp_path, monkeypatch):
     (tmp_path / "audit").touch()
     log = LogStream(str(tmp_path / "audit"), tmp_path / "lock")
