@@ -54,7 +54,7 @@ def audit_summarize(
     and GKE's Cloud Logging (as JSON) wrap them, and behind what kubectl logs or oc adm node-logs puts before a line.
     Give each replica's log as a file of its own: they are put in order by their times. The API server's names the
     accounts whose clients still use tokens past their hour, which would break once the API server's token is capped,
-    and those that use legacy tokens. Decisions are told by each of the two logs by itself. A pod that both webhooks
+    and those that use legacy tokens. Each of the two logs reports decisions by itself. A pod that both webhooks
     speak of counts once, by what became of it, and dry runs apart: denied; patched; warned; noted, which is let through
     but breaks a rule; exempted, which may come on top. Lines that can't be read are counted and the first few named.
 

@@ -27,7 +27,7 @@ class LongLine:
 
 
 def lines(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[bytes | LongLine]:
-    """Yield the lines, without their ends. `read` is told of bytes taken from `file`.
+    """Yield the lines, without their ends. `read` is called with the number of bytes taken from `file`.
 
     Raises `DamagedError` where gzip data is damaged or ends early, `OSError` where the file can't be read; what came
     before has been yielded.

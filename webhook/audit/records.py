@@ -44,7 +44,7 @@ class Record(NamedTuple):
 
 
 def records(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
-    """Yield the records; a `Line` of neither log for what is no record of one. `read` is told of bytes taken.
+    """Yield the records; a `Line` of neither log for what is no record of one. `read` gets the bytes taken.
 
     Raises what `lines` does.
     """

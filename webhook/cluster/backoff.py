@@ -69,7 +69,7 @@ class Backoff:
 class Reachability:
     """What the informers of one API server share: an answer to one of them ends the others' waits for a connection.
 
-    It ends no wait after a refusal: those are the API server's to decide. It is told of answered requests, not of
+    It ends no wait after a refusal: those are the API server's to decide. It learns of answered requests, not of
     events in a watch, so an informer that alone cannot connect is not woken without end.
     """
 
