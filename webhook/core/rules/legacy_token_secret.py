@@ -105,8 +105,8 @@ may read Secrets has it. So nobody makes one, and nobody changes one so that Kub
 account changed, its uid or its token removed. Labels and other edits are not evaluated.
 
 Such a token is valid as long as a Secret of the name that it was issued for, of any type, holds the same text under the
-key `token`. So deleting the Secret does not end it: anyone with a copy can make an Opaque Secret of that name, and it is
-valid again. This rule refuses that, too, and any copy under that key. What ends a token for good: delete its
+key `token`. So deleting the Secret does not end it: anyone with a copy can make an Opaque Secret of that name, and it
+is valid again. This rule refuses that, too, and any copy under that key. What ends a token for good: delete its
 ServiceAccount (a new one of that name is another one), or rotate the key that signs tokens. What ends it as long as the
 Secret is kept: the label kubernetes.io/legacy-token-invalid-since with a date. To remove the label is refused.
 
