@@ -71,24 +71,8 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """A ServiceAccount of which would be warned; `simulated` and `change` as of pods."""
-
-    namespace: str
-    name: str
-    judgement: Judgement
-    simulated: Judgement | None = None
-    change: Change = Change.NONE
-
-    @property
-    def is_told_of(self) -> bool:
-        """Whether there is anything to tell."""
-        return any(one and (one.findings or one.exemptions) for one in (self.judgement, self.simulated))
-
-
-@dataclass(frozen=True, slots=True)
-class CsiDriver:
-    """A CSIDriver whose tokens would be warned about; `simulated` and `change` as of pods."""
+class _WarnedObject:
+    """An object that is at most warned about; `simulated` and `change` as of pods."""
 
     name: str
     judgement: Judgement
@@ -99,6 +83,18 @@ class CsiDriver:
     def is_told_of(self) -> bool:
         """Whether there is anything to report."""
         return any(one and (one.findings or one.exemptions) for one in (self.judgement, self.simulated))
+
+
+@dataclass(frozen=True, slots=True)
+class CsiDriver(_WarnedObject):
+    """A CSIDriver whose tokens would be warned about; `simulated` and `change` as of pods."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account(_WarnedObject):
+    """A ServiceAccount that would be warned about; `simulated` and `change` as of pods."""
+
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class Scan:
             judgement = self._judge.account(namespace, name, found)
             simulated = self._simulated.account(namespace, name, found) if self._simulated else None
             change = change_between(judgement, simulated) if simulated else Change.NONE
-            account = Account(namespace, name, judgement, simulated, change)
+            account = Account(name, judgement, simulated, change, namespace=namespace)
             if account.is_told_of:
                 yield account
 
