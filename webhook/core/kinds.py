@@ -16,7 +16,7 @@ from webhook.core.token_objects import CSIDriver, ServiceAccount, TokenRequest
 
 
 class Subject(Word):
-    """What can be judged: by rules, but for the ConfigMap of a policy, which is judged by itself."""
+    """What can be evaluated: by the rules, except the ConfigMap of a policy, which is validated."""
 
     POD = "pods"
     EPHEMERAL_CONTAINERS = "ephemeral containers"
@@ -29,7 +29,7 @@ class Subject(Word):
 
 
 ADVISED = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER})
-"""What is never refused: its author is told what is amiss, and what comes of it is judged by itself."""
+"""What is never denied: its author is warned, and the pods that come of it are evaluated themselves."""
 
 CLUSTER_SCOPED = frozenset({Subject.CSI_DRIVER})
 """Subjects without a namespace: a policy's overrides don't apply to them."""

@@ -63,7 +63,7 @@ other way round; one that names nobody is good for the API server, and for every
 
 What to do: set `audience` to the service that the token is shown to. For the API server itself, name the API
 server's audience (often `https://kubernetes.default.svc`), which is always allowed. Which others are is said in
-`tokens.audiences.allowed`; where `tokens.audiences.default` is set, tokens that name nobody are made out to it.
+`tokens.audiences.allowed`; where `tokens.audiences.default` is set, tokens that name nobody are issued for it.
 
 A CSIDriver's `tokenRequests` are tokens of the same kind: the kubelet passes them to the driver, for every pod that
 mounts one of its volumes. No webhook is asked about them; `check` and `scan` warn of them.""",
