@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from tests.core.test_cases import LOADED, NOW, Judge, the_object
 from tests.reviews import review
-from tests.server.test_audit import large_denial
+from tests.server.audit_log.cases import large_denial
 from tests.server.test_recorded import EXPECTED, recorded
 from tests.serving import OBJECTS, POLICY, serve
 from webhook.audit.record import Record, encode, record

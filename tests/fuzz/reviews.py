@@ -20,7 +20,7 @@ from webhook.core.evaluate import evaluate
 from webhook.core.kinds import Subject
 from webhook.core.objects import Object
 from webhook.core.request import Phase, Unreadable, read_review
-from webhook.server.audit import AuditLog
+from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics import Metrics
 from webhook.server.response import WARNING_BYTES
 from webhook.server.review import Reviewer

@@ -12,7 +12,7 @@ from webhook.core.cluster import Cluster
 from webhook.core.policy.document import read_policy
 from webhook.core.request import Phase
 from webhook.server import review
-from webhook.server.audit import AuditLog
+from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics import Metrics
 from webhook.server.response import bounded
 from webhook.server.review import Reviewer
@@ -44,7 +44,7 @@ class Judge:
             self.state.use_policy(read_policy(policy.encode()))
             self.state.use_cluster(CLUSTER)
         self.audit, self.metrics = Lines(), Metrics()
-        audit = AuditLog([self.audit], sampled_out=self.metrics.audit_sampled_out.inc, **audited)
+        audit = AuditLog([self.audit], on_sampled_out=self.metrics.audit_sampled_out.inc, **audited)
         self.reviewer = Reviewer(self.state, audit, self.metrics, max_body_bytes=max_body_bytes, clock=lambda: NOW)
 
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):

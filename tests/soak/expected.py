@@ -7,7 +7,7 @@ from webhook.core.cluster import Cluster
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
-from webhook.server.audit import AuditLog
+from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics import Metrics
 from webhook.server.review import PHASES, Reviewer
 from webhook.server.state import State

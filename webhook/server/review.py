@@ -13,7 +13,7 @@ from webhook.core.kinds import ADVISED, Subject
 from webhook.core.notice import Notice, notice
 from webhook.core.policy.model import Mode
 from webhook.core.request import Phase, Request, Unreadable, read_review
-from webhook.server.audit import AuditLog
+from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics import Metrics, Unjudged
 from webhook.server.refusals import Refusal, refusal_body
 from webhook.server.response import FORBIDDEN, respond
@@ -88,12 +88,15 @@ class Reviewer:
             return self.refuse(400, Refusal.NOT_A_REVIEW, "the body can't be read: tokenguard's log says more")
         now = self._clock()
         decision, status = self._decided(request, snapshot, now)
-        tellable = self._audit.tell(request, decision, now, time.perf_counter() - started)
-        if tellable is not decision:
-            decision, status = tellable, _NOT_READY
-            self._metrics.unjudged(phase, Unjudged.UNTOLD)
-        elif decision.problem:
-            self._metrics.unjudged(phase, _UNJUDGED.get(status, Unjudged.UNREADABLE))
+        failure = _UNJUDGED.get(status, Unjudged.UNREADABLE)
+        seconds = time.perf_counter() - started
+        if not self._audit.record(request, decision, now, seconds):
+            fallback = fallback_decision(request, decision, self._audit.failure_reason)
+            if fallback is not None:
+                decision, status, failure = fallback, _NOT_READY, Unjudged.UNTOLD
+            self._audit.record_later(request, decision, now, seconds)
+        if decision.problem:
+            self._metrics.unjudged(phase, failure)
         self._metrics.reviewed(request, decision, time.perf_counter() - started)
         if self._tell and (told := notice(request, decision)):
             self._tell(told)
@@ -151,6 +154,22 @@ class Reviewer:
         self._metrics.internal_errors.inc()
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("internal error, %s: %s\n%s", what, type(error).__name__, where)
+
+
+def fallback_decision(request: Request, decision: Decision, reason: str) -> Decision | None:
+    """Return the denial of a patch or an exemption that cannot be recorded; None if the decision stays.
+
+    `reason` is shown to the author. Denied is what the policy changes, and what an exemption lets pass that would be
+    changed or denied otherwise. Any other decision stays: a denial, what passes unchanged as it would without
+    tokenguard, and everything where the policy only warns or audits.
+    """
+    if decision.outcome is Outcome.DENIED or decision.mode is not Mode.ENFORCE or request.subject in ADVISED:
+        return None
+    patched = decision.outcome is Outcome.PATCHED
+    if not (patched or decision.exemptions):
+        return None
+    problem = f"this {'patch' if patched else 'exemption'} must be recorded (--audit-failure=deny): {reason}"
+    return Decision(Outcome.DENIED, policy=decision.policy, mode=decision.mode, problem=problem)
 
 
 def _strictest(request: Request) -> Outcome:

@@ -12,9 +12,9 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from webhook.server.audit import AuditLog, destination
-from webhook.server.audit_file import LogFile
-from webhook.server.audit_output import Destination
+from webhook.server.audit_log.file_sink import FileSink
+from webhook.server.audit_log.logger import AuditLog, open_sink
+from webhook.server.audit_log.sink import Sink
 from webhook.server.certificate import served_certificate
 from webhook.server.follow import Followed, Follower
 from webhook.server.judged_by import judged_by
@@ -105,12 +105,11 @@ class _Gunicorn(BaseApplication):
         """Build the application once, in the master; the workers inherit it, loaded policy and all."""
         audit, application = _application(self._options, self._state, self._files, self._metrics, self._folder)
         self.cfg.set("post_worker_init", lambda worker: worker.loop.add_signal_handler(signal.SIGUSR1, audit.reopen))
-        told_of_deaths = (self._metrics, audit)
 
         def buried(_: Any, worker: Any) -> None:
             worker.died()
-            for one in told_of_deaths:
-                one.worker_died(worker.pid)
+            self._metrics.worker_died(worker.pid)
+            audit.worker_exited()
 
         self.cfg.set("child_exit", buried)
         self.cfg.set("post_fork", lambda _, worker: self._metrics.count_as(worker.place))
@@ -129,14 +128,14 @@ def _application(
     from webhook.server.review import Reviewer  # noqa: PLC0415 - as above
 
     audit = AuditLog(
-        _destinations(options, folder),
+        _audit_sinks(options),
         level=options.audit_level,
         sample=options.audit_sample,
-        must_tell=options.audit_failure == "deny",
-        lost=metrics.audit_failures.inc,
-        sampled_out=metrics.audit_sampled_out.inc,
+        fail_closed=options.audit_failure == "deny",
+        on_write_error=metrics.audit_failures.inc,
+        on_sampled_out=metrics.audit_sampled_out.inc,
     )
-    state.untold = audit.why_not_told
+    state.audit_error = lambda: audit.failure_reason
     follower = Follower([*files, *judged_by(options, state, metrics.file_read, folder)])
     follower.look()
     tell = options.live.tell if options.live and options.pod_events else None
@@ -149,19 +148,19 @@ def _application(
     return audit, Application(reviewer, create_app(state, reviewer, metrics), background)
 
 
-def _destinations(options: ServeOptions, folder: Path) -> list[Destination]:
-    """Open what the audit log is written to."""
+def _audit_sinks(options: ServeOptions) -> list[Sink]:
+    """Open what the audit log is written to. Raises `StartError` if that is not possible."""
     try:
-        opened = [destination(options.audit_log, folder / "audit.lock")]
+        sinks = [open_sink(options.audit_log)]
     except OSError as error:
         raise StartError(f"--audit-log {options.audit_log}: {error.strerror}") from error
     if options.audit_file is not None:
         size, keep = options.audit_file_max_size, options.audit_file_keep
         try:
-            opened.append(LogFile(options.audit_file, max_bytes=size, keep=keep))
+            sinks.append(FileSink(options.audit_file, max_bytes=size, keep=keep))
         except OSError as error:
             raise StartError(f"--audit-file {options.audit_file}: {error.strerror}") from error
-    return opened
+    return sinks
 
 
 def _listen(bind: str) -> socket.socket:

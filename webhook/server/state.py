@@ -24,8 +24,8 @@ class State:
     It is None until everything that was asked for has been loaded; `lacking` then says what isn't, and why.
     `heard` says when each thing that is followed in the API server was last known to be current (monotonic seconds).
     `certificate` is the one that is served; clients can trust it unless it is `placeholder`, a fingerprint. `served`
-    tells the fingerprints of what all workers serve: one that is ready speaks for all. `untold` tells why decisions
-    can't be written down that have to be; empty where they can.
+    tells the fingerprints of what all workers serve: one that is ready speaks for all. `audit_error` returns why
+    decisions cannot be recorded that must be; empty if they can.
     """
 
     snapshot: Snapshot | None = None
@@ -34,7 +34,7 @@ class State:
     certificate: Certificate | None = None
     placeholder: str = ""
     served: Callable[[], Collection[str]] = tuple
-    untold: Callable[[], str] = str
+    audit_error: Callable[[], str] = str
     _policy: Policy | None = None
     _cluster: Cluster | None = None
     _api_audiences: tuple[str, ...] = ()
@@ -87,8 +87,8 @@ class State:
             lacking += self.lacking.values() or ["nothing has been loaded yet"]
         if self.waits_for_certificate or (self.placeholder and self.placeholder in self.served()):
             lacking.append("certificate not loaded yet")
-        if untold := self.untold():
-            lacking.append(untold)
+        if audit_error := self.audit_error():
+            lacking.append(audit_error)
         return "; ".join(lacking)
 
     def _swap(self, loaded: str) -> None:

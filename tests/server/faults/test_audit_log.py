@@ -1,4 +1,4 @@
-"""An audit log that can't be written: nothing is changed or exempted untold, and it is found out when it can be."""
+"""An audit log that cannot be written: patches and exemptions are denied until it can be written again."""
 
 import http.client
 import json
@@ -12,16 +12,16 @@ from contextlib import suppress
 import pytest
 
 from tests.reviews import review
-from tests.server.test_audit import EXEMPT, HOSTPATH, LEGACY, Full, large_denial, pod, pods
+from tests.server.audit_log.cases import EXEMPT, HOSTPATH, LEGACY, NO_INJECTION, FullSink, large_denial, pod, pods
 from tests.server.test_recorded import decided, recorded
 from tests.server.test_review import CLUSTER, NOW, Judge
 from tests.serving import JSON, POLICY, ask, eventually, serve
 from webhook.core.policy.document import read_policy
-from webhook.core.request import Phase, read_review
-from webhook.server.audit import AuditLog
-from webhook.server.audit_file import LogFile
-from webhook.server.audit_output import Output
-from webhook.server.audit_stream import LogStream
+from webhook.core.request import Phase
+from webhook.server.audit_log.file_sink import FileSink
+from webhook.server.audit_log.logger import AuditLog
+from webhook.server.audit_log.sink import SinkWriter
+from webhook.server.audit_log.stream_sink import StreamSink
 from webhook.server.metrics import Metrics
 from webhook.server.review import Reviewer
 from webhook.server.state import State
@@ -29,9 +29,6 @@ from webhook.server.state import State
 PATCHED = recorded("pod-plain.pods", "mutate")
 DENIED = recorded("secret-legacy.secrets", "validate")
 ALLOWED = recorded("secret-opaque.secrets", "validate")
-BARE = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
-FORKS = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-"""Newer Pythons warn where other threads run; the workers are forks as well."""
 DEPLOYMENT = {
     "kind": "Deployment",
     "metadata": {"name": "d"},
@@ -39,72 +36,76 @@ DEPLOYMENT = {
 }
 
 
-class Untold(Judge):
-    """Judges while no line can be written."""
+class Unrecorded(Judge):
+    """Answers while the first sink takes no line."""
 
-    def __init__(self, policy: str, *others, must_tell: bool = True):
+    def __init__(self, policy: str, *sinks, fail_closed: bool = True):
         self.state, self.metrics = State(), Metrics()
         self.state.use_policy(read_policy(policy.encode()))
         self.state.use_cluster(CLUSTER)
-        self.log = AuditLog([Full(), *others], must_tell=must_tell, lost=self.metrics.audit_failures.inc)
-        self.state.untold = self.log.why_not_told
+        self.log = AuditLog(
+            [FullSink(), *sinks], fail_closed=fail_closed, on_write_error=self.metrics.audit_failures.inc
+        )
+        self.state.audit_error = lambda: self.log.failure_reason
         self.reviewer = Reviewer(self.state, self.log, self.metrics, clock=lambda: NOW)
 
 
-REFUSED = {
-    "a patch": (POLICY, Phase.MUTATE, pods(1)[0], "would change this"),
-    "an exemption": (EXEMPT, Phase.VALIDATE, pods(1, volumes=LEGACY)[0], "would exempt this"),
+DENIED_BY_FAILURE = {
+    "patch": (POLICY, Phase.MUTATE, pods(1)[0]),
+    "exemption": (EXEMPT, Phase.VALIDATE, pods(1, volumes=LEGACY)[0]),
 }
 
 
-@pytest.mark.parametrize(("policy", "phase", "body", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_would_be_changed_or_exempted_untold_is_refused_and_says_why(policy, phase, body, said):
-    judge = Untold(policy)
+@pytest.mark.parametrize("case", DENIED_BY_FAILURE)
+def test_patch_or_exemption_without_a_record_is_denied(case):
+    policy, phase, body = DENIED_BY_FAILURE[case]
+    judge = Unrecorded(policy)
     response = judge.response(body, phase)
     assert (response["allowed"], response["status"]["code"]) == (False, 503)
-    assert response["status"]["message"].startswith(f"tokenguard {said}, but has to write that down first, and can't: ")
-    assert "No space left on device" in response["status"]["message"]
+    assert response["status"]["message"].startswith(
+        f"this {case} must be recorded (--audit-failure=deny): cannot write the audit log: No space left on device\n"
+    )
     assert "patch" not in response
     assert response["auditAnnotations"]["decision"] == "denied"
-    untold = f'tokenguard_reviews_unjudged_total{{reason="untold",webhook="{phase}"}} 1.0'
-    assert untold in judge.counted("reviews_unjudged")
+    failed = f'tokenguard_reviews_unjudged_total{{reason="untold",webhook="{phase}"}} 1.0'
+    assert failed in judge.counted("reviews_unjudged")
     assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
-STANDS = {
-    "a denial": (BARE, Phase.VALIDATE, pods(1, volumes=LEGACY)[0], "denied"),
-    "a warning": (BARE, Phase.VALIDATE, pods(1, volumes=HOSTPATH)[0], "warned"),
-    "a plain allow": (BARE, Phase.VALIDATE, pods(1)[0], "allowed"),
-    "what is only warned of": (POLICY + "mode: warn\n", Phase.MUTATE, pods(1)[0], "allowed"),
-    "an exemption where nothing is enforced": (EXEMPT + "mode: audit\n", Phase.VALIDATE, pods(1, volumes=LEGACY)[0],
+UNAFFECTED = {
+    "denial": (NO_INJECTION, Phase.VALIDATE, pods(1, volumes=LEGACY)[0], "denied"),
+    "warning": (NO_INJECTION, Phase.VALIDATE, pods(1, volumes=HOSTPATH)[0], "warned"),
+    "plain-allow": (NO_INJECTION, Phase.VALIDATE, pods(1)[0], "allowed"),
+    "mode-warn": (POLICY + "mode: warn\n", Phase.MUTATE, pods(1)[0], "allowed"),
+    "exemption-in-mode-audit": (EXEMPT + "mode: audit\n", Phase.VALIDATE, pods(1, volumes=LEGACY)[0],
         "allowed"),
-    "an exempted workload, which is never refused": (EXEMPT, Phase.VALIDATE, review(DEPLOYMENT), "allowed"),
+    "exempted-workload": (EXEMPT, Phase.VALIDATE, review(DEPLOYMENT), "allowed"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("policy", "phase", "body", "outcome"), STANDS.values(), ids=STANDS)
-def test_every_other_decision_stands_though_it_is_not_told(policy, phase, body, outcome):
-    assert Untold(policy).response(body, phase)["auditAnnotations"]["decision"] == outcome
+@pytest.mark.parametrize(("policy", "phase", "body", "outcome"), UNAFFECTED.values(), ids=UNAFFECTED)
+def test_other_decisions_stay_without_a_record(policy, phase, body, outcome):
+    assert Unrecorded(policy).response(body, phase)["auditAnnotations"]["decision"] == outcome
 
 
-def test_where_it_is_allowed_changes_are_made_untold_and_it_stays_ready():
-    judge = Untold(POLICY, must_tell=False)
+def test_failure_allow_patches_without_a_record_and_stays_ready():
+    judge = Unrecorded(POLICY, fail_closed=False)
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
     assert judge.state.why_not_ready == ""
     assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
-def test_a_decision_that_one_of_two_destinations_has_is_told(tmp_path):
-    judge = Untold(POLICY, LogFile(tmp_path / "audit"))
+def test_decision_is_recorded_if_one_of_two_sinks_takes_it(tmp_path):
+    judge = Unrecorded(POLICY, FileSink(tmp_path / "audit"))
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
     assert judge.state.why_not_ready == ""
     assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
-class Moody:
-    """A destination that takes lines where a test lets it."""
+class Disk:
+    """A sink that takes lines while it is not full."""
 
-    name = "moody"
+    name = "disk"
 
     def __init__(self):
         self.lines, self.full = [], True
@@ -114,47 +115,46 @@ class Moody:
             raise OSError(28, "No space left on device")
         self.lines.append(json.loads(line))
 
+    def check(self):
+        pass
 
-def test_the_first_line_after_an_outage_tells_of_the_last_refusal_in_it_and_what_was_refused_is_never_called_done():
-    moody = Moody()
-    judge = Untold(POLICY)
-    judge.log._outputs = [Output(moody, lambda: None)]
+
+def test_first_line_after_an_outage_records_the_last_denial():
+    disk = Disk()
+    judge = Unrecorded(POLICY)
+    judge.log._sinks = [SinkWriter(disk, lambda: None)]
     for body in pods(3):
         assert judge.response(body, Phase.MUTATE)["allowed"] is False
-    assert judge.state.why_not_ready == "the audit log can't be written: No space left on device"
-    (output,) = judge.log._outputs
-    output.try_again()
+    assert judge.state.why_not_ready == "cannot write the audit log: No space left on device"
+    (writer,) = judge.log._sinks
+    writer.check()
     assert judge.state.why_not_ready != ""
-    moody.full = False
+    disk.full = False
     for _ in range(2):
-        output.try_again()
+        writer.check()
     assert judge.state.why_not_ready == ""
-    (line,) = moody.lines
+    (line,) = disk.lines
     assert (line["decision"], line["uid"][:8], line["patch"]) == ("denied", "00000002", [])
     assert "No space left on device" in line["problem"]
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
 
 
-@FORKS
-def test_what_one_process_finds_out_all_of_them_know_until_it_is_gone():
-    judge = Untold(POLICY)
-    child = os.fork()
-    if not child:
-        judge.log.tell(*told(judge))
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert "another worker's log says why" in judge.state.why_not_ready
-    judge.log.worker_died(child + 1)
-    assert judge.state.why_not_ready != ""
-    judge.log.worker_died(child)
-    assert judge.state.why_not_ready == ""
-
-
-def told(judge):
-    """Return what an audit log is told of a patch."""
-    request = read_review(PATCHED, Phase.MUTATE)
-    decision, _ = judge.reviewer._decided(request, judge.state.snapshot, NOW)
-    return request, decision, NOW, 0.0
+def test_record_that_waits_is_retried_by_a_started_log(tmp_path, monkeypatch):
+    monkeypatch.setattr("webhook.server.audit_log.logger.CHECK_INTERVAL", 0.01)
+    sink = FileSink(tmp_path / "audit")
+    judge = Unrecorded(POLICY)
+    judge.log._sinks = [SinkWriter(sink, lambda: None)]
+    judge.log.start()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sink, "write", FullSink().write)
+            assert judge.response(PATCHED, Phase.MUTATE)["allowed"] is False
+            assert judge.state.why_not_ready != ""
+        eventually(lambda: judge.state.why_not_ready == "")
+    finally:
+        judge.log.stop()
+    (line,) = (tmp_path / "audit").read_text().splitlines()
+    assert json.loads(line)["decision"] == "denied"
 
 
 @pytest.fixture
@@ -189,23 +189,17 @@ def write_some(log, numbers) -> list[bool]:
     return taken
 
 
-@FORKS
-@pytest.mark.parametrize("kind", ["a file", "a stream"])
-def test_a_line_that_a_full_disk_has_torn_spoils_no_other(small_disk, tmp_path, kind):
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_line_torn_by_a_full_disk_is_ended_by_the_next(small_disk, kind):
     (small_disk / "audit").touch()
-    log = LogFile(small_disk / "audit") if kind == "a file" else LogStream(str(small_disk / "audit"), tmp_path / "lock")
+    sink = FileSink(small_disk / "audit") if kind == "file" else StreamSink(str(small_disk / "audit"))
     fill(small_disk)
     (small_disk / "ballast").unlink()
-    before = write_some(log, range(40))
+    before = write_some(sink, range(40))
     assert {True, False} == set(before)
-    held = (small_disk / "audit").read_bytes()
-    assert not held.endswith(b"\n"), "the disk took a part of a line"
+    assert not (small_disk / "audit").read_bytes().endswith(b"\n"), "the disk took a part of a line"
     subprocess.run(["mount", "-o", "remount,size=64k", str(small_disk)], check=True)
-    child = os.fork()  # another process than the one whose line is torn
-    if not child:
-        os._exit(write_some(log, [100]) != [True])
-    assert os.waitpid(child, 0)[1] == 0
-    assert write_some(log, [101]) == [True]
+    assert write_some(sink, [100, 101]) == [True, True]
     lines = (small_disk / "audit").read_bytes().splitlines()
     assert [json.loads(line)["n"] for line in lines[-2:]] == [100, 101]
     with pytest.raises(json.JSONDecodeError):
@@ -213,11 +207,56 @@ def test_a_line_that_a_full_disk_has_torn_spoils_no_other(small_disk, tmp_path, 
     assert [json.loads(line)["n"] for line in lines[:-3]] == [at for at, taken in enumerate(before) if taken]
 
 
-def test_a_line_that_an_earlier_process_has_left_torn_is_ended_by_the_next(tmp_path):
+def test_line_torn_by_an_earlier_process_is_ended_by_the_next(tmp_path):
     (tmp_path / "audit").write_bytes(b'{"n": 1}\n{"n":')
-    log = LogFile(tmp_path / "audit")
-    log.write(b'{"n": 3}\n')
+    FileSink(tmp_path / "audit").write(b'{"n": 3}\n')
     assert (tmp_path / "audit").read_bytes() == b'{"n": 1}\n{"n":\n{"n": 3}\n'
+
+
+def kill_workers(server) -> None:
+    """Kill the workers, and wait until others answer."""
+    before = server.workers
+    for worker in before:
+        os.kill(worker, signal.SIGKILL)
+    eventually(lambda: not set(before) & set(server.workers) and readiness(server)[0] == 200)
+
+
+def test_successor_of_a_killed_worker_ends_a_torn_line_in_a_file(judged_by, tmp_path):
+    target = tmp_path / "file"
+    with serve(tmp_path / "run", *judged_by, "--workers", "1", "--audit-log", str(target)) as server:
+        server.review("/mutate", PATCHED)
+        with target.open("ab") as file:
+            file.write(b'{"n":')
+        kill_workers(server)
+        for _ in range(2):
+            server.review("/mutate", PATCHED)
+    first, torn, *after = target.read_text().split("\n")
+    assert torn == '{"n":'
+    assert [json.loads(line)["decision"] for line in (first, *after[:-1])] == ["patched"] * 3
+
+
+def test_successor_of_a_killed_worker_writes_to_the_rotated_file(judged_by, tmp_path):
+    target = tmp_path / "file"
+    with serve(tmp_path / "run", *judged_by, "--workers", "1", "--audit-log", str(target)) as server:
+        server.review("/mutate", PATCHED)
+        target.rename(tmp_path / "file.1")
+        target.touch()
+        kill_workers(server)
+        server.review("/mutate", PATCHED)
+        assert len(target.read_text().splitlines()) == len((tmp_path / "file.1").read_text().splitlines()) == 1
+
+
+def test_successor_of_a_killed_worker_begins_a_line_in_a_pipe(judged_by, tmp_path):
+    reading, writing = os.pipe()
+    with serve(tmp_path, *judged_by, "--workers", "1", stdout=writing) as server:
+        os.close(writing)
+        server.review("/mutate", PATCHED)
+        kill_workers(server)
+        for _ in range(2):
+            server.review("/mutate", PATCHED)
+    with os.fdopen(reading) as pipe:
+        lines = pipe.read().split("\n")
+    assert [line and json.loads(line)["decision"] for line in lines] == ["patched", "", "patched", "patched", ""]
 
 
 def readiness(server) -> tuple[int, str]:
@@ -228,12 +267,10 @@ def readiness(server) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("flag", ["--audit-log", "stdout"])
-def test_on_a_full_disk_nothing_is_changed_untold_and_room_is_noticed_without_a_review(
-    judged_by, small_disk, tmp_path, flag
-):
+def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp_path, flag):
     target = small_disk / "audit"
     target.touch()
-    flags = () if flag == "stdout" else (flag, str(target))
+    flags = ("--workers", "1", *(() if flag == "stdout" else (flag, str(target))))
     changed = set()
 
     def changes(server) -> bool:
@@ -246,13 +283,12 @@ def test_on_a_full_disk_nothing_is_changed_untold_and_room_is_noticed_without_a_
 
     with (
         target.open("ab") as stdout,
-        serve(tmp_path / "run", *judged_by, *flags, **({} if flags else {"stdout": stdout})) as server,
+        serve(tmp_path / "run", *judged_by, *flags, **({"stdout": stdout} if flag == "stdout" else {})) as server,
     ):
         assert changes(server)
         fill(small_disk)
         eventually(lambda: not changes(server))
-        eventually(lambda: [readiness(server)[0] for _ in range(6)] == [503] * 6)
-        assert readiness(server)[1].startswith("not ready: the audit log can't be written: ")
+        assert readiness(server) == (503, "not ready: cannot write the audit log: No space left on device")
         assert decided(server.review("/validate", DENIED)).startswith("denied")
         assert server.review("/validate", ALLOWED)["allowed"]
         assert server.metric("tokenguard_ready") == 0
@@ -260,16 +296,16 @@ def test_on_a_full_disk_nothing_is_changed_untold_and_room_is_noticed_without_a_
             assert not changes(server)
         assert server.metric("tokenguard_reviews_unjudged_total", reason="untold") >= 9
         (small_disk / "ballast").unlink()
-        eventually(lambda: [readiness(server)[0] for _ in range(6)] == [200] * 6)
+        eventually(lambda: readiness(server)[0] == 200)
         assert changes(server)
-        assert server.log.count("can't be written: No space left") <= 2
+        assert server.log.count("cannot write the audit log") == 1
         assert "can be written again" in server.log
     lines = [json.loads(line) for line in target.read_bytes().splitlines() if line.endswith(b"}")]
     assert {line["uid"] for line in lines if line["patch"]} == changed
-    assert {line["decision"] for line in lines if "problem" in line} == {"denied"}, "the last that were refused"
+    assert {line["decision"] for line in lines if "problem" in line} == {"denied"}, "the last that was denied"
 
 
-def test_a_stdout_that_nobody_reads_any_more_refuses_changes_until_the_process_is_started_anew(judged_by, tmp_path):
+def test_stdout_without_a_reader_denies_patches_until_a_restart(judged_by, tmp_path):
     reading, writing = os.pipe()
     with serve(tmp_path / "first", *judged_by, "--workers", "1", stdout=writing) as server:
         os.close(writing)
@@ -277,14 +313,14 @@ def test_a_stdout_that_nobody_reads_any_more_refuses_changes_until_the_process_i
         os.close(reading)
         response = server.review("/mutate", PATCHED)
         assert "Broken pipe" in response["status"]["message"]
-        assert readiness(server) == (503, "not ready: the audit log can't be written: Broken pipe")
+        assert readiness(server) == (503, "not ready: cannot write the audit log: Broken pipe")
         assert server.request("GET", "/healthz").status == 200
         assert server.review("/validate", ALLOWED)["allowed"]
     with serve(tmp_path / "second", *judged_by, "--workers", "1") as server:
         assert server.review("/mutate", PATCHED)["allowed"]
 
 
-def test_a_worker_that_is_killed_takes_what_it_found_out_with_it_and_the_next_finds_out_by_itself(judged_by, tmp_path):
+def test_successor_of_a_killed_worker_detects_the_failure_again(judged_by, tmp_path):
     with serve(tmp_path, *judged_by, "--workers", "1", "--audit-log", "/dev/full") as server:
         for _ in range(2):
             assert not server.review("/mutate", PATCHED)["allowed"]
@@ -294,7 +330,7 @@ def test_a_worker_that_is_killed_takes_what_it_found_out_with_it_and_the_next_fi
             eventually(lambda: readiness(server)[0] == 200)
 
 
-def test_the_environment_can_say_that_changes_are_made_untold(judged_by, tmp_path):
+def test_failure_allow_can_be_set_in_the_environment(judged_by, tmp_path):
     environment = {**os.environ, "TOKENGUARD_AUDIT_FAILURE": "allow"}
     with serve(tmp_path, *judged_by, "--workers", "1", "--audit-log", "/dev/full", env=environment) as server:
         connection = server.connect()
@@ -305,7 +341,7 @@ def test_the_environment_can_say_that_changes_are_made_untold(judged_by, tmp_pat
         assert server.metric("tokenguard_audit_failures_total") >= 2
 
 
-def test_what_audit_failure_can_not_mean_is_refused():
+def test_unknown_audit_failure_is_a_usage_error():
     command = [sys.executable, "-m", "webhook", "serve", "--tls-self-signed", "--audit-failure", "ignore"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.audit_log.cases import LEGACY, pods
 from tests.server.faults.load import load
-from tests.server.test_audit import LEGACY, pods
 from tests.server.test_recorded import decided
 from tests.serving import OBJECTS, POLICY, serve
 

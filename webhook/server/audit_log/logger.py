@@ -1,0 +1,135 @@
+"""The audit log: one JSON object a line for each decision, written before the answer is sent."""
+
+import datetime as dt
+import stat
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from webhook.audit.record import encode, record
+from webhook.core.decision import Decision, Outcome
+from webhook.core.request import Request
+from webhook.server.audit_log.file_sink import FileSink
+from webhook.server.audit_log.sink import Sink, SinkWriter
+from webhook.server.audit_log.stream_sink import StreamSink
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two attempts to write what could not be written, and between two checks for rotated files."""
+_ALWAYS_RECORDED = frozenset({Outcome.DENIED, Outcome.PATCHED})
+_HASHES = 1 << 32
+
+
+class AuditLog:
+    """Writes the records of decisions to every sink.
+
+    `level` is `decisions`, which leaves plain allows out, or `all`. `sample` is the share, 0 to 1, that is recorded of
+    decisions that let an object pass unchanged. Denials, patches, exemptions and failed evaluations are always
+    recorded. Sampling goes by a hash of the review's uid, so every sink gets the same records.
+
+    A decision is recorded if one sink has its line. With `fail_closed`, `record` returns False for a decision that no
+    sink takes; the caller then decides what to answer, and passes that decision to `record_later`.
+
+    Make it in the master process, where errors at the start are reported; the worker inherits the open sinks. Reviews
+    are recorded in one thread of the worker. A second thread retries and follows file rotation, so a lock guards sinks.
+    """
+
+    def __init__(  # noqa: PLR0913 - independent settings
+        self,
+        sinks: Sequence[Sink],
+        *,
+        level: str = "decisions",
+        sample: float = 1.0,
+        fail_closed: bool = False,
+        on_write_error: Callable[[], None] = lambda: None,
+        on_sampled_out: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take open sinks. `on_write_error` is called for each line that a sink does not take when it is due."""
+        self._sinks = [SinkWriter(sink, on_write_error) for sink in sinks]
+        self._records_plain = level == "all"
+        self._sample = sample
+        self._fail_closed = fail_closed
+        self._on_sampled_out = on_sampled_out
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    def record(self, request: Request, decision: Decision, now: dt.datetime, seconds: float) -> bool:
+        """Write the record of a decision; `now` is aware, `seconds` is how long the evaluation took.
+
+        Returns False only with `fail_closed`, if the decision has to be recorded and no sink takes the line.
+        """
+        if decision.plain and not self._records_plain:
+            return True
+        share = self._recorded_share(decision)
+        if share < 1 and zlib.crc32(request.uid.encode()) >= share * _HASHES:
+            self._on_sampled_out()
+            return True
+        line = encode(record(request, decision, now, seconds, sample=share)) + b"\n"
+        with self._lock:
+            failed = [sink for sink in self._sinks if not sink.write(line)]
+            if not failed:
+                return True
+            if self._fail_closed and len(failed) == len(self._sinks):
+                return False
+            for sink in failed:
+                sink.retry_later(line)
+        return True
+
+    def record_later(self, request: Request, decision: Decision, now: dt.datetime, seconds: float) -> None:
+        """Write the record as soon as a sink takes lines again, in place of any other record that waits for that."""
+        line = encode(record(request, decision, now, seconds, sample=self._recorded_share(decision))) + b"\n"
+        with self._lock:
+            for sink in self._sinks:
+                sink.retry_later(line)
+
+    @property
+    def failure_reason(self) -> str:
+        """Why records that are required cannot be written, without paths: pod authors read it. Empty if they can."""
+        if not self._fail_closed or not all(sink.failure_reason for sink in self._sinks):
+            return ""
+        return next((sink.failure_reason for sink in self._sinks), "")
+
+    def reopen(self) -> None:
+        """Reopen all files by their names, as after a rotation."""
+        with self._lock:
+            for sink in self._sinks:
+                sink.reopen()
+
+    def worker_exited(self) -> None:
+        """Have the next worker end a line that the previous one may have left unfinished. Called in the master."""
+        for sink in self._sinks:
+            sink.expect_torn_line()
+
+    def start(self) -> None:
+        """Continue with the inherited sinks in a worker: check their files, retry failed lines every second."""
+        with self._lock:
+            for sink in self._sinks:
+                sink.start()
+        threading.Thread(target=self._run, name="tokenguard-audit", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop retrying."""
+        self._stopping.set()
+
+    def _recorded_share(self, decision: Decision) -> float:
+        if decision.outcome in _ALWAYS_RECORDED or decision.exemptions or decision.problem:
+            return 1.0
+        return self._sample
+
+    def _run(self) -> None:
+        while not self._stopping.wait(CHECK_INTERVAL):
+            with self._lock:
+                for sink in self._sinks:
+                    sink.check()
+
+
+def open_sink(target: str) -> Sink:
+    """Open what `--audit-log` names: a regular file, or `-` or any other path, whose reader may be slow.
+
+    Raises `OSError` if it cannot be opened.
+    """
+    try:
+        is_file = target != "-" and stat.S_ISREG(Path(target).stat().st_mode)
+    except FileNotFoundError:
+        is_file = True  # it is created
+    return FileSink(Path(target)) if is_file else StreamSink(target)
