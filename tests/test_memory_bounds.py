@@ -17,7 +17,7 @@ from tests.cluster.test_pod_events import Clock, Stored
 from tests.core.policy.test_document import HEAD
 from tests.documented import CHECKOUT, is_there
 from tests.reviews import review
-from webhook.audit.record import encode, record
+from webhook.audit.record import encode_record
 from webhook.cluster.certificates.replicas import NAMES, SERVES, Replicas
 from webhook.cluster.events import Teller
 from webhook.cluster.index import Namespaces, Secrets
@@ -58,6 +58,7 @@ OF_A_SHORT_LIFE = {
     "webhook/core/manifests/": "of reading a manifest",
     "webhook/core/policy/notes.py::": "of reading a policy",
     "webhook/core/cluster_lines.py::_Line": "one line, while it is written or read",
+    "webhook/core/decision.py::Decision.encoded_patch": "of one review",
     "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",
 }
 FIXED = {
@@ -293,7 +294,7 @@ def test_the_longest_audit_line_stays_bounded() -> None:
         Outcome.PATCHED, (finding,) * 200, (operation,) * 200, ((finding, exemption),) * 11, note=bad, problem=bad
     )
     asked = Request(Phase.MUTATE, "u" * 128, bad, bad, bad, bad, Subject.POD, user=bad)
-    longest_line = encode(record(asked, decision, NOW, 0.0))
+    longest_line = encode_record(asked, decision, NOW, 0.0)
     assert len(longest_line) < bound("webhook/server/audit_log/sink.py::SinkWriter._pending")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.reviews import review
 from tests.server.test_recorded import recorded
-from webhook.audit.record import encode, record
+from webhook.audit.record import encode, encode_record, record
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Finding, Outcome, Violation
 from webhook.core.evaluate import evaluate
@@ -97,7 +97,7 @@ def test_a_line_is_bounded_whatever_the_object_holds():
     )
     request = read_review(review(pod), Phase.MUTATE)
     decision = evaluate(request, policy, CLUSTER, NOW)
-    line = written(record(request, decision, NOW, 0.0))
+    line = json.loads(encode_record(request, decision, NOW, 0.0))
     assert (len(line["findings"]), len(line["patch"])) == (25, 50)
     assert line["leftOut"] == {"findings": len(decision.findings) - 25, "patch": len(decision.patch) - 50}
     assert len(line["name"]) == 1024
@@ -108,8 +108,38 @@ def test_what_is_too_long_is_cut_and_an_operation_left_out_and_counted():
     operations = ({"op": "add", "path": "/a", "value": "v" * 10_000}, {"op": "remove", "path": "/b"})
     finding = Finding("inject", Action.PATCH, Action.PATCH, Violation("/" + "p" * 5000, "d" * 5000))
     decision = Decision(Outcome.PATCHED, (finding,), operations, note="n" * 5000, problem="p" * 5000)
-    line = written(record(request, decision, NOW, 0.0))
+    line = json.loads(encode_record(request, decision, NOW, 0.0))
     assert line["patch"] == [{"op": "remove", "path": "/b"}]
     assert line["leftOut"] == {"patch": 1}
     (told,) = line["findings"]
     assert [len(text) for text in (told["path"], told["detail"], line["note"], line["problem"])] == [1024] * 4
+
+
+@pytest.mark.parametrize("phase", [Phase.MUTATE, Phase.VALIDATE])
+@pytest.mark.parametrize(
+    "case", ["pod-seed-secure.pods", "pod-unicode.pods", "pod-large.pods", "secret-legacy.secrets"]
+)
+def test_encoded_record_is_the_record_as_one_line(case, phase):
+    request = read_review(recorded(case, phase), phase)
+    decision = evaluate(request, default_policy(), CLUSTER, NOW)
+    made = record(request, decision, NOW, 0.001, sample=0.5)
+    assert encode_record(request, decision, NOW, 0.001, sample=0.5) == encode(made) + b"\n"
+
+
+def test_encoded_patch_escapes_what_could_end_or_forge_a_line():
+    request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
+    value = "\u2028\x7f##[error]\U000e0001"
+    decision = Decision(Outcome.PATCHED, patch=({"op": "add", "path": "/a", "value": value},))
+    line = encode_record(request, decision, NOW, 0.0)
+    assert line.isascii()
+    assert b"##" not in line
+    assert json.loads(line)["patch"] == list(decision.patch)
+
+
+@pytest.mark.parametrize("count", [50, 51])
+def test_encoded_patch_at_its_limits_has_the_first_fifty(count):
+    request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
+    operations = tuple({"op": "add", "path": f"/{number}", "value": "v" * 200} for number in range(count))
+    line = json.loads(encode_record(request, Decision(Outcome.PATCHED, patch=operations), NOW, 0.0))
+    assert line["patch"] == list(operations[:50])
+    assert line.get("leftOut") == ({"patch": 1} if count > 50 else None)

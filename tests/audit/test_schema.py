@@ -11,7 +11,7 @@ from tests.reviews import review
 from tests.server.audit_log.cases import large_denial
 from tests.server.test_recorded import EXPECTED, recorded
 from tests.serving import OBJECTS, POLICY, serve
-from webhook.audit.record import Record, encode, record
+from webhook.audit.record import Record, encode_record
 from webhook.audit.schema import VERSION, schema
 from webhook.cli import main
 from webhook.core.decision import Decision, Finding, Outcome, Violation
@@ -69,7 +69,7 @@ def test_the_lines_of_every_golden_case_are_such(rule, case):  # noqa: ARG001 - 
     for phase in (Phase.MUTATE, Phase.VALIDATE):
         request = read_review(review(the_object(case), **judge.asked), phase)
         decision = judge.decide(the_object(case), phase)
-        LINE.validate(json.loads(encode(record(request, decision, NOW, 0.001))))
+        LINE.validate(json.loads(encode_record(request, decision, NOW, 0.001)))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,6 @@ def test_the_lines_of_every_golden_case_are_such(rule, case):  # noqa: ARG001 - 
 def test_what_no_line_holds_is_refused(wrong):
     request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
     violation = Finding("inject", Action.PATCH, Action.PATCH, Violation("/spec", "is wrong"))
-    line = json.loads(encode(record(request, Decision(Outcome.PATCHED, (violation,)), NOW, 0.001)))
+    line = json.loads(encode_record(request, Decision(Outcome.PATCHED, (violation,)), NOW, 0.001))
     LINE.validate(line)
     assert not LINE.is_valid(line | wrong)

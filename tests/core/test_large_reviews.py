@@ -9,7 +9,7 @@ import pytest
 from tests.core.large_reviews import CLUSTER, INJECTIONS, LISTS, STRINGS, Maker, pod, policy, projected, token
 from tests.core.test_cases import Judge
 from tests.reviews import review
-from webhook.audit.record import encode, record
+from webhook.audit.record import encode_record
 from webhook.core.decision import Decision
 from webhook.core.evaluate import MAX_FINDINGS, evaluate
 from webhook.core.policy.model import Action
@@ -35,7 +35,7 @@ def answer(body: bytes) -> None:
             request = read_review(body, phase)
             decision = evaluate(request, judged_by, CLUSTER, NOW)
             respond(request, decision)
-            encode(record(request, decision, NOW, 0.001))
+            encode_record(request, decision, NOW, 0.001)
 
 
 def seconds(body: bytes) -> float:

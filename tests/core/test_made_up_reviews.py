@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.reviews import review
-from webhook.audit.record import encode, record
+from webhook.audit.record import encode_record
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import evaluate
 from webhook.core.notice import notice
@@ -45,7 +45,7 @@ def test_a_review_with_an_invalid_name_is_denied_and_its_names_are_dropped(field
     assert decision.outcome == "denied"
     assert "is not valid in Kubernetes" in decision.message(asked.decision_id)
     assert notice(asked, decision) is None
-    written = json.loads(encode(record(asked, decision, NOW, 0.0)))
+    written = json.loads(encode_record(asked, decision, NOW, 0.0))
     assert (written["namespace"], written["operation"], written["resource"]) == ("", "", "")
 
 

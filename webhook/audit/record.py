@@ -89,6 +89,24 @@ class Record(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, g
 
 
 _encode = msgspec.json.Encoder().encode
+_TEXTS = (
+    "uid", "operation", "resource", "namespace", "name", "generate_name", "owner", "service_account", "user", "note",
+    "problem",
+)  # fmt: skip
+_NO_PATCH: tuple[Any, int] = [], 0
+
+
+def encode_record(
+    request: Request, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0
+) -> bytes:
+    """Return the line of a decision, with its newline: `encode` of `record`, in one encode.
+
+    `now` is aware, `seconds` the duration of reading and deciding, `sample` the share of such lines that is written.
+    """
+    made = _record(request, decision, now, seconds, _encoded_patch(decision) if decision.patch else _NO_PATCH)
+    if sample < 1:
+        made.sample = sample
+    return encode(made) + b"\n"
 
 
 def encode(line: Record | Operation) -> bytes:
@@ -97,55 +115,96 @@ def encode(line: Record | Operation) -> bytes:
 
 
 def record(request: Request, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0) -> Record:
-    """Return the line that tells of a decision; `now` is aware, `sample` the share of such lines that is written."""
+    """Return the record of a decision; the arguments are those of `encode_record`."""
+    patch = [operation for operation, _ in _short_operations(decision)]
+    made = _record(request, decision, now, seconds, (patch, len(decision.patch) - len(patch)))
+    made.sample = sample if sample < 1 else None
+    return made
+
+
+def _encoded_patch(decision: Decision) -> tuple[Any, int]:
+    """Return a patch as JSON, and how many of its operations are left out."""
+    whole = safe_json_line(decision.encoded_patch)
+    if len(whole) <= _LONGEST_OPERATION and len(decision.patch) <= _MAX_OPERATIONS:
+        return msgspec.Raw(whole), 0
+    short = [encoded for _, encoded in _short_operations(decision)]
+    return msgspec.Raw(b"[" + b",".join(short) + b"]"), len(decision.patch) - len(short)
+
+
+def _short_operations(decision: Decision) -> list[tuple[Operation, bytes]]:
+    """Return the operations of a patch that a line has room for, each also as JSON."""
+    encoded = [(operation, encode(operation)) for operation in decision.patch[:_MAX_OPERATIONS]]
+    return [(operation, text) for operation, text in encoded if len(text) <= _LONGEST_OPERATION]
+
+
+def _record(request: Request, decision: Decision, now: dt.datetime, seconds: float, patch: tuple[Any, int]) -> Record:
+    """Return the record with a patch in the form that the caller needs, and how many operations that lacks."""
     owner = generate_name = account = ""
-    patch = [one for one in decision.patch[:_MAX_OPERATIONS] if len(encode(one)) <= _LONGEST_OPERATION]
-    found_wrong = len(decision.findings) + len(decision.mistakes)
-    left_out = LeftOut(max(found_wrong - _MAX_FINDINGS, 0), len(decision.patch) - len(patch))
-    found = request.object
     name = request.name
+    found = request.object
     if found is not None:
         meta = found.metadata
-        controller = meta.controller
-        owner = f"{controller.kind}/{controller.name}" if controller else ""
-        name = name or meta.name or ""
-        generate_name = meta.generate_name or ""
+        if meta.owner_references and (controller := meta.controller):
+            owner = f"{controller.kind}/{controller.name}"
+        if not name:
+            name = meta.name or ""
+            generate_name = "" if name else meta.generate_name or ""
         account = _account(request, found)
-    return Record(
-        time=now.astimezone(dt.UTC),
+    uid, operation, resource, namespace, user = (
+        request.uid, request.operation, request.resource, request.namespace, request.user,
+    )  # fmt: skip
+    note, problem = decision.note, decision.problem
+    findings_left_out = len(decision.findings) + len(decision.mistakes) - _MAX_FINDINGS
+    made = Record(
+        time=now if now.tzinfo is dt.UTC else now.astimezone(dt.UTC),
         id=request.decision_id,
-        uid=request.uid[:_LONGEST],
-        webhook=request.phase.value,
-        decision=decision.outcome.value,
-        operation=request.operation[:_LONGEST],
-        resource=request.resource[:_LONGEST],
-        namespace=request.namespace[:_LONGEST],
-        owner=owner[:_LONGEST],
-        service_account=account[:_LONGEST],
-        user=request.user[:_LONGEST],
+        uid=uid,
+        webhook=request.phase,
+        decision=decision.outcome,
+        operation=operation,
+        resource=resource,
+        namespace=namespace,
+        name=name or None,
+        generate_name=generate_name or None,
+        owner=owner,
+        service_account=account,
+        user=user,
         dry_run=request.dry_run,
-        findings=_findings(decision),
-        patch=patch,
-        left_out=left_out if left_out.findings or left_out.patch else None,
-        exemption=exemption_of(decision)[:_LONGEST_OPERATION],
+        findings=_findings(decision) if decision.findings or decision.mistakes else [],
+        patch=patch[0],
+        left_out=LeftOut(max(findings_left_out, 0), patch[1]) if findings_left_out > 0 or patch[1] else None,
+        exemption=exemption_of(decision)[:_LONGEST_OPERATION] if decision.exempted else "",
         policy=decision.policy,
         duration_ms=round(seconds * 1000, 3),
-        sample=sample if sample < 1 else None,
-        name=name[:_LONGEST] or None,
-        generate_name=None if name else generate_name[:_LONGEST] or None,
-        note=decision.note[:_LONGEST] or None,
-        problem=decision.problem[:_LONGEST] or None,
+        note=note or None,
+        problem=problem or None,
     )
+    size = len(uid) + len(operation) + len(resource) + len(namespace) + len(name) + len(generate_name) + len(owner)
+    if size + len(account) + len(user) + len(note) + len(problem) > _LONGEST:
+        _shorten(made)
+    return made
+
+
+def _shorten(made: Record) -> None:
+    """Cut the texts of a record that are too long: mostly none is, as is known without looking at each."""
+    for key in _TEXTS:
+        text = getattr(made, key)
+        if text:
+            setattr(made, key, text[:_LONGEST])
 
 
 def _findings(decision: Decision) -> list[Finding]:
     findings = [
-        Finding(one.rule, one.action.value, one.path[:_LONGEST], one.detail[:_LONGEST])
-        for one in first_of_each_rule(decision.findings, _MAX_FINDINGS)
+        Finding(finding.rule, finding.action, _cut(finding.path), _cut(finding.detail))
+        for finding in first_of_each_rule(decision.findings, _MAX_FINDINGS)
     ]
     for path, detail in map(located, decision.mistakes[:_MAX_FINDINGS]):
-        findings.append(Finding(INVALID_POLICY, Action.REJECT.value, path, detail[:_LONGEST]))
+        findings.append(Finding(INVALID_POLICY, Action.REJECT, path, _cut(detail)))
     return findings
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST]
 
 
 def exemption_of(decision: Decision) -> str:
@@ -156,10 +215,10 @@ def exemption_of(decision: Decision) -> str:
 
 
 def _account(request: Request, found: object) -> str:
+    if isinstance(found, PodTemplate):
+        return found.spec.service_account_name or "default"
+    if isinstance(found, AnyWorkload):
+        return found.template.spec.service_account_name or "default"
     if isinstance(found, TokenRequest | ServiceAccount):
         return request.name
-    if isinstance(found, ReviewedSecret):
-        return found.account_in(request.namespace)
-    if isinstance(found, AnyWorkload):
-        found = found.template
-    return (found.spec.service_account_name or "default") if isinstance(found, PodTemplate) else ""
+    return found.account_in(request.namespace) if isinstance(found, ReviewedSecret) else ""

@@ -1,10 +1,12 @@
 """What a rule says of an object, what is done about it, and how that is told. Values, never exceptions."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from heapq import nsmallest
 
 import msgspec
 
+from webhook.core import patch as json_patch
 from webhook.core.patch import Edit, Operation, json_path
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode
@@ -109,7 +111,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
         return self.line()
 
 
-class Decision(msgspec.Struct, frozen=True, gc=False):
+class Decision(msgspec.Struct, frozen=True, dict=True):
     """What is done about one request. `coverage` says whether rules were applied, and `note` why they were not.
 
     `exempted` are the findings that an exemption covers, each with the exemption. `problem` tells
@@ -127,6 +129,11 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     note: str = ""
     mistakes: tuple[Mistake, ...] = ()
     coverage: Coverage = Coverage.EVALUATED
+
+    @cached_property
+    def encoded_patch(self) -> bytes:
+        """The patch as JSON: the answer and the audit record contain the same bytes."""
+        return json_patch.encode(self.patch)
 
     @property
     def exemptions(self) -> tuple[tuple[str, Exemption], ...]:

@@ -12,6 +12,9 @@ import msgspec
 Operation = dict[str, Any]
 """One operation of a JSON Patch: `op`, `path` and, where it has one, `value`."""
 
+encode = msgspec.json.Encoder().encode
+"""Returns operations as JSON."""
+
 
 class Put(msgspec.Struct, frozen=True, gc=False):
     """Set the member at `pointer`; `replaces` says that it is there already."""

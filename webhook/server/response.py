@@ -54,7 +54,7 @@ def respond(request: Request, decision: Decision, status: tuple[int, str] = FORB
         response.status = _Status(*status, decision.message(request.decision_id), _details(request, decision))
     elif decision.patch and request.phase is Phase.MUTATE:
         response.patch_type = "JSONPatch"
-        response.patch = _encode(decision.patch)
+        response.patch = decision.encoded_patch
     if decision.findings or decision.problem:
         warnings = decision.warnings()
         if warnings:

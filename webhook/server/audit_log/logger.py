@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from webhook.audit.record import encode, record
+from webhook.audit.record import encode_record
 from webhook.core.decision import Decision, Outcome
 from webhook.core.request import Request
 from webhook.server.audit_log.file_sink import FileSink
@@ -64,7 +64,7 @@ class AuditLog:
         if share < 1 and zlib.crc32(request.uid.encode()) >= share * _HASHES:
             self._on_sampled_out()
             return True
-        line = encode(record(request, decision, now, seconds, sample=share)) + b"\n"
+        line = encode_record(request, decision, now, seconds, sample=share)
         with self._lock:
             failed = [sink for sink in self._sinks if not sink.write(line)]
             if not failed:
@@ -77,7 +77,7 @@ class AuditLog:
 
     def record_later(self, request: Request, decision: Decision, now: dt.datetime, seconds: float) -> None:
         """Write the record as soon as a sink takes lines again, in place of any other record that waits for that."""
-        line = encode(record(request, decision, now, seconds, sample=self._recorded_share(decision))) + b"\n"
+        line = encode_record(request, decision, now, seconds, sample=self._recorded_share(decision))
         with self._lock:
             for sink in self._sinks:
                 sink.retry_later(line)
