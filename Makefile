@@ -14,8 +14,9 @@ demo: $(VENV)/ready ## start the real server, send it four pods, show what happe
 	@$(BIN)/tokenguard demo
 
 .PHONY: test
-test: $(VENV)/ready ## run all tests, in JOBS processes (1); each takes a CPU and a GiB of memory
-	$(BIN)/pytest $(if $(JOBS),-n $(JOBS) --dist loadfile)
+test: JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+test: $(VENV)/ready ## run all tests, in JOBS processes (one a CPU); each takes a CPU and a GiB of memory
+	$(BIN)/pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 
 .PHONY: lint
 lint: $(VENV)/ready ## linter, formatter, type checker and layer checker

@@ -2,6 +2,9 @@
 
 import datetime as dt
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 START = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
@@ -50,3 +53,22 @@ def event(seconds: float = 0, annotations: dict[str, str] | None = None, **chang
 
 def text(line: Any) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+_SUMMARIZE = """
+import sys
+{limits}
+from webhook.cli import main
+sys.argv[1:] = ["audit", "summarize", sys.argv[1]]
+try: main()
+except SystemExit: pass
+sys.stderr.write(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+"""The peak is of this program alone; `ru_maxrss` would begin with the peak of the process that starts it."""
+
+
+def peak_memory(log: Path, limits: str) -> int:
+    """Summarize a log in a process of its own, whose `limits` a statement lowers; return its peak memory in KiB."""
+    command = [sys.executable, "-c", _SUMMARIZE.format(limits=limits), str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stderr.split()[-2])

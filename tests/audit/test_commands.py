@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 from click.testing import CliRunner
 
-from tests.audit.making import APP, LEGACY, STALE, event, mutate, own
+from tests.audit.making import APP, LEGACY, STALE, event, mutate, own, peak_memory
 from webhook.audit.lines import LONGEST
 from webhook.audit.logs import Log, Notes, merged
 from webhook.cli import main
@@ -280,16 +280,10 @@ def test_memory_does_not_grow_with_the_number_of_accounts_nor_of_lines(tmp_path)
             for at in range(count):
                 use = f"subject: system:serviceaccount:n{at}:a{at}, seconds after warning threshold: 1"
                 log.write(event(at, {STALE: use}) + own(at, "inject: reject", namespace=f"n{at}", name=f"p{at}"))
-        code = (
-            "import resource, sys; from webhook.cli import main; sys.argv[1:] = ['audit', 'summarize', sys.argv[1]]\n"
-            "try: main()\n"
-            "except SystemExit: pass\n"
-            "sys.stderr.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
-        )
-        done = subprocess.run([sys.executable, "-c", code, tmp_path / "log"], capture_output=True, check=True)
-        return int(done.stderr)
+        tables = "from webhook.audit.table import Table; Table.__init__.__defaults__ = (2000,)"
+        return peak_memory(tmp_path / "log", tables)
 
-    assert peak(100_000) < 1.3 * peak(25_000)
+    assert peak(12_000) < 1.1 * peak(3000)
 
 
 def test_progress_is_shown_to_a_terminal():

@@ -3,12 +3,10 @@
 import gzip
 import io
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.audit.making import APP, LEGACY, STALE, event, own
+from tests.audit.making import APP, LEGACY, STALE, event, own, peak_memory
 from tests.audit.test_commands import run, summarized
 from webhook.audit import records
 from webhook.audit.json_stream import InvalidJsonError, JsonStream
@@ -183,20 +181,12 @@ def test_nesting_is_bounded():
 
 @pytest.mark.parametrize("indent", [None, 1], ids=["one line", "pretty-printed"])
 def test_memory_does_not_grow_with_a_list(tmp_path, indent):
-    code = (
-        "import resource, sys; from webhook.cli import main; sys.argv[1:] = ['audit', 'summarize', sys.argv[1]]\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "sys.stderr.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
-    )
-
     def peak(count: int) -> int:
         item = json.dumps(EVENTS[0], indent=indent)
         with (tmp_path / "log").open("w") as log:
             log.write('{"kind": "EventList", "items": [')
             log.writelines(f"{',' if at else ''}{item}" for at in range(count))
             log.write("]}")
-        done = subprocess.run([sys.executable, "-c", code, tmp_path / "log"], capture_output=True, check=True)
-        return int(done.stderr)
+        return peak_memory(tmp_path / "log", "from webhook.audit import lines; lines.LONGEST = 1 << 20")
 
-    assert peak(60_000) < 1.3 * peak(30_000)
+    assert peak(12_000) < 1.1 * peak(3000)

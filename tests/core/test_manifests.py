@@ -497,9 +497,9 @@ def test_a_secrets_data_is_not_shown() -> None:
 
 def _seconds(data: bytes) -> float:
     def once() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         read_manifests(data)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     return min(once() for _ in range(3))
 

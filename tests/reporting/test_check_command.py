@@ -1,5 +1,6 @@
 """`tokenguard check` as it is called: arguments, environment, streams and exit status."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from tests.reporting.checked import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD
+from webhook.cli import main
 
 ALLOWED = """\
 apiVersion: tokenguard/v1
@@ -17,9 +20,16 @@ tokens: {audiences: {allowed: ["https://*.spicybiryaniwala.shop"]}}
 """
 
 
-def tokenguard(
-    *arguments: str, stdin: str | None = "", at: Path | None = None, **environment: str
+def check(*arguments: str, stdin: str = "", at: Path | None = None, **environment: str) -> Result:
+    """Run the command in this process."""
+    with contextlib.chdir(at or "."):
+        return CliRunner().invoke(main, ["check", *arguments], input=stdin, env=environment)
+
+
+def start_check(
+    *arguments: str, stdin: str = "", at: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own: for what streams and the exit status of a process are."""
     return subprocess.run(
         [sys.executable, "-m", "webhook", "check", *arguments],
         input=stdin, cwd=at, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False,
@@ -36,14 +46,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_clean_manifest_exits_0(folder: Path) -> None:
-    done = tokenguard("--policy", str(folder / "policy" / "allowed.yaml"), "-", stdin=SEED_POD)
+    done = start_check("--policy", str(folder / "policy" / "allowed.yaml"), "-", stdin=SEED_POD)
     assert done.returncode == 0
     assert done.stdout == "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned\n"
     assert done.stderr == ""
 
 
 def test_findings_exit_1(folder: Path) -> None:
-    done = tokenguard("legacy.yaml", "long.yaml", at=folder)
+    done = start_check("legacy.yaml", "long.yaml", at=folder)
     assert done.returncode == 1
     assert [line.split(" ")[0] for line in done.stdout.splitlines()] == [
         "legacy.yaml:3:",
@@ -54,8 +64,8 @@ def test_findings_exit_1(folder: Path) -> None:
 
 
 def test_exclude_leaves_out_files_and_may_be_repeated(folder: Path) -> None:
-    assert tokenguard(".", "--exclude", "legacy*", "--exclude", "policy/", at=folder).stdout.splitlines() == [
-        *tokenguard("long.yaml", at=folder).stdout.splitlines(),
+    assert check(".", "--exclude", "legacy*", "--exclude", "policy/", at=folder).stdout.splitlines() == [
+        *check("long.yaml", at=folder).stdout.splitlines(),
     ]
 
 
@@ -65,71 +75,71 @@ def test_a_file_name_starts_no_workflow_command_in_ci(tmp_path: Path, output: st
         (tmp_path / name).write_text(LONG_POD)
         (tmp_path / f"{name}.json").write_text("{")
     names = sorted(one.name for one in tmp_path.iterdir())
-    done = tokenguard("--output", output, *names, at=tmp_path)
+    done = start_check("--output", output, *names, at=tmp_path)
     lines = [*done.stdout.split("\n"), *done.stderr.split("\n")]
     assert len(lines) > len(names)
     assert [line for line in lines if line.lstrip().startswith("::") or "##[" in line or not line.isprintable()] == []
 
 
 def test_without_a_path_stdin_is_read() -> None:
-    assert tokenguard(stdin=LONG_POD).returncode == 1
+    assert start_check(stdin=LONG_POD).returncode == 1
 
 
 def test_a_path_that_is_not_there_exits_2_and_the_rest_is_judged(folder: Path) -> None:
-    done = tokenguard("nowhere.yaml", "long.yaml", at=folder)
-    assert done.returncode == 2
+    done = check("nowhere.yaml", "long.yaml", at=folder)
+    assert done.exit_code == 2
     assert done.stdout.splitlines()[0] == "nowhere.yaml: error: no such file or directory"
     assert "token-expiration" in done.stdout
 
 
 def test_every_mistake_of_a_policy_is_told_with_its_line(folder: Path) -> None:
     (folder / "bad.yaml").write_text("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: enforec\nruls: {}\n")
-    done = tokenguard("--policy", "bad.yaml", "long.yaml", at=folder)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = check("--policy", "bad.yaml", "long.yaml", at=folder)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert sorted(line.split(": ")[0] for line in done.stderr.splitlines()) == ["bad.yaml:3", "bad.yaml:4"]
 
 
 def test_a_policy_that_is_not_there_exits_2(folder: Path) -> None:
-    done = tokenguard("--policy", "nowhere.yaml", "long.yaml", at=folder)
-    assert (done.returncode, done.stderr) == (2, "nowhere.yaml: error: no such file or directory\n")
+    done = check("--policy", "nowhere.yaml", "long.yaml", at=folder)
+    assert (done.exit_code, done.stderr) == (2, "nowhere.yaml: error: no such file or directory\n")
 
 
 def test_options_come_from_the_environment_too(folder: Path) -> None:
-    done = tokenguard("long.yaml", at=folder, TOKENGUARD_OUTPUT="json", TOKENGUARD_NAMESPACE="shop")
+    done = check("long.yaml", at=folder, TOKENGUARD_OUTPUT="json", TOKENGUARD_NAMESPACE="shop")
     assert [one["namespace"] for one in json.loads(done.stdout)["findings"]] == ["shop"]
 
 
 @pytest.mark.parametrize("output", ["json", "sarif"])
 def test_documents_for_programs_stand_alone_on_stdout(folder: Path, output: str) -> None:
     (folder / "broken.yaml").write_text("apiVersion: v1\nkind: [\n")
-    done = tokenguard("--output", output, ".", at=folder)
-    assert done.returncode == 2
+    done = check("--output", output, ".", at=folder)
+    assert done.exit_code == 2
     assert json.loads(done.stdout)
     assert done.stderr == "broken.yaml:3: error: is not YAML: did not find expected node content\n"
 
 
 def test_fix_prints_manifests_on_stdout_and_findings_on_stderr(folder: Path) -> None:
-    done = tokenguard("--fix", "long.yaml", at=folder)
-    assert done.returncode == 1
+    done = check("--fix", "long.yaml", at=folder)
+    assert done.exit_code == 1
     assert done.stdout.startswith("---\napiVersion: v1\n")
     assert "expirationSeconds: 3600" in done.stdout
     assert done.stderr.splitlines()[0].startswith("long.yaml:12: patch: ")
     assert done.stderr.splitlines()[-1] == "1 document changed; comments and layout are lost there"
-    assert tokenguard("-", stdin=done.stdout).returncode == 0
+    assert check("-", stdin=done.stdout).exit_code == 0
 
 
 def test_fix_injects_without_calling_that_a_finding(folder: Path) -> None:
     (folder / "inject.yaml").write_text(INJECTION)
-    done = tokenguard("--fix", "--policy", "inject.yaml", "-", stdin=SEED_POD, at=folder)
-    assert done.returncode == 0
+    done = check("--fix", "--policy", "inject.yaml", "-", stdin=SEED_POD, at=folder)
+    assert done.exit_code == 0
     assert "tokenguard-vault" in done.stdout
 
 
 def test_fix_gives_back_what_it_could_not_read_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"{LONG_POD}---\nreplicas: {{{{ .Values.replicas }}}}\n")
     (tmp_path / "values.yaml").write_text("replicas: 3\n")
-    done = tokenguard("--fix", ".", at=tmp_path)
-    assert done.returncode == 1
+    done = check("--fix", ".", at=tmp_path)
+    assert done.exit_code == 1
     assert done.stdout.endswith("---\nreplicas: {{ .Values.replicas }}\n---\nreplicas: 3\n")
     assert [line.split(": ")[0] for line in done.stderr.splitlines() if "not looked at" in line] == [
         "a.yaml:17",
@@ -150,15 +160,15 @@ def test_fix_prints_nothing_where_a_file_can_not_be_given_back(folder: Path, nam
     data, status, message = LOST[name]
     if data:
         (folder / name).write_bytes(data)
-    done = tokenguard("--fix", "long.yaml", name, at=folder)
-    assert (done.returncode, done.stdout) == (status, "")
+    done = check("--fix", "long.yaml", name, at=folder)
+    assert (done.exit_code, done.stdout) == (status, "")
     assert f"{name}: error: {message}" in done.stderr
 
 
 def test_fix_keeps_the_byte_order_mark_of_the_first_file(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + SEED_POD.encode())
-    done = tokenguard("--fix", "a.yaml", "b.yaml", at=tmp_path)
+    done = start_check("--fix", "a.yaml", "b.yaml", at=tmp_path)
     assert done.stdout == f"\ufeff---\n{SEED_POD}---\n{SEED_POD}"
 
 
@@ -170,8 +180,8 @@ def test_a_duplicate_key_is_a_warning_that_fails_no_run(tmp_path: Path, output: 
     pod = SEED_POD.replace("{name: seed}", "{name: seed, labels: {app: a, app: b}}")
     (tmp_path / "pod.yaml").write_text(f"{SEED_POD}---\n{pod}")
     (tmp_path / "values.yaml").write_text("app: 1\napp: 2\n")
-    done = tokenguard("--output", output, ".", at=tmp_path)
-    assert done.returncode == 0
+    done = check("--output", output, ".", at=tmp_path)
+    assert done.exit_code == 0
     lines = [line for line in getattr(done, stream).splitlines() if "duplicate" in line]
     assert lines == [f"pod.yaml:17: warning: {DUPLICATE}"]
     if output == "json":
@@ -183,23 +193,23 @@ def test_a_duplicate_key_is_a_warning_that_fails_no_run(tmp_path: Path, output: 
 
 
 def test_an_empty_folder_exits_2(tmp_path: Path) -> None:
-    done = tokenguard("--output", "json", str(tmp_path))
-    assert (done.returncode, done.stderr) == (2, f"{tmp_path}: error: holds no *.yaml, no *.yml, no *.json\n")
+    done = check("--output", "json", str(tmp_path))
+    assert (done.exit_code, done.stderr) == (2, f"{tmp_path}: error: holds no *.yaml, no *.yml, no *.json\n")
 
 
 def test_an_unknown_output_exits_2() -> None:
-    assert tokenguard("--output", "xml", stdin=SEED_POD).returncode == 2
+    assert start_check("--output", "xml", stdin=SEED_POD).returncode == 2
 
 
 def test_no_colour_reaches_a_file() -> None:
-    assert "\x1b" not in tokenguard(stdin=LONG_POD, FORCE_COLOR="1").stdout
+    assert "\x1b" not in start_check(stdin=LONG_POD, FORCE_COLOR="1").stdout
 
 
 def test_a_secrets_data_never_shows_up_in_a_report() -> None:
     secret = LEGACY_SECRET + "data: {token: c2VjcmV0LXRva2Vu}\nstringData: {a: hunter2}\n"
     for output in ("text", "json", "sarif"):
-        done = tokenguard("-v", "--output", output, stdin=secret)
-        assert done.returncode == 1
+        done = check("-v", "--output", output, stdin=secret)
+        assert done.exit_code == 1
         assert "c2VjcmV0" not in done.stdout + done.stderr
         assert "hunter2" not in done.stdout + done.stderr
 
@@ -238,8 +248,8 @@ def test_a_terminal_gets_colours_and_no_progress_line_in_a_short_run(folder: Pat
 def test_a_csi_driver_has_no_namespace_and_only_warnings(tmp_path: Path) -> None:
     driver = "apiVersion: storage.k8s.io/v1\nkind: CSIDriver\nmetadata: {name: d}\n"
     (tmp_path / "d.yaml").write_text(f"{driver}spec:\n  tokenRequests:\n  - {{audience: v, expirationSeconds: 7200}}\n")
-    done = tokenguard("--output", "json", "-n", "kube-system", ".", at=tmp_path)
-    assert done.returncode == 1
+    done = check("--output", "json", "-n", "kube-system", ".", at=tmp_path)
+    assert done.exit_code == 1
     [finding] = json.loads(done.stdout)["findings"]
     assert (finding["rule"], finding["action"], finding["namespace"]) == ("token-expiration", "warn", "")
     assert (finding["line"], finding["path"]) == (6, "spec.tokenRequests[0]")
