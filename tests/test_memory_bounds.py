@@ -22,7 +22,6 @@ from webhook.cluster.certificates.replicas import NAMES, SERVES, Replicas
 from webhook.cluster.events import Teller
 from webhook.cluster.index import Namespaces, Secrets
 from webhook.cluster.objects import Annotations, ConfigMap, Metadata, Object
-from webhook.cluster.once import Once
 from webhook.cluster.pod_events import PodEvents
 from webhook.core import text
 from webhook.core.cluster import Cluster
@@ -313,14 +312,6 @@ def test_leases_of_the_largest_size_stay_bounded() -> None:
 def lease(number: int, names: str) -> dict:
     annotations = {SERVES: longest(number, 200_000 if number % 50 == 0 else 64), NAMES: names}
     return {"metadata": {"name": longest(number, 253), "annotations": annotations}}
-
-
-def test_remembered_log_lines_of_any_length_stay_bounded(tmp_path) -> None:
-    once = Once(tmp_path / "told")
-    assert [once.first(longest(number % 3, 1_000_000)) for number in range(6)] == [True] * 3 + [False] * 3
-    for number in range(200):
-        once.first(longest(number, 1000))
-    assert (tmp_path / "told").stat().st_size < bound("webhook/cluster/once.py::Once") // 100
 
 
 def test_reasons_for_not_being_ready_stay_bounded() -> None:

@@ -150,7 +150,7 @@ def _live(options: ServeOptions) -> LiveSource | None:
     objects = options.objects is None
     if not reachable or not (objects or options.policy_configmap):
         return None
-    from webhook.cluster.live import LiveState  # noqa: PLC0415 - the client is loaded where it is used alone
+    from webhook.cluster.informers import LiveState  # noqa: PLC0415 - the client is loaded where it is used alone
 
     return LiveState(options.kubeconfig, options.policy_configmap, objects=objects, state_folder=options.state_folder)
 
@@ -161,10 +161,10 @@ def _certificates(options: ServeOptions) -> CertificateSource | None:
         return None
     if not (options.kubeconfig or in_cluster()):
         raise StartError("--tls-secret: this is no pod: say with --kubeconfig where the API server is")
-    from webhook.cluster.certificates.keeper import CertificateKeeper  # noqa: PLC0415 - as above
+    from webhook.cluster.certificates.manager import CertificateManager  # noqa: PLC0415 - as above
 
     names = (*service_names(options.tls_secret.partition("/")[0]), *options.tls_san)
-    return CertificateKeeper(options.kubeconfig, options.tls_secret, names, manage=options.manage_certs)
+    return CertificateManager(options.kubeconfig, options.tls_secret, names, manage=options.manage_certs)
 
 
 @main.command()

@@ -124,7 +124,7 @@ def live(plane: ControlPlane, folder: Path, *flags: str, ready: bool = True) -> 
     """Run tokenguard as its own ServiceAccount."""
     kubeconfig = account_kubeconfig(plane, folder)
     where = () if "--policy-configmap" in flags else ("--policy-configmap", WHERE)
-    with serve(folder, "--kubeconfig", str(kubeconfig), *where, *flags, ready=ready) as server:
+    with serve(folder, "--kubeconfig", str(kubeconfig), "--workers", "1", *where, *flags, ready=ready) as server:
         yield server
 
 
@@ -150,10 +150,10 @@ def revisions(server: Server) -> set[str]:
     return {server.request("GET", "/readyz").json["policy"] for _ in range(8)}
 
 
-def kept(server: Server) -> str:
-    """Return what the workers have kept for those to come."""
+def stored(server: Server) -> str:
+    """Return what the worker has stored for its successor."""
     private = Path(server.log.split("--cacert ")[1].split()[0]).parent
-    return (private / "live.kept").read_text()
+    return (private / "cluster.jsonl").read_text()
 
 
 def ages(server: Server) -> dict[str, float]:

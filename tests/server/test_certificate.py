@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cluster.certificates.test_keeper import KUBECONFIG
+from tests.cluster.certificates.test_manager import KUBECONFIG
 from tests.serving import serve
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.certificates.test_keeper import KUBECONFIG
+from tests.cluster.certificates.test_manager import KUBECONFIG
 from tests.server.test_bad_input import raw_connection, read_to_the_end
 from tests.server.test_recorded import recorded
 from tests.serving import JSON, PATIENCE, ask, eventually, serve

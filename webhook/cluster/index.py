@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from webhook.cluster.kept import Kept
 from webhook.cluster.objects import Object
 from webhook.cluster.parted import Parted
 from webhook.cluster.reflector import Change
+from webhook.cluster.state_persistence import StoredState
 from webhook.core.cluster import Cluster
 from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.selectors import Labels, labels
@@ -47,11 +47,11 @@ class Secrets:
         self._changed = changed
         self._known: Parted[Parted[str]] = Parted()
 
-    def restore(self, kept: Kept) -> bool:
-        """Take the Secrets that another worker knew."""
-        if kept.cluster is None:
+    def restore(self, stored: StoredState) -> bool:
+        """Use the Secrets that a predecessor knew."""
+        if stored.cluster is None:
             return False
-        self._take({name: Parted(dict(secrets)) for name, secrets in kept.cluster.legacy_tokens.items()})
+        self._take({name: Parted(dict(secrets)) for name, secrets in stored.cluster.legacy_tokens.items()})
         return True
 
     def replace(self, objects: Iterable[Object]) -> None:
@@ -90,11 +90,11 @@ class Namespaces:
         self._changed = changed
         self._known: Parted[Labels] = Parted()
 
-    def restore(self, kept: Kept) -> bool:
-        """Take the Namespaces that another worker knew."""
-        if kept.cluster is None:
+    def restore(self, stored: StoredState) -> bool:
+        """Use the Namespaces that a predecessor knew."""
+        if stored.cluster is None:
             return False
-        self._take(dict(kept.cluster.namespaces))
+        self._take(dict(stored.cluster.namespaces))
         return True
 
     def replace(self, objects: Iterable[Object]) -> None:

@@ -77,6 +77,5 @@ def _from_secret(source: CertificateSource, state: State, folder: Path) -> Path:
     file.touch(mode=0o600)
     file.write_bytes(placeholder.certificate + placeholder.key)
     log.info("certificate: a placeholder is served until %s has one", source.where)
-    state.served = source.served
     state.placeholder = certificates(placeholder.certificate)[0].fingerprint
     return file

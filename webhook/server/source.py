@@ -1,6 +1,6 @@
 """What the server is kept up to date by: files, and whatever else the command puts in."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -34,7 +34,7 @@ class LiveSource(Background, Protocol):
         """Take what is to be kept up to date, in the process that will be forked: nothing may be started here.
 
         `base` is the cluster as far as it is known otherwise, `counted` is told of every policy whether it was used,
-        and `folder` is a private one that the workers have in common.
+        and `folder` is a private one that outlives a worker.
         """
         ...
 
@@ -50,15 +50,11 @@ class CertificateSource(Background, Protocol):
     """Where it is kept, for people."""
 
     def attach(self, folder: Path, serving: Callable[[], str]) -> Path:
-        """Take a private folder that the workers have in common; return the file in it that is to be followed.
+        """Take a private folder; return the file in it that is to be followed.
 
-        Whenever there is a new certificate, it is written there, its chain and its key (PEM), in the worker that does
-        it for all. `serving` tells the fingerprint of what a worker serves. Nothing may be started here.
+        A new certificate is written there, its chain and its key (PEM). `serving` returns the fingerprint of what is
+        served. Nothing may be started here.
         """
-        ...
-
-    def served(self) -> Collection[str]:
-        """Return the fingerprints of what all workers serve."""
         ...
 
 

@@ -1,7 +1,7 @@
 """What the server judges by at this moment."""
 
 import threading
-from collections.abc import Callable, Collection, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from webhook.core.cluster import Cluster
@@ -23,9 +23,8 @@ class State:
 
     It is None until everything that was asked for has been loaded; `lacking` then says what isn't, and why.
     `heard` says when each thing that is followed in the API server was last known to be current (monotonic seconds).
-    `certificate` is the one that is served; clients can trust it unless it is `placeholder`, a fingerprint. `served`
-    tells the fingerprints of what all workers serve: one that is ready speaks for all. `audit_error` returns why
-    decisions cannot be recorded that must be; empty if they can.
+    `certificate` is the one that is served; clients can trust it unless it is `placeholder`, a fingerprint.
+    `audit_error` returns why decisions cannot be recorded that must be; empty if they can.
     """
 
     snapshot: Snapshot | None = None
@@ -33,7 +32,6 @@ class State:
     heard: MutableMapping[str, float] = field(default_factory=dict)
     certificate: Certificate | None = None
     placeholder: str = ""
-    served: Callable[[], Collection[str]] = tuple
     audit_error: Callable[[], str] = str
     _policy: Policy | None = None
     _cluster: Cluster | None = None
@@ -85,7 +83,7 @@ class State:
         lacking: list[str] = []
         if self.snapshot is None:
             lacking += self.lacking.values() or ["nothing has been loaded yet"]
-        if self.waits_for_certificate or (self.placeholder and self.placeholder in self.served()):
+        if self.waits_for_certificate:
             lacking.append("certificate not loaded yet")
         if audit_error := self.audit_error():
             lacking.append(audit_error)

@@ -44,16 +44,16 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Workers:
-    """What this replica serves, by all its workers.
+class ServedCertificate:
+    """What this replica serves.
 
-    `serve` has them serve a certificate (chain and key, PEM), and `served` returns the last such, b"" where there was
-    none. `serving` tells the fingerprints of what they serve at this moment.
+    `serve` has it serve a pair (chain and key, PEM), again where it does already. `pair` returns the last such, which
+    may be a placeholder's, and `fingerprint` that of the certificate that it serves at this moment.
     """
 
     serve: Callable[[bytes], None]
-    served: Callable[[], bytes]
-    serving: Callable[[], Collection[str]]
+    pair: Callable[[], bytes]
+    fingerprint: Callable[[], str]
 
 
 class Clock(NamedTuple):
@@ -66,12 +66,14 @@ class Clock(NamedTuple):
 class Reconciler:
     """Takes the steps; not to be used by several threads at once."""
 
-    def __init__(self, transport: Transport, wanted: Wanted, workers: Workers, clock: Clock | None = None) -> None:
-        """Take what is to be, and the workers that serve it."""
+    def __init__(
+        self, transport: Transport, wanted: Wanted, served: ServedCertificate, clock: Clock | None = None
+    ) -> None:
+        """Take what is to be, and what is served."""
         self._transport = transport
         self._wanted = wanted
         self._secret = wanted.secret
-        self._workers = workers
+        self._served = served
         self._now, self._seconds = clock or Clock()
         self.replicas = Replicas(wanted.secret.namespace, wanted.names)
         self._trusted: tuple[bytes, float] | None = None
@@ -146,17 +148,17 @@ class Reconciler:
         return IDLE if self._is_settled(found.kept) else SOON
 
     def _serve(self, found: Found) -> None:
-        """Have the workers serve what the Secret holds, where that is new and fits the CAs that are managed there."""
+        """Serve what the Secret contains, if it fits the CAs that are managed there."""
         kept = found.kept
         pair = kept.certificate + b"\n" + kept.key if kept.certificate or kept.key else b""
         if not pair and not self._wanted.manage:
             why = "holds no certificate" if found.version else "is not there"
             raise ValueError(f"{why}: make it, or have tokenguard make it with --manage-certs")
         fits = not self._wanted.manage or _is_signed(kept.serving, kept.authorities)
-        if pair and fits and pair != self._workers.served():
-            self._workers.serve(pair)
+        if pair and fits:
+            self._served.serve(pair)
         mistake = "" if self._wanted.manage else pair_mistake(kept.certificate, kept.key, "tls.crt", "tls.key")
-        if mistake:  # told by the workers, too, which don't take it up; but they can't say that waiting is of no use
+        if mistake:  # the server does not use it, and logs why, but cannot say that waiting is of no use
             raise ValueError(mistake)
 
     def _step(
@@ -186,7 +188,7 @@ class Reconciler:
 
         So a new CA joins those, as in any rotation, and who trusts the old one isn't surprised.
         """
-        pair = self._workers.served()
+        pair = self._served.pair()
         serving = certificates(pair)[:1]
         trusted = {one.pem for configuration in configurations for called in configuration.webhooks.values()
                    for one in certificates(called.bundle) if serving and serving[0].is_signed_by(one)}  # fmt: skip
@@ -219,8 +221,7 @@ class Reconciler:
 
     def _tell(self) -> None:
         """Say which certificate this replica serves, where that is news, or was said a while ago."""
-        serving = set(self._workers.serving())
-        serves = serving.pop() if len(serving) == 1 else ""
+        serves = self._served.fingerprint()
         beats = self._told is None or self._seconds() - self._beaten >= RENEWED_EVERY
         if self._told == serves and not beats:
             return
@@ -232,9 +233,8 @@ class Reconciler:
 
     def _is_settled(self, kept: Kept) -> bool:
         """Say whether nothing is under way that this replica waits for."""
-        serving = kept.serving
-        serves = {serving.fingerprint} if serving else set()
-        return self._trusted is not None and len(kept.authorities) == 1 and set(self._workers.serving()) == serves
+        serving = kept.serving.fingerprint if kept.serving else ""
+        return self._trusted is not None and len(kept.authorities) == 1 and self._served.fingerprint() == serving
 
 
 def _is_signed(serving: Certificate | None, authorities: tuple[Certificate, ...]) -> bool:

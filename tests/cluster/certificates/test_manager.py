@@ -1,4 +1,4 @@
-"""One of a replica's workers acts for all of them."""
+"""What keeps the certificate of a replica: its start, its stop, and what its successor finds."""
 
 import base64
 import datetime as dt
@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, Api
 from tests.serving import eventually
-from webhook.cluster.certificates.keeper import CertificateKeeper
+from webhook.cluster.certificates.manager import CertificateManager
 from webhook.cluster.certificates.reconcile import IDLE
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.pki.make import SERVING_LIFETIME, issue, new_authority
@@ -26,34 +26,24 @@ current-context: x
 """
 
 
-def keeper(tmp_path, serving=lambda: "fingerprint", *, manage=True) -> CertificateKeeper:
+def manager(tmp_path, serving=lambda: "fingerprint", *, manage=True) -> CertificateManager:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
-    made = CertificateKeeper(tmp_path / "kubeconfig", "tokenguard/tokenguard-tls", ["a.example.com"], manage=manage)
+    made = CertificateManager(tmp_path / "kubeconfig", "tokenguard/tokenguard-tls", ["a.example.com"], manage=manage)
     made.attach(tmp_path, serving)
     return made
 
 
+def served_by(tmp_path) -> str:
+    """Return the fingerprint of what a server serves that follows the file."""
+    file = tmp_path / "certificate.pem"
+    return certificates(file.read_bytes())[0].fingerprint if file.exists() else ""
+
+
 def test_where_the_api_server_is_away_a_worker_starts_all_the_same_and_the_log_says_why(tmp_path, caplog) -> None:
-    one = keeper(tmp_path)
+    one = manager(tmp_path)
     one.start()
     one.stop()
     assert "Secret tokenguard/tokenguard-tls: the API server can't be reached" in caplog.text
-
-
-def test_one_worker_acts_for_all_and_another_one_when_it_is_gone(tmp_path) -> None:
-    looks = []
-    one = keeper(tmp_path)
-    other = keeper(tmp_path, lambda: looks.append(None) or "fingerprint")
-    one.start()
-    assert one._leads
-    starting = threading.Thread(target=other.start)
-    starting.start()
-    eventually(lambda: len(looks) >= 3)  # before its second look it has tried to lead
-    assert not other._leads
-    one.stop()
-    eventually(lambda: other._leads)
-    starting.join()
-    other.stop()
 
 
 @pytest.fixture
@@ -61,19 +51,14 @@ def api(monkeypatch) -> Api:
     """Return the API server that a keeper made from now on speaks to, with nothing in it but the configurations."""
     made = Api()
     made.install()
-    monkeypatch.setattr("webhook.cluster.certificates.keeper.Connection", lambda *_: made)
+    monkeypatch.setattr("webhook.cluster.certificates.manager.Connection", lambda *_: made)
     return made
 
 
 @pytest.fixture
 def running(api, tmp_path):
     """Return a keeper that has made all that there has to be, and takes its time until the next look."""
-    file = tmp_path / "certificate.pem"
-
-    def serving() -> str:
-        return certificates(file.read_bytes())[0].fingerprint if file.exists() else ""
-
-    one, delays = keeper(tmp_path, serving), []
+    one, delays = manager(tmp_path, lambda: served_by(tmp_path)), []
     look = one._reconciler.reconcile
     one._reconciler.reconcile = lambda: delays.append(look()) or delays[-1]
     one.start()
@@ -111,27 +96,46 @@ def test_what_changes_is_mended_long_before_the_next_look_would_be(api, happens)
     eventually(is_mended, patience=IDLE / 2)
 
 
-def test_no_worker_waits_for_a_pair_that_can_not_be_served_and_the_next_is_taken_up(api, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.cluster.certificates.keeper.PATIENCE", 3600.0)
+def test_start_with_an_unusable_pair_does_not_wait_for_the_next(api, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.cluster.certificates.manager.START_TIMEOUT", 3600.0)
     pair, other_pair = (issue(new_authority(NOW), ["a.example.com"], NOW) for _ in range(2))
     secret = TlsSecret("tokenguard/tokenguard-tls")
     assert secret.write(api, Kept(b"", b"", pair.certificate, other_pair.key), "")
-    workers = [keeper(tmp_path, lambda: "", manage=False) for _ in range(2)]
-    starting = [threading.Thread(target=one.start, daemon=True) for one in workers]
-    for thread in starting:
-        thread.start()
-    eventually(lambda: not any(thread.is_alive() for thread in starting))
+    one = manager(tmp_path, lambda: "", manage=False)
+    starting = threading.Thread(target=one.start, daemon=True)
+    starting.start()
+    eventually(lambda: not starting.is_alive())
     assert secret.write(api, Kept(b"", b"", pair.certificate, pair.key), secret.read(api).version)
     eventually(lambda: (tmp_path / "certificate.pem").read_bytes() == pair.certificate + b"\n" + pair.key)
-    eventually(lambda: not (tmp_path / "certificate.failing").exists())
-    for one in workers:
-        one.stop()
+    eventually(lambda: not one._reconciler.failing)
+    one.stop()
+
+
+def test_restarted_worker_without_api_server_starts_with_the_last_pair(api, running, tmp_path) -> None:
+    running.stop()
+    before = (tmp_path / "certificate.pem").read_bytes()
+    api.refused = {(method, "/") for method in ("get", "post", "patch", "delete")}
+    successor = manager(tmp_path, lambda: served_by(tmp_path))
+    successor.start()
+    assert successor._reconciler.failing
+    successor.stop()
+    assert (tmp_path / "certificate.pem").read_bytes() == before
+
+
+def test_restarted_worker_with_a_lost_secret_stays_trusted_by_the_old_ca(api, running, tmp_path) -> None:
+    running.stop()
+    [before] = set(map(base64.b64decode, api.bundles()))
+    delete_the_secret(api)
+    successor = manager(tmp_path, lambda: served_by(tmp_path))
+    successor.start()
+    assert before in TlsSecret("tokenguard/tokenguard-tls").read(api).kept.bundle
+    successor.stop()
 
 
 def test_certificates_are_signed_by_the_api_servers_clock(api, tmp_path) -> None:
     told = dt.datetime(2031, 5, 6, 7, tzinfo=dt.UTC)
     api.now = lambda: told
-    one = keeper(tmp_path, lambda: "")
+    one = manager(tmp_path, lambda: "")
     starting = threading.Thread(target=one.start)
     starting.start()
     secret = TlsSecret("tokenguard/tokenguard-tls")
@@ -142,13 +146,15 @@ def test_certificates_are_signed_by_the_api_servers_clock(api, tmp_path) -> None
     assert serving.ends == told + SERVING_LIFETIME
 
 
-def test_what_goes_wrong_with_the_folder_is_told_and_does_not_end_the_watch(tmp_path, caplog) -> None:
-    (tmp_path / "serving").write_text("no folder")
-    one = keeper(tmp_path)
+@pytest.mark.usefixtures("api")
+def test_an_error_while_writing_is_logged_and_tried_again(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("webhook.cluster.certificates.manager.AFTER_FAILURE", 0.1)
+    (tmp_path / "certificate.pem").mkdir()
+    one = manager(tmp_path, lambda: "")
     starting = threading.Thread(target=one.start)
     starting.start()
-    eventually(lambda: "can't be looked after: FileExistsError" in caplog.text)
-    (tmp_path / "serving").unlink()
-    eventually((tmp_path / "serving").is_dir)
+    eventually(lambda: "can't be looked after: IsADirectoryError" in caplog.text)
+    (tmp_path / "certificate.pem").rmdir()
+    eventually(lambda: served_by(tmp_path))
     one.stop()
     starting.join()

@@ -7,8 +7,8 @@ import pytest
 
 from tests.cluster.fake import meta, page
 from tests.serving import eventually
-from webhook.cluster.kept import Keeper
-from webhook.cluster.live import LiveState
+from webhook.cluster.informers import LiveState
+from webhook.cluster.state_persistence import StateFiles
 from webhook.cluster.transport import ApiError
 from webhook.core.cluster import Cluster
 from webhook.server.state import State
@@ -115,7 +115,7 @@ def test_restart_without_a_valid_policy_uses_the_stored_one(started, tmp_path, s
     assert state.snapshot.policy.revision == revision
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b'{"document": "kind: TokenPolize", "uid": ""}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b"kind: TokenPolize", b"\xff"])
 def test_restart_with_a_damaged_stored_policy_is_not_ready(started, tmp_path, damage) -> None:
     started(ALL, state_folder=tmp_path)
     [stored] = tmp_path.glob("policy-*")
@@ -147,56 +147,49 @@ def test_only_what_is_wanted_is_followed(started) -> None:
 
 
 @pytest.fixture
-def kept(started, tmp_path):
-    """Return the state of a worker that knows all and has kept it."""
+def stored(started, tmp_path):
+    """Return the state of a worker that knows all and has stored it."""
     state = started(ALL)
-    eventually(lambda: is_kept(tmp_path / "first", state))
+    eventually(lambda: is_stored(tmp_path / "first", state))
     return state
 
 
-def is_kept(folder, state) -> bool:
-    return Keeper(folder, folder / "policy.kept", Cluster(), {}).read().heard == state.heard
+def is_stored(folder, state) -> bool:
+    return StateFiles(folder, folder / "policy.yaml", Cluster(), {}).read().last_synced == state.heard
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["away", "unknown to it", "not allowed"])
-def test_a_worker_that_is_refused_judges_by_what_another_knew_as_old_as_that_is(kept, started, refusal) -> None:
+def test_restarted_worker_that_is_refused_has_the_stored_state(stored, started, refusal) -> None:
     late = started(dict.fromkeys(ALL, refusal))
-    assert late.snapshot == kept.snapshot
-    assert late.heard == kept.heard
+    assert late.snapshot == stored.snapshot
+    assert late.heard == stored.heard
 
 
 @pytest.mark.parametrize("path", ALL)
-def test_what_can_be_loaded_anew_is_and_only_the_rest_is_old(kept, started, path) -> None:
+def test_restarted_worker_loads_what_it_can(stored, started, path) -> None:
     late = started({path: ALL[path]})
-    assert late.snapshot == kept.snapshot
-    newer = [what for what, heard in late.heard.items() if heard > kept.heard[what]]
+    assert late.snapshot == stored.snapshot
+    newer = [what for what, heard in late.heard.items() if heard > stored.heard[what]]
     assert newer == [WHAT[path]]
 
 
-def test_what_was_kept_is_merged_with_what_is_loaded_anew(kept, started) -> None:
+def test_stored_state_is_merged_with_what_is_loaded(stored, started) -> None:
     late = started({"/api/v1/namespaces": page(meta("demo", "", labels={"tier": "db"}))})
     assert late.snapshot.cluster.namespace_labels("demo") == {("tier", "db")}
-    assert late.snapshot.cluster.legacy_tokens == kept.snapshot.cluster.legacy_tokens
+    assert late.snapshot.cluster.legacy_tokens == stored.snapshot.cluster.legacy_tokens
 
 
-def test_a_worker_with_what_was_kept_does_not_wait_for_an_api_server_that_is_silent(kept, started, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.cluster.live.PATIENCE", 3600.0)
+def test_restarted_worker_does_not_wait_for_a_silent_api_server(stored, started, monkeypatch) -> None:
+    monkeypatch.setattr("webhook.cluster.informers.START_TIMEOUT", 3600.0)
     late = started(dict.fromkeys(ALL, SILENCE))
-    assert late.snapshot == kept.snapshot
+    assert late.snapshot == stored.snapshot
 
 
-def test_a_worker_that_knew_nothing_takes_up_what_is_kept_later(started) -> None:
-    early = started({})
-    assert early.snapshot is None
-    assert started(ALL).snapshot
-    eventually(lambda: early.snapshot)
-
-
-def test_a_policy_that_was_kept_is_in_force_where_objects_are_not_followed(kept, started) -> None:
+def test_stored_policy_is_in_force_without_objects(stored, started) -> None:
     late = started({}, objects=False)
     assert set(late.heard) == {"policy"}
     late.use_cluster(Cluster())
-    assert late.snapshot.policy == kept.snapshot.policy
+    assert late.snapshot.policy == stored.snapshot.policy
 
 
 def test_a_policy_with_mistakes_is_followed_while_its_event_is_still_being_made(started) -> None:

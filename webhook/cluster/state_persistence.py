@@ -1,0 +1,146 @@
+"""Files with the last known state, for a worker that starts while the API server is unavailable or refuses.
+
+One worker writes them, and its successor reads them. The cluster is in the server's private folder and lives as long
+as the server. The policy may be in a folder that outlives the server, for a container that restarts while the ConfigMap
+holds no valid policy: it is written as soon as it is in force. The cluster is written in a thread of its own, together
+with the time at which each part was last synced: monotonic time is the same for all processes of a boot.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
+
+import msgspec
+
+from webhook.core.cluster import Cluster
+from webhook.core.cluster_lines import read_cluster, write_cluster
+from webhook.files import replace_file
+
+log = logging.getLogger("tokenguard.cluster")
+INTERVAL = 1.0
+"""Seconds between two writes of the cluster at least, however often it changes."""
+_CPU_FACTOR = 50
+"""The pause is at least so many times the CPU time of the last write: a large cluster takes 2 % of a CPU at most."""
+
+T = TypeVar("T")
+
+
+class StoredState(NamedTuple):
+    """What the files contain: None where there is nothing. `last_synced` is in monotonic seconds."""
+
+    policy: str | None
+    cluster: Cluster | None
+    last_synced: Mapping[str, float]
+
+
+class _Head(msgspec.Struct):
+    """The first line of the cluster's file; the cluster's own lines follow."""
+
+    last_synced: dict[str, float]
+    has_cluster: bool
+
+
+class StateFiles:
+    """Writes and reads the files."""
+
+    def __init__(
+        self,
+        folder: Path,
+        policy_file: Path,
+        base: Cluster,
+        last_synced: Mapping[str, float],
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        """Take the cluster's folder, the policy's file, the cluster's other properties and the times of the last syncs.
+
+        `wait` waits so many seconds, or until `stop` is called; tests replace it.
+        """
+        self._policy_file = policy_file
+        self._cluster_file = folder / "cluster.jsonl"
+        self._base = base
+        self._last_synced = last_synced
+        self._cluster: Cluster | None = None
+        self._failing = False
+        self._changed = threading.Event()
+        self._stopping = threading.Event()
+        self._wait = wait or self._stopping.wait
+
+    def write_policy(self, document: str) -> None:
+        """Write the policy now."""
+        self._replace(self._policy_file, [document.encode()])
+
+    def use_cluster(self, cluster: Cluster) -> None:
+        """Remember the cluster that the next write is to contain."""
+        self._cluster = cluster
+
+    def schedule_write(self) -> None:
+        """Have the cluster and the times of the last syncs written soon."""
+        self._changed.set()
+
+    def read_policy(self) -> str | None:
+        """Return the stored policy document, which may be damaged, or None."""
+        return self._read(self._policy_file, lambda file: file.read().decode())
+
+    def read(self) -> StoredState:
+        """Return what a predecessor has written."""
+        cluster, last_synced = self._read(self._cluster_file, self._read_cluster) or (None, {})
+        return StoredState(self.read_policy(), cluster, last_synced)
+
+    def _read_cluster(self, file: BinaryIO) -> tuple[Cluster | None, dict[str, float]]:
+        head = msgspec.json.decode(file.readline(), type=_Head)
+        return read_cluster(file, self._base) if head.has_cluster else None, head.last_synced
+
+    @staticmethod
+    def _read(path: Path, decode: Callable[[BinaryIO], T]) -> T | None:
+        try:
+            with path.open("rb") as file:
+                return decode(file)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.warning("cannot read the stored state in %s: %s", path.name, type(error).__name__)
+            return None
+
+    def start(self) -> None:
+        """Start the thread that writes the cluster."""
+        threading.Thread(target=self.run, name="tokenguard-state-files", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop that thread."""
+        self._stopping.set()
+        self._changed.set()
+
+    def run(self) -> None:
+        """Write the cluster after each change, until stopped."""
+        while True:
+            self._changed.wait()
+            if self._stopping.is_set():
+                return
+            self._wait(max(INTERVAL, _CPU_FACTOR * self._write_cluster()))
+
+    def _write_cluster(self) -> float:
+        """Write the current state; return the seconds of CPU that it took."""
+        started = time.thread_time()
+        self._changed.clear()
+        last_synced = dict(self._last_synced)  # before the cluster: that may be newer than the times, but not older
+        self._replace(self._cluster_file, _lines(last_synced, self._cluster))
+        return time.thread_time() - started
+
+    def _replace(self, file: Path, content: Iterable[bytes]) -> None:
+        try:
+            replace_file(file, content)
+        except OSError as error:
+            if not self._failing:
+                log.warning("cannot store the state for a worker that restarts: %s", error.strerror)
+            self._failing = True
+        else:
+            self._failing = False
+
+
+def _lines(last_synced: dict[str, float], cluster: Cluster | None) -> Iterator[bytes]:
+    yield msgspec.json.encode(_Head(last_synced, cluster is not None)) + b"\n"
+    if cluster is not None:
+        yield from write_cluster(cluster)
