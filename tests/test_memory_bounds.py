@@ -63,6 +63,7 @@ OF_A_SHORT_LIFE = {
 FIXED = {
     "webhook/core/account_views.py::_NONE": "an empty map",
     "webhook/core/kinds.py::NO_WORKLOADS": "an empty map",
+    "webhook/core/rules/inject.py::_NO_MOUNTS": "an empty map",
     "webhook/core/rule.py::Rule.other_checks": "the rules' own checks",
     "webhook/core/views.py::_NONE": "an empty map",
     "webhook/cluster/index.py::_NONE": "an empty map",

@@ -10,7 +10,7 @@ from webhook.core.cluster import Cluster
 from webhook.core.decision import Coverage, Decision, Finding, Outcome, Violation
 from webhook.core.kinds import ADVISED, CLUSTER_SCOPED, GRANTS, KINDS, Subject
 from webhook.core.objects import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
-from webhook.core.patch import assemble, below
+from webhook.core.patch import Edit, assemble, below
 from webhook.core.policy import admission
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
@@ -58,15 +58,13 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
         return Decision(Outcome.ALLOWED, policy=policy.revision, mode=here.mode, note="no rule looks at it")
     findings: list[Finding] = []
     exempted: list[tuple[Finding, Exemption]] = []
-    for rule, check, intended in _active(here, request.subject):
+    for rule, check, intended, may_be_exempt in _active(here, request.subject, policy):
         max_findings, max_exempted = len(findings) + MAX_FINDINGS, len(exempted) + MAX_FINDINGS
         for violation in check(view):
             finding = _decide(rule, intended, violation, request, here.mode)
             if finding is None:
                 continue
-            other = violation.other_account
-            accounts = (account,) if other is None else (account, other)
-            exemption = policy.exempt.find(rule, request.namespace, accounts, request.user, now)
+            exemption = _exemption(policy, finding, account, request, now) if may_be_exempt else None
             if exemption is None:
                 findings.append(finding)
                 if len(findings) == max_findings:
@@ -178,12 +176,15 @@ def _is_advised_of(owner: OwnerReference | None) -> bool:
     return kind is not None and kind.subject is Subject.TEMPLATE
 
 
-def _active(here: NamespacePolicy, subject: Subject) -> tuple[tuple[str, Check, Action], ...]:
-    """Return the rules that look at a subject and are not off, by name, remembered for the namespace."""
+def _active(here: NamespacePolicy, subject: Subject, policy: Policy) -> tuple[tuple[str, Check, Action, bool], ...]:
+    """Return the rules that look at a subject and are not off, remembered for the namespace.
+
+    Each has its name, its check, its action, and whether any exemption is from it.
+    """
     active = here.active.get(subject)
     if active is None:
         active = here.active[subject] = tuple(
-            (rule.name, rule.check_of(subject), _intended(here.rules[rule.name], subject))
+            (rule.name, rule.check_of(subject), _intended(here.rules[rule.name], subject), rule.name in policy.exempt)
             for rule in RULES
             if subject in rule.looks_at and here.rules[rule.name] is not Action.OFF
         )
@@ -221,6 +222,13 @@ def _decide(rule: str, intended: Action, found: Violation, request: Request, mod
     return Finding(rule, action, intended, found)
 
 
+def _exemption(policy: Policy, finding: Finding, account: str, request: Request, now: dt.datetime) -> Exemption | None:
+    """Return the exemption that covers a finding about an object of this account, if there is one."""
+    other = finding.violation.other_account
+    accounts = (account,) if other is None else (account, other)
+    return policy.exempt.find(finding.rule, request.namespace, accounts, request.user, now)
+
+
 def _concluded(
     request: Request,
     policy: Policy,
@@ -230,20 +238,23 @@ def _concluded(
 ) -> Decision:
     if not findings:
         return Decision(Outcome.ALLOWED, exempted=exempted, policy=policy.revision, mode=mode)
-    actions = [finding.action for finding in findings]
-    fixes = [finding.violation.fix for finding in findings if finding.action is _PATCH]
+    outcome = Outcome.ALLOWED
+    edits: list[Edit] = []
     at = request.template_at
-    patch = assemble(edit for fix in fixes for edit in (below(at, fix) if at else fix)) if fixes else ()
+    for finding in findings:
+        action = finding.action
+        if action is _REJECT:
+            outcome = Outcome.DENIED
+        elif action is _PATCH:
+            fix = finding.violation.fix
+            edits.extend(below(at, fix) if at else fix)
+        elif action is _WARN and outcome is Outcome.ALLOWED:
+            outcome = Outcome.WARNED
+    if edits and outcome is not Outcome.DENIED:
+        outcome = Outcome.PATCHED
+    patch = assemble(edits) if edits else ()
     if at:
         findings = tuple(_within_template(at, findings))
-    if _REJECT in actions:
-        outcome = Outcome.DENIED
-    elif fixes:
-        outcome = Outcome.PATCHED
-    elif _WARN in actions:
-        outcome = Outcome.WARNED
-    else:
-        outcome = Outcome.ALLOWED
     return Decision(outcome, findings, patch, exempted, policy.revision, mode)
 
 

@@ -52,17 +52,18 @@ def assemble(edits: Iterable[Edit]) -> tuple[Operation, ...]:
     elements: list[Operation] = []
     removals: set[str] = set()
     for edit in edits:
-        if isinstance(edit, Put):
-            op = "replace" if edit.replaces else "add"
-            puts.setdefault(edit.pointer, {"op": op, "path": edit.pointer, "value": edit.value})
+        if isinstance(edit, Append):
+            if edit.exists:
+                elements.append({"op": "add", "path": edit.pointer + "/-", "value": edit.value})
+            elif edit.pointer in appends:
+                appends[edit.pointer]["value"].append(edit.value)
+            else:
+                appends[edit.pointer] = {"op": "add", "path": edit.pointer, "value": [edit.value]}
         elif isinstance(edit, Remove):
             removals.add(edit.pointer)
-        elif edit.exists:
-            elements.append({"op": "add", "path": edit.pointer + "/-", "value": edit.value})
-        elif edit.pointer in appends:
-            appends[edit.pointer]["value"].append(edit.value)
-        else:
-            appends[edit.pointer] = {"op": "add", "path": edit.pointer, "value": [edit.value]}
+        elif edit.pointer not in puts:
+            op = "replace" if edit.replaces else "add"
+            puts[edit.pointer] = {"op": op, "path": edit.pointer, "value": edit.value}
     operations = [*puts.values(), *appends.values(), *elements]
     return tuple(_without(operations, removals) if removals else operations)
 

@@ -9,7 +9,7 @@ import msgspec
 from webhook.core.custom_workloads import GroupKind
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
 from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
-from webhook.core.objects import CustomWorkload, Object
+from webhook.core.objects import CustomWorkload, Object, PodTemplate
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.text import Word
 from webhook.core.token_objects import Readable
@@ -56,6 +56,7 @@ class Unreadable(ValueError):  # noqa: N818 - it says what the body is
 
 
 _NULL = b"null"
+_NO_OBJECT = "the request holds no object"
 _NOTHING = msgspec.Raw(_NULL)
 
 
@@ -70,10 +71,13 @@ class _GroupVersionResource(Object, frozen=True):
 
 class _UserInfo(Object, frozen=True):
     username: str | None = None
-    groups: list[str] | None = None
+    groups: tuple[str, ...] | None = None
 
 
-class _AdmissionRequest(Object, frozen=True):
+_NOBODY = _UserInfo()
+
+
+class _AskedRequest(Object, frozen=True):
     uid: str | None = None
     kind: _GroupVersionKind = _GroupVersionKind()
     resource: _GroupVersionResource = _GroupVersionResource()
@@ -82,15 +86,30 @@ class _AdmissionRequest(Object, frozen=True):
     namespace: str | None = None
     operation: str | None = None
     user_info: _UserInfo | None = None
-    object: msgspec.Raw = _NOTHING
     old_object: msgspec.Raw = _NOTHING
     dry_run: bool | None = None
+
+
+class _AdmissionRequest(_AskedRequest, frozen=True):
+    object: msgspec.Raw = _NOTHING
 
 
 class _AdmissionReview(Object, frozen=True):
     api_version: str | None = None
     kind: str | None = None
     request: _AdmissionRequest | None = None
+
+
+class _PodRequest(_AskedRequest, frozen=True):
+    object: PodTemplate | None = None
+
+
+class _PodReview(Object, frozen=True):
+    """A review of a pod, which most are, decoded at once with the pod."""
+
+    api_version: str | None = None
+    kind: str | None = None
+    request: _PodRequest | None = None
 
 
 class _Salvage(Object, frozen=True):
@@ -104,6 +123,10 @@ class _SalvageUid(Object, frozen=True):
 
 
 _decode_review = msgspec.json.Decoder(_AdmissionReview).decode
+_decode_pod_review = msgspec.json.Decoder(_PodReview).decode
+_POD_KIND, _POD_KIND_BEFORE = b'"kind":"Pod"', 256
+"""What the API server writes before the 256th byte of a review of a pod."""
+_USUAL_RESOURCES = frozenset({"pods", "secrets", "serviceaccounts/token"})
 _decode_salvage = msgspec.json.Decoder(_Salvage).decode
 _decode_uid = msgspec.json.Decoder(_SalvageUid).decode
 MAX_BRACES = 100_000
@@ -130,7 +153,7 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
     if len(body) > MAX_BRACES and body.count(b"{") > MAX_BRACES:  # what is shorter needs no count
         return _salvaged(body, phase, ValueError(f"it holds more than {MAX_BRACES:,} JSON objects"))
     try:
-        review = _decode_review(body)
+        review = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return _salvaged(body, phase, error)
     if review.kind != "AdmissionReview":
@@ -150,6 +173,19 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
     if invalid:
         return _without_content(review.request.uid, phase, f"request.{invalid} is not valid in Kubernetes")
     return _request(review.request, resource, phase, workloads)
+
+
+def _decode(body: bytes) -> _AdmissionReview | _PodReview:
+    """Return a review; with the pod that it is about, where it looks like one and the pod can be read."""
+    if body.find(_POD_KIND, 0, _POD_KIND_BEFORE) >= 0:
+        try:
+            review = _decode_pod_review(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return _decode_review(body)
+        asked = review.request
+        if asked is None or (asked.kind.kind == "Pod" and not asked.kind.group):
+            return review
+    return _decode_review(body)
 
 
 def of_object(
@@ -182,13 +218,15 @@ def of_object(
     )
 
 
-def _invalid_field(asked: _AdmissionRequest, resource: str) -> str:
+def _invalid_field(asked: _AskedRequest, resource: str) -> str:
     """Return which field has a value that the API server never sends; empty where none has."""
     if asked.namespace and not is_dns_label(asked.namespace):
         return "namespace"
     if asked.operation and asked.operation not in OPERATIONS:
         return "operation"
-    return "resource" if resource and not is_resource(resource) else ""
+    if resource and resource not in _USUAL_RESOURCES and not is_resource(resource):
+        return "resource"
+    return ""
 
 
 def _without_content(uid: str, phase: Phase, problem: str) -> Request:
@@ -205,28 +243,37 @@ def _without_content(uid: str, phase: Phase, problem: str) -> Request:
     )
 
 
-def _request(asked: _AdmissionRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]) -> Request:
+def _request(
+    asked: _AdmissionRequest | _PodRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]
+) -> Request:
     known = _kind_of(asked, workloads)
-    user = asked.user_info or _UserInfo()
+    user = asked.user_info or _NOBODY
     found = old = None
     problem = ""
-    if known:
+    if known and isinstance(asked, _AdmissionRequest):
         found, old, problem = _read(known, asked.object, asked.old_object if known.compares else None)
+    elif known and asked.object is None:
+        problem = _NO_OBJECT
+    elif known:
+        found = asked.object
+        if known.compares and bytes(asked.old_object) != _NULL:
+            old, _, problem = _read(known, asked.old_object)
+            found = None if problem else found
     return Request(
-        phase=phase,
-        uid=asked.uid or "",
-        operation=asked.operation or "",
-        resource=resource,
-        namespace=asked.namespace or "",
-        name=asked.name or "",
-        subject=known.subject if known else None,
-        user=user.username or "",
-        groups=tuple(user.groups or ()),
-        object=found,
-        old_object=old,
-        template_at=_template_at(known, found),
-        dry_run=bool(asked.dry_run),
-        problem=problem,
+        phase,
+        asked.uid or "",
+        asked.operation or "",
+        resource,
+        asked.namespace or "",
+        asked.name or "",
+        known.subject if known else None,
+        user.username or "",
+        user.groups or (),
+        found,
+        old,
+        _template_at(known, found),
+        bool(asked.dry_run),
+        problem,
     )
 
 
@@ -236,7 +283,7 @@ def _template_at(known: Kind | None, found: object) -> str:
     return known.template_at if known else ""
 
 
-def _kind_of(asked: _AdmissionRequest, workloads: Mapping[GroupKind, str]) -> Kind | None:
+def _kind_of(asked: _AskedRequest, workloads: Mapping[GroupKind, str]) -> Kind | None:
     known = find_kind((asked.kind.group or "", asked.kind.kind or ""), workloads)
     if known is None or asked.operation in known.operations:
         return known
@@ -247,7 +294,7 @@ def _kind_of(asked: _AdmissionRequest, workloads: Mapping[GroupKind, str]) -> Ki
 def _read(known: Kind, raw: Json, old_raw: Json | None = None) -> tuple[Any, Any, str]:
     """Return an object and the object that it replaces, None where there is none, or why they can't be read."""
     if bytes(raw) == _NULL:
-        return None, None, "the request holds no object"
+        return None, None, _NO_OBJECT
     if old_raw is not None and bytes(old_raw) == _NULL:
         old_raw = None
     try:

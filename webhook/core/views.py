@@ -66,13 +66,13 @@ class TokenSource(msgspec.Struct, frozen=True, gc=False):
 
 
 class Mounts(msgspec.Struct, gc=False):
-    """The mounts of all volumes of one name in all the pod's containers, each with its pointer.
+    """The mounts of all volumes of one name in all the pod's containers, each with its container and its number there.
 
     Thousands of volumes and of mounts may share one name in a pod that the API server has yet to validate. So what a
     rule asks of all the mounts is worked out once, not once for each volume.
     """
 
-    placed: list[tuple[str, VolumeMount]]
+    placed: list[tuple[Placed, int, VolumeMount]]
     by_sub_path: bool = False
     _at_api_token_path: bool | None = None
 
@@ -82,15 +82,22 @@ class Mounts(msgspec.Struct, gc=False):
             self._at_api_token_path = not self.by_sub_path and all(
                 mount.mount_path == API_TOKEN_PATH
                 or clean_path(mount.mount_path, windows=spec.for_windows) in _API_TOKEN_PLACES
-                for _, mount in self.placed
+                for _, _, mount in self.placed
             )
         return self._at_api_token_path
+
+    def pointers(self) -> Iterator[tuple[str, VolumeMount]]:
+        """Yield the mounts, each with its pointer."""
+        for placed, number, mount in self.placed:
+            yield f"{placed.pointer}/volumeMounts/{number}", mount
 
 
 class PodView(msgspec.Struct, gc=False):
     """A pod, a pod's template, or a pod to which ephemeral containers are added.
 
-    `containers` are those to be judged: for an update of ephemeral containers only the added ones.
+    `containers` are those to be judged: for an update of ephemeral containers only the added ones. `mounts_by_volume`
+    has the mounts of all containers by the name of their volume, `mounts_sub_path` says whether any is by subPath or
+    subPathExpr. `host_paths` are the hostPath volumes, each after its number.
     `legacy_tokens` maps the names of the namespace's legacy Secrets to the account of each. `requested` names the
     injections that the pod's annotation asks for, `injections` are those that it is to get, `every_injection` all
     that the policy has, and `injected` names the volumes that hold one already.
@@ -110,23 +117,14 @@ class PodView(msgspec.Struct, gc=False):
     injections: tuple[Injection, ...]
     every_injection: tuple[Injection, ...]
     every_container: list[Placed]
+    mounts_by_volume: dict[str | None, Mounts]
+    mounts_sub_path: bool
+    host_paths: list[tuple[int, Volume]]
     injected: frozenset[str] = frozenset()
-    _mounts: dict[str | None, Mounts] | None = None
 
     def mounts(self, volume: str | None) -> Mounts:
         """Return the mounts of the volumes of one name."""
-        if self._mounts is None:
-            gathered: dict[str | None, Mounts] = {}
-            self._mounts = gathered
-            for placed in self.every_container:
-                for pointer, mount in placed.mounts:
-                    mounts = gathered.get(mount.name)
-                    if mounts is None:
-                        mounts = gathered[mount.name] = Mounts([])
-                    mounts.placed.append((pointer, mount))
-                    if mount.sub_path or mount.sub_path_expr:
-                        mounts.by_sub_path = True
-        return self._mounts.get(volume) or Mounts([])
+        return self.mounts_by_volume.get(volume) or Mounts([])
 
     @property
     def runs_later(self) -> bool:
@@ -175,7 +173,7 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
     volumes = spec.volumes or []
     account = spec.service_account_name or spec.service_account or "default"
     requested = named_in(pod, "tokenguard/inject")
-    injections = _due(here, pod, requested, request.namespace, account) if here.injections else ()
+    mounts, by_sub_path = _mounts(every_container)
     view = PodView(
         request,
         pod,
@@ -188,21 +186,45 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
         volumes,
         [],
         requested,
-        injections,
+        _due(here, pod, requested, request.namespace, account) if here.injections else (),
         policy.injections,
         every_container,
+        mounts,
+        by_sub_path,
+        [],
     )
+    held: list[Volume] = []
     for number, volume in enumerate(volumes):
-        if volume.projected and volume.projected.sources:
-            view.tokens += _tokens(view, number, volume, volume.projected.sources)
-    if injections:
-        by_volume = {injection.volume: injection for injection in injections}
+        projected = volume.projected
+        if projected is not None and projected.sources:
+            _add_tokens(view, number, volume, projected.sources)
+            if volume.name in here.injected_volumes:
+                held.append(volume)
+        elif volume.host_path is not None:
+            view.host_paths.append((number, volume))
+    if held:
+        by_volume = {injection.volume: injection for injection in view.injections}
         view.injected = frozenset([
             injection.volume
-            for volume in volumes
+            for volume in held
             if (injection := by_volume.get(volume.name or "")) and holds_injection(volume, injection)
         ])  # fmt: skip
     return view
+
+
+def _mounts(containers: list[Placed]) -> tuple[dict[str | None, Mounts], bool]:
+    """Return the mounts by their volume's name, and whether any is by subPath or subPathExpr."""
+    found: dict[str | None, Mounts] = {}
+    any_sub_path = False
+    for placed in containers:
+        for number, mount in enumerate(placed.container.volume_mounts or ()):
+            mounts = found.get(mount.name)
+            if mounts is None:
+                mounts = found[mount.name] = Mounts([])
+            mounts.placed.append((placed, number, mount))
+            if mount.sub_path or mount.sub_path_expr:
+                mounts.by_sub_path = any_sub_path = True
+    return found, any_sub_path
 
 
 def holds_injection(volume: Volume, injection: Injection) -> bool:
@@ -213,37 +235,41 @@ def holds_injection(volume: Volume, injection: Injection) -> bool:
 
 
 def _every(spec: PodSpec) -> list[Placed]:
-    return [
-        *_placed("/spec/initContainers/", spec.init_containers),
-        *_placed("/spec/containers/", spec.containers),
-        *_placed("/spec/ephemeralContainers/", spec.ephemeral_containers),
-    ]
+    every = _placed("/spec/initContainers/", spec.init_containers) if spec.init_containers else []
+    if spec.containers:
+        every += _placed("/spec/containers/", spec.containers)
+    if spec.ephemeral_containers:
+        every += _placed("/spec/ephemeralContainers/", spec.ephemeral_containers)
+    return every
 
 
-def _placed(prefix: str, containers: list[Container] | None) -> list[Placed]:
-    return [Placed(f"{prefix}{number}", one) for number, one in enumerate(containers)] if containers else []
+def _placed(prefix: str, containers: list[Container]) -> list[Placed]:
+    return [Placed(f"{prefix}{number}", container) for number, container in enumerate(containers)]
 
 
-def _tokens(view: PodView, number: int, volume: Volume, sources: list[VolumeProjection]) -> list[TokenSource]:
-    own = _is_api_servers_own(view, volume, sources)
-    return [
-        TokenSource(number, source_number, volume, source.service_account_token, own)
-        for source_number, source in enumerate(sources)
-        if source.service_account_token
-    ]
+def _add_tokens(view: PodView, number: int, volume: Volume, sources: list[VolumeProjection]) -> None:
+    own: bool | None = None
+    for source_number, source in enumerate(sources):
+        token = source.service_account_token
+        if token is not None:
+            if own is None:
+                own = not token.audience and _is_api_servers_own(view, volume, sources)
+            view.tokens.append(TokenSource(number, source_number, volume, token, own))
 
 
 def _added(request: Request, pod: PodTemplate) -> list[Placed]:
     old = request.old_object
     before = old.spec.ephemeral_containers if isinstance(old, PodTemplate) else None
     known = {one.name for one in before or ()}
-    placed = _placed("/spec/ephemeralContainers/", pod.spec.ephemeral_containers)
+    placed = _placed("/spec/ephemeralContainers/", pod.spec.ephemeral_containers or [])
     return [one for one in placed if one.container.name not in known]
 
 
 def _due(
     here: NamespacePolicy, pod: PodTemplate, requested: tuple[str, ...], namespace: str, account: str
 ) -> tuple[Injection, ...]:
+    if here.injections_for_all:
+        return here.injections
     asked = frozenset(requested)
     own_labels = labels(pod.metadata.labels)
     return tuple([
@@ -268,10 +294,10 @@ def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProje
 
     Where the ServiceAccount plugin has yet to come, it will take an unmounted volume of its prefix, and mount it.
     """
-    tokens = [one.service_account_token for one in sources if one.service_account_token]
+    tokens = [source.service_account_token for source in sources if source.service_account_token]
     if len(tokens) != 1 or tokens[0].audience:
         return False
-    mounts = view.mounts(volume.name)
-    if mounts.placed:
+    mounts = view.mounts_by_volume.get(volume.name)
+    if mounts is not None:
         return mounts.at_api_token_path(view.pod.spec)
     return view.runs_later and (volume.name or "").startswith(API_TOKEN_VOLUME) and view.automounts

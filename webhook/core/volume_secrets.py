@@ -1,31 +1,34 @@
 """Which Secrets a volume names, whatever its kind, and which a container reads into its environment."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from webhook.core.objects import Container, Named, Volume
 
 
-def secrets_of(volume: Volume) -> Iterator[tuple[str, str]]:
-    """Yield the names of a volume's Secrets, each after the field that names it.
+def secrets_of(volume: Volume) -> Iterable[tuple[str, str]]:
+    """Return the names of a volume's Secrets, each after the field that names it.
 
     The API server takes no volume of two kinds.
     """
     if volume.projected:
-        for number, source in enumerate(volume.projected.sources or ()):
-            if source.secret and source.secret.name:
-                yield f"projected/sources/{number}/secret", source.secret.name
-    elif volume.secret:
-        yield "secret", volume.secret.secret_name or ""
-    elif volume.azure_file:
-        yield "azureFile", volume.azure_file.secret_name or ""
-    else:
-        for field, reference in _references(volume):
-            if reference and reference.name:
-                yield field, reference.name
+        return [
+            (f"projected/sources/{number}/secret", source.secret.name)
+            for number, source in enumerate(volume.projected.sources or ())
+            if source.secret and source.secret.name
+        ]
+    if volume.secret:
+        return (("secret", volume.secret.secret_name or ""),)
+    if volume.azure_file:
+        return (("azureFile", volume.azure_file.secret_name or ""),)
+    return [(field, reference.name) for field, reference in _references(volume) if reference and reference.name]
 
 
-def secrets_read_by(container: Container) -> Iterator[tuple[str, str]]:
-    """Yield the names of the Secrets that a container's env variables are from, each after the field that names it."""
+def secrets_read_by(container: Container) -> Iterable[tuple[str, str]]:
+    """Return the names of the Secrets that a container's env variables are from, each after the field that names it."""
+    return _read_by(container) if container.env or container.env_from else ()
+
+
+def _read_by(container: Container) -> Iterator[tuple[str, str]]:
     for number, variable in enumerate(container.env or ()):
         reference = variable.value_from.secret_key_ref if variable.value_from else None
         if reference and reference.name:

@@ -65,6 +65,10 @@ class Exemptions:
             CACHE_BYTES
         )
 
+    def __contains__(self, rule: str) -> bool:
+        """Whether any exemption is from this rule."""
+        return rule in self._rules
+
     def find(
         self, rule: str, namespace: str, accounts: tuple[str, ...], user: str, now: dt.datetime
     ) -> Exemption | None:

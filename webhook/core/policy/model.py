@@ -15,7 +15,7 @@ from webhook.core.k8s_names import MAX_LABEL
 from webhook.core.paths import clean_path, node_paths
 from webhook.core.policy.exemptions import Exemption, Exemptions
 from webhook.core.selectors import Accounts, Globs, Index, Labels
-from webhook.core.text import Word
+from webhook.core.text import Word, quote
 
 INJECTED_VOLUME = "tokenguard-"
 """What the names of volumes that hold an injected token begin with."""
@@ -107,6 +107,32 @@ class Injection:
         return self.clean_mount_path, clean_path(self.mount_path, windows=True)
 
     @cached_property
+    def mount(self) -> Mapping[str, object]:
+        """The mount, as a container lists it."""
+        return {"name": self.volume, "mountPath": self.mount_path, "readOnly": True}
+
+    @cached_property
+    def variable(self) -> Mapping[str, object]:
+        """The variable, as a container lists it; only where there is `env`."""
+        return {"name": self.env, "value": self.file}
+
+    @cached_property
+    def texts(self) -> tuple[str, str]:
+        """What a pod lacks that is to get it, and what is done about that."""
+        lacks = f"lacks the token {quote(self.name)} for {quote(self.audience)}"
+        return lacks, f"injected at {self.file}{f', as {self.env} says' if self.env else ''}"
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether it is for every pod in its namespaces."""
+        return not (self.on_request or self.pod_labels or self.service_accounts)
+
+    @cached_property
+    def by_lifetime(self) -> dict[tuple[int, bool], Any]:
+        """What the rule `inject` remembers, by lifetime and whether the token is for the API server."""
+        return {}
+
+    @cached_property
     def file(self) -> str:
         """The token's file, as a container sees it."""
         return f"{self.mount_path.rstrip('/')}/{self.path}"
@@ -141,7 +167,8 @@ class NamespacePolicy:
     """What a policy says in one namespace: everything that can be worked out before a pod arrives.
 
     `kubelet_pods` are the folders of the nodes in which kubelets keep their pods' files, as `node_paths` spells them.
-    `active` is where `evaluate` remembers which rules look at what there.
+    `active` is where `evaluate` remembers which rules look at what there. `injections_for_all` says that each injection
+    is for every pod, `injected_volumes` and `injected_places` are the names of their volumes and their `mount_places`.
     """
 
     def __init__(
@@ -159,10 +186,14 @@ class NamespacePolicy:
         self.injections = injections
         self.kubelet_pods = kubelet_pods
         self.active: dict[str, tuple[Any, ...]] = {}
+        self.injections_for_all = all(injection.is_for_all for injection in injections)
+        self.injected_volumes = frozenset(injection.volume for injection in injections)
+        self.injected_places = frozenset(place for injection in injections for place in injection.mount_places)
 
 
 def _size(key: tuple[str, Labels], here: NamespacePolicy) -> int:
-    return memory_size(key) + memory_size(here.injections) + NAMESPACE_POLICY_BYTES
+    injected = memory_size(here.injections) + memory_size(here.injected_volumes) + memory_size(here.injected_places)
+    return memory_size(key) + injected + NAMESPACE_POLICY_BYTES
 
 
 @dataclass

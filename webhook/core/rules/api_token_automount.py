@@ -15,14 +15,14 @@ ANNOTATION = "tokenguard/api-token"  # a pod may ask by it, too
 
 def check(pod: PodView) -> Iterator[Violation]:
     """Find the API server's token in a pod that didn't ask for it, or that it will be mounted into."""
-    automount = pod.pod.spec.automount_service_account_token
+    automount: bool | None = pod.pod.spec.automount_service_account_token
     if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
         return
     own = [token for token in pod.tokens if token.api_server_own and not token.by_hand]
     unmounted: set[str | None] = set()
     for token in own:
         pointer, name = f"/spec/volumes/{token.volume_number}", token.volume.name
-        mounts = () if name in unmounted else pod.mounts(name).placed
+        mounts = () if name in unmounted else pod.mounts(name).pointers()
         unmounted.add(name)
         yield _violation(pointer, automount, (*(Remove(mount) for mount, _ in mounts), Remove(pointer)))
     if automount is None and pod.will_get_api_token:
@@ -50,7 +50,7 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
     )
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="api-token-automount",
     summary="the API server's token is mounted in a pod that didn't itself ask for it",
     explanation="""\

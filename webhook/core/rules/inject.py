@@ -1,6 +1,6 @@
 """inject: the tokens that the policy gives to a pod are mounted in it, or it is said why they can't be."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -19,22 +19,31 @@ MAX_MOUNTS = 1000
 """The most mounts that are injected into one pod: some ten bytes of a container would make a patch of kilobytes."""
 
 _NO_PATHS: frozenset[str] = frozenset()
+_NO_MOUNTS: Mapping[str, tuple[int, str | None]] = {}
 _ASKED = "/metadata/annotations/tokenguard~1inject"
 
 
 class _Container(msgspec.Struct, gc=False):
     """What a container has already, by what an injection looks for: worked out once for all injections.
 
-    `mounts` maps each path to the number and the volume of the first mount there. `variables` are the names that are
-    set, by the author or by an injection.
+    `mounts` maps those paths where a token is injected to the number and the volume of the first mount there.
+    `variables` are the names that are set, by the author or by an injection.
     """
 
     pointer: str
     lists_mounts: bool
-    mounts: dict[str, tuple[int, str | None]]
+    mounts: Mapping[str, tuple[int, str | None]]
     devices: AbstractSet[str]
     lists_variables: bool
     variables: set[str | None]
+
+
+class _InjectedVolume(msgspec.Struct, frozen=True, gc=False):
+    """An injection's token with one lifetime, and the edits that add its volume: to a list, or together with one."""
+
+    token: MountedToken
+    to_list: Append
+    with_list: Append
 
 
 def check(pod: PodView) -> Iterator[Violation]:
@@ -43,8 +52,8 @@ def check(pod: PodView) -> Iterator[Violation]:
         yield from _misrequested(pod)
     if not pod.injections or not pod.containers:  # without a container it is no pod that the API server would take
         return
-    skipped = frozenset(named_in(pod.pod, "tokenguard/skip-containers"))
-    placed = [one for one in pod.containers if one.container.name not in skipped and not one.ephemeral]
+    skipped = named_in(pod.pod, "tokenguard/skip-containers")
+    placed = _injectable(pod.containers, frozenset(skipped))
     if len(placed) * len(pod.injections) > MAX_MOUNTS:
         yield Violation(
             "/spec",
@@ -54,24 +63,34 @@ def check(pod: PodView) -> Iterator[Violation]:
         )
         return
     windows = pod.pod.spec.for_windows
-    containers = [_container(one, windows=windows) for one in placed]
-    volumes: dict[str, list[int]] = {injection.volume: [] for injection in pod.injections}
+    places = pod.here.injected_places
+    containers = [_container(one, places, windows=windows) for one in placed]
+    volumes: dict[str, list[int]] = {}
     for number, volume in enumerate(pod.volumes):
-        if volume.name in volumes:
-            volumes[volume.name].append(number)
+        if volume.name in pod.here.injected_volumes:
+            volumes.setdefault(volume.name, []).append(number)
     for injection in pod.injections:
-        yield from _place(pod, injection, containers, volumes[injection.volume])
+        yield from _place(pod, injection, containers, volumes.get(injection.volume, ()))
 
 
-def _container(placed: Placed, *, windows: bool) -> _Container:
+def _injectable(containers: list[Placed], skipped: frozenset[str]) -> list[Placed]:
+    """Return the containers into which tokens are mounted."""
+    return [one for one in containers if one.container.name not in skipped and not one.ephemeral]
+
+
+def _container(placed: Placed, places: frozenset[str], *, windows: bool) -> _Container:
     container = placed.container
-    mounts: dict[str, tuple[int, str | None]] = {}
+    mounts: dict[str, tuple[int, str | None]] | None = None
     for number, mount in enumerate(container.volume_mounts or ()):
-        mounts.setdefault(clean_path(mount.mount_path, windows=windows), (number, mount.name))
+        path = clean_path(mount.mount_path, windows=windows)
+        if path in places:
+            if mounts is None:
+                mounts = {}
+            mounts.setdefault(path, (number, mount.name))
     return _Container(
         placed.pointer,
         container.volume_mounts is not None,
-        mounts,
+        mounts or _NO_MOUNTS,
         {clean_path(device.device_path, windows=windows) for device in container.volume_devices}
         if container.volume_devices
         else _NO_PATHS,
@@ -98,46 +117,47 @@ def _misrequested(pod: PodView) -> Iterator[Violation]:
             yield Violation(_ASKED, f"asks for the injection {quote(name)}, which there isn't", hint)
 
 
-def _place(pod: PodView, injection: Injection, containers: list[_Container], volumes: list[int]) -> Iterator[Violation]:
-    """Find what an injection lacks in a pod, or else what stands in its way there.
+def _place(
+    pod: PodView, injection: Injection, containers: list[_Container], volumes: Sequence[int]
+) -> Iterator[Violation]:
+    """Find what an injection lacks in a pod, or else what conflicts with it there.
 
     `volumes` are the numbers of those that have the name of its volume.
     """
     conflicts: list[Violation] = []
     edits: list[Edit] = []
-    path, windows_path = injection.mount_places
     token = None
     has_volume = injection.volume in pod.injected
     if not has_volume:
-        token = _token(pod, injection)
-        volume = _volume(injection, token.lifetime)
-        edits.append(Append("/spec/volumes", volume, exists=pod.pod.spec.volumes is not None))
+        volume = _injected_volume(pod, injection)
+        token = volume.token
+        edits.append(volume.with_list if pod.pod.spec.volumes is None else volume.to_list)
         conflicts += [_name_taken(number, injection) for number in volumes]
-        conflicts += _mounted_in_advance(pod, injection)
+        if injection.volume in pod.mounts_by_volume:
+            conflicts += _mounted_in_advance(pod, injection)
     for container in containers:
-        taken = container.mounts.get(path) or container.mounts.get(windows_path)
-        if path in container.devices or windows_path in container.devices:
-            conflicts.append(_path_taken(f"{container.pointer}/volumeDevices", injection))
-        elif taken is None:
-            mount = {"name": injection.volume, "mountPath": injection.mount_path, "readOnly": True}
-            edits.append(Append(f"{container.pointer}/volumeMounts", mount, exists=container.lists_mounts))
-        elif taken[1] != injection.volume:
-            conflicts.append(_path_taken(f"{container.pointer}/volumeMounts/{taken[0]}", injection))
-        if injection.env and injection.env not in container.variables:
-            container.variables.add(injection.env)
-            variable = {"name": injection.env, "value": injection.file}
-            edits.append(Append(f"{container.pointer}/env", variable, exists=container.lists_variables))
+        _place_in_container(container, injection, edits, conflicts)
     if conflicts:
         yield from conflicts
     elif edits and not _comes_later(pod, has_volume=has_volume):
-        yield Violation(
-            "/spec",
-            f"lacks the token {quote(injection.name)} for {quote(injection.audience)}",
-            fix=tuple(edits),
-            fixed=f"injected at {injection.file}{f', as {injection.env} says' if injection.env else ''}",
-            authored=False,
-            token=token,
-        )
+        lacks, fixed = injection.texts
+        yield Violation("/spec", lacks, "", tuple(edits), fixed, authored=False, token=token)
+
+
+def _place_in_container(
+    container: _Container, injection: Injection, edits: list[Edit], conflicts: list[Violation]
+) -> None:
+    path, windows_path = injection.mount_places
+    taken = container.mounts and (container.mounts.get(path) or container.mounts.get(windows_path))
+    if container.devices and (path in container.devices or windows_path in container.devices):
+        conflicts.append(_path_taken(f"{container.pointer}/volumeDevices", injection))
+    elif not taken:
+        edits.append(Append(f"{container.pointer}/volumeMounts", injection.mount, container.lists_mounts))
+    elif taken[1] != injection.volume:
+        conflicts.append(_path_taken(f"{container.pointer}/volumeMounts/{taken[0]}", injection))
+    if injection.env and injection.env not in container.variables:
+        container.variables.add(injection.env)
+        edits.append(Append(f"{container.pointer}/env", injection.variable, container.lists_variables))
 
 
 def _comes_later(pod: PodView, *, has_volume: bool) -> bool:
@@ -151,7 +171,7 @@ def _comes_later(pod: PodView, *, has_volume: bool) -> bool:
 
 def _mounted_in_advance(pod: PodView, injection: Injection) -> Iterator[Violation]:
     """Find mounts of a volume that isn't there and that the injection would bring, other than its own."""
-    for pointer, mount in pod.mounts(injection.volume).placed:
+    for pointer, mount in pod.mounts(injection.volume).pointers():
         own = clean_path(mount.mount_path, windows=pod.pod.spec.for_windows) in injection.mount_places
         if not own or mount.sub_path or mount.sub_path_expr:
             yield Violation(
@@ -178,19 +198,24 @@ def _path_taken(pointer: str, injection: Injection) -> Violation:
     )
 
 
-def _token(pod: PodView, injection: Injection) -> MountedToken:
+def _injected_volume(pod: PodView, injection: Injection) -> _InjectedVolume:
+    """Return an injection's token and volume, made once for each lifetime that the policy has for it."""
     for_api_server = pod.for_api_server(injection.audience)
-    maximum = pod.here.tokens.max_expiration_seconds
-    lifetime = injection.lifetime(maximum, for_api_server=for_api_server)
-    return MountedToken("" if for_api_server else injection.audience, lifetime)
+    lifetime = injection.lifetime(pod.here.tokens.max_expiration_seconds, for_api_server=for_api_server)
+    key = lifetime, for_api_server
+    made: _InjectedVolume | None = injection.by_lifetime.get(key)
+    if made is None:
+        source = {"audience": injection.audience, "expirationSeconds": lifetime, "path": injection.path}
+        volume = {"name": injection.volume, "projected": {"sources": [{"serviceAccountToken": source}]}}
+        made = injection.by_lifetime[key] = _InjectedVolume(
+            MountedToken("" if for_api_server else injection.audience, lifetime),
+            Append("/spec/volumes", volume, exists=True),
+            Append("/spec/volumes", volume, exists=False),
+        )
+    return made
 
 
-def _volume(injection: Injection, lifetime: int) -> dict[str, object]:
-    token = {"audience": injection.audience, "expirationSeconds": lifetime, "path": injection.path}
-    return {"name": injection.volume, "projected": {"sources": [{"serviceAccountToken": token}]}}
-
-
-RULE = Rule(
+RULE: Rule = Rule(
     name="inject",
     summary="an injection can't be done: its place is taken, or the pod asks for one that isn't there or not for it",
     explanation="""\

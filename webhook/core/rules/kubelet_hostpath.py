@@ -16,10 +16,8 @@ _PROCESS_LINK = re.compile(r"/proc/[^/]+(/task/[^/]+)?/(root|cwd)(/|$)")
 
 def check(pod: PodView) -> Iterator[Violation]:
     """Find the hostPath volumes that show the kubelet's pods."""
-    for number, volume in enumerate(pod.volumes):
-        if volume.host_path is None:
-            continue
-        written = volume.host_path.path or ""
+    for number, volume in pod.host_paths:
+        written = (volume.host_path and volume.host_path.path) or ""
         paths = node_paths(written)
         if any(_is_within(path, pods) or _is_within(pods, path) for path in paths for pods in pod.here.kubelet_pods):
             where = "where every pod's token lies"
@@ -34,7 +32,7 @@ def _is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="kubelet-hostpath",
     summary="a hostPath shows the folder in which the kubelet keeps every pod's tokens, or leads there through /proc",
     explanation="""\

@@ -114,7 +114,7 @@ def _violation(pointer: str, detail: str, other_account: str | None, advice: str
     return Violation(pointer, detail, advice, other_account=other_account)
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="legacy-token-reference",
     summary="a field that names a Secret names one of type kubernetes.io/service-account-token",
     explanation="""\

@@ -96,7 +96,7 @@ def _pointer(part: str, key: str) -> str:
     return f"/metadata/{part}/{escape(key)}"
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="legacy-token-secret",
     summary="a Secret is made or changed so that a token that never expires comes of it, or back to life",
     explanation="""\

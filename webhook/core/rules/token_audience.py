@@ -54,7 +54,7 @@ def check_csi_driver(view: CSIDriverView) -> Iterator[Violation]:
             yield Violation(pointer, f"is issued for {quote(request.audience)}, which is not allowed", advice=advice)
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="token-audience",
     summary="a token that the pod's author projects names no audience while one is required, or one not allowed",
     explanation="""\

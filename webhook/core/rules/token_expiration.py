@@ -1,6 +1,7 @@
 """token-expiration: a projected token lives no longer than the policy's maximum."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from webhook.core import lifetimes
 from webhook.core.account_views import CSIDriverView
@@ -26,12 +27,14 @@ def check(pod: PodView) -> Iterator[Violation]:
             continue
         cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
         pointer = token.pointer
+        texts = _year_texts if lifetime == lifetimes.YEAR and asked == lifetimes.MAGIC_EXPIRATION else _texts
+        detail, advice, fixed = texts(asked, lifetime, maximum, cap)
         yield Violation(
             pointer,
-            f"lives {lifetime} seconds{_year(asked, lifetime)}, more than the maximum of {maximum}",
-            advice=f"set expirationSeconds to at most {cap}",
+            detail,
+            advice,
             fix=(Put(f"{pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
-            fixed=f"capped to {cap}",
+            fixed=fixed,
             authored=token.by_hand or not token.api_server_own,
             token=MountedToken("" if for_api_server else token.projection.audience or "", lifetime),
             api_server_own=token.api_server_own,
@@ -49,15 +52,22 @@ def check_csi_driver(view: CSIDriverView) -> Iterator[Violation]:
         lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
         if lifetime > maximum:
             cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
-            yield Violation(
-                f"/spec/tokenRequests/{number}",
-                f"lives {lifetime} seconds{_year(asked, lifetime)}, more than the maximum of {maximum}",
-                advice=f"set expirationSeconds to at most {cap}",
-            )
+            detail, advice, _ = _texts(asked, lifetime, maximum, cap)
+            yield Violation(f"/spec/tokenRequests/{number}", detail, advice)
 
 
-def _year(asked: int | None, lifetime: int) -> str:
-    return " (3607 for the API server means a year)" if lifetime != (asked or lifetime) else ""
+def _texts(asked: int | None, lifetime: int, maximum: int, cap: int) -> tuple[str, str, str]:
+    """Return what is wrong with a token, what its author can do, and what is done."""
+    year = " (3607 for the API server means a year)" if lifetime != (asked or lifetime) else ""
+    return (
+        f"lives {lifetime} seconds{year}, more than the maximum of {maximum}",
+        f"set expirationSeconds to at most {cap}",
+        f"capped to {cap}",
+    )
+
+
+_year_texts = lru_cache(maxsize=64)(_texts)
+"""The same for what Kubernetes mounts into every pod: the policy alone says what differs."""
 
 
 def _is_kept(pod: PodView, asked: int | None) -> bool:
@@ -98,7 +108,7 @@ def _lifetimes(pod: PodView) -> Iterator[int]:
         yield lifetime
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="token-expiration",
     summary="a projected token may live longer than tokens.maxExpirationSeconds",
     explanation="""\

@@ -26,7 +26,7 @@ def check(view: TokenRequestView) -> Iterator[Violation]:
             )
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="token-request-audience",
     summary="an audience of a requested token is neither allowed nor the API server's",
     explanation="""\

@@ -20,7 +20,7 @@ def check(view: TokenRequestView) -> Iterator[Violation]:
         )
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="token-request-binding",
     summary="a requested token is bound to no object",
     explanation="""\

@@ -24,7 +24,7 @@ def check(view: TokenRequestView) -> Iterator[Violation]:
         )
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="token-request-expiration",
     summary="a requested token would live longer than tokens.maxRequestExpirationSeconds",
     explanation="""\

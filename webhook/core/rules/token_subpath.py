@@ -10,7 +10,7 @@ from webhook.core.views import PodView
 
 def check(pod: PodView) -> Iterator[Violation]:
     """Find the mounts of token volumes that go by subPath or subPathExpr."""
-    if not pod.tokens:
+    if not pod.tokens or not pod.mounts_sub_path:
         return
     volumes = {token.volume.name for token in pod.tokens}
     for placed in pod.containers:
@@ -24,7 +24,7 @@ def check(pod: PodView) -> Iterator[Violation]:
                 )
 
 
-RULE = Rule(
+RULE: Rule = Rule(
     name="token-subpath",
     summary="a token volume is mounted by subPath or subPathExpr: that file is never refreshed",
     explanation="""\
