@@ -1,6 +1,7 @@
 """Which decisions are recorded, and by which sinks."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,15 +22,24 @@ from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
 
 
-def test_rotated_file_is_reopened_on_sigusr1(judged_by, tmp_path):
-    target = tmp_path / "file"
-    with serve(tmp_path / "run", *judged_by, "--audit-log", str(target)) as server:
+def test_path_is_reopened_on_sigusr1(judged_by, tmp_path):
+    target = tmp_path / "fifo"  # which is reopened on request only, unlike a file
+    before = fifo(target)
+    with serve(tmp_path / "run", *judged_by, "--workers", "1", "--audit-log", str(target)) as server:
         send_many(server, [1])
-        target.rename(tmp_path / "file.1")
+        assert before.read()
+        target.rename(tmp_path / "fifo.1")
+        after = fifo(target)
         server.process.send_signal(signal.SIGUSR1)
-        eventually(target.exists)
-        eventually(lambda: send_many(server, [2]) or target.stat().st_size)
-        assert len((tmp_path / "file.1").read_bytes().splitlines()) >= 1
+        eventually(lambda: send_many(server, [2]) or after.read())
+    before.close()
+    after.close()
+
+
+def fifo(path):
+    """Make a FIFO and open it for reading; a read returns nothing if there is nothing."""
+    os.mkfifo(path)
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
 
 
 @pytest.mark.parametrize("case", ["warned", "audited", "plain"])
