@@ -41,8 +41,8 @@ fuzz: $(VENV)/ready ## send it reviews and policies broken at random, for MINUTE
 
 .PHONY: lock
 lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile $(LOCK) --extra dev --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra fast pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile $(LOCK) --extra dev --extra fast --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade

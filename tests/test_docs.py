@@ -17,11 +17,11 @@ from webhook.core.policy.model import Action, Policy
 from webhook.core.policy.shown import shown
 from webhook.core.rules import RULES
 from webhook.server.catalogue import CATALOGUE
+from webhook.server.http_errors import Refusal
 from webhook.server.in_force import DAYS_LEFT, MOST_EXEMPTIONS
 from webhook.server.labels import API_SERVER, LIFETIMES, OTHER
 from webhook.server.metrics import MOST_AUDIENCES, MOST_NAMESPACES, Metrics, Unjudged
 from webhook.server.options import ServeOptions
-from webhook.server.refusals import Refusal
 from webhook.server.state import State
 from webhook.tokens.as_text import token_lines
 from webhook.tokens.judged import judged

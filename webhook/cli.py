@@ -133,7 +133,7 @@ def main() -> None:
 @serve_options
 def serve(**flags: Any) -> None:
     """Run the webhook: answer admission reviews over HTTPS until it is told to stop."""
-    from webhook.server.run import run  # noqa: PLC0415 - the server's libraries are loaded where it is served alone
+    from webhook.server.server import run  # noqa: PLC0415 - the server's libraries are loaded where it is served alone
 
     try:
         options = ServeOptions(**flags)

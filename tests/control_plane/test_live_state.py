@@ -206,7 +206,7 @@ def test_a_token_that_expired_is_read_again_from_its_file(plane, tmp_path, names
     kubeconfig = account_kubeconfig(plane, tmp_path, token_file=True)
     good = (tmp_path / "token").read_text()
     (tmp_path / "token").write_text("expired")
-    flags = ["--kubeconfig", str(kubeconfig), "--policy-configmap", cluster.WHERE, "--workers", "1"]
+    flags = ["--kubeconfig", str(kubeconfig), "--policy-configmap", cluster.WHERE]
     with serve(tmp_path / "run", *flags, ready=False) as server:
         assert "Unauthorized" in server.request("GET", "/readyz").json["error"]
         assert "not ready" in said(server, reads(namespace, "any"))
@@ -217,7 +217,7 @@ def test_a_token_that_expired_is_read_again_from_its_file(plane, tmp_path, names
 def test_without_the_right_to_list_secrets_the_server_is_not_ready_and_says_why(plane, tmp_path) -> None:
     plane.do("create", "serviceaccount", "stranger", "-n", NAMESPACE)
     kubeconfig = account_kubeconfig(plane, tmp_path, account="stranger")
-    with serve(tmp_path / "run", "--kubeconfig", str(kubeconfig), "--workers", "1", ready=False) as server:
+    with serve(tmp_path / "run", "--kubeconfig", str(kubeconfig), ready=False) as server:
         why = server.request("GET", "/readyz").json["error"]
         assert "Secrets not loaded: HTTP 403: secrets is forbidden" in why
         assert "Namespaces not loaded" in why

@@ -23,7 +23,7 @@ from webhook.core.request import Phase, Unreadable, read_review
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics import Metrics
 from webhook.server.response import WARNING_BYTES
-from webhook.server.review import Reviewer
+from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
@@ -77,7 +77,7 @@ class Court:
         state.use_policy(self.policy)
         state.use_cluster(self.cluster)
         self.metrics = Metrics()
-        self.reviewer = Reviewer(
+        self.handler = ReviewHandler(
             state, AuditLog([Lines()], level="all"), self.metrics, tell=msgspec.json.encode, clock=lambda: NOW
         )  # type: ignore[arg-type]
 
@@ -85,12 +85,12 @@ class Court:
         """Check all that is promised of one body; return what its answers are like."""
         seen: set[str] = set()
         for phase in (Phase.MUTATE, Phase.VALIDATE):
-            answer = self.reviewer.answer(body, phase)
+            answer = self.handler.handle(body, phase)
             assert self.metrics.internal_errors._value.get() == 0, "an error of tokenguard's own"
             told = self._told(answer, phase)
             other = canonical(body)
             if other is not None:
-                again = self.reviewer.answer(other, phase)
+                again = self.handler.handle(other, phase)
                 assert again == answer or not _is_read(body, phase), (
                     again,
                     "is said of what another reader finds in it, not",

@@ -65,14 +65,14 @@ def the_first_of_two_keys(monkeypatch) -> None:
             body = json.dumps(json.loads(body.decode(errors="replace"), object_pairs_hook=first)).encode()
         return read_review(body, *others)
 
-    monkeypatch.setattr("webhook.server.review.read_review", read)
+    monkeypatch.setattr("webhook.server.review_handler.read_review", read)
 
 
 def keys_of_any_case(monkeypatch) -> None:
     def read(body: bytes, *others: Any) -> Any:
         return read_review(body.replace(b'"Spec"', b'"spec"').replace(b'"SPEC"', b'"spec"'), *others)
 
-    monkeypatch.setattr("webhook.server.review.read_review", read)
+    monkeypatch.setattr("webhook.server.review_handler.read_review", read)
 
 
 FAULTS = {

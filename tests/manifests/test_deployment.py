@@ -1,13 +1,12 @@
 """The Deployment and what selects its pods: they agree with each other, with the program and with 'restricted'."""
 
-import re
 from pathlib import Path
 
 import pytest
 
 from tests.manifests.rendering import INSTALLATIONS, render, the
 from webhook.cli import serve
-from webhook.server import run
+from webhook.server.gunicorn_app import GRACEFUL_TIMEOUT
 from webhook.server.options import ServeOptions
 
 everywhere = pytest.mark.parametrize("folder", INSTALLATIONS)
@@ -121,11 +120,10 @@ def test_service_probes_and_network_policy_lead_to_the_port_that_is_served(folde
 
 @everywhere
 def test_there_is_time_for_reviews_in_hand_before_the_pod_is_killed(folder) -> None:
-    graceful = int(re.search(r'"graceful_timeout": (\d+)', Path(run.__file__).read_text())[1])
     waits = container(folder)["lifecycle"]["preStop"]["sleep"]["seconds"]
     webhooks = the("ValidatingWebhookConfiguration", render(folder))["webhooks"]
-    assert pod(folder)["spec"]["terminationGracePeriodSeconds"] > waits + graceful
-    assert graceful > max(webhook["timeoutSeconds"] for webhook in webhooks)
+    assert pod(folder)["spec"]["terminationGracePeriodSeconds"] > waits + GRACEFUL_TIMEOUT
+    assert max(webhook["timeoutSeconds"] for webhook in webhooks) < GRACEFUL_TIMEOUT
 
 
 @everywhere

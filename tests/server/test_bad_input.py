@@ -100,15 +100,33 @@ def test_a_content_type_may_have_parameters(server, content_type):
 def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
     body = b" " * (9 << 20)
     assert server.request("POST", "/mutate", body, JSON).status == 413
-    chunks = (body[at : at + 65536] for at in range(0, len(body), 65536))
-    reply = server.request("POST", "/validate", chunks, JSON)
+    reply = server.request("POST", "/validate", body, JSON)
     assert reply.status == 413
     assert reply.json["message"] == "the review is larger than 8388608 bytes: see --max-body-bytes"
 
 
+@pytest.mark.parametrize("size", [1, 9 << 20])
+def test_body_in_chunks_is_refused_at_once_and_its_sender_gets_to_read_it(server, size):
+    reply = server.request("POST", "/validate", iter([b" " * 65536] * (size // 65536) + [b" "]), JSON)
+    assert reply.status == 411
+    assert reply.json["message"] == "send the body with a Content-Length"
+
+
+def test_chunk_without_end_is_answered_before_it_has_ended(server):
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(POST.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked") + b"1\r\n{\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 411")
+
+
+def test_body_beyond_what_is_discarded_is_refused_at_once(server):
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(POST % (65 << 20))
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 413")
+
+
 def test_the_limit_can_be_set(judged_by, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
-    with serve(tmp_path, *judged_by, "--workers", "1", "--max-body-bytes", str(len(body))) as server:
+    with serve(tmp_path, *judged_by, "--max-body-bytes", str(len(body))) as server:
         assert server.request("POST", "/mutate", body, JSON).status == 200
         assert server.request("POST", "/mutate", body + b" ", JSON).status == 413
 
@@ -118,7 +136,7 @@ NOT_HTTP = {
     "length that is no number": b"POST /mutate HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     "two lengths": b"POST /mutate HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "line without end": b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n",
-    "header without end": b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
+    "header without end": b"GET / HTTP/1.1\r\nA: " + b"a" * 50_000,
     "broken chunk": b"POST /mutate HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 }
 
@@ -133,7 +151,7 @@ def test_what_is_not_http_gets_a_4xx_and_the_connection_is_closed(server, sent):
 
 
 def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "1") as server:
+    with serve(tmp_path, *judged_by) as server:
         with contextlib.closing(raw_connection(server)) as connection:
             connection.sendall(NOT_HTTP["garbage"])
             read_to_the_end(connection)
@@ -186,24 +204,24 @@ def test_who_waits_to_be_told_to_continue_and_would_be_refused_is_refused_at_onc
 
 def test_a_request_to_switch_to_websocket_is_answered_as_http(server):
     asked = b"GET /%s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: a\r\n\r\n"
-    with contextlib.closing(raw_connection(server)) as connection:
-        for page, status in ((b"nothing", b"404"), (b"healthz", b"400")):
+    for page, status in ((b"nothing", b"404"), (b"healthz", b"200")):
+        with contextlib.closing(raw_connection(server)) as connection:
             connection.sendall(asked % page)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
+            assert read_to_the_end(connection).startswith(b"HTTP/1.1 " + status)
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        b"".join(b"X-%d: 1\r\n" % number for number in range(40)),
-        b"X-Long: " + b"a" * 5000 + b"\r\n",
+        b"".join(b"X-%d: 1\r\n" % number for number in range(4000)),
+        b"X-Long: " + b"a" * 17_000 + b"\r\n",
     ],
     ids=["many fields", "long field"],
 )
 def test_head_that_is_too_large_is_refused(server, head):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
-        assert read_to_the_end(connection)[9:12] in {b"400", b"431"}
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 431")
 
 
 def test_head_of_a_service_mesh_is_accepted(server):
@@ -213,8 +231,7 @@ def test_head_of_a_service_mesh_is_accepted(server):
 
 def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(judged_by, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
-    flags = ["--workers", "1"]
-    with serve(tmp_path, *judged_by, *flags) as server, contextlib.ExitStack() as stack:
+    with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
         for _ in range(9):
             connection = stack.enter_context(contextlib.closing(raw_connection(server)))
             connection.sendall(POST % (8 << 20) + b" " * ((8 << 20) - 300))
@@ -231,7 +248,7 @@ def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(judged_by,
 def test_bodies_that_arrive_at_once_are_bounded_and_whole_reviews_get_through(judged_by, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
     largest = 100_000
-    limit = ["--workers", "1", "--max-body-bytes", str(largest)]
+    limit = ["--max-body-bytes", str(largest)]
     with serve(tmp_path, *judged_by, *limit) as server, contextlib.ExitStack() as stack:
         connections = [stack.enter_context(contextlib.closing(raw_connection(server))) for _ in range(9)]
         for connection in connections:

@@ -11,7 +11,7 @@ def waiting(judged_by, tmp_path):
     """Return a server that lacks nothing but a certificate: its API server can't be reached."""
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     where = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--tls-secret", "tokenguard/tokenguard-tls"]
-    with serve(tmp_path / "run", *judged_by, *where, "--workers", "1", verified=False, ready=False) as server:
+    with serve(tmp_path / "run", *judged_by, *where, verified=False, ready=False) as server:
         yield server
 
 

@@ -19,7 +19,7 @@ from tests.server.test_review import Judge
 from tests.serving import JSON, PATIENCE, ask, eventually, serve
 from webhook.pki.make import issue, new_authority
 from webhook.server.app import create_app
-from webhook.server.review import Reviewer
+from webhook.server.review_handler import ReviewHandler
 
 NOW = dt.datetime.now(dt.UTC)
 BODY = recorded("pod-plain.pods", "mutate")
@@ -126,8 +126,8 @@ def test_however_it_is_asked_without_one_no_review_is_answered(wary, start) -> N
 
 def test_the_flask_application_knows_of_no_certificate_and_so_refuses() -> None:
     judge = Judge()
-    reviewer = Reviewer(judge.state, judge.audit, judge.metrics, known_senders_only=True)
-    client = create_app(judge.state, reviewer, judge.metrics).test_client()
+    handler = ReviewHandler(judge.state, judge.audit, judge.metrics, known_senders_only=True)
+    client = create_app(judge.state, handler, judge.metrics).test_client()
     answer = client.post(
         "/mutate", data=BODY, content_type="application/json", headers={"Ssl-Client-Verify": "SUCCESS"}
     )
@@ -147,7 +147,7 @@ def test_another_certificate_is_not_taken_for_anything(wary, tmp_path, pair, new
 def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(judged_by, tmp_path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(CA.certificate)
-    with serve(tmp_path / "run", *judged_by, "--client-ca", str(file), "--workers", "1") as server:
+    with serve(tmp_path / "run", *judged_by, "--client-ca", str(file)) as server:
         folders = [tmp_path / name for name in ("one", "other")]
         for folder in folders:
             folder.mkdir()
@@ -172,7 +172,7 @@ def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(judged_by,
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_session_that_is_taken_up_again_proves_nothing(judged_by, tmp_path, newest) -> None:
     (tmp_path / "ca.crt").write_bytes(CA.certificate)
-    with serve(tmp_path / "run", *judged_by, "--client-ca", str(tmp_path / "ca.crt"), "--workers", "1") as server:
+    with serve(tmp_path / "run", *judged_by, "--client-ca", str(tmp_path / "ca.crt")) as server:
         context = showing(server, API_SERVER, tmp_path, newest=newest)
         answer, _, session = reviewed(server, context, None)
         assert answer.startswith(b"HTTP/1.1 200")
@@ -196,6 +196,6 @@ def reviewed(server, context, session) -> tuple[bytes, bool, ssl.SSLSession | No
 def test_it_can_be_given_by_the_environment(judged_by, tmp_path) -> None:
     (tmp_path / "ca.crt").write_bytes(CA.certificate)
     environment = {**os.environ, "TOKENGUARD_CLIENT_CA": str(tmp_path / "ca.crt")}
-    with serve(tmp_path / "run", *judged_by, "--workers", "1", env=environment) as server:
+    with serve(tmp_path / "run", *judged_by, env=environment) as server:
         assert server.request("POST", "/mutate", BODY, JSON).status == 403
         assert is_answered(server, showing(server, API_SERVER, tmp_path))

@@ -64,7 +64,7 @@ def test_a_bad_policy_is_told_with_every_mistake_and_the_last_good_one_stays_in_
 
 
 def test_a_policy_that_vanishes_stays_in_force_and_is_taken_up_again(files):
-    with serve(files / "run", *flags(files), "--workers", "1") as server:
+    with serve(files / "run", *flags(files)) as server:
         (files / "policy.yaml").unlink()
         eventually(lambda: "No such file" in server.log)
         assert decision(server).startswith("denied")
@@ -79,7 +79,7 @@ def test_a_mounted_configmap_is_followed_through_its_symlinks(files):
     (files / "policy.yaml").unlink()
     (files / "..data").symlink_to("..1")
     (files / "policy.yaml").symlink_to("..data/policy.yaml")
-    with serve(files / "run", *flags(files), "--workers", "1") as server:
+    with serve(files / "run", *flags(files)) as server:
         assert decision(server).startswith("denied")
         (files / "..fresh").symlink_to("..2")
         (files / "..fresh").replace(files / "..data")
@@ -88,7 +88,7 @@ def test_a_mounted_configmap_is_followed_through_its_symlinks(files):
 
 def test_new_objects_are_known_and_bad_ones_leave_the_known_as_they_are(files):
     legacy = recorded("pod-legacy-env.pods", "validate")
-    with serve(files / "run", *flags(files), "--workers", "1") as server:
+    with serve(files / "run", *flags(files)) as server:
         assert "legacy-token-reference" in decision(server, legacy)
         (files / "objects.yaml").write_text("kind: [")
         eventually(lambda: "objects not used" in server.log)
@@ -116,7 +116,7 @@ def test_without_a_policy_from_the_start_nothing_is_ready_and_reviews_are_denied
 
 
 def test_a_worker_that_starts_while_the_policy_is_bad_has_the_last_good_one(files):
-    with serve(files / "run", *flags(files), "--workers", "1") as server:
+    with serve(files / "run", *flags(files)) as server:
         (files / "policy.yaml").write_text(WARN)
         eventually(lambda: decision(server).startswith("warned"))
         (files / "policy.yaml").write_text(BAD)
@@ -129,7 +129,7 @@ def test_a_renewed_certificate_is_served_without_a_restart_and_a_bad_one_is_not(
     pairs = [self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(2)]
     put(files, pairs[0].certificate, pairs[0].key)
     tls = ["--tls-cert", str(files / "tls.crt"), "--tls-key", str(files / "tls.key")]
-    with serve(files / "run", *flags(files), *tls, "--workers", "1") as server:
+    with serve(files / "run", *flags(files), *tls) as server:
         assert served_name(server) == "made-0.example.com"
         server.context.load_verify_locations(cadata=pairs[1].authority.decode())
         put(files, pairs[1].certificate, pairs[0].key)
@@ -186,7 +186,7 @@ def test_a_worker_that_starts_while_the_objects_are_bad_knows_the_last_good_ones
     legacy = recorded("pod-legacy-env.pods", "validate")
     data = "c2VjcmV0LXZhbHVl"
     (files / "objects.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n")
-    with serve(files / "run", *flags(files), "--workers", "1") as server:
+    with serve(files / "run", *flags(files)) as server:
         assert "legacy-token-reference" not in decision(server, legacy)
         (files / "objects.yaml").write_text(f"{OBJECTS}data: {{password: {data}}}\n")
         eventually(lambda: "legacy-token-reference" in decision(server, legacy))
@@ -204,9 +204,7 @@ def test_a_worker_that_starts_while_the_certificate_is_bad_serves_the_last_good_
     pairs = [self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(2)]
     put(files, pairs[0].certificate, pairs[0].key)
     tls = ["--tls-cert", str(files / "tls.crt"), "--tls-key", str(files / "tls.key")]
-    with serve(
-        files / "run", *flags(files), *tls, "--workers", "1", env={**os.environ, "TMPDIR": str(files)}
-    ) as server:
+    with serve(files / "run", *flags(files), *tls, env={**os.environ, "TMPDIR": str(files)}) as server:
         server.context.load_verify_locations(cadata=pairs[1].authority.decode())
         put(files, pairs[1].certificate, pairs[1].key)
         eventually(lambda: served_name(server) == "made-1.example.com")

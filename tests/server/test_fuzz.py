@@ -35,7 +35,7 @@ def fuzz(connections: list[HTTPSConnection], count: int, bodies: Mutator) -> Cou
 
 
 def test_12_000_broken_bodies_bring_no_error_of_ours_no_dead_worker_and_no_growing_memory(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "2", "--audit-level", "all") as server, ExitStack() as stack:
+    with serve(tmp_path, *judged_by, "--audit-level", "all") as server, ExitStack() as stack:
         workers = server.workers
         connections = [stack.enter_context(closing(server.connect())) for _ in range(8)]
         bodies = Mutator(reviews(), random.Random(SEED), largest=MOST_BYTES)
@@ -56,7 +56,7 @@ def resident(server) -> list[int]:
 
 
 def test_connections_that_have_ended_leave_nothing_behind(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "1") as server:
+    with serve(tmp_path, *judged_by) as server:
         for _ in range(50):
             server.request("GET", "/healthz")
         before = resident(server)[0]

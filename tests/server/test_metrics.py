@@ -21,7 +21,7 @@ DENIED = recorded("pod-legacy-env.pods", "validate")
 
 
 def test_metrics_add_up_over_all_workers_and_outlive_one_that_dies(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "3") as server:
+    with serve(tmp_path, *judged_by) as server:
         for _ in range(30):  # a connection each, so that every worker gets some
             server.review("/mutate", PLAIN)
             server.review("/validate", DENIED)
@@ -55,7 +55,7 @@ def values(server, metric, label):
 
 
 def test_workers_that_die_leave_no_more_files_than_there_are_places_and_no_count_is_lost(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "2") as server:
+    with serve(tmp_path, *judged_by) as server:
         for kill in range(6):
             for _ in range(8):
                 server.review("/mutate", PLAIN)
@@ -77,7 +77,7 @@ def counters_of(pid: int) -> Path:
 
 
 def test_the_namespaces_in_labels_are_as_many_whatever_number_of_workers_there_is(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "3") as server:
+    with serve(tmp_path, *judged_by) as server:
         for number in range(MOST_NAMESPACES + 40):
             server.review("/validate", in_namespace(f"ns-{number}"))
         found = values(server, "tokenguard_findings_total", "resource_namespace")
@@ -87,7 +87,7 @@ def test_the_namespaces_in_labels_are_as_many_whatever_number_of_workers_there_i
 
 
 def test_tokens_are_counted_by_audience_and_lifetime_and_those_of_a_dry_run_are_not(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "1") as server:
+    with serve(tmp_path, *judged_by) as server:
         for body in (PLAIN, recorded("pod-long-expiration.pods", "mutate"), recorded("pod-dry-run.pods", "mutate")):
             server.review("/mutate", body)
         injected = {"audience": "https://vault.example.com", "lifetime": "1h"}
@@ -100,7 +100,7 @@ def test_tokens_are_counted_by_audience_and_lifetime_and_those_of_a_dry_run_are_
 def test_what_is_read_last_says_whether_the_policy_as_it_is_written_is_in_force(tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
-    with serve(tmp_path / "run", "--policy", str(policy), "--workers", "2") as server:
+    with serve(tmp_path / "run", "--policy", str(policy)) as server:
         told = {"what": "policy"}
         began = server.metric("tokenguard_last_reload_success_timestamp_seconds", **told)
         assert server.metric("tokenguard_last_reload_successful", **told) == 1
@@ -113,7 +113,7 @@ def test_what_is_read_last_says_whether_the_policy_as_it_is_written_is_in_force(
 
 
 def test_whoever_is_asked_tells_of_a_worker_that_has_fallen_behind(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "2") as server:
+    with serve(tmp_path, *judged_by) as server:
         folder = Path(server.log.split("--cacert ")[1].split()[0]).parent / "metrics"
         told = eventually(lambda: len(found := list(folder.glob("worker-*.standing"))) == 2 and found)
         assert {int(file.stem.removeprefix("worker-")) for file in told} == set(server.workers)

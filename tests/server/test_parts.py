@@ -123,7 +123,7 @@ def test_no_tls_older_than_1_2_is_offered(tmp_path):
 @pytest.fixture
 def client():
     judge = Judge(max_body_bytes=100_000)
-    return create_app(judge.state, judge.reviewer, judge.metrics).test_client()
+    return create_app(judge.state, judge.handler, judge.metrics).test_client()
 
 
 def test_the_flask_application_answers_reviews_by_itself(client):

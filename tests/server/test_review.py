@@ -11,11 +11,11 @@ from tests.serving import POLICY, patch_of
 from webhook.core.cluster import Cluster
 from webhook.core.policy.document import read_policy
 from webhook.core.request import Phase
-from webhook.server import review
+from webhook.server import review_handler
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics import Metrics
 from webhook.server.response import bounded
-from webhook.server.review import Reviewer
+from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -45,10 +45,10 @@ class Judge:
             self.state.use_cluster(CLUSTER)
         self.audit, self.metrics = Lines(), Metrics()
         audit = AuditLog([self.audit], on_sampled_out=self.metrics.audit_sampled_out.inc, **audited)
-        self.reviewer = Reviewer(self.state, audit, self.metrics, max_body_bytes=max_body_bytes, clock=lambda: NOW)
+        self.handler = ReviewHandler(self.state, audit, self.metrics, max_body_bytes=max_body_bytes, clock=lambda: NOW)
 
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
-        answer = self.reviewer.answer(body, phase)
+        answer = self.handler.handle(body, phase)
         assert answer.status == 200
         return json.loads(answer.body)["response"]
 
@@ -186,7 +186,7 @@ def test_the_answer_about_a_policy_of_countless_mistakes_is_bounded():
     asked = json.loads(BAD_POLICY)
     asked["request"]["object"]["data"]["policy.yaml"] = "".join(f"a{number}:\n" for number in range(20_000))
     judge = Judge()
-    answer = judge.reviewer.answer(json.dumps(asked).encode(), Phase.VALIDATE)
+    answer = judge.handler.handle(json.dumps(asked).encode(), Phase.VALIDATE)
     assert len(answer.body) < 3 * 65_536
     status = json.loads(answer.body)["response"]["status"]
     assert " more mistakes\n[tokenguard " in status["message"]
@@ -228,7 +228,7 @@ def fail(*_):
 
 @pytest.mark.parametrize(("mode", "allowed"), [("enforce", False), ("warn", True), ("audit", True)])
 def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch, caplog, mode, allowed):
-    monkeypatch.setattr(review, "evaluate", fail)
+    monkeypatch.setattr(review_handler, "evaluate", fail)
     judge = Judge(POLICY + f"mode: {mode}\n")
     response = judge.response(LEGACY)
     assert response["allowed"] is allowed
@@ -245,7 +245,7 @@ def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch
 @pytest.mark.parametrize(("mode", "warned"), [("enforce", True), ("warn", True), ("audit", False)])
 @pytest.mark.parametrize("case", ADVISED)
 def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, mode, warned):
-    monkeypatch.setattr(review, "evaluate", fail)
+    monkeypatch.setattr(review_handler, "evaluate", fail)
     response = Judge(POLICY + f"mode: {mode}\n").response(recorded(case, "validate"))
     assert response["allowed"] is True
     assert bool(response.get("warnings")) is warned
@@ -253,8 +253,8 @@ def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, m
 
 @pytest.mark.parametrize("policy", ["", POLICY + "mode: audit\n"], ids=["none", "audit"])
 def test_a_bug_lets_no_policy_in(monkeypatch, policy):
-    monkeypatch.setattr(review, "evaluate", fail)
-    monkeypatch.setattr(review, "without_policy", fail)
+    monkeypatch.setattr(review_handler, "evaluate", fail)
+    monkeypatch.setattr(review_handler, "without_policy", fail)
     response = Judge(policy).response(recorded("policy-sound.configmaps", "validate"))
     assert response["status"]["code"] == 500
 
@@ -272,22 +272,22 @@ def test_custom_kind_of_the_policy_is_evaluated():
 
 def test_review_is_evaluated_by_the_policy_that_it_was_read_with(monkeypatch):
     judge = Judge()
-    read = review.read_review
+    read = review_handler.read_review
 
     def read_while_the_policy_changes(*given):
         judge.state.use_policy(read_policy((POLICY + "mode: warn\n").encode()))
         return read(*given)
 
-    monkeypatch.setattr(review, "read_review", read_while_the_policy_changes)
+    monkeypatch.setattr(review_handler, "read_review", read_while_the_policy_changes)
     assert judge.response(LEGACY)["allowed"] is False
     monkeypatch.undo()
     assert judge.response(LEGACY)["allowed"] is True
 
 
 def test_a_bug_in_reading_is_answered_too(monkeypatch):
-    monkeypatch.setattr(review, "read_review", fail)
+    monkeypatch.setattr(review_handler, "read_review", fail)
     judge = Judge()
-    assert judge.reviewer.answer(PLAIN, Phase.MUTATE).status == 400
+    assert judge.handler.handle(PLAIN, Phase.MUTATE).status == 400
     assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
 
 
@@ -307,7 +307,7 @@ def test_why_a_review_could_not_be_judged_is_counted(monkeypatch):
     asked["request"]["object"]["spec"] = "no spec"
     ready.response(json.dumps(asked).encode())
     assert unjudged(ready) == {"unreadable"}
-    monkeypatch.setattr(review, "evaluate", fail)
+    monkeypatch.setattr(review_handler, "evaluate", fail)
     ready.response(PLAIN)
     assert unjudged(ready) == {"unreadable", "internal-error"}
 

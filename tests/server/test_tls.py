@@ -46,7 +46,7 @@ def spoken_to(request, judged_by, tmp_path_factory):
         (folder / "tls.crt").write_bytes(pair.certificate)
         (folder / "tls.key").write_bytes(pair.key)
         flags += ["--tls-cert", str(folder / "tls.crt"), "--tls-key", str(folder / "tls.key"), "--bind", "localhost:0"]
-    with serve(folder, *flags, "--workers", "1", verified=request.param == "ECDSA") as server:
+    with serve(folder, *flags, verified=request.param == "ECDSA") as server:
         yield server.address, SOUND[request.param]
 
 

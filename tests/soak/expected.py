@@ -9,7 +9,7 @@ from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics import Metrics
-from webhook.server.review import PHASES, Reviewer
+from webhook.server.review_handler import PHASES, ReviewHandler
 from webhook.server.state import State
 
 RECORDED = Path(__file__).parent.parent / "recorded"
@@ -36,9 +36,9 @@ def expected() -> dict[tuple[str, bytes], dict[str, bytes]]:
         state = State()
         state.use_policy(_read(document))
         state.use_cluster(cluster_of(read_manifests(OBJECTS.encode()).manifests, Cluster()))
-        reviewer = Reviewer(state, AuditLog([]), metrics)
+        handler = ReviewHandler(state, AuditLog([]), metrics)
         for (path, body), by_revision in answers.items():
-            by_revision[revision(document)] = reviewer.answer(body, PHASES[path]).body
+            by_revision[revision(document)] = handler.handle(body, PHASES[path]).body
     return answers
 
 

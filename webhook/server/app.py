@@ -4,27 +4,27 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from webhook.server.http_errors import BY_STATUS, Refusal
 from webhook.server.metrics import Metrics
-from webhook.server.refusals import BY_STATUS, Refusal
-from webhook.server.review import PHASES, Answer, Reviewer
+from webhook.server.review_handler import PHASES, HttpResponse, ReviewHandler
 from webhook.server.state import State
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def create_app(state: State, reviewer: Reviewer, metrics: Metrics) -> Flask:
+def create_app(state: State, handler: ReviewHandler, metrics: Metrics) -> Flask:
     """Return the application; it can be served by any WSGI server."""
     app = Flask("tokenguard", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = reviewer.max_body_bytes + 1  # a longer body is cut off there, without a word
+    app.config["MAX_CONTENT_LENGTH"] = handler.max_body_bytes + 1  # a longer body is cut off there, without a word
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    _add_reviews(app, reviewer)
+    _add_reviews(app, handler)
     _add_pages(app, state, metrics)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         status = error.code or 500
         why = f"{error.name}: {request.method} {request.path}"[:300]
-        response = _json(reviewer.refuse(status, BY_STATUS.get(status, Refusal.OTHER), why))
+        response = _json(handler.error(status, BY_STATUS.get(status, Refusal.OTHER), why))
         allow = error.get_response().headers.get("Allow")
         if allow:
             response.headers["Allow"] = allow
@@ -33,17 +33,16 @@ def create_app(state: State, reviewer: Reviewer, metrics: Metrics) -> Flask:
     return app
 
 
-def _add_reviews(app: Flask, reviewer: Reviewer) -> None:
+def _add_reviews(app: Flask, handler: ReviewHandler) -> None:
     def review() -> Response:
         said = request.headers
-        size = request.content_length or 0
         media_type, encoding = said.get("Content-Type", ""), said.get("Content-Encoding", "")
-        objection = reviewer.objection(media_type, encoding, size, known=False)  # WSGI says nothing of certificates
-        if objection:
-            return _json(objection)
+        error = handler.check_request(media_type, encoding, 0, has_client_certificate=False)  # WSGI says nothing of it
+        if error:
+            return _json(error)
         body = request.get_data(cache=False)
-        too_large = len(body) > reviewer.max_body_bytes
-        return _json(reviewer.too_large() if too_large else reviewer.answer(body, PHASES[request.path]))
+        too_large = len(body) > handler.max_body_bytes
+        return _json(handler.too_large() if too_large else handler.handle(body, PHASES[request.path]))
 
     for path in PHASES:
         app.add_url_rule(path, path, review, methods=["POST"])
@@ -52,19 +51,19 @@ def _add_reviews(app: Flask, reviewer: Reviewer) -> None:
 def _add_pages(app: Flask, state: State, metrics: Metrics) -> None:
     @app.get("/healthz")
     def healthz() -> Response:
-        return _json(Answer(200, b'{"status":"ok"}'))
+        return _json(HttpResponse(200, b'{"status":"ok"}'))
 
     @app.get("/readyz")
     def readyz() -> Response:
         snapshot, why_not = state.snapshot, state.why_not_ready
         if snapshot is None or why_not:
-            return _json(Answer(503, msgspec.json.encode({"error": f"not ready: {why_not}"})))
-        return _json(Answer(200, msgspec.json.encode({"status": "ready", "policy": snapshot.policy.revision})))
+            return _json(HttpResponse(503, msgspec.json.encode({"error": f"not ready: {why_not}"})))
+        return _json(HttpResponse(200, msgspec.json.encode({"status": "ready", "policy": snapshot.policy.revision})))
 
     @app.get("/metrics")
     def exposition() -> Response:
         return Response(metrics.exposition(state), content_type=_TEXT)
 
 
-def _json(answer: Answer) -> Response:
+def _json(answer: HttpResponse) -> Response:
     return Response(answer.body, answer.status, content_type="application/json")

@@ -5,7 +5,6 @@ whether the path leads to another file, or that file has changed. Content that c
 force before as it is.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -32,9 +31,9 @@ class Followed:
     """One or more files that are used together.
 
     `what` says what they hold, for the log. `accept` uses their contents; what it returns is kept in `folder`, and
-    `restore` uses that again in a worker that starts while the files are bad. `rejected` is told why they were not
-    used, `counted` whether they were (once for all workers). `where` says where they are from, for the log, where
-    their paths are of no use to people. Of what is in force and only `stands_in` for what is to come nothing is told.
+    `restore` uses that again in a worker that starts while the files are bad. `rejected` is called with the reason why
+    they were not used, `counted` with whether they were. `where` says where they are from, for the log, if their paths
+    are of no use to people. Content that only `stands_in` for what is to come is neither logged nor counted.
     """
 
     what: str
@@ -48,6 +47,7 @@ class Followed:
     stands_in: Callable[[], bool] = lambda: False
     _seen: _Fingerprint = ()
     _examined: str = ""
+    _rejected: tuple[str, ...] = ()
     _in_force: str = field(default="", init=False)
 
     @property
@@ -65,7 +65,7 @@ class Followed:
         try:
             contents = [path.read_bytes() for path in self.paths]
         except OSError as error:
-            self._try_again(error, seen)
+            self._try_again(error)
             return
         if self._fingerprint() != seen:  # changed while it was read: half of it may be old, so look again
             self._seen = None
@@ -77,36 +77,39 @@ class Followed:
         try:
             accepted = self.accept(*contents)
         except OSError as error:
-            self._try_again(error, seen)
+            self._try_again(error)
             return
         if isinstance(accepted, tuple):
-            self._reject(accepted, seen)
+            self._reject(accepted)
             return
         self._in_force = _digest([accepted])
+        self._rejected = ()
         replace_file(self._kept, [accepted])
-        if not self.stands_in() and self._is_first_to_tell(f"{digest} {seen}"):
+        if not self.stands_in():
             log.info("%s %s: %s", self.what, "loaded" if first else "reloaded", self._where)
             self.counted(True)  # noqa: FBT003 - the callable's one argument
 
-    def _try_again(self, error: OSError, seen: _Fingerprint) -> None:
+    def _try_again(self, error: OSError) -> None:
         """Go on without the files for now: a lack (of open files, of room on a disk) says nothing of their content."""
         self._seen = None
         self._examined = ""
-        self._reject((f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror),), seen)
+        self._reject((f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror),))
 
-    def _reject(self, mistakes: tuple[str, ...], seen: _Fingerprint) -> None:
+    def _reject(self, mistakes: tuple[str, ...]) -> None:
         self._fall_back()
         more = f" (and {len(mistakes) - 1} more mistakes)" if len(mistakes) > 1 else ""
         self.rejected(f"{self.what} not loaded: {mistakes[0]}{more}")
         stays = "the last good one stays in force" if self.loaded else "there is none to judge by yet"
-        if self._is_first_to_tell(f"{self._examined} {seen}"):
-            for mistake in mistakes:
-                log.error("%s not used: %s", self.what, mistake)
-            log.error("%s %s has %d mistake(s); %s", self.what, self._where, len(mistakes), stays)
-            self.counted(False)  # noqa: FBT003 - the callable's one argument
+        if mistakes == self._rejected:  # a lack is tried again twice a second
+            return
+        self._rejected = mistakes
+        for mistake in mistakes:
+            log.error("%s not used: %s", self.what, mistake)
+        log.error("%s %s has %d mistake(s); %s", self.what, self._where, len(mistakes), stays)
+        self.counted(False)  # noqa: FBT003 - the callable's one argument
 
     def _fall_back(self) -> None:
-        """Use what another worker, or this one's predecessor, has accepted before the files went bad."""
+        """Use what this worker's predecessor has accepted before the files went bad."""
         if not self._kept.exists():
             return
         content = self._kept.read_bytes()
@@ -133,17 +136,6 @@ class Followed:
     @property
     def _where(self) -> str:
         return self.where or ", ".join(str(path) for path in self.paths)
-
-    def _is_first_to_tell(self, news: str) -> bool:
-        """Say whether no other worker has told this already."""
-        with (self.folder / f"{self.what}.told").open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            if file.read() == news.encode():
-                return False
-            file.truncate(0)
-            file.write(news.encode())
-            return True
 
 
 class Followable(Protocol):

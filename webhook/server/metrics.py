@@ -27,9 +27,9 @@ from webhook.core.request import Phase, Request
 from webhook.core.text import Word
 from webhook.server import catalogue
 from webhook.server.catalogue import About
+from webhook.server.http_errors import OF_REVIEWS, Refusal
 from webhook.server.in_force import InForce
 from webhook.server.labels import API_SERVER, AUDIENCE, FirstValues, lifetime
-from webhook.server.refusals import OF_REVIEWS, Refusal
 from webhook.server.standing import Standings, Teller
 from webhook.server.state import State
 

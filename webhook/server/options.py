@@ -36,7 +36,6 @@ class ServeOptions:
     """
 
     bind: str = "0.0.0.0:8443"
-    workers: int = 2
     policy: Path | None = None
     policy_configmap: str | None = None
     kubeconfig: Path | None = None
@@ -151,8 +150,6 @@ def host_and_port(flag: str, value: str, example: str) -> tuple[str, int]:
 _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--bind", "TOKENGUARD_BIND", {"metavar": "HOST:PORT", "default": ServeOptions.bind,
         "help": "Where to listen; port 0 takes a free one, and [::]:8443 IPv6 and IPv4."}),
-    ("--workers", "TOKENGUARD_WORKERS", {"type": click.IntRange(min=1), "default": ServeOptions.workers,
-        "help": "Processes that answer."}),
     ("--policy", "TOKENGUARD_POLICY", {"type": _FILE,
         "help": "The policy: a TokenPolicy, or a ConfigMap manifest that holds one. Followed. None: the defaults."}),
     ("--policy-configmap", "TOKENGUARD_POLICY_CONFIGMAP", {"metavar": "NAMESPACE/NAME",

@@ -1,7 +1,7 @@
-"""gunicorn's ASGI worker, made to stop promptly, to share connections and never to serve without TLS.
+"""The process that answers: a gunicorn worker with an asyncio event loop, on gunicorn's public base class.
 
-What is overridden stands in gunicorn/workers/gasgi.py (26.2). There, every idle connection, of which an API server
-keeps many, is waited for at the stop.
+gunicorn's master starts it, restarts it after a crash or if it hangs for 30 s, tells it to stop, and owns the listening
+socket, which survives it.
 """
 
 import asyncio
@@ -9,177 +9,130 @@ import contextlib
 import os
 import resource
 import signal
-import socket
 import ssl
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from gunicorn import sock
-from gunicorn.asgi.lifespan import LifespanManager
-from gunicorn.asgi.protocol import ASGIProtocol
-from gunicorn.config import Config
-from gunicorn.glogging import Logger
-from gunicorn.workers.gasgi import ASGIWorker
+from flask import Flask
+from gunicorn.workers.base import Worker as BaseWorker
 
-from webhook.server.asgi import LEAVES_CONTINUE
-from webhook.server.connection import Connection
-from webhook.server.spread import Listener, Shares, Surplus
+from webhook.server.http_server import MAX_CONNECTIONS, TICK_SECONDS, HttpServer
+from webhook.server.pages import Pages
+from webhook.server.review_handler import ReviewHandler
+from webhook.server.source import Background
 
-MOST_CONNECTIONS = 2000
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
 SPARE_FILES = 64
-"""Open files that are no connections: the worker's own, and connections that are still in their TLS handshake."""
+"""Open files that are no connections: the worker's own."""
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
-"""What gunicorn reloads, starts a second master or changes the number of workers by. Files are followed without."""
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""They wait from before a fork until the worker has handlers of its own: it inherits the master's, which would swallow
-them, and the master would wait for a worker that knows of nothing until the graceful timeout has passed."""
+"""gunicorn reloads, starts a second master or changes the number of workers on these. Files are watched without."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""Blocked from before the fork until the loop handles them: the worker inherits the master's handlers, which would lose
+them, and the master would wait for the worker until the graceful timeout."""
 os.register_at_fork(
-    before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, ENDING_SIGNALS),
-    after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING_SIGNALS),
+    before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, STOP_SIGNALS),
+    after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOP_SIGNALS),
 )
-HANDSHAKE_SECONDS = 10.0
-_SHARES = Shares()
-GRACE_SECONDS = 0.2
 
 
-class Worker(ASGIWorker):
-    """A process that answers."""
+@dataclass(frozen=True)
+class Application:
+    """What a worker runs: made in the master, before the fork.
 
-    alive: bool
-    ppid: int
-    loop: asyncio.AbstractEventLoop
-    sockets: list[Any]  # gunicorn's own, which hold the real ones in .sock
-    _quick_shutdown: bool
-    # What the master ignores, a worker inherits: gunicorn would give these their effects back, for a moment at least.
-    SIGNALS = [number for number in ASGIWorker.SIGNALS if number not in IGNORED_SIGNALS]  # noqa: RUF012 - as there
+    `background` is started with the worker and stopped with it. `load_files` reads what is in files, before the first
+    connection is accepted; `is_loaded` says whether reviews can be evaluated; `reopen_logs` is called on SIGUSR1, and
+    `worker_exited` in the master, before the next worker is forked.
+    """
 
-    def __init__(self, *arguments: Any) -> None:
-        """Be made in the master, which then forks."""
-        super().__init__(*arguments)
-        self.share = _SHARES.join()
+    handler: ReviewHandler
+    pages: Flask
+    tls: ssl.SSLContext
+    background: Background
+    load_files: Callable[[], object]
+    is_loaded: Callable[[], bool]
+    reopen_logs: Callable[[], object]
+    worker_exited: Callable[[], object]
 
-    @classmethod
-    def check_config(cls, cfg: Config, log: Logger) -> None:
-        """Find the HTTP parser in C, before there are workers; gunicorn notes it on the class itself, not on ours."""
-        super().check_config(cfg, log)
-        if not ASGIProtocol._check_h1c_protocol_available():  # type: ignore[attr-defined]  # noqa: SLF001 - see above
-            log.warning("gunicorn_h1c is not installed: requests are read by the slower parser")
 
-    @property
-    def place(self) -> str:
-        """Where it counts: no other worker that lives counts there."""
-        return f"p{os.getpid()}" if self.share.at is None else str(self.share.at)
+class Worker(BaseWorker):
+    """A process that answers reviews."""
 
-    def died(self) -> None:
-        """Be forgotten, in the master."""
-        _SHARES.leave(self.share)
+    wsgi: Any
+    sockets: list[Any]
+    SIGNALS = [number for number in BaseWorker.SIGNALS if number not in IGNORED_SIGNALS]  # noqa: RUF012 - as there
 
-    def init_process(self) -> None:
-        """Begin without connections."""
-        self.connections: dict[Connection, None] = {}
-        self._surplus = Surplus(self.share)
-        self._has_too_many = False
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files - SPARE_FILES)
-        self.state[LEAVES_CONTINUE] = True
-        self._wake = asyncio.Event()
-        super().init_process()
-
-    def init_signals(self) -> None:
-        """Have handlers, and let in what has waited for them."""
-        super().init_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-
-    def admit(self, connection: Connection) -> None:
-        """Take a connection in; past the limit the one that has idled longest has to go."""
-        if len(self.connections) >= self._most:
-            next((one for one in self.connections if one.idle), connection).abort()
-        self.connections[connection] = None
-
-    def dismiss(self, connection: Connection) -> None:
-        """Forget a connection that has ended."""
-        if connection in self.connections:
-            del self.connections[connection]
-            self.share.add(-1)
-
-    def parts_with_one(self) -> bool:
-        """Say whether the client that is about to be answered is to connect anew, because others have fewer."""
-        parts, self._has_too_many = self._has_too_many, False
-        if parts:
-            self._surplus.parted()
-        return parts
-
-    def handle_exit_signal(self) -> None:
-        """SIGTERM: answer what is under way, then stop."""
-        super().handle_exit_signal()
-        self.state["stopping"] = True
-        self._wake.set()
-
-    def handle_quit_signal(self) -> None:
-        """SIGINT, SIGQUIT: stop."""
-        super().handle_quit_signal()
-        self._wake.set()
+    def run(self) -> None:
+        """Serve until told to stop."""
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
-        lifespan = LifespanManager(self.asgi, self.log, self.state)
-        if not await self._started(lifespan):
-            await lifespan.shutdown()
-            return
-        context = sock.ssl_context(self.cfg)
-        listeners = [
-            Listener(listener.sock, self.share, partial(self._greet, context=context)) for listener in self.sockets
-        ]
-        while self.alive and self.ppid == os.getppid():
+        self._wake = asyncio.Event()
+        self._is_graceful = True
+        self._handle_signals(asyncio.get_running_loop())
+        application: Application = self.wsgi
+        application.load_files()
+        server = HttpServer(
+            application.handler,
+            Pages(application.pages),
+            application.tls,
+            max_connections=_max_connections(),
+            is_loaded=application.is_loaded,
+        )
+        for listener in self.sockets:
+            server.listen(listener.sock)
+        start = asyncio.create_task(asyncio.to_thread(application.background.start))
+        start.add_done_callback(partial(self._started, server))
+        while self.alive and self.ppid == os.getppid():  # the master may be killed, and send no signal
             self.notify()
-            for connection in list(self.connections):
-                connection.tick()
-            self._has_too_many = self._surplus.is_there(len(self.connections))
+            server.tick()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), 1.0)
-        for listener in listeners:
-            listener.close()
-        if self.alive:  # the master was killed, and nobody sends the signal
-            self.handle_exit_signal()
-        await self._finish()
-        await lifespan.shutdown()
+                await asyncio.wait_for(self._wake.wait(), TICK_SECONDS)
+        await self._notify_while(server.drain(self.cfg.graceful_timeout if self._is_graceful else 0))
+        await self._notify_while(asyncio.to_thread(application.background.stop))
+        await start
 
-    async def _greet(self, client: socket.socket, context: ssl.SSLContext) -> None:
-        """Go through the handshake with a client. One with whom it fails is none of ours."""
-        self.share.add(1)
-        made = Connection(self)
-        with contextlib.suppress(OSError):  # what ssl raises, and a handshake that takes too long, are ones
-            await self.loop.connect_accepted_socket(
-                lambda: made,
-                client,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=1.0,
-            )
-        if not made.transport:
-            self.share.add(-1)
+    def _started(self, server: HttpServer, start: asyncio.Task[None]) -> None:
+        """Answer what was held. A background that can't start ends the worker, and the master tries again."""
+        server.stop_holding()
+        if not start.cancelled() and start.exception():
+            self._stop()
 
-    async def _started(self, lifespan: LifespanManager) -> bool:
-        """Start what runs beside; return False where the worker is told to stop before that is done."""
-        starting = asyncio.create_task(lifespan.startup())
-        stopping = asyncio.create_task(self._wake.wait())
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if starting.done():
-            await starting
-            return True
-        starting.cancel()
-        return False
-
-    async def _finish(self) -> None:
-        """Answer what has arrived, and let go of idle connections."""
-        if not self._quick_shutdown:
-            await asyncio.sleep(GRACE_SECONDS)  # for what was sent before its sender could know
-        deadline = self.loop.time() + self.cfg.graceful_timeout
-        while not self._quick_shutdown and self.loop.time() < deadline:
+    async def _notify_while(self, stopping: Coroutine[Any, Any, None]) -> None:
+        """Wait for what ends the work, and have the master know meanwhile that this worker doesn't hang."""
+        task = asyncio.create_task(stopping)
+        while not task.done():
             self.notify()
-            for connection in list(self.connections):
-                if connection.idle:
-                    cast("asyncio.Transport", connection.transport).close()
-            if all(connection.done for connection in self.connections):
-                break
-            await asyncio.sleep(0.05)
+            await asyncio.wait([task], timeout=TICK_SECONDS)
+        await task
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._quit)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    def _stop(self) -> None:
+        """SIGTERM: answer what has arrived, then stop."""
+        self.alive = False
+        self._wake.set()
+
+    def _quit(self) -> None:
+        """SIGINT, SIGQUIT: stop."""
+        self._is_graceful = False
+        self._stop()
+
+    def _reopen(self) -> None:
+        self.wsgi.reopen_logs()
+
+
+def _max_connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files - SPARE_FILES)

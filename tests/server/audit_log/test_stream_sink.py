@@ -48,7 +48,7 @@ def test_large_lines_stay_whole_in_a_pipe(judged_by, tmp_path):
 
     reader = threading.Thread(target=read)
     reader.start()
-    with serve(tmp_path, *judged_by, "--workers", "1", stdout=writing) as server:
+    with serve(tmp_path, *judged_by, stdout=writing) as server:
         os.close(writing)
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(lambda first: send_many(server, range(first, first + 20)), range(0, 120, 20)))
@@ -59,7 +59,7 @@ def test_large_lines_stay_whole_in_a_pipe(judged_by, tmp_path):
 
 def test_reader_that_is_gone_costs_lines_but_no_answer(judged_by, tmp_path):
     reading, writing = os.pipe()
-    with serve(tmp_path, *judged_by, "--workers", "1", stdout=writing) as server:
+    with serve(tmp_path, *judged_by, stdout=writing) as server:
         os.close(writing)
         os.close(reading)
         send_many(server, range(3))

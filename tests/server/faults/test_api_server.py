@@ -118,7 +118,7 @@ def api():
 def server(api, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fickle")
     write(folder / "kubeconfig", api.server_port, {"token": "t"})
-    flags = ["--kubeconfig", str(folder / "kubeconfig"), "--policy-configmap", WHERE, "--workers", "2"]
+    flags = ["--kubeconfig", str(folder / "kubeconfig"), "--policy-configmap", WHERE]
     with serve(folder / "run", *flags, module=("-c", SHORTENED)) as running:
         yield running
 
@@ -151,7 +151,7 @@ def test_while_the_api_server_goes_wrong_the_last_known_state_is_judged_by_and_i
 
 def test_state_is_current_soon_after_an_outage_of_any_length(api, tmp_path):
     write(tmp_path / "kubeconfig", api.server_port, {"token": "t"})
-    flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--policy-configmap", WHERE, "--workers", "2"]
+    flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--policy-configmap", WHERE]
     with serve(tmp_path / "run", *flags) as server:
         api.wrong = "away"
         api.forget("old")  # ends the watches

@@ -23,7 +23,7 @@ from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import SinkWriter
 from webhook.server.audit_log.stream_sink import StreamSink
 from webhook.server.metrics import Metrics
-from webhook.server.review import Reviewer
+from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
 
 PATCHED = recorded("pod-plain.pods", "mutate")
@@ -47,7 +47,7 @@ class Unrecorded(Judge):
             [FullSink(), *sinks], fail_closed=fail_closed, on_write_error=self.metrics.audit_failures.inc
         )
         self.state.audit_error = lambda: self.log.failure_reason
-        self.reviewer = Reviewer(self.state, self.log, self.metrics, clock=lambda: NOW)
+        self.handler = ReviewHandler(self.state, self.log, self.metrics, clock=lambda: NOW)
 
 
 DENIED_BY_FAILURE = {
@@ -223,7 +223,7 @@ def kill_workers(server) -> None:
 
 def test_successor_of_a_killed_worker_ends_a_torn_line_in_a_file(judged_by, tmp_path):
     target = tmp_path / "file"
-    with serve(tmp_path / "run", *judged_by, "--workers", "1", "--audit-log", str(target)) as server:
+    with serve(tmp_path / "run", *judged_by, "--audit-log", str(target)) as server:
         server.review("/mutate", PATCHED)
         with target.open("ab") as file:
             file.write(b'{"n":')
@@ -237,7 +237,7 @@ def test_successor_of_a_killed_worker_ends_a_torn_line_in_a_file(judged_by, tmp_
 
 def test_successor_of_a_killed_worker_writes_to_the_rotated_file(judged_by, tmp_path):
     target = tmp_path / "file"
-    with serve(tmp_path / "run", *judged_by, "--workers", "1", "--audit-log", str(target)) as server:
+    with serve(tmp_path / "run", *judged_by, "--audit-log", str(target)) as server:
         server.review("/mutate", PATCHED)
         target.rename(tmp_path / "file.1")
         target.touch()
@@ -248,7 +248,7 @@ def test_successor_of_a_killed_worker_writes_to_the_rotated_file(judged_by, tmp_
 
 def test_successor_of_a_killed_worker_begins_a_line_in_a_pipe(judged_by, tmp_path):
     reading, writing = os.pipe()
-    with serve(tmp_path, *judged_by, "--workers", "1", stdout=writing) as server:
+    with serve(tmp_path, *judged_by, stdout=writing) as server:
         os.close(writing)
         server.review("/mutate", PATCHED)
         kill_workers(server)
@@ -270,7 +270,7 @@ def readiness(server) -> tuple[int, str]:
 def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp_path, flag):
     target = small_disk / "audit"
     target.touch()
-    flags = ("--workers", "1", *(() if flag == "stdout" else (flag, str(target))))
+    flags = (*(() if flag == "stdout" else (flag, str(target))))
     changed = set()
 
     def changes(server) -> bool:
@@ -307,7 +307,7 @@ def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp
 
 def test_stdout_without_a_reader_denies_patches_until_a_restart(judged_by, tmp_path):
     reading, writing = os.pipe()
-    with serve(tmp_path / "first", *judged_by, "--workers", "1", stdout=writing) as server:
+    with serve(tmp_path / "first", *judged_by, stdout=writing) as server:
         os.close(writing)
         assert server.review("/mutate", PATCHED)["allowed"]
         os.close(reading)
@@ -316,12 +316,12 @@ def test_stdout_without_a_reader_denies_patches_until_a_restart(judged_by, tmp_p
         assert readiness(server) == (503, "not ready: cannot write the audit log: Broken pipe")
         assert server.request("GET", "/healthz").status == 200
         assert server.review("/validate", ALLOWED)["allowed"]
-    with serve(tmp_path / "second", *judged_by, "--workers", "1") as server:
+    with serve(tmp_path / "second", *judged_by) as server:
         assert server.review("/mutate", PATCHED)["allowed"]
 
 
 def test_successor_of_a_killed_worker_detects_the_failure_again(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "1", "--audit-log", "/dev/full") as server:
+    with serve(tmp_path, *judged_by, "--audit-log", "/dev/full") as server:
         for _ in range(2):
             assert not server.review("/mutate", PATCHED)["allowed"]
             assert readiness(server)[0] == 503
@@ -332,7 +332,7 @@ def test_successor_of_a_killed_worker_detects_the_failure_again(judged_by, tmp_p
 
 def test_failure_allow_can_be_set_in_the_environment(judged_by, tmp_path):
     environment = {**os.environ, "TOKENGUARD_AUDIT_FAILURE": "allow"}
-    with serve(tmp_path, *judged_by, "--workers", "1", "--audit-log", "/dev/full", env=environment) as server:
+    with serve(tmp_path, *judged_by, "--audit-log", "/dev/full", env=environment) as server:
         connection = server.connect()
         assert decided(server.review("/mutate", PATCHED)).startswith("patched")
         assert ask(connection, "POST", "/validate", large_denial(1), JSON).json["response"]["allowed"] is False

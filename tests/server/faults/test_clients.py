@@ -34,7 +34,7 @@ SHORTENED = SET.format("bodies.SECONDS = worker.HANDSHAKE_SECONDS = connection.I
 def impatient(judged_by, tmp_path_factory):
     """Return a server of one worker that waits for a second where it would wait for longer."""
     folder = tmp_path_factory.mktemp("impatient")
-    with serve(folder, *judged_by, "--workers", "1", module=("-c", SHORTENED)) as server:
+    with serve(folder, *judged_by, module=("-c", SHORTENED)) as server:
         yield server
 
 
@@ -105,7 +105,7 @@ def test_who_connects_and_says_nothing_is_let_go(impatient):
 def test_a_review_after_a_long_silence_has_as_long_as_any_other(judged_by, tmp_path):
     busy = SET.format("connection.BUSY_SECONDS = 2")
     with (
-        serve(tmp_path, *judged_by, "--workers", "1", module=("-c", busy)) as server,
+        serve(tmp_path, *judged_by, module=("-c", busy)) as server,
         contextlib.closing(raw_connection(server)) as connection,
     ):
         time.sleep(4)

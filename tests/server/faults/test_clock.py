@@ -43,7 +43,7 @@ def test_a_clock_that_jumps_by_days_and_years_fails_no_review_and_exemptions_go_
     exemption = f"{{rules: [legacy-token-reference], namespaces: [demo], reason: soon, until: {until}}}"
     (tmp_path / "policy.yaml").write_text(f"{POLICY}exemptions: [{exemption}]\n")
     (tmp_path / "objects.yaml").write_text(OBJECTS)
-    flags = ["--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml"), "--workers", "2"]
+    flags = ["--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml")]
     target = tmp_path / "audit"
     flags += ["--audit-log", str(target)]
     with serve(tmp_path / "run", *flags, env={**os.environ, **environment}) as server, load(server, 4) as running:

@@ -22,7 +22,7 @@ def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(ju
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     try:
-        with serve(tmp_path, *judged_by, "--workers", "1") as server, contextlib.ExitStack() as stack:
+        with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
             (worker,) = server.workers
             before = resident(server)[0]
             with ThreadPoolExecutor(8) as pool:
@@ -42,7 +42,7 @@ def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(ju
 
 
 def test_with_no_file_descriptor_left_connections_wait_and_are_answered_as_soon_as_there_are_some(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "1") as server, contextlib.ExitStack() as stack:
+    with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
         (worker,) = server.workers
         kept = stack.enter_context(contextlib.closing(server.connect()))
         kept.connect()

@@ -25,7 +25,7 @@ def is_gone(pid: int) -> bool:
 
 
 def test_of_a_worker_that_is_killed_under_load_only_its_own_reviews_fail_and_the_next_are_answered(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "2") as server, load(server) as running:
+    with serve(tmp_path, *judged_by) as server, load(server) as running:
         lost: set[int] = set()
         for _ in range(3):
             running.go_on()
@@ -41,7 +41,7 @@ def test_of_a_worker_that_is_killed_under_load_only_its_own_reviews_fail_and_the
 
 
 def test_a_stop_under_load_fails_no_review(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--workers", "2") as server, load(server) as running:
+    with serve(tmp_path, *judged_by) as server, load(server) as running:
         running.go_on(200)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
@@ -51,7 +51,7 @@ def test_a_stop_under_load_fails_no_review(judged_by, tmp_path):
 
 
 def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_the_next(judged_by, tmp_path):
-    with serve(tmp_path / "first", *judged_by, "--workers", "2") as server, load(server) as running:
+    with serve(tmp_path / "first", *judged_by) as server, load(server) as running:
         running.go_on(200)
         workers = server.workers
         server.process.kill()
@@ -65,7 +65,7 @@ def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_
 
 def test_without_memory_for_more_large_reviews_are_refused_small_ones_answered_and_later_both(judged_by, tmp_path):
     large = BODY + b" " * (40 << 20)
-    with serve(tmp_path, *judged_by, "--workers", "1", "--max-body-bytes", str(64 << 20)) as server:
+    with serve(tmp_path, *judged_by, "--max-body-bytes", str(64 << 20)) as server:
         (worker,) = server.workers
         server.review("/mutate", BODY)
         size = int(Path(f"/proc/{worker}/statm").read_text().split()[0]) * resource.getpagesize()
@@ -117,7 +117,7 @@ def test_a_worker_that_hits_the_containers_limit_of_memory_is_killed_and_replace
     large = BODY + b" " * (60 << 20)
     with (
         cgroup() as (members, limit, used, told),
-        serve(tmp_path, *judged_by, "--workers", "2", "--max-body-bytes", str(64 << 20)) as server,
+        serve(tmp_path, *judged_by, "--max-body-bytes", str(64 << 20)) as server,
     ):
         for one in (server.process.pid, *server.workers):
             members.write_text(str(one))

@@ -62,7 +62,7 @@ def test_while_a_policy_file_is_replaced_1000_times_every_answer_is_wholly_by_th
     target.write_text(DOCUMENTS[0])
     check = OfOnePolicy()
     with (
-        serve(tmp_path / "run", "--policy", str(target), "--workers", "2") as server,
+        serve(tmp_path / "run", "--policy", str(target)) as server,
         load(server, 4, check) as running,
     ):
         for number, document in enumerate(DOCUMENTS):
@@ -117,7 +117,7 @@ def test_while_a_certificate_is_rotated_100_times_no_handshake_and_no_review_fai
             except OSError as error:
                 failed.append(str(error))
 
-    with serve(tmp_path / "run", *judged_by, *tls, "--workers", "2") as server, load(server, 2) as running:
+    with serve(tmp_path / "run", *judged_by, *tls) as server, load(server, 2) as running:
         server.context.load_verify_locations(cadata="".join(one.authority.decode() for one in made))
         thread = threading.Thread(target=shake_hands)
         thread.start()

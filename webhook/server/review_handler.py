@@ -14,8 +14,8 @@ from webhook.core.notice import Notice, notice
 from webhook.core.policy.model import Mode
 from webhook.core.request import Phase, Request, Unreadable, read_review
 from webhook.server.audit_log.logger import AuditLog
+from webhook.server.http_errors import Refusal, refusal_body
 from webhook.server.metrics import Metrics, Unjudged
-from webhook.server.refusals import Refusal, refusal_body
 from webhook.server.response import FORBIDDEN, respond
 from webhook.server.state import Snapshot, State
 
@@ -24,11 +24,13 @@ log = logging.getLogger("tokenguard.review")
 PHASES = {"/mutate": Phase.MUTATE, "/validate": Phase.VALIDATE}
 
 
-class Answer(NamedTuple):
-    """An HTTP status and a body of JSON."""
+class HttpResponse(NamedTuple):
+    """An HTTP status with a body, and the methods that are allowed where another was used."""
 
     status: int
     body: bytes
+    content_type: str = "application/json"
+    allow: str = ""
 
 
 _UNREADABLE = 400, "BadRequest"
@@ -48,7 +50,7 @@ def _utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class Reviewer:
+class ReviewHandler:
     """Answers reviews by the state, tells the audit log, counts."""
 
     def __init__(  # noqa: PLR0913 - what is judged by, where it is told, and what may be left out
@@ -75,17 +77,17 @@ class Reviewer:
         self._known_senders_only = known_senders_only
         self._clock = clock
 
-    def answer(self, body: bytes, phase: Phase) -> Answer:
+    def handle(self, body: bytes, phase: Phase) -> HttpResponse:
         """Return the answer to one review. Whatever the body holds, there is one."""
         started = time.perf_counter()
         snapshot = self._state.snapshot
         try:
             request = read_review(body, phase, snapshot.policy.workloads if snapshot else {})
         except Unreadable as error:
-            return self.refuse(400, Refusal.NOT_A_REVIEW, str(error))
+            return self.error(400, Refusal.NOT_A_REVIEW, str(error))
         except Exception as error:  # noqa: BLE001 - a bug must not cost more than this one answer
             self._report(error, "a body that couldn't be read")
-            return self.refuse(400, Refusal.NOT_A_REVIEW, "the body can't be read: tokenguard's log says more")
+            return self.error(400, Refusal.NOT_A_REVIEW, "the body can't be read: tokenguard's log says more")
         now = self._clock()
         decision, status = self._decided(request, snapshot, now)
         failure = _UNJUDGED.get(status, Unjudged.UNREADABLE)
@@ -100,7 +102,7 @@ class Reviewer:
         self._metrics.reviewed(request, decision, time.perf_counter() - started)
         if self._tell and (told := notice(request, decision)):
             self._tell(told)
-        return Answer(200, respond(request, decision, status))
+        return HttpResponse(200, respond(request, decision, status))
 
     def _decided(
         self, request: Request, snapshot: Snapshot | None, now: dt.datetime
@@ -121,35 +123,39 @@ class Reviewer:
             return decision, _INVALID
         return decision, _UNREADABLE if decision.problem else FORBIDDEN
 
-    def objection(self, media_type: str, encoding: str, size: int, *, known: bool) -> Answer | None:
-        """Return why a review with these headers isn't read, or None where it is.
+    def check_request(
+        self, media_type: str, encoding: str, size: int, *, has_client_certificate: bool
+    ) -> HttpResponse | None:
+        """Return why a review with these headers isn't read, or None if it is.
 
-        `size` is 0 where none is given, `known` says whether its sender has shown a certificate that was verified.
+        `size` is the Content-Length, `has_client_certificate` says whether its sender has shown a certificate that was
+        verified.
         """
-        if self._known_senders_only and not known:
-            return self.refuse(403, Refusal.NO_CLIENT_CERTIFICATE, _UNKNOWN_SENDER)
+        if self._known_senders_only and not has_client_certificate:
+            return self.error(403, Refusal.NO_CLIENT_CERTIFICATE, _UNKNOWN_SENDER)
         if encoding not in {"", "identity"}:
-            return self.refuse(415, Refusal.ENCODED, "send the review as it is, without a Content-Encoding")
+            return self.error(415, Refusal.ENCODED, "send the review as it is, without a Content-Encoding")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
-            return self.refuse(415, Refusal.WRONG_MEDIA_TYPE, "send the review as Content-Type: application/json")
+            return self.error(415, Refusal.WRONG_MEDIA_TYPE, "send the review as Content-Type: application/json")
         return self.too_large() if size > self.max_body_bytes else None
 
-    def too_large(self) -> Answer:
+    def too_large(self) -> HttpResponse:
         """Return the answer to a review that is larger than the limit."""
-        return self.refuse(
+        return self.error(
             413, Refusal.TOO_LARGE, f"the review is larger than {self.max_body_bytes} bytes: see --max-body-bytes"
         )
 
-    def refuse(self, status: int, refusal: Refusal, why: str) -> Answer:
+    def error(self, status: int, refusal: Refusal, why: str) -> HttpResponse:
         """Return the answer to what is no review; `why` is for whoever sent it, `refusal` for the metrics."""
-        self.count_refused(status, refusal)
-        return Answer(status, refusal_body(status, why))
-
-    def count_refused(self, status: int, refusal: Refusal) -> None:
-        """Count a refusal that is answered elsewhere."""
         self._metrics.refused(status, refusal)
+        return HttpResponse(status, refusal_body(status, why))
 
-    def _report(self, error: Exception, what: str) -> None:
+    def internal_error(self, error: BaseException) -> HttpResponse:
+        """Return the answer to a request on which the HTTP protocol itself failed."""
+        self._report(error, "a request that couldn't be read")
+        return self.error(500, Refusal.OTHER, "an internal error of tokenguard: its log says more")
+
+    def _report(self, error: BaseException, what: str) -> None:
         """Log where a bug is; the error's own message is left out, because it may quote the object."""
         self._metrics.internal_errors.inc()
         where = "".join(traceback.format_tb(error.__traceback__))

@@ -13,6 +13,7 @@ class Refusal(Word):
     WRONG_METHOD = "wrong-method"
     ENCODED = "encoded"
     WRONG_MEDIA_TYPE = "wrong-media-type"
+    NO_LENGTH = "no-length"
     NO_CLIENT_CERTIFICATE = "no-client-certificate"
     TOO_LARGE = "too-large"
     TOO_MANY = "too-many"
@@ -25,6 +26,7 @@ OF_REVIEWS = (
     (400, Refusal.NOT_A_REVIEW),
     (403, Refusal.NO_CLIENT_CERTIFICATE),
     (408, Refusal.TOO_SLOW),
+    (411, Refusal.NO_LENGTH),
     (413, Refusal.TOO_LARGE),
     (415, Refusal.ENCODED),
     (415, Refusal.WRONG_MEDIA_TYPE),

@@ -1,0 +1,57 @@
+"""gunicorn as the supervisor of the one process that answers: its settings, all from this program."""
+
+import gc
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from webhook.server.worker import IGNORED_SIGNALS, Application, Worker
+
+BACKLOG = 1024
+GRACEFUL_TIMEOUT = 25
+"""Seconds; the pod's terminationGracePeriodSeconds is more."""
+HANG_TIMEOUT = 30
+"""Seconds after which a worker that reports nothing is killed."""
+
+
+class GunicornApp(BaseApplication):
+    """gunicorn's master, with settings from neither files nor the environment."""
+
+    def __init__(self, listener: socket.socket, folder: Path, load: Callable[[], Application]) -> None:
+        """Take the listening socket, a private folder, and what makes the application, in the master."""
+        self._listener = listener.detach()  # gunicorn closes it when it stops; a copy here would keep it open
+        self._folder = folder
+        self._load = load
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set what differs from gunicorn's defaults."""
+        settings: dict[str, Any] = {
+            "bind": f"fd://{self._listener}",
+            "workers": 1,
+            "worker_class": Worker,
+            "worker_tmp_dir": str(self._folder),
+            "preload_app": True,
+            "timeout": HANG_TIMEOUT,
+            "graceful_timeout": GRACEFUL_TIMEOUT,
+            "backlog": BACKLOG,
+            "loglevel": "warning",
+            "control_socket_disable": True,
+            "proc_name": "tokenguard",
+            "when_ready": lambda _server: [signal.signal(number, signal.SIG_IGN) for number in IGNORED_SIGNALS],
+        }
+        for name, value in settings.items():
+            if name in self.cfg.settings:  # the control socket came with gunicorn 25.1
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Make the application once, in the master; the workers inherit it, with all that is loaded."""
+        application = self._load()
+        self.cfg.set("child_exit", lambda _server, _worker: application.worker_exited())
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: neither search it again nor copy its pages into the worker
+        return application

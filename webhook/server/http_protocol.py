@@ -1,0 +1,435 @@
+"""One client's connection: HTTP/1.1 over TLS. A review is answered in the callback that completes its body.
+
+What the parser (llhttp, by `httptools`) leaves open is decided here: sizes, times, the order of answers. Connections
+belong to an `HttpServer`; every request that is no review goes to its Flask application.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from http import HTTPStatus
+from math import inf
+from typing import Protocol, cast
+
+import httptools
+
+from webhook.core.request import Phase
+from webhook.server.http_errors import Refusal
+from webhook.server.pages import Pages
+from webhook.server.request_body import BodyBudget
+from webhook.server.review_handler import PHASES, HttpResponse, ReviewHandler
+from webhook.server.tls_stream import TlsStream
+
+HANDSHAKE_SECONDS = 10
+IDLE_SECONDS = 95
+"""The API server keeps idle connections for 90 s; it should be the one to close them."""
+HEAD_SECONDS = 10
+BODY_SECONDS = 10
+"""The API server itself waits no longer for the answer by default."""
+LINGER_SECONDS = 5
+"""How long a connection is read after its last answer, so that the client gets to read it (RFC 9112, 9.6)."""
+MAX_DISCARDED_BYTES = 64 << 20
+"""So much of what is not used is received, so that the client gets to read the answer."""
+MAX_HEAD_BYTES = 16 << 10
+"""An API server sends 2 KiB. Each connection may hold one head, and a TLS record of the next."""
+MAX_URL_BYTES = 2048
+
+_BUFFER = memoryview(bytearray(64 << 10))
+"""What is received is decrypted before the next event, so all connections share it."""
+_PATHS = {path.encode(): phase for path, phase in PHASES.items()}
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_ANSWER = (
+    b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nDate: %b\r\n"
+    b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b\r\n"
+)
+"""In every answer: it is what its type says, for the one who asked, at this moment."""
+_OK = _ANSWER.replace(b"%d %b", b"200 OK", 1).replace(b"%b", b"application/json", 1)
+
+
+class Request:
+    """One request: its head, and its body as far as it has arrived. `error` is the answer if it is not evaluated."""
+
+    method = url = b""
+    phase: Phase | None = None
+    content_type = content_encoding = ""
+    size = head_bytes = received_bytes = 0
+    has_head = is_chunked = expects_continue = is_last = False
+    body: bytes | bytearray = b""
+    error: HttpResponse | None = None
+
+
+class Owner(Protocol):
+    """What a connection belongs to: an `HttpServer`."""
+
+    tls: ssl.SSLContext
+    handler: ReviewHandler
+    pages: Pages
+    bodies: BodyBudget
+    now: float
+    """The loop's time, in seconds, as of the last second."""
+    date: bytes
+    is_stopping: bool
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether reviews wait for the state to be loaded."""
+        ...
+
+    def hold(self, connection: "HttpProtocol", request: Request) -> None:
+        """Call `connection.release` with this review when the state is loaded, or after some seconds."""
+
+    def admit(self, connection: "HttpProtocol") -> None:
+        """Count a connection."""
+
+    def dismiss(self, connection: "HttpProtocol") -> None:
+        """Forget a connection that has ended."""
+
+
+class HttpProtocol(asyncio.BufferedProtocol):
+    """One connection, from its TLS handshake to its end.
+
+    `deadline` is when it has taken too long for what it is doing, in seconds of the server's clock.
+    """
+
+    _transport: asyncio.Transport
+    _parser: httptools.HttpRequestParser | None
+
+    def __init__(self, server: Owner) -> None:
+        """Take the server that it belongs to."""
+        self._server = server
+        self._tls = TlsStream(server.tls)
+        self._request: Request | None = None
+        self._waiting: deque[Request] = deque()
+        self._is_answering = False
+        self._is_buffer_full = False
+        self._is_closing = False
+        self._has_sent_all = False
+        self._discarded = 0
+        self.deadline = server.now + HANDSHAKE_SECONDS
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the server's connections."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._parser = httptools.HttpRequestParser(self)
+        self._server.admit(self)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Leave them. The parser refers to its connection: without it both are freed at once."""
+        self._server.dismiss(self)
+        self._drop_body(self._request)
+        self._parser = None
+        self._is_closing = True
+        self._waiting.clear()
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Return where to write what is received."""
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was received."""
+        if self._is_closing:
+            self._discarded += nbytes
+            if self._discarded > MAX_DISCARDED_BYTES:
+                self.abort()
+            return
+        try:
+            self._tls.receive(_BUFFER[:nbytes])
+            self._read()
+        except ssl.SSLError:
+            self._is_closing = True
+            self._send_pending()  # the alert that says why
+            self._transport.close()
+        else:
+            self._send_pending()
+
+    def eof_received(self) -> bool:
+        """Keep the connection, which the client has ended on its side, as long as it is owed an answer."""
+        self._is_closing = True
+        return self._is_answering or bool(self._waiting)
+
+    def pause_writing(self) -> None:
+        """Read nothing from a client that doesn't read its answers."""
+        self._is_buffer_full = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._is_buffer_full = False
+        self._go_on()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        if self._is_closing:
+            return
+        self._request = Request()
+        self.deadline = self._server.now + HEAD_SECONDS
+
+    def on_url(self, url: bytes) -> None:
+        """Take the URL, or a piece of it."""
+        if self._request:
+            self._request.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        request = self._request
+        if not request:
+            return
+        request.head_bytes += len(name) + len(value)
+        name = name.lower()
+        if name == b"content-length":
+            request.size = int(value)  # which the parser has checked
+        elif name == b"content-type":
+            request.content_type = value.decode("latin-1")
+        elif name == b"content-encoding":
+            request.content_encoding = value.decode("latin-1")
+        elif name == b"transfer-encoding":
+            request.is_chunked = True
+        elif name == b"expect":
+            request.expects_continue = value.lower() == b"100-continue"
+
+    def on_headers_complete(self) -> None:
+        """Decide whether the body is read."""
+        request = self._request
+        if not request or not self._parser:
+            return
+        request.has_head = True
+        request.method = self._parser.get_method()
+        request.is_last = not self._parser.should_keep_alive() or self._parser.should_upgrade()
+        handler = self._server.handler
+        if len(request.url) > MAX_URL_BYTES:
+            self._reject(request, handler.error(414, Refusal.NOT_HTTP, "the URL is too long"))
+        elif request.is_chunked:
+            self._reject(request, handler.error(411, Refusal.NO_LENGTH, "send the body with a Content-Length"))
+        elif request.head_bytes > MAX_HEAD_BYTES:
+            self._reject(request, self._head_too_large())
+        elif request.size > MAX_DISCARDED_BYTES:
+            self._reject(request, handler.too_large())
+        else:
+            self.deadline = self._server.now + BODY_SECONDS
+            if request.method == b"POST":
+                request.phase = _PATHS.get(request.url.partition(b"?")[0])
+            if request.phase:
+                request.error = handler.check_request(
+                    request.content_type,
+                    request.content_encoding,
+                    request.size,
+                    has_client_certificate=self._tls.has_verified_client,
+                )
+            if request.expects_continue:
+                self._continue(request)
+
+    def on_body(self, piece: bytes) -> None:
+        """Take a piece of a review's body; that of another request is discarded."""
+        request = self._request
+        if not request or not request.phase or request.error:
+            return
+        if len(piece) == request.size:
+            request.body = piece
+            return
+        if not request.body:
+            request.body = bytearray()
+        body = cast("bytearray", request.body)
+        try:
+            fits = self._server.bodies.resize(len(body), len(body) + len(piece))
+            if fits:
+                body += piece
+        except MemoryError:
+            self._server.bodies.resize(len(body) + len(piece), len(body))
+            fits = False
+        if not fits:
+            self._reject(request, self._too_many())
+
+    def on_message_complete(self) -> None:
+        """Answer the request, now or after those before it."""
+        request, self._request = self._request, None
+        if not request:
+            return
+        if type(request.body) is bytearray:
+            try:
+                whole = bytes(request.body)
+            except MemoryError:
+                request.error = self._too_many()
+                whole = b""
+            self._drop_body(request)
+            request.body = whole
+        self._is_closing = request.is_last
+        self._enqueue(request)
+
+    # What the server calls.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request has begun to arrive or waits for its answer."""
+        return not (self._request or self._is_answering or self._waiting)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to be sent."""
+        return self._transport.is_closing() or (self.is_idle and not self._transport.get_write_buffer_size())
+
+    def abort(self) -> None:
+        """Close at once, without waiting for the client."""
+        self._transport.abort()
+
+    def close(self) -> None:
+        """Close after what has been sent, without waiting for the client's end."""
+        if not self._has_sent_all and self._tls.is_established:
+            self._transport.write(self._tls.close())
+        self._transport.close()
+
+    def time_out(self) -> None:
+        """End what takes too long."""
+        request = self._request
+        if request and request.has_head and not self._is_closing:
+            error = self._server.handler.error(408, Refusal.TOO_SLOW, "the body didn't arrive in time: try again")
+            self._reject(request, error)
+        else:
+            self.abort()
+
+    def release(self, request: Request) -> None:
+        """Answer a review that was held."""
+        self._is_answering = False
+        self._answer(request)
+        self._go_on()
+
+    # From the bytes to the answer.
+
+    def _read(self) -> None:
+        while not (self._is_answering or self._is_buffer_full or self._is_closing):
+            data = self._tls.read()
+            if data is None:
+                break
+            if data:
+                self._feed(data)
+            elif not self.eof_received():
+                self.close()
+
+    def _feed(self, data: memoryview) -> None:
+        handler = self._server.handler
+        error = None
+        try:
+            cast("httptools.HttpRequestParser", self._parser).feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the request was answered as plain HTTP, and was the connection's last
+        except httptools.HttpParserCallbackError as bug:
+            error = handler.internal_error(bug.__context__ or bug)
+        except httptools.HttpParserError as invalid:
+            if not self._is_closing:
+                error = handler.error(400, Refusal.NOT_HTTP, str(invalid))
+        request = self._request
+        if request and not request.has_head:
+            request.received_bytes += len(data)
+            if request.received_bytes > MAX_HEAD_BYTES:
+                error = error or self._head_too_large()
+        if error and not self._is_closing:
+            self._reject(request or Request(), error)
+
+    def _reject(self, request: Request, error: HttpResponse) -> None:
+        """Answer a request before it has arrived."""
+        self._drop_body(request)
+        request.error = error
+        self._enqueue_last(request)
+
+    def _enqueue_last(self, request: Request) -> None:
+        """Answer a request whose body is not read: nothing after it is read, either."""
+        self._request = None
+        request.is_last = self._is_closing = True
+        self._enqueue(request)
+
+    def _continue(self, request: Request) -> None:
+        """Answer `Expect: 100-continue`: the client has sent no body yet (RFC 9110, 10.1.1)."""
+        if request.error or not request.phase:
+            self._enqueue_last(request)
+        elif not self._is_answering:  # else the client sends the body when it has waited for long enough
+            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _enqueue(self, request: Request) -> None:
+        if self._is_answering:
+            self._waiting.append(request)
+        else:
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        """Answer a request, or begin to, if a page is made or the state isn't loaded yet."""
+        if request.error:
+            self._respond(request, request.error)
+        elif request.phase and not self._server.is_holding:
+            self._respond(request, self._server.handler.handle(cast("bytes", request.body), request.phase))
+        else:
+            self._is_answering = True
+            self._transport.pause_reading()
+            self.deadline = inf
+            if request.phase:
+                self._server.hold(self, request)
+            else:
+                self._server.pages.handle(request, self._respond_later)
+
+    def _respond_later(self, request: Request, response: HttpResponse) -> None:
+        self._is_answering = False
+        self._respond(request, response)
+        self._go_on()
+
+    def _respond(self, request: Request, response: HttpResponse) -> None:
+        is_last = request.is_last or self._server.is_stopping
+        status, body, content_type, allow = response
+        if not is_last and status == 200:  # nearly all
+            self._send(_OK % (len(body), self._server.date, b"") + body)
+            self.deadline = self._server.now + IDLE_SECONDS
+            return
+        more = f"Allow: {allow}\r\n".encode() if allow else b""
+        if is_last:
+            more += b"Connection: close\r\n"
+        head = (status, _REASONS[status].encode(), content_type.encode(), len(body), self._server.date, more)
+        self._send(_ANSWER % head + (b"" if request.method == b"HEAD" else body))
+        self.deadline = self._server.now + IDLE_SECONDS
+        if is_last:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Tell the client that nothing follows, and discard what it still sends until it has ended, too."""
+        self._is_closing = True
+        self._waiting.clear()
+        self.deadline = self._server.now + LINGER_SECONDS
+        if not self._transport.is_closing():
+            self._transport.write(self._tls.close())
+            self._transport.write_eof()
+        self._has_sent_all = True
+
+    def _go_on(self) -> None:
+        """Answer what has arrived meanwhile, then read on."""
+        while self._waiting and not self._is_answering:
+            self._answer(self._waiting.popleft())
+        if self._is_answering or self._is_buffer_full or self._transport.is_closing():
+            return
+        if self._is_closing and not self._has_sent_all:
+            self.close()  # the client has ended, and has its answers
+            return
+        self._transport.resume_reading()
+        try:
+            self._read()
+        except ssl.SSLError:
+            self._transport.close()
+
+    def _send(self, data: bytes) -> None:
+        if not self._has_sent_all and not self._transport.is_closing():
+            self._transport.write(self._tls.write(data))
+
+    def _send_pending(self) -> None:
+        pending = self._tls.pending()
+        if pending and not self._has_sent_all:
+            self._transport.write(pending)
+
+    def _head_too_large(self) -> HttpResponse:
+        return self._server.handler.error(431, Refusal.NOT_HTTP, "the head of the request is too large")
+
+    def _too_many(self) -> HttpResponse:
+        return self._server.handler.error(503, Refusal.TOO_MANY, "too many large reviews arrive at once: try again")
+
+    def _drop_body(self, request: Request | None) -> None:
+        if request and type(request.body) is bytearray:
+            self._server.bodies.resize(len(request.body), 0)
+            request.body = b""

@@ -1,0 +1,154 @@
+"""The connections of the process: accepting them, their number and their time, holding reviews, draining at the end."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from email.utils import formatdate
+
+from webhook.server.http_protocol import HttpProtocol, Request
+from webhook.server.pages import Pages
+from webhook.server.request_body import BodyBudget
+from webhook.server.review_handler import ReviewHandler
+
+log = logging.getLogger("tokenguard")
+MAX_CONNECTIONS = 2000
+TICK_SECONDS = 1.0
+HOLD_SECONDS = 3.0
+"""How long reviews wait at most for the state of a process that starts: less than the webhooks' timeoutSeconds, 5."""
+DRAIN_DELAY_SECONDS = 0.2
+"""So long after the signal to stop idle connections are kept, for what was sent before its sender could know."""
+ACCEPT_RETRY_SECONDS = 0.5
+ACCEPT_LOG_SECONDS = 60.0
+_POLL_SECONDS = 0.02
+
+
+class HttpServer:
+    """Answers the connections of listening sockets, in one event loop.
+
+    `is_stopping` has every answer be its connection's last. `now` is the loop's time and `date` the HTTP date, both
+    as of the last tick: once a second.
+    """
+
+    def __init__(
+        self,
+        handler: ReviewHandler,
+        pages: Pages,
+        tls: ssl.SSLContext,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        is_loaded: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take what answers. Reviews are held until `is_loaded`, or `stop_holding`, or `HOLD_SECONDS` have passed."""
+        self.handler = handler
+        self.pages = pages
+        self.tls = tls
+        self.bodies = BodyBudget(handler.max_body_bytes)
+        self.is_stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._max_connections = max_connections
+        self._connections: dict[HttpProtocol, None] = {}
+        self._listeners: list[socket.socket] = []
+        self._greetings: set[asyncio.Task[object]] = set()
+        self._log_again_at = 0.0
+        self._is_loaded = is_loaded
+        self._held: list[tuple[HttpProtocol, Request]] = []
+        self.tick()
+        self._hold_until = self.now + HOLD_SECONDS
+        self._poll()
+
+    def listen(self, listener: socket.socket) -> None:
+        """Accept connections from a listening socket, until `drain`."""
+        listener.settimeout(0)
+        self._listeners.append(listener)
+        self._loop.add_reader(listener, self._accept, listener)
+
+    def tick(self) -> None:
+        """Keep the time, and end connections that have taken too long. To be called once a second."""
+        self.now = self._loop.time()
+        self.date = formatdate(usegmt=True).encode()
+        for connection in list(self._connections):
+            if connection.deadline <= self.now:
+                connection.time_out()
+
+    async def drain(self, seconds: float) -> None:
+        """Accept no more, answer what has arrived, and close; wait for so many seconds at most."""
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+            listener.close()
+        self.is_stopping = True
+        self.stop_holding()
+        await asyncio.sleep(DRAIN_DELAY_SECONDS)
+        deadline = self._loop.time() + seconds
+        while self._loop.time() < deadline:
+            for connection in list(self._connections):
+                if connection.is_idle:
+                    connection.close()
+            if all(connection.is_done for connection in self._connections):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    # What connections call.
+
+    def admit(self, connection: HttpProtocol) -> None:
+        """Count a connection; past the limit the one that has been idle for longest is closed."""
+        if len(self._connections) >= self._max_connections:
+            next((one for one in self._connections if one.is_idle), connection).abort()
+        self._connections[connection] = None
+
+    def dismiss(self, connection: HttpProtocol) -> None:
+        """Forget a connection that has ended."""
+        self._connections.pop(connection, None)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether reviews wait for the state to be loaded."""
+        return self._hold_until > 0
+
+    def hold(self, connection: HttpProtocol, request: Request) -> None:
+        """Call `connection.release` with this review when the state is loaded, or after some seconds."""
+        self._held.append((connection, request))
+
+    def stop_holding(self) -> None:
+        """Answer what is held: all is loaded, or will not be soon."""
+        self._hold_until = 0.0
+        held, self._held = self._held, []
+        for connection, request in held:
+            connection.release(request)
+
+    def _poll(self) -> None:
+        if self._is_loaded() or self._loop.time() >= self._hold_until:
+            self.stop_holding()
+        else:
+            self._loop.call_later(_POLL_SECONDS, self._poll)
+
+    # From the socket to the connection.
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # the client has left
+        except OSError as error:  # no more open files, no memory, or no network
+            self._pause_accepting(listener, error)
+            return
+        client.settimeout(0)
+        task = self._loop.create_task(self._greet(client))
+        self._greetings.add(task)
+        task.add_done_callback(self._greetings.discard)
+
+    async def _greet(self, client: socket.socket) -> None:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await self._loop.connect_accepted_socket(lambda: HttpProtocol(self), client)
+
+    def _pause_accepting(self, listener: socket.socket, error: OSError) -> None:
+        if self._loop.time() >= self._log_again_at:
+            log.error("cannot accept connections, they wait: %s", error.strerror)
+            self._log_again_at = self._loop.time() + ACCEPT_LOG_SECONDS
+        self._loop.remove_reader(listener)
+        self._loop.call_later(ACCEPT_RETRY_SECONDS, self._resume_accepting, listener)
+
+    def _resume_accepting(self, listener: socket.socket) -> None:
+        if not self.is_stopping:
+            self._loop.add_reader(listener, self._accept, listener)

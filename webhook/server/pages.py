@@ -1,0 +1,72 @@
+"""The Flask application behind the server: what is no review is answered in threads, beside the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any, Protocol, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from flask import Flask, Response
+
+from webhook.server.review_handler import HttpResponse
+
+THREADS = 2
+
+
+class PageRequest(Protocol):
+    """What a page is made from."""
+
+    method: bytes
+    url: bytes
+
+
+_R = TypeVar("_R", bound=PageRequest)
+
+
+class Pages:
+    """Answers requests by a Flask application."""
+
+    def __init__(self, app: Flask) -> None:
+        """Take the application."""
+        self._app = app
+        self._pool = ThreadPoolExecutor(THREADS, "tokenguard-pages")
+
+    def handle(self, request: _R, respond: Callable[[_R, HttpResponse], object]) -> None:
+        """Have a request answered; `respond` is called in the running loop."""
+        loop = asyncio.get_running_loop()
+
+        def answer() -> None:
+            response = self.response(request)
+            loop.call_soon_threadsafe(respond, request, response)
+
+        self._pool.submit(answer)
+
+    def response(self, request: PageRequest) -> HttpResponse:
+        """Return the application's answer."""
+        response = Response.from_app(self._app.wsgi_app, _environ(request), buffered=True)
+        headers = response.headers
+        return HttpResponse(
+            response.status_code, response.get_data(), headers.get("Content-Type", ""), headers.get("Allow", "")
+        )
+
+
+def _environ(request: PageRequest) -> dict[str, Any]:
+    """Return what WSGI says of a request without a body (PEP 3333)."""
+    path, _, query = request.url.partition(b"?")
+    return {
+        "REQUEST_METHOD": request.method.decode("latin-1"),
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
+        "SERVER_NAME": "tokenguard",
+        "SERVER_PORT": "443",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "https",
+        "wsgi.input": BytesIO(),
+        "wsgi.errors": BytesIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }

@@ -1,0 +1,124 @@
+"""`tokenguard serve`: putting the parts together."""
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from webhook.server.app import create_app
+from webhook.server.audit_log.file_sink import FileSink
+from webhook.server.audit_log.logger import AuditLog, open_sink
+from webhook.server.audit_log.sink import Sink
+from webhook.server.certificate import served_certificate
+from webhook.server.follow import Followed, Follower
+from webhook.server.gunicorn_app import BACKLOG, GunicornApp
+from webhook.server.judged_by import judged_by
+from webhook.server.metrics import Metrics
+from webhook.server.options import ServeOptions, StartError, host_and_port
+from webhook.server.process import private_folder, raise_file_limit, require_stdout
+from webhook.server.review_handler import ReviewHandler
+from webhook.server.source import All
+from webhook.server.state import State
+from webhook.server.tls import ServedPair
+from webhook.server.worker import Application
+
+log = logging.getLogger("tokenguard")
+
+
+def run(options: ServeOptions) -> None:
+    """Serve until told to stop, then exit the process with status 0. Raises `StartError` if it can't start."""
+    if options.audit_log == "-":
+        require_stdout()
+    raise_file_limit()
+    _log_to_stderr()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn has its own handlers
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(private_folder())
+        metrics = Metrics()
+        state = State()
+        pair, files = served_certificate(options, state, metrics.file_read, folder)
+        listener = stack.enter_context(_listen(options.bind))
+        address = _shown(*listener.getsockname()[:2])
+
+        def load() -> Application:
+            application = _application(options, state, pair, files, metrics, folder)
+            log.info("serving on https://%s", address)
+            return application
+
+        GunicornApp(listener, folder, load).run()
+
+
+def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
+    options: ServeOptions,
+    state: State,
+    pair: ServedPair,
+    files: tuple[Followed, ...],
+    metrics: Metrics,
+    folder: Path,
+) -> Application:
+    audit = AuditLog(
+        _audit_sinks(options),
+        level=options.audit_level,
+        sample=options.audit_sample,
+        fail_closed=options.audit_failure == "deny",
+        on_write_error=metrics.audit_failures.inc,
+        on_sampled_out=metrics.audit_sampled_out.inc,
+    )
+    state.audit_error = lambda: audit.failure_reason
+    follower = Follower([*files, *judged_by(options, state, metrics.file_read, folder)])
+    follower.look()
+    handler = ReviewHandler(
+        state, audit, metrics, max_body_bytes=options.max_body_bytes,
+        tell=options.live.tell if options.live and options.pod_events else None,
+        known_senders_only=options.client_ca is not None,
+    )  # fmt: skip
+    parts = (options.certificates, follower, options.live, audit)
+    return Application(
+        handler=handler,
+        pages=create_app(state, handler, metrics),
+        tls=pair.context,
+        background=All(*(part for part in parts if part)),
+        load_files=follower.look,
+        is_loaded=lambda: state.snapshot is not None,
+        reopen_logs=audit.reopen,
+        worker_exited=audit.worker_exited,
+    )
+
+
+def _audit_sinks(options: ServeOptions) -> list[Sink]:
+    """Open what the audit log is written to. Raises `StartError` if that is not possible."""
+    try:
+        sinks = [open_sink(options.audit_log)]
+    except OSError as error:
+        raise StartError(f"--audit-log {options.audit_log}: {error.strerror}") from error
+    if options.audit_file is not None:
+        size, keep = options.audit_file_max_size, options.audit_file_keep
+        try:
+            sinks.append(FileSink(options.audit_file, max_bytes=size, keep=keep))
+        except OSError as error:
+            raise StartError(f"--audit-file {options.audit_file}: {error.strerror}") from error
+    return sinks
+
+
+def _listen(bind: str) -> socket.socket:
+    host, port = host_and_port("--bind", bind, "0.0.0.0:8443 or [::]:8443")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        raise StartError(f"--bind {bind}: {error.strerror or error}") from error
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
