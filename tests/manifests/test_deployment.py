@@ -42,7 +42,6 @@ def test_serve_can_be_told_what_the_variables_say(folder, monkeypatch) -> None:
     options = ServeOptions(**serve.make_context("serve", []).params)
     configmap = the("ConfigMap", render(folder), "token-policy")["metadata"]
     assert options.policy_configmap == f"{configmap['namespace']}/{configmap['name']}"
-    assert options.workers == 2
     [port] = container(folder)["ports"]
     assert options.bind.endswith(f":{port['containerPort']}")
 

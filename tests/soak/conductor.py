@@ -169,7 +169,7 @@ def _use(server: Server) -> Use:
 
     The thread that answers /metrics and the like begins with the first of them: so every worker is asked once.
     """
-    eventually(lambda: len(server.workers) == 2)
+    eventually(lambda: len(server.workers) == 1)
     with contextlib.ExitStack() as stack:
         for _ in range(4 * len(server.workers)):
             ask(stack.enter_context(contextlib.closing(server.connect())), "GET", "/readyz")

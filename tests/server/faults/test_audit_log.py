@@ -270,7 +270,7 @@ def readiness(server) -> tuple[int, str]:
 def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp_path, flag):
     target = small_disk / "audit"
     target.touch()
-    flags = (*(() if flag == "stdout" else (flag, str(target))))
+    flags = () if flag == "stdout" else (flag, str(target))
     changed = set()
 
     def changes(server) -> bool:

@@ -15,24 +15,20 @@ from tests.serving import eventually, serve
 
 BODY = recorded("pod-plain.pods", "mutate")
 SET = """
-from webhook.server import bodies, run
+from webhook.server import http_protocol
+{}
 from webhook.cli import main
-settings = run._Gunicorn.load_config
-def load_config(self):
-    from webhook.server import connection, worker
-    {}
-    settings(self)
-run._Gunicorn.load_config = load_config
 main()
 """
-"""The command with other bounds than it has."""
-SHORTENED = SET.format("bodies.SECONDS = worker.HANDSHAKE_SECONDS = connection.IDLE_SECONDS = 1")
-"""One second in place of 10 for a body, 10 for a handshake, 95 for a silent connection."""
+"""The command with other limits than it has."""
+SHORTENED = SET.format("http_protocol.HANDSHAKE_SECONDS = http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 1\n"
+                       "http_protocol.IDLE_SECONDS = 1")  # fmt: skip
+"""One second in place of 10 for handshake, head and body, and of 95 for a silent connection."""
 
 
 @pytest.fixture(scope="module")
 def impatient(judged_by, tmp_path_factory):
-    """Return a server of one worker that waits for a second where it would wait for longer."""
+    """Return a server that waits for a second where it would wait for longer."""
     folder = tmp_path_factory.mktemp("impatient")
     with serve(folder, *judged_by, module=("-c", SHORTENED)) as server:
         yield server
@@ -103,7 +99,7 @@ def test_who_connects_and_says_nothing_is_let_go(impatient):
 
 
 def test_a_review_after_a_long_silence_has_as_long_as_any_other(judged_by, tmp_path):
-    busy = SET.format("connection.BUSY_SECONDS = 2")
+    busy = SET.format("http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 2")
     with (
         serve(tmp_path, *judged_by, module=("-c", busy)) as server,
         contextlib.closing(raw_connection(server)) as connection,
