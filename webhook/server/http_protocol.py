@@ -134,8 +134,12 @@ class HttpProtocol(asyncio.BufferedProtocol):
             if self._discarded > MAX_DISCARDED_BYTES:
                 self.abort()
             return
+        tls = self._tls
+        is_handshake = not tls.is_established
         try:
-            self._tls.receive(_BUFFER[:nbytes])
+            tls.receive(_BUFFER[:nbytes])
+            if is_handshake and tls.is_established:
+                self.deadline = self._server.now + IDLE_SECONDS
             self._read()
         except ssl.SSLError:
             self._is_closing = True

@@ -21,14 +21,14 @@ from webhook.cli import main
 main()
 """
 """The command with other limits than it has."""
-SHORTENED = SET.format("http_protocol.HANDSHAKE_SECONDS = http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 1\n"
-                       "http_protocol.IDLE_SECONDS = 1")  # fmt: skip
-"""One second in place of 10 for handshake, head and body, and of 95 for a silent connection."""
+SHORTENED = SET.format("http_protocol.HANDSHAKE_SECONDS = http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 2\n"
+                       "http_protocol.IDLE_SECONDS = 2")  # fmt: skip
+"""Two seconds in place of 10 for handshake, head and body, and of 95 for a silent connection."""
 
 
 @pytest.fixture(scope="module")
 def impatient(judged_by, tmp_path_factory):
-    """Return a server that waits for a second where it would wait for longer."""
+    """Return a server that waits for two seconds where it would wait for longer."""
     folder = tmp_path_factory.mktemp("impatient")
     with serve(folder, *judged_by, module=("-c", SHORTENED)) as server:
         yield server
