@@ -12,6 +12,7 @@ sys.dont_write_bytecode = False
 
 TESTS = Path(__file__).parent
 SHARED_CONTROL_PLANES = {
+    "control_plane/test_api_audience.py": "control_plane/test_scan.py",
     "control_plane/test_audit_logs.py": "plane",
     "control_plane/test_certificates.py": "plane",
     "control_plane/test_client_ca.py": "plane",
@@ -20,13 +21,16 @@ SHARED_CONTROL_PLANES = {
     "control_plane/test_outages.py": "live_plane",
     "control_plane/test_policy_configmap.py": "plane",
     "control_plane/test_reviews.py": "plane",
+    "control_plane/test_scan_controllers.py": "control_plane/test_tokens.py",
+    "control_plane/test_scan_custom_kinds.py": "control_plane/test_tokens.py",
 }
 """Files that use a control plane of `control_plane/conftest.py`; one process runs them, so that it is started once."""
 LONGEST = (
     "control_plane/test_installation.py",
-    "control_plane/test_end_to_end.py",
     "control_plane/test_scan.py",
+    "control_plane/test_policy_configmap.py",
     "control_plane/test_live_state.py",
+    "control_plane/test_end_to_end.py",
     "control_plane/",
     "server/faults/",
     "server/",

@@ -7,6 +7,7 @@ import pytest
 
 from tests.control_plane import live as cluster
 from tests.control_plane.plane import own_plane
+from tests.end_to_end.cluster import namespace_with
 from tests.serving import POLICY, eventually, serve
 
 GUARDED_BY = f"""\
@@ -15,6 +16,7 @@ overrides:
 - namespaces: [lenient]
   rules: {{legacy-token-reference: patch, api-token-automount: patch}}
 """
+INTERNAL_AUDIENCE = "https://api.internal"
 OBJECTS = """\
 apiVersion: v1
 kind: Secret
@@ -80,15 +82,30 @@ def plane(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def unguarded_plane(tmp_path_factory):
+    """Return a control plane with controllers, a node and two namespaces, in which nothing is sent to tokenguard."""
+    with own_plane(tmp_path_factory.mktemp("unguarded-plane")) as running:
+        running.start_controllers()
+        running.create(*namespace_with("demo", "app"), *namespace_with("shop"))
+        assert running.node
+        yield running
+
+
+@pytest.fixture(scope="session")
+def internal_plane(tmp_path_factory):
+    """Return a control plane whose API server has an audience of its own, with tokenguard's account in it."""
+    with own_plane(tmp_path_factory.mktemp("internal-plane"), f"--api-audiences={INTERNAL_AUDIENCE}") as running:
+        cluster.install(running)
+        yield running
+
+
+@pytest.fixture(scope="session")
 def guarded(plane, tmp_path_factory):
     """Return the control plane with tokenguard in front of it, and the running webhook."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "policy.yaml").write_text(GUARDED_BY)
     (folder / "objects.yaml").write_text(OBJECTS)
-    for namespace in ("demo", "lenient"):
-        plane.do("create", "namespace", namespace)
-        for account in ("app", "default"):
-            plane.do("create", "serviceaccount", account, "-n", namespace)
+    plane.create(*namespace_with("demo", "app", "default"), *namespace_with("lenient", "app", "default"))
     flags = ["--policy", str(folder / "policy.yaml"), "--objects", str(folder / "objects.yaml"), "--audit-level", "all"]
     with serve(folder, *flags) as server:
         plane.do("apply", "-f", "-", stdin=configuration("MutatingWebhookConfiguration", {

@@ -19,6 +19,7 @@ from tests.manifests.rendering import render, the
 from tests.serving import Server, eventually, serve
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 
 
 @dataclass
@@ -30,12 +31,12 @@ class Installation:
 
     def bundles(self) -> set[str | None]:
         """Return the caBundles in both configurations, in base64."""
-        found = [json.loads(self.plane.do("get", kind, "tokenguard", "-o", "json")) for kind in KINDS]
+        found = [self.plane.ask("GET", f"{WEBHOOKS}/{kind.lower()}s/tokenguard")[1] for kind in KINDS]
         return {webhook["clientConfig"].get("caBundle") for one in found for webhook in one["webhooks"]}
 
     def secret(self) -> dict[str, bytes]:
         """Return what the TLS Secret holds."""
-        found = json.loads(self.plane.do("get", "secret", "tokenguard-tls", "-n", "tokenguard", "-o", "json"))
+        _, found = self.plane.ask("GET", "/api/v1/namespaces/tokenguard/secrets/tokenguard-tls")
         return {name: base64.b64decode(content) for name, content in found["data"].items()}
 
     def is_trusted(self) -> bool:

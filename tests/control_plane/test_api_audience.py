@@ -5,12 +5,11 @@ import json
 import pytest
 
 from tests.control_plane import live
+from tests.control_plane.conftest import INTERNAL_AUDIENCE
 from tests.control_plane.installed import as_in_a_pod
-from tests.control_plane.plane import own_plane
 from tests.server.test_recorded import recorded
 from tests.serving import serve
 
-AUDIENCE = "https://api.internal"
 POLICY = """\
 apiVersion: tokenguard/v1
 kind: TokenPolicy
@@ -19,14 +18,12 @@ tokens: {maxRequestExpirationSeconds: 86400, audiences: {allowed: ["https://*.ex
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(internal_plane, tmp_path_factory):
     folder = tmp_path_factory.mktemp("api-audience")
-    with own_plane(folder, f"--api-audiences={AUDIENCE}") as plane:
-        live.install(plane)
-        (folder / "policy.yaml").write_text(POLICY)
-        wrap, environment = as_in_a_pod(plane, folder)
-        with serve(folder / "run", "--policy", str(folder / "policy.yaml"), wrap=wrap, env=environment) as running:
-            yield running
+    (folder / "policy.yaml").write_text(POLICY)
+    wrap, environment = as_in_a_pod(internal_plane, folder)
+    with serve(folder / "run", "--policy", str(folder / "policy.yaml"), wrap=wrap, env=environment) as running:
+        yield running
 
 
 def review(**spec) -> bytes:
@@ -37,11 +34,11 @@ def review(**spec) -> bytes:
 
 
 def test_its_audience_is_allowed_and_the_usual_one_is_not(server) -> None:
-    assert live.said(server, review(audiences=[AUDIENCE])) == ""
+    assert live.said(server, review(audiences=[INTERNAL_AUDIENCE])) == ""
     refused = live.said(server, review(audiences=["https://kubernetes.default.svc"]))
     assert 'token-request-audience: spec.audiences[0] is "https://kubernetes.default.svc"' in refused
 
 
 def test_3607_seconds_for_it_are_a_year(server) -> None:
-    assert "31536000 seconds" in live.said(server, review(audiences=[AUDIENCE], expirationSeconds=3607))
+    assert "31536000 seconds" in live.said(server, review(audiences=[INTERNAL_AUDIENCE], expirationSeconds=3607))
     assert live.said(server, review(audiences=["https://vault.example.com"], expirationSeconds=3607)) == ""

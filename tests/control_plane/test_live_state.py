@@ -41,12 +41,13 @@ def events(plane) -> list[dict]:
 
 def lists_of_secrets(plane) -> int:
     """Return how often tokenguard has listed all Secrets."""
-    lines = [json.loads(line) for line in plane.audit.splitlines() if line.endswith("}")]
+    account = f"system:serviceaccount:{NAMESPACE}:tokenguard"
+    lines = [json.loads(line) for line in plane.audit.splitlines() if account in line and line.endswith("}")]
     return sum(
         line["verb"] == "list"
         and line["stage"] == "ResponseComplete"
         and line["objectRef"]["resource"] == "secrets"
-        and line["user"]["username"] == f"system:serviceaccount:{NAMESPACE}:tokenguard"
+        and line["user"]["username"] == account
         for line in lines
         if "objectRef" in line
     )

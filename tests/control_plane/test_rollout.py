@@ -13,7 +13,7 @@ import pytest
 
 from tests.control_plane.installed import Installation, installed
 from tests.control_plane.plane import own_plane
-from tests.end_to_end.cluster import pod, put_policy, reads_legacy, secret, tokens
+from tests.end_to_end.cluster import namespace_with, pod, put_policy, reads_legacy, secret, tokens
 from tests.manifests.rendering import CHECKOUT
 from tests.serving import eventually
 
@@ -97,11 +97,10 @@ def walk(tmp_path_factory):
     (folder / "tokenguard").symlink_to(CHECKOUT)
     with own_plane(folder / "plane") as plane:
         plane.do("create", "serviceaccount", "default", "-n", "default")
+        accounts = ("default", "app", "jenkins")
         for namespace in ("team-a", "team-b", "team-z"):
-            plane.do("create", "namespace", namespace)
-            for account in ("default", "app", "jenkins"):
-                plane.do("create", "serviceaccount", account, "-n", namespace)
-                plane.do("create", "-f", "-", stdin=secret(f"{account}-token", namespace, account))
+            legacy = (secret(f"{account}-token", namespace, account) for account in accounts)
+            plane.create(*namespace_with(namespace, *accounts), *legacy)
         with installed(plane, folder / "replicas", replicas=1) as installation:
             yield Walk(folder, installation)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jsonschema
 import pytest
 
+from tests.control_plane.conftest import INTERNAL_AUDIENCE
 from tests.control_plane.crowd import SECRETS, TEAMS, Crowd
 from tests.control_plane.installed import KINDS, at
 from tests.control_plane.live import account_kubeconfig, install, live, put_policy, revision, revisions
@@ -557,17 +558,15 @@ def test_who_has_the_scanners_rights_in_one_namespace_scans_that_one_and_gets_th
 
 
 @pytest.fixture(scope="module")
-def internal(tmp_path_factory):
+def internal(internal_plane, tmp_path_factory):
     """Return a control plane whose API server has an audience of its own, and the kubeconfig of who scans."""
-    folder = tmp_path_factory.mktemp("internal")
-    with own_plane(folder, f"--api-audiences={INTERNAL}") as plane:
-        install(plane)
-        plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": render("manifests/scanner")})
-        kubeconfig = account_kubeconfig(plane, folder / "scanner", account="tokenguard-scanner")
-        yield plane, Full(plane, None, None, kubeconfig)
+    scanner = {"apiVersion": "v1", "kind": "List", "items": render("manifests/scanner")}
+    internal_plane.do("apply", "-f", "-", stdin=scanner)
+    folder = tmp_path_factory.mktemp("scanner")
+    kubeconfig = account_kubeconfig(internal_plane, folder, account="tokenguard-scanner")
+    return internal_plane, Full(internal_plane, None, None, kubeconfig)
 
 
-INTERNAL = "https://api.internal"
 USUAL = "https://kubernetes.default.svc"
 
 
@@ -586,7 +585,7 @@ def test_other_audiences_of_an_api_server_are_read_from_the_scanners_token_or_gi
 ) -> None:
     plane, scanner = internal
     plane.do("create", "serviceaccount", "default", "-n", "default")
-    for name, audience in (("own", INTERNAL), ("usual", USUAL)):
+    for name, audience in (("own", INTERNAL_AUDIENCE), ("usual", USUAL)):
         plane.do("apply", "-f", "-", stdin=projecting(audience, name))
     (tmp_path / "policy.yaml").write_text(
         f"{POLICY.partition('rules:')[0]}tokens: {{audiences: {{allowed: [nobody]}}}}\n"
@@ -595,7 +594,7 @@ def test_other_audiences_of_an_api_server_are_read_from_the_scanners_token_or_gi
     by_certificate = {"kubeconfig": plane.folder / "kubeconfig"}
     for more, options, source, denied in (
         ((), {}, "token", "usual"),
-        (("--api-audience", INTERNAL), by_certificate, "given", "usual"),
+        (("--api-audience", INTERNAL_AUDIENCE), by_certificate, "given", "usual"),
         ((), by_certificate, "assumed", "own"),
     ):
         report = json.loads(run(scanner, *flags, *more, "--output", "json", **options).stdout)

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from tests.control_plane.plane import own_plane
 from tests.end_to_end.cluster import secret
 from tests.serving import eventually
 
@@ -38,25 +37,22 @@ ROLLED = {"updateStrategy": {"type": "OnDelete"}}
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory):
-    with own_plane(tmp_path_factory.mktemp("controllers")) as running:
-        if not running.has_controllers:
-            pytest.skip("needs kube-controller-manager, which makes the pods")
-        running.start_controllers()
-        running.do("create", "namespace", "shop")
-        running.do("create", "-f", "-", stdin=secret("old", "shop", "default"))
-        assert running.node
-        eventually(lambda: running.kubectl("get", "serviceaccount", "default", "-n", "shop").returncode == 0)
-        for one in (
-            workload("Deployment", "web", BAD, replicas=2),
-            workload("StatefulSet", "db", BAD, serviceName="db", **ROLLED),
-            workload("DaemonSet", "agent", BAD, **ROLLED),
-            CRON,
-        ):
-            running.do("apply", "-f", "-", stdin=one)
-        running.do("create", "job", "report-now", "--from=cronjob/report", "-n", "shop")
-        eventually(lambda: len(pods(running)) == 5)
-        yield running
+def plane(unguarded_plane):
+    running = unguarded_plane
+    if not running.has_controllers:
+        pytest.skip("needs kube-controller-manager, which makes the pods")
+    running.do("create", "-f", "-", stdin=secret("old", "shop", "default"))
+    eventually(lambda: running.kubectl("get", "serviceaccount", "default", "-n", "shop").returncode == 0)
+    for one in (
+        workload("Deployment", "web", BAD, replicas=2),
+        workload("StatefulSet", "db", BAD, serviceName="db", **ROLLED),
+        workload("DaemonSet", "agent", BAD, **ROLLED),
+        CRON,
+    ):
+        running.do("apply", "-f", "-", stdin=one)
+    running.do("create", "job", "report-now", "--from=cronjob/report", "-n", "shop")
+    eventually(lambda: len(pods(running)) == 5)
+    return running
 
 
 def pods(plane):

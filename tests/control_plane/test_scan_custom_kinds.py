@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from tests.control_plane.live import account_kubeconfig, install
-from tests.control_plane.plane import own_plane
-from tests.end_to_end.cluster import secret
+from tests.end_to_end.cluster import namespace_with, secret
 from tests.manifests.rendering import render
 from tests.serving import eventually
 
@@ -41,28 +40,30 @@ def definition(group: str, kind: str, versions: tuple[str, ...]) -> dict:
 def custom(version: str, kind: str, name: str) -> dict:
     containers = [{"name": "app", "image": "x", "envFrom": [{"secretRef": {"name": "old"}}]}]
     spec = {"template": {"spec": {"containers": containers}}}
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "custom"}, "spec": spec}
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory):
-    with own_plane(tmp_path_factory.mktemp("custom")) as running:
-        install(running)
-        running.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": render("manifests/scanner")})
-        running.do("create", "namespace", "shop")
-        running.do("create", "-f", "-", stdin=secret("old", "shop", "default"))
-        running.do("create", "-f", "-", stdin=definition("argoproj.io", "Rollout", ("v1alpha1",)))
-        running.do("create", "-f", "-", stdin=definition("example.com", "Runner", ("v1", "v1beta1")))
-        for version, kind in (("argoproj.io/v1alpha1", "Rollout"), ("example.com/v1", "Runner")):
-            made = json.dumps(custom(version, kind, "web"))
-            eventually(lambda made=made: running.kubectl("apply", "-f", "-", stdin=json.loads(made)).returncode == 0)
-        yield running
+def plane(unguarded_plane):
+    running = unguarded_plane
+    install(running)
+    running.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": render("manifests/scanner")})
+    running.create(
+        *namespace_with("custom"),
+        secret("old", "custom", "default"),
+        definition("argoproj.io", "Rollout", ("v1alpha1",)),
+        definition("example.com", "Runner", ("v1", "v1beta1")),
+    )
+    for version, kind in (("argoproj.io/v1alpha1", "Rollout"), ("example.com/v1", "Runner")):
+        made = json.dumps(custom(version, kind, "web"))
+        eventually(lambda made=made: running.kubectl("apply", "-f", "-", stdin=json.loads(made)).returncode == 0)
+    return running
 
 
 def scan(plane, tmp_path):
     (tmp_path / "policy.yaml").write_text(POLICY)
     kubeconfig = account_kubeconfig(plane, tmp_path, account="tokenguard-scanner")
-    command = [sys.executable, "-m", "webhook", "scan", "--kubeconfig", str(kubeconfig), "-n", "shop"]
+    command = [sys.executable, "-m", "webhook", "scan", "--kubeconfig", str(kubeconfig), "-n", "custom"]
     command += ["--policy", str(tmp_path / "policy.yaml"), "--output", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
@@ -72,7 +73,7 @@ def scan(plane, tmp_path):
 def test_custom_kinds_are_evaluated_and_those_of_the_policy_need_a_right(plane, tmp_path) -> None:
     status, report = scan(plane, tmp_path)
     assert [(one["group"], one["kind"]) for one in report["owners"]] == [("argoproj.io", "Rollout")]
-    assert [one["what"] for one in report["unread"] if one["affectsDecisions"]] == ["runners.example.com in shop"]
+    assert [one["what"] for one in report["unread"] if one["affectsDecisions"]] == ["runners.example.com in custom"]
     plane.do("create", "clusterrole", "runners", "--verb=list", "--resource=runners.example.com")
     account = "--serviceaccount=tokenguard:tokenguard-scanner"
     plane.do("create", "clusterrolebinding", "runners", "--clusterrole=runners", account)

@@ -15,7 +15,16 @@ import pytest
 
 from tests.control_plane.installed import installed
 from tests.control_plane.plane import own_plane
-from tests.end_to_end.cluster import INVALID_SINCE, LEGACY, NEW_TOKEN, filled, patch_secret, prepare, secret
+from tests.end_to_end.cluster import (
+    INVALID_SINCE,
+    LEGACY,
+    NEW_TOKEN,
+    filled,
+    namespace_with,
+    patch_secret,
+    prepare,
+    secret,
+)
 from tests.legacy_tokens import base64url
 from tests.serving import eventually
 from webhook.core.legacy_token import read_legacy_token
@@ -33,11 +42,9 @@ def cluster(tmp_path_factory):
         for namespace in ("default", LEFT_ALONE):
             eventually(lambda: plane.kubectl("get", "serviceaccount", "default", "-n", namespace).returncode == 0)  # noqa: B023
         prepare(plane)
-        for account in ("app", "jenkins"):
-            plane.do("create", "serviceaccount", account, "-n", LEFT_ALONE)
-        for number in range(40):
-            for namespace in (LEFT_ALONE, ENFORCED):
-                plane.do("create", "-f", "-", stdin=secret(f"token-{number}", namespace))
+        plane.create(*namespace_with(LEFT_ALONE, "app", "jenkins")[1:], *(
+            secret(f"token-{number}", namespace) for number in range(40) for namespace in (LEFT_ALONE, ENFORCED)
+        ))  # fmt: skip
         with installed(plane, folder / "tokenguard", replicas=1) as installation:
             yield plane, installation.replicas[0]
 

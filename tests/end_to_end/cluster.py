@@ -94,16 +94,27 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def create(self, *objects: Object) -> None:
+        """Create objects in their order, with one call of kubectl."""
+        self.do("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": objects})
+
 
 def prepare(cluster: Cluster) -> None:
     """Make namespaces and accounts, and the legacy tokens and their pods that a cluster has from before."""
-    for namespace in NAMESPACES:
-        cluster.do("create", "namespace", namespace)
-        for account in ("app", "jenkins"):
-            cluster.do("create", "serviceaccount", account, "-n", namespace)
-            cluster.do("create", "-f", "-", stdin=secret(f"{account}-token", namespace, account))
     held = {"name": "held", "secret": {"secretName": "app-token"}}
-    cluster.do("create", "-f", "-", stdin=pod("before", volumes=[held], container=reads_legacy()))
+    cluster.create(
+        *(made for name in NAMESPACES for made in namespace_with(name, "app", "jenkins")),
+        *(secret(f"{name}-token", namespace, name) for namespace in NAMESPACES for name in ("app", "jenkins")),
+        pod("before", volumes=[held], container=reads_legacy()),
+    )
+
+
+def namespace_with(name: str, *accounts: str) -> list[Object]:
+    """Return a namespace and ServiceAccounts in it."""
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}] + [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": name}}
+        for account in accounts
+    ]
 
 
 def put_policy(cluster: Cluster, document: str = POLICY) -> None:

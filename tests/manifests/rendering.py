@@ -1,5 +1,6 @@
 """What kubectl makes of the kustomizations, for tests."""
 
+import copy
 import functools
 import os
 import shutil
@@ -28,18 +29,18 @@ def find_kubectl() -> str | None:
 
 
 @functools.cache
-def _text(folder: str) -> str:
+def _objects(folder: str) -> list[Object]:
     kubectl = find_kubectl()
     if kubectl is None:
         pytest.skip(NEEDS_KUBECTL)
     done = subprocess.run([kubectl, "kustomize", folder], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return list(yaml.safe_load_all(done.stdout))
 
 
 def render(folder: str) -> list[Object]:
     """Return the objects that a kustomization makes, in their order; skip the test where there is no kubectl."""
-    return list(yaml.safe_load_all(_text(folder)))
+    return copy.deepcopy(_objects(folder))
 
 
 def render_text(folder: Path, kustomization: str) -> list[Object]:
