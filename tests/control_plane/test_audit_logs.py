@@ -3,13 +3,13 @@
 import base64
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tests.commands import run_command
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import pod, reads_legacy, secret, uid_of
 from tests.serving import eventually
@@ -20,8 +20,7 @@ HOUR = 3600
 
 
 def summarize(*files: Path, status: int = 1) -> dict:
-    command = [sys.executable, "-m", "webhook", "audit", "summarize", "--output", "json", *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = run_command("audit", "summarize", "--output", "json", *map(str, files))
     assert (done.returncode, done.stderr) == (status, "")
     return json.loads(done.stdout)
 

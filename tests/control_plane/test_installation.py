@@ -11,13 +11,13 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
+from tests.commands import run_command
 from tests.control_plane.installed import KINDS, Installation, as_in_a_pod, at, installed, replica, settings
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import (
@@ -169,13 +169,12 @@ def assert_asked_anew(plane: ControlPlane, installation: Installation, name: str
     assert loop.failures == []
 
 
-def certs(plane: ControlPlane, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def certs(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a `tokenguard certs` command as the cluster's admin."""
-    command = [sys.executable, "-m", "webhook", "certs", *arguments, "--kubeconfig", str(plane.folder / "kubeconfig")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return run_command("certs", *arguments, "--kubeconfig", str(plane.folder / "kubeconfig"))
 
 
-def settled(plane: ControlPlane, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
+def settled(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     """Return what `certs status` says once nothing is amiss; None as long as something is."""
     done = certs(plane, "status", *arguments)
     assert done.returncode < 2, done.stderr

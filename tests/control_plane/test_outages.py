@@ -5,12 +5,11 @@ import http.client
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
+from tests.commands import run_command
 from tests.control_plane.live import (
     BY_LABEL,
     NAMESPACE,
@@ -120,8 +119,7 @@ def test_pod_created_before_its_legacy_secret_is_found_by_scan(plane, server, na
     }  # fmt: skip
     plane.do("create", "-f", "-", stdin=pod)
     put_secret(plane, "late", namespace)
-    command = [sys.executable, "-m", "webhook", "scan", "--kubeconfig", plane.folder / "kubeconfig", "-n", namespace]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = run_command("scan", "--kubeconfig", str(plane.folder / "kubeconfig"), "-n", namespace)
     assert done.returncode == 1, done.stderr
     assert re.search(r"early\b.*\n?.*legacy-token-reference", done.stdout), done.stdout
 

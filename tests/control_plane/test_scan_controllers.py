@@ -1,11 +1,10 @@
 """Scans of what Kubernetes' own controllers have made."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.commands import run_command
 from tests.end_to_end.cluster import secret
 from tests.serving import eventually
 
@@ -63,8 +62,7 @@ def scan(plane, tmp_path):
     """Return the owners that a scan finds: their pods' names, and what would come of those, by kind and name."""
     (tmp_path / "policy.yaml").write_text(POLICY)
     where = ("--kubeconfig", str(plane.folder / "kubeconfig"), "--policy", str(tmp_path / "policy.yaml"))
-    command = [sys.executable, "-m", "webhook", "scan", *where, "-n", "shop", "--output", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_command("scan", *where, "-n", "shop", "--output", "json")
     assert done.returncode in (0, 1), done.stderr
     return {
         f"{owner['kind']}/{owner['name']}": [

@@ -1,11 +1,10 @@
 """Scans of custom kinds that create pods, as the account that manifests/scanner makes."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.commands import run_command
 from tests.control_plane.live import account_kubeconfig, install
 from tests.end_to_end.cluster import namespace_with, secret
 from tests.manifests.rendering import render
@@ -63,9 +62,8 @@ def plane(unguarded_plane):
 def scan(plane, tmp_path):
     (tmp_path / "policy.yaml").write_text(POLICY)
     kubeconfig = account_kubeconfig(plane, tmp_path, account="tokenguard-scanner")
-    command = [sys.executable, "-m", "webhook", "scan", "--kubeconfig", str(kubeconfig), "-n", "custom"]
-    command += ["--policy", str(tmp_path / "policy.yaml"), "--output", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    flags = ("--kubeconfig", str(kubeconfig), "-n", "custom", "--policy", str(tmp_path / "policy.yaml"))
+    done = run_command("scan", *flags, "--output", "json")
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -3,13 +3,13 @@
 import base64
 import json
 import subprocess
-import sys
 import time
 
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tests.commands import run_command
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import pod, secret
 from tests.serving import eventually
@@ -53,17 +53,16 @@ def legacy(plane: ControlPlane, name: str) -> bytes:
     return base64.b64decode(eventually(lambda: plane.do(*get)))
 
 
-def run(command: str, token: bytes, *flags: str) -> "subprocess.CompletedProcess[str]":
+def run(command: str, token: bytes, *flags: str) -> subprocess.CompletedProcess[str]:
     """Run a `token` command, which must not show what the token could be made of."""
-    call = [sys.executable, "-m", "webhook", "token", command, *flags]
-    done = subprocess.run(call, input=token, capture_output=True, timeout=60, check=False)
-    told = done.stdout + done.stderr
-    assert b"Traceback" not in told
-    assert not any(len(part) > 20 and part in told for part in token.strip().split(b".")[1:])
-    return subprocess.CompletedProcess(call, done.returncode, done.stdout.decode(), done.stderr.decode())
+    done = run_command("token", command, *flags, stdin=token)
+    shown = (done.stdout + done.stderr).encode()
+    assert b"Traceback" not in shown
+    assert not any(len(part) > 20 and part in shown for part in token.strip().split(b".")[1:])
+    return done
 
 
-def verify(plane: ControlPlane, token: bytes, *flags: str) -> "subprocess.CompletedProcess[str]":
+def verify(plane: ControlPlane, token: bytes, *flags: str) -> subprocess.CompletedProcess[str]:
     return run("verify", token, "--kubeconfig", str(plane.folder / "kubeconfig"), *flags)
 
 
@@ -148,7 +147,7 @@ def test_a_token_whose_pod_is_gone_is_refused_which_keys_alone_can_not_tell(plan
     assert "whether its account and what it is bound to still exist was not asked" in by_keys.stdout
 
 
-def _refused(plane: ControlPlane, token: bytes) -> "subprocess.CompletedProcess[str] | None":
+def _refused(plane: ControlPlane, token: bytes) -> subprocess.CompletedProcess[str] | None:
     """Return how a token is refused; None as long as the API server remembers that it was right."""
     time.sleep(0.5)
     done = verify(plane, token)
