@@ -16,11 +16,18 @@ from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.policy.shown import shown
 from webhook.core.rules import RULES
-from webhook.server.catalogue import CATALOGUE
 from webhook.server.http_errors import Refusal
-from webhook.server.in_force import DAYS_LEFT, MOST_EXEMPTIONS
-from webhook.server.labels import API_SERVER, LIFETIMES, OTHER
-from webhook.server.metrics import MOST_AUDIENCES, MOST_NAMESPACES, Metrics, Unjudged
+from webhook.server.metrics.collector import DAYS_LEFT, MAX_EXEMPTIONS, MetricsCollector
+from webhook.server.metrics.definitions import DEFINITIONS, ReviewFailure
+from webhook.server.metrics.label_limits import (
+    API_SERVER,
+    LIFETIMES,
+    MAX_AUDIENCES,
+    MAX_AUDIENCES_PER_NAMESPACE,
+    MAX_NAMESPACES,
+    OTHER,
+)
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions
 from webhook.server.state import State
 from webhook.tokens.as_text import token_lines
@@ -47,18 +54,20 @@ def test_the_rule_table_says_what_the_rules_say() -> None:
     assert table_below(README, "## The rules") == expected
 
 
-def test_the_metrics_page_says_what_the_catalogue_says() -> None:
+def test_metrics_page_lists_the_definitions() -> None:
     assert page_rows("## The metrics") == [
-        [f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.text] for one in CATALOGUE
+        [f"`{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.help]
+        for metric in DEFINITIONS
     ]
 
 
-def test_the_catalogue_is_of_the_metrics_that_are_exposed() -> None:
-    exposed = Metrics().exposition(State()).decode()
+def test_definitions_are_the_metrics_that_are_exposed() -> None:
+    state = State()
+    exposed = MetricsCollector(Metrics(state), state).exposition().decode()
     told = set(re.findall(r"^# HELP (\S+) (.*)$", exposed, re.MULTILINE))
     kinds = set(re.findall(r"^# TYPE (\S+) (.*)$", exposed, re.MULTILINE))
-    assert told == {(one.name, one.text) for one in CATALOGUE}
-    assert kinds == {(one.name, one.kind) for one in CATALOGUE}
+    assert told == {(metric.name, metric.help) for metric in DEFINITIONS}
+    assert kinds == {(metric.name, metric.kind) for metric in DEFINITIONS}
 
 
 BOUNDED = {row[0]: row[1] for row in page_rows("### What stands in labels")}
@@ -68,7 +77,7 @@ BOUNDED = {row[0]: row[1] for row in page_rows("### What stands in labels")}
     ("label", "values"),
     [
         ("`lifetime`", LIFETIMES), ("`days_left`", DAYS_LEFT), ("`reason` of refused requests", Refusal),
-        ("`reason` of unjudged reviews", Unjudged),
+        ("`reason` of unjudged reviews", ReviewFailure),
     ],
 )  # fmt: skip
 def test_the_metrics_page_lists_the_values_of_labels(label, values) -> None:
@@ -76,10 +85,11 @@ def test_the_metrics_page_lists_the_values_of_labels(label, values) -> None:
 
 
 def test_the_metrics_page_tells_the_bounds() -> None:
-    assert f"first {MOST_NAMESPACES} namespaces" in BOUNDED["`resource_namespace`"]
-    assert f"first {MOST_AUDIENCES} others" in BOUNDED["`audience`"]
+    assert f"first {MAX_NAMESPACES} namespaces" in BOUNDED["`resource_namespace`"]
+    assert f"first {MAX_AUDIENCES} others" in BOUNDED["`audience`"]
+    assert f"{MAX_AUDIENCES_PER_NAMESPACE} from one namespace" in BOUNDED["`audience`"]
     assert {OTHER, API_SERVER} <= set(re.findall(r"`(\w[\w-]+)`", BOUNDED["`audience`"]))
-    assert f"{MOST_EXEMPTIONS} exemptions that end first" in BOUNDED["`exemption`, `rules`, `why`"]
+    assert f"{MAX_EXEMPTIONS} exemptions that end first" in BOUNDED["`exemption`, `rules`, `why`"]
 
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"

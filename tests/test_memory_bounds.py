@@ -38,7 +38,9 @@ from webhook.core.request import Phase, Request, read_review
 from webhook.core.rules import RULES
 from webhook.core.selectors import labels
 from webhook.core.text import did_you_mean
-from webhook.server.metrics import MOST_AUDIENCES, MOST_NAMESPACES, RESOURCES, Metrics
+from webhook.server.metrics.definitions import CAPPED, FINDINGS
+from webhook.server.metrics.label_limits import MAX_AUDIENCE_LENGTH, MAX_AUDIENCES, MAX_NAMESPACES
+from webhook.server.metrics.recorder import MAX_CACHED, RESOURCES, Metrics
 from webhook.server.state import State
 
 NOW = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
@@ -258,27 +260,30 @@ def test_metrics_with_every_label_value_stay_bounded() -> None:
     exemption = Exemption(("inject",), "moving", None)
 
     def fill() -> None:
-        metrics = Metrics()
+        metrics = Metrics(State())
         for resource, operation in itertools.product(RESOURCES, OPERATIONS):
             for phase, outcome in itertools.product((Phase.MUTATE, Phase.VALIDATE), Outcome):
-                metrics.reviewed(request("demo", resource, operation, phase), Decision(outcome), 0.001)
-        for number in range(MOST_NAMESPACES + 20):
+                metrics.count_review(request("demo", resource, operation, phase), Decision(outcome), 0.001)
+        for number in range(MAX_NAMESPACES + 20):
             findings = tuple(
                 Finding(rule.name, action, action, Violation("/spec", "is wrong"))
                 for rule, action in itertools.product(RULES, Action)
             )
             exempt = tuple((finding, exemption) for finding in findings)
-            metrics.reviewed(request(longest(number, 63)), Decision(Outcome.DENIED, findings, (), exempt), 0.001)
-        for number, lifetime in itertools.product(range(MOST_AUDIENCES + 20), (600, 3600, 86_400, 31_536_000, 1 << 32)):
-            audience = ".".join(longest(number, 31) for _ in range(4))
-            found = Violation("/spec", "is wrong", token=MountedToken(audience, lifetime))
+            metrics.count_review(request(longest(number, 63)), Decision(Outcome.DENIED, findings, (), exempt), 0.001)
+        for number in itertools.count():
+            audience = f"{WIDEST}{number}".ljust(MAX_AUDIENCE_LENGTH, "a") if number % 2 else longest(number, 63)
+            found = Violation("/spec", "is wrong", token=MountedToken(audience, 600 + (number << 18)))
             patched = [Finding(rule, Action.PATCH, Action.PATCH, found) for rule in ("inject", "token-expiration")]
-            metrics.reviewed(request("demo"), Decision(Outcome.PATCHED, tuple(patched)), 0.001)
+            metrics.count_review(request(longest(number, 63)), Decision(Outcome.PATCHED, tuple(patched)), 0.001)
+            if number > 2 * MAX_CACHED and len(metrics._findings) >= MAX_CACHED - 1:
+                break
         kept.append(metrics)
 
     kept: list[Metrics] = []
-    assert growth(fill) < bound("webhook/server/metrics.py::Metrics._finding_children")
-    assert len(kept[0]._finding_children) > MOST_NAMESPACES * len(RULES)
+    assert growth(fill) < bound("webhook/server/metrics/recorder.py::Metrics.values")
+    assert len(kept[0].values[FINDINGS]) > MAX_NAMESPACES * len(RULES)
+    assert len(kept[0].values[CAPPED]) > MAX_AUDIENCES
 
 
 def request(namespace: str, resource="pods", operation="CREATE", phase=Phase.VALIDATE) -> Request:

@@ -25,8 +25,6 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load average before {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder / "metrics")
-        (folder / "metrics").mkdir()
         rows: list[Row] = []
         if "load" in asked.parts:
             rows += _under_load(folder, asked.seconds, asked.rounds)

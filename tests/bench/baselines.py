@@ -59,7 +59,6 @@ class UnderThreads(served._Gunicorn):
         application = super().load()
         self.cfg.set("post_worker_init", lambda _worker: None)
         self.cfg.set("child_exit", lambda _server, _worker: None)
-        self.cfg.set("post_fork", lambda _server, _worker: self._metrics.count_as(str(os.getpid())))
         return application._pages.wsgi_application
 
 

@@ -1,8 +1,7 @@
 """What a decision costs by itself, as ratios against a baseline in the same run.
 
 The baseline is what any webhook has to do at least: the standard library's `json` reads the same body and
-writes an answer. Each figure is the best of several rounds of CPU time, in microseconds. What is counted goes into a
-file, as in a worker.
+writes an answer. Each figure is the best of several rounds of CPU time, in microseconds.
 """
 
 import datetime as dt
@@ -19,7 +18,9 @@ from webhook.core.evaluate import evaluate
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request, read_review
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.response import respond
+from webhook.server.state import State
 
 RECORDED = Path(__file__).parent.parent / "recorded"
 BODY = (RECORDED / "pod-seed-secure.mutate.pods.json").read_bytes()
@@ -124,11 +125,9 @@ def cost(*works: Callable[[], bytes]) -> list[float]:
 
 
 def rows() -> Iterator[Row]:
-    """Yield what a decision costs. Without PROMETHEUS_MULTIPROC_DIR in the environment it is counted in memory."""
+    """Yield what a decision costs."""
     plain = policy()
-    from webhook.server.metrics import Metrics  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
-
-    counted = decision(plain, secrets(1), Metrics().reviewed)
+    counted = decision(plain, secrets(1), Metrics(State()).count_review)
     base, one, more = cost(baseline, decision(plain, secrets(1)), counted)
     yield _row("decode, evaluate, encode: json.loads and json.dumps of the same body", one, base)
     yield _row("the same, counted in the metrics: not counted", more, one)

@@ -54,7 +54,6 @@ def test_what_cannot_be_measured_is_said(asked, monkeypatch, capsys) -> None:
 
 
 def test_without_wrk_its_part_is_left_out_with_a_hint(monkeypatch, capsys) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # which is set there, and put back here
     monkeypatch.setattr("shutil.which", lambda _name: None)
     monkeypatch.setattr("sys.argv", ["bench", "load"])
     monkeypatch.setattr(over_https, "in_flight", lambda _folder: Row("in flight", "1", "1", 1))

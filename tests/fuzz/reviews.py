@@ -21,7 +21,8 @@ from webhook.core.kinds import Subject
 from webhook.core.objects import Object
 from webhook.core.request import Phase, Unreadable, read_review
 from webhook.server.audit_log.logger import AuditLog
-from webhook.server.metrics import Metrics
+from webhook.server.metrics.definitions import INTERNAL_ERRORS
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.response import WARNING_BYTES
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
@@ -76,7 +77,7 @@ class Court:
         state = State()
         state.use_policy(self.policy)
         state.use_cluster(self.cluster)
-        self.metrics = Metrics()
+        self.metrics = Metrics(state)
         self.handler = ReviewHandler(
             state, AuditLog([Lines()], level="all"), self.metrics, tell=msgspec.json.encode, clock=lambda: NOW
         )  # type: ignore[arg-type]
@@ -86,7 +87,7 @@ class Court:
         seen: set[str] = set()
         for phase in (Phase.MUTATE, Phase.VALIDATE):
             answer = self.handler.handle(body, phase)
-            assert self.metrics.internal_errors._value.get() == 0, "an error of tokenguard's own"
+            assert self.metrics.values[INTERNAL_ERRORS][()].value == 0, "an error of tokenguard's own"
             told = self._told(answer, phase)
             other = canonical(body)
             if other is not None:

@@ -13,7 +13,8 @@ from webhook.core.policy.document import read_policy
 from webhook.core.request import Phase
 from webhook.server import review_handler
 from webhook.server.audit_log.logger import AuditLog
-from webhook.server.metrics import Metrics
+from webhook.server.metrics.collector import MetricsCollector
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.response import bounded
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
@@ -43,8 +44,8 @@ class Judge:
         if policy:
             self.state.use_policy(read_policy(policy.encode()))
             self.state.use_cluster(CLUSTER)
-        self.audit, self.metrics = Lines(), Metrics()
-        audit = AuditLog([self.audit], on_sampled_out=self.metrics.audit_sampled_out.inc, **audited)
+        self.audit, self.metrics = Lines(), Metrics(self.state)
+        audit = AuditLog([self.audit], on_sampled_out=self.metrics.count_sampled_out, **audited)
         self.handler = ReviewHandler(self.state, audit, self.metrics, max_body_bytes=max_body_bytes, clock=lambda: NOW)
 
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
@@ -53,7 +54,7 @@ class Judge:
         return json.loads(answer.body)["response"]
 
     def counted(self, name: str) -> list[str]:
-        lines = self.metrics.exposition(self.state).decode().splitlines()
+        lines = MetricsCollector(self.metrics, self.state).exposition().decode().splitlines()
         return [line for line in lines if line.startswith(f"tokenguard_{name}_total")]
 
 

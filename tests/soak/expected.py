@@ -8,7 +8,7 @@ from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.server.audit_log.logger import AuditLog
-from webhook.server.metrics import Metrics
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import PHASES, ReviewHandler
 from webhook.server.state import State
 
@@ -30,13 +30,12 @@ def reviews() -> list[tuple[str, bytes]]:
 
 def expected() -> dict[tuple[str, bytes], dict[str, bytes]]:
     """Return for each path and body what is answered, by the revision of the policy that it is answered by."""
-    metrics = Metrics()
     answers: dict[tuple[str, bytes], dict[str, bytes]] = {one: {} for one in reviews()}
     for document in POLICIES:
         state = State()
         state.use_policy(_read(document))
         state.use_cluster(cluster_of(read_manifests(OBJECTS.encode()).manifests, Cluster()))
-        handler = ReviewHandler(state, AuditLog([]), metrics)
+        handler = ReviewHandler(state, AuditLog([]), Metrics(state))
         for (path, body), by_revision in answers.items():
             by_revision[revision(document)] = handler.handle(body, PHASES[path]).body
     return answers

@@ -5,7 +5,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.server.http_errors import BY_STATUS, Refusal
-from webhook.server.metrics import Metrics
+from webhook.server.metrics.collector import MetricsCollector
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import PHASES, HttpResponse, ReviewHandler
 from webhook.server.state import State
 
@@ -49,6 +50,8 @@ def _add_reviews(app: Flask, handler: ReviewHandler) -> None:
 
 
 def _add_pages(app: Flask, state: State, metrics: Metrics) -> None:
+    collector = MetricsCollector(metrics, state)
+
     @app.get("/healthz")
     def healthz() -> Response:
         return _json(HttpResponse(200, b'{"status":"ok"}'))
@@ -62,7 +65,7 @@ def _add_pages(app: Flask, state: State, metrics: Metrics) -> None:
 
     @app.get("/metrics")
     def exposition() -> Response:
-        return Response(metrics.exposition(state), content_type=_TEXT)
+        return Response(collector.exposition(), content_type=_TEXT)
 
 
 def _json(answer: HttpResponse) -> Response:

@@ -15,7 +15,8 @@ from webhook.core.policy.model import Mode
 from webhook.core.request import Phase, Request, Unreadable, read_review
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.http_errors import Refusal, refusal_body
-from webhook.server.metrics import Metrics, Unjudged
+from webhook.server.metrics.definitions import ReviewFailure
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.response import FORBIDDEN, respond
 from webhook.server.state import Snapshot, State
 
@@ -41,8 +42,9 @@ _UNKNOWN_SENDER = (
     "tokenguard answers only who shows a certificate of the CA in --client-ca: "
     "have the API server present one, by the kubeConfigFile in its AdmissionConfiguration"
 )
-_UNJUDGED = {
-    _NOT_READY: Unjudged.NOT_READY, _INTERNAL: Unjudged.INTERNAL_ERROR, _UNREADABLE: Unjudged.UNREADABLE,
+_FAILURES = {
+    _NOT_READY: ReviewFailure.NOT_READY, _INTERNAL: ReviewFailure.INTERNAL_ERROR,
+    _UNREADABLE: ReviewFailure.UNREADABLE,
 }  # fmt: skip
 
 
@@ -90,16 +92,16 @@ class ReviewHandler:
             return self.error(400, Refusal.NOT_A_REVIEW, "the body can't be read: tokenguard's log says more")
         now = self._clock()
         decision, status = self._decided(request, snapshot, now)
-        failure = _UNJUDGED.get(status, Unjudged.UNREADABLE)
+        failure = _FAILURES.get(status, ReviewFailure.UNREADABLE)
         seconds = time.perf_counter() - started
         if not self._audit.record(request, decision, now, seconds):
             fallback = fallback_decision(request, decision, self._audit.failure_reason)
             if fallback is not None:
-                decision, status, failure = fallback, _NOT_READY, Unjudged.UNTOLD
+                decision, status, failure = fallback, _NOT_READY, ReviewFailure.AUDIT_UNAVAILABLE
             self._audit.record_later(request, decision, now, seconds)
         if decision.problem:
-            self._metrics.unjudged(phase, failure)
-        self._metrics.reviewed(request, decision, time.perf_counter() - started)
+            self._metrics.count_failure(phase, failure)
+        self._metrics.count_review(request, decision, time.perf_counter() - started)
         if self._tell and (told := notice(request, decision)):
             self._tell(told)
         return HttpResponse(200, respond(request, decision, status))
@@ -147,7 +149,7 @@ class ReviewHandler:
 
     def error(self, status: int, refusal: Refusal, why: str) -> HttpResponse:
         """Return the answer to what is no review; `why` is for whoever sent it, `refusal` for the metrics."""
-        self._metrics.refused(status, refusal)
+        self._metrics.count_refusal(status, refusal)
         return HttpResponse(status, refusal_body(status, why))
 
     def internal_error(self, error: BaseException) -> HttpResponse:
@@ -157,7 +159,7 @@ class ReviewHandler:
 
     def _report(self, error: BaseException, what: str) -> None:
         """Log where a bug is; the error's own message is left out, because it may quote the object."""
-        self._metrics.internal_errors.inc()
+        self._metrics.count_internal_error()
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("internal error, %s: %s\n%s", what, type(error).__name__, where)
 

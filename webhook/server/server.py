@@ -15,7 +15,7 @@ from webhook.server.certificate import served_certificate
 from webhook.server.follow import Followed, Follower
 from webhook.server.gunicorn_app import BACKLOG, GunicornApp
 from webhook.server.judged_by import judged_by
-from webhook.server.metrics import Metrics
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions, StartError, host_and_port
 from webhook.server.process import private_folder, raise_file_limit, require_stdout
 from webhook.server.review_handler import ReviewHandler
@@ -36,9 +36,9 @@ def run(options: ServeOptions) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn has its own handlers
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(private_folder())
-        metrics = Metrics()
         state = State()
-        pair, files = served_certificate(options, state, metrics.file_read, folder)
+        metrics = Metrics(state)
+        pair, files = served_certificate(options, state, metrics.count_reload, folder)
         listener = stack.enter_context(_listen(options.bind))
         address = _shown(*listener.getsockname()[:2])
 
@@ -63,11 +63,11 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         level=options.audit_level,
         sample=options.audit_sample,
         fail_closed=options.audit_failure == "deny",
-        on_write_error=metrics.audit_failures.inc,
-        on_sampled_out=metrics.audit_sampled_out.inc,
+        on_write_error=metrics.count_audit_failure,
+        on_sampled_out=metrics.count_sampled_out,
     )
     state.audit_error = lambda: audit.failure_reason
-    follower = Follower([*files, *judged_by(options, state, metrics.file_read, folder)])
+    follower = Follower([*files, *judged_by(options, state, metrics.count_reload, folder)])
     follower.look()
     handler = ReviewHandler(
         state, audit, metrics, max_body_bytes=options.max_body_bytes,

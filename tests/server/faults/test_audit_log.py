@@ -22,7 +22,7 @@ from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import SinkWriter
 from webhook.server.audit_log.stream_sink import StreamSink
-from webhook.server.metrics import Metrics
+from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
 
@@ -40,11 +40,12 @@ class Unrecorded(Judge):
     """Answers while the first sink takes no line."""
 
     def __init__(self, policy: str, *sinks, fail_closed: bool = True):
-        self.state, self.metrics = State(), Metrics()
+        self.state = State()
+        self.metrics = Metrics(self.state)
         self.state.use_policy(read_policy(policy.encode()))
         self.state.use_cluster(CLUSTER)
         self.log = AuditLog(
-            [FullSink(), *sinks], fail_closed=fail_closed, on_write_error=self.metrics.audit_failures.inc
+            [FullSink(), *sinks], fail_closed=fail_closed, on_write_error=self.metrics.count_audit_failure
         )
         self.state.audit_error = lambda: self.log.failure_reason
         self.handler = ReviewHandler(self.state, self.log, self.metrics, clock=lambda: NOW)

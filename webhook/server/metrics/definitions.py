@@ -1,28 +1,39 @@
-"""Every metric there is: its name, its labels and what it says. docs/metrics.md tells the same, and is tested by it."""
+"""The definition of every metric: name, kind, labels and help text. docs/metrics.md lists the same."""
 
 from typing import Literal, NamedTuple
 
+from webhook.core.text import Word
 
-class About(NamedTuple):
-    """A metric as its users know it."""
+
+class ReviewFailure(Word):
+    """Why the answer to a review is not the policy's decision: a label value."""
+
+    NOT_READY = "not-ready"
+    INTERNAL_ERROR = "internal-error"
+    UNREADABLE = "unreadable"
+    AUDIT_UNAVAILABLE = "untold"
+
+
+class Definition(NamedTuple):
+    """A metric as its users see it."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
-    text: str
+    help: str
 
 
-def _counter(name: str, text: str, *labels: str) -> About:
-    return About(f"tokenguard_{name}_total", "counter", labels, text)
+def _counter(name: str, text: str, *labels: str) -> Definition:
+    return Definition(f"tokenguard_{name}_total", "counter", labels, text)
 
 
-def _gauge(name: str, text: str, *labels: str) -> About:
-    return About(f"tokenguard_{name}", "gauge", labels, text)
+def _gauge(name: str, text: str, *labels: str) -> Definition:
+    return Definition(f"tokenguard_{name}", "gauge", labels, text)
 
 
 REVIEWS = _counter("reviews", "Reviews answered.", "webhook", "resource", "operation", "decision")
-UNJUDGED = _counter("reviews_unjudged", "Reviews answered without a judgement, or not by it.", "webhook", "reason")
-DURATION = About(
+FAILURES = _counter("reviews_unjudged", "Reviews answered without a judgement, or not by it.", "webhook", "reason")
+DURATION = Definition(
     "tokenguard_review_duration_seconds",
     "histogram",
     ("webhook",),
@@ -34,11 +45,11 @@ INJECTED = _counter("tokens_injected", "Tokens put into pods, by how long they l
 CAPPED = _counter(
     "tokens_capped", "Tokens in pods whose life was cut short, by how long it would have been.", "audience", "lifetime"
 )
-REFUSED = _counter("requests_refused", "Requests refused before anything was judged.", "status", "reason")
+REFUSALS = _counter("requests_refused", "Requests refused before anything was judged.", "status", "reason")
 POLICY_RELOADS = _counter("policy_reloads", "Policies read, at the start and after.", "result")
 RELOADS = _counter("reloads", "Policies, objects and certificates read, at the start and after.", "what", "result")
-SUCCESSFUL = _gauge("last_reload_successful", "1 where what was read last was taken, 0 where it was not.", "what")
-SUCCESS = _gauge("last_reload_success_timestamp_seconds", "When one was last taken, in Unix time.", "what")
+RELOAD_RESULT = _gauge("last_reload_successful", "1 where what was read last was taken, 0 where it was not.", "what")
+RELOAD_TIME = _gauge("last_reload_success_timestamp_seconds", "When one was last taken, in Unix time.", "what")
 AUDIT_FAILURES = _counter("audit_failures", "Lines that could not be written to the audit log when they were due.")
 AUDIT_SAMPLED_OUT = _counter("audit_sampled_out", "Decisions that --audit-sample left out of the audit log.")
 INTERNAL_ERRORS = _counter("internal_errors", "Reviews that met an error of tokenguard's own.")
@@ -50,15 +61,21 @@ EXEMPTIONS = _gauge("exemptions", "The policy's exemptions, by the days until th
 EXEMPTION_END = _gauge(
     "exemption_end_timestamp_seconds", "When an exemption ends or has ended, in Unix time.", "exemption", "rules", "why"
 )
-LEGACY = _gauge("legacy_secrets", "Known Secrets that hold a token without end.")
+LEGACY_SECRETS = _gauge("legacy_secrets", "Known Secrets that hold a token without end.")
 OBJECTS = _gauge("state_objects", "Objects known: Secrets of the legacy type, and Namespaces.", "what")
-AGE = _gauge(
+STATE_AGE = _gauge(
     "state_age_seconds", "Time since this part of the state was last known to be what the API server has.", "what"
 )
-CERTIFICATE = _gauge("certificate_expiry_timestamp_seconds", "When the certificate that is served ends, in Unix time.")
+CERTIFICATE_EXPIRY = _gauge(
+    "certificate_expiry_timestamp_seconds", "When the certificate that is served ends, in Unix time."
+)
 
-CATALOGUE = (
-    REVIEWS, UNJUDGED, DURATION, FINDINGS, EXEMPTED, INJECTED, CAPPED, REFUSED, POLICY_RELOADS, RELOADS, SUCCESSFUL,
-    SUCCESS, AUDIT_FAILURES, AUDIT_SAMPLED_OUT, INTERNAL_ERRORS, READY, POLICY, EXEMPTIONS, EXEMPTION_END, LEGACY,
-    OBJECTS, AGE, CERTIFICATE,
+RECORDED = (
+    FAILURES, FINDINGS, EXEMPTED, INJECTED, CAPPED, REFUSALS, POLICY_RELOADS, RELOADS, RELOAD_RESULT,
+    RELOAD_TIME, AUDIT_FAILURES, AUDIT_SAMPLED_OUT, INTERNAL_ERRORS,
+)  # fmt: skip
+"""Those whose values the recorder keeps, besides `REVIEWS` and `DURATION`; the rest is read from the state."""
+DEFINITIONS = (
+    REVIEWS, DURATION, *RECORDED, READY, POLICY, EXEMPTIONS, EXEMPTION_END, LEGACY_SECRETS, OBJECTS, STATE_AGE,
+    CERTIFICATE_EXPIRY,
 )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Gauges of the policy, the cluster state and the certificate."""
+
+import datetime as dt
+import re
+
+import pytest
+
+from webhook.core.cluster import Cluster
+from webhook.core.policy.document import read_policy
+from webhook.pki.make import self_signed
+from webhook.pki.read import certificates
+from webhook.server.metrics.collector import MAX_EXEMPTIONS, MetricsCollector
+from webhook.server.metrics.definitions import DURATION, RECORDED
+from webhook.server.metrics.recorder import Metrics
+from webhook.server.state import State
+
+TODAY = dt.datetime(2026, 11, 23, 22, 30, tzinfo=dt.UTC)
+COUNTED = (DURATION.name, *(metric.name for metric in RECORDED))
+HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+
+
+def exemption(until: str, reason: str = "INFRA-1", rules: str = "[inject]") -> str:
+    return f"- {{rules: {rules}, namespaces: [a], reason: {reason}, until: {until}}}\n"
+
+
+def state_with(document: str) -> State:
+    state = State()
+    state.use_policy(read_policy(document.encode()))
+    state.use_cluster(
+        Cluster(legacy_tokens={"a": {"one": "x", "two": "x"}, "b": {"one": "x"}}, namespaces={"a": set()})
+    )
+    return state
+
+
+def samples(state: State) -> dict[str, float]:
+    """Return all samples by name and labels, as exposed."""
+    lines = MetricsCollector(Metrics(state), state, clock=TODAY.timestamp).exposition().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def ends(state: State) -> dict[str, float]:
+    """Return when each exemption with a series of its own ends, by its index in the policy."""
+    found = samples(state)
+    return {
+        re.search(r'exemption="exemptions\[(\d+)\]"', name)[1]: value
+        for name, value in found.items()
+        if name.startswith("tokenguard_exemption_end")
+    }
+
+
+@pytest.mark.parametrize(
+    ("until", "days_left"),
+    [
+        ("2026-11-22", "ended"), ("2026-11-23", "0-7"), ("2026-11-30", "0-7"), ("2026-12-01", "8-30"),
+        ("2026-12-24", "31-90"), ("2027-02-22", "more"), ("9999-12-31", "more"), ("never", "never"),
+    ],
+)  # fmt: skip
+def test_exemptions_are_counted_by_days_left(until, days_left) -> None:
+    found = samples(state_with(f"{HEAD}exemptions:\n{exemption(until)}"))
+    counted = {name: value for name, value in found.items() if name.startswith("tokenguard_exemptions{")}
+    assert counted.pop(f'tokenguard_exemptions{{days_left="{days_left}"}}') == 1
+    assert set(counted.values()) == {0}
+
+
+def test_exemption_ends_when_its_last_day_is_over() -> None:
+    every = exemption("2026-11-23", "Jenkins", '["*"]')
+    found = samples(state_with(f"{HEAD}exemptions:\n{every}"))
+    name = 'tokenguard_exemption_end_timestamp_seconds{exemption="exemptions[0]",rules="*",why="Jenkins"}'
+    assert found[name] == dt.datetime(2026, 11, 24, tzinfo=dt.UTC).timestamp()
+
+
+def test_exemptions_that_end_first_have_series_of_their_own() -> None:
+    day = dt.date(2026, 11, 23)
+    every = ["never", *(str(day - dt.timedelta(1 + number)) for number in range(MAX_EXEMPTIONS))]
+    every += [str(day + dt.timedelta(number)) for number in reversed(range(30))]
+    found = ends(state_with(f"{HEAD}exemptions:\n{''.join(map(exemption, every))}"))
+    coming = {str(number) for number in range(1 + MAX_EXEMPTIONS, 1 + MAX_EXEMPTIONS + 30)}
+    last_ended = {str(number) for number in range(1, 1 + MAX_EXEMPTIONS - 30)}
+    assert set(found) == coming | last_ended
+
+
+def test_long_reason_with_control_characters_is_cut_and_escaped() -> None:
+    reason = '"\\e[31m\\\\ \\" ' + "r" * 300 + '"'
+    [name] = [
+        name for name in samples(state_with(f"{HEAD}exemptions:\n{exemption('2026-12-01', reason)}")) if "why" in name
+    ]
+    assert name.isprintable()
+    assert len(name) < 300
+
+
+def test_state_gauges_are_what_the_state_knows() -> None:
+    state = state_with(HEAD)
+    state.heard |= {"Secrets": 2e9, "Namespaces": 1.0}
+    state.serves(certificates(self_signed((), TODAY).certificate)[0])
+    found = samples(state)
+    assert found["tokenguard_ready"] == 1
+    assert found[f'tokenguard_policy_info{{mode="enforce",revision="{state.snapshot.policy.revision}"}}'] == 1
+    assert found["tokenguard_legacy_secrets"] == found['tokenguard_state_objects{what="Secrets"}'] == 3
+    assert found['tokenguard_state_objects{what="Namespaces"}'] == 1
+    assert found['tokenguard_state_age_seconds{what="Secrets"}'] == 0
+    assert found['tokenguard_state_age_seconds{what="Namespaces"}'] > 0
+    assert found["tokenguard_certificate_expiry_timestamp_seconds"] == state.certificate.ends.timestamp()
+
+
+def test_placeholder_certificate_has_no_expiry() -> None:
+    state = state_with(HEAD)
+    state.serves(certificates(self_signed((), TODAY).certificate)[0])
+    state.placeholder = state.certificate.fingerprint
+    assert samples(state).keys() & {"tokenguard_certificate_expiry_timestamp_seconds"} == set()
+    assert samples(state)["tokenguard_ready"] == 0
+
+
+def test_state_without_a_snapshot_has_only_readiness() -> None:
+    found = samples(State())
+    assert {name: value for name, value in found.items() if not name.startswith(COUNTED)} == {"tokenguard_ready": 0.0}

@@ -1,0 +1,85 @@
+"""GET /metrics of a real server."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.server.test_recorded import recorded
+from tests.serving import JSON, POLICY, ask, eventually, serve
+
+PLAIN = recorded("pod-plain.pods", "mutate")
+DENIED = recorded("pod-legacy-env.pods", "validate")
+
+
+def test_reviews_findings_refusals_and_reloads_are_counted(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by) as server:
+        for _ in range(3):
+            server.review("/mutate", PLAIN)
+            server.review("/validate", DENIED)
+        server.request("POST", "/mutate", b"{}", JSON)
+        server.request("GET", "/nothing")
+        assert server.metric("tokenguard_reviews_total") == 6
+        assert server.metric("tokenguard_reviews_total", webhook="mutate", decision="patched") == 3
+        assert server.metric("tokenguard_reviews_total", resource="pods", operation="CREATE") == 6
+        assert server.metric("tokenguard_findings_total", rule="inject", action="patch") == 3
+        assert server.metric("tokenguard_findings_total", rule="legacy-token-reference", action="reject") == 6
+        assert server.metric("tokenguard_review_duration_seconds_count") == 6
+        assert server.metric("tokenguard_requests_refused_total", status="400", reason="not-a-review") == 1
+        assert server.metric("tokenguard_requests_refused_total", status="404", reason="no-such-path") == 1
+        assert server.metric("tokenguard_policy_reloads_total", result="accepted") == 1
+
+
+def test_counters_of_a_killed_worker_start_again_at_zero(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by) as server:
+        server.review("/mutate", PLAIN)
+        (killed,) = server.workers
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: server.workers not in ([], [killed]))
+        assert server.metric("tokenguard_reviews_total") == 0
+        assert server.metric("tokenguard_policy_reloads_total", result="accepted") == 1
+        assert server.metric("tokenguard_last_reload_successful", what="policy") == 1
+        server.review("/mutate", PLAIN)
+        assert server.metric("tokenguard_reviews_total") == 1
+
+
+def test_last_reload_says_whether_the_written_policy_is_in_force(tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    with serve(tmp_path / "run", "--policy", str(policy)) as server:
+        label = {"what": "policy"}
+        first = server.metric("tokenguard_last_reload_success_timestamp_seconds", **label)
+        assert server.metric("tokenguard_last_reload_successful", **label) == 1
+        policy.write_text(POLICY + "modee: warn\n")
+        eventually(lambda: server.metric("tokenguard_last_reload_successful", **label) == 0)
+        assert server.metric("tokenguard_last_reload_success_timestamp_seconds", **label) == first
+        policy.write_text(POLICY)
+        eventually(lambda: server.metric("tokenguard_last_reload_successful", **label) == 1)
+        assert server.metric("tokenguard_last_reload_success_timestamp_seconds", **label) > first
+
+
+def test_policy_in_force_is_exposed_by_its_hash(server):
+    revision = server.request("GET", "/readyz").json["policy"]
+    assert server.metric("tokenguard_policy_info", revision=revision) == 1
+    assert server.metric("tokenguard_ready") == 1
+    assert server.metric("tokenguard_legacy_secrets") == 2
+
+
+def test_promtool_accepts_names_and_texts(server):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs promtool: apt-get install prometheus")
+    exposition = server.request("GET", "/metrics").body
+    done = subprocess.run([promtool, "check", "metrics"], input=exposition, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_connection_carries_reviews_and_pages_in_turn(server):
+    connection = server.connect()
+    for _ in range(5):
+        assert ask(connection, "POST", "/mutate", PLAIN, JSON).status == 200
+        assert ask(connection, "GET", "/metrics").headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert ask(connection, "HEAD", "/healthz").body == b""
+    connection.close()

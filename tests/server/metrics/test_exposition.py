@@ -1,0 +1,34 @@
+"""All series, with their values, after a fixed list of reviews."""
+
+import re
+from pathlib import Path
+
+from tests.server.test_recorded import recorded
+from tests.server.test_review import EXEMPTED, NOW, POLICY, Judge
+from webhook.server.metrics.collector import MetricsCollector
+from webhook.server.review_handler import PHASES
+
+EXPECTED = Path(__file__).with_name("exposition.txt")
+REVIEWS = (
+    "configmap-other.configmaps", "pod-plain.pods", "pod-plain.pods", "pod-dry-run.pods", "pod-long-expiration.pods",
+    "pod-legacy-env.pods", "pod-subpath.pods", "pod-hostpath-kubelet.pods", "secret-legacy.secrets",
+    "secret-opaque.secrets",
+)  # fmt: skip
+EXEMPTIONS = """\
+- {rules: [token-subpath], namespaces: [demo], reason: moving, until: never}
+- {rules: ["*"], namespaces: [old], reason: gone, until: 2026-01-31}
+"""
+VARIES = r"^(\w+(?:duration_seconds_sum|duration_seconds_bucket|success_timestamp_seconds){.*) \S+$"
+
+
+def test_exposition_after_a_fixed_list_of_reviews_is_as_recorded() -> None:
+    judge = Judge(POLICY + EXEMPTED.replace("[demo]", "[nowhere]") + EXEMPTIONS)
+    for name in REVIEWS:
+        for path, phase in PHASES.items():
+            judge.handler.handle(recorded(name, path.strip("/")), phase)
+    judge.handler.handle(b"{}", PHASES["/mutate"])
+    judge.handler.check_request("text/plain", "", 3, has_client_certificate=True)
+    judge.metrics.count_reload("policy", accepted=True)
+    judge.metrics.count_reload("policy", accepted=False)
+    exposition = MetricsCollector(judge.metrics, judge.state, clock=NOW.timestamp).exposition().decode()
+    assert re.sub(VARIES, r"\1 varies", exposition, flags=re.MULTILINE) == EXPECTED.read_text()

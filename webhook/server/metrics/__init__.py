@@ -1,0 +1,1 @@
+"""Prometheus metrics: `recorder` counts, `collector` exposes, `definitions` names and `label_limits` bounds."""
