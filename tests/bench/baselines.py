@@ -1,9 +1,8 @@
-"""What tokenguard is held against: `python -m tests.bench.baselines constant|flask serve ...`, its own flags and all.
+"""What tokenguard is measured against: `python -m tests.bench.baselines asgi|worker serve ...`, with its own flags.
 
-Both run on tokenguard's own gunicorn settings, certificate and listening socket. `constant` is an ASGI application
-that takes the body in and gives every request one answer, which is in the file named by $BENCH_ANSWER: what it takes
-is what HTTP and TLS take in Python. `flask` is tokenguard's own Flask application, audit log and metrics included,
-under gunicorn's `gthread`.
+Both answer every review with the content of the file $BENCH_ANSWER, on tokenguard's certificate and listening socket.
+`asgi` is gunicorn's own `asgi` worker with its HTTP parser in C, on asyncio's loop: what HTTP and TLS commonly cost in
+Python. `worker` is tokenguard's own worker, so the difference between the two is the server's.
 """
 
 import os
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from webhook.cli import main
-from webhook.server import run as served
+from webhook.server import server
+from webhook.server.gunicorn_app import GunicornApp
+from webhook.server.review_handler import HttpResponse, ReviewHandler
 
 ANSWER = "BENCH_ANSWER"
-THREADS = 4
-"""For each worker; 2 to 4 for each core is what gunicorn's documentation advises."""
 
 
 class Constant:
@@ -46,27 +45,33 @@ class Constant:
         await send(self._body)
 
 
-class UnderThreads(served._Gunicorn):
-    """tokenguard's Flask application under gthread."""
+class AsgiApp(GunicornApp):
+    """gunicorn's `asgi` worker."""
 
     def load_config(self) -> None:
+        """Set what gunicorn needs to do all by itself."""
         super().load_config()
-        self.cfg.set("worker_class", "gthread")
-        self.cfg.set("threads", THREADS)
-        self.cfg.set("graceful_timeout", 1)  # at its end; gthread waits for all of it though nobody is connected
+        settings = {
+            "worker_class": "asgi",
+            "asgi_loop": "asyncio",
+            "http_parser": "fast",
+            "certfile": str(self._folder / "tls.crt"),
+            "keyfile": str(self._folder / "tls.key"),
+            "keepalive": 95,
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
 
     def load(self) -> Any:
-        application = super().load()
-        self.cfg.set("post_worker_init", lambda _worker: None)
-        self.cfg.set("child_exit", lambda _server, _worker: None)
-        return application._pages.wsgi_application
+        """Return the ASGI application."""
+        super().load()
+        return Constant(answer)
 
 
 if __name__ == "__main__":
-    if sys.argv.pop(1) == "flask":
-        served._Gunicorn = UnderThreads
+    answer = Path(os.environ[ANSWER]).read_bytes()
+    if sys.argv.pop(1) == "asgi":
+        server.GunicornApp = AsgiApp
     else:
-        constant = Constant(Path(os.environ[ANSWER]).read_bytes())
-        build = served._application
-        served._application = lambda *parts: (build(*parts)[0], constant)
+        ReviewHandler.handle = lambda _handler, _body, _phase: HttpResponse(200, answer)
     main(prog_name="tokenguard")

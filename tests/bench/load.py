@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import cpu_seconds, pss_mib
+from tests.processes import cpu_seconds, pss_mib, tree
 from tests.serving import Server
 
 HINT = "needs wrk: apt-get install wrk, or your system's package of that name"
@@ -27,15 +27,13 @@ end
 
 @dataclass(frozen=True)
 class Figures:
-    """What a server did under one load; latencies in milliseconds, CPU in microseconds, memory in MiB a worker."""
+    """What a server did under one load; latencies in milliseconds, CPU in microseconds, of all processes MiB."""
 
     rate: float
     cpu: float
     p50: float
     p99: float
     pss: float
-    spread: float
-    """The share of the reviews' CPU that the busiest worker used: 1 / workers where all did the same."""
 
 
 def have_wrk() -> bool:
@@ -49,19 +47,17 @@ def load(server: Server, path: str, body: Path, connections: int, seconds: float
     script.write_text(_SCRIPT.format(body=body))
     whole = f"{max(seconds, 1):.0f}s"
     command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}", f"-s{script}", f"https://{server.address}{path}"]
-    before = {pid: cpu_seconds(pid) for pid in [server.process.pid, *server.workers]}
+    before = cpu_seconds(server.process.pid)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    used = {pid: cpu_seconds(pid) - cpu for pid, cpu in before.items()}
-    told = json.loads(done.stdout.strip().splitlines()[-1])
-    assert not told["failed"], (done.stdout, server.log)
-    workers = [used[pid] for pid in server.workers]
+    used = cpu_seconds(server.process.pid) - before
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert not result["failed"], (done.stdout, server.log)
     return Figures(
-        told["reviews"] / told["seconds"],
-        used[server.process.pid] / told["reviews"] * 1e6,
-        told["p50"],
-        told["p99"],
-        statistics.mean(map(pss_mib, server.workers)),
-        max(workers) / (sum(workers) or 1),
+        result["reviews"] / result["seconds"],
+        used / result["reviews"] * 1e6,
+        result["p50"],
+        result["p99"],
+        sum(map(pss_mib, tree(server.process.pid))),
     )
 
 

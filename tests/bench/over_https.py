@@ -1,4 +1,4 @@
-"""The real server under load, beside two that do less or do it by other means, in the same rounds."""
+"""The real server under load, beside two that answer without deciding, in the same rounds."""
 
 import contextlib
 import os
@@ -10,18 +10,28 @@ from tests.bench.baselines import ANSWER
 from tests.bench.in_flight import answered
 from tests.bench.load import HINT, Figures, have_wrk, load, median, ratio
 from tests.bench.table import Row
+from tests.documented import CHECKOUT
 from tests.serving import JSON, OBJECTS, POLICY, Server, serve
 
 RECORDED = Path(__file__).parent.parent / "recorded"
-REVIEWS = ("pod-seed-secure.mutate", "pod-plain.validate", "pod-large.mutate")
-CONNECTIONS = (1, 8, 32)
+LOADS = (
+    ("pod-seed-secure.mutate", 8), ("pod-seed-secure.mutate", 1), ("pod-plain.validate", 8), ("pod-large.mutate", 8),
+)  # fmt: skip
+"""Recorded reviews, each with a number of connections. The goals are those of the first."""
 IN_FLIGHT = 1000
 HEAD = (
-    "review", "connections", "server", "reviews/s", "CPU us", "p50 ms", "p99 ms", "PSS MiB", "busiest worker",
-    "CPU x constant", "p99 x constant", "reviews/s x Flask",
+    "review", "connections", "server", "reviews/s", "CPU us", "p50 ms", "p99 ms", "PSS MiB", "CPU x asgi", "p99 x asgi",
 )  # fmt: skip
-OURS, CONSTANT, FLASK = "tokenguard", "constant answer", "Flask, gthread"
-_GOALS = {("cpu", CONSTANT): (1.6, False), ("p99", CONSTANT): (2.0, False), ("rate", FLASK): (3.5, True)}
+ASGI, WORKER, PURE, COMPILED = "asgi, constant", "worker, constant", "tokenguard", "tokenguard, compiled"
+COMPILED_FOLDER = CHECKOUT / "build" / "compiled"
+"""Where `make compile` puts the compiled modules."""
+_MODULES = {
+    ASGI: ("-m", "tests.bench.baselines", "asgi"),
+    WORKER: ("-m", "tests.bench.baselines", "worker"),
+    PURE: ("-m", "webhook"),
+    COMPILED: ("-m", "webhook"),
+}
+_GOALS = {"cpu": 1.6, "p99": 2.0}
 
 
 class Rounds(NamedTuple):
@@ -32,70 +42,76 @@ class Rounds(NamedTuple):
     of: dict[str, list[Figures]]
 
 
+def names() -> tuple[str, ...]:
+    """Return which servers are measured: the compiled one if `make compile` was run."""
+    return tuple(name for name in _MODULES if name != COMPILED or COMPILED_FOLDER.is_dir())
+
+
 def measure(folder: Path, seconds: float, rounds: int) -> Iterator[Rounds]:
     """Yield a load's rounds as soon as they are done: in each the servers take turns, so they meet the same machine."""
-    with _server(folder, "tokenguard") as ours:
-        for review in REVIEWS:
-            body = RECORDED / f"{review}.pods.json"
-            path = f"/{review.rpartition('.')[2]}"
-            answer = folder / "answer"
-            answer.write_bytes(ours.request("POST", path, body.read_bytes(), JSON).body)
-            with _server(folder, "constant", answer) as constant, _server(folder, "flask") as flask:
-                servers = {OURS: ours, CONSTANT: constant, FLASK: flask}
-                for connections in CONNECTIONS:
-                    of: dict[str, list[Figures]] = {name: [] for name in servers}
-                    for _ in range(rounds):
-                        for name, server in servers.items():
-                            of[name].append(load(server, path, body, connections, seconds))
-                    yield Rounds(review, connections, of)
+    for review, connections in LOADS:
+        body = RECORDED / f"{review}.pods.json"
+        path = f"/{review.rpartition('.')[2]}"
+        answer = folder / "answer"
+        with server(folder, PURE) as one:
+            answer.write_bytes(one.request("POST", path, body.read_bytes(), JSON).body)
+        with contextlib.ExitStack() as stack:
+            servers = {name: stack.enter_context(server(folder, name, answer)) for name in names()}
+            of: dict[str, list[Figures]] = {name: [] for name in servers}
+            for _ in range(rounds):
+                for name, one in servers.items():
+                    of[name].append(load(one, path, body, connections, seconds))
+            yield Rounds(review, connections, of)
 
 
 def cells(measured: Rounds) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each server: the medians of its rounds, and of tokenguard's ratios, with least and most."""
+    """Yield a row for each server: the medians of its rounds, and of its ratios, with least and most."""
     for name, figures in measured.of.items():
         at = median(figures)
-        ratios = ("", "", "")
-        if name == OURS:
-            held = (("cpu", CONSTANT), ("p99", CONSTANT), ("rate", FLASK))
-            ratios = tuple(_shown(*ratio(figures, measured.of[other], figure)) for figure, other in held)
+        ratios = [_shown(*ratio(figures, measured.of[ASGI], figure)) if name != ASGI else "" for figure in _GOALS]
         yield (
             measured.review, str(measured.connections), name, f"{at.rate:.0f}", f"{at.cpu:.0f}", f"{at.p50:.2f}",
-            f"{at.p99:.1f}", f"{at.pss:.1f}", f"{at.spread:.0%}", *ratios,
+            f"{at.p99:.1f}", f"{at.pss:.1f}", *ratios,
         )  # fmt: skip
 
 
 def goals(measured: list[Rounds]) -> Iterator[Row]:
-    """Yield what is held against a goal: the mutating review of a small pod, over eight connections."""
-    [of] = [one.of for one in measured if (one.review, one.connections) == (REVIEWS[0], 8)]
-    shown = {"cpu": "CPU of a mutating review, us", "p99": "p99 at 8 connections, ms", "rate": "reviews/s"}
-    for (figure, other), (goal, more) in _GOALS.items():
-        ours, theirs = (getattr(median(of[name]), figure) for name in (OURS, other))
-        middle, _, _ = ratio(of[OURS], of[other], figure)
-        yield Row(f"{shown[figure]}: {OURS}, {other}", f"{ours:.1f}", f"{theirs:.1f}", middle, goal, more)
+    """Yield what has a goal: the mutating review of a small pod, over eight connections."""
+    of = measured[0].of
+    shown = {"cpu": "CPU of a mutating review, us", "p99": "p99 at 8 connections, ms"}
+    for name in (PURE, COMPILED):
+        for figure, goal in _GOALS.items() if name in of else ():
+            ours, theirs = (getattr(median(of[one]), figure) for one in (name, ASGI))
+            middle, _, _ = ratio(of[name], of[ASGI], figure)
+            yield Row(f"{shown[figure]}: {name}, {ASGI}", f"{ours:.1f}", f"{theirs:.1f}", middle, goal)
 
 
 def in_flight(folder: Path) -> Row:
     """Return how many of 1,000 reviews at once are answered."""
-    body = (RECORDED / f"{REVIEWS[0]}.pods.json").read_bytes()
-    with _server(folder, "tokenguard") as server:
-        count = answered(server, "/mutate", body, IN_FLIGHT)
+    body = (RECORDED / f"{LOADS[0][0]}.pods.json").read_bytes()
+    with server(folder, PURE) as one:
+        count = answered(one, "/mutate", body, IN_FLIGHT)
     what = "reviews in flight at once: answered, sent"
     return Row(what, str(count), str(IN_FLIGHT), count / IN_FLIGHT, goal=1, should_be_more=True)
 
 
 @contextlib.contextmanager
-def _server(folder: Path, name: str, answer: Path | None = None) -> Iterator[Server]:
+def server(folder: Path, name: str, answer: Path | None = None) -> Iterator[Server]:
+    """Run one of the servers."""
     (folder / "policy.yaml").write_text(POLICY)
     (folder / "objects.yaml").write_text(OBJECTS)
-    module = ("-m", "webhook") if name == "tokenguard" else ("-m", "tests.bench.baselines", name)
     flags = (
         "--policy", str(folder / "policy.yaml"), "--objects", str(folder / "objects.yaml"),
         "--audit-log", str(folder / f"{name}.audit"),
     )  # fmt: skip
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
-    environment = kept | ({ANSWER: str(answer)} if answer else {})
-    with serve(folder / name, *flags, module=module, env=environment) as server:
-        yield server
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
+    if answer:
+        environment[ANSWER] = str(answer)
+    if name == COMPILED:
+        environment["PYTHONPATH"] = str(COMPILED_FOLDER)
+    ready = name != ASGI  # which answers every path with its one answer
+    with serve(folder / name, *flags, module=_MODULES[name], ready=ready, env=environment) as one:
+        yield one
 
 
 def _shown(middle: float, least: float, most: float) -> str:

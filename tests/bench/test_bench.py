@@ -64,17 +64,16 @@ def test_without_wrk_its_part_is_left_out_with_a_hint(monkeypatch, capsys) -> No
 
 
 @pytest.mark.skipif(not have_wrk(), reason=HINT)
-def test_tokenguard_is_measured_beside_both_others(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(over_https, "REVIEWS", over_https.REVIEWS[:1])
-    monkeypatch.setattr(over_https, "CONNECTIONS", (8,))
+def test_tokenguard_is_measured_beside_both_baselines(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(over_https, "LOADS", over_https.LOADS[:1])
+    monkeypatch.setattr(over_https, "COMPILED_FOLDER", tmp_path / "none")
     measured = list(over_https.measure(tmp_path, 1, 1))
     rows = [row for one in measured for row in over_https.cells(one)]
-    assert [row[2] for row in rows] == [over_https.OURS, over_https.CONSTANT, over_https.FLASK]
+    assert [row[2] for row in rows] == [over_https.ASGI, over_https.WORKER, over_https.PURE]
     assert all(len(row) == len(over_https.HEAD) for row in rows)
-    assert len(list(over_https.goals(measured))) == 3
-    assert (tmp_path / "tokenguard.audit").read_bytes()  # both of these do all of the work, the third does none
-    assert (tmp_path / "flask.audit").read_bytes()
-    assert not (tmp_path / "constant.audit").read_bytes()
+    assert len(list(over_https.goals(measured))) == 2
+    assert (tmp_path / f"{over_https.PURE}.audit").read_bytes()
+    assert not (tmp_path / f"{over_https.WORKER}.audit").read_bytes()
 
 
 class Counted:

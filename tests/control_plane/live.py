@@ -124,7 +124,7 @@ def live(plane: ControlPlane, folder: Path, *flags: str, ready: bool = True) -> 
     """Run tokenguard as its own ServiceAccount."""
     kubeconfig = account_kubeconfig(plane, folder)
     where = () if "--policy-configmap" in flags else ("--policy-configmap", WHERE)
-    with serve(folder, "--kubeconfig", str(kubeconfig), "--workers", "1", *where, *flags, ready=ready) as server:
+    with serve(folder, "--kubeconfig", str(kubeconfig), *where, *flags, ready=ready) as server:
         yield server
 
 

@@ -25,7 +25,7 @@ from webhook.server.audit_log.logger import AuditLog
 def test_path_is_reopened_on_sigusr1(judged_by, tmp_path):
     target = tmp_path / "fifo"  # which is reopened on request only, unlike a file
     before = fifo(target)
-    with serve(tmp_path / "run", *judged_by, "--workers", "1", "--audit-log", str(target)) as server:
+    with serve(tmp_path / "run", *judged_by, "--audit-log", str(target)) as server:
         send_many(server, [1])
         assert before.read()
         target.rename(tmp_path / "fifo.1")
