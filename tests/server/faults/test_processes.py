@@ -31,6 +31,7 @@ def test_worker_killed_under_load_fails_only_its_reviews_in_flight(judged_by, tm
         for _ in range(3):
             running.go_on()
             [victim] = server.workers
+            os.kill(victim, signal.SIGSTOP)  # so that it accepts no other connection
             lost |= ports_of(victim)
             os.kill(victim, signal.SIGKILL)
             eventually(lambda victim=victim: server.workers not in ([], [victim]))
