@@ -70,6 +70,8 @@ FIXED = {
     "webhook/core/views.py::_NONE": "an empty map",
     "webhook/cluster/index.py::_NONE": "an empty map",
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
+    "webhook/server/http_server.py::HttpServer._listeners": "the listening socket",
+    "webhook/server/tls_stream.py::_CLEAR": "one TLS record, for all connections",
     "webhook/pki/read.py::Certificate.fingerprint": "64 characters of the one certificate",
 }
 POLICY = HEAD + (

@@ -380,7 +380,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _respond(self, request: Request, response: HttpResponse) -> None:
         is_last = request.is_last or self._server.is_stopping
         status, body, content_type, allow = response
-        if status == 200 and request.method == b"POST" and not is_last:  # a review, as nearly all are
+        if status == 200 and request.phase and not is_last:  # nearly all
             self._send(_OK % (len(body), self._server.date, b"") + body)
             self.deadline = self._server.now + IDLE_SECONDS
             return

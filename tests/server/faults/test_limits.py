@@ -13,8 +13,8 @@ from tests.server.test_process import open_files_limit
 from tests.server.test_recorded import recorded
 from tests.serving import JSON, ask, eventually, serve
 
-EACH = 100
-"""KiB that an idle connection may take: 63 are seen."""
+EACH = 40
+"""KiB that an idle connection may take: 21 are seen."""
 BODY = recorded("pod-plain.pods", "mutate")
 
 
