@@ -14,8 +14,8 @@ demo: $(VENV)/ready ## start the real server, send it four pods, show what happe
 	@$(BIN)/tokenguard demo
 
 .PHONY: test
-test: JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
-test: $(VENV)/ready ## run all tests, in JOBS processes (one a CPU); each takes a CPU and a GiB of memory
+test: JOBS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+test: $(VENV)/ready ## run all tests, in JOBS processes (three for two CPUs, as they often wait); each takes a GiB of memory
 	$(BIN)/pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
 
 .PHONY: lint

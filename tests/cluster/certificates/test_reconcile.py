@@ -152,7 +152,7 @@ class ApiServers:
         now = self._time.seconds
         self._believed |= {bundle or "": now + self._latest for bundle in self._api.bundles()}
         self._believed = {bundle: until for bundle, until in self._believed.items() if until >= now}
-        chains = [certificates(node.serves)[:1] for node in nodes]
+        chains = [certificates(serves)[:1] for serves in {node.serves for node in nodes}]
         bundles = [base64.b64decode(bundle) for bundle in self._believed]
         return any(refusal(chain, bundle, NAME, self._time.now) for chain in chains for bundle in bundles)
 
