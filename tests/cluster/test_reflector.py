@@ -86,7 +86,7 @@ def test_a_list_whose_pages_expire_is_asked_for_in_one_piece_at_once() -> None:
     assert run.store.now == {"b"}
     assert run.kinds == ["list", "list", "list"]
     assert [(asked.query.get("limit"), asked.query.get("continue")) for asked in run.transport.asked[:3]] == [
-        ("1000", None), ("1000", "next"), (None, None),
+        ("2000", None), ("2000", "next"), (None, None),
     ]  # fmt: skip
     assert run.transport.asked[2].query["fieldSelector"] == "type=kubernetes.io/service-account-token"
     assert run.versions == ["12"]
@@ -96,7 +96,7 @@ def test_a_list_whose_pages_expire_is_asked_for_in_one_piece_at_once() -> None:
 def test_a_list_in_one_piece_that_fails_is_begun_again_in_pages_after_a_wait() -> None:
     run = Run(page(meta("a"), following="next"), GONE, LOST, page(meta("b")))
     assert run.store.now == {"b"}
-    assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["1000", "1000", None, "1000"]
+    assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["2000", "2000", None, "2000"]
     assert (run.failures, len(run.waits)) == (["lost"], 1)
 
 
@@ -112,6 +112,34 @@ def test_a_page_that_is_refused_again_and_again_begins_the_list_anew() -> None:
     run = Run(page(meta("a"), following="next"), *[LOST] * 4, page(meta("b")))
     assert run.store.now == {"b"}
     assert [asked.query.get("continue") for asked in run.transport.asked[:6]] == [None, *["next"] * 4, None]
+
+
+def listed_not_older_than(run) -> list[str | None]:
+    """Return the version that each list must be as new as; None: of a further page, or as new as etcd's."""
+    lists = [asked.query for asked in run.transport.asked if asked.method == "list"]
+    return [
+        query["resourceVersion"]
+        if query.get("resourceVersionMatch") == "NotOlderThan"
+        else query.get("resourceVersion")
+        for query in lists
+    ]
+
+
+def test_first_list_may_come_from_the_watch_cache() -> None:
+    run = Run(page(meta("a"), following="next"), page(meta("b")))
+    assert listed_not_older_than(run) == ["1", None]
+
+
+def test_list_after_an_expired_watch_is_not_older_than_the_state() -> None:
+    run = Run(page(meta("a")), [event("ADDED", meta("b", version="20")), error(410)], page(meta("c"), version="30"))
+    assert listed_not_older_than(run)[:2] == ["1", "20"]
+
+
+def test_list_after_a_restored_etcd_may_be_older_than_the_state() -> None:
+    refused = ApiError(504, "Too large resource version")
+    run = Run(page(meta("a"), version="900"), GONE, *[refused] * 4, page(meta("b"), version="30"))
+    assert listed_not_older_than(run)[:6] == ["1", *["900"] * 4, "1"]
+    assert run.store.now == {"b"}
 
 
 def test_what_arrives_together_is_applied_together() -> None:

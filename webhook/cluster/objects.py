@@ -13,13 +13,13 @@ import msgspec
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 
 
-class Annotations(msgspec.Struct):
+class Annotations(msgspec.Struct, gc=False):
     """The one annotation that counts."""
 
     account: str = msgspec.field(name=LEGACY_TOKEN_ACCOUNT, default="")
 
 
-class Metadata(msgspec.Struct, rename="camel"):
+class Metadata(msgspec.Struct, rename="camel", gc=False):
     """An object's name and what says which version of it this is."""
 
     name: str = ""
@@ -30,7 +30,7 @@ class Metadata(msgspec.Struct, rename="camel"):
     annotations: Annotations | None = None
 
 
-class Object(msgspec.Struct):
+class Object(msgspec.Struct, gc=False):
     """An object, as far as its metadata tells of it."""
 
     kind: str = ""  # the items of a typed list don't say it

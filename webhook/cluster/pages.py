@@ -24,12 +24,17 @@ class Pages(Generic[T]):
         self._transport = transport
         self._decoder = msgspec.json.Decoder(Page[resource.decoded])  # type: ignore[name-defined]
 
-    def read(self, limit: int | None, following: str) -> Page[T]:
+    def read(self, limit: int | None, following: str, not_older_than: str = "") -> Page[T]:
         """Return a page of so many (None: all in one), the first or the one that a `continue` token stands for.
 
-        Raises `ApiError`; and what `msgspec` raises where the answer isn't one.
+        With `not_older_than`, a resourceVersion, the API server may take the list from its watch cache. Raises
+        `ApiError`; and what `msgspec` raises where the answer isn't one.
         """
-        query = self._query | ({"limit": str(limit)} if limit else {}) | ({"continue": following} if following else {})
+        query = self._query | ({"limit": str(limit)} if limit else {})
+        if following:
+            query |= {"continue": following}
+        elif not_older_than:
+            query |= {"resourceVersion": not_older_than, "resourceVersionMatch": "NotOlderThan"}
         body = self._transport.get(self._resource.path, query, self._resource.accept(f"{PARTIAL}List"))
         page: Page[T] = self._decoder.decode(body)
         if self._resource.metadata_only:

@@ -22,7 +22,10 @@ from webhook.cluster.transport import ApiError, Stream, Transport
 
 log = logging.getLogger("tokenguard.cluster")
 
-PAGE = 1000
+PAGE = 2000
+ANY_VERSION = "1"
+"""A list that may be as old as this comes from the API server's watch cache, as the watch does that follows. With
+100,000 Secrets that costs the API server a fifth of the CPU that a list from etcd costs (1.36)."""
 WATCH_SECONDS = 60
 """After so long, or up to twice that, the API server is to end a watch: a sign of life where there is nothing to say.
 It sends no bookmarks of a resource of which nothing has changed since it was started."""
@@ -96,6 +99,7 @@ class Reflector(Generic[T]):
         self._object = msgspec.json.Decoder(resource.decoded)
         self._status = msgspec.json.Decoder(Status)
         self._version = ""
+        self._not_older_than = ANY_VERSION
         self._backoff = Backoff()
         self._refusals = 0
         self._stream: Stream | None = None
@@ -133,6 +137,8 @@ class Reflector(Generic[T]):
         watched = bool(self._version)
         if error.status == GONE or self._refusals > _MOST_RESUMPTIONS:
             self._version = ""
+        if self._refusals > _MOST_RESUMPTIONS:
+            self._not_older_than = ANY_VERSION
         expired = watched and error.status == GONE
         if not expired:  # that is no trouble: it was away for longer than is remembered
             self._failed(str(error))
@@ -172,7 +178,7 @@ class Reflector(Generic[T]):
                     return
 
         self._store.replace(objects())
-        self._version = version
+        self._version = self._not_older_than = version
 
     def _next_page(self, limit: int | None, following: str) -> Page[T]:
         """Read a page, again where need be: of a hundred, one that is refused must not cost the others."""
@@ -187,7 +193,7 @@ class Reflector(Generic[T]):
 
     def _read_page(self, limit: int | None, following: str) -> Page[T]:
         try:
-            page = self._pages.read(limit, following)
+            page = self._pages.read(limit, following, self._not_older_than)
         except ApiError as error:
             if following and error.status == GONE:
                 raise _ExpiredError(error.status, str(error)) from error
@@ -243,7 +249,7 @@ class Reflector(Generic[T]):
         if changes:
             self._store.apply(changes)
         if version:
-            self._version = version
+            self._version = self._not_older_than = version
             self._backoff.reset()
             self._heard()
         if end:
