@@ -1,35 +1,26 @@
-"""The transport over the official client, which does the configuration, TLS, proxies and authentication.
+"""The transport to the API server: each request by the session of a pod, or by that of a kubeconfig.
 
-Used of it: `load_incluster_config` and `load_kube_config` (client certificates, exec plugins, token files), its
-token refresh (the token file is read again every minute) and `ApiClient`. Its generated API can't ask for
-metadata alone, because it sets the Accept header by itself, and decodes into models that cost much more memory than
-what is kept here; so requests go through `ApiClient.call_api`, which takes headers and leaves the body alone.
-
-What the client lacks, added here: credentials that are refused are loaded anew at once, whatever their kind (it
-waits for the minute or for the stated expiry, and never reads a kubeconfig again); every wait is bounded.
+Credentials that are refused are loaded again at once, whatever their kind, and every wait is bounded.
 """
 
 import contextlib
 import datetime as dt
 import email.utils
-import os
 import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import msgspec
 import urllib3
-from kubernetes.client import ApiClient, Configuration
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 from webhook.cluster.objects import ListMetadata
+from webhook.cluster.pod_session import PodSession
 from webhook.cluster.transport import ApiError, Stream
-from webhook.core.text import did_you_mean, listing, quote
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
@@ -60,6 +51,28 @@ class _Request(NamedTuple):
     body: dict[str, Any] | None = None
 
 
+class Session(Protocol):
+    """Where the API server is, and the credentials for it, as they were loaded."""
+
+    host: str
+
+    def token(self) -> str:
+        """Return the token that requests carry; empty if they are authenticated in another way."""
+        ...
+
+    def send(  # noqa: PLR0913, PLR0917 - what a request consists of
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: dict[str, Any] | None,
+        timeout: tuple[float, float],
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request; the answer's body is still to be read. `timeout` is to connect and to read, in seconds."""
+        ...
+
+
 class Connection:
     """One API server, as a kubeconfig names it, or the one whose cluster this process runs in."""
 
@@ -81,7 +94,7 @@ class Connection:
         self._context = context
         self._ahead = dt.timedelta(0)
         self._lock = threading.Lock()
-        self._client: ApiClient | None = None
+        self._session: Session | None = None
         self._forgotten = -RELOAD_INTERVAL
 
     def now(self) -> dt.datetime:
@@ -94,16 +107,15 @@ class Connection:
     @property
     def address(self) -> str:
         """Where the API server is: its URL, without anything that may be secret."""
-        parts = urlsplit(self._ready_client().configuration.host)
+        parts = urlsplit(self._ready_session().host)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def token_audiences(self) -> tuple[str, ...]:
         """Return whom the service account token is for that it authenticates by; none where it is by anything else."""
         from webhook.tokens.token import NotATokenError, read  # noqa: PLC0415 - JOSE is loaded where it is used alone
 
-        header = self._ready_client().configuration.get_api_key_with_prefix("BearerToken") or ""
         try:
-            token = read(header.removeprefix("Bearer ").encode("ascii", "replace"))
+            token = read(self._ready_session().token().encode("ascii", "replace"))
         except NotATokenError:  # a user's token may be anything
             return ()
         return token.audiences if token.username else ()
@@ -142,23 +154,20 @@ class Connection:
         if not _PATH.fullmatch(request.path) or ".." in request.path.split("/"):
             raise ApiError(0, "the request isn't sent: its path holds a name that no object can have")
         try:
-            client = self._ready_client()
-            serialized = client.param_serialize(
-                request.method, request.path, query_params=list(request.query.items()),
-                header_params=request.headers, body=request.body, auth_settings=["BearerToken"],
+            response = self._ready_session().send(
+                request.method, request.path, request.query, request.headers, request.body,
+                (CONNECT_SECONDS, request.read_seconds),
             )  # fmt: skip
-            answer = client.call_api(*serialized, _request_timeout=(CONNECT_SECONDS, request.read_seconds))
-        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:  # ApiException: TLS failed
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             # What it was made from may have changed: a CA, a client certificate, an address.
-            self._forget_client(RELOAD_INTERVAL)
+            self._forget_session(RELOAD_INTERVAL)
             raise ApiError(0, _reason(error), unreachable=True) from error
         except ApiError:
             raise
         except Exception as error:  # noqa: BLE001 - http.client quotes the header that it refuses, token and all
-            self._forget_client()
+            self._forget_session()
             why = f"the request can't be made ({type(error).__name__}): is the token one line, with no line end?"
             raise ApiError(0, why) from None
-        response: urllib3.BaseHTTPResponse = answer.response
         self._note_time(response.headers.get("Date", ""))
         if 200 <= response.status < 300:
             return contextlib.closing(response)
@@ -178,7 +187,7 @@ class Connection:
 
     def _refusal(self, response: urllib3.BaseHTTPResponse) -> ApiError:
         if response.status == 401:
-            self._forget_client()
+            self._forget_session()
         after = response.headers.get("Retry-After", "")
         status = _Status()
         with contextlib.suppress(msgspec.DecodeError):
@@ -188,55 +197,26 @@ class Connection:
         seconds = float(after) if after.isdecimal() else 0.0
         return ApiError(response.status, shown, seconds, status.metadata.continue_)
 
-    def _ready_client(self) -> ApiClient:
+    def _ready_session(self) -> Session:
         with self._lock:
-            if self._client is None:
-                self._client = ApiClient(self._configuration())
-            return self._client
+            if self._session is None:
+                self._session = self._load_session()
+            return self._session
 
-    def _forget_client(self, interval: float = 0.0) -> None:
+    def _load_session(self) -> Session:
+        if self._kubeconfig is None and not getproxies():
+            return PodSession()
+        from webhook.cluster.client_session import ClientSession  # noqa: PLC0415 - loaded only if a replica needs it
+
+        return ClientSession(self._kubeconfig, self._folder, self._context)
+
+    def _forget_session(self, interval: float = 0.0) -> None:
         """Have the next request load configuration and credentials again, once in so many seconds at most."""
         with self._lock:
             now = time.monotonic()
             if now - self._forgotten >= interval:
-                self._client = None
+                self._session = None
                 self._forgotten = now
-
-    def _configuration(self) -> Configuration:
-        configuration = Configuration()
-        configuration.retries = False  # whoever asks decides when to ask again
-        configuration.keep_alive = True
-        try:
-            if self._kubeconfig is None:
-                load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-            else:
-                self._check_context(str(self._kubeconfig))
-                load_kube_config(  # type: ignore[no-untyped-call]
-                    str(self._kubeconfig),
-                    context=self._context,
-                    client_configuration=configuration,
-                    persist_config=False,
-                    temp_file_path=str(self._folder),
-                )
-        except ApiError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a file, a plugin or a provider may raise
-            # The text of a kubeconfig's error may quote the user's whole entry, token and all: only its type is told.
-            readable = any(os.access(path, os.R_OK) for path in str(self._kubeconfig).split(os.pathsep))
-            why = type(error).__name__ if readable else "there is no such file, or it can't be read"
-            told = f"the kubeconfig {self._kubeconfig} can't be used ({why})"
-            in_cluster = self._kubeconfig is None and isinstance(error, ConfigException)
-            raise ApiError(0, str(error) if in_cluster else told) from None
-        return configuration
-
-    def _check_context(self, kubeconfig: str) -> None:
-        if self._context is None:
-            return
-        found, _ = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
-        names = [one["name"] for one in found]
-        if self._context not in names:
-            hint = did_you_mean(self._context, names) or f"; there are {listing(names)}"
-            raise ApiError(0, f"the kubeconfig has no context {quote(self._context)}{hint}")
 
 
 class _Chunks:
