@@ -14,14 +14,13 @@ import shlex
 import sys
 import traceback
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
-from webhook.audit_command import audit_group
-from webhook.certs_command import certs_group
 from webhook.cluster.place import in_cluster
 from webhook.commands import Failure, bytes_in, labels_given, policy_in, troubles_of
 from webhook.core.policy import grammar
@@ -31,23 +30,40 @@ from webhook.core.policy.shown import shown, shown_in_namespace
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.safe_output import safe_stream, safe_text
 from webhook.core.text import did_you_mean, quote
-from webhook.demo.run import lines as demo_lines
-from webhook.demo.server import DemoError
 from webhook.pki.names import service_names
 from webhook.reporting import as_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
-from webhook.scan_command import scan_command
 from webhook.server.options import ServeOptions, StartError, serve_options
 from webhook.server.source import CertificateSource, LiveSource
-from webhook.token_command import token_group
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 
 
+_MODULES = {
+    "audit": ("webhook.audit_command", "audit_group"),
+    "certs": ("webhook.certs_command", "certs_group"),
+    "scan": ("webhook.scan_command", "scan_command"),
+    "token": ("webhook.token_command", "token_group"),
+}
+"""Commands that are imported when they are called: `serve` starts without them."""
+
+
 class _Commands(click.Group):
     """The commands; what ends one early is a run that failed, never 'something was found'."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted([*super().list_commands(ctx), *_MODULES])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported if need be."""
+        if cmd_name not in _MODULES:
+            return super().get_command(ctx, cmd_name)
+        module, name = _MODULES[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command and exit with its status."""
@@ -180,12 +196,6 @@ def check(**flags: Any) -> None:
     sys.exit(run_check(options, policy_in(options.policy), dt.datetime.now(dt.UTC)))
 
 
-main.add_command(audit_group)
-main.add_command(certs_group)
-main.add_command(scan_command)
-main.add_command(token_group)
-
-
 @main.group("policy")
 def policy_group() -> None:
     """Look at a policy: is it sound, what does it say, what could it say."""
@@ -264,6 +274,9 @@ def rules_command(name: str | None) -> None:
 @main.command("demo")
 def demo() -> None:
     """Start the real server on the loopback, send it four real pods, show what happens to each, and stop it."""
+    from webhook.demo.run import lines as demo_lines  # noqa: PLC0415 - loaded only if it is called
+    from webhook.demo.server import DemoError  # noqa: PLC0415 - as above
+
     called = Path(sys.argv[0])
     module = [sys.executable, "-m", "webhook"]
     program = shlex.join(module if called.name == "__main__.py" else [str(called)])

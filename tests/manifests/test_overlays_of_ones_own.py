@@ -4,6 +4,7 @@ import base64
 import re
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -95,7 +96,7 @@ def test_every_command_shown_is_one_that_there_is() -> None:
                 (flags if word.startswith("--") else words).append(word)
             command, path = main, []
             while hasattr(command, "commands") and words:
-                command = command.commands[words[0]]
+                command = command.get_command(click.Context(command), words[0])
                 path.append(words.pop(0))
             known = {option for parameter in command.params for option in parameter.opts}
             assert set(flags) <= known, (page, call)
