@@ -116,7 +116,11 @@ def test_every_command_has_help(command: str) -> None:
 def test_what_goes_wrong_in_a_command_is_a_failed_run_not_a_finding() -> None:
     assert run("no-such-command").exit_code == 2
     done = subprocess.run(
-        [sys.executable, "-c", "from webhook import cli; from webhook.demo import run; run.lines = lambda _: 1 / 0; cli.main(['demo'])"],
+        [
+            sys.executable,
+            "-c",
+            "from webhook import cli; from webhook.demo import run; run.lines = lambda _: 1 / 0; cli.main(['demo'])",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -57,7 +57,7 @@ def _rest(folder: Path, parts: Iterable[str]) -> Iterator[Row]:
         (folder / "plane").mkdir()
         with control_plane(binaries, folder / "plane") as plane:
             yield from pods.latencies(plane, folder / "pods")
-            yield from live_state.workers(plane, folder, deciding.SECRETS)
+            yield from live_state.replicas(plane, folder, deciding.SECRETS)
 
 
 def _told(rows: Iterable[Row]) -> Iterator[Row]:
