@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cluster.certificates.test_manager import KUBECONFIG
-from tests.serving import serve
+from tests.serving import eventually, serve
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_the_placeholders_end_is_no_certificates_end(waiting) -> None:
 
 
 def test_the_log_says_what_is_wrong_and_shows_no_key(waiting) -> None:
-    assert "Secret tokenguard/tokenguard-tls: the API server can't be reached" in waiting.log
+    eventually(lambda: "Secret tokenguard/tokenguard-tls: the API server can't be reached" in waiting.log)
     assert "PRIVATE" not in waiting.log
 
 
