@@ -74,7 +74,8 @@ class HttpServer:
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, answer what has arrived, and close; wait for so many seconds at most."""
-        for listener in self._listeners:
+        while self._listeners:
+            listener = self._listeners.pop()
             self._loop.remove_reader(listener)
             listener.close()
         self.is_stopping = True
