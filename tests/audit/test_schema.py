@@ -11,7 +11,8 @@ from tests.reviews import review
 from tests.server.audit_log.cases import large_denial
 from tests.server.test_recorded import EXPECTED, recorded
 from tests.serving import OBJECTS, POLICY, serve
-from webhook.audit.record import Record, encode_record
+from webhook.audit.record import encode_record
+from webhook.audit.record_types import Record
 from webhook.audit.schema import VERSION, schema
 from webhook.cli import main
 from webhook.core.decision import Decision, Finding, Outcome, Violation

@@ -4,89 +4,28 @@ Never in it: tokens, a Secret's data, an env variable's value. The values in `pa
 """
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
-from webhook.core.decision import INVALID_POLICY, Decision, Outcome, first_of_each_rule
+from webhook.audit.record_types import (
+    MAX_FINDINGS,
+    MAX_OPERATION,
+    MAX_OPERATIONS,
+    MAX_TEXT,
+    Finding,
+    LeftOut,
+    Record,
+)
+from webhook.core.decision import INVALID_POLICY, Decision, first_of_each_rule
 from webhook.core.objects import AnyWorkload, PodTemplate
 from webhook.core.patch import Operation
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Action
-from webhook.core.request import Phase, Request
+from webhook.core.request import Request
 from webhook.core.safe_output import safe_json_line
 from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_objects import ServiceAccount, TokenRequest
-
-_LONGEST = 1024
-_LONGEST_OPERATION = 8192
-_MAX_FINDINGS, _MAX_OPERATIONS = 25, 50
-"""So many are in a line: an author who is denied again and again must not fill the log with kilobytes each time."""
-_PHASES = (Phase.MUTATE, Phase.VALIDATE)
-_ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
-
-
-def _said(description: str, **schema: Any) -> Meta:
-    """Return what the JSON Schema of the lines says of a key."""
-    return Meta(description=description, extra_json_schema=schema)
-
-
-def _text(description: str) -> Meta:
-    return _said(description, maxLength=_LONGEST)
-
-
-def _one_of(words: Any, description: str) -> Meta:
-    return _said(description, enum=[str(word) for word in words])
-
-
-class Finding(msgspec.Struct, gc=False):
-    """A rule that is broken in one place."""
-
-    rule: Annotated[str, _text("its name")]
-    action: Annotated[str, _one_of(_ACTIONS, "what is done about it")]
-    path: Annotated[str, _text("where in the object")]
-    detail: Annotated[str, _text("what is wrong there, and what was or would be done about it")]
-
-
-class LeftOut(msgspec.Struct, omit_defaults=True, gc=False):
-    """How many more there are than the line lists."""
-
-    findings: Annotated[int, Meta(description="findings", ge=0)] = 0
-    patch: Annotated[int, Meta(description="operations of the patch", ge=0)] = 0
-
-
-class Record(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
-    """One line of tokenguard's audit log: what was decided about one admission review."""
-
-    time: Annotated[dt.datetime, Meta(description="when it was decided, UTC", tz=True)]
-    id: Annotated[str, _said("the decision's id: the first characters of the uid", maxLength=8)]
-    uid: Annotated[str, _text("the review's uid; the two webhooks' reviews of one pod have different ones")]
-    webhook: Annotated[str, _one_of(_PHASES, "who was asked: mutate mends, validate judges what came out")]
-    decision: Annotated[str, _one_of(Outcome, "what became of the request")]
-    operation: Annotated[str, _text("the request's: CREATE, UPDATE, ...")]
-    resource: Annotated[str, _text("the plural, with its subresource: pods/ephemeralcontainers")]
-    namespace: Annotated[str, _text("the object's; empty: it has none")]
-    name: Annotated[str | None, _text("the object's")] = None
-    generate_name: Annotated[str | None, _text("what its name will begin with, where it has none yet")] = None
-    owner: Annotated[str, _text("the controller that made it, Kind/name; empty: a person did")]
-    service_account: Annotated[str, _text("the account whose token it is about; empty: none")]
-    user: Annotated[str, _text("who asked")]
-    dry_run: Annotated[bool, Meta(description="whether nothing comes of it whatever is decided")]
-    findings: Annotated[list[Finding], Meta(description="which rules are broken", max_length=2 * _MAX_FINDINGS)]
-    patch: Annotated[
-        list[Operation], Meta(description="what was changed: JSON Patch (RFC 6902)", max_length=_MAX_OPERATIONS)
-    ]
-    left_out: Annotated[LeftOut | None, Meta(description="what the line doesn't list")] = None
-    exemption: Annotated[str, Meta(description="under which exemptions: rule: reason (until day); ... Empty: none")]
-    policy: Annotated[str, _said("12 hex digits of the policy's SHA-256; empty: there was none", maxLength=12)]
-    duration_ms: Annotated[float, Meta(description="what reading and deciding took, in milliseconds", ge=0)]
-    sample: Annotated[
-        float | None, Meta(description="the share of such lines that is written, 0 to 1; absent: all")
-    ] = None
-    note: Annotated[str | None, _text("why no rule looked at it, where none did")] = None
-    problem: Annotated[str | None, _text("why it could not be judged")] = None
-
 
 _encode = msgspec.json.Encoder().encode
 _TEXTS = (
@@ -125,7 +64,7 @@ def record(request: Request, decision: Decision, now: dt.datetime, seconds: floa
 def _encoded_patch(decision: Decision) -> tuple[Any, int]:
     """Return a patch as JSON, and how many of its operations are left out."""
     whole = safe_json_line(decision.encoded_patch)
-    if len(whole) <= _LONGEST_OPERATION and len(decision.patch) <= _MAX_OPERATIONS:
+    if len(whole) <= MAX_OPERATION and len(decision.patch) <= MAX_OPERATIONS:
         return msgspec.Raw(whole), 0
     short = [encoded for _, encoded in _short_operations(decision)]
     return msgspec.Raw(b"[" + b",".join(short) + b"]"), len(decision.patch) - len(short)
@@ -133,8 +72,8 @@ def _encoded_patch(decision: Decision) -> tuple[Any, int]:
 
 def _short_operations(decision: Decision) -> list[tuple[Operation, bytes]]:
     """Return the operations of a patch that a line has room for, each also as JSON."""
-    encoded = [(operation, encode(operation)) for operation in decision.patch[:_MAX_OPERATIONS]]
-    return [(operation, text) for operation, text in encoded if len(text) <= _LONGEST_OPERATION]
+    encoded = [(operation, encode(operation)) for operation in decision.patch[:MAX_OPERATIONS]]
+    return [(operation, text) for operation, text in encoded if len(text) <= MAX_OPERATION]
 
 
 def _record(request: Request, decision: Decision, now: dt.datetime, seconds: float, patch: tuple[Any, int]) -> Record:
@@ -154,7 +93,7 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
         request.uid, request.operation, request.resource, request.namespace, request.user,
     )  # fmt: skip
     note, problem = decision.note, decision.problem
-    findings_left_out = len(decision.findings) + len(decision.mistakes) - _MAX_FINDINGS
+    findings_left_out = len(decision.findings) + len(decision.mistakes) - MAX_FINDINGS
     made = Record(
         time=now if now.tzinfo is dt.UTC else now.astimezone(dt.UTC),
         id=request.decision_id,
@@ -173,14 +112,14 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
         findings=_findings(decision) if decision.findings or decision.mistakes else [],
         patch=patch[0],
         left_out=LeftOut(max(findings_left_out, 0), patch[1]) if findings_left_out > 0 or patch[1] else None,
-        exemption=exemption_of(decision)[:_LONGEST_OPERATION] if decision.exempted else "",
+        exemption=exemption_of(decision)[:MAX_OPERATION] if decision.exempted else "",
         policy=decision.policy,
         duration_ms=round(seconds * 1000, 3),
         note=note or None,
         problem=problem or None,
     )
     size = len(uid) + len(operation) + len(resource) + len(namespace) + len(name) + len(generate_name) + len(owner)
-    if size + len(account) + len(user) + len(note) + len(problem) > _LONGEST:
+    if size + len(account) + len(user) + len(note) + len(problem) > MAX_TEXT:
         _shorten(made)
     return made
 
@@ -190,21 +129,21 @@ def _shorten(made: Record) -> None:
     for key in _TEXTS:
         text = getattr(made, key)
         if text:
-            setattr(made, key, text[:_LONGEST])
+            setattr(made, key, text[:MAX_TEXT])
 
 
 def _findings(decision: Decision) -> list[Finding]:
     findings = [
         Finding(finding.rule, finding.action, _cut(finding.path), _cut(finding.detail))
-        for finding in first_of_each_rule(decision.findings, _MAX_FINDINGS)
+        for finding in first_of_each_rule(decision.findings, MAX_FINDINGS)
     ]
-    for path, detail in map(located, decision.mistakes[:_MAX_FINDINGS]):
+    for path, detail in map(located, decision.mistakes[:MAX_FINDINGS]):
         findings.append(Finding(INVALID_POLICY, Action.REJECT, path, _cut(detail)))
     return findings
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[:_LONGEST]
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT]
 
 
 def exemption_of(decision: Decision) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.audit.record import Record
+from webhook.audit.record_types import Record
 
 VERSION = 1
 """Changes when a key goes or comes to mean something else; a line then says which it is. New keys may come without."""

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 
-import msgspec
-
 from webhook.core import lifetimes
 from webhook.core.cluster import Cluster
 from webhook.core.policy.model import NamespacePolicy, Policy
 from webhook.core.request import Request
 from webhook.core.secret_content import ReviewedSecret
+from webhook.core.structs import Value
 from webhook.core.token_objects import INVALID_SINCE, CSIDriver, ServiceAccount, TokenRequest
 
 
-class TokenRequestView(msgspec.Struct, frozen=True, gc=False):
+class TokenRequestView(Value, frozen=True):
     """A token that is asked for by hand."""
 
     account: str
@@ -44,7 +43,7 @@ class TokenRequestView(msgspec.Struct, frozen=True, gc=False):
         return lifetimes.capped(self.here.tokens.max_request, asked, for_api_server=self.for_api_server)
 
 
-class SecretView(msgspec.Struct, frozen=True, gc=False):
+class SecretView(Value, frozen=True):
     """A Secret that is created, or updated from `old`; `by_hand` asks for its account's token without a Secret."""
 
     account: str
@@ -70,14 +69,14 @@ class SecretView(msgspec.Struct, frozen=True, gc=False):
         return self.old is not None and _is_marked_invalid(self.old) and not _is_marked_invalid(self.secret)
 
 
-class ServiceAccountView(msgspec.Struct, frozen=True, gc=False):
+class ServiceAccountView(Value, frozen=True):
     """A ServiceAccount, and its namespace's legacy Secrets, each with the account of its token."""
 
     account: ServiceAccount
     legacy_tokens: Mapping[str, str]
 
 
-class CSIDriverView(msgspec.Struct, frozen=True, gc=False):
+class CSIDriverView(Value, frozen=True):
     """A CSI driver, and what the policy says of the tokens that it gets."""
 
     driver: CSIDriver

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from webhook.core.structs import Value
+
 Operation = dict[str, Any]
 """One operation of a JSON Patch: `op`, `path` and, where it has one, `value`."""
 
@@ -16,7 +18,7 @@ encode = msgspec.json.Encoder().encode
 """Returns operations as JSON."""
 
 
-class Put(msgspec.Struct, frozen=True, gc=False):
+class Put(Value, frozen=True):
     """Set the member at `pointer`; `replaces` says that it is there already."""
 
     pointer: str
@@ -24,7 +26,7 @@ class Put(msgspec.Struct, frozen=True, gc=False):
     replaces: bool = False
 
 
-class Append(msgspec.Struct, frozen=True, gc=False):
+class Append(Value, frozen=True):
     """Add `value` to the end of the list at `pointer`; `exists` says that the list is there."""
 
     pointer: str
@@ -32,7 +34,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     exists: bool
 
 
-class Remove(msgspec.Struct, frozen=True, gc=False):
+class Remove(Value, frozen=True):
     """Take away what is at `pointer`."""
 
     pointer: str

@@ -6,11 +6,24 @@ from typing import Any
 
 import msgspec
 
+from webhook.core.admission_review import (
+    NOBODY,
+    AdmissionRequest,
+    AdmissionReview,
+    PodRequest,
+    PodReview,
+    ReviewedRequest,
+    decode_pod_review,
+    decode_review,
+    decode_salvage,
+    decode_uid,
+)
 from webhook.core.custom_workloads import GroupKind
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
 from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
-from webhook.core.objects import CustomWorkload, Object, PodTemplate
+from webhook.core.objects import CustomWorkload
 from webhook.core.policy.configmap import ConfigMap
+from webhook.core.structs import Value
 from webhook.core.text import Word
 from webhook.core.token_objects import Readable
 
@@ -23,7 +36,7 @@ class Phase(Word):
     CHECK = "check"
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class Request(Value, frozen=True):
     """One question. `object` and `old_object` are None where there is none, or where its kind isn't judged.
 
     `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_at` the JSON Pointer
@@ -57,78 +70,9 @@ class Unreadable(ValueError):  # noqa: N818 - it says what the body is
 
 _NULL = b"null"
 _NO_OBJECT = "the request holds no object"
-_NOTHING = msgspec.Raw(_NULL)
-
-
-class _GroupVersionKind(Object, frozen=True):
-    group: str | None = None
-    kind: str | None = None
-
-
-class _GroupVersionResource(Object, frozen=True):
-    resource: str | None = None
-
-
-class _UserInfo(Object, frozen=True):
-    username: str | None = None
-    groups: tuple[str, ...] | None = None
-
-
-_NOBODY = _UserInfo()
-
-
-class _AskedRequest(Object, frozen=True):
-    uid: str | None = None
-    kind: _GroupVersionKind = _GroupVersionKind()
-    resource: _GroupVersionResource = _GroupVersionResource()
-    sub_resource: str | None = None
-    name: str | None = None
-    namespace: str | None = None
-    operation: str | None = None
-    user_info: _UserInfo | None = None
-    old_object: msgspec.Raw = _NOTHING
-    dry_run: bool | None = None
-
-
-class _AdmissionRequest(_AskedRequest, frozen=True):
-    object: msgspec.Raw = _NOTHING
-
-
-class _AdmissionReview(Object, frozen=True):
-    api_version: str | None = None
-    kind: str | None = None
-    request: _AdmissionRequest | None = None
-
-
-class _PodRequest(_AskedRequest, frozen=True):
-    object: PodTemplate | None = None
-
-
-class _PodReview(Object, frozen=True):
-    """A review of a pod, which most are, decoded at once with the pod."""
-
-    api_version: str | None = None
-    kind: str | None = None
-    request: _PodRequest | None = None
-
-
-class _Salvage(Object, frozen=True):
-    """So much of a review as is needed to answer it, however wrong the rest."""
-
-    request: msgspec.Raw = _NOTHING
-
-
-class _SalvageUid(Object, frozen=True):
-    uid: str | None = None
-
-
-_decode_review = msgspec.json.Decoder(_AdmissionReview).decode
-_decode_pod_review = msgspec.json.Decoder(_PodReview).decode
 _POD_KIND, _POD_KIND_BEFORE = b'"kind":"Pod"', 256
 """What the API server writes before the 256th byte of a review of a pod."""
 _USUAL_RESOURCES = frozenset({"pods", "secrets", "serviceaccounts/token"})
-_decode_salvage = msgspec.json.Decoder(_Salvage).decode
-_decode_uid = msgspec.json.Decoder(_SalvageUid).decode
 MAX_BRACES = 100_000
 """So many `{` are in a body at most: millions of empty objects in 8 MiB would take seconds and hundreds of MiB.
 
@@ -175,17 +119,17 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
     return _request(review.request, resource, phase, workloads)
 
 
-def _decode(body: bytes) -> _AdmissionReview | _PodReview:
+def _decode(body: bytes) -> AdmissionReview | PodReview:
     """Return a review; with the pod that it is about, where it looks like one and the pod can be read."""
     if body.find(_POD_KIND, 0, _POD_KIND_BEFORE) >= 0:
         try:
-            review = _decode_pod_review(body)
+            review = decode_pod_review(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return _decode_review(body)
+            return decode_review(body)
         asked = review.request
         if asked is None or (asked.kind.kind == "Pod" and not asked.kind.group):
             return review
-    return _decode_review(body)
+    return decode_review(body)
 
 
 def of_object(
@@ -218,7 +162,7 @@ def of_object(
     )
 
 
-def _invalid_field(asked: _AskedRequest, resource: str) -> str:
+def _invalid_field(asked: ReviewedRequest, resource: str) -> str:
     """Return which field has a value that the API server never sends; empty where none has."""
     if asked.namespace and not is_dns_label(asked.namespace):
         return "namespace"
@@ -244,13 +188,13 @@ def _without_content(uid: str, phase: Phase, problem: str) -> Request:
 
 
 def _request(
-    asked: _AdmissionRequest | _PodRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]
+    asked: AdmissionRequest | PodRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]
 ) -> Request:
     known = _kind_of(asked, workloads)
-    user = asked.user_info or _NOBODY
+    user = asked.user_info or NOBODY
     found = old = None
     problem = ""
-    if known and isinstance(asked, _AdmissionRequest):
+    if known and isinstance(asked, AdmissionRequest):
         found, old, problem = _read(known, asked.object, asked.old_object if known.compares else None)
     elif known and asked.object is None:
         problem = _NO_OBJECT
@@ -283,7 +227,7 @@ def _template_at(known: Kind | None, found: object) -> str:
     return known.template_at if known else ""
 
 
-def _kind_of(asked: _AskedRequest, workloads: Mapping[GroupKind, str]) -> Kind | None:
+def _kind_of(asked: ReviewedRequest, workloads: Mapping[GroupKind, str]) -> Kind | None:
     known = find_kind((asked.kind.group or "", asked.kind.kind or ""), workloads)
     if known is None or asked.operation in known.operations:
         return known
@@ -319,7 +263,7 @@ def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:
 def _uid(body: bytes) -> str:
     """Return the request's uid, as far as it can be found; what nests too deep can't be decoded to find it."""
     try:
-        uid = _decode_uid(_decode_salvage(body).request).uid or ""
+        uid = decode_uid(decode_salvage(body).request).uid or ""
     except RecursionError:
         found = _UID_AT_START.match(body)
         return found[1].decode() if found else ""

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-import msgspec
-
 from webhook.core.cluster import Cluster
 from webhook.core.kinds import Subject
 from webhook.core.objects import (
@@ -19,6 +17,7 @@ from webhook.core.paths import clean_path
 from webhook.core.policy.model import Injection, NamespacePolicy, Policy
 from webhook.core.request import Phase, Request
 from webhook.core.selectors import labels
+from webhook.core.structs import Value, Variable
 
 API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 API_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - a volume's prefix
@@ -27,7 +26,7 @@ MAX_NAMES = 1000
 _NONE: Mapping[str, str] = {}
 
 
-class Placed(msgspec.Struct, frozen=True, gc=False):
+class Placed(Value, frozen=True):
     """A container and where it stands."""
 
     pointer: str
@@ -45,7 +44,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
             yield f"{self.pointer}/volumeMounts/{number}", mount
 
 
-class TokenSource(msgspec.Struct, frozen=True, gc=False):
+class TokenSource(Value, frozen=True):
     """A token that a pod projects into a volume."""
 
     volume_number: int
@@ -65,7 +64,7 @@ class TokenSource(msgspec.Struct, frozen=True, gc=False):
         return not (self.volume.name or "").startswith(API_TOKEN_VOLUME)
 
 
-class Mounts(msgspec.Struct, gc=False):
+class Mounts(Variable):
     """The mounts of all volumes of one name in all the pod's containers, each with its container and its number there.
 
     Thousands of volumes and of mounts may share one name in a pod that the API server has yet to validate. So what a
@@ -92,7 +91,7 @@ class Mounts(msgspec.Struct, gc=False):
             yield f"{placed.pointer}/volumeMounts/{number}", mount
 
 
-class PodView(msgspec.Struct, gc=False):
+class PodView(Variable):
     """A pod, a pod's template, or a pod to which ephemeral containers are added.
 
     `containers` are those to be judged: for an update of ephemeral containers only the added ones. `mounts_by_volume`

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-import msgspec
-
 from webhook.core.decision import MOST_LINES, MountedToken, Violation
 from webhook.core.kinds import Subject
 from webhook.core.patch import Append, Edit
@@ -12,6 +10,7 @@ from webhook.core.paths import clean_path
 from webhook.core.policy.model import Action, Injection
 from webhook.core.request import Phase
 from webhook.core.rule import PODS, Rule
+from webhook.core.structs import Value, Variable
 from webhook.core.text import did_you_mean, listing, quote
 from webhook.core.views import Placed, PodView, named_in
 
@@ -23,7 +22,7 @@ _NO_MOUNTS: Mapping[str, tuple[int, str | None]] = {}
 _ASKED = "/metadata/annotations/tokenguard~1inject"
 
 
-class _Container(msgspec.Struct, gc=False):
+class _Container(Variable):
     """What a container has already, by what an injection looks for: worked out once for all injections.
 
     `mounts` maps those paths where a token is injected to the number and the volume of the first mount there.
@@ -38,7 +37,7 @@ class _Container(msgspec.Struct, gc=False):
     variables: set[str | None]
 
 
-class _InjectedVolume(msgspec.Struct, frozen=True, gc=False):
+class _InjectedVolume(Value, frozen=True):
     """An injection's token with one lifetime, and the edits that add its volume: to a list, or together with one."""
 
     token: MountedToken
