@@ -21,22 +21,28 @@ COPY requirements/build.txt requirements/run.txt requirements/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     python3 -m venv venv && \
     venv/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt && \
-    CFLAGS=-g0 venv/bin/pip wheel --no-cache-dir --no-build-isolation --require-hashes -r requirements/run.txt -w wheels
+    CFLAGS=-g0 venv/bin/pip wheel --no-cache-dir --no-build-isolation --require-hashes -r requirements/run.txt -w wheels && \
+    venv/bin/pip install --no-cache-dir --no-index --no-deps wheels/*.whl
 
 # Beside the program lies what it was made from, as 'make sbom' writes it.
 #
 # Compiled here, for nothing can be compiled in a read-only image, and never compared with the sources' dates. Of the
 # Kubernetes client's thousands of files only those that tokenguard may import: the rest would weigh 50 MB.
-COPY pyproject.toml README.md ./
+#
+# mypyc, which needs the types of all that is imported, compiles the modules of webhook/compiled.py; the last line of the
+# step fails if one of them is missing or was compiled from another source.
+COPY pyproject.toml setup.py README.md ./
 COPY requirements/sbom.py requirements/
 COPY webhook webhook
-RUN venv/bin/pip wheel --no-index --no-deps --no-build-isolation -w wheels . && \
+RUN TOKENGUARD_COMPILE=1 CFLAGS=-g0 PYTHONHASHSEED=0 \
+        venv/bin/pip wheel --no-index --no-deps --no-build-isolation -w wheels . && \
     python3 -m venv --without-pip /opt/tokenguard && \
     venv/bin/pip --python /opt/tokenguard/bin/python install --no-index --no-deps --no-compile wheels/*.whl && \
     python3 -m compileall -q --invalidation-mode unchecked-hash \
         -x '/kubernetes/(aio/|client/(api|models)/[a-z])' /opt/tokenguard/lib && \
     python3 requirements/sbom.py "$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" < requirements/run.txt \
-        > /opt/tokenguard/sbom.cdx.json
+        > /opt/tokenguard/sbom.cdx.json && \
+    cd /tmp && /opt/tokenguard/bin/python -m webhook.compiled
 
 
 # The base without pip, and with the standard library compiled.

@@ -58,7 +58,7 @@ def test_nothing_else_reaches_the_build(path):
 
 def test_what_is_installed_is_known_by_its_hash_or_was_built_from_what_is():
     calls = re.findall(r"/pip [^&;]*", " && ".join(steps("RUN")))
-    assert len(calls) == 4
+    assert len(calls) == 5
     assert [call for call in calls if not re.search("--require-hashes|--no-index", call)] == []
 
 

@@ -3,11 +3,18 @@
 Its structs are apart from `webhook.core.request`, which can be compiled: a compiled module has none that are decoded.
 """
 
+import re
+from typing import Any
+
 import msgspec
 
+from webhook.core.k8s_names import is_uid
+from webhook.core.kinds import Json, Kind
 from webhook.core.objects import Object, PodTemplate
 
-_NOTHING = msgspec.Raw(b"null")
+_NULL = b"null"
+_NOTHING = msgspec.Raw(_NULL)
+_NO_OBJECT = "the request holds no object"
 
 
 class _GroupVersionKind(Object, frozen=True):
@@ -43,9 +50,13 @@ class ReviewedRequest(Object, frozen=True):
 
 
 class AdmissionRequest(ReviewedRequest, frozen=True):
-    """A request about any object, which is left as it is."""
+    """A request about any object."""
 
     object: msgspec.Raw = _NOTHING
+
+    def read(self, kind: Kind) -> tuple[Any, Any, str]:
+        """Return the object and the one that it replaces, None where there is none, or why they can't be read."""
+        return read_object(kind, self.object, self.old_object if kind.compares else None)
 
 
 class AdmissionReview(Object, frozen=True):
@@ -60,6 +71,15 @@ class PodRequest(ReviewedRequest, frozen=True):
     """A request about a pod."""
 
     object: PodTemplate | None = None
+
+    def read(self, kind: Kind) -> tuple[Any, Any, str]:
+        """Return what `AdmissionRequest.read` does, of a kind that is read as a pod."""
+        if self.object is None:
+            return None, None, _NO_OBJECT
+        if not kind.compares or bytes(self.old_object) == _NULL:
+            return self.object, None, ""
+        old, _, problem = read_object(kind, self.old_object)
+        return (None, None, problem) if problem else (self.object, old, "")
 
 
 class PodReview(Object, frozen=True):
@@ -82,5 +102,33 @@ class _SalvageUid(Object, frozen=True):
 
 decode_review = msgspec.json.Decoder(AdmissionReview).decode
 decode_pod_review = msgspec.json.Decoder(PodReview).decode
-decode_salvage = msgspec.json.Decoder(_Salvage).decode
-decode_uid = msgspec.json.Decoder(_SalvageUid).decode
+_decode_salvage = msgspec.json.Decoder(_Salvage).decode
+_decode_uid = msgspec.json.Decoder(_SalvageUid).decode
+_UID_AT_START = re.compile(
+    rb'\s*{(?:\s*"(?:kind|apiVersion)"\s*:\s*"[\w./]*"\s*,)*\s*"request"\s*:\s*{\s*"uid"\s*:\s*"([\w-]{1,128})"'
+)
+"""The request's uid in what the API server writes, where nothing but the review's kind and version stand before it."""
+
+
+def read_object(known: Kind, raw: Json, old_raw: Json | None = None) -> tuple[Any, Any, str]:
+    """Return an object and the object that it replaces, None where there is none, or why they can't be read."""
+    if bytes(raw) == _NULL:
+        return None, None, _NO_OBJECT
+    if old_raw is not None and bytes(old_raw) == _NULL:
+        old_raw = None
+    try:
+        return *known.read(raw, old_raw), ""
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return None, None, f"the object can't be read: {error}"
+
+
+def find_uid(body: bytes) -> str:
+    """Return the request's uid, as far as it can be found; what nests too deep can't be decoded to find it."""
+    try:
+        uid = _decode_uid(_decode_salvage(body).request).uid or ""
+    except RecursionError:
+        found = _UID_AT_START.match(body)
+        return found[1].decode() if found else ""
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return uid if is_uid(uid) else ""

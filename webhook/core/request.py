@@ -1,8 +1,6 @@
 """What is asked: an admission request, or the same question put offline about a manifest."""
 
-import re
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -15,12 +13,12 @@ from webhook.core.admission_review import (
     ReviewedRequest,
     decode_pod_review,
     decode_review,
-    decode_salvage,
-    decode_uid,
+    find_uid,
+    read_object,
 )
 from webhook.core.custom_workloads import GroupKind
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
-from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
+from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Kind, Subject, find_kind
 from webhook.core.objects import CustomWorkload
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.structs import Value
@@ -68,8 +66,6 @@ class Unreadable(ValueError):  # noqa: N818 - it says what the body is
     """The bytes are no admission review that could be answered; the message says what is wrong."""
 
 
-_NULL = b"null"
-_NO_OBJECT = "the request holds no object"
 _POD_KIND, _POD_KIND_BEFORE = b'"kind":"Pod"', 256
 """What the API server writes before the 256th byte of a review of a pod."""
 _USUAL_RESOURCES = frozenset({"pods", "secrets", "serviceaccounts/token"})
@@ -78,10 +74,6 @@ MAX_BRACES = 100_000
 
 Far above what is in any object that the API server stores, which has at most 1.5 MiB.
 """
-_UID_AT_START = re.compile(
-    rb'\s*{(?:\s*"(?:kind|apiVersion)"\s*:\s*"[\w./]*"\s*,)*\s*"request"\s*:\s*{\s*"uid"\s*:\s*"([\w-]{1,128})"'
-)
-"""The request's uid in what the API server writes, where nothing but the review's kind and version stand before it."""
 
 
 def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = NO_WORKLOADS) -> Request:
@@ -146,7 +138,7 @@ def of_object(
     evaluated the request has no subject.
     """
     known = find_kind(kind, workloads)
-    found, _, problem = _read(known, raw) if known else (None, None, "")
+    found, _, problem = read_object(known, raw) if known else (None, None, "")
     meta = found.metadata if found is not None else None
     return Request(
         phase=Phase.CHECK,
@@ -194,15 +186,8 @@ def _request(
     user = asked.user_info or NOBODY
     found = old = None
     problem = ""
-    if known and isinstance(asked, AdmissionRequest):
-        found, old, problem = _read(known, asked.object, asked.old_object if known.compares else None)
-    elif known and asked.object is None:
-        problem = _NO_OBJECT
-    elif known:
-        found = asked.object
-        if known.compares and bytes(asked.old_object) != _NULL:
-            old, _, problem = _read(known, asked.old_object)
-            found = None if problem else found
+    if known:
+        found, old, problem = asked.read(known)
     return Request(
         phase,
         asked.uid or "",
@@ -235,22 +220,10 @@ def _kind_of(asked: ReviewedRequest, workloads: Mapping[GroupKind, str]) -> Kind
     return EPHEMERAL_CONTAINERS if is_ephemeral else None
 
 
-def _read(known: Kind, raw: Json, old_raw: Json | None = None) -> tuple[Any, Any, str]:
-    """Return an object and the object that it replaces, None where there is none, or why they can't be read."""
-    if bytes(raw) == _NULL:
-        return None, None, _NO_OBJECT
-    if old_raw is not None and bytes(old_raw) == _NULL:
-        old_raw = None
-    try:
-        return *known.read(raw, old_raw), ""
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return None, None, f"the object can't be read: {error}"
-
-
 def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:
     """Answer a review that is wrong in some place, if it is JSON and its uid can be found."""
     why = "it nests too deep" if isinstance(error, RecursionError) else str(error)
-    uid = _uid(body)
+    uid = find_uid(body)
     if uid:
         return _without_content(uid, phase, why)
     if isinstance(error, RecursionError):
@@ -258,15 +231,3 @@ def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:
     if isinstance(error, msgspec.ValidationError):
         raise Unreadable(f"the body is not an AdmissionReview: {why}") from error
     raise Unreadable(f"the body is not JSON: {why}") from error
-
-
-def _uid(body: bytes) -> str:
-    """Return the request's uid, as far as it can be found; what nests too deep can't be decoded to find it."""
-    try:
-        uid = decode_uid(decode_salvage(body).request).uid or ""
-    except RecursionError:
-        found = _UID_AT_START.match(body)
-        return found[1].decode() if found else ""
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    return uid if is_uid(uid) else ""
