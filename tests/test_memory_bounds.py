@@ -31,6 +31,7 @@ from webhook.core.k8s_names import OPERATIONS
 from webhook.core.kinds import Subject
 from webhook.core.notice import REJECTED, Notice, notice
 from webhook.core.objects import OwnerReference
+from webhook.core.patch import json_path
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Policy
@@ -204,6 +205,15 @@ def test_hints_for_the_longest_words_stay_bounded(monkeypatch) -> None:
             did_you_mean(WIDEST + longest(number, 99), [f"{WIDEST}{number}".ljust(20, "b")] * 100)
 
     assert growth(fill) < bound("webhook/core/text.py::_hints")
+
+
+def test_paths_of_the_longest_pointers_stay_bounded() -> None:
+    def fill() -> None:
+        for number in range(1000):
+            json_path(f"/metadata/annotations/{WIDEST}{longest(number, 1900)}")
+            json_path("/" + longest(number, 1_000_000))
+
+    assert growth(fill) < bound("webhook/core/patch.py::_paths")
 
 
 def largest(number: int) -> Notice:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from webhook.core.bounded_cache import BoundedCache
 from webhook.core.structs import Value
 
 Operation = dict[str, Any]
@@ -93,6 +94,19 @@ def unescape(token: str) -> str:
 
 def json_path(pointer: str) -> str:
     """Return a JSON Pointer the way people write it: `spec.containers[0].env[2]`."""
+    shown = _paths.get(pointer)
+    if shown is None:
+        shown = _json_path(pointer)
+        _paths.put(pointer, shown)
+    return shown
+
+
+PATHS_BYTES = 1 << 20
+_paths: BoundedCache[str, str] = BoundedCache(PATHS_BYTES)
+"""The same few places are found in most pods."""
+
+
+def _json_path(pointer: str) -> str:
     shown = ""
     for token in pointer.split("/")[1:]:
         if token.isdigit():
