@@ -23,7 +23,6 @@ MODULES = (
     "webhook.core.lifetimes",
     "webhook.core.patch",
     "webhook.core.paths",
-    "webhook.core.request",
     "webhook.core.rules.api_token_automount",
     "webhook.core.rules.inject",
     "webhook.core.rules.kubelet_hostpath",
