@@ -18,8 +18,8 @@ from webhook.core.evaluate import evaluate
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request, read_review
+from webhook.server.admission_response import respond
 from webhook.server.metrics.recorder import Metrics
-from webhook.server.response import respond
 from webhook.server.state import State
 
 RECORDED = Path(__file__).parent.parent / "recorded"

@@ -15,7 +15,7 @@ from webhook.core.evaluate import MAX_FINDINGS, evaluate
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, read_review
 from webhook.core.rules.inject import MAX_MOUNTS
-from webhook.server.response import respond
+from webhook.server.admission_response import respond
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 PATCHES = policy(strongest=Action.PATCH)

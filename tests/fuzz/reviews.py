@@ -20,10 +20,10 @@ from webhook.core.evaluate import evaluate
 from webhook.core.kinds import Subject
 from webhook.core.objects import Object
 from webhook.core.request import Phase, Unreadable, read_review
+from webhook.server.admission_response import WARNING_BYTES
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics.definitions import INTERNAL_ERRORS
 from webhook.server.metrics.recorder import Metrics
-from webhook.server.response import WARNING_BYTES
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
 

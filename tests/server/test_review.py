@@ -12,10 +12,10 @@ from webhook.core.cluster import Cluster
 from webhook.core.policy.document import read_policy
 from webhook.core.request import Phase
 from webhook.server import review_handler
+from webhook.server.admission_response import bounded
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
-from webhook.server.response import bounded
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
 

@@ -13,11 +13,11 @@ from webhook.core.kinds import ADVISED, Subject
 from webhook.core.notice import Notice, notice
 from webhook.core.policy.model import Mode
 from webhook.core.request import Phase, Request, Unreadable, read_review
+from webhook.server.admission_response import FORBIDDEN, respond
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.http_errors import Refusal, refusal_body
 from webhook.server.metrics.definitions import ReviewFailure
 from webhook.server.metrics.recorder import Metrics
-from webhook.server.response import FORBIDDEN, respond
 from webhook.server.state import Snapshot, State
 
 log = logging.getLogger("tokenguard.review")
