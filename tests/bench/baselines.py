@@ -13,7 +13,8 @@ from typing import Any
 from webhook.cli import main
 from webhook.server import server
 from webhook.server.gunicorn_app import GunicornApp
-from webhook.server.review_handler import HttpResponse, ReviewHandler
+from webhook.server.http_message import HttpResponse
+from webhook.server.review_handler import ReviewHandler
 
 ANSWER = "BENCH_ANSWER"
 

@@ -18,10 +18,11 @@ from webhook.core.policy.document import read_policy
 from webhook.pki.make import self_signed
 from webhook.server import http_server
 from webhook.server.app import create_app
+from webhook.server.http_message import HttpResponse
 from webhook.server.http_server import HttpServer
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.pages import Pages
-from webhook.server.review_handler import HttpResponse, ReviewHandler
+from webhook.server.review_handler import ReviewHandler
 from webhook.server.tls import server_context
 
 REVIEW = head(BODY) + BODY

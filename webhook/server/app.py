@@ -5,9 +5,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from webhook.server.http_errors import BY_STATUS, Refusal
+from webhook.server.http_message import HttpResponse
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
-from webhook.server.review_handler import PHASES, HttpResponse, ReviewHandler
+from webhook.server.review_handler import PHASES, ReviewHandler
 from webhook.server.state import State
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"

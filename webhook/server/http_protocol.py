@@ -7,18 +7,18 @@ belong to an `HttpServer`; every request that is no review goes to its Flask app
 import asyncio
 import ssl
 from collections import deque
-from http import HTTPStatus
 from math import inf
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from webhook.core.request import Phase
 from webhook.server.http_errors import Refusal
-from webhook.server.pages import Pages
-from webhook.server.request_body import BodyBudget
-from webhook.server.review_handler import PHASES, HttpResponse, ReviewHandler
+from webhook.server.http_message import HttpResponse, Request, encode_response
+from webhook.server.review_handler import PHASES
 from webhook.server.tls_stream import TlsStream
+
+if TYPE_CHECKING:
+    from webhook.server.http_server import HttpServer
 
 HANDSHAKE_SECONDS = 10
 IDLE_SECONDS = 95
@@ -37,52 +37,6 @@ MAX_URL_BYTES = 2048
 _BUFFER = memoryview(bytearray(64 << 10))
 """What is received is decrypted before the next event, so all connections share it."""
 _PATHS = {path.encode(): phase for path, phase in PHASES.items()}
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
-_ANSWER = (
-    b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nDate: %b\r\n"
-    b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b\r\n"
-)
-"""In every answer: it is what its type says, for the one who asked, at this moment."""
-_OK = _ANSWER.replace(b"%d %b", b"200 OK", 1).replace(b"%b", b"application/json", 1)
-
-
-class Request:
-    """One request: its head, and its body as far as it has arrived. `error` is the answer if it is not evaluated."""
-
-    method = url = b""
-    phase: Phase | None = None
-    content_type = content_encoding = ""
-    size = head_bytes = received_bytes = 0
-    has_head = is_chunked = expects_continue = is_last = False
-    body: bytes | bytearray = b""
-    error: HttpResponse | None = None
-
-
-class Owner(Protocol):
-    """What a connection belongs to: an `HttpServer`."""
-
-    tls: ssl.SSLContext
-    handler: ReviewHandler
-    pages: Pages
-    bodies: BodyBudget
-    now: float
-    """The loop's time, in seconds, as of the last second."""
-    date: bytes
-    is_stopping: bool
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether reviews wait for the state to be loaded."""
-        ...
-
-    def hold(self, connection: "HttpProtocol", request: Request) -> None:
-        """Call `connection.release` with this review when the state is loaded, or after some seconds."""
-
-    def admit(self, connection: "HttpProtocol") -> None:
-        """Count a connection."""
-
-    def dismiss(self, connection: "HttpProtocol") -> None:
-        """Forget a connection that has ended."""
 
 
 class HttpProtocol(asyncio.BufferedProtocol):
@@ -94,7 +48,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     _transport: asyncio.Transport
     _parser: httptools.HttpRequestParser | None
 
-    def __init__(self, server: Owner) -> None:
+    def __init__(self, server: "HttpServer") -> None:
         """Take the server that it belongs to."""
         self._server = server
         self._tls = TlsStream(server.tls)
@@ -118,7 +72,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """Leave them. The parser refers to its connection: without it both are freed at once."""
         self._server.dismiss(self)
-        self._drop_body(self._request)
+        if self._request:
+            self._drop_body(self._request)
         self._parser = None
         self._is_closing = True
         self._waiting.clear()
@@ -143,10 +98,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._read()
         except ssl.SSLError:
             self._is_closing = True
-            self._send_pending()  # the alert that says why
+        if not self._has_sent_all and (pending := tls.pending()):
+            self._transport.write(pending)  # the handshake, or the alert that says what is wrong
+        if self._is_closing and self.is_idle and not self._has_sent_all:
             self._transport.close()
-        else:
-            self._send_pending()
 
     def eof_received(self) -> bool:
         """Keep the connection, which the client has ended on its side, as long as it is owed an answer."""
@@ -231,37 +186,28 @@ class HttpProtocol(asyncio.BufferedProtocol):
         request = self._request
         if not request or not request.phase or request.error:
             return
-        if len(piece) == request.size:
+        if len(piece) == request.size:  # nearly all arrive in one TLS record
             request.body = piece
             return
-        if not request.body:
-            request.body = bytearray()
-        body = cast("bytearray", request.body)
-        try:
-            fits = self._server.bodies.resize(len(body), len(body) + len(piece))
-            if fits:
-                body += piece
-        except MemoryError:
-            self._server.bodies.resize(len(body) + len(piece), len(body))
-            fits = False
-        if not fits:
+        held = request.held_bytes
+        if self._server.bodies.resize(held, held + len(piece)):
+            request.held_bytes = held + len(piece)
+            request.body = request.body or bytearray()
+            request.body += piece
+        else:
             self._reject(request, self._too_many())
 
     def on_message_complete(self) -> None:
         """Answer the request, now or after those before it."""
         request, self._request = self._request, None
-        if not request:
-            return
-        if type(request.body) is bytearray:
-            try:
+        if request:
+            if request.held_bytes:
+                self._request = request  # if there is no memory for a copy
                 whole = bytes(request.body)
-            except MemoryError:
-                request.error = self._too_many()
-                whole = b""
-            self._drop_body(request)
-            request.body = whole
-        self._is_closing = request.is_last
-        self._enqueue(request)
+                self._drop_body(request)
+                request.body, self._request = whole, None
+            self._is_closing = request.is_last
+            self._enqueue(request)
 
     # What the server calls.
 
@@ -276,7 +222,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         return self._transport.is_closing() or (self.is_idle and not self._transport.get_write_buffer_size())
 
     def abort(self) -> None:
-        """Close at once, without waiting for the client."""
+        """Close at once."""
         self._transport.abort()
 
     def close(self) -> None:
@@ -313,17 +259,17 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 self.close()
 
     def _feed(self, data: memoryview) -> None:
-        handler = self._server.handler
         error = None
         try:
             cast("httptools.HttpRequestParser", self._parser).feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # the request was answered as plain HTTP, and was the connection's last
-        except httptools.HttpParserCallbackError as bug:
-            error = handler.internal_error(bug.__context__ or bug)
+        except httptools.HttpParserCallbackError as failure:
+            cause = failure.__context__ or failure
+            error = self._too_many() if isinstance(cause, MemoryError) else self._server.handler.internal_error(cause)
         except httptools.HttpParserError as invalid:
             if not self._is_closing:
-                error = handler.error(400, Refusal.NOT_HTTP, str(invalid))
+                error = self._server.handler.error(400, Refusal.NOT_HTTP, str(invalid))
         request = self._request
         if request and not request.has_head:
             request.received_bytes += len(data)
@@ -349,7 +295,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if request.error or not request.phase:
             self._enqueue_last(request)
         elif not self._is_answering:  # else the client sends the body when it has waited for long enough
-            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._transport.write(self._tls.write(b"HTTP/1.1 100 Continue\r\n\r\n"))
 
     def _enqueue(self, request: Request) -> None:
         if self._is_answering:
@@ -379,16 +325,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _respond(self, request: Request, response: HttpResponse) -> None:
         is_last = request.is_last or self._server.is_stopping
-        status, body, content_type, allow = response
-        if status == 200 and request.phase and not is_last:  # nearly all
-            self._send(_OK % (len(body), self._server.date, b"") + body)
-            self.deadline = self._server.now + IDLE_SECONDS
-            return
-        more = f"Allow: {allow}\r\n".encode() if allow else b""
-        if is_last:
-            more += b"Connection: close\r\n"
-        head = (status, _REASONS[status].encode(), content_type.encode(), len(body), self._server.date, more)
-        self._send(_ANSWER % head + (b"" if request.method == b"HEAD" else body))
+        data = encode_response(request, response, self._server.date, is_last=is_last)
+        if not self._has_sent_all and not self._transport.is_closing():
+            self._transport.write(self._tls.write(data))
         self.deadline = self._server.now + IDLE_SECONDS
         if is_last:
             self._linger()
@@ -418,22 +357,13 @@ class HttpProtocol(asyncio.BufferedProtocol):
         except ssl.SSLError:
             self._transport.close()
 
-    def _send(self, data: bytes) -> None:
-        if not self._has_sent_all and not self._transport.is_closing():
-            self._transport.write(self._tls.write(data))
-
-    def _send_pending(self) -> None:
-        pending = self._tls.pending()
-        if pending and not self._has_sent_all:
-            self._transport.write(pending)
-
     def _head_too_large(self) -> HttpResponse:
         return self._server.handler.error(431, Refusal.NOT_HTTP, "the head of the request is too large")
 
     def _too_many(self) -> HttpResponse:
         return self._server.handler.error(503, Refusal.TOO_MANY, "too many large reviews arrive at once: try again")
 
-    def _drop_body(self, request: Request | None) -> None:
-        if request and type(request.body) is bytearray:
-            self._server.bodies.resize(len(request.body), 0)
-            request.body = b""
+    def _drop_body(self, request: Request) -> None:
+        self._server.bodies.resize(request.held_bytes, 0)
+        request.held_bytes = 0
+        request.body = b""

@@ -7,7 +7,8 @@ import ssl
 from collections.abc import Callable
 from email.utils import formatdate
 
-from webhook.server.http_protocol import HttpProtocol, Request
+from webhook.server.http_message import Request
+from webhook.server.http_protocol import HttpProtocol
 from webhook.server.pages import Pages
 from webhook.server.request_body import BodyBudget
 from webhook.server.review_handler import ReviewHandler

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response
 
-from webhook.server.review_handler import HttpResponse
+from webhook.server.http_message import HttpResponse
 
 THREADS = 2
 
@@ -55,7 +55,7 @@ def _environ(request: PageRequest) -> dict[str, Any]:
     """Return what WSGI says of a request without a body (PEP 3333)."""
     path, _, query = request.url.partition(b"?")
     return {
-        "REQUEST_METHOD": request.method.decode("latin-1"),
+        "REQUEST_METHOD": "GET" if request.method == b"HEAD" else request.method.decode("latin-1"),
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
         "QUERY_STRING": query.decode("latin-1"),

@@ -5,7 +5,6 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from typing import NamedTuple
 
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
@@ -16,6 +15,7 @@ from webhook.core.request import Phase, Request, Unreadable, read_review
 from webhook.server.admission_response import FORBIDDEN, respond
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.http_errors import Refusal, refusal_body
+from webhook.server.http_message import HttpResponse
 from webhook.server.metrics.definitions import ReviewFailure
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.state import Snapshot, State
@@ -23,15 +23,6 @@ from webhook.server.state import Snapshot, State
 log = logging.getLogger("tokenguard.review")
 
 PHASES = {"/mutate": Phase.MUTATE, "/validate": Phase.VALIDATE}
-
-
-class HttpResponse(NamedTuple):
-    """An HTTP status with a body, and the methods that are allowed where another was used."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    allow: str = ""
 
 
 _UNREADABLE = 400, "BadRequest"
