@@ -107,10 +107,9 @@ def server(folder: Path, name: str, answer: Path | None = None) -> Iterator[Serv
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
     if answer:
         environment[ANSWER] = str(answer)
-    if name == COMPILED:
-        environment["PYTHONPATH"] = str(COMPILED_FOLDER)
+    where = COMPILED_FOLDER if name == COMPILED else CHECKOUT  # Python takes `webhook` from the folder it runs in
     ready = name != ASGI  # which answers every path with its one answer
-    with serve(folder / name, *flags, module=_MODULES[name], ready=ready, env=environment) as one:
+    with serve(folder / name, *flags, module=_MODULES[name], ready=ready, env=environment, cwd=where) as one:
         yield one
 
 
