@@ -1,9 +1,8 @@
 """A long run under constant load, with policy edits, rotations and kills: `make soak MINUTES=10`.
 
-Every answer is held against what is due under a policy that may be in force. At rest after the first minute, and at
-rest at the end, memory, threads and descriptors of all processes are taken: they may differ by 5 %. In the first and in
-the last minute no worker is killed, so that those that are looked at have run for as long. Exits 1 where something is
-off.
+Every answer is compared with what is due under a policy that may be in force. In the first half the worker is killed
+again and again; the last one then runs to the end. Memory, threads and descriptors of all processes are measured at
+rest, a minute after the last kill and at the end: they may differ by 5 %. Exits 1 if something is wrong.
 """
 
 import argparse

@@ -9,10 +9,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import sub
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.processes import descriptors, pss_mib, started, threads, tree
-from tests.serving import OBJECTS, Server, ask, eventually, serve
+from tests.processes import descriptors, pss_mib, threads, tree
+from tests.serving import OBJECTS, Server, ask, serve
 from tests.soak.clients import Clients, Tally
 from tests.soak.expected import BROKEN, POLICIES, revision
 from webhook.pki.make import self_signed
@@ -20,7 +22,7 @@ from webhook.pki.make import self_signed
 CLIENTS = 4
 CERTIFICATES = 6
 TAKES_HOLD = 5.0
-"""So long, in seconds, an edited policy may take to be in force in every worker, on a machine that is busy."""
+"""So long, in seconds, an edited policy may take to be in force, on a machine that is busy."""
 _EDIT, _ROTATE, _KILL, _SCRAPE = 11.0, 17.0, 23.0, 5.0
 """How often, in seconds; more often in a run that is shorter than `_LONG`."""
 _LONG = 180.0
@@ -35,9 +37,20 @@ class Use:
     descriptors: int
 
 
+class Counts(NamedTuple):
+    """Reviews: sent, answered, and counted in the metrics."""
+
+    sent: int
+    answered: int
+    counted: float
+
+
 @dataclass
 class Ran:
-    """What happened. Times are monotonic seconds."""
+    """What happened. Times are monotonic seconds.
+
+    `by_one_worker` is from the last kill on, because a worker's counters are lost with it.
+    """
 
     tally: Tally
     first: Use
@@ -46,7 +59,7 @@ class Ran:
     edits: int
     rotations: int
     served: set[bytes]
-    counted: float
+    by_one_worker: Counts
     lines: int
     log: str
 
@@ -81,24 +94,28 @@ class Conductor:
 
     def _day(self, server: Server) -> Ran:
         clients = Clients(server, CLIENTS, self.rate, self._may_be)
-        calm = min(60.0, self.seconds / 4)
+        tally = clients.tally
         begin = time.monotonic()
-        end = begin + self.seconds
-        clients.start()
+        middle, end = begin + self.seconds / 2, begin + self.seconds
         try:
-            self._until(begin + calm, server, self._events(begin, kills=False))
+            clients.start()
+            self._until(middle, server, self._events(begin, kills=True))
+            clients.stop()
+            before = Counts(tally.sent, tally.answered, server.metric("tokenguard_reviews_total"))
+            clients.start()
+            self._until(middle + min(60.0, self.seconds / 8), server, self._events(middle, kills=False))
             clients.stop()
             first = _use(server)
             clients.start()
-            self._until(end - calm, server, self._events(time.monotonic(), kills=True))
             self._until(end, server, self._events(time.monotonic(), kills=False))
         finally:
             clients.stop()
         last = _use(server)
         counted = server.metric("tokenguard_reviews_total")
+        by_one_worker = Counts(*(map(sub, (tally.sent, tally.answered, counted), before)))
         lines = sum(file.read_bytes().count(b"}\n") for file in self.folder.glob("audit.log*"))
         return Ran(
-            clients.tally, first, last, self.kills, len(self._edits) - 1, self._rotations - 1, self._served, counted,
+            tally, first, last, self.kills, len(self._edits) - 1, self._rotations - 1, self._served, by_one_worker,
             lines, server.log,
         )  # fmt: skip
 
@@ -142,9 +159,9 @@ class Conductor:
         self._served.add(ssl.PEM_cert_to_DER_cert(_first((self.folder / name / "tls.crt").read_text())))
 
     def _kill(self, server: Server) -> None:
-        """Kill the youngest worker: the oldest one runs all day, and would show what grows."""
         self.kills.append(time.monotonic())
-        os.kill(max(server.workers, key=started), signal.SIGKILL)
+        for worker in server.workers:
+            os.kill(worker, signal.SIGKILL)
 
     def _put(self, name: str, content: bytes) -> None:
         new = self.folder / "put"
@@ -167,11 +184,10 @@ class Conductor:
 def _use(server: Server) -> Use:
     """Return what all processes have once the last connection is gone.
 
-    The thread that answers /metrics and the like begins with the first of them: so every worker is asked once.
+    The threads that answer /metrics and the like begin with the first of them, so some are asked for.
     """
-    eventually(lambda: len(server.workers) == 1)
     with contextlib.ExitStack() as stack:
-        for _ in range(4 * len(server.workers)):
+        for _ in range(4):
             ask(stack.enter_context(contextlib.closing(server.connect())), "GET", "/readyz")
     time.sleep(2)
     every = tree(server.process.pid)

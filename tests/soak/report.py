@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tests.bench.table import lines
-from tests.soak.conductor import Ran
+from tests.soak.conductor import Counts, Ran
 
 MOST = 0.05
 BY_A_KILL = 3.0
@@ -22,7 +22,8 @@ def report(ran: Ran) -> tuple[list[str], list[str]]:
         ("workers killed", str(len(ran.kills))),
         ("policies edited", str(ran.edits)),
         ("certificates rotated", str(ran.rotations)),
-        ("counted in the metrics", f"{ran.counted:,.0f}"),
+        ("answered since the last kill", f"{ran.by_one_worker.answered:,}"),
+        ("counted in the metrics since then", f"{ran.by_one_worker.counted:,.0f}"),
         ("lines in the audit files", f"{ran.lines:,}"),
     ]
     used = [(name, f"{first:.1f}", f"{last:.1f}", f"{last / first:.3f}") for name, first, last in _used(ran)]
@@ -39,9 +40,11 @@ def _wrong(ran: Ran) -> Iterator[str]:
     for name, first, last in _used(ran):
         if abs(last / first - 1) > MOST:
             yield f"{name}: {first:.1f} at first, {last:.1f} at last"
-    for name, count in (("counted", ran.counted), ("in the audit files", ran.lines)):
-        if not tally.answered <= count <= tally.sent:
-            yield f"{count:.0f} reviews are {name}, of {tally.answered} answered and {tally.sent} sent"
+    for name, (sent, answered, count) in (
+        ("counted", ran.by_one_worker), ("in the audit files", Counts(tally.sent, tally.answered, ran.lines)),
+    ):  # fmt: skip
+        if not answered <= count <= sent:
+            yield f"{count:.0f} reviews are {name}, of {answered} answered and {sent} sent"
     missed = len(ran.served - tally.certificates)
     if missed:
         yield f"{missed} certificates that were rotated in were never shown to a client"
