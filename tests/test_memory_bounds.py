@@ -339,9 +339,9 @@ def test_reasons_for_not_being_ready_stay_bounded() -> None:
         found = read_policy((HEAD + "".join(f"k{WIDEST * 1000}{n}: {'v' * 1000}\n" for n in range(30))).encode())
         assert not isinstance(found, Policy)
         for number in range(100):
-            state.lacks("policy", f"policy not loaded: ConfigMap {'n' * 63}/{'c' * 253} {number}: {found[0]}")
+            state.set_not_ready("policy", f"policy not loaded: ConfigMap {'n' * 63}/{'c' * 253} {number}: {found[0]}")
 
-    assert growth(fill) < bound("webhook/server/state.py::State.lacking")
+    assert growth(fill) < bound("webhook/server/state.py::State.not_ready_reasons")
 
 
 def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:

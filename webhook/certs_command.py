@@ -13,13 +13,12 @@ from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
-from webhook.commands import Failure, cluster_at_hand, kubeconfig_option
+from webhook.commands import NAMESPACED_NAME, Failure, cluster_at_hand, kubeconfig_option
 from webhook.core.text import plain
 from webhook.files import OWN, READABLE, Content, replace_files
 from webhook.pki.by_hand import made_files
 from webhook.pki.names import service_names
-from webhook.server.options import StartError, require_name
-from webhook.server.shown import NotShownError, shown_by
+from webhook.pki.tls_probe import ProbeError, served_chain
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _AMISS = "  <-- amiss"
@@ -28,7 +27,7 @@ _AMISS = "  <-- amiss"
 def _where(command: _F) -> _F:
     """Give a command the flags that say which cluster and which Secret."""
     secret = click.option(
-        "--tls-secret", envvar="TOKENGUARD_TLS_SECRET", show_envvar=True, show_default=True, metavar="NAMESPACE/NAME",
+        "--tls-secret", envvar="TOKENGUARD_TLS_SECRET", show_envvar=True, show_default=True, type=NAMESPACED_NAME,
         default="tokenguard/tokenguard-tls", help="Where the certificates are kept.",
     )  # fmt: skip
     return kubeconfig_option(secret(command))
@@ -47,16 +46,16 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
 
     Exit status: 0 all is well, 1 something is amiss, 2 it can't be found out.
     """
-    secret = _secret(tls_secret)
+    secret = TlsSecret(tls_secret)
     try:
-        shown = shown_by(connect) if connect else ()
-    except NotShownError as error:
-        raise Failure(str(error)) from error
+        chain = served_chain(connect) if connect else ()
+    except ProbeError as error:
+        raise Failure(f"--connect {connect}: {error}") from error
     with cluster_at_hand(kubeconfig) as transport:
         status = read_status(transport, secret, _now())
     lines = list(status.lines(_now()))
     if connect:
-        lines += status.lines_about(connect, shown, _now())
+        lines += status.lines_about(connect, chain, _now())
     for line in lines:
         click.echo(f"{line.text}{_AMISS if line.amiss else ''}")
     sys.exit(1 if any(line.amiss for line in lines) else 0)
@@ -72,7 +71,7 @@ def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, t
 
     With --ca the old CA stays trusted until the last replica serves a certificate of the new one.
     """
-    secret = _secret(tls_secret)
+    secret = TlsSecret(tls_secret)
     with cluster_at_hand(kubeconfig) as transport:
         try:
             click.echo(rotate(transport, secret, _now(), authority=authority))
@@ -131,14 +130,6 @@ def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int,
         raise Failure(f"{error.filename2 or error.filename or out}: {error.strerror}") from error
     for path in files:
         click.echo(f"wrote {plain(str(path))}")
-
-
-def _secret(where: str) -> TlsSecret:
-    try:
-        require_name("--tls-secret", where)
-    except StartError as error:
-        raise Failure(str(error)) from error
-    return TlsSecret(where)
 
 
 def _now() -> dt.datetime:

@@ -13,7 +13,6 @@ import os
 import shlex
 import sys
 import traceback
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from typing import Any
 import click
 import yaml
 
-from webhook.cluster.place import in_cluster
 from webhook.commands import Failure, bytes_in, labels_given, policy_in, troubles_of
 from webhook.core.policy import grammar
 from webhook.core.policy.document import read_policy
@@ -30,13 +28,10 @@ from webhook.core.policy.shown import shown, shown_in_namespace
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.safe_output import safe_stream, safe_text
 from webhook.core.text import did_you_mean, quote
-from webhook.pki.names import service_names
 from webhook.reporting import as_text
 from webhook.reporting.files import STDIN
 from webhook.reporting.options import CheckOptions, check_options
 from webhook.reporting.run import run as run_check
-from webhook.server.options import ServeOptions, StartError, serve_options
-from webhook.server.source import CertificateSource, LiveSource
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 
@@ -45,9 +40,10 @@ _MODULES = {
     "audit": ("webhook.audit_command", "audit_group"),
     "certs": ("webhook.certs_command", "certs_group"),
     "scan": ("webhook.scan_command", "scan_command"),
+    "serve": ("webhook.serve_command", "serve_command"),
     "token": ("webhook.token_command", "token_group"),
 }
-"""Commands that are imported when they are called: `serve` starts without them."""
+"""Commands that are imported when they are called."""
 
 
 class _Commands(click.Group):
@@ -143,44 +139,6 @@ def _drop_unwritten() -> None:
 @click.version_option(package_name="tokenguard")
 def main() -> None:
     """End long-lived service account tokens: an admission webhook, and the same judgement offline."""
-
-
-@main.command()
-@serve_options
-def serve(**flags: Any) -> None:
-    """Run the webhook: answer admission reviews over HTTPS until it is told to stop."""
-    from webhook.server.server import run  # noqa: PLC0415 - the server's libraries are loaded where it is served alone
-
-    try:
-        options = ServeOptions(**flags)
-        run(replace(options, live=_live(options), certificates=_certificates(options)))
-    except StartError as error:
-        raise Failure(str(error)) from error
-
-
-def _live(options: ServeOptions) -> LiveSource | None:
-    """Return what follows the API server, where the options ask for it, or None."""
-    reachable = options.kubeconfig or in_cluster()
-    if options.policy_configmap and not reachable:
-        raise StartError("--policy-configmap: this is no pod: say with --kubeconfig where the API server is")
-    objects = options.objects is None
-    if not reachable or not (objects or options.policy_configmap):
-        return None
-    from webhook.cluster.informers import LiveState  # noqa: PLC0415 - the client is loaded where it is used alone
-
-    return LiveState(options.kubeconfig, options.policy_configmap, objects=objects, state_folder=options.state_folder)
-
-
-def _certificates(options: ServeOptions) -> CertificateSource | None:
-    """Return what keeps the certificate as a Secret has it, where the options ask for it, or None."""
-    if not options.tls_secret:
-        return None
-    if not (options.kubeconfig or in_cluster()):
-        raise StartError("--tls-secret: this is no pod: say with --kubeconfig where the API server is")
-    from webhook.cluster.certificates.manager import CertificateManager  # noqa: PLC0415 - as above
-
-    names = (*service_names(options.tls_secret.partition("/")[0]), *options.tls_san)
-    return CertificateManager(options.kubeconfig, options.tls_secret, names, manage=options.manage_certs)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """What commands have in common: a run that fails, the policy that a file holds, the cluster at hand."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from webhook.core.selectors import Labels
 from webhook.reporting import as_text
 from webhook.reporting.files import Source, Trouble, read
 from webhook.server.options import StartError
-from webhook.server.process import private_folder
+from webhook.server.process_setup import private_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +27,32 @@ class Failure(click.ClickException):
     """The call or the run failed; the message says why."""
 
     exit_code = 2
+
+
+class Parsed(click.ParamType[Any]):
+    """A flag's value that a function parses; its `ValueError` says what is wrong with the text."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, _ctx: click.Context | None) -> Any:
+        """Return what `parse` returns; a default may be that already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            raise Failure(f"{param.opts[0] if param else self.name} {value}: {error}") from error
+
+
+def _namespaced_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value):
+        raise ValueError("write NAMESPACE/NAME")
+    return value
+
+
+NAMESPACED_NAME = Parsed("NAMESPACE/NAME", _namespaced_name)
 
 
 def bytes_in(path: str) -> bytes:

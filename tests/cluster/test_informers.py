@@ -96,11 +96,11 @@ def started(tmp_path):
 
 def test_once_started_all_is_loaded(started) -> None:
     state = started(ALL)
-    assert state.why_not_ready == ""
+    assert state.readiness_error == ""
     assert state.snapshot.cluster == Cluster(
         {"demo": {"old": "app"}}, {"demo": frozenset({("tier", "web")})}, api_audiences=("me",)
     )
-    assert set(state.heard) == {"policy", "Secrets", "Namespaces"}
+    assert set(state.last_synced) == {"policy", "Secrets", "Namespaces"}
 
 
 NO_POLICY = {WHERE_POLICY: page()}
@@ -111,7 +111,7 @@ BAD_POLICY = {WHERE_POLICY: CONFIG_MAP.replace(b"TokenPolicy", b"TokenPolize")}
 def test_restart_without_a_valid_policy_uses_the_stored_one(started, tmp_path, stored) -> None:
     revision = started(ALL, state_folder=tmp_path).snapshot.policy.revision
     state = started(ALL | stored, state_folder=tmp_path, run="second")
-    assert state.why_not_ready == ""
+    assert state.readiness_error == ""
     assert state.snapshot.policy.revision == revision
 
 
@@ -121,7 +121,7 @@ def test_restart_with_a_damaged_stored_policy_is_not_ready(started, tmp_path, da
     [stored] = tmp_path.glob("policy-*")
     stored.write_bytes(damage)
     state = started(ALL | BAD_POLICY, state_folder=tmp_path, run="second")
-    assert "policy not loaded" in state.why_not_ready
+    assert "policy not loaded" in state.readiness_error
 
 
 @pytest.mark.parametrize(
@@ -130,20 +130,20 @@ def test_restart_with_a_damaged_stored_policy_is_not_ready(started, tmp_path, da
 def test_restart_uses_no_stored_policy_of_another_configmap_or_run(started, tmp_path, configmap, state_folder) -> None:
     started(ALL, state_folder=tmp_path)
     state = started(ALL | NO_POLICY, configmap, state_folder=state_folder and tmp_path, run="second")
-    assert "policy not loaded" in state.why_not_ready
+    assert "policy not loaded" in state.readiness_error
 
 
 @pytest.mark.parametrize(("path", "what"), WHAT.items(), ids=WHAT.values())
 def test_what_cant_be_loaded_is_named_and_nothing_else_and_isnt_waited_for(started, path, what) -> None:
     state = started(ALL | {path: AWAY})
     assert state.snapshot is None
-    assert state.why_not_ready == f"{what} not loaded: the API server can't be reached"
-    assert what not in state.heard
+    assert state.readiness_error == f"{what} not loaded: the API server can't be reached"
+    assert what not in state.last_synced
 
 
 def test_only_what_is_wanted_is_followed(started) -> None:
-    assert set(started(ALL, objects=False).heard) == {"policy"}
-    assert set(started(ALL, configmap=None).heard) == {"Secrets", "Namespaces"}
+    assert set(started(ALL, objects=False).last_synced) == {"policy"}
+    assert set(started(ALL, configmap=None).last_synced) == {"Secrets", "Namespaces"}
 
 
 @pytest.fixture
@@ -155,21 +155,21 @@ def stored(started, tmp_path):
 
 
 def is_stored(folder, state) -> bool:
-    return StateFiles(folder, folder / "policy.yaml", Cluster(), {}).read().last_synced == state.heard
+    return StateFiles(folder, folder / "policy.yaml", Cluster(), {}).read().last_synced == state.last_synced
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["away", "unknown to it", "not allowed"])
 def test_restarted_worker_that_is_refused_has_the_stored_state(stored, started, refusal) -> None:
     late = started(dict.fromkeys(ALL, refusal))
     assert late.snapshot == stored.snapshot
-    assert late.heard == stored.heard
+    assert late.last_synced == stored.last_synced
 
 
 @pytest.mark.parametrize("path", ALL)
 def test_restarted_worker_loads_what_it_can(stored, started, path) -> None:
     late = started({path: ALL[path]})
     assert late.snapshot == stored.snapshot
-    newer = [what for what, heard in late.heard.items() if heard > stored.heard[what]]
+    newer = [what for what, heard in late.last_synced.items() if heard > stored.last_synced[what]]
     assert newer == [WHAT[path]]
 
 
@@ -187,7 +187,7 @@ def test_restarted_worker_does_not_wait_for_a_silent_api_server(stored, started,
 
 def test_stored_policy_is_in_force_without_objects(stored, started) -> None:
     late = started({}, objects=False)
-    assert set(late.heard) == {"policy"}
+    assert set(late.last_synced) == {"policy"}
     late.use_cluster(Cluster())
     assert late.snapshot.policy == stored.snapshot.policy
 
@@ -196,6 +196,6 @@ def test_a_policy_with_mistakes_is_followed_while_its_event_is_still_being_made(
     quiet = Quiet(ALL | {next(iter(ALL)): CONFIG_MAP.replace(b"TokenPolicy", b"TokenPolice")})
     state = started(quiet)
     assert quiet.posting.wait(30)
-    eventually(lambda: "policy" in state.heard)
+    eventually(lambda: "policy" in state.last_synced)
     assert not quiet.posted
-    assert "TokenPolice" in state.why_not_ready
+    assert "TokenPolice" in state.readiness_error

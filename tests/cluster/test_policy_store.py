@@ -69,7 +69,7 @@ def test_a_bad_policy_leaves_the_last_good_one_and_tells_every_mistake(worker, c
 def test_without_a_sound_one_there_is_none_and_why_is_told(worker, document) -> None:
     worker.store.replace([holding(document)])
     assert worker.mode is None
-    assert "policy not loaded: ConfigMap tokenguard/token-policy" in worker.state.why_not_ready
+    assert "policy not loaded: ConfigMap tokenguard/token-policy" in worker.state.readiness_error
     assert worker.counted == [False]
 
 

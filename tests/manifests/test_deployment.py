@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.manifests.rendering import INSTALLATIONS, render, the
-from webhook.cli import serve
+from webhook.serve_command import serve_command as serve
 from webhook.server.gunicorn_app import GRACEFUL_TIMEOUT
 from webhook.server.options import ServeOptions
 
@@ -43,7 +43,7 @@ def test_serve_can_be_told_what_the_variables_say(folder, monkeypatch) -> None:
     configmap = the("ConfigMap", render(folder), "token-policy")["metadata"]
     assert options.policy_configmap == f"{configmap['namespace']}/{configmap['name']}"
     [port] = container(folder)["ports"]
-    assert options.bind.endswith(f":{port['containerPort']}")
+    assert options.bind[1] == port["containerPort"]
 
 
 @everywhere

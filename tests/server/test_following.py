@@ -13,8 +13,9 @@ from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, serve
 from webhook.pki.make import self_signed
-from webhook.server.follow import Followed
-from webhook.server.tls import ServedPair
+from webhook.server.file_watcher import WatchedFiles
+from webhook.server.serving_certificate import ServingCertificate
+from webhook.server.state import State
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmodee: warn\ntokens: {maxExpirationSeconds: 5}\n"
 WARN = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: warn\n"
@@ -141,16 +142,16 @@ def test_a_renewed_certificate_is_served_without_a_restart_and_a_bad_one_is_not(
 
 
 def test_no_handshake_fails_while_certificates_are_replaced(tmp_path):
-    pair = ServedPair(tmp_path)
+    pair = ServingCertificate(tmp_path, State(), ["certificate", "key"])
     made = [self_signed([], dt.datetime.now(dt.UTC)) for _ in range(2)]
-    pair.use(made[0].certificate, made[0].key)
+    pair.use_pair(made[0].certificate, made[0].key)
     client = ssl.create_default_context(cadata="".join(one.authority.decode() for one in made))
     stop = threading.Event()
 
     def replace_again_and_again() -> None:
         while not stop.is_set():
             for one in made:
-                pair.use(one.certificate, one.key)
+                pair.use_pair(one.certificate, one.key)
 
     thread = threading.Thread(target=replace_again_and_again)
     thread.start()
@@ -195,7 +196,7 @@ def test_a_worker_that_starts_while_the_objects_are_bad_knows_the_last_good_ones
         replace_the_worker(server)
         assert "legacy-token-reference" in decision(server, legacy)
         assert server.metric("tokenguard_legacy_secrets") == 2
-        assert server.log.count("the last good one was kept, and is taken up") == 1
+        assert server.log.count("can't be used: restored the last good one") == 1
         private = Path(server.log.split("--cacert ")[1].split()[0]).parent
         assert not any(data.encode() in file.read_bytes() for file in private.iterdir() if file.is_file())
 
@@ -212,8 +213,8 @@ def test_a_worker_that_starts_while_the_certificate_is_bad_serves_the_last_good_
         eventually(lambda: "certificate not used" in server.log)
         replace_the_worker(server)
         assert served_name(server) == "made-1.example.com"
-        assert "certificate" in server.log.split("the last good one was kept")[0].splitlines()[-1]
-        (kept,) = files.glob("tokenguard-run-*/certificate.kept")
+        assert "certificate" in server.log.split("can't be used: restored")[0].splitlines()[-1]
+        (kept,) = files.glob("tokenguard-run-*/certificate.stored")
         assert kept.stat().st_mode & 0o777 == 0o600
 
 
@@ -253,8 +254,8 @@ def test_a_lack_of_room_while_a_file_is_read_is_made_up_for_as_soon_as_there_is_
         taken.append(content)
         return content
 
-    followed = Followed("policy", (tmp_path / "file",), tmp_path, accept, taken.append)
-    followed.look()
-    assert not followed.loaded
-    followed.look()
+    files = WatchedFiles("policy", [tmp_path / "file"], accept, tmp_path, lambda _name, _accepted: None)
+    files.check()
+    assert not files.is_loaded
+    files.check()
     assert taken == [b"content"]

@@ -22,8 +22,8 @@ from webhook.server.http_message import HttpResponse
 from webhook.server.http_server import HttpServer
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.pages import Pages
-from webhook.server.review_handler import ReviewHandler
-from webhook.server.tls import server_context
+from webhook.server.review_handler import HttpResponse, ReviewHandler
+from webhook.server.serving_certificate import server_context
 
 REVIEW = head(BODY) + BODY
 PAGE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -173,8 +173,11 @@ NO_START = {
     "port taken": (["--tls-self-signed", "--bind", "127.0.0.1:{taken}"], "in use"),
     "no port": (["--tls-self-signed", "--bind", "localhost"], "HOST:PORT"),
     "no such host": (["--tls-self-signed", "--bind", "256.0.0.1:0"], "256.0.0.1"),
-    "no such name": (["--tls-self-signed", "--tls-san", "not a name"], "--tls-san: 'not a name' is neither a DNS name"),
-    "no such name for a Secret": ([*MANAGED, "--tls-san", "a", "--tls-san", "-"], "--tls-san: '-' is neither"),
+    "no such name": (
+        ["--tls-self-signed", "--tls-san", "not a name"],
+        "--tls-san not a name: 'not a name' is neither",
+    ),
+    "no such name for a Secret": ([*MANAGED, "--tls-san", "a", "--tls-san", "-"], "--tls-san -: '-' is neither"),
     "a name for others' certificate": ([*MANAGED[:-1], "--tls-san", "a"], "give --manage-certs, too"),
     "nowhere to keep certificates": (["--tls-self-signed", "--manage-certs"], "say with --tls-secret"),
     "no such folder": (["--tls-self-signed", "--bind", "127.0.0.1:0", "--audit-log", "/no/such/file"], "/no/such/file"),

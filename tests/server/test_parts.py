@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import io
 import json
+import re
 import ssl
 
 import pytest
@@ -16,9 +17,10 @@ from webhook.core.cluster import Cluster
 from webhook.core.policy.document import default_policy
 from webhook.pki.make import self_signed
 from webhook.server.app import create_app
-from webhook.server.own_token import OwnAudiences, own_audiences
+from webhook.server.config_files import ApiAudiences
+from webhook.server.file_watcher import RejectedError
+from webhook.server.serving_certificate import ServingCertificate
 from webhook.server.state import State
-from webhook.server.tls import ServedPair
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 CHUNKED = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
@@ -46,14 +48,14 @@ def token(claims) -> str:
 )
 def test_the_api_servers_audiences_are_read_from_the_webhooks_own_token(tmp_path, content, audiences):
     (tmp_path / "token").write_text(content)
-    assert own_audiences(tmp_path / "token") == audiences
+    assert ApiAudiences(State(), tmp_path / "token").names == audiences
 
 
 def test_audiences_of_a_renewed_own_token_are_used_at_once(tmp_path):
     file, state = tmp_path / "token", State()
     state.use_policy(default_policy())
     file.write_text(token({"aud": ["https://api"]}))
-    own = OwnAudiences(state.use_api_audiences, file)
+    own = ApiAudiences(state, file)
     state.use_cluster(Cluster(api_audiences=own.names))
     for content, expected in [
         (token({"aud": ["https://api", "https://new"]}), ("https://api", "https://new")),
@@ -63,14 +65,14 @@ def test_audiences_of_a_renewed_own_token_are_used_at_once(tmp_path):
         renewed = tmp_path / "renewed"
         renewed.write_text(content)
         renewed.replace(file)
-        own.look()
+        own.check()
         assert state.snapshot.cluster.api_audiences == expected
     state.use_cluster(Cluster({"demo": {"t": "app"}}, api_audiences=("https://api",)))
     assert state.snapshot.cluster.api_audiences == ("https://new",)
 
 
 def test_without_a_token_no_audience_is_known(tmp_path):
-    assert own_audiences(tmp_path / "none") == ()
+    assert ApiAudiences(State(), tmp_path / "none").names == ()
 
 
 def test_a_made_certificate_is_for_localhost_the_service_and_the_names_given(tmp_path):
@@ -81,7 +83,8 @@ def test_a_made_certificate_is_for_localhost_the_service_and_the_names_given(tmp
     assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1", "10.0.0.7"]
     leaf.verify_directly_issued_by(authority)
     assert leaf.not_valid_before_utc < NOW < leaf.not_valid_after_utc
-    assert ServedPair(tmp_path).use(made.certificate, made.key) == made.certificate + b"\n" + made.key
+    serving = ServingCertificate(tmp_path, State(), ["certificate", "key"])
+    assert serving.use_pair(made.certificate, made.key) == made.certificate + b"\n" + made.key
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,11 +114,13 @@ BAD_PAIRS = {
 
 @pytest.mark.parametrize(("certificate", "key", "why"), BAD_PAIRS.values(), ids=BAD_PAIRS)
 def test_a_pair_that_does_not_load_is_told_by_what_is_wrong_with_it(tmp_path, certificate, key, why):
-    assert ServedPair(tmp_path, "--tls-cert a.crt", "--tls-key a.key").use(certificate, key) == (why,)
+    serving = ServingCertificate(tmp_path, State(), ["--tls-cert a.crt", "--tls-key a.key"])
+    with pytest.raises(RejectedError, match=re.escape(why)):
+        serving.use_pair(certificate, key)
 
 
 def test_no_tls_older_than_1_2_is_offered(tmp_path):
-    context = ServedPair(tmp_path).context
+    context = ServingCertificate(tmp_path, State(), ["certificate", "key"]).context
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.options & ssl.OP_NO_RENEGOTIATION, "OpenSSL 3 refuses a client's by default; 1.1.1 doesn't"
 

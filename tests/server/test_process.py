@@ -18,7 +18,7 @@ from tests.server.test_recorded import recorded
 from tests.serving import eventually, serve
 from webhook.pki.make import self_signed
 from webhook.server.options import StartError
-from webhook.server.process import MOST_FILES, private_folder
+from webhook.server.process_setup import MAX_FILES, private_folder
 
 BODY = recorded("pod-plain.pods", "mutate")
 
@@ -32,7 +32,7 @@ def test_as_many_files_may_be_open_as_the_hard_limit_allows(judged_by, tmp_path)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
         with serve(tmp_path, *judged_by) as server:
-            assert open_files_limit(server.workers[0]) == min(hard, MOST_FILES)
+            assert open_files_limit(server.workers[0]) == min(hard, MAX_FILES)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -56,7 +56,8 @@ def start_without(stream: str, *flags: str) -> list[str]:
 
 
 def test_an_audit_log_to_a_closed_stdout_is_refused():
-    ended = subprocess.run(start_without(">&-", "--bind", "nowhere"), stderr=subprocess.PIPE, timeout=60, check=False)
+    command = start_without(">&-", "--bind", "256.0.0.1:0")
+    ended = subprocess.run(command, stderr=subprocess.PIPE, timeout=60, check=False)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1].endswith(b"--audit-log -: stdout is closed")
 

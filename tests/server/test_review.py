@@ -122,7 +122,7 @@ def test_a_plain_allow_is_written_to_the_audit_log_at_level_all_alone(level, lin
 
 def test_before_there_is_a_policy_reviews_are_denied_and_the_audit_log_says_so():
     judge = Judge(policy="")
-    judge.state.lacks("policy", "policy not loaded: it isn't there")
+    judge.state.set_not_ready("policy", "policy not loaded: it isn't there")
     response = judge.response(PLAIN, Phase.MUTATE)
     assert response["status"]["code"] == 503
     assert "policy not loaded: it isn't there" in response["status"]["message"]
@@ -135,7 +135,7 @@ ADVISED = ("workload-statefulset-legacy.statefulsets", "serviceaccount.serviceac
 @pytest.mark.parametrize("case", ADVISED)
 def test_before_there_is_a_policy_what_is_only_ever_advised_of_is_let_pass_and_its_author_told(case):
     judge = Judge(policy="")
-    judge.state.lacks("policy", "policy not loaded: it isn't there")
+    judge.state.set_not_ready("policy", "policy not loaded: it isn't there")
     response = judge.response(recorded(case, "validate"))
     assert response["allowed"] is True
     assert response["warnings"] == ["tokenguard is not ready: policy not loaded: it isn't there"]

@@ -8,7 +8,7 @@ worker only loads the code, and everything is started in the worker.
 import logging
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,15 +42,15 @@ class RestorableStore(Store[Any], Protocol):
 
 
 class State(PolicyState, Protocol):
-    """What is kept up to date. `heard` maps a resource to when it was last synced, in monotonic seconds."""
+    """What is kept up to date. `last_synced` maps a resource to when it was last synced, in monotonic seconds."""
 
-    heard: MutableMapping[str, float]
+    last_synced: dict[str, float]
 
     def use_cluster(self, cluster: Cluster) -> None:
         """Evaluate by this cluster from now on."""
         ...
 
-    def has(self, what: str) -> None:
+    def set_ready(self, part: str) -> None:
         """Remember that something has been loaded."""
         ...
 
@@ -77,15 +77,15 @@ class Informer:
         self._settled = threading.Event()
         outcome = Outcome(self._synced, self._failed)
         self._reflector = Reflector(resource, store, transport, outcome, reachability=reachability)
-        state.lacks(self._what, f"{self._what} not loaded yet")
+        state.set_not_ready(self._what, f"{self._what} not loaded yet")
 
     def restore(self, stored: StoredState) -> bool:
         """Use what a predecessor has stored, as old as it is; return False if there is nothing."""
         last_synced = stored.last_synced.get(self._what)
         if last_synced is None or not self._store.restore(stored):
             return False
-        self._state.has(self._what)
-        self._state.heard[self._what] = last_synced
+        self._state.set_ready(self._what)
+        self._state.last_synced[self._what] = last_synced
         log.info("%s: restored from the state that the last worker stored", self._what)
         return True
 
@@ -103,10 +103,10 @@ class Informer:
         self._settled.set()
 
     def _synced(self) -> None:
-        self._state.heard[self._what] = time.monotonic()
+        self._state.last_synced[self._what] = time.monotonic()
         self._after_sync()
         if self._what != POLICY:  # its store says whether it is valid
-            self._state.has(self._what)
+            self._state.set_ready(self._what)
         if not self._is_synced:
             log.info("%s: followed", self._what)
         elif self._failing:
@@ -116,7 +116,7 @@ class Informer:
         self._settled.set()
 
     def _failed(self, why: str) -> None:
-        self._state.lacks(self._what, f"{self._what} not loaded: {why}")
+        self._state.set_not_ready(self._what, f"{self._what} not loaded: {why}")
         if not self._failing:
             log.warning("%s can't be followed, and will be tried again: %s", self._what, why)
         self._failing = True
@@ -150,7 +150,7 @@ class LiveState:
     ) -> None:
         """Do as `attach`, over this transport."""
         policy_file = (self._state_folder or folder) / f"policy-{(self.configmap or '').replace('/', '.')}.yaml"
-        self._files = files = StateFiles(folder, policy_file, base, state.heard)
+        self._files = files = StateFiles(folder, policy_file, base, state.last_synced)
         self._pod_events = PodEvents(transport)
         reachability = Reachability()
 

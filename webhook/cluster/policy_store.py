@@ -25,7 +25,7 @@ class PolicyState(Protocol):
         """Evaluate by this policy from now on."""
         ...
 
-    def lacks(self, what: str, why: str) -> None:
+    def set_not_ready(self, part: str, reason: str) -> None:
         """Remember why something could not be loaded; of no effect once it has been."""
         ...
 
@@ -113,7 +113,7 @@ class PolicyStore:
         log.error("%s: %s", self._where, stays)
         self._outlets.counted(False)  # noqa: FBT003 - as above
         more = f" (and {len(errors) - 1} more mistakes)" if len(errors) > 1 else ""
-        self._state.lacks("policy", f"policy not loaded: {self._where}: {errors[0]}{more}")
+        self._state.set_not_ready("policy", f"policy not loaded: {self._where}: {errors[0]}{more}")
 
 
 def _digest(document: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The names that a serving certificate is for: DNS names and addresses, each written in one way only."""
+"""The names that a serving certificate is for: DNS names and addresses, each written in one way only; `HOST:PORT`."""
 
 import contextlib
 import ipaddress
@@ -9,6 +9,7 @@ from cryptography import x509
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONGEST = 253
+_LAST_PORT = 65535
 
 
 def service_names(namespace: str, service: str = "tokenguard") -> tuple[str, ...]:
@@ -49,3 +50,11 @@ def general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(normal))
     except ValueError:
         return x509.DNSName(normal)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return both parts of `HOST:PORT`, an IPv6 address without its brackets. Raises `ValueError`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ValueError("write HOST:PORT, as 127.0.0.1:8443 or [::1]:8443")
+    return host.removeprefix("[").removesuffix("]"), int(port)

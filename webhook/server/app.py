@@ -59,7 +59,7 @@ def _add_pages(app: Flask, state: State, metrics: Metrics) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        snapshot, why_not = state.snapshot, state.why_not_ready
+        snapshot, why_not = state.snapshot, state.readiness_error
         if snapshot is None or why_not:
             return _json(HttpResponse(503, msgspec.json.encode({"error": f"not ready: {why_not}"})))
         return _json(HttpResponse(200, msgspec.json.encode({"status": "ready", "policy": snapshot.policy.revision})))

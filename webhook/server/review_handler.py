@@ -107,7 +107,7 @@ class ReviewHandler:
             elif (settled := without_policy(request)) is not None:
                 decision = settled
             else:
-                problem = f"tokenguard is not ready: {self._state.why_not_ready}"
+                problem = f"tokenguard is not ready: {self._state.readiness_error}"
                 return Decision(_strictest(request), problem=problem), _NOT_READY
         except Exception as error:  # noqa: BLE001 - as above
             self._report(error, f"decision {request.decision_id!r}")

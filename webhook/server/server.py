@@ -4,6 +4,7 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 import sys
 from pathlib import Path
 
@@ -11,17 +12,16 @@ from webhook.server.app import create_app
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog, open_sink
 from webhook.server.audit_log.sink import Sink
-from webhook.server.certificate import served_certificate
-from webhook.server.follow import Followed, Follower
+from webhook.server.config_files import config_checks
+from webhook.server.file_watcher import FileWatcher, WatchedFiles
 from webhook.server.gunicorn_app import BACKLOG, GunicornApp
-from webhook.server.judged_by import judged_by
+from webhook.server.lifecycle import BackgroundGroup
 from webhook.server.metrics.recorder import Metrics
-from webhook.server.options import ServeOptions, StartError, host_and_port
-from webhook.server.process import private_folder, raise_file_limit, require_stdout
+from webhook.server.options import ServeOptions, StartError
+from webhook.server.process_setup import private_folder, raise_file_limit, require_stdout
 from webhook.server.review_handler import ReviewHandler
-from webhook.server.source import All
+from webhook.server.serving_certificate import load_certificate
 from webhook.server.state import State
-from webhook.server.tls import ServedPair
 from webhook.server.worker import Application
 
 log = logging.getLogger("tokenguard")
@@ -38,12 +38,12 @@ def run(options: ServeOptions) -> None:
         folder = stack.enter_context(private_folder())
         state = State()
         metrics = Metrics(state)
-        pair, files = served_certificate(options, state, metrics.count_reload, folder)
-        listener = stack.enter_context(_listen(options.bind))
+        certificate, files = load_certificate(options, state, folder, metrics.count_reload)
+        listener = stack.enter_context(_listen(*options.bind))
         address = _shown(*listener.getsockname()[:2])
 
         def load() -> Application:
-            application = _application(options, state, pair, files, metrics, folder)
+            application = _application(options, state, certificate.context, files, metrics, folder)
             log.info("serving on https://%s", address)
             return application
 
@@ -53,8 +53,8 @@ def run(options: ServeOptions) -> None:
 def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
     options: ServeOptions,
     state: State,
-    pair: ServedPair,
-    files: tuple[Followed, ...],
+    tls: ssl.SSLContext,
+    files: list[WatchedFiles],
     metrics: Metrics,
     folder: Path,
 ) -> Application:
@@ -67,20 +67,21 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         on_sampled_out=metrics.count_sampled_out,
     )
     state.audit_error = lambda: audit.failure_reason
-    follower = Follower([*files, *judged_by(options, state, metrics.count_reload, folder)])
-    follower.look()
+    checks = [(file.name, file.check) for file in files]
+    watcher = FileWatcher([*checks, *config_checks(options, state, folder, metrics.count_reload)])
+    watcher.check()
     handler = ReviewHandler(
         state, audit, metrics, max_body_bytes=options.max_body_bytes,
         tell=options.live.tell if options.live and options.pod_events else None,
         known_senders_only=options.client_ca is not None,
     )  # fmt: skip
-    parts = (options.certificates, follower, options.live, audit)
+    parts = (options.certificates, watcher, options.live, audit)
     return Application(
         handler=handler,
         pages=create_app(state, handler, metrics),
-        tls=pair.context,
-        background=All(*(part for part in parts if part)),
-        load_files=follower.look,
+        tls=tls,
+        background=BackgroundGroup([part for part in parts if part]),
+        load_files=watcher.check,
         is_loaded=lambda: state.snapshot is not None,
         reopen_logs=audit.reopen,
         worker_exited=audit.worker_exited,
@@ -102,14 +103,13 @@ def _audit_sinks(options: ServeOptions) -> list[Sink]:
     return sinks
 
 
-def _listen(bind: str) -> socket.socket:
-    host, port = host_and_port("--bind", bind, "0.0.0.0:8443 or [::]:8443")
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        raise StartError(f"--bind {bind}: {error.strerror or error}") from error
+        raise StartError(f"--bind {_shown(host, port)}: {error.strerror or error}") from error
 
 
 def _shown(host: str, port: int) -> str:

@@ -1,7 +1,7 @@
-"""What the server judges by at this moment."""
+"""What reviews are evaluated with at this moment, and whether the server is ready."""
 
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from webhook.core.cluster import Cluster
@@ -19,17 +19,17 @@ class Snapshot:
 
 @dataclass(slots=True)
 class State:
-    """The snapshot in force, swapped as a whole: who reads it once has one policy from start to end.
+    """The current snapshot, replaced as a whole: a review that reads it once has one policy from start to end.
 
-    It is None until everything that was asked for has been loaded; `lacking` then says what isn't, and why.
-    `heard` says when each thing that is followed in the API server was last known to be current (monotonic seconds).
-    `certificate` is the one that is served; clients can trust it unless it is `placeholder`, a fingerprint.
-    `audit_error` returns why decisions cannot be recorded that must be; empty if they can.
+    It is None until policy and cluster are loaded; `not_ready_reasons` then says what is not, and why. `last_synced`
+    says when each resource of the API server was last known to be current, in monotonic seconds. `certificate` is
+    served; clients can trust it unless its fingerprint is `placeholder`. `audit_error` returns why decisions that have
+    to be recorded cannot be, empty if they can.
     """
 
     snapshot: Snapshot | None = None
-    lacking: dict[str, str] = field(default_factory=dict)
-    heard: MutableMapping[str, float] = field(default_factory=dict)
+    not_ready_reasons: dict[str, str] = field(default_factory=dict)
+    last_synced: dict[str, float] = field(default_factory=dict)
     certificate: Certificate | None = None
     placeholder: str = ""
     audit_error: Callable[[], str] = str
@@ -37,59 +37,56 @@ class State:
     _cluster: Cluster | None = None
     _api_audiences: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Policy, cluster and audiences come from different threads."""
 
     def use_policy(self, policy: Policy) -> None:
-        """Judge by this policy from now on."""
-        with self._lock:  # policy and cluster may come from two threads
+        """Evaluate by this policy from now on."""
+        with self._lock:
             self._policy = policy
-            self._swap("policy")
+            self._update("policy")
 
     def use_cluster(self, cluster: Cluster) -> None:
-        """Judge by this cluster from now on."""
+        """Evaluate by this cluster from now on."""
         with self._lock:
             newer = self._api_audiences
             self._cluster = replace(cluster, api_audiences=newer) if newer else cluster
-            self._swap("objects")
+            self._update("objects")
 
     def use_api_audiences(self, audiences: tuple[str, ...]) -> None:
-        """Evaluate with these audiences of the API server from now on, whatever the cluster's are."""
+        """Use these audiences of the API server from now on, instead of the cluster's."""
         with self._lock:
             self._api_audiences = audiences
             if self._cluster is not None:
                 self._cluster = replace(self._cluster, api_audiences=audiences)
-                self._swap("objects")
+                self._update("objects")
 
-    def lacks(self, what: str, why: str) -> None:
-        """Remember why something could not be loaded; of no effect once it has been."""
-        if (self._policy if what == "policy" else self._cluster) is None:
-            self.lacking[what] = why
+    def set_not_ready(self, part: str, reason: str) -> None:
+        """Remember why something could not be loaded; no effect if an earlier version of it is loaded."""
+        if (self._policy if part == "policy" else self._cluster) is None:
+            self.not_ready_reasons[part] = reason
 
-    def has(self, what: str) -> None:
-        """Remember that something has been loaded, though the rest that belongs to it may be missing still."""
-        self.lacking.pop(what, None)
-
-    def serves(self, certificate: Certificate) -> None:
-        """Remember which certificate is served."""
-        self.certificate = certificate
+    def set_ready(self, part: str) -> None:
+        """Remember that something is loaded, even if the rest of the cluster is not yet."""
+        self.not_ready_reasons.pop(part, None)
 
     @property
-    def waits_for_certificate(self) -> bool:
-        """Whether this worker serves the placeholder."""
+    def has_placeholder(self) -> bool:
+        """Whether the placeholder is served."""
         return self.certificate is not None and self.certificate.fingerprint == self.placeholder
 
     @property
-    def why_not_ready(self) -> str:
-        """What has not been loaded yet, or can't be done, in one line; empty where nothing is amiss."""
-        lacking: list[str] = []
+    def readiness_error(self) -> str:
+        """Why the server is not ready, in one line; empty if it is."""
+        reasons: list[str] = []
         if self.snapshot is None:
-            lacking += self.lacking.values() or ["nothing has been loaded yet"]
-        if self.waits_for_certificate:
-            lacking.append("certificate not loaded yet")
-        if audit_error := self.audit_error():
-            lacking.append(audit_error)
-        return "; ".join(lacking)
+            reasons += self.not_ready_reasons.values() or ["nothing has been loaded yet"]
+        if self.has_placeholder:
+            reasons.append("certificate not loaded yet")
+        if error := self.audit_error():
+            reasons.append(error)
+        return "; ".join(reasons)
 
-    def _swap(self, loaded: str) -> None:
-        self.lacking.pop(loaded, None)
+    def _update(self, loaded: str) -> None:
+        self.not_ready_reasons.pop(loaded, None)
         if self._policy is not None and self._cluster is not None:
             self.snapshot = Snapshot(self._policy, self._cluster)

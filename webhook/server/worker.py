@@ -19,9 +19,9 @@ from flask import Flask
 from gunicorn.workers.base import Worker as BaseWorker
 
 from webhook.server.http_server import MAX_CONNECTIONS, TICK_SECONDS, HttpServer
+from webhook.server.lifecycle import Background
 from webhook.server.pages import Pages
 from webhook.server.review_handler import ReviewHandler
-from webhook.server.source import Background
 
 try:
     from uvloop import new_event_loop

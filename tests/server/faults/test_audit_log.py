@@ -92,14 +92,14 @@ def test_other_decisions_stay_without_a_record(policy, phase, body, outcome):
 def test_failure_allow_patches_without_a_record_and_stays_ready():
     judge = Unrecorded(POLICY, fail_closed=False)
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
-    assert judge.state.why_not_ready == ""
+    assert judge.state.readiness_error == ""
     assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
 def test_decision_is_recorded_if_one_of_two_sinks_takes_it(tmp_path):
     judge = Unrecorded(POLICY, FileSink(tmp_path / "audit"))
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
-    assert judge.state.why_not_ready == ""
+    assert judge.state.readiness_error == ""
     assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
@@ -126,14 +126,14 @@ def test_first_line_after_an_outage_records_the_last_denial():
     judge.log._sinks = [SinkWriter(disk, lambda: None)]
     for body in pods(3):
         assert judge.response(body, Phase.MUTATE)["allowed"] is False
-    assert judge.state.why_not_ready == "cannot write the audit log: No space left on device"
+    assert judge.state.readiness_error == "cannot write the audit log: No space left on device"
     (writer,) = judge.log._sinks
     writer.check()
-    assert judge.state.why_not_ready != ""
+    assert judge.state.readiness_error != ""
     disk.full = False
     for _ in range(2):
         writer.check()
-    assert judge.state.why_not_ready == ""
+    assert judge.state.readiness_error == ""
     (line,) = disk.lines
     assert (line["decision"], line["uid"][:8], line["patch"]) == ("denied", "00000002", [])
     assert "No space left on device" in line["problem"]
@@ -150,8 +150,8 @@ def test_record_that_waits_is_retried_by_a_started_log(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(sink, "write", FullSink().write)
             assert judge.response(PATCHED, Phase.MUTATE)["allowed"] is False
-            assert judge.state.why_not_ready != ""
-        eventually(lambda: judge.state.why_not_ready == "")
+            assert judge.state.readiness_error != ""
+        eventually(lambda: judge.state.readiness_error == "")
     finally:
         judge.log.stop()
     (line,) = (tmp_path / "audit").read_text().splitlines()

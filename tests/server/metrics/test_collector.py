@@ -90,7 +90,7 @@ def test_long_reason_with_control_characters_is_cut_and_escaped() -> None:
 
 def test_state_gauges_are_what_the_state_knows() -> None:
     state = state_with(HEAD)
-    state.heard |= {"Secrets": 2e9, "Namespaces": 1.0}
+    state.last_synced |= {"Secrets": 2e9, "Namespaces": 1.0}
     state.serves(certificates(self_signed((), TODAY).certificate)[0])
     found = samples(state)
     assert found["tokenguard_ready"] == 1

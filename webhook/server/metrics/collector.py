@@ -62,7 +62,7 @@ class MetricsCollector(Collector):
 
     def _state_families(self) -> Iterator[Metric]:
         state, snapshot = self._state, self._state.snapshot
-        yield _family(definitions.READY, [((), float(not state.why_not_ready))])
+        yield _family(definitions.READY, [((), float(not state.readiness_error))])
         policy = snapshot.policy if snapshot else None
         yield _family(definitions.POLICY, [((policy.revision, policy.mode), 1.0)] if policy else [])
         yield from self._exemptions(snapshot)
@@ -72,9 +72,9 @@ class MetricsCollector(Collector):
         objects = [(("Secrets",), count) for count in secrets] + [(("Namespaces",), count) for count in namespaces]
         yield _family(definitions.OBJECTS, objects)
         now = time.monotonic()
-        ages = [((part,), max(now - synced, 0.0)) for part, synced in dict(state.heard).items()]
+        ages = [((part,), max(now - synced, 0.0)) for part, synced in dict(state.last_synced).items()]
         yield _family(definitions.STATE_AGE, ages)
-        certificate = None if state.waits_for_certificate else state.certificate
+        certificate = None if state.has_placeholder else state.certificate
         expiry = [((), certificate.ends.timestamp())] if certificate else []
         yield _family(definitions.CERTIFICATE_EXPIRY, expiry)
 

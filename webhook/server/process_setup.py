@@ -11,7 +11,7 @@ from pathlib import Path
 
 from webhook.server.options import StartError
 
-MOST_FILES = 65536
+MAX_FILES = 65536
 _PREFIX = "tokenguard-run-"
 
 
@@ -28,7 +28,7 @@ def require_stdout() -> None:
 def raise_file_limit() -> None:
     """Allow as many open files as this process may have, up to a bound: every connection takes one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 

@@ -1,4 +1,4 @@
-"""What a server shows, and what is said where it shows nothing."""
+"""The chain that a server sends, and the errors if it sends none."""
 
 import contextlib
 import socket
@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.pki.foreign import cases
 from webhook.cli import main
 from webhook.pki.read import certificates
-from webhook.server.shown import NotShownError, shown_by
+from webhook.pki.tls_probe import ProbeError, served_chain
 
 
 @contextlib.contextmanager
@@ -35,27 +35,27 @@ def test_the_whole_chain_is_returned_the_servers_own_certificate_first(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "pair")
     with answering(lambda connection: context.wrap_socket(connection, server_side=True).close()) as address:
-        assert [one.pem for one in shown_by(address)] == [one.pem for one in certificates(case.served)]
+        assert [one.pem for one in served_chain(address)] == [one.pem for one in certificates(case.served)]
 
 
 def test_a_server_that_speaks_no_tls_is_told() -> None:
     with (
         answering(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as address,
-        pytest.raises(NotShownError, match=f"--connect {address}: no certificate can be had there by TLS: "),
+        pytest.raises(ProbeError, match="no certificate can be had there by TLS: "),
     ):
-        shown_by(address)
+        served_chain(address)
 
 
 @pytest.mark.parametrize(("address", "why"), [
-    ("foo", "--connect foo: write HOST:PORT, as 127.0.0.1:8443 or "),
+    ("foo", "write HOST:PORT, as 127.0.0.1:8443 or "),
     ("foo:https", "write HOST:PORT"),
     ("foo:70000", "write HOST:PORT"),
-    ("127.0.0.1:1", "--connect 127.0.0.1:1: Connection refused"),
-    (f"{'x' * 70}.example.com:1", "--connect x"),
+    ("127.0.0.1:1", "Connection refused"),
+    (f"{'x' * 70}.example.com:1", "idna"),
 ])  # fmt: skip
 def test_what_is_no_address_of_a_server_is_told(address, why) -> None:
-    with pytest.raises(NotShownError) as caught:
-        shown_by(address)
+    with pytest.raises(ProbeError) as caught:
+        served_chain(address)
     assert why in str(caught.value)
 
 

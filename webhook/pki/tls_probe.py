@@ -1,0 +1,47 @@
+"""Which certificates a server sends to a client."""
+
+import socket
+import ssl
+from typing import Any
+
+from webhook.pki.names import host_and_port
+from webhook.pki.read import Certificate, certificates
+
+_TIMEOUT = 5.0
+
+
+class ProbeError(Exception):
+    """The certificates cannot be found out; the message says why."""
+
+
+def served_chain(address: str) -> tuple[Certificate, ...]:
+    """Return the chain that the server at `HOST:PORT` sends. It is not verified, and nothing is sent to the server.
+
+    Raises `ProbeError`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        host, port = host_and_port(address)
+        with (
+            socket.create_connection((host, port), timeout=_TIMEOUT) as connection,
+            context.wrap_socket(connection, server_hostname=host) as tls,
+        ):
+            chain = certificates(_chain(tls).encode())
+    except ssl.SSLError as error:
+        reason = str(error.reason or error).replace("_", " ").lower()
+        raise ProbeError(f"no certificate can be had there by TLS: {reason}") from error
+    except (OSError, ValueError) as error:  # ValueError: also a host name that cannot be looked up
+        raise ProbeError(getattr(error, "strerror", None) or str(error)) from error
+    if not chain:
+        raise ProbeError("the certificate there can't be read")
+    return chain
+
+
+def _chain(tls: ssl.SSLSocket) -> str:
+    """Return what the server has sent, PEM."""
+    if hasattr(tls, "get_unverified_chain"):  # from Python 3.13 on
+        return "".join(map(ssl.DER_cert_to_PEM_cert, tls.get_unverified_chain()))
+    internal: Any = tls._sslobj  # type: ignore[attr-defined]  # noqa: SLF001 - where it is before 3.13
+    return "".join(certificate.public_bytes() for certificate in internal.get_unverified_chain())

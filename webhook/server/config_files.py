@@ -1,0 +1,103 @@
+"""What reviews are evaluated with: the policy, the objects in the cluster, and the API server's audiences."""
+
+import base64
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from webhook.core.cluster import Cluster
+from webhook.core.cluster_lines import read_cluster, write_cluster
+from webhook.core.manifests import cluster_of, read_manifests
+from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.model import Policy
+from webhook.server.file_watcher import RejectedError, WatchedFiles
+from webhook.server.options import ServeOptions
+from webhook.server.state import State
+
+log = logging.getLogger("tokenguard")
+OWN_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+def config_checks(
+    options: ServeOptions, state: State, folder: Path, count: Callable[[str, bool], None]
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Set what comes from no file, attach the live source, and yield the checks of files for a `FileWatcher`.
+
+    `folder` is private to the server. `count` gets what was read, and whether it was accepted.
+    """
+    audiences = ApiAudiences(state)
+    base = Cluster(api_audiences=audiences.names) if audiences.names else Cluster()
+    yield "token", audiences.check
+    watch = partial(WatchedFiles, folder=folder, count=count, on_error=state.set_not_ready)
+    if options.live:
+        options.live.attach(state, base, partial(count, "policy"), folder)
+    if options.policy:
+        yield "policy", watch("policy", (options.policy,), partial(_use_policy, state)).check
+    elif not (options.live and options.live.configmap):
+        log.warning("no --policy: the default policy is in force, and nothing is injected")
+        state.use_policy(default_policy())
+    if options.objects:
+        use, restore = partial(_use_objects, state, base), partial(_restore_objects, state, base)
+        yield "objects", watch("objects", (options.objects,), use, restore=restore).check
+    elif not (options.live and options.live.objects):
+        log.warning("no --objects: no Secret is known to hold a legacy token, so none is found")
+        state.use_cluster(base)
+
+
+def _use_policy(state: State, document: bytes) -> bytes:
+    policy = read_policy(document)
+    if not isinstance(policy, Policy):
+        raise RejectedError(*map(str, policy))
+    state.use_policy(policy)
+    return document
+
+
+def _use_objects(state: State, base: Cluster, document: bytes) -> bytes:
+    """Use manifests; return the cluster without what else they contain, which may be Secret data."""
+    reading = read_manifests(document)
+    if reading.problems:
+        raise RejectedError(*map(str, reading.problems))
+    cluster = cluster_of(reading.manifests, base)
+    state.use_cluster(cluster)
+    return b"".join(write_cluster(cluster))
+
+
+def _restore_objects(state: State, base: Cluster, stored: bytes) -> None:
+    state.use_cluster(read_cluster(stored.splitlines(), base))
+
+
+class _Claims(msgspec.Struct):
+    aud: str | list[str] = ""
+
+
+class ApiAudiences:
+    """The API server's audiences, as the webhook's own service account token names them; none without a token.
+
+    The kubelet replaces the token about every 48 minutes. The audiences change if somebody changes the API server's
+    `--api-audiences` or issuer.
+    """
+
+    def __init__(self, state: State, token: Path = OWN_TOKEN) -> None:
+        """Read the token once."""
+        self._state = state
+        self._token = token
+        self.names = self._read()
+
+    def check(self) -> None:
+        """Use the token's audiences if they have changed. A token that can't be read changes nothing."""
+        names = self._read()
+        if names and names != self.names:
+            self.names = names
+            self._state.use_api_audiences(names)
+            log.info("the API server's audiences have changed, by tokenguard's own token: %s", ", ".join(names))
+
+    def _read(self) -> tuple[str, ...]:
+        try:
+            payload = self._token.read_text(encoding="ascii").split(".")[1]
+            claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims)
+        except (OSError, ValueError, IndexError):  # what msgspec and base64 raise are ValueErrors
+            return ()
+        return tuple(filter(None, [claims.aud] if isinstance(claims.aud, str) else claims.aud))

@@ -1,0 +1,159 @@
+"""The certificate and key of the server, and the CAs of known clients. New ones are used without a restart."""
+
+import datetime as dt
+import logging
+import ssl
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from webhook.pki.make import self_signed
+from webhook.pki.read import both_of, certificates, pair_mistake
+from webhook.server.file_watcher import RejectedError, WatchedFiles
+from webhook.server.lifecycle import CertificateSource
+from webhook.server.options import ServeOptions, StartError
+from webhook.server.state import State
+
+log = logging.getLogger("tokenguard")
+CIPHERS = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: keys of each connection's own, and AEAD. TLS 1.3 has nothing else."""
+_OPTIONS = ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+"""In addition to Python's own: no compression, and the server chooses the cipher.
+
+No session is resumed: the key to all tickets would live as long as the process, and clients of a CA that is no longer
+known could go on. The API server keeps its connections, and asks for none.
+"""
+
+
+def server_context(*, asks_clients: bool = False) -> ssl.SSLContext:
+    """Return a server's context without a certificate: TLS 1.2 or newer, HTTP/1.1.
+
+    With `asks_clients` a client may send a certificate, which has to be valid.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= _OPTIONS
+    context.num_tickets = 0
+    context.set_alpn_protocols(["http/1.1"])
+    if asks_clients:
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+class ServingCertificate:
+    """A context for all connections; each new connection gets the current certificate, key and client CAs."""
+
+    def __init__(self, folder: Path, state: State, sources: Sequence[str], client_ca: Path | None = None) -> None:
+        """`folder` is private: a pair can be loaded from a file only. `sources` are one or two, for error messages."""
+        self._folder = folder
+        self._state = state
+        self._sources = sources
+        self._client_ca = client_ca
+        self._pair = self._authorities = b""
+        self.context = self._current = server_context(asks_clients=client_ca is not None)
+        self.context.sni_callback = self._choose
+
+    def use_pair(self, *contents: bytes) -> bytes:
+        """Serve a certificate chain and its key (PEM), and return both as one. Raises `RejectedError` or `OSError`."""
+        pair = b"\n".join(contents)
+        try:
+            self._current = self._load(pair, self._authorities)
+        except (ssl.SSLError, ValueError) as error:
+            raise RejectedError(self._pair_error(contents[0], contents[-1], error)) from error
+        self._pair = pair
+        for certificate in certificates(pair)[:1]:
+            self._state.certificate = certificate
+        return pair
+
+    def use_client_ca(self, content: bytes) -> bytes:
+        """Verify clients with these CAs (PEM), and return those. Raises `RejectedError` or `OSError`."""
+        authorities = b"".join(certificate.pem for certificate in certificates(content))
+        if not authorities:
+            raise RejectedError(f"--client-ca {self._client_ca}: no certificate in PEM can be read in it")
+        self._current = self._load(self._pair, authorities)
+        self._authorities = authorities
+        return authorities
+
+    def _load(self, pair: bytes, authorities: bytes) -> ssl.SSLContext:
+        context = server_context(asks_clients=self._client_ca is not None)
+        with tempfile.NamedTemporaryFile(dir=self._folder) as file:
+            file.write(pair)
+            file.flush()
+            context.load_cert_chain(file.name, password=_no_password)
+        if authorities:
+            context.load_verify_locations(cadata=authorities.decode())
+        return context
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Give a new connection the current context; OpenSSL calls this for clients that name no server, too.
+
+        A pair is never loaded into a context in use: a handshake could find half of it. Whether a certificate is asked
+        for at all is taken from the first context, and the CAs from the one that is chosen.
+        """
+        connection.context = self._current
+
+    def _pair_error(self, certificate: bytes, key: bytes, error: Exception) -> str:
+        """Return which of the two is wrong; OpenSSL's own reasons name neither."""
+        sources = self._sources[0], self._sources[-1]
+        reason = str(getattr(error, "reason", None) or "OpenSSL doesn't say why").replace("_", " ").lower()
+        return pair_mistake(certificate, key, *sources) or f"{both_of(*sources)} can't be used: {reason}"
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")
+
+
+def load_certificate(
+    options: ServeOptions, state: State, folder: Path, count: Callable[[str, bool], None]
+) -> tuple[ServingCertificate, list[WatchedFiles]]:
+    """Load certificate, key and client CAs; return them and the files to watch.
+
+    `folder` and `count` are as for `config_checks`. Raises `StartError` if there is no certificate, or no CA, to begin
+    with.
+    """
+    source = ""
+    if options.certificates:
+        source = options.certificates.where
+        paths, sources = [_placeholder(options.certificates, state, folder)], [source]
+    else:
+        paths = _files(options, folder)
+        sources = [f"--tls-cert {paths[0]}", f"--tls-key {paths[1]}"]
+    serving = ServingCertificate(folder, state, sources, options.client_ca)
+
+    def fail_start(_name: str, reason: str) -> None:
+        if not all(file.is_loaded for file in files):
+            raise StartError(reason)
+
+    watch = partial(WatchedFiles, folder=folder, count=count, on_error=fail_start)
+    files = [watch("certificate", paths, serving.use_pair, source=source, is_placeholder=lambda: state.has_placeholder)]
+    if options.client_ca:
+        files.append(watch("client-ca", [options.client_ca], serving.use_client_ca))
+    for file in files:
+        file.check()
+    return serving, files
+
+
+def _files(options: ServeOptions, folder: Path) -> list[Path]:
+    if options.tls_cert and options.tls_key:
+        return [options.tls_cert, options.tls_key]
+    made = self_signed(options.tls_san, dt.datetime.now(dt.UTC))
+    files = {folder / "tls.crt": made.certificate, folder / "tls.key": made.key, folder / "ca.crt": made.authority}
+    for file, content in files.items():
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+    certificate, key, authority = files
+    log.info("made a certificate for this run; clients trust it by its CA: curl --cacert %s", authority)
+    return [certificate, key]
+
+
+def _placeholder(source: CertificateSource, state: State, folder: Path) -> Path:
+    """Return the file that the source writes. Until then it has a certificate that no API server trusts, for probes."""
+    file = source.attach(folder, lambda: state.certificate.fingerprint if state.certificate else "")
+    placeholder = self_signed((), dt.datetime.now(dt.UTC))
+    file.touch(mode=0o600)
+    file.write_bytes(placeholder.certificate + placeholder.key)
+    log.info("certificate: a placeholder is served until %s has one", source.where)
+    state.placeholder = certificates(placeholder.certificate)[0].fingerprint
+    return file
