@@ -22,7 +22,7 @@ from webhook.server.http_message import HttpResponse
 from webhook.server.http_server import HttpServer
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.pages import Pages
-from webhook.server.review_handler import HttpResponse, ReviewHandler
+from webhook.server.review_handler import ReviewHandler
 from webhook.server.serving_certificate import server_context
 
 REVIEW = head(BODY) + BODY
