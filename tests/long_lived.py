@@ -17,7 +17,7 @@ SERVER = (
     "webhook/core",
     "webhook/audit/record.py",
     "webhook/pki",
-    "webhook/files.py",
+    "webhook/atomic_write.py",
 )
 """What runs in a server's process."""
 

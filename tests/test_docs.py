@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.documented import page_rows, table_below
-from tests.tokens.making import pod_claims, signer
+from tests.tokens.signing import pod_claims, signer
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.policy.shown import shown
@@ -31,9 +31,9 @@ from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions
 from webhook.server.state import State
 from webhook.tokens.as_text import token_lines
-from webhook.tokens.judged import judged
-from webhook.tokens.notices import notices
-from webhook.tokens.token import read
+from webhook.tokens.claims import read
+from webhook.tokens.policy_check import judged
+from webhook.tokens.problems import notices
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text()

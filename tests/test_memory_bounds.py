@@ -73,7 +73,7 @@ FIXED = {
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
     "webhook/server/http_server.py::HttpServer._listeners": "the listening socket",
     "webhook/server/tls_stream.py::_CLEAR": "one TLS record, for all connections",
-    "webhook/pki/read.py::Certificate.fingerprint": "64 characters of the one certificate",
+    "webhook/pki/certificate.py::Certificate.fingerprint": "64 characters of the one certificate",
 }
 POLICY = HEAD + (
     "rules: {kubelet-hostpath: reject}\n"

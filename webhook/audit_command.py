@@ -10,7 +10,7 @@ from typing import BinaryIO
 import click
 
 from webhook.audit import as_json, as_text
-from webhook.audit.logs import Log, merged
+from webhook.audit.merge import Log, merged
 from webhook.audit.schema import schema
 from webhook.audit.summary import Summary
 from webhook.commands import Failure

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 
 import click
 
+from webhook.atomic_write import OWN, READABLE, Content, replace_files
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import NAMESPACED_NAME, Failure, cluster_at_hand, kubeconfig_option
 from webhook.core.text import plain
-from webhook.files import OWN, READABLE, Content, replace_files
-from webhook.pki.by_hand import made_files
-from webhook.pki.names import service_names
+from webhook.pki.generate_files import made_files
+from webhook.pki.san import service_names
 from webhook.pki.tls_probe import ProbeError, served_chain
 
 _F = TypeVar("_F", bound=Callable[..., Any])

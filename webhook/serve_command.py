@@ -9,7 +9,7 @@ import click
 
 from webhook.cluster.place import in_cluster
 from webhook.commands import NAMESPACED_NAME, Failure, Parsed
-from webhook.pki.names import host_and_port, normal_name, service_names
+from webhook.pki.san import host_and_port, normal_name, service_names
 from webhook.server.lifecycle import CertificateSource, LiveSource
 from webhook.server.options import ServeOptions, StartError
 

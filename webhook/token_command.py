@@ -15,11 +15,11 @@ from webhook.core.safe_output import safe_json
 from webhook.reporting.files import STDIN, Source, Trouble
 from webhook.reporting.files import read as read_file
 from webhook.tokens import as_json, as_text
-from webhook.tokens.judged import judged
-from webhook.tokens.keys import NoKeysError, read_keys
-from webhook.tokens.notices import notices
-from webhook.tokens.token import NotATokenError, Token, read
-from webhook.tokens.verdict import Issuer, Presented, Verdict, by_keys, by_review
+from webhook.tokens.claims import NotATokenError, Token, read
+from webhook.tokens.jwks import NoKeysError, read_keys
+from webhook.tokens.policy_check import judged
+from webhook.tokens.problems import notices
+from webhook.tokens.verification import Issuer, Presented, Verdict, by_keys, by_review
 
 _TOLD = "the token is now in your shell's history and in the list of processes: pipe it in, or give @FILE"
 _STDIN = ((), (STDIN,))

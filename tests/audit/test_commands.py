@@ -13,9 +13,9 @@ from typing import ClassVar
 import pytest
 from click.testing import CliRunner
 
-from tests.audit.making import APP, LEGACY, STALE, event, mutate, own, peak_memory
-from webhook.audit.lines import LONGEST
-from webhook.audit.logs import Log, Notes, merged
+from tests.audit.log_lines import APP, LEGACY, STALE, event, mutate, own, peak_memory
+from webhook.audit.line_reader import LONGEST
+from webhook.audit.merge import Log, Notes, merged
 from webhook.cli import main
 
 DENIED = own(1, "legacy-token-reference: reject")
@@ -157,7 +157,7 @@ def test_what_the_server_itself_says_is_no_broken_line():
 def test_nor_is_a_traceback_that_it_says_but_what_is_torn_behind_it_is():
     said = b"[2026-11-24 12:00:00,123] [7] [ERROR] internal error, decision '7': KeyError\n"
     said += b'Traceback (most recent call last):\n  File "review.py", line 7, in answer\n    this()\n'
-    ends = b"webhook.files.Lost: gone\n"
+    ends = b"webhook.atomic_write.Lost: gone\n"
     told = summarized("-", stdin=said + DENIED + ends + b"no such text\n" + said + ends + b'{"time": 7\n' + DENIED[9:])
     assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 10, "broken": 3}
 
@@ -280,7 +280,7 @@ def test_memory_does_not_grow_with_the_number_of_accounts_nor_of_lines(tmp_path)
             for at in range(count):
                 use = f"subject: system:serviceaccount:n{at}:a{at}, seconds after warning threshold: 1"
                 log.write(event(at, {STALE: use}) + own(at, "inject: reject", namespace=f"n{at}", name=f"p{at}"))
-        tables = "from webhook.audit.table import Table; Table.__init__.__defaults__ = (2000,)"
+        tables = "from webhook.audit.bounded_counter import Table; Table.__init__.__defaults__ = (2000,)"
         return peak_memory(tmp_path / "log", tables)
 
     assert peak(12_000) < 1.1 * peak(3000)

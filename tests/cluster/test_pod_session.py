@@ -11,7 +11,7 @@ import urllib3
 
 from webhook.cluster.pod_session import PodSession
 from webhook.cluster.transport import ApiError
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 
 TIMEOUT = (5.0, 5.0)
 

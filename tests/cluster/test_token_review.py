@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from tests.tokens.making import ISSUER, VAULT, jwks, plain_claims, signer
+from tests.tokens.signing import ISSUER, VAULT, jwks, plain_claims, signer
 from webhook.cluster.token_review import published_issuer, review
 from webhook.cluster.transport import ApiError
-from webhook.tokens.verdict import Review
+from webhook.tokens.verification import Review
 
 TOKEN = signer().sign(plain_claims()) + b"\n"
 USER = "system:serviceaccount:demo:app"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.control_plane.plane import ControlPlane
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 
 
 def post(plane: ControlPlane, path: str, body: bytes, content_type: str = "application/json") -> tuple[int, Any]:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.end_to_end.cluster import Cluster
 from tests.serving import eventually
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 
 PLACES = (os.environ.get("KUBEBUILDER_ASSETS"), "/usr/local/kubebuilder/bin")
 NEEDED = ("etcd", "kube-apiserver", "kubectl")

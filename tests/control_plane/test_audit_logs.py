@@ -13,8 +13,8 @@ from tests.commands import run_command
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import pod, reads_legacy, secret, uid_of
 from tests.serving import eventually
-from tests.tokens.making import Signer, plain_claims
-from webhook.tokens.token import read
+from tests.tokens.signing import Signer, plain_claims
+from webhook.tokens.claims import read
 
 HOUR = 3600
 

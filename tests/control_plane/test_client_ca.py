@@ -16,7 +16,7 @@ from tests.documented import CHECKOUT
 from tests.pki.foreign import foreign
 from tests.server.test_client_ca import CLIENT
 from tests.serving import JSON, POLICY, Server, eventually, serve
-from webhook.pki.make import Pair, new_authority
+from webhook.pki.issue import Pair, new_authority
 
 NOW = dt.datetime.now(dt.UTC)
 FIRST, SECOND = new_authority(NOW), new_authority(NOW)

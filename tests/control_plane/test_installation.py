@@ -33,9 +33,9 @@ from tests.end_to_end.cluster import (
 )
 from tests.manifests.rendering import render, the
 from tests.serving import Server, eventually, serve
-from webhook.pki.by_hand import made_files
-from webhook.pki.make import new_authority
-from webhook.pki.read import certificates
+from webhook.pki.certificate import certificates
+from webhook.pki.generate_files import made_files
+from webhook.pki.issue import new_authority
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.end_to_end.cluster import pod, prepare, put_policy, secret, token_vol
 from tests.serving import eventually
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
-from webhook.tokens.token import read
+from webhook.tokens.claims import read
 
 NODE = ("--as=system:node:node-1", "--as-group=system:nodes", "--as-group=system:authenticated")
 KUBE_SYSTEM = ("--as=system:serviceaccount:kube-system:operator", "--as-group=system:masters")

@@ -13,8 +13,8 @@ from tests.commands import run_command
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import pod, secret
 from tests.serving import eventually
-from tests.tokens.making import ISSUER, VAULT, Signer, plain_claims, signer, unsigned
-from webhook.tokens.token import Token, read
+from tests.tokens.signing import ISSUER, VAULT, Signer, plain_claims, signer, unsigned
+from webhook.tokens.claims import Token, read
 
 APP = "system:serviceaccount:demo:app"
 AS_NODE = ("--as=system:node:node-1", "--as-group=system:nodes", "--as-group=system:authenticated")

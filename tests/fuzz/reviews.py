@@ -14,7 +14,7 @@ from tests.core.test_cases import LOADED, Judge
 from tests.fuzz import seeds
 from tests.fuzz.mending import assert_mended
 from tests.fuzz.mutation import Mutator, depth
-from webhook.audit.line import decode
+from webhook.audit.log_entry import decode
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import Subject

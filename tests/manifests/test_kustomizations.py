@@ -12,7 +12,7 @@ from webhook.cli import main
 from webhook.core.policy.document import KEY, default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.shown import shown
-from webhook.pki.names import service_names
+from webhook.pki.san import service_names
 
 everywhere = pytest.mark.parametrize("folder", INSTALLATIONS)
 CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]

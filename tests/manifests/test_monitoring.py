@@ -11,7 +11,7 @@ import yaml
 
 from tests.documented import API_SERVERS, METRICS, page_rows
 from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, MONITORING, render, render_text, the
-from webhook.pki.names import service_names
+from webhook.pki.san import service_names
 
 CASES = CHECKOUT / "tests/manifests/alerts.yaml"
 PROMTOOL = shutil.which("promtool")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from webhook.pki.make import Pair
+from webhook.pki.issue import Pair
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 NAME = "localhost"

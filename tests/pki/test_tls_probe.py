@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.pki.foreign import cases
 from webhook.cli import main
-from webhook.pki.read import certificates
+from webhook.pki.certificate import certificates
 from webhook.pki.tls_probe import ProbeError, served_chain
 
 

@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 
 from tests.pki.foreign import CA, NAME, NOW, cases, foreign, named
-from webhook.pki.make import issue, new_authority
-from webhook.pki.read import certificates
+from webhook.pki.certificate import certificates
+from webhook.pki.issue import issue, new_authority
 from webhook.pki.verify import refusal
 
 CASES = cases()

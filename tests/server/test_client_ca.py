@@ -17,7 +17,7 @@ from tests.server.test_following import replace_the_worker
 from tests.server.test_recorded import recorded
 from tests.server.test_review import Judge
 from tests.serving import JSON, PATIENCE, ask, eventually, serve
-from webhook.pki.make import issue, new_authority
+from webhook.pki.issue import issue, new_authority
 from webhook.server.app import create_app
 from webhook.server.review_handler import ReviewHandler
 

@@ -12,7 +12,7 @@ import pytest
 from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, serve
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 from webhook.server.file_watcher import WatchedFiles
 from webhook.server.serving_certificate import ServingCertificate
 from webhook.server.state import State

@@ -15,7 +15,7 @@ from tests.server.test_lifecycle import BODY, head
 from tests.server.test_review import CLUSTER, Judge
 from tests.serving import POLICY
 from webhook.core.policy.document import read_policy
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 from webhook.server import http_server
 from webhook.server.app import create_app
 from webhook.server.http_message import HttpResponse

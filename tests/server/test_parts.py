@@ -15,7 +15,7 @@ from tests.server.test_recorded import recorded
 from tests.server.test_review import Judge
 from webhook.core.cluster import Cluster
 from webhook.core.policy.document import default_policy
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 from webhook.server.app import create_app
 from webhook.server.config_files import ApiAudiences
 from webhook.server.file_watcher import RejectedError

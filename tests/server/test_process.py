@@ -16,7 +16,7 @@ from tests.server.test_bad_input import raw_connection
 from tests.server.test_following import put
 from tests.server.test_recorded import recorded
 from tests.serving import eventually, serve
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 from webhook.server.options import StartError
 from webhook.server.process_setup import MAX_FILES, private_folder
 

@@ -17,7 +17,7 @@ from tests.processes import descriptors, pss_mib, threads, tree
 from tests.serving import OBJECTS, Server, ask, serve
 from tests.soak.clients import Clients, Tally
 from tests.soak.expected import BROKEN, POLICIES, revision
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 
 CLIENTS = 4
 CERTIFICATES = 6

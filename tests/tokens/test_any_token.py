@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tokens.making import encoded, jwks, legacy_claims, plain_claims, pod_claims, signer
+from tests.tokens.signing import encoded, jwks, legacy_claims, plain_claims, pod_claims, signer
 from webhook.cli import main
-from webhook.tokens.keys import NoKeysError, read_keys
+from webhook.tokens.jwks import NoKeysError, read_keys
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

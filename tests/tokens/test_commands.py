@@ -10,7 +10,7 @@ import time
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.tokens.making import ISSUER, VAULT, jwks, legacy_claims, plain_claims, pod_claims, signer, unsigned
+from tests.tokens.signing import ISSUER, VAULT, jwks, legacy_claims, plain_claims, pod_claims, signer, unsigned
 from webhook.cli import main
 
 NOW = int(time.time())

@@ -4,9 +4,9 @@ import datetime as dt
 import json
 from typing import Any
 
+from webhook.audit.bounded_counter import Table
+from webhook.audit.events import FATES
 from webhook.audit.summary import Decisions, Fates, Summary, Uses
-from webhook.audit.table import Table
-from webhook.audit.told import FATES
 
 VERSION = 1
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from webhook.audit.as_json import time
+from webhook.audit.bounded_counter import Table
+from webhook.audit.events import FATES
 from webhook.audit.summary import Decisions, Fates, Summary, Uses
-from webhook.audit.table import Table
-from webhook.audit.told import FATES
 from webhook.core.text import plain
 
 _STALE = "tokens past their hour: their clients would break once the API server's token is capped"

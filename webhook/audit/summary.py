@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Self
 
-from webhook.audit.api_server_log import from_event
-from webhook.audit.line import Line
-from webhook.audit.logs import Notes
-from webhook.audit.own_log import verdict
-from webhook.audit.pairs import Pairs
-from webhook.audit.table import Table
-from webhook.audit.told import FATES, Fate, TokenUse, Verdict
+from webhook.audit.bounded_counter import Table
+from webhook.audit.correlate import Pairs
+from webhook.audit.events import FATES, Fate, TokenUse, Verdict
+from webhook.audit.log_entry import Line
+from webhook.audit.merge import Notes
+from webhook.audit.parse_apiserver import from_event
+from webhook.audit.parse_tokenguard import verdict
 
 _MOST_SENDERS = 5
 _ACCOUNT = "system:serviceaccount:"

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from webhook.audit.json_stream import LISTS
-from webhook.audit.line import Line, Object, User, decode
+from webhook.audit.log_entry import Line, Object, User, decode
 
 _MOST_DEPTH = 6
 """Of text in a record in a list, for example, in Firehose's record."""

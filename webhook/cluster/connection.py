@@ -112,7 +112,7 @@ class Connection:
 
     def token_audiences(self) -> tuple[str, ...]:
         """Return whom the service account token is for that it authenticates by; none where it is by anything else."""
-        from webhook.tokens.token import NotATokenError, read  # noqa: PLC0415 - JOSE is loaded where it is used alone
+        from webhook.tokens.claims import NotATokenError, read  # noqa: PLC0415 - JOSE is loaded where it is used alone
 
         try:
             token = read(self._ready_session().token().encode("ascii", "replace"))

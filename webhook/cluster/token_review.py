@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from webhook.cluster.transport import ApiError, Transport
-from webhook.tokens.keys import NoKeysError, read_keys
-from webhook.tokens.verdict import Issuer, Review
+from webhook.tokens.jwks import NoKeysError, read_keys
+from webhook.tokens.verification import Issuer, Review
 
 _REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 _KEYS = "/openid/v1/jwks"

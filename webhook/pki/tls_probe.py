@@ -4,8 +4,8 @@ import socket
 import ssl
 from typing import Any
 
-from webhook.pki.names import host_and_port
-from webhook.pki.read import Certificate, certificates
+from webhook.pki.certificate import Certificate, certificates
+from webhook.pki.san import host_and_port
 
 _TIMEOUT = 5.0
 

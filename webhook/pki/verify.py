@@ -23,8 +23,8 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-from webhook.pki.names import normal_name
-from webhook.pki.read import Certificate, certificates
+from webhook.pki.certificate import Certificate, certificates
+from webhook.pki.san import normal_name
 
 _FOR_SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 _PLAINLY = {

@@ -8,7 +8,7 @@ from webhook.core.text import counted, plain, quote
 from webhook.scan.asked import Filters
 from webhook.scan.report import Owner
 from webhook.scan.verdicts import Change, Judgement, PodGroup, Told
-from webhook.tokens.durations import spelled
+from webhook.tokens.humanize import spelled
 
 Line = str
 Judged = Callable[[PodGroup], Judgement]

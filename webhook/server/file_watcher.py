@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from webhook.files import replace_file
+from webhook.atomic_write import replace_file
 
 log = logging.getLogger("tokenguard.files")
 INTERVAL = 0.5

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from webhook.pki.make import self_signed
-from webhook.pki.read import both_of, certificates, pair_mistake
+from webhook.pki.certificate import both_of, certificates, pair_mistake
+from webhook.pki.issue import self_signed
 from webhook.server.file_watcher import RejectedError, WatchedFiles
 from webhook.server.lifecycle import CertificateSource
 from webhook.server.options import ServeOptions, StartError

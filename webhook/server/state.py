@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from webhook.core.cluster import Cluster
 from webhook.core.policy.model import Policy
-from webhook.pki.read import Certificate
+from webhook.pki.certificate import Certificate
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from webhook.core.decision import Decision
-from webhook.tokens.token import Token
-from webhook.tokens.verdict import Verdict
+from webhook.tokens.claims import Token
+from webhook.tokens.verification import Verdict
 
 VERSION = 1
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from webhook.core.decision import Decision, Outcome
 from webhook.core.text import plain, quote
-from webhook.tokens.durations import between, spelled
-from webhook.tokens.token import Bound, Kind, Token
-from webhook.tokens.verdict import Verdict
+from webhook.tokens.claims import Bound, Kind, Token
+from webhook.tokens.humanize import between, spelled
+from webhook.tokens.verification import Verdict
 
 KINDS = {
     Kind.LEGACY: "legacy: kept in a Secret, without end",

@@ -11,9 +11,9 @@ from tests.serving import eventually
 from webhook.cluster.certificates.manager import CertificateManager
 from webhook.cluster.certificates.reconcile import IDLE
 from webhook.cluster.certificates.secret import TlsSecret
-from webhook.pki.make import SERVING_LIFETIME, issue, new_authority
-from webhook.pki.read import certificates
-from webhook.pki.renewal import Kept
+from webhook.pki.certificate import certificates
+from webhook.pki.issue import SERVING_LIFETIME, issue, new_authority
+from webhook.pki.rotation import Kept
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 KUBECONFIG = """\

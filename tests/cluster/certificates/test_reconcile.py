@@ -22,9 +22,9 @@ from webhook.cluster.certificates.reconcile import (
     Wanted,
 )
 from webhook.cluster.certificates.secret import TlsSecret
-from webhook.pki.make import issue, new_authority
-from webhook.pki.read import certificates
-from webhook.pki.renewal import Kept, with_new_authority
+from webhook.pki.certificate import certificates
+from webhook.pki.issue import issue, new_authority
+from webhook.pki.rotation import Kept, with_new_authority
 from webhook.pki.verify import refusal
 
 NAME = "tokenguard.tokenguard.svc"

@@ -15,9 +15,9 @@ from webhook.cluster.certificates.bundles import KINDS
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
-from webhook.pki.make import Pair, issue, new_authority
-from webhook.pki.read import certificates
-from webhook.pki.renewal import Kept
+from webhook.pki.certificate import certificates
+from webhook.pki.issue import Pair, issue, new_authority
+from webhook.pki.rotation import Kept
 
 DAY = dt.timedelta(days=1)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.cluster import created, pod
 from tests.manifests.rendering import CHECKOUT
-from webhook.tokens.token import Token, read
+from webhook.tokens.claims import Token, read
 
 SECTION = re.search(r"\n## Tokens by hand\n(.*?)\n##", (CHECKOUT / "README.md").read_text(), re.DOTALL)[1]
 CALLS = re.findall(r"^\$ (kubectl .*?)(?:    # .*)?\n((?:[^$`].*\n)*)", SECTION, re.MULTILINE)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.end_to_end.cluster import acting, created, pod, suggested, uid_of
-from webhook.tokens.token import Token, read
+from webhook.tokens.claims import Token, read
 
 CREATE = ("create", "token", "app", "-n")
 VAULT = "--audience=https://vault.example.com"

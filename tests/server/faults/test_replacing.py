@@ -12,7 +12,7 @@ from tests.server.test_review import Judge
 from tests.serving import eventually, patch_of, serve
 from webhook.core.policy.document import read_policy
 from webhook.core.request import Phase
-from webhook.pki.make import self_signed
+from webhook.pki.issue import self_signed
 
 COUNT = 1000
 POLICY = """\

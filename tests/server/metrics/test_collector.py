@@ -7,8 +7,8 @@ import pytest
 
 from webhook.core.cluster import Cluster
 from webhook.core.policy.document import read_policy
-from webhook.pki.make import self_signed
-from webhook.pki.read import certificates
+from webhook.pki.certificate import certificates
+from webhook.pki.issue import self_signed
 from webhook.server.metrics.collector import MAX_EXEMPTIONS, MetricsCollector
 from webhook.server.metrics.definitions import DURATION, RECORDED
 from webhook.server.metrics.recorder import Metrics

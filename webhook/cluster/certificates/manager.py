@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+from webhook.atomic_write import replace_file
 from webhook.cluster.backoff import Reachability
 from webhook.cluster.certificates import bundles
 from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Clock, Reconciler, ServedCertificate, Wanted
@@ -18,8 +19,7 @@ from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
 from webhook.cluster.objects import Object
 from webhook.cluster.reflector import Change, Outcome, Reflector
-from webhook.files import replace_file
-from webhook.pki.read import certificates
+from webhook.pki.certificate import certificates
 
 log = logging.getLogger("tokenguard.certificates")
 START_TIMEOUT = 15.0

@@ -19,8 +19,8 @@ from webhook.cluster.certificates.bundles import Configuration
 from webhook.cluster.certificates.replicas import RENEWED_EVERY, Replica, Replicas, asked_for
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
-from webhook.pki.read import Certificate, certificates, pair_mistake, private_key
-from webhook.pki.renewal import Arrived, Kept, Names, next_step
+from webhook.pki.certificate import Certificate, certificates, pair_mistake, private_key
+from webhook.pki.rotation import Arrived, Kept, Names, next_step
 
 log = logging.getLogger("tokenguard.certificates")
 

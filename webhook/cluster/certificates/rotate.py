@@ -6,8 +6,8 @@ from webhook.cluster.certificates.replicas import asked_for
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import Status, read_status
 from webhook.cluster.transport import Transport
-from webhook.pki.names import possible_names
-from webhook.pki.renewal import with_new_authority, with_new_certificate
+from webhook.pki.rotation import with_new_authority, with_new_certificate
+from webhook.pki.san import possible_names
 
 _MAKE = "a replica with --manage-certs makes what is missing; --tls-secret says where it is kept"
 

@@ -8,7 +8,7 @@ import msgspec
 
 from webhook.cluster.objects import Object, Page, Resource
 from webhook.cluster.transport import CONFLICT, ApiError, Transport
-from webhook.pki.renewal import Kept
+from webhook.pki.rotation import Kept
 
 NAMES = {"bundle": "ca.crt", "authority_key": "ca.key", "certificate": "tls.crt", "key": "tls.key"}
 """Where each part of what is kept stands in the Secret."""

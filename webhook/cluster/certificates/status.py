@@ -9,8 +9,8 @@ from webhook.cluster.certificates.bundles import KINDS, Configuration
 from webhook.cluster.certificates.replicas import Replica, Replicas
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import Transport
-from webhook.pki.read import Certificate, certificates
-from webhook.pki.renewal import Kept
+from webhook.pki.certificate import Certificate, certificates
+from webhook.pki.rotation import Kept
 from webhook.pki.verify import refusal
 
 _LATEST = dt.timedelta(days=10)

@@ -12,7 +12,7 @@ from webhook.scan.asked import Filters
 from webhook.scan.report import LegacySecret, Owner, Report
 from webhook.scan.standings import ExemptionState
 from webhook.scan.verdicts import Change, Judgement
-from webhook.tokens.durations import spelled
+from webhook.tokens.humanize import spelled
 
 _RANKS = {outcome: rank for rank, outcome in enumerate(figures.OUTCOMES)}
 _CHANGES = {change: rank for rank, change in enumerate(Change)}

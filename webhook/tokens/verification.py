@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from webhook.core.text import listing, plain, quote
-from webhook.tokens.durations import between
-from webhook.tokens.judged import api_audiences
-from webhook.tokens.keys import Keys, signature_amiss
-from webhook.tokens.notices import claims_amiss, times_amiss
-from webhook.tokens.token import Kind, Token
+from webhook.tokens.claims import Kind, Token
+from webhook.tokens.humanize import between
+from webhook.tokens.jwks import Keys, signature_amiss
+from webhook.tokens.policy_check import api_audiences
+from webhook.tokens.problems import claims_amiss, times_amiss
 
 LEEWAY = dt.timedelta(minutes=1)
 """How much the API server lets clocks differ."""

@@ -9,9 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.pki.foreign import CA, foreign, named, usage
-from webhook.pki.make import Pair, issue, new_authority
-from webhook.pki.read import certificates
-from webhook.pki.renewal import Arrived, Kept, Names, next_step, with_new_authority, with_new_certificate
+from webhook.pki.certificate import certificates
+from webhook.pki.issue import Pair, issue, new_authority
+from webhook.pki.rotation import Arrived, Kept, Names, next_step, with_new_authority, with_new_certificate
 from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from webhook.audit.line import Line
-from webhook.audit.lines import DamagedError
-from webhook.audit.records import records
+from webhook.audit.line_reader import DamagedError
+from webhook.audit.log_entry import Line
+from webhook.audit.record_reader import records
 from webhook.audit.wrappers import Broken
 
 MOST_NAMED = 5

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
-from webhook.pki.make import Pair, issue, new_authority, signing_key
-from webhook.pki.read import certificates
+from webhook.pki.certificate import certificates
+from webhook.pki.issue import Pair, issue, new_authority, signing_key
 
 AUTHORITY_DAYS = 5 * 365
 WEBHOOKS = {

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from tests.audit.making import mutate, own
-from webhook.audit.line import decode
-from webhook.audit.own_log import verdict
-from webhook.audit.pairs import Pairs
-from webhook.audit.told import Fate
+from tests.audit.log_lines import mutate, own
+from webhook.audit.correlate import Pairs
+from webhook.audit.events import Fate
+from webhook.audit.log_entry import decode
+from webhook.audit.parse_tokenguard import verdict
 
 INJECTED = "inject: patch"
 LEGACY = "legacy-token-reference: reject"

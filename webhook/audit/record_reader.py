@@ -15,8 +15,8 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from webhook.audit.json_stream import InvalidJsonError, JsonStream, Value
-from webhook.audit.line import Line
-from webhook.audit.lines import LONGEST, LongLine, lines
+from webhook.audit.line_reader import LONGEST, LongLine, lines
+from webhook.audit.log_entry import Line
 from webhook.audit.wrappers import Broken, is_json, unwrapped
 
 _TOO_LONG = f"is longer than {LONGEST >> 20} MiB"

@@ -14,9 +14,9 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from webhook.pki.make import Pair, issue, new_authority, signing_key
-from webhook.pki.names import normal_name, possible_names
-from webhook.pki.read import Certificate, certificates
+from webhook.pki.certificate import Certificate, certificates
+from webhook.pki.issue import Pair, issue, new_authority, signing_key
+from webhook.pki.san import normal_name, possible_names
 
 
 @dataclass(frozen=True)

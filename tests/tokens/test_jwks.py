@@ -8,9 +8,9 @@ import json
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.tokens.making import Signer, encoded, jwks, plain_claims, signer, unsigned
-from webhook.tokens.keys import NoKeysError, read_keys, signature_amiss
-from webhook.tokens.token import ALGORITHMS, read
+from tests.tokens.signing import Signer, encoded, jwks, plain_claims, signer, unsigned
+from webhook.tokens.claims import ALGORITHMS, read
+from webhook.tokens.jwks import NoKeysError, read_keys, signature_amiss
 
 CLAIMS = plain_claims()
 

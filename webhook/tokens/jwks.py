@@ -8,8 +8,8 @@ from jwt import PyJWK, PyJWS
 from jwt.exceptions import InvalidKeyError, InvalidSignatureError, PyJWTError
 
 from webhook.core.text import listing, quote
-from webhook.tokens.notices import algorithm_amiss
-from webhook.tokens.token import ALGORITHMS, Token
+from webhook.tokens.claims import ALGORITHMS, Token
+from webhook.tokens.problems import algorithm_amiss
 
 _JWS = PyJWS(algorithms=ALGORITHMS, options={"enforce_minimum_key_length": True})
 _KINDS = frozenset({"RSA", "EC"})

@@ -4,10 +4,10 @@ import datetime as dt
 
 import pytest
 
-from tests.tokens.making import ISSUED, legacy_claims, plain_claims, pod_claims, unsigned
-from webhook.tokens.durations import spelled
-from webhook.tokens.notices import notices
-from webhook.tokens.token import read
+from tests.tokens.signing import ISSUED, legacy_claims, plain_claims, pod_claims, unsigned
+from webhook.tokens.claims import read
+from webhook.tokens.humanize import spelled
+from webhook.tokens.problems import notices
 
 HEADER = {"alg": "RS256", "kid": "key-1"}
 AN_HOUR_AGO = ISSUED - 3600

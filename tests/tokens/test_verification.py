@@ -4,10 +4,10 @@ import datetime as dt
 
 import pytest
 
-from tests.tokens.making import ISSUED, ISSUER, VAULT, jwks, legacy_claims, plain_claims, pod_claims, signer
-from webhook.tokens.keys import read_keys
-from webhook.tokens.token import read
-from webhook.tokens.verdict import Issuer, Presented, Review, Verdict, by_keys, by_review
+from tests.tokens.signing import ISSUED, ISSUER, VAULT, jwks, legacy_claims, plain_claims, pod_claims, signer
+from webhook.tokens.claims import read
+from webhook.tokens.jwks import read_keys
+from webhook.tokens.verification import Issuer, Presented, Review, Verdict, by_keys, by_review
 
 NOW = ISSUED + 600
 APP = "system:serviceaccount:demo:app"

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from webhook.files import READABLE, Content, replace_file, replace_files
+from webhook.atomic_write import READABLE, Content, replace_file, replace_files
 
 
 def test_a_file_is_replaced_as_a_whole_and_is_this_users_alone(tmp_path) -> None:

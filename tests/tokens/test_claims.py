@@ -5,7 +5,7 @@ import datetime as dt
 
 import pytest
 
-from tests.tokens.making import (
+from tests.tokens.signing import (
     ISSUED,
     ISSUER,
     legacy_claims,
@@ -14,7 +14,7 @@ from tests.tokens.making import (
     signer,
     unsigned,
 )
-from webhook.tokens.token import MOST_BYTES, Bound, Kind, NotATokenError, read
+from webhook.tokens.claims import MOST_BYTES, Bound, Kind, NotATokenError, read
 
 SOUND = {"alg": "RS256", "kid": "key-1"}
 GOOD = unsigned(SOUND, plain_claims(), b"signature")

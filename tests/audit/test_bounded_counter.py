@@ -2,9 +2,9 @@
 
 import random
 
+from webhook.audit.bounded_counter import Table
+from webhook.audit.events import Fate
 from webhook.audit.summary import Fates
-from webhook.audit.table import Table
-from webhook.audit.told import Fate
 
 
 def test_names_are_told_by_how_often_they_came_up_and_then_by_name():

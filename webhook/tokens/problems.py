@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Iterator
 
 from webhook.core.text import quote
-from webhook.tokens.durations import between, spelled
-from webhook.tokens.token import ALGORITHMS, Kind, Token
+from webhook.tokens.claims import ALGORITHMS, Kind, Token
+from webhook.tokens.humanize import between, spelled
 
 
 def notices(token: Token, now: dt.datetime) -> Iterator[str]:

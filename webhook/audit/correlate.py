@@ -8,7 +8,7 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable
 
-from webhook.audit.told import Verdict
+from webhook.audit.events import Verdict
 
 _APART = dt.timedelta(seconds=30)
 """The API server waits no longer for a webhook's answer."""

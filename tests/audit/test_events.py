@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.audit.making import APP, LEGACY, STALE, event, own
-from webhook.audit.api_server_log import from_event
-from webhook.audit.line import decode
-from webhook.audit.own_log import verdict
-from webhook.audit.told import Fate, Verdict, exemptions_in
+from tests.audit.log_lines import APP, LEGACY, STALE, event, own
+from webhook.audit.events import Fate, Verdict, exemptions_in
+from webhook.audit.log_entry import decode
+from webhook.audit.parse_apiserver import from_event
+from webhook.audit.parse_tokenguard import verdict
 from webhook.core.policy.exemptions import Exemption
 
 MUTATE, VALIDATE = "pods.mutate.tokenguard.svc/", "all.validate.tokenguard.svc/"

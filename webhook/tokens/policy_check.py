@@ -13,7 +13,7 @@ from webhook.core.policy.model import Policy
 from webhook.core.request import Request, of_object
 from webhook.core.selectors import Labels
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
-from webhook.tokens.token import Kind, Token
+from webhook.tokens.claims import Kind, Token
 
 
 def judged(token: Token, policy: Policy, now: dt.datetime, labels: Labels = NO_LABELS) -> Decision | None:

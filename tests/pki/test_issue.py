@@ -4,9 +4,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from webhook.pki.make import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, self_signed
-from webhook.pki.names import service_names
-from webhook.pki.read import certificates
+from webhook.pki.certificate import certificates
+from webhook.pki.issue import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, self_signed
+from webhook.pki.san import service_names
 from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)

@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from tests.manifests.rendering import render, the
 from tests.pki.foreign import CA, foreign, pem
 from webhook.cli import main
-from webhook.pki.by_hand import WEBHOOKS, made_files
-from webhook.pki.make import new_authority
-from webhook.pki.names import service_names
-from webhook.pki.read import certificates
+from webhook.pki.certificate import certificates
+from webhook.pki.generate_files import WEBHOOKS, made_files
+from webhook.pki.issue import new_authority
+from webhook.pki.san import service_names
 from webhook.pki.verify import refusal
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)

@@ -5,10 +5,10 @@ import datetime as dt
 import pytest
 
 from tests.reporting.checked import policy
-from tests.tokens.making import ISSUED, VAULT, legacy_claims, plain_claims, pod_claims, unsigned
+from tests.tokens.signing import ISSUED, VAULT, legacy_claims, plain_claims, pod_claims, unsigned
 from webhook.core.decision import Decision, Outcome
-from webhook.tokens.judged import judged
-from webhook.tokens.token import read
+from webhook.tokens.claims import read
+from webhook.tokens.policy_check import judged
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 NOW = dt.datetime.fromtimestamp(ISSUED, dt.UTC)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from webhook.pki.names import general_name, normal_name
+from webhook.pki.san import general_name, normal_name
 
 AUTHORITY_LIFETIME = dt.timedelta(days=365)
 SERVING_LIFETIME = dt.timedelta(days=30)

@@ -9,8 +9,8 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 
-from webhook.audit.line import Line, Object, User
-from webhook.audit.told import LONGEST_NAME, OF_DECISION, Fate, TokenUse, Verdict, exemptions_in, strongest
+from webhook.audit.events import LONGEST_NAME, OF_DECISION, Fate, TokenUse, Verdict, exemptions_in, strongest
+from webhook.audit.log_entry import Line, Object, User
 
 _MINE = re.compile(r"\.(mutate|validate)\.tokenguard\.svc/(decision|rules|exemption)")
 _AUTHENTICATION = "authentication.k8s.io/"

@@ -2,8 +2,8 @@
 
 import datetime as dt
 
-from webhook.audit.line import Line
-from webhook.audit.told import LONGEST_NAME, OF_DECISION, Fate, Verdict, exemptions_in, strongest
+from webhook.audit.events import LONGEST_NAME, OF_DECISION, Fate, Verdict, exemptions_in, strongest
+from webhook.audit.log_entry import Line
 
 _OF_ACTION = {"reject": Fate.DENIED, "patch": Fate.PATCHED, "warn": Fate.WARNED, "audit": Fate.NOTED}
 

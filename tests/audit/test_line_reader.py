@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.audit import lines as module
-from webhook.audit.lines import DamagedError, LongLine, lines
+from webhook.audit import line_reader as module
+from webhook.audit.line_reader import DamagedError, LongLine, lines
 
 
 def read(data: bytes) -> list[bytes | None]:
