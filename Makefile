@@ -15,8 +15,15 @@ demo: $(VENV)/ready ## start the real server, send it four pods, show what happe
 
 .PHONY: test
 test: JOBS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
-test: $(VENV)/ready ## run all tests, in JOBS processes (three for two CPUs, as they often wait); each takes a GiB of memory
-	$(BIN)/pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS))
+test: $(VENV)/ready ## run all tests, in JOBS processes of a GiB each (three for two CPUs, as they often wait); or only T=FILE
+	$(BIN)/pytest $(or $(T),$(if $(filter-out 1,$(JOBS)),-n $(JOBS)))
+
+# Folders whose tests start no server and no other process, and take milliseconds.
+UNIT := tests/audit tests/core tests/pki tests/scan tests/tokens
+
+.PHONY: test-unit
+test-unit: $(VENV)/ready ## run the tests that need neither a server nor another process, in less than a minute
+	$(BIN)/pytest $(UNIT)
 
 # From a copy, so that no extension module is left beside the sources.
 .PHONY: compile
@@ -39,6 +46,15 @@ lint: $(VENV)/ready ## linter, formatter, type checker and layer checker
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/ready ## format the code, and fix what the linter can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: docs
+docs: $(VENV)/ready ## write the generated documentation: docs/cli.md, docs/rules.md, the table of rules in README.md
+	$(BIN)/python -m tests.generated_docs
 
 .PHONY: bench
 bench: $(VENV)/ready ## measure what a review costs, against baselines in the same run; see docs/performance.md

@@ -1,4 +1,4 @@
-"""What the README repeats of the code is what the code says."""
+"""Documentation agrees with the code."""
 
 import datetime as dt
 import os
@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.documented import page_rows, table_below
+from tests.generated_docs import pages
 from tests.tokens.signing import pod_claims, signer
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
@@ -52,6 +53,19 @@ def test_the_rule_table_says_what_the_rules_say() -> None:
         for rule in RULES
     ]
     assert table_below(README, "## The rules") == expected
+
+
+@pytest.mark.parametrize(("path", "text"), pages().items())
+def test_generated_docs_are_current(path, text) -> None:
+    assert (CHECKOUT / path).read_text() == text, "run `make docs`"
+
+
+def test_pre_commit_hooks_are_the_commands_of_make_lint() -> None:
+    [repository] = yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text())["repos"]
+    command = ["make", "--no-print-directory", "-n", "lint"]
+    lint = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert repository["repo"] == "local"
+    assert [hook["entry"] for hook in repository["hooks"]] == re.findall(r"^\.venv/bin/.*", lint, re.MULTILINE)[-4:]
 
 
 def test_metrics_page_lists_the_definitions() -> None:
