@@ -312,7 +312,7 @@ def test_the_longest_audit_line_stays_bounded() -> None:
     )
     asked = Request(Phase.MUTATE, "u" * 128, bad, bad, bad, bad, Subject.POD, user=bad)
     longest_line = encode_record(asked, decision, NOW, 0.0)
-    assert len(longest_line) < bound("webhook/server/audit_log/sink.py::SinkWriter._pending")
+    assert len(longest_line) < bound("webhook/server/audit_log/sink.py::Sink._pending")
 
 
 def test_leases_of_the_largest_size_stay_bounded() -> None:

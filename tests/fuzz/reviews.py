@@ -22,6 +22,7 @@ from webhook.core.objects import Object
 from webhook.core.request import Phase, Unreadable, read_review
 from webhook.server.admission_response import WARNING_BYTES
 from webhook.server.audit_log.logger import AuditLog
+from webhook.server.audit_log.sink import Sink
 from webhook.server.metrics.definitions import INTERNAL_ERRORS
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import ReviewHandler
@@ -52,19 +53,14 @@ class Literal(str):
     __slots__ = ()
 
 
-class Lines:
+class Lines(Sink):
     """Where the audit log goes: each line is one, and within bounds."""
-
-    name = "lines"
 
     def write(self, line: bytes) -> None:
         """Check a line."""
         assert len(line) < LONGEST_LINE
         assert line.index(b"\n") == len(line) - 1
         assert decode(line).own
-
-    def reopen(self) -> None:
-        """Have nothing to open."""
 
 
 class Court:
@@ -79,7 +75,11 @@ class Court:
         state.use_cluster(self.cluster)
         self.metrics = Metrics(state)
         self.handler = ReviewHandler(
-            state, AuditLog([Lines()], level="all"), self.metrics, tell=msgspec.json.encode, clock=lambda: NOW
+            state,
+            AuditLog([Lines("lines")], self.metrics, level="all"),
+            self.metrics,
+            create_event=msgspec.json.encode,
+            clock=lambda: NOW,
         )  # type: ignore[arg-type]
 
     def examine(self, body: bytes) -> set[str]:

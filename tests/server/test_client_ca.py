@@ -15,11 +15,8 @@ from tests.pki.foreign import foreign
 from tests.server.test_bad_input import POST, raw_connection, read_to_the_end
 from tests.server.test_following import replace_the_worker
 from tests.server.test_recorded import recorded
-from tests.server.test_review import Judge
 from tests.serving import JSON, PATIENCE, ask, eventually, serve
 from webhook.pki.issue import issue, new_authority
-from webhook.server.app import create_app
-from webhook.server.review_handler import ReviewHandler
 
 NOW = dt.datetime.now(dt.UTC)
 BODY = recorded("pod-plain.pods", "mutate")
@@ -122,17 +119,6 @@ def test_however_it_is_asked_without_one_no_review_is_answered(wary, start) -> N
         assert answer.startswith(b"HTTP/1.1 4")
         assert b"AdmissionReview" not in answer
     assert len(wary.audit) == before
-
-
-def test_the_flask_application_knows_of_no_certificate_and_so_refuses() -> None:
-    judge = Judge()
-    handler = ReviewHandler(judge.state, judge.audit, judge.metrics, known_senders_only=True)
-    client = create_app(judge.state, handler, judge.metrics).test_client()
-    answer = client.post(
-        "/mutate", data=BODY, content_type="application/json", headers={"Ssl-Client-Verify": "SUCCESS"}
-    )
-    assert (answer.status_code, answer.json["reason"]) == (403, "Forbidden")
-    assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("pair", REFUSED.values(), ids=REFUSED)

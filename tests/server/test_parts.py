@@ -1,8 +1,7 @@
-"""The smaller parts: the webhook's own token, the certificate it makes, the Flask application by itself."""
+"""The smaller parts: the webhook's own token, the certificate it makes."""
 
 import base64
 import datetime as dt
-import io
 import json
 import re
 import ssl
@@ -11,19 +10,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from tests.server.test_recorded import recorded
-from tests.server.test_review import Judge
 from webhook.core.cluster import Cluster
 from webhook.core.policy.document import default_policy
 from webhook.pki.issue import self_signed
-from webhook.server.app import create_app
 from webhook.server.config_files import ApiAudiences
 from webhook.server.file_watcher import RejectedError
 from webhook.server.serving_certificate import ServingCertificate
 from webhook.server.state import State
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-CHUNKED = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
 
 
 def token(claims) -> str:
@@ -123,52 +118,3 @@ def test_no_tls_older_than_1_2_is_offered(tmp_path):
     context = ServingCertificate(tmp_path, State(), ["certificate", "key"]).context
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.options & ssl.OP_NO_RENEGOTIATION, "OpenSSL 3 refuses a client's by default; 1.1.1 doesn't"
-
-
-@pytest.fixture
-def client():
-    judge = Judge(max_body_bytes=100_000)
-    return create_app(judge.state, judge.handler, judge.metrics).test_client()
-
-
-def test_the_flask_application_answers_reviews_by_itself(client):
-    answer = client.post(
-        "/mutate?timeout=10s", data=recorded("pod-plain.pods", "mutate"), content_type="application/json"
-    )
-    assert answer.status_code == 200
-    assert answer.json["response"]["patchType"] == "JSONPatch"
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "settings"),
-    [
-        ("post", "/mutate", 400, {"data": b"{}", "content_type": "application/json"}),
-        ("post", "/mutate", 415, {"data": b"{}", "content_type": "text/plain"}),
-        (
-            "post",
-            "/validate",
-            415,
-            {"data": b"{}", "content_type": "application/json", "headers": {"Content-Encoding": "gzip"}},
-        ),
-        ("post", "/validate", 413, {"data": b" " * 100_001, "content_type": "application/json"}),
-        (
-            "post",
-            "/validate",
-            413,
-            {
-                "input_stream": io.BytesIO(b" " * 100_001),
-                "content_type": "application/json",
-                "environ_overrides": CHUNKED,
-            },
-        ),
-        ("get", "/mutate", 405, {}),
-        ("get", "/nothing", 404, {}),
-    ],
-    ids=["no review", "no JSON", "compressed", "too large", "too large, in chunks", "method", "page"],
-)
-def test_the_flask_application_refuses_in_json(client, method, path, status, settings):
-    answer = getattr(client, method)(path, **settings)
-    assert answer.status_code == status
-    assert (answer.json["kind"], answer.json["code"]) == ("Status", status)
-    if status == 413:
-        assert answer.json["message"] == "the review is larger than 100000 bytes: see --max-body-bytes"

@@ -14,6 +14,7 @@ from webhook.core.request import Phase
 from webhook.server import review_handler
 from webhook.server.admission_response import bounded
 from webhook.server.audit_log.logger import AuditLog
+from webhook.server.audit_log.sink import Sink
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import ReviewHandler
@@ -25,12 +26,11 @@ LEGACY = recorded("pod-legacy-env.pods", "validate")
 PLAIN = recorded("pod-plain.pods", "mutate")
 
 
-class Lines:
-    """A destination of the audit log, in memory."""
-
-    name = "memory"
+class Lines(Sink):
+    """A sink of the audit log, in memory."""
 
     def __init__(self):
+        super().__init__("memory")
         self.lines = []
 
     def write(self, line):
@@ -45,7 +45,7 @@ class Judge:
             self.state.use_policy(read_policy(policy.encode()))
             self.state.use_cluster(CLUSTER)
         self.audit, self.metrics = Lines(), Metrics(self.state)
-        audit = AuditLog([self.audit], on_sampled_out=self.metrics.count_sampled_out, **audited)
+        audit = AuditLog([self.audit], self.metrics, **audited)
         self.handler = ReviewHandler(self.state, audit, self.metrics, max_body_bytes=max_body_bytes, clock=lambda: NOW)
 
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):

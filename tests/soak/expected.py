@@ -35,7 +35,8 @@ def expected() -> dict[tuple[str, bytes], dict[str, bytes]]:
         state = State()
         state.use_policy(_read(document))
         state.use_cluster(cluster_of(read_manifests(OBJECTS.encode()).manifests, Cluster()))
-        handler = ReviewHandler(state, AuditLog([]), Metrics(state))
+        metrics = Metrics(state)
+        handler = ReviewHandler(state, AuditLog([], metrics), metrics)
         for (path, body), by_revision in answers.items():
             by_revision[revision(document)] = handler.handle(body, PHASES[path]).body
     return answers

@@ -1,10 +1,10 @@
-"""The Flask application: health, readiness and metrics, and the reviews too, so that it is complete by itself."""
+"""The Flask application: health, readiness, metrics, and the errors of every other path."""
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException
 
-from webhook.server.http_errors import BY_STATUS, Refusal
+from webhook.server.http_errors import Refusal
 from webhook.server.http_message import HttpResponse
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
@@ -12,46 +12,16 @@ from webhook.server.review_handler import PHASES, ReviewHandler
 from webhook.server.state import State
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_REFUSALS = {404: Refusal.NO_SUCH_PATH, 405: Refusal.WRONG_METHOD}
 
 
 def create_app(state: State, handler: ReviewHandler, metrics: Metrics) -> Flask:
-    """Return the application; it can be served by any WSGI server."""
+    """Return the application for all requests but reviews, which the HTTP server gives to `handler` itself."""
     app = Flask("tokenguard", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = handler.max_body_bytes + 1  # a longer body is cut off there, without a word
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    _add_reviews(app, handler)
-    _add_pages(app, state, metrics)
-
-    @app.errorhandler(HTTPException)
-    def refused(error: HTTPException) -> Response:
-        status = error.code or 500
-        why = f"{error.name}: {request.method} {request.path}"[:300]
-        response = _json(handler.error(status, BY_STATUS.get(status, Refusal.OTHER), why))
-        allow = error.get_response().headers.get("Allow")
-        if allow:
-            response.headers["Allow"] = allow
-        return response
-
-    return app
-
-
-def _add_reviews(app: Flask, handler: ReviewHandler) -> None:
-    def review() -> Response:
-        said = request.headers
-        media_type, encoding = said.get("Content-Type", ""), said.get("Content-Encoding", "")
-        error = handler.check_request(media_type, encoding, 0, has_client_certificate=False)  # WSGI says nothing of it
-        if error:
-            return _json(error)
-        body = request.get_data(cache=False)
-        too_large = len(body) > handler.max_body_bytes
-        return _json(handler.too_large() if too_large else handler.handle(body, PHASES[request.path]))
-
-    for path in PHASES:
-        app.add_url_rule(path, path, review, methods=["POST"])
-
-
-def _add_pages(app: Flask, state: State, metrics: Metrics) -> None:
     collector = MetricsCollector(metrics, state)
+    for path in PHASES:  # other methods get 405; a review whose path is written in another way gets 404
+        app.add_url_rule(path, path, lambda: abort(404), methods=["POST"])
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -59,15 +29,25 @@ def _add_pages(app: Flask, state: State, metrics: Metrics) -> None:
 
     @app.get("/readyz")
     def readyz() -> Response:
-        snapshot, why_not = state.snapshot, state.readiness_error
-        if snapshot is None or why_not:
-            return _json(HttpResponse(503, msgspec.json.encode({"error": f"not ready: {why_not}"})))
+        snapshot, error = state.snapshot, state.readiness_error
+        if snapshot is None or error:
+            return _json(HttpResponse(503, msgspec.json.encode({"error": f"not ready: {error}"})))
         return _json(HttpResponse(200, msgspec.json.encode({"status": "ready", "policy": snapshot.policy.revision})))
 
     @app.get("/metrics")
     def exposition() -> Response:
         return Response(collector.exposition(), content_type=_TEXT)
 
+    @app.errorhandler(HTTPException)
+    def error_response(error: HTTPException) -> Response:
+        status = error.code or 500
+        reason = f"{error.name}: {request.method} {request.path}"[:300]
+        response = _json(handler.error(status, _REFUSALS.get(status, Refusal.OTHER), reason))
+        response.headers.extend(header for header in error.get_headers() if header[0] == "Allow")
+        return response
 
-def _json(answer: HttpResponse) -> Response:
-    return Response(answer.body, answer.status, content_type="application/json")
+    return app
+
+
+def _json(response: HttpResponse) -> Response:
+    return Response(response.body, response.status, content_type="application/json")

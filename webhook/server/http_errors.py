@@ -1,4 +1,4 @@
-"""Why a request is refused before anything is judged, and how that is told."""
+"""Why a request is refused before it is evaluated, and the body of that answer."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from webhook.core.text import Word
 
 
 class Refusal(Word):
-    """The reasons there are; each is a value of a label in metrics."""
+    """The reasons: values of a label in metrics."""
 
     NOT_HTTP = "not-http"
     NO_SUCH_PATH = "no-such-path"
@@ -32,7 +32,7 @@ OF_REVIEWS = (
     (415, Refusal.WRONG_MEDIA_TYPE),
     (503, Refusal.TOO_MANY),
 )
-"""What an API server's request could meet with, each with its HTTP status."""
+"""What reviews can meet with, each with its HTTP status."""
 
 _REASONS = {
     400: "BadRequest", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed", 408: "Timeout",
@@ -40,17 +40,13 @@ _REASONS = {
 }  # fmt: skip
 
 
-def refusal_body(status: int, why: str) -> bytes:
-    """Return what is sent with a refusal's HTTP status: `why`, in a Status.
+def error_body(status: int, reason: str) -> bytes:
+    """Return the body of an error: a Status with `reason` as its message.
 
-    An API server tells its user the message of a Status ("failed calling webhook ...: ..."), but nothing that stands in
-    any other body of JSON (client-go, rest/request.go, `Result.Error`).
+    An API server shows its user the message of a Status ("failed calling webhook ...: ..."), but nothing of any other
+    JSON (client-go, rest/request.go, `Result.Error`).
     """
     return msgspec.json.encode({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status,
-        **({"reason": _REASONS[status]} if status in _REASONS else {}), "message": why,
+        **({"reason": _REASONS[status]} if status in _REASONS else {}), "message": reason,
     })  # fmt: skip
-
-
-BY_STATUS = {404: Refusal.NO_SUCH_PATH, 405: Refusal.WRONG_METHOD, 413: Refusal.TOO_LARGE}
-"""What the framework's own refusals are."""

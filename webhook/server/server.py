@@ -60,11 +60,10 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
 ) -> Application:
     audit = AuditLog(
         _audit_sinks(options),
+        metrics,
         level=options.audit_level,
         sample=options.audit_sample,
         fail_closed=options.audit_failure == "deny",
-        on_write_error=metrics.count_audit_failure,
-        on_sampled_out=metrics.count_sampled_out,
     )
     state.audit_error = lambda: audit.failure_reason
     checks = [(file.name, file.check) for file in files]
@@ -72,8 +71,8 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
     watcher.check()
     handler = ReviewHandler(
         state, audit, metrics, max_body_bytes=options.max_body_bytes,
-        tell=options.live.tell if options.live and options.pod_events else None,
-        known_senders_only=options.client_ca is not None,
+        create_event=options.live.tell if options.live and options.pod_events else None,
+        requires_client_certificate=options.client_ca is not None,
     )  # fmt: skip
     parts = (options.certificates, watcher, options.live, audit)
     return Application(

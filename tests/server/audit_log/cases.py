@@ -3,6 +3,7 @@
 from tests.reviews import review
 from tests.serving import JSON, POLICY, ask
 from webhook.core.request import Phase
+from webhook.server.audit_log.sink import Sink
 
 HOSTPATH = [{"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}]
 LEGACY = [{"name": "t", "secret": {"secretName": "app-token"}}]
@@ -42,10 +43,11 @@ def send_many(server, numbers) -> None:
     connection.close()
 
 
-class FullSink:
+class FullSink(Sink):
     """A sink that takes no line."""
 
-    name = "full"
+    def __init__(self):
+        super().__init__("full")
 
     def write(self, _):
         raise OSError(28, "No space left on device")

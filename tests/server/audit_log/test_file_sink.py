@@ -14,6 +14,8 @@ from webhook.core.policy.document import default_policy
 from webhook.core.request import Phase, read_review
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
+from webhook.server.metrics.recorder import Metrics
+from webhook.server.state import State
 
 
 def numbers(*files) -> list[int]:
@@ -35,7 +37,7 @@ def test_full_file_is_rotated_without_losing_a_line(tmp_path):
 def test_file_that_logrotate_moves_is_followed(tmp_path, monkeypatch):
     monkeypatch.setattr("webhook.server.audit_log.logger.CHECK_INTERVAL", 0.001)
     target = tmp_path / "audit"
-    log = AuditLog([FileSink(target)], level="all")
+    log = AuditLog([FileSink(target)], Metrics(State()), level="all")
     (tmp_path / "conf").write_text(f"{target} {{\n rotate 1000\n size 1\n create\n nocompress\n missingok\n}}\n")
     (tmp_path / "conf").chmod(0o600)
     tmp_path.chmod(0o700)
@@ -176,15 +178,15 @@ def test_failed_reopen_goes_on_with_the_open_file(tmp_path, on_request, clock, c
     assert caplog.messages == [f"cannot reopen the audit log {folder}/audit: No such file or directory"]
 
 
-def test_worker_start_follows_a_rotation_and_ends_a_torn_line(tmp_path):
+def test_check_follows_a_rotation_and_finds_a_torn_line(tmp_path):
     sink = FileSink(tmp_path / "audit")
     (tmp_path / "audit").write_bytes(b"torn")
-    sink.start()
+    sink.check()
     sink.write(b"1\n")
     assert (tmp_path / "audit").read_bytes() == b"torn\n1\n"
     (tmp_path / "audit").rename(tmp_path / "audit.1")
     (tmp_path / "audit").touch()
-    sink.start()
+    sink.check()
     sink.write(b"2\n")
     assert (tmp_path / "audit").read_bytes() == b"2\n"
 

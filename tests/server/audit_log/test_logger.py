@@ -20,6 +20,9 @@ from webhook.core.policy.document import default_policy
 from webhook.core.request import Phase, read_review
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
+from webhook.server.metrics.definitions import AUDIT_FAILURES
+from webhook.server.metrics.recorder import Metrics
+from webhook.server.state import State
 
 
 def test_path_is_reopened_on_sigusr1(judged_by, tmp_path):
@@ -81,13 +84,13 @@ def test_plain_allow_below_the_level_is_not_counted_as_sampled_out():
 
 
 def test_failing_sink_is_logged_once_and_the_other_gets_every_line(tmp_path, caplog):
-    errors: list[None] = []
-    log = AuditLog([FullSink(), FileSink(tmp_path / "audit")], on_write_error=lambda: errors.append(None))
+    metrics = Metrics(State())
+    log = AuditLog([FullSink(), FileSink(tmp_path / "audit")], metrics)
     request = read_review(recorded("pod-dry-run.pods", "validate"), Phase.VALIDATE)
     for _ in range(3):
         assert log.record(request, evaluate(request, default_policy(), CLUSTER, NOW), NOW, 0.0)
     log.reopen()
-    assert len(errors) == 3
+    assert metrics.values[AUDIT_FAILURES][()].value == 3
     assert (tmp_path / "audit").read_bytes().count(b"\n") == 3
     assert caplog.messages == [
         "cannot write the audit log full: No space left on device",

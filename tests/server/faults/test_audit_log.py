@@ -20,7 +20,7 @@ from webhook.core.policy.document import read_policy
 from webhook.core.request import Phase
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
-from webhook.server.audit_log.sink import SinkWriter
+from webhook.server.audit_log.sink import Sink
 from webhook.server.audit_log.stream_sink import StreamSink
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import ReviewHandler
@@ -44,9 +44,7 @@ class Unrecorded(Judge):
         self.metrics = Metrics(self.state)
         self.state.use_policy(read_policy(policy.encode()))
         self.state.use_cluster(CLUSTER)
-        self.log = AuditLog(
-            [FullSink(), *sinks], fail_closed=fail_closed, on_write_error=self.metrics.count_audit_failure
-        )
+        self.log = AuditLog([FullSink(), *sinks], self.metrics, fail_closed=fail_closed)
         self.state.audit_error = lambda: self.log.failure_reason
         self.handler = ReviewHandler(self.state, self.log, self.metrics, clock=lambda: NOW)
 
@@ -103,12 +101,11 @@ def test_decision_is_recorded_if_one_of_two_sinks_takes_it(tmp_path):
     assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
-class Disk:
+class Disk(Sink):
     """A sink that takes lines while it is not full."""
 
-    name = "disk"
-
     def __init__(self):
+        super().__init__("disk")
         self.lines, self.full = [], True
 
     def write(self, line):
@@ -116,23 +113,19 @@ class Disk:
             raise OSError(28, "No space left on device")
         self.lines.append(json.loads(line))
 
-    def check(self):
-        pass
-
 
 def test_first_line_after_an_outage_records_the_last_denial():
     disk = Disk()
     judge = Unrecorded(POLICY)
-    judge.log._sinks = [SinkWriter(disk, lambda: None)]
+    judge.log._sinks = [disk]
     for body in pods(3):
         assert judge.response(body, Phase.MUTATE)["allowed"] is False
     assert judge.state.readiness_error == "cannot write the audit log: No space left on device"
-    (writer,) = judge.log._sinks
-    writer.check()
+    disk.retry()
     assert judge.state.readiness_error != ""
     disk.full = False
     for _ in range(2):
-        writer.check()
+        disk.retry()
     assert judge.state.readiness_error == ""
     (line,) = disk.lines
     assert (line["decision"], line["uid"][:8], line["patch"]) == ("denied", "00000002", [])
@@ -144,7 +137,7 @@ def test_record_that_waits_is_retried_by_a_started_log(tmp_path, monkeypatch):
     monkeypatch.setattr("webhook.server.audit_log.logger.CHECK_INTERVAL", 0.01)
     sink = FileSink(tmp_path / "audit")
     judge = Unrecorded(POLICY)
-    judge.log._sinks = [SinkWriter(sink, lambda: None)]
+    judge.log._sinks = [sink]
     judge.log.start()
     try:
         with monkeypatch.context() as patch:

@@ -91,7 +91,7 @@ def test_long_reason_with_control_characters_is_cut_and_escaped() -> None:
 def test_state_gauges_are_what_the_state_knows() -> None:
     state = state_with(HEAD)
     state.last_synced |= {"Secrets": 2e9, "Namespaces": 1.0}
-    state.serves(certificates(self_signed((), TODAY).certificate)[0])
+    state.certificate = certificates(self_signed((), TODAY).certificate)[0]
     found = samples(state)
     assert found["tokenguard_ready"] == 1
     assert found[f'tokenguard_policy_info{{mode="enforce",revision="{state.snapshot.policy.revision}"}}'] == 1
@@ -104,7 +104,7 @@ def test_state_gauges_are_what_the_state_knows() -> None:
 
 def test_placeholder_certificate_has_no_expiry() -> None:
     state = state_with(HEAD)
-    state.serves(certificates(self_signed((), TODAY).certificate)[0])
+    state.certificate = certificates(self_signed((), TODAY).certificate)[0]
     state.placeholder = state.certificate.fingerprint
     assert samples(state).keys() & {"tokenguard_certificate_expiry_timestamp_seconds"} == set()
     assert samples(state)["tokenguard_ready"] == 0

@@ -1,21 +1,21 @@
 """An audit log file that is rotated by its size, or by another program."""
 
 import errno
-import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
-log = logging.getLogger("tokenguard.audit")
+from webhook.server.audit_log.sink import Sink, log
+
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _MODE = 0o640
 _RECREATE_DELAY = 1.0
 """Seconds before a missing file is created again: logrotate fails if the file that it creates already exists."""
 
 
-class FileSink:
+class FileSink(Sink):
     """A regular file at `path`; at `max_bytes` it becomes `path.1`, that one `path.2`, and so on to `path.KEEP`.
 
     A line costs one write. Its size is counted in memory. Rotation by another program is noticed by `check`, every
@@ -25,15 +25,14 @@ class FileSink:
     A nearly full disk takes a part of a line. The next line then begins with a newline, also after a restart.
     """
 
-    is_torn: bool
+    _missing_since: float
 
     def __init__(self, path: Path, *, max_bytes: int = 0, keep: int = 1) -> None:
         """Open or create the file. Raises `OSError` if that is not possible. With `max_bytes` 0 it is not rotated."""
-        self.name = str(path)
+        super().__init__(str(path))
         self._path = path
         self._max_bytes = max_bytes or sys.maxsize
         self._keep = keep
-        self._missing_since = 0.0
         self._reported: set[str] = set()
         self._use(os.open(path, _FLAGS, _MODE))
 
@@ -55,11 +54,6 @@ class FileSink:
         os.close(self._fd)
         self._use(fd)
 
-    def start(self) -> None:
-        """Continue in a worker: another one may have left the end of the file torn, or may have rotated it."""
-        self._use(self._fd)
-        self.check()
-
     def check(self) -> None:
         """Open the path again if it names another file, or if it has named none for a second."""
         try:
@@ -70,8 +64,7 @@ class FileSink:
                 return
         else:
             if _identity(found) == self._identity:
-                self._size = found.st_size  # it may have been truncated
-                self._missing_since = 0.0
+                self._use(self._fd)  # it may have been truncated, or another worker's last line is torn
                 return
         self._attempt(self.reopen, "reopen")
 
@@ -91,10 +84,11 @@ class FileSink:
 
     def _rotate(self) -> None:
         """Move the rotated files up by one, as far as there is no gap, and begin a file; the last one is dropped."""
-        free = next((at for at in range(1, self._keep) if not self._numbered(at).exists()), self._keep)
-        for at in range(free, 1, -1):
-            self._numbered(at - 1).rename(self._numbered(at))
-        self._path.rename(self._numbered(1))
+        rotated = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
+        gap = next((at for at, file in enumerate(rotated) if not file.exists()), self._keep - 1)
+        for at in range(gap, 0, -1):
+            rotated[at - 1].rename(rotated[at])
+        self._path.rename(rotated[0])
         self.reopen()
 
     def _attempt(self, action: Callable[[], None], verb: str) -> None:
@@ -103,13 +97,10 @@ class FileSink:
             action()
         except OSError as error:
             if verb not in self._reported:
-                log.error("cannot %s the audit log %s: %s", verb, self.name, error.strerror)  # noqa: TRY400 - no bug
+                log.error("cannot %s the audit log %s: %s", verb, self.name, error.strerror)
             self._reported.add(verb)
         else:
             self._reported.discard(verb)
-
-    def _numbered(self, at: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{at}")
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -4,15 +4,17 @@ import datetime as dt
 import stat
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from webhook.audit.record import encode_record
 from webhook.core.decision import Decision, Outcome
 from webhook.core.request import Request
 from webhook.server.audit_log.file_sink import FileSink
-from webhook.server.audit_log.sink import Sink, SinkWriter
+from webhook.server.audit_log.sink import Sink, log
 from webhook.server.audit_log.stream_sink import StreamSink
+from webhook.server.metrics.definitions import AUDIT_FAILURES, AUDIT_SAMPLED_OUT
+from webhook.server.metrics.recorder import Metrics
 
 CHECK_INTERVAL = 1.0
 """Seconds between two attempts to write what could not be written, and between two checks for rotated files."""
@@ -34,22 +36,20 @@ class AuditLog:
     are recorded in one thread of the worker. A second thread retries and follows file rotation, so a lock guards sinks.
     """
 
-    def __init__(  # noqa: PLR0913 - independent settings
+    def __init__(
         self,
         sinks: Sequence[Sink],
+        metrics: Metrics,
         *,
         level: str = "decisions",
         sample: float = 1.0,
         fail_closed: bool = False,
-        on_write_error: Callable[[], None] = lambda: None,
-        on_sampled_out: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take open sinks. `on_write_error` is called for each line that a sink does not take when it is due."""
-        self._sinks = [SinkWriter(sink, on_write_error) for sink in sinks]
+        self._sinks = sinks
+        self._metrics = metrics
         self._records_plain = level == "all"
         self._sample = sample
         self._fail_closed = fail_closed
-        self._on_sampled_out = on_sampled_out
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -62,14 +62,14 @@ class AuditLog:
             return True
         share = self._recorded_share(decision)
         if share < 1 and zlib.crc32(request.uid.encode()) >= share * _HASHES:
-            self._on_sampled_out()
+            self._metrics.count(AUDIT_SAMPLED_OUT)
             return True
         line = encode_record(request, decision, now, seconds, sample=share)
         with self._lock:
-            failed = [sink for sink in self._sinks if not sink.write(line)]
-            if not failed:
-                return True
-            if self._fail_closed and len(failed) == len(self._sinks):
+            failed = [sink for sink in self._sinks if not sink.try_write(line)]
+            for _ in failed:
+                self._metrics.count(AUDIT_FAILURES)
+            if failed and self._fail_closed and len(failed) == len(self._sinks):
                 return False
             for sink in failed:
                 sink.retry_later(line)
@@ -85,26 +85,26 @@ class AuditLog:
     @property
     def failure_reason(self) -> str:
         """Why records that are required cannot be written, without paths: pod authors read it. Empty if they can."""
-        if not self._fail_closed or not all(sink.failure_reason for sink in self._sinks):
-            return ""
-        return next((sink.failure_reason for sink in self._sinks), "")
+        reasons = [sink.failure_reason for sink in self._sinks]
+        return reasons[0] if reasons and all(reasons) and self._fail_closed else ""
 
     def reopen(self) -> None:
-        """Reopen all files by their names, as after a rotation."""
+        """Reopen all files by their names, as after a rotation; on failure, log it and go on with the open one."""
         with self._lock:
             for sink in self._sinks:
-                sink.reopen()
+                try:
+                    sink.reopen()
+                except OSError as error:
+                    log.error("cannot reopen the audit log %s: %s", sink.name, error.strerror)
 
     def worker_exited(self) -> None:
         """Have the next worker end a line that the previous one may have left unfinished. Called in the master."""
         for sink in self._sinks:
-            sink.expect_torn_line()
+            sink.is_torn = True
 
     def start(self) -> None:
         """Continue with the inherited sinks in a worker: check their files, retry failed lines every second."""
-        with self._lock:
-            for sink in self._sinks:
-                sink.start()
+        self._check()
         threading.Thread(target=self._run, name="tokenguard-audit", daemon=True).start()
 
     def stop(self) -> None:
@@ -118,9 +118,13 @@ class AuditLog:
 
     def _run(self) -> None:
         while not self._stopping.wait(CHECK_INTERVAL):
-            with self._lock:
-                for sink in self._sinks:
-                    sink.check()
+            self._check()
+
+    def _check(self) -> None:
+        with self._lock:
+            for sink in self._sinks:
+                sink.check()
+                sink.retry()
 
 
 def open_sink(target: str) -> Sink:

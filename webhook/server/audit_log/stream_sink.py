@@ -4,6 +4,8 @@ import os
 import select
 from time import monotonic
 
+from webhook.server.audit_log.sink import Sink
+
 _STDOUT = 1
 _WRITE_TIMEOUT = 0.5
 """Seconds that one line may wait for a slow reader; the answer to a review waits with it."""
@@ -11,7 +13,7 @@ _COOL_DOWN = 30.0
 """Seconds after such a timeout in which no line waits."""
 
 
-class StreamSink:
+class StreamSink(Sink):
     """Stdout (`-`), or a path that is no regular file.
 
     A pipe that polls as writable takes PIPE_BUF bytes (4096) without blocking. So a longer line is written in pieces.
@@ -19,8 +21,7 @@ class StreamSink:
 
     def __init__(self, target: str) -> None:
         """Open it. Raises `OSError` if that is not possible; for a FIFO, wait until it has a reader."""
-        self.name = target
-        self.is_torn = False
+        super().__init__(target)
         self._wait_from = 0.0
         self._use(_STDOUT if target == "-" else os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
 
@@ -48,12 +49,6 @@ class StreamSink:
                 raise TimeoutError("the reader is too slow")
             written += os.write(self._fd, line[written : written + select.PIPE_BUF])
             self.is_torn = written < len(line)
-
-    def start(self) -> None:
-        """Use the inherited file descriptor."""
-
-    def check(self) -> None:
-        """Leave it open: nobody rotates a stream."""
 
     def _use(self, fd: int) -> None:
         self._fd = fd

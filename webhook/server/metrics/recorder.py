@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import product
 from threading import Lock
 
@@ -9,19 +10,10 @@ from webhook.core.decision import Decision, MountedToken
 from webhook.core.k8s_names import DNS_LABEL, OPERATIONS
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
-from webhook.server.http_errors import OF_REVIEWS, Refusal
-from webhook.server.metrics import definitions
+from webhook.server.http_errors import OF_REVIEWS
+from webhook.server.metrics import definitions, label_limits
 from webhook.server.metrics.definitions import RECORDED, Definition, ReviewFailure
-from webhook.server.metrics.label_limits import (
-    API_SERVER,
-    AUDIENCE,
-    MAX_AUDIENCE_LENGTH,
-    MAX_AUDIENCES,
-    MAX_AUDIENCES_PER_NAMESPACE,
-    MAX_NAMESPACES,
-    LabelValues,
-    lifetime_label,
-)
+from webhook.server.metrics.label_limits import API_SERVER, AUDIENCE, LabelValues, lifetime_label
 from webhook.server.state import State
 
 RESOURCES = frozenset({
@@ -31,7 +23,17 @@ RESOURCES = frozenset({
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0)
 """Upper bounds of the histogram of review durations, in seconds."""
 WEBHOOKS = (Phase.MUTATE, Phase.VALIDATE)
-_SECONDS = len(BUCKETS) + 1
+_RESULTS = ("accepted", "rejected")
+_AT_ZERO: dict[Definition, Sequence[tuple[str, ...]]] = {
+    definitions.POLICY_RELOADS: [*product(_RESULTS)],
+    definitions.RELOADS: [*product(("policy", "objects", "certificate"), _RESULTS)],
+    definitions.FAILURES: [*product(WEBHOOKS, ReviewFailure)],
+    definitions.REFUSALS: [(str(status), refusal) for status, refusal in OF_REVIEWS],
+    definitions.AUDIT_FAILURES: [()],
+    definitions.AUDIT_SAMPLED_OUT: [()],
+    definitions.INTERNAL_ERRORS: [()],
+}
+"""Exposed before they happen, for alerts: an increase from a missing series to 1 is none to Prometheus."""
 
 MAX_CACHED = 1000
 """Kinds of findings whose counters are found with one look-up; lifetimes and audiences are chosen by authors."""
@@ -61,29 +63,30 @@ class Metrics:
         self._state = state
         self.reviews: dict[tuple[str, ...], list[float]] = {}
         """By the labels of `REVIEWS` the number of reviews in each bucket, of those above all, and their seconds."""
-        self.values: dict[Definition, Cells] = {definition: {} for definition in RECORDED}
+        self.values: dict[Definition, Cells] = {
+            definition: {labels: Cell() for labels in _AT_ZERO.get(definition, ())} for definition in RECORDED
+        }
         self._lock = Lock()
         self._findings: dict[tuple[str, Action, str, MountedToken | None], tuple[Cell, Cell | None]] = {}
-        self._namespaces = LabelValues(MAX_NAMESPACES, self._is_known_namespace)
+        self._namespaces = LabelValues(label_limits.MAX_NAMESPACES, self._is_known_namespace)
         # Two tables: audiences in pods leave the room of those that the policy injects.
+        limit, share = label_limits.MAX_AUDIENCES, label_limits.MAX_AUDIENCES_PER_NAMESPACE
         self._tokens = {
-            "inject": (definitions.INJECTED, LabelValues(MAX_AUDIENCES, AUDIENCE.fullmatch)),
-            "token-expiration": (
-                definitions.CAPPED,
-                LabelValues(MAX_AUDIENCES, AUDIENCE.fullmatch, share=MAX_AUDIENCES_PER_NAMESPACE),
-            ),
+            "inject": (definitions.INJECTED, LabelValues(limit, AUDIENCE.fullmatch)),
+            "token-expiration": (definitions.CAPPED, LabelValues(limit, AUDIENCE.fullmatch, share)),
         }
-        self._start_at_zero()
 
     def count_review(self, request: Request, decision: Decision, seconds: float) -> None:
         """Count an answered review, its findings and its exemptions."""
-        key = (request.phase, request.resource, request.operation, decision.outcome)
+        phase, resource, operation, outcome = request.phase, request.resource, request.operation, decision.outcome
         try:
-            review = self.reviews[key]
+            review = self.reviews[phase, resource, operation, outcome]
         except KeyError:
-            review = self.reviews.setdefault(_bounded(*key), [0] * (len(BUCKETS) + 1) + [0.0])
+            resource = resource if resource in RESOURCES else "other"
+            operation = operation if operation in OPERATIONS else "other"
+            review = self.reviews.setdefault((phase, resource, operation, outcome), [0.0] * (len(BUCKETS) + 2))
         review[bisect_left(BUCKETS, seconds)] += 1
-        review[_SECONDS] += seconds
+        review[-1] += seconds
         for finding in decision.findings:
             token = None if request.dry_run else finding.violation.token
             kind = (finding.rule, finding.action, request.namespace, token)
@@ -95,49 +98,27 @@ class Metrics:
             if tokens is not None:
                 tokens.value += 1
         if decision.exempted:
-            self._count_exemptions(request, decision)
+            namespace = self._namespaces.label(request.namespace)
+            for rule in {finding.rule for finding, _ in decision.exempted}:
+                self._cell(definitions.EXEMPTED, rule, namespace).value += 1
 
-    def count_failure(self, phase: Phase, reason: ReviewFailure) -> None:
-        """Count a review whose answer is not the policy's decision; `count_review` counts it, too."""
-        self._add(definitions.FAILURES, phase, reason)
-
-    def count_refusal(self, status: int, reason: Refusal) -> None:
-        """Count a request that was refused before it was evaluated."""
-        self._add(definitions.REFUSALS, str(status), reason)
+    def count(self, definition: Definition, *labels: str) -> None:
+        """Add one to any other counter."""
+        with self._lock:
+            self._cell(definition, *labels).value += 1
 
     def count_reload(self, source: str, accepted: bool) -> None:  # noqa: FBT001 - called by position, as a callback
         """Count a policy, objects or a certificate that was read."""
         result = "accepted" if accepted else "rejected"
-        self._add(definitions.RELOADS, source, result)
+        self.count(definitions.RELOADS, source, result)
         if source == "policy":
-            self._add(definitions.POLICY_RELOADS, result)
+            self.count(definitions.POLICY_RELOADS, result)
         self._cell(definitions.RELOAD_RESULT, source).value = float(accepted)
         if accepted:
             self._cell(definitions.RELOAD_TIME, source).value = time.time()
 
-    def count_audit_failure(self) -> None:
-        """Count a line that the audit log did not take."""
-        self._add(definitions.AUDIT_FAILURES)
-
-    def count_sampled_out(self) -> None:
-        """Count a decision that is not in the audit log because of `--audit-sample`."""
-        self._add(definitions.AUDIT_SAMPLED_OUT)
-
-    def count_internal_error(self) -> None:
-        """Count a review that raised an unexpected exception."""
-        self._add(definitions.INTERNAL_ERRORS)
-
-    def _add(self, definition: Definition, *labels: str) -> None:
-        with self._lock:
-            self._cell(definition, *labels).value += 1
-
     def _cell(self, definition: Definition, *labels: str) -> Cell:
         return self.values[definition].setdefault(labels, Cell())
-
-    def _count_exemptions(self, request: Request, decision: Decision) -> None:
-        namespace = self._namespaces.label(request.namespace)
-        for rule in {finding.rule for finding, _ in decision.exempted}:
-            self._cell(definitions.EXEMPTED, rule, namespace).value += 1
 
     def _finding_cells(
         self, rule: str, action: Action, namespace: str, token: MountedToken | None
@@ -153,7 +134,7 @@ class Metrics:
             audience = audiences.label(token.audience, namespace) if token.audience else API_SERVER
             tokens = self._cell(definition, audience, lifetime_label(token.lifetime))
         cells = self._cell(definitions.FINDINGS, rule, action, namespace), tokens
-        if token is None or len(token.audience) <= MAX_AUDIENCE_LENGTH:
+        if token is None or len(token.audience) <= label_limits.MAX_AUDIENCE_LENGTH:
             if len(self._findings) >= MAX_CACHED:
                 self._findings.clear()
             self._findings[kind] = cells
@@ -163,28 +144,3 @@ class Metrics:
         snapshot = self._state.snapshot
         known = snapshot.cluster.namespaces if snapshot else ()
         return name in known if known else bool(DNS_LABEL.fullmatch(name))
-
-    def _start_at_zero(self) -> None:
-        """Expose what alerts need before it happens: an increase from a missing series to 1 is none to Prometheus."""
-        results = ("accepted", "rejected")
-        for definition, keys in (
-            (definitions.POLICY_RELOADS, [(result,) for result in results]),
-            (definitions.RELOADS, product(("policy", "objects", "certificate"), results)),
-            (definitions.FAILURES, product(WEBHOOKS, ReviewFailure)),
-            (definitions.REFUSALS, [(str(status), refusal) for status, refusal in OF_REVIEWS]),
-            (definitions.AUDIT_FAILURES, [()]),
-            (definitions.AUDIT_SAMPLED_OUT, [()]),
-            (definitions.INTERNAL_ERRORS, [()]),
-        ):
-            for labels in keys:
-                self._cell(definition, *labels)
-
-
-def _bounded(phase: str, resource: str, operation: str, outcome: str) -> tuple[str, str, str, str]:
-    """Return the labels of a review whose resource and operation may be anything."""
-    return (
-        phase,
-        resource if resource in RESOURCES else "other",
-        operation if operation in OPERATIONS else "other",
-        outcome,
-    )
