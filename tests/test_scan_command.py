@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from webhook.cli import main
-from webhook.reporting import scan_json
+from webhook.formatters import scan_json
 
 POD = {"metadata": {"name": "a", "namespace": "shop"}, "spec": {"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}}
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"

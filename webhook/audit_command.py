@@ -13,10 +13,10 @@ from webhook.audit import as_json, as_text
 from webhook.audit.merge import Log, merged
 from webhook.audit.schema import schema
 from webhook.audit.summary import Summary
+from webhook.check.input_files import STDIN, shown
 from webhook.commands import Failure
 from webhook.core.safe_output import safe_json
-from webhook.reporting.files import STDIN, shown
-from webhook.reporting.progress import Progress
+from webhook.formatters.progress import Progress
 
 _UNWRAP = (
     "if records are wrapped in other JSON, unwrap them first: jq -c '.. | (objects, (strings | fromjson? | objects)) | "

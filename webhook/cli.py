@@ -5,7 +5,6 @@ Exit status everywhere: 0 clean, 1 something was found, 2 the call or the run fa
 
 import codecs
 import contextlib
-import datetime as dt
 import errno
 import io
 import json
@@ -20,6 +19,7 @@ from typing import Any
 import click
 import yaml
 
+from webhook.check.input_files import STDIN
 from webhook.commands import Failure, bytes_in, labels_given, policy_in, troubles_of
 from webhook.core.policy import grammar
 from webhook.core.policy.document import read_policy
@@ -28,10 +28,7 @@ from webhook.core.policy.shown import shown, shown_in_namespace
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.safe_output import safe_stream, safe_text
 from webhook.core.text import did_you_mean, quote
-from webhook.reporting import as_text
-from webhook.reporting.files import STDIN
-from webhook.reporting.options import CheckOptions, check_options
-from webhook.reporting.run import run as run_check
+from webhook.formatters import check_text
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 
@@ -39,6 +36,7 @@ _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, 
 _MODULES = {
     "audit": ("webhook.audit_command", "audit_group"),
     "certs": ("webhook.certs_command", "certs_group"),
+    "check": ("webhook.check_command", "check_command"),
     "scan": ("webhook.scan_command", "scan_command"),
     "serve": ("webhook.serve_command", "serve_command"),
     "token": ("webhook.token_command", "token_group"),
@@ -141,19 +139,6 @@ def main() -> None:
     """End long-lived service account tokens: an admission webhook, and the same judgement offline."""
 
 
-@main.command()
-@check_options
-def check(**flags: Any) -> None:
-    """Judge manifests offline, as the webhook would judge them: files, folders, or - for standard input.
-
-    The Secrets, Namespaces and ServiceAccounts among them are the cluster that they are judged by. Exit status: 0
-    nothing was found, 1 something would be denied, patched or warned of, 2 a manifest could not be read, or there is
-    none. In a folder, files that are no manifests and unrendered templates are skipped and counted.
-    """
-    options = CheckOptions(**flags)
-    sys.exit(run_check(options, policy_in(options.policy), dt.datetime.now(dt.UTC)))
-
-
 @main.group("policy")
 def policy_group() -> None:
     """Look at a policy: is it sound, what does it say, what could it say."""
@@ -171,7 +156,7 @@ def policy_validate(file: str) -> None:
         click.echo(f"sound: policy {policy.revision}")
         return
     for trouble in troubles_of(file, policy):
-        click.echo(as_text.trouble_line(trouble))
+        click.echo(check_text.trouble_line(trouble))
     sys.exit(1)
 
 

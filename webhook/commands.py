@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
+from webhook.check.input_files import Source, Trouble, read
 from webhook.cluster.place import in_cluster
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.notes import Mistake
 from webhook.core.selectors import Labels
-from webhook.reporting import as_text
-from webhook.reporting.files import Source, Trouble, read
+from webhook.formatters import check_text
 from webhook.server.options import StartError
 from webhook.server.process_setup import private_folder
 
@@ -59,7 +59,7 @@ def bytes_in(path: str) -> bytes:
     """Return what a file holds, or `-`, standard input. Raises `Failure` where it can't be read."""
     data = read(Source(path), sys.stdin.buffer)
     if isinstance(data, Trouble):
-        raise Failure(as_text.trouble_line(data))
+        raise Failure(check_text.trouble_line(data))
     return data
 
 
@@ -75,7 +75,7 @@ def policy_in(path: str | None) -> Policy:
     else:
         troubles = troubles_of(path, policy)
     for trouble in troubles:
-        click.echo(as_text.trouble_line(trouble), err=True)
+        click.echo(check_text.trouble_line(trouble), err=True)
     sys.exit(2)
 
 

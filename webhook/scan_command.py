@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from webhook.check.input_files import STDIN
 from webhook.cluster.inventory import Inventory
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, troubles_of
@@ -22,9 +23,8 @@ from webhook.core.rules import BY_NAME
 from webhook.core.safe_output import safe_json
 from webhook.core.selectors import Globs, glob_matches
 from webhook.core.text import did_you_mean, quote
-from webhook.reporting import as_text, scan_json, scan_text
-from webhook.reporting.files import STDIN
-from webhook.reporting.progress import Progress
+from webhook.formatters import check_text, scan_json, scan_text
+from webhook.formatters.progress import Progress
 from webhook.scan.asked import UNUSED_DAYS, Asked, Filters
 from webhook.scan.report import Report
 from webhook.scan.scan import Scan
@@ -144,7 +144,7 @@ def _pieces(report: Report, output: str) -> Iterator[str]:
     if output == "json":
         yield from map(safe_json, scan_json.pieces(report))
     else:
-        from webhook.reporting.scan_html import page  # noqa: PLC0415 - the template engine is loaded for a page alone
+        from webhook.formatters.scan_html import page  # noqa: PLC0415 - the template engine is loaded for a page alone
 
         yield from page.pieces(report)
 
@@ -215,5 +215,5 @@ def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:
     if isinstance(policy, Policy):
         return policy, f"ConfigMap {where}"
     for trouble in troubles_of(f"ConfigMap {where}", policy):
-        click.echo(as_text.trouble_line(trouble), err=True)
+        click.echo(check_text.trouble_line(trouble), err=True)
     raise Failure("the cluster's own policy holds mistakes: mend it, or give --policy")

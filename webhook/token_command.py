@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
+from webhook.check.input_files import STDIN, Source, Trouble
+from webhook.check.input_files import read as read_file
 from webhook.cluster.token_review import published_issuer, review
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, bytes_in, cluster_at_hand, kubeconfig_option, labels_given, policy_in
 from webhook.core.decision import Outcome
 from webhook.core.safe_output import safe_json
-from webhook.reporting.files import STDIN, Source, Trouble
-from webhook.reporting.files import read as read_file
 from webhook.tokens import as_json, as_text
 from webhook.tokens.claims import NotATokenError, Token, read
 from webhook.tokens.jwks import NoKeysError, read_keys

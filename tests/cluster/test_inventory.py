@@ -9,7 +9,7 @@ from webhook.cluster.objects import NAMESPACES
 from webhook.cluster.transport import ApiError
 from webhook.cluster.walk import read_one
 from webhook.core.decision import Outcome
-from webhook.reporting.scan_text import lines
+from webhook.formatters.scan_text import lines
 from webhook.scan.asked import Asked, Filters
 from webhook.scan.report import Counts, Report
 from webhook.scan.scan import Scan

@@ -21,10 +21,10 @@ from tests.control_plane.installed import KINDS, at
 from tests.control_plane.live import account_kubeconfig, install, live, put_policy, revision, revisions
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import LEGACY, is_asked
+from tests.formatters.scan_html.reading import Page, agree
 from tests.manifests.rendering import render, the
-from tests.reporting.scan_html.reading import Page, agree
 from tests.serving import eventually
-from webhook.reporting.scan_json import schema
+from webhook.formatters.scan_json import schema
 
 GUARDED = range(TEAMS - 5, TEAMS)
 """Teams whose pods were made while tokenguard mended them, under another policy."""

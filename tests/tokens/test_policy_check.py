@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from tests.reporting.checked import policy
+from tests.check.runs import policy
 from tests.tokens.signing import ISSUED, VAULT, legacy_claims, plain_claims, pod_claims, unsigned
 from webhook.core.decision import Decision, Outcome
 from webhook.tokens.claims import read

@@ -1,6 +1,6 @@
 """What a scan found, as values: whatever output there is, is made of this and of nothing else.
 
-Its JSON (`webhook.reporting.scan_json`) has these fields under these names, in camelCase; so a field that changes its
+Its JSON (`webhook.formatters.scan_json`) has these fields under these names, in camelCase; so a field that changes its
 meaning or goes is a new version there. Every tuple is sorted. Lifetimes are in seconds, None where there is no end.
 """
 

@@ -8,12 +8,12 @@ from collections import Counter
 
 import pytest
 
-from tests.reporting.scan_html.reading import Page, agree
-from tests.reporting.scan_html.sample import BACKWARDS, HOSTILE, LONG, SIMULATED, report
+from tests.formatters.scan_html.reading import Page, agree
+from tests.formatters.scan_html.sample import BACKWARDS, HOSTILE, LONG, SIMULATED, report
 from tests.scan.cluster import Small, named_secret, secret, spec
 from webhook.core.policy.model import Action
-from webhook.reporting import scan_json
-from webhook.reporting.scan_html import page
+from webhook.formatters import scan_json
+from webhook.formatters.scan_html import page
 from webhook.scan.asked import Filters
 
 

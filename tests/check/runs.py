@@ -4,10 +4,10 @@ import datetime as dt
 import io
 from pathlib import Path
 
+from webhook.check.checker import Report, check
+from webhook.check.input_files import find
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
-from webhook.reporting.check import Report, check
-from webhook.reporting.files import find
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.test_manifests import LEAVES
-from tests.reporting.checked import (
+from tests.check.runs import (
     BAD_POLICY,
     INJECTION,
     LEGACY_POD,
@@ -24,10 +23,12 @@ from tests.reporting.checked import (
     checked_paths,
     policy,
 )
-from webhook.reporting import as_json, as_text, fix
-from webhook.reporting.check import UNREADABLE, check
-from webhook.reporting.files import Trouble, find
-from webhook.reporting.summary import Summary
+from tests.core.test_manifests import LEAVES
+from webhook.check import fix
+from webhook.check.checker import UNREADABLE, check
+from webhook.check.input_files import Trouble, find
+from webhook.check.summary import Summary
+from webhook.formatters import check_json, check_text
 
 NO_RULES = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 ALLOWED = """\
@@ -330,6 +331,6 @@ def test_no_object_makes_a_run_fail(kind: str, metadata: object, spec: object) -
     value = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec, "items": [spec]}
     report = checked(json.dumps(value, ensure_ascii=False), under=policy(INJECTION))
     assert report.exit_status in (0, 1, 2)
-    assert "\n" not in "".join(as_text.lines(report, verbose=True))
-    assert json.loads(as_json.text(report))["summary"]["objects"] <= len(report.judgements)
+    assert "\n" not in "".join(check_text.lines(report, verbose=True))
+    assert json.loads(check_json.text(report))["summary"]["objects"] <= len(report.judgements)
     assert not isinstance(fix.documents(report), Trouble)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.reporting.scan_html.browser import FOUND, HINT, browser
-from tests.reporting.scan_html.sample import LONG, PODS, SIMULATED, report
-from webhook.reporting.scan_html import page
+from tests.formatters.scan_html.browser import FOUND, HINT, browser
+from tests.formatters.scan_html.sample import LONG, PODS, SIMULATED, report
+from webhook.formatters.scan_html import page
 
 pytestmark = pytest.mark.skipif(FOUND is None, reason=HINT)
 WIDE, NARROW = 1280, 375

@@ -9,8 +9,8 @@ import pytest
 
 from tests.scan.cluster import INJECT, Small, account, csi_driver, live, named_secret, of, secret, spec
 from webhook.core.policy.model import Action
-from webhook.reporting import scan_json, scan_text
-from webhook.reporting.scan_html import page
+from webhook.formatters import scan_json, scan_text
+from webhook.formatters.scan_html import page
 from webhook.scan.asked import Filters
 from webhook.scan.report import Counts, RuleCount, Unread
 

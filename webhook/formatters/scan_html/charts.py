@@ -6,8 +6,8 @@ from typing import Any
 
 from webhook.core.policy.model import Action
 from webhook.core.text import plain
-from webhook.reporting import scan_figures as figures
-from webhook.reporting.scan_html.parts import Cell, Column, Row, Table, number, shaded, stacked
+from webhook.formatters import scan_figures as figures
+from webhook.formatters.scan_html.elements import Cell, Column, Row, Table, number, shaded, stacked
 from webhook.scan.report import LegacySecret, Report
 
 _SINCE = ((7, "in the last 7 days"), (30, "8 to 30 days ago"), (90, "31 to 90 days ago"))

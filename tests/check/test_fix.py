@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.check.runs import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy
 from tests.core.test_manifests import VALUES
-from tests.reporting.checked import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy
+from webhook.check import fix
+from webhook.check.input_files import Trouble
 from webhook.core.manifests import read_manifests
-from webhook.reporting import fix
-from webhook.reporting.files import Trouble
 
 
 def fixed(*texts: str, under: str | None = None) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
+from webhook.check.input_files import Source, Trouble, read, shown
+from webhook.check.summary import Summary, SummaryCounter
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
@@ -14,8 +16,6 @@ from webhook.core.manifests.intent import RENDERING, TOOL_FILES
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
 from webhook.core.request import of_object
-from webhook.reporting.files import Source, Trouble, read, shown
-from webhook.reporting.summary import Summary, SummaryCounter
 
 UNREADABLE = "unreadable-object"
 """Stands in for a rule where an object of a kind that rules look at can't be read."""

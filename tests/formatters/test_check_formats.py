@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.reporting.checked import (
+from tests.check.runs import (
     BAD_POLICY,
     LEGACY_POD,
     LEGACY_SECRET,
@@ -15,8 +15,8 @@ from tests.reporting.checked import (
     checked_paths,
     policy,
 )
-from webhook.reporting import as_json, as_text
-from webhook.reporting.files import Trouble
+from webhook.check.input_files import Trouble
+from webhook.formatters import check_json, check_text
 
 PLACE = "spec.volumes[0].projected.sources[0]"
 
@@ -46,12 +46,12 @@ EXPECTED = [
 
 
 def test_text_has_one_line_a_finding_and_a_summary() -> None:
-    assert list(as_text.lines(checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, SUBPATH_POD))) == EXPECTED
+    assert list(check_text.lines(checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, SUBPATH_POD))) == EXPECTED
 
 
 def test_a_policys_mistakes_are_told_as_findings_are() -> None:
     report = checked(BAD_POLICY)
-    assert list(as_text.lines(report)) == [
+    assert list(check_text.lines(report)) == [
         '<stdin>:10: error: ConfigMap/token-policy: invalid-policy: modee unknown key; did you mean "mode"?',
         (
             "<stdin>:11: error: ConfigMap/token-policy: invalid-policy: "
@@ -59,17 +59,17 @@ def test_a_policys_mistakes_are_told_as_findings_are() -> None:
         ),
         "1 object in 1 file evaluated: 1 denied, 0 patched, 0 warned",
     ]
-    told = json.loads(as_json.text(report))["findings"][0]
+    told = json.loads(check_json.text(report))["findings"][0]
     assert (told["rule"], told["action"], told["path"], told["line"]) == ("invalid-policy", "reject", "modee", 10)
 
 
 def test_a_file_of_one_document_needs_no_document_number() -> None:
-    first = next(as_text.lines(checked(LONG_POD)))
+    first = next(check_text.lines(checked(LONG_POD)))
     assert first.startswith("<stdin>:12: patch: Pod/long: token-expiration: ")
 
 
 def test_text_tells_trouble_first_and_counts_it() -> None:
-    lines = list(as_text.lines(checked("a: [\n", SEED_POD)))
+    lines = list(check_text.lines(checked("a: [\n", SEED_POD)))
     assert lines == [
         "<stdin>:2: error: is not YAML: did not find expected node content",
         "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned",
@@ -86,16 +86,16 @@ def test_summary_names_what_was_not_evaluated() -> None:
     left = [machinery.replace("team", "kube-system"), machinery.replace("team", "tokenguard")]
     others = [custom("Runner"), custom("Runner"), custom("Pool")]
     report = checked(left[0], left[1], left[0], *others, SEED_POD)
-    assert list(as_text.lines(report)) == [
+    assert list(check_text.lines(report)) == [
         "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned",
         "left alone: 3 (2 kube-system, 1 tokenguard)",
         "not evaluated: 3 (2 Runner, 1 Pool)",
     ]
-    assert list(as_text.lines(report, verbose=True))[:2] == [
+    assert list(check_text.lines(report, verbose=True))[:2] == [
         "<stdin>:1: note: Pod/x: left alone: namespace kube-system is left alone",
         "<stdin>:5: note: Pod/x: left alone: namespace tokenguard is left alone, but for new tokens in it",
     ]
-    summary = json.loads(as_json.text(report))["summary"]
+    summary = json.loads(check_json.text(report))["summary"]
     assert (summary["leftAlone"], summary["notEvaluated"]) == (
         {"kube-system": 2, "tokenguard": 1},
         {"Runner": 2, "Pool": 1},
@@ -109,47 +109,49 @@ def test_summary_counts_what_was_skipped(tmp_path: Path) -> None:
         (tmp_path / f"t{number}.yaml").write_text("a: {{ .Values.a }}\n")
     report = checked_paths(tmp_path)
     first = ", ".join(str(tmp_path / f"t{number}.yaml") for number in range(3))
-    assert list(as_text.lines(report))[1:] == [
+    assert list(check_text.lines(report))[1:] == [
         "skipped: 1 document without a Kubernetes object",
         (f"unrendered templates: 5 ({first} and 2 more); render them first: helm template CHART | tokenguard check -"),
     ]
-    document = json.loads(as_json.text(report))
+    document = json.loads(check_json.text(report))
     assert (document["summary"]["skipped"], document["summary"]["templates"], len(document["skipped"])) == (1, 5, 6)
 
 
 def test_summary_names_the_first_kinds_alone_and_forges_no_line() -> None:
     kinds = [f"Kind{number}" for number in range(12)]
-    last = list(as_text.lines(checked(*map(custom, kinds))))[-1]
+    last = list(check_text.lines(checked(*map(custom, kinds))))[-1]
     assert last == f"not evaluated: 12 ({', '.join(f'1 {kind}' for kind in kinds[:10])}, 2 others)"
-    forged = list(as_text.lines(checked(custom('"x\\n::error::' + "y" * 200 + '"'))))[-1]
+    forged = list(check_text.lines(checked(custom('"x\\n::error::' + "y" * 200 + '"'))))[-1]
     assert forged == f"not evaluated: 1 (x\\n::error::{'y' * 89})"
 
 
 def test_notes_are_told_on_request_alone() -> None:
     report = checked(LONG_POD, under=policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"))
-    assert len(list(as_text.lines(report))) == 1
-    assert next(iter(as_text.lines(report, verbose=True))).startswith("<stdin>:12: note: Pod/long: token-expiration: ")
-    assert json.loads(as_json.text(report))["findings"] == []
-    assert [one["action"] for one in json.loads(as_json.text(report, verbose=True))["findings"]] == ["audit"]
+    assert len(list(check_text.lines(report))) == 1
+    assert next(iter(check_text.lines(report, verbose=True))).startswith(
+        "<stdin>:12: note: Pod/long: token-expiration: "
+    )
+    assert json.loads(check_json.text(report))["findings"] == []
+    assert [one["action"] for one in json.loads(check_json.text(report, verbose=True))["findings"]] == ["audit"]
 
 
 def test_colours_change_nothing_but_the_colour() -> None:
     report = checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, "a: [\n")
-    coloured = list(as_text.lines(report, colour=True))
-    assert [re.sub(r"\x1b\[\d+m", "", line) for line in coloured] == list(as_text.lines(report))
+    coloured = list(check_text.lines(report, colour=True))
+    assert [re.sub(r"\x1b\[\d+m", "", line) for line in coloured] == list(check_text.lines(report))
     assert "\x1b[31m" in coloured[0]
 
 
 def test_a_name_can_not_forge_a_line() -> None:
     forged = LONG_POD.replace("name: long", 'name: "x\\n/etc/passwd:1: error\\e[2J\\u202e"')
-    lines = list(as_text.lines(checked(forged)))
+    lines = list(check_text.lines(checked(forged)))
     assert len(lines) == 2
     assert "Pod/x\\n/etc/passwd:1: error\\x1b[2J\\u202e: token-expiration" in lines[0]
-    assert as_text.trouble_line(Trouble("a\nb", "no\tgood", 1)) == "a\\nb:1: error: no\\tgood"
+    assert check_text.trouble_line(Trouble("a\nb", "no\tgood", 1)) == "a\\nb:1: error: no\\tgood"
 
 
 def test_json_names_everything_that_a_program_needs() -> None:
-    document = json.loads(as_json.text(checked(LEGACY_SECRET, LONG_POD, "a: [\n")))
+    document = json.loads(check_json.text(checked(LEGACY_SECRET, LONG_POD, "a: [\n")))
     assert document["version"] == 2
     assert document["findings"][1] == {
         "file": "<stdin>",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from webhook.reporting import files
-from webhook.reporting.files import Source, Trouble, find, read, shown, uri
+from webhook.check import input_files
+from webhook.check.input_files import Source, Trouble, find, read, shown, uri
 
 
 def found(*paths: Path | str) -> list[str]:
@@ -98,7 +98,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(input_files, "MOST_BYTES", 2**20)
     (tmp_path / "large.yaml").write_bytes(b"#" * (2**20 + 1))
     trouble = read(Source(str(tmp_path / "large.yaml")), io.BytesIO())
     assert isinstance(trouble, Trouble)

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from webhook.reporting.check import Report, Told
-from webhook.reporting.files import Trouble
+from webhook.check.checker import Report, Told
+from webhook.check.input_files import Trouble
 
 VERSION = 2
 

@@ -8,7 +8,7 @@ import click
 
 from webhook.core.policy.model import Action
 from webhook.core.text import counted, plain, quote
-from webhook.reporting.scan_owners import (
+from webhook.formatters.scan_findings import (
     Line,
     between,
     changes,
@@ -20,7 +20,7 @@ from webhook.reporting.scan_owners import (
     unwritten,
     whom_for,
 )
-from webhook.reporting.scan_summary import summary_lines
+from webhook.formatters.scan_summary import summary_lines
 from webhook.scan.report import Account, CsiDriver, IdleAccount, LegacySecret, Report, TokenUse
 from webhook.scan.standings import ExemptionState, Standing
 from webhook.scan.verdicts import Change

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import jsonpatch
 import yaml
 
+from webhook.check.checker import File, Report
+from webhook.check.input_files import Trouble
 from webhook.core.manifests.documents import Document
 from webhook.core.manifests.scalars import plain
 from webhook.core.manifests.stream import cut
-from webhook.reporting.check import File, Report
-from webhook.reporting.files import Trouble
 
 if TYPE_CHECKING:
     from yaml import SafeDumper as _Dumper

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 
 from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
-from webhook.reporting import scan_figures as figures
-from webhook.reporting.scan_html.parts import Cell, Column, Filter, Line, Row, Table, name, number, parted
-from webhook.reporting.scan_owners import differences, findings, line_of, spared, today, unwritten
-from webhook.reporting.scan_text import good_for, pointing, until, whom
+from webhook.formatters import scan_figures as figures
+from webhook.formatters.scan_findings import differences, findings, line_of, spared, today, unwritten
+from webhook.formatters.scan_html.elements import Cell, Column, Filter, Line, Row, Table, name, number, parted
+from webhook.formatters.scan_text import good_for, pointing, until, whom
 from webhook.scan.asked import Filters
 from webhook.scan.report import LegacySecret, Owner, Report
 from webhook.scan.standings import ExemptionState

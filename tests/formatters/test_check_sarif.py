@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.reporting.checked import (
+from tests.check.runs import (
     BAD_POLICY,
     INJECTION,
     LEGACY_POD,
@@ -19,16 +19,16 @@ from tests.reporting.checked import (
     checked_paths,
     policy,
 )
+from webhook.check.checker import Report
 from webhook.core.rules import RULES
-from webhook.reporting import sarif
-from webhook.reporting.check import Report
+from webhook.formatters import check_sarif
 
 SCHEMA = json.loads((Path(__file__).parent / "schema" / "sarif-2.1.0.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
 def run_of(report: Report, *, verbose: bool = False) -> dict[str, Any]:
-    document = json.loads(sarif.text(report, verbose=verbose))
+    document = json.loads(check_sarif.text(report, verbose=verbose))
     VALIDATOR.validate(document)
     run: dict[str, Any] = document["runs"][0]
     return run

@@ -6,11 +6,11 @@ from collections import Counter
 from importlib.metadata import version
 from typing import Any
 
+from webhook.check.checker import UNREADABLE, Report, Told
+from webhook.check.input_files import Trouble, uri
 from webhook.core.decision import INVALID_POLICY
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
-from webhook.reporting.check import UNREADABLE, Report, Told
-from webhook.reporting.files import Trouble, uri
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {

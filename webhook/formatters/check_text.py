@@ -5,11 +5,11 @@ from itertools import islice
 
 import click
 
+from webhook.check.checker import Report, Told
+from webhook.check.input_files import Trouble
 from webhook.core.manifests.intent import RENDERING
 from webhook.core.policy.model import Action
 from webhook.core.text import counted, plain
-from webhook.reporting.check import Report, Told
-from webhook.reporting.files import Trouble
 
 _WORDS = {Action.REJECT: "error", Action.PATCH: "patch", Action.WARN: "warning"}
 _MOST_NAMES = 10

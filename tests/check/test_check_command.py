@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.reporting.checked import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD
+from tests.check.runs import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD
 from webhook.cli import main
 
 ALLOWED = """\

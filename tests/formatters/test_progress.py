@@ -7,7 +7,7 @@ import os
 import pytest
 
 from webhook.core.safe_output import safe_stream
-from webhook.reporting.progress import Progress
+from webhook.formatters.progress import Progress
 
 pty = pytest.importorskip("pty", reason="needs a terminal")
 

@@ -9,10 +9,10 @@ from importlib.resources import files
 import jinja2
 
 from webhook.core.decision import Outcome
-from webhook.reporting import scan_figures as figures
-from webhook.reporting.scan_html import details, plots
-from webhook.reporting.scan_html.parts import WIDEST
-from webhook.reporting.scan_summary import about, changed, looked_at, state, told_of
+from webhook.formatters import scan_figures as figures
+from webhook.formatters.scan_html import charts, tables
+from webhook.formatters.scan_html.elements import WIDEST
+from webhook.formatters.scan_summary import about, changed, looked_at, state, told_of
 from webhook.scan.report import Report
 
 _HERE = files(__package__)
@@ -46,8 +46,8 @@ def pieces(report: Report) -> Iterator[str]:
         headline=headline(report),
         about=[*about(report)],
         state=[*(changed(report) if report.simulated else ()), *state(report)],
-        plots=plots,
-        details=details,
+        charts=charts,
+        tables=tables,
         widest=WIDEST,
     )  # fmt: skip
     stream.enable_buffering(_PARTS_AT_ONCE)

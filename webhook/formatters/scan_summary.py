@@ -7,7 +7,7 @@ from itertools import chain, repeat
 
 from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
-from webhook.reporting import scan_figures as figures
+from webhook.formatters import scan_figures as figures
 from webhook.scan.asked import Filters, PolicyUsed
 from webhook.scan.audiences import ApiAudiences, AudiencesFrom
 from webhook.scan.report import Counts, Report

@@ -1,0 +1,1 @@
+"""Evaluates manifests in files, without a cluster: what `check` finds. Prints nothing."""

@@ -1,1 +1,0 @@
-"""What `check` finds, told to people and to machines."""
