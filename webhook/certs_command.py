@@ -16,9 +16,9 @@ from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import NAMESPACED_NAME, Failure, cluster_at_hand, kubeconfig_option
 from webhook.core.text import plain
-from webhook.pki.generate_files import made_files
+from webhook.pki.generate_files import generate_files
 from webhook.pki.san import service_names
-from webhook.pki.tls_probe import ProbeError, served_chain
+from webhook.pki.tls_probe import ProbeError, fetch_chain
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _AMISS = "  <-- amiss"
@@ -48,7 +48,7 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
     """
     secret = TlsSecret(tls_secret)
     try:
-        chain = served_chain(connect) if connect else ()
+        chain = fetch_chain(connect) if connect else ()
     except ProbeError as error:
         raise Failure(f"--connect {connect}: {error}") from error
     with cluster_at_hand(kubeconfig) as transport:
@@ -120,7 +120,7 @@ def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int,
         there = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
         if there and not force:
             raise Failure(f"{out / there[0]} is there already: give --force to write over it")
-        made = made_files(held, (*service_names(namespace), *names), _now(), days)
+        made = generate_files(held, (*service_names(namespace), *names), _now(), days)
         files = {out / name: Content([made[name]], OWN if name.endswith(".key") else READABLE) for name in made}
         out.mkdir(parents=True, exist_ok=True)
         replace_files(files)

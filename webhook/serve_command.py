@@ -9,7 +9,7 @@ import click
 
 from webhook.cluster.place import in_cluster
 from webhook.commands import NAMESPACED_NAME, Failure, Parsed
-from webhook.pki.san import host_and_port, normal_name, service_names
+from webhook.pki.san import normalize_name, parse_address, service_names
 from webhook.server.lifecycle import CertificateSource, LiveSource
 from webhook.server.options import ServeOptions, StartError
 
@@ -24,8 +24,8 @@ def _size(value: str) -> int:
     return int(match[1]) << _UNITS[match[2]]
 
 
-_ADDRESS = Parsed("HOST:PORT", host_and_port)
-_DNS_NAME = Parsed("NAME", normal_name)
+_ADDRESS = Parsed("HOST:PORT", parse_address)
+_DNS_NAME = Parsed("NAME", normalize_name)
 _SIZE = Parsed("SIZE", _size)
 _FLAGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--bind", "TOKENGUARD_BIND", {"type": _ADDRESS, "default": "0.0.0.0:8443",

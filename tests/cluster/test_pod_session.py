@@ -11,7 +11,7 @@ import urllib3
 
 from webhook.cluster.pod_session import PodSession
 from webhook.cluster.transport import ApiError
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 
 TIMEOUT = (5.0, 5.0)
 
@@ -36,7 +36,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Return a ServiceAccount's folder, for a server that answers at the address in the environment."""
-    made = self_signed(("127.0.0.1",), dt.datetime.now(dt.UTC))
+    made = create_self_signed(("127.0.0.1",), dt.datetime.now(dt.UTC))
     (tmp_path / "ca.crt").write_bytes(made.authority)
     (tmp_path / "pair.pem").write_bytes(made.certificate + made.key)
     (tmp_path / "token").write_text("first")
@@ -75,7 +75,7 @@ def test_token_is_read_again_after_a_minute(folder, monkeypatch) -> None:
 
 
 def test_server_with_another_ca_is_refused(folder) -> None:
-    (folder / "ca.crt").write_bytes(self_signed(("127.0.0.1",), dt.datetime.now(dt.UTC)).authority)
+    (folder / "ca.crt").write_bytes(create_self_signed(("127.0.0.1",), dt.datetime.now(dt.UTC)).authority)
     with pytest.raises(urllib3.exceptions.HTTPError):
         answer(PodSession(folder))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.control_plane.plane import ControlPlane
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 
 
 def post(plane: ControlPlane, path: str, body: bytes, content_type: str = "application/json") -> tuple[int, Any]:
@@ -33,7 +33,7 @@ def post(plane: ControlPlane, path: str, body: bytes, content_type: str = "appli
 @contextlib.contextmanager
 def recorder(folder: Path) -> Iterator[tuple[str, str, list[bytes]]]:
     """Run a webhook that allows everything: yield its address, its CA in base64, and the bodies as they come."""
-    made = self_signed(("127.0.0.1",), dt.datetime.now(dt.UTC))
+    made = create_self_signed(("127.0.0.1",), dt.datetime.now(dt.UTC))
     pem = folder / "recorder.pem"
     pem.write_bytes(made.certificate + made.key)
     bodies: list[bytes] = []

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.end_to_end.cluster import Cluster
 from tests.serving import eventually
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 
 PLACES = (os.environ.get("KUBEBUILDER_ASSETS"), "/usr/local/kubebuilder/bin")
 NEEDED = ("etcd", "kube-apiserver", "kubectl")
@@ -189,7 +189,7 @@ def _is_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> boo
 
 
 def _write_keys(folder: Path) -> None:
-    made = self_signed(("kubernetes.default.svc", "10.0.0.1"), dt.datetime.now(dt.UTC))
+    made = create_self_signed(("kubernetes.default.svc", "10.0.0.1"), dt.datetime.now(dt.UTC))
     (folder / "api.crt").write_bytes(made.certificate)
     (folder / "api.key").write_bytes(made.key)
     (folder / "ca.crt").write_bytes(made.authority)

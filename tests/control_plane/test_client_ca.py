@@ -16,10 +16,10 @@ from tests.documented import CHECKOUT
 from tests.pki.foreign import foreign
 from tests.server.test_client_ca import CLIENT
 from tests.serving import JSON, POLICY, Server, eventually, serve
-from webhook.pki.issue import Pair, new_authority
+from webhook.pki.issue import KeyPair, create_ca
 
 NOW = dt.datetime.now(dt.UTC)
-FIRST, SECOND = new_authority(NOW), new_authority(NOW)
+FIRST, SECOND = create_ca(NOW), create_ca(NOW)
 PAGE = (CHECKOUT / "docs/security.md").read_text()
 ADMISSION, KUBECONFIG = (
     re.search(rf"`/etc/kubernetes/tokenguard/{name}`:\n\n```yaml\n(.*?)```", PAGE, re.DOTALL)[1]
@@ -35,13 +35,13 @@ class Site:
     server: Server
     folder: Path
 
-    def show(self, authority: Pair) -> None:
+    def show(self, authority: KeyPair) -> None:
         """Put another certificate, of this CA, where the API server finds its own."""
         made = foreign("kube-apiserver", CLIENT, by=authority, now=NOW)
         (self.folder / "client.crt").write_bytes(made.certificate)
         (self.folder / "client.key").write_bytes(made.key)
 
-    def know(self, *authorities: Pair) -> None:
+    def know(self, *authorities: KeyPair) -> None:
         """Have tokenguard know clients by these CAs."""
         before = self.server.metric("tokenguard_reloads_total", what="client-ca", result="accepted")
         (self.folder / "ca.crt").write_bytes(b"".join(one.certificate for one in authorities))

@@ -33,9 +33,9 @@ from tests.end_to_end.cluster import (
 )
 from tests.manifests.rendering import render, the
 from tests.serving import Server, eventually, serve
-from webhook.pki.certificate import certificates
-from webhook.pki.generate_files import made_files
-from webhook.pki.issue import new_authority
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.generate_files import generate_files
+from webhook.pki.issue import create_ca
 
 
 @pytest.fixture(scope="module")
@@ -187,9 +187,9 @@ def test_a_certificate_that_is_made_is_trusted_and_told_in_status_and_metrics(pl
     assert "29 days left" in done.stdout
     assert "ValidatingWebhookConfiguration/tokenguard trusts it (6 webhooks)" in done.stdout
     assert done.stdout.count(" serves it") == 3
-    [serving, *_] = certificates(installation.secret()["tls.crt"])
+    [serving, *_] = parse_certificates(installation.secret()["tls.crt"])
     for server in installation.replicas:
-        assert server.metric("tokenguard_certificate_expiry_timestamp_seconds") == serving.ends.timestamp()
+        assert server.metric("tokenguard_certificate_expiry_timestamp_seconds") == serving.not_after.timestamp()
 
 
 def test_a_rotation_of_the_certificate_fails_no_pod(plane, installation) -> None:
@@ -212,8 +212,8 @@ def test_a_rotation_of_the_ca_fails_no_pod(plane, installation) -> None:
         assert done.returncode == 0, done.stderr
     assert loop.failures + connections.failures == []
     after = installation.secret()
-    assert not {one.fingerprint for one in certificates(before["ca.crt"])} & {
-        one.fingerprint for one in certificates(after["ca.crt"])
+    assert not {one.fingerprint for one in parse_certificates(before["ca.crt"])} & {
+        one.fingerprint for one in parse_certificates(after["ca.crt"])
     }
     assert certs(plane, "status").returncode == 0
     assert len(connections.served) == 2, "the old certificate was seen, and the new one"
@@ -221,7 +221,7 @@ def test_a_rotation_of_the_ca_fails_no_pod(plane, installation) -> None:
 
 
 def test_a_bundle_that_somebody_broke_is_put_back(plane, installation) -> None:
-    stranger = base64.b64encode(new_authority(dt.datetime.now(dt.UTC)).certificate).decode()
+    stranger = base64.b64encode(create_ca(dt.datetime.now(dt.UTC)).certificate).decode()
     for kind in KINDS:
         patch = [{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": stranger}]
         plane.do("patch", kind, "tokenguard", "--type=json", "-p", json.dumps(patch))
@@ -469,7 +469,7 @@ def test_a_bad_policy_that_gets_in_is_told_in_an_event_and_the_last_good_one_sta
 
 @installed_already
 def test_a_certificate_that_comes_from_elsewhere_is_served_as_soon_as_it_is_there(plane, tmp_path) -> None:
-    files = made_files({}, ["127.0.0.1"], dt.datetime.now(dt.UTC), 90)
+    files = generate_files({}, ["127.0.0.1"], dt.datetime.now(dt.UTC), 90)
     for name in ("tls.crt", "tls.key"):
         (tmp_path / name).write_bytes(files[name])
     where = "own-certificate"
@@ -488,4 +488,4 @@ def test_a_certificate_that_comes_from_elsewhere_is_served_as_soon_as_it_is_ther
         stack.callback(thread.join)
         server = stack.enter_context(replica(plane, tmp_path / "run", told))
         shown = ssl.get_server_certificate(tuple(server.address.split(":")))
-        assert certificates(shown.encode())[0].fingerprint == certificates(files["tls.crt"])[0].fingerprint
+        assert parse_certificates(shown.encode())[0].fingerprint == parse_certificates(files["tls.crt"])[0].fingerprint

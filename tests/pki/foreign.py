@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from webhook.pki.issue import Pair
+from webhook.pki.issue import KeyPair
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 NAME = "localhost"
@@ -33,11 +33,11 @@ def named(*names: str) -> x509.SubjectAlternativeName:
 def foreign(
     subject: str,
     *extensions: x509.ExtensionType,
-    by: Pair | None = None,
+    by: KeyPair | None = None,
     key: Any = None,
     now: dt.datetime = NOW,
     days: int = 90,
-) -> Pair:
+) -> KeyPair:
     """Return a certificate with these extensions and its key, signed `by` another one, or by itself."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     signing = serialization.load_pem_private_key(by.key, None) if by else key
@@ -54,7 +54,7 @@ def foreign(
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
     made = builder.sign(signing, None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256())
-    return Pair(made.public_bytes(serialization.Encoding.PEM), pem(key))
+    return KeyPair(made.public_bytes(serialization.Encoding.PEM), pem(key))
 
 
 def pem(key: Any, password: str = "") -> bytes:
@@ -84,10 +84,10 @@ class Case:
 def cases(now: dt.datetime = NOW) -> dict[str, Case]:
     """Return cases for a client that calls `NAME` at this time."""
 
-    def made(subject: str, *extensions: x509.ExtensionType, **how: Any) -> Pair:
+    def made(subject: str, *extensions: x509.ExtensionType, **how: Any) -> KeyPair:
         return foreign(subject, *extensions, **{"now": now, **how})
 
-    def served(by: Pair, *between: Pair, bundle: Pair | None = None, why: str = "", **how: Any) -> Case:
+    def served(by: KeyPair, *between: KeyPair, bundle: KeyPair | None = None, why: str = "", **how: Any) -> Case:
         extensions = how.pop("extensions", (named(NAME),))
         leaf = made("served", *extensions, by=by, **how)
         chain = leaf.certificate + b"".join(one.certificate for one in between)

@@ -8,37 +8,37 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from tests.manifests.rendering import render, the
 from tests.pki.foreign import CA, foreign, pem
 from webhook.cli import main
-from webhook.pki.certificate import certificates
-from webhook.pki.generate_files import WEBHOOKS, made_files
-from webhook.pki.issue import new_authority
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.generate_files import WEBHOOKS, generate_files
+from webhook.pki.issue import create_ca
 from webhook.pki.san import service_names
-from webhook.pki.verify import refusal
+from webhook.pki.verify import verification_error
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 NAMES = service_names("tokenguard")
 
 
 def test_the_files_made_belong_together() -> None:
-    files = made_files({}, NAMES, NOW, 365)
+    files = generate_files({}, NAMES, NOW, 365)
     assert sorted(files) == ["ca-bundle.yaml", "ca.crt", "ca.key", "tls.crt", "tls.key"]
-    chain = certificates(files["tls.crt"])
-    assert chain[0].belongs_to(files["tls.key"])
+    chain = parse_certificates(files["tls.crt"])
+    assert chain[0].matches_key(files["tls.key"])
     for configuration in yaml.safe_load_all(files["ca-bundle.yaml"]):
         for webhook in configuration["webhooks"]:
             bundle = yaml.safe_load(f"!!binary {webhook['clientConfig']['caBundle']}")
-            assert refusal(chain, bundle, NAMES[0], NOW + dt.timedelta(days=364)) == ""
+            assert verification_error(chain, bundle, NAMES[0], NOW + dt.timedelta(days=364)) == ""
 
 
 def test_a_ca_that_is_there_signs_again_so_that_trust_need_not_change() -> None:
-    first = made_files({}, NAMES, NOW, 365)
+    first = generate_files({}, NAMES, NOW, 365)
     later = NOW + dt.timedelta(days=300)
-    second = made_files(first, NAMES, later, 365)
+    second = generate_files(first, NAMES, later, 365)
     assert sorted(second) == ["ca-bundle.yaml", "tls.crt", "tls.key"]
     assert second["ca-bundle.yaml"] == first["ca-bundle.yaml"]
-    assert refusal(certificates(second["tls.crt"]), first["ca.crt"], NAMES[0], later) == ""
+    assert verification_error(parse_certificates(second["tls.crt"]), first["ca.crt"], NAMES[0], later) == ""
 
 
-AUTHORITY = new_authority(NOW)
+AUTHORITY = create_ca(NOW)
 ENCRYPTED_KEY = ec.generate_private_key(ec.SECP256R1())
 ENCRYPTED = foreign("CA", *CA, key=ENCRYPTED_KEY)
 ED25519 = foreign("CA", *CA, key=ed25519.Ed25519PrivateKey.generate())
@@ -46,7 +46,7 @@ NO_CA = foreign("no CA")
 UNUSABLE = {
     "half of it": ({"ca.crt": AUTHORITY.certificate}, "there is only one"),
     "junk": ({"ca.crt": b"junk", "ca.key": b"junk"}, "ca.crt holds no certificate"),
-    "another's key": ({"ca.crt": AUTHORITY.certificate, "ca.key": new_authority(NOW).key}, "is not the key to"),
+    "another's key": ({"ca.crt": AUTHORITY.certificate, "ca.key": create_ca(NOW).key}, "is not the key to"),
     "encrypted": (
         {"ca.crt": ENCRYPTED.certificate, "ca.key": pem(ENCRYPTED_KEY, "password")},
         "ca.key is encrypted: give it without a password",
@@ -60,13 +60,13 @@ UNUSABLE = {
 @pytest.mark.parametrize(("held", "why"), UNUSABLE.values(), ids=UNUSABLE)
 def test_a_ca_that_cant_be_used_is_told_and_not_written_over(held, why) -> None:
     with pytest.raises(ValueError, match=why):
-        made_files(held, NAMES, NOW, 366)
+        generate_files(held, NAMES, NOW, 366)
 
 
 def test_a_ca_with_an_rsa_key_signs_too() -> None:
     authority = foreign("CA", *CA, key=rsa.generate_private_key(65537, 2048), days=400)
-    files = made_files({"ca.crt": authority.certificate, "ca.key": authority.key}, NAMES, NOW, 365)
-    assert refusal(certificates(files["tls.crt"]), authority.certificate, NAMES[0], NOW) == ""
+    files = generate_files({"ca.crt": authority.certificate, "ca.key": authority.key}, NAMES, NOW, 365)
+    assert verification_error(parse_certificates(files["tls.crt"]), authority.certificate, NAMES[0], NOW) == ""
 
 
 def test_the_patch_names_every_webhook_of_the_manifests() -> None:
@@ -84,7 +84,7 @@ def test_generate_writes_keys_that_only_their_owner_can_read(tmp_path) -> None:
     assert done.exit_code == 0, done.output
     modes = {file.name: file.stat().st_mode & 0o077 for file in (tmp_path / "new").iterdir()}
     assert {name for name, mode in modes.items() if mode == 0} == {"ca.key", "tls.key"}
-    assert "10.0.0.7" in certificates((tmp_path / "new/tls.crt").read_bytes())[0].names
+    assert "10.0.0.7" in parse_certificates((tmp_path / "new/tls.crt").read_bytes())[0].names
 
 
 def test_generate_writes_over_nothing_unless_it_is_told_to_and_never_over_a_ca(tmp_path) -> None:

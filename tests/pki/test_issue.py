@@ -4,10 +4,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from webhook.pki.certificate import certificates
-from webhook.pki.issue import AUTHORITY_LIFETIME, SERVING_LIFETIME, Pair, issue, new_authority, self_signed
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import CA_LIFETIME, SERVING_LIFETIME, KeyPair, create_ca, create_self_signed, issue_certificate
 from webhook.pki.san import service_names
-from webhook.pki.verify import refusal
+from webhook.pki.verify import verification_error
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -15,49 +15,51 @@ NAME = "tokenguard.tokenguard.svc"
 
 
 def only(pem: bytes):
-    [found] = certificates(pem)
+    [found] = parse_certificates(pem)
     return found
 
 
 @pytest.fixture
-def authority() -> Pair:
-    return new_authority(NOW)
+def authority() -> KeyPair:
+    return create_ca(NOW)
 
 
 def test_a_serving_certificate_is_accepted_by_a_client_that_trusts_its_authority_and_by_no_other(authority) -> None:
-    chain = certificates(issue(authority, service_names("tokenguard"), NOW).certificate)
-    assert refusal(chain, authority.certificate, NAME, NOW) == ""
-    assert refusal(chain, new_authority(NOW).certificate, NAME, NOW) != ""
-    assert refusal(chain, authority.certificate, "other.tokenguard.svc", NOW) != ""
-    assert refusal(chain, b"", NAME, NOW) == "it holds no certificate"
+    chain = parse_certificates(issue_certificate(authority, service_names("tokenguard"), NOW).certificate)
+    assert verification_error(chain, authority.certificate, NAME, NOW) == ""
+    assert verification_error(chain, create_ca(NOW).certificate, NAME, NOW) != ""
+    assert verification_error(chain, authority.certificate, "other.tokenguard.svc", NOW) != ""
+    assert verification_error(chain, b"", NAME, NOW) == "it holds no certificate"
 
 
 def test_certificates_live_as_long_as_they_are_said_to(authority) -> None:
-    made = issue(authority, [NAME], NOW)
-    assert only(made.certificate).ends - NOW == SERVING_LIFETIME == 30 * DAY
-    assert only(authority.certificate).ends - NOW == AUTHORITY_LIFETIME == 365 * DAY
-    assert refusal(certificates(made.certificate), authority.certificate, NAME, NOW + 29 * DAY) == ""
-    assert refusal(certificates(made.certificate), authority.certificate, NAME, NOW + 31 * DAY) != ""
+    made = issue_certificate(authority, [NAME], NOW)
+    assert only(made.certificate).not_after - NOW == SERVING_LIFETIME == 30 * DAY
+    assert only(authority.certificate).not_after - NOW == CA_LIFETIME == 365 * DAY
+    assert verification_error(parse_certificates(made.certificate), authority.certificate, NAME, NOW + 29 * DAY) == ""
+    assert verification_error(parse_certificates(made.certificate), authority.certificate, NAME, NOW + 31 * DAY) != ""
 
 
 def test_a_third_before_its_end_a_certificate_is_due(authority) -> None:
-    due = only(issue(authority, [NAME], NOW).certificate).due
+    due = only(issue_certificate(authority, [NAME], NOW).certificate).renew_at
     assert NOW + 19 * DAY < due < NOW + 20 * DAY
 
 
 def test_no_certificate_outlives_its_authority(authority) -> None:
     late = NOW + 360 * DAY
-    assert only(issue(authority, [NAME], late).certificate).ends == only(authority.certificate).ends
+    assert (
+        only(issue_certificate(authority, [NAME], late).certificate).not_after == only(authority.certificate).not_after
+    )
 
 
 def test_keys_are_p256_and_a_key_belongs_to_its_own_certificate_alone(authority) -> None:
-    made = issue(authority, [NAME], NOW)
+    made = issue_certificate(authority, [NAME], NOW)
     public = only(made.certificate).x509.public_key()
     assert isinstance(public, ec.EllipticCurvePublicKey)
     assert public.curve.name == "secp256r1"
-    assert only(made.certificate).belongs_to(made.key)
-    assert not only(made.certificate).belongs_to(authority.key)
-    assert not only(made.certificate).belongs_to(b"junk")
+    assert only(made.certificate).matches_key(made.key)
+    assert not only(made.certificate).matches_key(authority.key)
+    assert not only(made.certificate).matches_key(b"junk")
 
 
 def test_an_authority_signs_serving_certificates_and_no_other_authorities(authority) -> None:
@@ -70,12 +72,12 @@ def test_an_authority_signs_serving_certificates_and_no_other_authorities(author
 
 
 def test_no_two_authorities_have_one_name() -> None:
-    subjects = {only(new_authority(NOW).certificate).subject for _ in range(5)}
+    subjects = {only(create_ca(NOW).certificate).subject for _ in range(5)}
     assert len(subjects) == 5
 
 
 def test_names_and_addresses_are_both_in_the_certificate(authority) -> None:
-    made = issue(authority, ["a.example.com", "127.0.0.1", "::1", "a.example.com"], NOW)
+    made = issue_certificate(authority, ["a.example.com", "127.0.0.1", "::1", "a.example.com"], NOW)
     assert only(made.certificate).names == ("a.example.com", "127.0.0.1", "::1")
 
 
@@ -88,15 +90,15 @@ def test_names_and_addresses_are_both_in_the_certificate(authority) -> None:
 )  # fmt: skip
 def test_what_is_no_name_is_refused(authority, name: str) -> None:
     with pytest.raises(ValueError, match="neither a DNS name nor an address"):
-        issue(authority, [name], NOW)
+        issue_certificate(authority, [name], NOW)
 
 
 def test_what_cant_be_read_in_a_bundle_is_passed_over(authority) -> None:
     broken = authority.certificate.replace(b"MII", b"!!!", 1)
-    assert [one.pem for one in certificates(b"junk\n" + broken + authority.certificate + b"-----BEGIN")] == [
+    assert [one.pem for one in parse_certificates(b"junk\n" + broken + authority.certificate + b"-----BEGIN")] == [
         authority.certificate
     ]
 
 
 def test_no_key_is_shown_by_accident(authority) -> None:
-    assert "PRIVATE" not in f"{authority!r}{[authority]}{self_signed((), NOW)!r}"
+    assert "PRIVATE" not in f"{authority!r}{[authority]}{create_self_signed((), NOW)!r}"

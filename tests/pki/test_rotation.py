@@ -9,96 +9,107 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.pki.foreign import CA, foreign, named, usage
-from webhook.pki.certificate import certificates
-from webhook.pki.issue import Pair, issue, new_authority
-from webhook.pki.rotation import Arrived, Kept, Names, next_step, with_new_authority, with_new_certificate
-from webhook.pki.verify import refusal
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import KeyPair, create_ca, issue_certificate
+from webhook.pki.rotation import (
+    RequestedNames,
+    RolloutProgress,
+    StoredCertificates,
+    add_new_ca,
+    next_step,
+    sign_new_certificate,
+)
+from webhook.pki.verify import verification_error
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
 NAMES = ("tokenguard.tokenguard.svc", "127.0.0.1")
-NOWHERE = Arrived(trusted=False, served=False)
-TRUSTED = Arrived(trusted=True, served=False)
-EVERYWHERE = Arrived(trusted=True, served=True)
+NOWHERE = RolloutProgress(trusted=False, served=False)
+TRUSTED = RolloutProgress(trusted=True, served=False)
+EVERYWHERE = RolloutProgress(trusted=True, served=True)
 
 
-def stepped(kept: Kept, arrived: Arrived, now: dt.datetime = NOW, names=NAMES, others=()) -> Kept:
-    step = next_step(kept, Names(names, others), arrived, now)
+def stepped(
+    stored: StoredCertificates, progress: RolloutProgress, now: dt.datetime = NOW, names=NAMES, others=()
+) -> StoredCertificates:
+    step = next_step(stored, RequestedNames(names, others), progress, now)
     assert step is not None
-    assert step.why
-    return step.kept
+    assert step.reason
+    return step.stored
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return stepped(Kept(), NOWHERE)
+def stored() -> StoredCertificates:
+    return stepped(StoredCertificates(), NOWHERE)
 
 
-def is_sound(kept: Kept, now: dt.datetime = NOW) -> bool:
-    return accepts(kept.bundle, kept.certificate, now) and certificates(kept.certificate)[0].belongs_to(kept.key)
+def is_sound(stored: StoredCertificates, now: dt.datetime = NOW) -> bool:
+    return accepts(stored.bundle, stored.certificate, now) and parse_certificates(stored.certificate)[0].matches_key(
+        stored.key
+    )
 
 
 def accepts(bundle: bytes, certificate: bytes, now: dt.datetime = NOW) -> bool:
-    return refusal(certificates(certificate), bundle, NAMES[0], now) == ""
+    return verification_error(parse_certificates(certificate), bundle, NAMES[0], now) == ""
 
 
-def test_out_of_nothing_come_an_authority_and_a_certificate_at_once(kept) -> None:
-    assert is_sound(kept)
-    assert len(kept.authorities) == 1
-    assert next_step(kept, Names(NAMES), NOWHERE, NOW) is None
-    assert next_step(kept, Names(NAMES), EVERYWHERE, NOW) is None
+def test_out_of_nothing_come_an_authority_and_a_certificate_at_once(stored) -> None:
+    assert is_sound(stored)
+    assert len(stored.cas) == 1
+    assert next_step(stored, RequestedNames(NAMES), NOWHERE, NOW) is None
+    assert next_step(stored, RequestedNames(NAMES), EVERYWHERE, NOW) is None
 
 
-def test_the_certificate_is_renewed_with_a_third_left_by_the_same_authority(kept) -> None:
-    assert next_step(kept, Names(NAMES), EVERYWHERE, NOW + 19 * DAY) is None
-    renewed = stepped(kept, NOWHERE, NOW + 20 * DAY)
+def test_the_certificate_is_renewed_with_a_third_left_by_the_same_authority(stored) -> None:
+    assert next_step(stored, RequestedNames(NAMES), EVERYWHERE, NOW + 19 * DAY) is None
+    renewed = stepped(stored, NOWHERE, NOW + 20 * DAY)
     assert is_sound(renewed, NOW + 49 * DAY)
-    assert (renewed.bundle, renewed.authority_key) == (kept.bundle, kept.authority_key)
+    assert (renewed.bundle, renewed.ca_key) == (stored.bundle, stored.ca_key)
 
 
-def test_the_authority_is_renewed_with_a_third_left_and_at_no_moment_is_the_server_refused(kept) -> None:
+def test_the_authority_is_renewed_with_a_third_left_and_at_no_moment_is_the_server_refused(stored) -> None:
     now = NOW + 244 * DAY
-    kept = stepped(kept, EVERYWHERE, now)  # the certificate, due long ago
-    kept = stepped(kept, EVERYWHERE, now)
-    stages = [kept]
-    for arrived in (TRUSTED, EVERYWHERE):
-        assert next_step(stages[-1], Names(NAMES), replace(arrived, trusted=False, served=False), now) is None
-        stages.append(stepped(stages[-1], arrived, now))
-    assert next_step(stages[-1], Names(NAMES), EVERYWHERE, now) is None
-    assert [len(stage.authorities) for stage in stages] == [2, 2, 1]
+    stored = stepped(stored, EVERYWHERE, now)  # the certificate, due long ago
+    stored = stepped(stored, EVERYWHERE, now)
+    stages = [stored]
+    for progress in (TRUSTED, EVERYWHERE):
+        assert next_step(stages[-1], RequestedNames(NAMES), replace(progress, trusted=False, served=False), now) is None
+        stages.append(stepped(stages[-1], progress, now))
+    assert next_step(stages[-1], RequestedNames(NAMES), EVERYWHERE, now) is None
+    assert [len(stage.cas) for stage in stages] == [2, 2, 1]
     for earlier, later in pairwise(stages):
         for bundle, served in product((earlier.bundle, later.bundle), (earlier.certificate, later.certificate)):
             assert accepts(bundle, served, now)
     assert not accepts(stages[-1].bundle, stages[0].certificate, now)
 
 
-def test_the_old_authority_stays_until_every_replica_serves_the_new_certificate(kept) -> None:
-    joined = stepped(with_new_authority(kept, NOW), TRUSTED)
-    assert next_step(joined, Names(NAMES), TRUSTED, NOW) is None
-    assert len(stepped(joined, EVERYWHERE).authorities) == 1
+def test_the_old_authority_stays_until_every_replica_serves_the_new_certificate(stored) -> None:
+    joined = stepped(add_new_ca(stored, NOW), TRUSTED)
+    assert next_step(joined, RequestedNames(NAMES), TRUSTED, NOW) is None
+    assert len(stepped(joined, EVERYWHERE).cas) == 1
 
 
-def test_a_second_rotation_may_begin_before_the_first_has_ended(kept) -> None:
-    twice = with_new_authority(with_new_authority(kept, NOW), NOW)
-    assert len(twice.authorities) == 3
-    assert accepts(twice.bundle, kept.certificate)
+def test_a_second_rotation_may_begin_before_the_first_has_ended(stored) -> None:
+    twice = add_new_ca(add_new_ca(stored, NOW), NOW)
+    assert len(twice.cas) == 3
+    assert accepts(twice.bundle, stored.certificate)
     done = stepped(stepped(twice, TRUSTED), EVERYWHERE)
     assert is_sound(done)
-    assert len(done.authorities) == 1
+    assert len(done.cas) == 1
 
 
-def test_an_authority_that_has_ended_leaves_the_bundle(kept) -> None:
+def test_an_authority_that_has_ended_leaves_the_bundle(stored) -> None:
     later = NOW + 366 * DAY
-    fresh = new_authority(later)
-    made = issue(fresh, NAMES, later)
-    both = Kept(fresh.certificate + kept.bundle, fresh.key, made.certificate, made.key)
+    fresh = create_ca(later)
+    made = issue_certificate(fresh, NAMES, later)
+    both = StoredCertificates(fresh.certificate + stored.bundle, fresh.key, made.certificate, made.key)
     assert stepped(both, NOWHERE, later).bundle == fresh.certificate
 
 
-def test_a_lost_authority_key_is_replaced_while_the_certificate_goes_on_being_served(kept) -> None:
-    fresh = stepped(replace(kept, authority_key=b"junk"), NOWHERE)
-    assert fresh.certificate == kept.certificate
-    assert accepts(fresh.bundle, kept.certificate)
+def test_a_lost_authority_key_is_replaced_while_the_certificate_goes_on_being_served(stored) -> None:
+    fresh = stepped(replace(stored, ca_key=b"junk"), NOWHERE)
+    assert fresh.certificate == stored.certificate
+    assert accepts(fresh.bundle, stored.certificate)
     assert is_sound(stepped(fresh, TRUSTED))
 
 
@@ -115,12 +126,12 @@ CANT_SIGN = {
 @pytest.mark.parametrize("authority", CANT_SIGN.values(), ids=CANT_SIGN)
 def test_a_ca_that_cant_sign_here_is_replaced_and_stays_trusted_for_what_it_has_signed(authority) -> None:
     served = foreign("served", named(*NAMES[:1]), by=authority)
-    kept = Kept(authority.certificate, authority.key, served.certificate, served.key)
-    joined = stepped(kept, NOWHERE)
-    assert joined.certificate == kept.certificate
-    assert [one.pem for one in joined.authorities][1:] == [authority.certificate]
+    stored = StoredCertificates(authority.certificate, authority.key, served.certificate, served.key)
+    joined = stepped(stored, NOWHERE)
+    assert joined.certificate == stored.certificate
+    assert [one.pem for one in joined.cas][1:] == [authority.certificate]
     assert is_sound(stepped(joined, TRUSTED))
-    assert with_new_certificate(kept, NAMES, NOW) is None
+    assert sign_new_certificate(stored, NAMES, NOW) is None
 
 
 CAN_SIGN = {
@@ -132,12 +143,12 @@ CAN_SIGN = {
 
 @pytest.mark.parametrize("authority", CAN_SIGN.values(), ids=CAN_SIGN)
 def test_a_ca_that_somebody_else_made_signs_where_it_can(authority) -> None:
-    made = stepped(Kept(authority.certificate, authority.key), NOWHERE)
+    made = stepped(StoredCertificates(authority.certificate, authority.key), NOWHERE)
     assert made.bundle == authority.certificate
-    assert made.serving.is_signed_by(made.authorities[0])
+    assert made.serving.is_signed_by(made.cas[0])
 
 
-STRANGER = issue(new_authority(NOW), NAMES, NOW)
+STRANGER = issue_certificate(create_ca(NOW), NAMES, NOW)
 BROKEN = {
     "no certificate": {"certificate": b"", "key": b""},
     "another's key": {"key": STRANGER.key},
@@ -147,50 +158,50 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_a_certificate_that_nobody_would_accept_is_replaced_at_once_by_the_same_authority(kept, broken) -> None:
-    mended = stepped(replace(kept, **broken), NOWHERE)
+def test_a_certificate_that_nobody_would_accept_is_replaced_at_once_by_the_same_authority(stored, broken) -> None:
+    mended = stepped(replace(stored, **broken), NOWHERE)
     assert is_sound(mended)
-    assert mended.bundle == kept.bundle
+    assert mended.bundle == stored.bundle
 
 
-def test_where_all_has_ended_all_is_made_anew_at_once(kept) -> None:
+def test_where_all_has_ended_all_is_made_anew_at_once(stored) -> None:
     later = NOW + 400 * DAY
-    assert is_sound(stepped(kept, NOWHERE, later), later)
+    assert is_sound(stepped(stored, NOWHERE, later), later)
 
 
-def test_a_certificate_that_lacks_a_name_is_signed_anew_with_those_that_others_ask_for(kept) -> None:
-    more = stepped(kept, NOWHERE, names=(*NAMES, "b.example.com"), others=("c.example.com", "no name"))
+def test_a_certificate_that_lacks_a_name_is_signed_anew_with_those_that_others_ask_for(stored) -> None:
+    more = stepped(stored, NOWHERE, names=(*NAMES, "b.example.com"), others=("c.example.com", "no name"))
     assert more.serving.names == ("tokenguard.tokenguard.svc", "b.example.com", "c.example.com", "127.0.0.1")
-    assert next_step(more, Names((*NAMES, "b.example.com")), NOWHERE, NOW) is None
-    assert next_step(more, Names(NAMES, ("d.example.com",)), NOWHERE, NOW) is None
+    assert next_step(more, RequestedNames((*NAMES, "b.example.com")), NOWHERE, NOW) is None
+    assert next_step(more, RequestedNames(NAMES, ("d.example.com",)), NOWHERE, NOW) is None
 
 
-def test_a_certificate_that_is_for_none_of_the_names_does_not_wait_for_a_new_ca_to_be_trusted(kept) -> None:
-    step = next_step(with_new_authority(kept, NOW), Names(("b.example.com",)), NOWHERE, NOW)
-    assert step.why == "the certificate is for none of the names"
-    assert step.kept.serving.names == ("b.example.com",)
+def test_a_certificate_that_is_for_none_of_the_names_does_not_wait_for_a_new_ca_to_be_trusted(stored) -> None:
+    step = next_step(add_new_ca(stored, NOW), RequestedNames(("b.example.com",)), NOWHERE, NOW)
+    assert step.reason == "the certificate is for none of the names"
+    assert step.stored.serving.names == ("b.example.com",)
 
 
-def test_a_certificate_that_is_not_valid_yet_is_replaced_at_once(kept) -> None:
-    early = issue(Pair(kept.bundle, kept.authority_key), NAMES, NOW + DAY)
-    step = next_step(replace(kept, certificate=early.certificate, key=early.key), Names(NAMES), NOWHERE, NOW)
-    assert step.why == "the certificate isn't valid at this time"
-    assert is_sound(step.kept)
+def test_a_certificate_that_is_not_valid_yet_is_replaced_at_once(stored) -> None:
+    early = issue_certificate(KeyPair(stored.bundle, stored.ca_key), NAMES, NOW + DAY)
+    step = next_step(replace(stored, certificate=early.certificate, key=early.key), RequestedNames(NAMES), NOWHERE, NOW)
+    assert step.reason == "the certificate isn't valid at this time"
+    assert is_sound(step.stored)
 
 
 @pytest.mark.parametrize("name", ["B.example.com", "0:0:0:0:0:0:0:1", "FE80::1%eth0", "::FFFF"])
-def test_a_name_in_another_spelling_is_not_missing_for_ever(kept, name) -> None:
-    more = stepped(kept, NOWHERE, names=(*NAMES, name))
+def test_a_name_in_another_spelling_is_not_missing_for_ever(stored, name) -> None:
+    more = stepped(stored, NOWHERE, names=(*NAMES, name))
     assert len(more.serving.names) == len(NAMES) + 1
-    assert next_step(more, Names((*NAMES, name)), NOWHERE, NOW) is None
+    assert next_step(more, RequestedNames((*NAMES, name)), NOWHERE, NOW) is None
 
 
-def test_a_new_certificate_can_be_forced_where_there_is_an_authority(kept) -> None:
-    forced = with_new_certificate(kept, NAMES, NOW)
+def test_a_new_certificate_can_be_forced_where_there_is_an_authority(stored) -> None:
+    forced = sign_new_certificate(stored, NAMES, NOW)
     assert is_sound(forced)
-    assert forced.certificate != kept.certificate
-    assert with_new_certificate(Kept(), NAMES, NOW) is None
+    assert forced.certificate != stored.certificate
+    assert sign_new_certificate(StoredCertificates(), NAMES, NOW) is None
 
 
-def test_no_key_is_shown_by_accident(kept) -> None:
-    assert "PRIVATE" not in repr(kept)
+def test_no_key_is_shown_by_accident(stored) -> None:
+    assert "PRIVATE" not in repr(stored)

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from tests.pki.foreign import cases
 from webhook.cli import main
-from webhook.pki.certificate import certificates
-from webhook.pki.tls_probe import ProbeError, served_chain
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.tls_probe import ProbeError, fetch_chain
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def test_the_whole_chain_is_returned_the_servers_own_certificate_first(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "pair")
     with answering(lambda connection: context.wrap_socket(connection, server_side=True).close()) as address:
-        assert [one.pem for one in served_chain(address)] == [one.pem for one in certificates(case.served)]
+        assert [one.pem for one in fetch_chain(address)] == [one.pem for one in parse_certificates(case.served)]
 
 
 def test_a_server_that_speaks_no_tls_is_told() -> None:
@@ -43,7 +43,7 @@ def test_a_server_that_speaks_no_tls_is_told() -> None:
         answering(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as address,
         pytest.raises(ProbeError, match="no certificate can be had there by TLS: "),
     ):
-        served_chain(address)
+        fetch_chain(address)
 
 
 @pytest.mark.parametrize(("address", "why"), [
@@ -55,7 +55,7 @@ def test_a_server_that_speaks_no_tls_is_told() -> None:
 ])  # fmt: skip
 def test_what_is_no_address_of_a_server_is_told(address, why) -> None:
     with pytest.raises(ProbeError) as caught:
-        served_chain(address)
+        fetch_chain(address)
     assert why in str(caught.value)
 
 

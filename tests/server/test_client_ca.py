@@ -16,19 +16,19 @@ from tests.server.test_bad_input import POST, raw_connection, read_to_the_end
 from tests.server.test_following import replace_the_worker
 from tests.server.test_recorded import recorded
 from tests.serving import JSON, PATIENCE, ask, eventually, serve
-from webhook.pki.issue import issue, new_authority
+from webhook.pki.issue import create_ca, issue_certificate
 
 NOW = dt.datetime.now(dt.UTC)
 BODY = recorded("pod-plain.pods", "mutate")
 CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-CA, OTHER_CA = new_authority(NOW), new_authority(NOW)
+CA, OTHER_CA = create_ca(NOW), create_ca(NOW)
 API_SERVER = foreign("apiserver", CLIENT, by=CA, now=NOW)
 REFUSED = {
     "of another CA": foreign("apiserver", CLIENT, by=OTHER_CA, now=NOW),
     "of no CA": foreign("apiserver", CLIENT, now=NOW),
     "that has ended": foreign("apiserver", CLIENT, by=CA, now=NOW - dt.timedelta(days=100), days=90),
     "that isn't valid yet": foreign("apiserver", CLIENT, by=CA, now=NOW + dt.timedelta(days=2)),
-    "that is a server's": issue(CA, ["localhost"], NOW),
+    "that is a server's": issue_certificate(CA, ["localhost"], NOW),
 }
 
 

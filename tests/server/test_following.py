@@ -12,7 +12,7 @@ import pytest
 from tests.server.test_bad_input import raw_connection
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, serve
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 from webhook.server.file_watcher import WatchedFiles
 from webhook.server.serving_certificate import ServingCertificate
 from webhook.server.state import State
@@ -127,7 +127,7 @@ def test_a_worker_that_starts_while_the_policy_is_bad_has_the_last_good_one(file
 
 
 def test_a_renewed_certificate_is_served_without_a_restart_and_a_bad_one_is_not(files):
-    pairs = [self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(2)]
+    pairs = [create_self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(2)]
     put(files, pairs[0].certificate, pairs[0].key)
     tls = ["--tls-cert", str(files / "tls.crt"), "--tls-key", str(files / "tls.key")]
     with serve(files / "run", *flags(files), *tls) as server:
@@ -143,7 +143,7 @@ def test_a_renewed_certificate_is_served_without_a_restart_and_a_bad_one_is_not(
 
 def test_no_handshake_fails_while_certificates_are_replaced(tmp_path):
     pair = ServingCertificate(tmp_path, State(), ["certificate", "key"])
-    made = [self_signed([], dt.datetime.now(dt.UTC)) for _ in range(2)]
+    made = [create_self_signed([], dt.datetime.now(dt.UTC)) for _ in range(2)]
     pair.use_pair(made[0].certificate, made[0].key)
     client = ssl.create_default_context(cadata="".join(one.authority.decode() for one in made))
     stop = threading.Event()
@@ -202,7 +202,7 @@ def test_a_worker_that_starts_while_the_objects_are_bad_knows_the_last_good_ones
 
 
 def test_a_worker_that_starts_while_the_certificate_is_bad_serves_the_last_good_one(files):
-    pairs = [self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(2)]
+    pairs = [create_self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(2)]
     put(files, pairs[0].certificate, pairs[0].key)
     tls = ["--tls-cert", str(files / "tls.crt"), "--tls-key", str(files / "tls.key")]
     with serve(files / "run", *flags(files), *tls, env={**os.environ, "TMPDIR": str(files)}) as server:
@@ -219,7 +219,7 @@ def test_a_worker_that_starts_while_the_certificate_is_bad_serves_the_last_good_
 
 
 def test_every_kind_of_file_is_counted_as_it_is_read(files):
-    pair = self_signed([], dt.datetime.now(dt.UTC))
+    pair = create_self_signed([], dt.datetime.now(dt.UTC))
     put(files, pair.certificate, pair.key)
     tls = ["--tls-cert", str(files / "tls.crt"), "--tls-key", str(files / "tls.key")]
     with serve(files / "run", *flags(files), *tls) as server:

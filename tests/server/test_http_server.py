@@ -15,7 +15,7 @@ from tests.server.test_lifecycle import BODY, head
 from tests.server.test_review import CLUSTER, Judge
 from tests.serving import POLICY
 from webhook.core.policy.document import read_policy
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 from webhook.server import http_server
 from webhook.server.app import create_app
 from webhook.server.http_message import HttpResponse
@@ -83,7 +83,7 @@ async def running(tls: ssl.SSLContext, policy: str = POLICY, **options: Any) -> 
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory) -> ssl.SSLContext:
-    pair = self_signed((), dt.datetime.now(dt.UTC))
+    pair = create_self_signed((), dt.datetime.now(dt.UTC))
     file = tmp_path_factory.mktemp("tls") / "pair.pem"
     file.write_bytes(pair.certificate + pair.key)
     context = server_context()

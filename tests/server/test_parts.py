@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from webhook.core.cluster import Cluster
 from webhook.core.policy.document import default_policy
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 from webhook.server.config_files import ApiAudiences
 from webhook.server.file_watcher import RejectedError
 from webhook.server.serving_certificate import ServingCertificate
@@ -71,7 +71,7 @@ def test_without_a_token_no_audience_is_known(tmp_path):
 
 
 def test_a_made_certificate_is_for_localhost_the_service_and_the_names_given(tmp_path):
-    made = self_signed(["webhook.example.com", "10.0.0.7", "localhost"], NOW)
+    made = create_self_signed(["webhook.example.com", "10.0.0.7", "localhost"], NOW)
     leaf, authority = x509.load_pem_x509_certificates(made.certificate)
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["localhost", "tokenguard.tokenguard.svc", "webhook.example.com"]
@@ -83,7 +83,7 @@ def test_a_made_certificate_is_for_localhost_the_service_and_the_names_given(tmp
     assert list(tmp_path.iterdir()) == []
 
 
-MADE, OTHER = self_signed([], NOW), self_signed([], NOW)
+MADE, OTHER = create_self_signed([], NOW), create_self_signed([], NOW)
 ENCRYPTED = (
     serialization.load_pem_private_key(MADE.key, None)
     .private_bytes(

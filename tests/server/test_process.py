@@ -16,7 +16,7 @@ from tests.server.test_bad_input import raw_connection
 from tests.server.test_following import put
 from tests.server.test_recorded import recorded
 from tests.serving import eventually, serve
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 from webhook.server.options import StartError
 from webhook.server.process_setup import MAX_FILES, private_folder
 
@@ -136,7 +136,7 @@ def test_signals_that_gunicorn_would_reload_or_multiply_at_change_nothing(judged
 
 
 def test_a_pair_that_does_not_belong_together_ends_in_one_line_that_names_both_files(tmp_path):
-    one, other = (self_signed([], dt.datetime.now(dt.UTC)) for _ in range(2))
+    one, other = (create_self_signed([], dt.datetime.now(dt.UTC)) for _ in range(2))
     put(tmp_path, one.certificate, other.key)
     command = [sys.executable, "-m", "webhook", "serve", "--tls-cert", "tls.crt", "--tls-key", "tls.key"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)

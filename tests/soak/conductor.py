@@ -17,7 +17,7 @@ from tests.processes import descriptors, pss_mib, threads, tree
 from tests.serving import OBJECTS, Server, ask, serve
 from tests.soak.clients import Clients, Tally
 from tests.soak.expected import BROKEN, POLICIES, revision
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 
 CLIENTS = 4
 CERTIFICATES = 6
@@ -79,7 +79,7 @@ class Conductor:
 
     def run(self) -> Ran:
         """Run it all."""
-        pairs = [self_signed((), dt.datetime.now(dt.UTC)) for _ in range(CERTIFICATES)]
+        pairs = [create_self_signed((), dt.datetime.now(dt.UTC)) for _ in range(CERTIFICATES)]
         self._put("objects.yaml", OBJECTS.encode())
         self._edit(POLICIES[0])
         for at, pair in enumerate(pairs):

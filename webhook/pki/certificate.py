@@ -41,19 +41,19 @@ class Certificate:
         return self.x509.issuer.rfc4514_string()
 
     @property
-    def begins(self) -> dt.datetime:
+    def not_before(self) -> dt.datetime:
         """When it becomes valid."""
         return self.x509.not_valid_before_utc
 
     @property
-    def ends(self) -> dt.datetime:
+    def not_after(self) -> dt.datetime:
         """When it is no longer valid."""
         return self.x509.not_valid_after_utc
 
     @property
-    def due(self) -> dt.datetime:
+    def renew_at(self) -> dt.datetime:
         """When it is to be renewed: with a third of its lifetime left."""
-        return self.ends - (self.ends - self.begins) / 3
+        return self.not_after - (self.not_after - self.not_before) / 3
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,12 +65,12 @@ class Certificate:
         addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
         return (*names.get_values_for_type(x509.DNSName), *addresses)
 
-    def holds_at(self, now: dt.datetime) -> bool:
+    def is_valid_at(self, now: dt.datetime) -> bool:
         """Say whether it is valid at a time."""
-        return self.begins <= now < self.ends
+        return self.not_before <= now < self.not_after
 
     @property
-    def may_sign(self) -> bool:
+    def can_sign(self) -> bool:
         """Whether a client takes what it signs: it says that it is a CA, and keeps no such use from its key."""
         try:
             extensions = self.x509.extensions
@@ -90,7 +90,7 @@ class Certificate:
             return False
         return True
 
-    def belongs_to(self, key: bytes) -> bool:
+    def matches_key(self, key: bytes) -> bool:
         """Say whether this private key (PEM) is the one to it."""
         try:
             public = serialization.load_pem_private_key(key, None).public_key()
@@ -99,7 +99,7 @@ class Certificate:
             return False
 
 
-def certificates(pem: bytes) -> tuple[Certificate, ...]:
+def parse_certificates(pem: bytes) -> tuple[Certificate, ...]:
     """Return the certificates in a PEM text, in their order, without those that can't be read."""
     found = []
     for block in _BLOCK.findall(pem):
@@ -110,15 +110,15 @@ def certificates(pem: bytes) -> tuple[Certificate, ...]:
     return tuple(found)
 
 
-def private_key(pem: bytes) -> bytes:
+def find_private_key(pem: bytes) -> bytes:
     """Return the first private key in a PEM text, as it stands there; empty where there is none."""
     found = _KEY.search(pem)
     return found[0] + b"\n" if found else b""
 
 
-def pair_mistake(certificate: bytes, key: bytes, certificate_name: str, key_name: str) -> str:
+def find_pair_error(certificate: bytes, key: bytes, certificate_name: str, key_name: str) -> str:
     """Return why no server can serve this certificate with this key (PEM); or ''. The names say where they are from."""
-    found = certificates(certificate)
+    found = parse_certificates(certificate)
     if not found:
         return f"{certificate_name}: no certificate in PEM can be read in it"
     try:
@@ -127,10 +127,10 @@ def pair_mistake(certificate: bytes, key: bytes, certificate_name: str, key_name
         return f"{key_name}: the key is encrypted; give one without a password"
     except (ValueError, UnsupportedAlgorithm):
         return f"{key_name}: no private key in PEM can be read in it"
-    return "" if found[0].belongs_to(key) else f"{both_of(certificate_name, key_name)} don't belong together"
+    return "" if found[0].matches_key(key) else f"{describe_pair(certificate_name, key_name)} don't belong together"
 
 
-def both_of(certificate_name: str, key_name: str) -> str:
+def describe_pair(certificate_name: str, key_name: str) -> str:
     """Return a certificate and its key in words, by where they are from, which may be one place."""
     one = certificate_name == key_name
     return f"certificate and key in {key_name}" if one else f"{certificate_name} and {key_name}"

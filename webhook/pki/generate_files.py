@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
-from webhook.pki.certificate import certificates
-from webhook.pki.issue import Pair, issue, new_authority, signing_key
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import KeyPair, create_ca, issue_certificate, load_signing_key
 
-AUTHORITY_DAYS = 5 * 365
+CA_DAYS = 5 * 365
 WEBHOOKS = {
     "MutatingWebhookConfiguration": ("pods.mutate.tokenguard.svc",),
     "ValidatingWebhookConfiguration": (
@@ -24,7 +24,7 @@ WEBHOOKS = {
 """The webhooks of each configuration, as the manifests name them."""
 
 
-def made_files(held: Mapping[str, bytes], names: Iterable[str], now: dt.datetime, days: int) -> dict[str, bytes]:
+def generate_files(held: Mapping[str, bytes], names: Iterable[str], now: dt.datetime, days: int) -> dict[str, bytes]:
     """Return the files to write, by name: a certificate for `days`, and a CA where `held` has none to sign with.
 
     `held` are the files that are there already: with the same CA, nobody's trust has to change. Raises ValueError
@@ -32,23 +32,23 @@ def made_files(held: Mapping[str, bytes], names: Iterable[str], now: dt.datetime
     """
     made: dict[str, bytes] = {}
     if "ca.crt" in held and "ca.key" in held:
-        authority = Pair(held["ca.crt"], held["ca.key"])
+        authority = KeyPair(held["ca.crt"], held["ca.key"])
         _check(authority, now + dt.timedelta(days=days))
     elif "ca.crt" in held or "ca.key" in held:
         raise ValueError("of ca.crt and ca.key there is only one: both are needed to sign with")
     else:
-        authority = new_authority(now, dt.timedelta(days=max(AUTHORITY_DAYS, 2 * days)))
+        authority = create_ca(now, dt.timedelta(days=max(CA_DAYS, 2 * days)))
         made = {"ca.crt": authority.certificate, "ca.key": authority.key}
-    serving = issue(authority, names, now, dt.timedelta(days=days))
+    serving = issue_certificate(authority, names, now, dt.timedelta(days=days))
     return {
         **made,
         "tls.crt": serving.certificate,
         "tls.key": serving.key,
-        "ca-bundle.yaml": trust_patch(authority.certificate),
+        "ca-bundle.yaml": ca_bundle_patch(authority.certificate),
     }
 
 
-def trust_patch(bundle: bytes) -> bytes:
+def ca_bundle_patch(bundle: bytes) -> bytes:
     """Return a patch (YAML, for kustomize) that has every webhook in both configurations trust `bundle` (PEM)."""
     encoded = base64.b64encode(bundle).decode()
     documents = [
@@ -63,20 +63,20 @@ def trust_patch(bundle: bytes) -> bytes:
     return yaml.safe_dump_all(documents, sort_keys=False).encode()
 
 
-def _check(authority: Pair, until: dt.datetime) -> None:
-    found = certificates(authority.certificate)
+def _check(authority: KeyPair, until: dt.datetime) -> None:
+    found = parse_certificates(authority.certificate)
     if not found:
         raise ValueError("ca.crt holds no certificate in PEM")
-    if not found[0].may_sign:
+    if not found[0].can_sign:
         raise ValueError("ca.crt is the certificate of no CA: nobody would trust what it signs")
     try:
-        signing_key(authority.key)
+        load_signing_key(authority.key)
     except ValueError as error:
         raise ValueError(f"ca.key {error}") from error
-    if not found[0].belongs_to(authority.key):
+    if not found[0].matches_key(authority.key):
         raise ValueError("ca.key is not the key to ca.crt")
-    if found[0].ends < until:
+    if found[0].not_after < until:
         raise ValueError(
-            f"ca.crt ends on {found[0].ends:%Y-%m-%d}, before the certificate would: move ca.crt and ca.key away for a "
-            "new CA, or give fewer --days"
+            f"ca.crt ends on {found[0].not_after:%Y-%m-%d}, before the certificate would: move ca.crt and ca.key away "
+            "for a new CA, or give fewer --days"
         )

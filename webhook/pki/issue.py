@@ -15,29 +15,29 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from webhook.pki.san import general_name, normal_name
+from webhook.pki.san import normalize_name, to_general_name
 
-AUTHORITY_LIFETIME = dt.timedelta(days=365)
+CA_LIFETIME = dt.timedelta(days=365)
 SERVING_LIFETIME = dt.timedelta(days=30)
-BACKDATED = dt.timedelta(hours=1)
+BACKDATING = dt.timedelta(hours=1)
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _PEM = serialization.Encoding.PEM
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-_LEAST_RSA_BITS = 2048
+_MIN_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class KeyPair:
     """A certificate and the key to it; PEM. The key is left out of its text."""
 
     certificate: bytes
     key: bytes
 
     def __repr__(self) -> str:
-        return "Pair(...)"
+        return "KeyPair(...)"
 
 
-def signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+def load_signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     """Return the key that an authority signs with: ECDSA on a curve that TLS knows, or RSA of 2048 bits and more.
 
     Raises ValueError where it is no such key; the text goes on after the name of what holds it.
@@ -50,12 +50,12 @@ def signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
         raise ValueError("holds no private key in PEM that can be read") from None
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
         return key
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _LEAST_RSA_BITS:
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _MIN_RSA_BITS:
         return key
     raise ValueError("is a key of a kind that can't sign here: give ECDSA P-256, P-384, P-521, or RSA of 2048 bits")
 
 
-def new_authority(now: dt.datetime, lifetime: dt.timedelta = AUTHORITY_LIFETIME) -> Pair:
+def create_ca(now: dt.datetime, lifetime: dt.timedelta = CA_LIFETIME) -> KeyPair:
     """Return a self-signed authority that may sign serving certificates and nothing else. No two have one name."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _named(f"tokenguard CA {now:%Y-%m-%d} {secrets.token_hex(4)}")
@@ -65,18 +65,22 @@ def new_authority(now: dt.datetime, lifetime: dt.timedelta = AUTHORITY_LIFETIME)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    return Pair(certificate.public_bytes(_PEM), _key_bytes(key))
+    return KeyPair(certificate.public_bytes(_PEM), _key_bytes(key))
 
 
-def issue(authority: Pair, names: Iterable[str], now: dt.datetime, lifetime: dt.timedelta = SERVING_LIFETIME) -> Pair:
+def issue_certificate(
+    authority: KeyPair, names: Iterable[str], now: dt.datetime, lifetime: dt.timedelta = SERVING_LIFETIME
+) -> KeyPair:
     """Return a serving certificate for these DNS names and addresses; it ends no later than its authority.
 
     The authority's own certificate is left out: a client has it, or has no reason to trust it. Raises ValueError where
     a name is neither a DNS name nor an address, or the authority's key can't sign.
     """
-    alternatives = x509.SubjectAlternativeName([general_name(name) for name in dict.fromkeys(map(normal_name, names))])
+    alternatives = x509.SubjectAlternativeName(
+        [to_general_name(name) for name in dict.fromkeys(map(normalize_name, names))]
+    )
     signer = x509.load_pem_x509_certificate(authority.certificate)
-    signing = signing_key(authority.key)
+    signing = load_signing_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
     lifetime = min(lifetime, signer.not_valid_after_utc - now)
     certificate = (
@@ -88,7 +92,7 @@ def issue(authority: Pair, names: Iterable[str], now: dt.datetime, lifetime: dt.
         .add_extension(_key_of(signer), critical=False)
         .sign(signing, hashes.SHA256())
     )
-    return Pair(certificate.public_bytes(_PEM), _key_bytes(key))
+    return KeyPair(certificate.public_bytes(_PEM), _key_bytes(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,13 @@ class SelfSigned:
         return "SelfSigned(...)"
 
 
-def self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:
+def create_self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:
     """Return a certificate for localhost, the Service and `more_names`, good for a year from `now`.
 
     The CA's key is thrown away, so that nothing else can ever be signed by it. Raises ValueError as `issue` does.
     """
-    authority = new_authority(now)
-    made = issue(authority, (*_LOCAL, "tokenguard.tokenguard.svc", *more_names), now, AUTHORITY_LIFETIME)
+    authority = create_ca(now)
+    made = issue_certificate(authority, (*_LOCAL, "tokenguard.tokenguard.svc", *more_names), now, CA_LIFETIME)
     return SelfSigned(made.certificate + authority.certificate, made.key, authority.certificate)
 
 
@@ -135,7 +139,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
+        .not_valid_before(now - BACKDATING)
         .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )

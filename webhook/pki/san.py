@@ -9,7 +9,7 @@ from cryptography import x509
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONGEST = 253
-_LAST_PORT = 65535
+_MAX_PORT = 65535
 
 
 def service_names(namespace: str, service: str = "tokenguard") -> tuple[str, ...]:
@@ -18,7 +18,7 @@ def service_names(namespace: str, service: str = "tokenguard") -> tuple[str, ...
     return f"{short}.svc", f"{short}.svc.cluster.local", short
 
 
-def normal_name(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return a DNS name, which may begin with `*.`, in lower case, or an address in its shortest form.
 
     So it stands in a certificate, and is found there again. Raises ValueError where it is neither.
@@ -34,27 +34,27 @@ def normal_name(name: str) -> str:
     return str(ipaddress.ip_address(address.packed))  # without an interface, which no certificate names
 
 
-def possible_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return those that can stand in a certificate, each once, as `normal_name` returns them."""
+def valid_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those that can stand in a certificate, each once, as `normalize_name` returns them."""
     found: dict[str, None] = {}
     for name in names:
         with contextlib.suppress(ValueError):
-            found[normal_name(name)] = None
+            found[normalize_name(name)] = None
     return tuple(found)
 
 
-def general_name(name: str) -> x509.GeneralName:
-    """Return a name as certificates hold it. Raises ValueError as `normal_name` does."""
-    normal = normal_name(name)
+def to_general_name(name: str) -> x509.GeneralName:
+    """Return a name as certificates hold it. Raises ValueError as `normalize_name` does."""
+    normal = normalize_name(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(normal))
     except ValueError:
         return x509.DNSName(normal)
 
 
-def host_and_port(address: str) -> tuple[str, int]:
+def parse_address(address: str) -> tuple[str, int]:
     """Return both parts of `HOST:PORT`, an IPv6 address without its brackets. Raises `ValueError`."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > _LAST_PORT:
+    if not colon or not port.isdecimal() or int(port) > _MAX_PORT:
         raise ValueError("write HOST:PORT, as 127.0.0.1:8443 or [::1]:8443")
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -4,8 +4,8 @@ import socket
 import ssl
 from typing import Any
 
-from webhook.pki.certificate import Certificate, certificates
-from webhook.pki.san import host_and_port
+from webhook.pki.certificate import Certificate, parse_certificates
+from webhook.pki.san import parse_address
 
 _TIMEOUT = 5.0
 
@@ -14,7 +14,7 @@ class ProbeError(Exception):
     """The certificates cannot be found out; the message says why."""
 
 
-def served_chain(address: str) -> tuple[Certificate, ...]:
+def fetch_chain(address: str) -> tuple[Certificate, ...]:
     """Return the chain that the server at `HOST:PORT` sends. It is not verified, and nothing is sent to the server.
 
     Raises `ProbeError`.
@@ -23,12 +23,12 @@ def served_chain(address: str) -> tuple[Certificate, ...]:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        host, port = host_and_port(address)
+        host, port = parse_address(address)
         with (
             socket.create_connection((host, port), timeout=_TIMEOUT) as connection,
             context.wrap_socket(connection, server_hostname=host) as tls,
         ):
-            chain = certificates(_chain(tls).encode())
+            chain = parse_certificates(_chain(tls).encode())
     except ssl.SSLError as error:
         reason = str(error.reason or error).replace("_", " ").lower()
         raise ProbeError(f"no certificate can be had there by TLS: {reason}") from error

@@ -23,8 +23,8 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-from webhook.pki.certificate import Certificate, certificates
-from webhook.pki.san import normal_name
+from webhook.pki.certificate import Certificate, parse_certificates
+from webhook.pki.san import normalize_name
 
 _FOR_SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 _PLAINLY = {
@@ -39,16 +39,16 @@ _PLAINLY = {
 """What the verifier's own words mean to people."""
 
 
-def refusal(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.datetime) -> str:
+def verification_error(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.datetime) -> str:
     """Return why a client that trusts `bundle` (PEM) refuses a server with this chain under this name; or ''.
 
     `name` is a DNS name or an address, as the client calls it. `chain` begins with the server's own certificate.
     """
     leaf, *between = chain
-    trusted = certificates(bundle)
+    trusted = parse_certificates(bundle)
     if not trusted:
         return "it holds no certificate"
-    if not leaf.holds_at(now):
+    if not leaf.is_valid_at(now):
         return "the certificate isn't valid at this time"
     if not _is_for(leaf, name):
         return f"the certificate is not for {name}"
@@ -62,7 +62,7 @@ def refusal(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.date
 def _is_for(leaf: Certificate, name: str) -> bool:
     """Say whether a certificate is for a name."""
     with contextlib.suppress(ValueError):
-        name = normal_name(name)
+        name = normalize_name(name)
     _, _, parent = name.partition(".")
     return any(one.lower() in {name, f"*.{parent}"} for one in leaf.names)
 

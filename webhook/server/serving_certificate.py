@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from webhook.pki.certificate import both_of, certificates, pair_mistake
-from webhook.pki.issue import self_signed
+from webhook.pki.certificate import describe_pair, find_pair_error, parse_certificates
+from webhook.pki.issue import create_self_signed
 from webhook.server.file_watcher import RejectedError, WatchedFiles
 from webhook.server.lifecycle import CertificateSource
 from webhook.server.options import ServeOptions, StartError
@@ -63,13 +63,13 @@ class ServingCertificate:
         except (ssl.SSLError, ValueError) as error:
             raise RejectedError(self._pair_error(contents[0], contents[-1], error)) from error
         self._pair = pair
-        for certificate in certificates(pair)[:1]:
+        for certificate in parse_certificates(pair)[:1]:
             self._state.certificate = certificate
         return pair
 
     def use_client_ca(self, content: bytes) -> bytes:
         """Verify clients with these CAs (PEM), and return those. Raises `RejectedError` or `OSError`."""
-        authorities = b"".join(certificate.pem for certificate in certificates(content))
+        authorities = b"".join(certificate.pem for certificate in parse_certificates(content))
         if not authorities:
             raise RejectedError(f"--client-ca {self._client_ca}: no certificate in PEM can be read in it")
         self._current = self._load(self._pair, authorities)
@@ -98,7 +98,7 @@ class ServingCertificate:
         """Return which of the two is wrong; OpenSSL's own reasons name neither."""
         sources = self._sources[0], self._sources[-1]
         reason = str(getattr(error, "reason", None) or "OpenSSL doesn't say why").replace("_", " ").lower()
-        return pair_mistake(certificate, key, *sources) or f"{both_of(*sources)} can't be used: {reason}"
+        return find_pair_error(certificate, key, *sources) or f"{describe_pair(*sources)} can't be used: {reason}"
 
 
 def _no_password() -> str:
@@ -138,7 +138,7 @@ def load_certificate(
 def _files(options: ServeOptions, folder: Path) -> list[Path]:
     if options.tls_cert and options.tls_key:
         return [options.tls_cert, options.tls_key]
-    made = self_signed(options.tls_san, dt.datetime.now(dt.UTC))
+    made = create_self_signed(options.tls_san, dt.datetime.now(dt.UTC))
     files = {folder / "tls.crt": made.certificate, folder / "tls.key": made.key, folder / "ca.crt": made.authority}
     for file, content in files.items():
         file.touch(mode=0o600)
@@ -151,9 +151,9 @@ def _files(options: ServeOptions, folder: Path) -> list[Path]:
 def _placeholder(source: CertificateSource, state: State, folder: Path) -> Path:
     """Return the file that the source writes. Until then it has a certificate that no API server trusts, for probes."""
     file = source.attach(folder, lambda: state.certificate.fingerprint if state.certificate else "")
-    placeholder = self_signed((), dt.datetime.now(dt.UTC))
+    placeholder = create_self_signed((), dt.datetime.now(dt.UTC))
     file.touch(mode=0o600)
     file.write_bytes(placeholder.certificate + placeholder.key)
     log.info("certificate: a placeholder is served until %s has one", source.where)
-    state.placeholder = certificates(placeholder.certificate)[0].fingerprint
+    state.placeholder = parse_certificates(placeholder.certificate)[0].fingerprint
     return file

@@ -11,9 +11,9 @@ from tests.serving import eventually
 from webhook.cluster.certificates.manager import CertificateManager
 from webhook.cluster.certificates.reconcile import IDLE
 from webhook.cluster.certificates.secret import TlsSecret
-from webhook.pki.certificate import certificates
-from webhook.pki.issue import SERVING_LIFETIME, issue, new_authority
-from webhook.pki.rotation import Kept
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import SERVING_LIFETIME, create_ca, issue_certificate
+from webhook.pki.rotation import StoredCertificates
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 KUBECONFIG = """\
@@ -36,7 +36,7 @@ def manager(tmp_path, serving=lambda: "fingerprint", *, manage=True) -> Certific
 def served_by(tmp_path) -> str:
     """Return the fingerprint of what a server serves that follows the file."""
     file = tmp_path / "certificate.pem"
-    return certificates(file.read_bytes())[0].fingerprint if file.exists() else ""
+    return parse_certificates(file.read_bytes())[0].fingerprint if file.exists() else ""
 
 
 def test_where_the_api_server_is_away_a_worker_starts_all_the_same_and_the_log_says_why(tmp_path, caplog) -> None:
@@ -90,7 +90,7 @@ def test_what_changes_is_mended_long_before_the_next_look_would_be(api, happens)
     happens(api)
 
     def is_mended() -> bool:
-        held = TlsSecret("tokenguard/tokenguard-tls").read(api).kept.bundle
+        held = TlsSecret("tokenguard/tokenguard-tls").read(api).stored.bundle
         return {base64.b64decode(bundle) for bundle in api.bundles()} == {held}
 
     eventually(is_mended, patience=IDLE / 2)
@@ -98,14 +98,14 @@ def test_what_changes_is_mended_long_before_the_next_look_would_be(api, happens)
 
 def test_start_with_an_unusable_pair_does_not_wait_for_the_next(api, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("webhook.cluster.certificates.manager.START_TIMEOUT", 3600.0)
-    pair, other_pair = (issue(new_authority(NOW), ["a.example.com"], NOW) for _ in range(2))
+    pair, other_pair = (issue_certificate(create_ca(NOW), ["a.example.com"], NOW) for _ in range(2))
     secret = TlsSecret("tokenguard/tokenguard-tls")
-    assert secret.write(api, Kept(b"", b"", pair.certificate, other_pair.key), "")
+    assert secret.write(api, StoredCertificates(b"", b"", pair.certificate, other_pair.key), "")
     one = manager(tmp_path, lambda: "", manage=False)
     starting = threading.Thread(target=one.start, daemon=True)
     starting.start()
     eventually(lambda: not starting.is_alive())
-    assert secret.write(api, Kept(b"", b"", pair.certificate, pair.key), secret.read(api).version)
+    assert secret.write(api, StoredCertificates(b"", b"", pair.certificate, pair.key), secret.read(api).version)
     eventually(lambda: (tmp_path / "certificate.pem").read_bytes() == pair.certificate + b"\n" + pair.key)
     eventually(lambda: not one._reconciler.failing)
     one.stop()
@@ -128,7 +128,7 @@ def test_restarted_worker_with_a_lost_secret_stays_trusted_by_the_old_ca(api, ru
     delete_the_secret(api)
     successor = manager(tmp_path, lambda: served_by(tmp_path))
     successor.start()
-    assert before in TlsSecret("tokenguard/tokenguard-tls").read(api).kept.bundle
+    assert before in TlsSecret("tokenguard/tokenguard-tls").read(api).stored.bundle
     successor.stop()
 
 
@@ -142,8 +142,8 @@ def test_certificates_are_signed_by_the_api_servers_clock(api, tmp_path) -> None
     eventually(lambda: secret.read(api).version)
     one.stop()
     starting.join()
-    serving = secret.read(api).kept.serving
-    assert serving.ends == told + SERVING_LIFETIME
+    serving = secret.read(api).stored.serving
+    assert serving.not_after == told + SERVING_LIFETIME
 
 
 @pytest.mark.usefixtures("api")

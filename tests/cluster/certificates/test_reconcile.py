@@ -22,10 +22,10 @@ from webhook.cluster.certificates.reconcile import (
     Wanted,
 )
 from webhook.cluster.certificates.secret import TlsSecret
-from webhook.pki.certificate import certificates
-from webhook.pki.issue import issue, new_authority
-from webhook.pki.rotation import Kept, with_new_authority
-from webhook.pki.verify import refusal
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import create_ca, issue_certificate
+from webhook.pki.rotation import StoredCertificates, add_new_ca
+from webhook.pki.verify import verification_error
 
 NAME = "tokenguard.tokenguard.svc"
 WHERE = TlsSecret("tokenguard/tokenguard-tls")
@@ -65,7 +65,7 @@ class Node:
         self.given = pair
 
     def _fingerprint(self) -> str:
-        return next((one.fingerprint for one in certificates(self.serves)), "")
+        return next((one.fingerprint for one in parse_certificates(self.serves)), "")
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def time() -> Time:
     return Time()
 
 
-def kept(api: Api) -> Kept:
-    return WHERE.read(api).kept
+def stored(api: Api) -> StoredCertificates:
+    return WHERE.read(api).stored
 
 
 def settle(time: Time, *nodes: Node) -> None:
@@ -99,12 +99,14 @@ def settle(time: Time, *nodes: Node) -> None:
 def is_refused(api: Api, node: Node, time: Time) -> str:
     """Return why an API server would refuse a replica; empty where none would."""
     bundles = [base64.b64decode(bundle or "") for bundle in api.bundles()]
-    return "".join(refusal(certificates(node.serves)[:1], bundle, NAME, time.now) for bundle in bundles)
+    return "".join(
+        verification_error(parse_certificates(node.serves)[:1], bundle, NAME, time.now) for bundle in bundles
+    )
 
 
 def force(api: Api, time: Time) -> None:
     found = WHERE.read(api)
-    assert WHERE.write(api, with_new_authority(found.kept, time.now), found.version)
+    assert WHERE.write(api, add_new_ca(found.stored, time.now), found.version)
 
 
 def test_one_replica_makes_secret_and_trust_out_of_nothing(api, time) -> None:
@@ -134,9 +136,9 @@ def test_two_that_read_the_same_nothing_end_with_one_secret(api, time) -> None:
 
     api.before = interrupt
     first.look()
-    made = kept(api)
+    made = stored(api)
     settle(time, first, second)
-    assert kept(api) == made
+    assert stored(api) == made
     assert first.serves == second.serves
 
 
@@ -152,9 +154,9 @@ class ApiServers:
         now = self._time.seconds
         self._believed |= {bundle or "": now + self._latest for bundle in self._api.bundles()}
         self._believed = {bundle: until for bundle, until in self._believed.items() if until >= now}
-        chains = [certificates(serves)[:1] for serves in {node.serves for node in nodes}]
+        chains = [parse_certificates(serves)[:1] for serves in {node.serves for node in nodes}]
         bundles = [base64.b64decode(bundle) for bundle in self._believed]
-        return any(refusal(chain, bundle, NAME, self._time.now) for chain in chains for bundle in bundles)
+        return any(verification_error(chain, bundle, NAME, self._time.now) for chain in chains for bundle in bundles)
 
 
 def rotated_at_random(api: Api, time: Time, seed: int, latest: float) -> list[bool]:
@@ -165,15 +167,15 @@ def rotated_at_random(api: Api, time: Time, seed: int, latest: float) -> list[bo
     servers = ApiServers(api, time, latest)
     refusals = [servers.would_refuse(nodes)]
     force(api, time)
-    new = kept(api).authorities[0].fingerprint
+    new = stored(api).cas[0].fingerprint
     api.before = lambda _method, _path: refusals.append(servers.would_refuse(nodes))
-    while len(kept(api).authorities) > 1:
+    while len(stored(api).cas) > 1:
         node = chance.choice(nodes)
         node.look() if chance.random() < 0.7 else node.catch_up()
         time.seconds += chance.random() * 2
     api.before = lambda _method, _path: None
     settle(time, *nodes)
-    assert [one.fingerprint for one in kept(api).authorities] == [new]
+    assert [one.fingerprint for one in stored(api).cas] == [new]
     assert len({node.serves for node in nodes}) == 1
     return refusals
 
@@ -190,11 +192,11 @@ def test_api_servers_that_are_later_than_is_waited_for_would_refuse_replicas(api
 def test_a_new_authority_signs_only_once_the_bundle_has_been_trusted_for_long_enough(api, time) -> None:
     node = Node(api, time)
     settle(time, node)
-    before = kept(api)
+    before = stored(api)
     force(api, time)
     node.look()
     began = time.seconds
-    while kept(api).certificate == before.certificate:
+    while stored(api).certificate == before.certificate:
         node.look()
         time.seconds += 1
     assert time.seconds - began >= SETTLED_AFTER
@@ -209,18 +211,18 @@ def test_the_old_authority_stays_while_one_replica_serves_the_old_certificate(ap
         slow.look()
         quick.catch_up()
         time.seconds += 1
-    assert len(kept(api).authorities) == 2
+    assert len(stored(api).cas) == 2
     slow.catch_up()
     settle(time, quick, slow)
-    assert len(kept(api).authorities) == 1
+    assert len(stored(api).cas) == 1
 
 
 def test_a_replica_whose_own_lease_was_deleted_does_not_take_nobody_for_everybody(api, time) -> None:
     node = Node(api, time)
     settle(time, node)
     force(api, time)
-    before = kept(api).certificate
-    while kept(api).certificate == before:
+    before = stored(api).certificate
+    while stored(api).certificate == before:
         node.look()
         time.seconds += 1
     node.look()
@@ -232,7 +234,7 @@ def test_a_replica_whose_own_lease_was_deleted_does_not_take_nobody_for_everybod
         time.seconds += 1
     node.catch_up()
     settle(time, node)
-    assert len(kept(api).authorities) == 1
+    assert len(stored(api).cas) == 1
 
 
 def test_a_replica_that_died_is_waited_for_no_longer_than_ten_minutes(api, time) -> None:
@@ -240,7 +242,7 @@ def test_a_replica_that_died_is_waited_for_no_longer_than_ten_minutes(api, time)
     settle(time, alive, dead)
     force(api, time)
     began = time.seconds
-    while len(kept(api).authorities) > 1:
+    while len(stored(api).cas) > 1:
         alive.look()
         alive.catch_up()
         time.seconds += 1
@@ -253,7 +255,7 @@ def test_a_replica_that_takes_leave_is_not_waited_for(api, time) -> None:
     leaves.reconciler.end()
     force(api, time)
     settle(time, stays)
-    assert len(kept(api).authorities) == 1
+    assert len(stored(api).cas) == 1
 
 
 def pass_time(time: Time, minutes: int, *nodes: Node) -> None:
@@ -287,7 +289,7 @@ def test_after_an_api_server_was_away_for_hours_the_living_are_still_waited_for(
         first.look()
         first.catch_up()
         time.seconds += 1
-    assert len(kept(api).authorities) == 2
+    assert len(stored(api).cas) == 2
     assert leases(api) == {first.reconciler.replicas.own, slow.reconciler.replicas.own}
 
 
@@ -317,7 +319,7 @@ def test_a_replica_that_read_the_secret_before_a_rotation_does_not_put_its_bundl
 
     api.before = interrupt
     slow.look()
-    assert {base64.b64decode(bundle) for bundle in api.bundles()} == {kept(api).bundle}
+    assert {base64.b64decode(bundle) for bundle in api.bundles()} == {stored(api).bundle}
 
 
 @pytest.mark.parametrize("read", [1, 2, 3], ids=["the first", "the second", "the third"])
@@ -336,7 +338,7 @@ def test_a_rotation_before_any_of_a_replicas_reads_is_not_undone_by_it(api, time
 
     api.before = interrupt
     slow.look()
-    assert {base64.b64decode(bundle) for bundle in api.bundles()} == {kept(api).bundle}
+    assert {base64.b64decode(bundle) for bundle in api.bundles()} == {stored(api).bundle}
 
 
 def test_a_configuration_that_changes_between_read_and_write_is_no_failure(api, time, caplog) -> None:
@@ -363,9 +365,9 @@ def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came
     time.seconds += 2 * SETTLED_AFTER
     force(api, time)
     quick.look()
-    before = kept(api).certificate
+    before = stored(api).certificate
     began = time.seconds
-    while kept(api).certificate == before:
+    while stored(api).certificate == before:
         slow.look()
         time.seconds += 1
     assert time.seconds - began >= SETTLED_AFTER
@@ -383,7 +385,7 @@ def test_where_there_are_no_configurations_a_certificate_is_kept_all_the_same(ti
     api = Api()
     node = Node(api, time)
     settle(time, node)
-    assert kept(api).serving is not None
+    assert stored(api).serving is not None
     api.install()
     node.look()
     assert is_refused(api, node, time) == ""
@@ -416,7 +418,7 @@ def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, cap
     settle(time, Node(api, time))
     api.asked.clear()
     assert node.look() == IDLE
-    assert node.given.startswith(kept(api).certificate)
+    assert node.given.startswith(stored(api).certificate)
     assert {method for method, _ in api.asked} == {"get"}
 
 
@@ -426,12 +428,12 @@ def test_where_nothing_is_signed_the_cas_key_is_not_even_decoded(api, time) -> N
     node = Node(api, time, manage=False)
     assert node.look() == IDLE
     found = WHERE.read(api, signs=False)
-    assert node.given == found.kept.certificate + b"\n" + found.kept.key
-    assert (found.kept.bundle, found.kept.authority_key) == (b"", b"")
+    assert node.given == found.stored.certificate + b"\n" + found.stored.key
+    assert (found.stored.bundle, found.stored.ca_key) == (b"", b"")
 
 
 UNSERVABLE = {
-    "another's key": ({"tls.key": new_authority(NOW).key}, "tls.crt and tls.key don't belong together"),
+    "another's key": ({"tls.key": create_ca(NOW).key}, "tls.crt and tls.key don't belong together"),
     "junk": ({"tls.crt": b"junk"}, "tls.crt: no certificate in PEM"),
     "an encrypted key": (
         {"tls.key": pem(ec.generate_private_key(ec.SECP256R1()), "x")},
@@ -478,13 +480,13 @@ def test_without_leases_certificates_are_made_renewed_and_trusted_all_the_same(a
         node.look()
         node.catch_up()
     assert is_refused(api, node, time) == ""
-    before = kept(api).certificate
+    before = stored(api).certificate
     time.seconds += 21 * 86400
     api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
     for _ in range(3):
         node.look()
         node.catch_up()
-    assert kept(api).certificate != before
+    assert stored(api).certificate != before
     assert is_refused(api, node, time) == ""
 
 
@@ -496,7 +498,7 @@ def test_without_leases_no_old_ca_leaves(api, time) -> None:
     pass_time(time, 60, node)
     node.catch_up()
     pass_time(time, 60, node)
-    assert len(kept(api).authorities) == 2
+    assert len(stored(api).cas) == 2
 
 
 def test_where_the_configurations_can_not_be_read_a_good_certificate_is_served_all_the_same(api, time) -> None:
@@ -504,7 +506,7 @@ def test_where_the_configurations_can_not_be_read_a_good_certificate_is_served_a
     api.refused.add(("get", WEBHOOKS))
     late = Node(api, time)
     late.look()
-    assert late.given.startswith(kept(api).certificate)
+    assert late.given.startswith(stored(api).certificate)
 
 
 def test_one_configuration_that_can_not_be_changed_does_not_hold_up_the_other(api, time) -> None:
@@ -541,7 +543,7 @@ def test_a_lost_secret_is_made_again_without_any_replica_being_refused(api, time
     api.before = lambda _method, _path: None
     settle(time, *nodes)
     assert not any(refusals)
-    assert len(kept(api).authorities) == 1
+    assert len(stored(api).cas) == 1
     assert [is_refused(api, node, time) for node in nodes] == [""] * 3
 
 
@@ -549,9 +551,9 @@ def test_a_certificate_that_no_managed_ca_has_signed_is_not_served(api, time) ->
     node = Node(api, time)
     settle(time, node)
     served, found = node.given, WHERE.read(api)
-    stranger = issue(new_authority(time.now), [NAME], time.now)
-    held = found.kept
-    WHERE.write(api, Kept(held.bundle, held.authority_key, stranger.certificate, stranger.key), found.version)
+    stranger = issue_certificate(create_ca(time.now), [NAME], time.now)
+    held = found.stored
+    WHERE.write(api, StoredCertificates(held.bundle, held.ca_key, stranger.certificate, stranger.key), found.version)
     given = []
     give = node._give
     node.reconciler._served = replace(
@@ -564,7 +566,7 @@ def test_a_certificate_that_no_managed_ca_has_signed_is_not_served(api, time) ->
 
 
 def names(api: Api) -> set[str]:
-    return set(kept(api).serving.names)
+    return set(stored(api).serving.names)
 
 
 def signed(api: Api) -> int:
@@ -587,8 +589,8 @@ def test_names_that_another_replica_asks_for_stay_when_a_new_ca_signs(api, time)
     old, new = Node(api, time), Node(api, time, names=[NAME, "new.example.com"])
     settle(time, new, old)
     force(api, time)
-    before = kept(api).certificate
-    while kept(api).certificate == before:
+    before = stored(api).certificate
+    while stored(api).certificate == before:
         old.look()
         old.catch_up()
         time.seconds += 1
@@ -612,9 +614,9 @@ def test_where_it_is_not_known_who_asks_for_a_name_it_stays(api, time) -> None:
     gone.reconciler.end()
     api.refused.add(("get", LEASES))
     time.seconds += 21 * 86400
-    before = kept(api).certificate
+    before = stored(api).certificate
     node.look()
-    assert kept(api).certificate != before
+    assert stored(api).certificate != before
     assert names(api) == {NAME, "old.example.com"}
 
 

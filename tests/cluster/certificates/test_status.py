@@ -15,9 +15,9 @@ from webhook.cluster.certificates.bundles import KINDS
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
-from webhook.pki.certificate import certificates
-from webhook.pki.issue import Pair, issue, new_authority
-from webhook.pki.rotation import Kept
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import KeyPair, create_ca, issue_certificate
+from webhook.pki.rotation import StoredCertificates
 
 DAY = dt.timedelta(days=1)
 
@@ -69,7 +69,7 @@ def test_a_certificate_that_somebody_else_renews_is_overdue_ten_days_before_its_
 
 
 def test_a_bundle_that_does_not_verify_what_is_kept_is_amiss(api) -> None:
-    stranger = base64.b64encode(new_authority(NOW).certificate).decode()
+    stranger = base64.b64encode(create_ca(NOW).certificate).decode()
     webhooks = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"]
     webhooks[0]["clientConfig"]["caBundle"] = stranger
     webhooks[1]["clientConfig"]["caBundle"] = ""
@@ -102,7 +102,7 @@ def test_the_certificate_has_to_be_for_the_name_that_the_api_server_calls(api, t
 def test_a_chain_is_trusted_by_the_ca_that_its_last_certificate_is_signed_by(api) -> None:
     case = cases()["intermediate that is sent"]
     found = WHERE.read(api)
-    WHERE.write(api, Kept(case.bundle, b"", case.served, case.key), found.version)
+    WHERE.write(api, StoredCertificates(case.bundle, b"", case.served, case.key), found.version)
     for path in CONFIGURATIONS:
         bundle = base64.b64encode(case.bundle).decode()
         api.put(f"{path}/tokenguard", {"metadata": {"name": "tokenguard"}, "webhooks": [
@@ -110,7 +110,7 @@ def test_a_chain_is_trusted_by_the_ca_that_its_last_certificate_is_signed_by(api
         ]})  # fmt: skip
     assert [line for line in amiss(api) if "trust" in line] == []
     assert about(api, case.served) == [("a:1 serves it", False)]
-    leaf = certificates(case.served)[0].pem
+    leaf = parse_certificates(case.served)[0].pem
     assert [text for text, _ in about(api, leaf)][1:] == [
         f"{kind}/tokenguard does not trust what a:1 serves: caBundle of a: no CA in it has signed the certificate"
         for kind in KINDS
@@ -118,16 +118,16 @@ def test_a_chain_is_trusted_by_the_ca_that_its_last_certificate_is_signed_by(api
 
 
 def about(api: Api, chain: bytes) -> list[tuple[str, bool]]:
-    lines = read_status(api, WHERE, NOW).lines_about("a:1", certificates(chain), NOW)
+    lines = read_status(api, WHERE, NOW).lines_about("a:1", parse_certificates(chain), NOW)
     return [(line.text, line.amiss) for line in lines]
 
 
 def test_what_a_server_shows_is_held_against_the_bundles_in_the_cluster(api) -> None:
-    kept = WHERE.read(api).kept
-    assert about(api, kept.certificate) == [("a:1 serves it", False)]
-    again = issue(Pair(kept.bundle, kept.authority_key), [NAME], NOW).certificate
-    assert about(api, again) == [(f"a:1 serves another one: {certificates(again)[0].fingerprint}", True)]
-    [_, *refused] = about(api, issue(new_authority(NOW), [NAME], NOW).certificate)
+    stored = WHERE.read(api).stored
+    assert about(api, stored.certificate) == [("a:1 serves it", False)]
+    again = issue_certificate(KeyPair(stored.bundle, stored.ca_key), [NAME], NOW).certificate
+    assert about(api, again) == [(f"a:1 serves another one: {parse_certificates(again)[0].fingerprint}", True)]
+    [_, *refused] = about(api, issue_certificate(create_ca(NOW), [NAME], NOW).certificate)
     why = "does not trust what a:1 serves: caBundle of a: no CA in it has signed the certificate"
     assert [len(refused), *refused[::2]] == [4, *((f"{kind}/tokenguard {why}", True) for kind in KINDS)]
 
@@ -139,9 +139,9 @@ def test_a_configuration_that_is_not_there_is_amiss(api) -> None:
 
 def test_a_key_of_another_certificate_is_amiss(api) -> None:
     found = WHERE.read(api)
-    stranger = issue(new_authority(NOW), ["x"], NOW)
-    kept = found.kept
-    WHERE.write(api, Kept(kept.bundle, kept.authority_key, kept.certificate, stranger.key), found.version)
+    stranger = issue_certificate(create_ca(NOW), ["x"], NOW)
+    stored = found.stored
+    WHERE.write(api, StoredCertificates(stored.bundle, stored.ca_key, stored.certificate, stranger.key), found.version)
     assert amiss(api) == ["its key doesn't belong to it"]
 
 
@@ -170,26 +170,26 @@ def test_a_rotation_of_the_ca_is_under_way_until_the_old_one_has_left(api, time)
     ]
 
 
-STRANGER = issue(new_authority(NOW), [NAME], NOW)
+STRANGER = issue_certificate(create_ca(NOW), [NAME], NOW)
 CANT_ROTATE = {
-    "from elsewhere": ({"bundle": b"", "authority_key": b""}, "comes from elsewhere.*cert-manager: cmctl renew"),
-    "from elsewhere, with its CA": ({"authority_key": b""}, "comes from elsewhere"),
+    "from elsewhere": ({"bundle": b"", "ca_key": b""}, "comes from elsewhere.*cert-manager: cmctl renew"),
+    "from elsewhere, with its CA": ({"ca_key": b""}, "comes from elsewhere"),
     "another's certificate": (
         {"certificate": STRANGER.certificate, "key": STRANGER.key}, "comes from elsewhere",
     ),
     "another's key": ({"key": STRANGER.key}, "a tls.key that doesn't belong to its tls.crt"),
-    "another's CA key": ({"authority_key": STRANGER.key}, "ca.key is not the key to the first CA in ca.crt"),
+    "another's CA key": ({"ca_key": STRANGER.key}, "ca.key is not the key to the first CA in ca.crt"),
     "a CA key of another kind": (
-        {"authority_key": pem(ed25519.Ed25519PrivateKey.generate())}, "or no usable one",
+        {"ca_key": pem(ed25519.Ed25519PrivateKey.generate())}, "or no usable one",
     ),
-    "nothing": ({"bundle": b"", "authority_key": b"", "certificate": b"", "key": b""}, "holds no certificate: "),
+    "nothing": ({"bundle": b"", "ca_key": b"", "certificate": b"", "key": b""}, "holds no certificate: "),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("changed", "why"), CANT_ROTATE.values(), ids=CANT_ROTATE)
 def test_what_can_not_be_rotated_is_left_alone_and_told(api, changed, why) -> None:
     found = WHERE.read(api)
-    WHERE.write(api, replace(found.kept, **changed), found.version)
+    WHERE.write(api, replace(found.stored, **changed), found.version)
     before = WHERE.read(api)
     with pytest.raises(RotationError, match=f"^Secret tokenguard/tokenguard-tls.* {why}"):
         rotate(api, WHERE, NOW, authority=False)
@@ -205,12 +205,12 @@ def test_a_rotated_certificate_is_for_the_names_that_the_replicas_ask_for(api, t
     more = Node(api, time, names=[NAME, "more.example.com"])
     settle(time, more)
     rotate(api, WHERE, time.now, authority=False)
-    assert WHERE.read(api).kept.serving.names == (NAME, "more.example.com")
+    assert WHERE.read(api).stored.serving.names == (NAME, "more.example.com")
     more.reconciler.end()
     rotate(api, WHERE, time.now, authority=False)
-    assert WHERE.read(api).kept.serving.names == (NAME,)
+    assert WHERE.read(api).stored.serving.names == (NAME,)
     rotate(api, WHERE, NOW + DAY, authority=False)
-    assert WHERE.read(api).kept.serving.names == (NAME,), "nobody is there to say what it asks for"
+    assert WHERE.read(api).stored.serving.names == (NAME,), "nobody is there to say what it asks for"
 
 
 def test_where_a_rotation_has_come_is_told_with_those_it_has_come_to(api) -> None:

@@ -12,7 +12,7 @@ from tests.server.test_review import Judge
 from tests.serving import eventually, patch_of, serve
 from webhook.core.policy.document import read_policy
 from webhook.core.request import Phase
-from webhook.pki.issue import self_signed
+from webhook.pki.issue import create_self_signed
 
 COUNT = 1000
 POLICY = """\
@@ -96,7 +96,7 @@ def test_with_a_policy_replaced_1000_times_in_memory_no_answer_mixes_two():
 
 
 def test_while_a_certificate_is_rotated_100_times_no_handshake_and_no_review_fails(judged_by, tmp_path):
-    made = [self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(10)]
+    made = [create_self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(10)]
     for number in range(100):
         folder = tmp_path / f"..{number}"
         folder.mkdir()

@@ -7,8 +7,8 @@ import pytest
 
 from webhook.core.cluster import Cluster
 from webhook.core.policy.document import read_policy
-from webhook.pki.certificate import certificates
-from webhook.pki.issue import self_signed
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import create_self_signed
 from webhook.server.metrics.collector import MAX_EXEMPTIONS, MetricsCollector
 from webhook.server.metrics.definitions import DURATION, RECORDED
 from webhook.server.metrics.recorder import Metrics
@@ -91,7 +91,7 @@ def test_long_reason_with_control_characters_is_cut_and_escaped() -> None:
 def test_state_gauges_are_what_the_state_knows() -> None:
     state = state_with(HEAD)
     state.last_synced |= {"Secrets": 2e9, "Namespaces": 1.0}
-    state.certificate = certificates(self_signed((), TODAY).certificate)[0]
+    state.certificate = parse_certificates(create_self_signed((), TODAY).certificate)[0]
     found = samples(state)
     assert found["tokenguard_ready"] == 1
     assert found[f'tokenguard_policy_info{{mode="enforce",revision="{state.snapshot.policy.revision}"}}'] == 1
@@ -99,12 +99,12 @@ def test_state_gauges_are_what_the_state_knows() -> None:
     assert found['tokenguard_state_objects{what="Namespaces"}'] == 1
     assert found['tokenguard_state_age_seconds{what="Secrets"}'] == 0
     assert found['tokenguard_state_age_seconds{what="Namespaces"}'] > 0
-    assert found["tokenguard_certificate_expiry_timestamp_seconds"] == state.certificate.ends.timestamp()
+    assert found["tokenguard_certificate_expiry_timestamp_seconds"] == state.certificate.not_after.timestamp()
 
 
 def test_placeholder_certificate_has_no_expiry() -> None:
     state = state_with(HEAD)
-    state.certificate = certificates(self_signed((), TODAY).certificate)[0]
+    state.certificate = parse_certificates(create_self_signed((), TODAY).certificate)[0]
     state.placeholder = state.certificate.fingerprint
     assert samples(state).keys() & {"tokenguard_certificate_expiry_timestamp_seconds"} == set()
     assert samples(state)["tokenguard_ready"] == 0

@@ -1,1 +1,1 @@
-"""Certificates in the cluster: kept in a Secret, trusted by the webhook configurations, served by every replica."""
+"""Certificates in the cluster: stored in a Secret, trusted by the webhook configurations, served by every replica."""

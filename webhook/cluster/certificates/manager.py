@@ -19,7 +19,7 @@ from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.connection import Connection
 from webhook.cluster.objects import Object
 from webhook.cluster.reflector import Change, Outcome, Reflector
-from webhook.pki.certificate import certificates
+from webhook.pki.certificate import parse_certificates
 
 log = logging.getLogger("tokenguard.certificates")
 START_TIMEOUT = 15.0
@@ -87,7 +87,7 @@ class CertificateManager:
 
     def _is_served(self) -> bool:
         """Say whether the server serves what the Secret contains."""
-        found = certificates(self._pair)
+        found = parse_certificates(self._pair)
         return bool(found) and found[0].fingerprint == self._serving()
 
     def _run(self) -> None:

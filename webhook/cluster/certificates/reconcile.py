@@ -19,8 +19,8 @@ from webhook.cluster.certificates.bundles import Configuration
 from webhook.cluster.certificates.replicas import RENEWED_EVERY, Replica, Replicas, asked_for
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
-from webhook.pki.certificate import Certificate, certificates, pair_mistake, private_key
-from webhook.pki.rotation import Arrived, Kept, Names, next_step
+from webhook.pki.certificate import Certificate, find_pair_error, find_private_key, parse_certificates
+from webhook.pki.rotation import RequestedNames, RolloutProgress, StoredCertificates, next_step
 
 log = logging.getLogger("tokenguard.certificates")
 
@@ -144,20 +144,20 @@ class Reconciler:
                 return again
         for one in configurations or ():
             with self._noting(refused):
-                self._inject(found.kept, one)
-        return IDLE if self._is_settled(found.kept) else SOON
+                self._inject(found.stored, one)
+        return IDLE if self._is_settled(found.stored) else SOON
 
     def _serve(self, found: Found) -> None:
         """Serve what the Secret contains, if it fits the CAs that are managed there."""
-        kept = found.kept
-        pair = kept.certificate + b"\n" + kept.key if kept.certificate or kept.key else b""
+        stored = found.stored
+        pair = stored.certificate + b"\n" + stored.key if stored.certificate or stored.key else b""
         if not pair and not self._wanted.manage:
             why = "holds no certificate" if found.version else "is not there"
             raise ValueError(f"{why}: make it, or have tokenguard make it with --manage-certs")
-        fits = not self._wanted.manage or _is_signed(kept.serving, kept.authorities)
+        fits = not self._wanted.manage or _is_signed(stored.serving, stored.cas)
         if pair and fits:
             self._served.serve(pair)
-        mistake = "" if self._wanted.manage else pair_mistake(kept.certificate, kept.key, "tls.crt", "tls.key")
+        mistake = "" if self._wanted.manage else find_pair_error(stored.certificate, stored.key, "tls.crt", "tls.key")
         if mistake:  # the server does not use it, and logs why, but cannot say that waiting is of no use
             raise ValueError(mistake)
 
@@ -171,31 +171,34 @@ class Reconciler:
 
         What isn't known of configurations and replicas is None.
         """
-        kept = found.kept if found.kept.authorities else self._recovered(configurations or ())
-        arrived = Arrived(self._is_trusted(kept.bundle, configurations), self._is_served_everywhere(kept, alive or ()))
-        held = kept.serving.names if kept.serving else ()
-        names = Names(tuple(self._wanted.names), asked_for(alive, held))
-        step = next_step(kept, names, arrived, self._now())
+        stored = found.stored if found.stored.cas else self._recovered(configurations or ())
+        arrived = RolloutProgress(
+            self._is_trusted(stored.bundle, configurations), self._is_served_everywhere(stored, alive or ())
+        )
+        held = stored.serving.names if stored.serving else ()
+        names = RequestedNames(tuple(self._wanted.names), asked_for(alive, held))
+        step = next_step(stored, names, arrived, self._now())
         if step is None:
             return None
-        if not self._secret.write(self._transport, step.kept, found.version):
+        if not self._secret.write(self._transport, step.stored, found.version):
             return SOON
-        log.info("%s: %s", self._wanted, step.why)
+        log.info("%s: %s", self._wanted, step.reason)
         return 0.0
 
-    def _recovered(self, configurations: tuple[Configuration, ...]) -> Kept:
+    def _recovered(self, configurations: tuple[Configuration, ...]) -> StoredCertificates:
         """Return what is known where the Secret is lost: what this replica serves, and the CAs that it is trusted by.
 
         So a new CA joins those, as in any rotation, and who trusts the old one isn't surprised.
         """
         pair = self._served.pair()
-        serving = certificates(pair)[:1]
-        trusted = {one.pem for configuration in configurations for called in configuration.webhooks.values()
-                   for one in certificates(called.bundle) if serving and serving[0].is_signed_by(one)}  # fmt: skip
+        serving = parse_certificates(pair)[:1]
+        bundles = [called.bundle for configuration in configurations for called in configuration.webhooks.values()]
+        found = [certificate for bundle in bundles for certificate in parse_certificates(bundle)]
+        trusted = {certificate.pem for certificate in found if serving and serving[0].is_signed_by(certificate)}
         if not trusted:
-            return Kept()
-        chain = b"".join(one.pem for one in certificates(pair))
-        return Kept(b"".join(sorted(trusted)), b"", chain, private_key(pair))
+            return StoredCertificates()
+        chain = b"".join(one.pem for one in parse_certificates(pair))
+        return StoredCertificates(b"".join(sorted(trusted)), b"", chain, find_private_key(pair))
 
     def _is_trusted(self, bundle: bytes, configurations: tuple[Configuration, ...] | None) -> bool:
         """Say whether every API server trusts this bundle: it has been in the configurations for long enough."""
@@ -206,17 +209,17 @@ class Reconciler:
             self._trusted = bundle, self._seconds()
         return self._seconds() - self._trusted[1] >= SETTLED_AFTER
 
-    def _is_served_everywhere(self, kept: Kept, alive: Collection[Replica]) -> bool:
+    def _is_served_everywhere(self, stored: StoredCertificates, alive: Collection[Replica]) -> bool:
         """Say whether every replica that there is serves the certificate; this one has to be among them."""
-        serving = kept.serving
+        serving = stored.serving
         return (
             serving is not None
             and self.replicas.own in {replica.name for replica in alive}
             and all(replica.serves == serving.fingerprint for replica in alive)
         )
 
-    def _inject(self, kept: Kept, one: Configuration) -> None:
-        if kept.authorities and not one.trusts(kept.bundle) and bundles.inject(self._transport, one, kept.bundle):
+    def _inject(self, stored: StoredCertificates, one: Configuration) -> None:
+        if stored.cas and not one.trusts(stored.bundle) and bundles.inject(self._transport, one, stored.bundle):
             log.info("%s: its caBundle is now that of %s", one, self._wanted)
 
     def _tell(self) -> None:
@@ -231,10 +234,10 @@ class Reconciler:
             self._beaten = self._seconds()
             self.replicas.beat(self._transport)
 
-    def _is_settled(self, kept: Kept) -> bool:
+    def _is_settled(self, stored: StoredCertificates) -> bool:
         """Say whether nothing is under way that this replica waits for."""
-        serving = kept.serving.fingerprint if kept.serving else ""
-        return self._trusted is not None and len(kept.authorities) == 1 and self._served.fingerprint() == serving
+        serving = stored.serving.fingerprint if stored.serving else ""
+        return self._trusted is not None and len(stored.cas) == 1 and self._served.fingerprint() == serving
 
 
 def _is_signed(serving: Certificate | None, authorities: tuple[Certificate, ...]) -> bool:

@@ -6,10 +6,10 @@ from webhook.cluster.certificates.replicas import asked_for
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import Status, read_status
 from webhook.cluster.transport import Transport
-from webhook.pki.rotation import with_new_authority, with_new_certificate
-from webhook.pki.san import possible_names
+from webhook.pki.rotation import add_new_ca, sign_new_certificate
+from webhook.pki.san import valid_names
 
-_MAKE = "a replica with --manage-certs makes what is missing; --tls-secret says where it is kept"
+_MAKE = "a replica with --manage-certs makes what is missing; --tls-secret says where it is stored"
 
 
 class RotationError(Exception):
@@ -23,18 +23,18 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, authori
     """
     where = f"Secret {secret.namespace}/{secret.name}"
     status = read_status(transport, secret, now)
-    kept, serving = status.kept, status.kept.serving
+    stored, serving = status.stored, status.stored.serving
     why_not = _why_not(status)
     if why_not or not serving:
         raise RotationError(f"{where} {why_not}")
-    if not authority and not serving.is_signed_by(kept.authorities[0]):
+    if not authority and not serving.is_signed_by(stored.cas[0]):
         raise RotationError(
             "a rotation of the CA is under way, and brings a new certificate once every API server can trust it"
         )
     if authority and not status.replicas:
         raise RotationError("no replica with --manage-certs has been heard of lately: nobody would take the next steps")
-    names = possible_names(asked_for(status.replicas, serving.names))
-    fresh = with_new_authority(kept, now) if authority else with_new_certificate(kept, names, now)
+    names = valid_names(asked_for(status.replicas, serving.names))
+    fresh = add_new_ca(stored, now) if authority else sign_new_certificate(stored, names, now)
     if fresh is None:
         raise RotationError(
             f"{where}: its CA can't sign: ca.key is not the key to the first CA in ca.crt, or no usable "
@@ -47,15 +47,15 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, authori
 
 def _why_not(status: Status) -> str:
     """Return why nothing can be signed that would do in the place of what is there; or ''."""
-    kept, serving = status.kept, status.kept.serving
+    stored, serving = status.stored, status.stored.serving
     if not status.found.version:
         return f"is not there: {_MAKE}"
-    if not kept.certificate:
+    if not stored.certificate:
         return f"holds no certificate: {_MAKE}"
     if serving is None:
         return "holds a tls.key that doesn't belong to its tls.crt: a replica with --manage-certs signs a new pair"
-    own = any(serving.is_signed_by(one) for one in kept.authorities)
-    if not (own and kept.authority_key):  # a CA's key may have been left there by another way
+    own = any(serving.is_signed_by(one) for one in stored.cas)
+    if not (own and stored.ca_key):  # a CA's key may have been left there by another way
         return (
             "holds no CA to sign with: its certificate comes from elsewhere, and is renewed there "
             "(cert-manager: cmctl renew; by hand: tokenguard certs generate)"

@@ -8,10 +8,10 @@ import msgspec
 
 from webhook.cluster.objects import Object, Page, Resource
 from webhook.cluster.transport import CONFLICT, ApiError, Transport
-from webhook.pki.rotation import Kept
+from webhook.pki.rotation import StoredCertificates
 
-NAMES = {"bundle": "ca.crt", "authority_key": "ca.key", "certificate": "tls.crt", "key": "tls.key"}
-"""Where each part of what is kept stands in the Secret."""
+NAMES = {"bundle": "ca.crt", "ca_key": "ca.key", "certificate": "tls.crt", "key": "tls.key"}
+"""Where each part of what is stored stands in the Secret."""
 
 
 class _Served(msgspec.Struct):
@@ -21,7 +21,7 @@ class _Served(msgspec.Struct):
 
 class _Data(_Served):
     bundle: bytes = msgspec.field(name=NAMES["bundle"], default=b"")
-    authority_key: bytes = msgspec.field(name=NAMES["authority_key"], default=b"")
+    ca_key: bytes = msgspec.field(name=NAMES["ca_key"], default=b"")
 
 
 class _ServedSecret(Object):
@@ -36,7 +36,7 @@ class _Secret(Object):
 class Found:
     """What the Secret holds, and which version of it that is; no version where there is no Secret."""
 
-    kept: Kept
+    stored: StoredCertificates
     version: str = ""
 
 
@@ -58,17 +58,17 @@ class TlsSecret:
         except msgspec.DecodeError:  # whose text may quote what was read
             raise ApiError(0, f"Secret {self.namespace}/{self.name} can't be read") from None
         if not items:
-            return Found(Kept())
+            return Found(StoredCertificates())
         data = items[0].data or _Data()
-        kept = {name: getattr(data, name) for name in data.__struct_fields__}
-        return Found(Kept(**kept), items[0].metadata.resource_version)
+        stored = {name: getattr(data, name) for name in data.__struct_fields__}
+        return Found(StoredCertificates(**stored), items[0].metadata.resource_version)
 
-    def write(self, transport: Transport, kept: Kept, version: str) -> bool:
+    def write(self, transport: Transport, stored: StoredCertificates, version: str) -> bool:
         """Put this in place of what that version of it holds, or make it where `version` is empty.
 
         Return False where somebody else was first: then what is there now counts. Raises `ApiError`.
         """
-        data = {name: base64.b64encode(getattr(kept, part)).decode() for part, name in NAMES.items()}
+        data = {name: base64.b64encode(getattr(stored, part)).decode() for part, name in NAMES.items()}
         try:
             if version:
                 transport.patch(f"{self._path}/{self.name}", {"metadata": {"resourceVersion": version}, "data": data})

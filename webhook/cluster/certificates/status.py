@@ -1,4 +1,4 @@
-"""How the certificates of an installation stand: what is kept, who trusts it, who serves it. For people."""
+"""How the certificates of an installation stand: what is stored, who trusts it, who serves it. For people."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from webhook.cluster.certificates.bundles import KINDS, Configuration
 from webhook.cluster.certificates.replicas import Replica, Replicas
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import Transport
-from webhook.pki.certificate import Certificate, certificates
-from webhook.pki.rotation import Kept
-from webhook.pki.verify import refusal
+from webhook.pki.certificate import Certificate, parse_certificates
+from webhook.pki.rotation import StoredCertificates
+from webhook.pki.verify import verification_error
 
 _LATEST = dt.timedelta(days=10)
 """So long before its end a certificate that somebody else renews should have been, as the alert has it, too."""
@@ -35,17 +35,17 @@ class Status:
     replicas: tuple[Replica, ...]
 
     @property
-    def kept(self) -> Kept:
+    def stored(self) -> StoredCertificates:
         """What the Secret holds."""
-        return self.found.kept
+        return self.found.stored
 
     @property
     def under_way(self) -> str:
         """What a rotation waits for, in a few words; empty where none is under way."""
-        serving, authorities = self.kept.serving, self.kept.authorities
+        serving, authorities = self.stored.serving, self.stored.cas
         if serving is None or not authorities:
             return "there is no certificate"
-        if not all(one.trusts(self.kept.bundle) for one in self.configurations):
+        if not all(one.trusts(self.stored.bundle) for one in self.configurations):
             return "the webhook configurations don't have the bundle yet"
         if not serving.is_signed_by(authorities[0]):
             return "the new CA is in the bundle; every API server has to learn of it"
@@ -64,20 +64,20 @@ class Status:
     def lines(self, now: dt.datetime) -> Iterator[Line]:
         """Yield what there is to say."""
         where = f"Secret {self.secret.namespace}/{self.secret.name}"
-        chain = certificates(self.kept.certificate)
+        chain = parse_certificates(self.stored.certificate)
         if not chain:
             yield Line(f"{where} holds no certificate, or is not there", amiss=True)
             return
         serving = chain[0]
         yield Line(f"certificate in {where}")
-        if not serving.belongs_to(self.kept.key):
+        if not serving.matches_key(self.stored.key):
             yield Line("  its key doesn't belong to it", amiss=True)
         yield Line(f"  issuer       {serving.issuer}")
         yield Line(f"  names        {', '.join(serving.names)}")
         yield Line(f"  fingerprint  {serving.fingerprint}")
-        managed = bool(self.kept.authority_key)
+        managed = bool(self.stored.ca_key)
         yield _validity(serving, now, managed=managed)
-        for authority in self.kept.authorities:
+        for authority in self.stored.cas:
             yield Line(f"CA {authority.subject}")
             yield _validity(authority, now, managed=managed)
         missing = set(KINDS) - {one.kind for one in self.configurations}
@@ -92,7 +92,7 @@ class Status:
 
     def lines_about(self, server: str, chain: tuple[Certificate, ...], now: dt.datetime) -> Iterator[Line]:
         """Yield what there is to say about a server that was asked, and has shown this chain."""
-        held = certificates(self.kept.certificate)
+        held = parse_certificates(self.stored.certificate)
         same = [one.fingerprint for one in held] == [one.fingerprint for one in chain]
         yield Line(f"{server} serves {'it' if same else f'another one: {chain[0].fingerprint}'}", amiss=not same)
         for one in () if same else self.configurations:
@@ -109,20 +109,20 @@ def read_status(transport: Transport, secret: TlsSecret, now: dt.datetime) -> St
 def _refused(one: Configuration, what: str, chain: tuple[Certificate, ...], now: dt.datetime) -> Iterator[Line]:
     """Yield why an API server would refuse this chain when it calls each of these webhooks."""
     for webhook, called in one.webhooks.items():
-        why = refusal(chain, called.bundle, called.host, now)
+        why = verification_error(chain, called.bundle, called.host, now)
         if why:
             yield Line(f"{one} does not trust {what}: caBundle of {webhook}: {why}", amiss=True)
 
 
 def _validity(one: Certificate, now: dt.datetime, *, managed: bool) -> Line:
     """Say until when it is valid; `managed`: by tokenguard, which renews it early."""
-    left = one.ends - now
-    until = f"  valid until  {one.ends:%Y-%m-%d %H:%M} UTC"
-    if now >= one.ends:
+    left = one.not_after - now
+    until = f"  valid until  {one.not_after:%Y-%m-%d %H:%M} UTC"
+    if now >= one.not_after:
         return Line(f"{until}: it has ended", amiss=True)
-    if now < one.begins:
-        return Line(f"  valid from   {one.begins:%Y-%m-%d %H:%M} UTC: it has not begun", amiss=True)
-    due = one.due if managed else max(one.due, one.ends - _LATEST)
+    if now < one.not_before:
+        return Line(f"  valid from   {one.not_before:%Y-%m-%d %H:%M} UTC: it has not begun", amiss=True)
+    due = one.renew_at if managed else max(one.renew_at, one.not_after - _LATEST)
     overdue = now >= due
     hint = "it should have been renewed" if overdue else f"to be renewed on {due:%Y-%m-%d}"
     return Line(f"{until}, {left.days} days left; {hint}", amiss=overdue)
