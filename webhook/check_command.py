@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from webhook.check import fix
-from webhook.check.checker import Report, check
-from webhook.check.input_files import STDIN, Trouble, find
+from webhook.check.checker import CheckReport, check
+from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.commands import policy_in
 from webhook.core.policy.model import Policy
 from webhook.core.safe_output import safe_json
@@ -111,29 +111,29 @@ def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
             step=progress.step,
         )
     written = fix.documents(report) if options.fix else ()
-    if not isinstance(written, Trouble):
+    if not isinstance(written, InputProblem):
         for document in written:
             click.echo(document.encode(), nl=False)
     _tell(report, options)
     if options.fix:
         _tell_what_was_fixed(report, written)
-    return 2 if isinstance(written, Trouble) else report.exit_status
+    return 2 if isinstance(written, InputProblem) else report.exit_status
 
 
-def _tell_what_was_fixed(report: Report, written: tuple[str, ...] | Trouble) -> None:
+def _tell_what_was_fixed(report: CheckReport, written: tuple[str, ...] | InputProblem) -> None:
     """Say on stderr which of the manifests on stdout are new, and which nobody looked at."""
-    if isinstance(written, Trouble):
-        click.echo(check_text.trouble_line(written), err=True)
+    if isinstance(written, InputProblem):
+        click.echo(check_text.problem_line(written), err=True)
         return
-    for trouble in (*report.troubles, *report.skipped):
-        if trouble.document is not None:
-            click.echo(check_text.trouble_line(trouble, "note", "; not looked at, given back as it was"), err=True)
+    for problem in (*report.problems, *report.skipped):
+        if problem.document is not None:
+            click.echo(check_text.problem_line(problem, "note", "; not looked at, given back as it was"), err=True)
     if changed := fix.changed(report):
         documents = "1 document" if changed == 1 else f"{changed} documents"
         click.echo(f"{documents} changed; comments and layout are lost there", err=True)
 
 
-def _tell(report: Report, options: CheckOptions) -> None:
+def _tell(report: CheckReport, options: CheckOptions) -> None:
     """Write the report to stdout, or to stderr where stdout is taken by the manifests."""
     if options.output == "text":
         stream = sys.stderr if options.fix else sys.stdout
@@ -144,7 +144,7 @@ def _tell(report: Report, options: CheckOptions) -> None:
     write = check_json.text if options.output == "json" else check_sarif.text
     click.echo(safe_json(write(report, verbose=options.verbose)).encode(), err=options.fix)
     if not options.fix:
-        for trouble in report.troubles:
-            click.echo(check_text.trouble_line(trouble), err=True)
+        for problem in report.problems:
+            click.echo(check_text.problem_line(problem), err=True)
         for warning in report.warnings:
-            click.echo(check_text.trouble_line(warning, "warning"), err=True)
+            click.echo(check_text.problem_line(warning, "warning"), err=True)

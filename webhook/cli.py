@@ -20,7 +20,7 @@ import click
 import yaml
 
 from webhook.check.input_files import STDIN
-from webhook.commands import Failure, bytes_in, labels_given, policy_in, troubles_of
+from webhook.commands import Failure, bytes_in, labels_given, policy_in, policy_problems
 from webhook.core.policy import grammar
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
@@ -155,8 +155,8 @@ def policy_validate(file: str) -> None:
     if isinstance(policy, Policy):
         click.echo(f"sound: policy {policy.revision}")
         return
-    for trouble in troubles_of(file, policy):
-        click.echo(check_text.trouble_line(trouble))
+    for problem in policy_problems(file, policy):
+        click.echo(check_text.problem_line(problem))
     sys.exit(1)
 
 

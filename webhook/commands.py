@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from webhook.check.input_files import Source, Trouble, read
+from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.cluster.place import in_cluster
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.policy.document import default_policy, read_policy
@@ -57,9 +57,9 @@ NAMESPACED_NAME = Parsed("NAMESPACE/NAME", _namespaced_name)
 
 def bytes_in(path: str) -> bytes:
     """Return what a file holds, or `-`, standard input. Raises `Failure` where it can't be read."""
-    data = read(Source(path), sys.stdin.buffer)
-    if isinstance(data, Trouble):
-        raise Failure(check_text.trouble_line(data))
+    data = read(InputFile(path), sys.stdin.buffer)
+    if isinstance(data, InputProblem):
+        raise Failure(check_text.problem_line(data))
     return data
 
 
@@ -67,21 +67,21 @@ def policy_in(path: str | None) -> Policy:
     """Return the policy in a file, or the default one; print every mistake in it and exit with status 2."""
     if path is None:
         return default_policy()
-    data = read(Source(path), sys.stdin.buffer)
-    if isinstance(data, Trouble):
-        troubles = [data]
+    data = read(InputFile(path), sys.stdin.buffer)
+    if isinstance(data, InputProblem):
+        problems = [data]
     elif isinstance(policy := read_policy(data), Policy):
         return policy
     else:
-        troubles = troubles_of(path, policy)
-    for trouble in troubles:
-        click.echo(check_text.trouble_line(trouble), err=True)
+        problems = policy_problems(path, policy)
+    for problem in problems:
+        click.echo(check_text.problem_line(problem), err=True)
     sys.exit(2)
 
 
-def troubles_of(path: str, mistakes: Iterable[Mistake]) -> list[Trouble]:
+def policy_problems(path: str, mistakes: Iterable[Mistake]) -> list[InputProblem]:
     """Return the mistakes of a policy's file as what is wrong in that file."""
-    return [Trouble(path, f"{one.path}: {one.message}".removeprefix(": "), one.line) for one in mistakes]
+    return [InputProblem(path, f"{one.path}: {one.message}".removeprefix(": "), one.line) for one in mistakes]
 
 
 def labels_given(given: Iterable[str]) -> Labels:

@@ -15,7 +15,7 @@ import click
 from webhook.check.input_files import STDIN
 from webhook.cluster.inventory import Inventory
 from webhook.cluster.transport import ApiError, Transport
-from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, troubles_of
+from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, policy_problems
 from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
@@ -25,16 +25,16 @@ from webhook.core.selectors import Globs, glob_matches
 from webhook.core.text import did_you_mean, quote
 from webhook.formatters import check_text, scan_json, scan_text
 from webhook.formatters.progress import Progress
-from webhook.scan.asked import UNUSED_DAYS, Asked, Filters
-from webhook.scan.report import Report
-from webhook.scan.scan import Scan
+from webhook.scan.options import UNUSED_DAYS, ScanFilters, ScanOptions
+from webhook.scan.report import ScanReport
+from webhook.scan.scanner import Scanner
 
 OWN_POLICY = "tokenguard/token-policy"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class ScanOptions:
+class ScanFlags:
     """What `scan` was asked for."""
 
     policy: str | None
@@ -50,9 +50,9 @@ class ScanOptions:
     context: str | None
 
     @property
-    def filters(self) -> Filters:
+    def filters(self) -> ScanFilters:
         """What is to be told of alone."""
-        return Filters(self.namespaces, self.rules, tuple(map(Action, self.actions)))
+        return ScanFilters(self.namespaces, self.rules, tuple(map(Action, self.actions)))
 
 
 def _configmap(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -121,7 +121,7 @@ def scan_command(**flags: Any) -> None:
     Exit status: 0 nothing would be rejected, 1 something would be (with --simulate: by that policy), 2 the call or the
     run failed, or not all could be read that decisions depend on.
     """
-    options = ScanOptions(**flags)
+    options = ScanFlags(**flags)
     if STDIN == options.policy == options.simulate:
         raise click.UsageError("--policy and --simulate can't both be standard input")
     given = policy_in(options.policy) if options.policy else None
@@ -140,7 +140,7 @@ def scan_command(**flags: Any) -> None:
     sys.exit(report.exit_status)
 
 
-def _pieces(report: Report, output: str) -> Iterator[str]:
+def _pieces(report: ScanReport, output: str) -> Iterator[str]:
     if output == "json":
         yield from map(safe_json, scan_json.pieces(report))
     else:
@@ -150,20 +150,20 @@ def _pieces(report: Report, output: str) -> Iterator[str]:
 
 
 def _scanned(
-    options: ScanOptions,
+    options: ScanFlags,
     transport: Transport,
     given: Policy | None,
     simulated: Policy | None,
     step: Callable[[str], None],
-) -> Report:
+) -> ScanReport:
     wild = Globs(options.namespaces).wild
     inventory = Inventory(transport, step, () if wild else options.namespaces)
     policy, origin = (given, str(options.policy)) if given else _own_policy(inventory, options.policy_configmap)
     known = inventory.known()
     _refuse_typos(options.namespaces, known.namespaces if known.all_namespaces else ())
     known.given_audiences, known.token_audiences = options.api_audiences, transport.token_audiences()
-    scan = Scan(
-        Asked(
+    scan = Scanner(
+        ScanOptions(
             policy=policy,
             policy_origin=origin,
             now=dt.datetime.now(dt.UTC),
@@ -214,6 +214,6 @@ def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:
     policy = read_policy(document.encode())
     if isinstance(policy, Policy):
         return policy, f"ConfigMap {where}"
-    for trouble in troubles_of(f"ConfigMap {where}", policy):
-        click.echo(check_text.trouble_line(trouble), err=True)
+    for problem in policy_problems(f"ConfigMap {where}", policy):
+        click.echo(check_text.problem_line(problem), err=True)
     raise Failure("the cluster's own policy holds mistakes: mend it, or give --policy")

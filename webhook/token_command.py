@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from webhook.check.input_files import STDIN, Source, Trouble
+from webhook.check.input_files import STDIN, InputFile, InputProblem
 from webhook.check.input_files import read as read_file
 from webhook.cluster.token_review import published_issuer, review
 from webhook.cluster.transport import ApiError, Transport
@@ -146,8 +146,8 @@ def _text(given: str) -> tuple[bytes, str]:
     if given == STDIN and sys.stdin.isatty():
         return click.prompt("Token (it isn't shown)", hide_input=True, err=True).encode(errors="replace"), ""
     if given == STDIN or given.startswith("@"):
-        data = read_file(Source(given.removeprefix("@")), sys.stdin.buffer)
-        if isinstance(data, Trouble):
+        data = read_file(InputFile(given.removeprefix("@")), sys.stdin.buffer)
+        if isinstance(data, InputProblem):
             raise Failure(f"{'standard input' if given == STDIN else 'the file after @'} can't be read: {data.message}")
         return data, ""
     click.echo(f"warning: {_TOLD}", err=True)

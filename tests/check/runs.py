@@ -4,7 +4,7 @@ import datetime as dt
 import io
 from pathlib import Path
 
-from webhook.check.checker import Report, check
+from webhook.check.checker import CheckReport, check
 from webhook.check.input_files import find
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
@@ -107,13 +107,13 @@ def joined(*texts: str) -> str:
     return "---\n".join(texts)
 
 
-def checked(*texts: str, under: Policy | None = None, namespace: str = "default") -> Report:
+def checked(*texts: str, under: Policy | None = None, namespace: str = "default") -> CheckReport:
     """Judge the texts as documents of stdin."""
     stdin = io.BytesIO(joined(*texts).encode())
     return check(find(["-"]), under or policy(), now=NOW, namespace=namespace, stdin=stdin)
 
 
-def checked_paths(*paths: Path | str, under: Policy | None = None) -> Report:
+def checked_paths(*paths: Path | str, under: Policy | None = None) -> CheckReport:
     return check(
         find([str(path) for path in paths]), under or policy(), now=NOW, namespace="default", stdin=io.BytesIO()
     )

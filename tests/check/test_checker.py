@@ -25,9 +25,9 @@ from tests.check.runs import (
 )
 from tests.core.test_manifests import LEAVES
 from webhook.check import fix
-from webhook.check.checker import UNREADABLE, check
-from webhook.check.input_files import Trouble, find
-from webhook.check.summary import Summary
+from webhook.check.checker import UNREADABLE_OBJECT, check
+from webhook.check.input_files import InputProblem, find
+from webhook.check.summary import CheckSummary
 from webhook.formatters import check_json, check_text
 
 NO_RULES = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
@@ -66,7 +66,7 @@ FOUND = {
         (SEED_POD, BAD_POLICY),
         [("invalid-policy", "reject", 2, 24), ("invalid-policy", "reject", 2, 25)],
     ),
-    "unreadable": ((UNREADABLE_POD,), [(UNREADABLE, "reject", 1, 1)]),
+    "unreadable": ((UNREADABLE_POD,), [(UNREADABLE_OBJECT, "reject", 1, 1)]),
 }
 
 
@@ -183,7 +183,7 @@ def test_objects_that_no_rule_was_applied_to_are_not_counted_as_evaluated() -> N
     own = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: tokenguard}")
     left = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: kube-system}")
     report = checked(own, left, left, CONFIG_MAP, CONFIG_MAP, ROLLOUT, LONG_POD)
-    assert report.summary == Summary(
+    assert report.summary == CheckSummary(
         objects=1,
         files=1,
         patched=1,
@@ -213,7 +213,7 @@ def test_workloads_of_the_policy_are_evaluated() -> None:
 
 def test_a_broken_document_is_trouble_and_the_rest_is_still_judged() -> None:
     report = checked("a: [\n", LONG_POD)
-    assert [(one.line, one.document) for one in report.troubles] == [(2, 1)]
+    assert [(one.line, one.document) for one in report.problems] == [(2, 1)]
     assert [one.rule for one in report.findings] == ["token-expiration"]
     assert report.exit_status == 2
 
@@ -233,7 +233,7 @@ EMPTY = {"nothing": "", "space": "\n \n", "comments and marks": "%YAML 1.1\n---\
 def test_a_file_that_is_named_and_stdin_must_hold_something(text: str, tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text(text)
     for report in (checked(text), checked_paths(tmp_path / "empty.yaml")):
-        assert [one.message for one in report.troubles] == ["holds no manifest"]
+        assert [one.message for one in report.problems] == ["holds no manifest"]
         assert report.exit_status == 2
 
 
@@ -250,7 +250,7 @@ FOREIGN = {"values": "replicas: 3\n", "an empty file": "# later\n"}
 def test_a_folder_without_any_object_is_not_clean(text: str, tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text(text)
     report = checked_paths(tmp_path)
-    assert (report.exit_status, [one.message for one in report.troubles]) == (2, ["holds no Kubernetes manifest"])
+    assert (report.exit_status, [one.message for one in report.problems]) == (2, ["holds no Kubernetes manifest"])
     assert len(report.skipped) == 1
 
 
@@ -258,7 +258,7 @@ def test_a_folder_without_any_manifest_beside_others_is_trouble(tmp_path: Path) 
     (tmp_path / "deploy").mkdir()
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     report = checked_paths(tmp_path / "pod.yaml", tmp_path / "deploy")
-    assert [one.message for one in report.troubles] == ["holds no *.yaml, no *.yml, no *.json"]
+    assert [one.message for one in report.problems] == ["holds no *.yaml, no *.yml, no *.json"]
     assert report.exit_status == 2
 
 
@@ -280,16 +280,16 @@ def test_unrendered_template_in_a_folder_is_skipped_and_fails_where_it_is_named(
     (tmp_path / "template.yaml").write_text(TEMPLATE)
     report = checked_paths(tmp_path)
     assert (report.exit_status, [one.template for one in report.skipped]) == (0, [True])
-    [trouble] = checked_paths(tmp_path / "template.yaml").troubles
-    assert trouble.message == "is an unrendered template; render it first: helm template CHART | tokenguard check -"
+    [problem] = checked_paths(tmp_path / "template.yaml").problems
+    assert problem.message == "is an unrendered template; render it first: helm template CHART | tokenguard check -"
 
 
 def test_folder_of_templates_alone_fails_and_says_how_to_render_them(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(TEMPLATE)
-    [trouble] = checked_paths(tmp_path).troubles
-    assert trouble.path == str(tmp_path)
-    assert trouble.message == (
+    [problem] = checked_paths(tmp_path).problems
+    assert problem.path == str(tmp_path)
+    assert problem.message == (
         "holds no Kubernetes manifest, but unrendered templates; "
         "render them first: helm template CHART | tokenguard check -"
     )
@@ -301,7 +301,7 @@ def test_manifest_that_can_not_be_read_fails_a_folder_and_other_broken_files_do_
     assert checked_paths(tmp_path).exit_status == 0
     (tmp_path / "broken.yaml").write_text("apiVersion: v1\nkind: Pod\nspec: [\n")
     report = checked_paths(tmp_path)
-    assert (report.exit_status, [one.path for one in report.troubles]) == (2, [str(tmp_path / "broken.yaml")])
+    assert (report.exit_status, [one.path for one in report.problems]) == (2, [str(tmp_path / "broken.yaml")])
 
 
 @pytest.mark.parametrize("text", [KUSTOMIZATION, "apiVersion: v1\nkind: Config\n"], ids=["kustomize", "kubectl"])
@@ -333,4 +333,4 @@ def test_no_object_makes_a_run_fail(kind: str, metadata: object, spec: object) -
     assert report.exit_status in (0, 1, 2)
     assert "\n" not in "".join(check_text.lines(report, verbose=True))
     assert json.loads(check_json.text(report))["summary"]["objects"] <= len(report.judgements)
-    assert not isinstance(fix.documents(report), Trouble)
+    assert not isinstance(fix.documents(report), InputProblem)

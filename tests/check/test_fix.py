@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from tests.check.runs import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy
 from tests.core.test_manifests import VALUES
 from webhook.check import fix
-from webhook.check.input_files import Trouble
+from webhook.check.input_files import InputProblem
 from webhook.core.manifests import read_manifests
 
 
 def fixed(*texts: str, under: str | None = None) -> str:
     documents = fix.documents(checked(*texts, under=policy(under) if under else None))
-    assert not isinstance(documents, Trouble)
+    assert not isinstance(documents, InputProblem)
     return "".join(documents)
 
 
@@ -108,7 +108,7 @@ def test_json_in_a_row_that_is_not_all_read_is_given_back_unless_it_is_changed(u
     text = f"{POD_AS_JSON}\n{unread}\n"
     assert fixed(text, LONG_POD) == f"---\n{text}{fixed(LONG_POD)}"
     lost = fix.documents(checked(text, under=policy(INJECTION)))
-    assert isinstance(lost, Trouble)
+    assert isinstance(lost, InputProblem)
 
 
 TEXTS = ["y", "n", "1e3", "0o7", "<<", "=", "off", "2024-01-01", "12:30", "0644", "~", "", "a\nb", "a: b", "1_0", "\t"]

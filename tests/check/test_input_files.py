@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from webhook.check import input_files
-from webhook.check.input_files import Source, Trouble, find, read, shown, uri
+from webhook.check.input_files import InputFile, InputProblem, find, read, shown, uri
 
 
 def found(*paths: Path | str) -> list[str]:
@@ -61,9 +61,9 @@ def test_exclude_means_what_it_means_in_a_gitignore(tmp_path: Path, globs: list[
 def test_exclude_leaves_files_that_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").touch()
     assert [one.path for one in find([str(tmp_path / "a.yaml")], ["*"])] == [str(tmp_path / "a.yaml")]
-    [trouble] = find([str(tmp_path)], ["*"])
-    assert isinstance(trouble, Trouble)
-    assert trouble.message == "holds no *.yaml, no *.yml, no *.json that --exclude leaves"
+    [problem] = find([str(tmp_path)], ["*"])
+    assert isinstance(problem, InputProblem)
+    assert problem.message == "holds no *.yaml, no *.yml, no *.json that --exclude leaves"
 
 
 def test_installed_packages_are_not_searched(tmp_path: Path) -> None:
@@ -94,27 +94,27 @@ def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     path = str(tmp_path / "nowhere")
-    assert read(Source(path), io.BytesIO()) == Trouble(path, "no such file or directory")
+    assert read(InputFile(path), io.BytesIO()) == InputProblem(path, "no such file or directory")
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(input_files, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(input_files, "MAX_BYTES", 2**20)
     (tmp_path / "large.yaml").write_bytes(b"#" * (2**20 + 1))
-    trouble = read(Source(str(tmp_path / "large.yaml")), io.BytesIO())
-    assert isinstance(trouble, Trouble)
-    assert trouble.message == "is larger than 1 MiB"
+    problem = read(InputFile(str(tmp_path / "large.yaml")), io.BytesIO())
+    assert isinstance(problem, InputProblem)
+    assert problem.message == "is larger than 1 MiB"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
 def test_a_pipe_in_a_folder_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     (source,) = find([str(tmp_path)])
-    assert isinstance(source, Source)
-    assert read(source, io.BytesIO()) == Trouble(source.path, "is no regular file")
+    assert isinstance(source, InputFile)
+    assert read(source, io.BytesIO()) == InputProblem(source.path, "is no regular file")
 
 
 def test_stdin_is_read_where_it_is_named() -> None:
-    assert read(Source("-"), io.BytesIO(b"a: 1")) == b"a: 1"
+    assert read(InputFile("-"), io.BytesIO(b"a: 1")) == b"a: 1"
 
 
 URIS = {

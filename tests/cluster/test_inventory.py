@@ -3,17 +3,17 @@
 import pytest
 
 from tests.cluster.fake import FakeTransport, Lists, Raw, page
-from tests.scan.cluster import NOW, Object, live, meta, mounts, named_secret, of, policy, spec
+from tests.scan.small_cluster import NOW, Object, live, meta, mounts, named_secret, of, policy, spec
 from webhook.cluster.inventory import MAKERS, Inventory
 from webhook.cluster.objects import NAMESPACES
 from webhook.cluster.transport import ApiError
 from webhook.cluster.walk import read_one
 from webhook.core.decision import Outcome
 from webhook.formatters.scan_text import lines
-from webhook.scan.asked import Asked, Filters
-from webhook.scan.report import Counts, Report
-from webhook.scan.scan import Scan
-from webhook.scan.standings import Standing
+from webhook.scan.exemption_usage import ExemptionStatus
+from webhook.scan.options import ScanFilters, ScanOptions
+from webhook.scan.report import OutcomeCounts, ScanReport
+from webhook.scan.scanner import Scanner
 
 REFUSED = ApiError(403, "HTTP 403: not for you")
 ROBOT = {
@@ -30,10 +30,10 @@ READS = spec(container=named_secret("robot"))
 SILENT = 'rules: {legacy-token-secret: "off"}\n'
 
 
-def scan(text: str = SILENT, names: tuple[str, ...] = (), **lists) -> Report:
+def scan(text: str = SILENT, names: tuple[str, ...] = (), **lists) -> ScanReport:
     inventory = Inventory(Lists(**{"configmaps": TRACKING, **lists}), lambda _: None, names)
-    asked = Asked(policy(text), "policy.yaml", NOW, "https://api", filters=Filters(names))
-    found = Scan(asked, inventory.known())
+    asked = ScanOptions(policy(text), "policy.yaml", NOW, "https://api", filters=ScanFilters(names))
+    found = Scanner(asked, inventory.known())
     inventory.fill(found)
     return found.report()
 
@@ -50,9 +50,9 @@ def cron_job(name: str) -> Object:
 
 @pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.kind)
 def test_a_legacy_secret_is_never_said_to_go_where_a_list_is_refused_that_may_name_it(maker) -> None:
-    assert [one.can_go for one in scan(secrets=[ROBOT]).legacy_secrets] == [True]
+    assert [one.removable for one in scan(secrets=[ROBOT]).legacy_secrets] == [True]
     report = scan(secrets=[ROBOT], **{f"{maker.kind.lower()}s": REFUSED})
-    assert [one.can_go for one in report.legacy_secrets] == [False]
+    assert [one.removable for one in report.legacy_secrets] == [False]
     [unread] = report.unread
     assert f"templates of {maker.kind}s" in unread.lacks
     assert "of legacy Secrets only those marked invalid are said to go" in unread.lacks
@@ -75,7 +75,7 @@ def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
     assert [set(names) for names in known.cluster().legacy_tokens.values()] == [{"robot"}]
     report = scan("", secrets=[ROBOT], labelled_secrets=[COPY])
     [copy, robot] = report.legacy_secrets
-    assert (copy.name, copy.is_copy, copy.can_go, str(copy.last_used)) == ("came-back", True, False, "2026-11-20")
+    assert (copy.name, copy.is_copy, copy.removable, str(copy.last_used)) == ("came-back", True, False, "2026-11-20")
     [finding] = copy.judgement.findings
     assert finding.detail.startswith("holds a token of a ServiceAccount that never expires, and makes it valid; ")
     assert (robot.is_copy, report.exit_status) == (False, 1)
@@ -101,9 +101,9 @@ def test_what_decisions_depend_on_and_is_refused_makes_the_exit_status_2(what) -
 @pytest.mark.parametrize("what", ["rolebindings", "clusterrolebindings"])
 def test_bindings_that_are_refused_leave_out_what_is_said_of_accounts_and_nothing_else(what) -> None:
     pods = [{"metadata": meta("a"), "spec": live()}]
-    assert len(scan(pods=pods).idle_accounts or ()) == 1
+    assert len(scan(pods=pods).accounts_without_permissions or ()) == 1
     report = scan(pods=pods, **{what: REFUSED})
-    assert report.idle_accounts is None
+    assert report.accounts_without_permissions is None
     assert report.exit_status == 0
     assert [one.affects_decisions for one in report.unread] == [False]
 
@@ -123,7 +123,7 @@ def test_csi_drivers_that_are_refused_are_reported_as_not_read() -> None:
 def test_where_the_start_of_tracking_is_refused_no_secret_is_said_to_go_and_decisions_stand() -> None:
     report = scan(secrets=[ROBOT], configmaps=REFUSED)
     assert (report.tracked_since, report.exit_status) == (None, 0)
-    assert [one.can_go for one in report.legacy_secrets] == [False]
+    assert [one.removable for one in report.legacy_secrets] == [False]
 
 
 def test_a_server_that_fails_otherwise_ends_it() -> None:
@@ -137,7 +137,7 @@ def test_a_finished_job_of_nobody_is_not_created_again_and_its_pods_are_finished
     done["status"] = {"phase": "Succeeded"}
     report = scan(secrets=[ROBOT], jobs=[job("migrate", condition)], pods=[done])
     assert (report.owners, report.exit_status, report.summary.finished_pods) == ((), 0, 1)
-    assert [(one.references, one.can_go) for one in report.legacy_secrets] == [((), True)]
+    assert [(one.references, one.removable) for one in report.legacy_secrets] == [((), True)]
 
 
 @pytest.mark.parametrize(("condition", "status"), [("", ""), ("Complete", "False"), ("SuccessCriteriaMet", "True")])
@@ -170,13 +170,13 @@ def test_jobs_of_one_template_are_judged_each_by_its_own_labels() -> None:
         pods.append({"metadata": meta(f"{name}-1", **of("Job", name, "batch")), "spec": quiet})
     report = scan(by_label, jobs=made, pods=pods)
     assert [one.outcome for one in report.owners] == [Outcome.ALLOWED, Outcome.PATCHED]
-    assert report.summary.pods == Counts(allowed=1, patched=1)
+    assert report.summary.pods == OutcomeCounts(allowed=1, patched=1)
 
 
 def paths_asked(*names: str, **lists) -> set[str]:
     transport = Lists(**lists)
     inventory = Inventory(transport, lambda _: None, names)
-    inventory.fill(Scan(Asked(policy(SILENT), "policy.yaml", NOW, "https://api"), inventory.known()))
+    inventory.fill(Scanner(ScanOptions(policy(SILENT), "policy.yaml", NOW, "https://api"), inventory.known()))
     return {asked.path for asked in transport.asked}
 
 
@@ -250,11 +250,13 @@ def test_a_list_that_is_refused_in_one_namespace_is_named_with_it() -> None:
 def test_an_exemption_of_namespaces_that_nobody_knows_is_not_said_to_hold_nothing() -> None:
     text = SILENT + "exemptions: [{rules: ['*'], namespaces: ['team-*'], reason: soon, until: never}]\n"
     known = [{"metadata": {"name": "team-a"}}]
-    assert [one.standing for one in scan(text, ("team-a",), namespaces=known).exemptions] == [Standing.HOLDS_NOTHING]
+    assert [one.standing for one in scan(text, ("team-a",), namespaces=known).exemptions] == [
+        ExemptionStatus.HOLDS_NOTHING
+    ]
     unknown = scan(text, ("team-a",), namespaces=REFUSED, **one("team-a"))
-    assert [one.standing for one in unknown.exemptions] == [Standing.NOT_LOOKED_AT]
+    assert [one.standing for one in unknown.exemptions] == [ExemptionStatus.NOT_LOOKED_AT]
     its_own = scan(text.replace("team-*", "team-a"), ("team-a",), namespaces=REFUSED, **one("team-a"))
-    assert [one.standing for one in its_own.exemptions] == [Standing.HOLDS_NOTHING]
+    assert [one.standing for one in its_own.exemptions] == [ExemptionStatus.HOLDS_NOTHING]
 
 
 def discovery(group: str, version: str, *kinds: str) -> dict[str, Raw]:
@@ -314,7 +316,7 @@ def test_custom_kinds_that_can_not_be_listed_are_a_gap(refused) -> None:
     [unread] = report.unread
     assert "pod templates of custom kinds" in unread.lacks
     assert (report.exit_status, report.names_unread) == (2, True)
-    assert [one.can_go for one in report.legacy_secrets] == [False]
+    assert [one.removable for one in report.legacy_secrets] == [False]
 
 
 def test_advice_for_a_kind_of_the_policy_is_to_add_a_right() -> None:

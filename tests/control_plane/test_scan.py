@@ -254,8 +254,8 @@ def test_the_legacy_secrets_are_those_that_there_are_with_all_that_name_them(sto
         assert one["listedBy"] == (["robot"] if one["name"] in ("token-0", "token-5") else [])
         referred = bool(one["references"])
         assert one["unusedSince"] == report["trackedSince"]
-        assert one["canGo"] is not referred
-    assert any(one["canGo"] for one in told.values())
+        assert one["removable"] is not referred
+    assert any(one["removable"] for one in told.values())
     assert report["trackedSince"]
 
 
@@ -285,7 +285,7 @@ def test_the_accounts_without_rights_are_those_that_no_binding_names(stored, rep
         for pod in stored["Pod"]
         if any(volume["name"].startswith("kube-api-access-") for volume in pod["spec"].get("volumes", []))
     )
-    told = {(one["namespace"], one["name"]): one["pods"] for one in report["idleAccounts"]}
+    told = {(one["namespace"], one["name"]): one["pods"] for one in report["accountsWithoutPermissions"]}
     assert told == {account: count for account, count in mounting.items() if account not in bound}
     assert told
 
@@ -390,10 +390,10 @@ def test_the_summary_fits_a_screen_and_says_what_the_json_says(text, report) -> 
             by_action[one["action"]] += one["count"] * (one["rule"] == rule)
         if f"\n  {rule} " in summary:
             assert numbers(row(text, f"  {rule} ")) == [by_action[one] for one in ("reject", "patch", "warn", "audit")]
-    assert f"accounts   {len(report['idleAccounts'])} with" in summary
-    assert f"{sum(one['canGo'] for one in report['legacySecrets'])} can go" in summary
+    assert f"accounts   {len(report['accountsWithoutPermissions'])} with" in summary
+    assert f"{sum(one['removable'] for one in report['legacySecrets'])} can go" in summary
     assert len(re.findall(r"^  Secret/.*: can go$", details, re.MULTILINE)) == sum(
-        one["canGo"] for one in report["legacySecrets"]
+        one["removable"] for one in report["legacySecrets"]
     )
 
 

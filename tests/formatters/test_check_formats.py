@@ -15,7 +15,7 @@ from tests.check.runs import (
     checked_paths,
     policy,
 )
-from webhook.check.input_files import Trouble
+from webhook.check.input_files import InputProblem
 from webhook.formatters import check_json, check_text
 
 PLACE = "spec.volumes[0].projected.sources[0]"
@@ -147,7 +147,7 @@ def test_a_name_can_not_forge_a_line() -> None:
     lines = list(check_text.lines(checked(forged)))
     assert len(lines) == 2
     assert "Pod/x\\n/etc/passwd:1: error\\x1b[2J\\u202e: token-expiration" in lines[0]
-    assert check_text.trouble_line(Trouble("a\nb", "no\tgood", 1)) == "a\\nb:1: error: no\\tgood"
+    assert check_text.problem_line(InputProblem("a\nb", "no\tgood", 1)) == "a\\nb:1: error: no\\tgood"
 
 
 def test_json_names_everything_that_a_program_needs() -> None:

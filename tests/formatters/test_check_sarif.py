@@ -19,7 +19,7 @@ from tests.check.runs import (
     checked_paths,
     policy,
 )
-from webhook.check.checker import Report
+from webhook.check.checker import CheckReport
 from webhook.core.rules import RULES
 from webhook.formatters import check_sarif
 
@@ -27,7 +27,7 @@ SCHEMA = json.loads((Path(__file__).parent / "schema" / "sarif-2.1.0.json").read
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
-def run_of(report: Report, *, verbose: bool = False) -> dict[str, Any]:
+def run_of(report: CheckReport, *, verbose: bool = False) -> dict[str, Any]:
     document = json.loads(check_sarif.text(report, verbose=verbose))
     VALIDATOR.validate(document)
     run: dict[str, Any] = document["runs"][0]

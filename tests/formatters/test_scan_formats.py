@@ -7,14 +7,16 @@ import click
 import jsonschema
 import pytest
 
-from tests.scan.cluster import INJECT, Small, account, csi_driver, live, named_secret, of, secret, spec
+from tests.scan.small_cluster import INJECT, Small, account, csi_driver, live, named_secret, of, secret, spec
 from webhook.core.policy.model import Action
 from webhook.formatters import scan_json, scan_text
 from webhook.formatters.scan_html import page
-from webhook.scan.asked import Filters
-from webhook.scan.report import Counts, RuleCount, Unread
+from webhook.scan.options import ScanFilters
+from webhook.scan.report import OutcomeCounts, RuleCount, UnreadResource
 
-REFUSED = Unread("secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True)
+REFUSED = UnreadResource(
+    "secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True
+)
 EXEMPTIONS = """\
 exemptions:
 - {rules: [legacy-token-secret], namespaces: [shop], reason: held, until: 2026-12-01}
@@ -239,7 +241,7 @@ def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
 ])  # fmt: skip
 def test_numbers_of_a_large_cluster_stand_apart_and_fit_the_screen(now, simulated, told) -> None:
     summary = Small().pod("a", live()).scan("", "")
-    counts, other = (Counts(number, number, number, number) for number in (now, simulated))
+    counts, other = (OutcomeCounts(number, number, number, number) for number in (now, simulated))
     large = replace(summary.summary, pods=counts, simulated_pods=other)
     [row] = [line for line in text(replace(summary, summary=large)).split("\n") if line.startswith("pods ")]
     assert row == "pods" + " " * 20 + f"{told:>14}" * 4
@@ -258,7 +260,7 @@ def test_a_rule_of_any_name_leaves_its_numbers_under_their_heads(small) -> None:
 
 
 def test_what_is_told_alone_is_named_and_the_rest_counts(small) -> None:
-    only = Filters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
+    only = ScanFilters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
     told = text(small.scan(filters=only)).split("\n")
     assert told[4:8] == [
         "           looked at alone: namespace sh*",
@@ -273,7 +275,7 @@ def test_what_is_told_alone_is_named_and_the_rest_counts(small) -> None:
 def test_a_change_of_what_is_not_asked_for_is_counted_and_not_told() -> None:
     small = Small().pod("a", live()).pod("b", spec([HOST]))
     strict = "rules: {kubelet-hostpath: reject}\n"
-    told = text(small.scan(INJECT, strict, filters=Filters(rules=("kubelet-hostpath",))))
+    told = text(small.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
     assert "owners     1 newly rejected, 1 patched otherwise\n" in told
     assert "Pod/b: newly rejected" in told
     assert "Pod/a" not in told
@@ -291,7 +293,7 @@ exemptions:
 - {rules: [legacy-token-reference], namespaces: [other], reason: elsewhere, until: never}
 - {rules: [legacy-token-reference], namespaces: [other], reason: over there, until: 2026-01-01}
 """
-    told = text(small.scan(exemptions, filters=Filters(("shop",))))
+    told = text(small.scan(exemptions, filters=ScanFilters(("shop",))))
     assert "exemptions 5: 1 in use, 2 shadowed, 1 not looked at, 1 ended, 1 soon to end\n" in told
     assert [line.partition(": ")[2].partition("; ")[0] for line in told.partition("\nexemptions\n")[2].split("\n")] == [
         "holds 1",

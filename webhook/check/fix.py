@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jsonpatch
 import yaml
 
-from webhook.check.checker import File, Report
-from webhook.check.input_files import Trouble
+from webhook.check.checker import CheckReport, ParsedFile
+from webhook.check.input_files import InputProblem
 from webhook.core.manifests.documents import Document
 from webhook.core.manifests.scalars import plain
 from webhook.core.manifests.stream import cut
@@ -49,9 +49,9 @@ _Patch = list[dict[str, Any]]
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
-def documents(report: Report) -> tuple[str, ...] | Trouble:
+def documents(report: CheckReport) -> tuple[str, ...] | InputProblem:
     """Return all that the files hold as the webhook would leave it, piece by piece, or what can't be given back."""
-    unread = next((one.path for one in report.troubles if one.document is None), None)
+    unread = next((one.path for one in report.problems if one.document is None), None)
     if unread is not None:
         return _lost(unread)
     patches = _patches(report)
@@ -60,7 +60,7 @@ def documents(report: Report) -> tuple[str, ...] | Trouble:
         try:
             written += map(_set_off, _pieces(file, patches))
         except UnicodeDecodeError:
-            return Trouble(
+            return InputProblem(
                 file.source.path, "is not UTF-8, which --fix writes, so nothing is printed; save it as UTF-8"
             )
         except ValueError:  # JSON that is changed is mixed with what can't be read
@@ -70,16 +70,16 @@ def documents(report: Report) -> tuple[str, ...] | Trouble:
     return tuple(filter(None, written))
 
 
-def _lost(path: str) -> Trouble:
-    return Trouble(path, "can't be given back as it was, so nothing is printed")
+def _lost(path: str) -> InputProblem:
+    return InputProblem(path, "can't be given back as it was, so nothing is printed")
 
 
-def changed(report: Report) -> int:
+def changed(report: CheckReport) -> int:
     """Return how many documents are not as they were written."""
     return len(_patches(report))
 
 
-def _patches(report: Report) -> dict[int, _Patch]:
+def _patches(report: CheckReport) -> dict[int, _Patch]:
     """Return for each document that is changed, by its identity, the patches of its objects as one of the document."""
     patches: dict[int, _Patch] = {}
     for judgement in report.judgements:
@@ -90,7 +90,7 @@ def _patches(report: Report) -> dict[int, _Patch]:
     return patches
 
 
-def _pieces(file: File, patches: dict[int, _Patch]) -> Iterator[str]:
+def _pieces(file: ParsedFile, patches: dict[int, _Patch]) -> Iterator[str]:
     """Yield what stands between the file's `---`, the pieces with changes written anew. Raises ValueError."""
     sources = {id(one.source): one.source for one in file.reading.manifests}
     changes = {one.text: one for key, one in sources.items() if one.text is not None and key in patches}

@@ -11,12 +11,12 @@ from urllib.parse import quote_from_bytes
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 _DEPENDENCIES = "node_modules"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class InputFile:
     """A file to be read, or `-`; `named` says that the caller named it, rather than `root`, a folder it lies in."""
 
     path: str
@@ -30,7 +30,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class InputProblem:
     """What could not be read, and why; `line` and `document` count from one, None where it is the whole file.
 
     `template` marks a document that is still to be rendered.
@@ -68,7 +68,7 @@ def _encoded(path: Path) -> str:
     return quote_from_bytes(os.fsencode(path.as_posix()), safe="/")
 
 
-def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[Source | Trouble]:
+def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[InputFile | InputProblem]:
     """Yield the files that the paths name, each once, and the folders that hold none or can't be listed.
 
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders and `node_modules` in them
@@ -110,7 +110,7 @@ def _segments_match(glob: tuple[str, ...], path: tuple[str, ...]) -> bool:
     return fnmatchcase(path[0], glob[0]) and _segments_match(glob[1:], path[1:])
 
 
-def _found(path: str, excluded: list[_Excluded]) -> Iterator[Source | Trouble]:
+def _found(path: str, excluded: list[_Excluded]) -> Iterator[InputFile | InputProblem]:
     try:
         is_folder = path != STDIN and Path(path).is_dir()
     except OSError:
@@ -118,15 +118,15 @@ def _found(path: str, excluded: list[_Excluded]) -> Iterator[Source | Trouble]:
     if is_folder:
         yield from _in_folder(path, excluded)
     else:
-        yield Source(path, root=path)
+        yield InputFile(path, root=path)
 
 
-def _in_folder(path: str, excluded: list[_Excluded]) -> Iterator[Source | Trouble]:
-    unread: list[Trouble] = []
+def _in_folder(path: str, excluded: list[_Excluded]) -> Iterator[InputFile | InputProblem]:
+    unread: list[InputProblem] = []
     empty = True
 
     def note(error: OSError) -> None:
-        unread.append(Trouble(str(error.filename), _reason(error)))
+        unread.append(InputProblem(str(error.filename), _reason(error)))
 
     for folder, folders, files in os.walk(path, onerror=note):
         within = Path(folder).relative_to(path).parts
@@ -138,28 +138,28 @@ def _in_folder(path: str, excluded: list[_Excluded]) -> Iterator[Source | Troubl
         folders[:] = sorted(name for name in folders if name != _DEPENDENCIES and is_wanted(name, folder=True))
         for name in sorted(files):
             if name.lower().endswith(SUFFIXES) and is_wanted(name, folder=False):
-                yield Source(str(Path(folder, name)), named=False, root=path)
+                yield InputFile(str(Path(folder, name)), named=False, root=path)
                 empty = False
     if empty and not unread:
         left = " that --exclude leaves" if excluded else ""
-        yield Trouble(path, f"holds no *{', no *'.join(SUFFIXES)}{left}")
+        yield InputProblem(path, f"holds no *{', no *'.join(SUFFIXES)}{left}")
     yield from unread
 
 
-def read(source: Source, stdin: BinaryIO) -> bytes | Trouble:
+def read(source: InputFile, stdin: BinaryIO) -> bytes | InputProblem:
     """Return what a file holds, or why it can't be had. A pipe is read only where the caller named it."""
     try:
         if source.path == STDIN:
-            data = stdin.read(MOST_BYTES + 1)
+            data = stdin.read(MAX_BYTES + 1)
         else:
             if not source.named and not stat.S_ISREG(Path(source.path).stat().st_mode):
-                return Trouble(source.path, "is no regular file")
+                return InputProblem(source.path, "is no regular file")
             with Path(source.path).open("rb") as file:
-                data = file.read(MOST_BYTES + 1)
+                data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        return Trouble(source.path, _reason(error))
-    if len(data) > MOST_BYTES:
-        return Trouble(source.path, f"is larger than {MOST_BYTES // 2**20} MiB")
+        return InputProblem(source.path, _reason(error))
+    if len(data) > MAX_BYTES:
+        return InputProblem(source.path, f"is larger than {MAX_BYTES // 2**20} MiB")
     return data
 
 

@@ -13,7 +13,7 @@ _STRONGEST = (Action.REJECT, Action.PATCH, Action.WARN)
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class CheckSummary:
     """Numbers of objects.
 
     `objects` were evaluated, in so many `files`; of each counts only its strongest finding. `left_alone` counts the
@@ -64,9 +64,9 @@ class SummaryCounter:
         else:
             self._not_evaluated[f"{kind} without a pod template" if subject is Subject.TEMPLATE else kind] += 1
 
-    def summary(self) -> Summary:
+    def summary(self) -> CheckSummary:
         """Return what was counted, the most frequent namespaces and kinds first."""
-        return Summary(
+        return CheckSummary(
             objects=self._objects,
             files=len(self._files),
             denied=self._strongest[Action.REJECT],

@@ -21,9 +21,7 @@ from webhook.core.objects import CronJob, ObjectMeta, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.core.token_objects import LEGACY_TOKEN_TYPE, CSIDriver, ServiceAccount
-from webhook.scan.known import Known
-from webhook.scan.legacy import day_in
-from webhook.scan.objects import (
+from webhook.scan.api_types import (
     LAST_USED,
     TRACKED_SINCE,
     TRACKING,
@@ -32,11 +30,13 @@ from webhook.scan.objects import (
     LegacyTokenSecret,
     Pod,
     ReplicaSet,
-    Rolled,
+    RollingWorkload,
 )
-from webhook.scan.owners import Origin, owner_kind
-from webhook.scan.report import Unread
-from webhook.scan.scan import Scan
+from webhook.scan.cluster_snapshot import ClusterSnapshot
+from webhook.scan.legacy_secrets import day_in
+from webhook.scan.owners import TemplateRevision, owner_kind
+from webhook.scan.report import UnreadResource
+from webhook.scan.scanner import Scanner
 
 Step = Callable[[str], None]
 T = TypeVar("T")
@@ -79,8 +79,8 @@ class _Maker(NamedTuple):
 MAKERS = (
     _Maker("apps", "Deployment", Workload, makes_pods=False),
     _Maker("apps", "ReplicaSet", ReplicaSet, makes_pods=True),
-    _Maker("apps", "StatefulSet", Rolled, makes_pods=True),
-    _Maker("apps", "DaemonSet", Rolled, makes_pods=True),
+    _Maker("apps", "StatefulSet", RollingWorkload, makes_pods=True),
+    _Maker("apps", "DaemonSet", RollingWorkload, makes_pods=True),
     _Maker("", "ReplicationController", ReplicaSet, makes_pods=True),
     _Maker("batch", "CronJob", CronJob, makes_pods=False),
     _Maker("batch", "Job", Job, makes_pods=True),
@@ -99,7 +99,7 @@ class Inventory:
         self._transport = transport
         self._step = step
         self._within = dict.fromkeys(namespaces)
-        self._unread: list[Unread] = []
+        self._unread: list[UnreadResource] = []
 
     def policy(self, namespace: str, name: str) -> str | None:
         """Return the document in the cluster's own policy, or None where there is no such ConfigMap.
@@ -109,9 +109,9 @@ class Inventory:
         found = self._config_map(namespace, name)
         return None if found is None else (found.data or {}).get(KEY, "")
 
-    def known(self) -> Known:
+    def known(self) -> ClusterSnapshot:
         """Return what is to be known before the pods. Raises `ApiError`."""
-        known = Known(unread=self._unread)
+        known = ClusterSnapshot(unread=self._unread)
         decisions = "decisions may be wrong"
         self._read_namespaces(known, f"overrides and injections by namespaceLabels: {decisions}")
         before = len(self._unread)
@@ -136,7 +136,7 @@ class Inventory:
         known.issuer = self._issuer()
         return known
 
-    def fill(self, scan: Scan) -> None:
+    def fill(self, scan: Scanner) -> None:
         """Hand what makes pods, and then the pods, to a scan. Raises `ApiError`."""
         for maker in MAKERS:
             lacks = (
@@ -153,7 +153,7 @@ class Inventory:
                     (maker.group, maker.kind),
                     (meta.namespace or "", meta.name or ""),
                     meta.controller,
-                    Origin(found.template, found.newest if isinstance(found, Rolled) else None),
+                    TemplateRevision(found.template, found.newest if isinstance(found, RollingWorkload) else None),
                     makes_pods=maker.makes_pods and not (idle or finished),
                 )
         self._fill_custom(scan)
@@ -165,7 +165,7 @@ class Inventory:
                 advice = f"; {_advice(pods)}" if error.status == 403 else ""
                 raise ApiError(error.status, f"{error}{advice}") from None
 
-    def _fill_custom(self, scan: Scan) -> None:
+    def _fill_custom(self, scan: Scanner) -> None:
         """Hand the objects of custom kinds with a pod template to a scan. The pods of some name them as controller."""
         lacks = (
             "pod templates of custom kinds: their pods are evaluated as they are, and owners without pods not at all"
@@ -176,7 +176,7 @@ class Inventory:
             if error.status not in _REFUSED | {_UNAVAILABLE}:
                 raise
             self._unread.append(
-                Unread(
+                UnreadResource(
                     "custom kinds",
                     str(error),
                     lacks,
@@ -197,9 +197,9 @@ class Inventory:
                 if found.given_template is None or owner_kind(meta.controller) in known:
                     continue
                 place = meta.namespace or "", meta.name or ""
-                scan.maker(kind.group_kind, place, meta.controller, Origin(found.template), makes_pods=True)
+                scan.maker(kind.group_kind, place, meta.controller, TemplateRevision(found.template), makes_pods=True)
 
-    def _read_namespaces(self, known: Known, lacks: str) -> None:
+    def _read_namespaces(self, known: ClusterSnapshot, lacks: str) -> None:
         """Read all namespaces, or those that were given where not all may be listed."""
         try:
             for found in walk(NAMESPACES, self._transport, self._step):
@@ -214,10 +214,10 @@ class Inventory:
                     self._read_namespace(name, known, lacks)
             else:
                 self._unread.append(
-                    Unread("namespaces", str(error), lacks, _advice(NAMESPACES), affects_decisions=True)
+                    UnreadResource("namespaces", str(error), lacks, _advice(NAMESPACES), affects_decisions=True)
                 )
 
-    def _read_namespace(self, name: str, known: Known, lacks: str) -> None:
+    def _read_namespace(self, name: str, known: ClusterSnapshot, lacks: str) -> None:
         try:
             found = read_one(NAMESPACES, name, self._transport)
         except ApiError as error:
@@ -226,7 +226,7 @@ class Inventory:
             if error.status not in _REFUSED:
                 raise
             advice = f"kubectl auth can-i get namespaces/{name} -n {name}; manifests/scanner grants it"
-            self._unread.append(Unread(f"namespace {name}", str(error), lacks, advice, affects_decisions=True))
+            self._unread.append(UnreadResource(f"namespace {name}", str(error), lacks, advice, affects_decisions=True))
         else:
             known.namespaces[name] = labels(found.metadata.labels)
 
@@ -249,7 +249,7 @@ class Inventory:
                 if error.status not in _REFUSED:
                     raise
                 self._unread.append(
-                    Unread(part.what, str(error), lacks, _advice(part), affects_decisions, may_name_secrets)
+                    UnreadResource(part.what, str(error), lacks, _advice(part), affects_decisions, may_name_secrets)
                 )
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
@@ -265,7 +265,7 @@ class Inventory:
             if error.status not in _REFUSED:
                 raise
             advice = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
-            self._unread.append(Unread(what, str(error), lacks, advice, affects_decisions=False))
+            self._unread.append(UnreadResource(what, str(error), lacks, advice, affects_decisions=False))
             return None
         return day_in(found.data, TRACKED_SINCE) if found else None
 
@@ -277,7 +277,9 @@ class Inventory:
             if error.status not in _REFUSED:
                 raise
             advice = f"kubectl get --raw {_ISSUER}"
-            self._unread.append(Unread("the API server's issuer", str(error), lacks, advice, affects_decisions=False))
+            self._unread.append(
+                UnreadResource("the API server's issuer", str(error), lacks, advice, affects_decisions=False)
+            )
             return ""
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
             return msgspec.json.decode(answer, type=_Discovery).issuer

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from webhook.check.checker import Report, Told
-from webhook.check.input_files import Trouble
+from webhook.check.checker import CheckFinding, CheckReport
+from webhook.check.input_files import InputProblem
 
 VERSION = 2
 
 
-def text(report: Report, *, verbose: bool = False) -> str:
+def text(report: CheckReport, *, verbose: bool = False) -> str:
     """Return the report as indented JSON.
 
     Findings hold `file`, `document` and `line` (both from one), `kind`, `namespace`, `name`, `rule`, `action`
@@ -24,23 +24,23 @@ def text(report: Report, *, verbose: bool = False) -> str:
             "skipped": sum(not one.template for one in report.skipped),
             "templates": sum(one.template for one in report.skipped),
         },
-        "problems": [_trouble(one) for one in report.troubles],
+        "problems": [_trouble(one) for one in report.problems],
         "warnings": [_trouble(one) for one in report.warnings],
         "skipped": [_trouble(one) for one in report.skipped],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def _trouble(trouble: Trouble) -> dict[str, Any]:
+def _trouble(problem: InputProblem) -> dict[str, Any]:
     return {
-        "file": trouble.shown,
-        "document": trouble.document,
-        "line": trouble.line,
-        "message": trouble.message,
+        "file": problem.shown,
+        "document": problem.document,
+        "line": problem.line,
+        "message": problem.message,
     }
 
 
-def _finding(told: Told) -> dict[str, Any]:
+def _finding(told: CheckFinding) -> dict[str, Any]:
     return {
         "file": told.file,
         "document": told.document,

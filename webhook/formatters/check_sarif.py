@@ -6,8 +6,8 @@ from collections import Counter
 from importlib.metadata import version
 from typing import Any
 
-from webhook.check.checker import UNREADABLE, Report, Told
-from webhook.check.input_files import Trouble, uri
+from webhook.check.checker import UNREADABLE_OBJECT, CheckFinding, CheckReport
+from webhook.check.input_files import InputProblem, uri
 from webhook.core.decision import INVALID_POLICY
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
@@ -28,7 +28,7 @@ The ConfigMap has the label tokenguard/policy, so it is to hold a policy under d
 mistakes never comes into force. `tokenguard policy validate` tells them, too; the webhook refuses the ConfigMap."""
 
 
-def text(report: Report, *, verbose: bool = False) -> str:
+def text(report: CheckReport, *, verbose: bool = False) -> str:
     """Return the report as indented SARIF."""
     seen: Counter[str] = Counter()
     told = (*report.findings, *report.notes) if verbose else report.findings
@@ -36,10 +36,10 @@ def text(report: Report, *, verbose: bool = False) -> str:
         "tool": {"driver": _driver()},
         "invocations": [
             {
-                "executionSuccessful": not report.troubles,
+                "executionSuccessful": not report.problems,
                 "exitCode": report.exit_status,
                 "toolExecutionNotifications": [
-                    *(_notification(one, "error") for one in report.troubles),
+                    *(_notification(one, "error") for one in report.problems),
                     *(_notification(one, "warning") for one in report.warnings),
                 ],
             }
@@ -52,13 +52,13 @@ def text(report: Report, *, verbose: bool = False) -> str:
 def _driver() -> dict[str, Any]:
     rules = [_descriptor(rule.name, rule.summary, rule.explanation, rule.default) for rule in RULES]
     others = [
-        _descriptor(UNREADABLE, "an object can't be read", _UNREADABLE_WHY, Action.REJECT),
+        _descriptor(UNREADABLE_OBJECT, "an object can't be read", _UNREADABLE_WHY, Action.REJECT),
         _descriptor(INVALID_POLICY, "a policy has a mistake", _INVALID_WHY, Action.REJECT),
     ]
     return {"name": "tokenguard", "version": version("tokenguard"), "rules": [*rules, *others]}
 
 
-_INDEX = {name: index for index, name in enumerate([*(rule.name for rule in RULES), UNREADABLE, INVALID_POLICY])}
+_INDEX = {name: index for index, name in enumerate([*(rule.name for rule in RULES), UNREADABLE_OBJECT, INVALID_POLICY])}
 
 
 def _descriptor(name: str, summary: str, explanation: str, default: Action) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _descriptor(name: str, summary: str, explanation: str, default: Action) -> d
     }
 
 
-def _result(told: Told, seen: Counter[str]) -> dict[str, Any]:
+def _result(told: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
     what = f"{told.kind}/{told.name}" if told.name else told.kind
     return {
         "ruleId": told.rule,
@@ -88,11 +88,11 @@ def _result(told: Told, seen: Counter[str]) -> dict[str, Any]:
     }
 
 
-def _notification(trouble: Trouble, level: str) -> dict[str, Any]:
+def _notification(problem: InputProblem, level: str) -> dict[str, Any]:
     return {
         "level": level,
-        "message": {"text": trouble.message},
-        "locations": [{"physicalLocation": _physical(trouble.path, trouble.line)}],
+        "message": {"text": problem.message},
+        "locations": [{"physicalLocation": _physical(problem.path, problem.line)}],
     }
 
 
@@ -101,7 +101,7 @@ def _physical(path: str, line: int | None) -> dict[str, Any]:
     return location | {"region": {"startLine": line}} if line else location
 
 
-def _fingerprint(told: Told, seen: Counter[str]) -> str:
+def _fingerprint(told: CheckFinding, seen: Counter[str]) -> str:
     """Return what tells a finding from all others but stays the same when lines above it come or go."""
     parts = (told.rule, uri(told.path), told.kind, told.namespace, told.name, told.place)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -5,8 +5,8 @@ from itertools import islice
 
 import click
 
-from webhook.check.checker import Report, Told
-from webhook.check.input_files import Trouble
+from webhook.check.checker import CheckFinding, CheckReport
+from webhook.check.input_files import InputProblem
 from webhook.core.manifests.intent import RENDERING
 from webhook.core.policy.model import Action
 from webhook.core.text import counted, plain
@@ -18,31 +18,31 @@ _LONGEST_NAME = 100
 _COLOURS = {"error": "red", "patch": "cyan", "warning": "yellow", "note": "blue"}
 
 
-def lines(report: Report, *, verbose: bool = False, colour: bool = False) -> Iterator[str]:
+def lines(report: CheckReport, *, verbose: bool = False, colour: bool = False) -> Iterator[str]:
     """Yield the lines: what could not be read, the warnings, the findings, and how many there are of each."""
-    for trouble in report.troubles:
-        yield trouble_line(trouble, colour=colour)
+    for problem in report.problems:
+        yield problem_line(problem, colour=colour)
     for warning in report.warnings:
-        yield trouble_line(warning, "warning", colour=colour)
+        yield problem_line(warning, "warning", colour=colour)
     for told in report.findings:
         yield _told(told, colour=colour)
     if verbose:
         for told in report.notes:
             yield _told(told, colour=colour)
-        for trouble in report.skipped:
-            yield trouble_line(trouble, "note", "; skipped", colour=colour)
-        for trouble in report.not_evaluated:
-            yield trouble_line(trouble, "note", colour=colour)
+        for problem in report.skipped:
+            yield problem_line(problem, "note", "; skipped", colour=colour)
+        for problem in report.not_evaluated:
+            yield problem_line(problem, "note", colour=colour)
     yield from _summary(report)
 
 
-def trouble_line(trouble: Trouble, word: str = "error", more: str = "", *, colour: bool = False) -> str:
+def problem_line(problem: InputProblem, word: str = "error", more: str = "", *, colour: bool = False) -> str:
     """Return the line that tells of a file or document that could not be read."""
-    line = f":{trouble.line}" if trouble.line else ""
-    return f"{plain(trouble.shown)}{line}: {_styled(word, colour=colour)}: {plain(trouble.message)}{more}"
+    line = f":{problem.line}" if problem.line else ""
+    return f"{plain(problem.shown)}{line}: {_styled(word, colour=colour)}: {plain(problem.message)}{more}"
 
 
-def _told(told: Told, *, colour: bool) -> str:
+def _told(told: CheckFinding, *, colour: bool) -> str:
     word = _styled(_WORDS.get(told.action, "note"), colour=colour)
     what = plain(f"{told.kind}/{told.name}" if told.name else told.kind)
     document = f" (document {told.document})" if told.several else ""
@@ -54,7 +54,7 @@ def _styled(word: str, *, colour: bool) -> str:
     return click.style(word, fg=_COLOURS[word], bold=True) if colour else word
 
 
-def _summary(report: Report) -> Iterator[str]:
+def _summary(report: CheckReport) -> Iterator[str]:
     counts = report.summary
     yield (
         f"{counted(counts.objects, 'object')} in {counted(counts.files, 'file')} evaluated: "
@@ -70,8 +70,8 @@ def _summary(report: Report) -> Iterator[str]:
         first = ", ".join(map(plain, templates[:_MOST_TEMPLATES]))
         more = f" and {len(templates) - _MOST_TEMPLATES} more" if len(templates) > _MOST_TEMPLATES else ""
         yield f"unrendered templates: {len(templates)} ({first}{more}); render them first: {RENDERING}"
-    if report.troubles:
-        yield f"could not be read: {len(report.troubles)}"
+    if report.problems:
+        yield f"could not be read: {len(report.problems)}"
 
 
 def _others(coverage: str, counts: Mapping[str, int]) -> Iterator[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from webhook.core.decision import Outcome
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
-from webhook.scan.report import Counts, LegacySecret, Report
-from webhook.scan.standings import ExemptionState, Standing
+from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
+from webhook.scan.report import LegacySecret, OutcomeCounts, ScanReport
 
 OUTCOMES = {
     Outcome.DENIED: "rejected",
@@ -23,7 +23,7 @@ USES = ("referred to", "used", "invalid", "can go", COPY)
 """What there is to say of legacy Secrets; several may be true of one, or none."""
 
 
-def outcomes(report: Report) -> tuple[tuple[str, Counts, Counts | None], ...]:
+def outcomes(report: ScanReport) -> tuple[tuple[str, OutcomeCounts, OutcomeCounts | None], ...]:
     """Return what would come of what there is: of each kind of thing, and under the simulated policy, if any."""
     summary = report.summary
     return (
@@ -33,7 +33,7 @@ def outcomes(report: Report) -> tuple[tuple[str, Counts, Counts | None], ...]:
     )
 
 
-def rules(report: Report, *, simulated: bool) -> dict[str, Counter[Action]]:
+def rules(report: ScanReport, *, simulated: bool) -> dict[str, Counter[Action]]:
     """Return how often which rule is broken, by what is done about it, the worst first."""
     found: dict[str, Counter[Action]] = {}
     for one in report.rule_counts:
@@ -41,7 +41,7 @@ def rules(report: Report, *, simulated: bool) -> dict[str, Counter[Action]]:
     return dict(sorted(found.items(), key=lambda one: [-one[1][action] for action in ACTIONS]))
 
 
-def lifetimes(report: Report) -> dict[str, tuple[int, ...]]:
+def lifetimes(report: ScanReport) -> dict[str, tuple[int, ...]]:
     """Return how many tokens pods have of each of the `LIFETIMES`: now, created again, and simulated, if that is."""
     uses = report.tokens
     found = {
@@ -72,23 +72,23 @@ def uses(secret: LegacySecret) -> Iterator[str]:
         bool(secret.references),
         secret.last_used is not None,
         secret.invalid_since is not None,
-        secret.can_go,
+        secret.removable,
         secret.is_copy,
     )
     yield from (what for what, holds in zip(USES, true, strict=True) if holds)
 
 
-def standings(states: Iterable[ExemptionState]) -> Iterator[str]:
+def standings(states: Iterable[ExemptionUsage]) -> Iterator[str]:
     """Yield how many exemptions stand how, in words."""
     every = list(states)
     counts = Counter(one.standing for one in every)
     words = {
-        Standing.HOLDS: "in use",
-        Standing.SHADOWED: "shadowed",
-        Standing.HOLDS_NOTHING: "hold nothing",
-        Standing.NOT_LOOKED_AT: "not looked at",
-        Standing.ENDED: "ended",
-        Standing.UNKNOWN: "by who asks",
+        ExemptionStatus.HOLDS: "in use",
+        ExemptionStatus.SHADOWED: "shadowed",
+        ExemptionStatus.HOLDS_NOTHING: "hold nothing",
+        ExemptionStatus.NOT_LOOKED_AT: "not looked at",
+        ExemptionStatus.ENDED: "ended",
+        ExemptionStatus.UNKNOWN: "by who asks",
     }
     yield from (f"{counts[one]} {word}" for one, word in words.items() if counts[one])
     if soon := sum(one.ends_soon for one in every):

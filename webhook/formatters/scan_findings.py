@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain, quote
-from webhook.scan.asked import Filters
+from webhook.scan.evaluation_result import Change, EvaluationResult, PodGroup, ReportedFinding
+from webhook.scan.options import ScanFilters
 from webhook.scan.report import Owner
-from webhook.scan.verdicts import Change, Judgement, PodGroup, Told
 from webhook.tokens.humanize import spelled
 
 Line = str
-Judged = Callable[[PodGroup], Judgement]
+CountedResult = Callable[[PodGroup], EvaluationResult]
 _OUTCOMES = {
     Outcome.DENIED: "would be rejected",
     Outcome.PATCHED: "would be patched",
@@ -29,17 +29,17 @@ def some(names: Iterable[str]) -> str:
     return ", ".join(every[:_MOST]) + more
 
 
-def today(group: PodGroup) -> Judgement:
+def today(group: PodGroup) -> EvaluationResult:
     """Return what the policy says of some pods."""
     return group.verdict.judgement
 
 
-def simulated(group: PodGroup) -> Judgement:
+def simulated(group: PodGroup) -> EvaluationResult:
     """Return what the simulated policy says of some pods."""
     return group.simulated.judgement if group.simulated else group.verdict.judgement
 
 
-def line_of(told: Told) -> Line:
+def line_of(told: ReportedFinding) -> Line:
     """Return a finding as a line."""
     return plain(f"{told.action}: {told.rule}: {told.path} {told.detail}")
 
@@ -60,7 +60,7 @@ def spared(owner: Owner) -> Iterator[Line]:
     )
 
 
-def changes(owners: Iterable[Owner], filters: Filters) -> Iterator[Line]:
+def changes(owners: Iterable[Owner], filters: ScanFilters) -> Iterator[Line]:
     """Yield what the simulated policy changes for owners, what weighs most first; those alike are told of together.
 
     Under filters those are left out of whom nothing that differs is asked for.
@@ -69,7 +69,7 @@ def changes(owners: Iterable[Owner], filters: Filters) -> Iterator[Line]:
     for owner in owners:
         if owner.change is not Change.NONE:
             differing = differences(owner, filters)
-            if differing or filters.tell_all:
+            if differing or filters.includes_all_findings:
                 alike[owner.change].setdefault(differing, []).append(owner)
     for change, by_lines in alike.items():
         for differing, found in by_lines.items():
@@ -78,7 +78,7 @@ def changes(owners: Iterable[Owner], filters: Filters) -> Iterator[Line]:
             yield from (f"  {line}" for line in differing)
 
 
-def differences(owner: Owner, filters: Filters) -> tuple[Line, ...]:
+def differences(owner: Owner, filters: ScanFilters) -> tuple[Line, ...]:
     """Return what only one of the two policies finds in an owner's pods: what its author wrote first, the new first.
 
     Where they find the same and mend it otherwise, the tokens that only one of them leads to are told.
@@ -86,18 +86,18 @@ def differences(owner: Owner, filters: Filters) -> tuple[Line, ...]:
     found: dict[Line, bool] = {}
     for group in owner.groups:
         differing = dict(_between(today(group), simulated(group)))
-        if not differing and filters.tell_all and group.change is not Change.NONE:
+        if not differing and filters.includes_all_findings and group.change is not Change.NONE:
             differing = dict.fromkeys(_tokens_between(group), True)
         found |= differing
     return tuple(sorted(found, key=lambda line: (not found[line], line[0])))
 
 
-def between(before: Judgement, after: Judgement) -> tuple[Line, ...]:
+def between(before: EvaluationResult, after: EvaluationResult) -> tuple[Line, ...]:
     """Return what only one of two judgements finds, the new first."""
     return tuple(line for line, _ in _between(before, after))
 
 
-def _between(before: Judgement, after: Judgement) -> Iterator[tuple[Line, bool]]:
+def _between(before: EvaluationResult, after: EvaluationResult) -> Iterator[tuple[Line, bool]]:
     """Yield what only one of two judgements finds, and whether its author wrote it; else its place isn't told."""
     was, now = ({line_of(told): told for told in judged.findings} for judged in (before, after))
     for sign, found, known in (("+", now, was), ("-", was, now)):
@@ -126,7 +126,7 @@ def spelled_out(lifetime_seconds: int | None) -> str:
     return "without end" if lifetime_seconds is None else spelled(lifetime_seconds)
 
 
-def unwritten(owner: Owner, judged: Judged) -> Counter[Line]:
+def unwritten(owner: Owner, judged: CountedResult) -> Counter[Line]:
     """Return in how many of its pods (or its next one) what is found that its author didn't write."""
     found: Counter[Line] = Counter()
     groups = [(group, len(group.names)) for group in owner.pods]
@@ -143,7 +143,7 @@ def named(owner: Owner) -> str:
     return name if owner.kind == "Pod" else f"{name} ({counted(owner.pod_count, 'pod')})"
 
 
-def findings(owner: Owner, judged: Judged) -> list[Line]:
+def findings(owner: Owner, judged: CountedResult) -> list[Line]:
     """Return what is found in an owner's pods that its author wrote, and in which of them where not in all."""
     pods: Counter[Line] = Counter()
     for group in owner.pods:
@@ -156,7 +156,7 @@ def findings(owner: Owner, judged: Judged) -> list[Line]:
     ]
 
 
-def _authored(group: PodGroup, judged: Judged) -> dict[Line, None]:
+def _authored(group: PodGroup, judged: CountedResult) -> dict[Line, None]:
     return {line_of(one): None for one in judged(group).findings if one.authored}
 
 
@@ -167,5 +167,5 @@ def _where(owner: Owner, count: int, *, coming: bool) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def _line_without_place(told: Told) -> Line:
+def _line_without_place(told: ReportedFinding) -> Line:
     return plain(f"{told.action}: {told.rule}: {told.detail}")

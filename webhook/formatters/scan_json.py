@@ -15,28 +15,28 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any
 
-from webhook.scan.report import Counts, Owner, Report
+from webhook.scan.report import OutcomeCounts, Owner, ScanReport
 
 VERSION = 1
 DERIVED: dict[type, dict[str, type]] = {
     kind: {name: typing.get_type_hints(getattr(kind, name).fget)["return"] for name in names}
     for kind, names in (
         (Owner, ("pod_count", "outcome", "simulated_outcome", "change")),
-        (Counts, ("all",)),
-        (Report, ("exit_status",)),
+        (OutcomeCounts, ("all",)),
+        (ScanReport, ("exit_status",)),
     )
 }
 """What isn't a field, but follows from fields, and is told beside them."""
 _SCALARS = {str: "string", int: "integer", bool: "boolean"}
 
 
-def pieces(report: Report) -> Iterator[str]:
+def pieces(report: ScanReport) -> Iterator[str]:
     """Yield the report as JSON, piece by piece: a large cluster's takes much more memory as a whole than its report.
 
     Every member of the report has a line of its own, and so has every element of its lists.
     """
     yield f'{{\n "version": {VERSION}'
-    for name in _names(Report):
+    for name in _names(ScanReport):
         found = getattr(report, name)
         yield f",\n {_dumped(_camel(name))}: "
         if isinstance(found, tuple):
@@ -52,8 +52,8 @@ def pieces(report: Report) -> Iterator[str]:
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of what `pieces` yields."""
     definitions: dict[str, Any] = {}
-    _schema_of(Report, definitions)
-    root = definitions.pop("Report")
+    _schema_of(ScanReport, definitions)
+    root = definitions.pop(ScanReport.__name__)
     root["properties"] = {"version": {"const": VERSION}} | root["properties"]
     root["required"] = ["version", *root["required"]]
     return {

@@ -8,10 +8,10 @@ from itertools import chain, repeat
 from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
 from webhook.formatters import scan_figures as figures
-from webhook.scan.asked import Filters, PolicyUsed
-from webhook.scan.audiences import ApiAudiences, AudiencesFrom
-from webhook.scan.report import Counts, Report
-from webhook.scan.verdicts import Change
+from webhook.scan.audiences import ApiAudiences, AudienceSource
+from webhook.scan.evaluation_result import Change
+from webhook.scan.options import PolicyInfo, ScanFilters
+from webhook.scan.report import OutcomeCounts, ScanReport
 
 COLUMNS, ROWS = 80, 24
 _NAME, _HEAD, _CELL = 11, 24, 14
@@ -20,14 +20,14 @@ Field = tuple[str, str]
 """A line's name, and what it says; without a name it goes on with the one before."""
 
 
-def summary_lines(report: Report) -> list[str]:
+def summary_lines(report: ScanReport) -> list[str]:
     """Return the lines."""
     head = [*map(_line, about(report)), *_outcomes(report)]
     tail = [*_tokens(report), *map(_line, state(report))]
     return [_cut(line) for line in (*head, *_rules(report, ROWS - len(head) - len(tail)), *tail)]
 
 
-def about(report: Report) -> Iterator[Field]:
+def about(report: ScanReport) -> Iterator[Field]:
     """Yield what was scanned, when, and what it was judged by."""
     yield "cluster", f"{plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC"
     yield "policy", _policy(report.policy)
@@ -47,7 +47,7 @@ def about(report: Report) -> Iterator[Field]:
         yield "", f"told alone (outcomes are by all): {alone}"
 
 
-def state(report: Report) -> Iterator[Field]:
+def state(report: ScanReport) -> Iterator[Field]:
     """Yield how its legacy Secrets, accounts and exemptions stand, and what could not be read."""
     if secrets := report.legacy_secrets:
         counts = Counter(use for secret in secrets for use in figures.uses(secret))
@@ -58,7 +58,7 @@ def state(report: Report) -> Iterator[Field]:
             yield "", f"{counts[figures.COPY]} {figures.COPY}: somebody put the text of one into it"
         if report.names_unread:
             yield "", "not all could be read that may name them (at the end)"
-    if idle := len(report.idle_accounts or ()):
+    if idle := len(report.accounts_without_permissions or ()):
         yield "accounts", f"{idle} with the API server's token mounted and no right to anything"
     for name, states in (("exemptions", report.exemptions), ("simulated", report.simulated_exemptions or ())):
         if states:
@@ -67,7 +67,7 @@ def state(report: Report) -> Iterator[Field]:
         yield "NOT READ", f"{', '.join(one.what for one in report.unread)} (at the end)"
 
 
-def changed(report: Report) -> Iterator[Field]:
+def changed(report: ScanReport) -> Iterator[Field]:
     """Yield for how many owners the simulated policy changes what."""
     counts = Counter(owner.change for owner in report.owners)
     told = [f"{counts[one]} {one}" for one in Change if counts[one] and one is not Change.NONE]
@@ -75,7 +75,7 @@ def changed(report: Report) -> Iterator[Field]:
     yield from zip(chain(["owners"], repeat("")), lines, strict=False)
 
 
-def _policy(used: PolicyUsed) -> str:
+def _policy(used: PolicyInfo) -> str:
     return f"{used.revision}, {used.mode}: {plain(used.origin)}"
 
 
@@ -84,19 +84,19 @@ def _audiences(audiences: ApiAudiences) -> str:
 
 
 _SOURCES = {
-    AudiencesFrom.POLICY: "by the policy",
-    AudiencesFrom.GIVEN: "as given",
-    AudiencesFrom.TOKEN: "by this scan's own token",
-    AudiencesFrom.ASSUMED: "assumed (see --api-audience)",
+    AudienceSource.POLICY: "by the policy",
+    AudienceSource.GIVEN: "as given",
+    AudienceSource.TOKEN: "by this scan's own token",
+    AudienceSource.ASSUMED: "assumed (see --api-audience)",
 }
 
 
-def looked_at(filters: Filters) -> str:
+def looked_at(filters: ScanFilters) -> str:
     """Return what was looked at alone, in words; nothing where it was all."""
     return _words(("namespace", filters.namespaces))
 
 
-def told_of(filters: Filters) -> str:
+def told_of(filters: ScanFilters) -> str:
     """Return which findings are told alone, in words; nothing where it is all."""
     return _words(("rule", filters.rules), ("action", filters.actions))
 
@@ -105,7 +105,7 @@ def _words(*given: tuple[str, Iterable[str]]) -> str:
     return "; ".join(f"{what} {', '.join(map(plain, values))}" for what, values in given if values)
 
 
-def _outcomes(report: Report) -> Iterator[str]:
+def _outcomes(report: ScanReport) -> Iterator[str]:
     """Yield the table of what would come of what there is, with the simulated policy's numbers behind an arrow."""
     yield _row("if created again", figures.OUTCOMES.values())
     for name, now, simulated in figures.outcomes(report):
@@ -114,7 +114,7 @@ def _outcomes(report: Report) -> Iterator[str]:
         yield from map(_line, changed(report))
 
 
-def _number(now: Counts, simulated: Counts | None, outcome: Outcome) -> str:
+def _number(now: OutcomeCounts, simulated: OutcomeCounts | None, outcome: Outcome) -> str:
     """Return a number, with the simulated policy's behind an arrow; so that it fits its column, whatever they are."""
     numbers = [getattr(counts, outcome.value) for counts in (now, simulated) if counts]
     told = " > ".join(map(str, numbers))
@@ -133,7 +133,7 @@ def _row(name: str, cells: Iterable[str]) -> str:
     return line
 
 
-def _rules(report: Report, room: int) -> Iterator[str]:
+def _rules(report: ScanReport, room: int) -> Iterator[str]:
     """Yield how often which rule is broken, so many lines at the most."""
     found = list(figures.rules(report, simulated=report.simulated is not None).items())
     if not found:
@@ -146,7 +146,7 @@ def _rules(report: Report, room: int) -> Iterator[str]:
         yield f"  and {counted(len(found) - len(shown), 'more rule')}"
 
 
-def _tokens(report: Report) -> Iterator[str]:
+def _tokens(report: ScanReport) -> Iterator[str]:
     yield _row("tokens in pods", figures.LIFETIMES)
     for name, numbers in figures.lifetimes(report).items():
         yield _row(f"  {name}", map(str, numbers))

@@ -21,9 +21,9 @@ from webhook.formatters.scan_findings import (
     whom_for,
 )
 from webhook.formatters.scan_summary import summary_lines
-from webhook.scan.report import Account, CsiDriver, IdleAccount, LegacySecret, Report, TokenUse
-from webhook.scan.standings import ExemptionState, Standing
-from webhook.scan.verdicts import Change
+from webhook.scan.evaluation_result import Change
+from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
+from webhook.scan.report import Account, AccountWithoutPermissions, CsiDriver, LegacySecret, ScanReport, TokenUse
 
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 
@@ -35,7 +35,7 @@ CAN_GO = (
 )
 
 
-def lines(report: Report, *, colour: bool = False) -> Iterator[Line]:
+def lines(report: ScanReport, *, colour: bool = False) -> Iterator[Line]:
     """Yield the lines."""
     yield from summary_lines(report)
     details = _changes(report) if report.simulated else _details(report)
@@ -45,7 +45,7 @@ def lines(report: Report, *, colour: bool = False) -> Iterator[Line]:
             title = f"namespace {plain(namespace)}" if namespace else "without a namespace"
             yield _styled(title, None, colour=colour)
             yield from (f"  {_coloured(line) if colour else line}" for line in told)
-    if any(secret.can_go for secret in report.legacy_secrets) and not report.simulated:
+    if any(secret.removable for secret in report.legacy_secrets) and not report.simulated:
         yield ""
         yield CAN_GO
     if report.tokens:
@@ -74,7 +74,7 @@ def _coloured(line: Line) -> Line:
     return line.replace(word, click.style(word, fg=found, bold=True), 1) if found else line
 
 
-def _details(report: Report) -> dict[str, list[Line]]:
+def _details(report: ScanReport) -> dict[str, list[Line]]:
     """Return what there is to tell under one policy, by namespace."""
     found: dict[str, list[Line]] = {}
     by_nobody: dict[str, Counter[Line]] = {}
@@ -89,12 +89,12 @@ def _details(report: Report) -> dict[str, list[Line]]:
         told = [line_of(one) for one in judged.judgement.findings]
         told += [f"exempt: {one.rule}: {plain(one.reason)}" for one in judged.judgement.exemptions]
         found.setdefault(namespace, []).extend(f"{title}: {one}" for one in told)
-    for idle in report.idle_accounts or ():
+    for idle in report.accounts_without_permissions or ():
         found.setdefault(idle.namespace, []).append(_idle(idle))
     return found
 
 
-def _changes(report: Report) -> dict[str, list[Line]]:
+def _changes(report: ScanReport) -> dict[str, list[Line]]:
     """Return what the simulated policy changes, by namespace."""
     found = {
         namespace: list(changes(owners, report.filters))
@@ -112,7 +112,7 @@ def _changes(report: Report) -> dict[str, list[Line]]:
     return found
 
 
-def _single(report: Report) -> Iterator[tuple[str, str, Account | CsiDriver]]:
+def _single(report: ScanReport) -> Iterator[tuple[str, str, Account | CsiDriver]]:
     """Yield what is evaluated by itself, with its namespace and its title."""
     yield from (("", f"CSIDriver/{plain(driver.name)}", driver) for driver in report.csi_drivers)
     for account in report.accounts:
@@ -127,7 +127,7 @@ def _secret(secret: LegacySecret) -> Iterator[Line]:
     else:
         use = f", not used since {secret.unused_since}" if secret.unused_since else ", whether it is used isn't known"
     invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
-    end = ": can go" if secret.can_go else COPY if secret.is_copy else ""
+    end = ": can go" if secret.removable else COPY if secret.is_copy else ""
     whose = "legacy token in another type" if secret.is_copy else f"token of {plain(secret.account) or 'nobody'}"
     yield f"Secret/{plain(secret.name)}: {whose}{made}{use}{invalid}{end}"
     yield from (f"  {line}" for line in pointing(secret))
@@ -148,41 +148,41 @@ def _tokens(use: TokenUse) -> Line:
     return f"{whom_for(use.audience)}, {spelled_out(use.lifetime_seconds)}: {told}"
 
 
-def _idle(idle: IdleAccount) -> Line:
+def _idle(idle: AccountWithoutPermissions) -> Line:
     mounted = f"its token is mounted in {counted(idle.pods, 'pod')} of {some(idle.owners)}"
     return f"ServiceAccount/{plain(idle.name)}: no binding names it, and {mounted}: its automount can go"
 
 
-def whom(state: ExemptionState) -> str:
+def whom(state: ExemptionUsage) -> str:
     """Return whom an exemption is for."""
     return some((*state.namespaces, *state.service_accounts, *state.users)) or "all"
 
 
-def good_for(state: ExemptionState, every: Sequence[ExemptionState]) -> str:
+def good_for(state: ExemptionUsage, every: Sequence[ExemptionUsage]) -> str:
     """Return what an exemption is good for; `every` are all of its policy."""
-    if state.standing is Standing.ENDED and not state.holds:
+    if state.standing is ExemptionStatus.ENDED and not state.holds:
         return "has ended; not all that it is for was looked at" if state.seen_in_part else "has ended, and can go"
     return {
-        Standing.HOLDS: f"holds {state.holds}",
-        Standing.SHADOWED: f"shadowed by {_earlier(every[number] for number in state.shadowed_by)}",
-        Standing.HOLDS_NOTHING: "holds nothing any more",
-        Standing.NOT_LOOKED_AT: "holds nothing here; not all that it is for was looked at",
-        Standing.ENDED: f"has ended, {state.holds} would be held",
-        Standing.UNKNOWN: "depends on who asks",
+        ExemptionStatus.HOLDS: f"holds {state.holds}",
+        ExemptionStatus.SHADOWED: f"shadowed by {_earlier(every[number] for number in state.shadowed_by)}",
+        ExemptionStatus.HOLDS_NOTHING: "holds nothing any more",
+        ExemptionStatus.NOT_LOOKED_AT: "holds nothing here; not all that it is for was looked at",
+        ExemptionStatus.ENDED: f"has ended, {state.holds} would be held",
+        ExemptionStatus.UNKNOWN: "depends on who asks",
     }[state.standing]
 
 
-def _earlier(states: Iterable[ExemptionState]) -> str:
+def _earlier(states: Iterable[ExemptionUsage]) -> str:
     """Return the exemptions that stand before another, in words, with the days until which they do."""
     every = [f"{quote(one.reason)}, {f'until {one.until}' if one.until else 'which never ends'}" for one in states]
     return f"an earlier one ({every[0]})" if len(every) == 1 else f"earlier ones ({'; '.join(every)})"
 
 
-def until(state: ExemptionState) -> str:
+def until(state: ExemptionUsage) -> str:
     """Return how long an exemption holds."""
     soon = f", in {counted(state.days_left or 0, 'day')}" if state.ends_soon else ""
     return f"until {state.until}{soon}" if state.until else "never ends"
 
 
-def _exemption(state: ExemptionState, every: Sequence[ExemptionState]) -> Line:
+def _exemption(state: ExemptionUsage, every: Sequence[ExemptionUsage]) -> Line:
     return f"{some(state.rules)} for {whom(state)}: {good_for(state, every)}; {until(state)}: {plain(state.reason)}"

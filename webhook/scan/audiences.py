@@ -10,7 +10,7 @@ from webhook.core.policy.model import Policy
 from webhook.core.text import Word
 
 
-class AudiencesFrom(Word):
+class AudienceSource(Word):
     """Where they are from: the surest first."""
 
     POLICY = "policy"
@@ -28,10 +28,10 @@ class ApiAudiences:
     """
 
     names: tuple[str, ...]
-    source: AudiencesFrom
+    source: AudienceSource
 
 
 def under(policy: Policy, known: ApiAudiences) -> ApiAudiences:
     """Return those that a policy is judged with: its own, or else those that are known of the cluster."""
     own = policy.api_server_token.audiences
-    return ApiAudiences(own, AudiencesFrom.POLICY) if own else known
+    return ApiAudiences(own, AudienceSource.POLICY) if own else known

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.asked import Filters, PolicyUsed
-from webhook.scan.standings import ExemptionState
-from webhook.scan.verdicts import Change, Judgement, PodGroup, worst
+from webhook.scan.evaluation_result import Change, EvaluationResult, PodGroup, worst
+from webhook.scan.exemption_usage import ExemptionUsage
+from webhook.scan.options import PolicyInfo, ScanFilters
 
 _OWN_GROUPS = frozenset({"", "apps", "batch"})
 
@@ -75,12 +75,12 @@ class _WarnedObject:
     """An object that is at most warned about; `simulated` and `change` as of pods."""
 
     name: str
-    judgement: Judgement
-    simulated: Judgement | None = None
+    judgement: EvaluationResult
+    simulated: EvaluationResult | None = None
     change: Change = Change.NONE
 
     @property
-    def is_told_of(self) -> bool:
+    def has_results(self) -> bool:
         """Whether there is anything to report."""
         return any(one and (one.findings or one.exemptions) for one in (self.judgement, self.simulated))
 
@@ -123,8 +123,8 @@ class LegacySecret:
 
     `last_used` and `invalid_since` are days (UTC), as the API server notes them. `unused_since` is the day since which
     nobody has used it, the last day of use where there was one: None where nothing notes it. `listed_by` are the
-    ServiceAccounts that list it, which is no use of it. `can_go` says that nothing refers to it, and that it is marked
-    invalid, or that nobody has used it for long enough; where not all could be read that may name it, that it is
+    ServiceAccounts that list it, which is no use of it. `removable` says that nothing refers to it, and that it is
+    marked invalid, or that nobody has used it for long enough; where not all could be read that may name it, that it is
     marked invalid and nothing that was read refers to it. Deleting it ends its token as long as nobody puts the text
     into another Secret of its name, which the rule `legacy-token-secret` refuses.
     """
@@ -138,9 +138,9 @@ class LegacySecret:
     invalid_since: dt.date | None
     references: tuple[Reference, ...]
     listed_by: tuple[str, ...]
-    can_go: bool
-    judgement: Judgement
-    simulated: Judgement | None = None
+    removable: bool
+    judgement: EvaluationResult
+    simulated: EvaluationResult | None = None
     change: Change = Change.NONE
     is_copy: bool = False
 
@@ -160,7 +160,7 @@ class TokenUse:
 
 
 @dataclass(frozen=True, slots=True)
-class IdleAccount:
+class AccountWithoutPermissions:
     """An account whose API token is mounted in so many pods, though no binding gives it any right."""
 
     namespace: str
@@ -170,7 +170,7 @@ class IdleAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadResource:
     """What could not be read, why, what the report lacks for it, and what to do.
 
     `affects_decisions` says that what is told of pods may be wrong without it, `may_name_secrets` that templates are in
@@ -186,7 +186,7 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class OutcomeCounts:
     """How many of a kind of thing there are by what would come of them."""
 
     allowed: int = 0
@@ -215,7 +215,7 @@ class RuleCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ScanSummary:
     """The counts: pods and owners by outcome, also under the simulated policy.
 
     `finished_pods` are those that have run to their end, well or not: they are in no other count.
@@ -223,31 +223,31 @@ class Summary:
 
     namespaces: int
     finished_pods: int
-    pods: Counts
-    owners: Counts
-    secrets: Counts
-    simulated_pods: Counts | None = None
-    simulated_owners: Counts | None = None
-    simulated_secrets: Counts | None = None
+    pods: OutcomeCounts
+    owners: OutcomeCounts
+    secrets: OutcomeCounts
+    simulated_pods: OutcomeCounts | None = None
+    simulated_owners: OutcomeCounts | None = None
+    simulated_secrets: OutcomeCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ScanReport:
     """All that a scan found.
 
     `tracked_since` is the day (UTC) from which the use of legacy Secrets is known, None where it isn't.
-    `unused_days` is for how long nobody must have used one before it can go. `idle_accounts` is None where the
-    bindings could not be read. `exemptions` are those of the policy, in its order, `rule_counts` the findings by rule
-    and namespace. Of findings, also in judgements, there are those that `filters` ask for; outcomes, changes and
-    exemptions follow from all.
+    `unused_days` is for how long nobody must have used one before it can go. `accounts_without_permissions` is None
+    where the bindings could not be read. `exemptions` are those of the policy, in its order, `rule_counts` the findings
+    by rule and namespace. Of findings, also in results, there are those that `filters` ask for; outcomes, changes
+    and exemptions follow from all.
     """
 
     time: dt.datetime
     cluster: str
-    policy: PolicyUsed
-    simulated: PolicyUsed | None
-    filters: Filters
-    summary: Summary
+    policy: PolicyInfo
+    simulated: PolicyInfo | None
+    filters: ScanFilters
+    summary: ScanSummary
     rule_counts: tuple[RuleCount, ...]
     owners: tuple[Owner, ...]
     accounts: tuple[Account, ...]
@@ -256,10 +256,10 @@ class Report:
     tracked_since: dt.date | None
     unused_days: int
     tokens: tuple[TokenUse, ...]
-    idle_accounts: tuple[IdleAccount, ...] | None
-    exemptions: tuple[ExemptionState, ...]
-    simulated_exemptions: tuple[ExemptionState, ...] | None
-    unread: tuple[Unread, ...]
+    accounts_without_permissions: tuple[AccountWithoutPermissions, ...] | None
+    exemptions: tuple[ExemptionUsage, ...]
+    simulated_exemptions: tuple[ExemptionUsage, ...] | None
+    unread: tuple[UnreadResource, ...]
 
     @property
     def names_unread(self) -> bool:

@@ -89,7 +89,7 @@ def _agree_in_detail(parsed: Page, as_json: Any) -> None:
     )
     standing = {(row[0], row[1]): row[5] for row in parsed.tables["secrets"][1:]}
     assert {name for name, told in standing.items() if "can go" in told} == {
-        (one["namespace"], one["name"]) for one in as_json["legacySecrets"] if one["canGo"]
+        (one["namespace"], one["name"]) for one in as_json["legacySecrets"] if one["removable"]
     }
     lifetimes = [list(map(int, row[2:])) for row in parsed.tables["lifetimes"][1:]]
     states = ("now", "after", "simulated")[: 3 if simulates else 2]
@@ -99,7 +99,7 @@ def _agree_in_detail(parsed: Page, as_json: Any) -> None:
     by_use = parsed.tables["last-use"][1:]
     assert sum(int(row[2]) for row in by_use) == len(as_json["legacySecrets"]) == len(standing)
     assert [row[:3] for row in parsed.tables["idle-accounts"][1:]] == [
-        [one["namespace"], one["name"], str(one["pods"])] for one in as_json["idleAccounts"]
+        [one["namespace"], one["name"], str(one["pods"])] for one in as_json["accountsWithoutPermissions"]
     ]
     assert [row[0] for row in parsed.tables.get("csi-drivers", [])[1:]] == [
         one["name"] for one in as_json["csiDrivers"]

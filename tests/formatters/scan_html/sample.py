@@ -1,6 +1,6 @@
 """A scanned cluster for the page's tests: something of everything that it tells, and names that mean no good."""
 
-from tests.scan.cluster import (
+from tests.scan.small_cluster import (
     INJECT,
     VAULT,
     Small,
@@ -14,7 +14,7 @@ from tests.scan.cluster import (
     spec,
     token,
 )
-from webhook.scan.report import Report, Unread
+from webhook.scan.report import ScanReport, UnreadResource
 
 HOSTILE = '</script><script>document.title = "taken"</script><img src=https://evil.example/x onerror=alert(1)>"\'&'
 BACKWARDS = "safe\u202egpj.exe"
@@ -31,7 +31,7 @@ exemptions:
 SIMULATED = f"{INJECT}rules: {{token-subpath: reject, kubelet-hostpath: warn}}\n"
 
 
-def report(simulated: str | None = None) -> Report:
+def report(simulated: str | None = None) -> ScanReport:
     small = Small(
         secret("old"),
         secret("used", last_used="2026-11-20"),
@@ -53,5 +53,7 @@ def report(simulated: str | None = None) -> Report:
         volumes = [{"name": "h", "hostPath": {"path": "/"}}] if number % 3 else [token(audience=VAULT)]
         small.pod(f"pod-{number}", spec(volumes), namespace=f"team-{number % 7}")
     small.known.csi_drivers.append(csi_driver(HOSTILE, {"audience": HOSTILE, "expirationSeconds": 86400}))
-    small.known.unread.append(Unread("roles", f"HTTP 403: {HOSTILE}", "lacks", "advice", affects_decisions=False))
+    small.known.unread.append(
+        UnreadResource("roles", f"HTTP 403: {HOSTILE}", "lacks", "advice", affects_decisions=False)
+    )
     return small.scan(POLICY, simulated)

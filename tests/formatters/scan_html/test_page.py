@@ -10,11 +10,11 @@ import pytest
 
 from tests.formatters.scan_html.reading import Page, agree
 from tests.formatters.scan_html.sample import BACKWARDS, HOSTILE, LONG, SIMULATED, report
-from tests.scan.cluster import Small, named_secret, secret, spec
+from tests.scan.small_cluster import Small, named_secret, secret, spec
 from webhook.core.policy.model import Action
 from webhook.formatters import scan_json
 from webhook.formatters.scan_html import page
-from webhook.scan.asked import Filters
+from webhook.scan.options import ScanFilters
 
 
 @pytest.fixture(scope="module", params=[None, SIMULATED], ids=["one-policy", "two-policies"])
@@ -138,7 +138,7 @@ def test_a_cluster_with_nothing_in_it_is_told_of_in_words() -> None:
 
 def test_a_page_of_a_few_findings_says_so_and_what_would_be_rejected_all_the_same() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
-    only = Filters(("sh*",), ("token-audience",), (Action.WARN,))
+    only = ScanFilters(("sh*",), ("token-audience",), (Action.WARN,))
     parsed = Page("".join(page.pieces(small.scan(filters=only))))
     alone = "Looked at alone: namespace sh*. Told alone: rule token-audience; action warn."
     rejected = "1 of 1 pods, 1 of 1 owners, 1 of 1 legacy Secrets would be rejected if created again."

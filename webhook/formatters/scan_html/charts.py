@@ -8,7 +8,7 @@ from webhook.core.policy.model import Action
 from webhook.core.text import plain
 from webhook.formatters import scan_figures as figures
 from webhook.formatters.scan_html.elements import Cell, Column, Row, Table, number, shaded, stacked
-from webhook.scan.report import LegacySecret, Report
+from webhook.scan.report import LegacySecret, ScanReport
 
 _SINCE = ((7, "in the last 7 days"), (30, "8 to 30 days ago"), (90, "31 to 90 days ago"))
 _LONG_AGO, _NEVER, _UNKNOWN = "over 90 days ago", "not since it is known", "not known"
@@ -18,7 +18,7 @@ _STATES = {figures.NOW: "now", figures.AGAIN: "again", figures.SIMULATED: "simul
 _BARS = Column("", bars=True)
 
 
-def outcomes(report: Report) -> Table:
+def outcomes(report: ScanReport) -> Table:
     """Return what would come of pods, owners and Secrets."""
     rows = []
     for what, now, simulated in figures.outcomes(report):
@@ -33,7 +33,7 @@ def outcomes(report: Report) -> Table:
     return Table("outcomes", "If created again", (*columns, *series), rows, len(rows), note=_two(report), ordered=True)
 
 
-def by_rule(report: Report) -> Table:
+def by_rule(report: ScanReport) -> Table:
     """Return how often each rule is broken."""
     found = figures.rules(report, simulated=False)
     then = figures.rules(report, simulated=True) if report.simulated else {}
@@ -48,7 +48,7 @@ def by_rule(report: Report) -> Table:
     return Table("rules", "Findings by rule and what is done", columns, rows, len(rows), note=_two(report))
 
 
-def by_namespace(report: Report) -> Table:
+def by_namespace(report: ScanReport) -> Table:
     """Return how many findings each namespace has: a bar by what is done, and a map by rule. The worst come first."""
     rules = list(figures.rules(report, simulated=report.simulated is not None))
     actions: dict[str, tuple[Counter[Action], Counter[Action]]] = {}
@@ -74,7 +74,7 @@ def by_namespace(report: Report) -> Table:
     return Table("namespaces", "Findings by namespace and rule", named, rows, len(rows), note=_two(report))
 
 
-def lifetimes(report: Report) -> Table:
+def lifetimes(report: ScanReport) -> Table:
     """Return how long the tokens in pods live: now, after the policy, and after the simulated one."""
     found = figures.lifetimes(report)
     most = max((one for counts in found.values() for one in counts), default=0)
@@ -96,7 +96,7 @@ def lifetimes(report: Report) -> Table:
     )
 
 
-def last_use(report: Report) -> Table:
+def last_use(report: ScanReport) -> Table:
     """Return when legacy Secrets were last used, and whether anything refers to them."""
     found: dict[str, Counter[str]] = {what: Counter() for what in (*_buckets(), _NEVER, _UNKNOWN)}
     for secret in report.legacy_secrets:
@@ -118,7 +118,7 @@ def _buckets() -> Iterator[str]:
     yield _LONG_AGO
 
 
-def _used(secret: LegacySecret, report: Report) -> str:
+def _used(secret: LegacySecret, report: ScanReport) -> str:
     if secret.last_used is None:
         return _NEVER if secret.unused_since else _UNKNOWN
     days = (report.time.date() - secret.last_used).days
@@ -128,7 +128,7 @@ def _used(secret: LegacySecret, report: Report) -> str:
 def _kind(secret: LegacySecret) -> str:
     if secret.references:
         return REFERRED
-    return CAN_GO if secret.can_go else NEITHER
+    return CAN_GO if secret.removable else NEITHER
 
 
 def _action_columns() -> Iterator[Column]:
@@ -148,7 +148,7 @@ def _most(*groups: Iterable[Mapping[Any, int]]) -> int:
     return max((sum(one.values()) for group in groups for one in group), default=0)
 
 
-def _two(report: Report) -> str:
+def _two(report: ScanReport) -> str:
     if not report.simulated:
         return ""
     return (

@@ -70,7 +70,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class ColumnFilter:
     """A choice among values that rows have; `name` is theirs in `Row.values`."""
 
     name: str
@@ -90,7 +90,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: Iterable[Row]
     size: int
-    filters: tuple[Filter, ...] = ()
+    filters: tuple[ColumnFilter, ...] = ()
     note: str = ""
     ordered: bool = False
 

@@ -13,14 +13,14 @@ from webhook.formatters import scan_figures as figures
 from webhook.formatters.scan_html import charts, tables
 from webhook.formatters.scan_html.elements import WIDEST
 from webhook.formatters.scan_summary import about, changed, looked_at, state, told_of
-from webhook.scan.report import Report
+from webhook.scan.report import ScanReport
 
 _HERE = files(__package__)
 _VERDICTS = {0: "allowed", 1: "denied", 2: "warned"}
 _PARTS_AT_ONCE = 500
 
 
-def pieces(report: Report) -> Iterator[str]:
+def pieces(report: ScanReport) -> Iterator[str]:
     """Yield the page, piece by piece: a large cluster's would take much memory as a whole."""
     environment = jinja2.Environment(
         autoescape=True,
@@ -54,7 +54,7 @@ def pieces(report: Report) -> Iterator[str]:
     yield from stream
 
 
-def headline(report: Report) -> str:
+def headline(report: ScanReport) -> str:
     """Return in a sentence what would be rejected, and in others what was looked at and is told alone."""
     told = []
     for what, now, simulated in figures.outcomes(report):

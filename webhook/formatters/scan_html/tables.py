@@ -6,12 +6,12 @@ from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
 from webhook.formatters import scan_figures as figures
 from webhook.formatters.scan_findings import differences, findings, line_of, spared, today, unwritten
-from webhook.formatters.scan_html.elements import Cell, Column, Filter, Line, Row, Table, name, number, parted
+from webhook.formatters.scan_html.elements import Cell, Column, ColumnFilter, Line, Row, Table, name, number, parted
 from webhook.formatters.scan_text import good_for, pointing, until, whom
-from webhook.scan.asked import Filters
-from webhook.scan.report import LegacySecret, Owner, Report
-from webhook.scan.standings import ExemptionState
-from webhook.scan.verdicts import Change, Judgement
+from webhook.scan.evaluation_result import Change, EvaluationResult
+from webhook.scan.exemption_usage import ExemptionUsage
+from webhook.scan.options import ScanFilters
+from webhook.scan.report import LegacySecret, Owner, ScanReport
 from webhook.tokens.humanize import spelled
 
 _RANKS = {outcome: rank for rank, outcome in enumerate(figures.OUTCOMES)}
@@ -20,7 +20,7 @@ _UNSAID = "—"
 _NAMESPACE = Column("Namespace")
 
 
-def owners(report: Report) -> Table:
+def owners(report: ScanReport) -> Table:
     """Return what would come of the pods of each owner, and why; the worst first."""
     every = sorted(report.owners, key=lambda one: (_CHANGES[one.change], _RANKS[one.outcome]))
     columns = [_NAMESPACE, Column("Owner", head=True), Column("Pods", number=True), Column("If created again")]
@@ -29,18 +29,18 @@ def owners(report: Report) -> Table:
     rules = sorted({one.rule for one in report.rule_counts})
     filters = [
         _namespaces(one.namespace for one in report.owners),
-        Filter("rule", "Rule", tuple(rules)),
-        Filter("action", "Action", (*figures.ACTIONS, "exempt")),
-        Filter("outcome", "If created again", tuple(figures.OUTCOMES.values())),
+        ColumnFilter("rule", "Rule", tuple(rules)),
+        ColumnFilter("action", "Action", (*figures.ACTIONS, "exempt")),
+        ColumnFilter("outcome", "If created again", tuple(figures.OUTCOMES.values())),
     ]
     if report.simulated:
-        filters.append(Filter("change", "Change", tuple(Change)))
+        filters.append(ColumnFilter("change", "Change", tuple(Change)))
     rows = (_owner(one, report.filters) for one in every)
     caption = "What makes pods, and what would come of its pods"
     return Table("owners", caption, (*columns, Column("What is found")), rows, len(every), tuple(filters))
 
 
-def _owner(owner: Owner, filters: Filters) -> Row:
+def _owner(owner: Owner, filters: ScanFilters) -> Row:
     found = [parted(line) for line in (*findings(owner, today), *spared(owner))]
     for line, count in unwritten(owner, today).items():
         among = f" ({counted(count, 'pod')})" if 0 < owner.pod_count != count else ""
@@ -64,9 +64,9 @@ def _owner(owner: Owner, filters: Filters) -> Row:
     return Row([*cells, _lines(found)], values)
 
 
-def secrets(report: Report) -> Table:
+def secrets(report: ScanReport) -> Table:
     """Return what is known of each legacy Secret; those that can go first."""
-    every = sorted(report.legacy_secrets, key=lambda one: not one.can_go)
+    every = sorted(report.legacy_secrets, key=lambda one: not one.removable)
     columns = [
         _NAMESPACE,
         Column("Secret", head=True),
@@ -77,7 +77,7 @@ def secrets(report: Report) -> Table:
         Column("Referred to"),
         Column("If made again"),
     ]
-    filters = (_namespaces(one.namespace for one in every), Filter("standing", "Standing", figures.USES))
+    filters = (_namespaces(one.namespace for one in every), ColumnFilter("standing", "Standing", figures.USES))
     if report.simulated:
         columns.append(Column("Simulated"))
     rows = (_secret(one) for one in every)
@@ -97,7 +97,7 @@ def _secret(secret: LegacySecret) -> Row:
         name("not known" if secret.is_copy else secret.account or "nobody"),
         Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _UNSAID, look="date"),
         Cell(used, look="date"),
-        Cell(", ".join(told) or _UNSAID, look="standing can-go" if secret.can_go else "standing"),
+        Cell(", ".join(told) or _UNSAID, look="standing can-go" if secret.removable else "standing"),
         _lines(Line("", "", "", line) for line in pointing(secret)),
         _outcome(secret.judgement.outcome),
     ]
@@ -107,7 +107,7 @@ def _secret(secret: LegacySecret) -> Row:
     return Row(cells, {"namespace": [plain(secret.namespace)], "standing": standing})
 
 
-def tokens(report: Report) -> Table:
+def tokens(report: ScanReport) -> Table:
     """Return how many tokens of which audience and lifetime pods have."""
     every = sorted(report.tokens, key=lambda one: -one.now)
     states = list(figures.lifetimes(report))
@@ -133,9 +133,9 @@ _ENDLESS = 1 << 53
 """Sorted by, behind all that ends; the largest whole number that a page's script is sure to hold."""
 
 
-def idle_accounts(report: Report) -> Table:
+def accounts_without_permissions(report: ScanReport) -> Table:
     """Return the accounts that mount a token with which they may do nothing."""
-    every = report.idle_accounts or ()
+    every = report.accounts_without_permissions or ()
     columns = (_NAMESPACE, Column("ServiceAccount", head=True), Column("Pods", number=True), Column("Owners"))
     rows = (
         Row([name(one.namespace), name(one.name), number(one.pods), name(", ".join(one.owners))],
@@ -153,7 +153,7 @@ def idle_accounts(report: Report) -> Table:
     )
 
 
-def accounts(report: Report) -> Table:
+def accounts(report: ScanReport) -> Table:
     """Return the ServiceAccounts of which would be warned."""
     columns = [_NAMESPACE, Column("ServiceAccount", head=True), Column("What is found")]
     if report.simulated:
@@ -180,7 +180,7 @@ def accounts(report: Report) -> Table:
     )
 
 
-def csi_drivers(report: Report) -> Table:
+def csi_drivers(report: ScanReport) -> Table:
     """Return the CSI drivers whose tokens would be warned about."""
     columns = [Column("CSIDriver", head=True), Column("What is found")]
     if report.simulated:
@@ -197,7 +197,7 @@ def csi_drivers(report: Report) -> Table:
     return Table("csi-drivers", caption, tuple(columns), rows, len(report.csi_drivers))
 
 
-def exemptions(key: str, caption: str, states: Iterable[ExemptionState]) -> Table:
+def exemptions(key: str, caption: str, states: Iterable[ExemptionUsage]) -> Table:
     """Return what the exemptions of a policy are good for, in its order."""
     every = tuple(states)
     columns = (
@@ -220,15 +220,15 @@ def exemptions(key: str, caption: str, states: Iterable[ExemptionState]) -> Tabl
     return Table(key, caption, columns, rows, len(every))
 
 
-def unread(report: Report) -> Table:
+def unread(report: ScanReport) -> Table:
     """Return what could not be read, and what to do about it."""
     columns = (Column("What", head=True), Column("Why"), Column("What is lacking"), Column("What to look at"))
     rows = (Row([name(one.what), name(one.why), Cell(one.lacks), Cell(one.advice)]) for one in report.unread)
     return Table("not-read", "What could not be read", columns, rows, len(report.unread))
 
 
-def _namespaces(namespaces: Iterable[str]) -> Filter:
-    return Filter("namespace", "Namespace", tuple(sorted({plain(one) for one in namespaces})))
+def _namespaces(namespaces: Iterable[str]) -> ColumnFilter:
+    return ColumnFilter("namespace", "Namespace", tuple(sorted({plain(one) for one in namespaces})))
 
 
 def _outcome(outcome: Outcome) -> Cell:
@@ -240,10 +240,10 @@ def _lines(lines: Iterable[Line]) -> Cell:
     return Cell(lines=found, sort=-len(found))
 
 
-def _judged(judgement: Judgement) -> Cell:
+def _judged(judgement: EvaluationResult) -> Cell:
     return _lines(_told(judgement))
 
 
-def _told(judgement: Judgement) -> Iterator[Line]:
+def _told(judgement: EvaluationResult) -> Iterator[Line]:
     yield from (parted(line_of(one)) for one in judgement.findings)
     yield from (Line("", "exempt", one.rule, plain(one.reason)) for one in judgement.exemptions)

@@ -4,7 +4,7 @@ Left aside is what Kubernetes itself gives to all accounts at once (`system:disc
 ask who one is and what there is, and no more.
 """
 
-from webhook.scan.objects import RBAC_DEFAULTS, Binding, Subject
+from webhook.scan.api_types import RBAC_DEFAULTS, Binding, Subject
 
 _ACCOUNTS = "system:serviceaccounts"
 _EVERYBODY = frozenset({_ACCOUNTS, "system:authenticated"})
@@ -38,6 +38,6 @@ class Bindings:
         elif subject.kind == "Group" and name.startswith(f"{_ACCOUNTS}:"):
             self._namespaces.add(name.removeprefix(f"{_ACCOUNTS}:"))
 
-    def give_rights_to(self, namespace: str, account: str) -> bool:
+    def grant_permissions_to(self, namespace: str, account: str) -> bool:
         """Say whether any of them names an account."""
         return self._everybody or namespace in self._namespaces or (namespace, account) in self._accounts

@@ -4,20 +4,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from webhook.scan.asked import Filters
+from webhook.scan.evaluation_result import EvaluationResult, PodEvaluation, PodGroup, ReportedFinding
+from webhook.scan.options import ScanFilters
 from webhook.scan.report import Account, CsiDriver, LegacySecret, Owner, RuleCount
-from webhook.scan.verdicts import Judgement, PodGroup, Told, Verdict
 
 _Judged = TypeVar("_Judged", Account, CsiDriver, LegacySecret)
 
 
-class Narrowing:
+class FindingFilter:
     """Leaves out the findings of other rules and actions, and the exemptions from other rules."""
 
-    def __init__(self, filters: Filters) -> None:
+    def __init__(self, filters: ScanFilters) -> None:
         """Take what is asked for."""
         self._filters = filters
-        self._needless = filters.tell_all
+        self._needless = filters.includes_all_findings
 
     def owners(self, owners: tuple[Owner, ...]) -> tuple[Owner, ...]:
         """Return all owners."""
@@ -31,21 +31,21 @@ class Narrowing:
         """Yield the accounts of which there is still something to tell."""
         for account in accounts:
             found = account if self._needless else self._both(account)
-            if found.is_told_of:
+            if found.has_results:
                 yield found
 
     def csi_drivers(self, drivers: Iterable[CsiDriver]) -> Iterator[CsiDriver]:
         """Yield the CSI drivers that still have findings or exemptions."""
         for driver in drivers:
             found = driver if self._needless else self._both(driver)
-            if found.is_told_of:
+            if found.has_results:
                 yield found
 
     def counts(self, counts: tuple[RuleCount, ...]) -> tuple[RuleCount, ...]:
         """Return the counts of what is asked for."""
         return counts if self._needless else tuple(one for one in counts if self._wants(one))
 
-    def _wants(self, told: Told | RuleCount) -> bool:
+    def _wants(self, told: ReportedFinding | RuleCount) -> bool:
         wanted = self._filters
         return (not wanted.rules or told.rule in wanted.rules) and (not wanted.actions or told.action in wanted.actions)
 
@@ -57,14 +57,14 @@ class Narrowing:
         simulated = group.simulated and self._verdict(group.simulated)
         return replace(group, verdict=self._verdict(group.verdict), simulated=simulated)
 
-    def _verdict(self, verdict: Verdict) -> Verdict:
+    def _verdict(self, verdict: PodEvaluation) -> PodEvaluation:
         return replace(verdict, judgement=self._judgement(verdict.judgement))
 
     def _both(self, judged: _Judged) -> _Judged:
         simulated = judged.simulated and self._judgement(judged.simulated)
         return replace(judged, judgement=self._judgement(judged.judgement), simulated=simulated)
 
-    def _judgement(self, judgement: Judgement) -> Judgement:
+    def _judgement(self, judgement: EvaluationResult) -> EvaluationResult:
         rules = self._filters.rules
         return replace(
             judgement,

@@ -3,29 +3,67 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from webhook.core.kinds import Subject
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Globs
-from webhook.scan.standings import ExemptionState, Standing
-from webhook.scan.verdicts import Exempted, Judgement
+from webhook.core.text import Word
+from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult
 
-SOON_DAYS = 30
+EXPIRES_SOON_DAYS = 30
 _SEEN = frozenset({Subject.POD, Subject.SECRET, Subject.SERVICE_ACCOUNT})
 
 
-class Judged(NamedTuple):
+class ExemptionStatus(Word):
+    """What an exemption is good for."""
+
+    HOLDS = "holds"
+    SHADOWED = "shadowed"
+    HOLDS_NOTHING = "holds nothing"
+    NOT_LOOKED_AT = "not looked at"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ExemptionUsage:
+    """An exemption of the policy, and what it is good for.
+
+    `holds` counts the pods, next pods of owners without any, Secrets and ServiceAccounts that it keeps from something;
+    where it has ended, those that it would. `shadowed` is one that holds nothing because those before it, whose numbers
+    are `shadowed_by` (from zero), hold it all: once they end it does. `unknown` is one that depends on who asks, or is
+    for requests for tokens: no scan can see whether it holds anything. `seen_in_part` says that not all that it is for
+    was looked at, in other namespaces or for want of rights; where such a one holds nothing, it is `not looked at`.
+    `days_left` is None for one that never ends, and 0 on its last day.
+    """
+
+    rules: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    service_accounts: tuple[str, ...]
+    users: tuple[str, ...]
+    reason: str
+    until: dt.date | None
+    days_left: int | None
+    ends_soon: bool
+    standing: ExemptionStatus
+    holds: int
+    shadowed_by: tuple[int, ...]
+    seen_in_part: bool
+
+
+class CountedResult(NamedTuple):
     """What came out alike: where, of which account, how many there are, and how it came out."""
 
     namespace: str
     account: str
     number: int
-    judgement: Judgement
+    judgement: EvaluationResult
 
 
-class Sight(NamedTuple):
+class ScanCoverage(NamedTuple):
     """What was looked at: of the known namespaces some alone (none: all), and whether all there could be read.
 
     `known` is empty where not all namespaces could be read.
@@ -47,10 +85,10 @@ class Sight(NamedTuple):
         return wanted and (self.complete or not reached)
 
 
-class States:
+class ExemptionUsageCounter:
     """The exemptions of one policy, and what of all that was judged is theirs."""
 
-    def __init__(self, exemptions: Sequence[Exemption], now: dt.datetime, sight: Sight) -> None:
+    def __init__(self, exemptions: Sequence[Exemption], now: dt.datetime, sight: ScanCoverage) -> None:
         """Take them in their order, the time (aware, any zone), and what was looked at."""
         self._exemptions = exemptions
         self._today = now.astimezone(dt.UTC).date()
@@ -59,9 +97,9 @@ class States:
         self._holding = [number for number, one in enumerate(exemptions) if one.holds(now)]
         self._holds: Counter[int] = Counter()
         self._shadowed: dict[int, Counter[int]] = {}
-        self._behind: dict[tuple[str, str, Exempted], tuple[int, ...]] = {}
+        self._behind: dict[tuple[str, str, AppliedExemption], tuple[int, ...]] = {}
 
-    def of(self, judged: Iterable[Judged]) -> tuple[ExemptionState, ...]:
+    def of(self, judged: Iterable[CountedResult]) -> tuple[ExemptionUsage, ...]:
         """Return how each stands, in their order."""
         for one in judged:
             held = {exempted.exemption for exempted in one.judgement.exemptions}
@@ -78,7 +116,7 @@ class States:
                 self._shadowed.setdefault(later, Counter())[earlier] += one.number
         return tuple(map(self._state, range(len(self._exemptions))))
 
-    def _later(self, namespace: str, account: str, exempted: Exempted) -> tuple[int, ...]:
+    def _later(self, namespace: str, account: str, exempted: AppliedExemption) -> tuple[int, ...]:
         """Return those behind an exemption that would hold what it holds, or a part of it."""
         key = (namespace, account, exempted)
         if key not in self._behind:
@@ -91,21 +129,21 @@ class States:
             )
         return self._behind[key]
 
-    def _state(self, number: int) -> ExemptionState:
+    def _state(self, number: int) -> ExemptionUsage:
         one, holds, shadowed = self._exemptions[number], self._holds[number], self._shadowed.get(number)
         left = (one.until - self._today).days if one.until else None
         in_part = not self._sight.covers(one)
         if left is not None and left < 0:
-            standing = Standing.ENDED
+            standing = ExemptionStatus.ENDED
         elif holds:
-            standing = Standing.HOLDS
+            standing = ExemptionStatus.HOLDS
         elif shadowed:
-            standing = Standing.SHADOWED
+            standing = ExemptionStatus.SHADOWED
         elif not _can_be_seen(one):
-            standing = Standing.UNKNOWN
+            standing = ExemptionStatus.UNKNOWN
         else:
-            standing = Standing.NOT_LOOKED_AT if in_part else Standing.HOLDS_NOTHING
-        return ExemptionState(
+            standing = ExemptionStatus.NOT_LOOKED_AT if in_part else ExemptionStatus.HOLDS_NOTHING
+        return ExemptionUsage(
             rules=("*",) if one.rules == tuple(BY_NAME) else one.rules,
             namespaces=one.namespaces.patterns,
             service_accounts=one.service_accounts.patterns,
@@ -113,10 +151,10 @@ class States:
             reason=one.reason,
             until=one.until,
             days_left=left,
-            ends_soon=left is not None and 0 <= left < SOON_DAYS,
+            ends_soon=left is not None and 0 <= left < EXPIRES_SOON_DAYS,
             standing=standing,
             holds=holds,
-            shadowed_by=tuple(sorted(shadowed)) if shadowed and standing is Standing.SHADOWED else (),
+            shadowed_by=tuple(sorted(shadowed)) if shadowed and standing is ExemptionStatus.SHADOWED else (),
             seen_in_part=in_part,
         )
 
@@ -128,7 +166,7 @@ def _reached(exemption: Exemption, namespaces: Iterable[str]) -> list[str]:
     return [one for one in namespaces if exemption.is_for_namespace(one) and (not within or within.match(one))]
 
 
-def _would_hold(exemption: Exemption, judged: Judged) -> bool:
+def _would_hold(exemption: Exemption, judged: CountedResult) -> bool:
     return any(
         rule in exemption.rules and exemption.is_for(judged.namespace, judged.account, "", other)
         for rule, other in {(finding.rule, finding.other_account) for finding in judged.judgement.findings}

@@ -15,14 +15,14 @@ from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request
 from webhook.core.token_objects import CSIDriver, Secret, ServiceAccount
 from webhook.core.views import PodView, pod_view
-from webhook.scan.tokens import tokens_after
-from webhook.scan.verdicts import Exempted, Judgement, Told, Verdict
+from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult, PodEvaluation, ReportedFinding
+from webhook.scan.pod_tokens import tokens_after
 
 _MIRROR = "kubernetes.io/config.mirror"
 Patch = tuple[Operation, ...]
 
 
-class Judge:
+class PolicyEvaluator:
     """One policy in one cluster at one time."""
 
     def __init__(self, policy: Policy, cluster: Cluster, now: dt.datetime) -> None:
@@ -37,27 +37,27 @@ class Judge:
         here = self.policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
         return pod_view(_pod_request(namespace, pod), pod, here, self.policy, self._cluster)
 
-    def pod(self, namespace: str, pod: PodTemplate) -> tuple[Verdict, Patch]:
+    def pod(self, namespace: str, pod: PodTemplate) -> tuple[PodEvaluation, Patch]:
         """Judge a pod as it would be created, and return how it would be mended, too."""
         decision = evaluate(_pod_request(namespace, pod), self.policy, self._cluster, self._now)
         view = self.view(namespace, pod)
         judgement = _judgement(decision, view.account, self._numbers)
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(view, decision)
-        return Verdict(judgement, tokens), decision.patch
+        return PodEvaluation(judgement, tokens), decision.patch
 
-    def secret(self, namespace: str, name: str, secret: Secret) -> Judgement:
+    def secret(self, namespace: str, name: str, secret: Secret) -> EvaluationResult:
         """Judge a legacy Secret as if it were made again."""
         return self._judged(_request(Subject.SECRET, namespace, name, secret), secret.account)
 
-    def account(self, namespace: str, name: str, account: ServiceAccount) -> Judgement:
+    def account(self, namespace: str, name: str, account: ServiceAccount) -> EvaluationResult:
         """Judge a ServiceAccount as if it were made again."""
         return self._judged(_request(Subject.SERVICE_ACCOUNT, namespace, name, account), name)
 
-    def csi_driver(self, name: str, driver: CSIDriver) -> Judgement:
+    def csi_driver(self, name: str, driver: CSIDriver) -> EvaluationResult:
         """Evaluate a CSI driver as if it were created again."""
         return self._judged(_request(Subject.CSI_DRIVER, "", name, driver), "")
 
-    def _judged(self, request: Request, account: str) -> Judgement:
+    def _judged(self, request: Request, account: str) -> EvaluationResult:
         return _judgement(evaluate(request, self.policy, self._cluster, self._now), account, self._numbers)
 
 
@@ -67,9 +67,9 @@ def is_mirror(pod: PodTemplate) -> bool:
     return owner is not None and owner.kind == "Node" and _MIRROR in (pod.metadata.annotations or ())
 
 
-def _judgement(decision: Decision, account: str, numbers: Mapping[int, int]) -> Judgement:
+def _judgement(decision: Decision, account: str, numbers: Mapping[int, int]) -> EvaluationResult:
     findings = tuple(
-        Told(
+        ReportedFinding(
             finding.rule,
             finding.action,
             finding.intended,
@@ -86,10 +86,10 @@ def _judgement(decision: Decision, account: str, numbers: Mapping[int, int]) -> 
         of_pair = accounts.setdefault((finding.rule, id(exemption)), {})
         of_pair[account if other is None else other] = None
     exemptions = tuple(
-        Exempted(rule, numbers[id(one)], one.reason, one.until, tuple(accounts[rule, id(one)]))
+        AppliedExemption(rule, numbers[id(one)], one.reason, one.until, tuple(accounts[rule, id(one)]))
         for rule, one in decision.exemptions
     )
-    return Judgement(decision.outcome, findings, exemptions, decision.note)
+    return EvaluationResult(decision.outcome, findings, exemptions, decision.note)
 
 
 def _pod_request(namespace: str, pod: PodTemplate) -> Request:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.scan.cluster import INJECT, VAULT, Small, account, live, named_secret, secret, spec, token
-from webhook.scan.verdicts import Change
+from tests.scan.small_cluster import INJECT, VAULT, Small, account, live, named_secret, secret, spec, token
+from webhook.scan.evaluation_result import Change
 
 HOSTPATH = [{"name": "h", "hostPath": {"path": "/"}}]
 BARE = spec(HOSTPATH, automountServiceAccountToken=False)

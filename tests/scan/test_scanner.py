@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from tests.scan.cluster import (
+from tests.scan.small_cluster import (
     INJECT,
     VAULT,
     Small,
@@ -21,11 +21,11 @@ from tests.scan.cluster import (
 from webhook.core.cluster import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.asked import Filters
-from webhook.scan.audiences import ApiAudiences, AudiencesFrom
-from webhook.scan.bindings import Bindings
-from webhook.scan.report import Counts, TokenUse, Unread
-from webhook.scan.verdicts import Change
+from webhook.scan.audiences import ApiAudiences, AudienceSource
+from webhook.scan.evaluation_result import Change
+from webhook.scan.options import ScanFilters
+from webhook.scan.rbac import Bindings
+from webhook.scan.report import OutcomeCounts, TokenUse, UnreadResource
 
 READS = spec(container=named_secret("old"))
 YEAR = 31_536_000
@@ -64,7 +64,7 @@ def test_owners_of_one_kind_and_name_in_two_groups_are_told_apart() -> None:
     ]
     [told] = report.legacy_secrets
     assert [one.title for one in told.references] == ["Job/train", "Job.batch.volcano.sh/train"]
-    [idle] = report.idle_accounts
+    [idle] = report.accounts_without_permissions
     assert idle.owners == ("Job.batch.volcano.sh/train", "Job/train")
 
 
@@ -74,9 +74,9 @@ def test_a_finished_pod_is_counted_as_finished_and_as_nothing_else(phase) -> Non
     small.known.secrets.append(secret("old"))
     report = small.scan('rules: {legacy-token-secret: "off"}\n')
     assert report.summary.finished_pods == 1
-    assert (report.owners, report.summary.pods, report.tokens) == ((), Counts(), ())
-    assert (report.idle_accounts, report.exit_status) == ((), 0)
-    assert [one.can_go for one in report.legacy_secrets] == [True, True]
+    assert (report.owners, report.summary.pods, report.tokens) == ((), OutcomeCounts(), ())
+    assert (report.accounts_without_permissions, report.exit_status) == ((), 0)
+    assert [one.removable for one in report.legacy_secrets] == [True, True]
 
 
 def test_pods_of_one_owner_that_differ_are_told_apart() -> None:
@@ -94,8 +94,8 @@ def test_what_has_no_pod_is_judged_by_its_template() -> None:
     report = Small(secret("old")).deployment("web", READS, replicas=0).cron_job("report", spec()).scan()
     told = {owner.name: owner.outcome for owner in report.owners}
     assert told == {"web": Outcome.DENIED, "report": Outcome.PATCHED}
-    assert report.summary.pods == Counts()
-    assert report.summary.owners == Counts(patched=1, denied=1)
+    assert report.summary.pods == OutcomeCounts()
+    assert report.summary.owners == OutcomeCounts(patched=1, denied=1)
     assert {(one.rule, one.action): one.count for one in report.rule_counts} == {
         ("legacy-token-reference", Action.REJECT): 1,
         ("legacy-token-secret", Action.REJECT): 1,
@@ -115,7 +115,7 @@ def test_a_legacy_secret_is_told_of_with_all_that_refers_to_it_and_where() -> No
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     small.deployment("web", READS).pod("web-1-a", READS, **OWNED).cron_job("report", READS)
     [told] = small.scan().legacy_secrets
-    assert (told.account, told.listed_by, told.can_go) == ("app", ("app",), False)
+    assert (told.account, told.listed_by, told.removable) == ("app", ("app",), False)
     place = "spec.containers[0].env[0]"
     assert [(one.kind, one.name, one.path, one.pods) for one in told.references] == [
         ("CronJob", "report", place, ()),
@@ -152,21 +152,21 @@ def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long
     small = Small(secret("old", created="2026-01-02T00:00:00Z", **labels))
     small.known.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
     [told] = small.scan(unused_days=days).legacy_secrets
-    assert told.can_go is goes
+    assert told.removable is goes
 
 
 @pytest.mark.parametrize(("labels", "goes"), [({}, False), ({"invalid_since": "2026-11-01"}, True)])
 def test_only_a_secret_marked_invalid_can_go_where_templates_could_not_be_read_that_may_name_it(labels, goes) -> None:
     small = Small(secret("old", **labels))
-    small.known.unread.append(Unread("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
+    small.known.unread.append(UnreadResource("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
     [told] = small.scan().legacy_secrets
-    assert (told.unused_since, told.can_go) == (dt.date(2026, 2, 1), goes)
+    assert (told.unused_since, told.removable) == (dt.date(2026, 2, 1), goes)
 
 
 def test_since_when_a_secret_is_unused_is_said_by_its_age_and_by_what_is_known() -> None:
     young, old = Small(secret("a", created="2026-11-20T00:00:00Z"), secret("b")).scan().legacy_secrets
-    assert (young.unused_since, young.can_go) == (dt.date(2026, 11, 20), False)
-    assert (old.unused_since, old.can_go) == (dt.date(2026, 2, 1), True)
+    assert (young.unused_since, young.removable) == (dt.date(2026, 11, 20), False)
+    assert (old.unused_since, old.removable) == (dt.date(2026, 2, 1), True)
 
 
 def test_tokens_are_counted_by_audience_and_by_how_long_they_live_now_and_then() -> None:
@@ -218,15 +218,15 @@ def test_an_account_is_idle_that_no_binding_names(given, idle) -> None:
     small.pod("c", spec(serviceAccountName="quiet", automountServiceAccountToken=False))
     for one in given:
         small.known.bindings.add(one)
-    told = [(one.namespace, one.name, one.pods, one.owners) for one in small.scan().idle_accounts]
+    told = [(one.namespace, one.name, one.pods, one.owners) for one in small.scan().accounts_without_permissions]
     assert told == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
 
 def test_nothing_is_said_of_accounts_where_the_bindings_could_not_be_read() -> None:
     small = Small().pod("a", live())
     small.known.bindings = None
-    assert small.scan().idle_accounts is None
-    assert Bindings().give_rights_to("shop", "app") is False
+    assert small.scan().accounts_without_permissions is None
+    assert Bindings().grant_permissions_to("shop", "app") is False
 
 
 HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountToken=False)
@@ -238,10 +238,10 @@ NAMED = f"apiServerToken: {{audiences: ['{INTERNAL}']}}\n"
 
 
 @pytest.mark.parametrize(("text", "given", "token_s", "names", "source"), [
-    (NAMED, ("given",), ("token",), (INTERNAL,), AudiencesFrom.POLICY),
-    ("", (INTERNAL,), ("token",), (INTERNAL,), AudiencesFrom.GIVEN),
-    ("", (), (INTERNAL,), (INTERNAL,), AudiencesFrom.TOKEN),
-    ("", (), (), ("https://issuer", *FALLBACK_API_AUDIENCES), AudiencesFrom.ASSUMED),
+    (NAMED, ("given",), ("token",), (INTERNAL,), AudienceSource.POLICY),
+    ("", (INTERNAL,), ("token",), (INTERNAL,), AudienceSource.GIVEN),
+    ("", (), (INTERNAL,), (INTERNAL,), AudienceSource.TOKEN),
+    ("", (), (), ("https://issuer", *FALLBACK_API_AUDIENCES), AudienceSource.ASSUMED),
 ], ids=["the policy's", "those given", "the token's", "assumed"])  # fmt: skip
 def test_the_api_servers_audiences_are_told_with_where_they_are_from_and_judged_by(
     text, given, token_s, names, source
@@ -250,8 +250,8 @@ def test_the_api_servers_audiences_are_told_with_where_they_are_from_and_judged_
     small.known.issuer, small.known.given_audiences, small.known.token_audiences = "https://issuer", given, token_s
     report = small.scan(f"{text}tokens: {{audiences: {{allowed: [nobody]}}}}\n", NAMED)
     assert report.policy.api_audiences == ApiAudiences(names, source)
-    assert report.simulated.api_audiences == ApiAudiences((INTERNAL,), AudiencesFrom.POLICY)
-    assert report.summary.pods == (Counts(allowed=1) if INTERNAL in names else Counts(denied=1))
+    assert report.simulated.api_audiences == ApiAudiences((INTERNAL,), AudienceSource.POLICY)
+    assert report.summary.pods == (OutcomeCounts(allowed=1) if INTERNAL in names else OutcomeCounts(denied=1))
 
 
 def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:
@@ -266,25 +266,25 @@ def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:
 def test_filters_choose_what_is_told_and_not_what_comes_of_it() -> None:
     small = Small(secret("old")).pod("a", READS | {"volumes": HOST["volumes"]}).pod("b", READS, namespace="other")
     for filters, rules in (
-        (Filters(("sh*",), ("kubelet-hostpath",)), ["kubelet-hostpath"]),
-        (Filters(("shop",), actions=(Action.PATCH,)), ["token-expiration"]),
-        (Filters(("shop",), ("kubelet-hostpath",), (Action.PATCH,)), []),
+        (ScanFilters(("sh*",), ("kubelet-hostpath",)), ["kubelet-hostpath"]),
+        (ScanFilters(("shop",), actions=(Action.PATCH,)), ["token-expiration"]),
+        (ScanFilters(("shop",), ("kubelet-hostpath",), (Action.PATCH,)), []),
     ):
         report = small.scan(filters=filters)
         [owner] = report.owners
         assert [one.rule for one in owner.pods[0].verdict.judgement.findings] == rules
         assert [one.rule for one in report.rule_counts] == rules
-        assert (owner.outcome, report.summary.pods, report.exit_status) == (Outcome.DENIED, Counts(denied=1), 1)
-    assert small.scan(filters=Filters(("nowhere",))).legacy_secrets == ()
+        assert (owner.outcome, report.summary.pods, report.exit_status) == (Outcome.DENIED, OutcomeCounts(denied=1), 1)
+    assert small.scan(filters=ScanFilters(("nowhere",))).legacy_secrets == ()
 
 
 def test_a_filter_leaves_out_accounts_of_which_there_is_nothing_to_tell() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
-    assert [one.name for one in small.scan(filters=Filters(rules=("legacy-token-reference",))).accounts] == ["app"]
-    assert small.scan(filters=Filters(rules=("token-audience",))).accounts == ()
+    assert [one.name for one in small.scan(filters=ScanFilters(rules=("legacy-token-reference",))).accounts] == ["app"]
+    assert small.scan(filters=ScanFilters(rules=("token-audience",))).accounts == ()
     held = "exemptions: [{rules: [legacy-token-reference], namespaces: [shop], reason: held, until: never}]\n"
-    assert small.scan(held, filters=Filters(rules=("token-audience",))).accounts == ()
-    assert len(small.scan(held, filters=Filters(actions=(Action.WARN,))).accounts) == 1
+    assert small.scan(held, filters=ScanFilters(rules=("token-audience",))).accounts == ()
+    assert len(small.scan(held, filters=ScanFilters(actions=(Action.WARN,))).accounts) == 1
 
 
 def drivers() -> Small:
@@ -312,8 +312,8 @@ def test_csi_drivers_whose_tokens_break_a_rule_are_reported_as_warnings() -> Non
 
 
 def test_csi_drivers_are_left_out_if_namespaces_or_other_rules_are_selected() -> None:
-    assert drivers().scan(filters=Filters(("shop",))).csi_drivers == ()
-    [driver] = drivers().scan(filters=Filters(rules=("token-audience",))).csi_drivers
+    assert drivers().scan(filters=ScanFilters(("shop",))).csi_drivers == ()
+    [driver] = drivers().scan(filters=ScanFilters(rules=("token-audience",))).csi_drivers
     assert driver.name == "api.example.com"
 
 

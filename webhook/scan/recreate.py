@@ -1,8 +1,8 @@
 """A pod as it would be if it were created again: what its author wrote, and what Kubernetes adds to that.
 
-A live pod holds what admission did to it when it was created. Judged as it stands, it would say of a token that was
-capped, or of a Secret that was replaced, that all is well, though the next pod needs the same again. So what is known
-to be no author's is undone:
+A live pod holds what admission did to it when it was created. Evaluated as it is, it would say of a token that
+was capped, or of a Secret that was replaced, that all is well, though the next pod needs the same again. So what is
+known to be no author's is undone:
 
 - Where the template is known that the pod is from, it says what the author wrote: its volumes, its containers' mounts
   and its account count as they stand there. What the pod has besides is somebody else's, another webhook's for example,
@@ -49,7 +49,7 @@ Automounts = Callable[[str], bool]
 """Says of an account of the pod's namespace whether its pods get the API server's token, where they don't say."""
 
 
-def as_created(live: PodView, origin: PodTemplate | None, automounts: Automounts) -> PodTemplate:
+def recreated_pod(live: PodView, origin: PodTemplate | None, automounts: Automounts) -> PodTemplate:
     """Return the pod as it would be created again.
 
     `live` is the view of it as it stands, `origin` its template, where that is known.
@@ -82,7 +82,7 @@ def as_created(live: PodView, origin: PodTemplate | None, automounts: Automounts
     return PodTemplate(meta, with_api_token(spec) if mounted else spec)
 
 
-def next_of(template: PodTemplate, automounts: Automounts) -> PodTemplate:
+def pod_from_template(template: PodTemplate, automounts: Automounts) -> PodTemplate:
     """Return the pod that a template makes next."""
     spec = template.spec
     said = spec.automount_service_account_token
@@ -90,7 +90,7 @@ def next_of(template: PodTemplate, automounts: Automounts) -> PodTemplate:
     return replace(template, given_spec=with_api_token(spec)) if mounted else template
 
 
-def replacement_of(live: PodTemplate, template: PodTemplate, automounts: Automounts) -> PodTemplate:
+def replacement_pod(live: PodTemplate, template: PodTemplate, automounts: Automounts) -> PodTemplate:
     """Return the pod that takes a live one's place and name, from the template as it is now."""
     meta = live.metadata
     identity = {key: value for key, value in (meta.labels or {}).items() if key in _IDENTITY}
@@ -98,7 +98,7 @@ def replacement_of(live: PodTemplate, template: PodTemplate, automounts: Automou
     given = ObjectMeta(
         meta.name, meta.generate_name, meta.namespace, meta.owner_references, labels, template.metadata.annotations
     )
-    return replace(next_of(template, automounts), given_metadata=given)
+    return replace(pod_from_template(template, automounts), given_metadata=given)
 
 
 def with_api_token(spec: PodSpec) -> PodSpec:

@@ -12,7 +12,7 @@ TRACKED_SINCE = "since"
 """Its key: a day, as `2026-11-24`."""
 
 
-class Notes(Object, frozen=True):
+class UsageLabels(Object, frozen=True):
     """What the API server notes of a legacy token's use, in the Secret's labels."""
 
     last_used: str | None = msgspec.field(default=None, name=LAST_USED)
@@ -27,11 +27,11 @@ class SecretMeta(Identity, frozen=True):
     """A legacy Secret's metadata: whose token it holds, since when, and what the API server notes of its use."""
 
     creation_timestamp: str | None = None
-    labels: Notes | None = None
+    labels: UsageLabels | None = None
     annotations: _Annotations | None = None
 
 
-NO_NOTES = Notes()
+NO_USAGE_LABELS = UsageLabels()
 
 
 class LegacyTokenSecret(Object, frozen=True):
@@ -108,7 +108,7 @@ class _RolledStatus(Object, frozen=True):
     update_revision: str | None = None
 
 
-class Rolled(Workload, frozen=True):
+class RollingWorkload(Workload, frozen=True):
     """A StatefulSet or a DaemonSet: it makes pods itself; those of an older template stay until it replaces them."""
 
     status: _RolledStatus | None = None

@@ -8,13 +8,13 @@ from collections import Counter
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.verdicts import Change, Judgement, Told
+from webhook.scan.evaluation_result import Change, EvaluationResult, ReportedFinding
 
 _DENIED = Outcome.DENIED
 _NEWLY = {Outcome.PATCHED: Change.PATCHED, Outcome.WARNED: Change.WARNED, Outcome.ALLOWED: Change.FINE}
 
 
-def change_between(before: Judgement, after: Judgement, *, same_patch: bool = True) -> Change:
+def change_between(before: EvaluationResult, after: EvaluationResult, *, same_patch: bool = True) -> Change:
     """Return what weighs most of all that differs.
 
     `same_patch` says that both would mend it alike: of a mending a finding doesn't tell all, such as how long an
@@ -24,14 +24,14 @@ def change_between(before: Judgement, after: Judgement, *, same_patch: bool = Tr
         return _rejected(before, after) if before.outcome is _DENIED else Change.REJECTED
     if before.outcome is _DENIED:
         return _NEWLY[after.outcome]
-    found = _patched(_Both(before, after, Action.PATCH), same_patch=same_patch)
-    return found or _warned(_Both(before, after, Action.WARN), after) or _audited(before, after)
+    found = _patched(_Comparison(before, after, Action.PATCH), same_patch=same_patch)
+    return found or _warned(_Comparison(before, after, Action.WARN), after) or _audited(before, after)
 
 
-class _Both:
+class _Comparison:
     """What two judgements find that has one action, compared."""
 
-    def __init__(self, before: Judgement, after: Judgement, action: Action) -> None:
+    def __init__(self, before: EvaluationResult, after: EvaluationResult, action: Action) -> None:
         was, now = ([one for one in judged.findings if one.action is action] for judged in (before, after))
         self.was, self.now = ({_said(one) for one in told} for told in (was, now))
         self.more = bool(_places(now) - _places(was))
@@ -41,26 +41,26 @@ class _Both:
         return self.was != self.now
 
 
-def _said(told: Told) -> tuple[str, str, str]:
+def _said(told: ReportedFinding) -> tuple[str, str, str]:
     return told.rule, told.path, told.detail
 
 
-def _places(told: list[Told]) -> Counter[tuple[str, str]]:
+def _places(told: list[ReportedFinding]) -> Counter[tuple[str, str]]:
     """Return how often which rule is broken where: several injections are all told of at one place."""
     return Counter((one.rule, one.path) for one in told)
 
 
-def _rejected(before: Judgement, after: Judgement) -> Change:
-    rejections = _Both(before, after, Action.REJECT)
+def _rejected(before: EvaluationResult, after: EvaluationResult) -> Change:
+    rejections = _Comparison(before, after, Action.REJECT)
     if rejections.more:
         return Change.REJECTED_FOR_MORE
-    others = (_Both(before, after, action) for action in (Action.PATCH, Action.WARN))
+    others = (_Comparison(before, after, action) for action in (Action.PATCH, Action.WARN))
     if rejections.differ or any(both.differ for both in others):
         return Change.REJECTED_OTHERWISE
     return _audited(before, after)
 
 
-def _patched(both: _Both, *, same_patch: bool) -> Change | None:
+def _patched(both: _Comparison, *, same_patch: bool) -> Change | None:
     if same_patch and not both.differ:
         return None
     if not both.now:
@@ -68,7 +68,7 @@ def _patched(both: _Both, *, same_patch: bool) -> Change | None:
     return Change.PATCHED if both.more and both.was <= both.now else Change.PATCHED_OTHERWISE
 
 
-def _warned(both: _Both, after: Judgement) -> Change | None:
+def _warned(both: _Comparison, after: EvaluationResult) -> Change | None:
     if both.more:
         return Change.WARNED
     if not both.differ:
@@ -78,5 +78,5 @@ def _warned(both: _Both, after: Judgement) -> Change | None:
     return Change.FINE if after.outcome is Outcome.ALLOWED else Change.UNWARNED
 
 
-def _audited(before: Judgement, after: Judgement) -> Change:
-    return Change.AUDITED_OTHERWISE if _Both(before, after, Action.AUDIT).differ else Change.NONE
+def _audited(before: EvaluationResult, after: EvaluationResult) -> Change:
+    return Change.AUDITED_OTHERWISE if _Comparison(before, after, Action.AUDIT).differ else Change.NONE

@@ -5,20 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.bindings import Bindings
-from webhook.scan.exemptions import Judged
+from webhook.scan.evaluation_result import PodGroup
+from webhook.scan.exemption_usage import CountedResult
+from webhook.scan.rbac import Bindings
 from webhook.scan.report import (
     Account,
-    Counts,
+    AccountWithoutPermissions,
     CsiDriver,
-    IdleAccount,
     LegacySecret,
+    OutcomeCounts,
     Owner,
     RuleCount,
-    Summary,
+    ScanSummary,
     TokenUse,
 )
-from webhook.scan.verdicts import PodGroup
 
 
 def judged(
@@ -26,26 +26,26 @@ def judged(
     secrets: Iterable[LegacySecret],
     accounts: Iterable[Account],
     csi_drivers: Iterable[CsiDriver] = (),
-) -> tuple[list[Judged], list[Judged]]:
+) -> tuple[list[CountedResult], list[CountedResult]]:
     """Return what is judged, each once: by the policy, and by the simulated one.
 
     Of an owner these are its pods, and only where it has none its next one.
     """
-    now: list[Judged] = []
-    simulated: list[Judged] = []
+    now: list[CountedResult] = []
+    simulated: list[CountedResult] = []
     for owner in owners:
         for group, count in counted(owner):
             where = (owner.namespace, group.account, count)
-            now.append(Judged(*where, group.verdict.judgement))
+            now.append(CountedResult(*where, group.verdict.judgement))
             if group.simulated:
-                simulated.append(Judged(*where, group.simulated.judgement))
+                simulated.append(CountedResult(*where, group.simulated.judgement))
     single = [(one.namespace, one.account, one.judgement, one.simulated) for one in secrets]
     single += [(one.namespace, one.name, one.judgement, one.simulated) for one in accounts]
     single += [("", "", driver.judgement, driver.simulated) for driver in csi_drivers]
     for namespace, account, judgement, other in single:
-        now.append(Judged(namespace, account, 1, judgement))
+        now.append(CountedResult(namespace, account, 1, judgement))
         if other:
-            simulated.append(Judged(namespace, account, 1, other))
+            simulated.append(CountedResult(namespace, account, 1, other))
     return now, simulated
 
 
@@ -57,14 +57,16 @@ def counted(owner: Owner) -> Iterator[tuple[PodGroup, int]]:
         yield owner.next_pod, 1
 
 
-def summary(namespaces: int, finished_pods: int, owners: Sequence[Owner], secrets: Sequence[LegacySecret]) -> Summary:
+def summary(
+    namespaces: int, finished_pods: int, owners: Sequence[Owner], secrets: Sequence[LegacySecret]
+) -> ScanSummary:
     """Return the counts of pods, owners and Secrets by what would come of them."""
     groups = [group for owner in owners for group in owner.pods]
     under = [(group.simulated, len(group.names)) for group in groups if group.simulated]
     by_owner = [found for owner in owners if (found := owner.simulated_outcome)]
     by_secret = [one.simulated.outcome for one in secrets if one.simulated]
     simulates = bool(under or by_owner or by_secret)
-    return Summary(
+    return ScanSummary(
         namespaces,
         finished_pods,
         pods=_counts((group.verdict.judgement.outcome, len(group.names)) for group in groups),
@@ -76,14 +78,14 @@ def summary(namespaces: int, finished_pods: int, owners: Sequence[Owner], secret
     )
 
 
-def _counts(outcomes: Iterable[tuple[Outcome, int]]) -> Counts:
+def _counts(outcomes: Iterable[tuple[Outcome, int]]) -> OutcomeCounts:
     counted: Counter[str] = Counter()
     for outcome, count in outcomes:
         counted[outcome.value] += count
-    return Counts(**counted)
+    return OutcomeCounts(**counted)
 
 
-def rule_counts(now: Iterable[Judged], simulated: Iterable[Judged] | None) -> tuple[RuleCount, ...]:
+def rule_counts(now: Iterable[CountedResult], simulated: Iterable[CountedResult] | None) -> tuple[RuleCount, ...]:
     """Return how many things break which rule in which namespace, and what is done about it."""
     before, after = _by_rule(now), _by_rule(simulated or ())
     return tuple(
@@ -92,7 +94,7 @@ def rule_counts(now: Iterable[Judged], simulated: Iterable[Judged] | None) -> tu
     )  # fmt: skip
 
 
-def _by_rule(judged: Iterable[Judged]) -> Counter[tuple[str, str, Action]]:
+def _by_rule(judged: Iterable[CountedResult]) -> Counter[tuple[str, str, Action]]:
     counted: Counter[tuple[str, str, Action]] = Counter()
     for one in judged:
         for rule, action in {(finding.rule, finding.action) for finding in one.judgement.findings}:
@@ -124,14 +126,14 @@ def token_uses(owners: Sequence[Owner]) -> tuple[TokenUse, ...]:
     )
 
 
-def idle_accounts(owners: Iterable[Owner], bindings: Bindings) -> tuple[IdleAccount, ...]:
+def accounts_without_permissions(owners: Iterable[Owner], bindings: Bindings) -> tuple[AccountWithoutPermissions, ...]:
     """Return the accounts whose API token is mounted by itself in pods, though no binding gives them any right."""
     pods: Counter[tuple[str, str]] = Counter()
     where: dict[tuple[str, str], set[str]] = {}
     for owner in owners:
         for group in owner.pods:
             key = (owner.namespace, group.account)
-            if any(token.own for token in group.tokens) and not bindings.give_rights_to(*key):
+            if any(token.own for token in group.tokens) and not bindings.grant_permissions_to(*key):
                 pods[key] += len(group.names)
                 where.setdefault(key, set()).add(owner.title)
-    return tuple(IdleAccount(*key, pods[key], tuple(sorted(where[key]))) for key in sorted(pods))
+    return tuple(AccountWithoutPermissions(*key, pods[key], tuple(sorted(where[key]))) for key in sorted(pods))

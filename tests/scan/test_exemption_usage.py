@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.scan.cluster import Small, live, named_secret, secret, spec
+from tests.scan.small_cluster import Small, live, named_secret, secret, spec
 from webhook.core.policy.model import Action
-from webhook.scan.asked import Filters
-from webhook.scan.report import Unread
-from webhook.scan.standings import Standing
+from webhook.scan.exemption_usage import ExemptionStatus
+from webhook.scan.options import ScanFilters
+from webhook.scan.report import UnreadResource
 
 READS = spec(container=named_secret("old"))
 
@@ -25,11 +25,11 @@ def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell
     small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
     states = small.scan(EXEMPTIONS).exemptions
     assert [(one.reason, one.standing, one.holds, one.days_left, one.ends_soon) for one in states] == [
-        ("held", Standing.HOLDS, 3, 7, True),
-        ("unused", Standing.HOLDS_NOTHING, 0, None, False),
-        ("over", Standing.ENDED, 3, -1, False),
-        ("unseen", Standing.UNKNOWN, 0, 372, False),
-        ("by user", Standing.UNKNOWN, 0, 0, True),
+        ("held", ExemptionStatus.HOLDS, 3, 7, True),
+        ("unused", ExemptionStatus.HOLDS_NOTHING, 0, None, False),
+        ("over", ExemptionStatus.ENDED, 3, -1, False),
+        ("unseen", ExemptionStatus.UNKNOWN, 0, 372, False),
+        ("by user", ExemptionStatus.UNKNOWN, 0, 0, True),
     ]
     assert states[1].rules == ("*",)
 
@@ -40,17 +40,17 @@ def standing(small, exemption, **asked):
 
 
 HOLDING, OVER = "until: never", "until: 2026-01-01"
-HOLDS, NOTHING = (Standing.HOLDS, 1, False), (Standing.HOLDS_NOTHING, 0, False)
-UNSEEN = (Standing.NOT_LOOKED_AT, 0, True)
-ONLY = Filters(namespaces=("sh*",))
+HOLDS, NOTHING = (ExemptionStatus.HOLDS, 1, False), (ExemptionStatus.HOLDS_NOTHING, 0, False)
+UNSEEN = (ExemptionStatus.NOT_LOOKED_AT, 0, True)
+ONLY = ScanFilters(namespaces=("sh*",))
 
 
 @pytest.mark.parametrize("filters", [
-    Filters(rules=("token-audience",)), Filters(actions=(Action.AUDIT,)), ONLY,
+    ScanFilters(rules=("token-audience",)), ScanFilters(actions=(Action.AUDIT,)), ONLY,
 ], ids=["a rule", "an action", "a namespace"])  # fmt: skip
 def test_what_an_exemption_is_good_for_is_no_matter_of_what_is_told(filters) -> None:
     small = Small(secret("old")).pod("a", READS)
-    for until, expected in ((HOLDING, HOLDS), (OVER, (Standing.ENDED, 1, False))):
+    for until, expected in ((HOLDING, HOLDS), (OVER, (ExemptionStatus.ENDED, 1, False))):
         what = f"rules: [legacy-token-reference], namespaces: [shop], {until}"
         assert standing(small, what, filters=filters) == standing(small, what) == expected
 
@@ -72,19 +72,19 @@ def test_one_that_reaches_where_nobody_looked_is_not_said_to_hold_nothing(whom, 
     what = f"rules: [legacy-token-reference], {whom}"
     assert standing(small, f"{what}, {HOLDING}", filters=ONLY) == expected
     assert standing(small, f"{what}, {HOLDING}") == NOTHING
-    assert standing(small, f"{what}, {OVER}", filters=ONLY) == (Standing.ENDED, 0, expected is UNSEEN)
+    assert standing(small, f"{what}, {OVER}", filters=ONLY) == (ExemptionStatus.ENDED, 0, expected is UNSEEN)
 
 
 def test_one_that_holds_something_where_one_looked_is_known_to() -> None:
     small = Small(secret("old")).pod("a", READS)
     small.known.namespaces["other"] = frozenset()
     what = f"rules: [legacy-token-reference], namespaces: ['*'], {HOLDING}"
-    assert standing(small, what, filters=ONLY) == (Standing.HOLDS, 1, True)
+    assert standing(small, what, filters=ONLY) == (ExemptionStatus.HOLDS, 1, True)
 
 
 def test_what_could_not_be_read_may_be_what_one_holds() -> None:
     small = Small().pod("a", READS)
-    small.known.unread.append(Unread("secrets", "why", "lacks", "advice", affects_decisions=True))
+    small.known.unread.append(UnreadResource("secrets", "why", "lacks", "advice", affects_decisions=True))
     assert standing(small, f"rules: [legacy-token-reference], namespaces: [shop], {HOLDING}") == UNSEEN
     assert standing(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == NOTHING
     small.known.namespaces.clear()
@@ -108,18 +108,18 @@ def test_one_whose_own_an_earlier_one_holds_is_shadowed_by_it_and_not_for_nothin
         small.pod(account, READS | {"serviceAccountName": account})
     states = small.scan(OVERLAPPING).exemptions
     assert [(one.standing, one.shadowed_by) for one in states] == [
-        (Standing.HOLDS, ()),
-        (Standing.HOLDS, ()),
-        (Standing.SHADOWED, (0, 1)),
-        (Standing.SHADOWED, (0, 1)),
-        (Standing.HOLDS_NOTHING, ()),
-        (Standing.ENDED, ()),
+        (ExemptionStatus.HOLDS, ()),
+        (ExemptionStatus.HOLDS, ()),
+        (ExemptionStatus.SHADOWED, (0, 1)),
+        (ExemptionStatus.SHADOWED, (0, 1)),
+        (ExemptionStatus.HOLDS_NOTHING, ()),
+        (ExemptionStatus.ENDED, ()),
     ]
     small.pod("third", READS | {"serviceAccountName": "third"})
     assert [(one.standing, one.holds, one.shadowed_by) for one in small.scan(OVERLAPPING).exemptions[2:5]] == [
-        (Standing.HOLDS, 1, ()),
-        (Standing.SHADOWED, 0, (0, 1, 2)),
-        (Standing.SHADOWED, 0, (2,)),
+        (ExemptionStatus.HOLDS, 1, ()),
+        (ExemptionStatus.SHADOWED, 0, (0, 1, 2)),
+        (ExemptionStatus.SHADOWED, 0, (2,)),
     ]
 
 
@@ -138,9 +138,9 @@ exemptions:
 """
     )
     assert [(state.standing, state.shadowed_by) for state in report.exemptions] == [
-        (Standing.HOLDS, ()),
-        (Standing.HOLDS_NOTHING, ()),
-        (Standing.SHADOWED, (0,)),
+        (ExemptionStatus.HOLDS, ()),
+        (ExemptionStatus.HOLDS_NOTHING, ()),
+        (ExemptionStatus.SHADOWED, (0,)),
     ]
     [group] = report.owners[0].groups
     judgement = group.verdict.judgement
@@ -153,7 +153,7 @@ def test_states_ended_exemption_for_one_account_does_not_count_other() -> None:
     small = Small(secret("old")).pod("a", READS)
     for accounts, count in (("[default]", 0), ("[default, app]", 1)):
         what = f"rules: [legacy-token-reference], serviceAccounts: {accounts}"
-        assert standing(small, f"{what}, {OVER}") == (Standing.ENDED, count, False)
+        assert standing(small, f"{what}, {OVER}") == (ExemptionStatus.ENDED, count, False)
 
 
 def test_states_exemption_for_a_part_of_what_is_held_is_shadowed() -> None:
@@ -166,6 +166,6 @@ exemptions:
 """
     ).exemptions
     assert [(state.standing, state.shadowed_by) for state in states] == [
-        (Standing.HOLDS, ()),
-        (Standing.SHADOWED, (0,)),
+        (ExemptionStatus.HOLDS, ()),
+        (ExemptionStatus.SHADOWED, (0,)),
     ]

@@ -8,12 +8,12 @@ from webhook.core.objects import ObjectMeta
 from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
 from webhook.core.token_objects import LEGACY_TOKEN_TYPE
-from webhook.scan.changes import change_between
-from webhook.scan.judge import Judge
-from webhook.scan.known import Known
-from webhook.scan.objects import NO_NOTES, LegacyTokenSecret
+from webhook.scan.api_types import NO_USAGE_LABELS, LegacyTokenSecret
+from webhook.scan.cluster_snapshot import ClusterSnapshot
+from webhook.scan.evaluation_result import Change
+from webhook.scan.evaluator import PolicyEvaluator
+from webhook.scan.policy_diff import change_between
 from webhook.scan.report import LegacySecret, Owner, Reference
-from webhook.scan.verdicts import Change
 
 References = Mapping[tuple[str, str], tuple[Reference, ...]]
 
@@ -38,10 +38,10 @@ def _by_name(item: tuple[tuple[str, str, str, str], list[str]]) -> tuple[str, ..
     return (*kind_name_path, group)
 
 
-class LegacySecrets:
+class LegacySecretAnalyzer:
     """How each of them is looked at."""
 
-    def __init__(self, found: References, known: Known, now: dt.datetime, unused_days: int) -> None:
+    def __init__(self, found: References, known: ClusterSnapshot, now: dt.datetime, unused_days: int) -> None:
         """Take the references, and what is known of the cluster."""
         self._references = found
         self._listed = known.listed()
@@ -50,15 +50,20 @@ class LegacySecrets:
         self._today = now.astimezone(dt.UTC).date()
         self._unused_days = unused_days
 
-    def look_at(
-        self, secret: LegacyTokenSecret, judge: Judge, simulated: Judge | None, *, is_copy: bool = False
+    def analyze(
+        self,
+        secret: LegacyTokenSecret,
+        judge: PolicyEvaluator,
+        simulated: PolicyEvaluator | None,
+        *,
+        is_copy: bool = False,
     ) -> LegacySecret:
         """Return what there is to tell about a Secret; `is_copy` says that it is of another type."""
         meta = secret.metadata
         key = (meta.namespace or "", meta.name or "")
         account = (meta.annotations and meta.annotations.account) or ""
         created = _time(meta.creation_timestamp)
-        noted = meta.labels or NO_NOTES
+        noted = meta.labels or NO_USAGE_LABELS
         last_used = _day(noted.last_used)
         used_some_day = bool(noted.last_used) and last_used is None  # it was used, whatever the label says
         unused_since = None if used_some_day else self._unused_since(last_used, created)
@@ -76,7 +81,7 @@ class LegacySecrets:
             invalid_since=invalid_since,
             references=pointing,
             listed_by=tuple(sorted(self._listed.get(key, ()))),
-            can_go=not (pointing or is_copy)
+            removable=not (pointing or is_copy)
             and (
                 invalid_since is not None
                 or (self._all_read and unused_for is not None and unused_for >= self._unused_days)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scan.cluster import (
+from tests.scan.small_cluster import (
     AT,
     INJECT,
     VAULT,

@@ -1,8 +1,8 @@
 """What is kept of templates until the pods come."""
 
-from tests.scan.cluster import Object, live, named_secret, read, spec
+from tests.scan.small_cluster import Object, live, named_secret, read, spec
 from webhook.core.objects import PodTemplate
-from webhook.scan.templates import Templates
+from webhook.scan.owners import TemplateCache
 
 
 def template(labels: Object | None = None, annotations: Object | None = None) -> PodTemplate:
@@ -11,7 +11,7 @@ def template(labels: Object | None = None, annotations: Object | None = None) ->
 
 
 def test_equal_templates_are_kept_once_and_others_share_what_is_equal() -> None:
-    templates = Templates()
+    templates = TemplateCache()
     first = templates.kept(template({"job-name": "a"}), in_full=False)
     again = templates.kept(template({"job-name": "a"}), in_full=False)
     other = templates.kept(template({"job-name": "b"}), in_full=False)
@@ -21,8 +21,8 @@ def test_equal_templates_are_kept_once_and_others_share_what_is_equal() -> None:
 
 
 def test_of_a_template_that_is_laid_over_pods_what_containers_read_is_left_out() -> None:
-    laid_over = Templates().kept(template(), in_full=False).spec
-    in_full = Templates().kept(template(), in_full=True).spec
+    laid_over = TemplateCache().kept(template(), in_full=False).spec
+    in_full = TemplateCache().kept(template(), in_full=True).spec
     assert [one.env for one in laid_over.init_containers or ()] == [None]
     assert in_full == template().spec
     assert (laid_over.volumes, laid_over.containers) == (in_full.volumes, in_full.containers)
@@ -30,11 +30,11 @@ def test_of_a_template_that_is_laid_over_pods_what_containers_read_is_left_out()
 
 def test_of_annotations_only_those_for_tokenguard_are_kept() -> None:
     found = template(annotations={"tokenguard/inject": "vault", "note": "x" * 5000})
-    assert Templates().kept(found, in_full=True).metadata.annotations == {"tokenguard/inject": "vault"}
+    assert TemplateCache().kept(found, in_full=True).metadata.annotations == {"tokenguard/inject": "vault"}
 
 
 def test_templates_that_differ_in_their_spec_stay_apart() -> None:
-    templates = Templates()
+    templates = TemplateCache()
     one, other = (
         templates.kept(read(PodTemplate, {"spec": spec(serviceAccountName=name)}), in_full=False) for name in ("a", "b")
     )

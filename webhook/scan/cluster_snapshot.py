@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from webhook.core.cluster import FALLBACK_API_AUDIENCES, Cluster
 from webhook.core.selectors import Labels
 from webhook.core.token_objects import CSIDriver, ServiceAccount
-from webhook.scan.audiences import ApiAudiences, AudiencesFrom
-from webhook.scan.bindings import Bindings
-from webhook.scan.objects import LegacyTokenSecret
-from webhook.scan.report import Unread
+from webhook.scan.api_types import LegacyTokenSecret
+from webhook.scan.audiences import ApiAudiences, AudienceSource
+from webhook.scan.rbac import Bindings
+from webhook.scan.report import UnreadResource
 
 
 @dataclass
-class Known:
+class ClusterSnapshot:
     """What was read; whoever reads it puts it here. `bindings` is None where they could not be read.
 
     `used_copies` are Secrets of other types that hold a legacy token which somebody has used.
@@ -36,17 +36,17 @@ class Known:
     issuer: str = ""
     given_audiences: tuple[str, ...] = ()
     token_audiences: tuple[str, ...] = ()
-    unread: list[Unread] = field(default_factory=list)
+    unread: list[UnreadResource] = field(default_factory=list)
 
     @property
     def api_audiences(self) -> ApiAudiences:
         """The API server's audiences, as far as they are known otherwise than from a policy."""
         if self.given_audiences:
-            return ApiAudiences(self.given_audiences, AudiencesFrom.GIVEN)
+            return ApiAudiences(self.given_audiences, AudienceSource.GIVEN)
         if self.token_audiences:
-            return ApiAudiences(self.token_audiences, AudiencesFrom.TOKEN)
+            return ApiAudiences(self.token_audiences, AudienceSource.TOKEN)
         usual = (self.issuer, *FALLBACK_API_AUDIENCES) if self.issuer else FALLBACK_API_AUDIENCES
-        return ApiAudiences(tuple(dict.fromkeys(usual)), AudiencesFrom.ASSUMED)
+        return ApiAudiences(tuple(dict.fromkeys(usual)), AudienceSource.ASSUMED)
 
     def cluster(self) -> Cluster:
         """Return it as what decisions are made by."""

@@ -33,7 +33,7 @@ class Change(Word):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportedFinding:
     """One finding: the rule, what would be done, the place in the pod, and what is wrong there.
 
     `intended` is what would be done but for the policy's mode. `authored` is false for what isn't about what the
@@ -51,7 +51,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Exempted:
+class AppliedExemption:
     """A rule that an exemption keeps from acting; `exemption` is its number in its policy, from zero.
 
     `accounts` are the ServiceAccounts whose tokens that is about: the object's own, others, or both.
@@ -65,20 +65,20 @@ class Exempted:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class EvaluationResult:
     """What a policy would do if the object were created again.
 
     `note` says why no rule looked at it, where none did.
     """
 
     outcome: Outcome
-    findings: tuple[Told, ...] = ()
-    exemptions: tuple[Exempted, ...] = ()
+    findings: tuple[ReportedFinding, ...] = ()
+    exemptions: tuple[AppliedExemption, ...] = ()
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class PodToken:
     """A token in a pod: whom it is for (empty: the API server), how long it really lives, and where it stands.
 
     `own` says that Kubernetes mounts it by itself. `secret` names the legacy Secret that holds it, if one does.
@@ -92,11 +92,11 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PodEvaluation:
     """What comes of a pod under one policy: the judgement, and the tokens it would then have (none if rejected)."""
 
-    judgement: Judgement
-    tokens: tuple[Token, ...] = ()
+    judgement: EvaluationResult
+    tokens: tuple[PodToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ class PodGroup:
 
     names: tuple[str, ...]
     account: str
-    tokens: tuple[Token, ...]
-    verdict: Verdict
-    simulated: Verdict | None = None
+    tokens: tuple[PodToken, ...]
+    verdict: PodEvaluation
+    simulated: PodEvaluation | None = None
     change: Change = Change.NONE
 
 

@@ -12,7 +12,7 @@ UNUSED_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyUsed:
+class PolicyInfo:
     """A policy that was judged by: its revision, its mode outside of overrides, and where it is from.
 
     `api_audiences` are the API server's, as they were judged with.
@@ -25,7 +25,7 @@ class PolicyUsed:
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
+class ScanFilters:
     """What is looked at alone, `namespaces`, and what is told of that alone: `rules` and `actions`. Empty means all.
 
     What isn't told counts all the same: what would come of a pod depends on all that is found in it.
@@ -36,16 +36,16 @@ class Filters:
     actions: tuple[Action, ...] = ()
 
     @property
-    def tell_all(self) -> bool:
+    def includes_all_findings(self) -> bool:
         """Whether every finding is told."""
         return not (self.rules or self.actions)
 
 
-NO_FILTERS = Filters()
+NO_FILTERS = ScanFilters()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScanOptions:
     """What a scan is asked for: the policy, the one to compare it with, where each is from, and what to look at."""
 
     policy: Policy
@@ -54,7 +54,7 @@ class Asked:
     cluster: str
     simulated: Policy | None = None
     simulated_origin: str = ""
-    filters: Filters = NO_FILTERS
+    filters: ScanFilters = NO_FILTERS
     unused_days: int = UNUSED_DAYS
 
     @property
@@ -62,14 +62,14 @@ class Asked:
         """The custom kinds that create pods of both policies, each with the JSON Pointer of its pod template."""
         return {**(self.simulated.workloads if self.simulated else {}), **self.policy.workloads}
 
-    def used(self, audiences: ApiAudiences) -> PolicyUsed:
+    def used(self, audiences: ApiAudiences) -> PolicyInfo:
         """Return the policy, as the report names it; `audiences` are the API server's, as far as the cluster tells."""
         return _used(self.policy, self.policy_origin, audiences)
 
-    def simulated_used(self, audiences: ApiAudiences) -> PolicyUsed | None:
+    def simulated_used(self, audiences: ApiAudiences) -> PolicyInfo | None:
         """Return the policy that it is compared with, likewise."""
         return _used(self.simulated, self.simulated_origin, audiences) if self.simulated else None
 
 
-def _used(policy: Policy, origin: str, audiences: ApiAudiences) -> PolicyUsed:
-    return PolicyUsed(policy.revision, policy.mode, origin, under(policy, audiences))
+def _used(policy: Policy, origin: str, audiences: ApiAudiences) -> PolicyInfo:
+    return PolicyInfo(policy.revision, policy.mode, origin, under(policy, audiences))

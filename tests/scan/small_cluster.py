@@ -8,12 +8,12 @@ from webhook.core.objects import CronJob, Workload, decoder
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.token_objects import CSIDriver, ServiceAccount
-from webhook.scan.asked import Asked
-from webhook.scan.known import Known
-from webhook.scan.objects import Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, Rolled
-from webhook.scan.owners import Origin
-from webhook.scan.report import Report
-from webhook.scan.scan import Scan
+from webhook.scan.api_types import Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, RollingWorkload
+from webhook.scan.cluster_snapshot import ClusterSnapshot
+from webhook.scan.options import ScanOptions
+from webhook.scan.owners import TemplateRevision
+from webhook.scan.report import ScanReport
+from webhook.scan.scanner import Scanner
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
@@ -92,7 +92,7 @@ class Small:
     """A cluster that is put together piece by piece and then scanned."""
 
     def __init__(self, *secrets: LegacyTokenSecret, accounts: tuple[ServiceAccount, ...] = ()) -> None:
-        self.known = Known(namespaces={"shop": frozenset()}, secrets=list(secrets), accounts=list(accounts))
+        self.known = ClusterSnapshot(namespaces={"shop": frozenset()}, secrets=list(secrets), accounts=list(accounts))
         self.known.tracked_since = dt.date(2026, 2, 1)
         self._makers: list[tuple[tuple[str, str], Any, bool]] = []
         self._pods: list[Pod] = []
@@ -108,7 +108,7 @@ class Small:
     def stateful_set(self, name: str, template: Object, revision: str) -> "Small":
         """Add a StatefulSet; pods of another revision are due for replacement."""
         found = {"metadata": meta(name), "spec": {"template": template}, "status": {"updateRevision": revision}}
-        self._makers.append((("apps", "StatefulSet"), read(Rolled, found), True))
+        self._makers.append((("apps", "StatefulSet"), read(RollingWorkload, found), True))
         return self
 
     def cron_job(self, name: str, template: Object) -> "Small":
@@ -123,12 +123,14 @@ class Small:
         self._pods.append(read(Pod, {"metadata": meta(name, **metadata), "spec": spec, "status": {"phase": phase}}))
         return self
 
-    def scan(self, text: str = "", simulated: str | None = None, **asked: Any) -> Report:
+    def scan(self, text: str = "", simulated: str | None = None, **asked: Any) -> ScanReport:
         new = policy(simulated) if simulated is not None else None
-        scan = Scan(Asked(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **asked), self.known)
+        scan = Scanner(
+            ScanOptions(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **asked), self.known
+        )
         for kind, found, makes_pods in self._makers:
             where = (found.metadata.namespace, found.metadata.name)
-            origin = Origin(found.template, found.newest if isinstance(found, Rolled) else None)
+            origin = TemplateRevision(found.template, found.newest if isinstance(found, RollingWorkload) else None)
             scan.maker(kind, where, found.metadata.controller, origin, makes_pods=makes_pods)
         for pod in self._pods:
             scan.pod(pod)

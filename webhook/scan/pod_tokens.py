@@ -8,15 +8,15 @@ from webhook.core.patch import Append, Edit, Put, Remove, json_path
 from webhook.core.policy.model import Action
 from webhook.core.views import PodView
 from webhook.core.volume_secrets import secrets_of, secrets_read_by
-from webhook.scan.verdicts import Token
+from webhook.scan.evaluation_result import PodToken
 
 
-def tokens_of(view: PodView) -> tuple[Token, ...]:
+def tokens_of(view: PodView) -> tuple[PodToken, ...]:
     """Return the tokens that a pod has as it stands, the legacy ones that it names among them."""
     return _sorted([*_projected(view, ()), *(_legacy(pointer, name) for pointer, name in legacy_references(view))])
 
 
-def tokens_after(view: PodView, decision: Decision) -> tuple[Token, ...]:
+def tokens_after(view: PodView, decision: Decision) -> tuple[PodToken, ...]:
     """Return the tokens that a pod would have once it was mended as decided. `view` is what was decided about."""
     edits = [
         edit
@@ -43,7 +43,7 @@ def legacy_references(view: PodView) -> Iterator[tuple[str, str]]:
                 yield f"{placed.pointer}/{field}", name
 
 
-def _projected(view: PodView, edits: "list[Edit] | tuple[()]") -> Iterator[Token]:
+def _projected(view: PodView, edits: "list[Edit] | tuple[()]") -> Iterator[PodToken]:
     put = {edit.pointer: edit.value for edit in edits if isinstance(edit, Put)}
     removed = {edit.pointer for edit in edits if isinstance(edit, Remove)}
     for token in view.tokens:
@@ -58,7 +58,7 @@ def _projected(view: PodView, edits: "list[Edit] | tuple[()]") -> Iterator[Token
             )
 
 
-def _added(view: PodView, edits: list[Edit]) -> Iterator[Token]:
+def _added(view: PodView, edits: list[Edit]) -> Iterator[PodToken]:
     """Yield the tokens in volumes that a patch brings."""
     following = len(view.volumes)
     for edit in edits:
@@ -75,15 +75,15 @@ def _added(view: PodView, edits: list[Edit]) -> Iterator[Token]:
                 yield _token(view, at, token.get("audience"), token.get("expirationSeconds"))
 
 
-def _token(view: PodView, pointer: str, audience: str | None, asked: int | None, *, own: bool = False) -> Token:
+def _token(view: PodView, pointer: str, audience: str | None, asked: int | None, *, own: bool = False) -> PodToken:
     for_api_server = view.for_api_server(audience)
     lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
-    return Token("" if for_api_server else audience or "", lifetime, json_path(pointer), own)
+    return PodToken("" if for_api_server else audience or "", lifetime, json_path(pointer), own)
 
 
-def _legacy(pointer: str, secret: str) -> Token:
-    return Token("", None, json_path(pointer), secret=secret)
+def _legacy(pointer: str, secret: str) -> PodToken:
+    return PodToken("", None, json_path(pointer), secret=secret)
 
 
-def _sorted(tokens: list[Token]) -> tuple[Token, ...]:
+def _sorted(tokens: list[PodToken]) -> tuple[PodToken, ...]:
     return tuple(sorted(tokens, key=lambda token: token.path))
