@@ -86,6 +86,7 @@ def started(tmp_path):
         private.mkdir(exist_ok=True)
         live.connect(transport, state, Cluster(api_audiences=("me",)), lambda _accepted: None, private)
         running.append(live)
+        live.restore()
         live.start()
         return state
 

@@ -69,10 +69,12 @@ def statuses(received: bytes) -> list[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def running(tls: ssl.SSLContext, policy: str = POLICY, **options: Any) -> AsyncIterator[Running]:
+async def running(tls: ssl.SSLContext, policy: str = POLICY, *, holds: bool = False) -> AsyncIterator[Running]:
     judge = Judge(policy)
     pages = Pages(create_app(judge.state, judge.handler, MetricsCollector(judge.metrics, judge.state)))
-    server = HttpServer(judge.handler, pages, tls, **options)
+    server = HttpServer(judge.handler, pages, tls)
+    if not holds:
+        server.stop_holding()
     listener = socket.create_server(("127.0.0.1", 0))
     server.listen(listener)
     try:
@@ -104,14 +106,13 @@ def run(request) -> Callable[[Coroutine[Any, Any, None]], None]:
 
 def test_review_is_held_until_the_state_is_loaded_and_pages_are_not(run, tls) -> None:
     async def held() -> None:
-        loaded = False
-        async with running(tls, policy="", is_loaded=lambda: loaded) as one, one.connection() as (reader, writer):
+        async with running(tls, policy="", holds=True) as one, one.connection() as (reader, writer):
             writer.write(REVIEW)
             assert statuses(await one.answer(LAST_PAGE)) == [b"200"]
             assert await answers(reader, 0.1) == b""
             one.judge.state.use_policy(read_policy(POLICY.encode()))
             one.judge.state.use_cluster(CLUSTER)
-            loaded = True
+            one.server.stop_holding()
             received = await answers(reader)
             assert statuses(received) == [b"200"]
             assert b'"allowed":true' in received
@@ -125,7 +126,7 @@ def test_review_is_held_for_seconds_at_most_then_denied_as_not_ready(run, tls, m
     monkeypatch.setattr(http_server, "HOLD_SECONDS", 0.1)
 
     async def held() -> None:
-        async with running(tls, policy="", is_loaded=lambda: False) as one:
+        async with running(tls, policy="", holds=True) as one:
             received = await one.answer(REVIEW.replace(b"Host: tokenguard", b"Connection: close"))
             assert b'"code":503' in received
             assert b"not ready" in received
@@ -135,7 +136,7 @@ def test_review_is_held_for_seconds_at_most_then_denied_as_not_ready(run, tls, m
 
 def test_held_review_is_answered_when_the_server_stops(run, tls) -> None:
     async def held() -> None:
-        async with running(tls, policy="", is_loaded=lambda: False) as one, one.connection() as (reader, writer):
+        async with running(tls, policy="", holds=True) as one, one.connection() as (reader, writer):
             writer.write(REVIEW)
             assert await answers(reader, 0.1) == b""
             await one.server.drain(5)

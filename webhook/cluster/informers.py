@@ -140,6 +140,7 @@ class LiveState:
         self.objects = objects
         self._state_folder = state_folder
         self._informers: list[Informer] = []
+        self._is_restored = False
 
     def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
         """Take what is to be kept up to date; starts nothing, so it may be called before a fork."""
@@ -175,15 +176,18 @@ class LiveState:
         """Have an Event made on the owner of a pod; return at once."""
         self._pod_events.tell(notice)
 
+    def restore(self) -> None:
+        """Use the state that the last worker stored, if there is one; reads files alone."""
+        stored = self._files.read()
+        self._is_restored = all([informer.restore(stored) for informer in self._informers])
+
     def start(self) -> None:
         """Begin to follow; return when all is loaded, or when it is plain that something will not be soon."""
-        stored = self._files.read()
-        restored = [informer.restore(stored) for informer in self._informers]
         self._files.start()
         self._pod_events.start()
         for informer in self._informers:
             informer.start()
-        deadline = time.monotonic() + (RESTORED_START_TIMEOUT if all(restored) else START_TIMEOUT)
+        deadline = time.monotonic() + (RESTORED_START_TIMEOUT if self._is_restored else START_TIMEOUT)
         for informer in self._informers:
             informer.wait(max(0.0, deadline - time.monotonic()))
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
 from email.utils import formatdate
 
 from webhook.server.http_message import Request
@@ -28,7 +27,7 @@ _POLL_SECONDS = 0.02
 class HttpServer:
     """Answers the connections of listening sockets, in one event loop.
 
-    `is_stopping` has every answer be its connection's last. `now` is the loop's time and `date` the HTTP date, both
+    `is_holding` has reviews wait for the state, `is_stopping` has every answer be its connection's last. `now` is the loop's time and `date` the HTTP date, both
     as of the last tick: once a second.
     """
 
@@ -39,9 +38,8 @@ class HttpServer:
         tls: ssl.SSLContext,
         *,
         max_connections: int = MAX_CONNECTIONS,
-        is_loaded: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Take what answers. Reviews are held until `is_loaded`, or `stop_holding`, or `HOLD_SECONDS` have passed."""
+        """Take what answers. Reviews are held until `stop_holding`, for `HOLD_SECONDS` at most."""
         self.handler = handler
         self.pages = pages
         self.tls = tls
@@ -53,11 +51,10 @@ class HttpServer:
         self._listeners: list[socket.socket] = []
         self._greetings: set[asyncio.Task[object]] = set()
         self._log_again_at = 0.0
-        self._is_loaded = is_loaded
         self._held: list[tuple[HttpProtocol, Request]] = []
         self.tick()
-        self._hold_until = self.now + HOLD_SECONDS
-        self._poll()
+        self.is_holding = True
+        self._loop.call_later(HOLD_SECONDS, self.stop_holding)
 
     def listen(self, listener: socket.socket) -> None:
         """Accept connections from a listening socket, until `drain`."""
@@ -103,27 +100,16 @@ class HttpServer:
         """Forget a connection that has ended."""
         self._connections.pop(connection, None)
 
-    @property
-    def is_holding(self) -> bool:
-        """Whether reviews wait for the state to be loaded."""
-        return self._hold_until > 0
-
     def hold(self, connection: HttpProtocol, request: Request) -> None:
         """Call `connection.release` with this review when the state is loaded, or after some seconds."""
         self._held.append((connection, request))
 
     def stop_holding(self) -> None:
         """Answer what is held: all is loaded, or will not be soon."""
-        self._hold_until = 0.0
+        self.is_holding = False
         held, self._held = self._held, []
         for connection, request in held:
             connection.release(request)
-
-    def _poll(self) -> None:
-        if self._is_loaded() or self._loop.time() >= self._hold_until:
-            self.stop_holding()
-        else:
-            self._loop.call_later(_POLL_SECONDS, self._poll)
 
     # From the socket to the connection.
 

@@ -36,6 +36,9 @@ class LiveSource(Background, Protocol):
         the server, and outlives a worker.
         """
 
+    def restore(self) -> None:
+        """Use what the last worker stored, before `start`."""
+
     def tell(self, notice: Notice) -> None:
         """Have an Event created on the owner of a pod; return at once."""
 

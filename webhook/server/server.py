@@ -75,13 +75,18 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         requires_client_certificate=options.client_ca is not None,
     )  # fmt: skip
     parts = (options.certificates, watcher, options.live, audit)
+
+    def load_state() -> None:
+        watcher.check()
+        if options.live:
+            options.live.restore()
+
     return Application(
         handler=handler,
         pages=create_app(state, handler, metrics),
         tls=tls,
         background=BackgroundGroup([part for part in parts if part]),
-        load_files=watcher.check,
-        is_loaded=lambda: state.snapshot is not None,
+        load_state=load_state,
         reopen_logs=audit.reopen,
         worker_exited=audit.worker_exited,
     )

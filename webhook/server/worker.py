@@ -45,8 +45,8 @@ os.register_at_fork(
 class Application:
     """What a worker runs: made in the master, before the fork.
 
-    `background` is started with the worker and stopped with it. `load_files` reads what is in files, before the first
-    connection is accepted; `is_loaded` says whether reviews can be evaluated; `reopen_logs` is called on SIGUSR1, and
+    `background` is started with the worker and stopped with it. `load_state` reads what is in files, before the first
+    connection is accepted; reviews are held until `background` has started. `reopen_logs` is called on SIGUSR1, and
     `worker_exited` in the master, before the next worker is forked.
     """
 
@@ -54,8 +54,7 @@ class Application:
     pages: Flask
     tls: ssl.SSLContext
     background: Background
-    load_files: Callable[[], object]
-    is_loaded: Callable[[], bool]
+    load_state: Callable[[], object]
     reopen_logs: Callable[[], object]
     worker_exited: Callable[[], object]
 
@@ -77,13 +76,12 @@ class Worker(BaseWorker):
         self._is_graceful = True
         self._handle_signals(asyncio.get_running_loop())
         application: Application = self.wsgi
-        application.load_files()
+        application.load_state()
         server = HttpServer(
             application.handler,
             Pages(application.pages),
             application.tls,
             max_connections=_max_connections(),
-            is_loaded=application.is_loaded,
         )
         for listener in self.sockets:
             server.listen(listener.sock)
