@@ -179,7 +179,8 @@ class LiveState:
     def restore(self) -> None:
         """Use the state that the last worker stored, if there is one; reads files alone."""
         stored = self._files.read()
-        self._is_restored = all([informer.restore(stored) for informer in self._informers])
+        restored = [informer.restore(stored) for informer in self._informers]  # each of them, whatever the others say
+        self._is_restored = all(restored)
 
     def start(self) -> None:
         """Begin to follow; return when all is loaded, or when it is plain that something will not be soon."""

@@ -27,8 +27,8 @@ _POLL_SECONDS = 0.02
 class HttpServer:
     """Answers the connections of listening sockets, in one event loop.
 
-    `is_holding` has reviews wait for the state, `is_stopping` has every answer be its connection's last. `now` is the loop's time and `date` the HTTP date, both
-    as of the last tick: once a second.
+    `is_holding` has reviews wait for the state, `is_stopping` has every answer be its connection's last. `now` is the
+    loop's time and `date` the HTTP date, both as of the last tick: once a second.
     """
 
     def __init__(
