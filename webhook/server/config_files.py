@@ -23,7 +23,7 @@ OWN_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 def config_checks(
     options: ServeOptions, state: State, folder: Path, count: Callable[[str, bool], None]
-) -> Iterator[tuple[str, Callable[[], object]]]:
+) -> Iterator[tuple[str, Callable[[], None]]]:
     """Set what comes from no file, attach the live source, and yield the checks of files for a `FileWatcher`.
 
     `folder` is private to the server. `count` gets what was read, and whether it was accepted.
@@ -36,13 +36,13 @@ def config_checks(
         options.live.attach(state, base, partial(count, "policy"), folder)
     if options.policy:
         yield "policy", watch("policy", (options.policy,), partial(_use_policy, state)).check
-    elif not (options.live and options.live.configmap):
+    elif not options.policy_configmap:
         log.warning("no --policy: the default policy is in force, and nothing is injected")
         state.use_policy(default_policy())
     if options.objects:
         use, restore = partial(_use_objects, state, base), partial(_restore_objects, state, base)
         yield "objects", watch("objects", (options.objects,), use, restore=restore).check
-    elif not (options.live and options.live.objects):
+    elif not options.live:
         log.warning("no --objects: no Secret is known to hold a legacy token, so none is found")
         state.use_cluster(base)
 

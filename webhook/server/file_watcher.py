@@ -120,7 +120,7 @@ def _fingerprint(*paths: Path) -> _Fingerprint:
 class FileWatcher:
     """Checks files in a daemon thread; `checks` has what each of them is for the log, and the function to call."""
 
-    def __init__(self, checks: Sequence[tuple[str, Callable[[], object]]], interval: float = INTERVAL) -> None:
+    def __init__(self, checks: Sequence[tuple[str, Callable[[], None]]], interval: float = INTERVAL) -> None:
         """`interval` is in seconds."""
         self._checks = checks
         self._interval = interval

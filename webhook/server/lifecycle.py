@@ -21,13 +21,7 @@ class Background(Protocol):
 
 
 class LiveSource(Background, Protocol):
-    """The API server as the source of the state.
-
-    `configmap` is the policy's, or None; `objects` says whether Secrets and Namespaces are from there.
-    """
-
-    configmap: str | None
-    objects: bool
+    """The API server as the source of policy, Secrets and Namespaces."""
 
     def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
         """Set what is kept up to date. Called in the master, so nothing is started.

@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 from webhook.server.app import create_app
-from webhook.server.audit_log.file_sink import FileSink
-from webhook.server.audit_log.logger import AuditLog, open_sink
-from webhook.server.audit_log.sink import Sink
+from webhook.server.audit_log.logger import AuditLog, open_sinks
 from webhook.server.config_files import config_checks
 from webhook.server.file_watcher import FileWatcher, WatchedFiles
 from webhook.server.gunicorn_app import BACKLOG, GunicornApp
@@ -59,7 +57,7 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
     folder: Path,
 ) -> Application:
     audit = AuditLog(
-        _audit_sinks(options),
+        open_sinks(options),
         metrics,
         level=options.audit_level,
         sample=options.audit_sample,
@@ -67,14 +65,15 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
     )
     state.audit_error = lambda: audit.failure_reason
     checks = [(file.name, file.check) for file in files]
-    watcher = FileWatcher([*checks, *config_checks(options, state, folder, metrics.count_reload)])
+    checks += config_checks(options, state, folder, metrics.count_reload)
+    watcher = FileWatcher([*checks, ("the audit log", audit.check)])
     watcher.check()
     handler = ReviewHandler(
         state, audit, metrics, max_body_bytes=options.max_body_bytes,
         create_event=options.live.tell if options.live and options.pod_events else None,
         requires_client_certificate=options.client_ca is not None,
     )  # fmt: skip
-    parts = (options.certificates, watcher, options.live, audit)
+    parts = (options.certificates, watcher, options.live)
 
     def load_state() -> None:
         watcher.check()
@@ -90,21 +89,6 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         reopen_logs=audit.reopen,
         worker_exited=audit.worker_exited,
     )
-
-
-def _audit_sinks(options: ServeOptions) -> list[Sink]:
-    """Open what the audit log is written to. Raises `StartError` if that is not possible."""
-    try:
-        sinks = [open_sink(options.audit_log)]
-    except OSError as error:
-        raise StartError(f"--audit-log {options.audit_log}: {error.strerror}") from error
-    if options.audit_file is not None:
-        size, keep = options.audit_file_max_size, options.audit_file_keep
-        try:
-            sinks.append(FileSink(options.audit_file, max_bytes=size, keep=keep))
-        except OSError as error:
-            raise StartError(f"--audit-file {options.audit_file}: {error.strerror}") from error
-    return sinks
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,7 +11,6 @@ from pathlib import Path
 from webhook.pki.certificate import describe_pair, find_pair_error, parse_certificates
 from webhook.pki.issue import create_self_signed
 from webhook.server.file_watcher import RejectedError, WatchedFiles
-from webhook.server.lifecycle import CertificateSource
 from webhook.server.options import ServeOptions, StartError
 from webhook.server.state import State
 
@@ -45,12 +44,23 @@ def server_context(*, asks_clients: bool = False) -> ssl.SSLContext:
 class ServingCertificate:
     """A context for all connections; each new connection gets the current certificate, key and client CAs."""
 
-    def __init__(self, folder: Path, state: State, sources: Sequence[str], client_ca: Path | None = None) -> None:
-        """`folder` is private: a pair can be loaded from a file only. `sources` are one or two, for error messages."""
+    def __init__(
+        self,
+        folder: Path,
+        state: State,
+        sources: Sequence[str],
+        client_ca: Path | None = None,
+        placeholder: bytes | None = None,
+    ) -> None:
+        """`folder` is private: a pair can be loaded from a file only. `sources` are one or two, for error messages.
+
+        `placeholder` is a pair that no API server trusts, to serve while a certificate is awaited.
+        """
         self._folder = folder
         self._state = state
         self._sources = sources
         self._client_ca = client_ca
+        self._placeholder = placeholder
         self._pair = self._authorities = b""
         self.context = self._current = server_context(asks_clients=client_ca is not None)
         self.context.sni_callback = self._choose
@@ -64,7 +74,8 @@ class ServingCertificate:
             raise RejectedError(self._pair_error(contents[0], contents[-1], error)) from error
         self._pair = pair
         for certificate in parse_certificates(pair)[:1]:
-            self._state.certificate = certificate
+            self._state.awaits_certificate = pair == self._placeholder
+            self._state.certificate = None if self._state.awaits_certificate else certificate
         return pair
 
     def use_client_ca(self, content: bytes) -> bytes:
@@ -113,21 +124,26 @@ def load_certificate(
     `folder` and `count` are as for `config_checks`. Raises `StartError` if there is no certificate, or no CA, to begin
     with.
     """
-    source = ""
+    source, placeholder = "", None
     if options.certificates:
+        placeholder = b"".join(_self_signed(())[:2])
         source = options.certificates.where
-        paths, sources = [_placeholder(options.certificates, state, folder)], [source]
+        log.info("certificate: a placeholder is served until %s has one", source)
+        paths, sources = [options.certificates.attach(folder, lambda: state.fingerprint)], [source]
+        _write(paths[0], placeholder)
     else:
         paths = _files(options, folder)
         sources = [f"--tls-cert {paths[0]}", f"--tls-key {paths[1]}"]
-    serving = ServingCertificate(folder, state, sources, options.client_ca)
+    serving = ServingCertificate(folder, state, sources, options.client_ca, placeholder)
 
     def fail_start(_name: str, reason: str) -> None:
         if not all(file.is_loaded for file in files):
             raise StartError(reason)
 
     watch = partial(WatchedFiles, folder=folder, count=count, on_error=fail_start)
-    files = [watch("certificate", paths, serving.use_pair, source=source, is_placeholder=lambda: state.has_placeholder)]
+    files = [
+        watch("certificate", paths, serving.use_pair, source=source, is_placeholder=lambda: state.awaits_certificate)
+    ]
     if options.client_ca:
         files.append(watch("client-ca", [options.client_ca], serving.use_client_ca))
     for file in files:
@@ -138,22 +154,18 @@ def load_certificate(
 def _files(options: ServeOptions, folder: Path) -> list[Path]:
     if options.tls_cert and options.tls_key:
         return [options.tls_cert, options.tls_key]
-    made = create_self_signed(options.tls_san, dt.datetime.now(dt.UTC))
-    files = {folder / "tls.crt": made.certificate, folder / "tls.key": made.key, folder / "ca.crt": made.authority}
-    for file, content in files.items():
-        file.touch(mode=0o600)
-        file.write_bytes(content)
-    certificate, key, authority = files
-    log.info("made a certificate for this run; clients trust it by its CA: curl --cacert %s", authority)
-    return [certificate, key]
+    paths = [folder / name for name in ("tls.crt", "tls.key", "ca.crt")]
+    for path, content in zip(paths, _self_signed(options.tls_san), strict=True):
+        _write(path, content)
+    log.info("made a certificate for this run; clients trust it by its CA: curl --cacert %s", paths[2])
+    return paths[:2]
 
 
-def _placeholder(source: CertificateSource, state: State, folder: Path) -> Path:
-    """Return the file that the source writes. Until then it has a certificate that no API server trusts, for probes."""
-    file = source.attach(folder, lambda: state.certificate.fingerprint if state.certificate else "")
-    placeholder = create_self_signed((), dt.datetime.now(dt.UTC))
-    file.touch(mode=0o600)
-    file.write_bytes(placeholder.certificate + placeholder.key)
-    log.info("certificate: a placeholder is served until %s has one", source.where)
-    state.placeholder = parse_certificates(placeholder.certificate)[0].fingerprint
-    return file
+def _self_signed(names: Sequence[str]) -> tuple[bytes, bytes, bytes]:
+    made = create_self_signed(names, dt.datetime.now(dt.UTC))
+    return made.certificate, made.key, made.authority
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)

@@ -23,15 +23,15 @@ class State:
 
     It is None until policy and cluster are loaded; `not_ready_reasons` then says what is not, and why. `last_synced`
     says when each resource of the API server was last known to be current, in monotonic seconds. `certificate` is
-    served; clients can trust it unless its fingerprint is `placeholder`. `audit_error` returns why decisions that have
-    to be recorded cannot be, empty if they can.
+    served; while one is awaited, a placeholder is served. `audit_error` returns why decisions that have to be recorded
+    cannot be, empty if they can.
     """
 
     snapshot: Snapshot | None = None
     not_ready_reasons: dict[str, str] = field(default_factory=dict)
     last_synced: dict[str, float] = field(default_factory=dict)
     certificate: Certificate | None = None
-    placeholder: str = ""
+    awaits_certificate: bool = False
     audit_error: Callable[[], str] = str
     _policy: Policy | None = None
     _cluster: Cluster | None = None
@@ -70,9 +70,9 @@ class State:
         self.not_ready_reasons.pop(part, None)
 
     @property
-    def has_placeholder(self) -> bool:
-        """Whether the placeholder is served."""
-        return self.certificate is not None and self.certificate.fingerprint == self.placeholder
+    def fingerprint(self) -> str:
+        """The fingerprint of the certificate, empty while one is awaited."""
+        return self.certificate.fingerprint if self.certificate else ""
 
     @property
     def readiness_error(self) -> str:
@@ -80,7 +80,7 @@ class State:
         reasons: list[str] = []
         if self.snapshot is None:
             reasons += self.not_ready_reasons.values() or ["nothing has been loaded yet"]
-        if self.has_placeholder:
+        if self.awaits_certificate:
             reasons.append("certificate not loaded yet")
         if error := self.audit_error():
             reasons.append(error)

@@ -14,6 +14,7 @@ from webhook.core.policy.document import default_policy
 from webhook.core.request import Phase, read_review
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
+from webhook.server.file_watcher import FileWatcher
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.state import State
 
@@ -34,8 +35,7 @@ def test_full_file_is_rotated_without_losing_a_line(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("logrotate"), reason="needs logrotate")
-def test_file_that_logrotate_moves_is_followed(tmp_path, monkeypatch):
-    monkeypatch.setattr("webhook.server.audit_log.logger.CHECK_INTERVAL", 0.001)
+def test_file_that_logrotate_moves_is_followed(tmp_path):
     target = tmp_path / "audit"
     log = AuditLog([FileSink(target)], Metrics(State()), level="all")
     (tmp_path / "conf").write_text(f"{target} {{\n rotate 1000\n size 1\n create\n nocompress\n missingok\n}}\n")
@@ -45,7 +45,8 @@ def test_file_that_logrotate_moves_is_followed(tmp_path, monkeypatch):
     bodies = pods(500)
     requests = [read_review(body, Phase.VALIDATE) for body in bodies]
     written = []
-    log.start()
+    watcher = FileWatcher([("audit log", log.check)], interval=0.001)
+    watcher.start()
     try:
         for _ in range(5):
             with subprocess.Popen(command) as logrotate:
@@ -55,7 +56,7 @@ def test_file_that_logrotate_moves_is_followed(tmp_path, monkeypatch):
                         written.append(request.uid)
             assert logrotate.returncode == 0
     finally:
-        log.stop()
+        watcher.stop()
     files = list(tmp_path.glob("audit*"))
     assert len(files) > 2
     found = [json.loads(line)["uid"] for file in files for line in file.read_bytes().splitlines()]

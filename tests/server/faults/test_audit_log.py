@@ -22,6 +22,7 @@ from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import Sink
 from webhook.server.audit_log.stream_sink import StreamSink
+from webhook.server.file_watcher import FileWatcher
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
@@ -133,12 +134,12 @@ def test_first_line_after_an_outage_records_the_last_denial():
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
 
 
-def test_record_that_waits_is_retried_by_a_started_log(tmp_path, monkeypatch):
-    monkeypatch.setattr("webhook.server.audit_log.logger.CHECK_INTERVAL", 0.01)
+def test_record_that_waits_is_retried_by_the_watcher(tmp_path, monkeypatch):
     sink = FileSink(tmp_path / "audit")
     judge = Unrecorded(POLICY)
     judge.log._sinks = [sink]
-    judge.log.start()
+    watcher = FileWatcher([("audit log", judge.log.check)], interval=0.01)
+    watcher.start()
     try:
         with monkeypatch.context() as patch:
             patch.setattr(sink, "write", FullSink().write)
@@ -146,7 +147,7 @@ def test_record_that_waits_is_retried_by_a_started_log(tmp_path, monkeypatch):
             assert judge.state.readiness_error != ""
         eventually(lambda: judge.state.readiness_error == "")
     finally:
-        judge.log.stop()
+        watcher.stop()
     (line,) = (tmp_path / "audit").read_text().splitlines()
     assert json.loads(line)["decision"] == "denied"
 

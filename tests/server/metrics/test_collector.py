@@ -104,8 +104,7 @@ def test_state_gauges_are_what_the_state_knows() -> None:
 
 def test_placeholder_certificate_has_no_expiry() -> None:
     state = state_with(HEAD)
-    state.certificate = parse_certificates(create_self_signed((), TODAY).certificate)[0]
-    state.placeholder = state.certificate.fingerprint
+    state.awaits_certificate = True
     assert samples(state).keys() & {"tokenguard_certificate_expiry_timestamp_seconds"} == set()
     assert samples(state)["tokenguard_ready"] == 0
 

@@ -18,9 +18,9 @@ _RECREATE_DELAY = 1.0
 class FileSink(Sink):
     """A regular file at `path`; at `max_bytes` it becomes `path.1`, that one `path.2`, and so on to `path.KEEP`.
 
-    A line costs one write. Its size is counted in memory. Rotation by another program is noticed by `check`, every
-    second: if the path names another file, that is opened; if it names none, one is created a second later. Lines
-    written until then are at the end of the rotated file.
+    A line costs one write. Its size is counted in memory. Rotation by another program is noticed by `check`: if
+    the path names another file, that is opened; if it names none, one is created a second later. Lines written until
+    then are at the end of the rotated file.
 
     A nearly full disk takes a part of a line. The next line then begins with a newline, also after a restart.
     """

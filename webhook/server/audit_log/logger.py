@@ -1,7 +1,6 @@
 """The audit log: one JSON object a line for each decision, written before the answer is sent."""
 
 import datetime as dt
-import stat
 import threading
 import zlib
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ from webhook.server.audit_log.sink import Sink, log
 from webhook.server.audit_log.stream_sink import StreamSink
 from webhook.server.metrics.definitions import AUDIT_FAILURES, AUDIT_SAMPLED_OUT
 from webhook.server.metrics.recorder import Metrics
+from webhook.server.options import ServeOptions, StartError
 
-CHECK_INTERVAL = 1.0
-"""Seconds between two attempts to write what could not be written, and between two checks for rotated files."""
 _ALWAYS_RECORDED = frozenset({Outcome.DENIED, Outcome.PATCHED})
 _HASHES = 1 << 32
 
@@ -33,7 +31,7 @@ class AuditLog:
     sink takes; the caller then decides what to answer, and passes that decision to `record_later`.
 
     Make it in the master process, where errors at the start are reported; the worker inherits the open sinks. Reviews
-    are recorded in one thread of the worker. A second thread retries and follows file rotation, so a lock guards sinks.
+    are recorded in one thread of the worker, and `check` is called in another, so a lock guards the sinks.
     """
 
     def __init__(
@@ -51,7 +49,6 @@ class AuditLog:
         self._sample = sample
         self._fail_closed = fail_closed
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
 
     def record(self, request: Request, decision: Decision, now: dt.datetime, seconds: float) -> bool:
         """Write the record of a decision; `now` is aware, `seconds` is how long the evaluation took.
@@ -102,38 +99,32 @@ class AuditLog:
         for sink in self._sinks:
             sink.is_torn = True
 
-    def start(self) -> None:
-        """Continue with the inherited sinks in a worker: check their files, retry failed lines every second."""
-        self._check()
-        threading.Thread(target=self._run, name="tokenguard-audit", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop retrying."""
-        self._stopping.set()
+    def check(self) -> None:
+        """Follow file rotation, and retry lines. To be called every half second, and in a worker that starts."""
+        with self._lock:
+            for sink in self._sinks:
+                sink.check()
+                sink.retry()
 
     def _recorded_share(self, decision: Decision) -> float:
         if decision.outcome in _ALWAYS_RECORDED or decision.exemptions or decision.problem:
             return 1.0
         return self._sample
 
-    def _run(self) -> None:
-        while not self._stopping.wait(CHECK_INTERVAL):
-            self._check()
 
-    def _check(self) -> None:
-        with self._lock:
-            for sink in self._sinks:
-                sink.check()
-                sink.retry()
+def open_sinks(options: ServeOptions) -> list[Sink]:
+    """Open `--audit-log`, whose reader may be slow unless it is a regular file, and `--audit-file`.
 
-
-def open_sink(target: str) -> Sink:
-    """Open what `--audit-log` names: a regular file, or `-` or any other path, whose reader may be slow.
-
-    Raises `OSError` if it cannot be opened.
+    Raises `StartError`.
     """
+    target, file = options.audit_log, options.audit_file
+    option = f"--audit-log {target}"
     try:
-        is_file = target != "-" and stat.S_ISREG(Path(target).stat().st_mode)
-    except FileNotFoundError:
-        is_file = True  # it is created
-    return FileSink(Path(target)) if is_file else StreamSink(target)
+        is_file = target != "-" and (Path(target).is_file() or not Path(target).exists())
+        sinks: list[Sink] = [FileSink(Path(target)) if is_file else StreamSink(target)]
+        if file:
+            option = f"--audit-file {file}"
+            sinks.append(FileSink(file, max_bytes=options.audit_file_max_size, keep=options.audit_file_keep))
+    except OSError as error:
+        raise StartError(f"{option}: {error.strerror}") from error
+    return sinks

@@ -31,7 +31,7 @@ class Sink:
         raise NotImplementedError
 
     def check(self) -> None:
-        """Follow what other programs do to the file. Called every second, and in a worker that starts."""
+        """Follow what other programs do to the file. Called twice a second, and in a worker that starts."""
 
     def try_write(self, line: bytes) -> bool:
         """Write a line and return whether that was possible. The first failure and the recovery are logged."""

@@ -74,8 +74,7 @@ class MetricsCollector(Collector):
         now = time.monotonic()
         ages = [((part,), max(now - synced, 0.0)) for part, synced in dict(state.last_synced).items()]
         yield _family(definitions.STATE_AGE, ages)
-        certificate = None if state.has_placeholder else state.certificate
-        expiry = [((), certificate.not_after.timestamp())] if certificate else []
+        expiry = [((), state.certificate.not_after.timestamp())] if state.certificate else []
         yield _family(definitions.CERTIFICATE_EXPIRY, expiry)
 
     def _exemptions(self, snapshot: Snapshot | None) -> Iterator[Metric]:
