@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple
 
@@ -15,19 +17,25 @@ from tests.server.test_lifecycle import BODY, head
 from tests.server.test_review import CLUSTER, Judge
 from tests.serving import POLICY
 from webhook.core.policy.document import read_policy
+from webhook.core.request import Phase
 from webhook.pki.issue import create_self_signed
-from webhook.server import http_server
+from webhook.server import http_protocol, http_server
 from webhook.server.app import create_app
 from webhook.server.http_message import HttpResponse
-from webhook.server.http_server import HttpServer
+from webhook.server.http_protocol import MAX_PIPELINED
+from webhook.server.http_server import MAX_CONNECTIONS, HttpServer
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.pages import Pages
+from webhook.server.request_body import BodyBudget
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.serving_certificate import server_context
+from webhook.server.tls_stream import MAX_RECORD_BYTES
 
 REVIEW = head(BODY) + BODY
 PAGE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST_PAGE = PAGE.replace(b"Host: a", b"Host: a\r\nConnection: close")
+CLIENT = ssl.create_default_context()
+CLIENT.check_hostname, CLIENT.verify_mode = False, ssl.CERT_NONE
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -40,13 +48,14 @@ class Running(NamedTuple):
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        reader, writer = await asyncio.open_connection(*self.address, ssl=context)
+        reader, writer = await asyncio.open_connection(*self.address, ssl=CLIENT)
         try:
             yield reader, writer
         finally:
             writer.close()
+
+    def blocking_client(self) -> ssl.SSLSocket:
+        return CLIENT.wrap_socket(socket.create_connection(self.address, timeout=20))
 
     async def answer(self, sent: bytes) -> bytes:
         """Send something over a new connection, and return what comes until the end."""
@@ -69,10 +78,12 @@ def statuses(received: bytes) -> list[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def running(tls: ssl.SSLContext, policy: str = POLICY, *, holds: bool = False) -> AsyncIterator[Running]:
+async def running(
+    tls: ssl.SSLContext, policy: str = POLICY, *, holds: bool = False, max_connections: int = MAX_CONNECTIONS
+) -> AsyncIterator[Running]:
     judge = Judge(policy)
-    pages = Pages(create_app(judge.state, judge.handler, MetricsCollector(judge.metrics, judge.state)))
-    server = HttpServer(judge.handler, pages, tls)
+    app = create_app(judge.state, judge.handler, MetricsCollector(judge.metrics, judge.state))
+    server = HttpServer(judge.handler, Pages(app, judge.handler.internal_error), tls, max_connections=max_connections)
     if not holds:
         server.stop_holding()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -168,11 +179,9 @@ def test_pipelined_requests_are_answered_in_their_order(run, tls, sent, expected
 def test_client_that_ends_its_side_gets_its_page(run, tls) -> None:
     async def half_closed() -> None:
         async with running(tls) as one:
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
             def ask() -> bytes:
-                with socket.create_connection(one.address) as plain, context.wrap_socket(plain) as client:
+                with one.blocking_client() as client:
                     client.sendall(PAGE)
                     plain_end = socket.socket(fileno=socket.dup(client.fileno()))
                     plain_end.shutdown(socket.SHUT_WR)
@@ -199,3 +208,182 @@ def test_client_that_reads_no_answers_is_not_read_from(run, tls, monkeypatch) ->
             writer.transport.abort()
 
     run(flooded())
+
+
+def test_flood_of_reviews_takes_turns_with_other_connections(run, tls, monkeypatch) -> None:
+    turn = 0
+    turns: Counter[int] = Counter()
+    handle = ReviewHandler.handle
+
+    def counted(handler: ReviewHandler, body: bytes, phase: Phase) -> HttpResponse:
+        turns[turn] += 1
+        return handle(handler, body, phase)
+
+    monkeypatch.setattr(ReviewHandler, "handle", counted)
+
+    async def flooded() -> None:
+        nonlocal turn
+        async with running(tls) as one, one.connection() as (reader, writer):
+            writer.write(REVIEW * 300 + LAST_PAGE)
+            answered = asyncio.create_task(answers(reader, 20))
+            while not answered.done():
+                turn += 1
+                await asyncio.sleep(0)
+            assert statuses(await answered) == [b"200"] * 301
+            assert max(turns.values()) <= 2 * MAX_RECORD_BYTES // len(REVIEW) + 2
+
+    run(flooded())
+
+
+def test_requests_pipelined_without_end_are_refused(run, tls) -> None:
+    async def pipelined() -> None:
+        async with running(tls) as one:
+            received = await one.answer(PAGE * 200)
+            assert statuses(received) == [b"200"] * (1 + MAX_PIPELINED) + [b"503"]
+
+    run(pipelined())
+
+
+def test_client_that_reads_no_pages_gets_no_more(run, tls, monkeypatch) -> None:
+    made = 0
+
+    def large(_pages: Pages, _request: object) -> HttpResponse:
+        nonlocal made
+        made += 1
+        return HttpResponse(200, b"x" * (1 << 20))
+
+    monkeypatch.setattr(Pages, "response", large)
+
+    async def unread() -> None:
+        async with running(tls) as one, one.connection() as (reader, writer):
+            writer.transport.pause_reading()
+            writer.write(PAGE * 50 + LAST_PAGE)
+            await asyncio.sleep(0.5)
+            assert made < 40
+            writer.transport.resume_reading()
+            async with asyncio.timeout(20):
+                while made < 51:
+                    await reader.read(1 << 20)
+
+    run(unread())
+
+
+def test_page_that_raises_is_answered_500(run, tls, monkeypatch) -> None:
+    def failing(_pages: Pages, _request: object) -> HttpResponse:
+        raise MemoryError
+
+    monkeypatch.setattr(Pages, "response", failing)
+
+    async def failed() -> None:
+        async with running(tls) as one:
+            assert statuses(await one.answer(PAGE + LAST_PAGE)) == [b"500"] * 2
+
+    run(failed())
+
+
+def test_drain_waits_for_a_client_that_reads_slowly(run, tls, monkeypatch) -> None:
+    large = HttpResponse(200, b"x" * (20 << 20))
+    monkeypatch.setattr(ReviewHandler, "handle", lambda _handler, _body, _phase: large)
+
+    def receive(client: ssl.SSLSocket) -> int:
+        return sum(len(piece) for piece in iter(lambda: client.recv(65536), b""))
+
+    async def drained() -> None:
+        async with running(tls) as one:
+            with await asyncio.to_thread(one.blocking_client) as client:
+                await asyncio.to_thread(client.sendall, REVIEW)
+                await asyncio.sleep(0.3)
+                drain = asyncio.create_task(one.server.drain(20))
+                await asyncio.sleep(0.5)
+                assert not drain.done()
+                assert await asyncio.to_thread(receive, client) > len(large.body)
+                await drain
+
+    run(drained())
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [pytest.param(b"GET", [b"200"], id="head"), pytest.param(REVIEW[:-1], [b"200", b"408"], id="body")],
+)
+def test_request_begun_before_a_page_is_answered_times_out(run, tls, monkeypatch, sent, expected) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.1)
+
+    async def timed_out() -> None:
+        async with running(tls) as one, one.connection() as (reader, writer):
+            writer.write(PAGE + sent)
+            received = await reader.readuntil(b"}")
+            await asyncio.sleep(0.2)
+            one.server.tick()
+            assert statuses(received + await answers(reader, 5)) == expected
+
+    run(timed_out())
+
+
+def test_drain_waits_for_no_body_beyond_its_time(run, tls, monkeypatch) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.1)
+
+    async def drained() -> None:
+        async with running(tls) as one, one.connection() as (reader, writer):
+            writer.write(REVIEW[:-1])
+            await asyncio.sleep(0.1)
+            drain = asyncio.create_task(one.server.drain(1000))
+            assert statuses(await answers(reader, 5)) == [b"408"]
+            await drain
+
+    run(drained())
+
+
+def test_held_bodies_are_part_of_the_budget(run, tls) -> None:
+    padded = BODY + b" " * (100_000 - len(BODY))
+
+    async def held() -> None:
+        async with running(tls, policy="", holds=True) as one, contextlib.AsyncExitStack() as stack:
+            one.server.bodies = BodyBudget(100_000)
+            clients = [await stack.enter_async_context(one.connection()) for _ in range(9)]
+            for _, writer in clients:
+                writer.write(head(padded) + padded)
+            await asyncio.sleep(0.3)
+            one.server.stop_holding()
+            received = [(await reader.readexactly(12))[9:] for reader, _ in clients]
+            assert sorted(received) == [b"200"] * 8 + [b"503"]
+            assert one.server.bodies.resize(0, 800_000), "and no longer"
+
+    run(held())
+
+
+def test_connection_past_the_limit_displaces_the_longest_idle(run, tls) -> None:
+    async def displaced() -> None:
+        async with running(tls, max_connections=2) as one, one.connection() as first, one.connection() as second:
+            await asyncio.sleep(0.05)
+            one.server.tick()
+            first[1].write(REVIEW)
+            assert statuses(await answers(first[0], 0.2)) == [b"200"]
+            assert statuses(await one.answer(LAST_PAGE)) == [b"200"]
+            assert await second[0].read() == b""
+            first[1].write(REVIEW)
+            assert statuses(await answers(first[0], 0.2)) == [b"200"]
+
+    run(displaced())
+
+
+def test_content_length_of_many_zeros_is_a_number(run, tls) -> None:
+    async def zeros() -> None:
+        async with running(tls) as one:
+            length = b"Content-Length: " + b"0" * 5000
+            sent = REVIEW.replace(b"Content-Length: ", length).replace(b"Host: tokenguard", b"Connection: close")
+            assert statuses(await one.answer(sent)) == [b"200"]
+
+    run(zeros())
+
+
+def test_broken_record_ends_the_connection(run, tls) -> None:
+    async def broken() -> None:
+        async with running(tls) as one, one.connection() as (reader, writer):
+            writer.write(REVIEW[:-1])
+            await asyncio.sleep(0.1)
+            os.write(writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await asyncio.wait_for(reader.read(), 5)
+
+    run(broken())

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from webhook.core.request import Phase
 from webhook.server.http_errors import Refusal
 from webhook.server.http_message import HttpResponse, Request, encode_response
 from webhook.server.review_handler import PHASES
-from webhook.server.tls_stream import TlsStream
+from webhook.server.tls_stream import MAX_RECORD_BYTES, TlsStream
 
 if TYPE_CHECKING:
     from webhook.server.http_server import HttpServer
@@ -33,8 +34,10 @@ MAX_DISCARDED_BYTES = 64 << 20
 MAX_HEAD_BYTES = 16 << 10
 """An API server sends 2 KiB. Each connection may hold one head, and a TLS record of the next."""
 MAX_URL_BYTES = 2048
+MAX_PIPELINED = 64
+"""Requests of one connection that wait for the answers to those before them."""
 
-_BUFFER = memoryview(bytearray(64 << 10))
+_BUFFER = memoryview(bytearray(MAX_RECORD_BYTES))
 """What is received is decrypted before the next event, so all connections share it."""
 _PATHS = {path.encode(): phase for path, phase in PHASES.items()}
 
@@ -89,19 +92,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
             if self._discarded > MAX_DISCARDED_BYTES:
                 self.abort()
             return
-        tls = self._tls
-        is_handshake = not tls.is_established
-        try:
-            tls.receive(_BUFFER[:nbytes])
-            if is_handshake and tls.is_established:
-                self.deadline = self._server.now + IDLE_SECONDS
-            self._read()
-        except ssl.SSLError:
-            self._is_closing = True
-        if not self._has_sent_all and (pending := tls.pending()):
-            self._transport.write(pending)  # the handshake, or the alert that says what is wrong
-        if self._is_closing and self.is_idle and not self._has_sent_all:
-            self._transport.close()
+        self._receive(_BUFFER[:nbytes])
+        if nbytes == len(_BUFFER):  # there may be more: other connections first, uvloop would read on
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def eof_received(self) -> bool:
         """Keep the connection, which the client has ended on its side, as long as it is owed an answer."""
@@ -125,7 +119,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if self._is_closing:
             return
         self._request = Request()
-        self.deadline = self._server.now + HEAD_SECONDS
+        if not self._is_answering:
+            self.deadline = self._server.now + HEAD_SECONDS
 
     def on_url(self, url: bytes) -> None:
         """Take the URL, or a piece of it."""
@@ -140,7 +135,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         request.head_bytes += len(name) + len(value)
         name = name.lower()
         if name == b"content-length":
-            request.size = int(value)  # which the parser has checked
+            request.size = int(value.lstrip(b"0") or b"0")  # the parser has checked that it is less than 2 ** 64
         elif name == b"content-type":
             request.content_type = value.decode("latin-1")
         elif name == b"content-encoding":
@@ -168,7 +163,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         elif request.size > MAX_DISCARDED_BYTES:
             self._reject(request, handler.too_large())
         else:
-            self.deadline = self._server.now + BODY_SECONDS
+            if not self._is_answering:
+                self.deadline = self._server.now + BODY_SECONDS
             if request.method == b"POST":
                 request.phase = _PATHS.get(request.url.partition(b"?")[0])
             if request.phase:
@@ -201,11 +197,6 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Answer the request, now or after those before it."""
         request, self._request = self._request, None
         if request:
-            if request.held_bytes:
-                self._request = request  # if there is no memory for a copy
-                whole = bytes(request.body)
-                self._drop_body(request)
-                request.body, self._request = whole, None
             self._is_closing = request.is_last
             self._enqueue(request)
 
@@ -219,7 +210,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to be sent."""
-        return self._transport.is_closing() or (self.is_idle and not self._transport.get_write_buffer_size())
+        return self.is_idle and not self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once."""
@@ -248,6 +239,22 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     # From the bytes to the answer.
 
+    def _receive(self, data: memoryview) -> None:
+        tls = self._tls
+        is_handshake = not tls.is_established
+        has_failed = False
+        try:
+            tls.receive(data)
+            if is_handshake and tls.is_established:
+                self.deadline = self._server.now + IDLE_SECONDS
+            self._read()
+        except ssl.SSLError:
+            self._is_closing = has_failed = True
+        if not self._has_sent_all and (pending := tls.pending()):
+            self._transport.write(pending)  # the handshake, or the alert that says what is wrong
+        if has_failed:
+            self._transport.close()
+
     def _read(self) -> None:
         while not (self._is_answering or self._is_buffer_full or self._is_closing):
             data = self._tls.read()
@@ -259,7 +266,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 self.close()
 
     def _feed(self, data: memoryview) -> None:
-        error = None
+        error, before = None, self._request
         try:
             cast("httptools.HttpRequestParser", self._parser).feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -271,7 +278,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             if not self._is_closing:
                 error = self._server.handler.error(400, Refusal.NOT_HTTP, str(invalid))
         request = self._request
-        if request and not request.has_head:
+        if request and request is before and not request.has_head:
             request.received_bytes += len(data)
             if request.received_bytes > MAX_HEAD_BYTES:
                 error = error or self._head_too_large()
@@ -298,7 +305,11 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._transport.write(self._tls.write(b"HTTP/1.1 100 Continue\r\n\r\n"))
 
     def _enqueue(self, request: Request) -> None:
-        if self._is_answering:
+        if self._is_answering or self._waiting:
+            if len(self._waiting) == MAX_PIPELINED:
+                why = "too many requests wait on this connection: wait for their answers"
+                request.error = self._server.handler.error(503, Refusal.TOO_MANY, why)
+                request.is_last = self._is_closing = True
             self._waiting.append(request)
         else:
             self._answer(request)
@@ -308,7 +319,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if request.error:
             self._respond(request, request.error)
         elif request.phase and not self._server.is_holding:
-            self._respond(request, self._server.handler.handle(cast("bytes", request.body), request.phase))
+            self._respond(request, self._evaluate(request, request.phase))
         else:
             self._is_answering = True
             self._transport.pause_reading()
@@ -317,6 +328,17 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 self._server.hold(self, request)
             else:
                 self._server.pages.handle(request, self._respond_later)
+
+    def _evaluate(self, request: Request, phase: Phase) -> HttpResponse:
+        body = request.body
+        if request.held_bytes:
+            try:
+                body = bytes(body)
+            except MemoryError:
+                return self._too_many()
+            finally:
+                self._drop_body(request)
+        return self._server.handler.handle(cast("bytes", body), phase)
 
     def _respond_later(self, request: Request, response: HttpResponse) -> None:
         self._is_answering = False
@@ -328,7 +350,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         data = encode_response(request, response, self._server.date, is_last=is_last)
         if not self._has_sent_all and not self._transport.is_closing():
             self._transport.write(self._tls.write(data))
-        self.deadline = self._server.now + IDLE_SECONDS
+        self.deadline = self._server.now + (BODY_SECONDS if self._request else IDLE_SECONDS)
         if is_last:
             self._linger()
 
@@ -344,7 +366,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         """Answer what has arrived meanwhile, then read on."""
-        while self._waiting and not self._is_answering:
+        while self._waiting and not (self._is_answering or self._is_buffer_full):
             self._answer(self._waiting.popleft())
         if self._is_answering or self._is_buffer_full or self._transport.is_closing():
             return
@@ -352,10 +374,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self.close()  # the client has ended, and has its answers
             return
         self._transport.resume_reading()
-        try:
-            self._read()
-        except ssl.SSLError:
-            self._transport.close()
+        self._receive(_BUFFER[:0])
 
     def _head_too_large(self) -> HttpResponse:
         return self._server.handler.error(431, Refusal.NOT_HTTP, "the head of the request is too large")

@@ -63,7 +63,7 @@ class HttpServer:
         self._loop.add_reader(listener, self._accept, listener)
 
     def tick(self) -> None:
-        """Keep the time, and end connections that have taken too long. To be called once a second."""
+        """Keep the time, and end connections that have taken too long. To be called once a second, until `drain`."""
         self.now = self._loop.time()
         self.date = formatdate(usegmt=True).encode()
         for connection in list(self._connections):
@@ -81,6 +81,7 @@ class HttpServer:
         await asyncio.sleep(DRAIN_DELAY_SECONDS)
         deadline = self._loop.time() + seconds
         while self._loop.time() < deadline:
+            self.tick()
             for connection in list(self._connections):
                 if connection.is_idle:
                     connection.close()
@@ -91,9 +92,10 @@ class HttpServer:
     # What connections call.
 
     def admit(self, connection: HttpProtocol) -> None:
-        """Count a connection; past the limit the one that has been idle for longest is closed."""
+        """Count a connection; past the limit one in its handshake is closed, or the one that has idled for longest."""
         if len(self._connections) >= self._max_connections:
-            next((one for one in self._connections if one.is_idle), connection).abort()
+            idle = (candidate for candidate in self._connections if candidate.is_idle)
+            min(idle, key=lambda candidate: candidate.deadline, default=connection).abort()
         self._connections[connection] = None
 
     def dismiss(self, connection: HttpProtocol) -> None:
@@ -109,7 +111,7 @@ class HttpServer:
         self.is_holding = False
         held, self._held = self._held, []
         for connection, request in held:
-            connection.release(request)
+            self._loop.call_soon(connection.release, request)
 
     # From the socket to the connection.
 

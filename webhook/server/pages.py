@@ -27,9 +27,10 @@ _R = TypeVar("_R", bound=PageRequest)
 class Pages:
     """Answers requests by a Flask application."""
 
-    def __init__(self, app: Flask) -> None:
-        """Take the application."""
+    def __init__(self, app: Flask, internal_error: Callable[[Exception], HttpResponse]) -> None:
+        """Take the application, and what makes the answer where it raises an error."""
         self._app = app
+        self._internal_error = internal_error
         self._pool = ThreadPoolExecutor(THREADS, "tokenguard-pages")
 
     def handle(self, request: _R, respond: Callable[[_R, HttpResponse], object]) -> None:
@@ -37,7 +38,10 @@ class Pages:
         loop = asyncio.get_running_loop()
 
         def answer() -> None:
-            response = self.response(request)
+            try:
+                response = self.response(request)
+            except Exception as error:  # noqa: BLE001 - there has to be an answer
+                response = self._internal_error(error)
             loop.call_soon_threadsafe(respond, request, response)
 
         self._pool.submit(answer)

@@ -7,7 +7,9 @@ import contextlib
 import ssl
 
 RECORD_BYTES = 16 << 10
-"""The largest TLS record (RFC 8446, 5.1)."""
+"""What a TLS record holds at most (RFC 8446, 5.1)."""
+MAX_RECORD_BYTES = RECORD_BYTES + 256 + 5
+"""A record as it is sent (RFC 8446, 5.2)."""
 _CLEAR = bytearray(RECORD_BYTES)
 _VIEW = memoryview(_CLEAR)
 

@@ -79,7 +79,7 @@ class Worker(BaseWorker):
         application.load_state()
         server = HttpServer(
             application.handler,
-            Pages(application.pages),
+            Pages(application.pages, application.handler.internal_error),
             application.tls,
             max_connections=_max_connections(),
         )
