@@ -13,7 +13,7 @@ from webhook.audit import as_json, as_text
 from webhook.audit.merge import Log, merged
 from webhook.audit.schema import schema
 from webhook.audit.summary import Summary
-from webhook.check.input_files import STDIN, shown
+from webhook.check.input_files import STDIN, displayed
 from webhook.commands import Failure
 from webhook.core.safe_output import safe_json
 from webhook.formatters.progress import Progress
@@ -92,7 +92,7 @@ def audit_summarize(
 
 
 def _log(path: str) -> Log:
-    return Log(shown(path), lambda: _opened(path), again=path != STDIN and bool(_size(path)))
+    return Log(displayed(path), lambda: _opened(path), again=path != STDIN and bool(_size(path)))
 
 
 def _opened(path: str) -> BinaryIO:

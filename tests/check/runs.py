@@ -2,12 +2,17 @@
 
 import datetime as dt
 import io
+import json
 from pathlib import Path
+from typing import Any
 
-from webhook.check.checker import CheckReport, check
+from webhook.check.checker import check
 from webhook.check.input_files import find
+from webhook.check.report import CheckReport
 from webhook.core.policy.document import read_policy
 from webhook.core.policy.model import Policy
+from webhook.formatters import check_json, check_text
+from webhook.formatters.formatter import FormatOptions
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
@@ -108,7 +113,7 @@ def joined(*texts: str) -> str:
 
 
 def checked(*texts: str, under: Policy | None = None, namespace: str = "default") -> CheckReport:
-    """Judge the texts as documents of stdin."""
+    """Check the texts as documents of stdin."""
     stdin = io.BytesIO(joined(*texts).encode())
     return check(find(["-"]), under or policy(), now=NOW, namespace=namespace, stdin=stdin)
 
@@ -117,3 +122,11 @@ def checked_paths(*paths: Path | str, under: Policy | None = None) -> CheckRepor
     return check(
         find([str(path) for path in paths]), under or policy(), now=NOW, namespace="default", stdin=io.BytesIO()
     )
+
+
+def text_lines(report: CheckReport, **options: bool) -> list[str]:
+    return list(check_text.format_report(report, FormatOptions(**options)))
+
+
+def json_document(report: CheckReport, **options: bool) -> Any:
+    return json.loads("".join(check_json.format_report(report, FormatOptions(**options))))

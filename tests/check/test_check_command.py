@@ -45,14 +45,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_clean_manifest_exits_0(folder: Path) -> None:
+def test_check_clean_manifest_exits_0(folder: Path) -> None:
     done = start_check("--policy", str(folder / "policy" / "allowed.yaml"), "-", stdin=SEED_POD)
     assert done.returncode == 0
-    assert done.stdout == "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned\n"
+    assert done.stdout == "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed\n"
     assert done.stderr == ""
 
 
-def test_findings_exit_1(folder: Path) -> None:
+def test_check_findings_exit_1(folder: Path) -> None:
     done = start_check("legacy.yaml", "long.yaml", at=folder)
     assert done.returncode == 1
     assert [line.split(" ")[0] for line in done.stdout.splitlines()] == [
@@ -63,54 +63,54 @@ def test_findings_exit_1(folder: Path) -> None:
     ]
 
 
-def test_exclude_leaves_out_files_and_may_be_repeated(folder: Path) -> None:
+def test_exclude_repeated_leaves_out_all_matches(folder: Path) -> None:
     assert check(".", "--exclude", "legacy*", "--exclude", "policy/", at=folder).stdout.splitlines() == [
         *check("long.yaml", at=folder).stdout.splitlines(),
     ]
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_a_file_name_starts_no_workflow_command_in_ci(tmp_path: Path, output: str) -> None:
+def test_check_file_name_starts_no_workflow_command(tmp_path: Path, output: str) -> None:
     for name in ("::error file=a::b.yaml", " ::add-mask::x.yaml", "##[error]c.yaml", "\u2028::d\x85.yaml"):
         (tmp_path / name).write_text(LONG_POD)
         (tmp_path / f"{name}.json").write_text("{")
-    names = sorted(one.name for one in tmp_path.iterdir())
+    names = sorted(path.name for path in tmp_path.iterdir())
     done = start_check("--output", output, *names, at=tmp_path)
     lines = [*done.stdout.split("\n"), *done.stderr.split("\n")]
     assert len(lines) > len(names)
     assert [line for line in lines if line.lstrip().startswith("::") or "##[" in line or not line.isprintable()] == []
 
 
-def test_without_a_path_stdin_is_read() -> None:
+def test_check_without_path_reads_stdin() -> None:
     assert start_check(stdin=LONG_POD).returncode == 1
 
 
-def test_a_path_that_is_not_there_exits_2_and_the_rest_is_judged(folder: Path) -> None:
+def test_check_missing_path_exits_2_others_evaluated(folder: Path) -> None:
     done = check("nowhere.yaml", "long.yaml", at=folder)
     assert done.exit_code == 2
     assert done.stdout.splitlines()[0] == "nowhere.yaml: error: no such file or directory"
     assert "token-expiration" in done.stdout
 
 
-def test_every_mistake_of_a_policy_is_told_with_its_line(folder: Path) -> None:
+def test_check_invalid_policy_shows_every_error_with_its_line(folder: Path) -> None:
     (folder / "bad.yaml").write_text("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: enforec\nruls: {}\n")
     done = check("--policy", "bad.yaml", "long.yaml", at=folder)
     assert (done.exit_code, done.stdout) == (2, "")
     assert sorted(line.split(": ")[0] for line in done.stderr.splitlines()) == ["bad.yaml:3", "bad.yaml:4"]
 
 
-def test_a_policy_that_is_not_there_exits_2(folder: Path) -> None:
+def test_check_missing_policy_exits_2(folder: Path) -> None:
     done = check("--policy", "nowhere.yaml", "long.yaml", at=folder)
     assert (done.exit_code, done.stderr) == (2, "nowhere.yaml: error: no such file or directory\n")
 
 
-def test_options_come_from_the_environment_too(folder: Path) -> None:
+def test_check_options_from_environment_apply(folder: Path) -> None:
     done = check("long.yaml", at=folder, TOKENGUARD_OUTPUT="json", TOKENGUARD_NAMESPACE="shop")
-    assert [one["namespace"] for one in json.loads(done.stdout)["findings"]] == ["shop"]
+    assert [finding["namespace"] for finding in json.loads(done.stdout)["findings"]] == ["shop"]
 
 
 @pytest.mark.parametrize("output", ["json", "sarif"])
-def test_documents_for_programs_stand_alone_on_stdout(folder: Path, output: str) -> None:
+def test_check_stdout_is_one_document_for_programs(folder: Path, output: str) -> None:
     (folder / "broken.yaml").write_text("apiVersion: v1\nkind: [\n")
     done = check("--output", output, ".", at=folder)
     assert done.exit_code == 2
@@ -118,45 +118,45 @@ def test_documents_for_programs_stand_alone_on_stdout(folder: Path, output: str)
     assert done.stderr == "broken.yaml:3: error: is not YAML: did not find expected node content\n"
 
 
-def test_fix_prints_manifests_on_stdout_and_findings_on_stderr(folder: Path) -> None:
+def test_fix_manifests_on_stdout_findings_on_stderr(folder: Path) -> None:
     done = check("--fix", "long.yaml", at=folder)
     assert done.exit_code == 1
     assert done.stdout.startswith("---\napiVersion: v1\n")
     assert "expirationSeconds: 3600" in done.stdout
-    assert done.stderr.splitlines()[0].startswith("long.yaml:12: patch: ")
-    assert done.stderr.splitlines()[-1] == "1 document changed; comments and layout are lost there"
+    assert done.stderr.splitlines()[0].startswith("long.yaml:12: patched: ")
+    assert done.stderr.splitlines()[-1] == "1 document changed; its comments and layout are lost"
     assert check("-", stdin=done.stdout).exit_code == 0
 
 
-def test_fix_injects_without_calling_that_a_finding(folder: Path) -> None:
+def test_fix_injection_is_no_finding(folder: Path) -> None:
     (folder / "inject.yaml").write_text(INJECTION)
     done = check("--fix", "--policy", "inject.yaml", "-", stdin=SEED_POD, at=folder)
     assert done.exit_code == 0
     assert "tokenguard-vault" in done.stdout
 
 
-def test_fix_gives_back_what_it_could_not_read_and_says_so(tmp_path: Path) -> None:
+def test_fix_unreadable_document_is_printed_unchanged(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"{LONG_POD}---\nreplicas: {{{{ .Values.replicas }}}}\n")
     (tmp_path / "values.yaml").write_text("replicas: 3\n")
     done = check("--fix", ".", at=tmp_path)
     assert done.exit_code == 1
     assert done.stdout.endswith("---\nreplicas: {{ .Values.replicas }}\n---\nreplicas: 3\n")
-    assert [line.split(": ")[0] for line in done.stderr.splitlines() if "not looked at" in line] == [
+    assert [line.split(": ")[0] for line in done.stderr.splitlines() if "not evaluated" in line] == [
         "a.yaml:17",
         "values.yaml:1",
     ]
 
 
-NOT_UTF8 = "is not UTF-8, which --fix writes, so nothing is printed; save it as UTF-8"
+NOT_UTF8 = "is not UTF-8, so --fix prints nothing; save it as UTF-8"
 LOST = {
     "latin.yaml": (SEED_POD.encode() + b"# caf\xe9\n", 2, NOT_UTF8),
     "powershell.yaml": ("\ufeff".encode("utf-16-le") + SEED_POD.encode("utf-16-le"), 2, NOT_UTF8),
-    "nowhere.yaml": (None, 2, "can't be given back as it was, so nothing is printed"),
+    "nowhere.yaml": (None, 2, "cannot be reproduced, so --fix prints nothing; leave it out or correct it"),
 }
 
 
 @pytest.mark.parametrize("name", LOST)
-def test_fix_prints_nothing_where_a_file_can_not_be_given_back(folder: Path, name: str) -> None:
+def test_fix_file_that_cannot_be_reproduced_prints_nothing(folder: Path, name: str) -> None:
     data, status, message = LOST[name]
     if data:
         (folder / name).write_bytes(data)
@@ -165,7 +165,7 @@ def test_fix_prints_nothing_where_a_file_can_not_be_given_back(folder: Path, nam
     assert f"{name}: error: {message}" in done.stderr
 
 
-def test_fix_keeps_the_byte_order_mark_of_the_first_file(tmp_path: Path) -> None:
+def test_fix_keeps_the_first_byte_order_mark(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + SEED_POD.encode())
     done = start_check("--fix", "a.yaml", "b.yaml", at=tmp_path)
@@ -176,7 +176,7 @@ DUPLICATE = 'duplicate key "app"; kubectl takes the last, remove the others'
 
 
 @pytest.mark.parametrize(("output", "stream"), [("text", "stdout"), ("json", "stderr"), ("sarif", "stderr")])
-def test_a_duplicate_key_is_a_warning_that_fails_no_run(tmp_path: Path, output: str, stream: str) -> None:
+def test_check_duplicate_key_is_a_warning_exits_0(tmp_path: Path, output: str, stream: str) -> None:
     pod = SEED_POD.replace("{name: seed}", "{name: seed, labels: {app: a, app: b}}")
     (tmp_path / "pod.yaml").write_text(f"{SEED_POD}---\n{pod}")
     (tmp_path / "values.yaml").write_text("app: 1\napp: 2\n")
@@ -192,20 +192,20 @@ def test_a_duplicate_key_is_a_warning_that_fails_no_run(tmp_path: Path, output: 
         assert (notification["level"], notification["message"]["text"]) == ("warning", DUPLICATE)
 
 
-def test_an_empty_folder_exits_2(tmp_path: Path) -> None:
+def test_check_empty_folder_exits_2(tmp_path: Path) -> None:
     done = check("--output", "json", str(tmp_path))
-    assert (done.exit_code, done.stderr) == (2, f"{tmp_path}: error: holds no *.yaml, no *.yml, no *.json\n")
+    assert (done.exit_code, done.stderr) == (2, f"{tmp_path}: error: contains no *.yaml, *.yml or *.json file\n")
 
 
-def test_an_unknown_output_exits_2() -> None:
+def test_check_unknown_output_exits_2() -> None:
     assert start_check("--output", "xml", stdin=SEED_POD).returncode == 2
 
 
-def test_no_colour_reaches_a_file() -> None:
+def test_check_output_to_a_file_has_no_colour() -> None:
     assert "\x1b" not in start_check(stdin=LONG_POD, FORCE_COLOR="1").stdout
 
 
-def test_a_secrets_data_never_shows_up_in_a_report() -> None:
+def test_check_never_prints_secret_data() -> None:
     secret = LEGACY_SECRET + "data: {token: c2VjcmV0LXRva2Vu}\nstringData: {a: hunter2}\n"
     for output in ("text", "json", "sarif"):
         done = check("-v", "--output", output, stdin=secret)
@@ -232,20 +232,20 @@ def on_terminal(*arguments: str) -> tuple[int, str]:
     return process.wait(60), written.decode()
 
 
-def test_a_terminal_is_not_waited_for() -> None:
+def test_check_terminal_without_path_exits_2() -> None:
     status, written = on_terminal()
     assert status == 2
-    assert "give a file, a folder, or - for standard input" in written
+    assert "name a file, a folder, or - for standard input" in written
 
 
-def test_a_terminal_gets_colours_and_no_progress_line_in_a_short_run(folder: Path) -> None:
+def test_check_terminal_has_colour_but_no_progress_line(folder: Path) -> None:
     status, written = on_terminal(str(folder / "long.yaml"))
     assert status == 1
     assert "\x1b[36m" in written
     assert "\x1b[K" not in written
 
 
-def test_a_csi_driver_has_no_namespace_and_only_warnings(tmp_path: Path) -> None:
+def test_check_csi_driver_has_no_namespace_and_only_warnings(tmp_path: Path) -> None:
     driver = "apiVersion: storage.k8s.io/v1\nkind: CSIDriver\nmetadata: {name: d}\n"
     (tmp_path / "d.yaml").write_text(f"{driver}spec:\n  tokenRequests:\n  - {{audience: v, expirationSeconds: 7200}}\n")
     done = check("--output", "json", "-n", "kube-system", ".", at=tmp_path)

@@ -21,14 +21,16 @@ from tests.check.runs import (
     UNREADABLE_POD,
     checked,
     checked_paths,
+    json_document,
     policy,
+    text_lines,
 )
 from tests.core.test_manifests import LEAVES
 from webhook.check import fix
 from webhook.check.checker import UNREADABLE_OBJECT, check
 from webhook.check.input_files import InputProblem, find
-from webhook.check.summary import CheckSummary
-from webhook.formatters import check_json, check_text
+from webhook.check.report import CheckSummary
+from webhook.core.decision import Outcome
 
 NO_RULES = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 ALLOWED = """\
@@ -44,15 +46,15 @@ exemptions:
 """
 
 
-def test_the_seed_example_is_clean_where_its_audience_is_allowed() -> None:
+def test_check_allowed_audience_finds_nothing() -> None:
     report = checked(SEED_POD, under=policy(ALLOWED))
     assert (report.findings, report.exit_status) == ((), 0)
     assert report.summary.objects == 1
 
 
-def test_an_audience_that_is_not_allowed_is_found() -> None:
+def test_check_other_audience_is_found() -> None:
     report = checked(SEED_POD.replace("api.spicy", "api.bland"), under=policy(ALLOWED))
-    assert [one.rule for one in report.findings] == ["token-audience"]
+    assert [finding.rule for finding in report.findings] == ["token-audience"]
 
 
 FOUND = {
@@ -71,60 +73,60 @@ FOUND = {
 
 
 @pytest.mark.parametrize(("texts", "expected"), FOUND.values(), ids=FOUND)
-def test_findings_name_rule_action_document_and_line(
+def test_finding_has_rule_action_document_and_line(
     texts: tuple[str, ...], expected: list[tuple[str, str, int, int]]
 ) -> None:
     report = checked(*texts)
-    assert [(one.rule, one.action, one.document, one.line) for one in report.findings] == expected
+    assert [(finding.rule, finding.action, finding.document, finding.line) for finding in report.findings] == expected
     assert report.exit_status == 1
 
 
-def test_a_service_account_is_only_warned_about_whatever_is_done_to_its_pods() -> None:
+def test_check_service_account_is_only_warned_about() -> None:
     strict = policy(f"{NO_RULES}rules: {{api-token-automount: reject, legacy-token-secret: off}}\n")
     report = checked(LEGACY_SECRET, SERVICE_ACCOUNT, under=strict)
-    assert [(one.rule, one.action, one.line, one.place) for one in report.findings] == [
+    assert [(finding.rule, finding.action, finding.line, finding.path) for finding in report.findings] == [
         ("legacy-token-reference", "warn", 14, "secrets[1]"),
         ("api-token-automount", "warn", 11, "automountServiceAccountToken"),
     ]
-    assert (report.summary.warned, report.exit_status) == (1, 1)
+    assert (report.summary.outcomes[Outcome.WARNED], report.exit_status) == (1, 1)
     assert fix.changed(report) == 0
 
 
-def test_a_secret_of_a_later_file_is_known_to_an_earlier_one(tmp_path: Path) -> None:
+def test_check_secret_in_a_later_file_is_known(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(LEGACY_POD)
     assert checked_paths(tmp_path).exit_status == 0
     (tmp_path / "b.yaml").write_text(LEGACY_SECRET)
-    assert [one.file for one in checked_paths(tmp_path).findings if one.rule == "legacy-token-reference"] == [
-        str(tmp_path / "a.yaml")
-    ]
+    assert [
+        finding.file for finding in checked_paths(tmp_path).findings if finding.rule == "legacy-token-reference"
+    ] == [str(tmp_path / "a.yaml")]
 
 
-def test_a_secret_of_another_namespace_is_another_secret() -> None:
+def test_check_secret_in_another_namespace_is_another() -> None:
     elsewhere = LEGACY_SECRET.replace("  name: robot-token", "  name: robot-token\n  namespace: other")
-    assert [one.rule for one in checked(elsewhere, LEGACY_POD).findings] == ["legacy-token-secret"]
+    assert [finding.rule for finding in checked(elsewhere, LEGACY_POD).findings] == ["legacy-token-secret"]
 
 
-def test_objects_that_name_no_namespace_are_in_the_one_asked_for() -> None:
+def test_check_objects_without_namespace_use_the_given_one() -> None:
     secret = LEGACY_SECRET.replace("  name: robot-token", "  name: robot-token\n  namespace: shop")
     found = checked(secret, LEGACY_POD, namespace="shop").findings
-    assert [(one.rule, one.namespace) for one in found][1:] == [("legacy-token-reference", "shop")]
+    assert [(finding.rule, finding.namespace) for finding in found][1:] == [("legacy-token-reference", "shop")]
 
 
-def test_a_workloads_template_is_judged_as_the_pods_it_makes() -> None:
+def test_check_template_is_evaluated_like_a_pod() -> None:
     spec = LONG_POD.partition("spec:\n")[2].replace("\n", "\n      ")
     deployment = (
         f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  template:\n    spec:\n      {spec}"
     )
     (told,) = checked(deployment).findings
-    assert told.place == "spec.template.spec.volumes[0].projected.sources[0]"
+    assert told.path == "spec.template.spec.volumes[0].projected.sources[0]"
     assert (told.kind, told.name, told.line) == ("Deployment", "web", 13)
 
 
-def test_a_policy_is_judged_by_itself_whatever_is_checked_by() -> None:
+def test_check_policy_is_validated_under_any_policy() -> None:
     assert checked(BAD_POLICY, under=policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n")).exit_status
     assert not checked(BAD_POLICY.replace("modee", "mode").replace(": 5", ": 600")).exit_status
     assert not checked(BAD_POLICY.replace('"true"', '"false"')).exit_status
-    assert checked(BAD_POLICY).summary.denied == 1
+    assert checked(BAD_POLICY).summary.outcomes[Outcome.DENIED] == 1
 
 
 ELSEWHERE = {
@@ -142,83 +144,82 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize(("text", "line"), ELSEWHERE.values(), ids=ELSEWHERE)
-def test_a_policys_mistake_has_its_own_line_in_a_block_and_else_that_of_the_key(text: str, line: int) -> None:
+def test_policy_error_has_its_line_in_a_block_else_the_keys(text: str, line: int) -> None:
     assert checked(text).findings[0].line == line
 
 
-def test_an_injection_is_no_finding() -> None:
+def test_check_injection_is_a_note() -> None:
     report = checked(SEED_POD, under=policy(INJECTION))
-    assert report.judgements[0].decision.patch
+    assert report.evaluations[0].decision.patch
     assert (report.findings, report.exit_status) == ((), 0)
-    assert [one.rule for one in report.notes] == ["inject"]
+    assert [finding.rule for finding in report.notes] == ["inject"]
 
 
-def test_what_the_audit_log_alone_hears_of_is_a_note() -> None:
+def test_check_action_audit_is_a_note() -> None:
     audit = policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n")
     report = checked(LONG_POD, under=audit)
     assert (report.findings, report.exit_status) == ((), 0)
-    assert [(one.rule, one.action) for one in report.notes] == [("token-expiration", "audit")]
+    assert [(finding.rule, finding.action) for finding in report.notes] == [("token-expiration", "audit")]
 
 
-def test_what_is_exempt_is_a_note_that_says_why() -> None:
+def test_check_exempt_object_is_a_note_with_the_reason() -> None:
     report = checked(LONG_POD, under=policy(EXEMPTING))
     assert report.exit_status == 0
-    assert [one.detail for one in report.notes] == ["exempt: later, OPS-1 (until 2026-11-23)"]
+    assert [finding.detail for finding in report.notes] == ["exempt: later, OPS-1 (until 2026-11-23)"]
 
 
-def test_objects_are_counted_by_their_worst_finding() -> None:
+def test_summary_counts_objects_by_strongest_finding() -> None:
     both = LONG_POD.replace("name: long ", "name: both ").replace(
         'image: "app:1"', 'image: "app:1", volumeMounts: [{name: token, mountPath: /t, subPath: token}]'
     )
     summary = checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, SUBPATH_POD, both, SEED_POD).summary
     assert (summary.objects, summary.files) == (6, 1)
-    assert (summary.denied, summary.patched, summary.warned) == (2, 2, 1)
+    assert list(summary.outcomes.items()) == [("denied", 2), ("patched", 2), ("warned", 1), ("allowed", 1)]
 
 
 ROLLOUT = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec: {workloadRef: {name: web}}\n"
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
 
 
-def test_objects_that_no_rule_was_applied_to_are_not_counted_as_evaluated() -> None:
+def test_summary_counts_left_alone_and_not_evaluated_apart() -> None:
     own = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: tokenguard}")
     left = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: kube-system}")
     report = checked(own, left, left, CONFIG_MAP, CONFIG_MAP, ROLLOUT, LONG_POD)
     assert report.summary == CheckSummary(
-        objects=1,
         files=1,
-        patched=1,
+        outcomes={Outcome.DENIED: 0, Outcome.PATCHED: 1, Outcome.WARNED: 0, Outcome.ALLOWED: 0},
         left_alone={"kube-system": 2, "tokenguard": 1},
         not_evaluated={"ConfigMap": 2, "Rollout without a pod template": 1},
     )
-    assert [one.message for one in report.not_evaluated][-1] == (
+    assert [problem.message for problem in report.not_evaluated][-1] == (
         "Rollout/web: not evaluated: it has no pod template at /spec/template"
     )
 
 
-def test_file_without_evaluated_object_is_not_counted(tmp_path: Path) -> None:
+def test_summary_file_without_evaluated_object_is_not_counted(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(CONFIG_MAP)
     (tmp_path / "b.yaml").write_text(SEED_POD)
     assert checked_paths(tmp_path).summary.files == 1
 
 
-def test_workloads_of_the_policy_are_evaluated() -> None:
+def test_check_workloads_of_the_policy_are_evaluated() -> None:
     spec = LONG_POD.partition("spec:\n")[2].replace("\n", "\n    ")
     runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: r}}\nspec:\n  pod:\n    spec:\n    {spec}"
     known = policy(f"{NO_RULES}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/pod}}]\n")
     assert checked(runner).summary.not_evaluated == {"Runner": 1}
     report = checked(runner, under=known)
-    assert [one.place for one in report.findings] == ["spec.pod.spec.volumes[0].projected.sources[0]"]
+    assert [finding.path for finding in report.findings] == ["spec.pod.spec.volumes[0].projected.sources[0]"]
     assert fix.changed(report) == 1
 
 
-def test_a_broken_document_is_trouble_and_the_rest_is_still_judged() -> None:
+def test_check_broken_document_is_a_problem_others_evaluated() -> None:
     report = checked("a: [\n", LONG_POD)
-    assert [(one.line, one.document) for one in report.problems] == [(2, 1)]
-    assert [one.rule for one in report.findings] == ["token-expiration"]
+    assert [(problem.line, problem.document) for problem in report.problems] == [(2, 1)]
+    assert [finding.rule for finding in report.findings] == ["token-expiration"]
     assert report.exit_status == 2
 
 
-def test_values_in_a_folder_are_skipped_but_not_where_they_are_named(tmp_path: Path) -> None:
+def test_check_values_file_is_skipped_in_a_folder_only(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("replicas: 3\n")
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     report = checked_paths(tmp_path)
@@ -230,14 +231,14 @@ EMPTY = {"nothing": "", "space": "\n \n", "comments and marks": "%YAML 1.1\n---\
 
 
 @pytest.mark.parametrize("text", EMPTY.values(), ids=EMPTY)
-def test_a_file_that_is_named_and_stdin_must_hold_something(text: str, tmp_path: Path) -> None:
+def test_check_empty_named_file_is_a_problem(text: str, tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text(text)
     for report in (checked(text), checked_paths(tmp_path / "empty.yaml")):
-        assert [one.message for one in report.problems] == ["holds no manifest"]
+        assert [problem.message for problem in report.problems] == ["contains no manifest"]
         assert report.exit_status == 2
 
 
-def test_an_empty_file_in_a_folder_of_manifests_is_skipped(tmp_path: Path) -> None:
+def test_check_empty_file_in_a_folder_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("# later\n")
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     assert checked_paths(tmp_path).exit_status == 0
@@ -247,26 +248,29 @@ FOREIGN = {"values": "replicas: 3\n", "an empty file": "# later\n"}
 
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
-def test_a_folder_without_any_object_is_not_clean(text: str, tmp_path: Path) -> None:
+def test_check_folder_without_objects_is_a_problem(text: str, tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text(text)
     report = checked_paths(tmp_path)
-    assert (report.exit_status, [one.message for one in report.problems]) == (2, ["holds no Kubernetes manifest"])
+    assert (report.exit_status, [problem.message for problem in report.problems]) == (
+        2,
+        ["contains no Kubernetes manifest"],
+    )
     assert len(report.skipped) == 1
 
 
-def test_a_folder_without_any_manifest_beside_others_is_trouble(tmp_path: Path) -> None:
+def test_check_folder_without_manifest_files_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "deploy").mkdir()
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     report = checked_paths(tmp_path / "pod.yaml", tmp_path / "deploy")
-    assert [one.message for one in report.problems] == ["holds no *.yaml, no *.yml, no *.json"]
+    assert [problem.message for problem in report.problems] == ["contains no *.yaml, *.yml or *.json file"]
     assert report.exit_status == 2
 
 
-def test_an_empty_list_is_a_manifest() -> None:
+def test_check_empty_list_is_a_manifest() -> None:
     assert checked("apiVersion: v1\nkind: List\nitems: []\n").exit_status == 0
 
 
-def test_an_object_without_a_kind_is_trouble_in_a_folder_too(tmp_path: Path) -> None:
+def test_check_object_without_kind_is_a_problem_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "pod.yaml").write_text("apiVersion: v1\nknid: Pod\nmetadata: {name: a}\n")
     assert checked_paths(tmp_path).exit_status == 2
 
@@ -275,37 +279,37 @@ TEMPLATE = "{{- if .Values.enabled }}\napiVersion: v1\nkind: Pod\nmetadata: {nam
 KUSTOMIZATION = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [pod.yaml]\n"
 
 
-def test_unrendered_template_in_a_folder_is_skipped_and_fails_where_it_is_named(tmp_path: Path) -> None:
+def test_check_unrendered_template_is_skipped_in_a_folder_only(tmp_path: Path) -> None:
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     (tmp_path / "template.yaml").write_text(TEMPLATE)
     report = checked_paths(tmp_path)
-    assert (report.exit_status, [one.template for one in report.skipped]) == (0, [True])
+    assert (report.exit_status, [document.template for document in report.skipped]) == (0, [True])
     [problem] = checked_paths(tmp_path / "template.yaml").problems
     assert problem.message == "is an unrendered template; render it first: helm template CHART | tokenguard check -"
 
 
-def test_folder_of_templates_alone_fails_and_says_how_to_render_them(tmp_path: Path) -> None:
+def test_check_folder_of_templates_says_how_to_render(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(TEMPLATE)
     [problem] = checked_paths(tmp_path).problems
     assert problem.path == str(tmp_path)
     assert problem.message == (
-        "holds no Kubernetes manifest, but unrendered templates; "
+        "contains no Kubernetes manifest, only unrendered templates; "
         "render them first: helm template CHART | tokenguard check -"
     )
 
 
-def test_manifest_that_can_not_be_read_fails_a_folder_and_other_broken_files_do_not(tmp_path: Path) -> None:
+def test_check_broken_manifest_fails_a_folder_other_files_do_not(tmp_path: Path) -> None:
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     (tmp_path / "tsconfig.json").write_text('{\n  // strict\n  "compilerOptions": {"strict": true,},\n}\n')
     assert checked_paths(tmp_path).exit_status == 0
     (tmp_path / "broken.yaml").write_text("apiVersion: v1\nkind: Pod\nspec: [\n")
     report = checked_paths(tmp_path)
-    assert (report.exit_status, [one.path for one in report.problems]) == (2, [str(tmp_path / "broken.yaml")])
+    assert (report.exit_status, [problem.path for problem in report.problems]) == (2, [str(tmp_path / "broken.yaml")])
 
 
 @pytest.mark.parametrize("text", [KUSTOMIZATION, "apiVersion: v1\nkind: Config\n"], ids=["kustomize", "kubectl"])
-def test_files_of_tools_are_skipped_even_where_they_are_named(text: str, tmp_path: Path) -> None:
+def test_check_tool_files_are_skipped_even_if_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     (tmp_path / "tool.yaml").write_text(text)
     report = checked_paths(tmp_path / "pod.yaml", tmp_path / "tool.yaml")
@@ -313,10 +317,10 @@ def test_files_of_tools_are_skipped_even_where_they_are_named(text: str, tmp_pat
     assert checked_paths(tmp_path / "tool.yaml").exit_status == 2
 
 
-def test_every_step_is_told() -> None:
+def test_check_reports_progress() -> None:
     steps: list[str] = []
     check(find(["-"]), policy(), now=NOW, namespace="default", stdin=io.BytesIO(b""), step=steps.append)
-    assert steps == ["reading file 1 of 1", "judging file 1 of 1"]
+    assert steps == ["reading file 1 of 1", "evaluating file 1 of 1"]
 
 
 FIELDS = st.sampled_from(
@@ -326,11 +330,11 @@ ODD = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictio
 
 
 @given(st.sampled_from(["Pod", "Secret", "CronJob", "List", "Namespace", "ServiceAccount"]), ODD, ODD)
-def test_no_object_makes_a_run_fail(kind: str, metadata: object, spec: object) -> None:
+def test_check_any_object_gives_a_report(kind: str, metadata: object, spec: object) -> None:
     version = "batch/v1" if kind == "CronJob" else "v1"
     value = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec, "items": [spec]}
     report = checked(json.dumps(value, ensure_ascii=False), under=policy(INJECTION))
     assert report.exit_status in (0, 1, 2)
-    assert "\n" not in "".join(check_text.lines(report, verbose=True))
-    assert json.loads(check_json.text(report))["summary"]["objects"] <= len(report.judgements)
+    assert "\n" not in "".join(text_lines(report, verbose=True))
+    assert json_document(report)["summary"]["objects"] <= len(report.evaluations)
     assert not isinstance(fix.documents(report), InputProblem)

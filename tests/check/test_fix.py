@@ -22,7 +22,7 @@ def fixed(*texts: str, under: str | None = None) -> str:
 def objects(text: str) -> list[object]:
     reading = read_manifests(text.encode())
     assert reading.problems == ()
-    return [json.loads(one.raw) for one in reading.manifests]
+    return [json.loads(manifest.raw) for manifest in reading.manifests]
 
 
 def test_what_is_not_changed_is_given_back_as_it_was_written() -> None:
@@ -48,7 +48,7 @@ def test_injections_are_made_and_a_second_run_changes_nothing() -> None:
 
 
 def test_objects_of_a_list_stay_in_their_list() -> None:
-    items = [json.loads(one.raw) for one in read_manifests(f"{SEED_POD}---\n{LONG_POD}".encode()).manifests]
+    items = [json.loads(item.raw) for item in read_manifests(f"{SEED_POD}---\n{LONG_POD}".encode()).manifests]
     text = fixed(json.dumps({"apiVersion": "v1", "kind": "List", "metadata": {"x": "1"}, "items": items}))
     assert "86400" not in text
     assert 'kind: List\nmetadata:\n  x: "1"\n' in text
@@ -67,7 +67,7 @@ def test_what_an_alias_repeats_is_changed_in_each_place_by_itself() -> None:
     )
     (pod,) = objects(fixed(shared, under=INJECTION))
     assert isinstance(pod, dict)
-    assert [len(one["volumeMounts"]) for one in pod["spec"]["containers"]] == [1, 1]
+    assert [len(container["volumeMounts"]) for container in pod["spec"]["containers"]] == [1, 1]
 
 
 def test_documents_that_are_changed_are_counted() -> None:

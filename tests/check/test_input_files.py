@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from webhook.check import input_files
-from webhook.check.input_files import InputFile, InputProblem, find, read, shown, uri
+from webhook.check.input_files import InputFile, InputProblem, displayed, find, read, uri
 
 
 def found(*paths: Path | str) -> list[str]:
-    return [one.path for one in find([str(path) for path in paths])]
+    return [file.path for file in find([str(path) for path in paths])]
 
 
 def test_folders_are_searched_in_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
@@ -35,15 +35,15 @@ TREE = (
 EXCLUDED = {
     "a name at any depth": (["a.yaml"], ["charts/web/values.yaml", "deploy/test/b.yaml", "t.json"]),
     "a glob at any depth": (["*.yaml"], ["t.json"]),
-    "a folder at any depth": (["test"], [one for one in TREE if "/test/" not in one]),
-    "a folder by a slash behind it": (["charts/", "t.json/"], [one for one in TREE if not one.startswith("charts")]),
-    "a path from the folder": (["deploy/a.yaml"], [one for one in TREE if one != "deploy/a.yaml"]),
-    "a file of the folder itself": (["/a.yaml"], [one for one in TREE if one != "a.yaml"]),
-    "a path from the folder, as find gives it": (["./a.yaml"], [one for one in TREE if one != "a.yaml"]),
-    "a star for one folder": (["*/templates"], list(TREE)),
-    "two stars for any": (["charts/**/a.yaml"], [one for one in TREE if "templates" not in one]),
-    "two stars for none": (["deploy/**/a.yaml"], [one for one in TREE if one != "deploy/a.yaml"]),
-    "two stars at the end": (["charts/**"], [one for one in TREE if not one.startswith("charts")]),
+    "a folder at any depth": (["test"], [file for file in TREE if "/test/" not in file]),
+    "a folder by a slash behind it": (["charts/", "t.json/"], [file for file in TREE if not file.startswith("charts")]),
+    "a path from the folder": (["deploy/a.yaml"], [file for file in TREE if file != "deploy/a.yaml"]),
+    "a file of the folder itself": (["/a.yaml"], [file for file in TREE if file != "a.yaml"]),
+    "a path from the folder, as find gives it": (["./a.yaml"], [file for file in TREE if file != "a.yaml"]),
+    "a star for file folder": (["*/templates"], list(TREE)),
+    "two stars for any": (["charts/**/a.yaml"], [file for file in TREE if "templates" not in file]),
+    "two stars for none": (["deploy/**/a.yaml"], [file for file in TREE if file != "deploy/a.yaml"]),
+    "two stars at the end": (["charts/**"], [file for file in TREE if not file.startswith("charts")]),
     "several": (["charts", "deploy"], ["a.yaml", "t.json"]),
     "letters of another case": (["A.yaml"], list(TREE)),
 }
@@ -54,16 +54,16 @@ def test_exclude_means_what_it_means_in_a_gitignore(tmp_path: Path, globs: list[
     for name in TREE:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = {str(Path(one.path).relative_to(tmp_path)) for one in find([str(tmp_path)], globs)}
+    found = {str(Path(file.path).relative_to(tmp_path)) for file in find([str(tmp_path)], globs)}
     assert found == set(left)
 
 
 def test_exclude_leaves_files_that_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").touch()
-    assert [one.path for one in find([str(tmp_path / "a.yaml")], ["*"])] == [str(tmp_path / "a.yaml")]
+    assert [file.path for file in find([str(tmp_path / "a.yaml")], ["*"])] == [str(tmp_path / "a.yaml")]
     [problem] = find([str(tmp_path)], ["*"])
     assert isinstance(problem, InputProblem)
-    assert problem.message == "holds no *.yaml, no *.yml, no *.json that --exclude leaves"
+    assert problem.message == "contains no *.yaml, *.yml or *.json file that --exclude does not match"
 
 
 def test_installed_packages_are_not_searched(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_pipe_in_a_folder_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     (source,) = find([str(tmp_path)])
     assert isinstance(source, InputFile)
-    assert read(source, io.BytesIO()) == InputProblem(source.path, "is no regular file")
+    assert read(source, io.BytesIO()) == InputProblem(source.path, "is not a regular file")
 
 
 def test_stdin_is_read_where_it_is_named() -> None:
@@ -142,4 +142,4 @@ def test_an_absolute_path_in_the_working_directory_has_a_relative_uri(
 
 
 def test_a_path_that_is_no_text_is_shown_as_text() -> None:
-    assert shown(os.fsdecode(b"a\xff.yaml")) == "a\\xff.yaml"
+    assert displayed(os.fsdecode(b"a\xff.yaml")) == "a\\xff.yaml"

@@ -1,6 +1,5 @@
 """What the text and the JSON of a report say."""
 
-import json
 import re
 from pathlib import Path
 
@@ -13,66 +12,67 @@ from tests.check.runs import (
     SUBPATH_POD,
     checked,
     checked_paths,
+    json_document,
     policy,
+    text_lines,
 )
 from webhook.check.input_files import InputProblem
-from webhook.formatters import check_json, check_text
+from webhook.formatters import check_text
 
 PLACE = "spec.volumes[0].projected.sources[0]"
 
 EXPECTED = [
     (
-        "<stdin>:3: error: Secret/robot-token (document 1): legacy-token-secret: "
+        "<stdin>:3: denied: Secret/robot-token (document 1): legacy-token-secret: "
         'type asks for a token of "robot" that never expires; '
         "project a token into the pod, use an exemption that ends, "
         "or kubectl create token robot -n default --duration=1h"
     ),
     (
-        "<stdin>:16: error: Pod/reader (document 2): legacy-token-reference: "
+        "<stdin>:16: denied: Pod/reader (document 2): legacy-token-reference: "
         'spec.containers[0].env[0] reads the long-lived token of "robot" in Secret "robot-token"; '
         "mount a projected token instead"
     ),
     (
-        f"<stdin>:30: patch: Pod/long (document 3): token-expiration: "
+        f"<stdin>:30: patched: Pod/long (document 3): token-expiration: "
         f"{PLACE} lives 86400 seconds, more than the maximum of 3600; capped to 3600"
     ),
     (
-        "<stdin>:39: warning: Pod/subpath (document 4): token-subpath: "
+        "<stdin>:39: warned: Pod/subpath (document 4): token-subpath: "
         "spec.containers[0].volumeMounts[0] mounts a token by subPath, never refreshed; "
         "mount the whole volume"
     ),
-    "4 objects in 1 file evaluated: 2 denied, 1 patched, 1 warned",
+    "4 objects in 1 file evaluated: 2 denied, 1 patched, 1 warned, 0 allowed",
 ]
 
 
-def test_text_has_one_line_a_finding_and_a_summary() -> None:
-    assert list(check_text.lines(checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, SUBPATH_POD))) == EXPECTED
+def test_text_has_a_line_a_finding_and_a_summary() -> None:
+    assert text_lines(checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, SUBPATH_POD)) == EXPECTED
 
 
-def test_a_policys_mistakes_are_told_as_findings_are() -> None:
+def test_policy_errors_are_shown_as_findings() -> None:
     report = checked(BAD_POLICY)
-    assert list(check_text.lines(report)) == [
-        '<stdin>:10: error: ConfigMap/token-policy: invalid-policy: modee unknown key; did you mean "mode"?',
+    assert text_lines(report) == [
+        '<stdin>:10: denied: ConfigMap/token-policy: invalid-policy: modee unknown key; did you mean "mode"?',
         (
-            "<stdin>:11: error: ConfigMap/token-policy: invalid-policy: "
+            "<stdin>:11: denied: ConfigMap/token-policy: invalid-policy: "
             'tokens.maxExpirationSeconds must be a whole number from 600 to 4294967296, not "5"'
         ),
-        "1 object in 1 file evaluated: 1 denied, 0 patched, 0 warned",
+        "1 object in 1 file evaluated: 1 denied, 0 patched, 0 warned, 0 allowed",
     ]
-    told = json.loads(check_json.text(report))["findings"][0]
+    told = json_document(report)["findings"][0]
     assert (told["rule"], told["action"], told["path"], told["line"]) == ("invalid-policy", "reject", "modee", 10)
 
 
-def test_a_file_of_one_document_needs_no_document_number() -> None:
-    first = next(check_text.lines(checked(LONG_POD)))
-    assert first.startswith("<stdin>:12: patch: Pod/long: token-expiration: ")
+def test_text_one_document_has_no_document_number() -> None:
+    assert text_lines(checked(LONG_POD))[0].startswith("<stdin>:12: patched: Pod/long: token-expiration: ")
 
 
-def test_text_tells_trouble_first_and_counts_it() -> None:
-    lines = list(check_text.lines(checked("a: [\n", SEED_POD)))
+def test_text_shows_problems_first_and_counts_them() -> None:
+    lines = text_lines(checked("a: [\n", SEED_POD))
     assert lines == [
         "<stdin>:2: error: is not YAML: did not find expected node content",
-        "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned",
+        "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed",
         "could not be read: 1",
     ]
 
@@ -81,77 +81,75 @@ def custom(kind: str) -> str:
     return f"apiVersion: example.com/v1\nkind: {kind}\nmetadata: {{name: x, namespace: team}}\n"
 
 
-def test_summary_names_what_was_not_evaluated() -> None:
+def test_summary_counts_objects_not_evaluated() -> None:
     machinery = custom("Pod").replace("example.com/v1", "v1")
     left = [machinery.replace("team", "kube-system"), machinery.replace("team", "tokenguard")]
     others = [custom("Runner"), custom("Runner"), custom("Pool")]
     report = checked(left[0], left[1], left[0], *others, SEED_POD)
-    assert list(check_text.lines(report)) == [
-        "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned",
+    assert text_lines(report) == [
+        "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed",
         "left alone: 3 (2 kube-system, 1 tokenguard)",
         "not evaluated: 3 (2 Runner, 1 Pool)",
     ]
-    assert list(check_text.lines(report, verbose=True))[:2] == [
+    assert text_lines(report, verbose=True)[:2] == [
         "<stdin>:1: note: Pod/x: left alone: namespace kube-system is left alone",
         "<stdin>:5: note: Pod/x: left alone: namespace tokenguard is left alone, but for new tokens in it",
     ]
-    summary = json.loads(check_json.text(report))["summary"]
+    summary = json_document(report)["summary"]
     assert (summary["leftAlone"], summary["notEvaluated"]) == (
         {"kube-system": 2, "tokenguard": 1},
         {"Runner": 2, "Pool": 1},
     )
 
 
-def test_summary_counts_what_was_skipped(tmp_path: Path) -> None:
+def test_summary_counts_skipped_documents(tmp_path: Path) -> None:
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     (tmp_path / "values.yaml").write_text("replicas: 3\n")
     for number in range(5):
         (tmp_path / f"t{number}.yaml").write_text("a: {{ .Values.a }}\n")
     report = checked_paths(tmp_path)
     first = ", ".join(str(tmp_path / f"t{number}.yaml") for number in range(3))
-    assert list(check_text.lines(report))[1:] == [
+    assert text_lines(report)[1:] == [
         "skipped: 1 document without a Kubernetes object",
         (f"unrendered templates: 5 ({first} and 2 more); render them first: helm template CHART | tokenguard check -"),
     ]
-    document = json.loads(check_json.text(report))
+    document = json_document(report)
     assert (document["summary"]["skipped"], document["summary"]["templates"], len(document["skipped"])) == (1, 5, 6)
 
 
-def test_summary_names_the_first_kinds_alone_and_forges_no_line() -> None:
+def test_summary_shows_ten_kinds_and_escapes_names() -> None:
     kinds = [f"Kind{number}" for number in range(12)]
-    last = list(check_text.lines(checked(*map(custom, kinds))))[-1]
+    last = text_lines(checked(*map(custom, kinds)))[-1]
     assert last == f"not evaluated: 12 ({', '.join(f'1 {kind}' for kind in kinds[:10])}, 2 others)"
-    forged = list(check_text.lines(checked(custom('"x\\n::error::' + "y" * 200 + '"'))))[-1]
+    forged = text_lines(checked(custom('"x\\n::error::' + "y" * 200 + '"')))[-1]
     assert forged == f"not evaluated: 1 (x\\n::error::{'y' * 89})"
 
 
-def test_notes_are_told_on_request_alone() -> None:
+def test_notes_are_shown_with_verbose_only() -> None:
     report = checked(LONG_POD, under=policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"))
-    assert len(list(check_text.lines(report))) == 1
-    assert next(iter(check_text.lines(report, verbose=True))).startswith(
-        "<stdin>:12: note: Pod/long: token-expiration: "
-    )
-    assert json.loads(check_json.text(report))["findings"] == []
-    assert [one["action"] for one in json.loads(check_json.text(report, verbose=True))["findings"]] == ["audit"]
+    assert len(text_lines(report)) == 1
+    assert text_lines(report, verbose=True)[0].startswith("<stdin>:12: note: Pod/long: token-expiration: ")
+    assert json_document(report)["findings"] == []
+    assert [finding["action"] for finding in json_document(report, verbose=True)["findings"]] == ["audit"]
 
 
-def test_colours_change_nothing_but_the_colour() -> None:
+def test_text_with_colour_is_the_same_text() -> None:
     report = checked(LEGACY_SECRET, LEGACY_POD, LONG_POD, "a: [\n")
-    coloured = list(check_text.lines(report, colour=True))
-    assert [re.sub(r"\x1b\[\d+m", "", line) for line in coloured] == list(check_text.lines(report))
+    coloured = text_lines(report, colour=True)
+    assert [re.sub(r"\x1b\[\d+m", "", line) for line in coloured] == text_lines(report)
     assert "\x1b[31m" in coloured[0]
 
 
-def test_a_name_can_not_forge_a_line() -> None:
+def test_text_escapes_names() -> None:
     forged = LONG_POD.replace("name: long", 'name: "x\\n/etc/passwd:1: error\\e[2J\\u202e"')
-    lines = list(check_text.lines(checked(forged)))
+    lines = text_lines(checked(forged))
     assert len(lines) == 2
     assert "Pod/x\\n/etc/passwd:1: error\\x1b[2J\\u202e: token-expiration" in lines[0]
     assert check_text.problem_line(InputProblem("a\nb", "no\tgood", 1)) == "a\\nb:1: error: no\\tgood"
 
 
-def test_json_names_everything_that_a_program_needs() -> None:
-    document = json.loads(check_json.text(checked(LEGACY_SECRET, LONG_POD, "a: [\n")))
+def test_json_has_every_key() -> None:
+    document = json_document(checked(LEGACY_SECRET, LONG_POD, "a: [\n"))
     assert document["version"] == 2
     assert document["findings"][1] == {
         "file": "<stdin>",
@@ -171,6 +169,7 @@ def test_json_names_everything_that_a_program_needs() -> None:
         "denied": 1,
         "patched": 1,
         "warned": 0,
+        "allowed": 0,
         "leftAlone": {},
         "notEvaluated": {},
         "skipped": 0,

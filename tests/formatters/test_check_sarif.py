@@ -19,22 +19,23 @@ from tests.check.runs import (
     checked_paths,
     policy,
 )
-from webhook.check.checker import CheckReport
+from webhook.check.report import CheckReport
 from webhook.core.rules import RULES
 from webhook.formatters import check_sarif
+from webhook.formatters.formatter import FormatOptions
 
 SCHEMA = json.loads((Path(__file__).parent / "schema" / "sarif-2.1.0.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
 def run_of(report: CheckReport, *, verbose: bool = False) -> dict[str, Any]:
-    document = json.loads(check_sarif.text(report, verbose=verbose))
+    document = json.loads("".join(check_sarif.format_report(report, FormatOptions(verbose=verbose))))
     VALIDATOR.validate(document)
     run: dict[str, Any] = document["runs"][0]
     return run
 
 
-def test_the_schema_finds_fault() -> None:
+def test_schema_rejects_invalid_sarif() -> None:
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate({"version": "2.1.0", "runs": [{}]})
 
@@ -52,14 +53,14 @@ def test_sarif_is_valid(texts: tuple[str, ...], *, verbose: bool) -> None:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
 
 
-def test_every_rule_is_described() -> None:
+def test_sarif_describes_every_rule() -> None:
     rules = run_of(checked(SEED_POD))["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == [*(rule.name for rule in RULES), "unreadable-object", "invalid-policy"]
     assert rules[0]["shortDescription"]["text"] == RULES[0].summary
     assert rules[0]["help"]["text"] == RULES[0].explanation
 
 
-def test_a_result_has_level_place_and_message() -> None:
+def test_sarif_result_has_level_path_and_message() -> None:
     (result,) = run_of(checked(LONG_POD))["results"]
     place = "spec.volumes[0].projected.sources[0]"
     assert (result["ruleId"], result["level"]) == ("token-expiration", "warning")
@@ -69,18 +70,18 @@ def test_a_result_has_level_place_and_message() -> None:
     assert location["logicalLocations"][0]["fullyQualifiedName"] == f"Pod/long {place}"
 
 
-def test_what_is_rejected_is_an_error() -> None:
+def test_sarif_denied_is_an_error() -> None:
     assert {result["level"] for result in run_of(checked(LEGACY_SECRET, LEGACY_POD))["results"]} == {"error"}
 
 
-def test_paths_are_relative_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sarif_paths_are_relative_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my pod.yaml").write_text(LONG_POD)
     (result,) = run_of(checked_paths("."))["results"]
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "my%20pod.yaml"
 
 
-def test_trouble_is_a_notification_of_a_run_that_failed() -> None:
+def test_sarif_problem_is_a_notification_of_a_failed_run() -> None:
     (invocation,) = run_of(checked("a: [\n"))["invocations"]
     assert (invocation["executionSuccessful"], invocation["exitCode"]) == (False, 2)
     (notification,) = invocation["toolExecutionNotifications"]
@@ -88,14 +89,14 @@ def test_trouble_is_a_notification_of_a_run_that_failed() -> None:
 
 
 def fingerprints(*texts: str) -> list[str]:
-    return [one["partialFingerprints"]["tokenguard/v1"] for one in run_of(checked(*texts))["results"]]
+    return [result["partialFingerprints"]["tokenguard/v1"] for result in run_of(checked(*texts))["results"]]
 
 
-def test_a_fingerprint_outlives_the_lines_above_it() -> None:
+def test_sarif_fingerprint_ignores_lines_above() -> None:
     assert fingerprints(LONG_POD) == fingerprints("# a\n# b\n" + LONG_POD)
     assert fingerprints(LONG_POD) == fingerprints(LONG_POD.replace("86400", "90000"))
 
 
-def test_no_two_findings_share_a_fingerprint() -> None:
+def test_sarif_fingerprints_are_unique() -> None:
     other = LONG_POD.replace("name: long", "name: other")
     assert len(set(fingerprints(LONG_POD, LONG_POD, other))) == 3

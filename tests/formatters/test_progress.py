@@ -29,15 +29,15 @@ def on_terminal(times: list[float]) -> str:
     return written
 
 
-def test_a_short_run_shows_nothing() -> None:
+def test_progress_short_run_shows_nothing() -> None:
     assert on_terminal([0, 0.2, 0.9]) == "end"
 
 
-def test_a_long_run_shows_how_far_it_is_and_clears_it() -> None:
+def test_progress_long_run_is_shown_and_cleared() -> None:
     assert on_terminal([0, 0.5, 1.0, 1.05, 1.2]) == "\r\x1b[Kfile 2 ...\r\x1b[Kfile 4 ...\r\x1b[Kend"
 
 
-def test_the_line_is_cleared_when_the_run_fails() -> None:
+def test_progress_failed_run_is_cleared() -> None:
     stream = io.StringIO()
     stream.isatty = lambda: True  # type: ignore[method-assign]
     clock = iter([0.0, 2.0])
@@ -52,7 +52,7 @@ def test_the_line_is_cleared_when_the_run_fails() -> None:
     assert stream.getvalue() == "\r\x1b[Kfile 1 ...\r\x1b[K"
 
 
-def test_a_file_gets_nothing_however_long_it_takes() -> None:
+def test_progress_is_not_written_to_a_file() -> None:
     stream = io.StringIO()
     clock = itertools.count(0, 10)
     with Progress(stream, clock=lambda: float(next(clock))) as progress:

@@ -1,4 +1,4 @@
-"""Finding the files that were asked for, and reading them."""
+"""Finds the files that a command names, and reads them."""
 
 import os
 import stat
@@ -17,23 +17,18 @@ _DEPENDENCIES = "node_modules"
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file to be read, or `-`; `named` says that the caller named it, rather than `root`, a folder it lies in."""
+    """A file to read, or `-`; `named` is false if the caller named `root`, a folder that contains it."""
 
     path: str
     named: bool = True
     root: str = ""
 
-    @property
-    def shown(self) -> str:
-        """The path for people and reports: always text, whatever bytes the file system holds."""
-        return shown(self.path)
-
 
 @dataclass(frozen=True, slots=True)
 class InputProblem:
-    """What could not be read, and why; `line` and `document` count from one, None where it is the whole file.
+    """What could not be read, and why; `line` and `document` count from one, None for a whole file.
 
-    `template` marks a document that is still to be rendered.
+    `template` marks an unrendered template.
     """
 
     path: str
@@ -43,18 +38,18 @@ class InputProblem:
     template: bool = False
 
     @property
-    def shown(self) -> str:
-        """The path for people and reports."""
-        return shown(self.path)
+    def file(self) -> str:
+        """The path as text."""
+        return displayed(self.path)
 
 
-def shown(path: str) -> str:
-    """Return a path as text, with bytes that are no UTF-8 escaped."""
+def displayed(path: str) -> str:
+    """Return a path as text, with bytes that are not UTF-8 escaped."""
     return "<stdin>" if path == STDIN else os.fsencode(path).decode(errors="backslashreplace")
 
 
 def uri(path: str) -> str:
-    """Return a path as a URI reference: relative to the working directory where it lies in it, else `file:`."""
+    """Return a path as a URI reference: relative if it is in the working directory, else `file:`."""
     if path == STDIN:
         return quote_from_bytes(b"<stdin>")
     full = Path(os.path.normpath(Path.cwd() / path))
@@ -69,13 +64,12 @@ def _encoded(path: Path) -> str:
 
 
 def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[InputFile | InputProblem]:
-    """Yield the files that the paths name, each once, and the folders that hold none or can't be listed.
+    """Yield the files that the paths name, each once, and the folders that contain none or cannot be listed.
 
-    Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders and `node_modules` in them
-    are left out, links to folders aren't followed. `exclude` leaves out files and folders in them by globs that mean
-    what they mean in a `.gitignore` (without `!`): one without a slash matches a name at any depth, one with a slash
-    the path from the folder that was given; `*` and `?` match no slash, `**` matches any number of folders, and a slash
-    at the end matches folders alone. `./` at the start means the folder that was given.
+    Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders, `node_modules` and linked
+    folders are left out. `exclude` globs mean what they mean in a `.gitignore` (without `!`): without a slash they
+    match a name at any depth, with a slash the path from the given folder; `*` and `?` match no slash, `**` matches any
+    number of folders, a slash at the end matches folders only, `./` at the start is the given folder.
     """
     known: set[str] = set()
     excluded = [_Excluded(glob) for glob in exclude]
@@ -88,18 +82,18 @@ def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[InputFil
 
 
 class _Excluded:
-    """One glob of files and folders to leave out."""
+    """A glob of files and folders to leave out."""
 
     def __init__(self, glob: str) -> None:
         if glob.startswith("./"):
             glob = glob[1:]
-        self._folders_alone = glob.endswith("/")
+        self._folders_only = glob.endswith("/")
         segments = tuple(glob.strip("/").split("/"))
         self._segments = segments if "/" in glob.rstrip("/") else ("**", *segments)
 
     def matches(self, path: tuple[str, ...], *, folder: bool) -> bool:
-        """Return whether it matches a path, given by its parts from the folder that is searched."""
-        return (folder or not self._folders_alone) and _segments_match(self._segments, path)
+        """Return whether it matches a path, given as its parts below the searched folder."""
+        return (folder or not self._folders_only) and _segments_match(self._segments, path)
 
 
 def _segments_match(glob: tuple[str, ...], path: tuple[str, ...]) -> bool:
@@ -114,7 +108,7 @@ def _found(path: str, excluded: list[_Excluded]) -> Iterator[InputFile | InputPr
     try:
         is_folder = path != STDIN and Path(path).is_dir()
     except OSError:
-        is_folder = False  # reading it will tell why
+        is_folder = False  # reading it reports the error
     if is_folder:
         yield from _in_folder(path, excluded)
     else:
@@ -141,19 +135,19 @@ def _in_folder(path: str, excluded: list[_Excluded]) -> Iterator[InputFile | Inp
                 yield InputFile(str(Path(folder, name)), named=False, root=path)
                 empty = False
     if empty and not unread:
-        left = " that --exclude leaves" if excluded else ""
-        yield InputProblem(path, f"holds no *{', no *'.join(SUFFIXES)}{left}")
+        left = " that --exclude does not match" if excluded else ""
+        yield InputProblem(path, f"contains no *{', *'.join(SUFFIXES[:-1])} or *{SUFFIXES[-1]} file{left}")
     yield from unread
 
 
 def read(source: InputFile, stdin: BinaryIO) -> bytes | InputProblem:
-    """Return what a file holds, or why it can't be had. A pipe is read only where the caller named it."""
+    """Return the content of a file, or why it cannot be read. A pipe is read only if the caller named it."""
     try:
         if source.path == STDIN:
             data = stdin.read(MAX_BYTES + 1)
         else:
             if not source.named and not stat.S_ISREG(Path(source.path).stat().st_mode):
-                return InputProblem(source.path, "is no regular file")
+                return InputProblem(source.path, "is not a regular file")
             with Path(source.path).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except OSError as error:

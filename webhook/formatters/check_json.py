@@ -1,55 +1,49 @@
-"""A report as JSON, for programs; `version` changes when a key changes its meaning or goes."""
+"""A check as JSON; `version` changes when a key changes its meaning or is removed."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
-from webhook.check.checker import CheckFinding, CheckReport
 from webhook.check.input_files import InputProblem
+from webhook.check.report import CheckFinding, CheckReport
+from webhook.core.safe_output import safe_json
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
 VERSION = 2
 
 
-def text(report: CheckReport, *, verbose: bool = False) -> str:
-    """Return the report as indented JSON.
+def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield the report as indented JSON.
 
-    Findings hold `file`, `document` and `line` (both from one), `kind`, `namespace`, `name`, `rule`, `action`
-    (reject, patch or warn; with `verbose` also audit, and off for what is exempt), `path` and `detail`.
+    `action` of a finding is reject, patch or warn; with `verbose` also audit, and off for an exempt finding.
     """
-    told = (*report.findings, *report.notes) if verbose else report.findings
+    summary = report.summary
     document = {
         "version": VERSION,
-        "findings": [_finding(one) for one in told],
-        "summary": report.summary.as_json()
-        | {
-            "skipped": sum(not one.template for one in report.skipped),
-            "templates": sum(one.template for one in report.skipped),
+        "findings": [_finding(finding) for finding in report.shown_findings(verbose=options.verbose)],
+        "summary": {
+            "objects": summary.objects,
+            "files": summary.files,
+            **{outcome.value: count for outcome, count in summary.outcomes.items()},
+            "leftAlone": summary.left_alone,
+            "notEvaluated": summary.not_evaluated,
+            "skipped": sum(not document.template for document in report.skipped),
+            "templates": sum(document.template for document in report.skipped),
         },
-        "problems": [_trouble(one) for one in report.problems],
-        "warnings": [_trouble(one) for one in report.warnings],
-        "skipped": [_trouble(one) for one in report.skipped],
+        "problems": [_problem(problem) for problem in report.problems],
+        "warnings": [_problem(warning) for warning in report.warnings],
+        "skipped": [_problem(document) for document in report.skipped],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    yield safe_json(json.dumps(document, indent=2, ensure_ascii=False))
+    yield "\n"
 
 
-def _trouble(problem: InputProblem) -> dict[str, Any]:
-    return {
-        "file": problem.shown,
-        "document": problem.document,
-        "line": problem.line,
-        "message": problem.message,
-    }
+def _problem(problem: InputProblem) -> dict[str, Any]:
+    return {name: getattr(problem, name) for name in ("file", "document", "line", "message")}
 
 
-def _finding(told: CheckFinding) -> dict[str, Any]:
-    return {
-        "file": told.file,
-        "document": told.document,
-        "line": told.line,
-        "kind": told.kind,
-        "namespace": told.namespace,
-        "name": told.name,
-        "rule": told.rule,
-        "action": told.action.value,
-        "path": told.place,
-        "detail": told.detail,
-    }
+_FINDING_KEYS = ("file", "document", "line", "kind", "namespace", "name", "rule", "action", "path", "detail")
+
+
+def _finding(finding: CheckFinding) -> dict[str, Any]:
+    return {name: getattr(finding, name) for name in _FINDING_KEYS}

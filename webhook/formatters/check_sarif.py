@@ -1,16 +1,20 @@
-"""A report as SARIF 2.1.0, which code hosts show beside the lines of a change."""
+"""A check as SARIF 2.1.0, which code hosts show beside the lines of a change."""
 
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
-from webhook.check.checker import UNREADABLE_OBJECT, CheckFinding, CheckReport
+from webhook.check.checker import UNREADABLE_OBJECT
 from webhook.check.input_files import InputProblem, uri
+from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.decision import INVALID_POLICY
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
+from webhook.core.safe_output import safe_json
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {
@@ -20,18 +24,17 @@ _LEVELS = {
     Action.AUDIT: "note",
     Action.OFF: "none",
 }
-_UNREADABLE_WHY = """\
-The object is of a kind that rules look at, but a field that they read has another type than Kubernetes gives it. It
-can't be judged, and the API server would refuse it, too."""
-_INVALID_WHY = """\
-The ConfigMap has the label tokenguard/policy, so it is to hold a policy under data, key policy.yaml, and a policy with
-mistakes never comes into force. `tokenguard policy validate` tells them, too; the webhook refuses the ConfigMap."""
+_UNREADABLE_EXPLANATION = """\
+The object is of a kind that rules evaluate, but a field that they read has another type than Kubernetes defines. It
+cannot be evaluated, and the API server would refuse it, too."""
+_INVALID_EXPLANATION = """\
+The ConfigMap has the label tokenguard/policy, so its key policy.yaml must contain a valid policy. The webhook denies
+the ConfigMap as long as it does not; `tokenguard policy validate` shows all errors."""
 
 
-def text(report: CheckReport, *, verbose: bool = False) -> str:
-    """Return the report as indented SARIF."""
+def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield the report as indented SARIF."""
     seen: Counter[str] = Counter()
-    told = (*report.findings, *report.notes) if verbose else report.findings
     run = {
         "tool": {"driver": _driver()},
         "invocations": [
@@ -39,21 +42,23 @@ def text(report: CheckReport, *, verbose: bool = False) -> str:
                 "executionSuccessful": not report.problems,
                 "exitCode": report.exit_status,
                 "toolExecutionNotifications": [
-                    *(_notification(one, "error") for one in report.problems),
-                    *(_notification(one, "warning") for one in report.warnings),
+                    *(_notification(problem, "error") for problem in report.problems),
+                    *(_notification(warning, "warning") for warning in report.warnings),
                 ],
             }
         ],
-        "results": [_result(one, seen) for one in told],
+        "results": [_result(finding, seen) for finding in report.shown_findings(verbose=options.verbose)],
     }
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False)
+    document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+    yield safe_json(json.dumps(document, indent=2, ensure_ascii=False))
+    yield "\n"
 
 
 def _driver() -> dict[str, Any]:
     rules = [_descriptor(rule.name, rule.summary, rule.explanation, rule.default) for rule in RULES]
     others = [
-        _descriptor(UNREADABLE_OBJECT, "an object can't be read", _UNREADABLE_WHY, Action.REJECT),
-        _descriptor(INVALID_POLICY, "a policy has a mistake", _INVALID_WHY, Action.REJECT),
+        _descriptor(UNREADABLE_OBJECT, "an object cannot be read", _UNREADABLE_EXPLANATION, Action.REJECT),
+        _descriptor(INVALID_POLICY, "a policy is invalid", _INVALID_EXPLANATION, Action.REJECT),
     ]
     return {"name": "tokenguard", "version": version("tokenguard"), "rules": [*rules, *others]}
 
@@ -71,20 +76,20 @@ def _descriptor(name: str, summary: str, explanation: str, default: Action) -> d
     }
 
 
-def _result(told: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
-    what = f"{told.kind}/{told.name}" if told.name else told.kind
+def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
+    place = f"{finding.path} " if finding.path else ""
     return {
-        "ruleId": told.rule,
-        "ruleIndex": _INDEX[told.rule],
-        "level": _LEVELS[told.action],
-        "message": {"text": f"{what}: {told.place} {told.detail}" if told.place else f"{what}: {told.detail}"},
+        "ruleId": finding.rule,
+        "ruleIndex": _INDEX[finding.rule],
+        "level": _LEVELS[finding.action],
+        "message": {"text": f"{finding.title}: {place}{finding.detail}"},
         "locations": [
             {
-                "physicalLocation": _physical(told.path, told.line),
-                "logicalLocations": [{"fullyQualifiedName": f"{what} {told.place}".strip(), "kind": "member"}],
+                "physicalLocation": _physical(finding.file_path, finding.line),
+                "logicalLocations": [{"fullyQualifiedName": f"{finding.title} {place}".rstrip(), "kind": "member"}],
             }
         ],
-        "partialFingerprints": {"tokenguard/v1": _fingerprint(told, seen)},
+        "partialFingerprints": {"tokenguard/v1": _fingerprint(finding, seen)},
     }
 
 
@@ -101,9 +106,16 @@ def _physical(path: str, line: int | None) -> dict[str, Any]:
     return location | {"region": {"startLine": line}} if line else location
 
 
-def _fingerprint(told: CheckFinding, seen: Counter[str]) -> str:
-    """Return what tells a finding from all others but stays the same when lines above it come or go."""
-    parts = (told.rule, uri(told.path), told.kind, told.namespace, told.name, told.place)
+def _fingerprint(finding: CheckFinding, seen: Counter[str]) -> str:
+    """Return a value that identifies a finding and does not change when lines above it do."""
+    parts = (
+        finding.rule,
+        uri(finding.file_path),
+        finding.kind,
+        finding.namespace,
+        finding.name,
+        finding.path,
+    )
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     seen[digest] += 1
     return f"{digest}:{seen[digest]}"

@@ -1,53 +1,51 @@
-"""A report as text: one line a finding, which editors can jump to, and a summary."""
+"""A check as text: one line a finding, in the form that editors can jump to, and a summary."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import click
 
-from webhook.check.checker import CheckFinding, CheckReport
 from webhook.check.input_files import InputProblem
+from webhook.check.report import CheckFinding, CheckReport
+from webhook.core.decision import Outcome
 from webhook.core.manifests.intent import RENDERING
 from webhook.core.policy.model import Action
 from webhook.core.text import counted, plain
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
-_WORDS = {Action.REJECT: "error", Action.PATCH: "patch", Action.WARN: "warning"}
-_MOST_NAMES = 10
-_MOST_TEMPLATES = 3
-_LONGEST_NAME = 100
-_COLOURS = {"error": "red", "patch": "cyan", "warning": "yellow", "note": "blue"}
+_WORDS = {Action.REJECT: Outcome.DENIED, Action.PATCH: Outcome.PATCHED, Action.WARN: Outcome.WARNED}
+_MAX_NAMES = 10
+_MAX_TEMPLATES = 3
+_MAX_NAME_LENGTH = 100
+_COLOURS = {
+    "error": "red", Outcome.DENIED: "red", Outcome.PATCHED: "cyan", Outcome.WARNED: "yellow", "warning": "yellow",
+    "note": "blue",
+}  # fmt: skip
 
 
-def lines(report: CheckReport, *, verbose: bool = False, colour: bool = False) -> Iterator[str]:
-    """Yield the lines: what could not be read, the warnings, the findings, and how many there are of each."""
-    for problem in report.problems:
-        yield problem_line(problem, colour=colour)
-    for warning in report.warnings:
-        yield problem_line(warning, "warning", colour=colour)
-    for told in report.findings:
-        yield _told(told, colour=colour)
-    if verbose:
-        for told in report.notes:
-            yield _told(told, colour=colour)
-        for problem in report.skipped:
-            yield problem_line(problem, "note", "; skipped", colour=colour)
-        for problem in report.not_evaluated:
-            yield problem_line(problem, "note", colour=colour)
+def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield what could not be read, the warnings, the findings, and the summary."""
+    colour = options.colour
+    yield from (problem_line(problem, colour=colour) for problem in report.problems)
+    yield from (problem_line(warning, "warning", colour=colour) for warning in report.warnings)
+    yield from (_finding(finding, colour=colour) for finding in report.shown_findings(verbose=options.verbose))
+    if options.verbose:
+        yield from (problem_line(document, "note", "; skipped", colour=colour) for document in report.skipped)
+        yield from (problem_line(manifest, "note", colour=colour) for manifest in report.not_evaluated)
     yield from _summary(report)
 
 
-def problem_line(problem: InputProblem, word: str = "error", more: str = "", *, colour: bool = False) -> str:
-    """Return the line that tells of a file or document that could not be read."""
+def problem_line(problem: InputProblem, word: str = "error", suffix: str = "", *, colour: bool = False) -> str:
+    """Return the line about a file or document that could not be read."""
     line = f":{problem.line}" if problem.line else ""
-    return f"{plain(problem.shown)}{line}: {_styled(word, colour=colour)}: {plain(problem.message)}{more}"
+    return f"{plain(problem.file)}{line}: {_styled(word, colour=colour)}: {plain(problem.message)}{suffix}"
 
 
-def _told(told: CheckFinding, *, colour: bool) -> str:
-    word = _styled(_WORDS.get(told.action, "note"), colour=colour)
-    what = plain(f"{told.kind}/{told.name}" if told.name else told.kind)
-    document = f" (document {told.document})" if told.several else ""
-    said = plain(f"{told.place} {told.detail}".strip())
-    return f"{plain(told.file)}:{told.line}: {word}: {what}{document}: {told.rule}: {said}"
+def _finding(finding: CheckFinding, *, colour: bool) -> str:
+    word = _styled(_WORDS.get(finding.action, "note"), colour=colour)
+    document = f" (document {finding.document})" if finding.multi_document else ""
+    message = plain(f"{finding.path} {finding.detail}".strip())
+    return f"{plain(finding.file)}:{finding.line}: {word}: {plain(finding.title)}{document}: {finding.rule}: {message}"
 
 
 def _styled(word: str, *, colour: bool) -> str:
@@ -55,37 +53,32 @@ def _styled(word: str, *, colour: bool) -> str:
 
 
 def _summary(report: CheckReport) -> Iterator[str]:
-    counts = report.summary
-    yield (
-        f"{counted(counts.objects, 'object')} in {counted(counts.files, 'file')} evaluated: "
-        f"{counts.denied} denied, {counts.patched} patched, {counts.warned} warned"
-    )
-    yield from _others("left alone", counts.left_alone)
-    yield from _others("not evaluated", counts.not_evaluated)
-    templates = list(dict.fromkeys(one.shown for one in report.skipped if one.template))
-    others = sum(not one.template for one in report.skipped)
+    summary = report.summary
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in summary.outcomes.items())
+    yield f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated: {outcomes}"
+    yield from _counts("left alone", summary.left_alone)
+    yield from _counts("not evaluated", summary.not_evaluated)
+    templates = list(dict.fromkeys(document.file for document in report.skipped if document.template))
+    others = sum(not document.template for document in report.skipped)
     if others:
         yield f"skipped: {counted(others, 'document')} without a Kubernetes object"
     if templates:
-        first = ", ".join(map(plain, templates[:_MOST_TEMPLATES]))
-        more = f" and {len(templates) - _MOST_TEMPLATES} more" if len(templates) > _MOST_TEMPLATES else ""
+        first = ", ".join(map(plain, templates[:_MAX_TEMPLATES]))
+        more = f" and {len(templates) - _MAX_TEMPLATES} more" if len(templates) > _MAX_TEMPLATES else ""
         yield f"unrendered templates: {len(templates)} ({first}{more}); render them first: {RENDERING}"
     if report.problems:
         yield f"could not be read: {len(report.problems)}"
 
 
-def _others(coverage: str, counts: Mapping[str, int]) -> Iterator[str]:
-    """Yield how many objects were not evaluated, and how many of each namespace or kind."""
+def _counts(title: str, counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield how many objects were not evaluated, by namespace or kind."""
     if not counts:
         return
     total = sum(counts.values())
-    if len(counts) == 1:
-        yield f"{coverage}: {total} ({_name(next(iter(counts)))})"
-        return
-    first = [f"{number} {_name(name)}" for name, number in islice(counts.items(), _MOST_NAMES)]
-    more = [f"{total - sum(islice(counts.values(), _MOST_NAMES))} others"] if len(counts) > _MOST_NAMES else []
-    yield f"{coverage}: {total} ({', '.join([*first, *more])})"
-
-
-def _name(name: str) -> str:
-    return plain(name[:_LONGEST_NAME])
+    names = [
+        f"{number} {plain(name[:_MAX_NAME_LENGTH])}".removeprefix(f"{total} ")
+        for name, number in islice(counts.items(), _MAX_NAMES)
+    ]
+    if len(counts) > _MAX_NAMES:
+        names.append(f"{total - sum(islice(counts.values(), _MAX_NAMES))} others")
+    yield f"{title}: {total} ({', '.join(names)})"

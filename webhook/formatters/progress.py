@@ -1,4 +1,4 @@
-"""One line that says how far a long run is, while a person is watching."""
+"""A progress line for long runs, on terminals only."""
 
 import time
 from collections.abc import Callable
@@ -11,23 +11,22 @@ _CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """A line on `stream` that shows up after `delay` seconds, if that is a terminal, and is gone at the end."""
+    """A line on `stream`, if that is a terminal, that appears after `delay` seconds and is cleared at the end."""
 
     def __init__(self, stream: TextIO, delay: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the clock's time, in seconds, as the start."""
         self._stream = raw_stream(stream)
         self._clock = clock
         self._every = 0.1
         self._next = clock() + delay if stream.isatty() else None
         self._shown = False
 
-    def step(self, doing: str) -> None:
-        """Say what is being done; most of what is said is never shown."""
+    def step(self, step: str) -> None:
+        """Show the current step, at most ten times a second."""
         if self._next is None or (now := self._clock()) < self._next:
             return
         self._next = now + self._every
         self._shown = True
-        self._stream.write(f"{_CLEAR}{safe_text(doing)} ...")
+        self._stream.write(f"{_CLEAR}{safe_text(step)} ...")
         self._stream.flush()
 
     def __enter__(self) -> Self:

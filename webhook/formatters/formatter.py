@@ -1,0 +1,55 @@
+"""What all output formats have in common: the `Formatter` protocol, and printing what a formatter yields."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import click
+
+R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FormatOptions:
+    """How to show a report: with colours, with details that are usually hidden, with so many rows a table (0: all)."""
+
+    colour: bool = False
+    verbose: bool = False
+    rows: int = 0
+
+
+DEFAULT_OPTIONS = FormatOptions()
+
+
+class Formatter(Protocol[R_contra]):
+    """Shows a report in one format."""
+
+    def __call__(self, report: R_contra, options: FormatOptions = DEFAULT_OPTIONS, /) -> Iterator[str]:
+        """Yield the output in pieces, so that a large report is never one string; for text, lines without line ends."""
+
+
+def print_report(
+    formatters: Mapping[str, Formatter[R]],
+    output: str,
+    report: R,
+    options: FormatOptions = DEFAULT_OPTIONS,
+    *,
+    err: bool = False,
+) -> None:
+    """Print a report in the format `output`, to stdout or to stderr.
+
+    Text goes through the safe streams of the command line; other formats escape unsafe characters themselves.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if output == "text":
+        colour = stream.isatty() and not os.environ.get("NO_COLOR")
+        for line in formatters[output](report, replace(options, colour=colour)):
+            click.echo(line, err=err)
+        return
+    stream.flush()
+    for piece in formatters[output](report, options):
+        stream.buffer.write(piece.encode(errors="replace"))
+    stream.buffer.flush()
