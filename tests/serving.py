@@ -6,12 +6,13 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -107,6 +108,12 @@ class Server:
         samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE)
         return sum(float(value) for found, value in samples if wanted <= set(found.split(",")))
 
+    def replace_worker(self) -> None:
+        """Kill the worker, and wait until there is another."""
+        [worker] = self.workers
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: self.workers not in ([], [worker]))
+
     def stop(self) -> int:
         """Tell the server to stop, by its own process id, and return its exit status."""
         if self.process.poll() is None:
@@ -124,6 +131,19 @@ def ask(
     connection.request(method, path, body, headers or {})
     response = connection.getresponse()
     return Reply(response.status, response.headers, response.read())
+
+
+def raw_connection(server: Server) -> ssl.SSLSocket:
+    host, port = server.address.rsplit(":", 1)
+    plain = socket.create_connection((host, int(port)), timeout=20)
+    return server.context.wrap_socket(plain, server_hostname=host)
+
+
+def read_to_the_end(connection: ssl.SSLSocket) -> bytes:
+    received = b""
+    while piece := connection.recv(65536):
+        received += piece
+    return received
 
 
 def patch_of(response: dict[str, Any]) -> list[dict[str, Any]]:
@@ -151,21 +171,24 @@ def serve(
     verified: bool = True,
     wrap: Sequence[str] = (),
     module: Sequence[str] = ("-m", "webhook"),
+    bind: Sequence[str] = ("--bind", "127.0.0.1:0"),
+    environment: Mapping[str, str] | None = None,
     **popen: Any,
 ) -> Iterator[Server]:
     """Run `tokenguard serve` on a free port; `ready` waits until it is.
 
-    `wrap` is a command that runs another, and `module` what Python runs.
+    `wrap` is a command that runs another, `module` what Python runs, and `environment` is added to the tests' own.
 
     Unless the flags say which, it makes a certificate of its own. Where that is in a Secret, `verified` is false: it is
     for the API server to trust, and for the tests' own requests not to mind.
     """
     folder.mkdir(exist_ok=True)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("TOKENGUARD_")}
+    inherited |= environment or {}
     tls = () if "--tls-cert" in flags or not verified else ("--tls-self-signed",)
-    command = [*wrap, sys.executable, *module, "serve", "--bind", "127.0.0.1:0", *tls, *flags]
+    command = [*wrap, sys.executable, *module, "serve", *bind, *tls, *flags]
     with (folder / "log").open("wb") as log, (folder / "audit").open("wb") as audit:
-        process = subprocess.Popen(command, **{"env": environment, "stdout": audit, "stderr": log} | popen)
+        process = subprocess.Popen(command, **{"env": inherited, "stdout": audit, "stderr": log} | popen)
     server = Server(process, folder, "", ssl.create_default_context() if verified else _unverified())
     try:
         server.address = eventually(lambda: _found(server, r"serving on https://(\S+)"))

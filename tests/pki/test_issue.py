@@ -102,3 +102,13 @@ def test_what_cant_be_read_in_a_bundle_is_passed_over(authority) -> None:
 
 def test_no_key_is_shown_by_accident(authority) -> None:
     assert "PRIVATE" not in f"{authority!r}{[authority]}{create_self_signed((), NOW)!r}"
+
+
+def test_self_signed_certificate_is_for_localhost_the_service_and_the_names() -> None:
+    made = create_self_signed(["webhook.example.com", "10.0.0.7", "localhost"], NOW)
+    leaf, ca = x509.load_pem_x509_certificates(made.certificate)
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["localhost", "tokenguard.tokenguard.svc", "webhook.example.com"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1", "10.0.0.7"]
+    leaf.verify_directly_issued_by(ca)
+    assert leaf.not_valid_before_utc < NOW < leaf.not_valid_after_utc

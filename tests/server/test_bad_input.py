@@ -2,15 +2,13 @@
 
 import contextlib
 import json
-import socket
-import ssl
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.server.faults.load import connections_of
 from tests.server.test_recorded import recorded
-from tests.serving import JSON, eventually, serve
+from tests.serving import JSON, eventually, raw_connection, read_to_the_end, serve
 
 REVIEW = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}
 POD = json.loads(recorded("pod-plain.pods", "mutate"))
@@ -124,13 +122,6 @@ def test_body_beyond_what_is_discarded_is_refused_at_once(server):
         assert read_to_the_end(connection).startswith(b"HTTP/1.1 413")
 
 
-def test_the_limit_can_be_set(judged_by, tmp_path):
-    body = recorded("pod-plain.pods", "mutate")
-    with serve(tmp_path, *judged_by, "--max-body-bytes", str(len(body))) as server:
-        assert server.request("POST", "/mutate", body, JSON).status == 200
-        assert server.request("POST", "/mutate", body + b" ", JSON).status == 413
-
-
 NOT_HTTP = {
     "garbage": b"GARBAGE\r\n\r\n",
     "length that is no number": b"POST /mutate HTTP/1.1\r\nContent-Length: x\r\n\r\n",
@@ -157,21 +148,10 @@ def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(judged_by
             read_to_the_end(connection)
         with contextlib.closing(raw_connection(server)) as connection:
             connection.sendall(POST % 1000 + b"{")
-            eventually(lambda: open_connections(server) > 0)
-        eventually(lambda: open_connections(server) == 0)
+            eventually(lambda: connections_of(server))
+        eventually(lambda: not connections_of(server))
         assert server.metric("tokenguard_requests_refused_total") == 1
         assert server.metric("tokenguard_requests_refused_total", status="400") == 1
-
-
-def open_connections(server) -> int:
-    """Return how many connections the one worker holds, as the kernel sees it."""
-    (worker,) = server.workers
-    sockets = set()
-    for file in Path(f"/proc/{worker}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed since the folder was listed
-            sockets.add(str(file.readlink()))
-    established = [line.split() for line in Path(f"/proc/{worker}/net/tcp").read_text().splitlines()[1:]]
-    return sum(f"socket:[{one[9]}]" in sockets and one[3] != "0A" for one in established)
 
 
 POST = b"POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -254,6 +234,7 @@ def test_bodies_that_arrive_at_once_are_bounded_and_whole_reviews_get_through(ju
         for connection in connections:
             connection.sendall(POST % largest + b" " * (largest - 1))
         assert server.review("/mutate", body)["allowed"]
+        assert server.request("POST", "/mutate", body.ljust(largest + 1), JSON).status == 413
         for connection in connections:
             connection.sendall(b" ")
         answers = [connection.recv(65536) for connection in connections]
@@ -268,16 +249,3 @@ def test_bad_input_leaves_no_trace_in_the_log(server):
     log = server.log
     assert "Traceback" not in log
     assert "ERROR" not in log
-
-
-def raw_connection(server) -> ssl.SSLSocket:
-    host, port = server.address.rsplit(":", 1)
-    plain = socket.create_connection((host, int(port)), timeout=20)
-    return server.context.wrap_socket(plain, server_hostname=host)
-
-
-def read_to_the_end(connection) -> bytes:
-    answer = b""
-    while piece := connection.recv(65536):
-        answer += piece
-    return answer

@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import http.client
-import os
 import socket
 import ssl
 
@@ -12,10 +11,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.pki.foreign import foreign
-from tests.server.test_bad_input import POST, raw_connection, read_to_the_end
-from tests.server.test_following import replace_the_worker
+from tests.server.test_bad_input import POST
 from tests.server.test_recorded import recorded
-from tests.serving import JSON, PATIENCE, ask, eventually, serve
+from tests.serving import JSON, PATIENCE, ask, eventually, raw_connection, read_to_the_end, serve
 from webhook.pki.issue import create_ca, issue_certificate
 
 NOW = dt.datetime.now(dt.UTC)
@@ -37,7 +35,8 @@ def wary(judged_by, tmp_path_factory):
     """Return a server that answers the API server's reviews alone."""
     folder = tmp_path_factory.mktemp("wary")
     (folder / "ca.crt").write_bytes(CA.certificate)
-    with serve(folder, *judged_by, "--client-ca", str(folder / "ca.crt"), "--audit-level", "all") as server:
+    environment = {"TOKENGUARD_CLIENT_CA": str(folder / "ca.crt")}
+    with serve(folder, *judged_by, "--audit-level", "all", environment=environment) as server:
         yield server
 
 
@@ -149,23 +148,21 @@ def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(judged_by,
         file.write_bytes(b"junk")
         eventually(lambda: server.metric("tokenguard_reloads_total", what="client-ca", result="rejected") == 1)
         assert f"client-ca not used: --client-ca {file}: no certificate in PEM can be read in it" in server.log
-        replace_the_worker(server)
+        server.replace_worker()
         assert eventually(lambda: is_answered(server, other))
         assert not is_answered(server, one)
         assert server.request("POST", "/mutate", BODY, JSON).status == 403
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_session_that_is_taken_up_again_proves_nothing(judged_by, tmp_path, newest) -> None:
-    (tmp_path / "ca.crt").write_bytes(CA.certificate)
-    with serve(tmp_path / "run", *judged_by, "--client-ca", str(tmp_path / "ca.crt")) as server:
-        context = showing(server, API_SERVER, tmp_path, newest=newest)
-        answer, _, session = reviewed(server, context, None)
-        assert answer.startswith(b"HTTP/1.1 200")
-        answer, reused, _ = reviewed(server, context, session)
-        # Under TLS 1.2 OpenSSL remembers sessions, and Python's ssl can't forbid it; under TLS 1.3 it gives none away.
-        assert reused is (newest is ssl.TLSVersion.TLSv1_2)
-        assert answer.startswith(b"HTTP/1.1 403" if reused else b"HTTP/1.1 200")
+def test_a_session_that_is_taken_up_again_proves_nothing(wary, tmp_path, newest) -> None:
+    context = showing(wary, API_SERVER, tmp_path, newest=newest)
+    answer, _, session = reviewed(wary, context, None)
+    assert answer.startswith(b"HTTP/1.1 200")
+    answer, reused, _ = reviewed(wary, context, session)
+    # Under TLS 1.2 OpenSSL remembers sessions, and Python's ssl can't forbid it; under TLS 1.3 it gives none away.
+    assert reused is (newest is ssl.TLSVersion.TLSv1_2)
+    assert answer.startswith(b"HTTP/1.1 403" if reused else b"HTTP/1.1 200")
 
 
 def reviewed(server, context, session) -> tuple[bytes, bool, ssl.SSLSession | None]:
@@ -177,11 +174,3 @@ def reviewed(server, context, session) -> tuple[bytes, bool, ssl.SSLSession | No
         told = connection.recv(65536), connection.session_reused, connection.session
         connection.unwrap()  # a session that was not ended in good order is forgotten
         return told
-
-
-def test_it_can_be_given_by_the_environment(judged_by, tmp_path) -> None:
-    (tmp_path / "ca.crt").write_bytes(CA.certificate)
-    environment = {**os.environ, "TOKENGUARD_CLIENT_CA": str(tmp_path / "ca.crt")}
-    with serve(tmp_path / "run", *judged_by, env=environment) as server:
-        assert server.request("POST", "/mutate", BODY, JSON).status == 403
-        assert is_answered(server, showing(server, API_SERVER, tmp_path))

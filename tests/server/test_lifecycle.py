@@ -1,20 +1,24 @@
 """Starting, keeping connections, stopping."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.certificates.test_manager import KUBECONFIG
-from tests.server.test_bad_input import raw_connection, read_to_the_end
+from tests.commands import run_command
 from tests.server.test_recorded import recorded
-from tests.serving import JSON, PATIENCE, ask, eventually, serve
+from tests.serving import JSON, PATIENCE, ask, eventually, raw_connection, read_to_the_end, serve
+from webhook.server.audit_log.logger import open_sinks
+from webhook.server.options import ServeOptions, StartError
+from webhook.server.serving_certificate import load_certificate
+from webhook.server.state import State
 
 BODY = recorded("pod-plain.pods", "mutate")
 
@@ -95,23 +99,6 @@ def test_what_was_made_for_the_run_is_gone_after_it(judged_by, tmp_path):
         assert not folder.exists()
 
 
-def test_a_worker_that_dies_is_replaced(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server:
-        before = server.workers
-        os.kill(before[0], signal.SIGKILL)
-        eventually(lambda: server.workers not in ([], before))
-        eventually(lambda: server.review("/mutate", BODY)["allowed"])
-
-
-def test_only_tls_of_1_2_and_newer_is_spoken(server):
-    host, port = server.address.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=20) as plain:
-        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert not plain.recv(100).startswith(b"HTTP")
-    with contextlib.closing(raw_connection(server)) as connection:
-        assert connection.version() in {"TLSv1.2", "TLSv1.3"}
-
-
 WAITS_FOR = {
     "a certificate": ["--tls-secret", "tokenguard/tokenguard-tls", "--objects", "/dev/null"],
     "Secrets and policy": ["--tls-self-signed", "--policy-configmap", "tokenguard/token-policy"],
@@ -137,68 +124,82 @@ def test_while_it_waits_for_an_api_server_that_stays_silent_it_stops_as_soon_as_
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-def test_ipv6_is_served(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--bind", "[::1]:0") as server:
+def test_ipv6_is_served_with_flags_from_the_environment_and_no_files(tmp_path):
+    environment = {"TOKENGUARD_AUDIT_LEVEL": "all", "TOKENGUARD_BIND": "[::1]:0"}
+    with serve(tmp_path, bind=(), environment=environment) as server:
         assert server.address.startswith("[::1]:")
-        assert server.request("GET", "/healthz").status == 200
-
-
-def test_flags_may_be_given_by_the_environment(tmp_path):
-    environment = {**os.environ, "TOKENGUARD_AUDIT_LEVEL": "all", "TOKENGUARD_POLICY": str(tmp_path / "none.yaml")}
-    with serve(tmp_path, ready=False, env=environment) as server:
-        server.review("/mutate", BODY)
+        server.review("/validate", BODY)
         assert server.audit
-        assert "none.yaml" in server.request("GET", "/readyz").json["error"]
-
-
-def test_without_files_the_log_says_what_that_means(tmp_path):
-    with serve(tmp_path) as server:
         assert server.log.count("no --policy: the default policy is in force") == 1
         assert server.log.count("no --objects: no Secret is known") == 1
 
 
-@pytest.fixture
-def taken():
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        yield held.getsockname()[1]
-
-
-MANAGED = ["--kubeconfig", "/dev/null", "--tls-secret", "a/b", "--manage-certs"]
-NO_START = {
+MADE = ["--tls-self-signed"]
+SECRET = ["--kubeconfig", "/dev/null", "--tls-secret", "a/b"]
+USAGE_ERRORS = {
     "no TLS": ([], "--tls-self-signed"),
     "half a pair": (["--tls-cert", "a.crt"], "--tls-key"),
-    "both kinds": (["--tls-self-signed", "--tls-cert", "a.crt", "--tls-key", "a.key"], "leave out"),
-    "no such certificate": (["--tls-cert", "no.crt", "--tls-key", "no.key"], "no.crt: No such file"),
-    "no certificate in it": (["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], "/dev/null: no certificate"),
-    "port taken": (["--tls-self-signed", "--bind", "127.0.0.1:{taken}"], "in use"),
-    "no port": (["--tls-self-signed", "--bind", "localhost"], "HOST:PORT"),
-    "no such host": (["--tls-self-signed", "--bind", "256.0.0.1:0"], "256.0.0.1"),
-    "no such name": (
-        ["--tls-self-signed", "--tls-san", "not a name"],
-        "--tls-san not a name: 'not a name' is neither",
-    ),
-    "no such name for a Secret": ([*MANAGED, "--tls-san", "a", "--tls-san", "-"], "--tls-san -: '-' is neither"),
-    "a name for others' certificate": ([*MANAGED[:-1], "--tls-san", "a"], "give --manage-certs, too"),
-    "nowhere to keep certificates": (["--tls-self-signed", "--manage-certs"], "say with --tls-secret"),
-    "no such folder": (["--tls-self-signed", "--bind", "127.0.0.1:0", "--audit-log", "/no/such/file"], "/no/such/file"),
-    "no such level": (["--tls-self-signed", "--audit-level", "none"], "--audit-level"),
-    "no such client CA": (["--tls-self-signed", "--client-ca", "no.crt"], "no.crt: No such file"),
-    "no client CA in it": (
-        ["--tls-self-signed", "--client-ca", "/dev/null"],
-        "--client-ca /dev/null: no certificate",
-    ),
-    "a kubeconfig that is not there": (["--tls-self-signed", "--kubeconfig", "a"], "--kubeconfig"),
+    "both kinds": ([*MADE, "--tls-cert", "a.crt", "--tls-key", "a.key"], "leave out"),
+    "no port": ([*MADE, "--bind", "localhost"], "HOST:PORT"),
+    "no such name": ([*MADE, "--tls-san", "not a name"], "--tls-san not a name: 'not a name' is neither"),
+    "no such name for a Secret": ([*SECRET, "--manage-certs", "--tls-san", "-"], "--tls-san -: '-' is neither"),
+    "a name for others' certificate": ([*SECRET, "--tls-san", "a"], "give --manage-certs, too"),
+    "nowhere to keep certificates": ([*MADE, "--manage-certs"], "say with --tls-secret"),
+    "a kubeconfig that is not there": ([*MADE, "--kubeconfig", "a"], "--kubeconfig a: there is no such file"),
+    "no such level": ([*MADE, "--audit-level", "none"], "--audit-level"),
+    "no such audit failure": ([*MADE, "--audit-failure", "ignore"], "'ignore' is not one of 'deny', 'allow'"),
+    "no regular file": ([*MADE, "--audit-file", "/dev/null"], "this is no regular file"),
+    "one file twice": ([*MADE, "--audit-file", "/a", "--audit-log", "/./a"], "every line would be in it twice"),
+    "no size": ([*MADE, "--audit-file-max-size", "1MB"], "write bytes, or a number with Ki, Mi or Gi"),
+    "no share": ([*MADE, "--audit-sample", "2"], "not in the range 0<=x<=1"),
+    "not in a pod": ([*MADE, "--policy-configmap", "a/b"], "say with --kubeconfig"),
+    "two policies": ([*MADE, "--policy-configmap", "a/b", "--policy", "p.yaml"], "two places"),
+    "no namespace": ([*MADE, "--policy-configmap", "token-policy"], "NAMESPACE/NAME"),
+    "not a path": ([*MADE, "--policy-configmap", "a/../b"], "NAMESPACE/NAME"),
 }
 
 
-@pytest.mark.parametrize(("flags", "says"), NO_START.values(), ids=NO_START)
-def test_where_it_cannot_start_it_says_why_and_exits_with_2(flags, says, taken, tmp_path):
-    command = [sys.executable, "-m", "webhook", "serve", *(flag.format(taken=taken) for flag in flags)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
-    assert ended.returncode == 2
-    assert says in ended.stderr.splitlines()[-1]
+@pytest.mark.parametrize(("flags", "message"), USAGE_ERRORS.values(), ids=USAGE_ERRORS)
+def test_invalid_options_are_usage_errors(flags, message):
+    done = run_command("serve", "--bind", "127.0.0.1:0", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr.splitlines()[-1]
+
+
+BAD_FILES = {
+    "no such certificate": ({"tls_cert": "no.crt", "tls_key": "no.key"}, "no.crt: No such file"),
+    "no certificate in it": ({"tls_cert": "/dev/null", "tls_key": "/dev/null"}, "/dev/null: no certificate"),
+    "no such client CA": ({"tls_self_signed": True, "client_ca": "no.crt"}, "no.crt: No such file"),
+    "no client CA in it": (
+        {"tls_self_signed": True, "client_ca": "/dev/null"},
+        "/dev/null: no certificate",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_server_without_certificate_or_client_ca_does_not_start(options, message, tmp_path):
+    paths = {name: Path(value) if isinstance(value, str) else value for name, value in options.items()}
+    with pytest.raises(StartError, match=message):
+        load_certificate(ServeOptions(**paths), State(), tmp_path, lambda _name, _accepted: None)
+
+
+@pytest.mark.parametrize("option", ["audit_log", "audit_file"])
+def test_server_without_its_audit_log_does_not_start(option, tmp_path):
+    options = ServeOptions(tls_self_signed=True, **{option: tmp_path / "none" / "file"})
+    with pytest.raises(StartError, match=f"--{option.replace('_', '-')} {tmp_path}/none/file: No such file"):
+        open_sinks(replace(options, audit_log=str(options.audit_log)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "256.0.0.1"])
+def test_address_that_cannot_be_bound_is_reported_in_one_line(host, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        bind = f"{host}:{held.getsockname()[1]}"
+        command = [sys.executable, "-m", "webhook", "serve", "--tls-self-signed", "--bind", bind]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines()[-1].startswith(f"Error: --bind {bind}: ")
     assert "Traceback" not in ended.stderr
-    assert ended.stdout == ""
 
 
 def test_requests_that_arrive_before_their_turn_are_answered_in_their_order(server):

@@ -101,8 +101,9 @@ def load(server: Server, clients: int = 8, check: Callable[[dict[str, Any]], obj
     assert running.wrong == []
 
 
-def ports_of(worker: int) -> set[int]:
-    """Return the ports of the clients whose connections a worker holds."""
+def connections_of(server: Server) -> set[int]:
+    """Return the ports of the clients whose connections the worker holds."""
+    [worker] = server.workers
     sockets = set()
     for file in Path(f"/proc/{worker}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from tests.server.test_bad_input import POST, open_connections, raw_connection, read_to_the_end
+from tests.server.faults.load import connections_of
+from tests.server.test_bad_input import POST
 from tests.server.test_recorded import recorded
-from tests.serving import eventually, serve
+from tests.serving import eventually, raw_connection, read_to_the_end, serve
 
 BODY = recorded("pod-plain.pods", "mutate")
 SET = """
@@ -116,7 +117,7 @@ def test_who_sends_less_than_announced_and_hangs_up_leaves_nothing_behind(impati
     for number in range(20):
         with contextlib.closing(raw_connection(impatient)) as connection:
             connection.sendall(HEAD + BODY[: number * 10])
-    eventually(lambda: open_connections(impatient) == 0)
+    eventually(lambda: not connections_of(impatient))
     assert impatient.review("/mutate", BODY)["allowed"]
 
 

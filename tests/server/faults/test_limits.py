@@ -6,12 +6,11 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.server.faults.load import ports_of
-from tests.server.test_bad_input import raw_connection
+from tests.server.faults.load import connections_of
 from tests.server.test_fuzz import resident
 from tests.server.test_process import open_files_limit
 from tests.server.test_recorded import recorded
-from tests.serving import JSON, ask, eventually, serve
+from tests.serving import JSON, ask, eventually, raw_connection, serve
 
 EACH = 40
 """KiB that an idle connection may take: 21 are seen."""
@@ -32,10 +31,10 @@ def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(ju
             assert server.review("/mutate", BODY)["allowed"]
             for _ in range(50):
                 stack.enter_context(contextlib.closing(raw_connection(server)))
-            assert len(ports_of(worker)) <= 2000
+            assert len(connections_of(server)) <= 2000
             assert server.review("/mutate", BODY)["allowed"]
             stack.close()
-            eventually(lambda: len(ports_of(worker)) < 10)
+            eventually(lambda: len(connections_of(server)) < 10)
             assert server.workers == [worker]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.faults.load import load, ports_of
+from tests.server.faults.load import connections_of, load
 from tests.server.test_recorded import recorded
 from tests.serving import JSON, eventually, serve
 
@@ -32,7 +32,7 @@ def test_worker_killed_under_load_fails_only_its_reviews_in_flight(judged_by, tm
             running.go_on()
             [victim] = server.workers
             os.kill(victim, signal.SIGSTOP)  # so that it accepts no other connection
-            lost |= ports_of(victim)
+            lost |= connections_of(server)
             os.kill(victim, signal.SIGKILL)
             eventually(lambda victim=victim: server.workers not in ([], [victim]))
         running.go_on()

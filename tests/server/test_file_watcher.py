@@ -1,0 +1,145 @@
+"""Watched files: what is used, what is rejected, and what the next worker finds."""
+
+import copy
+
+import pytest
+
+from tests.serving import eventually
+from webhook.server.file_watcher import FileWatcher, RejectedError, WatchedFiles
+
+
+class Watched(WatchedFiles):
+    """A file whose content is rejected if it begins with `bad`; what is used, counted and reported is kept."""
+
+    def __init__(self, folder):
+        self.used, self.counted, self.reported = [], [], []
+        super().__init__(
+            "policy", [folder / "file"], self._use_content, folder,
+            count=lambda name, accepted: self.counted.append((name, accepted)),
+            on_error=lambda _name, reason: self.reported.append(reason),
+        )  # fmt: skip
+
+    def _use_content(self, content):
+        if content.startswith(b"bad"):
+            raise RejectedError("one mistake", "another")
+        self.used.append(content)
+        return content
+
+
+@pytest.fixture
+def watched(tmp_path, caplog):
+    caplog.set_level("INFO", "tokenguard")
+    (tmp_path / "file").write_text("first")
+    found = Watched(tmp_path)
+    found.check()
+    return found
+
+
+def test_changed_file_is_used_counted_and_logged_once(watched, tmp_path, caplog):
+    watched.check()
+    (tmp_path / "file").write_text("second")
+    watched.check()
+    watched.check()
+    assert watched.used == [b"first", b"second"]
+    assert watched.counted == [("policy", True)] * 2
+    assert caplog.messages == [f"policy reloaded: {tmp_path}/file"]
+
+
+def test_invalid_content_is_reported_with_every_mistake_until_it_is_valid(watched, tmp_path, caplog):
+    caplog.clear()
+    for content in ("bad", "bad again"):
+        (tmp_path / "file").write_text(content)
+        watched.check()
+    assert watched.used == [b"first"]
+    assert watched.counted == [("policy", True), ("policy", False)], "the same mistakes again"
+    assert watched.reported == ["policy not loaded: one mistake (and 1 more mistakes)"] * 2
+    assert caplog.messages == [
+        "policy not used: one mistake", "policy not used: another",
+        f"policy {tmp_path}/file has 2 mistake(s); the last good one stays in force",
+    ]  # fmt: skip
+    (tmp_path / "file").write_text("good")
+    watched.check()
+    assert watched.used == [b"first", b"good"]
+
+
+def test_missing_file_leaves_its_content_in_force_until_it_is_back(watched, tmp_path):
+    (tmp_path / "file").unlink()
+    for _ in range(2):
+        watched.check()
+    assert watched.is_loaded
+    assert watched.reported == [f"policy not loaded: {tmp_path}/file: No such file or directory"]
+    (tmp_path / "file").write_text("back")
+    watched.check()
+    assert watched.used == [b"first", b"back"]
+
+
+def test_mounted_file_is_followed_through_its_symlinks(watched, tmp_path):
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "file").write_text(version)
+    (tmp_path / "data").symlink_to("1")
+    (tmp_path / "file").unlink()
+    (tmp_path / "file").symlink_to("data/file")
+    watched.check()
+    (tmp_path / "fresh").symlink_to("2")
+    (tmp_path / "fresh").replace(tmp_path / "data")
+    watched.check()
+    assert watched.used == [b"first", b"1", b"2"]
+
+
+def test_lack_of_room_is_made_up_for_at_the_next_check(tmp_path):
+    (tmp_path / "file").write_text("content")
+    watched = Watched(tmp_path)
+    use, lacks = watched.use, [OSError(28, "No space left on device")]
+
+    def use_or_fail(content):
+        if lacks:
+            raise lacks.pop()
+        return use(content)
+
+    watched.use = use_or_fail
+    watched.check()
+    assert not watched.is_loaded
+    watched.check()
+    assert watched.used == [b"content"]
+
+
+def test_next_worker_restores_what_the_last_one_used(watched, tmp_path, caplog):
+    forked = copy.copy(watched)
+    (tmp_path / "file").write_text("second")
+    watched.check()
+    (tmp_path / "file").write_text("bad")
+    watched.check()
+    forked.check()
+    assert watched.used == [b"first", b"second", b"second"]
+    assert f"policy {tmp_path}/file can't be used: restored the last good one" in caplog.messages
+    (tmp_path / "file").write_text("bad again")
+    forked.check()
+    assert len(watched.used) == 3
+    assert (tmp_path / "policy.stored").stat().st_mode & 0o777 == 0o600
+
+
+def test_file_that_changes_while_it_is_read_is_read_again(watched, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("half")
+    times = iter([1, 2])
+    with monkeypatch.context() as patch:
+        patch.setattr("webhook.server.file_watcher._fingerprint", lambda *_: (("file", 0, next(times), 0),))
+        watched.check()
+    assert watched.used == [b"first"]
+    watched.check()
+    assert watched.used == [b"first", b"half"]
+
+
+def test_watcher_goes_on_after_a_check_that_fails(caplog):
+    calls = []
+
+    def fail():
+        raise KeyError
+
+    watcher = FileWatcher([("one", fail), ("other", lambda: calls.append(1))], interval=0.001)
+    watcher.start()
+    try:
+        eventually(lambda: len(calls) > 3)
+    finally:
+        watcher.stop()
+    assert "cannot check one" in caplog.text
