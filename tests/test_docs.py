@@ -17,6 +17,7 @@ from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.policy.shown import shown
 from webhook.core.rules import RULES
+from webhook.formatters.token_text import token_lines
 from webhook.server.http_errors import Refusal
 from webhook.server.metrics.collector import DAYS_LEFT, MAX_EXEMPTIONS, MetricsCollector
 from webhook.server.metrics.definitions import DEFINITIONS, ReviewFailure
@@ -31,7 +32,6 @@ from webhook.server.metrics.label_limits import (
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions
 from webhook.server.state import State
-from webhook.tokens.as_text import token_lines
 from webhook.tokens.claims import read
 from webhook.tokens.policy_check import judged
 from webhook.tokens.problems import notices

@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 import click
 
-from webhook.audit import as_json, as_text
 from webhook.audit.merge import Log, merged
 from webhook.audit.schema import schema
 from webhook.audit.summary import Summary
 from webhook.check.input_files import STDIN, displayed
 from webhook.commands import Failure
 from webhook.core.safe_output import safe_json
+from webhook.formatters import audit_json, audit_text
 from webhook.formatters.progress import Progress
 
 _UNWRAP = (
@@ -84,9 +84,9 @@ def audit_summarize(
     if notes.lines and not (notes.own or notes.events or notes.unread):
         raise Failure(f"nothing here is a record of tokenguard's audit log or of the API server's; {_UNWRAP}")
     if output == "json":
-        click.echo(safe_json(as_json.text(summary, len(logs))).encode())
+        click.echo(safe_json(audit_json.text(summary, len(logs))).encode())
     else:
-        for line in as_text.lines(summary, len(logs), rows):
+        for line in audit_text.lines(summary, len(logs), rows):
             click.echo(line)
     sys.exit(2 if notes.unread else int(summary.found))
 

@@ -14,7 +14,7 @@ from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, bytes_in, cluster_at_hand, kubeconfig_option, labels_given, policy_in
 from webhook.core.decision import Outcome
 from webhook.core.safe_output import safe_json
-from webhook.tokens import as_json, as_text
+from webhook.formatters import token_json, token_text
 from webhook.tokens.claims import NotATokenError, Token, read
 from webhook.tokens.jwks import NoKeysError, read_keys
 from webhook.tokens.policy_check import judged
@@ -72,9 +72,9 @@ def inspect(given: tuple[str, ...], policy: str | None, labels: tuple[str, ...],
     noticed = tuple(notices(found, now))
     decision = judged(found, policy_in(policy), now, its_labels)
     if output == "json":
-        click.echo(safe_json(as_json.token_text(found, noticed, decision, now)).encode())
+        click.echo(safe_json(token_json.token_text(found, noticed, decision, now)).encode())
     else:
-        for line in as_text.token_lines(found, noticed, decision, now):
+        for line in token_text.token_lines(found, noticed, decision, now):
             click.echo(line)
     sys.exit(1 if noticed or (decision and decision.outcome is not Outcome.ALLOWED) else 0)
 
@@ -123,9 +123,9 @@ def verify(
         with cluster_at_hand(kubeconfig) as transport:
             verdict = by_keys(shown, published_issuer(transport)) if cluster_keys else _reviewed(transport, shown)
     if output == "json":
-        click.echo(safe_json(as_json.verdict_text(verdict)).encode())
+        click.echo(safe_json(token_json.verdict_text(verdict)).encode())
     else:
-        for line in as_text.verdict_lines(verdict):
+        for line in token_text.verdict_lines(verdict):
             click.echo(line)
     sys.exit(0 if verdict.accepted else 1)
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from webhook.audit.as_json import time
 from webhook.audit.bounded_counter import Table
 from webhook.audit.events import FATES
 from webhook.audit.summary import Decisions, Fates, Summary, Uses
 from webhook.core.text import plain
+from webhook.formatters.audit_json import time
 
 _STALE = "tokens past their hour: their clients would break once the API server's token is capped"
 _LEGACY = "legacy tokens, from Secrets"
