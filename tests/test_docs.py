@@ -32,9 +32,9 @@ from webhook.server.metrics.label_limits import (
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions
 from webhook.server.state import State
-from webhook.tokens.claims import read
-from webhook.tokens.policy_check import judged
-from webhook.tokens.problems import notices
+from webhook.tokens.claims import parse_token
+from webhook.tokens.policy_check import check_against_policy
+from webhook.tokens.problems import find_problems
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text()
@@ -137,9 +137,10 @@ def test_the_token_shown_is_told_of_as_shown() -> None:
     claims = pod_claims(**{
         "iat": begin, "nbf": begin, "exp": begin + 31_536_000, "kubernetes.io": whose | {"warnafter": begin + 3607},
     })  # fmt: skip
-    token = read(signer().sign(claims))
+    token = parse_token(signer().sign(claims))
     now = issued + dt.timedelta(minutes=1)
-    told = "\n".join(token_lines(token, list(notices(token, now)), judged(token, default_policy(), now), now)) + "\n"
+    decision = check_against_policy(token, default_policy(), now)
+    told = "".join(f"{line}\n" for line in token_lines(token, list(find_problems(token, now)), decision, now))
     pieces = shown.split("...\n")
     assert len(pieces) == 3
     assert all(piece in told for piece in pieces)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from webhook.audit.merge import Log, merged
+from webhook.audit.merge import LogSource, merge_logs
 from webhook.audit.schema import schema
 from webhook.audit.summary import Summary
 from webhook.check.input_files import STDIN, displayed
@@ -64,7 +64,7 @@ def audit_summarize(
     if since and until and since > until:
         raise click.UsageError("--since is after --until")
     summary = Summary(since.date() if since else None, until.date() if until else None)
-    notes = summary.notes
+    stats = summary.stats
     files = tuple(dict.fromkeys(files))
     logs = [_log(path) for path in files]
     size = sum(_size(path) for path in files) if STDIN not in files else 0
@@ -75,24 +75,24 @@ def audit_summarize(
         taken += count
 
     with Progress(sys.stderr) as progress:
-        summary.read(merged(logs, notes, read), lambda: progress.step(_far(taken, size, notes.lines)))
-    for at, why in [*notes.named, *notes.unread]:
+        summary.read(merge_logs(logs, stats, read), lambda: progress.step(_far(taken, size, stats.lines)))
+    for at, why in [*stats.named, *stats.unread]:
         click.echo(f"{at}: {why}", err=True)
-    if notes.broken > len(notes.named):
-        more = notes.broken - len(notes.named)
+    if stats.broken > len(stats.named):
+        more = stats.broken - len(stats.named)
         click.echo(f"and {more} more line{'s' * (more != 1)} that can't be read", err=True)
-    if notes.lines and not (notes.own or notes.events or notes.unread):
+    if stats.lines and not (stats.tokenguard or stats.apiserver or stats.unread):
         raise Failure(f"nothing here is a record of tokenguard's audit log or of the API server's; {_UNWRAP}")
     if output == "json":
         click.echo(safe_json(audit_json.text(summary, len(logs))).encode())
     else:
         for line in audit_text.lines(summary, len(logs), rows):
             click.echo(line)
-    sys.exit(2 if notes.unread else int(summary.found))
+    sys.exit(2 if stats.unread else int(summary.found))
 
 
-def _log(path: str) -> Log:
-    return Log(displayed(path), lambda: _opened(path), again=path != STDIN and bool(_size(path)))
+def _log(path: str) -> LogSource:
+    return LogSource(displayed(path), lambda: _opened(path), again=path != STDIN and bool(_size(path)))
 
 
 def _opened(path: str) -> BinaryIO:

@@ -15,11 +15,11 @@ from webhook.commands import Failure, bytes_in, cluster_at_hand, kubeconfig_opti
 from webhook.core.decision import Outcome
 from webhook.core.safe_output import safe_json
 from webhook.formatters import token_json, token_text
-from webhook.tokens.claims import NotATokenError, Token, read
-from webhook.tokens.jwks import NoKeysError, read_keys
-from webhook.tokens.policy_check import judged
-from webhook.tokens.problems import notices
-from webhook.tokens.verification import Issuer, Presented, Verdict, by_keys, by_review
+from webhook.tokens.claims import Token, TokenFormatError, parse_token
+from webhook.tokens.jwks import JwksError, parse_jwks
+from webhook.tokens.policy_check import check_against_policy
+from webhook.tokens.problems import find_problems
+from webhook.tokens.verification import Issuer, PresentedToken, VerificationResult, verify_by_review, verify_with_keys
 
 _TOLD = "the token is now in your shell's history and in the list of processes: pipe it in, or give @FILE"
 _STDIN = ((), (STDIN,))
@@ -67,16 +67,16 @@ def inspect(given: tuple[str, ...], policy: str | None, labels: tuple[str, ...],
     if given in _STDIN and policy == STDIN:
         raise click.UsageError("token and policy can't both be standard input")
     its_labels = labels_given(labels)
-    _, found = _read(given)
+    _, found = _read_token(given)
     now = dt.datetime.now(dt.UTC)
-    noticed = tuple(notices(found, now))
-    decision = judged(found, policy_in(policy), now, its_labels)
+    problems = tuple(find_problems(found, now))
+    decision = check_against_policy(found, policy_in(policy), now, its_labels)
     if output == "json":
-        click.echo(safe_json(token_json.token_text(found, noticed, decision, now)).encode())
+        click.echo(safe_json(token_json.token_text(found, problems, decision, now)).encode())
     else:
-        for line in token_text.token_lines(found, noticed, decision, now):
+        for line in token_text.token_lines(found, problems, decision, now):
             click.echo(line)
-    sys.exit(1 if noticed or (decision and decision.outcome is not Outcome.ALLOWED) else 0)
+    sys.exit(1 if problems or (decision and decision.outcome is not Outcome.ALLOWED) else 0)
 
 
 @token_group.command("verify")
@@ -115,29 +115,31 @@ def verify(
         raise click.UsageError("--issuer goes with --jwks: a cluster is asked for its own")
     if given in _STDIN and jwks == STDIN:
         raise click.UsageError("token and keys can't both be standard input")
-    text, found = _read(given)
-    shown = Presented(text, found, audiences, dt.datetime.now(dt.UTC))
+    text, found = _read_token(given)
+    shown = PresentedToken(text, found, audiences, dt.datetime.now(dt.UTC))
     if jwks:
-        verdict = by_keys(shown, _issuer(jwks, issuer or ""))
+        result = verify_with_keys(shown, _issuer(jwks, issuer or ""))
     else:
         with cluster_at_hand(kubeconfig) as transport:
-            verdict = by_keys(shown, published_issuer(transport)) if cluster_keys else _reviewed(transport, shown)
+            result = (
+                verify_with_keys(shown, published_issuer(transport)) if cluster_keys else _reviewed(transport, shown)
+            )
     if output == "json":
-        click.echo(safe_json(token_json.verdict_text(verdict)).encode())
+        click.echo(safe_json(token_json.verification_text(result)).encode())
     else:
-        for line in token_text.verdict_lines(verdict):
+        for line in token_text.verification_lines(result):
             click.echo(line)
-    sys.exit(0 if verdict.accepted else 1)
+    sys.exit(0 if result.accepted else 1)
 
 
-def _read(given: tuple[str, ...]) -> tuple[bytes, Token]:
+def _read_token(given: tuple[str, ...]) -> tuple[bytes, Token]:
     """Return a token as a whole, and what it says of itself. No failure quotes what was given."""
     if len(given) > 1:
         raise click.UsageError("give one token, with no word before it")
     text, hint = _text("".join(given) or STDIN)
     try:
-        return text, read(text)
-    except NotATokenError as error:
+        return text, parse_token(text)
+    except TokenFormatError as error:
         raise Failure(f"this is no token that can be read: {error}{hint}") from None
 
 
@@ -156,16 +158,16 @@ def _text(given: str) -> tuple[bytes, str]:
 
 def _issuer(jwks: str, name: str) -> Issuer:
     try:
-        return Issuer(read_keys(bytes_in(jwks)), name)
-    except NoKeysError as error:
+        return Issuer(parse_jwks(bytes_in(jwks)), name)
+    except JwksError as error:
         raise Failure(f"--jwks {jwks} {error}") from None
 
 
-def _reviewed(transport: Transport, shown: Presented) -> Verdict:
+def _reviewed(transport: Transport, shown: PresentedToken) -> VerificationResult:
     """Ask the API server, and where it refuses and says little, look at its keys for the reasons."""
     answer = review(transport, shown.text, shown.audiences)
     issuer = None
     if not answer.authenticated:
         with contextlib.suppress(ApiError):  # whoever may review tokens may not be allowed to read this
             issuer = published_issuer(transport)
-    return by_review(shown, answer, issuer)
+    return verify_by_review(shown, answer, issuer)

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.audit.log_lines import APP, LEGACY, STALE, event, mutate, own, peak_memory
-from webhook.audit.line_reader import LONGEST
-from webhook.audit.merge import Log, Notes, merged
+from webhook.audit.line_reader import MAX_LINE
+from webhook.audit.merge import LogSource, ReadStats, merge_logs
 from webhook.cli import main
 
 DENIED = own(1, "legacy-token-reference: reject")
@@ -66,19 +66,19 @@ from 2026-11-24T12:00:00Z to 2026-11-24T12:00:05Z
   ci/jenkins         1  2026-11-24T12:00:04Z  manual-secret robot  pod app-1, client/1.0
 
 Decisions, by tokenguard's log: 1
-  1 denied, 0 patched, 0 warned, 0 noted, 0 exempted
+  1 denied, 0 patched, 0 warned, 0 audited, 0 exempted
 
-  rule                    denied  patched  warned  noted  exempted
+  rule                    denied  patched  warned  audited  exempted
   inject                                1
   legacy-token-reference       1
 
-  namespace  denied  patched  warned  noted  exempted
+  namespace  denied  patched  warned  audited  exempted
   shop            1
 
-  account   denied  patched  warned  noted  exempted
+  account   denied  patched  warned  audited  exempted
   shop/app       1
 
-  day         denied  patched  warned  noted  exempted
+  day         denied  patched  warned  audited  exempted
   2026-11-24       1
 """
     )
@@ -128,8 +128,8 @@ def test_files_that_follow_on_each_other_are_open_one_after_the_other(tmp_path):
     for at, path in enumerate(paths):
         path.write_bytes(b"".join(own(at * 100 + second, name=f"p-{at}-{second}") for second in range(10)))
     random.Random(1).shuffle(paths)
-    logs = [Log(path.name, lambda path=path: Counting(path)) for path in paths]
-    times = [line.time for line in merged(logs, Notes())]
+    logs = [LogSource(path.name, lambda path=path: Counting(path)) for path in paths]
+    times = [line.time for line in merge_logs(logs, ReadStats())]
     assert len(times) == 500
     assert times == sorted(times)
     assert Counting.opened == []
@@ -170,7 +170,7 @@ POD_A, POD_B = b"[pod/tokenguard-a/tokenguard] ", b"[pod/tokenguard-b/tokenguard
 @pytest.mark.parametrize(
     "log",
     [SERVES + DENIED[20:], SERVES + b"\0" * 20 + DENIED, FAILS + DENIED[20:], FAILS + b" " + DENIED[20:],
-     SERVES + b"  this()\n", POD_A + FAILS + POD_B + b"  this()\n", FAILS + b"x" * 2 * LONGEST + b"\n"],
+     SERVES + b"  this()\n", POD_A + FAILS + POD_B + b"  this()\n", FAILS + b"x" * 2 * MAX_LINE + b"\n"],
     ids=["torn behind what it says", "a record behind zeros", "torn behind an error", "and indented", "no error before",
          "another pod's", "too long"],
 )  # fmt: skip
@@ -244,13 +244,13 @@ def test_a_token_older_than_anything_is_told_without_its_age():
 def test_a_sample_says_how_many_it_stands_for():
     lines = [own(at, "inject: audit", decision="allowed", name=f"p-{at}", sample=0.25) for at in range(10)]
     told = summarized("-", stdin=b"".join(lines))["decisions"]["tokenguard"]
-    assert (told["noted"], told["sampled"]) == (10, {"lines": 10, "standFor": 40})
+    assert (told["audited"], told["sampled"]) == (10, {"lines": 10, "standFor": 40})
 
 
 def test_what_could_not_be_judged_is_told_without_a_rule():
     told = summarized("-", stdin=own(0, problem="it nests too deep"))["decisions"]["tokenguard"]
     assert told["rules"]["rows"] == [
-        {"rule": "", "denied": 1, "patched": 0, "warned": 0, "noted": 0, "exempted": 0},
+        {"rule": "", "denied": 1, "patched": 0, "warned": 0, "audited": 0, "exempted": 0},
     ]
 
 
@@ -280,7 +280,9 @@ def test_memory_does_not_grow_with_the_number_of_accounts_nor_of_lines(tmp_path)
             for at in range(count):
                 use = f"subject: system:serviceaccount:n{at}:a{at}, seconds after warning threshold: 1"
                 log.write(event(at, {STALE: use}) + own(at, "inject: reject", namespace=f"n{at}", name=f"p{at}"))
-        tables = "from webhook.audit.bounded_counter import Table; Table.__init__.__defaults__ = (2000,)"
+        tables = (
+            "from webhook.audit.bounded_counter import BoundedCounter; BoundedCounter.__init__.__defaults__ = (2000,)"
+        )
         return peak_memory(tmp_path / "log", tables)
 
     assert peak(12_000) < 1.1 * peak(3000)

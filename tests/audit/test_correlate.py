@@ -5,10 +5,10 @@ import random
 import pytest
 
 from tests.audit.log_lines import mutate, own
-from webhook.audit.correlate import Pairs
-from webhook.audit.events import Fate
-from webhook.audit.log_entry import decode
-from webhook.audit.parse_tokenguard import verdict
+from webhook.audit.correlate import Correlator
+from webhook.audit.events import AuditOutcome
+from webhook.audit.log_entry import decode_entry
+from webhook.audit.parse_tokenguard import parse_record
 
 INJECTED = "inject: patch"
 LEGACY = "legacy-token-reference: reject"
@@ -16,27 +16,27 @@ LEGACY = "legacy-token-reference: reject"
 
 def counted(*lines: bytes, most: int = 20_000):
     found = []
-    pairs = Pairs(found.append, most)
+    pairs = Correlator(found.append, most)
     for line in lines:
-        pairs.add(verdict(decode(line)))
+        pairs.add(parse_record(decode_entry(line)))
     pairs.flush()
     return found
 
 
 def test_what_was_patched_and_then_denied_is_denied():
     (one,) = counted(mutate(0, INJECTED), own(0.01, LEGACY))
-    assert one.fate is Fate.DENIED
-    assert dict(one.rules) == {"legacy-token-reference": Fate.DENIED, "inject": Fate.PATCHED}
+    assert one.outcome is AuditOutcome.DENIED
+    assert dict(one.rules) == {"legacy-token-reference": AuditOutcome.DENIED, "inject": AuditOutcome.PATCHED}
 
 
 def test_what_was_patched_and_then_warned_of_is_patched():
     (one,) = counted(mutate(0, INJECTED), own(0.01, "token-subpath: warn", decision="warned"))
-    assert one.fate is Fate.PATCHED
+    assert one.outcome is AuditOutcome.PATCHED
 
 
 def test_a_rule_that_both_found_broken_counts_by_the_stronger():
     (one,) = counted(mutate(0, "inject: patch"), own(0.01, "inject: reject"))
-    assert one.rules == (("inject", Fate.DENIED),)
+    assert one.rules == (("inject", AuditOutcome.DENIED),)
 
 
 def test_an_exemption_that_both_tell_of_counts_once():
@@ -46,7 +46,7 @@ def test_an_exemption_that_both_tell_of_counts_once():
     }
     (one,) = counted(mutate(0, **exempt), own(0.01, **exempt))
     assert one.exemptions == (("inject", "PLAT-1; old (until never)"), ("token-subpath", "x (until 2026-12-31)"))
-    assert one.fate is Fate.ALLOWED
+    assert one.outcome is AuditOutcome.ALLOWED
 
 
 GENERATED = {"name": None, "generateName": "web-5d-", "owner": "ReplicaSet/web-5d"}
@@ -84,23 +84,23 @@ def test_what_is_no_pod_is_asked_about_once():
 
 def test_a_pod_that_is_tried_again_counts_again():
     lines = [line for at in range(5) for line in (mutate(at, INJECTED), own(at + 0.01, LEGACY))]
-    assert [one.fate for one in counted(*lines)] == [Fate.DENIED] * 5
+    assert [one.outcome for one in counted(*lines)] == [AuditOutcome.DENIED] * 5
 
 
 def test_many_pods_of_one_controller_at_once_count_each():
     lines = [mutate(at / 1000, INJECTED, **GENERATED) for at in range(100)]
     lines += [own(0.1 + at / 1000, LEGACY, name=f"web-5d-{at:05}", owner=GENERATED["owner"]) for at in range(40)]
     random.Random(1).shuffle(lines)
-    fates = [one.fate for one in counted(*lines)]
-    assert (fates.count(Fate.DENIED), fates.count(Fate.PATCHED)) == (40, 60)
+    outcomes = [one.outcome for one in counted(*lines)]
+    assert (outcomes.count(AuditOutcome.DENIED), outcomes.count(AuditOutcome.PATCHED)) == (40, 60)
 
 
 def test_only_so_many_lines_wait_for_their_other_half():
     lines = [mutate(0, INJECTED, name=f"app-{at}") for at in range(50)]
     found = []
-    pairs = Pairs(found.append, 10)
+    pairs = Correlator(found.append, 10)
     for line in lines:
-        pairs.add(verdict(decode(line)))
+        pairs.add(parse_record(decode_entry(line)))
     assert (len(found), len(pairs._queue), len(pairs._by_key)) == (40, 10, 10)
     pairs.flush()
     assert (len(found), len(pairs._by_key)) == (50, 0)

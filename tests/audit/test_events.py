@@ -3,41 +3,44 @@
 import pytest
 
 from tests.audit.log_lines import APP, LEGACY, STALE, event, own
-from webhook.audit.events import Fate, Verdict, exemptions_in
-from webhook.audit.log_entry import decode
-from webhook.audit.parse_apiserver import from_event
-from webhook.audit.parse_tokenguard import verdict
+from webhook.audit.events import AuditOutcome, DecisionEvent, parse_exemptions
+from webhook.audit.log_entry import decode_entry
+from webhook.audit.parse_apiserver import parse_event
+from webhook.audit.parse_tokenguard import parse_record
 from webhook.core.policy.exemptions import Exemption
 
 MUTATE, VALIDATE = "pods.mutate.tokenguard.svc/", "all.validate.tokenguard.svc/"
 
 
 def told(annotations, **changed):
-    return list(from_event(decode(event(0, annotations, **changed))))
+    return list(parse_event(decode_entry(event(0, annotations, **changed))))
 
 
 @pytest.mark.parametrize(
-    ("line", "fate"),
+    ("line", "outcome"),
     [
-        (own(0, "inject: reject"), Fate.DENIED),
-        (own(0, "inject: patch", decision="patched"), Fate.PATCHED),
-        (own(0, "inject: warn", decision="warned"), Fate.WARNED),
-        (own(0, "inject: audit", decision="allowed"), Fate.NOTED),
-        (own(0, decision="allowed"), Fate.ALLOWED),
+        (own(0, "inject: reject"), AuditOutcome.DENIED),
+        (own(0, "inject: patch", decision="patched"), AuditOutcome.PATCHED),
+        (own(0, "inject: warn", decision="warned"), AuditOutcome.WARNED),
+        (own(0, "inject: audit", decision="allowed"), AuditOutcome.AUDITED),
+        (own(0, decision="allowed"), AuditOutcome.ALLOWED),
     ],
 )
-def test_what_became_of_a_request(line, fate):
-    assert verdict(decode(line)).fate is fate
+def test_what_became_of_a_request(line, outcome):
+    assert parse_record(decode_entry(line)).outcome is outcome
 
 
 def test_a_rule_counts_once_by_the_strongest_of_what_was_done_about_it():
     line = own(0, "token-expiration: patch", "inject: audit", "token-expiration: reject", "token-expiration: warn")
-    assert verdict(decode(line)).rules == (("token-expiration", Fate.DENIED), ("inject", Fate.NOTED))
+    assert parse_record(decode_entry(line)).rules == (
+        ("token-expiration", AuditOutcome.DENIED),
+        ("inject", AuditOutcome.AUDITED),
+    )
 
 
 def test_the_account_is_named_with_its_namespace():
-    assert verdict(decode(own())).account == "shop/app"
-    assert verdict(decode(own(serviceAccount=""))).account == ""
+    assert parse_record(decode_entry(own())).account == "shop/app"
+    assert parse_record(decode_entry(own(serviceAccount=""))).account == ""
 
 
 REASONS = ["PLAT-1", "old; inject: not this (until Friday)", "a: b; c", ""]
@@ -46,10 +49,10 @@ REASONS = ["PLAT-1", "old; inject: not this (until Friday)", "a: b; c", ""]
 def test_exemptions_are_told_apart_whatever_their_reasons_say():
     for reason in REASONS:
         said = "; ".join(f"{rule}: {Exemption((rule,), reason, None)}" for rule in ("inject", "token-subpath"))
-        found = exemptions_in(said)
+        found = parse_exemptions(said)
         assert found[-1] == ("token-subpath", f"{reason} (until never)")
         assert [rule for rule, _ in found].count("token-subpath") == 1
-    assert exemptions_in("") == ()
+    assert parse_exemptions("") == ()
 
 
 def test_what_the_webhooks_answered_is_in_one_event():
@@ -58,19 +61,23 @@ def test_what_the_webhooks_answered_is_in_one_event():
         f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "legacy-token-reference,inject", f"{VALIDATE}id": "2",
         "other.example.com/decision": "denied", "authorization.k8s.io/decision": "allow",
     })  # fmt: skip
-    assert isinstance(one, Verdict)
-    assert (one.fate, one.namespace, one.account, one.dry_run) == (Fate.DENIED, "shop", "", False)
+    assert isinstance(one, DecisionEvent)
+    assert (one.outcome, one.namespace, one.account, one.dry_run) == (AuditOutcome.DENIED, "shop", "", False)
     assert dict(one.rules) == {
-        "inject": Fate.DENIED,
-        "token-expiration": Fate.PATCHED,
-        "legacy-token-reference": Fate.DENIED,
+        "inject": AuditOutcome.DENIED,
+        "token-expiration": AuditOutcome.PATCHED,
+        "legacy-token-reference": AuditOutcome.DENIED,
     }
 
 
 def test_an_exemption_and_a_dry_run_are_in_the_event_too():
     answered = {f"{VALIDATE}decision": "allowed", f"{VALIDATE}exemption": "inject: PLAT-1 (until never)"}
     (one,) = told(answered, requestURI="/api/v1/namespaces/shop/pods?dryRun=All&fieldManager=kubectl")
-    assert (one.fate, one.exemptions, one.dry_run) == (Fate.ALLOWED, (("inject", "PLAT-1 (until never)"),), True)
+    assert (one.outcome, one.exemptions, one.dry_run) == (
+        AuditOutcome.ALLOWED,
+        (("inject", "PLAT-1 (until never)"),),
+        True,
+    )
 
 
 def test_of_a_token_request_the_event_knows_the_account():
@@ -99,7 +106,7 @@ def test_a_request_counts_once_when_it_has_been_answered(stage):
 
 @pytest.mark.parametrize("line", [event(), event(0, {}), event(0, {"authorization.k8s.io/decision": "allow"})])
 def test_most_events_tell_nothing(line):
-    assert list(from_event(decode(line))) == []
+    assert list(parse_event(decode_entry(line))) == []
 
 
 @pytest.mark.parametrize(
@@ -107,9 +114,9 @@ def test_most_events_tell_nothing(line):
              b'{"webhook":"mutate"}', b'{"level":"info","msg":"started","time":"2026-11-24T12:00:00Z"}'],
 )  # fmt: skip
 def test_other_json_is_of_neither_log(line):
-    assert not decode(line).own
-    assert not decode(line).event
+    assert not decode_entry(line).is_tokenguard
+    assert not decode_entry(line).is_event
 
 
 def test_names_are_cut():
-    assert len(verdict(decode(own(serviceAccount="a" * 5000))).account) == 320
+    assert len(parse_record(decode_entry(own(serviceAccount="a" * 5000))).account) == 320

@@ -87,10 +87,10 @@ def test_every_record_is_found_however_it_is_wrapped(text, pack):
 @pytest.mark.parametrize("longest", [3000, 1 << 24], ids=["longer than a line may be", "shorter"])
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL)
 def test_records_are_the_same_wherever_chunks_end(monkeypatch, text, longest):
-    monkeypatch.setattr("webhook.audit.line_reader.CHUNK", 97)
-    monkeypatch.setattr("webhook.audit.line_reader.LONGEST", longest)
-    found = [line for _, lines in record_reader.records(io.BytesIO(text.encode())) for line in lines]
-    assert len([line for line in found if line.event]) == 2
+    monkeypatch.setattr("webhook.audit.line_reader.CHUNK_SIZE", 97)
+    monkeypatch.setattr("webhook.audit.line_reader.MAX_LINE", longest)
+    found = [line for _, lines in record_reader.read_records(io.BytesIO(text.encode())) for line in lines]
+    assert len([line for line in found if line.is_event]) == 2
 
 
 def test_utf_16_with_a_mark_is_read(tmp_path):
@@ -99,7 +99,7 @@ def test_utf_16_with_a_mark_is_read(tmp_path):
 
 
 def test_log_entry_names_user_object_and_client():
-    [(_, [line])] = record_reader.records(io.BytesIO(json.dumps(LOG_ENTRY).encode()))
+    [(_, [line])] = record_reader.read_records(io.BytesIO(json.dumps(LOG_ENTRY).encode()))
     assert (line.user.username, line.user_agent) == (APP, "client/1.0")
     about = line.object_ref
     assert (about.namespace, about.resource, about.name, about.subresource) == ("shop", "pods", "web-1", "")
@@ -114,7 +114,7 @@ def test_log_entry_names_user_object_and_client():
 ])  # fmt: skip
 def test_log_entry_resource_name_is_parsed(name, about):
     entry = LOG_ENTRY | {"protoPayload": LOG_ENTRY["protoPayload"] | {"resourceName": name}}
-    [(_, [line])] = record_reader.records(io.BytesIO(json.dumps(entry).encode()))
+    [(_, [line])] = record_reader.read_records(io.BytesIO(json.dumps(entry).encode()))
     found = line.object_ref
     assert (found.namespace, found.resource, found.name, found.subresource) == about
 
@@ -187,6 +187,6 @@ def test_memory_does_not_grow_with_a_list(tmp_path, indent):
             log.write('{"kind": "EventList", "items": [')
             log.writelines(f"{',' if at else ''}{item}" for at in range(count))
             log.write("]}")
-        return peak_memory(tmp_path / "log", "from webhook.audit import line_reader; line_reader.LONGEST = 1 << 20")
+        return peak_memory(tmp_path / "log", "from webhook.audit import line_reader; line_reader.MAX_LINE = 1 << 20")
 
     assert peak(12_000) < 1.1 * peak(3000)

@@ -7,7 +7,7 @@ import pytest
 from tests.tokens.signing import ISSUER, VAULT, jwks, plain_claims, signer
 from webhook.cluster.token_review import published_issuer, review
 from webhook.cluster.transport import ApiError
-from webhook.tokens.verification import Review
+from webhook.tokens.verification import TokenReviewResult
 
 TOKEN = signer().sign(plain_claims()) + b"\n"
 USER = "system:serviceaccount:demo:app"
@@ -33,7 +33,9 @@ class Server:
 
 def test_the_token_is_sent_as_it_is_with_the_audiences_asked_for() -> None:
     server = Server({"authenticated": True, "user": {"username": USER, "uid": "u"}, "audiences": [VAULT]})
-    assert review(server, TOKEN, (VAULT,)) == Review(authenticated=True, username=USER, audiences=(VAULT,), error="")
+    assert review(server, TOKEN, (VAULT,)) == TokenReviewResult(
+        authenticated=True, username=USER, audiences=(VAULT,), error=""
+    )
     [(path, body)] = server.posted
     assert path == "/apis/authentication.k8s.io/v1/tokenreviews"
     assert (body["apiVersion"], body["kind"]) == ("authentication.k8s.io/v1", "TokenReview")
@@ -42,7 +44,7 @@ def test_the_token_is_sent_as_it_is_with_the_audiences_asked_for() -> None:
 
 @pytest.mark.parametrize("status", [None, {}, {"authenticated": None, "user": None, "audiences": None, "error": None}])
 def test_an_answer_that_says_nothing_is_no_acceptance(status) -> None:
-    assert review(Server(status), TOKEN, ()) == Review(authenticated=False)
+    assert review(Server(status), TOKEN, ()) == TokenReviewResult(authenticated=False)
 
 
 @pytest.mark.parametrize("answer", [

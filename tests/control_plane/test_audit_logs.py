@@ -14,7 +14,7 @@ from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import pod, reads_legacy, secret, uid_of
 from tests.serving import eventually
 from tests.tokens.signing import Signer, plain_claims
-from webhook.tokens.claims import read
+from webhook.tokens.claims import parse_token
 
 HOUR = 3600
 
@@ -49,7 +49,7 @@ def of_pod_long_ago(plane: ControlPlane, account: str) -> bytes:
     plane.do("create", "-f", "-", stdin=pod(name, "demo", account))
     issued = int(time.time()) - 2 * HOUR
     key = load_pem_private_key((plane.folder / "accounts.key").read_bytes(), None)
-    fresh = read(plane.do("create", "token", account, "-n", "demo").encode())
+    fresh = parse_token(plane.do("create", "token", account, "-n", "demo").encode())
     whose = {
         "namespace": "demo",
         "pod": {"name": name, "uid": uid_of(plane, "pod", name, "demo")},

@@ -15,7 +15,7 @@ from tests.end_to_end.cluster import pod, prepare, put_policy, secret, token_vol
 from tests.serving import eventually
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
-from webhook.tokens.claims import read
+from webhook.tokens.claims import parse_token
 
 NODE = ("--as=system:node:node-1", "--as-group=system:nodes", "--as-group=system:authenticated")
 KUBE_SYSTEM = ("--as=system:serviceaccount:kube-system:operator", "--as-group=system:masters")
@@ -88,7 +88,7 @@ def lets_the_cluster_run(plane) -> list[str]:
     own = token_of(ask(plane, request(plane), *NODE))
     vault = token_of(ask(plane, request(plane, "https://vault.example.com", seconds=86400), *NODE))
     by_controller = plane.do(*by_hand("--duration=48h", *KUBE_SYSTEM)).strip()
-    assert [read(one.encode()).lifetime for one in (own, vault, by_controller)] == [31_536_000, 86400, 172800]
+    assert [parse_token(one.encode()).lifetime for one in (own, vault, by_controller)] == [31_536_000, 86400, 172800]
     return [own, vault, by_controller]
 
 

@@ -14,7 +14,7 @@ from tests.control_plane.plane import ControlPlane, own_plane
 from tests.end_to_end.cluster import pod, secret
 from tests.serving import eventually
 from tests.tokens.signing import ISSUER, VAULT, Signer, plain_claims, signer, unsigned
-from webhook.tokens.claims import Token, read
+from webhook.tokens.claims import Token, parse_token
 
 APP = "system:serviceaccount:demo:app"
 AS_NODE = ("--as=system:node:node-1", "--as-group=system:nodes", "--as-group=system:authenticated")
@@ -86,7 +86,7 @@ def test_a_token_for_two_hours_is_genuine_and_more_than_the_policy_allows(plane)
 
 def test_a_token_for_an_audience_is_accepted_for_that_one_alone(plane) -> None:
     token = create(plane, f"--audience={VAULT}", "--audience=https://second.example.com")
-    assert read(token).audiences == (VAULT, "https://second.example.com")
+    assert parse_token(token).audiences == (VAULT, "https://second.example.com")
     for flags in ((), ("--cluster-keys",)):
         accepted = verify(plane, token, *flags, "--audience", VAULT, "--audience", "https://other.example.com")
         assert accepted.returncode == 0
@@ -192,7 +192,7 @@ def test_who_may_not_ask_about_tokens_is_told_so_and_can_still_use_the_keys(plan
 def own(plane, plain) -> Signer:
     """Return the API server's own key: with it a test can make what would take an hour to come to pass."""
     key = load_pem_private_key((plane.folder / "accounts.key").read_bytes(), None)
-    return Signer("RS256", read(plain).key_id, key)
+    return Signer("RS256", parse_token(plain).key_id, key)
 
 
 def claims(token: Token, **changed) -> dict:
@@ -218,14 +218,14 @@ def test_api_server_and_keys_agree_about_a_token_signed_with_the_right_key(plane
     changed, status, said = case
     now = int(time.time())
     times = {name: now + value for name, value in changed.items() if isinstance(value, int)}
-    token = own.sign(claims(read(plain), **changed | times))
+    token = own.sign(claims(parse_token(plain), **changed | times))
     for flags in ((), ("--cluster-keys",)):
         done = verify(plane, token, *flags)
         assert (done.returncode, said in done.stdout) == (status, True), done.stdout
 
 
 def test_api_server_and_keys_agree_about_a_token_that_somebody_else_signed(plane, plain, own) -> None:
-    sound = claims(read(plain))
+    sound = claims(parse_token(plain))
     for token, said in (
         (signer(key_id=own.key_id).sign(sound), "it isn't signed with the key that it names"),
         (own.sign(sound, kid="other"), "it is signed with the key \"other\", which isn't among the issuer's"),

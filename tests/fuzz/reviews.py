@@ -14,7 +14,7 @@ from tests.core.test_cases import LOADED, Judge
 from tests.fuzz import seeds
 from tests.fuzz.mending import assert_mended
 from tests.fuzz.mutation import Mutator, depth
-from webhook.audit.log_entry import decode
+from webhook.audit.log_entry import decode_entry
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import Subject
@@ -60,7 +60,7 @@ class Lines(Sink):
         """Check a line."""
         assert len(line) < LONGEST_LINE
         assert line.index(b"\n") == len(line) - 1
-        assert decode(line).own
+        assert decode_entry(line).is_tokenguard
 
 
 class Court:

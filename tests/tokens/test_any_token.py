@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.tokens.signing import encoded, jwks, legacy_claims, plain_claims, pod_claims, signer
 from webhook.cli import main
-from webhook.tokens.jwks import NoKeysError, read_keys
+from webhook.tokens.jwks import JwksError, parse_jwks
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -85,8 +85,8 @@ def test_it_is_told_without_a_traceback_and_without_what_could_be_used(keys: str
                                 st.sampled_from(["RSA", "EC", "P-256", "RS256", "ES256", "AQAB", "sig"]) | VALUES)
                 | st.sampled_from([signer().public, signer("ES256").public]), max_size=4) | VALUES)  # fmt: skip
 def test_a_key_set_is_read_or_is_none(keys) -> None:
-    with contextlib.suppress(NoKeysError):
-        assert read_keys(json.dumps({"keys": keys}).encode()).keys
+    with contextlib.suppress(JwksError):
+        assert parse_jwks(json.dumps({"keys": keys}).encode()).keys
 
 
 def test_the_largest_token_is_told_of_like_any_other(keys: str) -> None:

@@ -14,7 +14,7 @@ from tests.tokens.signing import (
     signer,
     unsigned,
 )
-from webhook.tokens.claims import MOST_BYTES, Bound, Kind, NotATokenError, read
+from webhook.tokens.claims import MAX_BYTES, BoundObject, TokenFormatError, TokenKind, parse_token
 
 SOUND = {"alg": "RS256", "kid": "key-1"}
 GOOD = unsigned(SOUND, plain_claims(), b"signature")
@@ -27,35 +27,35 @@ def time(seconds: int) -> dt.datetime:
 
 
 def test_a_token_asked_for_by_hand() -> None:
-    token = read(signer().sign(plain_claims()))
+    token = parse_token(signer().sign(plain_claims()))
     assert (token.kind, token.namespace, token.account, token.account_uid) == (
-        Kind.REQUEST, "demo", "app", "uid-of-app",
+        TokenKind.REQUEST, "demo", "app", "uid-of-app",
     )  # fmt: skip
     assert (token.algorithm, token.key_id, token.issuer, token.audiences) == ("RS256", "key-1", ISSUER, (ISSUER,))
-    assert (token.issued, token.starts, token.ends) == (time(ISSUED), time(ISSUED), time(ISSUED + 3600))
-    assert (token.lifetime, token.stated_lifetime, token.bound) == (3600, None, ())
+    assert (token.issued_at, token.not_before, token.expires_at) == (time(ISSUED), time(ISSUED), time(ISSUED + 3600))
+    assert (token.lifetime, token.requested_lifetime, token.bound) == (3600, None, ())
     assert token.username == token.subject == "system:serviceaccount:demo:app"
 
 
 def test_a_pods_token_that_says_an_hour_and_lives_a_year() -> None:
-    token = read(signer().sign(pod_claims()))
-    assert token.kind is Kind.POD
-    assert (token.lifetime, token.stated_lifetime, token.warn_after) == (31_536_000, 3607, time(ISSUED + 3607))
-    assert token.bound == (Bound("Pod", "app-1", "uid-of-pod"), Bound("Node", "node-1", "uid-of-node"))
+    token = parse_token(signer().sign(pod_claims()))
+    assert token.kind is TokenKind.POD
+    assert (token.lifetime, token.requested_lifetime, token.warn_after) == (31_536_000, 3607, time(ISSUED + 3607))
+    assert token.bound == (BoundObject("Pod", "app-1", "uid-of-pod"), BoundObject("Node", "node-1", "uid-of-node"))
 
 
 @pytest.mark.parametrize("kind", ["secret", "node"])
 def test_a_token_bound_to_what_is_no_pod_was_asked_for(kind: str) -> None:
     whose = {"namespace": "demo", "serviceaccount": {"name": "app"}, kind: {"name": "x", "uid": "u"}}
-    token = read(unsigned(SOUND, plain_claims(**{"kubernetes.io": whose})))
-    assert (token.kind, token.bound) == (Kind.REQUEST, (Bound(kind.title(), "x", "u"),))
+    token = parse_token(unsigned(SOUND, plain_claims(**{"kubernetes.io": whose})))
+    assert (token.kind, token.bound) == (TokenKind.REQUEST, (BoundObject(kind.title(), "x", "u"),))
 
 
 def test_a_legacy_token_has_no_end_and_hangs_on_its_secret() -> None:
-    token = read(signer().sign(legacy_claims()))
-    assert (token.kind, token.namespace, token.account) == (Kind.LEGACY, "demo", "app")
-    assert (token.ends, token.lifetime, token.audiences) == (None, None, ())
-    assert token.bound == (Bound("Secret", "app-token"),)
+    token = parse_token(signer().sign(legacy_claims()))
+    assert (token.kind, token.namespace, token.account) == (TokenKind.LEGACY, "demo", "app")
+    assert (token.expires_at, token.lifetime, token.audiences) == (None, None, ())
+    assert token.bound == (BoundObject("Secret", "app-token"),)
 
 
 @pytest.mark.parametrize("claims", [
@@ -65,24 +65,24 @@ def test_a_legacy_token_has_no_end_and_hangs_on_its_secret() -> None:
     {"kubernetes.io/serviceaccount/namespace": "demo"},
 ], ids=["nothing", "null", "empty", "no account", "an account without name", "half a legacy one"])  # fmt: skip
 def test_claims_without_namespace_or_account_are_no_service_accounts(claims) -> None:
-    token = read(unsigned(SOUND, claims))
-    assert (token.kind, token.username, token.bound) == (Kind.OTHER, "", ())
+    token = parse_token(unsigned(SOUND, claims))
+    assert (token.kind, token.username, token.bound) == (TokenKind.OTHER, "", ())
 
 
 @pytest.mark.parametrize(("audience", "read_as"), [
     (ISSUER, (ISSUER,)), ([], ()), (None, ()), (["a", "b"], ("a", "b")),
 ], ids=["one text", "empty", "none", "two"])  # fmt: skip
 def test_the_audience_may_be_a_text_or_a_list(audience, read_as) -> None:
-    assert read(unsigned(SOUND, plain_claims(aud=audience))).audiences == read_as
+    assert parse_token(unsigned(SOUND, plain_claims(aud=audience))).audiences == read_as
 
 
 def test_what_stands_around_a_token_is_left_out() -> None:
-    assert read(b"\n " + GOOD + b"\r\n") == read(GOOD)
+    assert parse_token(b"\n " + GOOD + b"\r\n") == parse_token(GOOD)
 
 
 def test_neither_the_signature_nor_the_whole_token_is_kept() -> None:
     token = signer().sign(plain_claims())
-    shown = repr(read(token)).encode()
+    shown = repr(parse_token(token)).encode()
     assert not any(part in shown for part in (token, *token.split(b".")))
 
 
@@ -98,7 +98,7 @@ UNREADABLE = {
     "a line end in it": (GOOD.replace(b".", b"\n."), "characters that no token has"),
     "padding": (HEADER + b"=." + PAYLOAD + b".", "characters that no token has"),
     "base64 once more": (base64.b64encode(GOOD), "in base64 once more, as in a Secret's data"),
-    "huge": (HEADER + b"." + b"A" * MOST_BYTES + b".", "larger than 1 MiB"),
+    "huge": (HEADER + b"." + b"A" * MAX_BYTES + b".", "larger than 1 MiB"),
     "header is no base64": (b"A." + PAYLOAD + b".", "Invalid header padding"),
     "claims are no base64": (HEADER + b".A." + SIGNATURE, "Invalid payload padding"),
     "signature is no base64": (HEADER + b"." + PAYLOAD + b".A", "Invalid crypto padding"),
@@ -128,8 +128,8 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("text", "why"), UNREADABLE.values(), ids=UNREADABLE)
 def test_what_is_no_token_is_told_why_without_quoting_it(text: bytes, why: str) -> None:
-    with pytest.raises(NotATokenError) as caught:
-        read(text)
+    with pytest.raises(TokenFormatError) as caught:
+        parse_token(text)
     said = str(caught.value)
     assert why in said
     assert said.isprintable()
@@ -141,11 +141,11 @@ def test_what_is_no_token_is_told_why_without_quoting_it(text: bytes, why: str) 
 
 
 def test_times_may_be_fractions_and_years_far_away() -> None:
-    token = read(unsigned(SOUND, plain_claims(iat=ISSUED + 0.5, exp=253_402_300_799)))
-    assert token.issued == time(ISSUED)
-    assert token.ends == dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+    token = parse_token(unsigned(SOUND, plain_claims(iat=ISSUED + 0.5, exp=253_402_300_799)))
+    assert token.issued_at == time(ISSUED)
+    assert token.expires_at == dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
 
 
-def test_a_payload_that_is_large_and_a_token_is_read() -> None:
+def test_a_payload_that_is_large_and_a_token_is_parse_token() -> None:
     audiences = [f"https://{number}.example.com" for number in range(10_000)]
-    assert len(read(unsigned(SOUND, plain_claims(aud=audiences))).audiences) == 10_000
+    assert len(parse_token(unsigned(SOUND, plain_claims(aud=audiences))).audiences) == 10_000

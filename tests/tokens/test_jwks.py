@@ -9,14 +9,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.tokens.signing import Signer, encoded, jwks, plain_claims, signer, unsigned
-from webhook.tokens.claims import ALGORITHMS, read
-from webhook.tokens.jwks import NoKeysError, read_keys, signature_amiss
+from webhook.tokens.claims import ALGORITHMS, parse_token
+from webhook.tokens.jwks import JwksError, parse_jwks, signature_problem
 
 CLAIMS = plain_claims()
 
 
 def amiss(text: bytes, *known: Signer) -> str | None:
-    return signature_amiss(text, read(text), read_keys(jwks(*known or (signer(),))))
+    return signature_problem(text, parse_token(text), parse_jwks(jwks(*known or (signer(),))))
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512"])
@@ -81,16 +81,16 @@ def test_keys_that_are_for_something_else_or_broken_are_passed_over() -> None:
         good | {"alg": "RS512", "kid": "rs512"}, good | {"n": "!", "kid": "broken"}, elliptic | {"crv": "P-0"},
         elliptic | {"x": "AA"}, {"kty": "RSA"}, {"kty": "EC", "crv": "P-256"},
     ]  # fmt: skip
-    keys = read_keys(json.dumps({"keys": [*others, good]}).encode())
+    keys = parse_jwks(json.dumps({"keys": [*others, good]}).encode())
     assert [key.key_id for key in keys.keys] == ["key-1"]
-    with pytest.raises(NoKeysError, match="holds no key for RS256, ES256, ES384, ES512"):
-        read_keys(json.dumps({"keys": others}).encode())
+    with pytest.raises(JwksError, match="holds no key for RS256, ES256, ES384, ES512"):
+        parse_jwks(json.dumps({"keys": others}).encode())
 
 
 def test_a_private_key_is_read_as_its_public_one() -> None:
     numbers = signer().key.private_numbers()
     secret = base64.urlsafe_b64encode(numbers.d.to_bytes(256, "big")).rstrip(b"=").decode()
-    [key] = read_keys(json.dumps({"keys": [signer().public | {"d": secret}]}).encode()).keys
+    [key] = parse_jwks(json.dumps({"keys": [signer().public | {"d": secret}]}).encode()).keys
     assert not hasattr(key.key, "private_numbers")
 
 
@@ -100,5 +100,5 @@ def test_a_private_key_is_read_as_its_public_one() -> None:
 ], ids=["nothing", "no JSON", "a list", "no keys", "keys by name", "a number", "no kind", "bytes",
         "a number for a kind", "too deep"])  # fmt: skip
 def test_what_is_no_key_set_is_told(data: bytes) -> None:
-    with pytest.raises(NoKeysError, match="is no JSON Web Key Set: "):
-        read_keys(data)
+    with pytest.raises(JwksError, match="is no JSON Web Key Set: "):
+        parse_jwks(data)

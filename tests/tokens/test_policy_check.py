@@ -7,8 +7,8 @@ import pytest
 from tests.check.runs import policy
 from tests.tokens.signing import ISSUED, VAULT, legacy_claims, plain_claims, pod_claims, unsigned
 from webhook.core.decision import Decision, Outcome
-from webhook.tokens.claims import read
-from webhook.tokens.policy_check import judged
+from webhook.tokens.claims import parse_token
+from webhook.tokens.policy_check import check_against_policy
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 NOW = dt.datetime.fromtimestamp(ISSUED, dt.UTC)
@@ -22,7 +22,7 @@ SECRET_BOUND = plain_claims(**{
 
 
 def decision(claims, document="", labels=frozenset()) -> Decision | None:
-    return judged(read(unsigned({"alg": "RS256"}, claims)), policy(HEAD + document), NOW, labels)
+    return check_against_policy(parse_token(unsigned({"alg": "RS256"}, claims)), policy(HEAD + document), NOW, labels)
 
 
 CASES = {

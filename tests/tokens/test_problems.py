@@ -5,9 +5,9 @@ import datetime as dt
 import pytest
 
 from tests.tokens.signing import ISSUED, legacy_claims, plain_claims, pod_claims, unsigned
-from webhook.tokens.claims import read
-from webhook.tokens.humanize import spelled
-from webhook.tokens.problems import notices
+from webhook.tokens.claims import parse_token
+from webhook.tokens.humanize import humanize_seconds
+from webhook.tokens.problems import find_problems
 
 HEADER = {"alg": "RS256", "kid": "key-1"}
 AN_HOUR_AGO = ISSUED - 3600
@@ -50,8 +50,8 @@ CASES = {
 
 @pytest.mark.parametrize(("header", "claims", "said"), CASES.values(), ids=CASES)
 def test_what_is_amiss_is_told(header, claims, said) -> None:
-    token = read(unsigned(header, claims))
-    found = list(notices(token, dt.datetime.fromtimestamp(ISSUED + 10, dt.UTC)))
+    token = parse_token(unsigned(header, claims))
+    found = list(find_problems(token, dt.datetime.fromtimestamp(ISSUED + 10, dt.UTC)))
     assert len(found) == len(said)
     assert all(one.startswith(expected) for one, expected in zip(found, said, strict=True)), found
 
@@ -61,4 +61,4 @@ def test_what_is_amiss_is_told(header, claims, said) -> None:
     (90061, "1 day 1 hour"), (31_536_000, "1 year"), (-120, "2 minutes"), (2**32, "136 years 70 days"),
 ])  # fmt: skip
 def test_durations_are_spelled_in_two_units(seconds, words) -> None:
-    assert spelled(seconds) == words
+    assert humanize_seconds(seconds) == words

@@ -5,9 +5,16 @@ import datetime as dt
 import pytest
 
 from tests.tokens.signing import ISSUED, ISSUER, VAULT, jwks, legacy_claims, plain_claims, pod_claims, signer
-from webhook.tokens.claims import read
-from webhook.tokens.jwks import read_keys
-from webhook.tokens.verification import Issuer, Presented, Review, Verdict, by_keys, by_review
+from webhook.tokens.claims import parse_token
+from webhook.tokens.jwks import parse_jwks
+from webhook.tokens.verification import (
+    Issuer,
+    PresentedToken,
+    TokenReviewResult,
+    VerificationResult,
+    verify_by_review,
+    verify_with_keys,
+)
 
 NOW = ISSUED + 600
 APP = "system:serviceaccount:demo:app"
@@ -17,17 +24,17 @@ ELSEWHERE = "https://elsewhere.example.com"
 BOUND = pod_claims()["kubernetes.io"]
 
 
-def presented(claims, *audiences: str, now: int = NOW, text: bytes | None = None) -> Presented:
+def presented(claims, *audiences: str, now: int = NOW, text: bytes | None = None) -> PresentedToken:
     text = text or signer().sign(claims)
-    return Presented(text, read(text), audiences, dt.datetime.fromtimestamp(now, dt.UTC))
+    return PresentedToken(text, parse_token(text), audiences, dt.datetime.fromtimestamp(now, dt.UTC))
 
 
 def issuer(name: str = ISSUER) -> Issuer:
-    return Issuer(read_keys(jwks(signer(), signer("ES256", "key-2"))), name)
+    return Issuer(parse_jwks(jwks(signer(), signer("ES256", "key-2"))), name)
 
 
-def checked(claims, *audiences: str, now: int = NOW, name: str = ISSUER) -> Verdict:
-    return by_keys(presented(claims, *audiences, now=now), issuer(name))
+def checked(claims, *audiences: str, now: int = NOW, name: str = ISSUER) -> VerificationResult:
+    return verify_with_keys(presented(claims, *audiences, now=now), issuer(name))
 
 
 ACCEPTED = {
@@ -95,7 +102,7 @@ def test_clocks_may_differ_by_a_minute_as_they_may_for_the_api_server() -> None:
 
 def test_a_forged_token_is_refused_whatever_it_says() -> None:
     forged = signer(key_id="stranger").sign(plain_claims(), kid="key-1")
-    found = by_keys(presented(None, text=forged), issuer())
+    found = verify_with_keys(presented(None, text=forged), issuer())
     assert found.reasons == ("it isn't signed with the key that it names",)
 
 
@@ -112,34 +119,34 @@ def test_a_token_past_the_end_that_it_was_asked_for_is_accepted_but_stale() -> N
 
 
 def test_what_the_api_server_accepts_is_accepted_for_whom_it_says() -> None:
-    review = Review(authenticated=True, username=APP, audiences=(VAULT,))
-    found = by_review(presented(plain_claims(), ELSEWHERE, VAULT), review, None)
+    review = TokenReviewResult(authenticated=True, username=APP, audiences=(VAULT,))
+    found = verify_by_review(presented(plain_claims(), ELSEWHERE, VAULT), review, None)
     assert (found.accepted, found.audiences, found.refused, found.account) == (True, (VAULT,), (ELSEWHERE,), APP)
 
 
 def test_an_api_server_that_knows_of_no_audiences_accepts_for_itself_alone() -> None:
-    review = Review(authenticated=True, username=APP)
-    assert by_review(presented(plain_claims()), review, None).accepted
-    refused = by_review(presented(plain_claims(), VAULT), review, None)
+    review = TokenReviewResult(authenticated=True, username=APP)
+    assert verify_by_review(presented(plain_claims()), review, None).accepted
+    refused = verify_by_review(presented(plain_claims(), VAULT), review, None)
     assert not refused.accepted
     assert "named no audience" in refused.reasons[0]
 
 
 def test_a_refusal_tells_the_api_servers_words_and_what_can_be_seen() -> None:
-    review = Review(authenticated=False, error="invalid\nbearer token")
-    found = by_review(presented(plain_claims(iss=ELSEWHERE)), review, issuer())
+    review = TokenReviewResult(authenticated=False, error="invalid\nbearer token")
+    found = verify_by_review(presented(plain_claims(iss=ELSEWHERE)), review, issuer())
     assert found.reasons == (
         "the API server says: invalid\\nbearer token",
         f'it was issued by "{ELSEWHERE}", not by "{ISSUER}"',
     )
-    silent = by_review(presented(plain_claims()), Review(authenticated=False), None)
+    silent = verify_by_review(presented(plain_claims()), TokenReviewResult(authenticated=False), None)
     assert silent.reasons == ("the API server says no, and not why",)
-    unseen = by_review(presented(plain_claims(iss=ELSEWHERE)), review, None)
+    unseen = verify_by_review(presented(plain_claims(iss=ELSEWHERE)), review, None)
     assert unseen.reasons == found.reasons[:1]
 
 
 def test_where_the_token_is_right_it_is_told_what_may_be_gone() -> None:
-    found = by_review(presented(pod_claims()), Review(authenticated=False, error="no"), issuer())
+    found = verify_by_review(presented(pod_claims()), TokenReviewResult(authenticated=False, error="no"), issuer())
     [told] = found.reasons[1:]
     assert told.startswith("the token by itself is right: look whether these are still there")
     assert told.endswith(": its account, Pod app-1, Node node-1")

@@ -4,21 +4,21 @@ from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, Self, TypeVar
 
 
-class Counted(Protocol):
+class Count(Protocol):
     """What is counted for one name."""
 
     @property
     def weight(self) -> int:
         """How often the name came up."""
 
-    def take(self, other: Self) -> None:
+    def add(self, other: Self) -> None:
         """Add what was counted for another name."""
 
 
-T = TypeVar("T", bound=Counted)
+T = TypeVar("T", bound=Count)
 
 
-class Table(Generic[T]):
+class BoundedCounter(Generic[T]):
     """What was counted for each name, and for all that had to go.
 
     When there is room for no more, the half that came up least goes. What is told of a name is then the least it can
@@ -38,25 +38,25 @@ class Table(Generic[T]):
         row = self._rows.get(name)
         if row is None:
             if len(self._rows) >= self._most:
-                self._make_room()
+                self._evict()
             row = self._rows[name] = self._make()
         return row
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def ranked(self) -> Iterator[tuple[str, T]]:
+    def most_frequent(self) -> Iterator[tuple[str, T]]:
         """Yield names with what was counted, the most frequent first."""
         yield from sorted(self._rows.items(), key=lambda row: (-row[1].weight, row[0]))
 
-    def in_order(self) -> Iterator[tuple[str, T]]:
+    def by_name(self) -> Iterator[tuple[str, T]]:
         """Yield names with what was counted, by name."""
         yield from sorted(self._rows.items(), key=lambda row: row[0])
 
-    def _make_room(self) -> None:
-        ranked = list(self.ranked())
-        kept = len(ranked) // 2
-        for _, row in ranked[kept:]:
-            self.rest.take(row)
-        self.dropped += len(ranked) - kept
-        self._rows = dict(ranked[:kept])
+    def _evict(self) -> None:
+        most_frequent = list(self.most_frequent())
+        kept = len(most_frequent) // 2
+        for _, row in most_frequent[kept:]:
+            self.rest.add(row)
+        self.dropped += len(most_frequent) - kept
+        self._rows = dict(most_frequent[:kept])

@@ -7,26 +7,31 @@ from enum import IntEnum
 
 import msgspec
 
-LONGEST_NAME = 320
+MAX_NAME = 320
 """Longer than any namespace with its account; what is longer is cut, so that no log fills the memory with names."""
 
 
-class Fate(IntEnum):
-    """What became of a request, the strongest first. `NOTED` and `EXEMPTED` were let through as they were."""
+class AuditOutcome(IntEnum):
+    """What became of a request, the strongest first. `AUDITED` and `EXEMPTED` were let through as they were."""
 
     DENIED = 0
     PATCHED = 1
     WARNED = 2
-    NOTED = 3
+    AUDITED = 3
     EXEMPTED = 4
     ALLOWED = 5
 
 
-FATES = tuple(fate for fate in Fate if fate is not Fate.ALLOWED)
-OF_DECISION = {"denied": Fate.DENIED, "patched": Fate.PATCHED, "warned": Fate.WARNED, "allowed": Fate.ALLOWED}
+COUNTED_OUTCOMES = tuple(outcome for outcome in AuditOutcome if outcome is not AuditOutcome.ALLOWED)
+OUTCOME_OF_DECISION = {
+    "denied": AuditOutcome.DENIED,
+    "patched": AuditOutcome.PATCHED,
+    "warned": AuditOutcome.WARNED,
+    "allowed": AuditOutcome.ALLOWED,
+}
 
 
-class Verdict(msgspec.Struct, gc=False):
+class DecisionEvent(msgspec.Struct, gc=False):
     """What was decided about a request. `account` is `namespace/name`, both parts empty where the log doesn't say.
 
     `rules` are those that are broken, each with what was done about it; `exemptions` those that were set aside, each
@@ -34,39 +39,39 @@ class Verdict(msgspec.Struct, gc=False):
     """
 
     time: dt.datetime
-    fate: Fate
+    outcome: AuditOutcome
     namespace: str
     account: str
-    rules: tuple[tuple[str, Fate], ...] = ()
+    rules: tuple[tuple[str, AuditOutcome], ...] = ()
     exemptions: tuple[tuple[str, str], ...] = ()
     dry_run: bool = False
     mutating: bool = False
     key: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
-    def with_other(self, other: "Verdict") -> "Verdict":
+    def merged_with(self, other: "DecisionEvent") -> "DecisionEvent":
         """Return what both webhooks did about one request: the stronger, and all rules."""
         return msgspec.structs.replace(
             self,
-            fate=min(self.fate, other.fate),
-            rules=strongest(self.rules + other.rules),
+            outcome=min(self.outcome, other.outcome),
+            rules=strongest_of_each_rule(self.rules + other.rules),
             exemptions=tuple(dict.fromkeys(self.exemptions + other.exemptions)),
             key=(),
         )
 
 
-def strongest(rules: Iterable[tuple[str, Fate]]) -> tuple[tuple[str, Fate], ...]:
-    """Return each rule once, with the strongest of what was done about it."""
-    found: dict[str, Fate] = {}
-    for name, fate in rules:
-        rule = name[:LONGEST_NAME]
+def strongest_of_each_rule(rules: Iterable[tuple[str, AuditOutcome]]) -> tuple[tuple[str, AuditOutcome], ...]:
+    """Return each rule once, with the strongest_of_each_rule of what was done about it."""
+    found: dict[str, AuditOutcome] = {}
+    for name, outcome in rules:
+        rule = name[:MAX_NAME]
         known = found.get(rule)
-        if known is None or fate < known:
-            found[rule] = fate
+        if known is None or outcome < known:
+            found[rule] = outcome
     return tuple(found.items())
 
 
-class TokenUse(msgspec.Struct, gc=False):
+class TokenUseEvent(msgspec.Struct, gc=False):
     """A request with a token that is past its hour (`legacy` false) or in a Secret.
 
     `user` is as the API server names it, `past` how many seconds past the hour, `about` whatever else was noted, and
@@ -82,17 +87,17 @@ class TokenUse(msgspec.Struct, gc=False):
     agent: str = ""
 
 
-_LONGEST_REASON = 1000
+_MAX_REASON = 1000
 _RULE_AT = re.compile(r"(?:^|\(until [^()]*\); )([a-z][a-z-]*): ")
 
 
-def exemptions_in(text: str) -> tuple[tuple[str, str], ...]:
+def parse_exemptions(text: str) -> tuple[tuple[str, str], ...]:
     """Return rules and reasons from what a line says: `rule: reason (until day); rule: reason (until day)`."""
     if not text:
         return ()
     found = list(_RULE_AT.finditer(text))
     ends = [one.start(1) for one in found[1:]] + [len(text)]
     return tuple(
-        (one[1][:LONGEST_NAME], text[one.end() : min(end, one.end() + _LONGEST_REASON)].removesuffix("; "))
+        (one[1][:MAX_NAME], text[one.end() : min(end, one.end() + _MAX_REASON)].removesuffix("; "))
         for one, end in zip(found, ends, strict=True)
     )

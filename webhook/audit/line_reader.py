@@ -6,30 +6,30 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import BinaryIO
 
-CHUNK = 1 << 18
-LONGEST = 16 << 20
+CHUNK_SIZE = 1 << 18
+MAX_LINE = 16 << 20
 """The longest line that is read, in bytes. The API server's longest events hold an object twice, at 3 MiB each."""
 _GZIP = b"\x1f\x8b"
-_LONGEST_MARK = len(codecs.BOM_UTF8)
-_GZIP_OR_ZEROS = 31
+_MAX_MAGIC = len(codecs.BOM_UTF8)
+_GZIP_WINDOW_BITS = 31
 """zlib's name for a gzip member, header and checksum included."""
 
 
-class DamagedError(Exception):
+class CorruptLogError(Exception):
     """The rest of a log can't be read; the message says why."""
 
 
-class LongLine:
-    """A line longer than `LONGEST`: its pieces, to be read before the next line is; what is not read is passed over."""
+class OversizedLine:
+    """A line longer than `MAX_LINE`: its pieces, to be read before the next line; what is not read is skipped."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self.pieces = pieces
 
 
-def lines(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[bytes | LongLine]:
+def read_lines(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[bytes | OversizedLine]:
     """Yield the lines, without their ends. `read` is called with the number of bytes taken from `file`.
 
-    Raises `DamagedError` where gzip data is damaged or ends early, `OSError` where the file can't be read; what came
+    Raises `CorruptLogError` where gzip data is damaged or ends early, `OSError` where the file can't be read; what came
     before has been yielded.
     """
     chunks = _chunks(file, read)
@@ -48,8 +48,8 @@ def lines(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Itera
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
         yield from whole
-        while len(rest) > LONGEST and b"\n" not in rest:
-            line = LongLine(pieces())
+        while len(rest) > MAX_LINE and b"\n" not in rest:
+            line = OversizedLine(pieces())
             yield line
             for _ in line.pieces:
                 pass
@@ -60,11 +60,11 @@ def lines(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Itera
 
 
 def _chunks(file: BinaryIO, read: Callable[[int], None]) -> Iterator[bytes]:
-    head, raw = _peek(_raw(file, read))
+    head, raw = _peek(_read_chunks(file, read))
     if head.startswith(_GZIP):
-        head, raw = _peek(_inflated(raw))
+        head, raw = _peek(_decompress(raw))
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _recoded(raw)
+        return _decode_utf16(raw)
     return chain([next(raw).removeprefix(codecs.BOM_UTF8)], raw)
 
 
@@ -73,18 +73,18 @@ def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     head = b""
     for chunk in chunks:
         head += chunk
-        if len(head) >= _LONGEST_MARK:
+        if len(head) >= _MAX_MAGIC:
             break
     return head, chain([head], chunks)
 
 
-def _raw(file: BinaryIO, read: Callable[[int], None]) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK):
+def _read_chunks(file: BinaryIO, read: Callable[[int], None]) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK_SIZE):
         read(len(chunk))
         yield chunk
 
 
-def _recoded(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _decode_utf16(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield in UTF-8 what is in UTF-16: so PowerShell writes a command's output into a file."""
     decoder = codecs.getincrementaldecoder("utf-16")("replace")
     for chunk in chunks:
@@ -92,9 +92,9 @@ def _recoded(chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode()
 
 
-def _inflated(raw: Iterator[bytes]) -> Iterator[bytes]:
+def _decompress(raw: Iterator[bytes]) -> Iterator[bytes]:
     """Yield what gzip data holds: one member after the other, with zeros behind them, as gzip itself takes it."""
-    member = zlib.decompressobj(_GZIP_OR_ZEROS)
+    member = zlib.decompressobj(_GZIP_WINDOW_BITS)
     begun = False
     for piece in raw:
         left = piece
@@ -103,13 +103,13 @@ def _inflated(raw: Iterator[bytes]) -> Iterator[bytes]:
                 break
             begun = True
             try:
-                yield member.decompress(left, CHUNK)
+                yield member.decompress(left, CHUNK_SIZE)
             except zlib.error as error:
-                raise DamagedError(f"its gzip data is damaged: {error}") from None
+                raise CorruptLogError(f"its gzip data is damaged: {error}") from None
             left = member.unconsumed_tail
             if member.eof:
                 left = member.unused_data
-                member = zlib.decompressobj(_GZIP_OR_ZEROS)
+                member = zlib.decompressobj(_GZIP_WINDOW_BITS)
                 begun = False
     if begun:
-        raise DamagedError("its gzip data ends early")
+        raise CorruptLogError("its gzip data ends early")

@@ -8,8 +8,8 @@ import msgspec
 _Text = str | None
 _Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
-_LIMITS = (dt.MINYEAR, dt.MAXYEAR)
-_LEAST_SHARE = 1e-9
+_EXTREME_YEARS = (dt.MINYEAR, dt.MAXYEAR)
+_MIN_SAMPLE = 1e-9
 
 
 class _Finding(msgspec.Struct, gc=False):
@@ -21,14 +21,14 @@ class _Extra(msgspec.Struct, rename={"pod": "authentication.kubernetes.io/pod-na
     pod: list[str] | None = None
 
 
-class User(msgspec.Struct, gc=False):
+class EventUser(msgspec.Struct, gc=False):
     """Who sent a request, by an Event."""
 
     username: _Text = None
     extra: _Extra | None = None
 
 
-class Object(msgspec.Struct, gc=False):
+class ObjectReference(msgspec.Struct, gc=False):
     """What a request is about, by an Event."""
 
     resource: _Text = None
@@ -37,7 +37,7 @@ class Object(msgspec.Struct, gc=False):
     name: _Text = None
 
 
-class Line(msgspec.Struct, rename="camel", gc=False):
+class LogEntry(msgspec.Struct, rename="camel", gc=False):
     """So much of a line as is counted, whichever log it is of."""
 
     time: _Time | None = None
@@ -50,38 +50,38 @@ class Line(msgspec.Struct, rename="camel", gc=False):
     generate_name: str = ""
     owner: str = ""
     service_account: str = ""
-    user: str | User | None = None
+    user: str | EventUser | None = None
     dry_run: bool = False
     findings: list[_Finding] = []
     exemption: str = ""
-    sample: Annotated[float, msgspec.Meta(ge=_LEAST_SHARE, le=1)] | None = None
+    sample: Annotated[float, msgspec.Meta(ge=_MIN_SAMPLE, le=1)] | None = None
 
     kind: _Text = None
     api_version: _Text = None
     stage: _Text = None
     stage_timestamp: _Time | None = None
     request_uri: _Text = msgspec.field(name="requestURI", default=None)
-    object_ref: Object | None = None
+    object_ref: ObjectReference | None = None
     user_agent: _Text = None
     annotations: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse times that can't be told in every time zone; none is in a log that a server wrote."""
         for time in (self.time, self.stage_timestamp):
-            if time is not None and time.year in _LIMITS:
+            if time is not None and time.year in _EXTREME_YEARS:
                 raise ValueError(f"a time of the year {time.year}")
 
     @property
-    def own(self) -> bool:
+    def is_tokenguard(self) -> bool:
         """Whether it is of tokenguard's log."""
         return self.webhook is not None and self.decision is not None and self.time is not None
 
     @property
-    def event(self) -> bool:
+    def is_event(self) -> bool:
         """Whether it is of the API server's."""
         known = self.kind == "Event" and self.stage_timestamp is not None
         return known and (self.api_version or "").startswith("audit.k8s.io/")
 
 
-decode = msgspec.json.Decoder(Line).decode
+decode_entry = msgspec.json.Decoder(LogEntry).decode
 """Raises `msgspec.DecodeError` where a line is no JSON, or a key holds what no audit log has there."""

@@ -9,30 +9,38 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 
-from webhook.audit.events import LONGEST_NAME, OF_DECISION, Fate, TokenUse, Verdict, exemptions_in, strongest
-from webhook.audit.log_entry import Line, Object, User
+from webhook.audit.events import (
+    MAX_NAME,
+    OUTCOME_OF_DECISION,
+    AuditOutcome,
+    DecisionEvent,
+    TokenUseEvent,
+    parse_exemptions,
+    strongest_of_each_rule,
+)
+from webhook.audit.log_entry import EventUser, LogEntry, ObjectReference
 
-_MINE = re.compile(r"\.(mutate|validate)\.tokenguard\.svc/(decision|rules|exemption)")
+_ANNOTATION = re.compile(r"\.(mutate|validate)\.tokenguard\.svc/(decision|rules|exemption)")
 _AUTHENTICATION = "authentication.k8s.io/"
 _STALE = f"{_AUTHENTICATION}stale-token"
 _LEGACY = f"{_AUTHENTICATION}legacy-token"
-_PAST = re.compile(r"^subject: (\S+), seconds after warning threshold: (\d{1,10})$")
-_DONE = frozenset({"ResponseComplete", "Panic"})
+_STALE_TOKEN = re.compile(r"^subject: (\S+), seconds after warning threshold: (\d{1,10})$")
+_FINAL_STAGES = frozenset({"ResponseComplete", "Panic"})
 
 
-def from_event(line: Line) -> Iterator[Verdict | TokenUse]:
+def parse_event(line: LogEntry) -> Iterator[DecisionEvent | TokenUseEvent]:
     """Yield what an Event of the API server's tells: once for each request, when it was answered.
 
     Of a token that was refused, as one that has been marked invalid is, an Event says nothing: seen with 1.36.2.
     """
-    if not line.annotations or line.stage not in _DONE:
+    if not line.annotations or line.stage not in _FINAL_STAGES:
         return
     mine: dict[tuple[str, str], str] = {}
     noted: dict[str, str] = {}
     for key, value in line.annotations.items():
         if key.startswith(_AUTHENTICATION):
             noted[key] = value
-        elif found := _MINE.search(key):
+        elif found := _ANNOTATION.search(key):
             mine[found[1], found[2]] = value
     if mine:
         yield _answered(line, mine)
@@ -40,46 +48,48 @@ def from_event(line: Line) -> Iterator[Verdict | TokenUse]:
         yield from _tokens_used(line, noted)
 
 
-def _answered(line: Line, mine: dict[tuple[str, str], str]) -> Verdict:
+def _answered(line: LogEntry, mine: dict[tuple[str, str], str]) -> DecisionEvent:
     """Return what the webhooks answered; which rule was broken is known, what was done about each isn't."""
-    about = line.object_ref or Object()
-    namespace = (about.namespace or "")[:LONGEST_NAME]
-    fates = []
-    rules: list[tuple[str, Fate]] = []
+    about = line.object_ref or ObjectReference()
+    namespace = (about.namespace or "")[:MAX_NAME]
+    outcomes = []
+    rules: list[tuple[str, AuditOutcome]] = []
     exemptions: dict[tuple[str, str], None] = {}
     for phase in ("mutate", "validate"):
-        fate = OF_DECISION.get(mine.get((phase, "decision"), ""), Fate.ALLOWED)
+        outcome = OUTCOME_OF_DECISION.get(mine.get((phase, "decision"), ""), AuditOutcome.ALLOWED)
         broken = mine.get((phase, "rules"), "")
-        if fate is Fate.ALLOWED and broken:
-            fate = Fate.NOTED
-        fates.append(fate)
-        rules += [(rule, fate) for rule in broken.split(",") if rule]
-        exemptions |= dict.fromkeys(exemptions_in(mine.get((phase, "exemption"), "")))
+        if outcome is AuditOutcome.ALLOWED and broken:
+            outcome = AuditOutcome.AUDITED
+        outcomes.append(outcome)
+        rules += [(rule, outcome) for rule in broken.split(",") if rule]
+        exemptions |= dict.fromkeys(parse_exemptions(mine.get((phase, "exemption"), "")))
     account = ""
     if about.resource == "serviceaccounts" and about.name:
-        account = f"{namespace}/{about.name}"[:LONGEST_NAME]
+        account = f"{namespace}/{about.name}"[:MAX_NAME]
     dry_run = "dryRun=All" in (line.request_uri or "")
-    return Verdict(_when(line), min(fates), namespace, account, strongest(rules), tuple(exemptions), dry_run)
+    return DecisionEvent(
+        _when(line), min(outcomes), namespace, account, strongest_of_each_rule(rules), tuple(exemptions), dry_run
+    )
 
 
-def _tokens_used(line: Line, noted: dict[str, str]) -> Iterator[TokenUse]:
-    sender = line.user if isinstance(line.user, User) else User()
-    user = (sender.username or "")[:LONGEST_NAME]
+def _tokens_used(line: LogEntry, noted: dict[str, str]) -> Iterator[TokenUseEvent]:
+    sender = line.user if isinstance(line.user, EventUser) else EventUser()
+    user = (sender.username or "")[:MAX_NAME]
     pods = sender.extra.pod if sender.extra else None
-    pod = pods[0][:LONGEST_NAME] if pods else ""
-    agent = (line.user_agent or "")[:LONGEST_NAME]
+    pod = pods[0][:MAX_NAME] if pods else ""
+    agent = (line.user_agent or "")[:MAX_NAME]
     stale = noted.pop(_STALE, None)
     if stale is not None:
-        found = _PAST.match(stale)
+        found = _STALE_TOKEN.match(stale)
         whose, past = (found[1], int(found[2])) if found else (user, 0)
-        yield TokenUse(_when(line), whose[:LONGEST_NAME], legacy=False, past=past, pod=pod, agent=agent)
+        yield TokenUseEvent(_when(line), whose[:MAX_NAME], legacy=False, past=past, pod=pod, agent=agent)
     legacy = {key.removeprefix(_AUTHENTICATION): value for key, value in noted.items() if key.startswith(_LEGACY)}
     if legacy:
-        whose = legacy.pop("legacy-token", user)[:LONGEST_NAME]
-        about = tuple(f"{key.removeprefix('legacy-token-')} {value}"[:LONGEST_NAME] for key, value in legacy.items())
-        yield TokenUse(_when(line), whose, legacy=True, about=about, pod=pod, agent=agent)
+        whose = legacy.pop("legacy-token", user)[:MAX_NAME]
+        about = tuple(f"{key.removeprefix('legacy-token-')} {value}"[:MAX_NAME] for key, value in legacy.items())
+        yield TokenUseEvent(_when(line), whose, legacy=True, about=about, pod=pod, agent=agent)
 
 
-def _when(line: Line) -> dt.datetime:
+def _when(line: LogEntry) -> dt.datetime:
     assert line.stage_timestamp is not None  # noqa: S101 - of an Event
     return line.stage_timestamp

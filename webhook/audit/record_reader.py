@@ -15,12 +15,12 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from webhook.audit.json_stream import InvalidJsonError, JsonStream, Value
-from webhook.audit.line_reader import LONGEST, LongLine, lines
-from webhook.audit.log_entry import Line
-from webhook.audit.wrappers import Broken, is_json, unwrapped
+from webhook.audit.line_reader import MAX_LINE, OversizedLine, read_lines
+from webhook.audit.log_entry import LogEntry
+from webhook.audit.wrappers import BrokenRecord, is_json, unwrap
 
-_TOO_LONG = f"is longer than {LONGEST >> 20} MiB"
-_SERVERS_OWN = re.compile(rb"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[([A-Z]+)\] |tokenguard: ")
+_TOO_LONG = f"is longer than {MAX_LINE >> 20} MiB"
+_SERVER_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[([A-Z]+)\] |tokenguard: ")
 """What the server says on stderr, which `kubectl logs` gives mixed with its stdout."""
 _HAS_TRACEBACK = frozenset({b"ERROR", b"CRITICAL"})
 _TRACEBACK = re.compile(rb"(?:\s|Traceback \(|During handling |The above exception |[\w.]+(?:: |$))")
@@ -32,24 +32,24 @@ _PREFIX = re.compile(
 )
 """What stands before a record: `kubectl logs` with `--prefix` and `--timestamps`, CloudWatch's export and
 `aws logs tail` (time and stream), `oc adm node-logs` (the node's name), a container runtime's own log file."""
-_BEGINS = (b"{", b"[")
+_JSON_STARTS = (b"{", b"[")
 _SEVERAL = 2
 
 
-class Record(NamedTuple):
+class ParsedRecord(NamedTuple):
     """A record by the number of the line that it begins in; `found` are several where others are wrapped in it."""
 
     number: int
-    found: Sequence[Line | Broken]
+    found: Sequence[LogEntry | BrokenRecord]
 
 
-def records(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
-    """Yield the records; a `Line` of neither log for what is no record of one. `read` gets the bytes taken.
+def read_records(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[ParsedRecord]:
+    """Yield the records; a `LogEntry` of neither log for what is no record of one. `read` gets the bytes taken.
 
-    Raises what `lines` does.
+    Raises what `read_lines` does.
     """
     reader = _Reader()
-    for number, line in enumerate(lines(file, read), 1):
+    for number, line in enumerate(read_lines(file, read), 1):
         yield from reader.take(number, line)
     yield from reader.end()
 
@@ -58,105 +58,105 @@ class _Reader:
     """Reads lines, and values that extend over several."""
 
     def __init__(self) -> None:
-        self._own = _ServersOwn()
+        self._own = _ServerLog()
         self._stream: JsonStream | None = None
         self._begun = self._values_read = 0
         self._why = ""
         self._passes_over = False
         """Whether lines are what is left of a value over several that could not be read, until another one begins."""
 
-    def take(self, number: int, line: bytes | LongLine) -> Iterator[Record]:
+    def take(self, number: int, line: bytes | OversizedLine) -> Iterator[ParsedRecord]:
         """Take the next line, and yield what has ended with it."""
-        waiting: deque[tuple[int, bytes | LongLine]] = deque([(number, line)])
+        waiting: deque[tuple[int, bytes | OversizedLine]] = deque([(number, line)])
         while waiting:
             at, taken = waiting.popleft()
             try:
                 if self._stream:
-                    yield from self._go_on(self._stream, taken)
-                elif isinstance(taken, LongLine):
+                    yield from self._continue_stream(self._stream, taken)
+                elif isinstance(taken, OversizedLine):
                     yield from self._long(at, taken)
                 else:
                     yield from self._one(at, taken)
             except InvalidJsonError as error:
-                record, again = self._give_up(error)
+                record, again = self._recover(error)
                 yield record
                 waiting.extendleft(reversed(again))
 
-    def end(self) -> Iterator[Record]:
+    def end(self) -> Iterator[ParsedRecord]:
         """Yield what is left at the end of the log."""
         while self._stream:
             try:
                 yield from self._values(self._stream.feed("", final=True))
                 self._stream = None
             except InvalidJsonError as error:
-                record, again = self._give_up(error)
+                record, again = self._recover(error)
                 yield record
                 for at, line in again:
                     yield from self.take(at, line)
 
-    def _one(self, number: int, whole: bytes) -> Iterator[Record]:
-        pod, raw = _parted(whole)
-        if self._passes_over and not raw.lstrip().startswith(_BEGINS):
+    def _one(self, number: int, whole: bytes) -> Iterator[ParsedRecord]:
+        pod, raw = _split_prefix(whole)
+        if self._passes_over and not raw.lstrip().startswith(_JSON_STARTS):
             return
         try:
-            found = list(unwrapped(raw))
+            found = list(unwrap(raw))
             self._passes_over = False
-            yield Record(number, found)
+            yield ParsedRecord(number, found)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if raw.strip() and self._own.says(pod, raw):
-                yield Record(number, [Line()])
+                yield ParsedRecord(number, [LogEntry()])
             elif isinstance(error, RecursionError):
-                yield Record(number, [Broken("nests too deep")])
-            elif raw.lstrip().startswith(_BEGINS) and not is_json(raw):
-                yield from self._go_on(self._open(number, str(error)), raw)
+                yield ParsedRecord(number, [BrokenRecord("nests too deep")])
+            elif raw.lstrip().startswith(_JSON_STARTS) and not is_json(raw):
+                yield from self._continue_stream(self._open(number, str(error)), raw)
             elif raw.strip():
-                yield Record(number, [Broken(str(error))])
+                yield ParsedRecord(number, [BrokenRecord(str(error))])
 
-    def _long(self, number: int, line: LongLine) -> Iterator[Record]:
-        self._own = _ServersOwn()
-        _, raw = _parted(next(line.pieces))
-        if raw.lstrip().startswith(_BEGINS):
-            yield from self._go_on(self._open(number, _TOO_LONG), LongLine(chain([raw], line.pieces)))
+    def _long(self, number: int, line: OversizedLine) -> Iterator[ParsedRecord]:
+        self._own = _ServerLog()
+        _, raw = _split_prefix(next(line.pieces))
+        if raw.lstrip().startswith(_JSON_STARTS):
+            yield from self._continue_stream(self._open(number, _TOO_LONG), OversizedLine(chain([raw], line.pieces)))
         else:
-            yield Record(number, [Broken(_TOO_LONG)])
+            yield ParsedRecord(number, [BrokenRecord(_TOO_LONG)])
 
     def _open(self, number: int, why: str) -> JsonStream:
-        self._stream = JsonStream(LONGEST)
+        self._stream = JsonStream(MAX_LINE)
         self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
         self._begun, self._why, self._values_read = number, why, 0
         return self._stream
 
-    def _go_on(self, stream: JsonStream, line: bytes | LongLine) -> Iterator[Record]:
-        for piece in chain(line.pieces, [b"\n"]) if isinstance(line, LongLine) else (line + b"\n",):
+    def _continue_stream(self, stream: JsonStream, line: bytes | OversizedLine) -> Iterator[ParsedRecord]:
+        for piece in chain(line.pieces, [b"\n"]) if isinstance(line, OversizedLine) else (line + b"\n",):
             yield from self._values(stream.feed(self._decode(piece)))
         if stream.is_between_values:
             self._stream = None
 
-    def _values(self, values: Iterator[Value]) -> Iterator[Record]:
+    def _values(self, values: Iterator[Value]) -> Iterator[ParsedRecord]:
         for value in values:
             self._values_read += 1
             self._passes_over = False
             number = self._begun + value.line
             try:
-                found = list(unwrapped(value.text.encode("utf-8", "surrogateescape")))
+                found = list(unwrap(value.text.encode("utf-8", "surrogateescape")))
             except RecursionError:
-                found = [Broken("nests too deep")]
+                found = [BrokenRecord("nests too deep")]
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                found = [Broken(str(error))]
-            yield Record(number, found)
+                found = [BrokenRecord(str(error))]
+            yield ParsedRecord(number, found)
 
-    def _give_up(self, error: InvalidJsonError) -> tuple[Record, Sequence[tuple[int, bytes]]]:
+    def _recover(self, error: InvalidJsonError) -> tuple[ParsedRecord, Sequence[tuple[int, bytes]]]:
         """End a stream of values; return what is broken, and the lines to be read again, numbered."""
         self._stream = None
         number = self._begun + error.line
         again = [line.encode("utf-8", "surrogateescape") for line in error.rest.split("\n")[:-1]]
         is_torn_line = not self._values_read and len(again) < _SEVERAL
         self._passes_over = not is_torn_line
-        record = Record(number, [Broken(self._why if is_torn_line else str(error))])
+        record = ParsedRecord(number, [BrokenRecord(self._why if is_torn_line else str(error))])
         return record, [(number + 1 + at, line) for at, line in enumerate(again)]
 
 
-class _ServersOwn:
+class _ServerLog:
     """Tells what the server says, and the tracebacks of its errors, from what is torn or was never a line of a log."""
 
     def __init__(self) -> None:
@@ -164,7 +164,7 @@ class _ServersOwn:
 
     def says(self, pod: bytes, raw: bytes) -> bool:
         """Say whether a line of this pod (empty: nobody knows whose) that is no JSON is the server's own."""
-        said = _SERVERS_OWN.match(raw)
+        said = _SERVER_LINE.match(raw)
         if said and said[1] in _HAS_TRACEBACK:
             self._in_traceback.add(pod)
         elif said or not (_TRACEBACK.match(raw) and b'":' not in raw):
@@ -172,7 +172,7 @@ class _ServersOwn:
         return bool(said) or pod in self._in_traceback
 
 
-def _parted(raw: bytes) -> tuple[bytes, bytes]:
+def _split_prefix(raw: bytes) -> tuple[bytes, bytes]:
     """Return the pod that kubectl names before a record, and the record without what stands before it."""
-    found = None if raw.startswith(_BEGINS[:1]) else _PREFIX.match(raw)
+    found = None if raw.startswith(_JSON_STARTS[:1]) else _PREFIX.match(raw)
     return (found[1] or b"", raw[found.end() :]) if found else (b"", raw)

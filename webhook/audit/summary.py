@@ -6,40 +6,40 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Self
 
-from webhook.audit.bounded_counter import Table
-from webhook.audit.correlate import Pairs
-from webhook.audit.events import FATES, Fate, TokenUse, Verdict
-from webhook.audit.log_entry import Line
-from webhook.audit.merge import Notes
-from webhook.audit.parse_apiserver import from_event
-from webhook.audit.parse_tokenguard import verdict
+from webhook.audit.bounded_counter import BoundedCounter
+from webhook.audit.correlate import Correlator
+from webhook.audit.events import COUNTED_OUTCOMES, AuditOutcome, DecisionEvent, TokenUseEvent
+from webhook.audit.log_entry import LogEntry
+from webhook.audit.merge import ReadStats
+from webhook.audit.parse_apiserver import parse_event
+from webhook.audit.parse_tokenguard import parse_record
 
-_MOST_SENDERS = 5
+_MAX_SENDERS = 5
 _ACCOUNT = "system:serviceaccount:"
 
 
-class Fates:
-    """How many had which fate; `fates` are counted in the order of `FATES`."""
+class OutcomeCounts:
+    """How many had which outcome; `outcomes` are counted in the order of `COUNTED_OUTCOMES`."""
 
     __slots__ = ("counts",)
 
     def __init__(self) -> None:
-        self.counts = [0] * len(FATES)
+        self.counts = [0] * len(COUNTED_OUTCOMES)
 
     @property
     def weight(self) -> int:
         """How many in all."""
         return sum(self.counts)
 
-    def take(self, other: Self) -> None:
+    def add(self, other: Self) -> None:
         """Add others."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
 
-    def __getitem__(self, fate: Fate) -> int:
-        return self.counts[fate]
+    def __getitem__(self, outcome: AuditOutcome) -> int:
+        return self.counts[outcome]
 
 
-class Uses:
+class TokenUseCount:
     """The requests that one account's clients made with such tokens: first and last, and who sent some of them."""
 
     __slots__ = ("about", "agents", "first", "last", "past", "pods", "requests")
@@ -58,7 +58,7 @@ class Uses:
         """How many requests."""
         return self.requests
 
-    def add(self, use: TokenUse) -> None:
+    def count(self, use: TokenUseEvent) -> None:
         """Count one request."""
         self.requests += 1
         self._see(use.time, use.time, use.past)
@@ -66,7 +66,7 @@ class Uses:
         _keep(self.agents, (use.agent,))
         _keep(self.about, use.about)
 
-    def take(self, other: Self) -> None:
+    def add(self, other: Self) -> None:
         """Add another account's."""
         self.requests += other.requests
         if other.first and other.last:
@@ -80,12 +80,12 @@ class Uses:
 
 def _keep(known: dict[str, None], more: Iterable[str]) -> None:
     for one in more:
-        if one and len(known) < _MOST_SENDERS:
+        if one and len(known) < _MAX_SENDERS:
             known[one] = None
 
 
 @dataclass
-class Decisions:
+class DecisionCounts:
     """What was decided, as one of the two logs tells it. Dry runs are in `dry_runs` alone.
 
     `rules` counts requests by a rule that they broke, which may be several, and by what was done about that rule.
@@ -93,41 +93,44 @@ class Decisions:
     """
 
     requests: int = 0
-    fates: Fates = field(default_factory=Fates)
-    dry_runs: Fates = field(default_factory=Fates)
-    rules: Table[Fates] = field(default_factory=lambda: Table(Fates, 1000))
-    namespaces: Table[Fates] = field(default_factory=lambda: Table(Fates))
-    accounts: Table[Fates] = field(default_factory=lambda: Table(Fates))
-    days: Table[Fates] = field(default_factory=lambda: Table(Fates, 4000))
-    exemptions: Table[Fates] = field(default_factory=lambda: Table(Fates, 5000))
+    outcomes: OutcomeCounts = field(default_factory=OutcomeCounts)
+    dry_runs: OutcomeCounts = field(default_factory=OutcomeCounts)
+    rules: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 1000))
+    namespaces: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts))
+    accounts: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts))
+    days: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 4000))
+    exemptions: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 5000))
     sampled: int = 0
     sampled_for: float = 0.0
 
-    def count(self, one: Verdict) -> None:
+    def count(self, one: DecisionEvent) -> None:
         """Count a request."""
-        fates = [] if one.fate is Fate.ALLOWED else [one.fate]
+        outcomes = [] if one.outcome is AuditOutcome.ALLOWED else [one.outcome]
         if one.exemptions:
-            fates.append(Fate.EXEMPTED)
+            outcomes.append(AuditOutcome.EXEMPTED)
         if one.dry_run:
-            for fate in fates:
-                self.dry_runs.counts[fate] += 1
+            for outcome in outcomes:
+                self.dry_runs.counts[outcome] += 1
             return
         self.requests += 1
-        if not fates:
+        if not outcomes:
             return
         rows = [
-            self.fates, self.namespaces.at(one.namespace), self.accounts.at(one.account), self.days.at(_day(one.time)),
-        ]  # fmt: skip
-        for fate in fates:
+            self.outcomes,
+            self.namespaces.at(one.namespace),
+            self.accounts.at(one.account),
+            self.days.at(_day(one.time)),
+        ]
+        for outcome in outcomes:
             for row in rows:
-                row.counts[fate] += 1
+                row.counts[outcome] += 1
         for rule, done in one.rules:
             self.rules.at(rule).counts[done] += 1
-        if not one.rules and one.fate in (Fate.DENIED, Fate.WARNED):
-            self.rules.at("").counts[one.fate] += 1  # it could not be judged
+        if not one.rules and one.outcome in (AuditOutcome.DENIED, AuditOutcome.WARNED):
+            self.rules.at("").counts[one.outcome] += 1  # it could not be judged
         for rule, reason in one.exemptions:
-            self.rules.at(rule).counts[Fate.EXEMPTED] += 1
-            self.exemptions.at(f"{rule}: {reason}").counts[Fate.EXEMPTED] += 1
+            self.rules.at(rule).counts[AuditOutcome.EXEMPTED] += 1
+            self.exemptions.at(f"{rule}: {reason}").counts[AuditOutcome.EXEMPTED] += 1
 
 
 class Summary:
@@ -141,16 +144,16 @@ class Summary:
         self._since = since or dt.date.min
         self._until = until or dt.date.max
         self._bounded = since is not None or until is not None
-        self.own = Decisions()
-        self.told = Decisions()
-        self.stale: Table[Uses] = Table(Uses)
-        self.legacy: Table[Uses] = Table(Uses)
+        self.tokenguard = DecisionCounts()
+        self.apiserver = DecisionCounts()
+        self.stale: BoundedCounter[TokenUseCount] = BoundedCounter(TokenUseCount)
+        self.legacy: BoundedCounter[TokenUseCount] = BoundedCounter(TokenUseCount)
         self.first: dt.datetime | None = None
         self.last: dt.datetime | None = None
-        self.notes = Notes()
-        self._pairs = Pairs(self.own.count)
+        self.stats = ReadStats()
+        self._pairs = Correlator(self.tokenguard.count)
 
-    def read(self, lines: Iterable[Line], step: Callable[[], None] = lambda: None) -> None:
+    def read(self, lines: Iterable[LogEntry], step: Callable[[], None] = lambda: None) -> None:
         """Count lines, all there are. `step` is called every thousand."""
         lines = iter(lines)
         add = self._add
@@ -163,27 +166,27 @@ class Summary:
     @property
     def found(self) -> bool:
         """Whether somebody was denied, or uses a token that is past its hour or never ends."""
-        denied = self.own.fates[Fate.DENIED] or self.told.fates[Fate.DENIED]
+        denied = self.tokenguard.outcomes[AuditOutcome.DENIED] or self.apiserver.outcomes[AuditOutcome.DENIED]
         return bool(denied or len(self.stale) or len(self.legacy))
 
-    def _add(self, line: Line) -> None:
-        time = line.time if line.own else line.stage_timestamp
+    def _add(self, line: LogEntry) -> None:
+        time = line.time if line.is_tokenguard else line.stage_timestamp
         if time is None or (self._bounded and not self._since <= time.astimezone(dt.UTC).date() <= self._until):
             return
         self.first = min(self.first, time) if self.first else time
         self.last = max(self.last, time) if self.last else time
-        if line.own:
+        if line.is_tokenguard:
             if line.sample:
-                self.own.sampled += 1
-                self.own.sampled_for += 1 / line.sample
-            self._pairs.add(verdict(line))
+                self.tokenguard.sampled += 1
+                self.tokenguard.sampled_for += 1 / line.sample
+            self._pairs.add(parse_record(line))
             return
         if line.annotations:
-            for one in from_event(line):
-                if isinstance(one, Verdict):
-                    self.told.count(one)
+            for one in parse_event(line):
+                if isinstance(one, DecisionEvent):
+                    self.apiserver.count(one)
                 else:
-                    (self.legacy if one.legacy else self.stale).at(account_of(one.user)).add(one)
+                    (self.legacy if one.legacy else self.stale).at(account_of(one.user)).count(one)
 
 
 def account_of(user: str) -> str:

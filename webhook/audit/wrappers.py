@@ -18,11 +18,11 @@ from typing import NamedTuple
 import msgspec
 
 from webhook.audit.json_stream import LISTS
-from webhook.audit.log_entry import Line, Object, User, decode
+from webhook.audit.log_entry import EventUser, LogEntry, ObjectReference, decode_entry
 
-_MOST_DEPTH = 6
+_MAX_DEPTH = 6
 """Of text in a record in a list, for example, in Firehose's record."""
-_WRAPS: tuple[tuple[str, bytes | tuple[bytes, ...]], ...] = (
+_WRAPPERS: tuple[tuple[str, bytes | tuple[bytes, ...]], ...] = (
     *((name, b"[") for name in sorted(LISTS)),
     *((name, b'"') for name in ("message", "@message", "log", "log_s")),
     ("properties", (b'"', b"{")),
@@ -30,7 +30,7 @@ _WRAPS: tuple[tuple[str, bytes | tuple[bytes, ...]], ...] = (
 """The members that hold records, and how their values begin."""
 
 
-class Broken(NamedTuple):
+class BrokenRecord(NamedTuple):
     """A record that can't be read."""
 
     why: str
@@ -51,7 +51,7 @@ class _AuditLog(msgspec.Struct, rename="camel"):
     request_metadata: _Request = msgspec.field(default_factory=_Request)
 
 
-class _LogEntry(msgspec.Struct, rename="camel"):
+class _CloudLogEntry(msgspec.Struct, rename="camel"):
     """https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry, as far as it is read."""
 
     timestamp: dt.datetime
@@ -62,23 +62,23 @@ class _LogEntry(msgspec.Struct, rename="camel"):
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
-_log_entry = msgspec.json.Decoder(_LogEntry).decode
+_log_entry = msgspec.json.Decoder(_CloudLogEntry).decode
 
 
-def unwrapped(raw: bytes | msgspec.Raw, depth: int = 0) -> Iterator[Line | Broken]:
+def unwrap(raw: bytes | msgspec.Raw, depth: int = 0) -> Iterator[LogEntry | BrokenRecord]:
     """Yield the records in a JSON value; a line of neither log where there are none.
 
     Raises `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError` where the value itself can't be read.
     """
     try:
-        line = decode(raw)
+        line = decode_entry(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = list(_inside(raw, depth)) if is_json(raw) else []
         if not found:
             raise
         yield from found
         return
-    if line.own or line.event:
+    if line.is_tokenguard or line.is_event:
         yield line
     else:
         yield from list(_inside(raw, depth)) or [line]
@@ -93,9 +93,9 @@ def is_json(raw: bytes | msgspec.Raw) -> bool:
     return True
 
 
-def _inside(raw: bytes | msgspec.Raw, depth: int) -> Iterator[Line | Broken]:
+def _inside(raw: bytes | msgspec.Raw, depth: int) -> Iterator[LogEntry | BrokenRecord]:
     content = bytes(raw).strip()
-    if depth > _MOST_DEPTH:
+    if depth > _MAX_DEPTH:
         return
     if content.startswith(b"["):
         for element in _elements(content):
@@ -107,50 +107,50 @@ def _inside(raw: bytes | msgspec.Raw, depth: int) -> Iterator[Line | Broken]:
         if "protoPayload" in members:
             yield _from_log_entry(content)
             return
-        for name, begin in _WRAPS:
+        for name, begin in _WRAPPERS:
             if bytes(members.get(name, b"")).startswith(begin):
                 yield from _part(members[name], depth)
 
 
-def _part(raw: bytes | msgspec.Raw, depth: int) -> Iterator[Line | Broken]:
+def _part(raw: bytes | msgspec.Raw, depth: int) -> Iterator[LogEntry | BrokenRecord]:
     """Yield what a part of a wrapper holds: an object, or text that may be one."""
     try:
         content = bytes(raw)
         if content.startswith(b'"'):
             content = _text(content).strip().encode()
             if not content.startswith((b"{", b"[")):
-                yield Line()  # another program's message
+                yield LogEntry()  # another program's message
                 return
-        yield from unwrapped(content, depth + 1)
+        yield from unwrap(content, depth + 1)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        yield Broken("nests too deep" if isinstance(error, RecursionError) else str(error))
+        yield BrokenRecord("nests too deep" if isinstance(error, RecursionError) else str(error))
 
 
-def _from_log_entry(content: bytes) -> Line | Broken:
+def _from_log_entry(content: bytes) -> LogEntry | BrokenRecord:
     try:
         entry = _log_entry(content)
     except msgspec.DecodeError as error:
-        return Broken(str(error))
+        return BrokenRecord(str(error))
     audit = entry.proto_payload
     if audit.service_name != "k8s.io":
-        return Line()
-    return Line(
+        return LogEntry()
+    return LogEntry(
         kind="Event",
         api_version="audit.k8s.io/v1",
         stage="ResponseComplete",
         stage_timestamp=entry.timestamp,
         object_ref=_object(audit.resource_name),
-        user=User(audit.authentication_info.principal_email),
+        user=EventUser(audit.authentication_info.principal_email),
         user_agent=audit.request_metadata.caller_supplied_user_agent,
         annotations=entry.labels,
     )
 
 
-def _object(resource_name: str) -> Object:
+def _object(resource_name: str) -> ObjectReference:
     """Return what `core/v1/namespaces/shop/pods/web-1` names: group, version, then as in a path of the API."""
     _, _, *path = [*resource_name.split("/"), "", ""]
     namespace = ""
     if path[0] == "namespaces" and len([part for part in path if part]) > 2:
         namespace, path = path[1], path[2:]
     resource, name, subresource, *_ = [*path, "", "", ""]
-    return Object(resource=resource, subresource=subresource, namespace=namespace, name=name)
+    return ObjectReference(resource=resource, subresource=subresource, namespace=namespace, name=name)

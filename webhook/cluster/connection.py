@@ -112,11 +112,11 @@ class Connection:
 
     def token_audiences(self) -> tuple[str, ...]:
         """Return whom the service account token is for that it authenticates by; none where it is by anything else."""
-        from webhook.tokens.claims import NotATokenError, read  # noqa: PLC0415 - JOSE is loaded where it is used alone
+        from webhook.tokens.claims import TokenFormatError, parse_token  # noqa: PLC0415 - JOSE is loaded where it is used alone
 
         try:
-            token = read(self._ready_session().token().encode("ascii", "replace"))
-        except NotATokenError:  # a user's token may be anything
+            token = parse_token(self._ready_session().token().encode("ascii", "replace"))
+        except TokenFormatError:  # a user's token may be anything
             return ()
         return token.audiences if token.username else ()
 

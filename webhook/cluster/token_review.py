@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from webhook.cluster.transport import ApiError, Transport
-from webhook.tokens.jwks import NoKeysError, read_keys
-from webhook.tokens.verification import Issuer, Review
+from webhook.tokens.jwks import JwksError, parse_jwks
+from webhook.tokens.verification import Issuer, TokenReviewResult
 
 _REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 _KEYS = "/openid/v1/jwks"
 _ISSUER = "/.well-known/openid-configuration"
-_TELLING = 16
+_MIN_QUOTED = 16
 """So many characters of a token in a row are no coincidence."""
 
 
@@ -37,7 +37,7 @@ class _Discovery(msgspec.Struct):
     issuer: str
 
 
-def review(transport: Transport, token: bytes, audiences: Sequence[str]) -> Review:
+def review(transport: Transport, token: bytes, audiences: Sequence[str]) -> TokenReviewResult:
     """Ask whether a token is genuine and made out to one of the audiences; none stands for the API server's.
 
     Raises `ApiError`.
@@ -51,32 +51,32 @@ def review(transport: Transport, token: bytes, audiences: Sequence[str]) -> Revi
     except ApiError as error:
         if error.status == 403:
             more = "; the right to create tokenreviews is in ClusterRole system:auth-delegator, and --jwks needs none"
-            raise ApiError(403, f"{_untelling(str(error), text)}{more}") from None
-        raise ApiError(error.status, _untelling(str(error), text)) from None
+            raise ApiError(403, f"{_without_token(str(error), text)}{more}") from None
+        raise ApiError(error.status, _without_token(str(error), text)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ApiError(0, "the API server's answer is no TokenReview") from None
     user = status.user or _User()
-    return Review(
+    return TokenReviewResult(
         authenticated=bool(status.authenticated),
         username=user.username or "",
         audiences=tuple(status.audiences or ()),
-        error=_untelling(status.error or "", text),
+        error=_without_token(status.error or "", text),
     )
 
 
 def published_issuer(transport: Transport) -> Issuer:
     """Return keys and name of the API server as an issuer of tokens. Raises `ApiError`."""
     try:
-        keys = read_keys(transport.get(_KEYS, {}, "application/jwk-set+json"))
+        keys = parse_jwks(transport.get(_KEYS, {}, "application/jwk-set+json"))
         name = msgspec.json.decode(transport.get(_ISSUER, {}, "application/json"), type=_Discovery).issuer
-    except NoKeysError as error:
+    except JwksError as error:
         raise ApiError(0, f"what the API server publishes at {_KEYS} {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ApiError(0, f"what the API server publishes at {_ISSUER} names no issuer") from None
     return Issuer(keys, name)
 
 
-def _untelling(message: str, token: str) -> str:
+def _without_token(message: str, token: str) -> str:
     """Return a message, or that it can't be shown because it quotes the token."""
-    parts = (message[at : at + _TELLING] for at in range(len(message) - _TELLING + 1))
+    parts = (message[at : at + _MIN_QUOTED] for at in range(len(message) - _MIN_QUOTED + 1))
     return "its message quotes the token, and isn't shown" if any(part in token for part in parts) else message

@@ -4,9 +4,9 @@ import datetime as dt
 import json
 from typing import Any
 
-from webhook.audit.bounded_counter import Table
-from webhook.audit.events import FATES
-from webhook.audit.summary import Decisions, Fates, Summary, Uses
+from webhook.audit.bounded_counter import BoundedCounter
+from webhook.audit.events import COUNTED_OUTCOMES
+from webhook.audit.summary import DecisionCounts, OutcomeCounts, Summary, TokenUseCount
 
 VERSION = 1
 
@@ -18,20 +18,20 @@ def text(summary: Summary, logs: int) -> str:
     namespace, account and day. Each table lists the names it has room for; `rest` is what was counted for `dropped`
     others, and null where there are none. A name that is empty is one that the log doesn't know.
     """
-    notes = summary.notes
+    stats = summary.stats
     return json.dumps({
         "version": VERSION,
         "logs": logs,
         "lines": {
-            "tokenguard": notes.own, "apiServer": notes.events, "other": notes.other, "broken": notes.broken,
+            "tokenguard": stats.tokenguard, "apiServer": stats.apiserver, "other": stats.other, "broken": stats.broken,
         },
-        "broken": [{"at": at, "message": why} for at, why in notes.named],
-        "unread": [{"log": name, "message": why} for name, why in notes.unread],
+        "broken": [{"at": at, "message": why} for at, why in stats.named],
+        "unread": [{"log": name, "message": why} for name, why in stats.unread],
         "first": time(summary.first),
         "last": time(summary.last),
-        "staleTokens": _uses(summary.stale) if notes.events else None,
-        "legacyTokens": _uses(summary.legacy) if notes.events else None,
-        "decisions": {"tokenguard": _decisions(summary.own), "apiServer": _decisions(summary.told)},
+        "staleTokens": _uses(summary.stale) if stats.apiserver else None,
+        "legacyTokens": _uses(summary.legacy) if stats.apiserver else None,
+        "decisions": {"tokenguard": _decisions(summary.tokenguard), "apiServer": _decisions(summary.apiserver)},
     }, indent=2)  # fmt: skip
 
 
@@ -40,12 +40,12 @@ def time(when: dt.datetime | None) -> str | None:
     return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if when else None
 
 
-def _decisions(told: Decisions) -> dict[str, Any] | None:
+def _decisions(told: DecisionCounts) -> dict[str, Any] | None:
     if not (told.requests or told.dry_runs.weight):
         return None
     return {
         "requests": told.requests,
-        **_fates(told.fates),
+        **_fates(told.outcomes),
         "dryRuns": _fates(told.dry_runs),
         "sampled": {"lines": told.sampled, "standFor": round(told.sampled_for)},
         "rules": _table(told.rules, "rule"),
@@ -56,12 +56,12 @@ def _decisions(told: Decisions) -> dict[str, Any] | None:
     }
 
 
-def _fates(fates: Fates) -> dict[str, int]:
-    return {fate.name.lower(): fates[fate] for fate in FATES}
+def _fates(outcomes: OutcomeCounts) -> dict[str, int]:
+    return {outcome.name.lower(): outcomes[outcome] for outcome in COUNTED_OUTCOMES}
 
 
-def _table(table: Table[Fates], name: str) -> dict[str, Any]:
-    rows = table.in_order() if name == "day" else table.ranked()
+def _table(table: BoundedCounter[OutcomeCounts], name: str) -> dict[str, Any]:
+    rows = table.by_name() if name == "day" else table.most_frequent()
     return {
         "rows": [{name: key, **_fates(row)} for key, row in rows],
         "dropped": table.dropped,
@@ -69,7 +69,7 @@ def _table(table: Table[Fates], name: str) -> dict[str, Any]:
     }
 
 
-def _uses(table: Table[Uses]) -> dict[str, Any]:
+def _uses(table: BoundedCounter[TokenUseCount]) -> dict[str, Any]:
     return {
         "rows": [
             {
@@ -82,7 +82,7 @@ def _uses(table: Table[Uses]) -> dict[str, Any]:
                 "pods": list(row.pods),
                 "clients": list(row.agents),
             }
-            for account, row in table.ranked()
+            for account, row in table.most_frequent()
         ],
         "dropped": table.dropped,
         "rest": {"requests": table.rest.requests} if table.dropped else None,

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from webhook.audit.bounded_counter import Table
-from webhook.audit.events import FATES
-from webhook.audit.summary import Decisions, Fates, Summary, Uses
+from webhook.audit.bounded_counter import BoundedCounter
+from webhook.audit.events import COUNTED_OUTCOMES
+from webhook.audit.summary import DecisionCounts, OutcomeCounts, Summary, TokenUseCount
 from webhook.core.text import plain
 from webhook.formatters.audit_json import time
 
@@ -21,26 +21,26 @@ _UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
 def lines(summary: Summary, logs: int, most: int) -> Iterator[str]:
     """Yield the lines about so many logs; of each table at most the first `most` rows."""
     yield from _read(summary, logs)
-    if summary.notes.events:
+    if summary.stats.apiserver:
         yield from _uses(_STALE, summary.stale, most, past=True)
         yield from _uses(_LEGACY, summary.legacy, most, past=False)
-    elif summary.notes.own:
+    elif summary.stats.tokenguard:
         yield from ("", _UNKNOWN)
-    yield from _decisions("by tokenguard's log", summary.own, most)
-    yield from _decisions("by the API server's log, which doesn't name the accounts of pods", summary.told, most)
+    yield from _decisions("by tokenguard's log", summary.tokenguard, most)
+    yield from _decisions("by the API server's log, which doesn't name the accounts of pods", summary.apiserver, most)
 
 
 def _read(summary: Summary, logs: int) -> Iterator[str]:
-    notes = summary.notes
+    stats = summary.stats
     yield (
-        f"{_count(logs, 'log')}, {_count(notes.lines, 'line')}: {notes.own} of tokenguard, {notes.events} of the API "
-        f"server, {notes.other} of neither, {notes.broken} broken"
+        f"{_count(logs, 'log')}, {_count(stats.lines, 'line')}: {stats.tokenguard} of tokenguard, {stats.apiserver} of "
+        f"the API server, {stats.other} of neither, {stats.broken} broken"
     )
     if summary.first:
         yield f"from {time(summary.first)} to {time(summary.last)}"
 
 
-def _uses(title: str, table: Table[Uses], most: int, *, past: bool) -> Iterator[str]:
+def _uses(title: str, table: BoundedCounter[TokenUseCount], most: int, *, past: bool) -> Iterator[str]:
     yield ""
     if not len(table):
         yield f"No account uses {title.partition(':')[0]}"
@@ -56,7 +56,7 @@ def _uses(title: str, table: Table[Uses], most: int, *, past: bool) -> Iterator[
             _short(row.past) if past else ", ".join(row.about),
             ", ".join([*(f"pod {pod}" for pod in row.pods), *row.agents]),
         ]
-        for account, row in islice(table.ranked(), most)
+        for account, row in islice(table.most_frequent(), most)
     ]
     yield from _aligned(head, rows, {1})
     yield from _more(len(table) - len(rows) + table.dropped, "account")
@@ -69,40 +69,42 @@ def _short(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def _decisions(by: str, told: Decisions, most: int) -> Iterator[str]:
+def _decisions(by: str, told: DecisionCounts, most: int) -> Iterator[str]:
     if not (told.requests or told.dry_runs.weight):
         return
     yield ""
     yield f"Decisions, {by}: {told.requests}"
-    yield f"  {_in_words(told.fates)}"
+    yield f"  {_in_words(told.outcomes)}"
     if told.dry_runs.weight:
         yield f"  dry runs, not counted here: {_in_words(told.dry_runs)}"
     if told.sampled:
         yield f"  of what was let through a sample is in the log: {told.sampled} lines, for {told.sampled_for:.0f}"
-    yield from _table("rule", told.rules.ranked(), told.rules, most)
-    yield from _table("namespace", told.namespaces.ranked(), told.namespaces, most)
-    yield from _table("account", told.accounts.ranked(), told.accounts, most)
-    yield from _table("day", reversed(list(told.days.in_order())), told.days, most)
+    yield from _table("rule", told.rules.most_frequent(), told.rules, most)
+    yield from _table("namespace", told.namespaces.most_frequent(), told.namespaces, most)
+    yield from _table("account", told.accounts.most_frequent(), told.accounts, most)
+    yield from _table("day", reversed(list(told.days.by_name())), told.days, most)
     if len(told.exemptions):
         yield ""
-        rows = [[key, str(row.weight)] for key, row in islice(told.exemptions.ranked(), most)]
+        rows = [[key, str(row.weight)] for key, row in islice(told.exemptions.most_frequent(), most)]
         yield from _aligned(["exemption", "used"], rows, {1})
         yield from _more(len(told.exemptions) - len(rows) + told.exemptions.dropped, "exemption")
 
 
-def _in_words(fates: Fates) -> str:
-    return ", ".join(f"{fates[fate]} {fate.name.lower()}" for fate in FATES)
+def _in_words(outcomes: OutcomeCounts) -> str:
+    return ", ".join(f"{outcomes[outcome]} {outcome.name.lower()}" for outcome in COUNTED_OUTCOMES)
 
 
-def _table(name: str, ranked: Iterable[tuple[str, Fates]], table: Table[Fates], most: int) -> Iterator[str]:
+def _table(
+    name: str, most_frequent: Iterable[tuple[str, OutcomeCounts]], table: BoundedCounter[OutcomeCounts], most: int
+) -> Iterator[str]:
     if not len(table):
         return
     yield ""
-    shown = list(islice(ranked, most))
+    shown = list(islice(most_frequent, most))
     rows = [[key or "(unknown)", *(str(count or "") for count in row.counts)] for key, row in shown]
     if table.dropped:
         rows.append([_OTHERS, *(str(count or "") for count in table.rest.counts)])
-    columns = [name, *(fate.name.lower() for fate in FATES)]
+    columns = [name, *(outcome.name.lower() for outcome in COUNTED_OUTCOMES)]
     yield from _aligned(columns, rows, set(range(1, len(columns))))
     yield from _more(len(table) - len(shown), name)
 

@@ -8,7 +8,7 @@ from webhook.core.text import counted, plain, quote
 from webhook.scan.evaluation_result import Change, EvaluationResult, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
 from webhook.scan.report import Owner
-from webhook.tokens.humanize import spelled
+from webhook.tokens.humanize import humanize_seconds
 
 Line = str
 CountedResult = Callable[[PodGroup], EvaluationResult]
@@ -123,7 +123,7 @@ def whom_for(audience: str) -> str:
 
 def spelled_out(lifetime_seconds: int | None) -> str:
     """Return how long a token lives, in words."""
-    return "without end" if lifetime_seconds is None else spelled(lifetime_seconds)
+    return "without end" if lifetime_seconds is None else humanize_seconds(lifetime_seconds)
 
 
 def unwritten(owner: Owner, judged: CountedResult) -> Counter[Line]:

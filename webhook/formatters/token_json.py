@@ -7,13 +7,13 @@ from typing import Any
 
 from webhook.core.decision import Decision
 from webhook.tokens.claims import Token
-from webhook.tokens.verification import Verdict
+from webhook.tokens.verification import VerificationResult
 
 VERSION = 1
 
 
-def token_text(token: Token, noticed: Sequence[str], decision: Decision | None, now: dt.datetime) -> str:
-    """Return what a token says of itself, what is amiss (`notices`), and the policy's judgement; null: it isn't said.
+def token_text(token: Token, problems: Sequence[str], decision: Decision | None, now: dt.datetime) -> str:
+    """Return what a token says of itself, what is amiss (`find_problems`), and the policy's judgement; null: not said.
 
     Times are RFC 3339, lifetimes seconds; `remainingSeconds` is negative once it has expired, and
     `requestedLifetimeSeconds` is there where it lives longer than was asked for.
@@ -25,33 +25,33 @@ def token_text(token: Token, noticed: Sequence[str], decision: Decision | None, 
         "subject": token.subject or None,
         "audiences": list(token.audiences),
         "issuer": token.issuer or None,
-        "issuedAt": _time(token.issued),
-        "notBefore": _time(token.starts),
-        "expiresAt": _time(token.ends),
+        "issuedAt": _time(token.issued_at),
+        "notBefore": _time(token.not_before),
+        "expiresAt": _time(token.expires_at),
         "warnAfter": _time(token.warn_after),
         "lifetimeSeconds": token.lifetime,
-        "requestedLifetimeSeconds": token.stated_lifetime,
-        "remainingSeconds": int((token.ends - now).total_seconds()) if token.ends else None,
+        "requestedLifetimeSeconds": token.requested_lifetime,
+        "remainingSeconds": int((token.expires_at - now).total_seconds()) if token.expires_at else None,
         "boundTo": [{"kind": one.kind, "name": one.name, "uid": one.uid or None} for one in token.bound],
         "id": token.id or None,
         "algorithm": token.algorithm,
         "keyId": token.key_id or None,
         "signatureChecked": False,
-        "notices": [f"it {one}" for one in noticed],
+        "notices": [f"it {one}" for one in problems],
         "policy": _decision(decision) if decision else None,
     })  # fmt: skip
 
 
-def verdict_text(verdict: Verdict) -> str:
+def verification_text(result: VerificationResult) -> str:
     """Return whether a token was accepted, for which of the audiences, and why not otherwise."""
     return _text({
-        "accepted": verdict.accepted,
-        "audiences": list(verdict.audiences),
-        "refusedAudiences": list(verdict.refused),
-        "account": verdict.account or None,
-        "reasons": list(verdict.reasons),
-        "asked": verdict.by,
-        "notes": list(verdict.notes),
+        "accepted": result.accepted,
+        "audiences": list(result.audiences),
+        "refusedAudiences": list(result.refused),
+        "account": result.account or None,
+        "reasons": list(result.reasons),
+        "asked": result.by,
+        "notes": list(result.notes),
     })  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from jwt.exceptions import InvalidTokenError
 
 from webhook.core.text import Word, quote
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 """As much as an API server takes as the headers of a request."""
 ALGORITHMS = ("RS256", "ES256", "ES384", "ES512")
 """What Kubernetes signs with. None of them takes a public key for a secret."""
@@ -24,11 +24,11 @@ _UNKNOWN_CHARACTER = re.compile(rb"[^A-Za-z0-9_.-]")
 _PARTS = 3
 
 
-class NotATokenError(ValueError):
+class TokenFormatError(ValueError):
     """The text is no token that can be read; the message says why, in one line, and quotes none of it."""
 
 
-class Kind(Word):
+class TokenKind(Word):
     """What a token is, by its claims."""
 
     LEGACY = "legacy"
@@ -38,7 +38,7 @@ class Kind(Word):
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class BoundObject:
     """An object that a token names; with the first of them it dies."""
 
     kind: str
@@ -54,7 +54,7 @@ class Token:
     given a later one. `id` is what audit logs name it by.
     """
 
-    kind: Kind
+    kind: TokenKind
     algorithm: str
     key_id: str
     issuer: str
@@ -63,28 +63,28 @@ class Token:
     account: str
     account_uid: str
     audiences: tuple[str, ...]
-    issued: dt.datetime | None
-    starts: dt.datetime | None
-    ends: dt.datetime | None
+    issued_at: dt.datetime | None
+    not_before: dt.datetime | None
+    expires_at: dt.datetime | None
     warn_after: dt.datetime | None
-    bound: tuple[Bound, ...]
+    bound: tuple[BoundObject, ...]
     id: str
 
     @property
     def lifetime(self) -> int | None:
         """How many seconds it lives; None where it has no end or no beginning."""
-        return _seconds(self.issued, self.ends)
+        return _seconds(self.issued_at, self.expires_at)
 
     @property
-    def stated_lifetime(self) -> int | None:
+    def requested_lifetime(self) -> int | None:
         """How many seconds were asked for, where it lives longer than that; None where it doesn't."""
-        stated, lifetime = _seconds(self.issued, self.warn_after), self.lifetime
+        stated, lifetime = _seconds(self.issued_at, self.warn_after), self.lifetime
         return stated if stated is not None and (lifetime is None or stated < lifetime) else None
 
     @property
     def username(self) -> str:
         """Its account, as the API server names users; empty where it names no account."""
-        return f"system:serviceaccount:{self.namespace}:{self.account}" if self.kind is not Kind.OTHER else ""
+        return f"system:serviceaccount:{self.namespace}:{self.account}" if self.kind is not TokenKind.OTHER else ""
 
 
 _Time = (
@@ -122,37 +122,37 @@ class _Claims(msgspec.Struct):
     legacy_secret: str | None = msgspec.field(default=None, name="kubernetes.io/serviceaccount/secret.name")
 
 
-def read(text: bytes) -> Token:
-    """Return what a token says of itself. Raises `NotATokenError`."""
+def parse_token(text: bytes) -> Token:
+    """Return what a token says of itself. Raises `TokenFormatError`."""
     header, payload = _decoded(text.strip())
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or not algorithm:
-        raise NotATokenError("its header names no algorithm (alg)")
+        raise TokenFormatError("its header names no algorithm (alg)")
     try:
         claims = msgspec.json.decode(payload, type=_Claims)
     except RecursionError:
-        raise NotATokenError("its claims can't be read: they nest too deep") from None
+        raise TokenFormatError("its claims can't be read: they nest too deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NotATokenError(f"its claims can't be read: {error}") from None
+        raise TokenFormatError(f"its claims can't be read: {error}") from None
     return _token(algorithm, header.get("kid") or "", claims)
 
 
 def _decoded(text: bytes) -> tuple[dict[str, Any], bytes]:
     """Return header and payload. No error has a cause, because that would hold what was to be decoded."""
     if not text:
-        raise NotATokenError("it is empty")
-    if len(text) > MOST_BYTES:
-        raise NotATokenError(f"it is larger than {MOST_BYTES >> 20} MiB, which no API server takes")
+        raise TokenFormatError("it is empty")
+    if len(text) > MAX_BYTES:
+        raise TokenFormatError(f"it is larger than {MAX_BYTES >> 20} MiB, which no API server takes")
     if _is_encoded_again(text):
-        raise NotATokenError("it is a token in base64 once more, as in a Secret's data: decode it first (base64 -d)")
+        raise TokenFormatError("it is a token in base64 once more, as in a Secret's data: decode it first (base64 -d)")
     if _UNKNOWN_CHARACTER.search(text):
-        raise NotATokenError("it has characters that no token has: give the token alone, no 'Bearer' and no quotes")
+        raise TokenFormatError("it has characters that no token has: give the token alone, no 'Bearer' and no quotes")
     if (parts := text.count(b".") + 1) != _PARTS:
-        raise NotATokenError(f"it has {parts} part{'s' if parts > 1 else ''} where a signed token has {_PARTS}")
+        raise TokenFormatError(f"it has {parts} part{'s' if parts > 1 else ''} where a signed token has {_PARTS}")
     try:
         found = PyJWS().decode_complete(text, options={"verify_signature": False})
     except InvalidTokenError as error:
-        raise NotATokenError(f"it can't be decoded: {quote(str(error))[1:-1]}") from None
+        raise TokenFormatError(f"it can't be decoded: {quote(str(error))[1:-1]}") from None
     return found["header"], found["payload"]
 
 
@@ -167,15 +167,15 @@ def _token(algorithm: str, key_id: str, claims: _Claims) -> Token:
     bound_claims = claims.kubernetes or _Kubernetes()
     account = bound_claims.serviceaccount or _Named()
     if bound_claims.namespace and account.name:
-        kind = Kind.POD if bound_claims.pod else Kind.REQUEST
+        kind = TokenKind.POD if bound_claims.pod else TokenKind.REQUEST
         namespace, name, uid = bound_claims.namespace, account.name, account.uid
         objects = (("Pod", bound_claims.pod), ("Secret", bound_claims.secret), ("Node", bound_claims.node))
-        bound = tuple(Bound(of, one.name or "", one.uid or "") for of, one in objects if one)
+        bound = tuple(BoundObject(of, one.name or "", one.uid or "") for of, one in objects if one)
     elif claims.legacy_namespace and claims.legacy_account:
-        kind, namespace, name, uid = Kind.LEGACY, claims.legacy_namespace, claims.legacy_account, claims.legacy_uid
-        bound = (Bound("Secret", claims.legacy_secret),) if claims.legacy_secret else ()
+        kind, namespace, name, uid = TokenKind.LEGACY, claims.legacy_namespace, claims.legacy_account, claims.legacy_uid
+        bound = (BoundObject("Secret", claims.legacy_secret),) if claims.legacy_secret else ()
     else:
-        kind, namespace, name, uid, bound = Kind.OTHER, "", "", "", ()
+        kind, namespace, name, uid, bound = TokenKind.OTHER, "", "", "", ()
     return Token(
         kind=kind,
         algorithm=algorithm,
@@ -186,9 +186,9 @@ def _token(algorithm: str, key_id: str, claims: _Claims) -> Token:
         account=name,
         account_uid=uid or "",
         audiences=(claims.aud,) if isinstance(claims.aud, str) else tuple(claims.aud or ()),
-        issued=_time(claims.iat),
-        starts=_time(claims.nbf),
-        ends=_time(claims.exp),
+        issued_at=_time(claims.iat),
+        not_before=_time(claims.nbf),
+        expires_at=_time(claims.exp),
         warn_after=_time(bound_claims.warnafter),
         bound=bound,
         id=claims.jti or "",

@@ -3,10 +3,10 @@
 import datetime as dt
 
 _UNITS = (("year", 31_536_000), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
-_MOST_UNITS = 2
+_MAX_UNITS = 2
 
 
-def spelled(seconds: float) -> str:
+def humanize_seconds(seconds: float) -> str:
     """Return a number of seconds in at most two units, the rest cut off: `1 hour 7 seconds`. A year has 365 days."""
     left = abs(int(seconds))
     words = []
@@ -14,9 +14,9 @@ def spelled(seconds: float) -> str:
         count, left = divmod(left, size)
         if count:
             words.append(f"{count} {unit}" if count == 1 else f"{count} {unit}s")
-    return " ".join(words[:_MOST_UNITS]) or "0 seconds"
+    return " ".join(words[:_MAX_UNITS]) or "0 seconds"
 
 
-def between(start: dt.datetime, end: dt.datetime) -> str:
+def humanize_interval(start: dt.datetime, end: dt.datetime) -> str:
     """Return the time between two times, whichever is first, in words."""
-    return spelled((end - start).total_seconds())
+    return humanize_seconds((end - start).total_seconds())

@@ -9,19 +9,19 @@ from jwt.exceptions import InvalidKeyError, InvalidSignatureError, PyJWTError
 
 from webhook.core.text import listing, quote
 from webhook.tokens.claims import ALGORITHMS, Token
-from webhook.tokens.problems import algorithm_amiss
+from webhook.tokens.problems import algorithm_problems
 
 _JWS = PyJWS(algorithms=ALGORITHMS, options={"enforce_minimum_key_length": True})
 _KINDS = frozenset({"RSA", "EC"})
-_MOST_TRIED = 100
+_MAX_TRIED = 100
 
 
-class NoKeysError(ValueError):
+class JwksError(ValueError):
     """The bytes hold no key that a token could be signed with; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class KeySet:
     """Public keys, each for one algorithm: a token can't have a key taken for anything else."""
 
     keys: tuple[PyJWK, ...]
@@ -45,17 +45,17 @@ class _Jwks(msgspec.Struct):
     keys: list[_Jwk]
 
 
-def read_keys(data: bytes) -> Keys:
-    """Return the keys for signatures in a key set, as JSON. Raises `NoKeysError`.
+def parse_jwks(data: bytes) -> KeySet:
+    """Return the keys for signatures in a key set, as JSON. Raises `JwksError`.
 
-    Keys of kinds that Kubernetes doesn't sign with are passed over, and so are those that are no sound keys.
+    KeySet of kinds that Kubernetes doesn't sign with are passed over, and so are those that are no sound keys.
     """
     try:
         found = msgspec.json.decode(data, type=_Jwks).keys
     except RecursionError:
-        raise NoKeysError("is no JSON Web Key Set: it nests too deep") from None
+        raise JwksError("is no JSON Web Key Set: it nests too deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NoKeysError(f"is no JSON Web Key Set: {error}") from None
+        raise JwksError(f"is no JSON Web Key Set: {error}") from None
     keys = []
     for one in found:
         if one.kty in _KINDS and one.use in {None, "sig"}:
@@ -63,23 +63,23 @@ def read_keys(data: bytes) -> Keys:
                 keys.append(PyJWK(msgspec.to_builtins(one)))
     keys = [key for key in keys if key.algorithm_name in ALGORITHMS]
     if not keys:
-        raise NoKeysError(f"holds no key for {', '.join(ALGORITHMS)}")
-    return Keys(tuple(keys))
+        raise JwksError(f"holds no key for {', '.join(ALGORITHMS)}")
+    return KeySet(tuple(keys))
 
 
-def signature_amiss(text: bytes, token: Token, keys: Keys) -> str | None:
+def signature_problem(text: bytes, token: Token, keys: KeySet) -> str | None:
     """Return why none of the keys has signed a token, to be read after 'it', or None where one has.
 
     `text` is the token as a whole and `token` what was read of it. Where it names no key, every key is tried.
     """
-    amiss = next(algorithm_amiss(token), None)
+    amiss = next(algorithm_problems(token), None)
     if amiss:
         return amiss
     named = [key for key in keys.keys if not token.key_id or key.key_id == token.key_id]
     if not named:
         known = listing([key.key_id or "" for key in keys.keys])
         return f"is signed with the key {quote(token.key_id)}, which isn't among the issuer's: {known}"
-    for key in [key for key in named if key.algorithm_name == token.algorithm][:_MOST_TRIED]:
+    for key in [key for key in named if key.algorithm_name == token.algorithm][:_MAX_TRIED]:
         try:
             _JWS.decode_complete(text.strip(), key, algorithms=ALGORITHMS)
         except InvalidSignatureError:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from webhook.core.text import listing, plain, quote
-from webhook.tokens.claims import Kind, Token
-from webhook.tokens.humanize import between
-from webhook.tokens.jwks import Keys, signature_amiss
+from webhook.tokens.claims import Token, TokenKind
+from webhook.tokens.humanize import humanize_interval
+from webhook.tokens.jwks import KeySet, signature_problem
 from webhook.tokens.policy_check import api_audiences
-from webhook.tokens.problems import claims_amiss, times_amiss
+from webhook.tokens.problems import claims_problems, time_problems
 
 LEEWAY = dt.timedelta(minutes=1)
 """How much the API server lets clocks differ."""
@@ -23,12 +23,12 @@ _UNAWARE = "the API server has taken it for itself, and named no audience: so it
 class Issuer:
     """Who issues tokens: its keys, and its name, empty where that isn't known."""
 
-    keys: Keys
+    keys: KeySet
     name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class TokenReviewResult:
     """The API server's answer to a TokenReview."""
 
     authenticated: bool
@@ -38,7 +38,7 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class PresentedToken:
     """A token that is presented to be checked, as a whole and as it was read, and the audiences it is to be for.
 
     No audience stands for the API server's; of several, one that fits is enough, as for a TokenReview.
@@ -51,7 +51,7 @@ class Presented:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerificationResult:
     """What became of a token.
 
     `audiences` are those that it was accepted for, none where that is the API server and it doesn't say by which name;
@@ -68,7 +68,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def by_keys(shown: Presented, issuer: Issuer) -> Verdict:
+def verify_with_keys(shown: PresentedToken, issuer: Issuer) -> VerificationResult:
     """Return what the API server would say about a token, as far as that can be known from its issuer's keys.
 
     What no issuer makes is refused, though the API server lets it pass where the signature is right: a token without
@@ -83,7 +83,7 @@ def by_keys(shown: Presented, issuer: Issuer) -> Verdict:
     return _accepted(shown, BY_KEYS, audiences, shown.token.username, notes)
 
 
-def by_review(shown: Presented, review: Review, issuer: Issuer | None) -> Verdict:
+def verify_by_review(shown: PresentedToken, review: TokenReviewResult, issuer: Issuer | None) -> VerificationResult:
     """Return what the API server has said, and where that was no, all that can be seen of the reasons.
 
     `issuer` is what the API server publishes of itself, None where it can't be had.
@@ -100,29 +100,29 @@ def by_review(shown: Presented, review: Review, issuer: Issuer | None) -> Verdic
 
 
 def _accepted(
-    shown: Presented, by: str, audiences: tuple[str, ...], account: str, notes: tuple[str, ...] = ()
-) -> Verdict:
+    shown: PresentedToken, by: str, audiences: tuple[str, ...], account: str, notes: tuple[str, ...] = ()
+) -> VerificationResult:
     refused = tuple(one for one in shown.audiences if one not in audiences)
     notes = (*notes, *_stale(shown.token, shown.now))
-    return Verdict(accepted=True, by=by, audiences=audiences, refused=refused, account=account, notes=notes)
+    return VerificationResult(accepted=True, by=by, audiences=audiences, refused=refused, account=account, notes=notes)
 
 
-def _refused(shown: Presented, by: str, reasons: tuple[str, ...]) -> Verdict:
+def _refused(shown: PresentedToken, by: str, reasons: tuple[str, ...]) -> VerificationResult:
     account = shown.token.username or shown.token.subject
-    return Verdict(accepted=False, by=by, refused=shown.audiences, account=account, reasons=reasons)
+    return VerificationResult(accepted=False, by=by, refused=shown.audiences, account=account, reasons=reasons)
 
 
-def _amiss(shown: Presented, issuer: Issuer | None) -> Iterator[str]:
+def _amiss(shown: PresentedToken, issuer: Issuer | None) -> Iterator[str]:
     token = shown.token
     if issuer:
-        signature = signature_amiss(shown.text, token, issuer.keys)
+        signature = signature_problem(shown.text, token, issuer.keys)
         if signature:
             yield signature
         if issuer.name and token.issuer != issuer.name and not _is_legacys(token):
             yield f"was issued by {quote(token.issuer)}, not by {quote(issuer.name)}"
-    yield from claims_amiss(token)
-    if not (token.kind is Kind.LEGACY and token.ends is None):
-        yield from times_amiss(token, shown.now, LEEWAY)
+    yield from claims_problems(token)
+    if not (token.kind is TokenKind.LEGACY and token.expires_at is None):
+        yield from time_problems(token, shown.now, LEEWAY)
     name = issuer.name if issuer else ""
     if (issuer or shown.audiences) and not _fitting(shown, name):
         to = listing(token.audiences) if token.audiences else "the API server alone"
@@ -132,10 +132,10 @@ def _amiss(shown: Presented, issuer: Issuer | None) -> Iterator[str]:
 
 
 def _is_legacys(token: Token) -> bool:
-    return token.kind is Kind.LEGACY and token.issuer == LEGACY_ISSUER
+    return token.kind is TokenKind.LEGACY and token.issuer == LEGACY_ISSUER
 
 
-def _fitting(shown: Presented, issuer: str) -> tuple[str, ...]:
+def _fitting(shown: PresentedToken, issuer: str) -> tuple[str, ...]:
     """Return for whom of those that are asked for a token is; one that names none is for the API server."""
     own = _api_servers(shown.token, issuer)
     held = shown.token.audiences or own
@@ -148,4 +148,4 @@ def _api_servers(token: Token, issuer: str) -> tuple[str, ...]:
 
 def _stale(token: Token, now: dt.datetime) -> Iterator[str]:
     if token.warn_after is not None and token.warn_after <= now:
-        yield f"it is stale: the end that it was asked for has passed {between(token.warn_after, now)} ago"
+        yield f"it is stale: the end that it was asked for has passed {humanize_interval(token.warn_after, now)} ago"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.cluster import created, pod
 from tests.manifests.rendering import CHECKOUT
-from webhook.tokens.claims import Token, read
+from webhook.tokens.claims import Token, parse_token
 
 SECTION = re.search(r"\n## Tokens by hand\n(.*?)\n##", (CHECKOUT / "README.md").read_text(), re.DOTALL)[1]
 CALLS = re.findall(r"^\$ (kubectl .*?)(?:    # .*)?\n((?:[^$`].*\n)*)", SECTION, re.MULTILINE)
@@ -45,7 +45,7 @@ def test_what_the_readme_says_is_issued_is_and_what_it_says_is_refused_is_so_in_
 
 
 def token_of(done) -> Token:
-    return read((json.loads(done.stdout)["status"]["token"] if "{" in done.stdout else done.stdout).encode())
+    return parse_token((json.loads(done.stdout)["status"]["token"] if "{" in done.stdout else done.stdout).encode())
 
 
 def test_what_is_issued_lives_as_long_and_is_for_whom_the_readme_says(monitored, tmp_path) -> None:

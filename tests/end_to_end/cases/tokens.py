@@ -3,7 +3,7 @@
 import pytest
 
 from tests.end_to_end.cluster import acting, created, pod, suggested, uid_of
-from webhook.tokens.claims import Token, read
+from webhook.tokens.claims import Token, parse_token
 
 CREATE = ("create", "token", "app", "-n")
 VAULT = "--audience=https://vault.example.com"
@@ -13,7 +13,7 @@ KUBE_SYSTEM = acting("system:serviceaccount:kube-system:operator")
 
 
 def issued(cluster, namespace: str, *flags: str) -> Token:
-    return read(cluster.do(*CREATE, namespace, *flags).encode())
+    return parse_token(cluster.do(*CREATE, namespace, *flags).encode())
 
 
 def refused(cluster, namespace: str, *flags: str) -> str:
@@ -46,7 +46,7 @@ def test_a_long_token_is_refused_and_the_command_that_is_told_works(cluster, nam
     assert "token-request-expiration: spec.expirationSeconds asks for a token of" in told
     assert f"more than the maximum of {maximum}; use kubectl create token app -n {namespace} " in told
     command = [word.replace("=NAME", "=app-token") for word in suggested(told)]
-    token = read(cluster.do(*command).encode())
+    token = parse_token(cluster.do(*command).encode())
     assert token.lifetime == maximum
     asked_for = {flag.removeprefix("--audience=") for flag in flags if "example.com" in flag}
     assert set(token.audiences) >= asked_for
@@ -62,7 +62,7 @@ def test_3607_seconds_for_the_api_server_bound_to_a_pod_are_a_year(cluster) -> N
     bound = ("--duration=3607s", "--bound-object-kind=Pod", "--bound-object-name=asked-for")
     told = refused(cluster, "oncall", *bound)
     assert "31536000 seconds (3607 for the API server, bound to a pod, means a year), more than the maximum" in told
-    assert read(cluster.do(*suggested(told)).encode()).lifetime == 3600
+    assert parse_token(cluster.do(*suggested(told)).encode()).lifetime == 3600
     assert issued(cluster, "oncall", *bound, VAULT).lifetime == 3607
     assert issued(cluster, "oncall", "--duration=3607s").lifetime == 3607
 
@@ -89,7 +89,7 @@ def test_where_a_token_has_to_be_bound_it_is_told_how(cluster) -> None:
 
 def test_mode_warn_issues_and_says_what_enforce_would_do(cluster) -> None:
     done = cluster.kubectl(*CREATE, "warned", "--duration=2h", "--audience=elsewhere")
-    assert read(done.stdout.encode()).lifetime == 7200
+    assert parse_token(done.stdout.encode()).lifetime == 7200
     assert "Warning: token-request-expiration: " in done.stderr
     assert "Warning: token-request-audience: " in done.stderr
     assert "would be rejected" in done.stderr

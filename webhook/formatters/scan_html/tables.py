@@ -12,7 +12,7 @@ from webhook.scan.evaluation_result import Change, EvaluationResult
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import ScanFilters
 from webhook.scan.report import LegacySecret, Owner, ScanReport
-from webhook.tokens.humanize import spelled
+from webhook.tokens.humanize import humanize_seconds
 
 _RANKS = {outcome: rank for rank, outcome in enumerate(figures.OUTCOMES)}
 _CHANGES = {change: rank for rank, change in enumerate(Change)}
@@ -121,7 +121,7 @@ def tokens(report: ScanReport) -> Table:
             Cell(plain(one.audience) if one.audience else "the API server"),
             Cell("without end", _ENDLESS)
             if one.lifetime_seconds is None
-            else Cell(spelled(one.lifetime_seconds), one.lifetime_seconds),
+            else Cell(humanize_seconds(one.lifetime_seconds), one.lifetime_seconds),
             *map(number, (one.now, one.after, *([] if one.simulated is None else [one.simulated]))),
         ])
         for one in every
