@@ -209,3 +209,28 @@ def test_requests_that_arrive_before_their_turn_are_answered_in_their_order(serv
         answers = read_to_the_end(connection).split(b"HTTP/1.1 ")[1:]
     assert [answer[:3] for answer in answers] == [b"200", b"200", b"404"]
     assert b"AdmissionReview" in answers[1]
+
+
+EARLY = """
+import os, signal
+from webhook.server.gunicorn_app import GunicornApp
+load_config = GunicornApp.load_config
+def signalled(app):
+    os.kill(os.getpid(), signal.{})
+    load_config(app)
+GunicornApp.load_config = signalled
+from webhook.cli import main
+main()
+"""
+"""The command, with a signal that comes before gunicorn handles signals."""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
+def test_signal_to_stop_ends_a_server_that_starts(judged_by, name):
+    command = [sys.executable, "-c", EARLY.format(name), "serve", "--bind", "127.0.0.1:0", "--tls-self-signed"]
+    assert subprocess.run([*command, *judged_by], capture_output=True, timeout=30, check=False).returncode == 0
+
+
+def test_signal_to_reopen_logs_leaves_a_server_that_starts(judged_by, tmp_path):
+    with serve(tmp_path, *judged_by, module=("-c", EARLY.format("SIGUSR1"))) as server:
+        assert server.review("/mutate", BODY)["allowed"]

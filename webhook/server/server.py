@@ -20,7 +20,7 @@ from webhook.server.process_setup import private_folder, raise_file_limit, requi
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.serving_certificate import load_certificate
 from webhook.server.state import State
-from webhook.server.worker import Application
+from webhook.server.worker import STOP_SIGNALS, Application
 
 log = logging.getLogger("tokenguard")
 
@@ -31,7 +31,9 @@ def run(options: ServeOptions) -> None:
         require_stdout()
     raise_file_limit()
     _log_to_stderr()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until gunicorn has its own handlers
+    for number in STOP_SIGNALS:  # until gunicorn has its own handlers
+        signal.signal(number, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(private_folder())
         state = State()
