@@ -18,11 +18,12 @@ test: JOBS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 test: $(VENV)/ready ## run all tests, in JOBS processes of a GiB each (three for two CPUs, as they often wait); or only T=FILE
 	$(BIN)/pytest $(or $(T),$(if $(filter-out 1,$(JOBS)),-n $(JOBS)))
 
-# Folders whose tests start no server and no other process, and take milliseconds.
-UNIT := tests/audit tests/core tests/pki tests/scan tests/tokens
+# Tests that start no server and no other process, without the long ones.
+UNIT := tests/audit tests/core tests/pki tests/scan tests/tokens \
+	--ignore-glob='*/test_commands.py' --ignore-glob='*/test_large_*.py' --ignore=tests/core/test_kubectl_yaml.py --ignore=tests/audit/test_schema.py
 
 .PHONY: test-unit
-test-unit: $(VENV)/ready ## run the tests that need neither a server nor another process, in less than a minute
+test-unit: $(VENV)/ready ## run the tests that need neither a server nor a cluster, in less than a minute
 	$(BIN)/pytest $(UNIT)
 
 # From a copy, so that no extension module is left beside the sources.

@@ -8,7 +8,13 @@ from pathlib import Path
 import yaml
 
 CHECKOUT = Path(__file__).parent.parent
-PAGE = (CHECKOUT / "docs/metrics.md").read_text()
+PAGES = {
+    str(file.relative_to(CHECKOUT)): file.read_text()
+    for pattern in ("*.md", "docs/*.md", "certs/*.md", "manifests/*.md")
+    for file in sorted(CHECKOUT.glob(pattern))
+}
+"""The text of every page of the documentation."""
+PAGE = PAGES["docs/metrics.md"]
 
 
 def page_rows(heading: str) -> list[list[str]]:

@@ -7,16 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
-from tests.documented import page_rows, table_below
-from tests.generated_docs import pages
+from tests.documented import PAGES, page_rows, table_below
+from tests.generated_docs import commands, pages
 from tests.tokens.signing import pod_claims, signer
 from webhook.core.policy.document import default_policy, read_policy
-from webhook.core.policy.model import Action, Policy
+from webhook.core.policy.model import Policy
 from webhook.core.policy.shown import shown
-from webhook.core.rules import RULES
 from webhook.formatters.token_text import token_lines
 from webhook.server.http_errors import Refusal
 from webhook.server.metrics.collector import DAYS_LEFT, MAX_EXEMPTIONS, MetricsCollector
@@ -38,21 +38,65 @@ from webhook.tokens.problems import find_problems
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text()
-CHECKED = re.search(r"## Check manifests\n\n```console\n(.*?)```", README, re.DOTALL)[1]
-LOWERED = {Action.WARN, Action.AUDIT, Action.OFF}
+CHECK, POLICY, TOKENS, AUDIT_LOG, TROUBLESHOOTING = (
+    (CHECKOUT / f"docs/{name}.md").read_text() for name in ("check", "policy", "tokens", "audit-log", "troubleshooting")
+)
+CHECKED = re.search(r"```console\n(.*?)```", CHECK, re.DOTALL)[1]
+MAKEFILE = (CHECKOUT / "Makefile").read_text()
+OF_THE_EXAMPLE = "token.default.account"
+FOLDERS = "webhook|tests|manifests|certs|docs|requirements"
 
 
-def test_the_rule_table_says_what_the_rules_say() -> None:
-    expected = [
-        [
-            f"`{rule.name}`",
-            rule.summary,
-            str(rule.default),
-            ", ".join(str(action) for action in rule.actions if action not in LOWERED | {rule.default}),
-        ]
-        for rule in RULES
-    ]
-    assert table_below(README, "## The rules") == expected
+def anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and GitLab make them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_readme_is_short() -> None:
+    assert README.count("\n") <= 150
+
+
+def test_readme_lists_every_page_and_command() -> None:
+    listed = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", README.split("## Documentation\n")[1]))
+    assert listed == {path for path in PAGES if path.startswith("docs/")}
+    named = [row[0].strip("`") for row in table_below(README, "## Commands")]
+    assert sorted(named) == sorted(
+        context.command_path for context in commands() if not isinstance(context.command, click.Group)
+    )
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_links_lead_to_files_and_headings(path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", PAGES[path]):
+        file = CHECKOUT / Path(path).parent / target if target else CHECKOUT / path
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text()), (target, anchor)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_paths_and_make_targets_named_exist(path) -> None:
+    for name in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", PAGES[path]):
+        assert (CHECKOUT / name).exists() or re.search(OF_THE_EXAMPLE, name), name
+    for target in re.findall(r"(?:`|\$ )make (?:-C \w+ )?([a-z-]+)", PAGES[path]):
+        assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
+
+
+def test_architecture_names_modules_that_exist() -> None:
+    page = (CHECKOUT / "docs/architecture.md").read_text()
+    named = re.findall(r"`([a-z]+/[\w/]*(?:\.py)?)`", page.split("## Layers")[0])
+    assert len(named) > 15
+    assert [name for name in named if name != "webhook/" and not (CHECKOUT / "webhook" / name).exists()] == []
+
+
+def test_symptoms_are_messages_of_the_code() -> None:
+    messages = "".join(file.read_text() for file in (CHECKOUT / "webhook").rglob("*.py"))
+    quoted = {text for row in table_below(TROUBLESHOOTING, "find your symptom:\n") for text in row[0].split("`")[1::2]}
+    quoted |= {row[0].strip("`") for row in table_below(TROUBLESHOOTING, "## A replica is not ready")}
+    parts = [part for text in quoted for part in re.split(r"\.\.\.|RULE|: |`|, ", text)]
+    of_kubernetes = {"denied the request", "failed calling webhook", "x509", "kubectl", "kubectl drain"}
+    computed = {"Secrets not loaded", "Namespaces not loaded", "anything about the audit log"}
+    assert {part for part in parts if part and part not in messages} <= of_kubernetes | computed
 
 
 @pytest.mark.parametrize(("path", "text"), pages().items())
@@ -107,8 +151,13 @@ def test_the_metrics_page_tells_the_bounds() -> None:
 
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
-POLICIES = re.findall(r"```yaml\n(apiVersion: tokenguard.*?)```", README, re.DOTALL)
-PARTS = re.findall(r"```yaml\n((?:rules|tokens|inject|overrides|exemptions):.*?)```", README, re.DOTALL)
+POLICIES = [
+    found
+    for page in PAGES.values()
+    for found in re.findall(r"```yaml\n(apiVersion: tokenguard.*?)```", page, re.DOTALL)
+]
+KEYS = "rules|tokens|apiServerToken|inject|overrides|exemptions"
+PARTS = [found for page in PAGES.values() for found in re.findall(rf"```yaml\n((?:{KEYS}):.*?)```", page, re.DOTALL)]
 
 
 @pytest.mark.parametrize("document", [*POLICIES, *(HEAD + part for part in PARTS)])
@@ -122,14 +171,14 @@ def test_policies_and_parts_of_some_are_shown() -> None:
 
 
 def test_the_defaults_shown_are_the_defaults() -> None:
-    document = re.search(r"these are the defaults:\n\n```yaml\n(.*?)```", README, re.DOTALL)[1]
+    document = re.search(r"## Defaults\n.*?```yaml\n(.*?)```", POLICY, re.DOTALL)[1]
     given = yaml.safe_load(document)
     default = shown(read_policy(b"apiVersion: tokenguard/v1\nkind: TokenPolicy\n"))
     assert {**given, "rules": default["rules"]} == default
 
 
 def test_the_token_shown_is_told_of_as_shown() -> None:
-    shown = re.search(r"\$ tokenguard token inspect @token .*# exits 1.*\n((?:[^$].*\n)*)", README)[1]
+    shown = re.search(r"\$ tokenguard token inspect @token .*# exits 1.*\n((?:[^$].*\n)*)", TOKENS)[1]
     issued = dt.datetime(2026, 11, 24, 9, 36, 10, tzinfo=dt.UTC)
     uid = re.search(r"uid ([\w-]+)", shown)[1]
     whose = pod_claims()["kubernetes.io"] | {"serviceaccount": {"name": "app", "uid": uid}}
@@ -148,7 +197,7 @@ def test_the_token_shown_is_told_of_as_shown() -> None:
 
 def test_the_summary_of_audit_logs_shown_is_what_is_printed() -> None:
     call, status, output = re.search(
-        r"^\$ (tokenguard audit .*?) +# exits (\d)\n((?:[^$.].*\n|\n)*)", README, re.MULTILINE
+        r"^\$ (tokenguard audit .*?) +# exits (\d)\n((?:[^$.].*\n|\n)*)", AUDIT_LOG, re.MULTILINE
     ).groups()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
@@ -161,7 +210,7 @@ def test_the_summary_of_audit_logs_shown_is_what_is_printed() -> None:
 
 def test_the_audit_files_size_and_number_are_the_defaults() -> None:
     size, keep = re.search(
-        r"`--audit-file-max-size` \((\d+)Mi\).*?`--audit-file-keep` \((\d+)\)", README, re.DOTALL
+        r"`--audit-file-max-size` \((\d+)Mi\).*?`--audit-file-keep` \((\d+)\)", AUDIT_LOG, re.DOTALL
     ).groups()
     assert (int(size) << 20, int(keep)) == (ServeOptions.audit_file_max_size, ServeOptions.audit_file_keep)
 

@@ -1,4 +1,4 @@
-"""From one way of certificates to another, by the very commands that certs/README.md shows."""
+"""From one way of certificates to another, by the very commands that docs/certificates.md shows."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from tests.manifests.test_overlays_of_ones_own import told
 from tests.serving import Server, eventually
 from webhook.cli import main
 
-PAGE = "certs/README.md"
+PAGE = "docs/certificates.md"
 ASK = "component!=webhooks"
 SELF_MANAGED, BY_HAND = "manifests", "manifests/overlays/by-hand"
 
@@ -103,7 +103,7 @@ def site(tmp_path_factory):
 
 
 def self_managed() -> str:
-    return told("README.md", SELF_MANAGED).split("images:")[0]
+    return told("docs/install.md", SELF_MANAGED).split("images:")[0]
 
 
 def change(site: Site, make_secret: list[str]) -> list[str]:

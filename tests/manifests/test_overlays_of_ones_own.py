@@ -1,4 +1,4 @@
-"""The kustomizations that README.md and certs/README.md tell people to write, rendered as they stand there."""
+"""The kustomizations that the documentation shows, rendered."""
 
 import base64
 import re
@@ -9,11 +9,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.documented import PAGES
 from tests.manifests.rendering import CHECKOUT, render_text, the
 from webhook.cli import main
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-PAGES = ("README.md", "certs/README.md", "docs/metrics.md", "docs/rollout.md", "docs/security.md")
 CLIENT_CA = "TOKENGUARD_CLIENT_CA"
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
 
@@ -42,7 +42,7 @@ def mine(tmp_path):
 
 def test_an_installation_with_ones_own_image_and_policy(mine) -> None:
     (mine.folder / "policy.yaml").write_text(POLICY)
-    objects = mine(told("README.md", "manifests"))
+    objects = mine(told("docs/install.md", "manifests"))
     [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example.com/tokenguard:0.1.0"
     configmap = the("ConfigMap", objects, "token-policy")
@@ -53,7 +53,7 @@ def test_an_installation_with_ones_own_image_and_policy(mine) -> None:
 def test_certificates_by_hand(mine) -> None:
     done = CliRunner().invoke(main, ["certs", "generate", "--out", str(mine.folder / "certs")])
     assert done.exit_code == 0, done.output
-    objects = mine(told("certs/README.md", "manifests/overlays/by-hand"))
+    objects = mine(told("docs/certificates.md", "manifests/overlays/by-hand"))
     bundle = base64.b64encode((mine.folder / "certs/ca.crt").read_bytes()).decode()
     for kind in KINDS:
         for webhook in the(kind, objects)["webhooks"]:
@@ -62,7 +62,7 @@ def test_certificates_by_hand(mine) -> None:
 
 
 def test_cert_managers_own_namespace_left_out(mine) -> None:
-    objects = mine(told("certs/README.md", "manifests/overlays/cert-manager"))
+    objects = mine(told("docs/certificates.md", "manifests/overlays/cert-manager"))
     validating = the(KINDS[1], objects)["webhooks"][0]
     assert "cert-manager" in validating["namespaceSelector"]["matchExpressions"][0]["values"]
 
@@ -72,7 +72,7 @@ def test_reviews_of_known_senders_alone(mine) -> None:
     (mine.folder / "policy.yaml").write_text(POLICY)
     page = (CHECKOUT / "docs/security.md").read_text()
     [more] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if CLIENT_CA in block]
-    first = yaml.safe_load(told("README.md", "manifests"))
+    first = yaml.safe_load(told("docs/install.md", "manifests"))
     second = yaml.safe_load(more)
     second["configMapGenerator"] += first.pop("configMapGenerator")
     objects = mine(yaml.safe_dump(first | second))
@@ -86,25 +86,15 @@ def test_reviews_of_known_senders_alone(mine) -> None:
     assert "TOKENGUARD_POLICY_CONFIGMAP" in {one["name"] for one in container["env"]}
 
 
-def test_every_command_shown_is_one_that_there_is() -> None:
-    for page in PAGES:
-        for call in re.findall(
-            r"^\$ tokenguard (.*?)(?: {2,}#.*| \\| > .*)?$", (CHECKOUT / page).read_text(), re.MULTILINE
-        ):
-            words, flags = [], []
-            for word in call.split():
-                (flags if word.startswith("--") else words).append(word)
-            command, path = main, []
-            while hasattr(command, "commands") and words:
-                command = command.get_command(click.Context(command), words[0])
-                path.append(words.pop(0))
-            known = {option for parameter in command.params for option in parameter.opts}
-            assert set(flags) <= known, (page, call)
-
-
-def test_every_path_shown_in_the_certificates_page_is_there() -> None:
-    page = (CHECKOUT / "certs/README.md").read_text()
-    for path in re.findall(r"\]\(([\w./-]+)\)", page):
-        assert (CHECKOUT / "certs" / path).exists(), path
-    for path in set(re.findall(r"manifests/[\w/.-]+\w", page)):
-        assert (CHECKOUT / path).exists(), path
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_shown_exists(page) -> None:
+    for call in re.findall(r"^\$ tokenguard (.*?)(?: {2,}#.*| \\| > .*)?$", PAGES[page], re.MULTILINE):
+        words, flags = [], []
+        for word in call.split():
+            (flags if word.startswith("--") else words).append(word)
+        command, path = main, []
+        while hasattr(command, "commands") and words:
+            command = command.get_command(click.Context(command), words[0])
+            path.append(words.pop(0))
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(flags) <= known, call
