@@ -30,7 +30,7 @@ def table_below(text: str, heading: str) -> list[list[str]]:
 
 METRICS = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[2])) for row in page_rows("## The metrics")}
 """tokenguard's metrics, each with its labels."""
-API_SERVERS = {row[0].strip("`") for row in page_rows("### The API server's own")}
+API_SERVERS = {row[0].strip("`") for row in page_rows("### The API server's metrics")}
 """Those of the API server that are used."""
 
 

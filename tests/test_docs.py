@@ -128,7 +128,7 @@ def test_definitions_are_the_metrics_that_are_exposed() -> None:
     assert kinds == {(metric.name, metric.kind) for metric in DEFINITIONS}
 
 
-BOUNDED = {row[0]: row[1] for row in page_rows("### What stands in labels")}
+BOUNDED = {row[0]: row[1] for row in page_rows("### Label values")}
 
 
 @pytest.mark.parametrize(
