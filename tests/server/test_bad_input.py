@@ -141,17 +141,16 @@ def test_what_is_not_http_gets_a_4xx_and_the_connection_is_closed(server, sent):
     assert b'{"kind":"Status","apiVersion":"v1","status":"Failure","code":4' in answer
 
 
-def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server:
-        with contextlib.closing(raw_connection(server)) as connection:
-            connection.sendall(NOT_HTTP["garbage"])
-            read_to_the_end(connection)
-        with contextlib.closing(raw_connection(server)) as connection:
-            connection.sendall(POST % 1000 + b"{")
-            eventually(lambda: connections_of(server))
-        eventually(lambda: not connections_of(server))
-        assert server.metric("tokenguard_requests_refused_total") == 1
-        assert server.metric("tokenguard_requests_refused_total", status="400") == 1
+def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(server):
+    before = server.metric("tokenguard_requests_refused_total")
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(NOT_HTTP["garbage"])
+        read_to_the_end(connection)
+    with contextlib.closing(raw_connection(server)) as connection:
+        connection.sendall(POST % 1000 + b"{")
+        eventually(lambda: connections_of(server))
+    eventually(lambda: not connections_of(server))
+    assert server.metric("tokenguard_requests_refused_total") == before + 1
 
 
 POST = b"POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

@@ -6,6 +6,8 @@ from contextlib import ExitStack, closing
 from http.client import HTTPSConnection
 from pathlib import Path
 
+import pytest
+
 from tests.fuzz.mutation import MOST_BYTES, Mutator
 from tests.fuzz.seeds import reviews
 from tests.serving import JSON, ask, serve
@@ -34,8 +36,15 @@ def fuzz(connections: list[HTTPSConnection], count: int, bodies: Mutator) -> Cou
     return statuses
 
 
-def test_12_000_broken_bodies_bring_no_error_of_ours_no_dead_worker_and_no_growing_memory(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--audit-level", "all") as server, ExitStack() as stack:
+@pytest.fixture(scope="module")
+def server(judged_by, tmp_path_factory):
+    """Return a server of this module's own, whose memory is looked at."""
+    with serve(tmp_path_factory.mktemp("fuzz"), *judged_by, "--audit-level", "all") as running:
+        yield running
+
+
+def test_12_000_broken_bodies_bring_no_error_of_ours_no_dead_worker_and_no_growing_memory(server):
+    with ExitStack() as stack:
         workers = server.workers
         connections = [stack.enter_context(closing(server.connect())) for _ in range(8)]
         bodies = Mutator(reviews(), random.Random(SEED), largest=MOST_BYTES)
@@ -55,11 +64,10 @@ def resident(server) -> list[int]:
     return [int(line) for line in lines]
 
 
-def test_connections_that_have_ended_leave_nothing_behind(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server:
-        for _ in range(50):
-            server.request("GET", "/healthz")
-        before = resident(server)[0]
-        for _ in range(200):  # each holds some 300 KiB while it lasts
-            server.request("GET", "/healthz")
-        assert resident(server)[0] - before < 20_000
+def test_connections_that_have_ended_leave_nothing_behind(server):
+    for _ in range(50):
+        server.request("GET", "/healthz")
+    before = resident(server)[0]
+    for _ in range(200):  # each holds some 300 KiB while it lasts
+        server.request("GET", "/healthz")
+    assert resident(server)[0] - before < 20_000

@@ -69,6 +69,8 @@ def refuses_connections(server) -> bool:
 
 def test_a_review_in_flight_is_answered_after_sigterm_and_idle_connections_hold_up_nothing(judged_by, tmp_path):
     with serve(tmp_path, *judged_by) as server:
+        folder = Path(server.log.split("--cacert ")[1].split()[0]).parent
+        assert (folder.stat().st_mode & 0o777, (folder / "tls.key").stat().st_mode & 0o777) == (0o700, 0o600)
         idle = [server.connect() for _ in range(6)]
         for connection in idle[:3]:
             assert ask(connection, "GET", "/healthz").status == 200
@@ -85,18 +87,10 @@ def test_a_review_in_flight_is_answered_after_sigterm_and_idle_connections_hold_
         assert b"connection: close" in answer.lower()
         assert b'"allowed":true' in answer
         assert server.process.wait(10) == 0
+        assert not folder.exists()
         assert "Traceback" not in server.log
         for connection in [*idle, in_flight]:
             connection.close()
-
-
-def test_what_was_made_for_the_run_is_gone_after_it(judged_by, tmp_path):
-    with serve(tmp_path / "run", *judged_by) as server:
-        folder = Path(server.log.split("--cacert ")[1].split()[0]).parent
-        assert folder.stat().st_mode & 0o777 == 0o700
-        assert (folder / "tls.key").stat().st_mode & 0o777 == 0o600
-        assert server.stop() == 0
-        assert not folder.exists()
 
 
 WAITS_FOR = {

@@ -14,7 +14,7 @@ import pytest
 from tests.server.test_recorded import recorded
 from tests.serving import eventually, raw_connection, serve
 from webhook.server.options import StartError
-from webhook.server.process_setup import MAX_FILES, private_folder
+from webhook.server.process_setup import MAX_FILES, private_folder, raise_file_limit
 
 BODY = recorded("pod-plain.pods", "mutate")
 
@@ -23,12 +23,12 @@ def open_files_limit(pid: int) -> int:
     return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
 
 
-def test_as_many_files_may_be_open_as_the_hard_limit_allows(judged_by, tmp_path):
+def test_as_many_files_may_be_open_as_the_hard_limit_allows():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        with serve(tmp_path, *judged_by) as server:
-            assert open_files_limit(server.workers[0]) == min(hard, MAX_FILES)
+        raise_file_limit()
+        assert open_files_limit(os.getpid()) == min(hard, MAX_FILES)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -99,15 +99,18 @@ def test_a_root_that_is_read_only_throughout_is_told_in_one_line(monkeypatch):
         pass
 
 
-def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_ended(judged_by, tmp_path):
-    environment = {"TMPDIR": str(tmp_path)}
-    with serve(tmp_path / "one", *judged_by, environment=environment) as server:
+def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_ended(judged_by, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with serve(tmp_path / "run", *judged_by) as server:
         (left,) = folders(tmp_path)
-        workers = server.workers
+        [worker] = server.workers
+        with private_folder():
+            assert left in folders(tmp_path)
         server.process.kill()
-        eventually(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        eventually(lambda: not Path(f"/proc/{worker}").exists())
         assert (left / "tls.key").exists()
-        with serve(tmp_path / "two", *judged_by, environment=environment):
+        with private_folder():
             assert left not in folders(tmp_path)
     assert folders(tmp_path) == []
 

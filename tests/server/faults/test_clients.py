@@ -100,14 +100,14 @@ def test_who_connects_and_says_nothing_is_let_go(impatient):
 
 
 def test_a_review_after_a_long_silence_has_as_long_as_any_other(judged_by, tmp_path):
-    busy = SET.format("http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 4")
+    busy = SET.format("http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 2")
     with (
         serve(tmp_path, *judged_by, module=("-c", busy)) as server,
         contextlib.closing(raw_connection(server)) as connection,
     ):
-        time.sleep(5)
+        time.sleep(3)
         connection.sendall(HEAD + BODY[:100])
-        time.sleep(1.2)
+        time.sleep(0.6)
         connection.sendall(BODY[100:])
         connection.settimeout(10)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
