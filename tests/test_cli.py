@@ -241,7 +241,7 @@ STDIN_READERS = [
 def test_stdin_that_is_closed_is_no_empty_one(command: str) -> None:
     done = _tokenguard(command, "<&-")
     assert done.returncode == 2
-    assert re.search("(<stdin>: error|standard input can't be read): bad file descriptor", done.stdout + done.stderr)
+    assert re.search("(<stdin>: error|cannot read standard input): bad file descriptor", done.stdout + done.stderr)
 
 
 def test_text_that_any_command_writes_is_escaped(monkeypatch) -> None:

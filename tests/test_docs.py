@@ -17,7 +17,7 @@ from tests.tokens.signing import pod_claims, signer
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.shown import shown
-from webhook.formatters.token_text import token_lines
+from webhook.formatters.token_text import format_inspection
 from webhook.server.http_errors import Refusal
 from webhook.server.metrics.collector import DAYS_LEFT, MAX_EXEMPTIONS, MetricsCollector
 from webhook.server.metrics.definitions import DEFINITIONS, ReviewFailure
@@ -33,8 +33,7 @@ from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions
 from webhook.server.state import State
 from webhook.tokens.claims import parse_token
-from webhook.tokens.policy_check import check_against_policy
-from webhook.tokens.problems import find_problems
+from webhook.tokens.inspection import inspect_token
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text()
@@ -188,8 +187,8 @@ def test_the_token_shown_is_told_of_as_shown() -> None:
     })  # fmt: skip
     token = parse_token(signer().sign(claims))
     now = issued + dt.timedelta(minutes=1)
-    decision = check_against_policy(token, default_policy(), now)
-    told = "".join(f"{line}\n" for line in token_lines(token, list(find_problems(token, now)), decision, now))
+    inspection = inspect_token(token, default_policy(), now, frozenset())
+    told = "".join(f"{line}\n" for line in format_inspection(inspection))
     pieces = shown.split("...\n")
     assert len(pieces) == 3
     assert all(piece in told for piece in pieces)

@@ -51,7 +51,7 @@ def test_an_answer_that_says_nothing_is_no_acceptance(status) -> None:
     b"", b"[]", b'{"status": 1}', b'{"status": {"authenticated": "yes"}}', b"\xff", b'{"x": ' + b"[" * 50_000,
 ], ids=["nothing", "a list", "a number", "a text", "bytes", "too deep"])  # fmt: skip
 def test_an_answer_that_is_no_review_is_a_failed_run(answer: bytes) -> None:
-    with pytest.raises(ApiError, match="the API server's answer is no TokenReview"):
+    with pytest.raises(ApiError, match="the API server's answer is not a TokenReview"):
         review(Server(answer), TOKEN, ())
 
 
@@ -66,18 +66,21 @@ def test_who_may_not_ask_is_told_which_right_is_missing() -> None:
 def test_what_quotes_the_token_is_not_told(quoted: str) -> None:
     with pytest.raises(ApiError) as caught:
         review(Server(ApiError(400, f"HTTP 400: {quoted} is no good")), TOKEN, ())
-    assert str(caught.value) == "its message quotes the token, and isn't shown"
+    assert str(caught.value) == "the message is not shown because it quotes the token"
     assert caught.value.__suppress_context__, "a traceback would show it"
-    assert review(Server({"error": f"{quoted}?"}), TOKEN, ()).error == "its message quotes the token, and isn't shown"
+    assert (
+        review(Server({"error": f"{quoted}?"}), TOKEN, ()).error
+        == "the message is not shown because it quotes the token"
+    )
 
 
 def test_the_issuer_is_known_by_what_the_api_server_publishes() -> None:
     issuer = published_issuer(Server(keys=jwks(signer()), about=json.dumps({"issuer": ISSUER}).encode()))
-    assert (issuer.name, [key.key_id for key in issuer.keys.keys]) == (ISSUER, ["key-1"])
+    assert (issuer.name, [key.key_id for key in issuer.keys]) == (ISSUER, ["key-1"])
 
 
 @pytest.mark.parametrize(("keys", "about", "said"), [
-    (b"{}", b"{}", "at /openid/v1/jwks is no JSON Web Key Set"),
+    (b"{}", b"{}", "at /openid/v1/jwks is not a JSON Web Key Set"),
     (jwks(signer()), b"{}", "at /.well-known/openid-configuration names no issuer"),
     (jwks(signer()), b'{"issuer": 1}', "names no issuer"),
 ], ids=["no keys", "no issuer", "an issuer that is a number"])  # fmt: skip

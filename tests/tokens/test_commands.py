@@ -37,13 +37,13 @@ def test_inspect_tells_all_that_a_token_says() -> None:
     done = run("inspect", given=signer().sign(pod_claims(iat=NOW, nbf=NOW, exp=NOW + 31_536_000)))
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
-    assert lines[0] == "kind       a pod's: projected into it, or asked for with a TokenRequest that names it"
+    assert lines[0] == "kind       bound to a pod: projected into it or requested for it"
     assert lines[1] == "account    demo/app (uid uid-of-app)"
     assert "lifetime   1 year (31536000 seconds)" in lines
     assert "bound to   Pod app-1 (uid uid-of-pod)" in lines
     assert "           Node node-1 (uid uid-of-node)" in lines
-    assert 'signed     RS256, with key "key-1"' in lines
-    assert "policy     8c0cec78672a refuses a TokenRequest for such a token in namespace demo" in lines
+    assert """signature  RS256, key "key-1"; not verified (see 'tokenguard token verify')""" in lines
+    assert "policy     8c0cec78672a: a TokenRequest for such a token in namespace demo would be denied" in lines
     assert any(line.startswith("           reject: token-request-expiration: ") for line in lines)
 
 
@@ -54,12 +54,12 @@ def test_inspect_tells_the_same_to_programs() -> None:
     assert 0 < told.pop("remainingSeconds") <= 3600
     assert told["policy"].pop("findings")[0]["rule"] == "token-request-binding"
     assert told | {"issuedAt": 0, "notBefore": 0, "expiresAt": 0} == {
-        "version": 1, "kind": "request", "namespace": "demo",
+        "version": 2, "kind": "request", "namespace": "demo",
         "serviceAccount": {"name": "app", "uid": "uid-of-app"}, "subject": "system:serviceaccount:demo:app",
         "audiences": [ISSUER], "issuer": ISSUER, "issuedAt": 0, "notBefore": 0, "expiresAt": 0, "warnAfter": None,
         "lifetimeSeconds": 3600, "requestedLifetimeSeconds": None, "boundTo": [],
         "id": "5f0c7f0e-3a55-4d0f-8a5c-1c1f6f4f0001", "algorithm": "RS256", "keyId": "key-1",
-        "signatureChecked": False, "notices": [],
+        "signatureVerified": False, "problems": [],
         "policy": {"revision": "8c0cec78672a", "outcome": "allowed", "exemptions": [], "note": None},
     }  # fmt: skip
 
@@ -118,13 +118,13 @@ def test_a_token_is_taken_from_a_file_or_with_a_warning_from_the_arguments(comma
 
 
 @pytest.mark.parametrize(("arguments", "given", "said"), [
-    (["@/no/such/file"], b"", "the file after @ can't be read: no such file"),
-    (["token.txt"], b"", "a file is given as @FILE"),
+    (["@/no/such/file"], b"", "cannot read the file after @: no such file"),
+    (["token.txt"], b"", "to read a file, pass @FILE"),
     ([], b"", "it is empty"),
-    (["-"], b"garbage", "it has 1 part where a signed token has 3"),
-    (["@"], b"", "the file after @ can't be read: is a directory"),
+    (["-"], b"garbage", "it has 1 part instead of 3"),
+    (["@"], b"", "cannot read the file after @: is a directory"),
     (["--label", "x"], b"", "--label takes KEY=VALUE"),
-    (["--policy", "-"], b"", "can't both be standard input"),
+    (["--policy", "-"], b"", "cannot both be standard input"),
 ], ids=["no file", "a file without @", "nothing", "garbage", "no name", "half a label",
         "two of one stdin"])  # fmt: skip
 def test_inspect_has_failed_where_there_is_no_token_to_be_read(arguments, given, said) -> None:
@@ -147,10 +147,10 @@ def test_verify_tells_whom_a_token_is_accepted_for(keys) -> None:
     done = run("verify", *flags, given=token)
     assert done.exit_code == 0
     assert done.stdout.splitlines()[:3] == [
-        f'accepted   for "{VAULT}"', 'refused    for "https://other"', "account    system:serviceaccount:demo:app",
+        f'accepted   for "{VAULT}"', 'rejected   for "https://other"', "account    system:serviceaccount:demo:app",
     ]  # fmt: skip
     told = json.loads(run("verify", *flags, "--output", "json", given=token).stdout)
-    assert (told["accepted"], told["audiences"], told["refusedAudiences"], told["reasons"]) == (
+    assert (told["accepted"], told["audiences"], told["rejectedAudiences"], told["reasons"]) == (
         True, [VAULT], ["https://other"], [],
     )  # fmt: skip
 
@@ -161,10 +161,10 @@ def test_verify_tells_why_a_token_is_refused(keys) -> None:
     done = run("verify", *flags, given=token)
     assert done.exit_code == 1
     first, second, third, account, *_ = done.stdout.splitlines()
-    assert first == f'refused    it was issued by "{ISSUER}", not by "https://elsewhere"'
-    assert second == "           it has expired 1 day 1 hour ago"
-    assert third == f'           it is made out to "{ISSUER}", not to "{VAULT}"'
-    assert account == "account    system:serviceaccount:demo:app, as it says"
+    assert first == f'rejected   issued by "{ISSUER}", not by "https://elsewhere"'
+    assert second == "           expired 1 day 1 hour ago"
+    assert third == f'           issued for "{ISSUER}", not for "{VAULT}"'
+    assert account == "account    system:serviceaccount:demo:app (claimed)"
     told = json.loads(run("verify", *flags, "--output", "json", given=token).stdout)
     assert (told["accepted"], told["audiences"], len(told["reasons"])) == (False, [], 3)
 
@@ -190,10 +190,10 @@ def test_verify_refuses_with_1_and_has_failed_with_2_where_it_is_no_token(token,
 @pytest.mark.parametrize(("flags", "said"), [
     (["--jwks", "/no/such/file"], "no such file"),
     (["--jwks", "@"], "no such file"),
-    (["--jwks", "/dev/null"], "--jwks /dev/null is no JSON Web Key Set"),
-    (["--jwks", "-"], "can't both be standard input"),
-    (["--jwks", "x", "--cluster-keys"], "two places for the keys"),
-    (["--issuer", "x"], "--issuer goes with --jwks"),
+    (["--jwks", "/dev/null"], "--jwks /dev/null is not a JSON Web Key Set"),
+    (["--jwks", "-"], "cannot both be standard input"),
+    (["--jwks", "x", "--cluster-keys"], "exclude each other"),
+    (["--issuer", "x"], "--issuer needs --jwks"),
     (["--kubeconfig", "/no/such/file"], "the kubeconfig /no/such/file can't be used (there is no such file"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_verify_has_failed_where_nobody_can_be_asked(flags, said) -> None:
@@ -205,7 +205,7 @@ def test_verify_has_failed_where_nobody_can_be_asked(flags, said) -> None:
 def test_garbage_is_sent_to_nobody() -> None:
     done = run("verify", "--kubeconfig", "/no/such/file", given=b"hunter2")
     assert done.exit_code == 2
-    assert "this is no token that can be read" in done.stderr
+    assert "cannot read the token" in done.stderr
 
 
 def test_without_a_cluster_at_hand_it_is_told_how_to_name_one(tmp_path, monkeypatch) -> None:
@@ -227,7 +227,7 @@ def test_on_a_terminal_the_token_is_asked_for_and_not_shown() -> None:
     )  # fmt: skip
     os.close(theirs)
     shown = os.read(ours, 1000)
-    while b"(it isn't shown)" not in shown:
+    while b"(not shown)" not in shown:
         shown += os.read(ours, 1000)
     os.write(ours, token + b"\n")
     told, _ = process.communicate(timeout=60)

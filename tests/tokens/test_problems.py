@@ -13,38 +13,38 @@ HEADER = {"alg": "RS256", "kid": "key-1"}
 AN_HOUR_AGO = ISSUED - 3600
 CASES = {
     "a sound token": (HEADER, plain_claims(), []),
-    "expired": (HEADER, plain_claims(exp=ISSUED - 90), ["has expired 1 minute 40 seconds ago"]),
-    "expired this second": (HEADER, plain_claims(exp=ISSUED + 10), ["has expired 0 seconds ago"]),
-    "not yet valid": (HEADER, plain_claims(nbf=ISSUED + 130), ["is not yet valid, for 2 minutes"]),
-    "of the future": (HEADER, plain_claims(iat=ISSUED + 3610), ["was issued in the future, in 1 hour"]),
+    "expired": (HEADER, plain_claims(exp=ISSUED - 90), ["expired 1 minute 40 seconds ago"]),
+    "expired this second": (HEADER, plain_claims(exp=ISSUED + 10), ["expired 0 seconds ago"]),
+    "not yet valid": (HEADER, plain_claims(nbf=ISSUED + 130), ["not valid for another 2 minutes"]),
+    "of the future": (HEADER, plain_claims(iat=ISSUED + 3610), ["issued 1 hour in the future"]),
     "without end": (HEADER, plain_claims(exp=None), ["never expires"]),
     "legacy": (HEADER, legacy_claims(), ["never expires"]),
     "a year": (
         HEADER,
         pod_claims(),
-        ["says 1 hour 7 seconds, lives 1 year: what its issuer does for 3607 seconds bound to a pod"],
+        ["requested for 1 hour 7 seconds, but valid for 1 year: the API server extends a pod's token of 3607 seconds"],
     ),
     "another's subject": (
         HEADER,
         plain_claims(sub="system:serviceaccount:demo:admin\n"),
-        ['is inconsistent: its subject is "system:serviceaccount:demo:admin\\n", its account "system:'],
+        ['inconsistent: the subject is "system:serviceaccount:demo:admin\\n", the account "system:'],
     ),
     "a person's": (
         HEADER,
         {"sub": "jane", "exp": ISSUED + 60},
-        ["is no service account's token: no claim names namespace and account"],
+        ["not a service account token: no claim names a namespace and a ServiceAccount"],
     ),
     "signed by nobody": (
         {"alg": "none"},
         plain_claims(),
-        ["is signed by nobody (alg: none), so anybody may have written it"],
+        ["unsigned (alg: none): anyone could have written it"],
     ),
     "signed with a secret": (
         {"alg": "HS256"},
         plain_claims(),
-        ['is signed with "HS256"; Kubernetes signs with RS256, ES256, ES384, ES512'],
+        ['signed with "HS256"; Kubernetes signs with RS256, ES256, ES384, ES512'],
     ),
-    "all at once": ({"alg": "none"}, {}, ["is no service", "is signed by nobody", "never expires"]),
+    "all at once": ({"alg": "none"}, {}, ["not a service account token", "unsigned", "never expires"]),
 }
 
 

@@ -1,6 +1,6 @@
-"""What the API server says about a token, and what it publishes of itself as their issuer.
+"""TokenReviews, and what the API server publishes about itself as an issuer of tokens.
 
-A token is sent, and never told: not in an error either, whatever the API server quotes.
+No error contains a token, whatever the API server quotes.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 _KEYS = "/openid/v1/jwks"
 _ISSUER = "/.well-known/openid-configuration"
 _MIN_QUOTED = 16
-"""So many characters of a token in a row are no coincidence."""
+"""A message that contains so many characters of the token in a row quotes it."""
 
 
 class _User(msgspec.Struct):
@@ -38,10 +38,7 @@ class _Discovery(msgspec.Struct):
 
 
 def review(transport: Transport, token: bytes, audiences: Sequence[str]) -> TokenReviewResult:
-    """Ask whether a token is genuine and made out to one of the audiences; none stands for the API server's.
-
-    Raises `ApiError`.
-    """
+    """Create a TokenReview of a token for one of the audiences (default: the API server's). Raises `ApiError`."""
     text = token.strip().decode()
     spec = {"token": text, "audiences": list(audiences)}
     asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
@@ -50,11 +47,11 @@ def review(transport: Transport, token: bytes, audiences: Sequence[str]) -> Toke
         status = msgspec.json.decode(answer, type=_TokenReview).status or _Status()
     except ApiError as error:
         if error.status == 403:
-            more = "; the right to create tokenreviews is in ClusterRole system:auth-delegator, and --jwks needs none"
+            more = "; bind ClusterRole system:auth-delegator to create tokenreviews, or use --jwks"
             raise ApiError(403, f"{_without_token(str(error), text)}{more}") from None
         raise ApiError(error.status, _without_token(str(error), text)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ApiError(0, "the API server's answer is no TokenReview") from None
+        raise ApiError(0, "the API server's answer is not a TokenReview") from None
     user = status.user or _User()
     return TokenReviewResult(
         authenticated=bool(status.authenticated),
@@ -65,7 +62,7 @@ def review(transport: Transport, token: bytes, audiences: Sequence[str]) -> Toke
 
 
 def published_issuer(transport: Transport) -> Issuer:
-    """Return keys and name of the API server as an issuer of tokens. Raises `ApiError`."""
+    """Return the API server's keys and its name as an issuer. Raises `ApiError`."""
     try:
         keys = parse_jwks(transport.get(_KEYS, {}, "application/jwk-set+json"))
         name = msgspec.json.decode(transport.get(_ISSUER, {}, "application/json"), type=_Discovery).issuer
@@ -77,6 +74,6 @@ def published_issuer(transport: Transport) -> Issuer:
 
 
 def _without_token(message: str, token: str) -> str:
-    """Return a message, or that it can't be shown because it quotes the token."""
+    """Return the message, or a replacement if it quotes the token."""
     parts = (message[at : at + _MIN_QUOTED] for at in range(len(message) - _MIN_QUOTED + 1))
-    return "its message quotes the token, and isn't shown" if any(part in token for part in parts) else message
+    return "the message is not shown because it quotes the token" if any(part in token for part in parts) else message

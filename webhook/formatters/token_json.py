@@ -1,24 +1,27 @@
-"""What is known of a token, and what became of it, as JSON for programs; `version` changes when a key goes."""
+"""Inspection and verification of a token as JSON; `version` changes when a key is removed or changes its meaning."""
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from webhook.core.decision import Decision
-from webhook.tokens.claims import Token
+from webhook.core.safe_output import safe_json
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.tokens.inspection import TokenInspection
 from webhook.tokens.verification import VerificationResult
 
-VERSION = 1
+VERSION = 2
 
 
-def token_text(token: Token, problems: Sequence[str], decision: Decision | None, now: dt.datetime) -> str:
-    """Return what a token says of itself, what is amiss (`find_problems`), and the policy's judgement; null: not said.
+def format_inspection(inspection: TokenInspection, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield claims, problems and the policy's decision; null means that the token doesn't say.
 
-    Times are RFC 3339, lifetimes seconds; `remainingSeconds` is negative once it has expired, and
-    `requestedLifetimeSeconds` is there where it lives longer than was asked for.
+    Times are RFC 3339, lifetimes seconds. `remainingSeconds` is negative after the expiry; `requestedLifetimeSeconds`
+    is set if the token is valid for longer than requested.
     """
-    return _text({
+    token, decision = inspection.token, inspection.decision
+    yield _dumped({
         "kind": token.kind,
         "namespace": token.namespace or None,
         "serviceAccount": {"name": token.account, "uid": token.account_uid or None} if token.account else None,
@@ -31,32 +34,32 @@ def token_text(token: Token, problems: Sequence[str], decision: Decision | None,
         "warnAfter": _time(token.warn_after),
         "lifetimeSeconds": token.lifetime,
         "requestedLifetimeSeconds": token.requested_lifetime,
-        "remainingSeconds": int((token.expires_at - now).total_seconds()) if token.expires_at else None,
-        "boundTo": [{"kind": one.kind, "name": one.name, "uid": one.uid or None} for one in token.bound],
+        "remainingSeconds": int((token.expires_at - inspection.now).total_seconds()) if token.expires_at else None,
+        "boundTo": [{"kind": bound.kind, "name": bound.name, "uid": bound.uid or None} for bound in token.bound],
         "id": token.id or None,
         "algorithm": token.algorithm,
         "keyId": token.key_id or None,
-        "signatureChecked": False,
-        "notices": [f"it {one}" for one in problems],
+        "signatureVerified": False,
+        "problems": list(inspection.problems),
         "policy": _decision(decision) if decision else None,
     })  # fmt: skip
 
 
-def verification_text(result: VerificationResult) -> str:
-    """Return whether a token was accepted, for which of the audiences, and why not otherwise."""
-    return _text({
+def format_verification(result: VerificationResult, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield whether a token is accepted, for which audiences, and why not."""
+    yield _dumped({
         "accepted": result.accepted,
         "audiences": list(result.audiences),
-        "refusedAudiences": list(result.refused),
+        "rejectedAudiences": list(result.rejected),
         "account": result.account or None,
         "reasons": list(result.reasons),
-        "asked": result.by,
+        "method": result.method,
         "notes": list(result.notes),
     })  # fmt: skip
 
 
-def _text(values: dict[str, Any]) -> str:
-    return json.dumps({"version": VERSION} | values, indent=2)  # in ASCII: what a token says may be anything
+def _dumped(values: dict[str, Any]) -> str:
+    return safe_json(json.dumps({"version": VERSION} | values, indent=2)) + "\n"
 
 
 def _time(time: dt.datetime | None) -> str | None:
@@ -68,12 +71,12 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "revision": decision.policy,
         "outcome": decision.outcome,
         "findings": [
-            {"rule": one.rule, "action": one.action, "path": one.path, "detail": one.detail}
-            for one in decision.findings
+            {"rule": finding.rule, "action": finding.action, "path": finding.path, "detail": finding.detail}
+            for finding in decision.findings
         ],
         "exemptions": [
-            {"rule": rule, "reason": one.reason, "until": one.until.isoformat() if one.until else None}
-            for rule, one in decision.exemptions
+            {"rule": rule, "reason": exemption.reason, "until": exemption.until and exemption.until.isoformat()}
+            for rule, exemption in decision.exemptions
         ],
         "note": decision.note or None,
     }

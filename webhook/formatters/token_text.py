@@ -1,61 +1,62 @@
-"""What is known of a token, and what became of it, as text for people."""
+"""Inspection and verification of a token as text."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
-from webhook.core.decision import Decision, Outcome
+from webhook.core.decision import Decision
 from webhook.core.text import plain, quote
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.tokens.claims import BoundObject, Token, TokenKind
 from webhook.tokens.humanize import humanize_interval, humanize_seconds
+from webhook.tokens.inspection import TokenInspection
 from webhook.tokens.verification import VerificationResult
 
 KINDS = {
-    TokenKind.LEGACY: "legacy: kept in a Secret, without end",
-    TokenKind.POD: "a pod's: projected into it, or asked for with a TokenRequest that names it",
-    TokenKind.REQUEST: "asked for with a TokenRequest that names no pod",
-    TokenKind.OTHER: "no service account's token",
+    TokenKind.LEGACY: "legacy token, stored in a Secret",
+    TokenKind.POD: "bound to a pod: projected into it or requested for it",
+    TokenKind.REQUEST: "requested by TokenRequest, not bound to a pod",
+    TokenKind.OTHER: "not a service account token",
 }
-NOT_CHECKED = "note: the signature isn't checked here, 'tokenguard token verify' does that"
-_OUTCOMES = {Outcome.DENIED: "refuses", Outcome.WARNED: "warns of", Outcome.ALLOWED: "allows", Outcome.PATCHED: "mends"}
+UNBOUND = "nothing: an unbound token cannot be revoked before it expires"
 
 
-def token_lines(token: Token, problems: Sequence[str], decision: Decision | None, now: dt.datetime) -> Iterator[str]:
-    """Yield what a token says of itself, what is amiss with it, and what the policy says about such a one."""
+def format_inspection(inspection: TokenInspection, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield the token's claims, their problems, and the policy's decision about such a token."""
+    token, decision = inspection.token, inspection.decision
     account = f"{token.namespace}/{token.account}" if token.kind is not TokenKind.OTHER else token.subject
+    key = f"key {quote(token.key_id)}" if token.key_id else "no key named"
     yield from _fields({
         "kind": [KINDS[token.kind]],
         "account": [_with_uid(account, token.account_uid)],
-        "audiences": [", ".join(map(quote, token.audiences)) or "none, so the API server's"],
+        "audiences": [", ".join(map(quote, token.audiences)) or "none: valid for the API server"],
         "issuer": [plain(token.issuer)],
         "issued": [_time(token.issued_at)],
-        "expires": [_end(token, now)],
+        "expires": [_expiry(token, inspection.now)],
         "lifetime": [_lifetime(token)],
-        "bound to": list(map(_bound, token.bound)) or ["nothing"],
+        "bound to": list(map(_bound, token.bound)) or [UNBOUND],
         "id": [plain(token.id)],
-        "signed": [f"{plain(token.algorithm)}, with key {quote(token.key_id) if token.key_id else 'not named'}"],
-        "amiss": [f"it {one}" for one in problems],
-        "policy": list(_judged(token, decision)) if decision else [],
+        "signature": [f"{plain(token.algorithm)}, {key}; not verified (see 'tokenguard token verify')"],
+        "problems": list(inspection.problems),
+        "policy": list(_decision(token, decision)) if decision else [],
     })  # fmt: skip
-    yield NOT_CHECKED
 
 
-def verification_lines(result: VerificationResult) -> Iterator[str]:
-    """Yield whether a token was accepted, for whom, and why not otherwise."""
+def format_verification(result: VerificationResult, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield whether a token is accepted, for which audiences, and why not."""
     if result.accepted:
         fields = {
-            "accepted": [f"for {quote(one)}" for one in result.audiences] or ["for the API server"],
-            "refused": [f"for {quote(one)}" for one in result.refused],
+            "accepted": [f"for {quote(audience)}" for audience in result.audiences] or ["for the API server"],
+            "rejected": [f"for {quote(audience)}" for audience in result.rejected],
             "account": [plain(result.account)],
         }
     else:
-        fields = {"refused": list(result.reasons), "account": [f"{plain(result.account)}, as it says"]}
-        if not result.account:
-            fields.pop("account")
-    yield from _fields(fields | {"asked": [result.by], "note": list(result.notes)})
+        account = f"{plain(result.account)} (claimed)" if result.account else ""
+        fields = {"rejected": list(result.reasons), "account": [account]}
+    yield from _fields(fields | {"method": [result.method], "note": list(result.notes)})
 
 
 def _fields(fields: dict[str, list[str]]) -> Iterator[str]:
-    """Yield the values below each other, each after its name; values that are empty are left out."""
+    """Yield each field's values below each other, behind its name; empty values are left out."""
     for name, values in fields.items():
         for number, value in enumerate(filter(None, values)):
             yield f"{name if number == 0 else '':<9}  {value}"
@@ -70,31 +71,28 @@ def _bound(bound: BoundObject) -> str:
 
 
 def _time(time: dt.datetime | None) -> str:
-    return time.isoformat().replace("+00:00", "Z") if time else "not said"
+    return time.isoformat().replace("+00:00", "Z") if time else "unknown"
 
 
-def _end(token: Token, now: dt.datetime) -> str:
+def _expiry(token: Token, now: dt.datetime) -> str:
     if token.expires_at is None:
         return "never"
-    left = humanize_interval(now, token.expires_at)
-    return f"{_time(token.expires_at)}, {f'in {left}' if token.expires_at > now else f'{left} ago'}"
+    interval = humanize_interval(now, token.expires_at)
+    return f"{_time(token.expires_at)}, {f'in {interval}' if token.expires_at > now else f'{interval} ago'}"
 
 
 def _lifetime(token: Token) -> str:
     if token.lifetime is None:
-        return "without end" if token.expires_at is None else "not said"
+        return "unlimited" if token.expires_at is None else "unknown"
     return f"{humanize_seconds(token.lifetime)} ({token.lifetime} seconds)"
 
 
-def _judged(token: Token, decision: Decision) -> Iterable[str]:
-    asked = "a Secret with such a token" if token.kind is TokenKind.LEGACY else "a TokenRequest for such a token"
-    here = f"in namespace {plain(token.namespace)}"
-    if decision.note:
-        yield f"{decision.policy} doesn't judge {asked} {here}: {plain(decision.note)}"
-        return
-    yield f"{decision.policy} {_OUTCOMES[decision.outcome]} {asked} {here}"
+def _decision(token: Token, decision: Decision) -> Iterator[str]:
+    kind = "Secret" if token.kind is TokenKind.LEGACY else "TokenRequest"
+    outcome = f"not evaluated: {plain(decision.note)}" if decision.note else f"would be {decision.outcome}"
+    yield f"{decision.policy}: a {kind} for such a token in namespace {plain(token.namespace)} {outcome}"
     for finding in decision.findings:
         yield f"{finding.action}: {plain(str(finding))}"
     for rule, exemption in decision.exemptions:
-        until = exemption.until.isoformat() if exemption.until else "for ever"
-        yield f"exempt: {rule}, until {until}: {plain(exemption.reason)}"
+        until = exemption.until.isoformat() if exemption.until else "never"
+        yield f"exempt: {rule}: {plain(exemption.reason)} (until {until})"

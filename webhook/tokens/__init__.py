@@ -1,1 +1,1 @@
-"""Looks into tokens and checks them: pure, but for the mathematics of signatures. Never keeps or tells a signature."""
+"""Decodes and verifies tokens: no I/O, and no signature is stored or printed."""

@@ -1,6 +1,6 @@
-"""A token: its header and its claims, as Kubernetes writes them. Nothing here says whether it is genuine.
+"""Header and claims of a token, as Kubernetes writes them; nothing is verified.
 
-The signature and the token as a whole are never kept, nor quoted in an error.
+Neither the signature nor the complete token is stored or quoted in an error.
 """
 
 import base64
@@ -14,22 +14,22 @@ import msgspec
 from jwt import PyJWS
 from jwt.exceptions import InvalidTokenError
 
-from webhook.core.text import Word, quote
+from webhook.core.text import Word, counted, quote
 
 MAX_BYTES = 1 << 20
-"""As much as an API server takes as the headers of a request."""
+"""The largest request header that an API server accepts."""
 ALGORITHMS = ("RS256", "ES256", "ES384", "ES512")
-"""What Kubernetes signs with. None of them takes a public key for a secret."""
+"""The signature algorithms of Kubernetes: all of them asymmetric."""
 _UNKNOWN_CHARACTER = re.compile(rb"[^A-Za-z0-9_.-]")
 _PARTS = 3
 
 
 class TokenFormatError(ValueError):
-    """The text is no token that can be read; the message says why, in one line, and quotes none of it."""
+    """The text is not a token; the message says why in one line, without quoting it."""
 
 
 class TokenKind(Word):
-    """What a token is, by its claims."""
+    """The kind of a token, according to its claims."""
 
     LEGACY = "legacy"
     POD = "pod"
@@ -39,7 +39,7 @@ class TokenKind(Word):
 
 @dataclass(frozen=True, slots=True)
 class BoundObject:
-    """An object that a token names; with the first of them it dies."""
+    """An object that a token names. It becomes invalid when the first of them is deleted."""
 
     kind: str
     name: str
@@ -48,10 +48,10 @@ class BoundObject:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a token says of itself; what it doesn't say is empty or None. Times are aware, in UTC.
+    """The claims of a token; absent ones are empty or None. Times are aware, in UTC.
 
-    `bound` holds pod, secret and node in this order. `warn_after` is the end that was asked for, where the token was
-    given a later one. `id` is what audit logs name it by.
+    `bound` contains pod, secret and node in this order. `warn_after` is the requested expiry if the API server extended
+    the token. `id` identifies it in audit logs.
     """
 
     kind: TokenKind
@@ -72,18 +72,18 @@ class Token:
 
     @property
     def lifetime(self) -> int | None:
-        """How many seconds it lives; None where it has no end or no beginning."""
+        """Seconds from issue to expiry; None if one of them is unknown."""
         return _seconds(self.issued_at, self.expires_at)
 
     @property
     def requested_lifetime(self) -> int | None:
-        """How many seconds were asked for, where it lives longer than that; None where it doesn't."""
+        """The requested lifetime in seconds if the actual one is longer, else None."""
         stated, lifetime = _seconds(self.issued_at, self.warn_after), self.lifetime
         return stated if stated is not None and (lifetime is None or stated < lifetime) else None
 
     @property
     def username(self) -> str:
-        """Its account, as the API server names users; empty where it names no account."""
+        """The user name that the API server gives its account; empty if it names none."""
         return f"system:serviceaccount:{self.namespace}:{self.account}" if self.kind is not TokenKind.OTHER else ""
 
 
@@ -123,40 +123,40 @@ class _Claims(msgspec.Struct):
 
 
 def parse_token(text: bytes) -> Token:
-    """Return what a token says of itself. Raises `TokenFormatError`."""
+    """Decode a token. Raises `TokenFormatError`."""
     header, payload = _decoded(text.strip())
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or not algorithm:
-        raise TokenFormatError("its header names no algorithm (alg)")
+        raise TokenFormatError("the header names no algorithm (alg)")
     try:
         claims = msgspec.json.decode(payload, type=_Claims)
     except RecursionError:
-        raise TokenFormatError("its claims can't be read: they nest too deep") from None
+        raise TokenFormatError("invalid claims: nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise TokenFormatError(f"its claims can't be read: {error}") from None
+        raise TokenFormatError(f"invalid claims: {error}") from None
     return _token(algorithm, header.get("kid") or "", claims)
 
 
 def _decoded(text: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return header and payload. No error has a cause, because that would hold what was to be decoded."""
+    """Return header and payload. Errors have no cause, because that would contain the token."""
     if not text:
         raise TokenFormatError("it is empty")
     if len(text) > MAX_BYTES:
-        raise TokenFormatError(f"it is larger than {MAX_BYTES >> 20} MiB, which no API server takes")
-    if _is_encoded_again(text):
-        raise TokenFormatError("it is a token in base64 once more, as in a Secret's data: decode it first (base64 -d)")
+        raise TokenFormatError(f"it is larger than {MAX_BYTES >> 20} MiB, the limit of the API server")
+    if _is_base64_of_token(text):
+        raise TokenFormatError("it is base64-encoded, as in a Secret's data; decode it first (base64 -d)")
     if _UNKNOWN_CHARACTER.search(text):
-        raise TokenFormatError("it has characters that no token has: give the token alone, no 'Bearer' and no quotes")
+        raise TokenFormatError("it contains invalid characters; pass the token alone, without 'Bearer' or quotes")
     if (parts := text.count(b".") + 1) != _PARTS:
-        raise TokenFormatError(f"it has {parts} part{'s' if parts > 1 else ''} where a signed token has {_PARTS}")
+        raise TokenFormatError(f"it has {counted(parts, 'part')} instead of {_PARTS}")
     try:
         found = PyJWS().decode_complete(text, options={"verify_signature": False})
     except InvalidTokenError as error:
-        raise TokenFormatError(f"it can't be decoded: {quote(str(error))[1:-1]}") from None
+        raise TokenFormatError(quote(str(error))[1:-1]) from None
     return found["header"], found["payload"]
 
 
-def _is_encoded_again(text: bytes) -> bool:
+def _is_base64_of_token(text: bytes) -> bool:
     try:
         return base64.b64decode(text, validate=True).count(b".") == _PARTS - 1
     except binascii.Error:
@@ -170,7 +170,7 @@ def _token(algorithm: str, key_id: str, claims: _Claims) -> Token:
         kind = TokenKind.POD if bound_claims.pod else TokenKind.REQUEST
         namespace, name, uid = bound_claims.namespace, account.name, account.uid
         objects = (("Pod", bound_claims.pod), ("Secret", bound_claims.secret), ("Node", bound_claims.node))
-        bound = tuple(BoundObject(of, one.name or "", one.uid or "") for of, one in objects if one)
+        bound = tuple(BoundObject(of, named.name or "", named.uid or "") for of, named in objects if named)
     elif claims.legacy_namespace and claims.legacy_account:
         kind, namespace, name, uid = TokenKind.LEGACY, claims.legacy_namespace, claims.legacy_account, claims.legacy_uid
         bound = (BoundObject("Secret", claims.legacy_secret),) if claims.legacy_secret else ()

@@ -1,4 +1,4 @@
-"""What a policy says about a token: the question that asks for such a one, check_against_policy like any other."""
+"""What a policy decides about a token: the request that would create it is evaluated like any other."""
 
 import datetime as dt
 from typing import Any
@@ -17,10 +17,10 @@ from webhook.tokens.claims import Token, TokenKind
 
 
 def check_against_policy(token: Token, policy: Policy, now: dt.datetime, labels: Labels = NO_LABELS) -> Decision | None:
-    """Return the decision about asking for such a token by hand, or for a legacy one, about making such a Secret.
+    """Return the decision about a TokenRequest for such a token or, if it is a legacy token, about such a Secret.
 
-    `labels` are those of its namespace. None where it is no service account's token. An audience that its issuer has
-    the name of counts as the API server's, because that is Kubernetes' default.
+    `labels` are those of its namespace. None if it is not a service account token. An audience that equals the issuer
+    counts as the API server's, which is Kubernetes' default.
     """
     if token.kind is TokenKind.OTHER:
         return None
@@ -29,16 +29,17 @@ def check_against_policy(token: Token, policy: Policy, now: dt.datetime, labels:
 
 
 def api_audiences(issuer: str) -> tuple[str, ...]:
-    """Return the audiences that an API server with this issuer has, unless it is told others."""
+    """Return the audiences of an API server with this issuer, unless it is configured with others."""
     return tuple(dict.fromkeys((*FALLBACK_API_AUDIENCES, *((issuer,) if issuer else ()))))
 
 
 def _request_for(token: Token) -> Request:
     if token.kind is TokenKind.LEGACY:
-        names = [bound.name for bound in token.bound]
-        meta = {"name": "".join(names), "annotations": {LEGACY_TOKEN_ACCOUNT: token.account}}
-        return _create(("", "Secret"), {"metadata": meta, "type": LEGACY_TOKEN_TYPE}, token.namespace)
-    spec: dict[str, Any] = {"audiences": token.audiences, "expirationSeconds": _requested_lifetime(token)}
+        name = "".join(bound.name for bound in token.bound)
+        metadata = {"name": name, "annotations": {LEGACY_TOKEN_ACCOUNT: token.account}}
+        return _create(("", "Secret"), {"metadata": metadata, "type": LEGACY_TOKEN_TYPE}, token.namespace)
+    lifetime = lifetimes.MAX_EXPIRATION if token.lifetime is None else token.lifetime
+    spec: dict[str, Any] = {"audiences": token.audiences, "expirationSeconds": lifetime}
     if token.bound:
         spec["boundObjectRef"] = {"kind": token.bound[0].kind, "name": token.bound[0].name}
     request = {"metadata": {"name": token.account}, "spec": spec}
@@ -47,8 +48,3 @@ def _request_for(token: Token) -> Request:
 
 def _create(kind: tuple[str, str], manifest: dict[str, Any], namespace: str) -> Request:
     return of_object(kind, msgspec.json.encode(manifest), namespace=namespace)
-
-
-def _requested_lifetime(token: Token) -> int:
-    """Return what would have to be asked for to get so long a life: what has no end counts as the longest."""
-    return lifetimes.MAX_EXPIRATION if token.lifetime is None else token.lifetime

@@ -1,4 +1,4 @@
-"""Whether a token is accepted, for whom, and why not otherwise: as the API server says, or by the issuer's keys."""
+"""Whether a token is accepted, for which audiences, and why not: by TokenReview or by the issuer's keys."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from webhook.tokens.policy_check import api_audiences
 from webhook.tokens.problems import claims_problems, time_problems
 
 LEEWAY = dt.timedelta(minutes=1)
-"""How much the API server lets clocks differ."""
-BY_REVIEW = "the API server, by TokenReview"
-BY_KEYS = "the issuer's keys alone: whether its account and what it is bound to still exist was not asked"
+"""The clock skew that the API server tolerates."""
+BY_REVIEW = "TokenReview by the API server"
+BY_KEYS = "the issuer's keys; whether its account and bound objects still exist was not checked"
 LEGACY_ISSUER = "kubernetes/serviceaccount"
-_UNAWARE = "the API server has taken it for itself, and named no audience: so it is for the API server alone"
+_NO_AUDIENCES = "the API server accepted the token but ignored the audience: the token is valid for the API server only"
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who issues tokens: its keys, and its name, empty where that isn't known."""
+    """An issuer's keys and its name; the name is empty if it is unknown."""
 
     keys: KeySet
     name: str = ""
@@ -29,7 +29,7 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class TokenReviewResult:
-    """The API server's answer to a TokenReview."""
+    """The status of a TokenReview."""
 
     authenticated: bool
     username: str = ""
@@ -39,9 +39,9 @@ class TokenReviewResult:
 
 @dataclass(frozen=True, slots=True)
 class PresentedToken:
-    """A token that is presented to be checked, as a whole and as it was read, and the audiences it is to be for.
+    """A token to verify, as text and decoded, and the audiences of which one must match.
 
-    No audience stands for the API server's; of several, one that fits is enough, as for a TokenReview.
+    Without audiences those of the API server count, as for a TokenReview.
     """
 
     text: bytes = field(repr=False)
@@ -52,100 +52,99 @@ class PresentedToken:
 
 @dataclass(frozen=True, slots=True)
 class VerificationResult:
-    """What became of a token.
+    """The result of a verification.
 
-    `audiences` are those that it was accepted for, none where that is the API server and it doesn't say by which name;
-    `refused` those of the asked that it wasn't. `account` is whose it is: where it was refused, only by its own claim.
-    `reasons` say why it was refused, `notes` what else there is to know.
+    The token is valid for `audiences`, of the requested ones not for `rejected`. If it is accepted and both are empty,
+    it is valid for the API server. If it is rejected, `account` is only a claim and `reasons` say why.
     """
 
     accepted: bool
-    by: str
+    method: str
     account: str
     audiences: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def verify_with_keys(shown: PresentedToken, issuer: Issuer) -> VerificationResult:
-    """Return what the API server would say about a token, as far as that can be known from its issuer's keys.
+def verify_with_keys(presented: PresentedToken, issuer: Issuer) -> VerificationResult:
+    """Return what the API server would say, as far as the issuer's keys can show.
 
-    What no issuer makes is refused, though the API server lets it pass where the signature is right: a token without
-    end that is no legacy one, and one whose subject isn't its account.
+    Stricter than the API server: rejects correctly signed tokens that no issuer makes, with a subject that does not
+    match the account, or without an expiry although they are not legacy tokens.
     """
-    reasons = tuple(f"it {one}" for one in _amiss(shown, issuer))
+    token = presented.token
+    reasons = tuple(_find_reasons(presented, issuer))
     if reasons:
-        return _refused(shown, BY_KEYS, reasons)
-    uncompared = f"its issuer, {quote(shown.token.issuer)}, was compared with none: give --issuer"
-    notes = () if issuer.name else (uncompared,)
-    audiences = _fitting(shown, issuer.name) if shown.audiences or shown.token.audiences else ()
-    return _accepted(shown, BY_KEYS, audiences, shown.token.username, notes)
+        return _rejected(presented, BY_KEYS, reasons)
+    notes = () if issuer.name else (f"issuer {quote(token.issuer)} not verified; set --issuer",)
+    audiences = _matching_audiences(presented, issuer.name) if presented.audiences or token.audiences else ()
+    return _accepted(presented, BY_KEYS, audiences, token.username, notes)
 
 
-def verify_by_review(shown: PresentedToken, review: TokenReviewResult, issuer: Issuer | None) -> VerificationResult:
-    """Return what the API server has said, and where that was no, all that can be seen of the reasons.
+def verify_by_review(presented: PresentedToken, review: TokenReviewResult, issuer: Issuer | None) -> VerificationResult:
+    """Return the API server's answer and, if it rejects the token, every reason that can be found.
 
-    `issuer` is what the API server publishes of itself, None where it can't be had.
+    `issuer` is what the API server publishes about itself, or None.
     """
-    if review.authenticated and (review.audiences or not shown.audiences):
-        return _accepted(shown, BY_REVIEW, review.audiences, review.username)
-    no = f"the API server says: {plain(review.error)}" if review.error else "the API server says no, and not why"
-    said = _UNAWARE if review.authenticated else no
-    seen = [f"it {one}" for one in _amiss(shown, issuer)]
-    if not seen and issuer:
-        named = ", ".join(["its account", *(f"{bound.kind} {plain(bound.name)}" for bound in shown.token.bound)])
-        seen = [f"the token by itself is right: look whether these are still there, and no later ones: {named}"]
-    return _refused(shown, BY_REVIEW, (said, *seen))
+    if review.authenticated and (review.audiences or not presented.audiences):
+        return _accepted(presented, BY_REVIEW, review.audiences, review.username)
+    error = f"the API server says: {plain(review.error)}" if review.error else "the API server gives no reason"
+    reasons = list(_find_reasons(presented, issuer))
+    if not reasons and issuer:
+        names = ", ".join(["its account", *(f"{bound.kind} {plain(bound.name)}" for bound in presented.token.bound)])
+        reasons = [f"the token itself is valid; check whether these were deleted or recreated: {names}"]
+    return _rejected(presented, BY_REVIEW, (_NO_AUDIENCES if review.authenticated else error, *reasons))
 
 
 def _accepted(
-    shown: PresentedToken, by: str, audiences: tuple[str, ...], account: str, notes: tuple[str, ...] = ()
+    presented: PresentedToken, method: str, audiences: tuple[str, ...], account: str, notes: tuple[str, ...] = ()
 ) -> VerificationResult:
-    refused = tuple(one for one in shown.audiences if one not in audiences)
-    notes = (*notes, *_stale(shown.token, shown.now))
-    return VerificationResult(accepted=True, by=by, audiences=audiences, refused=refused, account=account, notes=notes)
+    rejected = tuple(audience for audience in presented.audiences if audience not in audiences)
+    warn_after = presented.token.warn_after
+    if warn_after is not None and warn_after <= presented.now:
+        notes = (*notes, f"stale: its requested lifetime ended {humanize_interval(warn_after, presented.now)} ago")
+    return VerificationResult(
+        accepted=True, method=method, account=account, audiences=audiences, rejected=rejected, notes=notes
+    )
 
 
-def _refused(shown: PresentedToken, by: str, reasons: tuple[str, ...]) -> VerificationResult:
-    account = shown.token.username or shown.token.subject
-    return VerificationResult(accepted=False, by=by, refused=shown.audiences, account=account, reasons=reasons)
+def _rejected(presented: PresentedToken, method: str, reasons: tuple[str, ...]) -> VerificationResult:
+    account = presented.token.username or presented.token.subject
+    return VerificationResult(
+        accepted=False, method=method, account=account, rejected=presented.audiences, reasons=reasons
+    )
 
 
-def _amiss(shown: PresentedToken, issuer: Issuer | None) -> Iterator[str]:
-    token = shown.token
+def _find_reasons(presented: PresentedToken, issuer: Issuer | None) -> Iterator[str]:
+    token = presented.token
     if issuer:
-        signature = signature_problem(shown.text, token, issuer.keys)
-        if signature:
-            yield signature
-        if issuer.name and token.issuer != issuer.name and not _is_legacys(token):
-            yield f"was issued by {quote(token.issuer)}, not by {quote(issuer.name)}"
+        problem = signature_problem(presented.text, token, issuer.keys)
+        if problem:
+            yield problem
+        if issuer.name and token.issuer != issuer.name and not _has_legacy_issuer(token):
+            yield f"issued by {quote(token.issuer)}, not by {quote(issuer.name)}"
     yield from claims_problems(token)
     if not (token.kind is TokenKind.LEGACY and token.expires_at is None):
-        yield from time_problems(token, shown.now, LEEWAY)
+        yield from time_problems(token, presented.now, LEEWAY)
     name = issuer.name if issuer else ""
-    if (issuer or shown.audiences) and not _fitting(shown, name):
-        to = listing(token.audiences) if token.audiences else "the API server alone"
-        api_server = f"the API server ({listing(_api_servers(token, name))})"
-        wanted = listing(shown.audiences) if shown.audiences else api_server
-        yield f"is made out to {to}, not to {wanted}"
+    if (issuer or presented.audiences) and not _matching_audiences(presented, name):
+        actual = listing(token.audiences) if token.audiences else "the API server only"
+        api_server = f"the API server ({listing(_api_server_audiences(token, name))})"
+        expected = listing(presented.audiences) if presented.audiences else api_server
+        yield f"issued for {actual}, not for {expected}"
 
 
-def _is_legacys(token: Token) -> bool:
+def _has_legacy_issuer(token: Token) -> bool:
     return token.kind is TokenKind.LEGACY and token.issuer == LEGACY_ISSUER
 
 
-def _fitting(shown: PresentedToken, issuer: str) -> tuple[str, ...]:
-    """Return for whom of those that are asked for a token is; one that names none is for the API server."""
-    own = _api_servers(shown.token, issuer)
-    held = shown.token.audiences or own
-    return tuple(one for one in shown.audiences or own if one in held)
+def _matching_audiences(presented: PresentedToken, issuer: str) -> tuple[str, ...]:
+    """Return the requested audiences that the token is issued for; one without audiences is for the API server."""
+    api_server = _api_server_audiences(presented.token, issuer)
+    actual = presented.token.audiences or api_server
+    return tuple(audience for audience in presented.audiences or api_server if audience in actual)
 
 
-def _api_servers(token: Token, issuer: str) -> tuple[str, ...]:
-    return api_audiences(issuer or ("" if _is_legacys(token) else token.issuer))
-
-
-def _stale(token: Token, now: dt.datetime) -> Iterator[str]:
-    if token.warn_after is not None and token.warn_after <= now:
-        yield f"it is stale: the end that it was asked for has passed {humanize_interval(token.warn_after, now)} ago"
+def _api_server_audiences(token: Token, issuer: str) -> tuple[str, ...]:
+    return api_audiences(issuer or ("" if _has_legacy_issuer(token) else token.issuer))
