@@ -4,36 +4,26 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response
 
-from webhook.server.http_message import HttpResponse
+from webhook.server.http_message import HttpResponse, Request
 
 THREADS = 2
-
-
-class PageRequest(Protocol):
-    """What a page is made from."""
-
-    method: bytes
-    url: bytes
-
-
-_R = TypeVar("_R", bound=PageRequest)
 
 
 class Pages:
     """Answers requests by a Flask application."""
 
     def __init__(self, app: Flask, internal_error: Callable[[Exception], HttpResponse]) -> None:
-        """Take the application, and what makes the answer where it raises an error."""
+        """`internal_error` returns the answer if the application raises an error."""
         self._app = app
         self._internal_error = internal_error
         self._pool = ThreadPoolExecutor(THREADS, "tokenguard-pages")
 
-    def handle(self, request: _R, respond: Callable[[_R, HttpResponse], object]) -> None:
+    def handle(self, request: Request, respond: Callable[[Request, HttpResponse], object]) -> None:
         """Have a request answered; `respond` is called in the running loop."""
         loop = asyncio.get_running_loop()
 
@@ -46,7 +36,7 @@ class Pages:
 
         self._pool.submit(answer)
 
-    def response(self, request: PageRequest) -> HttpResponse:
+    def response(self, request: Request) -> HttpResponse:
         """Return the application's answer."""
         response = Response.from_app(self._app.wsgi_app, _environ(request), buffered=True)
         headers = response.headers
@@ -55,7 +45,7 @@ class Pages:
         )
 
 
-def _environ(request: PageRequest) -> dict[str, Any]:
+def _environ(request: Request) -> dict[str, Any]:
     """Return what WSGI says of a request without a body (PEP 3333)."""
     path, _, query = request.url.partition(b"?")
     return {

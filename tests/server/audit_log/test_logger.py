@@ -2,7 +2,9 @@
 
 import json
 import os
+import select
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -96,15 +98,25 @@ def test_failing_sink_is_logged_once_and_the_other_gets_every_line(tmp_path, cap
     ]
 
 
-def test_both_sinks_get_every_record_and_the_file_is_rotated(judged_by, tmp_path):
-    target = tmp_path / "file"
-    flags = ("--audit-file", str(target), "--audit-file-max-size", "128Ki", "--audit-file-keep", "20")
-    with serve(tmp_path / "run", *judged_by, *flags) as server:
+def test_pipe_and_rotated_file_both_get_every_record_whole(judged_by, tmp_path):
+    reading, writing = os.pipe()
+    received: list[bytes] = []
+
+    def read() -> None:
+        with os.fdopen(reading, "rb") as pipe:
+            received.extend(pipe)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    flags = ("--audit-file", str(tmp_path / "file"), "--audit-file-max-size", "128Ki", "--audit-file-keep", "20")
+    with serve(tmp_path / "run", *judged_by, *flags, stdout=writing) as server:
+        os.close(writing)
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(lambda first: send_many(server, range(first, first + 20)), range(0, 120, 20)))
         assert server.metric("tokenguard_audit_failures_total") == 0
+    reader.join()
     files = sorted(tmp_path.glob("file*"))
     assert len(files) > 2
-    lines = [line for file in files for line in file.read_bytes().splitlines()]
-    assert sorted(json.loads(line)["uid"] for line in lines) == [f"{number:08x}-large" for number in range(120)]
-    assert sorted(lines) == sorted((tmp_path / "run" / "audit").read_bytes().splitlines())
+    assert min(map(len, received)) > select.PIPE_BUF
+    assert sorted(json.loads(line)["uid"] for line in received) == [f"{number:08x}-large" for number in range(120)]
+    assert sorted(received) == sorted(line for file in files for line in file.read_bytes().splitlines(keepends=True))

@@ -6,13 +6,10 @@ import os
 import select
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.server.audit_log.cases import send_many
-from tests.serving import eventually, serve
+from tests.serving import eventually
 from webhook.server.audit_log.stream_sink import StreamSink
 
 
@@ -36,35 +33,6 @@ def pipe():
     yield reading, writing, f"/proc/self/fd/{writing}"
     os.close(reading)
     os.close(writing)
-
-
-def test_large_lines_stay_whole_in_a_pipe(judged_by, tmp_path):
-    reading, writing = os.pipe()
-    received: list[bytes] = []
-
-    def read() -> None:
-        with open(reading, "rb") as pipe:  # noqa: PTH123 - a file descriptor, not a path
-            received.extend(pipe)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    with serve(tmp_path, *judged_by, stdout=writing) as server:
-        os.close(writing)
-        with ThreadPoolExecutor(6) as pool:
-            list(pool.map(lambda first: send_many(server, range(first, first + 20)), range(0, 120, 20)))
-    reader.join()
-    assert min(map(len, received)) > select.PIPE_BUF
-    assert sorted(json.loads(line)["uid"] for line in received) == [f"{number:08x}-large" for number in range(120)]
-
-
-def test_reader_that_is_gone_costs_lines_but_no_answer(judged_by, tmp_path):
-    reading, writing = os.pipe()
-    with serve(tmp_path, *judged_by, stdout=writing) as server:
-        os.close(writing)
-        os.close(reading)
-        send_many(server, range(3))
-        assert server.metric("tokenguard_audit_failures_total") == 3
-        assert server.log.count("cannot write the audit log -") == 1
 
 
 def test_reader_that_stops_costs_lines_and_the_next_is_whole(pipe, monkeypatch):

@@ -11,7 +11,17 @@ from contextlib import suppress
 import pytest
 
 from tests.reviews import review
-from tests.server.audit_log.cases import EXEMPT, HOSTPATH, LEGACY, NO_INJECTION, FullSink, large_denial, pod, pods
+from tests.server.audit_log.cases import (
+    EXEMPT,
+    HOSTPATH,
+    LEGACY,
+    NO_INJECTION,
+    FullSink,
+    large_denial,
+    pod,
+    pods,
+    send_many,
+)
 from tests.server.test_recorded import decided, recorded
 from tests.server.test_review import CLUSTER, NOW, Judge
 from tests.serving import JSON, POLICY, ask, eventually, serve
@@ -297,6 +307,9 @@ def test_stdout_without_a_reader_denies_patches(judged_by, tmp_path):
         assert readiness(server) == (503, "not ready: cannot write the audit log: Broken pipe")
         assert server.request("GET", "/healthz").status == 200
         assert server.review("/validate", ALLOWED)["allowed"]
+        send_many(server, range(3))
+        assert server.metric("tokenguard_audit_failures_total") == 4
+        assert server.log.count("cannot write the audit log -") == 1
 
 
 def test_successor_of_a_killed_worker_detects_the_failure_again(judged_by, tmp_path):

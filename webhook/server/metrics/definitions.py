@@ -53,9 +53,7 @@ RELOAD_TIME = _gauge("last_reload_success_timestamp_seconds", "When one was last
 AUDIT_FAILURES = _counter("audit_failures", "Lines that could not be written to the audit log when they were due.")
 AUDIT_SAMPLED_OUT = _counter("audit_sampled_out", "Decisions that --audit-sample left out of the audit log.")
 INTERNAL_ERRORS = _counter("internal_errors", "Reviews that met an error of tokenguard's own.")
-READY = _gauge(
-    "ready", "1 where policy, objects and certificate are there, and the audit log is written, in every worker."
-)
+READY = _gauge("ready", "1 where policy, objects and certificate are there, and the audit log is written.")
 POLICY = _gauge("policy_info", "The policy in force: its hash, and its mode outside of overrides.", "revision", "mode")
 EXEMPTIONS = _gauge("exemptions", "The policy's exemptions, by the days until they end.", "days_left")
 EXEMPTION_END = _gauge(
