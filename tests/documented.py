@@ -1,11 +1,7 @@
-"""What pages say, for the tests that hold it against the code: of metrics, of alerts, and of tests."""
+"""What pages say, for the tests that hold it against the code: of metricsand of alerts."""
 
-import ast
 import re
-from functools import cache
 from pathlib import Path
-
-import yaml
 
 CHECKOUT = Path(__file__).parent.parent
 PAGES = {
@@ -32,20 +28,3 @@ METRICS = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[2])) for row in p
 """tokenguard's metrics, each with its labels."""
 API_SERVERS = {row[0].strip("`") for row in page_rows("### The API server's metrics")}
 """Those of the API server that are used."""
-
-
-@cache
-def there_are(file: str) -> set[str]:
-    """Return the tests in a file: of a module its functions, of a file of golden cases their titles."""
-    text = (CHECKOUT / file).read_text()
-    if file.endswith(".yaml"):
-        return {case["case"] for case in yaml.safe_load_all(text) if case}
-    return {
-        one.name for one in ast.parse(text).body if isinstance(one, ast.FunctionDef) and one.name.startswith("test_")
-    }
-
-
-def is_there(named: str) -> bool:
-    """Say whether there is a test that a page names as `file::test`, or as `file: title of a golden case`."""
-    file, name = re.fullmatch(r"(tests/\S+?\.(?:py|yaml))(?:::|: )(.+)", named).groups()
-    return name in there_are(file)

@@ -90,7 +90,7 @@ def test_architecture_names_modules_that_exist() -> None:
 
 def test_symptoms_are_messages_of_the_code() -> None:
     messages = "".join(file.read_text() for file in (CHECKOUT / "webhook").rglob("*.py"))
-    quoted = {text for row in table_below(TROUBLESHOOTING, "find your symptom:\n") for text in row[0].split("`")[1::2]}
+    quoted = {text for row in table_below(TROUBLESHOOTING, "find your symptom:") for text in row[0].split("`")[1::2]}
     quoted |= {row[0].strip("`") for row in table_below(TROUBLESHOOTING, "## A replica is not ready")}
     parts = [part for text in quoted for part in re.split(r"\.\.\.|RULE|: |`|, ", text)]
     of_kubernetes = {"denied the request", "failed calling webhook", "x509", "kubectl", "kubectl drain"}

@@ -56,6 +56,7 @@ def test_nothing_else_reaches_the_build(path):
     assert not reaches_the_build(path)
 
 
+@pytest.mark.covers("threat-model: replaced package")
 def test_what_is_installed_is_known_by_its_hash_or_was_built_from_what_is():
     calls = re.findall(r"/pip [^&;]*", " && ".join(steps("RUN")))
     assert len(calls) == 5

@@ -1,4 +1,4 @@
-"""What outlives a review is bounded in bytes, as docs/reliability.md says: long strings don't fill the memory.
+"""What outlives a review is bounded in bytes, as docs/failure-modes.md says: long strings don't fill the memory.
 
 Every test fills one of the structures in the page's tables with the largest values that it takes.
 """
@@ -15,7 +15,8 @@ from tests import long_lived
 from tests.cluster.fake import Lists
 from tests.cluster.test_pod_events import Clock, Stored
 from tests.core.policy.test_document import HEAD
-from tests.documented import CHECKOUT, is_there
+from tests.documented import CHECKOUT, PAGES, table_below
+from tests.kept_in_memory import KEPT
 from tests.reviews import review
 from webhook.audit.record import encode_record
 from webhook.cluster.certificates.replicas import NAMES, SERVES, Replicas
@@ -48,13 +49,13 @@ NOW = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
 KIB, MIB = 1 << 10, 1 << 20
 WIDEST = "\U0001f512"
 """Takes four bytes in memory, and makes every other character of its string take as much."""
-PAGE = (CHECKOUT / "docs/reliability.md").read_text()
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split("|")]
-    for table in PAGE.split("| what is kept | where | at most | why no more | tests |\n|---|---|---|---|---|\n")[1:]
-    for line in table.split("\n\n")[0].splitlines()
-]
-WHERE = {name: row for row in ROWS for name in re.findall(r"`([^`]+)`", row[1])}
+ROWS = {
+    cells[0]: cells[1]
+    for heading in ("computed again.", "never with reviews:")
+    for cells in table_below(PAGES["docs/failure-modes.md"], heading)
+}
+"""What is kept, and the bound that the page gives."""
+WHERE = {attribute: name for name, attributes in KEPT.items() for attribute in attributes}
 OF_A_SHORT_LIFE = {
     "webhook/cluster/inventory.py::": "a scan's",
     "webhook/core/manifests/": "of reading a manifest",
@@ -84,7 +85,7 @@ POLICY = HEAD + (
 
 def bound(where: str) -> int:
     """Return the bytes that the page allows something."""
-    number, unit = WHERE[where][2].split()[:2]
+    number, unit = ROWS[WHERE[where]].split()[:2]
     return int(number) * {"KiB": KIB, "MiB": MIB}[unit]
 
 
@@ -110,6 +111,7 @@ def longest(number: int, length: int) -> str:
     return f"n{number}-".ljust(length, "a")
 
 
+@pytest.mark.covers("threat-model: huge names")
 def test_everything_long_lived_is_in_the_table() -> None:
     excused = (*OF_A_SHORT_LIFE, *FIXED)
     unlisted = {name for name in long_lived.found() if name not in WHERE and not name.startswith(excused)}
@@ -126,11 +128,8 @@ def test_everything_in_the_table_and_excused_exists() -> None:
     assert [name for name in (*OF_A_SHORT_LIFE, *FIXED) if not any(one.startswith(name) for one in found)] == []
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row[0][:60] for row in ROWS])
-def test_every_row_of_the_table_names_tests_that_exist(row) -> None:
-    named = re.findall(r"`([^`]+)`", row[4])
-    assert named
-    assert [name for name in named if not is_there(name)] == []
+def test_kept_in_memory_lists_the_rows_of_the_page() -> None:
+    assert list(KEPT) == list(ROWS)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +148,7 @@ def test_long_lived_structures_are_found_in_source(source, names) -> None:
     assert list(long_lived.in_source(source)) == names
 
 
+@pytest.mark.covers("failure-modes: exemptions by caller")
 def test_exemptions_found_for_the_longest_names_stay_bounded() -> None:
     exempt = policy().exempt
 
@@ -161,6 +161,7 @@ def test_exemptions_found_for_the_longest_names_stay_bounded() -> None:
     assert len(exempt._found) > 0
 
 
+@pytest.mark.covers("failure-modes: exemptions by caller", "threat-model: huge names")
 def test_denied_secrets_with_long_account_names_leave_nothing_behind() -> None:
     under = policy()
 
@@ -176,6 +177,7 @@ def test_denied_secrets_with_long_account_names_leave_nothing_behind() -> None:
     assert growth(lambda: deny(1000)) < MIB
 
 
+@pytest.mark.covers("failure-modes: policies by namespace")
 def test_policies_of_namespaces_with_the_longest_names_stay_bounded() -> None:
     under = policy()
     kinds = ("Pod", "Deployment", "Secret", "ServiceAccount", "TokenRequest")
@@ -197,6 +199,7 @@ def test_policies_of_namespaces_with_the_longest_names_stay_bounded() -> None:
     assert len(under._here) > 100
 
 
+@pytest.mark.covers("failure-modes: spelling hints")
 def test_hints_for_the_longest_words_stay_bounded(monkeypatch) -> None:
     monkeypatch.setattr(text, "_nearest", lambda wrong, _known: f'; did you mean "{wrong}"?')
 
@@ -207,6 +210,7 @@ def test_hints_for_the_longest_words_stay_bounded(monkeypatch) -> None:
     assert growth(fill) < bound("webhook/core/text.py::_hints")
 
 
+@pytest.mark.covers("failure-modes: JSON paths")
 def test_paths_of_the_longest_pointers_stay_bounded() -> None:
     def fill() -> None:
         for number in range(1000):
@@ -224,6 +228,7 @@ def largest(number: int) -> Notice:
     return Notice(longest(number // 90, 63), owner, REJECTED, about, f"{WIDEST}{number}".ljust(100_000, "m"))
 
 
+@pytest.mark.covers("failure-modes: Events about pods")
 def test_pod_events_of_the_largest_size_stay_bounded() -> None:
     events = PodEvents(Stored(), Clock())
 
@@ -235,6 +240,7 @@ def test_pod_events_of_the_largest_size_stay_bounded() -> None:
     assert len(events._said) == 1000
 
 
+@pytest.mark.covers("failure-modes: Events about pods", "threat-model: huge names")
 def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
     under, events = policy(), PodEvents(Stored())
 
@@ -256,6 +262,7 @@ def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
     assert events.write_due() is None
 
 
+@pytest.mark.covers("failure-modes: Events about the policy")
 def test_policy_events_of_the_largest_size_stay_bounded(monkeypatch) -> None:
     teller = Teller(Stored())
     monkeypatch.setattr("threading.Thread.start", lambda _thread: None)
@@ -268,6 +275,7 @@ def test_policy_events_of_the_largest_size_stay_bounded(monkeypatch) -> None:
     assert growth(fill) < bound("webhook/cluster/events.py::Teller._waiting")
 
 
+@pytest.mark.covers("failure-modes: metrics")
 def test_metrics_with_every_label_value_stay_bounded() -> None:
     exemption = Exemption(("inject",), "moving", None)
 
@@ -302,6 +310,7 @@ def request(namespace: str, resource="pods", operation="CREATE", phase=Phase.VAL
     return Request(phase, "7ceb3af7", operation, resource, namespace, "app", Subject.POD)
 
 
+@pytest.mark.covers("failure-modes: waiting audit records")
 def test_the_longest_audit_line_stays_bounded() -> None:
     bad = "\U000e0001" * 5000
     finding = Finding("inject", Action.PATCH, Action.PATCH, Violation(f"/{bad}", bad))
@@ -315,6 +324,7 @@ def test_the_longest_audit_line_stays_bounded() -> None:
     assert len(longest_line) < bound("webhook/server/audit_log/sink.py::Sink._pending")
 
 
+@pytest.mark.covers("failure-modes: Leases of other replicas")
 def test_leases_of_the_largest_size_stay_bounded() -> None:
     own = Replicas("tokenguard")
     names = ",".join(["a" * 253] * 32)
@@ -332,6 +342,7 @@ def lease(number: int, names: str) -> dict:
     return {"metadata": {"name": longest(number, 253), "annotations": annotations}}
 
 
+@pytest.mark.covers("failure-modes: readiness")
 def test_reasons_for_not_being_ready_stay_bounded() -> None:
     state = State()
 
@@ -344,6 +355,7 @@ def test_reasons_for_not_being_ready_stay_bounded() -> None:
     assert growth(fill) < bound("webhook/server/state.py::State.not_ready_reasons")
 
 
+@pytest.mark.covers("failure-modes: legacy Secrets")
 def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:
     published: list[object] = []
     secrets = Secrets(lambda known: published.__setitem__(slice(None), [known]))
@@ -362,6 +374,7 @@ def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:
     assert secrets._known["demo"][longest(1, 253)] == ""
 
 
+@pytest.mark.covers("failure-modes: Namespaces")
 def test_namespaces_with_the_longest_labels_take_a_kibibyte_each() -> None:
     published: list[object] = []
     namespaces = Namespaces(lambda known: published.__setitem__(slice(None), [known]))

@@ -21,6 +21,7 @@ BILL = SBOM.bill(LOCK, "1.2.3", None)
 HASH = f"    --hash=sha256:{'0' * 64}"
 
 
+@pytest.mark.covers("threat-model: vulnerable package")
 def test_every_package_of_the_lock_is_in_it_once_with_all_its_hashes() -> None:
     locked = dict(re.findall(r"^(\S+)==([^\s;]+)", LOCK, re.MULTILINE))
     assert {one["name"]: one["version"] for one in BILL["components"]} == locked
@@ -32,6 +33,7 @@ def test_every_package_of_the_lock_is_in_it_once_with_all_its_hashes() -> None:
     assert told == re.findall(r"sha256:([0-9a-f]{64})", LOCK)
 
 
+@pytest.mark.covers("threat-model: vulnerable package")
 def test_it_depends_on_what_the_project_asks_for_and_each_reference_leads_somewhere() -> None:
     known = {BILL["metadata"]["component"]["bom-ref"], *(one["bom-ref"] for one in BILL["components"])}
     assert {one["ref"] for one in BILL["dependencies"]} == known

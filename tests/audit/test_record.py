@@ -74,6 +74,7 @@ def test_the_account_is_the_one_whose_token_it_is_about(case, account):
     assert line_of(recorded(case, "validate"), Phase.VALIDATE).service_account == account
 
 
+@pytest.mark.covers("threat-model: tokens in memory or logs")
 def test_no_value_of_an_env_variable_or_a_secret_is_written():
     secret = json.loads(recorded("secret-legacy.secrets", "validate"))["request"]["object"]
     secret["data"] = {"token": "c2VjcmV0LXZhbHVl"}
@@ -85,6 +86,7 @@ def test_no_value_of_an_env_variable_or_a_secret_is_written():
     assert "c2VjcmV0LXZhbHVl" not in log
 
 
+@pytest.mark.covers("threat-model: expensive pod")
 def test_a_line_is_bounded_whatever_the_object_holds():
     tokens = [{"serviceAccountToken": {"path": f"p{at}"}} for at in range(500)]
     pod = {

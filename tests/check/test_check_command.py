@@ -70,6 +70,7 @@ def test_exclude_repeated_leaves_out_all_matches(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.covers("threat-model: CI workflow commands")
 def test_check_file_name_starts_no_workflow_command(tmp_path: Path, output: str) -> None:
     for name in ("::error file=a::b.yaml", " ::add-mask::x.yaml", "##[error]c.yaml", "\u2028::d\x85.yaml"):
         (tmp_path / name).write_text(LONG_POD)

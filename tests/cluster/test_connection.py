@@ -150,6 +150,7 @@ def test_whom_the_token_in_a_file_is_for_is_told(connection, tmp_path) -> None:
     assert connection.token_audiences() == ("https://api.internal",)
 
 
+@pytest.mark.covers("failure-modes: API server misbehaves")
 def test_a_watch_gives_what_arrives_when_it_arrives_and_is_dead_when_silent(connection) -> None:
     with connection.watch("/silent", {}, "application/json") as stream:
         pieces = iter(stream)
@@ -183,6 +184,7 @@ def test_a_refusal_is_told_in_one_line_with_when_to_come_back(connection) -> Non
 
 
 @pytest.mark.parametrize("name", ["acme/pods?dryRun=All&x=", "a#b", "../../apis", "..", "a b", "a\r\nb", "\u2028"])
+@pytest.mark.covers("threat-model: invalid names in reviews")
 def test_a_path_with_an_invalid_name_is_never_requested(api, connection, name) -> None:
     assert "no object can have" in str(failure(connection, f"/api/v1/namespaces/{name}/events"))
     assert api.headers_seen == []
@@ -193,6 +195,7 @@ def test_a_list_that_expired_says_by_what_token_it_goes_on(connection) -> None:
     assert (expired.status, expired.following) == (410, "onward")
 
 
+@pytest.mark.covers("failure-modes: credentials refused")
 def test_credentials_that_expired_are_read_anew_from_their_file(api, connection, tmp_path) -> None:
     connection.get("/x", {}, "application/json")
     api.token = "better"

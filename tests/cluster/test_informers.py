@@ -109,6 +109,7 @@ BAD_POLICY = {WHERE_POLICY: CONFIG_MAP.replace(b"TokenPolicy", b"TokenPolize")}
 
 
 @pytest.mark.parametrize("stored", [NO_POLICY, BAD_POLICY], ids=["gone", "invalid"])
+@pytest.mark.covers("threat-model: invalid policy stored")
 def test_restart_without_a_valid_policy_uses_the_stored_one(started, tmp_path, stored) -> None:
     revision = started(ALL, state_folder=tmp_path).snapshot.policy.revision
     state = started(ALL | stored, state_folder=tmp_path, run="second")
@@ -135,6 +136,7 @@ def test_restart_uses_no_stored_policy_of_another_configmap_or_run(started, tmp_
 
 
 @pytest.mark.parametrize(("path", "what"), WHAT.items(), ids=WHAT.values())
+@pytest.mark.covers("failure-modes: API server silent at the start")
 def test_what_cant_be_loaded_is_named_and_nothing_else_and_isnt_waited_for(started, path, what) -> None:
     state = started(ALL | {path: AWAY})
     assert state.snapshot is None
@@ -160,6 +162,7 @@ def is_stored(folder, state) -> bool:
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["away", "unknown to it", "not allowed"])
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_restarted_worker_that_is_refused_has_the_stored_state(stored, started, refusal) -> None:
     late = started(dict.fromkeys(ALL, refusal))
     assert late.snapshot == stored.snapshot

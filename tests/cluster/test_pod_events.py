@@ -195,6 +195,7 @@ def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(
     assert len(stored.events) == MOST + 1
 
 
+@pytest.mark.covers("failure-modes: Events about pods", "threat-model: Event flood")
 def test_pod_events_flooded_from_one_namespace_keep_no_other_waiting() -> None:
     stored = Stored()
     events = PodEvents(stored, Clock())

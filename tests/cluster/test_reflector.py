@@ -163,6 +163,7 @@ def test_a_watch_is_resumed_where_it_broke_off_bookmarks_included() -> None:
 
 
 @pytest.mark.parametrize("gone", [GONE, [error(410)]], ids=["as a status", "as an event"])
+@pytest.mark.covers("failure-modes: API server misbehaves")
 def test_a_version_that_is_gone_is_listed_anew_and_is_no_failure(gone) -> None:
     run = Run(page(meta("a")), gone, page(meta("b"), version="30"))
     assert run.store.now == {"b"}
@@ -190,11 +191,13 @@ def test_a_version_that_is_refused_now_and_then_in_an_outage_is_kept() -> None:
     assert run.kinds == ["list", *["watch"] * 12]
 
 
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_a_server_that_is_away_is_no_reason_to_list_anew() -> None:
     run = Run(page(), *[LOST] * 20)
     assert run.kinds == ["list", *["watch"] * 20]
 
 
+@pytest.mark.covers("failure-modes: API server misbehaves")
 def test_waits_grow_with_jitter_up_to_a_bound() -> None:
     waits = Run(page(), *[LOST] * 12).waits
     full = [min(LONGEST_DELAY, FIRST_DELAY * INFORMER_GROWTH**number) for number in range(len(waits))]
@@ -203,6 +206,7 @@ def test_waits_grow_with_jitter_up_to_a_bound() -> None:
     assert len({wait / whole for wait, whole in zip(waits, full, strict=True)}) > 1
 
 
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_waits_while_unreachable_stay_short_and_jittered() -> None:
     waits = Run(page(), *[REFUSED] * 100).waits
     assert max(waits) <= UNREACHABLE_DELAY
@@ -216,6 +220,7 @@ def test_waits_after_refusals_start_short_behind_an_outage() -> None:
     assert run.waits[22] <= FIRST_DELAY * INFORMER_GROWTH
 
 
+@pytest.mark.covers("failure-modes: API server misbehaves")
 def test_waits_after_refusals_grow_though_connections_fail_between_them() -> None:
     waits = Run(page(), *[ApiError(503, "overloaded"), REFUSED] * 12).waits
     assert waits[22] > UNREACHABLE_DELAY
@@ -268,6 +273,7 @@ class Waiting(FakeTransport):
     pytest.param(REFUSED, True, id="unreachable"),
     pytest.param(ApiError(429, "busy", retry_after=600.0), False, id="refused"),
 ])  # fmt: skip
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_answer_to_one_informer_ends_waits_for_a_connection_alone(monkeypatch, error, woken) -> None:
     monkeypatch.setattr(backoff, "UNREACHABLE_DELAY", 600.0)
     monkeypatch.setattr(backoff, "FIRST_DELAY", 600.0)
@@ -319,6 +325,7 @@ def test_waits_are_short_again_after_a_watch_that_lasted_though_nothing_was_hear
     assert Run(*answers).waits[8] <= FIRST_DELAY
 
 
+@pytest.mark.covers("failure-modes: API server misbehaves")
 def test_a_server_that_says_when_to_come_back_is_heeded() -> None:
     [waited] = Run(ApiError(429, "busy", retry_after=40.0)).waits
     assert 40.0 <= waited <= 50.0
@@ -348,6 +355,7 @@ def test_content_in_place_of_metadata_is_refused() -> None:
     assert run.store.now == set()
 
 
+@pytest.mark.covers("failure-modes: API server misbehaves")
 def test_an_answer_that_is_no_json_is_survived(caplog) -> None:
     run = Run(page(), [b"<html>\n"], page(meta("b")))
     assert run.store.now == {"b"}

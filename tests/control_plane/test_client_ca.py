@@ -1,4 +1,4 @@
-"""The API server set up as in docs/security.md: it shows tokenguard a certificate, and nobody else gets an answer."""
+"""The API server set up as in docs/threat-model.md: it shows tokenguard a certificate, only it gets an answer."""
 
 import datetime as dt
 import json
@@ -20,7 +20,7 @@ from webhook.pki.issue import KeyPair, create_ca
 
 NOW = dt.datetime.now(dt.UTC)
 FIRST, SECOND = create_ca(NOW), create_ca(NOW)
-PAGE = (CHECKOUT / "docs/security.md").read_text()
+PAGE = (CHECKOUT / "docs/threat-model.md").read_text()
 ADMISSION, KUBECONFIG = (
     re.search(rf"`/etc/kubernetes/tokenguard/{name}`:\n\n```yaml\n(.*?)```", PAGE, re.DOTALL)[1]
     for name in ("admission.yaml", "webhooks.kubeconfig")
@@ -115,6 +115,7 @@ def test_an_api_server_that_shows_none_is_refused_and_tells_its_user_what_to_do(
     assert "kubeConfigFile" in said
 
 
+@pytest.mark.covers("threat-model: made-up reviews")
 def test_nobody_else_in_the_network_is_answered(site) -> None:
     made_up = json.dumps({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {"uid": "1"}})
     lines = len(site.server.audit)

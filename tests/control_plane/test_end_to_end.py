@@ -27,6 +27,7 @@ def cluster(tmp_path_factory):
             yield plane
 
 
+@pytest.mark.covers("threat-model: impersonation")
 def test_who_passes_for_somebody_exempt_stands_in_the_api_servers_own_audit_log(cluster) -> None:
     made_for_nobody(cluster, *acting(EXEMPT))
     said = [json.loads(line) for line in cluster.audit.splitlines()]

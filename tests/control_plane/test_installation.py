@@ -192,6 +192,7 @@ def test_a_certificate_that_is_made_is_trusted_and_told_in_status_and_metrics(pl
         assert server.metric("tokenguard_certificate_expiry_timestamp_seconds") == serving.not_after.timestamp()
 
 
+@pytest.mark.covers("failure-modes: certificate rotated")
 def test_a_rotation_of_the_certificate_fails_no_pod(plane, installation) -> None:
     before = installation.secret()
     with pods_created(plane, "rotated") as loop, handshakes(installation) as connections:
@@ -205,6 +206,7 @@ def test_a_rotation_of_the_certificate_fails_no_pod(plane, installation) -> None
     assert_asked_anew(plane, installation, "after-rotation")
 
 
+@pytest.mark.covers("failure-modes: certificate rotated")
 def test_a_rotation_of_the_ca_fails_no_pod(plane, installation) -> None:
     before = installation.secret()
     with pods_created(plane, "rotated-ca") as loop, handshakes(installation) as connections:
@@ -220,6 +222,7 @@ def test_a_rotation_of_the_ca_fails_no_pod(plane, installation) -> None:
     assert_asked_anew(plane, installation, "after-ca")
 
 
+@pytest.mark.covers("threat-model: caBundle replaced")
 def test_a_bundle_that_somebody_broke_is_put_back(plane, installation) -> None:
     stranger = base64.b64encode(create_ca(dt.datetime.now(dt.UTC)).certificate).decode()
     for kind in KINDS:
@@ -239,6 +242,7 @@ def test_a_secret_that_was_deleted_is_made_again_and_trusted(plane, installation
 
 
 @installed_already
+@pytest.mark.covers("failure-modes: policy replaced")
 def test_policy_edits_fail_no_pod(plane) -> None:
     with pods_created(plane, "edited") as loop:
         for number in range(5):
@@ -247,6 +251,7 @@ def test_policy_edits_fail_no_pod(plane) -> None:
     assert loop.failures == []
 
 
+@pytest.mark.covers("failure-modes: worker killed")
 def test_a_worker_that_is_killed_fails_no_more_than_the_pod_it_was_asked_about(plane, installation) -> None:
     kills = 0
     with pods_created(plane, "killed") as loop:
@@ -261,6 +266,7 @@ def test_a_worker_that_is_killed_fails_no_more_than_the_pod_it_was_asked_about(p
     assert [one for one in loop.failures if not any(why in one for why in broken_off)] == []
 
 
+@pytest.mark.covers("threat-model: patch undone")
 def test_without_the_mutating_webhook_no_pod_gets_in_and_it_is_said_why(plane, installation) -> None:
     plane.do("delete", KINDS[0], "tokenguard")
     try:
@@ -279,6 +285,7 @@ def test_without_the_mutating_webhook_no_pod_gets_in_and_it_is_said_why(plane, i
 
 
 @installed_already
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_an_api_server_that_restarts_lets_no_pod_past_unjudged(plane) -> None:
     with pods_created(plane, "restarted") as loop:
         plane.kill()
@@ -375,6 +382,7 @@ def given_rights(objects: list[dict]) -> set[Right]:
     }
 
 
+@pytest.mark.covers("threat-model: tokenguard's account")
 def test_the_rights_in_the_manifests_are_enough_and_each_of_them_is_needed(plane, installation, tmp_path) -> None:
     objects = render("manifests")
     with replica(plane, tmp_path / "short", settings(objects)):
@@ -404,6 +412,7 @@ def told_of_twice(plane: ControlPlane, installation: Installation) -> None:
 
 
 @pytest.mark.usefixtures("installation")
+@pytest.mark.covers("threat-model: Event flood")
 def test_pods_with_huge_owner_names_get_no_event_and_others_do(plane) -> None:
     def denied(owner: dict) -> None:
         manifest = pod("owned", "strict", container=reads_legacy("app-token"))
@@ -454,6 +463,7 @@ def put_policy_past_the_door(plane: ControlPlane, document: str) -> None:
 
 
 @installed_already
+@pytest.mark.covers("threat-model: invalid policy stored")
 def test_a_bad_policy_that_gets_in_is_told_in_an_event_and_the_last_good_one_stays(plane) -> None:
     put_policy_past_the_door(plane, f"{POLICY}mod: warn\n")
 

@@ -76,6 +76,7 @@ def test_a_secret_of_another_type_is_no_legacy_token(plane, server, namespace) -
     assert is_allowed(server, namespace, "plain")
 
 
+@pytest.mark.covers("threat-model: namespace relabelled")
 def test_a_namespace_that_is_relabelled_is_judged_by_its_new_labels(plane, server, namespace) -> None:
     put_policy(plane, BY_LABEL)
     put_secret(plane, "old", namespace)
@@ -112,6 +113,7 @@ def test_a_bad_policy_is_told_once_with_every_mistake_and_the_last_good_one_stay
     assert len(events(plane)) == 2
 
 
+@pytest.mark.covers("failure-modes: policy invalid or missing")
 def test_a_deleted_configmap_leaves_its_policy_in_force(plane, server) -> None:
     plane.do("delete", "configmap", "token-policy", "-n", NAMESPACE)
     eventually(lambda: "is not there" in server.log)
@@ -121,6 +123,7 @@ def test_a_deleted_configmap_leaves_its_policy_in_force(plane, server) -> None:
     eventually(lambda: revisions(server) == {revision(WARN)})
 
 
+@pytest.mark.covers("failure-modes: worker killed")
 def test_a_worker_that_is_killed_is_replaced_by_one_that_knows_all(plane, server, namespace) -> None:
     put_secret(plane, "old", namespace)
     put_policy(plane, BAD)
@@ -132,6 +135,7 @@ def test_a_worker_that_is_killed_is_replaced_by_one_that_knows_all(plane, server
     assert revisions(server) == {revision(POLICY)}
 
 
+@pytest.mark.covers("threat-model: invalid policy stored")
 def test_restart_while_the_configmap_is_bad_or_gone_uses_the_last_valid_policy(plane, tmp_path) -> None:
     put_policy(plane, WARN)
     folder = tmp_path / "state"
@@ -149,6 +153,7 @@ def test_restart_while_the_configmap_is_bad_or_gone_uses_the_last_valid_policy(p
     put_policy(plane, POLICY)
 
 
+@pytest.mark.covers("threat-model: tokens in memory or logs")
 def test_no_process_holds_what_is_in_a_secret(plane, server, namespace) -> None:
     material = "tokenguard-must-never-see-this"
     put_secret(plane, "held", namespace, token=material)
@@ -160,6 +165,7 @@ def test_no_process_holds_what_is_in_a_secret(plane, server, namespace) -> None:
         assert held == [False, False, True]
 
 
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_while_the_api_server_is_away_the_last_known_state_is_judged_by(plane, server, namespace) -> None:
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
@@ -179,6 +185,7 @@ def test_while_the_api_server_is_away_the_last_known_state_is_judged_by(plane, s
     eventually(lambda: is_denied(server, namespace, "new"))
 
 
+@pytest.mark.covers("failure-modes: API server misbehaves")
 def test_a_worker_that_was_away_for_longer_than_the_api_server_remembers_lists_anew(
     plane, server, namespace, request
 ) -> None:
@@ -203,6 +210,7 @@ def test_a_worker_that_was_away_for_longer_than_the_api_server_remembers_lists_a
     eventually(lambda: lists_of_secrets(plane) >= before + len(workers))
 
 
+@pytest.mark.covers("failure-modes: credentials refused")
 def test_a_token_that_expired_is_read_again_from_its_file(plane, tmp_path, namespace) -> None:
     kubeconfig = account_kubeconfig(plane, tmp_path, token_file=True)
     good = (tmp_path / "token").read_text()

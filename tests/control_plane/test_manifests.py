@@ -139,6 +139,7 @@ def bundles(plane, kind):
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
+@pytest.mark.covers("threat-model: container escape")
 def test_pod_security_restricted_admits_the_deployments_pods(plane, folder) -> None:
     fit = of_deployment(folder, f"fit-{INSTALLATIONS.index(folder)}")
     done = plane.kubectl("create", "-f", "-", stdin=fit)

@@ -88,6 +88,7 @@ def test_every_metric_of_the_page_is_there_with_its_labels_and_no_other(installa
     assert both == {name: set(labels) for name, labels in METRICS.items()}
 
 
+@pytest.mark.covers("threat-model: tokens in memory or logs")
 def test_nothing_in_them_is_secret(installation, plane) -> None:
     secrets = json.loads(plane.do("get", "secrets", "-A", "-o", "json"))["items"]
     tokens = [base64.b64decode(one["data"]["token"]) for one in secrets if "token" in one.get("data", {})]

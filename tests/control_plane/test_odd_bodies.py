@@ -139,6 +139,7 @@ def watched(guarded, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("body", "content_type", "outcome"), BODIES.values(), ids=BODIES)
+@pytest.mark.covers("failure-modes: odd JSON")
 def test_what_is_judged_is_what_is_stored(watched, body, content_type, outcome) -> None:
     plane, bodies = watched
     bodies.clear()
@@ -162,6 +163,7 @@ def test_what_is_judged_is_what_is_stored(watched, body, content_type, outcome) 
     assert evaluate(read_review(review(kept), Phase.VALIDATE), policy, cluster, NOW).outcome == "allowed"
 
 
+@pytest.mark.covers("failure-modes: odd JSON")
 def test_a_key_given_twice_is_refused_where_the_client_asks_for_it(watched) -> None:
     plane, bodies = watched
     bodies.clear()

@@ -67,6 +67,7 @@ def refusing(plane):
 
 
 @pytest.mark.parametrize("outage", [away, refusing])
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_worker_restarted_in_an_outage_decides_as_its_predecessor_did(plane, server, namespace, outage) -> None:
     trusted = f"{namespace}-trusted"
     plane.do("create", "namespace", trusted)
@@ -99,6 +100,7 @@ def test_worker_restarted_in_an_outage_decides_as_its_predecessor_did(plane, ser
     eventually(lambda: revisions(server) == {revision(WARN)})
 
 
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_new_secret_is_known_soon_after_an_outage(plane, server, namespace) -> None:
     began = time.monotonic()
     with away(plane):
@@ -109,6 +111,7 @@ def test_new_secret_is_known_soon_after_an_outage(plane, server, namespace) -> N
     assert time.monotonic() - back < (back - began) / 5
 
 
+@pytest.mark.covers("threat-model: A pod that is created before the webhook knows the legacy Secret")
 def test_pod_created_before_its_legacy_secret_is_found_by_scan(plane, server, namespace) -> None:
     plane.do("create", "serviceaccount", "default", "-n", namespace)
     assert is_allowed(server, namespace, "late")

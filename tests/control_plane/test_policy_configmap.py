@@ -117,6 +117,7 @@ def test_a_bad_policy_is_not_created_by_any_name_and_in_another_namespace_none_i
     stored.do("create", "--dry-run=server", "-f", "-", stdin=config_map(BAD, namespace="elsewhere"))
 
 
+@pytest.mark.covers("threat-model: oversized policy")
 def test_bad_policy_in_a_review_over_the_size_limit_is_refused(stored) -> None:
     sound, bad = config_map(POLICY), config_map(f"{BAD}# {'<' * 700_000}")
     filled = sound | {"data": sound["data"] | {"filler": "<" * 900_000}}  # six bytes each in a review
@@ -130,6 +131,7 @@ def test_bad_policy_in_a_review_over_the_size_limit_is_refused(stored) -> None:
 
 
 @pytest.mark.parametrize("name", ["token-policy", "other"])
+@pytest.mark.covers("threat-model: policy label removed")
 def test_a_bad_policy_does_not_get_in_by_losing_the_label(stored, name) -> None:
     stored.do("apply", "-f", "-", stdin=config_map(POLICY, name=name))
     done = stored.kubectl("replace", "-f", "-", stdin=config_map(BAD, name=name, labels={}))

@@ -482,6 +482,7 @@ def test_only_lists_are_asked_for_and_of_secrets_only_legacy_ones(full, scanned)
     assert "made-up" not in scanned.stdout + scanned.stderr
 
 
+@pytest.mark.covers("threat-model: CSI driver")
 def test_the_tokens_that_csi_drivers_get_are_reported(full) -> None:
     requests = [{"audience": "https://vault.example.com", "expirationSeconds": 86400}, {"audience": ""}]
     driver = {

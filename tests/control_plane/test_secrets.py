@@ -112,6 +112,7 @@ def opaque(name: str, namespace: str, token: str):
 @pytest.mark.parametrize("patch", [one for one in NEW_TOKEN.values() if "data" in one], ids=[
     what for what, one in NEW_TOKEN.items() if "data" in one
 ])  # fmt: skip
+@pytest.mark.covers("threat-model: Secret updated")
 def test_update_that_has_the_controller_issue_a_token_is_denied(plane, name, patch, sent) -> None:
     before = {namespace: filled(plane, name, namespace) for namespace in (LEFT_ALONE, ENFORCED)}
     assert patch_secret(plane, name, LEFT_ALONE, patch).returncode == 0
@@ -125,6 +126,7 @@ def test_update_that_has_the_controller_issue_a_token_is_denied(plane, name, pat
     assert sent() == ["UPDATE"]
 
 
+@pytest.mark.covers("threat-model: Secret updated")
 def test_null_in_a_whole_object_is_no_token_either(plane, name, sent) -> None:
     path = f"/api/v1/namespaces/{ENFORCED}/secrets/{name}"
     found = json.loads(plane.do("get", "--raw", path))
@@ -134,6 +136,7 @@ def test_null_in_a_whole_object_is_no_token_either(plane, name, sent) -> None:
     assert sent() == ["UPDATE"]
 
 
+@pytest.mark.covers("threat-model: Secret updated")
 def test_harmless_update_of_a_legacy_secret_is_not_sent(plane, name, sent) -> None:
     token = filled(plane, name, ENFORCED)
     for patch in (
@@ -157,6 +160,7 @@ def test_harmless_update_of_a_legacy_secret_is_not_sent(plane, name, sent) -> No
     assert sent() == []
 
 
+@pytest.mark.covers("threat-model: token brought back")
 def test_harmless_secret_of_another_type_is_not_sent(plane, sent) -> None:
     bound = plane.do("create", "token", "app", "-n", ENFORCED).strip()
     texts = ("", "hunter2", "07401b.f395accd246ae52d", bound, f"{bound}\n", "two\nlines", "h" * 900_000)
@@ -180,6 +184,7 @@ def test_token_controller_fills_an_exempt_secret_unreviewed(plane, sent) -> None
     assert sent() == ["CREATE"]
 
 
+@pytest.mark.covers("threat-model: invalidation removed")
 def test_token_marked_invalid_stays_invalid(plane, name, sent) -> None:
     tokens = {namespace: filled(plane, name, namespace) for namespace in (LEFT_ALONE, ENFORCED)}
     for namespace, token in tokens.items():
@@ -195,6 +200,7 @@ def test_token_marked_invalid_stays_invalid(plane, name, sent) -> None:
     assert request(plane, tokens[ENFORCED]) == 401
 
 
+@pytest.mark.covers("threat-model: token brought back")
 def test_deleted_token_stays_dead(plane, name, sent) -> None:
     tokens = {namespace: filled(plane, name, namespace) for namespace in (LEFT_ALONE, ENFORCED)}
     for namespace, token in tokens.items():
@@ -210,6 +216,7 @@ def test_deleted_token_stays_dead(plane, name, sent) -> None:
     assert sent() == ["CREATE"]
 
 
+@pytest.mark.covers("threat-model: token brought back")
 def test_token_with_line_breaks_in_it_is_valid_and_found(plane, name, sent) -> None:
     tokens = {}
     for namespace in (LEFT_ALONE, ENFORCED):
@@ -238,6 +245,7 @@ def test_token_of_a_deleted_account_is_dead_for_good(plane) -> None:
     assert request(plane, token) == 401
 
 
+@pytest.mark.covers("threat-model: tokens in memory or logs")
 def test_nothing_of_a_token_is_in_log_or_audit_log(cluster) -> None:
     _, server = cluster
     lines = [line for line in server.audit if line["resource"] == "secrets"]

@@ -107,6 +107,7 @@ def test_the_same_requests_are_refused_to_anybody_else(installation) -> None:
     assert "token-request-binding: " in done.stderr
 
 
+@pytest.mark.covers("threat-model: forged mirror pod")
 def test_who_only_says_to_be_a_node_by_name_is_refused(installation) -> None:
     flags = ("--as=system:node:node-2", "--as-group=system:masters", "--as-group=system:authenticated")
     assert "token-request-expiration: " in ask(installation.plane, request(installation.plane), *flags).stderr

@@ -3,7 +3,7 @@
 A case says what `/mutate` does (`mutate`, and `patched`: the object afterwards), what `/validate` then says of
 the result (`validate`), and in which words (`says`: warnings and denial lines). `unmutated` is what `/validate`
 says where the mutating webhook didn't run. `api-audiences` are those of the webhook's own token. `legacy token of
-NAMESPACE/ACCOUNT in SECRET` in a Secret stands for the text of such a token.
+NAMESPACE/ACCOUNT in SECRET` in a Secret stands for the text of such a token. `covers`: rows of docs/threat-model.md.
 """
 
 import copy
@@ -32,7 +32,7 @@ CASES = Path(__file__).parent.parent / "cases"
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 KEYS = {
     "case", "policy", "cluster", "api-audiences", "object", "old", "api-token", "request",
-    "mutate", "patched", "validate", "says", "told", "last", "unmutated", "audited", "exempted", "check",
+    "mutate", "patched", "validate", "says", "told", "last", "unmutated", "audited", "exempted", "check", "covers",
 }  # fmt: skip
 
 

@@ -62,6 +62,7 @@ def seconds(body: bytes) -> float:
         *(pytest.param(maker, TEXT_SIZE, id=f"text: {name}") for name, maker in STRINGS.items()),
     ],
 )
+@pytest.mark.covers("threat-model: expensive pod")
 def test_review_cost_grows_with_the_body(maker: Maker, size: int) -> None:
     each = (len(maker(1100)) - len(maker(100))) / 1000
     count = int(size / each)
@@ -79,6 +80,7 @@ def decide(body: bytes, phase: Phase) -> Decision:
     return evaluate(read_review(body, phase), PATCHES, CLUSTER, NOW)
 
 
+@pytest.mark.covers("threat-model: expensive pod")
 def test_patch_of_too_many_violations_stops_and_the_rest_is_denied() -> None:
     body = review(pod(volumes=[projected(*[token(audience="vault")] * (MAX_FINDINGS + 1))]))
     assert len([one for one in decide(body, Phase.MUTATE).patch if "expirationSeconds" in one["path"]]) == MAX_FINDINGS
@@ -101,6 +103,7 @@ def test_exempted_findings_over_maximum_hide_no_other_finding() -> None:
     assert len(decision.exempted) == MAX_FINDINGS
 
 
+@pytest.mark.covers("threat-model: expensive pod")
 def test_injection_into_too_many_containers_is_denied() -> None:
     fits = MAX_MOUNTS // INJECTIONS
     for count, patched in ((fits, True), (fits + 1, False)):

@@ -39,6 +39,7 @@ def made_up(**fields) -> bytes:
         pytest.param({"resource": None, "subResource": "a\n/b"}, id="subresource of no resource"),
     ],
 )
+@pytest.mark.covers("threat-model: invalid names in reviews")
 def test_a_review_with_an_invalid_name_is_denied_and_its_names_are_dropped(fields) -> None:
     asked = read_review(made_up(**fields), Phase.VALIDATE)
     decision = evaluate(asked, default_policy(), Cluster(), NOW)
@@ -51,6 +52,7 @@ def test_a_review_with_an_invalid_name_is_denied_and_its_names_are_dropped(field
 
 @pytest.mark.parametrize("uid", ["u" * 129, "a\nb", "7ceb3af7]\u202e", "a b"])
 @pytest.mark.parametrize("rest", [{}, {"name": 7}], ids=["whole", "broken"])
+@pytest.mark.covers("threat-model: invalid names in reviews")
 def test_a_review_with_an_invalid_uid_is_refused(uid, rest) -> None:
     with pytest.raises(Unreadable):
         read_review(made_up(uid=uid, **rest), Phase.VALIDATE)

@@ -234,6 +234,7 @@ MERGES = {
 
 
 @pytest.mark.parametrize(("yaml", "merged"), MERGES.values(), ids=MERGES)
+@pytest.mark.covers("threat-model: manifest read differently")
 def test_a_merge_key_replaces_the_keys_before_it(yaml: str, merged: object) -> None:
     data = f"apiVersion: v1\nkind: X\na: &a {{x: 1, z: 2}}\nb: &b {{x: 5, w: 6}}\nvalue: {yaml}\n"
     assert json.loads(only(data.encode()).raw)["value"] == merged

@@ -75,5 +75,6 @@ def test_an_exempted_pod_is_told_of_once_with_reason_and_end() -> None:
         "warned",
     ],
 )
+@pytest.mark.covers("threat-model: invalid names in reviews")
 def test_of_anything_else_nobody_is_told(other) -> None:
     assert told(**other) is None

@@ -41,6 +41,7 @@ def test_clean_path_of_posix_path_returns_one_spelling(path, expected) -> None:
         pytest.param("C:\\var. \\run ..", id="trailing dots and spaces"),
     ],
 )
+@pytest.mark.covers("threat-model: odd paths")
 def test_clean_path_of_windows_path_returns_one_spelling(path) -> None:
     assert clean_path(path) == "c:/var/run"
     assert clean_path(path, windows=True) == "c:/var/run"

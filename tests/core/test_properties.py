@@ -157,12 +157,14 @@ def decide(pod: dict[str, Any], policy: Policy, phase: Phase):
 
 @settings(max_examples=400, deadline=None)
 @given(admitted, policies())
+@pytest.mark.covers("failure-modes: any patch")
 def test_any_pod_is_mended_once_and_for_all(pod: dict[str, Any], policy: Policy) -> None:
     assert_mended(pod, lambda changed, phase: decide(changed, policy, phase))
 
 
 @settings(max_examples=200, deadline=None)
 @given(admitted, policies())
+@pytest.mark.covers("failure-modes: any patch")
 def test_what_check_foretells_is_what_the_webhook_does(pod: dict[str, Any], policy: Policy) -> None:
     assume(not has_unmounted_api_token(pod))  # the ServiceAccount plugin would have mounted it
     mutated = decide(pod, policy, Phase.MUTATE)

@@ -15,6 +15,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@pytest.mark.covers("threat-model: control characters in names")
 def test_unprintable_characters_are_escaped_in_text(bad) -> None:
     shown = safe_text(f"a{bad}b\nc")
     assert shown.count("\n") == 1
@@ -23,6 +24,7 @@ def test_unprintable_characters_are_escaped_in_text(bad) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@pytest.mark.covers("threat-model: control characters in names")
 def test_unprintable_characters_are_escaped_in_json_of_the_same_meaning(bad) -> None:
     value = {"näme": [f"a{bad}b"]}
     text = json.dumps(value, ensure_ascii=False, indent=2)
@@ -39,6 +41,7 @@ def test_unprintable_characters_are_escaped_in_json_of_the_same_meaning(bad) -> 
     "line",
     ["::error file=a::b", "  ::add-mask::x", "a\n::warning::b", "a##[error]b", "##vso[task.complete]", "\t::debug::x"],
 )
+@pytest.mark.covers("threat-model: CI workflow commands")
 def test_a_workflow_command_is_no_command_any_more(line) -> None:
     for shown in safe_text(line).split("\n"):
         assert not shown.lstrip().startswith("::")

@@ -111,6 +111,7 @@ def texts(token: str) -> list[str]:
     return [*parts, *(encoded(part)[:40] for part in parts)]
 
 
+@pytest.mark.covers("threat-model: tokens in memory or logs")
 def test_request_of_a_secret_holds_nothing_of_its_content() -> None:
     held = {"kind": "Secret", "type": "Opaque", "metadata": {"name": "t"},
             "data": {"token": encoded(TOKEN), "password": encoded("hunter2-hunter2")}}  # fmt: skip
@@ -131,6 +132,7 @@ def test_request_of_a_secret_holds_nothing_of_its_content() -> None:
         pytest.param({"stringData": TOKEN}, id="stringData"),
     ],
 )
+@pytest.mark.covers("threat-model: tokens in memory or logs")
 def test_problem_of_an_unreadable_secret_quotes_nothing(broken) -> None:
     request = read_review(review({"kind": "Secret", **broken}), Phase.VALIDATE)
     assert request.problem

@@ -41,6 +41,7 @@ PATTERNS = st.text("ab/.*", max_size=8)
         ("https://*.corp.example.com", "https://evil.example\\/.corp.example.com", False),
     ],
 )
+@pytest.mark.covers("threat-model: look-alike audience")
 def test_a_star_is_any_run_but_a_slash_and_nothing_else_is_special(pattern: str, name: str, matches: bool) -> None:  # noqa: FBT001
     assert glob_matches(pattern, name) is matches
 

@@ -29,6 +29,7 @@ def test_an_object_that_can_not_be_read_follows_the_mode(mode: str, expected: st
 
 
 @pytest.mark.parametrize("item", ["{}", "{ }", '{"name": "m"}'], ids=["empty", "space", "name"])
+@pytest.mark.covers("threat-model: large bodies")
 def test_review_of_countless_objects_is_not_decoded(item) -> None:
     many = b", ".join([item.encode()] * (MAX_BRACES + 1))
     pod = {"kind": "Pod", "spec": {"containers": [{"name": "c", "volumeMounts": "MOUNTS"}]}}
@@ -93,6 +94,7 @@ def test_a_review_whose_namespace_is_not_known_is_judged_by_the_strictest_mode(m
         (b'{"request":{"object":{"uid":"a","x":' + b"[" * 100_000, "it nests too deep"),
     ],
 )
+@pytest.mark.covers("threat-model: large bodies")
 def test_what_is_no_review_is_told_in_one_line(body: bytes, why: str) -> None:
     with pytest.raises(Unreadable, match=why) as raised:
         read_review(body, Phase.MUTATE)
@@ -100,6 +102,7 @@ def test_what_is_no_review_is_told_in_one_line(body: bytes, why: str) -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b'"kind":"AdmissionReview", "apiVersion":"admission.k8s.io/v1",\n'])
+@pytest.mark.covers("failure-modes: odd JSON")
 def test_a_review_that_nests_too_deep_is_answered_by_the_uid_before_it(start: bytes) -> None:
     deep = b"[" * 10_000 + b"]" * 10_000
     body = b"{" + start + b'"request": {"uid": "7ceb3af7-9b31", "kind": {}, "object": {"x": ' + deep + b"}}}"
@@ -108,6 +111,7 @@ def test_a_review_that_nests_too_deep_is_answered_by_the_uid_before_it(start: by
     assert outcome(body, "enforce") == "denied"
 
 
+@pytest.mark.covers("threat-model: expensive pod")
 def test_one_pod_can_not_hold_up_a_worker_with_wrong_names() -> None:
     many = 5_000
     tokens = [

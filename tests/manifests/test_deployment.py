@@ -55,6 +55,7 @@ def test_the_files_that_serve_is_told_of_are_mounted(folder) -> None:
 
 
 @everywhere
+@pytest.mark.covers("threat-model: container escape")
 def test_the_pods_are_what_restricted_asks_for(folder) -> None:
     spec = pod(folder)["spec"]
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
@@ -72,6 +73,7 @@ def test_the_pods_are_what_restricted_asks_for(folder) -> None:
 
 
 @everywhere
+@pytest.mark.covers("threat-model: tokenguard's account")
 def test_the_only_token_is_its_own_and_lives_an_hour(folder) -> None:
     spec = pod(folder)["spec"]
     assert spec["automountServiceAccountToken"] is False

@@ -70,7 +70,7 @@ def test_cert_managers_own_namespace_left_out(mine) -> None:
 def test_reviews_of_known_senders_alone(mine) -> None:
     (mine.folder / "client-ca.crt").write_text("a CA")
     (mine.folder / "policy.yaml").write_text(POLICY)
-    page = (CHECKOUT / "docs/security.md").read_text()
+    page = (CHECKOUT / "docs/threat-model.md").read_text()
     [more] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if CLIENT_CA in block]
     first = yaml.safe_load(told("docs/install.md", "manifests"))
     second = yaml.safe_load(more)

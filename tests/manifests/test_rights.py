@@ -41,6 +41,7 @@ def document_verbs(documents):
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
+@pytest.mark.covers("threat-model: tokenguard's account")
 def test_no_right_is_a_wildcard_and_writing_is_for_names_wherever_it_can_be(folder) -> None:
     for rule in rights(folder):
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]

@@ -78,6 +78,7 @@ def test_legacy_token_behind_white_space_is_sent() -> None:
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n"], ids=repr)
+@pytest.mark.covers("threat-model: token brought back")
 def test_legacy_token_with_line_breaks_in_its_payload_is_sent_and_read(line_break) -> None:
     header, payload, signature = legacy_token("demo", "app", "t").split(".")
     for place in range(len(payload) + 1):

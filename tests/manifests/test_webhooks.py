@@ -47,6 +47,7 @@ def asked(webhook):
     return {resource: rule["operations"] for rule in webhook["rules"] for resource in rule["resources"]}
 
 
+@pytest.mark.covers("threat-model: caBundle replaced")
 def test_each_webhook_is_asked_what_it_is_for_and_fails_as_it_should() -> None:
     assert {one["name"]: (one["failurePolicy"], asked(one)) for one in webhooks()} == EXPECTED
 
@@ -113,6 +114,7 @@ def test_what_is_not_obvious_is_explained_where_it_stands_or_on_top(file) -> Non
     assert all(lines[number - 1].startswith("  #") for number in conditions)
 
 
+@pytest.mark.covers("threat-model: labels and annotations")
 def test_nothing_that_an_objects_author_may_write_keeps_it_from_being_sent_where_it_must_be_judged() -> None:
     must = [one for one in webhooks() if one["failurePolicy"] == "Fail" and "policy" not in one["name"]]
     assert len(must) == 3

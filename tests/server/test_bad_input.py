@@ -37,6 +37,7 @@ UNANSWERABLE = {
 
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
 @pytest.mark.parametrize("body", UNANSWERABLE.values(), ids=UNANSWERABLE)
+@pytest.mark.covers("failure-modes: not a review", "failure-modes: odd JSON")
 def test_what_is_no_review_gets_400_and_one_line_that_says_why(server, path, body):
     reply = server.request("POST", path, body, JSON)
     assert reply.status == 400
@@ -58,6 +59,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.covers("failure-modes: odd JSON", "threat-model: unreadable object")
 def test_a_review_whose_object_cannot_be_read_is_denied_by_its_uid(server, path, body):
     response = server.review(path, body)
     assert (response["uid"], response["allowed"]) == (POD["request"]["uid"], False)
@@ -95,6 +97,7 @@ def test_a_content_type_may_have_parameters(server, content_type):
     assert server.request("POST", "/mutate", body, {"Content-Type": content_type}).status == 200
 
 
+@pytest.mark.covers("threat-model: large bodies")
 def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
     body = b" " * (9 << 20)
     assert server.request("POST", "/mutate", body, JSON).status == 413
@@ -104,12 +107,14 @@ def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
 
 
 @pytest.mark.parametrize("size", [1, 9 << 20])
+@pytest.mark.covers("failure-modes: chunked body")
 def test_body_in_chunks_is_refused_at_once_and_its_sender_gets_to_read_it(server, size):
     reply = server.request("POST", "/validate", iter([b" " * 65536] * (size // 65536) + [b" "]), JSON)
     assert reply.status == 411
     assert reply.json["message"] == "send the body with a Content-Length"
 
 
+@pytest.mark.covers("failure-modes: chunked body")
 def test_chunk_without_end_is_answered_before_it_has_ended(server):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(POST.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked") + b"1\r\n{\r\n")
@@ -133,6 +138,7 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
+@pytest.mark.covers("failure-modes: not a review")
 def test_what_is_not_http_gets_a_4xx_and_the_connection_is_closed(server, sent):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(sent)
@@ -208,6 +214,7 @@ def test_head_of_a_service_mesh_is_accepted(server):
     assert server.request("GET", "/healthz", headers={"X-Forwarded-Client-Cert": "c" * 3500, **fields}).status == 200
 
 
+@pytest.mark.covers("failure-modes: out of memory", "failure-modes: connections", "threat-model: large bodies")
 def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(judged_by, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
     with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
@@ -224,6 +231,7 @@ def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(judged_by,
                 assert b" 200 " in connection.recv(65536)[:15], size
 
 
+@pytest.mark.covers("failure-modes: out of memory", "failure-modes: connections", "threat-model: large bodies")
 def test_bodies_that_arrive_at_once_are_bounded_and_whole_reviews_get_through(judged_by, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
     largest = 100_000

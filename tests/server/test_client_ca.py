@@ -75,6 +75,7 @@ def test_who_shows_a_certificate_of_that_ca_is_answered_over_a_connection_that_s
 
 
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
+@pytest.mark.covers("threat-model: made-up reviews")
 def test_who_shows_none_gets_no_review_answered_and_is_told_what_to_do(wary, path) -> None:
     before = len(wary.audit)
     counted = wary.metric("tokenguard_requests_refused_total", reason="no-client-certificate", status="403")
@@ -108,6 +109,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("start", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.covers("threat-model: made-up reviews")
 def test_however_it_is_asked_without_one_no_review_is_answered(wary, start) -> None:
     before = len(wary.audit)
     asked = (POST % len(BODY)).replace(b"POST /mutate", start).replace(b"Host: a", b"Host: a\r\nConnection: close")
@@ -122,6 +124,7 @@ def test_however_it_is_asked_without_one_no_review_is_answered(wary, start) -> N
 
 @pytest.mark.parametrize("pair", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.covers("threat-model: made-up reviews")
 def test_another_certificate_is_not_taken_for_anything(wary, tmp_path, pair, newest) -> None:
     context = showing(wary, pair, tmp_path, newest=newest)
     assert not is_answered(wary, context)
@@ -155,6 +158,7 @@ def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(judged_by,
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.covers("threat-model: made-up reviews")
 def test_a_session_that_is_taken_up_again_proves_nothing(wary, tmp_path, newest) -> None:
     context = showing(wary, API_SERVER, tmp_path, newest=newest)
     answer, _, session = reviewed(wary, context, None)

@@ -50,6 +50,7 @@ def files(tmp_path):
     return write
 
 
+@pytest.mark.covers("failure-modes: policy invalid or missing", "failure-modes: certificate invalid")
 def test_new_files_are_used_and_invalid_ones_rejected_without_a_restart(files, tmp_path):
     with serve(tmp_path / "run", *files.flags) as server:
         assert decision(server).startswith("denied")
@@ -78,6 +79,7 @@ def test_new_files_are_used_and_invalid_ones_rejected_without_a_restart(files, t
         assert "PRIVATE" not in server.log
 
 
+@pytest.mark.covers("failure-modes: policy invalid or missing", "failure-modes: certificate invalid")
 def test_worker_that_starts_while_all_files_are_invalid_has_the_last_valid_ones(files, tmp_path):
     data = base64.b64encode(b"secret-value").decode()
     files(objects="apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n")
@@ -101,6 +103,7 @@ def test_worker_that_starts_while_all_files_are_invalid_has_the_last_valid_ones(
         assert not any(data.encode() in file.read_bytes() for file in stored)
 
 
+@pytest.mark.covers("failure-modes: policy invalid or missing")
 def test_without_a_policy_from_the_start_nothing_is_ready_and_reviews_are_denied(tmp_path):
     policy = tmp_path / "policy.yaml"
     with serve(tmp_path / "run", "--policy", str(policy), ready=False) as server:

@@ -45,6 +45,7 @@ def test_changed_file_is_used_counted_and_logged_once(watched, tmp_path, caplog)
     assert caplog.messages == [f"policy reloaded: {tmp_path}/file"]
 
 
+@pytest.mark.covers("failure-modes: policy invalid or missing")
 def test_invalid_content_is_reported_with_every_mistake_until_it_is_valid(watched, tmp_path, caplog):
     caplog.clear()
     for content in ("bad", "bad again"):
@@ -62,6 +63,7 @@ def test_invalid_content_is_reported_with_every_mistake_until_it_is_valid(watche
     assert watched.used == [b"first", b"good"]
 
 
+@pytest.mark.covers("failure-modes: policy invalid or missing")
 def test_missing_file_leaves_its_content_in_force_until_it_is_back(watched, tmp_path):
     (tmp_path / "file").unlink()
     for _ in range(2):
@@ -87,6 +89,7 @@ def test_mounted_file_is_followed_through_its_symlinks(watched, tmp_path):
     assert watched.used == [b"first", b"1", b"2"]
 
 
+@pytest.mark.covers("failure-modes: out of file descriptors")
 def test_lack_of_room_is_made_up_for_at_the_next_check(tmp_path):
     (tmp_path / "file").write_text("content")
     watched = Watched(tmp_path)
@@ -104,6 +107,7 @@ def test_lack_of_room_is_made_up_for_at_the_next_check(tmp_path):
     assert watched.used == [b"content"]
 
 
+@pytest.mark.covers("failure-modes: policy invalid or missing")
 def test_next_worker_restores_what_the_last_one_used(watched, tmp_path, caplog):
     forked = copy.copy(watched)
     (tmp_path / "file").write_text("second")

@@ -39,6 +39,7 @@ def forged(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", FORGED.values(), ids=FORGED)
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
+@pytest.mark.covers("threat-model: control characters in names")
 def test_a_forged_name_makes_no_second_line_and_commands_nothing(server, path, name) -> None:
     before, log = (server.folder / "audit").read_bytes(), server.log
     response = server.request("POST", path, forged(name), JSON).json["response"]
@@ -52,6 +53,7 @@ def test_a_forged_name_makes_no_second_line_and_commands_nothing(server, path, n
     assert shown[-1].startswith(f"[tokenguard {response['uid'][:8]}") or "status" not in response
 
 
+@pytest.mark.covers("threat-model: control characters in names")
 def test_what_is_denied_is_told_in_as_many_lines_as_there_are_findings(server) -> None:
     lines = {
         name: len(

@@ -43,6 +43,7 @@ def server(judged_by, tmp_path_factory):
         yield running
 
 
+@pytest.mark.covers("failure-modes: not a review", "failure-modes: any body")
 def test_12_000_broken_bodies_bring_no_error_of_ours_no_dead_worker_and_no_growing_memory(server):
     with ExitStack() as stack:
         workers = server.workers
@@ -64,6 +65,7 @@ def resident(server) -> list[int]:
     return [int(line) for line in lines]
 
 
+@pytest.mark.covers("failure-modes: 2,000 idle connections")
 def test_connections_that_have_ended_leave_nothing_behind(server):
     for _ in range(50):
         server.request("GET", "/healthz")

@@ -193,6 +193,7 @@ def test_client_that_ends_its_side_gets_its_page(run, tls) -> None:
     run(half_closed())
 
 
+@pytest.mark.covers("failure-modes: answers not read")
 def test_client_that_reads_no_answers_is_not_read_from(run, tls, monkeypatch) -> None:
     large = HttpResponse(200, b"x" * (1 << 20))
     monkeypatch.setattr(ReviewHandler, "handle", lambda _handler, _body, _phase: large)
@@ -210,6 +211,7 @@ def test_client_that_reads_no_answers_is_not_read_from(run, tls, monkeypatch) ->
     run(flooded())
 
 
+@pytest.mark.covers("failure-modes: pipelined requests")
 def test_flood_of_reviews_takes_turns_with_other_connections(run, tls, monkeypatch) -> None:
     turn = 0
     turns: Counter[int] = Counter()
@@ -235,6 +237,7 @@ def test_flood_of_reviews_takes_turns_with_other_connections(run, tls, monkeypat
     run(flooded())
 
 
+@pytest.mark.covers("failure-modes: pipelined requests")
 def test_requests_pipelined_without_end_are_refused(run, tls) -> None:
     async def pipelined() -> None:
         async with running(tls) as one:
@@ -244,6 +247,7 @@ def test_requests_pipelined_without_end_are_refused(run, tls) -> None:
     run(pipelined())
 
 
+@pytest.mark.covers("failure-modes: answers not read")
 def test_client_that_reads_no_pages_gets_no_more(run, tls, monkeypatch) -> None:
     made = 0
 
@@ -281,6 +285,7 @@ def test_page_that_raises_is_answered_500(run, tls, monkeypatch) -> None:
     run(failed())
 
 
+@pytest.mark.covers("failure-modes: slow reader at a stop")
 def test_drain_waits_for_a_client_that_reads_slowly(run, tls, monkeypatch) -> None:
     large = HttpResponse(200, b"x" * (20 << 20))
     monkeypatch.setattr(ReviewHandler, "handle", lambda _handler, _body, _phase: large)
@@ -352,6 +357,7 @@ def test_held_bodies_are_part_of_the_budget(run, tls) -> None:
     run(held())
 
 
+@pytest.mark.covers("failure-modes: 2,000 idle connections")
 def test_connection_past_the_limit_displaces_the_longest_idle(run, tls) -> None:
     async def displaced() -> None:
         async with running(tls, max_connections=2) as one, one.connection() as first, one.connection() as second:

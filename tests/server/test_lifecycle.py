@@ -67,6 +67,7 @@ def refuses_connections(server) -> bool:
     return False
 
 
+@pytest.mark.covers("failure-modes: worker stopped")
 def test_a_review_in_flight_is_answered_after_sigterm_and_idle_connections_hold_up_nothing(judged_by, tmp_path):
     with serve(tmp_path, *judged_by) as server:
         folder = Path(server.log.split("--cacert ")[1].split()[0]).parent
@@ -100,6 +101,7 @@ WAITS_FOR = {
 
 
 @pytest.mark.parametrize("flags", WAITS_FOR.values(), ids=WAITS_FOR)
+@pytest.mark.covers("failure-modes: API server silent at the start")
 def test_while_it_waits_for_an_api_server_that_stays_silent_it_stops_as_soon_as_it_is_told_to(flags, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent, (tmp_path / "log").open("wb") as log:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -154,6 +156,7 @@ USAGE_ERRORS = {
 
 
 @pytest.mark.parametrize(("flags", "message"), USAGE_ERRORS.values(), ids=USAGE_ERRORS)
+@pytest.mark.covers("failure-modes: --audit-failure allow")
 def test_invalid_options_are_usage_errors(flags, message):
     done = run_command("serve", "--bind", "127.0.0.1:0", *flags)
     assert (done.returncode, done.stdout) == (2, "")

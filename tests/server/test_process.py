@@ -33,6 +33,7 @@ def test_as_many_files_may_be_open_as_the_hard_limit_allows():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.covers("failure-modes: out of file descriptors", "threat-model: idle connections")
 def test_where_few_files_may_be_open_idle_connections_make_way_for_reviews(judged_by, tmp_path):
     with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (100, 100))
@@ -49,6 +50,7 @@ def start_without(stream: str, *flags: str) -> list[str]:
     return ["sh", "-c", f'exec "$@" {stream}', "sh", *command]
 
 
+@pytest.mark.covers("failure-modes: stdout closed")
 def test_an_audit_log_to_a_closed_stdout_is_refused():
     command = start_without(">&-", "--bind", "256.0.0.1:0")
     ended = subprocess.run(command, stderr=subprocess.PIPE, timeout=60, check=False)
@@ -56,6 +58,7 @@ def test_an_audit_log_to_a_closed_stdout_is_refused():
     assert ended.stderr.splitlines()[-1].endswith(b"--audit-log -: stdout is closed")
 
 
+@pytest.mark.covers("failure-modes: stdout closed")
 def test_streams_that_are_closed_become_no_other_file(judged_by, tmp_path):
     audit = ["--audit-log", str(tmp_path / "audit")]
     command = start_without("<&- >&-", *judged_by, *audit)
@@ -99,6 +102,7 @@ def test_a_root_that_is_read_only_throughout_is_told_in_one_line(monkeypatch):
         pass
 
 
+@pytest.mark.covers("failure-modes: master killed")
 def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_ended(judged_by, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -228,6 +228,7 @@ def fail(*_):
 
 
 @pytest.mark.parametrize(("mode", "allowed"), [("enforce", False), ("warn", True), ("audit", True)])
+@pytest.mark.covers("threat-model: unreadable object")
 def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch, caplog, mode, allowed):
     monkeypatch.setattr(review_handler, "evaluate", fail)
     judge = Judge(POLICY + f"mode: {mode}\n")
@@ -313,6 +314,7 @@ def test_why_a_review_could_not_be_judged_is_counted(monkeypatch):
     assert unjudged(ready) == {"unreadable", "internal-error"}
 
 
+@pytest.mark.covers("threat-model: metrics cardinality")
 def test_what_stands_in_metrics_is_bounded_whatever_is_sent():
     judge = Judge()
     for number in range(50):
@@ -336,6 +338,7 @@ def test_warnings_hold_no_control_characters():
     [(("ż" * 1000,) * 5, "and 3 more"), (("w" * 5000, "x"), "and 1 more"), (("a", "b"), "b")],
     ids=["many", "one that is too long", "few"],
 )
+@pytest.mark.covers("threat-model: expensive pod")
 def test_warnings_are_no_longer_than_the_api_server_passes_on(warnings, last):
     told = bounded(warnings)
     assert told[-1] == last

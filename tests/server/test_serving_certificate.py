@@ -52,11 +52,13 @@ def test_pair_leaves_no_file_behind(serving, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.covers("failure-modes: TLS 1.1")
 def test_no_tls_older_than_1_2_is_offered(serving):
     assert serving.context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert serving.context.options & ssl.OP_NO_RENEGOTIATION, "OpenSSL 3 refuses a client's by default; 1.1.1 doesn't"
 
 
+@pytest.mark.covers("failure-modes: certificate rotated")
 def test_no_handshake_fails_while_certificates_are_replaced(serving):
     serving.use_pair(MADE.certificate, MADE.key)
     client = ssl.create_default_context(cadata="".join(pair.authority.decode() for pair in (MADE, OTHER)))

@@ -48,12 +48,14 @@ def spoken_to(request, judged_by, tmp_path_factory):
 
 
 @pytest.mark.parametrize("version", [SSL_3, TLS_1_0, TLS_1_1], ids=["SSL 3.0", "TLS 1.0", "TLS 1.1"])
+@pytest.mark.covers("failure-modes: TLS 1.1", "threat-model: TLS downgrade")
 def test_an_old_version_is_refused_whatever_is_offered_under_it(spoken_to, version) -> None:
     address, sound = spoken_to
     old = [suite for suites in UNSOUND.values() for suite in suites]
     assert say_hello(address, version, [*sound, *old]) is None
 
 
+@pytest.mark.covers("threat-model: TLS downgrade")
 def test_each_sound_suite_is_spoken_under_tls_1_2_without_compression_or_a_ticket(spoken_to) -> None:
     address, sound = spoken_to
     for suite in sound:
@@ -74,10 +76,12 @@ def each(extensions: bytes):
 
 
 @pytest.mark.parametrize("suites", UNSOUND.values(), ids=UNSOUND)
+@pytest.mark.covers("threat-model: TLS downgrade")
 def test_an_unsound_suite_is_refused(spoken_to, suites) -> None:
     assert say_hello(spoken_to[0], TLS_1_2, suites) is None
 
 
+@pytest.mark.covers("threat-model: TLS downgrade")
 def test_there_is_no_other_suite_that_is_spoken_under_tls_1_2(spoken_to) -> None:
     address, sound = spoken_to
     others = [suite for suite in range(0x10000) if suite not in {*sound, *SIGNALS}]
@@ -99,6 +103,7 @@ def test_tls_1_3_is_spoken_with_whoever_can_and_no_session_is_given_away(server)
         assert connection.session is None or not connection.session.has_ticket
 
 
+@pytest.mark.covers("failure-modes: plain HTTP")
 def test_plain_http_gets_no_answer_in_http(server) -> None:
     host, port = server.address.rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=20) as plain:
@@ -122,6 +127,7 @@ def harmless(headers: http.client.HTTPMessage) -> bool:
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.covers("threat-model: content sniffing")
 def test_every_answer_says_that_it_is_what_its_type_says_and_not_to_be_kept_and_names_no_server(
     server, method, path, headers, status
 ) -> None:
@@ -130,6 +136,7 @@ def test_every_answer_says_that_it_is_what_its_type_says_and_not_to_be_kept_and_
     assert harmless(reply.headers)
 
 
+@pytest.mark.covers("threat-model: content sniffing")
 def test_so_does_the_answer_to_what_is_no_http(server) -> None:
     with raw_connection(server) as connection:
         connection.sendall(b"GARBAGE\r\n\r\n")

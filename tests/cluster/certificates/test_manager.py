@@ -111,6 +111,7 @@ def test_start_with_an_unusable_pair_does_not_wait_for_the_next(api, tmp_path, m
     one.stop()
 
 
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_restarted_worker_without_api_server_starts_with_the_last_pair(api, running, tmp_path) -> None:
     running.stop()
     before = (tmp_path / "certificate.pem").read_bytes()
@@ -132,6 +133,7 @@ def test_restarted_worker_with_a_lost_secret_stays_trusted_by_the_old_ca(api, ru
     successor.stop()
 
 
+@pytest.mark.covers("failure-modes: clock jumps")
 def test_certificates_are_signed_by_the_api_servers_clock(api, tmp_path) -> None:
     told = dt.datetime(2031, 5, 6, 7, tzinfo=dt.UTC)
     api.now = lambda: told

@@ -366,6 +366,7 @@ def test_a_rule_that_an_exemption_names_twice_is_one() -> None:
     assert sound(HEAD + body).exemptions[0].rules == ("inject", "token-audience")
 
 
+@pytest.mark.covers("threat-model: control characters in names")
 def test_a_key_can_not_forge_a_line() -> None:
     assert mistakes(HEAD + '"mode\\nline 1": warn')[0].startswith('line 3: "mode\\nline 1": unknown key; ')
     assert len(mistakes(HEAD + f"? {'k' * 500_000}\n: 1")[0]) < 400

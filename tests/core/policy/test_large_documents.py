@@ -8,6 +8,7 @@ from tests.core.policy.test_document import HEAD, mistakes
 from webhook.core.text import did_you_mean, quote
 
 
+@pytest.mark.covers("failure-modes: the policy", "threat-model: expensive policy")
 def test_aliases_of_aliases_come_to_an_end() -> None:
     lines = ["x0: &x0 [a, a, a, a, a, a, a, a, a, a]"]
     lines += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 9)]
@@ -78,6 +79,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize(("document", "expected"), SLOW.values(), ids=SLOW)
+@pytest.mark.covers("threat-model: expensive policy")
 def test_a_document_that_is_made_to_be_slow_is_not(document: str, expected: str) -> None:
     assert len(document) < 2**20
     assert mistakes(document)[0].split(": ", 1)[1].startswith(expected)

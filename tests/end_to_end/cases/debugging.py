@@ -42,6 +42,7 @@ def test_a_pod_from_before_the_policy_can_be_debugged_again_and_again(cluster) -
     assert ephemeral(cluster, FROM_BEFORE).split()[:2] == ["first", "second"]
 
 
+@pytest.mark.covers("threat-model: kubectl debug")
 def test_a_debugger_that_reads_a_legacy_token_is_refused_in_any_pod(cluster, tmp_path) -> None:
     created(cluster, pod("debugged"))
     flag = custom(cluster, tmp_path, reads_legacy())
@@ -54,6 +55,7 @@ def test_a_debugger_that_reads_a_legacy_token_is_refused_in_any_pod(cluster, tmp
     assert debug(cluster, "debugged", "-c", "harmless").returncode == 0
 
 
+@pytest.mark.covers("threat-model: another account's token")
 def test_debugger_in_exempt_pod_other_accounts_token_is_refused(cluster) -> None:
     created(cluster, pod("exempt-debugged", account="jenkins"))
     refused = add(cluster, "exempt-debugged", **reads_legacy("app-token"))
@@ -62,6 +64,7 @@ def test_debugger_in_exempt_pod_other_accounts_token_is_refused(cluster) -> None
     assert add(cluster, "exempt-debugged", **reads_legacy("jenkins-token")).returncode == 0
 
 
+@pytest.mark.covers("threat-model: kubectl debug")
 def test_nor_may_it_mount_what_the_pod_had_before(cluster) -> None:
     mounts = [{"name": "held", "mountPath": "/held"}]
     refused = add(cluster, FROM_BEFORE, volumeMounts=mounts)

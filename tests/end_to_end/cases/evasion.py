@@ -1,4 +1,6 @@
-"""What somebody may try who would rather not be judged: see docs/security.md."""
+"""What somebody may try who would rather not be judged: see docs/threat-model.md."""
+
+import pytest
 
 from tests.end_to_end.cluster import acting, created, pod, reads_legacy, refusal, secret, token_volume
 from tests.serving import eventually
@@ -6,12 +8,14 @@ from tests.serving import eventually
 READS = "legacy-token-reference: spec.containers[0].env[0] reads the long-lived token in Secret"
 
 
+@pytest.mark.covers("threat-model: pod before its Secret")
 def test_a_pod_that_is_made_before_its_legacy_secret_waits_for_it_in_vain(cluster) -> None:
     created(cluster, pod("early", container=reads_legacy("comes-later")))
     assert "legacy-token-secret: " in refusal(cluster, secret("comes-later", "shop"))
     assert cluster.kubectl("get", "secret", "comes-later", "-n", "shop").returncode == 1
 
 
+@pytest.mark.covers("threat-model: pod before its Secret")
 def test_nor_does_a_secret_become_a_legacy_one_that_was_made_as_another(cluster) -> None:
     cluster.do("create", "secret", "generic", "turns", "-n", "shop")
     turned = cluster.kubectl("replace", "-f", "-", stdin=secret("turns", "shop"))
@@ -21,6 +25,7 @@ def test_nor_does_a_secret_become_a_legacy_one_that_was_made_as_another(cluster)
     assert "legacy-token-secret: " in forced.stderr
 
 
+@pytest.mark.covers("threat-model: labels and annotations")
 def test_no_label_or_annotation_of_its_own_keeps_a_pod_from_being_judged(cluster) -> None:
     annotations = {"tokenguard/skip-containers": "app", "tokenguard/api-token": "true", "tokenguard/exempt": "true"}
     manifest = pod("adorned", container=reads_legacy(), annotations=annotations)
@@ -31,6 +36,7 @@ def test_no_label_or_annotation_of_its_own_keeps_a_pod_from_being_judged(cluster
     assert READS in refusal(cluster, manifest)
 
 
+@pytest.mark.covers("threat-model: namespace relabelled")
 def test_no_namespace_gets_the_name_of_one_that_is_left_alone_by_a_label(cluster) -> None:
     cluster.kubectl("label", "--overwrite", "namespace", "shop", "kubernetes.io/metadata.name=kube-system")
     named = ("get", "namespace", "shop", "-o", r"jsonpath={.metadata.labels.kubernetes\.io/metadata\.name}")
@@ -38,6 +44,7 @@ def test_no_namespace_gets_the_name_of_one_that_is_left_alone_by_a_label(cluster
     assert READS in refusal(cluster, pod("disguised", container=reads_legacy()))
 
 
+@pytest.mark.covers("threat-model: expensive pod")
 def test_pod_of_thousands_of_volumes_of_one_name_is_answered(cluster) -> None:
     path, count = "/var/run/secrets/kubernetes.io/serviceaccount", 5_000
     own = token_volume("kube-api-access-1", expirationSeconds=3607)
@@ -52,6 +59,7 @@ def test_pod_of_thousands_of_volumes_of_one_name_is_answered(cluster) -> None:
 EXEMPT = "system:serviceaccount:legacy-distribution:controller"
 
 
+@pytest.mark.covers("threat-model: impersonation")
 def test_the_role_edit_lets_one_pass_for_an_account_of_its_namespace_and_of_no_other(cluster) -> None:
     edits = ("create", "rolebinding", "edits", "-n", "shop", "--clusterrole=edit", "--serviceaccount=shop:app")
     cluster.do(*edits)

@@ -63,6 +63,7 @@ def test_an_exempted_account_may_still_read_its_own(cluster) -> None:
     assert created(cluster, manifest)["containers"][0]["env"][0]
 
 
+@pytest.mark.covers("threat-model: another account's token")
 def test_exempt_account_other_accounts_token_is_refused(cluster) -> None:
     told = refusal(cluster, pod("borrows", account="jenkins", container=reads_legacy("app-token")))
     assert 'spec.containers[0].env[0] reads the long-lived token of "app" in Secret "app-token"' in told
@@ -131,6 +132,7 @@ def test_a_dry_run_is_told_what_would_happen(cluster) -> None:
 
 
 @pytest.mark.parametrize("path", ["/proc/1/root", "/proc/1/root/var/lib", "/proc/self/cwd"])
+@pytest.mark.covers("threat-model: hostPath through /proc")
 def test_hostpath_through_proc_is_refused_under_reject(cluster, path) -> None:
     told = refusal(cluster, pod("leads-out", "strict", volumes=[{"name": "node", "hostPath": {"path": path}}]))
     assert f'kubelet-hostpath: spec.volumes[0].hostPath is "{path}", which leads to' in told

@@ -60,6 +60,7 @@ def test_in_kube_system_one_may_be_made(cluster) -> None:
     cluster.do(*CREATE, "--dry-run=server", stdin=secret("machinery", "kube-system", account="default"))
 
 
+@pytest.mark.covers("threat-model: tokenguard's account")
 def test_tokenguards_own_account_makes_none_for_itself_though_it_may_make_secrets(cluster) -> None:
     itself = acting("system:serviceaccount:tokenguard:tokenguard")
     cluster.do(*CREATE, "--dry-run=server", *itself, stdin=secret("plain", "tokenguard") | {"type": "Opaque"})

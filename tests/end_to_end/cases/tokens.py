@@ -40,6 +40,7 @@ LONG = {
 
 
 @pytest.mark.parametrize(("namespace", "flags"), LONG.values(), ids=LONG)
+@pytest.mark.covers("threat-model: TokenRequest by hand")
 def test_a_long_token_is_refused_and_the_command_that_is_told_works(cluster, namespace, flags) -> None:
     told = refused(cluster, namespace, *flags)
     maximum = 7200 if namespace == "oncall" else 3600

@@ -35,6 +35,7 @@ def test_full_file_is_rotated_without_losing_a_line(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("logrotate"), reason="needs logrotate")
+@pytest.mark.covers("failure-modes: file rotated or removed")
 def test_file_that_logrotate_moves_is_followed(tmp_path):
     target = tmp_path / "audit"
     log = AuditLog([FileSink(target)], Metrics(State()), level="all")
@@ -96,6 +97,7 @@ def test_file_without_a_maximum_is_not_rotated(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["audit"]
 
 
+@pytest.mark.covers("failure-modes: messages already logged")
 def test_failed_rotation_is_logged_once_and_the_file_grows(tmp_path, caplog):
     sink = FileSink(tmp_path / "audit", max_bytes=10, keep=1)
     (tmp_path / "audit.1").mkdir()
@@ -133,6 +135,7 @@ def clock(monkeypatch):
     return time
 
 
+@pytest.mark.covers("failure-modes: file rotated or removed")
 def test_missing_file_is_created_after_a_second(tmp_path, clock):
     sink = FileSink(tmp_path / "audit")
     for number in range(2):
@@ -163,6 +166,7 @@ def test_full_file_that_is_missing_is_not_created_within_a_second(tmp_path, cloc
 
 
 @pytest.mark.parametrize("on_request", [True, False], ids=["on-request", "by-itself"])
+@pytest.mark.covers("failure-modes: file rotated or removed")
 def test_failed_reopen_goes_on_with_the_open_file(tmp_path, on_request, clock, caplog):
     folder = tmp_path / "folder"
     folder.mkdir()

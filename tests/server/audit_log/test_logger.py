@@ -83,6 +83,7 @@ def test_plain_allow_below_the_level_is_not_counted_as_sampled_out():
     assert judge.counted("audit_sampled_out") == ["tokenguard_audit_sampled_out_total 0.0"]
 
 
+@pytest.mark.covers("failure-modes: one of two sinks fails")
 def test_failing_sink_is_logged_once_and_the_other_gets_every_line(tmp_path, caplog):
     metrics = Metrics(State())
     log = AuditLog([FullSink(), FileSink(tmp_path / "audit")], metrics)

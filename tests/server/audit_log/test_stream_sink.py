@@ -35,6 +35,7 @@ def pipe():
     os.close(writing)
 
 
+@pytest.mark.covers("failure-modes: slow reader", "threat-model: stopped audit reader")
 def test_reader_that_stops_costs_lines_and_the_next_is_whole(pipe, monkeypatch):
     monkeypatch.setattr("webhook.server.audit_log.stream_sink._WRITE_TIMEOUT", 0.01)
     reading, _, path = pipe
@@ -70,6 +71,7 @@ class Clock:
         return True
 
 
+@pytest.mark.covers("failure-modes: slow reader")
 def test_slow_reader_delays_one_line_until_the_cool_down_ends(tmp_path, monkeypatch):
     (tmp_path / "audit").touch()
     clock = Clock(monkeypatch, pace=0.2)
@@ -83,6 +85,7 @@ def test_slow_reader_delays_one_line_until_the_cool_down_ends(tmp_path, monkeypa
     assert clock.now == 132.0
 
 
+@pytest.mark.covers("failure-modes: slow reader")
 def test_reopen_of_a_fifo_without_a_reader_fails_at_once(tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(path)
@@ -109,6 +112,7 @@ stream_sink.StreamSink(sys.argv[1]).write(line(1))
 """
 
 
+@pytest.mark.covers("failure-modes: worker killed within a line")
 def test_line_of_a_killed_process_is_ended_by_the_next(pipe):
     reading, writing, path = pipe
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)

@@ -127,6 +127,7 @@ WRONG = ["away", "500", "503", "429", "401", "410", "garbage", "half a line", "4
 
 
 @pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.covers("failure-modes: API server misbehaves")
 def test_while_the_api_server_goes_wrong_the_last_known_state_is_judged_by_and_it_is_found_again(api, server, wrong):
     workers = server.workers
     made_meanwhile = f"made-during-{wrong.replace(' ', '-')}"
@@ -149,6 +150,7 @@ def test_while_the_api_server_goes_wrong_the_last_known_state_is_judged_by_and_i
     assert server.workers == workers
 
 
+@pytest.mark.covers("failure-modes: API server unreachable")
 def test_state_is_current_soon_after_an_outage_of_any_length(api, tmp_path):
     write(tmp_path / "kubeconfig", api.server_port, {"token": "t"})
     flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--policy-configmap", WHERE]

@@ -66,6 +66,7 @@ DENIED_BY_FAILURE = {
 
 
 @pytest.mark.parametrize("case", DENIED_BY_FAILURE)
+@pytest.mark.covers("failure-modes: disk full")
 def test_patch_or_exemption_without_a_record_is_denied(case):
     policy, phase, body = DENIED_BY_FAILURE[case]
     judge = Unrecorded(policy)
@@ -93,10 +94,12 @@ UNAFFECTED = {
 
 
 @pytest.mark.parametrize(("policy", "phase", "body", "outcome"), UNAFFECTED.values(), ids=UNAFFECTED)
+@pytest.mark.covers("failure-modes: disk full")
 def test_other_decisions_stay_without_a_record(policy, phase, body, outcome):
     assert Unrecorded(policy).response(body, phase)["auditAnnotations"]["decision"] == outcome
 
 
+@pytest.mark.covers("failure-modes: --audit-failure allow")
 def test_failure_allow_patches_without_a_record_and_stays_ready():
     judge = Unrecorded(POLICY, fail_closed=False)
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
@@ -104,6 +107,7 @@ def test_failure_allow_patches_without_a_record_and_stays_ready():
     assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
+@pytest.mark.covers("failure-modes: one of two sinks fails")
 def test_decision_is_recorded_if_one_of_two_sinks_takes_it(tmp_path):
     judge = Unrecorded(POLICY, FileSink(tmp_path / "audit"))
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
@@ -124,6 +128,7 @@ class Disk(Sink):
         self.lines.append(json.loads(line))
 
 
+@pytest.mark.covers("failure-modes: disk full")
 def test_first_line_after_an_outage_records_the_last_denial():
     disk = Disk()
     judge = Unrecorded(POLICY)
@@ -143,6 +148,7 @@ def test_first_line_after_an_outage_records_the_last_denial():
     assert "patch" in judge.response(PATCHED, Phase.MUTATE)
 
 
+@pytest.mark.covers("failure-modes: disk full")
 def test_record_that_waits_is_retried_by_the_watcher(tmp_path, monkeypatch):
     sink = FileSink(tmp_path / "audit")
     judge = Unrecorded(POLICY)
@@ -194,6 +200,7 @@ def write_some(log, numbers) -> list[bool]:
 
 
 @pytest.mark.parametrize("kind", ["file", "stream"])
+@pytest.mark.covers("failure-modes: partial write")
 def test_line_torn_by_a_full_disk_is_ended_by_the_next(small_disk, kind):
     (small_disk / "audit").touch()
     sink = FileSink(small_disk / "audit") if kind == "file" else StreamSink(str(small_disk / "audit"))
@@ -211,12 +218,14 @@ def test_line_torn_by_a_full_disk_is_ended_by_the_next(small_disk, kind):
     assert [json.loads(line)["n"] for line in lines[:-3]] == [at for at, taken in enumerate(before) if taken]
 
 
+@pytest.mark.covers("failure-modes: partial write")
 def test_line_torn_by_an_earlier_process_is_ended_by_the_next(tmp_path):
     (tmp_path / "audit").write_bytes(b'{"n": 1}\n{"n":')
     FileSink(tmp_path / "audit").write(b'{"n": 3}\n')
     assert (tmp_path / "audit").read_bytes() == b'{"n": 1}\n{"n":\n{"n": 3}\n'
 
 
+@pytest.mark.covers("failure-modes: worker killed within a line", "failure-modes: file rotated or removed")
 def test_successor_of_a_killed_worker_ends_a_torn_line_and_follows_a_rotation(judged_by, tmp_path):
     target, rotated = tmp_path / "file", tmp_path / "file.1"
     with serve(tmp_path / "run", *judged_by, "--audit-log", str(target)) as server:
@@ -237,6 +246,7 @@ def test_successor_of_a_killed_worker_ends_a_torn_line_and_follows_a_rotation(ju
     assert len(target.read_text().splitlines()) == 1
 
 
+@pytest.mark.covers("failure-modes: worker killed within a line")
 def test_successor_of_a_killed_worker_begins_a_line_in_a_pipe(judged_by, tmp_path):
     reading, writing = os.pipe()
     with serve(tmp_path, *judged_by, stdout=writing) as server:
@@ -258,6 +268,7 @@ def readiness(server) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("flag", ["--audit-log", "stdout"])
+@pytest.mark.covers("failure-modes: disk full")
 def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp_path, flag):
     target = small_disk / "audit"
     target.touch()
@@ -296,6 +307,7 @@ def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp
     assert {line["decision"] for line in lines if "problem" in line} == {"denied"}, "the last that was denied"
 
 
+@pytest.mark.covers("failure-modes: stdout without a reader")
 def test_stdout_without_a_reader_denies_patches(judged_by, tmp_path):
     reading, writing = os.pipe()
     with serve(tmp_path, *judged_by, stdout=writing) as server:
@@ -312,6 +324,7 @@ def test_stdout_without_a_reader_denies_patches(judged_by, tmp_path):
         assert server.log.count("cannot write the audit log -") == 1
 
 
+@pytest.mark.covers("failure-modes: worker killed within a line")
 def test_successor_of_a_killed_worker_detects_the_failure_again(judged_by, tmp_path):
     with serve(tmp_path, *judged_by, "--audit-log", "/dev/full") as server:
         for _ in range(2):
@@ -321,6 +334,7 @@ def test_successor_of_a_killed_worker_detects_the_failure_again(judged_by, tmp_p
             eventually(lambda: readiness(server)[0] == 200)
 
 
+@pytest.mark.covers("failure-modes: --audit-failure allow")
 def test_failure_allow_can_be_set_in_the_environment(judged_by, tmp_path):
     environment = {"TOKENGUARD_AUDIT_FAILURE": "allow"}
     with serve(tmp_path, *judged_by, "--audit-log", "/dev/full", environment=environment) as server:

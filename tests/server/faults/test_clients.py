@@ -67,6 +67,7 @@ HEAD = POST % len(BODY)
 
 
 @pytest.mark.parametrize("sent", [HEAD, HEAD + BODY[:100]], ids=["no body", "a part of a body"])
+@pytest.mark.covers("failure-modes: slow body")
 def test_a_body_that_never_ends_gets_408_and_the_connection_is_closed(impatient, sent):
     with contextlib.closing(raw_connection(impatient)) as connection:
         connection.sendall(sent)
@@ -76,12 +77,14 @@ def test_a_body_that_never_ends_gets_408_and_the_connection_is_closed(impatient,
     assert b"the body didn't arrive in time" in answer
 
 
+@pytest.mark.covers("failure-modes: slow body")
 def test_a_body_that_comes_byte_by_byte_gets_408(impatient):
     with contextlib.closing(raw_connection(impatient)) as connection:
         connection.sendall(HEAD)
         assert trickle(connection, BODY).startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.covers("failure-modes: slow head")
 def test_a_head_that_comes_byte_by_byte_or_never_ends_is_let_go(impatient):
     with (
         contextlib.closing(raw_connection(impatient)) as dawdling,
@@ -93,12 +96,14 @@ def test_a_head_that_comes_byte_by_byte_or_never_ends_is_let_go(impatient):
     assert impatient.review("/mutate", BODY)["allowed"]
 
 
+@pytest.mark.covers("failure-modes: silent connection")
 def test_who_connects_and_says_nothing_is_let_go(impatient):
     with plain_connection(impatient) as no_handshake, contextlib.closing(raw_connection(impatient)) as no_request:
         assert is_let_go(no_handshake)
         assert is_let_go(no_request)
 
 
+@pytest.mark.covers("failure-modes: slow head")
 def test_a_review_after_a_long_silence_has_as_long_as_any_other(judged_by, tmp_path):
     busy = SET.format("http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 2")
     with (
@@ -113,6 +118,7 @@ def test_a_review_after_a_long_silence_has_as_long_as_any_other(judged_by, tmp_p
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.covers("failure-modes: body too short")
 def test_who_sends_less_than_announced_and_hangs_up_leaves_nothing_behind(impatient):
     for number in range(20):
         with contextlib.closing(raw_connection(impatient)) as connection:
@@ -121,6 +127,7 @@ def test_who_sends_less_than_announced_and_hangs_up_leaves_nothing_behind(impati
     assert impatient.review("/mutate", BODY)["allowed"]
 
 
+@pytest.mark.covers("failure-modes: body too long")
 def test_what_is_sent_past_the_announced_end_is_taken_for_a_request_and_refused(server):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(HEAD + BODY + b'{"more":1}\r\n\r\n')
@@ -129,6 +136,7 @@ def test_what_is_sent_past_the_announced_end_is_taken_for_a_request_and_refused(
     assert b"Connection: close" in second
 
 
+@pytest.mark.covers("failure-modes: HTTP/1.0")
 def test_http_1_0_is_answered_and_the_connection_closed(server):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + BODY)
@@ -141,6 +149,7 @@ def test_http_1_0_is_answered_and_the_connection_closed(server):
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
+@pytest.mark.covers("failure-modes: HTTP/2")
 def test_http_2_is_neither_agreed_on_nor_spoken(server):
     context = ssl.create_default_context()
     context.load_verify_locations(server.log.split("--cacert ")[1].split()[0])
@@ -153,6 +162,7 @@ def test_http_2_is_neither_agreed_on_nor_spoken(server):
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+@pytest.mark.covers("failure-modes: renegotiation", "threat-model: TLS downgrade")
 def test_a_renegotiation_is_refused_and_others_go_on(server):
     command = ["openssl", "s_client", "-connect", server.address, "-tls1_2"]
     with subprocess.Popen(
@@ -168,6 +178,7 @@ def test_a_renegotiation_is_refused_and_others_go_on(server):
     assert server.review("/mutate", BODY)["allowed"]
 
 
+@pytest.mark.covers("failure-modes: Clients")
 def test_none_of_this_leaves_a_trace_in_the_log(impatient, server):
     time.sleep(0.1)
     for one in (impatient, server):

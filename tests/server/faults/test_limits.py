@@ -6,6 +6,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.server.faults.load import connections_of
 from tests.server.test_fuzz import resident
 from tests.server.test_process import open_files_limit
@@ -17,6 +19,7 @@ EACH = 40
 BODY = recorded("pod-plain.pods", "mutate")
 
 
+@pytest.mark.covers("failure-modes: 2,000 idle connections", "failure-modes: connections")
 def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(judged_by, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
@@ -40,6 +43,7 @@ def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(ju
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.covers("failure-modes: out of file descriptors")
 def test_with_no_file_descriptor_left_connections_wait_and_are_answered_as_soon_as_there_are_some(judged_by, tmp_path):
     with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
         (worker,) = server.workers

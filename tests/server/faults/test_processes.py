@@ -28,6 +28,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.covers("failure-modes: worker killed")
 def test_worker_killed_under_load_fails_only_its_reviews_in_flight(judged_by, tmp_path):
     with serve(tmp_path, *judged_by) as server, load(server) as running:
         lost: set[int] = set()
@@ -44,6 +45,7 @@ def test_worker_killed_under_load_fails_only_its_reviews_in_flight(judged_by, tm
     assert running.refused == 0, "the listening socket outlives a worker"
 
 
+@pytest.mark.covers("failure-modes: worker stopped")
 def test_a_stop_under_load_fails_no_review(judged_by, tmp_path):
     with serve(tmp_path, *judged_by) as server, load(server) as running:
         running.go_on(200)
@@ -54,6 +56,7 @@ def test_a_stop_under_load_fails_no_review(judged_by, tmp_path):
     assert running.refused == 8
 
 
+@pytest.mark.covers("failure-modes: master killed")
 def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_the_next(judged_by, tmp_path):
     with serve(tmp_path, *judged_by) as server, load(server) as running:
         running.go_on(200)
@@ -67,6 +70,7 @@ def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_
     socket.create_server((host, int(port))).close()
 
 
+@pytest.mark.covers("failure-modes: out of memory")
 def test_without_memory_for_more_large_reviews_are_refused_small_ones_answered_and_later_both(judged_by, tmp_path):
     large = BODY + b" " * (40 << 20)
     with serve(tmp_path, *judged_by, "--max-body-bytes", str(64 << 20)) as server:
@@ -125,6 +129,7 @@ def kills_in(events: Path) -> int:
     return int(events.read_text().split("oom_kill ")[1].split()[0])
 
 
+@pytest.mark.covers("failure-modes: out of memory")
 def test_worker_killed_for_memory_is_replaced(judged_by, tmp_path):
     large = BODY + b" " * (60 << 20)
     with (

@@ -6,6 +6,8 @@ import hashlib
 import threading
 from collections import Counter
 
+import pytest
+
 from tests.server.faults.load import BODY, load, revision_of
 from tests.server.test_review import Judge
 from tests.serving import eventually, patch_of, raw_connection, serve
@@ -56,6 +58,7 @@ def expirations(value):
             yield from expirations(inner)
 
 
+@pytest.mark.covers("failure-modes: policy replaced")
 def test_while_a_policy_file_is_replaced_1000_times_every_answer_is_wholly_by_the_policy_it_names(tmp_path):
     target = tmp_path / "policy.yaml"
     target.write_text(DOCUMENTS[0])
@@ -77,6 +80,7 @@ def test_while_a_policy_file_is_replaced_1000_times_every_answer_is_wholly_by_th
     assert running.failures == []
 
 
+@pytest.mark.covers("failure-modes: policy replaced")
 def test_with_a_policy_replaced_1000_times_in_memory_no_answer_mixes_two():
     policies = [read_policy(one.encode()) for one in DOCUMENTS[:40]]
     judge, check, answered = Judge(DOCUMENTS[0]), OfOnePolicy(), threading.Semaphore(0)
@@ -94,6 +98,7 @@ def test_with_a_policy_replaced_1000_times_in_memory_no_answer_mixes_two():
     assert len(check.seen) >= len(policies) // 4  # in step with each other, the two may meet at a few of them alone
 
 
+@pytest.mark.covers("failure-modes: certificate rotated")
 def test_while_a_certificate_is_rotated_100_times_no_handshake_and_no_review_fails(judged_by, tmp_path):
     made = [create_self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(10)]
     for number in range(100):

@@ -55,6 +55,7 @@ def counted(metrics: Metrics, definition) -> dict[tuple[str, ...], float]:
     return {labels: cell.value for labels, cell in metrics.values[definition].items()}
 
 
+@pytest.mark.covers("threat-model: metrics cardinality")
 def test_namespace_labels_are_the_namespaces_the_cluster_has() -> None:
     metrics = Metrics(state_that_knows("demo", "shop"))
     for namespace in ("made-up", "demo", "shop", "demo", "other-made-up"):
@@ -74,6 +75,7 @@ def test_namespace_that_becomes_known_gets_its_own_label() -> None:
 
 
 @pytest.mark.parametrize("known", [0, MAX_NAMESPACES + 40], ids=["no namespace known", "all known"])
+@pytest.mark.covers("threat-model: metrics cardinality")
 def test_namespace_labels_are_at_most_so_many(known) -> None:
     names = [f"ns-{number}" for number in range(MAX_NAMESPACES + 40)]
     metrics = Metrics(state_that_knows(*names[:known]))
@@ -85,6 +87,7 @@ def test_namespace_labels_are_at_most_so_many(known) -> None:
     assert counted(metrics, EXEMPTED) == {("inject", name): count for name, count in expected.items()}
 
 
+@pytest.mark.covers("threat-model: metrics cardinality")
 def test_audiences_of_one_namespace_leave_room_for_those_of_others() -> None:
     metrics = Metrics(state_that_knows("greedy", "demo"))
     for number in range(MAX_AUDIENCES + 20):

@@ -1,0 +1,72 @@
+"""Where the rows of the tables under "Memory" in docs/failure-modes.md are kept."""
+
+KEPT: dict[str, tuple[str, ...]] = {
+    "exemptions by caller": ("webhook/core/policy/exemptions.py::Exemptions._found",),
+    "policies by namespace": (
+        "webhook/core/policy/model.py::Policy._here",
+        "webhook/core/policy/model.py::NamespacePolicy.active",
+    ),
+    "JSON paths": ("webhook/core/patch.py::_paths",),
+    "spelling hints": ("webhook/core/text.py::_hints",),
+    "Events about pods": (
+        "webhook/cluster/pod_events.py::PodEvents._said",
+        "webhook/cluster/pod_events.py::PodEvents._in_namespace",
+        "webhook/cluster/pod_events.py::PodEvents._turns",
+        "webhook/cluster/pod_events.py::PodEvents._refused",
+    ),
+    "Events about the policy": ("webhook/cluster/events.py::Teller._waiting",),
+    "metrics": (
+        "webhook/server/metrics/recorder.py::Metrics.reviews",
+        "webhook/server/metrics/recorder.py::Metrics.values",
+        "webhook/server/metrics/recorder.py::Metrics._findings",
+        "webhook/server/metrics/label_limits.py::LabelValues._sources",
+    ),
+    "waiting audit records": ("webhook/server/audit_log/sink.py::Sink._pending",),
+    "Leases of other replicas": ("webhook/cluster/certificates/replicas.py::Replicas._seen",),
+    "messages already logged": ("webhook/server/audit_log/file_sink.py::FileSink._reported",),
+    "readiness": (
+        "webhook/server/state.py::State.not_ready_reasons",
+        "webhook/server/state.py::State.last_synced",
+        "webhook/cluster/informers.py::LiveState._informers",
+        "webhook/cluster/certificates/manager.py::CertificateManager._reflectors",
+    ),
+    "connections": (
+        "webhook/server/http_server.py::HttpServer._connections",
+        "webhook/server/http_server.py::HttpServer._greetings",
+        "webhook/server/http_server.py::HttpServer._held",
+        "webhook/server/http_protocol.py::HttpProtocol._waiting",
+    ),
+    "legacy Secrets": (
+        "webhook/cluster/index.py::Secrets._known",
+        "webhook/core/cluster.py::Cluster.legacy_tokens",
+    ),
+    "Namespaces": (
+        "webhook/cluster/index.py::Namespaces._known",
+        "webhook/core/cluster.py::Cluster.namespaces",
+        "webhook/core/cluster.py::Cluster.automounts",
+    ),
+    "the policy": (
+        "webhook/core/policy/model.py::Policy.workloads",
+        "webhook/core/custom_workloads.py::_decoder",
+        "webhook/core/policy/model.py::Injection.volume",
+        "webhook/core/policy/model.py::Injection.clean_mount_path",
+        "webhook/core/policy/model.py::Injection.file",
+        "webhook/core/policy/model.py::Injection.mount",
+        "webhook/core/policy/model.py::Injection.variable",
+        "webhook/core/policy/model.py::Injection.texts",
+        "webhook/core/policy/model.py::Injection.by_lifetime",
+        "webhook/core/rules/token_expiration.py::_year_texts",
+        "webhook/core/policy/model.py::Injection.mount_places",
+        "webhook/core/selectors.py::Accounts._full",
+        "webhook/core/selectors.py::Accounts._names",
+        "webhook/core/selectors.py::Globs.exact",
+        "webhook/core/selectors.py::Globs.wild",
+        "webhook/core/selectors.py::Globs._wild_by_slashes",
+        "webhook/core/selectors.py::Globs.listed",
+        "webhook/core/selectors.py::Index._always",
+        "webhook/core/selectors.py::Index._exact",
+        "webhook/core/selectors.py::Index._lengths",
+        "webhook/core/selectors.py::Index._prefixes",
+    ),
+}
+"""Rows, with the attributes and caches that they are about."""
