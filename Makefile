@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## say what there is
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV)/ready ## start the real server, send it four pods, show what happens to each
+demo: $(VENV)/ready ## start the real webhook, send it four recorded pods, show each decision
 	@$(BIN)/tokenguard demo
 
 .PHONY: test
@@ -28,7 +28,7 @@ test-unit: $(VENV)/ready ## run the tests that need neither a server nor a clust
 
 # From a copy, so that no extension module is left beside the sources.
 .PHONY: compile
-compile: $(VENV)/ready ## compile the decision with mypyc into build/compiled; needs a C compiler; see README
+compile: $(VENV)/ready ## compile the evaluation with mypyc into build/compiled; needs a C compiler; see CONTRIBUTING.md
 	rm -rf build/compiled build/source && mkdir -p build/compiled build/source
 	cp -r webhook pyproject.toml setup.py README.md build/source
 	TOKENGUARD_COMPILE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
@@ -36,7 +36,7 @@ compile: $(VENV)/ready ## compile the decision with mypyc into build/compiled; n
 	cd build/compiled && $(abspath $(BIN))/python -m webhook.compiled
 
 .PHONY: test-compiled
-test-compiled: compile ## run the golden cases and the tests of the decision against build/compiled
+test-compiled: compile ## run the golden cases and the tests of the evaluation against build/compiled
 	cp -r tests pyproject.toml docs README.md manifests build/compiled
 	cd build/compiled && $(abspath $(BIN))/pytest -p no:cacheprovider tests/core tests/audit/test_record.py \
 		tests/server/test_recorded.py tests/server/test_review.py
@@ -68,11 +68,11 @@ soak: $(VENV)/ready ## run for MINUTES (10) under load with edits, rotations and
 
 .PHONY: fuzz
 fuzz: MINUTES ?= 1
-fuzz: $(VENV)/ready ## send it reviews and policies broken at random, for MINUTES (1); see README
+fuzz: $(VENV)/ready ## send it random reviews and policies, for MINUTES (1); see CONTRIBUTING.md
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 .PHONY: lock
-lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml
+lock: $(VENV)/ready ## write the locked requirements from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --extra fast pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) --extra dev --extra fast --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
@@ -80,7 +80,7 @@ lock: $(VENV)/ready ## write the locked requirements anew from pyproject.toml
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 
 .PHONY: sbom
-sbom: ## write the software bill of materials (CycloneDX) of what an image of this lock holds to SBOM
+sbom: ## write the software bill of materials (CycloneDX) of the image to SBOM
 	@mkdir -p $(dir $(SBOM))
 	$(PYTHON) requirements/sbom.py $(VERSION) < requirements/run.txt > $(SBOM)
 
@@ -88,7 +88,7 @@ SBOM ?= build/tokenguard-$(VERSION).cdx.json
 
 # No part of 'make lint', which needs no network. --strict: else what the advisories' server doesn't know passes for clean.
 .PHONY: audit-deps
-audit-deps: $(VENV)/ready ## ask for known vulnerabilities of what is locked; needs a network
+audit-deps: $(VENV)/ready ## look up known vulnerabilities of the locked packages; needs a network
 	@found=$$(mktemp) && trap 'rm -f "$$found"' EXIT && \
 	if $(AUDIT) --requirement requirements/run.txt --output "$$found"; then \
 		echo "no known vulnerability in requirements/run.txt"; \
@@ -103,7 +103,7 @@ AUDIT = $(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit \
 	--strict --require-hashes --disable-pip --progress-spinner off
 
 .PHONY: image
-image: ## build the container image: IMAGE, BASE, BUILDER, BUILD_FLAGS; see README
+image: ## build the container image: IMAGE, BASE, BUILDER, BUILD_FLAGS; see docs/install.md
 	@test -n "$(BUILDER)" || { echo "make image needs podman, buildah, or docker with its engine running:" \
 		"install one of them, or name it: make image BUILDER=..." >&2; exit 1; }
 	$(BUILDER) build $(STAMP) --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
@@ -123,11 +123,11 @@ needs-kind:
 	@command -v kind >/dev/null || { echo "make kind needs kind (https://kind.sigs.k8s.io) and docker" >&2; exit 1; }
 
 .PHONY: kind
-kind: needs-kind $(VENV)/ready image ## install the image in a kind cluster of its own, run the end-to-end cases in it, delete it
+kind: needs-kind $(VENV)/ready image ## install the image in a kind cluster of its own, run the end-to-end cases, delete the cluster
 	TOKENGUARD_KIND_IMAGE=$(IMAGE) $(BIN)/pytest -rs tests/kind
 
 .PHONY: clean
-clean: ## remove what the other targets made
+clean: ## remove what the other targets created
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/ready: requirements/dev.txt pyproject.toml
