@@ -9,7 +9,7 @@ ARG BASE=python:3.13.14-slim-trixie
 FROM ${BASE} AS build
 WORKDIR /build
 
-# gunicorn's HTTP parser is published as C source alone for Linux. Debian has its Python's headers in a package apart.
+# mypyc compiles C. Debian has the headers of its Python in a package of their own.
 RUN headers=$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
     missing=$(command -v cc >/dev/null || echo gcc libc6-dev; [ -e "$headers/Python.h" ] || echo python3-dev); \
     [ -z "$missing" ] || { apt-get update && \
