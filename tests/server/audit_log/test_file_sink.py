@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tracemalloc
 
 import pytest
 
@@ -70,6 +71,18 @@ def test_keep_limits_the_rotated_files(tmp_path):
         sink.write(b'{"n": %d}\n' % number)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit", "audit.1", "audit.2"]
     assert [numbers(tmp_path / name) for name in ("audit.2", "audit.1", "audit")] == [[3], [4], [5]]
+
+
+def test_rotation_takes_no_memory_for_files_that_do_not_exist(tmp_path):
+    sink = FileSink(tmp_path / "audit", max_bytes=100, keep=100_000)
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            sink.write(b"x" * 99 + b"\n")
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_gap_among_rotated_files_is_filled_before_one_is_dropped(tmp_path):

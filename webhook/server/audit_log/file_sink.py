@@ -84,12 +84,14 @@ class FileSink(Sink):
 
     def _rotate(self) -> None:
         """Move the rotated files up by one, as far as there is no gap, and begin a file; the last one is dropped."""
-        rotated = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
-        gap = next((at for at, file in enumerate(rotated) if not file.exists()), self._keep - 1)
-        for at in range(gap, 0, -1):
-            rotated[at - 1].rename(rotated[at])
-        self._path.rename(rotated[0])
+        gap = next((at for at in range(1, self._keep) if not self._rotated(at).exists()), self._keep)
+        for at in range(gap, 1, -1):
+            self._rotated(at - 1).rename(self._rotated(at))
+        self._path.rename(self._rotated(1))
         self.reopen()
+
+    def _rotated(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
 
     def _attempt(self, action: Callable[[], None], verb: str) -> None:
         """Call `action`; log its failure once, until it succeeds."""
