@@ -1,23 +1,29 @@
-"""The `audit` commands: what the audit log's lines are, and what many of them tell."""
+"""The `audit` commands: the JSON Schema of tokenguard's audit log, and summaries of audit logs."""
 
 import datetime as dt
 import json
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from webhook.audit.merge import LogSource, merge_logs
+from webhook.audit.merge import LogSource, ReadStats, merge_logs
 from webhook.audit.schema import schema
-from webhook.audit.summary import Summary
+from webhook.audit.summary import AuditSummary
 from webhook.check.input_files import STDIN, displayed
 from webhook.commands import Failure
-from webhook.core.safe_output import safe_json
+from webhook.core.text import counted
 from webhook.formatters import audit_json, audit_text
+from webhook.formatters.formatter import FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
 
+FORMATTERS: Mapping[str, Formatter[AuditSummary]] = {
+    "text": audit_text.format_summary,
+    "json": audit_json.format_summary,
+}
 _UNWRAP = (
     "if records are wrapped in other JSON, unwrap them first: jq -c '.. | (objects, (strings | fromjson? | objects)) | "
     'select(.kind? == "Event" and .auditID?)\' FILE | tokenguard audit summarize -'
@@ -27,87 +33,92 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.group("audit")
 def audit_group() -> None:
-    """Read audit logs: tokenguard's own, and the API server's."""
+    """Read audit logs of tokenguard and the API server."""
 
 
 @audit_group.command("schema")
 def audit_schema() -> None:
-    """Print the JSON Schema of the lines of tokenguard's audit log."""
+    """Print the JSON Schema of tokenguard's audit log."""
     click.echo(json.dumps(schema(), indent=2))
 
 
 @audit_group.command("summarize")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|-...")
-@click.option("--since", type=_DAY, metavar="DAY", help="The first day that counts, as 2026-11-24 (UTC).")
-@click.option("--until", type=_DAY, metavar="DAY", help="The last day that counts.")
+@click.option("--since", type=_DAY, metavar="DAY", help="First day to count, like 2026-11-24 (UTC).")
+@click.option("--until", type=_DAY, metavar="DAY", help="Last day to count.")
 @click.option("--rows", type=click.IntRange(min=1), default=10, show_default=True,
-              help="How much of each table to show; JSON has all.")  # fmt: skip
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
-              help="How it is told.")  # fmt: skip
+              help="Maximum number of rows of each table; JSON has all.")  # fmt: skip
+@click.option("-o", "--output", type=click.Choice([*FORMATTERS]), default="text", show_default=True,
+              help="Output format.")  # fmt: skip
 def audit_summarize(
     files: tuple[str, ...], since: dt.datetime | None, until: dt.datetime | None, rows: int, output: str
 ) -> None:
-    """Tell who was denied, patched, warned or exempted, by rule, namespace, account and day; and whose tokens are old.
+    """Count decisions and find long-lived tokens in use.
 
-    Of tokenguard's log and the API server's (audit.k8s.io/v1), mixed as you like, plain or gzip; - is standard input.
-    Records may be JSON lines or pretty-printed, in an array or an EventList, as CloudWatch, Azure diagnostic settings
-    and GKE's Cloud Logging (as JSON) wrap them, and behind what kubectl logs or oc adm node-logs puts before a line.
-    Give each replica's log as a file of its own: they are put in order by their times. The API server's names the
-    accounts whose clients still use tokens past their hour, which would break once the API server's token is capped,
-    and those that use legacy tokens. Each of the two logs reports decisions by itself. A pod that both webhooks
-    speak of counts once, by what became of it, and dry runs apart: denied; patched; warned; noted, which is let through
-    but breaks a rule; exempted, which may come on top. Lines that can't be read are counted and the first few named.
+    Counts denied, patched, warned and exempted requests by rule, namespace, account, day and exemption, and lists the
+    accounts whose clients use stale tokens (used after their requested lifetime: these clients break once the API
+    server's token is capped) or legacy tokens.
 
-    Exit status: 0 nobody was denied and no client uses such tokens, 1 somebody was or does, 2 a file can't be read to
-    its end, or none holds a line of either log.
+    Files are logs of tokenguard and of the API server (audit.k8s.io/v1), in any order and mixture, plain or gzip; - is
+    standard input. Entries are JSON lines, pretty-printed JSON, an array or an EventList, as CloudWatch, Azure
+    diagnostic settings or GKE's Cloud Logging (JSON) wrap them, or behind the prefixes of kubectl logs and oc adm
+    node-logs. Pass the log of each replica as a file of its own: entries are ordered by time.
+
+    The decisions in the two logs are counted separately. A pod that both webhooks evaluated counts once, dry runs
+    separately. "audited" requests were allowed although they violate a rule whose action is audit; "exempted" ones may
+    count as something else, too. Unreadable lines are counted, and the first ones shown.
+
+    Exit status: 0 no finding, 1 a request was denied or a stale or legacy token was used, 2 a file cannot be read
+    completely, or no file contains an entry of either log.
     """
     if since and until and since > until:
-        raise click.UsageError("--since is after --until")
-    summary = Summary(since.date() if since else None, until.date() if until else None)
+        raise click.UsageError("--since is later than --until")
+    summary = AuditSummary(since.date() if since else None, until.date() if until else None)
     stats = summary.stats
     files = tuple(dict.fromkeys(files))
-    logs = [_log(path) for path in files]
+    stats.logs = len(files)
     size = sum(_size(path) for path in files) if STDIN not in files else 0
-    taken = 0
+    bytes_read = 0
 
     def read(count: int) -> None:
-        nonlocal taken
-        taken += count
+        nonlocal bytes_read
+        bytes_read += count
 
     with Progress(sys.stderr) as progress:
-        summary.read(merge_logs(logs, stats, read), lambda: progress.step(_far(taken, size, stats.lines)))
-    for at, why in [*stats.named, *stats.unread]:
-        click.echo(f"{at}: {why}", err=True)
-    if stats.broken > len(stats.named):
-        more = stats.broken - len(stats.named)
-        click.echo(f"and {more} more line{'s' * (more != 1)} that can't be read", err=True)
-    if stats.lines and not (stats.tokenguard or stats.apiserver or stats.unread):
-        raise Failure(f"nothing here is a record of tokenguard's audit log or of the API server's; {_UNWRAP}")
-    if output == "json":
-        click.echo(safe_json(audit_json.text(summary, len(logs))).encode())
-    else:
-        for line in audit_text.lines(summary, len(logs), rows):
-            click.echo(line)
-    sys.exit(2 if stats.unread else int(summary.found))
+        entries = merge_logs([_log(path) for path in files], stats, read)
+        summary.read(entries, lambda: progress.step(_progress(bytes_read, size, stats.lines)))
+    _print_unreadable(stats)
+    if stats.lines and not (stats.tokenguard or stats.apiserver or stats.unreadable_logs):
+        raise Failure(f"no entry of tokenguard's audit log or the API server's; {_UNWRAP}")
+    print_report(FORMATTERS, output, summary, FormatOptions(rows=rows))
+    sys.exit(2 if stats.unreadable_logs else int(summary.has_findings))
+
+
+def _print_unreadable(stats: ReadStats) -> None:
+    for where, reason in [*stats.unreadable_lines, *stats.unreadable_logs]:
+        click.echo(f"{where}: {reason}", err=True)
+    more = stats.unreadable - len(stats.unreadable_lines)
+    if more:
+        click.echo(f"and {counted(more, 'more unreadable line')}", err=True)
 
 
 def _log(path: str) -> LogSource:
-    return LogSource(displayed(path), lambda: _opened(path), again=path != STDIN and bool(_size(path)))
+    return LogSource(displayed(path), lambda: _open(path), reopenable=path != STDIN and bool(_size(path)))
 
 
-def _opened(path: str) -> BinaryIO:
+def _open(path: str) -> BinaryIO:
     return sys.stdin.buffer if path == STDIN else Path(path).open("rb")
 
 
 def _size(path: str) -> int:
-    """Return the size of a regular file, in bytes; 0 for anything else."""
+    """Return the size of a regular file in bytes; 0 for anything else."""
     try:
         found = Path(path).stat()
     except OSError:
-        return 0  # reading it will tell why
+        return 0  # reported when it is read
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
-def _far(taken: int, size: int, lines: int) -> str:
-    share = f"{min(100 * taken // size, 100)} %, " if size else ""
-    return f"reading: {share}{taken >> 20} MiB, {lines} lines"
+def _progress(bytes_read: int, size: int, lines: int) -> str:
+    share = f"{min(100 * bytes_read // size, 100)} %, " if size else ""
+    return f"reading: {share}{bytes_read >> 20} MiB, {lines} lines"

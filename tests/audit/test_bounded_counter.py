@@ -24,5 +24,5 @@ def test_however_many_names_there_are_the_frequent_are_kept_and_the_sum_is_exact
         table.at(name).counts[AuditOutcome.WARNED] += 1
         assert len(table) <= 100
     assert {name for name, _ in list(table.most_frequent())[:10]} == {f"often-{at}" for at in range(10)}
-    assert sum(row.weight for _, row in table.most_frequent()) + table.rest.weight == 40_000
+    assert sum(row.weight for _, row in table.most_frequent()) + table.others.weight == 40_000
     assert table.dropped > 19_000

@@ -54,18 +54,18 @@ def test_all_is_told_in_text():
     assert (
         done.output
         == """\
-1 log, 5 lines: 2 of tokenguard, 3 of the API server, 0 of neither, 0 broken
+1 log, 5 lines: 2 from tokenguard, 3 from the API server, 0 other, 0 unreadable
 from 2026-11-24T12:00:00Z to 2026-11-24T12:00:05Z
 
-1 account uses tokens past their hour: their clients would break once the API server's token is capped
-  account   requests  last                  past by  from
-  shop/app         1  2026-11-24T12:00:03Z  2h       pod app-1, client/1.0
+1 account used stale tokens: clients that do not re-read their token and break once the API server's token is capped
+  account   requests  last                  stale for  clients
+  shop/app         1  2026-11-24T12:00:03Z  2h         pod app-1, client/1.0
 
-1 account uses legacy tokens, from Secrets
-  account     requests  last                  noted                from
+1 account used legacy tokens, from Secrets
+  account     requests  last                  details              clients
   ci/jenkins         1  2026-11-24T12:00:04Z  manual-secret robot  pod app-1, client/1.0
 
-Decisions, by tokenguard's log: 1
+Decisions in tokenguard's log: 1
   1 denied, 0 patched, 0 warned, 0 audited, 0 exempted
 
   rule                    denied  patched  warned  audited  exempted
@@ -142,16 +142,21 @@ def test_broken_lines_are_counted_and_the_first_few_named(tmp_path):
     done = run("--output", "json", tmp_path / "log")
     told = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "broken": 6}
-    assert [one["at"] for one in told["broken"]] == [f"{tmp_path}/log:{at}" for at in (2, 3, 4, 5, 6)]
+    assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "unreadable": 6}
+    assert [one["at"] for one in told["unreadableLines"]] == [f"{tmp_path}/log:{at}" for at in (2, 3, 4, 5, 6)]
     assert done.stderr.splitlines()[0].startswith(f"{tmp_path}/log:2: ")
-    assert done.stderr.splitlines()[-1] == "and 1 more line that can't be read"
+    assert done.stderr.splitlines()[-1] == "and 1 more unreadable line"
     assert "Traceback" not in done.stderr
 
 
 def test_what_the_server_itself_says_is_no_broken_line():
     said = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
-    assert summarized("-", stdin=said + DENIED)["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "broken": 0}
+    assert summarized("-", stdin=said + DENIED)["lines"] == {
+        "tokenguard": 1,
+        "apiServer": 0,
+        "other": 1,
+        "unreadable": 0,
+    }
 
 
 def test_nor_is_a_traceback_that_it_says_but_what_is_torn_behind_it_is():
@@ -159,7 +164,7 @@ def test_nor_is_a_traceback_that_it_says_but_what_is_torn_behind_it_is():
     said += b'Traceback (most recent call last):\n  File "review.py", line 7, in answer\n    this()\n'
     ends = b"webhook.atomic_write.Lost: gone\n"
     told = summarized("-", stdin=said + DENIED + ends + b"no such text\n" + said + ends + b'{"time": 7\n' + DENIED[9:])
-    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 10, "broken": 3}
+    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 10, "unreadable": 3}
 
 
 SERVES = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
@@ -176,7 +181,7 @@ POD_A, POD_B = b"[pod/tokenguard-a/tokenguard] ", b"[pod/tokenguard-b/tokenguard
 )  # fmt: skip
 def test_what_is_broken_is_not_hidden_by_what_the_server_says_before_it(log):
     told = summarized("-", stdin=log + (POD_A if POD_A in log else b"") + FINE)
-    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "broken": 1}
+    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "unreadable": 1}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ def test_what_is_broken_is_not_hidden_by_what_the_server_says_before_it(log):
 def test_what_kubectl_logs_puts_before_a_line_is_passed_over(before):
     said = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
     told = summarized("-", stdin=b"".join(before + line for line in (said, DENIED, FINE)))
-    assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 1, "broken": 0}
+    assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 1, "unreadable": 0}
 
 
 def test_a_file_that_cannot_be_read_to_its_end_fails_the_run_and_what_was_read_is_told(tmp_path):
@@ -196,8 +201,8 @@ def test_a_file_that_cannot_be_read_to_its_end_fails_the_run_and_what_was_read_i
     assert done.exit_code == 2
     told = json.loads(done.stdout)
     assert told["decisions"]["tokenguard"]["denied"] > 0
-    assert {one["log"]: one["message"] for one in told["unread"]} == {
-        f"{tmp_path}/cut": "its gzip data ends early",
+    assert {one["log"]: one["message"] for one in told["unreadableLogs"]} == {
+        f"{tmp_path}/cut": "truncated gzip data",
         f"{tmp_path}/none": "No such file or directory",
         f"{tmp_path}": "Is a directory",
     }
@@ -232,7 +237,7 @@ def test_a_line_that_no_server_writes_is_broken_and_named_and_costs_no_other(odd
     done = run(*flags, "-", stdin=DENIED + odd + PATCHED)
     assert done.exit_code == 1, done.output
     assert "<stdin>:2: " in done.output
-    assert "1 broken" in done.output or '"broken": 1' in done.output
+    assert "1 unreadable" in done.output or '"unreadable": 1' in done.output
 
 
 def test_a_token_older_than_anything_is_told_without_its_age():
@@ -244,7 +249,7 @@ def test_a_token_older_than_anything_is_told_without_its_age():
 def test_a_sample_says_how_many_it_stands_for():
     lines = [own(at, "inject: audit", decision="allowed", name=f"p-{at}", sample=0.25) for at in range(10)]
     told = summarized("-", stdin=b"".join(lines))["decisions"]["tokenguard"]
-    assert (told["audited"], told["sampled"]) == (10, {"lines": 10, "standFor": 40})
+    assert (told["audited"], told["sampled"]) == (10, {"records": 10, "represented": 40})
 
 
 def test_what_could_not_be_judged_is_told_without_a_rule():
@@ -257,12 +262,12 @@ def test_what_could_not_be_judged_is_told_without_a_rule():
 def test_long_tables_are_cut_and_say_so():
     lines = b"".join(own(at, "inject: reject", namespace=f"ns-{at}", name=f"p-{at}") for at in range(30))
     shown = run("--rows", "3", "-", stdin=lines).output
-    assert "\n  and 27 more namespaces: --rows, or --output json\n" in shown
+    assert "\n  and 27 more namespaces: use --rows or --output json\n" in shown
     assert "more" not in run("--rows", "30", "-", stdin=lines).output
 
 
 def test_without_the_api_servers_log_nothing_is_said_to_be_fine():
-    assert "nothing is known" in run("-", stdin=DENIED).output
+    assert "unknown, only the API server" in run("-", stdin=DENIED).output
     assert summarized("-", stdin=DENIED)["staleTokens"] is None
 
 

@@ -101,6 +101,6 @@ def test_only_so_many_lines_wait_for_their_other_half():
     pairs = Correlator(found.append, 10)
     for line in lines:
         pairs.add(parse_record(decode_entry(line)))
-    assert (len(found), len(pairs._queue), len(pairs._by_key)) == (40, 10, 10)
+    assert (len(found), len(pairs)) == (40, 10)
     pairs.flush()
-    assert (len(found), len(pairs._by_key)) == (50, 0)
+    assert (len(found), len(pairs)) == (50, 0)

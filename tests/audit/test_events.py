@@ -88,14 +88,14 @@ def test_of_a_token_request_the_event_knows_the_account():
 
 def test_a_token_past_its_hour_is_told_with_who_sent_it():
     (use,) = told({STALE: f"subject: {APP}, seconds after warning threshold: 4211"}, user={"username": "other"})
-    assert (use.user, use.past, use.legacy, use.agent) == (APP, 4211, False, "client/1.0")
+    assert (use.user, use.seconds_stale, use.legacy, use.client) == (APP, 4211, False, "client/1.0")
     (use,) = told({STALE: "in words that a later version uses"})
-    assert (use.user, use.past, use.pod) == (APP, 0, "app-1")
+    assert (use.user, use.seconds_stale, use.pod) == (APP, 0, "app-1")
 
 
 def test_a_legacy_token_is_told_with_its_secret():
     (use,) = told({LEGACY: APP, f"{LEGACY}-manual-secret": "app-token"})
-    assert (use.user, use.legacy, use.about) == (APP, True, ("manual-secret app-token",))
+    assert (use.user, use.legacy, use.details) == (APP, True, ("manual-secret app-token",))
 
 
 @pytest.mark.parametrize("stage", ["RequestReceived", "ResponseStarted"])

@@ -30,7 +30,7 @@ def test_several_gzip_members_and_zeros_behind_them_are_read_as_gzip_does():
 
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [(lambda data: data[:-12], "ends early"), (lambda data: data[:20] + b"\xff" * 30 + data[50:], "is damaged")],
+    [(lambda data: data[:-12], "truncated"), (lambda data: data[:20] + b"\xff" * 30 + data[50:], "damaged")],
     ids=["cut", "changed"],
 )
 def test_damaged_gzip_is_an_error_after_what_came_before(damage, said):

@@ -78,7 +78,7 @@ ALL = LINES | {
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL)
 def test_every_record_is_found_however_it_is_wrapped(text, pack):
     found = summarized("-", stdin=pack(text), status=1)
-    assert found["lines"] == {"tokenguard": 0, "apiServer": 2, "other": 0, "broken": 0}
+    assert found["lines"] == {"tokenguard": 0, "apiServer": 2, "other": 0, "unreadable": 0}
     [stale] = found["staleTokens"]["rows"]
     [legacy] = found["legacyTokens"]["rows"]
     assert (stale["account"], legacy["account"]) == ("shop/app", "ci/jenkins")
@@ -121,14 +121,19 @@ def test_log_entry_resource_name_is_parsed(name, about):
 
 def test_other_programs_messages_are_of_neither_log():
     text = json.dumps({"events": [cloudwatch("I1124 12:00:00 1 server.go:1] started"), cloudwatch(PAST)]})
-    assert summarized("-", stdin=text.encode())["lines"] == {"tokenguard": 0, "apiServer": 1, "other": 1, "broken": 0}
+    assert summarized("-", stdin=text.encode())["lines"] == {
+        "tokenguard": 0,
+        "apiServer": 1,
+        "other": 1,
+        "unreadable": 0,
+    }
 
 
 @pytest.mark.parametrize("indent", [None, 2], ids=["one line", "pretty-printed"])
 def test_broken_record_in_a_list_costs_no_other(indent):
     damaged = {**EVENTS[0], "stageTimestamp": "0001-01-01T00:00:00Z"}
     found = summarized("-", stdin=json.dumps(event_list(EVENTS[0], damaged, EVENTS[1]), indent=indent).encode())
-    assert (found["lines"]["apiServer"], found["lines"]["broken"]) == (2, 1)
+    assert (found["lines"]["apiServer"], found["lines"]["unreadable"]) == (2, 1)
 
 
 def test_damaged_text_in_a_pretty_printed_list_costs_no_other_record():
@@ -136,7 +141,7 @@ def test_damaged_text_in_a_pretty_printed_list_costs_no_other_record():
     at = text.index('"level"', text.index('"level"') + 1)
     done = run("--output", "json", "-", stdin=(text[:at] + "garbage" + text[at:]).encode())
     found = json.loads(done.stdout)
-    assert (found["lines"]["apiServer"], found["lines"]["broken"]) == (3, 1)
+    assert (found["lines"]["apiServer"], found["lines"]["unreadable"]) == (3, 1)
     line = text[:at].count("\n") + 1
     assert any(f"<stdin>:{number}: " in done.stderr for number in range(line - 5, line + 1))
 
@@ -145,15 +150,15 @@ def test_torn_line_is_broken_and_costs_no_other():
     torn = own(1)[:40].strip()
     for end in (b"", b",", b'{"a":', b'{"a":[1,'):
         found = summarized("-", stdin=torn + end + b"\n" + own(2) + PAST.encode() + b"\n")
-        assert found["lines"] == {"tokenguard": 1, "apiServer": 1, "other": 0, "broken": 1}
+        assert found["lines"] == {"tokenguard": 1, "apiServer": 1, "other": 0, "unreadable": 1}
     found = summarized("-", stdin=own(2) + b'{"time": "2026-11-24T12:00:01Z",\n' + own(3, name="app-2"))
-    assert found["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "broken": 1}
+    assert found["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "unreadable": 1}
 
 
 def test_list_that_ends_early_is_read_as_far_as_it_goes():
     text = json.dumps(event_list(*EVENTS, *EVENTS), indent=2)
     done = run("--output", "json", "-", stdin=text[: len(text) * 7 // 8].encode())
-    assert json.loads(done.stdout)["lines"] == {"tokenguard": 0, "apiServer": 3, "other": 0, "broken": 1}
+    assert json.loads(done.stdout)["lines"] == {"tokenguard": 0, "apiServer": 3, "other": 0, "unreadable": 1}
     assert "ends early" in done.stderr
 
 
@@ -175,7 +180,7 @@ def test_value_that_is_too_long_is_an_error_and_what_is_behind_its_line_is_given
 
 
 def test_nesting_is_bounded():
-    with pytest.raises(InvalidJsonError, match="nests too deep"):
+    with pytest.raises(InvalidJsonError, match="nested too deeply"):
         list(JsonStream(1 << 20).feed('{"a":' * 200_000, final=True))
 
 

@@ -83,14 +83,14 @@ def test_accounts_whose_clients_use_tokens_past_their_hour_or_from_secrets_are_n
     [row] = told["staleTokens"]["rows"]
     assert row["account"] == "demo/sleepy"
     assert row["requests"] >= 2
-    assert HOUR - 60 < row["secondsPast"] < HOUR + 600
+    assert HOUR - 60 < row["secondsStale"] < HOUR + 600
     assert row["pods"] == ["sleepy-0"]
     assert "kubectl" in row["clients"][0]
     assert told["legacyTokens"]["rows"] == []
     ask(plane, legacy(plane, "old"))
     [row] = summarize(log)["legacyTokens"]["rows"]
     assert row["account"] == "demo/old"
-    assert row["noted"] == ["manual-secret old-token"]
+    assert row["details"] == ["manual-secret old-token"]
 
 
 def test_the_two_logs_tell_the_same_of_the_same_requests(guarded, tmp_path) -> None:

@@ -208,9 +208,9 @@ FORGED = {
     "sound": ({}, 0, "accepted"),
     "expired some seconds ago, which is forgiven": ({"exp": -10}, 0, "accepted"),
     "expired": ({"exp": -300}, 1, "expired 5 minutes"),
-    "not yet valid": ({"nbf": 300}, 1, "it is not yet valid, for "),
+    "not yet valid": ({"nbf": 300}, 1, "not valid for another "),
     "of another issuer": ({"iss": "https://other"}, 1, f'issued by "https://other", not by "{ISSUER}"'),
-    "of no service account": ({"kubernetes.io": None}, 1, "it is no service account's token"),
+    "of no service account": ({"kubernetes.io": None}, 1, "not a service account token"),
     "for nobody by name": ({"aud": None}, 0, "accepted"),
 }
 

@@ -1,4 +1,4 @@
-"""Counting by name, in memory that doesn't grow with the number of names."""
+"""Counts by name, in bounded memory."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, Self, TypeVar
@@ -9,54 +9,52 @@ class Count(Protocol):
 
     @property
     def weight(self) -> int:
-        """How often the name came up."""
+        """The number of occurrences."""
 
     def add(self, other: Self) -> None:
-        """Add what was counted for another name."""
+        """Add the count of another name."""
 
 
 T = TypeVar("T", bound=Count)
 
 
 class BoundedCounter(Generic[T]):
-    """What was counted for each name, and for all that had to go.
+    """A count for each of at most `max_names` names; when it is full, the less frequent half moves into `others`.
 
-    When there is room for no more, the half that came up least goes. What is told of a name is then the least it can
-    be, since it may have gone before and come back; the sum over all is exact.
+    A single name's count is a lower bound, since the name may have been evicted and come back; the total is exact.
     """
 
-    def __init__(self, make: Callable[[], T], most: int = 20_000) -> None:
-        """Have room for `most` names; `make` gives what counts for one."""
+    def __init__(self, make: Callable[[], T], max_names: int = 20_000) -> None:
         self._make = make
-        self._most = most
-        self._rows: dict[str, T] = {}
-        self.rest = make()
+        self._max_names = max_names
+        self._counts: dict[str, T] = {}
+        self.others = make()
         self.dropped = 0
 
     def at(self, name: str) -> T:
-        """Return what counts for a name."""
-        row = self._rows.get(name)
-        if row is None:
-            if len(self._rows) >= self._most:
+        """Return the count of a name."""
+        count = self._counts.get(name)
+        if count is None:
+            if len(self._counts) >= self._max_names:
                 self._evict()
-            row = self._rows[name] = self._make()
-        return row
+            count = self._counts[name] = self._make()
+        return count
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._counts)
 
     def most_frequent(self) -> Iterator[tuple[str, T]]:
-        """Yield names with what was counted, the most frequent first."""
-        yield from sorted(self._rows.items(), key=lambda row: (-row[1].weight, row[0]))
+        """Yield names and counts, the most frequent first."""
+        yield from sorted(self._counts.items(), key=lambda item: (-item[1].weight, item[0]))
 
     def by_name(self) -> Iterator[tuple[str, T]]:
-        """Yield names with what was counted, by name."""
-        yield from sorted(self._rows.items(), key=lambda row: row[0])
+        """Yield names and counts by name."""
+        yield from sorted(self._counts.items(), key=lambda item: item[0])
 
     def _evict(self) -> None:
-        most_frequent = list(self.most_frequent())
-        kept = len(most_frequent) // 2
-        for _, row in most_frequent[kept:]:
-            self.rest.add(row)
-        self.dropped += len(most_frequent) - kept
-        self._rows = dict(most_frequent[:kept])
+        ranked = list(self.most_frequent())
+        kept = len(ranked) // 2
+        for _, count in ranked[kept:]:
+            self.others.add(count)
+        self.dropped += len(ranked) - kept
+        self._counts = dict(ranked[:kept])

@@ -1,4 +1,4 @@
-"""What one line of an audit log tells, whichever log it is of."""
+"""What one log line contributes to a summary: a decision, or the use of a long-lived token."""
 
 import datetime as dt
 import re
@@ -8,11 +8,13 @@ from enum import IntEnum
 import msgspec
 
 MAX_NAME = 320
-"""Longer than any namespace with its account; what is longer is cut, so that no log fills the memory with names."""
+"""Longer than any `namespace/account`; longer names are cut, so that no log fills the memory with names."""
+_MAX_REASON = 1000
+_EXEMPTION_START = re.compile(r"(?:^|\(until [^()]*\); )([a-z][a-z-]*): ")
 
 
 class AuditOutcome(IntEnum):
-    """What became of a request, the strongest first. `AUDITED` and `EXEMPTED` were let through as they were."""
+    """The effect on a request, strongest first. `AUDITED` and `EXEMPTED` were allowed unchanged."""
 
     DENIED = 0
     PATCHED = 1
@@ -21,21 +23,23 @@ class AuditOutcome(IntEnum):
     EXEMPTED = 4
     ALLOWED = 5
 
+    @classmethod
+    def of_decision(cls, decision: str | None, *, has_findings: bool) -> "AuditOutcome":
+        """Return the outcome of a logged decision; an allowed request with findings is `AUDITED`."""
+        outcome = _OUTCOMES.get(decision or "", cls.ALLOWED)
+        return cls.AUDITED if outcome is cls.ALLOWED and has_findings else outcome
 
+
+_OUTCOMES = {outcome.name.lower(): outcome for outcome in AuditOutcome}
 COUNTED_OUTCOMES = tuple(outcome for outcome in AuditOutcome if outcome is not AuditOutcome.ALLOWED)
-OUTCOME_OF_DECISION = {
-    "denied": AuditOutcome.DENIED,
-    "patched": AuditOutcome.PATCHED,
-    "warned": AuditOutcome.WARNED,
-    "allowed": AuditOutcome.ALLOWED,
-}
 
 
 class DecisionEvent(msgspec.Struct, gc=False):
-    """What was decided about a request. `account` is `namespace/name`, both parts empty where the log doesn't say.
+    """The decision about a request.
 
-    `rules` are those that are broken, each with what was done about it; `exemptions` those that were set aside, each
-    with the reason. `key` is what the two webhooks' lines of one pod have in common, empty where there is but one.
+    `account` is `namespace/name`, empty if unknown. `rules` are the violated rules with the outcome of each,
+    `exemptions` the rules that an exemption applied to, with its reason. The records of the mutating and the validating
+    webhook about one pod have the same `key` and a name in common; `key` is empty if no counterpart is expected.
     """
 
     time: dt.datetime
@@ -50,7 +54,7 @@ class DecisionEvent(msgspec.Struct, gc=False):
     names: tuple[str, ...] = ()
 
     def merged_with(self, other: "DecisionEvent") -> "DecisionEvent":
-        """Return what both webhooks did about one request: the stronger, and all rules."""
+        """Return the outcome of both webhooks: the stronger one, and all rules."""
         return msgspec.structs.replace(
             self,
             outcome=min(self.outcome, other.outcome),
@@ -61,43 +65,37 @@ class DecisionEvent(msgspec.Struct, gc=False):
 
 
 def strongest_of_each_rule(rules: Iterable[tuple[str, AuditOutcome]]) -> tuple[tuple[str, AuditOutcome], ...]:
-    """Return each rule once, with the strongest_of_each_rule of what was done about it."""
-    found: dict[str, AuditOutcome] = {}
+    """Return each rule once, with its strongest outcome."""
+    strongest: dict[str, AuditOutcome] = {}
     for name, outcome in rules:
         rule = name[:MAX_NAME]
-        known = found.get(rule)
-        if known is None or outcome < known:
-            found[rule] = outcome
-    return tuple(found.items())
+        strongest[rule] = min(outcome, strongest.get(rule, outcome))
+    return tuple(strongest.items())
 
 
 class TokenUseEvent(msgspec.Struct, gc=False):
-    """A request with a token that is past its hour (`legacy` false) or in a Secret.
+    """A request with a legacy token or, if not `legacy`, a stale one: `seconds_stale` past its requested lifetime.
 
-    `user` is as the API server names it, `past` how many seconds past the hour, `about` whatever else was noted, and
-    `pod` and `agent` say who it was that sent it, where that is known.
+    `user` is the API server's user name, `details` are further annotations; `pod` and `client` (the user agent) sent
+    the request and are empty if unknown.
     """
 
     time: dt.datetime
     user: str
     legacy: bool
-    past: int = 0
-    about: tuple[str, ...] = ()
+    seconds_stale: int = 0
+    details: tuple[str, ...] = ()
     pod: str = ""
-    agent: str = ""
-
-
-_MAX_REASON = 1000
-_RULE_AT = re.compile(r"(?:^|\(until [^()]*\); )([a-z][a-z-]*): ")
+    client: str = ""
 
 
 def parse_exemptions(text: str) -> tuple[tuple[str, str], ...]:
-    """Return rules and reasons from what a line says: `rule: reason (until day); rule: reason (until day)`."""
+    """Return rules and reasons from `rule: reason (until day); rule: reason (until day)`."""
     if not text:
         return ()
-    found = list(_RULE_AT.finditer(text))
-    ends = [one.start(1) for one in found[1:]] + [len(text)]
+    starts = list(_EXEMPTION_START.finditer(text))
+    ends = [start.start(1) for start in starts[1:]] + [len(text)]
     return tuple(
-        (one[1][:MAX_NAME], text[one.end() : min(end, one.end() + _MAX_REASON)].removesuffix("; "))
-        for one, end in zip(found, ends, strict=True)
+        (start[1][:MAX_NAME], text[start.end() : min(end, start.end() + _MAX_REASON)].removesuffix("; "))
+        for start, end in zip(starts, ends, strict=True)
     )

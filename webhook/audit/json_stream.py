@@ -1,7 +1,7 @@
-"""JSON values in a stream, however they are laid out, in memory that does not grow with the stream.
+"""Splits a stream into JSON values, in any layout and in constant memory.
 
-A value may extend over lines (pretty-printed), values may follow each other without a line end, and a list of records
-may be as long as the log: of an array, and of the lists in `LISTS` of an object, each element is a value of its own.
+A value may span lines (pretty-printed), values may follow each other without a line end, and a list may be as long as
+the log: each element of an array, and of the lists of an object that are in `LISTS`, is a value of its own.
 """
 
 import json
@@ -10,23 +10,23 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 LISTS = frozenset({"items", "events", "records", "entries", "logEvents", "value"})
-"""Keys of an object whose array holds the records: Kubernetes, CloudWatch, Azure, Cloud Logging and OData lists."""
+"""Keys of lists of records: Kubernetes, CloudWatch, Azure, Cloud Logging and OData."""
 _NEAR_END = 16
-"""An error so close to the end, in characters, may be a token that has not arrived in full."""
+"""An error this close to the end, in characters, may be an incomplete token."""
 _SPACE = " \t\r\n"
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 _decode = json.JSONDecoder().raw_decode
 
 
 class Value(NamedTuple):
-    """A value's text, and the line that it begins in, counted from the line that the stream began with as 0."""
+    """A value's text, and the line that it begins in; the stream begins in line 0."""
 
     line: int
     text: str
 
 
 class InvalidJsonError(Exception):
-    """No JSON; `line` is the one that the value begins in, `rest` the text behind that line, to be read again."""
+    """Not JSON; `line` is the line that the value begins in, `rest` the text behind it, to read again."""
 
     def __init__(self, line: int, why: str, rest: str) -> None:
         super().__init__(why)
@@ -39,25 +39,25 @@ class _NeedsMoreError(Exception):
 
 
 class JsonStream:
-    """Takes text piece by piece, gives the values that are complete. No value is longer than `longest` characters."""
+    """Splits text that comes in pieces. A value has at most `max_length` characters."""
 
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
+    def __init__(self, max_length: int) -> None:
+        self._max_length = max_length
         self._pieces: list[str] = []
         self._added = 0
         self._text = ""
         self._line = self._at = self._counted = 0
         self._enclosing = ""
-        """What encloses the next value: `[` an array, `{[` one in an object; `{` an object whose array has ended."""
+        """Where the next value is: `[` in an array, `{[` in an array of an object, `{` behind the array."""
         self._next_try = 0
 
     @property
     def is_between_values(self) -> bool:
-        """Whether all that has been taken is complete."""
+        """Whether all text was complete values."""
         return not (self._enclosing or self._pieces or self._text)
 
     def feed(self, piece: str, *, final: bool = False) -> Iterator[Value]:
-        """Take a piece of text, the last one where `final`; yield values. Raises `InvalidJsonError`."""
+        """Add a piece of text, the last one if `final`; yield complete values. Raises `InvalidJsonError`."""
         self._pieces.append(piece)
         self._added += len(piece)
         if not final and len(self._text) + self._added < self._next_try:
@@ -70,14 +70,14 @@ class JsonStream:
             except _NeedsMoreError:
                 self._drop_read()
                 self._next_try = 2 * len(self._text)  # an incomplete value is read again at twice its length
-                if final or len(self._text) > self._longest:
-                    why = "ends early" if final else f"is longer than {self._longest >> 20} MiB"
+                if final or len(self._text) > self._max_length:
+                    why = "ends early" if final else f"is longer than {self._max_length >> 20} MiB"
                     raise self._error(why) from None
                 return
             except ValueError as error:
                 raise self._error(str(error)) from None
             except RecursionError:
-                raise self._error("nests too deep") from None
+                raise self._error("nested too deeply") from None
             if found is None:
                 self._drop_read()
                 self._text = ""
@@ -98,13 +98,13 @@ class JsonStream:
         self._at = self._counted = 0
 
     def _line_of(self, at: int) -> int:
-        """Return the line of a position, which is behind all that were asked for before."""
+        """Return the line of a position; positions only increase."""
         self._line += self._text.count("\n", self._counted, at)
         self._counted = at
         return self._line
 
     def _next(self, *, final: bool) -> Value | None:
-        """Return the next value; None where there is none yet and nothing has begun."""
+        """Return the next value, or None if there is none and none has begun."""
         while True:
             self._at = at = self._skip(self._at)
             sign = self._text[at : at + 1]
@@ -135,9 +135,9 @@ class JsonStream:
                     return Value(self._line_of(at), self._text[at:end])
 
     def _object(self, at: int, *, final: bool, is_begun: bool = False) -> int:
-        """Read an object member by member; return its end, or 0 where a list of records begins in it.
+        """Read an object member by member; return its end, or 0 if a list of records begins in it.
 
-        Then `_at` is the first of them. `is_begun` is for what follows such a list.
+        Then `_at` is the list's first element. `is_begun`: continue behind such a list.
         """
         at = at if is_begun else at + 1
         while True:
@@ -180,6 +180,6 @@ class JsonStream:
         return end
 
     def _skip(self, at: int) -> int:
-        """Return where something else than space or a comma begins."""
+        """Return the next position that is neither white space nor a comma."""
         found = _BETWEEN.match(self._text, at)
         return found.end() if found else at

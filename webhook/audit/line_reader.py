@@ -1,4 +1,4 @@
-"""The lines of a log, plain or gzip by what it holds, in memory that doesn't grow with the log or with a line."""
+"""Reads the lines of a log, plain or gzip by its content, in constant memory."""
 
 import codecs
 import zlib
@@ -8,29 +8,28 @@ from typing import BinaryIO
 
 CHUNK_SIZE = 1 << 18
 MAX_LINE = 16 << 20
-"""The longest line that is read, in bytes. The API server's longest events hold an object twice, at 3 MiB each."""
+"""The longest line, in bytes. The API server's longest Events contain an object twice, at 3 MiB each."""
 _GZIP = b"\x1f\x8b"
 _MAX_MAGIC = len(codecs.BOM_UTF8)
 _GZIP_WINDOW_BITS = 31
-"""zlib's name for a gzip member, header and checksum included."""
+"""Has zlib read gzip headers and checksums."""
 
 
 class CorruptLogError(Exception):
-    """The rest of a log can't be read; the message says why."""
+    """The rest of a log cannot be read; the message says why."""
 
 
 class OversizedLine:
-    """A line longer than `MAX_LINE`: its pieces, to be read before the next line; what is not read is skipped."""
+    """A line longer than `MAX_LINE`, in pieces; pieces that are not read before the next line are skipped."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self.pieces = pieces
 
 
 def read_lines(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[bytes | OversizedLine]:
-    """Yield the lines, without their ends. `read` is called with the number of bytes taken from `file`.
+    """Yield the lines without line ends. `read` is called with the number of bytes read from `file`.
 
-    Raises `CorruptLogError` where gzip data is damaged or ends early, `OSError` where the file can't be read; what came
-    before has been yielded.
+    Raises `CorruptLogError` if gzip data is damaged or truncated, or `OSError`, after the lines before.
     """
     chunks = _chunks(file, read)
     rest = b""
@@ -69,7 +68,7 @@ def _chunks(file: BinaryIO, read: Callable[[int], None]) -> Iterator[bytes]:
 
 
 def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return the first bytes, as many as say what a file is, and all chunks."""
+    """Return the first bytes, enough to detect the encoding, and all chunks."""
     head = b""
     for chunk in chunks:
         head += chunk
@@ -85,7 +84,7 @@ def _read_chunks(file: BinaryIO, read: Callable[[int], None]) -> Iterator[bytes]
 
 
 def _decode_utf16(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield in UTF-8 what is in UTF-16: so PowerShell writes a command's output into a file."""
+    """Convert UTF-16, which PowerShell writes into files, to UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-16")("replace")
     for chunk in chunks:
         yield decoder.decode(chunk).encode()
@@ -93,7 +92,7 @@ def _decode_utf16(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _decompress(raw: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what gzip data holds: one member after the other, with zeros behind them, as gzip itself takes it."""
+    """Decompress gzip members one after the other, ignoring zeros between them as gzip does."""
     member = zlib.decompressobj(_GZIP_WINDOW_BITS)
     begun = False
     for piece in raw:
@@ -105,11 +104,11 @@ def _decompress(raw: Iterator[bytes]) -> Iterator[bytes]:
             try:
                 yield member.decompress(left, CHUNK_SIZE)
             except zlib.error as error:
-                raise CorruptLogError(f"its gzip data is damaged: {error}") from None
+                raise CorruptLogError(f"damaged gzip data: {error}") from None
             left = member.unconsumed_tail
             if member.eof:
                 left = member.unused_data
                 member = zlib.decompressobj(_GZIP_WINDOW_BITS)
                 begun = False
     if begun:
-        raise CorruptLogError("its gzip data ends early")
+        raise CorruptLogError("truncated gzip data")

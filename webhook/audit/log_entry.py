@@ -1,4 +1,4 @@
-"""A line of an audit log, decoded as far as it is counted: tokenguard's own, or an Event (audit.k8s.io/v1)."""
+"""An entry of an audit log: a record of tokenguard, or an Event of the API server (audit.k8s.io/v1)."""
 
 import datetime as dt
 from typing import Annotated
@@ -22,14 +22,14 @@ class _Extra(msgspec.Struct, rename={"pod": "authentication.kubernetes.io/pod-na
 
 
 class EventUser(msgspec.Struct, gc=False):
-    """Who sent a request, by an Event."""
+    """The sender of a request."""
 
     username: _Text = None
     extra: _Extra | None = None
 
 
 class ObjectReference(msgspec.Struct, gc=False):
-    """What a request is about, by an Event."""
+    """The subject of a request."""
 
     resource: _Text = None
     subresource: _Text = None
@@ -38,7 +38,7 @@ class ObjectReference(msgspec.Struct, gc=False):
 
 
 class LogEntry(msgspec.Struct, rename="camel", gc=False):
-    """So much of a line as is counted, whichever log it is of."""
+    """The fields of either log that are counted."""
 
     time: _Time | None = None
     webhook: _Text = None
@@ -66,22 +66,22 @@ class LogEntry(msgspec.Struct, rename="camel", gc=False):
     annotations: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse times that can't be told in every time zone; none is in a log that a server wrote."""
+        """Reject times that not every time zone can represent; no server writes them."""
         for time in (self.time, self.stage_timestamp):
             if time is not None and time.year in _EXTREME_YEARS:
-                raise ValueError(f"a time of the year {time.year}")
+                raise ValueError(f"invalid time: year {time.year}")
 
     @property
     def is_tokenguard(self) -> bool:
-        """Whether it is of tokenguard's log."""
+        """Whether it is a record of tokenguard."""
         return self.webhook is not None and self.decision is not None and self.time is not None
 
     @property
     def is_event(self) -> bool:
-        """Whether it is of the API server's."""
+        """Whether it is an Event of the API server."""
         known = self.kind == "Event" and self.stage_timestamp is not None
         return known and (self.api_version or "").startswith("audit.k8s.io/")
 
 
 decode_entry = msgspec.json.Decoder(LogEntry).decode
-"""Raises `msgspec.DecodeError` where a line is no JSON, or a key holds what no audit log has there."""
+"""Decodes an entry. Raises `msgspec.DecodeError` for anything that is not JSON, or that has a key of the wrong type."""

@@ -1,4 +1,4 @@
-"""Several logs as one: their lines, decoded, in the order of their times, whatever is broken named and passed over."""
+"""Merges logs by time. Unreadable lines are counted and skipped."""
 
 import datetime as dt
 import heapq
@@ -18,56 +18,58 @@ _ALWAYS = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 @dataclass(frozen=True)
 class LogSource:
-    """A log by its name; `open` gives it from its start, which `again` says can be done more than once."""
+    """A log; `open` opens it from its start, more than once only if it is `reopenable`."""
 
     name: str
     open: Callable[[], BinaryIO]
-    again: bool = True
+    reopenable: bool = True
 
 
 @dataclass
 class ReadStats:
-    """What came of reading: lines of which log, and what couldn't be read, named as `file:line` and `file`."""
+    """Numbers of lines by kind; the first unreadable ones as (`file:line`, reason), logs as (name, reason)."""
 
+    logs: int = 0
     tokenguard: int = 0
     apiserver: int = 0
     other: int = 0
-    broken: int = 0
-    named: list[tuple[str, str]] = field(default_factory=list)
-    unread: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: int = 0
+    unreadable_lines: list[tuple[str, str]] = field(default_factory=list)
+    unreadable_logs: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def lines(self) -> int:
-        """All lines but empty ones."""
-        return self.tokenguard + self.apiserver + self.other + self.broken
+        """The number of lines, without empty ones."""
+        return self.tokenguard + self.apiserver + self.other + self.unreadable
 
-    def add_unreadable(self, log: LogSource, error: OSError | CorruptLogError) -> None:
-        """Note that a log, or the rest of it, can't be read."""
-        why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
-        self.unread.append((log.name, why))
+    def add_unreadable_log(self, log: LogSource, error: OSError | CorruptLogError) -> None:
+        """Record that a log, or the rest of it, cannot be read."""
+        reason = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+        self.unreadable_logs.append((log.name, reason))
 
-    def add_broken(self, log: LogSource, number: int, why: str) -> None:
-        """Note a line that can't be read."""
-        self.broken += 1
-        if len(self.named) < MAX_REPORTED:
-            self.named.append((f"{log.name}:{number}", why))
+    def add_unreadable_line(self, log: LogSource, number: int, reason: str) -> None:
+        """Count a line that cannot be read."""
+        self.unreadable += 1
+        if len(self.unreadable_lines) < MAX_REPORTED:
+            self.unreadable_lines.append((f"{log.name}:{number}", reason))
 
 
 def merge_logs(
     logs: Sequence[LogSource], stats: ReadStats, read: Callable[[int], None] = lambda _: None
 ) -> Iterator[LogEntry]:
-    """Yield the lines of all logs by their times, as far as each log is in order by itself.
+    """Yield the entries of all logs by time, provided that each log is in order. `read` gets the bytes read.
 
-    A log is opened when its first line's time has come: a thousand rotated files are open one after the other.
+    A log is opened when the time of its first entry has come: a thousand rotated files are open one after the other.
     """
-    heap = [(_begin(log) if log.again and len(logs) > 1 else _ALWAYS, at) for at, log in enumerate(logs)]
+    times = [_first_time(log) if log.reopenable and len(logs) > 1 else _ALWAYS for log in logs]
+    heap = [(time, index) for index, time in enumerate(times)]
     heapq.heapify(heap)
     opened: dict[int, tuple[Iterator[LogEntry], LogEntry | None]] = {}
     while heap:
-        at = heap[0][1]
-        rest, line = opened.pop(at) if at in opened else (_read(logs[at], stats, read), None)
-        if line is not None:
-            yield line
+        index = heap[0][1]
+        rest, entry = opened.pop(index) if index in opened else (_read(logs[index], stats, read), None)
+        if entry is not None:
+            yield entry
         if len(heap) == 1:
             yield from rest
             return
@@ -75,39 +77,39 @@ def merge_logs(
         if following is None:
             heapq.heappop(heap)
         else:
-            opened[at] = (rest, following)
-            heapq.heapreplace(heap, (_time(following), at))
+            opened[index] = (rest, following)
+            heapq.heapreplace(heap, (_time(following), index))
 
 
 def _read(log: LogSource, stats: ReadStats, read: Callable[[int], None]) -> Iterator[LogEntry]:
-    """Yield the records that tell something, of either log; note all others."""
+    """Yield the entries of either log; count all others."""
     try:
         with log.open() as file:
             for number, found in read_records(file, read):
-                for line in found:
-                    if isinstance(line, BrokenRecord):
-                        stats.add_broken(log, number, line.why)
-                    elif line.is_tokenguard:
+                for entry in found:
+                    if isinstance(entry, BrokenRecord):
+                        stats.add_unreadable_line(log, number, entry.reason)
+                    elif entry.is_tokenguard:
                         stats.tokenguard += 1
-                        yield line
-                    elif line.is_event:
+                        yield entry
+                    elif entry.is_event:
                         stats.apiserver += 1
-                        yield line
+                        yield entry
                     else:
                         stats.other += 1
     except (OSError, CorruptLogError) as error:
-        stats.add_unreadable(log, error)
+        stats.add_unreadable_log(log, error)
 
 
-def _begin(log: LogSource) -> dt.datetime:
-    """Return the time of a log's first record; the earliest there is where it has none, or can't be read."""
+def _first_time(log: LogSource) -> dt.datetime:
+    """Return the time of a log's first entry; the earliest possible if it has none or cannot be read."""
     with suppress(OSError, CorruptLogError), log.open() as file:
         for _, found in read_records(file):
-            for line in found:
-                if isinstance(line, LogEntry) and (line.is_tokenguard or line.is_event):
-                    return _time(line)
+            for entry in found:
+                if isinstance(entry, LogEntry) and (entry.is_tokenguard or entry.is_event):
+                    return _time(entry)
     return _ALWAYS
 
 
-def _time(line: LogEntry) -> dt.datetime:
-    return line.time or line.stage_timestamp or _ALWAYS
+def _time(entry: LogEntry) -> dt.datetime:
+    return entry.time or entry.stage_timestamp or _ALWAYS

@@ -1,8 +1,7 @@
-"""What a line of the API server's log tells: by its annotations.
+"""Parses Events of the API server's audit log by their annotations.
 
-They are the answers of this webhook, whose keys begin with the webhook's name
-(`pods.validate.tokenguard.svc/decision`), and what authentication notes about tokens (`stale-token` and
-`legacy-token*`, kubernetes/kubernetes pkg/serviceaccount).
+The webhooks' annotations begin with the webhook's name (`pods.validate.tokenguard.svc/decision`); authentication adds
+`stale-token` and `legacy-token*` (kubernetes/kubernetes, pkg/serviceaccount).
 """
 
 import datetime as dt
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 
 from webhook.audit.events import (
     MAX_NAME,
-    OUTCOME_OF_DECISION,
     AuditOutcome,
     DecisionEvent,
     TokenUseEvent,
@@ -28,68 +26,69 @@ _STALE_TOKEN = re.compile(r"^subject: (\S+), seconds after warning threshold: (\
 _FINAL_STAGES = frozenset({"ResponseComplete", "Panic"})
 
 
-def parse_event(line: LogEntry) -> Iterator[DecisionEvent | TokenUseEvent]:
-    """Yield what an Event of the API server's tells: once for each request, when it was answered.
+def parse_event(entry: LogEntry) -> Iterator[DecisionEvent | TokenUseEvent]:
+    """Yield the decision and the token uses of a completed request.
 
-    Of a token that was refused, as one that has been marked invalid is, an Event says nothing: seen with 1.36.2.
+    The Event of a request with a rejected token has no such annotation: observed with 1.36.2.
     """
-    if not line.annotations or line.stage not in _FINAL_STAGES:
+    if not entry.annotations or entry.stage not in _FINAL_STAGES:
         return
-    mine: dict[tuple[str, str], str] = {}
-    noted: dict[str, str] = {}
-    for key, value in line.annotations.items():
+    decisions: dict[tuple[str, str], str] = {}
+    token_uses: dict[str, str] = {}
+    for key, value in entry.annotations.items():
         if key.startswith(_AUTHENTICATION):
-            noted[key] = value
+            token_uses[key] = value
         elif found := _ANNOTATION.search(key):
-            mine[found[1], found[2]] = value
-    if mine:
-        yield _answered(line, mine)
-    if noted:
-        yield from _tokens_used(line, noted)
+            decisions[found[1], found[2]] = value
+    if decisions:
+        yield _decision(entry, decisions)
+    if token_uses:
+        yield from _token_uses(entry, token_uses)
 
 
-def _answered(line: LogEntry, mine: dict[tuple[str, str], str]) -> DecisionEvent:
-    """Return what the webhooks answered; which rule was broken is known, what was done about each isn't."""
-    about = line.object_ref or ObjectReference()
-    namespace = (about.namespace or "")[:MAX_NAME]
+def _decision(entry: LogEntry, annotations: dict[tuple[str, str], str]) -> DecisionEvent:
+    """Return the decision. Annotations name the violated rules, not the action of each: the outcome stands for it."""
+    subject = entry.object_ref or ObjectReference()
+    namespace = (subject.namespace or "")[:MAX_NAME]
     outcomes = []
     rules: list[tuple[str, AuditOutcome]] = []
     exemptions: dict[tuple[str, str], None] = {}
     for phase in ("mutate", "validate"):
-        outcome = OUTCOME_OF_DECISION.get(mine.get((phase, "decision"), ""), AuditOutcome.ALLOWED)
-        broken = mine.get((phase, "rules"), "")
-        if outcome is AuditOutcome.ALLOWED and broken:
-            outcome = AuditOutcome.AUDITED
+        violated = annotations.get((phase, "rules"), "")
+        outcome = AuditOutcome.of_decision(annotations.get((phase, "decision")), has_findings=bool(violated))
         outcomes.append(outcome)
-        rules += [(rule, outcome) for rule in broken.split(",") if rule]
-        exemptions |= dict.fromkeys(parse_exemptions(mine.get((phase, "exemption"), "")))
-    account = ""
-    if about.resource == "serviceaccounts" and about.name:
-        account = f"{namespace}/{about.name}"[:MAX_NAME]
-    dry_run = "dryRun=All" in (line.request_uri or "")
+        rules += [(rule, outcome) for rule in violated.split(",") if rule]
+        exemptions |= dict.fromkeys(parse_exemptions(annotations.get((phase, "exemption"), "")))
+    is_account = subject.resource == "serviceaccounts" and subject.name
     return DecisionEvent(
-        _when(line), min(outcomes), namespace, account, strongest_of_each_rule(rules), tuple(exemptions), dry_run
+        time=_time(entry),
+        outcome=min(outcomes),
+        namespace=namespace,
+        account=f"{namespace}/{subject.name}"[:MAX_NAME] if is_account else "",
+        rules=strongest_of_each_rule(rules),
+        exemptions=tuple(exemptions),
+        dry_run="dryRun=All" in (entry.request_uri or ""),
     )
 
 
-def _tokens_used(line: LogEntry, noted: dict[str, str]) -> Iterator[TokenUseEvent]:
-    sender = line.user if isinstance(line.user, EventUser) else EventUser()
+def _token_uses(entry: LogEntry, annotations: dict[str, str]) -> Iterator[TokenUseEvent]:
+    sender = entry.user if isinstance(entry.user, EventUser) else EventUser()
     user = (sender.username or "")[:MAX_NAME]
     pods = sender.extra.pod if sender.extra else None
     pod = pods[0][:MAX_NAME] if pods else ""
-    agent = (line.user_agent or "")[:MAX_NAME]
-    stale = noted.pop(_STALE, None)
+    client = (entry.user_agent or "")[:MAX_NAME]
+    stale = annotations.pop(_STALE, None)
     if stale is not None:
         found = _STALE_TOKEN.match(stale)
-        whose, past = (found[1], int(found[2])) if found else (user, 0)
-        yield TokenUseEvent(_when(line), whose[:MAX_NAME], legacy=False, past=past, pod=pod, agent=agent)
-    legacy = {key.removeprefix(_AUTHENTICATION): value for key, value in noted.items() if key.startswith(_LEGACY)}
+        subject, seconds = (found[1][:MAX_NAME], int(found[2])) if found else (user, 0)
+        yield TokenUseEvent(_time(entry), subject, legacy=False, seconds_stale=seconds, pod=pod, client=client)
+    legacy = {key.removeprefix(_AUTHENTICATION): value for key, value in annotations.items() if key.startswith(_LEGACY)}
     if legacy:
-        whose = legacy.pop("legacy-token", user)[:MAX_NAME]
-        about = tuple(f"{key.removeprefix('legacy-token-')} {value}"[:MAX_NAME] for key, value in legacy.items())
-        yield TokenUseEvent(_when(line), whose, legacy=True, about=about, pod=pod, agent=agent)
+        subject = legacy.pop("legacy-token", user)[:MAX_NAME]
+        details = tuple(f"{key.removeprefix('legacy-token-')} {value}"[:MAX_NAME] for key, value in legacy.items())
+        yield TokenUseEvent(_time(entry), subject, legacy=True, details=details, pod=pod, client=client)
 
 
-def _when(line: LogEntry) -> dt.datetime:
-    assert line.stage_timestamp is not None  # noqa: S101 - of an Event
-    return line.stage_timestamp
+def _time(entry: LogEntry) -> dt.datetime:
+    assert entry.stage_timestamp is not None  # noqa: S101 - of an Event
+    return entry.stage_timestamp

@@ -1,12 +1,13 @@
-"""What a line of the audit log says of a decision. However large the object, a line stays within bounds.
+"""The audit record of a decision, of bounded size however large the object.
 
-Never in it: tokens, a Secret's data, an env variable's value. The values in `patch` are the policy's own words.
+It contains no token, no Secret data and no value of an env variable; the values in `patch` come from the policy.
 """
 
 import datetime as dt
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from webhook.audit.record_types import (
     MAX_FINDINGS,
@@ -38,9 +39,9 @@ _NO_PATCH: tuple[Any, int] = [], 0
 def encode_record(
     request: Request, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0
 ) -> bytes:
-    """Return the line of a decision, with its newline: `encode` of `record`, in one encode.
+    """Return the record of a decision as a line with its newline.
 
-    `now` is aware, `seconds` the duration of reading and deciding, `sample` the share of such lines that is written.
+    `now` is aware, `seconds` the time spent on decoding and evaluation, `sample` the share of such records to write.
     """
     made = _record(request, decision, now, seconds, _encoded_patch(decision) if decision.patch else _NO_PATCH)
     if sample < 1:
@@ -49,7 +50,7 @@ def encode_record(
 
 
 def encode(line: Record | Operation) -> bytes:
-    """Return JSON in one line, in which no character of a name can end the line or command a terminal."""
+    """Return JSON in one line, without characters that end a line or control a terminal."""
     return safe_json_line(_encode(line))
 
 
@@ -57,12 +58,12 @@ def record(request: Request, decision: Decision, now: dt.datetime, seconds: floa
     """Return the record of a decision; the arguments are those of `encode_record`."""
     patch = [operation for operation, _ in _short_operations(decision)]
     made = _record(request, decision, now, seconds, (patch, len(decision.patch) - len(patch)))
-    made.sample = sample if sample < 1 else None
+    made.sample = sample if sample < 1 else UNSET
     return made
 
 
 def _encoded_patch(decision: Decision) -> tuple[Any, int]:
-    """Return a patch as JSON, and how many of its operations are left out."""
+    """Return a patch as JSON, and the number of operations left out."""
     whole = safe_json_line(decision.encoded_patch)
     if len(whole) <= MAX_OPERATION and len(decision.patch) <= MAX_OPERATIONS:
         return msgspec.Raw(whole), 0
@@ -71,13 +72,13 @@ def _encoded_patch(decision: Decision) -> tuple[Any, int]:
 
 
 def _short_operations(decision: Decision) -> list[tuple[Operation, bytes]]:
-    """Return the operations of a patch that a line has room for, each also as JSON."""
+    """Return the operations within the limits of a record, each also as JSON."""
     encoded = [(operation, encode(operation)) for operation in decision.patch[:MAX_OPERATIONS]]
     return [(operation, text) for operation, text in encoded if len(text) <= MAX_OPERATION]
 
 
 def _record(request: Request, decision: Decision, now: dt.datetime, seconds: float, patch: tuple[Any, int]) -> Record:
-    """Return the record with a patch in the form that the caller needs, and how many operations that lacks."""
+    """Return the record; `patch` is the patch in the caller's form, and the number of operations left out."""
     owner = generate_name = account = ""
     name = request.name
     found = request.object
@@ -103,20 +104,20 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
         operation=operation,
         resource=resource,
         namespace=namespace,
-        name=name or None,
-        generate_name=generate_name or None,
+        name=name or UNSET,
+        generate_name=generate_name or UNSET,
         owner=owner,
         service_account=account,
         user=user,
         dry_run=request.dry_run,
         findings=_findings(decision) if decision.findings or decision.mistakes else [],
         patch=patch[0],
-        left_out=LeftOut(max(findings_left_out, 0), patch[1]) if findings_left_out > 0 or patch[1] else None,
+        left_out=LeftOut(max(findings_left_out, 0), patch[1]) if findings_left_out > 0 or patch[1] else UNSET,
         exemption=exemption_of(decision)[:MAX_OPERATION] if decision.exempted else "",
         policy=decision.policy,
         duration_ms=round(seconds * 1000, 3),
-        note=note or None,
-        problem=problem or None,
+        note=note or UNSET,
+        problem=problem or UNSET,
     )
     size = len(uid) + len(operation) + len(resource) + len(namespace) + len(name) + len(generate_name) + len(owner)
     if size + len(account) + len(user) + len(note) + len(problem) > MAX_TEXT:
@@ -125,7 +126,7 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
 
 
 def _shorten(made: Record) -> None:
-    """Cut the texts of a record that are too long: mostly none is, as is known without looking at each."""
+    """Cut texts that are too long. Rarely called: the caller checks their total length first."""
     for key in _TEXTS:
         text = getattr(made, key)
         if text:
@@ -147,7 +148,7 @@ def _cut(text: str) -> str:
 
 
 def exemption_of(decision: Decision) -> str:
-    """Return under which exemptions a decision was made: `rule: reason (until day)`."""
+    """Return the exemptions that applied: `rule: reason (until day); ...`."""
     if not decision.exemptions:
         return ""
     return "; ".join(f"{rule}: {exemption}" for rule, exemption in decision.exemptions)

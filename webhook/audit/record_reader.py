@@ -1,8 +1,8 @@
-"""The records of a log: a line each, or values in JSON of any layout, whatever a command has put before a line.
+"""Reads the entries of a log: one a line, or JSON values in any layout, behind the prefixes that commands add.
 
-JSON lines are the fast path. A line that begins a JSON value and does not end it, holds several, or is longer than a
-line may be, is read as a stream of values until one ends with a line. Where that turns out to be no JSON, the first
-line is broken and those behind it are read again as lines: a torn line costs no other.
+JSON lines are the fast path. A line that begins a JSON value without ending it, contains several, or is too long, is
+read as a stream of values until one ends with a line. If that is not JSON, the first line is unreadable and the others
+are read again as lines, so a torn line costs no other.
 """
 
 import codecs
@@ -21,7 +21,7 @@ from webhook.audit.wrappers import BrokenRecord, is_json, unwrap
 
 _TOO_LONG = f"is longer than {MAX_LINE >> 20} MiB"
 _SERVER_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[([A-Z]+)\] |tokenguard: ")
-"""What the server says on stderr, which `kubectl logs` gives mixed with its stdout."""
+"""The server's own log on stderr, which `kubectl logs` mixes with stdout."""
 _HAS_TRACEBACK = frozenset({b"ERROR", b"CRITICAL"})
 _TRACEBACK = re.compile(rb"(?:\s|Traceback \(|During handling |The above exception |[\w.]+(?:: |$))")
 _PREFIX = re.compile(
@@ -30,23 +30,23 @@ _PREFIX = re.compile(
     rb"(?:std(?:out|err) [FP] )?"
     rb"(?:[A-Za-z0-9][\w.-]*[ \t]+(?=[{\[]))?"
 )
-"""What stands before a record: `kubectl logs` with `--prefix` and `--timestamps`, CloudWatch's export and
+"""Prefixes of a line: `kubectl logs` with `--prefix` and `--timestamps`, CloudWatch's export and
 `aws logs tail` (time and stream), `oc adm node-logs` (the node's name), a container runtime's own log file."""
 _JSON_STARTS = (b"{", b"[")
 _SEVERAL = 2
 
 
 class ParsedRecord(NamedTuple):
-    """A record by the number of the line that it begins in; `found` are several where others are wrapped in it."""
+    """The entries in a value, and the number of the line that it begins in."""
 
     number: int
     found: Sequence[LogEntry | BrokenRecord]
 
 
 def read_records(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[ParsedRecord]:
-    """Yield the records; a `LogEntry` of neither log for what is no record of one. `read` gets the bytes taken.
+    """Yield the entries, with an empty `LogEntry` for each line of neither log. `read` gets the bytes read.
 
-    Raises what `read_lines` does.
+    Raises the errors of `read_lines`.
     """
     reader = _Reader()
     for number, line in enumerate(read_lines(file, read), 1):
@@ -55,18 +55,18 @@ def read_records(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -
 
 
 class _Reader:
-    """Reads lines, and values that extend over several."""
+    """Reads lines, and values that span several."""
 
     def __init__(self) -> None:
-        self._own = _ServerLog()
+        self._server_log = _ServerLog()
         self._stream: JsonStream | None = None
         self._begun = self._values_read = 0
         self._why = ""
         self._passes_over = False
-        """Whether lines are what is left of a value over several that could not be read, until another one begins."""
+        """Whether to skip lines until a value begins: the rest of an unreadable one."""
 
     def take(self, number: int, line: bytes | OversizedLine) -> Iterator[ParsedRecord]:
-        """Take the next line, and yield what has ended with it."""
+        """Read the next line; yield the entries that end with it."""
         waiting: deque[tuple[int, bytes | OversizedLine]] = deque([(number, line)])
         while waiting:
             at, taken = waiting.popleft()
@@ -83,7 +83,7 @@ class _Reader:
                 waiting.extendleft(reversed(again))
 
     def end(self) -> Iterator[ParsedRecord]:
-        """Yield what is left at the end of the log."""
+        """Yield the last entries."""
         while self._stream:
             try:
                 yield from self._values(self._stream.feed("", final=True))
@@ -103,17 +103,17 @@ class _Reader:
             self._passes_over = False
             yield ParsedRecord(number, found)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if raw.strip() and self._own.says(pod, raw):
+            if raw.strip() and self._server_log.is_log_line(pod, raw):
                 yield ParsedRecord(number, [LogEntry()])
             elif isinstance(error, RecursionError):
-                yield ParsedRecord(number, [BrokenRecord("nests too deep")])
+                yield ParsedRecord(number, [BrokenRecord("nested too deeply")])
             elif raw.lstrip().startswith(_JSON_STARTS) and not is_json(raw):
                 yield from self._continue_stream(self._open(number, str(error)), raw)
             elif raw.strip():
                 yield ParsedRecord(number, [BrokenRecord(str(error))])
 
     def _long(self, number: int, line: OversizedLine) -> Iterator[ParsedRecord]:
-        self._own = _ServerLog()
+        self._server_log = _ServerLog()
         _, raw = _split_prefix(next(line.pieces))
         if raw.lstrip().startswith(_JSON_STARTS):
             yield from self._continue_stream(self._open(number, _TOO_LONG), OversizedLine(chain([raw], line.pieces)))
@@ -140,13 +140,13 @@ class _Reader:
             try:
                 found = list(unwrap(value.text.encode("utf-8", "surrogateescape")))
             except RecursionError:
-                found = [BrokenRecord("nests too deep")]
+                found = [BrokenRecord("nested too deeply")]
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 found = [BrokenRecord(str(error))]
             yield ParsedRecord(number, found)
 
     def _recover(self, error: InvalidJsonError) -> tuple[ParsedRecord, Sequence[tuple[int, bytes]]]:
-        """End a stream of values; return what is broken, and the lines to be read again, numbered."""
+        """End a stream of values; return the unreadable record and the numbered lines to read again."""
         self._stream = None
         number = self._begun + error.line
         again = [line.encode("utf-8", "surrogateescape") for line in error.rest.split("\n")[:-1]]
@@ -157,13 +157,13 @@ class _Reader:
 
 
 class _ServerLog:
-    """Tells what the server says, and the tracebacks of its errors, from what is torn or was never a line of a log."""
+    """Recognizes the server's own log, including tracebacks, among unreadable lines."""
 
     def __init__(self) -> None:
         self._in_traceback: set[bytes] = set()
 
-    def says(self, pod: bytes, raw: bytes) -> bool:
-        """Say whether a line of this pod (empty: nobody knows whose) that is no JSON is the server's own."""
+    def is_log_line(self, pod: bytes, raw: bytes) -> bool:
+        """Return whether a line that is not JSON is the server's. `pod` is empty if unknown."""
         said = _SERVER_LINE.match(raw)
         if said and said[1] in _HAS_TRACEBACK:
             self._in_traceback.add(pod)
@@ -173,6 +173,6 @@ class _ServerLog:
 
 
 def _split_prefix(raw: bytes) -> tuple[bytes, bytes]:
-    """Return the pod that kubectl names before a record, and the record without what stands before it."""
+    """Return the pod in a line's prefix, and the line without its prefix."""
     found = None if raw.startswith(_JSON_STARTS[:1]) else _PREFIX.match(raw)
     return (found[1] or b"", raw[found.end() :]) if found else (b"", raw)

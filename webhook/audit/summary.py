@@ -1,4 +1,4 @@
-"""What audit logs tell in all: who was denied, patched, warned or exempted, and whose tokens are past their hour."""
+"""The summary of audit logs: numbers of decisions, and accounts whose clients use stale or legacy tokens."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable
@@ -14,12 +14,13 @@ from webhook.audit.merge import ReadStats
 from webhook.audit.parse_apiserver import parse_event
 from webhook.audit.parse_tokenguard import parse_record
 
-_MAX_SENDERS = 5
+_MAX_EXAMPLES = 5
 _ACCOUNT = "system:serviceaccount:"
+_BATCH = 1000
 
 
 class OutcomeCounts:
-    """How many had which outcome; `outcomes` are counted in the order of `COUNTED_OUTCOMES`."""
+    """Numbers of requests by outcome, in the order of `COUNTED_OUTCOMES`."""
 
     __slots__ = ("counts",)
 
@@ -28,116 +29,116 @@ class OutcomeCounts:
 
     @property
     def weight(self) -> int:
-        """How many in all."""
+        """The number of requests."""
         return sum(self.counts)
 
     def add(self, other: Self) -> None:
-        """Add others."""
+        """Add other counts."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
 
     def __getitem__(self, outcome: AuditOutcome) -> int:
         return self.counts[outcome]
 
 
-class TokenUseCount:
-    """The requests that one account's clients made with such tokens: first and last, and who sent some of them."""
+OutcomeCounter = BoundedCounter[OutcomeCounts]
 
-    __slots__ = ("about", "agents", "first", "last", "past", "pods", "requests")
+
+class TokenUseCount:
+    """The requests with one account's stale or legacy tokens, and examples of their senders."""
+
+    __slots__ = ("clients", "details", "first", "last", "pods", "requests", "seconds_stale")
 
     def __init__(self) -> None:
         self.requests = 0
-        self.past = 0
+        self.seconds_stale = 0
         self.first: dt.datetime | None = None
         self.last: dt.datetime | None = None
         self.pods: dict[str, None] = {}
-        self.agents: dict[str, None] = {}
-        self.about: dict[str, None] = {}
+        self.clients: dict[str, None] = {}
+        self.details: dict[str, None] = {}
 
     @property
     def weight(self) -> int:
-        """How many requests."""
+        """The number of requests."""
         return self.requests
 
     def count(self, use: TokenUseEvent) -> None:
         """Count one request."""
         self.requests += 1
-        self._see(use.time, use.time, use.past)
-        _keep(self.pods, (use.pod,))
-        _keep(self.agents, (use.agent,))
-        _keep(self.about, use.about)
+        self._extend(use.time, use.time, use.seconds_stale)
+        _add_examples(self.pods, (use.pod,))
+        _add_examples(self.clients, (use.client,))
+        _add_examples(self.details, use.details)
 
     def add(self, other: Self) -> None:
-        """Add another account's."""
+        """Add another account's count."""
         self.requests += other.requests
         if other.first and other.last:
-            self._see(other.first, other.last, other.past)
+            self._extend(other.first, other.last, other.seconds_stale)
 
-    def _see(self, first: dt.datetime, last: dt.datetime, past: int) -> None:
+    def _extend(self, first: dt.datetime, last: dt.datetime, seconds_stale: int) -> None:
         self.first = min(self.first, first) if self.first else first
         self.last = max(self.last, last) if self.last else last
-        self.past = max(self.past, past)
+        self.seconds_stale = max(self.seconds_stale, seconds_stale)
 
 
-def _keep(known: dict[str, None], more: Iterable[str]) -> None:
-    for one in more:
-        if one and len(known) < _MAX_SENDERS:
-            known[one] = None
+def _add_examples(examples: dict[str, None], values: Iterable[str]) -> None:
+    for value in values:
+        if value and len(examples) < _MAX_EXAMPLES:
+            examples[value] = None
 
 
 @dataclass
 class DecisionCounts:
-    """What was decided, as one of the two logs tells it. Dry runs are in `dry_runs` alone.
+    """The decisions in one of the two logs; dry runs count in `dry_runs` only.
 
-    `rules` counts requests by a rule that they broke, which may be several, and by what was done about that rule.
-    `sampled` is how many lines stand for more than themselves, `sampled_for` for how many.
+    `rules` counts requests by violated rule (a request may violate several) and by the outcome of that rule.
+    `sampled_records` are records of a sample, and represent `represented` requests.
     """
 
     requests: int = 0
     outcomes: OutcomeCounts = field(default_factory=OutcomeCounts)
     dry_runs: OutcomeCounts = field(default_factory=OutcomeCounts)
-    rules: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 1000))
-    namespaces: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts))
-    accounts: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts))
-    days: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 4000))
-    exemptions: BoundedCounter[OutcomeCounts] = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 5000))
-    sampled: int = 0
-    sampled_for: float = 0.0
+    rules: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 1000))
+    namespaces: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts))
+    accounts: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts))
+    days: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 4000))
+    exemptions: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 5000))
+    sampled_records: int = 0
+    represented: float = 0.0
 
-    def count(self, one: DecisionEvent) -> None:
-        """Count a request."""
-        outcomes = [] if one.outcome is AuditOutcome.ALLOWED else [one.outcome]
-        if one.exemptions:
+    def count(self, event: DecisionEvent) -> None:
+        """Count one request."""
+        outcomes = [] if event.outcome is AuditOutcome.ALLOWED else [event.outcome]
+        if event.exemptions:
             outcomes.append(AuditOutcome.EXEMPTED)
-        if one.dry_run:
+        if event.dry_run:
             for outcome in outcomes:
                 self.dry_runs.counts[outcome] += 1
             return
         self.requests += 1
         if not outcomes:
             return
-        rows = [
-            self.outcomes,
-            self.namespaces.at(one.namespace),
-            self.accounts.at(one.account),
-            self.days.at(_day(one.time)),
-        ]
-        for outcome in outcomes:
-            for row in rows:
+        day = event.time.astimezone(dt.UTC).date().isoformat()
+        for row in (
+            self.outcomes, self.namespaces.at(event.namespace), self.accounts.at(event.account), self.days.at(day),
+        ):  # fmt: skip
+            for outcome in outcomes:
                 row.counts[outcome] += 1
-        for rule, done in one.rules:
-            self.rules.at(rule).counts[done] += 1
-        if not one.rules and one.outcome in (AuditOutcome.DENIED, AuditOutcome.WARNED):
-            self.rules.at("").counts[one.outcome] += 1  # it could not be judged
-        for rule, reason in one.exemptions:
+        for rule, rule_outcome in event.rules:
+            self.rules.at(rule).counts[rule_outcome] += 1
+        if not event.rules and event.outcome in (AuditOutcome.DENIED, AuditOutcome.WARNED):
+            self.rules.at("").counts[event.outcome] += 1  # could not be evaluated
+        for rule, reason in event.exemptions:
             self.rules.at(rule).counts[AuditOutcome.EXEMPTED] += 1
             self.exemptions.at(f"{rule}: {reason}").counts[AuditOutcome.EXEMPTED] += 1
 
 
-class Summary:
-    """Takes lines in the order of their times, and counts.
+class AuditSummary:
+    """Counts log entries, which come in the order of their times.
 
-    `own` is by tokenguard's log, `told` by the API server's; the two aren't added up, since they speak of the same
-    requests. `since` and `until` are the first and the last day (UTC) that count.
+    `tokenguard` and `apiserver` count the decisions in each log; they describe the same requests, so they are not added
+    up. `since` and `until` are the first and the last day (UTC) that count.
     """
 
     def __init__(self, since: dt.date | None = None, until: dt.date | None = None) -> None:
@@ -151,48 +152,43 @@ class Summary:
         self.first: dt.datetime | None = None
         self.last: dt.datetime | None = None
         self.stats = ReadStats()
-        self._pairs = Correlator(self.tokenguard.count)
+        self._correlator = Correlator(self.tokenguard.count)
 
-    def read(self, lines: Iterable[LogEntry], step: Callable[[], None] = lambda: None) -> None:
-        """Count lines, all there are. `step` is called every thousand."""
-        lines = iter(lines)
-        add = self._add
-        while some := list(islice(lines, 1000)):
-            for line in some:
-                add(line)
+    def read(self, entries: Iterable[LogEntry], step: Callable[[], None] = lambda: None) -> None:
+        """Count all entries. `step` is called after every thousand."""
+        entries = iter(entries)
+        while batch := list(islice(entries, _BATCH)):
+            for entry in batch:
+                self._add(entry)
             step()
-        self._pairs.flush()
+        self._correlator.flush()
 
     @property
-    def found(self) -> bool:
-        """Whether somebody was denied, or uses a token that is past its hour or never ends."""
+    def has_findings(self) -> bool:
+        """Whether a request was denied or a stale or legacy token was used."""
         denied = self.tokenguard.outcomes[AuditOutcome.DENIED] or self.apiserver.outcomes[AuditOutcome.DENIED]
         return bool(denied or len(self.stale) or len(self.legacy))
 
-    def _add(self, line: LogEntry) -> None:
-        time = line.time if line.is_tokenguard else line.stage_timestamp
+    def _add(self, entry: LogEntry) -> None:
+        time = entry.time if entry.is_tokenguard else entry.stage_timestamp
         if time is None or (self._bounded and not self._since <= time.astimezone(dt.UTC).date() <= self._until):
             return
         self.first = min(self.first, time) if self.first else time
         self.last = max(self.last, time) if self.last else time
-        if line.is_tokenguard:
-            if line.sample:
-                self.tokenguard.sampled += 1
-                self.tokenguard.sampled_for += 1 / line.sample
-            self._pairs.add(parse_record(line))
+        if entry.is_tokenguard:
+            if entry.sample:
+                self.tokenguard.sampled_records += 1
+                self.tokenguard.represented += 1 / entry.sample
+            self._correlator.add(parse_record(entry))
             return
-        if line.annotations:
-            for one in parse_event(line):
-                if isinstance(one, DecisionEvent):
-                    self.apiserver.count(one)
+        if entry.annotations:
+            for event in parse_event(entry):
+                if isinstance(event, DecisionEvent):
+                    self.apiserver.count(event)
                 else:
-                    (self.legacy if one.legacy else self.stale).at(account_of(one.user)).count(one)
+                    (self.legacy if event.legacy else self.stale).at(_account(event.user)).count(event)
 
 
-def account_of(user: str) -> str:
-    """Return a ServiceAccount's user name as `namespace/name`; any other as it is."""
+def _account(user: str) -> str:
+    """Return a ServiceAccount's user name as `namespace/name`, any other unchanged."""
     return user.removeprefix(_ACCOUNT).replace(":", "/", 1) if user.startswith(_ACCOUNT) else user
-
-
-def _day(time: dt.datetime) -> str:
-    return time.astimezone(dt.UTC).date().isoformat()

@@ -1,14 +1,14 @@
-"""Audit log records inside the JSON that a cloud's logging service, or a list, wraps around them.
+"""Unwraps audit log entries from the JSON of cloud logging services and lists.
 
 - Kubernetes `EventList`: `items`
 - CloudWatch Logs: `events` or `logEvents`, each with the record as text in `message`; Logs Insights: `@message`
 - Azure diagnostic settings: `records`, or one record a line, each with the audit record as text in `properties.log`;
   Log Analytics: `log_s`
 - Docker's json-file: the record as text in `log`
-- GKE, Cloud Logging: a `LogEntry` whose `protoPayload` is a google.cloud.audit.AuditLog, which is read as an Event
+- GKE, Cloud Logging: a `LogEntry` whose `protoPayload` is a google.cloud.audit.AuditLog, read as an Event
 
-A LogEntry has the user, the object, the client and, in its `labels`, the audit annotations. It has neither the URI, so
-dry runs are not known, nor the pod that sent the request.
+A LogEntry of Cloud Logging contains user, object, client and, in its `labels`, the audit annotations. It contains
+neither the URI, so dry runs are unknown, nor the pod that sent the request.
 """
 
 import datetime as dt
@@ -21,19 +21,19 @@ from webhook.audit.json_stream import LISTS
 from webhook.audit.log_entry import EventUser, LogEntry, ObjectReference, decode_entry
 
 _MAX_DEPTH = 6
-"""Of text in a record in a list, for example, in Firehose's record."""
+"""For example: text in a record in a list in a record of Firehose."""
 _WRAPPERS: tuple[tuple[str, bytes | tuple[bytes, ...]], ...] = (
     *((name, b"[") for name in sorted(LISTS)),
     *((name, b'"') for name in ("message", "@message", "log", "log_s")),
     ("properties", (b'"', b"{")),
 )
-"""The members that hold records, and how their values begin."""
+"""Members that contain records, and how their values begin."""
 
 
 class BrokenRecord(NamedTuple):
-    """A record that can't be read."""
+    """A record that cannot be read."""
 
-    why: str
+    reason: str
 
 
 class _Caller(msgspec.Struct, rename="camel"):
@@ -66,9 +66,9 @@ _log_entry = msgspec.json.Decoder(_CloudLogEntry).decode
 
 
 def unwrap(raw: bytes | msgspec.Raw, depth: int = 0) -> Iterator[LogEntry | BrokenRecord]:
-    """Yield the records in a JSON value; a line of neither log where there are none.
+    """Yield the entries in a JSON value, or an entry of neither log if there are none.
 
-    Raises `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError` where the value itself can't be read.
+    Raises `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError` if the value itself cannot be decoded.
     """
     try:
         line = decode_entry(raw)
@@ -85,7 +85,7 @@ def unwrap(raw: bytes | msgspec.Raw, depth: int = 0) -> Iterator[LogEntry | Brok
 
 
 def is_json(raw: bytes | msgspec.Raw) -> bool:
-    """Say whether it is one JSON value, whole."""
+    """Return whether it is one complete JSON value."""
     try:
         msgspec.json.decode(raw, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -113,7 +113,7 @@ def _inside(raw: bytes | msgspec.Raw, depth: int) -> Iterator[LogEntry | BrokenR
 
 
 def _part(raw: bytes | msgspec.Raw, depth: int) -> Iterator[LogEntry | BrokenRecord]:
-    """Yield what a part of a wrapper holds: an object, or text that may be one."""
+    """Yield the entries in a part of a wrapper: an object, or text that may contain one."""
     try:
         content = bytes(raw)
         if content.startswith(b'"'):
@@ -123,7 +123,7 @@ def _part(raw: bytes | msgspec.Raw, depth: int) -> Iterator[LogEntry | BrokenRec
                 return
         yield from unwrap(content, depth + 1)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        yield BrokenRecord("nests too deep" if isinstance(error, RecursionError) else str(error))
+        yield BrokenRecord("nested too deeply" if isinstance(error, RecursionError) else str(error))
 
 
 def _from_log_entry(content: bytes) -> LogEntry | BrokenRecord:
@@ -147,7 +147,7 @@ def _from_log_entry(content: bytes) -> LogEntry | BrokenRecord:
 
 
 def _object(resource_name: str) -> ObjectReference:
-    """Return what `core/v1/namespaces/shop/pods/web-1` names: group, version, then as in a path of the API."""
+    """Parse `core/v1/namespaces/shop/pods/web-1`: group, version, then like an API path."""
     _, _, *path = [*resource_name.split("/"), "", ""]
     namespace = ""
     if path[0] == "namespaces" and len([part for part in path if part]) > 2:

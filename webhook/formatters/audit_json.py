@@ -1,89 +1,95 @@
-"""A summary of audit logs as JSON, for programs; `version` changes when a key goes or changes its meaning."""
+"""A summary of audit logs as JSON; `version` changes when a key is removed or changes its meaning."""
 
 import datetime as dt
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from webhook.audit.bounded_counter import BoundedCounter
 from webhook.audit.events import COUNTED_OUTCOMES
-from webhook.audit.summary import DecisionCounts, OutcomeCounts, Summary, TokenUseCount
+from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, OutcomeCounts, TokenUseCount
+from webhook.core.safe_output import safe_json
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
-VERSION = 1
+VERSION = 2
 
 
-def text(summary: Summary, logs: int) -> str:
-    """Return the summary of so many logs.
+def format_summary(summary: AuditSummary, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield the summary.
 
-    `decisions` are told by each log by itself, null where it tells of none: requests by what became of them, by rule,
-    namespace, account and day. Each table lists the names it has room for; `rest` is what was counted for `dropped`
-    others, and null where there are none. A name that is empty is one that the log doesn't know.
+    `decisions` has the counts of each log, null if it contains no decision. A table lists as many names as fit into
+    memory; `rest` is the count of the `dropped` others, or null. An empty name is unknown to the log.
     """
     stats = summary.stats
-    return json.dumps({
+    yield safe_json(json.dumps({
         "version": VERSION,
-        "logs": logs,
+        "logs": stats.logs,
         "lines": {
-            "tokenguard": stats.tokenguard, "apiServer": stats.apiserver, "other": stats.other, "broken": stats.broken,
+            "tokenguard": stats.tokenguard,
+            "apiServer": stats.apiserver,
+            "other": stats.other,
+            "unreadable": stats.unreadable,
         },
-        "broken": [{"at": at, "message": why} for at, why in stats.named],
-        "unread": [{"log": name, "message": why} for name, why in stats.unread],
-        "first": time(summary.first),
-        "last": time(summary.last),
-        "staleTokens": _uses(summary.stale) if stats.apiserver else None,
-        "legacyTokens": _uses(summary.legacy) if stats.apiserver else None,
+        "unreadableLines": [{"at": at, "message": reason} for at, reason in stats.unreadable_lines],
+        "unreadableLogs": [{"log": name, "message": reason} for name, reason in stats.unreadable_logs],
+        "first": format_time(summary.first),
+        "last": format_time(summary.last),
+        "staleTokens": _token_uses(summary.stale) if stats.apiserver else None,
+        "legacyTokens": _token_uses(summary.legacy) if stats.apiserver else None,
         "decisions": {"tokenguard": _decisions(summary.tokenguard), "apiServer": _decisions(summary.apiserver)},
-    }, indent=2)  # fmt: skip
+    }, indent=2))  # fmt: skip
+    yield "\n"
 
 
-def time(when: dt.datetime | None) -> str | None:
+def format_time(time: dt.datetime | None) -> str | None:
     """Return a time as RFC 3339, in UTC and whole seconds."""
-    return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if when else None
+    return time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
 
 
-def _decisions(told: DecisionCounts) -> dict[str, Any] | None:
-    if not (told.requests or told.dry_runs.weight):
+def _decisions(decisions: DecisionCounts) -> dict[str, Any] | None:
+    if not (decisions.requests or decisions.dry_runs.weight):
         return None
     return {
-        "requests": told.requests,
-        **_fates(told.outcomes),
-        "dryRuns": _fates(told.dry_runs),
-        "sampled": {"lines": told.sampled, "standFor": round(told.sampled_for)},
-        "rules": _table(told.rules, "rule"),
-        "namespaces": _table(told.namespaces, "namespace"),
-        "accounts": _table(told.accounts, "account"),
-        "days": _table(told.days, "day"),
-        "exemptions": _table(told.exemptions, "exemption"),
+        "requests": decisions.requests,
+        **_outcomes(decisions.outcomes),
+        "dryRuns": _outcomes(decisions.dry_runs),
+        "sampled": {"records": decisions.sampled_records, "represented": round(decisions.represented)},
+        "rules": _table(decisions.rules, "rule"),
+        "namespaces": _table(decisions.namespaces, "namespace"),
+        "accounts": _table(decisions.accounts, "account"),
+        "days": _table(decisions.days, "day"),
+        "exemptions": _table(decisions.exemptions, "exemption"),
     }
 
 
-def _fates(outcomes: OutcomeCounts) -> dict[str, int]:
-    return {outcome.name.lower(): outcomes[outcome] for outcome in COUNTED_OUTCOMES}
+def _outcomes(counts: OutcomeCounts) -> dict[str, int]:
+    return {outcome.name.lower(): counts[outcome] for outcome in COUNTED_OUTCOMES}
 
 
-def _table(table: BoundedCounter[OutcomeCounts], name: str) -> dict[str, Any]:
-    rows = table.by_name() if name == "day" else table.most_frequent()
+def _table(counter: OutcomeCounter, name: str) -> dict[str, Any]:
+    rows = counter.by_name() if name == "day" else counter.most_frequent()
     return {
-        "rows": [{name: key, **_fates(row)} for key, row in rows],
-        "dropped": table.dropped,
-        "rest": _fates(table.rest) if table.dropped else None,
+        "rows": [{name: key, **_outcomes(row)} for key, row in rows],
+        "dropped": counter.dropped,
+        "rest": _outcomes(counter.others) if counter.dropped else None,
     }
 
 
-def _uses(table: BoundedCounter[TokenUseCount]) -> dict[str, Any]:
+def _token_uses(counter: BoundedCounter[TokenUseCount]) -> dict[str, Any]:
     return {
         "rows": [
             {
                 "account": account,
                 "requests": row.requests,
-                "first": time(row.first),
-                "last": time(row.last),
-                "secondsPast": row.past or None,
-                "noted": list(row.about),
+                "first": format_time(row.first),
+                "last": format_time(row.last),
+                "secondsStale": row.seconds_stale or None,
+                "details": list(row.details),
                 "pods": list(row.pods),
-                "clients": list(row.agents),
+                "clients": list(row.clients),
             }
-            for account, row in table.most_frequent()
+            for account, row in counter.most_frequent()
         ],
-        "dropped": table.dropped,
-        "rest": {"requests": table.rest.requests} if table.dropped else None,
+        "dropped": counter.dropped,
+        "rest": {"requests": counter.others.requests} if counter.dropped else None,
     }
