@@ -52,15 +52,15 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
 
 RULE: Rule = Rule(
     name="api-token-automount",
-    summary="the API server's token is mounted in a pod that didn't itself ask for it",
+    summary="the API server's token is mounted in a pod that didn't itself request it",
     explanation="""\
-Kubernetes mounts a token for the API server into every pod, and most pods never call the API server. Whoever breaks
-into one of them finds a token all the same.
+Kubernetes mounts a token for the API server into every pod, and most pods never call the API server. An attacker who
+breaks into one of them gets a token all the same.
 
-What to do: set `automountServiceAccountToken: false` in the pod's spec; or, where the pod does call the API
-server, say so with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. That the
-ServiceAccount says true is not enough: it speaks for all pods at once, and of that is warned. A pod that projects the
-token by hand, into a volume of another name than kube-api-access-*, asks for it by that, and keeps it.""",
+What to do: set `automountServiceAccountToken: false` in the pod's spec. If the pod does call the API server, say so
+with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. The ServiceAccount's
+`automountServiceAccountToken: true` is not enough, because it is for all pods at once; it gets a warning. A pod that
+projects the token by hand, into a volume not named kube-api-access-*, requests it by that and keeps it.""",
     looks_at=PODS | {Subject.SERVICE_ACCOUNT},
     default=Action.OFF,
     may_also=(Action.REJECT, Action.PATCH),

@@ -216,15 +216,15 @@ def _injected_volume(pod: PodView, injection: Injection) -> _InjectedVolume:
 
 RULE: Rule = Rule(
     name="inject",
-    summary="an injection can't be done: its place is taken, or the pod asks for one that isn't there or not for it",
+    summary="an injection is impossible: its mount path or volume name is taken, or it is unknown or not for this pod",
     explanation="""\
 The policy's `inject` list mounts tokens into the pods that it selects: volume `tokenguard-NAME`, at `mountPath`, in
-every init container and container but those named in the annotation `tokenguard/skip-containers`; and where `env` is
-given, that variable holds the file's path, unless the container sets it itself. Injections with `onRequest: true` go
-only to pods annotated `tokenguard/inject: "NAME,..."`.
+every init container and container except those named in the annotation `tokenguard/skip-containers`. With `env`, that
+variable contains the file's path, unless the container sets it itself. Injections with `onRequest: true` go only to
+pods annotated `tokenguard/inject: "NAME,..."`.
 
-What to do: where a mount path or volume name is taken, give up one of the two; where the annotation asks for
-something that there isn't, correct it. `inject: off` injects nothing.""",
+What to do: if a mount path or volume name is taken, change one of the two; if the annotation requests an injection that
+doesn't exist, correct it. With `inject: off` nothing is injected.""",
     looks_at=PODS,
     default=Action.PATCH,
     check=check,

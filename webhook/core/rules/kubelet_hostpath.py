@@ -38,7 +38,7 @@ RULE: Rule = Rule(
     explanation="""\
 The kubelet keeps the token files of all pods of its node in the folder `pods` of its root folder, by default
 `/var/lib/kubelet/pods`. A pod that mounts that folder, one above it (`/var/lib`, `/`) or one below it can read the
-tokens of every other pod there. So can one that mounts `/proc/1/root` or another process's `root` or `cwd`: they are
+tokens of every other pod there. So can a pod that mounts `/proc/1/root` or another process's `root` or `cwd`: they are
 links to the rest of the node.
 
 Some distributions give the kubelet another root folder (k0s `/var/lib/k0s/kubelet`, MicroK8s
@@ -47,9 +47,9 @@ Some distributions give the kubelet another root folder (k0s `/var/lib/k0s/kubel
 What to do: mount only the folder that is needed (for logs, `/var/log`). For agents of the node that really need it,
 such as CSI drivers, write an exemption with a reason.
 
-A path is compared as it is written. The rule can't see where a symlink on the node leads, and any pod that may write
-to a hostPath can make one; nor does it refuse `/proc` as a whole, which monitoring agents mount. Where pods must not
-get at the node at all, forbid hostPath volumes (Pod Security Standard `baseline`).""",
+A path is compared as it is written. The rule cannot see where a symlink on the node leads, and any pod that may write
+to a hostPath can create one. It does not deny `/proc` as a whole, which monitoring agents mount. If pods must not reach
+the node at all, forbid hostPath volumes (Pod Security Standard `baseline`).""",
     looks_at=PODS,
     default=Action.WARN,
     may_also=(Action.REJECT,),

@@ -118,10 +118,10 @@ RULE: Rule = Rule(
     name="legacy-token-reference",
     summary="a field that names a Secret names one of type kubernetes.io/service-account-token",
     explanation="""\
-Such a Secret holds a token that never ends. Everybody who can read the pod's environment, its files or a copy of
-either has it for good, and nobody can tell by looking at the token who lost it.
+Such a Secret contains a token that never expires. Everybody who can read the pod's environment, its files or a copy of
+either has it for good, and the token does not show who leaked it.
 
-What to do: project a token into the pod. It is the same account's, short-lived, and refreshed by the kubelet:
+What to do: project a token into the pod. It belongs to the same account, is short-lived, and the kubelet refreshes it:
 
     volumes:
     - name: token
@@ -130,10 +130,10 @@ What to do: project a token into the pod. It is the same account's, short-lived,
         - serviceAccountToken: {path: token, audience: https://vault.example.com, expirationSeconds: 3600}
 
 With the action `patch`, a plain Secret volume of the pod's own account is replaced by the equivalent projection
-(token, ca.crt, namespace) at the same path. What can't be kept as it was is rejected: another account's token, a mode
-for the token file alone, a source of a projected volume, an env variable.
+(token, ca.crt, namespace) at the same path. What cannot be preserved is denied: another account's token, a mode for
+the token file alone, a source of a projected volume, an environment variable.
 
-Of a ServiceAccount that lists such a Secret under `secrets` is warned, no more: its pods are judged by themselves.""",
+A ServiceAccount that lists such a Secret under `secrets` is only warned about: its pods are evaluated themselves.""",
     looks_at=PODS_AND_EPHEMERAL_CONTAINERS | {Subject.SERVICE_ACCOUNT},
     default=Action.REJECT,
     may_also=(Action.PATCH,),

@@ -98,20 +98,20 @@ def _pointer(part: str, key: str) -> str:
 
 RULE: Rule = Rule(
     name="legacy-token-secret",
-    summary="a Secret is made or changed so that a token that never expires comes of it, or back to life",
+    summary="a Secret is written that makes Kubernetes issue a token that never expires, or revives one",
     explanation="""\
 Kubernetes fills a Secret of type kubernetes.io/service-account-token with a token that never expires, and everybody who
-may read Secrets has it. So nobody makes one, and nobody changes one so that Kubernetes issues another token: its
-account changed, its uid or its token removed. Labels and other edits are not evaluated.
+may read Secrets has it. So nobody may create one, or change one so that Kubernetes issues another token: its account
+changed, its uid or its token removed. Labels and other edits are not evaluated.
 
-Such a token is valid as long as a Secret of the name that it was issued for, of any type, holds the same text under the
-key `token`. So deleting the Secret does not end it: anyone with a copy can make an Opaque Secret of that name, and it
-is valid again. This rule refuses that, too, and any copy under that key. What ends a token for good: delete its
+Such a token is valid as long as a Secret of the name that it was issued for, of any type, contains the same text under
+the key `token`. So deleting the Secret does not end it: anyone with a copy can create an Opaque Secret of that name,
+and it is valid again. This rule denies that, too, and any copy under that key. What ends a token for good: delete its
 ServiceAccount (a new one of that name is another one), or rotate the key that signs tokens. What ends it as long as the
-Secret is kept: the label kubernetes.io/legacy-token-invalid-since with a date. To remove the label is refused.
+Secret is kept: the label kubernetes.io/legacy-token-invalid-since with a date. Removing the label is denied.
 
-What to do: in a pod, project a `serviceAccountToken`; by hand, `kubectl create token NAME --duration=1h`; for a
-system outside the cluster, let it authenticate otherwise (OIDC, a client certificate). Where a controller can't do
+What to do: in a pod, project a `serviceAccountToken`; by hand, run `kubectl create token NAME --duration=1h`; for a
+system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller cannot do
 without yet, write an exemption for its user, with a reason and an end. To point a Secret from one account to another,
 an exemption by `serviceAccounts` must be for both.""",
     looks_at=frozenset({Subject.SECRET}),

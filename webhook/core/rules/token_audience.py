@@ -56,17 +56,17 @@ def check_csi_driver(view: CSIDriverView) -> Iterator[Violation]:
 
 RULE: Rule = Rule(
     name="token-audience",
-    summary="a token that the pod's author projects names no audience while one is required, or one not allowed",
+    summary="a token that the pod's author projects names no audience (if one is required) or one that is not allowed",
     explanation="""\
-The audience of a token says who may accept it. One made out to Vault is of no use against the API server, and the
-other way round; one that names nobody is good for the API server, and for everybody who doesn't look.
+The audience of a token says who may accept it. A token issued for Vault is useless against the API server, and the
+other way round. A token that names no audience is valid for the API server, and for every service that doesn't check.
 
-What to do: set `audience` to the service that the token is shown to. For the API server itself, name the API
-server's audience (often `https://kubernetes.default.svc`), which is always allowed. Which others are is said in
-`tokens.audiences.allowed`; where `tokens.audiences.default` is set, tokens that name nobody are issued for it.
+What to do: set `audience` to the service that gets the token. For the API server itself, name the API server's audience
+(often `https://kubernetes.default.svc`), which is always allowed. `tokens.audiences.allowed` lists the other allowed
+audiences; with `tokens.audiences.default`, tokens that name no audience are issued for that one.
 
 A CSIDriver's `tokenRequests` are tokens of the same kind: the kubelet passes them to the driver, for every pod that
-mounts one of its volumes. No webhook is asked about them; `check` and `scan` warn of them.""",
+mounts one of its volumes. No webhook is called for them; `check` and `scan` warn about them.""",
     looks_at=PODS | {Subject.CSI_DRIVER},
     default=Action.PATCH,
     may_also=(Action.REJECT,),

@@ -110,28 +110,27 @@ def _lifetimes(pod: PodView) -> Iterator[int]:
 
 RULE: Rule = Rule(
     name="token-expiration",
-    summary="a projected token may live longer than tokens.maxExpirationSeconds",
+    summary="a projected token can be valid longer than tokens.maxExpirationSeconds",
     explanation="""\
-A stolen token can be used until it expires. While a pod runs, a short lifetime costs it little: the kubelet writes a
-new token into the file at 80 % of its lifetime (after 24 hours at the latest), and clients that read the file again
-keep working.
+A stolen token can be used until it expires. A short lifetime costs a running pod little: the kubelet writes a new token
+into the file at 80 % of its lifetime (after 24 hours at the latest), and clients that re-read the file keep working.
 
 A terminating pod is another matter: from the moment it is deleted, the kubelet may no longer refresh its tokens
 (kubernetes/kubernetes#116481). A token then has at least 20 % of its lifetime left: 12 minutes of an hour. So the
-author is warned, never denied, where `terminationGracePeriodSeconds` exceeds that. What to do: lower it to what the
-pod needs, do what needs the token early in termination, or set `automountServiceAccountToken: false` if the API
-server's token isn't used.
+author is warned, never denied, if `terminationGracePeriodSeconds` exceeds that. What to do: lower it to what the pod
+needs, do what needs the token early in termination, or set `automountServiceAccountToken: false` if the API server's
+token isn't used.
 
-3607 seconds for the API server alone is a special number: Kubernetes signs such a token for a whole year, so that
-old clients, which read their token once, keep working. The token that every pod gets by default is of that kind.
-It is capped to the lesser of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it alone.
-So is one that a chart projects by hand at the same path, /var/run/secrets/kubernetes.io/serviceaccount, whatever its
-volume is called: it is capped even where this rule rejects, and its author is warned.
+3607 seconds for the API server alone is a special number: Kubernetes makes such a token valid for a whole year, so that
+old clients, which read their token only once, keep working. The token that every pod gets by default is of that kind.
+It is capped to the smaller of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it alone. A token
+that a chart projects by hand at the same path, /var/run/secrets/kubernetes.io/serviceaccount, whatever its volume is
+called, is capped even if this rule's action is `reject`, and its author is warned.
 
-What to do: set `expirationSeconds` to at most the maximum, and read the token's file again before it ends.
+What to do: set `expirationSeconds` to at most the maximum, and re-read the token's file before it expires.
 
 A CSIDriver's `tokenRequests` are tokens of the same kind: the kubelet passes them to the driver, for every pod that
-mounts one of its volumes. No webhook is asked about them; `check` and `scan` warn of them.""",
+mounts one of its volumes. No webhook is called for them; `check` and `scan` warn about them.""",
     looks_at=PODS | {Subject.CSI_DRIVER},
     default=Action.PATCH,
     may_also=(Action.REJECT,),

@@ -30,11 +30,11 @@ RULE: Rule = Rule(
     name="token-request-audience",
     summary="an audience of a requested token is neither allowed nor the API server's",
     explanation="""\
-The audience of a token says who may accept it; a token for a service that the policy doesn't know may be handed to
+The audience of a token says who may accept it. A token for a service that the policy doesn't know could be given to
 anybody.
 
-What to do: ask for an audience in `tokens.audiences.allowed`, or for none: then it is the API server's. Which that is,
-is said in `apiServerToken.audiences`, or else in the token that tokenguard itself was given.""",
+What to do: request an audience in `tokens.audiences.allowed`, or none: then the token is for the API server. The API
+server's own audiences are those in `apiServerToken.audiences`, or else those of tokenguard's own token.""",
     looks_at=frozenset({Subject.TOKEN_REQUEST}),
     default=Action.REJECT,
     check=check,

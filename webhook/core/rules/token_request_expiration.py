@@ -26,13 +26,13 @@ def check(view: TokenRequestView) -> Iterator[Violation]:
 
 RULE: Rule = Rule(
     name="token-request-expiration",
-    summary="a requested token would live longer than tokens.maxRequestExpirationSeconds",
+    summary="a requested token would be valid longer than tokens.maxRequestExpirationSeconds",
     explanation="""\
-A token asked for by hand (`kubectl create token`, the TokenRequest API) is refreshed by nobody, ends up in
-terminals, scripts and CI variables, and can't be called back unless it is bound to an object.
+A token that is requested by hand (`kubectl create token`, the TokenRequest API) is refreshed by nobody, ends up in
+terminals, scripts and CI variables, and cannot be revoked before it expires unless it is bound to an object.
 
-What to do: ask for at most the maximum, and ask again when it ends. The maximum is
-`tokens.maxRequestExpirationSeconds`, or where that isn't set `tokens.maxExpirationSeconds`.""",
+What to do: request at most the maximum, and request a new token when it expires. The maximum is
+`tokens.maxRequestExpirationSeconds`, or `tokens.maxExpirationSeconds` if that isn't set.""",
     looks_at=frozenset({Subject.TOKEN_REQUEST}),
     default=Action.REJECT,
     check=check,

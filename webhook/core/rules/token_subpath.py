@@ -28,11 +28,11 @@ RULE: Rule = Rule(
     name="token-subpath",
     summary="a token volume is mounted by subPath or subPathExpr: that file is never refreshed",
     explanation="""\
-The kubelet refreshes a projected token by swapping the files of its volume. A mount by `subPath` or `subPathExpr`
-goes on showing the file that was there when the container started, so the container is locked out when that
-token ends, and whoever notices asks for a longer one.
+The kubelet refreshes a projected token by swapping the files of its volume. A mount by `subPath` or `subPathExpr` keeps
+showing the file that was there when the container started. So the container is locked out when that token expires, and
+its owner asks for a longer one.
 
-What to do: mount the whole volume into a folder of its own and point the client at the file in it.""",
+What to do: mount the whole volume into a folder of its own, and point the client at the file in it.""",
     looks_at=PODS_AND_EPHEMERAL_CONTAINERS,
     default=Action.WARN,
     may_also=(Action.REJECT,),
