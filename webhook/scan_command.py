@@ -1,11 +1,10 @@
-"""The `scan` command: what a policy would do to what runs in a cluster, and how its tokens are used."""
+"""The `scan` command: evaluates a live cluster."""
 
 import datetime as dt
 import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,10 +19,10 @@ from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.document import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
-from webhook.core.safe_output import safe_json
 from webhook.core.selectors import Globs, glob_matches
 from webhook.core.text import did_you_mean, quote
 from webhook.formatters import check_text, scan_json, scan_text
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
 from webhook.scan.options import UNUSED_DAYS, ScanFilters, ScanOptions
 from webhook.scan.report import ScanReport
@@ -35,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class ScanFlags:
-    """What `scan` was asked for."""
+    """The options of `scan`."""
 
     policy: str | None
     policy_configmap: str
@@ -51,21 +50,21 @@ class ScanFlags:
 
     @property
     def filters(self) -> ScanFilters:
-        """What is to be told of alone."""
+        """What to scan and show."""
         return ScanFilters(self.namespaces, self.rules, tuple(map(Action, self.actions)))
 
 
 def _configmap(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     namespace, _, name = value.partition("/")
     if not (namespace and name) or "/" in name:
-        raise click.BadParameter("takes NAMESPACE/NAME")
+        raise click.BadParameter("must be NAMESPACE/NAME")
     return value
 
 
 def _globs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if "*" not in value and not is_dns_label(value):
-            raise click.BadParameter(f"no namespace can be called {quote(value)}: a-z, 0-9 and - within, 63 at most")
+            raise click.BadParameter(f"{quote(value)} is not a namespace name: at most 63 of a-z, 0-9 and inner -")
     return values
 
 
@@ -77,29 +76,29 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--policy", envvar="TOKENGUARD_POLICY", show_envvar=True, metavar="FILE",
-                 help="Judge by this policy document, or ConfigMap that holds one, in place of the cluster's own."),
+                 help="Policy document or ConfigMap manifest; without it the cluster's own policy."),
     click.option("--policy-configmap", metavar="NAMESPACE/NAME", default=OWN_POLICY, show_default=True,
                  callback=_configmap, envvar="TOKENGUARD_POLICY_CONFIGMAP", show_envvar=True,
-                 help="Where the cluster's own policy is; where there is none, the default policy is judged by."),
-    click.option("--simulate", metavar="FILE", help="Compare with this policy: what would it newly reject or patch?"),
+                 help="The ConfigMap with the cluster's own policy; if it does not exist, the default policy is used."),
+    click.option("--simulate", metavar="FILE", help="Compare with this policy: show what it would change."),
     click.option("-n", "--namespace", "namespaces", multiple=True, metavar="GLOB", callback=_globs,
-                 help="Look at these namespaces alone. For a name, rights in that namespace suffice; * stands for any"
-                      " run of characters, and takes rights in the whole cluster. May be repeated."),
+                 help="Scan only these namespaces. A name needs permissions in that namespace only; * matches any"
+                      " characters and needs permissions in the whole cluster. May be repeated."),
     click.option("--rule", "rules", multiple=True, type=click.Choice(tuple(BY_NAME)), metavar="RULE",
-                 help="Tell of findings of this rule alone; all count. May be repeated."),
-    click.option("--action", "actions", multiple=True, type=click.Choice([str(one) for one in Action][:-1]),
-                 help="Tell of findings with this action alone; all count. May be repeated."),
+                 help="Show only findings of this rule; outcomes count all findings. May be repeated."),
+    click.option("--action", "actions", multiple=True, type=click.Choice([action.value for action in Action][:-1]),
+                 help="Show only findings with this action; outcomes count all findings. May be repeated."),
     click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, show_default=True, metavar="N",
-                 help="A legacy Secret that nothing refers to can go when nobody has used it for so many days."),
+                 help="Days without a recorded use after which an unreferenced legacy Secret is safe to delete."),
     click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
-                 help="An audience of the API server, where the policy names none; may be repeated. None: as the"
-                      " service account token says that the scan is made with; else the usual ones are assumed."),
-    click.option("--output", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
-                 help="How it is told."),
+                 help="An audience of the API server, if the policy names none; may be repeated. Without it those of"
+                      " the service account token that the scan is made with, or else the usual ones."),
+    click.option("-o", "--output", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
+                 help="Output format."),
     kubeconfig_option,
     context_option,
     click.option("--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
-                 help="Print the JSON Schema of --output json, and exit."),
+                 help="Print the JSON Schema of --output json and exit."),
 )  # fmt: skip
 
 
@@ -111,85 +110,82 @@ def _scan_options(command: F) -> F:
 
 @click.command("scan")
 @_scan_options
-def scan_command(**flags: Any) -> None:
-    """Look over a live cluster: what a policy would reject, patch or warn of if it were created again; legacy tokens.
+def scan_command(**options: Any) -> None:
+    """Evaluate a live cluster.
 
-    The API server is asked for lists, namespaces and the kinds it serves, and of Secrets for no more than metadata: of
-    those of the legacy type, and of those in which a legacy token was used. See manifests/scanner for the rights that
-    it takes. Nothing is changed.
+    Shows what a policy would deny, patch or warn about if the running pods were recreated, and which legacy tokens
+    exist. Nothing is changed. The scan reads lists, namespaces and the kinds that the API server serves; of Secrets
+    only metadata, of those of the legacy type and of those in which a legacy token was used. manifests/scanner grants
+    the permissions.
 
-    Exit status: 0 nothing would be rejected, 1 something would be (with --simulate: by that policy), 2 the call or the
-    run failed, or not all could be read that decisions depend on.
+    Exit status: 0 nothing would be denied, 1 something would be (with --simulate: by that policy), 2 the call or the
+    run failed, or something could not be read that outcomes depend on.
     """
-    options = ScanFlags(**flags)
-    if STDIN == options.policy == options.simulate:
-        raise click.UsageError("--policy and --simulate can't both be standard input")
-    given = policy_in(options.policy) if options.policy else None
-    simulated = policy_in(options.simulate) if options.simulate else None
-    with cluster_at_hand(options.kubeconfig, options.context) as transport, Progress(sys.stderr) as progress:
-        report = _scanned(options, transport, given, simulated, progress.step)
-    if options.output == "text":
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        for line in scan_text.lines(report, colour=colour):
-            click.echo(line)
-    else:
-        sys.stdout.flush()
-        for piece in _pieces(report, options.output):
-            sys.stdout.buffer.write(piece.encode(errors="replace"))  # both formats are UTF-8
-        sys.stdout.buffer.flush()
+    flags = ScanFlags(**options)
+    if STDIN == flags.policy == flags.simulate:
+        raise click.UsageError("--policy and --simulate cannot both be standard input")
+    given = policy_in(flags.policy) if flags.policy else None
+    simulated = policy_in(flags.simulate) if flags.simulate else None
+    with cluster_at_hand(flags.kubeconfig, flags.context) as transport, Progress(sys.stderr) as progress:
+        report = _scanned(flags, transport, given, simulated, progress.step)
+    print_report(FORMATTERS, flags.output, report)
     sys.exit(report.exit_status)
 
 
-def _pieces(report: ScanReport, output: str) -> Iterator[str]:
-    if output == "json":
-        yield from map(safe_json, scan_json.pieces(report))
-    else:
-        from webhook.formatters.scan_html import page  # noqa: PLC0415 - the template engine is loaded for a page alone
+def _html(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    from webhook.formatters.scan_html import page  # noqa: PLC0415 - the template engine is loaded for a page only
 
-        yield from page.pieces(report)
+    return page.format_report(report, options)
+
+
+FORMATTERS: Mapping[str, Formatter[ScanReport]] = {
+    "text": scan_text.format_report,
+    "json": scan_json.format_report,
+    "html": _html,
+}
 
 
 def _scanned(
-    options: ScanFlags,
+    flags: ScanFlags,
     transport: Transport,
     given: Policy | None,
     simulated: Policy | None,
     step: Callable[[str], None],
 ) -> ScanReport:
-    wild = Globs(options.namespaces).wild
-    inventory = Inventory(transport, step, () if wild else options.namespaces)
-    policy, origin = (given, str(options.policy)) if given else _own_policy(inventory, options.policy_configmap)
-    known = inventory.known()
-    _refuse_typos(options.namespaces, known.namespaces if known.all_namespaces else ())
-    known.given_audiences, known.token_audiences = options.api_audiences, transport.token_audiences()
-    scan = Scanner(
+    wild = Globs(flags.namespaces).wild
+    inventory = Inventory(transport, step, () if wild else flags.namespaces)
+    policy, origin = (given, str(flags.policy)) if given else _own_policy(inventory, flags.policy_configmap)
+    snapshot = inventory.snapshot()
+    _refuse_unknown_namespaces(flags.namespaces, snapshot.namespaces if snapshot.all_namespaces else ())
+    snapshot.given_audiences, snapshot.token_audiences = flags.api_audiences, transport.token_audiences()
+    scanner = Scanner(
         ScanOptions(
             policy=policy,
             policy_origin=origin,
-            now=dt.datetime.now(dt.UTC),
+            now=dt.datetime.now(dt.UTC).replace(microsecond=0),
             cluster=transport.address,
             simulated=simulated,
-            simulated_origin=options.simulate or "",
-            filters=options.filters,
-            unused_days=options.unused_days,
+            simulated_origin=flags.simulate or "",
+            filters=flags.filters,
+            unused_days=flags.unused_days,
         ),
-        known,
+        snapshot,
     )
-    inventory.fill(scan)
-    step("judging is done, writing the report")
-    return scan.report()
+    inventory.fill(scanner)
+    step("writing the report")
+    return scanner.report()
 
 
-def _refuse_typos(given: Iterable[str], namespaces: Collection[str]) -> None:
-    """Fail where one of the given globs matches no namespace, as far as any are known: nothing isn't clean."""
+def _refuse_unknown_namespaces(given: Iterable[str], namespaces: Collection[str]) -> None:
+    """Fail if a glob matches no namespace: an empty scan must not look clean."""
     for pattern in given:
-        if namespaces and not any(glob_matches(pattern, one) for one in namespaces):
+        if namespaces and not any(glob_matches(pattern, namespace) for namespace in namespaces):
             like = did_you_mean(pattern, _nearest_first(pattern, namespaces))
-            raise Failure(f"--namespace {quote(pattern)}: there is no such namespace{like}")
+            raise Failure(f"--namespace {quote(pattern)}: no such namespace{like}")
 
 
 def _nearest_first(wrong: str, known: Iterable[str]) -> list[str]:
-    """Return words by how many letters they have more or less: 'did you mean' looks at the first ones alone."""
+    """Sort words by the number of different letters: 'did you mean' considers the first ones only."""
     letters = Counter(wrong)
 
     def distance(word: str) -> int:
@@ -200,20 +196,20 @@ def _nearest_first(wrong: str, known: Iterable[str]) -> list[str]:
 
 
 def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:
-    """Return the policy in a ConfigMap, or the default one where it isn't there, and what the report calls it."""
+    """Return the policy in a ConfigMap, or the default policy if there is none, and its name in the report."""
     namespace, _, name = where.partition("/")
     try:
         document = inventory.policy(namespace, name)
     except ApiError as error:
         if error.status != 403:
             raise
-        advice = f"see 'kubectl auth can-i list configmaps/{name} -n {namespace}', or give --policy"
-        raise Failure(f"the cluster's own policy can't be read: {error}; {advice}") from None
+        hint = f"see 'kubectl auth can-i list configmaps/{name} -n {namespace}', or use --policy"
+        raise Failure(f"cannot read the cluster's own policy: {error}; {hint}") from None
     if document is None:
-        return default_policy(), f"the defaults (no {where})"
+        return default_policy(), f"default policy (no {where})"
     policy = read_policy(document.encode())
     if isinstance(policy, Policy):
         return policy, f"ConfigMap {where}"
     for problem in policy_problems(f"ConfigMap {where}", policy):
         click.echo(check_text.problem_line(problem), err=True)
-    raise Failure("the cluster's own policy holds mistakes: mend it, or give --policy")
+    raise Failure("the cluster's own policy is invalid; correct it or use --policy")

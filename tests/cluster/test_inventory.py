@@ -9,7 +9,7 @@ from webhook.cluster.objects import NAMESPACES
 from webhook.cluster.transport import ApiError
 from webhook.cluster.walk import read_one
 from webhook.core.decision import Outcome
-from webhook.formatters.scan_text import lines
+from webhook.formatters import scan_text
 from webhook.scan.exemption_usage import ExemptionStatus
 from webhook.scan.options import ScanFilters, ScanOptions
 from webhook.scan.report import OutcomeCounts, ScanReport
@@ -33,7 +33,7 @@ SILENT = 'rules: {legacy-token-secret: "off"}\n'
 def scan(text: str = SILENT, names: tuple[str, ...] = (), **lists) -> ScanReport:
     inventory = Inventory(Lists(**{"configmaps": TRACKING, **lists}), lambda _: None, names)
     asked = ScanOptions(policy(text), "policy.yaml", NOW, "https://api", filters=ScanFilters(names))
-    found = Scanner(asked, inventory.known())
+    found = Scanner(asked, inventory.snapshot())
     inventory.fill(found)
     return found.report()
 
@@ -54,8 +54,8 @@ def test_a_legacy_secret_is_never_said_to_go_where_a_list_is_refused_that_may_na
     report = scan(secrets=[ROBOT], **{f"{maker.kind.lower()}s": REFUSED})
     assert [one.removable for one in report.legacy_secrets] == [False]
     [unread] = report.unread
-    assert f"templates of {maker.kind}s" in unread.lacks
-    assert "of legacy Secrets only those marked invalid are said to go" in unread.lacks
+    assert f"templates of {maker.kind}s" in unread.missing
+    assert "only legacy Secrets marked invalid are safe to delete" in unread.missing
     assert (report.names_unread, report.exit_status) == (True, 2)
 
 
@@ -64,7 +64,7 @@ COPY = {"metadata": meta("came-back", labels={"kubernetes.io/legacy-token-last-u
 
 def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
     transport = Lists(secrets=[ROBOT], labelled_secrets=[COPY], configmaps=TRACKING)
-    known = Inventory(transport, lambda _: None).known()
+    known = Inventory(transport, lambda _: None).snapshot()
     asked = [one for one in transport.asked if one.path.endswith("/secrets")]
     assert [one.query for one in asked] == [
         {"fieldSelector": "type=kubernetes.io/service-account-token", "limit": "500"},
@@ -76,25 +76,26 @@ def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
     report = scan("", secrets=[ROBOT], labelled_secrets=[COPY])
     [copy, robot] = report.legacy_secrets
     assert (copy.name, copy.is_copy, copy.removable, str(copy.last_used)) == ("came-back", True, False, "2026-11-20")
-    [finding] = copy.judgement.findings
+    [finding] = copy.result.findings
     assert finding.detail.startswith("holds a token of a ServiceAccount that never expires, and makes it valid; ")
     assert (robot.is_copy, report.exit_status) == (False, 1)
-    told = [line for line in lines(report) if "came-back" in line]
+    told = [line for line in scan_text.format_report(report) if "came-back" in line]
     assert len(told) == 1
-    assert "Secret/came-back: legacy token in another type, last used 2026-11-20: delete it, and the Service" in told[0]
-    assert "1 of another type" in "".join(lines(report))
+    content = "legacy token copied into another Secret type, last used 2026-11-20"
+    assert f"Secret/came-back: {content}: delete it and the token's ServiceAccount" in told[0]
+    assert "1 copied into another Secret type" in "".join(scan_text.format_report(report))
 
 
 def test_copies_that_may_not_be_listed_leave_decisions_as_they_are() -> None:
     report = scan(labelled_secrets=REFUSED)
-    assert [(one.what, one.affects_decisions) for one in report.unread] == [("secrets of other types", False)]
+    assert [(one.resource, one.affects_decisions) for one in report.unread] == [("secrets of other types", False)]
     assert report.exit_status == 0
 
 
 @pytest.mark.parametrize("what", ["namespaces", "secrets", "serviceaccounts"])
 def test_what_decisions_depend_on_and_is_refused_makes_the_exit_status_2(what) -> None:
     report = scan(**{what: REFUSED})
-    assert [one.what for one in report.unread] == [what]
+    assert [one.resource for one in report.unread] == [what]
     assert (report.exit_status, report.names_unread) == (2, False)
 
 
@@ -115,9 +116,9 @@ def test_csi_drivers_that_are_refused_are_reported_as_not_read() -> None:
     report = scan(csidrivers=REFUSED)
     assert (report.csi_drivers, report.exit_status) == ((), 0)
     [unread] = report.unread
-    assert (unread.what, unread.affects_decisions) == ("csidrivers", False)
+    assert (unread.resource, unread.affects_decisions) == ("csidrivers", False)
     advice = "kubectl auth can-i list csidrivers.storage.k8s.io --all-namespaces; manifests/scanner grants it"
-    assert unread.advice == advice
+    assert unread.hint == advice
 
 
 def test_where_the_start_of_tracking_is_refused_no_secret_is_said_to_go_and_decisions_stand() -> None:
@@ -136,28 +137,28 @@ def test_a_finished_job_of_nobody_is_not_created_again_and_its_pods_are_finished
     done = {"metadata": meta("migrate-a", **of("Job", "migrate", "batch")), "spec": READS}
     done["status"] = {"phase": "Succeeded"}
     report = scan(secrets=[ROBOT], jobs=[job("migrate", condition)], pods=[done])
-    assert (report.owners, report.exit_status, report.summary.finished_pods) == ((), 0, 1)
+    assert (report.workloads, report.exit_status, report.summary.finished_pods) == ((), 0, 1)
     assert [(one.references, one.removable) for one in report.legacy_secrets] == [((), True)]
 
 
 @pytest.mark.parametrize(("condition", "status"), [("", ""), ("Complete", "False"), ("SuccessCriteriaMet", "True")])
 def test_a_job_that_is_not_finished_counts_by_its_template(condition, status) -> None:
     report = scan(secrets=[ROBOT], jobs=[job("migrate", condition, status)])
-    assert [(one.title, one.outcome) for one in report.owners] == [("Job/migrate", Outcome.DENIED)]
+    assert [(one.title, one.outcome) for one in report.workloads] == [("Job/migrate", Outcome.DENIED)]
     assert report.exit_status == 1
 
 
 def test_a_cron_jobs_template_counts_though_its_jobs_are_finished() -> None:
     done = [job(f"nightly-{number}", "Complete", **of("CronJob", "nightly", "batch")) for number in range(3)]
     report = scan(secrets=[ROBOT], cronjobs=[cron_job("nightly")], jobs=done)
-    assert [(one.title, one.outcome) for one in report.owners] == [("CronJob/nightly", Outcome.DENIED)]
+    assert [(one.title, one.outcome) for one in report.workloads] == [("CronJob/nightly", Outcome.DENIED)]
     assert [one.title for one in report.legacy_secrets[0].references] == ["CronJob/nightly"]
 
 
 def test_a_pod_of_a_finished_job_that_still_ends_is_told_of_under_its_cron_job() -> None:
     ending = {"metadata": meta("n-1-a", **of("Job", "n-1", "batch")), "spec": live(), "status": {"phase": "Running"}}
     report = scan(jobs=[job("n-1", "Failed", **of("CronJob", "n", "batch"))], pods=[ending])
-    assert [(one.title, one.pod_count) for one in report.owners] == [("CronJob/n", 1)]
+    assert [(one.title, one.pod_count) for one in report.workloads] == [("CronJob/n", 1)]
 
 
 def test_jobs_of_one_template_are_judged_each_by_its_own_labels() -> None:
@@ -169,14 +170,14 @@ def test_jobs_of_one_template_are_judged_each_by_its_own_labels() -> None:
         made.append({"metadata": meta(name), "spec": {"template": template}})
         pods.append({"metadata": meta(f"{name}-1", **of("Job", name, "batch")), "spec": quiet})
     report = scan(by_label, jobs=made, pods=pods)
-    assert [one.outcome for one in report.owners] == [Outcome.ALLOWED, Outcome.PATCHED]
+    assert [one.outcome for one in report.workloads] == [Outcome.ALLOWED, Outcome.PATCHED]
     assert report.summary.pods == OutcomeCounts(allowed=1, patched=1)
 
 
 def paths_asked(*names: str, **lists) -> set[str]:
     transport = Lists(**lists)
     inventory = Inventory(transport, lambda _: None, names)
-    inventory.fill(Scanner(ScanOptions(policy(SILENT), "policy.yaml", NOW, "https://api"), inventory.known()))
+    inventory.fill(Scanner(ScanOptions(policy(SILENT), "policy.yaml", NOW, "https://api"), inventory.snapshot()))
     return {asked.path for asked in transport.asked}
 
 
@@ -216,9 +217,9 @@ def test_where_not_all_namespaces_may_be_listed_those_that_are_named_are_read_on
 
 def test_one_that_may_not_be_read_either_is_a_gap_and_one_that_is_not_there_fails() -> None:
     report = scan(LENIENT, ("demo",), namespaces=REFUSED, demo=REFUSED)
-    assert [(found.what, found.affects_decisions) for found in report.unread] == [("namespace demo", True)]
-    assert report.unread[0].advice == ("kubectl auth can-i get namespaces/demo -n demo; manifests/scanner grants it")
-    with pytest.raises(ApiError, match="--namespace demo: there is no such namespace"):
+    assert [(found.resource, found.affects_decisions) for found in report.unread] == [("namespace demo", True)]
+    assert report.unread[0].hint == ("kubectl auth can-i get namespaces/demo -n demo; manifests/scanner grants it")
+    with pytest.raises(ApiError, match="--namespace demo: no such namespace"):
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=ApiError(404, "HTTP 404"))
     with pytest.raises(ApiError, match="HTTP 500"):
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=ApiError(500, "HTTP 500"))
@@ -241,8 +242,8 @@ def test_a_namespace_is_asked_for_again_where_the_server_is_busy(monkeypatch) ->
 def test_a_list_that_is_refused_in_one_namespace_is_named_with_it() -> None:
     refused = ApiError(403, "HTTP 403")
     report = scan(SILENT, ("demo", "shop"), namespaces=[{"metadata": {"name": "demo"}}], secrets=refused)
-    assert [found.what for found in report.unread] == ["secrets in demo", "secrets in shop"]
-    assert report.unread[1].advice == "kubectl auth can-i list secrets -n shop; manifests/scanner grants it"
+    assert [found.resource for found in report.unread] == ["secrets in demo", "secrets in shop"]
+    assert report.unread[1].hint == "kubectl auth can-i list secrets -n shop; manifests/scanner grants it"
     with pytest.raises(ApiError, match="kubectl auth can-i list pods -n demo; manifests/scanner grants it"):
         scan(SILENT, ("demo",), pods=refused)
 
@@ -250,13 +251,11 @@ def test_a_list_that_is_refused_in_one_namespace_is_named_with_it() -> None:
 def test_an_exemption_of_namespaces_that_nobody_knows_is_not_said_to_hold_nothing() -> None:
     text = SILENT + "exemptions: [{rules: ['*'], namespaces: ['team-*'], reason: soon, until: never}]\n"
     known = [{"metadata": {"name": "team-a"}}]
-    assert [one.standing for one in scan(text, ("team-a",), namespaces=known).exemptions] == [
-        ExemptionStatus.HOLDS_NOTHING
-    ]
+    assert [one.status for one in scan(text, ("team-a",), namespaces=known).exemptions] == [ExemptionStatus.UNUSED]
     unknown = scan(text, ("team-a",), namespaces=REFUSED, **one("team-a"))
-    assert [one.standing for one in unknown.exemptions] == [ExemptionStatus.NOT_LOOKED_AT]
+    assert [one.status for one in unknown.exemptions] == [ExemptionStatus.NOT_SCANNED]
     its_own = scan(text.replace("team-*", "team-a"), ("team-a",), namespaces=REFUSED, **one("team-a"))
-    assert [one.standing for one in its_own.exemptions] == [ExemptionStatus.HOLDS_NOTHING]
+    assert [one.status for one in its_own.exemptions] == [ExemptionStatus.UNUSED]
 
 
 def discovery(group: str, version: str, *kinds: str) -> dict[str, Raw]:
@@ -280,7 +279,7 @@ def test_rollout_is_the_owner_of_its_replica_sets_pods_and_evaluated_without_pod
     without = {"metadata": meta("elsewhere"), "spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}}
     rollouts = [custom("web"), custom("idle"), without, {"metadata": meta("odd"), "spec": 3}]
     report = scan(secrets=[ROBOT], rollouts=rollouts, replicasets=[replicas], pods=[pod], **ROLLOUTS)
-    assert [(one.title, one.pod_count, one.outcome) for one in report.owners] == [
+    assert [(one.title, one.pod_count, one.outcome) for one in report.workloads] == [
         ("Rollout.argoproj.io/idle", 0, Outcome.DENIED),
         ("Rollout.argoproj.io/web", 1, Outcome.DENIED),
     ]
@@ -291,30 +290,30 @@ def test_custom_kind_of_the_policy_is_listed() -> None:
     text = SILENT + "workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]\n"
     served = discovery("example.com", "v1", "Runner", "Other")
     report = scan(text, secrets=[ROBOT], runners=[custom("a")], others=[custom("b")], **served)
-    assert [(one.title, one.outcome) for one in report.owners] == [("Runner.example.com/a", Outcome.DENIED)]
+    assert [(one.title, one.outcome) for one in report.workloads] == [("Runner.example.com/a", Outcome.DENIED)]
     assert [one.title for one in report.legacy_secrets[0].references] == ["Runner.example.com/a"]
-    assert scan(secrets=[ROBOT], runners=[custom("a")], **served).owners == ()
+    assert scan(secrets=[ROBOT], runners=[custom("a")], **served).workloads == ()
 
 
 def test_custom_kind_that_another_one_controls_is_not_counted_twice() -> None:
     served = discovery("serving.knative.dev", "v1", "Service", "Configuration")
     controlled = custom("web", **of("Service", "web", "serving.knative.dev"))
     report = scan(secrets=[ROBOT], services=[custom("web")], configurations=[controlled], **served)
-    assert [one.title for one in report.owners] == ["Service.serving.knative.dev/web"]
+    assert [one.title for one in report.workloads] == ["Service.serving.knative.dev/web"]
 
 
 def test_deployment_config_is_the_owner_of_its_replication_controllers_pods() -> None:
     pod = {"metadata": meta("web-1-a", **of("ReplicationController", "web-1", "")), "spec": live()}
     made = {"metadata": meta("web-1", **of("DeploymentConfig", "web", "apps.openshift.io")), "spec": {}}
     report = scan(replicationcontrollers=[made], pods=[pod])
-    assert [one.title for one in report.owners] == ["DeploymentConfig.apps.openshift.io/web"]
+    assert [one.title for one in report.workloads] == ["DeploymentConfig.apps.openshift.io/web"]
 
 
 @pytest.mark.parametrize("refused", ["apis", "v1alpha1", "rollouts"])
 def test_custom_kinds_that_can_not_be_listed_are_a_gap(refused) -> None:
     report = scan(secrets=[ROBOT], **{**ROLLOUTS, refused: REFUSED})
     [unread] = report.unread
-    assert "pod templates of custom kinds" in unread.lacks
+    assert "pod templates of custom kinds" in unread.missing
     assert (report.exit_status, report.names_unread) == (2, True)
     assert [one.removable for one in report.legacy_secrets] == [False]
 
@@ -322,9 +321,9 @@ def test_custom_kinds_that_can_not_be_listed_are_a_gap(refused) -> None:
 def test_advice_for_a_kind_of_the_policy_is_to_add_a_right() -> None:
     text = SILENT + "workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]\n"
     [unread] = scan(text, runners=REFUSED, **discovery("example.com", "v1", "Runner")).unread
-    assert unread.advice == (
+    assert unread.hint == (
         "kubectl auth can-i list runners.example.com --all-namespaces; "
         "add a rule for it to the ClusterRole of manifests/scanner"
     )
     [unread] = scan(rollouts=REFUSED, **ROLLOUTS).unread
-    assert unread.advice.endswith("; manifests/scanner grants it")
+    assert unread.hint.endswith("; manifests/scanner grants it")

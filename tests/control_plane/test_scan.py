@@ -174,12 +174,12 @@ def key(one):
     return one["metadata"]["namespace"], one["metadata"]["name"]
 
 
-def judged(report, verdict="verdict"):
-    """Return what is told of every pod, by namespace and name."""
+def pod_results(report, policy="evaluation"):
+    """Return the workload, group and result of every pod, by namespace and name."""
     return {
-        (owner["namespace"], name): (owner, group, group[verdict]["judgement"])
-        for owner in report["owners"]
-        for group in owner["pods"]
+        (workload["namespace"], name): (workload, group, group[policy]["result"])
+        for workload in report["workloads"]
+        for group in workload["pods"]
         for name in group["names"]
     }
 
@@ -198,8 +198,8 @@ def test_the_report_is_as_its_schema_says(report) -> None:
 
 
 def test_every_pod_is_told_of_once_under_who_makes_it(stored, report) -> None:
-    told = judged(report)
-    assert sum(len(group["names"]) for owner in report["owners"] for group in owner["pods"]) == len(told)
+    told = pod_results(report)
+    assert sum(len(group["names"]) for workload in report["workloads"] for group in workload["pods"]) == len(told)
     assert set(told) == {key(pod) for pod in stored["Pod"]}
     behind = {("ReplicaSet", *key(one)): one for one in stored["ReplicaSet"]}
     behind |= {("Job", *key(one)): one for one in stored["Job"]}
@@ -211,8 +211,8 @@ def test_every_pod_is_told_of_once_under_who_makes_it(stored, report) -> None:
             [reference] = one["metadata"]["ownerReferences"]
             expected = (reference["kind"], reference["name"])
             one = behind.get((reference["kind"], namespace, reference["name"]))
-        owner = told[namespace, name][0]
-        assert (owner["kind"], owner["name"]) == expected
+        workload = told[namespace, name][0]
+        assert (workload["kind"], workload["name"]) == expected
 
 
 def fields(value, field=""):
@@ -292,14 +292,14 @@ def test_the_accounts_without_rights_are_those_that_no_binding_names(stored, rep
 
 def test_the_exemptions_stand_as_they_are_used(report) -> None:
     used, unused, ended, unknown = report["exemptions"]
-    exempt = [one for _, _, one in judged(report).values() if one["exemptions"]]
-    accounts = [one for one in report["accounts"] if one["judgement"]["exemptions"]]
-    assert (used["standing"], used["holds"]) == ("holds", len(exempt) + len(accounts))
+    exempt = [one for _, _, one in pod_results(report).values() if one["exemptions"]]
+    accounts = [one for one in report["accounts"] if one["result"]["exemptions"]]
+    assert (used["status"], used["matches"]) == ("in use", len(exempt) + len(accounts))
     assert len(exempt) > 50
     assert len(accounts) == 10
-    assert (unused["standing"], unused["holds"], unused["rules"]) == ("holds nothing", 0, ["*"])
-    assert (ended["standing"], ended["holds"]) == ("ended", 10 * SECRETS)
-    assert (unknown["standing"], unknown["users"]) == ("unknown", ["admin"])
+    assert (unused["status"], unused["matches"], unused["rules"]) == ("unused", 0, ["*"])
+    assert (ended["status"], ended["matches"]) == ("expired", 10 * SECRETS)
+    assert (unknown["status"], unknown["users"]) == ("unknown", ["admin"])
 
 
 def test_the_same_pods_created_again_get_the_decisions_foretold(full, report, stored) -> None:
@@ -310,7 +310,7 @@ def test_the_same_pods_created_again_get_the_decisions_foretold(full, report, st
         if line["resource"] == "pods" and line["dryRun"]:
             found[line["namespace"], line["name"].removesuffix("-again")].append(line)
     live_pods = {key(pod): pod for pod in stored["Pod"]}
-    told = judged(report)
+    told = pod_results(report)
     differing, outcomes = {}, Counter()
     for where, (status, _, _) in answers.items():
         if is_altered(full.crowd.pods[where], live_pods[where]):
@@ -329,14 +329,15 @@ def test_the_same_pods_created_again_get_the_decisions_foretold(full, report, st
 
 
 def test_what_admission_did_to_pods_does_not_hide_what_their_next_ones_need(report, stored) -> None:
-    told = judged(report)
+    told = pod_results(report)
     mended = Counter()
     for pod in stored["Pod"]:
         names = {volume["name"] for volume in pod["spec"].get("volumes", [])}
         if "tokenguard-former" in names and pod["metadata"].get("ownerReferences"):
-            owner, _, judgement = told[key(pod)]
-            assert judgement == owner["nextPod"]["verdict"]["judgement"] or owner["kind"] in ("Deployment", "CronJob")
-            mended[judgement["outcome"]] += 1
+            workload, _, result = told[key(pod)]
+            template = workload["nextPod"]["evaluation"]["result"]
+            assert result == template or workload["kind"] in ("Deployment", "CronJob")
+            mended[result["outcome"]] += 1
     assert min(mended["denied"], mended["patched"]) > 5
 
 
@@ -381,7 +382,7 @@ def test_the_summary_fits_a_screen_and_says_what_the_json_says(text, report) -> 
     lines = summary.splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
-    for name, kind in (("pods", "pods"), ("owners, at their worst", "owners"), ("legacy Secrets", "secrets")):
+    for name, kind in (("pods", "pods"), ("workloads (worst outcome)", "workloads"), ("legacy Secrets", "secrets")):
         counts = report["summary"][kind]
         assert numbers(row(text, name)) == [counts[one] for one in ("denied", "patched", "warned", "allowed")]
     for rule in {one["rule"] for one in report["ruleCounts"]}:
@@ -391,8 +392,8 @@ def test_the_summary_fits_a_screen_and_says_what_the_json_says(text, report) -> 
         if f"\n  {rule} " in summary:
             assert numbers(row(text, f"  {rule} ")) == [by_action[one] for one in ("reject", "patch", "warn", "audit")]
     assert f"accounts   {len(report['accountsWithoutPermissions'])} with" in summary
-    assert f"{sum(one['removable'] for one in report['legacySecrets'])} can go" in summary
-    assert len(re.findall(r"^  Secret/.*: can go$", details, re.MULTILINE)) == sum(
+    assert f"{sum(one['removable'] for one in report['legacySecrets'])} safe to delete" in summary
+    assert len(re.findall(r"^  Secret/.*: safe to delete$", details, re.MULTILINE)) == sum(
         one["removable"] for one in report["legacySecrets"]
     )
 
@@ -404,11 +405,11 @@ def test_the_page_says_what_the_json_says(full, report) -> None:
     agree(Page(done.stdout), report)
 
 
-def findings(owner):
-    """Return what the author of an owner's pods is told, as the text tells it."""
-    groups = [*owner["pods"], *filter(None, [owner["nextPod"]])]
-    told = [one for group in groups for one in group["verdict"]["judgement"]["findings"] if one["authored"]]
-    exempt = [one for group in groups for one in group["verdict"]["judgement"]["exemptions"]]
+def findings(workload):
+    """Return what the author of a workload's pods is told, as the text tells it."""
+    groups = [*workload["pods"], *filter(None, [workload["nextPod"]])]
+    told = [one for group in groups for one in group["evaluation"]["result"]["findings"] if one["authored"]]
+    exempt = [one for group in groups for one in group["evaluation"]["result"]["exemptions"]]
     lines = {f"{one['action']}: {one['rule']}: {one['path']} {one['detail']}" for one in told}
     return lines | {f"exempt: {one['rule']}: {one['reason']} (until {one['until'] or 'never'})" for one in exempt}
 
@@ -418,17 +419,17 @@ def test_the_details_tell_of_the_owners_that_the_json_tells_of_and_no_others(tex
     for section in re.findall(r"^namespace .*(?:\n.+)*", text, re.MULTILINE):
         namespace, _, rest = section.partition("\n")
         for part in re.split(r"\n  (?=\S)", f"\n{rest}"):
-            if head := re.match(r"(\w+/[\w-]+)(?: \(\d+ pods?\))?: would be", part.lstrip()):
-                lines = re.findall(r"^    (.*?)(?: \((?:\d+ of|not|its) .*\))?$", part, re.MULTILINE)
+            if head := re.match(r"(\w+/[\w-]+)(?: \(\d+ pods?\))?: \w+ if recreated$", part.lstrip(), re.MULTILINE):
+                lines = re.findall(r"^    (.*?)(?: \((?:\d+ of|not|template) .*\))?$", part, re.MULTILINE)
                 told[namespace.removeprefix("namespace "), head[1]] = set(lines)
-    expected = {(one["namespace"], f"{one['kind']}/{one['name']}"): findings(one) for one in report["owners"]}
-    assert told == {owner: lines for owner, lines in expected.items() if lines}
+    expected = {(one["namespace"], f"{one['kind']}/{one['name']}"): findings(one) for one in report["workloads"]}
+    assert told == {workload: lines for workload, lines in expected.items() if lines}
 
 
 def test_filters_leave_the_rest_out(full, report) -> None:
     done = as_json(full, "-n", "team-0*", "-n", "team-20")
-    wanted = [one for one in report["owners"] if re.fullmatch("team-0.|team-20", one["namespace"])]
-    assert done["owners"] == wanted
+    wanted = [one for one in report["workloads"] if re.fullmatch("team-0.|team-20", one["namespace"])]
+    assert done["workloads"] == wanted
     assert done["summary"]["namespaces"] == 11
     one_rule = as_json(full, "--rule", "token-subpath")
     assert {one["rule"] for one in one_rule["ruleCounts"]} == {"token-subpath"}
@@ -444,27 +445,27 @@ def test_two_policies_are_compared(full, report, tmp_path) -> None:
     (tmp_path / "tighter.yaml").write_text(TIGHTER)
     both = as_json(full, "--simulate", str(tmp_path / "tighter.yaml"))
     alone = as_json(full, "--policy", str(tmp_path / "tighter.yaml"))
-    assert judgements(both) == judgements(report)
-    assert judgements(both, "simulated") == judgements(alone)
-    newly = {key for key, one in judgements(both, "simulated").items() if one["outcome"] == "denied"}
-    newly -= {key for key, one in judgements(both).items() if one["outcome"] == "denied"}
+    assert results(both) == results(report)
+    assert results(both, "simulated") == results(alone)
+    newly = {key for key, one in results(both, "simulated").items() if one["outcome"] == "denied"}
+    newly -= {key for key, one in results(both).items() if one["outcome"] == "denied"}
     told = {
-        (owner["namespace"], name)
-        for owner in both["owners"]
-        for group in owner["pods"]
+        (workload["namespace"], name)
+        for workload in both["workloads"]
+        for group in workload["pods"]
         for name in group["names"]
-        if group["change"] == "newly rejected"
+        if group["change"] == "newly denied"
     }
     assert told == newly
     assert len(newly) > 50
     text = run(full, "--simulate", str(tmp_path / "tighter.yaml")).stdout
-    changed = Counter(owner["change"] for owner in both["owners"])
-    assert f"\nowners     {changed['newly rejected']} newly rejected" in text
+    changed = Counter(workload["change"] for workload in both["workloads"])
+    assert f"\nworkloads  {changed['newly denied']} newly denied" in text
     assert len(text.partition("\n\n")[0].splitlines()) <= 24
 
 
-def judgements(report, verdict="verdict"):
-    return {where: judgement for where, (_, _, judgement) in judged(report, verdict).items()}
+def results(report, policy="evaluation"):
+    return {where: result for where, (_, _, result) in pod_results(report, policy).items()}
 
 
 def test_only_lists_are_asked_for_and_of_secrets_only_legacy_ones(full, scanned) -> None:
@@ -496,7 +497,7 @@ def test_the_tokens_that_csi_drivers_get_are_reported(full) -> None:
         narrowed = as_json(full, "-n", "team-01")
     finally:
         full.plane.do("delete", "csidriver", "vault.example.com")
-    assert [(one["rule"], one["action"], one["path"]) for one in found["judgement"]["findings"]] == [
+    assert [(one["rule"], one["action"], one["path"]) for one in found["result"]["findings"]] == [
         ("token-expiration", "warn", "spec.tokenRequests[0]"), ("token-audience", "warn", "spec.tokenRequests[1]"),
     ]  # fmt: skip
     assert "CSIDriver/vault.example.com: warn: token-expiration: spec.tokenRequests[0]" in done.stdout
@@ -526,7 +527,7 @@ def test_what_may_not_be_read_is_told_of_and_never_taken_for_clean(full, tmp_pat
     assert "kubectl auth can-i list deployments.apps -n team-01" in done.stdout
     refused = run(full, kubeconfig=own)
     assert refused.status == 2
-    assert "the cluster's own policy can't be read" in refused.stderr
+    assert "cannot read the cluster's own policy" in refused.stderr
 
 
 def test_who_has_the_scanners_rights_in_one_namespace_scans_that_one_and_gets_the_same_of_it(full, tmp_path) -> None:
@@ -547,9 +548,9 @@ def test_who_has_the_scanners_rights_in_one_namespace_scans_that_one_and_gets_th
     by_lead, by_scanner = (run(full, *flags, kubeconfig=one) for one in (own, None))
     assert by_lead.status == by_scanner.status != 2
     told, whole = json.loads(by_lead.stdout), json.loads(by_scanner.stdout)
-    assert told["owners"] == whole["owners"] != []
+    assert told["workloads"] == whole["workloads"] != []
     assert told["summary"] == whole["summary"]
-    assert {one["what"]: one["affectsDecisions"] for one in told["unread"]} == dict.fromkeys(
+    assert {one["resource"]: one["affectsDecisions"] for one in told["unread"]} == dict.fromkeys(
         (
             "rolebindings",
             "clusterrolebindings",
@@ -607,7 +608,7 @@ def test_other_audiences_of_an_api_server_are_read_from_the_scanners_token_or_gi
         ((), by_certificate, "assumed", "own"),
     ):
         report = json.loads(run(scanner, *flags, *more, "--output", "json", **options).stdout)
-        outcomes = {owner["name"]: owner["outcome"] for owner in report["owners"]}
+        outcomes = {workload["name"]: workload["outcome"] for workload in report["workloads"]}
         assert report["policy"]["apiAudiences"]["source"] == source
         assert [name for name, outcome in outcomes.items() if outcome == "denied"] == [denied]
 
@@ -621,7 +622,7 @@ def test_what_is_finished_is_left_out_of_a_real_list(internal) -> None:
     plane.do("apply", "-f", "-", stdin=pod)
     plane.do("create", "job", "once", "-n", "over", "--image=x")
     before = json.loads(run(scanner, "-n", "over", "--output", "json").stdout)
-    assert [(one["group"], one["kind"], one["name"]) for one in before["owners"]] == [
+    assert [(one["group"], one["kind"], one["name"]) for one in before["workloads"]] == [
         ("batch", "Job", "once"),
         ("", "Pod", "done"),
     ]
@@ -634,4 +635,4 @@ def test_what_is_finished_is_left_out_of_a_real_list(internal) -> None:
     plane.do(*status, json.dumps({"status": done}), "job", "once")
     plane.do(*status, '{"status": {"phase": "Succeeded"}}', "pod", "done")
     after = json.loads(run(scanner, "-n", "over", "--output", "json").stdout)
-    assert (after["owners"], after["tokens"], after["summary"]["finishedPods"]) == ([], [], 1)
+    assert (after["workloads"], after["tokens"], after["summary"]["finishedPods"]) == ([], [], 1)

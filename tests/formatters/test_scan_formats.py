@@ -1,15 +1,16 @@
 """A scan's report as text and as JSON."""
 
 import json
-from dataclasses import replace
 
 import click
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from tests.scan.small_cluster import INJECT, Small, account, csi_driver, live, named_secret, of, secret, spec
 from webhook.core.policy.model import Action
 from webhook.formatters import scan_json, scan_text
+from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_html import page
 from webhook.scan.options import ScanFilters
 from webhook.scan.report import OutcomeCounts, RuleCount, UnreadResource
@@ -39,95 +40,97 @@ def small() -> Small:
 
 
 def text(report) -> str:
-    return "\n".join(scan_text.lines(report))
+    return "\n".join(scan_text.format_report(report))
 
 
 def test_the_text_says_it_all(small) -> None:
-    small.known.unread.append(REFUSED)
+    small.snapshot.unread.append(REFUSED)
     assert (
         text(small.scan(EXEMPTIONS))
         == """\
 cluster    https://api, 2026-11-24 12:00 UTC
 policy     POLICY, enforce: policy.yaml
-audiences  the API server's, assumed (see --api-audience): https://kubernetes.d…
-scanned    1 namespace, 3 pods of 2 owners
-if created again              rejected       patched        warned       allowed
+audiences  of the API server, assumed (see --api-audience): https://kubernetes.…
+scanned    1 namespace, 3 pods of 2 workloads
+if recreated under this policy  denied       patched        warned       allowed
 pods                                 2             1             0             0
-owners, at their worst               1             1             0             0
+workloads (worst outcome)            1             1             0             0
 legacy Secrets                       0             0             0             3
-by rule                         reject         patch          warn         audit
+findings by rule                reject         patch          warn         audit
   legacy-token-reference             2             0             1             0
   token-expiration                   0             3             0             0
-tokens in pods                 endless        a year  over an hour  up to 1 hour
+tokens in pods           never expires        1 year   over 1 hour  up to 1 hour
   now                                2             2             0             0
-  created again                      0             0             0             1
-legacy     3 Secrets: 2 referred to, 1 used, 0 invalid, 1 can go
-           their use is known since 2026-02-01
-accounts   2 with the API server's token mounted and no right to anything
-exemptions 4: 1 in use, 1 hold nothing, 1 ended, 1 by who asks, 1 soon to end
-NOT READ   secrets (at the end)
+  recreated                          0             0             0             1
+legacy     3 Secrets: 2 referenced, 1 used, 0 invalid, 1 safe to delete
+           use recorded since 2026-02-01
+accounts   2 with a mounted API token but no RBAC permissions
+exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon
+NOT READ   secrets (see the end)
 
 namespace shop
-  Deployment/web (2 pods): would be rejected
+  Deployment/web (2 pods): denied if recreated
     reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
 mount a projected token instead (1 of 2 pods)
     reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
-"used"; mount a projected token instead (1 of 2 pods, not its next pod)
+"used"; mount a projected token instead (1 of 2 pods, not in the template)
   patch: token-expiration: lives 31536000 seconds (3607 for the API server means a year), more than the maximum of \
 3600; capped to 3600: 3 pods
-  Secret/old: token of app, made 2026-01-01, not used since 2026-02-01
-    in Deployment/web (1 pod): spec.containers[0].env[0]
+  Secret/old: token of app, created 2026-01-01, no use recorded since 2026-02-01
+    referenced by Deployment/web (1 pod): spec.containers[0].env[0]
     listed by ServiceAccount/app
-  Secret/unused: token of app, made 2026-01-01, not used since 2026-02-01: can go
-  Secret/used: token of app, made 2026-01-01, last used 2026-11-20
-    in Deployment/web (1 pod): spec.initContainers[0].env[0]
-  ServiceAccount/app: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; take it off \
-the list
-  ServiceAccount/app: no binding names it, and its token is mounted in 1 pod of Pod/bare: its automount can go
-  ServiceAccount/default: no binding names it, and its token is mounted in 1 pod of Deployment/web: its automount can go
+  Secret/unused: token of app, created 2026-01-01, no use recorded since 2026-02-01: safe to delete
+  Secret/used: token of app, created 2026-01-01, last used 2026-11-20
+    referenced by Deployment/web (1 pod): spec.initContainers[0].env[0]
+  ServiceAccount/app: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; take it \
+off the list
+  ServiceAccount/app: no RBAC permissions, but its API token is mounted in 1 pod of Pod/bare; set \
+automountServiceAccountToken: false
+  ServiceAccount/default: no RBAC permissions, but its API token is mounted in 1 pod of Deployment/web; set \
+automountServiceAccountToken: false
 
-can go: a deleted token comes back with a Secret of its name that holds the text, unless legacy-token-secret is \
-enforced; what ends one for good: tokenguard rules legacy-token-secret
+safe to delete: deleting the Secret revokes its token. Enforce legacy-token-secret, or a new Secret with the same \
+name and token makes it valid again; see 'tokenguard rules legacy-token-secret'
 
-tokens in pods, by whom they are for and how long they live
-  the API server, 1 hour: 0 now, 1 created again
-  the API server, 1 year: 2 now, 0 created again
-  the API server, without end: 2 now, 0 created again
+tokens in pods by audience and lifetime
+  API server, 1 hour: 0 now, 1 recreated
+  API server, 1 year: 2 now, 0 recreated
+  API server, never expires: 2 now, 0 recreated
 
 exemptions
-  legacy-token-secret for shop: holds 3; until 2026-12-01, in 7 days: held
-  * for nowhere: holds nothing any more; never ends: unused
-  token-expiration for shop: has ended, 3 would be held; until 2026-11-23: over
-  token-request-expiration for admin: depends on who asks; never ends: unseen
+  legacy-token-secret for shop: in use, matches 3; until 2026-12-01 (7 days left): held
+  * for nowhere: unused; never expires: unused
+  token-expiration for shop: expired, would match 3; until 2026-11-23: over
+  token-request-expiration for admin: unknown, depends on the user of a request; never expires: unseen
 
 not read: secrets: HTTP 403: no\\x1b[31m
-  lacking: what is lacking
-  look at: what to look at""".replace("POLICY", small.scan(EXEMPTIONS).policy.revision)
+  missing: what is lacking
+  hint: what to look at""".replace("POLICY", small.scan(EXEMPTIONS).policy.revision)
     )
 
 
 def test_what_is_finished_and_what_may_name_secrets_unread_is_said_in_the_summary(small) -> None:
-    small.known.unread.append(replace(REFUSED, may_name_secrets=True))
+    small.snapshot.unread.append(replace(REFUSED, may_name_secrets=True))
     small.pod("done", live(), "Succeeded")
     report = small.scan()
     summary = text(report).partition("\n\n")[0]
-    assert "\nscanned    1 namespace, 3 pods of 2 owners; 1 finished\n" in summary
-    assert "1 used, 0 invalid, 0 can go\n" in summary
-    assert "\n           not all could be read that may name them (at the end)\n" in summary
-    found = "".join(page.pieces(report))
-    assert "Not all could be read that may name one: only those marked invalid are said to go." in found
-    assert "3 pods of 2 owners; 1 finished" in found
+    assert "\nscanned    1 namespace, 3 pods of 2 workloads; 1 finished\n" in summary
+    assert "1 used, 0 invalid, 0 safe to delete\n" in summary
+    assert "\n           not everything that may refer to them could be read (see the end)\n" in summary
+    found = "".join(page.format_report(report))
+    assert "Not everything that may refer to a Secret could be read, so only invalid ones are safe to delete." in found
+    assert "3 pods of 2 workloads; 1 finished" in found
 
 
 def test_the_comparison_of_two_policies_says_what_is_new_for_whom(small) -> None:
     told = text(small.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
     assert (
         """
-if created again              rejected       patched        warned       allowed
+if recreated under this policy  denied       patched        warned       allowed
 pods                             0 > 2         3 > 1         0 > 0         0 > 0
-owners, at their worst           0 > 1         2 > 1         0 > 0         0 > 0
+workloads (worst outcome)        0 > 1         2 > 1         0 > 0         0 > 0
 legacy Secrets                   0 > 3         0 > 0         0 > 0         3 > 0
-owners     1 newly rejected, 1 newly patched
+workloads  1 newly denied, 1 newly patched
 """
         in told
     )
@@ -135,7 +138,7 @@ owners     1 newly rejected, 1 newly patched
         told.partition("\n\n")[2]
         == """\
 namespace shop
-  Deployment/web (2 pods): newly rejected (would be patched today)
+  Deployment/web (2 pods): newly denied (currently patched)
     + reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
 mount a projected token instead
     + reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
@@ -145,15 +148,15 @@ mount a projected token instead
     - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead
     + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
-  Pod/bare: newly patched (would be patched today)
+  Pod/bare: newly patched
     + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
-  3 legacy Secrets: newly rejected, if made again
+  3 legacy Secrets: newly denied if recreated
 
-tokens in pods, by whom they are for and how long they live
-  the API server, 1 hour: 0 now, 3 created again, 1 simulated
-  the API server, 1 year: 2 now, 0 created again, 0 simulated
-  the API server, without end: 2 now, 2 created again, 0 simulated
-  "https://vault.example.com", 1 hour: 0 now, 0 created again, 1 simulated"""
+tokens in pods by audience and lifetime
+  API server, 1 hour: 0 now, 3 recreated, 1 simulated
+  API server, 1 year: 2 now, 0 recreated, 0 simulated
+  API server, never expires: 2 now, 2 recreated, 0 simulated
+  "https://vault.example.com", 1 hour: 0 now, 0 recreated, 1 simulated"""
     )
 
 
@@ -167,25 +170,25 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
 
 @pytest.mark.parametrize(("now", "then", "told"), [
     ('rules: {kubelet-hostpath: "off"}\n', "", [
-        "newly warned (would be patched today)",
+        "newly warned",
         f"+ warn: kubelet-hostpath: spec.volumes[1].hostPath {TOKENS_LIE_THERE}",
     ]),
     ("", "tokens: {maxExpirationSeconds: 600}\n", [
-        "patched otherwise (would be patched today)",
+        "patched differently",
         f"+ {CAP}600; capped to 600",
         f"- {CAP}3600; capped to 3600",
     ]),
     (INJECT, "", [
-        "patched otherwise (would be patched today)",
+        "patched differently",
         f"- {INJECTED}",
     ]),
     (INJECT, INJECT.replace("mountPath", "expirationSeconds: 1800, mountPath"), [
-        "patched otherwise (would be patched today)",
-        '+ token: "https://vault.example.com": lives 30 minutes',
-        '- token: "https://vault.example.com": lives 1 hour',
+        "patched differently",
+        '+ token: "https://vault.example.com": 30 minutes',
+        '- token: "https://vault.example.com": 1 hour',
     ]),
     (INJECT, INJECT.replace("mountPath", "env: VAULT, mountPath"), [
-        "patched otherwise (would be patched today)",
+        "patched differently",
         f"+ {INJECTED}, as VAULT says",
         f"- {INJECTED}",
     ]),
@@ -217,15 +220,17 @@ def test_what_changes_for_an_account_is_told() -> None:
 
 def test_csi_drivers_stand_before_the_namespaces() -> None:
     small = Small()
-    small.known.csi_drivers.append(csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400}))
+    small.snapshot.csi_drivers.append(
+        csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400})
+    )
     finding = "warn: token-expiration: spec.tokenRequests[0] lives 86400 seconds"
-    assert f"\nwithout a namespace\n  CSIDriver/vault.example.com: {finding}" in text(small.scan())
+    assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: {finding}" in text(small.scan())
     changed = text(small.scan('rules: {token-expiration: "off"}\n', ""))
-    assert f"\nwithout a namespace\n  CSIDriver/vault.example.com: newly warned\n    + {finding}" in changed
+    assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: newly warned\n    + {finding}" in changed
 
 
 def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
-    small.known.unread += [REFUSED] * 20
+    small.snapshot.unread += [REFUSED] * 20
     small.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
     report = small.scan(EXEMPTIONS, EXEMPTIONS + INJECT + "rules: {token-request-binding: reject}\n")
     summary = text(report).partition("\n\n")[0].split("\n")
@@ -253,7 +258,7 @@ def test_a_rule_of_any_name_leaves_its_numbers_under_their_heads(small) -> None:
     [head, row] = [
         line
         for line in text(replace(small.scan(), rule_counts=(count,))).split("\n")
-        if line.startswith(("by rule", "  token-request-expiration"))
+        if line.startswith(("findings by rule", "  token-request-expiration"))
     ]
     assert row.index("7") + 1 == head.index("reject") + len("reject")
     assert len(row) == 80
@@ -263,9 +268,9 @@ def test_what_is_told_alone_is_named_and_the_rest_counts(small) -> None:
     only = ScanFilters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
     told = text(small.scan(filters=only)).split("\n")
     assert told[4:8] == [
-        "           looked at alone: namespace sh*",
-        "           told alone (outcomes are by all): rule token-expiration; action patch",
-        "if created again              rejected       patched        warned       allowed",
+        "           showing only namespace sh*",
+        "           showing only rule token-expiration; action patch (outcomes count all)",
+        "if recreated under this policy  denied       patched        warned       allowed",
         "pods                                 2             1             0             0",
     ]
     assert not [line for line in told if "legacy-token-reference" in line]
@@ -276,15 +281,15 @@ def test_a_change_of_what_is_not_asked_for_is_counted_and_not_told() -> None:
     small = Small().pod("a", live()).pod("b", spec([HOST]))
     strict = "rules: {kubelet-hostpath: reject}\n"
     told = text(small.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
-    assert "owners     1 newly rejected, 1 patched otherwise\n" in told
-    assert "Pod/b: newly rejected" in told
+    assert "workloads  1 newly denied, 1 patched differently\n" in told
+    assert "Pod/b: newly denied" in told
     assert "Pod/a" not in told
     assert "inject" not in told
 
 
 def test_what_an_exemption_is_good_for_is_told_as_far_as_it_is_known() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
-    small.known.namespaces["other"] = frozenset()
+    small.snapshot.namespaces["other"] = frozenset()
     exemptions = """\
 exemptions:
 - {rules: [legacy-token-reference], namespaces: [shop], reason: soon over, until: 2026-11-30}
@@ -294,40 +299,38 @@ exemptions:
 - {rules: [legacy-token-reference], namespaces: [other], reason: over there, until: 2026-01-01}
 """
     told = text(small.scan(exemptions, filters=ScanFilters(("shop",))))
-    assert "exemptions 5: 1 in use, 2 shadowed, 1 not looked at, 1 ended, 1 soon to end\n" in told
+    assert "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon\n" in told
     assert [line.partition(": ")[2].partition("; ")[0] for line in told.partition("\nexemptions\n")[2].split("\n")] == [
-        "holds 1",
+        "in use, matches 1",
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
-        "holds nothing here",
-        "has ended",
+        "unused here, not everything that it selects was scanned",
+        "expired, not everything that it selects was scanned",
     ]
 
 
 def test_colours_are_for_terminals_and_take_nothing_away(small) -> None:
     report = small.scan()
-    coloured = "\n".join(scan_text.lines(report, colour=True))
+    coloured = "\n".join(scan_text.format_report(report, FormatOptions(colour=True)))
     assert "\x1b[31m\x1b[1mreject\x1b[0m: legacy-token-reference" in coloured
     assert click.unstyle(coloured) == text(report)
 
 
 @pytest.mark.parametrize("simulated", [None, INJECT])
 def test_the_json_is_as_its_schema_says_and_holds_every_field_that_it_names(small, simulated) -> None:
-    small.known.unread.append(REFUSED)
-    told = json.loads("".join(scan_json.pieces(small.scan(EXEMPTIONS, simulated))))
+    small.snapshot.unread.append(REFUSED)
+    told = json.loads("".join(scan_json.format_report(small.scan(EXEMPTIONS, simulated))))
     schema = scan_json.schema()
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(told)
-    assert told["version"] == scan_json.VERSION == 1
+    assert told["version"] == scan_json.VERSION == 2
     assert set(told) == set(schema["properties"]) == set(schema["required"])
-    for one in told["owners"]:
-        assert set(one) == set(schema["$defs"]["Owner"]["properties"])
-    assert (told["owners"][0]["podCount"], told["owners"][0]["outcome"]) == (2, "denied")
+    for one in told["workloads"]:
+        assert set(one) == set(schema["$defs"]["ScannedWorkload"]["properties"])
+    assert (told["workloads"][0]["podCount"], told["workloads"][0]["outcome"]) == (2, "denied")
     assert told["time"] == "2026-11-24T12:00:00Z"
 
 
 def test_the_schema_explains_what_it_names() -> None:
     for name, one in scan_json.schema()["$defs"].items():
-        assert len(one["description"]) > 20, name
-        assert "None" not in one["description"]
-        named = {word for word in one["description"].split("`")[1::2] if word.isidentifier()}
-        assert named <= {*one["properties"], "unknown", "shadowed"}, name
+        for key, described in one.get("properties", {}).items():
+            assert len(described["description"]) > 5, (name, key)

@@ -11,7 +11,7 @@ from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.api_types import Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, RollingWorkload
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.options import ScanOptions
-from webhook.scan.owners import TemplateRevision
+from webhook.scan.owners import OwnerKey, TemplateRevision
 from webhook.scan.report import ScanReport
 from webhook.scan.scanner import Scanner
 
@@ -92,8 +92,10 @@ class Small:
     """A cluster that is put together piece by piece and then scanned."""
 
     def __init__(self, *secrets: LegacyTokenSecret, accounts: tuple[ServiceAccount, ...] = ()) -> None:
-        self.known = ClusterSnapshot(namespaces={"shop": frozenset()}, secrets=list(secrets), accounts=list(accounts))
-        self.known.tracked_since = dt.date(2026, 2, 1)
+        self.snapshot = ClusterSnapshot(
+            namespaces={"shop": frozenset()}, secrets=list(secrets), accounts=list(accounts)
+        )
+        self.snapshot.tracked_since = dt.date(2026, 2, 1)
         self._makers: list[tuple[tuple[str, str], Any, bool]] = []
         self._pods: list[Pod] = []
 
@@ -126,12 +128,13 @@ class Small:
     def scan(self, text: str = "", simulated: str | None = None, **asked: Any) -> ScanReport:
         new = policy(simulated) if simulated is not None else None
         scan = Scanner(
-            ScanOptions(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **asked), self.known
+            ScanOptions(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **asked), self.snapshot
         )
         for kind, found, makes_pods in self._makers:
-            where = (found.metadata.namespace, found.metadata.name)
-            origin = TemplateRevision(found.template, found.newest if isinstance(found, RollingWorkload) else None)
-            scan.maker(kind, where, found.metadata.controller, origin, makes_pods=makes_pods)
+            owner = OwnerKey(found.metadata.namespace or "", *kind, found.metadata.name or "")
+            label = found.revision_label if isinstance(found, RollingWorkload) else None
+            revision = TemplateRevision(found.template, label)
+            scan.add_workload(owner, found.metadata.controller, revision, creates_pods=makes_pods)
         for pod in self._pods:
-            scan.pod(pod)
+            scan.add_pod(pod)
         return scan.report()

@@ -24,10 +24,10 @@ exemptions:
 def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell() -> None:
     small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
     states = small.scan(EXEMPTIONS).exemptions
-    assert [(one.reason, one.standing, one.holds, one.days_left, one.ends_soon) for one in states] == [
-        ("held", ExemptionStatus.HOLDS, 3, 7, True),
-        ("unused", ExemptionStatus.HOLDS_NOTHING, 0, None, False),
-        ("over", ExemptionStatus.ENDED, 3, -1, False),
+    assert [(one.reason, one.status, one.matches, one.days_left, one.expires_soon) for one in states] == [
+        ("held", ExemptionStatus.IN_USE, 3, 7, True),
+        ("unused", ExemptionStatus.UNUSED, 0, None, False),
+        ("over", ExemptionStatus.EXPIRED, 3, -1, False),
         ("unseen", ExemptionStatus.UNKNOWN, 0, 372, False),
         ("by user", ExemptionStatus.UNKNOWN, 0, 0, True),
     ]
@@ -36,12 +36,12 @@ def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell
 
 def standing(small, exemption, **asked):
     [state] = small.scan(f"exemptions: [{{{exemption}, reason: held}}]\n", **asked).exemptions
-    return state.standing, state.holds, state.seen_in_part
+    return state.status, state.matches, state.partly_scanned
 
 
 HOLDING, OVER = "until: never", "until: 2026-01-01"
-HOLDS, NOTHING = (ExemptionStatus.HOLDS, 1, False), (ExemptionStatus.HOLDS_NOTHING, 0, False)
-UNSEEN = (ExemptionStatus.NOT_LOOKED_AT, 0, True)
+HOLDS, NOTHING = (ExemptionStatus.IN_USE, 1, False), (ExemptionStatus.UNUSED, 0, False)
+UNSEEN = (ExemptionStatus.NOT_SCANNED, 0, True)
 ONLY = ScanFilters(namespaces=("sh*",))
 
 
@@ -50,7 +50,7 @@ ONLY = ScanFilters(namespaces=("sh*",))
 ], ids=["a rule", "an action", "a namespace"])  # fmt: skip
 def test_what_an_exemption_is_good_for_is_no_matter_of_what_is_told(filters) -> None:
     small = Small(secret("old")).pod("a", READS)
-    for until, expected in ((HOLDING, HOLDS), (OVER, (ExemptionStatus.ENDED, 1, False))):
+    for until, expected in ((HOLDING, HOLDS), (OVER, (ExemptionStatus.EXPIRED, 1, False))):
         what = f"rules: [legacy-token-reference], namespaces: [shop], {until}"
         assert standing(small, what, filters=filters) == standing(small, what) == expected
 
@@ -68,26 +68,26 @@ def test_what_an_exemption_is_good_for_is_no_matter_of_what_is_told(filters) -> 
 ])  # fmt: skip
 def test_one_that_reaches_where_nobody_looked_is_not_said_to_hold_nothing(whom, expected) -> None:
     small = Small(secret("old")).pod("a", live())
-    small.known.namespaces["other"] = frozenset()
+    small.snapshot.namespaces["other"] = frozenset()
     what = f"rules: [legacy-token-reference], {whom}"
     assert standing(small, f"{what}, {HOLDING}", filters=ONLY) == expected
     assert standing(small, f"{what}, {HOLDING}") == NOTHING
-    assert standing(small, f"{what}, {OVER}", filters=ONLY) == (ExemptionStatus.ENDED, 0, expected is UNSEEN)
+    assert standing(small, f"{what}, {OVER}", filters=ONLY) == (ExemptionStatus.EXPIRED, 0, expected is UNSEEN)
 
 
 def test_one_that_holds_something_where_one_looked_is_known_to() -> None:
     small = Small(secret("old")).pod("a", READS)
-    small.known.namespaces["other"] = frozenset()
+    small.snapshot.namespaces["other"] = frozenset()
     what = f"rules: [legacy-token-reference], namespaces: ['*'], {HOLDING}"
-    assert standing(small, what, filters=ONLY) == (ExemptionStatus.HOLDS, 1, True)
+    assert standing(small, what, filters=ONLY) == (ExemptionStatus.IN_USE, 1, True)
 
 
 def test_what_could_not_be_read_may_be_what_one_holds() -> None:
     small = Small().pod("a", READS)
-    small.known.unread.append(UnreadResource("secrets", "why", "lacks", "advice", affects_decisions=True))
+    small.snapshot.unread.append(UnreadResource("secrets", "why", "lacks", "advice", affects_decisions=True))
     assert standing(small, f"rules: [legacy-token-reference], namespaces: [shop], {HOLDING}") == UNSEEN
     assert standing(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == NOTHING
-    small.known.namespaces.clear()
+    small.snapshot.namespaces.clear()
     assert standing(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == UNSEEN
 
 
@@ -107,17 +107,17 @@ def test_one_whose_own_an_earlier_one_holds_is_shadowed_by_it_and_not_for_nothin
     for account in ("first", "second"):
         small.pod(account, READS | {"serviceAccountName": account})
     states = small.scan(OVERLAPPING).exemptions
-    assert [(one.standing, one.shadowed_by) for one in states] == [
-        (ExemptionStatus.HOLDS, ()),
-        (ExemptionStatus.HOLDS, ()),
+    assert [(one.status, one.shadowed_by) for one in states] == [
+        (ExemptionStatus.IN_USE, ()),
+        (ExemptionStatus.IN_USE, ()),
         (ExemptionStatus.SHADOWED, (0, 1)),
         (ExemptionStatus.SHADOWED, (0, 1)),
-        (ExemptionStatus.HOLDS_NOTHING, ()),
-        (ExemptionStatus.ENDED, ()),
+        (ExemptionStatus.UNUSED, ()),
+        (ExemptionStatus.EXPIRED, ()),
     ]
     small.pod("third", READS | {"serviceAccountName": "third"})
-    assert [(one.standing, one.holds, one.shadowed_by) for one in small.scan(OVERLAPPING).exemptions[2:5]] == [
-        (ExemptionStatus.HOLDS, 1, ()),
+    assert [(one.status, one.matches, one.shadowed_by) for one in small.scan(OVERLAPPING).exemptions[2:5]] == [
+        (ExemptionStatus.IN_USE, 1, ()),
         (ExemptionStatus.SHADOWED, 0, (0, 1, 2)),
         (ExemptionStatus.SHADOWED, 0, (2,)),
     ]
@@ -137,23 +137,23 @@ exemptions:
 - {rules: [legacy-token-reference], namespaces: [shop], serviceAccounts: [default], reason: again, until: never}
 """
     )
-    assert [(state.standing, state.shadowed_by) for state in report.exemptions] == [
-        (ExemptionStatus.HOLDS, ()),
-        (ExemptionStatus.HOLDS_NOTHING, ()),
+    assert [(state.status, state.shadowed_by) for state in report.exemptions] == [
+        (ExemptionStatus.IN_USE, ()),
+        (ExemptionStatus.UNUSED, ()),
         (ExemptionStatus.SHADOWED, (0,)),
     ]
-    [group] = report.owners[0].groups
-    judgement = group.verdict.judgement
-    legacy = [finding for finding in judgement.findings if finding.rule == "legacy-token-reference"]
+    [group] = report.workloads[0].groups
+    result = group.evaluation.result
+    legacy = [finding for finding in result.findings if finding.rule == "legacy-token-reference"]
     assert [(finding.path, finding.other_account) for finding in legacy] == [("spec.containers[0].env[0]", "app")]
-    assert [exempted.accounts for exempted in judgement.exemptions] == [("default",)]
+    assert [exempted.accounts for exempted in result.exemptions] == [("default",)]
 
 
 def test_states_ended_exemption_for_one_account_does_not_count_other() -> None:
     small = Small(secret("old")).pod("a", READS)
     for accounts, count in (("[default]", 0), ("[default, app]", 1)):
         what = f"rules: [legacy-token-reference], serviceAccounts: {accounts}"
-        assert standing(small, f"{what}, {OVER}") == (ExemptionStatus.ENDED, count, False)
+        assert standing(small, f"{what}, {OVER}") == (ExemptionStatus.EXPIRED, count, False)
 
 
 def test_states_exemption_for_a_part_of_what_is_held_is_shadowed() -> None:
@@ -165,7 +165,7 @@ exemptions:
 - {rules: [legacy-token-reference], serviceAccounts: [default], reason: part, until: never}
 """
     ).exemptions
-    assert [(state.standing, state.shadowed_by) for state in states] == [
-        (ExemptionStatus.HOLDS, ()),
+    assert [(state.status, state.shadowed_by) for state in states] == [
+        (ExemptionStatus.IN_USE, ()),
         (ExemptionStatus.SHADOWED, (0,)),
     ]

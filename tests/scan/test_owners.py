@@ -12,17 +12,17 @@ def template(labels: Object | None = None, annotations: Object | None = None) ->
 
 def test_equal_templates_are_kept_once_and_others_share_what_is_equal() -> None:
     templates = TemplateCache()
-    first = templates.kept(template({"job-name": "a"}), in_full=False)
-    again = templates.kept(template({"job-name": "a"}), in_full=False)
-    other = templates.kept(template({"job-name": "b"}), in_full=False)
+    first = templates.share(template({"job-name": "a"}), full=False)
+    again = templates.share(template({"job-name": "a"}), full=False)
+    other = templates.share(template({"job-name": "b"}), full=False)
     assert again.given_spec is first.given_spec is other.given_spec
     assert again.given_metadata is first.given_metadata is not other.given_metadata
     assert other.metadata.labels == {"job-name": "b"}
 
 
 def test_of_a_template_that_is_laid_over_pods_what_containers_read_is_left_out() -> None:
-    laid_over = TemplateCache().kept(template(), in_full=False).spec
-    in_full = TemplateCache().kept(template(), in_full=True).spec
+    laid_over = TemplateCache().share(template(), full=False).spec
+    in_full = TemplateCache().share(template(), full=True).spec
     assert [one.env for one in laid_over.init_containers or ()] == [None]
     assert in_full == template().spec
     assert (laid_over.volumes, laid_over.containers) == (in_full.volumes, in_full.containers)
@@ -30,12 +30,12 @@ def test_of_a_template_that_is_laid_over_pods_what_containers_read_is_left_out()
 
 def test_of_annotations_only_those_for_tokenguard_are_kept() -> None:
     found = template(annotations={"tokenguard/inject": "vault", "note": "x" * 5000})
-    assert TemplateCache().kept(found, in_full=True).metadata.annotations == {"tokenguard/inject": "vault"}
+    assert TemplateCache().share(found, full=True).metadata.annotations == {"tokenguard/inject": "vault"}
 
 
 def test_templates_that_differ_in_their_spec_stay_apart() -> None:
     templates = TemplateCache()
     one, other = (
-        templates.kept(read(PodTemplate, {"spec": spec(serviceAccountName=name)}), in_full=False) for name in ("a", "b")
+        templates.share(read(PodTemplate, {"spec": spec(serviceAccountName=name)}), full=False) for name in ("a", "b")
     )
     assert (one.spec.service_account_name, other.spec.service_account_name) == ("a", "b")

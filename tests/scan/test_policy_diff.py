@@ -19,31 +19,31 @@ AUDIT = "mode: audit\n"
 
 
 @pytest.mark.parametrize(("pod", "now", "then", "change"), [
-    (BARE, "", STRICT, Change.REJECTED),
-    (spec(HOSTPATH, named_secret("old")), "", STRICT, Change.REJECTED_FOR_MORE),
-    (spec(HOSTPATH, named_secret("old")), STRICT, "", Change.REJECTED_OTHERWISE),
-    (READS, "", INJECT, Change.REJECTED_OTHERWISE),
-    (BARE, STRICT, "", Change.WARNED),
-    (BARE, STRICT, SILENT, Change.FINE),
-    (READS, "", "rules: {legacy-token-reference: warn}\n", Change.PATCHED),
-    (live(), UNCAPPED, "", Change.PATCHED),
-    (live(), "", INJECT, Change.PATCHED),
-    (live(), "", UNCAPPED, Change.UNPATCHED),
-    (CAPPED, "", AUDIT, Change.UNPATCHED),
-    (live(), INJECT, "", Change.PATCHED_OTHERWISE),
-    (live(), INJECT, OTHER, Change.PATCHED_OTHERWISE),
-    (live(), INJECT, SHORT, Change.PATCHED_OTHERWISE),
-    (live(), INJECT, NAMED, Change.PATCHED_OTHERWISE),
-    (live(), "", MAX, Change.PATCHED_OTHERWISE),
-    (CAPPED, SILENT, "", Change.WARNED),
-    (CAPPED, SILENT, INJECT, Change.PATCHED),
-    (CAPPED, "", SILENT, Change.UNWARNED),
-    (BARE, "", SILENT, Change.FINE),
-    (BARE, "mode: warn\n" + STRICT, "", Change.WARNED_OTHERWISE),
-    (CAPPED, SILENT, "rules: {kubelet-hostpath: audit}\n", Change.AUDITED_OTHERWISE),
-    (live(), AUDIT, AUDIT + MAX, Change.AUDITED_OTHERWISE),
-    (live(), "", STRICT, Change.NONE),
-    (CAPPED, INJECT, INJECT, Change.NONE),
+    (BARE, "", STRICT, Change.NEWLY_DENIED),
+    (spec(HOSTPATH, named_secret("old")), "", STRICT, Change.DENIED_FOR_MORE),
+    (spec(HOSTPATH, named_secret("old")), STRICT, "", Change.DENIED_DIFFERENTLY),
+    (READS, "", INJECT, Change.DENIED_DIFFERENTLY),
+    (BARE, STRICT, "", Change.NEWLY_WARNED),
+    (BARE, STRICT, SILENT, Change.NEWLY_ALLOWED),
+    (READS, "", "rules: {legacy-token-reference: warn}\n", Change.NEWLY_PATCHED),
+    (live(), UNCAPPED, "", Change.NEWLY_PATCHED),
+    (live(), "", INJECT, Change.NEWLY_PATCHED),
+    (live(), "", UNCAPPED, Change.NO_LONGER_PATCHED),
+    (CAPPED, "", AUDIT, Change.NO_LONGER_PATCHED),
+    (live(), INJECT, "", Change.PATCHED_DIFFERENTLY),
+    (live(), INJECT, OTHER, Change.PATCHED_DIFFERENTLY),
+    (live(), INJECT, SHORT, Change.PATCHED_DIFFERENTLY),
+    (live(), INJECT, NAMED, Change.PATCHED_DIFFERENTLY),
+    (live(), "", MAX, Change.PATCHED_DIFFERENTLY),
+    (CAPPED, SILENT, "", Change.NEWLY_WARNED),
+    (CAPPED, SILENT, INJECT, Change.NEWLY_PATCHED),
+    (CAPPED, "", SILENT, Change.NO_LONGER_WARNED),
+    (BARE, "", SILENT, Change.NEWLY_ALLOWED),
+    (BARE, "mode: warn\n" + STRICT, "", Change.WARNED_DIFFERENTLY),
+    (CAPPED, SILENT, "rules: {kubelet-hostpath: audit}\n", Change.AUDITED_DIFFERENTLY),
+    (live(), AUDIT, AUDIT + MAX, Change.AUDITED_DIFFERENTLY),
+    (live(), "", STRICT, Change.UNCHANGED),
+    (CAPPED, INJECT, INJECT, Change.UNCHANGED),
 ], ids=[
     "rejected", "rejected for more", "rejected for less", "rejected, injected or not",
     "not rejected any more but warned of", "nor warned of", "nor, but mended",
@@ -55,28 +55,28 @@ AUDIT = "mode: audit\n"
     "a rule that finds nothing", "the same policy",
 ])  # fmt: skip
 def test_another_policy_changes(pod, now, then, change) -> None:
-    [owner] = Small(secret("old")).pod("a", pod).scan(now, then).owners
+    [owner] = Small(secret("old")).pod("a", pod).scan(now, then).workloads
     assert owner.change is change
 
 
 def test_what_weighs_most_among_an_owners_pods_is_its_change() -> None:
     small = Small(secret("old")).pod("a", live()).pod("b", spec(HOSTPATH)).pod("c", READS)
-    told = [owner.change for owner in small.scan(UNCAPPED, STRICT).owners]
-    assert told == [Change.PATCHED, Change.REJECTED, Change.REJECTED_OTHERWISE]
-    deployed = Small().deployment("web", spec(HOSTPATH)).scan(UNCAPPED, STRICT).owners
-    assert [owner.change for owner in deployed] == [Change.REJECTED]
+    told = [owner.change for owner in small.scan(UNCAPPED, STRICT).workloads]
+    assert told == [Change.NEWLY_PATCHED, Change.NEWLY_DENIED, Change.DENIED_DIFFERENTLY]
+    deployed = Small().deployment("web", spec(HOSTPATH)).scan(UNCAPPED, STRICT).workloads
+    assert [owner.change for owner in deployed] == [Change.NEWLY_DENIED]
 
 
 def test_a_change_of_secrets_and_accounts_is_one_too() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     lax = "rules: {legacy-token-secret: warn, legacy-token-reference: audit}\n"
     report = small.scan("", lax)
-    assert [one.change for one in report.legacy_secrets] == [Change.WARNED]
-    assert [one.change for one in report.accounts] == [Change.FINE]
-    assert [one.change for one in small.scan("", "").legacy_secrets] == [Change.NONE]
+    assert [one.change for one in report.legacy_secrets] == [Change.NEWLY_WARNED]
+    assert [one.change for one in report.accounts] == [Change.NEWLY_ALLOWED]
+    assert [one.change for one in small.scan("", "").legacy_secrets] == [Change.UNCHANGED]
 
 
 def test_tokens_of_ones_own_that_are_given_less_time_count_as_patched_otherwise() -> None:
     own = spec([token(audience=VAULT, expirationSeconds=86400)], automountServiceAccountToken=False)
-    [owner] = Small().pod("a", own).scan("", MAX).owners
-    assert owner.change is Change.PATCHED_OTHERWISE
+    [owner] = Small().pod("a", own).scan("", MAX).workloads
+    assert owner.change is Change.PATCHED_DIFFERENTLY

@@ -29,10 +29,10 @@ INJECTED = token("tokenguard-vault", audience=VAULT, expirationSeconds=3600)
 
 def told(small: Small, policy: str = ""):
     """Return what is told of the one pod there is: the outcome, and each finding's rule, action and place."""
-    [owner] = small.scan(policy).owners
+    [owner] = small.scan(policy).workloads
     [group] = owner.pods
-    judgement = group.verdict.judgement
-    return judgement.outcome, {(one.rule, one.action, one.path) for one in judgement.findings}
+    result = group.evaluation.result
+    return result.outcome, {(one.rule, one.action, one.path) for one in result.findings}
 
 
 CAPPED = ("token-expiration", Action.PATCH, "spec.volumes[0].projected.sources[0]")

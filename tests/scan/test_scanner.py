@@ -33,7 +33,7 @@ OWNED = of("ReplicaSet", "web-1")
 
 
 def owners(report):
-    return {f"{owner.kind}/{owner.name}": [group.names for group in owner.pods] for owner in report.owners}
+    return {f"{owner.kind}/{owner.name}": [group.names for group in owner.pods] for owner in report.workloads}
 
 
 def test_pods_are_grouped_under_the_deployment_the_cron_job_or_whatever_makes_them() -> None:
@@ -58,23 +58,23 @@ def test_owners_of_one_kind_and_name_in_two_groups_are_told_apart() -> None:
     small = Small(secret("old")).pod("a-1", reading, **of("Job", "train", "batch"))
     small.pod("a-2", reading, **of("Job", "train", "batch.volcano.sh"))
     report = small.scan()
-    assert [(one.group, one.title) for one in report.owners] == [
+    assert [(one.group, one.title) for one in report.workloads] == [
         ("batch", "Job/train"),
         ("batch.volcano.sh", "Job.batch.volcano.sh/train"),
     ]
     [told] = report.legacy_secrets
     assert [one.title for one in told.references] == ["Job/train", "Job.batch.volcano.sh/train"]
     [idle] = report.accounts_without_permissions
-    assert idle.owners == ("Job.batch.volcano.sh/train", "Job/train")
+    assert idle.workloads == ("Job.batch.volcano.sh/train", "Job/train")
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_a_finished_pod_is_counted_as_finished_and_as_nothing_else(phase) -> None:
     small = Small(secret("unused")).pod("done", READS, phase, **of("Job", "lone", "batch"))
-    small.known.secrets.append(secret("old"))
+    small.snapshot.secrets.append(secret("old"))
     report = small.scan('rules: {legacy-token-secret: "off"}\n')
     assert report.summary.finished_pods == 1
-    assert (report.owners, report.summary.pods, report.tokens) == ((), OutcomeCounts(), ())
+    assert (report.workloads, report.summary.pods, report.tokens) == ((), OutcomeCounts(), ())
     assert (report.accounts_without_permissions, report.exit_status) == ((), 0)
     assert [one.removable for one in report.legacy_secrets] == [True, True]
 
@@ -83,19 +83,19 @@ def test_pods_of_one_owner_that_differ_are_told_apart() -> None:
     small = Small(secret("old")).deployment("web", live())
     small.pod("web-1-a", live(), **OWNED).pod("web-1-b", live(), **OWNED)
     small.pod("web-1-c", live() | {"initContainers": [{"name": "added", **named_secret("old")}]}, **OWNED)
-    [owner] = small.scan().owners
+    [owner] = small.scan().workloads
     assert [group.names for group in owner.pods] == [("web-1-a", "web-1-b"), ("web-1-c",)]
-    assert [group.verdict.judgement.outcome for group in owner.pods] == [Outcome.PATCHED, Outcome.DENIED]
+    assert [group.evaluation.result.outcome for group in owner.pods] == [Outcome.PATCHED, Outcome.DENIED]
     assert owner.outcome is Outcome.DENIED
     assert owner.pod_count == 3
 
 
 def test_what_has_no_pod_is_judged_by_its_template() -> None:
     report = Small(secret("old")).deployment("web", READS, replicas=0).cron_job("report", spec()).scan()
-    told = {owner.name: owner.outcome for owner in report.owners}
+    told = {owner.name: owner.outcome for owner in report.workloads}
     assert told == {"web": Outcome.DENIED, "report": Outcome.PATCHED}
     assert report.summary.pods == OutcomeCounts()
-    assert report.summary.owners == OutcomeCounts(patched=1, denied=1)
+    assert report.summary.workloads == OutcomeCounts(patched=1, denied=1)
     assert {(one.rule, one.action): one.count for one in report.rule_counts} == {
         ("legacy-token-reference", Action.REJECT): 1,
         ("legacy-token-secret", Action.REJECT): 1,
@@ -105,8 +105,8 @@ def test_what_has_no_pod_is_judged_by_its_template() -> None:
 
 def test_kube_system_is_left_alone_and_said_to_be() -> None:
     report = Small().pod("dns", live(), namespace="kube-system").scan()
-    [group] = report.owners[0].pods
-    assert (group.verdict.judgement.outcome, group.verdict.judgement.note) == (
+    [group] = report.workloads[0].pods
+    assert (group.evaluation.result.outcome, group.evaluation.result.note) == (
         Outcome.ALLOWED, "namespace kube-system is left alone",
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_a_legacy_secret_is_told_of_with_all_that_refers_to_it_and_where() -> No
         ("CronJob", "report", place, ()),
         ("Deployment", "web", place, ("web-1-a",)),
     ]
-    assert told.judgement.outcome is Outcome.DENIED
+    assert told.result.outcome is Outcome.DENIED
 
 
 LONG = "2026-10-25"  # thirty days before now
@@ -150,7 +150,7 @@ def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long
     labels, tracked, days, goes
 ) -> None:
     small = Small(secret("old", created="2026-01-02T00:00:00Z", **labels))
-    small.known.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
+    small.snapshot.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
     [told] = small.scan(unused_days=days).legacy_secrets
     assert told.removable is goes
 
@@ -158,7 +158,7 @@ def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long
 @pytest.mark.parametrize(("labels", "goes"), [({}, False), ({"invalid_since": "2026-11-01"}, True)])
 def test_only_a_secret_marked_invalid_can_go_where_templates_could_not_be_read_that_may_name_it(labels, goes) -> None:
     small = Small(secret("old", **labels))
-    small.known.unread.append(UnreadResource("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
+    small.snapshot.unread.append(UnreadResource("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
     [told] = small.scan().legacy_secrets
     assert (told.unused_since, told.removable) == (dt.date(2026, 2, 1), goes)
 
@@ -187,8 +187,8 @@ def test_tokens_that_the_policy_injects_removes_or_puts_in_a_secrets_place_are_c
     held = spec([{"name": "held", "secret": {"secretName": "old"}}], serviceAccountName="app")
     rules = "rules: {legacy-token-reference: patch, api-token-automount: patch}\n"
     report = Small(secret("old")).pod("a", held).scan(INJECT + rules)
-    [group] = report.owners[0].pods
-    assert [(one.audience, one.lifetime_seconds, one.path) for one in group.verdict.tokens] == [
+    [group] = report.workloads[0].pods
+    assert [(one.audience, one.lifetime_seconds, one.path) for one in group.evaluation.tokens] == [
         ("", 3600, "spec.volumes[0].projected.sources[0]"),
         (VAULT, 3600, "spec.volumes[2].projected.sources[0]"),
     ]
@@ -217,14 +217,14 @@ def test_an_account_is_idle_that_no_binding_names(given, idle) -> None:
     small = Small().pod("a", live(serviceAccountName="app")).pod("b", live(serviceAccountName="app"))
     small.pod("c", spec(serviceAccountName="quiet", automountServiceAccountToken=False))
     for one in given:
-        small.known.bindings.add(one)
-    told = [(one.namespace, one.name, one.pods, one.owners) for one in small.scan().accounts_without_permissions]
+        small.snapshot.bindings.add(one)
+    told = [(one.namespace, one.name, one.pods, one.workloads) for one in small.scan().accounts_without_permissions]
     assert told == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
 
 def test_nothing_is_said_of_accounts_where_the_bindings_could_not_be_read() -> None:
     small = Small().pod("a", live())
-    small.known.bindings = None
+    small.snapshot.bindings = None
     assert small.scan().accounts_without_permissions is None
     assert Bindings().grant_permissions_to("shop", "app") is False
 
@@ -247,7 +247,11 @@ def test_the_api_servers_audiences_are_told_with_where_they_are_from_and_judged_
     text, given, token_s, names, source
 ) -> None:
     small = Small().pod("a", spec([token(audience=INTERNAL)], automountServiceAccountToken=False))
-    small.known.issuer, small.known.given_audiences, small.known.token_audiences = "https://issuer", given, token_s
+    small.snapshot.issuer, small.snapshot.given_audiences, small.snapshot.token_audiences = (
+        "https://issuer",
+        given,
+        token_s,
+    )
     report = small.scan(f"{text}tokens: {{audiences: {{allowed: [nobody]}}}}\n", NAMED)
     assert report.policy.api_audiences == ApiAudiences(names, source)
     assert report.simulated.api_audiences == ApiAudiences((INTERNAL,), AudienceSource.POLICY)
@@ -271,8 +275,8 @@ def test_filters_choose_what_is_told_and_not_what_comes_of_it() -> None:
         (ScanFilters(("shop",), ("kubelet-hostpath",), (Action.PATCH,)), []),
     ):
         report = small.scan(filters=filters)
-        [owner] = report.owners
-        assert [one.rule for one in owner.pods[0].verdict.judgement.findings] == rules
+        [owner] = report.workloads
+        assert [one.rule for one in owner.pods[0].evaluation.result.findings] == rules
         assert [one.rule for one in report.rule_counts] == rules
         assert (owner.outcome, report.summary.pods, report.exit_status) == (Outcome.DENIED, OutcomeCounts(denied=1), 1)
     assert small.scan(filters=ScanFilters(("nowhere",))).legacy_secrets == ()
@@ -289,7 +293,7 @@ def test_a_filter_leaves_out_accounts_of_which_there_is_nothing_to_tell() -> Non
 
 def drivers() -> Small:
     small = Small()
-    small.known.csi_drivers += [
+    small.snapshot.csi_drivers += [
         csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400}),
         csi_driver("api.example.com", {"audience": ""}),
         csi_driver("fine.example.com", {"audience": "vault"}),
@@ -300,7 +304,7 @@ def drivers() -> Small:
 
 def test_csi_drivers_whose_tokens_break_a_rule_are_reported_as_warnings() -> None:
     report = drivers().scan("overrides: [{namespaces: ['*'], mode: audit}]\n")
-    found = {driver.name: driver.judgement.findings for driver in report.csi_drivers}
+    found = {driver.name: driver.result.findings for driver in report.csi_drivers}
     assert {name: [(one.rule, one.action, one.path) for one in findings] for name, findings in found.items()} == {
         "api.example.com": [("token-audience", Action.WARN, "spec.tokenRequests[0]")],
         "vault.example.com": [("token-expiration", Action.WARN, "spec.tokenRequests[0]")],
@@ -320,5 +324,5 @@ def test_csi_drivers_are_left_out_if_namespaces_or_other_rules_are_selected() ->
 def test_a_simulated_policy_shows_what_changes_for_csi_drivers() -> None:
     report = drivers().scan("tokens: {maxExpirationSeconds: 86400}\n", "")
     assert [(driver.name, driver.change) for driver in report.csi_drivers] == [
-        ("api.example.com", Change.NONE), ("vault.example.com", Change.WARNED),
+        ("api.example.com", Change.UNCHANGED), ("vault.example.com", Change.NEWLY_WARNED),
     ]  # fmt: skip

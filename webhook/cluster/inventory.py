@@ -34,7 +34,7 @@ from webhook.scan.api_types import (
 )
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.legacy_secrets import day_in
-from webhook.scan.owners import TemplateRevision, owner_kind
+from webhook.scan.owners import OwnerKey, TemplateRevision, owner_kind
 from webhook.scan.report import UnreadResource
 from webhook.scan.scanner import Scanner
 
@@ -63,7 +63,7 @@ PODS = Resource("pods", "/api/v1/pods", Pod)
 
 
 class _Maker(NamedTuple):
-    """A kind that makes pods; `makes_pods` as `Scan.maker` takes it."""
+    """A kind that makes pods; `makes_pods` like `creates_pods` of `Scanner.add_workload`."""
 
     group: str
     kind: str
@@ -109,25 +109,25 @@ class Inventory:
         found = self._config_map(namespace, name)
         return None if found is None else (found.data or {}).get(KEY, "")
 
-    def known(self) -> ClusterSnapshot:
-        """Return what is to be known before the pods. Raises `ApiError`."""
+    def snapshot(self) -> ClusterSnapshot:
+        """Read what evaluations need before workloads and pods. Raises `ApiError`."""
         known = ClusterSnapshot(unread=self._unread)
-        decisions = "decisions may be wrong"
-        self._read_namespaces(known, f"overrides and injections by namespaceLabels: {decisions}")
+        wrong = "outcomes may be wrong"
+        self._read_namespaces(known, f"overrides and injections by namespaceLabels; {wrong}")
         before = len(self._unread)
-        known.secrets += self._list(self._parts(SECRETS), f"no legacy token is known, nor who uses it: {decisions}")
+        known.secrets += self._list(self._parts(SECRETS), f"legacy tokens and their uses; {wrong}")
         if len(self._unread) == before:
-            lacks = "which Secrets of other types hold a legacy token that is used isn't told"
-            known.used_copies += self._list(self._parts(USED_TOKENS), lacks, affects_decisions=False)
-        lacks = f"which accounts mount no token, and which list a Secret: {decisions}"
-        known.accounts += (_small(one) for one in self._list(self._parts(ACCOUNTS), lacks))
+            missing = "Secrets of other types that contain a used legacy token"
+            known.used_copies += self._list(self._parts(USED_TOKENS), missing, affects_decisions=False)
+        missing = f"accounts that mount no token or list a Secret; {wrong}"
+        known.accounts += (_small(one) for one in self._list(self._parts(ACCOUNTS), missing))
         if not self._within:  # they have no namespace
-            lacks = "which tokens CSI drivers get isn't told"
-            known.csi_drivers += self._list([CSI_DRIVERS], lacks, affects_decisions=False)
+            missing = "tokens that CSI drivers get"
+            known.csi_drivers += self._list([CSI_DRIVERS], missing, affects_decisions=False)
         for resource in BINDINGS:
-            lacks = "which accounts have no rights isn't told"
+            missing = "accounts without RBAC permissions"
             before = len(self._unread)
-            for binding in self._list([resource], lacks, affects_decisions=False):
+            for binding in self._list([resource], missing, affects_decisions=False):
                 if known.bindings:
                     known.bindings.add(binding)
             if len(self._unread) > before:
@@ -136,42 +136,42 @@ class Inventory:
         known.issuer = self._issuer()
         return known
 
-    def fill(self, scan: Scanner) -> None:
+    def fill(self, scanner: Scanner) -> None:
         """Hand what makes pods, and then the pods, to a scan. Raises `ApiError`."""
         for maker in MAKERS:
-            lacks = (
-                f"templates of {maker.kind}s: their pods are judged as they stand, and grouped by what is known; of"
-                " legacy Secrets only those marked invalid are said to go, for one of these may name the others"
+            missing = (
+                f"templates of {maker.kind}s: their pods are evaluated as they run, and only legacy Secrets marked"
+                " invalid are safe to delete, because a template may name the others"
             )
-            for found in self._list(self._parts(maker.resource), lacks, may_name_secrets=True):
+            for found in self._list(self._parts(maker.resource), missing, may_name_secrets=True):
                 meta = found.metadata
                 idle = isinstance(found, ReplicaSet) and found.replicas == 0
                 finished = isinstance(found, Job) and found.finished
                 if finished and not meta.controller:
                     continue  # nothing creates it again
-                scan.maker(
-                    (maker.group, maker.kind),
-                    (meta.namespace or "", meta.name or ""),
+                label = found.revision_label if isinstance(found, RollingWorkload) else None
+                scanner.add_workload(
+                    OwnerKey(meta.namespace or "", maker.group, maker.kind, meta.name or ""),
                     meta.controller,
-                    TemplateRevision(found.template, found.newest if isinstance(found, RollingWorkload) else None),
-                    makes_pods=maker.makes_pods and not (idle or finished),
+                    TemplateRevision(found.template, label),
+                    creates_pods=maker.makes_pods and not (idle or finished),
                 )
-        self._fill_custom(scan)
+        self._fill_custom(scanner)
         for pods in self._parts(PODS):
             try:
                 for pod in walk(pods, self._transport, self._step):
-                    scan.pod(pod)
+                    scanner.add_pod(pod)
             except ApiError as error:
-                advice = f"; {_advice(pods)}" if error.status == 403 else ""
-                raise ApiError(error.status, f"{error}{advice}") from None
+                hint = f"; {_hint(pods)}" if error.status == 403 else ""
+                raise ApiError(error.status, f"{error}{hint}") from None
 
-    def _fill_custom(self, scan: Scanner) -> None:
+    def _fill_custom(self, scanner: Scanner) -> None:
         """Hand the objects of custom kinds with a pod template to a scan. The pods of some name them as controller."""
-        lacks = (
-            "pod templates of custom kinds: their pods are evaluated as they are, and owners without pods not at all"
+        missing = (
+            "pod templates of custom kinds: their pods are evaluated as they run, workloads without pods not at all"
         )
         try:
-            kinds = list(find_custom_kinds(scan.workloads, self._transport))
+            kinds = list(find_custom_kinds(scanner.custom_kinds, self._transport))
         except ApiError as error:
             if error.status not in _REFUSED | {_UNAVAILABLE}:
                 raise
@@ -179,7 +179,7 @@ class Inventory:
                 UnreadResource(
                     "custom kinds",
                     str(error),
-                    lacks,
+                    missing,
                     "kubectl api-resources",
                     affects_decisions=True,
                     may_name_secrets=True,
@@ -188,7 +188,7 @@ class Inventory:
             return
         known = {kind.group_kind for kind in kinds}
         for kind in kinds:
-            for raw in self._list(self._parts(kind.resource), lacks, may_name_secrets=True):
+            for raw in self._list(self._parts(kind.resource), missing, may_name_secrets=True):
                 try:
                     found = read_custom_workload(raw, kind.pointers)
                 except (msgspec.DecodeError, RecursionError):
@@ -196,10 +196,10 @@ class Inventory:
                 meta = found.metadata
                 if found.given_template is None or owner_kind(meta.controller) in known:
                     continue
-                place = meta.namespace or "", meta.name or ""
-                scan.maker(kind.group_kind, place, meta.controller, TemplateRevision(found.template), makes_pods=True)
+                owner = OwnerKey(meta.namespace or "", *kind.group_kind, meta.name or "")
+                scanner.add_workload(owner, meta.controller, TemplateRevision(found.template), creates_pods=True)
 
-    def _read_namespaces(self, known: ClusterSnapshot, lacks: str) -> None:
+    def _read_namespaces(self, known: ClusterSnapshot, missing: str) -> None:
         """Read all namespaces, or those that were given where not all may be listed."""
         try:
             for found in walk(NAMESPACES, self._transport, self._step):
@@ -211,22 +211,22 @@ class Inventory:
             known.all_namespaces = False
             if self._within:
                 for name in self._within:
-                    self._read_namespace(name, known, lacks)
+                    self._read_namespace(name, known, missing)
             else:
                 self._unread.append(
-                    UnreadResource("namespaces", str(error), lacks, _advice(NAMESPACES), affects_decisions=True)
+                    UnreadResource("namespaces", str(error), missing, _hint(NAMESPACES), affects_decisions=True)
                 )
 
-    def _read_namespace(self, name: str, known: ClusterSnapshot, lacks: str) -> None:
+    def _read_namespace(self, name: str, known: ClusterSnapshot, missing: str) -> None:
         try:
             found = read_one(NAMESPACES, name, self._transport)
         except ApiError as error:
             if error.status == 404:
-                raise ApiError(404, f"--namespace {name}: there is no such namespace") from None
+                raise ApiError(404, f"--namespace {name}: no such namespace") from None
             if error.status not in _REFUSED:
                 raise
-            advice = f"kubectl auth can-i get namespaces/{name} -n {name}; manifests/scanner grants it"
-            self._unread.append(UnreadResource(f"namespace {name}", str(error), lacks, advice, affects_decisions=True))
+            hint = f"kubectl auth can-i get namespaces/{name} -n {name}; manifests/scanner grants it"
+            self._unread.append(UnreadResource(f"namespace {name}", str(error), missing, hint, affects_decisions=True))
         else:
             known.namespaces[name] = labels(found.metadata.labels)
 
@@ -237,7 +237,7 @@ class Inventory:
     def _list(
         self,
         parts: Iterable[Resource[T]],
-        lacks: str,
+        missing: str,
         *,
         affects_decisions: bool = True,
         may_name_secrets: bool = False,
@@ -249,7 +249,7 @@ class Inventory:
                 if error.status not in _REFUSED:
                     raise
                 self._unread.append(
-                    UnreadResource(part.what, str(error), lacks, _advice(part), affects_decisions, may_name_secrets)
+                    UnreadResource(part.what, str(error), missing, _hint(part), affects_decisions, may_name_secrets)
                 )
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
@@ -257,28 +257,28 @@ class Inventory:
 
     def _tracked_since(self) -> Any:
         namespace, name = TRACKING
-        lacks = "since when the use of legacy tokens is known: none is said to be unused"
+        missing = "since when uses of legacy tokens are recorded: no Secret counts as unused"
         what = f"ConfigMap {namespace}/{name}"
         try:
             found = self._config_map(namespace, name)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
-            advice = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
-            self._unread.append(UnreadResource(what, str(error), lacks, advice, affects_decisions=False))
+            hint = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
+            self._unread.append(UnreadResource(what, str(error), missing, hint, affects_decisions=False))
             return None
         return day_in(found.data, TRACKED_SINCE) if found else None
 
     def _issuer(self) -> str:
-        lacks = "where the API server's audiences are assumed, its issuer isn't among them"
+        missing = "the issuer among assumed audiences of the API server"
         try:
             answer = self._transport.get(_ISSUER, {}, "application/json")
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
-            advice = f"kubectl get --raw {_ISSUER}"
+            hint = f"kubectl get --raw {_ISSUER}"
             self._unread.append(
-                UnreadResource("the API server's issuer", str(error), lacks, advice, affects_decisions=False)
+                UnreadResource("the API server's issuer", str(error), missing, hint, affects_decisions=False)
             )
             return ""
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
@@ -286,7 +286,7 @@ class Inventory:
         return ""
 
 
-def _advice(resource: Resource[Any]) -> str:
+def _hint(resource: Resource[Any]) -> str:
     """Return what shows whether one may list something, and what grants it."""
     group = resource.path.split("/")[2] if resource.path.startswith("/apis/") else ""
     name = f"{_plural(resource)}.{group}" if group else _plural(resource)

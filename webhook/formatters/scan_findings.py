@@ -1,171 +1,180 @@
-"""What a scan tells of owners and their pods, as lines of text."""
+"""What a scan shows about workloads: their findings, and what a simulated policy changes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
-from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain, quote
 from webhook.scan.evaluation_result import Change, EvaluationResult, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
-from webhook.scan.report import Owner
+from webhook.scan.report import ScannedWorkload
 from webhook.tokens.humanize import humanize_seconds
 
-Line = str
-CountedResult = Callable[[PodGroup], EvaluationResult]
-_OUTCOMES = {
-    Outcome.DENIED: "would be rejected",
-    Outcome.PATCHED: "would be patched",
-    Outcome.WARNED: "would be warned of",
-    Outcome.ALLOWED: "would be let pass",
-}
-_NEXT = "its next pod"
-_MOST = 5
+ResultOf = Callable[[PodGroup], EvaluationResult]
+_MAX_NAMES = 5
 
 
-def some(names: Iterable[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    every = [plain(name) for name in names]
-    more = f" and {len(every) - _MOST} more" if len(every) > _MOST else ""
-    return ", ".join(every[:_MOST]) + more
+class FindingLine(NamedTuple):
+    """A finding as a line: a sign before it if it is a change, the action, the rule, and what is wrong."""
+
+    action: str
+    rule: str
+    text: str
+    sign: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.action}: {self.rule}: {self.text}".lstrip()
 
 
-def today(group: PodGroup) -> EvaluationResult:
-    """Return what the policy says of some pods."""
-    return group.verdict.judgement
+def current(group: PodGroup) -> EvaluationResult:
+    """Return the result under the policy."""
+    return group.evaluation.result
 
 
 def simulated(group: PodGroup) -> EvaluationResult:
-    """Return what the simulated policy says of some pods."""
-    return group.simulated.judgement if group.simulated else group.verdict.judgement
+    """Return the result under the simulated policy."""
+    return group.simulated.result if group.simulated else group.evaluation.result
 
 
-def line_of(told: ReportedFinding) -> Line:
-    """Return a finding as a line."""
-    return plain(f"{told.action}: {told.rule}: {told.path} {told.detail}")
+def result_lines(result: EvaluationResult) -> list[FindingLine]:
+    """Return all findings and exemptions of an object."""
+    exemptions = (FindingLine("exempt", exempted.rule, plain(exempted.reason)) for exempted in result.exemptions)
+    return [*map(_full_line, result.findings), *exemptions]
 
 
-def owner_lines(owner: Owner) -> Iterator[Line]:
-    """Yield what is told of an owner: what its author wrote, and whom exemptions spare; nothing where all is well."""
-    if told := (*findings(owner, today), *spared(owner)):
-        yield f"{named(owner)}: {_OUTCOMES[owner.outcome]}"
-        yield from (f"  {line}" for line in told)
-
-
-def spared(owner: Owner) -> Iterator[Line]:
-    """Yield which exemptions keep rules from an owner's pods."""
-    yield from dict.fromkeys(
-        f"exempt: {one.rule}: {plain(one.reason)} (until {one.until or 'never'})"
-        for group in owner.groups
-        for one in today(group).exemptions
+def workload_lines(workload: ScannedWorkload) -> list[FindingLine]:
+    """Return the findings about what the author wrote, with the pods they are in, and the exemptions."""
+    pods: Counter[FindingLine] = Counter()
+    for group in workload.pods:
+        for line in _authored(group):
+            pods[line] += len(group.names)
+    template = _authored(workload.next_pod) if workload.next_pod else {}
+    exemptions = dict.fromkeys(
+        FindingLine("exempt", exempted.rule, f"{plain(exempted.reason)} (until {exempted.until or 'never'})")
+        for group in workload.groups
+        for exempted in current(group).exemptions
     )
+    return [
+        *(_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items()),
+        *(
+            _extended(line, ["template only"] if workload.pods else [])
+            for line in template
+            if line not in pods
+        ),
+        *exemptions,
+    ]  # fmt: skip
 
 
-def changes(owners: Iterable[Owner], filters: ScanFilters) -> Iterator[Line]:
-    """Yield what the simulated policy changes for owners, what weighs most first; those alike are told of together.
-
-    Under filters those are left out of whom nothing that differs is asked for.
-    """
-    alike: dict[Change, dict[tuple[Line, ...], list[Owner]]] = {change: {} for change in Change}
-    for owner in owners:
-        if owner.change is not Change.NONE:
-            differing = differences(owner, filters)
-            if differing or filters.includes_all_findings:
-                alike[owner.change].setdefault(differing, []).append(owner)
-    for change, by_lines in alike.items():
-        for differing, found in by_lines.items():
-            was = f" ({_OUTCOMES[found[0].outcome]} today)" if len({one.outcome for one in found}) == 1 else ""
-            yield f"{some([named(one) for one in found])}: {change}{was}"
-            yield from (f"  {line}" for line in differing)
-
-
-def differences(owner: Owner, filters: ScanFilters) -> tuple[Line, ...]:
-    """Return what only one of the two policies finds in an owner's pods: what its author wrote first, the new first.
-
-    Where they find the same and mend it otherwise, the tokens that only one of them leads to are told.
-    """
-    found: dict[Line, bool] = {}
-    for group in owner.groups:
-        differing = dict(_between(today(group), simulated(group)))
-        if not differing and filters.includes_all_findings and group.change is not Change.NONE:
-            differing = dict.fromkeys(_tokens_between(group), True)
-        found |= differing
-    return tuple(sorted(found, key=lambda line: (not found[line], line[0])))
-
-
-def between(before: EvaluationResult, after: EvaluationResult) -> tuple[Line, ...]:
-    """Return what only one of two judgements finds, the new first."""
-    return tuple(line for line, _ in _between(before, after))
-
-
-def _between(before: EvaluationResult, after: EvaluationResult) -> Iterator[tuple[Line, bool]]:
-    """Yield what only one of two judgements finds, and whether its author wrote it; else its place isn't told."""
-    was, now = ({line_of(told): told for told in judged.findings} for judged in (before, after))
-    for sign, found, known in (("+", now, was), ("-", was, now)):
-        for line, told in found.items():
-            if line not in known:
-                yield f"{sign} {line if told.authored else _line_without_place(told)}", told.authored
-
-
-def _tokens_between(group: PodGroup) -> Iterator[Line]:
-    after = group.simulated.tokens if group.simulated else ()
-    was, now = (
-        dict.fromkeys(f"token: {whom_for(one.audience)}: lives {spelled_out(one.lifetime_seconds)}" for one in tokens)
-        for tokens in (group.verdict.tokens, after)
-    )
-    yield from (f"+ {line}" for line in now if line not in was)
-    yield from (f"- {line}" for line in was if line not in now)
-
-
-def whom_for(audience: str) -> str:
-    """Return whom a token is for, in words."""
-    return quote(audience) if audience else "the API server"
-
-
-def spelled_out(lifetime_seconds: int | None) -> str:
-    """Return how long a token lives, in words."""
-    return "without end" if lifetime_seconds is None else humanize_seconds(lifetime_seconds)
-
-
-def unwritten(owner: Owner, judged: CountedResult) -> Counter[Line]:
-    """Return in how many of its pods (or its next one) what is found that its author didn't write."""
-    found: Counter[Line] = Counter()
-    groups = [(group, len(group.names)) for group in owner.pods]
-    for group, count in groups or ([(owner.next_pod, 1)] if owner.next_pod else []):
-        for told in judged(group).findings:
-            if not told.authored:
-                found[_line_without_place(told)] += count
+def generated_findings(workload: ScannedWorkload) -> Counter[FindingLine]:
+    """Count the pods (or the next one) by findings that are not about what the author wrote."""
+    found: Counter[FindingLine] = Counter()
+    groups = [(group, len(group.names)) for group in workload.pods]
+    for group, count in groups or ([(workload.next_pod, 1)] if workload.next_pod else []):
+        for finding in current(group).findings:
+            if not finding.authored:
+                found[_line(finding)] += count
     return found
 
 
-def named(owner: Owner) -> str:
-    """Return what an owner is called, and how many pods it has."""
-    name = plain(owner.title)
-    return name if owner.kind == "Pod" else f"{name} ({counted(owner.pod_count, 'pod')})"
+def changed_workloads(
+    workloads: Iterable[ScannedWorkload], filters: ScanFilters
+) -> Iterator[tuple[Change, tuple[FindingLine, ...], list[ScannedWorkload]]]:
+    """Yield what the simulated policy changes, the most severe first, for all workloads with the same difference.
+
+    With filters, workloads without a shown difference are left out.
+    """
+    alike: dict[Change, dict[tuple[FindingLine, ...], list[ScannedWorkload]]] = {change: {} for change in Change}
+    for workload in workloads:
+        if workload.change is not Change.UNCHANGED:
+            lines = workload_differences(workload, filters)
+            if lines or filters.show_all_findings:
+                alike[workload.change].setdefault(lines, []).append(workload)
+    for change, by_lines in alike.items():
+        for lines, found in by_lines.items():
+            yield change, lines, found
 
 
-def findings(owner: Owner, judged: CountedResult) -> list[Line]:
-    """Return what is found in an owner's pods that its author wrote, and in which of them where not in all."""
-    pods: Counter[Line] = Counter()
-    for group in owner.pods:
-        for line in _authored(group, judged):
-            pods[line] += len(group.names)
-    following = _authored(owner.next_pod, judged) if owner.next_pod else {}
-    return [
-        *(f"{line}{_where(owner, count, coming=line in following)}" for line, count in pods.items()),
-        *(f"{line} ({_NEXT})" if owner.pods else line for line in following if line not in pods),
-    ]
+def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> tuple[FindingLine, ...]:
+    """Return the findings of only one policy: those about what the author wrote first, the new ones first.
+
+    If only the patches differ, these are the tokens that only one of the patches leads to.
+    """
+    found: dict[FindingLine, bool] = {}
+    for group in workload.groups:
+        differences = dict(_differences(current(group), simulated(group)))
+        if not differences and filters.show_all_findings and group.change is not Change.UNCHANGED:
+            differences = dict.fromkeys(_token_differences(group), True)
+        found |= differences
+    return tuple(sorted(found, key=lambda line: (not found[line], line.sign)))
 
 
-def _authored(group: PodGroup, judged: CountedResult) -> dict[Line, None]:
-    return {line_of(one): None for one in judged(group).findings if one.authored}
+def result_differences(before: EvaluationResult, after: EvaluationResult | None) -> tuple[FindingLine, ...]:
+    """Return the findings of only one of two results, the new ones first."""
+    return tuple(line for line, _ in _differences(before, after)) if after else ()
 
 
-def _where(owner: Owner, count: int, *, coming: bool) -> str:
-    told = [] if count == owner.pod_count else [f"{count} of {counted(owner.pod_count, 'pod')}"]
-    if owner.next_pod and not coming:
-        told.append(f"not {_NEXT}")
-    return f" ({', '.join(told)})" if told else ""
+def _differences(before: EvaluationResult, after: EvaluationResult) -> Iterator[tuple[FindingLine, bool]]:
+    """Yield the findings of only one result, each with whether it is about what the author wrote."""
+    old, new = ({_full_line(finding): finding for finding in result.findings} for result in (before, after))
+    for sign, found, known in (("+", new, old), ("-", old, new)):
+        for key, finding in found.items():
+            if key not in known:
+                yield _line(finding)._replace(sign=sign), finding.authored
 
 
-def _line_without_place(told: ReportedFinding) -> Line:
-    return plain(f"{told.action}: {told.rule}: {told.detail}")
+def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
+    tokens = (group.evaluation.tokens, group.simulated.tokens if group.simulated else ())
+    old, new = (
+        dict.fromkeys(
+            FindingLine("token", audience_text(token.audience), lifetime_text(token.lifetime_seconds))
+            for token in found
+        )
+        for found in tokens
+    )
+    yield from (line._replace(sign="+") for line in new if line not in old)
+    yield from (line._replace(sign="-") for line in old if line not in new)
+
+
+def first_names(names: Iterable[str]) -> str:
+    """Return the first names, and the number of the others."""
+    escaped = [plain(name) for name in names]
+    more = f" and {len(escaped) - _MAX_NAMES} more" if len(escaped) > _MAX_NAMES else ""
+    return ", ".join(escaped[:_MAX_NAMES]) + more
+
+
+def audience_text(audience: str) -> str:
+    """Return who a token is issued for."""
+    return quote(audience) if audience else "API server"
+
+
+def lifetime_text(lifetime_seconds: int | None) -> str:
+    """Return a token's lifetime."""
+    return "never expires" if lifetime_seconds is None else humanize_seconds(lifetime_seconds)
+
+
+def workload_title(workload: ScannedWorkload) -> str:
+    """Return a workload's name and number of pods."""
+    name = plain(workload.title)
+    return name if workload.kind == "Pod" else f"{name} ({counted(workload.pod_count, 'pod')})"
+
+
+def _authored(group: PodGroup) -> dict[FindingLine, None]:
+    return {_line(finding): None for finding in current(group).findings if finding.authored}
+
+
+def _line(finding: ReportedFinding) -> FindingLine:
+    """Return a finding, with its path if it is about what the author wrote."""
+    return _full_line(finding) if finding.authored else FindingLine(finding.action, finding.rule, plain(finding.detail))
+
+
+def _full_line(finding: ReportedFinding) -> FindingLine:
+    return FindingLine(finding.action, finding.rule, plain(f"{finding.path} {finding.detail}"))
+
+
+def _where(workload: ScannedWorkload, count: int, *, in_template: bool) -> list[str]:
+    where = [] if count == workload.pod_count else [f"{count} of {counted(workload.pod_count, 'pod')}"]
+    return [*where, "not in the template"] if workload.next_pod and not in_template else where
+
+
+def _extended(line: FindingLine, where: list[str]) -> FindingLine:
+    return line._replace(text=f"{line.text} ({', '.join(where)})") if where else line

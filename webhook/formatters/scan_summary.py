@@ -1,34 +1,83 @@
-"""The summary of a scan: what fits a screen of 80 columns and 24 lines, whatever the cluster."""
+"""The summary of a scan: the numbers and words that the text and the page have in common."""
 
-import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import chain, repeat
+from collections.abc import Iterable, Iterator, Sequence
 
 from webhook.core.decision import Outcome
-from webhook.core.text import counted, plain
-from webhook.formatters import scan_figures as figures
+from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
+from webhook.core.policy.model import Action
+from webhook.core.text import counted, plain, quote
+from webhook.formatters.scan_findings import first_names
 from webhook.scan.audiences import ApiAudiences, AudienceSource
 from webhook.scan.evaluation_result import Change
+from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.options import PolicyInfo, ScanFilters
-from webhook.scan.report import OutcomeCounts, ScanReport
+from webhook.scan.report import LegacySecret, OutcomeCounts, ScanReport
 
-COLUMNS, ROWS = 80, 24
-_NAME, _HEAD, _CELL = 11, 24, 14
-_MILLION = 1_000_000
+OUTCOMES = tuple(reversed(Outcome))
+ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
+LIFETIMES = ("never expires", "1 year", "over 1 hour", "up to 1 hour")
+NOW, RECREATED, SIMULATED = "now", "recreated", "simulated"
+IF_RECREATED = "if recreated under this policy"
+SAFE_TO_DELETE, COPY = "safe to delete", "copied into another Secret type"
+SECRET_STATES = ("referenced", "used", "invalid", SAFE_TO_DELETE, COPY)
+"""States of a legacy Secret; several may apply."""
+NO_USE = "no use recorded"
+_SOURCES = {
+    AudienceSource.POLICY: "from the policy",
+    AudienceSource.GIVEN: "from --api-audience",
+    AudienceSource.TOKEN: "from the token of this scan",
+    AudienceSource.ASSUMED: "assumed (see --api-audience)",
+}
 Field = tuple[str, str]
-"""A line's name, and what it says; without a name it goes on with the one before."""
+"""A name and its value; an empty name continues the field before."""
 
 
-def summary_lines(report: ScanReport) -> list[str]:
-    """Return the lines."""
-    head = [*map(_line, about(report)), *_outcomes(report)]
-    tail = [*_tokens(report), *map(_line, state(report))]
-    return [_cut(line) for line in (*head, *_rules(report, ROWS - len(head) - len(tail)), *tail)]
+def outcome_counts(report: ScanReport) -> tuple[tuple[str, OutcomeCounts, OutcomeCounts | None], ...]:
+    """Return the numbers by outcome of each kind of object, and those under the simulated policy."""
+    summary = report.summary
+    return (
+        ("pods", summary.pods, summary.simulated_pods),
+        ("workloads (worst outcome)", summary.workloads, summary.simulated_workloads),
+        ("legacy Secrets", summary.secrets, summary.simulated_secrets),
+    )
 
 
-def about(report: ScanReport) -> Iterator[Field]:
-    """Yield what was scanned, when, and what it was judged by."""
+def rule_counts(report: ScanReport, *, simulated: bool) -> dict[str, Counter[Action]]:
+    """Return the numbers of findings by rule and action, the most severe first."""
+    found: dict[str, Counter[Action]] = {}
+    for count in report.rule_counts:
+        found.setdefault(count.rule, Counter())[count.action] += (count.simulated or 0) if simulated else count.count
+    return dict(sorted(found.items(), key=lambda item: [-item[1][action] for action in ACTIONS]))
+
+
+def token_lifetimes(report: ScanReport) -> dict[str, tuple[int, ...]]:
+    """Return the numbers of tokens by `LIFETIMES`: now, recreated and simulated."""
+    uses = report.tokens
+    found = {
+        NOW: _by_lifetime((use.lifetime_seconds, use.now) for use in uses),
+        RECREATED: _by_lifetime((use.lifetime_seconds, use.recreated) for use in uses),
+    }
+    if report.simulated:
+        found[SIMULATED] = _by_lifetime((use.lifetime_seconds, use.simulated or 0) for use in uses)
+    return found
+
+
+def _by_lifetime(uses: Iterable[tuple[int | None, int]]) -> tuple[int, ...]:
+    counts = [0] * len(LIFETIMES)
+    for lifetime, count in uses:
+        if lifetime is None:
+            bucket = 0
+        elif lifetime >= YEAR:
+            bucket = 1
+        else:
+            bucket = 2 if lifetime > DEFAULT_EXPIRATION else 3
+        counts[bucket] += count
+    return tuple(counts)
+
+
+def scan_fields(report: ScanReport) -> Iterator[Field]:
+    """Yield what was scanned, when, and by which policy."""
     yield "cluster", f"{plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC"
     yield "policy", _policy(report.policy)
     audiences = report.policy.api_audiences
@@ -38,123 +87,145 @@ def about(report: ScanReport) -> Iterator[Field]:
         if report.simulated.api_audiences != audiences:
             yield "audiences", _audiences(report.simulated.api_audiences)
     summary = report.summary
-    seen = f"{counted(summary.pods.all, 'pod')} of {counted(summary.owners.all, 'owner')}"
+    scanned = f"{counted(summary.pods.total, 'pod')} of {counted(summary.workloads.total, 'workload')}"
     finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
-    yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {seen}{finished}"
-    if alone := looked_at(report.filters):
-        yield "", f"looked at alone: {alone}"
-    if alone := told_of(report.filters):
-        yield "", f"told alone (outcomes are by all): {alone}"
+    yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {scanned}{finished}"
+    if scope := namespaces_shown(report.filters):
+        yield "", f"showing only {scope}"
+    if scope := findings_shown(report.filters):
+        yield "", f"showing only {scope} (outcomes count all)"
 
 
-def state(report: ScanReport) -> Iterator[Field]:
-    """Yield how its legacy Secrets, accounts and exemptions stand, and what could not be read."""
+def state_fields(report: ScanReport) -> Iterator[Field]:
+    """Yield the state of legacy Secrets, accounts and exemptions, and what could not be read."""
     if secrets := report.legacy_secrets:
-        counts = Counter(use for secret in secrets for use in figures.uses(secret))
-        told = ", ".join(f"{counts[use]} {use}" for use in figures.USES if use != figures.COPY)
-        yield "legacy", f"{counted(len(secrets), 'Secret')}: {told}"
-        yield "", f"their use is {f'known since {report.tracked_since}' if report.tracked_since else 'not known'}"
-        if counts[figures.COPY]:
-            yield "", f"{counts[figures.COPY]} {figures.COPY}: somebody put the text of one into it"
+        counts = Counter(state for secret in secrets for state in secret_states(secret))
+        states = ", ".join(f"{counts[state]} {state}" for state in SECRET_STATES if state != COPY)
+        yield "legacy", f"{counted(len(secrets), 'Secret')}: {states}"
+        yield "", f"use recorded since {report.tracked_since}" if report.tracked_since else "use is not recorded"
+        if counts[COPY]:
+            yield "", f"{counts[COPY]} {COPY}"
         if report.names_unread:
-            yield "", "not all could be read that may name them (at the end)"
-    if idle := len(report.accounts_without_permissions or ()):
-        yield "accounts", f"{idle} with the API server's token mounted and no right to anything"
-    for name, states in (("exemptions", report.exemptions), ("simulated", report.simulated_exemptions or ())):
-        if states:
-            yield name, f"{len(states)}: {', '.join(figures.standings(states))}"
+            yield "", "not everything that may refer to them could be read (see the end)"
+    if accounts := len(report.accounts_without_permissions or ()):
+        yield "accounts", f"{accounts} with a mounted API token but no RBAC permissions"
+    for name, usages in (("exemptions", report.exemptions), (SIMULATED, report.simulated_exemptions or ())):
+        if usages:
+            statuses = Counter(usage.status for usage in usages)
+            words = [f"{statuses[status]} {status}" for status in ExemptionStatus if statuses[status]]
+            if soon := sum(usage.expires_soon for usage in usages):
+                words.append(f"{soon} expiring soon")
+            yield name, f"{len(usages)}: {', '.join(words)}"
     if report.unread:
-        yield "NOT READ", f"{', '.join(one.what for one in report.unread)} (at the end)"
+        yield "NOT READ", f"{', '.join(unread.resource for unread in report.unread)} (see the end)"
 
 
-def changed(report: ScanReport) -> Iterator[Field]:
-    """Yield for how many owners the simulated policy changes what."""
-    counts = Counter(owner.change for owner in report.owners)
-    told = [f"{counts[one]} {one}" for one in Change if counts[one] and one is not Change.NONE]
-    lines = textwrap.wrap(", ".join(told), COLUMNS - _NAME) or ["no change"]
-    yield from zip(chain(["owners"], repeat("")), lines, strict=False)
+def workload_changes(report: ScanReport) -> str:
+    """Return the numbers of workloads by what the simulated policy changes."""
+    counts = Counter(workload.change for workload in report.workloads)
+    changes = [f"{counts[change]} {change}" for change in Change if counts[change] and change is not Change.UNCHANGED]
+    return ", ".join(changes) or "no change"
 
 
-def _policy(used: PolicyInfo) -> str:
-    return f"{used.revision}, {used.mode}: {plain(used.origin)}"
+def headline(report: ScanReport) -> str:
+    """Return in a sentence what would be denied, and in others what the report is limited to."""
+    denied = []
+    for title, now, simulated in outcome_counts(report):
+        counts = simulated if report.simulated and simulated else now
+        if counts.denied:
+            denied.append(f"{counts.denied} of {counts.total} {title.partition(' (')[0]}")
+    policy = "the simulated" if report.simulated else "this"
+    incomplete = any(unread.affects_decisions for unread in report.unread) and not denied
+    unsure = ", as far as could be read" if incomplete else ""
+    sentences = [f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."]
+    sentences += [
+        f"Showing only {scope}."
+        for scope in (namespaces_shown(report.filters), findings_shown(report.filters))
+        if scope
+    ]  # fmt: skip
+    return " ".join(sentences)
+
+
+def namespaces_shown(filters: ScanFilters) -> str:
+    """Return the selected namespaces; empty: all."""
+    return _filter_text(("namespace", filters.namespaces))
+
+
+def findings_shown(filters: ScanFilters) -> str:
+    """Return the selected rules and actions; empty: all."""
+    return _filter_text(("rule", filters.rules), ("action", filters.actions))
+
+
+def _filter_text(*filters: tuple[str, Iterable[str]]) -> str:
+    return "; ".join(f"{name} {', '.join(map(plain, values))}" for name, values in filters if values)
+
+
+def _policy(policy: PolicyInfo) -> str:
+    return f"{policy.revision}, {policy.mode}: {plain(policy.origin)}"
 
 
 def _audiences(audiences: ApiAudiences) -> str:
-    return f"the API server's, {_SOURCES[audiences.source]}: {', '.join(map(plain, audiences.names))}"
+    return f"of the API server, {_SOURCES[audiences.source]}: {', '.join(map(plain, audiences.names))}"
 
 
-_SOURCES = {
-    AudienceSource.POLICY: "by the policy",
-    AudienceSource.GIVEN: "as given",
-    AudienceSource.TOKEN: "by this scan's own token",
-    AudienceSource.ASSUMED: "assumed (see --api-audience)",
-}
+def secret_states(secret: LegacySecret) -> list[str]:
+    """Return the `SECRET_STATES` of a legacy Secret."""
+    states = (
+        bool(secret.references),
+        secret.last_used is not None,
+        secret.invalid_since is not None,
+        secret.removable,
+        secret.is_copy,
+    )
+    return [word for word, applies in zip(SECRET_STATES, states, strict=True) if applies]
 
 
-def looked_at(filters: ScanFilters) -> str:
-    """Return what was looked at alone, in words; nothing where it was all."""
-    return _words(("namespace", filters.namespaces))
+def last_use_text(secret: LegacySecret) -> str:
+    """Return when a legacy Secret was last used."""
+    if secret.last_used:
+        return f"last used {secret.last_used}"
+    return f"{NO_USE} since {secret.unused_since}" if secret.unused_since else "unknown use"
 
 
-def told_of(filters: ScanFilters) -> str:
-    """Return which findings are told alone, in words; nothing where it is all."""
-    return _words(("rule", filters.rules), ("action", filters.actions))
+def reference_lines(secret: LegacySecret) -> Iterator[str]:
+    """Yield what refers to a legacy Secret."""
+    for reference in secret.references:
+        pods = f" ({counted(len(reference.pods), 'pod')})" if reference.pods and reference.kind != "Pod" else ""
+        yield f"referenced by {plain(reference.title)}{pods}: {plain(reference.path)}"
+    if secret.listed_by:
+        yield f"listed by {first_names(f'ServiceAccount/{name}' for name in secret.listed_by)}"
 
 
-def _words(*given: tuple[str, Iterable[str]]) -> str:
-    return "; ".join(f"{what} {', '.join(map(plain, values))}" for what, values in given if values)
+def exemption_subjects(usage: ExemptionUsage) -> str:
+    """Return what an exemption is for."""
+    return first_names((*usage.namespaces, *usage.service_accounts, *usage.users)) or "everything"
 
 
-def _outcomes(report: ScanReport) -> Iterator[str]:
-    """Yield the table of what would come of what there is, with the simulated policy's numbers behind an arrow."""
-    yield _row("if created again", figures.OUTCOMES.values())
-    for name, now, simulated in figures.outcomes(report):
-        yield _row(name, [_number(now, simulated, one) for one in figures.OUTCOMES])
-    if report.simulated:
-        yield from map(_line, changed(report))
+def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) -> str:
+    """Return an exemption's status; `usages` are all of its policy."""
+    if usage.status is ExemptionStatus.EXPIRED:
+        if usage.matches:
+            return f"expired, would match {usage.matches}"
+        return "expired, not everything that it selects was scanned" if usage.partly_scanned else "expired, unused"
+    return {
+        ExemptionStatus.IN_USE: f"in use, matches {usage.matches}",
+        ExemptionStatus.SHADOWED: f"shadowed by {_earlier(usages[number] for number in usage.shadowed_by)}",
+        ExemptionStatus.UNUSED: "unused",
+        ExemptionStatus.NOT_SCANNED: "unused here, not everything that it selects was scanned",
+        ExemptionStatus.UNKNOWN: "unknown, depends on the user of a request",
+    }[usage.status]
 
 
-def _number(now: OutcomeCounts, simulated: OutcomeCounts | None, outcome: Outcome) -> str:
-    """Return a number, with the simulated policy's behind an arrow; so that it fits its column, whatever they are."""
-    numbers = [getattr(counts, outcome.value) for counts in (now, simulated) if counts]
-    told = " > ".join(map(str, numbers))
-    return told if len(told) < _CELL else ">".join(map(_short, numbers))
+def _earlier(usages: Iterable[ExemptionUsage]) -> str:
+    names = [f"{quote(usage.reason)}, {_until(usage)}" for usage in usages]
+    return f"an earlier one ({names[0]})" if len(names) == 1 else f"earlier ones ({'; '.join(names)})"
 
 
-def _short(number: int) -> str:
-    return str(number) if number < _MILLION else f"{number / _MILLION:.1f}M"
+def exemption_expiry(usage: ExemptionUsage) -> str:
+    """Return how long an exemption is valid."""
+    soon = f" ({counted(usage.days_left or 0, 'day')} left)" if usage.expires_soon else ""
+    return f"{_until(usage)}{soon}"
 
 
-def _row(name: str, cells: Iterable[str]) -> str:
-    """Return a line whose cells end where their columns do; a name that is too long takes room of the first one."""
-    line = name
-    for number, cell in enumerate(cells, 1):
-        line += cell.rjust(max(_HEAD + number * _CELL - len(line), len(cell) + 1))
-    return line
-
-
-def _rules(report: ScanReport, room: int) -> Iterator[str]:
-    """Yield how often which rule is broken, so many lines at the most."""
-    found = list(figures.rules(report, simulated=report.simulated is not None).items())
-    if not found:
-        return
-    yield _row("by rule, simulated" if report.simulated else "by rule", figures.ACTIONS)
-    shown = found if len(found) < room else found[: room - 2]
-    for rule, actions in shown:
-        yield _row(f"  {rule}", [str(actions[action]) for action in figures.ACTIONS])
-    if len(shown) < len(found):
-        yield f"  and {counted(len(found) - len(shown), 'more rule')}"
-
-
-def _tokens(report: ScanReport) -> Iterator[str]:
-    yield _row("tokens in pods", figures.LIFETIMES)
-    for name, numbers in figures.lifetimes(report).items():
-        yield _row(f"  {name}", map(str, numbers))
-
-
-def _line(field: Field) -> str:
-    return f"{field[0]:<{_NAME}}{field[1]}"
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…"
+def _until(usage: ExemptionUsage) -> str:
+    return f"until {usage.until}" if usage.until else "never expires"

@@ -1,4 +1,4 @@
-"""What a scan found, counted."""
+"""Counts the results of a scan."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,84 +9,100 @@ from webhook.scan.evaluation_result import PodGroup
 from webhook.scan.exemption_usage import CountedResult
 from webhook.scan.rbac import Bindings
 from webhook.scan.report import (
-    Account,
     AccountWithoutPermissions,
     CsiDriver,
     LegacySecret,
     OutcomeCounts,
-    Owner,
     RuleCount,
+    ScannedWorkload,
     ScanSummary,
+    ServiceAccountResult,
     TokenUse,
+    UnreadResource,
 )
 
 
-def judged(
-    owners: Iterable[Owner],
+def counted_results(
+    workloads: Iterable[ScannedWorkload],
     secrets: Iterable[LegacySecret],
-    accounts: Iterable[Account],
+    accounts: Iterable[ServiceAccountResult],
     csi_drivers: Iterable[CsiDriver] = (),
 ) -> tuple[list[CountedResult], list[CountedResult]]:
-    """Return what is judged, each once: by the policy, and by the simulated one.
+    """Return the results by the policy and by the simulated policy.
 
-    Of an owner these are its pods, and only where it has none its next one.
+    A workload counts by its pods, and by its template if it has none.
     """
     now: list[CountedResult] = []
     simulated: list[CountedResult] = []
-    for owner in owners:
-        for group, count in counted(owner):
-            where = (owner.namespace, group.account, count)
-            now.append(CountedResult(*where, group.verdict.judgement))
+    for workload in workloads:
+        for group, count in _counted_groups(workload):
+            now.append(CountedResult(workload.namespace, group.account, count, group.evaluation.result))
             if group.simulated:
-                simulated.append(CountedResult(*where, group.simulated.judgement))
-    single = [(one.namespace, one.account, one.judgement, one.simulated) for one in secrets]
-    single += [(one.namespace, one.name, one.judgement, one.simulated) for one in accounts]
-    single += [("", "", driver.judgement, driver.simulated) for driver in csi_drivers]
-    for namespace, account, judgement, other in single:
-        now.append(CountedResult(namespace, account, 1, judgement))
-        if other:
-            simulated.append(CountedResult(namespace, account, 1, other))
+                simulated.append(CountedResult(workload.namespace, group.account, count, group.simulated.result))
+    single: list[tuple[str, str, ServiceAccountResult | LegacySecret | CsiDriver]] = [
+        *((secret.namespace, secret.account, secret) for secret in secrets),
+        *((account.namespace, account.name, account) for account in accounts),
+        *(("", "", driver) for driver in csi_drivers),
+    ]
+    for namespace, account, found in single:
+        now.append(CountedResult(namespace, account, 1, found.result))
+        if found.simulated:
+            simulated.append(CountedResult(namespace, account, 1, found.simulated))
     return now, simulated
 
 
-def counted(owner: Owner) -> Iterator[tuple[PodGroup, int]]:
-    """Yield what of an owner is counted: its pods, or else its next one."""
-    if owner.pods:
-        yield from ((group, len(group.names)) for group in owner.pods)
-    elif owner.next_pod:
-        yield owner.next_pod, 1
+def _counted_groups(workload: ScannedWorkload) -> Iterator[tuple[PodGroup, int]]:
+    if workload.pods:
+        yield from ((group, len(group.names)) for group in workload.pods)
+    elif workload.next_pod:
+        yield workload.next_pod, 1
 
 
-def summary(
-    namespaces: int, finished_pods: int, owners: Sequence[Owner], secrets: Sequence[LegacySecret]
+def summarize(
+    namespaces: int,
+    finished_pods: int,
+    workloads: Sequence[ScannedWorkload],
+    secrets: Sequence[LegacySecret],
+    *,
+    simulates: bool,
 ) -> ScanSummary:
-    """Return the counts of pods, owners and Secrets by what would come of them."""
-    groups = [group for owner in owners for group in owner.pods]
-    under = [(group.simulated, len(group.names)) for group in groups if group.simulated]
-    by_owner = [found for owner in owners if (found := owner.simulated_outcome)]
-    by_secret = [one.simulated.outcome for one in secrets if one.simulated]
-    simulates = bool(under or by_owner or by_secret)
+    """Return the numbers of pods, workloads and Secrets by outcome."""
+    groups = [group for workload in workloads for group in workload.pods]
+    pods = ((group.simulated.result.outcome, len(group.names)) for group in groups if group.simulated)
+    outcomes = ((workload.simulated_outcome, 1) for workload in workloads if workload.simulated_outcome)
+    simulated = ((secret.simulated.outcome, 1) for secret in secrets if secret.simulated)
     return ScanSummary(
         namespaces,
         finished_pods,
-        pods=_counts((group.verdict.judgement.outcome, len(group.names)) for group in groups),
-        owners=_counts((owner.outcome, 1) for owner in owners),
-        secrets=_counts((one.judgement.outcome, 1) for one in secrets),
-        simulated_pods=_counts((one.judgement.outcome, count) for one, count in under) if simulates else None,
-        simulated_owners=_counts((one, 1) for one in by_owner) if simulates else None,
-        simulated_secrets=_counts((one, 1) for one in by_secret) if simulates else None,
+        pods=_counts((group.evaluation.result.outcome, len(group.names)) for group in groups),
+        workloads=_counts((workload.outcome, 1) for workload in workloads),
+        secrets=_counts((secret.result.outcome, 1) for secret in secrets),
+        simulated_pods=_counts(pods) if simulates else None,
+        simulated_workloads=_counts(outcomes) if simulates else None,
+        simulated_secrets=_counts(simulated) if simulates else None,
     )
 
 
 def _counts(outcomes: Iterable[tuple[Outcome, int]]) -> OutcomeCounts:
-    counted: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for outcome, count in outcomes:
-        counted[outcome.value] += count
-    return OutcomeCounts(**counted)
+        counts[outcome.value] += count
+    return OutcomeCounts(**counts)
+
+
+def exit_status(summary: ScanSummary, unread: Iterable[UnreadResource]) -> int:
+    """Return 1 if something would be denied (by the simulated policy, if any), 2 if outcomes may be wrong, else 0."""
+    counts = (
+        summary.simulated_workloads or summary.workloads,
+        summary.simulated_secrets or summary.secrets,
+    )
+    if any(count.denied for count in counts):
+        return 1
+    return 2 if any(resource.affects_decisions for resource in unread) else 0
 
 
 def rule_counts(now: Iterable[CountedResult], simulated: Iterable[CountedResult] | None) -> tuple[RuleCount, ...]:
-    """Return how many things break which rule in which namespace, and what is done about it."""
+    """Return how many objects of each namespace violate each rule, by action."""
     before, after = _by_rule(now), _by_rule(simulated or ())
     return tuple(
         RuleCount(*key, before[key], after[key] if simulated is not None else None)
@@ -94,46 +110,47 @@ def rule_counts(now: Iterable[CountedResult], simulated: Iterable[CountedResult]
     )  # fmt: skip
 
 
-def _by_rule(judged: Iterable[CountedResult]) -> Counter[tuple[str, str, Action]]:
-    counted: Counter[tuple[str, str, Action]] = Counter()
-    for one in judged:
-        for rule, action in {(finding.rule, finding.action) for finding in one.judgement.findings}:
-            counted[one.namespace, rule, action] += one.number
-    return counted
+def _by_rule(results: Iterable[CountedResult]) -> Counter[tuple[str, str, Action]]:
+    counts: Counter[tuple[str, str, Action]] = Counter()
+    for counted in results:
+        for rule, action in {(finding.rule, finding.action) for finding in counted.result.findings}:
+            counts[counted.namespace, rule, action] += counted.objects
+    return counts
 
 
 _Use = tuple[str, int | None]
 
 
-def token_uses(owners: Sequence[Owner]) -> tuple[TokenUse, ...]:
-    """Return the tokens of all pods by audience and lifetime: now, and had they been created again."""
+def token_uses(workloads: Sequence[ScannedWorkload], *, simulates: bool) -> tuple[TokenUse, ...]:
+    """Return the tokens of all pods by audience and lifetime: now, and after the pods are recreated."""
     now: Counter[_Use] = Counter()
-    after: Counter[_Use] = Counter()
+    recreated: Counter[_Use] = Counter()
     simulated: Counter[_Use] = Counter()
-    simulates = False
-    for group in (group for owner in owners for group in owner.pods):
-        count = len(group.names)
-        for token in group.tokens:
-            now[token.audience, token.lifetime_seconds] += count
-        for token in group.verdict.tokens:
-            after[token.audience, token.lifetime_seconds] += count
-        simulates = simulates or group.simulated is not None
-        for token in group.simulated.tokens if group.simulated else ():
-            simulated[token.audience, token.lifetime_seconds] += count
+    for group in (group for workload in workloads for group in workload.pods):
+        by_state = (
+            (now, group.tokens),
+            (recreated, group.evaluation.tokens),
+            (simulated, group.simulated.tokens if group.simulated else ()),
+        )
+        for counts, tokens in by_state:
+            for token in tokens:
+                counts[token.audience, token.lifetime_seconds] += len(group.names)
     return tuple(
-        TokenUse(*use, now[use], after[use], simulated[use] if simulates else None)
-        for use in sorted({*now, *after, *simulated}, key=lambda use: (use[0], use[1] is None, use[1] or 0))
+        TokenUse(*use, now[use], recreated[use], simulated[use] if simulates else None)
+        for use in sorted({*now, *recreated, *simulated}, key=lambda use: (use[0], use[1] is None, use[1] or 0))
     )
 
 
-def accounts_without_permissions(owners: Iterable[Owner], bindings: Bindings) -> tuple[AccountWithoutPermissions, ...]:
-    """Return the accounts whose API token is mounted by itself in pods, though no binding gives them any right."""
+def accounts_without_permissions(
+    workloads: Iterable[ScannedWorkload], bindings: Bindings
+) -> tuple[AccountWithoutPermissions, ...]:
+    """Return the accounts whose API token Kubernetes mounts in pods though no binding names them."""
     pods: Counter[tuple[str, str]] = Counter()
-    where: dict[tuple[str, str], set[str]] = {}
-    for owner in owners:
-        for group in owner.pods:
-            key = (owner.namespace, group.account)
+    titles: dict[tuple[str, str], set[str]] = {}
+    for workload in workloads:
+        for group in workload.pods:
+            key = (workload.namespace, group.account)
             if any(token.own for token in group.tokens) and not bindings.grant_permissions_to(*key):
                 pods[key] += len(group.names)
-                where.setdefault(key, set()).add(owner.title)
-    return tuple(AccountWithoutPermissions(*key, pods[key], tuple(sorted(where[key]))) for key in sorted(pods))
+                titles.setdefault(key, set()).add(workload.title)
+    return tuple(AccountWithoutPermissions(*key, pods[key], tuple(sorted(titles[key]))) for key in sorted(pods))

@@ -1,4 +1,4 @@
-"""The objects of a cluster that only a scan reads, cut down to the fields that it reads."""
+"""API objects that only a scan reads, with the fields that it reads."""
 
 import msgspec
 
@@ -7,13 +7,13 @@ from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"
 TRACKING = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
-"""The ConfigMap that says since when it is known whether legacy tokens are used."""
+"""The ConfigMap with the day since which the API server records uses of legacy tokens."""
 TRACKED_SINCE = "since"
-"""Its key: a day, as `2026-11-24`."""
+"""Its key, a day like `2026-11-24`."""
 
 
 class UsageLabels(Object, frozen=True):
-    """What the API server notes of a legacy token's use, in the Secret's labels."""
+    """The labels in which the API server records the use of a legacy token."""
 
     last_used: str | None = msgspec.field(default=None, name=LAST_USED)
     invalid_since: str | None = msgspec.field(default=None, name=INVALID_SINCE)
@@ -24,7 +24,7 @@ class _Annotations(Object, frozen=True):
 
 
 class SecretMeta(Identity, frozen=True):
-    """A legacy Secret's metadata: whose token it holds, since when, and what the API server notes of its use."""
+    """A legacy Secret's metadata."""
 
     creation_timestamp: str | None = None
     labels: UsageLabels | None = None
@@ -41,30 +41,35 @@ class LegacyTokenSecret(Object, frozen=True):
 
     @property
     def metadata(self) -> SecretMeta:
-        """Its metadata."""
+        """The metadata."""
         return self.given_metadata or SecretMeta()
+
+    @property
+    def account(self) -> str:
+        """The token's ServiceAccount, empty if it is not known."""
+        return (self.metadata.annotations and self.metadata.annotations.account) or ""
 
 
 class ReplicaSetSpec(Object, frozen=True):
-    """What a ReplicaSet makes, and how many."""
+    """A ReplicaSet's spec."""
 
     replicas: int | None = None
     template: PodTemplate | None = None
 
 
 class ReplicaSet(ObjectWithMeta, frozen=True):
-    """A ReplicaSet or a ReplicationController; most of a Deployment's are old ones that make no pods any more."""
+    """A ReplicaSet or a ReplicationController; most of a Deployment's are old and have no pods."""
 
     spec: ReplicaSetSpec | None = None
 
     @property
     def replicas(self) -> int:
-        """How many pods it is to have."""
+        """The desired number of pods."""
         return 1 if self.spec is None or self.spec.replicas is None else self.spec.replicas
 
     @property
     def template(self) -> PodTemplate:
-        """What its pods look like."""
+        """The pod template."""
         return (self.spec and self.spec.template) or PodTemplate()
 
 
@@ -73,13 +78,13 @@ class _PodStatus(Object, frozen=True):
 
 
 class Pod(PodTemplate, frozen=True):
-    """A pod as it is listed: with how far it is."""
+    """A pod with its phase."""
 
     status: _PodStatus | None = None
 
     @property
     def finished(self) -> bool:
-        """Whether all that it ran has ended for good: the kubelet starts none of it again."""
+        """Whether the pod has ended and the kubelet does not restart it."""
         return self.status is not None and self.status.phase in ("Succeeded", "Failed")
 
 
@@ -99,23 +104,23 @@ class Job(Workload, frozen=True):
 
     @property
     def finished(self) -> bool:
-        """Whether it makes no more pods."""
-        told = (self.status and self.status.conditions) or ()
-        return any(one.type in ("Complete", "Failed") and one.status == "True" for one in told)
+        """Whether it creates no more pods."""
+        conditions = (self.status and self.status.conditions) or ()
+        return any(condition.type in ("Complete", "Failed") and condition.status == "True" for condition in conditions)
 
 
-class _RolledStatus(Object, frozen=True):
+class _RollingStatus(Object, frozen=True):
     update_revision: str | None = None
 
 
 class RollingWorkload(Workload, frozen=True):
-    """A StatefulSet or a DaemonSet: it makes pods itself; those of an older template stay until it replaces them."""
+    """A StatefulSet or a DaemonSet: pods of an older template run until it replaces them."""
 
-    status: _RolledStatus | None = None
+    status: _RollingStatus | None = None
 
     @property
-    def newest(self) -> tuple[str, str] | None:
-        """The label, and its value, of pods from the template as it is now; None where that isn't said."""
+    def revision_label(self) -> tuple[str, str] | None:
+        """The label and its value of pods of the current template; None if it is not known."""
         generation = self.metadata.annotation("deprecated.daemonset.template.generation")
         if generation:
             return "pod-template-generation", generation
@@ -124,7 +129,7 @@ class RollingWorkload(Workload, frozen=True):
 
 
 class Subject(Object, frozen=True):
-    """Whom a binding gives a role to."""
+    """A subject of a binding."""
 
     kind: str | None = None
     name: str | None = None
@@ -136,7 +141,7 @@ class _BindingLabels(Object, frozen=True):
 
 
 RBAC_DEFAULTS = "rbac-defaults"
-"""Its value for what the API server makes by itself, and mends when it starts."""
+"""Its value for objects that the API server creates, and restores when it starts."""
 
 
 class BindingMeta(Identity, frozen=True):
@@ -153,5 +158,5 @@ class Binding(Object, frozen=True):
 
     @property
     def metadata(self) -> BindingMeta:
-        """Its name and namespace, and whether it is Kubernetes' own."""
+        """The metadata."""
         return self.given_metadata or BindingMeta()

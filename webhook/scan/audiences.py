@@ -1,17 +1,18 @@
-"""By which names the API server is taken to be an audience, and how that is known.
+"""The API server's audiences in a scan.
 
-The webhook reads them from its own token, which a scan doesn't have; a token for one of them, whatever the other names,
-is for the API server.
+The webhook reads them from its own token, which a scan doesn't have. A token for one of them is for the API server.
 """
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from webhook.core.policy.model import Policy
 from webhook.core.text import Word
 
 
 class AudienceSource(Word):
-    """Where they are from: the surest first."""
+    """Where the audiences are from, the most reliable first."""
 
     POLICY = "policy"
     GIVEN = "given"
@@ -19,19 +20,20 @@ class AudienceSource(Word):
     ASSUMED = "assumed"
 
 
-@dataclass(frozen=True, slots=True)
-class ApiAudiences:
-    """The API server's audiences, and where they are from.
+class ApiAudiences(Struct, frozen=True, gc=False, rename="camel"):
+    """The API server's audiences."""
 
-    `source` is the policy (its apiServerToken.audiences), what was given with the call, the service account token that
-    the scan was made with, or else they are assumed: the issuer, as the API server tells it, and the usual ones.
-    """
+    names: Annotated[tuple[str, ...], Meta(description="The audiences.")]
+    source: Annotated[
+        AudienceSource,
+        Meta(
+            description="The policy, the command line, the token that the scan was made with, or assumed: the API"
+            " server's issuer and the usual audiences."
+        ),
+    ]
 
-    names: tuple[str, ...]
-    source: AudienceSource
 
-
-def under(policy: Policy, known: ApiAudiences) -> ApiAudiences:
-    """Return those that a policy is judged with: its own, or else those that are known of the cluster."""
+def effective_audiences(policy: Policy, known: ApiAudiences) -> ApiAudiences:
+    """Return the policy's own audiences, or else the known ones."""
     own = policy.api_server_token.audiences
     return ApiAudiences(own, AudienceSource.POLICY) if own else known

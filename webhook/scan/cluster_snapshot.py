@@ -1,4 +1,4 @@
-"""What a scan knows of a cluster before it looks at what makes pods, and at the pods."""
+"""What a scan knows about a cluster before it evaluates workloads and pods."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -14,15 +14,11 @@ from webhook.scan.report import UnreadResource
 
 @dataclass
 class ClusterSnapshot:
-    """What was read; whoever reads it puts it here. `bindings` is None where they could not be read.
+    """What was read. `bindings` is None if they could not be read.
 
-    `used_copies` are Secrets of other types that hold a legacy token which somebody has used.
-
-    `all_namespaces` says that there are no others than `namespaces`.
-
-    `issuer` is the API server's name as an issuer of tokens, which is an audience of its own where it wasn't given
-    others. `given_audiences` are those that whoever scans names, `token_audiences` those of the service account token
-    that the scan is made with, if it is made with one.
+    `used_copies` are Secrets of other types that contain a used legacy token. `all_namespaces` says that the cluster
+    has no others than `namespaces`. `issuer` is the API server's issuer of tokens, which is its audience by default.
+    `given_audiences` are those of the command line, `token_audiences` those of the token that the scan is made with.
     """
 
     namespaces: dict[str, Labels] = field(default_factory=dict)
@@ -40,7 +36,7 @@ class ClusterSnapshot:
 
     @property
     def api_audiences(self) -> ApiAudiences:
-        """The API server's audiences, as far as they are known otherwise than from a policy."""
+        """The API server's audiences, if the policy names none."""
         if self.given_audiences:
             return ApiAudiences(self.given_audiences, AudienceSource.GIVEN)
         if self.token_audiences:
@@ -49,21 +45,20 @@ class ClusterSnapshot:
         return ApiAudiences(tuple(dict.fromkeys(usual)), AudienceSource.ASSUMED)
 
     def cluster(self) -> Cluster:
-        """Return it as what decisions are made by."""
+        """Return the cluster state that evaluations use."""
         tokens: dict[str, dict[str, str]] = {}
         for secret in self.secrets:
             meta = secret.metadata
-            account = (meta.annotations and meta.annotations.account) or ""
-            tokens.setdefault(meta.namespace or "", {})[meta.name or ""] = account
+            tokens.setdefault(meta.namespace or "", {})[meta.name or ""] = secret.account
         automounts = {
-            (one.metadata.namespace or "", one.metadata.name or ""): one.automount_service_account_token
-            for one in self.accounts
-            if one.automount_service_account_token is not None
+            (account.metadata.namespace or "", account.metadata.name or ""): account.automount_service_account_token
+            for account in self.accounts
+            if account.automount_service_account_token is not None
         }
         return Cluster(tokens, self.namespaces, automounts, self.api_audiences.names)
 
     def listed(self) -> dict[tuple[str, str], list[str]]:
-        """Return which accounts list which Secrets, by the Secret's namespace and name."""
+        """Return the accounts that list a Secret, by its namespace and name."""
         found: dict[tuple[str, str], list[str]] = {}
         for account in self.accounts:
             meta = account.metadata

@@ -1,119 +1,101 @@
-"""What would come of a pod, a Secret or an account, as values; a part of the report (`webhook.scan.report`)."""
+"""Results of an evaluation, as values of the report (`webhook.scan.report`)."""
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.core.text import Word
 
-FROM_HARMLESS_TO_NOT = tuple(Outcome)
+_SEVERITY = tuple(Outcome)
+
+Rule = Annotated[str, Meta(description="The rule's name.")]
+Path = Annotated[str, Meta(description="The path of the field in the pod.")]
+Audience = Annotated[str, Meta(description="Who the token is issued for; empty: the API server.")]
+Lifetime = Annotated[int | None, Meta(description="How long the token is valid, in seconds; null: it never expires.")]
 
 
 class Change(Word):
-    """What another policy means for something: what weighs most first.
+    """What the simulated policy changes, the most severe first."""
 
-    Where neither rejects it, what is done to its tokens weighs more than a warning; and a token that it no longer gets,
-    or gets otherwise, more than one that is newly capped or mounted: somebody may count on it.
-    """
-
-    REJECTED = "newly rejected"
-    REJECTED_FOR_MORE = "rejected for more"
-    REJECTED_OTHERWISE = "rejected otherwise"
-    UNPATCHED = "no longer patched"
-    PATCHED_OTHERWISE = "patched otherwise"
-    PATCHED = "newly patched"
-    WARNED = "newly warned"
-    WARNED_OTHERWISE = "warned otherwise"
-    UNWARNED = "no longer warned"
-    FINE = "newly fine"
-    AUDITED_OTHERWISE = "audited otherwise"
-    NONE = "unchanged"
+    NEWLY_DENIED = "newly denied"
+    DENIED_FOR_MORE = "denied for more reasons"
+    DENIED_DIFFERENTLY = "denied for other reasons"
+    NO_LONGER_PATCHED = "no longer patched"
+    PATCHED_DIFFERENTLY = "patched differently"
+    NEWLY_PATCHED = "newly patched"
+    NEWLY_WARNED = "newly warned"
+    WARNED_DIFFERENTLY = "warned differently"
+    NO_LONGER_WARNED = "no longer warned"
+    NEWLY_ALLOWED = "newly allowed"
+    AUDITED_DIFFERENTLY = "audited differently"
+    UNCHANGED = "unchanged"
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedFinding:
-    """One finding: the rule, what would be done, the place in the pod, and what is wrong there.
+class ReportedFinding(Struct, frozen=True, gc=False, rename="camel"):
+    """A violation and its action."""
 
-    `intended` is what would be done but for the policy's mode. `authored` is false for what isn't about what the
-    author wrote: an injection, and the API server's own token. `other_account` is the ServiceAccount whose token it is
-    about, None where that is the object's own.
-    """
-
-    rule: str
-    action: Action
-    intended: Action
-    path: str
-    detail: str
-    authored: bool
-    other_account: str | None = None
+    rule: Rule
+    action: Annotated[Action, Meta(description="The action that the policy's mode allows.")]
+    intended: Annotated[Action, Meta(description="The action without the limit of the mode.")]
+    path: Path
+    detail: Annotated[str, Meta(description="What is wrong and what to do.")]
+    authored: Annotated[bool, Meta(description="False for injections and the API server's own token.")]
+    other_account: Annotated[
+        str | None, Meta(description="The ServiceAccount of the token, if it is not the object's own.")
+    ] = None
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedExemption:
-    """A rule that an exemption keeps from acting; `exemption` is its number in its policy, from zero.
+class AppliedExemption(Struct, frozen=True, gc=False, rename="camel"):
+    """An exemption that keeps a rule from acting."""
 
-    `accounts` are the ServiceAccounts whose tokens that is about: the object's own, others, or both.
-    """
-
-    rule: str
-    exemption: int
-    reason: str
-    until: dt.date | None
-    accounts: tuple[str, ...]
+    rule: Rule
+    exemption: Annotated[int, Meta(description="The exemption's number in the policy, from zero.")]
+    reason: Annotated[str, Meta(description="The exemption's reason.")]
+    until: Annotated[dt.date | None, Meta(description="The last day of the exemption; null: it never expires.")]
+    accounts: Annotated[tuple[str, ...], Meta(description="The ServiceAccounts whose tokens it covers.")]
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationResult:
-    """What a policy would do if the object were created again.
+class EvaluationResult(Struct, frozen=True, gc=False, rename="camel"):
+    """What a policy would do if the object were created again."""
 
-    `note` says why no rule looked at it, where none did.
-    """
-
-    outcome: Outcome
-    findings: tuple[ReportedFinding, ...] = ()
-    exemptions: tuple[AppliedExemption, ...] = ()
-    note: str = ""
+    outcome: Annotated[Outcome, Meta(description="The outcome, from all findings.")]
+    findings: Annotated[tuple[ReportedFinding, ...], Meta(description="The findings that the filters select.")] = ()
+    exemptions: Annotated[tuple[AppliedExemption, ...], Meta(description="The exemptions that apply.")] = ()
+    note: Annotated[str, Meta(description="Why no rule was applied; empty if rules were.")] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PodToken:
-    """A token in a pod: whom it is for (empty: the API server), how long it really lives, and where it stands.
+class PodToken(Struct, frozen=True, gc=False, rename="camel"):
+    """A token in a pod."""
 
-    `own` says that Kubernetes mounts it by itself. `secret` names the legacy Secret that holds it, if one does.
-    """
-
-    audience: str
-    lifetime_seconds: int | None
-    path: str
-    own: bool = False
-    secret: str = ""
+    audience: Audience
+    lifetime_seconds: Lifetime
+    path: Path
+    own: Annotated[bool, Meta(description="Whether Kubernetes mounts the token by itself.")] = False
+    secret: Annotated[str, Meta(description="The legacy Secret that contains the token; empty: projected.")] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PodEvaluation:
-    """What comes of a pod under one policy: the judgement, and the tokens it would then have (none if rejected)."""
+class PodEvaluation(Struct, frozen=True, gc=False, rename="camel"):
+    """What happens to a pod under a policy."""
 
-    judgement: EvaluationResult
-    tokens: tuple[PodToken, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PodGroup:
-    """Pods of one owner that are alike: their names, their account, the tokens they have, and what comes of them.
-
-    `simulated` is what the other policy does, where there is one, and `change` what that changes.
-    """
-
-    names: tuple[str, ...]
-    account: str
-    tokens: tuple[PodToken, ...]
-    verdict: PodEvaluation
-    simulated: PodEvaluation | None = None
-    change: Change = Change.NONE
+    result: Annotated[EvaluationResult, Meta(description="The evaluation of the pod.")]
+    tokens: Annotated[tuple[PodToken, ...], Meta(description="The tokens of the new pod; none if it is denied.")] = ()
 
 
-def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """Return the worst of some outcomes, allowed where there is none."""
-    return max(outcomes, key=FROM_HARMLESS_TO_NOT.index, default=Outcome.ALLOWED)
+class PodGroup(Struct, frozen=True, gc=False, rename="camel"):
+    """Pods of a workload that are alike."""
+
+    names: Annotated[tuple[str, ...], Meta(description="The pods' names; none for a template.")]
+    account: Annotated[str, Meta(description="The pods' ServiceAccount.")]
+    tokens: Annotated[tuple[PodToken, ...], Meta(description="The tokens of the running pods.")]
+    evaluation: Annotated[PodEvaluation, Meta(description="The evaluation by the policy.")]
+    simulated: Annotated[PodEvaluation | None, Meta(description="The evaluation by the simulated policy.")]
+    change: Annotated[Change, Meta(description="What the simulated policy changes.")]
+
+
+def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return the worst of the outcomes, allowed without any."""
+    return max(outcomes, key=_SEVERITY.index, default=Outcome.ALLOWED)

@@ -1,4 +1,4 @@
-"""Judging what is in a cluster as if it were created again: by the same function as the webhook."""
+"""Evaluates the objects of a cluster as if they were created again, with the same function as the webhook."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -26,48 +26,47 @@ class PolicyEvaluator:
     """One policy in one cluster at one time."""
 
     def __init__(self, policy: Policy, cluster: Cluster, now: dt.datetime) -> None:
-        """Take what is judged by."""
         self.policy = policy
         self._cluster = cluster
         self._now = now
-        self._numbers = {id(one): number for number, one in enumerate(policy.exemptions)}
+        self._numbers = {id(exemption): number for number, exemption in enumerate(policy.exemptions)}
 
     def view(self, namespace: str, pod: PodTemplate) -> PodView:
-        """Return a pod together with what the policy says of its surroundings."""
+        """Return a pod with the policy of its namespace."""
         here = self.policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
         return pod_view(_pod_request(namespace, pod), pod, here, self.policy, self._cluster)
 
     def pod(self, namespace: str, pod: PodTemplate) -> tuple[PodEvaluation, Patch]:
-        """Judge a pod as it would be created, and return how it would be mended, too."""
+        """Evaluate a pod; return its patch, too."""
         decision = evaluate(_pod_request(namespace, pod), self.policy, self._cluster, self._now)
         view = self.view(namespace, pod)
-        judgement = _judgement(decision, view.account, self._numbers)
+        result = _result(decision, view.account, self._numbers)
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(view, decision)
-        return PodEvaluation(judgement, tokens), decision.patch
+        return PodEvaluation(result, tokens), decision.patch
 
     def secret(self, namespace: str, name: str, secret: Secret) -> EvaluationResult:
-        """Judge a legacy Secret as if it were made again."""
-        return self._judged(_request(Subject.SECRET, namespace, name, secret), secret.account)
+        """Evaluate a legacy Secret."""
+        return self._evaluate(_request(Subject.SECRET, namespace, name, secret), secret.account)
 
     def account(self, namespace: str, name: str, account: ServiceAccount) -> EvaluationResult:
-        """Judge a ServiceAccount as if it were made again."""
-        return self._judged(_request(Subject.SERVICE_ACCOUNT, namespace, name, account), name)
+        """Evaluate a ServiceAccount."""
+        return self._evaluate(_request(Subject.SERVICE_ACCOUNT, namespace, name, account), name)
 
     def csi_driver(self, name: str, driver: CSIDriver) -> EvaluationResult:
-        """Evaluate a CSI driver as if it were created again."""
-        return self._judged(_request(Subject.CSI_DRIVER, "", name, driver), "")
+        """Evaluate a CSI driver."""
+        return self._evaluate(_request(Subject.CSI_DRIVER, "", name, driver), "")
 
-    def _judged(self, request: Request, account: str) -> EvaluationResult:
-        return _judgement(evaluate(request, self.policy, self._cluster, self._now), account, self._numbers)
+    def _evaluate(self, request: Request, account: str) -> EvaluationResult:
+        return _result(evaluate(request, self.policy, self._cluster, self._now), account, self._numbers)
 
 
 def is_mirror(pod: PodTemplate) -> bool:
-    """Say whether a pod stands for one that its node runs by a file."""
+    """Return whether a pod mirrors a static pod of its node."""
     owner = pod.metadata.controller
     return owner is not None and owner.kind == "Node" and _MIRROR in (pod.metadata.annotations or ())
 
 
-def _judgement(decision: Decision, account: str, numbers: Mapping[int, int]) -> EvaluationResult:
+def _result(decision: Decision, account: str, numbers: Mapping[int, int]) -> EvaluationResult:
     findings = tuple(
         ReportedFinding(
             finding.rule,
@@ -86,8 +85,10 @@ def _judgement(decision: Decision, account: str, numbers: Mapping[int, int]) -> 
         of_pair = accounts.setdefault((finding.rule, id(exemption)), {})
         of_pair[account if other is None else other] = None
     exemptions = tuple(
-        AppliedExemption(rule, numbers[id(one)], one.reason, one.until, tuple(accounts[rule, id(one)]))
-        for rule, one in decision.exemptions
+        AppliedExemption(
+            rule, numbers[id(exemption)], exemption.reason, exemption.until, tuple(accounts[rule, id(exemption)])
+        )
+        for rule, exemption in decision.exemptions
     )
     return EvaluationResult(decision.outcome, findings, exemptions, decision.note)
 

@@ -1,10 +1,11 @@
-"""What the exemptions of a policy are good for, as far as a scan can see."""
+"""Whether the exemptions of a policy are needed, as far as a scan can see."""
 
 import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta, Struct
 
 from webhook.core.kinds import Subject
 from webhook.core.policy.exemptions import Exemption
@@ -14,165 +15,164 @@ from webhook.core.text import Word
 from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult
 
 EXPIRES_SOON_DAYS = 30
-_SEEN = frozenset({Subject.POD, Subject.SECRET, Subject.SERVICE_ACCOUNT})
+_SCANNED = frozenset({Subject.POD, Subject.SECRET, Subject.SERVICE_ACCOUNT})
 
 
 class ExemptionStatus(Word):
-    """What an exemption is good for."""
+    """Whether an exemption is needed."""
 
-    HOLDS = "holds"
+    IN_USE = "in use"
     SHADOWED = "shadowed"
-    HOLDS_NOTHING = "holds nothing"
-    NOT_LOOKED_AT = "not looked at"
-    ENDED = "ended"
+    UNUSED = "unused"
+    NOT_SCANNED = "not scanned"
+    EXPIRED = "expired"
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class ExemptionUsage:
-    """An exemption of the policy, and what it is good for.
+class ExemptionUsage(Struct, frozen=True, gc=False, rename="camel"):
+    """An exemption of a policy, and whether anything needs it."""
 
-    `holds` counts the pods, next pods of owners without any, Secrets and ServiceAccounts that it keeps from something;
-    where it has ended, those that it would. `shadowed` is one that holds nothing because those before it, whose numbers
-    are `shadowed_by` (from zero), hold it all: once they end it does. `unknown` is one that depends on who asks, or is
-    for requests for tokens: no scan can see whether it holds anything. `seen_in_part` says that not all that it is for
-    was looked at, in other namespaces or for want of rights; where such a one holds nothing, it is `not looked at`.
-    `days_left` is None for one that never ends, and 0 on its last day.
-    """
-
-    rules: tuple[str, ...]
-    namespaces: tuple[str, ...]
-    service_accounts: tuple[str, ...]
-    users: tuple[str, ...]
-    reason: str
-    until: dt.date | None
-    days_left: int | None
-    ends_soon: bool
-    standing: ExemptionStatus
-    holds: int
-    shadowed_by: tuple[int, ...]
-    seen_in_part: bool
+    rules: Annotated[tuple[str, ...], Meta(description="The exempt rules.")]
+    namespaces: Annotated[tuple[str, ...], Meta(description="The selected namespaces.")]
+    service_accounts: Annotated[tuple[str, ...], Meta(description="The selected ServiceAccounts.")]
+    users: Annotated[tuple[str, ...], Meta(description="The selected users.")]
+    reason: Annotated[str, Meta(description="The reason.")]
+    until: Annotated[dt.date | None, Meta(description="The last day; null: it never expires.")]
+    days_left: Annotated[int | None, Meta(description="Days until the last day, 0 on it; null: it never expires.")]
+    expires_soon: Annotated[bool, Meta(description="Whether it expires within 30 days.")]
+    status: Annotated[
+        ExemptionStatus,
+        Meta(
+            description="`shadowed`: earlier exemptions match everything that this one would. `not scanned`: unused,"
+            " but not everything that it selects was scanned. `unknown`: it depends on the user of a request."
+        ),
+    ]
+    matches: Annotated[
+        int, Meta(description="The pods, templates, Secrets and ServiceAccounts that it exempts, or would if expired.")
+    ]
+    shadowed_by: Annotated[tuple[int, ...], Meta(description="Numbers of the earlier exemptions, from zero.")]
+    partly_scanned: Annotated[bool, Meta(description="Whether something that it selects was not scanned.")]
 
 
 class CountedResult(NamedTuple):
-    """What came out alike: where, of which account, how many there are, and how it came out."""
+    """A result that so many `objects` of a namespace and an account have."""
 
     namespace: str
     account: str
-    number: int
-    judgement: EvaluationResult
+    objects: int
+    result: EvaluationResult
 
 
 class ScanCoverage(NamedTuple):
-    """What was looked at: of the known namespaces some alone (none: all), and whether all there could be read.
+    """What was scanned: the selected `namespaces` (none: all), and whether everything in them could be read.
 
-    `known` is empty where not all namespaces could be read.
+    `known` are the cluster's namespaces, empty if not all could be read.
     """
 
     known: Collection[str]
     namespaces: Globs
     complete: bool
 
-    def covers(self, exemption: Exemption) -> bool:
-        """Say whether all that is there, and that an exemption is for, was looked at."""
+    def includes(self, exemption: Exemption) -> bool:
+        """Return whether everything that an exemption selects was scanned."""
         if self.complete and not self.namespaces:
             return True
         if not self.known:
             names = exemption.namespaces
             return self.complete and bool(names) and not names.wild and all(map(self.namespaces.match, names.exact))
-        reached = _reached(exemption, self.known)
-        wanted = not self.namespaces or all(map(self.namespaces.match, {*reached, *exemption.namespaces.exact}))
-        return wanted and (self.complete or not reached)
+        selected = _selected_namespaces(exemption, self.known)
+        scanned = not self.namespaces or all(map(self.namespaces.match, {*selected, *exemption.namespaces.exact}))
+        return scanned and (self.complete or not selected)
 
 
 class ExemptionUsageCounter:
-    """The exemptions of one policy, and what of all that was judged is theirs."""
+    """Counts what the exemptions of one policy match."""
 
-    def __init__(self, exemptions: Sequence[Exemption], now: dt.datetime, sight: ScanCoverage) -> None:
-        """Take them in their order, the time (aware, any zone), and what was looked at."""
+    def __init__(self, exemptions: Sequence[Exemption], now: dt.datetime, coverage: ScanCoverage) -> None:
+        """Start with no matches at the time `now` (aware)."""
         self._exemptions = exemptions
         self._today = now.astimezone(dt.UTC).date()
-        self._sight = sight
-        self._ended = [number for number, one in enumerate(exemptions) if not one.holds(now)]
-        self._holding = [number for number, one in enumerate(exemptions) if one.holds(now)]
-        self._holds: Counter[int] = Counter()
-        self._shadowed: dict[int, Counter[int]] = {}
-        self._behind: dict[tuple[str, str, AppliedExemption], tuple[int, ...]] = {}
+        self._coverage = coverage
+        self._expired = [number for number, exemption in enumerate(exemptions) if not exemption.holds(now)]
+        self._active = [number for number, exemption in enumerate(exemptions) if exemption.holds(now)]
+        self._matches: Counter[int] = Counter()
+        self._shadowed_by: dict[int, set[int]] = {}
+        self._later: dict[tuple[str, str, AppliedExemption], tuple[int, ...]] = {}
 
-    def of(self, judged: Iterable[CountedResult]) -> tuple[ExemptionUsage, ...]:
-        """Return how each stands, in their order."""
-        for one in judged:
-            held = {exempted.exemption for exempted in one.judgement.exemptions}
-            would_hold = (number for number in self._ended if _would_hold(self._exemptions[number], one))
-            for number in (*held, *would_hold):
-                self._holds[number] += one.number
-            behind = {
-                (later, exempted.exemption)
-                for exempted in one.judgement.exemptions
-                for later in self._later(one.namespace, one.account, exempted)
-                if later not in held
-            }
-            for later, earlier in behind:
-                self._shadowed.setdefault(later, Counter())[earlier] += one.number
-        return tuple(map(self._state, range(len(self._exemptions))))
+    def count(self, results: Iterable[CountedResult]) -> tuple[ExemptionUsage, ...]:
+        """Return the usage of each exemption, in their order."""
+        for counted in results:
+            applied = {exempted.exemption for exempted in counted.result.exemptions}
+            would_apply = (number for number in self._expired if _would_match(self._exemptions[number], counted))
+            for number in (*applied, *would_apply):
+                self._matches[number] += counted.objects
+            for exempted in counted.result.exemptions:
+                for later in self._later_matches(counted.namespace, counted.account, exempted):
+                    if later not in applied:
+                        self._shadowed_by.setdefault(later, set()).add(exempted.exemption)
+        return tuple(map(self._usage, range(len(self._exemptions))))
 
-    def _later(self, namespace: str, account: str, exempted: AppliedExemption) -> tuple[int, ...]:
-        """Return those behind an exemption that would hold what it holds, or a part of it."""
+    def _later_matches(self, namespace: str, account: str, exempted: AppliedExemption) -> tuple[int, ...]:
+        """Return the later exemptions that match at least a part of what this one does."""
         key = (namespace, account, exempted)
-        if key not in self._behind:
-            self._behind[key] = tuple(
+        if key not in self._later:
+            self._later[key] = tuple(
                 later
-                for later in self._holding
+                for later in self._active
                 if later > exempted.exemption
                 and exempted.rule in self._exemptions[later].rules
                 and any(self._exemptions[later].is_for(namespace, account, "", other) for other in exempted.accounts)
             )
-        return self._behind[key]
+        return self._later[key]
 
-    def _state(self, number: int) -> ExemptionUsage:
-        one, holds, shadowed = self._exemptions[number], self._holds[number], self._shadowed.get(number)
-        left = (one.until - self._today).days if one.until else None
-        in_part = not self._sight.covers(one)
-        if left is not None and left < 0:
-            standing = ExemptionStatus.ENDED
-        elif holds:
-            standing = ExemptionStatus.HOLDS
-        elif shadowed:
-            standing = ExemptionStatus.SHADOWED
-        elif not _can_be_seen(one):
-            standing = ExemptionStatus.UNKNOWN
+    def _usage(self, number: int) -> ExemptionUsage:
+        exemption = self._exemptions[number]
+        days_left = (exemption.until - self._today).days if exemption.until else None
+        partly_scanned = not self._coverage.includes(exemption)
+        shadowed_by = self._shadowed_by.get(number, ())
+        if days_left is not None and days_left < 0:
+            status = ExemptionStatus.EXPIRED
+        elif self._matches[number]:
+            status = ExemptionStatus.IN_USE
+        elif shadowed_by:
+            status = ExemptionStatus.SHADOWED
+        elif not _is_visible(exemption):
+            status = ExemptionStatus.UNKNOWN
         else:
-            standing = ExemptionStatus.NOT_LOOKED_AT if in_part else ExemptionStatus.HOLDS_NOTHING
+            status = ExemptionStatus.NOT_SCANNED if partly_scanned else ExemptionStatus.UNUSED
         return ExemptionUsage(
-            rules=("*",) if one.rules == tuple(BY_NAME) else one.rules,
-            namespaces=one.namespaces.patterns,
-            service_accounts=one.service_accounts.patterns,
-            users=one.users.patterns,
-            reason=one.reason,
-            until=one.until,
-            days_left=left,
-            ends_soon=left is not None and 0 <= left < EXPIRES_SOON_DAYS,
-            standing=standing,
-            holds=holds,
-            shadowed_by=tuple(sorted(shadowed)) if shadowed and standing is ExemptionStatus.SHADOWED else (),
-            seen_in_part=in_part,
+            rules=("*",) if exemption.rules == tuple(BY_NAME) else exemption.rules,
+            namespaces=exemption.namespaces.patterns,
+            service_accounts=exemption.service_accounts.patterns,
+            users=exemption.users.patterns,
+            reason=exemption.reason,
+            until=exemption.until,
+            days_left=days_left,
+            expires_soon=days_left is not None and 0 <= days_left < EXPIRES_SOON_DAYS,
+            status=status,
+            matches=self._matches[number],
+            shadowed_by=tuple(sorted(shadowed_by)) if status is ExemptionStatus.SHADOWED else (),
+            partly_scanned=partly_scanned,
         )
 
 
-def _reached(exemption: Exemption, namespaces: Iterable[str]) -> list[str]:
-    """Return the namespaces in which an exemption may be for something."""
+def _selected_namespaces(exemption: Exemption, namespaces: Iterable[str]) -> list[str]:
     accounts = exemption.service_accounts.patterns
-    within = Globs(tuple(one.partition("/")[0] if "/" in one else "*" for one in accounts))
-    return [one for one in namespaces if exemption.is_for_namespace(one) and (not within or within.match(one))]
+    within = Globs(tuple(account.partition("/")[0] if "/" in account else "*" for account in accounts))
+    return [
+        namespace
+        for namespace in namespaces
+        if exemption.is_for_namespace(namespace) and (not within or within.match(namespace))
+    ]
 
 
-def _would_hold(exemption: Exemption, judged: CountedResult) -> bool:
+def _would_match(exemption: Exemption, counted: CountedResult) -> bool:
     return any(
-        rule in exemption.rules and exemption.is_for(judged.namespace, judged.account, "", other)
-        for rule, other in {(finding.rule, finding.other_account) for finding in judged.judgement.findings}
+        rule in exemption.rules and exemption.is_for(counted.namespace, counted.account, "", other)
+        for rule, other in {(finding.rule, finding.other_account) for finding in counted.result.findings}
     )
 
 
-def _can_be_seen(one: Exemption) -> bool:
-    """Say whether what it is for is in a cluster to be looked at: nobody's requests are."""
-    return not one.users and any(rule.name in one.rules and rule.looks_at & _SEEN for rule in RULES)
+def _is_visible(exemption: Exemption) -> bool:
+    """Return whether a scan sees what an exemption selects: users' requests are not visible."""
+    return not exemption.users and any(rule.name in exemption.rules and rule.looks_at & _SCANNED for rule in RULES)

@@ -1,73 +1,53 @@
-"""What is told under filters: the findings that were asked for. What comes of all of them stays as it is."""
+"""Filters the findings of a report by rule and action. Outcomes, changes and exemptions stay as they are."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from webhook.scan.evaluation_result import EvaluationResult, PodEvaluation, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
-from webhook.scan.report import Account, CsiDriver, LegacySecret, Owner, RuleCount
+from webhook.scan.report import CsiDriver, LegacySecret, RuleCount, ScannedWorkload, ServiceAccountResult
 
-_Judged = TypeVar("_Judged", Account, CsiDriver, LegacySecret)
+_Evaluated = TypeVar("_Evaluated", ServiceAccountResult, CsiDriver, LegacySecret)
 
 
 class FindingFilter:
-    """Leaves out the findings of other rules and actions, and the exemptions from other rules."""
+    """Removes the findings of other rules and actions, and the exemptions of other rules."""
 
     def __init__(self, filters: ScanFilters) -> None:
-        """Take what is asked for."""
         self._filters = filters
-        self._needless = filters.includes_all_findings
+        self._shows_all = filters.show_all_findings
 
-    def owners(self, owners: tuple[Owner, ...]) -> tuple[Owner, ...]:
-        """Return all owners."""
-        return owners if self._needless else tuple(map(self._owner, owners))
+    def shows(self, finding: ReportedFinding | RuleCount) -> bool:
+        """Return whether a finding is shown."""
+        rules, actions = self._filters.rules, self._filters.actions
+        return (not rules or finding.rule in rules) and (not actions or finding.action in actions)
 
-    def secrets(self, secrets: tuple[LegacySecret, ...]) -> tuple[LegacySecret, ...]:
-        """Return all legacy Secrets."""
-        return secrets if self._needless else tuple(self._both(one) for one in secrets)
+    def workload(self, workload: ScannedWorkload) -> ScannedWorkload:
+        """Return the workload with the shown findings."""
+        if self._shows_all:
+            return workload
+        pods = tuple(map(self._group, workload.pods))
+        return replace(workload, pods=pods, next_pod=workload.next_pod and self._group(workload.next_pod))
 
-    def accounts(self, accounts: Iterable[Account]) -> Iterator[Account]:
-        """Yield the accounts of which there is still something to tell."""
-        for account in accounts:
-            found = account if self._needless else self._both(account)
-            if found.has_results:
-                yield found
-
-    def csi_drivers(self, drivers: Iterable[CsiDriver]) -> Iterator[CsiDriver]:
-        """Yield the CSI drivers that still have findings or exemptions."""
-        for driver in drivers:
-            found = driver if self._needless else self._both(driver)
-            if found.has_results:
-                yield found
-
-    def counts(self, counts: tuple[RuleCount, ...]) -> tuple[RuleCount, ...]:
-        """Return the counts of what is asked for."""
-        return counts if self._needless else tuple(one for one in counts if self._wants(one))
-
-    def _wants(self, told: ReportedFinding | RuleCount) -> bool:
-        wanted = self._filters
-        return (not wanted.rules or told.rule in wanted.rules) and (not wanted.actions or told.action in wanted.actions)
-
-    def _owner(self, owner: Owner) -> Owner:
-        pods = tuple(map(self._group, owner.pods))
-        return replace(owner, pods=pods, next_pod=owner.next_pod and self._group(owner.next_pod))
+    def evaluated(self, found: _Evaluated) -> _Evaluated:
+        """Return an account, a driver or a Secret with the shown findings."""
+        if self._shows_all:
+            return found
+        simulated = found.simulated and self._result(found.simulated)
+        return replace(found, result=self._result(found.result), simulated=simulated)
 
     def _group(self, group: PodGroup) -> PodGroup:
-        simulated = group.simulated and self._verdict(group.simulated)
-        return replace(group, verdict=self._verdict(group.verdict), simulated=simulated)
+        simulated = group.simulated and self._evaluation(group.simulated)
+        return replace(group, evaluation=self._evaluation(group.evaluation), simulated=simulated)
 
-    def _verdict(self, verdict: PodEvaluation) -> PodEvaluation:
-        return replace(verdict, judgement=self._judgement(verdict.judgement))
+    def _evaluation(self, evaluation: PodEvaluation) -> PodEvaluation:
+        return replace(evaluation, result=self._result(evaluation.result))
 
-    def _both(self, judged: _Judged) -> _Judged:
-        simulated = judged.simulated and self._judgement(judged.simulated)
-        return replace(judged, judgement=self._judgement(judged.judgement), simulated=simulated)
-
-    def _judgement(self, judgement: EvaluationResult) -> EvaluationResult:
+    def _result(self, result: EvaluationResult) -> EvaluationResult:
         rules = self._filters.rules
         return replace(
-            judgement,
-            findings=tuple(one for one in judgement.findings if self._wants(one)),
-            exemptions=tuple(one for one in judgement.exemptions if not rules or one.rule in rules),
+            result,
+            findings=tuple(filter(self.shows, result.findings)),
+            exemptions=tuple(exempted for exempted in result.exemptions if not rules or exempted.rule in rules),
         )

@@ -1,4 +1,4 @@
-"""The Secrets that hold a token without end: who refers to them, who used them, and which can go."""
+"""Secrets with tokens that never expire: their references, their uses, and which are safe to delete."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
@@ -13,20 +13,22 @@ from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.evaluation_result import Change
 from webhook.scan.evaluator import PolicyEvaluator
 from webhook.scan.policy_diff import change_between
-from webhook.scan.report import LegacySecret, Owner, Reference
+from webhook.scan.report import LegacySecret, Reference, ScannedWorkload
 
 References = Mapping[tuple[str, str], tuple[Reference, ...]]
 
 
-def references(owners: Iterable[Owner]) -> References:
-    """Return where the pods and templates of owners name legacy Secrets, by namespace and name of the Secret."""
+def references(workloads: Iterable[ScannedWorkload]) -> References:
+    """Return the fields of workloads that name legacy Secrets, by the Secret's namespace and name."""
     found: dict[tuple[str, str], dict[tuple[str, str, str, str], list[str]]] = {}
-    for owner in owners:
-        for group in owner.groups:
+    for workload in workloads:
+        for group in workload.groups:
             for token in group.tokens:
                 if token.secret:
-                    places = found.setdefault((owner.namespace, token.secret), {})
-                    places.setdefault((owner.group, owner.kind, owner.name, token.path), []).extend(group.names)
+                    places = found.setdefault((workload.namespace, token.secret), {})
+                    places.setdefault((workload.group, workload.kind, workload.name, token.path), []).extend(
+                        group.names
+                    )
     return {
         secret: tuple(Reference(*place, tuple(sorted(pods))) for place, pods in sorted(places.items(), key=_by_name))
         for secret, places in found.items()
@@ -39,91 +41,90 @@ def _by_name(item: tuple[tuple[str, str, str, str], list[str]]) -> tuple[str, ..
 
 
 class LegacySecretAnalyzer:
-    """How each of them is looked at."""
+    """Finds out what is known about each Secret."""
 
-    def __init__(self, found: References, known: ClusterSnapshot, now: dt.datetime, unused_days: int) -> None:
-        """Take the references, and what is known of the cluster."""
+    def __init__(self, found: References, snapshot: ClusterSnapshot, now: dt.datetime, unused_days: int) -> None:
         self._references = found
-        self._listed = known.listed()
-        self._tracked_since = known.tracked_since
-        self._all_read = not any(one.may_name_secrets for one in known.unread)
+        self._listed = snapshot.listed()
+        self._tracked_since = snapshot.tracked_since
+        self._all_read = not any(unread.may_name_secrets for unread in snapshot.unread)
         self._today = now.astimezone(dt.UTC).date()
         self._unused_days = unused_days
 
     def analyze(
         self,
         secret: LegacyTokenSecret,
-        judge: PolicyEvaluator,
+        evaluator: PolicyEvaluator,
         simulated: PolicyEvaluator | None,
         *,
         is_copy: bool = False,
     ) -> LegacySecret:
-        """Return what there is to tell about a Secret; `is_copy` says that it is of another type."""
+        """Describe a Secret; `is_copy` says that it is of another type."""
         meta = secret.metadata
         key = (meta.namespace or "", meta.name or "")
-        account = (meta.annotations and meta.annotations.account) or ""
         created = _time(meta.creation_timestamp)
-        noted = meta.labels or NO_USAGE_LABELS
-        last_used = _day(noted.last_used)
-        used_some_day = bool(noted.last_used) and last_used is None  # it was used, whatever the label says
+        labels = meta.labels or NO_USAGE_LABELS
+        last_used = _day(labels.last_used)
+        used_some_day = bool(labels.last_used) and last_used is None  # the label has no valid day
         unused_since = None if used_some_day else self._unused_since(last_used, created)
-        invalid_since = _day(noted.invalid_since)
-        pointing = self._references.get(key, ())
+        invalid_since = _day(labels.invalid_since)
+        references = self._references.get(key, ())
         unused_for = (self._today - unused_since).days if unused_since else None
-        again = _copy_again(*key) if is_copy else _again(key[1], account)
-        judgement, other = judge.secret(*key, again), simulated.secret(*key, again) if simulated else None
+        recreated = _recreated_copy(*key) if is_copy else _recreated(key[1], secret.account)
+        result = evaluator.secret(*key, recreated)
+        other = simulated.secret(*key, recreated) if simulated else None
         return LegacySecret(
             *key,
-            account=account,
+            account=secret.account,
             created=created,
             last_used=last_used,
             unused_since=unused_since,
             invalid_since=invalid_since,
-            references=pointing,
+            references=references,
             listed_by=tuple(sorted(self._listed.get(key, ()))),
-            removable=not (pointing or is_copy)
+            removable=not (references or is_copy)
             and (
                 invalid_since is not None
                 or (self._all_read and unused_for is not None and unused_for >= self._unused_days)
             ),
-            judgement=judgement,
+            result=result,
             simulated=other,
-            change=change_between(judgement, other) if other else Change.NONE,
+            change=change_between(result, other) if other else Change.UNCHANGED,
             is_copy=is_copy,
         )
 
     def _unused_since(self, last_used: dt.date | None, created: dt.datetime | None) -> dt.date | None:
         if self._tracked_since is None:
             return None
-        made = created.astimezone(dt.UTC).date() if created else None
-        return max(day for day in (self._tracked_since, made, last_used) if day)
+        created_on = created.astimezone(dt.UTC).date() if created else None
+        return max(day for day in (self._tracked_since, created_on, last_used) if day)
 
 
-def _again(name: str, account: str) -> ReviewedSecret:
+def _recreated(name: str, account: str) -> ReviewedSecret:
     return ReviewedSecret(ObjectMeta(name=name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
 
 
-def _copy_again(namespace: str, name: str) -> ReviewedSecret:
-    """Return a Secret that holds the text of a token, as its label says; of whom isn't known without reading it."""
+def _recreated_copy(namespace: str, name: str) -> ReviewedSecret:
+    """Return a Secret that contains a token; its account is not known without reading it."""
     token = LegacyToken(namespace=namespace, secret=name)
     return ReviewedSecret(ObjectMeta(name=name), "Opaque", has_token=True, token_changed=True, legacy_token=token)
 
 
-def _day(written: str | None) -> dt.date | None:
-    """Return a day as the API server notes it; anybody may write something else there."""
+def _day(value: str | None) -> dt.date | None:
+    """Return the day in a label or ConfigMap, None if it is not a day."""
     try:
-        return dt.date.fromisoformat(written) if written else None
+        return dt.date.fromisoformat(value) if value else None
     except ValueError:
         return None
 
 
 def day_in(data: Mapping[str, str] | None, key: str) -> dt.date | None:
-    """Return the day that a ConfigMap holds under a key, None where it holds none."""
+    """Return the day under a key of a ConfigMap."""
     return _day((data or {}).get(key))
 
 
-def _time(written: str | None) -> dt.datetime | None:
+def _time(value: str | None) -> dt.datetime | None:
     try:
-        return dt.datetime.fromisoformat(written) if written else None
+        return dt.datetime.fromisoformat(value) if value else None
     except ValueError:
         return None

@@ -1,43 +1,38 @@
-"""What a scan is asked for."""
+"""The options of a scan."""
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from webhook.core.policy.model import Action, Mode, Policy
-from webhook.scan.audiences import ApiAudiences, under
+from webhook.scan.audiences import ApiAudiences, effective_audiences
 
 UNUSED_DAYS = 30
-"""For how long nobody must have used one, unless something else is asked for: what runs once a month does within it."""
+"""A job that runs once a month uses its token within these days."""
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyInfo:
-    """A policy that was judged by: its revision, its mode outside of overrides, and where it is from.
+class PolicyInfo(Struct, frozen=True, gc=False, rename="camel"):
+    """A policy."""
 
-    `api_audiences` are the API server's, as they were judged with.
-    """
-
-    revision: str
-    mode: Mode
-    origin: str
-    api_audiences: ApiAudiences
+    revision: Annotated[str, Meta(description="The first 12 hex digits of the document's SHA-256.")]
+    mode: Annotated[Mode, Meta(description="The mode outside of overrides.")]
+    origin: Annotated[str, Meta(description="The file or ConfigMap that contains it.")]
+    api_audiences: Annotated[ApiAudiences, Meta(description="The API server's audiences.")]
 
 
-@dataclass(frozen=True, slots=True)
-class ScanFilters:
-    """What is looked at alone, `namespaces`, and what is told of that alone: `rules` and `actions`. Empty means all.
+class ScanFilters(Struct, frozen=True, gc=False, rename="camel"):
+    """Limits what is scanned and shown; no values: everything."""
 
-    What isn't told counts all the same: what would come of a pod depends on all that is found in it.
-    """
-
-    namespaces: tuple[str, ...] = ()
-    rules: tuple[str, ...] = ()
-    actions: tuple[Action, ...] = ()
+    namespaces: Annotated[tuple[str, ...], Meta(description="The scanned namespaces, as globs.")] = ()
+    rules: Annotated[tuple[str, ...], Meta(description="The rules whose findings are shown.")] = ()
+    actions: Annotated[tuple[Action, ...], Meta(description="The actions whose findings are shown.")] = ()
 
     @property
-    def includes_all_findings(self) -> bool:
-        """Whether every finding is told."""
+    def show_all_findings(self) -> bool:
+        """Whether every finding is shown."""
         return not (self.rules or self.actions)
 
 
@@ -46,7 +41,7 @@ NO_FILTERS = ScanFilters()
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """What a scan is asked for: the policy, the one to compare it with, where each is from, and what to look at."""
+    """The policy, the simulated policy, where they are from, and what to scan at the time `now` (aware)."""
 
     policy: Policy
     policy_origin: str
@@ -58,18 +53,18 @@ class ScanOptions:
     unused_days: int = UNUSED_DAYS
 
     @property
-    def workloads(self) -> Mapping[tuple[str, str], str]:
-        """The custom kinds that create pods of both policies, each with the JSON Pointer of its pod template."""
+    def custom_kinds(self) -> Mapping[tuple[str, str], str]:
+        """The `workloads` of both policies, each with the JSON Pointer of its pod template."""
         return {**(self.simulated.workloads if self.simulated else {}), **self.policy.workloads}
 
-    def used(self, audiences: ApiAudiences) -> PolicyInfo:
-        """Return the policy, as the report names it; `audiences` are the API server's, as far as the cluster tells."""
-        return _used(self.policy, self.policy_origin, audiences)
+    def policy_info(self, audiences: ApiAudiences) -> PolicyInfo:
+        """Describe the policy; `audiences` are the API server's, as far as the cluster shows them."""
+        return _info(self.policy, self.policy_origin, audiences)
 
-    def simulated_used(self, audiences: ApiAudiences) -> PolicyInfo | None:
-        """Return the policy that it is compared with, likewise."""
-        return _used(self.simulated, self.simulated_origin, audiences) if self.simulated else None
+    def simulated_info(self, audiences: ApiAudiences) -> PolicyInfo | None:
+        """Describe the simulated policy."""
+        return _info(self.simulated, self.simulated_origin, audiences) if self.simulated else None
 
 
-def _used(policy: Policy, origin: str, audiences: ApiAudiences) -> PolicyInfo:
-    return PolicyInfo(policy.revision, policy.mode, origin, under(policy, audiences))
+def _info(policy: Policy, origin: str, audiences: ApiAudiences) -> PolicyInfo:
+    return PolicyInfo(policy.revision, policy.mode, origin, effective_audiences(policy, audiences))

@@ -1,4 +1,8 @@
-"""Who makes a pod: the Deployment behind its ReplicaSet, the CronJob behind its Job, else its controller."""
+"""Finds the workload of a pod: the Deployment of its ReplicaSet, the CronJob of its Job, else its controller.
+
+Templates are kept until the pods are read: reduced to what is needed then, and shared if equal. A CronJob leaves a Job
+for every run, each with the same template; a cluster may have tens of thousands of them.
+"""
 
 import hashlib
 from typing import Generic, NamedTuple, TypeVar
@@ -7,17 +11,19 @@ import msgspec
 
 from webhook.core.objects import Container, ObjectMeta, OwnerReference, PodSpec, PodTemplate
 
-_CLIMBED = frozenset({
+_INTERMEDIATE = frozenset({
     ("", "ReplicationController"),  # of an OpenShift DeploymentConfig
     ("apps", "ReplicaSet"),
     ("apps.kruise.io", "BroadcastJob"),
     ("batch", "Job"),
 })  # fmt: skip
-"""What is made by something else, as a rule, and then only an episode of that."""
+"""Kinds that another workload usually creates and replaces."""
+_ANNOTATION_PREFIX = "tokenguard/"
+T = TypeVar("T")
 
 
 class OwnerKey(NamedTuple):
-    """Something that makes pods, or a pod that nothing makes."""
+    """Something that creates pods, or a pod that nothing creates."""
 
     namespace: str
     group: str
@@ -26,102 +32,101 @@ class OwnerKey(NamedTuple):
 
 
 class TemplateRevision(NamedTuple):
-    """A template, and the label that the pods have which are from it as it is now; None where any may be."""
+    """A template, and the label of the pods that were created from it; None if it is not known."""
 
     template: PodTemplate
-    newest: tuple[str, str] | None = None
+    label: tuple[str, str] | None = None
 
-    def is_of(self, pod: PodTemplate) -> bool:
-        """Say whether a pod of its maker was made from it, and not from an older one."""
-        return self.newest is None or self.newest in (pod.metadata.labels or {}).items()
+    def created(self, pod: PodTemplate) -> bool:
+        """Return whether a pod was created from this template, not from an older one."""
+        return self.label is None or self.label in (pod.metadata.labels or {}).items()
 
 
 class OwnerIndex:
-    """What makes pods in a cluster, as far as it was told of: who is behind it, and its template."""
+    """The owners of pods and their templates."""
 
     def __init__(self) -> None:
-        self._behind: dict[OwnerKey, OwnerKey] = {}
-        self._origins: dict[OwnerKey, TemplateRevision] = {}
-        self._templates = TemplateCache()
+        self._parents: dict[OwnerKey, OwnerKey] = {}
+        self._templates: dict[OwnerKey, TemplateRevision] = {}
+        self._cache = TemplateCache()
 
-    def add(self, maker: OwnerKey, controller: OwnerReference | None, origin: TemplateRevision | None) -> bool:
-        """Take what makes pods, and its template where it makes some itself; return whether nothing is behind it."""
-        if origin is not None:
-            kept = self._templates.kept(origin.template, in_full=origin.newest is not None)
-            self._origins[maker] = origin._replace(template=kept)
-        if controller is None or maker[1:3] not in _CLIMBED:
+    def add(self, owner: OwnerKey, controller: OwnerReference | None, template: TemplateRevision | None) -> bool:
+        """Add an owner, with its template if it creates pods itself; return whether no other workload controls it."""
+        if template is not None:
+            shared = self._cache.share(template.template, full=template.label is not None)
+            self._templates[owner] = template._replace(template=shared)
+        if controller is None or owner[1:3] not in _INTERMEDIATE:
             return True
-        self._behind[maker] = _maker(maker.namespace, controller)
+        self._parents[owner] = _key(owner.namespace, controller)
         return False
 
-    def of(
-        self, namespace: str, name: str, controller: OwnerReference | None
+    def find(
+        self, namespace: str, pod: str, controller: OwnerReference | None
     ) -> tuple[OwnerKey, TemplateRevision | None]:
-        """Return who is behind a pod, and the template that its next one is from, where that is known."""
+        """Return the workload of a pod, and the template of its controller, if it is known."""
         if controller is None:
-            return OwnerKey(namespace, "", "Pod", name), None
-        direct = _maker(namespace, controller)
-        return self._behind.get(direct, direct), self._origins.get(direct)
+            return OwnerKey(namespace, "", "Pod", pod), None
+        direct = _key(namespace, controller)
+        return self._parents.get(direct, direct), self._templates.get(direct)
 
 
 def owner_kind(reference: OwnerReference | None) -> tuple[str, str]:
-    """Return the API group and kind of an owner, both empty where there is none."""
+    """Return the API group and kind of an owner, both empty without one."""
     if reference is None:
         return "", ""
     group, _, version = (reference.api_version or "").rpartition("/")
     return group if version else "", reference.kind or ""
 
 
-def _maker(namespace: str, reference: OwnerReference) -> OwnerKey:
+def _key(namespace: str, reference: OwnerReference) -> OwnerKey:
     return OwnerKey(namespace, *owner_kind(reference), reference.name or "")
 
 
-_OURS = "tokenguard/"
-"""What the annotations begin with that count."""
-T = TypeVar("T")
-
-
 class TemplateCache:
-    """Those that were kept up to now."""
+    """Shares equal parts of templates."""
 
     def __init__(self) -> None:
         self._metas = _Shared[ObjectMeta]()
         self._specs = _Shared[PodSpec]()
 
-    def kept(self, template: PodTemplate, *, in_full: bool) -> PodTemplate:
-        """Return what there is to keep of a template.
+    def share(self, template: PodTemplate, *, full: bool) -> PodTemplate:
+        """Return the needed parts of a template.
 
-        `in_full` says that pods are made from it alone; else it is laid over live ones (`webhook.scan.recreate`), for
-        which its volumes and mounts, its account and its metadata do.
+        `full` says that pods are evaluated by it alone; otherwise it is merged into live ones
+        (`webhook.scan.recreate`), which needs its volumes and mounts, its account and its metadata.
         """
         meta, spec = template.metadata, template.spec
-        ours = {key: value for key, value in (meta.annotations or {}).items() if key.startswith(_OURS)}
-        kept = ObjectMeta(labels=meta.labels, annotations=ours or None)
-        return PodTemplate(self._metas.one(kept), self._specs.one(spec if in_full else _laid_over(spec)))
+        annotations = {
+            key: value for key, value in (meta.annotations or {}).items() if key.startswith(_ANNOTATION_PREFIX)
+        }
+        needed = ObjectMeta(labels=meta.labels, annotations=annotations or None)
+        return PodTemplate(self._metas.share(needed), self._specs.share(spec if full else _reduced(spec)))
 
 
-def _laid_over(spec: PodSpec) -> PodSpec:
+def _reduced(spec: PodSpec) -> PodSpec:
     return PodSpec(
         volumes=spec.volumes,
-        containers=_mounting(spec.containers),
-        init_containers=_mounting(spec.init_containers),
+        containers=_mounts_of(spec.containers),
+        init_containers=_mounts_of(spec.init_containers),
         service_account_name=spec.service_account_name,
         service_account=spec.service_account,
         automount_service_account_token=spec.automount_service_account_token,
     )
 
 
-def _mounting(containers: list[Container] | None) -> list[Container] | None:
-    return [Container(name=one.name, volume_mounts=one.volume_mounts) for one in containers] if containers else None
+def _mounts_of(containers: list[Container] | None) -> list[Container] | None:
+    if not containers:
+        return None
+    return [Container(name=container.name, volume_mounts=container.volume_mounts) for container in containers]
 
 
 class _Shared(Generic[T]):
-    """Values of one type, equal ones once."""
+    """Equal values of one type."""
 
     def __init__(self) -> None:
         self._by_digest: dict[bytes, T] = {}
 
-    def one(self, value: T) -> T:
-        """Return the value, or one like it that was there before."""
+    def share(self, value: T) -> T:
+        """Return the value, or an equal one that is known."""
         digest = hashlib.blake2b(msgspec.json.encode(value), digest_size=16).digest()
         return self._by_digest.setdefault(digest, value)

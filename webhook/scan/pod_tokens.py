@@ -1,4 +1,4 @@
-"""The tokens in a pod: those it has, and those it would have after the policy's patch."""
+"""The tokens in a pod, before and after the policy's patch."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,12 @@ from webhook.scan.evaluation_result import PodToken
 
 
 def tokens_of(view: PodView) -> tuple[PodToken, ...]:
-    """Return the tokens that a pod has as it stands, the legacy ones that it names among them."""
+    """Return the tokens of a pod, including the legacy ones that it names."""
     return _sorted([*_projected(view, ()), *(_legacy(pointer, name) for pointer, name in legacy_references(view))])
 
 
 def tokens_after(view: PodView, decision: Decision) -> tuple[PodToken, ...]:
-    """Return the tokens that a pod would have once it was mended as decided. `view` is what was decided about."""
+    """Return the tokens of the evaluated pod after the decision's patch."""
     edits = [
         edit
         for finding in decision.findings
@@ -30,7 +30,7 @@ def tokens_after(view: PodView, decision: Decision) -> tuple[PodToken, ...]:
 
 
 def legacy_references(view: PodView) -> Iterator[tuple[str, str]]:
-    """Yield where a pod names legacy Secrets, and which."""
+    """Yield the JSON Pointers of fields that name legacy Secrets, each with the Secret's name."""
     if not view.legacy_tokens:
         return
     for number, volume in enumerate(view.volumes):
@@ -59,7 +59,7 @@ def _projected(view: PodView, edits: "list[Edit] | tuple[()]") -> Iterator[PodTo
 
 
 def _added(view: PodView, edits: list[Edit]) -> Iterator[PodToken]:
-    """Yield the tokens in volumes that a patch brings."""
+    """Yield the tokens in volumes that a patch adds."""
     following = len(view.volumes)
     for edit in edits:
         if isinstance(edit, Append) and edit.pointer == "/spec/volumes":
@@ -69,8 +69,8 @@ def _added(view: PodView, edits: list[Edit]) -> Iterator[PodToken]:
             pointer, source = edit.pointer.removesuffix("/projected"), edit.value
         else:
             continue
-        for number, one in enumerate(source["sources"]):
-            if token := one.get("serviceAccountToken"):
+        for number, projected in enumerate(source["sources"]):
+            if token := projected.get("serviceAccountToken"):
                 at = f"{pointer}/projected/sources/{number}"
                 yield _token(view, at, token.get("audience"), token.get("expirationSeconds"))
 

@@ -1,7 +1,7 @@
-"""What another policy changes for something that both have judged.
+"""What another policy changes for an object that both policies evaluated.
 
-Nearly every pod is patched by any policy (the API server's own token is capped), so the outcome alone says little: what
-each of them does is compared, finding by finding.
+Nearly every policy patches every pod (the API server's own token is capped), so outcomes alone say little: the results
+are compared finding by finding.
 """
 
 from collections import Counter
@@ -10,73 +10,72 @@ from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.evaluation_result import Change, EvaluationResult, ReportedFinding
 
-_DENIED = Outcome.DENIED
-_NEWLY = {Outcome.PATCHED: Change.PATCHED, Outcome.WARNED: Change.WARNED, Outcome.ALLOWED: Change.FINE}
+_NEWLY = {
+    Outcome.PATCHED: Change.NEWLY_PATCHED,
+    Outcome.WARNED: Change.NEWLY_WARNED,
+    Outcome.ALLOWED: Change.NEWLY_ALLOWED,
+}
 
 
 def change_between(before: EvaluationResult, after: EvaluationResult, *, same_patch: bool = True) -> Change:
-    """Return what weighs most of all that differs.
+    """Return the most severe change.
 
-    `same_patch` says that both would mend it alike: of a mending a finding doesn't tell all, such as how long an
-    injected token lives.
+    `same_patch` says that both patches are equal: a finding doesn't contain all details of its patch, such as the
+    lifetime of an injected token.
     """
-    if after.outcome is _DENIED:
-        return _rejected(before, after) if before.outcome is _DENIED else Change.REJECTED
-    if before.outcome is _DENIED:
+    if after.outcome is Outcome.DENIED:
+        return _denied(before, after) if before.outcome is Outcome.DENIED else Change.NEWLY_DENIED
+    if before.outcome is Outcome.DENIED:
         return _NEWLY[after.outcome]
     found = _patched(_Comparison(before, after, Action.PATCH), same_patch=same_patch)
     return found or _warned(_Comparison(before, after, Action.WARN), after) or _audited(before, after)
 
 
 class _Comparison:
-    """What two judgements find that has one action, compared."""
+    """The findings of two results with one action."""
 
     def __init__(self, before: EvaluationResult, after: EvaluationResult, action: Action) -> None:
-        was, now = ([one for one in judged.findings if one.action is action] for judged in (before, after))
-        self.was, self.now = ({_said(one) for one in told} for told in (was, now))
-        self.more = bool(_places(now) - _places(was))
-
-    @property
-    def differ(self) -> bool:
-        return self.was != self.now
-
-
-def _said(told: ReportedFinding) -> tuple[str, str, str]:
-    return told.rule, told.path, told.detail
+        old, new = ([finding for finding in result.findings if finding.action is action] for result in (before, after))
+        self.old, self.new = (
+            {(finding.rule, finding.path, finding.detail) for finding in found} for found in (old, new)
+        )
+        self.differ = self.old != self.new
+        self.more = bool(_places(new) - _places(old))
 
 
-def _places(told: list[ReportedFinding]) -> Counter[tuple[str, str]]:
-    """Return how often which rule is broken where: several injections are all told of at one place."""
-    return Counter((one.rule, one.path) for one in told)
+def _places(findings: list[ReportedFinding]) -> Counter[tuple[str, str]]:
+    """Count findings by rule and path: all injections have one path."""
+    return Counter((finding.rule, finding.path) for finding in findings)
 
 
-def _rejected(before: EvaluationResult, after: EvaluationResult) -> Change:
+def _denied(before: EvaluationResult, after: EvaluationResult) -> Change:
     rejections = _Comparison(before, after, Action.REJECT)
     if rejections.more:
-        return Change.REJECTED_FOR_MORE
+        return Change.DENIED_FOR_MORE
     others = (_Comparison(before, after, action) for action in (Action.PATCH, Action.WARN))
-    if rejections.differ or any(both.differ for both in others):
-        return Change.REJECTED_OTHERWISE
+    if rejections.differ or any(comparison.differ for comparison in others):
+        return Change.DENIED_DIFFERENTLY
     return _audited(before, after)
 
 
-def _patched(both: _Comparison, *, same_patch: bool) -> Change | None:
-    if same_patch and not both.differ:
+def _patched(patches: _Comparison, *, same_patch: bool) -> Change | None:
+    if same_patch and not patches.differ:
         return None
-    if not both.now:
-        return Change.UNPATCHED
-    return Change.PATCHED if both.more and both.was <= both.now else Change.PATCHED_OTHERWISE
+    if not patches.new:
+        return Change.NO_LONGER_PATCHED
+    return Change.NEWLY_PATCHED if patches.more and patches.old <= patches.new else Change.PATCHED_DIFFERENTLY
 
 
-def _warned(both: _Comparison, after: EvaluationResult) -> Change | None:
-    if both.more:
-        return Change.WARNED
-    if not both.differ:
+def _warned(warnings: _Comparison, after: EvaluationResult) -> Change | None:
+    if warnings.more:
+        return Change.NEWLY_WARNED
+    if not warnings.differ:
         return None
-    if both.now:
-        return Change.WARNED_OTHERWISE
-    return Change.FINE if after.outcome is Outcome.ALLOWED else Change.UNWARNED
+    if warnings.new:
+        return Change.WARNED_DIFFERENTLY
+    return Change.NEWLY_ALLOWED if after.outcome is Outcome.ALLOWED else Change.NO_LONGER_WARNED
 
 
 def _audited(before: EvaluationResult, after: EvaluationResult) -> Change:
-    return Change.AUDITED_OTHERWISE if _Comparison(before, after, Action.AUDIT).differ else Change.NONE
+    audited = _Comparison(before, after, Action.AUDIT)
+    return Change.AUDITED_DIFFERENTLY if audited.differ else Change.UNCHANGED

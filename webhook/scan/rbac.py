@@ -1,7 +1,6 @@
-"""Which accounts have any right: those that a RoleBinding or a ClusterRoleBinding names, by name or by a group.
+"""Which ServiceAccounts have RBAC permissions.
 
-Left aside is what Kubernetes itself gives to all accounts at once (`system:discovery` and the like): by that one may
-ask who one is and what there is, and no more.
+The permissions that Kubernetes gives to all accounts (`system:discovery` and similar ones) don't count.
 """
 
 from webhook.scan.api_types import RBAC_DEFAULTS, Binding, Subject
@@ -12,7 +11,7 @@ _USER = "system:serviceaccount:"
 
 
 class Bindings:
-    """All bindings, as far as they are about accounts."""
+    """The ServiceAccounts that RoleBindings and ClusterRoleBindings name, by name or by a group."""
 
     def __init__(self) -> None:
         self._accounts: set[tuple[str, str]] = set()
@@ -20,13 +19,13 @@ class Bindings:
         self._everybody = False
 
     def add(self, binding: Binding) -> None:
-        """Take a binding."""
+        """Add a binding."""
         meta = binding.metadata
-        usual = meta.labels is not None and meta.labels.bootstrapping == RBAC_DEFAULTS
+        is_default = meta.labels is not None and meta.labels.bootstrapping == RBAC_DEFAULTS
         for subject in binding.subjects or ():
-            self._add(subject, meta.namespace or "", usual=usual)
+            self._add(subject, meta.namespace or "", is_default=is_default)
 
-    def _add(self, subject: Subject, namespace: str, *, usual: bool) -> None:
+    def _add(self, subject: Subject, namespace: str, *, is_default: bool) -> None:
         name = subject.name or ""
         if subject.kind == "ServiceAccount":
             self._accounts.add((subject.namespace or namespace, name))
@@ -34,10 +33,10 @@ class Bindings:
             within, _, account = name.removeprefix(_USER).partition(":")
             self._accounts.add((within, account))
         elif subject.kind == "Group" and name in _EVERYBODY:
-            self._everybody = self._everybody or not usual
+            self._everybody = self._everybody or not is_default
         elif subject.kind == "Group" and name.startswith(f"{_ACCOUNTS}:"):
             self._namespaces.add(name.removeprefix(f"{_ACCOUNTS}:"))
 
     def grant_permissions_to(self, namespace: str, account: str) -> bool:
-        """Say whether any of them names an account."""
+        """Return whether any binding names the account."""
         return self._everybody or namespace in self._namespaces or (namespace, account) in self._accounts

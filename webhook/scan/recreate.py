@@ -1,21 +1,16 @@
-"""A pod as it would be if it were created again: what its author wrote, and what Kubernetes adds to that.
+"""Undoes what admission did to a live pod, so that it can be evaluated as if it were created again.
 
-A live pod holds what admission did to it when it was created. Evaluated as it is, it would say of a token that
-was capped, or of a Secret that was replaced, that all is well, though the next pod needs the same again. So what is
-known to be no author's is undone:
+Evaluated as it runs, a pod whose token was capped or whose Secret was replaced would look fine, though the next pod
+needs the same patch. So the pod is rebuilt from what its author wrote:
 
-- Where the template is known that the pod is from, it says what the author wrote: its volumes, its containers' mounts
-  and its account count as they stand there. What the pod has besides is somebody else's, another webhook's for example,
-  who will come again: it is kept.
-- An injected token goes, whatever policy it is from: a volume that is named as tokenguard names them, and holds one
-  token and nothing else.
-- The API server's own token is as the ServiceAccount plugin would make it anew: there, for 3607 seconds, unless the pod
-  or its account doesn't want it by now.
-- Its labels and annotations likewise: the template's count as they stand there, and what the pod has besides is kept.
-- A pod of a StatefulSet or a DaemonSet whose template has changed since would not come back: the next one is from the
-  template as it is now (`webhook.scan.owners.Origin`), with its metadata. What such a pod has besides is left out, in
-  its metadata as in its spec: nobody can tell what of it is an older template's and what another webhook's.
-- Ephemeral containers go: no pod can be created with any.
+- If the template is known, its volumes, mounts, account, labels and annotations replace the pod's. What the pod has
+  besides is kept: another webhook added it and will add it again.
+- Injected tokens are removed, of any policy: volumes with tokenguard's prefix that contain one token and nothing else.
+- The API server's own token is as the ServiceAccount plugin creates it: for 3607 seconds, unless the pod or its account
+  opts out.
+- A pod of a StatefulSet or a DaemonSet whose template has changed since is replaced by one from the current template
+  (`webhook.scan.owners.TemplateRevision`). What it has besides is dropped: it may be from the older template.
+- Ephemeral containers are removed: no pod can be created with any.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,52 +41,49 @@ _IDENTITY = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index
 
 
 Automounts = Callable[[str], bool]
-"""Says of an account of the pod's namespace whether its pods get the API server's token, where they don't say."""
+"""Returns whether pods of an account of the namespace get the API server's token by default."""
 
 
 def recreated_pod(live: PodView, origin: PodTemplate | None, automounts: Automounts) -> PodTemplate:
-    """Return the pod as it would be created again.
-
-    `live` is the view of it as it stands, `origin` its template, where that is known.
-    """
-    spec, known = live.pod.spec, origin is not None
+    """Return a live pod as it would be created again. `origin` is its template, if it is known."""
+    spec = live.pod.spec
     template = origin.spec if origin else _NO_SPEC
     written = {volume.name: volume for volume in template.volumes or ()}
     own = {token.volume.name for token in live.tokens if token.api_server_own and not token.by_hand} - written.keys()
-    gone = {volume.name for volume in live.volumes if volume.name not in written and _is_injected(volume)}
-    account = _account(template) if known else live.account
-    said = (template if known else spec).automount_service_account_token
-    mounted = automounts(account) if said is None else said
+    removed = {volume.name for volume in live.volumes if volume.name not in written and _is_injected(volume)}
+    account = _account(template) if origin else live.account
+    automount = (template if origin else spec).automount_service_account_token
+    mounted = automounts(account) if automount is None else automount
     if not mounted:
-        gone |= own
+        removed |= own
     spec = replace(
         spec,
         volumes=[
-            written.get(volume.name) or (_renewed(volume) if volume.name in own else volume)
+            written.get(volume.name) or (_with_default_token(volume) if volume.name in own else volume)
             for volume in live.volumes
-            if volume.name not in gone
+            if volume.name not in removed
         ],
-        containers=_merged(spec.containers, template.containers, gone),
-        init_containers=_merged(spec.init_containers, template.init_containers, gone),
+        containers=_merged(spec.containers, template.containers, removed),
+        init_containers=_merged(spec.init_containers, template.init_containers, removed),
         ephemeral_containers=None,
         service_account_name=account,
         service_account=None,
-        automount_service_account_token=said,
+        automount_service_account_token=automount,
     )
     meta = _merged_metadata(live.pod.metadata, origin.metadata) if origin else live.pod.metadata
     return PodTemplate(meta, with_api_token(spec) if mounted else spec)
 
 
 def pod_from_template(template: PodTemplate, automounts: Automounts) -> PodTemplate:
-    """Return the pod that a template makes next."""
+    """Return the next pod of a template."""
     spec = template.spec
-    said = spec.automount_service_account_token
-    mounted = automounts(_account(spec)) if said is None else said
+    automount = spec.automount_service_account_token
+    mounted = automounts(_account(spec)) if automount is None else automount
     return replace(template, given_spec=with_api_token(spec)) if mounted else template
 
 
 def replacement_pod(live: PodTemplate, template: PodTemplate, automounts: Automounts) -> PodTemplate:
-    """Return the pod that takes a live one's place and name, from the template as it is now."""
+    """Return the pod from the current template that replaces a live one and gets its name."""
     meta = live.metadata
     identity = {key: value for key, value in (meta.labels or {}).items() if key in _IDENTITY}
     labels = {**(template.metadata.labels or {}), **identity}
@@ -102,12 +94,12 @@ def replacement_pod(live: PodTemplate, template: PodTemplate, automounts: Automo
 
 
 def with_api_token(spec: PodSpec) -> PodSpec:
-    """Return a pod's spec with the API server's token in every container that has nothing at its path.
+    """Mount the API server's token in every container that has nothing at its path.
 
-    It is what the ServiceAccount plugin does (plugin/pkg/admission/serviceaccount/admission.go).
+    Like the ServiceAccount plugin (plugin/pkg/admission/serviceaccount/admission.go).
     """
     volumes = list(spec.volumes or ())
-    name = next((one.name for one in volumes if (one.name or "").startswith(API_TOKEN_VOLUME)), None)
+    name = next((volume.name for volume in volumes if (volume.name or "").startswith(API_TOKEN_VOLUME)), None)
     mount = VolumeMount(name=name or _OWN_VOLUME, mount_path=API_TOKEN_PATH)
     needed = False
 
@@ -116,7 +108,7 @@ def with_api_token(spec: PodSpec) -> PodSpec:
         mounted = []
         for container in containers or ():
             mounts = container.volume_mounts or []
-            if any(one.mount_path == API_TOKEN_PATH for one in mounts):
+            if any(existing.mount_path == API_TOKEN_PATH for existing in mounts):
                 mounted.append(container)
             else:
                 needed = True
@@ -140,17 +132,17 @@ def _is_injected(volume: Volume) -> bool:
     return named and len(sources) == 1 and sources[0].service_account_token is not None
 
 
-def _renewed(volume: Volume) -> Volume:
-    """Return the API server's own volume with its token as it would be made anew; other sources stay."""
+def _with_default_token(volume: Volume) -> Volume:
+    """Return the API server's own volume with the default token."""
     sources = (volume.projected and volume.projected.sources) or []
-    renewed = [
+    restored = [
         replace(source, service_account_token=_TOKEN) if source.service_account_token else source for source in sources
     ]
-    return replace(volume, projected=ProjectedVolumeSource(renewed))
+    return replace(volume, projected=ProjectedVolumeSource(restored))
 
 
 def _merged_metadata(live: ObjectMeta, written: ObjectMeta) -> ObjectMeta:
-    """Return a pod's metadata with the labels and annotations that the template has as it has them."""
+    """Return a pod's metadata with the template's labels and annotations."""
     if not (written.labels or written.annotations):
         return live
     labels = {**(live.labels or {}), **(written.labels or {})}
@@ -159,18 +151,18 @@ def _merged_metadata(live: ObjectMeta, written: ObjectMeta) -> ObjectMeta:
 
 
 def _merged(
-    live: list[Container] | None, written: list[Container] | None, gone: set[str | None]
+    live: list[Container] | None, written: list[Container] | None, removed: set[str | None]
 ) -> list[Container] | None:
-    """Return containers as they stand, with the mounts of those that the template has as it has them."""
+    """Return live containers with the mounts of the template's containers of the same name."""
     by_name = {container.name: container for container in written} if written else _NOTHING
     merged = []
     for container in live or ():
-        twin = by_name.get(container.name or "")
-        theirs = {mount.mount_path: mount for mount in (twin and twin.volume_mounts) or ()}
+        original = by_name.get(container.name or "")
+        original_mounts = {mount.mount_path: mount for mount in (original and original.volume_mounts) or ()}
         mounts = [
-            theirs.get(mount.mount_path, mount)
+            original_mounts.get(mount.mount_path, mount)
             for mount in container.volume_mounts or ()
-            if mount.mount_path in theirs or mount.name not in gone
+            if mount.mount_path in original_mounts or mount.name not in removed
         ]
         merged.append(replace(container, volume_mounts=mounts))
     return merged or live

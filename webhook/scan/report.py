@@ -1,279 +1,256 @@
-"""What a scan found, as values: whatever output there is, is made of this and of nothing else.
+"""The report of a scan, as values: every output format is made from these, and the JSON is their encoding.
 
-Its JSON (`webhook.formatters.scan_json`) has these fields under these names, in camelCase; so a field that changes its
-meaning or goes is a new version there. Every tuple is sorted. Lifetimes are in seconds, None where there is no end.
+A key of the JSON is a field's name in camelCase. Every list is sorted, lifetimes are in seconds.
 """
 
 import datetime as dt
-from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.evaluation_result import Change, EvaluationResult, PodGroup, worst
+from webhook.scan.evaluation_result import (
+    Audience,
+    Change,
+    EvaluationResult,
+    Lifetime,
+    Path,
+    PodGroup,
+    Rule,
+    worst_outcome,
+)
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import PolicyInfo, ScanFilters
 
-_OWN_GROUPS = frozenset({"", "apps", "batch"})
+_BUILT_IN_GROUPS = frozenset({"", "apps", "batch"})
+
+Namespace = Annotated[str, Meta(description="The namespace; empty for a cluster-scoped object.")]
+Name = Annotated[str, Meta(description="The object's name.")]
+Group = Annotated[str, Meta(description="The API group of the kind; empty for the core group.")]
+Kind = Annotated[str, Meta(description="The object's kind.")]
 
 
-def titled(group: str, kind: str, name: str) -> str:
-    """Return what something is called: kind and name, and the group where the kind isn't Kubernetes' own."""
-    return f"{kind}/{name}" if group in _OWN_GROUPS else f"{kind}.{group}/{name}"
+class ScannedWorkload(Struct, frozen=True, gc=False, rename="camel"):
+    """Something that creates pods, or a pod that nothing creates."""
 
+    namespace: Namespace
+    group: Group
+    kind: Kind
+    name: Name
+    pods: Annotated[tuple[PodGroup, ...], Meta(description="The running pods.")]
+    next_pod: Annotated[
+        PodGroup | None, Meta(description="The pod that the template creates next; null without a template.")
+    ]
+    pod_count: Annotated[int, Meta(description="The number of running pods.")]
+    outcome: Annotated[Outcome, Meta(description="The worst outcome of its pods and its template.")]
+    simulated_outcome: Annotated[Outcome | None, Meta(description="The worst outcome under the simulated policy.")]
+    change: Annotated[Change, Meta(description="The most severe change.")]
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """What makes pods, or a pod that nothing makes: its pods, and what its next one would be.
-
-    `group` is the API group of its kind, empty for Kubernetes' first one. `next_pod` is made from its template: it has
-    no name, and for tokens those that the template asks for. None where there is no template, or where it couldn't be
-    read.
-    """
-
-    namespace: str
-    group: str
-    kind: str
-    name: str
-    pods: tuple[PodGroup, ...]
-    next_pod: PodGroup | None = None
+    @classmethod
+    def of(
+        cls, key: tuple[str, str, str, str], pods: tuple[PodGroup, ...], next_pod: PodGroup | None
+    ) -> "ScannedWorkload":
+        """Return the workload with this namespace, group, kind and name."""
+        groups = (*pods, next_pod) if next_pod else pods
+        simulated = [group.simulated.result.outcome for group in groups if group.simulated]
+        changes = {group.change for group in groups}
+        return cls(
+            *key,
+            pods=pods,
+            next_pod=next_pod,
+            pod_count=sum(len(group.names) for group in pods),
+            outcome=worst_outcome(group.evaluation.result.outcome for group in groups),
+            simulated_outcome=worst_outcome(simulated) if simulated else None,
+            change=next(change for change in Change if change in changes),
+        )
 
     @property
     def title(self) -> str:
-        """What it is called: its kind, with the group where that isn't Kubernetes' own, and its name."""
-        return titled(self.group, self.kind, self.name)
+        """Kind and name, with the group of a custom kind."""
+        return _title(self.group, self.kind, self.name)
 
     @property
     def groups(self) -> tuple[PodGroup, ...]:
-        """All that is judged of it, the next pod last."""
+        """The pods, then the next pod."""
         return (*self.pods, self.next_pod) if self.next_pod else self.pods
 
-    @property
-    def pod_count(self) -> int:
-        """How many pods it has."""
-        return sum(len(group.names) for group in self.pods)
 
-    @property
-    def outcome(self) -> Outcome:
-        """The worst that would come of a pod of it."""
-        return worst(group.verdict.judgement.outcome for group in self.groups)
+class _WarnOnlyObject(Struct, frozen=True, gc=False, rename="camel"):
+    """An object that is at most warned about."""
 
-    @property
-    def simulated_outcome(self) -> Outcome | None:
-        """The worst under the simulated policy, None where there is none."""
-        outcomes = [group.simulated.judgement.outcome for group in self.groups if group.simulated]
-        return worst(outcomes) if outcomes else None
-
-    @property
-    def change(self) -> Change:
-        """The worst that the simulated policy changes."""
-        changes = {group.change for group in self.groups}
-        return next(change for change in Change if change in changes)
-
-
-@dataclass(frozen=True, slots=True)
-class _WarnedObject:
-    """An object that is at most warned about; `simulated` and `change` as of pods."""
-
-    name: str
-    judgement: EvaluationResult
-    simulated: EvaluationResult | None = None
-    change: Change = Change.NONE
+    name: Name
+    result: Annotated[EvaluationResult, Meta(description="The evaluation by the policy.")]
+    simulated: Annotated[EvaluationResult | None, Meta(description="The evaluation by the simulated policy.")]
+    change: Annotated[Change, Meta(description="What the simulated policy changes.")]
 
     @property
     def has_results(self) -> bool:
         """Whether there is anything to report."""
-        return any(one and (one.findings or one.exemptions) for one in (self.judgement, self.simulated))
+        return any(result and (result.findings or result.exemptions) for result in (self.result, self.simulated))
 
 
-@dataclass(frozen=True, slots=True)
-class CsiDriver(_WarnedObject):
-    """A CSIDriver whose tokens would be warned about; `simulated` and `change` as of pods."""
+class CsiDriver(_WarnOnlyObject, frozen=True, gc=False):
+    """A CSIDriver whose tokens violate a rule."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account(_WarnedObject):
-    """A ServiceAccount that would be warned about; `simulated` and `change` as of pods."""
+class ServiceAccountResult(_WarnOnlyObject, frozen=True, gc=False):
+    """A ServiceAccount that violates a rule."""
 
-    namespace: str
+    namespace: Namespace
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Where an owner's pods name a Secret; without any pod, its template alone does. `group` as of owners."""
+class Reference(Struct, frozen=True, gc=False, rename="camel"):
+    """A field of a workload that names a Secret."""
 
-    group: str
-    kind: str
-    name: str
-    path: str
-    pods: tuple[str, ...]
+    group: Group
+    kind: Kind
+    name: Name
+    path: Path
+    pods: Annotated[tuple[str, ...], Meta(description="The pods that name it; none: only the template does.")]
 
     @property
     def title(self) -> str:
-        """What its owner is called."""
-        return titled(self.group, self.kind, self.name)
+        """Kind and name, with the group of a custom kind."""
+        return _title(self.group, self.kind, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class LegacySecret:
-    """A Secret that holds a token without end.
+class LegacySecret(Struct, frozen=True, gc=False, rename="camel"):
+    """A Secret that contains a token that never expires."""
 
-    `is_copy` says that it is of another type than Kubernetes fills: somebody has put the text of a token into it, which
-    is valid by that. Whose it is, and who refers to it, isn't known; it is never said to go, because what ends its
-    token for good is deleting the ServiceAccount.
-
-    `last_used` and `invalid_since` are days (UTC), as the API server notes them. `unused_since` is the day since which
-    nobody has used it, the last day of use where there was one: None where nothing notes it. `listed_by` are the
-    ServiceAccounts that list it, which is no use of it. `removable` says that nothing refers to it, and that it is
-    marked invalid, or that nobody has used it for long enough; where not all could be read that may name it, that it is
-    marked invalid and nothing that was read refers to it. Deleting it ends its token as long as nobody puts the text
-    into another Secret of its name, which the rule `legacy-token-secret` refuses.
-    """
-
-    namespace: str
-    name: str
-    account: str
-    created: dt.datetime | None
-    last_used: dt.date | None
-    unused_since: dt.date | None
-    invalid_since: dt.date | None
-    references: tuple[Reference, ...]
-    listed_by: tuple[str, ...]
-    removable: bool
-    judgement: EvaluationResult
-    simulated: EvaluationResult | None = None
-    change: Change = Change.NONE
-    is_copy: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TokenUse:
-    """How many tokens of an audience (empty: the API server) and a lifetime pods have.
-
-    `now` they have them, `after` they had been created again under the policy, `simulated` under the other one.
-    """
-
-    audience: str
-    lifetime_seconds: int | None
-    now: int
-    after: int
-    simulated: int | None = None
+    namespace: Namespace
+    name: Name
+    account: Annotated[str, Meta(description="The token's ServiceAccount; empty if it is not known.")]
+    created: Annotated[dt.datetime | None, Meta(description="When the Secret was created.")]
+    last_used: Annotated[dt.date | None, Meta(description="The day (UTC) of the last recorded use.")]
+    unused_since: Annotated[
+        dt.date | None, Meta(description="The day (UTC) since which no use is recorded; null if uses are not recorded.")
+    ]
+    invalid_since: Annotated[dt.date | None, Meta(description="The day (UTC) on which it was marked invalid.")]
+    references: Annotated[tuple[Reference, ...], Meta(description="The fields of workloads that name it.")]
+    listed_by: Annotated[tuple[str, ...], Meta(description="ServiceAccounts that list it, which is no use.")]
+    removable: Annotated[
+        bool,
+        Meta(
+            description="Safe to delete: nothing refers to it, and it is marked invalid or no use was recorded for"
+            " `unusedDays`. If a template could not be read that may name it, only invalid ones are safe to delete."
+        ),
+    ]
+    result: Annotated[EvaluationResult, Meta(description="The evaluation by the policy.")]
+    simulated: Annotated[EvaluationResult | None, Meta(description="The evaluation by the simulated policy.")]
+    change: Annotated[Change, Meta(description="What the simulated policy changes.")]
+    is_copy: Annotated[
+        bool,
+        Meta(
+            description="Whether this is a Secret of another type that somebody copied a token into. Its account and"
+            " the references to it are not known; deleting the token's ServiceAccount revokes the token."
+        ),
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class AccountWithoutPermissions:
-    """An account whose API token is mounted in so many pods, though no binding gives it any right."""
+class TokenUse(Struct, frozen=True, gc=False, rename="camel"):
+    """How many tokens of an audience and a lifetime are in pods."""
 
-    namespace: str
-    name: str
-    pods: int
-    owners: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadResource:
-    """What could not be read, why, what the report lacks for it, and what to do.
-
-    `affects_decisions` says that what is told of pods may be wrong without it, `may_name_secrets` that templates are in
-    it which may name legacy Secrets.
-    """
-
-    what: str
-    why: str
-    lacks: str
-    advice: str
-    affects_decisions: bool
-    may_name_secrets: bool = False
+    audience: Audience
+    lifetime_seconds: Lifetime
+    now: Annotated[int, Meta(description="In running pods.")]
+    recreated: Annotated[int, Meta(description="If all pods were recreated under the policy.")]
+    simulated: Annotated[int | None, Meta(description="If all pods were recreated under the simulated policy.")] = None
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeCounts:
-    """How many of a kind of thing there are by what would come of them."""
+class AccountWithoutPermissions(Struct, frozen=True, gc=False, rename="camel"):
+    """A ServiceAccount without RBAC permissions whose API token is mounted."""
 
-    allowed: int = 0
-    warned: int = 0
-    patched: int = 0
-    denied: int = 0
+    namespace: Namespace
+    name: Name
+    pods: Annotated[int, Meta(description="The number of pods that mount the token.")]
+    workloads: Annotated[tuple[str, ...], Meta(description="The workloads of these pods.")]
+
+
+class UnreadResource(Struct, frozen=True, gc=False, rename="camel"):
+    """Something that could not be read."""
+
+    resource: Annotated[str, Meta(description="What could not be read.")]
+    reason: Annotated[str, Meta(description="The API server's answer.")]
+    missing: Annotated[str, Meta(description="What the report lacks because of it.")]
+    hint: Annotated[str, Meta(description="What to do.")]
+    affects_decisions: Annotated[bool, Meta(description="Whether outcomes may be wrong without it.")]
+    may_name_secrets: Annotated[bool, Meta(description="Whether it may refer to legacy Secrets.")] = False
+
+
+class OutcomeCounts(Struct, frozen=True, gc=False, rename="camel"):
+    """Numbers by outcome."""
+
+    allowed: Annotated[int, Meta(description="Neither warned, patched nor denied.")] = 0
+    warned: Annotated[int, Meta(description="With a warning.")] = 0
+    patched: Annotated[int, Meta(description="With a patch.")] = 0
+    denied: Annotated[int, Meta(description="Denied.")] = 0
 
     @property
-    def all(self) -> int:
-        """How many there are."""
+    def total(self) -> int:
+        """The sum."""
         return self.allowed + self.warned + self.patched + self.denied
 
 
-@dataclass(frozen=True, slots=True)
-class RuleCount:
-    """In how many pods (or next pods of owners without any), Secrets and accounts of a namespace a rule is broken.
+class RuleCount(Struct, frozen=True, gc=False, rename="camel"):
+    """How many pods (or templates without pods), Secrets, accounts and CSIDrivers of a namespace violate a rule."""
 
-    Each counts once for each action. CSIDrivers count for the namespace "", as they have none.
-    """
-
-    namespace: str
-    rule: str
-    action: Action
-    count: int
-    simulated: int | None = None
+    namespace: Namespace
+    rule: Rule
+    action: Annotated[Action, Meta(description="The action.")]
+    count: Annotated[int, Meta(description="Under the policy.")]
+    simulated: Annotated[int | None, Meta(description="Under the simulated policy.")] = None
 
 
-@dataclass(frozen=True, slots=True)
-class ScanSummary:
-    """The counts: pods and owners by outcome, also under the simulated policy.
+class ScanSummary(Struct, frozen=True, gc=False, rename="camel"):
+    """Numbers of the scanned objects."""
 
-    `finished_pods` are those that have run to their end, well or not: they are in no other count.
-    """
-
-    namespaces: int
-    finished_pods: int
-    pods: OutcomeCounts
-    owners: OutcomeCounts
-    secrets: OutcomeCounts
-    simulated_pods: OutcomeCounts | None = None
-    simulated_owners: OutcomeCounts | None = None
-    simulated_secrets: OutcomeCounts | None = None
+    namespaces: Annotated[int, Meta(description="The scanned namespaces.")]
+    finished_pods: Annotated[int, Meta(description="Succeeded and failed pods, which no other number includes.")]
+    pods: Annotated[OutcomeCounts, Meta(description="Running pods.")]
+    workloads: Annotated[OutcomeCounts, Meta(description="Workloads by their worst outcome.")]
+    secrets: Annotated[OutcomeCounts, Meta(description="Legacy Secrets.")]
+    simulated_pods: Annotated[OutcomeCounts | None, Meta(description="Pods under the simulated policy.")]
+    simulated_workloads: Annotated[OutcomeCounts | None, Meta(description="Workloads under the simulated policy.")]
+    simulated_secrets: Annotated[OutcomeCounts | None, Meta(description="Secrets under the simulated policy.")]
 
 
-@dataclass(frozen=True, slots=True)
-class ScanReport:
-    """All that a scan found.
+class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
+    """All results of a scan. Filters select findings; outcomes, changes and exemptions follow from all findings."""
 
-    `tracked_since` is the day (UTC) from which the use of legacy Secrets is known, None where it isn't.
-    `unused_days` is for how long nobody must have used one before it can go. `accounts_without_permissions` is None
-    where the bindings could not be read. `exemptions` are those of the policy, in its order, `rule_counts` the findings
-    by rule and namespace. Of findings, also in results, there are those that `filters` ask for; outcomes, changes
-    and exemptions follow from all.
-    """
-
-    time: dt.datetime
-    cluster: str
-    policy: PolicyInfo
-    simulated: PolicyInfo | None
-    filters: ScanFilters
-    summary: ScanSummary
-    rule_counts: tuple[RuleCount, ...]
-    owners: tuple[Owner, ...]
-    accounts: tuple[Account, ...]
-    csi_drivers: tuple[CsiDriver, ...]
-    legacy_secrets: tuple[LegacySecret, ...]
-    tracked_since: dt.date | None
-    unused_days: int
-    tokens: tuple[TokenUse, ...]
-    accounts_without_permissions: tuple[AccountWithoutPermissions, ...] | None
-    exemptions: tuple[ExemptionUsage, ...]
-    simulated_exemptions: tuple[ExemptionUsage, ...] | None
-    unread: tuple[UnreadResource, ...]
+    time: Annotated[dt.datetime, Meta(description="When the scan was made.")]
+    cluster: Annotated[str, Meta(description="The API server's address.")]
+    policy: Annotated[PolicyInfo, Meta(description="The policy.")]
+    simulated: Annotated[PolicyInfo | None, Meta(description="The simulated policy.")]
+    filters: Annotated[ScanFilters, Meta(description="The filters of the command line.")]
+    summary: Annotated[ScanSummary, Meta(description="Numbers by outcome.")]
+    rule_counts: Annotated[tuple[RuleCount, ...], Meta(description="Findings by namespace and rule.")]
+    workloads: Annotated[tuple[ScannedWorkload, ...], Meta(description="Everything that creates pods.")]
+    accounts: Annotated[tuple[ServiceAccountResult, ...], Meta(description="ServiceAccounts with findings.")]
+    csi_drivers: Annotated[tuple[CsiDriver, ...], Meta(description="CSIDrivers with findings.")]
+    legacy_secrets: Annotated[tuple[LegacySecret, ...], Meta(description="Secrets with tokens that never expire.")]
+    tracked_since: Annotated[
+        dt.date | None, Meta(description="The day (UTC) since which the API server records uses of legacy tokens.")
+    ]
+    unused_days: Annotated[int, Meta(description="Days without a recorded use after which a Secret is removable.")]
+    tokens: Annotated[tuple[TokenUse, ...], Meta(description="Tokens in pods by audience and lifetime.")]
+    accounts_without_permissions: Annotated[
+        tuple[AccountWithoutPermissions, ...] | None, Meta(description="null if bindings could not be read.")
+    ]
+    exemptions: Annotated[tuple[ExemptionUsage, ...], Meta(description="The policy's exemptions, in its order.")]
+    simulated_exemptions: Annotated[
+        tuple[ExemptionUsage, ...] | None, Meta(description="The simulated policy's exemptions.")
+    ]
+    unread: Annotated[tuple[UnreadResource, ...], Meta(description="What could not be read.")]
+    exit_status: Annotated[
+        int, Meta(description="1 if something would be denied, else 2 if outcomes may be wrong, else 0.")
+    ]
 
     @property
     def names_unread(self) -> bool:
-        """Whether something could not be read that may name legacy Secrets."""
-        return any(one.may_name_secrets for one in self.unread)
+        """Whether something could not be read that may refer to legacy Secrets."""
+        return any(unread.may_name_secrets for unread in self.unread)
 
-    @property
-    def exit_status(self) -> int:
-        """1 where something would be rejected (by the simulated policy, if any), else 2 where not all could be read."""
-        summary = self.summary
-        if self.simulated:
-            counted = [summary.simulated_owners, summary.simulated_secrets]
-        else:
-            counted = [summary.owners, summary.secrets]
-        if any(counts.denied for counts in counted if counts):
-            return 1
-        return 2 if any(one.affects_decisions for one in self.unread) else 0
+
+def _title(group: str, kind: str, name: str) -> str:
+    return f"{kind}/{name}" if group in _BUILT_IN_GROUPS else f"{kind}.{group}/{name}"

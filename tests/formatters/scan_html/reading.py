@@ -61,7 +61,7 @@ def agree(parsed: Page, as_json: Any) -> None:
 def _agree_in_sum(parsed: Page, as_json: Any) -> None:
     outcomes = ("denied", "patched", "warned", "allowed")
     summary = as_json["summary"]
-    for row, kind in zip(parsed.tables["outcomes"][1:], ("pods", "owners", "secrets"), strict=True):
+    for row, kind in zip(parsed.tables["outcomes"][1:], ("pods", "workloads", "secrets"), strict=True):
         other = summary[f"simulated{kind.capitalize()}"] or {}
         assert row[2:] == [shown(summary[kind][one], other.get(one)) for one in outcomes]
     now, after = Counter(), Counter()
@@ -82,23 +82,24 @@ def _agree_in_sum(parsed: Page, as_json: Any) -> None:
 
 
 def _agree_in_detail(parsed: Page, as_json: Any) -> None:
-    owners = sorted((one["namespace"], str(one["podCount"]), one["change"]) for one in as_json["owners"])
+    workloads = sorted((one["namespace"], str(one["podCount"]), one["change"]) for one in as_json["workloads"])
     simulates = as_json["simulated"] is not None
     assert (
-        sorted((row[0], row[2], row[5] if simulates else "unchanged") for row in parsed.tables["owners"][1:]) == owners
+        sorted((row[0], row[2], row[5] if simulates else "unchanged") for row in parsed.tables["workloads"][1:])
+        == workloads
     )
-    standing = {(row[0], row[1]): row[5] for row in parsed.tables["secrets"][1:]}
-    assert {name for name, told in standing.items() if "can go" in told} == {
+    status = {(row[0], row[1]): row[5] for row in parsed.tables["secrets"][1:]}
+    assert {name for name, told in status.items() if "safe to delete" in told} == {
         (one["namespace"], one["name"]) for one in as_json["legacySecrets"] if one["removable"]
     }
     lifetimes = [list(map(int, row[2:])) for row in parsed.tables["lifetimes"][1:]]
-    states = ("now", "after", "simulated")[: 3 if simulates else 2]
+    states = ("now", "recreated", "simulated")[: 3 if simulates else 2]
     assert [sum(column) for column in zip(*lifetimes, strict=True)] == [
         sum(one[state] for one in as_json["tokens"]) for state in states
     ]
     by_use = parsed.tables["last-use"][1:]
-    assert sum(int(row[2]) for row in by_use) == len(as_json["legacySecrets"]) == len(standing)
-    assert [row[:3] for row in parsed.tables["idle-accounts"][1:]] == [
+    assert sum(int(row[2]) for row in by_use) == len(as_json["legacySecrets"]) == len(status)
+    assert [row[:3] for row in parsed.tables["accounts-without-permissions"][1:]] == [
         [one["namespace"], one["name"], str(one["pods"])] for one in as_json["accountsWithoutPermissions"]
     ]
     assert [row[0] for row in parsed.tables.get("csi-drivers", [])[1:]] == [

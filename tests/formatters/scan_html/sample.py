@@ -40,7 +40,7 @@ def report(simulated: str | None = None) -> ScanReport:
         secret(HOSTILE, last_used="2026-06-01"),
         accounts=(account("app", secrets=[{"name": "old"}]), account("bound")),
     )
-    small.known.bindings.add(binding({"kind": "ServiceAccount", "name": "bound", "namespace": "shop"}))
+    small.snapshot.bindings.add(binding({"kind": "ServiceAccount", "name": "bound", "namespace": "shop"}))
     small.deployment("web", spec(container=named_secret("old")))
     owned = of("ReplicaSet", "web-1")
     small.pod("web-1-a", spec(container=named_secret("old")), **owned)
@@ -52,8 +52,8 @@ def report(simulated: str | None = None) -> ScanReport:
     for number in range(PODS):
         volumes = [{"name": "h", "hostPath": {"path": "/"}}] if number % 3 else [token(audience=VAULT)]
         small.pod(f"pod-{number}", spec(volumes), namespace=f"team-{number % 7}")
-    small.known.csi_drivers.append(csi_driver(HOSTILE, {"audience": HOSTILE, "expirationSeconds": 86400}))
-    small.known.unread.append(
+    small.snapshot.csi_drivers.append(csi_driver(HOSTILE, {"audience": HOSTILE, "expirationSeconds": 86400}))
+    small.snapshot.unread.append(
         UnreadResource("roles", f"HTTP 403: {HOSTILE}", "lacks", "advice", affects_decisions=False)
     )
     return small.scan(POLICY, simulated)

@@ -10,13 +10,13 @@ from webhook.formatters.scan_html import page
 
 pytestmark = pytest.mark.skipif(FOUND is None, reason=HINT)
 WIDE, NARROW = 1280, 375
-OWNERS = PODS + 5
+WORKLOADS = PODS + 5
 NAMES = """
-[...document.querySelectorAll("#owners tbody tr")]
+[...document.querySelectorAll("#workloads tbody tr")]
   .filter((row) => row.offsetHeight)
   .map((row) => row.cells[1].textContent)
 """
-OUTPUT = "document.querySelector('#owners output').textContent"
+OUTPUT = "document.querySelector('#workloads output').textContent"
 FAINT = """
 (() => {
   const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -68,7 +68,7 @@ def simulated(tmp_path_factory):
 
 def written(factory, policy):
     file = factory.mktemp("page") / "scan.html"
-    file.write_text("".join(page.pieces(report(policy))))
+    file.write_text("".join(page.format_report(report(policy))))
     return file
 
 
@@ -139,8 +139,8 @@ def test_the_keyboard_alone_sorts_a_table(shown, plain) -> None:
 
 def test_names_are_sorted_as_people_count(shown, plain) -> None:
     shown.open(plain)
-    shown.value("document.querySelector('#owners .more').click()")
-    shown.value("document.querySelectorAll('#owners th button')[1].click()")
+    shown.value("document.querySelector('#workloads .more').click()")
+    shown.value("document.querySelectorAll('#workloads th button')[1].click()")
     names = [one for one in shown.value(NAMES) if one.startswith("Pod/pod-")]
     assert names == [f"Pod/pod-{number}" for number in range(PODS)]
 
@@ -156,25 +156,25 @@ def test_the_first_stop_leads_past_the_navigation(shown, plain) -> None:
 def test_filters_leave_what_was_asked_for(shown, simulated) -> None:
     shown.open(simulated)
     assert len(shown.value(NAMES)) == 100
-    assert shown.value(OUTPUT) == f"{OWNERS} of {OWNERS} rows, the first 100 shown"
-    tab_to(shown, "#owners-search")
+    assert shown.value(OUTPUT) == f"{WORKLOADS} of {WORKLOADS} rows, the first 100 shown"
+    tab_to(shown, "#workloads-search")
     shown.type("POD-12")
     assert set(shown.value(NAMES)) == {f"Pod/pod-{number}" for number in (12, *range(120, 130))}
-    choose(shown, "owners-namespace", "team-1")
+    choose(shown, "workloads-namespace", "team-1")
     assert set(shown.value(NAMES)) == {"Pod/pod-120", "Pod/pod-127"}
-    assert shown.value(OUTPUT) == f"2 of {OWNERS} rows"
-    tab_to(shown, "#owners .reset")
+    assert shown.value(OUTPUT) == f"2 of {WORKLOADS} rows"
+    tab_to(shown, "#workloads .reset")
     shown.press("Enter")
-    choose(shown, "owners-rule", "legacy-token-reference")
-    choose(shown, "owners-action", "reject")
-    choose(shown, "owners-outcome", "rejected")
+    choose(shown, "workloads-rule", "legacy-token-reference")
+    choose(shown, "workloads-action", "reject")
+    choose(shown, "workloads-outcome", "denied")
     assert sorted(name.partition("/")[0] for name in shown.value(NAMES)) == ["Deployment", "Deployment"]
-    tab_to(shown, "#owners .reset")
+    tab_to(shown, "#workloads .reset")
     shown.press("Enter")
-    choose(shown, "owners-change", "newly patched")
-    changed = sum(one.change == "newly patched" for one in report(SIMULATED).owners)
-    assert OWNERS > changed > 100
-    assert shown.value(OUTPUT) == f"{changed} of {OWNERS} rows, the first 100 shown"
+    choose(shown, "workloads-change", "newly patched")
+    changed = sum(one.change == "newly patched" for one in report(SIMULATED).workloads)
+    assert WORKLOADS > changed > 100
+    assert shown.value(OUTPUT) == f"{changed} of {WORKLOADS} rows, the first 100 shown"
 
 
 def choose(browser, field, value):
@@ -187,17 +187,17 @@ def choose(browser, field, value):
 
 def test_what_is_long_is_shown_in_full_on_request(shown, plain) -> None:
     shown.open(plain)
-    tab_to(shown, "#owners + *, #owners .more")
+    tab_to(shown, "#workloads + *, #workloads .more")
     shown.press("Enter")
-    assert len(shown.value(NAMES)) == OWNERS
-    assert shown.value("document.activeElement.matches('#owners .region')")
+    assert len(shown.value(NAMES)) == WORKLOADS
+    assert shown.value("document.activeElement.matches('#workloads .region')")
 
 
 def test_it_can_be_read_without_scripts(shown, plain) -> None:
     shown.open(plain, scripts=False)
     shown.do("Emulation.setScriptExecutionDisabled", value=False)
     assert shown.value("document.querySelectorAll('main button:not(fieldset *)').length") == 0
-    assert len(shown.value(NAMES)) == OWNERS
+    assert len(shown.value(NAMES)) == WORKLOADS
     everything = "[...document.querySelectorAll('main *')].filter((one) => !one.closest('fieldset'))"
     assert shown.value(f"{everything}.every((one) => one.checkVisibility())")
     assert shown.value("[...document.querySelectorAll('fieldset')].every((one) => !one.offsetHeight)")
@@ -206,7 +206,7 @@ def test_it_can_be_read_without_scripts(shown, plain) -> None:
 def test_print_shows_every_row_in_the_light_and_nothing_to_press(shown, plain) -> None:
     shown.open(plain, dark=True)
     shown.media("print", dark=True)
-    assert len(shown.value(NAMES)) == OWNERS
+    assert len(shown.value(NAMES)) == WORKLOADS
     assert shown.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert shown.value(
         "[...document.querySelectorAll('input, select, nav, .reset, .more')].every((one) => !one.offsetHeight)"
@@ -222,7 +222,7 @@ def test_print_shows_every_row_in_the_light_and_nothing_to_press(shown, plain) -
 
 def test_a_wide_table_scrolls_in_its_own_region_by_keyboard(shown, simulated) -> None:
     shown.open(simulated, NARROW)
-    tab_to(shown, "#owners .region")
+    tab_to(shown, "#workloads .region")
     assert shown.value("document.activeElement.scrollWidth > document.activeElement.clientWidth")
     shown.press("ArrowRight")
     scrolled = "new Promise((done) => setTimeout(() => done(document.activeElement.scrollLeft > 0), 300))"

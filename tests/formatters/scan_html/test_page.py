@@ -24,7 +24,7 @@ def told(request):
 
 @pytest.fixture(scope="module")
 def text(told):
-    return "".join(page.pieces(told))
+    return "".join(page.format_report(told))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def parsed(text):
 
 @pytest.fixture(scope="module")
 def as_json(told):
-    return json.loads("".join(scan_json.pieces(told)))
+    return json.loads("".join(scan_json.format_report(told)))
 
 
 def test_every_id_is_there_once_and_whatever_names_one_names_one_that_is_there(parsed) -> None:
@@ -94,12 +94,12 @@ def test_the_page_may_load_and_run_nothing_but_what_stands_in_it(parsed, text) -
 def test_names_that_mean_no_good_are_text(parsed, text) -> None:
     assert text.count("<script") == 1
     assert parsed.all("img") == []
-    assert [row for row in parsed.tables["owners"] if row[1] == f"Deployment/{HOSTILE}"]
+    assert [row for row in parsed.tables["workloads"] if row[1] == f"Deployment/{HOSTILE}"]
     assert [row for row in parsed.tables["exemptions"] if row[-1] == HOSTILE]
     assert [row for row in parsed.tables["not-read"] if row[1] == f"HTTP 403: {HOSTILE}"]
     assert "\u202e" not in text
-    assert BACKWARDS.replace("\u202e", "\\u202e") in {row[1].removeprefix("Pod/") for row in parsed.tables["owners"]}
-    assert [row for row in parsed.tables["owners"] if row[0] == LONG]
+    assert BACKWARDS.replace("\u202e", "\\u202e") in {row[1].removeprefix("Pod/") for row in parsed.tables["workloads"]}
+    assert [row for row in parsed.tables["workloads"] if row[0] == LONG]
 
 
 def test_the_page_says_what_the_json_says(parsed, as_json) -> None:
@@ -113,8 +113,8 @@ def test_secrets_are_counted_by_their_last_use(parsed) -> None:
         "8 to 30 days ago": ["0", "0", "0", "0"],
         "31 to 90 days ago": ["0", "0", "0", "0"],
         "over 90 days ago": ["1", "1", "0", "0"],
-        "not since it is known": ["3", "1", "2", "0"],
-        "not known": ["0", "0", "0", "0"],
+        "no use recorded": ["3", "1", "2", "0"],
+        "unknown": ["0", "0", "0", "0"],
     }
 
 
@@ -130,16 +130,16 @@ def test_bars_are_as_long_as_their_numbers_say(text) -> None:
 
 def test_a_cluster_with_nothing_in_it_is_told_of_in_words() -> None:
     small = Small()
-    parsed = Page("".join(page.pieces(small.scan())))
-    assert "Nothing would be rejected if created again." in parsed.texts
+    parsed = Page("".join(page.format_report(small.scan())))
+    assert "Nothing would be denied if recreated under this policy." in parsed.texts
     assert set(parsed.tables) == {"outcomes"}
-    assert {"No rule is broken.", "No pod has a token.", "The policy has none."} <= set(parsed.texts)
+    assert {"No findings.", "No pod has a token.", "The policy has no exemptions."} <= set(parsed.texts)
 
 
 def test_a_page_of_a_few_findings_says_so_and_what_would_be_rejected_all_the_same() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
     only = ScanFilters(("sh*",), ("token-audience",), (Action.WARN,))
-    parsed = Page("".join(page.pieces(small.scan(filters=only))))
-    alone = "Looked at alone: namespace sh*. Told alone: rule token-audience; action warn."
-    rejected = "1 of 1 pods, 1 of 1 owners, 1 of 1 legacy Secrets would be rejected if created again."
-    assert {f"{rejected} {alone}", "Nothing that is told alone is found."} <= set(parsed.texts)
+    parsed = Page("".join(page.format_report(small.scan(filters=only))))
+    scope = "Showing only namespace sh*. Showing only rule token-audience; action warn."
+    denied = "1 of 1 pods, 1 of 1 workloads, 1 of 1 legacy Secrets would be denied if recreated under this policy."
+    assert {f"{denied} {scope}", "No findings match the filters."} <= set(parsed.texts)

@@ -1,21 +1,22 @@
-"""What the page is made of, as values: tables, their cells, and bars that stand in cells.
+"""The elements of the page, as values: tables, their cells, and bars in cells.
 
-Every text in here is taken as it is and escaped by the template; whoever fills it makes names `plain` first.
+The template escapes every text; names from the cluster are made `plain` before.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from webhook.core.text import plain
+from webhook.formatters.scan_findings import FindingLine
 
-WIDEST = 100
-"""What a bar that fills its cell measures."""
+MAX_WIDTH = 100
+"""The width of a bar that fills its cell."""
 _SHADES = 4
 
 
 class Segment(NamedTuple):
-    """A part of a bar: which series it is of, where it begins and how wide it is, of `WIDEST`."""
+    """A part of a bar: its series, start and width, in parts of `MAX_WIDTH`."""
 
     series: str
     start: float
@@ -25,34 +26,24 @@ class Segment(NamedTuple):
 Bar = tuple[Segment, ...]
 
 
-class Line(NamedTuple):
-    """A line in a cell: a sign before it (as of a change), what is done, the rule, and the rest."""
-
-    sign: str
-    word: str
-    rule: str
-    rest: str
-
-
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell: text, lines or bars.
+    """A cell with text, lines or bars.
 
-    `sort` is what it is sorted by in place of its text, `look` names its classes. `shade` is from 0 (none) to 4, of a
-    cell in a map of counts.
+    `sort` replaces the text as the sort key, `look` are CSS classes, `shade` (0 to 4) colours a cell of a heat map.
     """
 
     text: str = ""
     sort: int | None = None
     look: str = ""
     shade: int = 0
-    lines: tuple[Line, ...] = ()
+    lines: tuple[FindingLine, ...] = ()
     bars: tuple[Bar, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; `series` is the colour that its numbers have in the bars, `head` says that it names the row."""
+    """A column. `series` is the colour of its numbers in the bars, `head` marks the column that names the row."""
 
     label: str
     number: bool = False
@@ -63,7 +54,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row, and what it is filtered by: for each filter all values that it has."""
+    """A row, and its values for each filter."""
 
     cells: Sequence[Cell]
     values: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -71,7 +62,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ColumnFilter:
-    """A choice among values that rows have; `name` is theirs in `Row.values`."""
+    """A choice among values of rows; `name` is their key in `Row.values`."""
 
     name: str
     label: str
@@ -80,9 +71,9 @@ class ColumnFilter:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: `rows` can be gone through once, and are `size` many; without filters it can't be searched either.
+    """A table with `size` rows, which can be iterated once. Without filters it has no search field.
 
-    `ordered` says that its rows stand in an order that has a meaning, and in no other.
+    `ordered` says that the order of the rows has a meaning, so that they cannot be sorted.
     """
 
     key: str
@@ -96,39 +87,31 @@ class Table:
 
 
 def number(value: int, simulated: int | None = None) -> Cell:
-    """Return a cell with a number, and behind an arrow what it would be under the simulated policy if that differs."""
+    """Return a cell with a number, and the simulated policy's number if that differs."""
     if simulated in (None, value):
         return Cell(str(value), value)
     return Cell(f"{value} → {simulated}", simulated)
 
 
 def name(text: str) -> Cell:
-    """Return a cell with what somebody else wrote."""
+    """Return a cell with text from the cluster."""
     return Cell(plain(text))
 
 
 def shaded(cell: Cell, most: int) -> Cell:
-    """Return a number's cell with a shade that says how it compares with the greatest."""
+    """Return a number's cell with a shade relative to the greatest number."""
     value = cell.sort or 0
     shade = 0 if not value else 1 + min(_SHADES - 1, value * _SHADES // max(most + 1, 1))
     return Cell("" if cell.text == "0" else cell.text, value, shade=shade)
 
 
 def stacked(counts: Mapping[str, int], most: int) -> Bar:
-    """Return a bar with a segment for each series that counts anything; `most` would fill the cell."""
-    return tuple(_stacked(counts, max(most, 1)))
-
-
-def _stacked(counts: Mapping[str, int], most: int) -> Iterator[Segment]:
+    """Return a bar with a segment for each series; `most` fills the cell."""
+    segments = []
     start = 0
+    scale = MAX_WIDTH / max(most, 1)
     for series, count in counts.items():
         if count:
-            yield Segment(series, round(WIDEST * start / most, 2), round(WIDEST * count / most, 2))
+            segments.append(Segment(series, round(start * scale, 2), round(count * scale, 2)))
             start += count
-
-
-def parted(line: str) -> Line:
-    """Return a line as the text has it (`reject: rule: what is wrong`), taken apart."""
-    sign = line[0] if line[:2] in ("+ ", "- ") else ""
-    word, rule, rest = line.removeprefix(f"{sign} ").split(": ", 2)
-    return Line({"-": "−"}.get(sign, sign), word, rule, rest)  # noqa: RUF001 - a minus sign is as wide as a plus
+    return tuple(segments)

@@ -1,8 +1,8 @@
 
 "use strict";
-// What the page can do beyond being read: sort and filter its tables, and show the first rows of long ones alone.
+// Sorts and filters the tables, and shows only the first rows of long ones.
 (() => {
-  const MOST = matchMedia("(max-width: 40rem)").matches ? 20 : 100;
+  const MAX_ROWS = matchMedia("(max-width: 40rem)").matches ? 20 : 100;
   const collator = new Intl.Collator("en", { numeric: true });
   const element = (name, properties) => Object.assign(document.createElement(name), properties);
 
@@ -16,7 +16,7 @@
       button.addEventListener("click", () => {
         const was = head.getAttribute("aria-sort");
         const up = was ? was === "descending" : !head.classList.contains("number");
-        heads.forEach((one) => one.removeAttribute("aria-sort"));
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", up ? "ascending" : "descending");
         const keys = new Map(rows.map((row) => {
           const cell = row.cells[place];
@@ -45,8 +45,8 @@
       const wanted = search.value.trim().toLowerCase();
       const chosen = selects.filter((select) => select.value);
       for (const row of rows) {
-        const fits = (!wanted || textOf(row).includes(wanted)) && chosen.every((select) => has(row, select));
-        row.classList.toggle("out", !fits);
+        const matches = (!wanted || textOf(row).includes(wanted)) && chosen.every((select) => has(row, select));
+        row.classList.toggle("out", !matches);
       }
       show();
     };
@@ -62,19 +62,19 @@
 
   for (const box of document.querySelectorAll(".table")) {
     const rows = [...box.querySelectorAll("tbody > tr")];
-    const told = box.querySelector("output");
+    const output = box.querySelector("output");
     const more = element("button", { type: "button", className: "more", hidden: true });
     let all = false;
     const show = () => {
-      let fitting = 0;
+      let matching = 0;
       for (const row of rows) {
-        const fits = !row.classList.contains("out");
-        row.classList.toggle("beyond", fits && !all && fitting >= MOST);
-        fitting += fits;
+        const matches = !row.classList.contains("out");
+        row.classList.toggle("beyond", matches && !all && matching >= MAX_ROWS);
+        matching += matches;
       }
-      more.hidden = all || fitting <= MOST;
-      more.textContent = `Show all ${fitting} rows`;
-      if (told) told.textContent = `${fitting} of ${rows.length} rows${more.hidden ? "" : `, the first ${MOST} shown`}`;
+      more.hidden = all || matching <= MAX_ROWS;
+      more.textContent = `Show all ${matching} rows`;
+      if (output) output.textContent = `${matching} of ${rows.length} rows${more.hidden ? "" : `, the first ${MAX_ROWS} shown`}`;
     };
     more.addEventListener("click", () => {
       all = true;

@@ -1,4 +1,4 @@
-"""The page: puts the parts together and lets nothing in it call anywhere, whatever a name in the cluster says."""
+"""A scan as a page: one file that loads nothing and runs nothing but its own script, whatever names it contains."""
 
 import base64
 import hashlib
@@ -8,20 +8,19 @@ from importlib.resources import files
 
 import jinja2
 
-from webhook.core.decision import Outcome
-from webhook.formatters import scan_figures as figures
+from webhook.formatters import scan_summary as summary
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_html import charts, tables
-from webhook.formatters.scan_html.elements import WIDEST
-from webhook.formatters.scan_summary import about, changed, looked_at, state, told_of
+from webhook.formatters.scan_html.elements import MAX_WIDTH
 from webhook.scan.report import ScanReport
 
-_HERE = files(__package__)
-_VERDICTS = {0: "allowed", 1: "denied", 2: "warned"}
-_PARTS_AT_ONCE = 500
+_FOLDER = files(__package__)
+_STATUS = {0: "allowed", 1: "denied", 2: "warned"}
+_BUFFERED_PIECES = 500
 
 
-def pieces(report: ScanReport) -> Iterator[str]:
-    """Yield the page, piece by piece: a large cluster's would take much memory as a whole."""
+def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield the page."""
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -29,8 +28,9 @@ def pieces(report: ScanReport) -> Iterator[str]:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    stream = environment.from_string((_HERE / "page.html").read_text("utf-8")).stream(
+    style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    changes = [("workloads", summary.workload_changes(report))] if report.simulated else []
+    stream = environment.from_string((_FOLDER / "page.html").read_text("utf-8")).stream(
         style=style,
         script=script,
         content_security_policy="; ".join((
@@ -42,36 +42,18 @@ def pieces(report: ScanReport) -> Iterator[str]:
         )),
         report=report,
         version=version("tokenguard"),
-        verdict=_VERDICTS[report.exit_status],
-        headline=headline(report),
-        about=[*about(report)],
-        state=[*(changed(report) if report.simulated else ()), *state(report)],
+        status=_STATUS[report.exit_status],
+        headline=summary.headline(report),
+        about=[*summary.scan_fields(report)],
+        state=[*changes, *summary.state_fields(report)],
         charts=charts,
         tables=tables,
-        widest=WIDEST,
+        max_width=MAX_WIDTH,
     )  # fmt: skip
-    stream.enable_buffering(_PARTS_AT_ONCE)
+    stream.enable_buffering(_BUFFERED_PIECES)
     yield from stream
 
 
-def headline(report: ScanReport) -> str:
-    """Return in a sentence what would be rejected, and in others what was looked at and is told alone."""
-    told = []
-    for what, now, simulated in figures.outcomes(report):
-        counts = simulated if report.simulated and simulated else now
-        if counts.denied:
-            told.append(f"{counts.denied} of {counts.all} {what.partition(',')[0]}")
-    under = " under the simulated policy" if report.simulated else ""
-    unsure = ", as far as could be read" if any(one.affects_decisions for one in report.unread) and not told else ""
-    what = ", ".join(told) or "Nothing"
-    sentences = [f"{what} would be {figures.OUTCOMES[Outcome.DENIED]}{under} if created again{unsure}."]
-    if alone := looked_at(report.filters):
-        sentences.append(f"Looked at alone: {alone}.")
-    if alone := told_of(report.filters):
-        sentences.append(f"Told alone: {alone}.")
-    return " ".join(sentences)
-
-
 def _hash(text: str) -> str:
-    """Return what a Content-Security-Policy knows a text in the page by."""
+    """Return the source expression of a text for a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,249 +1,215 @@
-"""The tables below the plots: what is told of each owner, legacy Secret, account and exemption, and of tokens."""
+"""The tables below the charts: workloads, legacy Secrets, accounts, exemptions and tokens."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from webhook.core.decision import Outcome
 from webhook.core.text import counted, plain
-from webhook.formatters import scan_figures as figures
-from webhook.formatters.scan_findings import differences, findings, line_of, spared, today, unwritten
-from webhook.formatters.scan_html.elements import Cell, Column, ColumnFilter, Line, Row, Table, name, number, parted
-from webhook.formatters.scan_text import good_for, pointing, until, whom
+from webhook.formatters import scan_summary as summary
+from webhook.formatters.scan_findings import (
+    FindingLine,
+    audience_text,
+    generated_findings,
+    lifetime_text,
+    result_lines,
+    workload_differences,
+    workload_lines,
+)
+from webhook.formatters.scan_html.elements import Cell, Column, ColumnFilter, Row, Table, name, number
 from webhook.scan.evaluation_result import Change, EvaluationResult
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import ScanFilters
-from webhook.scan.report import LegacySecret, Owner, ScanReport
-from webhook.tokens.humanize import humanize_seconds
+from webhook.scan.report import CsiDriver, LegacySecret, ScannedWorkload, ScanReport, ServiceAccountResult
 
-_RANKS = {outcome: rank for rank, outcome in enumerate(figures.OUTCOMES)}
+_RANKS = {outcome: rank for rank, outcome in enumerate(summary.OUTCOMES)}
 _CHANGES = {change: rank for rank, change in enumerate(Change)}
-_UNSAID = "—"
+_NO_VALUE = "—"
 _NAMESPACE = Column("Namespace")
+_NEVER = 1 << 53
+"""Sorts after every number; the largest integer that JavaScript represents exactly."""
 
 
-def owners(report: ScanReport) -> Table:
-    """Return what would come of the pods of each owner, and why; the worst first."""
-    every = sorted(report.owners, key=lambda one: (_CHANGES[one.change], _RANKS[one.outcome]))
-    columns = [_NAMESPACE, Column("Owner", head=True), Column("Pods", number=True), Column("If created again")]
+def workloads(report: ScanReport) -> Table:
+    """Return the workloads and their findings, the worst first."""
+    ordered = sorted(report.workloads, key=lambda workload: (_CHANGES[workload.change], _RANKS[workload.outcome]))
+    columns = [_NAMESPACE, Column("Workload", head=True), Column("Pods", number=True), Column("If recreated")]
+    filters = [
+        _namespaces(workload.namespace for workload in ordered),
+        ColumnFilter("rule", "Rule", tuple(sorted({count.rule for count in report.rule_counts}))),
+        ColumnFilter("action", "Action", (*summary.ACTIONS, "exempt")),
+        ColumnFilter("outcome", "If recreated", summary.OUTCOMES),
+    ]
     if report.simulated:
         columns += [Column("Simulated"), Column("Change"), Column("What changes")]
-    rules = sorted({one.rule for one in report.rule_counts})
-    filters = [
-        _namespaces(one.namespace for one in report.owners),
-        ColumnFilter("rule", "Rule", tuple(rules)),
-        ColumnFilter("action", "Action", (*figures.ACTIONS, "exempt")),
-        ColumnFilter("outcome", "If created again", tuple(figures.OUTCOMES.values())),
-    ]
-    if report.simulated:
         filters.append(ColumnFilter("change", "Change", tuple(Change)))
-    rows = (_owner(one, report.filters) for one in every)
-    caption = "What makes pods, and what would come of its pods"
-    return Table("owners", caption, (*columns, Column("What is found")), rows, len(every), tuple(filters))
+    rows = (_workload(workload, report.filters) for workload in ordered)
+    return Table("workloads", "Workloads", (*columns, Column("Findings")), rows, len(ordered), tuple(filters))
 
 
-def _owner(owner: Owner, filters: ScanFilters) -> Row:
-    found = [parted(line) for line in (*findings(owner, today), *spared(owner))]
-    for line, count in unwritten(owner, today).items():
-        among = f" ({counted(count, 'pod')})" if 0 < owner.pod_count != count else ""
-        found.append(parted(f"{line}{among}"))
-    differing = [parted(line) for line in differences(owner, filters)] if owner.change is not Change.NONE else []
-    cells = [
-        name(owner.namespace),
-        name(owner.title),
-        number(owner.pod_count),
-        _outcome(owner.outcome),
-    ]
-    values = {
-        "namespace": [plain(owner.namespace)],
-        "rule": {line.rule: None for line in (*found, *differing)},
-        "action": {line.word: None for line in (*found, *differing)},
-        "outcome": [figures.OUTCOMES[owner.outcome]],
+def _workload(workload: ScannedWorkload, filters: ScanFilters) -> Row:
+    lines = workload_lines(workload)
+    for line, count in generated_findings(workload).items():
+        pods = f" ({counted(count, 'pod')})" if 0 < workload.pod_count != count else ""
+        lines.append(line._replace(text=f"{line.text}{pods}"))
+    differences = workload_differences(workload, filters) if workload.change is not Change.UNCHANGED else ()
+    cells = [name(workload.namespace), name(workload.title), number(workload.pod_count), _outcome(workload.outcome)]
+    values: dict[str, Iterable[str]] = {
+        "namespace": [plain(workload.namespace)],
+        "rule": dict.fromkeys(line.rule for line in (*lines, *differences)),
+        "action": dict.fromkeys(line.action for line in (*lines, *differences)),
+        "outcome": [workload.outcome],
     }
-    if simulated := owner.simulated_outcome:
-        cells += [_outcome(simulated), Cell(owner.change, _CHANGES[owner.change]), _lines(differing)]
-        values["change"] = [owner.change]
-    return Row([*cells, _lines(found)], values)
+    if workload.simulated_outcome:
+        cells += [_outcome(workload.simulated_outcome), _change(workload.change), _lines(differences)]
+        values["change"] = [workload.change]
+    return Row([*cells, _lines(lines)], values)
 
 
 def secrets(report: ScanReport) -> Table:
-    """Return what is known of each legacy Secret; those that can go first."""
-    every = sorted(report.legacy_secrets, key=lambda one: not one.removable)
-    columns = [
-        _NAMESPACE,
-        Column("Secret", head=True),
-        Column("Account"),
-        Column("Made"),
-        Column("Last used"),
-        Column("Standing"),
-        Column("Referred to"),
-        Column("If made again"),
-    ]
-    filters = (_namespaces(one.namespace for one in every), ColumnFilter("standing", "Standing", figures.USES))
+    """Return the legacy Secrets; those that are safe to delete first."""
+    ordered = sorted(report.legacy_secrets, key=lambda secret: not secret.removable)
+    labels = ("Account", "Created", "Last used", "State", "References", "If recreated")
+    columns = [_NAMESPACE, Column("Secret", head=True), *map(Column, labels)]
     if report.simulated:
         columns.append(Column("Simulated"))
-    rows = (_secret(one) for one in every)
-    return Table("secrets", "Secrets that hold a token without end", tuple(columns), rows, len(every), filters)
+    filters = (
+        _namespaces(secret.namespace for secret in ordered),
+        ColumnFilter("state", "State", summary.SECRET_STATES),
+    )
+    caption = "Secrets with a token that never expires"
+    return Table("secrets", caption, tuple(columns), map(_secret, ordered), len(ordered), filters)
 
 
 def _secret(secret: LegacySecret) -> Row:
-    if secret.last_used:
-        used = f"{secret.last_used}"
-    else:
-        used = f"not since {secret.unused_since}" if secret.unused_since else "not known"
-    standing = list(figures.uses(secret))
-    told = [f"invalid since {secret.invalid_since}" if one == "invalid" else one for one in standing]
+    states = summary.secret_states(secret)
+    shown = [f"invalid since {secret.invalid_since}" if state == "invalid" else state for state in states]
     cells = [
         name(secret.namespace),
         name(secret.name),
-        name("not known" if secret.is_copy else secret.account or "nobody"),
-        Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _UNSAID, look="date"),
-        Cell(used, look="date"),
-        Cell(", ".join(told) or _UNSAID, look="standing can-go" if secret.removable else "standing"),
-        _lines(Line("", "", "", line) for line in pointing(secret)),
-        _outcome(secret.judgement.outcome),
+        name(secret.account or "unknown"),
+        Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _NO_VALUE, look="date"),
+        Cell(summary.last_use_text(secret).removeprefix("last used "), look="date"),
+        Cell(", ".join(shown) or _NO_VALUE, look="state removable" if secret.removable else "state"),
+        _lines(FindingLine("", "", line) for line in summary.reference_lines(secret)),
+        _outcome(secret.result.outcome),
     ]
     if secret.simulated:
-        changed = Cell(secret.change, _CHANGES[secret.change])
-        cells.append(_outcome(secret.simulated.outcome) if secret.change is Change.NONE else changed)
-    return Row(cells, {"namespace": [plain(secret.namespace)], "standing": standing})
+        unchanged = secret.change is Change.UNCHANGED
+        cells.append(_outcome(secret.simulated.outcome) if unchanged else _change(secret.change))
+    return Row(cells, {"namespace": [plain(secret.namespace)], "state": states})
 
 
 def tokens(report: ScanReport) -> Table:
-    """Return how many tokens of which audience and lifetime pods have."""
-    every = sorted(report.tokens, key=lambda one: -one.now)
-    states = list(figures.lifetimes(report))
-    columns = (
-        Column("Audience", head=True),
-        Column("They live", number=True),
-        *(Column(one, number=True) for one in states),
-    )
+    """Return the numbers of tokens by audience and lifetime."""
+    ordered = sorted(report.tokens, key=lambda use: -use.now)
+    states = (Column(state, number=True) for state in summary.token_lifetimes(report))
+    columns = (Column("Audience", head=True), Column("Lifetime", number=True), *states)
     rows = (
         Row([
-            Cell(plain(one.audience) if one.audience else "the API server"),
-            Cell("without end", _ENDLESS)
-            if one.lifetime_seconds is None
-            else Cell(humanize_seconds(one.lifetime_seconds), one.lifetime_seconds),
-            *map(number, (one.now, one.after, *([] if one.simulated is None else [one.simulated]))),
+            Cell(plain(use.audience) if use.audience else audience_text("")),
+            Cell(lifetime_text(use.lifetime_seconds), _NEVER if use.lifetime_seconds is None else use.lifetime_seconds),
+            *map(number, (use.now, use.recreated, *([] if use.simulated is None else [use.simulated]))),
         ])
-        for one in every
+        for use in ordered
     )  # fmt: skip
-    return Table("tokens", "Tokens in pods by audience and lifetime", columns, rows, len(every))
-
-
-_ENDLESS = 1 << 53
-"""Sorted by, behind all that ends; the largest whole number that a page's script is sure to hold."""
+    return Table("tokens", "Tokens in pods by audience and lifetime", columns, rows, len(ordered))
 
 
 def accounts_without_permissions(report: ScanReport) -> Table:
-    """Return the accounts that mount a token with which they may do nothing."""
-    every = report.accounts_without_permissions or ()
-    columns = (_NAMESPACE, Column("ServiceAccount", head=True), Column("Pods", number=True), Column("Owners"))
+    """Return the accounts without RBAC permissions whose API token is mounted."""
+    accounts = report.accounts_without_permissions or ()
+    columns = (_NAMESPACE, Column("ServiceAccount", head=True), Column("Pods", number=True), Column("Workloads"))
     rows = (
-        Row([name(one.namespace), name(one.name), number(one.pods), name(", ".join(one.owners))],
-            {"namespace": [plain(one.namespace)]})
-        for one in every
-    )  # fmt: skip
+        Row(
+            [name(account.namespace), name(account.name), number(account.pods), name(", ".join(account.workloads))],
+            {"namespace": [plain(account.namespace)]},
+        )
+        for account in accounts
+    )
     return Table(
-        "idle-accounts",
-        "Accounts with the API server's token mounted and no right to anything",
+        "accounts-without-permissions",
+        "Accounts with a mounted API token but no RBAC permissions",
         columns,
         rows,
-        len(every),
-        (_namespaces(one.namespace for one in every),),
-        "No binding names them: their automount can go.",
+        len(accounts),
+        (_namespaces(account.namespace for account in accounts),),
+        "No binding names these accounts: set automountServiceAccountToken: false.",
     )
 
 
 def accounts(report: ScanReport) -> Table:
-    """Return the ServiceAccounts of which would be warned."""
-    columns = [_NAMESPACE, Column("ServiceAccount", head=True), Column("What is found")]
-    if report.simulated:
-        columns.append(Column("Simulated"))
+    """Return the ServiceAccounts with findings."""
     rows = (
-        Row(
-            [
-                name(one.namespace),
-                name(one.name),
-                _judged(one.judgement),
-                *([_judged(one.simulated)] if one.simulated else []),
-            ],
-            {"namespace": [plain(one.namespace)]},
-        )
-        for one in report.accounts
+        Row([name(account.namespace), *_results(account)], {"namespace": [plain(account.namespace)]})
+        for account in report.accounts
     )
-    return Table(
-        "accounts",
-        "ServiceAccounts of which would be warned, or that an exemption spares",
-        tuple(columns),
-        rows,
-        len(report.accounts),
-        (_namespaces(one.namespace for one in report.accounts),),
-    )
+    filters = (_namespaces(account.namespace for account in report.accounts),)
+    columns = (_NAMESPACE, *_result_columns("ServiceAccount", report))
+    return Table("accounts", "ServiceAccounts with findings", columns, rows, len(report.accounts), filters)
 
 
 def csi_drivers(report: ScanReport) -> Table:
-    """Return the CSI drivers whose tokens would be warned about."""
-    columns = [Column("CSIDriver", head=True), Column("What is found")]
-    if report.simulated:
-        columns.append(Column("Simulated"))
-    rows = (
-        Row([
-            name(driver.name),
-            _judged(driver.judgement),
-            *([_judged(driver.simulated)] if driver.simulated else []),
-        ])
-        for driver in report.csi_drivers
-    )  # fmt: skip
-    caption = "CSI drivers that get tokens of pods' accounts, and what would be warned about or is exempt"
-    return Table("csi-drivers", caption, tuple(columns), rows, len(report.csi_drivers))
+    """Return the CSI drivers with findings."""
+    rows = (Row(_results(driver)) for driver in report.csi_drivers)
+    caption = "CSI drivers that get tokens of the pods' accounts, with findings"
+    return Table("csi-drivers", caption, _result_columns("CSIDriver", report), rows, len(report.csi_drivers))
 
 
-def exemptions(key: str, caption: str, states: Iterable[ExemptionUsage]) -> Table:
-    """Return what the exemptions of a policy are good for, in its order."""
-    every = tuple(states)
-    columns = (
-        Column("Rules", head=True),
-        Column("For"),
-        Column("Good for"),
-        Column("Until"),
-        Column("Reason"),
-    )
+def _result_columns(kind: str, report: ScanReport) -> tuple[Column, ...]:
+    columns = (Column(kind, head=True), Column("Findings"))
+    return (*columns, Column("Simulated")) if report.simulated else columns
+
+
+def _results(found: ServiceAccountResult | CsiDriver) -> list[Cell]:
+    results = [found.result, *([found.simulated] if found.simulated else [])]
+    return [name(found.name), *map(_result, results)]
+
+
+def exemptions(key: str, caption: str, usages: tuple[ExemptionUsage, ...]) -> Table:
+    """Return the exemptions of a policy, in its order."""
+    columns = (Column("Rules", head=True), *map(Column, ("For", "Status", "Exemption expiry", "Reason")))
     rows = (
         Row([
-            Cell(", ".join(one.rules), look="code"),
-            Cell(whom(one)),
-            Cell(good_for(one, every), one.holds),
-            Cell(until(one), one.until.toordinal() if one.until else _ENDLESS, "soon" if one.ends_soon else ""),
-            name(one.reason),
+            Cell(", ".join(usage.rules), look="code"),
+            Cell(summary.exemption_subjects(usage)),
+            Cell(summary.exemption_status(usage, usages), usage.matches),
+            Cell(
+                summary.exemption_expiry(usage),
+                usage.until.toordinal() if usage.until else _NEVER,
+                "soon" if usage.expires_soon else "",
+            ),
+            name(usage.reason),
         ])
-        for one in every
+        for usage in usages
     )  # fmt: skip
-    return Table(key, caption, columns, rows, len(every))
+    return Table(key, caption, columns, rows, len(usages))
 
 
 def unread(report: ScanReport) -> Table:
-    """Return what could not be read, and what to do about it."""
-    columns = (Column("What", head=True), Column("Why"), Column("What is lacking"), Column("What to look at"))
-    rows = (Row([name(one.what), name(one.why), Cell(one.lacks), Cell(one.advice)]) for one in report.unread)
+    """Return what could not be read."""
+    columns = (Column("Resource", head=True), *map(Column, ("Reason", "Missing in this report", "Hint")))
+    rows = (
+        Row([name(found.resource), name(found.reason), Cell(found.missing), Cell(found.hint)])
+        for found in report.unread
+    )
     return Table("not-read", "What could not be read", columns, rows, len(report.unread))
 
 
 def _namespaces(namespaces: Iterable[str]) -> ColumnFilter:
-    return ColumnFilter("namespace", "Namespace", tuple(sorted({plain(one) for one in namespaces})))
+    return ColumnFilter("namespace", "Namespace", tuple(sorted({plain(namespace) for namespace in namespaces})))
 
 
 def _outcome(outcome: Outcome) -> Cell:
-    return Cell(figures.OUTCOMES[outcome], _RANKS[outcome], outcome)
+    return Cell(outcome, _RANKS[outcome], outcome)
 
 
-def _lines(lines: Iterable[Line]) -> Cell:
+def _change(change: Change) -> Cell:
+    return Cell(change, _CHANGES[change])
+
+
+def _lines(lines: Iterable[FindingLine]) -> Cell:
     found = tuple(lines)
     return Cell(lines=found, sort=-len(found))
 
 
-def _judged(judgement: EvaluationResult) -> Cell:
-    return _lines(_told(judgement))
-
-
-def _told(judgement: EvaluationResult) -> Iterator[Line]:
-    yield from (parted(line_of(one)) for one in judgement.findings)
-    yield from (Line("", "exempt", one.rule, plain(one.reason)) for one in judgement.exemptions)
+def _result(result: EvaluationResult) -> Cell:
+    return _lines(result_lines(result))
