@@ -118,7 +118,7 @@ def test_from_audit_to_enforce_everywhere(walk) -> None:
     walk.write("goal.yaml", goal)
     summary, _, rejected = walk.run(2).values()
     assert (summary.returncode, rejected.returncode) == (1, 1)
-    assert "ReplicaSet/app-1 (3 pods): would be rejected" in rejected.stdout
+    assert "ReplicaSet/app-1 (3 pods): denied if recreated" in rejected.stdout
     assert (walk.folder / "scan.html").read_text().startswith("<!DOCTYPE html>")
 
     # 3: the API server's own log, as it is and packed
@@ -132,8 +132,8 @@ def test_from_audit_to_enforce_everywhere(walk) -> None:
     walk.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
     walk.plane.do("create", "deployment", "shop", "-n", "team-a", "--image=app")
     simulated, validated, _, summarized = walk.run(4).values()
-    assert "would be warned of" in simulated.stdout
-    assert "newly rejected" not in simulated.stdout
+    assert "warned if recreated" in simulated.stdout
+    assert "newly denied" not in simulated.stdout
     assert validated.stdout.startswith("sound: ")
     assert "legacy-token-reference" in summarized.stdout
     walk.put_in_force("warn")
@@ -144,13 +144,13 @@ def test_from_audit_to_enforce_everywhere(walk) -> None:
     put_policy(walk.plane, f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
     assert walk.create("exempted", "jenkins").returncode == 0
     [simulated] = walk.run(5).values()
-    assert "ReplicaSet/jenkins-1 (1 pod): newly fine (would be warned of today)" in simulated.stdout
-    assert "legacy-token-reference for team-a, jenkins: holds 1; until 2027-03-31: Jenkins" in simulated.stdout
+    assert "ReplicaSet/jenkins-1 (1 pod): newly allowed (currently warned)" in simulated.stdout
+    assert "for team-a, jenkins: in use, matches 1; until 2027-03-31: Jenkins" in simulated.stdout
 
     # 6: enforced there: the exempt one passes, the others don't, and their owner is told
     walk.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(6)}{yaml_in(5)}")
     simulated, _, events = walk.run(6).values()
-    assert "newly rejected" in simulated.stdout
+    assert "newly denied" in simulated.stdout
     assert events.returncode == 0
     walk.put_in_force("enforce")
     assert "legacy-token-reference: " in walk.create("refused").stderr

@@ -59,16 +59,16 @@ def pods(plane):
 
 
 def scan(plane, tmp_path):
-    """Return the owners that a scan finds: their pods' names, and what would come of those, by kind and name."""
+    """Return the workloads of a scan: their numbers of pods with the outcomes, by kind and name."""
     (tmp_path / "policy.yaml").write_text(POLICY)
     where = ("--kubeconfig", str(plane.folder / "kubeconfig"), "--policy", str(tmp_path / "policy.yaml"))
     done = run_command("scan", *where, "-n", "shop", "--output", "json")
     assert done.returncode in (0, 1), done.stderr
     return {
         f"{owner['kind']}/{owner['name']}": [
-            (len(group["names"]), group["verdict"]["judgement"]["outcome"]) for group in owner["pods"]
+            (len(group["names"]), group["evaluation"]["result"]["outcome"]) for group in owner["pods"]
         ]
-        for owner in json.loads(done.stdout)["owners"]
+        for owner in json.loads(done.stdout)["workloads"]
     }
 
 
