@@ -88,7 +88,7 @@ def run(*flags, charset="utf-8", **environment):
     return CliRunner(charset).invoke(main, ["scan", *map(str, flags)], env=unset | environment)
 
 
-def test_without_a_policy_in_the_cluster_the_default_one_is_judged_by_and_named(kubeconfig, url) -> None:
+def test_scan_without_policy_uses_the_default_one(kubeconfig, url) -> None:
     done = run("--kubeconfig", kubeconfig)
     assert done.exit_code == 0
     assert f"cluster    {url}, " in done.stdout
@@ -96,7 +96,7 @@ def test_without_a_policy_in_the_cluster_the_default_one_is_judged_by_and_named(
     assert "warn: kubelet-hostpath: spec.volumes[0].hostPath" in done.stdout
 
 
-def test_the_clusters_own_policy_is_judged_by_unless_another_is_given(api, kubeconfig, policy) -> None:
+def test_scan_uses_the_clusters_policy_unless_given_another(api, kubeconfig, policy) -> None:
     held = {"metadata": {"name": "token-policy"}, "data": {"policy.yaml": STRICT}}
     api.answers["/api/v1/namespaces/tokenguard/configmaps"] = (200, [held])
     own = run("--kubeconfig", kubeconfig)
@@ -106,20 +106,20 @@ def test_the_clusters_own_policy_is_judged_by_unless_another_is_given(api, kubec
     assert run("--kubeconfig", kubeconfig, "--policy-configmap", "other/policy").exit_code == 0
 
 
-def test_the_page_is_written_to_stdout_and_the_status_is_as_ever(kubeconfig) -> None:
+def test_scan_html_is_written_to_stdout(kubeconfig) -> None:
     done = run("--kubeconfig", kubeconfig, "--output", "html")
     assert done.stdout.startswith("<!DOCTYPE html>")
     assert done.stdout.endswith("</html>\n")
     assert done.exit_code == run("--kubeconfig", kubeconfig).exit_code
 
 
-def test_json_is_what_the_schema_says(kubeconfig) -> None:
+def test_scan_json_matches_its_schema(kubeconfig) -> None:
     done = run("--kubeconfig", kubeconfig, "--output", "json")
     assert set(json.loads(done.stdout)) == set(scan_json.schema()["properties"])
     assert run("--schema").stdout == json.dumps(scan_json.schema(), indent=2) + "\n"
 
 
-def test_the_api_servers_audiences_are_given_or_assumed_and_said_to_be(kubeconfig) -> None:
+def test_scan_shows_the_source_of_api_audiences(kubeconfig) -> None:
     assert "audiences  of the API server, assumed (see --api-audience): " in run("--kubeconfig", kubeconfig).stdout
     given = run("--kubeconfig", kubeconfig, "--api-audience", "a", "--api-audience", "b", "--output", "json")
     assert json.loads(given.stdout)["policy"]["apiAudiences"] == {"names": ["a", "b"], "source": "given"}
@@ -130,7 +130,7 @@ NAMED = {**POD, "metadata": {"name": "é→", "namespace": "shop"}}
 
 @pytest.mark.parametrize("charset", ["ascii", "cp1252", "utf-8"])
 @pytest.mark.parametrize("output", ["json", "html", "text"])
-def test_it_is_written_whole_whatever_the_terminals_encoding(api, kubeconfig, policy, output, charset) -> None:
+def test_scan_output_in_any_encoding_is_complete(api, kubeconfig, policy, output, charset) -> None:
     api.answers["/api/v1/pods"] = (200, [NAMED])
     flags = ("--kubeconfig", kubeconfig, "--output", output, "--simulate", policy(STRICT))
     done = run(*flags, charset=charset)
@@ -148,7 +148,7 @@ def test_it_is_written_whole_whatever_the_terminals_encoding(api, kubeconfig, po
     ("defualt", 'Error: --namespace "defualt": no such namespace; did you mean "default"?\n'),
     ("prod-*", 'Error: --namespace "prod-*": no such namespace\n'),
 ])  # fmt: skip
-def test_a_namespace_that_is_not_there_is_no_clean_cluster(api, kubeconfig, given, said) -> None:
+def test_scan_unknown_namespace_exits_2(api, kubeconfig, given, said) -> None:
     names = [*(f"aa-{number}" for number in range(300)), "default", "shop"]
     api.answers["/api/v1/namespaces"] = (200, [{"metadata": {"name": name}} for name in names])
     done = run("--kubeconfig", kubeconfig, "-n", "sh*", "-n", given)
@@ -157,14 +157,14 @@ def test_a_namespace_that_is_not_there_is_no_clean_cluster(api, kubeconfig, give
 
 
 @pytest.mark.parametrize("given", ["..", ".", "", "Shop", "a/b", "x" * 64])
-def test_what_no_namespace_can_be_called_is_refused_before_anything_is_asked(api, kubeconfig, given) -> None:
+def test_scan_invalid_namespace_name_sends_no_request(api, kubeconfig, given) -> None:
     done = run("--kubeconfig", kubeconfig, "-n", given)
     assert done.exit_code == 2
     assert "is not a namespace name" in done.stderr
     assert api.asked == []
 
 
-def test_one_of_two_that_may_not_be_read_is_not_said_to_be_missing(api, kubeconfig) -> None:
+def test_scan_unreadable_namespace_is_not_missing(api, kubeconfig) -> None:
     api.answers["/api/v1/namespaces"] = (403, [])
     api.answers["/api/v1/namespaces/shop"] = (403, [])
     api.answers["/api/v1/namespaces/other"] = (200, {"kind": "PartialObjectMetadata", "metadata": {"name": "other"}})
@@ -173,14 +173,14 @@ def test_one_of_two_that_may_not_be_read_is_not_said_to_be_missing(api, kubeconf
     assert "not read: namespace shop" in done.stdout
 
 
-def test_where_the_namespaces_may_not_be_read_any_may_be_there(api, kubeconfig) -> None:
+def test_scan_unreadable_namespaces_accept_any_glob(api, kubeconfig) -> None:
     api.answers["/api/v1/namespaces"] = (403, [])
     done = run("--kubeconfig", kubeconfig, "-n", "sh*")
     assert done.exit_code == 2
     assert "scanned    1 namespace, 1 pod of 1 workload\n" in done.stdout
 
 
-def test_a_clusters_policy_with_mistakes_is_told_of_and_not_judged_by(api, kubeconfig) -> None:
+def test_scan_invalid_policy_of_the_cluster_exits_2(api, kubeconfig) -> None:
     held = {"metadata": {"name": "token-policy"}, "data": {"policy.yaml": f"{HEAD}modee: warn\n"}}
     api.answers["/api/v1/namespaces/tokenguard/configmaps"] = (200, [held])
     done = run("--kubeconfig", kubeconfig)
@@ -189,7 +189,7 @@ def test_a_clusters_policy_with_mistakes_is_told_of_and_not_judged_by(api, kubec
     assert "correct it or use --policy" in done.stderr
 
 
-def test_the_context_says_which_cluster(url, tmp_path) -> None:
+def test_scan_context_selects_the_cluster(url, tmp_path) -> None:
     both = configured(tmp_path / "both", dead="http://127.0.0.1:9", here=url)
     assert run("--kubeconfig", both, "--context", "here").exit_code == 0
     assert run("--kubeconfig", both).exit_code == 2
@@ -200,7 +200,7 @@ def test_the_context_says_which_cluster(url, tmp_path) -> None:
     assert 'no context "production"; there are "dead", "here"' in none.stderr
 
 
-def test_several_kubeconfigs_are_taken_together_as_kubectl_does(url, tmp_path) -> None:
+def test_scan_several_kubeconfigs_are_merged(url, tmp_path) -> None:
     first = configured(tmp_path / "first", dead="http://127.0.0.1:9")
     second = configured(tmp_path / "second", here=url)
     several = f"{tmp_path}/absent:{first}:{second}"
@@ -210,13 +210,13 @@ def test_several_kubeconfigs_are_taken_together_as_kubectl_does(url, tmp_path) -
     assert "there is no such file" in absent.stderr
 
 
-def test_in_no_cluster_and_without_a_kubeconfig_it_says_so(tmp_path) -> None:
+def test_scan_without_cluster_and_kubeconfig_exits_2(tmp_path) -> None:
     done = run("--context", "x", HOME=str(tmp_path))
     assert done.exit_code == 2
     assert "say with --kubeconfig where the API server is" in done.stderr
 
 
-def test_pods_that_may_not_be_listed_end_it_and_others_leave_a_gap(api, kubeconfig, policy) -> None:
+def test_scan_unreadable_pods_fail_others_are_reported(api, kubeconfig, policy) -> None:
     api.answers["/api/v1/secrets"] = (403, [])
     gap = run("--kubeconfig", kubeconfig, "--policy", policy(SOUND))
     assert gap.exit_code == 2
@@ -231,13 +231,13 @@ def test_pods_that_may_not_be_listed_end_it_and_others_leave_a_gap(api, kubeconf
     ("--policy-configmap", "token-policy"), ("--policy-configmap", "a/b/c"), ("--rule", "nonsense"),
     ("--action", "off"), ("--unused-days", "-1"), ("--policy", "-", "--simulate", "-"), ("--policy", "/no/such/file"),
 ], ids=" ".join)  # fmt: skip
-def test_a_wrong_call_has_failed(flags) -> None:
+def test_scan_invalid_options_exit_2(flags) -> None:
     done = run(*flags)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr
 
 
-def test_no_credentials_are_told(kubeconfig, api) -> None:
+def test_scan_never_prints_credentials(kubeconfig, api) -> None:
     api.answers = {path: (401, []) for path in ("/api/v1/pods", "/api/v1/namespaces")}
     done = run("--kubeconfig", kubeconfig)
     assert done.exit_code == 2

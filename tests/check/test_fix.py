@@ -25,29 +25,29 @@ def objects(text: str) -> list[object]:
     return [json.loads(manifest.raw) for manifest in reading.manifests]
 
 
-def test_what_is_not_changed_is_given_back_as_it_was_written() -> None:
+def test_fix_unchanged_document_is_printed_as_written() -> None:
     kept = "# kept\n" + SEED_POD
     assert fixed(kept, LONG_POD, kept).count(f"---\n{kept}") == 2
 
 
-def test_what_is_changed_is_changed_there_alone() -> None:
+def test_fix_changes_only_the_patched_fields() -> None:
     before = objects(LONG_POD)
     after = objects(fixed(LONG_POD))
     assert after == json.loads(json.dumps(before).replace("86400", "3600"))
     assert checked(fixed(LONG_POD)).findings == ()
 
 
-def test_what_would_be_rejected_is_left_to_its_author() -> None:
+def test_fix_denied_object_is_unchanged() -> None:
     assert objects(fixed(LEGACY_SECRET, LEGACY_POD)) == objects(f"{LEGACY_SECRET}---\n{LEGACY_POD}")
 
 
-def test_injections_are_made_and_a_second_run_changes_nothing() -> None:
+def test_fix_injection_is_idempotent() -> None:
     once = fixed(LONG_POD, SEED_POD, under=INJECTION)
     assert once.count("name: tokenguard-vault") == 4
     assert fixed(once, under=INJECTION) == once
 
 
-def test_objects_of_a_list_stay_in_their_list() -> None:
+def test_fix_objects_of_a_list_stay_in_it() -> None:
     items = [json.loads(item.raw) for item in read_manifests(f"{SEED_POD}---\n{LONG_POD}".encode()).manifests]
     text = fixed(json.dumps({"apiVersion": "v1", "kind": "List", "metadata": {"x": "1"}, "items": items}))
     assert "86400" not in text
@@ -55,13 +55,13 @@ def test_objects_of_a_list_stay_in_their_list() -> None:
     assert objects(text)[0] == items[0]
 
 
-def test_json_comes_out_as_yaml() -> None:
+def test_fix_json_is_printed_as_yaml() -> None:
     text = json.dumps(objects(SEED_POD)[0])
     assert fixed(text).startswith("---\napiVersion: v1\nkind: Pod\n")
     assert objects(fixed(text)) == objects(SEED_POD)
 
 
-def test_what_an_alias_repeats_is_changed_in_each_place_by_itself() -> None:
+def test_fix_aliases_are_changed_independently() -> None:
     shared = SEED_POD.replace(
         '[{name: app, image: "app:1"}]', "[{name: a, volumeMounts: &m []}, {name: b, volumeMounts: *m}]"
     )
@@ -70,11 +70,11 @@ def test_what_an_alias_repeats_is_changed_in_each_place_by_itself() -> None:
     assert [len(container["volumeMounts"]) for container in pod["spec"]["containers"]] == [1, 1]
 
 
-def test_documents_that_are_changed_are_counted() -> None:
+def test_fix_counts_changed_documents() -> None:
     assert fix.changed(checked(LONG_POD, SEED_POD, LONG_POD)) == 2
 
 
-def test_the_end_of_a_document_may_be_marked() -> None:
+def test_fix_document_end_marker_is_accepted() -> None:
     assert fixed(f"{SEED_POD}...\n", SEED_POD) == f"---\n{SEED_POD}...\n---\n{SEED_POD}"
 
 
@@ -90,13 +90,13 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("unread", UNREAD.values(), ids=UNREAD)
-def test_what_is_not_looked_at_is_given_back_as_it_was_written(unread: str) -> None:
+def test_fix_skipped_document_is_printed_as_written(unread: str) -> None:
     given = fixed(LONG_POD, unread, LONG_POD)
     assert given == f"{fixed(LONG_POD)}---\n{unread}{fixed(LONG_POD)}"
     assert "86400" not in given.replace(unread, "")
 
 
-def test_a_comment_before_the_first_document_stays_and_a_directive_goes() -> None:
+def test_fix_keeps_leading_comment_and_drops_directive() -> None:
     assert fixed(f"# licence\n%YAML 1.1\n---\n{SEED_POD}") == f"# licence\n---\n{SEED_POD}"
 
 
@@ -104,7 +104,7 @@ POD_AS_JSON = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name"
 
 
 @pytest.mark.parametrize("unread", ['{"a": 1}', "{", "]"], ids=["foreign", "open", "closed"])
-def test_json_in_a_row_that_is_not_all_read_is_given_back_unless_it_is_changed(unread: str) -> None:
+def test_fix_partly_unreadable_json_is_printed_if_unchanged(unread: str) -> None:
     text = f"{POD_AS_JSON}\n{unread}\n"
     assert fixed(text, LONG_POD) == f"---\n{text}{fixed(LONG_POD)}"
     lost = fix.documents(checked(text, under=policy(INJECTION)))
@@ -115,7 +115,7 @@ TEXTS = ["y", "n", "1e3", "0o7", "<<", "=", "off", "2024-01-01", "12:30", "0644"
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_text_stays_text(text: str) -> None:
+def test_fix_strings_stay_strings(text: str) -> None:
     written = fixed(json.dumps({"apiVersion": "v1", "kind": "X", "data": {text: text}}))
     (read,) = objects(written)
     assert isinstance(read, dict)
@@ -123,12 +123,12 @@ def test_text_stays_text(text: str) -> None:
 
 
 @given(VALUES.filter(lambda value: "\\ud" not in json.dumps(value)) | st.floats(allow_nan=False, allow_infinity=False))
-def test_whatever_is_written_anew_reads_as_it_did(value: object) -> None:
+def test_fix_rewritten_document_has_the_same_values(value: object) -> None:
     text = json.dumps({"apiVersion": "v1", "kind": "X", "value": value})
     before = objects(text)
     assert objects(fixed(text)) == before
 
 
-def test_a_ruler_of_hashes_is_a_comment_like_any_other() -> None:
+def test_fix_comment_of_hashes_is_kept() -> None:
     ruler = "#" * 2_000
     assert fixed(f"{ruler}\n{SEED_POD}").startswith(f"---\n{ruler}\n")

@@ -15,7 +15,7 @@ def found(*paths: Path | str) -> list[str]:
     return [file.path for file in find([str(path) for path in paths])]
 
 
-def test_folders_are_searched_in_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
+def test_find_folders_are_sorted_without_hidden_ones(tmp_path: Path) -> None:
     for name in ("b.yaml", "a.yml", "c.json", "d.txt", ".e.yaml", "sub/f.YAML", ".git/g.yaml", "a-sub/h.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -50,7 +50,7 @@ EXCLUDED = {
 
 
 @pytest.mark.parametrize(("globs", "left"), EXCLUDED.values(), ids=EXCLUDED)
-def test_exclude_means_what_it_means_in_a_gitignore(tmp_path: Path, globs: list[str], left: list[str]) -> None:
+def test_find_exclude_works_like_gitignore(tmp_path: Path, globs: list[str], left: list[str]) -> None:
     for name in TREE:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -58,7 +58,7 @@ def test_exclude_means_what_it_means_in_a_gitignore(tmp_path: Path, globs: list[
     assert found == set(left)
 
 
-def test_exclude_leaves_files_that_are_named(tmp_path: Path) -> None:
+def test_find_exclude_keeps_named_files(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").touch()
     assert [file.path for file in find([str(tmp_path / "a.yaml")], ["*"])] == [str(tmp_path / "a.yaml")]
     [problem] = find([str(tmp_path)], ["*"])
@@ -66,38 +66,38 @@ def test_exclude_leaves_files_that_are_named(tmp_path: Path) -> None:
     assert problem.message == "contains no *.yaml, *.yml or *.json file that --exclude does not match"
 
 
-def test_installed_packages_are_not_searched(tmp_path: Path) -> None:
+def test_find_skips_node_modules(tmp_path: Path) -> None:
     (tmp_path / "node_modules" / "a").mkdir(parents=True)
     (tmp_path / "node_modules" / "a" / "package.json").touch()
     (tmp_path / "a.yaml").touch()
     assert found(tmp_path) == [str(tmp_path / "a.yaml")]
 
 
-def test_a_file_is_taken_whatever_its_name_and_once(tmp_path: Path) -> None:
+def test_find_named_file_is_found_once(tmp_path: Path) -> None:
     (tmp_path / "pod.txt").touch()
     (tmp_path / "pod.yaml").touch()
     named = [tmp_path / "pod.txt", tmp_path / "pod.yaml", tmp_path, tmp_path / "pod.yaml"]
     assert found(*named) == [str(tmp_path / "pod.txt"), str(tmp_path / "pod.yaml")]
 
 
-def test_a_hidden_folder_that_is_named_is_searched(tmp_path: Path) -> None:
+def test_find_named_hidden_folder_is_searched(tmp_path: Path) -> None:
     (tmp_path / ".deploy").mkdir()
     (tmp_path / ".deploy" / "a.yaml").touch()
     assert found(tmp_path / ".deploy") == [str(tmp_path / ".deploy" / "a.yaml")]
 
 
-def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
+def test_find_link_to_itself_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").touch()
     (tmp_path / "again").symlink_to(tmp_path)
     assert found(tmp_path) == [str(tmp_path / "a.yaml")]
 
 
-def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+def test_read_missing_file_is_a_problem(tmp_path: Path) -> None:
     path = str(tmp_path / "nowhere")
     assert read(InputFile(path), io.BytesIO()) == InputProblem(path, "no such file or directory")
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_large_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_files, "MAX_BYTES", 2**20)
     (tmp_path / "large.yaml").write_bytes(b"#" * (2**20 + 1))
     problem = read(InputFile(str(tmp_path / "large.yaml")), io.BytesIO())
@@ -106,14 +106,14 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
-def test_a_pipe_in_a_folder_does_not_hang(tmp_path: Path) -> None:
+def test_read_pipe_in_a_folder_is_a_problem(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     (source,) = find([str(tmp_path)])
     assert isinstance(source, InputFile)
     assert read(source, io.BytesIO()) == InputProblem(source.path, "is not a regular file")
 
 
-def test_stdin_is_read_where_it_is_named() -> None:
+def test_read_stdin_returns_its_content() -> None:
     assert read(InputFile("-"), io.BytesIO(b"a: 1")) == b"a: 1"
 
 
@@ -130,16 +130,14 @@ URIS = {
 
 
 @pytest.mark.parametrize(("path", "expected"), URIS.values(), ids=URIS)
-def test_uris_are_relative_and_percent_encoded(path: str, expected: str) -> None:
+def test_uri_is_relative_and_percent_encoded(path: str, expected: str) -> None:
     assert uri(path) == expected
 
 
-def test_an_absolute_path_in_the_working_directory_has_a_relative_uri(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_uri_of_absolute_path_below_cwd_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert uri(str(tmp_path.resolve() / "a.yaml")) == "a.yaml"
 
 
-def test_a_path_that_is_no_text_is_shown_as_text() -> None:
+def test_displayed_path_escapes_bytes() -> None:
     assert displayed(os.fsdecode(b"a\xff.yaml")) == "a\\xff.yaml"

@@ -43,7 +43,7 @@ def text(report) -> str:
     return "\n".join(scan_text.format_report(report))
 
 
-def test_the_text_says_it_all(small) -> None:
+def test_text_shows_the_whole_report(small) -> None:
     small.snapshot.unread.append(REFUSED)
     assert (
         text(small.scan(EXEMPTIONS))
@@ -109,7 +109,7 @@ not read: secrets: HTTP 403: no\\x1b[31m
     )
 
 
-def test_what_is_finished_and_what_may_name_secrets_unread_is_said_in_the_summary(small) -> None:
+def test_summary_shows_finished_pods_and_unread_templates(small) -> None:
     small.snapshot.unread.append(replace(REFUSED, may_name_secrets=True))
     small.pod("done", live(), "Succeeded")
     report = small.scan()
@@ -122,7 +122,7 @@ def test_what_is_finished_and_what_may_name_secrets_unread_is_said_in_the_summar
     assert "3 pods of 2 workloads; 1 finished" in found
 
 
-def test_the_comparison_of_two_policies_says_what_is_new_for_whom(small) -> None:
+def test_text_simulated_policy_shows_changes_by_workload(small) -> None:
     told = text(small.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
     assert (
         """
@@ -197,7 +197,7 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
     "a warning", "a shorter maximum", "an injection that is gone", "what no finding tells",
     "a variable", "several at once",
 ])  # fmt: skip
-def test_whatever_two_policies_do_otherwise_is_told(now, then, told) -> None:
+def test_text_shows_every_difference_of_two_policies(now, then, told) -> None:
     pod = live()
     pod["volumes"].append(HOST)
     namespace = text(Small().pod("a", pod).scan(now, then)).partition("\n\n")[2].partition("\n\n")[0]
@@ -212,13 +212,13 @@ def test_whatever_two_policies_do_otherwise_is_told(now, then, told) -> None:
         ]  # fmt: skip
 
 
-def test_what_changes_for_an_account_is_told() -> None:
+def test_text_shows_changes_of_accounts() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     told = text(small.scan('rules: {legacy-token-reference: "off"}\n', ""))
     assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in told
 
 
-def test_csi_drivers_stand_before_the_namespaces() -> None:
+def test_text_shows_csi_drivers_before_namespaces() -> None:
     small = Small()
     small.snapshot.csi_drivers.append(
         csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400})
@@ -229,7 +229,7 @@ def test_csi_drivers_stand_before_the_namespaces() -> None:
     assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: newly warned\n    + {finding}" in changed
 
 
-def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
+def test_summary_fits_a_screen(small) -> None:
     small.snapshot.unread += [REFUSED] * 20
     small.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
     report = small.scan(EXEMPTIONS, EXEMPTIONS + INJECT + "rules: {token-request-binding: reject}\n")
@@ -244,7 +244,7 @@ def test_the_summary_fits_a_screen_however_much_there_is(small) -> None:
     (9_999, 120_000, "9999 > 120000"),
     (1_000_000, 9_949_999, "1.0M>9.9M"),
 ])  # fmt: skip
-def test_numbers_of_a_large_cluster_stand_apart_and_fit_the_screen(now, simulated, told) -> None:
+def test_summary_large_numbers_fit_their_columns(now, simulated, told) -> None:
     summary = Small().pod("a", live()).scan("", "")
     counts, other = (OutcomeCounts(number, number, number, number) for number in (now, simulated))
     large = replace(summary.summary, pods=counts, simulated_pods=other)
@@ -253,7 +253,7 @@ def test_numbers_of_a_large_cluster_stand_apart_and_fit_the_screen(now, simulate
     assert (len(row), row.count(" " + told)) == (80, 4)
 
 
-def test_a_rule_of_any_name_leaves_its_numbers_under_their_heads(small) -> None:
+def test_summary_long_rule_name_keeps_columns_aligned(small) -> None:
     count = RuleCount("shop", "token-request-expiration", Action.REJECT, 7)
     [head, row] = [
         line
@@ -264,7 +264,7 @@ def test_a_rule_of_any_name_leaves_its_numbers_under_their_heads(small) -> None:
     assert len(row) == 80
 
 
-def test_what_is_told_alone_is_named_and_the_rest_counts(small) -> None:
+def test_text_shows_filters_and_counts_all(small) -> None:
     only = ScanFilters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
     told = text(small.scan(filters=only)).split("\n")
     assert told[4:8] == [
@@ -277,7 +277,7 @@ def test_what_is_told_alone_is_named_and_the_rest_counts(small) -> None:
     assert [line for line in told if "patch: token-expiration: lives" in line]
 
 
-def test_a_change_of_what_is_not_asked_for_is_counted_and_not_told() -> None:
+def test_text_filtered_changes_are_only_counted() -> None:
     small = Small().pod("a", live()).pod("b", spec([HOST]))
     strict = "rules: {kubelet-hostpath: reject}\n"
     told = text(small.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
@@ -287,7 +287,7 @@ def test_a_change_of_what_is_not_asked_for_is_counted_and_not_told() -> None:
     assert "inject" not in told
 
 
-def test_what_an_exemption_is_good_for_is_told_as_far_as_it_is_known() -> None:
+def test_text_shows_exemption_status() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
     small.snapshot.namespaces["other"] = frozenset()
     exemptions = """\
@@ -309,7 +309,7 @@ exemptions:
     ]
 
 
-def test_colours_are_for_terminals_and_take_nothing_away(small) -> None:
+def test_text_with_colour_is_the_same_text(small) -> None:
     report = small.scan()
     coloured = "\n".join(scan_text.format_report(report, FormatOptions(colour=True)))
     assert "\x1b[31m\x1b[1mreject\x1b[0m: legacy-token-reference" in coloured
@@ -317,7 +317,7 @@ def test_colours_are_for_terminals_and_take_nothing_away(small) -> None:
 
 
 @pytest.mark.parametrize("simulated", [None, INJECT])
-def test_the_json_is_as_its_schema_says_and_holds_every_field_that_it_names(small, simulated) -> None:
+def test_json_is_valid_and_has_every_property(small, simulated) -> None:
     small.snapshot.unread.append(REFUSED)
     told = json.loads("".join(scan_json.format_report(small.scan(EXEMPTIONS, simulated))))
     schema = scan_json.schema()
@@ -330,7 +330,7 @@ def test_the_json_is_as_its_schema_says_and_holds_every_field_that_it_names(smal
     assert told["time"] == "2026-11-24T12:00:00Z"
 
 
-def test_the_schema_explains_what_it_names() -> None:
+def test_schema_describes_every_property() -> None:
     for name, one in scan_json.schema()["$defs"].items():
         for key, described in one.get("properties", {}).items():
             assert len(described["description"]) > 5, (name, key)

@@ -21,7 +21,7 @@ exemptions:
 """
 
 
-def test_an_exemption_holds_something_or_nothing_or_has_ended_or_nobody_can_tell() -> None:
+def test_usage_status_follows_from_matches_and_dates() -> None:
     small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
     states = small.scan(EXEMPTIONS).exemptions
     assert [(one.reason, one.status, one.matches, one.days_left, one.expires_soon) for one in states] == [
@@ -48,7 +48,7 @@ ONLY = ScanFilters(namespaces=("sh*",))
 @pytest.mark.parametrize("filters", [
     ScanFilters(rules=("token-audience",)), ScanFilters(actions=(Action.AUDIT,)), ONLY,
 ], ids=["a rule", "an action", "a namespace"])  # fmt: skip
-def test_what_an_exemption_is_good_for_is_no_matter_of_what_is_told(filters) -> None:
+def test_usage_with_filters_counts_all_findings(filters) -> None:
     small = Small(secret("old")).pod("a", READS)
     for until, expected in ((HOLDING, HOLDS), (OVER, (ExemptionStatus.EXPIRED, 1, False))):
         what = f"rules: [legacy-token-reference], namespaces: [shop], {until}"
@@ -66,7 +66,7 @@ def test_what_an_exemption_is_good_for_is_no_matter_of_what_is_told(filters) -> 
     ("serviceAccounts: [shop/robot]", NOTHING),
     ("namespaces: [shop], serviceAccounts: ['*/robot']", NOTHING),
 ])  # fmt: skip
-def test_one_that_reaches_where_nobody_looked_is_not_said_to_hold_nothing(whom, expected) -> None:
+def test_usage_of_unscanned_namespaces_is_not_unused(whom, expected) -> None:
     small = Small(secret("old")).pod("a", live())
     small.snapshot.namespaces["other"] = frozenset()
     what = f"rules: [legacy-token-reference], {whom}"
@@ -75,14 +75,14 @@ def test_one_that_reaches_where_nobody_looked_is_not_said_to_hold_nothing(whom, 
     assert standing(small, f"{what}, {OVER}", filters=ONLY) == (ExemptionStatus.EXPIRED, 0, expected is UNSEEN)
 
 
-def test_one_that_holds_something_where_one_looked_is_known_to() -> None:
+def test_usage_matches_in_scanned_namespaces_is_in_use() -> None:
     small = Small(secret("old")).pod("a", READS)
     small.snapshot.namespaces["other"] = frozenset()
     what = f"rules: [legacy-token-reference], namespaces: ['*'], {HOLDING}"
     assert standing(small, what, filters=ONLY) == (ExemptionStatus.IN_USE, 1, True)
 
 
-def test_what_could_not_be_read_may_be_what_one_holds() -> None:
+def test_usage_with_unread_resources_is_not_unused() -> None:
     small = Small().pod("a", READS)
     small.snapshot.unread.append(UnreadResource("secrets", "why", "lacks", "advice", affects_decisions=True))
     assert standing(small, f"rules: [legacy-token-reference], namespaces: [shop], {HOLDING}") == UNSEEN
@@ -102,7 +102,7 @@ exemptions:
 """
 
 
-def test_one_whose_own_an_earlier_one_holds_is_shadowed_by_it_and_not_for_nothing() -> None:
+def test_usage_matched_by_earlier_exemption_is_shadowed() -> None:
     small = Small(secret("old"))
     for account in ("first", "second"):
         small.pod(account, READS | {"serviceAccountName": account})
@@ -127,7 +127,7 @@ READS_OTHER = spec(container={"env": [*named_secret("old")["env"], *named_secret
 """Reads a token of account app and one of account default, as which it runs."""
 
 
-def test_states_pod_reads_two_accounts_tokens_each_is_matched() -> None:
+def test_usage_pod_with_tokens_of_two_accounts_matches_each() -> None:
     small = Small(secret("old"), secret("own", account="default")).pod("a", READS_OTHER)
     report = small.scan(
         """\
@@ -149,14 +149,14 @@ exemptions:
     assert [exempted.accounts for exempted in result.exemptions] == [("default",)]
 
 
-def test_states_ended_exemption_for_one_account_does_not_count_other() -> None:
+def test_usage_expired_exemption_for_one_account_ignores_others() -> None:
     small = Small(secret("old")).pod("a", READS)
     for accounts, count in (("[default]", 0), ("[default, app]", 1)):
         what = f"rules: [legacy-token-reference], serviceAccounts: {accounts}"
         assert standing(small, f"{what}, {OVER}") == (ExemptionStatus.EXPIRED, count, False)
 
 
-def test_states_exemption_for_a_part_of_what_is_held_is_shadowed() -> None:
+def test_usage_exemption_for_a_part_is_shadowed() -> None:
     small = Small(secret("old"), secret("own", account="default")).pod("a", READS_OTHER)
     states = small.scan(
         """\

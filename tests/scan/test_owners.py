@@ -10,7 +10,7 @@ def template(labels: Object | None = None, annotations: Object | None = None) ->
     return read(PodTemplate, {"metadata": metadata, "spec": live() | {"initContainers": [named_secret("old")]}})
 
 
-def test_equal_templates_are_kept_once_and_others_share_what_is_equal() -> None:
+def test_template_cache_shares_equal_parts() -> None:
     templates = TemplateCache()
     first = templates.share(template({"job-name": "a"}), full=False)
     again = templates.share(template({"job-name": "a"}), full=False)
@@ -20,7 +20,7 @@ def test_equal_templates_are_kept_once_and_others_share_what_is_equal() -> None:
     assert other.metadata.labels == {"job-name": "b"}
 
 
-def test_of_a_template_that_is_laid_over_pods_what_containers_read_is_left_out() -> None:
+def test_template_cache_merged_template_has_no_env() -> None:
     laid_over = TemplateCache().share(template(), full=False).spec
     in_full = TemplateCache().share(template(), full=True).spec
     assert [one.env for one in laid_over.init_containers or ()] == [None]
@@ -28,12 +28,12 @@ def test_of_a_template_that_is_laid_over_pods_what_containers_read_is_left_out()
     assert (laid_over.volumes, laid_over.containers) == (in_full.volumes, in_full.containers)
 
 
-def test_of_annotations_only_those_for_tokenguard_are_kept() -> None:
+def test_template_cache_keeps_own_annotations_only() -> None:
     found = template(annotations={"tokenguard/inject": "vault", "note": "x" * 5000})
     assert TemplateCache().share(found, full=True).metadata.annotations == {"tokenguard/inject": "vault"}
 
 
-def test_templates_that_differ_in_their_spec_stay_apart() -> None:
+def test_template_cache_different_specs_are_not_shared() -> None:
     templates = TemplateCache()
     one, other = (
         templates.share(read(PodTemplate, {"spec": spec(serviceAccountName=name)}), full=False) for name in ("a", "b")

@@ -54,12 +54,12 @@ AUDIT = "mode: audit\n"
     "what is warned of would not be rejected any more", "audited besides", "audited otherwise",
     "a rule that finds nothing", "the same policy",
 ])  # fmt: skip
-def test_another_policy_changes(pod, now, then, change) -> None:
+def test_change_between_two_policies(pod, now, then, change) -> None:
     [owner] = Small(secret("old")).pod("a", pod).scan(now, then).workloads
     assert owner.change is change
 
 
-def test_what_weighs_most_among_an_owners_pods_is_its_change() -> None:
+def test_change_of_a_workload_is_the_most_severe() -> None:
     small = Small(secret("old")).pod("a", live()).pod("b", spec(HOSTPATH)).pod("c", READS)
     told = [owner.change for owner in small.scan(UNCAPPED, STRICT).workloads]
     assert told == [Change.NEWLY_PATCHED, Change.NEWLY_DENIED, Change.DENIED_DIFFERENTLY]
@@ -67,7 +67,7 @@ def test_what_weighs_most_among_an_owners_pods_is_its_change() -> None:
     assert [owner.change for owner in deployed] == [Change.NEWLY_DENIED]
 
 
-def test_a_change_of_secrets_and_accounts_is_one_too() -> None:
+def test_change_of_secrets_and_accounts_is_reported() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     lax = "rules: {legacy-token-secret: warn, legacy-token-reference: audit}\n"
     report = small.scan("", lax)
@@ -76,7 +76,7 @@ def test_a_change_of_secrets_and_accounts_is_one_too() -> None:
     assert [one.change for one in small.scan("", "").legacy_secrets] == [Change.UNCHANGED]
 
 
-def test_tokens_of_ones_own_that_are_given_less_time_count_as_patched_otherwise() -> None:
+def test_change_shorter_maximum_is_patched_differently() -> None:
     own = spec([token(audience=VAULT, expirationSeconds=86400)], automountServiceAccountToken=False)
     [owner] = Small().pod("a", own).scan("", MAX).workloads
     assert owner.change is Change.PATCHED_DIFFERENTLY

@@ -39,26 +39,26 @@ CAPPED = ("token-expiration", Action.PATCH, "spec.volumes[0].projected.sources[0
 
 
 @pytest.mark.parametrize("expiration", [3607, 3600, 600], ids=["as Kubernetes made it", "capped", "capped to less"])
-def test_the_api_servers_token_comes_anew_and_is_capped_again(expiration: int) -> None:
+def test_recreate_api_token_is_restored_and_capped(expiration: int) -> None:
     assert told(Small().pod("bare", live(expiration))) == (Outcome.PATCHED, {CAPPED})
 
 
-def test_the_api_servers_token_stays_away_where_its_account_does_not_want_it_any_more() -> None:
+def test_recreate_account_opts_out_has_no_api_token() -> None:
     small = Small(accounts=(account("default", automountServiceAccountToken=False),)).pod("bare", live())
     assert told(small, "rules: {api-token-automount: reject}\n") == (Outcome.ALLOWED, set())
 
 
-def test_the_api_servers_token_comes_where_its_account_wants_it_by_now() -> None:
+def test_recreate_account_opts_in_has_api_token() -> None:
     assert told(Small().pod("bare", spec())) == (Outcome.PATCHED, {CAPPED})
     assert told(Small().pod("bare", spec(automountServiceAccountToken=False))) == (Outcome.ALLOWED, set())
 
 
-def test_nothing_is_mounted_where_every_container_has_something_at_its_path() -> None:
+def test_recreate_taken_mount_path_gets_no_api_token() -> None:
     taken = spec([{"name": "own", "emptyDir": {}}], mounts(("own", AT)))
     assert told(Small().pod("bare", taken)) == (Outcome.ALLOWED, set())
 
 
-def test_other_sources_of_its_volume_stay_where_they_are() -> None:
+def test_recreate_api_token_volume_keeps_other_sources() -> None:
     volume = api_token(3600)
     volume["projected"]["sources"].reverse()
     pod = spec([volume], mounts((volume["name"], AT)))
@@ -66,21 +66,21 @@ def test_other_sources_of_its_volume_stay_where_they_are() -> None:
     assert told(Small().pod("bare", pod)) == (Outcome.PATCHED, {("token-expiration", Action.PATCH, place)})
 
 
-def test_api_token_projected_by_hand_stays_in_a_pod_without_automount() -> None:
+def test_recreate_projected_api_token_is_kept() -> None:
     volume = api_token(86400, name="by-hand")
     pod = spec([volume], mounts(("by-hand", AT)), automountServiceAccountToken=False)
     place = "spec.volumes[0].projected.sources[0]"
     assert told(Small().pod("bare", pod)) == (Outcome.PATCHED, {("token-expiration", Action.PATCH, place)})
 
 
-def test_an_injected_token_is_injected_again_whatever_policy_it_is_from() -> None:
+def test_recreate_injected_token_is_injected_again() -> None:
     mounted = mounts(("tokenguard-vault", "/vault"), ("kube-api-access-abcde", AT))
     small = Small().pod("bare", spec([api_token(3600), INJECTED], mounted))
     assert told(small, INJECT) == (Outcome.PATCHED, {CAPPED, ("inject", Action.PATCH, "spec")})
     assert told(small, "tokens: {audiences: {allowed: [nobody]}}\n") == (Outcome.PATCHED, {CAPPED})
 
 
-def test_a_volume_of_such_a_name_that_holds_more_is_its_authors() -> None:
+def test_recreate_volume_with_other_sources_is_the_authors() -> None:
     more = {
         "name": "tokenguard-vault",
         "projected": {"sources": [*INJECTED["projected"]["sources"], {"configMap": {}}]},
@@ -90,7 +90,7 @@ def test_a_volume_of_such_a_name_that_holds_more_is_its_authors() -> None:
     assert outcome is Outcome.DENIED
 
 
-def test_the_template_says_what_the_author_wrote_where_a_pod_was_mended() -> None:
+def test_recreate_patched_pod_follows_its_template() -> None:
     written = spec([HELD, token(audience=VAULT, expirationSeconds=86400)], mounts(("held", "/held"), ("token", "/t")))
     mended = spec(
         [REPLACED, token(audience=VAULT, expirationSeconds=3600), api_token(3600)],
@@ -107,14 +107,14 @@ def test_the_template_says_what_the_author_wrote_where_a_pod_was_mended() -> Non
     assert outcome is Outcome.PATCHED
 
 
-def test_an_automount_that_was_patched_away_comes_back_with_the_template() -> None:
+def test_recreate_removed_automount_follows_its_template() -> None:
     small = Small().deployment("web", spec()).pod("web-1-a", spec(automountServiceAccountToken=False), **OWNED)
     outcome, found = told(small, "rules: {api-token-automount: patch}\n")
     assert outcome is Outcome.PATCHED
     assert ("api-token-automount", Action.PATCH, "spec.volumes[0]") in found
 
 
-def test_what_other_webhooks_added_to_a_pod_of_a_template_will_come_again() -> None:
+def test_recreate_additions_of_other_webhooks_are_kept() -> None:
     sidecar = {"name": "proxy", **mounts(("istio-token", "/istio"))}
     added = spec([token("istio-token", audience="istio-ca"), api_token()], mounts(("kube-api-access-abcde", AT)))
     added["containers"].append(sidecar)
@@ -124,14 +124,14 @@ def test_what_other_webhooks_added_to_a_pod_of_a_template_will_come_again() -> N
     assert ("token-audience", Action.REJECT, "spec.volumes[0].projected.sources[0]") in found
 
 
-def test_the_account_of_the_template_counts() -> None:
+def test_recreate_account_follows_the_template() -> None:
     quiet = account("quiet", automountServiceAccountToken=False)
     small = Small(accounts=(quiet,)).deployment("web", spec(serviceAccountName="quiet"))
     small.pod("web-1-a", live(serviceAccountName="app"), **OWNED)
     assert told(small) == (Outcome.ALLOWED, set())
 
 
-def test_ephemeral_containers_do_not_come_again_but_what_they_hold_is_known() -> None:
+def test_recreate_ephemeral_containers_are_removed() -> None:
     debugged = live() | {"ephemeralContainers": [{"name": "debugger", **named_secret("old")}]}
     small = Small(secret("old")).pod("bare", debugged)
     assert told(small) == (Outcome.PATCHED, {CAPPED})
@@ -143,7 +143,7 @@ ON_REQUEST = INJECT.replace("}", ", onRequest: true}")
 BY_LABEL = INJECT.replace("}", ", podLabels: {app: new}}")
 
 
-def test_a_hand_edited_label_or_annotation_is_as_the_template_has_it_and_what_others_added_stays() -> None:
+def test_recreate_metadata_follows_the_template() -> None:
     written = {"spec": spec(automountServiceAccountToken=False), "metadata": {"labels": {"app": "new"}}}
     small = Small().deployment("web", written["spec"], metadata=written["metadata"])
     added = {"annotations": {"tokenguard/inject": "vault"}}
@@ -152,7 +152,7 @@ def test_a_hand_edited_label_or_annotation_is_as_the_template_has_it_and_what_ot
     assert told(small, ON_REQUEST)[0] is Outcome.PATCHED
 
 
-def test_a_pod_due_for_replacement_is_judged_by_the_metadata_of_the_template_as_it_is_now() -> None:
+def test_recreate_outdated_pod_has_the_new_metadata() -> None:
     quiet = spec(automountServiceAccountToken=False)
     asking = {"labels": {"app": "new"}, "annotations": {"tokenguard/inject": "vault"}}
     for before, after, outcome in (({}, asking, Outcome.PATCHED), (asking, {}, Outcome.ALLOWED)):
@@ -163,7 +163,7 @@ def test_a_pod_due_for_replacement_is_judged_by_the_metadata_of_the_template_as_
         assert told(small, ON_REQUEST)[0] is outcome
 
 
-def test_a_pod_due_for_replacement_is_judged_by_all_that_the_newest_template_reads() -> None:
+def test_recreate_outdated_pod_has_the_new_spec() -> None:
     quiet = spec(automountServiceAccountToken=False)
     newest = spec(container=named_secret("old"), automountServiceAccountToken=False)
     small = Small(secret("old")).stateful_set("db", {"spec": newest}, revision="2")
@@ -171,7 +171,7 @@ def test_a_pod_due_for_replacement_is_judged_by_all_that_the_newest_template_rea
     assert told(small)[0] is Outcome.DENIED
 
 
-def test_a_pod_due_for_replacement_keeps_its_name_and_the_labels_that_come_with_it() -> None:
+def test_recreate_outdated_pod_keeps_name_and_identity_labels() -> None:
     named = {"statefulset.kubernetes.io/pod-name": "db-0", "controller-revision-hash": "1"}
     quiet = spec(automountServiceAccountToken=False)
     small = Small().stateful_set("db", {"spec": quiet}, revision="2")
@@ -180,7 +180,7 @@ def test_a_pod_due_for_replacement_keeps_its_name_and_the_labels_that_come_with_
     assert told(small, by_name)[0] is Outcome.PATCHED
 
 
-def test_a_mirror_pod_of_a_node_is_left_alone_and_one_that_only_says_so_is_not() -> None:
+def test_recreate_mirror_pod_is_left_alone() -> None:
     mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}}
     host = spec([{"name": "host", "hostPath": {"path": "/"}}])
     reject = "rules: {kubelet-hostpath: reject}\n"

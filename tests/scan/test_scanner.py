@@ -36,7 +36,7 @@ def owners(report):
     return {f"{owner.kind}/{owner.name}": [group.names for group in owner.pods] for owner in report.workloads}
 
 
-def test_pods_are_grouped_under_the_deployment_the_cron_job_or_whatever_makes_them() -> None:
+def test_scan_groups_pods_by_workload() -> None:
     small = Small().deployment("web", live()).cron_job("report", live())
     small.pod("web-1-b", live(), **OWNED).pod("web-1-a", live(), **OWNED)
     small.pod("report-1-a", live(), **of("Job", "report-1", "batch"))
@@ -53,7 +53,7 @@ def test_pods_are_grouped_under_the_deployment_the_cron_job_or_whatever_makes_th
     }
 
 
-def test_owners_of_one_kind_and_name_in_two_groups_are_told_apart() -> None:
+def test_scan_workloads_of_two_groups_are_distinct() -> None:
     reading = live() | {"initContainers": [{"name": "first", **named_secret("old")}]}
     small = Small(secret("old")).pod("a-1", reading, **of("Job", "train", "batch"))
     small.pod("a-2", reading, **of("Job", "train", "batch.volcano.sh"))
@@ -69,7 +69,7 @@ def test_owners_of_one_kind_and_name_in_two_groups_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
-def test_a_finished_pod_is_counted_as_finished_and_as_nothing_else(phase) -> None:
+def test_scan_finished_pod_is_only_counted(phase) -> None:
     small = Small(secret("unused")).pod("done", READS, phase, **of("Job", "lone", "batch"))
     small.snapshot.secrets.append(secret("old"))
     report = small.scan('rules: {legacy-token-secret: "off"}\n')
@@ -79,7 +79,7 @@ def test_a_finished_pod_is_counted_as_finished_and_as_nothing_else(phase) -> Non
     assert [one.removable for one in report.legacy_secrets] == [True, True]
 
 
-def test_pods_of_one_owner_that_differ_are_told_apart() -> None:
+def test_scan_different_pods_of_a_workload_are_distinct() -> None:
     small = Small(secret("old")).deployment("web", live())
     small.pod("web-1-a", live(), **OWNED).pod("web-1-b", live(), **OWNED)
     small.pod("web-1-c", live() | {"initContainers": [{"name": "added", **named_secret("old")}]}, **OWNED)
@@ -90,7 +90,7 @@ def test_pods_of_one_owner_that_differ_are_told_apart() -> None:
     assert owner.pod_count == 3
 
 
-def test_what_has_no_pod_is_judged_by_its_template() -> None:
+def test_scan_workload_without_pods_uses_its_template() -> None:
     report = Small(secret("old")).deployment("web", READS, replicas=0).cron_job("report", spec()).scan()
     told = {owner.name: owner.outcome for owner in report.workloads}
     assert told == {"web": Outcome.DENIED, "report": Outcome.PATCHED}
@@ -103,7 +103,7 @@ def test_what_has_no_pod_is_judged_by_its_template() -> None:
     }
 
 
-def test_kube_system_is_left_alone_and_said_to_be() -> None:
+def test_scan_kube_system_is_left_alone() -> None:
     report = Small().pod("dns", live(), namespace="kube-system").scan()
     [group] = report.workloads[0].pods
     assert (group.evaluation.result.outcome, group.evaluation.result.note) == (
@@ -111,7 +111,7 @@ def test_kube_system_is_left_alone_and_said_to_be() -> None:
     )  # fmt: skip
 
 
-def test_a_legacy_secret_is_told_of_with_all_that_refers_to_it_and_where() -> None:
+def test_legacy_secret_has_all_references() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     small.deployment("web", READS).pod("web-1-a", READS, **OWNED).cron_job("report", READS)
     [told] = small.scan().legacy_secrets
@@ -146,9 +146,7 @@ LONG = "2026-10-25"  # thirty days before now
     "last used since", "last used before it was noted", "last used before, and noted not for so long",
     "last used, and no more is known", "marked invalid", "a label that is no day",
 ])  # fmt: skip
-def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long_enough(
-    labels, tracked, days, goes
-) -> None:
+def test_legacy_secret_unused_for_long_enough_is_removable(labels, tracked, days, goes) -> None:
     small = Small(secret("old", created="2026-01-02T00:00:00Z", **labels))
     small.snapshot.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
     [told] = small.scan(unused_days=days).legacy_secrets
@@ -156,20 +154,20 @@ def test_a_secret_that_nothing_refers_to_can_go_when_nobody_has_used_it_for_long
 
 
 @pytest.mark.parametrize(("labels", "goes"), [({}, False), ({"invalid_since": "2026-11-01"}, True)])
-def test_only_a_secret_marked_invalid_can_go_where_templates_could_not_be_read_that_may_name_it(labels, goes) -> None:
+def test_legacy_secret_unread_templates_only_invalid_removable(labels, goes) -> None:
     small = Small(secret("old", **labels))
     small.snapshot.unread.append(UnreadResource("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
     [told] = small.scan().legacy_secrets
     assert (told.unused_since, told.removable) == (dt.date(2026, 2, 1), goes)
 
 
-def test_since_when_a_secret_is_unused_is_said_by_its_age_and_by_what_is_known() -> None:
+def test_legacy_secret_unused_since_creation_or_tracking() -> None:
     young, old = Small(secret("a", created="2026-11-20T00:00:00Z"), secret("b")).scan().legacy_secrets
     assert (young.unused_since, young.removable) == (dt.date(2026, 11, 20), False)
     assert (old.unused_since, old.removable) == (dt.date(2026, 2, 1), True)
 
 
-def test_tokens_are_counted_by_audience_and_by_how_long_they_live_now_and_then() -> None:
+def test_token_uses_by_audience_and_lifetime() -> None:
     both = spec([token(audience=VAULT, expirationSeconds=86400)], container=named_secret("old"))
     small = Small(secret("old")).pod("a", live()).pod("b", live(3600))
     small.pod("c", spec([token(audience=VAULT, expirationSeconds=86400)], automountServiceAccountToken=False))
@@ -183,7 +181,7 @@ def test_tokens_are_counted_by_audience_and_by_how_long_they_live_now_and_then()
     )
 
 
-def test_tokens_that_the_policy_injects_removes_or_puts_in_a_secrets_place_are_counted() -> None:
+def test_token_uses_after_patches_are_counted() -> None:
     held = spec([{"name": "held", "secret": {"secretName": "old"}}], serviceAccountName="app")
     rules = "rules: {legacy-token-reference: patch, api-token-automount: patch}\n"
     report = Small(secret("old")).pod("a", held).scan(INJECT + rules)
@@ -213,7 +211,7 @@ def test_tokens_that_the_policy_injects_removes_or_puts_in_a_secrets_place_are_c
     "by its namespace's group", "by another's", "by all accounts' group", "by everybody's",
     "by Kubernetes' own", "nobody",
 ])  # fmt: skip
-def test_an_account_is_idle_that_no_binding_names(given, idle) -> None:
+def test_account_without_binding_has_no_permissions(given, idle) -> None:
     small = Small().pod("a", live(serviceAccountName="app")).pod("b", live(serviceAccountName="app"))
     small.pod("c", spec(serviceAccountName="quiet", automountServiceAccountToken=False))
     for one in given:
@@ -222,7 +220,7 @@ def test_an_account_is_idle_that_no_binding_names(given, idle) -> None:
     assert told == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
 
-def test_nothing_is_said_of_accounts_where_the_bindings_could_not_be_read() -> None:
+def test_accounts_unread_bindings_are_not_reported() -> None:
     small = Small().pod("a", live())
     small.snapshot.bindings = None
     assert small.scan().accounts_without_permissions is None
@@ -243,9 +241,7 @@ NAMED = f"apiServerToken: {{audiences: ['{INTERNAL}']}}\n"
     ("", (), (INTERNAL,), (INTERNAL,), AudienceSource.TOKEN),
     ("", (), (), ("https://issuer", *FALLBACK_API_AUDIENCES), AudienceSource.ASSUMED),
 ], ids=["the policy's", "those given", "the token's", "assumed"])  # fmt: skip
-def test_the_api_servers_audiences_are_told_with_where_they_are_from_and_judged_by(
-    text, given, token_s, names, source
-) -> None:
+def test_api_audiences_have_a_source_and_are_used(text, given, token_s, names, source) -> None:
     small = Small().pod("a", spec([token(audience=INTERNAL)], automountServiceAccountToken=False))
     small.snapshot.issuer, small.snapshot.given_audiences, small.snapshot.token_audiences = (
         "https://issuer",
@@ -258,7 +254,7 @@ def test_the_api_servers_audiences_are_told_with_where_they_are_from_and_judged_
     assert report.summary.pods == (OutcomeCounts(allowed=1) if INTERNAL in names else OutcomeCounts(denied=1))
 
 
-def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:
+def test_exit_status_is_1_if_something_would_be_denied() -> None:
     small = Small().pod("a", HOST)
     assert small.scan().exit_status == 0
     assert small.scan(STRICT).exit_status == 1
@@ -267,7 +263,7 @@ def test_the_exit_status_says_whether_anything_would_be_rejected() -> None:
     assert Small(secret("old")).scan().exit_status == 1
 
 
-def test_filters_choose_what_is_told_and_not_what_comes_of_it() -> None:
+def test_filters_select_findings_but_not_outcomes() -> None:
     small = Small(secret("old")).pod("a", READS | {"volumes": HOST["volumes"]}).pod("b", READS, namespace="other")
     for filters, rules in (
         (ScanFilters(("sh*",), ("kubelet-hostpath",)), ["kubelet-hostpath"]),
@@ -282,7 +278,7 @@ def test_filters_choose_what_is_told_and_not_what_comes_of_it() -> None:
     assert small.scan(filters=ScanFilters(("nowhere",))).legacy_secrets == ()
 
 
-def test_a_filter_leaves_out_accounts_of_which_there_is_nothing_to_tell() -> None:
+def test_filters_remove_accounts_without_results() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     assert [one.name for one in small.scan(filters=ScanFilters(rules=("legacy-token-reference",))).accounts] == ["app"]
     assert small.scan(filters=ScanFilters(rules=("token-audience",))).accounts == ()
@@ -302,7 +298,7 @@ def drivers() -> Small:
     return small
 
 
-def test_csi_drivers_whose_tokens_break_a_rule_are_reported_as_warnings() -> None:
+def test_csi_driver_violation_is_a_warning() -> None:
     report = drivers().scan("overrides: [{namespaces: ['*'], mode: audit}]\n")
     found = {driver.name: driver.result.findings for driver in report.csi_drivers}
     assert {name: [(one.rule, one.action, one.path) for one in findings] for name, findings in found.items()} == {
@@ -315,13 +311,13 @@ def test_csi_drivers_whose_tokens_break_a_rule_are_reported_as_warnings() -> Non
     assert report.exit_status == 0
 
 
-def test_csi_drivers_are_left_out_if_namespaces_or_other_rules_are_selected() -> None:
+def test_csi_drivers_with_filters_are_left_out() -> None:
     assert drivers().scan(filters=ScanFilters(("shop",))).csi_drivers == ()
     [driver] = drivers().scan(filters=ScanFilters(rules=("token-audience",))).csi_drivers
     assert driver.name == "api.example.com"
 
 
-def test_a_simulated_policy_shows_what_changes_for_csi_drivers() -> None:
+def test_csi_driver_change_by_simulated_policy_is_reported() -> None:
     report = drivers().scan("tokens: {maxExpirationSeconds: 86400}\n", "")
     assert [(driver.name, driver.change) for driver in report.csi_drivers] == [
         ("api.example.com", Change.UNCHANGED), ("vault.example.com", Change.NEWLY_WARNED),

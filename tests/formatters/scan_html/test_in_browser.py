@@ -81,7 +81,7 @@ def complaints(browser):
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_it_fits_its_window_and_can_be_read_there(shown, simulated, width, dark) -> None:
+def test_page_fits_its_window_with_enough_contrast(shown, simulated, width, dark) -> None:
     shown.open(simulated, width, dark=dark)
     assert shown.value("document.documentElement.scrollWidth") <= width
     assert shown.value("Math.min(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g)) < 128") is dark
@@ -90,7 +90,7 @@ def test_it_fits_its_window_and_can_be_read_there(shown, simulated, width, dark)
     assert looked > 500
 
 
-def test_it_calls_nowhere_and_complains_of_nothing_whatever_the_names_say(shown, plain, simulated) -> None:
+def test_page_with_hostile_names_sends_no_request(shown, plain, simulated) -> None:
     for file in (plain, simulated):
         shown.open(file)
         shown.value("new Promise((done) => setTimeout(done, 200))")
@@ -98,7 +98,7 @@ def test_it_calls_nowhere_and_complains_of_nothing_whatever_the_names_say(shown,
         assert shown.value("document.title").startswith("Tokens in https://api")
 
 
-def test_nothing_put_into_it_could_call_anywhere(shown, plain, tmp_path) -> None:
+def test_page_with_injected_script_blocks_it(shown, plain, tmp_path) -> None:
     forged = tmp_path / "forged.html"
     taken = "document.title = 'taken'"
     taken = f"<script>{taken}</script><img src='https://evil.example/x' onerror=\"{taken}\">"
@@ -120,7 +120,7 @@ def tab_to(browser, what):
     raise AssertionError(f"Tab never leads to {what}")
 
 
-def test_the_keyboard_alone_sorts_a_table(shown, plain) -> None:
+def test_table_is_sorted_by_keyboard(shown, plain) -> None:
     shown.open(plain)
     tab_to(shown, "#namespaces thead th:nth-child(3) button")
     assert shown.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -137,7 +137,7 @@ def test_the_keyboard_alone_sorts_a_table(shown, plain) -> None:
     assert shown.value("document.querySelectorAll('#namespaces [aria-sort]').length") == 1
 
 
-def test_names_are_sorted_as_people_count(shown, plain) -> None:
+def test_table_sorts_numbers_in_names(shown, plain) -> None:
     shown.open(plain)
     shown.value("document.querySelector('#workloads .more').click()")
     shown.value("document.querySelectorAll('#workloads th button')[1].click()")
@@ -145,7 +145,7 @@ def test_names_are_sorted_as_people_count(shown, plain) -> None:
     assert names == [f"Pod/pod-{number}" for number in range(PODS)]
 
 
-def test_the_first_stop_leads_past_the_navigation(shown, plain) -> None:
+def test_page_first_tab_stop_skips_navigation(shown, plain) -> None:
     shown.open(plain)
     shown.press("Tab")
     assert shown.value("document.activeElement.getBoundingClientRect().left") >= 0
@@ -153,7 +153,7 @@ def test_the_first_stop_leads_past_the_navigation(shown, plain) -> None:
     assert shown.value("document.activeElement.id") == "content"
 
 
-def test_filters_leave_what_was_asked_for(shown, simulated) -> None:
+def test_table_filters_select_rows(shown, simulated) -> None:
     shown.open(simulated)
     assert len(shown.value(NAMES)) == 100
     assert shown.value(OUTPUT) == f"{WORKLOADS} of {WORKLOADS} rows, the first 100 shown"
@@ -185,7 +185,7 @@ def choose(browser, field, value):
     }})()""")
 
 
-def test_what_is_long_is_shown_in_full_on_request(shown, plain) -> None:
+def test_long_table_is_shown_in_full_on_request(shown, plain) -> None:
     shown.open(plain)
     tab_to(shown, "#workloads + *, #workloads .more")
     shown.press("Enter")
@@ -193,7 +193,7 @@ def test_what_is_long_is_shown_in_full_on_request(shown, plain) -> None:
     assert shown.value("document.activeElement.matches('#workloads .region')")
 
 
-def test_it_can_be_read_without_scripts(shown, plain) -> None:
+def test_page_without_scripts_is_complete(shown, plain) -> None:
     shown.open(plain, scripts=False)
     shown.do("Emulation.setScriptExecutionDisabled", value=False)
     assert shown.value("document.querySelectorAll('main button:not(fieldset *)').length") == 0
@@ -203,7 +203,7 @@ def test_it_can_be_read_without_scripts(shown, plain) -> None:
     assert shown.value("[...document.querySelectorAll('fieldset')].every((one) => !one.offsetHeight)")
 
 
-def test_print_shows_every_row_in_the_light_and_nothing_to_press(shown, plain) -> None:
+def test_page_in_print_shows_every_row_and_no_controls(shown, plain) -> None:
     shown.open(plain, dark=True)
     shown.media("print", dark=True)
     assert len(shown.value(NAMES)) == WORKLOADS
@@ -220,7 +220,7 @@ def test_print_shows_every_row_in_the_light_and_nothing_to_press(shown, plain) -
     assert shown.pdf().startswith(b"%PDF")
 
 
-def test_a_wide_table_scrolls_in_its_own_region_by_keyboard(shown, simulated) -> None:
+def test_wide_table_scrolls_by_keyboard(shown, simulated) -> None:
     shown.open(simulated, NARROW)
     tab_to(shown, "#workloads .region")
     assert shown.value("document.activeElement.scrollWidth > document.activeElement.clientWidth")
@@ -229,7 +229,7 @@ def test_a_wide_table_scrolls_in_its_own_region_by_keyboard(shown, simulated) ->
     assert shown.value(scrolled)
 
 
-def test_a_very_long_name_breaks(shown, plain) -> None:
+def test_long_name_wraps(shown, plain) -> None:
     shown.open(plain, NARROW)
     [width] = shown.value(
         "[...document.querySelectorAll('#namespaces tbody th')]"

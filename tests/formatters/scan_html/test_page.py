@@ -37,7 +37,7 @@ def as_json(told):
     return json.loads("".join(scan_json.format_report(told)))
 
 
-def test_every_id_is_there_once_and_whatever_names_one_names_one_that_is_there(parsed) -> None:
+def test_page_ids_are_unique_and_references_resolve(parsed) -> None:
     ids = Counter(attributes["id"] for _, attributes in parsed.elements if "id" in attributes)
     assert set(ids.values()) == {1}
     named = [
@@ -48,7 +48,7 @@ def test_every_id_is_there_once_and_whatever_names_one_names_one_that_is_there(p
     assert set(named) <= set(ids)
 
 
-def test_the_page_has_its_landmarks_and_its_headings_in_their_order(parsed) -> None:
+def test_page_has_landmarks_and_ordered_headings(parsed) -> None:
     tags = [tag for tag, _ in parsed.elements]
     assert [tags.count(one) for one in ("header", "nav", "main", "footer", "h1")] == [1] * 5
     assert [one for one in tags if re.fullmatch(r"h\d", one)] == ["h1"] + ["h2"] * 8
@@ -56,7 +56,7 @@ def test_the_page_has_its_landmarks_and_its_headings_in_their_order(parsed) -> N
     assert parsed.all("a")[0]["class"] == "skip"
 
 
-def test_every_table_has_a_caption_in_a_region_of_its_own_and_heads_that_say_what_for(parsed) -> None:
+def test_tables_have_captions_regions_and_scoped_heads(parsed) -> None:
     tables = len(parsed.tables)
     assert tables >= 11
     assert len(parsed.all("caption")) == len(parsed.all("table")) == tables
@@ -69,7 +69,7 @@ def test_every_table_has_a_caption_in_a_region_of_its_own_and_heads_that_say_wha
         assert {len(row) for row in rows} == {len(rows[0])}
 
 
-def test_every_field_has_a_label_and_stays_away_without_scripts(parsed) -> None:
+def test_filters_have_labels_and_are_hidden_without_scripts(parsed) -> None:
     labels = {one["for"] for one in parsed.all("label")}
     fields = {one["id"] for one in (*parsed.all("input"), *parsed.all("select"))}
     assert labels == fields
@@ -77,7 +77,7 @@ def test_every_field_has_a_label_and_stays_away_without_scripts(parsed) -> None:
     assert all("hidden" in one for one in parsed.all("fieldset"))
 
 
-def test_the_page_may_load_and_run_nothing_but_what_stands_in_it(parsed, text) -> None:
+def test_page_content_security_policy_allows_only_itself(parsed, text) -> None:
     policy = parsed.all("meta")[1]
     assert policy["http-equiv"] == "Content-Security-Policy"
     hashes = []
@@ -91,7 +91,7 @@ def test_the_page_may_load_and_run_nothing_but_what_stands_in_it(parsed, text) -
     assert all(link["href"].startswith("#") for link in parsed.all("a"))
 
 
-def test_names_that_mean_no_good_are_text(parsed, text) -> None:
+def test_page_escapes_hostile_names(parsed, text) -> None:
     assert text.count("<script") == 1
     assert parsed.all("img") == []
     assert [row for row in parsed.tables["workloads"] if row[1] == f"Deployment/{HOSTILE}"]
@@ -102,11 +102,11 @@ def test_names_that_mean_no_good_are_text(parsed, text) -> None:
     assert [row for row in parsed.tables["workloads"] if row[0] == LONG]
 
 
-def test_the_page_says_what_the_json_says(parsed, as_json) -> None:
+def test_page_agrees_with_the_json(parsed, as_json) -> None:
     agree(parsed, as_json)
 
 
-def test_secrets_are_counted_by_their_last_use(parsed) -> None:
+def test_last_use_chart_counts_secrets(parsed) -> None:
     by_use = {row[0]: row[2:] for row in parsed.tables["last-use"][1:]}
     assert by_use == {
         "in the last 7 days": ["1", "1", "0", "0"],
@@ -118,7 +118,7 @@ def test_secrets_are_counted_by_their_last_use(parsed) -> None:
     }
 
 
-def test_bars_are_as_long_as_their_numbers_say(text) -> None:
+def test_bars_have_the_width_of_their_numbers(text) -> None:
     [table] = re.findall(r'id="lifetimes".*?</table>', text, re.DOTALL)
     rows = re.findall(r"<tr>(.*?)</tr>", table)[1:]
     numbers = [list(map(int, re.findall(r'data-v="(\d+)"', row))) for row in rows]
@@ -128,7 +128,7 @@ def test_bars_are_as_long_as_their_numbers_say(text) -> None:
         assert widths == [round(100 * count / most, 2) for count in counts if count]
 
 
-def test_a_cluster_with_nothing_in_it_is_told_of_in_words() -> None:
+def test_page_of_an_empty_cluster_says_so() -> None:
     small = Small()
     parsed = Page("".join(page.format_report(small.scan())))
     assert "Nothing would be denied if recreated under this policy." in parsed.texts
@@ -136,7 +136,7 @@ def test_a_cluster_with_nothing_in_it_is_told_of_in_words() -> None:
     assert {"No findings.", "No pod has a token.", "The policy has no exemptions."} <= set(parsed.texts)
 
 
-def test_a_page_of_a_few_findings_says_so_and_what_would_be_rejected_all_the_same() -> None:
+def test_page_with_filters_shows_them_and_all_denials() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
     only = ScanFilters(("sh*",), ("token-audience",), (Action.WARN,))
     parsed = Page("".join(page.format_report(small.scan(filters=only))))
