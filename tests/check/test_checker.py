@@ -25,7 +25,7 @@ from tests.check.runs import (
     policy,
     text_lines,
 )
-from tests.core.test_manifests import LEAVES
+from tests.core.json_values import LEAVES
 from webhook.check import fix
 from webhook.check.checker import UNREADABLE_OBJECT, check
 from webhook.check.input_files import InputProblem, find

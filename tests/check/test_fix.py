@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.check.runs import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy
-from tests.core.test_manifests import VALUES
+from tests.core.json_values import VALUES
 from webhook.check import fix
 from webhook.check.input_files import InputProblem
 from webhook.core.manifests import read_manifests

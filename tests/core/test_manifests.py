@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.json_values import VALUES
 from webhook.core.cluster import Cluster
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
 from webhook.core.manifests.documents import MAX_WARNINGS
@@ -418,10 +419,6 @@ def test_no_bytes_make_it_fail(data: bytes) -> None:
 @given(st.text(max_size=30))
 def test_plain_scalars_never_fail(text: str) -> None:
     assert plain(text) is None or isinstance(plain(text), str | bool | int | float)
-
-
-LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text()
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
 @given(VALUES)
