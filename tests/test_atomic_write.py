@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from webhook.atomic_write import READABLE, Content, replace_file, replace_files
+from webhook.atomic_write import WORLD_READABLE, FileContent, replace_file, replace_files
 
 
 def test_a_file_is_replaced_as_a_whole_and_is_this_users_alone(tmp_path) -> None:
@@ -34,7 +34,7 @@ def test_what_cant_be_written_leaves_the_old_file_and_no_other(tmp_path) -> None
 
 def test_of_several_files_none_is_replaced_where_one_cant_be_written(tmp_path) -> None:
     first, second = tmp_path / "tls.crt", tmp_path / "tls.key"
-    replace_files({first: Content([b"old"], READABLE), second: Content([b"old"])})
+    replace_files({first: FileContent([b"old"], WORLD_READABLE), second: FileContent([b"old"])})
     assert [file.stat().st_mode & 0o777 for file in (first, second)] == [0o644, 0o600]
 
     def pieces():
@@ -42,7 +42,7 @@ def test_of_several_files_none_is_replaced_where_one_cant_be_written(tmp_path) -
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="full"):
-        replace_files({first: Content([b"new"]), second: Content(pieces())})
+        replace_files({first: FileContent([b"new"]), second: FileContent(pieces())})
     assert [file.read_bytes() for file in (first, second)] == [b"old", b"old"]
     assert sorted(tmp_path.iterdir()) == [first, second]
 

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole."""
+"""Replaces files atomically."""
 
 import contextlib
 import errno
@@ -7,34 +7,34 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-OWN, READABLE = 0o600, 0o644
-"""Modes: for this user alone, and for everybody to read."""
+OWNER_ONLY, WORLD_READABLE = 0o600, 0o644
+"""File modes: for the owner only, or readable by everybody."""
 
 
-class Content(NamedTuple):
-    """What a file is to hold, and its mode, as far as the process's umask allows it."""
+class FileContent(NamedTuple):
+    """The content of a file, in pieces, and its mode, which the umask may reduce."""
 
     pieces: Iterable[bytes]
-    mode: int = OWN
+    mode: int = OWNER_ONLY
 
 
 def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file that this user alone can read. Whoever reads it meanwhile has all of the old one or of the new one.
+    """Write a file for its owner only; readers see either the old or the new content.
 
-    Raises `OSError` where it can't be written, and then leaves the old one as it is.
+    Raises `OSError`, and then leaves the old file as it is.
     """
-    replace_files({path: Content(pieces)})
+    replace_files({path: FileContent(pieces)})
 
 
-def replace_files(files: Mapping[Path, Content]) -> None:
-    """Write files as `replace_file` does: none is replaced before there is room for all. Raises `OSError`."""
+def replace_files(files: Mapping[Path, FileContent]) -> None:
+    """Write files as `replace_file` does; none is replaced before all are written. Raises `OSError`."""
     with contextlib.ExitStack() as unwritten:
         fresh: dict[Path, Path] = {}
         for path, content in files.items():
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             fresh[path] = path.with_name(f"{path.name}.{os.getpid()}")
-            fresh[path].unlink(missing_ok=True)  # a process before may have had this one's number
+            fresh[path].unlink(missing_ok=True)  # left over from a process with the same id
             unwritten.callback(fresh[path].unlink, missing_ok=True)
             fresh[path].touch(content.mode, exist_ok=False)
             with fresh[path].open("wb") as file:

@@ -1,4 +1,4 @@
-"""The `certs` commands: how an installation's certificates stand, a renewal before its time, certificates by hand."""
+"""The `certs` commands: status, rotation and creation of certificates."""
 
 import datetime as dt
 import sys
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from webhook.atomic_write import OWN, READABLE, Content, replace_files
+from webhook.atomic_write import OWNER_ONLY, WORLD_READABLE, FileContent, replace_files
 from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
@@ -21,30 +21,33 @@ from webhook.pki.san import service_names
 from webhook.pki.tls_probe import ProbeError, fetch_chain
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_AMISS = "  <-- amiss"
+_PROBLEM = "  <-- problem"
 
 
 def _where(command: _F) -> _F:
-    """Give a command the flags that say which cluster and which Secret."""
+    """Add the options that select cluster and Secret."""
     secret = click.option(
         "--tls-secret", envvar="TOKENGUARD_TLS_SECRET", show_envvar=True, show_default=True, type=NAMESPACED_NAME,
-        default="tokenguard/tokenguard-tls", help="Where the certificates are kept.",
+        default="tokenguard/tokenguard-tls", help="Secret with the certificates.",
     )  # fmt: skip
     return kubeconfig_option(secret(command))
 
 
 @click.group("certs")
 def certs_group() -> None:
-    """Look at the certificates of an installation, renew them before their time, or make them by hand."""
+    """Check, rotate or create certificates."""
 
 
 @certs_group.command("status")
 @_where
-@click.option("--connect", metavar="HOST:PORT", help="Ask a server, too, which certificate it serves.")
+@click.option("--connect", metavar="HOST:PORT", help="Also check the certificate that this server presents.")
 def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) -> None:
-    """Show issuer, names and days left, whether the webhook configurations trust it, and which replica serves it.
+    """Show certificates, who trusts and who serves them.
 
-    Exit status: 0 all is well, 1 something is amiss, 2 it can't be found out.
+    Shows issuer, names and validity, whether the webhook configurations trust the certificate, and which replicas serve
+    it.
+
+    Exit status: 0 no problem, 1 a problem, 2 the API server or the server cannot be reached.
     """
     secret = TlsSecret(tls_secret)
     try:
@@ -57,19 +60,20 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
     if connect:
         lines += status.lines_about(connect, chain, _now())
     for line in lines:
-        click.echo(f"{line.text}{_AMISS if line.amiss else ''}")
-    sys.exit(1 if any(line.amiss for line in lines) else 0)
+        click.echo(f"{line.text}{_PROBLEM if line.is_problem else ''}")
+    sys.exit(1 if any(line.is_problem for line in lines) else 0)
 
 
 @certs_group.command("rotate")
 @_where
-@click.option("--ca", "authority", is_flag=True, help="Replace the CA, too, in steps that no review notices.")
+@click.option("--ca", "authority", is_flag=True, help="Replace the CA, too, without failing reviews.")
 @click.option("--timeout", type=click.IntRange(min=0), default=900, show_default=True, metavar="SECONDS",
-              help="How long to wait until it is over; 0: not at all.")  # fmt: skip
+              help="How long to wait until the rotation is complete; 0: don't wait.")  # fmt: skip
 def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, timeout: int) -> None:
-    """Renew the certificate now, and wait until every replica serves it.
+    """Renew the certificate now, or the CA.
 
-    With --ca the old CA stays trusted until the last replica serves a certificate of the new one.
+    Waits until every replica serves the new certificate. With --ca, the old CA remains trusted until every replica
+    serves a certificate of the new CA.
     """
     secret = TlsSecret(tls_secret)
     with cluster_at_hand(kubeconfig) as transport:
@@ -83,45 +87,48 @@ def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, t
 
 def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
     deadline = time.monotonic() + timeout
-    told = ""
+    reported = ""
     while True:
         try:
             status = read_status(transport, secret, _now())
-            why = status.under_way
-        except ApiError as error:  # one that is away for a moment doesn't end it
-            why = str(error)
-        if not why:
+            pending = status.pending_step
+        except ApiError as error:  # it may be unavailable for a moment
+            pending = str(error)
+        if not pending:
             break
-        if why != told:
-            click.echo(f"under way: {why}")
-            told = why
+        if pending != reported:
+            click.echo(f"in progress: {pending}")
+            reported = pending
         if time.monotonic() >= deadline:
-            raise Failure(f"after {timeout} seconds it is still under way ({why}): see 'tokenguard certs status'")
+            raise Failure(f"not complete after {timeout} seconds ({pending}); see 'tokenguard certs status'")
         time.sleep(1)
-    click.echo(f"done: {status.arrived}")
+    click.echo(f"done: {status.rollout}")
 
 
 @certs_group.command("generate")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default="here",
-              metavar="FOLDER", help="Where to write the files.")  # fmt: skip
-@click.option("--namespace", default="tokenguard", show_default=True, help="The namespace of the Service.")
-@click.option("--tls-san", "names", multiple=True, metavar="NAME", help="One more name or address; repeatable.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=".",
+              metavar="FOLDER", help="Folder for the files.")  # fmt: skip
+@click.option("--namespace", default="tokenguard", show_default=True, help="Namespace of the Service.")
+@click.option("--tls-san", "names", multiple=True, metavar="NAME", help="Additional name or address; may be repeated.")
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True,
-              help="How long the certificate is valid.")  # fmt: skip
-@click.option("--force", is_flag=True, help="Write over a certificate and key that are there.")
+              help="Validity of the certificate.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite an existing certificate and key.")
 def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, force: bool) -> None:
-    """Make a certificate for the Service, and a CA where there is none yet, as files.
+    """Create certificate files for the Service.
 
-    Writes tls.crt and tls.key, ca.crt and ca.key (keep that one offline), and ca-bundle.yaml, a patch that has both
-    webhook configurations trust the CA. A CA that is there already signs again, so that nobody's trust has to change.
+    Writes tls.crt and tls.key, ca.crt and ca.key (keep ca.key offline), and ca-bundle.yaml, a patch with the CA for
+    both webhook configurations. An existing CA in the folder signs again, so the configurations need not change.
     """
     try:
-        held = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}
-        there = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
-        if there and not force:
-            raise Failure(f"{out / there[0]} is there already: give --force to write over it")
-        made = generate_files(held, (*service_names(namespace), *names), _now(), days)
-        files = {out / name: Content([made[name]], OWN if name.endswith(".key") else READABLE) for name in made}
+        existing = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}
+        present = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
+        if present and not force:
+            raise Failure(f"{out / present[0]} already exists; use --force to overwrite it")
+        made = generate_files(existing, (*service_names(namespace), *names), _now(), days)
+        files = {
+            out / name: FileContent([made[name]], OWNER_ONLY if name.endswith(".key") else WORLD_READABLE)
+            for name in made
+        }
         out.mkdir(parents=True, exist_ok=True)
         replace_files(files)
     except ValueError as error:

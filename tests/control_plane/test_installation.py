@@ -175,7 +175,7 @@ def certs(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 def settled(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-    """Return what `certs status` says once nothing is amiss; None as long as something is."""
+    """Return what `certs status` says once there is no problem, else None."""
     done = certs(plane, "status", *arguments)
     assert done.returncode < 2, done.stderr
     return done if done.returncode == 0 else None
@@ -185,8 +185,8 @@ def test_a_certificate_that_is_made_is_trusted_and_told_in_status_and_metrics(pl
     done = eventually(lambda: settled(plane, "--connect", installation.replicas[0].address))
     assert "names        tokenguard.tokenguard.svc, " in done.stdout
     assert "29 days left" in done.stdout
-    assert "ValidatingWebhookConfiguration/tokenguard trusts it (6 webhooks)" in done.stdout
-    assert done.stdout.count(" serves it") == 3
+    assert "ValidatingWebhookConfiguration/tokenguard trusts the certificate (6 webhooks)" in done.stdout
+    assert done.stdout.count(" serves the certificate") == 3
     [serving, *_] = parse_certificates(installation.secret()["tls.crt"])
     for server in installation.replicas:
         assert server.metric("tokenguard_certificate_expiry_timestamp_seconds") == serving.not_after.timestamp()

@@ -154,7 +154,7 @@ def judged_and_trusted(plane: ControlPlane, site: Site) -> bool:
         pass
     assert loop.failures == []
     found = eventually(lambda: (done := certs(plane, "status")).returncode == 0 and done)
-    assert found.stdout.count(" trusts it ") == 2
+    assert found.stdout.count(" trusts the certificate ") == 2
     return True
 
 

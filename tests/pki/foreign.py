@@ -101,8 +101,8 @@ def cases(now: dt.datetime = NOW) -> dict[str, Case]:
     middle, under_short, no_ca = (made("middle", *CA, by=plain), made("middle", *CA, by=short), made("no CA", by=plain))
     alone, other = made("alone", named(NAME)), made("CA", *CA)
     client = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-    unknown = "no CA in it has signed the certificate"
-    no_server = "it is not for servers (its extendedKeyUsage lacks serverAuth)"
+    unknown = "no CA in the bundle signed the certificate"
+    no_server = "not for servers (extendedKeyUsage lacks serverAuth)"
     return {
         "CA without keyUsage": served(plain),
         "CA with keyUsage": served(made("CA", *CA, usage(key_cert_sign=True))),
@@ -116,31 +116,27 @@ def cases(now: dt.datetime = NOW) -> dict[str, Case]:
         "itself not in the bundle": Case(alone.certificate, alone.key, plain.certificate, unknown),
         "CA for something else": served(
             made("CA", *CA, usage(digital_signature=True)),
-            why="the CA's key is not for signing certificates (its keyUsage lacks keyCertSign)",
+            why="the CA may not sign certificates (keyUsage lacks keyCertSign)",
         ),
-        "no basicConstraints": served(
-            made("CA"), why="what has signed the certificate is no CA (it has no basicConstraints)"
-        ),
-        "no CA in between": served(
-            no_ca, no_ca, bundle=plain, why="what has signed the certificate is no CA (it has no basicConstraints)"
-        ),
+        "no basicConstraints": served(made("CA"), why="the issuer is not a CA (no basicConstraints)"),
+        "no CA in between": served(no_ca, no_ca, bundle=plain, why="the issuer is not a CA (no basicConstraints)"),
         "no CA": served(
             made("no CA", x509.BasicConstraints(ca=False, path_length=None)),
-            why="what has signed the certificate is no CA (its basicConstraints say so)",
+            why="the issuer is not a CA (basicConstraints without cA)",
         ),
         "path too long": served(under_short, under_short, bundle=short, why="path length constraint violated"),
-        "another name": served(plain, extensions=(named("example.com"),), why=f"the certificate is not for {NAME}"),
-        "no name": served(plain, extensions=(), why=f"the certificate is not for {NAME}"),
+        "another name": served(
+            plain, extensions=(named("example.com"),), why=f"the certificate is not valid for {NAME}"
+        ),
+        "no name": served(plain, extensions=(), why=f"the certificate is not valid for {NAME}"),
         "for clients": served(plain, extensions=(named(NAME), client), why=no_server),
         "CA for clients": served(made("CA", *CA, client), why=no_server),
-        "ended": served(plain, now=now - 90 * DAY, days=89, why="the certificate isn't valid at this time"),
-        "not begun": served(plain, now=now + DAY, why="the certificate isn't valid at this time"),
+        "ended": served(plain, now=now - 90 * DAY, days=89, why="the certificate is expired or not yet valid"),
+        "not begun": served(plain, now=now + DAY, why="the certificate is expired or not yet valid"),
         "CA ended": served(
             made("CA", *CA, now=now - 90 * DAY, days=89),
-            why="the CA that has signed the certificate isn't valid at this time",
+            why="the CA of the certificate is expired or not yet valid",
         ),
-        "Ed25519": by_key(
-            ed25519.Ed25519PrivateKey.generate(), "its CA has a key of a kind that can't be checked here"
-        ),
-        "short RSA": by_key(rsa.generate_private_key(65537, 1024), "its CA's RSA key is too short to be checked here"),
+        "Ed25519": by_key(ed25519.Ed25519PrivateKey.generate(), "unsupported type of the CA's key"),
+        "short RSA": by_key(rsa.generate_private_key(65537, 1024), "the CA's RSA key has less than 2048 bits"),
     }

@@ -44,16 +44,16 @@ ENCRYPTED = foreign("CA", *CA, key=ENCRYPTED_KEY)
 ED25519 = foreign("CA", *CA, key=ed25519.Ed25519PrivateKey.generate())
 NO_CA = foreign("no CA")
 UNUSABLE = {
-    "half of it": ({"ca.crt": AUTHORITY.certificate}, "there is only one"),
-    "junk": ({"ca.crt": b"junk", "ca.key": b"junk"}, "ca.crt holds no certificate"),
-    "another's key": ({"ca.crt": AUTHORITY.certificate, "ca.key": create_ca(NOW).key}, "is not the key to"),
+    "half of it": ({"ca.crt": AUTHORITY.certificate}, "only one of ca.crt and ca.key"),
+    "junk": ({"ca.crt": b"junk", "ca.key": b"junk"}, "ca.crt contains no certificate"),
+    "another's key": ({"ca.crt": AUTHORITY.certificate, "ca.key": create_ca(NOW).key}, "ca.key does not match"),
     "encrypted": (
         {"ca.crt": ENCRYPTED.certificate, "ca.key": pem(ENCRYPTED_KEY, "password")},
-        "ca.key is encrypted: give it without a password",
+        "ca.key is encrypted; provide it without a password",
     ),
-    "of a kind that can't sign": ({"ca.crt": ED25519.certificate, "ca.key": ED25519.key}, "give ECDSA P-256"),
-    "no CA": ({"ca.crt": NO_CA.certificate, "ca.key": NO_CA.key}, "ca.crt is the certificate of no CA"),
-    "too short": ({"ca.crt": AUTHORITY.certificate, "ca.key": AUTHORITY.key}, "ca.crt ends on 2027-11-24"),
+    "of a kind that can't sign": ({"ca.crt": ED25519.certificate, "ca.key": ED25519.key}, "use ECDSA P-256"),
+    "no CA": ({"ca.crt": NO_CA.certificate, "ca.key": NO_CA.key}, "ca.crt is not the certificate of a CA"),
+    "too short": ({"ca.crt": AUTHORITY.certificate, "ca.key": AUTHORITY.key}, "ca.crt expires on 2027-11-24"),
 }
 
 

@@ -29,7 +29,7 @@ def test_a_serving_certificate_is_accepted_by_a_client_that_trusts_its_authority
     assert verification_error(chain, authority.certificate, NAME, NOW) == ""
     assert verification_error(chain, create_ca(NOW).certificate, NAME, NOW) != ""
     assert verification_error(chain, authority.certificate, "other.tokenguard.svc", NOW) != ""
-    assert verification_error(chain, b"", NAME, NOW) == "it holds no certificate"
+    assert verification_error(chain, b"", NAME, NOW) == "the bundle contains no certificate"
 
 
 def test_certificates_live_as_long_as_they_are_said_to(authority) -> None:

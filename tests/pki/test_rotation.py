@@ -178,14 +178,14 @@ def test_a_certificate_that_lacks_a_name_is_signed_anew_with_those_that_others_a
 
 def test_a_certificate_that_is_for_none_of_the_names_does_not_wait_for_a_new_ca_to_be_trusted(stored) -> None:
     step = next_step(add_new_ca(stored, NOW), RequestedNames(("b.example.com",)), NOWHERE, NOW)
-    assert step.reason == "the certificate is for none of the names"
+    assert step.reason == "the certificate is valid for none of the names"
     assert step.stored.serving.names == ("b.example.com",)
 
 
 def test_a_certificate_that_is_not_valid_yet_is_replaced_at_once(stored) -> None:
     early = issue_certificate(KeyPair(stored.bundle, stored.ca_key), NAMES, NOW + DAY)
     step = next_step(replace(stored, certificate=early.certificate, key=early.key), RequestedNames(NAMES), NOWHERE, NOW)
-    assert step.reason == "the certificate isn't valid at this time"
+    assert step.reason == "the certificate is expired or not yet valid"
     assert is_sound(step.stored)
 
 

@@ -23,7 +23,7 @@ def test_names_are_compared_without_regard_to_case_and_addresses_as_addresses() 
         assert verification_error(parse_certificates(made.certificate), made.certificate, name, NOW) == ""
     for name in ("apps.example.com", "a.b.apps.example.com", "127.0.0.1"):
         assert verification_error(parse_certificates(made.certificate), made.certificate, name, NOW).endswith(
-            f"not for {name}"
+            f"not valid for {name}"
         )
 
 
@@ -32,12 +32,12 @@ def test_an_address_is_the_same_however_it_is_written() -> None:
     made = parse_certificates(issue_certificate(authority, ["2001:db8::1"], NOW).certificate)
     for name in ("2001:db8::1", "2001:0DB8:0:0::1"):
         assert verification_error(made, authority.certificate, name, NOW) == ""
-    assert verification_error(made, authority.certificate, "2001:db8::2", NOW).endswith("not for 2001:db8::2")
+    assert verification_error(made, authority.certificate, "2001:db8::2", NOW).endswith("not valid for 2001:db8::2")
 
 
 def test_a_certificate_is_taken_from_its_beginning_to_its_end() -> None:
     authority = foreign("CA", *CA)
     served = parse_certificates(foreign("served", named(NAME), by=authority, days=10).certificate)
-    late = "the certificate isn't valid at this time"
+    late = "the certificate is expired or not yet valid"
     for days, why in ((-1, late), (9, ""), (11, late)):
         assert verification_error(served, authority.certificate, NAME, NOW + dt.timedelta(days=days)) == why

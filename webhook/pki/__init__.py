@@ -1,5 +1,1 @@
-"""Certificates: made, read and renewed. Bytes and times go in, bytes come out: no file, no network, no clock.
-
-Beside the core, because the core knows no cryptography; below the server, which serves certificates, and the
-cluster, which keeps them.
-"""
+"""Creates, parses, verifies and rotates certificates. Except for `tls_probe`: no file, no network, no clock."""

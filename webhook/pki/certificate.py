@@ -1,4 +1,4 @@
-"""Reading certificates: what a PEM text holds, whether a key belongs to it."""
+"""Parses certificates and matches them with keys."""
 
 import datetime as dt
 import hashlib
@@ -16,7 +16,7 @@ _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----",
 
 @dataclass(frozen=True)
 class Certificate:
-    """One certificate, as far as people and renewals ask about it."""
+    """One parsed certificate."""
 
     x509: x509.Certificate
 
@@ -27,37 +27,37 @@ class Certificate:
 
     @property
     def pem(self) -> bytes:
-        """Its text."""
+        """The certificate as PEM."""
         return self.x509.public_bytes(serialization.Encoding.PEM)
 
     @property
     def subject(self) -> str:
-        """Whose it is, in one line."""
+        """The subject in one line."""
         return self.x509.subject.rfc4514_string()
 
     @property
     def issuer(self) -> str:
-        """Who signed it, in one line."""
+        """The issuer in one line."""
         return self.x509.issuer.rfc4514_string()
 
     @property
     def not_before(self) -> dt.datetime:
-        """When it becomes valid."""
+        """The start of its validity."""
         return self.x509.not_valid_before_utc
 
     @property
     def not_after(self) -> dt.datetime:
-        """When it is no longer valid."""
+        """The end of its validity."""
         return self.x509.not_valid_after_utc
 
     @property
     def renew_at(self) -> dt.datetime:
-        """When it is to be renewed: with a third of its lifetime left."""
+        """When to renew it: with a third of its lifetime left."""
         return self.not_after - (self.not_after - self.not_before) / 3
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The DNS names and addresses that it is for."""
+        """Its DNS names and addresses."""
         try:
             names = self.x509.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except (x509.ExtensionNotFound, ValueError):
@@ -66,12 +66,12 @@ class Certificate:
         return (*names.get_values_for_type(x509.DNSName), *addresses)
 
     def is_valid_at(self, now: dt.datetime) -> bool:
-        """Say whether it is valid at a time."""
+        """Return whether it is valid at a time."""
         return self.not_before <= now < self.not_after
 
     @property
     def can_sign(self) -> bool:
-        """Whether a client takes what it signs: it says that it is a CA, and keeps no such use from its key."""
+        """Whether clients accept certificates that it signs: it is a CA, and its KeyUsage allows signing."""
         try:
             extensions = self.x509.extensions
             if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
@@ -82,16 +82,16 @@ class Certificate:
         except ValueError:
             return False
 
-    def is_signed_by(self, authority: "Certificate") -> bool:
-        """Say whether this authority's key made its signature."""
+    def is_signed_by(self, ca: "Certificate") -> bool:
+        """Return whether the CA's key made its signature."""
         try:
-            self.x509.verify_directly_issued_by(authority.x509)
+            self.x509.verify_directly_issued_by(ca.x509)
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             return False
         return True
 
     def matches_key(self, key: bytes) -> bool:
-        """Say whether this private key (PEM) is the one to it."""
+        """Return whether this is its private key (PEM)."""
         try:
             public = serialization.load_pem_private_key(key, None).public_key()
             return public == self.x509.public_key()
@@ -100,7 +100,7 @@ class Certificate:
 
 
 def parse_certificates(pem: bytes) -> tuple[Certificate, ...]:
-    """Return the certificates in a PEM text, in their order, without those that can't be read."""
+    """Return the readable certificates in a PEM text, in their order."""
     found = []
     for block in _BLOCK.findall(pem):
         try:
@@ -111,13 +111,13 @@ def parse_certificates(pem: bytes) -> tuple[Certificate, ...]:
 
 
 def find_private_key(pem: bytes) -> bytes:
-    """Return the first private key in a PEM text, as it stands there; empty where there is none."""
+    """Return the first private key in a PEM text, or nothing."""
     found = _KEY.search(pem)
     return found[0] + b"\n" if found else b""
 
 
 def find_pair_error(certificate: bytes, key: bytes, certificate_name: str, key_name: str) -> str:
-    """Return why no server can serve this certificate with this key (PEM); or ''. The names say where they are from."""
+    """Return why a server cannot use this certificate and key (PEM), or ''. The names are their sources."""
     found = parse_certificates(certificate)
     if not found:
         return f"{certificate_name}: no certificate in PEM can be read in it"
@@ -131,6 +131,6 @@ def find_pair_error(certificate: bytes, key: bytes, certificate_name: str, key_n
 
 
 def describe_pair(certificate_name: str, key_name: str) -> str:
-    """Return a certificate and its key in words, by where they are from, which may be one place."""
+    """Return the sources of a certificate and its key in words; they may be the same."""
     one = certificate_name == key_name
     return f"certificate and key in {key_name}" if one else f"{certificate_name} and {key_name}"

@@ -1,4 +1,4 @@
-"""Certificates for those who handle them by hand: the files that are made, and the patch that has them trusted."""
+"""Certificate files for administration by hand, and the patch for the webhook configurations."""
 
 import base64
 import datetime as dt
@@ -24,32 +24,34 @@ WEBHOOKS = {
 """The webhooks of each configuration, as the manifests name them."""
 
 
-def generate_files(held: Mapping[str, bytes], names: Iterable[str], now: dt.datetime, days: int) -> dict[str, bytes]:
-    """Return the files to write, by name: a certificate for `days`, and a CA where `held` has none to sign with.
+def generate_files(
+    existing: Mapping[str, bytes], names: Iterable[str], now: dt.datetime, days: int
+) -> dict[str, bytes]:
+    """Return the files to write, by name: a certificate for `days`, and a CA if `existing` contains none.
 
-    `held` are the files that are there already: with the same CA, nobody's trust has to change. Raises ValueError
-    where the CA can't be used, or a name is neither a DNS name nor an address.
+    An existing CA is used again, so that clients need not be changed. Raises ValueError if it is not usable or a name
+    is invalid.
     """
     made: dict[str, bytes] = {}
-    if "ca.crt" in held and "ca.key" in held:
-        authority = KeyPair(held["ca.crt"], held["ca.key"])
-        _check(authority, now + dt.timedelta(days=days))
-    elif "ca.crt" in held or "ca.key" in held:
-        raise ValueError("of ca.crt and ca.key there is only one: both are needed to sign with")
+    if "ca.crt" in existing and "ca.key" in existing:
+        ca = KeyPair(existing["ca.crt"], existing["ca.key"])
+        _check(ca, now + dt.timedelta(days=days))
+    elif "ca.crt" in existing or "ca.key" in existing:
+        raise ValueError("only one of ca.crt and ca.key exists; both are needed to sign")
     else:
-        authority = create_ca(now, dt.timedelta(days=max(CA_DAYS, 2 * days)))
-        made = {"ca.crt": authority.certificate, "ca.key": authority.key}
-    serving = issue_certificate(authority, names, now, dt.timedelta(days=days))
+        ca = create_ca(now, dt.timedelta(days=max(CA_DAYS, 2 * days)))
+        made = {"ca.crt": ca.certificate, "ca.key": ca.key}
+    serving = issue_certificate(ca, names, now, dt.timedelta(days=days))
     return {
         **made,
         "tls.crt": serving.certificate,
         "tls.key": serving.key,
-        "ca-bundle.yaml": ca_bundle_patch(authority.certificate),
+        "ca-bundle.yaml": ca_bundle_patch(ca.certificate),
     }
 
 
 def ca_bundle_patch(bundle: bytes) -> bytes:
-    """Return a patch (YAML, for kustomize) that has every webhook in both configurations trust `bundle` (PEM)."""
+    """Return a patch (YAML, for kustomize) that sets `bundle` (PEM) in every webhook of both configurations."""
     encoded = base64.b64encode(bundle).decode()
     documents = [
         {
@@ -63,20 +65,20 @@ def ca_bundle_patch(bundle: bytes) -> bytes:
     return yaml.safe_dump_all(documents, sort_keys=False).encode()
 
 
-def _check(authority: KeyPair, until: dt.datetime) -> None:
-    found = parse_certificates(authority.certificate)
+def _check(ca: KeyPair, until: dt.datetime) -> None:
+    found = parse_certificates(ca.certificate)
     if not found:
-        raise ValueError("ca.crt holds no certificate in PEM")
+        raise ValueError("ca.crt contains no certificate (PEM)")
     if not found[0].can_sign:
-        raise ValueError("ca.crt is the certificate of no CA: nobody would trust what it signs")
+        raise ValueError("ca.crt is not the certificate of a CA")
     try:
-        load_signing_key(authority.key)
+        load_signing_key(ca.key)
     except ValueError as error:
         raise ValueError(f"ca.key {error}") from error
-    if not found[0].matches_key(authority.key):
-        raise ValueError("ca.key is not the key to ca.crt")
+    if not found[0].matches_key(ca.key):
+        raise ValueError("ca.key does not match ca.crt")
     if found[0].not_after < until:
         raise ValueError(
-            f"ca.crt ends on {found[0].not_after:%Y-%m-%d}, before the certificate would: move ca.crt and ca.key away "
-            "for a new CA, or give fewer --days"
+            f"ca.crt expires on {found[0].not_after:%Y-%m-%d}, before the certificate; move ca.crt and ca.key away to "
+            "create a new CA, or reduce --days"
         )

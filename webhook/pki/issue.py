@@ -1,7 +1,7 @@
-"""Making certificates: an authority, and serving certificates that it signs. ECDSA P-256, PEM.
+"""Creates CAs and the serving certificates that they sign: ECDSA P-256, PEM.
 
-An authority that somebody else has made may have another key, as long as the API server takes what it signs.
-Every certificate is valid from an hour before it is made, so that a client whose clock is behind takes it, too.
+A CA from elsewhere may have another type of key. Every certificate is valid from one hour before its creation, for
+clients whose clock is behind.
 """
 
 import datetime as dt
@@ -28,7 +28,7 @@ _MIN_RSA_BITS = 2048
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate and the key to it; PEM. The key is left out of its text."""
+    """A certificate and its private key; PEM. `repr` shows neither."""
 
     certificate: bytes
     key: bytes
@@ -38,25 +38,25 @@ class KeyPair:
 
 
 def load_signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-    """Return the key that an authority signs with: ECDSA on a curve that TLS knows, or RSA of 2048 bits and more.
+    """Return a CA's private key: ECDSA on a curve of TLS, or RSA with at least 2048 bits.
 
-    Raises ValueError where it is no such key; the text goes on after the name of what holds it.
+    Raises ValueError; the message continues after the name of the key's source.
     """
     try:
         key = serialization.load_pem_private_key(pem, None)
     except TypeError:
-        raise ValueError("is encrypted: give it without a password") from None
-    except (ValueError, UnsupportedAlgorithm):  # whose text may quote what was read
-        raise ValueError("holds no private key in PEM that can be read") from None
+        raise ValueError("is encrypted; provide it without a password") from None
+    except (ValueError, UnsupportedAlgorithm):  # its text may quote the key
+        raise ValueError("contains no readable private key (PEM)") from None
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
         return key
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _MIN_RSA_BITS:
         return key
-    raise ValueError("is a key of a kind that can't sign here: give ECDSA P-256, P-384, P-521, or RSA of 2048 bits")
+    raise ValueError("has an unsupported type; use ECDSA P-256, P-384, P-521, or RSA with at least 2048 bits")
 
 
 def create_ca(now: dt.datetime, lifetime: dt.timedelta = CA_LIFETIME) -> KeyPair:
-    """Return a self-signed authority that may sign serving certificates and nothing else. No two have one name."""
+    """Return a self-signed CA with a unique name, which may sign serving certificates only."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _named(f"tokenguard CA {now:%Y-%m-%d} {secrets.token_hex(4)}")
     certificate = (
@@ -69,18 +69,18 @@ def create_ca(now: dt.datetime, lifetime: dt.timedelta = CA_LIFETIME) -> KeyPair
 
 
 def issue_certificate(
-    authority: KeyPair, names: Iterable[str], now: dt.datetime, lifetime: dt.timedelta = SERVING_LIFETIME
+    ca: KeyPair, names: Iterable[str], now: dt.datetime, lifetime: dt.timedelta = SERVING_LIFETIME
 ) -> KeyPair:
-    """Return a serving certificate for these DNS names and addresses; it ends no later than its authority.
+    """Return a serving certificate for these DNS names and addresses, which expires no later than its CA.
 
-    The authority's own certificate is left out: a client has it, or has no reason to trust it. Raises ValueError where
-    a name is neither a DNS name nor an address, or the authority's key can't sign.
+    The chain does not contain the CA, which clients know. Raises ValueError if a name is invalid or the CA's key cannot
+    sign.
     """
     alternatives = x509.SubjectAlternativeName(
         [to_general_name(name) for name in dict.fromkeys(map(normalize_name, names))]
     )
-    signer = x509.load_pem_x509_certificate(authority.certificate)
-    signing = load_signing_key(authority.key)
+    signer = x509.load_pem_x509_certificate(ca.certificate)
+    signing = load_signing_key(ca.key)
     key = ec.generate_private_key(ec.SECP256R1())
     lifetime = min(lifetime, signer.not_valid_after_utc - now)
     certificate = (
@@ -97,7 +97,7 @@ def issue_certificate(
 
 @dataclass(frozen=True, slots=True)
 class SelfSigned:
-    """A server's certificate (with its chain), the key to it, and the CA that signed it; PEM."""
+    """A serving certificate with its chain, its key, and its CA; PEM."""
 
     certificate: bytes
     key: bytes
@@ -112,13 +112,13 @@ def create_self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigne
 
     The CA's key is thrown away, so that nothing else can ever be signed by it. Raises ValueError as `issue` does.
     """
-    authority = create_ca(now)
-    made = issue_certificate(authority, (*_LOCAL, "tokenguard.tokenguard.svc", *more_names), now, CA_LIFETIME)
-    return SelfSigned(made.certificate + authority.certificate, made.key, authority.certificate)
+    ca = create_ca(now)
+    made = issue_certificate(ca, (*_LOCAL, "tokenguard.tokenguard.svc", *more_names), now, CA_LIFETIME)
+    return SelfSigned(made.certificate + ca.certificate, made.key, ca.certificate)
 
 
 def _key_of(signer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Return what names the signer's key: as its own certificate names it, which need not be by the usual hash."""
+    """Return the signer's key identifier: the one in its own certificate, which need not be the usual hash."""
     try:
         named = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except (x509.ExtensionNotFound, ValueError):

@@ -1,13 +1,13 @@
-"""When certificates are renewed, and in which order, so that whoever trusts the bundle never meets a stranger.
+"""When certificates are renewed, and in which order, so that no client that trusts the bundle rejects a server.
 
-What is stored is a bundle of authorities, of which the first signs, and one serving certificate. A new authority comes
-in three steps, and each waits until the one before has arrived everywhere:
+Stored are a bundle of CAs, of which the first signs, and one serving certificate. A new CA comes in three steps, each
+of which waits until the one before has taken effect everywhere:
 
-1. the new authority joins the bundle, as its first, while the serving certificate stays as it is;
-2. once every client trusts the bundle, the new authority signs a new serving certificate;
-3. once every server serves that, the old authority leaves the bundle.
+1. the new CA becomes the first of the bundle, while the serving certificate stays as it is;
+2. once every client trusts the bundle, the new CA signs a new serving certificate;
+3. once every server serves that, the old CA is removed from the bundle.
 
-Each step can be read off what is stored, so anybody may take the next one, whoever took the last.
+What is stored determines the next step, so any replica may take it.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ from webhook.pki.san import normalize_name, valid_names
 
 @dataclass(frozen=True)
 class StoredCertificates:
-    """The authorities' certificates (the first one's key is `ca_key`), and what is served. PEM, all of it."""
+    """The bundle of CAs, the key of the first, and the serving certificate (with its chain) and its key; PEM."""
 
     bundle: bytes = b""
     ca_key: bytes = b""
@@ -33,19 +33,19 @@ class StoredCertificates:
 
     @property
     def cas(self) -> tuple[Certificate, ...]:
-        """The certificates in the bundle; the first one signs."""
+        """The CAs in the bundle; the first one signs."""
         return parse_certificates(self.bundle)
 
     @property
     def serving(self) -> Certificate | None:
-        """The certificate that is served, where there is one to which the key belongs."""
+        """The serving certificate if its key matches, else None."""
         found = parse_certificates(self.certificate)
         return found[0] if found and found[0].matches_key(self.key) else None
 
 
 @dataclass(frozen=True)
 class RolloutProgress:
-    """How far the last step has come: every client trusts the bundle, every server serves the certificate."""
+    """Whether every client trusts the bundle, and every server serves the certificate."""
 
     trusted: bool
     served: bool
@@ -53,7 +53,7 @@ class RolloutProgress:
 
 @dataclass(frozen=True)
 class RotationStep:
-    """What is to be stored from now on, and why, in a few words for a log."""
+    """What to store next, and the reason, for the log."""
 
     stored: StoredCertificates
     reason: str
@@ -61,11 +61,11 @@ class RotationStep:
 
 @dataclass(frozen=True)
 class RequestedNames:
-    """The DNS names and addresses that a certificate is to be for.
+    """The DNS names and addresses for a serving certificate.
 
-    `own` must be in it, or a new one is signed. `others` are put in whenever one is signed, and by themselves are no
-    reason to: so replicas that ask for different names never sign against each other, and a name that nobody asks for
-    any more is gone with the next certificate.
+    A certificate that lacks one of `own` is replaced. `others` are included in a new certificate, but are no reason for
+    one: replicas with different names don't replace each other's certificates, and unused names disappear with the next
+    one.
     """
 
     own: tuple[str, ...]
@@ -73,11 +73,11 @@ class RequestedNames:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All of them, each once. Raises ValueError where one of `own` is neither."""
+        """All names, each once. Raises ValueError if one of `own` is invalid."""
         return tuple(dict.fromkeys((*map(normalize_name, self.own), *valid_names(self.others))))
 
     def missing(self, serving: Certificate) -> tuple[str, ...]:
-        """Return which of `own` a certificate lacks."""
+        """Return the names of `own` that a certificate lacks."""
         there = valid_names(serving.names)
         return tuple(name for name in map(normalize_name, self.own) if name not in there)
 
@@ -85,66 +85,68 @@ class RequestedNames:
 def next_step(
     stored: StoredCertificates, wanted: RequestedNames, progress: RolloutProgress, now: dt.datetime
 ) -> RotationStep | None:
-    """Return the next step, or None where there is nothing to do. Raises ValueError as `RequestedNames` does."""
+    """Return the next step, or None. Raises ValueError as `RequestedNames` does."""
     signer = _signer(stored, now)
     if signer is None:
-        return _begun(stored, wanted, now)
-    reason = _unusable(stored, wanted, now)
+        return _start(stored, wanted, now)
+    reason = _replace_reason(stored, wanted, now)
     if reason:
-        return RotationStep(_reissued(stored, signer, wanted, now), reason)
+        return RotationStep(_reissue(stored, signer, wanted, now), reason)
     if now >= stored.cas[0].renew_at:
-        return RotationStep(add_new_ca(stored, now), "the CA is near its end: a new one joins the bundle")
-    return _onward(stored, signer, wanted, progress, now)
+        return RotationStep(add_new_ca(stored, now), "the CA expires soon: added a new CA to the bundle")
+    return _continue(stored, signer, wanted, progress, now)
 
 
 def add_new_ca(stored: StoredCertificates, now: dt.datetime) -> StoredCertificates:
-    """Take the first step to a new authority."""
-    authority = create_ca(now)
-    old = b"".join(one.pem for one in stored.cas if one.is_valid_at(now))
-    return replace(stored, bundle=authority.certificate + old, ca_key=authority.key)
+    """Return the first step to a new CA: the CA is added to the bundle."""
+    new = create_ca(now)
+    valid = b"".join(ca.pem for ca in stored.cas if ca.is_valid_at(now))
+    return replace(stored, bundle=new.certificate + valid, ca_key=new.key)
 
 
 def sign_new_certificate(
     stored: StoredCertificates, names: Iterable[str], now: dt.datetime
 ) -> StoredCertificates | None:
-    """Have the authority in force sign a new serving certificate; None where there is none that can."""
+    """Return a new serving certificate, signed by the current CA; None if that cannot sign."""
     signer = _signer(stored, now)
-    return _reissued(stored, signer, RequestedNames(tuple(names)), now) if signer else None
+    return _reissue(stored, signer, RequestedNames(tuple(names)), now) if signer else None
 
 
-def _onward(
+def _continue(
     stored: StoredCertificates, signer: KeyPair, wanted: RequestedNames, progress: RolloutProgress, now: dt.datetime
 ) -> RotationStep | None:
-    """Return the next step where the authority and the serving certificate are both good."""
+    """Return the next step if CA and serving certificate are both usable."""
     serving, (first, *others) = stored.serving, stored.cas
     if serving is None:
         return None
-    own = serving.is_signed_by(first)
+    is_own = serving.is_signed_by(first)
     missing = wanted.missing(serving)
-    if not own and not progress.trusted:
+    if not is_own and not progress.trusted:
         return None
-    if not own:
-        reason = "the new CA is trusted: it signs the certificate"
+    if not is_own:
+        reason = "the new CA is trusted: it signed a new certificate"
     elif now >= serving.renew_at:
-        reason = "the certificate is near its end"
+        reason = "the certificate expires soon: renewed"
     elif missing:
-        reason = f"the certificate lacks {', '.join(missing)}"
+        reason = f"the certificate lacks {', '.join(missing)}: renewed"
     else:
         reason = ""
     if reason:
-        return RotationStep(_reissued(stored, signer, wanted, now), reason)
+        return RotationStep(_reissue(stored, signer, wanted, now), reason)
     if others and progress.served:
         return RotationStep(
-            replace(stored, bundle=first.pem), "every replica serves the new certificate: the old CA leaves"
+            replace(stored, bundle=first.pem), "every replica serves the new certificate: removed the old CA"
         )
-    valid = [one for one in (first, *others) if one.is_valid_at(now)]
+    valid = [ca for ca in (first, *others) if ca.is_valid_at(now)]
     if len(valid) <= len(others):
-        return RotationStep(replace(stored, bundle=b"".join(one.pem for one in valid)), "a CA in the bundle has ended")
+        return RotationStep(
+            replace(stored, bundle=b"".join(ca.pem for ca in valid)), "removed an expired CA from the bundle"
+        )
     return None
 
 
 def _signer(stored: StoredCertificates, now: dt.datetime) -> KeyPair | None:
-    """Return the authority that can sign now, if there is one."""
+    """Return the first CA if it can sign."""
     if not stored.cas:
         return None
     first = stored.cas[0]
@@ -156,30 +158,30 @@ def _signer(stored: StoredCertificates, now: dt.datetime) -> KeyPair | None:
     return KeyPair(first.pem, stored.ca_key) if usable else None
 
 
-def _begun(stored: StoredCertificates, wanted: RequestedNames, now: dt.datetime) -> RotationStep:
-    """Begin with a new authority; a certificate that still does its work goes on doing it."""
+def _start(stored: StoredCertificates, wanted: RequestedNames, now: dt.datetime) -> RotationStep:
+    """Start with a new CA; keep a serving certificate that is still usable."""
     fresh = add_new_ca(stored, now)
-    if not _unusable(stored, wanted, now):
-        return RotationStep(fresh, "the CA can't sign, or its key is lost: a new CA joins the bundle")
-    authority = KeyPair(fresh.cas[0].pem, fresh.ca_key)
-    return RotationStep(_reissued(fresh, authority, wanted, now), "there was no usable CA: made one, and a certificate")
+    if not _replace_reason(stored, wanted, now):
+        return RotationStep(fresh, "the CA cannot sign, or its key is lost: added a new CA to the bundle")
+    ca = KeyPair(fresh.cas[0].pem, fresh.ca_key)
+    return RotationStep(_reissue(fresh, ca, wanted, now), "no usable CA: created a CA and a certificate")
 
 
-def _unusable(stored: StoredCertificates, wanted: RequestedNames, now: dt.datetime) -> str:
-    """Return why the certificate can't be served at all, so that waiting would be of no use; or ''."""
+def _replace_reason(stored: StoredCertificates, wanted: RequestedNames, now: dt.datetime) -> str:
+    """Return why the serving certificate must be replaced at once, or ''."""
     serving = stored.serving
     if serving is None:
-        return "there is no certificate with its key"
+        return "no certificate with a matching key"
     if not serving.is_valid_at(now):
-        return "the certificate isn't valid at this time"
-    if not any(serving.is_signed_by(one) for one in stored.cas if one.is_valid_at(now)):
-        return "no CA in the bundle has signed the certificate"
+        return "the certificate is expired or not yet valid"
+    if not any(serving.is_signed_by(ca) for ca in stored.cas if ca.is_valid_at(now)):
+        return "no CA in the bundle signed the certificate"
     if len(wanted.missing(serving)) == len(wanted.own):
-        return "the certificate is for none of the names"
+        return "the certificate is valid for none of the names"
     return ""
 
 
-def _reissued(
+def _reissue(
     stored: StoredCertificates, signer: KeyPair, wanted: RequestedNames, now: dt.datetime
 ) -> StoredCertificates:
     made = issue_certificate(signer, wanted.all, now)

@@ -1,4 +1,4 @@
-"""The names that a serving certificate is for: DNS names and addresses, each written in one way only; `HOST:PORT`."""
+"""Subject alternative names: DNS names and addresses in their normal form; `HOST:PORT`."""
 
 import contextlib
 import ipaddress
@@ -13,16 +13,13 @@ _MAX_PORT = 65535
 
 
 def service_names(namespace: str, service: str = "tokenguard") -> tuple[str, ...]:
-    """Return the DNS names of a Service: the API server asks for `<service>.<namespace>.svc`."""
+    """Return the DNS names of a Service; the API server calls `<service>.<namespace>.svc`."""
     short = f"{service}.{namespace}"
     return f"{short}.svc", f"{short}.svc.cluster.local", short
 
 
 def normalize_name(name: str) -> str:
-    """Return a DNS name, which may begin with `*.`, in lower case, or an address in its shortest form.
-
-    So it stands in a certificate, and is found there again. Raises ValueError where it is neither.
-    """
+    """Return a DNS name (also `*.name`) in lower case, or an address in its shortest form. Raises ValueError."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
@@ -31,11 +28,11 @@ def normalize_name(name: str) -> str:
         if len(lower) > _LONGEST or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
             raise ValueError(f"{name!r} is neither a DNS name nor an address") from None
         return lower
-    return str(ipaddress.ip_address(address.packed))  # without an interface, which no certificate names
+    return str(ipaddress.ip_address(address.packed))  # without a zone, which certificates cannot contain
 
 
 def valid_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return those that can stand in a certificate, each once, as `normalize_name` returns them."""
+    """Return the valid names in their normal form, each once."""
     found: dict[str, None] = {}
     for name in names:
         with contextlib.suppress(ValueError):
@@ -44,7 +41,7 @@ def valid_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def to_general_name(name: str) -> x509.GeneralName:
-    """Return a name as certificates hold it. Raises ValueError as `normalize_name` does."""
+    """Return a name as an X.509 GeneralName. Raises ValueError as `normalize_name` does."""
     normal = normalize_name(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(normal))
@@ -53,7 +50,7 @@ def to_general_name(name: str) -> x509.GeneralName:
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """Return both parts of `HOST:PORT`, an IPv6 address without its brackets. Raises `ValueError`."""
+    """Return host, an IPv6 address without brackets, and port of `HOST:PORT`. Raises `ValueError`."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > _MAX_PORT:
         raise ValueError("write HOST:PORT, as 127.0.0.1:8443 or [::1]:8443")

@@ -1,4 +1,4 @@
-"""Which certificates a server sends to a client."""
+"""Reads the certificates that a TLS server presents."""
 
 import socket
 import ssl
@@ -11,14 +11,11 @@ _TIMEOUT = 5.0
 
 
 class ProbeError(Exception):
-    """The certificates cannot be found out; the message says why."""
+    """The server presents no certificate; the message says why."""
 
 
 def fetch_chain(address: str) -> tuple[Certificate, ...]:
-    """Return the chain that the server at `HOST:PORT` sends. It is not verified, and nothing is sent to the server.
-
-    Raises `ProbeError`.
-    """
+    """Return the unverified chain of the server at `HOST:PORT`. No request is sent. Raises `ProbeError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -31,16 +28,16 @@ def fetch_chain(address: str) -> tuple[Certificate, ...]:
             chain = parse_certificates(_chain(tls).encode())
     except ssl.SSLError as error:
         reason = str(error.reason or error).replace("_", " ").lower()
-        raise ProbeError(f"no certificate can be had there by TLS: {reason}") from error
+        raise ProbeError(f"TLS handshake failed: {reason}") from error
     except (OSError, ValueError) as error:  # ValueError: also a host name that cannot be looked up
         raise ProbeError(getattr(error, "strerror", None) or str(error)) from error
     if not chain:
-        raise ProbeError("the certificate there can't be read")
+        raise ProbeError("cannot parse the certificate")
     return chain
 
 
 def _chain(tls: ssl.SSLSocket) -> str:
-    """Return what the server has sent, PEM."""
+    """Return the chain as PEM."""
     if hasattr(tls, "get_unverified_chain"):  # from Python 3.13 on
         return "".join(map(ssl.DER_cert_to_PEM_cert, tls.get_unverified_chain()))
     internal: Any = tls._sslobj  # type: ignore[attr-defined]  # noqa: SLF001 - where it is before 3.13

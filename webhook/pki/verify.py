@@ -1,8 +1,8 @@
-"""Whether a client would accept a server's certificate, judged as the API server judges: by Go's crypto/x509.
+"""Verifies a server's certificate like the API server, with the rules of Go's crypto/x509.
 
-Go asks for less than the web's own rules do, and so does this: a CA needs no KeyUsage, no key identifiers and no name,
-a certificate may live for as long as it likes, and one that is itself in the bundle needs no CA. What stays stricter
-is the kind of key that may sign: Ed25519 and RSA of less than 2048 bits are refused here, not there.
+They are laxer than the web's rules: a CA needs no KeyUsage, no key identifiers and no name, the validity is unlimited,
+and a certificate that is itself in the bundle needs no CA. Only keys are stricter here: Ed25519 and RSA with less than
+2048 bits are rejected.
 """
 
 import contextlib
@@ -27,44 +27,44 @@ from webhook.pki.certificate import Certificate, parse_certificates
 from webhook.pki.san import normalize_name
 
 _FOR_SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-_PLAINLY = {
-    "exhausted with no interior errors": "no CA in it has signed the certificate",
-    "signature does not match": "no CA in it has signed the certificate",  # though one has the name of the one that has
-    "not valid at validation time": "the CA that has signed the certificate isn't valid at this time",
-    "no basicConstraints": "what has signed the certificate is no CA (it has no basicConstraints)",
-    "basicConstraints.cA must": "what has signed the certificate is no CA (its basicConstraints say so)",
-    "Forbidden public key": "its CA has a key of a kind that can't be checked here",
-    "RSA key is too weak": "its CA's RSA key is too short to be checked here",
+_MESSAGES = {
+    "exhausted with no interior errors": "no CA in the bundle signed the certificate",
+    "signature does not match": "no CA in the bundle signed the certificate",  # although the name of the issuer matches
+    "not valid at validation time": "the CA of the certificate is expired or not yet valid",
+    "no basicConstraints": "the issuer is not a CA (no basicConstraints)",
+    "basicConstraints.cA must": "the issuer is not a CA (basicConstraints without cA)",
+    "Forbidden public key": "unsupported type of the CA's key",
+    "RSA key is too weak": "the CA's RSA key has less than 2048 bits",
 }
-"""What the verifier's own words mean to people."""
+"""Plain words for the verifier's messages."""
 
 
 def verification_error(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.datetime) -> str:
-    """Return why a client that trusts `bundle` (PEM) refuses a server with this chain under this name; or ''.
+    """Return why a client that trusts `bundle` (PEM) rejects a server with this chain and name, or ''.
 
-    `name` is a DNS name or an address, as the client calls it. `chain` begins with the server's own certificate.
+    `name` is the DNS name or address that the client calls. `chain` begins with the server's certificate.
     """
-    leaf, *between = chain
+    leaf, *intermediates = chain
     trusted = parse_certificates(bundle)
     if not trusted:
-        return "it holds no certificate"
+        return "the bundle contains no certificate"
     if not leaf.is_valid_at(now):
-        return "the certificate isn't valid at this time"
+        return "the certificate is expired or not yet valid"
     if not _is_for(leaf, name):
-        return f"the certificate is not for {name}"
+        return f"the certificate is not valid for {name}"
     try:
-        _verifier(trusted, name, now).verify(leaf.x509, [one.x509 for one in between])
+        _verifier(trusted, name, now).verify(leaf.x509, [certificate.x509 for certificate in intermediates])
     except (VerificationError, ValueError) as error:
-        return _told(error)
+        return _message(error)
     return ""
 
 
 def _is_for(leaf: Certificate, name: str) -> bool:
-    """Say whether a certificate is for a name."""
+    """Return whether a certificate is valid for a name."""
     with contextlib.suppress(ValueError):
         name = normalize_name(name)
     _, _, parent = name.partition(".")
-    return any(one.lower() in {name, f"*.{parent}"} for one in leaf.names)
+    return any(known.lower() in {name, f"*.{parent}"} for known in leaf.names)
 
 
 def _verifier(trusted: Iterable[Certificate], name: str, now: dt.datetime) -> ServerVerifier:
@@ -80,7 +80,7 @@ def _verifier(trusted: Iterable[Certificate], name: str, now: dt.datetime) -> Se
         .require_present(x509.SubjectAlternativeName, anything, None)
         .may_be_present(x509.ExtendedKeyUsage, anything, _for_servers)
     )
-    store = Store([one.x509 for one in trusted])
+    store = Store([certificate.x509 for certificate in trusted])
     builder = PolicyBuilder().store(store).time(now.astimezone(dt.UTC).replace(tzinfo=None))
     policy = builder.extension_policies(ca_policy=authorities, ee_policy=servers)
     return policy.build_server_verifier(_subject(name))
@@ -95,16 +95,16 @@ def _subject(name: str) -> x509.DNSName | x509.IPAddress:
 
 def _may_sign(_policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
     if usage and not usage.key_cert_sign:
-        raise ValueError("the CA's key is not for signing certificates (its keyUsage lacks keyCertSign)")
+        raise ValueError("the CA may not sign certificates (keyUsage lacks keyCertSign)")
 
 
 def _for_servers(_policy: Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
     if usage and not _FOR_SERVERS & set(usage):
-        raise ValueError("it is not for servers (its extendedKeyUsage lacks serverAuth)")
+        raise ValueError("not for servers (extendedKeyUsage lacks serverAuth)")
 
 
-def _told(error: Exception) -> str:
-    """Return the verifier's reason in one line, in words about certificates and not about its search."""
+def _message(error: Exception) -> str:
+    """Return the verifier's reason in one line and in plain words."""
     text = " ".join(str(error).split()).partition(" (encountered processing")[0]
-    plain = (told for words, told in _PLAINLY.items() if words in text)
+    plain = (message for words, message in _MESSAGES.items() if words in text)
     return next(plain, re.sub(r"^.*(candidates exhausted|validation failed|ValueError): ", "", text))

@@ -36,8 +36,8 @@ def api(time) -> Api:
     return made
 
 
-def amiss(api: Api, now: dt.datetime = NOW) -> list[str]:
-    return [line.text.strip() for line in read_status(api, WHERE, now).lines(now) if line.amiss]
+def problems(api: Api, now: dt.datetime = NOW) -> list[str]:
+    return [line.text.strip() for line in read_status(api, WHERE, now).lines(now) if line.is_problem]
 
 
 def test_where_all_is_well_issuer_names_and_days_are_said(api) -> None:
@@ -45,40 +45,40 @@ def test_where_all_is_well_issuer_names_and_days_are_said(api) -> None:
     said = "\n".join(line.text for line in status.lines(NOW))
     assert "issuer       CN=tokenguard CA 2026-11-24 " in said
     assert "names        tokenguard.tokenguard.svc" in said
-    assert "valid until  2026-12-24 12:00 UTC, 30 days left; to be renewed on 2026-12-14" in said
-    assert "ValidatingWebhookConfiguration/tokenguard trusts it (2 webhooks)" in said
-    assert f"replica {status.replicas[0].name} serves it" in said
-    assert amiss(api) == []
-    assert status.under_way == ""
+    assert "valid until  2026-12-24 12:00 UTC (30 days left), renewal on 2026-12-14" in said
+    assert "ValidatingWebhookConfiguration/tokenguard trusts the certificate (2 webhooks)" in said
+    assert f"replica {status.replicas[0].name} serves the certificate" in said
+    assert problems(api) == []
+    assert status.pending_step == ""
 
 
 def test_where_there_is_no_certificate_that_is_all_there_is_to_say() -> None:
-    assert amiss(Api()) == ["Secret tokenguard/tokenguard-tls holds no certificate, or is not there"]
+    assert problems(Api()) == ["Secret tokenguard/tokenguard-tls does not exist or contains no certificate"]
 
 
-def test_a_certificate_that_ends_soon_or_has_ended_is_amiss(api) -> None:
-    assert "it should have been renewed" in amiss(api, NOW + 21 * DAY)[0]
-    assert "it has ended" in amiss(api, NOW + 31 * DAY)[0]
-    assert "it has not begun" in amiss(api, NOW - DAY)[0]
+def test_a_certificate_that_ends_soon_or_has_ended_is_a_problem(api) -> None:
+    assert "renewal overdue since" in problems(api, NOW + 21 * DAY)[0]
+    assert ": expired" in problems(api, NOW + 31 * DAY)[0]
+    assert ": not valid yet" in problems(api, NOW - DAY)[0]
 
 
 def test_a_certificate_that_somebody_else_renews_is_overdue_ten_days_before_its_end(api) -> None:
     del api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"]
-    assert amiss(api, NOW + 19 * DAY) == []
-    assert "it should have been renewed" in amiss(api, NOW + 21 * DAY)[0]
+    assert problems(api, NOW + 19 * DAY) == []
+    assert "renewal overdue since" in problems(api, NOW + 21 * DAY)[0]
 
 
-def test_a_bundle_that_does_not_verify_what_is_kept_is_amiss(api) -> None:
+def test_a_bundle_that_does_not_verify_what_is_kept_is_a_problem(api) -> None:
     stranger = base64.b64encode(create_ca(NOW).certificate).decode()
     webhooks = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"]
     webhooks[0]["clientConfig"]["caBundle"] = stranger
     webhooks[1]["clientConfig"]["caBundle"] = ""
-    one, other = amiss(api)
+    one, other = problems(api)
     assert one == (
-        "ValidatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: "
-        "no CA in it has signed the certificate"
+        "ValidatingWebhookConfiguration/tokenguard does not trust the certificate: caBundle of a: "
+        "no CA in the bundle signed the certificate"
     )
-    assert other.endswith("caBundle of b: it holds no certificate")
+    assert other.endswith("caBundle of b: the bundle contains no certificate")
 
 
 @pytest.mark.parametrize(("client", "host"), [
@@ -92,11 +92,11 @@ def test_the_certificate_has_to_be_for_the_name_that_the_api_server_calls(api, t
     api.put(path, {"metadata": {"name": "tokenguard"}, "webhooks": [
         {"name": "a", "clientConfig": {"caBundle": bundle, **client}},
     ]})  # fmt: skip
-    assert amiss(api) == [
-        f"MutatingWebhookConfiguration/tokenguard does not trust it: caBundle of a: the certificate is not for {host}"
-    ]
+    [problem] = problems(api)
+    assert problem.startswith("MutatingWebhookConfiguration/tokenguard does not trust the certificate: caBundle of a: ")
+    assert problem.endswith(f"the certificate is not valid for {host}")
     settle(time, Node(api, time, names=[NAME, host]))
-    assert [line for line in amiss(api) if "trust" in line] == []
+    assert [line for line in problems(api) if "trust" in line] == []
 
 
 def test_a_chain_is_trusted_by_the_ca_that_its_last_certificate_is_signed_by(api) -> None:
@@ -108,64 +108,65 @@ def test_a_chain_is_trusted_by_the_ca_that_its_last_certificate_is_signed_by(api
         api.put(f"{path}/tokenguard", {"metadata": {"name": "tokenguard"}, "webhooks": [
             {"name": "a", "clientConfig": {"caBundle": bundle, "url": f"https://{CALLED}/"}},
         ]})  # fmt: skip
-    assert [line for line in amiss(api) if "trust" in line] == []
-    assert about(api, case.served) == [("a:1 serves it", False)]
+    assert [line for line in problems(api) if "trust" in line] == []
+    assert about(api, case.served) == [("a:1 serves the certificate", False)]
     leaf = parse_certificates(case.served)[0].pem
     assert [text for text, _ in about(api, leaf)][1:] == [
-        f"{kind}/tokenguard does not trust what a:1 serves: caBundle of a: no CA in it has signed the certificate"
+        f"{kind}/tokenguard does not trust the certificate of a:1: "
+        "caBundle of a: no CA in the bundle signed the certificate"
         for kind in KINDS
     ]
 
 
 def about(api: Api, chain: bytes) -> list[tuple[str, bool]]:
     lines = read_status(api, WHERE, NOW).lines_about("a:1", parse_certificates(chain), NOW)
-    return [(line.text, line.amiss) for line in lines]
+    return [(line.text, line.is_problem) for line in lines]
 
 
 def test_what_a_server_shows_is_held_against_the_bundles_in_the_cluster(api) -> None:
     stored = WHERE.read(api).stored
-    assert about(api, stored.certificate) == [("a:1 serves it", False)]
+    assert about(api, stored.certificate) == [("a:1 serves the certificate", False)]
     again = issue_certificate(KeyPair(stored.bundle, stored.ca_key), [NAME], NOW).certificate
-    assert about(api, again) == [(f"a:1 serves another one: {parse_certificates(again)[0].fingerprint}", True)]
+    assert about(api, again) == [(f"a:1 serves another certificate: {parse_certificates(again)[0].fingerprint}", True)]
     [_, *refused] = about(api, issue_certificate(create_ca(NOW), [NAME], NOW).certificate)
-    why = "does not trust what a:1 serves: caBundle of a: no CA in it has signed the certificate"
+    why = "does not trust the certificate of a:1: caBundle of a: no CA in the bundle signed the certificate"
     assert [len(refused), *refused[::2]] == [4, *((f"{kind}/tokenguard {why}", True) for kind in KINDS)]
 
 
-def test_a_configuration_that_is_not_there_is_amiss(api) -> None:
+def test_a_configuration_that_is_not_there_is_a_problem(api) -> None:
     del api.objects[f"{CONFIGURATIONS[0]}/tokenguard"]
-    assert amiss(api) == ["MutatingWebhookConfiguration/tokenguard is not there: no API server asks this webhook"]
+    assert problems(api) == ["MutatingWebhookConfiguration/tokenguard does not exist: no API server calls this webhook"]
 
 
-def test_a_key_of_another_certificate_is_amiss(api) -> None:
+def test_a_key_of_another_certificate_is_a_problem(api) -> None:
     found = WHERE.read(api)
     stranger = issue_certificate(create_ca(NOW), ["x"], NOW)
     stored = found.stored
     WHERE.write(api, StoredCertificates(stored.bundle, stored.ca_key, stored.certificate, stranger.key), found.version)
-    assert amiss(api) == ["its key doesn't belong to it"]
+    assert problems(api) == ["the key does not match the certificate"]
 
 
 def test_a_replica_that_serves_another_certificate_is_amiss_as_long_as_it_is_alive(api) -> None:
-    assert rotate(api, WHERE, NOW, authority=False).endswith("a new certificate is signed")
-    assert "serves another one" in amiss(api)[0]
-    assert "the new certificate is not served yet by " in read_status(api, WHERE, NOW).under_way
-    assert amiss(api, NOW + dt.timedelta(hours=1)) == []
+    assert rotate(api, WHERE, NOW, authority=False).endswith("signed a new certificate")
+    assert "serves another certificate" in problems(api)[0]
+    assert "the new certificate is not served yet by " in read_status(api, WHERE, NOW).pending_step
+    assert problems(api, NOW + dt.timedelta(hours=1)) == []
 
 
-def test_a_rotation_of_the_ca_is_under_way_until_the_old_one_has_left(api, time) -> None:
-    assert rotate(api, WHERE, NOW, authority=True).endswith("a new CA has joined the bundle")
-    said = [read_status(api, WHERE, NOW).under_way]
+def test_ca_rotation_is_pending_until_the_old_ca_is_removed(api, time) -> None:
+    assert rotate(api, WHERE, NOW, authority=True).endswith("added a new CA to the bundle")
+    said = [read_status(api, WHERE, NOW).pending_step]
     node = Node(api, time)
     while said[-1]:
         node.look()
         node.catch_up()
         time.seconds += 1
-        said.append(read_status(api, WHERE, time.now).under_way)
+        said.append(read_status(api, WHERE, time.now).pending_step)
     assert list(dict.fromkeys(text.partition(" by ")[0] for text in said)) == [
-        "the webhook configurations don't have the bundle yet",
-        "the new CA is in the bundle; every API server has to learn of it",
+        "the webhook configurations do not contain the new bundle yet",
+        "the new CA signs as soon as every API server trusts it",
         "the new certificate is not served yet",
-        "the old CA has to leave the bundle",
+        "the old CA is still in the bundle",
         "",
     ]
 
@@ -177,12 +178,12 @@ CANT_ROTATE = {
     "another's certificate": (
         {"certificate": STRANGER.certificate, "key": STRANGER.key}, "comes from elsewhere",
     ),
-    "another's key": ({"key": STRANGER.key}, "a tls.key that doesn't belong to its tls.crt"),
-    "another's CA key": ({"ca_key": STRANGER.key}, "ca.key is not the key to the first CA in ca.crt"),
+    "another's key": ({"key": STRANGER.key}, "a tls.key that does not match its tls.crt"),
+    "another's CA key": ({"ca_key": STRANGER.key}, "ca.key is unusable or does not match"),
     "a CA key of another kind": (
-        {"ca_key": pem(ed25519.Ed25519PrivateKey.generate())}, "or no usable one",
+        {"ca_key": pem(ed25519.Ed25519PrivateKey.generate())}, "ca.key is unusable or does not match",
     ),
-    "nothing": ({"bundle": b"", "ca_key": b"", "certificate": b"", "key": b""}, "holds no certificate: "),
+    "nothing": ({"bundle": b"", "ca_key": b"", "certificate": b"", "key": b""}, "contains no certificate: "),
 }  # fmt: skip
 
 
@@ -197,7 +198,7 @@ def test_what_can_not_be_rotated_is_left_alone_and_told(api, changed, why) -> No
 
 
 def test_a_secret_that_is_not_there_can_not_be_rotated(api) -> None:
-    with pytest.raises(RotationError, match=r"^Secret tokenguard/none is not there: a replica with --manage-certs"):
+    with pytest.raises(RotationError, match=r"^Secret tokenguard/none does not exist: a replica with --manage-certs"):
         rotate(api, TlsSecret("tokenguard/none"), NOW, authority=False)
 
 
@@ -215,23 +216,23 @@ def test_a_rotated_certificate_is_for_the_names_that_the_replicas_ask_for(api, t
 
 def test_where_a_rotation_has_come_is_told_with_those_it_has_come_to(api) -> None:
     both = "MutatingWebhookConfiguration/tokenguard and ValidatingWebhookConfiguration/tokenguard trust it"
-    assert read_status(api, WHERE, NOW).arrived == f"1 replica(s) serve the new certificate; {both}"
-    assert read_status(api, WHERE, NOW + DAY).arrived == f"no replica has been heard of lately; {both}"
+    assert read_status(api, WHERE, NOW).rollout == f"1 replica serves the new certificate; {both}"
+    assert read_status(api, WHERE, NOW + DAY).rollout == f"no active replica; {both}"
     for path in CONFIGURATIONS:
         del api.objects[f"{path}/tokenguard"]
-    assert read_status(api, WHERE, NOW).arrived.endswith("; no webhook configuration trusts it")
+    assert read_status(api, WHERE, NOW).rollout.endswith("; no webhook configuration trusts it")
 
 
 def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api) -> None:
     rotate(api, WHERE, NOW, authority=True)
     before = WHERE.read(api)
-    with pytest.raises(RotationError, match="a rotation of the CA is under way"):
+    with pytest.raises(RotationError, match="a rotation of the CA is in progress"):
         rotate(api, WHERE, NOW, authority=False)
     assert WHERE.read(api) == before
 
 
 def test_a_ca_is_not_replaced_where_nobody_would_go_on_with_it(api) -> None:
-    with pytest.raises(RotationError, match="no replica with --manage-certs"):
+    with pytest.raises(RotationError, match="no active replica with --manage-certs"):
         rotate(api, WHERE, NOW + DAY, authority=True)
 
 
