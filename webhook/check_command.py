@@ -3,17 +3,15 @@
 import datetime as dt
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
-from webhook.check import fix
 from webhook.check.checker import check
+from webhook.check.fix import changed_documents, fixed_documents
 from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.check.report import CheckReport
 from webhook.commands import policy_in
-from webhook.core.policy.model import Policy
 from webhook.core.text import counted
 from webhook.formatters import check_json, check_sarif, check_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
@@ -25,19 +23,6 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
     "sarif": check_sarif.format_report,
 }
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """The options of `check`. `policy` is a file's path, None for the default policy."""
-
-    paths: tuple[str, ...] = ()
-    policy: str | None = None
-    output: str = "text"
-    fix: bool = False
-    exclude: tuple[str, ...] = ()
-    namespace: str = "default"
-    verbose: bool = False
 
 
 def _option(*names: str, help: str, **settings: Any) -> Callable[[Any], Any]:  # noqa: A002 - click's own word
@@ -71,7 +56,16 @@ def _check_options(command: F) -> F:
 
 @click.command("check")
 @_check_options
-def check_command(**flags: Any) -> None:
+def check_command(  # noqa: PLR0913 - each option by its name
+    paths: tuple[str, ...],
+    policy: str | None,
+    output: str,
+    *,
+    fix: bool,
+    exclude: tuple[str, ...],
+    namespace: str,
+    verbose: bool,
+) -> None:
     """Evaluate manifests offline.
 
     Paths are files, folders, or - for standard input. The Secrets, Namespaces and ServiceAccounts among the manifests
@@ -81,37 +75,32 @@ def check_command(**flags: Any) -> None:
     Exit status: 0 no finding, 1 an object would be denied, patched or warned about, 2 a manifest cannot be read or
     there is none.
     """
-    options = CheckOptions(**flags)
-    sys.exit(run(options, policy_in(options.policy), dt.datetime.now(dt.UTC)))
-
-
-def run(options: CheckOptions, policy: Policy, now: dt.datetime) -> int:
-    """Evaluate the files at the time `now` (aware), print the report and return the exit status."""
+    rules = policy_in(policy)
     stdin = sys.stdin.buffer
-    if not options.paths and stdin.isatty():
+    if not paths and stdin.isatty():
         raise click.UsageError("name a file, a folder, or - for standard input")
     with Progress(sys.stderr) as progress:
         report = check(
-            find(options.paths or (STDIN,), options.exclude),
-            policy,
-            now=now,
-            namespace=options.namespace,
+            find(paths or (STDIN,), exclude),
+            rules,
+            now=dt.datetime.now(dt.UTC),
+            namespace=namespace,
             stdin=stdin,
             step=progress.step,
         )
-    documents = fix.documents(report) if options.fix else ()
+    documents = fixed_documents(report) if fix else ()
     if not isinstance(documents, InputProblem):
         for document in documents:
             click.echo(document.encode(), nl=False)
-    print_report(FORMATTERS, options.output, report, FormatOptions(verbose=options.verbose), err=options.fix)
-    if options.fix:
+    print_report(FORMATTERS, output, report, FormatOptions(verbose=verbose), err=fix)
+    if fix:
         _print_fix_notes(report, documents)
-    elif options.output != "text":
+    elif output != "text":
         for problem in report.problems:
             click.echo(check_text.problem_line(problem), err=True)
         for warning in report.warnings:
             click.echo(check_text.problem_line(warning, "warning"), err=True)
-    return 2 if isinstance(documents, InputProblem) else report.exit_status
+    sys.exit(2 if isinstance(documents, InputProblem) else report.exit_status)
 
 
 def _print_fix_notes(report: CheckReport, documents: tuple[str, ...] | InputProblem) -> None:
@@ -122,6 +111,6 @@ def _print_fix_notes(report: CheckReport, documents: tuple[str, ...] | InputProb
     for problem in (*report.problems, *report.skipped):
         if problem.document is not None:
             click.echo(check_text.problem_line(problem, "note", "; not evaluated, printed unchanged"), err=True)
-    if changed := fix.changed(report):
+    if changed := changed_documents(report):
         whose = "its" if changed == 1 else "their"
         click.echo(f"{counted(changed, 'document')} changed; {whose} comments and layout are lost", err=True)

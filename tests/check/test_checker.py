@@ -89,7 +89,7 @@ def test_check_service_account_is_only_warned_about() -> None:
         ("api-token-automount", "warn", 11, "automountServiceAccountToken"),
     ]
     assert (report.summary.outcomes[Outcome.WARNED], report.exit_status) == (1, 1)
-    assert fix.changed(report) == 0
+    assert fix.changed_documents(report) == 0
 
 
 def test_check_secret_in_a_later_file_is_known(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_check_workloads_of_the_policy_are_evaluated() -> None:
     assert checked(runner).summary.not_evaluated == {"Runner": 1}
     report = checked(runner, under=known)
     assert [finding.path for finding in report.findings] == ["spec.pod.spec.volumes[0].projected.sources[0]"]
-    assert fix.changed(report) == 1
+    assert fix.changed_documents(report) == 1
 
 
 def test_check_broken_document_is_a_problem_others_evaluated() -> None:
@@ -337,4 +337,4 @@ def test_check_any_object_gives_a_report(kind: str, metadata: object, spec: obje
     assert report.exit_status in (0, 1, 2)
     assert "\n" not in "".join(text_lines(report, verbose=True))
     assert json_document(report)["summary"]["objects"] <= len(report.evaluations)
-    assert not isinstance(fix.documents(report), InputProblem)
+    assert not isinstance(fix.fixed_documents(report), InputProblem)

@@ -14,7 +14,7 @@ from webhook.core.manifests import read_manifests
 
 
 def fixed(*texts: str, under: str | None = None) -> str:
-    documents = fix.documents(checked(*texts, under=policy(under) if under else None))
+    documents = fix.fixed_documents(checked(*texts, under=policy(under) if under else None))
     assert not isinstance(documents, InputProblem)
     return "".join(documents)
 
@@ -71,7 +71,7 @@ def test_fix_aliases_are_changed_independently() -> None:
 
 
 def test_fix_counts_changed_documents() -> None:
-    assert fix.changed(checked(LONG_POD, SEED_POD, LONG_POD)) == 2
+    assert fix.changed_documents(checked(LONG_POD, SEED_POD, LONG_POD)) == 2
 
 
 def test_fix_document_end_marker_is_accepted() -> None:
@@ -107,7 +107,7 @@ POD_AS_JSON = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name"
 def test_fix_partly_unreadable_json_is_printed_if_unchanged(unread: str) -> None:
     text = f"{POD_AS_JSON}\n{unread}\n"
     assert fixed(text, LONG_POD) == f"---\n{text}{fixed(LONG_POD)}"
-    lost = fix.documents(checked(text, under=policy(INJECTION)))
+    lost = fix.fixed_documents(checked(text, under=policy(INJECTION)))
     assert isinstance(lost, InputProblem)
 
 

@@ -50,9 +50,9 @@ def cron_job(name: str) -> Object:
 
 @pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.kind)
 def test_a_legacy_secret_is_never_said_to_go_where_a_list_is_refused_that_may_name_it(maker) -> None:
-    assert [one.removable for one in scan(secrets=[ROBOT]).legacy_secrets] == [True]
+    assert [secret.removable for secret in scan(secrets=[ROBOT]).legacy_secrets] == [True]
     report = scan(secrets=[ROBOT], **{f"{maker.kind.lower()}s": REFUSED})
-    assert [one.removable for one in report.legacy_secrets] == [False]
+    assert [secret.removable for secret in report.legacy_secrets] == [False]
     [unread] = report.unread
     assert f"templates of {maker.kind}s" in unread.missing
     assert "only legacy Secrets marked invalid are safe to delete" in unread.missing
@@ -65,13 +65,13 @@ COPY = {"metadata": meta("came-back", labels={"kubernetes.io/legacy-token-last-u
 def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
     transport = Lists(secrets=[ROBOT], labelled_secrets=[COPY], configmaps=TRACKING)
     known = Inventory(transport, lambda _: None).snapshot()
-    asked = [one for one in transport.asked if one.path.endswith("/secrets")]
-    assert [one.query for one in asked] == [
+    asked = [request for request in transport.asked if request.path.endswith("/secrets")]
+    assert [request.query for request in asked] == [
         {"fieldSelector": "type=kubernetes.io/service-account-token", "limit": "500"},
         {"fieldSelector": "type!=kubernetes.io/service-account-token", "limit": "500",
          "labelSelector": "kubernetes.io/legacy-token-last-used"},
     ]  # fmt: skip
-    assert all("PartialObjectMetadataList" in one.accept for one in asked)
+    assert all("PartialObjectMetadataList" in request.accept for request in asked)
     assert [set(names) for names in known.cluster().legacy_tokens.values()] == [{"robot"}]
     report = scan("", secrets=[ROBOT], labelled_secrets=[COPY])
     [copy, robot] = report.legacy_secrets
@@ -106,7 +106,7 @@ def test_bindings_that_are_refused_leave_out_what_is_said_of_accounts_and_nothin
     report = scan(pods=pods, **{what: REFUSED})
     assert report.accounts_without_permissions is None
     assert report.exit_status == 0
-    assert [one.affects_decisions for one in report.unread] == [False]
+    assert [resource.affects_decisions for resource in report.unread] == [False]
 
 
 def test_csi_drivers_that_are_refused_are_reported_as_not_read() -> None:
@@ -124,7 +124,7 @@ def test_csi_drivers_that_are_refused_are_reported_as_not_read() -> None:
 def test_where_the_start_of_tracking_is_refused_no_secret_is_said_to_go_and_decisions_stand() -> None:
     report = scan(secrets=[ROBOT], configmaps=REFUSED)
     assert (report.tracked_since, report.exit_status) == (None, 0)
-    assert [one.removable for one in report.legacy_secrets] == [False]
+    assert [secret.removable for secret in report.legacy_secrets] == [False]
 
 
 def test_a_server_that_fails_otherwise_ends_it() -> None:
@@ -138,27 +138,29 @@ def test_a_finished_job_of_nobody_is_not_created_again_and_its_pods_are_finished
     done["status"] = {"phase": "Succeeded"}
     report = scan(secrets=[ROBOT], jobs=[job("migrate", condition)], pods=[done])
     assert (report.workloads, report.exit_status, report.summary.finished_pods) == ((), 0, 1)
-    assert [(one.references, one.removable) for one in report.legacy_secrets] == [((), True)]
+    assert [(secret.references, secret.removable) for secret in report.legacy_secrets] == [((), True)]
 
 
 @pytest.mark.parametrize(("condition", "status"), [("", ""), ("Complete", "False"), ("SuccessCriteriaMet", "True")])
 def test_a_job_that_is_not_finished_counts_by_its_template(condition, status) -> None:
     report = scan(secrets=[ROBOT], jobs=[job("migrate", condition, status)])
-    assert [(one.title, one.outcome) for one in report.workloads] == [("Job/migrate", Outcome.DENIED)]
+    assert [(workload.title, workload.outcome) for workload in report.workloads] == [("Job/migrate", Outcome.DENIED)]
     assert report.exit_status == 1
 
 
 def test_a_cron_jobs_template_counts_though_its_jobs_are_finished() -> None:
     done = [job(f"nightly-{number}", "Complete", **of("CronJob", "nightly", "batch")) for number in range(3)]
     report = scan(secrets=[ROBOT], cronjobs=[cron_job("nightly")], jobs=done)
-    assert [(one.title, one.outcome) for one in report.workloads] == [("CronJob/nightly", Outcome.DENIED)]
-    assert [one.title for one in report.legacy_secrets[0].references] == ["CronJob/nightly"]
+    assert [(workload.title, workload.outcome) for workload in report.workloads] == [
+        ("CronJob/nightly", Outcome.DENIED)
+    ]
+    assert [reference.title for reference in report.legacy_secrets[0].references] == ["CronJob/nightly"]
 
 
 def test_a_pod_of_a_finished_job_that_still_ends_is_told_of_under_its_cron_job() -> None:
     ending = {"metadata": meta("n-1-a", **of("Job", "n-1", "batch")), "spec": live(), "status": {"phase": "Running"}}
     report = scan(jobs=[job("n-1", "Failed", **of("CronJob", "n", "batch"))], pods=[ending])
-    assert [(one.title, one.pod_count) for one in report.workloads] == [("CronJob/n", 1)]
+    assert [(workload.title, workload.pod_count) for workload in report.workloads] == [("CronJob/n", 1)]
 
 
 def test_jobs_of_one_template_are_judged_each_by_its_own_labels() -> None:
@@ -170,7 +172,7 @@ def test_jobs_of_one_template_are_judged_each_by_its_own_labels() -> None:
         made.append({"metadata": meta(name), "spec": {"template": template}})
         pods.append({"metadata": meta(f"{name}-1", **of("Job", name, "batch")), "spec": quiet})
     report = scan(by_label, jobs=made, pods=pods)
-    assert [one.outcome for one in report.workloads] == [Outcome.ALLOWED, Outcome.PATCHED]
+    assert [workload.outcome for workload in report.workloads] == [Outcome.ALLOWED, Outcome.PATCHED]
     assert report.summary.pods == OutcomeCounts(allowed=1, patched=1)
 
 
@@ -251,11 +253,13 @@ def test_a_list_that_is_refused_in_one_namespace_is_named_with_it() -> None:
 def test_an_exemption_of_namespaces_that_nobody_knows_is_not_said_to_hold_nothing() -> None:
     text = SILENT + "exemptions: [{rules: ['*'], namespaces: ['team-*'], reason: soon, until: never}]\n"
     known = [{"metadata": {"name": "team-a"}}]
-    assert [one.status for one in scan(text, ("team-a",), namespaces=known).exemptions] == [ExemptionStatus.UNUSED]
+    assert [exemption.status for exemption in scan(text, ("team-a",), namespaces=known).exemptions] == [
+        ExemptionStatus.UNUSED
+    ]
     unknown = scan(text, ("team-a",), namespaces=REFUSED, **one("team-a"))
-    assert [one.status for one in unknown.exemptions] == [ExemptionStatus.NOT_SCANNED]
+    assert [exemption.status for exemption in unknown.exemptions] == [ExemptionStatus.NOT_SCANNED]
     its_own = scan(text.replace("team-*", "team-a"), ("team-a",), namespaces=REFUSED, **one("team-a"))
-    assert [one.status for one in its_own.exemptions] == [ExemptionStatus.UNUSED]
+    assert [exemption.status for exemption in its_own.exemptions] == [ExemptionStatus.UNUSED]
 
 
 def discovery(group: str, version: str, *kinds: str) -> dict[str, Raw]:
@@ -279,7 +283,7 @@ def test_rollout_is_the_owner_of_its_replica_sets_pods_and_evaluated_without_pod
     without = {"metadata": meta("elsewhere"), "spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}}
     rollouts = [custom("web"), custom("idle"), without, {"metadata": meta("odd"), "spec": 3}]
     report = scan(secrets=[ROBOT], rollouts=rollouts, replicasets=[replicas], pods=[pod], **ROLLOUTS)
-    assert [(one.title, one.pod_count, one.outcome) for one in report.workloads] == [
+    assert [(workload.title, workload.pod_count, workload.outcome) for workload in report.workloads] == [
         ("Rollout.argoproj.io/idle", 0, Outcome.DENIED),
         ("Rollout.argoproj.io/web", 1, Outcome.DENIED),
     ]
@@ -290,8 +294,10 @@ def test_custom_kind_of_the_policy_is_listed() -> None:
     text = SILENT + "workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]\n"
     served = discovery("example.com", "v1", "Runner", "Other")
     report = scan(text, secrets=[ROBOT], runners=[custom("a")], others=[custom("b")], **served)
-    assert [(one.title, one.outcome) for one in report.workloads] == [("Runner.example.com/a", Outcome.DENIED)]
-    assert [one.title for one in report.legacy_secrets[0].references] == ["Runner.example.com/a"]
+    assert [(workload.title, workload.outcome) for workload in report.workloads] == [
+        ("Runner.example.com/a", Outcome.DENIED)
+    ]
+    assert [reference.title for reference in report.legacy_secrets[0].references] == ["Runner.example.com/a"]
     assert scan(secrets=[ROBOT], runners=[custom("a")], **served).workloads == ()
 
 
@@ -299,14 +305,14 @@ def test_custom_kind_that_another_one_controls_is_not_counted_twice() -> None:
     served = discovery("serving.knative.dev", "v1", "Service", "Configuration")
     controlled = custom("web", **of("Service", "web", "serving.knative.dev"))
     report = scan(secrets=[ROBOT], services=[custom("web")], configurations=[controlled], **served)
-    assert [one.title for one in report.workloads] == ["Service.serving.knative.dev/web"]
+    assert [workload.title for workload in report.workloads] == ["Service.serving.knative.dev/web"]
 
 
 def test_deployment_config_is_the_owner_of_its_replication_controllers_pods() -> None:
     pod = {"metadata": meta("web-1-a", **of("ReplicationController", "web-1", "")), "spec": live()}
     made = {"metadata": meta("web-1", **of("DeploymentConfig", "web", "apps.openshift.io")), "spec": {}}
     report = scan(replicationcontrollers=[made], pods=[pod])
-    assert [one.title for one in report.workloads] == ["DeploymentConfig.apps.openshift.io/web"]
+    assert [workload.title for workload in report.workloads] == ["DeploymentConfig.apps.openshift.io/web"]
 
 
 @pytest.mark.parametrize("refused", ["apis", "v1alpha1", "rollouts"])
@@ -315,7 +321,7 @@ def test_custom_kinds_that_can_not_be_listed_are_a_gap(refused) -> None:
     [unread] = report.unread
     assert "pod templates of custom kinds" in unread.missing
     assert (report.exit_status, report.names_unread) == (2, True)
-    assert [one.removable for one in report.legacy_secrets] == [False]
+    assert [secret.removable for secret in report.legacy_secrets] == [False]
 
 
 def test_advice_for_a_kind_of_the_policy_is_to_add_a_right() -> None:

@@ -24,7 +24,7 @@ exemptions:
 def test_usage_status_follows_from_matches_and_dates() -> None:
     small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
     states = small.scan(EXEMPTIONS).exemptions
-    assert [(one.reason, one.status, one.matches, one.days_left, one.expires_soon) for one in states] == [
+    assert [(state.reason, state.status, state.matches, state.days_left, state.expires_soon) for state in states] == [
         ("held", ExemptionStatus.IN_USE, 3, 7, True),
         ("unused", ExemptionStatus.UNUSED, 0, None, False),
         ("over", ExemptionStatus.EXPIRED, 3, -1, False),
@@ -107,7 +107,7 @@ def test_usage_matched_by_earlier_exemption_is_shadowed() -> None:
     for account in ("first", "second"):
         small.pod(account, READS | {"serviceAccountName": account})
     states = small.scan(OVERLAPPING).exemptions
-    assert [(one.status, one.shadowed_by) for one in states] == [
+    assert [(state.status, state.shadowed_by) for state in states] == [
         (ExemptionStatus.IN_USE, ()),
         (ExemptionStatus.IN_USE, ()),
         (ExemptionStatus.SHADOWED, (0, 1)),
@@ -116,7 +116,10 @@ def test_usage_matched_by_earlier_exemption_is_shadowed() -> None:
         (ExemptionStatus.EXPIRED, ()),
     ]
     small.pod("third", READS | {"serviceAccountName": "third"})
-    assert [(one.status, one.matches, one.shadowed_by) for one in small.scan(OVERLAPPING).exemptions[2:5]] == [
+    assert [
+        (exemption.status, exemption.matches, exemption.shadowed_by)
+        for exemption in small.scan(OVERLAPPING).exemptions[2:5]
+    ] == [
         (ExemptionStatus.IN_USE, 1, ()),
         (ExemptionStatus.SHADOWED, 0, (0, 1, 2)),
         (ExemptionStatus.SHADOWED, 0, (2,)),

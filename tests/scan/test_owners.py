@@ -23,7 +23,7 @@ def test_template_cache_shares_equal_parts() -> None:
 def test_template_cache_merged_template_has_no_env() -> None:
     laid_over = TemplateCache().share(template(), full=False).spec
     in_full = TemplateCache().share(template(), full=True).spec
-    assert [one.env for one in laid_over.init_containers or ()] == [None]
+    assert [container.env for container in laid_over.init_containers or ()] == [None]
     assert in_full == template().spec
     assert (laid_over.volumes, laid_over.containers) == (in_full.volumes, in_full.containers)
 

@@ -32,7 +32,7 @@ def told(small: Small, policy: str = ""):
     [owner] = small.scan(policy).workloads
     [group] = owner.pods
     result = group.evaluation.result
-    return result.outcome, {(one.rule, one.action, one.path) for one in result.findings}
+    return result.outcome, {(finding.rule, finding.action, finding.path) for finding in result.findings}
 
 
 CAPPED = ("token-expiration", Action.PATCH, "spec.volumes[0].projected.sources[0]")
@@ -136,7 +136,7 @@ def test_recreate_ephemeral_containers_are_removed() -> None:
     small = Small(secret("old")).pod("bare", debugged)
     assert told(small) == (Outcome.PATCHED, {CAPPED})
     [legacy] = small.scan().legacy_secrets
-    assert [one.path for one in legacy.references] == ["spec.ephemeralContainers[0].env[0]"]
+    assert [reference.path for reference in legacy.references] == ["spec.ephemeralContainers[0].env[0]"]
 
 
 ON_REQUEST = INJECT.replace("}", ", onRequest: true}")

@@ -58,12 +58,12 @@ def test_scan_workloads_of_two_groups_are_distinct() -> None:
     small = Small(secret("old")).pod("a-1", reading, **of("Job", "train", "batch"))
     small.pod("a-2", reading, **of("Job", "train", "batch.volcano.sh"))
     report = small.scan()
-    assert [(one.group, one.title) for one in report.workloads] == [
+    assert [(workload.group, workload.title) for workload in report.workloads] == [
         ("batch", "Job/train"),
         ("batch.volcano.sh", "Job.batch.volcano.sh/train"),
     ]
     [told] = report.legacy_secrets
-    assert [one.title for one in told.references] == ["Job/train", "Job.batch.volcano.sh/train"]
+    assert [reference.title for reference in told.references] == ["Job/train", "Job.batch.volcano.sh/train"]
     [idle] = report.accounts_without_permissions
     assert idle.workloads == ("Job.batch.volcano.sh/train", "Job/train")
 
@@ -76,7 +76,7 @@ def test_scan_finished_pod_is_only_counted(phase) -> None:
     assert report.summary.finished_pods == 1
     assert (report.workloads, report.summary.pods, report.tokens) == ((), OutcomeCounts(), ())
     assert (report.accounts_without_permissions, report.exit_status) == ((), 0)
-    assert [one.removable for one in report.legacy_secrets] == [True, True]
+    assert [secret.removable for secret in report.legacy_secrets] == [True, True]
 
 
 def test_scan_different_pods_of_a_workload_are_distinct() -> None:
@@ -117,7 +117,7 @@ def test_legacy_secret_has_all_references() -> None:
     [told] = small.scan().legacy_secrets
     assert (told.account, told.listed_by, told.removable) == ("app", ("app",), False)
     place = "spec.containers[0].env[0]"
-    assert [(one.kind, one.name, one.path, one.pods) for one in told.references] == [
+    assert [(reference.kind, reference.name, reference.path, reference.pods) for reference in told.references] == [
         ("CronJob", "report", place, ()),
         ("Deployment", "web", place, ("web-1-a",)),
     ]
@@ -186,7 +186,7 @@ def test_token_uses_after_patches_are_counted() -> None:
     rules = "rules: {legacy-token-reference: patch, api-token-automount: patch}\n"
     report = Small(secret("old")).pod("a", held).scan(INJECT + rules)
     [group] = report.workloads[0].pods
-    assert [(one.audience, one.lifetime_seconds, one.path) for one in group.evaluation.tokens] == [
+    assert [(token.audience, token.lifetime_seconds, token.path) for token in group.evaluation.tokens] == [
         ("", 3600, "spec.volumes[0].projected.sources[0]"),
         (VAULT, 3600, "spec.volumes[2].projected.sources[0]"),
     ]
@@ -216,7 +216,10 @@ def test_account_without_binding_has_no_permissions(given, idle) -> None:
     small.pod("c", spec(serviceAccountName="quiet", automountServiceAccountToken=False))
     for one in given:
         small.snapshot.bindings.add(one)
-    told = [(one.namespace, one.name, one.pods, one.workloads) for one in small.scan().accounts_without_permissions]
+    told = [
+        (account.namespace, account.name, account.pods, account.workloads)
+        for account in small.scan().accounts_without_permissions
+    ]
     assert told == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
 
@@ -272,15 +275,17 @@ def test_filters_select_findings_but_not_outcomes() -> None:
     ):
         report = small.scan(filters=filters)
         [owner] = report.workloads
-        assert [one.rule for one in owner.pods[0].evaluation.result.findings] == rules
-        assert [one.rule for one in report.rule_counts] == rules
+        assert [finding.rule for finding in owner.pods[0].evaluation.result.findings] == rules
+        assert [count.rule for count in report.rule_counts] == rules
         assert (owner.outcome, report.summary.pods, report.exit_status) == (Outcome.DENIED, OutcomeCounts(denied=1), 1)
     assert small.scan(filters=ScanFilters(("nowhere",))).legacy_secrets == ()
 
 
 def test_filters_remove_accounts_without_results() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
-    assert [one.name for one in small.scan(filters=ScanFilters(rules=("legacy-token-reference",))).accounts] == ["app"]
+    assert [
+        account.name for account in small.scan(filters=ScanFilters(rules=("legacy-token-reference",))).accounts
+    ] == ["app"]
     assert small.scan(filters=ScanFilters(rules=("token-audience",))).accounts == ()
     held = "exemptions: [{rules: [legacy-token-reference], namespaces: [shop], reason: held, until: never}]\n"
     assert small.scan(held, filters=ScanFilters(rules=("token-audience",))).accounts == ()
@@ -301,7 +306,9 @@ def drivers() -> Small:
 def test_csi_driver_violation_is_a_warning() -> None:
     report = drivers().scan("overrides: [{namespaces: ['*'], mode: audit}]\n")
     found = {driver.name: driver.result.findings for driver in report.csi_drivers}
-    assert {name: [(one.rule, one.action, one.path) for one in findings] for name, findings in found.items()} == {
+    assert {
+        name: [(finding.rule, finding.action, finding.path) for finding in findings] for name, findings in found.items()
+    } == {
         "api.example.com": [("token-audience", Action.WARN, "spec.tokenRequests[0]")],
         "vault.example.com": [("token-expiration", Action.WARN, "spec.tokenRequests[0]")],
     }

@@ -49,7 +49,7 @@ _Patch = list[dict[str, Any]]
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
-def documents(report: CheckReport) -> tuple[str, ...] | InputProblem:
+def fixed_documents(report: CheckReport) -> tuple[str, ...] | InputProblem:
     """Return all documents as the webhook would leave them, or the file that cannot be reproduced."""
     unread = next((problem.path for problem in report.problems if problem.document is None), None)
     if unread is not None:
@@ -72,7 +72,7 @@ def _lost(path: str) -> InputProblem:
     return InputProblem(path, "cannot be reproduced, so --fix prints nothing; leave it out or correct it")
 
 
-def changed(report: CheckReport) -> int:
+def changed_documents(report: CheckReport) -> int:
     """Return the number of changed documents."""
     return len(_patches(report))
 

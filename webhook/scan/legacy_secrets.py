@@ -10,7 +10,6 @@ from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
 from webhook.core.token_objects import LEGACY_TOKEN_TYPE
 from webhook.scan.api_types import NO_USAGE_LABELS, LegacyTokenSecret
 from webhook.scan.cluster_snapshot import ClusterSnapshot
-from webhook.scan.evaluation_result import Change
 from webhook.scan.evaluator import PolicyEvaluator
 from webhook.scan.policy_diff import change_between
 from webhook.scan.report import LegacySecret, Reference, ScannedWorkload
@@ -89,7 +88,7 @@ class LegacySecretAnalyzer:
             ),
             result=result,
             simulated=other,
-            change=change_between(result, other) if other else Change.UNCHANGED,
+            change=change_between(result, other),
             is_copy=is_copy,
         )
 

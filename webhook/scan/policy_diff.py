@@ -17,12 +17,14 @@ _NEWLY = {
 }
 
 
-def change_between(before: EvaluationResult, after: EvaluationResult, *, same_patch: bool = True) -> Change:
-    """Return the most severe change.
+def change_between(before: EvaluationResult, after: EvaluationResult | None, *, same_patch: bool = True) -> Change:
+    """Return the most severe change; unchanged without a result of another policy.
 
     `same_patch` says that both patches are equal: a finding doesn't contain all details of its patch, such as the
     lifetime of an injected token.
     """
+    if after is None:
+        return Change.UNCHANGED
     if after.outcome is Outcome.DENIED:
         return _denied(before, after) if before.outcome is Outcome.DENIED else Change.NEWLY_DENIED
     if before.outcome is Outcome.DENIED:

@@ -171,8 +171,7 @@ class Scanner:
                 continue
             result = self._evaluator.account(namespace, name, found)
             simulated = self._simulated.account(namespace, name, found) if self._simulated else None
-            change = change_between(result, simulated) if simulated else Change.UNCHANGED
-            account = ServiceAccountResult(name, result, simulated, change, namespace)
+            account = ServiceAccountResult(name, result, simulated, change_between(result, simulated), namespace)
             if account.has_results:
                 yield account
 
@@ -182,8 +181,7 @@ class Scanner:
             name = found.metadata.name or ""
             result = self._evaluator.csi_driver(name, found)
             simulated = self._simulated.csi_driver(name, found) if self._simulated else None
-            change = change_between(result, simulated) if simulated else Change.UNCHANGED
-            driver = CsiDriver(name, result, simulated, change)
+            driver = CsiDriver(name, result, simulated, change_between(result, simulated))
             if driver.has_results:
                 yield driver
 

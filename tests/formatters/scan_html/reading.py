@@ -63,18 +63,18 @@ def _agree_in_sum(parsed: Page, as_json: Any) -> None:
     summary = as_json["summary"]
     for row, kind in zip(parsed.tables["outcomes"][1:], ("pods", "workloads", "secrets"), strict=True):
         other = summary[f"simulated{kind.capitalize()}"] or {}
-        assert row[2:] == [shown(summary[kind][one], other.get(one)) for one in outcomes]
+        assert row[2:] == [shown(summary[kind][outcome], other.get(outcome)) for outcome in outcomes]
     now, after = Counter(), Counter()
     for one in as_json["ruleCounts"]:
         for key in ((one["rule"], one["action"]), (one["namespace"], ""), (one["namespace"], one["rule"])):
             now[key] += one["count"]
             after[key] += one["simulated"] if as_json["simulated"] else one["count"]
     rows = parsed.tables["rules"][1:]
-    assert {row[0] for row in rows} == {one["rule"] for one in as_json["ruleCounts"]}
+    assert {row[0] for row in rows} == {count["rule"] for count in as_json["ruleCounts"]}
     for row in rows:
-        assert row[2:] == [shown(now[row[0], one], after[row[0], one]) for one in ACTIONS]
+        assert row[2:] == [shown(now[row[0], action], after[row[0], action]) for action in ACTIONS]
     head, *rows = parsed.tables["namespaces"]
-    assert {row[0] for row in rows} == {one["namespace"] for one in as_json["ruleCounts"]}
+    assert {row[0] for row in rows} == {count["namespace"] for count in as_json["ruleCounts"]}
     for row in rows:
         assert row[2] == shown(now[row[0], ""], after[row[0], ""])
         cells = [shown(now[row[0], rule], after[row[0], rule]) for rule in head[3:]]
@@ -82,7 +82,9 @@ def _agree_in_sum(parsed: Page, as_json: Any) -> None:
 
 
 def _agree_in_detail(parsed: Page, as_json: Any) -> None:
-    workloads = sorted((one["namespace"], str(one["podCount"]), one["change"]) for one in as_json["workloads"])
+    workloads = sorted(
+        (workload["namespace"], str(workload["podCount"]), workload["change"]) for workload in as_json["workloads"]
+    )
     simulates = as_json["simulated"] is not None
     assert (
         sorted((row[0], row[2], row[5] if simulates else "unchanged") for row in parsed.tables["workloads"][1:])
@@ -90,20 +92,21 @@ def _agree_in_detail(parsed: Page, as_json: Any) -> None:
     )
     status = {(row[0], row[1]): row[5] for row in parsed.tables["secrets"][1:]}
     assert {name for name, told in status.items() if "safe to delete" in told} == {
-        (one["namespace"], one["name"]) for one in as_json["legacySecrets"] if one["removable"]
+        (secret["namespace"], secret["name"]) for secret in as_json["legacySecrets"] if secret["removable"]
     }
     lifetimes = [list(map(int, row[2:])) for row in parsed.tables["lifetimes"][1:]]
     states = ("now", "recreated", "simulated")[: 3 if simulates else 2]
     assert [sum(column) for column in zip(*lifetimes, strict=True)] == [
-        sum(one[state] for one in as_json["tokens"]) for state in states
+        sum(token[state] for token in as_json["tokens"]) for state in states
     ]
     by_use = parsed.tables["last-use"][1:]
     assert sum(int(row[2]) for row in by_use) == len(as_json["legacySecrets"]) == len(status)
     assert [row[:3] for row in parsed.tables["accounts-without-permissions"][1:]] == [
-        [one["namespace"], one["name"], str(one["pods"])] for one in as_json["accountsWithoutPermissions"]
+        [account["namespace"], account["name"], str(account["pods"])]
+        for account in as_json["accountsWithoutPermissions"]
     ]
     assert [row[0] for row in parsed.tables.get("csi-drivers", [])[1:]] == [
-        one["name"] for one in as_json["csiDrivers"]
+        driver["name"] for driver in as_json["csiDrivers"]
     ]
     assert len(parsed.tables["tokens"]) == len(as_json["tokens"]) + 1
     assert len(parsed.tables["exemptions"]) == len(as_json["exemptions"]) + 1

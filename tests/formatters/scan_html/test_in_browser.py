@@ -74,8 +74,10 @@ def written(factory, policy):
 
 def complaints(browser):
     """Return what the browser's console says, and every request but for the page itself."""
-    told = [one for one in browser.events if one["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")]
-    asked = [one["params"]["request"]["url"] for one in browser.events if one["method"] == "Network.requestWillBeSent"]
+    told = [event for event in browser.events if event["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")]
+    asked = [
+        event["params"]["request"]["url"] for event in browser.events if event["method"] == "Network.requestWillBeSent"
+    ]
     return told, [url for url in asked if not url.startswith("file:")]
 
 
@@ -141,7 +143,7 @@ def test_table_sorts_numbers_in_names(shown, plain) -> None:
     shown.open(plain)
     shown.value("document.querySelector('#workloads .more').click()")
     shown.value("document.querySelectorAll('#workloads th button')[1].click()")
-    names = [one for one in shown.value(NAMES) if one.startswith("Pod/pod-")]
+    names = [name for name in shown.value(NAMES) if name.startswith("Pod/pod-")]
     assert names == [f"Pod/pod-{number}" for number in range(PODS)]
 
 
@@ -172,7 +174,7 @@ def test_table_filters_select_rows(shown, simulated) -> None:
     tab_to(shown, "#workloads .reset")
     shown.press("Enter")
     choose(shown, "workloads-change", "newly patched")
-    changed = sum(one.change == "newly patched" for one in report(SIMULATED).workloads)
+    changed = sum(workload.change == "newly patched" for workload in report(SIMULATED).workloads)
     assert WORKLOADS > changed > 100
     assert shown.value(OUTPUT) == f"{changed} of {WORKLOADS} rows, the first 100 shown"
 

@@ -41,7 +41,10 @@ def test_page_ids_are_unique_and_references_resolve(parsed) -> None:
     ids = Counter(attributes["id"] for _, attributes in parsed.elements if "id" in attributes)
     assert set(ids.values()) == {1}
     named = [
-        attributes[one] for _, attributes in parsed.elements for one in ("aria-labelledby", "for") if one in attributes
+        attributes[label]
+        for _, attributes in parsed.elements
+        for label in ("aria-labelledby", "for")
+        if label in attributes
     ]
     named += [link["href"].removeprefix("#") for link in parsed.all("a")]
     assert len(named) > 20
@@ -50,8 +53,8 @@ def test_page_ids_are_unique_and_references_resolve(parsed) -> None:
 
 def test_page_has_landmarks_and_ordered_headings(parsed) -> None:
     tags = [tag for tag, _ in parsed.elements]
-    assert [tags.count(one) for one in ("header", "nav", "main", "footer", "h1")] == [1] * 5
-    assert [one for one in tags if re.fullmatch(r"h\d", one)] == ["h1"] + ["h2"] * 8
+    assert [tags.count(tag) for tag in ("header", "nav", "main", "footer", "h1")] == [1] * 5
+    assert [tag for tag in tags if re.fullmatch(r"h\d", tag)] == ["h1"] + ["h2"] * 8
     assert parsed.all("html") == [{"lang": "en"}]
     assert parsed.all("a")[0]["class"] == "skip"
 
@@ -60,21 +63,21 @@ def test_tables_have_captions_regions_and_scoped_heads(parsed) -> None:
     tables = len(parsed.tables)
     assert tables >= 11
     assert len(parsed.all("caption")) == len(parsed.all("table")) == tables
-    regions = [one for one in parsed.all("div") if one.get("role") == "region"]
+    regions = [element for element in parsed.all("div") if element.get("role") == "region"]
     assert len(regions) == tables
-    assert all(one["tabindex"] == "0" and one["aria-labelledby"].endswith("-caption") for one in regions)
-    assert {one.get("scope") for one in parsed.all("th")} == {"row", "col"}
-    assert all(one["aria-hidden"] == "true" for one in parsed.all("svg"))
+    assert all(region["tabindex"] == "0" and region["aria-labelledby"].endswith("-caption") for region in regions)
+    assert {cell.get("scope") for cell in parsed.all("th")} == {"row", "col"}
+    assert all(image["aria-hidden"] == "true" for image in parsed.all("svg"))
     for rows in parsed.tables.values():
         assert {len(row) for row in rows} == {len(rows[0])}
 
 
 def test_filters_have_labels_and_are_hidden_without_scripts(parsed) -> None:
-    labels = {one["for"] for one in parsed.all("label")}
-    fields = {one["id"] for one in (*parsed.all("input"), *parsed.all("select"))}
+    labels = {label["for"] for label in parsed.all("label")}
+    fields = {field["id"] for field in (*parsed.all("input"), *parsed.all("select"))}
     assert labels == fields
     assert len(fields) > 8
-    assert all("hidden" in one for one in parsed.all("fieldset"))
+    assert all("hidden" in fieldset for fieldset in parsed.all("fieldset"))
 
 
 def test_page_content_security_policy_allows_only_itself(parsed, text) -> None:
