@@ -1,4 +1,4 @@
-"""The files that the server's processes have in common."""
+"""Atomic replacement of files."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 from webhook.atomic_write import WORLD_READABLE, FileContent, replace_file, replace_files
 
 
-def test_a_file_is_replaced_as_a_whole_and_is_this_users_alone(tmp_path) -> None:
+def test_replace_file_is_atomic_and_owner_only(tmp_path) -> None:
     file = tmp_path / "some.kept"
     replace_file(file, [b"old"])
     with file.open("rb") as before:
@@ -18,7 +18,7 @@ def test_a_file_is_replaced_as_a_whole_and_is_this_users_alone(tmp_path) -> None
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_what_cant_be_written_leaves_the_old_file_and_no_other(tmp_path) -> None:
+def test_failed_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
     file = tmp_path / "some.kept"
     replace_file(file, [b"old"])
 
@@ -32,7 +32,7 @@ def test_what_cant_be_written_leaves_the_old_file_and_no_other(tmp_path) -> None
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_of_several_files_none_is_replaced_where_one_cant_be_written(tmp_path) -> None:
+def test_failed_write_of_one_file_replaces_none(tmp_path) -> None:
     first, second = tmp_path / "tls.crt", tmp_path / "tls.key"
     replace_files({first: FileContent([b"old"], WORLD_READABLE), second: FileContent([b"old"])})
     assert [file.stat().st_mode & 0o777 for file in (first, second)] == [0o644, 0o600]
@@ -47,7 +47,7 @@ def test_of_several_files_none_is_replaced_where_one_cant_be_written(tmp_path) -
     assert sorted(tmp_path.iterdir()) == [first, second]
 
 
-def test_what_an_earlier_process_left_or_somebody_put_in_the_way_is_not_written_through(tmp_path) -> None:
+def test_replace_file_does_not_follow_a_leftover_symlink(tmp_path) -> None:
     file, elsewhere = tmp_path / "some.kept", tmp_path / "elsewhere"
     elsewhere.write_bytes(b"another's")
     (tmp_path / f"some.kept.{os.getpid()}").symlink_to(elsewhere)

@@ -1,4 +1,4 @@
-"""Lines of audit logs, made for a test."""
+"""Lines of audit logs for tests."""
 
 import datetime as dt
 import json

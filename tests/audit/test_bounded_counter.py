@@ -1,4 +1,4 @@
-"""Counting by name in bounded memory: the frequent stay, and nothing is lost of the sum."""
+"""Counting by name in bounded memory."""
 
 import random
 
@@ -7,7 +7,7 @@ from webhook.audit.events import AuditOutcome
 from webhook.audit.summary import OutcomeCounts
 
 
-def test_names_are_told_by_how_often_they_came_up_and_then_by_name():
+def test_counter_orders_names_by_frequency_then_name():
     table = BoundedCounter(OutcomeCounts)
     for name in "bcabcbdd":
         table.at(name).counts[AuditOutcome.DENIED] += 1
@@ -15,7 +15,7 @@ def test_names_are_told_by_how_often_they_came_up_and_then_by_name():
     assert [name for name, _ in table.by_name()] == list("abcd")
 
 
-def test_however_many_names_there_are_the_frequent_are_kept_and_the_sum_is_exact():
+def test_counter_with_too_many_names_keeps_the_frequent_and_the_sum():
     table = BoundedCounter(OutcomeCounts, 100)
     drawn = random.Random(1)
     names = [f"rare-{at}" for at in range(20_000)] + [f"often-{at % 10}" for at in range(20_000)]

@@ -1,4 +1,4 @@
-"""`tokenguard audit summarize`, called as a person calls it."""
+"""`tokenguard audit summarize`: output, exit status, limits."""
 
 import gzip
 import io
@@ -11,12 +11,11 @@ import sys
 from typing import ClassVar
 
 import pytest
-from click.testing import CliRunner
 
 from tests.audit.log_lines import APP, LEGACY, STALE, event, mutate, own, peak_memory
+from tests.audit.summarize import run, summarized
 from webhook.audit.line_reader import MAX_LINE
 from webhook.audit.merge import LogSource, ReadStats, merge_logs
-from webhook.cli import main
 
 DENIED = own(1, "legacy-token-reference: reject")
 PATCHED = mutate(0, "inject: patch")
@@ -26,30 +25,20 @@ FROM_SECRET = event(4, {LEGACY: "system:serviceaccount:ci:jenkins", f"{LEGACY}-m
 QUIET = event(5, {"authorization.k8s.io/decision": "allow"})
 
 
-def run(*arguments, stdin: bytes = b""):
-    return CliRunner().invoke(main, ["audit", "summarize", *map(str, arguments)], input=stdin)
-
-
-def summarized(*arguments, stdin: bytes = b"", status: int | None = None):
-    done = run("--output", "json", *arguments, stdin=stdin)
-    assert status is None or done.exit_code == status, done.output
-    return json.loads(done.stdout)
-
-
 @pytest.mark.parametrize(
     ("data", "status"),
     [
         (FINE + QUIET, 0), (PATCHED, 0), (DENIED, 1), (PAST, 1), (FROM_SECRET, 1), (b"", 0),
         (own(0, "inject: reject", dryRun=True), 0), (b'{"other": 1}\n', 2), (b"no JSON\n", 2),
     ],
-    ids=["fine", "patched", "denied", "past its hour", "legacy", "empty", "dry run", "other JSON", "no JSON"],
+    ids=["fine", "patched", "denied", "stale", "legacy", "empty", "dry run", "other JSON", "no JSON"],
 )  # fmt: skip
-def test_the_exit_status(data, status):
+def test_summarize_exit_status(data, status):
     done = run("-", stdin=data)
     assert done.exit_code == status, done.output
 
 
-def test_all_is_told_in_text():
+def test_summarize_text_shows_every_table():
     done = run("-", stdin=PATCHED + DENIED + PAST + FROM_SECRET + QUIET)
     assert (
         done.output
@@ -84,7 +73,7 @@ Decisions in tokenguard's log: 1
     )
 
 
-def test_plain_and_gzip_files_and_stdin_tell_the_same(tmp_path):
+def test_summarize_reads_plain_gzip_and_stdin_alike(tmp_path):
     data = PATCHED + DENIED + PAST
     (tmp_path / "plain.gz").write_bytes(data)
     (tmp_path / "packed").write_bytes(gzip.compress(data))
@@ -94,7 +83,7 @@ def test_plain_and_gzip_files_and_stdin_tell_the_same(tmp_path):
     assert summarized(tmp_path / "packed") == expected
 
 
-def test_the_logs_of_two_replicas_are_put_in_order_by_their_times(tmp_path):
+def test_summarize_orders_the_logs_of_two_replicas_by_time(tmp_path):
     pods = range(500)
     first = [mutate(at, "inject: patch", name=f"app-{at}") for at in pods]
     second = [own(at + 0.1, "legacy-token-reference: reject", name=f"app-{at}") for at in pods if at % 2]
@@ -123,7 +112,7 @@ class Counting(io.FileIO):
         super().close()
 
 
-def test_files_that_follow_on_each_other_are_open_one_after_the_other(tmp_path):
+def test_merge_logs_opens_consecutive_files_one_at_a_time(tmp_path):
     paths = [tmp_path / f"log.{at}" for at in range(50)]
     for at, path in enumerate(paths):
         path.write_bytes(b"".join(own(at * 100 + second, name=f"p-{at}-{second}") for second in range(10)))
@@ -136,7 +125,7 @@ def test_files_that_follow_on_each_other_are_open_one_after_the_other(tmp_path):
     assert Counting.most <= 2
 
 
-def test_broken_lines_are_counted_and_the_first_few_named(tmp_path):
+def test_unreadable_lines_are_counted_and_the_first_ones_shown(tmp_path):
     broken = [b"{", b'{"time": 7}', b"\xff\xfe", b'{"findings": 1}', b"[" * 100_000, b"text"]
     (tmp_path / "log").write_bytes(b"\n".join([DENIED.strip(), *broken, b"", b"  ", FINE]))
     done = run("--output", "json", tmp_path / "log")
@@ -149,7 +138,7 @@ def test_broken_lines_are_counted_and_the_first_few_named(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_what_the_server_itself_says_is_no_broken_line():
+def test_server_log_line_is_not_unreadable():
     said = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
     assert summarized("-", stdin=said + DENIED)["lines"] == {
         "tokenguard": 1,
@@ -159,7 +148,7 @@ def test_what_the_server_itself_says_is_no_broken_line():
     }
 
 
-def test_nor_is_a_traceback_that_it_says_but_what_is_torn_behind_it_is():
+def test_traceback_is_skipped_but_a_torn_line_behind_it_is_counted():
     said = b"[2026-11-24 12:00:00,123] [7] [ERROR] internal error, decision '7': KeyError\n"
     said += b'Traceback (most recent call last):\n  File "review.py", line 7, in answer\n    this()\n'
     ends = b"webhook.atomic_write.Lost: gone\n"
@@ -179,7 +168,7 @@ POD_A, POD_B = b"[pod/tokenguard-a/tokenguard] ", b"[pod/tokenguard-b/tokenguard
     ids=["torn behind what it says", "a record behind zeros", "torn behind an error", "and indented", "no error before",
          "another pod's", "too long"],
 )  # fmt: skip
-def test_what_is_broken_is_not_hidden_by_what_the_server_says_before_it(log):
+def test_torn_line_behind_a_server_log_line_is_counted(log):
     told = summarized("-", stdin=log + (POD_A if POD_A in log else b"") + FINE)
     assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "unreadable": 1}
 
@@ -189,13 +178,13 @@ def test_what_is_broken_is_not_hidden_by_what_the_server_says_before_it(log):
     [b"[pod/tokenguard-7d9-x2x/tokenguard] ", b"2026-11-24T12:00:00.123456789Z ", b"2026-11-24T13:00:00.1+01:00 ",
      b"[pod/tokenguard-7d9-x2x/tokenguard] 2026-11-24T12:00:00Z "],
 )  # fmt: skip
-def test_what_kubectl_logs_puts_before_a_line_is_passed_over(before):
+def test_prefix_of_kubectl_logs_is_skipped(before):
     said = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
     told = summarized("-", stdin=b"".join(before + line for line in (said, DENIED, FINE)))
     assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 1, "unreadable": 0}
 
 
-def test_a_file_that_cannot_be_read_to_its_end_fails_the_run_and_what_was_read_is_told(tmp_path):
+def test_truncated_file_fails_the_run_after_its_readable_part(tmp_path):
     (tmp_path / "cut").write_bytes(gzip.compress(DENIED * 500)[:-9])
     done = run("--output", "json", tmp_path / "cut", tmp_path / "none", tmp_path)
     assert done.exit_code == 2
@@ -208,7 +197,7 @@ def test_a_file_that_cannot_be_read_to_its_end_fails_the_run_and_what_was_read_i
     }
 
 
-def test_days_are_those_of_utc_and_both_ends_count():
+def test_since_and_until_are_inclusive_days_in_utc():
     days = [own(0, name=f"p-{at}", time=f"2026-11-{20 + at}T23:30:00-01:00") for at in range(4)]
     told = summarized("--since", "2026-11-22", "--until", "2026-11-23", "-", stdin=b"".join(days))
     rows = told["decisions"]["tokenguard"]["days"]["rows"]
@@ -216,7 +205,7 @@ def test_days_are_those_of_utc_and_both_ends_count():
     assert run("--since", "2026-11-23", "--until", "2026-11-22", "-").exit_code == 2
 
 
-def test_exempted_requests_are_told_by_exemption():
+def test_exempted_requests_count_by_exemption():
     exempt = own(0, decision="allowed", exemption="legacy-token-reference: PLAT-1 (until 2026-12-31)")
     told = summarized("-", stdin=exempt, status=0)["decisions"]["tokenguard"]
     assert told["exempted"] == 1
@@ -233,51 +222,51 @@ def test_exempted_requests_are_told_by_exemption():
     ids=["before all time", "after all time", "hardly any share", "no share", "Go's zero time"],
 )  # fmt: skip
 @pytest.mark.parametrize("flags", [(), ("--output", "json"), ("--since", "2026-01-01")], ids=" ".join)
-def test_a_line_that_no_server_writes_is_broken_and_named_and_costs_no_other(odd, flags):
+def test_impossible_value_makes_only_its_own_line_unreadable(odd, flags):
     done = run(*flags, "-", stdin=DENIED + odd + PATCHED)
     assert done.exit_code == 1, done.output
     assert "<stdin>:2: " in done.output
     assert "1 unreadable" in done.output or '"unreadable": 1' in done.output
 
 
-def test_a_token_older_than_anything_is_told_without_its_age():
+def test_stale_token_with_an_unreadable_age_is_listed():
     told = run("-", stdin=event(3, {STALE: f"subject: {APP}, seconds after warning threshold: {'9' * 5000}"}))
     assert told.exit_code == 1
     assert "shop/app" in told.output
 
 
-def test_a_sample_says_how_many_it_stands_for():
+def test_sample_reports_the_requests_it_represents():
     lines = [own(at, "inject: audit", decision="allowed", name=f"p-{at}", sample=0.25) for at in range(10)]
     told = summarized("-", stdin=b"".join(lines))["decisions"]["tokenguard"]
     assert (told["audited"], told["sampled"]) == (10, {"records": 10, "represented": 40})
 
 
-def test_what_could_not_be_judged_is_told_without_a_rule():
+def test_request_that_could_not_be_evaluated_counts_without_rule():
     told = summarized("-", stdin=own(0, problem="it nests too deep"))["decisions"]["tokenguard"]
     assert told["rules"]["rows"] == [
         {"rule": "", "denied": 1, "patched": 0, "warned": 0, "audited": 0, "exempted": 0},
     ]
 
 
-def test_long_tables_are_cut_and_say_so():
+def test_long_table_is_cut_and_says_so():
     lines = b"".join(own(at, "inject: reject", namespace=f"ns-{at}", name=f"p-{at}") for at in range(30))
     shown = run("--rows", "3", "-", stdin=lines).output
     assert "\n  and 27 more namespaces: use --rows or --output json\n" in shown
     assert "more" not in run("--rows", "30", "-", stdin=lines).output
 
 
-def test_without_the_api_servers_log_nothing_is_said_to_be_fine():
+def test_without_the_api_servers_log_token_use_is_unknown():
     assert "unknown, only the API server" in run("-", stdin=DENIED).output
     assert summarized("-", stdin=DENIED)["staleTokens"] is None
 
 
-def test_names_in_a_log_forge_no_line_of_the_summary():
+def test_name_in_a_log_cannot_forge_a_line_of_the_summary():
     shown = run("-", stdin=own(0, serviceAccount="a\nb\x1b[31m")).output
     assert "\x1b" not in shown
     assert "shop/a\\nb\\x1b[31m" in shown
 
 
-def test_memory_does_not_grow_with_the_number_of_accounts_nor_of_lines(tmp_path):
+def test_memory_does_not_grow_with_accounts_or_lines(tmp_path):
     """Four times as many lines, each of a namespace and an account of its own, take hardly any more."""
 
     def peak(count: int) -> int:
@@ -293,7 +282,7 @@ def test_memory_does_not_grow_with_the_number_of_accounts_nor_of_lines(tmp_path)
     assert peak(12_000) < 1.1 * peak(3000)
 
 
-def test_progress_is_shown_to_a_terminal():
+def test_progress_is_shown_on_a_terminal():
     pty = pytest.importorskip("pty", reason="needs a terminal")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "webhook", "audit", "summarize", "-"]

@@ -1,4 +1,4 @@
-"""A pod that both webhooks speak of counts once, by what became of it."""
+"""A pod that both webhooks evaluated counts once."""
 
 import random
 
@@ -23,23 +23,23 @@ def counted(*lines: bytes, most: int = 20_000):
     return found
 
 
-def test_what_was_patched_and_then_denied_is_denied():
+def test_patched_then_denied_counts_as_denied():
     (one,) = counted(mutate(0, INJECTED), own(0.01, LEGACY))
     assert one.outcome is AuditOutcome.DENIED
     assert dict(one.rules) == {"legacy-token-reference": AuditOutcome.DENIED, "inject": AuditOutcome.PATCHED}
 
 
-def test_what_was_patched_and_then_warned_of_is_patched():
+def test_patched_then_warned_counts_as_patched():
     (one,) = counted(mutate(0, INJECTED), own(0.01, "token-subpath: warn", decision="warned"))
     assert one.outcome is AuditOutcome.PATCHED
 
 
-def test_a_rule_that_both_found_broken_counts_by_the_stronger():
+def test_rule_violated_in_both_counts_by_the_stronger_outcome():
     (one,) = counted(mutate(0, "inject: patch"), own(0.01, "inject: reject"))
     assert one.rules == (("inject", AuditOutcome.DENIED),)
 
 
-def test_an_exemption_that_both_tell_of_counts_once():
+def test_exemption_in_both_counts_once():
     exempt = {
         "decision": "allowed",
         "exemption": "inject: PLAT-1; old (until never); token-subpath: x (until 2026-12-31)",
@@ -53,7 +53,7 @@ GENERATED = {"name": None, "generateName": "web-5d-", "owner": "ReplicaSet/web-5
 
 
 @pytest.mark.parametrize("base", ["web-5d-", "w" * 80])
-def test_a_name_that_the_api_server_made_up_is_found_again(base):
+def test_generated_name_matches_its_prefix(base):
     made = base[:58] + "x7k2p"
     pod = GENERATED | {"generateName": base}
     validated = {"name": made, "owner": GENERATED["owner"]}
@@ -69,25 +69,25 @@ def test_a_name_that_the_api_server_made_up_is_found_again(base):
     ],
     ids=str,
 )  # fmt: skip
-def test_another_pod_is_another_one(changed):
+def test_different_pod_is_not_joined(changed):
     assert len(counted(mutate(0, INJECTED), own(0.01, LEGACY, **changed))) == 2
 
 
-def test_the_same_name_much_later_is_another_pod():
+def test_same_name_much_later_is_another_pod():
     assert len(counted(mutate(0, INJECTED), own(31, LEGACY))) == 2
     assert len(counted(mutate(0, INJECTED), own(29, LEGACY))) == 1
 
 
-def test_what_is_no_pod_is_asked_about_once():
+def test_other_resources_are_not_joined():
     assert len(counted(own(0, resource="secrets"), own(0.01, resource="secrets"))) == 2
 
 
-def test_a_pod_that_is_tried_again_counts_again():
+def test_retried_pod_counts_again():
     lines = [line for at in range(5) for line in (mutate(at, INJECTED), own(at + 0.01, LEGACY))]
     assert [one.outcome for one in counted(*lines)] == [AuditOutcome.DENIED] * 5
 
 
-def test_many_pods_of_one_controller_at_once_count_each():
+def test_many_pods_of_one_controller_count_individually():
     lines = [mutate(at / 1000, INJECTED, **GENERATED) for at in range(100)]
     lines += [own(0.1 + at / 1000, LEGACY, name=f"web-5d-{at:05}", owner=GENERATED["owner"]) for at in range(40)]
     random.Random(1).shuffle(lines)
@@ -95,7 +95,7 @@ def test_many_pods_of_one_controller_at_once_count_each():
     assert (outcomes.count(AuditOutcome.DENIED), outcomes.count(AuditOutcome.PATCHED)) == (40, 60)
 
 
-def test_only_so_many_lines_wait_for_their_other_half():
+def test_number_of_pending_records_is_limited():
     lines = [mutate(0, INJECTED, name=f"app-{at}") for at in range(50)]
     found = []
     pairs = Correlator(found.append, 10)

@@ -1,4 +1,4 @@
-"""What one line tells, of either log, and what no line of theirs is."""
+"""Parsing of entries of both logs."""
 
 import pytest
 
@@ -26,11 +26,11 @@ def told(annotations, **changed):
         (own(0, decision="allowed"), AuditOutcome.ALLOWED),
     ],
 )
-def test_what_became_of_a_request(line, outcome):
+def test_parse_record_returns_the_outcome(line, outcome):
     assert parse_record(decode_entry(line)).outcome is outcome
 
 
-def test_a_rule_counts_once_by_the_strongest_of_what_was_done_about_it():
+def test_rule_counts_once_by_its_strongest_outcome():
     line = own(0, "token-expiration: patch", "inject: audit", "token-expiration: reject", "token-expiration: warn")
     assert parse_record(decode_entry(line)).rules == (
         ("token-expiration", AuditOutcome.DENIED),
@@ -38,7 +38,7 @@ def test_a_rule_counts_once_by_the_strongest_of_what_was_done_about_it():
     )
 
 
-def test_the_account_is_named_with_its_namespace():
+def test_account_includes_its_namespace():
     assert parse_record(decode_entry(own())).account == "shop/app"
     assert parse_record(decode_entry(own(serviceAccount=""))).account == ""
 
@@ -46,7 +46,7 @@ def test_the_account_is_named_with_its_namespace():
 REASONS = ["PLAT-1", "old; inject: not this (until Friday)", "a: b; c", ""]
 
 
-def test_exemptions_are_told_apart_whatever_their_reasons_say():
+def test_parse_exemptions_separates_reasons_of_any_form():
     for reason in REASONS:
         said = "; ".join(f"{rule}: {Exemption((rule,), reason, None)}" for rule in ("inject", "token-subpath"))
         found = parse_exemptions(said)
@@ -55,7 +55,7 @@ def test_exemptions_are_told_apart_whatever_their_reasons_say():
     assert parse_exemptions("") == ()
 
 
-def test_what_the_webhooks_answered_is_in_one_event():
+def test_event_contains_the_answers_of_both_webhooks():
     (one,) = told({
         f"{MUTATE}decision": "patched", f"{MUTATE}rules": "inject,token-expiration", f"{MUTATE}id": "1",
         f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "legacy-token-reference,inject", f"{VALIDATE}id": "2",
@@ -70,7 +70,7 @@ def test_what_the_webhooks_answered_is_in_one_event():
     }
 
 
-def test_an_exemption_and_a_dry_run_are_in_the_event_too():
+def test_event_contains_exemption_and_dry_run():
     answered = {f"{VALIDATE}decision": "allowed", f"{VALIDATE}exemption": "inject: PLAT-1 (until never)"}
     (one,) = told(answered, requestURI="/api/v1/namespaces/shop/pods?dryRun=All&fieldManager=kubectl")
     assert (one.outcome, one.exemptions, one.dry_run) == (
@@ -80,32 +80,32 @@ def test_an_exemption_and_a_dry_run_are_in_the_event_too():
     )
 
 
-def test_of_a_token_request_the_event_knows_the_account():
+def test_event_of_a_token_request_names_the_account():
     about = {"resource": "serviceaccounts", "subresource": "token", "namespace": "shop", "name": "app"}
     (one,) = told({f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "token-request-expiration"}, objectRef=about)
     assert one.account == "shop/app"
 
 
-def test_a_token_past_its_hour_is_told_with_who_sent_it():
+def test_stale_token_use_names_its_sender():
     (use,) = told({STALE: f"subject: {APP}, seconds after warning threshold: 4211"}, user={"username": "other"})
     assert (use.user, use.seconds_stale, use.legacy, use.client) == (APP, 4211, False, "client/1.0")
     (use,) = told({STALE: "in words that a later version uses"})
     assert (use.user, use.seconds_stale, use.pod) == (APP, 0, "app-1")
 
 
-def test_a_legacy_token_is_told_with_its_secret():
+def test_legacy_token_use_names_its_secret():
     (use,) = told({LEGACY: APP, f"{LEGACY}-manual-secret": "app-token"})
     assert (use.user, use.legacy, use.details) == (APP, True, ("manual-secret app-token",))
 
 
 @pytest.mark.parametrize("stage", ["RequestReceived", "ResponseStarted"])
-def test_a_request_counts_once_when_it_has_been_answered(stage):
+def test_request_counts_once_when_it_is_complete(stage):
     assert told({LEGACY: APP}, stage=stage) == []
     assert len(told({LEGACY: APP}, stage="Panic")) == 1
 
 
 @pytest.mark.parametrize("line", [event(), event(0, {}), event(0, {"authorization.k8s.io/decision": "allow"})])
-def test_most_events_tell_nothing(line):
+def test_event_without_relevant_annotations_is_ignored(line):
     assert list(parse_event(decode_entry(line))) == []
 
 
@@ -113,10 +113,10 @@ def test_most_events_tell_nothing(line):
     "line", [b"{}", b'{"kind":"Event","apiVersion":"v1"}', b'{"kind":"Event","apiVersion":"audit.k8s.io/v1"}',
              b'{"webhook":"mutate"}', b'{"level":"info","msg":"started","time":"2026-11-24T12:00:00Z"}'],
 )  # fmt: skip
-def test_other_json_is_of_neither_log(line):
+def test_other_json_belongs_to_neither_log(line):
     assert not decode_entry(line).is_tokenguard
     assert not decode_entry(line).is_event
 
 
-def test_names_are_cut():
+def test_long_name_is_cut():
     assert len(parse_record(decode_entry(own(serviceAccount="a" * 5000))).account) == 320

@@ -1,4 +1,4 @@
-"""Reading lines: plain or gzip, however they are cut, damaged or long."""
+"""Reading of plain, compressed, damaged and oversized lines."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ def read(data: bytes) -> list[bytes | None]:
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b""))), st.integers(2, 50), st.booleans())
-def test_lines_are_the_same_wherever_chunks_end_and_whether_compressed_or_not(wanted, size, compressed):
+def test_lines_do_not_depend_on_chunks_or_compression(wanted, size, compressed):
     wanted = [b"x", *wanted, b"end"]
     data = b"\n".join(wanted)
     with pytest.MonkeyPatch.context() as patch:
@@ -24,7 +24,7 @@ def test_lines_are_the_same_wherever_chunks_end_and_whether_compressed_or_not(wa
         assert read(gzip.compress(data) if compressed else data) == wanted
 
 
-def test_several_gzip_members_and_zeros_behind_them_are_read_as_gzip_does():
+def test_gzip_members_and_zeros_are_read_like_gzip():
     assert read(gzip.compress(b"a\nb") + gzip.compress(b"c\n") + bytes(1000)) == [b"a", b"bc"]
 
 
@@ -33,7 +33,7 @@ def test_several_gzip_members_and_zeros_behind_them_are_read_as_gzip_does():
     [(lambda data: data[:-12], "truncated"), (lambda data: data[:20] + b"\xff" * 30 + data[50:], "damaged")],
     ids=["cut", "changed"],
 )
-def test_damaged_gzip_is_an_error_after_what_came_before(damage, said):
+def test_damaged_gzip_raises_after_the_readable_lines(damage, said):
     data = gzip.compress(b"".join(b"%d\n" % number for number in range(5000)))
     assert len(data) > 1000
     read_so_far = read_lines(io.BytesIO(gzip.compress(b"first\n") + damage(data)))
@@ -42,19 +42,19 @@ def test_damaged_gzip_is_an_error_after_what_came_before(damage, said):
         list(read_so_far)
 
 
-def test_a_line_that_is_too_long_is_passed_over_in_no_more_memory(monkeypatch):
+def test_oversized_line_is_skipped_in_constant_memory(monkeypatch):
     monkeypatch.setattr(module, "CHUNK_SIZE", 10)
     monkeypatch.setattr(module, "MAX_LINE", 50)
     assert read(b"a\n" + b"x" * 1000 + b"\nb\n") == [b"a", None, b"b"]
     assert read(b"a\n" + b"x" * 1000) == [b"a", None]
 
 
-def test_what_was_taken_from_the_file_is_told():
+def test_read_callback_gets_the_compressed_size():
     taken = []
     data = gzip.compress(b"line\n" * 1000)
     list(read_lines(io.BytesIO(data), taken.append))
     assert sum(taken) == len(data)
 
 
-def test_an_empty_file_has_no_read_lines():
+def test_empty_file_has_no_lines():
     assert read(b"") == []

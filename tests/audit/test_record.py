@@ -1,4 +1,4 @@
-"""What a line of the audit log says of a decision: its keys, its bounds, and what is never in it."""
+"""The audit record: its keys, its limits, and what it never contains."""
 
 import datetime as dt
 import json
@@ -32,7 +32,7 @@ def written(line):
     return json.loads(encode(line))
 
 
-def test_a_line_has_the_keys_of_the_design_in_its_order():
+def test_record_has_the_keys_of_the_contract_in_order():
     line = written(line_of(recorded("pod-dry-run.pods", "validate"), Phase.VALIDATE))
     assert list(line) == KEYS
     assert line["time"] == "2026-11-23T11:30:00Z"
@@ -52,7 +52,7 @@ def test_a_line_has_the_keys_of_the_design_in_its_order():
     assert set(line["findings"][0]) == {"rule", "action", "path", "detail"}
 
 
-def test_a_pod_of_a_controller_has_a_generated_name_and_an_owner():
+def test_record_of_a_controlled_pod_has_generate_name_and_owner():
     line = written(line_of(recorded("workload-deployment-seed.pods", "mutate"), Phase.MUTATE))
     assert line["owner"].startswith("ReplicaSet/token-consumer-")
     assert line["generateName"].startswith("token-consumer-")
@@ -70,12 +70,12 @@ def test_a_pod_of_a_controller_has_a_generated_name_and_an_owner():
         ("serviceaccount.serviceaccounts", "robot"),
     ],
 )
-def test_the_account_is_the_one_whose_token_it_is_about(case, account):
+def test_service_account_is_the_one_whose_token_is_concerned(case, account):
     assert line_of(recorded(case, "validate"), Phase.VALIDATE).service_account == account
 
 
 @pytest.mark.covers("threat-model: tokens in memory or logs")
-def test_no_value_of_an_env_variable_or_a_secret_is_written():
+def test_record_contains_no_secret_and_no_env_value():
     secret = json.loads(recorded("secret-legacy.secrets", "validate"))["request"]["object"]
     secret["data"] = {"token": "c2VjcmV0LXZhbHVl"}
     pod = json.loads(recorded("pod-legacy-env.pods", "validate"))["request"]["object"]
@@ -87,7 +87,7 @@ def test_no_value_of_an_env_variable_or_a_secret_is_written():
 
 
 @pytest.mark.covers("threat-model: expensive pod")
-def test_a_line_is_bounded_whatever_the_object_holds():
+def test_record_is_bounded_whatever_the_object_contains():
     tokens = [{"serviceAccountToken": {"path": f"p{at}"}} for at in range(500)]
     pod = {
         "kind": "Pod",
@@ -105,7 +105,7 @@ def test_a_line_is_bounded_whatever_the_object_holds():
     assert len(line["name"]) == 1024
 
 
-def test_what_is_too_long_is_cut_and_an_operation_left_out_and_counted():
+def test_long_text_is_cut_and_a_long_operation_left_out():
     request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
     operations = ({"op": "add", "path": "/a", "value": "v" * 10_000}, {"op": "remove", "path": "/b"})
     finding = Finding("inject", Action.PATCH, Action.PATCH, Violation("/" + "p" * 5000, "d" * 5000))
@@ -128,7 +128,7 @@ def test_encoded_record_is_the_record_as_one_line(case, phase):
     assert encode_record(request, decision, NOW, 0.001, sample=0.5) == encode(made) + b"\n"
 
 
-def test_encoded_patch_escapes_what_could_end_or_forge_a_line():
+def test_encoded_patch_escapes_characters_that_end_or_forge_a_line():
     request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
     value = "\u2028\x7f##[error]\U000e0001"
     decision = Decision(Outcome.PATCHED, patch=({"op": "add", "path": "/a", "value": value},))
@@ -139,7 +139,7 @@ def test_encoded_patch_escapes_what_could_end_or_forge_a_line():
 
 
 @pytest.mark.parametrize("count", [50, 51])
-def test_encoded_patch_at_its_limits_has_the_first_fifty(count):
+def test_encoded_patch_at_its_limit_has_the_first_fifty_operations(count):
     request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
     operations = tuple({"op": "add", "path": f"/{number}", "value": "v" * 200} for number in range(count))
     line = json.loads(encode_record(request, Decision(Outcome.PATCHED, patch=operations), NOW, 0.0))

@@ -1,4 +1,4 @@
-"""The JSON Schema of the audit log's lines, held against what the real server writes."""
+"""The JSON Schema of the audit log matches what the server writes."""
 
 import json
 
@@ -31,7 +31,7 @@ def closed(part):
 LINE = jsonschema.Draft202012Validator(closed(schema()), format_checker=jsonschema.FormatChecker())
 
 
-def test_the_schema_is_printed_and_says_its_version():
+def test_audit_schema_prints_the_schema_with_its_version():
     done = CliRunner().invoke(main, ["audit", "schema"])
     assert done.exit_code == 0
     assert json.loads(done.stdout) == schema()
@@ -39,13 +39,13 @@ def test_the_schema_is_printed_and_says_its_version():
     assert schema()["$id"] == f"urn:tokenguard:audit-line:{VERSION}"
 
 
-def test_every_key_is_described():
+def test_every_property_has_a_description():
     for kind in (schema(), *schema()["$defs"].values()):
         assert all(said["description"] for said in kind["properties"].values())
     assert len(schema()["properties"]) == len(Record.__struct_fields__)
 
 
-def test_the_real_server_writes_such_lines_of_every_recorded_review(tmp_path):
+def test_server_records_of_recorded_reviews_match_the_schema(tmp_path):
     (tmp_path / "policy.yaml").write_text(POLICY)
     (tmp_path / "objects.yaml").write_text(OBJECTS)
     judged_by = ("--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml"))
@@ -65,7 +65,7 @@ def test_the_real_server_writes_such_lines_of_every_recorded_review(tmp_path):
 
 
 @pytest.mark.parametrize(("rule", "case"), LOADED, ids=[f"{rule}: {case['case']}" for rule, case in LOADED])
-def test_the_lines_of_every_golden_case_are_such(rule, case):  # noqa: ARG001 - for the id
+def test_records_of_golden_cases_match_the_schema(rule, case):  # noqa: ARG001 - for the id
     judge = Judge(case)
     for phase in (Phase.MUTATE, Phase.VALIDATE):
         request = read_review(review(the_object(case), **judge.asked), phase)
@@ -76,7 +76,7 @@ def test_the_lines_of_every_golden_case_are_such(rule, case):  # noqa: ARG001 - 
 @pytest.mark.parametrize(
     "wrong", [{"decision": "maybe"}, {"webhook": "check"}, {"time": 7}, {"more": 1}, {"name": None}, {"findings": {}}]
 )
-def test_what_no_line_holds_is_refused(wrong):
+def test_invalid_record_does_not_match_the_schema(wrong):
     request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
     violation = Finding("inject", Action.PATCH, Action.PATCH, Violation("/spec", "is wrong"))
     line = json.loads(encode_record(request, Decision(Outcome.PATCHED, (violation,)), NOW, 0.001))

@@ -1,4 +1,4 @@
-"""Audit logs as managed clusters hand them out: wrapped in other JSON, in lists, and behind prefixes."""
+"""Audit logs of managed clusters: wrapped in other JSON, in lists, and behind prefixes."""
 
 import gzip
 import io
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.audit.log_lines import APP, LEGACY, STALE, event, own, peak_memory
-from tests.audit.test_commands import run, summarized
+from tests.audit.summarize import run, summarized
 from webhook.audit import record_reader
 from webhook.audit.json_stream import InvalidJsonError, JsonStream
 
@@ -76,7 +76,7 @@ ALL = LINES | {
 
 @pytest.mark.parametrize("pack", [str.encode, lambda text: gzip.compress(text.encode())], ids=["plain", "gzip"])
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL)
-def test_every_record_is_found_however_it_is_wrapped(text, pack):
+def test_every_wrapped_entry_is_found(text, pack):
     found = summarized("-", stdin=pack(text), status=1)
     assert found["lines"] == {"tokenguard": 0, "apiServer": 2, "other": 0, "unreadable": 0}
     [stale] = found["staleTokens"]["rows"]
@@ -86,14 +86,14 @@ def test_every_record_is_found_however_it_is_wrapped(text, pack):
 
 @pytest.mark.parametrize("longest", [3000, 1 << 24], ids=["longer than a line may be", "shorter"])
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL)
-def test_records_are_the_same_wherever_chunks_end(monkeypatch, text, longest):
+def test_entries_do_not_depend_on_chunks(monkeypatch, text, longest):
     monkeypatch.setattr("webhook.audit.line_reader.CHUNK_SIZE", 97)
     monkeypatch.setattr("webhook.audit.line_reader.MAX_LINE", longest)
     found = [line for _, lines in record_reader.read_records(io.BytesIO(text.encode())) for line in lines]
     assert len([line for line in found if line.is_event]) == 2
 
 
-def test_utf_16_with_a_mark_is_read(tmp_path):
+def test_utf_16_with_byte_order_mark_is_read(tmp_path):
     (tmp_path / "log.json").write_text(json.dumps(WRAPPED["EventList"], indent=2), "utf-16")
     assert summarized(tmp_path / "log.json", status=1)["lines"]["apiServer"] == 2
 
@@ -119,7 +119,7 @@ def test_log_entry_resource_name_is_parsed(name, about):
     assert (found.namespace, found.resource, found.name, found.subresource) == about
 
 
-def test_other_programs_messages_are_of_neither_log():
+def test_messages_of_other_programs_belong_to_neither_log():
     text = json.dumps({"events": [cloudwatch("I1124 12:00:00 1 server.go:1] started"), cloudwatch(PAST)]})
     assert summarized("-", stdin=text.encode())["lines"] == {
         "tokenguard": 0,
@@ -130,13 +130,13 @@ def test_other_programs_messages_are_of_neither_log():
 
 
 @pytest.mark.parametrize("indent", [None, 2], ids=["one line", "pretty-printed"])
-def test_broken_record_in_a_list_costs_no_other(indent):
+def test_unreadable_record_in_a_list_costs_no_other(indent):
     damaged = {**EVENTS[0], "stageTimestamp": "0001-01-01T00:00:00Z"}
     found = summarized("-", stdin=json.dumps(event_list(EVENTS[0], damaged, EVENTS[1]), indent=indent).encode())
     assert (found["lines"]["apiServer"], found["lines"]["unreadable"]) == (2, 1)
 
 
-def test_damaged_text_in_a_pretty_printed_list_costs_no_other_record():
+def test_damaged_text_in_a_pretty_printed_list_costs_no_other():
     text = json.dumps(event_list(*EVENTS, *EVENTS), indent=2)
     at = text.index('"level"', text.index('"level"') + 1)
     done = run("--output", "json", "-", stdin=(text[:at] + "garbage" + text[at:]).encode())
@@ -146,7 +146,7 @@ def test_damaged_text_in_a_pretty_printed_list_costs_no_other_record():
     assert any(f"<stdin>:{number}: " in done.stderr for number in range(line - 5, line + 1))
 
 
-def test_torn_line_is_broken_and_costs_no_other():
+def test_torn_line_is_unreadable_and_costs_no_other():
     torn = own(1)[:40].strip()
     for end in (b"", b",", b'{"a":', b'{"a":[1,'):
         found = summarized("-", stdin=torn + end + b"\n" + own(2) + PAST.encode() + b"\n")
@@ -155,31 +155,31 @@ def test_torn_line_is_broken_and_costs_no_other():
     assert found["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "unreadable": 1}
 
 
-def test_list_that_ends_early_is_read_as_far_as_it_goes():
+def test_truncated_list_is_read_as_far_as_possible():
     text = json.dumps(event_list(*EVENTS, *EVENTS), indent=2)
     done = run("--output", "json", "-", stdin=text[: len(text) * 7 // 8].encode())
     assert json.loads(done.stdout)["lines"] == {"tokenguard": 0, "apiServer": 3, "other": 0, "unreadable": 1}
     assert "ends early" in done.stderr
 
 
-def test_log_of_an_unknown_shape_says_how_to_unwrap_it():
+def test_unknown_wrapper_fails_with_a_jq_command():
     done = run("-", stdin=json.dumps({"rows": [EVENTS[0]]}).encode())
     assert done.exit_code == 2
     assert "jq -c" in done.stderr
 
 
-def test_values_of_a_stream_have_the_line_they_begin_in():
+def test_json_stream_reports_the_first_line_of_each_value():
     values = list(JsonStream(1000).feed('[{"a": 1},\n\n{"b":\n2}]\n{"c": 3}\n'))
     assert values == [(0, '{"a": 1}'), (2, '{"b":\n2}'), (4, '{"c": 3}')]
 
 
-def test_value_that_is_too_long_is_an_error_and_what_is_behind_its_line_is_given_back():
+def test_json_stream_rejects_a_long_value_and_returns_the_rest():
     stream = JsonStream(100)
     with pytest.raises(InvalidJsonError, match="is longer than"):
         list(stream.feed('{"a": ["' + 'x",\n"' * 50))
 
 
-def test_nesting_is_bounded():
+def test_json_stream_limits_nesting():
     with pytest.raises(InvalidJsonError, match="nested too deeply"):
         list(JsonStream(1 << 20).feed('{"a":' * 200_000, final=True))
 

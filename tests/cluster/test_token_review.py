@@ -1,4 +1,4 @@
-"""Asking the API server about tokens, and never telling one."""
+"""TokenReviews, and errors that never quote a token."""
 
 import json
 
@@ -31,7 +31,7 @@ class Server:
         return self.published["keys" if path == "/openid/v1/jwks" else "about"]
 
 
-def test_the_token_is_sent_as_it_is_with_the_audiences_asked_for() -> None:
+def test_review_sends_the_token_with_the_audiences() -> None:
     server = Server({"authenticated": True, "user": {"username": USER, "uid": "u"}, "audiences": [VAULT]})
     assert review(server, TOKEN, (VAULT,)) == TokenReviewResult(
         authenticated=True, username=USER, audiences=(VAULT,), error=""
@@ -43,19 +43,19 @@ def test_the_token_is_sent_as_it_is_with_the_audiences_asked_for() -> None:
 
 
 @pytest.mark.parametrize("status", [None, {}, {"authenticated": None, "user": None, "audiences": None, "error": None}])
-def test_an_answer_that_says_nothing_is_no_acceptance(status) -> None:
+def test_empty_status_is_not_authenticated(status) -> None:
     assert review(Server(status), TOKEN, ()) == TokenReviewResult(authenticated=False)
 
 
 @pytest.mark.parametrize("answer", [
     b"", b"[]", b'{"status": 1}', b'{"status": {"authenticated": "yes"}}', b"\xff", b'{"x": ' + b"[" * 50_000,
 ], ids=["nothing", "a list", "a number", "a text", "bytes", "too deep"])  # fmt: skip
-def test_an_answer_that_is_no_review_is_a_failed_run(answer: bytes) -> None:
+def test_invalid_answer_raises_api_error(answer: bytes) -> None:
     with pytest.raises(ApiError, match="the API server's answer is not a TokenReview"):
         review(Server(answer), TOKEN, ())
 
 
-def test_who_may_not_ask_is_told_which_right_is_missing() -> None:
+def test_forbidden_review_names_the_missing_right() -> None:
     with pytest.raises(ApiError, match=r"HTTP 403: no; .*system:auth-delegator.*--jwks") as caught:
         review(Server(ApiError(403, "HTTP 403: no")), TOKEN, ())
     assert caught.value.status == 403
@@ -63,7 +63,7 @@ def test_who_may_not_ask_is_told_which_right_is_missing() -> None:
 
 @pytest.mark.parametrize("quoted", [TOKEN.decode(), TOKEN.decode()[40:60], TOKEN.decode().split(".")[2]],
                          ids=["all", "a piece", "the signature"])  # fmt: skip
-def test_what_quotes_the_token_is_not_told(quoted: str) -> None:
+def test_error_that_quotes_the_token_is_replaced(quoted: str) -> None:
     with pytest.raises(ApiError) as caught:
         review(Server(ApiError(400, f"HTTP 400: {quoted} is no good")), TOKEN, ())
     assert str(caught.value) == "the message is not shown because it quotes the token"
@@ -74,7 +74,7 @@ def test_what_quotes_the_token_is_not_told(quoted: str) -> None:
     )
 
 
-def test_the_issuer_is_known_by_what_the_api_server_publishes() -> None:
+def test_published_issuer_has_keys_and_name() -> None:
     issuer = published_issuer(Server(keys=jwks(signer()), about=json.dumps({"issuer": ISSUER}).encode()))
     assert (issuer.name, [key.key_id for key in issuer.keys]) == (ISSUER, ["key-1"])
 
@@ -84,6 +84,6 @@ def test_the_issuer_is_known_by_what_the_api_server_publishes() -> None:
     (jwks(signer()), b"{}", "at /.well-known/openid-configuration names no issuer"),
     (jwks(signer()), b'{"issuer": 1}', "names no issuer"),
 ], ids=["no keys", "no issuer", "an issuer that is a number"])  # fmt: skip
-def test_what_is_published_and_no_use_is_a_failed_run(keys, about, said) -> None:
+def test_invalid_publication_raises_api_error(keys, about, said) -> None:
     with pytest.raises(ApiError, match=said):
         published_issuer(Server(keys=keys, about=about))

@@ -94,5 +94,5 @@ def test_the_api_server_takes_what_is_said_to_be_taken_and_refuses_the_rest(plan
 
     with served(case, tmp_path) as port, called(plane, case, port):
         told = eventually(answer)
-    assert ("it was asked" in told) == case.is_taken_by_go, told
-    assert ("x509: " in told) == (not case.is_taken_by_go), told
+    assert ("it was asked" in told) == case.is_accepted_by_go, told
+    assert ("x509: " in told) == (not case.is_accepted_by_go), told

@@ -1,4 +1,4 @@
-"""Certificates that tokenguard wouldn't make, but may be given: keys and extensions of other kinds."""
+"""Certificates from elsewhere, with other keys and extensions than tokenguard's."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -65,9 +65,9 @@ def pem(key: Any, password: str = "") -> bytes:
 
 @dataclass(frozen=True)
 class Case:
-    """A server's chain and key, the bundle of a client, and why that refuses it; '' where it doesn't.
+    """A server's chain and key, a client's bundle, and why the client rejects it, or ''.
 
-    `go` says what Go does where that is something else.
+    `go` is whether Go accepts it, if that differs.
     """
 
     served: bytes
@@ -77,7 +77,7 @@ class Case:
     go: bool | None = None
 
     @property
-    def is_taken_by_go(self) -> bool:
+    def is_accepted_by_go(self) -> bool:
         return not self.why if self.go is None else self.go
 
 

@@ -18,7 +18,7 @@ NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 NAMES = service_names("tokenguard")
 
 
-def test_the_files_made_belong_together() -> None:
+def test_generated_files_belong_together() -> None:
     files = generate_files({}, NAMES, NOW, 365)
     assert sorted(files) == ["ca-bundle.yaml", "ca.crt", "ca.key", "tls.crt", "tls.key"]
     chain = parse_certificates(files["tls.crt"])
@@ -29,7 +29,7 @@ def test_the_files_made_belong_together() -> None:
             assert verification_error(chain, bundle, NAMES[0], NOW + dt.timedelta(days=364)) == ""
 
 
-def test_a_ca_that_is_there_signs_again_so_that_trust_need_not_change() -> None:
+def test_existing_ca_signs_again_and_bundle_stays_the_same() -> None:
     first = generate_files({}, NAMES, NOW, 365)
     later = NOW + dt.timedelta(days=300)
     second = generate_files(first, NAMES, later, 365)
@@ -58,18 +58,18 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize(("held", "why"), UNUSABLE.values(), ids=UNUSABLE)
-def test_a_ca_that_cant_be_used_is_told_and_not_written_over(held, why) -> None:
+def test_unusable_ca_raises_an_error(held, why) -> None:
     with pytest.raises(ValueError, match=why):
         generate_files(held, NAMES, NOW, 366)
 
 
-def test_a_ca_with_an_rsa_key_signs_too() -> None:
+def test_ca_with_rsa_key_signs() -> None:
     authority = foreign("CA", *CA, key=rsa.generate_private_key(65537, 2048), days=400)
     files = generate_files({"ca.crt": authority.certificate, "ca.key": authority.key}, NAMES, NOW, 365)
     assert verification_error(parse_certificates(files["tls.crt"]), authority.certificate, NAMES[0], NOW) == ""
 
 
-def test_the_patch_names_every_webhook_of_the_manifests() -> None:
+def test_patch_names_every_webhook_of_the_manifests() -> None:
     objects = render("manifests")
     named = {kind: tuple(one["name"] for one in the(kind, objects)["webhooks"]) for kind in WEBHOOKS}
     assert named == WEBHOOKS
@@ -79,7 +79,7 @@ def generate(*arguments: str):
     return CliRunner().invoke(main, ["certs", "generate", *arguments])
 
 
-def test_generate_writes_keys_that_only_their_owner_can_read(tmp_path) -> None:
+def test_generate_writes_keys_for_their_owner_only(tmp_path) -> None:
     done = generate("--out", str(tmp_path / "new"), "--tls-san", "10.0.0.7")
     assert done.exit_code == 0, done.output
     modes = {file.name: file.stat().st_mode & 0o077 for file in (tmp_path / "new").iterdir()}
@@ -87,7 +87,7 @@ def test_generate_writes_keys_that_only_their_owner_can_read(tmp_path) -> None:
     assert "10.0.0.7" in parse_certificates((tmp_path / "new/tls.crt").read_bytes())[0].names
 
 
-def test_generate_writes_over_nothing_unless_it_is_told_to_and_never_over_a_ca(tmp_path) -> None:
+def test_generate_overwrites_only_with_force_and_never_a_ca(tmp_path) -> None:
     assert generate("--out", str(tmp_path)).exit_code == 0
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     again = generate("--out", str(tmp_path))
@@ -99,7 +99,7 @@ def test_generate_writes_over_nothing_unless_it_is_told_to_and_never_over_a_ca(t
     assert (tmp_path / "tls.key").read_bytes() != before["tls.key"]
 
 
-def test_generate_says_what_is_no_name(tmp_path) -> None:
+def test_generate_rejects_an_invalid_name(tmp_path) -> None:
     done = generate("--out", str(tmp_path), "--tls-san", "a b")
     assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
     assert "'a b' is neither a DNS name nor an address" in done.output
@@ -113,7 +113,7 @@ IN_THE_WAY = {
 
 
 @pytest.mark.parametrize("name", IN_THE_WAY.values(), ids=IN_THE_WAY)
-def test_generate_says_what_it_cant_read_or_write(tmp_path, name) -> None:
+def test_generate_reports_a_file_it_cannot_read_or_write(tmp_path, name) -> None:
     (tmp_path / name).mkdir()
     done = generate("--out", str(tmp_path), "--force")
     assert done.exit_code == 2
@@ -121,7 +121,7 @@ def test_generate_says_what_it_cant_read_or_write(tmp_path, name) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
-def test_generate_says_where_there_can_be_no_folder(tmp_path) -> None:
+def test_generate_reports_a_folder_it_cannot_create(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     done = generate("--out", str(tmp_path / "file" / "folder"))
     assert (done.exit_code, done.output) == (2, f"Error: {tmp_path}/file/folder: Not a directory\n")

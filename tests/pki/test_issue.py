@@ -24,7 +24,7 @@ def authority() -> KeyPair:
     return create_ca(NOW)
 
 
-def test_a_serving_certificate_is_accepted_by_a_client_that_trusts_its_authority_and_by_no_other(authority) -> None:
+def test_serving_certificate_is_accepted_only_with_its_ca(authority) -> None:
     chain = parse_certificates(issue_certificate(authority, service_names("tokenguard"), NOW).certificate)
     assert verification_error(chain, authority.certificate, NAME, NOW) == ""
     assert verification_error(chain, create_ca(NOW).certificate, NAME, NOW) != ""
@@ -32,7 +32,7 @@ def test_a_serving_certificate_is_accepted_by_a_client_that_trusts_its_authority
     assert verification_error(chain, b"", NAME, NOW) == "the bundle contains no certificate"
 
 
-def test_certificates_live_as_long_as_they_are_said_to(authority) -> None:
+def test_certificates_have_their_specified_lifetimes(authority) -> None:
     made = issue_certificate(authority, [NAME], NOW)
     assert only(made.certificate).not_after - NOW == SERVING_LIFETIME == 30 * DAY
     assert only(authority.certificate).not_after - NOW == CA_LIFETIME == 365 * DAY
@@ -40,19 +40,19 @@ def test_certificates_live_as_long_as_they_are_said_to(authority) -> None:
     assert verification_error(parse_certificates(made.certificate), authority.certificate, NAME, NOW + 31 * DAY) != ""
 
 
-def test_a_third_before_its_end_a_certificate_is_due(authority) -> None:
+def test_renew_at_is_a_third_before_expiry(authority) -> None:
     due = only(issue_certificate(authority, [NAME], NOW).certificate).renew_at
     assert NOW + 19 * DAY < due < NOW + 20 * DAY
 
 
-def test_no_certificate_outlives_its_authority(authority) -> None:
+def test_certificate_does_not_outlive_its_ca(authority) -> None:
     late = NOW + 360 * DAY
     assert (
         only(issue_certificate(authority, [NAME], late).certificate).not_after == only(authority.certificate).not_after
     )
 
 
-def test_keys_are_p256_and_a_key_belongs_to_its_own_certificate_alone(authority) -> None:
+def test_key_is_p256_and_matches_only_its_certificate(authority) -> None:
     made = issue_certificate(authority, [NAME], NOW)
     public = only(made.certificate).x509.public_key()
     assert isinstance(public, ec.EllipticCurvePublicKey)
@@ -62,7 +62,7 @@ def test_keys_are_p256_and_a_key_belongs_to_its_own_certificate_alone(authority)
     assert not only(made.certificate).matches_key(b"junk")
 
 
-def test_an_authority_signs_serving_certificates_and_no_other_authorities(authority) -> None:
+def test_ca_may_sign_serving_certificates_only(authority) -> None:
     found = only(authority.certificate).x509.extensions
     limits = found.get_extension_for_class(x509.BasicConstraints).value
     usage = found.get_extension_for_class(x509.KeyUsage).value
@@ -71,12 +71,12 @@ def test_an_authority_signs_serving_certificates_and_no_other_authorities(author
     assert not usage.digital_signature
 
 
-def test_no_two_authorities_have_one_name() -> None:
+def test_ca_names_are_unique() -> None:
     subjects = {only(create_ca(NOW).certificate).subject for _ in range(5)}
     assert len(subjects) == 5
 
 
-def test_names_and_addresses_are_both_in_the_certificate(authority) -> None:
+def test_certificate_contains_names_and_addresses(authority) -> None:
     made = issue_certificate(authority, ["a.example.com", "127.0.0.1", "::1", "a.example.com"], NOW)
     assert only(made.certificate).names == ("a.example.com", "127.0.0.1", "::1")
 
@@ -88,19 +88,19 @@ def test_names_and_addresses_are_both_in_the_certificate(authority) -> None:
         "999.1.1.1", "127.1",
     ],
 )  # fmt: skip
-def test_what_is_no_name_is_refused(authority, name: str) -> None:
+def test_invalid_name_raises_value_error(authority, name: str) -> None:
     with pytest.raises(ValueError, match="neither a DNS name nor an address"):
         issue_certificate(authority, [name], NOW)
 
 
-def test_what_cant_be_read_in_a_bundle_is_passed_over(authority) -> None:
+def test_unreadable_certificate_in_a_bundle_is_skipped(authority) -> None:
     broken = authority.certificate.replace(b"MII", b"!!!", 1)
     assert [one.pem for one in parse_certificates(b"junk\n" + broken + authority.certificate + b"-----BEGIN")] == [
         authority.certificate
     ]
 
 
-def test_no_key_is_shown_by_accident(authority) -> None:
+def test_repr_does_not_contain_keys(authority) -> None:
     assert "PRIVATE" not in f"{authority!r}{[authority]}{create_self_signed((), NOW)!r}"
 
 

@@ -1,4 +1,4 @@
-"""A client and a server that each lag behind: at no moment of a rotation does the one refuse the other."""
+"""During a rotation no client rejects a server, even if both lag behind."""
 
 import datetime as dt
 from dataclasses import replace
@@ -53,21 +53,21 @@ def accepts(bundle: bytes, certificate: bytes, now: dt.datetime = NOW) -> bool:
     return verification_error(parse_certificates(certificate), bundle, NAMES[0], now) == ""
 
 
-def test_out_of_nothing_come_an_authority_and_a_certificate_at_once(stored) -> None:
+def test_empty_state_gets_ca_and_certificate_at_once(stored) -> None:
     assert is_sound(stored)
     assert len(stored.cas) == 1
     assert next_step(stored, RequestedNames(NAMES), NOWHERE, NOW) is None
     assert next_step(stored, RequestedNames(NAMES), EVERYWHERE, NOW) is None
 
 
-def test_the_certificate_is_renewed_with_a_third_left_by_the_same_authority(stored) -> None:
+def test_certificate_is_renewed_with_a_third_left_by_the_same_ca(stored) -> None:
     assert next_step(stored, RequestedNames(NAMES), EVERYWHERE, NOW + 19 * DAY) is None
     renewed = stepped(stored, NOWHERE, NOW + 20 * DAY)
     assert is_sound(renewed, NOW + 49 * DAY)
     assert (renewed.bundle, renewed.ca_key) == (stored.bundle, stored.ca_key)
 
 
-def test_the_authority_is_renewed_with_a_third_left_and_at_no_moment_is_the_server_refused(stored) -> None:
+def test_ca_is_renewed_with_a_third_left_without_rejection(stored) -> None:
     now = NOW + 244 * DAY
     stored = stepped(stored, EVERYWHERE, now)  # the certificate, due long ago
     stored = stepped(stored, EVERYWHERE, now)
@@ -83,13 +83,13 @@ def test_the_authority_is_renewed_with_a_third_left_and_at_no_moment_is_the_serv
     assert not accepts(stages[-1].bundle, stages[0].certificate, now)
 
 
-def test_the_old_authority_stays_until_every_replica_serves_the_new_certificate(stored) -> None:
+def test_old_ca_stays_until_every_replica_serves_the_new_certificate(stored) -> None:
     joined = stepped(add_new_ca(stored, NOW), TRUSTED)
     assert next_step(joined, RequestedNames(NAMES), TRUSTED, NOW) is None
     assert len(stepped(joined, EVERYWHERE).cas) == 1
 
 
-def test_a_second_rotation_may_begin_before_the_first_has_ended(stored) -> None:
+def test_second_rotation_may_start_before_the_first_is_complete(stored) -> None:
     twice = add_new_ca(add_new_ca(stored, NOW), NOW)
     assert len(twice.cas) == 3
     assert accepts(twice.bundle, stored.certificate)
@@ -98,7 +98,7 @@ def test_a_second_rotation_may_begin_before_the_first_has_ended(stored) -> None:
     assert len(done.cas) == 1
 
 
-def test_an_authority_that_has_ended_leaves_the_bundle(stored) -> None:
+def test_expired_ca_is_removed_from_the_bundle(stored) -> None:
     later = NOW + 366 * DAY
     fresh = create_ca(later)
     made = issue_certificate(fresh, NAMES, later)
@@ -106,7 +106,7 @@ def test_an_authority_that_has_ended_leaves_the_bundle(stored) -> None:
     assert stepped(both, NOWHERE, later).bundle == fresh.certificate
 
 
-def test_a_lost_authority_key_is_replaced_while_the_certificate_goes_on_being_served(stored) -> None:
+def test_lost_ca_key_is_replaced_while_the_certificate_is_served(stored) -> None:
     fresh = stepped(replace(stored, ca_key=b"junk"), NOWHERE)
     assert fresh.certificate == stored.certificate
     assert accepts(fresh.bundle, stored.certificate)
@@ -124,7 +124,7 @@ CANT_SIGN = {
 
 
 @pytest.mark.parametrize("authority", CANT_SIGN.values(), ids=CANT_SIGN)
-def test_a_ca_that_cant_sign_here_is_replaced_and_stays_trusted_for_what_it_has_signed(authority) -> None:
+def test_ca_that_cannot_sign_is_replaced_and_stays_trusted(authority) -> None:
     served = foreign("served", named(*NAMES[:1]), by=authority)
     stored = StoredCertificates(authority.certificate, authority.key, served.certificate, served.key)
     joined = stepped(stored, NOWHERE)
@@ -142,7 +142,7 @@ CAN_SIGN = {
 
 
 @pytest.mark.parametrize("authority", CAN_SIGN.values(), ids=CAN_SIGN)
-def test_a_ca_that_somebody_else_made_signs_where_it_can(authority) -> None:
+def test_ca_from_elsewhere_signs_if_it_can(authority) -> None:
     made = stepped(StoredCertificates(authority.certificate, authority.key), NOWHERE)
     assert made.bundle == authority.certificate
     assert made.serving.is_signed_by(made.cas[0])
@@ -158,31 +158,31 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_a_certificate_that_nobody_would_accept_is_replaced_at_once_by_the_same_authority(stored, broken) -> None:
+def test_unusable_certificate_is_replaced_at_once_by_the_same_ca(stored, broken) -> None:
     mended = stepped(replace(stored, **broken), NOWHERE)
     assert is_sound(mended)
     assert mended.bundle == stored.bundle
 
 
-def test_where_all_has_ended_all_is_made_anew_at_once(stored) -> None:
+def test_expired_ca_and_certificate_are_replaced_at_once(stored) -> None:
     later = NOW + 400 * DAY
     assert is_sound(stepped(stored, NOWHERE, later), later)
 
 
-def test_a_certificate_that_lacks_a_name_is_signed_anew_with_those_that_others_ask_for(stored) -> None:
+def test_certificate_with_a_missing_name_is_replaced(stored) -> None:
     more = stepped(stored, NOWHERE, names=(*NAMES, "b.example.com"), others=("c.example.com", "no name"))
     assert more.serving.names == ("tokenguard.tokenguard.svc", "b.example.com", "c.example.com", "127.0.0.1")
     assert next_step(more, RequestedNames((*NAMES, "b.example.com")), NOWHERE, NOW) is None
     assert next_step(more, RequestedNames(NAMES, ("d.example.com",)), NOWHERE, NOW) is None
 
 
-def test_a_certificate_that_is_for_none_of_the_names_does_not_wait_for_a_new_ca_to_be_trusted(stored) -> None:
+def test_certificate_with_none_of_the_names_is_replaced_at_once(stored) -> None:
     step = next_step(add_new_ca(stored, NOW), RequestedNames(("b.example.com",)), NOWHERE, NOW)
     assert step.reason == "the certificate is valid for none of the names"
     assert step.stored.serving.names == ("b.example.com",)
 
 
-def test_a_certificate_that_is_not_valid_yet_is_replaced_at_once(stored) -> None:
+def test_certificate_that_is_not_valid_yet_is_replaced_at_once(stored) -> None:
     early = issue_certificate(KeyPair(stored.bundle, stored.ca_key), NAMES, NOW + DAY)
     step = next_step(replace(stored, certificate=early.certificate, key=early.key), RequestedNames(NAMES), NOWHERE, NOW)
     assert step.reason == "the certificate is expired or not yet valid"
@@ -190,18 +190,18 @@ def test_a_certificate_that_is_not_valid_yet_is_replaced_at_once(stored) -> None
 
 
 @pytest.mark.parametrize("name", ["B.example.com", "0:0:0:0:0:0:0:1", "FE80::1%eth0", "::FFFF"])
-def test_a_name_in_another_spelling_is_not_missing_for_ever(stored, name) -> None:
+def test_name_in_another_spelling_is_not_missing(stored, name) -> None:
     more = stepped(stored, NOWHERE, names=(*NAMES, name))
     assert len(more.serving.names) == len(NAMES) + 1
     assert next_step(more, RequestedNames((*NAMES, name)), NOWHERE, NOW) is None
 
 
-def test_a_new_certificate_can_be_forced_where_there_is_an_authority(stored) -> None:
+def test_new_certificate_can_be_forced_if_there_is_a_ca(stored) -> None:
     forced = sign_new_certificate(stored, NAMES, NOW)
     assert is_sound(forced)
     assert forced.certificate != stored.certificate
     assert sign_new_certificate(StoredCertificates(), NAMES, NOW) is None
 
 
-def test_no_key_is_shown_by_accident(stored) -> None:
+def test_repr_does_not_contain_keys(stored) -> None:
     assert "PRIVATE" not in repr(stored)

@@ -1,4 +1,4 @@
-"""The chain that a server sends, and the errors if it sends none."""
+"""The chain that a server presents, and the errors if it presents none."""
 
 import contextlib
 import socket
@@ -29,7 +29,7 @@ def answering(answer):
         thread.join()
 
 
-def test_the_whole_chain_is_returned_the_servers_own_certificate_first(tmp_path) -> None:
+def test_fetch_chain_returns_the_whole_chain_leaf_first(tmp_path) -> None:
     case = cases()["intermediate that is sent"]
     (tmp_path / "pair").write_bytes(case.served + case.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -38,7 +38,7 @@ def test_the_whole_chain_is_returned_the_servers_own_certificate_first(tmp_path)
         assert [one.pem for one in fetch_chain(address)] == [one.pem for one in parse_certificates(case.served)]
 
 
-def test_a_server_that_speaks_no_tls_is_told() -> None:
+def test_server_without_tls_raises_probe_error() -> None:
     with (
         answering(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as address,
         pytest.raises(ProbeError, match="TLS handshake failed: "),
@@ -53,13 +53,13 @@ def test_a_server_that_speaks_no_tls_is_told() -> None:
     ("127.0.0.1:1", "Connection refused"),
     (f"{'x' * 70}.example.com:1", "idna"),
 ])  # fmt: skip
-def test_what_is_no_address_of_a_server_is_told(address, why) -> None:
+def test_invalid_address_raises_probe_error(address, why) -> None:
     with pytest.raises(ProbeError) as caught:
         fetch_chain(address)
     assert why in str(caught.value)
 
 
-def test_certs_status_says_so_before_it_asks_a_cluster() -> None:
+def test_certs_status_checks_the_address_before_the_cluster() -> None:
     done = CliRunner().invoke(main, ["certs", "status", "--connect", "foo", "--kubeconfig", "/no/such/file"])
     assert (done.exit_code, done.output) == (
         2, "Error: --connect foo: write HOST:PORT, as 127.0.0.1:8443 or [::1]:8443\n",

@@ -1,4 +1,4 @@
-"""What a client takes and what it refuses; tests/control_plane holds the same cases against a real API server."""
+"""Accepted and rejected certificates; tests/control_plane checks the same cases with a real API server."""
 
 import datetime as dt
 
@@ -13,11 +13,11 @@ CASES = cases()
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_client_takes_what_go_takes_and_says_what_is_wrong_with_the_rest(case) -> None:
+def test_verification_agrees_with_go_and_explains_rejections(case) -> None:
     assert verification_error(parse_certificates(case.served), case.bundle, NAME, NOW) == case.why
 
 
-def test_names_are_compared_without_regard_to_case_and_addresses_as_addresses() -> None:
+def test_names_ignore_case_and_addresses_do_not_match_wildcards() -> None:
     made = foreign("served", named("Guard.Example.com", "*.Apps.example.com"))
     for name in ("guard.example.COM", "one.apps.example.com"):
         assert verification_error(parse_certificates(made.certificate), made.certificate, name, NOW) == ""
@@ -27,7 +27,7 @@ def test_names_are_compared_without_regard_to_case_and_addresses_as_addresses() 
         )
 
 
-def test_an_address_is_the_same_however_it_is_written() -> None:
+def test_address_matches_in_any_spelling() -> None:
     authority = create_ca(NOW)
     made = parse_certificates(issue_certificate(authority, ["2001:db8::1"], NOW).certificate)
     for name in ("2001:db8::1", "2001:0DB8:0:0::1"):
@@ -35,7 +35,7 @@ def test_an_address_is_the_same_however_it_is_written() -> None:
     assert verification_error(made, authority.certificate, "2001:db8::2", NOW).endswith("not valid for 2001:db8::2")
 
 
-def test_a_certificate_is_taken_from_its_beginning_to_its_end() -> None:
+def test_certificate_is_valid_from_not_before_to_not_after() -> None:
     authority = foreign("CA", *CA)
     served = parse_certificates(foreign("served", named(NAME), by=authority, days=10).certificate)
     late = "the certificate is expired or not yet valid"

@@ -1,4 +1,4 @@
-"""Keys and tokens made for a test: none of them has ever been worth anything, and none is written down."""
+"""Keys and tokens for tests; none is stored."""
 
 import base64
 import functools
@@ -57,7 +57,7 @@ def jwks(*signers: Signer) -> bytes:
 
 
 def plain_claims(**changed: Any) -> Claims:
-    """Return the claims of a token that was asked for by hand for an hour; None leaves one out."""
+    """Return the claims of a token that was requested by hand for an hour; None leaves a claim out."""
     claims = {
         "aud": [ISSUER],
         "exp": ISSUED + 3600,
@@ -72,7 +72,7 @@ def plain_claims(**changed: Any) -> Claims:
 
 
 def pod_claims(**changed: Any) -> Claims:
-    """Return the claims of the token that Kubernetes mounts by itself: says an hour, lives a year."""
+    """Return the claims of the token that Kubernetes mounts by itself: requested for an hour, valid for a year."""
     whose = {
         "namespace": "demo",
         "node": {"name": "node-1", "uid": "uid-of-node"},
@@ -98,7 +98,7 @@ def legacy_claims(**changed: Any) -> Claims:
 
 
 def unsigned(header: Any, claims: Any, signature: bytes = b"") -> bytes:
-    """Return a token of any header and claims, with a signature that nobody made."""
+    """Return a token of any header and claims, with any signature."""
     return b".".join(encoded(part) for part in (header, claims, signature))
 
 

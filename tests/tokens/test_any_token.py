@@ -1,4 +1,4 @@
-"""Whatever is given for a token: it is told of, never with a traceback, and never what could be used of it."""
+"""Any input as a token: no traceback, and no output that contains the signature."""
 
 import contextlib
 import json
@@ -66,7 +66,7 @@ def keys(tmp_path_factory) -> str:
 
 @settings(max_examples=300, deadline=None)
 @given(TOKENS)
-def test_it_is_told_without_a_traceback_and_without_what_could_be_used(keys: str, token: bytes) -> None:
+def test_any_token_is_reported_without_traceback_or_signature(keys: str, token: bytes) -> None:
     for arguments in (
         ["inspect"],
         ["inspect", "--output", "json"],
@@ -84,12 +84,12 @@ def test_it_is_told_without_a_traceback_and_without_what_could_be_used(keys: str
 @given(st.lists(st.dictionaries(st.sampled_from(["kty", "kid", "alg", "crv", "n", "e", "x", "y", "use", "d"]),
                                 st.sampled_from(["RSA", "EC", "P-256", "RS256", "ES256", "AQAB", "sig"]) | VALUES)
                 | st.sampled_from([signer().public, signer("ES256").public]), max_size=4) | VALUES)  # fmt: skip
-def test_a_key_set_is_read_or_is_none(keys) -> None:
+def test_parse_jwks_returns_keys_or_raises_jwks_error(keys) -> None:
     with contextlib.suppress(JwksError):
         assert parse_jwks(json.dumps({"keys": keys}).encode())
 
 
-def test_the_largest_token_is_told_of_like_any_other(keys: str) -> None:
+def test_largest_token_is_verified(keys: str) -> None:
     token = signer().sign(plain_claims(aud=["x" * 100] * 7000))
     done = CliRunner().invoke(main, ["token", "verify", "--jwks", keys], input=token)
     assert done.exit_code == 1

@@ -1,4 +1,4 @@
-"""Reading tokens: what each kind says of itself, and what is no token."""
+"""Parsing of tokens of each kind, and of text that is not a token."""
 
 import base64
 import datetime as dt
@@ -26,7 +26,7 @@ def time(seconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
-def test_a_token_asked_for_by_hand() -> None:
+def test_token_requested_by_hand() -> None:
     token = parse_token(signer().sign(plain_claims()))
     assert (token.kind, token.namespace, token.account, token.account_uid) == (
         TokenKind.REQUEST, "demo", "app", "uid-of-app",
@@ -37,7 +37,7 @@ def test_a_token_asked_for_by_hand() -> None:
     assert token.username == token.subject == "system:serviceaccount:demo:app"
 
 
-def test_a_pods_token_that_says_an_hour_and_lives_a_year() -> None:
+def test_pod_token_with_requested_hour_and_year_of_validity() -> None:
     token = parse_token(signer().sign(pod_claims()))
     assert token.kind is TokenKind.POD
     assert (token.lifetime, token.requested_lifetime, token.warn_after) == (31_536_000, 3607, time(ISSUED + 3607))
@@ -45,13 +45,13 @@ def test_a_pods_token_that_says_an_hour_and_lives_a_year() -> None:
 
 
 @pytest.mark.parametrize("kind", ["secret", "node"])
-def test_a_token_bound_to_what_is_no_pod_was_asked_for(kind: str) -> None:
+def test_token_bound_to_another_object_than_a_pod_is_a_request(kind: str) -> None:
     whose = {"namespace": "demo", "serviceaccount": {"name": "app"}, kind: {"name": "x", "uid": "u"}}
     token = parse_token(unsigned(SOUND, plain_claims(**{"kubernetes.io": whose})))
     assert (token.kind, token.bound) == (TokenKind.REQUEST, (BoundObject(kind.title(), "x", "u"),))
 
 
-def test_a_legacy_token_has_no_end_and_hangs_on_its_secret() -> None:
+def test_legacy_token_never_expires_and_is_bound_to_its_secret() -> None:
     token = parse_token(signer().sign(legacy_claims()))
     assert (token.kind, token.namespace, token.account) == (TokenKind.LEGACY, "demo", "app")
     assert (token.expires_at, token.lifetime, token.audiences) == (None, None, ())
@@ -64,7 +64,7 @@ def test_a_legacy_token_has_no_end_and_hangs_on_its_secret() -> None:
     plain_claims(**{"kubernetes.io": {"namespace": "demo", "serviceaccount": {"name": ""}}}),
     {"kubernetes.io/serviceaccount/namespace": "demo"},
 ], ids=["nothing", "null", "empty", "no account", "an account without name", "half a legacy one"])  # fmt: skip
-def test_claims_without_namespace_or_account_are_no_service_accounts(claims) -> None:
+def test_claims_without_namespace_or_account_are_of_kind_other(claims) -> None:
     token = parse_token(unsigned(SOUND, claims))
     assert (token.kind, token.username, token.bound) == (TokenKind.OTHER, "", ())
 
@@ -72,15 +72,15 @@ def test_claims_without_namespace_or_account_are_no_service_accounts(claims) -> 
 @pytest.mark.parametrize(("audience", "read_as"), [
     (ISSUER, (ISSUER,)), ([], ()), (None, ()), (["a", "b"], ("a", "b")),
 ], ids=["one text", "empty", "none", "two"])  # fmt: skip
-def test_the_audience_may_be_a_text_or_a_list(audience, read_as) -> None:
+def test_audience_may_be_a_string_or_a_list(audience, read_as) -> None:
     assert parse_token(unsigned(SOUND, plain_claims(aud=audience))).audiences == read_as
 
 
-def test_what_stands_around_a_token_is_left_out() -> None:
+def test_white_space_around_a_token_is_ignored() -> None:
     assert parse_token(b"\n " + GOOD + b"\r\n") == parse_token(GOOD)
 
 
-def test_neither_the_signature_nor_the_whole_token_is_kept() -> None:
+def test_token_contains_neither_signature_nor_text() -> None:
     token = signer().sign(plain_claims())
     shown = repr(parse_token(token)).encode()
     assert not any(part in shown for part in (token, *token.split(b".")))
@@ -127,7 +127,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize(("text", "why"), UNREADABLE.values(), ids=UNREADABLE)
-def test_what_is_no_token_is_told_why_without_quoting_it(text: bytes, why: str) -> None:
+def test_invalid_token_raises_an_error_that_does_not_quote_it(text: bytes, why: str) -> None:
     with pytest.raises(TokenFormatError) as caught:
         parse_token(text)
     said = str(caught.value)
@@ -140,12 +140,12 @@ def test_what_is_no_token_is_told_why_without_quoting_it(text: bytes, why: str) 
     assert not any(window in said for window in windows)
 
 
-def test_times_may_be_fractions_and_years_far_away() -> None:
+def test_times_may_be_fractions_and_far_in_the_future() -> None:
     token = parse_token(unsigned(SOUND, plain_claims(iat=ISSUED + 0.5, exp=253_402_300_799)))
     assert token.issued_at == time(ISSUED)
     assert token.expires_at == dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
 
 
-def test_a_payload_that_is_large_and_a_token_is_parse_token() -> None:
+def test_large_payload_is_parsed() -> None:
     audiences = [f"https://{number}.example.com" for number in range(10_000)]
     assert len(parse_token(unsigned(SOUND, plain_claims(aud=audiences))).audiences) == 10_000

@@ -33,7 +33,7 @@ def keys(tmp_path) -> str:
     return str(tmp_path / "jwks.json")
 
 
-def test_inspect_tells_all_that_a_token_says() -> None:
+def test_inspect_text_shows_every_claim() -> None:
     done = run("inspect", given=signer().sign(pod_claims(iat=NOW, nbf=NOW, exp=NOW + 31_536_000)))
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
@@ -47,7 +47,7 @@ def test_inspect_tells_all_that_a_token_says() -> None:
     assert any(line.startswith("           reject: token-request-expiration: ") for line in lines)
 
 
-def test_inspect_tells_the_same_to_programs() -> None:
+def test_inspect_json_shows_every_claim() -> None:
     done = run("inspect", "--output", "json", given=signer().sign(plain_claims(**FRESH)))
     assert done.exit_code == 0
     told = json.loads(done.stdout)
@@ -76,11 +76,11 @@ INSPECTED = {
 
 @pytest.mark.parametrize("output", ["text", "json"])
 @pytest.mark.parametrize(("claims", "status"), INSPECTED.values(), ids=INSPECTED)
-def test_inspect_exits_with_1_where_something_is_amiss(claims, status, output) -> None:
+def test_inspect_exits_with_1_if_there_is_a_finding(claims, status, output) -> None:
     assert run("inspect", "--output", output, given=signer().sign(claims)).exit_code == status
 
 
-def test_inspect_judges_by_the_policy_that_it_is_given(tmp_path) -> None:
+def test_inspect_uses_the_given_policy_and_labels(tmp_path) -> None:
     (tmp_path / "policy.yaml").write_text(
         "apiVersion: tokenguard/v1\nkind: TokenPolicy\ntokens: {maxRequestExpirationSeconds: 600}\n"
         "overrides:\n- {namespaceLabels: {tier: x}, tokens: {maxRequestExpirationSeconds: 3600}}\n"
@@ -95,7 +95,7 @@ def test_inspect_judges_by_the_policy_that_it_is_given(tmp_path) -> None:
     assert bad.exit_code == 2
 
 
-def test_what_a_token_says_can_not_forge_lines_or_move_the_cursor() -> None:
+def test_claims_cannot_forge_lines_or_control_the_terminal() -> None:
     evil = "x\naccount    kube-system/admin\x1b[2J\u202e"
     whose = {"namespace": evil, "serviceaccount": {"name": evil, "uid": evil}, "pod": {"name": evil, "uid": evil}}
     claims = plain_claims(**{"kubernetes.io": whose, "iss": evil, "sub": evil, "aud": [evil], "jti": evil})
@@ -106,7 +106,7 @@ def test_what_a_token_says_can_not_forge_lines_or_move_the_cursor() -> None:
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])
-def test_a_token_is_taken_from_a_file_or_with_a_warning_from_the_arguments(command, keys, tmp_path) -> None:
+def test_token_is_read_from_a_file_or_with_a_warning_from_arguments(command, keys, tmp_path) -> None:
     token = signer().sign(plain_claims(**FRESH))
     (tmp_path / "token").write_bytes(token + b"\n")
     flags = ("--jwks", keys) if command == "verify" else ()
@@ -127,21 +127,21 @@ def test_a_token_is_taken_from_a_file_or_with_a_warning_from_the_arguments(comma
     (["--policy", "-"], b"", "cannot both be standard input"),
 ], ids=["no file", "a file without @", "nothing", "garbage", "no name", "half a label",
         "two of one stdin"])  # fmt: skip
-def test_inspect_has_failed_where_there_is_no_token_to_be_read(arguments, given, said) -> None:
+def test_inspect_fails_without_a_readable_token(arguments, given, said) -> None:
     done = run("inspect", *arguments, given=given)
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
 
 
 @pytest.mark.parametrize("call", ["{}", "inspect Bearer {}", "verify Bearer {}", "inspect @{}", "inspect {}."])
-def test_a_token_in_the_wrong_place_is_not_shown_either(call: str) -> None:
+def test_misplaced_token_is_not_printed(call: str) -> None:
     token = signer("ES256").sign(plain_claims(**FRESH)).decode()
     done = CliRunner().invoke(main, ["token", *call.format(token).split()])
     assert done.exit_code == 2
     assert token.split(".")[2] not in done.output
 
 
-def test_verify_tells_whom_a_token_is_accepted_for(keys) -> None:
+def test_verify_prints_accepted_and_rejected_audiences(keys) -> None:
     token = signer("ES256", "key-2").sign(plain_claims(**FRESH, aud=[VAULT]))
     flags = ("--jwks", keys, "--issuer", ISSUER, "--audience", "https://other", "--audience", VAULT)
     done = run("verify", *flags, given=token)
@@ -155,7 +155,7 @@ def test_verify_tells_whom_a_token_is_accepted_for(keys) -> None:
     )  # fmt: skip
 
 
-def test_verify_tells_why_a_token_is_refused(keys) -> None:
+def test_verify_prints_every_reason_of_a_rejection(keys) -> None:
     token = signer().sign(plain_claims(iat=NOW - 4000, nbf=NOW - 4000, exp=NOW - 91_000))
     flags = ("--jwks", keys, "--issuer", "https://elsewhere", "--audience", VAULT)
     done = run("verify", *flags, given=token)
@@ -183,7 +183,7 @@ VERIFIED = {
 
 
 @pytest.mark.parametrize(("token", "status"), VERIFIED.values(), ids=VERIFIED)
-def test_verify_refuses_with_1_and_has_failed_with_2_where_it_is_no_token(token, status, keys) -> None:
+def test_verify_exit_status_of_rejected_and_unreadable_tokens(token, status, keys) -> None:
     assert run("verify", "--jwks", keys, given=token).exit_code == status
 
 
@@ -196,19 +196,19 @@ def test_verify_refuses_with_1_and_has_failed_with_2_where_it_is_no_token(token,
     (["--issuer", "x"], "--issuer needs --jwks"),
     (["--kubeconfig", "/no/such/file"], "the kubeconfig /no/such/file can't be used (there is no such file"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
-def test_verify_has_failed_where_nobody_can_be_asked(flags, said) -> None:
+def test_verify_fails_without_usable_keys_or_server(flags, said) -> None:
     done = run("verify", *flags, given=signer().sign(plain_claims(**FRESH)))
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
 
 
-def test_garbage_is_sent_to_nobody() -> None:
+def test_unreadable_token_is_not_sent() -> None:
     done = run("verify", "--kubeconfig", "/no/such/file", given=b"hunter2")
     assert done.exit_code == 2
     assert "cannot read the token" in done.stderr
 
 
-def test_without_a_cluster_at_hand_it_is_told_how_to_name_one(tmp_path, monkeypatch) -> None:
+def test_verify_without_cluster_names_the_kubeconfig_option(tmp_path, monkeypatch) -> None:
     for name in ("KUBECONFIG", "TOKENGUARD_KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -217,7 +217,7 @@ def test_without_a_cluster_at_hand_it_is_told_how_to_name_one(tmp_path, monkeypa
     assert f"there is no {tmp_path}/.kube/config: say with --kubeconfig" in done.stderr
 
 
-def test_on_a_terminal_the_token_is_asked_for_and_not_shown() -> None:
+def test_token_typed_on_a_terminal_is_not_echoed() -> None:
     pty = pytest.importorskip("pty", reason="needs a terminal")
     ours, theirs = pty.openpty()
     token = signer("ES256").sign(plain_claims(**FRESH))

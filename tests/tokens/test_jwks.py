@@ -16,35 +16,35 @@ CLAIMS = plain_claims()
 MISMATCH = "the signature was not made with the key that the token names"
 
 
-def amiss(text: bytes, *known: Signer) -> str | None:
+def problem(text: bytes, *known: Signer) -> str | None:
     return signature_problem(text, parse_token(text), parse_jwks(jwks(*known or (signer(),))))
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512"])
-def test_what_kubernetes_signs_with_is_checked(algorithm: str) -> None:
+def test_signature_of_every_kubernetes_algorithm_is_verified(algorithm: str) -> None:
     assert algorithm in ALGORITHMS
     one, other = signer(algorithm), signer(algorithm, "key-2")
-    assert amiss(one.sign(CLAIMS), one, other) is None
+    assert problem(one.sign(CLAIMS), one, other) is None
     forged = Signer(algorithm, one.key_id, other.key).sign(CLAIMS)
-    assert amiss(forged, one, other) == MISMATCH
+    assert problem(forged, one, other) == MISMATCH
 
 
-def test_what_was_changed_after_it_was_signed_is_found() -> None:
+def test_changed_claims_are_detected() -> None:
     header, _, signature = signer().sign(CLAIMS).split(b".")
     changed = b".".join((header, encoded(plain_claims(sub="system:serviceaccount:demo:admin")), signature))
-    assert amiss(changed) == MISMATCH
+    assert problem(changed) == MISMATCH
 
 
-def test_a_key_that_is_not_published_is_told_with_those_that_are() -> None:
-    said = amiss(signer(key_id="other").sign(CLAIMS), signer(), signer(key_id="key-2"))
+def test_unknown_key_is_reported_with_the_known_ones() -> None:
+    said = problem(signer(key_id="other").sign(CLAIMS), signer(), signer(key_id="key-2"))
     assert said == 'signed with key "other", which is not among the issuer\'s keys: "key-1", "key-2"'
 
 
-def test_a_token_that_names_no_key_is_tried_with_all() -> None:
+def test_token_without_key_id_is_tried_with_every_key() -> None:
     known = (signer("ES256", "e"), signer(key_id="key-2"), signer())
-    assert amiss(signer().sign(CLAIMS, kid=None), *known) is None
+    assert problem(signer().sign(CLAIMS, kid=None), *known) is None
     stranger = signer(key_id="stranger").sign(CLAIMS, kid=None)
-    assert amiss(stranger, *known) == "the signature was not made with any of the issuer's keys"
+    assert problem(stranger, *known) == "the signature was not made with any of the issuer's keys"
 
 
 def public_key_as_secret() -> bytes:
@@ -65,17 +65,17 @@ def public_key_as_secret() -> bytes:
     (unsigned({"alg": "ES256", "kid": "key-1"}, CLAIMS, b"x" * 64), MISMATCH),
 ], ids=["nobody", "nobody, in other letters", "the public key as a secret", "another algorithm", "no signature",
         "an algorithm that the key isn't for"])  # fmt: skip
-def test_no_way_around_a_signature_is_taken(text: bytes, why: str) -> None:
-    assert why in amiss(text)
+def test_forged_signature_is_rejected(text: bytes, why: str) -> None:
+    assert why in problem(text)
 
 
 @pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits")
-def test_a_key_that_is_too_short_is_not_trusted() -> None:
+def test_short_key_is_not_trusted() -> None:
     short = signer(key_id="short", bits=1024)
-    assert amiss(short.sign(CLAIMS), short) == 'signed with key "short", which is too short to be trusted'
+    assert problem(short.sign(CLAIMS), short) == 'signed with key "short", which is too short to be trusted'
 
 
-def test_keys_that_are_for_something_else_or_broken_are_passed_over() -> None:
+def test_unusable_keys_are_skipped() -> None:
     good, elliptic = signer().public, signer("ES256", "e").public
     others = [
         good | {"use": "enc", "kid": "enc"}, {"kty": "oct", "kid": "oct", "k": "c2VjcmV0"}, {"kty": "PQ", "kid": "pq"},
@@ -88,7 +88,7 @@ def test_keys_that_are_for_something_else_or_broken_are_passed_over() -> None:
         parse_jwks(json.dumps({"keys": others}).encode())
 
 
-def test_a_private_key_is_read_as_its_public_one() -> None:
+def test_private_key_is_read_as_its_public_key() -> None:
     numbers = signer().key.private_numbers()
     secret = base64.urlsafe_b64encode(numbers.d.to_bytes(256, "big")).rstrip(b"=").decode()
     [key] = parse_jwks(json.dumps({"keys": [signer().public | {"d": secret}]}).encode())
@@ -100,6 +100,6 @@ def test_a_private_key_is_read_as_its_public_one() -> None:
     b'{"keys": [{"kty": 1}]}', b'{"x": ' + b"[" * 50_000,
 ], ids=["nothing", "no JSON", "a list", "no keys", "keys by name", "a number", "no kind", "bytes",
         "a number for a kind", "too deep"])  # fmt: skip
-def test_what_is_no_key_set_is_told(data: bytes) -> None:
+def test_invalid_key_set_raises_jwks_error(data: bytes) -> None:
     with pytest.raises(JwksError, match="is not a JSON Web Key Set: "):
         parse_jwks(data)

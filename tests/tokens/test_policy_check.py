@@ -56,30 +56,30 @@ CASES = {
 
 
 @pytest.mark.parametrize(("claims", "document", "outcome", "findings"), CASES.values(), ids=CASES)
-def test_such_a_token_is_judged_as_if_it_were_asked_for(claims, document, outcome, findings) -> None:
+def test_token_is_evaluated_like_its_request(claims, document, outcome, findings) -> None:
     found = decision(claims, document)
     assert found.outcome is outcome
     assert [(one.rule, one.action) for one in found.findings] == findings
 
 
-def test_an_override_by_label_holds_where_the_label_is_given() -> None:
+def test_override_by_label_applies_if_the_label_is_given() -> None:
     document = "overrides:\n- {namespaceLabels: {tier: x}, mode: audit}\n"
     assert decision(TWO_HOURS, document).outcome is DENIED
     assert decision(TWO_HOURS, document, frozenset({("tier", "x")})).outcome is ALLOWED
 
 
-def test_an_exemption_of_its_account_is_told() -> None:
+def test_exemption_of_the_account_is_reported() -> None:
     exempt = "{rules: ['*'], namespaces: [demo], serviceAccounts: [app], reason: INFRA-1, until: never}"
     found = decision(TWO_HOURS, f"exemptions:\n- {exempt}\n")
     assert found.outcome is ALLOWED
     assert [rule for rule, _ in found.exemptions] == ["token-request-expiration", "token-request-binding"]
 
 
-def test_a_token_of_kube_system_is_the_clusters_own_business() -> None:
+def test_token_of_kube_system_is_left_alone() -> None:
     whose = {"namespace": "kube-system", "serviceaccount": {"name": "app"}}
     found = decision(plain_claims(exp=ISSUED + 7200, **{"kubernetes.io": whose}))
     assert (found.outcome, found.note) == (ALLOWED, "namespace kube-system is left alone")
 
 
-def test_a_token_that_is_no_service_accounts_is_not_judged() -> None:
+def test_other_token_is_not_evaluated() -> None:
     assert decision({"sub": "jane"}) is None

@@ -1,4 +1,4 @@
-"""What is amiss with a token, whatever the policy."""
+"""Problems of a token, whatever the policy."""
 
 import datetime as dt
 
@@ -49,7 +49,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("header", "claims", "said"), CASES.values(), ids=CASES)
-def test_what_is_amiss_is_told(header, claims, said) -> None:
+def test_find_problems_of_each_kind_of_token(header, claims, said) -> None:
     token = parse_token(unsigned(header, claims))
     found = list(find_problems(token, dt.datetime.fromtimestamp(ISSUED + 10, dt.UTC)))
     assert len(found) == len(said)
@@ -60,5 +60,5 @@ def test_what_is_amiss_is_told(header, claims, said) -> None:
     (0, "0 seconds"), (1, "1 second"), (59.9, "59 seconds"), (3600, "1 hour"), (3607, "1 hour 7 seconds"),
     (90061, "1 day 1 hour"), (31_536_000, "1 year"), (-120, "2 minutes"), (2**32, "136 years 70 days"),
 ])  # fmt: skip
-def test_durations_are_spelled_in_two_units(seconds, words) -> None:
+def test_humanize_seconds_uses_two_units(seconds, words) -> None:
     assert humanize_seconds(seconds) == words

@@ -1,4 +1,4 @@
-"""Which tokens are accepted, for whom, and what is told of those that aren't."""
+"""Which tokens are accepted, for which audiences, and the reasons of a rejection."""
 
 import datetime as dt
 
@@ -50,17 +50,17 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize(("claims", "asked", "audiences"), ACCEPTED.values(), ids=ACCEPTED)
-def test_a_sound_token_is_accepted_for_those_that_it_is_made_out_to(claims, asked, audiences) -> None:
+def test_valid_token_is_accepted_for_its_audiences(claims, asked, audiences) -> None:
     found = checked(claims, *asked)
     assert (found.accepted, found.audiences, found.account, found.reasons) == (True, audiences, APP, ())
     assert set(found.rejected) == set(asked) - set(audiences)
 
 
 REFUSED = {
-    "made out to somebody else": (
+    "issued for another audience": (
         plain_claims(), (VAULT,), [f'issued for "{ISSUER}", not for "{VAULT}"'],
     ),
-    "not made out to the API server": (plain_claims(aud=[VAULT]), (), [f'issued for "{VAULT}", not for {USUAL}']),
+    "not issued for the API server": (plain_claims(aud=[VAULT]), (), [f'issued for "{VAULT}", not for {USUAL}']),
     "legacy, for somebody else": (
         legacy_claims(), (VAULT,), [f'issued for the API server only, not for "{VAULT}"'],
     ),
@@ -89,42 +89,42 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("claims", "asked", "reasons"), REFUSED.values(), ids=REFUSED)
-def test_what_is_refused_is_told_all_the_reasons(claims, asked, reasons) -> None:
+def test_rejected_token_has_every_reason(claims, asked, reasons) -> None:
     found = checked(claims, *asked)
     assert (found.accepted, found.audiences, found.rejected) == (False, (), asked)
     assert list(found.reasons) == reasons
 
 
-def test_clocks_may_differ_by_a_minute_as_they_may_for_the_api_server() -> None:
+def test_clock_skew_of_a_minute_is_tolerated() -> None:
     assert checked(plain_claims(exp=NOW - 59)).accepted
     assert checked(plain_claims(nbf=NOW + 60, iat=NOW + 60)).accepted
 
 
-def test_a_forged_token_is_refused_whatever_it_says() -> None:
+def test_forged_token_is_rejected_whatever_it_claims() -> None:
     forged = signer(key_id="stranger").sign(plain_claims(), kid="key-1")
     found = verify_with_keys(presented(None, text=forged), issuer())
     assert found.reasons == ("the signature was not made with the key that the token names",)
 
 
-def test_where_the_issuers_name_is_not_known_that_is_told() -> None:
+def test_unknown_issuer_name_is_noted() -> None:
     found = checked(plain_claims(iss=ELSEWHERE, aud=[ELSEWHERE]), name="")
     assert (found.accepted, found.audiences) == (True, (ELSEWHERE,))
     assert found.notes == (f'issuer "{ELSEWHERE}" not verified; set --issuer',)
 
 
-def test_a_token_past_the_end_that_it_was_asked_for_is_accepted_but_stale() -> None:
+def test_token_past_its_requested_lifetime_is_accepted_with_a_note() -> None:
     found = checked(pod_claims(), now=ISSUED + 3607 + 90)
     assert found.accepted
     assert found.notes == ("stale: its requested lifetime ended 1 minute 30 seconds ago",)
 
 
-def test_what_the_api_server_accepts_is_accepted_for_whom_it_says() -> None:
+def test_accepted_review_determines_audiences_and_account() -> None:
     review = TokenReviewResult(authenticated=True, username=APP, audiences=(VAULT,))
     found = verify_by_review(presented(plain_claims(), ELSEWHERE, VAULT), review, None)
     assert (found.accepted, found.audiences, found.rejected, found.account) == (True, (VAULT,), (ELSEWHERE,), APP)
 
 
-def test_an_api_server_that_knows_of_no_audiences_accepts_for_itself_alone() -> None:
+def test_review_without_audiences_is_valid_for_the_api_server_only() -> None:
     review = TokenReviewResult(authenticated=True, username=APP)
     assert verify_by_review(presented(plain_claims()), review, None).accepted
     refused = verify_by_review(presented(plain_claims(), VAULT), review, None)
@@ -132,7 +132,7 @@ def test_an_api_server_that_knows_of_no_audiences_accepts_for_itself_alone() -> 
     assert "ignored the audience" in refused.reasons[0]
 
 
-def test_a_refusal_tells_the_api_servers_words_and_what_can_be_seen() -> None:
+def test_rejected_review_has_the_error_and_every_reason() -> None:
     review = TokenReviewResult(authenticated=False, error="invalid\nbearer token")
     found = verify_by_review(presented(plain_claims(iss=ELSEWHERE)), review, issuer())
     assert found.reasons == (
@@ -145,14 +145,14 @@ def test_a_refusal_tells_the_api_servers_words_and_what_can_be_seen() -> None:
     assert unseen.reasons == found.reasons[:1]
 
 
-def test_where_the_token_is_right_it_is_told_what_may_be_gone() -> None:
+def test_rejected_review_of_a_valid_token_names_its_bound_objects() -> None:
     found = verify_by_review(presented(pod_claims()), TokenReviewResult(authenticated=False, error="no"), issuer())
     [told] = found.reasons[1:]
     assert told.startswith("the token itself is valid; check whether these were deleted or recreated")
     assert told.endswith(": its account, Pod app-1, Node node-1")
 
 
-def test_a_token_that_is_presented_is_not_shown_by_its_representation() -> None:
+def test_repr_of_a_presented_token_does_not_contain_it() -> None:
     shown = presented(plain_claims())
     assert shown.text.decode() not in repr(shown)
     assert shown.text.split(b".")[2].decode() not in repr(shown)
