@@ -1,1 +1,1 @@
-"""The audit log: what a line says, and what many of them tell. Pure reading and counting; who writes is the server."""
+"""Audit logs: the record of a decision, and summaries of logs. The server writes the log."""

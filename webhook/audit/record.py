@@ -20,7 +20,6 @@ from webhook.audit.record_types import (
 )
 from webhook.core.decision import INVALID_POLICY, Decision, first_of_each_rule
 from webhook.core.objects import AnyWorkload, PodTemplate
-from webhook.core.patch import Operation
 from webhook.core.policy.admission import located
 from webhook.core.policy.model import Action
 from webhook.core.request import Request
@@ -43,42 +42,24 @@ def encode_record(
 
     `now` is aware, `seconds` the time spent on decoding and evaluation, `sample` the share of such records to write.
     """
-    made = _record(request, decision, now, seconds, _encoded_patch(decision) if decision.patch else _NO_PATCH)
+    record = _record(request, decision, now, seconds)
     if sample < 1:
-        made.sample = sample
-    return encode(made) + b"\n"
+        record.sample = sample
+    return safe_json_line(_encode(record)) + b"\n"
 
 
-def encode(line: Record | Operation) -> bytes:
-    """Return JSON in one line, without characters that end a line or control a terminal."""
-    return safe_json_line(_encode(line))
-
-
-def record(request: Request, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0) -> Record:
-    """Return the record of a decision; the arguments are those of `encode_record`."""
-    patch = [operation for operation, _ in _short_operations(decision)]
-    made = _record(request, decision, now, seconds, (patch, len(decision.patch) - len(patch)))
-    made.sample = sample if sample < 1 else UNSET
-    return made
-
-
-def _encoded_patch(decision: Decision) -> tuple[Any, int]:
-    """Return a patch as JSON, and the number of operations left out."""
-    whole = safe_json_line(decision.encoded_patch)
-    if len(whole) <= MAX_OPERATION and len(decision.patch) <= MAX_OPERATIONS:
-        return msgspec.Raw(whole), 0
-    short = [encoded for _, encoded in _short_operations(decision)]
+def _patch(decision: Decision) -> tuple[Any, int]:
+    """Return the patch as JSON, cut to the limits of a record, and the number of operations left out."""
+    complete = safe_json_line(decision.encoded_patch)
+    if len(complete) <= MAX_OPERATION and len(decision.patch) <= MAX_OPERATIONS:
+        return msgspec.Raw(complete), 0
+    operations = [safe_json_line(_encode(operation)) for operation in decision.patch[:MAX_OPERATIONS]]
+    short = [operation for operation in operations if len(operation) <= MAX_OPERATION]
     return msgspec.Raw(b"[" + b",".join(short) + b"]"), len(decision.patch) - len(short)
 
 
-def _short_operations(decision: Decision) -> list[tuple[Operation, bytes]]:
-    """Return the operations within the limits of a record, each also as JSON."""
-    encoded = [(operation, encode(operation)) for operation in decision.patch[:MAX_OPERATIONS]]
-    return [(operation, text) for operation, text in encoded if len(text) <= MAX_OPERATION]
-
-
-def _record(request: Request, decision: Decision, now: dt.datetime, seconds: float, patch: tuple[Any, int]) -> Record:
-    """Return the record; `patch` is the patch in the caller's form, and the number of operations left out."""
+def _record(request: Request, decision: Decision, now: dt.datetime, seconds: float) -> Record:
+    patch, operations_left_out = _patch(decision) if decision.patch else _NO_PATCH
     owner = generate_name = account = ""
     name = request.name
     found = request.object
@@ -95,7 +76,7 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
     )  # fmt: skip
     note, problem = decision.note, decision.problem
     findings_left_out = len(decision.findings) + len(decision.mistakes) - MAX_FINDINGS
-    made = Record(
+    record = Record(
         time=now if now.tzinfo is dt.UTC else now.astimezone(dt.UTC),
         id=request.decision_id,
         uid=uid,
@@ -111,8 +92,10 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
         user=user,
         dry_run=request.dry_run,
         findings=_findings(decision) if decision.findings or decision.mistakes else [],
-        patch=patch[0],
-        left_out=LeftOut(max(findings_left_out, 0), patch[1]) if findings_left_out > 0 or patch[1] else UNSET,
+        patch=patch,
+        left_out=LeftOut(max(findings_left_out, 0), operations_left_out)
+        if findings_left_out > 0 or operations_left_out
+        else UNSET,
         exemption=exemption_of(decision)[:MAX_OPERATION] if decision.exempted else "",
         policy=decision.policy,
         duration_ms=round(seconds * 1000, 3),
@@ -121,16 +104,16 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
     )
     size = len(uid) + len(operation) + len(resource) + len(namespace) + len(name) + len(generate_name) + len(owner)
     if size + len(account) + len(user) + len(note) + len(problem) > MAX_TEXT:
-        _shorten(made)
-    return made
+        _shorten(record)
+    return record
 
 
-def _shorten(made: Record) -> None:
+def _shorten(record: Record) -> None:
     """Cut texts that are too long. Rarely called: the caller checks their total length first."""
     for key in _TEXTS:
-        text = getattr(made, key)
+        text = getattr(record, key)
         if text:
-            setattr(made, key, text[:MAX_TEXT])
+            setattr(record, key, text[:MAX_TEXT])
 
 
 def _findings(decision: Decision) -> list[Finding]:
