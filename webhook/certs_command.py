@@ -66,10 +66,10 @@ def certs_status(kubeconfig: Path | None, tls_secret: str, connect: str | None) 
 
 @certs_group.command("rotate")
 @_where
-@click.option("--ca", "authority", is_flag=True, help="Replace the CA, too, without failing reviews.")
+@click.option("--ca", is_flag=True, help="Replace the CA, too, without failing reviews.")
 @click.option("--timeout", type=click.IntRange(min=0), default=900, show_default=True, metavar="SECONDS",
               help="How long to wait until the rotation is complete; 0: don't wait.")  # fmt: skip
-def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, timeout: int) -> None:
+def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, ca: bool, timeout: int) -> None:
     """Renew the certificate now, or the CA.
 
     Waits until every replica serves the new certificate. With --ca, the old CA remains trusted until every replica
@@ -78,7 +78,7 @@ def certs_rotate(kubeconfig: Path | None, tls_secret: str, *, authority: bool, t
     secret = TlsSecret(tls_secret)
     with cluster_at_hand(kubeconfig) as transport:
         try:
-            click.echo(rotate(transport, secret, _now(), authority=authority))
+            click.echo(rotate(transport, secret, _now(), ca=ca))
         except RotationError as error:
             raise Failure(str(error)) from error
         if timeout:
@@ -106,12 +106,12 @@ def _await(transport: Transport, secret: TlsSecret, timeout: int) -> None:
 
 
 @certs_group.command("generate")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=".",
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True,
               metavar="FOLDER", help="Folder for the files.")  # fmt: skip
 @click.option("--namespace", default="tokenguard", show_default=True, help="Namespace of the Service.")
 @click.option("--tls-san", "names", multiple=True, metavar="NAME", help="Additional name or address; may be repeated.")
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True,
-              help="Validity of the certificate.")  # fmt: skip
+              help="Validity of the certificate in days.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing certificate and key.")
 def certs_generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, force: bool) -> None:
     """Create certificate files for the Service.

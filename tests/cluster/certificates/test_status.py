@@ -147,14 +147,14 @@ def test_a_key_of_another_certificate_is_a_problem(api) -> None:
 
 
 def test_a_replica_that_serves_another_certificate_is_amiss_as_long_as_it_is_alive(api) -> None:
-    assert rotate(api, WHERE, NOW, authority=False).endswith("signed a new certificate")
+    assert rotate(api, WHERE, NOW, ca=False).endswith("signed a new certificate")
     assert "serves another certificate" in problems(api)[0]
     assert "the new certificate is not served yet by " in read_status(api, WHERE, NOW).pending_step
     assert problems(api, NOW + dt.timedelta(hours=1)) == []
 
 
 def test_ca_rotation_is_pending_until_the_old_ca_is_removed(api, time) -> None:
-    assert rotate(api, WHERE, NOW, authority=True).endswith("added a new CA to the bundle")
+    assert rotate(api, WHERE, NOW, ca=True).endswith("added a new CA to the bundle")
     said = [read_status(api, WHERE, NOW).pending_step]
     node = Node(api, time)
     while said[-1]:
@@ -193,24 +193,24 @@ def test_what_can_not_be_rotated_is_left_alone_and_told(api, changed, why) -> No
     WHERE.write(api, replace(found.stored, **changed), found.version)
     before = WHERE.read(api)
     with pytest.raises(RotationError, match=f"^Secret tokenguard/tokenguard-tls.* {why}"):
-        rotate(api, WHERE, NOW, authority=False)
+        rotate(api, WHERE, NOW, ca=False)
     assert WHERE.read(api) == before
 
 
 def test_a_secret_that_is_not_there_can_not_be_rotated(api) -> None:
     with pytest.raises(RotationError, match=r"^Secret tokenguard/none does not exist: a replica with --manage-certs"):
-        rotate(api, TlsSecret("tokenguard/none"), NOW, authority=False)
+        rotate(api, TlsSecret("tokenguard/none"), NOW, ca=False)
 
 
 def test_a_rotated_certificate_is_for_the_names_that_the_replicas_ask_for(api, time) -> None:
     more = Node(api, time, names=[NAME, "more.example.com"])
     settle(time, more)
-    rotate(api, WHERE, time.now, authority=False)
+    rotate(api, WHERE, time.now, ca=False)
     assert WHERE.read(api).stored.serving.names == (NAME, "more.example.com")
     more.reconciler.end()
-    rotate(api, WHERE, time.now, authority=False)
+    rotate(api, WHERE, time.now, ca=False)
     assert WHERE.read(api).stored.serving.names == (NAME,)
-    rotate(api, WHERE, NOW + DAY, authority=False)
+    rotate(api, WHERE, NOW + DAY, ca=False)
     assert WHERE.read(api).stored.serving.names == (NAME,), "nobody is there to say what it asks for"
 
 
@@ -224,16 +224,16 @@ def test_where_a_rotation_has_come_is_told_with_those_it_has_come_to(api) -> Non
 
 
 def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api) -> None:
-    rotate(api, WHERE, NOW, authority=True)
+    rotate(api, WHERE, NOW, ca=True)
     before = WHERE.read(api)
     with pytest.raises(RotationError, match="a rotation of the CA is in progress"):
-        rotate(api, WHERE, NOW, authority=False)
+        rotate(api, WHERE, NOW, ca=False)
     assert WHERE.read(api) == before
 
 
 def test_a_ca_is_not_replaced_where_nobody_would_go_on_with_it(api) -> None:
     with pytest.raises(RotationError, match="no active replica with --manage-certs"):
-        rotate(api, WHERE, NOW + DAY, authority=True)
+        rotate(api, WHERE, NOW + DAY, ca=True)
 
 
 def test_a_secret_that_is_changed_at_the_same_moment_is_left_alone(api) -> None:
@@ -244,5 +244,5 @@ def test_a_secret_that_is_changed_at_the_same_moment_is_left_alone(api) -> None:
     api.before = interrupt
     before = api.objects[f"{SECRETS}/tokenguard-tls"]["data"]
     with pytest.raises(RotationError, match="nothing was done"):
-        rotate(api, WHERE, NOW, authority=False)
+        rotate(api, WHERE, NOW, ca=False)
     assert api.objects[f"{SECRETS}/tokenguard-tls"]["data"] == before

@@ -16,8 +16,8 @@ class RotationError(Exception):
     """The rotation cannot start; the message says why and what to do."""
 
 
-def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, authority: bool) -> str:
-    """Start a rotation of the certificate or, with `authority`, of the CA; return what was done.
+def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, ca: bool) -> str:
+    """Start a rotation of the certificate or, with `ca`, of the CA; return what was done.
 
     Raises `RotationError` or `ApiError`.
     """
@@ -27,14 +27,14 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, authori
     why_not = _why_not(status)
     if why_not or not serving:
         raise RotationError(f"{where} {why_not}")
-    if not authority and not serving.is_signed_by(stored.cas[0]):
+    if not ca and not serving.is_signed_by(stored.cas[0]):
         raise RotationError(
             "a rotation of the CA is in progress; its new certificate follows when every API server trusts the new CA"
         )
-    if authority and not status.replicas:
+    if ca and not status.replicas:
         raise RotationError("no active replica with --manage-certs could complete the rotation")
     names = valid_names(asked_for(status.replicas, serving.names))
-    fresh = add_new_ca(stored, now) if authority else sign_new_certificate(stored, names, now)
+    fresh = add_new_ca(stored, now) if ca else sign_new_certificate(stored, names, now)
     if fresh is None:
         raise RotationError(
             f"{where}: its CA cannot sign: ca.key is unusable or does not match the first CA in ca.crt. "
@@ -42,7 +42,7 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, authori
         )
     if not secret.write(transport, fresh, status.found.version):
         raise RotationError(f"{where} changed at the same time; nothing was done, try again")
-    return f"{where}: added a new CA to the bundle" if authority else f"{where}: signed a new certificate"
+    return f"{where}: added a new CA to the bundle" if ca else f"{where}: signed a new certificate"
 
 
 def _why_not(status: Status) -> str:
