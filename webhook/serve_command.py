@@ -89,7 +89,7 @@ def _option(flag: str, variable: str, settings: dict[str, Any]) -> click.Option:
 
 @click.command("serve", params=[_option(*row) for row in _FLAGS])
 def serve_command(**flags: Any) -> None:
-    """Run the webhook: answer admission reviews over HTTPS until it is told to stop."""
+    """Run the webhook: answer admission reviews over HTTPS until it is stopped."""
     from webhook.server.server import run  # noqa: PLC0415 - the server's libraries are loaded where it is served alone
 
     try:

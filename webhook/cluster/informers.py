@@ -98,7 +98,7 @@ class Informer:
         self._settled.wait(seconds)
 
     def stop(self) -> None:
-        """Stop the thread, and whoever waits."""
+        """Stop the thread, and end `wait`."""
         self._reflector.stop()
         self._settled.set()
 
