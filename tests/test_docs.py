@@ -14,9 +14,9 @@ import yaml
 from tests.documented import PAGES, page_rows, table_below
 from tests.generated_docs import commands, pages
 from tests.tokens.signing import pod_claims, signer
-from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.shown import shown
+from webhook.core.policy.serializer import policy_document
 from webhook.formatters.token_text import format_inspection
 from webhook.server.http_errors import Refusal
 from webhook.server.metrics.collector import DAYS_LEFT, MAX_EXEMPTIONS, MetricsCollector
@@ -172,7 +172,7 @@ def test_policies_and_parts_of_some_are_shown() -> None:
 def test_the_defaults_shown_are_the_defaults() -> None:
     document = re.search(r"## Defaults\n.*?```yaml\n(.*?)```", POLICY, re.DOTALL)[1]
     given = yaml.safe_load(document)
-    default = shown(read_policy(b"apiVersion: tokenguard/v1\nkind: TokenPolicy\n"))
+    default = policy_document(read_policy(b"apiVersion: tokenguard/v1\nkind: TokenPolicy\n"))
     assert {**given, "rules": default["rules"]} == default
 
 

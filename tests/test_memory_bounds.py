@@ -14,7 +14,7 @@ import pytest
 from tests import long_lived
 from tests.cluster.fake import Lists
 from tests.cluster.test_pod_events import Clock, Stored
-from tests.core.policy.test_document import HEAD
+from tests.core.policy.test_loader import HEAD
 from tests.documented import CHECKOUT, PAGES, table_below
 from tests.kept_in_memory import KEPT
 from tests.reviews import review
@@ -33,8 +33,8 @@ from webhook.core.kinds import Subject
 from webhook.core.notice import REJECTED, Notice, notice
 from webhook.core.objects import OwnerReference
 from webhook.core.patch import json_path
-from webhook.core.policy.document import read_policy
 from webhook.core.policy.exemptions import Exemption
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.request import Phase, Request, read_review
 from webhook.core.rules import RULES
@@ -59,7 +59,7 @@ WHERE = {attribute: name for name, attributes in KEPT.items() for attribute in a
 OF_A_SHORT_LIFE = {
     "webhook/cluster/inventory.py::": "a scan's",
     "webhook/core/manifests/": "of reading a manifest",
-    "webhook/core/policy/notes.py::": "of reading a policy",
+    "webhook/core/policy/errors.py::": "of reading a policy",
     "webhook/core/cluster_lines.py::_Line": "one line, while it is written or read",
     "webhook/core/decision.py::Decision.encoded_patch": "of one review",
     "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",

@@ -21,10 +21,10 @@ import yaml
 
 from webhook.check.input_files import STDIN
 from webhook.commands import Failure, bytes_in, labels_given, policy_in, policy_problems
-from webhook.core.policy import grammar
-from webhook.core.policy.document import read_policy
+from webhook.core.policy import schema
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.shown import shown, shown_in_namespace
+from webhook.core.policy.serializer import namespace_document, policy_document
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.safe_output import safe_stream, safe_text
 from webhook.core.text import did_you_mean, quote
@@ -172,7 +172,7 @@ def policy_show(file: str | None, namespace: str | None, labels: tuple[str, ...]
     given = labels_given(labels)
     if labels and namespace is None:
         raise click.UsageError("--label goes with --namespace")
-    values = shown(policy) if namespace is None else shown_in_namespace(policy, namespace, given)
+    values = policy_document(policy) if namespace is None else namespace_document(policy, namespace, given)
     click.echo(_yaml(values), nl=False)
 
 
@@ -193,7 +193,7 @@ def _yaml(values: Any) -> str:
 @policy_group.command("schema")
 def policy_schema() -> None:
     """Print the JSON Schema of policy documents, for editors."""
-    click.echo(json.dumps(grammar.schema(), indent=2))
+    click.echo(json.dumps(schema.json_schema(), indent=2))
 
 
 @main.command("rules")

@@ -12,9 +12,9 @@ import click
 from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.cluster.place import in_cluster
 from webhook.cluster.transport import ApiError, Transport
-from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.errors import Mistake
+from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.notes import Mistake
 from webhook.core.selectors import Labels
 from webhook.formatters import check_text
 from webhook.server.options import StartError

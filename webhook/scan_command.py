@@ -16,7 +16,7 @@ from webhook.cluster.inventory import Inventory
 from webhook.cluster.transport import ApiError, Transport
 from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, policy_problems
 from webhook.core.k8s_names import is_dns_label
-from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
 from webhook.core.selectors import Globs, glob_matches

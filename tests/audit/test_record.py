@@ -11,7 +11,7 @@ from webhook.audit.record import encode_record
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision, Finding, Outcome, Violation
 from webhook.core.evaluate import evaluate
-from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, read_review
 

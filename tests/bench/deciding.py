@@ -15,7 +15,7 @@ from tests.bench.table import Row
 from webhook.core.cluster import Cluster
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, Request, read_review
 from webhook.server.admission_response import respond

@@ -9,7 +9,7 @@ from typing import Any
 from webhook.check.checker import check
 from webhook.check.input_files import find
 from webhook.check.report import CheckReport
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.formatters import check_json, check_text
 from webhook.formatters.formatter import FormatOptions

@@ -16,7 +16,7 @@ from tests.reviews import review
 from tests.serving import eventually
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import evaluate
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.request import Phase, read_review
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.reviews import API_TOKEN_PATH, review
 from webhook.core.cluster import Cluster
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import RULES
 

@@ -23,7 +23,7 @@ from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import Subject
 from webhook.core.manifests import cluster_of, read_manifests
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.request import Phase, read_review
 from webhook.core.rules import RULES

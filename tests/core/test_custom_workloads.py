@@ -12,7 +12,7 @@ from webhook.core.custom_workloads import WELL_KNOWN
 from webhook.core.decision import Coverage, Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import KINDS
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.request import Phase, of_object, read_review
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)

@@ -10,7 +10,7 @@ from webhook.audit.record import encode_record
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import evaluate
 from webhook.core.notice import notice
-from webhook.core.policy.document import default_policy
+from webhook.core.policy.loader import default_policy
 from webhook.core.request import Phase, Unreadable, read_review
 
 NOW = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)

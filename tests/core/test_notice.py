@@ -9,7 +9,7 @@ from tests.reviews import review
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import evaluate
 from webhook.core.notice import notice
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.request import Phase, read_review
 

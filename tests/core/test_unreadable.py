@@ -8,7 +8,7 @@ import pytest
 from tests.reviews import review
 from webhook.core.cluster import Cluster
 from webhook.core.evaluate import MAX_FINDINGS, evaluate
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.request import MAX_BRACES, Phase, Unreadable, read_review
 from webhook.core.token_objects import MAX_AUDIENCES
 

@@ -9,7 +9,7 @@ from tests.reviews import review
 from webhook.core.cluster import Cluster
 from webhook.core.decision import MOST_LINES, Decision
 from webhook.core.evaluate import evaluate
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.request import Phase, read_review
 from webhook.core.rules import RULES
 

@@ -9,10 +9,10 @@ import yaml
 
 from tests.fuzz import seeds
 from tests.fuzz.mutation import Mutator
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.errors import MOST_BYTES, Mistake
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.notes import MOST_BYTES, Mistake
-from webhook.core.policy.shown import shown
+from webhook.core.policy.serializer import policy_document
 
 PIECES = [
     "- ", ": ", "{", "}", "[", "]", "&a ", "*a", "|\n", ">-\n", '"', "'", "\n", "\n\n  ", "\t", "# ", "---\n", "...\n",
@@ -27,10 +27,10 @@ def examine_policy(data: bytes) -> set[str]:
     """Check what is promised of one document; return what is said of it, without what it says."""
     read = read_policy(data)
     if isinstance(read, Policy):
-        known = shown(read)
+        known = policy_document(read)
         again = read_policy(yaml.dump(known, Dumper=yaml.CSafeDumper).encode())
         assert isinstance(again, Policy), again
-        assert shown(again) == known, "what is shown of a policy is the same policy"
+        assert policy_document(again) == known, "what is shown of a policy is the same policy"
         return {f"sound: {key}" for key in known}
     assert read
     assert all(mistake.line >= 1 and str(mistake).isprintable() for mistake in read), read

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.core.policy.test_document import DESIGN, HEAD
+from tests.core.policy.test_loader import DESIGN, HEAD
 from tests.core.test_cases import LOADED, the_object
 from tests.reviews import RESOURCES, review
 from tests.serving import POLICY

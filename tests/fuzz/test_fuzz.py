@@ -12,7 +12,7 @@ from tests.fuzz.loop import Target, fuzz
 from tests.fuzz.policies import Policies
 from tests.fuzz.reviews import Reviews, canonical
 from webhook.core.patch import assemble
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.request import read_review
 from webhook.core.rules import inject
 

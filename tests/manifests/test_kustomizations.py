@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from tests.manifests.rendering import CHECKOUT, FILES, INSTALLATIONS, UNINSTALL, is_custom, render, the
 from webhook.cli import main
-from webhook.core.policy.document import KEY, default_policy, read_policy
+from webhook.core.policy.loader import KEY, default_policy, read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.shown import shown
+from webhook.core.policy.serializer import policy_document
 from webhook.pki.san import service_names
 
 everywhere = pytest.mark.parametrize("folder", INSTALLATIONS)
@@ -66,7 +66,7 @@ def test_the_policy_is_the_default_one_and_carries_the_label_that_it_is_known_by
     configmap = the("ConfigMap", objects, "token-policy")
     policy = read_policy(configmap["data"][KEY].encode())
     assert isinstance(policy, Policy), policy
-    assert shown(policy) == shown(default_policy())
+    assert policy_document(policy) == policy_document(default_policy())
     assert configmap["metadata"]["labels"]["tokenguard/policy"] == "true"
 
 
@@ -79,7 +79,7 @@ def test_the_policys_examples_are_sound_when_the_comment_signs_are_taken_away() 
         document = document.replace(f"{key}: []\n{example}", given)
     policy = read_policy(document.encode())
     assert isinstance(policy, Policy), policy
-    assert all(shown(policy)[key] for key, _ in shown_examples)
+    assert all(policy_document(policy)[key] for key, _ in shown_examples)
 
 
 def test_cert_manager_signs_for_the_name_that_the_api_server_calls() -> None:

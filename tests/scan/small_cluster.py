@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from webhook.core.objects import CronJob, Workload, decoder
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.api_types import Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, RollingWorkload

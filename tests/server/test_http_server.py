@@ -16,7 +16,7 @@ import uvloop
 from tests.server.test_lifecycle import BODY, head
 from tests.server.test_review import CLUSTER, Judge
 from tests.serving import POLICY
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.request import Phase
 from webhook.pki.issue import create_self_signed
 from webhook.server import http_protocol, http_server

@@ -9,7 +9,7 @@ from tests.reviews import review as made_review
 from tests.server.test_recorded import recorded
 from tests.serving import POLICY, patch_of
 from webhook.core.cluster import Cluster
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.request import Phase
 from webhook.server import review_handler
 from webhook.server.admission_response import bounded

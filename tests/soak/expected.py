@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.serving import OBJECTS, POLICY
 from webhook.core.cluster import Cluster
 from webhook.core.manifests import cluster_of, read_manifests
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics.recorder import Metrics

@@ -20,7 +20,7 @@ from webhook.audit.record_types import (
 )
 from webhook.core.decision import INVALID_POLICY, Decision, first_of_each_rule
 from webhook.core.objects import AnyWorkload, PodTemplate
-from webhook.core.policy.admission import located
+from webhook.core.policy.configmap_admission import located
 from webhook.core.policy.model import Action
 from webhook.core.request import Request
 from webhook.core.safe_output import safe_json_line

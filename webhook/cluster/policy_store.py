@@ -10,7 +10,7 @@ from webhook.cluster.objects import ConfigMap
 from webhook.cluster.reflector import Change
 from webhook.cluster.state_persistence import StoredState
 from webhook.core.policy.configmap import KEY
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 
 log = logging.getLogger("tokenguard.cluster")

@@ -8,9 +8,9 @@ import msgspec
 
 from webhook.core import patch as json_patch
 from webhook.core.patch import Edit, Operation, json_path
+from webhook.core.policy.errors import Mistake
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode
-from webhook.core.policy.notes import Mistake
 from webhook.core.text import Word
 
 INVALID_POLICY = "invalid-policy"

@@ -11,7 +11,7 @@ from webhook.core.decision import Coverage, Decision, Finding, Outcome, Violatio
 from webhook.core.kinds import ADVISED, CLUSTER_SCOPED, GRANTS, KINDS, Subject
 from webhook.core.objects import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
 from webhook.core.patch import Edit, assemble, below
-from webhook.core.policy import admission
+from webhook.core.policy import configmap_admission
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
@@ -98,7 +98,7 @@ def without_policy(request: Request) -> Decision | None:
 def _policy_document(request: Request) -> Decision:
     old = request.old_object if isinstance(request.old_object, ConfigMap) else None
     if isinstance(request.object, ConfigMap):
-        return admission.decide(request.object, old, request.namespace)
+        return configmap_admission.decide(request.object, old, request.namespace)
     return Decision(Outcome.DENIED, problem=request.problem)
 
 

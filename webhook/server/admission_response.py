@@ -4,7 +4,7 @@ import msgspec
 
 from webhook.audit.record import exemption_of
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
-from webhook.core.policy.admission import located
+from webhook.core.policy.configmap_admission import located
 from webhook.core.request import Phase, Request
 
 WARNING_BYTES = 4096

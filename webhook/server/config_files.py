@@ -11,7 +11,7 @@ import msgspec
 from webhook.core.cluster import Cluster
 from webhook.core.cluster_lines import read_cluster, write_cluster
 from webhook.core.manifests import cluster_of, read_manifests
-from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.server.file_watcher import RejectedError, WatchedFiles
 from webhook.server.options import ServeOptions

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.core.policy.test_document import HEAD, mistakes
+from tests.core.policy.test_loader import HEAD, mistakes
 from webhook.core.text import did_you_mean, quote
 
 

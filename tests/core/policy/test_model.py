@@ -1,7 +1,7 @@
 """What a policy remembers of namespaces: only of such as there can be, and never without end."""
 
-from tests.core.policy.test_document import HEAD
-from webhook.core.policy.document import read_policy
+from tests.core.policy.test_loader import HEAD
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import labels
 

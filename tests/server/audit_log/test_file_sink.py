@@ -11,7 +11,7 @@ import pytest
 from tests.audit.test_record import CLUSTER, NOW
 from tests.server.audit_log.cases import pods
 from webhook.core.evaluate import evaluate
-from webhook.core.policy.document import default_policy
+from webhook.core.policy.loader import default_policy
 from webhook.core.request import Phase, read_review
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog

@@ -16,7 +16,7 @@ from tests.server.test_recorded import recorded
 from tests.server.test_review import Judge
 from tests.serving import eventually, serve
 from webhook.core.evaluate import evaluate
-from webhook.core.policy.document import default_policy
+from webhook.core.policy.loader import default_policy
 from webhook.core.request import Phase, read_review
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from webhook.core.cluster import Cluster
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.loader import read_policy
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import create_self_signed
 from webhook.server.metrics.collector import MAX_EXEMPTIONS, MetricsCollector

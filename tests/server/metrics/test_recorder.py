@@ -10,8 +10,8 @@ from tests.server.test_review import Judge
 from webhook.core.cluster import NO_LABELS, Cluster
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
 from webhook.core.kinds import Subject
-from webhook.core.policy.document import default_policy
 from webhook.core.policy.exemptions import Exemption
+from webhook.core.policy.loader import default_policy
 from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
 from webhook.core.rules import RULES

@@ -1,6 +1,6 @@
 """What a policy says, as values; and what of it holds in one namespace.
 
-Nothing here reads a document: that is `webhook.core.policy.document`. All lifetimes are in seconds.
+Nothing here reads a document: that is `webhook.core.policy.loader`. All lifetimes are in seconds.
 """
 
 from collections.abc import Mapping

@@ -8,10 +8,10 @@ import jsonschema
 import pytest
 import yaml
 
-from webhook.core.policy import grammar
-from webhook.core.policy.document import default_policy, read_policy
+from webhook.core.policy import schema
+from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action, Mode, Policy
-from webhook.core.policy.shown import shown
+from webhook.core.policy.serializer import policy_document
 from webhook.core.rules import RULES
 from webhook.core.text import quote
 
@@ -405,22 +405,22 @@ def test_a_config_map_is_hashed_as_the_document_that_it_holds() -> None:
 
 
 def test_a_key_that_is_null_counts_as_absent() -> None:
-    assert shown(sound(HEAD + "mode:\nrules:\ntokens:\ninject:\noverrides:\nexemptions: null\n")) == shown(
-        default_policy()
-    )
+    assert policy_document(
+        sound(HEAD + "mode:\nrules:\ntokens:\ninject:\noverrides:\nexemptions: null\n")
+    ) == policy_document(default_policy())
 
 
 @pytest.mark.parametrize("document", [HEAD, DESIGN], ids=["empty", "design"])
 def test_a_policy_that_is_shown_reads_as_the_same(document: str) -> None:
     policy = sound(document)
-    again = sound(yaml.safe_dump(shown(policy)))
-    assert shown(again) == shown(policy)
+    again = sound(yaml.safe_dump(policy_document(policy)))
+    assert policy_document(again) == policy_document(policy)
 
 
 def test_the_schema_takes_what_is_sound_and_refuses_what_is_not() -> None:
-    schema = grammar.schema()
-    jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
+    document = schema.json_schema()
+    jsonschema.Draft202012Validator.check_schema(document)
+    validator = jsonschema.Draft202012Validator(document)
     loaded = yaml.load(DESIGN, yaml.BaseLoader)  # dates and numbers as texts
     loaded["tokens"]["maxExpirationSeconds"] = 3600
     loaded["tokens"]["maxRequestExpirationSeconds"] = None

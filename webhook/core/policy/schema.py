@@ -5,7 +5,7 @@ from typing import Any
 
 from webhook.core.lifetimes import MAX_EXPIRATION, MIN_EXPIRATION
 from webhook.core.policy.model import KUBELET_ROOT_DIRS, Mode
-from webhook.core.policy.nodes import Choice, Day, Flag, Key, ListOf, MapOf, Number, Record, Text, Type
+from webhook.core.policy.schema_types import Choice, Day, Flag, Key, ListOf, MapOf, Number, Record, Text, Type
 from webhook.core.rules import BY_NAME
 
 API_VERSION = "tokenguard/v1"
@@ -185,7 +185,7 @@ POLICY = Record(
 )
 
 
-def schema() -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
     """Return the policy as JSON Schema 2020-12, for editors; what spans several keys only `validate` finds."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -4,9 +4,9 @@ from msgspec import UNSET
 
 from webhook.core.decision import Coverage, Decision, Outcome
 from webhook.core.policy.configmap import KEY, LABEL, ConfigMap
-from webhook.core.policy.document import read_policy
+from webhook.core.policy.errors import Mistake
+from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.notes import Mistake
 
 _INSTALLED = ("tokenguard", "token-policy")
 _NO_KEY = Mistake("data", 0, f"has no key {KEY}: put the policy there, or first take the label {LABEL} away")

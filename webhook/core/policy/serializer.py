@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from webhook.core.policy import grammar
+from webhook.core.policy import schema
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Injection, Override, Policy, Tokens
 from webhook.core.rules import BY_NAME
 from webhook.core.selectors import Labels
 
 
-def shown(policy: Policy) -> dict[str, Any]:
+def policy_document(policy: Policy) -> dict[str, Any]:
     """Return the whole policy as the values of a document."""
     return {
-        "apiVersion": grammar.API_VERSION,
-        "kind": grammar.KIND,
+        "apiVersion": schema.API_VERSION,
+        "kind": schema.KIND,
         "mode": str(policy.mode),
         "rules": {rule: str(action) for rule, action in policy.rules.items()},
         "tokens": _tokens(policy.tokens),
@@ -32,11 +32,11 @@ def shown(policy: Policy) -> dict[str, Any]:
     }
 
 
-def shown_in_namespace(policy: Policy, namespace: str, labels: Labels) -> dict[str, Any]:
+def namespace_document(policy: Policy, namespace: str, labels: Labels) -> dict[str, Any]:
     """Return what holds in one namespace: the document that would say the same for it alone."""
     here = policy.in_namespace(namespace, labels)
     return {
-        **shown(policy),
+        **policy_document(policy),
         "mode": str(here.mode),
         "rules": {rule: str(action) for rule, action in here.rules.items()},
         "tokens": _tokens(here.tokens),

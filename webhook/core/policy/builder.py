@@ -11,6 +11,7 @@ from webhook.core.audiences import refusal
 from webhook.core.cluster import FALLBACK_API_AUDIENCES
 from webhook.core.decision import MOST_LINES
 from webhook.core.kinds import KINDS
+from webhook.core.policy.errors import Notes
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import (
     KUBELET_ROOT_DIRS,
@@ -23,7 +24,6 @@ from webhook.core.policy.model import (
     Policy,
     Tokens,
 )
-from webhook.core.policy.notes import Notes
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Accounts, Globs, labels
 from webhook.core.text import quote

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import yaml
 
-from webhook.core.policy import grammar
-from webhook.core.policy.build import build
+from webhook.core.policy import schema
+from webhook.core.policy.builder import build
 from webhook.core.policy.configmap import KEY
+from webhook.core.policy.errors import Mistake, Notes
 from webhook.core.policy.model import Policy
-from webhook.core.policy.notes import Mistake, Notes
 
 _MOST_DEPTH = 30
 _MOST_SIZE = 4 << 20
@@ -19,8 +19,8 @@ _LONGEST = 200
 _VALUE_SIZE = 16
 """What a value counts for besides its characters: a document of 1 MiB may hold some 200,000 of them."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_EMPTY = f"apiVersion: {grammar.API_VERSION}\nkind: {grammar.KIND}\n".encode()
-_NO_POLICY = f"holds no policy: there must be one document of kind {grammar.KIND}, or a ConfigMap with key {KEY}"
+_EMPTY = f"apiVersion: {schema.API_VERSION}\nkind: {schema.KIND}\n".encode()
+_NO_POLICY = f"holds no policy: there must be one document of kind {schema.KIND}, or a ConfigMap with key {KEY}"
 
 
 def default_policy() -> Policy:
@@ -44,17 +44,17 @@ def read_policy(data: bytes) -> Policy | tuple[Mistake, ...]:
     bare = [node for node in nodes if _member(node, "kind") != "ConfigMap"]
     held = [value for node in nodes if _member(node, "kind") == "ConfigMap" and (value := _held(node))]
     if len(bare) == 1 and not held:
-        return _read(bare[0], data, Notes(elsewhere=grammar.paths()))
-    policies = [node for node in bare if _member(node, "kind") == grammar.KIND]
+        return _read(bare[0], data, Notes(elsewhere=schema.paths()))
+    policies = [node for node in bare if _member(node, "kind") == schema.KIND]
     if len(policies) + len(held) != 1:
         return (Mistake("", 1, _NO_POLICY if not policies and not held else "holds several policies: give one"),)
-    return _read(policies[0], data, Notes(elsewhere=grammar.paths())) if policies else _read_held(held[0])
+    return _read(policies[0], data, Notes(elsewhere=schema.paths())) if policies else _read_held(held[0])
 
 
 def _read_held(value: yaml.ScalarNode) -> Policy | tuple[Mistake, ...]:
     """Read the document inside a ConfigMap; in a block scalar its lines are lines of the file, too."""
     start = value.start_mark.line
-    notes = Notes(elsewhere=grammar.paths(), line_of=lambda line: start + 1 + (line + 1 if value.style == "|" else 0))
+    notes = Notes(elsewhere=schema.paths(), line_of=lambda line: start + 1 + (line + 1 if value.style == "|" else 0))
     data = str(value.value).encode()
     nodes = _compose(data)
     if isinstance(nodes, Mistake):
@@ -145,6 +145,6 @@ def _held(node: yaml.Node) -> yaml.ScalarNode | None:
 
 def _read(node: yaml.Node, data: bytes, notes: Notes) -> Policy | tuple[Mistake, ...]:
     notes.lines[""] = notes.line_of(node.start_mark.line)
-    values = grammar.POLICY.read(node, "", notes) or {}
+    values = schema.POLICY.read(node, "", notes) or {}
     policy = build(values, hashlib.sha256(data).hexdigest(), notes)
     return notes.mistakes() or policy

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from webhook.core.policy.notes import Notes
+from webhook.core.policy.errors import Notes
 from webhook.core.text import listing, quote
 
 _TAG = "tag:yaml.org,2002:"
