@@ -134,11 +134,11 @@ BOUNDED = {row[0]: row[1] for row in page_rows("### Label values")}
     ("label", "values"),
     [
         ("`lifetime`", LIFETIMES), ("`days_left`", DAYS_LEFT), ("`reason` of refused requests", Refusal),
-        ("`reason` of unjudged reviews", ReviewFailure),
+        ("`reason` of review failures", ReviewFailure),
     ],
 )  # fmt: skip
 def test_the_metrics_page_lists_the_values_of_labels(label, values) -> None:
-    assert set(re.findall(r"`([\w-]+)`", BOUNDED[label])) == set(values)
+    assert set(re.findall(r"`([\w+-]+)`", BOUNDED[label])) == set(values)
 
 
 def test_the_metrics_page_tells_the_bounds() -> None:
@@ -146,7 +146,7 @@ def test_the_metrics_page_tells_the_bounds() -> None:
     assert f"first {MAX_AUDIENCES} others" in BOUNDED["`audience`"]
     assert f"{MAX_AUDIENCES_PER_NAMESPACE} from one namespace" in BOUNDED["`audience`"]
     assert {OTHER, API_SERVER} <= set(re.findall(r"`(\w[\w-]+)`", BOUNDED["`audience`"]))
-    assert f"{MAX_EXEMPTIONS} exemptions that end first" in BOUNDED["`exemption`, `rules`, `why`"]
+    assert f"{MAX_EXEMPTIONS} exemptions that expire first" in BOUNDED["`exemption`, `rules`, `reason`"]
 
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"

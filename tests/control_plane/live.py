@@ -158,5 +158,6 @@ def stored(server: Server) -> str:
 
 def ages(server: Server) -> dict[str, float]:
     """Return how old each part of the state is in the worker that has heard of it last."""
-    whats = ("policy", "Secrets", "Namespaces")
-    return {what: min(server.metric("tokenguard_state_age_seconds", what=what) for _ in range(6)) for what in whats}
+    sources = ("policy", "secrets", "namespaces")
+    name = "tokenguard_state_age_seconds"
+    return {source: min(server.metric(name, source=source) for _ in range(6)) for source in sources}

@@ -172,8 +172,8 @@ def test_while_the_api_server_is_away_the_last_known_state_is_judged_by(plane, s
     plane.kill()
     try:
         eventually(lambda: "Secrets can't be followed" in server.log)
-        age = server.metric("tokenguard_state_age_seconds", what="Secrets")
-        eventually(lambda: server.metric("tokenguard_state_age_seconds", what="Secrets") > age > 0)
+        age = server.metric("tokenguard_state_age_seconds", source="secrets")
+        eventually(lambda: server.metric("tokenguard_state_age_seconds", source="secrets") > age > 0)
         assert is_denied(server, namespace, "old")
         assert server.request("GET", "/readyz").status == 200
     finally:

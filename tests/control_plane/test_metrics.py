@@ -120,11 +120,11 @@ def test_it_evaluates_every_alert_and_of_them_those_fire_that_should(scraped) ->
         assert not [rule for rule in rules if rule.get("lastError")]
         return all(rule["health"] == "ok" for rule in rules)
 
-    expected = {"TokenguardExemptionEnding", "TokenguardLegacyTokenLetPass"}
+    expected = {"TokenguardExemptionExpiring", "TokenguardLegacyTokenAllowed"}
     eventually(settled)
     eventually(lambda: {name for name, state in states(scraped).items() if state == "firing"} == expected)
     [alert] = [
-        one for one in scraped.ask("alerts")["alerts"] if one["labels"]["alertname"] == "TokenguardExemptionEnding"
+        one for one in scraped.ask("alerts")["alerts"] if one["labels"]["alertname"] == "TokenguardExemptionExpiring"
     ]
     assert alert["annotations"]["summary"].endswith(": until the move, INFRA-7")
     eventually(lambda: states(scraped)["TokenguardDown"] == "inactive")  # until the first targets are read it is not

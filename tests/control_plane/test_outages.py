@@ -92,7 +92,7 @@ def test_worker_restarted_in_an_outage_decides_as_its_predecessor_did(plane, ser
         assert is_allowed(server, trusted, "old")
         since = time.monotonic() - killed
         now = ages(server)
-        assert all(now[what] >= since for what in ("policy", "Secrets", "Namespaces")), "nothing was heard since"
+        assert all(now[what] >= since for what in ("policy", "secrets", "namespaces")), "nothing was heard since"
         eventually(lambda: all(age > now[what] + 0.1 for what, age in ages(server).items()))
     put_secret(plane, "new", namespace)
     eventually(lambda: is_denied(server, namespace, "new"))

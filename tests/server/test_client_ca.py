@@ -78,13 +78,13 @@ def test_who_shows_a_certificate_of_that_ca_is_answered_over_a_connection_that_s
 @pytest.mark.covers("threat-model: made-up reviews")
 def test_who_shows_none_gets_no_review_answered_and_is_told_what_to_do(wary, path) -> None:
     before = len(wary.audit)
-    counted = wary.metric("tokenguard_requests_refused_total", reason="no-client-certificate", status="403")
+    counted = wary.metric("tokenguard_requests_refused_total", reason="no_client_certificate", status="403")
     reply = wary.request("POST", path, BODY, JSON)
     assert reply.status == 403
     assert reply.json["kind"] == "Status"
     assert "kubeConfigFile" in reply.json["message"]
     assert len(wary.audit) == before
-    assert wary.metric("tokenguard_requests_refused_total", reason="no-client-certificate") == counted + 1
+    assert wary.metric("tokenguard_requests_refused_total", reason="no_client_certificate") == counted + 1
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
@@ -149,7 +149,7 @@ def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(judged_by,
         eventually(lambda: not is_answered(server, one))
         assert is_answered(server, other)
         file.write_bytes(b"junk")
-        eventually(lambda: server.metric("tokenguard_reloads_total", what="client-ca", result="rejected") == 1)
+        eventually(lambda: server.metric("tokenguard_reloads_total", source="client-ca", result="rejected") == 1)
         assert f"client-ca not used: --client-ca {file}: no certificate in PEM can be read in it" in server.log
         server.replace_worker()
         assert eventually(lambda: is_answered(server, other))

@@ -61,21 +61,22 @@ def test_new_files_are_used_and_invalid_ones_rejected_without_a_restart(files, t
         eventually(lambda: served_name(server) == "made-1.example.com")
         eventually(lambda: decision(server).startswith("warned"))
         eventually(lambda: "legacy-token-reference" not in decision(server, LEGACY))
-        first = server.metric("tokenguard_last_reload_success_timestamp_seconds", what="policy")
+        first = server.metric("tokenguard_last_reload_success_timestamp_seconds", source="policy")
         files(BAD, "kind: [", None)
-        for what in ("policy", "objects", "certificate"):
-            eventually(lambda what=what: server.metric("tokenguard_reloads_total", what=what, result="rejected") == 1)
-            assert server.metric("tokenguard_reloads_total", what=what, result="accepted") == 2
-            assert server.metric("tokenguard_last_reload_successful", what=what) == 0
-            assert f"{what} not used" in server.log
+        for source in ("policy", "objects", "certificate"):
+            labels = {"source": source, "result": "rejected"}
+            eventually(lambda labels=labels: server.metric("tokenguard_reloads_total", **labels) == 1)
+            assert server.metric("tokenguard_reloads_total", source=source, result="accepted") == 2
+            assert server.metric("tokenguard_last_reload_successful", source=source) == 0
+            assert f"{source} not used" in server.log
         assert server.metric("tokenguard_policy_reloads_total") == 3
-        assert server.metric("tokenguard_last_reload_success_timestamp_seconds", what="policy") == first
+        assert server.metric("tokenguard_last_reload_success_timestamp_seconds", source="policy") == first
         assert (decision(server)[:6], served_name(server)) == ("warned", "made-1.example.com")
         assert server.request("GET", "/readyz").status == 200
         assert all(mistake in server.log for mistake in ("modee", "maxExpirationSeconds"))
         files()
         eventually(lambda: decision(server).startswith("denied"))
-        assert server.metric("tokenguard_last_reload_successful", what="policy") == 1
+        assert server.metric("tokenguard_last_reload_successful", source="policy") == 1
         assert "PRIVATE" not in server.log
 
 
@@ -90,7 +91,7 @@ def test_worker_that_starts_while_all_files_are_invalid_has_the_last_valid_ones(
         eventually(lambda: "legacy-token-reference" in decision(server, LEGACY))
         eventually(lambda: served_name(server) == "made-1.example.com")
         files(BAD, "kind: [", None)
-        eventually(lambda: all(f"{what} not used" in server.log for what in ("policy", "objects", "certificate")))
+        eventually(lambda: all(f"{source} not used" in server.log for source in ("policy", "objects", "certificate")))
         server.replace_worker()
         assert served_name(server) == "made-1.example.com"
         assert decision(server).startswith("warned")

@@ -73,8 +73,8 @@ def test_an_exemption_is_named_in_the_annotations_and_in_the_audit_log():
     assert response["allowed"] is True
     assert "legacy-token-reference: INFRA-123 (until 2026-12-31)" in response["auditAnnotations"]["exemption"]
     assert judge.audit.lines[0]["exemption"] == response["auditAnnotations"]["exemption"]
-    exempted = 'tokenguard_exempted_total{resource_namespace="demo",rule="legacy-token-reference"} 1.0'
-    assert exempted in judge.counted("exempted")
+    exempted = 'tokenguard_exemptions_applied_total{resource_namespace="demo",rule="legacy-token-reference"} 1.0'
+    assert exempted in judge.counted("exemptions_applied")
 
 
 BY_ACCOUNT = """
@@ -92,8 +92,9 @@ def test_two_exemptions_of_one_rule_are_both_named_and_counted_once():
     response = judge.response(made_review(pod))
     both = "legacy-token-reference: INFRA-123 (until never); legacy-token-reference: INFRA-124 (until never)"
     assert response["auditAnnotations"]["exemption"] == judge.audit.lines[0]["exemption"] == both
-    assert 'tokenguard_exempted_total{resource_namespace="demo",rule="legacy-token-reference"} 1.0' in judge.counted(
-        "exempted"
+    assert (
+        'tokenguard_exemptions_applied_total{resource_namespace="demo",rule="legacy-token-reference"} 1.0'
+        in judge.counted("exemptions_applied")
     )
 
 
@@ -293,25 +294,25 @@ def test_a_bug_in_reading_is_answered_too(monkeypatch):
     assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
 
 
-def unjudged(judge: Judge) -> set[str]:
+def failures(judge: Judge) -> set[str]:
     """Return the reasons for which reviews could not be judged."""
-    counted = [line for line in judge.counted("reviews_unjudged") if not line.endswith(" 0.0")]
-    assert len(judge.counted("reviews_unjudged")) == 8
+    counted = [line for line in judge.counted("review_failures") if not line.endswith(" 0.0")]
+    assert len(judge.counted("review_failures")) == 8
     return {line.split('reason="')[1].split('"')[0] for line in counted}
 
 
 def test_why_a_review_could_not_be_judged_is_counted(monkeypatch):
     ready, waiting = Judge(), Judge(policy="")
-    assert unjudged(ready) == set()
+    assert failures(ready) == set()
     waiting.response(PLAIN)
-    assert unjudged(waiting) == {"not-ready"}
+    assert failures(waiting) == {"not_ready"}
     asked = json.loads(PLAIN)
     asked["request"]["object"]["spec"] = "no spec"
     ready.response(json.dumps(asked).encode())
-    assert unjudged(ready) == {"unreadable"}
+    assert failures(ready) == {"invalid_object"}
     monkeypatch.setattr(review_handler, "evaluate", fail)
     ready.response(PLAIN)
-    assert unjudged(ready) == {"unreadable", "internal-error"}
+    assert failures(ready) == {"invalid_object", "internal_error"}
 
 
 @pytest.mark.covers("threat-model: metrics cardinality")

@@ -98,7 +98,7 @@ def test_server_that_awaits_a_certificate_is_not_ready_and_says_why(judged_by, t
         assert (ready.status, ready.json["error"]) == (503, "not ready: certificate not loaded yet")
         assert server.request("GET", "/healthz").status == 200
         assert server.metric("tokenguard_ready") == 0
-        assert server.metric("tokenguard_reloads_total", what="certificate") == 0
+        assert server.metric("tokenguard_reloads_total", source="certificate") == 0
         assert "certificate: a placeholder is served until Secret tokenguard/tokenguard-tls has one\n" in server.log
         eventually(lambda: "Secret tokenguard/tokenguard-tls: the API server can't be reached" in server.log)
         for text in ("PRIVATE", "certificate loaded", "certificate.pem"):

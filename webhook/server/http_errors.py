@@ -8,17 +8,17 @@ from webhook.core.text import Word
 class Refusal(Word):
     """The reasons: values of a label in metrics."""
 
-    NOT_HTTP = "not-http"
-    NO_SUCH_PATH = "no-such-path"
-    WRONG_METHOD = "wrong-method"
+    NOT_HTTP = "not_http"
+    NO_SUCH_PATH = "no_such_path"
+    WRONG_METHOD = "wrong_method"
     ENCODED = "encoded"
-    WRONG_MEDIA_TYPE = "wrong-media-type"
-    NO_LENGTH = "no-length"
-    NO_CLIENT_CERTIFICATE = "no-client-certificate"
-    TOO_LARGE = "too-large"
-    TOO_MANY = "too-many"
-    TOO_SLOW = "too-slow"
-    NOT_A_REVIEW = "not-a-review"
+    WRONG_MEDIA_TYPE = "wrong_media_type"
+    NO_LENGTH = "no_length"
+    NO_CLIENT_CERTIFICATE = "no_client_certificate"
+    TOO_LARGE = "too_large"
+    TOO_MANY = "too_many"
+    TOO_SLOW = "too_slow"
+    NOT_A_REVIEW = "not_a_review"
     OTHER = "other"
 
 

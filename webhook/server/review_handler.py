@@ -75,7 +75,7 @@ class ReviewHandler:
             return self.error(400, Refusal.NOT_A_REVIEW, "the body can't be read: tokenguard's log says more")
         now = self._clock()
         decision, status = self._evaluate(request, snapshot, now)
-        failure = _FAILURES.get(status, ReviewFailure.UNREADABLE)
+        failure = _FAILURES.get(status, ReviewFailure.INVALID_OBJECT)
         seconds = time.perf_counter() - started
         if not self._audit.record(request, decision, now, seconds):
             fallback = fallback_decision(request, decision, self._audit.failure_reason)

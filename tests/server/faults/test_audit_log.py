@@ -77,8 +77,8 @@ def test_patch_or_exemption_without_a_record_is_denied(case):
     )
     assert "patch" not in response
     assert response["auditAnnotations"]["decision"] == "denied"
-    failed = f'tokenguard_reviews_unjudged_total{{reason="untold",webhook="{phase}"}} 1.0'
-    assert failed in judge.counted("reviews_unjudged")
+    failed = f'tokenguard_review_failures_total{{reason="audit_unavailable",webhook="{phase}"}} 1.0'
+    assert failed in judge.counted("review_failures")
     assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
@@ -296,7 +296,7 @@ def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp
         assert server.metric("tokenguard_ready") == 0
         for _ in range(8):
             assert not changes(server)
-        assert server.metric("tokenguard_reviews_unjudged_total", reason="untold") >= 9
+        assert server.metric("tokenguard_review_failures_total", reason="audit_unavailable") >= 9
         (small_disk / "ballast").unlink()
         eventually(lambda: readiness(server)[0] == 200)
         assert changes(server)

@@ -84,7 +84,7 @@ def test_without_memory_for_more_large_reviews_are_refused_small_ones_answered_a
         resource.prlimit(worker, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert server.review("/mutate", large)["allowed"]
         assert server.workers == [worker]
-        assert server.metric("tokenguard_requests_refused_total", reason="too-many") == 3
+        assert server.metric("tokenguard_requests_refused_total", reason="too_many") == 3
         assert "Traceback" not in server.log
 
 

@@ -135,6 +135,6 @@ def test_while_a_certificate_is_rotated_100_times_no_handshake_and_no_review_fai
         finally:
             over.set()
             thread.join()
-        assert server.metric("tokenguard_reloads_total", what="certificate", result="rejected") == 0
+        assert server.metric("tokenguard_reloads_total", source="certificate", result="rejected") == 0
     assert failed == []
     assert running.failures == []

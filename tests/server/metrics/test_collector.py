@@ -38,21 +38,21 @@ def samples(state: State) -> dict[str, float]:
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
-def ends(state: State) -> dict[str, float]:
-    """Return when each exemption with a series of its own ends, by its index in the policy."""
+def expiries(state: State) -> dict[str, float]:
+    """Return when each exemption with a series of its own expires, by its index in the policy."""
     found = samples(state)
     return {
         re.search(r'exemption="exemptions\[(\d+)\]"', name)[1]: value
         for name, value in found.items()
-        if name.startswith("tokenguard_exemption_end")
+        if name.startswith("tokenguard_exemption_expiry")
     }
 
 
 @pytest.mark.parametrize(
     ("until", "days_left"),
     [
-        ("2026-11-22", "ended"), ("2026-11-23", "0-7"), ("2026-11-30", "0-7"), ("2026-12-01", "8-30"),
-        ("2026-12-24", "31-90"), ("2027-02-22", "more"), ("9999-12-31", "more"), ("never", "never"),
+        ("2026-11-22", "expired"), ("2026-11-23", "0-7"), ("2026-11-30", "0-7"), ("2026-12-01", "8-30"),
+        ("2026-12-24", "31-90"), ("2027-02-22", "91+"), ("9999-12-31", "91+"), ("never", "never"),
     ],
 )  # fmt: skip
 def test_exemptions_are_counted_by_days_left(until, days_left) -> None:
@@ -62,27 +62,29 @@ def test_exemptions_are_counted_by_days_left(until, days_left) -> None:
     assert set(counted.values()) == {0}
 
 
-def test_exemption_ends_when_its_last_day_is_over() -> None:
+def test_exemption_expires_when_its_last_day_is_over() -> None:
     every = exemption("2026-11-23", "Jenkins", '["*"]')
     found = samples(state_with(f"{HEAD}exemptions:\n{every}"))
-    name = 'tokenguard_exemption_end_timestamp_seconds{exemption="exemptions[0]",rules="*",why="Jenkins"}'
+    name = 'tokenguard_exemption_expiry_timestamp_seconds{exemption="exemptions[0]",reason="Jenkins",rules="*"}'
     assert found[name] == dt.datetime(2026, 11, 24, tzinfo=dt.UTC).timestamp()
 
 
-def test_exemptions_that_end_first_have_series_of_their_own() -> None:
+def test_exemptions_that_expire_first_have_series_of_their_own() -> None:
     day = dt.date(2026, 11, 23)
     every = ["never", *(str(day - dt.timedelta(1 + number)) for number in range(MAX_EXEMPTIONS))]
     every += [str(day + dt.timedelta(number)) for number in reversed(range(30))]
-    found = ends(state_with(f"{HEAD}exemptions:\n{''.join(map(exemption, every))}"))
+    found = expiries(state_with(f"{HEAD}exemptions:\n{''.join(map(exemption, every))}"))
     coming = {str(number) for number in range(1 + MAX_EXEMPTIONS, 1 + MAX_EXEMPTIONS + 30)}
-    last_ended = {str(number) for number in range(1, 1 + MAX_EXEMPTIONS - 30)}
-    assert set(found) == coming | last_ended
+    last_expired = {str(number) for number in range(1, 1 + MAX_EXEMPTIONS - 30)}
+    assert set(found) == coming | last_expired
 
 
 def test_long_reason_with_control_characters_is_cut_and_escaped() -> None:
     reason = '"\\e[31m\\\\ \\" ' + "r" * 300 + '"'
     [name] = [
-        name for name in samples(state_with(f"{HEAD}exemptions:\n{exemption('2026-12-01', reason)}")) if "why" in name
+        name
+        for name in samples(state_with(f"{HEAD}exemptions:\n{exemption('2026-12-01', reason)}"))
+        if "reason=" in name and "exemption=" in name
     ]
     assert name.isprintable()
     assert len(name) < 300
@@ -95,10 +97,10 @@ def test_state_gauges_are_what_the_state_knows() -> None:
     found = samples(state)
     assert found["tokenguard_ready"] == 1
     assert found[f'tokenguard_policy_info{{mode="enforce",revision="{state.snapshot.policy.revision}"}}'] == 1
-    assert found["tokenguard_legacy_secrets"] == found['tokenguard_state_objects{what="Secrets"}'] == 3
-    assert found['tokenguard_state_objects{what="Namespaces"}'] == 1
-    assert found['tokenguard_state_age_seconds{what="Secrets"}'] == 0
-    assert found['tokenguard_state_age_seconds{what="Namespaces"}'] > 0
+    assert found["tokenguard_legacy_secrets"] == found['tokenguard_state_objects{resource="secrets"}'] == 3
+    assert found['tokenguard_state_objects{resource="namespaces"}'] == 1
+    assert found['tokenguard_state_age_seconds{source="secrets"}'] == 0
+    assert found['tokenguard_state_age_seconds{source="namespaces"}'] > 0
     assert found["tokenguard_certificate_expiry_timestamp_seconds"] == state.certificate.not_after.timestamp()
 
 

@@ -25,13 +25,13 @@ def test_reviews_and_reloads_are_counted_and_start_at_zero_in_a_new_worker(judge
         assert server.metric("tokenguard_findings_total", rule="inject", action="patch") == 3
         assert server.metric("tokenguard_findings_total", rule="legacy-token-reference", action="reject") == 6
         assert server.metric("tokenguard_review_duration_seconds_count") == 6
-        assert server.metric("tokenguard_requests_refused_total", status="400", reason="not-a-review") == 1
-        assert server.metric("tokenguard_requests_refused_total", status="404", reason="no-such-path") == 1
+        assert server.metric("tokenguard_requests_refused_total", status="400", reason="not_a_review") == 1
+        assert server.metric("tokenguard_requests_refused_total", status="404", reason="no_such_path") == 1
         assert server.metric("tokenguard_policy_reloads_total", result="accepted") == 1
         server.replace_worker()
         assert server.metric("tokenguard_reviews_total") == 0
         assert server.metric("tokenguard_policy_reloads_total", result="accepted") == 1
-        assert server.metric("tokenguard_last_reload_successful", what="policy") == 1
+        assert server.metric("tokenguard_last_reload_successful", source="policy") == 1
 
 
 def test_policy_in_force_is_exposed_by_its_hash(server):

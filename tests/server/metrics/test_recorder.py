@@ -16,7 +16,7 @@ from webhook.core.policy.model import Action
 from webhook.core.request import Phase, Request
 from webhook.core.rules import RULES
 from webhook.server.metrics.collector import MetricsCollector
-from webhook.server.metrics.definitions import CAPPED, EXEMPTED, FINDINGS, INJECTED
+from webhook.server.metrics.definitions import CAPPED, EXEMPTIONS_APPLIED, FINDINGS, INJECTED
 from webhook.server.metrics.label_limits import (
     API_SERVER,
     MAX_AUDIENCE_LENGTH,
@@ -84,7 +84,7 @@ def test_namespace_labels_are_at_most_so_many(known) -> None:
         metrics.count_review(request(name), Decision(Outcome.WARNED, (finding(),), exempted=exempted), 0.001)
     expected = dict.fromkeys(names[:MAX_NAMESPACES], 1) | {OTHER: 40}
     assert counted(metrics, FINDINGS) == {("token-subpath", "warn", name): count for name, count in expected.items()}
-    assert counted(metrics, EXEMPTED) == {("inject", name): count for name, count in expected.items()}
+    assert counted(metrics, EXEMPTIONS_APPLIED) == {("inject", name): count for name, count in expected.items()}
 
 
 @pytest.mark.covers("threat-model: metrics cardinality")

@@ -20,11 +20,11 @@ from webhook.server.metrics.recorder import BUCKETS, WEBHOOKS, Metrics
 from webhook.server.state import Snapshot, State
 
 MAX_EXEMPTIONS = 100
-"""Exemptions with a series of their own: those that end first."""
+"""Exemptions with a series of their own: those that expire first."""
 _MAX_REASON = 100
 _DAY = 86_400
 _DAYS_LEFT = ((7, "0-7"), (30, "8-30"), (90, "31-90"))
-DAYS_LEFT = ("ended", *(name for _, name in _DAYS_LEFT), "more", "never")
+DAYS_LEFT = ("expired", *(name for _, name in _DAYS_LEFT), "91+", "never")
 _BOUNDS = [*map(str, BUCKETS), "+Inf"]
 _EMPTY = [0.0] * (len(_BOUNDS) + 1)
 
@@ -69,10 +69,10 @@ class MetricsCollector(Collector):
         secrets = [float(sum(map(len, snapshot.cluster.legacy_tokens.values())))] if snapshot else []
         namespaces = [float(len(snapshot.cluster.namespaces))] if snapshot else []
         yield _family(definitions.LEGACY_SECRETS, [((), count) for count in secrets])
-        objects = [(("Secrets",), count) for count in secrets] + [(("Namespaces",), count) for count in namespaces]
+        objects = [(("secrets",), count) for count in secrets] + [(("namespaces",), count) for count in namespaces]
         yield _family(definitions.OBJECTS, objects)
         now = time.monotonic()
-        ages = [((part,), max(now - synced, 0.0)) for part, synced in dict(state.last_synced).items()]
+        ages = [((part.lower(),), max(now - synced, 0.0)) for part, synced in dict(state.last_synced).items()]
         yield _family(definitions.STATE_AGE, ages)
         expiry = [((), state.certificate.not_after.timestamp())] if state.certificate else []
         yield _family(definitions.CERTIFICATE_EXPIRY, expiry)
@@ -82,9 +82,9 @@ class MetricsCollector(Collector):
         today = dt.datetime.fromtimestamp(self._clock(), dt.UTC).date()
         counts = Counter(days_left(exemption, today) for exemption in exemptions)
         yield _family(definitions.EXEMPTIONS, [((name,), float(counts[name])) for name in DAYS_LEFT if snapshot])
-        first = first_to_end(exemptions, today)
-        ends = [_exemption_end(number, exemptions[number], until) for until, number in first]
-        yield _family(definitions.EXEMPTION_END, ends)
+        first = first_to_expire(exemptions, today)
+        expiries = [_exemption_expiry(number, exemptions[number], until) for until, number in first]
+        yield _family(definitions.EXEMPTION_EXPIRY, expiries)
 
 
 def days_left(exemption: Exemption, today: dt.date) -> str:
@@ -92,21 +92,21 @@ def days_left(exemption: Exemption, today: dt.date) -> str:
     if exemption.until is None:
         return "never"
     days = (exemption.until - today).days
-    return "ended" if days < 0 else next((name for most, name in _DAYS_LEFT if days <= most), "more")
+    return "expired" if days < 0 else next((name for most, name in _DAYS_LEFT if days <= most), "91+")
 
 
-def first_to_end(exemptions: Sequence[Exemption], today: dt.date) -> list[tuple[dt.date, int]]:
+def first_to_expire(exemptions: Sequence[Exemption], today: dt.date) -> list[tuple[dt.date, int]]:
     """Return the last day and the index of the exemptions that have a series of their own.
 
-    First come those that end next, then those that have ended, most recent first.
+    First come those that expire next, then those that have expired, most recent first.
     """
-    ends = [(exemption.until, index) for index, exemption in enumerate(exemptions) if exemption.until is not None]
-    coming = sorted(end for end in ends if end[0] >= today)
-    ended = sorted((end for end in ends if end[0] < today), reverse=True)
-    return (coming + ended)[:MAX_EXEMPTIONS]
+    expiries = [(exemption.until, index) for index, exemption in enumerate(exemptions) if exemption.until is not None]
+    coming = sorted(expiry for expiry in expiries if expiry[0] >= today)
+    expired = sorted((expiry for expiry in expiries if expiry[0] < today), reverse=True)
+    return (coming + expired)[:MAX_EXEMPTIONS]
 
 
-def _exemption_end(index: int, exemption: Exemption, until: dt.date) -> tuple[tuple[str, ...], float]:
+def _exemption_expiry(index: int, exemption: Exemption, until: dt.date) -> tuple[tuple[str, ...], float]:
     rules = "*" if len(exemption.rules) == len(BY_NAME) else ",".join(exemption.rules)
     reason = plain(exemption.reason[:_MAX_REASON])
     end = timegm(until.timetuple()) + _DAY  # valid until that day is over

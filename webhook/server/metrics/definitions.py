@@ -8,10 +8,10 @@ from webhook.core.text import Word
 class ReviewFailure(Word):
     """Why the answer to a review is not the policy's decision: a label value."""
 
-    NOT_READY = "not-ready"
-    INTERNAL_ERROR = "internal-error"
-    UNREADABLE = "unreadable"
-    AUDIT_UNAVAILABLE = "untold"
+    NOT_READY = "not_ready"
+    INTERNAL_ERROR = "internal_error"
+    INVALID_OBJECT = "invalid_object"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
 
 
 class Definition(NamedTuple):
@@ -32,48 +32,50 @@ def _gauge(name: str, text: str, *labels: str) -> Definition:
 
 
 REVIEWS = _counter("reviews", "Reviews answered.", "webhook", "resource", "operation", "decision")
-FAILURES = _counter("reviews_unjudged", "Reviews answered without a judgement, or not by it.", "webhook", "reason")
+FAILURES = _counter("review_failures", "Reviews whose answer is not a decision of the policy.", "webhook", "reason")
 DURATION = Definition(
     "tokenguard_review_duration_seconds",
     "histogram",
     ("webhook",),
-    "Time to answer a review: to read it, to decide, and to write the audit log.",
+    "Time to answer a review: parsing, evaluation and writing the audit record.",
 )
-FINDINGS = _counter("findings", "Findings, and what was done about them.", "rule", "action", "resource_namespace")
-EXEMPTED = _counter("exempted", "Reviews in which an exemption kept a rule from acting.", "rule", "resource_namespace")
-INJECTED = _counter("tokens_injected", "Tokens put into pods, by how long they live.", "audience", "lifetime")
+FINDINGS = _counter("findings", "Findings by the action that was taken.", "rule", "action", "resource_namespace")
+EXEMPTIONS_APPLIED = _counter(
+    "exemptions_applied", "Reviews in which an exemption matched a violation.", "rule", "resource_namespace"
+)
+INJECTED = _counter("tokens_injected", "Tokens injected into pods, by lifetime.", "audience", "lifetime")
 CAPPED = _counter(
-    "tokens_capped", "Tokens in pods whose life was cut short, by how long it would have been.", "audience", "lifetime"
+    "tokens_capped", "Tokens in pods whose lifetime was capped, by their former lifetime.", "audience", "lifetime"
 )
-REFUSALS = _counter("requests_refused", "Requests refused before anything was judged.", "status", "reason")
-POLICY_RELOADS = _counter("policy_reloads", "Policies read, at the start and after.", "result")
-RELOADS = _counter("reloads", "Policies, objects and certificates read, at the start and after.", "what", "result")
-RELOAD_RESULT = _gauge("last_reload_successful", "1 where what was read last was taken, 0 where it was not.", "what")
-RELOAD_TIME = _gauge("last_reload_success_timestamp_seconds", "When one was last taken, in Unix time.", "what")
-AUDIT_FAILURES = _counter("audit_failures", "Lines that could not be written to the audit log when they were due.")
-AUDIT_SAMPLED_OUT = _counter("audit_sampled_out", "Decisions that --audit-sample left out of the audit log.")
-INTERNAL_ERRORS = _counter("internal_errors", "Reviews that met an error of tokenguard's own.")
-READY = _gauge("ready", "1 where policy, objects and certificate are there, and the audit log is written.")
-POLICY = _gauge("policy_info", "The policy in force: its hash, and its mode outside of overrides.", "revision", "mode")
-EXEMPTIONS = _gauge("exemptions", "The policy's exemptions, by the days until they end.", "days_left")
-EXEMPTION_END = _gauge(
-    "exemption_end_timestamp_seconds", "When an exemption ends or has ended, in Unix time.", "exemption", "rules", "why"
+REFUSALS = _counter("requests_refused", "Requests refused before evaluation.", "status", "reason")
+POLICY_RELOADS = _counter("policy_reloads", "Loads and reloads of the policy.", "result")
+RELOADS = _counter("reloads", "Loads and reloads of the policy, the objects file and certificates.", "source", "result")
+RELOAD_RESULT = _gauge("last_reload_successful", "1 if the last reload succeeded, otherwise 0.", "source")
+RELOAD_TIME = _gauge("last_reload_success_timestamp_seconds", "Unix time of the last successful reload.", "source")
+AUDIT_FAILURES = _counter("audit_failures", "Audit records that could not be written.")
+AUDIT_SAMPLED_OUT = _counter("audit_sampled_out", "Audit records left out by --audit-sample.")
+INTERNAL_ERRORS = _counter("internal_errors", "Reviews whose evaluation failed because of a bug in tokenguard.")
+READY = _gauge("ready", "1 if the replica is ready, otherwise 0.")
+POLICY = _gauge(
+    "policy_info", "The policy in force: its revision (hash) and its mode outside of overrides.", "revision", "mode"
 )
-LEGACY_SECRETS = _gauge("legacy_secrets", "Known Secrets that hold a token without end.")
-OBJECTS = _gauge("state_objects", "Objects known: Secrets of the legacy type, and Namespaces.", "what")
-STATE_AGE = _gauge(
-    "state_age_seconds", "Time since this part of the state was last known to be what the API server has.", "what"
+EXEMPTIONS = _gauge("exemptions", "Exemptions in the policy, by days until they expire.", "days_left")
+EXEMPTION_EXPIRY = _gauge(
+    "exemption_expiry_timestamp_seconds", "Unix time at which an exemption expires.", "exemption", "rules", "reason"
 )
+LEGACY_SECRETS = _gauge("legacy_secrets", "Secrets with a token that never expires.")
+OBJECTS = _gauge("state_objects", "Watched objects: Secrets of the legacy type, and Namespaces.", "resource")
+STATE_AGE = _gauge("state_age_seconds", "Time since the policy, Secrets or Namespaces were last synced.", "source")
 CERTIFICATE_EXPIRY = _gauge(
-    "certificate_expiry_timestamp_seconds", "When the certificate that is served ends, in Unix time."
+    "certificate_expiry_timestamp_seconds", "Unix time at which the serving certificate expires."
 )
 
 RECORDED = (
-    FAILURES, FINDINGS, EXEMPTED, INJECTED, CAPPED, REFUSALS, POLICY_RELOADS, RELOADS, RELOAD_RESULT,
+    FAILURES, FINDINGS, EXEMPTIONS_APPLIED, INJECTED, CAPPED, REFUSALS, POLICY_RELOADS, RELOADS, RELOAD_RESULT,
     RELOAD_TIME, AUDIT_FAILURES, AUDIT_SAMPLED_OUT, INTERNAL_ERRORS,
 )  # fmt: skip
 """Those whose values the recorder keeps, besides `REVIEWS` and `DURATION`; the rest is read from the state."""
 DEFINITIONS = (
-    REVIEWS, DURATION, *RECORDED, READY, POLICY, EXEMPTIONS, EXEMPTION_END, LEGACY_SECRETS, OBJECTS, STATE_AGE,
+    REVIEWS, DURATION, *RECORDED, READY, POLICY, EXEMPTIONS, EXEMPTION_EXPIRY, LEGACY_SECRETS, OBJECTS, STATE_AGE,
     CERTIFICATE_EXPIRY,
 )  # fmt: skip

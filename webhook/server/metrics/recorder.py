@@ -100,7 +100,7 @@ class Metrics:
         if decision.exempted:
             namespace = self._namespaces.label(request.namespace)
             for rule in {finding.rule for finding, _ in decision.exempted}:
-                self._cell(definitions.EXEMPTED, rule, namespace).value += 1
+                self._cell(definitions.EXEMPTIONS_APPLIED, rule, namespace).value += 1
 
     def count(self, definition: Definition, *labels: str) -> None:
         """Add one to any other counter."""
