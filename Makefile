@@ -20,7 +20,7 @@ test: $(VENV)/ready ## run all tests, in JOBS processes of a GiB each (three for
 
 # Tests that start no server and no other process, without the long ones.
 UNIT := tests/audit tests/core tests/pki tests/scan tests/tokens \
-	--ignore-glob='*/test_commands.py' --ignore-glob='*/test_large_*.py' --ignore=tests/core/test_kubectl_yaml.py --ignore=tests/audit/test_schema.py
+	--ignore-glob='*/test_large_*.py' --ignore=tests/core/test_kubectl_yaml.py --ignore=tests/audit/test_schema.py
 
 .PHONY: test-unit
 test-unit: $(VENV)/ready ## run the tests that need neither a server nor a cluster, in less than a minute

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.manifests.rendering import INSTALLATIONS, render, the
-from webhook.serve_command import serve_command as serve
+from webhook.cli.serve import serve_command as serve
 from webhook.server.gunicorn_app import GRACEFUL_TIMEOUT
 from webhook.server.options import ServeOptions
 

@@ -11,7 +11,7 @@ from webhook.check.checker import check
 from webhook.check.fix import changed_documents, fixed_documents
 from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.check.report import CheckReport
-from webhook.commands import policy_in
+from webhook.cli.common import policy_in
 from webhook.core.text import counted
 from webhook.formatters import check_json, check_sarif, check_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
@@ -56,7 +56,7 @@ def _check_options(command: F) -> F:
 
 @click.command("check")
 @_check_options
-def check_command(  # noqa: PLR0913 - each option by its name
+def check_command(
     paths: tuple[str, ...],
     policy: str | None,
     output: str,

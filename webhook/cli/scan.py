@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from webhook.check.input_files import STDIN
+from webhook.cli.common import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, policy_problems
 from webhook.cluster.inventory import Inventory
 from webhook.cluster.transport import ApiError, Transport
-from webhook.commands import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, policy_problems
 from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy

@@ -20,7 +20,7 @@ import click
 import yaml
 
 from webhook.check.input_files import STDIN
-from webhook.commands import Failure, bytes_in, labels_given, policy_in, policy_problems
+from webhook.cli.common import Failure, bytes_in, labels_given, policy_in, policy_problems
 from webhook.core.policy import schema
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
@@ -34,12 +34,12 @@ _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, 
 
 
 _MODULES = {
-    "audit": ("webhook.audit_command", "audit_group"),
-    "certs": ("webhook.certs_command", "certs_group"),
-    "check": ("webhook.check_command", "check_command"),
-    "scan": ("webhook.scan_command", "scan_command"),
-    "serve": ("webhook.serve_command", "serve_command"),
-    "token": ("webhook.token_command", "token_group"),
+    "audit": ("webhook.cli.audit", "audit_group"),
+    "certs": ("webhook.cli.certs", "certs_group"),
+    "check": ("webhook.cli.check", "check_command"),
+    "scan": ("webhook.cli.scan", "scan_command"),
+    "serve": ("webhook.cli.serve", "serve_command"),
+    "token": ("webhook.cli.token", "token_group"),
 }
 """Commands that are imported when they are called."""
 

@@ -18,7 +18,7 @@ from webhook.cli import main
 from webhook.core.rules import RULES
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmod: warn\nrules: {inject: reject}\n"
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 REVIEWS = CHECKOUT / "webhook" / "demo" / "reviews"
 RECORDED = {
     "plain": "pod-plain",
@@ -131,7 +131,7 @@ def test_what_goes_wrong_in_a_command_is_a_failed_run_not_a_finding() -> None:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_the_demos_reviews_are_those_of_a_real_api_server(name: str) -> None:
-    recorded = Path(__file__).parent / "recorded" / f"{RECORDED[name]}.mutate.pods.json"
+    recorded = CHECKOUT / "tests" / "recorded" / f"{RECORDED[name]}.mutate.pods.json"
     assert (REVIEWS / f"{name}.json").read_bytes() == recorded.read_bytes()
 
 

@@ -10,9 +10,9 @@ import click
 
 from webhook.check.input_files import STDIN, InputFile, InputProblem
 from webhook.check.input_files import read as read_file
+from webhook.cli.common import Failure, bytes_in, cluster_at_hand, kubeconfig_option, labels_given, policy_in
 from webhook.cluster.token_review import published_issuer, review
 from webhook.cluster.transport import ApiError, Transport
-from webhook.commands import Failure, bytes_in, cluster_at_hand, kubeconfig_option, labels_given, policy_in
 from webhook.formatters import token_json, token_text
 from webhook.formatters.formatter import Formatter, print_report
 from webhook.tokens.claims import Token, TokenFormatError, parse_token
