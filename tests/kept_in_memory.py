@@ -6,8 +6,8 @@ KEPT: dict[str, tuple[str, ...]] = {
         "webhook/core/policy/model.py::Policy._here",
         "webhook/core/policy/model.py::NamespacePolicy.active",
     ),
-    "JSON paths": ("webhook/core/patch.py::_paths",),
-    "spelling hints": ("webhook/core/text.py::_hints",),
+    "JSON paths": ("webhook/core/json_patch.py::_paths",),
+    "spelling hints": ("webhook/core/formatting.py::_hints",),
     "Events about pods": (
         "webhook/cluster/pod_events.py::PodEvents._said",
         "webhook/cluster/pod_events.py::PodEvents._in_namespace",
@@ -38,12 +38,12 @@ KEPT: dict[str, tuple[str, ...]] = {
     ),
     "legacy Secrets": (
         "webhook/cluster/index.py::Secrets._known",
-        "webhook/core/cluster.py::Cluster.legacy_tokens",
+        "webhook/core/cluster_state.py::Cluster.legacy_tokens",
     ),
     "Namespaces": (
         "webhook/cluster/index.py::Namespaces._known",
-        "webhook/core/cluster.py::Cluster.namespaces",
-        "webhook/core/cluster.py::Cluster.automounts",
+        "webhook/core/cluster_state.py::Cluster.namespaces",
+        "webhook/core/cluster_state.py::Cluster.automounts",
     ),
     "the policy": (
         "webhook/core/policy/model.py::Policy.workloads",

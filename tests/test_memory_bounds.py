@@ -24,22 +24,22 @@ from webhook.cluster.events import Teller
 from webhook.cluster.index import Namespaces, Secrets
 from webhook.cluster.objects import Annotations, ConfigMap, Metadata, Object
 from webhook.cluster.pod_events import PodEvents
-from webhook.core import text
-from webhook.core.cluster import Cluster
+from webhook.core import formatting
+from webhook.core.admission_request import Phase, Request, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
 from webhook.core.evaluate import evaluate
+from webhook.core.formatting import did_you_mean
+from webhook.core.json_patch import json_path
 from webhook.core.k8s_names import OPERATIONS
+from webhook.core.k8s_types import OwnerReference
 from webhook.core.kinds import Subject
-from webhook.core.notice import REJECTED, Notice, notice
-from webhook.core.objects import OwnerReference
-from webhook.core.patch import json_path
+from webhook.core.owner_event import REJECTED, Notice, notice
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
-from webhook.core.request import Phase, Request, read_review
 from webhook.core.rules import RULES
 from webhook.core.selectors import labels
-from webhook.core.text import did_you_mean
 from webhook.server.metrics.definitions import CAPPED, FINDINGS
 from webhook.server.metrics.label_limits import MAX_AUDIENCE_LENGTH, MAX_AUDIENCES, MAX_NAMESPACES
 from webhook.server.metrics.recorder import MAX_CACHED, RESOURCES, Metrics
@@ -60,16 +60,16 @@ OF_A_SHORT_LIFE = {
     "webhook/cluster/inventory.py::": "a scan's",
     "webhook/core/manifests/": "of reading a manifest",
     "webhook/core/policy/errors.py::": "of reading a policy",
-    "webhook/core/cluster_lines.py::_Line": "one line, while it is written or read",
+    "webhook/core/cluster_state_io.py::_Line": "one line, while it is written or read",
     "webhook/core/decision.py::Decision.encoded_patch": "of one review",
     "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",
 }
 FIXED = {
-    "webhook/core/account_views.py::_NONE": "an empty map",
+    "webhook/core/token_context.py::_NONE": "an empty map",
     "webhook/core/kinds.py::NO_WORKLOADS": "an empty map",
     "webhook/core/rules/inject.py::_NO_MOUNTS": "an empty map",
     "webhook/core/rule.py::Rule.other_checks": "the rules' own checks",
-    "webhook/core/views.py::_NONE": "an empty map",
+    "webhook/core/pod_context.py::_NONE": "an empty map",
     "webhook/cluster/index.py::_NONE": "an empty map",
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
     "webhook/server/http_server.py::HttpServer._listeners": "the listening socket",
@@ -201,13 +201,13 @@ def test_policies_of_namespaces_with_the_longest_names_stay_bounded() -> None:
 
 @pytest.mark.covers("failure-modes: spelling hints")
 def test_hints_for_the_longest_words_stay_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(text, "_nearest", lambda wrong, _known: f'; did you mean "{wrong}"?')
+    monkeypatch.setattr(formatting, "_nearest", lambda wrong, _known: f'; did you mean "{wrong}"?')
 
     def fill() -> None:
         for number in range(400):
             did_you_mean(WIDEST + longest(number, 99), [f"{WIDEST}{number}".ljust(20, "b")] * 100)
 
-    assert growth(fill) < bound("webhook/core/text.py::_hints")
+    assert growth(fill) < bound("webhook/core/formatting.py::_hints")
 
 
 @pytest.mark.covers("failure-modes: JSON paths")
@@ -217,7 +217,7 @@ def test_paths_of_the_longest_pointers_stay_bounded() -> None:
             json_path(f"/metadata/annotations/{WIDEST}{longest(number, 1900)}")
             json_path("/" + longest(number, 1_000_000))
 
-    assert growth(fill) < bound("webhook/core/patch.py::_paths")
+    assert growth(fill) < bound("webhook/core/json_patch.py::_paths")
 
 
 def largest(number: int) -> Notice:

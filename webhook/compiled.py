@@ -16,13 +16,12 @@ from pathlib import Path
 
 MODULES = (
     "webhook.audit.record",
-    "webhook.core.account_views",
     "webhook.core.audiences",
     "webhook.core.evaluate",
-    "webhook.core.legacy_volume",
+    "webhook.core.json_patch",
     "webhook.core.lifetimes",
-    "webhook.core.patch",
     "webhook.core.paths",
+    "webhook.core.pod_context",
     "webhook.core.rules.api_token_automount",
     "webhook.core.rules.inject",
     "webhook.core.rules.kubelet_hostpath",
@@ -34,8 +33,9 @@ MODULES = (
     "webhook.core.rules.token_request_binding",
     "webhook.core.rules.token_request_expiration",
     "webhook.core.rules.token_subpath",
-    "webhook.core.views",
-    "webhook.core.volume_secrets",
+    "webhook.core.secret_refs",
+    "webhook.core.secret_volume_migration",
+    "webhook.core.token_context",
 )
 HASHES = "compiled.json"
 """Beside this file in a compiled installation: the SHA-256 of the source that each module was compiled from."""

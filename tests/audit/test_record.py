@@ -8,12 +8,12 @@ import pytest
 from tests.reviews import review
 from tests.server.test_recorded import recorded
 from webhook.audit.record import encode_record
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.decision import Decision, Finding, Outcome, Violation
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action
-from webhook.core.request import Phase, read_review
 
 NOW = dt.datetime(2026, 11, 23, 12, 30, tzinfo=dt.timezone(dt.timedelta(hours=1)))
 CLUSTER = Cluster({"demo": {"app-token": "app"}})

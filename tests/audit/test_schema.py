@@ -15,9 +15,9 @@ from webhook.audit.record import encode_record
 from webhook.audit.record_types import Record
 from webhook.audit.schema import VERSION, schema
 from webhook.cli import main
+from webhook.core.admission_request import Phase, read_review
 from webhook.core.decision import Decision, Finding, Outcome, Violation
 from webhook.core.policy.model import Action
-from webhook.core.request import Phase, read_review
 
 
 def closed(part):

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.table import Row
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, Request, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.request import Phase, Request, read_review
 from webhook.server.admission_response import respond
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.state import State

@@ -31,7 +31,7 @@ from webhook.cluster.informers import LiveState
 from webhook.cluster.objects import Annotations, Metadata, Object
 from webhook.cluster.reflector import Change
 from webhook.cluster.state_persistence import StateFiles
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.server.state import State
 
 SECRETS = 100_000

@@ -12,11 +12,11 @@ from tests.bench.checking import check
 from tests.bench.load import HINT, have_wrk
 from tests.bench.table import Row, lines
 from webhook.core import selectors
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Policy
-from webhook.core.request import Phase, read_review
 
 
 def test_a_row_says_what_is_measured_and_whether_a_goal_is_met() -> None:

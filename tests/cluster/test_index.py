@@ -5,7 +5,7 @@ import pytest
 from webhook.cluster.index import Index
 from webhook.cluster.objects import Annotations, Metadata, Object
 from webhook.cluster.reflector import Change
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 
 
 def secret(name, namespace="demo", account="app"):

@@ -10,7 +10,7 @@ from tests.serving import eventually
 from webhook.cluster.informers import LiveState
 from webhook.cluster.state_persistence import StateFiles
 from webhook.cluster.transport import ApiError
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.server.state import State
 
 AWAY = ApiError(0, "the API server can't be reached")

@@ -8,8 +8,8 @@ from tests.serving import eventually
 from webhook.cluster import pod_events
 from webhook.cluster.pod_events import EVERY, MAX_IN_NAMESPACE, MOST, TRIES, PodEvents
 from webhook.cluster.transport import ApiError
-from webhook.core.notice import EXEMPTED, REJECTED, Notice
-from webhook.core.objects import OwnerReference
+from webhook.core.k8s_types import OwnerReference
+from webhook.core.owner_event import EXEMPTED, REJECTED, Notice
 
 OWNER = OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="app-1", uid="u1", controller=True)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from webhook.cluster.state_persistence import INTERVAL, StateFiles, StoredState
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 
 BASE = Cluster(api_audiences=("me",))
 NOTHING = StoredState(None, None, {})

@@ -14,10 +14,10 @@ from tests.control_plane.asked import post, recorder
 from tests.control_plane.conftest import GUARDED_BY, configuration, rule
 from tests.reviews import review
 from tests.serving import eventually
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import Phase, read_review
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 PATH = "/api/v1/namespaces/demo/pods"

@@ -30,7 +30,7 @@ from webhook.cluster.index import Index
 from webhook.cluster.objects import NAMESPACES
 from webhook.cluster.reflector import Outcome, Reflector
 from webhook.cluster.walk import walk
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 
 OUTAGE = 20.0
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.reviews import API_TOKEN_PATH, review
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import RULES

@@ -18,14 +18,14 @@ import yaml
 
 from tests.legacy_tokens import with_tokens
 from tests.reviews import review, with_api_token
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import Subject
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
-from webhook.core.request import Phase, read_review
 from webhook.core.rules import RULES
 
 CASES = Path(__file__).parent.parent / "cases"

@@ -7,13 +7,13 @@ import jsonpatch
 import pytest
 
 from tests.reviews import review
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, of_object, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.custom_workloads import WELL_KNOWN
 from webhook.core.decision import Coverage, Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import KINDS
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import Phase, of_object, read_review
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 CLUSTER = Cluster(legacy_tokens={"demo": {"app-token": "app"}})

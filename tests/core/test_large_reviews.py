@@ -10,10 +10,10 @@ from tests.core.large_reviews import CLUSTER, INJECTIONS, LISTS, STRINGS, Maker,
 from tests.core.test_cases import Judge
 from tests.reviews import review
 from webhook.audit.record import encode_record
+from webhook.core.admission_request import Phase, read_review
 from webhook.core.decision import Decision
 from webhook.core.evaluate import MAX_FINDINGS, evaluate
 from webhook.core.policy.model import Action
-from webhook.core.request import Phase, read_review
 from webhook.core.rules.inject import MAX_MOUNTS
 from webhook.server.admission_response import respond
 

@@ -7,11 +7,11 @@ import pytest
 
 from tests.reviews import review
 from webhook.audit.record import encode_record
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, Unreadable, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.evaluate import evaluate
-from webhook.core.notice import notice
+from webhook.core.owner_event import notice
 from webhook.core.policy.loader import default_policy
-from webhook.core.request import Phase, Unreadable, read_review
 
 NOW = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": "u1", "controller": True}

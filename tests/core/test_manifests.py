@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.json_values import VALUES
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
 from webhook.core.manifests.documents import MAX_WARNINGS
 from webhook.core.manifests.scalars import plain

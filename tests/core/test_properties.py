@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tests.fuzz.mending import assert_mended
 from tests.reviews import API_TOKEN_PATH, review, with_api_token
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
-from webhook.core.request import Phase, read_review
 from webhook.core.rules import RULES
 
 HEAD = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy"}

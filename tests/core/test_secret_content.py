@@ -7,8 +7,8 @@ import pytest
 
 from tests.legacy_tokens import base64url, jwt, legacy_token
 from tests.reviews import review
+from webhook.core.admission_request import Phase, of_object, read_review
 from webhook.core.legacy_token import LegacyToken, read_legacy_token
-from webhook.core.request import Phase, of_object, read_review
 from webhook.core.secret_content import read_secret
 
 

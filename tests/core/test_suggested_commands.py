@@ -10,12 +10,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.reviews import review
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.decision import Decision, Finding
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.request import Phase, read_review
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 API = "https://kubernetes.default.svc"

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from tests.reviews import review
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import MAX_BRACES, Phase, Unreadable, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.evaluate import MAX_FINDINGS, evaluate
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import MAX_BRACES, Phase, Unreadable, read_review
 from webhook.core.token_objects import MAX_AUDIENCES
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from tests.reviews import review
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.decision import MOST_LINES, Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import Phase, read_review
 from webhook.core.rules import RULES
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)

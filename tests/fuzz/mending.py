@@ -6,10 +6,10 @@ from typing import Any
 
 import jsonpatch
 
+from webhook.core.admission_request import Phase
 from webhook.core.decision import Decision, Finding
-from webhook.core.patch import Operation
+from webhook.core.json_patch import Operation
 from webhook.core.policy.model import Action
-from webhook.core.request import Phase
 
 _CONTAINER = r"/spec/(?:initC|c)ontainers/\d+"
 _TOKEN = r"/spec/volumes/\d+/projected/sources/\d+/serviceAccountToken"

@@ -15,11 +15,11 @@ from tests.fuzz import seeds
 from tests.fuzz.mending import assert_mended
 from tests.fuzz.mutation import Mutator, depth
 from webhook.audit.log_entry import decode_entry
+from webhook.core.admission_request import Phase, Unreadable, read_review
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
+from webhook.core.k8s_types import Object
 from webhook.core.kinds import Subject
-from webhook.core.objects import Object
-from webhook.core.request import Phase, Unreadable, read_review
 from webhook.server.admission_response import WARNING_BYTES
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import Sink

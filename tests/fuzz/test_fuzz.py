@@ -11,9 +11,9 @@ from tests.fuzz import loop
 from tests.fuzz.loop import Target, fuzz
 from tests.fuzz.policies import Policies
 from tests.fuzz.reviews import Reviews, canonical
-from webhook.core.patch import assemble
+from webhook.core.admission_request import read_review
+from webhook.core.json_patch import assemble
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import read_review
 from webhook.core.rules import inject
 
 SEED = 20261123

@@ -4,7 +4,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from webhook.core.objects import CronJob, Workload, decoder
+from webhook.core.k8s_types import CronJob, Workload, decoder
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.token_objects import CSIDriver, ServiceAccount

@@ -1,7 +1,7 @@
 """What is kept of templates until the pods come."""
 
 from tests.scan.small_cluster import Object, live, named_secret, read, spec
-from webhook.core.objects import PodTemplate
+from webhook.core.k8s_types import PodTemplate
 from webhook.scan.owners import TemplateCache
 
 

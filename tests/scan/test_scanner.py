@@ -18,7 +18,7 @@ from tests.scan.small_cluster import (
     spec,
     token,
 )
-from webhook.core.cluster import FALLBACK_API_AUDIENCES
+from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.audiences import ApiAudiences, AudienceSource

@@ -9,7 +9,7 @@ import pytest
 
 from tests.server.test_recorded import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, raw_connection, serve
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.core.policy.loader import default_policy
 from webhook.pki.issue import create_self_signed
 from webhook.server.config_files import ApiAudiences

@@ -16,8 +16,8 @@ import uvloop
 from tests.server.test_lifecycle import BODY, head
 from tests.server.test_review import CLUSTER, Judge
 from tests.serving import POLICY
+from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import Phase
 from webhook.pki.issue import create_self_signed
 from webhook.server import http_protocol, http_server
 from webhook.server.app import create_app

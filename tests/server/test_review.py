@@ -8,9 +8,9 @@ import pytest
 from tests.reviews import review as made_review
 from tests.server.test_recorded import recorded
 from tests.serving import POLICY, patch_of
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase
+from webhook.core.cluster_state import Cluster
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import Phase
 from webhook.server import review_handler
 from webhook.server.admission_response import bounded
 from webhook.server.audit_log.logger import AuditLog

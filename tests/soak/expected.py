@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.serving import OBJECTS, POLICY
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy

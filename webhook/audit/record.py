@@ -18,11 +18,11 @@ from webhook.audit.record_types import (
     LeftOut,
     Record,
 )
+from webhook.core.admission_request import Request
 from webhook.core.decision import INVALID_POLICY, Decision, first_of_each_rule
-from webhook.core.objects import AnyWorkload, PodTemplate
+from webhook.core.k8s_types import AnyWorkload, PodTemplate
 from webhook.core.policy.configmap_admission import located
 from webhook.core.policy.model import Action
-from webhook.core.request import Request
 from webhook.core.safe_output import safe_json_line
 from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_objects import ServiceAccount, TokenRequest

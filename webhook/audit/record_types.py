@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from webhook.core.admission_request import Phase
 from webhook.core.decision import Outcome
-from webhook.core.patch import Operation
+from webhook.core.json_patch import Operation
 from webhook.core.policy.model import Action
-from webhook.core.request import Phase
 
 MAX_TEXT = 1024
 MAX_OPERATION = 8192

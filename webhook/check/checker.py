@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.check.report import CheckFinding, CheckReport, CheckSummary, ManifestEvaluation, ParsedFile
+from webhook.core.admission_request import of_object
 from webhook.core.decision import INVALID_POLICY, Coverage, Finding, Outcome
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
@@ -16,7 +17,6 @@ from webhook.core.manifests.encoding import decode_text
 from webhook.core.manifests.intent import RENDERING, TOOL_FILES
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
-from webhook.core.request import of_object
 
 UNREADABLE_OBJECT = "unreadable-object"
 """The rule name of a finding about an object that rules look at and that cannot be read."""

@@ -15,7 +15,7 @@ from webhook.audit.schema import schema
 from webhook.audit.summary import AuditSummary
 from webhook.check.input_files import STDIN, displayed
 from webhook.cli.common import Failure
-from webhook.core.text import counted
+from webhook.core.formatting import counted
 from webhook.formatters import audit_json, audit_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress

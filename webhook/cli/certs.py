@@ -15,7 +15,7 @@ from webhook.cluster.certificates.rotate import RotationError, rotate
 from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.transport import ApiError, Transport
-from webhook.core.text import plain
+from webhook.core.formatting import plain
 from webhook.pki.generate_files import generate_files
 from webhook.pki.san import service_names
 from webhook.pki.tls_probe import ProbeError, fetch_chain

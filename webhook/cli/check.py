@@ -12,7 +12,7 @@ from webhook.check.fix import changed_documents, fixed_documents
 from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.check.report import CheckReport
 from webhook.cli.common import policy_in
-from webhook.core.text import counted
+from webhook.core.formatting import counted
 from webhook.formatters import check_json, check_sarif, check_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress

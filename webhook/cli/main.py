@@ -21,13 +21,13 @@ import yaml
 
 from webhook.check.input_files import STDIN
 from webhook.cli.common import Failure, bytes_in, labels_given, policy_in, policy_problems
+from webhook.core.formatting import did_you_mean, quote
 from webhook.core.policy import schema
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.serializer import namespace_document, policy_document
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.safe_output import safe_stream, safe_text
-from webhook.core.text import did_you_mean, quote
 from webhook.formatters import check_text
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}

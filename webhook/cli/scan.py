@@ -15,12 +15,12 @@ from webhook.check.input_files import STDIN
 from webhook.cli.common import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, policy_problems
 from webhook.cluster.inventory import Inventory
 from webhook.cluster.transport import ApiError, Transport
+from webhook.core.formatting import did_you_mean, quote
 from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
 from webhook.core.selectors import Globs, glob_matches
-from webhook.core.text import did_you_mean, quote
 from webhook.formatters import check_text, scan_json, scan_text
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress

@@ -17,7 +17,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 from webhook.cluster.transport import ApiError
-from webhook.core.text import did_you_mean, listing, quote
+from webhook.core.formatting import did_you_mean, listing, quote
 
 
 class ClientSession:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from webhook.cluster.objects import Object
 from webhook.cluster.reflector import Change
 from webhook.cluster.state_persistence import StoredState
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.selectors import Labels, labels
 

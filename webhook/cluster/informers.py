@@ -22,8 +22,8 @@ from webhook.cluster.policy_store import Outlets, PolicyState, PolicyStore
 from webhook.cluster.reflector import Outcome, Reflector, Store
 from webhook.cluster.state_persistence import StateFiles, StoredState
 from webhook.cluster.transport import Transport
-from webhook.core.cluster import Cluster
-from webhook.core.notice import Notice
+from webhook.core.cluster_state import Cluster
+from webhook.core.owner_event import Notice
 
 log = logging.getLogger("tokenguard.cluster")
 START_TIMEOUT = 15.0

@@ -17,7 +17,7 @@ from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.transport import ApiError, Transport
 from webhook.cluster.walk import read_one, walk
 from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload
-from webhook.core.objects import CronJob, ObjectMeta, Workload
+from webhook.core.k8s_types import CronJob, ObjectMeta, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.core.token_objects import LEGACY_TOKEN_TYPE, CSIDriver, ServiceAccount

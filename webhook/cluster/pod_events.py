@@ -24,7 +24,7 @@ from webhook.cluster.backoff import delay_after
 from webhook.cluster.events import cut, event
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.bounded_cache import memory_size
-from webhook.core.notice import REJECTED, Notice
+from webhook.core.owner_event import REJECTED, Notice
 
 log = logging.getLogger("tokenguard.cluster")
 EVERY = 60.0

@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from webhook.atomic_write import replace_file
-from webhook.core.cluster import Cluster
-from webhook.core.cluster_lines import read_cluster, write_cluster
+from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state_io import read_cluster, write_cluster
 
 log = logging.getLogger("tokenguard.cluster")
 INTERVAL = 1.0

@@ -1,6 +1,6 @@
 """An AdmissionReview as the API server sends it (admission.k8s.io/v1), cut down to what is read.
 
-Its structs are apart from `webhook.core.request`, which can be compiled: a compiled module has none that are decoded.
+Separate from `webhook.core.admission_request`, because a compiled module has no structs that are decoded.
 """
 
 import re
@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from webhook.core.k8s_names import is_uid
+from webhook.core.k8s_types import Object, PodTemplate
 from webhook.core.kinds import Json, Kind
-from webhook.core.objects import Object, PodTemplate
 
 _NULL = b"null"
 _NOTHING = msgspec.Raw(_NULL)

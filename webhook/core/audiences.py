@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from itertools import chain
 
+from webhook.core.formatting import did_you_mean
 from webhook.core.selectors import Globs
-from webhook.core.text import did_you_mean
 
 
 def is_allowed(audience: str, allowed: Globs, api_audiences: Collection[str]) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from webhook.core.objects import CustomWorkload, Object, ObjectWithMeta, PodTemplate
-from webhook.core.patch import unescape
+from webhook.core.json_patch import unescape
+from webhook.core.k8s_types import CustomWorkload, Object, ObjectWithMeta, PodTemplate
 
 GroupKind = tuple[str, str]
 """API group and kind."""

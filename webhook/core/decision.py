@@ -6,12 +6,12 @@ from heapq import nsmallest
 
 import msgspec
 
-from webhook.core import patch as json_patch
-from webhook.core.patch import Edit, Operation, json_path
+from webhook.core import json_patch
+from webhook.core.formatting import Word
+from webhook.core.json_patch import Edit, Operation, json_path
 from webhook.core.policy.errors import Mistake
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode
-from webhook.core.text import Word
 
 INVALID_POLICY = "invalid-policy"
 """Stands in for a rule where a policy's own mistakes are told."""

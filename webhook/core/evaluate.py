@@ -5,20 +5,20 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from webhook.core.account_views import AccountView, account_view
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, Request
+from webhook.core.cluster_state import Cluster
 from webhook.core.decision import Coverage, Decision, Finding, Outcome, Violation
+from webhook.core.json_patch import Edit, assemble, below
+from webhook.core.k8s_types import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
 from webhook.core.kinds import ADVISED, CLUSTER_SCOPED, GRANTS, KINDS, Subject
-from webhook.core.objects import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
-from webhook.core.patch import Edit, assemble, below
+from webhook.core.pod_context import PodView, pod_view
 from webhook.core.policy import configmap_admission
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
-from webhook.core.request import Phase, Request
 from webhook.core.rule import Check
 from webhook.core.rules import RULES
-from webhook.core.views import PodView, pod_view
+from webhook.core.token_context import AccountView, account_view
 
 MACHINERY_NAMESPACE, OWN_NAMESPACE = "kube-system", "tokenguard"
 NODES, NODE_USER = "system:nodes", "system:node:"

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, read_custom_workload
-from webhook.core.objects import CronJob, PodTemplate, Workload, decoder
+from webhook.core.formatting import Word
+from webhook.core.k8s_types import CronJob, PodTemplate, Workload, decoder
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.secret_content import read_secret
-from webhook.core.text import Word
 from webhook.core.token_objects import CSIDriver, ServiceAccount, TokenRequest
 
 

@@ -18,8 +18,8 @@ class Rule:
 
     `summary` says in one line when it is broken, `explanation` why that matters and what to do about it.
     `default` is what is done about it, `may_also` what a policy may choose besides; every rule may be
-    lowered to warn, audit or off. `check` takes the view of its subjects (`webhook.core.views`,
-    `webhook.core.account_views`), `other_checks` those of subjects that need a check of their own.
+    lowered to warn, audit or off. `check` takes the view of its subjects (`webhook.core.pod_context`,
+    `webhook.core.token_context`), `other_checks` those of subjects that need a check of their own.
     """
 
     name: str

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from webhook.core.k8s_types import Object, ObjectMeta, decoder
 from webhook.core.legacy_token import LegacyToken, read_legacy_token
-from webhook.core.objects import Object, ObjectMeta, decoder
 from webhook.core.token_objects import Secret
 
 Json = bytes | msgspec.Raw

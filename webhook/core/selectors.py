@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
-from webhook.core.text import listing
+from webhook.core.formatting import listing
 
 Labels = frozenset[tuple[str, str]]
 """Labels as a set of pairs: a selector matches where it is a subset, and the set hashes quickly."""

@@ -1,13 +1,13 @@
 """Objects that give tokens without being pods: Secrets, ServiceAccounts, TokenRequests and CSI drivers.
 
-As in `webhook.core.objects`, only what rules look at is decoded.
+As in `webhook.core.k8s_types`, only what rules look at is decoded.
 """
 
 from typing import Annotated
 
 import msgspec
 
-from webhook.core.objects import AnyWorkload, Named, Object, ObjectWithMeta, PodTemplate
+from webhook.core.k8s_types import AnyWorkload, Named, Object, ObjectWithMeta, PodTemplate
 
 MAX_AUDIENCES = 1000
 """More audiences in one TokenRequest can't be evaluated: each may be compared with every pattern of the policy."""

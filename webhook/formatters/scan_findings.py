@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from webhook.core.text import counted, plain, quote
+from webhook.core.formatting import counted, plain, quote
 from webhook.scan.evaluation_result import Change, EvaluationResult, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
 from webhook.scan.report import ScannedWorkload

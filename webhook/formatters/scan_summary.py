@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from webhook.core.decision import Outcome
+from webhook.core.formatting import counted, plain, quote
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
-from webhook.core.text import counted, plain, quote
 from webhook.formatters.scan_findings import first_names
 from webhook.scan.audiences import ApiAudiences, AudienceSource
 from webhook.scan.evaluation_result import Change

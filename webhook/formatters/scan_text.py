@@ -7,8 +7,8 @@ from itertools import chain, groupby, repeat
 
 import click
 
+from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
-from webhook.core.text import counted, plain
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_findings import (

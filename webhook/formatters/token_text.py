@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterator
 
 from webhook.core.decision import Decision
-from webhook.core.text import plain, quote
+from webhook.core.formatting import plain, quote
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.tokens.claims import BoundObject, Token, TokenKind
 from webhook.tokens.humanize import humanize_interval, humanize_seconds

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from webhook.core.objects import Identity, Object, ObjectWithMeta, PodTemplate, Workload
+from webhook.core.k8s_types import Identity, Object, ObjectWithMeta, PodTemplate, Workload
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from webhook.core.formatting import Word
 from webhook.core.policy.model import Policy
-from webhook.core.text import Word
 
 
 class AudienceSource(Word):

@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass, field
 
-from webhook.core.cluster import FALLBACK_API_AUDIENCES, Cluster
+from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, Cluster
 from webhook.core.selectors import Labels
 from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.api_types import LegacyTokenSecret

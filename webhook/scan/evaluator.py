@@ -5,16 +5,16 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, Request
+from webhook.core.cluster_state import Cluster
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import NODE_USER, NODES, evaluate
+from webhook.core.json_patch import Operation
+from webhook.core.k8s_types import PodTemplate
 from webhook.core.kinds import Subject
-from webhook.core.objects import PodTemplate
-from webhook.core.patch import Operation
+from webhook.core.pod_context import PodView, pod_view
 from webhook.core.policy.model import Policy
-from webhook.core.request import Phase, Request
 from webhook.core.token_objects import CSIDriver, Secret, ServiceAccount
-from webhook.core.views import PodView, pod_view
 from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult, PodEvaluation, ReportedFinding
 from webhook.scan.pod_tokens import tokens_after
 

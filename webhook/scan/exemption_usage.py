@@ -7,11 +7,11 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
+from webhook.core.formatting import Word
 from webhook.core.kinds import Subject
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Globs
-from webhook.core.text import Word
 from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult
 
 EXPIRES_SOON_DAYS = 30

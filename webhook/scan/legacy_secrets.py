@@ -3,8 +3,8 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 
+from webhook.core.k8s_types import ObjectMeta
 from webhook.core.legacy_token import LegacyToken
-from webhook.core.objects import ObjectMeta
 from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
 from webhook.core.token_objects import LEGACY_TOKEN_TYPE

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from webhook.core.objects import Container, ObjectMeta, OwnerReference, PodSpec, PodTemplate
+from webhook.core.k8s_types import Container, ObjectMeta, OwnerReference, PodSpec, PodTemplate
 
 _INTERMEDIATE = frozenset({
     ("", "ReplicationController"),  # of an OpenShift DeploymentConfig

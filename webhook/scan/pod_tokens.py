@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from webhook.core import lifetimes
 from webhook.core.decision import Decision
-from webhook.core.patch import Append, Edit, Put, Remove, json_path
+from webhook.core.json_patch import Append, Edit, Put, Remove, json_path
+from webhook.core.pod_context import PodView
 from webhook.core.policy.model import Action
-from webhook.core.views import PodView
-from webhook.core.volume_secrets import secrets_of, secrets_read_by
+from webhook.core.secret_refs import secrets_of, secrets_read_by
 from webhook.scan.evaluation_result import PodToken
 
 

@@ -17,8 +17,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from webhook.core.lifetimes import MAGIC_EXPIRATION
-from webhook.core.objects import (
+from webhook.core.k8s_types import (
     Container,
     ObjectMeta,
     PodSpec,
@@ -29,8 +28,9 @@ from webhook.core.objects import (
     VolumeMount,
     VolumeProjection,
 )
+from webhook.core.lifetimes import MAGIC_EXPIRATION
+from webhook.core.pod_context import API_TOKEN_PATH, API_TOKEN_VOLUME, PodView
 from webhook.core.policy.model import INJECTED_VOLUME
-from webhook.core.views import API_TOKEN_PATH, API_TOKEN_VOLUME, PodView
 
 _TOKEN = ServiceAccountTokenProjection(expiration_seconds=MAGIC_EXPIRATION, path="token")
 _OWN_VOLUME = f"{API_TOKEN_VOLUME}xxxxx"

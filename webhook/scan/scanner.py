@@ -5,7 +5,7 @@ Pods themselves are not kept, only their results; pods of one workload that are 
 
 from collections.abc import Iterator, Mapping
 
-from webhook.core.objects import OwnerReference, PodTemplate
+from webhook.core.k8s_types import OwnerReference, PodTemplate
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Globs
 from webhook.scan import aggregate

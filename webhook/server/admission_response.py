@@ -3,9 +3,9 @@
 import msgspec
 
 from webhook.audit.record import exemption_of
+from webhook.core.admission_request import Phase, Request
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.policy.configmap_admission import located
-from webhook.core.request import Phase, Request
 
 WARNING_BYTES = 4096
 """The API server cuts warnings off that are longer than this in all."""

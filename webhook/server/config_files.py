@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from webhook.core.cluster import Cluster
-from webhook.core.cluster_lines import read_cluster, write_cluster
+from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state_io import read_cluster, write_cluster
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from webhook.core.text import Word
+from webhook.core.formatting import Word
 
 
 class Refusal(Word):

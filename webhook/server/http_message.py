@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import NamedTuple
 
-from webhook.core.request import Phase
+from webhook.core.admission_request import Phase
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _RESPONSE = (

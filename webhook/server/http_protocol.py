@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from webhook.core.request import Phase
+from webhook.core.admission_request import Phase
 from webhook.server.http_errors import Refusal
 from webhook.server.http_message import HttpResponse, Request, encode_response
 from webhook.server.review_handler import PHASES

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from webhook.core.cluster import Cluster
-from webhook.core.notice import Notice
+from webhook.core.cluster_state import Cluster
+from webhook.core.owner_event import Notice
 from webhook.server.state import State
 
 

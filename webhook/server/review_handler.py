@@ -7,12 +7,12 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
+from webhook.core.admission_request import Phase, Request, Unreadable, read_review
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import evaluate, without_policy
 from webhook.core.kinds import ADVISED, Subject
-from webhook.core.notice import Notice, notice
+from webhook.core.owner_event import Notice, notice
 from webhook.core.policy.model import Mode
-from webhook.core.request import Phase, Request, Unreadable, read_review
 from webhook.server.admission_response import FORBIDDEN, respond
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.http_errors import Refusal, error_body

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.core.policy.model import Policy
 from webhook.pki.certificate import Certificate
 

@@ -14,7 +14,7 @@ import msgspec
 from jwt import PyJWS
 from jwt.exceptions import InvalidTokenError
 
-from webhook.core.text import Word, counted, quote
+from webhook.core.formatting import Word, counted, quote
 
 MAX_BYTES = 1 << 20
 """The largest request header that an API server accepts."""

@@ -6,7 +6,7 @@ import msgspec
 from jwt import PyJWK, PyJWS
 from jwt.exceptions import InvalidKeyError, InvalidSignatureError, PyJWTError
 
-from webhook.core.text import listing, quote
+from webhook.core.formatting import listing, quote
 from webhook.tokens.claims import ALGORITHMS, Token
 from webhook.tokens.problems import algorithm_problems
 

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from webhook.core import lifetimes
-from webhook.core.cluster import FALLBACK_API_AUDIENCES, NO_LABELS, Cluster
+from webhook.core.admission_request import Request, of_object
+from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, NO_LABELS, Cluster
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.model import Policy
-from webhook.core.request import Request, of_object
 from webhook.core.selectors import Labels
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 from webhook.tokens.claims import Token, TokenKind

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator
 
-from webhook.core.text import quote
+from webhook.core.formatting import quote
 from webhook.tokens.claims import ALGORITHMS, Token, TokenKind
 from webhook.tokens.humanize import humanize_interval, humanize_seconds
 

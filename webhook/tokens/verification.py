@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from webhook.core.text import listing, plain, quote
+from webhook.core.formatting import listing, plain, quote
 from webhook.tokens.claims import Token, TokenKind
 from webhook.tokens.humanize import humanize_interval
 from webhook.tokens.jwks import KeySet, signature_problem

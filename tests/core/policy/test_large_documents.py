@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.core.policy.test_loader import HEAD, mistakes
-from webhook.core.text import did_you_mean, quote
+from webhook.core.formatting import did_you_mean, quote
 
 
 @pytest.mark.covers("failure-modes: the policy", "threat-model: expensive policy")

@@ -8,12 +8,12 @@ import jsonschema
 import pytest
 import yaml
 
+from webhook.core.formatting import quote
 from webhook.core.policy import schema
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action, Mode, Policy
 from webhook.core.policy.serializer import policy_document
 from webhook.core.rules import RULES
-from webhook.core.text import quote
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 DESIGN = """\

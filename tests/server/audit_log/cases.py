@@ -2,7 +2,7 @@
 
 from tests.reviews import review
 from tests.serving import JSON, POLICY, ask
-from webhook.core.request import Phase
+from webhook.core.admission_request import Phase
 from webhook.server.audit_log.sink import Sink
 
 HOSTPATH = [{"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}]

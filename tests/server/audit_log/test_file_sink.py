@@ -10,9 +10,9 @@ import pytest
 
 from tests.audit.test_record import CLUSTER, NOW
 from tests.server.audit_log.cases import pods
+from webhook.core.admission_request import Phase, read_review
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import default_policy
-from webhook.core.request import Phase, read_review
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.file_watcher import FileWatcher

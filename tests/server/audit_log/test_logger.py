@@ -15,9 +15,9 @@ from tests.server.audit_log.cases import NO_INJECTION, POLICIES, FullSink, pods,
 from tests.server.test_recorded import recorded
 from tests.server.test_review import Judge
 from tests.serving import eventually, serve
+from webhook.core.admission_request import Phase, read_review
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import default_policy
-from webhook.core.request import Phase, read_review
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.metrics.definitions import AUDIT_FAILURES

@@ -25,8 +25,8 @@ from tests.server.audit_log.cases import (
 from tests.server.test_recorded import decided, recorded
 from tests.server.test_review import CLUSTER, NOW, Judge
 from tests.serving import JSON, POLICY, ask, eventually, serve
+from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import Phase
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import Sink

@@ -11,8 +11,8 @@ import pytest
 from tests.server.faults.load import BODY, load, revision_of
 from tests.server.test_review import Judge
 from tests.serving import eventually, patch_of, raw_connection, serve
+from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
-from webhook.core.request import Phase
 from webhook.pki.issue import create_self_signed
 
 COUNT = 1000

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.core.policy.loader import read_policy
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import create_self_signed

@@ -7,13 +7,13 @@ import pytest
 
 from tests.server.test_recorded import recorded
 from tests.server.test_review import Judge
-from webhook.core.cluster import NO_LABELS, Cluster
+from webhook.core.admission_request import Phase, Request
+from webhook.core.cluster_state import NO_LABELS, Cluster
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
 from webhook.core.kinds import Subject
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.loader import default_policy
 from webhook.core.policy.model import Action
-from webhook.core.request import Phase, Request
 from webhook.core.rules import RULES
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.definitions import CAPPED, EXEMPTIONS_APPLIED, FINDINGS, INJECTED

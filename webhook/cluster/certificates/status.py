@@ -9,7 +9,7 @@ from webhook.cluster.certificates.bundles import KINDS, Configuration
 from webhook.cluster.certificates.replicas import Replica, Replicas
 from webhook.cluster.certificates.secret import Found, TlsSecret
 from webhook.cluster.transport import Transport
-from webhook.core.text import counted
+from webhook.core.formatting import counted
 from webhook.pki.certificate import Certificate, parse_certificates
 from webhook.pki.rotation import StoredCertificates
 from webhook.pki.verify import verification_error

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
+from webhook.core.k8s_types import Namespace, Object, decoder
 from webhook.core.manifests import intent
 from webhook.core.manifests.documents import Document, DocumentError, Problem
 from webhook.core.manifests.encoding import decode_text
 from webhook.core.manifests.stream import Piece, documents, split
-from webhook.core.objects import Namespace, Object, decoder
 from webhook.core.selectors import Labels, labels
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount
 
@@ -30,8 +30,8 @@ _DECODE: dict[tuple[str, str], tuple[type[Object], Any]] = {
 class Manifest:
     """One object: its API group and kind, its namespace as far as it says one, and its name (or generateName).
 
-    `raw` is the object as JSON, for `webhook.core.request.of_object`; it may hold a Secret's data, so it is never
-    shown. `source` is the document it stands in, and `pointer` (RFC 6901) its place there: empty but for a List.
+    `raw` is the object as JSON, for `webhook.core.admission_request.of_object`; it may hold a Secret's data, so it is
+    never shown. `source` is the document it stands in, and `pointer` (RFC 6901) its place there: empty but for a List.
     """
 
     group: str

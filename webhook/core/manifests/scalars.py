@@ -10,7 +10,7 @@ import struct
 from decimal import Decimal
 from math import isfinite, isinf, isnan
 
-from webhook.core.text import quote
+from webhook.core.formatting import quote
 
 Scalar = str | int | float | bool | None
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from webhook.core import lifetimes
 from webhook.core.audiences import refusal
-from webhook.core.cluster import FALLBACK_API_AUDIENCES
+from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import MOST_LINES
+from webhook.core.formatting import quote
 from webhook.core.kinds import KINDS
+from webhook.core.pod_context import API_TOKEN_PATH
 from webhook.core.policy.errors import Notes
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import (
@@ -26,8 +28,6 @@ from webhook.core.policy.model import (
 )
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Accounts, Globs, labels
-from webhook.core.text import quote
-from webhook.core.views import API_TOKEN_PATH
 
 _MOST_COMPARED = 10_000_000
 _COMPARISON = 32

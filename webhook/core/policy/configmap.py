@@ -2,7 +2,7 @@
 
 import msgspec
 
-from webhook.core.objects import Identity, Object
+from webhook.core.k8s_types import Identity, Object
 
 LABEL = "tokenguard/policy"
 KEY = "policy.yaml"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from webhook.core.text import did_you_mean
+from webhook.core.formatting import did_you_mean
 
 MOST_BYTES = 64 << 10
 """About how much text of mistakes is kept. Beyond that they are only counted: nobody reads on."""

@@ -10,12 +10,12 @@ from typing import Any
 
 from webhook.core import lifetimes
 from webhook.core.bounded_cache import BoundedCache, memory_size
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
+from webhook.core.formatting import Word, quote
 from webhook.core.k8s_names import MAX_LABEL
 from webhook.core.paths import clean_path, node_paths
 from webhook.core.policy.exemptions import Exemption, Exemptions
 from webhook.core.selectors import Accounts, Globs, Index, Labels
-from webhook.core.text import Word, quote
 
 INJECTED_VOLUME = "tokenguard-"
 """What the names of volumes that hold an injected token begin with."""

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import yaml
 
+from webhook.core.formatting import listing, quote
 from webhook.core.policy.errors import Notes
-from webhook.core.text import listing, quote
 
 _TAG = "tag:yaml.org,2002:"
 _LONGEST_NAME = 100

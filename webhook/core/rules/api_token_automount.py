@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
+from webhook.core.json_patch import Edit, Put, Remove
 from webhook.core.kinds import Subject
-from webhook.core.patch import Edit, Put, Remove
+from webhook.core.pod_context import PodView
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
-from webhook.core.views import PodView
+from webhook.core.token_context import ServiceAccountView
 
 ANNOTATION = "tokenguard/api-token"  # a pod may ask by it, too
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from webhook.core.admission_request import Phase
 from webhook.core.decision import MOST_LINES, MountedToken, Violation
+from webhook.core.formatting import did_you_mean, listing, quote
+from webhook.core.json_patch import Append, Edit
 from webhook.core.kinds import Subject
-from webhook.core.patch import Append, Edit
 from webhook.core.paths import clean_path
+from webhook.core.pod_context import Placed, PodView, named_in
 from webhook.core.policy.model import Action, Injection
-from webhook.core.request import Phase
 from webhook.core.rule import PODS, Rule
 from webhook.core.structs import Value, Variable
-from webhook.core.text import did_you_mean, listing, quote
-from webhook.core.views import Placed, PodView, named_in
 
 MAX_MOUNTS = 1000
 """The most mounts that are injected into one pod: some ten bytes of a container would make a patch of kilobytes."""

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 
 from webhook.core.decision import Violation
+from webhook.core.formatting import quote
 from webhook.core.paths import node_paths
+from webhook.core.pod_context import PodView
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
-from webhook.core.text import quote
-from webhook.core.views import PodView
 
 _PROCESS_LINK = re.compile(r"/proc/[^/]+(/task/[^/]+)?/(root|cwd)(/|$)")
 """Links by which a process's folder under /proc leads to the rest of the node (proc(5))."""

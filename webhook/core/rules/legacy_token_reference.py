@@ -7,17 +7,17 @@ aside: the kubelet reads them, not the pod.
 from collections.abc import Iterator
 from itertools import islice
 
-from webhook.core.account_views import ServiceAccountView
 from webhook.core.decision import Violation
+from webhook.core.formatting import quote
+from webhook.core.json_patch import Edit, Put, Remove
+from webhook.core.k8s_types import Volume
 from webhook.core.kinds import Subject
-from webhook.core.legacy_volume import projection_of, why_not
-from webhook.core.objects import Volume
-from webhook.core.patch import Edit, Put, Remove
+from webhook.core.pod_context import PodView
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
-from webhook.core.text import quote
-from webhook.core.views import PodView
-from webhook.core.volume_secrets import secrets_of, secrets_read_by
+from webhook.core.secret_refs import secrets_of, secrets_read_by
+from webhook.core.secret_volume_migration import projection_of, why_not
+from webhook.core.token_context import ServiceAccountView
 
 _ADVICE = "mount a projected token instead"
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from webhook.core.account_views import SecretView
 from webhook.core.decision import Violation
+from webhook.core.formatting import quote
+from webhook.core.json_patch import escape
 from webhook.core.kinds import Subject
-from webhook.core.kubectl import create_token
-from webhook.core.patch import escape
+from webhook.core.kubectl_hint import create_token
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.secret_content import ReviewedSecret
-from webhook.core.text import quote
+from webhook.core.token_context import SecretView
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_ACCOUNT_UID
 
 

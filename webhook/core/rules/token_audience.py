@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from webhook.core.account_views import CSIDriverView
 from webhook.core.audiences import refusal
 from webhook.core.decision import MOST_LINES, Violation
+from webhook.core.formatting import quote
+from webhook.core.json_patch import Put
 from webhook.core.kinds import Subject
-from webhook.core.patch import Put
+from webhook.core.pod_context import PodView
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
-from webhook.core.text import quote
-from webhook.core.views import PodView
+from webhook.core.token_context import CSIDriverView
 
 
 def check(pod: PodView) -> Iterator[Violation]:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from webhook.core import lifetimes
-from webhook.core.account_views import CSIDriverView
 from webhook.core.decision import MountedToken, Violation
+from webhook.core.json_patch import Put
 from webhook.core.kinds import Subject
-from webhook.core.patch import Put
+from webhook.core.pod_context import PodView
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
-from webhook.core.views import PodView
+from webhook.core.token_context import CSIDriverView
 
 _SHORTEST_LEFT = lifetimes.left_at_refresh(lifetimes.MIN_EXPIRATION)
 """What the shortest token there can be has left at its refresh, in seconds: no shorter termination outlasts one."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from webhook.core.account_views import TokenRequestView
 from webhook.core.audiences import refusal
 from webhook.core.decision import MOST_LINES, Violation
+from webhook.core.formatting import quote
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
-from webhook.core.text import quote
+from webhook.core.token_context import TokenRequestView
 
 
 def check(view: TokenRequestView) -> Iterator[Violation]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from webhook.core.account_views import TokenRequestView
 from webhook.core.decision import Violation
 from webhook.core.kinds import Subject
-from webhook.core.kubectl import create_token
+from webhook.core.kubectl_hint import create_token
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
+from webhook.core.token_context import TokenRequestView
 
 
 def check(view: TokenRequestView) -> Iterator[Violation]:

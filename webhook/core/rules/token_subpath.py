@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from webhook.core.decision import Violation
+from webhook.core.pod_context import PodView
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
-from webhook.core.views import PodView
 
 
 def check(pod: PodView) -> Iterator[Violation]:

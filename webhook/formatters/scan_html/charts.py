@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from webhook.core.formatting import plain
 from webhook.core.policy.model import Action
-from webhook.core.text import plain
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.scan_html.elements import Cell, Column, Row, Table, number, shaded, stacked
 from webhook.scan.report import LegacySecret, ScanReport

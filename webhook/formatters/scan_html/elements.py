@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from webhook.core.text import plain
+from webhook.core.formatting import plain
 from webhook.formatters.scan_findings import FindingLine
 
 MAX_WIDTH = 100

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from webhook.core.decision import Outcome
-from webhook.core.text import counted, plain
+from webhook.core.formatting import counted, plain
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.scan_findings import (
     FindingLine,

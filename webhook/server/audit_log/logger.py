@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from webhook.audit.record import encode_record
+from webhook.core.admission_request import Request
 from webhook.core.decision import Decision, Outcome
-from webhook.core.request import Request
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.sink import Sink, log
 from webhook.server.audit_log.stream_sink import StreamSink

@@ -11,9 +11,9 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from webhook.core.formatting import plain
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.rules import BY_NAME
-from webhook.core.text import plain
 from webhook.server.metrics import definitions
 from webhook.server.metrics.definitions import DURATION, Definition
 from webhook.server.metrics.recorder import BUCKETS, WEBHOOKS, Metrics

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from webhook.core.text import Word
+from webhook.core.formatting import Word
 
 
 class ReviewFailure(Word):

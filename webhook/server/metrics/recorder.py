@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import product
 from threading import Lock
 
+from webhook.core.admission_request import Phase, Request
 from webhook.core.decision import Decision, MountedToken
 from webhook.core.k8s_names import DNS_LABEL, OPERATIONS
 from webhook.core.policy.model import Action
-from webhook.core.request import Phase, Request
 from webhook.server.http_errors import OF_REVIEWS
 from webhook.server.metrics import definitions, label_limits
 from webhook.server.metrics.definitions import RECORDED, Definition, ReviewFailure

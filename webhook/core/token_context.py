@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from webhook.core import lifetimes
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Request
+from webhook.core.cluster_state import Cluster
 from webhook.core.policy.model import NamespacePolicy, Policy
-from webhook.core.request import Request
 from webhook.core.secret_content import ReviewedSecret
 from webhook.core.structs import Value
 from webhook.core.token_objects import INVALID_SINCE, CSIDriver, ServiceAccount, TokenRequest

@@ -6,12 +6,12 @@ import json
 import pytest
 
 from tests.reviews import review
-from webhook.core.cluster import Cluster
+from webhook.core.admission_request import Phase, read_review
+from webhook.core.cluster_state import Cluster
 from webhook.core.evaluate import evaluate
-from webhook.core.notice import notice
+from webhook.core.owner_event import notice
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.request import Phase, read_review
 
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": "u1", "controller": True}
 EXEMPT = "exemptions: [{rules: ['*'], namespaces: [demo], reason: mended in May, until: 2027-05-31}]"

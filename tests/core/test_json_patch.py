@@ -5,7 +5,7 @@ import itertools
 import jsonpatch
 import pytest
 
-from webhook.core.patch import Append, Put, Remove, assemble, json_path
+from webhook.core.json_patch import Append, Put, Remove, assemble, json_path
 
 POD = {"spec": {"volumes": [{"name": "a"}, {"name": "b"}, {"name": "c"}], "containers": [{"name": "x"}]}}
 EDITS = (

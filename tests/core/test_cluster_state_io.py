@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from webhook.core.cluster import Cluster
-from webhook.core.cluster_lines import MOST_IN_LINE, read_cluster, write_cluster
+from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state_io import MOST_IN_LINE, read_cluster, write_cluster
 
 BASE = Cluster(api_audiences=("https://api",))
 MANY = MOST_IN_LINE * 2 + 7

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from webhook.core import lifetimes
-from webhook.core.account_views import TokenRequestView
 from webhook.core.audiences import is_allowed
 from webhook.core.k8s_names import is_dns_label, is_dns_subdomain, is_kind
 from webhook.core.policy.model import Action
+from webhook.core.token_context import TokenRequestView
 from webhook.core.token_objects import TokenRequest
 
 _HEEDED = frozenset({Action.REJECT, Action.WARN})

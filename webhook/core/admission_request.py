@@ -17,12 +17,12 @@ from webhook.core.admission_review import (
     read_object,
 )
 from webhook.core.custom_workloads import GroupKind
+from webhook.core.formatting import Word
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
+from webhook.core.k8s_types import CustomWorkload
 from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Kind, Subject, find_kind
-from webhook.core.objects import CustomWorkload
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.structs import Value
-from webhook.core.text import Word
 from webhook.core.token_objects import Readable
 
 

@@ -2,11 +2,11 @@
 
 import msgspec
 
+from webhook.core.admission_request import Phase, Request
 from webhook.core.decision import Decision, Outcome
 from webhook.core.k8s_names import is_api_version, is_dns_label, is_dns_subdomain, is_kind, is_uid
+from webhook.core.k8s_types import OwnerReference
 from webhook.core.kinds import Subject
-from webhook.core.objects import OwnerReference
-from webhook.core.request import Phase, Request
 
 REJECTED, EXEMPTED = "PodRejected", "PodExempted"
 

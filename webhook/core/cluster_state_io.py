@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from webhook.core.cluster import Cluster
+from webhook.core.cluster_state import Cluster
 from webhook.core.selectors import Labels
 
 MOST_IN_LINE = 1000

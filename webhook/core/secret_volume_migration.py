@@ -7,9 +7,9 @@ ConfigMap `kube-root-ca.crt` and the downward API.
 
 from typing import Any
 
+from webhook.core.formatting import quote
+from webhook.core.k8s_types import KeyToPath, SecretVolumeSource
 from webhook.core.lifetimes import DEFAULT_EXPIRATION
-from webhook.core.objects import KeyToPath, SecretVolumeSource
-from webhook.core.text import quote
 
 _KEYS = ("token", "ca.crt", "namespace")
 _MAX_ITEMS = 20

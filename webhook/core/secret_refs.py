@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from webhook.core.objects import Container, Named, Volume
+from webhook.core.k8s_types import Container, Named, Volume
 
 
 def secrets_of(volume: Volume) -> Iterable[tuple[str, str]]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from webhook.core.cluster import Cluster
-from webhook.core.kinds import Subject
-from webhook.core.objects import (
+from webhook.core.admission_request import Phase, Request
+from webhook.core.cluster_state import Cluster
+from webhook.core.k8s_types import (
     Container,
     PodSpec,
     PodTemplate,
@@ -13,9 +13,9 @@ from webhook.core.objects import (
     VolumeMount,
     VolumeProjection,
 )
+from webhook.core.kinds import Subject
 from webhook.core.paths import clean_path
 from webhook.core.policy.model import Injection, NamespacePolicy, Policy
-from webhook.core.request import Phase, Request
 from webhook.core.selectors import labels
 from webhook.core.structs import Value, Variable
 
