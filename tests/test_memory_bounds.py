@@ -13,17 +13,17 @@ import pytest
 
 from tests import long_lived
 from tests.cluster.fake import Lists
-from tests.cluster.test_pod_events import Clock, Stored
+from tests.cluster.test_pod_event_recorder import Clock, Stored
 from tests.core.policy.test_loader import HEAD
 from tests.documented import CHECKOUT, PAGES, table_below
 from tests.kept_in_memory import KEPT
 from tests.reviews import review
 from webhook.audit.record import encode_record
+from webhook.cluster.api_types import Annotations, ConfigMap, Metadata, Object
 from webhook.cluster.certificates.replicas import NAMES, SERVES, Replicas
-from webhook.cluster.events import Teller
-from webhook.cluster.index import Namespaces, Secrets
-from webhook.cluster.objects import Annotations, ConfigMap, Metadata, Object
-from webhook.cluster.pod_events import PodEvents
+from webhook.cluster.event_recorder import Teller
+from webhook.cluster.pod_event_recorder import PodEvents
+from webhook.cluster.state_store import Namespaces, Secrets
 from webhook.core import formatting
 from webhook.core.admission_request import Phase, Request, read_review
 from webhook.core.cluster_state import Cluster
@@ -57,7 +57,7 @@ ROWS = {
 """What is kept, and the bound that the page gives."""
 WHERE = {attribute: name for name, attributes in KEPT.items() for attribute in attributes}
 OF_A_SHORT_LIFE = {
-    "webhook/cluster/inventory.py::": "a scan's",
+    "webhook/cluster/scan_reader.py::": "a scan's",
     "webhook/core/manifests/": "of reading a manifest",
     "webhook/core/policy/errors.py::": "of reading a policy",
     "webhook/core/cluster_state_io.py::_Line": "one line, while it is written or read",
@@ -70,7 +70,7 @@ FIXED = {
     "webhook/core/rules/inject.py::_NO_MOUNTS": "an empty map",
     "webhook/core/rule.py::Rule.other_checks": "the rules' own checks",
     "webhook/core/pod_context.py::_NONE": "an empty map",
-    "webhook/cluster/index.py::_NONE": "an empty map",
+    "webhook/cluster/state_store.py::_NONE": "an empty map",
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
     "webhook/server/http_server.py::HttpServer._listeners": "the listening socket",
     "webhook/server/tls_stream.py::_CLEAR": "one TLS record, for all connections",
@@ -236,7 +236,7 @@ def test_pod_events_of_the_largest_size_stay_bounded() -> None:
         for number in (*range(1300), *range(1100)):
             events.tell(largest(number))
 
-    assert growth(fill) < bound("webhook/cluster/pod_events.py::PodEvents._said")
+    assert growth(fill) < bound("webhook/cluster/pod_event_recorder.py::PodEvents._said")
     assert len(events._said) == 1000
 
 
@@ -272,7 +272,7 @@ def test_policy_events_of_the_largest_size_stay_bounded(monkeypatch) -> None:
         for number in range(100):
             teller.tell(ConfigMap(metadata=metadata), [WIDEST * 200] * 50, longest(number, 64))
 
-    assert growth(fill) < bound("webhook/cluster/events.py::Teller._waiting")
+    assert growth(fill) < bound("webhook/cluster/event_recorder.py::Teller._waiting")
 
 
 @pytest.mark.covers("failure-modes: metrics")
@@ -370,7 +370,7 @@ def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:
         for n in range(count):
             secrets.apply([(Object(metadata=Metadata(longest(n, 253), "demo", annotations=long)), False)])
 
-    assert growth(fill) < count * bound("webhook/cluster/index.py::Secrets._known")
+    assert growth(fill) < count * bound("webhook/cluster/state_store.py::Secrets._known")
     assert secrets._known["demo"][longest(1, 253)] == ""
 
 
@@ -388,4 +388,4 @@ def test_namespaces_with_the_longest_labels_take_a_kibibyte_each() -> None:
             for n in range(count)
         )  # fmt: skip
 
-    assert growth(fill) < count * each * bound("webhook/cluster/index.py::Namespaces._known")
+    assert growth(fill) < count * each * bound("webhook/cluster/state_store.py::Namespaces._known")

@@ -26,11 +26,11 @@ from tests.control_plane.live import put_secret
 from tests.control_plane.plane import HINT, ControlPlane, control_plane, find_binaries
 from tests.processes import pss_mib, tree
 from tests.serving import eventually, serve
-from webhook.cluster.index import Index
+from webhook.cluster.api_types import Annotations, Metadata, Object
 from webhook.cluster.informers import LiveState
-from webhook.cluster.objects import Annotations, Metadata, Object
 from webhook.cluster.reflector import Change
 from webhook.cluster.state_persistence import StateFiles
+from webhook.cluster.state_store import Index
 from webhook.core.cluster_state import Cluster
 from webhook.server.state import State
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from webhook.cluster.objects import ConfigMap, Metadata
+from webhook.cluster.api_types import ConfigMap, Metadata
 from webhook.cluster.policy_store import Outlets, PolicyStore
 from webhook.cluster.reflector import Change
 from webhook.cluster.state_persistence import StoredState

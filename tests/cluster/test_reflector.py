@@ -6,9 +6,9 @@ import pytest
 
 from tests.cluster.fake import FakeTransport, bookmark, error, event, meta, page
 from webhook.cluster import backoff
+from webhook.cluster.api_client import SILENCE_SECONDS
+from webhook.cluster.api_types import SECRETS
 from webhook.cluster.backoff import FIRST_DELAY, INFORMER_GROWTH, LONGEST_DELAY, UNREACHABLE_DELAY, Reachability
-from webhook.cluster.connection import SILENCE_SECONDS
-from webhook.cluster.objects import SECRETS
 from webhook.cluster.reflector import Outcome, Reflector
 from webhook.cluster.transport import ApiError
 

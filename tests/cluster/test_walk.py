@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cluster.fake import FakeTransport, meta, page
-from webhook.cluster.objects import SECRETS
+from webhook.cluster.api_types import SECRETS
 from webhook.cluster.transport import ApiError
 from webhook.cluster.walk import PAGE, TRIES, walk
 

@@ -25,10 +25,10 @@ from tests.control_plane.live import (
     stored,
 )
 from tests.serving import eventually
-from webhook.cluster.connection import Connection
-from webhook.cluster.index import Index
-from webhook.cluster.objects import NAMESPACES
+from webhook.cluster.api_client import Connection
+from webhook.cluster.api_types import NAMESPACES
 from webhook.cluster.reflector import Outcome, Reflector
+from webhook.cluster.state_store import Index
 from webhook.cluster.walk import walk
 from webhook.core.cluster_state import Cluster
 

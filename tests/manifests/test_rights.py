@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
-from webhook.cluster.inventory import ACCOUNTS, BINDINGS, CSI_DRIVERS, MAKERS, PODS, SECRETS
-from webhook.cluster.objects import NAMESPACES
+from webhook.cluster.api_types import NAMESPACES
+from webhook.cluster.scan_reader import ACCOUNTS, BINDINGS, CSI_DRIVERS, MAKERS, PODS, SECRETS
 from webhook.core.custom_workloads import WELL_KNOWN
 
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]

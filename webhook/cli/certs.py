@@ -11,9 +11,9 @@ import click
 
 from webhook.atomic_write import OWNER_ONLY, WORLD_READABLE, FileContent, replace_files
 from webhook.cli.common import NAMESPACED_NAME, Failure, cluster_at_hand, kubeconfig_option
-from webhook.cluster.certificates.rotate import RotationError, rotate
-from webhook.cluster.certificates.secret import TlsSecret
+from webhook.cluster.certificates.rotation_request import RotationError, rotate
 from webhook.cluster.certificates.status import read_status
+from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.formatting import plain
 from webhook.pki.generate_files import generate_files

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from webhook.check.input_files import InputFile, InputProblem, read
-from webhook.cluster.place import in_cluster
+from webhook.cluster.environment import in_cluster
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.policy.errors import Mistake
 from webhook.core.policy.loader import default_policy, read_policy
@@ -110,7 +110,7 @@ def context_option(command: F) -> F:
 @contextlib.contextmanager
 def cluster_at_hand(kubeconfig: Path | None, context: str | None = None) -> Iterator[Transport]:
     """Reach the API server that kubectl would reach. What it refuses in the block is a `Failure`."""
-    from webhook.cluster.connection import Connection  # noqa: PLC0415 - the client is loaded where it is used alone
+    from webhook.cluster.api_client import Connection  # noqa: PLC0415 - the client is loaded where it is used alone
 
     default = Path("~/.kube/config").expanduser()
     found = kubeconfig or (default if default.exists() else None)

@@ -13,7 +13,7 @@ import click
 
 from webhook.check.input_files import STDIN
 from webhook.cli.common import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, policy_problems
-from webhook.cluster.inventory import Inventory
+from webhook.cluster.scan_reader import Inventory
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.formatting import did_you_mean, quote
 from webhook.core.k8s_names import is_dns_label

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from webhook.cli.common import NAMESPACED_NAME, Failure, Parsed
-from webhook.cluster.place import in_cluster
+from webhook.cluster.environment import in_cluster
 from webhook.pki.san import normalize_name, parse_address, service_names
 from webhook.server.lifecycle import CertificateSource, LiveSource
 from webhook.server.options import ServeOptions, StartError

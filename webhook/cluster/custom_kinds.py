@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from webhook.cluster.objects import Resource
+from webhook.cluster.api_types import Resource
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, Pointers
 

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from webhook.cluster.api_client import Connection
+from webhook.cluster.api_types import NAMESPACES, POLICY, SECRETS, Resource, config_map
 from webhook.cluster.backoff import Reachability
-from webhook.cluster.connection import Connection
-from webhook.cluster.events import Teller
-from webhook.cluster.index import Index
-from webhook.cluster.objects import NAMESPACES, POLICY, SECRETS, Resource, config_map
-from webhook.cluster.pod_events import PodEvents
+from webhook.cluster.event_recorder import Teller
+from webhook.cluster.pod_event_recorder import PodEvents
 from webhook.cluster.policy_store import Outlets, PolicyState, PolicyStore
 from webhook.cluster.reflector import Outcome, Reflector, Store
 from webhook.cluster.state_persistence import StateFiles, StoredState
+from webhook.cluster.state_store import Index
 from webhook.cluster.transport import Transport
 from webhook.core.cluster_state import Cluster
 from webhook.core.owner_event import Notice

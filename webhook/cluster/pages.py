@@ -4,7 +4,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from webhook.cluster.objects import Page, Resource
+from webhook.cluster.api_types import Page, Resource
 from webhook.cluster.transport import ApiError, Transport
 
 PARTIAL = "PartialObjectMetadata"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from webhook.cluster.objects import ConfigMap
+from webhook.cluster.api_types import ConfigMap
 from webhook.cluster.reflector import Change
 from webhook.cluster.state_persistence import StoredState
 from webhook.core.policy.configmap import KEY

@@ -15,8 +15,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from webhook.cluster.api_types import Event, Object, Page, Resource, Status
 from webhook.cluster.backoff import CHANCE, Backoff, Reachability, delay_after
-from webhook.cluster.objects import Event, Object, Page, Resource, Status
 from webhook.cluster.pages import GONE, PARTIAL, Pages, expect
 from webhook.cluster.transport import ApiError, Stream, Transport
 

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from webhook.cluster.api_types import Object, Page, Resource
 from webhook.cluster.backoff import delay_after
-from webhook.cluster.objects import Object, Page, Resource
 from webhook.cluster.pages import GONE, PARTIAL, Pages, expect
 from webhook.cluster.transport import ApiError, Transport
 

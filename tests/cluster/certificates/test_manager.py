@@ -9,8 +9,8 @@ import pytest
 from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, Api
 from tests.serving import eventually
 from webhook.cluster.certificates.manager import CertificateManager
-from webhook.cluster.certificates.reconcile import IDLE
-from webhook.cluster.certificates.secret import TlsSecret
+from webhook.cluster.certificates.reconciler import IDLE
+from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import SERVING_LIFETIME, create_ca, issue_certificate
 from webhook.pki.rotation import StoredCertificates

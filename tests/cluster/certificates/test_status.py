@@ -8,13 +8,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
-from tests.cluster.certificates.test_reconcile import NAME, NOW, WHERE, Node, Time, settle
+from tests.cluster.certificates.test_reconciler import NAME, NOW, WHERE, Node, Time, settle
 from tests.pki.foreign import NAME as CALLED
 from tests.pki.foreign import cases, pem
-from webhook.cluster.certificates.bundles import KINDS
-from webhook.cluster.certificates.rotate import RotationError, rotate
-from webhook.cluster.certificates.secret import TlsSecret
+from webhook.cluster.certificates.ca_bundle import KINDS
+from webhook.cluster.certificates.rotation_request import RotationError, rotate
 from webhook.cluster.certificates.status import read_status
+from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import KeyPair, create_ca, issue_certificate
 from webhook.pki.rotation import StoredCertificates

@@ -9,17 +9,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.cluster.fake import error, event, meta, page
-from tests.cluster.test_connection import Answers, write
+from tests.cluster.test_api_client import Answers, write
 from tests.control_plane.live import NAMESPACE, WHERE, is_allowed, is_denied
 from tests.server.faults.load import load
 from tests.serving import eventually, serve
 
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 SHORTENED = """
-from webhook.cluster import backoff, connection
+from webhook.cluster import api_client, backoff
 backoff.FIRST_DELAY = backoff.LONGEST_DELAY = 0.2
-connection.SILENCE_SECONDS = 1.0
-connection.Connection.__init__.__defaults__ = (1.0, None)
+api_client.SILENCE_SECONDS = 1.0
+api_client.Connection.__init__.__defaults__ = (1.0, None)
 from webhook.cli import main
 main()
 """

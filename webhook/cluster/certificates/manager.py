@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from webhook.atomic_write import replace_file
+from webhook.cluster.api_client import Connection
+from webhook.cluster.api_types import Object
 from webhook.cluster.backoff import Reachability
-from webhook.cluster.certificates import bundles
-from webhook.cluster.certificates.reconcile import AFTER_FAILURE, SOON, Clock, Reconciler, ServedCertificate, Wanted
-from webhook.cluster.certificates.secret import TlsSecret
-from webhook.cluster.connection import Connection
-from webhook.cluster.objects import Object
+from webhook.cluster.certificates import ca_bundle
+from webhook.cluster.certificates.reconciler import AFTER_FAILURE, SOON, Clock, Reconciler, ServedCertificate, Wanted
+from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.reflector import Change, Outcome, Reflector
 from webhook.pki.certificate import parse_certificates
 
@@ -112,7 +112,7 @@ class CertificateManager:
 
     def _watch(self) -> None:
         """Be woken by every change."""
-        configurations = bundles.resources() if self._wanted.manage else ()
+        configurations = ca_bundle.resources() if self._wanted.manage else ()
         reachability = Reachability()
         for resource in (self._wanted.secret.resource, *configurations):
             ignored = Outcome(lambda: None, lambda _why: None)  # the reconciler reports what it finds

@@ -4,10 +4,10 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from webhook.cluster.certificates import bundles
-from webhook.cluster.certificates.bundles import KINDS, Configuration
+from webhook.cluster.certificates import ca_bundle
+from webhook.cluster.certificates.ca_bundle import KINDS, Configuration
 from webhook.cluster.certificates.replicas import Replica, Replicas
-from webhook.cluster.certificates.secret import Found, TlsSecret
+from webhook.cluster.certificates.tls_secret import Found, TlsSecret
 from webhook.cluster.transport import Transport
 from webhook.core.formatting import counted
 from webhook.pki.certificate import Certificate, parse_certificates
@@ -83,7 +83,7 @@ class Status:
             yield StatusLine(f"CA {ca.subject}")
             yield _validity(ca, now, managed=managed)
         for kind in sorted(set(KINDS) - {configuration.kind for configuration in self.configurations}):
-            text = f"{kind}/{bundles.NAME} does not exist: no API server calls this webhook"
+            text = f"{kind}/{ca_bundle.NAME} does not exist: no API server calls this webhook"
             yield StatusLine(text, is_problem=True)
         for configuration in self.configurations:
             problems = list(_trust_problems(configuration, "the certificate", chain, now))
@@ -108,7 +108,7 @@ def read_status(transport: Transport, secret: TlsSecret, now: dt.datetime) -> St
     """Read the status from the API server. Raises `ApiError`."""
     replicas = Replicas(secret.namespace).read(transport)
     alive = tuple(replica for replica in replicas if replica.is_alive(now))
-    return Status(secret, secret.read(transport), bundles.read(transport), alive)
+    return Status(secret, secret.read(transport), ca_bundle.read(transport), alive)
 
 
 def _trust_problems(

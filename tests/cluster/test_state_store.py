@@ -2,9 +2,9 @@
 
 import pytest
 
-from webhook.cluster.index import Index
-from webhook.cluster.objects import Annotations, Metadata, Object
+from webhook.cluster.api_types import Annotations, Metadata, Object
 from webhook.cluster.reflector import Change
+from webhook.cluster.state_store import Index
 from webhook.core.cluster_state import Cluster
 
 

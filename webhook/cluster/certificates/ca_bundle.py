@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from webhook.cluster.objects import Object, Page, Resource
+from webhook.cluster.api_types import Object, Page, Resource
 from webhook.cluster.transport import CONFLICT, ApiError, Transport
 
 NAME = "tokenguard"

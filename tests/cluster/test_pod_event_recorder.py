@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.serving import eventually
-from webhook.cluster import pod_events
-from webhook.cluster.pod_events import EVERY, MAX_IN_NAMESPACE, MOST, TRIES, PodEvents
+from webhook.cluster import pod_event_recorder
+from webhook.cluster.pod_event_recorder import EVERY, MAX_IN_NAMESPACE, MOST, TRIES, PodEvents
 from webhook.cluster.transport import ApiError
 from webhook.core.k8s_types import OwnerReference
 from webhook.core.owner_event import EXEMPTED, REJECTED, Notice
@@ -62,7 +62,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch):
-    monkeypatch.setattr(pod_events, "delay_after", lambda _failures, _asked: 0.0)
+    monkeypatch.setattr(pod_event_recorder, "delay_after", lambda _failures, _asked: 0.0)
 
 
 def counts(stored):

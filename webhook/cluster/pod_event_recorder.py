@@ -21,7 +21,7 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.cluster.backoff import delay_after
-from webhook.cluster.events import cut, event
+from webhook.cluster.event_recorder import cut, event
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.bounded_cache import memory_size
 from webhook.core.owner_event import REJECTED, Notice

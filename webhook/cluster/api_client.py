@@ -18,7 +18,7 @@ from urllib.request import getproxies
 import msgspec
 import urllib3
 
-from webhook.cluster.objects import ListMetadata
+from webhook.cluster.api_types import ListMetadata
 from webhook.cluster.pod_session import PodSession
 from webhook.cluster.transport import ApiError, Stream
 

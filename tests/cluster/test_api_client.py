@@ -10,7 +10,7 @@ import threading
 import pytest
 import yaml
 
-from webhook.cluster.connection import Connection
+from webhook.cluster.api_client import Connection
 from webhook.cluster.transport import ApiError
 
 SILENCE = 0.3

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.cluster.objects import Object, Page, Resource
+from webhook.cluster.api_types import Object, Page, Resource
 from webhook.cluster.transport import CONFLICT, ApiError, Transport
 from webhook.pki.rotation import StoredCertificates
 

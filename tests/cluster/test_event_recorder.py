@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from tests.cluster.fake import FakeTransport
 from tests.serving import eventually
+from webhook.cluster.api_types import ConfigMap, Metadata
 from webhook.cluster.backoff import LONGEST_DELAY
-from webhook.cluster.events import TRIES, Teller, message
-from webhook.cluster.objects import ConfigMap, Metadata
+from webhook.cluster.event_recorder import TRIES, Teller, message
 from webhook.cluster.transport import ApiError
 
 FOUND = ConfigMap(metadata=Metadata("token-policy", "tokenguard", "uid", "7"))

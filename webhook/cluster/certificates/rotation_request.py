@@ -3,8 +3,8 @@
 import datetime as dt
 
 from webhook.cluster.certificates.replicas import asked_for
-from webhook.cluster.certificates.secret import TlsSecret
 from webhook.cluster.certificates.status import Status, read_status
+from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import Transport
 from webhook.pki.rotation import add_new_ca, sign_new_certificate
 from webhook.pki.san import valid_names

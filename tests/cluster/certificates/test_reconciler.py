@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, WEBHOOKS, Api
 from tests.pki.foreign import pem
-from webhook.cluster.certificates.reconcile import (
+from webhook.cluster.certificates.reconciler import (
     AFTER_FAILURE,
     IDLE,
     SETTLED_AFTER,
@@ -21,7 +21,7 @@ from webhook.cluster.certificates.reconcile import (
     ServedCertificate,
     Wanted,
 )
-from webhook.cluster.certificates.secret import TlsSecret
+from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import create_ca, issue_certificate
 from webhook.pki.rotation import StoredCertificates, add_new_ca

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from webhook.cluster.objects import Object
+from webhook.cluster.api_types import Object
 from webhook.cluster.reflector import Change
 from webhook.cluster.state_persistence import StoredState
 from webhook.core.cluster_state import Cluster

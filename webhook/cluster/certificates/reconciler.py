@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from webhook.cluster.certificates import bundles
-from webhook.cluster.certificates.bundles import Configuration
+from webhook.cluster.certificates import ca_bundle
+from webhook.cluster.certificates.ca_bundle import Configuration
 from webhook.cluster.certificates.replicas import RENEWED_EVERY, Replica, Replicas, asked_for
-from webhook.cluster.certificates.secret import Found, TlsSecret
+from webhook.cluster.certificates.tls_secret import Found, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
 from webhook.pki.certificate import Certificate, find_pair_error, find_private_key, parse_certificates
 from webhook.pki.rotation import RequestedNames, RolloutProgress, StoredCertificates, next_step
@@ -129,7 +129,7 @@ class Reconciler:
         configurations: tuple[Configuration, ...] | None = None
         if self._wanted.manage:
             with self._noting(refused):
-                configurations = bundles.read(self._transport)
+                configurations = ca_bundle.read(self._transport)
         found = self._secret.read(self._transport, signs=self._wanted.manage)
         self._serve(found)
         if not self._wanted.manage:
@@ -219,7 +219,7 @@ class Reconciler:
         )
 
     def _inject(self, stored: StoredCertificates, one: Configuration) -> None:
-        if stored.cas and not one.trusts(stored.bundle) and bundles.inject(self._transport, one, stored.bundle):
+        if stored.cas and not one.trusts(stored.bundle) and ca_bundle.inject(self._transport, one, stored.bundle):
             log.info("%s: its caBundle is now that of %s", one, self._wanted)
 
     def _tell(self) -> None:

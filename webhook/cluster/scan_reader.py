@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from webhook.cluster.api_types import NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.custom_kinds import find_custom_kinds
-from webhook.cluster.objects import NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.transport import ApiError, Transport
 from webhook.cluster.walk import read_one, walk
 from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload

@@ -4,8 +4,8 @@ import pytest
 
 from tests.cluster.fake import FakeTransport, Lists, Raw, page
 from tests.scan.small_cluster import NOW, Object, live, meta, mounts, named_secret, of, policy, spec
-from webhook.cluster.inventory import MAKERS, Inventory
-from webhook.cluster.objects import NAMESPACES
+from webhook.cluster.api_types import NAMESPACES
+from webhook.cluster.scan_reader import MAKERS, Inventory
 from webhook.cluster.transport import ApiError
 from webhook.cluster.walk import read_one
 from webhook.core.decision import Outcome

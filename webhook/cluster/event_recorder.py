@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from webhook.cluster.api_types import ConfigMap
 from webhook.cluster.backoff import delay_after
-from webhook.cluster.objects import ConfigMap
 from webhook.cluster.transport import ApiError, Transport
 
 log = logging.getLogger("tokenguard.cluster")
