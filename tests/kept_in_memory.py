@@ -9,12 +9,12 @@ KEPT: dict[str, tuple[str, ...]] = {
     "JSON paths": ("webhook/core/json_patch.py::_paths",),
     "spelling hints": ("webhook/core/formatting.py::_hints",),
     "Events about pods": (
-        "webhook/cluster/pod_event_recorder.py::PodEvents._said",
-        "webhook/cluster/pod_event_recorder.py::PodEvents._in_namespace",
-        "webhook/cluster/pod_event_recorder.py::PodEvents._turns",
-        "webhook/cluster/pod_event_recorder.py::PodEvents._refused",
+        "webhook/cluster/pod_event_recorder.py::PodEventRecorder._said",
+        "webhook/cluster/pod_event_recorder.py::PodEventRecorder._in_namespace",
+        "webhook/cluster/pod_event_recorder.py::PodEventRecorder._turns",
+        "webhook/cluster/pod_event_recorder.py::PodEventRecorder._refused",
     ),
-    "Events about the policy": ("webhook/cluster/event_recorder.py::Teller._waiting",),
+    "Events about the policy": ("webhook/cluster/event_recorder.py::PolicyEventRecorder._waiting",),
     "metrics": (
         "webhook/server/metrics/recorder.py::Metrics.reviews",
         "webhook/server/metrics/recorder.py::Metrics.values",
@@ -27,7 +27,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "readiness": (
         "webhook/server/state.py::State.not_ready_reasons",
         "webhook/server/state.py::State.last_synced",
-        "webhook/cluster/informers.py::LiveState._informers",
+        "webhook/cluster/informers.py::Informers._informers",
         "webhook/cluster/certificates/manager.py::CertificateManager._reflectors",
     ),
     "connections": (
@@ -37,11 +37,11 @@ KEPT: dict[str, tuple[str, ...]] = {
         "webhook/server/http_protocol.py::HttpProtocol._waiting",
     ),
     "legacy Secrets": (
-        "webhook/cluster/state_store.py::Secrets._known",
+        "webhook/cluster/state_store.py::SecretStore._known",
         "webhook/core/cluster_state.py::Cluster.legacy_tokens",
     ),
     "Namespaces": (
-        "webhook/cluster/state_store.py::Namespaces._known",
+        "webhook/cluster/state_store.py::NamespaceStore._known",
         "webhook/core/cluster_state.py::Cluster.namespaces",
         "webhook/core/cluster_state.py::Cluster.automounts",
     ),

@@ -19,11 +19,11 @@ from tests.documented import CHECKOUT, PAGES, table_below
 from tests.kept_in_memory import KEPT
 from tests.reviews import review
 from webhook.audit.record import encode_record
-from webhook.cluster.api_types import Annotations, ConfigMap, Metadata, Object
+from webhook.cluster.api_types import Annotations, ApiObject, ConfigMap, Metadata
 from webhook.cluster.certificates.replicas import NAMES, SERVES, Replicas
-from webhook.cluster.event_recorder import Teller
-from webhook.cluster.pod_event_recorder import PodEvents
-from webhook.cluster.state_store import Namespaces, Secrets
+from webhook.cluster.event_recorder import PolicyEventRecorder
+from webhook.cluster.pod_event_recorder import PodEventRecorder
+from webhook.cluster.state_store import NamespaceStore, SecretStore
 from webhook.core import formatting
 from webhook.core.admission_request import Phase, Request, read_review
 from webhook.core.cluster_state import Cluster
@@ -230,19 +230,19 @@ def largest(number: int) -> Notice:
 
 @pytest.mark.covers("failure-modes: Events about pods")
 def test_pod_events_of_the_largest_size_stay_bounded() -> None:
-    events = PodEvents(Stored(), Clock())
+    events = PodEventRecorder(Stored(), Clock())
 
     def fill() -> None:
         for number in (*range(1300), *range(1100)):
             events.tell(largest(number))
 
-    assert growth(fill) < bound("webhook/cluster/pod_event_recorder.py::PodEvents._said")
+    assert growth(fill) < bound("webhook/cluster/pod_event_recorder.py::PodEventRecorder._said")
     assert len(events._said) == 1000
 
 
 @pytest.mark.covers("failure-modes: Events about pods", "threat-model: huge names")
 def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
-    under, events = policy(), PodEvents(Stored())
+    under, events = policy(), PodEventRecorder(Stored())
 
     def deny(first: int) -> None:
         for number in range(first, first + 10):
@@ -264,7 +264,7 @@ def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
 
 @pytest.mark.covers("failure-modes: Events about the policy")
 def test_policy_events_of_the_largest_size_stay_bounded(monkeypatch) -> None:
-    teller = Teller(Stored())
+    teller = PolicyEventRecorder(Stored())
     monkeypatch.setattr("threading.Thread.start", lambda _thread: None)
     metadata = Metadata("c" * 253, "n" * 63, "u" * 128, "9" * 20)
 
@@ -272,7 +272,7 @@ def test_policy_events_of_the_largest_size_stay_bounded(monkeypatch) -> None:
         for number in range(100):
             teller.tell(ConfigMap(metadata=metadata), [WIDEST * 200] * 50, longest(number, 64))
 
-    assert growth(fill) < bound("webhook/cluster/event_recorder.py::Teller._waiting")
+    assert growth(fill) < bound("webhook/cluster/event_recorder.py::PolicyEventRecorder._waiting")
 
 
 @pytest.mark.covers("failure-modes: metrics")
@@ -358,34 +358,34 @@ def test_reasons_for_not_being_ready_stay_bounded() -> None:
 @pytest.mark.covers("failure-modes: legacy Secrets")
 def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:
     published: list[object] = []
-    secrets = Secrets(lambda known: published.__setitem__(slice(None), [known]))
+    secrets = SecretStore(lambda known: published.__setitem__(slice(None), [known]))
     count = 1000
 
     def fill() -> None:
         secrets.replace(
-            Object(metadata=Metadata(longest(n, 253), "demo", annotations=Annotations(longest(n, 253))))
+            ApiObject(metadata=Metadata(longest(n, 253), "demo", annotations=Annotations(longest(n, 253))))
             for n in range(count)
         )
         long = Annotations("a" * 260_000)
         for n in range(count):
-            secrets.apply([(Object(metadata=Metadata(longest(n, 253), "demo", annotations=long)), False)])
+            secrets.apply([(ApiObject(metadata=Metadata(longest(n, 253), "demo", annotations=long)), False)])
 
-    assert growth(fill) < count * bound("webhook/cluster/state_store.py::Secrets._known")
+    assert growth(fill) < count * bound("webhook/cluster/state_store.py::SecretStore._known")
     assert secrets._known["demo"][longest(1, 253)] == ""
 
 
 @pytest.mark.covers("failure-modes: Namespaces")
 def test_namespaces_with_the_longest_labels_take_a_kibibyte_each() -> None:
     published: list[object] = []
-    namespaces = Namespaces(lambda known: published.__setitem__(slice(None), [known]))
+    namespaces = NamespaceStore(lambda known: published.__setitem__(slice(None), [known]))
     count, each = 200, 10
 
     def fill() -> None:
         namespaces.replace(
-            Object(metadata=Metadata(longest(n, 63), labels={
+            ApiObject(metadata=Metadata(longest(n, 63), labels={
                 f"{n}{letter}".ljust(317, "a"): longest(n, 63) for letter in string.ascii_letters[:each]
             }))
             for n in range(count)
         )  # fmt: skip
 
-    assert growth(fill) < count * each * bound("webhook/cluster/state_store.py::Namespaces._known")
+    assert growth(fill) < count * each * bound("webhook/cluster/state_store.py::NamespaceStore._known")

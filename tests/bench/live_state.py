@@ -26,11 +26,11 @@ from tests.control_plane.live import put_secret
 from tests.control_plane.plane import HINT, ControlPlane, control_plane, find_binaries
 from tests.processes import pss_mib, tree
 from tests.serving import eventually, serve
-from webhook.cluster.api_types import Annotations, Metadata, Object
-from webhook.cluster.informers import LiveState
-from webhook.cluster.reflector import Change
+from webhook.cluster.api_types import Annotations, ApiObject, Metadata
+from webhook.cluster.informers import Informers
+from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_persistence import StateFiles
-from webhook.cluster.state_store import Index
+from webhook.cluster.state_store import StateStore
 from webhook.core.cluster_state import Cluster
 from webhook.server.state import State
 
@@ -119,7 +119,7 @@ def load(kubeconfig: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         empty = memory()
         state = State()
-        live = LiveState(kubeconfig, None, objects=True)
+        live = Informers(kubeconfig, None, objects=True)
         live.attach(state, Cluster(), lambda _accepted: None, Path(folder))
         began, cpu = time.monotonic(), time.process_time()
         threading.Thread(target=live.start, daemon=True).start()
@@ -149,14 +149,14 @@ def memory() -> float:
 
 def one_update(count: int) -> float:
     """Return the seconds that one update takes where all Secrets are in one namespace."""
-    index = Index(Cluster(), lambda _cluster: None)
+    index = StateStore(Cluster(), lambda _cluster: None)
 
-    def secrets() -> Iterator[Object]:
+    def secrets() -> Iterator[ApiObject]:
         for number in range(count):
-            yield Object(metadata=Metadata(f"application-{number:06}-token", "demo", annotations=Annotations("app")))
+            yield ApiObject(metadata=Metadata(f"application-{number:06}-token", "demo", annotations=Annotations("app")))
 
     index.secrets.replace(secrets())
-    new = [Change(Object(metadata=Metadata(f"new-{number}", "demo")), deleted=False) for number in range(20)]
+    new = [ObjectChange(ApiObject(metadata=Metadata(f"new-{number}", "demo")), deleted=False) for number in range(20)]
     began = time.process_time()
     for change in new:
         index.secrets.apply([change])

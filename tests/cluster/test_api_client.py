@@ -10,7 +10,7 @@ import threading
 import pytest
 import yaml
 
-from webhook.cluster.api_client import Connection
+from webhook.cluster.api_client import ApiClient
 from webhook.cluster.transport import ApiError
 
 SILENCE = 0.3
@@ -94,7 +94,7 @@ def kubeconfig(api, tmp_path):
 
 @pytest.fixture
 def connection(kubeconfig, tmp_path):
-    return Connection(kubeconfig, tmp_path / "private", SILENCE)
+    return ApiClient(kubeconfig, tmp_path / "private", SILENCE)
 
 
 def write(path, port, user) -> None:
@@ -142,7 +142,7 @@ OF_ACCOUNT = {"sub": "system:serviceaccount:demo:app", **ACCOUNT}
 ], ids=["an account's", "a person's", "no JWT", "no ASCII", "a password", "none"])  # fmt: skip
 def test_whom_its_own_token_is_for_is_told_where_it_is_an_accounts(tmp_path, user, audiences) -> None:
     write(tmp_path / "kubeconfig", 9, user)
-    assert Connection(tmp_path / "kubeconfig", tmp_path / "private").token_audiences() == audiences
+    assert ApiClient(tmp_path / "kubeconfig", tmp_path / "private").token_audiences() == audiences
 
 
 def test_whom_the_token_in_a_file_is_for_is_told(connection, tmp_path) -> None:
@@ -165,7 +165,7 @@ def test_a_watch_that_breaks_off_is_told(connection) -> None:
 
 
 def test_a_watch_is_closed_from_another_thread(kubeconfig, tmp_path) -> None:
-    with Connection(kubeconfig, tmp_path).watch("/silent", {}, "application/json") as stream:
+    with ApiClient(kubeconfig, tmp_path).watch("/silent", {}, "application/json") as stream:
         pieces = iter(stream)
         next(pieces)
         threading.Timer(0.1, stream.close).start()
@@ -233,7 +233,7 @@ def test_a_kubeconfig_that_cant_be_used_is_told_without_quoting_it(connection, k
 
 def test_outside_a_pod_there_is_no_cluster_to_be_in(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    assert str(failure(Connection(None, tmp_path))) == "Service host/port is not set."
+    assert str(failure(ApiClient(None, tmp_path))) == "Service host/port is not set."
 
 
 def test_an_object_is_posted_as_json_and_what_came_of_it_is_returned(api, connection) -> None:

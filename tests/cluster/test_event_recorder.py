@@ -8,7 +8,7 @@ from tests.cluster.fake import FakeTransport
 from tests.serving import eventually
 from webhook.cluster.api_types import ConfigMap, Metadata
 from webhook.cluster.backoff import LONGEST_DELAY
-from webhook.cluster.event_recorder import TRIES, Teller, message
+from webhook.cluster.event_recorder import TRIES, PolicyEventRecorder, message
 from webhook.cluster.transport import ApiError
 
 FOUND = ConfigMap(metadata=Metadata("token-policy", "tokenguard", "uid", "7"))
@@ -23,7 +23,7 @@ class Told:
     def __init__(self, *failures) -> None:
         self.transport = FakeTransport(*failures)
         self.waits: list[float] = []
-        teller = Teller(self.transport, self.waits.append)
+        teller = PolicyEventRecorder(self.transport, self.waits.append)
         teller.tell(FOUND, ["line 3: modee: unknown key"], DIGEST)
         teller.tell(FOUND, ["the last one"], DIGEST)
         eventually(lambda: self.transport.posted and "the last one" in self.transport.posted[-1]["message"])
@@ -78,7 +78,7 @@ class Slow:
 
 def test_a_slow_api_server_holds_nobody_up_and_the_events_that_wait_are_bounded(caplog) -> None:
     slow = Slow()
-    teller = Teller(slow)
+    teller = PolicyEventRecorder(slow)
     for number in range(100):
         teller.tell(FOUND, [f"mistake {number}"], DIGEST)
     assert slow.made == []

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.fake import meta, page
 from tests.serving import eventually
-from webhook.cluster.informers import LiveState
+from webhook.cluster.informers import Informers
 from webhook.cluster.state_persistence import StateFiles
 from webhook.cluster.transport import ApiError
 from webhook.core.cluster_state import Cluster
@@ -80,7 +80,7 @@ def started(tmp_path):
 
     def start(lists, configmap="tokenguard/token-policy", *, objects=True, state_folder=None, run="first"):
         state = State()
-        live = LiveState(None, configmap, objects=objects, state_folder=state_folder)
+        live = Informers(None, configmap, objects=objects, state_folder=state_folder)
         transport = lists if isinstance(lists, Quiet) else Quiet(lists)
         private = tmp_path / run
         private.mkdir(exist_ok=True)

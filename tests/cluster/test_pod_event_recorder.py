@@ -6,7 +6,7 @@ import pytest
 
 from tests.serving import eventually
 from webhook.cluster import pod_event_recorder
-from webhook.cluster.pod_event_recorder import EVERY, MAX_IN_NAMESPACE, MOST, TRIES, PodEvents
+from webhook.cluster.pod_event_recorder import EVERY, MAX_IN_NAMESPACE, MOST, TRIES, PodEventRecorder
 from webhook.cluster.transport import ApiError
 from webhook.core.k8s_types import OwnerReference
 from webhook.core.owner_event import EXEMPTED, REJECTED, Notice
@@ -71,7 +71,7 @@ def counts(stored):
 
 def test_what_is_told_again_within_a_minute_is_added_up_and_written_then() -> None:
     stored, clock = Stored(), Clock()
-    events = PodEvents(stored, clock)
+    events = PodEventRecorder(stored, clock)
     events.tell(said("first"))
     events.tell(said("second"))
     assert events.write_due() == 0.0
@@ -89,7 +89,7 @@ def test_what_is_told_again_within_a_minute_is_added_up_and_written_then() -> No
 def test_several_workers_count_one_event_and_other_rules_reasons_and_owners_have_their_own() -> None:
     stored = Stored()
     for _ in range(3):
-        worker = PodEvents(stored)
+        worker = PodEventRecorder(stored)
         worker.tell(said())
         worker.write_due()
     assert counts(stored) == [3]
@@ -103,7 +103,7 @@ def test_several_workers_count_one_event_and_other_rules_reasons_and_owners_have
 
 def test_an_event_says_whose_it_is_and_keeps_the_decisions_id_however_long_the_rest() -> None:
     stored = Stored()
-    events = PodEvents(stored)
+    events = PodEventRecorder(stored)
     events.tell(said("ü" * 5000 + "\n[tokenguard 7ceb3af7: see]"))
     events.write_due()
     [(where, event)] = stored.events.items()
@@ -118,7 +118,7 @@ def test_an_event_says_whose_it_is_and_keeps_the_decisions_id_however_long_the_r
 
 def test_who_comes_second_counts_anew(caplog) -> None:
     stored = Stored()
-    first, second = PodEvents(stored), PodEvents(stored)
+    first, second = PodEventRecorder(stored), PodEventRecorder(stored)
     first.tell(said())
     first.write_due()
     stored.failures = [None, None, ApiError(409, "HTTP 409: conflict")]
@@ -130,7 +130,7 @@ def test_who_comes_second_counts_anew(caplog) -> None:
 
 def test_what_the_api_server_cannot_take_now_is_tried_again_and_given_up_with_a_line(caplog) -> None:
     stored = Stored(ApiError(0, "away"), ApiError(429, "busy"), ApiError(503, "not yet"))
-    events = PodEvents(stored)
+    events = PodEventRecorder(stored)
     events.tell(said())
     events.write_due()
     assert counts(stored) == [1]
@@ -144,11 +144,11 @@ def test_what_the_api_server_cannot_take_now_is_tried_again_and_given_up_with_a_
 
 def test_an_answer_that_is_no_event_is_tried_again(caplog) -> None:
     stored = Stored()
-    worker = PodEvents(stored)
+    worker = PodEventRecorder(stored)
     for _ in range(2):
         worker.tell(said())
         worker.write_due()
-        worker = PodEvents(stored)
+        worker = PodEventRecorder(stored)
     good, answers = stored.get, [b"<html>", b"[]"]
     stored.get = lambda *asked: answers.pop() if answers else good(*asked)
     worker.tell(said())
@@ -159,7 +159,7 @@ def test_an_answer_that_is_no_event_is_tried_again(caplog) -> None:
 
 def test_the_name_of_an_event_is_one_that_the_api_server_takes() -> None:
     stored = Stored()
-    events = PodEvents(stored)
+    events = PodEventRecorder(stored)
     events.tell(said(name="a" * 199 + "-tail"))
     events.write_due()
     [where] = stored.events
@@ -169,7 +169,7 @@ def test_the_name_of_an_event_is_one_that_the_api_server_takes() -> None:
 def test_what_it_will_never_take_is_said_once_and_a_namespace_that_is_gone_not_at_all(caplog) -> None:
     forbidden = ApiError(403, "HTTP 403: events is forbidden")
     stored = Stored(forbidden, forbidden, ApiError(404, "HTTP 404: gone"))
-    events = PodEvents(stored)
+    events = PodEventRecorder(stored)
     for number in range(3):
         events.tell(said(name=f"app-{number}"))
         events.write_due()
@@ -180,7 +180,7 @@ def test_what_it_will_never_take_is_said_once_and_a_namespace_that_is_gone_not_a
 
 def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(caplog) -> None:
     stored, clock = Stored(), Clock()
-    events = PodEvents(stored, clock)
+    events = PodEventRecorder(stored, clock)
     for number in range(MOST + 7):
         events.tell(said(namespace=f"demo-{number % 11}", name=f"app-{number}"))
     while events.write_due() == 0.0:
@@ -198,7 +198,7 @@ def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(
 @pytest.mark.covers("failure-modes: Events about pods", "threat-model: Event flood")
 def test_pod_events_flooded_from_one_namespace_keep_no_other_waiting() -> None:
     stored = Stored()
-    events = PodEvents(stored, Clock())
+    events = PodEventRecorder(stored, Clock())
     for number in range(MOST):
         events.tell(said(namespace="flood", name=f"app-{number}"))
     events.tell(said(namespace="other"))
@@ -213,7 +213,7 @@ def test_pod_events_flooded_from_one_namespace_keep_no_other_waiting() -> None:
 
 def test_pod_events_leave_out_what_is_too_large_and_log_it(caplog) -> None:
     stored = Stored()
-    events = PodEvents(stored, Clock())
+    events = PodEventRecorder(stored, Clock())
     events.tell(said(name="a" * 1_000_000))
     events.tell(said())
     events.write_due()
@@ -223,7 +223,7 @@ def test_pod_events_leave_out_what_is_too_large_and_log_it(caplog) -> None:
 
 def test_they_are_written_by_a_thread_of_their_own_until_it_is_stopped() -> None:
     stored = Stored()
-    events = PodEvents(stored)
+    events = PodEventRecorder(stored)
     events.start()
     events.tell(said())
     eventually(lambda: counts(stored) == [1])

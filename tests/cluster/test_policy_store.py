@@ -3,8 +3,8 @@
 import pytest
 
 from webhook.cluster.api_types import ConfigMap, Metadata
-from webhook.cluster.policy_store import Outlets, PolicyStore
-from webhook.cluster.reflector import Change
+from webhook.cluster.policy_store import PolicyCallbacks, PolicyStore
+from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_persistence import StoredState
 from webhook.core.policy.model import Mode
 from webhook.server.state import State
@@ -19,7 +19,7 @@ class Worker:
 
     def __init__(self, stored: str | None = None) -> None:
         self.state, self.counted, self.told, self.stored = State(), [], [], []
-        outlets = Outlets(
+        outlets = PolicyCallbacks(
             self.stored.append,
             lambda: stored,
             self.counted.append,
@@ -38,7 +38,7 @@ def holding(document, version="1", uid="uid", **data):
 
 
 def changed(document, version):
-    return [Change(holding(document, version), deleted=False)]
+    return [ObjectChange(holding(document, version), deleted=False)]
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ def test_without_a_sound_one_there_is_none_and_why_is_told(worker, document) -> 
 
 def test_a_change_of_something_else_in_the_configmap_is_no_reload(worker) -> None:
     worker.store.replace([holding(GOOD)])
-    worker.store.apply([Change(holding(GOOD, "2", notes="hello"), deleted=False)])
+    worker.store.apply([ObjectChange(holding(GOOD, "2", notes="hello"), deleted=False)])
     assert worker.counted == [True]
 
 
 @pytest.mark.parametrize("gone", [
     lambda store: store.replace([]),
-    lambda store: store.apply([Change(holding(WARN, "2"), deleted=True)]),
+    lambda store: store.apply([ObjectChange(holding(WARN, "2"), deleted=True)]),
 ], ids=["found missing", "seen deleted"])  # fmt: skip
 def test_a_deleted_configmap_leaves_the_last_good_one_until_there_is_another(worker, gone) -> None:
     worker.store.replace([holding(WARN)])
@@ -92,7 +92,7 @@ def test_a_deleted_configmap_leaves_the_last_good_one_until_there_is_another(wor
     assert worker.counted == [True, False, True]
 
 
-SEEN = "as it happens", lambda store, uid: store.apply([Change(holding(WARN, "9", uid), deleted=True)])
+SEEN = "as it happens", lambda store, uid: store.apply([ObjectChange(holding(WARN, "9", uid), deleted=True)])
 FOUND = "by a list", lambda store, _uid: store.replace([])
 
 

@@ -9,7 +9,7 @@ from webhook.cluster import backoff
 from webhook.cluster.api_client import SILENCE_SECONDS
 from webhook.cluster.api_types import SECRETS
 from webhook.cluster.backoff import FIRST_DELAY, INFORMER_GROWTH, LONGEST_DELAY, UNREACHABLE_DELAY, Reachability
-from webhook.cluster.reflector import Outcome, Reflector
+from webhook.cluster.reflector import Reflector, SyncCallbacks
 from webhook.cluster.transport import ApiError
 
 GONE = ApiError(410, "too old")
@@ -42,7 +42,7 @@ class Run:
         self.failures: list[str] = []
         self.heard = 0
         self.transport = FakeTransport(*answers)
-        outcome = Outcome(self._hear, self.failures.append)
+        outcome = SyncCallbacks(self._hear, self.failures.append)
         reflector = Reflector(SECRETS, self.store, self.transport, outcome, self.waits.append)
         self.transport.ran_out = reflector.stop
         reflector.run()
@@ -280,7 +280,7 @@ def test_answer_to_one_informer_ends_waits_for_a_connection_alone(monkeypatch, e
     monkeypatch.setattr(backoff, "LONGEST_DELAY", 600.0)
     reachability, listed, waits = Reachability(), threading.Event(), threading.Event()
     transport = Waiting(error, page(meta("a")))
-    outcome = Outcome(listed.set, lambda _why: waits.set())
+    outcome = SyncCallbacks(listed.set, lambda _why: waits.set())
     reflector = Reflector(SECRETS, Names(), transport, outcome, reachability=reachability)
     thread = threading.Thread(target=reflector.run)
     thread.start()
@@ -305,7 +305,7 @@ def test_answered_request_is_noted_for_the_others(answer) -> None:
 
     transport = FakeTransport(answer)
     reflector = Reflector(
-        SECRETS, Names(), transport, Outcome(lambda: None, lambda _: None), lambda _: None, reachability=Noting()
+        SECRETS, Names(), transport, SyncCallbacks(lambda: None, lambda _: None), lambda _: None, reachability=Noting()
     )
     transport.ran_out = reflector.stop
     reflector.run()

@@ -5,7 +5,7 @@ import pytest
 from tests.cluster.fake import FakeTransport, Lists, Raw, page
 from tests.scan.small_cluster import NOW, Object, live, meta, mounts, named_secret, of, policy, spec
 from webhook.cluster.api_types import NAMESPACES
-from webhook.cluster.scan_reader import MAKERS, Inventory
+from webhook.cluster.scan_reader import MAKERS, ScanReader
 from webhook.cluster.transport import ApiError
 from webhook.cluster.walk import read_one
 from webhook.core.decision import Outcome
@@ -31,7 +31,7 @@ SILENT = 'rules: {legacy-token-secret: "off"}\n'
 
 
 def scan(text: str = SILENT, names: tuple[str, ...] = (), **lists) -> ScanReport:
-    inventory = Inventory(Lists(**{"configmaps": TRACKING, **lists}), lambda _: None, names)
+    inventory = ScanReader(Lists(**{"configmaps": TRACKING, **lists}), lambda _: None, names)
     asked = ScanOptions(policy(text), "policy.yaml", NOW, "https://api", filters=ScanFilters(names))
     found = Scanner(asked, inventory.snapshot())
     inventory.fill(found)
@@ -64,7 +64,7 @@ COPY = {"metadata": meta("came-back", labels={"kubernetes.io/legacy-token-last-u
 
 def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
     transport = Lists(secrets=[ROBOT], labelled_secrets=[COPY], configmaps=TRACKING)
-    known = Inventory(transport, lambda _: None).snapshot()
+    known = ScanReader(transport, lambda _: None).snapshot()
     asked = [request for request in transport.asked if request.path.endswith("/secrets")]
     assert [request.query for request in asked] == [
         {"fieldSelector": "type=kubernetes.io/service-account-token", "limit": "500"},
@@ -178,7 +178,7 @@ def test_jobs_of_one_template_are_judged_each_by_its_own_labels() -> None:
 
 def paths_asked(*names: str, **lists) -> set[str]:
     transport = Lists(**lists)
-    inventory = Inventory(transport, lambda _: None, names)
+    inventory = ScanReader(transport, lambda _: None, names)
     inventory.fill(Scanner(ScanOptions(policy(SILENT), "policy.yaml", NOW, "https://api"), inventory.snapshot()))
     return {asked.path for asked in transport.asked}
 

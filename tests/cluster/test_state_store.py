@@ -2,18 +2,18 @@
 
 import pytest
 
-from webhook.cluster.api_types import Annotations, Metadata, Object
-from webhook.cluster.reflector import Change
-from webhook.cluster.state_store import Index
+from webhook.cluster.api_types import Annotations, ApiObject, Metadata
+from webhook.cluster.reflector import ObjectChange
+from webhook.cluster.state_store import StateStore
 from webhook.core.cluster_state import Cluster
 
 
 def secret(name, namespace="demo", account="app"):
-    return Object(metadata=Metadata(name, namespace, annotations=Annotations(account)))
+    return ApiObject(metadata=Metadata(name, namespace, annotations=Annotations(account)))
 
 
 def namespace(name, **labels):
-    return Object(metadata=Metadata(name, labels=labels or None))
+    return ApiObject(metadata=Metadata(name, labels=labels or None))
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def published():
 
 @pytest.fixture
 def index(published):
-    index = Index(Cluster(api_audiences=("me",)), published.append)
+    index = StateStore(Cluster(api_audiences=("me",)), published.append)
     index.secrets.replace([secret("a"), secret("b", "other")])
     index.namespaces.replace([namespace("demo", tier="web"), namespace("other")])
     return index
 
 
 def test_nothing_is_published_before_both_are_loaded(published) -> None:
-    index = Index(Cluster(), published.append)
+    index = StateStore(Cluster(), published.append)
     index.secrets.replace([])
     assert published == []
     index.namespaces.replace([])
@@ -53,18 +53,18 @@ def test_a_cluster_has_what_was_loaded_and_what_was_known_otherwise(published) -
         ([(secret("a", account="new"), False)], {"demo": {"a": "new"}, "other": {"b": "app"}}),
         ([(secret("c"), False), (secret("c"), True)], {"demo": {"a": "app"}, "other": {"b": "app"}}),
         ([(secret("a"), True), (secret("a"), False)], {"demo": {"a": "app"}, "other": {"b": "app"}}),
-        ([(Object(metadata=Metadata("d", "demo")), False)], {"demo": {"a": "app", "d": ""}, "other": {"b": "app"}}),
+        ([(ApiObject(metadata=Metadata("d", "demo")), False)], {"demo": {"a": "app", "d": ""}, "other": {"b": "app"}}),
     ],
     ids=["added", "the namespace's last one deleted", "another account", "come and gone", "made anew", "no account"],
 )
 def test_changes_are_in_the_next_cluster(index, published, changes, expected) -> None:
-    index.secrets.apply([Change(*change) for change in changes])
+    index.secrets.apply([ObjectChange(*change) for change in changes])
     assert published[-1].legacy_tokens == expected
 
 
 def test_a_cluster_that_was_given_out_never_changes_and_shares_what_is_the_same(index, published) -> None:
     before = published[-1]
-    index.secrets.apply([Change(secret("c"), deleted=False)])
+    index.secrets.apply([ObjectChange(secret("c"), deleted=False)])
     after = published[-1]
     assert before.legacy_tokens["demo"] == {"a": "app"}
     assert after.legacy_tokens["demo"] == {"a": "app", "c": "app"}
@@ -73,13 +73,13 @@ def test_a_cluster_that_was_given_out_never_changes_and_shares_what_is_the_same(
 
 
 def test_what_changes_nothing_that_is_kept_is_not_published(index, published) -> None:
-    index.secrets.apply([Change(secret("a"), deleted=False), Change(secret("z"), deleted=True)])
-    index.namespaces.apply([Change(namespace("demo", tier="web"), deleted=False)])
+    index.secrets.apply([ObjectChange(secret("a"), deleted=False), ObjectChange(secret("z"), deleted=True)])
+    index.namespaces.apply([ObjectChange(namespace("demo", tier="web"), deleted=False)])
     assert len(published) == 1
 
 
 def test_namespaces_are_relabelled_and_deleted(index, published) -> None:
     index.namespaces.apply(
-        [Change(namespace("demo", tier="db"), deleted=False), Change(namespace("other"), deleted=True)]
+        [ObjectChange(namespace("demo", tier="db"), deleted=False), ObjectChange(namespace("other"), deleted=True)]
     )
     assert published[-1].namespaces == {"demo": frozenset({("tier", "db")})}

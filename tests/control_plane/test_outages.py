@@ -25,10 +25,10 @@ from tests.control_plane.live import (
     stored,
 )
 from tests.serving import eventually
-from webhook.cluster.api_client import Connection
+from webhook.cluster.api_client import ApiClient
 from webhook.cluster.api_types import NAMESPACES
-from webhook.cluster.reflector import Outcome, Reflector
-from webhook.cluster.state_store import Index
+from webhook.cluster.reflector import Reflector, SyncCallbacks
+from webhook.cluster.state_store import StateStore
 from webhook.cluster.walk import walk
 from webhook.core.cluster_state import Cluster
 
@@ -133,7 +133,7 @@ class Interrupted:
     def __init__(self, plane, folder, made="made-meanwhile") -> None:
         self._plane = plane
         self._made = made
-        self._connection = Connection(plane.folder / "kubeconfig", folder)
+        self._connection = ApiClient(plane.folder / "kubeconfig", folder)
         self.asked = []
         self.watch = self._connection.watch
 
@@ -149,13 +149,13 @@ class Interrupted:
 
 def test_a_list_whose_next_page_the_api_server_has_forgotten_is_read_in_one_piece(plane, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("webhook.cluster.reflector.PAGE", 2)
-    index, failures = Index(Cluster(), lambda _: None), []
+    index, failures = StateStore(Cluster(), lambda _: None), []
     transport = Interrupted(plane, tmp_path)
 
     def heard() -> None:
         reflector.stop()
 
-    reflector = Reflector(NAMESPACES, index.namespaces, transport, Outcome(heard, failures.append))
+    reflector = Reflector(NAMESPACES, index.namespaces, transport, SyncCallbacks(heard, failures.append))
     reflector.run()
     assert [("limit" in query, "continue" in query) for query in transport.asked] == [
         (True, False), (True, True), (False, False),

@@ -110,7 +110,7 @@ def context_option(command: F) -> F:
 @contextlib.contextmanager
 def cluster_at_hand(kubeconfig: Path | None, context: str | None = None) -> Iterator[Transport]:
     """Reach the API server that kubectl would reach. What it refuses in the block is a `Failure`."""
-    from webhook.cluster.api_client import Connection  # noqa: PLC0415 - the client is loaded where it is used alone
+    from webhook.cluster.api_client import ApiClient  # noqa: PLC0415 - the client is loaded where it is used alone
 
     default = Path("~/.kube/config").expanduser()
     found = kubeconfig or (default if default.exists() else None)
@@ -120,6 +120,6 @@ def cluster_at_hand(kubeconfig: Path | None, context: str | None = None) -> Iter
         raise Failure(f"--context goes with a kubeconfig, and there is no {default}")
     try:
         with private_folder() as folder:
-            yield Connection(found, folder, context=context)
+            yield ApiClient(found, folder, context=context)
     except (ApiError, StartError) as error:
         raise Failure(str(error)) from error

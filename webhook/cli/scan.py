@@ -13,7 +13,7 @@ import click
 
 from webhook.check.input_files import STDIN
 from webhook.cli.common import Failure, cluster_at_hand, context_option, kubeconfig_option, policy_in, policy_problems
-from webhook.cluster.scan_reader import Inventory
+from webhook.cluster.scan_reader import ScanReader
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.formatting import did_you_mean, quote
 from webhook.core.k8s_names import is_dns_label
@@ -153,7 +153,7 @@ def _scanned(
     step: Callable[[str], None],
 ) -> ScanReport:
     wild = Globs(flags.namespaces).wild
-    inventory = Inventory(transport, step, () if wild else flags.namespaces)
+    inventory = ScanReader(transport, step, () if wild else flags.namespaces)
     policy, origin = (given, str(flags.policy)) if given else _own_policy(inventory, flags.policy_configmap)
     snapshot = inventory.snapshot()
     _refuse_unknown_namespaces(flags.namespaces, snapshot.namespaces if snapshot.all_namespaces else ())
@@ -195,7 +195,7 @@ def _nearest_first(wrong: str, known: Iterable[str]) -> list[str]:
     return sorted(known, key=distance)
 
 
-def _own_policy(inventory: Inventory, where: str) -> tuple[Policy, str]:
+def _own_policy(inventory: ScanReader, where: str) -> tuple[Policy, str]:
     """Return the policy in a ConfigMap, or the default policy if there is none, and its name in the report."""
     namespace, _, name = where.partition("/")
     try:

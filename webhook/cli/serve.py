@@ -107,9 +107,9 @@ def _live(options: ServeOptions) -> LiveSource | None:
     objects = options.objects is None
     if not reachable or not (objects or options.policy_configmap):
         return None
-    from webhook.cluster.informers import LiveState  # noqa: PLC0415 - the client is loaded where it is used alone
+    from webhook.cluster.informers import Informers  # noqa: PLC0415 - the client is loaded where it is used alone
 
-    return LiveState(options.kubeconfig, options.policy_configmap, objects=objects, state_folder=options.state_folder)
+    return Informers(options.kubeconfig, options.policy_configmap, objects=objects, state_folder=options.state_folder)
 
 
 def _certificates(options: ServeOptions) -> CertificateSource | None:

@@ -73,7 +73,7 @@ class Session(Protocol):
         ...
 
 
-class Connection:
+class ApiClient:
     """One API server, as a kubeconfig names it, or the one whose cluster this process runs in."""
 
     def __init__(

@@ -30,14 +30,14 @@ class Metadata(msgspec.Struct, rename="camel", gc=False):
     annotations: Annotations | None = None
 
 
-class Object(msgspec.Struct, gc=False):
+class ApiObject(msgspec.Struct, gc=False):
     """An object, as far as its metadata tells of it."""
 
     kind: str = ""  # the items of a typed list don't say it
     metadata: Metadata = msgspec.field(default_factory=Metadata)
 
 
-class ConfigMap(Object):
+class ConfigMap(ApiObject):
     """A ConfigMap with what it holds."""
 
     data: dict[str, str] | None = None
@@ -62,7 +62,7 @@ class Page(msgspec.Struct, Generic[T]):
     items: list[T] | None = None
 
 
-class Event(msgspec.Struct):
+class WatchEvent(msgspec.Struct):
     """One line of a watch."""
 
     type: str
@@ -105,8 +105,8 @@ class Resource(Generic[T]):
         return f"application/json;as={kind};g=meta.k8s.io;v=v1" if self.metadata_only else "application/json"
 
 
-SECRETS = Resource("Secrets", "/api/v1/secrets", Object, f"type={LEGACY_TOKEN_TYPE}", metadata_only=True)
-NAMESPACES = Resource("Namespaces", "/api/v1/namespaces", Object, metadata_only=True)
+SECRETS = Resource("Secrets", "/api/v1/secrets", ApiObject, f"type={LEGACY_TOKEN_TYPE}", metadata_only=True)
+NAMESPACES = Resource("Namespaces", "/api/v1/namespaces", ApiObject, metadata_only=True)
 POLICY = "policy"
 """The name of the policy's ConfigMap as a resource."""
 

@@ -22,7 +22,7 @@ TRIES = 6
 _MOST_WAITING = 20
 
 
-class Teller:
+class PolicyEventRecorder:
     """Creates Events in a thread of its own: the policy is followed meanwhile, however slow the API server is."""
 
     def __init__(self, transport: Transport, wait: Callable[[float], object] = time.sleep) -> None:

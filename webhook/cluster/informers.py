@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from webhook.cluster.api_client import Connection
+from webhook.cluster.api_client import ApiClient
 from webhook.cluster.api_types import NAMESPACES, POLICY, SECRETS, Resource, config_map
 from webhook.cluster.backoff import Reachability
-from webhook.cluster.event_recorder import Teller
-from webhook.cluster.pod_event_recorder import PodEvents
-from webhook.cluster.policy_store import Outlets, PolicyState, PolicyStore
-from webhook.cluster.reflector import Outcome, Reflector, Store
+from webhook.cluster.event_recorder import PolicyEventRecorder
+from webhook.cluster.pod_event_recorder import PodEventRecorder
+from webhook.cluster.policy_store import PolicyCallbacks, PolicyStore, PolicyTarget
+from webhook.cluster.reflector import Reflector, Store, SyncCallbacks
 from webhook.cluster.state_persistence import StateFiles, StoredState
-from webhook.cluster.state_store import Index
+from webhook.cluster.state_store import StateStore
 from webhook.cluster.transport import Transport
 from webhook.core.cluster_state import Cluster
 from webhook.core.owner_event import Notice
@@ -41,7 +41,7 @@ class RestorableStore(Store[Any], Protocol):
         ...
 
 
-class State(PolicyState, Protocol):
+class InformerTarget(PolicyTarget, Protocol):
     """What is kept up to date. `last_synced` maps a resource to when it was last synced, in monotonic seconds."""
 
     last_synced: dict[str, float]
@@ -63,7 +63,7 @@ class Informer:
         resource: Resource[Any],
         store: RestorableStore,
         transport: Transport,
-        state: State,
+        state: InformerTarget,
         synced: Callable[[], None],
         reachability: Reachability,
     ) -> None:
@@ -75,7 +75,7 @@ class Informer:
         self._failing = False
         self._is_synced = False
         self._settled = threading.Event()
-        outcome = Outcome(self._synced, self._failed)
+        outcome = SyncCallbacks(self._synced, self._failed)
         self._reflector = Reflector(resource, store, transport, outcome, reachability=reachability)
         state.set_not_ready(self._what, f"{self._what} not loaded yet")
 
@@ -123,7 +123,7 @@ class Informer:
         self._settled.set()
 
 
-class LiveState:
+class Informers:
     """Follows the API server, from `start` to `stop`."""
 
     def __init__(
@@ -142,17 +142,17 @@ class LiveState:
         self._informers: list[Informer] = []
         self._is_restored = False
 
-    def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
+    def attach(self, state: InformerTarget, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
         """Take what is to be kept up to date; starts nothing, so it may be called before a fork."""
-        self.connect(Connection(self._kubeconfig, folder), state, base, counted, folder)
+        self.connect(ApiClient(self._kubeconfig, folder), state, base, counted, folder)
 
     def connect(
-        self, transport: Transport, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path
+        self, transport: Transport, state: InformerTarget, base: Cluster, counted: Callable[[bool], None], folder: Path
     ) -> None:
         """Do as `attach`, over this transport."""
         policy_file = (self._state_folder or folder) / f"policy-{(self.configmap or '').replace('/', '.')}.yaml"
         self._files = files = StateFiles(folder, policy_file, base, state.last_synced)
-        self._pod_events = PodEvents(transport)
+        self._pod_events = PodEventRecorder(transport)
         reachability = Reachability()
 
         def add(resource: Resource[Any], store: RestorableStore) -> None:
@@ -160,7 +160,9 @@ class LiveState:
 
         if self.configmap:
             namespace, _, name = self.configmap.partition("/")
-            outlets = Outlets(files.write_policy, files.read_policy, counted, Teller(transport).tell)
+            outlets = PolicyCallbacks(
+                files.write_policy, files.read_policy, counted, PolicyEventRecorder(transport).tell
+            )
             add(config_map(namespace, name), PolicyStore(self.configmap, state, outlets))
         if self.objects:
 
@@ -168,7 +170,7 @@ class LiveState:
                 state.use_cluster(cluster)
                 files.use_cluster(cluster)
 
-            index = Index(base, publish)
+            index = StateStore(base, publish)
             add(SECRETS, index.secrets)
             add(NAMESPACES, index.namespaces)
 

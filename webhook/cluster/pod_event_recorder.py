@@ -57,7 +57,7 @@ class _Stored(msgspec.Struct):
     count: int | None = None
 
 
-class PodEvents:
+class PodEventRecorder:
     """Takes notices from any thread and never keeps it waiting."""
 
     def __init__(self, transport: Transport, clock: Callable[[], float] = time.monotonic) -> None:

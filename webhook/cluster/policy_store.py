@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from webhook.cluster.api_types import ConfigMap
-from webhook.cluster.reflector import Change
+from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_persistence import StoredState
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.loader import read_policy
@@ -18,7 +18,7 @@ _MISSING = "missing"
 """In place of the digest of a ConfigMap that does not exist."""
 
 
-class PolicyState(Protocol):
+class PolicyTarget(Protocol):
     """What the policy is put in force in."""
 
     def use_policy(self, policy: Policy) -> None:
@@ -31,7 +31,7 @@ class PolicyState(Protocol):
 
 
 @dataclass(frozen=True)
-class Outlets:
+class PolicyCallbacks:
     """What the store calls: `write` stores a document that is in force, and `read` returns the stored one.
 
     `counted` takes whether a policy was accepted, `create_event` a ConfigMap with its policy errors and its digest.
@@ -46,7 +46,7 @@ class Outlets:
 class PolicyStore:
     """The one ConfigMap. A store for a reflector."""
 
-    def __init__(self, where: str, state: PolicyState, outlets: Outlets) -> None:
+    def __init__(self, where: str, state: PolicyTarget, outlets: PolicyCallbacks) -> None:
         """Take the ConfigMap's `namespace/name`, and what depends on it."""
         self._where = f"ConfigMap {where}"
         self._state = state
@@ -63,7 +63,7 @@ class PolicyStore:
         found = list(objects)
         self._look(found[0] if found else None)
 
-    def apply(self, changes: Sequence[Change[ConfigMap]]) -> None:
+    def apply(self, changes: Sequence[ObjectChange[ConfigMap]]) -> None:
         """Take the last of the changes: the others are outdated."""
         found, deleted = changes[-1]
         self._look(None if deleted else found)

@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from webhook.cluster.api_types import Event, Object, Page, Resource, Status
+from webhook.cluster.api_types import ApiObject, Page, Resource, Status, WatchEvent
 from webhook.cluster.backoff import CHANCE, Backoff, Reachability, delay_after
 from webhook.cluster.pages import GONE, PARTIAL, Pages, expect
 from webhook.cluster.transport import ApiError, Stream, Transport
@@ -35,10 +35,10 @@ _MOST_RESUMPTIONS = 3
 _REFUSES_VERSION = (400, 504)
 """Among others, what is said of a version from another history, which is larger than any there is."""
 
-T = TypeVar("T", bound=Object)
+T = TypeVar("T", bound=ApiObject)
 
 
-class Change(NamedTuple, Generic[T]):
+class ObjectChange(NamedTuple, Generic[T]):
     """An object that is there now, or is there no more."""
 
     object: T
@@ -52,12 +52,12 @@ class Store(Protocol[T]):
         """Take all objects there are. The iterable may raise half-way: then what was kept stays."""
         ...
 
-    def apply(self, changes: "Sequence[Change[T]]") -> None:
+    def apply(self, changes: "Sequence[ObjectChange[T]]") -> None:
         """Take changes in their order."""
         ...
 
 
-class Outcome(NamedTuple):
+class SyncCallbacks(NamedTuple):
     """`heard` is called whenever the store is known to be current, `failed` with why it can't be brought up to date."""
 
     heard: Callable[[], None]
@@ -76,7 +76,7 @@ class Reflector(Generic[T]):
         resource: Resource[T],
         store: Store[T],
         transport: Transport,
-        outcome: "Outcome",
+        outcome: SyncCallbacks,
         wait: Callable[[float], object] | None = None,
         *,
         reachability: Reachability | None = None,
@@ -95,7 +95,7 @@ class Reflector(Generic[T]):
         self._wait = wait or self._stopping.wait
         self._wait_for_connection = wait or self._wait_until_reachable
         self._pages = Pages(resource, transport)
-        self._event = msgspec.json.Decoder(Event)
+        self._event = msgspec.json.Decoder(WatchEvent)
         self._object = msgspec.json.Decoder(resource.decoded)
         self._status = msgspec.json.Decoder(Status)
         self._version = ""
@@ -231,7 +231,7 @@ class Reflector(Generic[T]):
 
     def _take(self, lines: Sequence[bytes]) -> None:
         """Apply what has arrived together, as one change."""
-        changes: list[Change[T]] = []
+        changes: list[ObjectChange[T]] = []
         end: ApiError | None = None
         version = ""
         for line in lines:
@@ -245,7 +245,7 @@ class Reflector(Generic[T]):
                 expect(found.kind, PARTIAL)
             version = found.metadata.resource_version
             if event.type != "BOOKMARK":
-                changes.append(Change(found, event.type == "DELETED"))
+                changes.append(ObjectChange(found, event.type == "DELETED"))
         if changes:
             self._store.apply(changes)
         if version:

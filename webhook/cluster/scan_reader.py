@@ -91,7 +91,7 @@ class _Discovery(msgspec.Struct):
     issuer: str = ""
 
 
-class Inventory:
+class ScanReader:
     """One reading of a cluster."""
 
     def __init__(self, transport: Transport, step: Step, namespaces: tuple[str, ...] = ()) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from webhook.cluster.api_types import Object
-from webhook.cluster.reflector import Change
+from webhook.cluster.api_types import ApiObject
+from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_persistence import StoredState
 from webhook.core.cluster_state import Cluster
 from webhook.core.k8s_names import is_dns_subdomain
@@ -21,7 +21,7 @@ _NONE: Mapping[str, str] = {}
 V = TypeVar("V")
 
 
-class Index:
+class StateStore:
     """Both together: published once both have been loaded."""
 
     def __init__(self, base: Cluster, publish: Callable[[Cluster], None]) -> None:
@@ -30,8 +30,8 @@ class Index:
         self._publish = publish
         self._missing = {"legacy_tokens", "namespaces"}
         self._lock = threading.Lock()
-        self.secrets = Secrets(lambda tokens: self._change(legacy_tokens=tokens))
-        self.namespaces = Namespaces(lambda found: self._change(namespaces=found))
+        self.secrets = SecretStore(lambda tokens: self._change(legacy_tokens=tokens))
+        self.namespaces = NamespaceStore(lambda found: self._change(namespaces=found))
 
     def _change(self, **part: Mapping[str, Mapping[str, str]] | Mapping[str, Labels]) -> None:
         with self._lock:  # Secrets and Namespaces are two threads
@@ -41,7 +41,7 @@ class Index:
                 self._publish(self._cluster)
 
 
-class Secrets:
+class SecretStore:
     """Secrets of the legacy type by namespace and name, with the account of each. A store for a reflector."""
 
     def __init__(self, changed: Callable[[Mapping[str, Mapping[str, str]]], None]) -> None:
@@ -56,7 +56,7 @@ class Secrets:
         self._take(stored.cluster.legacy_tokens)
         return True
 
-    def replace(self, objects: Iterable[Object]) -> None:
+    def replace(self, objects: Iterable[ApiObject]) -> None:
         """Take all Secrets there are."""
         known: dict[str, dict[str, str]] = {}
         accounts: dict[str, str] = {}  # many Secrets have an account in common: its name is kept once
@@ -65,7 +65,7 @@ class Secrets:
             known.setdefault(found.metadata.namespace, {})[found.metadata.name] = accounts.setdefault(account, account)
         self._take(known)
 
-    def apply(self, changes: Sequence[Change[Object]]) -> None:
+    def apply(self, changes: Sequence[ObjectChange[ApiObject]]) -> None:
         """Take changes in their order; those that change nothing that is kept cost nothing."""
         last: dict[str, dict[str, str | None]] = {}
         for found, deleted in changes:
@@ -83,7 +83,7 @@ class Secrets:
         self._changed(known)
 
 
-class Namespaces:
+class NamespaceStore:
     """Namespaces with their labels. A store for a reflector."""
 
     def __init__(self, changed: Callable[[Mapping[str, Labels]], None]) -> None:
@@ -98,11 +98,11 @@ class Namespaces:
         self._take(stored.cluster.namespaces)
         return True
 
-    def replace(self, objects: Iterable[Object]) -> None:
+    def replace(self, objects: Iterable[ApiObject]) -> None:
         """Take all Namespaces there are."""
         self._take({found.metadata.name: labels(found.metadata.labels) for found in objects})
 
-    def apply(self, changes: Sequence[Change[Object]]) -> None:
+    def apply(self, changes: Sequence[ObjectChange[ApiObject]]) -> None:
         """Take changes in their order; those that change nothing that is kept cost nothing."""
         last = {found.metadata.name: None if deleted else labels(found.metadata.labels) for found, deleted in changes}
         if news := {name: now for name, now in last.items() if self._known.get(name) != now}:
@@ -124,7 +124,7 @@ def _changed(content: Mapping[str, V], changes: Mapping[str, V | None]) -> dict[
     return copy
 
 
-def _account(found: Object) -> str:
+def _account(found: ApiObject) -> str:
     """Return the account that a Secret names; empty where it names none, or none that there can be."""
     account = found.metadata.annotations.account if found.metadata.annotations else ""
     return account if is_dns_subdomain(account) else ""

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from webhook.cluster.api_types import Object, Page, Resource
+from webhook.cluster.api_types import ApiObject, Page, Resource
 from webhook.cluster.backoff import delay_after
 from webhook.cluster.pages import GONE, PARTIAL, Pages, expect
 from webhook.cluster.transport import ApiError, Transport
@@ -55,16 +55,16 @@ def walk(
 
 
 def read_one(
-    resource: Resource[Object], name: str, transport: Transport, wait: Callable[[float], object] = time.sleep
-) -> Object:
+    resource: Resource[ApiObject], name: str, transport: Transport, wait: Callable[[float], object] = time.sleep
+) -> ApiObject:
     """Return the metadata of one cluster-scoped object. Raises `ApiError`.
 
     `wait` waits so many seconds between tries.
     """
 
-    def read() -> Object:
+    def read() -> ApiObject:
         body = transport.get(f"{resource.path}/{quote(name, safe='')}", {}, resource.accept(PARTIAL))
-        found = msgspec.json.decode(body, type=Object)
+        found = msgspec.json.decode(body, type=ApiObject)
         expect(found.kind, PARTIAL)
         return found
 

@@ -51,7 +51,7 @@ def api(monkeypatch) -> Api:
     """Return the API server that a keeper made from now on speaks to, with nothing in it but the configurations."""
     made = Api()
     made.install()
-    monkeypatch.setattr("webhook.cluster.certificates.manager.Connection", lambda *_: made)
+    monkeypatch.setattr("webhook.cluster.certificates.manager.ApiClient", lambda *_: made)
     return made
 
 

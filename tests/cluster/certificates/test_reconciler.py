@@ -16,10 +16,10 @@ from webhook.cluster.certificates.reconciler import (
     IDLE,
     SETTLED_AFTER,
     SOON,
+    CertificateSpec,
     Clock,
     Reconciler,
     ServedCertificate,
-    Wanted,
 )
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.pki.certificate import parse_certificates
@@ -53,7 +53,7 @@ class Node:
     def __init__(self, api: Api, time: Time, *, manage: bool = True, names: Collection[str] = (NAME,)) -> None:
         self.given = self.serves = b""
         served = ServedCertificate(self._give, lambda: self.given, self._fingerprint)
-        self.reconciler = Reconciler(api, Wanted(WHERE, names, manage), served, time.clock)
+        self.reconciler = Reconciler(api, CertificateSpec(WHERE, names, manage), served, time.clock)
 
     def look(self) -> float:
         return self.reconciler.reconcile()

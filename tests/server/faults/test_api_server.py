@@ -19,7 +19,7 @@ SHORTENED = """
 from webhook.cluster import api_client, backoff
 backoff.FIRST_DELAY = backoff.LONGEST_DELAY = 0.2
 api_client.SILENCE_SECONDS = 1.0
-api_client.Connection.__init__.__defaults__ = (1.0, None)
+api_client.ApiClient.__init__.__defaults__ = (1.0, None)
 from webhook.cli import main
 main()
 """

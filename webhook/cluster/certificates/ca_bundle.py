@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from webhook.cluster.api_types import Object, Page, Resource
+from webhook.cluster.api_types import ApiObject, Page, Resource
 from webhook.cluster.transport import CONFLICT, ApiError, Transport
 
 NAME = "tokenguard"
@@ -31,11 +31,11 @@ class _Webhook(msgspec.Struct, rename="camel"):
     client_config: _ClientConfig = msgspec.field(default_factory=_ClientConfig)
 
 
-class _Configuration(Object):
+class _Configuration(ApiObject):
     webhooks: list[_Webhook] | None = None
 
 
-class Called(NamedTuple):
+class WebhookTrust(NamedTuple):
     """How the API server calls a webhook: the CAs it trusts there (PEM), and the name it asks the certificate for."""
 
     bundle: bytes
@@ -43,11 +43,11 @@ class Called(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Configuration:
+class WebhookConfiguration:
     """A webhook configuration: each of its webhooks by its name."""
 
     kind: str
-    webhooks: dict[str, Called]
+    webhooks: dict[str, WebhookTrust]
     version: str
 
     def __str__(self) -> str:
@@ -58,15 +58,15 @@ class Configuration:
         return all(held.bundle == bundle for held in self.webhooks.values())
 
 
-def resources() -> Iterator[Resource[Object]]:
+def resources() -> Iterator[Resource[ApiObject]]:
     """Yield the two configurations as resources to watch."""
     for kind in KINDS:
-        yield Resource(kind, _path(kind), Object, f"metadata.name={NAME}", metadata_only=True)
+        yield Resource(kind, _path(kind), ApiObject, f"metadata.name={NAME}", metadata_only=True)
 
 
-def read(transport: Transport) -> tuple[Configuration, ...]:
+def read(transport: Transport) -> tuple[WebhookConfiguration, ...]:
     """Return those of the two that are there. Raises `ApiError`."""
-    found: list[Configuration] = []
+    found: list[WebhookConfiguration] = []
     for kind in KINDS:
         body = transport.get(_path(kind), {"fieldSelector": f"metadata.name={NAME}"}, "application/json")
         try:
@@ -75,11 +75,11 @@ def read(transport: Transport) -> tuple[Configuration, ...]:
             raise ApiError(0, f"{kind}/{NAME} can't be read: {error}") from error
         for one in items[:1]:
             webhooks = {webhook.name: _called(webhook.client_config) for webhook in one.webhooks or ()}
-            found.append(Configuration(kind, webhooks, one.metadata.resource_version))
+            found.append(WebhookConfiguration(kind, webhooks, one.metadata.resource_version))
     return tuple(found)
 
 
-def inject(transport: Transport, configuration: Configuration, bundle: bytes) -> bool:
+def inject(transport: Transport, configuration: WebhookConfiguration, bundle: bytes) -> bool:
     """Have every webhook in a configuration trust `bundle` (PEM), and leave all else as it is.
 
     Return False where the configuration has changed since it was read. Raises `ApiError`.
@@ -96,10 +96,10 @@ def inject(transport: Transport, configuration: Configuration, bundle: bytes) ->
     return True
 
 
-def _called(client: _ClientConfig) -> Called:
+def _called(client: _ClientConfig) -> WebhookTrust:
     service = client.service
     host = f"{service.name}.{service.namespace}.svc" if service else urlsplit(client.url).hostname
-    return Called(client.ca_bundle, host or "")
+    return WebhookTrust(client.ca_bundle, host or "")
 
 
 def _path(kind: str) -> str:

@@ -12,13 +12,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from webhook.atomic_write import replace_file
-from webhook.cluster.api_client import Connection
-from webhook.cluster.api_types import Object
+from webhook.cluster.api_client import ApiClient
+from webhook.cluster.api_types import ApiObject
 from webhook.cluster.backoff import Reachability
 from webhook.cluster.certificates import ca_bundle
-from webhook.cluster.certificates.reconciler import AFTER_FAILURE, SOON, Clock, Reconciler, ServedCertificate, Wanted
+from webhook.cluster.certificates.reconciler import (
+    AFTER_FAILURE,
+    SOON,
+    CertificateSpec,
+    Clock,
+    Reconciler,
+    ServedCertificate,
+)
 from webhook.cluster.certificates.tls_secret import TlsSecret
-from webhook.cluster.reflector import Change, Outcome, Reflector
+from webhook.cluster.reflector import ObjectChange, Reflector, SyncCallbacks
 from webhook.pki.certificate import parse_certificates
 
 log = logging.getLogger("tokenguard.certificates")
@@ -38,12 +45,12 @@ class CertificateManager:
         for `names`.
         """
         self._kubeconfig = kubeconfig
-        self._wanted = Wanted(TlsSecret(secret), names, manage)
+        self._wanted = CertificateSpec(TlsSecret(secret), names, manage)
         self.where = str(self._wanted)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._reflectors: list[Reflector[Object]] = []
+        self._reflectors: list[Reflector[ApiObject]] = []
         self._pair = b""
 
     def attach(self, folder: Path, serving: Callable[[], str]) -> Path:
@@ -53,7 +60,7 @@ class CertificateManager:
         """
         self._file = folder / "certificate.pem"
         self._serving = serving
-        self._connection = Connection(self._kubeconfig, folder)
+        self._connection = ApiClient(self._kubeconfig, folder)
         served = ServedCertificate(self._serve, self._read_pair, serving)
         self._reconciler = Reconciler(self._connection, self._wanted, served, Clock(self._connection.now))
         return self._file
@@ -115,7 +122,7 @@ class CertificateManager:
         configurations = ca_bundle.resources() if self._wanted.manage else ()
         reachability = Reachability()
         for resource in (self._wanted.secret.resource, *configurations):
-            ignored = Outcome(lambda: None, lambda _why: None)  # the reconciler reports what it finds
+            ignored = SyncCallbacks(lambda: None, lambda _why: None)  # the reconciler reports what it finds
             reflector = Reflector(resource, _Waker(self._wake), self._connection, ignored, reachability=reachability)
             self._reflectors.append(reflector)
             threading.Thread(target=reflector.run, name=f"tokenguard-{resource.what}", daemon=True).start()
@@ -127,10 +134,10 @@ class _Waker:
     def __init__(self, wake: threading.Event) -> None:
         self._wake = wake
 
-    def replace(self, objects: Iterable[Object]) -> None:
+    def replace(self, objects: Iterable[ApiObject]) -> None:
         for _ in objects:
             pass
         self._wake.set()
 
-    def apply(self, _changes: Sequence[Change[Object]]) -> None:
+    def apply(self, _changes: Sequence[ObjectChange[ApiObject]]) -> None:
         self._wake.set()

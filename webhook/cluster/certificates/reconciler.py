@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from webhook.cluster.certificates import ca_bundle
-from webhook.cluster.certificates.ca_bundle import Configuration
+from webhook.cluster.certificates.ca_bundle import WebhookConfiguration
 from webhook.cluster.certificates.replicas import RENEWED_EVERY, Replica, Replicas, asked_for
-from webhook.cluster.certificates.tls_secret import Found, TlsSecret
+from webhook.cluster.certificates.tls_secret import SecretVersion, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
 from webhook.pki.certificate import Certificate, find_pair_error, find_private_key, parse_certificates
 from webhook.pki.rotation import RequestedNames, RolloutProgress, StoredCertificates, next_step
@@ -32,7 +32,7 @@ IDLE, SOON, AFTER_FAILURE = 30.0, 1.0, 5.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CertificateSpec:
     """What is to be: in which Secret, for which DNS names and addresses. Without `manage` the Secret is only read."""
 
     secret: TlsSecret
@@ -67,7 +67,7 @@ class Reconciler:
     """Takes the steps; not to be used by several threads at once."""
 
     def __init__(
-        self, transport: Transport, wanted: Wanted, served: ServedCertificate, clock: Clock | None = None
+        self, transport: Transport, wanted: CertificateSpec, served: ServedCertificate, clock: Clock | None = None
     ) -> None:
         """Take what is to be, and what is served."""
         self._transport = transport
@@ -126,7 +126,7 @@ class Reconciler:
             refused.append(str(error))
 
     def _reconcile(self, refused: list[str]) -> float:
-        configurations: tuple[Configuration, ...] | None = None
+        configurations: tuple[WebhookConfiguration, ...] | None = None
         if self._wanted.manage:
             with self._noting(refused):
                 configurations = ca_bundle.read(self._transport)
@@ -147,7 +147,7 @@ class Reconciler:
                 self._inject(found.stored, one)
         return IDLE if self._is_settled(found.stored) else SOON
 
-    def _serve(self, found: Found) -> None:
+    def _serve(self, found: SecretVersion) -> None:
         """Serve what the Secret contains, if it fits the CAs that are managed there."""
         stored = found.stored
         pair = stored.certificate + b"\n" + stored.key if stored.certificate or stored.key else b""
@@ -163,8 +163,8 @@ class Reconciler:
 
     def _step(
         self,
-        found: Found,
-        configurations: tuple[Configuration, ...] | None,
+        found: SecretVersion,
+        configurations: tuple[WebhookConfiguration, ...] | None,
         alive: tuple[Replica, ...] | None,
     ) -> float | None:
         """Take the next step of a renewal, and return when to look at what has become of it; None: there is none.
@@ -185,7 +185,7 @@ class Reconciler:
         log.info("%s: %s", self._wanted, step.reason)
         return 0.0
 
-    def _recovered(self, configurations: tuple[Configuration, ...]) -> StoredCertificates:
+    def _recovered(self, configurations: tuple[WebhookConfiguration, ...]) -> StoredCertificates:
         """Return what is known where the Secret is lost: what this replica serves, and the CAs that it is trusted by.
 
         So a new CA joins those, as in any rotation, and who trusts the old one isn't surprised.
@@ -200,7 +200,7 @@ class Reconciler:
         chain = b"".join(one.pem for one in parse_certificates(pair))
         return StoredCertificates(b"".join(sorted(trusted)), b"", chain, find_private_key(pair))
 
-    def _is_trusted(self, bundle: bytes, configurations: tuple[Configuration, ...] | None) -> bool:
+    def _is_trusted(self, bundle: bytes, configurations: tuple[WebhookConfiguration, ...] | None) -> bool:
         """Say whether every API server trusts this bundle: it has been in the configurations for long enough."""
         if configurations is None or not all(one.trusts(bundle) for one in configurations):
             self._trusted = None
@@ -218,7 +218,7 @@ class Reconciler:
             and all(replica.serves == serving.fingerprint for replica in alive)
         )
 
-    def _inject(self, stored: StoredCertificates, one: Configuration) -> None:
+    def _inject(self, stored: StoredCertificates, one: WebhookConfiguration) -> None:
         if stored.cas and not one.trusts(stored.bundle) and ca_bundle.inject(self._transport, one, stored.bundle):
             log.info("%s: its caBundle is now that of %s", one, self._wanted)
 

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from webhook.cluster.certificates.replicas import asked_for
-from webhook.cluster.certificates.status import Status, read_status
+from webhook.cluster.certificates.status import CertificateStatus, read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import Transport
 from webhook.pki.rotation import add_new_ca, sign_new_certificate
@@ -45,7 +45,7 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, ca: boo
     return f"{where}: added a new CA to the bundle" if ca else f"{where}: signed a new certificate"
 
 
-def _why_not(status: Status) -> str:
+def _why_not(status: CertificateStatus) -> str:
     """Return why tokenguard cannot sign a replacement, or ''."""
     stored, serving = status.stored, status.stored.serving
     if not status.found.version:

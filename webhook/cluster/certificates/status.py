@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from webhook.cluster.certificates import ca_bundle
-from webhook.cluster.certificates.ca_bundle import KINDS, Configuration
+from webhook.cluster.certificates.ca_bundle import KINDS, WebhookConfiguration
 from webhook.cluster.certificates.replicas import Replica, Replicas
-from webhook.cluster.certificates.tls_secret import Found, TlsSecret
+from webhook.cluster.certificates.tls_secret import SecretVersion, TlsSecret
 from webhook.cluster.transport import Transport
 from webhook.core.formatting import counted
 from webhook.pki.certificate import Certificate, parse_certificates
@@ -27,12 +27,12 @@ class StatusLine:
 
 
 @dataclass(frozen=True)
-class Status:
+class CertificateStatus:
     """The Secret, the existing webhook configurations, and the active replicas."""
 
     secret: TlsSecret
-    found: Found
-    configurations: tuple[Configuration, ...]
+    found: SecretVersion
+    configurations: tuple[WebhookConfiguration, ...]
     replicas: tuple[Replica, ...]
 
     @property
@@ -104,15 +104,15 @@ class Status:
             yield from _trust_problems(configuration, f"the certificate of {server}", chain, now)
 
 
-def read_status(transport: Transport, secret: TlsSecret, now: dt.datetime) -> Status:
+def read_status(transport: Transport, secret: TlsSecret, now: dt.datetime) -> CertificateStatus:
     """Read the status from the API server. Raises `ApiError`."""
     replicas = Replicas(secret.namespace).read(transport)
     alive = tuple(replica for replica in replicas if replica.is_alive(now))
-    return Status(secret, secret.read(transport), ca_bundle.read(transport), alive)
+    return CertificateStatus(secret, secret.read(transport), ca_bundle.read(transport), alive)
 
 
 def _trust_problems(
-    configuration: Configuration, what: str, chain: tuple[Certificate, ...], now: dt.datetime
+    configuration: WebhookConfiguration, what: str, chain: tuple[Certificate, ...], now: dt.datetime
 ) -> Iterator[StatusLine]:
     """Yield why an API server would reject this chain when it calls each of the webhooks."""
     for webhook, called in configuration.webhooks.items():

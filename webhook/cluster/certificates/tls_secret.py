@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.cluster.api_types import Object, Page, Resource
+from webhook.cluster.api_types import ApiObject, Page, Resource
 from webhook.cluster.transport import CONFLICT, ApiError, Transport
 from webhook.pki.rotation import StoredCertificates
 
@@ -24,16 +24,16 @@ class _Data(_Served):
     ca_key: bytes = msgspec.field(name=NAMES["ca_key"], default=b"")
 
 
-class _ServedSecret(Object):
+class _ServedSecret(ApiObject):
     data: _Served | None = None
 
 
-class _Secret(Object):
+class _Secret(ApiObject):
     data: _Data | None = None
 
 
 @dataclass(frozen=True)
-class Found:
+class SecretVersion:
     """What the Secret holds, and which version of it that is; no version where there is no Secret."""
 
     stored: StoredCertificates
@@ -47,9 +47,9 @@ class TlsSecret:
         """Take its `namespace/name`."""
         self.namespace, _, self.name = where.partition("/")
         self._path = f"/api/v1/namespaces/{self.namespace}/secrets"
-        self.resource = Resource("certificate", self._path, Object, f"metadata.name={self.name}", metadata_only=True)
+        self.resource = Resource("certificate", self._path, ApiObject, f"metadata.name={self.name}", metadata_only=True)
 
-    def read(self, transport: Transport, *, signs: bool = True) -> Found:
+    def read(self, transport: Transport, *, signs: bool = True) -> SecretVersion:
         """Return what it holds now; for whoever doesn't sign, what is served alone. Raises `ApiError`."""
         body = transport.get(self._path, {"fieldSelector": self.resource.selector}, "application/json")
         kind: Any = Page[_Secret] if signs else Page[_ServedSecret]
@@ -58,10 +58,10 @@ class TlsSecret:
         except msgspec.DecodeError:  # whose text may quote what was read
             raise ApiError(0, f"Secret {self.namespace}/{self.name} can't be read") from None
         if not items:
-            return Found(StoredCertificates())
+            return SecretVersion(StoredCertificates())
         data = items[0].data or _Data()
         stored = {name: getattr(data, name) for name in data.__struct_fields__}
-        return Found(StoredCertificates(**stored), items[0].metadata.resource_version)
+        return SecretVersion(StoredCertificates(**stored), items[0].metadata.resource_version)
 
     def write(self, transport: Transport, stored: StoredCertificates, version: str) -> bool:
         """Put this in place of what that version of it holds, or make it where `version` is empty.
