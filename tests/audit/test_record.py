@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from tests.recorded_reviews import recorded
 from tests.reviews import review
-from tests.server.test_recorded import recorded
 from webhook.audit.record import encode_record
 from webhook.core.admission_request import Phase, read_review
 from webhook.core.cluster_state import Cluster

@@ -6,10 +6,10 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from tests.core.test_cases import LOADED, NOW, Judge, the_object
+from tests.golden_cases import LOADED, NOW, GoldenCase, the_object
+from tests.recorded_reviews import EXPECTED, recorded
 from tests.reviews import review
 from tests.server.audit_log.cases import large_denial
-from tests.server.test_recorded import EXPECTED, recorded
 from tests.serving import OBJECTS, POLICY, serve
 from webhook.audit.record import encode_record
 from webhook.audit.record_types import Record
@@ -48,9 +48,9 @@ def test_every_property_has_a_description():
 def test_server_records_of_recorded_reviews_match_the_schema(tmp_path):
     (tmp_path / "policy.yaml").write_text(POLICY)
     (tmp_path / "objects.yaml").write_text(OBJECTS)
-    judged_by = ("--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml"))
+    policy_flags = ("--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml"))
     flags = ("--audit-level", "all", "--audit-sample", "0.5", "--audit-file", str(tmp_path / "file"))
-    with serve(tmp_path, *judged_by, *flags) as server:
+    with serve(tmp_path, *policy_flags, *flags) as server:
         for case in EXPECTED:
             for phase in ("mutate", "validate"):
                 server.review(f"/{phase}", recorded(case, phase))
@@ -66,10 +66,10 @@ def test_server_records_of_recorded_reviews_match_the_schema(tmp_path):
 
 @pytest.mark.parametrize(("rule", "case"), LOADED, ids=[f"{rule}: {case['case']}" for rule, case in LOADED])
 def test_records_of_golden_cases_match_the_schema(rule, case):  # noqa: ARG001 - for the id
-    judge = Judge(case)
+    golden = GoldenCase(case)
     for phase in (Phase.MUTATE, Phase.VALIDATE):
-        request = read_review(review(the_object(case), **judge.asked), phase)
-        decision = judge.decide(the_object(case), phase)
+        request = read_review(review(the_object(case), **golden.request), phase)
+        decision = golden.evaluate(the_object(case), phase)
         LINE.validate(json.loads(encode_record(request, decision, NOW, 0.001)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tests.control_plane.plane import ControlPlane
-from tests.server.test_recorded import recorded
+from tests.recorded_reviews import recorded
 from tests.serving import Server, serve
 
 NAMESPACE = "tokenguard"

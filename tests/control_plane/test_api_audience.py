@@ -7,7 +7,7 @@ import pytest
 from tests.control_plane import live
 from tests.control_plane.conftest import INTERNAL_AUDIENCE
 from tests.control_plane.installed import as_in_a_pod
-from tests.server.test_recorded import recorded
+from tests.recorded_reviews import recorded
 from tests.serving import serve
 
 POLICY = """\

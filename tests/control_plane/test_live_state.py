@@ -77,7 +77,7 @@ def test_a_secret_of_another_type_is_no_legacy_token(plane, server, namespace) -
 
 
 @pytest.mark.covers("threat-model: namespace relabelled")
-def test_a_namespace_that_is_relabelled_is_judged_by_its_new_labels(plane, server, namespace) -> None:
+def test_a_namespace_that_is_relabelled_is_policy_flags_its_new_labels(plane, server, namespace) -> None:
     put_policy(plane, BY_LABEL)
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
@@ -166,7 +166,7 @@ def test_no_process_holds_what_is_in_a_secret(plane, server, namespace) -> None:
 
 
 @pytest.mark.covers("failure-modes: API server unreachable")
-def test_while_the_api_server_is_away_the_last_known_state_is_judged_by(plane, server, namespace) -> None:
+def test_while_the_api_server_is_away_the_last_known_state_is_policy_flags(plane, server, namespace) -> None:
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
     plane.kill()

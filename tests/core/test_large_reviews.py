@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.core.large_reviews import CLUSTER, INJECTIONS, LISTS, STRINGS, Maker, pod, policy, projected, token
-from tests.core.test_cases import Judge
+from tests.golden_cases import GoldenCase
 from tests.reviews import review
 from webhook.audit.record import encode_record
 from webhook.core.admission_request import Phase, read_review
@@ -95,9 +95,9 @@ def test_exempted_findings_over_maximum_hide_no_other_finding() -> None:
     document = {
         "exemptions": [{"rules": ["*"], "serviceAccounts": ["app"], "reason": "its own token", "until": "never"}],
     }
-    judge = Judge({"policy": document})
+    golden = GoldenCase({"policy": document})
     request = read_review(review(pod(containers=[{"name": "app", "env": variables}])), Phase.VALIDATE)
-    decision = evaluate(request, judge.policy, CLUSTER, NOW)
+    decision = evaluate(request, golden.policy, CLUSTER, NOW)
     [finding] = decision.findings
     assert finding.path == f"spec.containers[0].env[{MAX_FINDINGS + 1}]"
     assert len(decision.exempted) == MAX_FINDINGS

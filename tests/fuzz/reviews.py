@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from tests.core.test_cases import LOADED, Judge
 from tests.fuzz import seeds
 from tests.fuzz.mending import assert_mended
 from tests.fuzz.mutation import Mutator, depth
+from tests.golden_cases import LOADED, GoldenCase
 from webhook.audit.log_entry import decode_entry
 from webhook.core.admission_request import Phase, Unreadable, read_review
 from webhook.core.decision import Decision
@@ -68,8 +68,8 @@ class Court:
 
     def __init__(self, case: dict[str, Any]) -> None:
         """Take what a golden case has: `policy`, `cluster` and `api-audiences`."""
-        judge = Judge(case)
-        self.policy, self.cluster = judge.policy, judge.cluster
+        golden = GoldenCase(case)
+        self.policy, self.cluster = golden.policy, golden.cluster
         state = State()
         state.use_policy(self.policy)
         state.use_cluster(self.cluster)

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from tests.core.policy.test_loader import DESIGN, HEAD
-from tests.core.test_cases import LOADED, the_object
+from tests.golden_cases import LOADED, the_object
 from tests.reviews import RESOURCES, review
 from tests.serving import POLICY
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from tests.recorded_reviews import recorded
 from tests.server.faults.load import connections_of
-from tests.server.test_recorded import recorded
 from tests.serving import JSON, eventually, raw_connection, read_to_the_end, serve
 
 REVIEW = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}
@@ -215,9 +215,9 @@ def test_head_of_a_service_mesh_is_accepted(server):
 
 
 @pytest.mark.covers("failure-modes: out of memory", "failure-modes: connections", "threat-model: large bodies")
-def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(judged_by, tmp_path):
+def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(policy_flags, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
-    with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
+    with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
         for _ in range(9):
             connection = stack.enter_context(contextlib.closing(raw_connection(server)))
             connection.sendall(POST % (8 << 20) + b" " * ((8 << 20) - 300))
@@ -232,11 +232,11 @@ def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(judged_by,
 
 
 @pytest.mark.covers("failure-modes: out of memory", "failure-modes: connections", "threat-model: large bodies")
-def test_bodies_that_arrive_at_once_are_bounded_and_whole_reviews_get_through(judged_by, tmp_path):
+def test_bodies_that_arrive_at_once_are_bounded_and_whole_reviews_get_through(policy_flags, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
     largest = 100_000
     limit = ["--max-body-bytes", str(largest)]
-    with serve(tmp_path, *judged_by, *limit) as server, contextlib.ExitStack() as stack:
+    with serve(tmp_path, *policy_flags, *limit) as server, contextlib.ExitStack() as stack:
         connections = [stack.enter_context(contextlib.closing(raw_connection(server))) for _ in range(9)]
         for connection in connections:
             connection.sendall(POST % largest + b" " * (largest - 1))

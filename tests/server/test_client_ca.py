@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.pki.foreign import foreign
+from tests.recorded_reviews import recorded
 from tests.server.test_bad_input import POST
-from tests.server.test_recorded import recorded
 from tests.serving import JSON, PATIENCE, ask, eventually, raw_connection, read_to_the_end, serve
 from webhook.pki.issue import create_ca, issue_certificate
 
@@ -31,12 +31,12 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def wary(judged_by, tmp_path_factory):
+def wary(policy_flags, tmp_path_factory):
     """Return a server that answers the API server's reviews alone."""
     folder = tmp_path_factory.mktemp("wary")
     (folder / "ca.crt").write_bytes(CA.certificate)
     environment = {"TOKENGUARD_CLIENT_CA": str(folder / "ca.crt")}
-    with serve(folder, *judged_by, "--audit-level", "all", environment=environment) as server:
+    with serve(folder, *policy_flags, "--audit-level", "all", environment=environment) as server:
         yield server
 
 
@@ -132,10 +132,10 @@ def test_another_certificate_is_not_taken_for_anything(wary, tmp_path, pair, new
         ask(connection, "GET", "/healthz")
 
 
-def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(judged_by, tmp_path) -> None:
+def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(policy_flags, tmp_path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(CA.certificate)
-    with serve(tmp_path / "run", *judged_by, "--client-ca", str(file)) as server:
+    with serve(tmp_path / "run", *policy_flags, "--client-ca", str(file)) as server:
         folders = [tmp_path / name for name in ("one", "other")]
         for folder in folders:
             folder.mkdir()

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from tests.server.test_recorded import decided, recorded
+from tests.recorded_reviews import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, raw_connection, serve
 from webhook.core.cluster_state import Cluster
 from webhook.core.policy.loader import default_policy

@@ -37,9 +37,9 @@ def fuzz(connections: list[HTTPSConnection], count: int, bodies: Mutator) -> Cou
 
 
 @pytest.fixture(scope="module")
-def server(judged_by, tmp_path_factory):
+def server(policy_flags, tmp_path_factory):
     """Return a server of this module's own, whose memory is looked at."""
-    with serve(tmp_path_factory.mktemp("fuzz"), *judged_by, "--audit-level", "all") as running:
+    with serve(tmp_path_factory.mktemp("fuzz"), *policy_flags, "--audit-level", "all") as running:
         yield running
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 import uvloop
 
+from tests.server.replica import CLUSTER, Replica
 from tests.server.test_lifecycle import BODY, head
-from tests.server.test_review import CLUSTER, Judge
 from tests.serving import POLICY
 from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
@@ -43,7 +43,7 @@ class Running(NamedTuple):
     """A server that answers, and what it goes by."""
 
     server: HttpServer
-    judge: Judge
+    replica: Replica
     address: tuple[str, int]
 
     @contextlib.asynccontextmanager
@@ -81,15 +81,17 @@ def statuses(received: bytes) -> list[bytes]:
 async def running(
     tls: ssl.SSLContext, policy: str = POLICY, *, holds: bool = False, max_connections: int = MAX_CONNECTIONS
 ) -> AsyncIterator[Running]:
-    judge = Judge(policy)
-    app = create_app(judge.state, judge.handler, MetricsCollector(judge.metrics, judge.state))
-    server = HttpServer(judge.handler, Pages(app, judge.handler.internal_error), tls, max_connections=max_connections)
+    replica = Replica(policy)
+    app = create_app(replica.state, replica.handler, MetricsCollector(replica.metrics, replica.state))
+    server = HttpServer(
+        replica.handler, Pages(app, replica.handler.internal_error), tls, max_connections=max_connections
+    )
     if not holds:
         server.stop_holding()
     listener = socket.create_server(("127.0.0.1", 0))
     server.listen(listener)
     try:
-        yield Running(server, judge, listener.getsockname())
+        yield Running(server, replica, listener.getsockname())
     finally:
         await server.drain(1)
 
@@ -121,8 +123,8 @@ def test_review_is_held_until_the_state_is_loaded_and_pages_are_not(run, tls) ->
             writer.write(REVIEW)
             assert statuses(await one.answer(LAST_PAGE)) == [b"200"]
             assert await answers(reader, 0.1) == b""
-            one.judge.state.use_policy(read_policy(POLICY.encode()))
-            one.judge.state.use_cluster(CLUSTER)
+            one.replica.state.use_policy(read_policy(POLICY.encode()))
+            one.replica.state.use_cluster(CLUSTER)
             one.server.stop_holding()
             received = await answers(reader)
             assert statuses(received) == [b"200"]

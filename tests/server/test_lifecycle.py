@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.certificates.test_manager import KUBECONFIG
 from tests.commands import run_command
-from tests.server.test_recorded import recorded
+from tests.recorded_reviews import recorded
 from tests.serving import JSON, PATIENCE, ask, eventually, raw_connection, read_to_the_end, serve
 from webhook.server.audit_log.logger import open_sinks
 from webhook.server.options import ServeOptions, StartError
@@ -51,9 +51,9 @@ main()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_is_not_lost_on_workers_that_are_about_to_boot(judged_by, tmp_path, how):
+def test_a_stop_is_not_lost_on_workers_that_are_about_to_boot(policy_flags, tmp_path, how):
     module = ("-c", SLOW_TO_BOOT)
-    with serve(tmp_path, *judged_by, ready=False, module=module) as server:
+    with serve(tmp_path, *policy_flags, ready=False, module=module) as server:
         eventually(lambda: (tmp_path / "audit").read_text().count("booting") == 1)
         server.process.send_signal(how)
         assert server.process.wait(20) == 0, "it waits for 25 seconds for a worker that knows of nothing"
@@ -68,8 +68,8 @@ def refuses_connections(server) -> bool:
 
 
 @pytest.mark.covers("failure-modes: worker stopped")
-def test_a_review_in_flight_is_answered_after_sigterm_and_idle_connections_hold_up_nothing(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server:
+def test_a_review_in_flight_is_answered_after_sigterm_and_idle_connections_hold_up_nothing(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags) as server:
         folder = Path(server.log.split("--cacert ")[1].split()[0]).parent
         assert (folder.stat().st_mode & 0o777, (folder / "tls.key").stat().st_mode & 0o777) == (0o700, 0o600)
         idle = [server.connect() for _ in range(6)]
@@ -223,11 +223,11 @@ main()
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
-def test_signal_to_stop_ends_a_server_that_starts(judged_by, name):
+def test_signal_to_stop_ends_a_server_that_starts(policy_flags, name):
     command = [sys.executable, "-c", EARLY.format(name), "serve", "--bind", "127.0.0.1:0", "--tls-self-signed"]
-    assert subprocess.run([*command, *judged_by], capture_output=True, timeout=30, check=False).returncode == 0
+    assert subprocess.run([*command, *policy_flags], capture_output=True, timeout=30, check=False).returncode == 0
 
 
-def test_signal_to_reopen_logs_leaves_a_server_that_starts(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, module=("-c", EARLY.format("SIGUSR1"))) as server:
+def test_signal_to_reopen_logs_leaves_a_server_that_starts(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags, module=("-c", EARLY.format("SIGUSR1"))) as server:
         assert server.review("/mutate", BODY)["allowed"]

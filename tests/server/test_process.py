@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.test_recorded import recorded
+from tests.recorded_reviews import recorded
 from tests.serving import eventually, raw_connection, serve
 from webhook.server.options import StartError
 from webhook.server.process_setup import MAX_FILES, private_folder, raise_file_limit
@@ -34,8 +34,8 @@ def test_as_many_files_may_be_open_as_the_hard_limit_allows():
 
 
 @pytest.mark.covers("failure-modes: out of file descriptors", "threat-model: idle connections")
-def test_where_few_files_may_be_open_idle_connections_make_way_for_reviews(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
+def test_where_few_files_may_be_open_idle_connections_make_way_for_reviews(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (100, 100))
         server.replace_worker()
         assert open_files_limit(server.workers[0]) == 100
@@ -59,9 +59,9 @@ def test_an_audit_log_to_a_closed_stdout_is_refused():
 
 
 @pytest.mark.covers("failure-modes: stdout closed")
-def test_streams_that_are_closed_become_no_other_file(judged_by, tmp_path):
+def test_streams_that_are_closed_become_no_other_file(policy_flags, tmp_path):
     audit = ["--audit-log", str(tmp_path / "audit")]
-    command = start_without("<&- >&-", *judged_by, *audit)
+    command = start_without("<&- >&-", *policy_flags, *audit)
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
         try:
             eventually(lambda: "serving on" in (tmp_path / "log").read_text())
@@ -103,10 +103,10 @@ def test_a_root_that_is_read_only_throughout_is_told_in_one_line(monkeypatch):
 
 
 @pytest.mark.covers("failure-modes: master killed")
-def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_ended(judged_by, tmp_path, monkeypatch):
+def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_ended(policy_flags, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    with serve(tmp_path / "run", *judged_by) as server:
+    with serve(tmp_path / "run", *policy_flags) as server:
         (left,) = folders(tmp_path)
         [worker] = server.workers
         with private_folder():
@@ -119,8 +119,8 @@ def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_end
     assert folders(tmp_path) == []
 
 
-def test_signals_that_gunicorn_would_reload_or_multiply_at_change_nothing(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server:
+def test_signals_that_gunicorn_would_reload_or_multiply_at_change_nothing(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags) as server:
         before = server.workers
         for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
             for pid in (server.process.pid, *before):

@@ -1,80 +1,31 @@
 """The function behind both review paths, without a server around it."""
 
-import datetime as dt
 import json
 
 import pytest
 
+from tests.recorded_reviews import recorded
 from tests.reviews import review as made_review
-from tests.server.test_recorded import recorded
+from tests.server.replica import EXEMPTED, Replica
 from tests.serving import POLICY, patch_of
 from webhook.core.admission_request import Phase
 from webhook.core.cluster_state import Cluster
 from webhook.core.policy.loader import read_policy
 from webhook.server import review_handler
 from webhook.server.admission_response import bounded
-from webhook.server.audit_log.logger import AuditLog
-from webhook.server.audit_log.sink import Sink
-from webhook.server.metrics.collector import MetricsCollector
-from webhook.server.metrics.recorder import Metrics
-from webhook.server.review_handler import ReviewHandler
-from webhook.server.state import State
 
-NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-CLUSTER = Cluster({"demo": {"app-token": "app"}})
 LEGACY = recorded("pod-legacy-env.pods", "validate")
 PLAIN = recorded("pod-plain.pods", "mutate")
 
 
-class Lines(Sink):
-    """A sink of the audit log, in memory."""
-
-    def __init__(self):
-        super().__init__("memory")
-        self.lines = []
-
-    def write(self, line):
-        assert line.endswith(b"}\n")
-        self.lines.append(json.loads(line))
-
-
-class Judge:
-    def __init__(self, policy: str = POLICY, *, max_body_bytes: int = 8 << 20, **audited):
-        self.state = State()
-        if policy:
-            self.state.use_policy(read_policy(policy.encode()))
-            self.state.use_cluster(CLUSTER)
-        self.audit, self.metrics = Lines(), Metrics(self.state)
-        audit = AuditLog([self.audit], self.metrics, **audited)
-        self.handler = ReviewHandler(self.state, audit, self.metrics, max_body_bytes=max_body_bytes, clock=lambda: NOW)
-
-    def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
-        answer = self.handler.handle(body, phase)
-        assert answer.status == 200
-        return json.loads(answer.body)["response"]
-
-    def counted(self, name: str) -> list[str]:
-        lines = MetricsCollector(self.metrics, self.state).exposition().decode().splitlines()
-        return [line for line in lines if line.startswith(f"tokenguard_{name}_total")]
-
-
-EXEMPTED = """
-exemptions:
-- rules: [legacy-token-reference, token-expiration, inject]
-  namespaces: [demo]
-  reason: "INFRA-123"
-  until: 2026-12-31
-"""
-
-
 def test_an_exemption_is_named_in_the_annotations_and_in_the_audit_log():
-    judge = Judge(POLICY + EXEMPTED)
-    response = judge.response(LEGACY)
+    replica = Replica(POLICY + EXEMPTED)
+    response = replica.response(LEGACY)
     assert response["allowed"] is True
     assert "legacy-token-reference: INFRA-123 (until 2026-12-31)" in response["auditAnnotations"]["exemption"]
-    assert judge.audit.lines[0]["exemption"] == response["auditAnnotations"]["exemption"]
+    assert replica.audit.lines[0]["exemption"] == response["auditAnnotations"]["exemption"]
     exempted = 'tokenguard_exemptions_applied_total{resource_namespace="demo",rule="legacy-token-reference"} 1.0'
-    assert exempted in judge.counted("exemptions_applied")
+    assert exempted in replica.counted("exemptions_applied")
 
 
 BY_ACCOUNT = """
@@ -85,21 +36,21 @@ exemptions:
 
 
 def test_two_exemptions_of_one_rule_are_both_named_and_counted_once():
-    judge = Judge(POLICY + BY_ACCOUNT)
-    judge.state.use_cluster(Cluster({"demo": {"app-token": "app", "robot-token": "robot"}}))
+    replica = Replica(POLICY + BY_ACCOUNT)
+    replica.state.use_cluster(Cluster({"demo": {"app-token": "app", "robot-token": "robot"}}))
     env = [{"name": name, "valueFrom": {"secretKeyRef": {"name": name}}} for name in ("app-token", "robot-token")]
     pod = {"kind": "Pod", "spec": {"serviceAccountName": "app", "containers": [{"name": "c", "env": env}]}}
-    response = judge.response(made_review(pod))
+    response = replica.response(made_review(pod))
     both = "legacy-token-reference: INFRA-123 (until never); legacy-token-reference: INFRA-124 (until never)"
-    assert response["auditAnnotations"]["exemption"] == judge.audit.lines[0]["exemption"] == both
+    assert response["auditAnnotations"]["exemption"] == replica.audit.lines[0]["exemption"] == both
     assert (
         'tokenguard_exemptions_applied_total{resource_namespace="demo",rule="legacy-token-reference"} 1.0'
-        in judge.counted("exemptions_applied")
+        in replica.counted("exemptions_applied")
     )
 
 
 def test_the_annotations_are_strings_and_the_empty_ones_are_left_out():
-    annotations = Judge().response(recorded("pod-mirror.pods", "validate"))["auditAnnotations"]
+    annotations = Replica().response(recorded("pod-mirror.pods", "validate"))["auditAnnotations"]
     assert set(annotations) == {"id", "decision", "policy"}
     assert all(isinstance(value, str) for value in annotations.values())
     assert len(annotations["policy"]) == 12
@@ -107,27 +58,27 @@ def test_the_annotations_are_strings_and_the_empty_ones_are_left_out():
 
 @pytest.mark.parametrize("mode", ["warn", "audit"])
 def test_a_policy_that_only_warns_or_audits_neither_patches_nor_denies(mode):
-    judge = Judge(POLICY + f"mode: {mode}\n")
-    assert patch_of(judge.response(PLAIN, Phase.MUTATE)) == []
-    response = judge.response(LEGACY)
+    replica = Replica(POLICY + f"mode: {mode}\n")
+    assert patch_of(replica.response(PLAIN, Phase.MUTATE)) == []
+    response = replica.response(LEGACY)
     assert response["allowed"] is True
     assert bool(response.get("warnings")) is (mode == "warn")
 
 
 @pytest.mark.parametrize(("level", "lines"), [("decisions", 0), ("all", 1)])
 def test_a_plain_allow_is_written_to_the_audit_log_at_level_all_alone(level, lines):
-    judge = Judge(level=level)
-    judge.response(recorded("serviceaccount.serviceaccounts", "mutate"), Phase.MUTATE)
-    assert [line["note"] for line in judge.audit.lines] == ["serviceaccounts: judged in /validate"] * lines
+    replica = Replica(level=level)
+    replica.response(recorded("serviceaccount.serviceaccounts", "mutate"), Phase.MUTATE)
+    assert [line["note"] for line in replica.audit.lines] == ["serviceaccounts: judged in /validate"] * lines
 
 
 def test_before_there_is_a_policy_reviews_are_denied_and_the_audit_log_says_so():
-    judge = Judge(policy="")
-    judge.state.set_not_ready("policy", "policy not loaded: it isn't there")
-    response = judge.response(PLAIN, Phase.MUTATE)
+    replica = Replica(policy="")
+    replica.state.set_not_ready("policy", "policy not loaded: it isn't there")
+    response = replica.response(PLAIN, Phase.MUTATE)
     assert response["status"]["code"] == 503
     assert "policy not loaded: it isn't there" in response["status"]["message"]
-    assert judge.audit.lines[0]["decision"] == "denied"
+    assert replica.audit.lines[0]["decision"] == "denied"
 
 
 ADVISED = ("workload-statefulset-legacy.statefulsets", "serviceaccount.serviceaccounts")
@@ -135,9 +86,9 @@ ADVISED = ("workload-statefulset-legacy.statefulsets", "serviceaccount.serviceac
 
 @pytest.mark.parametrize("case", ADVISED)
 def test_before_there_is_a_policy_what_is_only_ever_advised_of_is_let_pass_and_its_author_told(case):
-    judge = Judge(policy="")
-    judge.state.set_not_ready("policy", "policy not loaded: it isn't there")
-    response = judge.response(recorded(case, "validate"))
+    replica = Replica(policy="")
+    replica.state.set_not_ready("policy", "policy not loaded: it isn't there")
+    response = replica.response(recorded(case, "validate"))
     assert response["allowed"] is True
     assert response["warnings"] == ["tokenguard is not ready: policy not loaded: it isn't there"]
 
@@ -151,10 +102,10 @@ MISTAKES = [
 
 @pytest.mark.parametrize("policy", ["", POLICY, POLICY + "mode: audit\n"], ids=["none", "enforce", "audit"])
 def test_a_policy_is_judged_whatever_policy_is_in_force_or_none(policy):
-    judge = Judge(policy)
-    assert judge.response(recorded("policy-sound.configmaps", "validate"))["allowed"] is True
-    assert judge.response(BAD_POLICY, Phase.MUTATE)["allowed"] is True
-    response = judge.response(BAD_POLICY)
+    replica = Replica(policy)
+    assert replica.response(recorded("policy-sound.configmaps", "validate"))["allowed"] is True
+    assert replica.response(BAD_POLICY, Phase.MUTATE)["allowed"] is True
+    response = replica.response(BAD_POLICY)
     assert response["allowed"] is False
     assert response["auditAnnotations"]["rules"] == "invalid-policy"
     assert "warnings" not in response
@@ -164,7 +115,7 @@ def test_a_policy_is_judged_whatever_policy_is_in_force_or_none(policy):
 
 
 def test_kubectl_is_given_every_mistake_as_a_cause_and_last_the_decisions_id():
-    details = Judge().response(BAD_POLICY)["status"]["details"]
+    details = Replica().response(BAD_POLICY)["status"]["details"]
     assert (details["kind"], details["name"]) == ("ConfigMap", "token-policy")
     causes = [{"field": "data[policy.yaml]", "message": one, "reason": "FieldValueInvalid"} for one in MISTAKES]
     reference = {"field": "tokenguard 593fd6de", "message": "see 'tokenguard policy validate'"}
@@ -172,14 +123,14 @@ def test_kubectl_is_given_every_mistake_as_a_cause_and_last_the_decisions_id():
 
 
 def test_a_refused_policy_is_in_the_audit_log_with_its_mistakes():
-    judge = Judge()
-    judge.response(BAD_POLICY)
-    (line,) = judge.audit.lines
+    replica = Replica()
+    replica.response(BAD_POLICY)
+    (line,) = replica.audit.lines
     assert (line["decision"], line["resource"], line["name"]) == ("denied", "configmaps", "token-policy")
     assert [tuple(one.values()) for one in line["findings"]] == [
         ("invalid-policy", "reject", "data[policy.yaml]", mistake) for mistake in MISTAKES
     ]
-    assert judge.counted("reviews") == [
+    assert replica.counted("reviews") == [
         'tokenguard_reviews_total{decision="denied",operation="UPDATE",resource="configmaps",webhook="validate"} 1.0'
     ]
 
@@ -187,13 +138,13 @@ def test_a_refused_policy_is_in_the_audit_log_with_its_mistakes():
 def test_the_answer_about_a_policy_of_countless_mistakes_is_bounded():
     asked = json.loads(BAD_POLICY)
     asked["request"]["object"]["data"]["policy.yaml"] = "".join(f"a{number}:\n" for number in range(20_000))
-    judge = Judge()
-    answer = judge.handler.handle(json.dumps(asked).encode(), Phase.VALIDATE)
+    replica = Replica()
+    answer = replica.handler.handle(json.dumps(asked).encode(), Phase.VALIDATE)
     assert len(answer.body) < 3 * 65_536
     status = json.loads(answer.body)["response"]["status"]
     assert " more mistakes\n[tokenguard " in status["message"]
     assert status["details"]["causes"][-2]["message"].endswith(" more mistakes")
-    (line,) = judge.audit.lines
+    (line,) = replica.audit.lines
     assert len(line["findings"]) == 25
     assert line["leftOut"]["findings"] > 100
 
@@ -203,7 +154,7 @@ def test_the_answer_about_a_policy_of_countless_mistakes_is_bounded():
 def test_a_config_map_that_can_not_be_read_is_denied(policy, part):
     asked = json.loads(BAD_POLICY)
     asked["request"]["object"] |= part
-    response = Judge(policy).response(json.dumps(asked).encode())
+    response = Replica(policy).response(json.dumps(asked).encode())
     assert response["status"]["code"] == 400
     assert response["status"]["message"].startswith("the object can't be read: Expected ")
 
@@ -214,13 +165,13 @@ def test_of_a_config_map_nothing_is_decoded_but_what_is_judged():
     asked["request"]["object"]["binaryData"] = {"other": 7}
     asked["request"]["object"]["metadata"]["annotations"] = ["not a map"]
     asked["request"]["object"]["metadata"]["labels"]["other"] = 7
-    assert Judge().response(json.dumps(asked).encode())["allowed"] is True
+    assert Replica().response(json.dumps(asked).encode())["allowed"] is True
 
 
 def test_before_there_is_a_policy_what_no_rule_looks_at_is_let_pass():
     asked = json.loads(BAD_POLICY)
     asked["request"] |= {"operation": "DELETE", "object": None}
-    assert Judge(policy="").response(json.dumps(asked).encode())["allowed"] is True
+    assert Replica(policy="").response(json.dumps(asked).encode())["allowed"] is True
 
 
 def fail(*_):
@@ -232,8 +183,8 @@ def fail(*_):
 @pytest.mark.covers("threat-model: unreadable object")
 def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch, caplog, mode, allowed):
     monkeypatch.setattr(review_handler, "evaluate", fail)
-    judge = Judge(POLICY + f"mode: {mode}\n")
-    response = judge.response(LEGACY)
+    replica = Replica(POLICY + f"mode: {mode}\n")
+    response = replica.response(LEGACY)
     assert response["allowed"] is allowed
     if not allowed:
         assert response["status"]["code"] == 500
@@ -241,15 +192,15 @@ def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch
     assert "in fail" in caplog.text
     assert response["uid"][:8] in caplog.text
     assert "contents of the object" not in caplog.text
-    assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
-    assert judge.audit.lines[0]["problem"]
+    assert replica.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
+    assert replica.audit.lines[0]["problem"]
 
 
 @pytest.mark.parametrize(("mode", "warned"), [("enforce", True), ("warn", True), ("audit", False)])
 @pytest.mark.parametrize("case", ADVISED)
 def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, mode, warned):
     monkeypatch.setattr(review_handler, "evaluate", fail)
-    response = Judge(POLICY + f"mode: {mode}\n").response(recorded(case, "validate"))
+    response = Replica(POLICY + f"mode: {mode}\n").response(recorded(case, "validate"))
     assert response["allowed"] is True
     assert bool(response.get("warnings")) is warned
 
@@ -258,7 +209,7 @@ def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, m
 def test_a_bug_lets_no_policy_in(monkeypatch, policy):
     monkeypatch.setattr(review_handler, "evaluate", fail)
     monkeypatch.setattr(review_handler, "without_policy", fail)
-    response = Judge(policy).response(recorded("policy-sound.configmaps", "validate"))
+    response = Replica(policy).response(recorded("policy-sound.configmaps", "validate"))
     assert response["status"]["code"] == 500
 
 
@@ -266,43 +217,43 @@ def test_custom_kind_of_the_policy_is_evaluated():
     workloads = "workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]\n"
     spec = {"containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "app-token"}}]}]}
     runner = {"apiVersion": "example.com/v1", "kind": "Runner", "spec": {"template": {"spec": spec}}}
-    judge = Judge(POLICY + workloads)
-    [warning] = judge.response(made_review(runner))["warnings"]
+    replica = Replica(POLICY + workloads)
+    [warning] = replica.response(made_review(runner))["warnings"]
     assert "spec.template.spec.containers[0].envFrom[0] reads the long-lived token" in warning
-    assert [line["decision"] for line in judge.audit.lines] == ["warned"]
-    assert "warnings" not in Judge().response(made_review(runner))
+    assert [line["decision"] for line in replica.audit.lines] == ["warned"]
+    assert "warnings" not in Replica().response(made_review(runner))
 
 
 def test_review_is_evaluated_by_the_policy_that_it_was_read_with(monkeypatch):
-    judge = Judge()
+    replica = Replica()
     read = review_handler.read_review
 
     def read_while_the_policy_changes(*given):
-        judge.state.use_policy(read_policy((POLICY + "mode: warn\n").encode()))
+        replica.state.use_policy(read_policy((POLICY + "mode: warn\n").encode()))
         return read(*given)
 
     monkeypatch.setattr(review_handler, "read_review", read_while_the_policy_changes)
-    assert judge.response(LEGACY)["allowed"] is False
+    assert replica.response(LEGACY)["allowed"] is False
     monkeypatch.undo()
-    assert judge.response(LEGACY)["allowed"] is True
+    assert replica.response(LEGACY)["allowed"] is True
 
 
 def test_a_bug_in_reading_is_answered_too(monkeypatch):
     monkeypatch.setattr(review_handler, "read_review", fail)
-    judge = Judge()
-    assert judge.handler.handle(PLAIN, Phase.MUTATE).status == 400
-    assert judge.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
+    replica = Replica()
+    assert replica.handler.handle(PLAIN, Phase.MUTATE).status == 400
+    assert replica.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
 
 
-def failures(judge: Judge) -> set[str]:
+def failures(replica: Replica) -> set[str]:
     """Return the reasons for which reviews could not be judged."""
-    counted = [line for line in judge.counted("review_failures") if not line.endswith(" 0.0")]
-    assert len(judge.counted("review_failures")) == 8
+    counted = [line for line in replica.counted("review_failures") if not line.endswith(" 0.0")]
+    assert len(replica.counted("review_failures")) == 8
     return {line.split('reason="')[1].split('"')[0] for line in counted}
 
 
 def test_why_a_review_could_not_be_judged_is_counted(monkeypatch):
-    ready, waiting = Judge(), Judge(policy="")
+    ready, waiting = Replica(), Replica(policy="")
     assert failures(ready) == set()
     waiting.response(PLAIN)
     assert failures(waiting) == {"not_ready"}
@@ -317,14 +268,14 @@ def test_why_a_review_could_not_be_judged_is_counted(monkeypatch):
 
 @pytest.mark.covers("threat-model: metrics cardinality")
 def test_what_stands_in_metrics_is_bounded_whatever_is_sent():
-    judge = Judge()
+    replica = Replica()
     for number in range(50):
         asked = json.loads(PLAIN)
         asked["request"]["operation"] = f"OP{number}" if number % 2 else "CREATE"
         asked["request"]["resource"]["resource"] = f"things{number}"
         asked["request"]["kind"]["kind"] = "Thing"
-        judge.response(json.dumps(asked).encode())
-    assert judge.counted("reviews") == [
+        replica.response(json.dumps(asked).encode())
+    assert replica.counted("reviews") == [
         'tokenguard_reviews_total{decision="allowed",operation="CREATE",resource="other",webhook="validate"} 25.0',
         'tokenguard_reviews_total{decision="denied",operation="other",resource="other",webhook="validate"} 25.0',
     ]

@@ -90,10 +90,10 @@ def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> No
     assert sides[0].getpeercert()
 
 
-def test_server_that_awaits_a_certificate_is_not_ready_and_says_why(judged_by, tmp_path) -> None:
+def test_server_that_awaits_a_certificate_is_not_ready_and_says_why(policy_flags, tmp_path) -> None:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--tls-secret", "tokenguard/tokenguard-tls"]
-    with serve(tmp_path / "run", *judged_by, *flags, verified=False, ready=False) as server:
+    with serve(tmp_path / "run", *policy_flags, *flags, verified=False, ready=False) as server:
         ready = server.request("GET", "/readyz")
         assert (ready.status, ready.json["error"]) == (503, "not ready: certificate not loaded yet")
         assert server.request("GET", "/healthz").status == 200

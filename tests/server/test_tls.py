@@ -33,10 +33,10 @@ SIGNALS = {0x00FF, 0x5600}
 
 
 @pytest.fixture(scope="module", params=["ECDSA", "RSA"])
-def spoken_to(request, judged_by, tmp_path_factory):
+def spoken_to(request, policy_flags, tmp_path_factory):
     """Return a server, and which suites are sound for the key of its certificate."""
     folder = tmp_path_factory.mktemp("tls")
-    flags = list(judged_by)
+    flags = list(policy_flags)
     if request.param == "RSA":
         key = rsa.generate_private_key(65537, 2048)
         pair = foreign("localhost", named("localhost"), key=key, now=dt.datetime.now(dt.UTC))

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.audit.test_record import CLUSTER, NOW
+from tests.recorded_reviews import recorded
 from tests.reviews import review
 from tests.server.audit_log.cases import NO_INJECTION, POLICIES, FullSink, pods, send_many
-from tests.server.test_recorded import recorded
-from tests.server.test_review import Judge
+from tests.server.replica import Replica
 from tests.serving import eventually, serve
 from webhook.core.admission_request import Phase, read_review
 from webhook.core.evaluate import evaluate
@@ -25,10 +25,10 @@ from webhook.server.metrics.recorder import Metrics
 from webhook.server.state import State
 
 
-def test_path_is_reopened_on_sigusr1(judged_by, tmp_path):
+def test_path_is_reopened_on_sigusr1(policy_flags, tmp_path):
     target = tmp_path / "fifo"  # which is reopened on request only, unlike a file
     before = fifo(target)
-    with serve(tmp_path / "run", *judged_by, "--audit-log", str(target)) as server:
+    with serve(tmp_path / "run", *policy_flags, "--audit-log", str(target)) as server:
         send_many(server, [1])
         assert before.read()
         target.rename(tmp_path / "fifo.1")
@@ -48,39 +48,39 @@ def fifo(path):
 @pytest.mark.parametrize("case", ["warned", "audited", "plain"])
 def test_unchanged_objects_are_sampled_and_the_rest_counted(case):
     policy, phase, volumes = POLICIES[case]
-    judge = Judge(policy, level="all", sample=0.25)
+    replica = Replica(policy, level="all", sample=0.25)
     for body in pods(400, volumes=volumes):
-        judge.response(body, phase)
-    assert 60 < len(judge.audit.lines) < 140
-    assert {line["sample"] for line in judge.audit.lines} == {0.25}
-    assert judge.counted("audit_sampled_out") == [
-        f"tokenguard_audit_sampled_out_total {400.0 - len(judge.audit.lines)}"
+        replica.response(body, phase)
+    assert 60 < len(replica.audit.lines) < 140
+    assert {line["sample"] for line in replica.audit.lines} == {0.25}
+    assert replica.counted("audit_sampled_out") == [
+        f"tokenguard_audit_sampled_out_total {400.0 - len(replica.audit.lines)}"
     ]
 
 
 @pytest.mark.parametrize("case", ["denied", "exempted", "patched"])
 def test_denials_exemptions_and_patches_are_never_sampled_out(case):
     policy, phase, volumes = POLICIES[case]
-    judge = Judge(policy, sample=0.0)
+    replica = Replica(policy, sample=0.0)
     for body in pods(20, volumes=volumes):
-        judge.response(body, phase)
-    assert len(judge.audit.lines) == 20
-    assert not any("sample" in line for line in judge.audit.lines)
-    assert judge.counted("audit_sampled_out") == ["tokenguard_audit_sampled_out_total 0.0"]
+        replica.response(body, phase)
+    assert len(replica.audit.lines) == 20
+    assert not any("sample" in line for line in replica.audit.lines)
+    assert replica.counted("audit_sampled_out") == ["tokenguard_audit_sampled_out_total 0.0"]
 
 
 def test_unreadable_object_that_passes_is_never_sampled_out():
-    judge = Judge(NO_INJECTION + "mode: warn\n", sample=0.0)
-    judge.response(review({"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": "none"}}))
-    [line] = judge.audit.lines
+    replica = Replica(NO_INJECTION + "mode: warn\n", sample=0.0)
+    replica.response(review({"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": "none"}}))
+    [line] = replica.audit.lines
     assert line["decision"] == "warned"
     assert "can't be read" in line["problem"]
 
 
 def test_plain_allow_below_the_level_is_not_counted_as_sampled_out():
-    judge = Judge(NO_INJECTION, sample=0.0)
-    judge.response(pods(1)[0])
-    assert judge.counted("audit_sampled_out") == ["tokenguard_audit_sampled_out_total 0.0"]
+    replica = Replica(NO_INJECTION, sample=0.0)
+    replica.response(pods(1)[0])
+    assert replica.counted("audit_sampled_out") == ["tokenguard_audit_sampled_out_total 0.0"]
 
 
 @pytest.mark.covers("failure-modes: one of two sinks fails")
@@ -99,7 +99,7 @@ def test_failing_sink_is_logged_once_and_the_other_gets_every_line(tmp_path, cap
     ]
 
 
-def test_pipe_and_rotated_file_both_get_every_record_whole(judged_by, tmp_path):
+def test_pipe_and_rotated_file_both_get_every_record_whole(policy_flags, tmp_path):
     reading, writing = os.pipe()
     received: list[bytes] = []
 
@@ -110,7 +110,7 @@ def test_pipe_and_rotated_file_both_get_every_record_whole(judged_by, tmp_path):
     reader = threading.Thread(target=read)
     reader.start()
     flags = ("--audit-file", str(tmp_path / "file"), "--audit-file-max-size", "128Ki", "--audit-file-keep", "20")
-    with serve(tmp_path / "run", *judged_by, *flags, stdout=writing) as server:
+    with serve(tmp_path / "run", *policy_flags, *flags, stdout=writing) as server:
         os.close(writing)
         with ThreadPoolExecutor(6) as pool:
             list(pool.map(lambda first: send_many(server, range(first, first + 20)), range(0, 120, 20)))

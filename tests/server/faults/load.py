@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.server.test_recorded import recorded
+from tests.recorded_reviews import recorded
 from tests.serving import JSON, Server, ask, eventually
 
 BODY = recorded("pod-plain.pods", "mutate")

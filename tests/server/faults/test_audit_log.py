@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.recorded_reviews import decided, recorded
 from tests.reviews import review
 from tests.server.audit_log.cases import (
     EXEMPT,
@@ -22,8 +23,7 @@ from tests.server.audit_log.cases import (
     pods,
     send_many,
 )
-from tests.server.test_recorded import decided, recorded
-from tests.server.test_review import CLUSTER, NOW, Judge
+from tests.server.replica import CLUSTER, NOW, Replica
 from tests.serving import JSON, POLICY, ask, eventually, serve
 from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
@@ -46,7 +46,7 @@ DEPLOYMENT = {
 }
 
 
-class Unrecorded(Judge):
+class Unrecorded(Replica):
     """Answers while the first sink takes no line."""
 
     def __init__(self, policy: str, *sinks, fail_closed: bool = True):
@@ -69,8 +69,8 @@ DENIED_BY_FAILURE = {
 @pytest.mark.covers("failure-modes: disk full")
 def test_patch_or_exemption_without_a_record_is_denied(case):
     policy, phase, body = DENIED_BY_FAILURE[case]
-    judge = Unrecorded(policy)
-    response = judge.response(body, phase)
+    replica = Unrecorded(policy)
+    response = replica.response(body, phase)
     assert (response["allowed"], response["status"]["code"]) == (False, 503)
     assert response["status"]["message"].startswith(
         f"this {case} must be recorded (--audit-failure=deny): cannot write the audit log: No space left on device\n"
@@ -78,8 +78,8 @@ def test_patch_or_exemption_without_a_record_is_denied(case):
     assert "patch" not in response
     assert response["auditAnnotations"]["decision"] == "denied"
     failed = f'tokenguard_review_failures_total{{reason="audit_unavailable",webhook="{phase}"}} 1.0'
-    assert failed in judge.counted("review_failures")
-    assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
+    assert failed in replica.counted("review_failures")
+    assert replica.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
 UNAFFECTED = {
@@ -101,18 +101,18 @@ def test_other_decisions_stay_without_a_record(policy, phase, body, outcome):
 
 @pytest.mark.covers("failure-modes: --audit-failure allow")
 def test_failure_allow_patches_without_a_record_and_stays_ready():
-    judge = Unrecorded(POLICY, fail_closed=False)
-    assert "patch" in judge.response(PATCHED, Phase.MUTATE)
-    assert judge.state.readiness_error == ""
-    assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
+    replica = Unrecorded(POLICY, fail_closed=False)
+    assert "patch" in replica.response(PATCHED, Phase.MUTATE)
+    assert replica.state.readiness_error == ""
+    assert replica.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
 @pytest.mark.covers("failure-modes: one of two sinks fails")
 def test_decision_is_recorded_if_one_of_two_sinks_takes_it(tmp_path):
-    judge = Unrecorded(POLICY, FileSink(tmp_path / "audit"))
-    assert "patch" in judge.response(PATCHED, Phase.MUTATE)
-    assert judge.state.readiness_error == ""
-    assert judge.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
+    replica = Unrecorded(POLICY, FileSink(tmp_path / "audit"))
+    assert "patch" in replica.response(PATCHED, Phase.MUTATE)
+    assert replica.state.readiness_error == ""
+    assert replica.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
 class Disk(Sink):
@@ -131,36 +131,36 @@ class Disk(Sink):
 @pytest.mark.covers("failure-modes: disk full")
 def test_first_line_after_an_outage_records_the_last_denial():
     disk = Disk()
-    judge = Unrecorded(POLICY)
-    judge.log._sinks = [disk]
+    replica = Unrecorded(POLICY)
+    replica.log._sinks = [disk]
     for body in pods(3):
-        assert judge.response(body, Phase.MUTATE)["allowed"] is False
-    assert judge.state.readiness_error == "cannot write the audit log: No space left on device"
+        assert replica.response(body, Phase.MUTATE)["allowed"] is False
+    assert replica.state.readiness_error == "cannot write the audit log: No space left on device"
     disk.retry()
-    assert judge.state.readiness_error != ""
+    assert replica.state.readiness_error != ""
     disk.full = False
     for _ in range(2):
         disk.retry()
-    assert judge.state.readiness_error == ""
+    assert replica.state.readiness_error == ""
     (line,) = disk.lines
     assert (line["decision"], line["uid"][:8], line["patch"]) == ("denied", "00000002", [])
     assert "No space left on device" in line["problem"]
-    assert "patch" in judge.response(PATCHED, Phase.MUTATE)
+    assert "patch" in replica.response(PATCHED, Phase.MUTATE)
 
 
 @pytest.mark.covers("failure-modes: disk full")
 def test_record_that_waits_is_retried_by_the_watcher(tmp_path, monkeypatch):
     sink = FileSink(tmp_path / "audit")
-    judge = Unrecorded(POLICY)
-    judge.log._sinks = [sink]
-    watcher = FileWatcher([("audit log", judge.log.check)], interval=0.01)
+    replica = Unrecorded(POLICY)
+    replica.log._sinks = [sink]
+    watcher = FileWatcher([("audit log", replica.log.check)], interval=0.01)
     watcher.start()
     try:
         with monkeypatch.context() as patch:
             patch.setattr(sink, "write", FullSink().write)
-            assert judge.response(PATCHED, Phase.MUTATE)["allowed"] is False
-            assert judge.state.readiness_error != ""
-        eventually(lambda: judge.state.readiness_error == "")
+            assert replica.response(PATCHED, Phase.MUTATE)["allowed"] is False
+            assert replica.state.readiness_error != ""
+        eventually(lambda: replica.state.readiness_error == "")
     finally:
         watcher.stop()
     (line,) = (tmp_path / "audit").read_text().splitlines()
@@ -226,9 +226,9 @@ def test_line_torn_by_an_earlier_process_is_ended_by_the_next(tmp_path):
 
 
 @pytest.mark.covers("failure-modes: worker killed within a line", "failure-modes: file rotated or removed")
-def test_successor_of_a_killed_worker_ends_a_torn_line_and_follows_a_rotation(judged_by, tmp_path):
+def test_successor_of_a_killed_worker_ends_a_torn_line_and_follows_a_rotation(policy_flags, tmp_path):
     target, rotated = tmp_path / "file", tmp_path / "file.1"
-    with serve(tmp_path / "run", *judged_by, "--audit-log", str(target)) as server:
+    with serve(tmp_path / "run", *policy_flags, "--audit-log", str(target)) as server:
         server.review("/mutate", PATCHED)
         with target.open("ab") as file:
             file.write(b'{"n":')
@@ -247,9 +247,9 @@ def test_successor_of_a_killed_worker_ends_a_torn_line_and_follows_a_rotation(ju
 
 
 @pytest.mark.covers("failure-modes: worker killed within a line")
-def test_successor_of_a_killed_worker_begins_a_line_in_a_pipe(judged_by, tmp_path):
+def test_successor_of_a_killed_worker_begins_a_line_in_a_pipe(policy_flags, tmp_path):
     reading, writing = os.pipe()
-    with serve(tmp_path, *judged_by, stdout=writing) as server:
+    with serve(tmp_path, *policy_flags, stdout=writing) as server:
         os.close(writing)
         server.review("/mutate", PATCHED)
         server.replace_worker()
@@ -269,7 +269,7 @@ def readiness(server) -> tuple[int, str]:
 
 @pytest.mark.parametrize("flag", ["--audit-log", "stdout"])
 @pytest.mark.covers("failure-modes: disk full")
-def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp_path, flag):
+def test_full_disk_denies_patches_until_there_is_room(policy_flags, small_disk, tmp_path, flag):
     target = small_disk / "audit"
     target.touch()
     flags = () if flag == "stdout" else (flag, str(target))
@@ -285,7 +285,7 @@ def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp
 
     with (
         target.open("ab") as stdout,
-        serve(tmp_path / "run", *judged_by, *flags, **({"stdout": stdout} if flag == "stdout" else {})) as server,
+        serve(tmp_path / "run", *policy_flags, *flags, **({"stdout": stdout} if flag == "stdout" else {})) as server,
     ):
         assert changes(server)
         fill(small_disk)
@@ -308,9 +308,9 @@ def test_full_disk_denies_patches_until_there_is_room(judged_by, small_disk, tmp
 
 
 @pytest.mark.covers("failure-modes: stdout without a reader")
-def test_stdout_without_a_reader_denies_patches(judged_by, tmp_path):
+def test_stdout_without_a_reader_denies_patches(policy_flags, tmp_path):
     reading, writing = os.pipe()
-    with serve(tmp_path, *judged_by, stdout=writing) as server:
+    with serve(tmp_path, *policy_flags, stdout=writing) as server:
         os.close(writing)
         assert server.review("/mutate", PATCHED)["allowed"]
         os.close(reading)
@@ -325,8 +325,8 @@ def test_stdout_without_a_reader_denies_patches(judged_by, tmp_path):
 
 
 @pytest.mark.covers("failure-modes: worker killed within a line")
-def test_successor_of_a_killed_worker_detects_the_failure_again(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by, "--audit-log", "/dev/full") as server:
+def test_successor_of_a_killed_worker_detects_the_failure_again(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags, "--audit-log", "/dev/full") as server:
         for _ in range(2):
             assert not server.review("/mutate", PATCHED)["allowed"]
             assert readiness(server)[0] == 503
@@ -335,9 +335,9 @@ def test_successor_of_a_killed_worker_detects_the_failure_again(judged_by, tmp_p
 
 
 @pytest.mark.covers("failure-modes: --audit-failure allow")
-def test_failure_allow_can_be_set_in_the_environment(judged_by, tmp_path):
+def test_failure_allow_can_be_set_in_the_environment(policy_flags, tmp_path):
     environment = {"TOKENGUARD_AUDIT_FAILURE": "allow"}
-    with serve(tmp_path, *judged_by, "--audit-log", "/dev/full", environment=environment) as server:
+    with serve(tmp_path, *policy_flags, "--audit-log", "/dev/full", environment=environment) as server:
         connection = server.connect()
         assert decided(server.review("/mutate", PATCHED)).startswith("patched")
         assert ask(connection, "POST", "/validate", large_denial(1), JSON).json["response"]["allowed"] is False

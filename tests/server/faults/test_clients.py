@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from tests.recorded_reviews import recorded
 from tests.server.faults.load import connections_of
 from tests.server.test_bad_input import POST
-from tests.server.test_recorded import recorded
 from tests.serving import eventually, raw_connection, read_to_the_end, serve
 
 BODY = recorded("pod-plain.pods", "mutate")
@@ -28,10 +28,10 @@ SHORTENED = SET.format("http_protocol.HANDSHAKE_SECONDS = http_protocol.HEAD_SEC
 
 
 @pytest.fixture(scope="module")
-def impatient(judged_by, tmp_path_factory):
+def impatient(policy_flags, tmp_path_factory):
     """Return a server that waits for two seconds where it would wait for longer."""
     folder = tmp_path_factory.mktemp("impatient")
-    with serve(folder, *judged_by, module=("-c", SHORTENED)) as server:
+    with serve(folder, *policy_flags, module=("-c", SHORTENED)) as server:
         yield server
 
 
@@ -104,10 +104,10 @@ def test_who_connects_and_says_nothing_is_let_go(impatient):
 
 
 @pytest.mark.covers("failure-modes: slow head")
-def test_a_review_after_a_long_silence_has_as_long_as_any_other(judged_by, tmp_path):
+def test_a_review_after_a_long_silence_has_as_long_as_any_other(policy_flags, tmp_path):
     busy = SET.format("http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 2")
     with (
-        serve(tmp_path, *judged_by, module=("-c", busy)) as server,
+        serve(tmp_path, *policy_flags, module=("-c", busy)) as server,
         contextlib.closing(raw_connection(server)) as connection,
     ):
         time.sleep(3)

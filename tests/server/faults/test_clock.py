@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.recorded_reviews import decided
 from tests.server.audit_log.cases import LEGACY, pods
 from tests.server.faults.load import load
-from tests.server.test_recorded import decided
 from tests.serving import OBJECTS, POLICY, serve
 
 CC = shutil.which("cc")

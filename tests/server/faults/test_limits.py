@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.recorded_reviews import recorded
 from tests.server.faults.load import connections_of
 from tests.server.test_fuzz import resident
 from tests.server.test_process import open_files_limit
-from tests.server.test_recorded import recorded
 from tests.serving import JSON, ask, eventually, raw_connection, serve
 
 EACH = 40
@@ -20,11 +20,11 @@ BODY = recorded("pod-plain.pods", "mutate")
 
 
 @pytest.mark.covers("failure-modes: 2,000 idle connections", "failure-modes: connections")
-def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(judged_by, tmp_path):
+def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(policy_flags, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     try:
-        with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
+        with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
             (worker,) = server.workers
             before = resident(server)[0]
             with ThreadPoolExecutor(8) as pool:
@@ -44,8 +44,10 @@ def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(ju
 
 
 @pytest.mark.covers("failure-modes: out of file descriptors")
-def test_with_no_file_descriptor_left_connections_wait_and_are_answered_as_soon_as_there_are_some(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server, contextlib.ExitStack() as stack:
+def test_with_no_file_descriptor_left_connections_wait_and_are_answered_as_soon_as_there_are_some(
+    policy_flags, tmp_path
+):
+    with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
         (worker,) = server.workers
         kept = stack.enter_context(contextlib.closing(server.connect()))
         kept.connect()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.recorded_reviews import recorded
 from tests.server.faults.load import connections_of, load
-from tests.server.test_recorded import recorded
 from tests.serving import JSON, eventually, serve
 
 BODY = recorded("pod-plain.pods", "mutate")
@@ -29,8 +29,8 @@ def is_gone(pid: int) -> bool:
 
 
 @pytest.mark.covers("failure-modes: worker killed")
-def test_worker_killed_under_load_fails_only_its_reviews_in_flight(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server, load(server) as running:
+def test_worker_killed_under_load_fails_only_its_reviews_in_flight(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags) as server, load(server) as running:
         lost: set[int] = set()
         for _ in range(3):
             running.go_on()
@@ -46,8 +46,8 @@ def test_worker_killed_under_load_fails_only_its_reviews_in_flight(judged_by, tm
 
 
 @pytest.mark.covers("failure-modes: worker stopped")
-def test_a_stop_under_load_fails_no_review(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server, load(server) as running:
+def test_a_stop_under_load_fails_no_review(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags) as server, load(server) as running:
         running.go_on(200)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
@@ -57,8 +57,8 @@ def test_a_stop_under_load_fails_no_review(judged_by, tmp_path):
 
 
 @pytest.mark.covers("failure-modes: master killed")
-def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_the_next(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server, load(server) as running:
+def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_the_next(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags) as server, load(server) as running:
         running.go_on(200)
         workers = server.workers
         server.process.kill()
@@ -71,9 +71,9 @@ def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_
 
 
 @pytest.mark.covers("failure-modes: out of memory")
-def test_without_memory_for_more_large_reviews_are_refused_small_ones_answered_and_later_both(judged_by, tmp_path):
+def test_without_memory_for_more_large_reviews_are_refused_small_ones_answered_and_later_both(policy_flags, tmp_path):
     large = BODY + b" " * (40 << 20)
-    with serve(tmp_path, *judged_by, "--max-body-bytes", str(64 << 20)) as server:
+    with serve(tmp_path, *policy_flags, "--max-body-bytes", str(64 << 20)) as server:
         (worker,) = server.workers
         server.review("/mutate", BODY)
         size = int(Path(f"/proc/{worker}/statm").read_text().split()[0]) * resource.getpagesize()
@@ -130,11 +130,11 @@ def kills_in(events: Path) -> int:
 
 
 @pytest.mark.covers("failure-modes: out of memory")
-def test_worker_killed_for_memory_is_replaced(judged_by, tmp_path):
+def test_worker_killed_for_memory_is_replaced(policy_flags, tmp_path):
     large = BODY + b" " * (60 << 20)
     with (
         cgroup() as (members, limit, used, events),
-        serve(tmp_path, *judged_by, "--max-body-bytes", str(64 << 20)) as server,
+        serve(tmp_path, *policy_flags, "--max-body-bytes", str(64 << 20)) as server,
     ):
         for one in (server.process.pid, *server.workers):
             members.write_text(str(one))

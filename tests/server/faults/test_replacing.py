@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from tests.server.faults.load import BODY, load, revision_of
-from tests.server.test_review import Judge
+from tests.server.replica import Replica
 from tests.serving import eventually, patch_of, raw_connection, serve
 from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
@@ -83,23 +83,23 @@ def test_while_a_policy_file_is_replaced_1000_times_every_answer_is_wholly_by_th
 @pytest.mark.covers("failure-modes: policy replaced")
 def test_with_a_policy_replaced_1000_times_in_memory_no_answer_mixes_two():
     policies = [read_policy(one.encode()) for one in DOCUMENTS[:40]]
-    judge, check, answered = Judge(DOCUMENTS[0]), OfOnePolicy(), threading.Semaphore(0)
+    replica, check, answered = Replica(DOCUMENTS[0]), OfOnePolicy(), threading.Semaphore(0)
 
     def replace() -> None:
         for number in range(COUNT):
-            judge.state.use_policy(policies[number % len(policies)])
+            replica.state.use_policy(policies[number % len(policies)])
             answered.acquire(timeout=1)
 
     thread = threading.Thread(target=replace)
     thread.start()
     while thread.is_alive():
-        check(judge.response(BODY, Phase.MUTATE))
+        check(replica.response(BODY, Phase.MUTATE))
         answered.release()
     assert len(check.seen) >= len(policies) // 4  # in step with each other, the two may meet at a few of them alone
 
 
 @pytest.mark.covers("failure-modes: certificate rotated")
-def test_while_a_certificate_is_rotated_100_times_no_handshake_and_no_review_fails(judged_by, tmp_path):
+def test_while_a_certificate_is_rotated_100_times_no_handshake_and_no_review_fails(policy_flags, tmp_path):
     made = [create_self_signed([f"made-{number}.example.com"], dt.datetime.now(dt.UTC)) for number in range(10)]
     for number in range(100):
         folder = tmp_path / f"..{number}"
@@ -121,7 +121,7 @@ def test_while_a_certificate_is_rotated_100_times_no_handshake_and_no_review_fai
             except OSError as error:
                 failed.append(str(error))
 
-    with serve(tmp_path / "run", *judged_by, *tls) as server, load(server, 2) as running:
+    with serve(tmp_path / "run", *policy_flags, *tls) as server, load(server, 2) as running:
         server.context.load_verify_locations(cadata="".join(one.authority.decode() for one in made))
         thread = threading.Thread(target=shake_hands)
         thread.start()

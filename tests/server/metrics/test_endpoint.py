@@ -5,15 +5,15 @@ import subprocess
 
 import pytest
 
-from tests.server.test_recorded import recorded
+from tests.recorded_reviews import recorded
 from tests.serving import JSON, ask, serve
 
 PLAIN = recorded("pod-plain.pods", "mutate")
 DENIED = recorded("pod-legacy-env.pods", "validate")
 
 
-def test_reviews_and_reloads_are_counted_and_start_at_zero_in_a_new_worker(judged_by, tmp_path):
-    with serve(tmp_path, *judged_by) as server:
+def test_reviews_and_reloads_are_counted_and_start_at_zero_in_a_new_worker(policy_flags, tmp_path):
+    with serve(tmp_path, *policy_flags) as server:
         for _ in range(3):
             server.review("/mutate", PLAIN)
             server.review("/validate", DENIED)

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from tests.server.test_recorded import recorded
-from tests.server.test_review import EXEMPTED, NOW, POLICY, Judge
+from tests.recorded_reviews import recorded
+from tests.server.replica import EXEMPTED, NOW, POLICY, Replica
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.review_handler import PHASES
 
@@ -22,13 +22,13 @@ VARIES = r"^(\w+(?:duration_seconds_sum|duration_seconds_bucket|success_timestam
 
 
 def test_exposition_after_a_fixed_list_of_reviews_is_as_recorded() -> None:
-    judge = Judge(POLICY + EXEMPTED.replace("[demo]", "[nowhere]") + EXEMPTIONS)
+    replica = Replica(POLICY + EXEMPTED.replace("[demo]", "[nowhere]") + EXEMPTIONS)
     for name in REVIEWS:
         for path, phase in PHASES.items():
-            judge.handler.handle(recorded(name, path.strip("/")), phase)
-    judge.handler.handle(b"{}", PHASES["/mutate"])
-    judge.handler.check_request("text/plain", "", 3, has_client_certificate=True)
-    judge.metrics.count_reload("policy", accepted=True)
-    judge.metrics.count_reload("policy", accepted=False)
-    exposition = MetricsCollector(judge.metrics, judge.state, clock=NOW.timestamp).exposition().decode()
+            replica.handler.handle(recorded(name, path.strip("/")), phase)
+    replica.handler.handle(b"{}", PHASES["/mutate"])
+    replica.handler.check_request("text/plain", "", 3, has_client_certificate=True)
+    replica.metrics.count_reload("policy", accepted=True)
+    replica.metrics.count_reload("policy", accepted=False)
+    exposition = MetricsCollector(replica.metrics, replica.state, clock=NOW.timestamp).exposition().decode()
     assert re.sub(VARIES, r"\1 varies", exposition, flags=re.MULTILINE) == EXPECTED.read_text()

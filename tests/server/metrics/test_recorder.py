@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from tests.server.test_recorded import recorded
-from tests.server.test_review import Judge
+from tests.recorded_reviews import recorded
+from tests.server.replica import Replica
 from webhook.core.admission_request import Phase, Request
 from webhook.core.cluster_state import NO_LABELS, Cluster
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
@@ -117,12 +117,12 @@ def test_injected_audiences_are_the_policys_and_have_no_share() -> None:
 
 
 def test_tokens_are_counted_by_audience_and_lifetime_without_dry_runs() -> None:
-    judge = Judge()
+    replica = Replica()
     for name in ("pod-plain.pods", "pod-long-expiration.pods", "pod-dry-run.pods"):
-        judge.response(recorded(name, "mutate"), Phase.MUTATE)
-    assert counted(judge.metrics, INJECTED) == {("https://vault.example.com", "1h"): 2}
-    assert counted(judge.metrics, CAPPED)[API_SERVER, "1y"] == 2
-    assert {audience for audience, _ in counted(judge.metrics, CAPPED)} == {"sts.amazonaws.com", API_SERVER}
+        replica.response(recorded(name, "mutate"), Phase.MUTATE)
+    assert counted(replica.metrics, INJECTED) == {("https://vault.example.com", "1h"): 2}
+    assert counted(replica.metrics, CAPPED)[API_SERVER, "1y"] == 2
+    assert {audience for audience, _ in counted(replica.metrics, CAPPED)} == {"sts.amazonaws.com", API_SERVER}
 
 
 def test_many_lifetimes_and_long_audiences_leave_counts_right_and_caches_small() -> None:

@@ -1,0 +1,59 @@
+"""A replica without HTTPS, for tests of the review handler, its metrics and its audit log."""
+
+import datetime as dt
+import json
+
+from tests.serving import POLICY
+from webhook.core.admission_request import Phase
+from webhook.core.cluster_state import Cluster
+from webhook.core.policy.loader import read_policy
+from webhook.server.audit_log.logger import AuditLog
+from webhook.server.audit_log.sink import Sink
+from webhook.server.metrics.collector import MetricsCollector
+from webhook.server.metrics.recorder import Metrics
+from webhook.server.review_handler import ReviewHandler
+from webhook.server.state import State
+
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+CLUSTER = Cluster({"demo": {"app-token": "app"}})
+EXEMPTED = """
+exemptions:
+- rules: [legacy-token-reference, token-expiration, inject]
+  namespaces: [demo]
+  reason: "INFRA-123"
+  until: 2026-12-31
+"""
+
+
+class MemorySink(Sink):
+    """A sink of the audit log, in memory."""
+
+    def __init__(self):
+        super().__init__("memory")
+        self.lines = []
+
+    def write(self, line):
+        assert line.endswith(b"}\n")
+        self.lines.append(json.loads(line))
+
+
+class Replica:
+    """What a replica consists of besides HTTPS: state, metrics, an audit log in memory and the review handler."""
+
+    def __init__(self, policy: str = POLICY, *, max_body_bytes: int = 8 << 20, **audited):
+        self.state = State()
+        if policy:
+            self.state.use_policy(read_policy(policy.encode()))
+            self.state.use_cluster(CLUSTER)
+        self.audit, self.metrics = MemorySink(), Metrics(self.state)
+        audit = AuditLog([self.audit], self.metrics, **audited)
+        self.handler = ReviewHandler(self.state, audit, self.metrics, max_body_bytes=max_body_bytes, clock=lambda: NOW)
+
+    def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
+        answer = self.handler.handle(body, phase)
+        assert answer.status == 200
+        return json.loads(answer.body)["response"]
+
+    def counted(self, name: str) -> list[str]:
+        lines = MetricsCollector(self.metrics, self.state).exposition().decode().splitlines()
+        return [line for line in lines if line.startswith(f"tokenguard_{name}_total")]
