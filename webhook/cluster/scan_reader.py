@@ -33,7 +33,7 @@ from webhook.scan.api_types import (
     RollingWorkload,
 )
 from webhook.scan.cluster_snapshot import ClusterSnapshot
-from webhook.scan.legacy_secrets import day_in
+from webhook.scan.legacy_secrets import parse_day
 from webhook.scan.owners import OwnerKey, TemplateRevision, owner_kind
 from webhook.scan.report import UnreadResource
 from webhook.scan.scanner import Scanner
@@ -267,7 +267,7 @@ class ScanReader:
             hint = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
             self._unread.append(UnreadResource(what, str(error), missing, hint, affects_decisions=False))
             return None
-        return day_in(found.data, TRACKED_SINCE) if found else None
+        return parse_day((found.data or {}).get(TRACKED_SINCE)) if found else None
 
     def _issuer(self) -> str:
         missing = "the issuer among assumed audiences of the API server"

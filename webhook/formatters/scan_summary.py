@@ -8,10 +8,9 @@ from webhook.core.formatting import counted, plain, quote
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
 from webhook.formatters.scan_findings import first_names
-from webhook.scan.audiences import ApiAudiences, AudienceSource
 from webhook.scan.evaluation_result import Change
 from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
-from webhook.scan.options import PolicyInfo, ScanFilters
+from webhook.scan.options import ApiAudiences, AudienceSource, PolicyInfo, ScanFilters
 from webhook.scan.report import LegacySecret, OutcomeCounts, ScanReport
 
 OUTCOMES = tuple(reversed(Outcome))

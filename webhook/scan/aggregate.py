@@ -1,11 +1,11 @@
 """Counts the results of a scan."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.evaluation_result import PodGroup
 from webhook.scan.exemption_usage import CountedResult
 from webhook.scan.rbac import Bindings
 from webhook.scan.report import (
@@ -26,36 +26,29 @@ def counted_results(
     workloads: Iterable[ScannedWorkload],
     secrets: Iterable[LegacySecret],
     accounts: Iterable[ServiceAccountResult],
-    csi_drivers: Iterable[CsiDriver] = (),
+    csi_drivers: Iterable[CsiDriver],
 ) -> tuple[list[CountedResult], list[CountedResult]]:
     """Return the results by the policy and by the simulated policy.
 
     A workload counts by its pods, and by its template if it has none.
     """
+    found = chain(
+        (
+            (workload.namespace, group.account, len(group.names) or 1, group.evaluation.result, group.simulated_result)
+            for workload in workloads
+            for group in workload.pods or workload.groups
+        ),
+        ((secret.namespace, secret.account, 1, secret.result, secret.simulated) for secret in secrets),
+        ((account.namespace, account.name, 1, account.result, account.simulated) for account in accounts),
+        (("", "", 1, driver.result, driver.simulated) for driver in csi_drivers),
+    )
     now: list[CountedResult] = []
-    simulated: list[CountedResult] = []
-    for workload in workloads:
-        for group, count in _counted_groups(workload):
-            now.append(CountedResult(workload.namespace, group.account, count, group.evaluation.result))
-            if group.simulated:
-                simulated.append(CountedResult(workload.namespace, group.account, count, group.simulated.result))
-    single: list[tuple[str, str, ServiceAccountResult | LegacySecret | CsiDriver]] = [
-        *((secret.namespace, secret.account, secret) for secret in secrets),
-        *((account.namespace, account.name, account) for account in accounts),
-        *(("", "", driver) for driver in csi_drivers),
-    ]
-    for namespace, account, found in single:
-        now.append(CountedResult(namespace, account, 1, found.result))
-        if found.simulated:
-            simulated.append(CountedResult(namespace, account, 1, found.simulated))
-    return now, simulated
-
-
-def _counted_groups(workload: ScannedWorkload) -> Iterator[tuple[PodGroup, int]]:
-    if workload.pods:
-        yield from ((group, len(group.names)) for group in workload.pods)
-    elif workload.next_pod:
-        yield workload.next_pod, 1
+    after: list[CountedResult] = []
+    for namespace, account, count, result, simulated in found:
+        now.append(CountedResult(namespace, account, count, result))
+        if simulated:
+            after.append(CountedResult(namespace, account, count, simulated))
+    return now, after
 
 
 def summarize(
@@ -68,7 +61,7 @@ def summarize(
 ) -> ScanSummary:
     """Return the numbers of pods, workloads and Secrets by outcome."""
     groups = [group for workload in workloads for group in workload.pods]
-    pods = ((group.simulated.result.outcome, len(group.names)) for group in groups if group.simulated)
+    pods = ((result.outcome, len(group.names)) for group in groups if (result := group.simulated_result))
     outcomes = ((workload.simulated_outcome, 1) for workload in workloads if workload.simulated_outcome)
     simulated = ((secret.simulated.outcome, 1) for secret in secrets if secret.simulated)
     return ScanSummary(

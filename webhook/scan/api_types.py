@@ -1,8 +1,10 @@
 """API objects that only a scan reads, with the fields that it reads."""
 
+import datetime as dt
+
 import msgspec
 
-from webhook.core.k8s_types import Identity, Object, ObjectWithMeta, PodTemplate, Workload
+from webhook.core.k8s_types import Identity, Object, PodTemplate, Workload, WorkloadSpec
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"
@@ -12,7 +14,7 @@ TRACKED_SINCE = "since"
 """Its key, a day like `2026-11-24`."""
 
 
-class UsageLabels(Object, frozen=True):
+class _UsageLabels(Object, frozen=True):
     """The labels in which the API server records the use of a legacy token."""
 
     last_used: str | None = msgspec.field(default=None, name=LAST_USED)
@@ -26,51 +28,35 @@ class _Annotations(Object, frozen=True):
 class SecretMeta(Identity, frozen=True):
     """A legacy Secret's metadata."""
 
-    creation_timestamp: str | None = None
-    labels: UsageLabels | None = None
-    annotations: _Annotations | None = None
-
-
-NO_USAGE_LABELS = UsageLabels()
+    creation_timestamp: dt.datetime | None = None
+    labels: _UsageLabels = _UsageLabels()
+    annotations: _Annotations = _Annotations()
 
 
 class LegacyTokenSecret(Object, frozen=True):
     """A Secret of the legacy type, as PartialObjectMetadata."""
 
-    given_metadata: SecretMeta | None = msgspec.field(default=None, name="metadata")
-
-    @property
-    def metadata(self) -> SecretMeta:
-        """The metadata."""
-        return self.given_metadata or SecretMeta()
+    metadata: SecretMeta
 
     @property
     def account(self) -> str:
         """The token's ServiceAccount, empty if it is not known."""
-        return (self.metadata.annotations and self.metadata.annotations.account) or ""
+        return self.metadata.annotations.account or ""
 
 
-class ReplicaSetSpec(Object, frozen=True):
-    """A ReplicaSet's spec."""
-
+class _ReplicaSetSpec(WorkloadSpec, frozen=True):
     replicas: int | None = None
-    template: PodTemplate | None = None
 
 
-class ReplicaSet(ObjectWithMeta, frozen=True):
+class ReplicaSet(Workload, frozen=True):
     """A ReplicaSet or a ReplicationController; most of a Deployment's are old and have no pods."""
 
-    spec: ReplicaSetSpec | None = None
+    spec: _ReplicaSetSpec | None = None
 
     @property
     def replicas(self) -> int:
         """The desired number of pods."""
         return 1 if self.spec is None or self.spec.replicas is None else self.spec.replicas
-
-    @property
-    def template(self) -> PodTemplate:
-        """The pod template."""
-        return (self.spec and self.spec.template) or PodTemplate()
 
 
 class _PodStatus(Object, frozen=True):
@@ -144,19 +130,12 @@ RBAC_DEFAULTS = "rbac-defaults"
 """Its value for objects that the API server creates, and restores when it starts."""
 
 
-class BindingMeta(Identity, frozen=True):
-    """A binding's metadata."""
-
-    labels: _BindingLabels | None = None
+class _BindingMeta(Identity, frozen=True):
+    labels: _BindingLabels = _BindingLabels()
 
 
 class Binding(Object, frozen=True):
     """A RoleBinding or a ClusterRoleBinding."""
 
-    given_metadata: BindingMeta | None = msgspec.field(default=None, name="metadata")
+    metadata: _BindingMeta
     subjects: list[Subject] | None = None
-
-    @property
-    def metadata(self) -> BindingMeta:
-        """The metadata."""
-        return self.given_metadata or BindingMeta()

@@ -7,7 +7,7 @@ from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, Cluster
 from webhook.core.selectors import Labels
 from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.api_types import LegacyTokenSecret
-from webhook.scan.audiences import ApiAudiences, AudienceSource
+from webhook.scan.options import ApiAudiences, AudienceSource
 from webhook.scan.rbac import Bindings
 from webhook.scan.report import UnreadResource
 

@@ -95,6 +95,11 @@ class PodGroup(Struct, frozen=True, gc=False, rename="camel"):
     simulated: Annotated[PodEvaluation | None, Meta(description="The evaluation by the simulated policy.")]
     change: Annotated[Change, Meta(description="What the simulated policy changes.")]
 
+    @property
+    def simulated_result(self) -> EvaluationResult | None:
+        """The result under the simulated policy."""
+        return self.simulated.result if self.simulated else None
+
 
 def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
     """Return the worst of the outcomes, allowed without any."""

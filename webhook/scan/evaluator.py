@@ -10,7 +10,7 @@ from webhook.core.cluster_state import Cluster
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import NODE_USER, NODES, evaluate
 from webhook.core.json_patch import Operation
-from webhook.core.k8s_types import PodTemplate
+from webhook.core.k8s_types import Identity, PodTemplate
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodView, pod_view
 from webhook.core.policy.model import Policy
@@ -20,6 +20,7 @@ from webhook.scan.pod_tokens import tokens_after
 
 _MIRROR = "kubernetes.io/config.mirror"
 Patch = tuple[Operation, ...]
+NonPod = Secret | ServiceAccount | CSIDriver
 
 
 class PolicyEvaluator:
@@ -44,19 +45,9 @@ class PolicyEvaluator:
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(view, decision)
         return PodEvaluation(result, tokens), decision.patch
 
-    def secret(self, namespace: str, name: str, secret: Secret) -> EvaluationResult:
-        """Evaluate a legacy Secret."""
-        return self._evaluate(_request(Subject.SECRET, namespace, name, secret), secret.account)
-
-    def account(self, namespace: str, name: str, account: ServiceAccount) -> EvaluationResult:
-        """Evaluate a ServiceAccount."""
-        return self._evaluate(_request(Subject.SERVICE_ACCOUNT, namespace, name, account), name)
-
-    def csi_driver(self, name: str, driver: CSIDriver) -> EvaluationResult:
-        """Evaluate a CSI driver."""
-        return self._evaluate(_request(Subject.CSI_DRIVER, "", name, driver), "")
-
-    def _evaluate(self, request: Request, account: str) -> EvaluationResult:
+    def evaluate(self, subject: Subject, meta: Identity, found: NonPod, account: str) -> EvaluationResult:
+        """Evaluate another object; `account` is the ServiceAccount whose token it is about, empty if there is none."""
+        request = _request(subject, meta.namespace or "", meta.name or "", found)
         return _result(evaluate(request, self.policy, self._cluster, self._now), account, self._numbers)
 
 
@@ -69,16 +60,11 @@ def is_mirror(pod: PodTemplate) -> bool:
 def _result(decision: Decision, account: str, numbers: Mapping[int, int]) -> EvaluationResult:
     findings = tuple(
         ReportedFinding(
-            finding.rule,
-            finding.action,
-            finding.intended,
-            finding.path,
-            finding.detail,
-            finding.violation.authored,
-            finding.violation.other_account,
+            found.rule, found.action, found.intended, found.path, found.detail,
+            found.violation.authored, found.violation.other_account,
         )
-        for finding in decision.findings
-    )
+        for found in decision.findings
+    )  # fmt: skip
     accounts: dict[tuple[str, int], dict[str, None]] = {}
     for finding, exemption in decision.exempted:
         other = finding.violation.other_account
@@ -98,12 +84,7 @@ def _pod_request(namespace: str, pod: PodTemplate) -> Request:
     return replace(request, user=NODE_USER, groups=(NODES,)) if is_mirror(pod) else request
 
 
-def _request(
-    subject: Subject,
-    namespace: str,
-    name: str,
-    found: PodTemplate | Secret | ServiceAccount | CSIDriver,
-) -> Request:
+def _request(subject: Subject, namespace: str, name: str, found: PodTemplate | NonPod) -> Request:
     return Request(
         phase=Phase.CHECK,
         uid="",

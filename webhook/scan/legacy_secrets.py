@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from webhook.core.k8s_types import ObjectMeta
 from webhook.core.legacy_token import LegacyToken
 from webhook.core.secret_content import ReviewedSecret
-from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT as _ACCOUNT
-from webhook.core.token_objects import LEGACY_TOKEN_TYPE
-from webhook.scan.api_types import NO_USAGE_LABELS, LegacyTokenSecret
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
+from webhook.scan.api_types import LegacyTokenSecret
 from webhook.scan.cluster_snapshot import ClusterSnapshot
-from webhook.scan.evaluator import PolicyEvaluator
-from webhook.scan.policy_diff import change_between
+from webhook.scan.evaluation_result import Change, EvaluationResult
 from webhook.scan.report import LegacySecret, Reference, ScannedWorkload
 
 References = Mapping[tuple[str, str], tuple[Reference, ...]]
@@ -53,25 +51,22 @@ class LegacySecretAnalyzer:
     def analyze(
         self,
         secret: LegacyTokenSecret,
-        evaluator: PolicyEvaluator,
-        simulated: PolicyEvaluator | None,
+        result: EvaluationResult,
+        simulated: EvaluationResult | None,
+        change: Change,
         *,
-        is_copy: bool = False,
+        is_copy: bool,
     ) -> LegacySecret:
-        """Describe a Secret; `is_copy` says that it is of another type."""
+        """Describe a Secret and its evaluation; `is_copy` says that it is of another type."""
         meta = secret.metadata
         key = (meta.namespace or "", meta.name or "")
-        created = _time(meta.creation_timestamp)
-        labels = meta.labels or NO_USAGE_LABELS
-        last_used = _day(labels.last_used)
-        used_some_day = bool(labels.last_used) and last_used is None  # the label has no valid day
+        created, labels = meta.creation_timestamp, meta.labels
+        last_used = parse_day(labels.last_used)
+        used_some_day = labels.last_used and last_used is None  # the label has no valid day
         unused_since = None if used_some_day else self._unused_since(last_used, created)
-        invalid_since = _day(labels.invalid_since)
+        invalid_since = parse_day(labels.invalid_since)
         references = self._references.get(key, ())
         unused_for = (self._today - unused_since).days if unused_since else None
-        recreated = _recreated_copy(*key) if is_copy else _recreated(key[1], secret.account)
-        result = evaluator.secret(*key, recreated)
-        other = simulated.secret(*key, recreated) if simulated else None
         return LegacySecret(
             *key,
             account=secret.account,
@@ -87,8 +82,8 @@ class LegacySecretAnalyzer:
                 or (self._all_read and unused_for is not None and unused_for >= self._unused_days)
             ),
             result=result,
-            simulated=other,
-            change=change_between(result, other),
+            simulated=simulated,
+            change=change,
             is_copy=is_copy,
         )
 
@@ -99,31 +94,19 @@ class LegacySecretAnalyzer:
         return max(day for day in (self._tracked_since, created_on, last_used) if day)
 
 
-def _recreated(name: str, account: str) -> ReviewedSecret:
-    return ReviewedSecret(ObjectMeta(name=name, annotations={_ACCOUNT: account}), LEGACY_TOKEN_TYPE)
+def recreated_secret(secret: LegacyTokenSecret, *, is_copy: bool) -> ReviewedSecret:
+    """Return a Secret as it would be created again. The account of a copied token is not known without reading it."""
+    meta = secret.metadata
+    if not is_copy:
+        given = ObjectMeta(name=meta.name, annotations={LEGACY_TOKEN_ACCOUNT: secret.account})
+        return ReviewedSecret(given, LEGACY_TOKEN_TYPE)
+    token = LegacyToken(namespace=meta.namespace or "", secret=meta.name or "")
+    return ReviewedSecret(ObjectMeta(name=meta.name), "Opaque", has_token=True, token_changed=True, legacy_token=token)
 
 
-def _recreated_copy(namespace: str, name: str) -> ReviewedSecret:
-    """Return a Secret that contains a token; its account is not known without reading it."""
-    token = LegacyToken(namespace=namespace, secret=name)
-    return ReviewedSecret(ObjectMeta(name=name), "Opaque", has_token=True, token_changed=True, legacy_token=token)
-
-
-def _day(value: str | None) -> dt.date | None:
+def parse_day(value: str | None) -> dt.date | None:
     """Return the day in a label or ConfigMap, None if it is not a day."""
     try:
         return dt.date.fromisoformat(value) if value else None
-    except ValueError:
-        return None
-
-
-def day_in(data: Mapping[str, str] | None, key: str) -> dt.date | None:
-    """Return the day under a key of a ConfigMap."""
-    return _day((data or {}).get(key))
-
-
-def _time(value: str | None) -> dt.datetime | None:
-    try:
-        return dt.datetime.fromisoformat(value) if value else None
     except ValueError:
         return None

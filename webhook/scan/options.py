@@ -1,17 +1,38 @@
-"""The options of a scan."""
+"""The options of a scan, and the policies in its report."""
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from webhook.core.formatting import Word
 from webhook.core.policy.model import Action, Mode, Policy
-from webhook.scan.audiences import ApiAudiences, effective_audiences
 
 UNUSED_DAYS = 30
 """A job that runs once a month uses its token within these days."""
+
+
+class AudienceSource(Word):
+    """Where the API server's audiences are from, the most reliable first."""
+
+    POLICY = "policy"
+    GIVEN = "given"
+    TOKEN = "token"  # noqa: S105 - a word
+    ASSUMED = "assumed"
+
+
+class ApiAudiences(Struct, frozen=True, gc=False, rename="camel"):
+    """The API server's audiences. The webhook reads them from its own token, which a scan doesn't have."""
+
+    names: Annotated[tuple[str, ...], Meta(description="The audiences.")]
+    source: Annotated[
+        AudienceSource,
+        Meta(
+            description="The policy, the command line, the token that the scan was made with, or assumed: the API"
+            " server's issuer and the usual audiences."
+        ),
+    ]
 
 
 class PolicyInfo(Struct, frozen=True, gc=False, rename="camel"):
@@ -52,19 +73,9 @@ class ScanOptions:
     filters: ScanFilters = NO_FILTERS
     unused_days: int = UNUSED_DAYS
 
-    @property
-    def custom_kinds(self) -> Mapping[tuple[str, str], str]:
-        """The `workloads` of both policies, each with the JSON Pointer of its pod template."""
-        return {**(self.simulated.workloads if self.simulated else {}), **self.policy.workloads}
 
-    def policy_info(self, audiences: ApiAudiences) -> PolicyInfo:
-        """Describe the policy; `audiences` are the API server's, as far as the cluster shows them."""
-        return _info(self.policy, self.policy_origin, audiences)
-
-    def simulated_info(self, audiences: ApiAudiences) -> PolicyInfo | None:
-        """Describe the simulated policy."""
-        return _info(self.simulated, self.simulated_origin, audiences) if self.simulated else None
-
-
-def _info(policy: Policy, origin: str, audiences: ApiAudiences) -> PolicyInfo:
-    return PolicyInfo(policy.revision, policy.mode, origin, effective_audiences(policy, audiences))
+def describe_policy(policy: Policy, origin: str, known: ApiAudiences) -> PolicyInfo:
+    """Describe a policy; the audiences are its own or, if it names none, the known ones."""
+    own = policy.api_server_token.audiences
+    audiences = ApiAudiences(own, AudienceSource.POLICY) if own else known
+    return PolicyInfo(policy.revision, policy.mode, origin, audiences)

@@ -5,7 +5,7 @@ for every run, each with the same template; a cluster may have tens of thousands
 """
 
 import hashlib
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ _INTERMEDIATE = frozenset({
 })  # fmt: skip
 """Kinds that another workload usually creates and replaces."""
 _ANNOTATION_PREFIX = "tokenguard/"
-T = TypeVar("T")
+T = TypeVar("T", ObjectMeta, PodSpec)
 
 
 class OwnerKey(NamedTuple):
@@ -86,8 +86,7 @@ class TemplateCache:
     """Shares equal parts of templates."""
 
     def __init__(self) -> None:
-        self._metas = _Shared[ObjectMeta]()
-        self._specs = _Shared[PodSpec]()
+        self._known: dict[bytes, Any] = {}
 
     def share(self, template: PodTemplate, *, full: bool) -> PodTemplate:
         """Return the needed parts of a template.
@@ -100,7 +99,13 @@ class TemplateCache:
             key: value for key, value in (meta.annotations or {}).items() if key.startswith(_ANNOTATION_PREFIX)
         }
         needed = ObjectMeta(labels=meta.labels, annotations=annotations or None)
-        return PodTemplate(self._metas.share(needed), self._specs.share(spec if full else _reduced(spec)))
+        return PodTemplate(self._shared(needed), self._shared(spec if full else _reduced(spec)))
+
+    def _shared(self, value: T) -> T:
+        """Return the value, or an equal one that is known."""
+        digest = hashlib.blake2b(msgspec.json.encode(value), digest_size=16).digest()
+        shared: T = self._known.setdefault(digest, value)
+        return shared
 
 
 def _reduced(spec: PodSpec) -> PodSpec:
@@ -118,15 +123,3 @@ def _mounts_of(containers: list[Container] | None) -> list[Container] | None:
     if not containers:
         return None
     return [Container(name=container.name, volume_mounts=container.volume_mounts) for container in containers]
-
-
-class _Shared(Generic[T]):
-    """Equal values of one type."""
-
-    def __init__(self) -> None:
-        self._by_digest: dict[bytes, T] = {}
-
-    def share(self, value: T) -> T:
-        """Return the value, or an equal one that is known."""
-        digest = hashlib.blake2b(msgspec.json.encode(value), digest_size=16).digest()
-        return self._by_digest.setdefault(digest, value)

@@ -21,7 +21,7 @@ class Bindings:
     def add(self, binding: Binding) -> None:
         """Add a binding."""
         meta = binding.metadata
-        is_default = meta.labels is not None and meta.labels.bootstrapping == RBAC_DEFAULTS
+        is_default = meta.labels.bootstrapping == RBAC_DEFAULTS
         for subject in binding.subjects or ():
             self._add(subject, meta.namespace or "", is_default=is_default)
 

@@ -4,31 +4,28 @@ Pods themselves are not kept, only their results; pods of one workload that are 
 """
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
-from webhook.core.k8s_types import OwnerReference, PodTemplate
+from webhook.core.k8s_types import Identity, OwnerReference, PodTemplate
+from webhook.core.kinds import Subject
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Globs
 from webhook.scan import aggregate
 from webhook.scan.api_types import Pod
 from webhook.scan.cluster_snapshot import ClusterSnapshot
-from webhook.scan.evaluation_result import Change, PodEvaluation, PodGroup, PodToken
-from webhook.scan.evaluator import PolicyEvaluator, is_mirror
+from webhook.scan.evaluation_result import Change, EvaluationResult, PodEvaluation, PodGroup, PodToken
+from webhook.scan.evaluator import NonPod, PolicyEvaluator, is_mirror
 from webhook.scan.exemption_usage import CountedResult, ExemptionUsage, ExemptionUsageCounter, ScanCoverage
 from webhook.scan.filters import FindingFilter
-from webhook.scan.legacy_secrets import LegacySecretAnalyzer, references
-from webhook.scan.options import ScanOptions
+from webhook.scan.legacy_secrets import LegacySecretAnalyzer, recreated_secret, references
+from webhook.scan.options import ScanOptions, describe_policy
 from webhook.scan.owners import OwnerIndex, OwnerKey, TemplateRevision
 from webhook.scan.pod_tokens import tokens_of
 from webhook.scan.policy_diff import change_between
 from webhook.scan.recreate import Automounts, pod_from_template, recreated_pod, replacement_pod
-from webhook.scan.report import (
-    CsiDriver,
-    LegacySecret,
-    ScannedWorkload,
-    ScanReport,
-    ServiceAccountResult,
-)
+from webhook.scan.report import CsiDriver, LegacySecret, ScannedWorkload, ScanReport, ServiceAccountResult
 
+_has_results = attrgetter("has_results")
 _Group = tuple[str, tuple[PodToken, ...], PodEvaluation, PodEvaluation | None, Change]
 
 
@@ -49,8 +46,9 @@ class Scanner:
 
     @property
     def custom_kinds(self) -> Mapping[tuple[str, str], str]:
-        """The policies' `workloads`, each with the JSON Pointer of its pod template."""
-        return self._options.custom_kinds
+        """The `workloads` of both policies, each with the JSON Pointer of its pod template."""
+        simulated = self._options.simulated
+        return {**(simulated.workloads if simulated else {}), **self._options.policy.workloads}
 
     def add_workload(
         self,
@@ -93,15 +91,16 @@ class Scanner:
 
     def report(self) -> ScanReport:
         """Return the report."""
-        options, snapshot = self._options, self._snapshot
+        options, snapshot, audiences = self._options, self._snapshot, self._snapshot.api_audiences
         workloads = tuple(
             sorted(self._workloads(), key=lambda found: (found.namespace, found.kind, found.name, found.group))
         )
         secrets = tuple(sorted(self._legacy_secrets(workloads), key=lambda secret: (secret.namespace, secret.name)))
-        accounts = tuple(sorted(self._accounts(), key=lambda account: (account.namespace, account.name)))
-        drivers = tuple(sorted(self._csi_drivers(), key=lambda driver: driver.name))
+        accounts = sorted(filter(_has_results, self._accounts()), key=lambda account: (account.namespace, account.name))
+        drivers = sorted(filter(_has_results, self._csi_drivers()), key=lambda driver: driver.name)
         results, simulated = aggregate.counted_results(workloads, secrets, accounts, drivers)
-        simulates = options.simulated is not None
+        other = options.simulated
+        simulates = other is not None
         namespaces = set(filter(self._is_selected, snapshot.namespaces))
         namespaces |= {found.namespace for found in workloads} | {secret.namespace for secret in secrets}
         summary = aggregate.summarize(len(namespaces), self._finished_pods, workloads, secrets, simulates=simulates)
@@ -111,14 +110,14 @@ class Scanner:
         return ScanReport(
             time=options.now,
             cluster=options.cluster,
-            policy=options.policy_info(snapshot.api_audiences),
-            simulated=options.simulated_info(snapshot.api_audiences),
+            policy=describe_policy(options.policy, options.policy_origin, audiences),
+            simulated=describe_policy(other, options.simulated_origin, audiences) if other else None,
             filters=options.filters,
             summary=summary,
             rule_counts=tuple(filter(shown.shows, counts)),
             workloads=tuple(map(shown.workload, workloads)),
-            accounts=tuple(account for account in map(shown.evaluated, accounts) if account.has_results),
-            csi_drivers=tuple(driver for driver in map(shown.evaluated, drivers) if driver.has_results),
+            accounts=tuple(filter(_has_results, map(shown.evaluated, accounts))),
+            csi_drivers=tuple(filter(_has_results, map(shown.evaluated, drivers))),
             legacy_secrets=tuple(map(shown.evaluated, secrets)),
             tracked_since=snapshot.tracked_since,
             unused_days=options.unused_days,
@@ -127,7 +126,7 @@ class Scanner:
                 None if bindings is None else aggregate.accounts_without_permissions(workloads, bindings)
             ),
             exemptions=self._exemption_usage(options.policy, results),
-            simulated_exemptions=self._exemption_usage(options.simulated, simulated) if options.simulated else None,
+            simulated_exemptions=self._exemption_usage(other, simulated) if other else None,
             unread=tuple(snapshot.unread),
             exit_status=aggregate.exit_status(summary, snapshot.unread),
         )
@@ -162,28 +161,29 @@ class Scanner:
         for secrets, is_copy in ((snapshot.secrets, False), (snapshot.used_copies, True)):
             for secret in secrets:
                 if self._is_selected(secret.metadata.namespace or ""):
-                    yield analyzer.analyze(secret, self._evaluator, self._simulated, is_copy=is_copy)
+                    recreated = recreated_secret(secret, is_copy=is_copy)
+                    results = self._results(Subject.SECRET, secret.metadata, recreated, recreated.account)
+                    yield analyzer.analyze(secret, *results, is_copy=is_copy)
 
     def _accounts(self) -> Iterator[ServiceAccountResult]:
-        for found in self._snapshot.accounts:
-            namespace, name = found.metadata.namespace or "", found.metadata.name or ""
-            if not self._is_selected(namespace):
-                continue
-            result = self._evaluator.account(namespace, name, found)
-            simulated = self._simulated.account(namespace, name, found) if self._simulated else None
-            account = ServiceAccountResult(name, result, simulated, change_between(result, simulated), namespace)
-            if account.has_results:
-                yield account
+        for account in self._snapshot.accounts:
+            namespace, name = account.metadata.namespace or "", account.metadata.name or ""
+            if self._is_selected(namespace):
+                results = self._results(Subject.SERVICE_ACCOUNT, account.metadata, account, name)
+                yield ServiceAccountResult(name, *results, namespace)
 
     def _csi_drivers(self) -> Iterator[CsiDriver]:
-        """Yield the CSI drivers with findings; none if namespaces are selected, as they belong to none."""
-        for found in () if self._options.filters.namespaces else self._snapshot.csi_drivers:
-            name = found.metadata.name or ""
-            result = self._evaluator.csi_driver(name, found)
-            simulated = self._simulated.csi_driver(name, found) if self._simulated else None
-            driver = CsiDriver(name, result, simulated, change_between(result, simulated))
-            if driver.has_results:
-                yield driver
+        """Yield the CSI drivers; none if namespaces are selected, as they belong to none."""
+        for driver in () if self._options.filters.namespaces else self._snapshot.csi_drivers:
+            results = self._results(Subject.CSI_DRIVER, driver.metadata, driver, "")
+            yield CsiDriver(driver.metadata.name or "", *results)
+
+    def _results(
+        self, subject: Subject, meta: Identity, found: NonPod, account: str
+    ) -> tuple[EvaluationResult, EvaluationResult | None, Change]:
+        result = self._evaluator.evaluate(subject, meta, found, account)
+        simulated = self._simulated.evaluate(subject, meta, found, account) if self._simulated else None
+        return result, simulated, change_between(result, simulated)
 
     def _exemption_usage(self, policy: Policy, results: list[CountedResult]) -> tuple[ExemptionUsage, ...]:
         snapshot = self._snapshot
