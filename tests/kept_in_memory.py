@@ -1,7 +1,7 @@
 """Where the rows of the tables under "Memory" in docs/failure-modes.md are kept."""
 
 KEPT: dict[str, tuple[str, ...]] = {
-    "exemptions by caller": ("webhook/core/policy/exemptions.py::Exemptions._found",),
+    "exemptions by caller": ("webhook/core/policy/exemptions.py::ExemptionIndex._found",),
     "policies by namespace": (
         "webhook/core/policy/model.py::Policy._here",
         "webhook/core/policy/model.py::NamespacePolicy.active",
@@ -53,10 +53,10 @@ KEPT: dict[str, tuple[str, ...]] = {
         "webhook/core/policy/model.py::Injection.file",
         "webhook/core/policy/model.py::Injection.mount",
         "webhook/core/policy/model.py::Injection.variable",
-        "webhook/core/policy/model.py::Injection.texts",
-        "webhook/core/policy/model.py::Injection.by_lifetime",
+        "webhook/core/policy/model.py::Injection.messages",
+        "webhook/core/policy/model.py::Injection.volumes_by_lifetime",
         "webhook/core/rules/token_expiration.py::_year_texts",
-        "webhook/core/policy/model.py::Injection.mount_places",
+        "webhook/core/policy/model.py::Injection.clean_mount_paths",
         "webhook/core/selectors.py::Accounts._full",
         "webhook/core/selectors.py::Accounts._names",
         "webhook/core/selectors.py::Globs.exact",

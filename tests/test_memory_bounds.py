@@ -150,14 +150,14 @@ def test_long_lived_structures_are_found_in_source(source, names) -> None:
 
 @pytest.mark.covers("failure-modes: exemptions by caller")
 def test_exemptions_found_for_the_longest_names_stay_bounded() -> None:
-    exempt = policy().exempt
+    exempt = policy().exemption_index
 
     def fill() -> None:
         for number in range(1500):
             user = WIDEST + longest(number, 511)
             exempt.find("legacy-token-secret", longest(number, 63), (longest(number, 253),), user, NOW)
 
-    assert growth(fill) < bound("webhook/core/policy/exemptions.py::Exemptions._found")
+    assert growth(fill) < bound("webhook/core/policy/exemptions.py::ExemptionIndex._found")
     assert len(exempt._found) > 0
 
 

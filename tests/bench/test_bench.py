@@ -95,7 +95,7 @@ class Counted:
 def comparisons(monkeypatch) -> Callable[[], int]:
     """Return what counts the comparisons of a name with a glob, and of a review with an exemption, so far."""
     globs = Counted(selectors.glob_matches)
-    exempted = Counted(Exemption.is_for)
+    exempted = Counted(Exemption.applies_to)
     monkeypatch.setattr(selectors, "glob_matches", globs)
     monkeypatch.setattr(Exemption, "is_for", exempted)
     return lambda: globs.calls + exempted.calls

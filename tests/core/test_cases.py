@@ -27,7 +27,7 @@ KEYS = {
 
 
 def told(decision: Decision) -> list[str]:
-    return [*map(str, decision.rejections()), *map(str, decision.mistakes), *decision.warnings()]
+    return [*map(str, decision.rejections()), *map(str, decision.policy_errors), *decision.warnings()]
 
 
 @pytest.mark.parametrize(("rule", "case"), LOADED, ids=[f"{rule}: {case['case']}" for rule, case in LOADED])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.core.policy.exemptions import Exemption, Exemptions
+from webhook.core.policy.exemptions import Exemption, ExemptionIndex
 from webhook.core.selectors import Accounts, Globs, Index, glob_matches
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -84,7 +84,7 @@ def test_accounts_are_name_or_namespace_and_name(patterns: tuple[str, ...], matc
 )
 def test_exemption_does_not_hold_for_a_name_that_no_object_has(namespace, accounts, user, *, holds) -> None:
     exemption = Exemption(("r",), "for all", None)
-    exempt = Exemptions([exemption])
+    exempt = ExemptionIndex([exemption])
     for _ in range(2):
         assert exempt.find("r", namespace, accounts, user, NOW) == (exemption if holds else None)
     assert len(exempt._found) == holds
@@ -99,12 +99,12 @@ def test_exemptions_are_found_as_looking_at_each_would() -> None:
             )
         )
     ]
-    index = Exemptions(exemptions)
+    index = ExemptionIndex(exemptions)
     for namespace, account, user, other in itertools.product(
         ["demo", "other", "app"], ["app", "demo"], ["admin", "xy", ""], [None, "app", "robot"]
     ):
         accounts = (account,) if other is None else (account, other)
-        first = next((one for one in exemptions[1:] if one.is_for(namespace, account, user, other)), None)
-        assert Exemptions(exemptions[1:]).find("r", namespace, accounts, user, NOW) == first
+        first = next((one for one in exemptions[1:] if one.applies_to(namespace, account, user, other)), None)
+        assert ExemptionIndex(exemptions[1:]).find("r", namespace, accounts, user, NOW) == first
         assert index.find("r", namespace, accounts, user, NOW) == exemptions[0]
         assert index.find("s", namespace, accounts, user, NOW) is None

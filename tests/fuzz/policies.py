@@ -9,7 +9,7 @@ import yaml
 
 from tests.fuzz import seeds
 from tests.fuzz.mutation import Mutator
-from webhook.core.policy.errors import MOST_BYTES, Mistake
+from webhook.core.policy.errors import MAX_BYTES, PolicyError
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.serializer import policy_document
@@ -34,13 +34,13 @@ def examine_policy(data: bytes) -> set[str]:
         return {f"sound: {key}" for key in known}
     assert read
     assert all(mistake.line >= 1 and str(mistake).isprintable() for mistake in read), read
-    assert sum(len(str(mistake)) for mistake in read) < 2 * MOST_BYTES
+    assert sum(len(str(mistake)) for mistake in read) < 2 * MAX_BYTES
     lines = data.count(b"\n") + data.count(b"\r") + data.count("\x85".encode()) + data.count("\u2028".encode()) + 2
     assert max(mistake.line for mistake in read) <= max(lines + data.count(b"\\"), 2 * lines), read
     return {_shape(mistake) for mistake in read[:20]}
 
 
-def _shape(mistake: Mistake) -> str:
+def _shape(mistake: PolicyError) -> str:
     """Return what is wrong, without what others wrote, and where, without where exactly."""
     message = re.sub(r'"(?:[^"\\]|\\.)*"?|\d+', "_", mistake.message)[:100]
     place = re.sub(r"\[[^]]*]|[^\w.]+.*", "", mistake.path)[:40]

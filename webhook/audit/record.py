@@ -21,7 +21,7 @@ from webhook.audit.record_types import (
 from webhook.core.admission_request import Request
 from webhook.core.decision import INVALID_POLICY, Decision, first_of_each_rule
 from webhook.core.k8s_types import AnyWorkload, PodTemplate
-from webhook.core.policy.configmap_admission import located
+from webhook.core.policy.configmap_admission import error_location
 from webhook.core.policy.model import Action
 from webhook.core.safe_output import safe_json_line
 from webhook.core.secret_content import ReviewedSecret
@@ -75,7 +75,7 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
         request.uid, request.operation, request.resource, request.namespace, request.user,
     )  # fmt: skip
     note, problem = decision.note, decision.problem
-    findings_left_out = len(decision.findings) + len(decision.mistakes) - MAX_FINDINGS
+    findings_left_out = len(decision.findings) + len(decision.policy_errors) - MAX_FINDINGS
     record = Record(
         time=now if now.tzinfo is dt.UTC else now.astimezone(dt.UTC),
         id=request.decision_id,
@@ -91,7 +91,7 @@ def _record(request: Request, decision: Decision, now: dt.datetime, seconds: flo
         service_account=account,
         user=user,
         dry_run=request.dry_run,
-        findings=_findings(decision) if decision.findings or decision.mistakes else [],
+        findings=_findings(decision) if decision.findings or decision.policy_errors else [],
         patch=patch,
         left_out=LeftOut(max(findings_left_out, 0), operations_left_out)
         if findings_left_out > 0 or operations_left_out
@@ -121,7 +121,7 @@ def _findings(decision: Decision) -> list[Finding]:
         Finding(finding.rule, finding.action, _cut(finding.path), _cut(finding.detail))
         for finding in first_of_each_rule(decision.findings, MAX_FINDINGS)
     ]
-    for path, detail in map(located, decision.mistakes[:MAX_FINDINGS]):
+    for path, detail in map(error_location, decision.policy_errors[:MAX_FINDINGS]):
         findings.append(Finding(INVALID_POLICY, Action.REJECT, path, _cut(detail)))
     return findings
 

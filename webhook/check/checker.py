@@ -189,9 +189,9 @@ def _findings(evaluation: ManifestEvaluation, namespace: str) -> Iterator[tuple[
 
     if decision.problem:
         yield finding_of(UNREADABLE_OBJECT, Action.REJECT, "", decision.problem), True
-    for mistake in decision.mistakes:
-        line = manifest.line_in(_POLICY, mistake.line)
-        yield finding_of(INVALID_POLICY, Action.REJECT, mistake.path, mistake.message, line), True
+    for error in decision.policy_errors:
+        line = manifest.line_in(_POLICY, error.line)
+        yield finding_of(INVALID_POLICY, Action.REJECT, error.path, error.message, line), True
     for finding in decision.findings:
         line = manifest.line_of(finding.violation.pointer)
         yield finding_of(finding.rule, finding.action, finding.path, finding.detail, line), _counts(finding)

@@ -12,7 +12,7 @@ import click
 from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.cluster.environment import in_cluster
 from webhook.cluster.transport import ApiError, Transport
-from webhook.core.policy.errors import Mistake
+from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
@@ -79,9 +79,9 @@ def policy_in(path: str | None) -> Policy:
     sys.exit(2)
 
 
-def policy_problems(path: str, mistakes: Iterable[Mistake]) -> list[InputProblem]:
-    """Return the mistakes of a policy's file as what is wrong in that file."""
-    return [InputProblem(path, f"{one.path}: {one.message}".removeprefix(": "), one.line) for one in mistakes]
+def policy_problems(path: str, errors: Iterable[PolicyError]) -> list[InputProblem]:
+    """Return the errors in a policy file as problems of that file."""
+    return [InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line) for error in errors]
 
 
 def labels_given(given: Iterable[str]) -> Labels:

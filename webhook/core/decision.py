@@ -9,7 +9,7 @@ import msgspec
 from webhook.core import json_patch
 from webhook.core.formatting import Word
 from webhook.core.json_patch import Edit, Operation, json_path
-from webhook.core.policy.errors import Mistake
+from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode
 
@@ -127,7 +127,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     mode: Mode | None = None
     problem: str = ""
     note: str = ""
-    mistakes: tuple[Mistake, ...] = ()
+    policy_errors: tuple[PolicyError, ...] = ()
     coverage: Coverage = Coverage.EVALUATED
 
     @cached_property
@@ -156,12 +156,12 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
         """Return what the user is told of a denial: a line for each finding or mistake, and where to read on."""
         if self.problem:
             return f"{self.problem}\n[tokenguard {decision_id}]"
-        lines = [*map(str, self.mistakes)] if self.mistakes else _first(self.rejections())
+        lines = [*map(str, self.policy_errors)] if self.policy_errors else _first(self.rejections())
         return "\n".join([*lines, f"[{': '.join(self.reference(decision_id))}]"])
 
     def reference(self, decision_id: str) -> tuple[str, str]:
         """Return by what a denial is found in the audit log, and where to read on."""
-        more = "policy validate" if self.mistakes else f"rules {self.rejections()[-1].rule}"
+        more = "policy validate" if self.policy_errors else f"rules {self.rejections()[-1].rule}"
         return f"tokenguard {decision_id}", f"see 'tokenguard {more}'"
 
     def warnings(self) -> tuple[str, ...]:

@@ -184,7 +184,12 @@ def _active(here: NamespacePolicy, subject: Subject, policy: Policy) -> tuple[tu
     active = here.active.get(subject)
     if active is None:
         active = here.active[subject] = tuple(
-            (rule.name, rule.check_of(subject), _intended(here.rules[rule.name], subject), rule.name in policy.exempt)
+            (
+                rule.name,
+                rule.check_of(subject),
+                _intended(here.rules[rule.name], subject),
+                rule.name in policy.exemption_index,
+            )
             for rule in RULES
             if subject in rule.looks_at and here.rules[rule.name] is not Action.OFF
         )
@@ -226,7 +231,7 @@ def _exemption(policy: Policy, finding: Finding, account: str, request: Request,
     """Return the exemption that covers a finding about an object of this account, if there is one."""
     other = finding.violation.other_account
     accounts = (account,) if other is None else (account, other)
-    return policy.exempt.find(finding.rule, request.namespace, accounts, request.user, now)
+    return policy.exemption_index.find(finding.rule, request.namespace, accounts, request.user, now)
 
 
 def _concluded(

@@ -53,7 +53,7 @@ def _for_allowed_audiences(view: TokenRequestView) -> TokenRequestView:
 
 def _seconds(view: TokenRequestView) -> int:
     asked = view.token_request.spec.expiration_seconds
-    if view.lifetime <= view.here.tokens.max_request or not _heeds(view, "token-request-expiration"):
+    if view.lifetime <= view.here.tokens.max_request_lifetime or not _heeds(view, "token-request-expiration"):
         return asked or lifetimes.DEFAULT_EXPIRATION
     return view.capped
 

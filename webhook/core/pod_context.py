@@ -267,7 +267,7 @@ def _added(request: Request, pod: PodTemplate) -> list[Placed]:
 def _due(
     here: NamespacePolicy, pod: PodTemplate, requested: tuple[str, ...], namespace: str, account: str
 ) -> tuple[Injection, ...]:
-    if here.injections_for_all:
+    if here.injections_apply_to_all:
         return here.injections
     asked = frozenset(requested)
     own_labels = labels(pod.metadata.labels)

@@ -40,7 +40,7 @@ class TokenRequestView(Value, frozen=True):
     def capped(self) -> int:
         """The most seconds that may be asked for in place of what was."""
         asked = self.token_request.spec.expiration_seconds
-        return lifetimes.capped(self.here.tokens.max_request, asked, for_api_server=self.for_api_server)
+        return lifetimes.capped(self.here.tokens.max_request_lifetime, asked, for_api_server=self.for_api_server)
 
 
 class SecretView(Value, frozen=True):

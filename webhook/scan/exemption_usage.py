@@ -93,8 +93,8 @@ class ExemptionUsageCounter:
         self._exemptions = exemptions
         self._today = now.astimezone(dt.UTC).date()
         self._coverage = coverage
-        self._expired = [number for number, exemption in enumerate(exemptions) if not exemption.holds(now)]
-        self._active = [number for number, exemption in enumerate(exemptions) if exemption.holds(now)]
+        self._expired = [number for number, exemption in enumerate(exemptions) if not exemption.is_active(now)]
+        self._active = [number for number, exemption in enumerate(exemptions) if exemption.is_active(now)]
         self._matches: Counter[int] = Counter()
         self._shadowed_by: dict[int, set[int]] = {}
         self._later: dict[tuple[str, str, AppliedExemption], tuple[int, ...]] = {}
@@ -121,7 +121,9 @@ class ExemptionUsageCounter:
                 for later in self._active
                 if later > exempted.exemption
                 and exempted.rule in self._exemptions[later].rules
-                and any(self._exemptions[later].is_for(namespace, account, "", other) for other in exempted.accounts)
+                and any(
+                    self._exemptions[later].applies_to(namespace, account, "", other) for other in exempted.accounts
+                )
             )
         return self._later[key]
 
@@ -162,13 +164,13 @@ def _selected_namespaces(exemption: Exemption, namespaces: Iterable[str]) -> lis
     return [
         namespace
         for namespace in namespaces
-        if exemption.is_for_namespace(namespace) and (not within or within.match(namespace))
+        if exemption.applies_to_namespace(namespace) and (not within or within.match(namespace))
     ]
 
 
 def _would_match(exemption: Exemption, counted: CountedResult) -> bool:
     return any(
-        rule in exemption.rules and exemption.is_for(counted.namespace, counted.account, "", other)
+        rule in exemption.rules and exemption.applies_to(counted.namespace, counted.account, "", other)
         for rule, other in {(finding.rule, finding.other_account) for finding in counted.result.findings}
     )
 

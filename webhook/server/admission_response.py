@@ -5,7 +5,7 @@ import msgspec
 from webhook.audit.record import exemption_of
 from webhook.core.admission_request import Phase, Request
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
-from webhook.core.policy.configmap_admission import located
+from webhook.core.policy.configmap_admission import error_location
 
 WARNING_BYTES = 4096
 """The API server cuts warnings off that are longer than this in all."""
@@ -67,9 +67,9 @@ def _details(request: Request, decision: Decision) -> _Details | None:
 
     It doesn't print the message then, so the decision's id is among them.
     """
-    if not decision.mistakes:
+    if not decision.policy_errors:
         return None
-    causes = [_Cause(*located(one), "FieldValueInvalid") for one in decision.mistakes]
+    causes = [_Cause(*error_location(one), "FieldValueInvalid") for one in decision.policy_errors]
     return _Details("ConfigMap", request.name, [*causes, _Cause(*decision.reference(request.decision_id))])
 
 
@@ -79,7 +79,7 @@ def _annotations(request: Request, decision: Decision) -> dict[str, str]:
         annotations["policy"] = decision.policy
     if decision.findings:
         annotations["rules"] = ",".join(dict.fromkeys([finding.rule for finding in decision.findings]))
-    elif decision.mistakes:
+    elif decision.policy_errors:
         annotations["rules"] = INVALID_POLICY
     if decision.exemptions:
         annotations["exemption"] = exemption_of(decision)

@@ -104,7 +104,7 @@ class ReviewHandler:
         except Exception as error:  # noqa: BLE001 - as above
             self._report(error, f"decision {request.decision_id!r}")
             return _internal_error_decision(request, snapshot), _INTERNAL
-        if decision.mistakes:
+        if decision.policy_errors:
             return decision, _INVALID
         return decision, _UNREADABLE if decision.problem else FORBIDDEN
 

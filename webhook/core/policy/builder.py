@@ -13,7 +13,7 @@ from webhook.core.decision import MOST_LINES
 from webhook.core.formatting import quote
 from webhook.core.kinds import KINDS
 from webhook.core.pod_context import API_TOKEN_PATH
-from webhook.core.policy.errors import Notes
+from webhook.core.policy.errors import ErrorCollector
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import (
     KUBELET_ROOT_DIRS,
@@ -34,7 +34,7 @@ _COMPARISON = 32
 """How many characters of audiences and patterns are compared in all, and what a comparison counts for besides."""
 
 
-def build(values: Mapping[str, Any], sha256: str, notes: Notes) -> Policy:
+def build(values: Mapping[str, Any], sha256: str, errors: ErrorCollector) -> Policy:
     """Return the policy that the values of a document make; note what contradicts what. `sha256` is the document's.
 
     Where there are mistakes the policy is of no use.
@@ -43,16 +43,16 @@ def build(values: Mapping[str, Any], sha256: str, notes: Notes) -> Policy:
     rules = {rule.name: rule.default for rule in RULES} | _actions(values.get("rules", {}))
     own = values.get("apiServerToken", {})
     api_audiences = tuple(own.get("audiences", ()))
-    audiences = _AudienceNotes(dict.fromkeys(api_audiences or FALLBACK_API_AUDIENCES), notes)
+    audiences = _AudienceChecker(dict.fromkeys(api_audiences or FALLBACK_API_AUDIENCES), errors)
     tokens = _tokens(values.get("tokens", {}), Tokens(), "tokens", audiences)
-    injections = tuple(_injections(values.get("inject", ()), tokens, audiences, notes))
-    _note_clashes(injections, notes)
+    injections = tuple(_injections(values.get("inject", ()), tokens, audiences, errors))
+    _report_clashes(injections, errors)
     return Policy(
         mode=mode,
         rules=rules,
         tokens=tokens,
         api_server_token=ApiServerToken(own.get("expiration") == "keep", api_audiences),
-        workloads=_workloads(values.get("workloads", ()), notes),
+        workloads=_workloads(values.get("workloads", ()), errors),
         injections=injections,
         overrides=tuple(
             Override(
@@ -74,36 +74,36 @@ def _actions(values: Mapping[str, str]) -> dict[str, Action]:
     return {rule: Action(action) for rule, action in values.items()}
 
 
-class _AudienceNotes:
-    """Notes audiences that are not allowed. There is an end to what it compares and guesses at."""
+class _AudienceChecker:
+    """Records audiences that are not allowed. There is an end to what it compares and guesses at."""
 
-    def __init__(self, api_servers: Collection[str], notes: Notes) -> None:
+    def __init__(self, api_servers: Collection[str], errors: ErrorCollector) -> None:
         """Take the API server's own audiences, for a quick look-up."""
         self.api_servers = api_servers
-        self._notes = notes
+        self._errors = errors
         self._left = _MOST_COMPARED
         self._guesses_left = MOST_LINES
 
-    def look(self, path: str, audience: str, allowed: Globs, said: str) -> None:
-        """Note `said`, and what to do, where the audience is not allowed."""
+    def look(self, path: str, audience: str, allowed: Globs, message: str) -> None:
+        """Note `message`, and what to do, where the audience is not allowed."""
         if self._left < 0:
             return
         self._left -= sum(len(pattern) + len(audience) + _COMPARISON for pattern in allowed.wild)
         if self._left < 0:
-            self._notes.wrong_at(path, "from here on nothing is compared with tokens.audiences.allowed: it is too much")
+            self._errors.add_at(path, "from here on nothing is compared with tokens.audiences.allowed: it is too much")
         elif advice := refusal(audience, allowed, self.api_servers, guess=self._guesses_left > 0):
             self._guesses_left -= 1
-            self._notes.wrong_at(path, f"{said}; {advice}")
+            self._errors.add_at(path, f"{message}; {advice}")
 
 
-def _tokens(values: Mapping[str, Any], base: Tokens, path: str, audiences: _AudienceNotes) -> Tokens:
+def _tokens(values: Mapping[str, Any], base: Tokens, path: str, audiences: _AudienceChecker) -> Tokens:
     given = values.get("audiences", {})
     allowed = Globs(given["allowed"]) if "allowed" in given else base.audiences.allowed
     default = given.get("default", base.audiences.default)
     at = next((key for key in ("default", "allowed") if key in given), None)
     if default and at:
-        said = f"the default audience {quote(default)} is not allowed"
-        audiences.look(f"{path}.audiences.{at}", default, allowed, said)
+        message = f"the default audience {quote(default)} is not allowed"
+        audiences.look(f"{path}.audiences.{at}", default, allowed, message)
     return Tokens(
         values.get("maxExpirationSeconds", base.max_expiration_seconds),
         values.get("maxRequestExpirationSeconds", base.max_request_expiration_seconds),
@@ -112,7 +112,7 @@ def _tokens(values: Mapping[str, Any], base: Tokens, path: str, audiences: _Audi
 
 
 def _injections(
-    values: tuple[Mapping[str, Any], ...], tokens: Tokens, audiences: _AudienceNotes, notes: Notes
+    values: tuple[Mapping[str, Any], ...], tokens: Tokens, audiences: _AudienceChecker, errors: ErrorCollector
 ) -> Iterator[Injection]:
     for number, one in enumerate(values):
         path = f"inject[{number}]"
@@ -134,19 +134,19 @@ def _injections(
         lifetime = lifetimes.projected(injection.expiration_seconds, for_api_server=for_api_server)
         if injection.expiration_seconds and lifetime > maximum:
             year = " for the API server means a year, which" if lifetime == lifetimes.YEAR else ""
-            notes.wrong_at(
+            errors.add_at(
                 f"{path}.expirationSeconds",
                 f"{injection.expiration_seconds}{year} outlives tokens.maxExpirationSeconds, which is {maximum}",
             )
         if injection.audience:
-            said = f"{quote(injection.audience)} is not in tokens.audiences.allowed"
-            audiences.look(f"{path}.audience", injection.audience, tokens.audiences.allowed, said)
+            message = f"{quote(injection.audience)} is not in tokens.audiences.allowed"
+            audiences.look(f"{path}.audience", injection.audience, tokens.audiences.allowed, message)
         if injection.mount_path and _overlap(injection.clean_mount_path, API_TOKEN_PATH):
-            notes.wrong_at(f"{path}.mountPath", f"overlaps {API_TOKEN_PATH}, where Kubernetes mounts its own token")
+            errors.add_at(f"{path}.mountPath", f"overlaps {API_TOKEN_PATH}, where Kubernetes mounts its own token")
         yield injection
 
 
-def _workloads(values: tuple[Mapping[str, str], ...], notes: Notes) -> dict[tuple[str, str], str]:
+def _workloads(values: tuple[Mapping[str, str], ...], errors: ErrorCollector) -> dict[tuple[str, str], str]:
     """Return the pointer of each kind's template; note kinds that are given twice, and Kubernetes' own."""
     templates: dict[tuple[str, str], str] = {}
     numbers: dict[tuple[str, str], int] = {}
@@ -155,21 +155,21 @@ def _workloads(values: tuple[Mapping[str, str], ...], notes: Notes) -> dict[tupl
             continue
         kind = one["apiGroup"], one["kind"]
         if kind in KINDS:
-            said = f"{quote(one['kind'])} is a kind of Kubernetes itself: remove it"
-            notes.wrong_at(f"workloads[{number}].kind", said)
+            message = f"{quote(one['kind'])} is a kind of Kubernetes itself: remove it"
+            errors.add_at(f"workloads[{number}].kind", message)
         elif (earlier := numbers.setdefault(kind, number)) != number:
-            said = f"{quote(one['kind'])} of {quote(one['apiGroup'])} is given already, by workloads[{earlier}]"
-            notes.wrong_at(f"workloads[{number}].kind", said)
+            message = f"{quote(one['kind'])} of {quote(one['apiGroup'])} is given already, by workloads[{earlier}]"
+            errors.add_at(f"workloads[{number}].kind", message)
         templates.setdefault(kind, one.get("template", ""))
     return templates
 
 
-def _note_clashes(injections: tuple[Injection, ...], notes: Notes) -> None:
+def _report_clashes(injections: tuple[Injection, ...], errors: ErrorCollector) -> None:
     """Note injections that no pod could have both: of one name, or mounted at, above or below the same place."""
     names: dict[str, int] = {}
     for number, one in enumerate(injections):
         if one.name and (earlier := names.setdefault(one.name, number)) != number:
-            notes.wrong_at(f"inject[{number}].name", f"{quote(one.name)} is taken already, by inject[{earlier}]")
+            errors.add_at(f"inject[{number}].name", f"{quote(one.name)} is taken already, by inject[{earlier}]")
     above: list[tuple[str, int]] = []
     for path, number in sorted((f"{one.clean_mount_path}/", at) for at, one in enumerate(injections) if one.mount_path):
         while above and not path.startswith(above[-1][0]):
@@ -177,8 +177,8 @@ def _note_clashes(injections: tuple[Injection, ...], notes: Notes) -> None:
         if above:
             earlier, later = sorted((above[-1][1], number))
             one, other = injections[later], injections[earlier]
-            said = f"{quote(one.mount_path)} overlaps {quote(other.mount_path)} of inject[{earlier}]"
-            notes.wrong_at(f"inject[{later}].mountPath", said)
+            message = f"{quote(one.mount_path)} overlaps {quote(other.mount_path)} of inject[{earlier}]"
+            errors.add_at(f"inject[{later}].mountPath", message)
         above.append((path, number))
 
 

@@ -4,16 +4,16 @@ from msgspec import UNSET
 
 from webhook.core.decision import Coverage, Decision, Outcome
 from webhook.core.policy.configmap import KEY, LABEL, ConfigMap
-from webhook.core.policy.errors import Mistake
+from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 
 _INSTALLED = ("tokenguard", "token-policy")
-_NO_KEY = Mistake("data", 0, f"has no key {KEY}: put the policy there, or first take the label {LABEL} away")
-_BINARY = Mistake(f"binaryData[{KEY}]", 0, "is not read: put the policy under data, as text in UTF-8")
+_NO_KEY = PolicyError("data", 0, f"has no key {KEY}: put the policy there, or first take the label {LABEL} away")
+_BINARY = PolicyError(f"binaryData[{KEY}]", 0, "is not read: put the policy under data, as text in UTF-8")
 
 
-def located(mistake: Mistake) -> tuple[str, str]:
+def error_location(mistake: PolicyError) -> tuple[str, str]:
     """Return where in the ConfigMap a mistake stands, as Kubernetes writes it, and all the rest that is to be said."""
     return (f"data[{KEY}]", str(mistake)) if mistake.line else (mistake.path, mistake.message)
 
@@ -32,8 +32,8 @@ def decide(found: ConfigMap, old: ConfigMap | None, namespace: str) -> Decision:
     document = found.data.document if found.data else None
     if document is None:
         binary = found.binary_data is not None and found.binary_data.document is not UNSET
-        return Decision(Outcome.DENIED, mistakes=(_BINARY if binary else _NO_KEY,))
+        return Decision(Outcome.DENIED, policy_errors=(_BINARY if binary else _NO_KEY,))
     policy = read_policy(document.encode())
     if isinstance(policy, Policy):
         return Decision(Outcome.ALLOWED, note=f"holds the sound policy {policy.revision}")
-    return Decision(Outcome.DENIED, mistakes=policy)
+    return Decision(Outcome.DENIED, policy_errors=policy)

@@ -24,32 +24,32 @@ class Exemption:
     service_accounts: Accounts = Accounts()
     users: Globs = Globs()
 
-    def holds(self, now: dt.datetime) -> bool:
+    def is_active(self, now: dt.datetime) -> bool:
         """Say whether it still holds; `now` is aware, in any time zone."""
         return self.until is None or now.astimezone(dt.UTC).date() <= self.until
 
-    def is_for_namespace(self, namespace: str) -> bool:
+    def applies_to_namespace(self, namespace: str) -> bool:
         """Say whether it is for a namespace of this name."""
         return not self.namespaces or self.namespaces.match(namespace)
 
-    def is_for_account(self, namespace: str, account: str) -> bool:
+    def applies_to_account(self, namespace: str, account: str) -> bool:
         """Say whether it is for a ServiceAccount of this name there."""
         return not self.service_accounts or self.service_accounts.match(namespace, account)
 
-    def is_for(self, namespace: str, account: str, user: str, other_account: str | None = None) -> bool:
+    def applies_to(self, namespace: str, account: str, user: str, other_account: str | None = None) -> bool:
         """Say whether it is for what this user does with this account there, and with the other's token."""
         return (
-            self.is_for_namespace(namespace)
-            and self.is_for_account(namespace, account)
+            self.applies_to_namespace(namespace)
+            and self.applies_to_account(namespace, account)
             and (not self.users or self.users.match(user))
-            and (other_account is None or self.is_for_account(namespace, other_account))
+            and (other_account is None or self.applies_to_account(namespace, other_account))
         )
 
     def __str__(self) -> str:
         return f"{self.reason} (until {self.until or 'never'})"
 
 
-class Exemptions:
+class ExemptionIndex:
     """All exemptions of a policy, by whom they are for; what was found last is remembered."""
 
     def __init__(self, exemptions: Iterable[Exemption]) -> None:
@@ -89,8 +89,8 @@ class Exemptions:
                 exemption
                 for exemption in self._index.find(account, f"{namespace}/{account}", f"{namespace}/")
                 if rule in exemption.rules
-                and exemption.is_for(namespace, account, user)
-                and all(exemption.is_for_account(namespace, other) for other in others)
+                and exemption.applies_to(namespace, account, user)
+                and all(exemption.applies_to_account(namespace, other) for other in others)
             )
             self._found.put(key, found)
-        return next((exemption for exemption in found if exemption.holds(now)), None)
+        return next((exemption for exemption in found if exemption.is_active(now)), None)

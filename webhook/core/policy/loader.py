@@ -8,7 +8,7 @@ import yaml
 from webhook.core.policy import schema
 from webhook.core.policy.builder import build
 from webhook.core.policy.configmap import KEY
-from webhook.core.policy.errors import Mistake, Notes
+from webhook.core.policy.errors import ErrorCollector, PolicyError
 from webhook.core.policy.model import Policy
 
 _MOST_DEPTH = 30
@@ -31,7 +31,7 @@ def default_policy() -> Policy:
     return policy
 
 
-def read_policy(data: bytes) -> Policy | tuple[Mistake, ...]:
+def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:
     """Return the policy in `data`, or every mistake in it, in the order of their lines (past 64 KiB: how many more).
 
     `data` is the bare document, or a ConfigMap manifest that holds it under `policy.yaml`; other documents
@@ -39,32 +39,34 @@ def read_policy(data: bytes) -> Policy | tuple[Mistake, ...]:
     takes time and memory in proportion to its size, and no more than for some 200,000 values.
     """
     nodes = _compose(data)
-    if isinstance(nodes, Mistake):
+    if isinstance(nodes, PolicyError):
         return (nodes,)
     bare = [node for node in nodes if _member(node, "kind") != "ConfigMap"]
     held = [value for node in nodes if _member(node, "kind") == "ConfigMap" and (value := _held(node))]
     if len(bare) == 1 and not held:
-        return _read(bare[0], data, Notes(elsewhere=schema.paths()))
+        return _read(bare[0], data, ErrorCollector(key_paths=schema.key_paths()))
     policies = [node for node in bare if _member(node, "kind") == schema.KIND]
     if len(policies) + len(held) != 1:
-        return (Mistake("", 1, _NO_POLICY if not policies and not held else "holds several policies: give one"),)
-    return _read(policies[0], data, Notes(elsewhere=schema.paths())) if policies else _read_held(held[0])
+        return (PolicyError("", 1, _NO_POLICY if not policies and not held else "holds several policies: give one"),)
+    return _read(policies[0], data, ErrorCollector(key_paths=schema.key_paths())) if policies else _read_held(held[0])
 
 
-def _read_held(value: yaml.ScalarNode) -> Policy | tuple[Mistake, ...]:
+def _read_held(value: yaml.ScalarNode) -> Policy | tuple[PolicyError, ...]:
     """Read the document inside a ConfigMap; in a block scalar its lines are lines of the file, too."""
     start = value.start_mark.line
-    notes = Notes(elsewhere=schema.paths(), line_of=lambda line: start + 1 + (line + 1 if value.style == "|" else 0))
+    errors = ErrorCollector(
+        key_paths=schema.key_paths(), line_of=lambda line: start + 1 + (line + 1 if value.style == "|" else 0)
+    )
     data = str(value.value).encode()
     nodes = _compose(data)
-    if isinstance(nodes, Mistake):
-        return (Mistake(nodes.path, notes.line_of(nodes.line - 1), nodes.message),)
+    if isinstance(nodes, PolicyError):
+        return (PolicyError(nodes.path, errors.line_of(nodes.line - 1), nodes.message),)
     if len(nodes) != 1:
-        return (Mistake(KEY, notes.line_of(0), "must hold one document"),)
-    return _read(nodes[0], data, notes)
+        return (PolicyError(KEY, errors.line_of(0), "must hold one document"),)
+    return _read(nodes[0], data, errors)
 
 
-def _compose(data: bytes) -> list[yaml.Node] | Mistake:
+def _compose(data: bytes) -> list[yaml.Node] | PolicyError:
     """Return the documents' root nodes, or why there are none."""
     try:
         text = data.decode()
@@ -74,14 +76,14 @@ def _compose(data: bytes) -> list[yaml.Node] | Mistake:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         hint = "; a * at the start of a word must be in quotes" if "alias" in str(error) else ""
-        return Mistake("", line, f"is not YAML: {str(error.problem or error.context)[:_LONGEST]}{hint}")
+        return PolicyError("", line, f"is not YAML: {str(error.problem or error.context)[:_LONGEST]}{hint}")
     except yaml.YAMLError as error:
-        return Mistake("", 1, f"is not YAML: {str(error).splitlines()[0]}")
+        return PolicyError("", 1, f"is not YAML: {str(error).splitlines()[0]}")
     except UnicodeDecodeError as error:
-        return Mistake("", data.count(b"\n", 0, error.start) + 1, "is not UTF-8")
+        return PolicyError("", data.count(b"\n", 0, error.start) + 1, "is not UTF-8")
 
 
-def _objection(text: str) -> Mistake | None:
+def _objection(text: str) -> PolicyError | None:
     """Return why a document had better not be composed, if so.
 
     libyaml's composer recurses without a bound, and would end the process; it compares each %TAG with all before it;
@@ -89,7 +91,7 @@ def _objection(text: str) -> Mistake | None:
     reads the nodes need not count.
     """
     if text.count("%TAG") > _MOST_TAGS:
-        return Mistake("", 1, f"holds more than {_MOST_TAGS} %TAG directives")
+        return PolicyError("", 1, f"holds more than {_MOST_TAGS} %TAG directives")
     size = documents = 0
     sizes: dict[str | None, int] = {}
     within: list[tuple[str | None, int]] = []
@@ -109,10 +111,10 @@ def _objection(text: str) -> Mistake | None:
         if len(within) > _MOST_DEPTH or size > _MOST_SIZE or documents > _MAX_DOCUMENTS:
             line = event.start_mark.line + 1 if event.start_mark else 1
             if documents > _MAX_DOCUMENTS:
-                return Mistake("", line, f"holds more than {_MAX_DOCUMENTS} documents")
+                return PolicyError("", line, f"holds more than {_MAX_DOCUMENTS} documents")
             too_large = "the document is too large: up to here, with all that aliases repeat, it holds too many values"
             too_deep = f"is nested deeper than {_MOST_DEPTH} levels"
-            return Mistake("", line, too_large if size > _MOST_SIZE else too_deep)
+            return PolicyError("", line, too_large if size > _MOST_SIZE else too_deep)
     return None
 
 
@@ -143,8 +145,8 @@ def _held(node: yaml.Node) -> yaml.ScalarNode | None:
     return child if isinstance(child, yaml.ScalarNode) else None
 
 
-def _read(node: yaml.Node, data: bytes, notes: Notes) -> Policy | tuple[Mistake, ...]:
-    notes.lines[""] = notes.line_of(node.start_mark.line)
-    values = schema.POLICY.read(node, "", notes) or {}
-    policy = build(values, hashlib.sha256(data).hexdigest(), notes)
-    return notes.mistakes() or policy
+def _read(node: yaml.Node, data: bytes, errors: ErrorCollector) -> Policy | tuple[PolicyError, ...]:
+    errors.lines[""] = errors.line_of(node.start_mark.line)
+    values = schema.POLICY.read(node, "", errors) or {}
+    policy = build(values, hashlib.sha256(data).hexdigest(), errors)
+    return errors.sorted() or policy

@@ -14,7 +14,7 @@ from webhook.core.cluster_state import Cluster
 from webhook.core.formatting import Word, quote
 from webhook.core.k8s_names import MAX_LABEL
 from webhook.core.paths import clean_path, node_paths
-from webhook.core.policy.exemptions import Exemption, Exemptions
+from webhook.core.policy.exemptions import Exemption, ExemptionIndex
 from webhook.core.selectors import Accounts, Globs, Index, Labels
 
 INJECTED_VOLUME = "tokenguard-"
@@ -59,7 +59,7 @@ class Tokens:
     audiences: Audiences = Audiences()
 
     @property
-    def max_request(self) -> int:
+    def max_request_lifetime(self) -> int:
         """The longest that a token asked for by hand may live."""
         return self.max_request_expiration_seconds or self.max_expiration_seconds
 
@@ -102,7 +102,7 @@ class Injection:
         return clean_path(self.mount_path)
 
     @cached_property
-    def mount_places(self) -> tuple[str, str]:
+    def clean_mount_paths(self) -> tuple[str, str]:
         """The mount path as `clean_path` returns it: on Linux, and on Windows."""
         return self.clean_mount_path, clean_path(self.mount_path, windows=True)
 
@@ -117,18 +117,18 @@ class Injection:
         return {"name": self.env, "value": self.file}
 
     @cached_property
-    def texts(self) -> tuple[str, str]:
+    def messages(self) -> tuple[str, str]:
         """What a pod lacks that is to get it, and what is done about that."""
         lacks = f"lacks the token {quote(self.name)} for {quote(self.audience)}"
         return lacks, f"injected at {self.file}{f', as {self.env} says' if self.env else ''}"
 
     @property
-    def is_for_all(self) -> bool:
+    def applies_to_all(self) -> bool:
         """Whether it is for every pod in its namespaces."""
         return not (self.on_request or self.pod_labels or self.service_accounts)
 
     @cached_property
-    def by_lifetime(self) -> dict[tuple[int, bool], Any]:
+    def volumes_by_lifetime(self) -> dict[tuple[int, bool], Any]:
         """What the rule `inject` remembers, by lifetime and whether the token is for the API server."""
         return {}
 
@@ -142,7 +142,7 @@ class Injection:
         most = lifetimes.capped(maximum, None, for_api_server=for_api_server)
         return min(self.expiration_seconds or lifetimes.DEFAULT_EXPIRATION, most)
 
-    def is_for_namespace(self, namespace: str, labels: Labels) -> bool:
+    def applies_to_namespace(self, namespace: str, labels: Labels) -> bool:
         """Say whether it is for a namespace of this name and these labels."""
         return (not self.namespaces or self.namespaces.match(namespace)) and self.namespace_labels <= labels
 
@@ -167,8 +167,8 @@ class NamespacePolicy:
     """What a policy says in one namespace: everything that can be worked out before a pod arrives.
 
     `kubelet_pods` are the folders of the nodes in which kubelets keep their pods' files, as `node_paths` spells them.
-    `active` is where `evaluate` remembers which rules look at what there. `injections_for_all` says that each injection
-    is for every pod, `injected_volumes` and `injected_places` are the names of their volumes and their `mount_places`.
+    `active` caches the rules that `evaluate` checks there, by subject. `injections_apply_to_all` is true if every
+    injection is for every pod; `injected_volumes` and `injected_mount_paths` are those of all injections.
     """
 
     def __init__(
@@ -186,13 +186,17 @@ class NamespacePolicy:
         self.injections = injections
         self.kubelet_pods = kubelet_pods
         self.active: dict[str, tuple[Any, ...]] = {}
-        self.injections_for_all = all(injection.is_for_all for injection in injections)
+        self.injections_apply_to_all = all(injection.applies_to_all for injection in injections)
         self.injected_volumes = frozenset(injection.volume for injection in injections)
-        self.injected_places = frozenset(place for injection in injections for place in injection.mount_places)
+        self.injected_mount_paths = frozenset(
+            place for injection in injections for place in injection.clean_mount_paths
+        )
 
 
 def _size(key: tuple[str, Labels], here: NamespacePolicy) -> int:
-    injected = memory_size(here.injections) + memory_size(here.injected_volumes) + memory_size(here.injected_places)
+    injected = (
+        memory_size(here.injections) + memory_size(here.injected_volumes) + memory_size(here.injected_mount_paths)
+    )
     return memory_size(key) + injected + NAMESPACE_POLICY_BYTES
 
 
@@ -220,7 +224,7 @@ class Policy:
     def __post_init__(self) -> None:
         """Compile the selectors, so that a look-up doesn't grow with their number."""
         self._override_index = Index.of((one.namespaces, one) for one in self.overrides)
-        self.exempt = Exemptions(self.exemptions)
+        self.exemption_index = ExemptionIndex(self.exemptions)
         roots = dict.fromkeys(path.rstrip("/") for root in self.kubelet_root_dirs for path in sorted(node_paths(root)))
         self._kubelet_pods = tuple(f"{root}/pods" for root in roots)
 
@@ -260,6 +264,6 @@ class Policy:
         return NamespacePolicy(
             override or Override((), frozenset(), self.mode, self.rules, self.tokens),
             self.api_server_token,
-            tuple(one for one in self.injections if one.is_for_namespace(namespace, labels)),
+            tuple(one for one in self.injections if one.applies_to_namespace(namespace, labels)),
             self._kubelet_pods,
         )

@@ -194,7 +194,7 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def paths() -> dict[str, str]:
+def key_paths() -> dict[str, str]:
     """Return for each key name the one path where it belongs, for keys that stand in the wrong place."""
     return dict(_paths(POLICY, ""))
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import yaml
 
 from webhook.core.formatting import listing, quote
-from webhook.core.policy.errors import Notes
+from webhook.core.policy.errors import ErrorCollector
 
 _TAG = "tag:yaml.org,2002:"
 _LONGEST_NAME = 100
@@ -22,7 +22,7 @@ _LONGEST_NAME = 100
 class Type(Protocol):
     """A type of value."""
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> Any:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> Any:
         """Return the node's value, or None after noting what is wrong with it."""
 
     def schema(self) -> dict[str, Any]:
@@ -37,17 +37,17 @@ class Text:
     pattern: str = r"(?s).+"
     forbidden: str = ""
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> str | None:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> str | None:
         """Return the text."""
         value = _scalar(node, "str")
         if value is None:
             also = (
                 f"; put it in quotes: {quote(node.value)}" if isinstance(node, yaml.ScalarNode) and node.value else ""
             )
-            notes.wrong(path, node, f"must be {self.form}{also}")
+            errors.add(path, node, f"must be {self.form}{also}")
             return None
         if not re.fullmatch(self.pattern, value) or (self.forbidden and re.search(self.forbidden, value)):
-            notes.wrong(path, node, f"must be {self.form}, not {quote(value)}")
+            errors.add(path, node, f"must be {self.form}, not {quote(value)}")
             return None
         return value
 
@@ -63,12 +63,12 @@ class Number:
     low: int
     high: int
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> int | None:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> int | None:
         """Return the number."""
         value = _scalar(node, "int")
         if value is None or not re.fullmatch(r"[0-9]{1,15}", value) or not self.low <= int(value) <= self.high:
             given = f", not {_shown(node)}" if isinstance(node, yaml.ScalarNode) else ""
-            notes.wrong(path, node, f"must be a whole number from {self.low} to {self.high}{given}")
+            errors.add(path, node, f"must be a whole number from {self.low} to {self.high}{given}")
             return None
         return int(value)
 
@@ -81,11 +81,11 @@ class Number:
 class Flag:
     """True or false."""
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> bool | None:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> bool | None:
         """Return the truth value."""
         value = _scalar(node, "bool")
         if value is None or value.lower() not in ("true", "false"):
-            notes.wrong(path, node, f"must be true or false, not {_shown(node)}")
+            errors.add(path, node, f"must be true or false, not {_shown(node)}")
             return None
         return value.lower() == "true"
 
@@ -101,14 +101,14 @@ class Choice:
     words: tuple[str, ...]
     what: str
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> str | None:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> str | None:
         """Return the word."""
         value = _scalar(node, "str")
         if value is None and "off" in self.words and (_scalar(node, "bool") or "").lower() in ("off", "false"):
             value = "off"
         if value not in self.words:
-            hint = (notes.guess(value, self.words) if value else "") or f"; it takes {', '.join(self.words)}"
-            notes.wrong(path, node, f"{_shown(node)} is no {self.what}{hint}")
+            hint = (errors.suggest(value, self.words) if value else "") or f"; it takes {', '.join(self.words)}"
+            errors.add(path, node, f"{_shown(node)} is no {self.what}{hint}")
             return None
         return value
 
@@ -122,7 +122,7 @@ class Choice:
 class Day:
     """A date like 2027-03-31, or never."""
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> dt.date | str | None:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> dt.date | str | None:
         """Return the date, or `never`."""
         value = node.value if isinstance(node, yaml.ScalarNode) else ""
         if value == "never":
@@ -130,7 +130,7 @@ class Day:
         try:
             return dt.datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
         except ValueError:
-            notes.wrong(path, node, f"must be a date like 2027-03-31, or never, not {_shown(node)}")
+            errors.add(path, node, f"must be a date like 2027-03-31, or never, not {_shown(node)}")
             return None
 
     def schema(self) -> dict[str, Any]:
@@ -145,18 +145,18 @@ class ListOf:
     item: Type
     at_least: int = 0
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> tuple[Any, ...] | None:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> tuple[Any, ...] | None:
         """Return the values; those that can't be read are left out, each noted."""
         if not isinstance(node, yaml.SequenceNode):
-            notes.wrong(path, node, f"must be a list, not {_shown(node)}")
+            errors.add(path, node, f"must be a list, not {_shown(node)}")
             return None
         if len(node.value) < self.at_least:
-            notes.wrong(path, node, "must not be empty")
+            errors.add(path, node, "must not be empty")
         values = []
         for number, child in enumerate(node.value):
             at = f"{path}[{number}]"
-            notes.enter(at, child)
-            values.append(self.item.read(child, at, notes))
+            errors.record_line(at, child)
+            values.append(self.item.read(child, at, errors))
         return tuple(value for value in values if value is not None)
 
     def schema(self) -> dict[str, Any]:
@@ -176,17 +176,17 @@ class MapOf:
     names: tuple[str, ...] = ()
     what: str = "key"
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> dict[str, Any] | None:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> dict[str, Any] | None:
         """Return the map of what could be read."""
         values = {}
-        for name, key, child in members(node, path, notes):
+        for name, key, child in members(node, path, errors):
             at = _below(path, name)
             kind = self.of(name)
             if kind is None:
-                notes.wrong(at, key, f"unknown {self.what}{notes.guess(name, self.names) or _known(self)}")
+                errors.add(at, key, f"unknown {self.what}{errors.suggest(name, self.names) or _known(self)}")
             else:
-                notes.enter(at, child)
-                values[name] = kind.read(child, at, notes)
+                errors.record_line(at, child)
+                values[name] = kind.read(child, at, errors)
         return {name: value for name, value in values.items() if value is not None}
 
     def schema(self) -> dict[str, Any]:
@@ -218,36 +218,36 @@ class Record:
 
     keys: Mapping[str, Key]
 
-    def read(self, node: yaml.Node, path: str, notes: Notes) -> dict[str, Any] | None:
+    def read(self, node: yaml.Node, path: str, errors: ErrorCollector) -> dict[str, Any] | None:
         """Return the keys that are there and could be read."""
         values: dict[str, Any] = {}
         given: set[str] = set()
-        for name, key_node, child in members(node, path, notes):
+        for name, key_node, child in members(node, path, errors):
             at = _below(path, name)
             given.add(name)
             key = self.keys.get(name)
             if key is None:
-                notes.wrong(at, key_node, f"unknown key{self._hint(name, path, notes)}")
+                errors.add(at, key_node, f"unknown key{self._hint(name, path, errors)}")
                 continue
-            notes.enter(at, child)
+            errors.record_line(at, child)
             if _is_null(child):
                 values |= {name: None} if key.nullable else {}
                 if key.required:
-                    notes.wrong(at, child, "is required")
-            elif (value := key.type.read(child, at, notes)) is not None:
+                    errors.add(at, child, "is required")
+            elif (value := key.type.read(child, at, errors)) is not None:
                 values[name] = value
         if isinstance(node, yaml.MappingNode):
             for name, key in self.keys.items():
                 if key.required and name not in given:
-                    notes.wrong(_below(path, name), node, "is required")
+                    errors.add(_below(path, name), node, "is required")
         return values
 
-    def _hint(self, name: str, path: str, notes: Notes) -> str:
-        near = notes.guess(name, self.keys)
+    def _hint(self, name: str, path: str, errors: ErrorCollector) -> str:
+        near = errors.suggest(name, self.keys)
         if near:
             return near
-        if name in notes.elsewhere and notes.elsewhere[name] != path:
-            return f"; did you mean {quote(notes.elsewhere[name])}?"
+        if name in errors.key_paths and errors.key_paths[name] != path:
+            return f"; did you mean {quote(errors.key_paths[name])}?"
         return f"; there are {listing(self.keys)}"
 
     def schema(self) -> dict[str, Any]:
@@ -267,21 +267,21 @@ class Record:
         }
 
 
-def members(node: yaml.Node, path: str, notes: Notes) -> Iterable[tuple[str, yaml.Node, yaml.Node]]:
+def members(node: yaml.Node, path: str, errors: ErrorCollector) -> Iterable[tuple[str, yaml.Node, yaml.Node]]:
     """Yield a map's members as name, key node and value node; of a key that is given twice the first."""
     if not isinstance(node, yaml.MappingNode):
-        notes.wrong(path, node, f"must be a map, not {_shown(node)}")
+        errors.add(path, node, f"must be a map, not {_shown(node)}")
         return
     seen: dict[str, int] = {}
     for key, child in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            notes.wrong(path, key, "a key must be a text")
+            errors.add(path, key, "a key must be a text")
             continue
         name = str(key.value)
         if name in seen:
-            notes.wrong(_below(path, name), key, f"is given twice, first in line {seen[name]}")
+            errors.add(_below(path, name), key, f"is given twice, first in line {seen[name]}")
             continue
-        seen[name] = notes.line_of(key.start_mark.line)
+        seen[name] = errors.line_of(key.start_mark.line)
         yield name, key, child
 
 

@@ -42,7 +42,7 @@ def namespace_document(policy: Policy, namespace: str, labels: Labels) -> dict[s
         "tokens": _tokens(here.tokens),
         "inject": [_injection(one) for one in here.injections],
         "overrides": [],
-        "exemptions": [_exemption(one) for one in policy.exemptions if one.is_for_namespace(namespace)],
+        "exemptions": [_exemption(one) for one in policy.exemptions if one.applies_to_namespace(namespace)],
     }
 
 

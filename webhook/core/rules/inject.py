@@ -62,7 +62,7 @@ def check(pod: PodView) -> Iterator[Violation]:
         )
         return
     windows = pod.pod.spec.for_windows
-    places = pod.here.injected_places
+    places = pod.here.injected_mount_paths
     containers = [_container(one, places, windows=windows) for one in placed]
     volumes: dict[str, list[int]] = {}
     for number, volume in enumerate(pod.volumes):
@@ -139,14 +139,14 @@ def _place(
     if conflicts:
         yield from conflicts
     elif edits and not _comes_later(pod, has_volume=has_volume):
-        lacks, fixed = injection.texts
+        lacks, fixed = injection.messages
         yield Violation("/spec", lacks, "", tuple(edits), fixed, authored=False, token=token)
 
 
 def _place_in_container(
     container: _Container, injection: Injection, edits: list[Edit], conflicts: list[Violation]
 ) -> None:
-    path, windows_path = injection.mount_places
+    path, windows_path = injection.clean_mount_paths
     taken = container.mounts and (container.mounts.get(path) or container.mounts.get(windows_path))
     if container.devices and (path in container.devices or windows_path in container.devices):
         conflicts.append(_path_taken(f"{container.pointer}/volumeDevices", injection))
@@ -171,7 +171,7 @@ def _comes_later(pod: PodView, *, has_volume: bool) -> bool:
 def _mounted_in_advance(pod: PodView, injection: Injection) -> Iterator[Violation]:
     """Find mounts of a volume that isn't there and that the injection would bring, other than its own."""
     for pointer, mount in pod.mounts(injection.volume).pointers():
-        own = clean_path(mount.mount_path, windows=pod.pod.spec.for_windows) in injection.mount_places
+        own = clean_path(mount.mount_path, windows=pod.pod.spec.for_windows) in injection.clean_mount_paths
         if not own or mount.sub_path or mount.sub_path_expr:
             yield Violation(
                 pointer,
@@ -202,11 +202,11 @@ def _injected_volume(pod: PodView, injection: Injection) -> _InjectedVolume:
     for_api_server = pod.for_api_server(injection.audience)
     lifetime = injection.lifetime(pod.here.tokens.max_expiration_seconds, for_api_server=for_api_server)
     key = lifetime, for_api_server
-    made: _InjectedVolume | None = injection.by_lifetime.get(key)
+    made: _InjectedVolume | None = injection.volumes_by_lifetime.get(key)
     if made is None:
         source = {"audience": injection.audience, "expirationSeconds": lifetime, "path": injection.path}
         volume = {"name": injection.volume, "projected": {"sources": [{"serviceAccountToken": source}]}}
-        made = injection.by_lifetime[key] = _InjectedVolume(
+        made = injection.volumes_by_lifetime[key] = _InjectedVolume(
             MountedToken("" if for_api_server else injection.audience, lifetime),
             Append("/spec/volumes", volume, exists=True),
             Append("/spec/volumes", volume, exists=False),

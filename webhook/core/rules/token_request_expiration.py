@@ -12,7 +12,7 @@ from webhook.core.token_context import TokenRequestView
 
 def check(view: TokenRequestView) -> Iterator[Violation]:
     """Find a request whose token would live longer than the maximum."""
-    maximum = view.here.tokens.max_request
+    maximum = view.here.tokens.max_request_lifetime
     lifetime = view.lifetime
     if lifetime > maximum:
         asked = view.token_request.spec.expiration_seconds
