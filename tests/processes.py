@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -65,3 +66,13 @@ def connections(pid: int, port: int) -> int:
             sockets.add(target.removeprefix("socket:[").removesuffix("]"))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return sum(row[9] in sockets for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01")
+
+
+def resident_kib(pid: int) -> int:
+    """Return the memory that a process takes, in KiB."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0])
+
+
+def open_files_limit(pid: int) -> int:
+    """Return how many files a process may have open."""
+    return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, TypeVar
 
 PATIENCE = 30.0
 JSON = {"Content-Type": "application/json"}
+POST = b"POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+"""The head of a request; takes the length of its body."""
 POLICY = """\
 apiVersion: tokenguard/v1
 kind: TokenPolicy

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.dockerfile import steps
 from tests.documented import CHECKOUT
-from tests.test_image import steps
 from webhook.compiled import MODULES, hashes_of, path_of, problems
 
 COMPILED = "mypy.defaults"

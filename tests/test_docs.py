@@ -13,6 +13,7 @@ import yaml
 
 from tests.documented import PAGES, page_rows, table_below
 from tests.generated_docs import commands, pages
+from tests.policies import HEAD
 from tests.tokens.signing import pod_claims, signer
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
@@ -149,7 +150,6 @@ def test_the_metrics_page_tells_the_bounds() -> None:
     assert f"{MAX_EXEMPTIONS} exemptions that expire first" in BOUNDED["`exemption`, `rules`, `reason`"]
 
 
-HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 POLICIES = [
     found
     for page in PAGES.values()

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.dockerfile import steps
+
 CHECKOUT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-DOCKERFILE = re.sub(r"^#.*\n", "", (CHECKOUT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", "")
 IMAGE = "tokenguard:test"
 BUILDER = shlex.split(os.environ.get("BUILDER", ""))
-
-
-def steps(instruction: str) -> list[str]:
-    return re.findall(rf"^{instruction} +(.*)$", DOCKERFILE, re.MULTILINE)
 
 
 def reaches_the_build(path: str) -> bool:

@@ -14,9 +14,9 @@ import pytest
 from tests import long_lived
 from tests.cluster.fake import Lists
 from tests.cluster.test_pod_event_recorder import Clock, Stored
-from tests.core.policy.test_loader import HEAD
 from tests.documented import CHECKOUT, PAGES, table_below
 from tests.kept_in_memory import KEPT
+from tests.policies import HEAD
 from tests.reviews import review
 from webhook.audit.record import encode_record
 from webhook.cluster.api_types import Annotations, ApiObject, ConfigMap, Metadata

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.policies import HEAD
 from webhook.cli import main
 from webhook.formatters import scan_json
 
 POD = {"metadata": {"name": "a", "namespace": "shop"}, "spec": {"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}}
-HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 STRICT = f"{HEAD}rules: {{kubelet-hostpath: reject}}\n"
 SOUND = f'{HEAD}rules: {{kubelet-hostpath: "off"}}\n'
 

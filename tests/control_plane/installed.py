@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import run_command
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane
 from tests.end_to_end.cluster import Object, is_asked, put_policy
@@ -112,3 +113,8 @@ def installed(plane: ControlPlane, folder: Path, replicas: int = 2) -> Iterator[
         eventually(installation.is_trusted)
         eventually(lambda: is_asked(plane))
         yield installation
+
+
+def certs(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a `tokenguard certs` command as the cluster's admin."""
+    return run_command("certs", *arguments, "--kubeconfig", str(plane.folder / "kubeconfig"))

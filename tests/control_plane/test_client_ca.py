@@ -13,8 +13,7 @@ import pytest
 from tests.control_plane.conftest import asks, clients, configuration, rule
 from tests.control_plane.plane import ControlPlane, free_ports, own_plane
 from tests.documented import CHECKOUT
-from tests.pki.foreign import foreign
-from tests.server.test_client_ca import CLIENT
+from tests.pki.foreign import CLIENT, foreign
 from tests.serving import JSON, POLICY, Server, eventually, serve
 from webhook.pki.issue import KeyPair, create_ca
 

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import dataclasses
 import datetime as dt
-import http.client
 import json
 import os
 import signal
@@ -17,9 +16,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.commands import run_command
-from tests.control_plane.installed import KINDS, Installation, as_in_a_pod, at, installed, replica, settings
+from tests.control_plane.installed import KINDS, Installation, as_in_a_pod, at, certs, installed, replica, settings
 from tests.control_plane.plane import ControlPlane, own_plane
+from tests.control_plane.pod_load import INTERVAL, pods_created
 from tests.end_to_end.cluster import (
     POLICY,
     WRITE_POLICY,
@@ -53,55 +52,6 @@ def installation(plane, tmp_path_factory):
 
 
 installed_already = pytest.mark.usefixtures("installation")
-INTERVAL = 0.1
-"""Seconds between pods, and between rounds of handshakes: what is under way meanwhile needs the CPUs, too."""
-
-
-@dataclass
-class Loop:
-    """Pods created one after the other; what became of them."""
-
-    plane: ControlPlane
-    name: str
-    stored: list[dict] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        while not self._stop.is_set():
-            manifest = pod(f"{self.name}-{len(self.stored)}-{len(self.failures)}", "shop")
-            try:
-                status, answer = self.plane.ask("POST", "/api/v1/namespaces/shop/pods", manifest)
-            except (OSError, http.client.HTTPException) as error:
-                self.failures.append(str(error))
-            else:
-                if status == 201:
-                    self.stored.append(answer["spec"])
-                else:
-                    self.failures.append(answer["message"])
-            self._stop.wait(INTERVAL)
-
-    def more(self, count: int = 3) -> None:
-        """Wait until so many more have been created."""
-        wanted = len(self.stored) + count
-        eventually(lambda: len(self.stored) >= wanted)
-
-
-@contextlib.contextmanager
-def pods_created(plane: ControlPlane, name: str, *, judged: bool = True) -> Iterator[Loop]:
-    """Create pods until the end of the block; none may have come past unjudged, unless that is meant."""
-    loop = Loop(plane, name)
-    thread = threading.Thread(target=loop.run)
-    thread.start()
-    try:
-        loop.more()
-        yield loop
-        loop.more()
-    finally:
-        loop._stop.set()
-        thread.join()
-    lifetimes = {token["expirationSeconds"] for spec in loop.stored for token in tokens(spec).values()}
-    assert lifetimes == {3600, 1800} | (set() if judged else {3607})
 
 
 @dataclass
@@ -167,11 +117,6 @@ def assert_asked_anew(plane: ControlPlane, installation: Installation, name: str
     with pods_created(plane, name) as loop:
         pass
     assert loop.failures == []
-
-
-def certs(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a `tokenguard certs` command as the cluster's admin."""
-    return run_command("certs", *arguments, "--kubeconfig", str(plane.folder / "kubeconfig"))
 
 
 def settled(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str] | None:

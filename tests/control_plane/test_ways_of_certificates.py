@@ -12,12 +12,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tests.control_plane.installed import KINDS, at, replica, settings
+from tests.control_plane.installed import KINDS, at, certs, replica, settings
 from tests.control_plane.plane import ControlPlane, own_plane
-from tests.control_plane.test_installation import certs, pods_created
+from tests.control_plane.pod_load import pods_created
 from tests.end_to_end.cluster import POLICY, is_asked, prepare
-from tests.manifests.rendering import CHECKOUT, the
-from tests.manifests.test_overlays_of_ones_own import told
+from tests.manifests.rendering import CHECKOUT, shown_kustomization, the
 from tests.serving import Server, eventually
 from webhook.cli import main
 
@@ -103,7 +102,7 @@ def site(tmp_path_factory):
 
 
 def self_managed() -> str:
-    return told("docs/install.md", SELF_MANAGED).split("images:")[0]
+    return shown_kustomization("docs/install.md", SELF_MANAGED).split("images:")[0]
 
 
 def change(site: Site, make_secret: list[str]) -> list[str]:
@@ -130,7 +129,7 @@ def test_from_self_managed_to_by_hand_and_back_no_pod_is_refused_and_pods_are_ju
     out = site.folder / "mine/certs"
     made = CliRunner().invoke(main, ["certs", "generate", "--out", str(out), "--tls-san", "127.0.0.1"])
     assert made.exit_code == 0, made.output
-    site.choose(BY_HAND, told(PAGE, BY_HAND))
+    site.choose(BY_HAND, shown_kustomization(PAGE, BY_HAND))
     [secret] = [one for one in commands("By hand") if "create secret" in one]
     assert change(site, [secret]) == []
     assert judged_and_trusted(plane, site)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.core.policy.test_loader import DESIGN, HEAD
 from tests.golden_cases import LOADED, the_object
+from tests.policies import DESIGN, HEAD
 from tests.reviews import RESOURCES, review
 from tests.serving import POLICY
 

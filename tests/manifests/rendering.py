@@ -3,6 +3,7 @@
 import copy
 import functools
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,3 +65,14 @@ def the(kind: str, objects: list[Object], name: str = "tokenguard") -> Object:
 def is_custom(one: Object) -> bool:
     """Say whether an object is of a kind that cert-manager or the Prometheus Operator brings."""
     return one["apiVersion"].startswith(("cert-manager.io/", "monitoring.coreos.com/"))
+
+
+def shown_kustomization(page: str, base: str) -> str:
+    """Return the kustomization over `base` that a page shows."""
+    text = (CHECKOUT / page).read_text()
+    [found] = [
+        block
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        if f"resources: [../tokenguard/{base}]\n" in block
+    ]
+    return found

@@ -10,23 +10,12 @@ import yaml
 from click.testing import CliRunner
 
 from tests.documented import PAGES
-from tests.manifests.rendering import CHECKOUT, render_text, the
+from tests.manifests.rendering import CHECKOUT, render_text, shown_kustomization, the
 from webhook.cli import main
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 CLIENT_CA = "TOKENGUARD_CLIENT_CA"
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
-
-
-def told(page: str, base: str) -> str:
-    """Return the kustomization over `base` that a page shows."""
-    text = (CHECKOUT / page).read_text()
-    [found] = [
-        block
-        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-        if f"resources: [../tokenguard/{base}]\n" in block
-    ]
-    return found
 
 
 @pytest.fixture
@@ -42,7 +31,7 @@ def mine(tmp_path):
 
 def test_an_installation_with_ones_own_image_and_policy(mine) -> None:
     (mine.folder / "policy.yaml").write_text(POLICY)
-    objects = mine(told("docs/install.md", "manifests"))
+    objects = mine(shown_kustomization("docs/install.md", "manifests"))
     [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example.com/tokenguard:0.1.0"
     configmap = the("ConfigMap", objects, "token-policy")
@@ -53,7 +42,7 @@ def test_an_installation_with_ones_own_image_and_policy(mine) -> None:
 def test_certificates_by_hand(mine) -> None:
     done = CliRunner().invoke(main, ["certs", "generate", "--out", str(mine.folder / "certs")])
     assert done.exit_code == 0, done.output
-    objects = mine(told("docs/certificates.md", "manifests/overlays/by-hand"))
+    objects = mine(shown_kustomization("docs/certificates.md", "manifests/overlays/by-hand"))
     bundle = base64.b64encode((mine.folder / "certs/ca.crt").read_bytes()).decode()
     for kind in KINDS:
         for webhook in the(kind, objects)["webhooks"]:
@@ -62,7 +51,7 @@ def test_certificates_by_hand(mine) -> None:
 
 
 def test_cert_managers_own_namespace_left_out(mine) -> None:
-    objects = mine(told("docs/certificates.md", "manifests/overlays/cert-manager"))
+    objects = mine(shown_kustomization("docs/certificates.md", "manifests/overlays/cert-manager"))
     validating = the(KINDS[1], objects)["webhooks"][0]
     assert "cert-manager" in validating["namespaceSelector"]["matchExpressions"][0]["values"]
 
@@ -72,7 +61,7 @@ def test_reviews_of_known_senders_alone(mine) -> None:
     (mine.folder / "policy.yaml").write_text(POLICY)
     page = (CHECKOUT / "docs/threat-model.md").read_text()
     [more] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if CLIENT_CA in block]
-    first = yaml.safe_load(told("docs/install.md", "manifests"))
+    first = yaml.safe_load(shown_kustomization("docs/install.md", "manifests"))
     second = yaml.safe_load(more)
     second["configMapGenerator"] += first.pop("configMapGenerator")
     objects = mine(yaml.safe_dump(first | second))

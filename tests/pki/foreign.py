@@ -17,6 +17,9 @@ DAY = dt.timedelta(days=1)
 CA = (x509.BasicConstraints(ca=True, path_length=None),)
 """The extensions that a CA needs, and no more."""
 
+CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+"""The extended key usage of a certificate of a client."""
+
 
 def usage(**uses: bool) -> x509.KeyUsage:
     """Return a KeyUsage with these uses and no others."""

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from typing import Any
 
+from tests.policies import HEAD
 from webhook.core.k8s_types import CronJob, Workload, decoder
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
@@ -16,7 +17,6 @@ from webhook.scan.report import ScanReport
 from webhook.scan.scanner import Scanner
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
-HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 VAULT = "https://vault.example.com"
 AT = "/var/run/secrets/kubernetes.io/serviceaccount"
 INJECT = f"inject: [{{name: vault, audience: '{VAULT}', mountPath: /vault}}]\n"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.recorded_reviews import recorded
 from tests.server.faults.load import connections_of
-from tests.serving import JSON, eventually, raw_connection, read_to_the_end, serve
+from tests.serving import JSON, POST, eventually, raw_connection, read_to_the_end, serve
 
 REVIEW = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}
 POD = json.loads(recorded("pod-plain.pods", "mutate"))
@@ -159,7 +159,6 @@ def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(server):
     assert server.metric("tokenguard_requests_refused_total") == before + 1
 
 
-POST = b"POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 EXPECT = POST.replace(b"Host: a", b"Host: a\r\nExpect: 100-continue")
 
 

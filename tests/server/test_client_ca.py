@@ -7,18 +7,14 @@ import socket
 import ssl
 
 import pytest
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.pki.foreign import foreign
+from tests.pki.foreign import CLIENT, foreign
 from tests.recorded_reviews import recorded
-from tests.server.test_bad_input import POST
-from tests.serving import JSON, PATIENCE, ask, eventually, raw_connection, read_to_the_end, serve
+from tests.serving import JSON, PATIENCE, POST, ask, eventually, raw_connection, read_to_the_end, serve
 from webhook.pki.issue import create_ca, issue_certificate
 
 NOW = dt.datetime.now(dt.UTC)
 BODY = recorded("pod-plain.pods", "mutate")
-CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
 CA, OTHER_CA = create_ca(NOW), create_ca(NOW)
 API_SERVER = foreign("apiserver", CLIENT, by=CA, now=NOW)
 REFUSED = {

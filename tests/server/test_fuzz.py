@@ -4,12 +4,12 @@ import random
 from collections import Counter
 from contextlib import ExitStack, closing
 from http.client import HTTPSConnection
-from pathlib import Path
 
 import pytest
 
 from tests.fuzz.mutation import MOST_BYTES, Mutator
 from tests.fuzz.seeds import reviews
+from tests.processes import resident_kib
 from tests.serving import JSON, ask, serve
 
 SEED = 20261123
@@ -50,26 +50,20 @@ def test_12_000_broken_bodies_bring_no_error_of_ours_no_dead_worker_and_no_growi
         connections = [stack.enter_context(closing(server.connect())) for _ in range(8)]
         bodies = Mutator(reviews(), random.Random(SEED), largest=MOST_BYTES)
         fuzz(connections, 4_000, bodies)  # until caches are full and the allocator has its arenas
-        before = sum(resident(server))
+        before = resident_kib(server.workers[0])
         statuses = fuzz(connections, 8_000, bodies)
-        assert sum(resident(server)) - before < GROWTH
+        assert resident_kib(server.workers[0]) - before < GROWTH
         assert min(statuses[200], statuses[400]) > 1_500
         assert server.workers == workers
         assert server.metric("tokenguard_internal_errors_total") == 0
         assert "Traceback" not in server.log
 
 
-def resident(server) -> list[int]:
-    """Return the memory that each worker takes, in KiB."""
-    lines = [Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0] for pid in server.workers]
-    return [int(line) for line in lines]
-
-
 @pytest.mark.covers("failure-modes: 2,000 idle connections")
 def test_connections_that_have_ended_leave_nothing_behind(server):
     for _ in range(50):
         server.request("GET", "/healthz")
-    before = resident(server)[0]
+    before = resident_kib(server.workers[0])
     for _ in range(200):  # each holds some 300 KiB while it lasts
         server.request("GET", "/healthz")
-    assert resident(server)[0] - before < 20_000
+    assert resident_kib(server.workers[0]) - before < 20_000

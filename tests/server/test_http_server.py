@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 import uvloop
 
+from tests.recorded_reviews import recorded
 from tests.server.replica import CLUSTER, Replica
-from tests.server.test_lifecycle import BODY, head
-from tests.serving import POLICY
+from tests.serving import POLICY, POST
 from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
 from webhook.pki.issue import create_self_signed
@@ -31,7 +31,8 @@ from webhook.server.review_handler import ReviewHandler
 from webhook.server.serving_certificate import server_context
 from webhook.server.tls_stream import MAX_RECORD_BYTES
 
-REVIEW = head(BODY) + BODY
+BODY = recorded("pod-plain.pods", "mutate")
+REVIEW = POST % len(BODY) + BODY
 PAGE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST_PAGE = PAGE.replace(b"Host: a", b"Host: a\r\nConnection: close")
 CLIENT = ssl.create_default_context()
@@ -166,7 +167,7 @@ def test_held_review_is_answered_when_the_server_stops(run, tls) -> None:
         pytest.param(REVIEW + PAGE + REVIEW + LAST_PAGE, [b"200"] * 4, id="pages-and-reviews"),
         pytest.param(PAGE * 40 + LAST_PAGE, [b"200"] * 41, id="many-pages"),
         pytest.param(PAGE + b"GARBAGE\r\n\r\n" + PAGE, [b"200", b"400"], id="garbage-after-page"),
-        pytest.param(PAGE + head(b"x" * (65 << 20)) + BODY, [b"200", b"413"], id="refused-after-page"),
+        pytest.param(PAGE + POST % (65 << 20) + BODY, [b"200", b"413"], id="refused-after-page"),
         pytest.param(LAST_PAGE + PAGE, [b"200"], id="nothing-after-the-last"),
     ],
 )
@@ -349,7 +350,7 @@ def test_held_bodies_are_part_of_the_budget(run, tls) -> None:
             one.server.bodies = BodyBudget(100_000)
             clients = [await stack.enter_async_context(one.connection()) for _ in range(9)]
             for _, writer in clients:
-                writer.write(head(padded) + padded)
+                writer.write(POST % len(padded) + padded)
             await asyncio.sleep(0.3)
             one.server.stop_holding()
             received = [(await reader.readexactly(12))[9:] for reader, _ in clients]

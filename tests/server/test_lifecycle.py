@@ -14,7 +14,7 @@ import pytest
 from tests.cluster.certificates.test_manager import KUBECONFIG
 from tests.commands import run_command
 from tests.recorded_reviews import recorded
-from tests.serving import JSON, PATIENCE, ask, eventually, raw_connection, read_to_the_end, serve
+from tests.serving import JSON, PATIENCE, POST, ask, eventually, raw_connection, read_to_the_end, serve
 from webhook.server.audit_log.logger import open_sinks
 from webhook.server.options import ServeOptions, StartError
 from webhook.server.serving_certificate import load_certificate
@@ -31,13 +31,6 @@ def test_a_connection_is_kept_for_many_reviews_and_across_refusals(server):
             assert ask(connection, "POST", "/mutate", body, JSON).status == status
             assert connection.sock is not None
             assert connection.sock.getsockname() == mine
-
-
-def head(body: bytes) -> bytes:
-    return (
-        b"POST /mutate HTTP/1.1\r\nHost: tokenguard\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n" % len(body)
-    )
 
 
 SLOW_TO_BOOT = """
@@ -78,7 +71,7 @@ def test_a_review_in_flight_is_answered_after_sigterm_and_idle_connections_hold_
         for connection in idle[3:]:
             connection.connect()
         in_flight = raw_connection(server)
-        in_flight.sendall(head(BODY) + BODY[:100])
+        in_flight.sendall(POST % len(BODY) + BODY[:100])
         time.sleep(0.3)  # for the server to have read so much; were it slower, the test would be weaker, not wrong
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: refuses_connections(server))
@@ -201,7 +194,7 @@ def test_address_that_cannot_be_bound_is_reported_in_one_line(host, tmp_path):
 
 def test_requests_that_arrive_before_their_turn_are_answered_in_their_order(server):
     with contextlib.closing(raw_connection(server)) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + head(BODY) + BODY)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + POST % len(BODY) + BODY)
         connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         answers = read_to_the_end(connection).split(b"HTTP/1.1 ")[1:]
     assert [answer[:3] for answer in answers] == [b"200", b"200", b"404"]

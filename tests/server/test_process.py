@@ -11,16 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import open_files_limit
 from tests.recorded_reviews import recorded
 from tests.serving import eventually, raw_connection, serve
 from webhook.server.options import StartError
 from webhook.server.process_setup import MAX_FILES, private_folder, raise_file_limit
 
 BODY = recorded("pod-plain.pods", "mutate")
-
-
-def open_files_limit(pid: int) -> int:
-    return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
 
 
 def test_as_many_files_may_be_open_as_the_hard_limit_allows():

@@ -5,12 +5,12 @@ import datetime as dt
 import pytest
 
 from tests.check.runs import policy
+from tests.policies import HEAD
 from tests.tokens.signing import ISSUED, VAULT, legacy_claims, plain_claims, pod_claims, unsigned
 from webhook.core.decision import Decision, Outcome
 from webhook.tokens.claims import parse_token
 from webhook.tokens.policy_check import check_against_policy
 
-HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 NOW = dt.datetime.fromtimestamp(ISSUED, dt.UTC)
 DENIED, ALLOWED, WARNED = Outcome.DENIED, Outcome.ALLOWED, Outcome.WARNED
 UNBOUND = ("token-request-binding", "audit")

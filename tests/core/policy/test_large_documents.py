@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.core.policy.test_loader import HEAD, mistakes
+from tests.policies import HEAD, mistakes
 from webhook.core.formatting import did_you_mean, quote
 
 

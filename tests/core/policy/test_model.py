@@ -1,6 +1,6 @@
 """What a policy remembers of namespaces: only of such as there can be, and never without end."""
 
-from tests.core.policy.test_loader import HEAD
+from tests.policies import HEAD
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import labels

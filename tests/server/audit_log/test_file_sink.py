@@ -8,8 +8,8 @@ import tracemalloc
 
 import pytest
 
-from tests.audit.test_record import CLUSTER, NOW
 from tests.server.audit_log.cases import pods
+from tests.server.replica import CLUSTER, NOW
 from webhook.core.admission_request import Phase, read_review
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import default_policy

@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.audit.test_record import CLUSTER, NOW
 from tests.recorded_reviews import recorded
 from tests.reviews import review
 from tests.server.audit_log.cases import NO_INJECTION, POLICIES, FullSink, pods, send_many
-from tests.server.replica import Replica
+from tests.server.replica import CLUSTER, NOW, Replica
 from tests.serving import eventually, serve
 from webhook.core.admission_request import Phase, read_review
 from webhook.core.evaluate import evaluate

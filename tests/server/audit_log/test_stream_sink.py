@@ -106,9 +106,8 @@ def test_reopen_of_a_fifo_without_a_reader_fails_at_once(tmp_path):
 WRITE = """
 import sys
 from webhook.server.audit_log import stream_sink
-from tests.server.audit_log.test_stream_sink import line
 stream_sink._WRITE_TIMEOUT = 60
-stream_sink.StreamSink(sys.argv[1]).write(line(1))
+stream_sink.StreamSink(sys.argv[1]).write(sys.argv[2].encode() + b"\\n")
 """
 
 
@@ -116,7 +115,7 @@ stream_sink.StreamSink(sys.argv[1]).write(line(1))
 def test_line_of_a_killed_process_is_ended_by_the_next(pipe):
     reading, writing, path = pipe
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
-    with subprocess.Popen([sys.executable, "-c", WRITE, path], pass_fds=[writing]) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITE, path, line(1).decode().rstrip()], pass_fds=[writing]) as writer:
         eventually(lambda: select.select([reading], [], [], 0)[0])
         writer.kill()
     torn = os.read(reading, 4096)

@@ -11,8 +11,7 @@ import pytest
 
 from tests.recorded_reviews import recorded
 from tests.server.faults.load import connections_of
-from tests.server.test_bad_input import POST
-from tests.serving import eventually, raw_connection, read_to_the_end, serve
+from tests.serving import POST, eventually, raw_connection, read_to_the_end, serve
 
 BODY = recorded("pod-plain.pods", "mutate")
 SET = """

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import open_files_limit, resident_kib
 from tests.recorded_reviews import recorded
 from tests.server.faults.load import connections_of
-from tests.server.test_fuzz import resident
-from tests.server.test_process import open_files_limit
 from tests.serving import JSON, ask, eventually, raw_connection, serve
 
 EACH = 40
@@ -26,11 +25,11 @@ def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(po
     try:
         with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
             (worker,) = server.workers
-            before = resident(server)[0]
+            before = resident_kib(server.workers[0])
             with ThreadPoolExecutor(8) as pool:
                 for connection in pool.map(lambda _: raw_connection(server), range(2000)):
                     stack.enter_context(contextlib.closing(connection))
-            assert resident(server)[0] - before < EACH * 2000
+            assert resident_kib(server.workers[0]) - before < EACH * 2000
             assert server.review("/mutate", BODY)["allowed"]
             for _ in range(50):
                 stack.enter_context(contextlib.closing(raw_connection(server)))

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from tests.policies import HEAD
 from webhook.core.cluster_state import Cluster
 from webhook.core.policy.loader import read_policy
 from webhook.pki.certificate import parse_certificates
@@ -16,7 +17,6 @@ from webhook.server.state import State
 
 TODAY = dt.datetime(2026, 11, 23, 22, 30, tzinfo=dt.UTC)
 COUNTED = (DURATION.name, *(metric.name for metric in RECORDED))
-HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 
 
 def exemption(until: str, reason: str = "INFRA-1", rules: str = "[inject]") -> str:

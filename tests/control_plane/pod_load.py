@@ -1,0 +1,61 @@
+"""Pods that are created one after the other while something happens to the installation."""
+
+import contextlib
+import http.client
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tests.control_plane.plane import ControlPlane
+from tests.end_to_end.cluster import pod, tokens
+from tests.serving import eventually
+
+INTERVAL = 0.1
+"""Seconds between pods, and between rounds of handshakes: what is under way meanwhile needs the CPUs, too."""
+
+
+@dataclass
+class PodLoad:
+    """Pods created one after the other, and the API server's answers."""
+
+    plane: ControlPlane
+    name: str
+    stored: list[dict] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            manifest = pod(f"{self.name}-{len(self.stored)}-{len(self.failures)}", "shop")
+            try:
+                status, answer = self.plane.ask("POST", "/api/v1/namespaces/shop/pods", manifest)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(str(error))
+            else:
+                if status == 201:
+                    self.stored.append(answer["spec"])
+                else:
+                    self.failures.append(answer["message"])
+            self.stop.wait(INTERVAL)
+
+    def more(self, count: int = 3) -> None:
+        """Wait until so many more have been created."""
+        wanted = len(self.stored) + count
+        eventually(lambda: len(self.stored) >= wanted)
+
+
+@contextlib.contextmanager
+def pods_created(plane: ControlPlane, name: str, *, evaluated: bool = True) -> Iterator[PodLoad]:
+    """Create pods until the end of the block; each must have been evaluated, unless `evaluated` is false."""
+    loop = PodLoad(plane, name)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        loop.more()
+        yield loop
+        loop.more()
+    finally:
+        loop.stop.set()
+        thread.join()
+    lifetimes = {token["expirationSeconds"] for spec in loop.stored for token in tokens(spec).values()}
+    assert lifetimes == {3600, 1800} | (set() if evaluated else {3607})
