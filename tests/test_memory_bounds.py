@@ -12,8 +12,8 @@ import tracemalloc
 import pytest
 
 from tests import long_lived
+from tests.cluster.event_api import EventApi, FakeClock
 from tests.cluster.fake import Lists
-from tests.cluster.test_pod_event_recorder import Clock, Stored
 from tests.documented import CHECKOUT, PAGES, table_below
 from tests.kept_in_memory import KEPT
 from tests.policies import HEAD
@@ -230,7 +230,7 @@ def largest(number: int) -> Notice:
 
 @pytest.mark.covers("failure-modes: Events about pods")
 def test_pod_events_of_the_largest_size_stay_bounded() -> None:
-    events = PodEventRecorder(Stored(), Clock())
+    events = PodEventRecorder(EventApi(), FakeClock())
 
     def fill() -> None:
         for number in (*range(1300), *range(1100)):
@@ -242,7 +242,7 @@ def test_pod_events_of_the_largest_size_stay_bounded() -> None:
 
 @pytest.mark.covers("failure-modes: Events about pods", "threat-model: huge names")
 def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
-    under, events = policy(), PodEventRecorder(Stored())
+    under, events = policy(), PodEventRecorder(EventApi())
 
     def deny(first: int) -> None:
         for number in range(first, first + 10):
@@ -264,7 +264,7 @@ def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
 
 @pytest.mark.covers("failure-modes: Events about the policy")
 def test_policy_events_of_the_largest_size_stay_bounded(monkeypatch) -> None:
-    teller = PolicyEventRecorder(Stored())
+    teller = PolicyEventRecorder(EventApi())
     monkeypatch.setattr("threading.Thread.start", lambda _thread: None)
     metadata = Metadata("c" * 253, "n" * 63, "u" * 128, "9" * 20)
 

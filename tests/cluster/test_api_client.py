@@ -8,73 +8,18 @@ import json
 import threading
 
 import pytest
-import yaml
 
+from tests.cluster.http_api import ApiRequestHandler
+from tests.kubeconfigs import write_kubeconfig
 from webhook.cluster.api_client import ApiClient
 from webhook.cluster.transport import ApiError
 
 SILENCE = 0.3
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
-    """Knows one token, and what to say to each path."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.server.headers_seen.append(dict(self.headers))
-        if self.headers.get("Authorization") != f"Bearer {self.server.token}":
-            self._say(401, {"message": "Unauthorized"})
-        elif self.path.startswith("/silent"):
-            self._begin()
-            self.wfile.write(b"6\r\nhello\n\r\n")
-            self.server.over.wait(20)
-        elif self.path.startswith("/broken"):
-            self._begin()
-            self.wfile.write(b"6\r\nhello\n\r\n")
-        elif self.path.startswith("/busy"):
-            self._say(429, {"message": "too\nmany"}, {"Retry-After": "7"})
-        elif self.path.startswith("/expired"):
-            self._say(410, {"message": "too old", "metadata": {"continue": "onward"}})
-        else:
-            self._say(200, {"path": self.path})
-
-    def date_time_string(self, timestamp=None) -> str:
-        return self.server.date or super().date_time_string(timestamp)
-
-    def do_POST(self) -> None:
-        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self._say(201, {"kind": "Stored"})
-
-    def do_PATCH(self) -> None:
-        self.server.headers_seen.append(dict(self.headers))
-        self.do_POST()
-
-    def do_DELETE(self) -> None:
-        self.server.bodies.append((self.command, self.path))
-        self._say(200, {"kind": "Status"})
-
-    def _begin(self) -> None:
-        self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        self.close_connection = True
-
-    def _say(self, status, value, headers=()) -> None:
-        body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        for name, content in {**dict(headers), "Content-Length": str(len(body))}.items():
-            self.send_header(name, content)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args) -> None:
-        pass
-
-
 @pytest.fixture
 def api():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ApiRequestHandler) as server:
         server.date = ""
         server.token, server.over, server.headers_seen, server.bodies = "good", threading.Event(), [], []
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -88,25 +33,13 @@ def api():
 @pytest.fixture
 def kubeconfig(api, tmp_path):
     (tmp_path / "token").write_text("good")
-    write(tmp_path / "kubeconfig", api.server_port, {"tokenFile": str(tmp_path / "token")})
+    write_kubeconfig(tmp_path / "kubeconfig", api.server_port, {"tokenFile": str(tmp_path / "token")})
     return tmp_path / "kubeconfig"
 
 
 @pytest.fixture
 def connection(kubeconfig, tmp_path):
     return ApiClient(kubeconfig, tmp_path / "private", SILENCE)
-
-
-def write(path, port, user) -> None:
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "u", "user": user}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    path.write_text(yaml.safe_dump(config))
 
 
 def failure(connection, path="/x") -> ApiError:
@@ -141,7 +74,7 @@ OF_ACCOUNT = {"sub": "system:serviceaccount:demo:app", **ACCOUNT}
     ({}, ()),
 ], ids=["an account's", "a person's", "no JWT", "no ASCII", "a password", "none"])  # fmt: skip
 def test_whom_its_own_token_is_for_is_told_where_it_is_an_accounts(tmp_path, user, audiences) -> None:
-    write(tmp_path / "kubeconfig", 9, user)
+    write_kubeconfig(tmp_path / "kubeconfig", 9, user)
     assert ApiClient(tmp_path / "kubeconfig", tmp_path / "private").token_audiences() == audiences
 
 
@@ -207,17 +140,17 @@ def test_credentials_that_expired_are_read_anew_from_their_file(api, connection,
 def test_a_kubeconfig_that_was_replaced_is_read_anew(api, connection, kubeconfig) -> None:
     connection.get("/x", {}, "application/json")
     api.token = "better"
-    write(kubeconfig, api.server_port, {"token": "better"})
+    write_kubeconfig(kubeconfig, api.server_port, {"token": "better"})
     assert failure(connection).status == 401
     connection.get("/x", {}, "application/json")
 
 
 def test_a_server_that_is_away_is_told_and_found_again_elsewhere(api, connection, kubeconfig) -> None:
-    write(kubeconfig, 1, {"token": "good"})
+    write_kubeconfig(kubeconfig, 1, {"token": "good"})
     away = failure(connection)
     assert away.status == 0
     assert "refused" in str(away)
-    write(kubeconfig, api.server_port, {"token": "good"})
+    write_kubeconfig(kubeconfig, api.server_port, {"token": "good"})
     connection.get("/x", {}, "application/json")
 
 

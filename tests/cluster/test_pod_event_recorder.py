@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.cluster.event_api import EventApi, FakeClock
 from tests.serving import eventually
 from webhook.cluster import pod_event_recorder
 from webhook.cluster.pod_event_recorder import EVERY, MAX_IN_NAMESPACE, MOST, TRIES, PodEventRecorder
@@ -20,46 +21,6 @@ def said(message="no\n[tokenguard 7ceb3af7]", *, namespace="demo", name="app-1",
     )
 
 
-class Stored:
-    """An API server that keeps Events: a name can be taken once, and a version be changed once."""
-
-    def __init__(self, *failures) -> None:
-        self.events = {}
-        self.failures = list(failures)
-
-    def _fail(self) -> None:
-        if self.failures and (failure := self.failures.pop(0)):
-            raise failure
-
-    def post(self, path, body) -> bytes:
-        self._fail()
-        where = f"{path}/{body['metadata']['name']}"
-        if where in self.events:
-            raise ApiError(409, "HTTP 409: exists")
-        self.events[where] = body | {"version": 1}
-        return b"{}"
-
-    def get(self, path, _query, _accept) -> bytes:
-        self._fail()
-        found = self.events[path]
-        return b'{"metadata":{"resourceVersion":"%d"},"count":%d}' % (found["version"], found["count"])
-
-    def patch(self, path, body) -> None:
-        self._fail()
-        found = self.events[path]
-        if body["metadata"]["resourceVersion"] != str(found["version"]):
-            raise ApiError(409, "HTTP 409: conflict")
-        changed = {key: value for key, value in body.items() if key != "metadata"}
-        self.events[path] = found | changed | {"version": found["version"] + 1}
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch):
     monkeypatch.setattr(pod_event_recorder, "delay_after", lambda _failures, _asked: 0.0)
@@ -70,7 +31,7 @@ def counts(stored):
 
 
 def test_what_is_told_again_within_a_minute_is_added_up_and_written_then() -> None:
-    stored, clock = Stored(), Clock()
+    stored, clock = EventApi(), FakeClock()
     events = PodEventRecorder(stored, clock)
     events.tell(said("first"))
     events.tell(said("second"))
@@ -87,7 +48,7 @@ def test_what_is_told_again_within_a_minute_is_added_up_and_written_then() -> No
 
 
 def test_several_workers_count_one_event_and_other_rules_reasons_and_owners_have_their_own() -> None:
-    stored = Stored()
+    stored = EventApi()
     for _ in range(3):
         worker = PodEventRecorder(stored)
         worker.tell(said())
@@ -102,7 +63,7 @@ def test_several_workers_count_one_event_and_other_rules_reasons_and_owners_have
 
 
 def test_an_event_says_whose_it_is_and_keeps_the_decisions_id_however_long_the_rest() -> None:
-    stored = Stored()
+    stored = EventApi()
     events = PodEventRecorder(stored)
     events.tell(said("ü" * 5000 + "\n[tokenguard 7ceb3af7: see]"))
     events.write_due()
@@ -117,7 +78,7 @@ def test_an_event_says_whose_it_is_and_keeps_the_decisions_id_however_long_the_r
 
 
 def test_who_comes_second_counts_anew(caplog) -> None:
-    stored = Stored()
+    stored = EventApi()
     first, second = PodEventRecorder(stored), PodEventRecorder(stored)
     first.tell(said())
     first.write_due()
@@ -129,7 +90,7 @@ def test_who_comes_second_counts_anew(caplog) -> None:
 
 
 def test_what_the_api_server_cannot_take_now_is_tried_again_and_given_up_with_a_line(caplog) -> None:
-    stored = Stored(ApiError(0, "away"), ApiError(429, "busy"), ApiError(503, "not yet"))
+    stored = EventApi(ApiError(0, "away"), ApiError(429, "busy"), ApiError(503, "not yet"))
     events = PodEventRecorder(stored)
     events.tell(said())
     events.write_due()
@@ -143,7 +104,7 @@ def test_what_the_api_server_cannot_take_now_is_tried_again_and_given_up_with_a_
 
 
 def test_an_answer_that_is_no_event_is_tried_again(caplog) -> None:
-    stored = Stored()
+    stored = EventApi()
     worker = PodEventRecorder(stored)
     for _ in range(2):
         worker.tell(said())
@@ -158,7 +119,7 @@ def test_an_answer_that_is_no_event_is_tried_again(caplog) -> None:
 
 
 def test_the_name_of_an_event_is_one_that_the_api_server_takes() -> None:
-    stored = Stored()
+    stored = EventApi()
     events = PodEventRecorder(stored)
     events.tell(said(name="a" * 199 + "-tail"))
     events.write_due()
@@ -168,7 +129,7 @@ def test_the_name_of_an_event_is_one_that_the_api_server_takes() -> None:
 
 def test_what_it_will_never_take_is_said_once_and_a_namespace_that_is_gone_not_at_all(caplog) -> None:
     forbidden = ApiError(403, "HTTP 403: events is forbidden")
-    stored = Stored(forbidden, forbidden, ApiError(404, "HTTP 404: gone"))
+    stored = EventApi(forbidden, forbidden, ApiError(404, "HTTP 404: gone"))
     events = PodEventRecorder(stored)
     for number in range(3):
         events.tell(said(name=f"app-{number}"))
@@ -179,7 +140,7 @@ def test_what_it_will_never_take_is_said_once_and_a_namespace_that_is_gone_not_a
 
 
 def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(caplog) -> None:
-    stored, clock = Stored(), Clock()
+    stored, clock = EventApi(), FakeClock()
     events = PodEventRecorder(stored, clock)
     for number in range(MOST + 7):
         events.tell(said(namespace=f"demo-{number % 11}", name=f"app-{number}"))
@@ -197,8 +158,8 @@ def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(
 
 @pytest.mark.covers("failure-modes: Events about pods", "threat-model: Event flood")
 def test_pod_events_flooded_from_one_namespace_keep_no_other_waiting() -> None:
-    stored = Stored()
-    events = PodEventRecorder(stored, Clock())
+    stored = EventApi()
+    events = PodEventRecorder(stored, FakeClock())
     for number in range(MOST):
         events.tell(said(namespace="flood", name=f"app-{number}"))
     events.tell(said(namespace="other"))
@@ -212,8 +173,8 @@ def test_pod_events_flooded_from_one_namespace_keep_no_other_waiting() -> None:
 
 
 def test_pod_events_leave_out_what_is_too_large_and_log_it(caplog) -> None:
-    stored = Stored()
-    events = PodEventRecorder(stored, Clock())
+    stored = EventApi()
+    events = PodEventRecorder(stored, FakeClock())
     events.tell(said(name="a" * 1_000_000))
     events.tell(said())
     events.write_due()
@@ -222,7 +183,7 @@ def test_pod_events_leave_out_what_is_too_large_and_log_it(caplog) -> None:
 
 
 def test_they_are_written_by_a_thread_of_their_own_until_it_is_stopped() -> None:
-    stored = Stored()
+    stored = EventApi()
     events = PodEventRecorder(stored)
     events.start()
     events.tell(said())

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.certificates.test_manager import KUBECONFIG
 from tests.commands import run_command
+from tests.kubeconfigs import KUBECONFIG
 from tests.recorded_reviews import recorded
 from tests.serving import JSON, PATIENCE, POST, ask, eventually, raw_connection, read_to_the_end, serve
 from webhook.server.audit_log.logger import open_sinks

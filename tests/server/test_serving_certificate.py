@@ -9,7 +9,7 @@ import threading
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.cluster.certificates.test_manager import KUBECONFIG
+from tests.kubeconfigs import KUBECONFIG
 from tests.serving import eventually, serve
 from webhook.pki.issue import create_self_signed
 from webhook.server.file_watcher import RejectedError

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, Api
+from tests.kubeconfigs import KUBECONFIG
 from tests.serving import eventually
 from webhook.cluster.certificates.manager import CertificateManager
 from webhook.cluster.certificates.reconciler import IDLE
@@ -16,14 +17,6 @@ from webhook.pki.issue import SERVING_LIFETIME, create_ca, issue_certificate
 from webhook.pki.rotation import StoredCertificates
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
-KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
-users: [{name: u, user: {}}]
-contexts: [{name: x, context: {cluster: c, user: u}}]
-current-context: x
-"""
 
 
 def manager(tmp_path, serving=lambda: "fingerprint", *, manage=True) -> CertificateManager:

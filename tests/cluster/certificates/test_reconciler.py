@@ -1,71 +1,25 @@
 """Replicas that keep certificates together, each by itself, in any order and with any delay."""
 
 import base64
-import datetime as dt
 import random
-from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, WEBHOOKS, Api
+from tests.cluster.certificates.replicas import NAME, NOW, WHERE, SimulatedReplica, SimulatedTime, settle
 from tests.pki.foreign import pem
 from webhook.cluster.certificates.reconciler import (
     AFTER_FAILURE,
     IDLE,
     SETTLED_AFTER,
     SOON,
-    CertificateSpec,
-    Clock,
-    Reconciler,
-    ServedCertificate,
 )
-from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import create_ca, issue_certificate
 from webhook.pki.rotation import StoredCertificates, add_new_ca
 from webhook.pki.verify import verification_error
-
-NAME = "tokenguard.tokenguard.svc"
-WHERE = TlsSecret("tokenguard/tokenguard-tls")
-NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
-
-
-class Time:
-    """A clock that goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    @property
-    def now(self) -> dt.datetime:
-        return NOW + dt.timedelta(seconds=self.seconds)
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(lambda: self.now, lambda: self.seconds)
-
-
-class Node:
-    """A replica: what it was given to serve, and what it serves, which may lag behind."""
-
-    def __init__(self, api: Api, time: Time, *, manage: bool = True, names: Collection[str] = (NAME,)) -> None:
-        self.given = self.serves = b""
-        served = ServedCertificate(self._give, lambda: self.given, self._fingerprint)
-        self.reconciler = Reconciler(api, CertificateSpec(WHERE, names, manage), served, time.clock)
-
-    def look(self) -> float:
-        return self.reconciler.reconcile()
-
-    def catch_up(self) -> None:
-        self.serves = self.given
-
-    def _give(self, pair: bytes) -> None:
-        self.given = pair
-
-    def _fingerprint(self) -> str:
-        return next((one.fingerprint for one in parse_certificates(self.serves)), "")
 
 
 @pytest.fixture
@@ -76,27 +30,15 @@ def api() -> Api:
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
+def time() -> SimulatedTime:
+    return SimulatedTime()
 
 
 def stored(api: Api) -> StoredCertificates:
     return WHERE.read(api).stored
 
 
-def settle(time: Time, *nodes: Node) -> None:
-    """Let all happen that will happen by itself, within ten minutes."""
-    for _ in range(600):
-        delays = [node.look() for node in nodes]
-        for node in nodes:
-            node.catch_up()
-        if min(delays) == IDLE:
-            return
-        time.seconds += 1
-    pytest.fail("it never settles")
-
-
-def is_refused(api: Api, node: Node, time: Time) -> str:
+def is_refused(api: Api, node: SimulatedReplica, time: SimulatedTime) -> str:
     """Return why an API server would refuse a replica; empty where none would."""
     bundles = [base64.b64decode(bundle or "") for bundle in api.bundles()]
     return "".join(
@@ -104,13 +46,13 @@ def is_refused(api: Api, node: Node, time: Time) -> str:
     )
 
 
-def force(api: Api, time: Time) -> None:
+def force(api: Api, time: SimulatedTime) -> None:
     found = WHERE.read(api)
     assert WHERE.write(api, add_new_ca(found.stored, time.now), found.version)
 
 
 def test_one_replica_makes_secret_and_trust_out_of_nothing(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     assert is_refused(api, node, time) == ""
     secret = api.objects[f"{SECRETS}/tokenguard-tls"]
@@ -119,7 +61,7 @@ def test_one_replica_makes_secret_and_trust_out_of_nothing(api, time) -> None:
 
 
 def test_of_many_replicas_that_start_at_once_all_serve_what_the_first_has_made(api, time) -> None:
-    nodes = [Node(api, time) for _ in range(5)]
+    nodes = [SimulatedReplica(api, time) for _ in range(5)]
     settle(time, *nodes)
     assert len({node.serves for node in nodes}) == 1
     assert [is_refused(api, node, time) for node in nodes] == [""] * 5
@@ -127,7 +69,7 @@ def test_of_many_replicas_that_start_at_once_all_serve_what_the_first_has_made(a
 
 
 def test_two_that_read_the_same_nothing_end_with_one_secret(api, time) -> None:
-    first, second = Node(api, time), Node(api, time)
+    first, second = SimulatedReplica(api, time), SimulatedReplica(api, time)
 
     def interrupt(method: str, path: str) -> None:
         if (method, path) == ("post", SECRETS):
@@ -145,11 +87,11 @@ def test_two_that_read_the_same_nothing_end_with_one_secret(api, time) -> None:
 class ApiServers:
     """API servers that follow the configurations, some of them late: until when each bundle is still believed."""
 
-    def __init__(self, api: Api, time: Time, latest: float) -> None:
+    def __init__(self, api: Api, time: SimulatedTime, latest: float) -> None:
         self._api, self._time, self._latest = api, time, latest
         self._believed: dict[str, float] = {}
 
-    def would_refuse(self, nodes: list[Node]) -> bool:
+    def would_refuse(self, nodes: list[SimulatedReplica]) -> bool:
         """Say whether one of them would refuse one of the replicas at this moment."""
         now = self._time.seconds
         self._believed |= {bundle or "": now + self._latest for bundle in self._api.bundles()}
@@ -159,10 +101,10 @@ class ApiServers:
         return any(verification_error(chain, bundle, NAME, self._time.now) for chain in chains for bundle in bundles)
 
 
-def rotated_at_random(api: Api, time: Time, seed: int, latest: float) -> list[bool]:
+def rotated_at_random(api: Api, time: SimulatedTime, seed: int, latest: float) -> list[bool]:
     """Rotate while three replicas act in any order; return, for each request, whether somebody would be refused."""
     chance = random.Random(seed)
-    nodes = [Node(api, time) for _ in range(3)]
+    nodes = [SimulatedReplica(api, time) for _ in range(3)]
     settle(time, *nodes)
     servers = ApiServers(api, time, latest)
     refusals = [servers.would_refuse(nodes)]
@@ -190,7 +132,7 @@ def test_api_servers_that_are_later_than_is_waited_for_would_refuse_replicas(api
 
 
 def test_a_new_authority_signs_only_once_the_bundle_has_been_trusted_for_long_enough(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     before = stored(api)
     force(api, time)
@@ -203,7 +145,7 @@ def test_a_new_authority_signs_only_once_the_bundle_has_been_trusted_for_long_en
 
 
 def test_the_old_authority_stays_while_one_replica_serves_the_old_certificate(api, time) -> None:
-    quick, slow = Node(api, time), Node(api, time)
+    quick, slow = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, quick, slow)
     force(api, time)
     for _ in range(300):
@@ -218,7 +160,7 @@ def test_the_old_authority_stays_while_one_replica_serves_the_old_certificate(ap
 
 
 def test_a_replica_whose_own_lease_was_deleted_does_not_take_nobody_for_everybody(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     force(api, time)
     before = stored(api).certificate
@@ -238,7 +180,7 @@ def test_a_replica_whose_own_lease_was_deleted_does_not_take_nobody_for_everybod
 
 
 def test_a_replica_that_died_is_waited_for_no_longer_than_ten_minutes(api, time) -> None:
-    alive, dead = Node(api, time), Node(api, time)
+    alive, dead = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, alive, dead)
     force(api, time)
     began = time.seconds
@@ -250,7 +192,7 @@ def test_a_replica_that_died_is_waited_for_no_longer_than_ten_minutes(api, time)
 
 
 def test_a_replica_that_takes_leave_is_not_waited_for(api, time) -> None:
-    stays, leaves = Node(api, time), Node(api, time)
+    stays, leaves = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, stays, leaves)
     leaves.reconciler.end()
     force(api, time)
@@ -258,7 +200,7 @@ def test_a_replica_that_takes_leave_is_not_waited_for(api, time) -> None:
     assert len(stored(api).cas) == 1
 
 
-def pass_time(time: Time, minutes: int, *nodes: Node) -> None:
+def pass_time(time: SimulatedTime, minutes: int, *nodes: SimulatedReplica) -> None:
     for _ in range(minutes):
         time.seconds += 60
         for node in nodes:
@@ -270,7 +212,7 @@ def leases(api: Api) -> set[str]:
 
 
 def test_leases_of_replicas_that_are_long_gone_are_removed(api, time) -> None:
-    node, gone = Node(api, time), Node(api, time)
+    node, gone = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, node, gone)
     pass_time(time, 55, node)
     assert leases(api) == {node.reconciler.replicas.own, gone.reconciler.replicas.own}
@@ -279,7 +221,7 @@ def test_leases_of_replicas_that_are_long_gone_are_removed(api, time) -> None:
 
 
 def test_after_an_api_server_was_away_for_hours_the_living_are_still_waited_for(api, time) -> None:
-    first, slow = Node(api, time), Node(api, time)
+    first, slow = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, first, slow)
     api.refused |= {(verb, "/") for verb in ("get", "post", "patch", "delete")}
     pass_time(time, 180, first, slow)
@@ -294,7 +236,7 @@ def test_after_an_api_server_was_away_for_hours_the_living_are_still_waited_for(
 
 
 def test_a_bundle_that_somebody_broke_is_put_back_and_nothing_else_is_touched(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     held = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]
     held["webhooks"][1]["clientConfig"]["caBundle"] = base64.b64encode(b"junk").decode()
@@ -306,10 +248,10 @@ def test_a_bundle_that_somebody_broke_is_put_back_and_nothing_else_is_touched(ap
 
 
 def test_a_replica_that_read_the_secret_before_a_rotation_does_not_put_its_bundle_back(api, time) -> None:
-    slow = Node(api, time)
+    slow = SimulatedReplica(api, time)
     settle(time, slow)
     api.objects[f"{CONFIGURATIONS[0]}/tokenguard"]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
-    quick = Node(api, time)
+    quick = SimulatedReplica(api, time)
 
     def interrupt(method: str, _path: str) -> None:
         if method == "patch" and _path.startswith(WEBHOOKS):
@@ -324,7 +266,7 @@ def test_a_replica_that_read_the_secret_before_a_rotation_does_not_put_its_bundl
 
 @pytest.mark.parametrize("read", [1, 2, 3], ids=["the first", "the second", "the third"])
 def test_a_rotation_before_any_of_a_replicas_reads_is_not_undone_by_it(api, time, read) -> None:
-    slow, quick = Node(api, time), Node(api, time)
+    slow, quick = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, slow, quick)
     reads: list[str] = []
 
@@ -342,7 +284,7 @@ def test_a_rotation_before_any_of_a_replicas_reads_is_not_undone_by_it(api, time
 
 
 def test_a_configuration_that_changes_between_read_and_write_is_no_failure(api, time, caplog) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     path = f"{CONFIGURATIONS[0]}/tokenguard"
     api.objects[path]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
@@ -360,7 +302,7 @@ def test_a_configuration_that_changes_between_read_and_write_is_no_failure(api, 
 
 
 def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came(api, time) -> None:
-    slow, quick = Node(api, time), Node(api, time)
+    slow, quick = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, slow, quick)
     time.seconds += 2 * SETTLED_AFTER
     force(api, time)
@@ -374,7 +316,7 @@ def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came
 
 
 def test_a_secret_that_was_deleted_is_made_again(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     del api.objects[f"{SECRETS}/tokenguard-tls"]
     settle(time, node)
@@ -383,7 +325,7 @@ def test_a_secret_that_was_deleted_is_made_again(api, time) -> None:
 
 def test_where_there_are_no_configurations_a_certificate_is_kept_all_the_same(time) -> None:
     api = Api()
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     assert stored(api).serving is not None
     api.install()
@@ -392,7 +334,7 @@ def test_where_there_are_no_configurations_a_certificate_is_kept_all_the_same(ti
 
 
 def test_nothing_is_written_where_nothing_has_changed(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     api.asked.clear()
     for _ in range(50):
@@ -405,17 +347,17 @@ def test_what_was_in_the_secret_besides_stays(api, time) -> None:
     api.put(f"{SECRETS}/tokenguard-tls", {
         "type": "Opaque", "metadata": {"name": "tokenguard-tls", "labels": {"team": "x"}}, "data": {"note": "eA=="},
     })  # fmt: skip
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     secret = api.objects[f"{SECRETS}/tokenguard-tls"]
     assert (secret["type"], secret["metadata"]["labels"], secret["data"]["note"]) == ("Opaque", {"team": "x"}, "eA==")
 
 
 def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, caplog) -> None:
-    node = Node(api, time, manage=False)
+    node = SimulatedReplica(api, time, manage=False)
     assert node.look() == AFTER_FAILURE
     assert "Secret tokenguard/tokenguard-tls: is not there: make it" in caplog.text
-    settle(time, Node(api, time))
+    settle(time, SimulatedReplica(api, time))
     api.asked.clear()
     assert node.look() == IDLE
     assert node.given.startswith(stored(api).certificate)
@@ -423,9 +365,9 @@ def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, cap
 
 
 def test_where_nothing_is_signed_the_cas_key_is_not_even_decoded(api, time) -> None:
-    settle(time, Node(api, time))
+    settle(time, SimulatedReplica(api, time))
     api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"] = "not base64"
-    node = Node(api, time, manage=False)
+    node = SimulatedReplica(api, time, manage=False)
     assert node.look() == IDLE
     found = WHERE.read(api, signs=False)
     assert node.given == found.stored.certificate + b"\n" + found.stored.key
@@ -444,10 +386,10 @@ UNSERVABLE = {
 
 @pytest.mark.parametrize(("changed", "why"), UNSERVABLE.values(), ids=UNSERVABLE)
 def test_a_pair_that_can_not_be_served_is_told_at_once_and_by_its_secret(api, time, caplog, changed, why) -> None:
-    settle(time, Node(api, time))
+    settle(time, SimulatedReplica(api, time))
     data = api.objects[f"{SECRETS}/tokenguard-tls"]["data"]
     data |= {name: base64.b64encode(content).decode() for name, content in changed.items()}
-    node = Node(api, time, manage=False)
+    node = SimulatedReplica(api, time, manage=False)
     assert node.look() == AFTER_FAILURE
     assert node.reconciler.failing
     assert f"Secret tokenguard/tokenguard-tls: {why}" in caplog.text
@@ -455,7 +397,7 @@ def test_a_pair_that_can_not_be_served_is_told_at_once_and_by_its_secret(api, ti
 
 def test_a_refusal_is_told_once_with_its_reason_and_taken_up_again(api, time, caplog) -> None:
     api.refused.add(("patch", CONFIGURATIONS[0]))
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     assert [node.look() for _ in range(3)] == [0.0, AFTER_FAILURE, AFTER_FAILURE]
     assert caplog.text.count("403") == 1
     api.refused.clear()
@@ -475,7 +417,7 @@ REFUSED = {
 @pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
 def test_without_leases_certificates_are_made_renewed_and_trusted_all_the_same(api, time, refused) -> None:
     api.refused |= refused
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     for _ in range(3):
         node.look()
         node.catch_up()
@@ -491,7 +433,7 @@ def test_without_leases_certificates_are_made_renewed_and_trusted_all_the_same(a
 
 
 def test_without_leases_no_old_ca_leaves(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     api.refused.add(("get", LEASES))
     force(api, time)
@@ -502,23 +444,23 @@ def test_without_leases_no_old_ca_leaves(api, time) -> None:
 
 
 def test_where_the_configurations_can_not_be_read_a_good_certificate_is_served_all_the_same(api, time) -> None:
-    settle(time, Node(api, time))
+    settle(time, SimulatedReplica(api, time))
     api.refused.add(("get", WEBHOOKS))
-    late = Node(api, time)
+    late = SimulatedReplica(api, time)
     late.look()
     assert late.given.startswith(stored(api).certificate)
 
 
 def test_one_configuration_that_can_not_be_changed_does_not_hold_up_the_other(api, time) -> None:
     api.refused.add(("patch", CONFIGURATIONS[0]))
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     for _ in range(3):
         node.look()
     assert [bool(bundle) for bundle in api.bundles()] == [False, False, True, True]
 
 
 def test_where_the_secret_can_not_be_written_a_broken_bundle_is_put_back_all_the_same(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     time.seconds += 21 * 86400
     api.refused.add(("patch", SECRETS))
@@ -530,7 +472,7 @@ def test_where_the_secret_can_not_be_written_a_broken_bundle_is_put_back_all_the
 @pytest.mark.parametrize("seed", range(5))
 def test_a_lost_secret_is_made_again_without_any_replica_being_refused(api, time, seed) -> None:
     chance = random.Random(seed)
-    nodes = [Node(api, time) for _ in range(3)]
+    nodes = [SimulatedReplica(api, time) for _ in range(3)]
     settle(time, *nodes)
     servers = ApiServers(api, time, SETTLED_AFTER * 0.9)
     refusals = [servers.would_refuse(nodes)]
@@ -548,7 +490,7 @@ def test_a_lost_secret_is_made_again_without_any_replica_being_refused(api, time
 
 
 def test_a_certificate_that_no_managed_ca_has_signed_is_not_served(api, time) -> None:
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     served, found = node.given, WHERE.read(api)
     stranger = issue_certificate(create_ca(time.now), [NAME], time.now)
@@ -575,7 +517,7 @@ def signed(api: Api) -> int:
 
 
 def test_names_that_another_replica_asks_for_stay_at_a_renewal(api, time) -> None:
-    old, new = Node(api, time), Node(api, time, names=[NAME, "new.example.com"])
+    old, new = SimulatedReplica(api, time), SimulatedReplica(api, time, names=[NAME, "new.example.com"])
     settle(time, old, new)
     assert names(api) == {NAME, "new.example.com"}
     time.seconds += 21 * 86400
@@ -586,7 +528,7 @@ def test_names_that_another_replica_asks_for_stay_at_a_renewal(api, time) -> Non
 
 
 def test_names_that_another_replica_asks_for_stay_when_a_new_ca_signs(api, time) -> None:
-    old, new = Node(api, time), Node(api, time, names=[NAME, "new.example.com"])
+    old, new = SimulatedReplica(api, time), SimulatedReplica(api, time, names=[NAME, "new.example.com"])
     settle(time, new, old)
     force(api, time)
     before = stored(api).certificate
@@ -598,7 +540,7 @@ def test_names_that_another_replica_asks_for_stay_when_a_new_ca_signs(api, time)
 
 
 def test_a_name_that_nobody_asks_for_any_more_is_gone_with_the_next_certificate(api, time) -> None:
-    old, new = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    old, new = SimulatedReplica(api, time, names=[NAME, "old.example.com"]), SimulatedReplica(api, time)
     settle(time, old, new)
     old.reconciler.end()
     settle(time, new)
@@ -609,7 +551,7 @@ def test_a_name_that_nobody_asks_for_any_more_is_gone_with_the_next_certificate(
 
 
 def test_where_it_is_not_known_who_asks_for_a_name_it_stays(api, time) -> None:
-    gone, node = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    gone, node = SimulatedReplica(api, time, names=[NAME, "old.example.com"]), SimulatedReplica(api, time)
     settle(time, gone, node)
     gone.reconciler.end()
     api.refused.add(("get", LEASES))
@@ -621,7 +563,7 @@ def test_where_it_is_not_known_who_asks_for_a_name_it_stays(api, time) -> None:
 
 
 def test_names_stay_while_there_is_a_replica_that_does_not_say_what_it_asks_for(api, time) -> None:
-    earlier, node = Node(api, time, names=[NAME, "old.example.com"]), Node(api, time)
+    earlier, node = SimulatedReplica(api, time, names=[NAME, "old.example.com"]), SimulatedReplica(api, time)
     settle(time, earlier, node)
     lease = api.objects[f"{LEASES}/{earlier.reconciler.replicas.own}"]
     del lease["metadata"]["annotations"]["tokenguard/names"]
@@ -632,7 +574,7 @@ def test_names_stay_while_there_is_a_replica_that_does_not_say_what_it_asks_for(
 
 def test_no_key_is_ever_logged(api, time, caplog) -> None:
     caplog.set_level("DEBUG")
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     settle(time, node)
     api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["tls.key"] = "not base64: sekrit"
     node.look()

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
-from tests.cluster.certificates.test_reconciler import NAME, NOW, WHERE, Node, Time, settle
+from tests.cluster.certificates.replicas import NAME, NOW, WHERE, SimulatedReplica, SimulatedTime, settle
 from tests.pki.foreign import NAME as CALLED
 from tests.pki.foreign import cases, pem
 from webhook.cluster.certificates.ca_bundle import KINDS
@@ -23,8 +23,8 @@ DAY = dt.timedelta(days=1)
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
+def time() -> SimulatedTime:
+    return SimulatedTime()
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def api(time) -> Api:
     """Return a cluster in which one replica has made all that there has to be."""
     made = Api()
     made.install()
-    settle(time, Node(made, time))
+    settle(time, SimulatedReplica(made, time))
     return made
 
 
@@ -95,7 +95,7 @@ def test_the_certificate_has_to_be_for_the_name_that_the_api_server_calls(api, t
     [problem] = problems(api)
     assert problem.startswith("MutatingWebhookConfiguration/tokenguard does not trust the certificate: caBundle of a: ")
     assert problem.endswith(f"the certificate is not valid for {host}")
-    settle(time, Node(api, time, names=[NAME, host]))
+    settle(time, SimulatedReplica(api, time, names=[NAME, host]))
     assert [line for line in problems(api) if "trust" in line] == []
 
 
@@ -156,7 +156,7 @@ def test_a_replica_that_serves_another_certificate_is_amiss_as_long_as_it_is_ali
 def test_ca_rotation_is_pending_until_the_old_ca_is_removed(api, time) -> None:
     assert rotate(api, WHERE, NOW, ca=True).endswith("added a new CA to the bundle")
     said = [read_status(api, WHERE, NOW).pending_step]
-    node = Node(api, time)
+    node = SimulatedReplica(api, time)
     while said[-1]:
         node.look()
         node.catch_up()
@@ -203,7 +203,7 @@ def test_a_secret_that_is_not_there_can_not_be_rotated(api) -> None:
 
 
 def test_a_rotated_certificate_is_for_the_names_that_the_replicas_ask_for(api, time) -> None:
-    more = Node(api, time, names=[NAME, "more.example.com"])
+    more = SimulatedReplica(api, time, names=[NAME, "more.example.com"])
     settle(time, more)
     rotate(api, WHERE, time.now, ca=False)
     assert WHERE.read(api).stored.serving.names == (NAME, "more.example.com")

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.cluster.fake import error, event, meta, page
-from tests.cluster.test_api_client import Answers, write
+from tests.cluster.http_api import ApiRequestHandler
 from tests.control_plane.live import NAMESPACE, WHERE, is_allowed, is_denied
+from tests.kubeconfigs import write_kubeconfig
 from tests.server.faults.load import load
 from tests.serving import eventually, serve
 
@@ -48,7 +49,7 @@ class Fickle(http.server.ThreadingHTTPServer):
         self.version += 1
 
 
-class FickleAnswers(Answers):
+class FickleAnswers(ApiRequestHandler):
     """List and watch, as far as tokenguard asks."""
 
     server: Fickle
@@ -117,7 +118,7 @@ def api():
 @pytest.fixture(scope="module")
 def server(api, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fickle")
-    write(folder / "kubeconfig", api.server_port, {"token": "t"})
+    write_kubeconfig(folder / "kubeconfig", api.server_port, {"token": "t"})
     flags = ["--kubeconfig", str(folder / "kubeconfig"), "--policy-configmap", WHERE]
     with serve(folder / "run", *flags, module=("-c", SHORTENED)) as running:
         yield running
@@ -152,7 +153,7 @@ def test_while_the_api_server_goes_wrong_the_last_known_state_is_policy_flags_an
 
 @pytest.mark.covers("failure-modes: API server unreachable")
 def test_state_is_current_soon_after_an_outage_of_any_length(api, tmp_path):
-    write(tmp_path / "kubeconfig", api.server_port, {"token": "t"})
+    write_kubeconfig(tmp_path / "kubeconfig", api.server_port, {"token": "t"})
     flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--policy-configmap", WHERE]
     with serve(tmp_path / "run", *flags) as server:
         api.wrong = "away"
