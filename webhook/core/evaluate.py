@@ -11,14 +11,14 @@ from webhook.core.decision import Coverage, Decision, Finding, Outcome, Violatio
 from webhook.core.json_patch import Edit, assemble, below
 from webhook.core.k8s_types import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
 from webhook.core.kinds import ADVISED, CLUSTER_SCOPED, GRANTS, KINDS, Subject
-from webhook.core.pod_context import PodView, pod_view
+from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy import configmap_admission
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
 from webhook.core.rule import Check
 from webhook.core.rules import RULES
-from webhook.core.token_context import AccountView, account_view
+from webhook.core.token_context import TokenContext, build_token_context
 
 MACHINERY_NAMESPACE, OWN_NAMESPACE = "kube-system", "tokenguard"
 NODES, NODE_USER = "system:nodes", "system:node:"
@@ -39,7 +39,7 @@ MAX_FINDINGS = 1000
 """The largest number of findings of one rule in one object, so that an object that breaks a rule a hundred thousand
 times makes neither a large decision nor a large patch. A pod of which so many are patched is denied for the rest."""
 
-View = PodView | AccountView
+Context = PodContext | TokenContext
 
 
 def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetime) -> Decision:
@@ -52,16 +52,16 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
         return replace(settled, policy=policy.revision)
     if request.subject is None or request.problem:
         return _unreadable(request, policy, cluster)
-    here = _policy_for(request, policy, cluster)
-    view, account = _view(request, policy, here, cluster)
-    if view is None:
-        return Decision(Outcome.ALLOWED, policy=policy.revision, mode=here.mode, note="no rule looks at it")
+    namespace_policy = _policy_for(request, policy, cluster)
+    context, account = _view(request, policy, namespace_policy, cluster)
+    if context is None:
+        return Decision(Outcome.ALLOWED, policy=policy.revision, mode=namespace_policy.mode, note="no rule looks at it")
     findings: list[Finding] = []
     exempted: list[tuple[Finding, Exemption]] = []
-    for rule, check, intended, may_be_exempt in _active(here, request.subject, policy):
+    for rule, check, intended, may_be_exempt in _active(namespace_policy, request.subject, policy):
         max_findings, max_exempted = len(findings) + MAX_FINDINGS, len(exempted) + MAX_FINDINGS
-        for violation in check(view):
-            finding = _decide(rule, intended, violation, request, here.mode)
+        for violation in check(context):
+            finding = _decide(rule, intended, violation, request, namespace_policy.mode)
             if finding is None:
                 continue
             exemption = _exemption(policy, finding, account, request, now) if may_be_exempt else None
@@ -71,7 +71,7 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
                     break
             elif len(exempted) < max_exempted:  # the others are looked at, too: exempted ones hide none that isn't
                 exempted.append((finding, exemption))
-    return _concluded(request, policy, here.mode, tuple(findings), tuple(exempted))
+    return _concluded(request, policy, namespace_policy.mode, tuple(findings), tuple(exempted))
 
 
 def without_policy(request: Request) -> Decision | None:
@@ -154,18 +154,20 @@ def _unreadable(request: Request, policy: Policy, cluster: Cluster) -> Decision:
     return Decision(outcome, policy=policy.revision, mode=mode, problem=request.problem)
 
 
-def _view(request: Request, policy: Policy, here: NamespacePolicy, cluster: Cluster) -> tuple[View | None, str]:
+def _view(
+    request: Request, policy: Policy, namespace_policy: NamespacePolicy, cluster: Cluster
+) -> tuple[Context | None, str]:
     """Return what the rules look at, and the account that it is about."""
     found = request.object
     if isinstance(found, PodTemplate):
-        view = pod_view(request, found, here, policy, cluster)
-        return view, view.account
+        context = build_pod_context(request, found, namespace_policy, policy, cluster)
+        return context, context.account
     if isinstance(found, AnyWorkload):
         if request.phase is not Phase.CHECK and _is_advised_of(found.metadata.controller):
             return None, ""  # its author has been told already
-        view = pod_view(request, found.template, here, policy, cluster)
-        return view, view.account
-    return account_view(request, here, policy, cluster)
+        context = build_pod_context(request, found.template, namespace_policy, policy, cluster)
+        return context, context.account
+    return build_token_context(request, namespace_policy, policy, cluster)
 
 
 def _is_advised_of(owner: OwnerReference | None) -> bool:
@@ -176,22 +178,24 @@ def _is_advised_of(owner: OwnerReference | None) -> bool:
     return kind is not None and kind.subject is Subject.TEMPLATE
 
 
-def _active(here: NamespacePolicy, subject: Subject, policy: Policy) -> tuple[tuple[str, Check, Action, bool], ...]:
+def _active(
+    namespace_policy: NamespacePolicy, subject: Subject, policy: Policy
+) -> tuple[tuple[str, Check, Action, bool], ...]:
     """Return the rules that look at a subject and are not off, remembered for the namespace.
 
     Each has its name, its check, its action, and whether any exemption is from it.
     """
-    active = here.active.get(subject)
+    active = namespace_policy.active.get(subject)
     if active is None:
-        active = here.active[subject] = tuple(
+        active = namespace_policy.active[subject] = tuple(
             (
                 rule.name,
                 rule.check_of(subject),
-                _intended(here.rules[rule.name], subject),
+                _intended(namespace_policy.rules[rule.name], subject),
                 rule.name in policy.exemption_index,
             )
             for rule in RULES
-            if subject in rule.looks_at and here.rules[rule.name] is not Action.OFF
+            if subject in rule.looks_at and namespace_policy.rules[rule.name] is not Action.OFF
         )
     return active
 

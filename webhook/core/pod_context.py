@@ -26,7 +26,7 @@ MAX_NAMES = 1000
 _NONE: Mapping[str, str] = {}
 
 
-class Placed(Value, frozen=True):
+class ContainerRef(Value, frozen=True):
     """A container and where it stands."""
 
     pointer: str
@@ -71,7 +71,7 @@ class Mounts(Variable):
     rule asks of all the mounts is worked out once, not once for each volume.
     """
 
-    placed: list[tuple[Placed, int, VolumeMount]]
+    placed: list[tuple[ContainerRef, int, VolumeMount]]
     by_sub_path: bool = False
     _at_api_token_path: bool | None = None
 
@@ -91,31 +91,31 @@ class Mounts(Variable):
             yield f"{placed.pointer}/volumeMounts/{number}", mount
 
 
-class PodView(Variable):
+class PodContext(Variable):
     """A pod, a pod's template, or a pod to which ephemeral containers are added.
 
     `containers` are those to be judged: for an update of ephemeral containers only the added ones. `mounts_by_volume`
     has the mounts of all containers by the name of their volume, `mounts_sub_path` says whether any is by subPath or
     subPathExpr. `host_paths` are the hostPath volumes, each after its number.
     `legacy_tokens` maps the names of the namespace's legacy Secrets to the account of each. `requested` names the
-    injections that the pod's annotation asks for, `injections` are those that it is to get, `every_injection` all
+    injections that the pod's annotation asks for, `injections` are those that it is to get, `all_injections` all
     that the policy has, and `injected` names the volumes that hold one already.
     """
 
     request: Request
     pod: PodTemplate
-    here: NamespacePolicy
+    namespace_policy: NamespacePolicy
     cluster: Cluster
     account: str
     api_audiences: tuple[str, ...]
     legacy_tokens: Mapping[str, str]
-    containers: list[Placed]
+    containers: list[ContainerRef]
     volumes: list[Volume]
     tokens: list[TokenSource]
     requested: tuple[str, ...]
     injections: tuple[Injection, ...]
-    every_injection: tuple[Injection, ...]
-    every_container: list[Placed]
+    all_injections: tuple[Injection, ...]
+    all_containers: list[ContainerRef]
     mounts_by_volume: dict[str | None, Mounts]
     mounts_sub_path: bool
     host_paths: list[tuple[int, Volume]]
@@ -126,7 +126,7 @@ class PodView(Variable):
         return self.mounts_by_volume.get(volume) or Mounts([])
 
     @property
-    def runs_later(self) -> bool:
+    def before_service_account_admission(self) -> bool:
         """Whether the ServiceAccount plugin has yet to see it: a template, or a manifest that is checked."""
         return self.request.subject is Subject.TEMPLATE or self.request.phase is Phase.CHECK
 
@@ -143,7 +143,9 @@ class PodView(Variable):
         It mounts the token into every container with nothing at its path
         (plugin/pkg/admission/serviceaccount/admission.go).
         """
-        if not self.runs_later or any(token.api_server_own and not token.by_hand for token in self.tokens):
+        if not self.before_service_account_admission or any(
+            token.api_server_own and not token.by_hand for token in self.tokens
+        ):
             return False
         return self.automounts and any(
             all(mount.mount_path != API_TOKEN_PATH for mount in placed.container.volume_mounts or ())
@@ -154,7 +156,7 @@ class PodView(Variable):
         """Say whether a token with this audience is for the API server: none means the API server's."""
         return not audience or audience in self.api_audiences
 
-    def would_pass_for_injected(self, volume: str | None, audience: str) -> bool:
+    def collides_with_injection(self, volume: str | None, audience: str) -> bool:
         """Say whether a volume that isn't an injection's would become one by a token made out to `audience`.
 
         So it must not be mended: its name is taken, which is refused, and the patch would hide that it is.
@@ -164,19 +166,21 @@ class PodView(Variable):
         )
 
 
-def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: Policy, cluster: Cluster) -> PodView:
+def build_pod_context(
+    request: Request, pod: PodTemplate, namespace_policy: NamespacePolicy, policy: Policy, cluster: Cluster
+) -> PodContext:
     """Gather what the rules need of a pod, so that each looks only at what concerns it."""
     spec = pod.spec
-    every_container = _every(spec)
-    containers = _added(request, pod) if request.subject is Subject.EPHEMERAL_CONTAINERS else every_container
+    all_containers = _every(spec)
+    containers = _added(request, pod) if request.subject is Subject.EPHEMERAL_CONTAINERS else all_containers
     volumes = spec.volumes or []
     account = spec.service_account_name or spec.service_account or "default"
     requested = named_in(pod, "tokenguard/inject")
-    mounts, by_sub_path = _mounts(every_container)
-    view = PodView(
+    mounts, by_sub_path = _mounts(all_containers)
+    context = PodContext(
         request,
         pod,
-        here,
+        namespace_policy,
         cluster,
         account,
         policy.api_audiences(cluster),
@@ -185,9 +189,9 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
         volumes,
         [],
         requested,
-        _due(here, pod, requested, request.namespace, account) if here.injections else (),
+        _due(namespace_policy, pod, requested, request.namespace, account) if namespace_policy.injections else (),
         policy.injections,
-        every_container,
+        all_containers,
         mounts,
         by_sub_path,
         [],
@@ -196,22 +200,22 @@ def pod_view(request: Request, pod: PodTemplate, here: NamespacePolicy, policy: 
     for number, volume in enumerate(volumes):
         projected = volume.projected
         if projected is not None and projected.sources:
-            _add_tokens(view, number, volume, projected.sources)
-            if volume.name in here.injected_volumes:
+            _add_tokens(context, number, volume, projected.sources)
+            if volume.name in namespace_policy.injected_volumes:
                 held.append(volume)
         elif volume.host_path is not None:
-            view.host_paths.append((number, volume))
+            context.host_paths.append((number, volume))
     if held:
-        by_volume = {injection.volume: injection for injection in view.injections}
-        view.injected = frozenset([
+        by_volume = {injection.volume: injection for injection in context.injections}
+        context.injected = frozenset([
             injection.volume
             for volume in held
             if (injection := by_volume.get(volume.name or "")) and holds_injection(volume, injection)
         ])  # fmt: skip
-    return view
+    return context
 
 
-def _mounts(containers: list[Placed]) -> tuple[dict[str | None, Mounts], bool]:
+def _mounts(containers: list[ContainerRef]) -> tuple[dict[str | None, Mounts], bool]:
     """Return the mounts by their volume's name, and whether any is by subPath or subPathExpr."""
     found: dict[str | None, Mounts] = {}
     any_sub_path = False
@@ -233,7 +237,7 @@ def holds_injection(volume: Volume, injection: Injection) -> bool:
     return token is not None and token.audience == injection.audience and token.path == injection.path
 
 
-def _every(spec: PodSpec) -> list[Placed]:
+def _every(spec: PodSpec) -> list[ContainerRef]:
     every = _placed("/spec/initContainers/", spec.init_containers) if spec.init_containers else []
     if spec.containers:
         every += _placed("/spec/containers/", spec.containers)
@@ -242,21 +246,21 @@ def _every(spec: PodSpec) -> list[Placed]:
     return every
 
 
-def _placed(prefix: str, containers: list[Container]) -> list[Placed]:
-    return [Placed(f"{prefix}{number}", container) for number, container in enumerate(containers)]
+def _placed(prefix: str, containers: list[Container]) -> list[ContainerRef]:
+    return [ContainerRef(f"{prefix}{number}", container) for number, container in enumerate(containers)]
 
 
-def _add_tokens(view: PodView, number: int, volume: Volume, sources: list[VolumeProjection]) -> None:
+def _add_tokens(context: PodContext, number: int, volume: Volume, sources: list[VolumeProjection]) -> None:
     own: bool | None = None
     for source_number, source in enumerate(sources):
         token = source.service_account_token
         if token is not None:
             if own is None:
-                own = not token.audience and _is_api_servers_own(view, volume, sources)
-            view.tokens.append(TokenSource(number, source_number, volume, token, own))
+                own = not token.audience and _is_api_servers_own(context, volume, sources)
+            context.tokens.append(TokenSource(number, source_number, volume, token, own))
 
 
-def _added(request: Request, pod: PodTemplate) -> list[Placed]:
+def _added(request: Request, pod: PodTemplate) -> list[ContainerRef]:
     old = request.old_object
     before = old.spec.ephemeral_containers if isinstance(old, PodTemplate) else None
     known = {one.name for one in before or ()}
@@ -265,15 +269,15 @@ def _added(request: Request, pod: PodTemplate) -> list[Placed]:
 
 
 def _due(
-    here: NamespacePolicy, pod: PodTemplate, requested: tuple[str, ...], namespace: str, account: str
+    namespace_policy: NamespacePolicy, pod: PodTemplate, requested: tuple[str, ...], namespace: str, account: str
 ) -> tuple[Injection, ...]:
-    if here.injections_apply_to_all:
-        return here.injections
+    if namespace_policy.injections_apply_to_all:
+        return namespace_policy.injections
     asked = frozenset(requested)
     own_labels = labels(pod.metadata.labels)
     return tuple([
         injection
-        for injection in here.injections
+        for injection in namespace_policy.injections
         if (not injection.on_request or injection.name in asked)
         and injection.pod_labels <= own_labels
         and (not injection.service_accounts or injection.service_accounts.match(namespace, account))
@@ -288,7 +292,7 @@ def named_in(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
     return tuple(name for part in value.split(",", MAX_NAMES) if (name := part.strip())) if value else ()
 
 
-def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProjection]) -> bool:
+def _is_api_servers_own(context: PodContext, volume: Volume, sources: list[VolumeProjection]) -> bool:
     """Say whether a volume is the API server's own token: one for no named audience, at the default path alone.
 
     Where the ServiceAccount plugin has yet to come, it will take an unmounted volume of its prefix, and mount it.
@@ -296,7 +300,11 @@ def _is_api_servers_own(view: PodView, volume: Volume, sources: list[VolumeProje
     tokens = [source.service_account_token for source in sources if source.service_account_token]
     if len(tokens) != 1 or tokens[0].audience:
         return False
-    mounts = view.mounts_by_volume.get(volume.name)
+    mounts = context.mounts_by_volume.get(volume.name)
     if mounts is not None:
-        return mounts.at_api_token_path(view.pod.spec)
-    return view.runs_later and (volume.name or "").startswith(API_TOKEN_VOLUME) and view.automounts
+        return mounts.at_api_token_path(context.pod.spec)
+    return (
+        context.before_service_account_admission
+        and (volume.name or "").startswith(API_TOKEN_VOLUME)
+        and context.automounts
+    )

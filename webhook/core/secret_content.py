@@ -23,8 +23,8 @@ _NOTHING = msgspec.Raw(b"null")
 class ReviewedSecret(Secret, frozen=True):
     """A Secret and what is known of its key `token`; made by `read_secret`, never decoded.
 
-    `token_at` is where the token is (RFC 6901). `token_changed` says that the request sets it, where there is no old
-    Secret that holds the same. `legacy_token` is whose legacy token it is, None where it is none.
+    `token_at` is where the token is (RFC 6901). `token_changed` says that the request sets it, where there is no
+    old Secret that holds the same. `legacy_token` is whose legacy token it is, None where it is none.
     """
 
     token_at: str = "/data/token"  # noqa: S105 - a pointer

@@ -11,13 +11,13 @@ from webhook.core.structs import Value
 from webhook.core.token_objects import INVALID_SINCE, CSIDriver, ServiceAccount, TokenRequest
 
 
-class TokenRequestView(Value, frozen=True):
+class TokenRequestContext(Value, frozen=True):
     """A token that is asked for by hand."""
 
     account: str
     namespace: str
     token_request: TokenRequest
-    here: NamespacePolicy
+    namespace_policy: NamespacePolicy
     api_audiences: tuple[str, ...]
 
     @property
@@ -40,10 +40,12 @@ class TokenRequestView(Value, frozen=True):
     def capped(self) -> int:
         """The most seconds that may be asked for in place of what was."""
         asked = self.token_request.spec.expiration_seconds
-        return lifetimes.capped(self.here.tokens.max_request_lifetime, asked, for_api_server=self.for_api_server)
+        return lifetimes.capped(
+            self.namespace_policy.tokens.max_request_lifetime, asked, for_api_server=self.for_api_server
+        )
 
 
-class SecretView(Value, frozen=True):
+class SecretContext(Value, frozen=True):
     """A Secret that is created, or updated from `old`; `by_hand` asks for its account's token without a Secret."""
 
     account: str
@@ -51,7 +53,7 @@ class SecretView(Value, frozen=True):
     name: str
     secret: ReviewedSecret
     old: ReviewedSecret | None
-    by_hand: TokenRequestView
+    by_hand: TokenRequestContext
 
     @property
     def token_account(self) -> str:
@@ -69,44 +71,48 @@ class SecretView(Value, frozen=True):
         return self.old is not None and _is_marked_invalid(self.old) and not _is_marked_invalid(self.secret)
 
 
-class ServiceAccountView(Value, frozen=True):
+class ServiceAccountContext(Value, frozen=True):
     """A ServiceAccount, and its namespace's legacy Secrets, each with the account of its token."""
 
     account: ServiceAccount
     legacy_tokens: Mapping[str, str]
 
 
-class CSIDriverView(Value, frozen=True):
+class CSIDriverContext(Value, frozen=True):
     """A CSI driver, and what the policy says of the tokens that it gets."""
 
     driver: CSIDriver
-    policy: NamespacePolicy
+    namespace_policy: NamespacePolicy
     api_audiences: tuple[str, ...]
 
 
-AccountView = SecretView | ServiceAccountView | TokenRequestView | CSIDriverView
+TokenContext = SecretContext | ServiceAccountContext | TokenRequestContext | CSIDriverContext
 _NONE: Mapping[str, str] = {}
 
 
-def account_view(
-    request: Request, here: NamespacePolicy, policy: Policy, cluster: Cluster
-) -> tuple[AccountView | None, str]:
+def build_token_context(
+    request: Request, namespace_policy: NamespacePolicy, policy: Policy, cluster: Cluster
+) -> tuple[TokenContext | None, str]:
     """Return what the rules look at, None where none does, and the name of the account that it is about."""
     found = request.object
     if isinstance(found, TokenRequest):
-        view = TokenRequestView(request.name, request.namespace, found, here, policy.api_audiences(cluster))
-        return view, request.name
+        context = TokenRequestContext(
+            request.name, request.namespace, found, namespace_policy, policy.api_audiences(cluster)
+        )
+        return context, request.name
     if isinstance(found, ReviewedSecret):
         account = found.account_in(request.namespace)
         if not (found.is_legacy or found.legacy_token):
             return None, account
-        by_hand = TokenRequestView(account, request.namespace, TokenRequest(), here, policy.api_audiences(cluster))
+        by_hand = TokenRequestContext(
+            account, request.namespace, TokenRequest(), namespace_policy, policy.api_audiences(cluster)
+        )
         old = request.old_object if isinstance(request.old_object, ReviewedSecret) else None
-        return SecretView(account, request.namespace, request.name, found, old, by_hand), account
+        return SecretContext(account, request.namespace, request.name, found, old, by_hand), account
     if isinstance(found, ServiceAccount):
-        return ServiceAccountView(found, cluster.legacy_tokens.get(request.namespace, _NONE)), request.name
+        return ServiceAccountContext(found, cluster.legacy_tokens.get(request.namespace, _NONE)), request.name
     if isinstance(found, CSIDriver):
-        return CSIDriverView(found, here, policy.api_audiences(cluster)), ""
+        return CSIDriverContext(found, namespace_policy, policy.api_audiences(cluster)), ""
     return None, ""
 
 

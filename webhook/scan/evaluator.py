@@ -12,7 +12,7 @@ from webhook.core.evaluate import NODE_USER, NODES, evaluate
 from webhook.core.json_patch import Operation
 from webhook.core.k8s_types import Identity, PodTemplate
 from webhook.core.kinds import Subject
-from webhook.core.pod_context import PodView, pod_view
+from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy.model import Policy
 from webhook.core.token_objects import CSIDriver, Secret, ServiceAccount
 from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult, PodEvaluation, ReportedFinding
@@ -32,17 +32,17 @@ class PolicyEvaluator:
         self._now = now
         self._numbers = {id(exemption): number for number, exemption in enumerate(policy.exemptions)}
 
-    def view(self, namespace: str, pod: PodTemplate) -> PodView:
+    def view(self, namespace: str, pod: PodTemplate) -> PodContext:
         """Return a pod with the policy of its namespace."""
-        here = self.policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
-        return pod_view(_pod_request(namespace, pod), pod, here, self.policy, self._cluster)
+        namespace_policy = self.policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
+        return build_pod_context(_pod_request(namespace, pod), pod, namespace_policy, self.policy, self._cluster)
 
     def pod(self, namespace: str, pod: PodTemplate) -> tuple[PodEvaluation, Patch]:
         """Evaluate a pod; return its patch, too."""
         decision = evaluate(_pod_request(namespace, pod), self.policy, self._cluster, self._now)
-        view = self.view(namespace, pod)
-        result = _result(decision, view.account, self._numbers)
-        tokens = () if decision.outcome is Outcome.DENIED else tokens_after(view, decision)
+        context = self.view(namespace, pod)
+        result = _result(decision, context.account, self._numbers)
+        tokens = () if decision.outcome is Outcome.DENIED else tokens_after(context, decision)
         return PodEvaluation(result, tokens), decision.patch
 
     def evaluate(self, subject: Subject, meta: Identity, found: NonPod, account: str) -> EvaluationResult:

@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from webhook.core import lifetimes
 from webhook.core.decision import Decision
 from webhook.core.json_patch import Append, Edit, Put, Remove, json_path
-from webhook.core.pod_context import PodView
+from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.secret_refs import secrets_of, secrets_read_by
 from webhook.scan.evaluation_result import PodToken
 
 
-def tokens_of(view: PodView) -> tuple[PodToken, ...]:
+def tokens_of(context: PodContext) -> tuple[PodToken, ...]:
     """Return the tokens of a pod, including the legacy ones that it names."""
-    return _sorted([*_projected(view, ()), *(_legacy(pointer, name) for pointer, name in legacy_references(view))])
+    return _sorted(
+        [*_projected(context, ()), *(_legacy(pointer, name) for pointer, name in legacy_references(context))]
+    )
 
 
-def tokens_after(view: PodView, decision: Decision) -> tuple[PodToken, ...]:
+def tokens_after(context: PodContext, decision: Decision) -> tuple[PodToken, ...]:
     """Return the tokens of the evaluated pod after the decision's patch."""
     edits = [
         edit
@@ -25,32 +27,32 @@ def tokens_after(view: PodView, decision: Decision) -> tuple[PodToken, ...]:
         for edit in finding.violation.fix
     ]  # fmt: skip
     removed = {edit.pointer for edit in edits if isinstance(edit, Remove)}
-    kept = (_legacy(pointer, name) for pointer, name in legacy_references(view) if pointer not in removed)
-    return _sorted([*_projected(view, edits), *kept, *_added(view, edits)])
+    kept = (_legacy(pointer, name) for pointer, name in legacy_references(context) if pointer not in removed)
+    return _sorted([*_projected(context, edits), *kept, *_added(context, edits)])
 
 
-def legacy_references(view: PodView) -> Iterator[tuple[str, str]]:
+def legacy_references(context: PodContext) -> Iterator[tuple[str, str]]:
     """Yield the JSON Pointers of fields that name legacy Secrets, each with the Secret's name."""
-    if not view.legacy_tokens:
+    if not context.legacy_tokens:
         return
-    for number, volume in enumerate(view.volumes):
+    for number, volume in enumerate(context.volumes):
         for field, name in secrets_of(volume):
-            if name in view.legacy_tokens:
+            if name in context.legacy_tokens:
                 yield f"/spec/volumes/{number}/{field}", name
-    for placed in view.containers:
+    for placed in context.containers:
         for field, name in secrets_read_by(placed.container):
-            if name in view.legacy_tokens:
+            if name in context.legacy_tokens:
                 yield f"{placed.pointer}/{field}", name
 
 
-def _projected(view: PodView, edits: "list[Edit] | tuple[()]") -> Iterator[PodToken]:
+def _projected(context: PodContext, edits: "list[Edit] | tuple[()]") -> Iterator[PodToken]:
     put = {edit.pointer: edit.value for edit in edits if isinstance(edit, Put)}
     removed = {edit.pointer for edit in edits if isinstance(edit, Remove)}
-    for token in view.tokens:
+    for token in context.tokens:
         if f"/spec/volumes/{token.volume_number}" not in removed:
             at = f"{token.pointer}/serviceAccountToken"
             yield _token(
-                view,
+                context,
                 token.pointer,
                 put.get(f"{at}/audience", token.projection.audience),
                 put.get(f"{at}/expirationSeconds", token.projection.expiration_seconds),
@@ -58,9 +60,9 @@ def _projected(view: PodView, edits: "list[Edit] | tuple[()]") -> Iterator[PodTo
             )
 
 
-def _added(view: PodView, edits: list[Edit]) -> Iterator[PodToken]:
+def _added(context: PodContext, edits: list[Edit]) -> Iterator[PodToken]:
     """Yield the tokens in volumes that a patch adds."""
-    following = len(view.volumes)
+    following = len(context.volumes)
     for edit in edits:
         if isinstance(edit, Append) and edit.pointer == "/spec/volumes":
             pointer, source = f"/spec/volumes/{following}", edit.value["projected"]
@@ -72,11 +74,13 @@ def _added(view: PodView, edits: list[Edit]) -> Iterator[PodToken]:
         for number, projected in enumerate(source["sources"]):
             if token := projected.get("serviceAccountToken"):
                 at = f"{pointer}/projected/sources/{number}"
-                yield _token(view, at, token.get("audience"), token.get("expirationSeconds"))
+                yield _token(context, at, token.get("audience"), token.get("expirationSeconds"))
 
 
-def _token(view: PodView, pointer: str, audience: str | None, asked: int | None, *, own: bool = False) -> PodToken:
-    for_api_server = view.for_api_server(audience)
+def _token(
+    context: PodContext, pointer: str, audience: str | None, asked: int | None, *, own: bool = False
+) -> PodToken:
+    for_api_server = context.for_api_server(audience)
     lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
     return PodToken("" if for_api_server else audience or "", lifetime, json_path(pointer), own)
 

@@ -29,7 +29,7 @@ from webhook.core.k8s_types import (
     VolumeProjection,
 )
 from webhook.core.lifetimes import MAGIC_EXPIRATION
-from webhook.core.pod_context import API_TOKEN_PATH, API_TOKEN_VOLUME, PodView
+from webhook.core.pod_context import API_TOKEN_PATH, API_TOKEN_VOLUME, PodContext
 from webhook.core.policy.model import INJECTED_VOLUME
 
 _TOKEN = ServiceAccountTokenProjection(expiration_seconds=MAGIC_EXPIRATION, path="token")
@@ -44,7 +44,7 @@ Automounts = Callable[[str], bool]
 """Returns whether pods of an account of the namespace get the API server's token by default."""
 
 
-def recreated_pod(live: PodView, origin: PodTemplate | None, automounts: Automounts) -> PodTemplate:
+def recreated_pod(live: PodContext, origin: PodTemplate | None, automounts: Automounts) -> PodTemplate:
     """Return a live pod as it would be created again. `origin` is its template, if it is known."""
     spec = live.pod.spec
     template = origin.spec if origin else _NO_SPEC

@@ -64,9 +64,11 @@ class Scanner:
         """
         namespace = owner.namespace
         if self._is_selected(namespace) and self._owners.add(owner, controller, revision if creates_pods else None):
-            view = self._evaluator.view(namespace, revision.template)
+            context = self._evaluator.view(namespace, revision.template)
             pod = pod_from_template(revision.template, self._automounts(namespace))
-            self._next_pods[owner] = PodGroup((), view.account, tokens_of(view), *self._evaluations(namespace, pod))
+            self._next_pods[owner] = PodGroup(
+                (), context.account, tokens_of(context), *self._evaluations(namespace, pod)
+            )
 
     def add_pod(self, pod: Pod) -> None:
         """Add a pod. A finished one is only counted: it has no tokens and is not created again."""
@@ -78,15 +80,15 @@ class Scanner:
             self._finished_pods += 1
             return
         owner, revision = self._owners.find(namespace, name, meta.controller)
-        view = self._evaluator.view(namespace, pod)
+        context = self._evaluator.view(namespace, pod)
         recreated: PodTemplate
         if is_mirror(pod):
             recreated = pod
         elif revision and not revision.created(pod):
             recreated = replacement_pod(pod, revision.template, self._automounts(namespace))
         else:
-            recreated = recreated_pod(view, revision and revision.template, self._automounts(namespace))
-        group = (view.account, tokens_of(view), *self._evaluations(namespace, recreated))
+            recreated = recreated_pod(context, revision and revision.template, self._automounts(namespace))
+        group = (context.account, tokens_of(context), *self._evaluations(namespace, recreated))
         self._groups.setdefault(owner, {}).setdefault(group, []).append(name)
 
     def report(self) -> ScanReport:

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from webhook.core.decision import Violation
 from webhook.core.json_patch import Edit, Put, Remove
 from webhook.core.kinds import Subject
-from webhook.core.pod_context import PodView
+from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
-from webhook.core.token_context import ServiceAccountView
+from webhook.core.token_context import ServiceAccountContext
 
 ANNOTATION = "tokenguard/api-token"  # a pod may ask by it, too
 
 
-def check(pod: PodView) -> Iterator[Violation]:
+def check(pod: PodContext) -> Iterator[Violation]:
     """Find the API server's token in a pod that didn't ask for it, or that it will be mounted into."""
     automount: bool | None = pod.pod.spec.automount_service_account_token
     if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
@@ -29,9 +29,9 @@ def check(pod: PodView) -> Iterator[Violation]:
         yield _violation("/spec", automount, ())
 
 
-def check_account(view: ServiceAccountView) -> Iterator[Violation]:
+def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
     """Find that a ServiceAccount asks for it, in the name of all its pods."""
-    if view.account.automount_service_account_token is True:
+    if context.account.automount_service_account_token is True:
         yield Violation(
             "/automountServiceAccountToken",
             "is true, which asks for every pod of the account at once",

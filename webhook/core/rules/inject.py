@@ -9,7 +9,7 @@ from webhook.core.formatting import did_you_mean, listing, quote
 from webhook.core.json_patch import Append, Edit
 from webhook.core.kinds import Subject
 from webhook.core.paths import clean_path
-from webhook.core.pod_context import Placed, PodView, named_in
+from webhook.core.pod_context import ContainerRef, PodContext, named_in
 from webhook.core.policy.model import Action, Injection
 from webhook.core.rule import PODS, Rule
 from webhook.core.structs import Value, Variable
@@ -45,7 +45,7 @@ class _InjectedVolume(Value, frozen=True):
     with_list: Append
 
 
-def check(pod: PodView) -> Iterator[Violation]:
+def check(pod: PodContext) -> Iterator[Violation]:
     """Find the injections that are still to be made, and those that can't be."""
     if pod.requested:
         yield from _misrequested(pod)
@@ -62,22 +62,22 @@ def check(pod: PodView) -> Iterator[Violation]:
         )
         return
     windows = pod.pod.spec.for_windows
-    places = pod.here.injected_mount_paths
+    places = pod.namespace_policy.injected_mount_paths
     containers = [_container(one, places, windows=windows) for one in placed]
     volumes: dict[str, list[int]] = {}
     for number, volume in enumerate(pod.volumes):
-        if volume.name in pod.here.injected_volumes:
+        if volume.name in pod.namespace_policy.injected_volumes:
             volumes.setdefault(volume.name, []).append(number)
     for injection in pod.injections:
         yield from _place(pod, injection, containers, volumes.get(injection.volume, ()))
 
 
-def _injectable(containers: list[Placed], skipped: frozenset[str]) -> list[Placed]:
+def _injectable(containers: list[ContainerRef], skipped: frozenset[str]) -> list[ContainerRef]:
     """Return the containers into which tokens are mounted."""
     return [one for one in containers if one.container.name not in skipped and not one.ephemeral]
 
 
-def _container(placed: Placed, places: frozenset[str], *, windows: bool) -> _Container:
+def _container(placed: ContainerRef, places: frozenset[str], *, windows: bool) -> _Container:
     container = placed.container
     mounts: dict[str, tuple[int, str | None]] | None = None
     for number, mount in enumerate(container.volume_mounts or ()):
@@ -98,10 +98,10 @@ def _container(placed: Placed, places: frozenset[str], *, windows: bool) -> _Con
     )
 
 
-def _misrequested(pod: PodView) -> Iterator[Violation]:
+def _misrequested(pod: PodContext) -> Iterator[Violation]:
     """Find the names in the pod's annotation that mean no injection, or none that is for this pod."""
     due = {injection.name for injection in pod.injections}
-    every = [injection.name for injection in pod.every_injection]
+    every = [injection.name for injection in pod.all_injections]
     wrong: set[str] = set()
     for name in pod.requested:
         if name in due or name in wrong:
@@ -117,7 +117,7 @@ def _misrequested(pod: PodView) -> Iterator[Violation]:
 
 
 def _place(
-    pod: PodView, injection: Injection, containers: list[_Container], volumes: Sequence[int]
+    pod: PodContext, injection: Injection, containers: list[_Container], volumes: Sequence[int]
 ) -> Iterator[Violation]:
     """Find what an injection lacks in a pod, or else what conflicts with it there.
 
@@ -159,7 +159,7 @@ def _place_in_container(
         edits.append(Append(f"{container.pointer}/env", injection.variable, container.lists_variables))
 
 
-def _comes_later(pod: PodView, *, has_volume: bool) -> bool:
+def _comes_later(pod: PodContext, *, has_volume: bool) -> bool:
     """Say whether nothing is amiss though something is missing when the final state is judged.
 
     A template's pods are mended when they are made; and a container that another webhook added after us gets
@@ -168,7 +168,7 @@ def _comes_later(pod: PodView, *, has_volume: bool) -> bool:
     return pod.request.phase is Phase.VALIDATE and (has_volume or pod.request.subject is Subject.TEMPLATE)
 
 
-def _mounted_in_advance(pod: PodView, injection: Injection) -> Iterator[Violation]:
+def _mounted_in_advance(pod: PodContext, injection: Injection) -> Iterator[Violation]:
     """Find mounts of a volume that isn't there and that the injection would bring, other than its own."""
     for pointer, mount in pod.mounts(injection.volume).pointers():
         own = clean_path(mount.mount_path, windows=pod.pod.spec.for_windows) in injection.clean_mount_paths
@@ -197,10 +197,10 @@ def _path_taken(pointer: str, injection: Injection) -> Violation:
     )
 
 
-def _injected_volume(pod: PodView, injection: Injection) -> _InjectedVolume:
+def _injected_volume(pod: PodContext, injection: Injection) -> _InjectedVolume:
     """Return an injection's token and volume, made once for each lifetime that the policy has for it."""
     for_api_server = pod.for_api_server(injection.audience)
-    lifetime = injection.lifetime(pod.here.tokens.max_expiration_seconds, for_api_server=for_api_server)
+    lifetime = injection.lifetime(pod.namespace_policy.tokens.max_expiration_seconds, for_api_server=for_api_server)
     key = lifetime, for_api_server
     made: _InjectedVolume | None = injection.volumes_by_lifetime.get(key)
     if made is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from webhook.core.decision import Violation
 from webhook.core.formatting import quote
 from webhook.core.paths import node_paths
-from webhook.core.pod_context import PodView
+from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 
@@ -14,12 +14,16 @@ _PROCESS_LINK = re.compile(r"/proc/[^/]+(/task/[^/]+)?/(root|cwd)(/|$)")
 """Links by which a process's folder under /proc leads to the rest of the node (proc(5))."""
 
 
-def check(pod: PodView) -> Iterator[Violation]:
+def check(pod: PodContext) -> Iterator[Violation]:
     """Find the hostPath volumes that show the kubelet's pods."""
     for number, volume in pod.host_paths:
         written = (volume.host_path and volume.host_path.path) or ""
         paths = node_paths(written)
-        if any(_is_within(path, pods) or _is_within(pods, path) for path in paths for pods in pod.here.kubelet_pods):
+        if any(
+            _is_within(path, pods) or _is_within(pods, path)
+            for path in paths
+            for pods in pod.namespace_policy.kubelet_pods
+        ):
             where = "where every pod's token lies"
         elif any(_PROCESS_LINK.match(path) for path in paths):
             where = "which leads to where every pod's token lies"

@@ -12,17 +12,17 @@ from webhook.core.formatting import quote
 from webhook.core.json_patch import Edit, Put, Remove
 from webhook.core.k8s_types import Volume
 from webhook.core.kinds import Subject
-from webhook.core.pod_context import PodView
+from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
 from webhook.core.secret_refs import secrets_of, secrets_read_by
 from webhook.core.secret_volume_migration import projection_of, why_not
-from webhook.core.token_context import ServiceAccountView
+from webhook.core.token_context import ServiceAccountContext
 
 _ADVICE = "mount a projected token instead"
 
 
-def check(pod: PodView) -> Iterator[Violation]:
+def check(pod: PodContext) -> Iterator[Violation]:
     """Find every field that names a legacy Secret."""
     if not pod.legacy_tokens:
         return
@@ -37,16 +37,16 @@ def check(pod: PodView) -> Iterator[Violation]:
                 yield _violation(f"{placed.pointer}/{field}", f"reads {_named(name, other)}", other)
 
 
-def check_account(view: ServiceAccountView) -> Iterator[Violation]:
+def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
     """Find the legacy Secrets that a ServiceAccount lists for its pods."""
-    for number, secret in enumerate(view.account.secrets or ()):
-        if secret.name and secret.name in view.legacy_tokens:
-            other = _other_account(view.legacy_tokens[secret.name], view.account.metadata.name)
+    for number, secret in enumerate(context.account.secrets or ()):
+        if secret.name and secret.name in context.legacy_tokens:
+            other = _other_account(context.legacy_tokens[secret.name], context.account.metadata.name)
             lists = f"lists {_named(secret.name, other)}"
             yield _violation(f"/secrets/{number}", lists, other, advice="take it off the list")
 
 
-def _volumes(pod: PodView) -> Iterator[Violation]:
+def _volumes(pod: PodContext) -> Iterator[Violation]:
     for number, volume in enumerate(pod.volumes):
         for field, name in secrets_of(volume):
             if name in pod.legacy_tokens:
@@ -54,7 +54,7 @@ def _volumes(pod: PodView) -> Iterator[Violation]:
                 yield _volume(pod, volume, pointer, field, name)
 
 
-def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -> Violation:
+def _volume(pod: PodContext, volume: Volume, pointer: str, field: str, name: str) -> Violation:
     at = f"{pointer}/{field}"
     other = _other_account(pod.legacy_tokens[name], pod.account)
     holds = f"holds {_named(name, other)}"
@@ -63,13 +63,13 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
     audience = pod.api_audiences[0]
     by_sub_path = pod.mounts(volume.name).by_sub_path
     obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, by_sub_path=by_sub_path)
-    if not obstacle and pod.would_pass_for_injected(volume.name, audience):
+    if not obstacle and pod.collides_with_injection(volume.name, audience):
         obstacle = "its volume has the name of an injected one"
     if obstacle:
-        asked = pod.here.rules[RULE.name] is Action.PATCH
+        asked = pod.namespace_policy.rules[RULE.name] is Action.PATCH
         advice = f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE
         return _violation(at, holds, other, advice)
-    projection = projection_of(volume.secret, audience, pod.here.tokens.max_expiration_seconds)
+    projection = projection_of(volume.secret, audience, pod.namespace_policy.tokens.max_expiration_seconds)
     fix: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
     return Violation(
         at,
@@ -80,7 +80,7 @@ def _volume(pod: PodView, volume: Volume, pointer: str, field: str, name: str) -
     )
 
 
-def _mounted(pod: PodView) -> Iterator[Violation]:
+def _mounted(pod: PodContext) -> Iterator[Violation]:
     """Find what the added containers mount, and leave alone what was in the pod before."""
     holding: dict[str | None, dict[str | None, str]] = {}
     for volume in pod.volumes:

@@ -10,32 +10,32 @@ from webhook.core.kubectl_hint import create_token
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.secret_content import ReviewedSecret
-from webhook.core.token_context import SecretView
+from webhook.core.token_context import SecretContext
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_ACCOUNT_UID
 
 
-def check(view: SecretView) -> Iterator[Violation]:
+def check(context: SecretContext) -> Iterator[Violation]:
     """Find what gives a token that never expires: a new Secret, or an update of one."""
-    secret, old = view.secret, view.old
+    secret, old = context.secret, context.old
     if not secret.is_legacy:
         if secret.token_changed:
-            yield _holds_token(view, f"holds a token of {_account(view.account)} that never expires")
+            yield _holds_token(context, f"holds a token of {_account(context.account)} that never expires")
     elif old is None or not old.is_legacy:
-        yield _violation(view, "/type", f"asks for a token of {_account(view.account)} that never expires")
-        if secret.legacy_token and not _is_own(view):
-            yield _is_set(view)  # the token controller leaves it there, whatever the annotation says
+        yield _violation(context, "/type", f"asks for a token of {_account(context.account)} that never expires")
+        if secret.legacy_token and not _is_own(context):
+            yield _is_set(context)  # the token controller leaves it there, whatever the annotation says
     else:
-        yield from _legacy_update(view, secret, old)
-    if view.revives_token:
+        yield from _legacy_update(context, secret, old)
+    if context.revives_token:
         yield Violation(
             _pointer("labels", INVALID_SINCE),
-            f"is removed, so that the token of {_account(view.token_account)}, which never expires, is valid again",
+            f"is removed, so that the token of {_account(context.token_account)}, which never expires, is valid again",
             "keep the label, or use an exemption that ends",
-            other_account=view.other_account,
+            other_account=context.other_account,
         )
 
 
-def _legacy_update(view: SecretView, secret: ReviewedSecret, old: ReviewedSecret) -> Iterator[Violation]:
+def _legacy_update(context: SecretContext, secret: ReviewedSecret, old: ReviewedSecret) -> Iterator[Violation]:
     """Find the updates of a legacy Secret that lead to another token in it.
 
     The token controller issues one wherever there is none, for the account and uid that the annotations name.
@@ -43,44 +43,44 @@ def _legacy_update(view: SecretView, secret: ReviewedSecret, old: ReviewedSecret
     issues = "so that Kubernetes issues one of {} that never expires"
     if secret.account != old.account:
         yield _violation(
-            view,
+            context,
             _pointer("annotations", LEGACY_TOKEN_ACCOUNT),
             f"is changed from {quote(old.account)} to {quote(secret.account)}, {issues.format('the latter')}",
             other_account=old.account,
         )
     elif (uid := _uid(old)) and uid != _uid(secret):
         detail = "is changed or removed, so that the Secret outlives its account, for another one of the same name"
-        yield _violation(view, _pointer("annotations", LEGACY_TOKEN_ACCOUNT_UID), detail)
+        yield _violation(context, _pointer("annotations", LEGACY_TOKEN_ACCOUNT_UID), detail)
     if old.has_token and not secret.has_token:
-        yield _violation(view, secret.token_at, f"is removed, {issues.format(_account(secret.account))}")
-    elif secret.token_changed and secret.legacy_token and (old.has_token or not _is_own(view)):
-        yield _is_set(view)
+        yield _violation(context, secret.token_at, f"is removed, {issues.format(_account(secret.account))}")
+    elif secret.token_changed and secret.legacy_token and (old.has_token or not _is_own(context)):
+        yield _is_set(context)
 
 
-def _is_own(view: SecretView) -> bool:
+def _is_own(context: SecretContext) -> bool:
     """Whether the token is the one that the token controller would fill the Secret with, whatever user it has."""
-    token = view.secret.legacy_token
+    token = context.secret.legacy_token
     return token is not None and (token.namespace, token.account, token.secret) == (
-        view.namespace,
-        view.account,
-        view.name,
+        context.namespace,
+        context.account,
+        context.name,
     )
 
 
-def _is_set(view: SecretView) -> Violation:
-    detail = f"is set to a token of {_account(view.token_account)} that never expires"
-    return _holds_token(view, detail, other_account=view.other_account)
+def _is_set(context: SecretContext) -> Violation:
+    detail = f"is set to a token of {_account(context.token_account)} that never expires"
+    return _holds_token(context, detail, other_account=context.other_account)
 
 
-def _holds_token(view: SecretView, detail: str, other_account: str | None = None) -> Violation:
-    token = view.secret.legacy_token
-    if token and (token.namespace, token.secret) == (view.namespace, view.name):
+def _holds_token(context: SecretContext, detail: str, other_account: str | None = None) -> Violation:
+    token = context.secret.legacy_token
+    if token and (token.namespace, token.secret) == (context.namespace, context.name):
         detail += ", and makes it valid"
-    return _violation(view, view.secret.token_at, detail, other_account)
+    return _violation(context, context.secret.token_at, detail, other_account)
 
 
-def _violation(view: SecretView, pointer: str, detail: str, other_account: str | None = None) -> Violation:
-    advice = f"project a token into the pod, use an exemption that ends, or {create_token(view.by_hand)}"
+def _violation(context: SecretContext, pointer: str, detail: str, other_account: str | None = None) -> Violation:
+    advice = f"project a token into the pod, use an exemption that ends, or {create_token(context.by_hand)}"
     return Violation(pointer, detail, advice, other_account=other_account)
 
 

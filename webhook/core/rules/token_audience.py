@@ -7,15 +7,15 @@ from webhook.core.decision import MOST_LINES, Violation
 from webhook.core.formatting import quote
 from webhook.core.json_patch import Put
 from webhook.core.kinds import Subject
-from webhook.core.pod_context import PodView
+from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
-from webhook.core.token_context import CSIDriverView
+from webhook.core.token_context import CSIDriverContext
 
 
-def check(pod: PodView) -> Iterator[Violation]:
+def check(pod: PodContext) -> Iterator[Violation]:
     """Find the author's tokens that name no audience, or one that is not allowed."""
-    audiences = pod.here.tokens.audiences
+    audiences = pod.namespace_policy.tokens.audiences
     refused = 0
     for token in pod.tokens:
         if token.api_server_own or token.volume.name in pod.injected:
@@ -25,7 +25,7 @@ def check(pod: PodView) -> Iterator[Violation]:
             if audiences.required:
                 default = audiences.default
                 pointer = f"{token.pointer}/serviceAccountToken/audience"
-                if default and pod.would_pass_for_injected(token.volume.name, default):
+                if default and pod.collides_with_injection(token.volume.name, default):
                     default = None
                 yield Violation(
                     token.pointer,
@@ -39,17 +39,17 @@ def check(pod: PodView) -> Iterator[Violation]:
             yield Violation(token.pointer, f"is made out to {quote(audience)}, which is not allowed", advice=advice)
 
 
-def check_csi_driver(view: CSIDriverView) -> Iterator[Violation]:
+def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
     """Find the tokens of a CSI driver that name no audience, or one that is not allowed."""
-    audiences = view.policy.tokens.audiences
+    audiences = context.namespace_policy.tokens.audiences
     refused = 0
-    for number, request in enumerate(view.driver.token_requests):
+    for number, request in enumerate(context.driver.token_requests):
         pointer = f"/spec/tokenRequests/{number}"
         if not request.audience:
             if audiences.required:
                 hint = "set audience to the service that the driver shows it to"
                 yield Violation(pointer, "names no audience, so that it is for the API server", advice=hint)
-        elif advice := refusal(request.audience, audiences.allowed, view.api_audiences, guess=refused < MOST_LINES):
+        elif advice := refusal(request.audience, audiences.allowed, context.api_audiences, guess=refused < MOST_LINES):
             refused += 1
             yield Violation(pointer, f"is issued for {quote(request.audience)}, which is not allowed", advice=advice)
 

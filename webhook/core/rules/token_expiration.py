@@ -7,18 +7,18 @@ from webhook.core import lifetimes
 from webhook.core.decision import MountedToken, Violation
 from webhook.core.json_patch import Put
 from webhook.core.kinds import Subject
-from webhook.core.pod_context import PodView
+from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
-from webhook.core.token_context import CSIDriverView
+from webhook.core.token_context import CSIDriverContext
 
 _SHORTEST_LEFT = lifetimes.left_at_refresh(lifetimes.MIN_EXPIRATION)
 """What the shortest token there can be has left at its refresh, in seconds: no shorter termination outlasts one."""
 
 
-def check(pod: PodView) -> Iterator[Violation]:
+def check(pod: PodContext) -> Iterator[Violation]:
     """Find the tokens that may be valid longer than the maximum, and a termination that outlasts a token."""
-    maximum = pod.here.tokens.max_expiration_seconds
+    maximum = pod.namespace_policy.tokens.max_expiration_seconds
     for token in pod.tokens:
         asked = token.projection.expiration_seconds
         for_api_server = pod.for_api_server(token.projection.audience)
@@ -43,12 +43,12 @@ def check(pod: PodView) -> Iterator[Violation]:
         yield from _termination(pod)
 
 
-def check_csi_driver(view: CSIDriverView) -> Iterator[Violation]:
+def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
     """Find the tokens of a CSI driver that may live longer than the maximum."""
-    maximum = view.policy.tokens.max_expiration_seconds
-    for number, request in enumerate(view.driver.token_requests):
+    maximum = context.namespace_policy.tokens.max_expiration_seconds
+    for number, request in enumerate(context.driver.token_requests):
         asked, audience = request.expiration_seconds, request.audience
-        for_api_server = not audience or audience in view.api_audiences
+        for_api_server = not audience or audience in context.api_audiences
         lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
         if lifetime > maximum:
             cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
@@ -70,12 +70,12 @@ _year_texts = lru_cache(maxsize=64)(_texts)
 """The same for what Kubernetes mounts into every pod: the policy alone says what differs."""
 
 
-def _is_kept(pod: PodView, asked: int | None) -> bool:
+def _is_kept(pod: PodContext, asked: int | None) -> bool:
     """Whether the policy leaves the API server's own token valid for a year, which `asked` for so many seconds."""
-    return pod.here.api_server_token.keep and asked == lifetimes.MAGIC_EXPIRATION
+    return pod.namespace_policy.api_server_token.keep and asked == lifetimes.MAGIC_EXPIRATION
 
 
-def _termination(pod: PodView) -> Iterator[Violation]:
+def _termination(pod: PodContext) -> Iterator[Violation]:
     """Find that the pod may take longer to terminate than its tokens stay valid without a refresh."""
     grace = pod.pod.spec.termination_grace_period_seconds or 0
     lifetime = min(_lifetimes(pod), default=None)
@@ -91,10 +91,10 @@ def _termination(pod: PodView) -> Iterator[Violation]:
         )
 
 
-def _lifetimes(pod: PodView) -> Iterator[int]:
+def _lifetimes(pod: PodContext) -> Iterator[int]:
     """Yield how long each of the pod's tokens is valid once the policy has capped it, in seconds."""
-    maximum = pod.here.tokens.max_expiration_seconds
-    capping = pod.here.rules[RULE.name] in (Action.PATCH, Action.REJECT)
+    maximum = pod.namespace_policy.tokens.max_expiration_seconds
+    capping = pod.namespace_policy.rules[RULE.name] in (Action.PATCH, Action.REJECT)
     tokens = [
         (token.projection.audience, token.projection.expiration_seconds, token.api_server_own) for token in pod.tokens
     ]

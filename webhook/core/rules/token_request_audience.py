@@ -8,15 +8,15 @@ from webhook.core.formatting import quote
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
-from webhook.core.token_context import TokenRequestView
+from webhook.core.token_context import TokenRequestContext
 
 
-def check(view: TokenRequestView) -> Iterator[Violation]:
+def check(context: TokenRequestContext) -> Iterator[Violation]:
     """Find the audiences that are neither allowed nor the API server's."""
-    allowed = view.here.tokens.audiences.allowed
+    allowed = context.namespace_policy.tokens.audiences.allowed
     refused = 0
-    for number, audience in enumerate(view.token_request.spec.audiences or ()):
-        advice = refusal(audience, allowed, view.api_audiences, guess=refused < MOST_LINES, in_full=True)
+    for number, audience in enumerate(context.token_request.spec.audiences or ()):
+        advice = refusal(audience, allowed, context.api_audiences, guess=refused < MOST_LINES, in_full=True)
         if advice:
             refused += 1
             yield Violation(

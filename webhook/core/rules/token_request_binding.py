@@ -7,16 +7,16 @@ from webhook.core.kinds import Subject
 from webhook.core.kubectl_hint import create_token
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
-from webhook.core.token_context import TokenRequestView
+from webhook.core.token_context import TokenRequestContext
 
 
-def check(view: TokenRequestView) -> Iterator[Violation]:
+def check(context: TokenRequestContext) -> Iterator[Violation]:
     """Find a request that binds its token to nothing."""
-    if view.token_request.spec.bound_object_ref is None:
+    if context.token_request.spec.bound_object_ref is None:
         yield Violation(
             "/spec",
             "binds the token to no object, so that only its end can end it",
-            advice=f"use {create_token(view, bind=True)}",
+            advice=f"use {create_token(context, bind=True)}",
         )
 
 

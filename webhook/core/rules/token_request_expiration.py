@@ -7,20 +7,20 @@ from webhook.core.kinds import Subject
 from webhook.core.kubectl_hint import create_token
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
-from webhook.core.token_context import TokenRequestView
+from webhook.core.token_context import TokenRequestContext
 
 
-def check(view: TokenRequestView) -> Iterator[Violation]:
+def check(context: TokenRequestContext) -> Iterator[Violation]:
     """Find a request whose token would live longer than the maximum."""
-    maximum = view.here.tokens.max_request_lifetime
-    lifetime = view.lifetime
+    maximum = context.namespace_policy.tokens.max_request_lifetime
+    lifetime = context.lifetime
     if lifetime > maximum:
-        asked = view.token_request.spec.expiration_seconds
+        asked = context.token_request.spec.expiration_seconds
         year = " (3607 for the API server, bound to a pod, means a year)" if lifetime != (asked or lifetime) else ""
         yield Violation(
             "/spec/expirationSeconds",
             f"asks for a token of {lifetime} seconds{year}, more than the maximum of {maximum}",
-            advice=f"use {create_token(view)}",
+            advice=f"use {create_token(context)}",
         )
 
 

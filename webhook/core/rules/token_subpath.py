@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from webhook.core.decision import Violation
-from webhook.core.pod_context import PodView
+from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
 
 
-def check(pod: PodView) -> Iterator[Violation]:
+def check(pod: PodContext) -> Iterator[Violation]:
     """Find the mounts of token volumes that go by subPath or subPathExpr."""
     if not pod.tokens or not pod.mounts_sub_path:
         return
