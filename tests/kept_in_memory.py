@@ -38,12 +38,12 @@ KEPT: dict[str, tuple[str, ...]] = {
     ),
     "legacy Secrets": (
         "webhook/cluster/state_store.py::SecretStore._known",
-        "webhook/core/cluster_state.py::Cluster.legacy_tokens",
+        "webhook/core/cluster_state.py::ClusterState.legacy_tokens",
     ),
     "Namespaces": (
         "webhook/cluster/state_store.py::NamespaceStore._known",
-        "webhook/core/cluster_state.py::Cluster.namespaces",
-        "webhook/core/cluster_state.py::Cluster.automounts",
+        "webhook/core/cluster_state.py::ClusterState.namespaces",
+        "webhook/core/cluster_state.py::ClusterState.automounts",
     ),
     "the policy": (
         "webhook/core/policy/model.py::Policy.workloads",

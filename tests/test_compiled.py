@@ -16,9 +16,9 @@ from webhook.compiled import MODULES, hashes_of, path_of, problems
 COMPILED = "mypy.defaults"
 """A module that is always installed as an extension module made by mypyc, with its source beside it."""
 SITE = Path(importlib.import_module(COMPILED).__file__).parent.parent
-STRUCTS = {"Value": {"frozen"}, "Variable": set()}
+STRUCTS = {"FrozenStruct": {"frozen"}, "MutableStruct": set()}
 """The structs that a compiled module may derive from, with the keywords that are inherited anyway."""
-OTHERS = {"Word", "ValueError"}
+OTHERS = {"FastStrEnum", "ValueError"}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -25,8 +25,8 @@ from webhook.cluster.event_recorder import PolicyEventRecorder
 from webhook.cluster.pod_event_recorder import PodEventRecorder
 from webhook.cluster.state_store import NamespaceStore, SecretStore
 from webhook.core import formatting
-from webhook.core.admission_request import Phase, Request, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import AdmissionRequest, Phase, read_review
+from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
 from webhook.core.evaluate import evaluate
 from webhook.core.formatting import did_you_mean
@@ -34,7 +34,7 @@ from webhook.core.json_patch import json_path
 from webhook.core.k8s_names import OPERATIONS
 from webhook.core.k8s_types import OwnerReference
 from webhook.core.kinds import Subject
-from webhook.core.owner_event import REJECTED, Notice, notice
+from webhook.core.owner_event import REJECTED, OwnerEvent, build_owner_event
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
@@ -171,7 +171,7 @@ def test_denied_secrets_with_long_account_names_leave_nothing_behind() -> None:
             metadata = {"name": "t", "annotations": annotations}
             secret = {"kind": "Secret", "type": "kubernetes.io/service-account-token", "metadata": metadata}
             request = read_review(review(secret), Phase.VALIDATE)
-            assert evaluate(request, under, Cluster(), NOW).outcome == "denied"
+            assert evaluate(request, under, ClusterState(), NOW).outcome == "denied"
 
     deny(0)  # what is loaded on first use
     assert growth(lambda: deny(1000)) < MIB
@@ -186,7 +186,7 @@ def test_policies_of_namespaces_with_the_longest_names_stay_bounded() -> None:
     def evaluate_in(namespaces: range) -> None:
         for number, kind in itertools.product(namespaces, kinds):
             name = longest(number, 63)
-            known = Cluster(namespaces={name: labels({"a" * 317: longest(number, 63), "name": name})})
+            known = ClusterState(namespaces={name: labels({"a" * 317: longest(number, 63), "name": name})})
             evaluate(
                 read_review(review({"kind": kind, "metadata": {}}, namespace=name), Phase.VALIDATE), under, known, NOW
             )
@@ -220,12 +220,12 @@ def test_paths_of_the_longest_pointers_stay_bounded() -> None:
     assert growth(fill) < bound("webhook/core/json_patch.py::_paths")
 
 
-def largest(number: int) -> Notice:
+def largest(number: int) -> OwnerEvent:
     owner = OwnerReference(
         api_version=f"{'g' * 253}/{'v' * 63}", kind="K" * 63, name=longest(number, 253), uid=longest(number, 128)
     )
     about = ",".join(rule.name for rule in RULES)
-    return Notice(longest(number // 90, 63), owner, REJECTED, about, f"{WIDEST}{number}".ljust(100_000, "m"))
+    return OwnerEvent(longest(number // 90, 63), owner, REJECTED, about, f"{WIDEST}{number}".ljust(100_000, "m"))
 
 
 @pytest.mark.covers("failure-modes: Events about pods")
@@ -251,9 +251,9 @@ def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
             spec = {"containers": [{"name": "app"}], "volumes": [{"name": "root", "hostPath": {"path": "/"}}]}
             pod = {"kind": "Pod", "metadata": {"ownerReferences": [owner]}, "spec": spec}
             request = read_review(review(pod), Phase.VALIDATE)
-            decision = evaluate(request, under, Cluster(), NOW)
+            decision = evaluate(request, under, ClusterState(), NOW)
             assert decision.outcome == "denied"
-            told = notice(request, decision)
+            told = build_owner_event(request, decision)
             if told:
                 events.tell(told)
 
@@ -306,8 +306,8 @@ def test_metrics_with_every_label_value_stay_bounded() -> None:
     assert len(kept[0].values[CAPPED]) > MAX_AUDIENCES
 
 
-def request(namespace: str, resource="pods", operation="CREATE", phase=Phase.VALIDATE) -> Request:
-    return Request(phase, "7ceb3af7", operation, resource, namespace, "app", Subject.POD)
+def request(namespace: str, resource="pods", operation="CREATE", phase=Phase.VALIDATE) -> AdmissionRequest:
+    return AdmissionRequest(phase, "7ceb3af7", operation, resource, namespace, "app", Subject.POD)
 
 
 @pytest.mark.covers("failure-modes: waiting audit records")
@@ -319,7 +319,7 @@ def test_the_longest_audit_line_stays_bounded() -> None:
     decision = Decision(
         Outcome.PATCHED, (finding,) * 200, (operation,) * 200, ((finding, exemption),) * 11, note=bad, problem=bad
     )
-    asked = Request(Phase.MUTATE, "u" * 128, bad, bad, bad, bad, Subject.POD, user=bad)
+    asked = AdmissionRequest(Phase.MUTATE, "u" * 128, bad, bad, bad, bad, Subject.POD, user=bad)
     longest_line = encode_record(asked, decision, NOW, 0.0)
     assert len(longest_line) < bound("webhook/server/audit_log/sink.py::Sink._pending")
 

@@ -9,14 +9,14 @@ from tests.recorded_reviews import recorded
 from tests.reviews import review
 from webhook.audit.record import encode_record
 from webhook.core.admission_request import Phase, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Decision, Finding, Outcome, Violation
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action
 
 NOW = dt.datetime(2026, 11, 23, 12, 30, tzinfo=dt.timezone(dt.timedelta(hours=1)))
-CLUSTER = Cluster({"demo": {"app-token": "app"}})
+CLUSTER = ClusterState({"demo": {"app-token": "app"}})
 KEYS = [
     "time", "id", "uid", "webhook", "decision", "operation", "resource", "namespace", "name", "owner",
     "serviceAccount", "user", "dryRun", "findings", "patch", "exemption", "policy", "durationMs",

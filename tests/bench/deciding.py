@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.table import Row
-from webhook.core.admission_request import Phase, Request, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import AdmissionRequest, Phase, read_review
+from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
@@ -83,15 +83,15 @@ def overrides(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def secrets(count: int) -> Cluster:
+def secrets(count: int) -> ClusterState:
     """Return a cluster with so many legacy Secrets in the body's namespace."""
-    return Cluster(legacy_tokens={"demo": {f"token-{number}": "app" for number in range(count)}})
+    return ClusterState(legacy_tokens={"demo": {f"token-{number}": "app" for number in range(count)}})
 
 
-Count = Callable[[Request, Decision, float], None]
+Count = Callable[[AdmissionRequest, Decision, float], None]
 
 
-def decision(of: Policy, cluster: Cluster, count: Count | None = None) -> Callable[[], bytes]:
+def decision(of: Policy, cluster: ClusterState, count: Count | None = None) -> Callable[[], bytes]:
     """Return the whole path of a review: decode, evaluate, encode; and `count` it, where that is given."""
 
     def review() -> bytes:

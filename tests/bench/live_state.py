@@ -31,7 +31,7 @@ from webhook.cluster.informers import Informers
 from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_persistence import StateFiles
 from webhook.cluster.state_store import StateStore
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.server.state import State
 
 SECRETS = 100_000
@@ -120,7 +120,7 @@ def load(kubeconfig: Path) -> None:
         empty = memory()
         state = State()
         live = Informers(kubeconfig, None, objects=True)
-        live.attach(state, Cluster(), lambda _accepted: None, Path(folder))
+        live.attach(state, ClusterState(), lambda _accepted: None, Path(folder))
         began, cpu = time.monotonic(), time.process_time()
         threading.Thread(target=live.start, daemon=True).start()
         while state._cluster is None:
@@ -149,7 +149,7 @@ def memory() -> float:
 
 def one_update(count: int) -> float:
     """Return the seconds that one update takes where all Secrets are in one namespace."""
-    index = StateStore(Cluster(), lambda _cluster: None)
+    index = StateStore(ClusterState(), lambda _cluster: None)
 
     def secrets() -> Iterator[ApiObject]:
         for number in range(count):
@@ -170,8 +170,8 @@ def storing(count: int) -> tuple[float, float]:
         tokens = secrets.setdefault(f"team-{number // IN_NAMESPACE:05}", {})
         tokens[f"application-{number:06}-token-x7k2p"] = f"application-{number:06}"
     with tempfile.TemporaryDirectory() as folder:
-        files = StateFiles(Path(folder), Path(folder, "policy.yaml"), Cluster(), {}, lambda _: files.stop())
-        files.use_cluster(Cluster(secrets))
+        files = StateFiles(Path(folder), Path(folder, "policy.yaml"), ClusterState(), {}, lambda _: files.stop())
+        files.use_cluster(ClusterState(secrets))
         files.schedule_write()
         started = time.process_time()
         files.run()

@@ -13,7 +13,7 @@ from tests.bench.load import HINT, have_wrk
 from tests.bench.table import Row, lines
 from webhook.core import selectors
 from webhook.core.admission_request import Phase, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Policy
@@ -108,7 +108,7 @@ def work(policy: Policy, comparisons: Callable[[], int]) -> int:
         review = json.loads(deciding.BODY)
         review["request"]["namespace"] = namespace
         request = read_review(json.dumps(review).encode(), Phase.MUTATE)
-        evaluate(request, policy, Cluster(), deciding.NOW)
+        evaluate(request, policy, ClusterState(), deciding.NOW)
     return comparisons() - before
 
 

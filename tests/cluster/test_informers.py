@@ -10,7 +10,7 @@ from tests.serving import eventually
 from webhook.cluster.informers import Informers
 from webhook.cluster.state_persistence import StateFiles
 from webhook.cluster.transport import ApiError
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.server.state import State
 
 AWAY = ApiError(0, "the API server can't be reached")
@@ -84,7 +84,7 @@ def started(tmp_path):
         transport = lists if isinstance(lists, Quiet) else Quiet(lists)
         private = tmp_path / run
         private.mkdir(exist_ok=True)
-        live.connect(transport, state, Cluster(api_audiences=("me",)), lambda _accepted: None, private)
+        live.connect(transport, state, ClusterState(api_audiences=("me",)), lambda _accepted: None, private)
         running.append(live)
         live.restore()
         live.start()
@@ -98,7 +98,7 @@ def started(tmp_path):
 def test_once_started_all_is_loaded(started) -> None:
     state = started(ALL)
     assert state.readiness_error == ""
-    assert state.snapshot.cluster == Cluster(
+    assert state.snapshot.cluster == ClusterState(
         {"demo": {"old": "app"}}, {"demo": frozenset({("tier", "web")})}, api_audiences=("me",)
     )
     assert set(state.last_synced) == {"policy", "Secrets", "Namespaces"}
@@ -158,7 +158,7 @@ def stored(started, tmp_path):
 
 
 def is_stored(folder, state) -> bool:
-    return StateFiles(folder, folder / "policy.yaml", Cluster(), {}).read().last_synced == state.last_synced
+    return StateFiles(folder, folder / "policy.yaml", ClusterState(), {}).read().last_synced == state.last_synced
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["away", "unknown to it", "not allowed"])
@@ -192,7 +192,7 @@ def test_restarted_worker_does_not_wait_for_a_silent_api_server(stored, started,
 def test_stored_policy_is_in_force_without_objects(stored, started) -> None:
     late = started({}, objects=False)
     assert set(late.last_synced) == {"policy"}
-    late.use_cluster(Cluster())
+    late.use_cluster(ClusterState())
     assert late.snapshot.policy == stored.snapshot.policy
 
 

@@ -10,13 +10,13 @@ from webhook.cluster import pod_event_recorder
 from webhook.cluster.pod_event_recorder import EVERY, MAX_IN_NAMESPACE, MOST, TRIES, PodEventRecorder
 from webhook.cluster.transport import ApiError
 from webhook.core.k8s_types import OwnerReference
-from webhook.core.owner_event import EXEMPTED, REJECTED, Notice
+from webhook.core.owner_event import EXEMPTED, REJECTED, OwnerEvent
 
 OWNER = OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="app-1", uid="u1", controller=True)
 
 
 def said(message="no\n[tokenguard 7ceb3af7]", *, namespace="demo", name="app-1", reason=REJECTED, about="inject"):
-    return Notice(
+    return OwnerEvent(
         namespace, OwnerReference(api_version="apps/v1", kind="ReplicaSet", name=name, uid="u1"), reason, about, message
     )
 

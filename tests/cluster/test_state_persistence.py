@@ -3,15 +3,17 @@
 import pytest
 
 from webhook.cluster.state_persistence import INTERVAL, StateFiles, StoredState
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 
-BASE = Cluster(api_audiences=("me",))
+BASE = ClusterState(api_audiences=("me",))
 NOTHING = StoredState(None, None, {})
 POLICY = "mode: wärn\n"
 
 
-def of(name) -> Cluster:
-    return Cluster({"demo": {name: "app"}}, {"demo": frozenset({("tier", "web")})}, {("demo", "app"): False}, ("me",))
+def of(name) -> ClusterState:
+    return ClusterState(
+        {"demo": {name: "app"}}, {"demo": frozenset({("tier", "web")})}, {("demo", "app"): False}, ("me",)
+    )
 
 
 def files_in(folder, last_synced=None, wait=None) -> StateFiles:

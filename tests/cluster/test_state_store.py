@@ -5,7 +5,7 @@ import pytest
 from webhook.cluster.api_types import Annotations, ApiObject, Metadata
 from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_store import StateStore
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 
 
 def secret(name, namespace="demo", account="app"):
@@ -23,14 +23,14 @@ def published():
 
 @pytest.fixture
 def index(published):
-    index = StateStore(Cluster(api_audiences=("me",)), published.append)
+    index = StateStore(ClusterState(api_audiences=("me",)), published.append)
     index.secrets.replace([secret("a"), secret("b", "other")])
     index.namespaces.replace([namespace("demo", tier="web"), namespace("other")])
     return index
 
 
 def test_nothing_is_published_before_both_are_loaded(published) -> None:
-    index = StateStore(Cluster(), published.append)
+    index = StateStore(ClusterState(), published.append)
     index.secrets.replace([])
     assert published == []
     index.namespaces.replace([])

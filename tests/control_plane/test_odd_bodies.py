@@ -15,7 +15,7 @@ from tests.control_plane.conftest import GUARDED_BY, configuration, rule
 from tests.reviews import review
 from tests.serving import eventually
 from webhook.core.admission_request import Phase, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
 
@@ -158,7 +158,7 @@ def test_what_is_judged_is_what_is_stored(watched, body, content_type, outcome) 
     judged = json.loads(bodies[-1])["request"]["object"]
     assert judged["spec"] == stored["spec"]
     policy = read_policy(GUARDED_BY.encode())
-    cluster = Cluster(legacy_tokens={"demo": {"app-token": "app"}})
+    cluster = ClusterState(legacy_tokens={"demo": {"app-token": "app"}})
     kept = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odd"}, "spec": stored["spec"]}
     assert evaluate(read_review(review(kept), Phase.VALIDATE), policy, cluster, NOW).outcome == "allowed"
 

@@ -30,7 +30,7 @@ from webhook.cluster.api_types import NAMESPACES
 from webhook.cluster.reflector import Reflector, SyncCallbacks
 from webhook.cluster.state_store import StateStore
 from webhook.cluster.walk import walk
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 
 OUTAGE = 20.0
 
@@ -149,7 +149,7 @@ class Interrupted:
 
 def test_a_list_whose_next_page_the_api_server_has_forgotten_is_read_in_one_piece(plane, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("webhook.cluster.reflector.PAGE", 2)
-    index, failures = StateStore(Cluster(), lambda _: None), []
+    index, failures = StateStore(ClusterState(), lambda _: None), []
     transport = Interrupted(plane, tmp_path)
 
     def heard() -> None:

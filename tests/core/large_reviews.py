@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.reviews import API_TOKEN_PATH, review
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import RULES
 
-CLUSTER = Cluster(legacy_tokens={"demo": {"app-token": "app", "robot-token": "robot"}})
+CLUSTER = ClusterState(legacy_tokens={"demo": {"app-token": "app", "robot-token": "robot"}})
 INJECTIONS = 10
 _EXEMPTIONS = [
     {"namespaces": ["ci-*", "*-x*y*-*"]},

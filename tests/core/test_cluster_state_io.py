@@ -3,15 +3,15 @@
 import msgspec
 import pytest
 
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.cluster_state_io import MOST_IN_LINE, read_cluster, write_cluster
 
-BASE = Cluster(api_audiences=("https://api",))
+BASE = ClusterState(api_audiences=("https://api",))
 MANY = MOST_IN_LINE * 2 + 7
 
 
 def of(**more):
-    return Cluster(**more, api_audiences=BASE.api_audiences)
+    return ClusterState(**more, api_audiences=BASE.api_audiences)
 
 
 @pytest.mark.parametrize("cluster", [

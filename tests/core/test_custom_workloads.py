@@ -7,8 +7,8 @@ import jsonpatch
 import pytest
 
 from tests.reviews import review
-from webhook.core.admission_request import Phase, of_object, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import Phase, manifest_request, read_review
+from webhook.core.cluster_state import ClusterState
 from webhook.core.custom_workloads import WELL_KNOWN
 from webhook.core.decision import Coverage, Decision
 from webhook.core.evaluate import evaluate
@@ -16,7 +16,7 @@ from webhook.core.kinds import KINDS
 from webhook.core.policy.loader import read_policy
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-CLUSTER = Cluster(legacy_tokens={"demo": {"app-token": "app"}})
+CLUSTER = ClusterState(legacy_tokens={"demo": {"app-token": "app"}})
 READS_LEGACY = {"spec": {"containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "app-token"}}]}]}}
 LONG_TOKEN = {"serviceAccountToken": {"path": "token", "audience": "vault", "expirationSeconds": 86400}}
 LONG = {"spec": {"volumes": [{"name": "t", "projected": {"sources": [LONG_TOKEN]}}]}}
@@ -38,7 +38,7 @@ def policy_with(workloads=(), **keys):
 
 def checked(kind, found, workloads=(), namespace="demo") -> Decision:
     policy = policy_with(workloads)
-    request = of_object(kind, json.dumps(found).encode(), namespace=namespace, workloads=policy.workloads)
+    request = manifest_request(kind, json.dumps(found).encode(), namespace=namespace, workloads=policy.workloads)
     return evaluate(request, policy, CLUSTER, NOW)
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.reviews import review
 from webhook.audit.record import encode_record
-from webhook.core.admission_request import Phase, Unreadable, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import InvalidReviewError, Phase, read_review
+from webhook.core.cluster_state import ClusterState
 from webhook.core.evaluate import evaluate
-from webhook.core.owner_event import notice
+from webhook.core.owner_event import build_owner_event
 from webhook.core.policy.loader import default_policy
 
 NOW = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
@@ -42,10 +42,10 @@ def made_up(**fields) -> bytes:
 @pytest.mark.covers("threat-model: invalid names in reviews")
 def test_a_review_with_an_invalid_name_is_denied_and_its_names_are_dropped(fields) -> None:
     asked = read_review(made_up(**fields), Phase.VALIDATE)
-    decision = evaluate(asked, default_policy(), Cluster(), NOW)
+    decision = evaluate(asked, default_policy(), ClusterState(), NOW)
     assert decision.outcome == "denied"
     assert "is not valid in Kubernetes" in decision.message(asked.decision_id)
-    assert notice(asked, decision) is None
+    assert build_owner_event(asked, decision) is None
     written = json.loads(encode_record(asked, decision, NOW, 0.0))
     assert (written["namespace"], written["operation"], written["resource"]) == ("", "", "")
 
@@ -54,7 +54,7 @@ def test_a_review_with_an_invalid_name_is_denied_and_its_names_are_dropped(field
 @pytest.mark.parametrize("rest", [{}, {"name": 7}], ids=["whole", "broken"])
 @pytest.mark.covers("threat-model: invalid names in reviews")
 def test_a_review_with_an_invalid_uid_is_refused(uid, rest) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(InvalidReviewError):
         read_review(made_up(uid=uid, **rest), Phase.VALIDATE)
 
 

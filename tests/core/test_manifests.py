@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.json_values import VALUES
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
 from webhook.core.manifests.documents import MAX_WARNINGS
 from webhook.core.manifests.scalars import plain
@@ -480,7 +480,7 @@ def test_objects_without_a_namespace_are_in_the_one_that_is_asked_for() -> None:
 
 
 def test_the_base_is_kept_and_not_changed() -> None:
-    base = Cluster({"shop": {"first": "x"}}, {"a": frozenset()}, {}, ("https://api",))
+    base = ClusterState({"shop": {"first": "x"}}, {"a": frozenset()}, {}, ("https://api",))
     cluster = cluster_of(read_manifests(CLUSTER).manifests, base)
     assert cluster.legacy_tokens["shop"] == {"first": "x", "robot-token": "robot"}
     assert set(cluster.namespaces) == {"a", "shop"}

@@ -7,9 +7,9 @@ import pytest
 
 from tests.reviews import review
 from webhook.core.admission_request import Phase, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.evaluate import evaluate
-from webhook.core.owner_event import notice
+from webhook.core.owner_event import build_owner_event
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 
@@ -26,7 +26,7 @@ def told(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=
     body = json.loads(review({"kind": "Pod", "metadata": {"ownerReferences": [*owners]}, "spec": spec}))
     body["request"]["dryRun"] = dry_run
     request = read_review(json.dumps(body).encode(), phase)
-    return notice(request, evaluate(request, found, Cluster(), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)))
+    return build_owner_event(request, evaluate(request, found, ClusterState(), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)))
 
 
 def test_a_rejected_pod_is_told_of_to_its_controller_with_the_decisions_id() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.fuzz.mending import assert_mended
 from tests.reviews import API_TOKEN_PATH, review, with_api_token
 from webhook.core.admission_request import Phase, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
@@ -20,7 +20,7 @@ from webhook.core.rules import RULES
 
 HEAD = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy"}
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-CLUSTER = Cluster(legacy_tokens={"demo": {"app-token": "app", "robot-token": "robot"}})
+CLUSTER = ClusterState(legacy_tokens={"demo": {"app-token": "app", "robot-token": "robot"}})
 
 names = st.sampled_from(["a", "b", "c", "tokenguard-vault", "kube-api-access-1"])
 secrets = st.sampled_from(["app-token", "robot-token", "database"])

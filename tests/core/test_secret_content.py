@@ -7,7 +7,7 @@ import pytest
 
 from tests.legacy_tokens import base64url, jwt, legacy_token
 from tests.reviews import review
-from webhook.core.admission_request import Phase, of_object, read_review
+from webhook.core.admission_request import Phase, manifest_request, read_review
 from webhook.core.legacy_token import LegacyToken, read_legacy_token
 from webhook.core.secret_content import read_secret
 
@@ -148,6 +148,6 @@ def test_text_that_is_no_unicode_is_no_error() -> None:
 @pytest.mark.parametrize("held", [{"data": {"token": encoded(TOKEN)}}, {"stringData": {"token": TOKEN}}], ids=list)
 def test_manifest_with_a_token_is_found_offline(held) -> None:
     raw = json.dumps({"kind": "Secret", "type": "Opaque", "metadata": {"name": "t"}, **held}).encode()
-    request = of_object(("", "Secret"), raw, namespace="demo")
+    request = manifest_request(("", "Secret"), raw, namespace="demo")
     assert (request.object.legacy_token, request.object.token_at) == (FOUND, f"/{next(iter(held))}/token")
     assert not [text for text in texts(TOKEN) if text in repr(request)]

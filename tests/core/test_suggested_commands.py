@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.reviews import review
 from webhook.core.admission_request import Phase, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Decision, Finding
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
@@ -50,7 +50,7 @@ specs = st.fixed_dictionaries({
 
 def decided(spec: dict[str, Any], policy: Policy) -> Decision:
     body = review({"kind": "TokenRequest", "metadata": {"name": "app"}, "spec": spec}, name="app")
-    return evaluate(read_review(body, Phase.VALIDATE), policy, Cluster(), NOW)
+    return evaluate(read_review(body, Phase.VALIDATE), policy, ClusterState(), NOW)
 
 
 def commands(findings: tuple[Finding, ...]) -> list[str]:

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from tests.reviews import review
-from webhook.core.admission_request import MAX_BRACES, Phase, Unreadable, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import MAX_BRACES, InvalidReviewError, Phase, read_review
+from webhook.core.cluster_state import ClusterState
 from webhook.core.evaluate import MAX_FINDINGS, evaluate
 from webhook.core.policy.loader import read_policy
 from webhook.core.token_objects import MAX_AUDIENCES
@@ -20,7 +20,7 @@ BAD_DEPLOYMENT = {"kind": "Deployment", "metadata": {"name": "x"}, "spec": {"tem
 def outcome(body: bytes, mode: str, **policy) -> str:
     document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": mode, **policy}
     read = read_policy(json.dumps(document).encode())
-    return str(evaluate(read_review(body, Phase.VALIDATE), read, Cluster(), NOW).outcome)
+    return str(evaluate(read_review(body, Phase.VALIDATE), read, ClusterState(), NOW).outcome)
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("enforce", "denied"), ("warn", "warned"), ("audit", "allowed")])
@@ -54,7 +54,7 @@ def test_pod_that_requests_countless_injections_is_denied() -> None:
     request = read_review(review({**pod, "spec": {"containers": [{"name": "c"}]}}), Phase.VALIDATE)
     document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy"}
     document["inject"] = [{"name": "vault", "audience": "v", "mountPath": "/v", "onRequest": True}]
-    decision = evaluate(request, read_policy(json.dumps(document).encode()), Cluster(), NOW)
+    decision = evaluate(request, read_policy(json.dumps(document).encode()), ClusterState(), NOW)
     assert any("asks for the injection" in finding.detail for finding in decision.findings)
 
 
@@ -96,7 +96,7 @@ def test_a_review_whose_namespace_is_not_known_is_judged_by_the_strictest_mode(m
 )
 @pytest.mark.covers("threat-model: large bodies")
 def test_what_is_no_review_is_told_in_one_line(body: bytes, why: str) -> None:
-    with pytest.raises(Unreadable, match=why) as raised:
+    with pytest.raises(InvalidReviewError, match=why) as raised:
         read_review(body, Phase.MUTATE)
     assert "\n" not in str(raised.value)
 
@@ -125,6 +125,6 @@ def test_one_pod_can_not_hold_up_a_worker_with_wrong_names() -> None:
     allowed = [f"https://allowed-{n}.example.com" for n in range(100)]
     document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "tokens": {"audiences": {"allowed": allowed}}}
     policy = read_policy(json.dumps(document).encode())
-    decision = evaluate(read_review(review(pod), Phase.VALIDATE), policy, Cluster(), NOW)
+    decision = evaluate(read_review(review(pod), Phase.VALIDATE), policy, ClusterState(), NOW)
     guesses = [finding for finding in decision.findings if "did you mean" in finding.detail]
     assert (len(decision.findings), len(guesses)) == (MAX_FINDINGS + 10, 10)

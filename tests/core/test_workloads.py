@@ -7,14 +7,14 @@ import pytest
 
 from tests.reviews import review
 from webhook.core.admission_request import Phase, read_review
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import MOST_LINES, Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
 from webhook.core.rules import RULES
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-CLUSTER = Cluster(legacy_tokens={"demo": {"app-token": "app"}})
+CLUSTER = ClusterState(legacy_tokens={"demo": {"app-token": "app"}})
 LONGEST_PASSED_ON = 256
 """Characters of a warning, past which the API server may cut it."""
 WORKLOADS = {

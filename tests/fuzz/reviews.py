@@ -15,7 +15,7 @@ from tests.fuzz.mending import assert_mended
 from tests.fuzz.mutation import Mutator, depth
 from tests.golden_cases import LOADED, GoldenCase
 from webhook.audit.log_entry import decode_entry
-from webhook.core.admission_request import Phase, Unreadable, read_review
+from webhook.core.admission_request import InvalidReviewError, Phase, read_review
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.k8s_types import Object
@@ -183,7 +183,7 @@ def _is_read(body: bytes, phase: Phase) -> bool:
     """Say whether a body is read and judged; what isn't is denied by whoever enforces."""
     try:
         return not read_review(body, phase).problem
-    except Unreadable:
+    except InvalidReviewError:
         return False
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.manifests.rendering import CHECKOUT, render, the
-from webhook.core.evaluate import MACHINERY_NAMESPACE, OWN_NAMESPACE
+from webhook.core.evaluate import OWN_NAMESPACE, SYSTEM_NAMESPACE
 from webhook.core.kinds import KINDS
 
 WRITTEN = ["CREATE", "UPDATE"]
@@ -96,9 +96,9 @@ def test_each_is_asked_about_the_namespaces_that_the_program_does_not_leave_alon
     if name.startswith(("policy.", "large-policy.")):
         assert about == ("In", {OWN_NAMESPACE})
     elif name.startswith(("secrets.", "tokens.")):
-        assert about == ("NotIn", {MACHINERY_NAMESPACE}), "tokens that no pod of tokenguard's needs"
+        assert about == ("NotIn", {SYSTEM_NAMESPACE}), "tokens that no pod of tokenguard's needs"
     else:
-        assert about == ("NotIn", {MACHINERY_NAMESPACE, OWN_NAMESPACE})
+        assert about == ("NotIn", {SYSTEM_NAMESPACE, OWN_NAMESPACE})
 
 
 @pytest.mark.parametrize("file", ["mutating.yaml", "validating.yaml"])

@@ -5,7 +5,7 @@ import json
 
 from tests.serving import POLICY
 from webhook.core.admission_request import Phase
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import read_policy
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import Sink
@@ -15,7 +15,7 @@ from webhook.server.review_handler import ReviewHandler
 from webhook.server.state import State
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-CLUSTER = Cluster({"demo": {"app-token": "app"}})
+CLUSTER = ClusterState({"demo": {"app-token": "app"}})
 EXEMPTED = """
 exemptions:
 - rules: [legacy-token-reference, token-expiration, inject]

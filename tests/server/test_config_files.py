@@ -9,7 +9,7 @@ import pytest
 
 from tests.recorded_reviews import decided, recorded
 from tests.serving import OBJECTS, POLICY, eventually, raw_connection, serve
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import default_policy
 from webhook.pki.issue import create_self_signed
 from webhook.server.config_files import ApiAudiences
@@ -157,7 +157,7 @@ def test_api_audiences_of_a_renewed_own_token_are_used(tmp_path):
     state.use_policy(default_policy())
     file.write_text(token({"aud": ["https://api"]}))
     own = ApiAudiences(state, file)
-    state.use_cluster(Cluster(api_audiences=own.names))
+    state.use_cluster(ClusterState(api_audiences=own.names))
     for content, expected in [
         (token({"aud": ["https://api", "https://new"]}), ("https://api", "https://new")),
         ("half a token", ("https://api", "https://new")),
@@ -166,5 +166,5 @@ def test_api_audiences_of_a_renewed_own_token_are_used(tmp_path):
         file.write_text(content)
         own.check()
         assert state.snapshot.cluster.api_audiences == expected
-    state.use_cluster(Cluster({"demo": {"t": "app"}}, api_audiences=("https://api",)))
+    state.use_cluster(ClusterState({"demo": {"t": "app"}}, api_audiences=("https://api",)))
     assert state.snapshot.cluster.api_audiences == ("https://new",)

@@ -9,7 +9,7 @@ from tests.reviews import review as made_review
 from tests.server.replica import EXEMPTED, Replica
 from tests.serving import POLICY, patch_of
 from webhook.core.admission_request import Phase
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import read_policy
 from webhook.server import review_handler
 from webhook.server.admission_response import bounded
@@ -37,7 +37,7 @@ exemptions:
 
 def test_two_exemptions_of_one_rule_are_both_named_and_counted_once():
     replica = Replica(POLICY + BY_ACCOUNT)
-    replica.state.use_cluster(Cluster({"demo": {"app-token": "app", "robot-token": "robot"}}))
+    replica.state.use_cluster(ClusterState({"demo": {"app-token": "app", "robot-token": "robot"}}))
     env = [{"name": name, "valueFrom": {"secretKeyRef": {"name": name}}} for name in ("app-token", "robot-token")]
     pod = {"kind": "Pod", "spec": {"serviceAccountName": "app", "containers": [{"name": "c", "env": env}]}}
     response = replica.response(made_review(pod))
@@ -81,10 +81,10 @@ def test_before_there_is_a_policy_reviews_are_denied_and_the_audit_log_says_so()
     assert replica.audit.lines[0]["decision"] == "denied"
 
 
-ADVISED = ("workload-statefulset-legacy.statefulsets", "serviceaccount.serviceaccounts")
+WARN_ONLY = ("workload-statefulset-legacy.statefulsets", "serviceaccount.serviceaccounts")
 
 
-@pytest.mark.parametrize("case", ADVISED)
+@pytest.mark.parametrize("case", WARN_ONLY)
 def test_before_there_is_a_policy_what_is_only_ever_advised_of_is_let_pass_and_its_author_told(case):
     replica = Replica(policy="")
     replica.state.set_not_ready("policy", "policy not loaded: it isn't there")
@@ -197,7 +197,7 @@ def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch
 
 
 @pytest.mark.parametrize(("mode", "warned"), [("enforce", True), ("warn", True), ("audit", False)])
-@pytest.mark.parametrize("case", ADVISED)
+@pytest.mark.parametrize("case", WARN_ONLY)
 def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, mode, warned):
     monkeypatch.setattr(review_handler, "evaluate", fail)
     response = Replica(POLICY + f"mode: {mode}\n").response(recorded(case, "validate"))
@@ -208,7 +208,7 @@ def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, m
 @pytest.mark.parametrize("policy", ["", POLICY + "mode: audit\n"], ids=["none", "audit"])
 def test_a_bug_lets_no_policy_in(monkeypatch, policy):
     monkeypatch.setattr(review_handler, "evaluate", fail)
-    monkeypatch.setattr(review_handler, "without_policy", fail)
+    monkeypatch.setattr(review_handler, "policy_independent_decision", fail)
     response = Replica(policy).response(recorded("policy-sound.configmaps", "validate"))
     assert response["status"]["code"] == 500
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.serving import OBJECTS, POLICY
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
@@ -34,7 +34,7 @@ def expected() -> dict[tuple[str, bytes], dict[str, bytes]]:
     for document in POLICIES:
         state = State()
         state.use_policy(_read(document))
-        state.use_cluster(cluster_of(read_manifests(OBJECTS.encode()).manifests, Cluster()))
+        state.use_cluster(cluster_of(read_manifests(OBJECTS.encode()).manifests, ClusterState()))
         metrics = Metrics(state)
         handler = ReviewHandler(state, AuditLog([], metrics), metrics)
         for (path, body), by_revision in answers.items():

@@ -18,7 +18,7 @@ from webhook.audit.record_types import (
     LeftOut,
     Record,
 )
-from webhook.core.admission_request import Request
+from webhook.core.admission_request import AdmissionRequest
 from webhook.core.decision import INVALID_POLICY, Decision, first_of_each_rule
 from webhook.core.k8s_types import AnyWorkload, PodTemplate
 from webhook.core.policy.configmap_admission import error_location
@@ -36,7 +36,7 @@ _NO_PATCH: tuple[Any, int] = [], 0
 
 
 def encode_record(
-    request: Request, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0
+    request: AdmissionRequest, decision: Decision, now: dt.datetime, seconds: float, *, sample: float = 1.0
 ) -> bytes:
     """Return the record of a decision as a line with its newline.
 
@@ -58,7 +58,7 @@ def _patch(decision: Decision) -> tuple[Any, int]:
     return msgspec.Raw(b"[" + b",".join(short) + b"]"), len(decision.patch) - len(short)
 
 
-def _record(request: Request, decision: Decision, now: dt.datetime, seconds: float) -> Record:
+def _record(request: AdmissionRequest, decision: Decision, now: dt.datetime, seconds: float) -> Record:
     patch, operations_left_out = _patch(decision) if decision.patch else _NO_PATCH
     owner = generate_name = account = ""
     name = request.name
@@ -137,7 +137,7 @@ def exemption_of(decision: Decision) -> str:
     return "; ".join(f"{rule}: {exemption}" for rule, exemption in decision.exemptions)
 
 
-def _account(request: Request, found: object) -> str:
+def _account(request: AdmissionRequest, found: object) -> str:
     if isinstance(found, PodTemplate):
         return found.spec.service_account_name or "default"
     if isinstance(found, AnyWorkload):

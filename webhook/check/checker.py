@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.check.report import CheckFinding, CheckReport, CheckSummary, ManifestEvaluation, ParsedFile
-from webhook.core.admission_request import of_object
+from webhook.core.admission_request import manifest_request
 from webhook.core.decision import INVALID_POLICY, Coverage, Finding, Outcome
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
@@ -48,7 +48,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         reading, path = file.reading, file.source.path
         documents = {part.document for parts in (reading.manifests, reading.problems) for part in parts}
         for manifest in reading.manifests:
-            request = of_object(
+            request = manifest_request(
                 manifest.group_kind,
                 manifest.raw,
                 namespace=manifest.namespace or namespace,

@@ -22,8 +22,8 @@ from webhook.cluster.reflector import Reflector, Store, SyncCallbacks
 from webhook.cluster.state_persistence import StateFiles, StoredState
 from webhook.cluster.state_store import StateStore
 from webhook.cluster.transport import Transport
-from webhook.core.cluster_state import Cluster
-from webhook.core.owner_event import Notice
+from webhook.core.cluster_state import ClusterState
+from webhook.core.owner_event import OwnerEvent
 
 log = logging.getLogger("tokenguard.cluster")
 START_TIMEOUT = 15.0
@@ -46,7 +46,7 @@ class InformerTarget(PolicyTarget, Protocol):
 
     last_synced: dict[str, float]
 
-    def use_cluster(self, cluster: Cluster) -> None:
+    def use_cluster(self, cluster: ClusterState) -> None:
         """Evaluate by this cluster from now on."""
         ...
 
@@ -142,12 +142,17 @@ class Informers:
         self._informers: list[Informer] = []
         self._is_restored = False
 
-    def attach(self, state: InformerTarget, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
+    def attach(self, state: InformerTarget, base: ClusterState, counted: Callable[[bool], None], folder: Path) -> None:
         """Take what is to be kept up to date; starts nothing, so it may be called before a fork."""
         self.connect(ApiClient(self._kubeconfig, folder), state, base, counted, folder)
 
     def connect(
-        self, transport: Transport, state: InformerTarget, base: Cluster, counted: Callable[[bool], None], folder: Path
+        self,
+        transport: Transport,
+        state: InformerTarget,
+        base: ClusterState,
+        counted: Callable[[bool], None],
+        folder: Path,
     ) -> None:
         """Do as `attach`, over this transport."""
         policy_file = (self._state_folder or folder) / f"policy-{(self.configmap or '').replace('/', '.')}.yaml"
@@ -166,7 +171,7 @@ class Informers:
             add(config_map(namespace, name), PolicyStore(self.configmap, state, outlets))
         if self.objects:
 
-            def publish(cluster: Cluster) -> None:
+            def publish(cluster: ClusterState) -> None:
                 state.use_cluster(cluster)
                 files.use_cluster(cluster)
 
@@ -174,7 +179,7 @@ class Informers:
             add(SECRETS, index.secrets)
             add(NAMESPACES, index.namespaces)
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, notice: OwnerEvent) -> None:
         """Have an Event made on the owner of a pod; return at once."""
         self._pod_events.tell(notice)
 

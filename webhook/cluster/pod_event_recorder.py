@@ -24,7 +24,7 @@ from webhook.cluster.backoff import delay_after
 from webhook.cluster.event_recorder import cut, event
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.bounded_cache import memory_size
-from webhook.core.owner_event import REJECTED, Notice
+from webhook.core.owner_event import REJECTED, OwnerEvent
 
 log = logging.getLogger("tokenguard.cluster")
 EVERY = 60.0
@@ -43,7 +43,7 @@ TRIES = 4
 class _Said:
     """What is to be said, how many times more than was written, and from when on it may be written (monotonic)."""
 
-    notice: Notice
+    notice: OwnerEvent
     more: int
     due: float
 
@@ -75,7 +75,7 @@ class PodEventRecorder:
         self._over = threading.Event()
         self._refused = ""
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, notice: OwnerEvent) -> None:
         """Have an Event made or counted on; one too many, or too large, is left out, and the log says so."""
         notice = replace(notice, message=cut(notice.message))
         owner = notice.owner
@@ -91,7 +91,7 @@ class PodEventRecorder:
                 self._left_out += 1
         self._wake.set()
 
-    def _has_room_for(self, notice: Notice) -> bool:
+    def _has_room_for(self, notice: OwnerEvent) -> bool:
         return (
             len(self._said) < MOST
             and self._in_namespace[notice.namespace] < MAX_IN_NAMESPACE
@@ -144,7 +144,7 @@ class PodEventRecorder:
             self._left_out = 0
             self._silent_until = now + EVERY
 
-    def _write(self, notice: Notice, more: int) -> None:
+    def _write(self, notice: OwnerEvent, more: int) -> None:
         for failures in range(1, TRIES + 1):
             try:
                 self._create_or_count(notice, more)
@@ -160,7 +160,7 @@ class PodEventRecorder:
                 return
         log.warning("no Event could be made about a pod that was judged, after %d tries", TRIES)
 
-    def _create_or_count(self, notice: Notice, more: int) -> None:
+    def _create_or_count(self, notice: OwnerEvent, more: int) -> None:
         made = _event(notice, more)
         where = f"/api/v1/namespaces/{notice.namespace}/events"
         try:
@@ -183,7 +183,7 @@ class PodEventRecorder:
         })  # fmt: skip
 
 
-def _event(notice: Notice, count: int) -> dict[str, Any]:
+def _event(notice: OwnerEvent, count: int) -> dict[str, Any]:
     owner = notice.owner
     said = "\0".join((owner.kind or "", owner.uid or "", notice.reason, notice.about))
     involved = {

@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from webhook.atomic_write import replace_file
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.cluster_state_io import read_cluster, write_cluster
 
 log = logging.getLogger("tokenguard.cluster")
@@ -32,7 +32,7 @@ class StoredState(NamedTuple):
     """What the files contain: None where there is nothing. `last_synced` is in monotonic seconds."""
 
     policy: str | None
-    cluster: Cluster | None
+    cluster: ClusterState | None
     last_synced: Mapping[str, float]
 
 
@@ -50,7 +50,7 @@ class StateFiles:
         self,
         folder: Path,
         policy_file: Path,
-        base: Cluster,
+        base: ClusterState,
         last_synced: Mapping[str, float],
         wait: Callable[[float], object] | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class StateFiles:
         self._cluster_file = folder / "cluster.jsonl"
         self._base = base
         self._last_synced = last_synced
-        self._cluster: Cluster | None = None
+        self._cluster: ClusterState | None = None
         self._failing = False
         self._changed = threading.Event()
         self._stopping = threading.Event()
@@ -72,7 +72,7 @@ class StateFiles:
         """Write the policy now."""
         self._replace(self._policy_file, [document.encode()])
 
-    def use_cluster(self, cluster: Cluster) -> None:
+    def use_cluster(self, cluster: ClusterState) -> None:
         """Remember the cluster that the next write is to contain."""
         self._cluster = cluster
 
@@ -89,7 +89,7 @@ class StateFiles:
         cluster, last_synced = self._read(self._cluster_file, self._read_cluster) or (None, {})
         return StoredState(self.read_policy(), cluster, last_synced)
 
-    def _read_cluster(self, file: BinaryIO) -> tuple[Cluster | None, dict[str, float]]:
+    def _read_cluster(self, file: BinaryIO) -> tuple[ClusterState | None, dict[str, float]]:
         head = msgspec.json.decode(file.readline(), type=_Head)
         return read_cluster(file, self._base) if head.has_cluster else None, head.last_synced
 
@@ -140,7 +140,7 @@ class StateFiles:
             self._failing = False
 
 
-def _lines(last_synced: dict[str, float], cluster: Cluster | None) -> Iterator[bytes]:
+def _lines(last_synced: dict[str, float], cluster: ClusterState | None) -> Iterator[bytes]:
     yield msgspec.json.encode(_Head(last_synced, cluster is not None)) + b"\n"
     if cluster is not None:
         yield from write_cluster(cluster)

@@ -1,8 +1,8 @@
-"""The legacy Secrets and the Namespaces of a cluster, as the `Cluster` that decisions are made by.
+"""The legacy Secrets and the Namespaces of a cluster, as the `ClusterState` that decisions are made by.
 
-Every change gives a new `Cluster`, and nothing in one that was given out is ever changed: a reader has one state from
-start to end, and takes no lock. A change copies the dict of its namespace and the one of all namespaces; the rest is
-shared. With 100,000 Secrets that takes 5 us where each namespace has 100, and 1.3 ms where one namespace has all.
+Every change gives a new `ClusterState`, and nothing in one that was given out is ever changed: a reader has one state
+from start to end, and takes no lock. A change copies the dict of its namespace and the one of all namespaces; the rest
+is shared. With 100,000 Secrets that takes 5 us where each namespace has 100, and 1.3 ms where one namespace has all.
 """
 
 import threading
@@ -13,7 +13,7 @@ from typing import TypeVar
 from webhook.cluster.api_types import ApiObject
 from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_persistence import StoredState
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.selectors import Labels, labels
 
@@ -24,7 +24,7 @@ V = TypeVar("V")
 class StateStore:
     """Both together: published once both have been loaded."""
 
-    def __init__(self, base: Cluster, publish: Callable[[Cluster], None]) -> None:
+    def __init__(self, base: ClusterState, publish: Callable[[ClusterState], None]) -> None:
         """Take the cluster's other properties, and what is to be told of each new state."""
         self._cluster = base
         self._publish = publish

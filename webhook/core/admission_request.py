@@ -6,10 +6,10 @@ import msgspec
 
 from webhook.core.admission_review import (
     NOBODY,
-    AdmissionRequest,
     AdmissionReview,
-    PodRequest,
     PodReview,
+    ReviewedObjectRequest,
+    ReviewedPodRequest,
     ReviewedRequest,
     decode_pod_review,
     decode_review,
@@ -17,16 +17,16 @@ from webhook.core.admission_review import (
     read_object,
 )
 from webhook.core.custom_workloads import GroupKind
-from webhook.core.formatting import Word
+from webhook.core.formatting import FastStrEnum
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
 from webhook.core.k8s_types import CustomWorkload
 from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Kind, Subject, find_kind
 from webhook.core.policy.configmap import ConfigMap
-from webhook.core.structs import Value
+from webhook.core.structs import FrozenStruct
 from webhook.core.token_objects import Readable
 
 
-class Phase(Word):
+class Phase(FastStrEnum):
     """When is decided: `mutate` repairs, `validate` judges the final state, `check` foretells both at once."""
 
     MUTATE = "mutate"
@@ -34,7 +34,7 @@ class Phase(Word):
     CHECK = "check"
 
 
-class Request(Value, frozen=True):
+class AdmissionRequest(FrozenStruct, frozen=True):
     """One question. `object` and `old_object` are None where there is none, or where its kind isn't judged.
 
     `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_at` the JSON Pointer
@@ -62,7 +62,7 @@ class Request(Value, frozen=True):
         return self.uid[:8]
 
 
-class Unreadable(ValueError):  # noqa: N818 - it says what the body is
+class InvalidReviewError(ValueError):
     """The bytes are no admission review that could be answered; the message says what is wrong."""
 
 
@@ -76,15 +76,15 @@ Far above what is in any object that the API server stores, which has at most 1.
 """
 
 
-def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = NO_WORKLOADS) -> Request:
+def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = NO_WORKLOADS) -> AdmissionRequest:
     """Return the request in the body of an AdmissionReview (admission.k8s.io/v1).
 
     `workloads` are the policy's: custom kinds, each with the JSON Pointer of its pod template.
 
     An object that can't be read doesn't fail: the request then says so in `problem`, and is judged
     like any other. So does one whose namespace, operation or resource no request can have: the API server sends no such
-    review, and nothing of it is kept or sent on. Nor is a body with more than `MAX_BRACES` read. Raises `Unreadable`
-    where there is no valid uid to answer to.
+    review, and nothing of it is kept or sent on. Nor is a body with more than `MAX_BRACES` read.
+    Raises `InvalidReviewError` where there is no valid uid to answer to.
     """
     if len(body) > MAX_BRACES and body.count(b"{") > MAX_BRACES:  # what is shorter needs no count
         return _salvaged(body, phase, ValueError(f"it holds more than {MAX_BRACES:,} JSON objects"))
@@ -93,15 +93,17 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return _salvaged(body, phase, error)
     if review.kind != "AdmissionReview":
-        raise Unreadable("the body is not an AdmissionReview: its kind is missing or another")
+        raise InvalidReviewError("the body is not an AdmissionReview: its kind is missing or another")
     if review.api_version != "admission.k8s.io/v1":
-        raise Unreadable("the body is not an admission.k8s.io/v1 AdmissionReview: set admissionReviewVersions to [v1]")
+        raise InvalidReviewError(
+            "the body is not an admission.k8s.io/v1 AdmissionReview: set admissionReviewVersions to [v1]"
+        )
     if review.request is None:
-        raise Unreadable("the AdmissionReview holds no request")
+        raise InvalidReviewError("the AdmissionReview holds no request")
     if not review.request.uid:
-        raise Unreadable("the AdmissionReview's request has no uid")
+        raise InvalidReviewError("the AdmissionReview's request has no uid")
     if not is_uid(review.request.uid):
-        raise Unreadable("the AdmissionReview's request has a uid that is none: the API server makes UUIDs")
+        raise InvalidReviewError("the AdmissionReview's request has a uid that is none: the API server makes UUIDs")
     resource = review.request.resource.resource or ""
     if review.request.sub_resource:
         resource = f"{resource}/{review.request.sub_resource}"
@@ -124,14 +126,14 @@ def _decode(body: bytes) -> AdmissionReview | PodReview:
     return decode_review(body)
 
 
-def of_object(
+def manifest_request(
     kind: GroupKind,
     raw: bytes,
     *,
     namespace: str,
     uid: str = "",
     workloads: Mapping[GroupKind, str] = NO_WORKLOADS,
-) -> Request:
+) -> AdmissionRequest:
     """Return the request that creating an object from a manifest would make, asked offline.
 
     `kind` is the API group and kind, `raw` the object as JSON, `workloads` as in `read_review`. For a kind that isn't
@@ -140,7 +142,7 @@ def of_object(
     known = find_kind(kind, workloads)
     found, _, problem = read_object(known, raw) if known else (None, None, "")
     meta = found.metadata if found is not None else None
-    return Request(
+    return AdmissionRequest(
         phase=Phase.CHECK,
         uid=uid,
         operation="CREATE",
@@ -165,9 +167,9 @@ def _invalid_field(asked: ReviewedRequest, resource: str) -> str:
     return ""
 
 
-def _without_content(uid: str, phase: Phase, problem: str) -> Request:
+def _without_content(uid: str, phase: Phase, problem: str) -> AdmissionRequest:
     """Return a request of which nothing is known but its uid."""
-    return Request(
+    return AdmissionRequest(
         phase,
         uid,
         operation="",
@@ -180,15 +182,15 @@ def _without_content(uid: str, phase: Phase, problem: str) -> Request:
 
 
 def _request(
-    asked: AdmissionRequest | PodRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]
-) -> Request:
+    asked: ReviewedObjectRequest | ReviewedPodRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]
+) -> AdmissionRequest:
     known = _kind_of(asked, workloads)
     user = asked.user_info or NOBODY
     found = old = None
     problem = ""
     if known:
         found, old, problem = asked.read(known)
-    return Request(
+    return AdmissionRequest(
         phase,
         asked.uid or "",
         asked.operation or "",
@@ -220,14 +222,14 @@ def _kind_of(asked: ReviewedRequest, workloads: Mapping[GroupKind, str]) -> Kind
     return EPHEMERAL_CONTAINERS if is_ephemeral else None
 
 
-def _salvaged(body: bytes, phase: Phase, error: Exception) -> Request:
+def _salvaged(body: bytes, phase: Phase, error: Exception) -> AdmissionRequest:
     """Answer a review that is wrong in some place, if it is JSON and its uid can be found."""
     why = "it nests too deep" if isinstance(error, RecursionError) else str(error)
     uid = find_uid(body)
     if uid:
         return _without_content(uid, phase, why)
     if isinstance(error, RecursionError):
-        raise Unreadable("the body can't be read: it nests too deep") from error
+        raise InvalidReviewError("the body can't be read: it nests too deep") from error
     if isinstance(error, msgspec.ValidationError):
-        raise Unreadable(f"the body is not an AdmissionReview: {why}") from error
-    raise Unreadable(f"the body is not JSON: {why}") from error
+        raise InvalidReviewError(f"the body is not an AdmissionReview: {why}") from error
+    raise InvalidReviewError(f"the body is not JSON: {why}") from error

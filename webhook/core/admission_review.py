@@ -49,7 +49,7 @@ class ReviewedRequest(Object, frozen=True):
     dry_run: bool | None = None
 
 
-class AdmissionRequest(ReviewedRequest, frozen=True):
+class ReviewedObjectRequest(ReviewedRequest, frozen=True):
     """A request about any object."""
 
     object: msgspec.Raw = _NOTHING
@@ -64,16 +64,16 @@ class AdmissionReview(Object, frozen=True):
 
     api_version: str | None = None
     kind: str | None = None
-    request: AdmissionRequest | None = None
+    request: ReviewedObjectRequest | None = None
 
 
-class PodRequest(ReviewedRequest, frozen=True):
+class ReviewedPodRequest(ReviewedRequest, frozen=True):
     """A request about a pod."""
 
     object: PodTemplate | None = None
 
     def read(self, kind: Kind) -> tuple[Any, Any, str]:
-        """Return what `AdmissionRequest.read` does, of a kind that is read as a pod."""
+        """Return what `ReviewedObjectRequest.read` does, of a kind that is read as a pod."""
         if self.object is None:
             return None, None, _NO_OBJECT
         if not kind.compares or bytes(self.old_object) == _NULL:
@@ -87,7 +87,7 @@ class PodReview(Object, frozen=True):
 
     api_version: str | None = None
     kind: str | None = None
-    request: PodRequest | None = None
+    request: ReviewedPodRequest | None = None
 
 
 class _Salvage(Object, frozen=True):

@@ -13,7 +13,7 @@ NO_LABELS: Labels = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterState:
     """The state that decisions are made by.
 
     `legacy_tokens` maps a namespace to its Secrets of type `kubernetes.io/service-account-token`, and each

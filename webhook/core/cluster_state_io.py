@@ -1,4 +1,4 @@
-"""A `Cluster` as lines of JSON: so much as is judged by, and nothing of a Secret but its name and its account.
+"""A `ClusterState` as lines of JSON: so much as is judged by, and nothing of a Secret but its name and its account.
 
 It comes in lines of a bounded size, because encoding one holds up every other thread.
 """
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.selectors import Labels
 
 MOST_IN_LINE = 1000
@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-def write_cluster(cluster: Cluster) -> Iterator[bytes]:
+def write_cluster(cluster: ClusterState) -> Iterator[bytes]:
     """Yield a cluster's lines, each with its end; the API server's audiences are left out."""
     for tokens in _tokens(cluster.legacy_tokens):
         yield _encode(_Line(legacy_tokens=tokens)) + b"\n"
@@ -42,7 +42,7 @@ def write_cluster(cluster: Cluster) -> Iterator[bytes]:
         yield _encode(_Line(automounts=[(*account, mounted) for account, mounted in automounts.items()])) + b"\n"
 
 
-def read_cluster(lines: Iterable[bytes], base: Cluster) -> Cluster:
+def read_cluster(lines: Iterable[bytes], base: ClusterState) -> ClusterState:
     """Return `base` with what is in the lines in place of its own. Raises `msgspec.DecodeError` where one is broken."""
     tokens: dict[str, dict[str, str]] = {}
     namespaces: dict[str, Labels] = {}

@@ -7,7 +7,7 @@ from heapq import nsmallest
 import msgspec
 
 from webhook.core import json_patch
-from webhook.core.formatting import Word
+from webhook.core.formatting import FastStrEnum
 from webhook.core.json_patch import Edit, Operation, json_path
 from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.exemptions import Exemption
@@ -21,7 +21,7 @@ WARNING_LENGTH = 120
 """What the API server advises as the length of a warning, in characters."""
 
 
-class Outcome(Word):
+class Outcome(FastStrEnum):
     """What became of a request, from harmless to not."""
 
     ALLOWED = "allowed"
@@ -30,7 +30,7 @@ class Outcome(Word):
     DENIED = "denied"
 
 
-class Coverage(Word):
+class Coverage(FastStrEnum):
     """Whether rules were applied to an object: yes; no, because it is left alone by design; no, for want of a rule."""
 
     EVALUATED = "evaluated"

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from webhook.core.admission_request import Phase, Request
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import AdmissionRequest, Phase
+from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Coverage, Decision, Finding, Outcome, Violation
 from webhook.core.json_patch import Edit, assemble, below
 from webhook.core.k8s_types import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
-from webhook.core.kinds import ADVISED, CLUSTER_SCOPED, GRANTS, KINDS, Subject
+from webhook.core.kinds import CLUSTER_SCOPED, KINDS, TOKEN_GRANTING, WARN_ONLY, Subject
 from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy import configmap_admission
 from webhook.core.policy.configmap import ConfigMap
@@ -20,7 +20,7 @@ from webhook.core.rule import Check
 from webhook.core.rules import RULES
 from webhook.core.token_context import TokenContext, build_token_context
 
-MACHINERY_NAMESPACE, OWN_NAMESPACE = "kube-system", "tokenguard"
+SYSTEM_NAMESPACE, OWN_NAMESPACE = "kube-system", "tokenguard"
 NODES, NODE_USER = "system:nodes", "system:node:"
 """The group and the beginning of the user name of every kubelet: only both together are one's identity."""
 TOKEN_CONTROLLER = "system:kube-controller-manager"  # noqa: S105 - the user that fills Secrets with tokens
@@ -42,12 +42,12 @@ times makes neither a large decision nor a large patch. A pod of which so many a
 Context = PodContext | TokenContext
 
 
-def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetime) -> Decision:
+def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, now: dt.datetime) -> Decision:
     """Return what is done about one request under a policy, in a cluster, at a time (aware, any zone).
 
     Pure: the same arguments give the same decision, and nothing else happens.
     """
-    settled = without_policy(request)
+    settled = policy_independent_decision(request)
     if settled is not None:
         return replace(settled, policy=policy.revision)
     if request.subject is None or request.problem:
@@ -74,7 +74,7 @@ def evaluate(request: Request, policy: Policy, cluster: Cluster, now: dt.datetim
     return _concluded(request, policy, namespace_policy.mode, tuple(findings), tuple(exempted))
 
 
-def without_policy(request: Request) -> Decision | None:
+def policy_independent_decision(request: AdmissionRequest) -> Decision | None:
     """Return the decision where it is the same under every policy, and so under none, or None where it isn't.
 
     So it is about what no rule looks at, about what is the cluster's own business, and about a policy's ConfigMap.
@@ -95,7 +95,7 @@ def without_policy(request: Request) -> Decision | None:
     return None
 
 
-def _policy_document(request: Request) -> Decision:
+def _policy_document(request: AdmissionRequest) -> Decision:
     old = request.old_object if isinstance(request.old_object, ConfigMap) else None
     if isinstance(request.object, ConfigMap):
         return configmap_admission.decide(request.object, old, request.namespace)
@@ -106,22 +106,22 @@ def _not_evaluated(note: str) -> Decision:
     return Decision(Outcome.ALLOWED, note=note, coverage=Coverage.NOT_EVALUATED)
 
 
-def _policy_for(request: Request, policy: Policy, cluster: Cluster) -> NamespacePolicy:
+def _policy_for(request: AdmissionRequest, policy: Policy, cluster: ClusterState) -> NamespacePolicy:
     if request.subject in CLUSTER_SCOPED:
         return policy.in_cluster()
     return policy.in_namespace(request.namespace, cluster.namespace_labels(request.namespace))
 
 
-def _machinery(request: Request) -> str | None:
+def _machinery(request: AdmissionRequest) -> str | None:
     """Return why a request is the cluster's own business, or None where it isn't."""
-    if request.namespace == MACHINERY_NAMESPACE:
+    if request.namespace == SYSTEM_NAMESPACE:
         return f"namespace {request.namespace} is left alone"
-    if request.namespace == OWN_NAMESPACE and request.subject not in GRANTS:
+    if request.namespace == OWN_NAMESPACE and request.subject not in TOKEN_GRANTING:
         return f"namespace {request.namespace} is left alone, but for new tokens in it"
     return _component(request)
 
 
-def _component(request: Request) -> str | None:
+def _component(request: AdmissionRequest) -> str | None:
     """Return what a request by a component of Kubernetes is for, or None where it is another one."""
     user, subject = request.user, request.subject
     if user.startswith(NODE_USER):
@@ -133,7 +133,7 @@ def _component(request: Request) -> str | None:
     return None
 
 
-def _node(request: Request) -> str | None:
+def _node(request: AdmissionRequest) -> str | None:
     """Return what a request by a kubelet is for, or None where it is evaluated."""
     if request.subject is _TOKEN_REQUEST:
         return "the kubelet asks for a pod's token"
@@ -143,11 +143,11 @@ def _node(request: Request) -> str | None:
     return None
 
 
-def _unreadable(request: Request, policy: Policy, cluster: Cluster) -> Decision:
+def _unreadable(request: AdmissionRequest, policy: Policy, cluster: ClusterState) -> Decision:
     """Decide about what can't be evaluated: it is not let through where the policy enforces."""
     mode = policy.strictest_mode if request.subject is None else _policy_for(request, policy, cluster).mode
     outcome = Outcome.ALLOWED
-    if request.subject not in ADVISED and mode is Mode.ENFORCE:
+    if request.subject not in WARN_ONLY and mode is Mode.ENFORCE:
         outcome = Outcome.DENIED
     elif mode is not Mode.AUDIT:
         outcome = Outcome.WARNED
@@ -155,7 +155,7 @@ def _unreadable(request: Request, policy: Policy, cluster: Cluster) -> Decision:
 
 
 def _view(
-    request: Request, policy: Policy, namespace_policy: NamespacePolicy, cluster: Cluster
+    request: AdmissionRequest, policy: Policy, namespace_policy: NamespacePolicy, cluster: ClusterState
 ) -> tuple[Context | None, str]:
     """Return what the rules look at, and the account that it is about."""
     found = request.object
@@ -206,7 +206,7 @@ def _intended(action: Action, subject: Subject) -> Action:
     return _WARN if only_warned and action in (_PATCH, _REJECT) else action
 
 
-def _decide(rule: str, intended: Action, found: Violation, request: Request, mode: Mode) -> Finding | None:
+def _decide(rule: str, intended: Action, found: Violation, request: AdmissionRequest, mode: Mode) -> Finding | None:
     """Return what is done about a violation in this phase, or None where that is left to the other one."""
     if found.warn_only and intended in (_PATCH, _REJECT):
         intended = _WARN
@@ -231,7 +231,9 @@ def _decide(rule: str, intended: Action, found: Violation, request: Request, mod
     return Finding(rule, action, intended, found)
 
 
-def _exemption(policy: Policy, finding: Finding, account: str, request: Request, now: dt.datetime) -> Exemption | None:
+def _exemption(
+    policy: Policy, finding: Finding, account: str, request: AdmissionRequest, now: dt.datetime
+) -> Exemption | None:
     """Return the exemption that covers a finding about an object of this account, if there is one."""
     other = finding.violation.other_account
     accounts = (account,) if other is None else (account, other)
@@ -239,7 +241,7 @@ def _exemption(policy: Policy, finding: Finding, account: str, request: Request,
 
 
 def _concluded(
-    request: Request,
+    request: AdmissionRequest,
     policy: Policy,
     mode: Mode,
     findings: tuple[Finding, ...],

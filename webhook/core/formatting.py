@@ -12,7 +12,7 @@ _MOST_KNOWN = 100
 _MOST_LETTERS = 2000
 
 
-class Word(StrEnum):
+class FastStrEnum(StrEnum):
     """One of a fixed set of words; hashed as the text it is, in C, because every decision looks some up."""
 
     __hash__ = str.__hash__

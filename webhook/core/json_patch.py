@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from webhook.core.bounded_cache import BoundedCache
-from webhook.core.structs import Value
+from webhook.core.structs import FrozenStruct
 
 Operation = dict[str, Any]
 """One operation of a JSON Patch: `op`, `path` and, where it has one, `value`."""
@@ -19,7 +19,7 @@ encode = msgspec.json.Encoder().encode
 """Returns operations as JSON."""
 
 
-class Put(Value, frozen=True):
+class Put(FrozenStruct, frozen=True):
     """Set the member at `pointer`; `replaces` says that it is there already."""
 
     pointer: str
@@ -27,7 +27,7 @@ class Put(Value, frozen=True):
     replaces: bool = False
 
 
-class Append(Value, frozen=True):
+class Append(FrozenStruct, frozen=True):
     """Add `value` to the end of the list at `pointer`; `exists` says that the list is there."""
 
     pointer: str
@@ -35,7 +35,7 @@ class Append(Value, frozen=True):
     exists: bool
 
 
-class Remove(Value, frozen=True):
+class Remove(FrozenStruct, frozen=True):
     """Take away what is at `pointer`."""
 
     pointer: str

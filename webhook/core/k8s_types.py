@@ -17,7 +17,7 @@ class Object(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Base of all: immutable, unknown to the garbage collector (JSON has no cycles), camelCase on the wire."""
 
 
-class Named(Object, frozen=True):
+class LocalObjectReference(Object, frozen=True):
     """A reference to something by name: LocalObjectReference, SecretKeySelector, SecretEnvSource."""
 
     name: str | None = None
@@ -26,7 +26,7 @@ class Named(Object, frozen=True):
 class EnvVarSource(Object, frozen=True):
     """Where an env variable's value comes from."""
 
-    secret_key_ref: Named | None = None
+    secret_key_ref: LocalObjectReference | None = None
 
 
 class EnvVar(Object, frozen=True):
@@ -39,7 +39,7 @@ class EnvVar(Object, frozen=True):
 class EnvFromSource(Object, frozen=True):
     """A source of many env variables."""
 
-    secret_ref: Named | None = None
+    secret_ref: LocalObjectReference | None = None
 
 
 class VolumeMount(Object, frozen=True):
@@ -95,7 +95,7 @@ class VolumeProjection(Object, frozen=True):
     """One source of a projected volume; kinds that no rule reads arrive as an empty one."""
 
     service_account_token: ServiceAccountTokenProjection | None = None
-    secret: Named | None = None
+    secret: LocalObjectReference | None = None
 
 
 class ProjectedVolumeSource(Object, frozen=True):
@@ -119,13 +119,13 @@ class AzureFileVolumeSource(Object, frozen=True):
 class CSIVolumeSource(Object, frozen=True):
     """A volume of a CSI driver, which may be handed a Secret."""
 
-    node_publish_secret_ref: Named | None = None
+    node_publish_secret_ref: LocalObjectReference | None = None
 
 
 class SecretRefVolumeSource(Object, frozen=True):
     """A volume kind of older storage drivers, whose credentials are in a Secret."""
 
-    secret_ref: Named | None = None
+    secret_ref: LocalObjectReference | None = None
 
 
 class Volume(Object, frozen=True):
@@ -189,7 +189,7 @@ class OwnerReference(Object, frozen=True):
     controller: bool | None = None
 
 
-class Identity(Object, frozen=True):
+class ObjectIdentity(Object, frozen=True):
     """So much of an object's metadata as says which it is and whose."""
 
     name: str | None = None
@@ -203,7 +203,7 @@ class Identity(Object, frozen=True):
         return next((owner for owner in self.owner_references or () if owner.controller), None)
 
 
-class ObjectMeta(Identity, frozen=True):
+class ObjectMeta(ObjectIdentity, frozen=True):
     """An object's name, owners, labels and annotations."""
 
     labels: dict[str, str | None] | None = None

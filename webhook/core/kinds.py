@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, read_custom_workload
-from webhook.core.formatting import Word
+from webhook.core.formatting import FastStrEnum
 from webhook.core.k8s_types import CronJob, PodTemplate, Workload, decoder
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.secret_content import read_secret
 from webhook.core.token_objects import CSIDriver, ServiceAccount, TokenRequest
 
 
-class Subject(Word):
+class Subject(FastStrEnum):
     """What can be evaluated: by the rules, except the ConfigMap of a policy, which is validated."""
 
     POD = "pods"
@@ -28,13 +28,13 @@ class Subject(Word):
     CSI_DRIVER = "CSIDrivers"
 
 
-ADVISED = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER})
+WARN_ONLY = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER})
 """What is never denied: its author is warned, and the pods that come of it are evaluated themselves."""
 
 CLUSTER_SCOPED = frozenset({Subject.CSI_DRIVER})
 """Subjects without a namespace: a policy's overrides don't apply to them."""
 
-GRANTS = frozenset({Subject.SECRET, Subject.TOKEN_REQUEST})
+TOKEN_GRANTING = frozenset({Subject.SECRET, Subject.TOKEN_REQUEST})
 """What gives a token without a pod. tokenguard needs none of it to run, so it is judged in its namespace, too."""
 
 

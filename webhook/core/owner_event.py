@@ -2,7 +2,7 @@
 
 import msgspec
 
-from webhook.core.admission_request import Phase, Request
+from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.decision import Decision, Outcome
 from webhook.core.k8s_names import is_api_version, is_dns_label, is_dns_subdomain, is_kind, is_uid
 from webhook.core.k8s_types import OwnerReference
@@ -11,7 +11,7 @@ from webhook.core.kinds import Subject
 REJECTED, EXEMPTED = "PodRejected", "PodExempted"
 
 
-class Notice(msgspec.Struct, frozen=True, gc=False):
+class OwnerEvent(msgspec.Struct, frozen=True, gc=False):
     """One pod that was rejected or exempted, for an Event on its owner in a namespace.
 
     `reason` is an Event's, `about` the names of the rules: of one owner, what agrees in both is the same thing again.
@@ -24,7 +24,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
-def notice(request: Request, decision: Decision) -> Notice | None:
+def build_owner_event(request: AdmissionRequest, decision: Decision) -> OwnerEvent | None:
     """Return what is to be told of a decision, or None where nothing is.
 
     Of a pod that no controller made, its author saw the answer. A dry run leaves nothing behind. No Event can be about
@@ -40,10 +40,12 @@ def notice(request: Request, decision: Decision) -> Notice | None:
         return None
     if denied:
         rules = dict.fromkeys(finding.rule for finding in decision.rejections())
-        return Notice(request.namespace, owner, REJECTED, ",".join(rules), decision.message(request.decision_id))
+        return OwnerEvent(request.namespace, owner, REJECTED, ",".join(rules), decision.message(request.decision_id))
     told = "; ".join(f"{rule} left a pod alone: {exemption}" for rule, exemption in decision.exemptions)
     rules = dict.fromkeys(rule for rule, _ in decision.exemptions)
-    return Notice(request.namespace, owner, EXEMPTED, ",".join(rules), f"{told}\n[tokenguard {request.decision_id}]")
+    return OwnerEvent(
+        request.namespace, owner, EXEMPTED, ",".join(rules), f"{told}\n[tokenguard {request.decision_id}]"
+    )
 
 
 def _can_exist(owner: OwnerReference) -> bool:

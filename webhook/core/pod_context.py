@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from webhook.core.admission_request import Phase, Request
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import AdmissionRequest, Phase
+from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_types import (
     Container,
     PodSpec,
@@ -17,7 +17,7 @@ from webhook.core.kinds import Subject
 from webhook.core.paths import clean_path
 from webhook.core.policy.model import Injection, NamespacePolicy, Policy
 from webhook.core.selectors import labels
-from webhook.core.structs import Value, Variable
+from webhook.core.structs import FrozenStruct, MutableStruct
 
 API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 API_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - a volume's prefix
@@ -26,7 +26,7 @@ MAX_NAMES = 1000
 _NONE: Mapping[str, str] = {}
 
 
-class ContainerRef(Value, frozen=True):
+class ContainerRef(FrozenStruct, frozen=True):
     """A container and where it stands."""
 
     pointer: str
@@ -44,7 +44,7 @@ class ContainerRef(Value, frozen=True):
             yield f"{self.pointer}/volumeMounts/{number}", mount
 
 
-class TokenSource(Value, frozen=True):
+class TokenSource(FrozenStruct, frozen=True):
     """A token that a pod projects into a volume."""
 
     volume_number: int
@@ -64,7 +64,7 @@ class TokenSource(Value, frozen=True):
         return not (self.volume.name or "").startswith(API_TOKEN_VOLUME)
 
 
-class Mounts(Variable):
+class Mounts(MutableStruct):
     """The mounts of all volumes of one name in all the pod's containers, each with its container and its number there.
 
     Thousands of volumes and of mounts may share one name in a pod that the API server has yet to validate. So what a
@@ -91,7 +91,7 @@ class Mounts(Variable):
             yield f"{placed.pointer}/volumeMounts/{number}", mount
 
 
-class PodContext(Variable):
+class PodContext(MutableStruct):
     """A pod, a pod's template, or a pod to which ephemeral containers are added.
 
     `containers` are those to be judged: for an update of ephemeral containers only the added ones. `mounts_by_volume`
@@ -102,10 +102,10 @@ class PodContext(Variable):
     that the policy has, and `injected` names the volumes that hold one already.
     """
 
-    request: Request
+    request: AdmissionRequest
     pod: PodTemplate
     namespace_policy: NamespacePolicy
-    cluster: Cluster
+    cluster: ClusterState
     account: str
     api_audiences: tuple[str, ...]
     legacy_tokens: Mapping[str, str]
@@ -167,7 +167,11 @@ class PodContext(Variable):
 
 
 def build_pod_context(
-    request: Request, pod: PodTemplate, namespace_policy: NamespacePolicy, policy: Policy, cluster: Cluster
+    request: AdmissionRequest,
+    pod: PodTemplate,
+    namespace_policy: NamespacePolicy,
+    policy: Policy,
+    cluster: ClusterState,
 ) -> PodContext:
     """Gather what the rules need of a pod, so that each looks only at what concerns it."""
     spec = pod.spec
@@ -260,7 +264,7 @@ def _add_tokens(context: PodContext, number: int, volume: Volume, sources: list[
             context.tokens.append(TokenSource(number, source_number, volume, token, own))
 
 
-def _added(request: Request, pod: PodTemplate) -> list[ContainerRef]:
+def _added(request: AdmissionRequest, pod: PodTemplate) -> list[ContainerRef]:
     old = request.old_object
     before = old.spec.ephemeral_containers if isinstance(old, PodTemplate) else None
     known = {one.name for one in before or ()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from webhook.core.k8s_types import Container, Named, Volume
+from webhook.core.k8s_types import Container, LocalObjectReference, Volume
 
 
 def secrets_of(volume: Volume) -> Iterable[tuple[str, str]]:
@@ -38,7 +38,7 @@ def _read_by(container: Container) -> Iterator[tuple[str, str]]:
             yield f"envFrom/{number}", sources.secret_ref.name
 
 
-def _references(volume: Volume) -> Iterator[tuple[str, Named | None]]:
+def _references(volume: Volume) -> Iterator[tuple[str, LocalObjectReference | None]]:
     if volume.csi:
         yield "csi/nodePublishSecretRef", volume.csi.node_publish_secret_ref
     for field, source in (

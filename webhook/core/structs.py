@@ -8,9 +8,9 @@ type checker. No struct here is known to the garbage collector: none is part of 
 import msgspec
 
 
-class Value(msgspec.Struct, frozen=True, gc=False):
+class FrozenStruct(msgspec.Struct, frozen=True, gc=False):
     """An immutable value."""
 
 
-class Variable(msgspec.Struct, gc=False):
+class MutableStruct(msgspec.Struct, gc=False):
     """A struct that is completed after it is made."""

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 
 from webhook.core import lifetimes
-from webhook.core.admission_request import Request
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import AdmissionRequest
+from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.model import NamespacePolicy, Policy
 from webhook.core.secret_content import ReviewedSecret
-from webhook.core.structs import Value
+from webhook.core.structs import FrozenStruct
 from webhook.core.token_objects import INVALID_SINCE, CSIDriver, ServiceAccount, TokenRequest
 
 
-class TokenRequestContext(Value, frozen=True):
+class TokenRequestContext(FrozenStruct, frozen=True):
     """A token that is asked for by hand."""
 
     account: str
@@ -45,7 +45,7 @@ class TokenRequestContext(Value, frozen=True):
         )
 
 
-class SecretContext(Value, frozen=True):
+class SecretContext(FrozenStruct, frozen=True):
     """A Secret that is created, or updated from `old`; `by_hand` asks for its account's token without a Secret."""
 
     account: str
@@ -71,14 +71,14 @@ class SecretContext(Value, frozen=True):
         return self.old is not None and _is_marked_invalid(self.old) and not _is_marked_invalid(self.secret)
 
 
-class ServiceAccountContext(Value, frozen=True):
+class ServiceAccountContext(FrozenStruct, frozen=True):
     """A ServiceAccount, and its namespace's legacy Secrets, each with the account of its token."""
 
     account: ServiceAccount
     legacy_tokens: Mapping[str, str]
 
 
-class CSIDriverContext(Value, frozen=True):
+class CSIDriverContext(FrozenStruct, frozen=True):
     """A CSI driver, and what the policy says of the tokens that it gets."""
 
     driver: CSIDriver
@@ -91,7 +91,7 @@ _NONE: Mapping[str, str] = {}
 
 
 def build_token_context(
-    request: Request, namespace_policy: NamespacePolicy, policy: Policy, cluster: Cluster
+    request: AdmissionRequest, namespace_policy: NamespacePolicy, policy: Policy, cluster: ClusterState
 ) -> tuple[TokenContext | None, str]:
     """Return what the rules look at, None where none does, and the name of the account that it is about."""
     found = request.object

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from webhook.core.k8s_types import AnyWorkload, Named, Object, ObjectWithMeta, PodTemplate
+from webhook.core.k8s_types import AnyWorkload, LocalObjectReference, Object, ObjectWithMeta, PodTemplate
 
 MAX_AUDIENCES = 1000
 """More audiences in one TokenRequest can't be evaluated: each may be compared with every pattern of the policy."""
@@ -37,7 +37,7 @@ class Secret(ObjectWithMeta, frozen=True):
 class ServiceAccount(ObjectWithMeta, frozen=True):
     """An account, as far as it speaks of tokens; `secrets` are those that its pods may use."""
 
-    secrets: list[Named] | None = None
+    secrets: list[LocalObjectReference] | None = None
     automount_service_account_token: bool | None = None
 
 

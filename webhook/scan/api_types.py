@@ -4,7 +4,7 @@ import datetime as dt
 
 import msgspec
 
-from webhook.core.k8s_types import Identity, Object, PodTemplate, Workload, WorkloadSpec
+from webhook.core.k8s_types import Object, ObjectIdentity, PodTemplate, Workload, WorkloadSpec
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"
@@ -25,7 +25,7 @@ class _Annotations(Object, frozen=True):
     account: str | None = msgspec.field(default=None, name=LEGACY_TOKEN_ACCOUNT)
 
 
-class SecretMeta(Identity, frozen=True):
+class SecretMeta(ObjectIdentity, frozen=True):
     """A legacy Secret's metadata."""
 
     creation_timestamp: dt.datetime | None = None
@@ -130,7 +130,7 @@ RBAC_DEFAULTS = "rbac-defaults"
 """Its value for objects that the API server creates, and restores when it starts."""
 
 
-class _BindingMeta(Identity, frozen=True):
+class _BindingMeta(ObjectIdentity, frozen=True):
     labels: _BindingLabels = _BindingLabels()
 
 

@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass, field
 
-from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, Cluster
+from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, ClusterState
 from webhook.core.selectors import Labels
 from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.api_types import LegacyTokenSecret
@@ -44,7 +44,7 @@ class ClusterSnapshot:
         usual = (self.issuer, *FALLBACK_API_AUDIENCES) if self.issuer else FALLBACK_API_AUDIENCES
         return ApiAudiences(tuple(dict.fromkeys(usual)), AudienceSource.ASSUMED)
 
-    def cluster(self) -> Cluster:
+    def cluster(self) -> ClusterState:
         """Return the cluster state that evaluations use."""
         tokens: dict[str, dict[str, str]] = {}
         for secret in self.secrets:
@@ -55,7 +55,7 @@ class ClusterSnapshot:
             for account in self.accounts
             if account.automount_service_account_token is not None
         }
-        return Cluster(tokens, self.namespaces, automounts, self.api_audiences.names)
+        return ClusterState(tokens, self.namespaces, automounts, self.api_audiences.names)
 
     def listed(self) -> dict[tuple[str, str], list[str]]:
         """Return the accounts that list a Secret, by its namespace and name."""

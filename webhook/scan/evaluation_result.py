@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from webhook.core.decision import Outcome
-from webhook.core.formatting import Word
+from webhook.core.formatting import FastStrEnum
 from webhook.core.policy.model import Action
 
 _SEVERITY = tuple(Outcome)
@@ -18,7 +18,7 @@ Audience = Annotated[str, Meta(description="Who the token is issued for; empty: 
 Lifetime = Annotated[int | None, Meta(description="How long the token is valid, in seconds; null: it never expires.")]
 
 
-class Change(Word):
+class Change(FastStrEnum):
     """What the simulated policy changes, the most severe first."""
 
     NEWLY_DENIED = "newly denied"

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from webhook.core.admission_request import Phase, Request
-from webhook.core.cluster_state import Cluster
+from webhook.core.admission_request import AdmissionRequest, Phase
+from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Decision, Outcome
 from webhook.core.evaluate import NODE_USER, NODES, evaluate
 from webhook.core.json_patch import Operation
-from webhook.core.k8s_types import Identity, PodTemplate
+from webhook.core.k8s_types import ObjectIdentity, PodTemplate
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy.model import Policy
@@ -26,7 +26,7 @@ NonPod = Secret | ServiceAccount | CSIDriver
 class PolicyEvaluator:
     """One policy in one cluster at one time."""
 
-    def __init__(self, policy: Policy, cluster: Cluster, now: dt.datetime) -> None:
+    def __init__(self, policy: Policy, cluster: ClusterState, now: dt.datetime) -> None:
         self.policy = policy
         self._cluster = cluster
         self._now = now
@@ -45,7 +45,7 @@ class PolicyEvaluator:
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(context, decision)
         return PodEvaluation(result, tokens), decision.patch
 
-    def evaluate(self, subject: Subject, meta: Identity, found: NonPod, account: str) -> EvaluationResult:
+    def evaluate(self, subject: Subject, meta: ObjectIdentity, found: NonPod, account: str) -> EvaluationResult:
         """Evaluate another object; `account` is the ServiceAccount whose token it is about, empty if there is none."""
         request = _request(subject, meta.namespace or "", meta.name or "", found)
         return _result(evaluate(request, self.policy, self._cluster, self._now), account, self._numbers)
@@ -79,13 +79,13 @@ def _result(decision: Decision, account: str, numbers: Mapping[int, int]) -> Eva
     return EvaluationResult(decision.outcome, findings, exemptions, decision.note)
 
 
-def _pod_request(namespace: str, pod: PodTemplate) -> Request:
+def _pod_request(namespace: str, pod: PodTemplate) -> AdmissionRequest:
     request = _request(Subject.POD, namespace, pod.metadata.name or "", pod)
     return replace(request, user=NODE_USER, groups=(NODES,)) if is_mirror(pod) else request
 
 
-def _request(subject: Subject, namespace: str, name: str, found: PodTemplate | NonPod) -> Request:
-    return Request(
+def _request(subject: Subject, namespace: str, name: str, found: PodTemplate | NonPod) -> AdmissionRequest:
+    return AdmissionRequest(
         phase=Phase.CHECK,
         uid="",
         operation="CREATE",

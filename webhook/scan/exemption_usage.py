@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-from webhook.core.formatting import Word
+from webhook.core.formatting import FastStrEnum
 from webhook.core.kinds import Subject
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.rules import BY_NAME, RULES
@@ -18,7 +18,7 @@ EXPIRES_SOON_DAYS = 30
 _SCANNED = frozenset({Subject.POD, Subject.SECRET, Subject.SERVICE_ACCOUNT})
 
 
-class ExemptionStatus(Word):
+class ExemptionStatus(FastStrEnum):
     """Whether an exemption is needed."""
 
     IN_USE = "in use"

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from webhook.core.formatting import Word
+from webhook.core.formatting import FastStrEnum
 from webhook.core.policy.model import Action, Mode, Policy
 
 UNUSED_DAYS = 30
 """A job that runs once a month uses its token within these days."""
 
 
-class AudienceSource(Word):
+class AudienceSource(FastStrEnum):
     """Where the API server's audiences are from, the most reliable first."""
 
     POLICY = "policy"

@@ -6,7 +6,7 @@ Pods themselves are not kept, only their results; pods of one workload that are 
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
-from webhook.core.k8s_types import Identity, OwnerReference, PodTemplate
+from webhook.core.k8s_types import ObjectIdentity, OwnerReference, PodTemplate
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Globs
@@ -181,7 +181,7 @@ class Scanner:
             yield CsiDriver(driver.metadata.name or "", *results)
 
     def _results(
-        self, subject: Subject, meta: Identity, found: NonPod, account: str
+        self, subject: Subject, meta: ObjectIdentity, found: NonPod, account: str
     ) -> tuple[EvaluationResult, EvaluationResult | None, Change]:
         result = self._evaluator.evaluate(subject, meta, found, account)
         simulated = self._simulated.evaluate(subject, meta, found, account) if self._simulated else None

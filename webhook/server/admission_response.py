@@ -3,7 +3,7 @@
 import msgspec
 
 from webhook.audit.record import exemption_of
-from webhook.core.admission_request import Phase, Request
+from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.policy.configmap_admission import error_location
 
@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
 _BEFORE = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
 
 
-def respond(request: Request, decision: Decision, status: tuple[int, str] = FORBIDDEN) -> bytes:
+def respond(request: AdmissionRequest, decision: Decision, status: tuple[int, str] = FORBIDDEN) -> bytes:
     """Return the AdmissionReview that answers a request; `status` is a denial's code and reason."""
     denied = decision.outcome is Outcome.DENIED
     response = _Response(request.uid, not denied, audit_annotations=_annotations(request, decision))
@@ -62,7 +62,7 @@ def respond(request: Request, decision: Decision, status: tuple[int, str] = FORB
     return _BEFORE + _encode(response) + b"}"
 
 
-def _details(request: Request, decision: Decision) -> _Details | None:
+def _details(request: AdmissionRequest, decision: Decision) -> _Details | None:
     """Return a policy's mistakes as kubectl takes them: it prints one a line, and `edit` opens the editor again.
 
     It doesn't print the message then, so the decision's id is among them.
@@ -73,7 +73,7 @@ def _details(request: Request, decision: Decision) -> _Details | None:
     return _Details("ConfigMap", request.name, [*causes, _Cause(*decision.reference(request.decision_id))])
 
 
-def _annotations(request: Request, decision: Decision) -> dict[str, str]:
+def _annotations(request: AdmissionRequest, decision: Decision) -> dict[str, str]:
     annotations = {"id": request.decision_id, "decision": decision.outcome.value}
     if decision.policy:
         annotations["policy"] = decision.policy

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.cluster_state_io import read_cluster, write_cluster
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.loader import default_policy, read_policy
@@ -29,7 +29,7 @@ def config_checks(
     `folder` is private to the server. `count` gets what was read, and whether it was accepted.
     """
     audiences = ApiAudiences(state)
-    base = Cluster(api_audiences=audiences.names) if audiences.names else Cluster()
+    base = ClusterState(api_audiences=audiences.names) if audiences.names else ClusterState()
     yield "token", audiences.check
     watch = partial(WatchedFiles, folder=folder, count=count, on_error=state.set_not_ready)
     if options.live:
@@ -55,7 +55,7 @@ def _use_policy(state: State, document: bytes) -> bytes:
     return document
 
 
-def _use_objects(state: State, base: Cluster, document: bytes) -> bytes:
+def _use_objects(state: State, base: ClusterState, document: bytes) -> bytes:
     """Use manifests; return the cluster without what else they contain, which may be Secret data."""
     reading = read_manifests(document)
     if reading.problems:
@@ -65,7 +65,7 @@ def _use_objects(state: State, base: Cluster, document: bytes) -> bytes:
     return b"".join(write_cluster(cluster))
 
 
-def _restore_objects(state: State, base: Cluster, stored: bytes) -> None:
+def _restore_objects(state: State, base: ClusterState, stored: bytes) -> None:
     state.use_cluster(read_cluster(stored.splitlines(), base))
 
 

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from webhook.core.formatting import Word
+from webhook.core.formatting import FastStrEnum
 
 
-class Refusal(Word):
+class Refusal(FastStrEnum):
     """The reasons: values of a label in metrics."""
 
     NOT_HTTP = "not_http"

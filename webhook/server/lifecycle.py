@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from webhook.core.cluster_state import Cluster
-from webhook.core.owner_event import Notice
+from webhook.core.cluster_state import ClusterState
+from webhook.core.owner_event import OwnerEvent
 from webhook.server.state import State
 
 
@@ -23,7 +23,7 @@ class Background(Protocol):
 class LiveSource(Background, Protocol):
     """The API server as the source of policy, Secrets and Namespaces."""
 
-    def attach(self, state: State, base: Cluster, counted: Callable[[bool], None], folder: Path) -> None:
+    def attach(self, state: State, base: ClusterState, counted: Callable[[bool], None], folder: Path) -> None:
         """Set what is kept up to date. Called in the master, so nothing is started.
 
         `base` has the cluster's other properties. `counted` gets whether a policy was accepted. `folder` is private to
@@ -33,7 +33,7 @@ class LiveSource(Background, Protocol):
     def restore(self) -> None:
         """Use what the last worker stored, before `start`."""
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, notice: OwnerEvent) -> None:
         """Have an Event created on the owner of a pod; return at once."""
 
 

@@ -7,11 +7,11 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from webhook.core.admission_request import Phase, Request, Unreadable, read_review
+from webhook.core.admission_request import AdmissionRequest, InvalidReviewError, Phase, read_review
 from webhook.core.decision import Decision, Outcome
-from webhook.core.evaluate import evaluate, without_policy
-from webhook.core.kinds import ADVISED, Subject
-from webhook.core.owner_event import Notice, notice
+from webhook.core.evaluate import evaluate, policy_independent_decision
+from webhook.core.kinds import WARN_ONLY, Subject
+from webhook.core.owner_event import OwnerEvent, build_owner_event
 from webhook.core.policy.model import Mode
 from webhook.server.admission_response import FORBIDDEN, respond
 from webhook.server.audit_log.logger import AuditLog
@@ -50,7 +50,7 @@ class ReviewHandler:
         metrics: Metrics,
         *,
         max_body_bytes: int = 8 << 20,
-        create_event: Callable[[Notice], None] | None = None,
+        create_event: Callable[[OwnerEvent], None] | None = None,
         requires_client_certificate: bool = False,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
@@ -68,7 +68,7 @@ class ReviewHandler:
         snapshot = self._state.snapshot
         try:
             request = read_review(body, phase, snapshot.policy.workloads if snapshot else {})
-        except Unreadable as error:
+        except InvalidReviewError as error:
             return self.error(400, Refusal.NOT_A_REVIEW, str(error))
         except Exception as error:  # noqa: BLE001 - a bug must not cost more than this one answer
             self._report(error, "a body that couldn't be read")
@@ -85,18 +85,18 @@ class ReviewHandler:
         if decision.problem:
             self._metrics.count(FAILURES, phase, failure)
         self._metrics.count_review(request, decision, time.perf_counter() - started)
-        if self._create_event and (found := notice(request, decision)):
+        if self._create_event and (found := build_owner_event(request, decision)):
             self._create_event(found)
         return HttpResponse(200, respond(request, decision, status))
 
     def _evaluate(
-        self, request: Request, snapshot: Snapshot | None, now: dt.datetime
+        self, request: AdmissionRequest, snapshot: Snapshot | None, now: dt.datetime
     ) -> tuple[Decision, tuple[int, str]]:
         """Return the decision under the snapshot with which the request was read, and a denial's code and reason."""
         try:
             if snapshot is not None:
                 decision = evaluate(request, snapshot.policy, snapshot.cluster, now)
-            elif (independent := without_policy(request)) is not None:
+            elif (independent := policy_independent_decision(request)) is not None:
                 decision = independent
             else:
                 problem = f"tokenguard is not ready: {self._state.readiness_error}"
@@ -142,14 +142,14 @@ class ReviewHandler:
         log.error("internal error, %s: %s\n%s", source, type(error).__name__, where)
 
 
-def fallback_decision(request: Request, decision: Decision, reason: str) -> Decision | None:
+def fallback_decision(request: AdmissionRequest, decision: Decision, reason: str) -> Decision | None:
     """Return the denial of a patch or an exemption that cannot be recorded; None if the decision stays.
 
     `reason` is shown to the author. Denied is what the policy changes, and what an exemption lets pass that would be
     changed or denied otherwise. Any other decision stays: a denial, what passes unchanged as it would without
     tokenguard, and everything where the policy only warns or audits.
     """
-    if decision.outcome is Outcome.DENIED or decision.mode is not Mode.ENFORCE or request.subject in ADVISED:
+    if decision.outcome is Outcome.DENIED or decision.mode is not Mode.ENFORCE or request.subject in WARN_ONLY:
         return None
     patched = decision.outcome is Outcome.PATCHED
     if not (patched or decision.exemptions):
@@ -158,12 +158,12 @@ def fallback_decision(request: Request, decision: Decision, reason: str) -> Deci
     return Decision(Outcome.DENIED, policy=decision.policy, mode=decision.mode, problem=problem)
 
 
-def _fallback_outcome(request: Request) -> Outcome:
+def _fallback_outcome(request: AdmissionRequest) -> Outcome:
     """Return the outcome of a review that could not be evaluated."""
-    return Outcome.WARNED if request.subject in ADVISED else Outcome.DENIED
+    return Outcome.WARNED if request.subject in WARN_ONLY else Outcome.DENIED
 
 
-def _internal_error_decision(request: Request, snapshot: Snapshot | None) -> Decision:
+def _internal_error_decision(request: AdmissionRequest, snapshot: Snapshot | None) -> Decision:
     """Return the decision if `evaluate` failed: a denial, unless the namespace's mode never denies."""
     problem = "tokenguard met an error of its own and couldn't judge this: its log says more under this id"
     outcome = _fallback_outcome(request)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.model import Policy
 from webhook.pki.certificate import Certificate
 
@@ -14,7 +14,7 @@ class Snapshot:
     """A policy and a cluster that belong together."""
 
     policy: Policy
-    cluster: Cluster
+    cluster: ClusterState
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class State:
     awaits_certificate: bool = False
     audit_error: Callable[[], str] = str
     _policy: Policy | None = None
-    _cluster: Cluster | None = None
+    _cluster: ClusterState | None = None
     _api_audiences: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Policy, cluster and audiences come from different threads."""
@@ -45,7 +45,7 @@ class State:
             self._policy = policy
             self._update("policy")
 
-    def use_cluster(self, cluster: Cluster) -> None:
+    def use_cluster(self, cluster: ClusterState) -> None:
         """Evaluate by this cluster from now on."""
         with self._lock:
             newer = self._api_audiences

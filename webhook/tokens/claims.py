@@ -14,7 +14,7 @@ import msgspec
 from jwt import PyJWS
 from jwt.exceptions import InvalidTokenError
 
-from webhook.core.formatting import Word, counted, quote
+from webhook.core.formatting import FastStrEnum, counted, quote
 
 MAX_BYTES = 1 << 20
 """The largest request header that an API server accepts."""
@@ -28,7 +28,7 @@ class TokenFormatError(ValueError):
     """The text is not a token; the message says why in one line, without quoting it."""
 
 
-class TokenKind(Word):
+class TokenKind(FastStrEnum):
     """The kind of a token, according to its claims."""
 
     LEGACY = "legacy"

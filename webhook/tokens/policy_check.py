@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from webhook.core import lifetimes
-from webhook.core.admission_request import Request, of_object
-from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, NO_LABELS, Cluster
+from webhook.core.admission_request import AdmissionRequest, manifest_request
+from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, NO_LABELS, ClusterState
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.model import Policy
@@ -24,7 +24,7 @@ def check_against_policy(token: Token, policy: Policy, now: dt.datetime, labels:
     """
     if token.kind is TokenKind.OTHER:
         return None
-    cluster = Cluster(namespaces={token.namespace: labels}, api_audiences=api_audiences(token.issuer))
+    cluster = ClusterState(namespaces={token.namespace: labels}, api_audiences=api_audiences(token.issuer))
     return evaluate(_request_for(token), policy, cluster, now)
 
 
@@ -33,7 +33,7 @@ def api_audiences(issuer: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*FALLBACK_API_AUDIENCES, *((issuer,) if issuer else ()))))
 
 
-def _request_for(token: Token) -> Request:
+def _request_for(token: Token) -> AdmissionRequest:
     if token.kind is TokenKind.LEGACY:
         name = "".join(bound.name for bound in token.bound)
         metadata = {"name": name, "annotations": {LEGACY_TOKEN_ACCOUNT: token.account}}
@@ -46,5 +46,5 @@ def _request_for(token: Token) -> Request:
     return _create(("authentication.k8s.io", "TokenRequest"), request, token.namespace)
 
 
-def _create(kind: tuple[str, str], manifest: dict[str, Any], namespace: str) -> Request:
-    return of_object(kind, msgspec.json.encode(manifest), namespace=namespace)
+def _create(kind: tuple[str, str], manifest: dict[str, Any], namespace: str) -> AdmissionRequest:
+    return manifest_request(kind, msgspec.json.encode(manifest), namespace=namespace)

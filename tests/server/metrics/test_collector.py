@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.policies import HEAD
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import read_policy
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import create_self_signed
@@ -27,7 +27,7 @@ def state_with(document: str) -> State:
     state = State()
     state.use_policy(read_policy(document.encode()))
     state.use_cluster(
-        Cluster(legacy_tokens={"a": {"one": "x", "two": "x"}, "b": {"one": "x"}}, namespaces={"a": set()})
+        ClusterState(legacy_tokens={"a": {"one": "x", "two": "x"}, "b": {"one": "x"}}, namespaces={"a": set()})
     )
     return state
 

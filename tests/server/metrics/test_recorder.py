@@ -7,8 +7,8 @@ import pytest
 
 from tests.recorded_reviews import recorded
 from tests.server.replica import Replica
-from webhook.core.admission_request import Phase, Request
-from webhook.core.cluster_state import NO_LABELS, Cluster
+from webhook.core.admission_request import AdmissionRequest, Phase
+from webhook.core.cluster_state import NO_LABELS, ClusterState
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome, Violation
 from webhook.core.kinds import Subject
 from webhook.core.policy.exemptions import Exemption
@@ -32,12 +32,12 @@ from webhook.server.state import State
 def state_that_knows(*namespaces: str) -> State:
     state = State()
     state.use_policy(default_policy())
-    state.use_cluster(Cluster(namespaces=dict.fromkeys(namespaces, NO_LABELS)))
+    state.use_cluster(ClusterState(namespaces=dict.fromkeys(namespaces, NO_LABELS)))
     return state
 
 
-def request(namespace: str = "demo", *, dry_run: bool = False) -> Request:
-    return Request(
+def request(namespace: str = "demo", *, dry_run: bool = False) -> AdmissionRequest:
+    return AdmissionRequest(
         Phase.MUTATE, "7ceb3af7", "CREATE", "pods", namespace, "app", Subject.POD, object=None, dry_run=dry_run
     )
 
@@ -69,7 +69,7 @@ def test_namespace_that_becomes_known_gets_its_own_label() -> None:
     state = state_that_knows("demo")
     metrics = Metrics(state)
     metrics.count_review(request("shop"), Decision(Outcome.WARNED, (finding(),)), 0.001)
-    state.use_cluster(Cluster(namespaces={"demo": NO_LABELS, "shop": NO_LABELS}))
+    state.use_cluster(ClusterState(namespaces={"demo": NO_LABELS, "shop": NO_LABELS}))
     metrics.count_review(request("shop"), Decision(Outcome.WARNED, (finding(),)), 0.001)
     assert counted(metrics, FINDINGS) == {("token-subpath", "warn", OTHER): 1, ("token-subpath", "warn", "shop"): 1}
 

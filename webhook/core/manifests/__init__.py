@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.core.cluster_state import Cluster
+from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_types import Namespace, Object, decoder
 from webhook.core.manifests import intent
 from webhook.core.manifests.documents import Document, DocumentError, Problem
@@ -19,7 +19,7 @@ from webhook.core.selectors import Labels, labels
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount
 
 _MOST_LISTS = 5
-_NOTHING = Cluster()
+_NOTHING = ClusterState()
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE: dict[tuple[str, str], tuple[type[Object], Any]] = {
     ("", kind.__name__): (kind, decoder(kind).decode) for kind in (Namespace, Secret, ServiceAccount)
@@ -30,8 +30,8 @@ _DECODE: dict[tuple[str, str], tuple[type[Object], Any]] = {
 class Manifest:
     """One object: its API group and kind, its namespace as far as it says one, and its name (or generateName).
 
-    `raw` is the object as JSON, for `webhook.core.admission_request.of_object`; it may hold a Secret's data, so it is
-    never shown. `source` is the document it stands in, and `pointer` (RFC 6901) its place there: empty but for a List.
+    `raw` is the object as JSON, for `webhook.core.admission_request.manifest_request`; it may contain Secret data, so
+    it is never shown. `source` is its document, and `pointer` (RFC 6901) its place there: empty but for a List.
     """
 
     group: str
@@ -44,7 +44,7 @@ class Manifest:
 
     @property
     def group_kind(self) -> tuple[str, str]:
-        """API group and kind, as `of_object` takes them."""
+        """API group and kind, as `manifest_request` takes them."""
         return self.group, self.kind
 
     @property
@@ -122,7 +122,9 @@ class _Reading:
         return foreign
 
 
-def cluster_of(manifests: Iterable[Manifest], base: Cluster = _NOTHING, namespace: str = "default") -> Cluster:
+def cluster_of(
+    manifests: Iterable[Manifest], base: ClusterState = _NOTHING, namespace: str = "default"
+) -> ClusterState:
     """Return `base` with the legacy Secrets, the namespaces and the ServiceAccounts among the manifests.
 
     `namespace` is that of objects that name none. Objects that can't be read are left out.

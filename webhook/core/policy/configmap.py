@@ -2,7 +2,7 @@
 
 import msgspec
 
-from webhook.core.k8s_types import Identity, Object
+from webhook.core.k8s_types import Object, ObjectIdentity
 
 LABEL = "tokenguard/policy"
 KEY = "policy.yaml"
@@ -14,7 +14,7 @@ class _Labels(Object, frozen=True):
     policy: str | None = msgspec.field(default=None, name=LABEL)
 
 
-class _Meta(Identity, frozen=True):
+class _Meta(ObjectIdentity, frozen=True):
     """The metadata of a ConfigMap; its annotations, which may quote all of it again, are left unread."""
 
     labels: _Labels | None = None

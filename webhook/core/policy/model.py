@@ -10,8 +10,8 @@ from typing import Any
 
 from webhook.core import lifetimes
 from webhook.core.bounded_cache import BoundedCache, memory_size
-from webhook.core.cluster_state import Cluster
-from webhook.core.formatting import Word, quote
+from webhook.core.cluster_state import ClusterState
+from webhook.core.formatting import FastStrEnum, quote
 from webhook.core.k8s_names import MAX_LABEL
 from webhook.core.paths import clean_path, node_paths
 from webhook.core.policy.exemptions import Exemption, ExemptionIndex
@@ -23,7 +23,7 @@ KUBELET_ROOT_DIRS = ("/var/lib/kubelet",)
 """The kubelet's own default for `--root-dir`."""
 
 
-class Mode(Word):
+class Mode(FastStrEnum):
     """The ceiling for every rule."""
 
     ENFORCE = "enforce"
@@ -31,7 +31,7 @@ class Mode(Word):
     AUDIT = "audit"
 
 
-class Action(Word):
+class Action(FastStrEnum):
     """What is done about a broken rule."""
 
     PATCH = "patch"
@@ -254,7 +254,7 @@ class Policy:
         defaults = Override((), frozenset(), self.mode, self.rules, self.tokens)
         return NamespacePolicy(defaults, self.api_server_token, (), self._kubelet_pods)
 
-    def api_audiences(self, cluster: Cluster) -> tuple[str, ...]:
+    def api_audiences(self, cluster: ClusterState) -> tuple[str, ...]:
         """Return the API server's audiences: the policy's, else the cluster's."""
         return self.api_server_token.audiences or cluster.api_audiences
 

@@ -12,7 +12,7 @@ from webhook.core.paths import clean_path
 from webhook.core.pod_context import ContainerRef, PodContext, named_in
 from webhook.core.policy.model import Action, Injection
 from webhook.core.rule import PODS, Rule
-from webhook.core.structs import Value, Variable
+from webhook.core.structs import FrozenStruct, MutableStruct
 
 MAX_MOUNTS = 1000
 """The most mounts that are injected into one pod: some ten bytes of a container would make a patch of kilobytes."""
@@ -22,7 +22,7 @@ _NO_MOUNTS: Mapping[str, tuple[int, str | None]] = {}
 _ASKED = "/metadata/annotations/tokenguard~1inject"
 
 
-class _Container(Variable):
+class _Container(MutableStruct):
     """What a container has already, by what an injection looks for: worked out once for all injections.
 
     `mounts` maps those paths where a token is injected to the number and the volume of the first mount there.
@@ -37,7 +37,7 @@ class _Container(Variable):
     variables: set[str | None]
 
 
-class _InjectedVolume(Value, frozen=True):
+class _InjectedVolume(FrozenStruct, frozen=True):
     """An injection's token with one lifetime, and the edits that add its volume: to a list, or together with one."""
 
     token: MountedToken

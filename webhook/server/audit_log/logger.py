@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from webhook.audit.record import encode_record
-from webhook.core.admission_request import Request
+from webhook.core.admission_request import AdmissionRequest
 from webhook.core.decision import Decision, Outcome
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.sink import Sink, log
@@ -50,7 +50,7 @@ class AuditLog:
         self._fail_closed = fail_closed
         self._lock = threading.Lock()
 
-    def record(self, request: Request, decision: Decision, now: dt.datetime, seconds: float) -> bool:
+    def record(self, request: AdmissionRequest, decision: Decision, now: dt.datetime, seconds: float) -> bool:
         """Write the record of a decision; `now` is aware, `seconds` is how long the evaluation took.
 
         Returns False only with `fail_closed`, if the decision has to be recorded and no sink takes the line.
@@ -72,7 +72,7 @@ class AuditLog:
                 sink.retry_later(line)
         return True
 
-    def record_later(self, request: Request, decision: Decision, now: dt.datetime, seconds: float) -> None:
+    def record_later(self, request: AdmissionRequest, decision: Decision, now: dt.datetime, seconds: float) -> None:
         """Write the record as soon as a sink takes lines again, in place of any other record that waits for that."""
         line = encode_record(request, decision, now, seconds, sample=self._recorded_share(decision))
         with self._lock:

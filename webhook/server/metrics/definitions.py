@@ -2,10 +2,10 @@
 
 from typing import Literal, NamedTuple
 
-from webhook.core.formatting import Word
+from webhook.core.formatting import FastStrEnum
 
 
-class ReviewFailure(Word):
+class ReviewFailure(FastStrEnum):
     """Why the answer to a review is not the policy's decision: a label value."""
 
     NOT_READY = "not_ready"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 from threading import Lock
 
-from webhook.core.admission_request import Phase, Request
+from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.decision import Decision, MountedToken
 from webhook.core.k8s_names import DNS_LABEL, OPERATIONS
 from webhook.core.policy.model import Action
@@ -76,7 +76,7 @@ class Metrics:
             "token-expiration": (definitions.CAPPED, LabelValues(limit, AUDIENCE.fullmatch, share)),
         }
 
-    def count_review(self, request: Request, decision: Decision, seconds: float) -> None:
+    def count_review(self, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
         """Count an answered review, its findings and its exemptions."""
         phase, resource, operation, outcome = request.phase, request.resource, request.operation, decision.outcome
         try:
