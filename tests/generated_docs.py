@@ -39,7 +39,7 @@ def rules_page() -> str:
     sections = []
     for rule in RULES:
         also = ", ".join(f"`{action}`" for action in rule.actions if action != rule.default)
-        subjects = ", ".join(sorted(rule.looks_at))
+        subjects = ", ".join(sorted(rule.subjects))
         facts = f"- Evaluates: {subjects}\n- Default action: `{rule.default}`\n- Other actions: {also}"
         sections.append(f"## {rule.name}\n\nViolated when {rule.summary}.\n\n{facts}\n\n{rule.explanation}\n")
     return RULES_HEAD + "\n".join(sections)

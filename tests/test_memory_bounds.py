@@ -68,7 +68,7 @@ FIXED = {
     "webhook/core/token_context.py::_NONE": "an empty map",
     "webhook/core/kinds.py::NO_WORKLOADS": "an empty map",
     "webhook/core/rules/inject.py::_NO_MOUNTS": "an empty map",
-    "webhook/core/rule.py::Rule.other_checks": "the rules' own checks",
+    "webhook/core/rule.py::Rule.checks_by_subject": "the rules' own checks",
     "webhook/core/pod_context.py::_NONE": "an empty map",
     "webhook/cluster/state_store.py::_NONE": "an empty map",
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",

@@ -149,5 +149,5 @@ def test_text_that_is_no_unicode_is_no_error() -> None:
 def test_manifest_with_a_token_is_found_offline(held) -> None:
     raw = json.dumps({"kind": "Secret", "type": "Opaque", "metadata": {"name": "t"}, **held}).encode()
     request = manifest_request(("", "Secret"), raw, namespace="demo")
-    assert (request.object.legacy_token, request.object.token_at) == (FOUND, f"/{next(iter(held))}/token")
+    assert (request.object.legacy_token, request.object.token_pointer) == (FOUND, f"/{next(iter(held))}/token")
     assert not [text for text in texts(TOKEN) if text in repr(request)]

@@ -71,5 +71,7 @@ def _at(obj: Any, pointer: str) -> Any:
 def _patchable(finding: Finding) -> bool:
     found = finding.violation
     return (
-        finding.action is Action.REJECT and bool(found.fix) and (finding.intended is Action.PATCH or not found.authored)
+        finding.action is Action.REJECT
+        and bool(found.edits)
+        and (finding.intended is Action.PATCH or not found.authored)
     )

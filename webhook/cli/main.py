@@ -209,7 +209,7 @@ def rules_command(name: str | None) -> None:
         raise click.UsageError(f"there is no rule {quote(name)}{did_you_mean(name, BY_NAME)}")
     rule = BY_NAME[name]
     click.echo(f"{rule.name}\n\nBroken when {rule.summary}.\n")
-    click.echo(f"looks at   {', '.join(sorted(rule.looks_at))}")
+    click.echo(f"looks at   {', '.join(sorted(rule.subjects))}")
     click.echo(f"by default {rule.default}")
     click.echo(f"may be     {', '.join(rule.actions)}\n\n{rule.explanation}")
 

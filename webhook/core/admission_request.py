@@ -37,7 +37,7 @@ class Phase(FastStrEnum):
 class AdmissionRequest(FrozenStruct, frozen=True):
     """One question. `object` and `old_object` are None where there is none, or where its kind isn't judged.
 
-    `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_at` the JSON Pointer
+    `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_pointer` the JSON Pointer
     of a workload's pod template, and `problem` says why the object could not be read, if it couldn't.
     """
 
@@ -52,7 +52,7 @@ class AdmissionRequest(FrozenStruct, frozen=True):
     groups: tuple[str, ...] = ()
     object: Readable | ConfigMap | None = None
     old_object: Readable | ConfigMap | None = None
-    template_at: str = ""
+    template_pointer: str = ""
     dry_run: bool = False
     problem: str = ""
 
@@ -151,7 +151,7 @@ def manifest_request(
         name=(meta and (meta.name or meta.generate_name)) or "",
         subject=known.subject if known else None,
         object=found,
-        template_at=_template_at(known, found),
+        template_pointer=_template_pointer(known, found),
         problem=problem,
     )
 
@@ -202,16 +202,16 @@ def _request(
         user.groups or (),
         found,
         old,
-        _template_at(known, found),
+        _template_pointer(known, found),
         bool(asked.dry_run),
         problem,
     )
 
 
-def _template_at(known: Kind | None, found: object) -> str:
+def _template_pointer(known: Kind | None, found: object) -> str:
     if isinstance(found, CustomWorkload):
         return found.at
-    return known.template_at if known else ""
+    return known.template_pointer if known else ""
 
 
 def _kind_of(asked: ReviewedRequest, workloads: Mapping[GroupKind, str]) -> Kind | None:

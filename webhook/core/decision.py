@@ -48,8 +48,8 @@ class MountedToken(msgspec.Struct, frozen=True, gc=False):
 class Violation(msgspec.Struct, frozen=True, gc=False):
     """What a rule found broken, before the policy says what is done about it.
 
-    `pointer` is the place (RFC 6901) and `detail` what is wrong there, to be read after it. `advice` says
-    what the author can do. Where the rule can mend it, `fix` holds the edits and `fixed` says what they do.
+    `pointer` is the place (RFC 6901) and `detail` what is wrong there, to be read after it. `hint` says
+    what the author can do. Where the rule can mend it, `edits` holds the edits and `fix_summary` says what they do.
     `authored` is false where it is not about what the object's author wrote; such a violation is mended or,
     where it can't be, rejected, but nobody is warned of it. `token` is the token that it is about, where it is one that
     lives too long, as it is now, or one that is to be injected, as it will be. `other_account` is the ServiceAccount
@@ -60,9 +60,9 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
 
     pointer: str
     detail: str
-    advice: str = ""
-    fix: tuple[Edit, ...] = ()
-    fixed: str = ""
+    hint: str = ""
+    edits: tuple[Edit, ...] = ()
+    fix_summary: str = ""
     authored: bool = True
     token: MountedToken | None = None
     other_account: str | None = None
@@ -87,24 +87,24 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     def detail(self) -> str:
         """What is wrong and what is, was or would be done about it."""
         found = self.violation
-        if self.intended is Action.PATCH and found.fix and self.action is not Action.REJECT:
+        if self.intended is Action.PATCH and found.edits and self.action is not Action.REJECT:
             would = "" if self.action is Action.PATCH else "would be "
-            return f"{found.detail}; {would}{found.fixed}"
-        would = "would be rejected: " if self.held_back else ""
-        return f"{found.detail}; {would}{found.advice}" if found.advice else found.detail
+            return f"{found.detail}; {would}{found.fix_summary}"
+        would = "would be rejected: " if self.suppressed_by_mode else ""
+        return f"{found.detail}; {would}{found.hint}" if found.hint else found.detail
 
     @property
-    def held_back(self) -> bool:
+    def suppressed_by_mode(self) -> bool:
         """Whether it would be rejected, but for the mode or because a workload is only advised."""
         return self.action in (Action.WARN, Action.AUDIT) and self.intended in (Action.PATCH, Action.REJECT)
 
     def line(self, most: int | None = None) -> str:
         """Return it as one line; where that brings it down to `most` characters, without the advice.
 
-        `tokenguard rules` gives the advice, too.
+        `tokenguard rules` gives the hint, too.
         """
         line = f"{self.rule}: {self.path} {self.detail}"
-        short = line.removesuffix(self.violation.advice).rstrip(" ;:")
+        short = line.removesuffix(self.violation.hint).rstrip(" ;:")
         return short if most is not None and len(short) <= most < len(line) else line
 
     def __str__(self) -> str:
@@ -144,7 +144,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
         return tuple((rule, exemption) for (rule, _), exemption in pairs.items())
 
     @property
-    def plain(self) -> bool:
+    def nothing_to_report(self) -> bool:
         """Whether there is nothing to tell: allowed, with no finding and no exemption."""
         return self.outcome is Outcome.ALLOWED and not (self.findings or self.exempted or self.problem)
 

@@ -190,12 +190,12 @@ def _active(
         active = namespace_policy.active[subject] = tuple(
             (
                 rule.name,
-                rule.check_of(subject),
+                rule.check_for(subject),
                 _intended(namespace_policy.rules[rule.name], subject),
                 rule.name in policy.exemption_index,
             )
             for rule in RULES
-            if subject in rule.looks_at and namespace_policy.rules[rule.name] is not Action.OFF
+            if subject in rule.subjects and namespace_policy.rules[rule.name] is not Action.OFF
         )
     return active
 
@@ -210,10 +210,10 @@ def _decide(rule: str, intended: Action, found: Violation, request: AdmissionReq
     """Return what is done about a violation in this phase, or None where that is left to the other one."""
     if found.warn_only and intended in (_PATCH, _REJECT):
         intended = _WARN
-    if (found.api_server_own or not found.authored) and found.fix and intended is _REJECT:
+    if (found.api_server_own or not found.authored) and found.edits and intended is _REJECT:
         intended = _PATCH  # the API server's own token is patched, whether Kubernetes or the author projects it
     phase = request.phase
-    repairs = intended is _PATCH and bool(found.fix)
+    repairs = intended is _PATCH and bool(found.edits)
     action = intended
     if mode is _AUDIT_MODE or intended is _AUDIT:
         action = _AUDIT
@@ -226,7 +226,7 @@ def _decide(rule: str, intended: Action, found: Violation, request: AdmissionReq
     if phase is _MUTATE and action is not _PATCH:
         return None
     if repairs and action is _REJECT and not found.authored:
-        found = replace(found, advice=_DID_NOT_RUN)
+        found = replace(found, hint=_DID_NOT_RUN)
         intended = _REJECT
     return Finding(rule, action, intended, found)
 
@@ -251,13 +251,13 @@ def _concluded(
         return Decision(Outcome.ALLOWED, exempted=exempted, policy=policy.revision, mode=mode)
     outcome = Outcome.ALLOWED
     edits: list[Edit] = []
-    at = request.template_at
+    at = request.template_pointer
     for finding in findings:
         action = finding.action
         if action is _REJECT:
             outcome = Outcome.DENIED
         elif action is _PATCH:
-            fix = finding.violation.fix
+            fix = finding.violation.edits
             edits.extend(below(at, fix) if at else fix)
         elif action is _WARN and outcome is Outcome.ALLOWED:
             outcome = Outcome.WARNED

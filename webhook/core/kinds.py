@@ -47,7 +47,7 @@ Read = Callable[[Json, Json | None], tuple[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How objects of one kind are evaluated and read; `template_at` is the JSON Pointer of their pod template.
+    """How objects of one kind are evaluated and read; `template_pointer` is the JSON Pointer of their pod template.
 
     `compares` says that the object before an update matters.
     """
@@ -55,7 +55,7 @@ class Kind:
     subject: Subject
     operations: frozenset[str]
     read: Read
-    template_at: str = ""
+    template_pointer: str = ""
     compares: bool = False
 
 

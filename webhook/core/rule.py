@@ -17,29 +17,29 @@ class Rule:
     """One rule: its name, what it looks at, and the pure function that finds it broken.
 
     `summary` says in one line when it is broken, `explanation` why that matters and what to do about it.
-    `default` is what is done about it, `may_also` what a policy may choose besides; every rule may be
+    `default` is what is done about it, `optional_actions` what a policy may choose besides; every rule may be
     lowered to warn, audit or off. `check` takes the view of its subjects (`webhook.core.pod_context`,
-    `webhook.core.token_context`), `other_checks` those of subjects that need a check of their own.
+    `webhook.core.token_context`), `checks_by_subject` those of subjects that need a check of their own.
     """
 
     name: str
     summary: str
     explanation: str
-    looks_at: frozenset[Subject]
+    subjects: frozenset[Subject]
     default: Action
     check: Check
-    may_also: tuple[Action, ...] = ()
-    other_checks: Mapping[Subject, Check] = field(default_factory=dict)
+    optional_actions: tuple[Action, ...] = ()
+    checks_by_subject: Mapping[Subject, Check] = field(default_factory=dict)
 
     @property
     def actions(self) -> tuple[Action, ...]:
         """All that a policy may do about it, from strong to weak."""
-        allowed = {self.default, *self.may_also, *_LOWERED}
+        allowed = {self.default, *self.optional_actions, *_LOWERED}
         return tuple(action for action in Action if action in allowed)
 
-    def check_of(self, subject: Subject) -> Check:
+    def check_for(self, subject: Subject) -> Check:
         """Return the function that looks at a subject."""
-        return self.other_checks.get(subject, self.check)
+        return self.checks_by_subject.get(subject, self.check)
 
 
 PODS = frozenset({Subject.POD, Subject.TEMPLATE})

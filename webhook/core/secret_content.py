@@ -23,11 +23,11 @@ _NOTHING = msgspec.Raw(b"null")
 class ReviewedSecret(Secret, frozen=True):
     """A Secret and what is known of its key `token`; made by `read_secret`, never decoded.
 
-    `token_at` is where the token is (RFC 6901). `token_changed` says that the request sets it, where there is no
+    `token_pointer` is where the token is (RFC 6901). `token_changed` says that the request sets it, where there is no
     old Secret that holds the same. `legacy_token` is whose legacy token it is, None where it is none.
     """
 
-    token_at: str = "/data/token"  # noqa: S105 - a pointer
+    token_pointer: str = "/data/token"  # noqa: S105 - a pointer
     has_token: bool = False
     token_changed: bool = False
     legacy_token: LegacyToken | None = None
@@ -80,7 +80,7 @@ def _read(raw: Json) -> tuple[ReviewedSecret, bytes]:
     secret = ReviewedSecret(
         found.metadata,
         found.type,
-        token_at="/stringData/token" if in_string_data else "/data/token",
+        token_pointer="/stringData/token" if in_string_data else "/data/token",
         has_token=bool(text),
         token_changed=bool(text),
         legacy_token=read_legacy_token(text),

@@ -177,4 +177,4 @@ def _would_match(exemption: Exemption, counted: CountedResult) -> bool:
 
 def _is_visible(exemption: Exemption) -> bool:
     """Return whether a scan sees what an exemption selects: users' requests are not visible."""
-    return not exemption.users and any(rule.name in exemption.rules and rule.looks_at & _SCANNED for rule in RULES)
+    return not exemption.users and any(rule.name in exemption.rules and rule.subjects & _SCANNED for rule in RULES)

@@ -24,7 +24,7 @@ def tokens_after(context: PodContext, decision: Decision) -> tuple[PodToken, ...
         edit
         for finding in decision.findings
         if finding.action is Action.PATCH
-        for edit in finding.violation.fix
+        for edit in finding.violation.edits
     ]  # fmt: skip
     removed = {edit.pointer for edit in edits if isinstance(edit, Remove)}
     kept = (_legacy(pointer, name) for pointer, name in legacy_references(context) if pointer not in removed)

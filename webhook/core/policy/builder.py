@@ -91,9 +91,9 @@ class _AudienceChecker:
         self._left -= sum(len(pattern) + len(audience) + _COMPARISON for pattern in allowed.wild)
         if self._left < 0:
             self._errors.add_at(path, "from here on nothing is compared with tokens.audiences.allowed: it is too much")
-        elif advice := refusal(audience, allowed, self.api_servers, guess=self._guesses_left > 0):
+        elif hint := refusal(audience, allowed, self.api_servers, guess=self._guesses_left > 0):
             self._guesses_left -= 1
-            self._errors.add_at(path, f"{message}; {advice}")
+            self._errors.add_at(path, f"{message}; {hint}")
 
 
 def _tokens(values: Mapping[str, Any], base: Tokens, path: str, audiences: _AudienceChecker) -> Tokens:

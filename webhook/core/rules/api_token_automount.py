@@ -35,7 +35,7 @@ def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
         yield Violation(
             "/automountServiceAccountToken",
             "is true, which asks for every pod of the account at once",
-            advice="leave it to the specs of the pods that call the API server",
+            hint="leave it to the specs of the pods that call the API server",
         )
 
 
@@ -44,9 +44,9 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
     return Violation(
         pointer,
         "mounts the API server's token, which the pod didn't ask for",
-        advice="set automountServiceAccountToken to false, or to true if the pod calls the API server",
-        fix=(off, *removals),
-        fixed="removed",
+        hint="set automountServiceAccountToken to false, or to true if the pod calls the API server",
+        edits=(off, *removals),
+        fix_summary="removed",
     )
 
 
@@ -61,9 +61,9 @@ What to do: set `automountServiceAccountToken: false` in the pod's spec. If the 
 with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. The ServiceAccount's
 `automountServiceAccountToken: true` is not enough, because it is for all pods at once; it gets a warning. A pod that
 projects the token by hand, into a volume not named kube-api-access-*, requests it by that and keeps it.""",
-    looks_at=PODS | {Subject.SERVICE_ACCOUNT},
+    subjects=PODS | {Subject.SERVICE_ACCOUNT},
     default=Action.OFF,
-    may_also=(Action.REJECT, Action.PATCH),
+    optional_actions=(Action.REJECT, Action.PATCH),
     check=check,
-    other_checks={Subject.SERVICE_ACCOUNT: check_account},
+    checks_by_subject={Subject.SERVICE_ACCOUNT: check_account},
 )

@@ -139,8 +139,8 @@ def _place(
     if conflicts:
         yield from conflicts
     elif edits and not _comes_later(pod, has_volume=has_volume):
-        lacks, fixed = injection.messages
-        yield Violation("/spec", lacks, "", tuple(edits), fixed, authored=False, token=token)
+        lacks, fix_summary = injection.messages
+        yield Violation("/spec", lacks, "", tuple(edits), fix_summary, authored=False, token=token)
 
 
 def _place_in_container(
@@ -225,7 +225,7 @@ pods annotated `tokenguard/inject: "NAME,..."`.
 
 What to do: if a mount path or volume name is taken, change one of the two; if the annotation requests an injection that
 doesn't exist, correct it. With `inject: off` nothing is injected.""",
-    looks_at=PODS,
+    subjects=PODS,
     default=Action.PATCH,
     check=check,
 )

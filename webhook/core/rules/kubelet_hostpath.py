@@ -29,7 +29,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
             where = "which leads to where every pod's token lies"
         else:
             continue
-        yield Violation(f"/spec/volumes/{number}/hostPath", f"is {quote(written)}, {where}", advice="mount less")
+        yield Violation(f"/spec/volumes/{number}/hostPath", f"is {quote(written)}, {where}", hint="mount less")
 
 
 def _is_within(path: str, folder: str) -> bool:
@@ -54,8 +54,8 @@ such as CSI drivers, write an exemption with a reason.
 A path is compared as it is written. The rule cannot see where a symlink on the node leads, and any pod that may write
 to a hostPath can create one. It does not deny `/proc` as a whole, which monitoring agents mount. If pods must not reach
 the node at all, forbid hostPath volumes (Pod Security Standard `baseline`).""",
-    looks_at=PODS,
+    subjects=PODS,
     default=Action.WARN,
-    may_also=(Action.REJECT,),
+    optional_actions=(Action.REJECT,),
     check=check,
 )

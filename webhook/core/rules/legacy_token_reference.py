@@ -43,7 +43,7 @@ def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
         if secret.name and secret.name in context.legacy_tokens:
             other = _other_account(context.legacy_tokens[secret.name], context.account.metadata.name)
             lists = f"lists {_named(secret.name, other)}"
-            yield _violation(f"/secrets/{number}", lists, other, advice="take it off the list")
+            yield _violation(f"/secrets/{number}", lists, other, hint="take it off the list")
 
 
 def _volumes(pod: PodContext) -> Iterator[Violation]:
@@ -67,16 +67,16 @@ def _volume(pod: PodContext, volume: Volume, pointer: str, field: str, name: str
         obstacle = "its volume has the name of an injected one"
     if obstacle:
         asked = pod.namespace_policy.rules[RULE.name] is Action.PATCH
-        advice = f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE
-        return _violation(at, holds, other, advice)
+        hint = f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE
+        return _violation(at, holds, other, hint)
     projection = projection_of(volume.secret, audience, pod.namespace_policy.tokens.max_expiration_seconds)
-    fix: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
+    edits: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
     return Violation(
         at,
         holds,
-        advice=_ADVICE,
-        fix=fix,
-        fixed=f"replaced by a projected token made out to {quote(audience)}",
+        hint=_ADVICE,
+        edits=edits,
+        fix_summary=f"replaced by a projected token made out to {quote(audience)}",
     )
 
 
@@ -110,8 +110,8 @@ def _named(secret: str, other_account: str | None) -> str:
     return f"the long-lived token{whose} in Secret {quote(secret)}"
 
 
-def _violation(pointer: str, detail: str, other_account: str | None, advice: str = _ADVICE) -> Violation:
-    return Violation(pointer, detail, advice, other_account=other_account)
+def _violation(pointer: str, detail: str, other_account: str | None, hint: str = _ADVICE) -> Violation:
+    return Violation(pointer, detail, hint, other_account=other_account)
 
 
 RULE: Rule = Rule(
@@ -134,9 +134,9 @@ With the action `patch`, a plain Secret volume of the pod's own account is repla
 the token file alone, a source of a projected volume, an environment variable.
 
 A ServiceAccount that lists such a Secret under `secrets` is only warned about: its pods are evaluated themselves.""",
-    looks_at=PODS_AND_EPHEMERAL_CONTAINERS | {Subject.SERVICE_ACCOUNT},
+    subjects=PODS_AND_EPHEMERAL_CONTAINERS | {Subject.SERVICE_ACCOUNT},
     default=Action.REJECT,
-    may_also=(Action.PATCH,),
+    optional_actions=(Action.PATCH,),
     check=check,
-    other_checks={Subject.SERVICE_ACCOUNT: check_account},
+    checks_by_subject={Subject.SERVICE_ACCOUNT: check_account},
 )

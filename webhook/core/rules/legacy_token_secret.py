@@ -52,7 +52,7 @@ def _legacy_update(context: SecretContext, secret: ReviewedSecret, old: Reviewed
         detail = "is changed or removed, so that the Secret outlives its account, for another one of the same name"
         yield _violation(context, _pointer("annotations", LEGACY_TOKEN_ACCOUNT_UID), detail)
     if old.has_token and not secret.has_token:
-        yield _violation(context, secret.token_at, f"is removed, {issues.format(_account(secret.account))}")
+        yield _violation(context, secret.token_pointer, f"is removed, {issues.format(_account(secret.account))}")
     elif secret.token_changed and secret.legacy_token and (old.has_token or not _is_own(context)):
         yield _is_set(context)
 
@@ -76,12 +76,12 @@ def _holds_token(context: SecretContext, detail: str, other_account: str | None 
     token = context.secret.legacy_token
     if token and (token.namespace, token.secret) == (context.namespace, context.name):
         detail += ", and makes it valid"
-    return _violation(context, context.secret.token_at, detail, other_account)
+    return _violation(context, context.secret.token_pointer, detail, other_account)
 
 
 def _violation(context: SecretContext, pointer: str, detail: str, other_account: str | None = None) -> Violation:
-    advice = f"project a token into the pod, use an exemption that ends, or {create_token(context.by_hand)}"
-    return Violation(pointer, detail, advice, other_account=other_account)
+    hint = f"project a token into the pod, use an exemption that ends, or {create_token(context.by_hand)}"
+    return Violation(pointer, detail, hint, other_account=other_account)
 
 
 def _account(name: str) -> str:
@@ -114,7 +114,7 @@ What to do: in a pod, project a `serviceAccountToken`; by hand, run `kubectl cre
 system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller cannot do
 without yet, write an exemption for its user, with a reason and an end. To point a Secret from one account to another,
 an exemption by `serviceAccounts` must be for both.""",
-    looks_at=frozenset({Subject.SECRET}),
+    subjects=frozenset({Subject.SECRET}),
     default=Action.REJECT,
     check=check,
 )

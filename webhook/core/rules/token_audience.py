@@ -30,13 +30,13 @@ def check(pod: PodContext) -> Iterator[Violation]:
                 yield Violation(
                     token.pointer,
                     "names no audience",
-                    advice="set audience to whom the token is for",
-                    fix=(Put(pointer, default, replaces=audience is not None),) if default else (),
-                    fixed=f"made out to {quote(default)}" if default else "",
+                    hint="set audience to whom the token is for",
+                    edits=(Put(pointer, default, replaces=audience is not None),) if default else (),
+                    fix_summary=f"made out to {quote(default)}" if default else "",
                 )
-        elif advice := refusal(audience, audiences.allowed, pod.api_audiences, guess=refused < MOST_LINES):
+        elif hint := refusal(audience, audiences.allowed, pod.api_audiences, guess=refused < MOST_LINES):
             refused += 1
-            yield Violation(token.pointer, f"is made out to {quote(audience)}, which is not allowed", advice=advice)
+            yield Violation(token.pointer, f"is made out to {quote(audience)}, which is not allowed", hint=hint)
 
 
 def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
@@ -47,11 +47,11 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
         pointer = f"/spec/tokenRequests/{number}"
         if not request.audience:
             if audiences.required:
-                hint = "set audience to the service that the driver shows it to"
-                yield Violation(pointer, "names no audience, so that it is for the API server", advice=hint)
-        elif advice := refusal(request.audience, audiences.allowed, context.api_audiences, guess=refused < MOST_LINES):
+                no_audience = "names no audience, so that it is for the API server"
+                yield Violation(pointer, no_audience, hint="set audience to the service that the driver shows it to")
+        elif hint := refusal(request.audience, audiences.allowed, context.api_audiences, guess=refused < MOST_LINES):
             refused += 1
-            yield Violation(pointer, f"is issued for {quote(request.audience)}, which is not allowed", advice=advice)
+            yield Violation(pointer, f"is issued for {quote(request.audience)}, which is not allowed", hint=hint)
 
 
 RULE: Rule = Rule(
@@ -67,9 +67,9 @@ audiences; with `tokens.audiences.default`, tokens that name no audience are iss
 
 A CSIDriver's `tokenRequests` are tokens of the same kind: the kubelet passes them to the driver, for every pod that
 mounts one of its volumes. No webhook is called for them; `check` and `scan` warn about them.""",
-    looks_at=PODS | {Subject.CSI_DRIVER},
+    subjects=PODS | {Subject.CSI_DRIVER},
     default=Action.PATCH,
-    may_also=(Action.REJECT,),
+    optional_actions=(Action.REJECT,),
     check=check,
-    other_checks={Subject.CSI_DRIVER: check_csi_driver},
+    checks_by_subject={Subject.CSI_DRIVER: check_csi_driver},
 )

@@ -28,13 +28,13 @@ def check(pod: PodContext) -> Iterator[Violation]:
         cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
         pointer = token.pointer
         texts = _year_texts if lifetime == lifetimes.YEAR and asked == lifetimes.MAGIC_EXPIRATION else _texts
-        detail, advice, fixed = texts(asked, lifetime, maximum, cap)
+        detail, hint, fix_summary = texts(asked, lifetime, maximum, cap)
         yield Violation(
             pointer,
             detail,
-            advice,
-            fix=(Put(f"{pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
-            fixed=fixed,
+            hint,
+            edits=(Put(f"{pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
+            fix_summary=fix_summary,
             authored=token.by_hand or not token.api_server_own,
             token=MountedToken("" if for_api_server else token.projection.audience or "", lifetime),
             api_server_own=token.api_server_own,
@@ -52,8 +52,8 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
         lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
         if lifetime > maximum:
             cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
-            detail, advice, _ = _texts(asked, lifetime, maximum, cap)
-            yield Violation(f"/spec/tokenRequests/{number}", detail, advice)
+            detail, hint, _ = _texts(asked, lifetime, maximum, cap)
+            yield Violation(f"/spec/tokenRequests/{number}", detail, hint)
 
 
 def _texts(asked: int | None, lifetime: int, maximum: int, cap: int) -> tuple[str, str, str]:
@@ -86,7 +86,7 @@ def _termination(pod: PodContext) -> Iterator[Violation]:
         yield Violation(
             "/spec/terminationGracePeriodSeconds",
             f"is {grace}, but a token may expire {left} seconds into termination",
-            advice=f"set it to at most {left}, or don't depend on the token while terminating",
+            hint=f"set it to at most {left}, or don't depend on the token while terminating",
             warn_only=True,
         )
 
@@ -131,9 +131,9 @@ What to do: set `expirationSeconds` to at most the maximum, and re-read the toke
 
 A CSIDriver's `tokenRequests` are tokens of the same kind: the kubelet passes them to the driver, for every pod that
 mounts one of its volumes. No webhook is called for them; `check` and `scan` warn about them.""",
-    looks_at=PODS | {Subject.CSI_DRIVER},
+    subjects=PODS | {Subject.CSI_DRIVER},
     default=Action.PATCH,
-    may_also=(Action.REJECT,),
+    optional_actions=(Action.REJECT,),
     check=check,
-    other_checks={Subject.CSI_DRIVER: check_csi_driver},
+    checks_by_subject={Subject.CSI_DRIVER: check_csi_driver},
 )

@@ -16,13 +16,13 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
     allowed = context.namespace_policy.tokens.audiences.allowed
     refused = 0
     for number, audience in enumerate(context.token_request.spec.audiences or ()):
-        advice = refusal(audience, allowed, context.api_audiences, guess=refused < MOST_LINES, in_full=True)
-        if advice:
+        hint = refusal(audience, allowed, context.api_audiences, guess=refused < MOST_LINES, in_full=True)
+        if hint:
             refused += 1
             yield Violation(
                 f"/spec/audiences/{number}",
                 f"is {quote(audience)}, which is not allowed",
-                advice=f"{advice}, or none for the API server",
+                hint=f"{hint}, or none for the API server",
             )
 
 
@@ -35,7 +35,7 @@ anybody.
 
 What to do: request an audience in `tokens.audiences.allowed`, or none: then the token is for the API server. The API
 server's own audiences are those in `apiServerToken.audiences`, or else those of tokenguard's own token.""",
-    looks_at=frozenset({Subject.TOKEN_REQUEST}),
+    subjects=frozenset({Subject.TOKEN_REQUEST}),
     default=Action.REJECT,
     check=check,
 )

@@ -16,7 +16,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
         yield Violation(
             "/spec",
             "binds the token to no object, so that only its end can end it",
-            advice=f"use {create_token(context, bind=True)}",
+            hint=f"use {create_token(context, bind=True)}",
         )
 
 
@@ -30,8 +30,8 @@ token before it expires.
 What to do: `kubectl create token NAME --bound-object-kind=Secret --bound-object-name=OBJECT`, and delete the object
 when the token is no longer needed. Any Secret will do, also an empty one that is created for this purpose; a Pod must
 be one of the account's own.""",
-    looks_at=frozenset({Subject.TOKEN_REQUEST}),
+    subjects=frozenset({Subject.TOKEN_REQUEST}),
     default=Action.AUDIT,
-    may_also=(Action.REJECT,),
+    optional_actions=(Action.REJECT,),
     check=check,
 )

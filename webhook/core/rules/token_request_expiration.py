@@ -20,7 +20,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
         yield Violation(
             "/spec/expirationSeconds",
             f"asks for a token of {lifetime} seconds{year}, more than the maximum of {maximum}",
-            advice=f"use {create_token(context)}",
+            hint=f"use {create_token(context)}",
         )
 
 
@@ -33,7 +33,7 @@ terminals, scripts and CI variables, and cannot be revoked before it expires unl
 
 What to do: request at most the maximum, and request a new token when it expires. The maximum is
 `tokens.maxRequestExpirationSeconds`, or `tokens.maxExpirationSeconds` if that isn't set.""",
-    looks_at=frozenset({Subject.TOKEN_REQUEST}),
+    subjects=frozenset({Subject.TOKEN_REQUEST}),
     default=Action.REJECT,
     check=check,
 )

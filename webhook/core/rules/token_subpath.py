@@ -20,7 +20,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
                 yield Violation(
                     f"{placed.pointer}/volumeMounts/{number}",
                     f"mounts a token by {field}, never refreshed",
-                    advice="mount the whole volume",
+                    hint="mount the whole volume",
                 )
 
 
@@ -33,8 +33,8 @@ showing the file that was there when the container started. So the container is 
 its owner asks for a longer one.
 
 What to do: mount the whole volume into a folder of its own, and point the client at the file in it.""",
-    looks_at=PODS_AND_EPHEMERAL_CONTAINERS,
+    subjects=PODS_AND_EPHEMERAL_CONTAINERS,
     default=Action.WARN,
-    may_also=(Action.REJECT,),
+    optional_actions=(Action.REJECT,),
     check=check,
 )

@@ -55,7 +55,7 @@ class AuditLog:
 
         Returns False only with `fail_closed`, if the decision has to be recorded and no sink takes the line.
         """
-        if decision.plain and not self._records_plain:
+        if decision.nothing_to_report and not self._records_plain:
             return True
         share = self._recorded_share(decision)
         if share < 1 and zlib.crc32(request.uid.encode()) >= share * _HASHES:
