@@ -125,7 +125,7 @@ def test_fix_manifests_on_stdout_findings_on_stderr(folder: Path) -> None:
     assert done.stdout.startswith("---\napiVersion: v1\n")
     assert "expirationSeconds: 3600" in done.stdout
     assert done.stderr.splitlines()[0].startswith("long.yaml:12: patched: ")
-    assert done.stderr.splitlines()[-1] == "1 document changed; its comments and layout are lost"
+    assert done.stderr.splitlines()[-1] == "1 document changed; comments and layout are lost"
     assert check("-", stdin=done.stdout).exit_code == 0
 
 

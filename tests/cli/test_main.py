@@ -72,7 +72,7 @@ def test_policy_validate_says_what_is_sound_and_under_which_hash(tmp_path) -> No
     file = tmp_path / "policy.yaml"
     file.write_text("apiVersion: tokenguard/v1\nkind: TokenPolicy\n")
     done = run("policy", "validate", str(file))
-    assert (done.exit_code, done.output) == (0, "sound: policy 8c0cec78672a\n")
+    assert (done.exit_code, done.output) == (0, "valid (revision 8c0cec78672a)\n")
 
 
 def test_policy_validate_of_a_file_that_is_not_there_has_failed() -> None:
@@ -197,7 +197,7 @@ def _on_terminal(command: str) -> str:
 
 SOUND = ["rules", "policy show", "policy schema", "check tests/samples", "check --output json tests/samples", "--help"]
 UNWRITABLE = {
-    "closed": (">&-", "can't write the output: Bad file descriptor\n"),
+    "closed": (">&-", "cannot write the output: Bad file descriptor\n"),
     "full, as is stderr": (">/dev/full 2>/dev/full", ""),
     "closed, as are all": ("<&- >&- 2>&-", ""),
     "unread": ("| true; exit ${PIPESTATUS[0]}", ""),
@@ -208,7 +208,7 @@ UNWRITABLE = {
 @pytest.mark.parametrize("command", SOUND)
 def test_any_command_with_a_full_output_fails(command: str) -> None:
     done = _tokenguard(command, ">/dev/full")
-    assert (done.returncode, done.stderr) == (2, "can't write the output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (2, "cannot write the output: No space left on device\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

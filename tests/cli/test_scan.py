@@ -213,7 +213,7 @@ def test_scan_several_kubeconfigs_are_merged(url, tmp_path) -> None:
 def test_scan_without_cluster_and_kubeconfig_exits_2(tmp_path) -> None:
     done = run("--context", "x", HOME=str(tmp_path))
     assert done.exit_code == 2
-    assert "say with --kubeconfig where the API server is" in done.stderr
+    assert "use --kubeconfig FILE" in done.stderr
 
 
 def test_scan_unreadable_pods_fail_others_are_reported(api, kubeconfig, policy) -> None:

@@ -123,7 +123,7 @@ def test_token_is_read_from_a_file_or_with_a_warning_from_arguments(command, key
     ([], b"", "it is empty"),
     (["-"], b"garbage", "it has 1 part instead of 3"),
     (["@"], b"", "cannot read the file after @: is a directory"),
-    (["--label", "x"], b"", "--label takes KEY=VALUE"),
+    (["--label", "x"], b"", "'--label': a label is KEY=VALUE"),
     (["--policy", "-"], b"", "cannot both be standard input"),
 ], ids=["no file", "a file without @", "nothing", "garbage", "no name", "half a label",
         "two of one stdin"])  # fmt: skip
@@ -214,7 +214,7 @@ def test_verify_without_cluster_names_the_kubeconfig_option(tmp_path, monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     done = run("verify", given=signer().sign(plain_claims(**FRESH)))
     assert done.exit_code == 2
-    assert f"there is no {tmp_path}/.kube/config: say with --kubeconfig" in done.stderr
+    assert f"no cluster: {tmp_path}/.kube/config does not exist and this is not a pod; use --kubeconfig" in done.stderr
 
 
 def test_token_typed_on_a_terminal_is_not_echoed() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.manifests.rendering import INSTALLATIONS, render, the
-from webhook.cli.serve import serve_command as serve
+from webhook.cli.serve import command as serve
 from webhook.server.gunicorn_app import GRACEFUL_TIMEOUT
 from webhook.server.options import ServeOptions
 
@@ -28,7 +28,7 @@ def environment(folder):
 
 @everywhere
 def test_every_variable_is_one_that_serve_knows(folder) -> None:
-    known = {parameter.envvar for parameter in serve.params}
+    known = {f"TOKENGUARD_{parameter.name.upper()}" for parameter in serve.params}
     given = {name for name in environment(folder) if name.startswith("TOKENGUARD_")}
     assert given
     assert given <= known

@@ -47,9 +47,9 @@ def test_server_without_tls_raises_probe_error() -> None:
 
 
 @pytest.mark.parametrize(("address", "why"), [
-    ("foo", "write HOST:PORT, as 127.0.0.1:8443 or "),
-    ("foo:https", "write HOST:PORT"),
-    ("foo:70000", "write HOST:PORT"),
+    ("foo", "'foo' is not HOST:PORT, like 127.0.0.1:8443 or "),
+    ("foo:https", "is not HOST:PORT"),
+    ("foo:70000", "is not HOST:PORT"),
     ("127.0.0.1:1", "Connection refused"),
     (f"{'x' * 70}.example.com:1", "idna"),
 ])  # fmt: skip
@@ -62,5 +62,5 @@ def test_invalid_address_raises_probe_error(address, why) -> None:
 def test_certs_status_checks_the_address_before_the_cluster() -> None:
     done = CliRunner().invoke(main, ["certs", "status", "--connect", "foo", "--kubeconfig", "/no/such/file"])
     assert (done.exit_code, done.output) == (
-        2, "Error: --connect foo: write HOST:PORT, as 127.0.0.1:8443 or [::1]:8443\n",
+        2, "Error: --connect foo: 'foo' is not HOST:PORT, like 127.0.0.1:8443 or [::1]:8443\n",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from webhook.audit.merge import LogSource, ReadStats, merge_logs
 from webhook.audit.schema import schema
 from webhook.audit.summary import AuditSummary
 from webhook.check.input_files import STDIN, displayed
-from webhook.cli.common import Failure
+from webhook.cli.common import output_option
 from webhook.core.formatting import counted
 from webhook.formatters import audit_json, audit_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
@@ -24,51 +24,56 @@ FORMATTERS: Mapping[str, Formatter[AuditSummary]] = {
     "text": audit_text.format_summary,
     "json": audit_json.format_summary,
 }
-_UNWRAP = (
-    "if records are wrapped in other JSON, unwrap them first: jq -c '.. | (objects, (strings | fromjson? | objects)) | "
+_NO_ENTRIES = (
+    "no entry of tokenguard's or the API server's audit log; if entries are wrapped in other JSON, unwrap them first: "
+    "jq -c '.. | (objects, (strings | fromjson? | objects)) | "
     'select(.kind? == "Event" and .auditID?)\' FILE | tokenguard audit summarize -'
 )
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.group("audit")
-def audit_group() -> None:
-    """Read audit logs of tokenguard and the API server."""
+def command() -> None:
+    """Summarize audit logs of tokenguard and the API server."""
 
 
-@audit_group.command("schema")
-def audit_schema() -> None:
+@command.command("schema")
+def print_schema() -> None:
     """Print the JSON Schema of tokenguard's audit log."""
     click.echo(json.dumps(schema(), indent=2))
 
 
-@audit_group.command("summarize")
+@command.command("summarize")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|-...")
-@click.option("--since", type=_DAY, metavar="DAY", help="First day to count, like 2026-11-24 (UTC).")
-@click.option("--until", type=_DAY, metavar="DAY", help="Last day to count.")
-@click.option("--rows", type=click.IntRange(min=1), default=10, show_default=True,
-              help="Maximum number of rows of each table; JSON has all.")  # fmt: skip
-@click.option("-o", "--output", type=click.Choice([*FORMATTERS]), default="text", show_default=True,
-              help="Output format.")  # fmt: skip
-def audit_summarize(
+@click.option("--since", type=_DAY, metavar="DAY", help="First day to count, like 2026-11-24 (UTC). Default: all days.")
+@click.option("--until", type=_DAY, metavar="DAY", help="Last day to count (UTC). Default: all days.")
+@click.option("--rows", type=click.IntRange(min=1), default=10, show_default=True, metavar="NUMBER",
+              help="Maximum number of rows of each table in text output; JSON has all rows.")  # fmt: skip
+@output_option(FORMATTERS)
+def summarize(
     files: tuple[str, ...], since: dt.datetime | None, until: dt.datetime | None, rows: int, output: str
-) -> None:
+) -> int:
     """Count decisions and find long-lived tokens in use.
 
-    Counts denied, patched, warned and exempted requests by rule, namespace, account, day and exemption, and lists the
-    accounts whose clients use stale tokens (used after their requested lifetime: these clients break once the API
-    server's token is capped) or legacy tokens.
+    FILE is a log of tokenguard or of the API server (audit.k8s.io/v1), plain or gzip; - is standard input. Pass the log
+    of each replica as a file of its own, in any order.
 
-    Files are logs of tokenguard and of the API server (audit.k8s.io/v1), in any order and mixture, plain or gzip; - is
-    standard input. Entries are JSON lines, pretty-printed JSON, an array or an EventList, as CloudWatch, Azure
-    diagnostic settings or GKE's Cloud Logging (JSON) wrap them, or behind the prefixes of kubectl logs and oc adm
-    node-logs. Pass the log of each replica as a file of its own: entries are ordered by time.
+    Shows the denied, patched, warned and exempted requests by rule, namespace, account, day and exemption. Lists the
+    accounts whose clients use legacy tokens or stale tokens. A stale token is used after its requested lifetime: its
+    client will break when the API server's token is capped.
 
-    The decisions in the two logs are counted separately. A pod that both webhooks evaluated counts once, dry runs
-    separately. "audited" requests were allowed although they violate a rule whose action is audit; "exempted" ones may
-    count as something else, too. Unreadable lines are counted, and the first ones shown.
+    A pod that both webhooks evaluated counts once. Dry runs and the entries of each kind of log are counted separately.
+    "audited" requests violate a rule whose action is audit; an "exempted" request can also count as something else.
 
-    Exit status: 0 no finding, 1 a request was denied or a stale or legacy token was used, 2 a file cannot be read
+    Reads JSON lines, pretty-printed JSON, arrays, EventLists, exports of CloudWatch, Azure and Google Cloud Logging,
+    and the output of kubectl logs and oc adm node-logs.
+
+    \b
+    Examples:
+      tokenguard audit summarize audit-*.log
+      kubectl logs -n tokenguard deployment/tokenguard | tokenguard audit summarize -
+
+    Exit status: 0 no finding; 1 a request was denied, or a stale or legacy token was used; 2 a file cannot be read
     completely, or no file contains an entry of either log.
     """
     if since and until and since > until:
@@ -89,9 +94,9 @@ def audit_summarize(
         summary.read(entries, lambda: progress.step(_progress(bytes_read, size, stats.lines)))
     _print_unreadable(stats)
     if stats.lines and not (stats.tokenguard or stats.apiserver or stats.unreadable_logs):
-        raise Failure(f"no entry of tokenguard's audit log or the API server's; {_UNWRAP}")
+        raise click.ClickException(_NO_ENTRIES)
     print_report(FORMATTERS, output, summary, FormatOptions(rows=rows))
-    sys.exit(2 if stats.unreadable_logs else int(summary.has_findings))
+    return 2 if stats.unreadable_logs else int(summary.has_findings)
 
 
 def _print_unreadable(stats: ReadStats) -> None:

@@ -1,4 +1,4 @@
-"""What commands have in common: a run that fails, the policy that a file holds, the cluster at hand."""
+"""What commands share: options, input files, access to the cluster. Errors are `click.ClickException`s."""
 
 import contextlib
 import re
@@ -16,110 +16,122 @@ from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
-from webhook.formatters import check_text
-from webhook.server.options import StartError
-from webhook.server.process_setup import private_folder
+from webhook.formatters.check_text import problem_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Failure(click.ClickException):
-    """The call or the run failed; the message says why."""
+class InputError(click.ClickException):
+    """Input that cannot be used: one line a problem, `FILE:LINE: error: MESSAGE`, and an optional hint."""
 
-    exit_code = 2
+    def __init__(self, problems: Iterable[InputProblem], hint: str = "") -> None:
+        super().__init__("\n".join([*map(problem_line, problems), *filter(None, [hint])]))
+
+    def show(self, _file: Any = None) -> None:
+        """Print the problems to stderr."""
+        click.echo(self.message, err=True)
 
 
 class Parsed(click.ParamType[Any]):
-    """A flag's value that a function parses; its `ValueError` says what is wrong with the text."""
+    """The type of an option that a function parses; its `ValueError` says what is wrong with the text."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, _ctx: click.Context | None) -> Any:
-        """Return what `parse` returns; a default may be that already."""
-        if not isinstance(value, str):
-            return value
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the parsed value."""
         try:
             return self._parse(value)
         except ValueError as error:
-            raise Failure(f"{param.opts[0] if param else self.name} {value}: {error}") from error
+            self.fail(str(error), param, ctx)
 
 
 def _namespaced_name(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value):
-        raise ValueError("write NAMESPACE/NAME")
+        raise ValueError(f"{value!r} is not NAMESPACE/NAME")
     return value
 
 
 NAMESPACED_NAME = Parsed("NAMESPACE/NAME", _namespaced_name)
 
 
-def bytes_in(path: str) -> bytes:
-    """Return what a file holds, or `-`, standard input. Raises `Failure` where it can't be read."""
-    data = read(InputFile(path), sys.stdin.buffer)
-    if isinstance(data, InputProblem):
-        raise Failure(check_text.problem_line(data))
-    return data
-
-
-def policy_in(path: str | None) -> Policy:
-    """Return the policy in a file, or the default one; print every mistake in it and exit with status 2."""
-    if path is None:
-        return default_policy()
-    data = read(InputFile(path), sys.stdin.buffer)
-    if isinstance(data, InputProblem):
-        problems = [data]
-    elif isinstance(policy := read_policy(data), Policy):
-        return policy
-    else:
-        problems = policy_problems(path, policy)
-    for problem in problems:
-        click.echo(check_text.problem_line(problem), err=True)
-    sys.exit(2)
-
-
-def policy_problems(path: str, errors: Iterable[PolicyError]) -> list[InputProblem]:
-    """Return the errors in a policy file as problems of that file."""
-    return [InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line) for error in errors]
-
-
-def labels_given(given: Iterable[str]) -> Labels:
-    """Return labels that were given as `KEY=VALUE`."""
-    pairs = [label.partition("=") for label in given]
+def _labels(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> Labels:
+    pairs = [value.partition("=") for value in values]
     if not all(separator for _, separator, _ in pairs):
-        raise click.UsageError("--label takes KEY=VALUE")
+        raise click.BadParameter("a label is KEY=VALUE")
     return frozenset((key, value) for key, _, value in pairs)
 
 
-def kubeconfig_option(command: F) -> F:
-    """Give a command the flag that says which cluster is at hand."""
-    option = click.option(
-        "--kubeconfig", envvar=["TOKENGUARD_KUBECONFIG", "KUBECONFIG"], type=click.Path(path_type=Path),
-        help="How to reach the API server; none: as kubectl does.",
+label_option = click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", callback=_labels,
+    help="Label of the namespace, for the policy's overrides. May be repeated.",
+)  # fmt: skip
+
+
+def output_option(formats: Iterable[str]) -> Callable[[F], F]:
+    """Return the option that selects one of the formats of a report; the default is text."""
+    return click.option(
+        "-o", "--output", type=click.Choice([*formats]), default="text", show_default=True, help="Output format."
+    )
+
+
+def policy_option(default: str) -> Callable[[F], F]:
+    """Return the option for a policy file; `default` names the policy without it."""
+    return click.option(
+        "--policy", envvar="TOKENGUARD_POLICY", show_envvar=True, metavar="FILE",
+        help=f"Policy document or ConfigMap manifest. Default: {default}.",
     )  # fmt: skip
-    return option(command)
 
 
-def context_option(command: F) -> F:
-    """Give a command the flag that says which of a kubeconfig's clusters is at hand, and as whom."""
-    option = click.option("--context", metavar="NAME", help="The kubeconfig's context; none: its current one.")
-    return option(command)
+def cluster_options(command: F) -> F:
+    """Add the options that select a cluster."""
+    kubeconfig = click.option(
+        "--kubeconfig", envvar=["TOKENGUARD_KUBECONFIG", "KUBECONFIG"], show_envvar=True, metavar="FILE",
+        type=click.Path(path_type=Path), help="Kubeconfig of the cluster. Default: the one that kubectl uses.",
+    )  # fmt: skip
+    context = click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")
+    return kubeconfig(context(command))
 
 
 @contextlib.contextmanager
-def cluster_at_hand(kubeconfig: Path | None, context: str | None = None) -> Iterator[Transport]:
-    """Reach the API server that kubectl would reach. What it refuses in the block is a `Failure`."""
-    from webhook.cluster.api_client import ApiClient  # noqa: PLC0415 - the client is loaded where it is used alone
+def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Transport]:
+    """Connect to the API server that kubectl would use. Its errors end the command."""
+    from webhook.cluster.api_client import ApiClient  # noqa: PLC0415 - the client takes long to import
+    from webhook.server.options import StartError  # noqa: PLC0415 - as above
+    from webhook.server.process_setup import private_folder  # noqa: PLC0415 - as above
 
     default = Path("~/.kube/config").expanduser()
     found = kubeconfig or (default if default.exists() else None)
-    if found is None and not in_cluster():
-        raise Failure(f"this is no pod, and there is no {default}: say with --kubeconfig where the API server is")
     if found is None and context is not None:
-        raise Failure(f"--context goes with a kubeconfig, and there is no {default}")
+        raise click.ClickException(f"--context needs a kubeconfig, and {default} does not exist; use --kubeconfig FILE")
+    if found is None and not in_cluster():
+        raise click.ClickException(f"no cluster: {default} does not exist and this is not a pod; use --kubeconfig FILE")
     try:
         with private_folder() as folder:
             yield ApiClient(found, folder, context=context)
     except (ApiError, StartError) as error:
-        raise Failure(str(error)) from error
+        raise click.ClickException(str(error)) from error
+
+
+def read_input(path: str) -> bytes:
+    """Return the content of a file or, for `-`, of standard input. Raises `InputError`."""
+    data = read(InputFile(path), sys.stdin.buffer)
+    if isinstance(data, InputProblem):
+        raise InputError([data])
+    return data
+
+
+def load_policy(path: str | None) -> Policy:
+    """Return the policy in a file, or the default policy. Raises `InputError` with all errors of the document."""
+    if path is None:
+        return default_policy()
+    policy = read_policy(read_input(path))
+    if not isinstance(policy, Policy):
+        raise InputError(policy_problems(path, policy))
+    return policy
+
+
+def policy_problems(path: str, errors: Iterable[PolicyError]) -> list[InputProblem]:
+    """Return the errors of a policy as problems of its file."""
+    return [InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line) for error in errors]

@@ -10,9 +10,18 @@ import click
 
 from webhook.check.input_files import STDIN, InputFile, InputProblem
 from webhook.check.input_files import read as read_file
-from webhook.cli.common import Failure, bytes_in, cluster_at_hand, kubeconfig_option, labels_given, policy_in
+from webhook.cli.common import (
+    cluster_options,
+    connected,
+    label_option,
+    load_policy,
+    output_option,
+    policy_option,
+    read_input,
+)
 from webhook.cluster.token_review import published_issuer, review
 from webhook.cluster.transport import ApiError, Transport
+from webhook.core.selectors import Labels
 from webhook.formatters import token_json, token_text
 from webhook.formatters.formatter import Formatter, print_report
 from webhook.tokens.claims import Token, TokenFormatError, parse_token
@@ -23,9 +32,6 @@ from webhook.tokens.verification import Issuer, PresentedToken, VerificationResu
 _EXPOSED = "the token is now in your shell's history and in the list of processes; use standard input or @FILE instead"
 _STDIN = ((), (STDIN,))
 _token = click.argument("given", nargs=-1, metavar="[TOKEN|-|@FILE]")
-_output = click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output format."
-)
 INSPECTION_FORMATTERS: Mapping[str, Formatter[TokenInspection]] = {
     "text": token_text.format_inspection,
     "json": token_json.format_inspection,
@@ -36,20 +42,19 @@ VERIFICATION_FORMATTERS: Mapping[str, Formatter[VerificationResult]] = {
 }
 
 
-class _Commands(click.Group):
-    """The commands. An unknown one may be a token, so errors don't quote it, unlike click's."""
+class _TokenGroup(click.Group):
+    """An unknown command may be a token, so errors don't quote it, unlike click's."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the name, command and arguments. Raises `click.UsageError`."""
         if args[0] not in self.commands:
             raise click.UsageError(f"unknown command; use one of: {', '.join(self.commands)}", ctx)
         return super().resolve_command(ctx, args)
 
 
-@click.group("token", cls=_Commands)
-def token_group() -> None:
+@click.group("token", cls=_TokenGroup)
+def command() -> None:
     """Inspect or verify a service account token.
 
     The token is read from standard input (-, the default), from a file (@FILE) or, with a warning, from the arguments.
@@ -57,53 +62,55 @@ def token_group() -> None:
     """
 
 
-@token_group.command("inspect")
+@command.command("inspect")
 @_token
-@click.option("--policy", envvar="TOKENGUARD_POLICY", show_envvar=True, metavar="FILE",
-              help="Policy document or ConfigMap manifest; without it the default policy.")  # fmt: skip
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE",
-              help="A label of the token's namespace, for the policy's overrides; may be repeated.")  # fmt: skip
-@_output
-def inspect(given: tuple[str, ...], policy: str | None, labels: tuple[str, ...], output: str) -> None:
+@policy_option("the default policy")
+@label_option
+@output_option(INSPECTION_FORMATTERS)
+def inspect(given: tuple[str, ...], policy: str | None, labels: Labels, output: str) -> int:
     """Show claims, lifetime and policy decision.
 
-    Works offline and does not verify the signature. The policy decides about a TokenRequest for such a token or, for a
-    legacy token, about such a Secret.
+    Works offline and does not verify the signature. The policy evaluates a TokenRequest for such a token or, for a
+    legacy token, such a Secret.
 
-    Exit status: 0 no finding, 1 a problem (expired, never expires, valid for longer than requested, not a service
-    account token) or a policy decision other than allowed, 2 the token cannot be read.
+    \b
+    Example:
+      kubectl create token app | tokenguard token inspect
+
+    Exit status: 0 no finding; 1 a problem (expired, never expires, valid for longer than requested, not a service
+    account token) or a policy decision other than allowed; 2 the token cannot be read.
     """
     if given in _STDIN and policy == STDIN:
         raise click.UsageError("token and policy cannot both be standard input")
-    namespace_labels = labels_given(labels)
     _, token = _read_token(given)
-    inspection = inspect_token(token, policy_in(policy), dt.datetime.now(dt.UTC), namespace_labels)
+    inspection = inspect_token(token, load_policy(policy), dt.datetime.now(dt.UTC), labels)
     print_report(INSPECTION_FORMATTERS, output, inspection)
-    sys.exit(int(inspection.has_findings))
+    return int(inspection.has_findings)
 
 
-@token_group.command("verify")
+@command.command("verify")
 @_token
 @click.option("--audience", "audiences", multiple=True, metavar="NAME",
-              help="Audience that the token must be issued for; may be repeated: one must match. Default: the API "
-              "server.")  # fmt: skip
-@kubeconfig_option
-@click.option("--jwks", metavar="FILE", help="Verify offline, with the issuer's keys in this file: kubectl get --raw "
-              "/openid/v1/jwks > FILE")  # fmt: skip
-@click.option("--issuer", metavar="URL", help="With --jwks: the issuer that the token must name.")
+              help="Audience that the token must be issued for. May be repeated: one must match. Default: the API"
+                   " server.")  # fmt: skip
+@cluster_options
+@click.option("--jwks", metavar="FILE",
+              help="Verify offline with the issuer's keys, from: kubectl get --raw /openid/v1/jwks > FILE")  # fmt: skip
+@click.option("--issuer", metavar="URL", help="With --jwks: the issuer that the token must name. Default: any.")
 @click.option("--cluster-keys", is_flag=True,
-              help="Verify with the keys that the cluster publishes; the token is not sent.")  # fmt: skip
-@_output
+              help="Verify with the keys that the cluster publishes, without sending the token.")  # fmt: skip
+@output_option(VERIFICATION_FORMATTERS)
 def verify(
     given: tuple[str, ...],
+    *,
     audiences: tuple[str, ...],
     kubeconfig: Path | None,
+    context: str | None,
     jwks: str | None,
     issuer: str | None,
-    *,
     cluster_keys: bool,
     output: str,
-) -> None:
+) -> int:
     """Verify with the API server (TokenReview) or the issuer's keys.
 
     With keys alone, tokenguard does not know whether the account and the bound objects still exist, and assumes that
@@ -122,14 +129,13 @@ def verify(
     if jwks:
         result = verify_with_keys(presented, _issuer(jwks, issuer or ""))
     else:
-        with cluster_at_hand(kubeconfig) as transport:
-            result = (
-                verify_with_keys(presented, published_issuer(transport))
-                if cluster_keys
-                else _reviewed(transport, presented)
-            )
+        with connected(kubeconfig, context) as transport:
+            if cluster_keys:
+                result = verify_with_keys(presented, published_issuer(transport))
+            else:
+                result = _review(transport, presented)
     print_report(VERIFICATION_FORMATTERS, output, result)
-    sys.exit(0 if result.accepted else 1)
+    return int(not result.accepted)
 
 
 def _read_token(given: tuple[str, ...]) -> tuple[bytes, Token]:
@@ -140,7 +146,7 @@ def _read_token(given: tuple[str, ...]) -> tuple[bytes, Token]:
     try:
         return text, parse_token(text)
     except TokenFormatError as error:
-        raise Failure(f"cannot read the token: {error}{hint}") from None
+        raise click.ClickException(f"cannot read the token: {error}{hint}") from None
 
 
 def _token_text(given: str) -> tuple[bytes, str]:
@@ -149,8 +155,9 @@ def _token_text(given: str) -> tuple[bytes, str]:
         return click.prompt("Token (not shown)", hide_input=True, err=True).encode(errors="replace"), ""
     if given == STDIN or given.startswith("@"):
         data = read_file(InputFile(given.removeprefix("@")), sys.stdin.buffer)
-        if isinstance(data, InputProblem):
-            raise Failure(f"cannot read {'standard input' if given == STDIN else 'the file after @'}: {data.message}")
+        if isinstance(data, InputProblem):  # its path may be a token
+            source = "standard input" if given == STDIN else "the file after @"
+            raise click.ClickException(f"cannot read {source}: {data.message}")
         return data, ""
     click.echo(f"warning: {_EXPOSED}", err=True)
     return given.encode(errors="replace"), "; to read a file, pass @FILE"
@@ -158,12 +165,12 @@ def _token_text(given: str) -> tuple[bytes, str]:
 
 def _issuer(jwks: str, name: str) -> Issuer:
     try:
-        return Issuer(parse_jwks(bytes_in(jwks)), name)
+        return Issuer(parse_jwks(read_input(jwks)), name)
     except JwksError as error:
-        raise Failure(f"--jwks {jwks} {error}") from None
+        raise click.ClickException(f"--jwks {jwks} {error}") from None
 
 
-def _reviewed(transport: Transport, presented: PresentedToken) -> VerificationResult:
+def _review(transport: Transport, presented: PresentedToken) -> VerificationResult:
     """Ask the API server and, if it rejects the token, look for the reasons with the keys that it publishes."""
     answer = review(transport, presented.text, presented.audiences)
     issuer = None

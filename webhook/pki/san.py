@@ -53,5 +53,5 @@ def parse_address(address: str) -> tuple[str, int]:
     """Return host, an IPv6 address without brackets, and port of `HOST:PORT`. Raises `ValueError`."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > _MAX_PORT:
-        raise ValueError("write HOST:PORT, as 127.0.0.1:8443 or [::1]:8443")
+        raise ValueError(f"{address!r} is not HOST:PORT, like 127.0.0.1:8443 or [::1]:8443")
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,27 @@
+"""The `rules` command."""
+
+import click
+
+from webhook.core.formatting import did_you_mean, quote
+from webhook.core.rules import BY_NAME, RULES
+
+
+@click.command("rules")
+@click.argument("name", required=False, metavar="[RULE]")
+def command(name: str | None) -> None:
+    """List the rules, or explain one of them.
+
+    The list shows each rule with its default action and what violates it.
+    """
+    if name is None:
+        width = max(len(rule.name) for rule in RULES)
+        for rule in RULES:
+            click.echo(f"{rule.name:<{width}}  {rule.default:<6}  {rule.summary}")
+        return
+    if name not in BY_NAME:
+        raise click.UsageError(f"there is no rule {quote(name)}{did_you_mean(name, BY_NAME)}")
+    rule = BY_NAME[name]
+    click.echo(f"{rule.name}\n\nViolated when {rule.summary}.\n")
+    click.echo(f"evaluates  {', '.join(sorted(rule.subjects))}")
+    click.echo(f"default    {rule.default}")
+    click.echo(f"actions    {', '.join(rule.actions)}\n\n{rule.explanation}")
