@@ -33,7 +33,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "connections": (
         "webhook/server/http_server.py::HttpServer._connections",
         "webhook/server/http_server.py::HttpServer._greetings",
-        "webhook/server/http_server.py::HttpServer._held",
+        "webhook/server/http_server.py::HttpServer._reviews",
         "webhook/server/http_protocol.py::HttpProtocol._waiting",
     ),
     "legacy Secrets": (

@@ -1,4 +1,4 @@
-"""One client's connection: HTTP/1.1 over TLS. A review is answered in the callback that completes its body.
+"""One client's connection: HTTP/1.1 over TLS.
 
 What the parser (llhttp, by `httptools`) leaves open is decided here: sizes, times, the order of answers. Connections
 belong to an `HttpServer`; every request that is no review goes to its Flask application.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from webhook.core.admission_request import Phase
 from webhook.server.http_errors import Refusal
 from webhook.server.http_message import HttpResponse, Request, encode_response
 from webhook.server.review_handler import PHASES
@@ -92,14 +91,17 @@ class HttpProtocol(asyncio.BufferedProtocol):
             if self._discarded > MAX_DISCARDED_BYTES:
                 self.abort()
             return
-        self._receive(_BUFFER[:nbytes])
-        if nbytes == len(_BUFFER):  # there may be more: other connections first, uvloop would read on
+        if self._is_answering:  # this is read after the answer: hold no more of it
+            self._transport.pause_reading()
+        elif nbytes == len(_BUFFER):  # there may be more: other connections first, uvloop would read on
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._go_on)
+        self._receive(_BUFFER[:nbytes])
 
     def eof_received(self) -> bool:
         """Keep the connection, which the client has ended on its side, as long as it is owed an answer."""
-        self._is_closing = True
+        self._tls.receive_end()
+        self._read()
         return self._is_answering or bool(self._waiting)
 
     def pause_writing(self) -> None:
@@ -231,11 +233,17 @@ class HttpProtocol(asyncio.BufferedProtocol):
         else:
             self.abort()
 
-    def release(self, request: Request) -> None:
-        """Answer a review that was held."""
-        self._is_answering = False
-        self._answer(request)
-        self._go_on()
+    def evaluate(self, request: Request) -> None:
+        """Answer a review whose turn has come, if the client has not left."""
+        try:
+            body = bytes(request.body)
+        except MemoryError:
+            body = None
+        self._drop_body(request)
+        if self._parser and request.phase:
+            handler = self._server.handler
+            response = self._too_many() if body is None else handler.handle(body, request.phase)
+            self._respond_later(request, response)
 
     # From the bytes to the answer.
 
@@ -262,8 +270,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 break
             if data:
                 self._feed(data)
-            elif not self.eof_received():
-                self.close()
+            else:
+                self._is_closing = True
+                if not self._waiting:
+                    self.close()
 
     def _feed(self, data: memoryview) -> None:
         error, before = None, self._request
@@ -315,30 +325,16 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
-        """Answer a request, or begin to, if a page is made or the state isn't loaded yet."""
+        """Answer a request that is not evaluated; have any other answered."""
         if request.error:
             self._respond(request, request.error)
-        elif request.phase and not self._server.is_holding:
-            self._respond(request, self._evaluate(request, request.phase))
+            return
+        self._is_answering = True
+        self.deadline = inf
+        if request.phase:
+            self._server.enqueue(self, request)
         else:
-            self._is_answering = True
-            self._transport.pause_reading()
-            self.deadline = inf
-            if request.phase:
-                self._server.hold(self, request)
-            else:
-                self._server.pages.handle(request, self._respond_later)
-
-    def _evaluate(self, request: Request, phase: Phase) -> HttpResponse:
-        body = request.body
-        if request.held_bytes:
-            try:
-                body = bytes(body)
-            except MemoryError:
-                return self._too_many()
-            finally:
-                self._drop_body(request)
-        return self._server.handler.handle(cast("bytes", body), phase)
+            self._server.pages.handle(request, self._respond_later)
 
     def _respond_later(self, request: Request, response: HttpResponse) -> None:
         self._is_answering = False

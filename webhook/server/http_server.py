@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections import deque
 from email.utils import formatdate
 
 from webhook.server.http_message import Request
@@ -51,7 +52,7 @@ class HttpServer:
         self._listeners: list[socket.socket] = []
         self._greetings: set[asyncio.Task[object]] = set()
         self._log_again_at = 0.0
-        self._held: list[tuple[HttpProtocol, Request]] = []
+        self._reviews: deque[tuple[HttpProtocol, Request]] = deque()
         self.tick()
         self.is_holding = True
         self._loop.call_later(HOLD_SECONDS, self.stop_holding)
@@ -102,16 +103,27 @@ class HttpServer:
         """Forget a connection that has ended."""
         self._connections.pop(connection, None)
 
-    def hold(self, connection: HttpProtocol, request: Request) -> None:
-        """Call `connection.release` with this review when the state is loaded, or after some seconds."""
-        self._held.append((connection, request))
+    def enqueue(self, connection: HttpProtocol, request: Request) -> None:
+        """Have a review evaluated after those that arrived before it, once the state is loaded."""
+        self._reviews.append((connection, request))
+        if len(self._reviews) == 1 and not self.is_holding:
+            self._loop.call_soon(self._evaluate_next)
 
     def stop_holding(self) -> None:
-        """Answer what is held: all is loaded, or will not be soon."""
+        """Evaluate what is held: all is loaded, or will not be soon."""
+        if self.is_holding and self._reviews:
+            self._loop.call_soon(self._evaluate_next)
         self.is_holding = False
-        held, self._held = self._held, []
-        for connection, request in held:
-            self._loop.call_soon(connection.release, request)
+
+    def _evaluate_next(self) -> None:
+        """Evaluate one review a turn of the loop, which reads what has arrived meanwhile: first come, first served.
+
+        If each were evaluated when it has been read, one that arrives just after its turn would wait for two.
+        """
+        connection, request = self._reviews.popleft()
+        if self._reviews:
+            self._loop.call_soon(self._evaluate_next)
+        connection.evaluate(request)
 
     # From the socket to the connection.
 

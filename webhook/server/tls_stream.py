@@ -38,18 +38,22 @@ class TlsStream:
             self.is_established = True
             self.has_verified_client = not self._tls.session_reused and bool(self._tls.getpeercert())
 
+    def receive_end(self) -> None:
+        """Take that the client sends nothing more."""
+        self._incoming.write_eof()
+
     def read(self) -> memoryview | None:
         """Return what can be decrypted next, empty at the client's end, None if more has to be received first.
 
         The view is valid until the next call for any connection. Raises `ssl.SSLError`.
         """
-        if not self.is_established or not (self._incoming.pending or self._tls.pending()):
+        if not self.is_established or not (self._incoming.pending or self._tls.pending() or self._incoming.eof):
             return None
         try:
             size: int = self._tls.read(RECORD_BYTES, _CLEAR)  # type: ignore[assignment]  # bytes without a buffer
         except ssl.SSLWantReadError:
             return None
-        except ssl.SSLZeroReturnError:
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):  # with TLS's own end, or without
             size = 0
         return _VIEW[:size]
 
