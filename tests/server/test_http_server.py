@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import socket
 import ssl
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple
@@ -72,6 +73,12 @@ async def answers(reader: asyncio.StreamReader, seconds: float = 0.5) -> bytes:
             while piece := await reader.read(65536):
                 received += piece
     return received
+
+
+def end_without_tls(client: ssl.SSLSocket) -> None:
+    """End the client's side of the TCP connection; it goes on reading."""
+    with socket.socket(fileno=socket.dup(client.fileno())) as plain:
+        plain.shutdown(socket.SHUT_WR)
 
 
 def statuses(received: bytes) -> list[bytes]:
@@ -179,6 +186,77 @@ def test_pipelined_requests_are_answered_in_their_order(run, tls, sent, expected
     run(pipelined())
 
 
+@pytest.mark.parametrize(
+    ("request_line", "expected"),
+    [
+        pytest.param(b"GET https://tokenguard.svc:8443/healthz HTTP/1.1", b"200", id="absolute-form"),
+        pytest.param(b"GET https://tokenguard.svc HTTP/1.1", b"404", id="absolute-form-without-path"),
+        pytest.param(b"GET /healthz HTTP/1.0", b"200", id="version-1.0"),
+        pytest.param(b"GET /healthz HTTP/2.0", b"505", id="version-2.0"),
+    ],
+)
+def test_request_line_in_another_form_gets_its_answer(run, tls, request_line, expected) -> None:
+    async def asked() -> None:
+        async with running(tls) as one:
+            sent = LAST_PAGE.replace(b"GET /healthz HTTP/1.1", request_line)
+            assert statuses(await one.answer(sent)) == [expected]
+
+    run(asked())
+
+
+def test_pipelined_reviews_before_the_client_ends_its_side_are_answered(run, tls) -> None:
+    async def half_closed() -> None:
+        async with running(tls) as one:
+
+            def ask() -> bytes:
+                with one.blocking_client() as client:
+                    client.sendall(REVIEW * 3)
+                    end_without_tls(client)
+                    received = b""
+                    while piece := client.recv(65536):
+                        received += piece
+                    return received
+
+            assert statuses(await asyncio.to_thread(ask)) == [b"200"] * 3
+
+    run(half_closed())
+
+
+def test_probe_is_answered_while_scrapes_take_their_time(run, tls, monkeypatch) -> None:
+    finished = threading.Event()
+    monkeypatch.setattr(MetricsCollector, "exposition", lambda _collector: b"%d" % finished.wait(20))
+
+    async def probed() -> None:
+        async with running(tls) as one, contextlib.AsyncExitStack() as stack:
+            scrapes = [await stack.enter_async_context(one.connection()) for _ in range(3)]
+            for _, writer in scrapes:
+                writer.write(PAGE.replace(b"/healthz", b"/metrics"))
+            assert statuses(await one.answer(LAST_PAGE)) == [b"200"]
+            finished.set()
+            assert [statuses(await answers(reader)) for reader, _ in scrapes] == [[b"200"]] * 3
+
+    run(probed())
+
+
+def test_page_that_fails_gets_500_and_its_error_is_not_quoted(run, tls, monkeypatch, caplog) -> None:
+    secret = "a value of an object"
+
+    def fail(_collector: MetricsCollector) -> bytes:
+        raise KeyError(secret)
+
+    monkeypatch.setattr(MetricsCollector, "exposition", fail)
+
+    async def failing() -> None:
+        async with running(tls) as one:
+            received = await one.answer(LAST_PAGE.replace(b"/healthz", b"/metrics"))
+            assert statuses(received) == [b"500"]
+            assert secret.encode() not in received
+
+    run(failing())
+    assert "KeyError" in caplog.text
+    assert secret not in caplog.text
+
+
 def test_client_that_ends_its_side_gets_its_page(run, tls) -> None:
     async def half_closed() -> None:
         async with running(tls) as one:
@@ -186,9 +264,7 @@ def test_client_that_ends_its_side_gets_its_page(run, tls) -> None:
             def ask() -> bytes:
                 with one.blocking_client() as client:
                     client.sendall(PAGE)
-                    plain_end = socket.socket(fileno=socket.dup(client.fileno()))
-                    plain_end.shutdown(socket.SHUT_WR)
-                    plain_end.close()
+                    end_without_tls(client)
                     return client.recv(65536)
 
             assert statuses(await asyncio.to_thread(ask)) == [b"200"]

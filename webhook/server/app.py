@@ -18,7 +18,7 @@ _REFUSALS = {404: Refusal.NO_SUCH_PATH, 405: Refusal.WRONG_METHOD}
 def create_app(state: State, handler: ReviewHandler, metrics: Metrics) -> Flask:
     """Return the application for all requests but reviews, which the HTTP server gives to `handler` itself."""
     app = Flask("tokenguard", static_folder=None)
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.config |= {"PROVIDE_AUTOMATIC_OPTIONS": False, "PROPAGATE_EXCEPTIONS": True}
     collector = MetricsCollector(metrics, state)
     for path in PHASES:  # other methods get 405; a review whose path is written in another way gets 404
         app.add_url_rule(path, path, lambda: abort(404), methods=["POST"])

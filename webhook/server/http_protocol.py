@@ -18,6 +18,7 @@ from webhook.server.review_handler import PHASES
 from webhook.server.tls_stream import MAX_RECORD_BYTES, TlsStream
 
 if TYPE_CHECKING:
+    from webhook.core.admission_request import Phase
     from webhook.server.http_server import HttpServer
 
 HANDSHAKE_SECONDS = 10
@@ -38,6 +39,7 @@ MAX_PIPELINED = 64
 
 _BUFFER = memoryview(bytearray(MAX_RECORD_BYTES))
 """What is received is decrypted before the next event, so all connections share it."""
+_VERSIONS = frozenset({"1.0", "1.1"})
 _PATHS = {path.encode(): phase for path, phase in PHASES.items()}
 
 
@@ -154,30 +156,27 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return
         request.has_head = True
         request.method = self._parser.get_method()
+        if not request.url.startswith(b"/"):  # absolute-form is accepted, too (RFC 9112, 3.2.2)
+            _, is_absolute, rest = request.url.partition(b"://")
+            request.url = b"/" + rest.partition(b"/")[2] if is_absolute else request.url
         request.is_last = not self._parser.should_keep_alive() or self._parser.should_upgrade()
-        handler = self._server.handler
-        if len(request.url) > MAX_URL_BYTES:
-            self._reject(request, handler.error(414, Refusal.NOT_HTTP, "the URL is too long"))
-        elif request.is_chunked:
-            self._reject(request, handler.error(411, Refusal.NO_LENGTH, "send the body with a Content-Length"))
-        elif request.head_bytes > MAX_HEAD_BYTES:
-            self._reject(request, self._head_too_large())
-        elif request.size > MAX_DISCARDED_BYTES:
-            self._reject(request, handler.too_large())
-        else:
-            if not self._is_answering:
-                self.deadline = self._server.now + BODY_SECONDS
-            if request.method == b"POST":
-                request.phase = _PATHS.get(request.url.partition(b"?")[0])
-            if request.phase:
-                request.error = handler.check_request(
-                    request.content_type,
-                    request.content_encoding,
-                    request.size,
-                    has_client_certificate=self._tls.has_verified_client,
-                )
-            if request.expects_continue:
-                self._continue(request)
+        error = self._check_head(request, self._parser.get_http_version())
+        if error:
+            self._reject(request, error)
+            return
+        if not self._is_answering:
+            self.deadline = self._server.now + BODY_SECONDS
+        if request.method == b"POST":
+            request.phase = _PATHS.get(request.url.partition(b"?")[0])
+        if request.phase:
+            request.error = self._server.handler.check_request(
+                request.content_type,
+                request.content_encoding,
+                request.size,
+                has_client_certificate=self._tls.has_verified_client,
+            )
+        if request.expects_continue:
+            self._continue(request)
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of a review's body; that of another request is discarded."""
@@ -235,14 +234,15 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def evaluate(self, request: Request) -> None:
         """Answer a review whose turn has come, if the client has not left."""
+        handler = self._server.handler
         try:
-            body = bytes(request.body)
+            response = handler.handle(bytes(request.body), cast("Phase", request.phase)) if self._parser else None
         except MemoryError:
-            body = None
+            response = self._too_many()
+        except Exception as error:  # noqa: BLE001 - there has to be an answer
+            response = handler.internal_error(error)
         self._drop_body(request)
-        if self._parser and request.phase:
-            handler = self._server.handler
-            response = self._too_many() if body is None else handler.handle(body, request.phase)
+        if response:
             self._respond_later(request, response)
 
     # From the bytes to the answer.
@@ -294,6 +294,19 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 error = error or self._head_too_large()
         if error and not self._is_closing:
             self._reject(request or Request(), error)
+
+    def _check_head(self, request: Request, version: str) -> HttpResponse | None:
+        """Return why a request is not read further, or None."""
+        handler = self._server.handler
+        if version not in _VERSIONS:
+            return handler.error(505, Refusal.NOT_HTTP, "send the request as HTTP/1.1")
+        if len(request.url) > MAX_URL_BYTES:
+            return handler.error(414, Refusal.NOT_HTTP, "the URL is too long")
+        if request.is_chunked:
+            return handler.error(411, Refusal.NO_LENGTH, "send the body with a Content-Length")
+        if request.head_bytes > MAX_HEAD_BYTES:
+            return self._head_too_large()
+        return handler.too_large() if request.size > MAX_DISCARDED_BYTES else None
 
     def _reject(self, request: Request, error: HttpResponse) -> None:
         """Answer a request before it has arrived."""
@@ -370,7 +383,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self.close()  # the client has ended, and has its answers
             return
         self._transport.resume_reading()
-        self._receive(_BUFFER[:0])
+        if self._tls.has_input:
+            self._receive(_BUFFER[:0])
 
     def _head_too_large(self) -> HttpResponse:
         return self._server.handler.error(431, Refusal.NOT_HTTP, "the head of the request is too large")

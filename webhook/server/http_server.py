@@ -15,6 +15,7 @@ from webhook.server.review_handler import ReviewHandler
 
 log = logging.getLogger("tokenguard")
 MAX_CONNECTIONS = 2000
+REVIEWS_PER_TURN = 2
 TICK_SECONDS = 1.0
 HOLD_SECONDS = 3.0
 """How long reviews wait at most for the state of a process that starts: less than the webhooks' timeoutSeconds, 5."""
@@ -107,23 +108,24 @@ class HttpServer:
         """Have a review evaluated after those that arrived before it, once the state is loaded."""
         self._reviews.append((connection, request))
         if len(self._reviews) == 1 and not self.is_holding:
-            self._loop.call_soon(self._evaluate_next)
+            self._loop.call_soon(self._evaluate_some)
 
     def stop_holding(self) -> None:
         """Evaluate what is held: all is loaded, or will not be soon."""
         if self.is_holding and self._reviews:
-            self._loop.call_soon(self._evaluate_next)
+            self._loop.call_soon(self._evaluate_some)
         self.is_holding = False
 
-    def _evaluate_next(self) -> None:
-        """Evaluate one review a turn of the loop, which reads what has arrived meanwhile: first come, first served.
+    def _evaluate_some(self) -> None:
+        """Evaluate the first few reviews, then have the loop read what has arrived meanwhile: first come, first served.
 
-        If each were evaluated when it has been read, one that arrives just after its turn would wait for two.
+        If all were evaluated as they are read, one that arrives just after its turn would wait for two.
         """
-        connection, request = self._reviews.popleft()
+        reviews = [self._reviews.popleft() for _ in range(min(len(self._reviews), REVIEWS_PER_TURN))]
         if self._reviews:
-            self._loop.call_soon(self._evaluate_next)
-        connection.evaluate(request)
+            self._loop.call_soon(self._evaluate_some)
+        for connection, request in reviews:
+            connection.evaluate(request)
 
     # From the socket to the connection.
 

@@ -22,6 +22,7 @@ class Pages:
         self._app = app
         self._internal_error = internal_error
         self._pool = ThreadPoolExecutor(THREADS, "tokenguard-pages")
+        self._scrapes = ThreadPoolExecutor(1, "tokenguard-metrics")  # slow, and must not keep probes waiting
 
     def handle(self, request: Request, respond: Callable[[Request, HttpResponse], object]) -> None:
         """Have a request answered; `respond` is called in the running loop."""
@@ -34,7 +35,8 @@ class Pages:
                 response = self._internal_error(error)
             loop.call_soon_threadsafe(respond, request, response)
 
-        self._pool.submit(answer)
+        pool = self._scrapes if request.url.startswith(b"/metrics") else self._pool
+        pool.submit(answer)
 
     def response(self, request: Request) -> HttpResponse:
         """Return the application's answer."""

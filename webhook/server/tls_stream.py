@@ -42,12 +42,17 @@ class TlsStream:
         """Take that the client sends nothing more."""
         self._incoming.write_eof()
 
+    @property
+    def has_input(self) -> bool:
+        """Whether there is something to decrypt, or the client's end."""
+        return bool(self._incoming.pending or self._tls.pending() or self._incoming.eof)
+
     def read(self) -> memoryview | None:
         """Return what can be decrypted next, empty at the client's end, None if more has to be received first.
 
         The view is valid until the next call for any connection. Raises `ssl.SSLError`.
         """
-        if not self.is_established or not (self._incoming.pending or self._tls.pending() or self._incoming.eof):
+        if not self.is_established or not self.has_input:
             return None
         try:
             size: int = self._tls.read(RECORD_BYTES, _CLEAR)  # type: ignore[assignment]  # bytes without a buffer
