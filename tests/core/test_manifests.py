@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.core.json_values import VALUES
 from webhook.core.cluster_state import ClusterState
+from webhook.core.documents.document import MAX_WARNINGS
+from webhook.core.documents.yaml_scalars import plain
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
-from webhook.core.manifests.documents import MAX_WARNINGS
-from webhook.core.manifests.scalars import plain
 
 POD = b"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
 

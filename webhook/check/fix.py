@@ -14,9 +14,9 @@ import yaml
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ParsedFile
-from webhook.core.manifests.documents import Document
-from webhook.core.manifests.scalars import plain
-from webhook.core.manifests.stream import cut
+from webhook.core.documents.document import Document
+from webhook.core.documents.stream import cut
+from webhook.core.documents.yaml_scalars import plain
 
 if TYPE_CHECKING:
     from yaml import SafeDumper as _Dumper

@@ -23,10 +23,10 @@ from yaml.events import (
 )
 from yaml.reader import ReaderError
 
+from webhook.core.documents.document import MOST_DEPTH, DocumentError, DocumentWarnings
+from webhook.core.documents.kubectl_parser import AMBIGUOUS, BARE_TAG, KubectlParser
+from webhook.core.documents.yaml_scalars import Scalar, json_number, key_text, plain, tagged
 from webhook.core.formatting import quote
-from webhook.core.manifests.documents import MOST_DEPTH, DocumentError, DocumentWarnings
-from webhook.core.manifests.flow_parser import AMBIGUOUS, BARE_TAG, KubectlParser
-from webhook.core.manifests.scalars import Scalar, json_number, key_text, plain, tagged
 
 _FastParser: type[yaml.CSafeLoader | KubectlParser] = getattr(yaml, "CSafeLoader", KubectlParser)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from math import isinf
 from typing import Any, NoReturn
 
+from webhook.core.documents.document import DocumentError, DocumentWarnings
 from webhook.core.formatting import quote
 from webhook.core.json_patch import escape
-from webhook.core.manifests.documents import DocumentError, DocumentWarnings
 
 _SPACE = " \t\r\n"
 _TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")\s*(:?)|[{}\[\]]')

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from webhook.core.manifests.documents import DocumentError, Problem
+from webhook.core.documents.document import DocumentError, Problem
 
 RENDERING = "helm template CHART | tokenguard check -"
 """How a template is evaluated: by what it renders to."""

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
+from webhook.core import document_intent
 from webhook.core.cluster_state import ClusterState
+from webhook.core.documents.document import Document, DocumentError, Problem
+from webhook.core.documents.encoding import decode_text
+from webhook.core.documents.stream import Piece, documents, split
 from webhook.core.k8s_types import Namespace, Object, decoder
-from webhook.core.manifests import intent
-from webhook.core.manifests.documents import Document, DocumentError, Problem
-from webhook.core.manifests.encoding import decode_text
-from webhook.core.manifests.stream import Piece, documents, split
 from webhook.core.selectors import Labels, labels
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount
 
@@ -104,7 +104,7 @@ class _Reading:
                 self._number = document.number + 1
                 foreign &= self._add(document, value)
         except DocumentError as bad:
-            problem = intent.unreadable(piece.text, bad, self._number)
+            problem = document_intent.unreadable(piece.text, bad, self._number)
             self.problems.append(problem)
             self._number += 1
             foreign &= problem.foreign
@@ -166,7 +166,7 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
     version, kind = _text(value.get("apiVersion")), _text(value.get("kind"))
     if not (version and kind):
         lacks = " and ".join(key for key, said in (("apiVersion", version), ("kind", kind)) if not said)
-        foreign = not pointer and not intent.is_object(value)
+        foreign = not pointer and not document_intent.is_object(value)
         yield _problem(document, pointer, f"is no Kubernetes object: it has no {lacks}", foreign=foreign)
         return
     items = value.get("items")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from webhook.core.manifests.documents import Document, DocumentError
-from webhook.core.manifests.json_text import read_json
-from webhook.core.manifests.yaml_text import read_yaml
+from webhook.core.documents.document import Document, DocumentError
+from webhook.core.documents.json_reader import read_json
+from webhook.core.documents.yaml_reader import read_yaml
 
 _SEPARATOR = re.compile(r"^---(?=[^\S\n]|\n|\Z)", re.MULTILINE)
 _MARKER = re.compile(r"^---[^\S\n]*([^\s#].*)$", re.MULTILINE)
