@@ -125,7 +125,7 @@ def test_a_path_with_an_invalid_name_is_never_requested(api, connection, name) -
 
 def test_a_list_that_expired_says_by_what_token_it_goes_on(connection) -> None:
     expired = failure(connection, "/expired")
-    assert (expired.status, expired.following) == (410, "onward")
+    assert (expired.status, expired.continue_token) == (410, "onward")
 
 
 @pytest.mark.covers("failure-modes: credentials refused")

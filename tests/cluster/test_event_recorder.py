@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.cluster.fake import FakeTransport
 from tests.serving import eventually
 from webhook.cluster.api_types import ConfigMap, Metadata
-from webhook.cluster.backoff import LONGEST_DELAY
+from webhook.cluster.backoff import MAX_DELAY
 from webhook.cluster.event_recorder import TRIES, PolicyEventRecorder, message
 from webhook.cluster.transport import ApiError
 
@@ -54,7 +54,7 @@ def test_an_event_that_fails_is_tried_again_after_a_wait_and_nothing_is_logged(c
 def test_an_event_that_goes_on_failing_is_given_up_with_a_line_in_the_log(caplog) -> None:
     told = Told(*[AWAY] * TRIES)
     assert (told.tries, len(told.waits)) == (TRIES, TRIES - 1)
-    assert max(told.waits) <= LONGEST_DELAY
+    assert max(told.waits) <= MAX_DELAY
     assert caplog.text.count("no Event could be made of the policy's mistakes") == 1
 
 

@@ -8,7 +8,7 @@ from tests.cluster.fake import FakeTransport, bookmark, error, event, meta, page
 from webhook.cluster import backoff
 from webhook.cluster.api_client import SILENCE_SECONDS
 from webhook.cluster.api_types import SECRETS
-from webhook.cluster.backoff import FIRST_DELAY, INFORMER_GROWTH, LONGEST_DELAY, UNREACHABLE_DELAY, Reachability
+from webhook.cluster.backoff import FIRST_DELAY, INFORMER_GROWTH, MAX_DELAY, UNREACHABLE_DELAY, Reachability
 from webhook.cluster.reflector import Reflector, SyncCallbacks
 from webhook.cluster.transport import ApiError
 
@@ -86,7 +86,7 @@ def test_a_list_whose_pages_expire_is_asked_for_in_one_piece_at_once() -> None:
     assert run.store.now == {"b"}
     assert run.kinds == ["list", "list", "list"]
     assert [(asked.query.get("limit"), asked.query.get("continue")) for asked in run.transport.asked[:3]] == [
-        ("2000", None), ("2000", "next"), (None, None),
+        ("10000", None), ("10000", "next"), (None, None),
     ]  # fmt: skip
     assert run.transport.asked[2].query["fieldSelector"] == "type=kubernetes.io/service-account-token"
     assert run.versions == ["12"]
@@ -96,7 +96,7 @@ def test_a_list_whose_pages_expire_is_asked_for_in_one_piece_at_once() -> None:
 def test_a_list_in_one_piece_that_fails_is_begun_again_in_pages_after_a_wait() -> None:
     run = Run(page(meta("a"), following="next"), GONE, LOST, page(meta("b")))
     assert run.store.now == {"b"}
-    assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["2000", "2000", None, "2000"]
+    assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["10000", "10000", None, "10000"]
     assert (run.failures, len(run.waits)) == (["lost"], 1)
 
 
@@ -200,9 +200,9 @@ def test_a_server_that_is_away_is_no_reason_to_list_anew() -> None:
 @pytest.mark.covers("failure-modes: API server misbehaves")
 def test_waits_grow_with_jitter_up_to_a_bound() -> None:
     waits = Run(page(), *[LOST] * 12).waits
-    full = [min(LONGEST_DELAY, FIRST_DELAY * INFORMER_GROWTH**number) for number in range(len(waits))]
+    full = [min(MAX_DELAY, FIRST_DELAY * INFORMER_GROWTH**number) for number in range(len(waits))]
     assert all(whole / 2 <= wait <= whole for wait, whole in zip(waits, full, strict=True))
-    assert full[-1] == LONGEST_DELAY
+    assert full[-1] == MAX_DELAY
     assert len({wait / whole for wait, whole in zip(waits, full, strict=True)}) > 1
 
 
@@ -277,7 +277,7 @@ class Waiting(FakeTransport):
 def test_answer_to_one_informer_ends_waits_for_a_connection_alone(monkeypatch, error, woken) -> None:
     monkeypatch.setattr(backoff, "UNREACHABLE_DELAY", 600.0)
     monkeypatch.setattr(backoff, "FIRST_DELAY", 600.0)
-    monkeypatch.setattr(backoff, "LONGEST_DELAY", 600.0)
+    monkeypatch.setattr(backoff, "MAX_DELAY", 600.0)
     reachability, listed, waits = Reachability(), threading.Event(), threading.Event()
     transport = Waiting(error, page(meta("a")))
     outcome = SyncCallbacks(listed.set, lambda _why: waits.set())
@@ -350,7 +350,7 @@ def test_a_watch_that_ends_at_once_with_a_word_is_followed_by_a_pause_and_is_no_
 def test_content_in_place_of_metadata_is_refused() -> None:
     run = Run(page(meta("a"), kind="SecretList"))
     assert run.store.now == set()
-    assert "SecretList was sent where PartialObjectMetadataList was asked for" in run.failures[0]
+    assert "the API server sent SecretList instead of PartialObjectMetadataList" in run.failures[0]
     run = Run(page(), [event("ADDED", meta("a"), kind="Secret", data={"token": "x"})])
     assert run.store.now == set()
 
@@ -359,7 +359,7 @@ def test_content_in_place_of_metadata_is_refused() -> None:
 def test_an_answer_that_is_no_json_is_survived(caplog) -> None:
     run = Run(page(), [b"<html>\n"], page(meta("b")))
     assert run.store.now == {"b"}
-    assert "the API server's answer can't be used: DecodeError" in caplog.text
+    assert "cannot use the API server's answer: DecodeError" in caplog.text
 
 
 def test_the_state_is_known_to_be_current_with_every_word_heard() -> None:

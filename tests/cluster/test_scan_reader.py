@@ -5,9 +5,9 @@ import pytest
 from tests.cluster.fake import FakeTransport, Lists, Raw, page
 from tests.scan.small_cluster import NOW, Object, live, meta, mounts, named_secret, of, policy, spec
 from webhook.cluster.api_types import NAMESPACES
+from webhook.cluster.listing import read_object
 from webhook.cluster.scan_reader import MAKERS, ScanReader
 from webhook.cluster.transport import ApiError
-from webhook.cluster.walk import read_one
 from webhook.core.decision import Outcome
 from webhook.formatters import scan_text
 from webhook.scan.exemption_usage import ExemptionStatus
@@ -234,10 +234,10 @@ def test_a_namespace_that_is_no_metadata_is_not_taken_for_it(found) -> None:
 
 
 def test_a_namespace_is_asked_for_again_where_the_server_is_busy(monkeypatch) -> None:
-    monkeypatch.setattr("webhook.cluster.walk.TRIES", 2)
+    monkeypatch.setattr("webhook.cluster.listing.MAX_TRIES", 2)
     waits: list[float] = []
     transport = FakeTransport(ApiError(503, "HTTP 503"), page(kind="PartialObjectMetadata"))
-    assert read_one(NAMESPACES, "demo", transport, waits.append).kind == "PartialObjectMetadata"
+    assert read_object(NAMESPACES, "demo", transport, waits.append).kind == "PartialObjectMetadata"
     assert len(waits) == 1
 
 

@@ -27,9 +27,9 @@ from tests.control_plane.live import (
 from tests.serving import eventually
 from webhook.cluster.api_client import ApiClient
 from webhook.cluster.api_types import NAMESPACES
+from webhook.cluster.listing import list_objects
 from webhook.cluster.reflector import Reflector, SyncCallbacks
 from webhook.cluster.state_store import StateStore
-from webhook.cluster.walk import walk
 from webhook.core.cluster_state import ClusterState
 
 OUTAGE = 20.0
@@ -148,7 +148,7 @@ class Interrupted:
 
 
 def test_a_list_whose_next_page_the_api_server_has_forgotten_is_read_in_one_piece(plane, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.cluster.reflector.PAGE", 2)
+    monkeypatch.setattr("webhook.cluster.reflector.PAGE_SIZE", 2)
     index, failures = StateStore(ClusterState(), lambda _: None), []
     transport = Interrupted(plane, tmp_path)
 
@@ -165,11 +165,11 @@ def test_a_list_whose_next_page_the_api_server_has_forgotten_is_read_in_one_piec
 
 
 def test_a_scans_list_goes_on_from_the_page_that_the_api_server_has_forgotten(plane, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("webhook.cluster.walk.PAGE", 2)
+    monkeypatch.setattr("webhook.cluster.listing.PAGE_SIZE", 2)
     for name in ("scanned-a", "scanned-b", "scanned-c"):
         plane.do("create", "namespace", name)
     transport = Interrupted(plane, tmp_path, "zz-made-meanwhile")
-    names = [one.metadata.name for one in walk(NAMESPACES, transport)]
+    names = [one.metadata.name for one in list_objects(NAMESPACES, transport)]
     there = plane.do("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(names) == sorted(there)
     [_, refused, again, *_] = [query.get("continue") for query in transport.asked]

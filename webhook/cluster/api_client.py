@@ -18,7 +18,7 @@ from urllib.request import getproxies
 import msgspec
 import urllib3
 
-from webhook.cluster.api_types import ListMetadata
+from webhook.cluster.api_types import Status
 from webhook.cluster.pod_session import PodSession
 from webhook.cluster.transport import ApiError, Stream
 
@@ -33,11 +33,6 @@ _CHUNK = 1 << 16
 _MOST_SHOWN = 300
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~:/-]|%[0-9A-F]{2})*")
 """A path of the API: without a query or fragment, which would make another request of it."""
-
-
-class _Status(msgspec.Struct):
-    message: str = ""
-    metadata: ListMetadata = msgspec.field(default_factory=ListMetadata)
 
 
 class _Request(NamedTuple):
@@ -189,9 +184,9 @@ class ApiClient:
         if response.status == 401:
             self._forget_session()
         after = response.headers.get("Retry-After", "")
-        status = _Status()
+        status = Status()
         with contextlib.suppress(msgspec.DecodeError):
-            status = msgspec.json.decode(self._read(response), type=_Status)
+            status = msgspec.json.decode(self._read(response), type=Status)
         message = status.message or response.reason or ""
         shown = f"HTTP {response.status}: {' '.join(message.split())[:_MOST_SHOWN]}"
         seconds = float(after) if after.isdecimal() else 0.0

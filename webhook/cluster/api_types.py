@@ -1,7 +1,7 @@
-"""What is decoded of the API server's answers: the fields that are used, and no others.
+"""The fields of the API server's answers that are decoded, and no others.
 
-For Secrets and Namespaces the API server is asked for `PartialObjectMetadata`, so their content isn't sent at all.
-Of annotations only the one that names a token's account is decoded: another may quote a whole manifest.
+Secrets and Namespaces are requested as `PartialObjectMetadata`, so their content is not sent. Of the annotations only
+the one that names a token's account is decoded: another may quote a whole manifest.
 """
 
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 
 
 class Annotations(msgspec.Struct, gc=False):
-    """The one annotation that counts."""
+    """The account of a legacy token."""
 
     account: str = msgspec.field(name=LEGACY_TOKEN_ACCOUNT, default="")
 
 
 class Metadata(msgspec.Struct, rename="camel", gc=False):
-    """An object's name and what says which version of it this is."""
+    """An object's metadata."""
 
     name: str = ""
     namespace: str = ""
@@ -31,14 +31,14 @@ class Metadata(msgspec.Struct, rename="camel", gc=False):
 
 
 class ApiObject(msgspec.Struct, gc=False):
-    """An object, as far as its metadata tells of it."""
+    """An object's kind, which is empty in a typed list, and its metadata."""
 
-    kind: str = ""  # the items of a typed list don't say it
+    kind: str = ""
     metadata: Metadata = msgspec.field(default_factory=Metadata)
 
 
 class ConfigMap(ApiObject):
-    """A ConfigMap with what it holds."""
+    """A ConfigMap with its data."""
 
     data: dict[str, str] | None = None
 
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 class ListMetadata(msgspec.Struct, rename="camel"):
-    """Where a list stands, the token for its next page, and how many more there are, where that is said."""
+    """A list's version, the token of its next page, and how many objects remain, if the API server says so."""
 
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
@@ -70,38 +70,37 @@ class WatchEvent(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """Why a watch ends."""
+    """A refusal, as an answer or as the last event of a watch."""
 
     code: int = 0
     message: str = ""
+    metadata: ListMetadata = msgspec.field(default_factory=ListMetadata)
 
 
 @dataclass(frozen=True)
 class Resource(Generic[T]):
-    """What to list and watch: `what` names it for people, `selector` is a fieldSelector, `decoded` the type to read.
+    """What to list and watch: a name for messages, the path, and the type of the objects.
 
-    `label_selector` is a labelSelector; it is heeded by lists alone.
-
-    `metadata_only` says that the API server is to send no more than metadata. `namespace` is the one that it is listed
-    in; empty: all, or what `path` says.
+    Only lists use `label_selector`. With `metadata_only` the API server sends only metadata. `namespace` is empty for
+    all namespaces and for a namespace that is part of the given path.
     """
 
-    what: str
+    name: str
     path: str
-    decoded: type[T]
-    selector: str = ""
+    item_type: type[T]
+    field_selector: str = ""
     metadata_only: bool = False
     namespace: str = ""
     label_selector: str = ""
 
     def within(self, namespace: str) -> "Resource[T]":
-        """Return the same of one namespace: rights in it suffice to list that."""
+        """Return the resource in one namespace; listing it needs rights only there."""
         base, _, plural = self.path.rpartition("/")
         path = f"{base}/namespaces/{quote(namespace, safe='')}/{plural}"
-        return replace(self, what=f"{self.what} in {namespace}", path=path, namespace=namespace)
+        return replace(self, name=f"{self.name} in {namespace}", path=path, namespace=namespace)
 
     def accept(self, kind: str) -> str:
-        """Return the Accept header that asks for `kind` (or for a list of it)."""
+        """Return the Accept header that requests `kind`: PartialObjectMetadata or its list."""
         return f"application/json;as={kind};g=meta.k8s.io;v=v1" if self.metadata_only else "application/json"
 
 
@@ -112,5 +111,5 @@ POLICY = "policy"
 
 
 def config_map(namespace: str, name: str) -> Resource[ConfigMap]:
-    """Return one ConfigMap as a resource: a Role that names it suffices to list and watch it."""
+    """Return one ConfigMap as a resource: a Role with its resourceName suffices to list and watch it."""
     return Resource(POLICY, f"/api/v1/namespaces/{namespace}/configmaps", ConfigMap, f"metadata.name={name}")

@@ -68,7 +68,7 @@ class Informer:
         reachability: Reachability,
     ) -> None:
         """Take the parts; `synced` is called after each sync."""
-        self._what = resource.what
+        self._what = resource.name
         self._store = store
         self._state = state
         self._after_sync = synced

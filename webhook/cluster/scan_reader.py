@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from webhook.cluster.api_types import NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.custom_kinds import find_custom_kinds
+from webhook.cluster.listing import list_objects, read_object
 from webhook.cluster.transport import ApiError, Transport
-from webhook.cluster.walk import read_one, walk
 from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload
 from webhook.core.k8s_types import CronJob, ObjectMeta, Workload
 from webhook.core.policy.configmap import KEY
@@ -159,7 +159,7 @@ class ScanReader:
         self._fill_custom(scanner)
         for pods in self._parts(PODS):
             try:
-                for pod in walk(pods, self._transport, self._step):
+                for pod in list_objects(pods, self._transport, self._step):
                     scanner.add_pod(pod)
             except ApiError as error:
                 hint = f"; {_hint(pods)}" if error.status == 403 else ""
@@ -202,7 +202,7 @@ class ScanReader:
     def _read_namespaces(self, known: ClusterSnapshot, missing: str) -> None:
         """Read all namespaces, or those that were given where not all may be listed."""
         try:
-            for found in walk(NAMESPACES, self._transport, self._step):
+            for found in list_objects(NAMESPACES, self._transport, self._step):
                 known.namespaces[found.metadata.name] = labels(found.metadata.labels)
         except ApiError as error:
             if error.status not in _REFUSED:
@@ -219,7 +219,7 @@ class ScanReader:
 
     def _read_namespace(self, name: str, known: ClusterSnapshot, missing: str) -> None:
         try:
-            found = read_one(NAMESPACES, name, self._transport)
+            found = read_object(NAMESPACES, name, self._transport)
         except ApiError as error:
             if error.status == 404:
                 raise ApiError(404, f"--namespace {name}: no such namespace") from None
@@ -244,16 +244,16 @@ class ScanReader:
     ) -> Iterator[T]:
         for part in parts:
             try:
-                yield from walk(part, self._transport, self._step)
+                yield from list_objects(part, self._transport, self._step)
             except ApiError as error:
                 if error.status not in _REFUSED:
                     raise
                 self._unread.append(
-                    UnreadResource(part.what, str(error), missing, _hint(part), affects_decisions, may_name_secrets)
+                    UnreadResource(part.name, str(error), missing, _hint(part), affects_decisions, may_name_secrets)
                 )
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
-        return next(walk(config_map(namespace, name), self._transport, self._step), None)
+        return next(list_objects(config_map(namespace, name), self._transport, self._step), None)
 
     def _tracked_since(self) -> Any:
         namespace, name = TRACKING

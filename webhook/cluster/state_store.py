@@ -1,8 +1,8 @@
-"""The legacy Secrets and the Namespaces of a cluster, as the `ClusterState` that decisions are made by.
+"""The legacy Secrets and the Namespaces of a cluster, published as a `ClusterState` for evaluations.
 
-Every change gives a new `ClusterState`, and nothing in one that was given out is ever changed: a reader has one state
-from start to end, and takes no lock. A change copies the dict of its namespace and the one of all namespaces; the rest
-is shared. With 100,000 Secrets that takes 5 us where each namespace has 100, and 1.3 ms where one namespace has all.
+Every change creates a new `ClusterState`, and a published one is never modified: readers need no lock. A change copies
+the dict of its namespace and the one of all namespaces; the rest is shared. With 100,000 Secrets that takes 5 us if
+each namespace has 100, and 1.3 ms if one namespace has all.
 """
 
 import threading
@@ -22,19 +22,19 @@ V = TypeVar("V")
 
 
 class StateStore:
-    """Both together: published once both have been loaded."""
+    """The stores of both resources; publishes once both are loaded."""
 
     def __init__(self, base: ClusterState, publish: Callable[[ClusterState], None]) -> None:
-        """Take the cluster's other properties, and what is to be told of each new state."""
+        """Start from `base`, which has the cluster's other properties."""
         self._cluster = base
         self._publish = publish
         self._missing = {"legacy_tokens", "namespaces"}
         self._lock = threading.Lock()
-        self.secrets = SecretStore(lambda tokens: self._change(legacy_tokens=tokens))
-        self.namespaces = NamespaceStore(lambda found: self._change(namespaces=found))
+        self.secrets = SecretStore(lambda tokens: self._update(legacy_tokens=tokens))
+        self.namespaces = NamespaceStore(lambda found: self._update(namespaces=found))
 
-    def _change(self, **part: Mapping[str, Mapping[str, str]] | Mapping[str, Labels]) -> None:
-        with self._lock:  # Secrets and Namespaces are two threads
+    def _update(self, **part: Mapping[str, Mapping[str, str]] | Mapping[str, Labels]) -> None:
+        with self._lock:  # each store has a thread
             self._missing.difference_update(part)
             self._cluster = replace(self._cluster, **part)  # type: ignore[arg-type]  # each part is of its own type
             if not self._missing:
@@ -42,81 +42,84 @@ class StateStore:
 
 
 class SecretStore:
-    """Secrets of the legacy type by namespace and name, with the account of each. A store for a reflector."""
+    """Accounts of the legacy Secrets by namespace and name."""
 
-    def __init__(self, changed: Callable[[Mapping[str, Mapping[str, str]]], None]) -> None:
-        """Take what is to be told of the new state."""
-        self._changed = changed
+    def __init__(self, publish: Callable[[Mapping[str, Mapping[str, str]]], None]) -> None:
+        self._publish = publish
         self._known: Mapping[str, Mapping[str, str]] = {}
 
     def restore(self, stored: StoredState) -> bool:
-        """Use the Secrets that a predecessor knew."""
+        """Use the stored Secrets; return False if there are none."""
         if stored.cluster is None:
             return False
-        self._take(stored.cluster.legacy_tokens)
+        self._set(stored.cluster.legacy_tokens)
         return True
 
     def replace(self, objects: Iterable[ApiObject]) -> None:
-        """Take all Secrets there are."""
+        """Replace all Secrets."""
         known: dict[str, dict[str, str]] = {}
-        accounts: dict[str, str] = {}  # many Secrets have an account in common: its name is kept once
-        for found in objects:
-            account = _account(found)
-            known.setdefault(found.metadata.namespace, {})[found.metadata.name] = accounts.setdefault(account, account)
-        self._take(known)
+        accounts: dict[str, str] = {}  # the name of an account is kept once for all its Secrets
+        for secret in objects:
+            account = _account(secret)
+            namespace = known.setdefault(secret.metadata.namespace, {})
+            namespace[secret.metadata.name] = accounts.setdefault(account, account)
+        self._set(known)
 
     def apply(self, changes: Sequence[ObjectChange[ApiObject]]) -> None:
-        """Take changes in their order; those that change nothing that is kept cost nothing."""
-        last: dict[str, dict[str, str | None]] = {}
-        for found, deleted in changes:
-            last.setdefault(found.metadata.namespace, {})[found.metadata.name] = None if deleted else _account(found)
-        fresh: dict[str, Mapping[str, str] | None] = {}
-        for namespace, accounts in last.items():
-            now = self._known.get(namespace, _NONE)
-            if news := {name: account for name, account in accounts.items() if now.get(name) != account}:
-                fresh[namespace] = _changed(now, news) or None
-        if fresh:
-            self._take(_changed(self._known, fresh))
+        """Apply changes in their order; a change of other fields costs nothing."""
+        latest: dict[str, dict[str, str | None]] = {}
+        for secret, deleted in changes:
+            namespace = latest.setdefault(secret.metadata.namespace, {})
+            namespace[secret.metadata.name] = None if deleted else _account(secret)
+        updates: dict[str, Mapping[str, str] | None] = {}
+        for name, accounts in latest.items():
+            current = self._known.get(name, _NONE)
+            if changed := {secret: account for secret, account in accounts.items() if current.get(secret) != account}:
+                updates[name] = _updated(current, changed) or None
+        if updates:
+            self._set(_updated(self._known, updates))
 
-    def _take(self, known: Mapping[str, Mapping[str, str]]) -> None:
+    def _set(self, known: Mapping[str, Mapping[str, str]]) -> None:
         self._known = known
-        self._changed(known)
+        self._publish(known)
 
 
 class NamespaceStore:
-    """Namespaces with their labels. A store for a reflector."""
+    """Labels of the Namespaces."""
 
-    def __init__(self, changed: Callable[[Mapping[str, Labels]], None]) -> None:
-        """Take what is to be told of the new state."""
-        self._changed = changed
+    def __init__(self, publish: Callable[[Mapping[str, Labels]], None]) -> None:
+        self._publish = publish
         self._known: Mapping[str, Labels] = {}
 
     def restore(self, stored: StoredState) -> bool:
-        """Use the Namespaces that a predecessor knew."""
+        """Use the stored Namespaces; return False if there are none."""
         if stored.cluster is None:
             return False
-        self._take(stored.cluster.namespaces)
+        self._set(stored.cluster.namespaces)
         return True
 
     def replace(self, objects: Iterable[ApiObject]) -> None:
-        """Take all Namespaces there are."""
-        self._take({found.metadata.name: labels(found.metadata.labels) for found in objects})
+        """Replace all Namespaces."""
+        self._set({namespace.metadata.name: labels(namespace.metadata.labels) for namespace in objects})
 
     def apply(self, changes: Sequence[ObjectChange[ApiObject]]) -> None:
-        """Take changes in their order; those that change nothing that is kept cost nothing."""
-        last = {found.metadata.name: None if deleted else labels(found.metadata.labels) for found, deleted in changes}
-        if news := {name: now for name, now in last.items() if self._known.get(name) != now}:
-            self._take(_changed(self._known, news))
+        """Apply changes in their order; a change of other fields costs nothing."""
+        latest = {
+            namespace.metadata.name: None if deleted else labels(namespace.metadata.labels)
+            for namespace, deleted in changes
+        }
+        if updates := {name: found for name, found in latest.items() if self._known.get(name) != found}:
+            self._set(_updated(self._known, updates))
 
-    def _take(self, known: Mapping[str, Labels]) -> None:
+    def _set(self, known: Mapping[str, Labels]) -> None:
         self._known = known
-        self._changed(known)
+        self._publish(known)
 
 
-def _changed(content: Mapping[str, V], changes: Mapping[str, V | None]) -> dict[str, V]:
-    """Return the content with these values, and without the keys whose value is None."""
+def _updated(content: Mapping[str, V], updates: Mapping[str, V | None]) -> dict[str, V]:
+    """Return a copy with these values, and without the keys whose value is None."""
     copy = dict(content)
-    for key, value in changes.items():
+    for key, value in updates.items():
         if value is None:
             copy.pop(key, None)
         else:
@@ -124,7 +127,7 @@ def _changed(content: Mapping[str, V], changes: Mapping[str, V | None]) -> dict[
     return copy
 
 
-def _account(found: ApiObject) -> str:
-    """Return the account that a Secret names; empty where it names none, or none that there can be."""
-    account = found.metadata.annotations.account if found.metadata.annotations else ""
+def _account(secret: ApiObject) -> str:
+    """Return the account that a Secret names; empty if it names none or an impossible one."""
+    account = secret.metadata.annotations.account if secret.metadata.annotations else ""
     return account if is_dns_subdomain(account) else ""

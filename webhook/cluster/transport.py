@@ -1,53 +1,58 @@
-"""The seam between what is asked of the API server and the client that carries it: tests put a fake in its place."""
+"""The interface to the API server, which tests implement by a fake, and its one exception."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-NOT_FOUND, CONFLICT = 404, 409
-"""What the status of an `ApiError` may be, and may mean no harm."""
+NOT_FOUND, CONFLICT, GONE = 404, 409, 410
 
 
 class ApiError(Exception):
-    """The API server refused, or can't be reached. Its text is one line, fit for a log: it holds no credentials.
+    """The API server refused, or cannot be reached. The message is one line, fit for a log, without credentials.
 
-    `status` is HTTP's, 0 where there was no answer. `retry_after` is how many seconds the server asked to wait.
-    `following` is the token by which a list whose pages have expired goes on, from the next object on as it is now.
-    `unreachable` says that no connection was made, or that it was lost or stayed silent before an answer began.
+    `status` is the HTTP status, 0 without an answer. `retry_after` is in seconds. `continue_token` continues a list
+    whose token has expired. `unreachable` means that no connection was made, or that it was lost or silent before an
+    answer began.
     """
 
     def __init__(
-        self, status: int, message: str, retry_after: float = 0.0, following: str = "", *, unreachable: bool = False
+        self,
+        status: int,
+        message: str,
+        retry_after: float = 0.0,
+        continue_token: str = "",
+        *,
+        unreachable: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
-        self.following = following
+        self.continue_token = continue_token
         self.unreachable = unreachable
 
 
 class Stream(Protocol):
-    """An answer that goes on for as long as it is read."""
+    """The body of a watch."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield what arrives as soon as it arrives. Raises `ApiError` where the connection is lost or stays silent."""
+        """Yield bytes as soon as they arrive. Raises `ApiError` if the connection is lost or stays silent."""
         ...
 
     def close(self) -> None:
-        """End it from any thread: whoever waits for more is told of the end."""
+        """Close it from any thread, which ends the iteration."""
         ...
 
 
 class Transport(Protocol):
-    """Requests to one API server. Every method raises `ApiError`, and may be called from any thread."""
+    """Requests to one API server, from any thread. Every method raises `ApiError`."""
 
     @property
     def address(self) -> str:
-        """Where the API server is: its URL, without anything that may be secret."""
+        """The API server's URL, without credentials."""
         ...
 
     def token_audiences(self) -> tuple[str, ...]:
-        """Return whom the service account token is for that it authenticates by; none where it is by anything else."""
+        """Return the audiences of the service account token that authenticates the requests; none without one."""
         ...
 
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
@@ -55,15 +60,15 @@ class Transport(Protocol):
         ...
 
     def watch(self, path: str, query: Mapping[str, str], accept: str) -> AbstractContextManager[Stream]:
-        """Open an answer that goes on."""
+        """Open a watch."""
         ...
 
     def post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """Create an object and return the body of the answer: the object as it was stored, or as it was reviewed."""
+        """Create an object and return the body of the answer."""
         ...
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
-        """Change an object by a strategic merge patch; a `resourceVersion` in it that isn't the newest gives a 409."""
+        """Apply a strategic merge patch; an outdated `resourceVersion` in it causes a conflict (409)."""
         ...
 
     def delete(self, path: str) -> None:

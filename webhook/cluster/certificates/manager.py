@@ -125,7 +125,7 @@ class CertificateManager:
             ignored = SyncCallbacks(lambda: None, lambda _why: None)  # the reconciler reports what it finds
             reflector = Reflector(resource, _Waker(self._wake), self._connection, ignored, reachability=reachability)
             self._reflectors.append(reflector)
-            threading.Thread(target=reflector.run, name=f"tokenguard-{resource.what}", daemon=True).start()
+            threading.Thread(target=reflector.run, name=f"tokenguard-{resource.name}", daemon=True).start()
 
 
 class _Waker:

@@ -51,7 +51,7 @@ class TlsSecret:
 
     def read(self, transport: Transport, *, signs: bool = True) -> SecretVersion:
         """Return what it holds now; for whoever doesn't sign, what is served alone. Raises `ApiError`."""
-        body = transport.get(self._path, {"fieldSelector": self.resource.selector}, "application/json")
+        body = transport.get(self._path, {"fieldSelector": self.resource.field_selector}, "application/json")
         kind: Any = Page[_Secret] if signs else Page[_ServedSecret]
         try:
             items = msgspec.json.decode(body, type=kind).items or []

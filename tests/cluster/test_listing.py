@@ -4,12 +4,12 @@ import pytest
 
 from tests.cluster.fake import FakeTransport, meta, page
 from webhook.cluster.api_types import SECRETS
+from webhook.cluster.listing import MAX_TRIES, PAGE_SIZE, list_objects
 from webhook.cluster.transport import ApiError
-from webhook.cluster.walk import PAGE, TRIES, walk
 
 FORBIDDEN = ApiError(403, "HTTP 403: no")
 BUSY = ApiError(429, "HTTP 429: too many", 7.0)
-EXPIRED = ApiError(410, "HTTP 410: too old", following="onward")
+EXPIRED = ApiError(410, "HTTP 410: too old", continue_token="onward")
 
 
 class Walk:
@@ -22,7 +22,7 @@ class Walk:
         self.names: list[str] = []
 
     def run(self) -> "Walk":
-        for found in walk(SECRETS, self.transport, self.steps.append, self.waits.append):
+        for found in list_objects(SECRETS, self.transport, self.steps.append, self.waits.append):
             self.names.append(found.metadata.name)
         return self
 
@@ -36,7 +36,7 @@ def test_a_list_is_read_page_by_page_and_says_how_far_it_is() -> None:
     done = Walk(first, page(meta("c"))).run()
     assert done.names == ["a", "b", "c"]
     assert done.followed == [None, "next"]
-    assert {asked.query["limit"] for asked in done.transport.asked} == {str(PAGE)}
+    assert {asked.query["limit"] for asked in done.transport.asked} == {str(PAGE_SIZE)}
     assert done.steps == ["Secrets: 2 of 3", "Secrets: 3"]
 
 
@@ -51,7 +51,7 @@ def test_a_list_that_expires_again_and_again_ends() -> None:
     walking = Walk(page(meta("a"), following="old"), *[EXPIRED] * 10)
     with pytest.raises(ApiError, match="too old"):
         walking.run()
-    assert len(walking.transport.asked) == 1 + TRIES
+    assert len(walking.transport.asked) == 1 + MAX_TRIES
 
 
 def test_a_list_that_expires_without_a_way_on_ends() -> None:
@@ -88,4 +88,4 @@ def test_what_more_tries_would_not_mend_ends_at_once(answer: ApiError) -> None:
                          ids=["nothing", "a list", "no items", "content where metadata was asked for"])  # fmt: skip
 def test_an_answer_that_is_no_list_fails(answer: bytes) -> None:
     with pytest.raises(ApiError):
-        Walk(*[answer] * TRIES).run()
+        Walk(*[answer] * MAX_TRIES).run()
