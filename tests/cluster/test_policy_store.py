@@ -62,7 +62,7 @@ def test_a_bad_policy_leaves_the_last_good_one_and_tells_every_mistake(worker, c
     [(found, mistakes, _)] = worker.told
     assert found.metadata.resource_version == "2"
     assert [mistake.split(":")[0] for mistake in mistakes] == ["line 3", "line 4"]
-    assert "the last good one stays in force" in caplog.text
+    assert "the last valid one stays in force" in caplog.text
 
 
 @pytest.mark.parametrize("document", [None, "", BAD, "kind: ["], ids=["no key", "empty", "mistakes", "no YAML"])

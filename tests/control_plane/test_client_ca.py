@@ -110,7 +110,7 @@ def test_an_api_server_that_shows_none_is_refused_and_tells_its_user_what_to_do(
     with asks(plane, "shows-none", clients(site.server, "/validate")) as told:
         said = eventually(told)
     assert 'failed calling webhook "policy.validate.tokenguard.svc"' in said
-    assert "tokenguard answers only who shows a certificate of the CA in --client-ca" in said
+    assert "a client certificate of the CA in --client-ca is required" in said
     assert "kubeConfigFile" in said
 
 

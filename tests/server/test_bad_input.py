@@ -103,7 +103,7 @@ def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
     assert server.request("POST", "/mutate", body, JSON).status == 413
     reply = server.request("POST", "/validate", body, JSON)
     assert reply.status == 413
-    assert reply.json["message"] == "the review is larger than 8388608 bytes: see --max-body-bytes"
+    assert reply.json["message"] == "the review exceeds 8388608 bytes (--max-body-bytes)"
 
 
 @pytest.mark.parametrize("size", [1, 9 << 20])

@@ -146,7 +146,7 @@ def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(policy_fla
         assert is_answered(server, other)
         file.write_bytes(b"junk")
         eventually(lambda: server.metric("tokenguard_reloads_total", source="client-ca", result="rejected") == 1)
-        assert f"client-ca not used: --client-ca {file}: no certificate in PEM can be read in it" in server.log
+        assert f"client-ca not used: --client-ca {file}: no certificate in PEM format" in server.log
         server.replace_worker()
         assert eventually(lambda: is_answered(server, other))
         assert not is_answered(server, one)

@@ -97,7 +97,7 @@ def test_worker_that_starts_while_all_files_are_invalid_has_the_last_valid_ones(
         assert decision(server).startswith("warned")
         assert "legacy-token-reference" in decision(server, LEGACY)
         assert server.metric("tokenguard_legacy_secrets") == 2
-        assert server.log.count("can't be used: restored the last good one") == 3
+        assert server.log.count("is invalid: restored the last valid one") == 3
         [private] = (tmp_path / "tmp").glob("tokenguard-run-*")
         stored = [file for file in private.iterdir() if file.is_file()]
         assert stored

@@ -53,10 +53,10 @@ def test_invalid_content_is_reported_with_every_mistake_until_it_is_valid(watche
         watched.check()
     assert watched.used == [b"first"]
     assert watched.counted == [("policy", True), ("policy", False)], "the same mistakes again"
-    assert watched.reported == ["policy not loaded: one mistake (and 1 more mistakes)"] * 2
+    assert watched.reported == ["policy not loaded: one mistake (and 1 more)"] * 2
     assert caplog.messages == [
         "policy not used: one mistake", "policy not used: another",
-        f"policy {tmp_path}/file has 2 mistake(s); the last good one stays in force",
+        f"policy {tmp_path}/file is invalid (errors: 2); the last valid one stays in force",
     ]  # fmt: skip
     (tmp_path / "file").write_text("good")
     watched.check()
@@ -116,7 +116,7 @@ def test_next_worker_restores_what_the_last_one_used(watched, tmp_path, caplog):
     watched.check()
     forked.check()
     assert watched.used == [b"first", b"second", b"second"]
-    assert f"policy {tmp_path}/file can't be used: restored the last good one" in caplog.messages
+    assert f"policy {tmp_path}/file is invalid: restored the last valid one" in caplog.messages
     (tmp_path / "file").write_text("bad again")
     forked.check()
     assert len(watched.used) == 3

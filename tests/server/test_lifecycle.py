@@ -120,7 +120,7 @@ def test_ipv6_is_served_with_flags_from_the_environment_and_no_files(tmp_path):
         server.review("/validate", BODY)
         assert server.audit
         assert server.log.count("no --policy: the default policy is in force") == 1
-        assert server.log.count("no --objects: no Secret is known") == 1
+        assert server.log.count("no --objects: legacy token Secrets are not known") == 1
 
 
 MADE = ["--tls-self-signed"]
@@ -128,21 +128,21 @@ SECRET = ["--kubeconfig", "/dev/null", "--tls-secret", "a/b"]
 USAGE_ERRORS = {
     "no TLS": ([], "--tls-self-signed"),
     "half a pair": (["--tls-cert", "a.crt"], "--tls-key"),
-    "both kinds": ([*MADE, "--tls-cert", "a.crt", "--tls-key", "a.key"], "leave out"),
+    "both kinds": ([*MADE, "--tls-cert", "a.crt", "--tls-key", "a.key"], "excludes --tls-cert"),
     "no port": ([*MADE, "--bind", "localhost"], "HOST:PORT"),
     "no such name": ([*MADE, "--tls-san", "not a name"], "'--tls-san': 'not a name' is neither"),
     "no such name for a Secret": ([*SECRET, "--manage-certs", "--tls-san", "-"], "'--tls-san': '-' is neither"),
-    "a name for others' certificate": ([*SECRET, "--tls-san", "a"], "give --manage-certs, too"),
-    "nowhere to keep certificates": ([*MADE, "--manage-certs"], "say with --tls-secret"),
-    "a kubeconfig that is not there": ([*MADE, "--kubeconfig", "a"], "--kubeconfig a: there is no such file"),
+    "a name for others' certificate": ([*SECRET, "--tls-san", "a"], "without --manage-certs"),
+    "nowhere to keep certificates": ([*MADE, "--manage-certs"], "requires --tls-secret"),
+    "a kubeconfig that is not there": ([*MADE, "--kubeconfig", "a"], "--kubeconfig a: does not exist"),
     "no such level": ([*MADE, "--audit-level", "none"], "--audit-level"),
     "no such audit failure": ([*MADE, "--audit-failure", "ignore"], "'ignore' is not one of 'deny', 'allow'"),
-    "no regular file": ([*MADE, "--audit-file", "/dev/null"], "this is no regular file"),
-    "one file twice": ([*MADE, "--audit-file", "/a", "--audit-log", "/./a"], "every line would be in it twice"),
+    "no regular file": ([*MADE, "--audit-file", "/dev/null"], "not a regular file"),
+    "one file twice": ([*MADE, "--audit-file", "/a", "--audit-log", "/./a"], "use one of them"),
     "no size": ([*MADE, "--audit-file-max-size", "1MB"], "use bytes, or a number with Ki, Mi or Gi"),
     "no share": ([*MADE, "--audit-sample", "2"], "not in the range 0<=x<=1"),
     "not in a pod": ([*MADE, "--policy-configmap", "a/b"], "use --kubeconfig FILE"),
-    "two policies": ([*MADE, "--policy-configmap", "a/b", "--policy", "p.yaml"], "two places"),
+    "two policies": ([*MADE, "--policy-configmap", "a/b", "--policy", "p.yaml"], "excludes --policy-configmap"),
     "no namespace": ([*MADE, "--policy-configmap", "token-policy"], "NAMESPACE/NAME"),
     "not a path": ([*MADE, "--policy-configmap", "a/../b"], "NAMESPACE/NAME"),
 }

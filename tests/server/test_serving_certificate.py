@@ -21,7 +21,7 @@ MADE, OTHER = create_self_signed([], NOW), create_self_signed([], NOW)
 ENCRYPTED = serialization.load_pem_private_key(MADE.key, None).private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"a")
 )
-NO_CERTIFICATE = "--tls-cert a.crt: no certificate in PEM can be read in it"
+NO_CERTIFICATE = "--tls-cert a.crt: no certificate in PEM format"
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_server_that_awaits_a_certificate_is_not_ready_and_says_why(policy_flags
         assert server.request("GET", "/healthz").status == 200
         assert server.metric("tokenguard_ready") == 0
         assert server.metric("tokenguard_reloads_total", source="certificate") == 0
-        assert "certificate: a placeholder is served until Secret tokenguard/tokenguard-tls has one\n" in server.log
+        assert "certificate: serving a placeholder until Secret tokenguard/tokenguard-tls contains one\n" in server.log
         eventually(lambda: "Secret tokenguard/tokenguard-tls: the API server can't be reached" in server.log)
         for text in ("PRIVATE", "certificate loaded", "certificate.pem"):
             assert text not in server.log

@@ -109,10 +109,10 @@ class PolicyStore:
             self._use(stored)
         for error in errors:
             log.error("policy not used: %s: %s", self._where, error)
-        stays = "the last good one stays in force" if self._in_force else "there is none to judge by yet"
+        stays = "the last valid one stays in force" if self._in_force else "none is in force yet"
         log.error("%s: %s", self._where, stays)
         self._outlets.counted(False)  # noqa: FBT003 - as above
-        more = f" (and {len(errors) - 1} more mistakes)" if len(errors) > 1 else ""
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self._state.set_not_ready("policy", f"policy not loaded: {self._where}: {errors[0]}{more}")
 
 

@@ -120,7 +120,7 @@ def find_pair_error(certificate: bytes, key: bytes, certificate_name: str, key_n
     """Return why a server cannot use this certificate and key (PEM), or ''. The names are their sources."""
     found = parse_certificates(certificate)
     if not found:
-        return f"{certificate_name}: no certificate in PEM can be read in it"
+        return f"{certificate_name}: no certificate in PEM format"
     try:
         serialization.load_pem_private_key(key, None)
     except TypeError:

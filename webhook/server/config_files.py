@@ -43,7 +43,7 @@ def config_checks(
         use, restore = partial(_use_objects, state, base), partial(_restore_objects, state, base)
         yield "objects", watch("objects", (options.objects,), use, restore=restore).check
     elif not options.live:
-        log.warning("no --objects: no Secret is known to hold a legacy token, so none is found")
+        log.warning("no --objects: legacy token Secrets are not known, so no reference to one is found")
         state.use_cluster(base)
 
 
@@ -92,7 +92,7 @@ class ApiAudiences:
         if names and names != self.names:
             self.names = names
             self._state.use_api_audiences(names)
-            log.info("the API server's audiences have changed, by tokenguard's own token: %s", ", ".join(names))
+            log.info("the API server's audiences, as in tokenguard's own token, are now %s", ", ".join(names))
 
     def _read(self) -> tuple[str, ...]:
         try:

@@ -86,15 +86,15 @@ class WatchedFiles:
 
     def _reject(self, errors: tuple[str, ...]) -> None:
         self._restore_stored()
-        more = f" (and {len(errors) - 1} more mistakes)" if len(errors) > 1 else ""
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self.on_error(self.name, f"{self.name} not loaded: {errors[0]}{more}")
         if errors == self._errors:  # found by another try
             return
         self._errors = errors
         for error in errors:
             log.error("%s not used: %s", self.name, error)
-        remains = "the last good one stays in force" if self.is_loaded else "there is none in force yet"
-        log.error("%s %s has %d mistake(s); %s", self.name, self.source, len(errors), remains)
+        remains = "the last valid one stays in force" if self.is_loaded else "none is in force yet"
+        log.error("%s %s is invalid (errors: %d); %s", self.name, self.source, len(errors), remains)
         self.count(self.name, False)
 
     def _restore_stored(self) -> None:
@@ -103,7 +103,7 @@ class WatchedFiles:
         if stored and stored != self._stored:
             (self.restore or self.use)(self._store.read_bytes())
             self._stored = stored
-            log.warning("%s %s can't be used: restored the last good one", self.name, self.source)
+            log.warning("%s %s is invalid: restored the last valid one", self.name, self.source)
 
 
 def _fingerprint(*paths: Path) -> _Fingerprint:

@@ -227,7 +227,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """End what takes too long."""
         request = self._request
         if request and request.has_head and not self._is_closing:
-            error = self._server.handler.error(408, Refusal.TOO_SLOW, "the body didn't arrive in time: try again")
+            error = self._server.handler.error(408, Refusal.TOO_SLOW, "the body did not arrive in time; try again")
             self._reject(request, error)
         else:
             self.abort()
@@ -330,7 +330,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _enqueue(self, request: Request) -> None:
         if self._is_answering or self._waiting:
             if len(self._waiting) == MAX_PIPELINED:
-                why = "too many requests wait on this connection: wait for their answers"
+                why = "too many pipelined requests on this connection; wait for their answers"
                 request.error = self._server.handler.error(503, Refusal.TOO_MANY, why)
                 request.is_last = self._is_closing = True
             self._waiting.append(request)
@@ -387,10 +387,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._receive(_BUFFER[:0])
 
     def _head_too_large(self) -> HttpResponse:
-        return self._server.handler.error(431, Refusal.NOT_HTTP, "the head of the request is too large")
+        return self._server.handler.error(431, Refusal.NOT_HTTP, "the request headers are too large")
 
     def _too_many(self) -> HttpResponse:
-        return self._server.handler.error(503, Refusal.TOO_MANY, "too many large reviews arrive at once: try again")
+        return self._server.handler.error(503, Refusal.TOO_MANY, "too many large reviews at once; try again")
 
     def _drop_body(self, request: Request) -> None:
         self._server.bodies.resize(request.held_bytes, 0)

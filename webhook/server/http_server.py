@@ -148,7 +148,7 @@ class HttpServer:
 
     def _pause_accepting(self, listener: socket.socket, error: OSError) -> None:
         if self._loop.time() >= self._log_again_at:
-            log.error("cannot accept connections, they wait: %s", error.strerror)
+            log.error("cannot accept connections, they are queued: %s", error.strerror)
             self._log_again_at = self._loop.time() + ACCEPT_LOG_SECONDS
         self._loop.remove_reader(listener)
         self._loop.call_later(ACCEPT_RETRY_SECONDS, self._resume_accepting, listener)

@@ -53,36 +53,36 @@ class ServeOptions:
     def _tls_errors(self) -> Iterator[str]:
         files = self.tls_cert or self.tls_key
         if self.tls_self_signed and files:
-            yield "--tls-self-signed makes a certificate: leave out --tls-cert and --tls-key"
+            yield "--tls-self-signed excludes --tls-cert and --tls-key"
         if self.tls_secret and (files or self.tls_self_signed):
-            yield "--tls-secret is where the certificate is: leave out the other --tls flags"
+            yield "--tls-secret excludes --tls-cert, --tls-key and --tls-self-signed"
         if not (self.tls_self_signed or self.tls_secret or (self.tls_cert and self.tls_key)):
-            yield "a webhook is served over TLS: give --tls-cert and --tls-key, --tls-secret, or --tls-self-signed"
+            yield "no certificate: set --tls-cert and --tls-key, --tls-secret, or --tls-self-signed"
         if self.manage_certs and not self.tls_secret:
-            yield "--manage-certs keeps certificates in a Secret: say with --tls-secret in which one"
+            yield "--manage-certs requires --tls-secret"
         if self.tls_san and (files or (self.tls_secret and not self.manage_certs)):
-            where = "in files" if files else "that others keep in a Secret: give --manage-certs, too, or leave it out"
-            yield f"--tls-san is for a certificate that tokenguard makes, not for one {where}"
+            where = "from files" if files else "from a Secret without --manage-certs"
+            yield f"--tls-san has no effect on a certificate {where}; leave it out"
 
     def _policy_errors(self) -> Iterator[str]:
         if self.policy_configmap and self.policy:
-            yield "--policy and --policy-configmap are two places for one policy: give one"
+            yield "--policy excludes --policy-configmap"
         if self.kubeconfig and not os.access(self.kubeconfig, os.R_OK):
-            yield f"--kubeconfig {self.kubeconfig}: there is no such file, or it can't be read"
+            yield f"--kubeconfig {self.kubeconfig}: does not exist or is not readable"
         if not self.state_folder:
             return
         if not self.policy_configmap:
-            yield "--state-folder stores the policy of a ConfigMap: add --policy-configmap, or leave it out"
+            yield "--state-folder requires --policy-configmap"
         try:
             self.state_folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             yield f"--state-folder {self.state_folder}: {error.strerror}"
         if not os.access(self.state_folder, os.W_OK):
-            yield f"--state-folder {self.state_folder}: it can't be written"
+            yield f"--state-folder {self.state_folder}: not writable"
 
     def _audit_errors(self) -> Iterator[str]:
         path = self.audit_file
         if path and path.exists() and not path.is_file():
-            yield f"--audit-file {path}: this is no regular file, which alone can be rotated: see --audit-log"
+            yield f"--audit-file {path}: not a regular file, so it cannot be rotated; use --audit-log"
         if path and self.audit_log != "-" and Path(self.audit_log).resolve() == path.resolve():
-            yield f"--audit-log and --audit-file are both {path}: every line would be in it twice"
+            yield f"--audit-log and --audit-file are both {path}: use one of them"

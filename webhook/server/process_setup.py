@@ -49,7 +49,7 @@ def private_folder() -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = made.rename(made.with_name(_PREFIX + made.name.removeprefix(".tokenguard-")))  # locked by then
     except OSError as error:
-        message = f"no folder for temporary files, mount one at /tmp that can be written: {error.strerror}"
+        message = f"no writable folder for temporary files; mount one at /tmp: {error.strerror}"
         raise StartError(message) from error
     owner = os.getpid()
     try:

@@ -31,8 +31,8 @@ _INTERNAL = 500, "InternalError"
 _NOT_READY = 503, "ServiceUnavailable"
 _FAILURES = {_NOT_READY: ReviewFailure.NOT_READY, _INTERNAL: ReviewFailure.INTERNAL_ERROR}
 _NO_CLIENT_CERTIFICATE = (
-    "tokenguard answers only who shows a certificate of the CA in --client-ca: "
-    "have the API server present one, by the kubeConfigFile in its AdmissionConfiguration"
+    "a client certificate of the CA in --client-ca is required: "
+    "configure it in the kubeConfigFile of the API server's AdmissionConfiguration"
 )
 
 
@@ -71,8 +71,8 @@ class ReviewHandler:
         except InvalidReviewError as error:
             return self.error(400, Refusal.NOT_A_REVIEW, str(error))
         except Exception as error:  # noqa: BLE001 - a bug must not cost more than this one answer
-            self._report(error, "a body that couldn't be read")
-            return self.error(400, Refusal.NOT_A_REVIEW, "the body can't be read: tokenguard's log says more")
+            self._report(error, "while reading a body")
+            return self.error(400, Refusal.NOT_A_REVIEW, "the body cannot be read; see tokenguard's log")
         now = self._clock()
         decision, status = self._evaluate(request, snapshot, now)
         failure = _FAILURES.get(status, ReviewFailure.INVALID_OBJECT)
@@ -115,14 +115,14 @@ class ReviewHandler:
         if self._requires_client_certificate and not has_client_certificate:
             return self.error(403, Refusal.NO_CLIENT_CERTIFICATE, _NO_CLIENT_CERTIFICATE)
         if encoding not in {"", "identity"}:
-            return self.error(415, Refusal.ENCODED, "send the review as it is, without a Content-Encoding")
+            return self.error(415, Refusal.ENCODED, "Content-Encoding is not supported; send the review uncompressed")
         if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
-            return self.error(415, Refusal.WRONG_MEDIA_TYPE, "send the review as Content-Type: application/json")
+            return self.error(415, Refusal.WRONG_MEDIA_TYPE, "unsupported Content-Type; use application/json")
         return self.too_large() if size > self.max_body_bytes else None
 
     def too_large(self) -> HttpResponse:
         """Return the answer to a review that is larger than the limit."""
-        reason = f"the review is larger than {self.max_body_bytes} bytes: see --max-body-bytes"
+        reason = f"the review exceeds {self.max_body_bytes} bytes (--max-body-bytes)"
         return self.error(413, Refusal.TOO_LARGE, reason)
 
     def error(self, status: int, refusal: Refusal, reason: str) -> HttpResponse:
@@ -132,8 +132,8 @@ class ReviewHandler:
 
     def internal_error(self, error: BaseException) -> HttpResponse:
         """Return the answer to a request on which the HTTP protocol itself failed."""
-        self._report(error, "a request that couldn't be read")
-        return self.error(500, Refusal.OTHER, "an internal error of tokenguard: its log says more")
+        self._report(error, "while reading a request")
+        return self.error(500, Refusal.OTHER, "internal error in tokenguard; see its log")
 
     def _report(self, error: BaseException, source: str) -> None:
         """Log where a bug is; the error's own message is left out, because it may quote the object."""
@@ -154,7 +154,7 @@ def fallback_decision(request: AdmissionRequest, decision: Decision, reason: str
     patched = decision.outcome is Outcome.PATCHED
     if not (patched or decision.exemptions):
         return None
-    problem = f"this {'patch' if patched else 'exemption'} must be recorded (--audit-failure=deny): {reason}"
+    problem = f"the {'patch' if patched else 'exemption'} cannot be recorded (--audit-failure=deny): {reason}"
     return Decision(Outcome.DENIED, policy=decision.policy, mode=decision.mode, problem=problem)
 
 
@@ -165,7 +165,7 @@ def _fallback_outcome(request: AdmissionRequest) -> Outcome:
 
 def _internal_error_decision(request: AdmissionRequest, snapshot: Snapshot | None) -> Decision:
     """Return the decision if `evaluate` failed: a denial, unless the namespace's mode never denies."""
-    problem = "tokenguard met an error of its own and couldn't judge this: its log says more under this id"
+    problem = "internal error in tokenguard, the object was not evaluated; see tokenguard's log for this id"
     outcome = _fallback_outcome(request)
     if snapshot is None or request.subject is Subject.POLICY:
         return Decision(outcome, problem=problem)
@@ -174,6 +174,6 @@ def _internal_error_decision(request: AdmissionRequest, snapshot: Snapshot | Non
         labels = snapshot.cluster.namespace_labels(request.namespace)
         mode = snapshot.policy.in_namespace(request.namespace, labels).mode
     except Exception:  # noqa: BLE001 - it may be what failed before
-        log.error("the mode of a namespace couldn't be found out: taken for enforce")  # noqa: TRY400 - logged already
+        log.error("cannot determine the mode of a namespace, using enforce")  # noqa: TRY400 - logged already
     outcome = {Mode.ENFORCE: outcome, Mode.WARN: Outcome.WARNED, Mode.AUDIT: Outcome.ALLOWED}[mode]
     return Decision(outcome, policy=snapshot.policy.revision, mode=mode, problem=problem)

@@ -82,7 +82,7 @@ class ServingCertificate:
         """Verify clients with these CAs (PEM), and return those. Raises `RejectedError` or `OSError`."""
         authorities = b"".join(certificate.pem for certificate in parse_certificates(content))
         if not authorities:
-            raise RejectedError(f"--client-ca {self._client_ca}: no certificate in PEM can be read in it")
+            raise RejectedError(f"--client-ca {self._client_ca}: no certificate in PEM format")
         self._current = self._load(self._pair, authorities)
         self._authorities = authorities
         return authorities
@@ -108,7 +108,7 @@ class ServingCertificate:
     def _pair_error(self, certificate: bytes, key: bytes, error: Exception) -> str:
         """Return which of the two is wrong; OpenSSL's own reasons name neither."""
         sources = self._sources[0], self._sources[-1]
-        reason = str(getattr(error, "reason", None) or "OpenSSL doesn't say why").replace("_", " ").lower()
+        reason = str(getattr(error, "reason", None) or "unknown reason").replace("_", " ").lower()
         return find_pair_error(certificate, key, *sources) or f"{describe_pair(*sources)} can't be used: {reason}"
 
 
@@ -128,7 +128,7 @@ def load_certificate(
     if options.certificates:
         placeholder = b"".join(_self_signed(())[:2])
         source = options.certificates.where
-        log.info("certificate: a placeholder is served until %s has one", source)
+        log.info("certificate: serving a placeholder until %s contains one", source)
         paths, sources = [options.certificates.attach(folder, lambda: state.fingerprint)], [source]
         _write(paths[0], placeholder)
     else:
@@ -157,7 +157,7 @@ def _files(options: ServeOptions, folder: Path) -> list[Path]:
     paths = [folder / name for name in ("tls.crt", "tls.key", "ca.crt")]
     for path, content in zip(paths, _self_signed(options.tls_san), strict=True):
         _write(path, content)
-    log.info("made a certificate for this run; clients trust it by its CA: curl --cacert %s", paths[2])
+    log.info("created a self-signed certificate; clients verify it with its CA: curl --cacert %s", paths[2])
     return paths[:2]
 
 

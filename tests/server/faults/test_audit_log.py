@@ -1,4 +1,4 @@
-"""An audit log that cannot be written: patches and exemptions are denied until it can be written again."""
+"""An audit log that cannot be written: patches and exemptions are denied until it is writable again."""
 
 import http.client
 import json
@@ -73,7 +73,7 @@ def test_patch_or_exemption_without_a_record_is_denied(case):
     response = replica.response(body, phase)
     assert (response["allowed"], response["status"]["code"]) == (False, 503)
     assert response["status"]["message"].startswith(
-        f"this {case} must be recorded (--audit-failure=deny): cannot write the audit log: No space left on device\n"
+        f"the {case} cannot be recorded (--audit-failure=deny): cannot write the audit log: No space left on device\n"
     )
     assert "patch" not in response
     assert response["auditAnnotations"]["decision"] == "denied"
@@ -301,7 +301,7 @@ def test_full_disk_denies_patches_until_there_is_room(policy_flags, small_disk, 
         eventually(lambda: readiness(server)[0] == 200)
         assert changes(server)
         assert server.log.count("cannot write the audit log") == 1
-        assert "can be written again" in server.log
+        assert "is writable again" in server.log
     lines = [json.loads(line) for line in target.read_bytes().splitlines() if line.endswith(b"}")]
     assert {line["uid"] for line in lines if line["patch"]} == changed
     assert {line["decision"] for line in lines if "problem" in line} == {"denied"}, "the last that was denied"

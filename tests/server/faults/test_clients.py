@@ -73,7 +73,7 @@ def test_a_body_that_never_ends_gets_408_and_the_connection_is_closed(impatient,
         assert impatient.review("/mutate", BODY)["allowed"], "nobody else waits"
         answer = read_to_the_end(connection)
     assert answer.startswith(b"HTTP/1.1 408")
-    assert b"the body didn't arrive in time" in answer
+    assert b"the body did not arrive in time" in answer
 
 
 @pytest.mark.covers("failure-modes: slow body")

@@ -55,7 +55,7 @@ def test_with_no_file_descriptor_left_connections_wait_and_are_answered_as_soon_
         resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 5, limit))
         host, port = server.address.rsplit(":", 1)
         idle = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(20)]
-        eventually(lambda: "cannot accept connections, they wait: Too many open files" in server.log)
+        eventually(lambda: "cannot accept connections, they are queued: Too many open files" in server.log)
         for _ in range(3):
             assert ask(kept, "POST", "/mutate", BODY, JSON).json["response"]["allowed"], "who is connected goes on"
         for one in idle:

@@ -45,7 +45,7 @@ class Sink:
             return False
         if self.failure_reason:
             self.failure_reason = ""
-            log.info("the audit log %s can be written again", self.name)
+            log.info("the audit log %s is writable again", self.name)
         return True
 
     def retry_later(self, line: bytes) -> None:
