@@ -34,7 +34,7 @@ class KeyPair:
     key: bytes
 
     def __repr__(self) -> str:
-        return "KeyPair(...)"
+        return f"{type(self).__name__}(...)"
 
 
 def load_signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
@@ -95,16 +95,11 @@ def issue_certificate(
     return KeyPair(certificate.public_bytes(_PEM), _key_bytes(key))
 
 
-@dataclass(frozen=True, slots=True)
-class SelfSigned:
+@dataclass(frozen=True, slots=True, repr=False)
+class SelfSigned(KeyPair):
     """A serving certificate with its chain, its key, and its CA; PEM."""
 
-    certificate: bytes
-    key: bytes
     authority: bytes
-
-    def __repr__(self) -> str:
-        return "SelfSigned(...)"
 
 
 def create_self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:

@@ -40,7 +40,7 @@ def valid_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def to_general_name(name: str) -> x509.GeneralName:
+def to_general_name(name: str) -> x509.DNSName | x509.IPAddress:
     """Return a name as an X.509 GeneralName. Raises ValueError as `normalize_name` does."""
     normal = normalize_name(name)
     try:

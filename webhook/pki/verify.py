@@ -5,9 +5,7 @@ and a certificate that is itself in the bundle needs no CA. Only keys are strict
 2048 bits are rejected.
 """
 
-import contextlib
 import datetime as dt
-import ipaddress
 import re
 from collections.abc import Iterable
 
@@ -24,10 +22,11 @@ from cryptography.x509.verification import (
 )
 
 from webhook.pki.certificate import Certificate, parse_certificates
-from webhook.pki.san import normalize_name
+from webhook.pki.san import to_general_name
 
 _FOR_SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 _MESSAGES = {
+    "subjectAltName": "the certificate is not valid for {}",
     "exhausted with no interior errors": "no CA in the bundle signed the certificate",
     "signature does not match": "no CA in the bundle signed the certificate",  # although the name of the issuer matches
     "not valid at validation time": "the CA of the certificate is expired or not yet valid",
@@ -36,7 +35,7 @@ _MESSAGES = {
     "Forbidden public key": "unsupported type of the CA's key",
     "RSA key is too weak": "the CA's RSA key has less than 2048 bits",
 }
-"""Plain words for the verifier's messages."""
+"""Plain words for the verifier's messages; the name that the client calls takes the place of `{}`."""
 
 
 def verification_error(chain: Iterable[Certificate], bundle: bytes, name: str, now: dt.datetime) -> str:
@@ -50,21 +49,11 @@ def verification_error(chain: Iterable[Certificate], bundle: bytes, name: str, n
         return "the bundle contains no certificate"
     if not leaf.is_valid_at(now):
         return "the certificate is expired or not yet valid"
-    if not _is_for(leaf, name):
-        return f"the certificate is not valid for {name}"
     try:
         _verifier(trusted, name, now).verify(leaf.x509, [certificate.x509 for certificate in intermediates])
     except (VerificationError, ValueError) as error:
-        return _message(error)
+        return _message(error, name)
     return ""
-
-
-def _is_for(leaf: Certificate, name: str) -> bool:
-    """Return whether a certificate is valid for a name."""
-    with contextlib.suppress(ValueError):
-        name = normalize_name(name)
-    _, _, parent = name.partition(".")
-    return any(known.lower() in {name, f"*.{parent}"} for known in leaf.names)
 
 
 def _verifier(trusted: Iterable[Certificate], name: str, now: dt.datetime) -> ServerVerifier:
@@ -83,14 +72,7 @@ def _verifier(trusted: Iterable[Certificate], name: str, now: dt.datetime) -> Se
     store = Store([certificate.x509 for certificate in trusted])
     builder = PolicyBuilder().store(store).time(now.astimezone(dt.UTC).replace(tzinfo=None))
     policy = builder.extension_policies(ca_policy=authorities, ee_policy=servers)
-    return policy.build_server_verifier(_subject(name))
-
-
-def _subject(name: str) -> x509.DNSName | x509.IPAddress:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
+    return policy.build_server_verifier(to_general_name(name))
 
 
 def _may_sign(_policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
@@ -103,8 +85,8 @@ def _for_servers(_policy: Policy, _certificate: x509.Certificate, usage: x509.Ex
         raise ValueError("not for servers (extendedKeyUsage lacks serverAuth)")
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, name: str) -> str:
     """Return the verifier's reason in one line and in plain words."""
     text = " ".join(str(error).split()).partition(" (encountered processing")[0]
-    plain = (message for words, message in _MESSAGES.items() if words in text)
+    plain = (message.format(name) for words, message in _MESSAGES.items() if words in text)
     return next(plain, re.sub(r"^.*(candidates exhausted|validation failed|ValueError): ", "", text))
