@@ -1,15 +1,13 @@
 """A summary of audit logs as JSON; `version` changes when a key is removed or changes its meaning."""
 
 import datetime as dt
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from webhook.audit.bounded_counter import BoundedCounter
 from webhook.audit.events import COUNTED_OUTCOMES
 from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, OutcomeCounts, TokenUseCount
-from webhook.core.safe_output import safe_json
-from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 
 VERSION = 2
 
@@ -21,7 +19,7 @@ def format_summary(summary: AuditSummary, _options: FormatOptions = DEFAULT_OPTI
     memory; `rest` is the count of the `dropped` others, or null. An empty name is unknown to the log.
     """
     stats = summary.stats
-    yield safe_json(json.dumps({
+    yield format_json({
         "version": VERSION,
         "logs": stats.logs,
         "lines": {
@@ -37,8 +35,7 @@ def format_summary(summary: AuditSummary, _options: FormatOptions = DEFAULT_OPTI
         "staleTokens": _token_uses(summary.stale) if stats.apiserver else None,
         "legacyTokens": _token_uses(summary.legacy) if stats.apiserver else None,
         "decisions": {"tokenguard": _decisions(summary.tokenguard), "apiServer": _decisions(summary.apiserver)},
-    }, indent=2))  # fmt: skip
-    yield "\n"
+    })  # fmt: skip
 
 
 def format_time(time: dt.datetime | None) -> str | None:

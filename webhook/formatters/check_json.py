@@ -1,13 +1,11 @@
 """A check as JSON; `version` changes when a key changes its meaning or is removed."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckFinding, CheckReport
-from webhook.core.safe_output import safe_json
-from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 
 VERSION = 2
 
@@ -18,7 +16,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     `action` of a finding is reject, patch or warn; with `verbose` also audit, and off for an exempt finding.
     """
     summary = report.summary
-    document = {
+    yield format_json({
         "version": VERSION,
         "findings": [_finding(finding) for finding in report.shown_findings(verbose=options.verbose)],
         "summary": {
@@ -33,9 +31,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
         "problems": [_problem(problem) for problem in report.problems],
         "warnings": [_problem(warning) for warning in report.warnings],
         "skipped": [_problem(document) for document in report.skipped],
-    }
-    yield safe_json(json.dumps(document, indent=2, ensure_ascii=False))
-    yield "\n"
+    })  # fmt: skip
 
 
 def _problem(problem: InputProblem) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """A check as SARIF 2.1.0, which code hosts show beside the lines of a change."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -13,8 +12,7 @@ from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.decision import INVALID_POLICY
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
-from webhook.core.safe_output import safe_json
-from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {
@@ -49,9 +47,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
         ],
         "results": [_result(finding, seen) for finding in report.shown_findings(verbose=options.verbose)],
     }
-    document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
-    yield safe_json(json.dumps(document, indent=2, ensure_ascii=False))
-    yield "\n"
+    yield format_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
 def _driver() -> dict[str, Any]:

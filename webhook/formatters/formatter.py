@@ -1,12 +1,16 @@
 """What all output formats have in common: the `Formatter` protocol, and printing what a formatter yields."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
+import msgspec
+
+from webhook.core.safe_output import safe_json
 
 R = TypeVar("R")
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -29,6 +33,11 @@ class Formatter(Protocol[R_contra]):
 
     def __call__(self, report: R_contra, options: FormatOptions = DEFAULT_OPTIONS, /) -> Iterator[str]:
         """Yield the output in pieces, so that a large report is never one string; for text, lines without line ends."""
+
+
+def format_json(document: dict[str, Any]) -> str:
+    """Return a document as indented JSON without unsafe characters; times and dates as RFC 3339."""
+    return safe_json(json.dumps(document, indent=2, ensure_ascii=False, default=msgspec.to_builtins)) + "\n"
 
 
 def print_report(

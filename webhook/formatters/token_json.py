@@ -1,13 +1,10 @@
 """Inspection and verification of a token as JSON; `version` changes when a key is removed or changes its meaning."""
 
-import datetime as dt
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from webhook.core.decision import Decision
-from webhook.core.safe_output import safe_json
-from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 from webhook.tokens.inspection import TokenInspection
 from webhook.tokens.verification import VerificationResult
 
@@ -21,17 +18,18 @@ def format_inspection(inspection: TokenInspection, _options: FormatOptions = DEF
     is set if the token is valid for longer than requested.
     """
     token, decision = inspection.token, inspection.decision
-    yield _dumped({
+    yield format_json({
+        "version": VERSION,
         "kind": token.kind,
         "namespace": token.namespace or None,
         "serviceAccount": {"name": token.account, "uid": token.account_uid or None} if token.account else None,
         "subject": token.subject or None,
-        "audiences": list(token.audiences),
+        "audiences": token.audiences,
         "issuer": token.issuer or None,
-        "issuedAt": _time(token.issued_at),
-        "notBefore": _time(token.not_before),
-        "expiresAt": _time(token.expires_at),
-        "warnAfter": _time(token.warn_after),
+        "issuedAt": token.issued_at,
+        "notBefore": token.not_before,
+        "expiresAt": token.expires_at,
+        "warnAfter": token.warn_after,
         "lifetimeSeconds": token.lifetime,
         "requestedLifetimeSeconds": token.requested_lifetime,
         "remainingSeconds": int((token.expires_at - inspection.now).total_seconds()) if token.expires_at else None,
@@ -40,30 +38,23 @@ def format_inspection(inspection: TokenInspection, _options: FormatOptions = DEF
         "algorithm": token.algorithm,
         "keyId": token.key_id or None,
         "signatureVerified": False,
-        "problems": list(inspection.problems),
+        "problems": inspection.problems,
         "policy": _decision(decision) if decision else None,
     })  # fmt: skip
 
 
 def format_verification(result: VerificationResult, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield whether a token is accepted, for which audiences, and why not."""
-    yield _dumped({
+    yield format_json({
+        "version": VERSION,
         "accepted": result.accepted,
-        "audiences": list(result.audiences),
-        "rejectedAudiences": list(result.rejected),
+        "audiences": result.audiences,
+        "rejectedAudiences": result.rejected,
         "account": result.account or None,
-        "reasons": list(result.reasons),
+        "reasons": result.reasons,
         "method": result.method,
-        "notes": list(result.notes),
+        "notes": result.notes,
     })  # fmt: skip
-
-
-def _dumped(values: dict[str, Any]) -> str:
-    return safe_json(json.dumps({"version": VERSION} | values, indent=2)) + "\n"
-
-
-def _time(time: dt.datetime | None) -> str | None:
-    return time.isoformat().replace("+00:00", "Z") if time else None
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
@@ -75,7 +66,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
             for finding in decision.findings
         ],
         "exemptions": [
-            {"rule": rule, "reason": exemption.reason, "until": exemption.until and exemption.until.isoformat()}
+            {"rule": rule, "reason": exemption.reason, "until": exemption.until}
             for rule, exemption in decision.exemptions
         ],
         "note": decision.note or None,

@@ -94,5 +94,4 @@ def _decision(token: Token, decision: Decision) -> Iterator[str]:
     for finding in decision.findings:
         yield f"{finding.action}: {plain(str(finding))}"
     for rule, exemption in decision.exemptions:
-        until = exemption.until.isoformat() if exemption.until else "never"
-        yield f"exempt: {rule}: {plain(exemption.reason)} (until {until})"
+        yield f"exempt: {rule}: {plain(str(exemption))}"

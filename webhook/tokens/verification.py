@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from webhook.core.formatting import listing, plain, quote
 from webhook.tokens.claims import Token, TokenKind
 from webhook.tokens.humanize import humanize_interval
+from webhook.tokens.inspection import api_audiences
 from webhook.tokens.jwks import KeySet, signature_problem
-from webhook.tokens.policy_check import api_audiences
 from webhook.tokens.problems import claims_problems, time_problems
 
 LEEWAY = dt.timedelta(minutes=1)

@@ -9,7 +9,7 @@ from tests.policies import HEAD
 from tests.tokens.signing import ISSUED, VAULT, legacy_claims, plain_claims, pod_claims, unsigned
 from webhook.core.decision import Decision, Outcome
 from webhook.tokens.claims import parse_token
-from webhook.tokens.policy_check import check_against_policy
+from webhook.tokens.inspection import check_against_policy
 
 NOW = dt.datetime.fromtimestamp(ISSUED, dt.UTC)
 DENIED, ALLOWED, WARNED = Outcome.DENIED, Outcome.ALLOWED, Outcome.WARNED
