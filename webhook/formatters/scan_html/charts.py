@@ -1,121 +1,115 @@
 """The charts: tables with a bar in each row, so that the numbers can be read without seeing the bars."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from webhook.core.formatting import plain
-from webhook.core.policy.model import Action
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.scan_html.elements import Cell, Column, Row, Table, number, shaded, stacked
 from webhook.scan.report import LegacySecret, ScanReport
 
 _USE_AGES = ((7, "in the last 7 days"), (30, "8 to 30 days ago"), (90, "31 to 90 days ago"))
 _LONG_AGO, _UNKNOWN = "over 90 days ago", "unknown"
-_SECRET_SERIES = {"referenced": "referenced", summary.SAFE_TO_DELETE: "removable", "other": "other"}
-_STATE_SERIES = {summary.NOW: "now", summary.RECREATED: "recreated", summary.SIMULATED: "simulated"}
-_BARS = Column("", bars=True)
-_ACTION_COLUMNS = tuple(Column(action, number=True, series=action) for action in summary.ACTIONS)
+_GROUPS = ("referenced", summary.SAFE_TO_DELETE, "other")
+_COLOURS = {summary.SAFE_TO_DELETE: "removable"}
+"""Series whose colour is not named like them."""
+_Entry = tuple[str, Sequence[Mapping[str, int]]]
+"""The label of a row, and the numbers by series of each of its bars."""
 
 
 def outcomes(report: ScanReport) -> Table:
     """Return the numbers of pods, workloads and Secrets by outcome."""
-    rows = []
-    for title, now, simulated in summary.outcome_counts(report):
-        counts = [
-            {outcome.value: getattr(found, outcome) for outcome in summary.OUTCOMES}
-            for found in (now, simulated)
-            if found
-        ]
-        bars = tuple(stacked(found, sum(found.values())) for found in counts)
-        cells = (number(*(found[outcome] for found in counts)) for outcome in summary.OUTCOMES)
-        rows.append(Row([Cell(title), Cell(bars=bars), *cells]))
-    series = tuple(Column(outcome, number=True, series=outcome) for outcome in summary.OUTCOMES)
-    columns = (Column("Objects", head=True), _BARS, *series)
+    series = tuple(outcome.value for outcome in summary.OUTCOMES)
+    entries = [
+        (title, [{outcome: getattr(found, outcome) for outcome in series} for found in (now, simulated) if found])
+        for title, now, simulated in summary.outcome_counts(report)
+    ]
+    rows = _rows(entries, series, fills=True)
     caption = summary.IF_RECREATED.capitalize()
-    return Table("outcomes", caption, columns, rows, len(rows), note=_note(report), ordered=True)
+    return Table("outcomes", caption, _columns("Objects", series), rows, note=_note(report), ordered=True)
 
 
 def by_rule(report: ScanReport) -> Table:
     """Return the numbers of findings by rule and action."""
     now = summary.rule_counts(report, simulated=False)
     simulated = summary.rule_counts(report, simulated=True) if report.simulated else {}
-    most = _max_sum(now.values(), simulated.values())
-    rows = []
-    for rule in simulated or now:
-        counts = [_actions(now.get(rule, {})), *([_actions(simulated[rule])] if simulated else [])]
-        bars = tuple(stacked(found, most) for found in counts)
-        cells = (number(*(found[action] for found in counts)) for action in summary.ACTIONS)
-        rows.append(Row([Cell(rule, look="code"), Cell(bars=bars), *cells]))
-    columns = (Column("Rule", head=True), _BARS, *_ACTION_COLUMNS)
-    return Table("rules", "Findings by rule and action", columns, rows, len(rows), note=_note(report))
+    entries = [
+        (rule, [_actions(now.get(rule, {})), *([_actions(simulated[rule])] if simulated else [])])
+        for rule in simulated or now
+    ]
+    rows = _rows(entries, summary.ACTIONS, look="code")
+    caption = "Findings by rule and action"
+    return Table("rules", caption, _columns("Rule", summary.ACTIONS), rows, note=_note(report))
 
 
 def by_namespace(report: ScanReport) -> Table:
     """Return the numbers of findings by namespace: a bar by action, and a heat map by rule. The worst are first."""
     rules = list(summary.rule_counts(report, simulated=report.simulated is not None))
-    actions: dict[str, tuple[Counter[Action], Counter[Action]]] = {}
-    cells: dict[str, tuple[Counter[str], Counter[str]]] = {}
-    for found in report.rule_counts:
-        by_action = actions.setdefault(found.namespace, (Counter(), Counter()))
-        by_rule = cells.setdefault(found.namespace, (Counter(), Counter()))
-        for place, count in enumerate((found.count, found.simulated or 0)):
-            by_action[place][found.action] += count
-            by_rule[place][found.rule] += count
-    shown = 2 if report.simulated else 1
-    most = _max_sum(*(pair[:shown] for pair in actions.values()))
-    most_in_cell = max(
-        (count for pair in cells.values() for counts in pair[:shown] for count in counts.values()), default=0
-    )
-    rows = []
-    for namespace, pair in sorted(actions.items(), key=lambda item: _severity(item[1][shown - 1])):
-        bars = tuple(stacked(_actions(counts), most) for counts in pair[:shown])
-        by_rule = cells[namespace]
-        counts = (shaded(number(*(found[rule] for found in by_rule[:shown])), most_in_cell) for rule in rules)
-        total = number(*(found.total() for found in pair[:shown]))
-        rows.append(Row([Cell(plain(namespace)), Cell(bars=bars), total, *counts], {"namespace": [plain(namespace)]}))
-    columns = (Column("Namespace", head=True), _BARS, Column("All", number=True))
-    named = (*columns, *(Column(rule, number=True) for rule in rules))
-    return Table("namespaces", "Findings by namespace and rule", named, rows, len(rows), note=_note(report))
+    policies = ("count", "simulated") if report.simulated else ("count",)
+    found: dict[str, list[Counter[str]]] = {}
+    for count in report.rule_counts:
+        counters = found.setdefault(count.namespace, [Counter() for _ in policies])
+        for policy, counter in zip(policies, counters, strict=True):
+            counter.update({name: getattr(count, policy) for name in (count.action, count.rule)})
+    ordered = sorted(found.items(), key=lambda item: [-item[1][-1][action] for action in summary.ACTIONS])
+    most = max((counter[rule] for counters in found.values() for counter in counters for rule in rules), default=0)
+    heads = _rows([(plain(name), list(map(_actions, counters))) for name, counters in ordered], (), total=True)
+    rows = [
+        Row([*head.cells, *(shaded(number(*(counter[rule] for counter in counters)), most) for rule in rules)])
+        for head, (_, counters) in zip(heads, ordered, strict=True)
+    ]
+    columns = [*_columns("Namespace", (), total=True), *(Column(rule, number=True) for rule in rules)]
+    return Table("namespaces", "Findings by namespace and rule", columns, rows, note=_note(report))
 
 
 def lifetimes(report: ScanReport) -> Table:
     """Return the numbers of tokens by lifetime: now, recreated and simulated."""
     found = summary.token_lifetimes(report)
-    most = max((number for numbers in found.values() for number in numbers), default=0)
-    rows = []
-    for place, lifetime in enumerate(summary.LIFETIMES):
-        counts = {state: numbers[place] for state, numbers in found.items()}
-        bars = tuple(stacked({_STATE_SERIES[state]: count}, most) for state, count in counts.items())
-        rows.append(Row([Cell(lifetime), Cell(bars=bars), *map(number, counts.values())]))
-    series = (Column(state, number=True, series=_STATE_SERIES[state]) for state in found)
-    return Table(
-        "lifetimes",
-        "Tokens in pods by lifetime",
-        (Column("Lifetime", head=True), _BARS, *series),
-        rows,
-        len(rows),
-        note="A pod that would be denied has no tokens any more. 3607 seconds for the API server mean a year.",
-        ordered=True,
-    )
+    entries = [
+        (lifetime, [{state: numbers[place]} for state, numbers in found.items()])
+        for place, lifetime in enumerate(summary.LIFETIMES)
+    ]
+    note = "A pod that would be denied has no tokens any more. 3607 seconds for the API server mean a year."
+    caption, columns = "Tokens in pods by lifetime", _columns("Lifetime", found)
+    return Table("lifetimes", caption, columns, _rows(entries, found), note=note, ordered=True)
 
 
 def last_use(report: ScanReport) -> Table:
     """Return the numbers of legacy Secrets by last use and references."""
     ages = (*(age for _, age in _USE_AGES), _LONG_AGO, summary.NO_USE, _UNKNOWN)
-    found: dict[str, Counter[str]] = {age: Counter() for age in ages}
+    found = {age: dict.fromkeys(_GROUPS, 0) for age in ages}
     for secret in report.legacy_secrets:
         found[_use_age(secret, report)][_group(secret)] += 1
-    most = _max_sum(found.values())
-    rows = []
-    for age, groups in found.items():
-        bar = stacked({series: groups[group] for group, series in _SECRET_SERIES.items()}, most)
-        cells = (number(groups[group]) for group in _SECRET_SERIES)
-        rows.append(Row([Cell(age), Cell(bars=(bar,)), number(groups.total()), *cells]))
-    series = (Column(group, number=True, series=series) for group, series in _SECRET_SERIES.items())
-    columns = (Column("Last used", head=True), _BARS, Column("All", number=True), *series)
+    rows = _rows([(age, [groups]) for age, groups in found.items()], _GROUPS, total=True)
+    columns = _columns("Last used", _GROUPS, total=True)
     note = f"Use recorded since {report.tracked_since}." if report.tracked_since else "Use is not recorded."
-    return Table("last-use", "Legacy Secrets by last use", columns, rows, len(rows), note=note, ordered=True)
+    return Table("last-use", "Legacy Secrets by last use", columns, rows, note=note, ordered=True)
+
+
+def _columns(head: str, series: Iterable[str], *, total: bool = False) -> list[Column]:
+    numbers = [Column(name, number=True, series=_COLOURS.get(name, name)) for name in series]
+    return [Column(head, head=True), Column("", bars=True), *([Column("All", number=True)] if total else []), *numbers]
+
+
+def _rows(
+    entries: Sequence[_Entry], series: Iterable[str], *, fills: bool = False, total: bool = False, look: str = ""
+) -> list[Row]:
+    """Return rows with a bar for each counts of an entry; each bar `fills` its cell, or only the longest does."""
+    longest = max((sum(counts.values()) for _, bars in entries for counts in bars), default=0)
+    rows = []
+    for label, found in entries:
+        sums = [sum(counts.values()) for counts in found]
+        coloured = ({_COLOURS.get(name, name): count for name, count in counts.items()} for counts in found)
+        bars = [stacked(counts, own if fills else longest) for counts, own in zip(coloured, sums, strict=True)]
+        totals = [number(*sums)] if total else []
+        numbers = (number(*(counts[name] for counts in found if name in counts)) for name in series)
+        rows.append(Row([Cell(label, look=look), Cell(bars=tuple(bars)), *totals, *numbers]))
+    return rows
+
+
+def _actions(counts: Mapping[Any, int]) -> dict[str, int]:
+    return {action.value: counts.get(action, 0) for action in summary.ACTIONS}
 
 
 def _use_age(secret: LegacySecret, report: ScanReport) -> str:
@@ -129,18 +123,6 @@ def _group(secret: LegacySecret) -> str:
     if secret.references:
         return "referenced"
     return summary.SAFE_TO_DELETE if secret.removable else "other"
-
-
-def _actions(counts: Mapping[Action, int]) -> dict[str, int]:
-    return {action.value: counts.get(action, 0) for action in summary.ACTIONS}
-
-
-def _severity(counts: Mapping[Action, int]) -> list[int]:
-    return [-counts.get(action, 0) for action in summary.ACTIONS]
-
-
-def _max_sum(*groups: Iterable[Mapping[Any, int]]) -> int:
-    return max((sum(counts.values()) for group in groups for counts in group), default=0)
 
 
 def _note(report: ScanReport) -> str:

@@ -3,9 +3,9 @@
 The template escapes every text; names from the cluster are made `plain` before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from webhook.core.formatting import plain
 from webhook.formatters.scan_findings import FindingLine
@@ -71,17 +71,18 @@ class ColumnFilter:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with `size` rows, which can be iterated once. Without filters it has no search field.
+    """A table with a row for each item, made when it is written; an item may be a row already.
 
-    `ordered` says that the order of the rows has a meaning, so that they cannot be sorted.
+    Without filters it has no search field. `ordered` says that the order of the rows has a meaning, so that they cannot
+    be sorted.
     """
 
     key: str
     caption: str
-    columns: tuple[Column, ...]
-    rows: Iterable[Row]
-    size: int
-    filters: tuple[ColumnFilter, ...] = ()
+    columns: Sequence[Column]
+    items: Sequence[Any]
+    row: Callable[[Any], Row] = lambda row: row
+    filters: Sequence[ColumnFilter] = ()
     note: str = ""
     ordered: bool = False
 
