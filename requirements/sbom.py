@@ -13,7 +13,7 @@ import sys
 import uuid
 from typing import Any, NamedTuple
 
-OWN = "tokenguard"
+OWN = "tokenguard-webhook"
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?: ; (?P<marker>[^\\\n]+?))?(?: \\)?$")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _BY = re.compile(r"^    # (?:via |  )([A-Za-z0-9._-]+)")

@@ -38,10 +38,10 @@ def test_it_depends_on_what_the_project_asks_for_and_each_reference_leads_somewh
     known = {BILL["metadata"]["component"]["bom-ref"], *(one["bom-ref"] for one in BILL["components"])}
     assert {one["ref"] for one in BILL["dependencies"]} == known
     needs = {one["ref"]: set(one["dependsOn"]) for one in BILL["dependencies"]}
-    direct = {reference.split("/")[1].split("@")[0] for reference in needs["pkg:generic/tokenguard@1.2.3"]}
+    direct = {reference.split("/")[1].split("@")[0] for reference in needs["pkg:generic/tokenguard-webhook@1.2.3"]}
     in_the_image = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["fast"]]
     assert direct == {re.match(r"[\w-]+", requirement)[0] for requirement in in_the_image}
-    reached, new = set(), {"pkg:generic/tokenguard@1.2.3"}
+    reached, new = set(), {"pkg:generic/tokenguard-webhook@1.2.3"}
     while new:
         reached |= new
         new = {reference for one in new for reference in needs[one]} - reached
@@ -49,7 +49,7 @@ def test_it_depends_on_what_the_project_asks_for_and_each_reference_leads_somewh
 
 
 def test_what_is_installed_only_sometimes_is_optional_and_says_when() -> None:
-    lock = f"a==1 ; sys_platform == 'win32' \\\n{HASH}\n    # via tokenguard (pyproject.toml)\n"
+    lock = f"a==1 ; sys_platform == 'win32' \\\n{HASH}\n    # via tokenguard-webhook (pyproject.toml)\n"
     [one] = SBOM.bill(lock, "1", None)["components"]
     assert (one["version"], one["scope"]) == ("1", "optional")
     assert one["properties"] == [{"name": "tokenguard:marker", "value": "sys_platform == 'win32'"}]

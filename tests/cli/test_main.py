@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -30,6 +32,12 @@ RECORDED = {
 
 def run(*arguments: str, given: str | None = None):
     return CliRunner().invoke(main, list(arguments), input=given)
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "tokenguard-webhook"  # tokenguard on PyPI belongs to another project
+    assert run("--version").output.split()[-1] == project["version"] == version(project["name"])
 
 
 def test_rules_lists_every_rule() -> None:

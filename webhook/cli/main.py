@@ -100,7 +100,7 @@ def _discard_unwritten() -> None:
 
 
 @click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="tokenguard")
+@click.version_option(package_name="tokenguard-webhook")
 def main() -> None:
     """Find and stop long-lived service account tokens in Kubernetes.
 

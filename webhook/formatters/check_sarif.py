@@ -56,7 +56,7 @@ def _driver() -> dict[str, Any]:
         _descriptor(UNREADABLE_OBJECT, "an object cannot be read", _UNREADABLE_EXPLANATION, Action.REJECT),
         _descriptor(INVALID_POLICY, "a policy is invalid", _INVALID_EXPLANATION, Action.REJECT),
     ]
-    return {"name": "tokenguard", "version": version("tokenguard"), "rules": [*rules, *others]}
+    return {"name": "tokenguard", "version": version("tokenguard-webhook"), "rules": [*rules, *others]}
 
 
 _INDEX = {name: index for index, name in enumerate([*(rule.name for rule in RULES), UNREADABLE_OBJECT, INVALID_POLICY])}

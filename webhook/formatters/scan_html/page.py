@@ -41,7 +41,7 @@ def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS)
             "form-action 'none'",
         )),
         report=report,
-        version=version("tokenguard"),
+        version=version("tokenguard-webhook"),
         status=_STATUS[report.exit_status],
         headline=summary.headline(report),
         about=[*summary.scan_fields(report)],
