@@ -107,7 +107,7 @@ def self_managed() -> str:
 
 def change(site: Site, make_secret: list[str]) -> list[str]:
     """Do what the page says, and return what became of the pods that were created meanwhile."""
-    with pods_created(site.plane, f"to-{Path(site.base).name}", judged=False) as loop:
+    with pods_created(site.plane, f"to-{Path(site.base).name}", evaluated=False) as loop:
         for command in commands("From one way to another"):
             if "create secret" not in command:
                 site.run(command)
@@ -120,7 +120,7 @@ def change(site: Site, make_secret: list[str]) -> list[str]:
 def test_from_self_managed_to_by_hand_and_back_no_pod_is_refused_and_pods_are_judged_after_it(site) -> None:
     plane = site.plane
     site.choose(SELF_MANAGED, self_managed())
-    with pods_created(plane, "installing", judged=False) as loop:
+    with pods_created(plane, "installing", evaluated=False) as loop:
         for command in ("apply -k mine -l app.kubernetes.io/component!=webhooks", "rollout status", "apply -k mine"):
             site.run(f"kubectl {command}")
         eventually(lambda: is_asked(plane))
