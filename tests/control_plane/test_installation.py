@@ -278,7 +278,7 @@ def test_a_replica_in_a_pod_finds_the_api_server_by_itself(plane, tmp_path) -> N
     told = settings(render("manifests"))
     with serve(tmp_path / "run", "--audit-level", "all", verified=False, wrap=wrap, env=where | told) as server:
         assert server.request("GET", "/readyz").json["status"] == "ready"
-        assert "Secrets: followed" in server.log
+        assert "Secrets: synced" in server.log
 
 
 def _time(event: dict) -> dt.datetime:

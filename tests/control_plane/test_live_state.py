@@ -171,7 +171,7 @@ def test_while_the_api_server_is_away_the_last_known_state_is_policy_flags(plane
     eventually(lambda: is_denied(server, namespace, "old"))
     plane.kill()
     try:
-        eventually(lambda: "Secrets can't be followed" in server.log)
+        eventually(lambda: "cannot watch Secrets" in server.log)
         age = server.metric("tokenguard_state_age_seconds", source="secrets")
         eventually(lambda: server.metric("tokenguard_state_age_seconds", source="secrets") > age > 0)
         assert is_denied(server, namespace, "old")

@@ -108,9 +108,9 @@ class Informer:
         if self._what != POLICY:  # its store says whether it is valid
             self._state.set_ready(self._what)
         if not self._is_synced:
-            log.info("%s: followed", self._what)
+            log.info("%s: synced", self._what)
         elif self._failing:
-            log.info("%s: followed again", self._what)
+            log.info("%s: synced again", self._what)
         self._is_synced = True
         self._failing = False
         self._settled.set()
@@ -118,7 +118,7 @@ class Informer:
     def _failed(self, why: str) -> None:
         self._state.set_not_ready(self._what, f"{self._what} not loaded: {why}")
         if not self._failing:
-            log.warning("%s can't be followed, and will be tried again: %s", self._what, why)
+            log.warning("cannot watch %s, retrying: %s", self._what, why)
         self._failing = True
         self._settled.set()
 
