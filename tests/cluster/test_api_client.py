@@ -48,7 +48,7 @@ def failure(connection, path="/x") -> ApiError:
     return caught.value
 
 
-def test_a_request_carries_what_was_asked_and_the_token(api, connection) -> None:
+def test_request_has_path_query_and_token(api, connection) -> None:
     body = connection.get("/api/v1/secrets", {"fieldSelector": "type=a/b", "limit": "2"}, "application/json;as=X;v=v1")
     assert json.loads(body) == {"path": "/api/v1/secrets?fieldSelector=type%3Da/b&limit=2"}
     [headers] = api.headers_seen
@@ -73,18 +73,18 @@ OF_ACCOUNT = {"sub": "system:serviceaccount:demo:app", **ACCOUNT}
     ({"username": "u", "password": "p"}, ()),
     ({}, ()),
 ], ids=["an account's", "a person's", "no JWT", "no ASCII", "a password", "none"])  # fmt: skip
-def test_whom_its_own_token_is_for_is_told_where_it_is_an_accounts(tmp_path, user, audiences) -> None:
+def test_own_audiences_are_known_for_a_service_account_token(tmp_path, user, audiences) -> None:
     write_kubeconfig(tmp_path / "kubeconfig", 9, user)
     assert ApiClient(tmp_path / "kubeconfig", tmp_path / "private").token_audiences() == audiences
 
 
-def test_whom_the_token_in_a_file_is_for_is_told(connection, tmp_path) -> None:
+def test_own_audiences_are_read_from_a_token_file(connection, tmp_path) -> None:
     (tmp_path / "token").write_text(signed(aud=["https://api.internal"], **OF_ACCOUNT))
     assert connection.token_audiences() == ("https://api.internal",)
 
 
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_a_watch_gives_what_arrives_when_it_arrives_and_is_dead_when_silent(connection) -> None:
+def test_watch_yields_data_as_it_arrives_and_times_out(connection) -> None:
     with connection.watch("/silent", {}, "application/json") as stream:
         pieces = iter(stream)
         assert next(pieces) == b"hello\n"
@@ -92,12 +92,12 @@ def test_a_watch_gives_what_arrives_when_it_arrives_and_is_dead_when_silent(conn
             next(pieces)
 
 
-def test_a_watch_that_breaks_off_is_told(connection) -> None:
+def test_broken_watch_raises_api_error(connection) -> None:
     with connection.watch("/broken", {}, "application/json") as stream, pytest.raises(ApiError, match="reached"):
         list(stream)
 
 
-def test_a_watch_is_closed_from_another_thread(kubeconfig, tmp_path) -> None:
+def test_watch_can_be_closed_from_another_thread(kubeconfig, tmp_path) -> None:
     with ApiClient(kubeconfig, tmp_path).watch("/silent", {}, "application/json") as stream:
         pieces = iter(stream)
         next(pieces)
@@ -106,30 +106,30 @@ def test_a_watch_is_closed_from_another_thread(kubeconfig, tmp_path) -> None:
             list(pieces)
 
 
-def test_what_a_store_raises_is_not_taken_for_the_connections(connection) -> None:
+def test_store_error_is_not_a_connection_error(connection) -> None:
     with pytest.raises(OSError, match="disk"), connection.watch("/broken", {}, "application/json"):
         raise OSError("disk full")
 
 
-def test_a_refusal_is_told_in_one_line_with_when_to_come_back(connection) -> None:
+def test_error_status_has_one_line_and_retry_after(connection) -> None:
     refused = failure(connection, "/busy")
     assert (refused.status, str(refused), refused.retry_after) == (429, "HTTP 429: too many", 7.0)
 
 
 @pytest.mark.parametrize("name", ["acme/pods?dryRun=All&x=", "a#b", "../../apis", "..", "a b", "a\r\nb", "\u2028"])
 @pytest.mark.covers("threat-model: invalid names in reviews")
-def test_a_path_with_an_invalid_name_is_never_requested(api, connection, name) -> None:
+def test_path_with_an_invalid_name_is_never_requested(api, connection, name) -> None:
     assert "no object can have" in str(failure(connection, f"/api/v1/namespaces/{name}/events"))
     assert api.headers_seen == []
 
 
-def test_a_list_that_expired_says_by_what_token_it_goes_on(connection) -> None:
+def test_expired_list_error_has_the_continue_token(connection) -> None:
     expired = failure(connection, "/expired")
     assert (expired.status, expired.continue_token) == (410, "onward")
 
 
 @pytest.mark.covers("failure-modes: credentials refused")
-def test_credentials_that_expired_are_read_anew_from_their_file(api, connection, tmp_path) -> None:
+def test_expired_credentials_are_read_again(api, connection, tmp_path) -> None:
     connection.get("/x", {}, "application/json")
     api.token = "better"
     (tmp_path / "token").write_text("better")
@@ -137,7 +137,7 @@ def test_credentials_that_expired_are_read_anew_from_their_file(api, connection,
     connection.get("/x", {}, "application/json")
 
 
-def test_a_kubeconfig_that_was_replaced_is_read_anew(api, connection, kubeconfig) -> None:
+def test_replaced_kubeconfig_is_read_again(api, connection, kubeconfig) -> None:
     connection.get("/x", {}, "application/json")
     api.token = "better"
     write_kubeconfig(kubeconfig, api.server_port, {"token": "better"})
@@ -145,7 +145,7 @@ def test_a_kubeconfig_that_was_replaced_is_read_anew(api, connection, kubeconfig
     connection.get("/x", {}, "application/json")
 
 
-def test_a_server_that_is_away_is_told_and_found_again_elsewhere(api, connection, kubeconfig) -> None:
+def test_unreachable_server_is_found_at_a_new_address(api, connection, kubeconfig) -> None:
     write_kubeconfig(kubeconfig, 1, {"token": "good"})
     away = failure(connection)
     assert away.status == 0
@@ -157,25 +157,25 @@ def test_a_server_that_is_away_is_told_and_found_again_elsewhere(api, connection
 @pytest.mark.parametrize("content", [
     "", "kind: [", "users: {token: sesame}", "users: [{user: {token: sesame}}]\ncontexts: [{token: sesame}]",
 ], ids=["empty", "no YAML", "no list", "no names"])  # fmt: skip
-def test_a_kubeconfig_that_cant_be_used_is_told_without_quoting_it(connection, kubeconfig, content) -> None:
+def test_invalid_kubeconfig_is_reported_without_its_content(connection, kubeconfig, content) -> None:
     kubeconfig.write_text(content)
     told = str(failure(connection))
     assert told.startswith(f"the kubeconfig {kubeconfig} can't be used")
     assert "sesame" not in told
 
 
-def test_outside_a_pod_there_is_no_cluster_to_be_in(tmp_path, monkeypatch) -> None:
+def test_in_cluster_config_outside_a_pod_raises_api_error(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert str(failure(ApiClient(None, tmp_path))) == "Service host/port is not set."
 
 
-def test_an_object_is_posted_as_json_and_what_came_of_it_is_returned(api, connection) -> None:
+def test_post_sends_json_and_returns_the_object(api, connection) -> None:
     answer = connection.post("/api/v1/namespaces/x/events", {"kind": "Event", "message": "ü"})
     assert json.loads(answer) == {"kind": "Stored"}
     assert api.bodies == [{"kind": "Event", "message": "ü"}]
 
 
-def test_a_token_that_can_not_be_sent_is_told_of_without_the_token(kubeconfig, connection, caplog) -> None:
+def test_invalid_token_is_reported_without_quoting_it(kubeconfig, connection, caplog) -> None:
     (kubeconfig.parent / "token").write_text("very-secret\n")
     refused = failure(connection)
     assert "is the token one line, with no line end?" in str(refused)
@@ -186,20 +186,20 @@ def test_a_token_that_can_not_be_sent_is_told_of_without_the_token(kubeconfig, c
     assert connection.get("/x", {}, "application/json"), "and the credentials are loaded anew"
 
 
-def test_a_change_is_sent_as_a_strategic_merge_patch(api, connection) -> None:
+def test_patch_is_a_strategic_merge_patch(api, connection) -> None:
     connection.patch("/api/v1/namespaces/x/secrets/y", {"metadata": {"labels": {"a": "b"}}})
     assert api.bodies == [{"metadata": {"labels": {"a": "b"}}}]
     [headers] = api.headers_seen
     assert headers["Content-Type"] == "application/strategic-merge-patch+json"
 
 
-def test_an_object_is_deleted_by_its_path(api, connection) -> None:
+def test_delete_requests_the_path(api, connection) -> None:
     connection.delete("/api/v1/namespaces/x/secrets/y")
     assert api.bodies == [("DELETE", "/api/v1/namespaces/x/secrets/y")]
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["an answer", "a refusal"])
-def test_the_time_is_the_api_servers_as_it_was_told_last(api, connection, refused) -> None:
+def test_time_follows_the_last_date_header(api, connection, refused) -> None:
     def is_about(when: dt.datetime) -> bool:
         return abs(connection.now() - when) < dt.timedelta(minutes=10)
 

@@ -33,7 +33,7 @@ class Told:
         return len(self.transport.posted) - 1
 
 
-def test_an_event_names_the_mistakes_on_the_configmap() -> None:
+def test_policy_event_lists_the_errors_on_the_configmap() -> None:
     transport = Told().transport
     event = transport.posted[0]
     assert transport.asked[0].path == "/api/v1/namespaces/tokenguard/events"
@@ -43,7 +43,7 @@ def test_an_event_names_the_mistakes_on_the_configmap() -> None:
     json.dumps(event)
 
 
-def test_an_event_that_fails_is_tried_again_after_a_wait_and_nothing_is_logged(caplog) -> None:
+def test_failed_event_is_retried_without_a_log_line(caplog) -> None:
     told = Told(AWAY, BUSY)
     assert told.tries == 3
     assert told.waits[0] <= 0.5
@@ -51,14 +51,14 @@ def test_an_event_that_fails_is_tried_again_after_a_wait_and_nothing_is_logged(c
     assert caplog.text == ""
 
 
-def test_an_event_that_goes_on_failing_is_given_up_with_a_line_in_the_log(caplog) -> None:
+def test_event_that_keeps_failing_is_dropped_and_logged(caplog) -> None:
     told = Told(*[AWAY] * TRIES)
     assert (told.tries, len(told.waits)) == (TRIES, TRIES - 1)
     assert max(told.waits) <= MAX_DELAY
     assert caplog.text.count("no Event could be made of the policy's mistakes") == 1
 
 
-def test_an_event_that_another_replica_has_made_is_left_at_that(caplog) -> None:
+def test_event_of_another_replica_is_not_retried(caplog) -> None:
     assert Told(ApiError(409, "HTTP 409: exists")).tries == 1
     assert caplog.text == ""
 
@@ -76,7 +76,7 @@ class Slow:
         return b"{}"
 
 
-def test_a_slow_api_server_holds_nobody_up_and_the_events_that_wait_are_bounded(caplog) -> None:
+def test_slow_api_server_delays_nobody_and_queue_is_bounded(caplog) -> None:
     slow = Slow()
     teller = PolicyEventRecorder(slow)
     for number in range(100):
@@ -88,7 +88,7 @@ def test_a_slow_api_server_holds_nobody_up_and_the_events_that_wait_are_bounded(
     assert len(slow.made) < 100
 
 
-def test_a_message_is_never_longer_than_an_event_takes() -> None:
+def test_message_fits_the_limit_of_an_event() -> None:
     told = message([f"line {number}: ü{'x' * 50}" for number in range(100)])
     assert len(told.encode()) <= 1024
     shown = told.count("line ")
@@ -98,7 +98,7 @@ def test_a_message_is_never_longer_than_an_event_takes() -> None:
     assert len(message(["x" * 5000]).encode()) <= 1024
 
 
-def test_message_of_many_mistakes_reads_only_those_that_fit() -> None:
+def test_message_of_many_errors_reads_only_those_that_fit() -> None:
     class Mistakes(list[str]):
         read = 0
 

@@ -95,7 +95,7 @@ def started(tmp_path):
         live.stop()
 
 
-def test_once_started_all_is_loaded(started) -> None:
+def test_start_loads_policy_secrets_and_namespaces(started) -> None:
     state = started(ALL)
     assert state.readiness_error == ""
     assert state.snapshot.cluster == ClusterState(
@@ -137,14 +137,14 @@ def test_restart_uses_no_stored_policy_of_another_configmap_or_run(started, tmp_
 
 @pytest.mark.parametrize(("path", "what"), WHAT.items(), ids=WHAT.values())
 @pytest.mark.covers("failure-modes: API server silent at the start")
-def test_what_cant_be_loaded_is_named_and_nothing_else_and_isnt_waited_for(started, path, what) -> None:
+def test_resource_that_cannot_be_loaded_is_named_without_waiting(started, path, what) -> None:
     state = started(ALL | {path: AWAY})
     assert state.snapshot is None
     assert state.readiness_error == f"{what} not loaded: the API server can't be reached"
     assert what not in state.last_synced
 
 
-def test_only_what_is_wanted_is_followed(started) -> None:
+def test_only_configured_resources_are_watched(started) -> None:
     assert set(started(ALL, objects=False).last_synced) == {"policy"}
     assert set(started(ALL, configmap=None).last_synced) == {"Secrets", "Namespaces"}
 
@@ -196,7 +196,7 @@ def test_stored_policy_is_in_force_without_objects(stored, started) -> None:
     assert late.snapshot.policy == stored.snapshot.policy
 
 
-def test_a_policy_with_mistakes_is_followed_while_its_event_is_still_being_made(started) -> None:
+def test_invalid_policy_is_watched_while_its_event_is_pending(started) -> None:
     quiet = Quiet(ALL | {next(iter(ALL)): CONFIG_MAP.replace(b"TokenPolicy", b"TokenPolice")})
     state = started(quiet)
     assert quiet.posting.wait(30)

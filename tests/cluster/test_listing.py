@@ -31,7 +31,7 @@ class Walk:
         return [asked.query.get("continue") for asked in self.transport.asked]
 
 
-def test_a_list_is_read_page_by_page_and_says_how_far_it_is() -> None:
+def test_list_is_read_in_pages_with_progress() -> None:
     first = page(meta("a"), meta("b"), following="next").replace(b'"continue"', b'"remainingItemCount": 1, "continue"')
     done = Walk(first, page(meta("c"))).run()
     assert done.names == ["a", "b", "c"]
@@ -40,26 +40,26 @@ def test_a_list_is_read_page_by_page_and_says_how_far_it_is() -> None:
     assert done.steps == ["Secrets: 2 of 3", "Secrets: 3"]
 
 
-def test_a_list_whose_pages_expire_goes_on_where_it_was() -> None:
+def test_list_whose_token_expires_continues() -> None:
     done = Walk(page(meta("a"), following="old"), EXPIRED, page(meta("b"), following="new"), page(meta("c"))).run()
     assert done.names == ["a", "b", "c"]
     assert done.followed == [None, "old", "onward", "new"]
     assert done.waits == []
 
 
-def test_a_list_that_expires_again_and_again_ends() -> None:
+def test_list_that_keeps_expiring_fails() -> None:
     walking = Walk(page(meta("a"), following="old"), *[EXPIRED] * 10)
     with pytest.raises(ApiError, match="too old"):
         walking.run()
     assert len(walking.transport.asked) == 1 + MAX_TRIES
 
 
-def test_a_list_that_expires_without_a_way_on_ends() -> None:
+def test_list_that_expires_without_a_token_fails() -> None:
     with pytest.raises(ApiError, match="too old"):
         Walk(page(meta("a"), following="old"), ApiError(410, "HTTP 410: too old")).run()
 
 
-def test_a_page_that_is_refused_for_now_is_asked_for_again() -> None:
+def test_page_refused_with_retry_after_is_requested_again() -> None:
     done = Walk(page(meta("a"), following="next"), BUSY, ApiError(0, "lost"), page(meta("b"))).run()
     assert done.names == ["a", "b"]
     assert done.followed == [None, "next", "next", "next"]
@@ -67,7 +67,7 @@ def test_a_page_that_is_refused_for_now_is_asked_for_again() -> None:
     assert 7.0 <= done.waits[0] < 10
 
 
-def test_credentials_that_end_half_way_are_loaded_anew_by_another_try() -> None:
+def test_credentials_that_expire_between_pages_are_reloaded() -> None:
     done = Walk(page(meta("a"), following="next"), ApiError(401, "HTTP 401: who?"), page(meta("b"))).run()
     assert done.names == ["a", "b"]
 
@@ -77,7 +77,7 @@ def test_credentials_that_end_half_way_are_loaded_anew_by_another_try() -> None:
     [FORBIDDEN, ApiError(0, "can't be reached"), ApiError(401, "HTTP 401: who?")],
     ids=["forbidden", "nobody there", "nobody known"],
 )
-def test_what_more_tries_would_not_mend_ends_at_once(answer: ApiError) -> None:
+def test_permanent_error_ends_the_list_at_once(answer: ApiError) -> None:
     walking = Walk(answer, page(meta("a")))
     with pytest.raises(ApiError):
         walking.run()
@@ -86,6 +86,6 @@ def test_what_more_tries_would_not_mend_ends_at_once(answer: ApiError) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b'{"items": 1}', page(meta("a"), kind="SecretList")],
                          ids=["nothing", "a list", "no items", "content where metadata was asked for"])  # fmt: skip
-def test_an_answer_that_is_no_list_fails(answer: bytes) -> None:
+def test_answer_that_is_no_list_fails(answer: bytes) -> None:
     with pytest.raises(ApiError):
         Walk(*[answer] * MAX_TRIES).run()

@@ -30,7 +30,7 @@ def counts(stored):
     return [event["count"] for event in stored.events.values()]
 
 
-def test_what_is_told_again_within_a_minute_is_added_up_and_written_then() -> None:
+def test_repeated_event_is_counted_and_written_once_a_minute() -> None:
     stored, clock = EventApi(), FakeClock()
     events = PodEventRecorder(stored, clock)
     events.tell(said("first"))
@@ -47,7 +47,7 @@ def test_what_is_told_again_within_a_minute_is_added_up_and_written_then() -> No
     assert events.write_due() is None
 
 
-def test_several_workers_count_one_event_and_other_rules_reasons_and_owners_have_their_own() -> None:
+def test_event_is_shared_per_owner_reason_and_rules() -> None:
     stored = EventApi()
     for _ in range(3):
         worker = PodEventRecorder(stored)
@@ -62,7 +62,7 @@ def test_several_workers_count_one_event_and_other_rules_reasons_and_owners_have
     assert sorted(counts(stored)) == [1, 1, 1, 3]
 
 
-def test_an_event_says_whose_it_is_and_keeps_the_decisions_id_however_long_the_rest() -> None:
+def test_long_event_keeps_owner_and_decision_id() -> None:
     stored = EventApi()
     events = PodEventRecorder(stored)
     events.tell(said("ü" * 5000 + "\n[tokenguard 7ceb3af7: see]"))
@@ -77,7 +77,7 @@ def test_an_event_says_whose_it_is_and_keeps_the_decisions_id_however_long_the_r
     assert event["message"].endswith("…\n[tokenguard 7ceb3af7: see]")
 
 
-def test_who_comes_second_counts_anew(caplog) -> None:
+def test_conflict_counts_from_the_current_event(caplog) -> None:
     stored = EventApi()
     first, second = PodEventRecorder(stored), PodEventRecorder(stored)
     first.tell(said())
@@ -89,7 +89,7 @@ def test_who_comes_second_counts_anew(caplog) -> None:
     assert caplog.text == ""
 
 
-def test_what_the_api_server_cannot_take_now_is_tried_again_and_given_up_with_a_line(caplog) -> None:
+def test_rejected_event_is_retried_then_dropped_and_logged(caplog) -> None:
     stored = EventApi(ApiError(0, "away"), ApiError(429, "busy"), ApiError(503, "not yet"))
     events = PodEventRecorder(stored)
     events.tell(said())
@@ -103,7 +103,7 @@ def test_what_the_api_server_cannot_take_now_is_tried_again_and_given_up_with_a_
     assert f"after {TRIES} tries" in caplog.text
 
 
-def test_an_answer_that_is_no_event_is_tried_again(caplog) -> None:
+def test_answer_that_is_no_event_is_retried(caplog) -> None:
     stored = EventApi()
     worker = PodEventRecorder(stored)
     for _ in range(2):
@@ -118,7 +118,7 @@ def test_an_answer_that_is_no_event_is_tried_again(caplog) -> None:
     assert caplog.text == ""
 
 
-def test_the_name_of_an_event_is_one_that_the_api_server_takes() -> None:
+def test_event_name_is_valid() -> None:
     stored = EventApi()
     events = PodEventRecorder(stored)
     events.tell(said(name="a" * 199 + "-tail"))
@@ -127,7 +127,7 @@ def test_the_name_of_an_event_is_one_that_the_api_server_takes() -> None:
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", where.rpartition("/")[2])
 
 
-def test_what_it_will_never_take_is_said_once_and_a_namespace_that_is_gone_not_at_all(caplog) -> None:
+def test_permanent_error_is_logged_once_missing_namespace_never(caplog) -> None:
     forbidden = ApiError(403, "HTTP 403: events is forbidden")
     stored = EventApi(forbidden, forbidden, ApiError(404, "HTTP 404: gone"))
     events = PodEventRecorder(stored)
@@ -139,7 +139,7 @@ def test_what_it_will_never_take_is_said_once_and_a_namespace_that_is_gone_not_a
     assert "404" not in caplog.text
 
 
-def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(caplog) -> None:
+def test_pending_events_are_bounded_and_dropped_ones_counted(caplog) -> None:
     stored, clock = EventApi(), FakeClock()
     events = PodEventRecorder(stored, clock)
     for number in range(MOST + 7):
@@ -157,7 +157,7 @@ def test_however_many_are_told_so_many_are_kept_in_mind_and_the_rest_is_counted(
 
 
 @pytest.mark.covers("failure-modes: Events about pods", "threat-model: Event flood")
-def test_pod_events_flooded_from_one_namespace_keep_no_other_waiting() -> None:
+def test_flood_of_one_namespace_delays_no_other() -> None:
     stored = EventApi()
     events = PodEventRecorder(stored, FakeClock())
     for number in range(MOST):
@@ -182,7 +182,7 @@ def test_pod_events_leave_out_what_is_too_large_and_log_it(caplog) -> None:
     assert "1 Events about pods were left out" in caplog.text
 
 
-def test_they_are_written_by_a_thread_of_their_own_until_it_is_stopped() -> None:
+def test_events_are_written_by_a_thread_until_stopped() -> None:
     stored = EventApi()
     events = PodEventRecorder(stored)
     events.start()

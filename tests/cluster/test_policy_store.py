@@ -46,7 +46,7 @@ def worker():
     return Worker()
 
 
-def test_a_sound_policy_is_in_force_and_counted(worker) -> None:
+def test_valid_policy_is_in_force_and_counted(worker) -> None:
     worker.store.replace([holding(GOOD)])
     assert worker.mode == Mode.ENFORCE
     worker.store.apply(changed(WARN, "2"))
@@ -54,7 +54,7 @@ def test_a_sound_policy_is_in_force_and_counted(worker) -> None:
     assert worker.counted == [True, True]
 
 
-def test_a_bad_policy_leaves_the_last_good_one_and_tells_every_mistake(worker, caplog) -> None:
+def test_invalid_policy_leaves_the_last_one_and_reports_errors(worker, caplog) -> None:
     worker.store.replace([holding(WARN)])
     worker.store.apply(changed(BAD, "2"))
     assert worker.mode == Mode.WARN
@@ -66,14 +66,14 @@ def test_a_bad_policy_leaves_the_last_good_one_and_tells_every_mistake(worker, c
 
 
 @pytest.mark.parametrize("document", [None, "", BAD, "kind: ["], ids=["no key", "empty", "mistakes", "no YAML"])
-def test_without_a_sound_one_there_is_none_and_why_is_told(worker, document) -> None:
+def test_invalid_first_policy_is_not_in_force_and_reported(worker, document) -> None:
     worker.store.replace([holding(document)])
     assert worker.mode is None
     assert "policy not loaded: ConfigMap tokenguard/token-policy" in worker.state.readiness_error
     assert worker.counted == [False]
 
 
-def test_a_change_of_something_else_in_the_configmap_is_no_reload(worker) -> None:
+def test_unrelated_change_of_the_configmap_is_no_reload(worker) -> None:
     worker.store.replace([holding(GOOD)])
     worker.store.apply([ObjectChange(holding(GOOD, "2", notes="hello"), deleted=False)])
     assert worker.counted == [True]
@@ -83,7 +83,7 @@ def test_a_change_of_something_else_in_the_configmap_is_no_reload(worker) -> Non
     lambda store: store.replace([]),
     lambda store: store.apply([ObjectChange(holding(WARN, "2"), deleted=True)]),
 ], ids=["found missing", "seen deleted"])  # fmt: skip
-def test_a_deleted_configmap_leaves_the_last_good_one_until_there_is_another(worker, gone) -> None:
+def test_deleted_configmap_leaves_the_last_valid_policy(worker, gone) -> None:
     worker.store.replace([holding(WARN)])
     gone(worker.store)
     assert worker.mode == Mode.WARN

@@ -59,7 +59,7 @@ class Run:
         return [asked.query["resourceVersion"] for asked in self.transport.asked if asked.method == "watch"]
 
 
-def test_secrets_are_asked_for_by_type_and_as_metadata_alone() -> None:
+def test_secrets_are_requested_by_type_as_metadata() -> None:
     listed, watched = Run(page(meta("a"))).transport.asked
     for asked in (listed, watched):
         assert asked.path == "/api/v1/secrets"
@@ -69,19 +69,19 @@ def test_secrets_are_asked_for_by_type_and_as_metadata_alone() -> None:
     assert watched.query["allowWatchBookmarks"] == "true"
 
 
-def test_a_list_is_read_page_by_page() -> None:
+def test_list_is_read_in_pages() -> None:
     run = Run(page(meta("a"), following="next"), page(meta("b"), version="11"))
     assert run.store.now == {"a", "b"}
     assert [asked.query.get("continue") for asked in run.transport.asked[:2]] == [None, "next"]
     assert run.versions == ["11"]
 
 
-def test_a_list_that_breaks_off_leaves_what_was_known() -> None:
+def test_broken_list_leaves_the_known_state() -> None:
     run = Run(page(meta("a")), GONE, page(meta("b"), following="next"), LOST)
     assert run.store.now == {"a"}
 
 
-def test_a_list_whose_pages_expire_is_asked_for_in_one_piece_at_once() -> None:
+def test_list_whose_pages_expire_is_requested_whole() -> None:
     run = Run(page(meta("a"), following="next"), GONE, page(meta("b"), version="12"))
     assert run.store.now == {"b"}
     assert run.kinds == ["list", "list", "list"]
@@ -93,14 +93,14 @@ def test_a_list_whose_pages_expire_is_asked_for_in_one_piece_at_once() -> None:
     assert run.failures == []
 
 
-def test_a_list_in_one_piece_that_fails_is_begun_again_in_pages_after_a_wait() -> None:
+def test_whole_list_that_fails_is_restarted_in_pages() -> None:
     run = Run(page(meta("a"), following="next"), GONE, LOST, page(meta("b")))
     assert run.store.now == {"b"}
     assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["10000", "10000", None, "10000"]
     assert (run.failures, len(run.waits)) == (["lost"], 1)
 
 
-def test_a_page_that_is_refused_is_asked_for_again_when_the_server_says_so() -> None:
+def test_refused_page_is_requested_after_retry_after() -> None:
     run = Run(page(meta("a"), following="next"), ApiError(429, "busy", retry_after=7.0), LOST, page(meta("b")))
     assert run.store.now == {"a", "b"}
     assert [asked.query.get("continue") for asked in run.transport.asked[:4]] == [None, "next", "next", "next"]
@@ -108,7 +108,7 @@ def test_a_page_that_is_refused_is_asked_for_again_when_the_server_says_so() -> 
     assert 7.0 <= run.waits[0] <= 8.75
 
 
-def test_a_page_that_is_refused_again_and_again_begins_the_list_anew() -> None:
+def test_page_that_keeps_being_refused_restarts_the_list() -> None:
     run = Run(page(meta("a"), following="next"), *[LOST] * 4, page(meta("b")))
     assert run.store.now == {"b"}
     assert [asked.query.get("continue") for asked in run.transport.asked[:6]] == [None, *["next"] * 4, None]
@@ -142,7 +142,7 @@ def test_list_after_a_restored_etcd_may_be_older_than_the_state() -> None:
     assert run.store.now == {"b"}
 
 
-def test_what_arrives_together_is_applied_together() -> None:
+def test_events_that_arrive_together_are_applied_together() -> None:
     events = event("ADDED", meta("b", version="11")) + event("DELETED", meta("a", version="12"))
     run = Run(page(meta("a")), [events])
     assert run.store.now == {"b"}
@@ -150,13 +150,13 @@ def test_what_arrives_together_is_applied_together() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_events_may_be_cut_anywhere(size) -> None:
+def test_events_split_anywhere_are_joined(size) -> None:
     events = event("ADDED", meta("b", version="11")) + event("ADDED", meta("ü", version="12"))
     run = Run(page(meta("a")), [events[at : at + size] for at in range(0, len(events), size)])
     assert run.store.now == {"a", "b", "ü"}
 
 
-def test_a_watch_is_resumed_where_it_broke_off_bookmarks_included() -> None:
+def test_broken_watch_resumes_at_the_last_version_or_bookmark() -> None:
     run = Run(page(), [event("ADDED", meta("a", version="11")), LOST], [bookmark("20"), LOST], LOST)
     assert run.versions == ["10", "11", "20", "20"]
     assert run.kinds == ["list", "watch", "watch", "watch"]
@@ -164,7 +164,7 @@ def test_a_watch_is_resumed_where_it_broke_off_bookmarks_included() -> None:
 
 @pytest.mark.parametrize("gone", [GONE, [error(410)]], ids=["as a status", "as an event"])
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_a_version_that_is_gone_is_listed_anew_and_is_no_failure(gone) -> None:
+def test_gone_version_is_listed_again_without_a_failure(gone) -> None:
     run = Run(page(meta("a")), gone, page(meta("b"), version="30"))
     assert run.store.now == {"b"}
     assert run.kinds == ["list", "watch", "list"]
@@ -172,33 +172,33 @@ def test_a_version_that_is_gone_is_listed_anew_and_is_no_failure(gone) -> None:
     assert run.failures == []
 
 
-def test_what_came_before_an_error_in_the_same_piece_counts() -> None:
+def test_events_before_an_error_in_one_chunk_are_applied() -> None:
     run = Run(page(), [event("ADDED", meta("a", version="11")) + error(500, "etcd")])
     assert run.store.now == {"a"}
     assert run.failures == ["etcd"]
     assert run.versions == ["10", "11"]
 
 
-def test_a_version_that_is_refused_again_and_again_is_listed_anew() -> None:
+def test_version_that_keeps_being_refused_is_listed_again() -> None:
     refused = ApiError(504, "Too large resource version")
     run = Run(page(), *[refused] * 4, page(version="3"))
     assert run.kinds == ["list", *["watch"] * 4, "list"]
     assert run.versions[-1] == "3"
 
 
-def test_a_version_that_is_refused_now_and_then_in_an_outage_is_kept() -> None:
+def test_version_refused_during_an_outage_is_kept() -> None:
     run = Run(page(), *[LOST, LOST, ApiError(504, "gateway timeout")] * 4)
     assert run.kinds == ["list", *["watch"] * 12]
 
 
 @pytest.mark.covers("failure-modes: API server unreachable")
-def test_a_server_that_is_away_is_no_reason_to_list_anew() -> None:
+def test_unreachable_server_causes_no_list() -> None:
     run = Run(page(), *[LOST] * 20)
     assert run.kinds == ["list", *["watch"] * 20]
 
 
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_waits_grow_with_jitter_up_to_a_bound() -> None:
+def test_waits_grow_with_jitter_up_to_a_limit() -> None:
     waits = Run(page(), *[LOST] * 12).waits
     full = [min(MAX_DELAY, FIRST_DELAY * INFORMER_GROWTH**number) for number in range(len(waits))]
     assert all(whole / 2 <= wait <= whole for wait, whole in zip(waits, full, strict=True))
@@ -312,13 +312,13 @@ def test_answered_request_is_noted_for_the_others(answer) -> None:
     assert noted == [1]
 
 
-def test_waits_are_short_again_once_something_was_heard() -> None:
+def test_waits_are_short_after_a_received_event() -> None:
     run = Run(page(), *[LOST] * 8, [bookmark("11"), LOST])
     assert run.waits[7] > FIRST_DELAY
     assert run.waits[8] <= FIRST_DELAY
 
 
-def test_waits_are_short_again_after_a_watch_that_lasted_though_nothing_was_heard(monkeypatch) -> None:
+def test_waits_are_short_after_a_long_silent_watch(monkeypatch) -> None:
     answers = (page(), *[LOST] * 8, [LOST])
     assert Run(*answers).waits[8] > FIRST_DELAY
     monkeypatch.setattr("webhook.cluster.reflector.LASTING_SECONDS", -1.0)
@@ -326,28 +326,28 @@ def test_waits_are_short_again_after_a_watch_that_lasted_though_nothing_was_hear
 
 
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_a_server_that_says_when_to_come_back_is_heeded() -> None:
+def test_retry_after_is_obeyed() -> None:
     [waited] = Run(ApiError(429, "busy", retry_after=40.0)).waits
     assert 40.0 <= waited <= 50.0
 
 
-def test_a_server_that_asks_to_wait_a_day_is_asked_again_within_minutes() -> None:
+def test_retry_after_of_a_day_is_limited_to_minutes() -> None:
     [waited] = Run(ApiError(503, "closed", retry_after=86_400.0)).waits
     assert waited <= 75.0
 
 
-def test_a_watch_that_ends_at_once_without_a_word_is_not_asked_for_without_a_pause() -> None:
+def test_watch_that_ends_at_once_is_repeated_after_a_pause() -> None:
     run = Run(page(), [], [], [])
     assert len(run.waits) == len(run.failures) == 3
 
 
-def test_a_watch_that_ends_at_once_with_a_word_is_followed_by_a_pause_and_is_no_failure() -> None:
+def test_short_watch_with_an_event_is_no_failure() -> None:
     run = Run(page(), [bookmark("11")], [bookmark("12")])
     assert [wait <= FIRST_DELAY for wait in run.waits] == [True, True]
     assert run.failures == []
 
 
-def test_content_in_place_of_metadata_is_refused() -> None:
+def test_full_objects_instead_of_metadata_are_refused() -> None:
     run = Run(page(meta("a"), kind="SecretList"))
     assert run.store.now == set()
     assert "the API server sent SecretList instead of PartialObjectMetadataList" in run.failures[0]
@@ -356,32 +356,32 @@ def test_content_in_place_of_metadata_is_refused() -> None:
 
 
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_an_answer_that_is_no_json_is_survived(caplog) -> None:
+def test_invalid_json_answer_is_retried(caplog) -> None:
     run = Run(page(), [b"<html>\n"], page(meta("b")))
     assert run.store.now == {"b"}
     assert "cannot use the API server's answer: DecodeError" in caplog.text
 
 
-def test_the_state_is_known_to_be_current_with_every_word_heard() -> None:
+def test_every_event_marks_the_state_as_synced() -> None:
     assert Run(page(), [bookmark("11"), bookmark("12"), LOST]).heard == 3
 
 
-def test_a_watch_that_lasted_and_ended_in_good_order_shows_that_the_state_is_current(monkeypatch) -> None:
+def test_watch_that_ends_in_order_marks_the_state_as_synced(monkeypatch) -> None:
     assert Run(page(), [], LOST).heard == 1
     monkeypatch.setattr("webhook.cluster.reflector.SHORT_SECONDS", -1.0)
     assert Run(page(), [], [], LOST).heard == 3
     assert Run(page(), [LOST], [error(500)]).heard == 1
 
 
-def test_a_watch_ends_by_itself_before_its_silence_means_that_it_is_dead() -> None:
+def test_watch_timeout_is_shorter_than_the_silence_limit() -> None:
     [asked] = Run(page(), []).transport.asked[1:2]
     assert 0 < int(asked.query["timeoutSeconds"]) < SILENCE_SECONDS - 20
 
 
-def test_a_server_that_is_overloaded_after_an_outage_is_not_asked_for_everything() -> None:
+def test_overloaded_server_after_an_outage_gets_no_list() -> None:
     run = Run(page(), *[LOST] * 4, *[ApiError(429, "busy")] * 5)
     assert run.kinds == ["list", *["watch"] * 9]
 
 
-def test_a_list_that_is_never_finished_is_told_of() -> None:
+def test_list_that_never_finishes_is_reported() -> None:
     assert Run(*[ApiError(410, "the continue token is too old")] * 3).failures == ["the continue token is too old"] * 3

@@ -49,7 +49,7 @@ def cron_job(name: str) -> Object:
 
 
 @pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.kind)
-def test_a_legacy_secret_is_never_said_to_go_where_a_list_is_refused_that_may_name_it(maker) -> None:
+def test_refused_list_makes_no_legacy_secret_removable(maker) -> None:
     assert [secret.removable for secret in scan(secrets=[ROBOT]).legacy_secrets] == [True]
     report = scan(secrets=[ROBOT], **{f"{maker.kind.lower()}s": REFUSED})
     assert [secret.removable for secret in report.legacy_secrets] == [False]
@@ -86,21 +86,21 @@ def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
     assert "1 copied into another Secret type" in "".join(scan_text.format_report(report))
 
 
-def test_copies_that_may_not_be_listed_leave_decisions_as_they_are() -> None:
+def test_refused_list_of_copies_leaves_decisions() -> None:
     report = scan(labelled_secrets=REFUSED)
     assert [(one.resource, one.affects_decisions) for one in report.unread] == [("secrets of other types", False)]
     assert report.exit_status == 0
 
 
 @pytest.mark.parametrize("what", ["namespaces", "secrets", "serviceaccounts"])
-def test_what_decisions_depend_on_and_is_refused_makes_the_exit_status_2(what) -> None:
+def test_refused_list_for_decisions_exits_2(what) -> None:
     report = scan(**{what: REFUSED})
     assert [one.resource for one in report.unread] == [what]
     assert (report.exit_status, report.names_unread) == (2, False)
 
 
 @pytest.mark.parametrize("what", ["rolebindings", "clusterrolebindings"])
-def test_bindings_that_are_refused_leave_out_what_is_said_of_accounts_and_nothing_else(what) -> None:
+def test_refused_bindings_leave_out_account_findings_only(what) -> None:
     pods = [{"metadata": meta("a"), "spec": live()}]
     assert len(scan(pods=pods).accounts_without_permissions or ()) == 1
     report = scan(pods=pods, **{what: REFUSED})
@@ -109,7 +109,7 @@ def test_bindings_that_are_refused_leave_out_what_is_said_of_accounts_and_nothin
     assert [resource.affects_decisions for resource in report.unread] == [False]
 
 
-def test_csi_drivers_that_are_refused_are_reported_as_not_read() -> None:
+def test_refused_csi_drivers_are_reported_as_not_read() -> None:
     requests = [{"audience": "vault", "expirationSeconds": 86400}]
     driver = {"metadata": {"name": "vault.example.com"}, "spec": {"tokenRequests": requests}}
     assert [one.name for one in scan("", csidrivers=[driver]).csi_drivers] == ["vault.example.com"]
@@ -121,19 +121,19 @@ def test_csi_drivers_that_are_refused_are_reported_as_not_read() -> None:
     assert unread.hint == advice
 
 
-def test_where_the_start_of_tracking_is_refused_no_secret_is_said_to_go_and_decisions_stand() -> None:
+def test_unknown_start_of_tracking_makes_no_secret_removable() -> None:
     report = scan(secrets=[ROBOT], configmaps=REFUSED)
     assert (report.tracked_since, report.exit_status) == (None, 0)
     assert [secret.removable for secret in report.legacy_secrets] == [False]
 
 
-def test_a_server_that_fails_otherwise_ends_it() -> None:
+def test_server_error_ends_the_scan() -> None:
     with pytest.raises(ApiError):
         scan(deployments=ApiError(401, "HTTP 401: who are you?"))
 
 
 @pytest.mark.parametrize("condition", ["Complete", "Failed"])
-def test_a_finished_job_of_nobody_is_not_created_again_and_its_pods_are_finished(condition) -> None:
+def test_finished_job_is_not_recreated_and_pods_are_finished(condition) -> None:
     done = {"metadata": meta("migrate-a", **of("Job", "migrate", "batch")), "spec": READS}
     done["status"] = {"phase": "Succeeded"}
     report = scan(secrets=[ROBOT], jobs=[job("migrate", condition)], pods=[done])
@@ -142,13 +142,13 @@ def test_a_finished_job_of_nobody_is_not_created_again_and_its_pods_are_finished
 
 
 @pytest.mark.parametrize(("condition", "status"), [("", ""), ("Complete", "False"), ("SuccessCriteriaMet", "True")])
-def test_a_job_that_is_not_finished_counts_by_its_template(condition, status) -> None:
+def test_unfinished_job_is_evaluated_by_its_template(condition, status) -> None:
     report = scan(secrets=[ROBOT], jobs=[job("migrate", condition, status)])
     assert [(workload.title, workload.outcome) for workload in report.workloads] == [("Job/migrate", Outcome.DENIED)]
     assert report.exit_status == 1
 
 
-def test_a_cron_jobs_template_counts_though_its_jobs_are_finished() -> None:
+def test_cron_job_is_evaluated_though_its_jobs_are_finished() -> None:
     done = [job(f"nightly-{number}", "Complete", **of("CronJob", "nightly", "batch")) for number in range(3)]
     report = scan(secrets=[ROBOT], cronjobs=[cron_job("nightly")], jobs=done)
     assert [(workload.title, workload.outcome) for workload in report.workloads] == [
@@ -157,13 +157,13 @@ def test_a_cron_jobs_template_counts_though_its_jobs_are_finished() -> None:
     assert [reference.title for reference in report.legacy_secrets[0].references] == ["CronJob/nightly"]
 
 
-def test_a_pod_of_a_finished_job_that_still_ends_is_told_of_under_its_cron_job() -> None:
+def test_terminating_pod_of_a_job_is_under_its_cron_job() -> None:
     ending = {"metadata": meta("n-1-a", **of("Job", "n-1", "batch")), "spec": live(), "status": {"phase": "Running"}}
     report = scan(jobs=[job("n-1", "Failed", **of("CronJob", "n", "batch"))], pods=[ending])
     assert [(workload.title, workload.pod_count) for workload in report.workloads] == [("CronJob/n", 1)]
 
 
-def test_jobs_of_one_template_are_judged_each_by_its_own_labels() -> None:
+def test_jobs_of_one_template_keep_their_own_labels() -> None:
     by_label = "inject: [{name: vault, audience: vault, mountPath: /vault, podLabels: {job-name: b}}]\n"
     quiet = spec(automountServiceAccountToken=False, container=mounts(("data", "/data")))
     made, pods = [], []
@@ -183,7 +183,7 @@ def paths_asked(*names: str, **lists) -> set[str]:
     return {asked.path for asked in transport.asked}
 
 
-def test_a_namespace_that_is_named_is_listed_by_itself_but_for_bindings_which_may_be_anywhere() -> None:
+def test_named_namespace_is_listed_alone_except_bindings() -> None:
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     others = {
         "/api/v1/namespaces",
@@ -209,7 +209,7 @@ LENIENT = SILENT + "overrides: [{namespaceLabels: {team: a}, mode: warn}]\n"
 READING = [{"metadata": meta("a"), "spec": READS}]
 
 
-def test_where_not_all_namespaces_may_be_listed_those_that_are_named_are_read_one_by_one() -> None:
+def test_named_namespaces_are_read_singly_if_lists_are_refused() -> None:
     lists = {"namespaces": REFUSED, "secrets": [ROBOT], "pods": READING}
     report = scan(LENIENT, ("shop",), **lists, **one("shop", team="a"))
     assert (report.exit_status, report.unread, report.summary.namespaces) == (0, (), 1)
@@ -217,7 +217,7 @@ def test_where_not_all_namespaces_may_be_listed_those_that_are_named_are_read_on
     assert scan(LENIENT, ("shop",), **lists, **one("shop", team="b")).summary.pods.denied == 1
 
 
-def test_one_that_may_not_be_read_either_is_a_gap_and_one_that_is_not_there_fails() -> None:
+def test_unreadable_namespace_is_a_gap_missing_one_fails() -> None:
     report = scan(LENIENT, ("demo",), namespaces=REFUSED, demo=REFUSED)
     assert [(found.resource, found.affects_decisions) for found in report.unread] == [("namespace demo", True)]
     assert report.unread[0].hint == ("kubectl auth can-i get namespaces/demo -n demo; manifests/scanner grants it")
@@ -228,12 +228,12 @@ def test_one_that_may_not_be_read_either_is_a_gap_and_one_that_is_not_there_fail
 
 
 @pytest.mark.parametrize("found", [one("demo", kind="Namespace")["demo"], Raw([])], ids=["content", "no object"])
-def test_a_namespace_that_is_no_metadata_is_not_taken_for_it(found) -> None:
+def test_namespace_answer_that_is_no_metadata_fails(found) -> None:
     with pytest.raises(ApiError):
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=found)
 
 
-def test_a_namespace_is_asked_for_again_where_the_server_is_busy(monkeypatch) -> None:
+def test_namespace_is_requested_again_from_a_busy_server(monkeypatch) -> None:
     monkeypatch.setattr("webhook.cluster.listing.MAX_TRIES", 2)
     waits: list[float] = []
     transport = FakeTransport(ApiError(503, "HTTP 503"), page(kind="PartialObjectMetadata"))
@@ -241,7 +241,7 @@ def test_a_namespace_is_asked_for_again_where_the_server_is_busy(monkeypatch) ->
     assert len(waits) == 1
 
 
-def test_a_list_that_is_refused_in_one_namespace_is_named_with_it() -> None:
+def test_list_refused_in_one_namespace_names_it() -> None:
     refused = ApiError(403, "HTTP 403")
     report = scan(SILENT, ("demo", "shop"), namespaces=[{"metadata": {"name": "demo"}}], secrets=refused)
     assert [found.resource for found in report.unread] == ["secrets in demo", "secrets in shop"]
@@ -250,7 +250,7 @@ def test_a_list_that_is_refused_in_one_namespace_is_named_with_it() -> None:
         scan(SILENT, ("demo",), pods=refused)
 
 
-def test_an_exemption_of_namespaces_that_nobody_knows_is_not_said_to_hold_nothing() -> None:
+def test_exemption_of_unknown_namespaces_is_not_unused() -> None:
     text = SILENT + "exemptions: [{rules: ['*'], namespaces: ['team-*'], reason: soon, until: never}]\n"
     known = [{"metadata": {"name": "team-a"}}]
     assert [exemption.status for exemption in scan(text, ("team-a",), namespaces=known).exemptions] == [
@@ -277,7 +277,7 @@ def custom(name: str, kind: str = "", **metadata) -> Object:
 ROLLOUTS = discovery("argoproj.io", "v1alpha1", "Rollout")
 
 
-def test_rollout_is_the_owner_of_its_replica_sets_pods_and_evaluated_without_pods() -> None:
+def test_rollout_owns_its_pods_and_is_evaluated_without_pods() -> None:
     pod = {"metadata": meta("web-1-a", **of("ReplicaSet", "web-1")), "spec": live()}
     replicas = {"metadata": meta("web-1", **of("Rollout", "web", "argoproj.io")), "spec": {"template": {"spec": READS}}}
     without = {"metadata": meta("elsewhere"), "spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}}
@@ -308,7 +308,7 @@ def test_custom_kind_that_another_one_controls_is_not_counted_twice() -> None:
     assert [workload.title for workload in report.workloads] == ["Service.serving.knative.dev/web"]
 
 
-def test_deployment_config_is_the_owner_of_its_replication_controllers_pods() -> None:
+def test_deployment_config_owns_its_pods() -> None:
     pod = {"metadata": meta("web-1-a", **of("ReplicationController", "web-1", "")), "spec": live()}
     made = {"metadata": meta("web-1", **of("DeploymentConfig", "web", "apps.openshift.io")), "spec": {}}
     report = scan(replicationcontrollers=[made], pods=[pod])
@@ -316,7 +316,7 @@ def test_deployment_config_is_the_owner_of_its_replication_controllers_pods() ->
 
 
 @pytest.mark.parametrize("refused", ["apis", "v1alpha1", "rollouts"])
-def test_custom_kinds_that_can_not_be_listed_are_a_gap(refused) -> None:
+def test_refused_custom_kinds_are_a_gap(refused) -> None:
     report = scan(secrets=[ROBOT], **{**ROLLOUTS, refused: REFUSED})
     [unread] = report.unread
     assert "pod templates of custom kinds" in unread.missing
@@ -324,7 +324,7 @@ def test_custom_kinds_that_can_not_be_listed_are_a_gap(refused) -> None:
     assert [secret.removable for secret in report.legacy_secrets] == [False]
 
 
-def test_advice_for_a_kind_of_the_policy_is_to_add_a_right() -> None:
+def test_refused_kind_of_the_policy_hints_at_the_missing_right() -> None:
     text = SILENT + "workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]\n"
     [unread] = scan(text, runners=REFUSED, **discovery("example.com", "v1", "Runner")).unread
     assert unread.hint == (

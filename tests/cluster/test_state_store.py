@@ -29,7 +29,7 @@ def index(published):
     return index
 
 
-def test_nothing_is_published_before_both_are_loaded(published) -> None:
+def test_cluster_is_published_once_both_are_loaded(published) -> None:
     index = StateStore(ClusterState(), published.append)
     index.secrets.replace([])
     assert published == []
@@ -38,7 +38,7 @@ def test_nothing_is_published_before_both_are_loaded(published) -> None:
 
 
 @pytest.mark.usefixtures("index")
-def test_a_cluster_has_what_was_loaded_and_what_was_known_otherwise(published) -> None:
+def test_cluster_has_loaded_and_configured_state(published) -> None:
     [cluster] = published
     assert cluster.legacy_tokens == {"demo": {"a": "app"}, "other": {"b": "app"}}
     assert cluster.namespace_labels("demo") == {("tier", "web")}
@@ -62,7 +62,7 @@ def test_changes_are_in_the_next_cluster(index, published, changes, expected) ->
     assert published[-1].legacy_tokens == expected
 
 
-def test_a_cluster_that_was_given_out_never_changes_and_shares_what_is_the_same(index, published) -> None:
+def test_published_cluster_never_changes_and_shares_equal_parts(index, published) -> None:
     before = published[-1]
     index.secrets.apply([ObjectChange(secret("c"), deleted=False)])
     after = published[-1]
@@ -72,7 +72,7 @@ def test_a_cluster_that_was_given_out_never_changes_and_shares_what_is_the_same(
     assert after.namespaces is before.namespaces
 
 
-def test_what_changes_nothing_that_is_kept_is_not_published(index, published) -> None:
+def test_irrelevant_change_is_not_published(index, published) -> None:
     index.secrets.apply([ObjectChange(secret("a"), deleted=False), ObjectChange(secret("z"), deleted=True)])
     index.namespaces.apply([ObjectChange(namespace("demo", tier="web"), deleted=False)])
     assert len(published) == 1

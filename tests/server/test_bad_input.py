@@ -38,7 +38,7 @@ UNANSWERABLE = {
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
 @pytest.mark.parametrize("body", UNANSWERABLE.values(), ids=UNANSWERABLE)
 @pytest.mark.covers("failure-modes: not a review", "failure-modes: odd JSON")
-def test_what_is_no_review_gets_400_and_one_line_that_says_why(server, path, body):
+def test_invalid_review_gets_400_with_a_one_line_reason(server, path, body):
     reply = server.request("POST", path, body, JSON)
     assert reply.status == 400
     assert reply.headers["Content-Type"] == "application/json"
@@ -60,7 +60,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
 @pytest.mark.covers("failure-modes: odd JSON", "threat-model: unreadable object")
-def test_a_review_whose_object_cannot_be_read_is_denied_by_its_uid(server, path, body):
+def test_review_of_an_unreadable_object_is_denied_by_its_uid(server, path, body):
     response = server.review(path, body)
     assert (response["uid"], response["allowed"]) == (POD["request"]["uid"], False)
     assert (response["status"]["code"], response["status"]["reason"]) == (400, "BadRequest")
@@ -82,7 +82,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), REFUSED.values(), ids=REFUSED)
-def test_what_is_not_asked_as_it_should_be_is_refused_in_json(server, method, path, headers, status):
+def test_wrong_method_path_or_type_is_refused_in_json(server, method, path, headers, status):
     reply = server.request(method, path, b"{}" if method != "GET" else None, headers)
     assert reply.status == status
     assert (reply.json["kind"], reply.json["code"]) == ("Status", reply.status)
@@ -92,13 +92,13 @@ def test_what_is_not_asked_as_it_should_be_is_refused_in_json(server, method, pa
 @pytest.mark.parametrize(
     "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;a=b"]
 )
-def test_a_content_type_may_have_parameters(server, content_type):
+def test_content_type_with_parameters_is_accepted(server, content_type):
     body = recorded("pod-plain.pods", "mutate")
     assert server.request("POST", "/mutate", body, {"Content-Type": content_type}).status == 200
 
 
 @pytest.mark.covers("threat-model: large bodies")
-def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
+def test_body_over_the_limit_gets_413(server):
     body = b" " * (9 << 20)
     assert server.request("POST", "/mutate", body, JSON).status == 413
     reply = server.request("POST", "/validate", body, JSON)
@@ -108,7 +108,7 @@ def test_a_body_over_the_limit_gets_413_and_its_sender_gets_to_read_it(server):
 
 @pytest.mark.parametrize("size", [1, 9 << 20])
 @pytest.mark.covers("failure-modes: chunked body")
-def test_body_in_chunks_is_refused_at_once_and_its_sender_gets_to_read_it(server, size):
+def test_chunked_body_over_the_limit_is_refused_at_once(server, size):
     reply = server.request("POST", "/validate", iter([b" " * 65536] * (size // 65536) + [b" "]), JSON)
     assert reply.status == 411
     assert reply.json["message"] == "send the body with a Content-Length"
@@ -139,7 +139,7 @@ NOT_HTTP = {
 
 @pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
 @pytest.mark.covers("failure-modes: not a review")
-def test_what_is_not_http_gets_a_4xx_and_the_connection_is_closed(server, sent):
+def test_invalid_http_gets_4xx_and_is_disconnected(server, sent):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(sent)
         answer = read_to_the_end(connection)
@@ -147,7 +147,7 @@ def test_what_is_not_http_gets_a_4xx_and_the_connection_is_closed(server, sent):
     assert b'{"kind":"Status","apiVersion":"v1","status":"Failure","code":4' in answer
 
 
-def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(server):
+def test_invalid_http_is_counted_a_hang_up_is_not(server):
     before = server.metric("tokenguard_requests_refused_total")
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(NOT_HTTP["garbage"])
@@ -162,7 +162,7 @@ def test_what_is_not_http_is_counted_and_a_client_that_hangs_up_is_not(server):
 EXPECT = POST.replace(b"Host: a", b"Host: a\r\nExpect: 100-continue")
 
 
-def test_who_waits_to_be_told_to_continue_is_told(server):
+def test_expect_100_continue_is_answered(server):
     body = recorded("pod-plain.pods", "mutate")
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(EXPECT % len(body))
@@ -180,13 +180,13 @@ def test_who_waits_to_be_told_to_continue_is_told(server):
     ],
     ids=["too large", "no JSON", "no such page"],
 )
-def test_who_waits_to_be_told_to_continue_and_would_be_refused_is_refused_at_once(server, head, status):
+def test_expect_100_continue_of_a_refused_body_is_refused(server, head, status):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(head)
         assert read_to_the_end(connection).startswith(b"HTTP/1.1 " + status)
 
 
-def test_a_request_to_switch_to_websocket_is_answered_as_http(server):
+def test_websocket_upgrade_is_answered_as_http(server):
     asked = b"GET /%s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: a\r\n\r\n"
     for page, status in ((b"nothing", b"404"), (b"healthz", b"200")):
         with contextlib.closing(raw_connection(server)) as connection:
@@ -214,7 +214,7 @@ def test_head_of_a_service_mesh_is_accepted(server):
 
 
 @pytest.mark.covers("failure-modes: out of memory", "failure-modes: connections", "threat-model: large bodies")
-def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(policy_flags, tmp_path):
+def test_waiting_large_bodies_leave_room_for_smaller_reviews(policy_flags, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
     with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
         for _ in range(9):
@@ -231,7 +231,7 @@ def test_large_bodies_that_wait_crowd_out_no_smaller_review_in_pieces(policy_fla
 
 
 @pytest.mark.covers("failure-modes: out of memory", "failure-modes: connections", "threat-model: large bodies")
-def test_bodies_that_arrive_at_once_are_bounded_and_whole_reviews_get_through(policy_flags, tmp_path):
+def test_concurrent_bodies_are_bounded_and_whole_reviews_pass(policy_flags, tmp_path):
     body = recorded("pod-plain.pods", "mutate")
     largest = 100_000
     limit = ["--max-body-bytes", str(largest)]
@@ -251,7 +251,7 @@ def test_bodies_that_arrive_at_once_are_bounded_and_whole_reviews_get_through(po
             assert server.review("/mutate", large)["allowed"]
 
 
-def test_bad_input_leaves_no_trace_in_the_log(server):
+def test_bad_input_is_not_logged(server):
     log = server.log
     assert "Traceback" not in log
     assert "ERROR" not in log

@@ -61,7 +61,7 @@ def is_answered(server, context) -> bool:
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_who_shows_a_certificate_of_that_ca_is_answered_over_a_connection_that_stays(wary, tmp_path, newest) -> None:
+def test_client_certificate_of_the_ca_is_accepted(wary, tmp_path, newest) -> None:
     with connected(wary, showing(wary, API_SERVER, tmp_path, newest=newest)) as connection:
         for path in ("/mutate", "/validate", "/mutate"):
             reply = ask(connection, "POST", path, BODY, JSON)
@@ -72,7 +72,7 @@ def test_who_shows_a_certificate_of_that_ca_is_answered_over_a_connection_that_s
 
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_who_shows_none_gets_no_review_answered_and_is_told_what_to_do(wary, path) -> None:
+def test_review_without_client_certificate_is_refused(wary, path) -> None:
     before = len(wary.audit)
     counted = wary.metric("tokenguard_requests_refused_total", reason="no_client_certificate", status="403")
     reply = wary.request("POST", path, BODY, JSON)
@@ -84,7 +84,7 @@ def test_who_shows_none_gets_no_review_answered_and_is_told_what_to_do(wary, pat
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-def test_kubelet_and_monitoring_show_none_and_are_answered(wary, path) -> None:
+def test_probes_and_metrics_need_no_client_certificate(wary, path) -> None:
     assert wary.request("GET", path).status == 200
 
 
@@ -106,7 +106,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("start", WRITTEN.values(), ids=WRITTEN)
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_however_it_is_asked_without_one_no_review_is_answered(wary, start) -> None:
+def test_review_without_client_certificate_is_never_answered(wary, start) -> None:
     before = len(wary.audit)
     asked = (POST % len(BODY)).replace(b"POST /mutate", start).replace(b"Host: a", b"Host: a\r\nConnection: close")
     for more in (b"", b"Ssl-Client-Verify: SUCCESS\r\nX-Forwarded-Client-Cert: Subject=apiserver\r\nX-Ssl-Cert: a\r\n"):
@@ -121,14 +121,14 @@ def test_however_it_is_asked_without_one_no_review_is_answered(wary, start) -> N
 @pytest.mark.parametrize("pair", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_another_certificate_is_not_taken_for_anything(wary, tmp_path, pair, newest) -> None:
+def test_client_certificate_of_another_ca_is_refused(wary, tmp_path, pair, newest) -> None:
     context = showing(wary, pair, tmp_path, newest=newest)
     assert not is_answered(wary, context)
     with pytest.raises(OSError, match=r"(?i)alert|eof|reset|closed"), connected(wary, context) as connection:
         ask(connection, "GET", "/healthz")
 
 
-def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(policy_flags, tmp_path) -> None:
+def test_client_ca_is_replaced_without_a_restart(policy_flags, tmp_path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(CA.certificate)
     with serve(tmp_path / "run", *policy_flags, "--client-ca", str(file)) as server:
@@ -155,7 +155,7 @@ def test_a_new_ca_is_known_without_a_restart_and_an_old_one_no_longer(policy_fla
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_a_session_that_is_taken_up_again_proves_nothing(wary, tmp_path, newest) -> None:
+def test_resumed_tls_session_is_no_client_certificate(wary, tmp_path, newest) -> None:
     context = showing(wary, API_SERVER, tmp_path, newest=newest)
     answer, _, session = reviewed(wary, context, None)
     assert answer.startswith(b"HTTP/1.1 200")

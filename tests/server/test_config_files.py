@@ -81,7 +81,7 @@ def test_new_files_are_used_and_invalid_ones_rejected_without_a_restart(files, t
 
 
 @pytest.mark.covers("failure-modes: policy invalid or missing", "failure-modes: certificate invalid")
-def test_worker_that_starts_while_all_files_are_invalid_has_the_last_valid_ones(files, tmp_path):
+def test_worker_started_with_invalid_files_uses_the_last_valid(files, tmp_path):
     data = base64.b64encode(b"secret-value").decode()
     files(objects="apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}\n")
     (tmp_path / "tmp").mkdir()
@@ -105,7 +105,7 @@ def test_worker_that_starts_while_all_files_are_invalid_has_the_last_valid_ones(
 
 
 @pytest.mark.covers("failure-modes: policy invalid or missing")
-def test_without_a_policy_from_the_start_nothing_is_ready_and_reviews_are_denied(tmp_path):
+def test_start_without_a_policy_is_not_ready_and_denies(tmp_path):
     policy = tmp_path / "policy.yaml"
     with serve(tmp_path / "run", "--policy", str(policy), ready=False) as server:
 

@@ -46,7 +46,7 @@ def test_changed_file_is_used_counted_and_logged_once(watched, tmp_path, caplog)
 
 
 @pytest.mark.covers("failure-modes: policy invalid or missing")
-def test_invalid_content_is_reported_with_every_mistake_until_it_is_valid(watched, tmp_path, caplog):
+def test_invalid_content_is_reported_with_every_error(watched, tmp_path, caplog):
     caplog.clear()
     for content in ("bad", "bad again"):
         (tmp_path / "file").write_text(content)
@@ -64,7 +64,7 @@ def test_invalid_content_is_reported_with_every_mistake_until_it_is_valid(watche
 
 
 @pytest.mark.covers("failure-modes: policy invalid or missing")
-def test_missing_file_leaves_its_content_in_force_until_it_is_back(watched, tmp_path):
+def test_missing_file_leaves_its_content_in_force(watched, tmp_path):
     (tmp_path / "file").unlink()
     for _ in range(2):
         watched.check()
@@ -90,7 +90,7 @@ def test_mounted_file_is_followed_through_its_symlinks(watched, tmp_path):
 
 
 @pytest.mark.covers("failure-modes: out of file descriptors")
-def test_lack_of_room_is_made_up_for_at_the_next_check(tmp_path):
+def test_content_that_was_not_stored_is_stored_at_the_next_check(tmp_path):
     (tmp_path / "file").write_text("content")
     watched = Watched(tmp_path)
     use, lacks = watched.use, [OSError(28, "No space left on device")]

@@ -40,7 +40,7 @@ def forged(name: str) -> bytes:
 @pytest.mark.parametrize("name", FORGED.values(), ids=FORGED)
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
 @pytest.mark.covers("threat-model: control characters in names")
-def test_a_forged_name_makes_no_second_line_and_commands_nothing(server, path, name) -> None:
+def test_forged_name_adds_no_line_and_no_terminal_command(server, path, name) -> None:
     before, log = (server.folder / "audit").read_bytes(), server.log
     response = server.request("POST", path, forged(name), JSON).json["response"]
     [line] = (server.folder / "audit").read_bytes().removeprefix(before).splitlines()
@@ -54,7 +54,7 @@ def test_a_forged_name_makes_no_second_line_and_commands_nothing(server, path, n
 
 
 @pytest.mark.covers("threat-model: control characters in names")
-def test_what_is_denied_is_told_in_as_many_lines_as_there_are_findings(server) -> None:
+def test_denial_has_a_line_for_each_finding(server) -> None:
     lines = {
         name: len(
             server.request("POST", "/validate", forged(text), JSON).json["response"]["status"]["message"].split("\n")

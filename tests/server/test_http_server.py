@@ -125,7 +125,7 @@ def run(request) -> Callable[[Coroutine[Any, Any, None]], None]:
     return in_loop
 
 
-def test_review_is_held_until_the_state_is_loaded_and_pages_are_not(run, tls) -> None:
+def test_review_is_held_until_the_state_is_loaded_pages_are_not(run, tls) -> None:
     async def held() -> None:
         async with running(tls, policy="", holds=True) as one, one.connection() as (reader, writer):
             writer.write(REVIEW)

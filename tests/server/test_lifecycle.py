@@ -23,7 +23,7 @@ from webhook.server.state import State
 BODY = recorded("pod-plain.pods", "mutate")
 
 
-def test_a_connection_is_kept_for_many_reviews_and_across_refusals(server):
+def test_connection_is_kept_for_reviews_and_refusals(server):
     with contextlib.closing(server.connect()) as connection:
         connection.connect()
         mine = connection.sock.getsockname()
@@ -44,7 +44,7 @@ main()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_is_not_lost_on_workers_that_are_about_to_boot(policy_flags, tmp_path, how):
+def test_stop_reaches_workers_that_are_booting(policy_flags, tmp_path, how):
     module = ("-c", SLOW_TO_BOOT)
     with serve(tmp_path, *policy_flags, ready=False, module=module) as server:
         eventually(lambda: (tmp_path / "audit").read_text().count("booting") == 1)
@@ -61,7 +61,7 @@ def refuses_connections(server) -> bool:
 
 
 @pytest.mark.covers("failure-modes: worker stopped")
-def test_a_review_in_flight_is_answered_after_sigterm_and_idle_connections_hold_up_nothing(policy_flags, tmp_path):
+def test_sigterm_answers_reviews_in_flight_and_closes_idle(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server:
         folder = Path(server.log.split("--cacert ")[1].split()[0]).parent
         assert (folder.stat().st_mode & 0o777, (folder / "tls.key").stat().st_mode & 0o777) == (0o700, 0o600)
@@ -95,7 +95,7 @@ WAITS_FOR = {
 
 @pytest.mark.parametrize("flags", WAITS_FOR.values(), ids=WAITS_FOR)
 @pytest.mark.covers("failure-modes: API server silent at the start")
-def test_while_it_waits_for_an_api_server_that_stays_silent_it_stops_as_soon_as_it_is_told_to(flags, tmp_path):
+def test_stop_while_waiting_for_a_silent_api_server_is_prompt(flags, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent, (tmp_path / "log").open("wb") as log:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         (tmp_path / "kubeconfig").write_text(KUBECONFIG.replace("https://127.0.0.1:1", url))
@@ -192,7 +192,7 @@ def test_address_that_cannot_be_bound_is_reported_in_one_line(host, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
-def test_requests_that_arrive_before_their_turn_are_answered_in_their_order(server):
+def test_pipelined_requests_over_tls_are_answered_in_their_order(server):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + POST % len(BODY) + BODY)
         connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")

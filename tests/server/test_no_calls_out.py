@@ -36,7 +36,7 @@ def was_called(listener: socket.socket) -> bool:
 
 
 @pytest.mark.covers("threat-model: addresses in the policy")
-def test_no_url_in_a_policy_or_in_a_review_is_called(listener, tmp_path) -> None:
+def test_urls_in_policy_and_review_are_never_called(listener, tmp_path) -> None:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     (tmp_path / "policy.yaml").write_text(POLICY.format(url=url))
     token = {"serviceAccountToken": {"path": "t", "audience": f"{url}/a"}}

@@ -20,7 +20,7 @@ from webhook.server.process_setup import MAX_FILES, private_folder, raise_file_l
 BODY = recorded("pod-plain.pods", "mutate")
 
 
-def test_as_many_files_may_be_open_as_the_hard_limit_allows():
+def test_open_files_limit_is_raised_to_the_hard_limit():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
@@ -31,7 +31,7 @@ def test_as_many_files_may_be_open_as_the_hard_limit_allows():
 
 
 @pytest.mark.covers("failure-modes: out of file descriptors", "threat-model: idle connections")
-def test_where_few_files_may_be_open_idle_connections_make_way_for_reviews(policy_flags, tmp_path):
+def test_low_open_files_limit_closes_idle_connections(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (100, 100))
         server.replace_worker()
@@ -48,7 +48,7 @@ def start_without(stream: str, *flags: str) -> list[str]:
 
 
 @pytest.mark.covers("failure-modes: stdout closed")
-def test_an_audit_log_to_a_closed_stdout_is_refused():
+def test_audit_log_to_a_closed_stdout_is_refused():
     command = start_without(">&-", "--bind", "256.0.0.1:0")
     ended = subprocess.run(command, stderr=subprocess.PIPE, timeout=60, check=False)
     assert ended.returncode == 2
@@ -56,7 +56,7 @@ def test_an_audit_log_to_a_closed_stdout_is_refused():
 
 
 @pytest.mark.covers("failure-modes: stdout closed")
-def test_streams_that_are_closed_become_no_other_file(policy_flags, tmp_path):
+def test_closed_standard_streams_are_not_reused(policy_flags, tmp_path):
     audit = ["--audit-log", str(tmp_path / "audit")]
     command = start_without("<&- >&-", *policy_flags, *audit)
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
@@ -73,7 +73,7 @@ def folders(where: Path) -> list[Path]:
     return sorted(where.glob("tokenguard-run-*"))
 
 
-def test_what_a_killed_server_left_behind_is_removed_by_the_next_and_nothing_else(tmp_path, monkeypatch):
+def test_folders_of_killed_servers_are_removed_at_the_next_start(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     for name in ("tokenguard-run-left", "tokenguard-run-used", "tokenguard-other"):
@@ -91,7 +91,7 @@ def test_what_a_killed_server_left_behind_is_removed_by_the_next_and_nothing_els
     os.close(held)
 
 
-def test_a_root_that_is_read_only_throughout_is_told_in_one_line(monkeypatch):
+def test_read_only_root_is_reported_in_one_line(monkeypatch):
     monkeypatch.setenv("TMPDIR", "/proc/nowhere")
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/proc/nowhere"])  # root can write to the others
@@ -100,7 +100,7 @@ def test_a_root_that_is_read_only_throughout_is_told_in_one_line(monkeypatch):
 
 
 @pytest.mark.covers("failure-modes: master killed")
-def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_ended(policy_flags, tmp_path, monkeypatch):
+def test_folder_of_a_killed_server_is_locked_while_workers_live(policy_flags, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     with serve(tmp_path / "run", *policy_flags) as server:
@@ -116,7 +116,7 @@ def test_the_folder_of_a_server_that_is_killed_is_free_once_its_workers_have_end
     assert folders(tmp_path) == []
 
 
-def test_signals_that_gunicorn_would_reload_or_multiply_at_change_nothing(policy_flags, tmp_path):
+def test_gunicorn_signals_for_reload_and_workers_are_ignored(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server:
         before = server.workers
         for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):

@@ -15,13 +15,13 @@ def patched(body: bytes, response) -> bytes:
     return json.dumps(review).encode()
 
 
-def test_the_table_names_every_recorded_review():
+def test_expectations_cover_every_recorded_review():
     files = {f"{name}.{resource}" for name, _, resource, _ in (one.name.split(".") for one in RECORDED.iterdir())}
     assert files == set(EXPECTED)
 
 
 @pytest.mark.parametrize("case", EXPECTED)
-def test_mutate_decides_as_the_table_says(server, case):
+def test_mutate_of_a_recorded_review_decides_as_expected(server, case):
     response = server.review("/mutate?timeout=10s", recorded(case, "mutate"))
     assert decided(response) == EXPECTED[case].mutate
     assert response["allowed"] is True
@@ -29,7 +29,7 @@ def test_mutate_decides_as_the_table_says(server, case):
 
 
 @pytest.mark.parametrize("case", EXPECTED)
-def test_validate_decides_as_the_table_says_and_never_patches(server, case):
+def test_validate_of_a_recorded_review_decides_as_expected(server, case):
     body = recorded(case, "validate")
     response = server.review("/validate?timeout=10s", body)
     assert decided(response) == EXPECTED[case].validate
@@ -39,14 +39,14 @@ def test_validate_decides_as_the_table_says_and_never_patches(server, case):
 
 
 @pytest.mark.parametrize("case", EXPECTED)
-def test_what_mutate_has_patched_is_patched_no_more_and_then_judged_for_good(server, case):
+def test_patched_review_is_not_patched_again_and_is_validated(server, case):
     body = recorded(case, "mutate")
     once = patched(body, server.review("/mutate", body))
     assert patch_of(server.review("/mutate", once)) == []
     assert decided(server.review("/validate", once)) == EXPECTED[case].finally_
 
 
-def test_a_denial_says_what_is_wrong_and_by_which_id_it_is_found(server):
+def test_denial_has_reason_and_decision_id(server):
     response = server.review("/validate", recorded("secret-legacy.secrets", "validate"))
     assert response["status"]["code"] == 403
     assert response["status"]["reason"] == "Forbidden"

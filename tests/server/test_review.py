@@ -18,7 +18,7 @@ LEGACY = recorded("pod-legacy-env.pods", "validate")
 PLAIN = recorded("pod-plain.pods", "mutate")
 
 
-def test_an_exemption_is_named_in_the_annotations_and_in_the_audit_log():
+def test_exemption_is_in_annotations_and_audit_log():
     replica = Replica(POLICY + EXEMPTED)
     response = replica.response(LEGACY)
     assert response["allowed"] is True
@@ -35,7 +35,7 @@ exemptions:
 """
 
 
-def test_two_exemptions_of_one_rule_are_both_named_and_counted_once():
+def test_two_exemptions_of_a_rule_are_recorded_and_counted_once():
     replica = Replica(POLICY + BY_ACCOUNT)
     replica.state.use_cluster(ClusterState({"demo": {"app-token": "app", "robot-token": "robot"}}))
     env = [{"name": name, "valueFrom": {"secretKeyRef": {"name": name}}} for name in ("app-token", "robot-token")]
@@ -49,7 +49,7 @@ def test_two_exemptions_of_one_rule_are_both_named_and_counted_once():
     )
 
 
-def test_the_annotations_are_strings_and_the_empty_ones_are_left_out():
+def test_annotations_are_strings_without_empty_ones():
     annotations = Replica().response(recorded("pod-mirror.pods", "validate"))["auditAnnotations"]
     assert set(annotations) == {"id", "decision", "policy"}
     assert all(isinstance(value, str) for value in annotations.values())
@@ -57,7 +57,7 @@ def test_the_annotations_are_strings_and_the_empty_ones_are_left_out():
 
 
 @pytest.mark.parametrize("mode", ["warn", "audit"])
-def test_a_policy_that_only_warns_or_audits_neither_patches_nor_denies(mode):
+def test_mode_warn_or_audit_neither_patches_nor_denies(mode):
     replica = Replica(POLICY + f"mode: {mode}\n")
     assert patch_of(replica.response(PLAIN, Phase.MUTATE)) == []
     response = replica.response(LEGACY)
@@ -66,13 +66,13 @@ def test_a_policy_that_only_warns_or_audits_neither_patches_nor_denies(mode):
 
 
 @pytest.mark.parametrize(("level", "lines"), [("decisions", 0), ("all", 1)])
-def test_a_plain_allow_is_written_to_the_audit_log_at_level_all_alone(level, lines):
+def test_plain_allow_is_recorded_only_at_level_all(level, lines):
     replica = Replica(level=level)
     replica.response(recorded("serviceaccount.serviceaccounts", "mutate"), Phase.MUTATE)
     assert [line["note"] for line in replica.audit.lines] == ["serviceaccounts: judged in /validate"] * lines
 
 
-def test_before_there_is_a_policy_reviews_are_denied_and_the_audit_log_says_so():
+def test_review_without_a_policy_is_denied_and_recorded():
     replica = Replica(policy="")
     replica.state.set_not_ready("policy", "policy not loaded: it isn't there")
     response = replica.response(PLAIN, Phase.MUTATE)
@@ -85,7 +85,7 @@ WARN_ONLY = ("workload-statefulset-legacy.statefulsets", "serviceaccount.service
 
 
 @pytest.mark.parametrize("case", WARN_ONLY)
-def test_before_there_is_a_policy_what_is_only_ever_advised_of_is_let_pass_and_its_author_told(case):
+def test_workload_without_a_policy_is_allowed_with_a_warning(case):
     replica = Replica(policy="")
     replica.state.set_not_ready("policy", "policy not loaded: it isn't there")
     response = replica.response(recorded(case, "validate"))
@@ -101,7 +101,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("policy", ["", POLICY, POLICY + "mode: audit\n"], ids=["none", "enforce", "audit"])
-def test_a_policy_is_judged_whatever_policy_is_in_force_or_none(policy):
+def test_policy_is_evaluated_without_a_policy_in_force(policy):
     replica = Replica(policy)
     assert replica.response(recorded("policy-sound.configmaps", "validate"))["allowed"] is True
     assert replica.response(BAD_POLICY, Phase.MUTATE)["allowed"] is True
@@ -114,7 +114,7 @@ def test_a_policy_is_judged_whatever_policy_is_in_force_or_none(policy):
     assert status["message"].splitlines() == [*MISTAKES, "[tokenguard 593fd6de: see 'tokenguard policy validate']"]
 
 
-def test_kubectl_is_given_every_mistake_as_a_cause_and_last_the_decisions_id():
+def test_policy_errors_are_causes_followed_by_the_decision_id():
     details = Replica().response(BAD_POLICY)["status"]["details"]
     assert (details["kind"], details["name"]) == ("ConfigMap", "token-policy")
     causes = [{"field": "data[policy.yaml]", "message": one, "reason": "FieldValueInvalid"} for one in MISTAKES]
@@ -122,7 +122,7 @@ def test_kubectl_is_given_every_mistake_as_a_cause_and_last_the_decisions_id():
     assert details["causes"] == [*causes, reference]
 
 
-def test_a_refused_policy_is_in_the_audit_log_with_its_mistakes():
+def test_denied_policy_is_recorded_with_its_errors():
     replica = Replica()
     replica.response(BAD_POLICY)
     (line,) = replica.audit.lines
@@ -135,7 +135,7 @@ def test_a_refused_policy_is_in_the_audit_log_with_its_mistakes():
     ]
 
 
-def test_the_answer_about_a_policy_of_countless_mistakes_is_bounded():
+def test_answer_to_a_policy_with_many_errors_is_bounded():
     asked = json.loads(BAD_POLICY)
     asked["request"]["object"]["data"]["policy.yaml"] = "".join(f"a{number}:\n" for number in range(20_000))
     replica = Replica()
@@ -151,7 +151,7 @@ def test_the_answer_about_a_policy_of_countless_mistakes_is_bounded():
 
 @pytest.mark.parametrize("part", [{"data": ["a"]}, {"data": {"policy.yaml": 7}}, {"metadata": {"labels": "true"}}])
 @pytest.mark.parametrize("policy", ["", POLICY + "mode: warn\n"], ids=["none", "warn"])
-def test_a_config_map_that_can_not_be_read_is_denied(policy, part):
+def test_unreadable_config_map_is_denied(policy, part):
     asked = json.loads(BAD_POLICY)
     asked["request"]["object"] |= part
     response = Replica(policy).response(json.dumps(asked).encode())
@@ -159,7 +159,7 @@ def test_a_config_map_that_can_not_be_read_is_denied(policy, part):
     assert response["status"]["message"].startswith("the object can't be read: Expected ")
 
 
-def test_of_a_config_map_nothing_is_decoded_but_what_is_judged():
+def test_config_map_is_decoded_only_as_far_as_evaluated():
     asked = json.loads(recorded("policy-sound.configmaps", "validate"))
     asked["request"]["object"]["data"]["other"] = {"not": "text"}
     asked["request"]["object"]["binaryData"] = {"other": 7}
@@ -168,7 +168,7 @@ def test_of_a_config_map_nothing_is_decoded_but_what_is_judged():
     assert Replica().response(json.dumps(asked).encode())["allowed"] is True
 
 
-def test_before_there_is_a_policy_what_no_rule_looks_at_is_let_pass():
+def test_object_of_no_rule_without_a_policy_is_allowed():
     asked = json.loads(BAD_POLICY)
     asked["request"] |= {"operation": "DELETE", "object": None}
     assert Replica(policy="").response(json.dumps(asked).encode())["allowed"] is True
@@ -181,7 +181,7 @@ def fail(*_):
 
 @pytest.mark.parametrize(("mode", "allowed"), [("enforce", False), ("warn", True), ("audit", True)])
 @pytest.mark.covers("threat-model: unreadable object")
-def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch, caplog, mode, allowed):
+def test_bug_costs_one_decision_and_logs_no_object(monkeypatch, caplog, mode, allowed):
     monkeypatch.setattr(review_handler, "evaluate", fail)
     replica = Replica(POLICY + f"mode: {mode}\n")
     response = replica.response(LEGACY)
@@ -198,7 +198,7 @@ def test_a_bug_costs_one_decision_and_its_traceback_quotes_no_object(monkeypatch
 
 @pytest.mark.parametrize(("mode", "warned"), [("enforce", True), ("warn", True), ("audit", False)])
 @pytest.mark.parametrize("case", WARN_ONLY)
-def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, mode, warned):
+def test_bug_denies_no_workload(monkeypatch, case, mode, warned):
     monkeypatch.setattr(review_handler, "evaluate", fail)
     response = Replica(POLICY + f"mode: {mode}\n").response(recorded(case, "validate"))
     assert response["allowed"] is True
@@ -206,7 +206,7 @@ def test_a_bug_refuses_nothing_that_is_only_ever_advised_of(monkeypatch, case, m
 
 
 @pytest.mark.parametrize("policy", ["", POLICY + "mode: audit\n"], ids=["none", "audit"])
-def test_a_bug_lets_no_policy_in(monkeypatch, policy):
+def test_bug_lets_no_policy_pass(monkeypatch, policy):
     monkeypatch.setattr(review_handler, "evaluate", fail)
     monkeypatch.setattr(review_handler, "policy_independent_decision", fail)
     response = Replica(policy).response(recorded("policy-sound.configmaps", "validate"))
@@ -224,7 +224,7 @@ def test_custom_kind_of_the_policy_is_evaluated():
     assert "warnings" not in Replica().response(made_review(runner))
 
 
-def test_review_is_evaluated_by_the_policy_that_it_was_read_with(monkeypatch):
+def test_review_is_evaluated_by_the_policy_it_was_read_with(monkeypatch):
     replica = Replica()
     read = review_handler.read_review
 
@@ -238,7 +238,7 @@ def test_review_is_evaluated_by_the_policy_that_it_was_read_with(monkeypatch):
     assert replica.response(LEGACY)["allowed"] is True
 
 
-def test_a_bug_in_reading_is_answered_too(monkeypatch):
+def test_bug_in_reading_is_answered(monkeypatch):
     monkeypatch.setattr(review_handler, "read_review", fail)
     replica = Replica()
     assert replica.handler.handle(PLAIN, Phase.MUTATE).status == 400
@@ -252,7 +252,7 @@ def failures(replica: Replica) -> set[str]:
     return {line.split('reason="')[1].split('"')[0] for line in counted}
 
 
-def test_why_a_review_could_not_be_judged_is_counted(monkeypatch):
+def test_review_failures_are_counted_by_reason(monkeypatch):
     ready, waiting = Replica(), Replica(policy="")
     assert failures(ready) == set()
     waiting.response(PLAIN)
@@ -267,7 +267,7 @@ def test_why_a_review_could_not_be_judged_is_counted(monkeypatch):
 
 
 @pytest.mark.covers("threat-model: metrics cardinality")
-def test_what_stands_in_metrics_is_bounded_whatever_is_sent():
+def test_label_values_are_bounded_whatever_is_sent():
     replica = Replica()
     for number in range(50):
         asked = json.loads(PLAIN)
@@ -281,7 +281,7 @@ def test_what_stands_in_metrics_is_bounded_whatever_is_sent():
     ]
 
 
-def test_warnings_hold_no_control_characters():
+def test_warnings_have_no_control_characters():
     assert bounded(("a\nb\x00c",)) == ["a b c"]
 
 
@@ -291,7 +291,7 @@ def test_warnings_hold_no_control_characters():
     ids=["many", "one that is too long", "few"],
 )
 @pytest.mark.covers("threat-model: expensive pod")
-def test_warnings_are_no_longer_than_the_api_server_passes_on(warnings, last):
+def test_warnings_fit_the_limit_of_the_api_server(warnings, last):
     told = bounded(warnings)
     assert told[-1] == last
     assert sum(len(one.encode()) for one in told) <= 4096

@@ -53,7 +53,7 @@ def test_pair_leaves_no_file_behind(serving, tmp_path):
 
 
 @pytest.mark.covers("failure-modes: TLS 1.1")
-def test_no_tls_older_than_1_2_is_offered(serving):
+def test_tls_older_than_1_2_is_not_offered(serving):
     assert serving.context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert serving.context.options & ssl.OP_NO_RENEGOTIATION, "OpenSSL 3 refuses a client's by default; 1.1.1 doesn't"
 

@@ -49,14 +49,14 @@ def spoken_to(request, policy_flags, tmp_path_factory):
 
 @pytest.mark.parametrize("version", [SSL_3, TLS_1_0, TLS_1_1], ids=["SSL 3.0", "TLS 1.0", "TLS 1.1"])
 @pytest.mark.covers("failure-modes: TLS 1.1", "threat-model: TLS downgrade")
-def test_an_old_version_is_refused_whatever_is_offered_under_it(spoken_to, version) -> None:
+def test_old_tls_version_is_refused(spoken_to, version) -> None:
     address, sound = spoken_to
     old = [suite for suites in UNSOUND.values() for suite in suites]
     assert say_hello(address, version, [*sound, *old]) is None
 
 
 @pytest.mark.covers("threat-model: TLS downgrade")
-def test_each_sound_suite_is_spoken_under_tls_1_2_without_compression_or_a_ticket(spoken_to) -> None:
+def test_secure_cipher_suite_is_accepted_under_tls_1_2(spoken_to) -> None:
     address, sound = spoken_to
     for suite in sound:
         told = say_hello(address, TLS_1_2, [suite], compressions=b"\1\0")
@@ -77,25 +77,25 @@ def each(extensions: bytes):
 
 @pytest.mark.parametrize("suites", UNSOUND.values(), ids=UNSOUND)
 @pytest.mark.covers("threat-model: TLS downgrade")
-def test_an_unsound_suite_is_refused(spoken_to, suites) -> None:
+def test_insecure_cipher_suite_is_refused(spoken_to, suites) -> None:
     assert say_hello(spoken_to[0], TLS_1_2, suites) is None
 
 
 @pytest.mark.covers("threat-model: TLS downgrade")
-def test_there_is_no_other_suite_that_is_spoken_under_tls_1_2(spoken_to) -> None:
+def test_no_other_cipher_suite_is_accepted_under_tls_1_2(spoken_to) -> None:
     address, sound = spoken_to
     others = [suite for suite in range(0x10000) if suite not in {*sound, *SIGNALS}]
     for at in range(0, len(others), 16384):
         assert say_hello(address, TLS_1_2, others[at : at + 16384]) is None
 
 
-def test_the_server_chooses_among_sound_suites(spoken_to) -> None:
+def test_server_chooses_the_cipher_suite(spoken_to) -> None:
     address, sound = spoken_to
     chosen = {say_hello(address, TLS_1_2, order).suite for order in (sound, sound[::-1])}
     assert len(chosen) == 1
 
 
-def test_tls_1_3_is_spoken_with_whoever_can_and_no_session_is_given_away(server) -> None:
+def test_tls_1_3_is_used_without_session_tickets(server) -> None:
     with raw_connection(server) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
@@ -104,7 +104,7 @@ def test_tls_1_3_is_spoken_with_whoever_can_and_no_session_is_given_away(server)
 
 
 @pytest.mark.covers("failure-modes: plain HTTP")
-def test_plain_http_gets_no_answer_in_http(server) -> None:
+def test_plain_http_gets_no_http_answer(server) -> None:
     host, port = server.address.rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=20) as plain:
         plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -128,16 +128,14 @@ def harmless(headers: http.client.HTTPMessage) -> bool:
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.covers("threat-model: content sniffing")
-def test_every_answer_says_that_it_is_what_its_type_says_and_not_to_be_kept_and_names_no_server(
-    server, method, path, headers, status
-) -> None:
+def test_answers_have_security_headers_and_no_server_name(server, method, path, headers, status) -> None:
     reply = server.request(method, path, b"{}", headers)
     assert reply.status == status
     assert harmless(reply.headers)
 
 
 @pytest.mark.covers("threat-model: content sniffing")
-def test_so_does_the_answer_to_what_is_no_http(server) -> None:
+def test_answer_to_invalid_http_has_security_headers(server) -> None:
     with raw_connection(server) as connection:
         connection.sendall(b"GARBAGE\r\n\r\n")
         response = http.client.HTTPResponse(connection)

@@ -129,7 +129,7 @@ WRONG = ["away", "500", "503", "429", "401", "410", "garbage", "half a line", "4
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_while_the_api_server_goes_wrong_the_last_known_state_is_policy_flags_and_it_is_found_again(api, server, wrong):
+def test_api_server_failure_leaves_the_last_state_in_use(api, server, wrong):
     workers = server.workers
     made_meanwhile = f"made-during-{wrong.replace(' ', '-')}"
     eventually(lambda: is_denied(server, "demo", "old"))

@@ -226,7 +226,7 @@ def test_line_torn_by_an_earlier_process_is_ended_by_the_next(tmp_path):
 
 
 @pytest.mark.covers("failure-modes: worker killed within a line", "failure-modes: file rotated or removed")
-def test_successor_of_a_killed_worker_ends_a_torn_line_and_follows_a_rotation(policy_flags, tmp_path):
+def test_successor_of_a_worker_ends_its_torn_line(policy_flags, tmp_path):
     target, rotated = tmp_path / "file", tmp_path / "file.1"
     with serve(tmp_path / "run", *policy_flags, "--audit-log", str(target)) as server:
         server.review("/mutate", PATCHED)

@@ -67,7 +67,7 @@ HEAD = POST % len(BODY)
 
 @pytest.mark.parametrize("sent", [HEAD, HEAD + BODY[:100]], ids=["no body", "a part of a body"])
 @pytest.mark.covers("failure-modes: slow body")
-def test_a_body_that_never_ends_gets_408_and_the_connection_is_closed(impatient, sent):
+def test_body_without_end_gets_408_and_is_disconnected(impatient, sent):
     with contextlib.closing(raw_connection(impatient)) as connection:
         connection.sendall(sent)
         assert impatient.review("/mutate", BODY)["allowed"], "nobody else waits"
@@ -77,14 +77,14 @@ def test_a_body_that_never_ends_gets_408_and_the_connection_is_closed(impatient,
 
 
 @pytest.mark.covers("failure-modes: slow body")
-def test_a_body_that_comes_byte_by_byte_gets_408(impatient):
+def test_body_sent_byte_by_byte_gets_408(impatient):
     with contextlib.closing(raw_connection(impatient)) as connection:
         connection.sendall(HEAD)
         assert trickle(connection, BODY).startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.covers("failure-modes: slow head")
-def test_a_head_that_comes_byte_by_byte_or_never_ends_is_let_go(impatient):
+def test_slow_or_endless_head_is_disconnected(impatient):
     with (
         contextlib.closing(raw_connection(impatient)) as dawdling,
         contextlib.closing(raw_connection(impatient)) as mute,
@@ -96,14 +96,14 @@ def test_a_head_that_comes_byte_by_byte_or_never_ends_is_let_go(impatient):
 
 
 @pytest.mark.covers("failure-modes: silent connection")
-def test_who_connects_and_says_nothing_is_let_go(impatient):
+def test_silent_connection_is_closed(impatient):
     with plain_connection(impatient) as no_handshake, contextlib.closing(raw_connection(impatient)) as no_request:
         assert is_let_go(no_handshake)
         assert is_let_go(no_request)
 
 
 @pytest.mark.covers("failure-modes: slow head")
-def test_a_review_after_a_long_silence_has_as_long_as_any_other(policy_flags, tmp_path):
+def test_review_on_an_idle_connection_has_the_full_time(policy_flags, tmp_path):
     busy = SET.format("http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 2")
     with (
         serve(tmp_path, *policy_flags, module=("-c", busy)) as server,
@@ -118,7 +118,7 @@ def test_a_review_after_a_long_silence_has_as_long_as_any_other(policy_flags, tm
 
 
 @pytest.mark.covers("failure-modes: body too short")
-def test_who_sends_less_than_announced_and_hangs_up_leaves_nothing_behind(impatient):
+def test_client_that_hangs_up_within_a_body_leaves_nothing(impatient):
     for number in range(20):
         with contextlib.closing(raw_connection(impatient)) as connection:
             connection.sendall(HEAD + BODY[: number * 10])
@@ -127,7 +127,7 @@ def test_who_sends_less_than_announced_and_hangs_up_leaves_nothing_behind(impati
 
 
 @pytest.mark.covers("failure-modes: body too long")
-def test_what_is_sent_past_the_announced_end_is_taken_for_a_request_and_refused(server):
+def test_bytes_after_the_body_are_refused_as_a_request(server):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(HEAD + BODY + b'{"more":1}\r\n\r\n')
         first, _, second = read_to_the_end(connection).partition(b"HTTP/1.1 400")
@@ -136,7 +136,7 @@ def test_what_is_sent_past_the_announced_end_is_taken_for_a_request_and_refused(
 
 
 @pytest.mark.covers("failure-modes: HTTP/1.0")
-def test_http_1_0_is_answered_and_the_connection_closed(server):
+def test_http_1_0_request_is_answered_and_disconnected(server):
     with contextlib.closing(raw_connection(server)) as connection:
         connection.sendall(HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + BODY)
         answer = read_to_the_end(connection)
@@ -149,7 +149,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0
 
 
 @pytest.mark.covers("failure-modes: HTTP/2")
-def test_http_2_is_neither_agreed_on_nor_spoken(server):
+def test_http_2_is_not_supported(server):
     context = ssl.create_default_context()
     context.load_verify_locations(server.log.split("--cacert ")[1].split()[0])
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -162,7 +162,7 @@ def test_http_2_is_neither_agreed_on_nor_spoken(server):
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
 @pytest.mark.covers("failure-modes: renegotiation", "threat-model: TLS downgrade")
-def test_a_renegotiation_is_refused_and_others_go_on(server):
+def test_tls_renegotiation_is_refused(server):
     command = ["openssl", "s_client", "-connect", server.address, "-tls1_2"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
@@ -178,7 +178,7 @@ def test_a_renegotiation_is_refused_and_others_go_on(server):
 
 
 @pytest.mark.covers("failure-modes: Clients")
-def test_none_of_this_leaves_a_trace_in_the_log(impatient, server):
+def test_misbehaving_clients_are_not_logged(impatient, server):
     time.sleep(0.1)
     for one in (impatient, server):
         assert "Traceback" not in one.log

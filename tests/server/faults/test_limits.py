@@ -19,7 +19,7 @@ BODY = recorded("pod-plain.pods", "mutate")
 
 
 @pytest.mark.covers("failure-modes: 2,000 idle connections", "failure-modes: connections")
-def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(policy_flags, tmp_path):
+def test_idle_connections_make_room_for_reviews(policy_flags, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     try:
@@ -43,9 +43,7 @@ def test_2000_idle_connections_leave_room_for_reviews_and_go_when_others_come(po
 
 
 @pytest.mark.covers("failure-modes: out of file descriptors")
-def test_with_no_file_descriptor_left_connections_wait_and_are_answered_as_soon_as_there_are_some(
-    policy_flags, tmp_path
-):
+def test_connections_wait_until_file_descriptors_are_free(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
         (worker,) = server.workers
         kept = stack.enter_context(contextlib.closing(server.connect()))

@@ -46,7 +46,7 @@ def test_worker_killed_under_load_fails_only_its_reviews_in_flight(policy_flags,
 
 
 @pytest.mark.covers("failure-modes: worker stopped")
-def test_a_stop_under_load_fails_no_review(policy_flags, tmp_path):
+def test_stop_under_load_fails_no_review(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server, load(server) as running:
         running.go_on(200)
         server.process.send_signal(signal.SIGTERM)
@@ -57,7 +57,7 @@ def test_a_stop_under_load_fails_no_review(policy_flags, tmp_path):
 
 
 @pytest.mark.covers("failure-modes: master killed")
-def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_the_next(policy_flags, tmp_path):
+def test_killed_master_fails_no_review_and_frees_the_port(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server, load(server) as running:
         running.go_on(200)
         workers = server.workers
@@ -71,7 +71,7 @@ def test_a_master_that_is_killed_under_load_fails_no_review_and_leaves_room_for_
 
 
 @pytest.mark.covers("failure-modes: out of memory")
-def test_without_memory_for_more_large_reviews_are_refused_small_ones_answered_and_later_both(policy_flags, tmp_path):
+def test_large_reviews_without_memory_are_refused_small_answered(policy_flags, tmp_path):
     large = BODY + b" " * (40 << 20)
     with serve(tmp_path, *policy_flags, "--max-body-bytes", str(64 << 20)) as server:
         (worker,) = server.workers

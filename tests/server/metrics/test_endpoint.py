@@ -12,7 +12,7 @@ PLAIN = recorded("pod-plain.pods", "mutate")
 DENIED = recorded("pod-legacy-env.pods", "validate")
 
 
-def test_reviews_and_reloads_are_counted_and_start_at_zero_in_a_new_worker(policy_flags, tmp_path):
+def test_reviews_and_reloads_are_counted_from_zero_in_a_worker(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server:
         for _ in range(3):
             server.review("/mutate", PLAIN)
