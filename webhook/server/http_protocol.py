@@ -1,12 +1,14 @@
 """One client's connection: HTTP/1.1 over TLS.
 
-What the parser (llhttp, by `httptools`) leaves open is decided here: sizes, times, the order of answers. Connections
-belong to an `HttpServer`; every request that is no review goes to its Flask application.
+The parser is llhttp, from `httptools`. Limits of size and time and the order of answers are decided here. Connections
+belong to an `HttpServer`, which has reviews evaluated in the order of their arrival; a Flask application answers all
+other requests.
 """
 
 import asyncio
 import ssl
 from collections import deque
+from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -23,123 +25,129 @@ if TYPE_CHECKING:
 
 HANDSHAKE_SECONDS = 10
 IDLE_SECONDS = 95
-"""The API server keeps idle connections for 90 s; it should be the one to close them."""
+"""The API server closes idle connections after 90 s, and should be the one that does."""
 HEAD_SECONDS = 10
 BODY_SECONDS = 10
-"""The API server itself waits no longer for the answer by default."""
+"""As long as the API server waits for the answer by default."""
 LINGER_SECONDS = 5
-"""How long a connection is read after its last answer, so that the client gets to read it (RFC 9112, 9.6)."""
+"""How long input is discarded after the last answer, so that the client can read that answer (RFC 9112, 9.6)."""
 MAX_DISCARDED_BYTES = 64 << 20
-"""So much of what is not used is received, so that the client gets to read the answer."""
+"""How much input is discarded, so that the client can read the answer to it."""
 MAX_HEAD_BYTES = 16 << 10
-"""An API server sends 2 KiB. Each connection may hold one head, and a TLS record of the next."""
+"""An API server sends 2 KiB. A connection holds at most one head and one TLS record."""
 MAX_URL_BYTES = 2048
 MAX_PIPELINED = 64
-"""Requests of one connection that wait for the answers to those before them."""
+"""How many requests of one connection wait while an earlier one is answered."""
 
 _BUFFER = memoryview(bytearray(MAX_RECORD_BYTES))
-"""What is received is decrypted before the next event, so all connections share it."""
+"""Shared by all connections: received bytes are decrypted before the next event."""
 _VERSIONS = frozenset({"1.0", "1.1"})
 _PATHS = {path.encode(): phase for path, phase in PHASES.items()}
+
+
+class Stage(Enum):
+    """How far a connection is towards its end."""
+
+    OPEN = "requests are read"
+    LAST = "no further request is read; answers may still be due"
+    LINGERING = "all is sent; input is discarded until the client ends its side, too"
 
 
 class HttpProtocol(asyncio.BufferedProtocol):
     """One connection, from its TLS handshake to its end.
 
-    `deadline` is when it has taken too long for what it is doing, in seconds of the server's clock.
+    `deadline` is when its current step times out, in seconds of the event loop's clock.
     """
 
     _transport: asyncio.Transport
     _parser: httptools.HttpRequestParser | None
 
     def __init__(self, server: "HttpServer") -> None:
-        """Take the server that it belongs to."""
         self._server = server
         self._tls = TlsStream(server.tls)
         self._request: Request | None = None
         self._waiting: deque[Request] = deque()
         self._is_answering = False
         self._is_buffer_full = False
-        self._is_closing = False
-        self._has_sent_all = False
+        self._stage = Stage.OPEN
         self._discarded = 0
         self.deadline = server.now + HANDSHAKE_SECONDS
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the server's connections."""
+        """Add the connection to the server's."""
         self._transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpRequestParser(self)
         self._server.admit(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Leave them. The parser refers to its connection: without it both are freed at once."""
+        """Remove the connection from the server's, and break its reference cycle with the parser."""
         self._server.dismiss(self)
         if self._request:
             self._drop_body(self._request)
         self._parser = None
-        self._is_closing = True
+        self._stage = Stage.LAST
         self._waiting.clear()
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        """Return where to write what is received."""
+        """Return the buffer to receive into."""
         return _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was received."""
-        if self._is_closing:
+        """Process `nbytes` received bytes."""
+        if self._stage is not Stage.OPEN:
             self._discarded += nbytes
             if self._discarded > MAX_DISCARDED_BYTES:
                 self.abort()
             return
-        if self._is_answering:  # this is read after the answer: hold no more of it
+        if self._is_answering:  # these bytes are read after the answer: receive no more until then
             self._transport.pause_reading()
-        elif nbytes == len(_BUFFER):  # there may be more: other connections first, uvloop would read on
+        elif nbytes == len(_BUFFER):  # more may follow, and uvloop would read on: other connections first
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._go_on)
         self._receive(_BUFFER[:nbytes])
 
     def eof_received(self) -> bool:
-        """Keep the connection, which the client has ended on its side, as long as it is owed an answer."""
+        """Return whether answers are still due to a client that has ended its side."""
         self._tls.receive_end()
         self._read()
         return self._is_answering or bool(self._waiting)
 
     def pause_writing(self) -> None:
-        """Read nothing from a client that doesn't read its answers."""
+        """Stop reading from a client that does not read its answers."""
         self._is_buffer_full = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Read again."""
         self._is_buffer_full = False
         self._go_on()
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
-        if self._is_closing:
+        """Start a request."""
+        if self._stage is not Stage.OPEN:
             return
         self._request = Request()
         if not self._is_answering:
             self.deadline = self._server.now + HEAD_SECONDS
 
     def on_url(self, url: bytes) -> None:
-        """Take the URL, or a piece of it."""
+        """Add a piece of the URL."""
         if self._request:
             self._request.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Read a header."""
         request = self._request
         if not request:
             return
         request.head_bytes += len(name) + len(value)
         name = name.lower()
         if name == b"content-length":
-            request.size = int(value.lstrip(b"0") or b"0")  # the parser has checked that it is less than 2 ** 64
+            request.size = int(value.lstrip(b"0") or b"0")  # the parser rejects 2 ** 64 and more
         elif name == b"content-type":
             request.content_type = value.decode("latin-1")
         elif name == b"content-encoding":
@@ -150,7 +158,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             request.expects_continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        """Decide whether the body is read."""
+        """Reject the request by its head, or prepare for its body."""
         request = self._request
         if not request or not self._parser:
             return
@@ -179,7 +187,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._continue(request)
 
     def on_body(self, piece: bytes) -> None:
-        """Take a piece of a review's body; that of another request is discarded."""
+        """Add a piece of a review's body; the bodies of other requests are discarded."""
         request = self._request
         if not request or not request.phase or request.error:
             return
@@ -195,22 +203,23 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._reject(request, self._too_many())
 
     def on_message_complete(self) -> None:
-        """Answer the request, now or after those before it."""
+        """Answer the request, after those before it."""
         request, self._request = self._request, None
         if request:
-            self._is_closing = request.is_last
+            if request.is_last:
+                self._stage = Stage.LAST
             self._enqueue(request)
 
     # What the server calls.
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request has begun to arrive or waits for its answer."""
+        """Whether no request is arriving or waiting for its answer."""
         return not (self._request or self._is_answering or self._waiting)
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to be sent."""
+        """Whether it is idle and everything is sent."""
         return self.is_idle and not self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
@@ -218,15 +227,15 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def close(self) -> None:
-        """Close after what has been sent, without waiting for the client's end."""
-        if not self._has_sent_all and self._tls.is_established:
+        """Close after what has been sent, without waiting for the client to end its side."""
+        if self._stage is not Stage.LINGERING and self._tls.is_established:
             self._transport.write(self._tls.close())
         self._transport.close()
 
     def time_out(self) -> None:
-        """End what takes too long."""
+        """End a step that has taken too long."""
         request = self._request
-        if request and request.has_head and not self._is_closing:
+        if request and request.has_head and self._stage is Stage.OPEN:
             error = self._server.handler.error(408, Refusal.TOO_SLOW, "the body did not arrive in time; try again")
             self._reject(request, error)
         else:
@@ -257,21 +266,21 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 self.deadline = self._server.now + IDLE_SECONDS
             self._read()
         except ssl.SSLError:
-            self._is_closing = has_failed = True
-        if not self._has_sent_all and (pending := tls.pending()):
-            self._transport.write(pending)  # the handshake, or the alert that says what is wrong
+            self._stage, has_failed = Stage.LAST, True
+        if self._stage is not Stage.LINGERING and (pending := tls.pending()):
+            self._transport.write(pending)  # the handshake, or an alert
         if has_failed:
             self._transport.close()
 
     def _read(self) -> None:
-        while not (self._is_answering or self._is_buffer_full or self._is_closing):
+        while self._stage is Stage.OPEN and not (self._is_answering or self._is_buffer_full):
             data = self._tls.read()
             if data is None:
                 break
             if data:
                 self._feed(data)
             else:
-                self._is_closing = True
+                self._stage = Stage.LAST
                 if not self._waiting:
                     self.close()
 
@@ -280,19 +289,19 @@ class HttpProtocol(asyncio.BufferedProtocol):
         try:
             cast("httptools.HttpRequestParser", self._parser).feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # the request was answered as plain HTTP, and was the connection's last
+            pass  # the request is answered as plain HTTP, as the connection's last
         except httptools.HttpParserCallbackError as failure:
             cause = failure.__context__ or failure
             error = self._too_many() if isinstance(cause, MemoryError) else self._server.handler.internal_error(cause)
         except httptools.HttpParserError as invalid:
-            if not self._is_closing:
+            if self._stage is Stage.OPEN:
                 error = self._server.handler.error(400, Refusal.NOT_HTTP, str(invalid))
         request = self._request
         if request and request is before and not request.has_head:
             request.received_bytes += len(data)
             if request.received_bytes > MAX_HEAD_BYTES:
                 error = error or self._head_too_large()
-        if error and not self._is_closing:
+        if error and self._stage is Stage.OPEN:
             self._reject(request or Request(), error)
 
     def _check_head(self, request: Request, version: str) -> HttpResponse | None:
@@ -309,36 +318,36 @@ class HttpProtocol(asyncio.BufferedProtocol):
         return handler.too_large() if request.size > MAX_DISCARDED_BYTES else None
 
     def _reject(self, request: Request, error: HttpResponse) -> None:
-        """Answer a request before it has arrived."""
+        """Answer a request before it has arrived as a whole."""
         self._drop_body(request)
         request.error = error
         self._enqueue_last(request)
 
     def _enqueue_last(self, request: Request) -> None:
-        """Answer a request whose body is not read: nothing after it is read, either."""
+        """Answer a request whose body is not read, so that nothing after it can be read, either."""
         self._request = None
-        request.is_last = self._is_closing = True
+        request.is_last, self._stage = True, Stage.LAST
         self._enqueue(request)
 
     def _continue(self, request: Request) -> None:
-        """Answer `Expect: 100-continue`: the client has sent no body yet (RFC 9110, 10.1.1)."""
+        """Answer `Expect: 100-continue`; the client has sent no body yet (RFC 9110, 10.1.1)."""
         if request.error or not request.phase:
             self._enqueue_last(request)
-        elif not self._is_answering:  # else the client sends the body when it has waited for long enough
+        elif not self._is_answering:  # otherwise the client sends the body after a while
             self._transport.write(self._tls.write(b"HTTP/1.1 100 Continue\r\n\r\n"))
 
     def _enqueue(self, request: Request) -> None:
         if self._is_answering or self._waiting:
             if len(self._waiting) == MAX_PIPELINED:
-                why = "too many pipelined requests on this connection; wait for their answers"
-                request.error = self._server.handler.error(503, Refusal.TOO_MANY, why)
-                request.is_last = self._is_closing = True
+                reason = "too many pipelined requests on this connection; wait for their answers"
+                request.error = self._server.handler.error(503, Refusal.TOO_MANY, reason)
+                request.is_last, self._stage = True, Stage.LAST
             self._waiting.append(request)
         else:
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
-        """Answer a request that is not evaluated; have any other answered."""
+        """Send the answer of a rejected request; have any other evaluated, or answered by the Flask application."""
         if request.error:
             self._respond(request, request.error)
             return
@@ -357,30 +366,29 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _respond(self, request: Request, response: HttpResponse) -> None:
         is_last = request.is_last or self._server.is_stopping
         data = encode_response(request, response, self._server.date, is_last=is_last)
-        if not self._has_sent_all and not self._transport.is_closing():
+        if self._stage is not Stage.LINGERING and not self._transport.is_closing():
             self._transport.write(self._tls.write(data))
         self.deadline = self._server.now + (BODY_SECONDS if self._request else IDLE_SECONDS)
         if is_last:
             self._linger()
 
     def _linger(self) -> None:
-        """Tell the client that nothing follows, and discard what it still sends until it has ended, too."""
-        self._is_closing = True
+        """Signal the end, and discard input until the client ends its side, too."""
         self._waiting.clear()
         self.deadline = self._server.now + LINGER_SECONDS
         if not self._transport.is_closing():
             self._transport.write(self._tls.close())
             self._transport.write_eof()
-        self._has_sent_all = True
+        self._stage = Stage.LINGERING
 
     def _go_on(self) -> None:
-        """Answer what has arrived meanwhile, then read on."""
+        """Answer waiting requests, then read again."""
         while self._waiting and not (self._is_answering or self._is_buffer_full):
             self._answer(self._waiting.popleft())
         if self._is_answering or self._is_buffer_full or self._transport.is_closing():
             return
-        if self._is_closing and not self._has_sent_all:
-            self.close()  # the client has ended, and has its answers
+        if self._stage is Stage.LAST:
+            self.close()  # the client has ended its side, and has its answers
             return
         self._transport.resume_reading()
         if self._tls.has_input:

@@ -20,7 +20,7 @@ TICK_SECONDS = 1.0
 HOLD_SECONDS = 3.0
 """How long reviews wait at most for the state of a process that starts: less than the webhooks' timeoutSeconds, 5."""
 DRAIN_DELAY_SECONDS = 0.2
-"""So long after the signal to stop idle connections are kept, for what was sent before its sender could know."""
+"""How long idle connections are kept after the signal to stop, for requests that are already on their way."""
 ACCEPT_RETRY_SECONDS = 0.5
 ACCEPT_LOG_SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -29,8 +29,8 @@ _POLL_SECONDS = 0.02
 class HttpServer:
     """Answers the connections of listening sockets, in one event loop.
 
-    `is_holding` has reviews wait for the state, `is_stopping` has every answer be its connection's last. `now` is the
-    loop's time and `date` the HTTP date, both as of the last tick: once a second.
+    While `is_holding`, reviews wait for the state. While `is_stopping`, each answer is its connection's last. `now` is
+    the loop's time and `date` the HTTP date, both updated once a second.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class HttpServer:
         *,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        """Take what answers. Reviews are held until `stop_holding`, for `HOLD_SECONDS` at most."""
+        """Reviews are held until `stop_holding`, for `HOLD_SECONDS` at most."""
         self.handler = handler
         self.pages = pages
         self.tls = tls
@@ -65,7 +65,7 @@ class HttpServer:
         self._loop.add_reader(listener, self._accept, listener)
 
     def tick(self) -> None:
-        """Keep the time, and end connections that have taken too long. To be called once a second, until `drain`."""
+        """Update the time and end connections that have timed out. To be called once a second, until `drain`."""
         self.now = self._loop.time()
         self.date = formatdate(usegmt=True).encode()
         for connection in list(self._connections):
@@ -73,7 +73,7 @@ class HttpServer:
                 connection.time_out()
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more, answer what has arrived, and close; wait for so many seconds at most."""
+        """Accept no more connections, answer what has arrived and close, within `seconds`."""
         while self._listeners:
             listener = self._listeners.pop()
             self._loop.remove_reader(listener)
@@ -94,32 +94,32 @@ class HttpServer:
     # What connections call.
 
     def admit(self, connection: HttpProtocol) -> None:
-        """Count a connection; past the limit one in its handshake is closed, or the one that has idled for longest."""
+        """Add a connection. Past the limit, close the idle one, or one in its handshake, that would time out first."""
         if len(self._connections) >= self._max_connections:
             idle = (candidate for candidate in self._connections if candidate.is_idle)
             min(idle, key=lambda candidate: candidate.deadline, default=connection).abort()
         self._connections[connection] = None
 
     def dismiss(self, connection: HttpProtocol) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         self._connections.pop(connection, None)
 
     def enqueue(self, connection: HttpProtocol, request: Request) -> None:
-        """Have a review evaluated after those that arrived before it, once the state is loaded."""
+        """Have a review evaluated once the state is loaded, after those that arrived before it."""
         self._reviews.append((connection, request))
         if len(self._reviews) == 1 and not self.is_holding:
             self._loop.call_soon(self._evaluate_some)
 
     def stop_holding(self) -> None:
-        """Evaluate what is held: all is loaded, or will not be soon."""
+        """Evaluate held reviews: the state is loaded, or will not be soon."""
         if self.is_holding and self._reviews:
             self._loop.call_soon(self._evaluate_some)
         self.is_holding = False
 
     def _evaluate_some(self) -> None:
-        """Evaluate the first few reviews, then have the loop read what has arrived meanwhile: first come, first served.
+        """Evaluate the next few reviews, then let the loop read what has arrived meanwhile: first come, first served.
 
-        If all were evaluated as they are read, one that arrives just after its turn would wait for two.
+        If each were evaluated as soon as it is read, one that just misses a turn of the loop would wait for two.
         """
         reviews = [self._reviews.popleft() for _ in range(min(len(self._reviews), REVIEWS_PER_TURN))]
         if self._reviews:

@@ -1,4 +1,4 @@
-"""The Flask application behind the server: what is no review is answered in threads, beside the event loop."""
+"""Runs the Flask application, which answers all requests but reviews, in threads beside the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Pages:
         self._scrapes = ThreadPoolExecutor(1, "tokenguard-metrics")  # slow, and must not keep probes waiting
 
     def handle(self, request: Request, respond: Callable[[Request, HttpResponse], object]) -> None:
-        """Have a request answered; `respond` is called in the running loop."""
+        """Answer a request in a thread; `respond` is then called in the running loop."""
         loop = asyncio.get_running_loop()
 
         def answer() -> None:
@@ -48,7 +48,7 @@ class Pages:
 
 
 def _environ(request: Request) -> dict[str, Any]:
-    """Return what WSGI says of a request without a body (PEP 3333)."""
+    """Return the WSGI environment of a request without a body (PEP 3333)."""
     path, _, query = request.url.partition(b"?")
     return {
         "REQUEST_METHOD": "GET" if request.method == b"HEAD" else request.method.decode("latin-1"),

@@ -1,4 +1,4 @@
-"""How large request bodies may be, one by one and all that arrive at once."""
+"""The memory limit for the bodies of requests that are arriving."""
 
 MAX_AT_ONCE = 8
 """This many bodies of the maximum size may be held while they arrive."""
@@ -7,15 +7,14 @@ SMALL_BYTES = 256 << 10
 
 
 class BodyBudget:
-    """The memory for all bodies that arrive in pieces, in bytes. What arrives in one piece needs none of it."""
+    """A limit, in bytes, for all bodies that arrive in pieces. A body that arrives in one piece is not counted."""
 
     def __init__(self, max_body_bytes: int) -> None:
-        """Take the maximum size of one body."""
         self._max = MAX_AT_ONCE * max_body_bytes
         self._small = self._large = 0
 
     def resize(self, before: int, after: int) -> bool:
-        """Let a body grow or shrink between two sizes; return False, and change nothing, if there is no room."""
+        """Change the size of a body from `before` to `after`; return False, and change nothing, if there is no room."""
         small = self._small + min(after, SMALL_BYTES) - min(before, SMALL_BYTES)
         large = self._large + max(after - SMALL_BYTES, 0) - max(before - SMALL_BYTES, 0)
         if self._small < small > self._max or self._large < large > self._max:

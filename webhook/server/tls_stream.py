@@ -21,14 +21,14 @@ class TlsStream:
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        """Begin; `context` is a server's."""
+        """`context` is a server's."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.is_established = False
         self.has_verified_client = False
 
     def receive(self, data: memoryview) -> None:
-        """Take what the client has sent. Raises `ssl.SSLError` if the handshake fails."""
+        """Add received bytes, and continue the handshake. Raises `ssl.SSLError` if that fails."""
         self._incoming.write(data)
         if not self.is_established:
             try:
@@ -39,7 +39,7 @@ class TlsStream:
             self.has_verified_client = not self._tls.session_reused and bool(self._tls.getpeercert())
 
     def receive_end(self) -> None:
-        """Take that the client sends nothing more."""
+        """Mark the end of what the client sends."""
         self._incoming.write_eof()
 
     @property
@@ -48,7 +48,7 @@ class TlsStream:
         return bool(self._incoming.pending or self._tls.pending() or self._incoming.eof)
 
     def read(self) -> memoryview | None:
-        """Return what can be decrypted next, empty at the client's end, None if more has to be received first.
+        """Return the next decrypted bytes, none at the client's end, or None if more has to be received first.
 
         The view is valid until the next call for any connection. Raises `ssl.SSLError`.
         """
@@ -63,16 +63,16 @@ class TlsStream:
         return _VIEW[:size]
 
     def write(self, data: bytes) -> bytes:
-        """Return what to send so that the client reads `data`."""
+        """Return `data`, encrypted."""
         self._tls.write(data)
         return self._outgoing.read()
 
     def close(self) -> bytes:
-        """Return what to send so that the client knows that nothing follows (RFC 8446, 6.1)."""
+        """Return the alert that ends what the server sends (RFC 8446, 6.1)."""
         with contextlib.suppress(ssl.SSLError, ValueError):  # the client's end hasn't come yet; there was no handshake
             self._tls.unwrap()
         return self.pending()
 
     def pending(self) -> bytes:
-        """Return what is to be sent for the protocol itself: the handshake, an alert; empty if nothing is."""
+        """Return bytes of the protocol itself that are due: of a handshake, or an alert; may be empty."""
         return self._outgoing.read() if self._outgoing.pending else b""
