@@ -8,13 +8,12 @@ KEPT: dict[str, tuple[str, ...]] = {
     ),
     "JSON paths": ("webhook/core/json_patch.py::_paths",),
     "spelling hints": ("webhook/core/formatting.py::_hints",),
-    "Events about pods": (
-        "webhook/cluster/pod_event_recorder.py::PodEventRecorder._said",
-        "webhook/cluster/pod_event_recorder.py::PodEventRecorder._in_namespace",
-        "webhook/cluster/pod_event_recorder.py::PodEventRecorder._turns",
-        "webhook/cluster/pod_event_recorder.py::PodEventRecorder._refused",
+    "Events": (
+        "webhook/cluster/event_recorder.py::EventRecorder._pending",
+        "webhook/cluster/event_recorder.py::EventRecorder._in_namespace",
+        "webhook/cluster/event_recorder.py::EventRecorder._turns",
+        "webhook/cluster/event_recorder.py::EventRecorder._last_refusal",
     ),
-    "Events about the policy": ("webhook/cluster/event_recorder.py::PolicyEventRecorder._waiting",),
     "metrics": (
         "webhook/server/metrics/recorder.py::Metrics.reviews",
         "webhook/server/metrics/recorder.py::Metrics.values",

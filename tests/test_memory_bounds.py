@@ -19,10 +19,9 @@ from tests.kept_in_memory import KEPT
 from tests.policies import HEAD
 from tests.reviews import review
 from webhook.audit.record import encode_record
-from webhook.cluster.api_types import Annotations, ApiObject, ConfigMap, Metadata
+from webhook.cluster.api_types import Annotations, ApiObject, Metadata
 from webhook.cluster.certificates.replicas import NAMES, SERVES, Replicas
-from webhook.cluster.event_recorder import PolicyEventRecorder
-from webhook.cluster.pod_event_recorder import PodEventRecorder
+from webhook.cluster.event_recorder import EventRecorder
 from webhook.cluster.state_store import NamespaceStore, SecretStore
 from webhook.core import formatting
 from webhook.core.admission_request import AdmissionRequest, Phase, read_review
@@ -229,21 +228,21 @@ def largest(number: int) -> OwnerEvent:
     return OwnerEvent(longest(number // 90, 63), owner, REJECTED, about, f"{WIDEST}{number}".ljust(100_000, "m"))
 
 
-@pytest.mark.covers("failure-modes: Events about pods")
+@pytest.mark.covers("failure-modes: Events")
 def test_pod_events_of_the_largest_size_stay_bounded() -> None:
-    events = PodEventRecorder(EventApi(), FakeClock())
+    events = EventRecorder(EventApi(), FakeClock())
 
     def fill() -> None:
         for number in (*range(1300), *range(1100)):
-            events.tell(largest(number))
+            events.record(largest(number))
 
-    assert growth(fill) < bound("webhook/cluster/pod_event_recorder.py::PodEventRecorder._said")
-    assert len(events._said) == 1000
+    assert growth(fill) < bound("webhook/cluster/event_recorder.py::EventRecorder._pending")
+    assert len(events._pending) == 1000
 
 
-@pytest.mark.covers("failure-modes: Events about pods", "threat-model: huge names")
+@pytest.mark.covers("failure-modes: Events", "threat-model: huge names")
 def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
-    under, events = policy(), PodEventRecorder(EventApi())
+    under, events = policy(), EventRecorder(EventApi())
 
     def deny(first: int) -> None:
         for number in range(first, first + 10):
@@ -256,24 +255,11 @@ def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
             assert decision.outcome == "denied"
             told = build_owner_event(request, decision)
             if told:
-                events.tell(told)
+                events.record(told)
 
     deny(0)
     assert growth(lambda: deny(1000)) < MIB
-    assert events.write_due() is None
-
-
-@pytest.mark.covers("failure-modes: Events about the policy")
-def test_policy_events_of_the_largest_size_stay_bounded(monkeypatch) -> None:
-    teller = PolicyEventRecorder(EventApi())
-    monkeypatch.setattr("threading.Thread.start", lambda _thread: None)
-    metadata = Metadata("c" * 253, "n" * 63, "u" * 128, "9" * 20)
-
-    def fill() -> None:
-        for number in range(100):
-            teller.tell(ConfigMap(metadata=metadata), [WIDEST * 200] * 50, longest(number, 64))
-
-    assert growth(fill) < bound("webhook/cluster/event_recorder.py::PolicyEventRecorder._waiting")
+    assert events.write_next() is None
 
 
 @pytest.mark.covers("failure-modes: metrics")

@@ -1,101 +1,241 @@
-"""Events about the policy: made in the background, tried again, told of once."""
+"""Events on owners of pods and on the policy: repetitions are counted, and nobody waits for them."""
 
-import json
-import threading
+import re
 from collections.abc import Iterator
 
-from tests.cluster.fake import FakeTransport
+import pytest
+
+from tests.cluster.event_api import EventApi, FakeClock
 from tests.serving import eventually
+from webhook.cluster import event_recorder
 from webhook.cluster.api_types import ConfigMap, Metadata
-from webhook.cluster.backoff import MAX_DELAY
-from webhook.cluster.event_recorder import TRIES, PolicyEventRecorder, message
+from webhook.cluster.event_recorder import (
+    EVENT_INTERVAL,
+    MAX_EVENTS,
+    MAX_IN_NAMESPACE,
+    MAX_TRIES,
+    EventRecorder,
+    policy_message,
+)
 from webhook.cluster.transport import ApiError
+from webhook.core.k8s_types import OwnerReference
+from webhook.core.owner_event import EXEMPTED, REJECTED, OwnerEvent
+
+OWNER = OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="app-1", uid="u1", controller=True)
+
+
+def said(message="no\n[tokenguard 7ceb3af7]", *, namespace="demo", name="app-1", reason=REJECTED, about="inject"):
+    return OwnerEvent(
+        namespace, OwnerReference(api_version="apps/v1", kind="ReplicaSet", name=name, uid="u1"), reason, about, message
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch):
+    monkeypatch.setattr(event_recorder, "delay_after", lambda _failures, _asked: 0.0)
+
+
+def counts(stored):
+    return [event["count"] for event in stored.events.values()]
+
+
+def test_repeated_event_is_counted_and_written_once_a_minute() -> None:
+    stored, clock = EventApi(), FakeClock()
+    events = EventRecorder(stored, clock)
+    events.record(said("first"))
+    events.record(said("second"))
+    assert events.write_next() == 0.0
+    for number in range(3):
+        events.record(said(f"later {number}"))
+    assert events.write_next() == EVENT_INTERVAL
+    assert counts(stored) == [2]
+    clock.now += EVENT_INTERVAL
+    assert events.write_next() == 0.0
+    assert counts(stored) == [5]
+    assert [event["message"] for event in stored.events.values()] == ["later 2"]
+    assert events.write_next() is None
+
+
+def test_event_is_shared_per_owner_reason_and_rules() -> None:
+    stored = EventApi()
+    for _ in range(3):
+        worker = EventRecorder(stored)
+        worker.record(said())
+        worker.write_next()
+    assert counts(stored) == [3]
+    worker.record(said(about="kubelet-hostpath"))
+    worker.record(said(reason=EXEMPTED))
+    worker.record(said(name="app-2"))
+    while worker.write_next() == 0.0:
+        pass
+    assert sorted(counts(stored)) == [1, 1, 1, 3]
+
+
+def test_long_event_keeps_owner_and_decision_id() -> None:
+    stored = EventApi()
+    events = EventRecorder(stored)
+    events.record(said("ü" * 5000 + "\n[tokenguard 7ceb3af7: see]"))
+    events.write_next()
+    [(where, event)] = stored.events.items()
+    assert where.startswith("/api/v1/namespaces/demo/events/app-1.")
+    assert event["involvedObject"] == {
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "namespace": "demo", "name": "app-1", "uid": "u1",
+    }  # fmt: skip
+    assert (event["type"], event["reason"]) == ("Warning", "PodRejected")
+    assert len(event["message"].encode()) <= 1024
+    assert event["message"].endswith("…\n[tokenguard 7ceb3af7: see]")
+
+
+def test_conflict_counts_from_the_current_event(caplog) -> None:
+    stored = EventApi()
+    first, second = EventRecorder(stored), EventRecorder(stored)
+    first.record(said())
+    first.write_next()
+    stored.failures = [None, None, ApiError(409, "HTTP 409: conflict")]
+    second.record(said())
+    second.write_next()
+    assert counts(stored) == [2]
+    assert caplog.text == ""
+
+
+def test_rejected_event_is_retried_then_dropped_and_logged(caplog) -> None:
+    stored = EventApi(ApiError(0, "away"), ApiError(429, "busy"), ApiError(503, "not yet"))
+    events = EventRecorder(stored)
+    events.record(said())
+    events.write_next()
+    assert counts(stored) == [1]
+    assert caplog.text == ""
+    stored.failures = [ApiError(0, "away")] * MAX_TRIES
+    events.record(said(name="app-2"))
+    events.write_next()
+    assert counts(stored) == [1]
+    assert f"after {MAX_TRIES} tries" in caplog.text
+
+
+def test_answer_that_is_no_event_is_retried(caplog) -> None:
+    stored = EventApi()
+    worker = EventRecorder(stored)
+    for _ in range(2):
+        worker.record(said())
+        worker.write_next()
+        worker = EventRecorder(stored)
+    good, answers = stored.get, [b"<html>", b"[]"]
+    stored.get = lambda *asked: answers.pop() if answers else good(*asked)
+    worker.record(said())
+    worker.write_next()
+    assert counts(stored) == [3]
+    assert caplog.text == ""
+
+
+def test_event_name_is_valid() -> None:
+    stored = EventApi()
+    events = EventRecorder(stored)
+    events.record(said(name="a" * 199 + "-tail"))
+    events.write_next()
+    [where] = stored.events
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", where.rpartition("/")[2])
+
+
+def test_permanent_error_is_logged_once_missing_namespace_never(caplog) -> None:
+    forbidden = ApiError(403, "HTTP 403: events is forbidden")
+    stored = EventApi(forbidden, forbidden, ApiError(404, "HTTP 404: gone"))
+    events = EventRecorder(stored)
+    for number in range(3):
+        events.record(said(name=f"app-{number}"))
+        events.write_next()
+    assert stored.events == {}
+    assert caplog.text.count("forbidden") == 1
+    assert "404" not in caplog.text
+
+
+def test_pending_events_are_bounded_and_dropped_ones_counted(caplog) -> None:
+    stored, clock = EventApi(), FakeClock()
+    events = EventRecorder(stored, clock)
+    for number in range(MAX_EVENTS + 7):
+        events.record(said(namespace=f"demo-{number % 11}", name=f"app-{number}"))
+    while events.write_next() == 0.0:
+        pass
+    assert len(stored.events) == MAX_EVENTS
+    clock.now += EVENT_INTERVAL + 1
+    events.write_next()
+    assert "dropped 7 Events" in caplog.text
+    assert len(caplog.records) == 1
+    events.record(said(name="another"))
+    events.write_next()
+    assert len(stored.events) == MAX_EVENTS + 1
+
+
+@pytest.mark.covers("failure-modes: Events", "threat-model: Event flood")
+def test_flood_of_one_namespace_delays_no_other() -> None:
+    stored = EventApi()
+    events = EventRecorder(stored, FakeClock())
+    for number in range(MAX_EVENTS):
+        events.record(said(namespace="flood", name=f"app-{number}"))
+    events.record(said(namespace="other"))
+    events.record(said(namespace="third"))
+    for _ in range(3):
+        events.write_next()
+    assert {where.split("/")[4] for where in stored.events} == {"flood", "other", "third"}
+    while events.write_next() == 0.0:
+        pass
+    assert len(stored.events) == MAX_IN_NAMESPACE + 2
+
+
+def test_pod_events_leave_out_what_is_too_large_and_log_it(caplog) -> None:
+    stored = EventApi()
+    events = EventRecorder(stored, FakeClock())
+    events.record(said(name="a" * 1_000_000))
+    events.record(said())
+    events.write_next()
+    assert [where.rpartition("/")[2].split(".")[0] for where in stored.events] == ["app-1"]
+    assert "dropped 1 Events" in caplog.text
+
+
+def test_events_are_written_by_a_thread_until_stopped() -> None:
+    stored = EventApi()
+    events = EventRecorder(stored)
+    events.start()
+    events.record(said())
+    eventually(lambda: counts(stored) == [1])
+    events.stop()
+
 
 FOUND = ConfigMap(metadata=Metadata("token-policy", "tokenguard", "uid", "7"))
-DIGEST = "d" * 64
-BUSY = ApiError(429, "HTTP 429: busy", retry_after=20.0)
-AWAY = ApiError(0, "the API server can't be reached")
 
 
-class Told:
-    """What came of one Event over a transport that fails so often."""
-
-    def __init__(self, *failures) -> None:
-        self.transport = FakeTransport(*failures)
-        self.waits: list[float] = []
-        teller = PolicyEventRecorder(self.transport, self.waits.append)
-        teller.tell(FOUND, ["line 3: modee: unknown key"], DIGEST)
-        teller.tell(FOUND, ["the last one"], DIGEST)
-        eventually(lambda: self.transport.posted and "the last one" in self.transport.posted[-1]["message"])
-
-    @property
-    def tries(self) -> int:
-        return len(self.transport.posted) - 1
-
-
-def test_policy_event_lists_the_errors_on_the_configmap() -> None:
-    transport = Told().transport
-    event = transport.posted[0]
-    assert transport.asked[0].path == "/api/v1/namespaces/tokenguard/events"
-    assert event["metadata"] == {"name": f"token-policy.{'d' * 16}", "namespace": "tokenguard"}
-    assert event["involvedObject"]["resourceVersion"] == "7"
+def test_policy_errors_of_several_replicas_are_one_event(caplog) -> None:
+    stored = EventApi()
+    for _ in range(2):
+        replica = EventRecorder(stored)
+        replica.record_policy_errors(FOUND, ["line 3: modee: unknown key"], "d" * 64)
+        replica.write_next()
+    [(path, event)] = stored.events.items()
+    assert path.startswith("/api/v1/namespaces/tokenguard/events/token-policy.")
+    assert event["involvedObject"] == {
+        "apiVersion": "v1", "kind": "ConfigMap", "namespace": "tokenguard", "name": "token-policy", "uid": "uid",
+    }  # fmt: skip
+    assert (event["type"], event["reason"], event["count"]) == ("Warning", "PolicyRejected", 1)
     assert "line 3: modee: unknown key" in event["message"]
-    json.dumps(event)
-
-
-def test_failed_event_is_retried_without_a_log_line(caplog) -> None:
-    told = Told(AWAY, BUSY)
-    assert told.tries == 3
-    assert told.waits[0] <= 0.5
-    assert 20.0 <= told.waits[1] <= 25.0
     assert caplog.text == ""
 
 
-def test_event_that_keeps_failing_is_dropped_and_logged(caplog) -> None:
-    told = Told(*[AWAY] * TRIES)
-    assert (told.tries, len(told.waits)) == (TRIES, TRIES - 1)
-    assert max(told.waits) <= MAX_DELAY
-    assert caplog.text.count("no Event could be made of the policy's mistakes") == 1
-
-
-def test_event_of_another_replica_is_not_retried(caplog) -> None:
-    assert Told(ApiError(409, "HTTP 409: exists")).tries == 1
-    assert caplog.text == ""
-
-
-class Slow:
-    """A transport that doesn't come to an end with an Event before it is told to."""
-
-    def __init__(self) -> None:
-        self.may_end = threading.Event()
-        self.made = []
-
-    def post(self, _path, body) -> bytes:
-        self.may_end.wait(30)
-        self.made.append(body)
-        return b"{}"
-
-
-def test_slow_api_server_delays_nobody_and_queue_is_bounded(caplog) -> None:
-    slow = Slow()
-    teller = PolicyEventRecorder(slow)
-    for number in range(100):
-        teller.tell(FOUND, [f"mistake {number}"], DIGEST)
-    assert slow.made == []
-    assert "others still wait" in caplog.text
-    slow.may_end.set()
-    eventually(lambda: len(slow.made) >= 20)
-    assert len(slow.made) < 100
+def test_other_policy_errors_are_another_event() -> None:
+    stored = EventApi()
+    recorder = EventRecorder(stored)
+    for digest in ("d" * 64, "e" * 64):
+        recorder.record_policy_errors(FOUND, ["line 3: modee: unknown key"], digest)
+        recorder.write_next()
+    assert len(stored.events) == 2
 
 
 def test_message_fits_the_limit_of_an_event() -> None:
-    told = message([f"line {number}: ü{'x' * 50}" for number in range(100)])
+    told = policy_message([f"line {number}: ü{'x' * 50}" for number in range(100)])
     assert len(told.encode()) <= 1024
     shown = told.count("line ")
     assert shown > 10
     assert told.endswith(f"and {100 - shown} more")
-    assert "line 0" in message(["line 0: " + "x" * 90])
-    assert len(message(["x" * 5000]).encode()) <= 1024
+    assert "line 0" in policy_message(["line 0: " + "x" * 90])
+    assert len(policy_message(["x" * 5000]).encode()) <= 1024
 
 
 def test_message_of_many_errors_reads_only_those_that_fit() -> None:
@@ -108,8 +248,8 @@ def test_message_of_many_errors_reads_only_those_that_fit() -> None:
                 yield mistake
 
     mistakes = Mistakes(f"line {number}" for number in range(100_000))
-    shown = message(mistakes).count("line ")
+    shown = policy_message(mistakes).count("line ")
     assert shown > 10
     assert mistakes.read <= shown + 3
-    assert message(["x" * 5000]).endswith("\nand 1 more")
-    assert message([]).endswith("stays in force:")
+    assert policy_message(["x" * 5000]).endswith("\nand 1 more")
+    assert policy_message([]).endswith("stays in force:")

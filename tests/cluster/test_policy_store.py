@@ -104,7 +104,7 @@ def test_policy_deletions_are_each_reported_once(worker, caplog, first, second) 
         for _, learn in (first, second):
             learn(worker.store, uid)
     assert worker.counted == [True, False] * 3
-    assert caplog.text.count("is not there") == 3
+    assert caplog.text.count("does not exist") == 3
 
 
 def test_policy_errors_listed_again_are_reported_once(worker, caplog) -> None:

@@ -116,7 +116,7 @@ def test_a_bad_policy_is_told_once_with_every_mistake_and_the_last_good_one_stay
 @pytest.mark.covers("failure-modes: policy invalid or missing")
 def test_a_deleted_configmap_leaves_its_policy_in_force(plane, server) -> None:
     plane.do("delete", "configmap", "token-policy", "-n", NAMESPACE)
-    eventually(lambda: "is not there" in server.log)
+    eventually(lambda: "does not exist" in server.log)
     assert revisions(server) == {revision(POLICY)}
     assert server.request("GET", "/readyz").status == 200
     put_policy(plane, WARN)

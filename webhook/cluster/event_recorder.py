@@ -1,97 +1,216 @@
-"""Kubernetes Events: what `kubectl describe` shows of an object."""
+"""Kubernetes Events, written in the background: on owners of denied or exempted pods, and on an invalid policy.
+
+Repetitions are one Event whose count grows, whichever replica writes it: its name is derived from its content. A
+replica writes an Event at most once a minute, and at most five in a second; repetitions in between are added up. So a
+controller that retries endlessly costs the API server next to nothing.
+
+Authors of pods choose their owners. So waiting Events are bounded in number and size, in all and for a namespace, and
+namespaces take turns: a flood of Events in one namespace does not delay the Events of another.
+"""
 
 import datetime as dt
+import hashlib
 import logging
-import queue
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from webhook.cluster.api_types import ConfigMap
 from webhook.cluster.backoff import delay_after
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
+from webhook.core.bounded_cache import memory_size
+from webhook.core.k8s_types import OwnerReference
+from webhook.core.owner_event import EXEMPTED, OwnerEvent
 
 log = logging.getLogger("tokenguard.cluster")
-_MOST_BYTES = 1024
-"""The API server refuses longer messages."""
+POLICY_REJECTED = "PolicyRejected"
+EVENT_INTERVAL, WRITE_INTERVAL = 60.0, 0.2
+"""Seconds between two writes of one Event, and between two writes of any."""
+MAX_EVENTS = 1000
+MAX_IN_NAMESPACE = 100
+MAX_EVENT_BYTES = 8 << 10
+"""The memory of one Event: a message of 1 KiB (4 in memory, with the widest characters), and names."""
+MAX_TRIES = 4
+_MAX_MESSAGE_BYTES = 1024
+"""The API server rejects longer messages."""
 
 
-TRIES = 6
-_MOST_WAITING = 20
+@dataclass(slots=True)
+class _Pending:
+    """An Event, how often it occurred since the last write, and when it may be written (monotonic)."""
+
+    event: OwnerEvent
+    count: int
+    due: float
 
 
-class PolicyEventRecorder:
-    """Creates Events in a thread of its own: the policy is followed meanwhile, however slow the API server is."""
+class _Metadata(msgspec.Struct):
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
 
-    def __init__(self, transport: Transport, wait: Callable[[float], object] = time.sleep) -> None:
-        """Take where to, and what waits so many seconds; starts nothing, so it may be made before a fork."""
+
+class _StoredEvent(msgspec.Struct):
+    metadata: _Metadata
+    count: int | None = None
+
+
+class EventRecorder:
+    """Writes Events; `record` may be called from any thread and never blocks."""
+
+    def __init__(self, transport: Transport, clock: Callable[[], float] = time.monotonic) -> None:
         self._transport = transport
-        self._wait = wait
-        self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_MOST_WAITING)
-        self._thread: threading.Thread | None = None
+        self._clock = clock
+        self._pending: dict[tuple[str, ...], _Pending] = {}
+        self._in_namespace: Counter[str] = Counter()
+        self._turns: dict[str, int] = {}
+        self._turn = 0
+        self._dropped = 0
+        self._next_report = 0.0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._last_refusal = ""
 
-    def tell(self, found: ConfigMap, mistakes: Sequence[str], digest: str) -> None:
-        """Have an Event made that names a ConfigMap's mistakes. Only one thread calls this.
+    def record(self, event: OwnerEvent) -> None:
+        """Have an Event created or counted. If there are too many, or if it is too large, it is dropped and logged."""
+        event = replace(event, message=_shortened(event.message))
+        owner = event.owner
+        key = (event.namespace, owner.kind or "", owner.name or "", owner.uid or "", event.reason, event.about)
+        with self._lock:
+            pending = self._pending.get(key)
+            if pending is not None:
+                pending.event, pending.count = replace(pending.event, message=event.message), pending.count + 1
+            elif self._has_room_for(event):
+                self._pending[key] = _Pending(event, 1, self._clock())
+                self._in_namespace[event.namespace] += 1
+            else:
+                self._dropped += 1
+        self._wake.set()
 
-        Its name comes from the content, so that of several replicas that tell the same only the first makes one (the
-        API server keeps it for an hour). What goes wrong for good is logged.
-        """
-        try:
-            self._waiting.put_nowait(_event(found, mistakes, digest))
-        except queue.Full:
-            log.warning("no Event is made of the policy's mistakes: %d others still wait", _MOST_WAITING)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="tokenguard-events", daemon=True)
-            self._thread.start()
+    def record_policy_errors(self, config_map: ConfigMap, errors: Sequence[str], digest: str) -> None:
+        """Have an Event created that lists the errors of a policy document with this digest."""
+        meta = config_map.metadata
+        owner = OwnerReference(api_version="v1", kind="ConfigMap", name=meta.name, uid=meta.uid)
+        self.record(OwnerEvent(meta.namespace, owner, POLICY_REJECTED, digest, policy_message(errors)))
+
+    def _has_room_for(self, event: OwnerEvent) -> bool:
+        return (
+            len(self._pending) < MAX_EVENTS
+            and self._in_namespace[event.namespace] < MAX_IN_NAMESPACE
+            and memory_size(event) <= MAX_EVENT_BYTES
+        )
+
+    def start(self) -> None:
+        """Start the thread that writes."""
+        threading.Thread(target=self._run, name="tokenguard-events", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop it; waiting Events are lost."""
+        self._stopping.set()
+        self._wake.set()
 
     def _run(self) -> None:
-        while True:
-            self._create(self._waiting.get())
+        while not self._stopping.is_set():
+            self._wake.clear()
+            delay = self.write_next()
+            if delay is None or delay > 0:
+                self._wake.wait(delay)
+            self._stopping.wait(WRITE_INTERVAL)
 
-    def _create(self, event: dict[str, Any]) -> None:
-        for failures in range(1, TRIES + 1):
+    def write_next(self) -> float | None:
+        """Write one Event that is due. Return the seconds until the next one is due, or None if none is waiting."""
+        now = self._clock()
+        with self._lock:
+            self._forget(now)
+            waiting = [pending for pending in self._pending.values() if pending.count]
+            due = [pending for pending in waiting if pending.due <= now]
+            if not due:
+                return min((pending.due - now for pending in waiting), default=None)
+            first = min(due, key=lambda pending: (self._turns.get(pending.event.namespace, 0), pending.due))
+            event, count = first.event, first.count
+            first.count, first.due = 0, now + EVENT_INTERVAL
+            self._turn += 1
+            self._turns[event.namespace] = self._turn
+        self._write(event, count)
+        return 0.0
+
+    def _forget(self, now: float) -> None:
+        for key in [key for key, pending in self._pending.items() if not pending.count and pending.due < now]:
+            namespace = self._pending.pop(key).event.namespace
+            self._in_namespace[namespace] -= 1
+            if not self._in_namespace[namespace]:
+                del self._in_namespace[namespace]
+                self._turns.pop(namespace, None)
+        if self._dropped and self._next_report <= now:
+            log.warning("dropped %d Events: too many different ones, or too large", self._dropped)
+            self._dropped = 0
+            self._next_report = now + EVENT_INTERVAL
+
+    def _write(self, event: OwnerEvent, count: int) -> None:
+        for failures in range(1, MAX_TRIES + 1):
             try:
-                self._transport.post(f"/api/v1/namespaces/{event['metadata']['namespace']}/events", event)
+                self._create_or_count(event, count)
             except ApiError as error:
-                if error.status == 409:
-                    return
-                if failures == TRIES:
-                    log.warning("no Event could be made of the policy's mistakes, after %d tries: %s", TRIES, error)
-                else:
-                    self._wait(delay_after(failures, error.retry_after))
+                if error.status in {0, CONFLICT, 429} or error.status >= 500:
+                    self._stopping.wait(delay_after(failures, error.retry_after))
+                    continue
+                if error.status != NOT_FOUND and str(error) != self._last_refusal:  # 404: the namespace was deleted
+                    self._last_refusal = str(error)
+                    log.warning("cannot create an Event: %s", error)
+                return
             else:
                 return
+        log.warning("cannot create an Event, after %d tries", MAX_TRIES)
+
+    def _create_or_count(self, event: OwnerEvent, count: int) -> None:
+        new = _manifest(event, count)
+        path = f"/api/v1/namespaces/{event.namespace}/events"
+        try:
+            self._transport.post(path, new)
+        except ApiError as error:
+            if error.status != CONFLICT:
+                raise
+            if event.reason != POLICY_REJECTED:  # each replica reports a policy once: that need not be counted
+                self._add_to_count(f"{path}/{new['metadata']['name']}", new)
+
+    def _add_to_count(self, path: str, new: dict[str, Any]) -> None:
+        try:
+            stored = msgspec.json.decode(self._transport.get(path, {}, "application/json"), type=_StoredEvent)
+        except msgspec.DecodeError as error:  # from a proxy, for example
+            raise ApiError(0, f"cannot decode the Event: {error}") from error
+        self._transport.patch(path, {
+            "metadata": {"resourceVersion": stored.metadata.resource_version},
+            "count": (stored.count or 1) + new["count"],
+            "lastTimestamp": new["lastTimestamp"],
+            "message": new["message"],
+        })  # fmt: skip
 
 
-def _event(found: ConfigMap, mistakes: Sequence[str], digest: str) -> dict[str, Any]:
-    meta = found.metadata
-    involved = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "namespace": meta.namespace,
-        "name": meta.name,
-        "uid": meta.uid,
-        "resourceVersion": meta.resource_version,
-    }
-    name = f"{meta.name[:200]}.{digest[:16]}"
-    return event(name, involved, kind="Warning", reason="PolicyRejected", message=message(mistakes))
-
-
-def event(  # noqa: PLR0913 - what an Event consists of
-    name: str, involved: dict[str, Any], *, kind: str, reason: str, message: str, count: int = 1
-) -> dict[str, Any]:
-    """Return an Event about an object, as it is now: so many times, to be made in that object's namespace."""
+def _manifest(event: OwnerEvent, count: int) -> dict[str, Any]:
+    owner = event.owner
+    content = "\0".join((owner.kind or "", owner.uid or "", event.reason, event.about))
+    name = f"{(owner.name or '')[:200].rstrip('-.')}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": name, "namespace": involved["namespace"]},
-        "involvedObject": involved,
-        "type": kind,
-        "reason": reason,
-        "message": message,
+        "metadata": {"name": name, "namespace": event.namespace},
+        "involvedObject": {
+            "apiVersion": owner.api_version or "",
+            "kind": owner.kind,
+            "namespace": event.namespace,
+            "name": owner.name,
+            "uid": owner.uid or "",
+        },
+        "type": "Normal" if event.reason == EXEMPTED else "Warning",
+        "reason": event.reason,
+        "message": event.message,
         "source": {"component": "tokenguard", "host": socket.gethostname()},
         "reportingComponent": "tokenguard",
         "firstTimestamp": now,
@@ -100,28 +219,28 @@ def event(  # noqa: PLR0913 - what an Event consists of
     }
 
 
-def cut(text: str) -> str:
-    """Return so much of a text as an Event takes; its last line, which holds the decision's id, stays."""
+def _shortened(text: str) -> str:
+    """Return as much of a message as an Event takes. Its last line, which has the decision id, stays."""
     *_, last = text.rpartition("\n")
-    room = _MOST_BYTES - len(last.encode()) - len("…\n".encode())
-    if len(text.encode()) <= _MOST_BYTES or room <= 0:
-        return text.encode()[:_MOST_BYTES].decode(errors="ignore")
+    room = _MAX_MESSAGE_BYTES - len(last.encode()) - len("…\n".encode())
+    if len(text.encode()) <= _MAX_MESSAGE_BYTES or room <= 0:
+        return text.encode()[:_MAX_MESSAGE_BYTES].decode(errors="ignore")
     return f"{text.encode()[:room].decode(errors='ignore')}…\n{last}"
 
 
-def message(mistakes: Sequence[str]) -> str:
-    """Return all mistakes, a line each; where that is too long, the first ones and how many more there are."""
-    text = "the policy is not used; the last good one, where there has been one, stays in force:"
-    best = _with_count(text, len(mistakes))
-    for shown, mistake in enumerate(mistakes, 1):
-        text = f"{text}\n{mistake}"
-        if len(text.encode()) > _MOST_BYTES:
+def policy_message(errors: Sequence[str]) -> str:
+    """Return the errors, one a line; if that is too long, the first ones and how many more there are."""
+    text = "policy not used; the last valid one, if any, stays in force:"
+    message = _with_remaining(text, len(errors))
+    for count, error in enumerate(errors, 1):
+        text = f"{text}\n{error}"
+        if len(text.encode()) > _MAX_MESSAGE_BYTES:
             break
-        counted = _with_count(text, len(mistakes) - shown)
-        if len(counted.encode()) <= _MOST_BYTES:
-            best = counted
-    return best
+        candidate = _with_remaining(text, len(errors) - count)
+        if len(candidate.encode()) <= _MAX_MESSAGE_BYTES:
+            message = candidate
+    return message
 
 
-def _with_count(text: str, left: int) -> str:
-    return f"{text}\nand {left} more" if left else text
+def _with_remaining(text: str, remaining: int) -> str:
+    return f"{text}\nand {remaining} more" if remaining else text

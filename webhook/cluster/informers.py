@@ -1,8 +1,7 @@
-"""The state that decisions depend on, as the API server has it: policy, legacy Secrets, Namespaces.
+"""Informers for the state that evaluations depend on: policy, legacy Secrets, Namespaces.
 
-Each of the three has a thread with a watch. A worker that starts uses the state that its predecessor stored in files,
-as old as it is, until it has a newer one. Threads and connections do not survive a fork: the process that forks the
-worker only loads the code, and everything is started in the worker.
+Each resource has a thread with a watch. A worker that starts uses the state that its predecessor stored in files, until
+it has a newer one. Threads and connections do not survive a fork, so everything is started in the worker.
 """
 
 import logging
@@ -15,8 +14,7 @@ from typing import Any, Protocol
 from webhook.cluster.api_client import ApiClient
 from webhook.cluster.api_types import NAMESPACES, POLICY, SECRETS, Resource, config_map
 from webhook.cluster.backoff import Reachability
-from webhook.cluster.event_recorder import PolicyEventRecorder
-from webhook.cluster.pod_event_recorder import PodEventRecorder
+from webhook.cluster.event_recorder import EventRecorder
 from webhook.cluster.policy_store import PolicyCallbacks, PolicyStore, PolicyTarget
 from webhook.cluster.reflector import Reflector, Store, SyncCallbacks
 from webhook.cluster.state_persistence import StateFiles, StoredState
@@ -27,14 +25,14 @@ from webhook.core.owner_event import OwnerEvent
 
 log = logging.getLogger("tokenguard.cluster")
 START_TIMEOUT = 15.0
-"""How long a worker that starts waits for its state before it answers without one, in seconds: well below
-gunicorn's timeout for a worker."""
+"""How long a worker that starts waits for its state before it answers without one, in seconds: well below gunicorn's
+timeout for a worker."""
 RESTORED_START_TIMEOUT = 1.0
-"""How long it waits if it has a stored state: for what has changed since that was written."""
+"""How long it waits for newer state if it has a stored one."""
 
 
 class RestorableStore(Store[Any], Protocol):
-    """A store that can begin with what a predecessor has stored."""
+    """A store that can start with stored state."""
 
     def restore(self, stored: StoredState) -> bool:
         """Use its part of the stored state; return False if there is none. Called before anything else."""
@@ -42,7 +40,7 @@ class RestorableStore(Store[Any], Protocol):
 
 
 class InformerTarget(PolicyTarget, Protocol):
-    """What is kept up to date. `last_synced` maps a resource to when it was last synced, in monotonic seconds."""
+    """What uses the state. `last_synced` maps a resource to when it was last synced, in monotonic seconds."""
 
     last_synced: dict[str, float]
 
@@ -51,50 +49,48 @@ class InformerTarget(PolicyTarget, Protocol):
         ...
 
     def set_ready(self, part: str) -> None:
-        """Remember that something has been loaded."""
+        """Remember that something is loaded."""
         ...
 
 
 class Informer:
-    """Keeps one store and the server's state up to date, in a thread of its own."""
+    """Keeps one store in sync and reports that to the target, in a thread of its own."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - its parts
         self,
         resource: Resource[Any],
         store: RestorableStore,
         transport: Transport,
-        state: InformerTarget,
-        synced: Callable[[], None],
+        target: InformerTarget,
+        on_synced: Callable[[], None],
         reachability: Reachability,
     ) -> None:
-        """Take the parts; `synced` is called after each sync."""
-        self._what = resource.name
+        self._name = resource.name
         self._store = store
-        self._state = state
-        self._after_sync = synced
-        self._failing = False
-        self._is_synced = False
+        self._target = target
+        self._notify = on_synced
+        self._is_failing = self._is_synced = False
         self._settled = threading.Event()
-        outcome = SyncCallbacks(self._synced, self._failed)
-        self._reflector = Reflector(resource, store, transport, outcome, reachability=reachability)
-        state.set_not_ready(self._what, f"{self._what} not loaded yet")
+        callbacks = SyncCallbacks(self._on_synced, self._on_error)
+        self._reflector = Reflector(resource, store, transport, callbacks, reachability=reachability)
+        target.set_not_ready(self._name, f"{self._name} not loaded yet")
 
     def restore(self, stored: StoredState) -> bool:
-        """Use what a predecessor has stored, as old as it is; return False if there is nothing."""
-        last_synced = stored.last_synced.get(self._what)
+        """Use stored state; return False if there is none."""
+        last_synced = stored.last_synced.get(self._name)
         if last_synced is None or not self._store.restore(stored):
             return False
-        self._state.set_ready(self._what)
-        self._state.last_synced[self._what] = last_synced
-        log.info("%s: restored from the state that the last worker stored", self._what)
+        self._target.set_ready(self._name)
+        self._target.last_synced[self._name] = last_synced
+        log.info("%s: restored the state that the last worker stored", self._name)
         return True
 
     def start(self) -> None:
         """Start the thread."""
-        threading.Thread(target=self._reflector.run, name=f"tokenguard-{self._what}", daemon=True).start()
+        threading.Thread(target=self._reflector.run, name=f"tokenguard-{self._name}", daemon=True).start()
 
     def wait(self, seconds: float) -> None:
-        """Wait until the store is synced, or until it is plain that it won't be soon."""
+        """Wait until the store is synced or the first try has failed."""
         self._settled.wait(seconds)
 
     def stop(self) -> None:
@@ -102,97 +98,98 @@ class Informer:
         self._reflector.stop()
         self._settled.set()
 
-    def _synced(self) -> None:
-        self._state.last_synced[self._what] = time.monotonic()
-        self._after_sync()
-        if self._what != POLICY:  # its store says whether it is valid
-            self._state.set_ready(self._what)
-        if not self._is_synced:
-            log.info("%s: synced", self._what)
-        elif self._failing:
-            log.info("%s: synced again", self._what)
-        self._is_synced = True
-        self._failing = False
+    def _on_synced(self) -> None:
+        self._target.last_synced[self._name] = time.monotonic()
+        self._notify()
+        if self._name != POLICY:  # its store reports whether the policy is valid
+            self._target.set_ready(self._name)
+        if not self._is_synced or self._is_failing:
+            log.info("%s: synced", self._name)
+        self._is_synced, self._is_failing = True, False
         self._settled.set()
 
-    def _failed(self, why: str) -> None:
-        self._state.set_not_ready(self._what, f"{self._what} not loaded: {why}")
-        if not self._failing:
-            log.warning("cannot watch %s, retrying: %s", self._what, why)
-        self._failing = True
+    def _on_error(self, reason: str) -> None:
+        self._target.set_not_ready(self._name, f"{self._name} not loaded: {reason}")
+        if not self._is_failing:
+            log.warning("cannot watch %s, retrying: %s", self._name, reason)
+        self._is_failing = True
         self._settled.set()
 
 
 class Informers:
-    """Follows the API server, from `start` to `stop`."""
+    """All informers of one API server, and the recorder of Events."""
 
     def __init__(
         self, kubeconfig: Path | None, configmap: str | None, *, objects: bool, state_folder: Path | None = None
     ) -> None:
-        """Take where the API server is and what is wanted of it.
+        """Watch the policy in `configmap` (`namespace/name`) and, with `objects`, Secrets and Namespaces.
 
-        `kubeconfig` is None for the cluster that this runs in. `configmap` is the policy's `namespace/name`, `objects`
-        says whether Secrets and Namespaces are wanted, and `state_folder` is where the last valid policy outlives the
-        process.
+        `kubeconfig` is None in a cluster. `state_folder`, which outlives the process, stores the last valid policy.
         """
         self._kubeconfig = kubeconfig
-        self.configmap = configmap
-        self.objects = objects
+        self._configmap = configmap
+        self._objects = objects
         self._state_folder = state_folder
         self._informers: list[Informer] = []
         self._is_restored = False
 
-    def attach(self, state: InformerTarget, base: ClusterState, counted: Callable[[bool], None], folder: Path) -> None:
-        """Take what is to be kept up to date; starts nothing, so it may be called before a fork."""
-        self.connect(ApiClient(self._kubeconfig, folder), state, base, counted, folder)
+    def attach(
+        self, target: InformerTarget, base: ClusterState, on_reload: Callable[[bool], None], folder: Path
+    ) -> None:
+        """Set what uses the state; starts nothing, so it may be called before a fork.
+
+        `base` has the cluster's other properties. `on_reload` gets whether a policy was accepted. `folder` is private
+        to the server.
+        """
+        self.connect(ApiClient(self._kubeconfig, folder), target, base, on_reload, folder)
 
     def connect(
         self,
         transport: Transport,
-        state: InformerTarget,
+        target: InformerTarget,
         base: ClusterState,
-        counted: Callable[[bool], None],
+        on_reload: Callable[[bool], None],
         folder: Path,
     ) -> None:
         """Do as `attach`, over this transport."""
-        policy_file = (self._state_folder or folder) / f"policy-{(self.configmap or '').replace('/', '.')}.yaml"
-        self._files = files = StateFiles(folder, policy_file, base, state.last_synced)
-        self._pod_events = PodEventRecorder(transport)
+        policy_file = (self._state_folder or folder) / f"policy-{(self._configmap or '').replace('/', '.')}.yaml"
+        self._files = files = StateFiles(folder, policy_file, base, target.last_synced)
+        self._events = EventRecorder(transport)
         reachability = Reachability()
 
         def add(resource: Resource[Any], store: RestorableStore) -> None:
-            self._informers.append(Informer(resource, store, transport, state, files.schedule_write, reachability))
+            self._informers.append(Informer(resource, store, transport, target, files.schedule_write, reachability))
 
-        if self.configmap:
-            namespace, _, name = self.configmap.partition("/")
-            outlets = PolicyCallbacks(
-                files.write_policy, files.read_policy, counted, PolicyEventRecorder(transport).tell
+        if self._configmap:
+            namespace, _, name = self._configmap.partition("/")
+            callbacks = PolicyCallbacks(
+                files.write_policy, files.read_policy, on_reload, self._events.record_policy_errors
             )
-            add(config_map(namespace, name), PolicyStore(self.configmap, state, outlets))
-        if self.objects:
+            add(config_map(namespace, name), PolicyStore(self._configmap, target, callbacks))
+        if self._objects:
 
             def publish(cluster: ClusterState) -> None:
-                state.use_cluster(cluster)
+                target.use_cluster(cluster)
                 files.use_cluster(cluster)
 
-            index = StateStore(base, publish)
-            add(SECRETS, index.secrets)
-            add(NAMESPACES, index.namespaces)
+            store = StateStore(base, publish)
+            add(SECRETS, store.secrets)
+            add(NAMESPACES, store.namespaces)
 
-    def tell(self, notice: OwnerEvent) -> None:
-        """Have an Event made on the owner of a pod; return at once."""
-        self._pod_events.tell(notice)
+    def record_event(self, event: OwnerEvent) -> None:
+        """Have an Event created on the owner of a pod; return at once."""
+        self._events.record(event)
 
     def restore(self) -> None:
-        """Use the state that the last worker stored, if there is one; reads files alone."""
+        """Use the state that the last worker stored, if any; reads only files."""
         stored = self._files.read()
-        restored = [informer.restore(stored) for informer in self._informers]  # each of them, whatever the others say
+        restored = [informer.restore(stored) for informer in self._informers]
         self._is_restored = all(restored)
 
     def start(self) -> None:
-        """Begin to follow; return when all is loaded, or when it is plain that something will not be soon."""
+        """Start all; return when everything is loaded or the first try of something has failed."""
         self._files.start()
-        self._pod_events.start()
+        self._events.start()
         for informer in self._informers:
             informer.start()
         deadline = time.monotonic() + (RESTORED_START_TIMEOUT if self._is_restored else START_TIMEOUT)
@@ -200,8 +197,8 @@ class Informers:
             informer.wait(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
-        """End it; a thread that is in the middle of something ends with the process."""
+        """Stop all; a thread that is in a request ends with the process."""
         self._files.stop()
-        self._pod_events.stop()
+        self._events.stop()
         for informer in self._informers:
             informer.stop()

@@ -1,4 +1,4 @@
-"""The policy in a ConfigMap: in force if it is valid; otherwise reported, and the last valid one stays in force."""
+"""The policy in a ConfigMap: used if it is valid; otherwise reported, and the last valid one stays in force."""
 
 import hashlib
 import logging
@@ -19,101 +19,100 @@ _MISSING = "missing"
 
 
 class PolicyTarget(Protocol):
-    """What the policy is put in force in."""
+    """What uses the policy."""
 
     def use_policy(self, policy: Policy) -> None:
         """Evaluate by this policy from now on."""
         ...
 
     def set_not_ready(self, part: str, reason: str) -> None:
-        """Remember why something could not be loaded; of no effect once it has been."""
+        """Remember why something could not be loaded; no effect once it is loaded."""
         ...
 
 
 @dataclass(frozen=True)
 class PolicyCallbacks:
-    """What the store calls: `write` stores a document that is in force, and `read` returns the stored one.
+    """`write` stores the document in force, and `read` returns the stored one.
 
-    `counted` takes whether a policy was accepted, `create_event` a ConfigMap with its policy errors and its digest.
+    `on_reload` gets whether a policy was accepted, `create_event` a ConfigMap with its policy errors and its digest.
     """
 
     write: Callable[[str], None]
     read: Callable[[], str | None]
-    counted: Callable[[bool], None]
+    on_reload: Callable[[bool], None]
     create_event: Callable[[ConfigMap, Sequence[str], str], None]
 
 
 class PolicyStore:
-    """The one ConfigMap. A store for a reflector."""
+    """The one ConfigMap, kept in sync by a reflector."""
 
-    def __init__(self, where: str, state: PolicyTarget, outlets: PolicyCallbacks) -> None:
-        """Take the ConfigMap's `namespace/name`, and what depends on it."""
-        self._where = f"ConfigMap {where}"
-        self._state = state
-        self._outlets = outlets
-        self._examined = ""
+    def __init__(self, name: str, target: PolicyTarget, callbacks: PolicyCallbacks) -> None:
+        """Use the policy of the ConfigMap `namespace/name` in `target`."""
+        self._name = f"ConfigMap {name}"
+        self._target = target
+        self._callbacks = callbacks
+        self._last_digest = ""
         self._in_force = False
 
     def restore(self, stored: StoredState) -> bool:
-        """Use the document that a predecessor had in force; return False if there is none."""
+        """Use the stored document; return False if there is none, or an invalid one."""
         return stored.policy is not None and not self._use(stored.policy)
 
     def replace(self, objects: Iterable[ConfigMap]) -> None:
-        """Take the ConfigMap, or that there is none."""
+        """Use the ConfigMap, or report that there is none."""
         found = list(objects)
-        self._look(found[0] if found else None)
+        self._load(found[0] if found else None)
 
     def apply(self, changes: Sequence[ObjectChange[ConfigMap]]) -> None:
-        """Take the last of the changes: the others are outdated."""
-        found, deleted = changes[-1]
-        self._look(None if deleted else found)
+        """Use the last of the changes: the others are outdated."""
+        config_map, deleted = changes[-1]
+        self._load(None if deleted else config_map)
 
-    def _look(self, found: ConfigMap | None) -> None:
-        """Use what is new, and report it once."""
-        document = (found.data or {}).get(KEY) if found else None
-        digest = _digest(document) if found else _MISSING
-        if digest == self._examined:
+    def _load(self, config_map: ConfigMap | None) -> None:
+        """Use a document that is new, and report it once."""
+        document = (config_map.data or {}).get(KEY) if config_map else None
+        digest = _digest(document) if config_map else _MISSING
+        if digest == self._last_digest:
             return
-        errors = self._examine(found, document)
+        errors = self._try(config_map, document)
+        self._callbacks.on_reload(not errors)
         if not errors:
-            log.info("policy in force: %s, %s", self._where, digest[:12])
-            self._outlets.counted(True)  # noqa: FBT003 - the callable's one argument
+            log.info("policy in force: %s, %s", self._name, digest[:12])
         else:
             self._reject(errors)
-            if found:
-                self._outlets.create_event(found, errors, digest)
-        self._examined = digest  # at the end: what failed half-way is examined again
+            if config_map:
+                self._callbacks.create_event(config_map, errors, digest)
+        self._last_digest = digest  # at the end: after an exception the document is tried again
 
-    def _examine(self, found: ConfigMap | None, document: str | None) -> tuple[str, ...]:
-        """Put the policy in force and store it; return why that is impossible."""
-        if found is None:
-            return ("is not there",)
+    def _try(self, config_map: ConfigMap | None, document: str | None) -> tuple[str, ...]:
+        """Use a document and store it; return why that is impossible."""
+        if config_map is None:
+            return ("does not exist",)
         if document is None:
             return (f"has no key {KEY}",)
         errors = self._use(document)
         if not errors:
-            self._outlets.write(document)
+            self._callbacks.write(document)
         return errors
 
     def _use(self, document: str) -> tuple[str, ...]:
         policy = read_policy(document.encode())
         if not isinstance(policy, Policy):
-            return tuple(str(mistake) for mistake in policy)
-        self._state.use_policy(policy)
+            return tuple(str(error) for error in policy)
+        self._target.use_policy(policy)
         self._in_force = True
         return ()
 
     def _reject(self, errors: Sequence[str]) -> None:
-        stored = None if self._in_force else self._outlets.read()
+        stored = None if self._in_force else self._callbacks.read()
         if stored is not None:
             self._use(stored)
         for error in errors:
-            log.error("policy not used: %s: %s", self._where, error)
-        stays = "the last valid one stays in force" if self._in_force else "none is in force yet"
-        log.error("%s: %s", self._where, stays)
-        self._outlets.counted(False)  # noqa: FBT003 - as above
+            log.error("policy not used: %s: %s", self._name, error)
+        outcome = "the last valid one stays in force" if self._in_force else "none is in force yet"
+        log.error("%s: %s", self._name, outcome)
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        self._state.set_not_ready("policy", f"policy not loaded: {self._where}: {errors[0]}{more}")
+        self._target.set_not_ready("policy", f"policy not loaded: {self._name}: {errors[0]}{more}")
 
 
 def _digest(document: str | None) -> str:

@@ -23,17 +23,17 @@ class Background(Protocol):
 class LiveSource(Background, Protocol):
     """The API server as the source of policy, Secrets and Namespaces."""
 
-    def attach(self, state: State, base: ClusterState, counted: Callable[[bool], None], folder: Path) -> None:
+    def attach(self, state: State, base: ClusterState, on_reload: Callable[[bool], None], folder: Path) -> None:
         """Set what is kept up to date. Called in the master, so nothing is started.
 
-        `base` has the cluster's other properties. `counted` gets whether a policy was accepted. `folder` is private to
-        the server, and outlives a worker.
+        `base` has the cluster's other properties. `on_reload` gets whether a policy was accepted. `folder` is private
+        to the server, and outlives a worker.
         """
 
     def restore(self) -> None:
         """Use what the last worker stored, before `start`."""
 
-    def tell(self, notice: OwnerEvent) -> None:
+    def record_event(self, event: OwnerEvent) -> None:
         """Have an Event created on the owner of a pod; return at once."""
 
 
