@@ -2,12 +2,10 @@ import datetime as dt
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.manifests.rendering import render, the
 from tests.pki.foreign import CA, foreign, pem
-from webhook.cli import main
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.generate_files import WEBHOOKS, generate_files
 from webhook.pki.issue import create_ca
@@ -73,55 +71,3 @@ def test_patch_names_every_webhook_of_the_manifests() -> None:
     objects = render("manifests")
     named = {kind: tuple(one["name"] for one in the(kind, objects)["webhooks"]) for kind in WEBHOOKS}
     assert named == WEBHOOKS
-
-
-def generate(*arguments: str):
-    return CliRunner().invoke(main, ["certs", "generate", *arguments])
-
-
-def test_generate_writes_keys_for_their_owner_only(tmp_path) -> None:
-    done = generate("--out", str(tmp_path / "new"), "--tls-san", "10.0.0.7")
-    assert done.exit_code == 0, done.output
-    modes = {file.name: file.stat().st_mode & 0o077 for file in (tmp_path / "new").iterdir()}
-    assert {name for name, mode in modes.items() if mode == 0} == {"ca.key", "tls.key"}
-    assert "10.0.0.7" in parse_certificates((tmp_path / "new/tls.crt").read_bytes())[0].names
-
-
-def test_generate_overwrites_only_with_force_and_never_a_ca(tmp_path) -> None:
-    assert generate("--out", str(tmp_path)).exit_code == 0
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    again = generate("--out", str(tmp_path))
-    assert again.exit_code == 2
-    assert "--force" in again.output
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
-    assert generate("--out", str(tmp_path), "--force").exit_code == 0
-    assert (tmp_path / "ca.key").read_bytes() == before["ca.key"]
-    assert (tmp_path / "tls.key").read_bytes() != before["tls.key"]
-
-
-def test_generate_rejects_an_invalid_name(tmp_path) -> None:
-    done = generate("--out", str(tmp_path), "--tls-san", "a b")
-    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
-    assert "'a b' is neither a DNS name nor an address" in done.output
-
-
-IN_THE_WAY = {
-    "a CA that can't be read": "ca.crt",
-    "a certificate that can't be replaced": "tls.crt",
-    "a patch that can't be replaced": "ca-bundle.yaml",
-}
-
-
-@pytest.mark.parametrize("name", IN_THE_WAY.values(), ids=IN_THE_WAY)
-def test_generate_reports_a_file_it_cannot_read_or_write(tmp_path, name) -> None:
-    (tmp_path / name).mkdir()
-    done = generate("--out", str(tmp_path), "--force")
-    assert done.exit_code == 2
-    assert done.output == f"Error: {tmp_path / name}: Is a directory\n"
-    assert list(tmp_path.iterdir()) == [tmp_path / name]
-
-
-def test_generate_reports_a_folder_it_cannot_create(tmp_path) -> None:
-    (tmp_path / "file").write_text("")
-    done = generate("--out", str(tmp_path / "file" / "folder"))
-    assert (done.exit_code, done.output) == (2, f"Error: {tmp_path}/file/folder: Not a directory\n")

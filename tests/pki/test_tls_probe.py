@@ -6,10 +6,8 @@ import ssl
 import threading
 
 import pytest
-from click.testing import CliRunner
 
 from tests.pki.foreign import cases
-from webhook.cli import main
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.tls_probe import ProbeError, fetch_chain
 
@@ -57,10 +55,3 @@ def test_invalid_address_raises_probe_error(address, why) -> None:
     with pytest.raises(ProbeError) as caught:
         fetch_chain(address)
     assert why in str(caught.value)
-
-
-def test_certs_status_checks_the_address_before_the_cluster() -> None:
-    done = CliRunner().invoke(main, ["certs", "status", "--connect", "foo", "--kubeconfig", "/no/such/file"])
-    assert (done.exit_code, done.output) == (
-        2, "Error: --connect foo: 'foo' is not HOST:PORT, like 127.0.0.1:8443 or [::1]:8443\n",
-    )  # fmt: skip

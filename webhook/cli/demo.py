@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from webhook.demo.run import lines
 from webhook.demo.server import DemoError
+from webhook.demo.story import lines
 
 
 @click.command("demo")

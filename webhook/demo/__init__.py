@@ -1,4 +1,4 @@
-"""`tokenguard demo`: the real server, four real pods, and what happens to each.
+"""`tokenguard demo`: a local server, four recorded reviews of pods, and the decisions about them.
 
 The reviews are bodies that a real API server sent to a mutating webhook, byte for byte.
 """

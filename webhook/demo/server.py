@@ -1,104 +1,86 @@
-"""Starting the real server for the demo, talking to it as the API server does, and stopping it again."""
+"""Starts `tokenguard serve` for the demo, sends it reviews as the API server does, and stops it."""
 
 import contextlib
 import http.client
 import json
+import os
 import re
 import ssl
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_HERE = Path(__file__).parent
-_SERVING = re.compile(r"serving on https://(?P<host>[\d.]+):(?P<port>\d+)")
-_AUTHORITY = re.compile(r"--cacert (?P<file>\S+)")
-_SECONDS_TO_START = 30
-_SECONDS_TO_STOP = 15
+_SERVING = re.compile(r"serving on https://([\d.]+):(\d+)")
+_CA_FILE = re.compile(r"--cacert (\S+)")
+_START_SECONDS = 30
+_STOP_SECONDS = 15
 
 
 class DemoError(Exception):
-    """The demo's server didn't do its part; the message says what it wrote."""
+    """The server failed; the message contains its output."""
 
 
 class Server:
-    """The running server, over one kept connection."""
+    """The running server."""
 
     def __init__(self, connection: http.client.HTTPSConnection, audit_log: Path) -> None:
-        """Take what `running` made."""
         self._connection = connection
         self._audit_log = audit_log
 
     def review(self, phase: str, body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """Send one review (`mutate` or `validate`); return the response and the audit log's line about it."""
-        before = len(self._audit_lines())
+        """Send a review to `mutate` or `validate`; return the response and the audit record, if there is one."""
+        recorded = len(self._records())
         self._connection.request("POST", f"/{phase}", json.dumps(body), {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status != http.client.OK:
             raise DemoError(f"/{phase} answered {answer.status}: {text.decode(errors='replace')}")
-        lines = self._audit_lines()[before:]
-        return json.loads(text)["response"], json.loads(lines[0]) if lines else None
+        records = self._records()[recorded:]
+        return json.loads(text)["response"], json.loads(records[0]) if records else None
 
-    def _audit_lines(self) -> list[str]:
+    def _records(self) -> list[str]:
         return self._audit_log.read_text().splitlines() if self._audit_log.exists() else []
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[tuple[Server, list[str]]]:
-    """Run `tokenguard serve` on a free port of the loopback; give it with its command line, and stop it at the end.
-
-    Raises `DemoError` where it doesn't start.
-    """
+    """Run `tokenguard serve` with its files in `folder`; yield it and its arguments. Raises `DemoError`."""
+    here = Path(os.path.relpath(Path(__file__).parent))
     audit_log = folder / "audit.log"
     arguments = [
         "serve",
         *("--bind", "127.0.0.1:0"),
         "--tls-self-signed",
-        *("--policy", _from_here("policy.yaml")),
-        *("--objects", _from_here("objects.yaml")),
+        *("--policy", str(here / "policy.yaml")),
+        *("--objects", str(here / "objects.yaml")),
         *("--audit-log", str(audit_log)),
     ]
-    with subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", "webhook", *arguments], stderr=subprocess.PIPE, text=True
-    ) as process:
+    log = folder / "server.log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen([sys.executable, "-m", "webhook", *arguments], stderr=stderr) as process,  # noqa: S603 - this program
+    ):
         try:
-            with contextlib.closing(_connected(process)) as connection:
+            with contextlib.closing(_connect(process, log)) as connection:
                 yield Server(connection, audit_log), arguments
         finally:
             process.terminate()
             try:
-                process.wait(_SECONDS_TO_STOP)
+                process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
-def _from_here(name: str) -> str:
-    """Return the path of one of the demo's files as a person would type it."""
-    path = _HERE / name
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def _connected(process: "subprocess.Popen[str]") -> http.client.HTTPSConnection:
-    written: list[str] = []
-    found: dict[str, str] = {}
-    ready = threading.Event()
-
-    def follow() -> None:
-        for line in process.stderr or ():
-            written.append(line)
-            for pattern in (_SERVING, _AUTHORITY):
-                if match := pattern.search(line):
-                    found.update(match.groupdict())
-            if {"port", "file"} <= found.keys():
-                ready.set()
-        ready.set()
-
-    threading.Thread(target=follow, daemon=True).start()
-    ready.wait(_SECONDS_TO_START)
-    if not {"port", "file"} <= found.keys():
-        raise DemoError("the server didn't start:\n" + "".join(written))
-    trust = ssl.create_default_context(cafile=found["file"])
-    return http.client.HTTPSConnection(found["host"], int(found["port"]), context=trust, timeout=10)
+def _connect(process: "subprocess.Popen[bytes]", log: Path) -> http.client.HTTPSConnection:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        text = log.read_text()
+        address, ca_file = _SERVING.search(text), _CA_FILE.search(text)
+        if address and ca_file:
+            trust = ssl.create_default_context(cafile=ca_file[1])
+            return http.client.HTTPSConnection(address[1], int(address[2]), context=trust, timeout=10)
+        time.sleep(0.05)
+    raise DemoError(f"the server did not start:\n{log.read_text()}")

@@ -1,0 +1,73 @@
+"""`tokenguard certs generate` and `status`; `rotate` needs a cluster: see tests/control_plane."""
+
+import subprocess
+
+import pytest
+
+from tests.commands import run_command
+from webhook.pki.certificate import parse_certificates
+
+
+def generate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_command("certs", "generate", *arguments)
+
+
+def test_generate_writes_keys_for_their_owner_only(tmp_path) -> None:
+    done = generate("--out", str(tmp_path / "new"), "--tls-san", "10.0.0.7")
+    assert done.returncode == 0, done.stderr
+    modes = {file.name: file.stat().st_mode & 0o077 for file in (tmp_path / "new").iterdir()}
+    assert {name for name, mode in modes.items() if mode == 0} == {"ca.key", "tls.key"}
+    assert "10.0.0.7" in parse_certificates((tmp_path / "new/tls.crt").read_bytes())[0].names
+
+
+def test_generate_overwrites_only_with_force_and_never_a_ca(tmp_path) -> None:
+    assert generate("--out", str(tmp_path)).returncode == 0
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    again = generate("--out", str(tmp_path))
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert generate("--out", str(tmp_path), "--force").returncode == 0
+    assert (tmp_path / "ca.key").read_bytes() == before["ca.key"]
+    assert (tmp_path / "tls.key").read_bytes() != before["tls.key"]
+
+
+def test_generate_rejects_an_invalid_name(tmp_path) -> None:
+    done = generate("--out", str(tmp_path), "--tls-san", "a b")
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "'a b' is neither a DNS name nor an address" in done.stderr
+
+
+IN_THE_WAY = {
+    "a CA that can't be read": "ca.crt",
+    "a certificate that can't be replaced": "tls.crt",
+    "a patch that can't be replaced": "ca-bundle.yaml",
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_generate_reports_a_file_it_cannot_read_or_write(tmp_path, name) -> None:
+    (tmp_path / name).mkdir()
+    done = generate("--out", str(tmp_path), "--force")
+    assert done.returncode == 2
+    assert done.stderr == f"Error: {tmp_path / name}: Is a directory\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_generate_reports_a_folder_it_cannot_create(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    done = generate("--out", str(tmp_path / "file" / "folder"))
+    assert (done.returncode, done.stderr) == (2, f"Error: {tmp_path}/file/folder: Not a directory\n")
+
+
+def test_generate_writes_one_line_a_file(tmp_path) -> None:
+    done = generate("--out", f"{tmp_path}/a\n::error::b")
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith("wrote ") for line in done.stdout.splitlines())
+
+
+def test_status_checks_the_address_before_the_cluster() -> None:
+    done = run_command("certs", "status", "--connect", "foo", "--kubeconfig", "/no/such/file")
+    assert (done.returncode, done.stderr) == (
+        2, "Error: --connect foo: 'foo' is not HOST:PORT, like 127.0.0.1:8443 or [::1]:8443\n",
+    )  # fmt: skip

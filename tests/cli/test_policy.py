@@ -1,0 +1,67 @@
+"""`tokenguard policy validate`, `show` and `schema`."""
+
+import json
+
+import yaml
+
+from tests.commands import run_command
+
+HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+
+
+def show(policy: str, *arguments: str) -> str:
+    return run_command("policy", "show", "-", *arguments, stdin=policy.encode()).stdout
+
+
+def test_validate_reports_every_error_with_its_line(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(f"{HEAD}mod: warn\nrules: {{inject: reject}}\n")
+    done = run_command("policy", "validate", str(file))
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f'{file}:3: error: mod: unknown key; did you mean "mode"?',
+        f'{file}:4: error: rules.inject: "reject" is no action of this rule; it takes patch, warn, audit, off',
+    ]
+
+
+def test_validate_shows_the_revision_of_a_valid_policy(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(HEAD)
+    done = run_command("policy", "validate", str(file))
+    assert (done.returncode, done.stdout) == (0, "valid (revision 8c0cec78672a)\n")
+
+
+def test_validate_missing_file_exits_2() -> None:
+    done = run_command("policy", "validate", "/no/such/file")
+    assert (done.returncode, done.stderr) == (2, "/no/such/file: error: no such file or directory\n")
+
+
+def test_show_prints_a_valid_policy() -> None:
+    shown = run_command("policy", "show").stdout
+    assert run_command("policy", "validate", "-", stdin=shown.encode()).returncode == 0
+    assert show(shown) == shown
+
+
+def test_show_namespace_applies_overrides() -> None:
+    override = "{namespaces: ['s-*'], namespaceLabels: {tier: x}, mode: warn, tokens: {maxExpirationSeconds: 600}}"
+    policy = f"{HEAD}overrides:\n- {override}\n"
+    matched = show(policy, "--namespace", "s-1", "--label", "tier=x")
+    assert "mode: warn" in matched
+    assert "maxExpirationSeconds: 600" in matched
+    assert "mode: enforce" in show(policy, "--namespace", "s-1", "--label", "tier=y")
+
+
+def test_show_escapes_text_that_keeps_its_meaning() -> None:
+    reason = "words " * 20 + "::error::a ##[error]b \u202e \U000e0041 " + "words " * 20
+    exemption = {"rules": ["*"], "users": ["::error::x", "a##vso[b]"], "reason": reason, "until": "never"}
+    shown = show(HEAD + yaml.safe_dump({"exemptions": [exemption]}))
+    assert not any(line.lstrip().startswith("::") or "##[" in line or "##vso[" in line for line in shown.split("\n"))
+    assert shown.replace("\n", "").isprintable()
+    read = yaml.safe_load(shown)["exemptions"][0]
+    assert read["reason"] == reason.strip()
+    assert read["users"] == ["::error::x", "a##vso[b]"]
+    assert show(shown) == shown
+
+
+def test_schema_is_json() -> None:
+    assert json.loads(run_command("policy", "schema").stdout)["title"] == "tokenguard/v1 TokenPolicy"
