@@ -138,7 +138,7 @@ def objects_of(reading: Reading) -> list[Any]:
     return [normalized(json.loads(manifest.raw)) for manifest in reading.manifests]
 
 
-REPLACED = ("a key has to be a string", "is no number that JSON has")
+REPLACED = ("a key must be a string", "is no number in JSON")
 """Refused here even in a value that a duplicate key replaces, which kubectl never looks at."""
 
 

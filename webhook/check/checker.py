@@ -10,11 +10,10 @@ from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.check.report import CheckFinding, CheckReport, CheckSummary, ManifestEvaluation, ParsedFile
 from webhook.core.admission_request import manifest_request
 from webhook.core.decision import INVALID_POLICY, Coverage, Finding, Outcome
-from webhook.core.document_intent import RENDERING, TOOL_FILES
-from webhook.core.documents.encoding import decode_text
+from webhook.core.documents.stream import decode_text
 from webhook.core.evaluate import evaluate
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
-from webhook.core.manifests import Reading, cluster_of, read_manifests
+from webhook.core.manifests import RENDERING, TOOL_FILES, Reading, cluster_of, read_manifests
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Policy
 

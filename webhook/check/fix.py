@@ -14,8 +14,7 @@ import yaml
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ParsedFile
-from webhook.core.documents.document import Document
-from webhook.core.documents.stream import cut
+from webhook.core.documents.stream import Document, cut
 from webhook.core.documents.yaml_scalars import plain
 
 if TYPE_CHECKING:

@@ -1,34 +1,47 @@
 """Manifests: the Kubernetes objects in files of YAML or JSON, and the cluster that they would make.
 
-Reads bytes and never raises: what can't be taken is told as a `Problem`, and the rest still counts.
+Reads bytes and never raises: what cannot be read is a `Problem`, and the rest still counts. A repository contains many
+files of YAML and JSON that Kubernetes never reads; these are `foreign`, which is no reason for a run to fail.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from webhook.core import document_intent
 from webhook.core.cluster_state import ClusterState
-from webhook.core.documents.document import Document, DocumentError, Problem
-from webhook.core.documents.encoding import decode_text
-from webhook.core.documents.stream import Piece, documents, split
+from webhook.core.documents.document import DocumentError
+from webhook.core.documents.stream import Document, decode_text, documents, split
 from webhook.core.k8s_types import Namespace, Object, decoder
 from webhook.core.selectors import Labels, labels
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount
 
-_MOST_LISTS = 5
-_NOTHING = ClusterState()
-_ENCODE = msgspec.json.Encoder().encode
-_DECODE: dict[tuple[str, str], tuple[type[Object], Any]] = {
-    ("", kind.__name__): (kind, decoder(kind).decode) for kind in (Namespace, Secret, ServiceAccount)
+RENDERING = "helm template CHART | tokenguard check -"
+"""How to check a template: by what it renders to."""
+TOOL_FILES: Mapping[tuple[str, str], str] = {
+    ("", "Config"): "kubectl",
+    ("kustomize.config.k8s.io", "Component"): "kustomize",
+    ("kustomize.config.k8s.io", "Kustomization"): "kustomize",
 }
+"""Kinds of files that look like objects but are never sent to the API server, and what reads them."""
+
+_MAX_NESTED_LISTS = 5
+_NO_STATE = ClusterState()
+_ENCODE = msgspec.json.Encoder().encode
+_DECODE: dict[tuple[str, str], Any] = {
+    ("", kind.__name__): decoder(kind).decode for kind in (Namespace, Secret, ServiceAccount)
+}
+_KEYS = ("apiVersion", "kind")
+_BLOCK_KEYS = [re.compile(rf"^[\"']?{key}[\"']?[ \t]*:", re.MULTILINE) for key in _KEYS]
+_FLOW_KEYS = [re.compile(rf"[{{,\s][\"']?{key}[\"']?\s*:") for key in _KEYS]
+_TEMPLATE = re.compile(r"^[^\S\n]*(?:\{\{|\{%|<%)|[:\[,-]\s*\{\{", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One object: its API group and kind, its namespace as far as it says one, and its name (or generateName).
+    """One object: its API group and kind, its namespace if it names one, and its name (or generateName).
 
     `raw` is the object as JSON, for `webhook.core.admission_request.manifest_request`; it may contain Secret data, so
     it is never shown. `source` is its document, and `pointer` (RFC 6901) its place there: empty but for a List.
@@ -49,26 +62,44 @@ class Manifest:
 
     @property
     def document(self) -> int:
-        """The number of its document in the file, from one."""
+        """The number of its document in the file, from 1."""
         return self.source.number
 
     @property
     def line(self) -> int:
-        """The line it starts at, from one."""
+        """The line it starts at, from 1."""
         return self.line_of("")
 
     def line_of(self, pointer: str) -> int:
-        """Return the line of a place in the object, or of the nearest parent of it that is there."""
+        """Return the line of a place in the object, or of its nearest existing parent."""
         return self.source.line_of(self.pointer + pointer)
 
     def line_in(self, pointer: str, line: int) -> int:
-        """Return the line of a line (from one) of the text at a place in the object, or else the text's."""
+        """Return the line of a line (from 1) in the text at a place in the object."""
         return self.source.line_in(self.pointer + pointer, line)
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a document, or an object in it, was not read; `line` and `document` count from 1.
+
+    `foreign` marks what is not meant as a Kubernetes object, such as the values of a Helm chart, and `template` what
+    has to be rendered first.
+    """
+
+    line: int
+    message: str
+    document: int
+    foreign: bool = False
+    template: bool = False
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """What a file holds; `warnings` are about documents that are read but may not mean what their author thinks."""
+    """The contents of a file; `warnings` are about documents that may not mean what their author intends."""
 
     manifests: tuple[Manifest, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -76,58 +107,105 @@ class Reading:
 
 
 def read_manifests(data: bytes) -> Reading:
-    """Return the objects in the documents of a file, those in Lists among them, and what could not be taken.
+    """Return the objects in the documents of a file, those in Lists among them, and what could not be read.
 
     Encodings, separators and values mean what they mean to kubectl. Empty documents are skipped.
     """
-    reading = _Reading()
+    found: list[Manifest | Problem] = []
+    warnings: list[Problem] = []
+    number = 1
     for piece in split(decode_text(data)):
-        reading.add(piece)
-    return Reading(tuple(reading.manifests), tuple(reading.problems), tuple(reading.warnings))
-
-
-class _Reading:
-    """Collects what the pieces of a file hold."""
-
-    def __init__(self) -> None:
-        self.manifests: list[Manifest] = []
-        self.problems: list[Problem] = []
-        self.warnings: list[Problem] = []
-        self._number = 1
-
-    def add(self, piece: Piece) -> None:
-        """Read a piece."""
-        first, foreign = self._number, True
-        objects = len(self.manifests) + len(self.problems)
+        first = number
+        in_piece: list[Manifest | Problem] = []
         try:
             for document, value in documents(piece, first):
-                self._number = document.number + 1
-                foreign &= self._add(document, value)
-        except DocumentError as bad:
-            problem = document_intent.unreadable(piece.text, bad, self._number)
-            self.problems.append(problem)
-            self._number += 1
-            foreign &= problem.foreign
-        if objects < len(self.manifests) + len(self.problems):
-            self.problems += (Problem(line, message, first, foreign) for line, message in piece.refusals)
+                number = document.number + 1
+                objects = list(_objects(document, value))
+                foreign = _are_foreign(objects)
+                warnings += (Problem(line, message, document.number, foreign) for line, message, _ in document.warnings)
+                in_piece += objects
+        except DocumentError as error:
+            in_piece.append(_unreadable(piece.text, error, number))
+            number += 1
+        found += in_piece
+        if in_piece:
+            foreign = _are_foreign(in_piece)
+            found += (Problem(line, message, first, foreign) for line, message in piece.refusals)
+    manifests = tuple(manifest for manifest in found if isinstance(manifest, Manifest))
+    problems = tuple(problem for problem in found if isinstance(problem, Problem))
+    return Reading(manifests, problems, tuple(warnings))
 
-    def _add(self, document: Document, value: Any) -> bool:
-        """Add the objects of a document, and return whether it doesn't pretend to hold any."""
-        objects = list(_objects(document, value))
-        self.manifests += (found for found in objects if isinstance(found, Manifest))
-        problems = [found for found in objects if isinstance(found, Problem)]
-        self.problems += problems
-        foreign = all(problem.foreign for problem in problems) and len(problems) == len(objects)
-        self.warnings += (Problem(line, message, document.number, foreign) for line, message in document.warnings)
-        return foreign
+
+def _are_foreign(objects: Iterable[Manifest | Problem]) -> bool:
+    return all(isinstance(found, Problem) and found.foreign for found in objects)
+
+
+def _unreadable(text: str, error: DocumentError, number: int) -> Problem:
+    """Return the problem of a document that cannot be read, foreign unless its text looks like an object's."""
+    if _TEMPLATE.search(text):
+        message = f"is an unrendered template; render it first: {RENDERING}"
+        return Problem(error.line, message, number, foreign=True, template=True)
+    keys = _FLOW_KEYS if text.lstrip("- \t\r\n").startswith("{") else _BLOCK_KEYS
+    return Problem(error.line, error.message, number, foreign=not all(key.search(text) for key in keys))
+
+
+def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) -> Iterator[Manifest | Problem]:
+    """Yield the object, or those of a List, or why there is none."""
+
+    def problem(message: str, *, foreign: bool = False) -> Problem:
+        return Problem(document.line_of(pointer), message, document.number, foreign)
+
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        yield problem("is not a Kubernetes object: it is not a mapping", foreign=not pointer)
+        return
+    version, kind = _text(value.get("apiVersion")), _text(value.get("kind"))
+    if not (version and kind):
+        missing = " and ".join(key for key, text in (("apiVersion", version), ("kind", kind)) if not text)
+        # meant as an object if it has both keys, or one of them and metadata
+        is_meant = sum(key in value for key in (*_KEYS, "metadata")) >= 2
+        yield problem(f"is not a Kubernetes object: it has no {missing}", foreign=not pointer and not is_meant)
+        return
+    items = value.get("items")
+    if isinstance(items, list) or (kind.endswith("List") and "items" in value and items is None):
+        if depth >= _MAX_NESTED_LISTS:
+            yield problem(f"is a List inside {_MAX_NESTED_LISTS} other Lists")
+            return
+        for number, item in enumerate(items or ()):
+            yield from _objects(document, _typed(item, version, kind), f"{pointer}/items/{number}", depth + 1)
+        return
+    metadata = value.get("metadata")
+    if not isinstance(metadata, dict):
+        metadata = {}
+    name = _text(metadata.get("name")) or _text(metadata.get("generateName"))
+    try:
+        raw = _ENCODE(value)
+    except (RecursionError, UnicodeEncodeError, OverflowError):
+        reason = "it nests too deep, or has too large a number or half a character"
+        yield problem(f"{kind} cannot be written as JSON: {reason}")
+        return
+    group = version.rpartition("/")[0]
+    yield Manifest(group, kind, _text(metadata.get("namespace")), name, raw, document, pointer)
+
+
+def _typed(item: Any, version: str, kind: str) -> Any:
+    """Return an item of a typed list with the list's kind: a PodList's items need not have one."""
+    if kind == "List" or not isinstance(item, dict):
+        return item
+    return {"apiVersion": version, "kind": kind.removesuffix("List"), **item}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def cluster_of(
-    manifests: Iterable[Manifest], base: ClusterState = _NOTHING, namespace: str = "default"
+    manifests: Iterable[Manifest], base: ClusterState = _NO_STATE, namespace: str = "default"
 ) -> ClusterState:
     """Return `base` with the legacy Secrets, the namespaces and the ServiceAccounts among the manifests.
 
-    `namespace` is that of objects that name none. Objects that can't be read are left out.
+    `namespace` is that of objects that name none. Objects that cannot be decoded are left out.
     """
     tokens = {name: dict(secrets) for name, secrets in base.legacy_tokens.items()}
     namespaces: dict[str, Labels] = dict(base.namespaces)
@@ -146,63 +224,9 @@ def cluster_of(
 
 
 def _decoded(manifest: Manifest) -> Object | None:
-    known = _DECODE.get(manifest.group_kind)
-    if known is None:
-        return None
+    decode = _DECODE.get(manifest.group_kind)
     try:
-        found: Object = known[1](manifest.raw)
+        found: Object | None = decode(manifest.raw) if decode else None
     except (msgspec.DecodeError, RecursionError):
         return None
     return found
-
-
-def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) -> Iterator[Manifest | Problem]:
-    """Yield the object, or those of a List, or why there is none."""
-    if value is None:
-        return
-    if not isinstance(value, Mapping):
-        yield _problem(document, pointer, "is no Kubernetes object, which would be a mapping", foreign=not pointer)
-        return
-    version, kind = _text(value.get("apiVersion")), _text(value.get("kind"))
-    if not (version and kind):
-        lacks = " and ".join(key for key, said in (("apiVersion", version), ("kind", kind)) if not said)
-        foreign = not pointer and not document_intent.is_object(value)
-        yield _problem(document, pointer, f"is no Kubernetes object: it has no {lacks}", foreign=foreign)
-        return
-    items = value.get("items")
-    if isinstance(items, list) or (kind.endswith("List") and "items" in value and items is None):
-        if depth >= _MOST_LISTS:
-            yield _problem(document, pointer, "is a List within too many Lists")
-            return
-        for number, item in enumerate(items or ()):
-            yield from _objects(document, _typed(item, version, kind), f"{pointer}/items/{number}", depth + 1)
-        return
-    yield _manifest(document, pointer, value, version.rpartition("/")[0], kind)
-
-
-def _typed(item: Any, version: str, kind: str) -> Any:
-    """Return an item of a typed list with the kind that the list speaks for (a PodList's items need not say it)."""
-    if kind == "List" or not isinstance(item, dict):
-        return item
-    return {"apiVersion": version, "kind": kind.removesuffix("List"), **item}
-
-
-def _manifest(document: Document, pointer: str, value: Mapping[str, Any], group: str, kind: str) -> Manifest | Problem:
-    meta = value.get("metadata")
-    if not isinstance(meta, Mapping):
-        meta = {}
-    name = _text(meta.get("name")) or _text(meta.get("generateName"))
-    try:
-        raw = _ENCODE(value)
-    except (RecursionError, UnicodeEncodeError, OverflowError):
-        what = "nested too deep, too large a number or half a character"
-        return _problem(document, pointer, f"{kind} can't be written as JSON: {what}")
-    return Manifest(group, kind, _text(meta.get("namespace")), name, raw, document, pointer)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _problem(document: Document, pointer: str, message: str, *, foreign: bool = False) -> Problem:
-    return Problem(document.line_of(pointer), message, document.number, foreign)

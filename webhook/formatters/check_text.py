@@ -8,8 +8,8 @@ import click
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.decision import Outcome
-from webhook.core.document_intent import RENDERING
 from webhook.core.formatting import counted, plain
+from webhook.core.manifests import RENDERING
 from webhook.core.policy.model import Action
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 

@@ -7,93 +7,132 @@ from collections.abc import Iterator
 from math import isinf
 from typing import Any, NoReturn
 
-from webhook.core.documents.document import DocumentError, DocumentWarnings
+from webhook.core.documents.document import DocumentError, DocumentWarning, DocumentWarnings, duplicate_key
 from webhook.core.formatting import quote
 from webhook.core.json_patch import escape
 
-_SPACE = " \t\r\n"
-_TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")\s*(:?)|[{}\[\]]')
+_SPACE = re.compile(r"[ \t\r\n]*")
 _INT64 = 2**63
 
 
+class _Piece:
+    """The text that contains the documents; `first_line` counts from 1."""
+
+    def __init__(self, text: str, first_line: int) -> None:
+        self.text = text
+        self._first_line = first_line
+        self._newlines = [newline.start() for newline in re.finditer("\n", text)]
+
+    def line_at(self, position: int) -> int:
+        """Return the line of a position."""
+        return self._first_line + bisect_left(self._newlines, position)
+
+    def skip_space(self, position: int) -> int:
+        """Return the position of the next token."""
+        return _SPACE.match(self.text, position).end()  # type: ignore[union-attr]
+
+    def members(self, start: int) -> Iterator[tuple[str, int, int]]:
+        """Yield the members of the object or list at `start`: key or index, where it is named, where its value is."""
+        is_object = self.text[start] == "{"
+        if not is_object and self.text[start] != "[":
+            return
+        at, number = self.skip_space(start + 1), 0
+        while self.text[at] not in "}]":
+            named, key = at, str(number)
+            if is_object:
+                key, at = _DECODER.raw_decode(self.text, at)
+                at = self.skip_space(self.skip_space(at) + 1)  # the colon
+            yield key, named, at
+            at = self.skip_space(_DECODER.raw_decode(self.text, at)[1])
+            if self.text[at] == ",":
+                at = self.skip_space(at + 1)
+            number += 1
+
+
 class JsonDocument:
-    """One JSON value of a piece of text, which starts at `start`; `first_line` is the piece's, from one.
+    """One JSON value of a piece of text, which starts at `start`."""
 
-    `newlines` are the places of the piece's line ends, which all its documents share.
-    """
+    text = None  # such a value need not be YAML, so it cannot be written into a YAML stream as it is
 
-    text = None  # such a value need not be YAML, so it can't stand in a YAML stream as it is
-
-    def __init__(self, piece: str, start: int, first_line: int, number: int, newlines: list[int]) -> None:
+    def __init__(self, piece: _Piece, start: int, number: int) -> None:
         self.number = number
-        self.warnings: tuple[tuple[int, str], ...] = ()
+        self.warnings: tuple[DocumentWarning, ...] = ()
         self._piece = piece
         self._start = start
-        self._first_line = first_line
-        self._newlines = newlines
         self._known: dict[int, dict[str, tuple[int, int]]] = {}
 
     def line_of(self, pointer: str) -> int:
-        """Return the line of what a JSON Pointer names, or of its nearest parent that is there."""
+        """Return the line of what a JSON Pointer names, or of its nearest existing parent."""
         named = value = self._start
         for token in pointer.split("/")[1:]:
             children = self._children(value)
             if token not in children:
                 break
             named, value = children[token]
-        return self._first_line + bisect_left(self._newlines, named)
+        return self._piece.line_at(named)
 
     def line_in(self, pointer: str, line: int) -> int:  # noqa: ARG002 - JSON writes a text in one line
-        """Return the line of a line of the text that a pointer names."""
+        """Return the line of a line in the text that a JSON Pointer names."""
         return self.line_of(pointer)
 
     def value(self) -> Any:
-        """Return what the document says, read anew."""
-        return _DECODER.raw_decode(self._piece, self._start)[0]
+        """Return a new copy of the document's value."""
+        return _DECODER.raw_decode(self._piece.text, self._start)[0]
 
     def _children(self, start: int) -> dict[str, tuple[int, int]]:
-        """Return where the members of the object or list at `start` are named, and where their values start."""
         if start not in self._known:
-            self._known[start] = dict(_members(self._piece, start))
+            members = self._piece.members(start)
+            self._known[start] = {escape(key): (named, value) for key, named, value in members}
         return self._known[start]
 
 
-def read_json(piece: str, start: int, first_line: int, number: int) -> Iterator[tuple[JsonDocument, Any]]:
-    """Read the JSON values in a piece, from `start` on; the first one has this number in the file.
+def read_json(text: str, first_line: int, number: int) -> Iterator[tuple[JsonDocument, Any]]:
+    """Yield the documents in a piece of text and their values; the first one has this number in the file.
 
-    Raises `DocumentError` where no further value can be read.
+    Raises `DocumentError` at the first one that cannot be read.
     """
-    newlines = [found.start() for found in re.finditer("\n", piece)]
-    start = _skip_space(piece, start)
-    while start < len(piece):
-        document = JsonDocument(piece, start, first_line, number, newlines)
-        duplicates = _Duplicates()
+    piece = _Piece(text, first_line)
+    start = piece.skip_space(0)
+    while start < len(text):
+        document = JsonDocument(piece, start, number)
+        decoder = _Decoder()
         try:
-            value, end = duplicates.decoder.raw_decode(piece, start)
+            value, end = decoder.raw_decode(text, start)
+            if decoder.has_duplicates:
+                warnings = DocumentWarnings()
+                _warn_of_duplicates(piece, start, warnings)
+                document.warnings = warnings.all()
         except RecursionError:
-            raise DocumentError(document.line_of(""), "nests too deep") from None
+            raise DocumentError(piece.line_at(start), "nests too deep") from None
         except json.JSONDecodeError as error:
-            line = first_line + piece.count("\n", 0, error.pos)
-            raise DocumentError(line, f"is not JSON: {error.msg[0].lower()}{error.msg[1:]}") from None
+            message = f"is not JSON: {error.msg[0].lower()}{error.msg[1:]}"
+            raise DocumentError(first_line + text.count("\n", 0, error.pos), message) from None
         except OverflowError as error:
-            raise DocumentError(document.line_of(""), str(error), final=True) from None
+            raise DocumentError(piece.line_at(start), str(error), final=True) from None
         except ValueError as error:
-            raise DocumentError(document.line_of(""), str(error)) from None
-        if duplicates.found:
-            document.warnings = _duplicate_keys(piece, start, end, document.line_of(""))
+            raise DocumentError(piece.line_at(start), str(error)) from None
         yield document, value
         number += 1
-        start = _skip_space(piece, end)
+        start = piece.skip_space(end)
+
+
+def _warn_of_duplicates(piece: _Piece, start: int, warnings: DocumentWarnings) -> None:
+    keys: set[str] = set()
+    for key, named, value in piece.members(start):
+        if key in keys:
+            warnings.add(piece.line_at(named), duplicate_key(quote(key)))
+        keys.add(key)
+        _warn_of_duplicates(piece, value, warnings)
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number that JSON has")
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def _float(text: str) -> float:
     number = float(text)
     if isinf(number):
-        raise OverflowError(f"{quote(text)} is too large a number")
+        raise OverflowError(f"number {quote(text)} is too large")
     return number
 
 
@@ -106,59 +145,14 @@ _HOOKS: dict[str, Any] = {"parse_constant": _constant, "parse_float": _float, "p
 _DECODER = json.JSONDecoder(**_HOOKS)
 
 
-class _Duplicates:
-    """A decoder for one document that takes the last of duplicate keys, as kubectl does, and records them."""
+class _Decoder(json.JSONDecoder):
+    """Takes the last of duplicate keys, as kubectl does, and records that there are some."""
 
     def __init__(self) -> None:
-        self.found = False
-        self.decoder = json.JSONDecoder(**_HOOKS, object_pairs_hook=self._object)
+        self.has_duplicates = False
+        super().__init__(**_HOOKS, object_pairs_hook=self._object)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
-        self.found = self.found or len(value) < len(pairs)
+        self.has_duplicates |= len(value) < len(pairs)
         return value
-
-
-def _duplicate_keys(piece: str, start: int, end: int, line: int) -> tuple[tuple[int, str], ...]:
-    """Return a warning for each key that its object in the JSON text from `start` to `end` already has."""
-    warnings = DocumentWarnings()
-    within: list[set[str]] = []
-    counted = start
-    for token in _TOKEN.finditer(piece, start, end):
-        line += piece.count("\n", counted, token.start())
-        counted = token.start()
-        if token[0] in ("{", "["):
-            within.append(set())
-        elif token[0] in ("}", "]"):
-            within.pop()
-        elif token[2]:
-            key = json.loads(token[1], strict=False)
-            if key in within[-1]:
-                warnings.add(line, f"duplicate key {quote(key)}; kubectl takes the last, remove the others")
-            within[-1].add(key)
-    return warnings.shown()
-
-
-def _members(piece: str, start: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the reference token of each member, where it is named, and where its value starts."""
-    is_object = piece[start] == "{"
-    if not is_object and piece[start] != "[":
-        return
-    at, number = _skip_space(piece, start + 1), 0
-    while piece[at] not in "}]":
-        named, token = at, str(number)
-        if is_object:
-            key, at = _DECODER.raw_decode(piece, at)
-            token = escape(key)
-            at = _skip_space(piece, _skip_space(piece, at) + 1)  # the colon
-        yield token, (named, at)
-        at = _skip_space(piece, _DECODER.raw_decode(piece, at)[1])
-        if piece[at] == ",":
-            at = _skip_space(piece, at + 1)
-        number += 1
-
-
-def _skip_space(piece: str, at: int) -> int:
-    while at < len(piece) and piece[at] in _SPACE:
-        at += 1
-    return at

@@ -1,8 +1,8 @@
 """A YAML parser that ends plain scalars in flow collections where kubectl's does.
 
-libyaml 0.2.5 and go-yaml v2 disagree there: `[a:]` is a mapping to one and the text `a:` to the other, and a `?` ends
-a text in go-yaml alone. PyYAML's own scanner, in Python, is far slower than libyaml but can be adapted: it reads only
-the documents in which the two may differ. Source: yaml_parser_fetch_next_token, yaml_parser_scan_to_next_token and
+libyaml 0.2.5 and go-yaml v2 differ there: `[a:]` is a mapping to one and the text `a:` to the other, and a `?` ends a
+text in go-yaml alone. PyYAML's own scanner, in Python, is far slower than libyaml but can be adapted: it reads only the
+documents in which the two may differ. Source: yaml_parser_fetch_next_token, yaml_parser_scan_to_next_token and
 yaml_parser_scan_plain_scalar in go.yaml.in/yaml/v2 scannerc.go.
 """
 
@@ -19,24 +19,24 @@ _ENDS = f"\0 \t{_BREAKS}"
 _INDICATORS = "-?:,[]{}#&*!|>'\"%@`"
 
 AMBIGUOUS = re.compile(r"\?|:[,\[\]{}]")
-"""If a flow collection holds none of these, both parsers read it alike."""
+"""Both parsers read a flow collection alike if it contains none of these."""
 
 BARE_TAG = re.compile(r"(?<![^\s,:\[{])!(?=[\s,\]}])")
-"""The tag `!`, which makes text of any scalar; libyaml's events don't show it."""
+"""The tag `!`, which makes text of any scalar; libyaml's events do not show it."""
 
 
 class KubectlParser(Reader, Scanner, Parser):
-    """Parses text into PyYAML's events; with `colons` a plain scalar in a flow collection may start with `:`.
+    """Parses text into PyYAML's events.
 
-    kubectl refuses such a scalar, although YAML 1.2 allows it; `colon_lines` are the lines (from zero) that have one.
+    A plain scalar in a flow collection may start with `:`, as YAML 1.2 allows; kubectl refuses it. `colon_lines` are
+    the lines (from 0) that have one.
     """
 
-    def __init__(self, text: str, *, colons: bool = False) -> None:
+    def __init__(self, text: str) -> None:
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
         self.colon_lines: list[int] = []
-        self._colons = colons
 
     def check_value(self) -> bool:
         """Return whether the `:` at hand separates a key from its value."""
@@ -55,8 +55,8 @@ class KubectlParser(Reader, Scanner, Parser):
         return not self.flow_level and char in "?:" and following not in _ENDS
 
     def _starts_with_colon(self) -> bool:
-        """Return whether the `:` at hand is the first character of a text, and not what follows a key."""
-        is_text = self._colons and self.flow_level and self.flow_level not in self.possible_simple_keys
+        """Return whether the `:` at hand is the first character of a text, and does not follow a key."""
+        is_text = self.flow_level and self.flow_level not in self.possible_simple_keys
         return bool(is_text and self.peek(1) not in f"{_ENDS},[]{{}}")
 
     def scan_to_next_token(self) -> None:
@@ -67,7 +67,7 @@ class KubectlParser(Reader, Scanner, Parser):
             if self.peek() == "#":
                 while self.peek() not in f"\0{_BREAKS}":
                     self.forward()
-            if not self._line_break():
+            if not self.scan_line_break():  # type: ignore[no-untyped-call]
                 return
             if not self.flow_level:
                 self.allow_simple_key = True
@@ -91,10 +91,6 @@ class KubectlParser(Reader, Scanner, Parser):
         self.allow_simple_key = folds
         return ScalarToken("".join(parts), True, start, end)  # noqa: FBT003 - PyYAML's signature
 
-    def _line_break(self) -> str:
-        """Skip a line break, and return what it means: nothing where there is none."""
-        return str(self.scan_line_break())  # type: ignore[no-untyped-call]
-
     def _plain_length(self) -> int:
         length = 0
         while (char := self.peek(length)) not in _ENDS:
@@ -117,7 +113,7 @@ class KubectlParser(Reader, Scanner, Parser):
                 spaces += char
                 self.forward()
             else:
-                breaks.append(self._line_break())
+                breaks.append(str(self.scan_line_break()))  # type: ignore[no-untyped-call]
         if not breaks:
             return spaces, False
         first, *more = breaks

@@ -1,28 +1,32 @@
-"""A stream of documents, cut into pieces as kubectl cuts it.
+"""A file of documents, decoded and cut into pieces as kubectl does.
 
-Source: YAMLReader and YAMLOrJSONDecoder in k8s.io/apimachinery/pkg/util/yaml/decoder.go, from Kubernetes 1.33 on.
+Source: FileVisitor in k8s.io/cli-runtime/pkg/resource/visitor.go (`unicode.BOMOverride`), YAMLReader and
+YAMLOrJSONDecoder in k8s.io/apimachinery/pkg/util/yaml/decoder.go, from Kubernetes 1.33 on.
 """
 
+import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-from webhook.core.documents.document import Document, DocumentError
-from webhook.core.documents.json_reader import read_json
-from webhook.core.documents.yaml_reader import read_yaml
+from webhook.core.documents.document import DocumentError
+from webhook.core.documents.json_reader import JsonDocument, read_json
+from webhook.core.documents.yaml_reader import YamlDocument, read_yaml
 
+Document = YamlDocument | JsonDocument
+
+_ENCODINGS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _SEPARATOR = re.compile(r"^---(?=[^\S\n]|\n|\Z)", re.MULTILINE)
-_MARKER = re.compile(r"^---[^\S\n]*([^\s#].*)$", re.MULTILINE)
+_TEXT_AFTER_SEPARATOR = re.compile(r"^---[^\S\n]*([^\s#].*)$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What stands between two separators, with the separator before it.
+class Piece(NamedTuple):
+    """The text between two separators, with the separator before it.
 
-    `first_line` counts from one. `refusals` are the lines in it that make kubectl refuse the file, and why. `is_first`
-    is false for all that kubectl reads as YAML alone.
+    `first_line` counts from 1. `refusals` are the lines before and in it for which kubectl refuses the file, and why.
+    kubectl reads JSON in the first piece alone (`is_first`), and all others as YAML.
     """
 
     text: str
@@ -31,55 +35,56 @@ class Piece:
     refusals: tuple[tuple[int, str], ...] = ()
 
 
+def decode_text(data: bytes) -> str:
+    """Return the text of a file: UTF-16 after a byte order mark, else UTF-8, always without the mark.
+
+    Bytes that are invalid in that encoding become U+FFFD, so that a comment in Latin-1 does no harm.
+    """
+    for mark, encoding in _ENCODINGS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding, "replace")
+    return data.decode("utf-8", "replace")
+
+
 def cut(text: str) -> Iterator[str]:
-    """Cut the text of a file before each line that says `---`, so that one broken document leaves the others whole."""
+    """Cut the text of a file before each line `---`, so that a broken document does not affect the others."""
     starts = [0, *(match.start() for match in _SEPARATOR.finditer(text)), len(text)]
     return (text[start:end] for start, end in pairwise(starts) if start < end)
 
 
 def split(text: str) -> Iterator[Piece]:
     """Yield the pieces of a file, without the comments and directives before its first separator."""
-    line = 1
+    first_line = 1
     refusals: list[tuple[int, str]] = []
     for number, piece in enumerate(cut(text)):
-        refusals += _marker_refusals(piece, line)
+        if marker := _TEXT_AFTER_SEPARATOR.search(piece):
+            line = first_line + piece.count("\n", 0, marker.start())
+            refusals.append((line, "kubectl refuses text behind '---'; move it to the next line"))
         if number or not _is_preamble(piece):
-            yield Piece(piece, line, number == 0, tuple(refusals))
+            yield Piece(piece, first_line, number == 0, tuple(refusals))
             refusals = []
-        else:
-            refusals += _directive_refusals(piece)
-        line += piece.count("\n")
+        elif directive := _DIRECTIVE.search(piece):
+            line = 1 + piece.count("\n", 0, directive.start())
+            refusals.append((line, "kubectl refuses a file with a directive such as %YAML; remove this line"))
+        first_line += piece.count("\n")
 
 
 def _is_preamble(piece: str) -> bool:
-    """Return whether nothing but comments and directives stands before the first separator."""
+    """Return whether nothing but comments and directives is before the first separator."""
     return all(not line.strip() or line.startswith(("#", "%")) for line in piece.split("\n"))
 
 
-def _directive_refusals(piece: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(piece.split("\n"), 1):
-        if line.startswith("%"):
-            yield number, "kubectl refuses a file with a directive such as %YAML; remove this line"
-            return
-
-
-def _marker_refusals(piece: str, first_line: int) -> Iterator[tuple[int, str]]:
-    if marker := _MARKER.search(piece):
-        line = first_line + piece.count("\n", 0, marker.start())
-        yield line, "kubectl refuses text behind '---'; move it to the next line"
-
-
 def documents(piece: Piece, number: int) -> Iterator[tuple[Document, Any]]:
-    """Yield the documents of a piece, of which the first has this number in the file, and what each says.
+    """Yield the documents of a piece and their values; the first one has this number in the file.
 
-    Raises `DocumentError`.
+    Raises `DocumentError` at the first one that cannot be read.
     """
     if not piece.is_first or not piece.text.lstrip().startswith("{"):
         yield read_yaml(piece.text, piece.first_line, number)
         return
     read = 0
     try:
-        for document in read_json(piece.text, 0, piece.first_line, number):
+        for document in read_json(piece.text, piece.first_line, number):
             yield document
             read += 1
     except DocumentError as error:

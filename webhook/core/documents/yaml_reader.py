@@ -1,7 +1,7 @@
-"""Documents written as YAML, read as kubectl reads them.
+"""Documents written as YAML: their values, and the line of each value.
 
-Values are built from the parser's events rather than from its nodes: that is faster, and libyaml's composer recurses
-without a bound, so that some kilobytes of brackets would end the process.
+Values are made from the parser's events, not from its nodes: libyaml's composer recurses without a limit, so that some
+kilobytes of brackets would end the process, and nodes take several times the memory.
 """
 
 import re
@@ -23,181 +23,185 @@ from yaml.events import (
 )
 from yaml.reader import ReaderError
 
-from webhook.core.documents.document import MOST_DEPTH, DocumentError, DocumentWarnings
+from webhook.core.documents.document import (
+    MAX_DEPTH,
+    DocumentError,
+    DocumentWarning,
+    DocumentWarnings,
+    duplicate_key,
+)
 from webhook.core.documents.kubectl_parser import AMBIGUOUS, BARE_TAG, KubectlParser
-from webhook.core.documents.yaml_scalars import Scalar, json_number, key_text, plain, tagged
+from webhook.core.documents.yaml_scalars import Scalar, canonical, json_number, key_text, plain, tagged
 from webhook.core.formatting import quote
+from webhook.core.json_patch import escape
 
 _FastParser: type[yaml.CSafeLoader | KubectlParser] = getattr(yaml, "CSafeLoader", KubectlParser)
 
-MOST_ALIASED = 10_000_000
-"""How many characters the aliases of one document may stand for: a few lines can stand for terabytes."""
-
-_MARK = re.compile(r"\A(---[^\n]*\n)?\ufeff")
-"""A byte order mark before a document, which kubectl skips."""
-
-_SCALAR_WEIGHT = 8
-"""What a scalar counts for besides its characters."""
-
+MAX_EXPANSION = 4 << 20
+"""How large all aliases of a document together may be: a few lines of them can expand to terabytes."""
+_VALUE_SIZE = 16
+"""The size of a value, besides its characters."""
+_MAX_TAG_DIRECTIVES = 100
+"""libyaml compares each one with all before it."""
+_BYTE_ORDER_MARK = re.compile(r"\A(---[^\n]*\n)?\ufeff")
 _MERGE_TAG = "tag:yaml.org,2002:merge"
-_QUOTE = "put it in quotes"
 
 
 class Location(NamedTuple):
-    """Where a value is: its line, the line of its `|` if it is a block scalar (both from one), and its members."""
+    """Where a value is: its line, and the line of its `|` if it is a block scalar (both from 1)."""
 
     line: int
     block: int | None
-    members: dict[str, "Location"]
 
 
 class YamlDocument:
-    """One document of YAML; `first_line` is its first line in its file, from one."""
+    """The first document in a text; `first_line` is the text's first line in its file, from 1.
 
-    def __init__(self, text: str, first_line: int, number: int) -> None:
+    A document is read as kubectl reads it. With `as_kubectl=False` libyaml alone reads it, which is always fast, and a
+    plain scalar is a number or a boolean only in the canonical form: `off` and `0600` are text.
+    """
+
+    def __init__(self, text: str, first_line: int, number: int, *, as_kubectl: bool = True) -> None:
         self.number = number
         self.text = text
-        self.warnings: tuple[tuple[int, str], ...] = ()
+        self.warnings: tuple[DocumentWarning, ...] = ()
         self._first_line = first_line
+        self._as_kubectl = as_kubectl
 
-    def line_of(self, pointer: str) -> int:
-        """Return the line of what a JSON Pointer names, or of its nearest parent that is there."""
-        return self._location(pointer)[0].line
-
-    def line_in(self, pointer: str, line: int) -> int:
-        """Return the line of a line (from one) of the text that a pointer names: known of block scalars (`|`) alone."""
-        location, found = self._location(pointer)
-        return location.line if location.block is None or not found else location.block + line
+    def read(self) -> Any:
+        """Return the value, and store the warnings. Raises `DocumentError`."""
+        reader = self._reader()
+        self.warnings = reader.warnings.all()
+        return reader.value
 
     def value(self) -> Any:
-        """Return what the document says, built anew; what aliases repeat comes as values of their own."""
-        value = _read(self.text, self._first_line).value
-        return msgspec.json.decode(msgspec.json.encode(value))
+        """Return a new copy of the value, in which no part occurs twice."""
+        return msgspec.json.decode(msgspec.json.encode(self._reader().value))
 
-    def _location(self, pointer: str) -> tuple[Location, bool]:
-        location = self._root
-        for token in pointer.split("/")[1:]:
-            member = location.members.get(token.replace("~1", "/").replace("~0", "~"))
-            if member is None:
-                return location, False
-            location = member
-        return location, True
+    def line_of(self, pointer: str) -> int:
+        """Return the line of what a JSON Pointer names, or of its nearest existing parent."""
+        while pointer not in self._locations:
+            pointer = pointer.rpartition("/")[0]
+        return self._locations[pointer].line
+
+    def line_in(self, pointer: str, line: int) -> int:
+        """Return the line of a line (from 1) in the text that a JSON Pointer names.
+
+        In other texts than block scalars (`|`) that is the text's own line.
+        """
+        location = self._locations.get(pointer)
+        return self.line_of(pointer) if location is None or location.block is None else location.block + line
 
     @cached_property
-    def _root(self) -> Location:
-        """The locations of all values, from a second reading that few documents need."""
-        members: dict[str, Location] = {}
-        _read(self.text, self._first_line, members)
-        return members[""]
+    def _locations(self) -> dict[str, Location]:
+        """The locations of all values by JSON Pointer, from a second reading that few documents need."""
+        locations = {"": Location(self._first_line, None)}
+        self._reader(locations)
+        return locations
+
+    def _reader(self, locations: dict[str, Location] | None = None) -> "_Reader":
+        """Return a reader that has read the document: with the fast parser if it reads as kubectl does.
+
+        Raises `DocumentError`: what the first parser finds wrong.
+        """
+        text = _BYTE_ORDER_MARK.sub(r"\1", self.text, count=1)
+        if not text.endswith("\n"):
+            text += "\n"  # as kubectl does
+        if text.count("%TAG") > _MAX_TAG_DIRECTIVES:
+            raise DocumentError(self._first_line, f"has more than {_MAX_TAG_DIRECTIVES} %TAG directives")
+        parsers = [_FastParser, KubectlParser] if self._as_kubectl else [_FastParser]
+        if self._as_kubectl and ("\ufeff" in text or BARE_TAG.search(text)):
+            del parsers[0]
+        refused: DocumentError | None = None
+        for parser in parsers:
+            reader = _Reader(text, self._first_line, locations, as_kubectl=self._as_kubectl)
+            try:
+                reader.read(parser)
+            except _AmbiguousFlowError:
+                continue
+            except DocumentError as error:
+                refused = refused or error
+                if error.final:
+                    break
+            else:
+                return reader
+        raise refused or DocumentError(self._first_line, "is not YAML")
 
 
 def read_yaml(text: str, first_line: int, number: int) -> tuple[YamlDocument, Any]:
-    """Return the document in `text`, which has this number in its file, and what it says (None where it is empty).
+    """Return the first document in a text, which has this number in its file, and its value (None if it is empty).
 
-    Of several documents in `text` it is the first. Raises `DocumentError` where it can't be read.
+    Raises `DocumentError`.
     """
     document = YamlDocument(text, first_line, number)
-    reader = _read(text, first_line)
-    document.warnings = reader.warnings.shown()
-    return document, reader.value
-
-
-def _read(text: str, first_line: int, locations: dict[str, Location] | None = None) -> "_Reader":
-    """Read with the fast parser where it reads as kubectl does, else with the exact one; raises `DocumentError`.
-
-    A text in a flow collection that starts with a colon is taken, although kubectl refuses it.
-    """
-    if not text.endswith("\n"):
-        text += "\n"  # as kubectl adds it
-    text = _MARK.sub(r"\1", text, count=1)
-    refused: DocumentError | None = None
-    exact = (KubectlParser, lambda text: KubectlParser(text, colons=True))
-    for parser in exact if "\ufeff" in text or BARE_TAG.search(text) else (_FastParser, *exact):
-        reader = _Reader(text, first_line, locations)
-        try:
-            reader.read(parser)
-        except _AmbiguousFlowError:
-            continue
-        except DocumentError as error:
-            refused = refused or error
-            if error.final:
-                break
-        else:
-            return reader
-    raise refused or DocumentError(first_line, "is not YAML")
+    return document, document.read()
 
 
 class _AmbiguousFlowError(Exception):
-    """The fast parser may read a flow collection otherwise than kubectl."""
+    """A flow collection that the fast parser may read differently from kubectl."""
+
+
+def _is_merge(event: Any) -> bool:
+    return isinstance(event, ScalarEvent) and event.value == "<<" and (event.implicit[0] or event.tag == _MERGE_TAG)
 
 
 class _Reader:
-    """Builds the value of the first document in a text, and the locations in it if asked to."""
+    """Makes values from a parser's events."""
 
-    def __init__(self, text: str, first_line: int, locations: dict[str, Location] | None) -> None:
+    def __init__(self, text: str, first_line: int, locations: dict[str, Location] | None, *, as_kubectl: bool) -> None:
         self.value: Any = None
         self.warnings = DocumentWarnings()
         self._text = text
         self._first_line = first_line
         self._locations = locations
+        self._resolve = plain if as_kubectl else canonical
+        self._checks_flow = as_kubectl
+        self._path: list[str] = []
         self._anchors: dict[str, tuple[Any, int] | None] = {}
-        self._weight = 0
-        self._aliased = 0
+        self._size = 0
+        self._expansion = 0
         self._next: Any = None
-        self._is_fast = False
         self._flow_start: int | None = None
 
-    def read(self, parser_of: Any) -> None:
+    def read(self, parser_class: Any) -> None:
         """Read the first document with a parser. Raises `DocumentError` and `_AmbiguousFlowError`."""
         try:
-            parser = parser_of(self._text)
-        except yaml.YAMLError as error:  # the parser in Python reads ahead
-            raise self._bad(error) from None
-        self._next = parser.get_event
-        self._is_fast = not isinstance(parser, KubectlParser)
-        try:
+            parser = parser_class(self._text)
+            self._next = parser.get_event
+            self._checks_flow &= parser_class is not KubectlParser
             self._document()
         except yaml.YAMLError as error:
-            raise self._bad(error) from None
-        finally:
-            parser.dispose()
+            raise self._syntax_error(error) from None
         for line in sorted(set(getattr(parser, "colon_lines", ()))):
-            self.warnings.add(
-                self._first_line + line, f"kubectl refuses a text that starts with a colon here; {_QUOTE}"
-            )
+            message = "kubectl refuses a text that starts with a colon here; put it in quotes"
+            self.warnings.add(self._first_line + line, message)
 
     def _document(self) -> None:
-        while not isinstance(event := self._next(), StreamEndEvent):
-            if isinstance(event, DocumentStartEvent):
-                root = self._next()
-                self.value = self._node(root, 0, self._locations, "", self._line(root))
-                self._next()  # the end of the document
-                self._warn_of_more()
+        while not isinstance(event := self._next(), DocumentStartEvent):
+            if isinstance(event, StreamEndEvent):
                 return
-
-    def _warn_of_more(self) -> None:
+        root = self._next()
+        self.value = self._node(root, self._line(root))
+        self._next()  # the end of the document
         try:
             event = self._next()
-            line = None if isinstance(event, StreamEndEvent) else self._line(event)
+            ignored = None if isinstance(event, StreamEndEvent) else self._line(event)
         except yaml.YAMLError as error:
-            line = self._bad(error).line
-        if line is not None:
-            self.warnings.add(
-                line, "kubectl ignores what follows from here on; start it with '---' on a line of its own"
-            )
+            ignored = self._syntax_error(error).line
+        if ignored is not None:
+            message = "kubectl ignores what follows from here on; start it with '---' on a line of its own"
+            self.warnings.add(ignored, message)
 
-    def _node(self, event: Any, depth: int, into: dict[str, Location] | None, token: str, line: int) -> Any:
-        """Return the value that starts with an event, and put its location `into` its parent's under `token`."""
-        members: dict[str, Location] | None = None
-        if into is not None:
-            members = {}
+    def _node(self, event: Any, line: int) -> Any:
+        """Return the value that starts with an event; `line` is where it is named."""
+        if self._locations is not None:
             block = self._line(event) if isinstance(event, ScalarEvent) and event.style == "|" else None
-            into[token] = Location(line, block, members)
+            self._locations["".join([f"/{escape(key)}" for key in self._path])] = Location(line, block)
         if isinstance(event, AliasEvent):
             return self._alias(event)
-        if depth > MOST_DEPTH:
-            raise self._error(event, f"nests deeper than {MOST_DEPTH} levels", final=True)
-        anchor, before = event.anchor, self._weight
+        if len(self._path) > MAX_DEPTH:
+            raise self._error(event, f"nests deeper than {MAX_DEPTH} levels", final=True)
+        anchor, size_before = event.anchor, self._size
         if anchor:
             self._anchors[anchor] = None
         value: Any
@@ -206,38 +210,47 @@ class _Reader:
             if isinstance(value, float):
                 value = self._checked(json_number, event, value)
         else:
-            value = self._collection(event, depth + 1, members)
+            value = self._collection(event)
         if anchor:
-            self._anchors[anchor] = value, self._weight - before
+            self._anchors[anchor] = value, self._size - size_before
         return value
 
     def _alias(self, event: Any) -> Any:
         name = event.anchor
         if name not in self._anchors:
-            raise self._error(event, f"no anchor {quote(name)} for this alias")
-        found = self._anchors[name]
-        if found is None:
-            raise self._error(event, f"the alias {quote(name)} stands inside what it stands for")
-        value, weight = found
-        self._weight += weight
-        self._aliased += weight
-        if self._aliased > MOST_ALIASED:
-            raise self._error(event, f"the aliases stand for more than {MOST_ALIASED} characters", final=True)
+            raise self._error(event, f"alias {quote(name)} has no anchor; put a * at the start of a text in quotes")
+        target = self._anchors[name]
+        if target is None:
+            raise self._error(event, f"alias {quote(name)} is inside its own anchor")
+        value, size = target
+        self._size += size
+        self._expansion += size
+        if self._expansion > MAX_EXPANSION:
+            raise self._error(event, f"is too large: its aliases expand to more than {MAX_EXPANSION} bytes", final=True)
         return value
 
-    def _collection(self, event: Any, depth: int, members: dict[str, Location] | None) -> Any:
+    def _collection(self, event: Any) -> Any:
+        self._size += _VALUE_SIZE
         build = self._mapping if isinstance(event, MappingStartEvent) else self._sequence
-        if not (self._is_fast and event.flow_style and self._flow_start is None):
-            return build(depth, members)[0]
+        if not (self._checks_flow and event.flow_style and self._flow_start is None):
+            return build()[0]
         self._flow_start = event.start_mark.index
-        value, end = build(depth, members)
+        value, end = build()
         if AMBIGUOUS.search(self._text, self._flow_start, end.end_mark.index):
             raise _AmbiguousFlowError
         self._flow_start = None
         return value
 
-    def _mapping(self, depth: int, members: dict[str, Location] | None) -> tuple[dict[str, Any], Any]:
-        found: dict[str, Any] = {}
+    def _sequence(self) -> tuple[list[Any], Any]:
+        values: list[Any] = []
+        while not isinstance(event := self._next(), SequenceEndEvent):
+            self._path.append(str(len(values)))
+            values.append(self._node(event, self._line(event)))
+            self._path.pop()
+        return values, event
+
+    def _mapping(self) -> tuple[dict[str, Any], Any]:
+        values: dict[str, Any] = {}
         merged: set[str] = set()
         while not isinstance(event := self._next(), MappingEndEvent):
             if (
@@ -245,63 +258,56 @@ class _Reader:
                 and event.value == "<<"
                 and (event.implicit[0] or event.tag == _MERGE_TAG)
             ):
-                self._merge(event, depth, found, merged, members)
+                self._merge(event, values, merged)
                 continue
             key = self._key(event)
-            if key in found and key not in merged:
-                self.warnings.add(
-                    self._line(event), f"duplicate key {quote(key)}; kubectl takes the last, remove the others"
-                )
+            self._path.append(key)
+            if key in values and key not in merged:
+                self.warnings.add(self._line(event), duplicate_key(quote(key)), tuple(self._path))
             merged.discard(key)
-            found[key] = self._node(self._next(), depth, members, key, self._line(event))
-        return found, event
+            values[key] = self._node(self._next(), self._line(event))
+            self._path.pop()
+        return values, event
 
-    def _merge(
-        self, event: Any, depth: int, found: dict[str, Any], merged: set[str], members: dict[str, Location] | None
-    ) -> None:
-        """Merge into a mapping what follows `<<`: it replaces the keys before it, and is replaced by those after it."""
-        source = self._next()
-        value = self._node(source, depth, None, "", 0)
-        mappings = value[::-1] if isinstance(source, SequenceStartEvent) else [value]
-        if not all(isinstance(mapping, dict) for mapping in mappings):
-            raise self._error(event, "'<<' merges what is no mapping")
-        line = self._line(event)
-        for mapping in mappings:
-            for key, new in mapping.items():
-                if key in found and key not in merged and found[key] != new:
-                    self.warnings.add(
-                        line, f"'<<' replaces the key {quote(key)} before it in kubectl alone; put '<<' first"
-                    )
-                found[key] = new
+    def _merge(self, key_event: Any, values: dict[str, Any], merged: set[str]) -> None:
+        """Merge what follows `<<` into a mapping: it replaces the keys before it; those after it replace its keys."""
+        line = self._line(key_event)
+        event = self._next()
+        self._path.append("<<")
+        source = self._node(event, line)
+        self._path.pop()
+        sources = source[::-1] if isinstance(event, SequenceStartEvent) else [source]
+        if not all(isinstance(mapping, dict) for mapping in sources):
+            raise self._error(key_event, "'<<' must merge a mapping")
+        for mapping in sources:
+            for key, value in mapping.items():
+                if key in values and key not in merged and values[key] != value:
+                    message = f"'<<' replaces the key {quote(key)} before it in kubectl alone; put '<<' first"
+                    self.warnings.add(line, message)
+                values[key] = value
                 merged.add(key)
-                if members is not None:
-                    members[key] = Location(line, None, {})
+                if self._locations is not None:
+                    pointer = "".join([f"/{escape(key)}" for key in (*self._path, key)])
+                    self._locations[pointer] = Location(line, None)
 
     def _key(self, event: Any) -> str:
+        key: Any = None
         if isinstance(event, AliasEvent):
             key = self._alias(event)
         elif isinstance(event, ScalarEvent):
             key = self._scalar(event)
             if event.anchor:
-                self._anchors[event.anchor] = key, len(event.value) + _SCALAR_WEIGHT
-        else:
-            raise self._error(event, "a key has to be a string")
+                self._anchors[event.anchor] = key, len(event.value) + _VALUE_SIZE
         text = None if isinstance(key, dict | list) else key_text(key)
         if text is None:
-            raise self._error(event, "a key has to be a string")
+            raise self._error(event, "a key must be a string")
         return text
-
-    def _sequence(self, depth: int, members: dict[str, Location] | None) -> tuple[list[Any], Any]:
-        found: list[Any] = []
-        while not isinstance(event := self._next(), SequenceEndEvent):
-            found.append(self._node(event, depth, members, str(len(found)), self._line(event)))
-        return found, event
 
     def _scalar(self, event: Any) -> Scalar:
         text: str = event.value
-        self._weight += len(text) + _SCALAR_WEIGHT
+        self._size += len(text) + _VALUE_SIZE
         if event.implicit[0] and event.tag != "!":
-            return plain(text)
+            return self._resolve(text)
         return self._checked(tagged, event, text, event.tag) if event.tag else text
 
     def _checked(self, convert: Callable[..., Scalar], event: Any, *values: Any) -> Scalar:
@@ -316,15 +322,16 @@ class _Reader:
     def _error(self, event: Any, message: str, *, final: bool = False) -> DocumentError:
         return DocumentError(self._line(event), message, final=final)
 
-    def _bad(self, error: yaml.YAMLError) -> DocumentError:
+    def _syntax_error(self, error: yaml.YAMLError) -> DocumentError:
         if isinstance(error, ReaderError):
             line = self._text.encode()[: error.position].count(b"\n")
-            return DocumentError(
-                self._first_line + line, "holds a control character, which YAML doesn't allow", final=True
-            )
+            message = "contains a control character, which YAML does not allow"
+            return DocumentError(self._first_line + line, message, final=True)
         mark = getattr(error, "problem_mark", None)
         line = int(mark.line) if mark else 0
         indent = re.match(r"\s*", (self._text.split("\n")[line : line + 1] or [""])[0])
-        hint = "; YAML is indented with spaces, not tabs" if indent and "\t" in indent[0] else ""
-        problem = getattr(error, "problem", None) or "it can't be parsed"
+        hint = "; indent with spaces, not tabs" if indent and "\t" in indent[0] else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        if "alias" in str(error):
+            hint = "; put a * at the start of a text in quotes"
         return DocumentError(self._first_line + line, f"is not YAML: {problem}{hint}")

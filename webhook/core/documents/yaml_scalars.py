@@ -59,10 +59,16 @@ def plain(text: str) -> Scalar:
     return text
 
 
+def canonical(text: str) -> Scalar:
+    """Return what a plain scalar means, as text unless it is null or written in the canonical form of its type."""
+    value = plain(text)
+    return value if value is None or str(value).lower() == text.lower() else text
+
+
 def json_number(number: float) -> int | float:
     """Return a number as it is after its way through JSON: a whole one is an integer. Raises `ValueError`."""
     if not isfinite(number):
-        raise ValueError("is no number that JSON has")
+        raise ValueError("is no number in JSON")
     return int(number) if number.is_integer() and abs(number) < _INT64 else number
 
 
