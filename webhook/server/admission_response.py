@@ -1,4 +1,4 @@
-"""A decision in the form in which the API server takes it: the AdmissionReview that answers a request."""
+"""A decision as an AdmissionReview response."""
 
 import msgspec
 
@@ -63,9 +63,9 @@ def respond(request: AdmissionRequest, decision: Decision, status: tuple[int, st
 
 
 def _details(request: AdmissionRequest, decision: Decision) -> _Details | None:
-    """Return a policy's mistakes as kubectl takes them: it prints one a line, and `edit` opens the editor again.
+    """Return policy errors as causes: kubectl prints one a line, and `kubectl edit` opens the editor again.
 
-    It doesn't print the message then, so the decision's id is among them.
+    It then leaves out the message, so one cause has the decision's id.
     """
     if not decision.policy_errors:
         return None
@@ -88,16 +88,16 @@ def _annotations(request: AdmissionRequest, decision: Decision) -> dict[str, str
 
 def bounded(warnings: tuple[str, ...]) -> list[str]:
     """Return the warnings without control characters and, in all, no longer than the API server passes on."""
-    told: list[str] = []
+    lines: list[str] = []
     left = WARNING_BYTES - 32  # room for saying how many more
     for number, warning in enumerate(warnings):
         line = warning if warning.isprintable() else "".join(c if c.isprintable() else " " for c in warning)
         size = len(line.encode())
-        if size > left and not told:
+        if size > left and not lines:
             line = line.encode()[: left - 3].decode(errors="ignore") + "…"
         elif size > left:
-            told.append(f"and {len(warnings) - number} more")
+            lines.append(f"and {len(warnings) - number} more")
             break
         left -= size
-        told.append(line)
-    return told
+        lines.append(line)
+    return lines

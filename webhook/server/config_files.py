@@ -1,4 +1,4 @@
-"""What reviews are evaluated with: the policy, the objects in the cluster, and the API server's audiences."""
+"""Loads what reviews are evaluated with: the policy, the cluster's objects, and the API server's audiences."""
 
 import base64
 import logging
@@ -24,9 +24,9 @@ OWN_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 def config_checks(
     options: ServeOptions, state: State, folder: Path, count: Callable[[str, bool], None]
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Set what comes from no file, attach the live source, and yield the checks of files for a `FileWatcher`.
+    """Load defaults, attach the live source, and yield the checks of files for a `FileWatcher`.
 
-    `folder` is private to the server. `count` gets what was read, and whether it was accepted.
+    `folder` is private to the server. `count` is called with what was read and whether it was accepted.
     """
     audiences = ApiAudiences(state)
     base = ClusterState(api_audiences=audiences.names) if audiences.names else ClusterState()
@@ -56,7 +56,7 @@ def _use_policy(state: State, document: bytes) -> bytes:
 
 
 def _use_objects(state: State, base: ClusterState, document: bytes) -> bytes:
-    """Use manifests; return the cluster without what else they contain, which may be Secret data."""
+    """Use manifests; return the cluster's objects without the rest of the manifests, which may be Secret data."""
     reading = read_manifests(document)
     if reading.problems:
         raise RejectedError(*map(str, reading.problems))

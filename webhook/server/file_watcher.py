@@ -20,16 +20,17 @@ _UNCHECKED: _Fingerprint = ()
 
 
 class RejectedError(Exception):
-    """Content is invalid; the arguments say why, a line for each error."""
+    """Content is invalid; the arguments are its errors, a line each."""
 
 
 @dataclass
 class WatchedFiles:
-    """One or more files that are used together; `name` says what they are, `source` where they are from.
+    """One or more files that are used together; `name` and `source` describe them in messages.
 
-    `use` puts their contents in force and returns what is stored in `folder`, or raises `RejectedError`. A worker that
-    starts with invalid files gets that back by `restore`, or by `use` if there is none. `on_error` gets the reason why
-    they are not used, `count` the name and whether they are. Nothing is logged or counted for a placeholder.
+    `use` applies their contents and returns the bytes to store in `folder`, or raises `RejectedError`. A worker that
+    starts with invalid files applies the stored bytes by `restore`, or by `use` if there is none. `on_error` is called
+    with the name and the reason why files are not used, `count` with the name and whether they are. Nothing is logged
+    or counted for a placeholder.
     """
 
     name: str
@@ -46,30 +47,30 @@ class WatchedFiles:
     _errors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Name the files by their paths if they have no better source."""
+        """Describe the files by their paths if there is no better source."""
         self.source = self.source or ", ".join(map(str, self.paths))
         self._store = self.folder / f"{self.name}.stored"
 
     @property
     def is_loaded(self) -> bool:
-        """Whether any content is in force."""
+        """Whether any content is in use."""
         return self._stored != _UNCHECKED
 
     def check(self) -> None:
-        """Read the files if they have changed since the last check, and use them."""
+        """Read and use the files if they have changed since the last check."""
         found = _fingerprint(*self.paths)
         if found == self._seen:
             return
         self._seen = found
         try:
             contents = [path.read_bytes() for path in self.paths]
-            if _fingerprint(*self.paths) != found:  # one may be old and the other new: read them again
+            if _fingerprint(*self.paths) != found:  # one may be old and another new
                 self._seen = None
                 return
             stored = self.use(*contents)
         except RejectedError as error:
             self._reject(error.args)
-        except OSError as error:  # the content may be valid: try again, unless there is no file
+        except OSError as error:  # the content may be valid: try again
             self._seen = None
             self._reject((f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror),))
         else:
@@ -88,7 +89,7 @@ class WatchedFiles:
         self._restore_stored()
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self.on_error(self.name, f"{self.name} not loaded: {errors[0]}{more}")
-        if errors == self._errors:  # found by another try
+        if errors == self._errors:  # logged by an earlier try
             return
         self._errors = errors
         for error in errors:
@@ -98,7 +99,7 @@ class WatchedFiles:
         self.count(self.name, False)
 
     def _restore_stored(self) -> None:
-        """Use what another worker has stored since this one was forked."""
+        """Use what the previous worker has stored since the master loaded the files."""
         stored = _fingerprint(self._store)
         if stored and stored != self._stored:
             (self.restore or self.use)(self._store.read_bytes())
@@ -118,7 +119,7 @@ def _fingerprint(*paths: Path) -> _Fingerprint:
 
 
 class FileWatcher:
-    """Checks files in a daemon thread; `checks` has what each of them is for the log, and the function to call."""
+    """Checks files in a daemon thread; each of `checks` is a name for the log and the function to call."""
 
     def __init__(self, checks: Sequence[tuple[str, Callable[[], None]]], interval: float = INTERVAL) -> None:
         """`interval` is in seconds."""

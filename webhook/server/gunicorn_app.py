@@ -1,4 +1,4 @@
-"""gunicorn as the supervisor of the one process that answers: its settings, all from this program."""
+"""gunicorn as the supervisor of the one worker: its settings, none of them from files or the environment."""
 
 import gc
 import signal
@@ -19,17 +19,17 @@ HANG_TIMEOUT = 30
 
 
 class GunicornApp(BaseApplication):
-    """gunicorn's master, with settings from neither files nor the environment."""
+    """gunicorn's master."""
 
     def __init__(self, listener: socket.socket, folder: Path, load: Callable[[], Application]) -> None:
-        """Take the listening socket, a private folder, and what makes the application, in the master."""
+        """`folder` is private to the server; `load` creates the application, in the master."""
         self._listener = listener.detach()  # gunicorn closes it when it stops; a copy here would keep it open
         self._folder = folder
         self._load = load
         super().__init__()
 
     def load_config(self) -> None:
-        """Set what differs from gunicorn's defaults."""
+        """Set what differs from gunicorn's defaults; called by gunicorn."""
         settings: dict[str, Any] = {
             "bind": f"fd://{self._listener}",
             "workers": 1,
@@ -49,9 +49,9 @@ class GunicornApp(BaseApplication):
                 self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Make the application once, in the master; the workers inherit it, with all that is loaded."""
+        """Create the application once, in the master; the workers inherit it, with all loaded modules."""
         application = self._load()
         self.cfg.set("child_exit", lambda _server, _worker: application.worker_exited())
         gc.collect()
-        gc.freeze()  # what is loaded now stays: neither search it again nor copy its pages into the worker
+        gc.freeze()  # all of this stays: do not search it again, nor copy its pages into the worker
         return application

@@ -1,4 +1,4 @@
-"""What runs in the background of a worker, and where its state comes from besides files."""
+"""What runs in the background of a worker, and sources of its state besides files."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +11,10 @@ from webhook.server.state import State
 
 
 class Background(Protocol):
-    """Something that runs beside the answering of reviews, in a worker."""
+    """Something that runs in a worker, beside answering reviews."""
 
     def start(self) -> None:
-        """Start; return as soon as its state is loaded, or evidently will not be soon."""
+        """Start; return as soon as the state is loaded, or clearly will not be soon."""
 
     def stop(self) -> None:
         """Stop."""
@@ -24,26 +24,26 @@ class LiveSource(Background, Protocol):
     """The API server as the source of policy, Secrets and Namespaces."""
 
     def attach(self, state: State, base: ClusterState, on_reload: Callable[[bool], None], folder: Path) -> None:
-        """Set what is kept up to date. Called in the master, so nothing is started.
+        """Set the state to keep up to date. Called in the master, so nothing is started.
 
-        `base` has the cluster's other properties. `on_reload` gets whether a policy was accepted. `folder` is private
-        to the server, and outlives a worker.
+        `base` has the cluster's other properties. `on_reload` is called with whether a policy was accepted. `folder` is
+        private to the server and outlives a worker.
         """
 
     def restore(self) -> None:
-        """Use what the last worker stored, before `start`."""
+        """Load what the previous worker stored; called before `start`."""
 
     def record_event(self, event: OwnerEvent) -> None:
-        """Have an Event created on the owner of a pod; return at once."""
+        """Create an Event on the owner of a pod, in the background."""
 
 
 class CertificateSource(Background, Protocol):
-    """A Secret as the source of the certificate; `where` names it for people."""
+    """A Secret as the source of the certificate; `where` is its name in messages."""
 
     where: str
 
     def attach(self, folder: Path, serving: Callable[[], str]) -> Path:
-        """Return the file in `folder` to watch: a new chain and key (PEM) are written there. Nothing is started.
+        """Return the file in `folder` that gets each new chain and key (PEM). Called in the master: starts nothing.
 
         `serving` returns the fingerprint of the served certificate.
         """
@@ -51,7 +51,7 @@ class CertificateSource(Background, Protocol):
 
 
 class BackgroundGroup:
-    """Several of them as one: they start together, because each may wait for something."""
+    """Several as one; they start at the same time, because each may wait for the API server."""
 
     def __init__(self, parts: Sequence[Background]) -> None:
         self._parts = parts

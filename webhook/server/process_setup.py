@@ -1,4 +1,4 @@
-"""What the server's process needs around it: stdout, room for open files, a folder of its own."""
+"""Sets up the server's process: stdout, the limit of open files, a private folder."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ _PREFIX = "tokenguard-run-"
 
 
 def require_stdout() -> None:
-    """Raise `StartError` where stdout can't be written: it was closed, and at most has a stand-in that can be read."""
+    """Raise `StartError` if stdout is closed, or open for reading only in its place."""
     try:
         writable = fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
     except OSError:
@@ -26,7 +26,7 @@ def require_stdout() -> None:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as this process may have, up to a bound: every connection takes one."""
+    """Raise the limit of open files as far as allowed, at most to `MAX_FILES`: every connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -35,10 +35,10 @@ def raise_file_limit() -> None:
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
-    """Give a folder that only this user can read, in memory where that can be; the process that made it removes it.
+    """Create a folder that only this user can read, in memory if possible, and remove it at the end.
 
-    It is locked as long as the server or one of its workers lives. Folders of servers that were killed, whose locks
-    are gone, are removed first. Raises `StartError` where there can be no folder.
+    It is locked as long as the server or its worker lives. Unlocked folders, of servers that were killed, are removed
+    first. Raises `StartError` if no folder can be created.
     """
     in_memory = "/dev/shm"  # noqa: S108 - mkdtemp makes a folder of a new name in it, for this user alone
     try:
@@ -61,7 +61,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def _sweep(where: Path) -> None:
-    """Remove this user's folders that nobody holds any more."""
+    """Remove this user's folders that no process has locked."""
     for folder in where.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # it is another user's, no folder, in use, or gone meanwhile
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -26,7 +26,7 @@ log = logging.getLogger("tokenguard")
 
 
 def run(options: ServeOptions) -> None:
-    """Serve until told to stop, then exit the process with status 0. Raises `StartError` if it can't start."""
+    """Serve until a signal to stop, then exit with status 0. Raises `StartError` if the server cannot start."""
     if options.audit_log == "-":
         require_stdout()
     raise_file_limit()
@@ -40,7 +40,7 @@ def run(options: ServeOptions) -> None:
         metrics = Metrics(state)
         certificate, files = load_certificate(options, state, folder, metrics.count_reload)
         listener = stack.enter_context(_listen(*options.bind))
-        address = _shown(*listener.getsockname()[:2])
+        address = _format_address(*listener.getsockname()[:2])
 
         def load() -> Application:
             application = _application(options, state, certificate.context, files, metrics, folder)
@@ -99,10 +99,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        raise StartError(f"--bind {_shown(host, port)}: {error.strerror or error}") from error
+        raise StartError(f"--bind {_format_address(host, port)}: {error.strerror or error}") from error
 
 
-def _shown(host: str, port: int) -> str:
+def _format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

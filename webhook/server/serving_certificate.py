@@ -66,7 +66,7 @@ class ServingCertificate:
         self.context.sni_callback = self._choose
 
     def use_pair(self, *contents: bytes) -> bytes:
-        """Serve a certificate chain and its key (PEM), and return both as one. Raises `RejectedError` or `OSError`."""
+        """Serve a certificate chain and its key (PEM); return both, joined. Raises `RejectedError` or `OSError`."""
         pair = b"\n".join(contents)
         try:
             self._current = self._load(pair, self._authorities)
@@ -79,7 +79,7 @@ class ServingCertificate:
         return pair
 
     def use_client_ca(self, content: bytes) -> bytes:
-        """Verify clients with these CAs (PEM), and return those. Raises `RejectedError` or `OSError`."""
+        """Verify clients by these CAs (PEM); return the CAs that were read. Raises `RejectedError` or `OSError`."""
         authorities = b"".join(certificate.pem for certificate in parse_certificates(content))
         if not authorities:
             raise RejectedError(f"--client-ca {self._client_ca}: no certificate in PEM format")
@@ -98,10 +98,10 @@ class ServingCertificate:
         return context
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Give a new connection the current context; OpenSSL calls this for clients that name no server, too.
+        """Set the current context of a new connection; OpenSSL also calls this for clients without a server name.
 
-        A pair is never loaded into a context in use: a handshake could find half of it. Whether a certificate is asked
-        for at all is taken from the first context, and the CAs from the one that is chosen.
+        A pair is never loaded into a context in use: a handshake could find half of it. OpenSSL takes from the first
+        context whether to ask for a client certificate, and from this one its CAs.
         """
         connection.context = self._current
 

@@ -1,4 +1,4 @@
-"""What reviews are evaluated with at this moment, and whether the server is ready."""
+"""The current policy and cluster state, and whether the server is ready."""
 
 import threading
 from collections.abc import Callable
@@ -19,12 +19,12 @@ class Snapshot:
 
 @dataclass(slots=True)
 class State:
-    """The current snapshot, replaced as a whole: a review that reads it once has one policy from start to end.
+    """The current snapshot, replaced as a whole, so that a review has one policy from start to end.
 
-    It is None until policy and cluster are loaded; `not_ready_reasons` then says what is not, and why. `last_synced`
-    says when each resource of the API server was last known to be current, in monotonic seconds. `certificate` is
-    served; while one is awaited, a placeholder is served. `audit_error` returns why decisions that have to be recorded
-    cannot be, empty if they can.
+    `snapshot` is None until policy and cluster are loaded; `not_ready_reasons` says why they are not. `last_synced` is
+    when each resource of the API server was last known to be current, in monotonic seconds. `certificate` is the one
+    that is served; None while a placeholder is. `audit_error` returns why required records cannot be written, or an
+    empty string.
     """
 
     snapshot: Snapshot | None = None
@@ -40,20 +40,20 @@ class State:
     """Policy, cluster and audiences come from different threads."""
 
     def use_policy(self, policy: Policy) -> None:
-        """Evaluate by this policy from now on."""
+        """Replace the policy."""
         with self._lock:
             self._policy = policy
             self._update("policy")
 
     def use_cluster(self, cluster: ClusterState) -> None:
-        """Evaluate by this cluster from now on."""
+        """Replace the cluster state."""
         with self._lock:
             newer = self._api_audiences
             self._cluster = replace(cluster, api_audiences=newer) if newer else cluster
             self._update("objects")
 
     def use_api_audiences(self, audiences: tuple[str, ...]) -> None:
-        """Use these audiences of the API server from now on, instead of the cluster's."""
+        """Replace the API server's audiences, also those of later cluster states."""
         with self._lock:
             self._api_audiences = audiences
             if self._cluster is not None:
@@ -61,12 +61,12 @@ class State:
                 self._update("objects")
 
     def set_not_ready(self, part: str, reason: str) -> None:
-        """Remember why something could not be loaded; no effect if an earlier version of it is loaded."""
+        """Record why a part could not be loaded; no effect if an earlier version of it is loaded."""
         if (self._policy if part == "policy" else self._cluster) is None:
             self.not_ready_reasons[part] = reason
 
     def set_ready(self, part: str) -> None:
-        """Remember that something is loaded, even if the rest of the cluster is not yet."""
+        """Record that a part is loaded, even if the rest of the cluster is not yet."""
         self.not_ready_reasons.pop(part, None)
 
     @property

@@ -30,12 +30,12 @@ except ImportError:
     from asyncio import new_event_loop  # type: ignore[assignment]
 
 SWITCH_SECONDS = 0.0005
-"""How long a thread that makes a page or reads objects may have the event loop wait. Python's default is 5 ms, and one
-review waits up to four times: after each system call."""
+"""How long another thread may delay the event loop. Python's default is 5 ms, and one review waits up to four times:
+after each system call."""
 SPARE_FILES = 64
-"""Open files that are no connections: the worker's own."""
+"""Open files of the worker itself."""
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
-"""gunicorn reloads, starts a second master or changes the number of workers on these. Files are watched without."""
+"""On these, gunicorn would reload, start a second master or change the number of workers."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Blocked from before the fork until the loop handles them: the worker inherits the master's handlers, which would lose
 them, and the master would wait for the worker until the graceful timeout."""
@@ -47,11 +47,11 @@ os.register_at_fork(
 
 @dataclass(frozen=True)
 class Application:
-    """What a worker runs: made in the master, before the fork.
+    """What a worker runs; created in the master, before the fork.
 
-    `background` is started with the worker and stopped with it. `load_state` reads what is in files, before the first
-    connection is accepted; reviews are held until `background` has started. `reopen_logs` is called on SIGUSR1, and
-    `worker_exited` in the master, before the next worker is forked.
+    `background` starts and stops with the worker. `load_state` reads files, before the first connection is accepted;
+    reviews are held until `background` has started. `reopen_logs` is called on SIGUSR1, and `worker_exited` in the
+    master, before the next worker is forked.
     """
 
     handler: ReviewHandler
@@ -71,7 +71,7 @@ class Worker(BaseWorker):
     SIGNALS = [number for number in BaseWorker.SIGNALS if number not in IGNORED_SIGNALS]  # noqa: RUF012 - as there
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until a signal to stop."""
         sys.setswitchinterval(SWITCH_SECONDS)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(self._serve())
@@ -102,13 +102,13 @@ class Worker(BaseWorker):
         await start
 
     def _started(self, server: HttpServer, start: asyncio.Task[None]) -> None:
-        """Answer what was held. A background that can't start ends the worker, and the master tries again."""
+        """Evaluate held reviews. A background that fails to start ends the worker, and the master starts another."""
         server.stop_holding()
         if not start.cancelled() and start.exception():
             self._stop()
 
     async def _notify_while(self, stopping: Coroutine[Any, Any, None]) -> None:
-        """Wait for what ends the work, and have the master know meanwhile that this worker doesn't hang."""
+        """Wait for a step of stopping, while reporting to the master that this worker does not hang."""
         task = asyncio.create_task(stopping)
         while not task.done():
             self.notify()

@@ -95,7 +95,7 @@ class AuditLog:
                     log.error("cannot reopen the audit log %s: %s", sink.name, error.strerror)
 
     def worker_exited(self) -> None:
-        """Have the next worker end a line that the previous one may have left unfinished. Called in the master."""
+        """Make the next worker start on a new line, as the previous one may have left half a line; for the master."""
         for sink in self._sinks:
             sink.is_torn = True
 

@@ -6,7 +6,7 @@ log = logging.getLogger("tokenguard.audit")
 
 
 class Sink:
-    """Takes lines; one thread at a time calls it. `name` is what the user called it.
+    """Writes lines; one thread at a time calls it. `name` is its option's value.
 
     `failure_reason` says why the last line was not written, without the name; empty if it was. `is_torn` says that the
     last line may be unfinished: the next one then begins with a newline.
