@@ -58,7 +58,6 @@ WHERE = {attribute: name for name, attributes in KEPT.items() for attribute in a
 OF_A_SHORT_LIFE = {
     "webhook/cluster/scan_reader.py::": "a scan's",
     "webhook/core/documents/": "of reading a document",
-    "webhook/core/manifests.py::": "of reading a manifest",
     "webhook/core/policy/errors.py::": "of reading a policy",
     "webhook/core/cluster_state_io.py::_Line": "one line, while it is written or read",
     "webhook/core/decision.py::Decision.encoded_patch": "of one review",
