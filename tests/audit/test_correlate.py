@@ -6,9 +6,8 @@ import pytest
 
 from tests.audit.log_lines import mutate, own
 from webhook.audit.correlate import Correlator
-from webhook.audit.events import AuditOutcome
+from webhook.audit.events import AuditOutcome, parse_record
 from webhook.audit.log_entry import decode_entry
-from webhook.audit.parse_tokenguard import parse_record
 
 INJECTED = "inject: patch"
 LEGACY = "legacy-token-reference: reject"

@@ -3,10 +3,8 @@
 import pytest
 
 from tests.audit.log_lines import APP, LEGACY, STALE, event, own
-from webhook.audit.events import AuditOutcome, DecisionEvent, parse_exemptions
+from webhook.audit.events import AuditOutcome, DecisionEvent, parse_event, parse_exemptions, parse_record
 from webhook.audit.log_entry import decode_entry
-from webhook.audit.parse_apiserver import parse_event
-from webhook.audit.parse_tokenguard import parse_record
 from webhook.core.policy.exemptions import Exemption
 
 MUTATE, VALIDATE = "pods.mutate.tokenguard.svc/", "all.validate.tokenguard.svc/"

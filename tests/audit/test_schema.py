@@ -12,8 +12,7 @@ from tests.reviews import review
 from tests.server.audit_log.cases import large_denial
 from tests.serving import OBJECTS, POLICY, serve
 from webhook.audit.record import encode_record
-from webhook.audit.record_types import Record
-from webhook.audit.schema import VERSION, schema
+from webhook.audit.record_types import SCHEMA_VERSION, Record, schema
 from webhook.cli import main
 from webhook.core.admission_request import Phase, read_review
 from webhook.core.decision import Decision, Finding, Outcome, Violation
@@ -36,7 +35,7 @@ def test_audit_schema_prints_the_schema_with_its_version():
     assert done.exit_code == 0
     assert json.loads(done.stdout) == schema()
     jsonschema.Draft202012Validator.check_schema(schema())
-    assert schema()["$id"] == f"urn:tokenguard:audit-line:{VERSION}"
+    assert schema()["$id"] == f"urn:tokenguard:audit-line:{SCHEMA_VERSION}"
 
 
 def test_every_property_has_a_description():

@@ -274,9 +274,7 @@ def test_memory_does_not_grow_with_accounts_or_lines(tmp_path):
             for at in range(count):
                 use = f"subject: system:serviceaccount:n{at}:a{at}, seconds after warning threshold: 1"
                 log.write(event(at, {STALE: use}) + own(at, "inject: reject", namespace=f"n{at}", name=f"p{at}"))
-        tables = (
-            "from webhook.audit.bounded_counter import BoundedCounter; BoundedCounter.__init__.__defaults__ = (2000,)"
-        )
+        tables = "from webhook.audit.summary import BoundedCounter; BoundedCounter.__init__.__defaults__ = (2000,)"
         return peak_memory(tmp_path / "log", tables)
 
     assert peak(12_000) < 1.1 * peak(3000)

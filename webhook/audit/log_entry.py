@@ -8,6 +8,7 @@ import msgspec
 _Text = str | None
 _Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
+EARLIEST = dt.datetime.min.replace(tzinfo=dt.UTC)
 _EXTREME_YEARS = (dt.MINYEAR, dt.MAXYEAR)
 _MIN_SAMPLE = 1e-9
 
@@ -70,6 +71,11 @@ class LogEntry(msgspec.Struct, rename="camel", gc=False):
         for time in (self.time, self.stage_timestamp):
             if time is not None and time.year in _EXTREME_YEARS:
                 raise ValueError(f"invalid time: year {time.year}")
+
+    @property
+    def occurred(self) -> dt.datetime:
+        """When the decision was made or the request completed."""
+        return self.time or self.stage_timestamp or EARLIEST
 
     @property
     def is_tokenguard(self) -> bool:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from webhook.audit.line_reader import CorruptLogError
-from webhook.audit.log_entry import LogEntry
+from webhook.audit.log_entry import EARLIEST, LogEntry
 from webhook.audit.record_reader import read_records
 from webhook.audit.wrappers import BrokenRecord
 
 MAX_REPORTED = 5
-_ALWAYS = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def merge_logs(
 
     A log is opened when the time of its first entry has come: a thousand rotated files are open one after the other.
     """
-    times = [_first_time(log) if log.reopenable and len(logs) > 1 else _ALWAYS for log in logs]
+    times = [_first_time(log) if log.reopenable and len(logs) > 1 else EARLIEST for log in logs]
     heap = [(time, index) for index, time in enumerate(times)]
     heapq.heapify(heap)
     opened: dict[int, tuple[Iterator[LogEntry], LogEntry | None]] = {}
@@ -78,7 +77,7 @@ def merge_logs(
             heapq.heappop(heap)
         else:
             opened[index] = (rest, following)
-            heapq.heapreplace(heap, (_time(following), index))
+            heapq.heapreplace(heap, (following.occurred, index))
 
 
 def _read(log: LogSource, stats: ReadStats, read: Callable[[int], None]) -> Iterator[LogEntry]:
@@ -107,9 +106,5 @@ def _first_time(log: LogSource) -> dt.datetime:
         for _, found in read_records(file):
             for entry in found:
                 if isinstance(entry, LogEntry) and (entry.is_tokenguard or entry.is_event):
-                    return _time(entry)
-    return _ALWAYS
-
-
-def _time(entry: LogEntry) -> dt.datetime:
-    return entry.time or entry.stage_timestamp or _ALWAYS
+                    return entry.occurred
+    return EARLIEST

@@ -1,4 +1,4 @@
-"""The audit record: its keys with their descriptions and limits."""
+"""The audit record: its keys with their descriptions and limits, and their JSON Schema."""
 
 import datetime as dt
 from typing import Annotated, Any
@@ -11,6 +11,8 @@ from webhook.core.decision import Outcome
 from webhook.core.json_patch import Operation
 from webhook.core.policy.model import Action
 
+SCHEMA_VERSION = 1
+"""Changes when a key is removed or changes its meaning, and is then written into each record."""
 MAX_TEXT = 1024
 MAX_OPERATION = 8192
 MAX_FINDINGS, MAX_OPERATIONS = 25, 50
@@ -75,3 +77,16 @@ class Record(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     ] = UNSET
     note: Annotated[str | UnsetType, _text("Why no rule was applied")] = UNSET
     problem: Annotated[str | UnsetType, _text("Why the request could not be evaluated")] = UNSET
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a record."""
+    _, definitions = msgspec.json.schema_components([Record], ref_template="#/$defs/{name}")
+    record = definitions.pop(Record.__name__)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:tokenguard:audit-line:{SCHEMA_VERSION}",
+        **record,
+        "title": f"tokenguard audit record, version {SCHEMA_VERSION}",
+        "$defs": definitions,
+    }

@@ -1,18 +1,15 @@
 """The summary of audit logs: numbers of decisions, and accounts whose clients use stale or legacy tokens."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Self
+from typing import Generic, Self, TypeVar
 
-from webhook.audit.bounded_counter import BoundedCounter
 from webhook.audit.correlate import Correlator
-from webhook.audit.events import COUNTED_OUTCOMES, AuditOutcome, DecisionEvent, TokenUseEvent
+from webhook.audit.events import COUNTED_OUTCOMES, AuditOutcome, DecisionEvent, TokenUseEvent, parse_event, parse_record
 from webhook.audit.log_entry import LogEntry
 from webhook.audit.merge import ReadStats
-from webhook.audit.parse_apiserver import parse_event
-from webhook.audit.parse_tokenguard import parse_record
 
 _MAX_EXAMPLES = 5
 _ACCOUNT = "system:serviceaccount:"
@@ -38,9 +35,6 @@ class OutcomeCounts:
 
     def __getitem__(self, outcome: AuditOutcome) -> int:
         return self.counts[outcome]
-
-
-OutcomeCounter = BoundedCounter[OutcomeCounts]
 
 
 class TokenUseCount:
@@ -86,6 +80,54 @@ def _add_examples(examples: dict[str, None], values: Iterable[str]) -> None:
     for value in values:
         if value and len(examples) < _MAX_EXAMPLES:
             examples[value] = None
+
+
+T = TypeVar("T", OutcomeCounts, TokenUseCount)
+
+
+class BoundedCounter(Generic[T]):
+    """A count for each of at most `max_names` names; when it is full, the less frequent half moves into `others`.
+
+    A single name's count is a lower bound, since the name may have been evicted and come back; the total is exact.
+    """
+
+    def __init__(self, make: Callable[[], T], max_names: int = 20_000) -> None:
+        self._make: Callable[[], T] = make
+        self._max_names = max_names
+        self._counts: dict[str, T] = {}
+        self.others: T = make()
+        self.dropped = 0
+
+    def at(self, name: str) -> T:
+        """Return the count of a name."""
+        count = self._counts.get(name)
+        if count is None:
+            if len(self._counts) >= self._max_names:
+                self._evict()
+            count = self._counts[name] = self._make()
+        return count
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def most_frequent(self) -> Iterator[tuple[str, T]]:
+        """Yield names and counts, the most frequent first."""
+        yield from sorted(self._counts.items(), key=lambda item: (-item[1].weight, item[0]))
+
+    def by_name(self) -> Iterator[tuple[str, T]]:
+        """Yield names and counts by name."""
+        yield from sorted(self._counts.items(), key=lambda item: item[0])
+
+    def _evict(self) -> None:
+        ranked = list(self.most_frequent())
+        kept = len(ranked) // 2
+        for _, count in ranked[kept:]:
+            self.others.add(count)
+        self.dropped += len(ranked) - kept
+        self._counts = dict(ranked[:kept])
+
+
+OutcomeCounter = BoundedCounter[OutcomeCounts]
 
 
 @dataclass
@@ -170,8 +212,8 @@ class AuditSummary:
         return bool(denied or len(self.stale) or len(self.legacy))
 
     def _add(self, entry: LogEntry) -> None:
-        time = entry.time if entry.is_tokenguard else entry.stage_timestamp
-        if time is None or (self._bounded and not self._since <= time.astimezone(dt.UTC).date() <= self._until):
+        time = entry.occurred
+        if self._bounded and not self._since <= time.astimezone(dt.UTC).date() <= self._until:
             return
         self.first = min(self.first, time) if self.first else time
         self.last = max(self.last, time) if self.last else time

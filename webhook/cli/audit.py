@@ -11,7 +11,7 @@ from typing import BinaryIO
 import click
 
 from webhook.audit.merge import LogSource, ReadStats, merge_logs
-from webhook.audit.schema import schema
+from webhook.audit.record_types import schema
 from webhook.audit.summary import AuditSummary
 from webhook.check.input_files import STDIN, displayed
 from webhook.cli.common import output_option

@@ -4,9 +4,15 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-from webhook.audit.bounded_counter import BoundedCounter
 from webhook.audit.events import COUNTED_OUTCOMES
-from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, OutcomeCounts, TokenUseCount
+from webhook.audit.summary import (
+    AuditSummary,
+    BoundedCounter,
+    DecisionCounts,
+    OutcomeCounter,
+    OutcomeCounts,
+    TokenUseCount,
+)
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 
 VERSION = 2

@@ -3,9 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from webhook.audit.bounded_counter import BoundedCounter
 from webhook.audit.events import COUNTED_OUTCOMES
-from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, OutcomeCounts, TokenUseCount
+from webhook.audit.summary import (
+    AuditSummary,
+    BoundedCounter,
+    DecisionCounts,
+    OutcomeCounter,
+    OutcomeCounts,
+    TokenUseCount,
+)
 from webhook.core.formatting import counted, plain
 from webhook.formatters.audit_json import format_time
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions

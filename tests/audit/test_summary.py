@@ -2,9 +2,8 @@
 
 import random
 
-from webhook.audit.bounded_counter import BoundedCounter
 from webhook.audit.events import AuditOutcome
-from webhook.audit.summary import OutcomeCounts
+from webhook.audit.summary import BoundedCounter, OutcomeCounts
 
 
 def test_counter_orders_names_by_frequency_then_name():
