@@ -89,7 +89,7 @@ def test_every_wrapped_entry_is_found(text, pack):
 def test_entries_do_not_depend_on_chunks(monkeypatch, text, longest):
     monkeypatch.setattr("webhook.audit.line_reader.CHUNK_SIZE", 97)
     monkeypatch.setattr("webhook.audit.line_reader.MAX_LINE", longest)
-    found = [line for _, lines in record_reader.read_records(io.BytesIO(text.encode())) for line in lines]
+    found = [line for _, line in record_reader.read_records(io.BytesIO(text.encode()))]
     assert len([line for line in found if line.is_event]) == 2
 
 
@@ -99,7 +99,7 @@ def test_utf_16_with_byte_order_mark_is_read(tmp_path):
 
 
 def test_log_entry_names_user_object_and_client():
-    [(_, [line])] = record_reader.read_records(io.BytesIO(json.dumps(LOG_ENTRY).encode()))
+    [(_, line)] = record_reader.read_records(io.BytesIO(json.dumps(LOG_ENTRY).encode()))
     assert (line.user.username, line.user_agent) == (APP, "client/1.0")
     about = line.object_ref
     assert (about.namespace, about.resource, about.name, about.subresource) == ("shop", "pods", "web-1", "")
@@ -114,7 +114,7 @@ def test_log_entry_names_user_object_and_client():
 ])  # fmt: skip
 def test_log_entry_resource_name_is_parsed(name, about):
     entry = LOG_ENTRY | {"protoPayload": LOG_ENTRY["protoPayload"] | {"resourceName": name}}
-    [(_, [line])] = record_reader.read_records(io.BytesIO(json.dumps(entry).encode()))
+    [(_, line)] = record_reader.read_records(io.BytesIO(json.dumps(entry).encode()))
     found = line.object_ref
     assert (found.namespace, found.resource, found.name, found.subresource) == about
 

@@ -84,18 +84,17 @@ def _read(log: LogSource, stats: ReadStats, read: Callable[[int], None]) -> Iter
     """Yield the entries of either log; count all others."""
     try:
         with log.open() as file:
-            for number, found in read_records(file, read):
-                for entry in found:
-                    if isinstance(entry, BrokenRecord):
-                        stats.add_unreadable_line(log, number, entry.reason)
-                    elif entry.is_tokenguard:
-                        stats.tokenguard += 1
-                        yield entry
-                    elif entry.is_event:
-                        stats.apiserver += 1
-                        yield entry
-                    else:
-                        stats.other += 1
+            for number, entry in read_records(file, read):
+                if isinstance(entry, BrokenRecord):
+                    stats.add_unreadable_line(log, number, entry.reason)
+                elif entry.is_tokenguard:
+                    stats.tokenguard += 1
+                    yield entry
+                elif entry.is_event:
+                    stats.apiserver += 1
+                    yield entry
+                else:
+                    stats.other += 1
     except (OSError, CorruptLogError) as error:
         stats.add_unreadable_log(log, error)
 
@@ -103,8 +102,7 @@ def _read(log: LogSource, stats: ReadStats, read: Callable[[int], None]) -> Iter
 def _first_time(log: LogSource) -> dt.datetime:
     """Return the time of a log's first entry; the earliest possible if it has none or cannot be read."""
     with suppress(OSError, CorruptLogError), log.open() as file:
-        for _, found in read_records(file):
-            for entry in found:
-                if isinstance(entry, LogEntry) and (entry.is_tokenguard or entry.is_event):
-                    return entry.occurred
+        for _, entry in read_records(file):
+            if isinstance(entry, LogEntry) and (entry.is_tokenguard or entry.is_event):
+                return entry.occurred
     return EARLIEST

@@ -10,14 +10,12 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import BinaryIO, NamedTuple
-
-import msgspec
+from typing import BinaryIO
 
 from webhook.audit.json_stream import InvalidJsonError, JsonStream, Value
 from webhook.audit.line_reader import MAX_LINE, OversizedLine, read_lines
 from webhook.audit.log_entry import LogEntry
-from webhook.audit.wrappers import BrokenRecord, is_json, unwrap
+from webhook.audit.wrappers import DECODE_ERRORS, BrokenRecord, is_json, unwrap
 
 _TOO_LONG = f"is longer than {MAX_LINE >> 20} MiB"
 _SERVER_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[([A-Z]+)\] |tokenguard: ")
@@ -36,22 +34,18 @@ _JSON_STARTS = (b"{", b"[")
 _SEVERAL = 2
 
 
-class ParsedRecord(NamedTuple):
-    """The entries in a value, and the number of the line that it begins in."""
-
-    number: int
-    found: Sequence[LogEntry | BrokenRecord]
+Record = tuple[int, LogEntry | BrokenRecord]
+"""An entry, and the number of the line that its value begins in."""
 
 
-def read_records(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[ParsedRecord]:
+def read_records(file: BinaryIO, read: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
     """Yield the entries, with an empty `LogEntry` for each line of neither log. `read` gets the bytes read.
 
     Raises the errors of `read_lines`.
     """
     reader = _Reader()
-    for number, line in enumerate(read_lines(file, read), 1):
+    for number, line in enumerate(chain(read_lines(file, read), (None,)), 1):
         yield from reader.take(number, line)
-    yield from reader.end()
 
 
 class _Reader:
@@ -65,13 +59,15 @@ class _Reader:
         self._passes_over = False
         """Whether to skip lines until a value begins: the rest of an unreadable one."""
 
-    def take(self, number: int, line: bytes | OversizedLine) -> Iterator[ParsedRecord]:
-        """Read the next line; yield the entries that end with it."""
-        waiting: deque[tuple[int, bytes | OversizedLine]] = deque([(number, line)])
+    def take(self, number: int, line: bytes | OversizedLine | None) -> Iterator[Record]:
+        """Read the next line, None after the last one; yield the entries that end with it."""
+        waiting = deque([(number, line)])
         while waiting:
             at, taken = waiting.popleft()
             try:
-                if self._stream:
+                if taken is None:
+                    yield from self._end_stream()
+                elif self._stream:
                     yield from self._continue_stream(self._stream, taken)
                 elif isinstance(taken, OversizedLine):
                     yield from self._long(at, taken)
@@ -81,44 +77,35 @@ class _Reader:
                 record, again = self._recover(error)
                 yield record
                 waiting.extendleft(reversed(again))
+                if taken is None:
+                    waiting.append((at, None))
 
-    def end(self) -> Iterator[ParsedRecord]:
-        """Yield the last entries."""
-        while self._stream:
-            try:
-                yield from self._values(self._stream.feed("", final=True))
-                self._stream = None
-            except InvalidJsonError as error:
-                record, again = self._recover(error)
-                yield record
-                for at, line in again:
-                    yield from self.take(at, line)
-
-    def _one(self, number: int, whole: bytes) -> Iterator[ParsedRecord]:
+    def _one(self, number: int, whole: bytes) -> Iterator[Record]:
         pod, raw = _split_prefix(whole)
-        if self._passes_over and not raw.lstrip().startswith(_JSON_STARTS):
+        begins_json = raw.lstrip().startswith(_JSON_STARTS)
+        if self._passes_over and not begins_json:
             return
         try:
             found = list(unwrap(raw))
             self._passes_over = False
-            yield ParsedRecord(number, found)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if raw.strip() and self._server_log.is_log_line(pod, raw):
-                yield ParsedRecord(number, [LogEntry()])
-            elif isinstance(error, RecursionError):
-                yield ParsedRecord(number, [BrokenRecord("nested too deeply")])
-            elif raw.lstrip().startswith(_JSON_STARTS) and not is_json(raw):
+            yield from ((number, entry) for entry in found)
+        except DECODE_ERRORS as error:
+            if not raw.strip():
+                return
+            if self._server_log.is_log_line(pod, raw):
+                yield number, LogEntry()
+            elif begins_json and not isinstance(error, RecursionError) and not is_json(raw):
                 yield from self._continue_stream(self._open(number, str(error)), raw)
-            elif raw.strip():
-                yield ParsedRecord(number, [BrokenRecord(str(error))])
+            else:
+                yield number, BrokenRecord.of(error)
 
-    def _long(self, number: int, line: OversizedLine) -> Iterator[ParsedRecord]:
+    def _long(self, number: int, line: OversizedLine) -> Iterator[Record]:
         self._server_log = _ServerLog()
         _, raw = _split_prefix(next(line.pieces))
         if raw.lstrip().startswith(_JSON_STARTS):
             yield from self._continue_stream(self._open(number, _TOO_LONG), OversizedLine(chain([raw], line.pieces)))
         else:
-            yield ParsedRecord(number, [BrokenRecord(_TOO_LONG)])
+            yield number, BrokenRecord(_TOO_LONG)
 
     def _open(self, number: int, why: str) -> JsonStream:
         self._stream = JsonStream(MAX_LINE)
@@ -126,34 +113,36 @@ class _Reader:
         self._begun, self._why, self._values_read = number, why, 0
         return self._stream
 
-    def _continue_stream(self, stream: JsonStream, line: bytes | OversizedLine) -> Iterator[ParsedRecord]:
+    def _continue_stream(self, stream: JsonStream, line: bytes | OversizedLine) -> Iterator[Record]:
         for piece in chain(line.pieces, [b"\n"]) if isinstance(line, OversizedLine) else (line + b"\n",):
             yield from self._values(stream.feed(self._decode(piece)))
         if stream.is_between_values:
             self._stream = None
 
-    def _values(self, values: Iterator[Value]) -> Iterator[ParsedRecord]:
+    def _end_stream(self) -> Iterator[Record]:
+        if self._stream:
+            yield from self._values(self._stream.feed("", final=True))
+            self._stream = None
+
+    def _values(self, values: Iterator[Value]) -> Iterator[Record]:
         for value in values:
             self._values_read += 1
             self._passes_over = False
             number = self._begun + value.line
             try:
-                found = list(unwrap(value.text.encode("utf-8", "surrogateescape")))
-            except RecursionError:
-                found = [BrokenRecord("nested too deeply")]
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                found = [BrokenRecord(str(error))]
-            yield ParsedRecord(number, found)
+                yield from ((number, entry) for entry in unwrap(value.text.encode("utf-8", "surrogateescape")))
+            except DECODE_ERRORS as error:
+                yield number, BrokenRecord.of(error)
 
-    def _recover(self, error: InvalidJsonError) -> tuple[ParsedRecord, Sequence[tuple[int, bytes]]]:
+    def _recover(self, error: InvalidJsonError) -> tuple[Record, Sequence[tuple[int, bytes]]]:
         """End a stream of values; return the unreadable record and the numbered lines to read again."""
         self._stream = None
         number = self._begun + error.line
         again = [line.encode("utf-8", "surrogateescape") for line in error.rest.split("\n")[:-1]]
         is_torn_line = not self._values_read and len(again) < _SEVERAL
         self._passes_over = not is_torn_line
-        record = ParsedRecord(number, [BrokenRecord(self._why if is_torn_line else str(error))])
-        return record, [(number + 1 + at, line) for at, line in enumerate(again)]
+        broken = BrokenRecord(self._why if is_torn_line else str(error))
+        return (number, broken), [(number + 1 + at, line) for at, line in enumerate(again)]
 
 
 class _ServerLog:

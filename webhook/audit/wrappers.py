@@ -35,6 +35,14 @@ class BrokenRecord(NamedTuple):
 
     reason: str
 
+    @classmethod
+    def of(cls, error: Exception) -> "BrokenRecord":
+        """Return the record that one of the `DECODE_ERRORS` is about."""
+        return cls("nested too deeply" if isinstance(error, RecursionError) else str(error))
+
+
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
+
 
 class _Caller(msgspec.Struct, rename="camel"):
     principal_email: str = ""
@@ -122,8 +130,8 @@ def _part(raw: bytes | msgspec.Raw, depth: int) -> Iterator[LogEntry | BrokenRec
                 yield LogEntry()  # another program's message
                 return
         yield from unwrap(content, depth + 1)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        yield BrokenRecord("nested too deeply" if isinstance(error, RecursionError) else str(error))
+    except DECODE_ERRORS as error:
+        yield BrokenRecord.of(error)
 
 
 def _from_log_entry(content: bytes) -> LogEntry | BrokenRecord:
