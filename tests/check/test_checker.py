@@ -48,7 +48,7 @@ exemptions:
 
 def test_check_allowed_audience_finds_nothing() -> None:
     report = checked(SEED_POD, under=policy(ALLOWED))
-    assert (report.findings, report.exit_status) == ((), 0)
+    assert (report.findings, report.exit_status) == ([], 0)
     assert report.summary.objects == 1
 
 
@@ -77,7 +77,10 @@ def test_finding_has_rule_action_document_and_line(
     texts: tuple[str, ...], expected: list[tuple[str, str, int, int]]
 ) -> None:
     report = checked(*texts)
-    assert [(finding.rule, finding.action, finding.document, finding.line) for finding in report.findings] == expected
+    assert [
+        (finding.rule, finding.action, finding.evaluation.manifest.document, finding.line)
+        for finding in report.findings
+    ] == expected
     assert report.exit_status == 1
 
 
@@ -97,7 +100,9 @@ def test_check_secret_in_a_later_file_is_known(tmp_path: Path) -> None:
     assert checked_paths(tmp_path).exit_status == 0
     (tmp_path / "b.yaml").write_text(LEGACY_SECRET)
     assert [
-        finding.file for finding in checked_paths(tmp_path).findings if finding.rule == "legacy-token-reference"
+        finding.evaluation.file
+        for finding in checked_paths(tmp_path).findings
+        if finding.rule == "legacy-token-reference"
     ] == [str(tmp_path / "a.yaml")]
 
 
@@ -109,7 +114,9 @@ def test_check_secret_in_another_namespace_is_another() -> None:
 def test_check_objects_without_namespace_use_the_given_one() -> None:
     secret = LEGACY_SECRET.replace("  name: robot-token", "  name: robot-token\n  namespace: shop")
     found = checked(secret, LEGACY_POD, namespace="shop").findings
-    assert [(finding.rule, finding.namespace) for finding in found][1:] == [("legacy-token-reference", "shop")]
+    assert [(finding.rule, finding.evaluation.namespace) for finding in found][1:] == [
+        ("legacy-token-reference", "shop")
+    ]
 
 
 def test_check_template_is_evaluated_like_a_pod() -> None:
@@ -119,7 +126,7 @@ def test_check_template_is_evaluated_like_a_pod() -> None:
     )
     (told,) = checked(deployment).findings
     assert told.path == "spec.template.spec.volumes[0].projected.sources[0]"
-    assert (told.kind, told.name, told.line) == ("Deployment", "web", 13)
+    assert (told.evaluation.title, told.line) == ("Deployment/web", 13)
 
 
 def test_check_policy_is_validated_under_any_policy() -> None:
@@ -151,14 +158,14 @@ def test_policy_error_has_its_line_in_a_block_else_the_keys(text: str, line: int
 def test_check_injection_is_a_note() -> None:
     report = checked(SEED_POD, under=policy(INJECTION))
     assert report.evaluations[0].decision.patch
-    assert (report.findings, report.exit_status) == ((), 0)
+    assert (report.findings, report.exit_status) == ([], 0)
     assert [finding.rule for finding in report.notes] == ["inject"]
 
 
 def test_check_action_audit_is_a_note() -> None:
     audit = policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n")
     report = checked(LONG_POD, under=audit)
-    assert (report.findings, report.exit_status) == ((), 0)
+    assert (report.findings, report.exit_status) == ([], 0)
     assert [(finding.rule, finding.action) for finding in report.notes] == [("token-expiration", "audit")]
 
 

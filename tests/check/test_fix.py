@@ -34,7 +34,7 @@ def test_fix_changes_only_the_patched_fields() -> None:
     before = objects(LONG_POD)
     after = objects(fixed(LONG_POD))
     assert after == json.loads(json.dumps(before).replace("86400", "3600"))
-    assert checked(fixed(LONG_POD)).findings == ()
+    assert checked(fixed(LONG_POD)).findings == []
 
 
 def test_fix_denied_object_is_unchanged() -> None:

@@ -1,10 +1,10 @@
 """What `check` finds, as values: every output format is made from these."""
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 
 from webhook.check.input_files import InputFile, InputProblem, displayed
-from webhook.core.decision import Decision, Outcome
+from webhook.core.decision import Coverage, Decision, Outcome
 from webhook.core.kinds import Subject
 from webhook.core.manifests import Manifest, Reading
 from webhook.core.policy.model import Action
@@ -21,30 +21,17 @@ class ParsedFile:
 
 @dataclass(frozen=True, slots=True)
 class ManifestEvaluation:
-    """The decision about one object; `multi_document` is true if its file has more than one document."""
+    """The decision about one object; `multi_document` is true if its file has more than one document.
+
+    `namespace` is empty for a cluster-scoped object.
+    """
 
     file_path: str
     manifest: Manifest
+    namespace: str
     subject: Subject | None
     decision: Decision
-    multi_document: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CheckFinding:
-    """One finding: `path` is the place in the object, `line` and `document` count from one."""
-
-    file_path: str
-    document: int
     multi_document: bool
-    line: int
-    kind: str
-    namespace: str
-    name: str
-    rule: str
-    action: Action
-    path: str
-    detail: str
 
     @property
     def file(self) -> str:
@@ -54,10 +41,32 @@ class CheckFinding:
     @property
     def title(self) -> str:
         """The object's kind and name."""
-        return f"{self.kind}/{self.name}" if self.name else self.kind
+        manifest = self.manifest
+        return f"{manifest.kind}/{manifest.name}" if manifest.name else manifest.kind
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether rules were applied to the object."""
+        return self.decision.coverage is Coverage.EVALUATED
 
 
 @dataclass(frozen=True, slots=True)
+class CheckFinding:
+    """One finding: `path` is the place in the object, `line` counts from one."""
+
+    evaluation: ManifestEvaluation
+    rule: str
+    action: Action
+    path: str
+    detail: str
+    line: int
+
+
+def _outcomes() -> "Counter[Outcome]":
+    return Counter(dict.fromkeys(reversed(Outcome), 0))
+
+
+@dataclass(slots=True)
 class CheckSummary:
     """Numbers of objects. `outcomes` and `files` count evaluated objects, each by its strongest finding.
 
@@ -66,17 +75,17 @@ class CheckSummary:
     """
 
     files: int = 0
-    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
-    left_alone: Mapping[str, int] = field(default_factory=dict)
-    not_evaluated: Mapping[str, int] = field(default_factory=dict)
+    outcomes: Counter[Outcome] = field(default_factory=_outcomes)
+    left_alone: Counter[str] = field(default_factory=Counter)
+    not_evaluated: Counter[str] = field(default_factory=Counter)
 
     @property
     def objects(self) -> int:
         """The number of evaluated objects."""
-        return sum(self.outcomes.values())
+        return self.outcomes.total()
 
 
-@dataclass(frozen=True)
+@dataclass
 class CheckReport:
     """The result of a run.
 
@@ -87,21 +96,21 @@ class CheckReport:
     exit status.
     """
 
-    files: tuple[ParsedFile, ...]
-    evaluations: tuple[ManifestEvaluation, ...]
-    findings: tuple[CheckFinding, ...]
-    notes: tuple[CheckFinding, ...]
-    problems: tuple[InputProblem, ...]
-    skipped: tuple[InputProblem, ...]
-    not_evaluated: tuple[InputProblem, ...]
-    warnings: tuple[InputProblem, ...]
-    summary: CheckSummary
+    files: list[ParsedFile] = field(default_factory=list)
+    evaluations: list[ManifestEvaluation] = field(default_factory=list)
+    findings: list[CheckFinding] = field(default_factory=list)
+    notes: list[CheckFinding] = field(default_factory=list)
+    problems: list[InputProblem] = field(default_factory=list)
+    skipped: list[InputProblem] = field(default_factory=list)
+    not_evaluated: list[InputProblem] = field(default_factory=list)
+    warnings: list[InputProblem] = field(default_factory=list)
+    summary: CheckSummary = field(default_factory=CheckSummary)
 
     @property
     def exit_status(self) -> int:
         """0 for no finding, 1 for any finding, 2 if something could not be read."""
         return 2 if self.problems else int(bool(self.findings))
 
-    def shown_findings(self, *, verbose: bool) -> tuple[CheckFinding, ...]:
+    def shown_findings(self, *, verbose: bool) -> list[CheckFinding]:
         """Return the findings, with `verbose` the notes after them."""
-        return (*self.findings, *self.notes) if verbose else self.findings
+        return [*self.findings, *self.notes] if verbose else self.findings

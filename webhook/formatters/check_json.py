@@ -38,8 +38,17 @@ def _problem(problem: InputProblem) -> dict[str, Any]:
     return {name: getattr(problem, name) for name in ("file", "document", "line", "message")}
 
 
-_FINDING_KEYS = ("file", "document", "line", "kind", "namespace", "name", "rule", "action", "path", "detail")
-
-
 def _finding(finding: CheckFinding) -> dict[str, Any]:
-    return {name: getattr(finding, name) for name in _FINDING_KEYS}
+    evaluation, manifest = finding.evaluation, finding.evaluation.manifest
+    return {
+        "file": evaluation.file,
+        "document": manifest.document,
+        "line": finding.line,
+        "kind": manifest.kind,
+        "namespace": evaluation.namespace,
+        "name": manifest.name,
+        "rule": finding.rule,
+        "action": finding.action,
+        "path": finding.path,
+        "detail": finding.detail,
+    }

@@ -74,15 +74,16 @@ def _descriptor(name: str, summary: str, explanation: str, default: Action) -> d
 
 def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
     place = f"{finding.path} " if finding.path else ""
+    title = finding.evaluation.title
     return {
         "ruleId": finding.rule,
         "ruleIndex": _INDEX[finding.rule],
         "level": _LEVELS[finding.action],
-        "message": {"text": f"{finding.title}: {place}{finding.detail}"},
+        "message": {"text": f"{title}: {place}{finding.detail}"},
         "locations": [
             {
-                "physicalLocation": _physical(finding.file_path, finding.line),
-                "logicalLocations": [{"fullyQualifiedName": f"{finding.title} {place}".rstrip(), "kind": "member"}],
+                "physicalLocation": _physical(finding.evaluation.file_path, finding.line),
+                "logicalLocations": [{"fullyQualifiedName": f"{title} {place}".rstrip(), "kind": "member"}],
             }
         ],
         "partialFingerprints": {"tokenguard/v1": _fingerprint(finding, seen)},
@@ -104,14 +105,9 @@ def _physical(path: str, line: int | None) -> dict[str, Any]:
 
 def _fingerprint(finding: CheckFinding, seen: Counter[str]) -> str:
     """Return a value that identifies a finding and does not change when lines above it do."""
-    parts = (
-        finding.rule,
-        uri(finding.file_path),
-        finding.kind,
-        finding.namespace,
-        finding.name,
-        finding.path,
-    )
+    found = finding.evaluation
+    kind, name = found.manifest.kind, found.manifest.name
+    parts = (finding.rule, uri(found.file_path), kind, found.namespace, name, finding.path)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     seen[digest] += 1
     return f"{digest}:{seen[digest]}"

@@ -43,9 +43,10 @@ def problem_line(problem: InputProblem, word: str = "error", suffix: str = "", *
 
 def _finding(finding: CheckFinding, *, colour: bool) -> str:
     word = _styled(_WORDS.get(finding.action, "note"), colour=colour)
-    document = f" (document {finding.document})" if finding.multi_document else ""
+    found = finding.evaluation
+    document = f" (document {found.manifest.document})" if found.multi_document else ""
     message = plain(f"{finding.path} {finding.detail}".strip())
-    return f"{plain(finding.file)}:{finding.line}: {word}: {plain(finding.title)}{document}: {finding.rule}: {message}"
+    return f"{plain(found.file)}:{finding.line}: {word}: {plain(found.title)}{document}: {finding.rule}: {message}"
 
 
 def _styled(word: str, *, colour: bool) -> str:
