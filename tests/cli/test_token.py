@@ -89,7 +89,7 @@ def test_inspect_uses_the_given_policy_and_labels(tmp_path) -> None:
     policy = ("--policy", str(tmp_path / "policy.yaml"))
     refused = run("inspect", *policy, given=token)
     assert refused.exit_code == 1
-    assert "more than the maximum of 600; use kubectl create token app -n demo --duration=10m" in refused.stdout
+    assert "exceeding the maximum 600s; run: kubectl create token app -n demo --duration=10m" in refused.stdout
     assert run("inspect", *policy, "--label", "tier=x", given=token).exit_code == 0
     bad = run("inspect", "--policy", "-", "@/dev/null", given=b"mode: x")
     assert bad.exit_code == 2

@@ -77,7 +77,7 @@ def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
     [copy, robot] = report.legacy_secrets
     assert (copy.name, copy.is_copy, copy.removable, str(copy.last_used)) == ("came-back", True, False, "2026-11-20")
     [finding] = copy.result.findings
-    assert finding.detail.startswith("holds a token of a ServiceAccount that never expires, and makes it valid; ")
+    assert finding.detail.startswith("contains a token of a ServiceAccount that never expires, and makes it valid; ")
     assert (robot.is_copy, report.exit_status) == (False, 1)
     told = [line for line in scan_text.format_report(report) if "came-back" in line]
     assert len(told) == 1

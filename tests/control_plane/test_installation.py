@@ -207,7 +207,7 @@ def test_a_worker_that_is_killed_fails_no_more_than_the_pod_it_was_asked_about(p
                 eventually(lambda one=server, gone=worker: gone not in one.workers and len(one.workers) == 1)
                 loop.more(1)
     assert len(loop.failures) <= kills
-    broken_off = ("connection reset", "connection refused", "EOF", "the mutating webhook didn't run")
+    broken_off = ("connection reset", "connection refused", "EOF", "the mutating webhook did not run")
     assert [one for one in loop.failures if not any(why in one for why in broken_off)] == []
 
 
@@ -215,7 +215,7 @@ def test_a_worker_that_is_killed_fails_no_more_than_the_pod_it_was_asked_about(p
 def test_without_the_mutating_webhook_no_pod_gets_in_and_it_is_said_why(plane, installation) -> None:
     plane.do("delete", KINDS[0], "tokenguard")
     try:
-        says = "the mutating webhook didn't run: look for MutatingWebhookConfiguration/tokenguard"
+        says = "the mutating webhook did not run: check MutatingWebhookConfiguration/tokenguard"
         eventually(lambda: says in plane.kubectl("create", "-f", "-", stdin=pod("uncapped")).stderr)
         capped = pod("tokenless", automountServiceAccountToken=False)
         assert "rules inject'" in plane.kubectl("create", "-f", "-", stdin=capped).stderr, "an injection is missing"

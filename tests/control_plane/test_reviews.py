@@ -91,7 +91,7 @@ def test_an_authors_long_token_is_capped_and_the_author_is_warned(guarded) -> No
     done = plane.kubectl("create", "-f", "-", stdin=manifest)
     assert done.returncode == 0
     assert "Warning: token-expiration: spec.volumes[0]" in done.stderr
-    assert "capped to 3600" in done.stderr
+    assert "capped to 3600s" in done.stderr
 
 
 def test_a_removed_api_token_stays_removed_through_the_second_round(guarded) -> None:

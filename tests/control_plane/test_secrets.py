@@ -195,7 +195,7 @@ def test_token_marked_invalid_stays_invalid(plane, name, sent) -> None:
     plane.do("label", "secret", name, "-n", LEFT_ALONE, f"{INVALID_SINCE}-")
     eventually(lambda: request(plane, tokens[LEFT_ALONE]) == 200)
     done = plane.kubectl("label", "secret", name, "-n", ENFORCED, f"{INVALID_SINCE}-")
-    assert f'metadata.labels[{INVALID_SINCE}] is removed, so that the token of "app"' in done.stderr
+    assert f'metadata.labels[{INVALID_SINCE}] is removed, so the token of "app"' in done.stderr
     time.sleep(1)
     assert request(plane, tokens[ENFORCED]) == 401
 
@@ -211,7 +211,7 @@ def test_deleted_token_stays_dead(plane, name, sent) -> None:
     eventually(lambda: request(plane, tokens[LEFT_ALONE]) == 200)
     assert sent() == []
     done = plane.kubectl("create", "-f", "-", stdin=opaque(name, ENFORCED, tokens[ENFORCED]))
-    assert 'data.token holds a token of "app" that never expires, and makes it valid' in done.stderr
+    assert 'data.token contains a token of "app" that never expires, and makes it valid' in done.stderr
     assert request(plane, tokens[ENFORCED]) == 401
     assert sent() == ["CREATE"]
 
@@ -226,7 +226,7 @@ def test_token_with_line_breaks_in_it_is_valid_and_found(plane, name, sent) -> N
     plane.do("create", "-f", "-", stdin=opaque(name, LEFT_ALONE, tokens[LEFT_ALONE]))
     eventually(lambda: by_web_socket(plane, tokens[LEFT_ALONE]) == 200)
     done = plane.kubectl("create", "-f", "-", stdin=opaque(name, ENFORCED, tokens[ENFORCED]))
-    assert 'data.token holds a token of "app" that never expires, and makes it valid' in done.stderr
+    assert 'data.token contains a token of "app" that never expires, and makes it valid' in done.stderr
     assert sent() == ["CREATE"]
 
 

@@ -46,7 +46,7 @@ def installation(tmp_path_factory):
         plane.do("create", "-f", "-", stdin=pod("on-node", nodeName="node-1", volumes=[vault]))
         with installed(plane, folder / "tokenguard", replicas=1) as running:
             put_policy(plane, STRICTEST)
-            eventually(lambda: "more than the maximum of 600" in plane.kubectl(*by_hand("--duration=601s")).stderr)
+            eventually(lambda: "exceeding the maximum 600s" in plane.kubectl(*by_hand("--duration=601s")).stderr)
             yield running
 
 
@@ -129,8 +129,8 @@ def test_where_the_api_server_asks_all_the_same_they_pass_and_no_token_is_kept_o
     eventually(lambda: ask(plane, request(plane), *NODE).returncode == 0 and judged(installation))
     given = lets_the_cluster_run(plane)
     assert {line["note"] for line in judged(installation)} == {
-        "the kubelet asks for a pod's token",
-        "an account of kube-system asks for a token",
+        "the kubelet requests a pod's token",
+        "a ServiceAccount of kube-system requests a token",
     }
     [server] = installation.replicas
     told = server.log + json.dumps(server.audit)

@@ -80,7 +80,7 @@ def test_a_token_for_two_hours_is_genuine_and_more_than_the_policy_allows(plane)
     token = create(plane, "--duration=2h")
     done = run("inspect", token)
     assert done.returncode == 1
-    assert "reject: token-request-expiration: spec.expirationSeconds asks for a token of 7200 seconds" in done.stdout
+    assert "reject: token-request-expiration: spec.expirationSeconds requests a token of 7200 seconds" in done.stdout
     assert verify(plane, token).returncode == 0
 
 
@@ -106,7 +106,7 @@ def test_a_pods_own_token_says_an_hour_and_lives_a_year(plane) -> None:
     assert "bound to   Pod app-1 (uid " in done.stdout
     assert "           Node node-1 (uid " in done.stdout
     assert "problems   requested for 1 hour 7 seconds, but valid for 1 year: " in done.stdout
-    assert "asks for a token of 31536000 seconds, more than the maximum of 3600" in done.stdout
+    assert "requests lifetime 31536000s, exceeding the maximum 3600s" in done.stdout
     assert verify(plane, token).stdout == ACCEPTED
 
 

@@ -111,12 +111,12 @@ def test_injection_into_too_many_containers_is_denied() -> None:
         assert bool(decide(body, Phase.MUTATE).patch) == patched
     [finding] = decide(body, Phase.VALIDATE).findings
     assert str(finding) == (
-        f"inject: spec has {fits + 1} containers for {INJECTIONS} injected tokens, which is more than the maximum of "
+        f"inject: spec has {fits + 1} containers for {INJECTIONS} injected tokens, exceeding the maximum of "
         f"{MAX_MOUNTS} mounts; use fewer containers"
     )
 
 
 def test_legacy_volume_with_too_many_files_is_denied() -> None:
     decision = decide(LISTS["items of a legacy volume"](21), Phase.VALIDATE)
-    assert "it has more than 20 files" in str(decision.findings[0])
+    assert "it has more than 20 items" in str(decision.findings[0])
     assert decide(LISTS["items of a legacy volume"](20), Phase.MUTATE).patch[0]["path"] == "/spec/volumes/0/projected"

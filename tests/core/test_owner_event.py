@@ -41,7 +41,7 @@ def test_an_exempted_pod_is_told_of_once_with_reason_and_end() -> None:
     found = told(EXEMPT)
     assert (found.reason, found.about) == ("PodExempted", "kubelet-hostpath")
     assert found.message == (
-        "kubelet-hostpath left a pod alone: mended in May (until 2027-05-31)\n[tokenguard 7ceb3af7]"
+        "a pod is exempt from kubelet-hostpath: mended in May (until 2027-05-31)\n[tokenguard 7ceb3af7]"
     )
     assert told(EXEMPT, phase=Phase.MUTATE) is None
 

@@ -55,7 +55,7 @@ def decided(spec: dict[str, Any], policy: Policy) -> Decision:
 
 def commands(findings: tuple[Finding, ...]) -> list[str]:
     lines = [str(finding) for finding in findings]
-    return [line.rpartition("use kubectl ")[2] for line in lines if "use kubectl " in line]
+    return [line.rpartition("run: kubectl ")[2] for line in lines if "run: kubectl " in line]
 
 
 def asked_by(command: str, audience: str) -> dict[str, Any]:

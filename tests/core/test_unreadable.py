@@ -36,7 +36,7 @@ def test_review_of_countless_objects_is_not_decoded(item) -> None:
     body = review(pod).replace(b'"MOUNTS"', b"[" + many + b"]")
     request = read_review(body, Phase.MUTATE)
     assert request.object is None
-    assert "holds more than 100,000 JSON objects" in request.problem
+    assert "contains more than 100,000 JSON objects" in request.problem
     assert request.uid == json.loads(body)["request"]["uid"]
     assert outcome(body, "enforce") == "denied"
     assert outcome(body, "audit") == "allowed"
@@ -55,7 +55,7 @@ def test_pod_that_requests_countless_injections_is_denied() -> None:
     document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy"}
     document["inject"] = [{"name": "vault", "audience": "v", "mountPath": "/v", "onRequest": True}]
     decision = evaluate(request, read_policy(json.dumps(document).encode()), ClusterState(), NOW)
-    assert any("asks for the injection" in finding.detail for finding in decision.findings)
+    assert any("requests the injection" in finding.detail for finding in decision.findings)
 
 
 def test_an_override_decides_for_its_namespace() -> None:
@@ -82,9 +82,9 @@ def test_a_review_whose_namespace_is_not_known_is_judged_by_the_strictest_mode(m
         (b"", "the body is not JSON"),
         (b"{", "the body is not JSON"),
         (b"[]", "the body is not an AdmissionReview"),
-        (b'{"kind":"Pod"}', "its kind is missing or another"),
+        (b'{"kind":"Pod"}', "its kind is missing or different"),
         (b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1"}', "admissionReviewVersions"),
-        (b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}', "holds no request"),
+        (b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}', "has no request"),
         (b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{}}', "has no uid"),
         (b'{"kind":7}', "the body is not an AdmissionReview"),
         (b"\xff\xfe", "the body is not JSON"),

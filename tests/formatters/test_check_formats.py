@@ -24,9 +24,9 @@ PLACE = "spec.volumes[0].projected.sources[0]"
 EXPECTED = [
     (
         "<stdin>:3: denied: Secret/robot-token (document 1): legacy-token-secret: "
-        'type asks for a token of "robot" that never expires; '
-        "project a token into the pod, use an exemption that ends, "
-        "or kubectl create token robot -n default --duration=1h"
+        'type requests a token of "robot" that never expires; '
+        "project a token into the pod, add an exemption with an end date, "
+        "or run: kubectl create token robot -n default --duration=1h"
     ),
     (
         "<stdin>:16: denied: Pod/reader (document 2): legacy-token-reference: "
@@ -35,11 +35,11 @@ EXPECTED = [
     ),
     (
         f"<stdin>:30: patched: Pod/long (document 3): token-expiration: "
-        f"{PLACE} lives 86400 seconds, more than the maximum of 3600; capped to 3600"
+        f"{PLACE} has lifetime 86400s, exceeding the maximum 3600s; capped to 3600s"
     ),
     (
         "<stdin>:39: warned: Pod/subpath (document 4): token-subpath: "
-        "spec.containers[0].volumeMounts[0] mounts a token by subPath, never refreshed; "
+        "spec.containers[0].volumeMounts[0] mounts a token by subPath (never refreshed); "
         "mount the whole volume"
     ),
     "4 objects in 1 file evaluated: 2 denied, 1 patched, 1 warned, 0 allowed",
@@ -161,7 +161,7 @@ def test_json_has_every_key() -> None:
         "rule": "token-expiration",
         "action": "patch",
         "path": PLACE,
-        "detail": "lives 86400 seconds, more than the maximum of 3600; capped to 3600",
+        "detail": "has lifetime 86400s, exceeding the maximum 3600s; capped to 3600s",
     }
     assert document["summary"] == {
         "objects": 2,

@@ -64,7 +64,7 @@ def test_sarif_result_has_level_path_and_message() -> None:
     (result,) = run_of(checked(LONG_POD))["results"]
     place = "spec.volumes[0].projected.sources[0]"
     assert (result["ruleId"], result["level"]) == ("token-expiration", "warning")
-    assert result["message"]["text"].startswith(f"Pod/long: {place} lives 86400 seconds")
+    assert result["message"]["text"].startswith(f"Pod/long: {place} has lifetime 86400s")
     (location,) = result["locations"]
     assert location["physicalLocation"]["region"] == {"startLine": 12}
     assert location["logicalLocations"][0]["fullyQualifiedName"] == f"Pod/long {place}"

@@ -74,16 +74,16 @@ namespace shop
 mount a projected token instead (1 of 2 pods)
     reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead (1 of 2 pods, not in the template)
-  patch: token-expiration: lives 31536000 seconds (3607 for the API server means a year), more than the maximum of \
-3600; capped to 3600: 3 pods
+  patch: token-expiration: has lifetime 31536000s (3607 for the API server means a year), exceeding the maximum \
+3600s; capped to 3600s: 3 pods
   Secret/old: token of app, created 2026-01-01, no use recorded since 2026-02-01
     referenced by Deployment/web (1 pod): spec.containers[0].env[0]
     listed by ServiceAccount/app
   Secret/unused: token of app, created 2026-01-01, no use recorded since 2026-02-01: safe to delete
   Secret/used: token of app, created 2026-01-01, last used 2026-11-20
     referenced by Deployment/web (1 pod): spec.initContainers[0].env[0]
-  ServiceAccount/app: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; take it \
-off the list
+  ServiceAccount/app: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; remove it \
+from the list
   ServiceAccount/app: no RBAC permissions, but its API token is mounted in 1 pod of Pod/bare; set \
 automountServiceAccountToken: false
   ServiceAccount/default: no RBAC permissions, but its API token is mounted in 1 pod of Deployment/web; set \
@@ -147,9 +147,9 @@ mount a projected token instead
 mount a projected token instead
     - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead
-    + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
+    + patch: inject: lacks the injected token "vault" for "https://vault.example.com"; injected at /vault/token
   Pod/bare: newly patched
-    + patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token
+    + patch: inject: lacks the injected token "vault" for "https://vault.example.com"; injected at /vault/token
   3 legacy Secrets: newly denied if recreated
 
 tokens in pods by audience and lifetime
@@ -160,11 +160,11 @@ tokens in pods by audience and lifetime
     )
 
 
-CAP = (
-    "patch: token-expiration: lives 31536000 seconds (3607 for the API server means a year), more than the maximum of "
+CAP = "patch: token-expiration: has lifetime 31536000s (3607 for the API server means a year), exceeding the maximum "
+INJECTED = 'patch: inject: lacks the injected token "vault" for "https://vault.example.com"; injected at /vault/token'
+TOKENS_LIE_THERE = (
+    """is "/var/lib/kubelet/pods", which contains every pod's tokens; mount only the folder that is needed"""
 )
-INJECTED = 'patch: inject: lacks the token "vault" for "https://vault.example.com"; injected at /vault/token'
-TOKENS_LIE_THERE = """is "/var/lib/kubelet/pods", where every pod's token lies; mount less"""
 HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
 
 
@@ -175,8 +175,8 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
     ]),
     ("", "tokens: {maxExpirationSeconds: 600}\n", [
         "patched differently",
-        f"+ {CAP}600; capped to 600",
-        f"- {CAP}3600; capped to 3600",
+        f"+ {CAP}600s; capped to 600s",
+        f"- {CAP}3600s; capped to 3600s",
     ]),
     (INJECT, "", [
         "patched differently",
@@ -189,7 +189,7 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
     ]),
     (INJECT, INJECT.replace("mountPath", "env: VAULT, mountPath"), [
         "patched differently",
-        f"+ {INJECTED}, as VAULT says",
+        f"+ {INJECTED} (env VAULT)",
         f"- {INJECTED}",
     ]),
     (INJECT, f"{INJECT}rules: {{kubelet-hostpath: reject, token-expiration: audit}}\n", None),
@@ -223,7 +223,7 @@ def test_text_shows_csi_drivers_before_namespaces() -> None:
     small.snapshot.csi_drivers.append(
         csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400})
     )
-    finding = "warn: token-expiration: spec.tokenRequests[0] lives 86400 seconds"
+    finding = "warn: token-expiration: spec.tokenRequests[0] has lifetime 86400s"
     assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: {finding}" in text(small.scan())
     changed = text(small.scan('rules: {token-expiration: "off"}\n', ""))
     assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: newly warned\n    + {finding}" in changed
@@ -274,7 +274,7 @@ def test_text_shows_filters_and_counts_all(small) -> None:
         "pods                                 2             1             0             0",
     ]
     assert not [line for line in told if "legacy-token-reference" in line]
-    assert [line for line in told if "patch: token-expiration: lives" in line]
+    assert [line for line in told if "patch: token-expiration: has lifetime" in line]
 
 
 def test_text_filtered_changes_are_only_counted() -> None:

@@ -69,7 +69,7 @@ def test_mode_warn_or_audit_neither_patches_nor_denies(mode):
 def test_plain_allow_is_recorded_only_at_level_all(level, lines):
     replica = Replica(level=level)
     replica.response(recorded("serviceaccount.serviceaccounts", "mutate"), Phase.MUTATE)
-    assert [line["note"] for line in replica.audit.lines] == ["serviceaccounts: judged in /validate"] * lines
+    assert [line["note"] for line in replica.audit.lines] == ["serviceaccounts: evaluated in /validate"] * lines
 
 
 def test_review_without_a_policy_is_denied_and_recorded():

@@ -87,23 +87,23 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
     Raises `InvalidReviewError` where there is no valid uid to answer to.
     """
     if len(body) > MAX_BRACES and body.count(b"{") > MAX_BRACES:  # what is shorter needs no count
-        return _salvaged(body, phase, ValueError(f"it holds more than {MAX_BRACES:,} JSON objects"))
+        return _salvaged(body, phase, ValueError(f"it contains more than {MAX_BRACES:,} JSON objects"))
     try:
         review = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return _salvaged(body, phase, error)
     if review.kind != "AdmissionReview":
-        raise InvalidReviewError("the body is not an AdmissionReview: its kind is missing or another")
+        raise InvalidReviewError("the body is not an AdmissionReview: its kind is missing or different")
     if review.api_version != "admission.k8s.io/v1":
         raise InvalidReviewError(
             "the body is not an admission.k8s.io/v1 AdmissionReview: set admissionReviewVersions to [v1]"
         )
     if review.request is None:
-        raise InvalidReviewError("the AdmissionReview holds no request")
+        raise InvalidReviewError("the AdmissionReview has no request")
     if not review.request.uid:
         raise InvalidReviewError("the AdmissionReview's request has no uid")
     if not is_uid(review.request.uid):
-        raise InvalidReviewError("the AdmissionReview's request has a uid that is none: the API server makes UUIDs")
+        raise InvalidReviewError("the uid of the AdmissionReview's request is invalid: the API server sends UUIDs")
     resource = review.request.resource.resource or ""
     if review.request.sub_resource:
         resource = f"{resource}/{review.request.sub_resource}"

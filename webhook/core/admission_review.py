@@ -14,7 +14,7 @@ from webhook.core.kinds import Json, Kind
 
 _NULL = b"null"
 _NOTHING = msgspec.Raw(_NULL)
-_NO_OBJECT = "the request holds no object"
+_NO_OBJECT = "the request has no object"
 
 
 class _GroupVersionKind(Object, frozen=True):

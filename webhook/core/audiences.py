@@ -23,4 +23,4 @@ def refusal(
     if is_allowed(audience, allowed, api_audiences):
         return None
     hint = did_you_mean(audience, chain(allowed.patterns, api_audiences)).removeprefix("; ") if guess else ""
-    return hint if hint and not in_full else f"{hint} allowed are {allowed.listed}".lstrip()
+    return hint if hint and not in_full else f"{hint} use one of {allowed.listed}".lstrip()

@@ -90,7 +90,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
         if self.intended is Action.PATCH and found.edits and self.action is not Action.REJECT:
             would = "" if self.action is Action.PATCH else "would be "
             return f"{found.detail}; {would}{found.fix_summary}"
-        would = "would be rejected: " if self.suppressed_by_mode else ""
+        would = "would be denied; " if self.suppressed_by_mode else ""
         return f"{found.detail}; {would}{found.hint}" if found.hint else found.detail
 
     @property

@@ -31,9 +31,7 @@ _MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
 _POD, _POLICY, _SECRET, _TOKEN_REQUEST = Subject.POD, Subject.POLICY, Subject.SECRET, Subject.TOKEN_REQUEST
 _TEMPLATE = Subject.TEMPLATE
 _AUDIT_MODE, _WARN_MODE = Mode.AUDIT, Mode.WARN
-_DID_NOT_RUN = (
-    "the mutating webhook didn't run: look for MutatingWebhookConfiguration/tokenguard and its webhook's pods"
-)
+_DID_NOT_RUN = "the mutating webhook did not run: check MutatingWebhookConfiguration/tokenguard and the pods behind it"
 
 MAX_FINDINGS = 1000
 """The largest number of findings of one rule in one object, so that an object that breaks a rule a hundred thousand
@@ -55,7 +53,9 @@ def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, n
     namespace_policy = _policy_for(request, policy, cluster)
     context, account = _view(request, policy, namespace_policy, cluster)
     if context is None:
-        return Decision(Outcome.ALLOWED, policy=policy.revision, mode=namespace_policy.mode, note="no rule looks at it")
+        return Decision(
+            Outcome.ALLOWED, policy=policy.revision, mode=namespace_policy.mode, note="no rule applies to it"
+        )
     findings: list[Finding] = []
     exempted: list[tuple[Finding, Exemption]] = []
     for rule, check, intended, may_be_exempt in _active(namespace_policy, request.subject, policy):
@@ -82,9 +82,9 @@ def policy_independent_decision(request: AdmissionRequest) -> Decision | None:
     subject, found = request.subject, request.object
     if subject is None:
         asked = f"{request.operation} of {request.resource}"
-        return None if request.problem else _not_evaluated(f"no rule looks at {asked}")
+        return None if request.problem else _not_evaluated(f"no rule applies to {asked}")
     if request.phase is _MUTATE and subject is not _POD:
-        return _not_evaluated(f"{request.resource}: judged in /validate")
+        return _not_evaluated(f"{request.resource}: evaluated in /validate")
     if subject is _POLICY:
         return _policy_document(request)
     machinery = _machinery(request)
@@ -127,7 +127,7 @@ def _component(request: AdmissionRequest) -> str | None:
     if user.startswith(NODE_USER):
         return _node(request) if NODES in request.groups else None
     if subject is _TOKEN_REQUEST and user.startswith(_KUBE_SYSTEM_ACCOUNT):
-        return "an account of kube-system asks for a token"
+        return "a ServiceAccount of kube-system requests a token"
     if subject is _SECRET and user == TOKEN_CONTROLLER and request.operation == "UPDATE":
         return "the token controller updates a Secret"
     return None
@@ -136,10 +136,10 @@ def _component(request: AdmissionRequest) -> str | None:
 def _node(request: AdmissionRequest) -> str | None:
     """Return what a request by a kubelet is for, or None where it is evaluated."""
     if request.subject is _TOKEN_REQUEST:
-        return "the kubelet asks for a pod's token"
+        return "the kubelet requests a pod's token"
     found = request.object
     if request.subject is _POD and isinstance(found, PodTemplate) and _MIRROR in (found.metadata.annotations or ()):
-        return "a mirror pod, made by the kubelet"
+        return "a mirror pod, created by the kubelet"
     return None
 
 

@@ -41,7 +41,7 @@ def build_owner_event(request: AdmissionRequest, decision: Decision) -> OwnerEve
     if denied:
         rules = dict.fromkeys(finding.rule for finding in decision.rejections())
         return OwnerEvent(request.namespace, owner, REJECTED, ",".join(rules), decision.message(request.decision_id))
-    told = "; ".join(f"{rule} left a pod alone: {exemption}" for rule, exemption in decision.exemptions)
+    told = "; ".join(f"a pod is exempt from {rule}: {exemption}" for rule, exemption in decision.exemptions)
     rules = dict.fromkeys(rule for rule, _ in decision.exemptions)
     return OwnerEvent(
         request.namespace, owner, EXEMPTED, ",".join(rules), f"{told}\n[tokenguard {request.decision_id}]"

@@ -23,17 +23,17 @@ def why_not(secret: SecretVolumeSource, token_account: str, pod_account: str, *,
     `by_sub_path` says whether any container mounts the volume by subPath or subPathExpr.
     """
     if token_account != pod_account:
-        return f"the token is of account {quote(token_account)}, the pod runs as {quote(pod_account)}"
+        return f"the token belongs to ServiceAccount {quote(token_account)}, the pod runs as {quote(pod_account)}"
     if by_sub_path:
-        return "it is mounted by subPath, where a projected token would never be refreshed"
+        return "it is mounted by subPath, so a projected token would never be refreshed"
     mode = _DEFAULT_MODE if secret.default_mode is None else secret.default_mode
     if len(secret.items or ()) > _MAX_ITEMS:
-        return f"it has more than {_MAX_ITEMS} files"
+        return f"it has more than {_MAX_ITEMS} items"
     for item in secret.items or ():
         if item.key not in _KEYS:
-            return f"it has a file of key {quote(item.key or '')}"
+            return f"it has an item with key {quote(item.key or '')}"
         if item.key == "token" and item.mode not in (None, mode):
-            return "a projected token's file can't have a mode of its own"
+            return "a projected token file cannot have its own mode"
     return None
 
 

@@ -65,7 +65,7 @@ SLOW = {
     ),
     "many audiences and many patterns": (
         HEAD + allowed(40_000, '"*-{}"') + injections(10_000),
-        'inject[0].audience: "v" is not in tokens.audiences.allowed; allowed are "*-0", "*-1", ',
+        'inject[0].audience: "v" is not in tokens.audiences.allowed; use one of "*-0", "*-1", ',
     ),
     "a long audience and many patterns": (
         HEAD + allowed(5_000, '"*-{}"') + injections(30).replace("audience: v", f"audience: &v {'x/' * 50_000}", 1),

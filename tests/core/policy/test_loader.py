@@ -92,7 +92,7 @@ MISTAKES = {
         [
             (
                 'line 5: overrides[0].tokens.audiences.allowed: the default audience "vault" is not allowed; '
-                'allowed are "only"'
+                'use one of "only"'
             )
         ],
     ),

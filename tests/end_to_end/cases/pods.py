@@ -86,7 +86,7 @@ def test_a_token_that_lives_too_long_is_capped_and_its_author_is_warned(cluster)
 
 @pytest.mark.parametrize(
     ("audience", "expected"),
-    [("https://api.example.org", "is made out to"), (None, "names no audience")],
+    [("https://api.example.org", "has audience"), (None, "has no audience")],
     ids=["not allowed", "none"],
 )
 def test_a_token_for_nobody_or_for_the_wrong_one_is_refused(cluster, audience, expected) -> None:
@@ -120,7 +120,7 @@ def test_a_token_for_the_api_server_goes_to_who_asks_for_it_alone(cluster) -> No
 
 def test_mode_warn_changes_and_refuses_nothing(cluster) -> None:
     manifest = pod("let-pass", "warned", container=reads_legacy())
-    assert "would be rejected" in warnings(cluster, manifest)
+    assert "would be denied" in warnings(cluster, manifest)
     stored = json.loads(cluster.do("get", "pod", "let-pass", "-n", "warned", "-o", "json"))["spec"]
     assert tokens(stored)["kube-api-access"]["expirationSeconds"] == 3607
 

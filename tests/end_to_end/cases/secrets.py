@@ -26,8 +26,11 @@ WAYS = (CREATE, ("apply", "-f", "-"), ("apply", "--server-side", "-f", "-"))
 def test_a_new_legacy_secret_is_refused_and_told_what_to_use_in_its_place(cluster, how) -> None:
     done = cluster.kubectl(*how, stdin=secret("new-token", "shop"))
     assert done.returncode == 1
-    assert 'legacy-token-secret: type asks for a token of "app" that never expires' in done.stderr
-    assert "project a token into the pod, use an exemption that ends, or kubectl create token app" in done.stderr
+    assert 'legacy-token-secret: type requests a token of "app" that never expires' in done.stderr
+    assert (
+        "project a token into the pod, add an exemption with an end date, or run: kubectl create token app"
+        in done.stderr
+    )
     assert cluster.do(*suggested(done.stderr)).count(".") == 2, "the command that is told works"
     assert cluster.kubectl("get", "secret", "new-token", "-n", "shop").returncode == 1
 
@@ -81,7 +84,7 @@ def test_legacy_secret_update_that_leads_to_another_token_is_refused(cluster, pa
 def test_legacy_secret_replaced_by_its_manifest_would_lose_its_token(cluster) -> None:
     filled(cluster, "app-token", "strict")
     done = cluster.kubectl("replace", "-f", "-", stdin=secret("app-token", "strict"))
-    assert 'legacy-token-secret: data.token is removed, so that Kubernetes issues one of "app"' in done.stderr
+    assert 'legacy-token-secret: data.token is removed, so Kubernetes issues a token of "app"' in done.stderr
     cluster.do("apply", "-f", "-", stdin=secret("app-token", "strict"))
 
 
@@ -103,7 +106,7 @@ def test_deleted_token_does_not_come_back_in_a_secret_of_another_type(cluster, h
     for text in (token, f"{token}\n", "\n".join(token)):
         for data in ({"stringData": {"token": text}}, {"data": {"token": b64encode(text.encode()).decode()}}):
             done = cluster.kubectl(*how, stdin=opaque | data)
-            assert 'legacy-token-secret: data.token holds a token of "app" that never expires' in done.stderr
+            assert 'legacy-token-secret: data.token contains a token of "app" that never expires' in done.stderr
     assert cluster.kubectl("get", "secret", "comes-back", "-n", "strict").returncode == 1
 
 
@@ -112,7 +115,7 @@ def test_nor_does_it_by_an_update(cluster) -> None:
     cluster.do("create", "secret", "generic", "turns-into-it", "-n", "strict", "--from-literal=token=hunter2")
     patch = {"stringData": {"token": token}}
     done = patch_secret(cluster, "turns-into-it", "strict", patch)
-    assert 'legacy-token-secret: data.token holds a token of "app" that never expires' in done.stderr
+    assert 'legacy-token-secret: data.token contains a token of "app" that never expires' in done.stderr
 
 
 def test_exempt_user_may_do_what_leads_to_another_token(cluster) -> None:

@@ -156,5 +156,5 @@ def test_an_exempted_pod_is_told_of_too_and_a_dry_run_is_not(cluster) -> None:
     cluster.do("create", "-f", "-", stdin=manifest)
     [event] = eventually(lambda: events(cluster, "weekly", "shop"))
     assert (event["type"], event["reason"]) == ("Normal", "PodExempted")
-    assert "legacy-token-reference left a pod alone: cannot reload a token yet (until never)" in event["message"]
+    assert "a pod is exempt from legacy-token-reference: cannot reload a token yet (until never)" in event["message"]
     assert events(cluster, "nightly", "shop") == []

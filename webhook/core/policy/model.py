@@ -119,8 +119,8 @@ class Injection:
     @cached_property
     def messages(self) -> tuple[str, str]:
         """What a pod lacks that is to get it, and what is done about that."""
-        lacks = f"lacks the token {quote(self.name)} for {quote(self.audience)}"
-        return lacks, f"injected at {self.file}{f', as {self.env} says' if self.env else ''}"
+        lacks = f"lacks the injected token {quote(self.name)} for {quote(self.audience)}"
+        return lacks, f"injected at {self.file}{f' (env {self.env})' if self.env else ''}"
 
     @property
     def applies_to_all(self) -> bool:

@@ -34,8 +34,8 @@ def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
     if context.account.automount_service_account_token is True:
         yield Violation(
             "/automountServiceAccountToken",
-            "is true, which asks for every pod of the account at once",
-            hint="leave it to the specs of the pods that call the API server",
+            "is true, which mounts the token in every pod of the account",
+            hint="set it in the specs of the pods that call the API server",
         )
 
 
@@ -43,7 +43,7 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
     off = Put("/spec/automountServiceAccountToken", value=False, replaces=automount is not None)
     return Violation(
         pointer,
-        "mounts the API server's token, which the pod didn't ask for",
+        "mounts the API server's token, which the pod does not request",
         hint="set automountServiceAccountToken to false, or to true if the pod calls the API server",
         edits=(off, *removals),
         fix_summary="removed",

@@ -57,7 +57,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
         yield Violation(
             "/spec",
             f"has {len(placed)} containers for {len(pod.injections)} injected tokens, "
-            f"which is more than the maximum of {MAX_MOUNTS} mounts",
+            f"exceeding the maximum of {MAX_MOUNTS} mounts",
             "use fewer containers",
         )
         return
@@ -110,10 +110,10 @@ def _misrequested(pod: PodContext) -> Iterator[Violation]:
             return
         wrong.add(name)
         if name in every:
-            yield Violation(_ASKED, f"asks for the injection {quote(name)}, which is not for this pod", "leave it out")
+            yield Violation(_ASKED, f"requests the injection {quote(name)}, which is not for this pod", "remove it")
         else:
-            hint = did_you_mean(name, every).removeprefix("; ") or f"there are {listing(every)}"
-            yield Violation(_ASKED, f"asks for the injection {quote(name)}, which there isn't", hint)
+            hint = did_you_mean(name, every).removeprefix("; ") or f"the policy has {listing(every)}"
+            yield Violation(_ASKED, f"requests the injection {quote(name)}, which does not exist", hint)
 
 
 def _place(
@@ -175,25 +175,24 @@ def _mounted_in_advance(pod: PodContext, injection: Injection) -> Iterator[Viola
         if not own or mount.sub_path or mount.sub_path_expr:
             yield Violation(
                 pointer,
-                f"mounts {quote(injection.volume)}, which the pod doesn't have and the injected token "
-                f"{quote(injection.name)} would bring",
-                "leave the mount out, it is injected",
+                f"mounts {quote(injection.volume)}, a volume that the injected token {quote(injection.name)} adds",
+                "remove the mount, it is injected",
             )
 
 
 def _name_taken(number: int, injection: Injection) -> Violation:
     return Violation(
         f"/spec/volumes/{number}",
-        f"takes the name {quote(injection.volume)}, which the injected token {quote(injection.name)} needs",
-        "give the volume another name",
+        f"has the name {quote(injection.volume)}, which the injected token {quote(injection.name)} needs",
+        "rename the volume",
     )
 
 
 def _path_taken(pointer: str, injection: Injection) -> Violation:
     return Violation(
         pointer,
-        f"takes {quote(injection.mount_path)}, where the token {quote(injection.name)} is injected",
-        "mount it elsewhere, or name the container in the annotation tokenguard/skip-containers",
+        f"uses {quote(injection.mount_path)}, where the token {quote(injection.name)} is injected",
+        "mount it elsewhere, or list the container in the annotation tokenguard/skip-containers",
     )
 
 

@@ -24,12 +24,16 @@ def check(pod: PodContext) -> Iterator[Violation]:
             for path in paths
             for pods in pod.namespace_policy.kubelet_pods
         ):
-            where = "where every pod's token lies"
+            where = "which contains every pod's tokens"
         elif any(_PROCESS_LINK.match(path) for path in paths):
-            where = "which leads to where every pod's token lies"
+            where = "which leads to every pod's tokens"
         else:
             continue
-        yield Violation(f"/spec/volumes/{number}/hostPath", f"is {quote(written)}, {where}", hint="mount less")
+        yield Violation(
+            f"/spec/volumes/{number}/hostPath",
+            f"is {quote(written)}, {where}",
+            hint="mount only the folder that is needed",
+        )
 
 
 def _is_within(path: str, folder: str) -> bool:

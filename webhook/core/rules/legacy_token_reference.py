@@ -43,7 +43,7 @@ def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
         if secret.name and secret.name in context.legacy_tokens:
             other = _other_account(context.legacy_tokens[secret.name], context.account.metadata.name)
             lists = f"lists {_named(secret.name, other)}"
-            yield _violation(f"/secrets/{number}", lists, other, hint="take it off the list")
+            yield _violation(f"/secrets/{number}", lists, other, hint="remove it from the list")
 
 
 def _volumes(pod: PodContext) -> Iterator[Violation]:
@@ -57,17 +57,17 @@ def _volumes(pod: PodContext) -> Iterator[Violation]:
 def _volume(pod: PodContext, volume: Volume, pointer: str, field: str, name: str) -> Violation:
     at = f"{pointer}/{field}"
     other = _other_account(pod.legacy_tokens[name], pod.account)
-    holds = f"holds {_named(name, other)}"
+    holds = f"references {_named(name, other)}"
     if volume.secret is None or field != "secret":
         return _violation(at, holds, other)
     audience = pod.api_audiences[0]
     by_sub_path = pod.mounts(volume.name).by_sub_path
     obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, by_sub_path=by_sub_path)
     if not obstacle and pod.collides_with_injection(volume.name, audience):
-        obstacle = "its volume has the name of an injected one"
+        obstacle = "its name is that of an injected volume"
     if obstacle:
         asked = pod.namespace_policy.rules[RULE.name] is Action.PATCH
-        hint = f"{_ADVICE} (it can't be replaced as it stands: {obstacle})" if asked else _ADVICE
+        hint = f"{_ADVICE} (cannot be patched: {obstacle})" if asked else _ADVICE
         return _violation(at, holds, other, hint)
     projection = projection_of(volume.secret, audience, pod.namespace_policy.tokens.max_expiration_seconds)
     edits: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
@@ -76,7 +76,7 @@ def _volume(pod: PodContext, volume: Volume, pointer: str, field: str, name: str
         holds,
         hint=_ADVICE,
         edits=edits,
-        fix_summary=f"replaced by a projected token made out to {quote(audience)}",
+        fix_summary=f"replaced by a projected token issued for {quote(audience)}",
     )
 
 

@@ -19,9 +19,9 @@ def check(context: SecretContext) -> Iterator[Violation]:
     secret, old = context.secret, context.old
     if not secret.is_legacy:
         if secret.token_changed:
-            yield _holds_token(context, f"holds a token of {_account(context.account)} that never expires")
+            yield _holds_token(context, f"contains a token of {_account(context.account)} that never expires")
     elif old is None or not old.is_legacy:
-        yield _violation(context, "/type", f"asks for a token of {_account(context.account)} that never expires")
+        yield _violation(context, "/type", f"requests a token of {_account(context.account)} that never expires")
         if secret.legacy_token and not _is_own(context):
             yield _is_set(context)  # the token controller leaves it there, whatever the annotation says
     else:
@@ -29,8 +29,8 @@ def check(context: SecretContext) -> Iterator[Violation]:
     if context.revives_token:
         yield Violation(
             _pointer("labels", INVALID_SINCE),
-            f"is removed, so that the token of {_account(context.token_account)}, which never expires, is valid again",
-            "keep the label, or use an exemption that ends",
+            f"is removed, so the token of {_account(context.token_account)}, which never expires, becomes valid again",
+            "keep the label, or add an exemption with an end date",
             other_account=context.other_account,
         )
 
@@ -40,7 +40,7 @@ def _legacy_update(context: SecretContext, secret: ReviewedSecret, old: Reviewed
 
     The token controller issues one wherever there is none, for the account and uid that the annotations name.
     """
-    issues = "so that Kubernetes issues one of {} that never expires"
+    issues = "so Kubernetes issues a token of {} that never expires"
     if secret.account != old.account:
         yield _violation(
             context,
@@ -49,7 +49,7 @@ def _legacy_update(context: SecretContext, secret: ReviewedSecret, old: Reviewed
             other_account=old.account,
         )
     elif (uid := _uid(old)) and uid != _uid(secret):
-        detail = "is changed or removed, so that the Secret outlives its account, for another one of the same name"
+        detail = "is changed or removed, so a new ServiceAccount of the same name gets a token in this Secret"
         yield _violation(context, _pointer("annotations", LEGACY_TOKEN_ACCOUNT_UID), detail)
     if old.has_token and not secret.has_token:
         yield _violation(context, secret.token_pointer, f"is removed, {issues.format(_account(secret.account))}")
@@ -80,7 +80,7 @@ def _holds_token(context: SecretContext, detail: str, other_account: str | None 
 
 
 def _violation(context: SecretContext, pointer: str, detail: str, other_account: str | None = None) -> Violation:
-    hint = f"project a token into the pod, use an exemption that ends, or {create_token(context.by_hand)}"
+    hint = f"project a token into the pod, add an exemption with an end date, or run: {create_token(context.by_hand)}"
     return Violation(pointer, detail, hint, other_account=other_account)
 
 

@@ -29,14 +29,14 @@ def check(pod: PodContext) -> Iterator[Violation]:
                     default = None
                 yield Violation(
                     token.pointer,
-                    "names no audience",
-                    hint="set audience to whom the token is for",
+                    "has no audience",
+                    hint="set audience to the intended service",
                     edits=(Put(pointer, default, replaces=audience is not None),) if default else (),
-                    fix_summary=f"made out to {quote(default)}" if default else "",
+                    fix_summary=f"issued for {quote(default)}" if default else "",
                 )
         elif hint := refusal(audience, audiences.allowed, pod.api_audiences, guess=refused < MOST_LINES):
             refused += 1
-            yield Violation(token.pointer, f"is made out to {quote(audience)}, which is not allowed", hint=hint)
+            yield Violation(token.pointer, f"has audience {quote(audience)}, which is not allowed", hint=hint)
 
 
 def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
@@ -47,11 +47,11 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
         pointer = f"/spec/tokenRequests/{number}"
         if not request.audience:
             if audiences.required:
-                no_audience = "names no audience, so that it is for the API server"
-                yield Violation(pointer, no_audience, hint="set audience to the service that the driver shows it to")
+                no_audience = "has no audience, so it is valid for the API server"
+                yield Violation(pointer, no_audience, hint="set audience to the service that the driver sends it to")
         elif hint := refusal(request.audience, audiences.allowed, context.api_audiences, guess=refused < MOST_LINES):
             refused += 1
-            yield Violation(pointer, f"is issued for {quote(request.audience)}, which is not allowed", hint=hint)
+            yield Violation(pointer, f"has audience {quote(request.audience)}, which is not allowed", hint=hint)
 
 
 RULE: Rule = Rule(

@@ -60,9 +60,9 @@ def _texts(asked: int | None, lifetime: int, maximum: int, cap: int) -> tuple[st
     """Return what is wrong with a token, what its author can do, and what is done."""
     year = " (3607 for the API server means a year)" if lifetime != (asked or lifetime) else ""
     return (
-        f"lives {lifetime} seconds{year}, more than the maximum of {maximum}",
-        f"set expirationSeconds to at most {cap}",
-        f"capped to {cap}",
+        f"has lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",
+        f"set expirationSeconds to {cap} or less",
+        f"capped to {cap}s",
     )
 
 
@@ -85,8 +85,8 @@ def _termination(pod: PodContext) -> Iterator[Violation]:
     if grace > left:
         yield Violation(
             "/spec/terminationGracePeriodSeconds",
-            f"is {grace}, but a token may expire {left} seconds into termination",
-            hint=f"set it to at most {left}, or don't depend on the token while terminating",
+            f"is {grace}, but a token may expire {left}s into termination",
+            hint=f"set it to {left} or less, or do not use the token while terminating",
             warn_only=True,
         )
 

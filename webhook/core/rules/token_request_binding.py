@@ -15,8 +15,8 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
     if context.token_request.spec.bound_object_ref is None:
         yield Violation(
             "/spec",
-            "binds the token to no object, so that only its end can end it",
-            hint=f"use {create_token(context, bind=True)}",
+            "requests an unbound token, which cannot be revoked before it expires",
+            hint=f"run: {create_token(context, bind=True)}",
         )
 
 

@@ -19,8 +19,8 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
         year = " (3607 for the API server, bound to a pod, means a year)" if lifetime != (asked or lifetime) else ""
         yield Violation(
             "/spec/expirationSeconds",
-            f"asks for a token of {lifetime} seconds{year}, more than the maximum of {maximum}",
-            hint=f"use {create_token(context)}",
+            f"requests lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",
+            hint=f"run: {create_token(context)}",
         )
 
 

@@ -19,7 +19,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
             if field and mount.name in volumes:
                 yield Violation(
                     f"{placed.pointer}/volumeMounts/{number}",
-                    f"mounts a token by {field}, never refreshed",
+                    f"mounts a token by {field} (never refreshed)",
                     hint="mount the whole volume",
                 )
 
