@@ -90,7 +90,7 @@ def test_mounted_file_is_followed_through_its_symlinks(watched, tmp_path):
 
 
 @pytest.mark.covers("failure-modes: out of file descriptors")
-def test_content_that_was_not_stored_is_stored_at_the_next_check(tmp_path):
+def test_content_that_failed_to_load_is_loaded_at_the_next_check(tmp_path):
     (tmp_path / "file").write_text("content")
     watched = Watched(tmp_path)
     use, lacks = watched.use, [OSError(28, "No space left on device")]
