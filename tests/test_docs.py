@@ -138,11 +138,11 @@ BOUNDED = {row[0]: row[1] for row in page_rows("### Label values")}
         ("`reason` of review failures", ReviewFailure),
     ],
 )  # fmt: skip
-def test_the_metrics_page_lists_the_values_of_labels(label, values) -> None:
+def test_metrics_page_lists_the_label_values(label, values) -> None:
     assert set(re.findall(r"`([\w+-]+)`", BOUNDED[label])) == set(values)
 
 
-def test_the_metrics_page_tells_the_bounds() -> None:
+def test_metrics_page_has_the_limits_of_labels() -> None:
     assert f"first {MAX_NAMESPACES} namespaces" in BOUNDED["`resource_namespace`"]
     assert f"first {MAX_AUDIENCES} others" in BOUNDED["`audience`"]
     assert f"{MAX_AUDIENCES_PER_NAMESPACE} from one namespace" in BOUNDED["`audience`"]
@@ -160,23 +160,23 @@ PARTS = [found for page in PAGES.values() for found in re.findall(rf"```yaml\n((
 
 
 @pytest.mark.parametrize("document", [*POLICIES, *(HEAD + part for part in PARTS)])
-def test_every_policy_shown_is_sound(document: str) -> None:
+def test_documented_policy_is_valid(document: str) -> None:
     assert isinstance(read_policy(document.encode()), Policy)
 
 
-def test_policies_and_parts_of_some_are_shown() -> None:
+def test_documented_policies_are_found() -> None:
     assert POLICIES
     assert PARTS
 
 
-def test_the_defaults_shown_are_the_defaults() -> None:
+def test_documented_defaults_are_the_defaults() -> None:
     document = re.search(r"## Defaults\n.*?```yaml\n(.*?)```", POLICY, re.DOTALL)[1]
     given = yaml.safe_load(document)
     default = policy_document(read_policy(b"apiVersion: tokenguard/v1\nkind: TokenPolicy\n"))
     assert {**given, "rules": default["rules"]} == default
 
 
-def test_the_token_shown_is_told_of_as_shown() -> None:
+def test_documented_token_is_inspected_as_shown() -> None:
     shown = re.search(r"\$ tokenguard token inspect @token .*# exits 1.*\n((?:[^$].*\n)*)", TOKENS)[1]
     issued = dt.datetime(2026, 11, 24, 9, 36, 10, tzinfo=dt.UTC)
     uid = re.search(r"uid ([\w-]+)", shown)[1]
@@ -194,7 +194,7 @@ def test_the_token_shown_is_told_of_as_shown() -> None:
     assert all(piece in told for piece in pieces)
 
 
-def test_the_summary_of_audit_logs_shown_is_what_is_printed() -> None:
+def test_documented_audit_summary_is_the_output() -> None:
     call, status, output = re.search(
         r"^\$ (tokenguard audit .*?) +# exits (\d)\n((?:[^$.].*\n|\n)*)", AUDIT_LOG, re.MULTILINE
     ).groups()
@@ -207,14 +207,14 @@ def test_the_summary_of_audit_logs_shown_is_what_is_printed() -> None:
     assert output.count("\n") > 10
 
 
-def test_the_audit_files_size_and_number_are_the_defaults() -> None:
+def test_documented_audit_file_limits_are_the_defaults() -> None:
     size, keep = re.search(
         r"`--audit-file-max-size` \((\d+)Mi\).*?`--audit-file-keep` \((\d+)\)", AUDIT_LOG, re.DOTALL
     ).groups()
     assert (int(size) << 20, int(keep)) == (ServeOptions.audit_file_max_size, ServeOptions.audit_file_keep)
 
 
-def test_the_checks_shown_exit_and_print_as_shown(tmp_path) -> None:
+def test_documented_checks_exit_and_print_as_shown(tmp_path) -> None:
     for name in ("tests", "webhook"):
         (tmp_path / name).symlink_to(CHECKOUT / name)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

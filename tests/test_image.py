@@ -30,7 +30,7 @@ def reaches_the_build(path: str) -> bool:
 @pytest.mark.parametrize(
     "source", [source for rest in steps("COPY") if "--from" not in rest for source in rest.split()[:-1]]
 )
-def test_what_is_copied_is_there_and_reaches_the_build(source):
+def test_copied_files_exist_and_are_in_the_build_context(source):
     inside = [path for path in (CHECKOUT / source).rglob("*") if path.is_file() and path.suffix != ".pyc"]
     files = [path.relative_to(CHECKOUT).as_posix() for path in inside or [CHECKOUT / source] if path.is_file()]
     assert files
@@ -49,42 +49,42 @@ def test_what_is_copied_is_there_and_reaches_the_build(source):
         "webhook/core/rules/__pycache__/inject.cpython-313.pyc",
     ],
 )
-def test_nothing_else_reaches_the_build(path):
+def test_other_files_are_not_in_the_build_context(path):
     assert not reaches_the_build(path)
 
 
 @pytest.mark.covers("threat-model: replaced package")
-def test_what_is_installed_is_known_by_its_hash_or_was_built_from_what_is():
+def test_installed_packages_are_pinned_by_hash():
     calls = re.findall(r"/pip [^&;]*", " && ".join(steps("RUN")))
     assert len(calls) == 5
     assert [call for call in calls if not re.search("--require-hashes|--no-index", call)] == []
 
 
-def test_what_builds_the_package_is_locked_as_it_is_for_development():
+def test_build_requirements_are_locked():
     build, development = ((CHECKOUT / "requirements" / name).read_text() for name in ("build.txt", "dev.txt"))
     locked = re.findall(r"^\S+==.*\n(?: +--hash=.*\n)+", build, re.MULTILINE)
     assert locked
     assert [one for one in locked if one not in development] == []
 
 
-def test_the_base_where_none_is_named_is_pinned_and_has_a_python_that_the_package_takes():
+def test_default_base_image_is_pinned_with_a_supported_python():
     oldest, first_too_new = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()
     minor = re.fullmatch(r"BASE=python:3\.(\d+)\.\d+-slim-[a-z]+", steps("ARG")[0])[1]
     assert int(oldest) <= int(minor) < int(first_too_new)
     assert {rest.split()[0] for rest in steps("FROM")} == {"${BASE}", "scratch"}
 
 
-def test_the_user_is_a_number_and_not_root():
+def test_user_is_a_number_and_not_root():
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", steps("USER")[-1])
 
 
-def test_the_command_runs_without_a_shell():
+def test_command_runs_without_a_shell():
     assert steps("ENTRYPOINT") == [f'["{name}"]' for name in PROJECT["scripts"]]
     assert steps("CMD") == ['["serve"]']
 
 
 @pytest.mark.skipif(not BUILDER, reason="nothing is named to build the image with: make test BUILDER=podman BASE=...")
-def test_the_image_can_be_built_and_its_user_can_run_the_demo():
+def test_image_can_be_built_and_runs_the_demo():
     subprocess.run(["make", "image", f"IMAGE={IMAGE}"], cwd=CHECKOUT, check=True)
     try:
         if Path(BUILDER[0]).name == "buildah":

@@ -297,7 +297,7 @@ def request(namespace: str, resource="pods", operation="CREATE", phase=Phase.VAL
 
 
 @pytest.mark.covers("failure-modes: waiting audit records")
-def test_the_longest_audit_line_stays_bounded() -> None:
+def test_longest_audit_record_stays_bounded() -> None:
     bad = "\U000e0001" * 5000
     finding = Finding("inject", Action.PATCH, Action.PATCH, Violation(f"/{bad}", bad))
     operation = {"op": "add", "path": "/a", "value": bad[:2000]}

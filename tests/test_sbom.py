@@ -22,7 +22,7 @@ HASH = f"    --hash=sha256:{'0' * 64}"
 
 
 @pytest.mark.covers("threat-model: vulnerable package")
-def test_every_package_of_the_lock_is_in_it_once_with_all_its_hashes() -> None:
+def test_sbom_has_every_locked_package_with_its_hashes() -> None:
     locked = dict(re.findall(r"^(\S+)==([^\s;]+)", LOCK, re.MULTILINE))
     assert {one["name"]: one["version"] for one in BILL["components"]} == locked
     assert len(BILL["components"]) == len(locked)
@@ -34,7 +34,7 @@ def test_every_package_of_the_lock_is_in_it_once_with_all_its_hashes() -> None:
 
 
 @pytest.mark.covers("threat-model: vulnerable package")
-def test_it_depends_on_what_the_project_asks_for_and_each_reference_leads_somewhere() -> None:
+def test_sbom_dependencies_are_the_projects_and_resolve() -> None:
     known = {BILL["metadata"]["component"]["bom-ref"], *(one["bom-ref"] for one in BILL["components"])}
     assert {one["ref"] for one in BILL["dependencies"]} == known
     needs = {one["ref"]: set(one["dependsOn"]) for one in BILL["dependencies"]}
@@ -48,7 +48,7 @@ def test_it_depends_on_what_the_project_asks_for_and_each_reference_leads_somewh
     assert reached == known
 
 
-def test_what_is_installed_only_sometimes_is_optional_and_says_when() -> None:
+def test_conditional_package_is_optional_with_its_condition() -> None:
     lock = f"a==1 ; sys_platform == 'win32' \\\n{HASH}\n    # via tokenguard-webhook (pyproject.toml)\n"
     [one] = SBOM.bill(lock, "1", None)["components"]
     assert (one["version"], one["scope"]) == ("1", "optional")
@@ -56,12 +56,12 @@ def test_what_is_installed_only_sometimes_is_optional_and_says_when() -> None:
 
 
 @pytest.mark.parametrize("line", ["a>=1", "a @ https://example.com/a.whl", "-e .", "--index-url x"])
-def test_a_line_that_pins_nothing_is_not_passed_over(line) -> None:
+def test_unpinned_line_is_an_error(line) -> None:
     with pytest.raises(ValueError, match="this line is not understood"):
         SBOM.pinned(f"b==1 \\\n{HASH}\n{line}\n")
 
 
-def test_the_same_lock_gives_the_same_bytes_and_another_one_another_number() -> None:
+def test_sbom_is_reproducible_and_its_serial_follows_the_lock() -> None:
     def written(lock: str) -> bytes:
         call = [sys.executable, str(CHECKOUT / "requirements/sbom.py"), PROJECT["version"]]
         environment = {**os.environ, "SOURCE_DATE_EPOCH": "1795521600"}

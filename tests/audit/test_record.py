@@ -113,7 +113,7 @@ def test_long_text_is_cut_and_a_long_operation_left_out():
     assert [len(text) for text in (told["path"], told["detail"], line["note"], line["problem"])] == [1024] * 4
 
 
-def test_encoded_patch_escapes_characters_that_end_or_forge_a_line():
+def test_encoded_patch_escapes_line_breaks_and_control_characters():
     request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
     value = "\u2028\x7f##[error]\U000e0001"
     decision = Decision(Outcome.PATCHED, patch=({"op": "add", "path": "/a", "value": value},))
@@ -124,7 +124,7 @@ def test_encoded_patch_escapes_characters_that_end_or_forge_a_line():
 
 
 @pytest.mark.parametrize("count", [50, 51])
-def test_encoded_patch_at_its_limit_has_the_first_fifty_operations(count):
+def test_encoded_patch_at_its_limit_has_fifty_operations(count):
     request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
     operations = tuple({"op": "add", "path": f"/{number}", "value": "v" * 200} for number in range(count))
     line = json.loads(encode_record(request, Decision(Outcome.PATCHED, patch=operations), NOW, 0.0))

@@ -14,7 +14,7 @@ def test_counter_orders_names_by_frequency_then_name():
     assert [name for name, _ in table.by_name()] == list("abcd")
 
 
-def test_counter_with_too_many_names_keeps_the_frequent_and_the_sum():
+def test_counter_with_too_many_names_keeps_frequent_ones_and_sum():
     table = BoundedCounter(OutcomeCounts, 100)
     drawn = random.Random(1)
     names = [f"rare-{at}" for at in range(20_000)] + [f"often-{at % 10}" for at in range(20_000)]

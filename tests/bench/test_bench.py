@@ -19,14 +19,14 @@ from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Policy
 
 
-def test_a_row_says_what_is_measured_and_whether_a_goal_is_met() -> None:
+def test_row_has_figures_and_whether_the_goal_is_met() -> None:
     assert Row("a: b", "3", "2", 1.5, 1.6).cells == ("a: b", "3", "2", "1.50", "at most 1.6: met")
     assert Row("a: b", "4", "2", 2.0, 1.6).cells[-1] == "at most 1.6: not met"
     assert Row("a: b", "4", "2", 2.0, 3.5, should_be_more=True).cells[-1] == "at least 3.5: not met"
     assert not Row("a: b", "4", "2", 2.0).cells[-1]
 
 
-def test_a_table_is_aligned() -> None:
+def test_table_is_aligned() -> None:
     assert lines(("what", "n"), [("a", "100")]) == ["| what | n   |", "|------|-----|", "| a    | 100 |"]
 
 
@@ -45,7 +45,7 @@ def test_check_is_measured_over_files(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("asked", [["nonsense"], ["--rounds", "some"]])
-def test_what_cannot_be_measured_is_said(asked, monkeypatch, capsys) -> None:
+def test_part_that_cannot_be_measured_is_named(asked, monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["bench", *asked])
     with pytest.raises(SystemExit) as raised:
         bench.main()
@@ -113,12 +113,12 @@ def work(policy: Policy, comparisons: Callable[[], int]) -> int:
 
 
 @pytest.mark.parametrize("kind", [deciding.exemptions, deciding.overrides], ids=["exemptions", "overrides"])
-def test_a_review_compares_as_much_with_10_000_as_with_10(kind, comparisons) -> None:
+def test_comparisons_of_a_review_do_not_grow_with_the_policy(kind, comparisons) -> None:
     few, many = (deciding.policy(**{kind.__name__: kind(count)}) for count in (deciding.FEW, deciding.MANY))
     assert work(many, comparisons) == work(few, comparisons)
 
 
 @pytest.mark.parametrize("kind", [deciding.exemptions, deciding.overrides], ids=["exemptions", "overrides"])
-def test_what_matches_is_compared_and_counted(kind, comparisons) -> None:
+def test_comparisons_of_matching_entries_are_counted(kind, comparisons) -> None:
     policy = deciding.policy(**{kind.__name__: [one | {"namespaces": ["fresh-*"]} for one in kind(deciding.FEW)]})
     assert work(policy, comparisons) > 0

@@ -22,12 +22,12 @@ MADE = [words[1:] for words in COMMANDS if words[0] == "make"]
 RUN = [words[2:] for words in COMMANDS if words[0] == ".venv/bin/python"]
 
 
-def test_all_commands_are_of_two_kinds() -> None:
+def test_documented_commands_use_make_or_python() -> None:
     assert len(MADE) + len(RUN) == len(COMMANDS) >= 5
 
 
 @pytest.mark.parametrize("words", MADE, ids=" ".join)
-def test_what_make_is_told_it_knows(words) -> None:
+def test_documented_make_targets_exist(words) -> None:
     target, *variables = words
     assert re.search(rf"^{target}:.*## ", MAKEFILE, re.MULTILINE)
     for name, _, value in (one.partition("=") for one in variables):
@@ -38,7 +38,7 @@ def test_what_make_is_told_it_knows(words) -> None:
 
 
 @pytest.mark.parametrize("words", RUN, ids=" ".join)
-def test_what_python_is_told_there_is(words) -> None:
+def test_documented_python_modules_exist(words) -> None:
     module, *rest = words
     assert Path(CHECKOUT, *module.split(".")).with_suffix(".py").exists() or (
         Path(CHECKOUT, *module.split("."), "__main__.py").exists()
@@ -52,17 +52,17 @@ def test_what_python_is_told_there_is(words) -> None:
 
 
 @pytest.mark.parametrize("head", [over_https.HEAD, table.HEAD], ids=["load", "rest"])
-def test_the_tables_have_the_columns_that_are_printed(head) -> None:
+def test_documented_tables_have_the_printed_columns(head) -> None:
     assert list(head) in [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines()]
 
 
-def test_every_load_is_in_the_table() -> None:
+def test_every_load_is_documented() -> None:
     for review, connections in over_https.LOADS:
         assert len(re.findall(rf"^\| {review} +\| {connections} +\|", PAGE, re.MULTILINE)) == 4
 
 
 @pytest.mark.parametrize("target", ["soak", "fuzz"])
-def test_each_target_lasts_as_long_as_make_help_says(target) -> None:
+def test_make_help_has_the_durations_of_the_targets(target) -> None:
     [minutes] = re.findall(rf"^{target}:.*MINUTES \((\d+)\)", MAKEFILE, re.MULTILINE)
     command = ["make", "--no-print-directory", "-n", target]
     planned = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout

@@ -148,7 +148,7 @@ def test_server_log_line_is_not_unreadable():
     }
 
 
-def test_traceback_is_skipped_but_a_torn_line_behind_it_is_counted():
+def test_traceback_is_skipped_and_a_torn_line_is_counted():
     said = b"[2026-11-24 12:00:00,123] [7] [ERROR] internal error, decision '7': KeyError\n"
     said += b'Traceback (most recent call last):\n  File "review.py", line 7, in answer\n    this()\n'
     ends = b"webhook.atomic_write.Lost: gone\n"

@@ -106,7 +106,7 @@ def test_claims_cannot_forge_lines_or_control_the_terminal() -> None:
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])
-def test_token_is_read_from_a_file_or_with_a_warning_from_arguments(command, keys, tmp_path) -> None:
+def test_token_is_read_from_a_file_and_from_arguments(command, keys, tmp_path) -> None:
     token = signer().sign(plain_claims(**FRESH))
     (tmp_path / "token").write_bytes(token + b"\n")
     flags = ("--jwks", keys) if command == "verify" else ()

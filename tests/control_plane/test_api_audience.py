@@ -33,12 +33,12 @@ def review(**spec) -> bytes:
     return json.dumps(asked).encode()
 
 
-def test_its_audience_is_allowed_and_the_usual_one_is_not(server) -> None:
+def test_audience_of_the_api_server_is_allowed_the_usual_is_not(server) -> None:
     assert live.said(server, review(audiences=[INTERNAL_AUDIENCE])) == ""
     refused = live.said(server, review(audiences=["https://kubernetes.default.svc"]))
     assert 'token-request-audience: spec.audiences[0] is "https://kubernetes.default.svc"' in refused
 
 
-def test_3607_seconds_for_it_are_a_year(server) -> None:
+def test_3607_seconds_for_the_api_audience_are_a_year(server) -> None:
     assert "31536000 seconds" in live.said(server, review(audiences=[INTERNAL_AUDIENCE], expirationSeconds=3607))
     assert live.said(server, review(audiences=["https://vault.example.com"], expirationSeconds=3607)) == ""

@@ -71,7 +71,7 @@ def legacy(plane: ControlPlane, account: str) -> bytes:
     return base64.b64decode(eventually(lambda: plane.do(*get)))
 
 
-def test_accounts_whose_clients_use_tokens_past_their_hour_or_from_secrets_are_named(unguarded) -> None:
+def test_stale_and_legacy_token_users_are_summarized(unguarded) -> None:
     plane = unguarded
     log = plane.folder / "audit.log"
     ask(plane, plane.do("create", "token", "modern", "-n", "demo").encode())
@@ -93,7 +93,7 @@ def test_accounts_whose_clients_use_tokens_past_their_hour_or_from_secrets_are_n
     assert row["details"] == ["manual-secret old-token"]
 
 
-def test_the_two_logs_tell_the_same_of_the_same_requests(guarded, tmp_path) -> None:
+def test_audit_log_and_api_server_log_agree(guarded, tmp_path) -> None:
     plane, server = guarded
     own_log = server.folder / "audit"
     before, own_before = len(plane.audit), own_log.stat().st_size  # others ask the same API server about more

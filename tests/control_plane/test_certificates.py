@@ -82,7 +82,7 @@ def called(plane, case: Case, port: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.covers("threat-model: fake tokenguard")
-def test_the_api_server_takes_what_is_said_to_be_taken_and_refuses_the_rest(plane, tmp_path, case) -> None:
+def test_api_server_accepts_and_rejects_chains_as_the_verifier(plane, tmp_path, case) -> None:
     configmap = {
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "x", "namespace": "default", "labels": {"asks": "please"}},

@@ -95,7 +95,7 @@ def site(tmp_path_factory):
             yield made
 
 
-def test_its_reviews_are_answered_on_both_paths(site) -> None:
+def test_api_server_with_client_certificate_is_answered(site) -> None:
     assert "token-request-expiration: " in site.asked()
     site.plane.do("create", "-f", "-", stdin={
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain", "namespace": "demo"},
@@ -106,7 +106,7 @@ def test_its_reviews_are_answered_on_both_paths(site) -> None:
     assert site.server.metric("tokenguard_requests_refused_total", status="403") == 0
 
 
-def test_an_api_server_that_shows_none_is_refused_and_tells_its_user_what_to_do(site, plane) -> None:
+def test_api_server_without_client_certificate_is_refused(site, plane) -> None:
     with asks(plane, "shows-none", clients(site.server, "/validate")) as told:
         said = eventually(told)
     assert 'failed calling webhook "policy.validate.tokenguard.svc"' in said
@@ -115,7 +115,7 @@ def test_an_api_server_that_shows_none_is_refused_and_tells_its_user_what_to_do(
 
 
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_nobody_else_in_the_network_is_answered(site) -> None:
+def test_review_of_another_client_is_refused(site) -> None:
     made_up = json.dumps({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {"uid": "1"}})
     lines = len(site.server.audit)
     assert site.server.request("POST", "/validate", made_up, JSON).status == 403
@@ -130,7 +130,7 @@ def end_workers(server: Server) -> None:
     eventually(lambda: server.workers and not before & set(server.workers))
 
 
-def test_ca_and_certificate_are_replaced_in_the_order_of_the_page_without_a_restart_of_either(site) -> None:
+def test_client_ca_replaced_as_documented_needs_no_restart(site) -> None:
     site.know(FIRST, SECOND)
     assert "token-request-expiration: " in site.asked()
     site.show(SECOND)

@@ -28,7 +28,7 @@ def cluster(tmp_path_factory):
 
 
 @pytest.mark.covers("threat-model: impersonation")
-def test_who_passes_for_somebody_exempt_stands_in_the_api_servers_own_audit_log(cluster) -> None:
+def test_impersonation_is_in_the_api_servers_audit_log(cluster) -> None:
     made_for_nobody(cluster, *acting(EXEMPT))
     said = [json.loads(line) for line in cluster.audit.splitlines()]
     both = [(one["user"]["username"], one.get("impersonatedUser", {}).get("username")) for one in said]

@@ -126,7 +126,7 @@ def settled(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess
     return done if done.returncode == 0 else None
 
 
-def test_a_certificate_that_is_made_is_trusted_and_told_in_status_and_metrics(plane, installation) -> None:
+def test_created_certificate_is_trusted_and_in_status_and_metrics(plane, installation) -> None:
     done = eventually(lambda: settled(plane, "--connect", installation.replicas[0].address))
     assert "names        tokenguard.tokenguard.svc, " in done.stdout
     assert "29 days left" in done.stdout
@@ -138,7 +138,7 @@ def test_a_certificate_that_is_made_is_trusted_and_told_in_status_and_metrics(pl
 
 
 @pytest.mark.covers("failure-modes: certificate rotated")
-def test_a_rotation_of_the_certificate_fails_no_pod(plane, installation) -> None:
+def test_certificate_rotation_fails_no_pod(plane, installation) -> None:
     before = installation.secret()
     with pods_created(plane, "rotated") as loop, handshakes(installation) as connections:
         done = certs(plane, "rotate")
@@ -152,7 +152,7 @@ def test_a_rotation_of_the_certificate_fails_no_pod(plane, installation) -> None
 
 
 @pytest.mark.covers("failure-modes: certificate rotated")
-def test_a_rotation_of_the_ca_fails_no_pod(plane, installation) -> None:
+def test_ca_rotation_fails_no_pod(plane, installation) -> None:
     before = installation.secret()
     with pods_created(plane, "rotated-ca") as loop, handshakes(installation) as connections:
         done = certs(plane, "rotate", "--ca")
@@ -168,7 +168,7 @@ def test_a_rotation_of_the_ca_fails_no_pod(plane, installation) -> None:
 
 
 @pytest.mark.covers("threat-model: caBundle replaced")
-def test_a_bundle_that_somebody_broke_is_put_back(plane, installation) -> None:
+def test_broken_ca_bundle_is_restored(plane, installation) -> None:
     stranger = base64.b64encode(create_ca(dt.datetime.now(dt.UTC)).certificate).decode()
     for kind in KINDS:
         patch = [{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": stranger}]
@@ -176,7 +176,7 @@ def test_a_bundle_that_somebody_broke_is_put_back(plane, installation) -> None:
     eventually(installation.is_trusted)
 
 
-def test_a_secret_that_was_deleted_is_made_again_and_trusted(plane, installation) -> None:
+def test_deleted_tls_secret_is_created_again_and_trusted(plane, installation) -> None:
     plane.do("delete", "secret", "tokenguard-tls", "-n", "tokenguard")
     eventually(lambda: plane.kubectl("get", "secret", "tokenguard-tls", "-n", "tokenguard").returncode == 0)
     eventually(installation.is_trusted)
@@ -197,7 +197,7 @@ def test_policy_edits_fail_no_pod(plane) -> None:
 
 
 @pytest.mark.covers("failure-modes: worker killed")
-def test_a_worker_that_is_killed_fails_no_more_than_the_pod_it_was_asked_about(plane, installation) -> None:
+def test_killed_worker_fails_at_most_the_pod_in_review(plane, installation) -> None:
     kills = 0
     with pods_created(plane, "killed") as loop:
         for server in installation.replicas:
@@ -212,7 +212,7 @@ def test_a_worker_that_is_killed_fails_no_more_than_the_pod_it_was_asked_about(p
 
 
 @pytest.mark.covers("threat-model: patch undone")
-def test_without_the_mutating_webhook_no_pod_gets_in_and_it_is_said_why(plane, installation) -> None:
+def test_pod_without_the_mutating_webhook_is_denied_with_reason(plane, installation) -> None:
     plane.do("delete", KINDS[0], "tokenguard")
     try:
         says = "the mutating webhook did not run: check MutatingWebhookConfiguration/tokenguard"
@@ -231,7 +231,7 @@ def test_without_the_mutating_webhook_no_pod_gets_in_and_it_is_said_why(plane, i
 
 @installed_already
 @pytest.mark.covers("failure-modes: API server unreachable")
-def test_an_api_server_that_restarts_lets_no_pod_past_unjudged(plane) -> None:
+def test_restarted_api_server_lets_no_pod_pass_unevaluated(plane) -> None:
     with pods_created(plane, "restarted") as loop:
         plane.kill()
         eventually(lambda: loop.failures)
@@ -247,7 +247,7 @@ def payload(token: str) -> dict:
 
 
 @installed_already
-def test_the_tokens_that_the_kubelet_gets_for_a_pod_are_what_the_policy_says(plane) -> None:
+def test_tokens_for_the_kubelet_follow_the_policy(plane) -> None:
     plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}})
     asked = {
         name: created(plane, pod(name, namespace, nodeName="node-1"))
@@ -273,7 +273,7 @@ def test_the_tokens_that_the_kubelet_gets_for_a_pod_are_what_the_policy_says(pla
 
 
 @installed_already
-def test_a_replica_in_a_pod_finds_the_api_server_by_itself(plane, tmp_path) -> None:
+def test_replica_in_a_pod_finds_the_api_server(plane, tmp_path) -> None:
     wrap, where = as_in_a_pod(plane, tmp_path)
     told = settings(render("manifests"))
     with serve(tmp_path / "run", "--audit-level", "all", verified=False, wrap=wrap, env=where | told) as server:
@@ -328,7 +328,7 @@ def given_rights(objects: list[dict]) -> set[Right]:
 
 
 @pytest.mark.covers("threat-model: tokenguard's account")
-def test_the_rights_in_the_manifests_are_enough_and_each_of_them_is_needed(plane, installation, tmp_path) -> None:
+def test_permissions_in_the_manifests_suffice_and_are_needed(plane, installation, tmp_path) -> None:
     objects = render("manifests")
     with replica(plane, tmp_path / "short", settings(objects)):
         pass  # it made a Lease, and removes it when it stops
@@ -358,7 +358,7 @@ def told_of_twice(plane: ControlPlane, installation: Installation) -> None:
 
 @pytest.mark.usefixtures("installation")
 @pytest.mark.covers("threat-model: Event flood")
-def test_pods_with_huge_owner_names_get_no_event_and_others_do(plane) -> None:
+def test_pod_with_a_huge_owner_name_gets_no_event(plane) -> None:
     def denied(owner: dict) -> None:
         manifest = pod("owned", "strict", container=reads_legacy("app-token"))
         manifest["metadata"]["ownerReferences"] = [{"apiVersion": "apps/v1", "controller": True, **owner}]
@@ -409,7 +409,7 @@ def put_policy_past_the_door(plane: ControlPlane, document: str) -> None:
 
 @installed_already
 @pytest.mark.covers("threat-model: invalid policy stored")
-def test_a_bad_policy_that_gets_in_is_told_in_an_event_and_the_last_good_one_stays(plane) -> None:
+def test_invalid_policy_creates_an_event_and_the_last_stays(plane) -> None:
     put_policy_past_the_door(plane, f"{POLICY}mod: warn\n")
 
     def described() -> str:
@@ -423,7 +423,7 @@ def test_a_bad_policy_that_gets_in_is_told_in_an_event_and_the_last_good_one_sta
 
 
 @installed_already
-def test_a_certificate_that_comes_from_elsewhere_is_served_as_soon_as_it_is_there(plane, tmp_path) -> None:
+def test_foreign_certificate_is_served_once_it_exists(plane, tmp_path) -> None:
     files = generate_files({}, ["127.0.0.1"], dt.datetime.now(dt.UTC), 90)
     for name in ("tls.crt", "tls.key"):
         (tmp_path / name).write_bytes(files[name])

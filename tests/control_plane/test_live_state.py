@@ -53,7 +53,7 @@ def lists_of_secrets(plane) -> int:
     )
 
 
-def test_what_is_missing_is_said_until_all_is_there(plane, tmp_path) -> None:
+def test_readiness_names_what_is_missing(plane, tmp_path) -> None:
     with live(plane, tmp_path, "--policy-configmap", f"{NAMESPACE}/absent", ready=False) as server:
         eventually(lambda: "Secrets" not in server.request("GET", "/readyz").json["error"])
         missing = server.request("GET", "/readyz")
@@ -61,7 +61,7 @@ def test_what_is_missing_is_said_until_all_is_there(plane, tmp_path) -> None:
         assert "policy" in missing.json["error"]
 
 
-def test_a_secret_is_known_as_soon_as_it_is_made_and_forgotten_when_deleted(plane, server, namespace) -> None:
+def test_created_and_deleted_secret_is_noticed_at_once(plane, server, namespace) -> None:
     assert is_allowed(server, namespace, "old")
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
@@ -69,7 +69,7 @@ def test_a_secret_is_known_as_soon_as_it_is_made_and_forgotten_when_deleted(plan
     eventually(lambda: is_allowed(server, namespace, "old"))
 
 
-def test_a_secret_of_another_type_is_no_legacy_token(plane, server, namespace) -> None:
+def test_secret_of_another_type_is_no_legacy_token(plane, server, namespace) -> None:
     plane.do("create", "secret", "generic", "plain", "-n", namespace, "--from-literal=token=x")
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
@@ -77,7 +77,7 @@ def test_a_secret_of_another_type_is_no_legacy_token(plane, server, namespace) -
 
 
 @pytest.mark.covers("threat-model: namespace relabelled")
-def test_a_namespace_that_is_relabelled_is_policy_flags_its_new_labels(plane, server, namespace) -> None:
+def test_relabelled_namespace_is_evaluated_by_its_new_labels(plane, server, namespace) -> None:
     put_policy(plane, BY_LABEL)
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
@@ -94,7 +94,7 @@ def test_new_policy_is_in_force_and_counted_once(plane, server) -> None:
     assert server.metric("tokenguard_policy_reloads_total", result="accepted") == before + 1
 
 
-def test_a_bad_policy_is_told_once_with_every_mistake_and_the_last_good_one_stays(plane, server) -> None:
+def test_invalid_policy_is_reported_once_and_the_last_stays(plane, server) -> None:
     before = server.metric("tokenguard_policy_reloads_total", result="rejected")
     put_policy(plane, BAD)
     [event] = eventually(lambda: events(plane))
@@ -114,7 +114,7 @@ def test_a_bad_policy_is_told_once_with_every_mistake_and_the_last_good_one_stay
 
 
 @pytest.mark.covers("failure-modes: policy invalid or missing")
-def test_a_deleted_configmap_leaves_its_policy_in_force(plane, server) -> None:
+def test_deleted_configmap_leaves_its_policy_in_force(plane, server) -> None:
     plane.do("delete", "configmap", "token-policy", "-n", NAMESPACE)
     eventually(lambda: "does not exist" in server.log)
     assert revisions(server) == {revision(POLICY)}
@@ -124,7 +124,7 @@ def test_a_deleted_configmap_leaves_its_policy_in_force(plane, server) -> None:
 
 
 @pytest.mark.covers("failure-modes: worker killed")
-def test_a_worker_that_is_killed_is_replaced_by_one_that_knows_all(plane, server, namespace) -> None:
+def test_successor_of_a_killed_worker_has_the_whole_state(plane, server, namespace) -> None:
     put_secret(plane, "old", namespace)
     put_policy(plane, BAD)
     eventually(lambda: is_denied(server, namespace, "old"))
@@ -136,7 +136,7 @@ def test_a_worker_that_is_killed_is_replaced_by_one_that_knows_all(plane, server
 
 
 @pytest.mark.covers("threat-model: invalid policy stored")
-def test_restart_while_the_configmap_is_bad_or_gone_uses_the_last_valid_policy(plane, tmp_path) -> None:
+def test_restart_without_a_valid_configmap_uses_the_last_policy(plane, tmp_path) -> None:
     put_policy(plane, WARN)
     folder = tmp_path / "state"
     with cluster.live(plane, tmp_path / "first", "--state-folder", str(folder)) as server:
@@ -154,7 +154,7 @@ def test_restart_while_the_configmap_is_bad_or_gone_uses_the_last_valid_policy(p
 
 
 @pytest.mark.covers("threat-model: tokens in memory or logs")
-def test_no_process_holds_what_is_in_a_secret(plane, server, namespace) -> None:
+def test_no_process_has_the_content_of_a_secret(plane, server, namespace) -> None:
     material = "tokenguard-must-never-see-this"
     put_secret(plane, "held", namespace, token=material)
     eventually(lambda: is_denied(server, namespace, "held"))
@@ -166,7 +166,7 @@ def test_no_process_holds_what_is_in_a_secret(plane, server, namespace) -> None:
 
 
 @pytest.mark.covers("failure-modes: API server unreachable")
-def test_while_the_api_server_is_away_the_last_known_state_is_policy_flags(plane, server, namespace) -> None:
+def test_last_state_is_used_while_the_api_server_is_down(plane, server, namespace) -> None:
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
     plane.kill()
@@ -186,9 +186,7 @@ def test_while_the_api_server_is_away_the_last_known_state_is_policy_flags(plane
 
 
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_a_worker_that_was_away_for_longer_than_the_api_server_remembers_lists_anew(
-    plane, server, namespace, request
-) -> None:
+def test_worker_stopped_past_the_watch_cache_lists_again(plane, server, namespace, request) -> None:
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
     workers = server.workers
@@ -211,7 +209,7 @@ def test_a_worker_that_was_away_for_longer_than_the_api_server_remembers_lists_a
 
 
 @pytest.mark.covers("failure-modes: credentials refused")
-def test_a_token_that_expired_is_read_again_from_its_file(plane, tmp_path, namespace) -> None:
+def test_expired_token_is_read_again_from_its_file(plane, tmp_path, namespace) -> None:
     kubeconfig = account_kubeconfig(plane, tmp_path, token_file=True)
     good = (tmp_path / "token").read_text()
     (tmp_path / "token").write_text("expired")
@@ -223,7 +221,7 @@ def test_a_token_that_expired_is_read_again_from_its_file(plane, tmp_path, names
         eventually(lambda: server.request("GET", "/readyz").status == 200)
 
 
-def test_without_the_right_to_list_secrets_the_server_is_not_ready_and_says_why(plane, tmp_path) -> None:
+def test_missing_permission_to_list_secrets_is_not_ready(plane, tmp_path) -> None:
     plane.do("create", "serviceaccount", "stranger", "-n", NAMESPACE)
     kubeconfig = account_kubeconfig(plane, tmp_path, account="stranger")
     with serve(tmp_path / "run", "--kubeconfig", str(kubeconfig), ready=False) as server:

@@ -80,7 +80,7 @@ def of_deployment(folder, name):
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
-def test_the_api_server_accepts_each_installation(plane, folder) -> None:
+def test_api_server_accepts_each_installation(plane, folder) -> None:
     items = [one for one in render(folder) if not is_custom(one)]
     every = {"apiVersion": "v1", "kind": "List", "items": items}
     done = plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=every)
@@ -88,13 +88,13 @@ def test_the_api_server_accepts_each_installation(plane, folder) -> None:
     assert len(done.stdout.splitlines()) == len(items) >= 15
 
 
-def test_the_api_server_accepts_the_dashboard_beside_them(plane) -> None:
+def test_api_server_accepts_the_dashboard_config_map(plane) -> None:
     [dashboard] = [one for one in render(MONITORING) if not is_custom(one)]
     done = plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=dashboard)
     assert (done.stdout, done.stderr) == ("configmap/tokenguard-dashboard created (server dry run)\n", "")
 
 
-def test_the_configurations_are_applied_last_and_the_mutating_one_first(plane) -> None:
+def test_webhook_configurations_are_applied_last_mutating_first(plane) -> None:
     events = [json.loads(line) for line in plane.audit.splitlines()]
     made = [
         event["objectRef"]["resource"]
@@ -105,13 +105,13 @@ def test_the_configurations_are_applied_last_and_the_mutating_one_first(plane) -
     assert made[: len(render(INSTALLATIONS[0]))][-2:] == CONFIGURATIONS
 
 
-def test_a_label_leaves_out_the_configurations_and_them_alone(plane) -> None:
+def test_label_selects_all_but_the_webhook_configurations(plane) -> None:
     every = plane.do(*INSTALL, "--dry-run=server", "-o", "name").split()
     rest = plane.do(*INSTALL, *LEFT_OUT, "--dry-run=server", "-o", "name").split()
     assert {name.split(".")[0] + "s" for name in set(every) - set(rest)} == set(CONFIGURATIONS)
 
 
-def test_applied_again_nothing_changes(plane) -> None:
+def test_apply_again_changes_nothing(plane) -> None:
     before = versions(plane)
     done = plane.kubectl(*INSTALL)
     assert (done.returncode, done.stderr) == (0, "")
@@ -121,7 +121,7 @@ def test_applied_again_nothing_changes(plane) -> None:
 
 @pytest.mark.parametrize("how", [(), ("--server-side",)], ids=["client", "server"])
 @pytest.mark.parametrize("folder", [INSTALLATIONS[0], INSTALLATIONS[2]])
-def test_a_ca_bundle_that_was_put_in_stays_through_an_apply(plane, folder, how) -> None:
+def test_ca_bundle_survives_an_apply(plane, folder, how) -> None:
     bundle = base64.b64encode((plane.folder / "ca.crt").read_bytes()).decode()
     for kind in CONFIGURATIONS:
         put_in = [
@@ -140,7 +140,7 @@ def bundles(plane, kind):
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
 @pytest.mark.covers("threat-model: container escape")
-def test_pod_security_restricted_admits_the_deployments_pods(plane, folder) -> None:
+def test_pod_security_restricted_admits_the_pods(plane, folder) -> None:
     fit = of_deployment(folder, f"fit-{INSTALLATIONS.index(folder)}")
     done = plane.kubectl("create", "-f", "-", stdin=fit)
     assert (done.returncode, done.stderr) == (0, "")
@@ -149,14 +149,14 @@ def test_pod_security_restricted_admits_the_deployments_pods(plane, folder) -> N
     assert made["priority"] == the("PriorityClass", render(folder))["value"]
 
 
-def test_pod_security_restricted_refuses_one_that_may_be_root(plane) -> None:
+def test_pod_security_restricted_rejects_a_root_pod(plane) -> None:
     unfit = of_deployment(INSTALLATIONS[0], "unfit")
     unfit["spec"]["securityContext"].pop("runAsNonRoot")
     done = plane.kubectl("create", "-f", "-", stdin=unfit)
     assert 'violates PodSecurity "restricted:v1.30": runAsNonRoot' in done.stderr
 
 
-def test_while_nobody_answers_what_must_be_judged_waits(waits_for) -> None:
+def test_objects_that_must_be_evaluated_fail_without_replicas(waits_for) -> None:
     assert waits_for(*CREATE, stdin=pod("late")) == "pods.validate.tokenguard.svc"
     assert waits_for(*CREATE, *NODE, stdin=pod("of-a-node")) == "pods.validate.tokenguard.svc"
     assert waits_for(*CREATE, stdin=mirror_pod("a-users")) == "pods.validate.tokenguard.svc"
@@ -166,7 +166,7 @@ def test_while_nobody_answers_what_must_be_judged_waits(waits_for) -> None:
     assert waits_for(*TOKEN, "-n", "demo") == "tokens.validate.tokenguard.svc"
 
 
-def test_while_nobody_answers_what_the_cluster_needs_goes_on(waits_for) -> None:
+def test_what_the_cluster_needs_works_without_replicas(waits_for) -> None:
     assert waits_for(*CREATE, stdin=pod("late", namespace="kube-system")) == ""
     assert waits_for(*CREATE, stdin=of_deployment(INSTALLATIONS[0], "successor")) == ""
     assert waits_for(*CREATE, *NODE, stdin=mirror_pod("a-nodes")) == ""
@@ -178,7 +178,7 @@ def test_while_nobody_answers_what_the_cluster_needs_goes_on(waits_for) -> None:
     assert waits_for(*TOKEN, "-n", "kube-system") == ""
 
 
-def test_while_nobody_answers_the_policy_can_be_mended_and_what_is_only_advised_of_can_be_written(waits_for) -> None:
+def test_policy_and_workloads_can_be_written_without_replicas(waits_for) -> None:
     change = json.dumps({"data": {"policy.yaml": "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"}})
     assert waits_for("patch", "configmap", "token-policy", "-n", "tokenguard", "-p", change) == ""
     deployment = copy.deepcopy(the("Deployment", render(INSTALLATIONS[0])))

@@ -82,14 +82,14 @@ def exposed(server):
     return found
 
 
-def test_every_metric_of_the_page_is_there_with_its_labels_and_no_other(installation) -> None:
+def test_documented_metrics_and_labels_are_exposed(installation) -> None:
     one, other = (exposed(server) for server in installation.replicas)
     both = {name: one.get(name, set()) | other.get(name, set()) for name in one | other}
     assert both == {name: set(labels) for name, labels in METRICS.items()}
 
 
 @pytest.mark.covers("threat-model: tokens in memory or logs")
-def test_nothing_in_them_is_secret(installation, plane) -> None:
+def test_metrics_contain_no_secret(installation, plane) -> None:
     secrets = json.loads(plane.do("get", "secrets", "-A", "-o", "json"))["items"]
     tokens = [base64.b64decode(one["data"]["token"]) for one in secrets if "token" in one.get("data", {})]
     assert tokens
@@ -99,7 +99,7 @@ def test_nothing_in_them_is_secret(installation, plane) -> None:
         assert not any(token in body for token in tokens)
 
 
-def test_a_prometheus_that_trusts_the_secrets_ca_reads_every_metric_of_the_page(scraped) -> None:
+def test_prometheus_scrapes_every_documented_metric(scraped) -> None:
     names = scraped.names()
     assert names >= {name + ("_bucket" if name.endswith("duration_seconds") else "") for name in METRICS}
     assert names >= {name + ("_bucket" if name.endswith("duration_seconds") else "") for name in API_SERVERS}
@@ -114,7 +114,7 @@ def states(scraped):
     return {rule["name"]: rule["state"] for group in scraped.ask("rules")["groups"] for rule in group["rules"]}
 
 
-def test_it_evaluates_every_alert_and_of_them_those_fire_that_should(scraped) -> None:
+def test_prometheus_evaluates_alerts_and_the_expected_ones_fire(scraped) -> None:
     def settled():
         rules = [rule for group in scraped.ask("rules")["groups"] for rule in group["rules"]]
         assert not [rule for rule in rules if rule.get("lastError")]
@@ -130,7 +130,7 @@ def test_it_evaluates_every_alert_and_of_them_those_fire_that_should(scraped) ->
     eventually(lambda: states(scraped)["TokenguardDown"] == "inactive")  # until the first targets are read it is not
 
 
-def test_every_panel_of_the_dashboard_can_be_asked(scraped) -> None:
+def test_every_dashboard_query_works(scraped) -> None:
     dashboard = json.loads(the("ConfigMap", render(MONITORING), "tokenguard-dashboard")["data"]["tokenguard.json"])
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
     asked = {one: re.sub(r" > 0(?!\w)(\.5)?", "", re.sub(r"\$__\w+", "1m", one)) for one in expressions}
@@ -140,7 +140,7 @@ def test_every_panel_of_the_dashboard_can_be_asked(scraped) -> None:
     })  # fmt: skip
 
 
-def test_a_legacy_token_that_is_used_is_counted_by_the_api_server_and_found_as_the_alert_says(scraped, plane) -> None:
+def test_used_legacy_token_is_counted_and_found_as_alert_says(scraped, plane) -> None:
     if not plane.has_controllers:
         pytest.skip("needs kube-controller-manager, which puts the token into the Secret")
     token = plane.do("get", "secret", "app-token", "-n", "monitoring", "-o", "jsonpath={.data.token}")

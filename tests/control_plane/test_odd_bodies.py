@@ -140,7 +140,7 @@ def watched(guarded, tmp_path_factory):
 
 @pytest.mark.parametrize(("body", "content_type", "outcome"), BODIES.values(), ids=BODIES)
 @pytest.mark.covers("failure-modes: odd JSON")
-def test_what_is_judged_is_what_is_stored(watched, body, content_type, outcome) -> None:
+def test_evaluated_object_is_the_stored_object(watched, body, content_type, outcome) -> None:
     plane, bodies = watched
     bodies.clear()
     status, answer = post(plane, PATH + LENIENT, body, content_type)
@@ -164,7 +164,7 @@ def test_what_is_judged_is_what_is_stored(watched, body, content_type, outcome) 
 
 
 @pytest.mark.covers("failure-modes: odd JSON")
-def test_a_key_given_twice_is_refused_where_the_client_asks_for_it(watched) -> None:
+def test_duplicate_key_is_refused_under_strict_validation(watched) -> None:
     plane, bodies = watched
     bodies.clear()
     body = POD + spec(LEGACY) + b"," + spec(APP) + b"}"

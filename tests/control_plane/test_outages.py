@@ -147,7 +147,7 @@ class Interrupted:
         return self._connection.get(path, query, accept)
 
 
-def test_a_list_whose_next_page_the_api_server_has_forgotten_is_read_in_one_piece(plane, tmp_path, monkeypatch) -> None:
+def test_list_whose_page_expired_is_read_whole(plane, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("webhook.cluster.reflector.PAGE_SIZE", 2)
     index, failures = StateStore(ClusterState(), lambda _: None), []
     transport = Interrupted(plane, tmp_path)
@@ -164,7 +164,7 @@ def test_a_list_whose_next_page_the_api_server_has_forgotten_is_read_in_one_piec
     assert failures == []
 
 
-def test_a_scans_list_goes_on_from_the_page_that_the_api_server_has_forgotten(plane, tmp_path, monkeypatch) -> None:
+def test_scan_list_whose_page_expired_continues(plane, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("webhook.cluster.listing.PAGE_SIZE", 2)
     for name in ("scanned-a", "scanned-b", "scanned-c"):
         plane.do("create", "namespace", name)

@@ -87,7 +87,7 @@ def assert_refused(done, *mistakes):
     assert reference.endswith(": see 'tokenguard policy validate'")
 
 
-def test_without_a_policy_a_bad_one_is_refused_and_a_good_one_is_taken_and_used(door) -> None:
+def test_first_policy_is_refused_if_invalid_and_used_if_valid(door) -> None:
     plane, server = door
     assert server.request("GET", "/readyz").status == 503
     assert_refused(plane.kubectl("apply", "-f", "-", stdin=config_map(BAD)), *MISTAKES)
@@ -106,12 +106,12 @@ def test_without_a_policy_a_bad_one_is_refused_and_a_good_one_is_taken_and_used(
     ],
     ids=["apply", "server-side apply", "replace", "patch", "dry run"],
 )
-def test_however_a_bad_policy_is_written_every_mistake_is_told_with_its_line(stored, call) -> None:
+def test_invalid_policy_is_refused_with_every_error_and_line(stored, call) -> None:
     assert_refused(stored.kubectl(*call, stdin=config_map(BAD)), *MISTAKES)
     assert document(stored) == POLICY
 
 
-def test_a_bad_policy_is_not_created_by_any_name_and_in_another_namespace_none_is_read(stored) -> None:
+def test_invalid_policy_of_any_name_is_refused_in_its_namespace(stored) -> None:
     done = stored.kubectl("create", "-f", "-", stdin=config_map(BAD, name="other"))
     assert [*MISTAKES] == done.stderr.splitlines()[1:3]
     stored.do("create", "--dry-run=server", "-f", "-", stdin=config_map(BAD, namespace="elsewhere"))
@@ -132,21 +132,21 @@ def test_bad_policy_in_a_review_over_the_size_limit_is_refused(stored) -> None:
 
 @pytest.mark.parametrize("name", ["token-policy", "other"])
 @pytest.mark.covers("threat-model: policy label removed")
-def test_a_bad_policy_does_not_get_in_by_losing_the_label(stored, name) -> None:
+def test_invalid_policy_without_its_label_is_refused(stored, name) -> None:
     stored.do("apply", "-f", "-", stdin=config_map(POLICY, name=name))
     done = stored.kubectl("replace", "-f", "-", stdin=config_map(BAD, name=name, labels={}))
     assert [*MISTAKES] == done.stderr.splitlines()[1:3]
     stored.do("replace", "-f", "-", stdin=config_map(POLICY, name=name, labels={}))
 
 
-def test_the_installed_policy_is_judged_without_a_label_and_another_configmap_is_not(stored) -> None:
+def test_installed_policy_is_evaluated_without_a_label(stored) -> None:
     stored.do("label", "configmap", "token-policy", "-n", NAMESPACE, "tokenguard/policy-")
     assert_refused(stored.kubectl("replace", "-f", "-", stdin=config_map(BAD, labels={})), *MISTAKES)
     stored.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={"tokenguard/policy": "false"}))
     stored.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={}))
 
 
-def test_edit_opens_the_editor_again_with_the_mistakes_and_takes_what_was_mended(stored, tmp_path, monkeypatch) -> None:
+def test_kubectl_edit_reopens_with_errors_until_corrected(stored, tmp_path, monkeypatch) -> None:
     editor = tmp_path / "editor"
     editor.write_text(EDITOR.format(folder=tmp_path))
     editor.chmod(0o755)
@@ -158,27 +158,27 @@ def test_edit_opens_the_editor_again_with_the_mistakes_and_takes_what_was_mended
     assert document(plane) == WARN
 
 
-def test_a_label_does_not_come_to_a_bad_policy(stored) -> None:
+def test_label_on_an_invalid_policy_is_refused(stored) -> None:
     stored.do("apply", "-f", "-", stdin=config_map(BAD, name="later", labels={}))
     done = stored.kubectl("label", "configmap", "later", "-n", NAMESPACE, "tokenguard/policy=true")
     assert done.returncode == 1
     assert MISTAKES[1] in done.stderr
 
 
-def test_a_policy_under_another_key_is_refused_saying_what_to_do(stored) -> None:
+def test_policy_under_another_key_is_refused_with_advice(stored) -> None:
     done = stored.kubectl("replace", "-f", "-", stdin=config_map(POLICY, key="policy.yml"))
     assert_refused(
         done, "* data: has no key policy.yaml: put the policy there, or first take the label tokenguard/policy away"
     )
 
 
-def test_a_policy_that_is_no_text_is_refused_saying_what_to_do(stored) -> None:
+def test_policy_in_binary_data_is_refused_with_advice(stored) -> None:
     binary = config_map(POLICY) | {"data": {}, "binaryData": {"policy.yaml": base64.b64encode(b"\xff").decode()}}
     done = stored.kubectl("replace", "-f", "-", stdin=binary)
     assert_refused(done, "* binaryData[policy.yaml]: is not read: put the policy under data, as text in UTF-8")
 
 
-def test_the_largest_configmap_is_judged_before_the_api_server_loses_patience(stored) -> None:
+def test_largest_configmap_is_evaluated_within_the_timeout(stored) -> None:
     mistakes = POLICY + "".join(f"mo{number}: 1\n" for number in range(95_000))
     assert 1_000_000 < len(mistakes) < 2**20
     done = stored.kubectl("create", "-f", "-", stdin=config_map(mistakes, name="mistaken"))
@@ -189,7 +189,7 @@ def test_the_largest_configmap_is_judged_before_the_api_server_loses_patience(st
     stored.do("create", "-f", "-", stdin=config_map(sound, name="large"))
 
 
-def test_the_api_servers_audit_log_says_why(stored) -> None:
+def test_refused_policy_is_in_the_api_servers_audit_log(stored) -> None:
     stored.kubectl("replace", "-f", "-", stdin=config_map(BAD))
     events = [json.loads(line).get("annotations", {}) for line in stored.audit.splitlines()]
     assert {"denied"} == {one[f"{NAME}/decision"] for one in events if one.get(f"{NAME}/rules") == "invalid-policy"}

@@ -49,7 +49,7 @@ def tokens(spec):
     }
 
 
-def test_a_plain_pod_gets_the_injected_token_and_an_hour_in_place_of_a_year(guarded) -> None:
+def test_plain_pod_gets_an_injected_token_and_a_capped_one(guarded) -> None:
     plane, _ = guarded
     spec = created(plane, pod("plain"))
     assert tokens(spec) == {
@@ -60,7 +60,7 @@ def test_a_plain_pod_gets_the_injected_token_and_an_hour_in_place_of_a_year(guar
     assert container["env"] == [{"name": "VAULT_TOKEN_PATH", "value": "/var/run/secrets/tokens/vault/token"}]
 
 
-def test_a_pod_that_reads_a_legacy_token_is_refused_in_the_designs_words(guarded) -> None:
+def test_pod_that_reads_a_legacy_token_is_denied_as_designed(guarded) -> None:
     plane, server = guarded
     env = [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "app-token", "key": "token"}}}]
     done = plane.kubectl("create", "-f", "-", stdin=pod("legacy", env=env))
@@ -73,7 +73,7 @@ def test_a_pod_that_reads_a_legacy_token_is_refused_in_the_designs_words(guarded
     )
 
 
-def test_the_seeds_volume_is_admitted_as_it_stands(guarded) -> None:
+def test_volume_of_the_seed_is_admitted_unchanged(guarded) -> None:
     plane, _ = guarded
     volumes = yaml.safe_load(SEED)
     spec = created(
@@ -84,7 +84,7 @@ def test_the_seeds_volume_is_admitted_as_it_stands(guarded) -> None:
     assert kept == volumes[0]
 
 
-def test_an_authors_long_token_is_capped_and_the_author_is_warned(guarded) -> None:
+def test_long_token_of_an_author_is_capped_with_a_warning(guarded) -> None:
     plane, _ = guarded
     source = {"serviceAccountToken": {"path": "token", "audience": "aws", "expirationSeconds": 86400}}
     manifest = pod("long", volumes=[{"name": "aws", "projected": {"sources": [source]}}])
@@ -94,7 +94,7 @@ def test_an_authors_long_token_is_capped_and_the_author_is_warned(guarded) -> No
     assert "capped to 3600s" in done.stderr
 
 
-def test_a_removed_api_token_stays_removed_through_the_second_round(guarded) -> None:
+def test_removed_api_token_stays_removed_on_reinvocation(guarded) -> None:
     plane, _ = guarded
     spec = created(plane, pod("quiet", namespace="lenient", account="default"))
     assert spec["automountServiceAccountToken"] is False
@@ -102,7 +102,7 @@ def test_a_removed_api_token_stays_removed_through_the_second_round(guarded) -> 
     assert "volumeMounts" not in spec["containers"][0]
 
 
-def test_a_replaced_secret_volume_is_a_sound_pod_with_the_same_files(guarded) -> None:
+def test_replaced_secret_volume_keeps_its_files(guarded) -> None:
     plane, _ = guarded
     items = [{"key": "token", "path": "jwt"}, {"key": "ca.crt", "path": "ca.pem", "mode": 0o400}]
     secret = {"secretName": "app-token", "items": items, "defaultMode": 0o440}
@@ -132,7 +132,7 @@ def test_a_replaced_secret_volume_is_a_sound_pod_with_the_same_files(guarded) ->
     }
 
 
-def test_a_pod_of_a_deployment_is_told_of_in_the_deployments_warnings(guarded) -> None:
+def test_deployment_is_warned_about_its_pods(guarded) -> None:
     plane, _ = guarded
     template = pod("x", envFrom=[{"secretRef": {"name": "app-token"}}])
     deployment = {
@@ -149,7 +149,7 @@ def test_a_pod_of_a_deployment_is_told_of_in_the_deployments_warnings(guarded) -
     assert "Warning: legacy-token-reference: spec.template.spec.containers[0].envFrom[0]" in done.stderr
 
 
-def test_an_ephemeral_container_is_judged_for_what_it_adds(guarded) -> None:
+def test_ephemeral_container_is_evaluated_for_what_it_adds(guarded) -> None:
     plane, _ = guarded
     plane.do("create", "-f", "-", stdin=pod("debugged"))
     harmless = {"name": "one", "image": "busybox"}
@@ -165,7 +165,7 @@ def test_an_ephemeral_container_is_judged_for_what_it_adds(guarded) -> None:
     assert "spec.ephemeralContainers[1].envFrom[0] reads the long-lived token" in refused.stderr
 
 
-def test_the_api_servers_audit_log_carries_the_decision(guarded) -> None:
+def test_decision_is_in_the_api_servers_audit_log(guarded) -> None:
     plane, _ = guarded
     plane.kubectl("create", "-f", "-", stdin=pod("told", envFrom=[{"secretRef": {"name": "app-token"}}]))
     events = [json.loads(line) for line in plane.audit.splitlines()]
@@ -178,7 +178,7 @@ def test_the_api_servers_audit_log_carries_the_decision(guarded) -> None:
     assert len(denied["all.validate.tokenguard.svc/policy"]) == 12
 
 
-def test_a_dry_run_is_judged_too(guarded) -> None:
+def test_dry_run_is_evaluated(guarded) -> None:
     plane, server = guarded
     done = plane.kubectl(
         "create", "-f", "-", "--dry-run=server", stdin=pod("dry", envFrom=[{"secretRef": {"name": "app-token"}}])
@@ -187,7 +187,7 @@ def test_a_dry_run_is_judged_too(guarded) -> None:
     assert [line["dryRun"] for line in server.audit if line.get("name") == "dry"] == [True, True]
 
 
-def test_why_a_review_is_not_read_is_told_to_who_sent_the_object(plane, tmp_path) -> None:
+def test_author_sees_why_a_review_was_not_read(plane, tmp_path) -> None:
     (tmp_path / "policy.yaml").write_text(POLICY)
     (tmp_path / "objects.yaml").write_text("")
     flags = ["--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml")]

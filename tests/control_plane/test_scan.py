@@ -184,20 +184,20 @@ def pod_results(report, policy="evaluation"):
     }
 
 
-def test_a_large_cluster_is_scanned_in_little_memory(full, scanned, report) -> None:
+def test_large_cluster_is_scanned_in_little_memory(full, scanned, report) -> None:
     assert len(full.crowd.pods) > 2000
     assert len(report["legacySecrets"]) == TEAMS * SECRETS > 500
     assert (scanned.status, report["exitStatus"], report["unread"]) == (1, 1, [])
     assert scanned.memory < 200
 
 
-def test_the_report_is_as_its_schema_says(report) -> None:
+def test_report_matches_its_schema(report) -> None:
     told = schema()
     jsonschema.Draft202012Validator.check_schema(told)
     jsonschema.Draft202012Validator(told, format_checker=jsonschema.FormatChecker()).validate(report)
 
 
-def test_every_pod_is_told_of_once_under_who_makes_it(stored, report) -> None:
+def test_every_pod_is_reported_once_under_its_owner(stored, report) -> None:
     told = pod_results(report)
     assert sum(len(group["names"]) for workload in report["workloads"] for group in workload["pods"]) == len(told)
     assert set(told) == {key(pod) for pod in stored["Pod"]}
@@ -235,7 +235,7 @@ def secrets_named(pod):
     ]
 
 
-def test_the_legacy_secrets_are_those_that_there_are_with_all_that_name_them(stored, report) -> None:
+def test_legacy_secrets_are_reported_with_their_references(stored, report) -> None:
     legacy = {key(one): one for one in stored["Secret"] if one["type"] == LEGACY}
     naming = defaultdict(set)
     for pod in stored["Pod"]:
@@ -259,7 +259,7 @@ def test_the_legacy_secrets_are_those_that_there_are_with_all_that_name_them(sto
     assert report["trackedSince"]
 
 
-def test_the_tokens_are_counted_as_they_really_live(stored, report) -> None:
+def test_tokens_are_counted_by_their_real_lifetime(stored, report) -> None:
     legacy = {key(one) for one in stored["Secret"] if one["type"] == LEGACY}
     counted: Counter[tuple[str, int | None]] = Counter()
     for pod in stored["Pod"]:
@@ -274,7 +274,7 @@ def test_the_tokens_are_counted_as_they_really_live(stored, report) -> None:
     assert {(one["audience"], one["lifetimeSeconds"]): one["now"] for one in report["tokens"] if one["now"]} == counted
 
 
-def test_the_accounts_without_rights_are_those_that_no_binding_names(stored, report) -> None:
+def test_accounts_without_bindings_have_no_permissions(stored, report) -> None:
     bound = {
         (subject.get("namespace"), subject["name"])
         for one in stored["RoleBinding"]
@@ -290,7 +290,7 @@ def test_the_accounts_without_rights_are_those_that_no_binding_names(stored, rep
     assert told
 
 
-def test_the_exemptions_stand_as_they_are_used(report) -> None:
+def test_exemptions_have_the_status_of_their_use(report) -> None:
     used, unused, ended, unknown = report["exemptions"]
     exempt = [one for _, _, one in pod_results(report).values() if one["exemptions"]]
     accounts = [one for one in report["accounts"] if one["result"]["exemptions"]]
@@ -302,7 +302,7 @@ def test_the_exemptions_stand_as_they_are_used(report) -> None:
     assert (unknown["status"], unknown["users"]) == ("unknown", ["admin"])
 
 
-def test_the_same_pods_created_again_get_the_decisions_foretold(full, report, stored) -> None:
+def test_recreated_pods_get_the_predicted_decisions(full, report, stored) -> None:
     before = len(full.server.audit)
     answers = full.crowd.again()
     found: dict[tuple[str, str], list[Any]] = defaultdict(list)
@@ -328,7 +328,7 @@ def test_the_same_pods_created_again_get_the_decisions_foretold(full, report, st
     assert sum(outcomes.values()) > 2000
 
 
-def test_what_admission_did_to_pods_does_not_hide_what_their_next_ones_need(report, stored) -> None:
+def test_admission_patches_hide_no_finding_of_the_next_pods(report, stored) -> None:
     told = pod_results(report)
     mended = Counter()
     for pod in stored["Pod"]:
@@ -377,7 +377,7 @@ def row(text, name):
     return line.removeprefix(name)
 
 
-def test_the_summary_fits_a_screen_and_says_what_the_json_says(text, report) -> None:
+def test_summary_fits_a_screen_and_agrees_with_the_json(text, report) -> None:
     summary, _, details = text.partition("\n\n")
     lines = summary.splitlines()
     assert len(lines) <= 24
@@ -398,7 +398,7 @@ def test_the_summary_fits_a_screen_and_says_what_the_json_says(text, report) -> 
     )
 
 
-def test_the_page_says_what_the_json_says(full, report) -> None:
+def test_html_page_agrees_with_the_json(full, report) -> None:
     done = measure(full, "--output", "html", "--unused-days", "0")
     assert done.status == 1
     assert done.memory < 200
@@ -414,7 +414,7 @@ def findings(workload):
     return lines | {f"exempt: {one['rule']}: {one['reason']} (until {one['until'] or 'never'})" for one in exempt}
 
 
-def test_the_details_tell_of_the_owners_that_the_json_tells_of_and_no_others(text, report) -> None:
+def test_details_list_the_owners_of_the_json(text, report) -> None:
     told = {}
     for section in re.findall(r"^namespace .*(?:\n.+)*", text, re.MULTILINE):
         namespace, _, rest = section.partition("\n")
@@ -426,7 +426,7 @@ def test_the_details_tell_of_the_owners_that_the_json_tells_of_and_no_others(tex
     assert told == {workload: lines for workload, lines in expected.items() if lines}
 
 
-def test_filters_leave_the_rest_out(full, report) -> None:
+def test_filters_limit_the_report(full, report) -> None:
     done = as_json(full, "-n", "team-0*", "-n", "team-20")
     wanted = [one for one in report["workloads"] if re.fullmatch("team-0.|team-20", one["namespace"])]
     assert done["workloads"] == wanted
@@ -441,7 +441,7 @@ def test_filters_leave_the_rest_out(full, report) -> None:
     assert "patch:" not in rejections.stdout
 
 
-def test_two_policies_are_compared(full, report, tmp_path) -> None:
+def test_scan_compares_two_policies(full, report, tmp_path) -> None:
     (tmp_path / "tighter.yaml").write_text(TIGHTER)
     both = as_json(full, "--simulate", str(tmp_path / "tighter.yaml"))
     alone = as_json(full, "--policy", str(tmp_path / "tighter.yaml"))
@@ -468,7 +468,7 @@ def results(report, policy="evaluation"):
     return {where: result for where, (_, _, result) in pod_results(report, policy).items()}
 
 
-def test_only_lists_are_asked_for_and_of_secrets_only_legacy_ones(full, scanned) -> None:
+def test_scan_only_lists_and_only_legacy_secrets(full, scanned) -> None:
     asked = [json.loads(line) for line in full.plane.audit.splitlines()]
     by_scanner = [one for one in asked if one["user"]["username"].endswith(":tokenguard-scanner")]
     of_secrets = [one["requestURI"] for one in by_scanner if "/secrets" in one["requestURI"]]
@@ -484,7 +484,7 @@ def test_only_lists_are_asked_for_and_of_secrets_only_legacy_ones(full, scanned)
 
 
 @pytest.mark.covers("threat-model: CSI driver")
-def test_the_tokens_that_csi_drivers_get_are_reported(full) -> None:
+def test_tokens_of_csi_drivers_are_reported(full) -> None:
     requests = [{"audience": "https://vault.example.com", "expirationSeconds": 86400}, {"audience": ""}]
     driver = {
         "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "vault.example.com"},
@@ -504,7 +504,7 @@ def test_the_tokens_that_csi_drivers_get_are_reported(full) -> None:
     assert narrowed["csiDrivers"] == []
 
 
-def test_who_may_not_list_pods_is_told_what_is_missing(full, tmp_path) -> None:
+def test_missing_permission_to_list_pods_is_named(full, tmp_path) -> None:
     own = account_kubeconfig(full.plane, tmp_path)
     done = run(full, kubeconfig=own)
     assert (done.status, done.stdout) == (2, "")
@@ -512,7 +512,7 @@ def test_who_may_not_list_pods_is_told_what_is_missing(full, tmp_path) -> None:
     assert "kubectl auth can-i list pods --all-namespaces; manifests/scanner grants it" in done.stderr
 
 
-def test_what_may_not_be_read_is_told_of_and_never_taken_for_clean(full, tmp_path) -> None:
+def test_refused_lists_are_reported_and_never_clean(full, tmp_path) -> None:
     plane = full.plane
     plane.do("create", "serviceaccount", "partial", "-n", "tokenguard")
     plane.do("create", "clusterrole", "partial", "--verb=list", "--resource=pods,namespaces,replicasets.apps")
@@ -530,7 +530,7 @@ def test_what_may_not_be_read_is_told_of_and_never_taken_for_clean(full, tmp_pat
     assert "cannot read the cluster's own policy" in refused.stderr
 
 
-def test_who_has_the_scanners_rights_in_one_namespace_scans_that_one_and_gets_the_same_of_it(full, tmp_path) -> None:
+def test_scan_with_rights_in_one_namespace_reports_that_one(full, tmp_path) -> None:
     plane = full.plane
     plane.do("create", "serviceaccount", "lead", "-n", "tokenguard")
     plane.do(
@@ -590,9 +590,7 @@ def projecting(audience, name, **more):
     }}  # fmt: skip
 
 
-def test_other_audiences_of_an_api_server_are_read_from_the_scanners_token_or_given_or_said_to_be_assumed(
-    internal, tmp_path
-) -> None:
+def test_api_audiences_are_read_given_or_assumed(internal, tmp_path) -> None:
     plane, scanner = internal
     plane.do("create", "serviceaccount", "default", "-n", "default")
     for name, audience in (("own", INTERNAL_AUDIENCE), ("usual", USUAL)):
@@ -613,7 +611,7 @@ def test_other_audiences_of_an_api_server_are_read_from_the_scanners_token_or_gi
         assert [name for name, outcome in outcomes.items() if outcome == "denied"] == [denied]
 
 
-def test_what_is_finished_is_left_out_of_a_real_list(internal) -> None:
+def test_finished_pods_are_left_out(internal) -> None:
     plane, scanner = internal
     plane.do("create", "namespace", "over")
     plane.do("create", "serviceaccount", "default", "-n", "over")

@@ -72,7 +72,7 @@ def scan(plane, tmp_path):
     }
 
 
-def test_pods_are_found_under_what_makes_them_and_their_next_ones_by_its_template(plane, tmp_path) -> None:
+def test_pods_are_under_their_controllers_and_templates(plane, tmp_path) -> None:
     assert scan(plane, tmp_path) == {
         "CronJob/report": [(1, "denied")],
         "DaemonSet/agent": [(1, "denied")],

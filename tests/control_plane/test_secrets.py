@@ -127,7 +127,7 @@ def test_update_that_has_the_controller_issue_a_token_is_denied(plane, name, pat
 
 
 @pytest.mark.covers("threat-model: Secret updated")
-def test_null_in_a_whole_object_is_no_token_either(plane, name, sent) -> None:
+def test_null_token_in_a_replaced_secret_is_no_token(plane, name, sent) -> None:
     path = f"/api/v1/namespaces/{ENFORCED}/secrets/{name}"
     found = json.loads(plane.do("get", "--raw", path))
     found["data"]["token"] = None

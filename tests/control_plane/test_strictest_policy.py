@@ -92,12 +92,12 @@ def lets_the_cluster_run(plane) -> list[str]:
     return [own, vault, by_controller]
 
 
-def test_a_nodes_token_requests_and_those_of_kube_system_pass_unasked(installation) -> None:
+def test_token_requests_of_nodes_and_kube_system_are_not_sent(installation) -> None:
     lets_the_cluster_run(installation.plane)
     assert judged(installation) == []
 
 
-def test_the_same_requests_are_refused_to_anybody_else(installation) -> None:
+def test_same_token_requests_of_others_are_refused(installation) -> None:
     for audiences in ((), ("https://vault.example.com",)):
         done = ask(installation.plane, request(installation.plane, *audiences))
         assert done.returncode == 1
@@ -108,19 +108,19 @@ def test_the_same_requests_are_refused_to_anybody_else(installation) -> None:
 
 
 @pytest.mark.covers("threat-model: forged mirror pod")
-def test_who_only_says_to_be_a_node_by_name_is_refused(installation) -> None:
+def test_user_with_a_node_name_without_the_group_is_refused(installation) -> None:
     flags = ("--as=system:node:node-2", "--as-group=system:masters", "--as-group=system:authenticated")
     assert "token-request-expiration: " in ask(installation.plane, request(installation.plane), *flags).stderr
 
 
-def test_kube_system_itself_is_left_alone(installation) -> None:
+def test_kube_system_is_not_evaluated(installation) -> None:
     plane = installation.plane
     plane.do("create", "serviceaccount", "machinery", "-n", "kube-system")
     plane.do("create", "token", "machinery", "-n", "kube-system", "--duration=48h")
     plane.do("create", "-f", "-", stdin=secret("machinery", "kube-system", account="machinery"))
 
 
-def test_where_the_api_server_asks_all_the_same_they_pass_and_no_token_is_kept_or_told(installation) -> None:
+def test_token_requests_that_are_sent_pass_and_leave_no_token(installation) -> None:
     plane = installation.plane
     found = json.loads(plane.do("get", "validatingwebhookconfiguration", "tokenguard", "-o", "json"))
     [number] = [number for number, webhook in enumerate(found["webhooks"]) if webhook["name"] == TOKENS]

@@ -66,7 +66,7 @@ def verify(plane: ControlPlane, token: bytes, *flags: str) -> subprocess.Complet
     return run("verify", token, "--kubeconfig", str(plane.folder / "kubeconfig"), *flags)
 
 
-def test_a_token_created_by_hand(plane, plain) -> None:
+def test_inspect_of_a_token_created_by_hand(plane, plain) -> None:
     done = run("inspect", plain)
     assert done.returncode == 0
     assert "kind       requested by TokenRequest, not bound to a pod\naccount    demo/app (uid " in done.stdout
@@ -76,7 +76,7 @@ def test_a_token_created_by_hand(plane, plain) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, ACCEPTED, "")
 
 
-def test_a_token_for_two_hours_is_genuine_and_more_than_the_policy_allows(plane) -> None:
+def test_two_hour_token_is_genuine_and_exceeds_the_policy(plane) -> None:
     token = create(plane, "--duration=2h")
     done = run("inspect", token)
     assert done.returncode == 1
@@ -84,7 +84,7 @@ def test_a_token_for_two_hours_is_genuine_and_more_than_the_policy_allows(plane)
     assert verify(plane, token).returncode == 0
 
 
-def test_a_token_for_an_audience_is_accepted_for_that_one_alone(plane) -> None:
+def test_token_for_an_audience_is_accepted_for_it_alone(plane) -> None:
     token = create(plane, f"--audience={VAULT}", "--audience=https://second.example.com")
     assert parse_token(token).audiences == (VAULT, "https://second.example.com")
     for flags in ((), ("--cluster-keys",)):
@@ -98,7 +98,7 @@ def test_a_token_for_an_audience_is_accepted_for_that_one_alone(plane) -> None:
         assert verify(plane, token, *flags).returncode == 1, "nor for the API server"
 
 
-def test_a_pods_own_token_says_an_hour_and_lives_a_year(plane) -> None:
+def test_pod_token_of_an_hour_is_valid_for_a_year(plane) -> None:
     token = of_pod(plane, "app-1", "--duration=3607s")
     done = run("inspect", token)
     assert done.returncode == 1
@@ -110,7 +110,7 @@ def test_a_pods_own_token_says_an_hour_and_lives_a_year(plane) -> None:
     assert verify(plane, token).stdout == ACCEPTED
 
 
-def test_a_pods_token_of_an_hour_with_two_audiences_is_sound(plane) -> None:
+def test_pod_token_with_two_audiences_is_valid(plane) -> None:
     token = of_pod(plane, "app-2", "--duration=3600s", f"--audience={VAULT}", f"--audience={ISSUER}")
     done = run("inspect", token)
     assert done.returncode == 0
@@ -121,7 +121,7 @@ def test_a_pods_token_of_an_hour_with_two_audiences_is_sound(plane) -> None:
     assert verify(plane, token).returncode == 0
 
 
-def test_a_legacy_token_never_expires_and_is_for_the_api_server_alone(plane) -> None:
+def test_legacy_token_never_expires(plane) -> None:
     token = legacy(plane, "app-token")
     done = run("inspect", token)
     assert done.returncode == 1
@@ -137,7 +137,7 @@ def test_a_legacy_token_never_expires_and_is_for_the_api_server_alone(plane) -> 
         assert f'issued for the API server only, not for "{VAULT}"' in refused.stdout
 
 
-def test_a_token_whose_pod_is_gone_is_refused_which_keys_alone_can_not_tell(plane) -> None:
+def test_token_of_a_deleted_pod_is_refused_by_token_review_only(plane) -> None:
     token = of_pod(plane, "gone")
     assert verify(plane, token, "--cluster-keys").returncode == 0
     plane.do("delete", "pod", "gone", "-n", "demo", "--grace-period=0", "--force")
@@ -156,7 +156,7 @@ def _refused(plane: ControlPlane, token: bytes) -> subprocess.CompletedProcess[s
     return done if done.returncode == 1 else None
 
 
-def test_the_keys_may_come_from_a_file(plane, plain, tmp_path) -> None:
+def test_verify_reads_keys_from_a_file(plane, plain, tmp_path) -> None:
     (tmp_path / "jwks.json").write_text(plane.do("get", "--raw", "/openid/v1/jwks"))
     flags = ("--jwks", str(tmp_path / "jwks.json"), "--issuer")
     assert run("verify", plain, *flags, ISSUER).returncode == 0
@@ -165,7 +165,7 @@ def test_the_keys_may_come_from_a_file(plane, plain, tmp_path) -> None:
     assert f'issued by "{ISSUER}", not by "https://elsewhere.example.com"' in refused.stdout
 
 
-def test_another_clusters_token_is_refused(plane, tmp_path) -> None:
+def test_token_of_another_cluster_is_refused(plane, tmp_path) -> None:
     with own_plane(tmp_path) as other:
         other.do("create", "namespace", "demo")
         other.do("create", "serviceaccount", "app", "-n", "demo")
@@ -178,7 +178,7 @@ def test_another_clusters_token_is_refused(plane, tmp_path) -> None:
         assert "which is not among the issuer's keys: " in refused.stdout
 
 
-def test_who_may_not_ask_about_tokens_is_told_so_and_can_still_use_the_keys(plane, plain, tmp_path) -> None:
+def test_forbidden_token_review_is_reported_and_keys_still_work(plane, plain, tmp_path) -> None:
     config = yaml.safe_load((plane.folder / "kubeconfig").read_text())
     config["users"][0]["user"] = {"token": create(plane).decode().strip()}
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
@@ -226,7 +226,7 @@ def test_api_server_and_keys_agree_about_a_token_signed_with_the_right_key(plane
         assert (done.returncode, said in done.stdout) == (status, True), done.stdout
 
 
-def test_api_server_and_keys_agree_about_a_token_that_somebody_else_signed(plane, plain, own) -> None:
+def test_api_server_and_keys_agree_about_a_foreign_token(plane, plain, own) -> None:
     sound = claims(parse_token(plain))
     for token, said in (
         (signer(key_id=own.key_id).sign(sound), "the signature was not made with the key"),
@@ -243,7 +243,7 @@ def test_api_server_and_keys_agree_about_a_token_that_somebody_else_signed(plane
 
 
 @pytest.mark.parametrize("garbage", [b"", b"hunter2", b"a.b", b"a.b.c", json.dumps({}).encode()])
-def test_garbage_is_sent_to_no_api_server(plane, garbage) -> None:
+def test_garbage_is_not_sent_to_the_api_server(plane, garbage) -> None:
     before = plane.audit.count("/apis/authentication.k8s.io/v1/tokenreviews")
     done = verify(plane, garbage)
     assert done.returncode == 2

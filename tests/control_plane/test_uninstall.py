@@ -81,9 +81,7 @@ def called_at(server):
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
-def test_where_the_ca_is_known_no_pod_is_refused_from_an_installation_in_two_steps_to_the_uninstall(
-    plane, tmp_path
-) -> None:
+def test_two_step_installation_and_uninstall_refuse_no_pod(plane, tmp_path) -> None:
     plane.do("apply", "-k", str(CHECKOUT / INSTALLATIONS[0]), "-l", "app.kubernetes.io/component!=webhooks")
     with live(plane, tmp_path / "run") as server, creating(plane, threads=3) as loops:
         eventually(lambda: all(loop.lifetimes[-1:] == [UNTOUCHED] for loop in loops))

@@ -117,7 +117,7 @@ def change(site: Site, make_secret: list[str]) -> list[str]:
     return loop.failures
 
 
-def test_from_self_managed_to_by_hand_and_back_no_pod_is_refused_and_pods_are_judged_after_it(site) -> None:
+def test_change_of_certificate_management_refuses_no_pod(site) -> None:
     plane = site.plane
     site.choose(SELF_MANAGED, self_managed())
     with pods_created(plane, "installing", evaluated=False) as loop:
@@ -157,7 +157,7 @@ def judged_and_trusted(plane: ControlPlane, site: Site) -> bool:
     return True
 
 
-def test_the_commands_are_those_of_the_page() -> None:
+def test_documented_commands_are_the_tested_ones() -> None:
     shown = commands("From one way to another")
     assert shlex.split(shown[0])[:2] == ["kubectl", "delete"]
     assert shown[-1] == "kubectl apply -k mine"

@@ -29,12 +29,12 @@ def first_broken(target: type[Target], executions: int) -> str:
 
 
 @pytest.mark.covers("failure-modes: any body", "failure-modes: any patch")
-def test_whatever_the_body_there_is_one_valid_answer_about_what_it_says() -> None:
+def test_fuzzed_review_gets_one_valid_answer() -> None:
     assert not first_broken(Reviews, 3_000)
 
 
 @pytest.mark.covers("failure-modes: any policy")
-def test_whatever_the_document_it_is_a_policy_or_its_mistakes_can_be_shown() -> None:
+def test_fuzzed_policy_is_valid_or_has_printable_errors() -> None:
     assert not first_broken(Policies, 1_500)
 
 
@@ -88,13 +88,13 @@ FAULTS = {
 
 @pytest.mark.parametrize(("fault", "found"), FAULTS.items(), ids=[fault.__name__ for fault in FAULTS])
 @pytest.mark.covers("failure-modes: any body", "failure-modes: odd JSON")
-def test_a_fault_in_the_webhook_is_found(fault, found, monkeypatch) -> None:
+def test_fuzzing_finds_a_wrong_decision(fault, found, monkeypatch) -> None:
     fault(monkeypatch)
     assert found in first_broken(Reviews, MOST_EXECUTIONS)
 
 
 @pytest.mark.covers("failure-modes: any policy")
-def test_a_document_that_takes_too_long_is_found(monkeypatch) -> None:
+def test_fuzzing_finds_a_slow_document(monkeypatch) -> None:
     def slow(data: bytes) -> Any:
         while b"*" in data:
             time.monotonic()
@@ -106,6 +106,6 @@ def test_a_document_that_takes_too_long_is_found(monkeypatch) -> None:
 
 
 @pytest.mark.covers("failure-modes: any policy")
-def test_a_document_that_takes_too_much_memory_is_found(monkeypatch) -> None:
+def test_fuzzing_finds_a_document_that_takes_too_much_memory(monkeypatch) -> None:
     monkeypatch.setattr("tests.fuzz.policies.read_policy", lambda data: read_policy(data + b" " * (2 << 30)))
     assert "MemoryError" in first_broken(Policies, 3)

@@ -57,11 +57,11 @@ def cluster(tmp_path_factory):
         run("kind", "delete", "cluster", "--name", NAME)
 
 
-def test_an_injected_token_arrives_in_a_running_pod(cluster) -> None:
+def test_injected_token_is_in_a_running_pod(cluster) -> None:
     cluster.do("create", "-f", "-", stdin=pod("running"))
     cluster.do("wait", "pod/running", "-n", "shop", "--for=condition=Ready", "--timeout=50s")
 
 
-def test_after_uninstalling_pods_are_created_as_before(cluster) -> None:
+def test_pods_after_uninstall_are_created_unchanged(cluster) -> None:
     cluster.do("delete", "-k", str(CHECKOUT / "manifests/uninstall"), "--ignore-not-found", "--wait=false")
     cluster.do("create", "-f", "-", stdin=pod("after"))

@@ -27,7 +27,7 @@ def environment(folder):
 
 
 @everywhere
-def test_every_variable_is_one_that_serve_knows(folder) -> None:
+def test_every_variable_is_known_to_serve(folder) -> None:
     known = {f"TOKENGUARD_{parameter.name.upper()}" for parameter in serve.params}
     given = {name for name in environment(folder) if name.startswith("TOKENGUARD_")}
     assert given
@@ -35,7 +35,7 @@ def test_every_variable_is_one_that_serve_knows(folder) -> None:
 
 
 @everywhere
-def test_serve_can_be_told_what_the_variables_say(folder, monkeypatch) -> None:
+def test_variables_are_valid_options_of_serve(folder, monkeypatch) -> None:
     assert container(folder)["args"] == [serve.name]
     for name, value in environment(folder).items():
         monkeypatch.setenv(name, value)
@@ -47,7 +47,7 @@ def test_serve_can_be_told_what_the_variables_say(folder, monkeypatch) -> None:
 
 
 @everywhere
-def test_the_files_that_serve_is_told_of_are_mounted(folder) -> None:
+def test_files_named_in_variables_are_mounted(folder) -> None:
     mounts = {mount["mountPath"] for mount in container(folder)["volumeMounts"]}
     given = [Path(value) for name, value in environment(folder).items() if value.startswith("/") and name != "TMPDIR"]
     assert {str(path.parent) for path in given} <= mounts
@@ -56,7 +56,7 @@ def test_the_files_that_serve_is_told_of_are_mounted(folder) -> None:
 
 @everywhere
 @pytest.mark.covers("threat-model: container escape")
-def test_the_pods_are_what_restricted_asks_for(folder) -> None:
+def test_pods_meet_pod_security_restricted(folder) -> None:
     spec = pod(folder)["spec"]
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -74,7 +74,7 @@ def test_the_pods_are_what_restricted_asks_for(folder) -> None:
 
 @everywhere
 @pytest.mark.covers("threat-model: tokenguard's account")
-def test_the_only_token_is_its_own_and_lives_an_hour(folder) -> None:
+def test_pods_have_one_token_of_an_hour(folder) -> None:
     spec = pod(folder)["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert the("ServiceAccount", render(folder))["automountServiceAccountToken"] is False
@@ -87,7 +87,7 @@ def test_the_only_token_is_its_own_and_lives_an_hour(folder) -> None:
 
 
 @everywhere
-def test_service_budget_autoscaler_and_network_policy_are_about_these_pods(folder) -> None:
+def test_selectors_of_other_objects_match_the_pods(folder) -> None:
     objects = render(folder)
     labels = pod(folder)["metadata"]["labels"]
     deployment = the("Deployment", objects)
@@ -106,7 +106,7 @@ def test_service_budget_autoscaler_and_network_policy_are_about_these_pods(folde
 
 
 @everywhere
-def test_service_probes_and_network_policy_lead_to_the_port_that_is_served(folder) -> None:
+def test_service_probes_and_network_policy_use_the_served_port(folder) -> None:
     [port] = container(folder)["ports"]
     [service] = the("Service", render(folder))["spec"]["ports"]
     [ingress] = the("NetworkPolicy", render(folder))["spec"]["ingress"]
@@ -120,7 +120,7 @@ def test_service_probes_and_network_policy_lead_to_the_port_that_is_served(folde
 
 
 @everywhere
-def test_there_is_time_for_reviews_in_hand_before_the_pod_is_killed(folder) -> None:
+def test_termination_grace_period_covers_reviews_in_flight(folder) -> None:
     waits = container(folder)["lifecycle"]["preStop"]["sleep"]["seconds"]
     webhooks = the("ValidatingWebhookConfiguration", render(folder))["webhooks"]
     assert pod(folder)["spec"]["terminationGracePeriodSeconds"] > waits + GRACEFUL_TIMEOUT
@@ -128,7 +128,7 @@ def test_there_is_time_for_reviews_in_hand_before_the_pod_is_killed(folder) -> N
 
 
 @everywhere
-def test_an_update_takes_no_pod_away_before_another_is_ready(folder) -> None:
+def test_rolling_update_keeps_all_replicas(folder) -> None:
     assert the("Deployment", render(folder))["spec"]["strategy"]["rollingUpdate"] == {
         "maxUnavailable": 0, "maxSurge": 1,
     }  # fmt: skip

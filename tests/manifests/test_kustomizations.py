@@ -29,39 +29,39 @@ def kinds(objects):
 
 
 @everywhere
-def test_what_pods_depend_on_comes_before_the_configurations_that_ask_for_it(folder) -> None:
+def test_webhook_configurations_come_last(folder) -> None:
     order = kinds(render(folder))
     assert order[0] == "Namespace"
     assert order[-2:] == CONFIGURATIONS
 
 
-def test_nothing_is_deleted_before_the_configurations_and_the_namespace_goes_last() -> None:
+def test_uninstall_deletes_configurations_first_namespace_last() -> None:
     order = kinds(render(UNINSTALL))
     assert order[:2] == CONFIGURATIONS[::-1]
     assert order[-2:] == ["Service", "Namespace"]
 
 
 @everywhere
-def test_uninstalling_deletes_what_was_installed(folder) -> None:
+def test_uninstall_deletes_what_was_installed(folder) -> None:
     installed = render(folder)
     assert identities(render(UNINSTALL)) == identities([one for one in installed if not is_custom(one)])
     assert {one["metadata"]["namespace"] for one in installed if is_custom(one)} <= {"tokenguard"}
 
 
 @everywhere
-def test_the_image_is_of_this_version(folder) -> None:
+def test_image_tag_is_this_version(folder) -> None:
     version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
     [container] = the("Deployment", render(folder))["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"tokenguard:{version}"
 
 
 @everywhere
-def test_tokenguard_finds_nothing_wrong_with_its_own_manifests(folder) -> None:
+def test_check_of_own_manifests_is_clean(folder) -> None:
     done = CliRunner().invoke(main, ["check", "-"], input=yaml.safe_dump_all(render(folder)))
     assert done.exit_code == 0, done.output
 
 
-def test_the_policy_is_the_default_one_and_carries_the_label_that_it_is_known_by() -> None:
+def test_installed_policy_is_the_default_with_its_label() -> None:
     objects = render("manifests")
     configmap = the("ConfigMap", objects, "token-policy")
     policy = read_policy(configmap["data"][KEY].encode())
@@ -70,7 +70,7 @@ def test_the_policy_is_the_default_one_and_carries_the_label_that_it_is_known_by
     assert configmap["metadata"]["labels"]["tokenguard/policy"] == "true"
 
 
-def test_the_policys_examples_are_sound_when_the_comment_signs_are_taken_away() -> None:
+def test_commented_examples_in_the_policy_are_valid() -> None:
     document = (CHECKOUT / "manifests/base/policy.yaml").read_text()
     shown_examples = re.findall(r"^(\w+): \[\]\n((?:# .*\n)+)", document, re.MULTILINE)
     assert [key for key, _ in shown_examples] == ["workloads", "inject", "overrides", "exemptions"]
@@ -82,7 +82,7 @@ def test_the_policys_examples_are_sound_when_the_comment_signs_are_taken_away() 
     assert all(policy_document(policy)[key] for key, _ in shown_examples)
 
 
-def test_cert_manager_signs_for_the_name_that_the_api_server_calls() -> None:
+def test_cert_manager_certificate_is_for_the_service_name() -> None:
     objects = render("manifests/overlays/cert-manager")
     service = the("Service", objects)["metadata"]
     certificate = the("Certificate", objects)
@@ -93,7 +93,7 @@ def test_cert_manager_signs_for_the_name_that_the_api_server_calls() -> None:
         assert injected == f"{meta['namespace']}/{meta['name']}"
 
 
-def test_the_certificate_chain_of_cert_manager_holds_together() -> None:
+def test_cert_manager_issuers_reference_each_other() -> None:
     objects = render("manifests/overlays/cert-manager")
     certificate, authority = the("Certificate", objects), the("Certificate", objects, "tokenguard-ca")
     issuer = the("Issuer", objects, certificate["spec"]["issuerRef"]["name"])
@@ -108,7 +108,7 @@ def test_the_certificate_chain_of_cert_manager_holds_together() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CHECKOUT)))
-def test_every_file_says_on_top_what_it_holds_and_is_used(file) -> None:
+def test_every_manifest_is_described_and_used(file) -> None:
     assert file.read_text().startswith("# ")
     if file.name != "kustomization.yaml":
         assert re.search(

@@ -43,7 +43,7 @@ def run(folder, *arguments):
     return subprocess.run([PROMTOOL, *arguments], cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_it_holds_what_is_to_be_watched_and_nothing_else() -> None:
+def test_overlay_has_only_monitoring_objects() -> None:
     objects = render(MONITORING)
     assert {one["kind"] for one in objects} == KINDS
     assert the("PrometheusRule", objects)["spec"]["groups"] == GROUPS
@@ -51,7 +51,7 @@ def test_it_holds_what_is_to_be_watched_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
-def test_beside_an_installation_it_changes_nothing_of_it(folder, tmp_path) -> None:
+def test_overlay_leaves_an_installation_unchanged(folder, tmp_path) -> None:
     both = render_text(tmp_path, f"resources:\n- ../tokenguard/{folder}\n- ../tokenguard/{MONITORING}\n")
     added = [one for one in both if one not in render(folder)]
     assert added == render(MONITORING)
@@ -59,7 +59,7 @@ def test_beside_an_installation_it_changes_nothing_of_it(folder, tmp_path) -> No
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
-def test_prometheus_finds_the_service_and_trusts_its_certificate(folder) -> None:
+def test_service_monitor_matches_service_and_certificate(folder) -> None:
     monitor = the("ServiceMonitor", render(MONITORING))["spec"]
     service = the("Service", render(folder))
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
@@ -72,31 +72,31 @@ def test_prometheus_finds_the_service_and_trusts_its_certificate(folder) -> None
 
 
 @each
-def test_an_alert_says_what_it_means_and_what_to_do(alert) -> None:
+def test_alert_has_summary_description_and_action(alert) -> None:
     assert set(alert["annotations"]) == {"summary", "description", "action"}
     assert all(text.strip() and "\n" not in text for text in alert["annotations"].values())
     assert alert["labels"].keys() == {"severity"}
     assert len(alert["annotations"]["summary"]) < 120
 
 
-def test_the_page_lists_every_alert_and_its_severity() -> None:
+def test_page_lists_every_alert_and_its_severity() -> None:
     listed = [(row[0].strip("`"), row[1]) for row in page_rows("## The alerts")]
     assert listed == [(one["alert"], one["labels"]["severity"]) for one in ALERTS]
 
 
 @each
-def test_an_alert_is_about_metrics_that_there_are(alert) -> None:
+def test_alert_uses_documented_metrics(alert) -> None:
     assert named(alert["expr"]) <= METRICS.keys() | API_SERVERS
     assert named(alert["expr"]) or "up{" in alert["expr"]
 
 
-def test_the_dashboard_is_about_metrics_that_there_are() -> None:
+def test_dashboard_uses_documented_metrics() -> None:
     names = set().union(*(named(target["expr"]) for target in targets()))
     assert names <= METRICS.keys() | API_SERVERS
     assert len(names) > 20
 
 
-def test_the_dashboard_tells_the_api_servers_metrics_and_all_but_a_few_of_its_own() -> None:
+def test_dashboard_and_alerts_use_all_metrics_but_a_few() -> None:
     used = set().union(*(named(one["expr"]) for one in [*targets(), *ALERTS]))
     assert used >= API_SERVERS
     # of the former tokenguard_reloads_total has more to tell; the latter is for those who ask how old the policy is
@@ -107,7 +107,7 @@ def test_the_dashboard_tells_the_api_servers_metrics_and_all_but_a_few_of_its_ow
     }
 
 
-def test_the_dashboards_panels_have_a_title_a_description_and_a_place_of_their_own() -> None:
+def test_panels_have_title_description_and_own_position() -> None:
     panels = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
     assert all(panel["title"] and panel["description"] for panel in panels)
     cells = [
@@ -133,7 +133,7 @@ def rules(tmp_path):
 
 
 @needs_promtool
-def test_promtool_accepts_the_rules_annotations_and_all(tmp_path) -> None:
+def test_promtool_accepts_the_rules(tmp_path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": GROUPS}))
     done = run(tmp_path, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
     assert done.returncode == 0, done.stderr
@@ -141,7 +141,7 @@ def test_promtool_accepts_the_rules_annotations_and_all(tmp_path) -> None:
 
 
 @needs_promtool
-def test_promtool_accepts_the_dashboards_expressions(tmp_path) -> None:
+def test_promtool_accepts_the_dashboard_expressions(tmp_path) -> None:
     expressions = [re.sub(r"\$__\w+", "5m", target["expr"]) for target in targets()]
     records = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(expressions)]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
@@ -151,13 +151,13 @@ def test_promtool_accepts_the_dashboards_expressions(tmp_path) -> None:
 
 
 @needs_promtool
-def test_each_alert_fires_when_it_should_and_not_otherwise(rules) -> None:
+def test_alerts_fire_when_they_should_and_not_otherwise(rules) -> None:
     (rules / CASES.name).write_text(CASES.read_text())
     done = run(rules, "test", "rules", CASES.name)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_of_each_alert_it_is_tested_that_it_fires_and_that_it_does_not() -> None:
+def test_every_alert_is_tested_firing_and_not_firing() -> None:
     cases = [case for test in yaml.safe_load(CASES.read_text())["tests"] for case in test["alert_rule_test"]]
     every = {one["alert"] for one in ALERTS}
     assert {case["alertname"] for case in cases if case["exp_alerts"]} == every

@@ -25,7 +25,7 @@ def rights(folder):
 
 
 @pytest.mark.parametrize("file", ROLES, ids=lambda file: f"{file.parent.name}/{file.name}")
-def test_every_verb_is_explained(file) -> None:
+def test_every_permission_is_explained(file) -> None:
     text = file.read_text()
     lists = re.findall(r"^( *)verbs:\n((?:\1- .*\n)+)", text, re.MULTILINE)
     lines = [line for _, verbs in lists for line in verbs.splitlines()]
@@ -42,7 +42,7 @@ def document_verbs(documents):
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
 @pytest.mark.covers("threat-model: tokenguard's account")
-def test_no_right_is_a_wildcard_and_writing_is_for_names_wherever_it_can_be(folder) -> None:
+def test_permissions_have_no_wildcard_and_name_what_is_written(folder) -> None:
     for rule in rights(folder):
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         if {"update", "patch", "delete"} & set(rule["verbs"]) and rule["resources"] not in NAMELESS:
@@ -50,14 +50,14 @@ def test_no_right_is_a_wildcard_and_writing_is_for_names_wherever_it_can_be(fold
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS[1:])
-def test_where_somebody_else_makes_certificates_the_rights_for_it_are_not_given(folder) -> None:
+def test_permissions_for_unmanaged_certificates_write_events_only(folder) -> None:
     assert not MAINTAINED & {resource for rule in rights(folder) for resource in rule["resources"]}
     written = {rule["resources"][0] for rule in rights(folder) if not {"list", "watch"} >= set(rule["verbs"])}
     assert written == {"events"}
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
-def test_the_rights_are_given_to_the_account_that_the_pods_run_as(folder) -> None:
+def test_permissions_are_bound_to_the_account_of_the_pods(folder) -> None:
     objects = render(folder)
     account = the("ServiceAccount", objects)["metadata"]
     for kind in ("ClusterRole", "Role"):
@@ -70,7 +70,7 @@ def test_the_rights_are_given_to_the_account_that_the_pods_run_as(folder) -> Non
         ]
 
 
-def test_who_scans_may_list_and_read_a_namespace_and_do_nothing_else() -> None:
+def test_scanner_may_list_and_read_namespaces_only() -> None:
     rules = [
         rule for one in render("manifests/scanner") if one["kind"] in ("ClusterRole", "Role") for rule in one["rules"]
     ]

@@ -99,7 +99,7 @@ def test_legacy_token_in_json_form_is_sent_and_read(before) -> None:
     assert read_legacy_token(text.encode()).account == "app"
 
 
-def test_text_that_is_too_long_to_be_searched_is_sent_if_it_begins_as_a_token_may() -> None:
+def test_text_too_long_to_search_is_sent_if_it_may_be_a_token() -> None:
     assert is_sent("\n" * 60_000)
     assert is_sent("e" * 60_000)
     assert not is_sent("e" * 40_000)

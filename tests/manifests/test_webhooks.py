@@ -48,11 +48,11 @@ def asked(webhook):
 
 
 @pytest.mark.covers("threat-model: caBundle replaced")
-def test_each_webhook_is_asked_what_it_is_for_and_fails_as_it_should() -> None:
+def test_webhook_has_its_rules_and_failure_policy() -> None:
     assert {one["name"]: (one["failurePolicy"], asked(one)) for one in webhooks()} == EXPECTED
 
 
-def test_everything_that_the_program_judges_is_sent_to_it() -> None:
+def test_everything_that_rules_evaluate_is_sent() -> None:
     sent = {
         (group, resource, operation)
         for one in webhooks() if ".validate." in one["name"]
@@ -67,7 +67,7 @@ def test_everything_that_the_program_judges_is_sent_to_it() -> None:
     assert not {f"{kind.lower()}s" for kind in NOT_SENT} & {resource for _, resource, _ in sent}
 
 
-def test_all_have_in_common_what_their_files_say_they_have() -> None:
+def test_webhooks_share_the_documented_settings() -> None:
     for one in webhooks():
         patience = 15 if one["name"].startswith("large-policy.") else 5
         assert (one["sideEffects"], one["timeoutSeconds"], one["matchPolicy"]) == ("None", patience, "Equivalent")
@@ -77,7 +77,7 @@ def test_all_have_in_common_what_their_files_say_they_have() -> None:
     assert [one["reinvocationPolicy"] for one in mutating["webhooks"]] == ["IfNeeded"]
 
 
-def test_all_call_the_service_and_leave_the_ca_to_whoever_makes_the_certificate() -> None:
+def test_webhooks_call_the_service_without_a_ca_bundle() -> None:
     service = the("Service", render("manifests"))
     called = {**service["metadata"], "port": service["spec"]["ports"][0]["port"]}
     called.pop("labels")
@@ -88,7 +88,7 @@ def test_all_call_the_service_and_leave_the_ca_to_whoever_makes_the_certificate(
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_each_is_asked_about_the_namespaces_that_the_program_does_not_leave_alone(name) -> None:
+def test_webhook_covers_the_namespaces_that_are_evaluated(name) -> None:
     [one] = [webhook for webhook in webhooks() if webhook["name"] == name]
     [expression] = one["namespaceSelector"]["matchExpressions"]
     assert expression["key"] == "kubernetes.io/metadata.name"
@@ -102,7 +102,7 @@ def test_each_is_asked_about_the_namespaces_that_the_program_does_not_leave_alon
 
 
 @pytest.mark.parametrize("file", ["mutating.yaml", "validating.yaml"])
-def test_what_is_not_obvious_is_explained_where_it_stands_or_on_top(file) -> None:
+def test_settings_of_webhooks_are_explained(file) -> None:
     text = (CHECKOUT / "manifests/webhooks" / file).read_text()
     head, lines = text.split("\napiVersion:", 1)[0], text.splitlines()
     for number, line in enumerate(lines):
@@ -115,7 +115,7 @@ def test_what_is_not_obvious_is_explained_where_it_stands_or_on_top(file) -> Non
 
 
 @pytest.mark.covers("threat-model: labels and annotations")
-def test_nothing_that_an_objects_author_may_write_keeps_it_from_being_sent_where_it_must_be_judged() -> None:
+def test_no_object_selector_lets_an_author_evade_a_webhook() -> None:
     must = [one for one in webhooks() if one["failurePolicy"] == "Fail" and "policy" not in one["name"]]
     assert len(must) == 3
     for one in webhooks():

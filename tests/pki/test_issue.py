@@ -104,7 +104,7 @@ def test_repr_does_not_contain_keys(authority) -> None:
     assert "PRIVATE" not in f"{authority!r}{[authority]}{create_self_signed((), NOW)!r}"
 
 
-def test_self_signed_certificate_is_for_localhost_the_service_and_the_names() -> None:
+def test_self_signed_certificate_has_localhost_service_and_names() -> None:
     made = create_self_signed(["webhook.example.com", "10.0.0.7", "localhost"], NOW)
     leaf, ca = x509.load_pem_x509_certificates(made.certificate)
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -17,14 +17,14 @@ def ran(tmp_path_factory) -> Ran:
     return Conductor(tmp_path_factory.mktemp("soak"), seconds=16, rate=100, takes_hold=math.inf).run()
 
 
-def test_every_answer_is_the_one_that_is_due_through_edits_rotations_and_kills(ran) -> None:
+def test_answers_are_right_through_edits_rotations_and_kills(ran) -> None:
     assert ran.kills
     assert ran.rotations
     assert ran.tally.answered > len(ran.kills)
     assert ran.tally.differing == []
 
 
-def test_an_answer_by_a_policy_that_is_not_in_force_is_noticed(tmp_path) -> None:
+def test_answer_of_an_outdated_policy_is_detected(tmp_path) -> None:
     (tmp_path / "policy.yaml").write_text(POLICIES[0])
     (tmp_path / "objects.yaml").write_text(OBJECTS)
     flags = ["--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml")]
@@ -38,12 +38,12 @@ def test_an_answer_by_a_policy_that_is_not_in_force_is_noticed(tmp_path) -> None
     assert "status 200" in clients.tally.differing[0]
 
 
-def test_whatever_was_answered_has_been_counted_and_audited(ran) -> None:
+def test_every_answer_is_counted_and_recorded(ran) -> None:
     assert 0 < ran.by_one_worker.answered <= ran.by_one_worker.counted <= ran.by_one_worker.sent
     assert ran.tally.answered <= ran.lines <= ran.tally.sent
 
 
-def test_what_is_wrong_is_told(ran) -> None:
+def test_faults_are_reported(ran) -> None:
     same = Use(100.0, 10, 50)
     shown = set(ran.tally.certificates)
     sound = replace(ran, first=same, last=same, served=shown, tally=replace(ran.tally, failures=[]), log="")

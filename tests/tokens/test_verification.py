@@ -112,7 +112,7 @@ def test_unknown_issuer_name_is_noted() -> None:
     assert found.notes == (f'issuer "{ELSEWHERE}" not verified; set --issuer',)
 
 
-def test_token_past_its_requested_lifetime_is_accepted_with_a_note() -> None:
+def test_token_past_its_requested_lifetime_has_a_note() -> None:
     found = checked(pod_claims(), now=ISSUED + 3607 + 90)
     assert found.accepted
     assert found.notes == ("stale: its requested lifetime ended 1 minute 30 seconds ago",)
@@ -124,7 +124,7 @@ def test_accepted_review_determines_audiences_and_account() -> None:
     assert (found.accepted, found.audiences, found.rejected, found.account) == (True, (VAULT,), (ELSEWHERE,), APP)
 
 
-def test_review_without_audiences_is_valid_for_the_api_server_only() -> None:
+def test_review_without_audiences_is_for_the_api_server_only() -> None:
     review = TokenReviewResult(authenticated=True, username=APP)
     assert verify_by_review(presented(plain_claims()), review, None).accepted
     refused = verify_by_review(presented(plain_claims(), VAULT), review, None)
@@ -145,7 +145,7 @@ def test_rejected_review_has_the_error_and_every_reason() -> None:
     assert unseen.reasons == found.reasons[:1]
 
 
-def test_rejected_review_of_a_valid_token_names_its_bound_objects() -> None:
+def test_rejected_valid_token_names_its_bound_objects() -> None:
     found = verify_by_review(presented(pod_claims()), TokenReviewResult(authenticated=False, error="no"), issuer())
     [told] = found.reasons[1:]
     assert told.startswith("the token itself is valid; check whether these were deleted or recreated")

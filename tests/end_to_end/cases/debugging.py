@@ -35,7 +35,7 @@ def custom(cluster, tmp_path, container) -> str:
     return f"--custom={tmp_path / 'custom.json'}"
 
 
-def test_a_pod_from_before_the_policy_can_be_debugged_again_and_again(cluster) -> None:
+def test_pod_older_than_the_policy_can_be_debugged(cluster) -> None:
     for name in ("first", "second"):
         done = debug(cluster, FROM_BEFORE, "-c", name, "--target=app")
         assert (done.returncode, "Warning: " in done.stderr) == (0, False)
@@ -43,7 +43,7 @@ def test_a_pod_from_before_the_policy_can_be_debugged_again_and_again(cluster) -
 
 
 @pytest.mark.covers("threat-model: kubectl debug")
-def test_a_debugger_that_reads_a_legacy_token_is_refused_in_any_pod(cluster, tmp_path) -> None:
+def test_debugger_that_reads_a_legacy_token_is_denied(cluster, tmp_path) -> None:
     created(cluster, pod("debugged"))
     flag = custom(cluster, tmp_path, reads_legacy())
     for name in ("debugged", FROM_BEFORE):
@@ -65,7 +65,7 @@ def test_debugger_in_exempt_pod_other_accounts_token_is_refused(cluster) -> None
 
 
 @pytest.mark.covers("threat-model: kubectl debug")
-def test_nor_may_it_mount_what_the_pod_had_before(cluster) -> None:
+def test_debugger_that_mounts_a_legacy_volume_is_denied(cluster) -> None:
     mounts = [{"name": "held", "mountPath": "/held"}]
     refused = add(cluster, FROM_BEFORE, volumeMounts=mounts)
     assert refused.returncode == 1
@@ -73,14 +73,14 @@ def test_nor_may_it_mount_what_the_pod_had_before(cluster) -> None:
     assert add(cluster, FROM_BEFORE).returncode == 0
 
 
-def test_mode_warn_lets_it_in_and_says_what_enforce_would_do(cluster) -> None:
+def test_mode_warn_allows_a_debugger_with_warnings(cluster) -> None:
     created(cluster, pod("debugged", "warned"))
     done = add(cluster, "debugged", "warned", **reads_legacy())
     assert done.returncode == 0
     assert f"Warning: legacy-token-reference: spec.ephemeralContainers[0].env[0] {READS}" in done.stderr
 
 
-def test_a_copy_for_debugging_has_the_tokens_of_its_original(cluster) -> None:
+def test_debug_copy_has_the_tokens_of_its_original(cluster) -> None:
     original = created(cluster, pod("original"))
     done = debug(cluster, "original", "--copy-to=copy", "-c", "debugger")
     assert (done.returncode, "Warning: " in done.stderr) == (0, False)
@@ -91,13 +91,13 @@ def test_a_copy_for_debugging_has_the_tokens_of_its_original(cluster) -> None:
     assert all("tokenguard-vault" in names for names in mounted)
 
 
-def test_a_copy_of_a_pod_from_before_the_policy_is_a_new_pod_and_refused(cluster) -> None:
+def test_debug_copy_of_an_older_pod_is_denied(cluster) -> None:
     refused = debug(cluster, FROM_BEFORE, "--copy-to=copy-of-before", "-c", "debugger")
     assert refused.returncode == 1
     assert f"spec.containers[0].env[0] {READS}" in refused.stderr
 
 
-def test_a_debugger_of_a_node_sees_every_pods_token_and_is_judged_for_that(cluster) -> None:
+def test_node_debugger_is_evaluated_for_its_host_path(cluster) -> None:
     node = f"node/{cluster.node}"
     done = debug(cluster, node)
     assert done.returncode == 0

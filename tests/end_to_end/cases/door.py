@@ -8,7 +8,7 @@ def test_kube_system_is_left_alone(cluster) -> None:
     cluster.do("create", "--dry-run=server", "-f", "-", stdin=manifest)
 
 
-def test_a_bad_policy_is_refused_at_the_door_with_every_mistake_and_its_line(cluster) -> None:
+def test_invalid_policy_is_denied_with_every_error(cluster) -> None:
     bad = POLICY.replace("audiences: {allowed", "audiences: {alowed") + "modee: warn\n"
     done = cluster.kubectl(*WRITE_POLICY, stdin=policy_configmap(bad))
     assert done.returncode == 1

@@ -9,14 +9,14 @@ READS = "legacy-token-reference: spec.containers[0].env[0] reads the long-lived 
 
 
 @pytest.mark.covers("threat-model: pod before its Secret")
-def test_a_pod_that_is_made_before_its_legacy_secret_waits_for_it_in_vain(cluster) -> None:
+def test_pod_created_before_its_legacy_secret_never_gets_it(cluster) -> None:
     created(cluster, pod("early", container=reads_legacy("comes-later")))
     assert "legacy-token-secret: " in refusal(cluster, secret("comes-later", "shop"))
     assert cluster.kubectl("get", "secret", "comes-later", "-n", "shop").returncode == 1
 
 
 @pytest.mark.covers("threat-model: pod before its Secret")
-def test_nor_does_a_secret_become_a_legacy_one_that_was_made_as_another(cluster) -> None:
+def test_secret_of_another_type_cannot_become_a_legacy_one(cluster) -> None:
     cluster.do("create", "secret", "generic", "turns", "-n", "shop")
     turned = cluster.kubectl("replace", "-f", "-", stdin=secret("turns", "shop"))
     assert turned.returncode == 1
@@ -26,7 +26,7 @@ def test_nor_does_a_secret_become_a_legacy_one_that_was_made_as_another(cluster)
 
 
 @pytest.mark.covers("threat-model: labels and annotations")
-def test_no_label_or_annotation_of_its_own_keeps_a_pod_from_being_judged(cluster) -> None:
+def test_labels_and_annotations_of_a_pod_evade_nothing(cluster) -> None:
     annotations = {"tokenguard/skip-containers": "app", "tokenguard/api-token": "true", "tokenguard/exempt": "true"}
     manifest = pod("adorned", container=reads_legacy(), annotations=annotations)
     manifest["metadata"]["labels"] = {
@@ -37,7 +37,7 @@ def test_no_label_or_annotation_of_its_own_keeps_a_pod_from_being_judged(cluster
 
 
 @pytest.mark.covers("threat-model: namespace relabelled")
-def test_no_namespace_gets_the_name_of_one_that_is_left_alone_by_a_label(cluster) -> None:
+def test_namespace_label_with_an_excluded_name_is_rejected(cluster) -> None:
     cluster.kubectl("label", "--overwrite", "namespace", "shop", "kubernetes.io/metadata.name=kube-system")
     named = ("get", "namespace", "shop", "-o", r"jsonpath={.metadata.labels.kubernetes\.io/metadata\.name}")
     eventually(lambda: cluster.do(*named) == "shop")
@@ -60,7 +60,7 @@ EXEMPT = "system:serviceaccount:legacy-distribution:controller"
 
 
 @pytest.mark.covers("threat-model: impersonation")
-def test_the_role_edit_lets_one_pass_for_an_account_of_its_namespace_and_of_no_other(cluster) -> None:
+def test_role_edit_impersonates_accounts_of_its_namespace_only(cluster) -> None:
     edits = ("create", "rolebinding", "edits", "-n", "shop", "--clusterrole=edit", "--serviceaccount=shop:app")
     cluster.do(*edits)
     mine = f"--token={cluster.do('create', 'token', 'app', '-n', 'shop').strip()}"

@@ -19,7 +19,7 @@ MOUNTED = {"volumeMounts": [{"name": "token", "mountPath": "/tokens"}]}
 AUDIENCE = "https://api.example.com"
 
 
-def test_the_default_token_of_a_pod_lives_an_hour_in_place_of_a_year(cluster) -> None:
+def test_default_token_of_a_pod_is_capped_to_an_hour(cluster) -> None:
     assert tokens(created(cluster, pod("plain", "lenient", automountServiceAccountToken=True)))[
         "kube-api-access"
     ] == API_TOKEN  # fmt: skip
@@ -37,7 +37,7 @@ def test_api_server_token_mounted_by_hand_is_capped_not_denied(cluster) -> None:
     assert tokens(stored) == {"token": API_TOKEN}
 
 
-def test_a_token_is_injected_where_the_policy_says_so(cluster) -> None:
+def test_token_is_injected_by_the_policy(cluster) -> None:
     spec = created(cluster, pod("injected"))
     vault = {"path": "token", "expirationSeconds": 1800, "audience": "https://vault.example.com"}
     assert tokens(spec) == {"kube-api-access": API_TOKEN, "tokenguard-vault": vault}
@@ -45,20 +45,20 @@ def test_a_token_is_injected_where_the_policy_says_so(cluster) -> None:
     assert container["env"] == [{"name": "VAULT_TOKEN_PATH", "value": "/var/run/secrets/tokens/vault/token"}]
 
 
-def test_an_injection_that_there_is_not_is_refused(cluster) -> None:
+def test_unknown_injection_is_denied(cluster) -> None:
     told = refusal(cluster, pod("asks", annotations={"tokenguard/inject": "vaullt"}))
     assert "inject: " in told
     assert '"vaullt"' in told
 
 
-def test_a_pod_that_reads_a_legacy_token_is_refused_and_told_what_to_do(cluster) -> None:
+def test_pod_that_reads_a_legacy_token_is_denied_with_advice(cluster) -> None:
     told = refusal(cluster, pod("legacy", container=reads_legacy()))
     assert 'spec.containers[0].env[0] reads the long-lived token in Secret "app-token"' in told
     assert "mount a projected token instead" in told
     assert "see 'tokenguard rules legacy-token-reference'" in told
 
 
-def test_an_exempted_account_may_still_read_its_own(cluster) -> None:
+def test_exempt_account_may_read_its_own_legacy_token(cluster) -> None:
     manifest = pod("exempt", account="jenkins", container=reads_legacy("jenkins-token"))
     assert created(cluster, manifest)["containers"][0]["env"][0]
 
@@ -69,7 +69,7 @@ def test_exempt_account_other_accounts_token_is_refused(cluster) -> None:
     assert 'spec.containers[0].env[0] reads the long-lived token of "app" in Secret "app-token"' in told
 
 
-def test_where_the_policy_says_patch_a_legacy_volume_becomes_a_projected_one(cluster) -> None:
+def test_legacy_volume_is_patched_to_a_projected_one(cluster) -> None:
     volume = {"name": "token", "secret": {"secretName": "app-token"}}
     spec = created(cluster, pod("mended", "lenient", volumes=[volume], container=MOUNTED))
     [mended] = [volume for volume in spec["volumes"] if volume["name"] == "token"]
@@ -77,7 +77,7 @@ def test_where_the_policy_says_patch_a_legacy_volume_becomes_a_projected_one(clu
     assert "token" in tokens(spec)
 
 
-def test_a_token_that_lives_too_long_is_capped_and_its_author_is_warned(cluster) -> None:
+def test_long_token_is_capped_with_a_warning(cluster) -> None:
     manifest = pod("long", volumes=[token_volume(audience=AUDIENCE, expirationSeconds=86400)])
     assert "Warning: token-expiration: spec.volumes[0]" in warnings(cluster, manifest)
     stored = json.loads(cluster.do("get", "pod", "long", "-n", "shop", "-o", "json"))["spec"]
@@ -89,7 +89,7 @@ def test_a_token_that_lives_too_long_is_capped_and_its_author_is_warned(cluster)
     [("https://api.example.org", "has audience"), (None, "has no audience")],
     ids=["not allowed", "none"],
 )
-def test_a_token_for_nobody_or_for_the_wrong_one_is_refused(cluster, audience, expected) -> None:
+def test_token_without_or_with_a_wrong_audience_is_denied(cluster, audience, expected) -> None:
     source = {"audience": audience} if audience else {}
     told = refusal(cluster, pod("astray", volumes=[token_volume(**source)]))
     assert "token-audience: spec.volumes[0].projected.sources[0]" in told
@@ -107,25 +107,25 @@ OWN_TOKEN = {"automountServiceAccountToken": True}
 @pytest.mark.parametrize(
     ("rule", "spec"), [("token-subpath", SUBPATH), ("kubelet-hostpath", HOSTPATH)], ids=["subpath", "hostpath"]
 )
-def test_what_is_warned_of_in_one_namespace_is_refused_in_a_stricter_one(cluster, rule, spec) -> None:
+def test_stricter_namespace_denies_what_another_warns_about(cluster, rule, spec) -> None:
     assert f"Warning: {rule}: " in warnings(cluster, pod(rule, **spec))
     assert f"{rule}: " in refusal(cluster, pod(rule, "strict", **OWN_TOKEN, **spec))
 
 
-def test_a_token_for_the_api_server_goes_to_who_asks_for_it_alone(cluster) -> None:
+def test_api_token_is_mounted_only_on_request(cluster) -> None:
     assert "api-token-automount: " in refusal(cluster, pod("unasked", "strict"))
     assert tokens(created(cluster, pod("asked", "strict", **OWN_TOKEN))) == {"kube-api-access": API_TOKEN}
     assert tokens(created(cluster, pod("removed", "lenient"))) == {}
 
 
-def test_mode_warn_changes_and_refuses_nothing(cluster) -> None:
+def test_mode_warn_patches_and_denies_nothing(cluster) -> None:
     manifest = pod("let-pass", "warned", container=reads_legacy())
     assert "would be denied" in warnings(cluster, manifest)
     stored = json.loads(cluster.do("get", "pod", "let-pass", "-n", "warned", "-o", "json"))["spec"]
     assert tokens(stored)["kube-api-access"]["expirationSeconds"] == 3607
 
 
-def test_a_dry_run_is_told_what_would_happen(cluster) -> None:
+def test_dry_run_shows_the_decision(cluster) -> None:
     manifest = pod("dry", container=reads_legacy())
     done = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest)
     assert "legacy-token-reference: " in done.stderr
@@ -133,7 +133,7 @@ def test_a_dry_run_is_told_what_would_happen(cluster) -> None:
 
 @pytest.mark.parametrize("path", ["/proc/1/root", "/proc/1/root/var/lib", "/proc/self/cwd"])
 @pytest.mark.covers("threat-model: hostPath through /proc")
-def test_hostpath_through_proc_is_refused_under_reject(cluster, path) -> None:
+def test_hostpath_through_proc_is_denied_under_reject(cluster, path) -> None:
     told = refusal(cluster, pod("leads-out", "strict", volumes=[{"name": "node", "hostPath": {"path": path}}]))
     assert f'kubelet-hostpath: spec.volumes[0].hostPath is "{path}", which leads to' in told
 

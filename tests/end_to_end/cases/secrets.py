@@ -23,7 +23,7 @@ WAYS = (CREATE, ("apply", "-f", "-"), ("apply", "--server-side", "-f", "-"))
 
 
 @pytest.mark.parametrize("how", WAYS, ids=" ".join)
-def test_a_new_legacy_secret_is_refused_and_told_what_to_use_in_its_place(cluster, how) -> None:
+def test_new_legacy_secret_is_denied_with_advice(cluster, how) -> None:
     done = cluster.kubectl(*how, stdin=secret("new-token", "shop"))
     assert done.returncode == 1
     assert 'legacy-token-secret: type requests a token of "app" that never expires' in done.stderr
@@ -35,23 +35,23 @@ def test_a_new_legacy_secret_is_refused_and_told_what_to_use_in_its_place(cluste
     assert cluster.kubectl("get", "secret", "new-token", "-n", "shop").returncode == 1
 
 
-def test_another_secret_is_not(cluster) -> None:
+def test_opaque_secret_is_allowed(cluster) -> None:
     cluster.do("create", "secret", "generic", "database", "-n", "shop", "--from-literal=password=x")
     cluster.do("create", "secret", "generic", "app-token-2", "-n", "shop", "--type=example.com/token")
 
 
-def test_a_legacy_secret_that_was_there_before_may_be_changed_and_deleted(cluster) -> None:
+def test_existing_legacy_secret_may_be_changed_and_deleted(cluster) -> None:
     cluster.do("label", "secret", "app-token", "-n", "oncall", "seen=yes")
     cluster.do("delete", "secret", "app-token", "-n", "oncall")
 
 
-def test_mode_warn_lets_one_be_made_and_says_what_enforce_would_do(cluster) -> None:
+def test_mode_warn_allows_a_legacy_secret_with_a_warning(cluster) -> None:
     assert "Warning: legacy-token-secret: type asks" in warnings(cluster, secret("another", "warned"))
     found = cluster.do("get", "secret", "another", "-n", "warned", "-o", "jsonpath={.type}")
     assert found == LEGACY
 
 
-def test_a_controller_that_needs_them_is_exempt_by_its_user_and_no_other_is(cluster) -> None:
+def test_exempt_user_may_create_legacy_secrets(cluster) -> None:
     exempt = acting("system:serviceaccount:legacy-distribution:controller")
     cluster.do(*CREATE, *exempt, stdin=secret("of-a-controller", "shop"))
     other = cluster.kubectl(*CREATE, *acting("system:serviceaccount:shop:controller"), stdin=secret("mine", "shop"))
@@ -59,12 +59,12 @@ def test_a_controller_that_needs_them_is_exempt_by_its_user_and_no_other_is(clus
     assert "legacy-token-secret: " in refusal(cluster, secret("mine", "shop"))
 
 
-def test_in_kube_system_one_may_be_made(cluster) -> None:
+def test_legacy_secret_in_kube_system_is_allowed(cluster) -> None:
     cluster.do(*CREATE, "--dry-run=server", stdin=secret("machinery", "kube-system", account="default"))
 
 
 @pytest.mark.covers("threat-model: tokenguard's account")
-def test_tokenguards_own_account_makes_none_for_itself_though_it_may_make_secrets(cluster) -> None:
+def test_own_account_of_tokenguard_may_create_no_legacy_secret(cluster) -> None:
     itself = acting("system:serviceaccount:tokenguard:tokenguard")
     cluster.do(*CREATE, "--dry-run=server", *itself, stdin=secret("plain", "tokenguard") | {"type": "Opaque"})
     refused = cluster.kubectl(*CREATE, *itself, stdin=secret("mine", "tokenguard", "tokenguard"))
@@ -110,7 +110,7 @@ def test_deleted_token_does_not_come_back_in_a_secret_of_another_type(cluster, h
     assert cluster.kubectl("get", "secret", "comes-back", "-n", "strict").returncode == 1
 
 
-def test_nor_does_it_by_an_update(cluster) -> None:
+def test_deleted_token_does_not_come_back_by_an_update(cluster) -> None:
     token = filled(cluster, "app-token", "strict")
     cluster.do("create", "secret", "generic", "turns-into-it", "-n", "strict", "--from-literal=token=hunter2")
     patch = {"stringData": {"token": token}}

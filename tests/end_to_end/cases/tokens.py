@@ -23,7 +23,7 @@ def refused(cluster, namespace: str, *flags: str) -> str:
     return done.stderr
 
 
-def test_a_token_by_default_lives_an_hour_and_is_for_the_api_server(cluster) -> None:
+def test_default_token_is_for_an_hour_and_the_api_server(cluster) -> None:
     token = issued(cluster, "shop")
     assert token.lifetime == 3600
     assert token.audiences == (token.issuer,)
@@ -41,7 +41,7 @@ LONG = {
 
 @pytest.mark.parametrize(("namespace", "flags"), LONG.values(), ids=LONG)
 @pytest.mark.covers("threat-model: TokenRequest by hand")
-def test_a_long_token_is_refused_and_the_command_that_is_told_works(cluster, namespace, flags) -> None:
+def test_long_token_is_denied_and_the_suggested_command_works(cluster, namespace, flags) -> None:
     told = refused(cluster, namespace, *flags)
     maximum = 7200 if namespace == "oncall" else 3600
     assert "token-request-expiration: spec.expirationSeconds requests a token of" in told
@@ -54,7 +54,7 @@ def test_a_long_token_is_refused_and_the_command_that_is_told_works(cluster, nam
     assert bool(token.bound) is ("--bound-object-kind=Secret" in flags or namespace == "strict")
 
 
-def test_two_hours_are_issued_where_the_policy_says_so(cluster) -> None:
+def test_two_hour_token_is_issued_if_the_policy_allows_it(cluster) -> None:
     assert issued(cluster, "oncall", "--duration=2h").lifetime == 7200
 
 
@@ -68,27 +68,27 @@ def test_3607_seconds_for_the_api_server_bound_to_a_pod_are_a_year(cluster) -> N
     assert issued(cluster, "oncall", "--duration=3607s").lifetime == 3607
 
 
-def test_an_audience_is_judged_by_what_is_allowed(cluster) -> None:
+def test_audience_must_be_allowed(cluster) -> None:
     assert issued(cluster, "shop", VAULT).audiences == ("https://vault.example.com",)
     told = refused(cluster, "shop", VAULT, "--audience=elsewhere")
     assert 'token-request-audience: spec.audiences[1] is "elsewhere", which is not allowed' in told
     assert '; use one of "https://*.example.com", or none for the API server\n' in told
 
 
-def test_the_api_servers_own_audience_may_be_named(cluster) -> None:
+def test_own_audience_of_the_api_server_is_allowed(cluster) -> None:
     own = [f"--audience={audience}" for audience in issued(cluster, "shop").audiences]
     assert own
     issued(cluster, "shop", *own)
 
 
-def test_where_a_token_has_to_be_bound_it_is_told_how(cluster) -> None:
+def test_unbound_token_is_denied_with_advice(cluster) -> None:
     told = refused(cluster, "strict")
     assert "token-request-binding: spec binds the token to no object" in told
     assert "--bound-object-kind=Secret --bound-object-name=NAME\n" in told
     assert issued(cluster, "strict", *SECRET).bound[0].name == "app-token"
 
 
-def test_mode_warn_issues_and_says_what_enforce_would_do(cluster) -> None:
+def test_mode_warn_issues_a_token_with_warnings(cluster) -> None:
     done = cluster.kubectl(*CREATE, "warned", "--duration=2h", "--audience=elsewhere")
     assert parse_token(done.stdout.encode()).lifetime == 7200
     assert "Warning: token-request-expiration: " in done.stderr
@@ -96,17 +96,17 @@ def test_mode_warn_issues_and_says_what_enforce_would_do(cluster) -> None:
     assert "would be denied" in done.stderr
 
 
-def test_who_is_exempt_gets_any_token(cluster) -> None:
+def test_exempt_user_gets_any_token(cluster) -> None:
     token = issued(cluster, "strict", *CONTROLLER, "--duration=48h", "--audience=elsewhere")
     assert (token.lifetime, token.audiences, token.bound) == (172800, ("elsewhere",), ())
 
 
-def test_accounts_of_kube_system_get_any_token(cluster) -> None:
+def test_account_of_kube_system_gets_any_token(cluster) -> None:
     token = issued(cluster, "strict", *KUBE_SYSTEM, "--duration=48h", "--audience=elsewhere")
     assert (token.lifetime, token.audiences, token.bound) == (172800, ("elsewhere",), ())
 
 
-def test_a_node_gets_what_it_asks_for_on_behalf_of_its_pods(cluster) -> None:
+def test_node_gets_any_token_for_its_pods(cluster) -> None:
     node = cluster.node
     created(cluster, pod("on-a-node", "strict", nodeName=node, automountServiceAccountToken=True))
     bound = (

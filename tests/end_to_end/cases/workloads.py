@@ -44,7 +44,7 @@ def workload(kind, name, container, **meta):
 
 
 @pytest.mark.parametrize("kind", WORKLOADS)
-def test_the_author_of_each_kind_is_warned_when_it_is_made_and_when_it_is_changed(cluster, kind) -> None:
+def test_workload_is_warned_about_on_create_and_update(cluster, kind) -> None:
     name = f"warned-of-{kind.lower()}"
     at = "spec.jobTemplate.spec.template" if kind == "CronJob" else "spec.template"
     expected = f"Warning: legacy-token-reference: {at}.{READS}"
@@ -56,12 +56,12 @@ def test_the_author_of_each_kind_is_warned_when_it_is_made_and_when_it_is_change
     assert (again.returncode, expected in again.stderr) == (0, True)
 
 
-def test_a_sound_one_is_made_without_a_word(cluster) -> None:
+def test_valid_workload_causes_no_warning(cluster) -> None:
     assert warnings(cluster, workload("Deployment", "sound", {})) == ""
 
 
 @pytest.mark.parametrize("user", CONTROLLERS)
-def test_a_controller_that_makes_one_is_told_nothing(cluster, user) -> None:
+def test_workload_of_a_controller_causes_no_warning(cluster, user) -> None:
     made = workload("ReplicaSet", "made", reads_legacy())
     done = cluster.kubectl("create", "--dry-run=server", "-f", "-", *acting(user), stdin=made)
     assert (done.returncode, done.stderr) == (0, "")
@@ -80,7 +80,7 @@ def owned_by(cluster, kind: str, name: str) -> dict:
     [("Deployment", "ReplicaSet", False), ("CronJob", "Job", False), ("ConfigMap", "ReplicaSet", True)],
     ids=["a Deployment's", "a CronJob's", "a stranger's"],
 )
-def test_who_was_warned_of_the_owner_is_not_warned_again(cluster, owner, kind, warned) -> None:
+def test_owned_object_is_not_warned_about_again(cluster, owner, kind, warned) -> None:
     name = f"owner-of-{kind.lower()}"
     if owner == "ConfigMap":
         uid = uid_of(cluster, "configmap", "kube-root-ca.crt", "shop") if cluster.has_controllers else "made-up"
@@ -96,7 +96,7 @@ def test_who_was_warned_of_the_owner_is_not_warned_again(cluster, owner, kind, w
     assert (done.returncode, "Warning: " in done.stderr) == (0, warned)
 
 
-def test_a_job_that_is_made_from_a_cronjob_by_hand_belongs_to_it(cluster) -> None:
+def test_job_created_from_a_cron_job_belongs_to_it(cluster) -> None:
     assert "Warning: " in warnings(cluster, workload("CronJob", "nightly", reads_legacy()))
     done = cluster.kubectl("create", "job", "tonight", "-n", "shop", "--from=cronjob/nightly", "--dry-run=server")
     assert (done.returncode, done.stderr) == (0, "")
@@ -107,7 +107,7 @@ def scaled(manifest, replicas):
     return manifest
 
 
-def test_a_pod_that_is_refused_is_told_of_where_its_controller_makes_it(cluster) -> None:
+def test_denied_pod_is_reported_at_its_controller(cluster) -> None:
     if not cluster.has_controllers:
         pytest.skip("needs kube-controller-manager")
     warnings(cluster, scaled(workload("Deployment", "refused", reads_legacy()), 1))
@@ -115,7 +115,7 @@ def test_a_pod_that_is_refused_is_told_of_where_its_controller_makes_it(cluster)
     eventually(lambda: f"legacy-token-reference: {READS}" in cluster.do(*said))
 
 
-def test_the_pods_that_a_controller_makes_are_judged_and_mended(cluster) -> None:
+def test_pods_of_a_controller_are_evaluated_and_patched(cluster) -> None:
     if not cluster.has_controllers:
         pytest.skip("needs kube-controller-manager")
     cluster.do("create", "-f", "-", stdin=scaled(workload("Deployment", "mended", {}), 1))
@@ -132,7 +132,7 @@ def events(cluster, name, namespace):
     ]
 
 
-def test_a_controller_whose_pods_are_rejected_gets_an_event_that_describe_shows(cluster) -> None:
+def test_controller_of_denied_pods_gets_an_event(cluster) -> None:
     if not cluster.has_controllers:
         pytest.skip("needs kube-controller-manager")
     manifest = workload("ReplicaSet", "told", reads_legacy("app-token"), namespace="shop")
@@ -147,7 +147,7 @@ def test_a_controller_whose_pods_are_rejected_gets_an_event_that_describe_shows(
     cluster.do("delete", "replicaset", "told", "-n", "shop")
 
 
-def test_an_exempted_pod_is_told_of_too_and_a_dry_run_is_not(cluster) -> None:
+def test_exempted_pod_creates_an_event_and_a_dry_run_none(cluster) -> None:
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "nightly", "uid": "2", "controller": True}
     manifest = pod("told-exempt", "shop", "jenkins", container=reads_legacy("jenkins-token"))
     manifest["metadata"]["ownerReferences"] = [owner]

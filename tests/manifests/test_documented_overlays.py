@@ -29,7 +29,7 @@ def mine(tmp_path):
     return render
 
 
-def test_an_installation_with_ones_own_image_and_policy(mine) -> None:
+def test_documented_overlay_sets_image_and_policy(mine) -> None:
     (mine.folder / "policy.yaml").write_text(POLICY)
     objects = mine(shown_kustomization("docs/install.md", "manifests"))
     [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
@@ -39,7 +39,7 @@ def test_an_installation_with_ones_own_image_and_policy(mine) -> None:
     assert configmap["metadata"]["labels"]["tokenguard/policy"] == "true"
 
 
-def test_certificates_by_hand(mine) -> None:
+def test_documented_overlay_for_certificates_by_hand(mine) -> None:
     done = CliRunner().invoke(main, ["certs", "generate", "--out", str(mine.folder / "certs")])
     assert done.exit_code == 0, done.output
     objects = mine(shown_kustomization("docs/certificates.md", "manifests/overlays/by-hand"))
@@ -50,13 +50,13 @@ def test_certificates_by_hand(mine) -> None:
             assert webhook["clientConfig"]["service"]["name"] == "tokenguard"
 
 
-def test_cert_managers_own_namespace_left_out(mine) -> None:
+def test_documented_overlay_excludes_cert_managers_namespace(mine) -> None:
     objects = mine(shown_kustomization("docs/certificates.md", "manifests/overlays/cert-manager"))
     validating = the(KINDS[1], objects)["webhooks"][0]
     assert "cert-manager" in validating["namespaceSelector"]["matchExpressions"][0]["values"]
 
 
-def test_reviews_of_known_senders_alone(mine) -> None:
+def test_documented_overlay_requires_client_certificates(mine) -> None:
     (mine.folder / "client-ca.crt").write_text("a CA")
     (mine.folder / "policy.yaml").write_text(POLICY)
     page = (CHECKOUT / "docs/threat-model.md").read_text()
@@ -76,7 +76,7 @@ def test_reviews_of_known_senders_alone(mine) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_shown_exists(page) -> None:
+def test_documented_commands_exist(page) -> None:
     for call in re.findall(r"^\$ tokenguard (.*?)(?: {2,}#.*| \\| > .*)?$", PAGES[page], re.MULTILINE):
         words, flags = [], []
         for word in call.split():
