@@ -19,3 +19,9 @@ def test_no_module_imports_a_test_file() -> None:
     imports = re.compile(r"^\s*(?:from|import) tests\.(?:\S+\.)?test_\w+", re.MULTILINE)
     importers = [file.relative_to(TESTS) for file in TESTS.rglob("*.py") if imports.search(file.read_text())]
     assert importers == []
+
+
+def test_end_to_end_cases_have_unique_names() -> None:
+    files = (TESTS / "end_to_end" / "cases").glob("*.py")
+    names = [name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)]
+    assert len(names) == len(set(names)), "a module that imports all cases runs the last of that name only"
