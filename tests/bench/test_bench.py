@@ -97,7 +97,7 @@ def comparisons(monkeypatch) -> Callable[[], int]:
     globs = Counted(selectors.glob_matches)
     exempted = Counted(Exemption.applies_to)
     monkeypatch.setattr(selectors, "glob_matches", globs)
-    monkeypatch.setattr(Exemption, "is_for", exempted)
+    monkeypatch.setattr(Exemption, "applies_to", exempted)
     return lambda: globs.calls + exempted.calls
 
 
