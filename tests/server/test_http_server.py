@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import socket
 import ssl
+import struct
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -27,7 +28,7 @@ from webhook.server.http_protocol import MAX_PIPELINED
 from webhook.server.http_server import MAX_CONNECTIONS, HttpServer
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.pages import Pages
-from webhook.server.request_body import BodyBudget
+from webhook.server.request_body import MAX_AT_ONCE, BodyBudget
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.serving_certificate import server_context
 from webhook.server.tls_stream import MAX_RECORD_BYTES
@@ -434,6 +435,50 @@ def test_held_bodies_are_part_of_the_budget(run, tls) -> None:
             assert one.server.bodies.resize(0, 800_000), "and no longer"
 
     run(held())
+
+
+def test_reviews_are_evaluated_in_the_order_of_their_arrival(run, tls, monkeypatch) -> None:
+    evaluated: list[bytes] = []
+
+    def record(_handler: ReviewHandler, body: bytes, _phase: Phase) -> HttpResponse:
+        evaluated.append(body)
+        return HttpResponse(200, body)
+
+    monkeypatch.setattr(ReviewHandler, "handle", record)
+
+    async def ordered() -> None:
+        async with running(tls, holds=True) as one, contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(one.connection()) for _ in range(5)]
+            for number, (_, writer) in enumerate(reversed(clients)):
+                writer.write(POST % 2 + b"%02d" % number)
+                await asyncio.sleep(0.05)
+            one.server.stop_holding()
+            received = [await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(2) for reader, _ in clients]
+            assert [answer[-2:] for answer in received] == [b"04", b"03", b"02", b"01", b"00"]
+
+    run(ordered())
+    assert evaluated == [b"00", b"01", b"02", b"03", b"04"]
+
+
+def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
+    async def left() -> None:
+        async with running(tls, holds=True) as one:
+            one.server.bodies = BodyBudget(len(BODY))
+            async with one.connection() as (_, writer):
+                writer.write(POST % (2 * len(BODY)) + BODY)  # in two pieces, so the body counts
+                await asyncio.sleep(0.1)
+                writer.write(b" " * len(BODY))
+                await asyncio.sleep(0.1)
+                linger = struct.pack("ii", 1, 0)  # closing resets the connection
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+            await asyncio.sleep(0.1)
+            one.server.stop_holding()
+            await asyncio.sleep(0.1)
+            assert one.replica.metrics.reviews == {}
+            assert one.server.bodies.resize(0, MAX_AT_ONCE * len(BODY)), "its memory is free"
+
+    run(left())
 
 
 @pytest.mark.covers("failure-modes: 2,000 idle connections")
