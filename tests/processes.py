@@ -13,17 +13,17 @@ _MIB = 1 << 10
 def children(pid: int) -> list[int]:
     """Return a process' children, by any of its threads."""
     lists = [task.joinpath("children") for task in Path(f"/proc/{pid}/task").iterdir()]
-    return [int(child) for one in lists for child in one.read_text().split()]
+    return [int(child) for child_list in lists for child in child_list.read_text().split()]
 
 
 def tree(pid: int) -> list[int]:
     """Return a process and all that descend from it."""
-    return [pid, *(one for child in children(pid) for one in tree(child))]
+    return [pid, *(descendant for child in children(pid) for descendant in tree(child))]
 
 
 def cpu_seconds(pid: int) -> float:
     """Return the seconds of CPU, user's and system's, that a process and its descendants have used, the dead too."""
-    return sum(_times(one) for one in tree(pid)) / _TICK
+    return sum(_times(process) for process in tree(pid)) / _TICK
 
 
 def _times(pid: int) -> int:

@@ -71,7 +71,7 @@ def with_api_token(pod: dict[str, Any], expiration: int = 3607) -> dict[str, Any
     }
 
     def mounted(containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{**one, "volumeMounts": [*one.get("volumeMounts", []), mount]} for one in containers]
+        return [{**container, "volumeMounts": [*container.get("volumeMounts", []), mount]} for container in containers]
 
     lists = {key: mounted(spec[key]) for key in ("initContainers", "containers") if key in spec}
     return {**pod, "spec": {**spec, **lists, "volumes": [*spec.get("volumes", []), volume]}}

@@ -26,7 +26,7 @@ def test_listed_module_has_no_class_that_compiling_changes(module):
     for node in ast.walk(ast.parse((CHECKOUT / path_of(module)).read_text())):
         if isinstance(node, ast.ClassDef):
             assert node.decorator_list == [], node.name
-            [base] = [ast.unparse(one) for one in node.bases]
+            [base] = [ast.unparse(base) for base in node.bases]
             assert base in STRUCTS.keys() | OTHERS, node.name
             assert {keyword.arg for keyword in node.keywords} <= STRUCTS.get(base, set()), node.name
 

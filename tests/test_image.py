@@ -64,7 +64,7 @@ def test_build_requirements_are_locked():
     build, development = ((CHECKOUT / "requirements" / name).read_text() for name in ("build.txt", "dev.txt"))
     locked = re.findall(r"^\S+==.*\n(?: +--hash=.*\n)+", build, re.MULTILINE)
     assert locked
-    assert [one for one in locked if one not in development] == []
+    assert [package for package in locked if package not in development] == []
 
 
 def test_default_base_image_is_pinned_with_a_supported_python():

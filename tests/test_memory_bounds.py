@@ -124,7 +124,7 @@ def test_everything_in_the_table_and_excused_exists() -> None:
         file, _, attribute = name.partition("::")
         words = attribute.split(".")
         assert all(re.search(rf"\b{word}\b", (CHECKOUT / file).read_text()) for word in words), name
-    assert [name for name in (*OF_A_SHORT_LIFE, *FIXED) if not any(one.startswith(name) for one in found)] == []
+    assert [name for name in (*OF_A_SHORT_LIFE, *FIXED) if not any(item.startswith(name) for item in found)] == []
 
 
 def test_kept_in_memory_lists_the_rows_of_the_page() -> None:

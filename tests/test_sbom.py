@@ -24,35 +24,35 @@ HASH = f"    --hash=sha256:{'0' * 64}"
 @pytest.mark.covers("threat-model: vulnerable package")
 def test_sbom_has_every_locked_package_with_its_hashes() -> None:
     locked = dict(re.findall(r"^(\S+)==([^\s;]+)", LOCK, re.MULTILINE))
-    assert {one["name"]: one["version"] for one in BILL["components"]} == locked
+    assert {component["name"]: component["version"] for component in BILL["components"]} == locked
     assert len(BILL["components"]) == len(locked)
     told = [
         digest["content"]
-        for one in BILL["components"] for where in one["externalReferences"] for digest in where["hashes"]
+        for component in BILL["components"] for where in component["externalReferences"] for digest in where["hashes"]
     ]  # fmt: skip
     assert told == re.findall(r"sha256:([0-9a-f]{64})", LOCK)
 
 
 @pytest.mark.covers("threat-model: vulnerable package")
 def test_sbom_dependencies_are_the_projects_and_resolve() -> None:
-    known = {BILL["metadata"]["component"]["bom-ref"], *(one["bom-ref"] for one in BILL["components"])}
-    assert {one["ref"] for one in BILL["dependencies"]} == known
-    needs = {one["ref"]: set(one["dependsOn"]) for one in BILL["dependencies"]}
+    known = {BILL["metadata"]["component"]["bom-ref"], *(component["bom-ref"] for component in BILL["components"])}
+    assert {dependency["ref"] for dependency in BILL["dependencies"]} == known
+    needs = {dependency["ref"]: set(dependency["dependsOn"]) for dependency in BILL["dependencies"]}
     direct = {reference.split("/")[1].split("@")[0] for reference in needs["pkg:generic/tokenguard-webhook@1.2.3"]}
     in_the_image = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["fast"]]
     assert direct == {re.match(r"[\w-]+", requirement)[0] for requirement in in_the_image}
     reached, new = set(), {"pkg:generic/tokenguard-webhook@1.2.3"}
     while new:
         reached |= new
-        new = {reference for one in new for reference in needs[one]} - reached
+        new = {reference for entry in new for reference in needs[entry]} - reached
     assert reached == known
 
 
 def test_conditional_package_is_optional_with_its_condition() -> None:
     lock = f"a==1 ; sys_platform == 'win32' \\\n{HASH}\n    # via tokenguard-webhook (pyproject.toml)\n"
-    [one] = SBOM.bill(lock, "1", None)["components"]
-    assert (one["version"], one["scope"]) == ("1", "optional")
-    assert one["properties"] == [{"name": "tokenguard:marker", "value": "sys_platform == 'win32'"}]
+    [component] = SBOM.bill(lock, "1", None)["components"]
+    assert (component["version"], component["scope"]) == ("1", "optional")
+    assert component["properties"] == [{"name": "tokenguard:marker", "value": "sys_platform == 'win32'"}]
 
 
 @pytest.mark.parametrize("line", ["a>=1", "a @ https://example.com/a.whl", "-e .", "--index-url x"])

@@ -25,7 +25,7 @@ def own(seconds: float = 0, *rules: str, **changed: Any) -> bytes:
         "time": at(seconds), "id": "7ceb3af7", "uid": "7ceb3af7-1", "webhook": "validate", "decision": "denied",
         "operation": "CREATE", "resource": "pods", "namespace": "shop", "name": "app-1", "owner": "",
         "serviceAccount": "app", "user": "admin", "dryRun": False,
-        "findings": [{**one, "path": "spec", "detail": "is wrong"} for one in findings],
+        "findings": [{**finding, "path": "spec", "detail": "is wrong"} for finding in findings],
         "patch": [], "exemption": "", "policy": "0123456789ab", "durationMs": 0.1,
     }  # fmt: skip
     return text({key: value for key, value in (line | changed).items() if value is not None})

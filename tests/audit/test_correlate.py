@@ -23,19 +23,19 @@ def counted(*lines: bytes, most: int = 20_000):
 
 
 def test_patched_then_denied_counts_as_denied():
-    (one,) = counted(mutate(0, INJECTED), own(0.01, LEGACY))
-    assert one.outcome is AuditOutcome.DENIED
-    assert dict(one.rules) == {"legacy-token-reference": AuditOutcome.DENIED, "inject": AuditOutcome.PATCHED}
+    (request,) = counted(mutate(0, INJECTED), own(0.01, LEGACY))
+    assert request.outcome is AuditOutcome.DENIED
+    assert dict(request.rules) == {"legacy-token-reference": AuditOutcome.DENIED, "inject": AuditOutcome.PATCHED}
 
 
 def test_patched_then_warned_counts_as_patched():
-    (one,) = counted(mutate(0, INJECTED), own(0.01, "token-subpath: warn", decision="warned"))
-    assert one.outcome is AuditOutcome.PATCHED
+    (request,) = counted(mutate(0, INJECTED), own(0.01, "token-subpath: warn", decision="warned"))
+    assert request.outcome is AuditOutcome.PATCHED
 
 
 def test_rule_violated_in_both_counts_by_the_stronger_outcome():
-    (one,) = counted(mutate(0, "inject: patch"), own(0.01, "inject: reject"))
-    assert one.rules == (("inject", AuditOutcome.DENIED),)
+    (request,) = counted(mutate(0, "inject: patch"), own(0.01, "inject: reject"))
+    assert request.rules == (("inject", AuditOutcome.DENIED),)
 
 
 def test_exemption_in_both_counts_once():
@@ -43,9 +43,9 @@ def test_exemption_in_both_counts_once():
         "decision": "allowed",
         "exemption": "inject: PLAT-1; old (until never); token-subpath: x (until 2026-12-31)",
     }
-    (one,) = counted(mutate(0, **exempt), own(0.01, **exempt))
-    assert one.exemptions == (("inject", "PLAT-1; old (until never)"), ("token-subpath", "x (until 2026-12-31)"))
-    assert one.outcome is AuditOutcome.ALLOWED
+    (request,) = counted(mutate(0, **exempt), own(0.01, **exempt))
+    assert request.exemptions == (("inject", "PLAT-1; old (until never)"), ("token-subpath", "x (until 2026-12-31)"))
+    assert request.outcome is AuditOutcome.ALLOWED
 
 
 GENERATED = {"name": None, "generateName": "web-5d-", "owner": "ReplicaSet/web-5d"}
@@ -83,14 +83,14 @@ def test_other_resources_are_not_joined():
 
 def test_retried_pod_counts_again():
     lines = [line for at in range(5) for line in (mutate(at, INJECTED), own(at + 0.01, LEGACY))]
-    assert [one.outcome for one in counted(*lines)] == [AuditOutcome.DENIED] * 5
+    assert [use.outcome for use in counted(*lines)] == [AuditOutcome.DENIED] * 5
 
 
 def test_many_pods_of_one_controller_count_individually():
     lines = [mutate(at / 1000, INJECTED, **GENERATED) for at in range(100)]
     lines += [own(0.1 + at / 1000, LEGACY, name=f"web-5d-{at:05}", owner=GENERATED["owner"]) for at in range(40)]
     random.Random(1).shuffle(lines)
-    outcomes = [one.outcome for one in counted(*lines)]
+    outcomes = [use.outcome for use in counted(*lines)]
     assert (outcomes.count(AuditOutcome.DENIED), outcomes.count(AuditOutcome.PATCHED)) == (40, 60)
 
 

@@ -54,14 +54,14 @@ def test_parse_exemptions_separates_reasons_of_any_form():
 
 
 def test_event_contains_the_answers_of_both_webhooks():
-    (one,) = told({
+    (event,) = told({
         f"{MUTATE}decision": "patched", f"{MUTATE}rules": "inject,token-expiration", f"{MUTATE}id": "1",
         f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "legacy-token-reference,inject", f"{VALIDATE}id": "2",
         "other.example.com/decision": "denied", "authorization.k8s.io/decision": "allow",
     })  # fmt: skip
-    assert isinstance(one, DecisionEvent)
-    assert (one.outcome, one.namespace, one.account, one.dry_run) == (AuditOutcome.DENIED, "shop", "", False)
-    assert dict(one.rules) == {
+    assert isinstance(event, DecisionEvent)
+    assert (event.outcome, event.namespace, event.account, event.dry_run) == (AuditOutcome.DENIED, "shop", "", False)
+    assert dict(event.rules) == {
         "inject": AuditOutcome.DENIED,
         "token-expiration": AuditOutcome.PATCHED,
         "legacy-token-reference": AuditOutcome.DENIED,
@@ -70,8 +70,8 @@ def test_event_contains_the_answers_of_both_webhooks():
 
 def test_event_contains_exemption_and_dry_run():
     answered = {f"{VALIDATE}decision": "allowed", f"{VALIDATE}exemption": "inject: PLAT-1 (until never)"}
-    (one,) = told(answered, requestURI="/api/v1/namespaces/shop/pods?dryRun=All&fieldManager=kubectl")
-    assert (one.outcome, one.exemptions, one.dry_run) == (
+    (event,) = told(answered, requestURI="/api/v1/namespaces/shop/pods?dryRun=All&fieldManager=kubectl")
+    assert (event.outcome, event.exemptions, event.dry_run) == (
         AuditOutcome.ALLOWED,
         (("inject", "PLAT-1 (until never)"),),
         True,
@@ -80,8 +80,8 @@ def test_event_contains_exemption_and_dry_run():
 
 def test_event_of_a_token_request_names_the_account():
     about = {"resource": "serviceaccounts", "subresource": "token", "namespace": "shop", "name": "app"}
-    (one,) = told({f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "token-request-expiration"}, objectRef=about)
-    assert one.account == "shop/app"
+    (event,) = told({f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "token-request-expiration"}, objectRef=about)
+    assert event.account == "shop/app"
 
 
 def test_stale_token_use_names_its_sender():

@@ -63,7 +63,7 @@ LINES = {
     "json-file": f"{json.dumps({'log': PAST + chr(10), 'stream': 'stdout'})}\n{json.dumps({'log': OTHER})}\n",
     "concatenated": PAST + OTHER,
     "separated by tabs": f"{PAST}\t{OTHER}\n",
-    "pretty-printed one after the other": "\n".join(json.dumps(one, indent=2) for one in EVENTS),
+    "pretty-printed one after the other": "\n".join(json.dumps(event, indent=2) for event in EVENTS),
     "an element a line": f"[\n{PAST},\n{OTHER}\n]\n",
     "an element a line, comma first": f"[{PAST}\n,{OTHER}]",
 }

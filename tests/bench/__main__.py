@@ -38,7 +38,7 @@ def _under_load(folder: Path, seconds: float, rounds: int) -> list[Row]:
         print(f"load over HTTPS: left out, {why_not}")
         return []
     measured = list(over_https.measure(folder, seconds, rounds))
-    _table(over_https.HEAD, (row for one in measured for row in over_https.cells(one)))
+    _table(over_https.HEAD, (row for load in measured for row in over_https.cells(load)))
     return list(over_https.goals(measured))
 
 

@@ -128,9 +128,9 @@ def rows() -> Iterator[Row]:
     """Yield what a decision costs."""
     plain = policy()
     counted = decision(plain, secrets(1), Metrics(State()).count_review)
-    base, one, more = cost(baseline, decision(plain, secrets(1)), counted)
-    yield _row("decode, evaluate, encode: json.loads and json.dumps of the same body", one, base)
-    yield _row("the same, counted in the metrics: not counted", more, one)
+    base, decided, more = cost(baseline, decision(plain, secrets(1)), counted)
+    yield _row("decode, evaluate, encode: json.loads and json.dumps of the same body", decided, base)
+    yield _row("the same, counted in the metrics: not counted", more, decided)
     for count in SECRETS:
         yield _row(f"a decision with {count:,} legacy Secrets: with 1", *cost(
             decision(plain, secrets(count)), decision(plain, secrets(1)),

@@ -31,7 +31,7 @@ async def answers(server: Server, path: str, body: bytes, count: int) -> list[by
     connections = await asyncio.gather(*(connect() for _ in range(count)))
     for _, writer in connections:
         writer.write(head + body[:-1])
-    return await asyncio.gather(*(end(*one) for one in connections))
+    return await asyncio.gather(*(end(*connection) for connection in connections))
 
 
 def answered(server: Server, path: str, body: bytes, count: int) -> int:

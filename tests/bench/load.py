@@ -63,7 +63,9 @@ def load(server: Server, path: str, body: Path, connections: int, seconds: float
 
 def median(rounds: Iterable[Figures]) -> Figures:
     """Return the median of each figure."""
-    return Figures(*(statistics.median(column) for column in zip(*(vars(one).values() for one in rounds), strict=True)))
+    return Figures(
+        *(statistics.median(column) for column in zip(*(vars(figures).values() for figures in rounds), strict=True))
+    )
 
 
 def ratio(ours: Sequence[Figures], theirs: Sequence[Figures], figure: str) -> tuple[float, float, float]:

@@ -53,14 +53,14 @@ def measure(folder: Path, seconds: float, rounds: int) -> Iterator[Rounds]:
         body = RECORDED / f"{review}.pods.json"
         path = f"/{review.rpartition('.')[2]}"
         answer = folder / "answer"
-        with server(folder, PURE) as one:
-            answer.write_bytes(one.request("POST", path, body.read_bytes(), JSON).body)
+        with server(folder, PURE) as target:
+            answer.write_bytes(target.request("POST", path, body.read_bytes(), JSON).body)
         with contextlib.ExitStack() as stack:
             servers = {name: stack.enter_context(server(folder, name, answer)) for name in names()}
             of: dict[str, list[Figures]] = {name: [] for name in servers}
             for _ in range(rounds):
-                for name, one in servers.items():
-                    of[name].append(load(one, path, body, connections, seconds))
+                for name, target in servers.items():
+                    of[name].append(load(target, path, body, connections, seconds))
             yield Rounds(review, connections, of)
 
 
@@ -81,7 +81,7 @@ def goals(measured: list[Rounds]) -> Iterator[Row]:
     shown = {"cpu": "CPU of a mutating review, us", "p99": "p99 at 8 connections, ms"}
     for name in (PURE, COMPILED):
         for figure, goal in _GOALS.items() if name in of else ():
-            ours, theirs = (getattr(median(of[one]), figure) for one in (name, ASGI))
+            ours, theirs = (getattr(median(of[server]), figure) for server in (name, ASGI))
             middle, _, _ = ratio(of[name], of[ASGI], figure)
             yield Row(f"{shown[figure]}: {name}, {ASGI}", f"{ours:.1f}", f"{theirs:.1f}", middle, goal)
 
@@ -89,8 +89,8 @@ def goals(measured: list[Rounds]) -> Iterator[Row]:
 def in_flight(folder: Path) -> Row:
     """Return how many of 1,000 reviews at once are answered."""
     body = (RECORDED / f"{LOADS[0][0]}.pods.json").read_bytes()
-    with server(folder, PURE) as one:
-        count = answered(one, "/mutate", body, IN_FLIGHT)
+    with server(folder, PURE) as target:
+        count = answered(target, "/mutate", body, IN_FLIGHT)
     what = "reviews in flight at once: answered, sent"
     return Row(what, str(count), str(IN_FLIGHT), count / IN_FLIGHT, goal=1, should_be_more=True)
 
@@ -109,8 +109,8 @@ def server(folder: Path, name: str, answer: Path | None = None) -> Iterator[Serv
         environment[ANSWER] = str(answer)
     where = COMPILED_FOLDER if name == COMPILED else CHECKOUT  # Python takes `webhook` from the folder it runs in
     ready = name != ASGI  # which answers every path with its one answer
-    with serve(folder / name, *flags, module=_MODULES[name], ready=ready, env=environment, cwd=where) as one:
-        yield one
+    with serve(folder / name, *flags, module=_MODULES[name], ready=ready, env=environment, cwd=where) as target:
+        yield target
 
 
 def _shown(middle: float, least: float, most: float) -> str:

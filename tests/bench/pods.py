@@ -74,8 +74,8 @@ def _guarded(plane: ControlPlane, folder: Path) -> Iterator[None]:
         bundle = base64.b64encode(Path(authority).read_bytes()).decode()
         for phase, kind in (("mutate", "Mutating"), ("validate", "Validating")):
             plane.do("apply", "-f", "-", stdin=_configuration(kind, phase, f"https://{server.address}", bundle))
-        for one in _policy():
-            plane.do("apply", "-f", "-", stdin=one)
+        for key in _policy():
+            plane.do("apply", "-f", "-", stdin=key)
         yield
         for kind in ("Mutating", "Validating"):
             plane.do("delete", f"{kind}WebhookConfiguration".lower(), "tokenguard")
@@ -112,7 +112,7 @@ def _policy() -> Iterator[dict[str, Any]]:
         "spec": {
             "failurePolicy": "Fail",
             "matchConstraints": {"resourceRules": [_rule()]},
-            "validations": [{"expression": one} for one in EXPRESSIONS],
+            "validations": [{"expression": expression} for expression in EXPRESSIONS],
         },
     }
     yield {

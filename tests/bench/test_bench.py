@@ -68,7 +68,7 @@ def test_tokenguard_is_measured_beside_both_baselines(monkeypatch, tmp_path) -> 
     monkeypatch.setattr(over_https, "LOADS", over_https.LOADS[:1])
     monkeypatch.setattr(over_https, "COMPILED_FOLDER", tmp_path / "none")
     measured = list(over_https.measure(tmp_path, 1, 1))
-    rows = [row for one in measured for row in over_https.cells(one)]
+    rows = [row for load in measured for row in over_https.cells(load)]
     assert [row[2] for row in rows] == [over_https.ASGI, over_https.WORKER, over_https.PURE]
     assert all(len(row) == len(over_https.HEAD) for row in rows)
     assert len(list(over_https.goals(measured))) == 2
@@ -120,5 +120,5 @@ def test_comparisons_of_a_review_do_not_grow_with_the_policy(kind, comparisons) 
 
 @pytest.mark.parametrize("kind", [deciding.exemptions, deciding.overrides], ids=["exemptions", "overrides"])
 def test_comparisons_of_matching_entries_are_counted(kind, comparisons) -> None:
-    policy = deciding.policy(**{kind.__name__: [one | {"namespaces": ["fresh-*"]} for one in kind(deciding.FEW)]})
+    policy = deciding.policy(**{kind.__name__: [entry | {"namespaces": ["fresh-*"]} for entry in kind(deciding.FEW)]})
     assert work(policy, comparisons) > 0

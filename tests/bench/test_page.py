@@ -30,7 +30,7 @@ def test_documented_commands_use_make_or_python() -> None:
 def test_documented_make_targets_exist(words) -> None:
     target, *variables = words
     assert re.search(rf"^{target}:.*## ", MAKEFILE, re.MULTILINE)
-    for name, _, value in (one.partition("=") for one in variables):
+    for name, _, value in (variable.partition("=") for variable in variables):
         assert f"$({name})" in MAKEFILE
         assert name != "PARTS" or value in PARTS
     for part in PARTS:

@@ -115,7 +115,7 @@ def meta(name, namespace="demo", version="1", account="app", **more):
 
 def page(*metadata, version="10", following="", kind="PartialObjectMetadataList") -> bytes:
     head = {"resourceVersion": version} | ({"continue": following} if following else {})
-    return json.dumps({"kind": kind, "metadata": head, "items": [{"metadata": one} for one in metadata]}).encode()
+    return json.dumps({"kind": kind, "metadata": head, "items": [{"metadata": item} for item in metadata]}).encode()
 
 
 def event(type_, metadata, kind="PartialObjectMetadata", **more) -> bytes:

@@ -25,7 +25,7 @@ class Names:
         self.batches: list[int] = []
 
     def replace(self, objects) -> None:
-        self.now = {one.metadata.name for one in objects}
+        self.now = {obj.metadata.name for obj in objects}
 
     def apply(self, changes) -> None:
         self.batches.append(len(changes))

@@ -88,14 +88,16 @@ def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
 
 def test_refused_list_of_copies_leaves_decisions() -> None:
     report = scan(labelled_secrets=REFUSED)
-    assert [(one.resource, one.affects_decisions) for one in report.unread] == [("secrets of other types", False)]
+    assert [(resource.resource, resource.affects_decisions) for resource in report.unread] == [
+        ("secrets of other types", False)
+    ]
     assert report.exit_status == 0
 
 
 @pytest.mark.parametrize("what", ["namespaces", "secrets", "serviceaccounts"])
 def test_refused_list_for_decisions_exits_2(what) -> None:
     report = scan(**{what: REFUSED})
-    assert [one.resource for one in report.unread] == [what]
+    assert [resource.resource for resource in report.unread] == [what]
     assert (report.exit_status, report.names_unread) == (2, False)
 
 
@@ -112,7 +114,7 @@ def test_refused_bindings_leave_out_account_findings_only(what) -> None:
 def test_refused_csi_drivers_are_reported_as_not_read() -> None:
     requests = [{"audience": "vault", "expirationSeconds": 86400}]
     driver = {"metadata": {"name": "vault.example.com"}, "spec": {"tokenRequests": requests}}
-    assert [one.name for one in scan("", csidrivers=[driver]).csi_drivers] == ["vault.example.com"]
+    assert [csi_driver.name for csi_driver in scan("", csidrivers=[driver]).csi_drivers] == ["vault.example.com"]
     report = scan(csidrivers=REFUSED)
     assert (report.csi_drivers, report.exit_status) == ((), 0)
     [unread] = report.unread
@@ -201,7 +203,7 @@ def test_named_namespace_is_listed_alone_except_bindings() -> None:
     assert len(within) == 2 * 10
 
 
-def one(name: str, kind: str = "PartialObjectMetadata", **labels: str) -> dict[str, Object]:
+def csi_driver(name: str, kind: str = "PartialObjectMetadata", **labels: str) -> dict[str, Object]:
     return {name: Raw({"kind": kind, "metadata": {"name": name, "labels": labels}})}
 
 
@@ -211,10 +213,10 @@ READING = [{"metadata": meta("a"), "spec": READS}]
 
 def test_named_namespaces_are_read_singly_if_lists_are_refused() -> None:
     lists = {"namespaces": REFUSED, "secrets": [ROBOT], "pods": READING}
-    report = scan(LENIENT, ("shop",), **lists, **one("shop", team="a"))
+    report = scan(LENIENT, ("shop",), **lists, **csi_driver("shop", team="a"))
     assert (report.exit_status, report.unread, report.summary.namespaces) == (0, (), 1)
     assert report.summary.pods.warned == 1
-    assert scan(LENIENT, ("shop",), **lists, **one("shop", team="b")).summary.pods.denied == 1
+    assert scan(LENIENT, ("shop",), **lists, **csi_driver("shop", team="b")).summary.pods.denied == 1
 
 
 def test_unreadable_namespace_is_a_gap_missing_one_fails() -> None:
@@ -227,7 +229,7 @@ def test_unreadable_namespace_is_a_gap_missing_one_fails() -> None:
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=ApiError(500, "HTTP 500"))
 
 
-@pytest.mark.parametrize("found", [one("demo", kind="Namespace")["demo"], Raw([])], ids=["content", "no object"])
+@pytest.mark.parametrize("found", [csi_driver("demo", kind="Namespace")["demo"], Raw([])], ids=["content", "no object"])
 def test_namespace_answer_that_is_no_metadata_fails(found) -> None:
     with pytest.raises(ApiError):
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=found)
@@ -256,9 +258,9 @@ def test_exemption_of_unknown_namespaces_is_not_unused() -> None:
     assert [exemption.status for exemption in scan(text, ("team-a",), namespaces=known).exemptions] == [
         ExemptionStatus.UNUSED
     ]
-    unknown = scan(text, ("team-a",), namespaces=REFUSED, **one("team-a"))
+    unknown = scan(text, ("team-a",), namespaces=REFUSED, **csi_driver("team-a"))
     assert [exemption.status for exemption in unknown.exemptions] == [ExemptionStatus.NOT_SCANNED]
-    its_own = scan(text.replace("team-*", "team-a"), ("team-a",), namespaces=REFUSED, **one("team-a"))
+    its_own = scan(text.replace("team-*", "team-a"), ("team-a",), namespaces=REFUSED, **csi_driver("team-a"))
     assert [exemption.status for exemption in its_own.exemptions] == [ExemptionStatus.UNUSED]
 
 

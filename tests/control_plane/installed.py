@@ -33,7 +33,7 @@ class Installation:
     def bundles(self) -> set[str | None]:
         """Return the caBundles in both configurations, in base64."""
         found = [self.plane.ask("GET", f"{WEBHOOKS}/{kind.lower()}s/tokenguard")[1] for kind in KINDS]
-        return {webhook["clientConfig"].get("caBundle") for one in found for webhook in one["webhooks"]}
+        return {webhook["clientConfig"].get("caBundle") for item in found for webhook in item["webhooks"]}
 
     def secret(self) -> dict[str, bytes]:
         """Return what the TLS Secret holds."""
@@ -49,7 +49,7 @@ def settings(objects: list[Object]) -> dict[str, str]:
     """Return what the Deployment tells tokenguard, less what only a pod has."""
     [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["serve"]
-    told = {one["name"]: one["value"] for one in container["env"]}
+    told = {variable["name"]: variable["value"] for variable in container["env"]}
     of_a_pod = {"TMPDIR", "TOKENGUARD_BIND", "TOKENGUARD_STATE_FOLDER"}
     return {name: value for name, value in told.items() if name not in of_a_pod}
 
@@ -98,7 +98,7 @@ def installed(plane: ControlPlane, folder: Path, replicas: int = 2) -> Iterator[
     """Install what `kubectl kustomize manifests` renders, run the replicas, and wait until the API server asks them."""
     objects = render("manifests")
     configurations = [the(kind, objects) for kind in KINDS]
-    rest = [one for one in objects if one not in configurations]
+    rest = [obj for obj in objects if obj not in configurations]
     plane.do("apply", "-f", "-", stdin=rest[0])
     plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": rest[1:]})
     put_policy(plane)

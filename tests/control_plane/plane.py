@@ -117,11 +117,11 @@ def control_plane(binaries: Path, folder: Path, *flags: str) -> Iterator[Control
     token = secrets.token_hex(16)
     _write_keys(folder)
     users = (token, "admin"), (secrets.token_hex(16), "system:kube-controller-manager")
-    (folder / "tokens.csv").write_text("".join(f"{one},{user},{user},system:masters\n" for one, user in users))
+    (folder / "tokens.csv").write_text("".join(f"{token},{user},{user},system:masters\n" for token, user in users))
     (folder / "audit-policy.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
     url = f"https://127.0.0.1:{api}"
-    for name, (one, _) in zip(("kubeconfig", "controllers.kubeconfig"), users, strict=True):
-        _write_kubeconfig(folder / name, url, one)
+    for name, (token, _) in zip(("kubeconfig", "controllers.kubeconfig"), users, strict=True):
+        _write_kubeconfig(folder / name, url, token)
     etcd = [
         "etcd",
         "--unsafe-no-fsync",
@@ -218,7 +218,7 @@ def _write_kubeconfig(file: Path, url: str, token: str) -> None:
 def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in taken]
+        return [port.getsockname()[1] for port in taken]
 
 
 @contextlib.contextmanager

@@ -47,8 +47,8 @@ class Prometheus:
     def targets(self) -> dict[str, list[str]]:
         """Return the health of the targets of each job, or what is wrong with them."""
         found: dict[str, list[str]] = {}
-        for one in self.ask("targets")["activeTargets"]:
-            found.setdefault(one["labels"]["job"], []).append(one["lastError"] or one["health"])
+        for target in self.ask("targets")["activeTargets"]:
+            found.setdefault(target["labels"]["job"], []).append(target["lastError"] or target["health"])
         return found
 
 

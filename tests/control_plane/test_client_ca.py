@@ -43,7 +43,7 @@ class Site:
     def know(self, *authorities: KeyPair) -> None:
         """Have tokenguard know clients by these CAs."""
         before = self.server.metric("tokenguard_reloads_total", source="client-ca", result="accepted")
-        (self.folder / "ca.crt").write_bytes(b"".join(one.certificate for one in authorities))
+        (self.folder / "ca.crt").write_bytes(b"".join(authority.certificate for authority in authorities))
         eventually(
             lambda: self.server.metric("tokenguard_reloads_total", source="client-ca", result="accepted") == before + 1
         )

@@ -31,5 +31,5 @@ def cluster(tmp_path_factory):
 def test_impersonation_is_in_the_api_servers_audit_log(cluster) -> None:
     made_for_nobody(cluster, *acting(EXEMPT))
     said = [json.loads(line) for line in cluster.audit.splitlines()]
-    both = [(one["user"]["username"], one.get("impersonatedUser", {}).get("username")) for one in said]
+    both = [(message["user"]["username"], message.get("impersonatedUser", {}).get("username")) for message in said]
     assert ("admin", EXEMPT) in both

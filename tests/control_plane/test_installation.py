@@ -62,7 +62,7 @@ class Handshakes:
     failures: list[str] = field(default_factory=list)
     count: int = 0
 
-    def one(self, bundle: str, server: Server) -> None:
+    def connect(self, bundle: str, server: Server) -> None:
         """Connect as to the Service, trusting nobody but who is in a caBundle (in base64)."""
         host, port = server.address.split(":")
         try:
@@ -91,7 +91,7 @@ def handshakes(installation: Installation) -> Iterator[Handshakes]:
         while not over.is_set():
             for bundle in installation.bundles():
                 for server in installation.replicas:
-                    made.one(bundle or "", server)
+                    made.connect(bundle or "", server)
             over.wait(INTERVAL)
 
     thread = threading.Thread(target=run)
@@ -108,7 +108,7 @@ def replace_workers(installation: Installation) -> None:
         before = set(server.workers)
         for worker in before:
             os.kill(worker, signal.SIGTERM)
-        eventually(lambda one=server, gone=before: len(one.workers) == 1 and not gone & set(one.workers))
+        eventually(lambda replica=server, gone=before: len(replica.workers) == 1 and not gone & set(replica.workers))
 
 
 def assert_asked_anew(plane: ControlPlane, installation: Installation, name: str) -> None:
@@ -159,8 +159,8 @@ def test_ca_rotation_fails_no_pod(plane, installation) -> None:
         assert done.returncode == 0, done.stderr
     assert loop.failures + connections.failures == []
     after = installation.secret()
-    assert not {one.fingerprint for one in parse_certificates(before["ca.crt"])} & {
-        one.fingerprint for one in parse_certificates(after["ca.crt"])
+    assert not {certificate.fingerprint for certificate in parse_certificates(before["ca.crt"])} & {
+        certificate.fingerprint for certificate in parse_certificates(after["ca.crt"])
     }
     assert certs(plane, "status").returncode == 0
     assert len(connections.served) == 2, "the old certificate was seen, and the new one"
@@ -204,11 +204,13 @@ def test_killed_worker_fails_at_most_the_pod_in_review(plane, installation) -> N
             for worker in server.workers:
                 os.kill(worker, signal.SIGKILL)
                 kills += 1
-                eventually(lambda one=server, gone=worker: gone not in one.workers and len(one.workers) == 1)
+                eventually(
+                    lambda replica=server, gone=worker: gone not in replica.workers and len(replica.workers) == 1
+                )
                 loop.more(1)
     assert len(loop.failures) <= kills
     broken_off = ("connection reset", "connection refused", "EOF", "the mutating webhook did not run")
-    assert [one for one in loop.failures if not any(why in one for why in broken_off)] == []
+    assert [failure for failure in loop.failures if not any(why in failure for why in broken_off)] == []
 
 
 @pytest.mark.covers("threat-model: patch undone")
@@ -352,7 +354,9 @@ def told_of_twice(plane: ControlPlane, installation: Installation) -> None:
     for verb in ("create", "patch"):
         assert "denied the request" in plane.kubectl("create", "-f", "-", stdin=manifest).stderr
         done = Right(verb, "events", "strict", "")
-        eventually(lambda one=done: any(dataclasses.replace(right, name="") == one for right in used_rights(plane)[0]))
+        eventually(
+            lambda needed=done: any(dataclasses.replace(right, name="") == needed for right in used_rights(plane)[0])
+        )
         replace_workers(installation)
 
 
@@ -382,18 +386,18 @@ def owners_of_events(plane: ControlPlane) -> set[str]:
 
 def is_needed(given: Right, used: set[Right]) -> bool:
     """Say whether a right was used, and with fewer namespaces or names in it would not have been enough."""
-    uses = [one for one in used if (one.verb, one.resource) == (given.verb, given.resource)]
+    uses = [namespace for namespace in used if (namespace.verb, namespace.resource) == (given.verb, given.resource)]
     if given.namespace:
-        return any((one.namespace, one.name) == (given.namespace, given.name) for one in uses)
+        return any((use.namespace, use.name) == (given.namespace, given.name) for use in uses)
     if given.name:
-        return any(one.name == given.name for one in uses)
-    return any(one.namespace != "tokenguard" for one in uses)
+        return any(use.name == given.name for use in uses)
+    return any(use.namespace != "tokenguard" for use in uses)
 
 
 def put_policy_past_the_door(plane: ControlPlane, document: str) -> None:
     """Write a policy that nobody checks, as while nobody can be asked."""
     found = json.loads(plane.do("get", KINDS[1], "tokenguard", "-o", "json"))["webhooks"]
-    [(number, door)] = [(at, one) for at, one in enumerate(found) if one["name"].startswith("policy.")]
+    [(number, door)] = [(at, item) for at, item in enumerate(found) if item["name"].startswith("policy.")]
     where = f"/webhooks/{number}/matchConditions"
 
     def put(conditions: list[dict[str, str]]) -> None:

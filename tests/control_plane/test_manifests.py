@@ -70,7 +70,7 @@ def secret(name, kind):
 
 def versions(plane):
     listed = json.loads(plane.do("get", "-k", str(CHECKOUT / "manifests"), "-o", "json"))["items"]
-    return {(one["kind"], one["metadata"]["name"]): one["metadata"]["resourceVersion"] for one in listed}
+    return {(line["kind"], line["metadata"]["name"]): line["metadata"]["resourceVersion"] for line in listed}
 
 
 def of_deployment(folder, name):
@@ -81,7 +81,7 @@ def of_deployment(folder, name):
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
 def test_api_server_accepts_each_installation(plane, folder) -> None:
-    items = [one for one in render(folder) if not is_custom(one)]
+    items = [obj for obj in render(folder) if not is_custom(obj)]
     every = {"apiVersion": "v1", "kind": "List", "items": items}
     done = plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=every)
     assert (done.returncode, done.stderr) == (0, "")
@@ -89,7 +89,7 @@ def test_api_server_accepts_each_installation(plane, folder) -> None:
 
 
 def test_api_server_accepts_the_dashboard_config_map(plane) -> None:
-    [dashboard] = [one for one in render(MONITORING) if not is_custom(one)]
+    [dashboard] = [obj for obj in render(MONITORING) if not is_custom(obj)]
     done = plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=dashboard)
     assert (done.stdout, done.stderr) == ("configmap/tokenguard-dashboard created (server dry run)\n", "")
 
@@ -135,7 +135,7 @@ def test_ca_bundle_survives_an_apply(plane, folder, how) -> None:
 
 def bundles(plane, kind):
     configuration = json.loads(plane.do("get", kind, "tokenguard", "-o", "json"))
-    return [one["clientConfig"].get("caBundle") for one in configuration["webhooks"]]
+    return [webhook["clientConfig"].get("caBundle") for webhook in configuration["webhooks"]]
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)

@@ -42,7 +42,9 @@ def installation(plane, tmp_path_factory):
     """Return an installation that has been asked all sorts of things."""
     with installed(plane, tmp_path_factory.mktemp("replicas")) as running:
         put_policy(plane, POLICY + ENDING)
-        eventually(lambda: all(one.metric("tokenguard_exemptions", days_left="0-7") == 1 for one in running.replicas))
+        eventually(
+            lambda: all(replica.metric("tokenguard_exemptions", days_left="0-7") == 1 for replica in running.replicas)
+        )
         created(plane, pod("plain"))
         created(plane, pod("exempt", account="jenkins", container=reads_legacy("jenkins-token")))
         assert "legacy-token-reference" in refusal(plane, pod("refused", container=reads_legacy()))
@@ -83,15 +85,15 @@ def exposed(server):
 
 
 def test_documented_metrics_and_labels_are_exposed(installation) -> None:
-    one, other = (exposed(server) for server in installation.replicas)
-    both = {name: one.get(name, set()) | other.get(name, set()) for name in one | other}
+    first, second = (exposed(server) for server in installation.replicas)
+    both = {name: first.get(name, set()) | second.get(name, set()) for name in first | second}
     assert both == {name: set(labels) for name, labels in METRICS.items()}
 
 
 @pytest.mark.covers("threat-model: tokens in memory or logs")
 def test_metrics_contain_no_secret(installation, plane) -> None:
     secrets = json.loads(plane.do("get", "secrets", "-A", "-o", "json"))["items"]
-    tokens = [base64.b64decode(one["data"]["token"]) for one in secrets if "token" in one.get("data", {})]
+    tokens = [base64.b64decode(secret["data"]["token"]) for secret in secrets if "token" in secret.get("data", {})]
     assert tokens
     for server in installation.replicas:
         body = server.request("GET", "/metrics").body
@@ -124,7 +126,9 @@ def test_prometheus_evaluates_alerts_and_the_expected_ones_fire(scraped) -> None
     eventually(settled)
     eventually(lambda: {name for name, state in states(scraped).items() if state == "firing"} == expected)
     [alert] = [
-        one for one in scraped.ask("alerts")["alerts"] if one["labels"]["alertname"] == "TokenguardExemptionExpiring"
+        alert
+        for alert in scraped.ask("alerts")["alerts"]
+        if alert["labels"]["alertname"] == "TokenguardExemptionExpiring"
     ]
     assert alert["annotations"]["summary"].endswith(": until the move, INFRA-7")
     eventually(lambda: states(scraped)["TokenguardDown"] == "inactive")  # until the first targets are read it is not
@@ -133,10 +137,12 @@ def test_prometheus_evaluates_alerts_and_the_expected_ones_fire(scraped) -> None
 def test_every_dashboard_query_works(scraped) -> None:
     dashboard = json.loads(the("ConfigMap", render(MONITORING), "tokenguard-dashboard")["data"]["tokenguard.json"])
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
-    asked = {one: re.sub(r" > 0(?!\w)(\.5)?", "", re.sub(r"\$__\w+", "1m", one)) for one in expressions}
+    asked = {
+        expression: re.sub(r" > 0(?!\w)(\.5)?", "", re.sub(r"\$__\w+", "1m", expression)) for expression in expressions
+    }
     # Of the API servers' calls none was in vain but the one that was made so.
-    eventually(lambda: {one for one, now in asked.items() if not scraped.query(now)} == {
-        one for one in expressions if "calling_webhook_error" in one
+    eventually(lambda: {entry for entry, now in asked.items() if not scraped.query(now)} == {
+        expression for expression in expressions if "calling_webhook_error" in expression
     })  # fmt: skip
 
 
@@ -152,7 +158,7 @@ def test_used_legacy_token_is_counted_and_found_as_alert_says(scraped, plane) ->
         assert reply.status == 200
     eventually(lambda: scraped.query("serviceaccount_legacy_tokens_total > 0"))
     eventually(lambda: states(scraped)["TokenguardLegacyTokenUsed"] == "firing")
-    [group] = [one for one in scraped.ask("rules")["groups"] if one["name"] == "tokenguard.tokens"]
+    [group] = [group for group in scraped.ask("rules")["groups"] if group["name"] == "tokenguard.tokens"]
     action = group["rules"][0]["annotations"]["action"]
     [annotation] = re.findall(r"authentication\.k8s\.io/[\w-]+", action)
     events = [json.loads(line) for line in plane.audit.splitlines()]

@@ -73,8 +73,8 @@ def test_worker_restarted_in_an_outage_decides_as_its_predecessor_did(plane, ser
     plane.do("create", "namespace", trusted)
     plane.do("label", "namespace", trusted, "trust=high")
     put_policy(plane, BY_LABEL)
-    for one in (namespace, trusted):
-        put_secret(plane, "old", one)
+    for name in (namespace, trusted):
+        put_secret(plane, "old", name)
     eventually(lambda: is_denied(server, namespace, "old") and f'"{trusted}":{{"old"' in stored(server))
     eventually(lambda: revisions(server) == {revision(BY_LABEL)})
     told = len(server.log)
@@ -169,7 +169,7 @@ def test_scan_list_whose_page_expired_continues(plane, tmp_path, monkeypatch) ->
     for name in ("scanned-a", "scanned-b", "scanned-c"):
         plane.do("create", "namespace", name)
     transport = Interrupted(plane, tmp_path, "zz-made-meanwhile")
-    names = [one.metadata.name for one in list_objects(NAMESPACES, transport)]
+    names = [obj.metadata.name for obj in list_objects(NAMESPACES, transport)]
     there = plane.do("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(names) == sorted(there)
     [_, refused, again, *_] = [query.get("continue") for query in transport.asked]

@@ -54,7 +54,7 @@ def door(plane, tmp_path_factory):
     with live(plane, tmp_path_factory.mktemp("door"), ready=False) as server:
         manifest = at(the(CONFIGURATION, render("manifests")), server)
         manifest["metadata"]["name"] = "tokenguard-policy"
-        webhooks = [one for one in manifest["webhooks"] if one["name"] in {NAME, LARGE}]
+        webhooks = [webhook for webhook in manifest["webhooks"] if webhook["name"] in {NAME, LARGE}]
         authority = Path(server.log.split("--cacert ")[1].split()[0])
         for webhook in webhooks:
             webhook["clientConfig"]["caBundle"] = base64.b64encode(authority.read_bytes()).decode()
@@ -192,4 +192,6 @@ def test_largest_configmap_is_evaluated_within_the_timeout(stored) -> None:
 def test_refused_policy_is_in_the_api_servers_audit_log(stored) -> None:
     stored.kubectl("replace", "-f", "-", stdin=config_map(BAD))
     events = [json.loads(line).get("annotations", {}) for line in stored.audit.splitlines()]
-    assert {"denied"} == {one[f"{NAME}/decision"] for one in events if one.get(f"{NAME}/rules") == "invalid-policy"}
+    assert {"denied"} == {
+        event[f"{NAME}/decision"] for event in events if event.get(f"{NAME}/rules") == "invalid-policy"
+    }

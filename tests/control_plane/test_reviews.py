@@ -113,7 +113,7 @@ def test_replaced_secret_volume_keeps_its_files(guarded) -> None:
         volumeMounts=[{"name": "sa", "mountPath": "/sa"}],
     )
     spec = created(plane, manifest)
-    [volume] = [one for one in spec["volumes"] if one["name"] == "sa"]
+    [volume] = [volume for volume in spec["volumes"] if volume["name"] == "sa"]
     api_server = {"path": "jwt", "audience": "https://kubernetes.default.svc", "expirationSeconds": 3600}
     assert volume == {
         "name": "sa",
@@ -172,7 +172,9 @@ def test_decision_is_in_the_api_servers_audit_log(guarded) -> None:
     annotations = [
         event.get("annotations", {}) for event in events if event.get("objectRef", {}).get("resource") == "pods"
     ]
-    denied = [one for one in annotations if one.get("all.validate.tokenguard.svc/decision") == "denied"][-1]
+    denied = [
+        annotation for annotation in annotations if annotation.get("all.validate.tokenguard.svc/decision") == "denied"
+    ][-1]
     assert denied["all.validate.tokenguard.svc/rules"] == "legacy-token-reference"
     assert denied["pods.mutate.tokenguard.svc/decision"] == "patched"
     assert len(denied["all.validate.tokenguard.svc/policy"]) == 12

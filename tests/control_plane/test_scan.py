@@ -165,13 +165,13 @@ def stored(full):
     """Return all that is in the cluster, by kind, as kubectl tells it."""
     kinds = "pods,secrets,serviceaccounts,rolebindings,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs"
     found = defaultdict(list)
-    for one in json.loads(full.plane.do("get", kinds, "-A", "-o", "json"))["items"]:
-        found[one["kind"]].append(one)
+    for item in json.loads(full.plane.do("get", kinds, "-A", "-o", "json"))["items"]:
+        found[item["kind"]].append(item)
     return found
 
 
-def key(one):
-    return one["metadata"]["namespace"], one["metadata"]["name"]
+def key(obj):
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
 def pod_results(report, policy="evaluation"):
@@ -201,16 +201,16 @@ def test_every_pod_is_reported_once_under_its_owner(stored, report) -> None:
     told = pod_results(report)
     assert sum(len(group["names"]) for workload in report["workloads"] for group in workload["pods"]) == len(told)
     assert set(told) == {key(pod) for pod in stored["Pod"]}
-    behind = {("ReplicaSet", *key(one)): one for one in stored["ReplicaSet"]}
-    behind |= {("Job", *key(one)): one for one in stored["Job"]}
+    behind = {("ReplicaSet", *key(replica_set)): replica_set for replica_set in stored["ReplicaSet"]}
+    behind |= {("Job", *key(job)): job for job in stored["Job"]}
     for pod in stored["Pod"]:
         namespace, name = key(pod)
         expected = ("Pod", name)
-        one = pod
-        while one and one["metadata"].get("ownerReferences"):
-            [reference] = one["metadata"]["ownerReferences"]
+        owner = pod
+        while owner and owner["metadata"].get("ownerReferences"):
+            [reference] = owner["metadata"]["ownerReferences"]
             expected = (reference["kind"], reference["name"])
-            one = behind.get((reference["kind"], namespace, reference["name"]))
+            owner = behind.get((reference["kind"], namespace, reference["name"]))
         workload = told[namespace, name][0]
         assert (workload["kind"], workload["name"]) == expected
 
@@ -218,11 +218,11 @@ def test_every_pod_is_reported_once_under_its_owner(stored, report) -> None:
 def fields(value, field=""):
     """Yield every text in a manifest with the last names of the fields that lead to it."""
     if isinstance(value, dict):
-        for name, one in value.items():
-            yield from fields(one, f"{field.rpartition('.')[2]}.{name}")
+        for name, item in value.items():
+            yield from fields(item, f"{field.rpartition('.')[2]}.{name}")
     elif isinstance(value, list):
-        for one in value:
-            yield from fields(one, field)
+        for item in value:
+            yield from fields(item, field)
     elif isinstance(value, str):
         yield field, value
 
@@ -236,31 +236,31 @@ def secrets_named(pod):
 
 
 def test_legacy_secrets_are_reported_with_their_references(stored, report) -> None:
-    legacy = {key(one): one for one in stored["Secret"] if one["type"] == LEGACY}
+    legacy = {key(secret): secret for secret in stored["Secret"] if secret["type"] == LEGACY}
     naming = defaultdict(set)
     for pod in stored["Pod"]:
         for name in secrets_named(pod):
             naming[pod["metadata"]["namespace"], name].add(pod["metadata"]["name"])
-    told = {(one["namespace"], one["name"]): one for one in report["legacySecrets"]}
+    told = {(secret["namespace"], secret["name"]): secret for secret in report["legacySecrets"]}
     assert told.keys() == legacy.keys()
-    for where, one in told.items():
+    for where, secret in told.items():
         meta = legacy[where]["metadata"]
         labels = meta.get("labels", {})
-        assert one["account"] == meta["annotations"]["kubernetes.io/service-account.name"]
-        assert one["created"] == meta["creationTimestamp"]
-        assert one["lastUsed"] == labels.get("kubernetes.io/legacy-token-last-used")
-        assert one["invalidSince"] == labels.get("kubernetes.io/legacy-token-invalid-since")
-        assert {pod for reference in one["references"] for pod in reference["pods"]} == naming[where]
-        assert one["listedBy"] == (["robot"] if one["name"] in ("token-0", "token-5") else [])
-        referred = bool(one["references"])
-        assert one["unusedSince"] == report["trackedSince"]
-        assert one["removable"] is not referred
-    assert any(one["removable"] for one in told.values())
+        assert secret["account"] == meta["annotations"]["kubernetes.io/service-account.name"]
+        assert secret["created"] == meta["creationTimestamp"]
+        assert secret["lastUsed"] == labels.get("kubernetes.io/legacy-token-last-used")
+        assert secret["invalidSince"] == labels.get("kubernetes.io/legacy-token-invalid-since")
+        assert {pod for reference in secret["references"] for pod in reference["pods"]} == naming[where]
+        assert secret["listedBy"] == (["robot"] if secret["name"] in ("token-0", "token-5") else [])
+        referred = bool(secret["references"])
+        assert secret["unusedSince"] == report["trackedSince"]
+        assert secret["removable"] is not referred
+    assert any(secret["removable"] for secret in told.values())
     assert report["trackedSince"]
 
 
 def test_tokens_are_counted_by_their_real_lifetime(stored, report) -> None:
-    legacy = {key(one) for one in stored["Secret"] if one["type"] == LEGACY}
+    legacy = {key(secret) for secret in stored["Secret"] if secret["type"] == LEGACY}
     counted: Counter[tuple[str, int | None]] = Counter()
     for pod in stored["Pod"]:
         for volume in pod["spec"].get("volumes", []):
@@ -271,29 +271,33 @@ def test_tokens_are_counted_by_their_real_lifetime(stored, report) -> None:
                     counted[audience, 31_536_000 if asked == 3607 and not audience else asked] += 1
         namespace = pod["metadata"]["namespace"]
         counted["", None] += sum((namespace, name) in legacy for name in secrets_named(pod))
-    assert {(one["audience"], one["lifetimeSeconds"]): one["now"] for one in report["tokens"] if one["now"]} == counted
+    assert {
+        (token["audience"], token["lifetimeSeconds"]): token["now"] for token in report["tokens"] if token["now"]
+    } == counted
 
 
 def test_accounts_without_bindings_have_no_permissions(stored, report) -> None:
     bound = {
         (subject.get("namespace"), subject["name"])
-        for one in stored["RoleBinding"]
-        for subject in one.get("subjects", [])
+        for binding in stored["RoleBinding"]
+        for subject in binding.get("subjects", [])
     }
     mounting = Counter(
         (pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"])
         for pod in stored["Pod"]
         if any(volume["name"].startswith("kube-api-access-") for volume in pod["spec"].get("volumes", []))
     )
-    told = {(one["namespace"], one["name"]): one["pods"] for one in report["accountsWithoutPermissions"]}
+    told = {
+        (account["namespace"], account["name"]): account["pods"] for account in report["accountsWithoutPermissions"]
+    }
     assert told == {account: count for account, count in mounting.items() if account not in bound}
     assert told
 
 
 def test_exemptions_have_the_status_of_their_use(report) -> None:
     used, unused, ended, unknown = report["exemptions"]
-    exempt = [one for _, _, one in pod_results(report).values() if one["exemptions"]]
-    accounts = [one for one in report["accounts"] if one["result"]["exemptions"]]
+    exempt = [result for _, _, result in pod_results(report).values() if result["exemptions"]]
+    accounts = [account for account in report["accounts"] if account["result"]["exemptions"]]
     assert (used["status"], used["matches"]) == ("in use", len(exempt) + len(accounts))
     assert len(exempt) > 50
     assert len(accounts) == 10
@@ -317,14 +321,20 @@ def test_recreated_pods_get_the_predicted_decisions(full, report, stored) -> Non
             continue
         lines = found[where]
         foretold = told[where][2]
-        seen = {(one["rule"], one["action"], one["path"], one["detail"]) for line in lines for one in line["findings"]}
-        expected = {(one["rule"], one["action"], one["path"], one["detail"]) for one in foretold["findings"]}
+        seen = {
+            (finding["rule"], finding["action"], finding["path"], finding["detail"])
+            for line in lines
+            for finding in line["findings"]
+        }
+        expected = {
+            (finding["rule"], finding["action"], finding["path"], finding["detail"]) for finding in foretold["findings"]
+        }
         outcome = outcome_of(lines)
         outcomes[outcome] += 1
         if (status == 403) != (foretold["outcome"] == "denied") or seen != expected or outcome != foretold["outcome"]:
             differing[where] = (outcome, foretold["outcome"], seen ^ expected)
     assert differing == {}
-    assert min(outcomes[one] for one in ("denied", "patched", "warned", "allowed")) > 20
+    assert min(outcomes[outcome] for outcome in ("denied", "patched", "warned", "allowed")) > 20
     assert sum(outcomes.values()) > 2000
 
 
@@ -364,12 +374,12 @@ def is_altered(written, live):
 def tokens(volume):
     """Return what of a volume is about tokens."""
     sources = [source.get("serviceAccountToken", {}) for source in volume.get("projected", {}).get("sources", [])]
-    asked = [(one.get("audience"), one.get("expirationSeconds", 3600)) for one in sources]
+    asked = [(item.get("audience"), item.get("expirationSeconds", 3600)) for item in sources]
     return volume.get("secret", {}).get("secretName"), asked
 
 
 def numbers(line):
-    return [int(one) for one in re.findall(r"\d+", line)]
+    return [int(match) for match in re.findall(r"\d+", line)]
 
 
 def row(text, name):
@@ -384,17 +394,19 @@ def test_summary_fits_a_screen_and_agrees_with_the_json(text, report) -> None:
     assert max(map(len, lines)) <= 80
     for name, kind in (("pods", "pods"), ("workloads (worst outcome)", "workloads"), ("legacy Secrets", "secrets")):
         counts = report["summary"][kind]
-        assert numbers(row(text, name)) == [counts[one] for one in ("denied", "patched", "warned", "allowed")]
-    for rule in {one["rule"] for one in report["ruleCounts"]}:
+        assert numbers(row(text, name)) == [counts[outcome] for outcome in ("denied", "patched", "warned", "allowed")]
+    for rule in {count["rule"] for count in report["ruleCounts"]}:
         by_action = Counter()
-        for one in report["ruleCounts"]:
-            by_action[one["action"]] += one["count"] * (one["rule"] == rule)
+        for count in report["ruleCounts"]:
+            by_action[count["action"]] += count["count"] * (count["rule"] == rule)
         if f"\n  {rule} " in summary:
-            assert numbers(row(text, f"  {rule} ")) == [by_action[one] for one in ("reject", "patch", "warn", "audit")]
+            assert numbers(row(text, f"  {rule} ")) == [
+                by_action[action] for action in ("reject", "patch", "warn", "audit")
+            ]
     assert f"accounts   {len(report['accountsWithoutPermissions'])} with" in summary
-    assert f"{sum(one['removable'] for one in report['legacySecrets'])} safe to delete" in summary
+    assert f"{sum(secret['removable'] for secret in report['legacySecrets'])} safe to delete" in summary
     assert len(re.findall(r"^  Secret/.*: safe to delete$", details, re.MULTILINE)) == sum(
-        one["removable"] for one in report["legacySecrets"]
+        secret["removable"] for secret in report["legacySecrets"]
     )
 
 
@@ -408,10 +420,12 @@ def test_html_page_agrees_with_the_json(full, report) -> None:
 def findings(workload):
     """Return what the author of a workload's pods is told, as the text tells it."""
     groups = [*workload["pods"], *filter(None, [workload["nextPod"]])]
-    told = [one for group in groups for one in group["evaluation"]["result"]["findings"] if one["authored"]]
-    exempt = [one for group in groups for one in group["evaluation"]["result"]["exemptions"]]
-    lines = {f"{one['action']}: {one['rule']}: {one['path']} {one['detail']}" for one in told}
-    return lines | {f"exempt: {one['rule']}: {one['reason']} (until {one['until'] or 'never'})" for one in exempt}
+    told = [finding for group in groups for finding in group["evaluation"]["result"]["findings"] if finding["authored"]]
+    exempt = [exemption for group in groups for exemption in group["evaluation"]["result"]["exemptions"]]
+    lines = {f"{finding['action']}: {finding['rule']}: {finding['path']} {finding['detail']}" for finding in told}
+    return lines | {
+        f"exempt: {result['rule']}: {result['reason']} (until {result['until'] or 'never'})" for result in exempt
+    }
 
 
 def test_details_list_the_owners_of_the_json(text, report) -> None:
@@ -422,19 +436,19 @@ def test_details_list_the_owners_of_the_json(text, report) -> None:
             if head := re.match(r"(\w+/[\w-]+)(?: \(\d+ pods?\))?: \w+ if recreated$", part.lstrip(), re.MULTILINE):
                 lines = re.findall(r"^    (.*?)(?: \((?:\d+ of|not|template) .*\))?$", part, re.MULTILINE)
                 told[namespace.removeprefix("namespace "), head[1]] = set(lines)
-    expected = {(one["namespace"], f"{one['kind']}/{one['name']}"): findings(one) for one in report["workloads"]}
+    expected = {(row["namespace"], f"{row['kind']}/{row['name']}"): findings(row) for row in report["workloads"]}
     assert told == {workload: lines for workload, lines in expected.items() if lines}
 
 
 def test_filters_limit_the_report(full, report) -> None:
     done = as_json(full, "-n", "team-0*", "-n", "team-20")
-    wanted = [one for one in report["workloads"] if re.fullmatch("team-0.|team-20", one["namespace"])]
+    wanted = [row for row in report["workloads"] if re.fullmatch("team-0.|team-20", row["namespace"])]
     assert done["workloads"] == wanted
     assert done["summary"]["namespaces"] == 11
     one_rule = as_json(full, "--rule", "token-subpath")
-    assert {one["rule"] for one in one_rule["ruleCounts"]} == {"token-subpath"}
+    assert {count["rule"] for count in one_rule["ruleCounts"]} == {"token-subpath"}
     assert (one_rule["exitStatus"], one_rule["summary"]) == (1, report["summary"])
-    of_rule = [one for one in report["ruleCounts"] if one["rule"] == "token-subpath"]
+    of_rule = [count for count in report["ruleCounts"] if count["rule"] == "token-subpath"]
     assert one_rule["ruleCounts"] == of_rule
     rejections = run(full, "--action", "reject", "--rule", "kubelet-hostpath")
     assert rejections.status == 1
@@ -447,8 +461,8 @@ def test_scan_compares_two_policies(full, report, tmp_path) -> None:
     alone = as_json(full, "--policy", str(tmp_path / "tighter.yaml"))
     assert results(both) == results(report)
     assert results(both, "simulated") == results(alone)
-    newly = {key for key, one in results(both, "simulated").items() if one["outcome"] == "denied"}
-    newly -= {key for key, one in results(both).items() if one["outcome"] == "denied"}
+    newly = {key for key, result in results(both, "simulated").items() if result["outcome"] == "denied"}
+    newly -= {key for key, result in results(both).items() if result["outcome"] == "denied"}
     told = {
         (workload["namespace"], name)
         for workload in both["workloads"]
@@ -470,16 +484,18 @@ def results(report, policy="evaluation"):
 
 def test_scan_only_lists_and_only_legacy_secrets(full, scanned) -> None:
     asked = [json.loads(line) for line in full.plane.audit.splitlines()]
-    by_scanner = [one for one in asked if one["user"]["username"].endswith(":tokenguard-scanner")]
-    of_secrets = [one["requestURI"] for one in by_scanner if "/secrets" in one["requestURI"]]
-    assert {one["verb"] for one in by_scanner if "objectRef" in one} == {"list"}
-    without_object = {one["requestURI"] for one in by_scanner if "objectRef" not in one}
+    by_scanner = [entry for entry in asked if entry["user"]["username"].endswith(":tokenguard-scanner")]
+    of_secrets = [entry["requestURI"] for entry in by_scanner if "/secrets" in entry["requestURI"]]
+    assert {entry["verb"] for entry in by_scanner if "objectRef" in entry} == {"list"}
+    without_object = {entry["requestURI"] for entry in by_scanner if "objectRef" not in entry}
     assert without_object == {"/.well-known/openid-configuration", "/apis"}
     assert of_secrets
     kind, used = "kubernetes.io/service-account-token", "labelSelector=kubernetes.io/legacy-token-last-used"
     assert all(f"fieldSelector=type%3D{kind}" in uri or used in uri for uri in of_secrets)
     assert any(used in uri and f"fieldSelector=type%21%3D{kind}" in uri for uri in of_secrets)
-    assert "limit=500&continue=" in "".join(one["requestURI"] for one in by_scanner if "/pods" in one["requestURI"])
+    assert "limit=500&continue=" in "".join(
+        entry["requestURI"] for entry in by_scanner if "/pods" in entry["requestURI"]
+    )
     assert "made-up" not in scanned.stdout + scanned.stderr
 
 
@@ -497,7 +513,7 @@ def test_tokens_of_csi_drivers_are_reported(full) -> None:
         narrowed = as_json(full, "-n", "team-01")
     finally:
         full.plane.do("delete", "csidriver", "vault.example.com")
-    assert [(one["rule"], one["action"], one["path"]) for one in found["result"]["findings"]] == [
+    assert [(finding["rule"], finding["action"], finding["path"]) for finding in found["result"]["findings"]] == [
         ("token-expiration", "warn", "spec.tokenRequests[0]"), ("token-audience", "warn", "spec.tokenRequests[1]"),
     ]  # fmt: skip
     assert "CSIDriver/vault.example.com: warn: token-expiration: spec.tokenRequests[0]" in done.stdout
@@ -545,12 +561,12 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(full, tmp_path) -> N
     own = account_kubeconfig(plane, tmp_path, account="lead")
     (tmp_path / "policy.yaml").write_text(POLICY)
     flags = ("--policy", str(tmp_path / "policy.yaml"), "-n", "team-01", "--output", "json")
-    by_lead, by_scanner = (run(full, *flags, kubeconfig=one) for one in (own, None))
+    by_lead, by_scanner = (run(full, *flags, kubeconfig=token) for token in (own, None))
     assert by_lead.status == by_scanner.status != 2
     told, whole = json.loads(by_lead.stdout), json.loads(by_scanner.stdout)
     assert told["workloads"] == whole["workloads"] != []
     assert told["summary"] == whole["summary"]
-    assert {one["resource"]: one["affectsDecisions"] for one in told["unread"]} == dict.fromkeys(
+    assert {resource["resource"]: resource["affectsDecisions"] for resource in told["unread"]} == dict.fromkeys(
         (
             "rolebindings",
             "clusterrolebindings",
@@ -559,7 +575,7 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(full, tmp_path) -> N
         False,
     )
     asked = [json.loads(line) for line in plane.audit.splitlines()]
-    listed = {one["requestURI"].partition("?")[0] for one in asked if one["user"]["username"].endswith(":lead")}
+    listed = {entry["requestURI"].partition("?")[0] for entry in asked if entry["user"]["username"].endswith(":lead")}
     assert "/api/v1/namespaces/team-01/pods" in listed
     assert "/api/v1/pods" not in listed
     other = run(full, "--policy", str(tmp_path / "policy.yaml"), "-n", "team-02", kubeconfig=own)
@@ -620,7 +636,7 @@ def test_finished_pods_are_left_out(internal) -> None:
     plane.do("apply", "-f", "-", stdin=pod)
     plane.do("create", "job", "once", "-n", "over", "--image=x")
     before = json.loads(run(scanner, "-n", "over", "--output", "json").stdout)
-    assert [(one["group"], one["kind"], one["name"]) for one in before["workloads"]] == [
+    assert [(workload["group"], workload["kind"], workload["name"]) for workload in before["workloads"]] == [
         ("batch", "Job", "once"),
         ("", "Pod", "done"),
     ]

@@ -42,13 +42,13 @@ def plane(unguarded_plane):
         pytest.skip("needs kube-controller-manager, which makes the pods")
     running.do("create", "-f", "-", stdin=secret("old", "shop", "default"))
     eventually(lambda: running.kubectl("get", "serviceaccount", "default", "-n", "shop").returncode == 0)
-    for one in (
+    for manifest in (
         workload("Deployment", "web", BAD, replicas=2),
         workload("StatefulSet", "db", BAD, serviceName="db", **ROLLED),
         workload("DaemonSet", "agent", BAD, **ROLLED),
         CRON,
     ):
-        running.do("apply", "-f", "-", stdin=one)
+        running.do("apply", "-f", "-", stdin=manifest)
     running.do("create", "job", "report-now", "--from=cronjob/report", "-n", "shop")
     eventually(lambda: len(pods(running)) == 5)
     return running
@@ -82,7 +82,7 @@ def test_pods_are_under_their_controllers_and_templates(plane, tmp_path) -> None
     for kind, name, more in (("StatefulSet", "db", {"serviceName": "db"}), ("DaemonSet", "agent", {})):
         plane.do("apply", "-f", "-", stdin=workload(kind, name, [], **ROLLED, **more))
     eventually(lambda: plane.do("get", "controllerrevisions", "-n", "shop", "-o", "name").count("\n") == 4)
-    old = {one["metadata"]["name"]: one["spec"]["volumes"][0]["name"] for one in pods(plane)}
+    old = {pod["metadata"]["name"]: pod["spec"]["volumes"][0]["name"] for pod in pods(plane)}
     assert set(old.values()) == {"host"}
     eventually(lambda: scan(plane, tmp_path) == {
         "CronJob/report": [(1, "denied")],

@@ -70,12 +70,14 @@ def scan(plane, tmp_path):
 
 def test_custom_kinds_are_evaluated_and_those_of_the_policy_need_a_right(plane, tmp_path) -> None:
     status, report = scan(plane, tmp_path)
-    assert [(one["group"], one["kind"]) for one in report["workloads"]] == [("argoproj.io", "Rollout")]
-    assert [one["resource"] for one in report["unread"] if one["affectsDecisions"]] == ["runners.example.com in custom"]
+    assert [(row["group"], row["kind"]) for row in report["workloads"]] == [("argoproj.io", "Rollout")]
+    assert [resource["resource"] for resource in report["unread"] if resource["affectsDecisions"]] == [
+        "runners.example.com in custom"
+    ]
     plane.do("create", "clusterrole", "runners", "--verb=list", "--resource=runners.example.com")
     account = "--serviceaccount=tokenguard:tokenguard-scanner"
     plane.do("create", "clusterrolebinding", "runners", "--clusterrole=runners", account)
     status, report = scan(plane, tmp_path)
-    outcomes = {one["kind"]: one["nextPod"]["evaluation"]["result"]["outcome"] for one in report["workloads"]}
+    outcomes = {row["kind"]: row["nextPod"]["evaluation"]["result"]["outcome"] for row in report["workloads"]}
     assert outcomes == {"Rollout": "denied", "Runner": "denied"}
-    assert (status, [one["resource"] for one in report["unread"] if one["affectsDecisions"]]) == (1, [])
+    assert (status, [resource["resource"] for resource in report["unread"] if resource["affectsDecisions"]]) == (1, [])

@@ -109,8 +109,8 @@ def opaque(name: str, namespace: str, token: str):
     return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": meta, "data": data}
 
 
-@pytest.mark.parametrize("patch", [one for one in NEW_TOKEN.values() if "data" in one], ids=[
-    what for what, one in NEW_TOKEN.items() if "data" in one
+@pytest.mark.parametrize("patch", [change for change in NEW_TOKEN.values() if "data" in change], ids=[
+    what for what, change in NEW_TOKEN.items() if "data" in change
 ])  # fmt: skip
 @pytest.mark.covers("threat-model: Secret updated")
 def test_update_that_has_the_controller_issue_a_token_is_denied(plane, name, patch, sent) -> None:

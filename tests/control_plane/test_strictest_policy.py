@@ -88,7 +88,11 @@ def lets_the_cluster_run(plane) -> list[str]:
     own = token_of(ask(plane, request(plane), *NODE))
     vault = token_of(ask(plane, request(plane, "https://vault.example.com", seconds=86400), *NODE))
     by_controller = plane.do(*by_hand("--duration=48h", *KUBE_SYSTEM)).strip()
-    assert [parse_token(one.encode()).lifetime for one in (own, vault, by_controller)] == [31_536_000, 86400, 172800]
+    assert [parse_token(token.encode()).lifetime for token in (own, vault, by_controller)] == [
+        31_536_000,
+        86400,
+        172800,
+    ]
     return [own, vault, by_controller]
 
 

@@ -50,7 +50,7 @@ class Creating(threading.Thread):
                 self.refusals.append(error.body)
             else:
                 sources = made.spec.volumes[0].projected.sources
-                self.lifetimes += [one.service_account_token.expiration_seconds for one in sources[:1]]
+                self.lifetimes += [item.service_account_token.expiration_seconds for item in sources[:1]]
 
     def stop(self):
         self._over.set()
@@ -74,8 +74,8 @@ def called_at(server):
     """Return the webhook configurations, calling a server on the loopback in place of the Service."""
     authority = Path(server.log.split("--cacert ")[1].split()[0])
     bundle = base64.b64encode(authority.read_bytes()).decode()
-    items = copy.deepcopy([one for one in render(INSTALLATIONS[0]) if one["kind"] in CONFIGURATIONS])
-    for webhook in (webhook for one in items for webhook in one["webhooks"]):
+    items = copy.deepcopy([obj for obj in render(INSTALLATIONS[0]) if obj["kind"] in CONFIGURATIONS])
+    for webhook in (webhook for item in items for webhook in item["webhooks"]):
         path = webhook["clientConfig"]["service"]["path"]
         webhook["clientConfig"] = {"url": f"https://{server.address}{path}", "caBundle": bundle}
     return {"apiVersion": "v1", "kind": "List", "items": items}

@@ -111,8 +111,8 @@ def change(site: Site, make_secret: list[str]) -> list[str]:
         for command in commands("From one way to another"):
             if "create secret" not in command:
                 site.run(command)
-            for one in make_secret if "create secret" in command else []:
-                site.run(one)
+            for preparation in make_secret if "create secret" in command else []:
+                site.run(preparation)
         eventually(lambda: is_asked(site.plane))
     return loop.failures
 
@@ -130,7 +130,7 @@ def test_change_of_certificate_management_refuses_no_pod(site) -> None:
     made = CliRunner().invoke(main, ["certs", "generate", "--out", str(out), "--tls-san", "127.0.0.1"])
     assert made.exit_code == 0, made.output
     site.choose(BY_HAND, shown_kustomization(PAGE, BY_HAND))
-    [secret] = [one for one in commands("By hand") if "create secret" in one]
+    [secret] = [command for command in commands("By hand") if "create secret" in command]
     assert change(site, [secret]) == []
     assert judged_and_trusted(plane, site)
     assert "tls.key" not in plane.do(
@@ -145,7 +145,7 @@ def test_change_of_certificate_management_refuses_no_pod(site) -> None:
 
 def only_until_trusted(failures: list[str]) -> bool:
     """Say whether nothing was refused but because tokenguard hadn't put its CA into the new configurations yet."""
-    return all("x509: certificate signed by unknown authority" in one for one in failures)
+    return all("x509: certificate signed by unknown authority" in failure for failure in failures)
 
 
 def judged_and_trusted(plane: ControlPlane, site: Site) -> bool:
@@ -161,4 +161,4 @@ def test_documented_commands_are_the_tested_ones() -> None:
     shown = commands("From one way to another")
     assert shlex.split(shown[0])[:2] == ["kubectl", "delete"]
     assert shown[-1] == "kubectl apply -k mine"
-    assert sum(ASK in one for one in shown) == 1
+    assert sum(ASK in command for command in shown) == 1

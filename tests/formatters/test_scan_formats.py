@@ -324,13 +324,13 @@ def test_json_is_valid_and_has_every_property(small, simulated) -> None:
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(told)
     assert told["version"] == scan_json.VERSION == 2
     assert set(told) == set(schema["properties"]) == set(schema["required"])
-    for one in told["workloads"]:
-        assert set(one) == set(schema["$defs"]["ScannedWorkload"]["properties"])
+    for workload in told["workloads"]:
+        assert set(workload) == set(schema["$defs"]["ScannedWorkload"]["properties"])
     assert (told["workloads"][0]["podCount"], told["workloads"][0]["outcome"]) == (2, "denied")
     assert told["time"] == "2026-11-24T12:00:00Z"
 
 
 def test_schema_describes_every_property() -> None:
-    for name, one in scan_json.schema()["$defs"].items():
-        for key, described in one.get("properties", {}).items():
+    for name, definition in scan_json.schema()["$defs"].items():
+        for key, described in definition.get("properties", {}).items():
             assert len(described["description"]) > 5, (name, key)

@@ -51,16 +51,16 @@ def _told(name: str, runs: list[Run]) -> int:
     per_second = executions / sum(run.cpu_seconds for run in runs)
     slowest = max(run.slowest for run in runs) * 1000
     seen = {feature for run in runs for feature in run.seen}
-    broken = {how: one for run in runs for how, one in run.broken.items()}
+    broken = {how: failure for run in runs for how, failure in run.broken.items()}
     print(
         f"{name}: {executions:,} executions, {per_second:,.0f} a second of CPU, the slowest {slowest:.0f} ms of CPU; "
         f"{len(seen):,} kinds of answers; {len(broken)} broken promises"
     )
-    for how, one in broken.items():
+    for how, broken_input in broken.items():
         FOUND.mkdir(parents=True, exist_ok=True)
-        file = FOUND / f"{name}-{one.name}"
-        file.write_bytes(one.data)
-        file.with_suffix(".txt").write_text(f"judge {one.which}\n{one.how}")
+        file = FOUND / f"{name}-{broken_input.name}"
+        file.write_bytes(broken_input.data)
+        file.with_suffix(".txt").write_text(f"judge {broken_input.which}\n{broken_input.how}")
         print(f"  {how}: {file}", file=sys.stderr)
     return len(broken)
 

@@ -35,9 +35,9 @@ def depth(value: Any) -> int:
     """Return how deep a value nests."""
     levels, deepest = [(value, 1)], 0
     while levels:
-        one, at = levels.pop()
+        nested, at = levels.pop()
         deepest = max(deepest, at)
-        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        inner = nested.values() if isinstance(nested, dict) else nested if isinstance(nested, list) else ()
         levels += [(each, at + 1) for each in inner]
     return deepest
 

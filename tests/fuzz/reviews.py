@@ -136,7 +136,7 @@ class Court:
         obj = review["request"]["object"]
         if depth(obj) < _DEEPEST and is_admissible(obj):
             assert_mended(obj, lambda changed, phase: self._decide(review, changed, phase))
-        return {re.sub(r"\d+", "N", f"{one['op']} {one['path']}") for one in patch}
+        return {re.sub(r"\d+", "N", f"{operation['op']} {operation['path']}") for operation in patch}
 
     def _decide(self, review: dict[str, Any], obj: dict[str, Any], phase: Phase) -> Decision:
         changed = {**review, "request": {**review["request"], "object": obj}}
@@ -244,8 +244,8 @@ def is_admissible(pod: Any) -> bool:
     spec = pod["spec"]
     volumes = [volume.get("name") for volume in spec.get("volumes") or ()]
     every = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    names = [one.get("name") for one in every]
-    mounts = [[mount.get("mountPath") for mount in one.get("volumeMounts") or ()] for one in every]
+    names = [container.get("name") for container in every]
+    mounts = [[mount.get("mountPath") for mount in container.get("volumeMounts") or ()] for container in every]
     return all(len({*those}) == len(those) for those in (volumes, names, *mounts))
 
 

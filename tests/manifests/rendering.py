@@ -58,13 +58,13 @@ def render_text(folder: Path, kustomization: str) -> list[Object]:
 
 def the(kind: str, objects: list[Object], name: str = "tokenguard") -> Object:
     """Return the one object of this kind and name."""
-    [found] = [one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name]
+    [found] = [obj for obj in objects if obj["kind"] == kind and obj["metadata"]["name"] == name]
     return found
 
 
-def is_custom(one: Object) -> bool:
+def is_custom(obj: Object) -> bool:
     """Say whether an object is of a kind that cert-manager or the Prometheus Operator brings."""
-    return one["apiVersion"].startswith(("cert-manager.io/", "monitoring.coreos.com/"))
+    return obj["apiVersion"].startswith(("cert-manager.io/", "monitoring.coreos.com/"))
 
 
 def shown_kustomization(page: str, base: str) -> str:

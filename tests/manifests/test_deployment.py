@@ -23,7 +23,7 @@ def container(folder):
 
 
 def environment(folder):
-    return {one["name"]: one["value"] for one in container(folder)["env"]}
+    return {variable["name"]: variable["value"] for variable in container(folder)["env"]}
 
 
 @everywhere
@@ -81,7 +81,9 @@ def test_pods_have_one_token_of_an_hour(folder) -> None:
     assert spec["serviceAccountName"] == the("ServiceAccount", render(folder))["metadata"]["name"]
     [volume] = [volume for volume in spec["volumes"] if "projected" in volume]
     assert not volume["name"].startswith("kube-api-access-")
-    [token] = [one["serviceAccountToken"] for one in volume["projected"]["sources"] if "serviceAccountToken" in one]
+    [token] = [
+        source["serviceAccountToken"] for source in volume["projected"]["sources"] if "serviceAccountToken" in source
+    ]
     assert token == {"path": "token", "expirationSeconds": 3600}
     assert {"name": volume["name"], "mountPath": MOUNTED_AT, "readOnly": True} in container(folder)["volumeMounts"]
 
@@ -96,7 +98,10 @@ def test_selectors_of_other_objects_match_the_pods(folder) -> None:
         the("PodDisruptionBudget", objects)["spec"]["selector"]["matchLabels"],
         the("NetworkPolicy", objects)["spec"]["podSelector"]["matchLabels"],
         deployment["spec"]["selector"]["matchLabels"],
-        *(one["labelSelector"]["matchLabels"] for one in pod(folder)["spec"]["topologySpreadConstraints"]),
+        *(
+            constraint["labelSelector"]["matchLabels"]
+            for constraint in pod(folder)["spec"]["topologySpreadConstraints"]
+        ),
     ]
     assert all(selector and selector.items() <= labels.items() for selector in selectors)
     scaler = the("HorizontalPodAutoscaler", objects)["spec"]
@@ -111,7 +116,7 @@ def test_service_probes_and_network_policy_use_the_served_port(folder) -> None:
     [service] = the("Service", render(folder))["spec"]["ports"]
     [ingress] = the("NetworkPolicy", render(folder))["spec"]["ingress"]
     assert service["targetPort"] == port["name"]
-    assert [one["port"] for one in ingress["ports"]] == [port["containerPort"]]
+    assert [port["port"] for port in ingress["ports"]] == [port["containerPort"]]
     probes = {name: container(folder)[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
     assert {probe["port"] for probe in probes.values()} == {port["name"]}
     assert {name: probe["path"] for name, probe in probes.items()} == {

@@ -68,11 +68,11 @@ def test_documented_overlay_requires_client_certificates(mine) -> None:
     assert the("ConfigMap", objects, "client-ca")["data"] == {"client-ca.crt": "a CA"}
     pod = the("Deployment", objects)["spec"]["template"]["spec"]
     [container] = pod["containers"]
-    [file] = [Path(one["value"]) for one in container["env"] if one["name"] == CLIENT_CA]
-    [volume] = [one["name"] for one in container["volumeMounts"] if one["mountPath"] == str(file.parent)]
+    [file] = [Path(variable["value"]) for variable in container["env"] if variable["name"] == CLIENT_CA]
+    [volume] = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == str(file.parent)]
     assert {"name": volume, "configMap": {"name": "client-ca"}} in pod["volumes"]
     assert file.name == "client-ca.crt"
-    assert "TOKENGUARD_POLICY_CONFIGMAP" in {one["name"] for one in container["env"]}
+    assert "TOKENGUARD_POLICY_CONFIGMAP" in {variable["name"] for variable in container["env"]}
 
 
 @pytest.mark.parametrize("page", PAGES)

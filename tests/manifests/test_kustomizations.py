@@ -20,12 +20,12 @@ CONFIGURATIONS = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguratio
 
 def identities(objects):
     return {
-        (one["apiVersion"], one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects
+        (obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"]) for obj in objects
     }
 
 
 def kinds(objects):
-    return [one["kind"] for one in objects]
+    return [obj["kind"] for obj in objects]
 
 
 @everywhere
@@ -44,8 +44,8 @@ def test_uninstall_deletes_configurations_first_namespace_last() -> None:
 @everywhere
 def test_uninstall_deletes_what_was_installed(folder) -> None:
     installed = render(folder)
-    assert identities(render(UNINSTALL)) == identities([one for one in installed if not is_custom(one)])
-    assert {one["metadata"]["namespace"] for one in installed if is_custom(one)} <= {"tokenguard"}
+    assert identities(render(UNINSTALL)) == identities([obj for obj in installed if not is_custom(obj)])
+    assert {obj["metadata"]["namespace"] for obj in installed if is_custom(obj)} <= {"tokenguard"}
 
 
 @everywhere

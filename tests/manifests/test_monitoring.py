@@ -45,15 +45,15 @@ def run(folder, *arguments):
 
 def test_overlay_has_only_monitoring_objects() -> None:
     objects = render(MONITORING)
-    assert {one["kind"] for one in objects} == KINDS
+    assert {obj["kind"] for obj in objects} == KINDS
     assert the("PrometheusRule", objects)["spec"]["groups"] == GROUPS
-    assert {one["metadata"]["namespace"] for one in objects} == {"tokenguard"}
+    assert {obj["metadata"]["namespace"] for obj in objects} == {"tokenguard"}
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
 def test_overlay_leaves_an_installation_unchanged(folder, tmp_path) -> None:
     both = render_text(tmp_path, f"resources:\n- ../tokenguard/{folder}\n- ../tokenguard/{MONITORING}\n")
-    added = [one for one in both if one not in render(folder)]
+    added = [obj for obj in both if obj not in render(folder)]
     assert added == render(MONITORING)
     assert len(both) == len(render(folder)) + len(added)
 
@@ -81,7 +81,7 @@ def test_alert_has_summary_description_and_action(alert) -> None:
 
 def test_page_lists_every_alert_and_its_severity() -> None:
     listed = [(row[0].strip("`"), row[1]) for row in page_rows("## The alerts")]
-    assert listed == [(one["alert"], one["labels"]["severity"]) for one in ALERTS]
+    assert listed == [(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS]
 
 
 @each
@@ -97,7 +97,7 @@ def test_dashboard_uses_documented_metrics() -> None:
 
 
 def test_dashboard_and_alerts_use_all_metrics_but_a_few() -> None:
-    used = set().union(*(named(one["expr"]) for one in [*targets(), *ALERTS]))
+    used = set().union(*(named(target["expr"]) for target in [*targets(), *ALERTS]))
     assert used >= API_SERVERS
     # of the former tokenguard_reloads_total has more to tell; the latter is for those who ask how old the policy is
     assert METRICS.keys() - used == {
@@ -143,7 +143,7 @@ def test_promtool_accepts_the_rules(tmp_path) -> None:
 @needs_promtool
 def test_promtool_accepts_the_dashboard_expressions(tmp_path) -> None:
     expressions = [re.sub(r"\$__\w+", "5m", target["expr"]) for target in targets()]
-    records = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(expressions)]
+    records = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(expressions)]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
     done = run(tmp_path, "check", "rules", "rules.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -159,6 +159,6 @@ def test_alerts_fire_when_they_should_and_not_otherwise(rules) -> None:
 
 def test_every_alert_is_tested_firing_and_not_firing() -> None:
     cases = [case for test in yaml.safe_load(CASES.read_text())["tests"] for case in test["alert_rule_test"]]
-    every = {one["alert"] for one in ALERTS}
+    every = {rule["alert"] for rule in ALERTS}
     assert {case["alertname"] for case in cases if case["exp_alerts"]} == every
     assert {case["alertname"] for case in cases if not case["exp_alerts"]} == every

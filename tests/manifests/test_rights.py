@@ -36,7 +36,7 @@ def test_every_permission_is_explained(file) -> None:
 
 def document_verbs(documents):
     for document in documents:
-        rules = [one["value"] for one in document] if isinstance(document, list) else document.get("rules", [])
+        rules = [rule["value"] for rule in document] if isinstance(document, list) else document.get("rules", [])
         yield from (len(rule["verbs"]) for rule in rules)
 
 
@@ -72,7 +72,7 @@ def test_permissions_are_bound_to_the_account_of_the_pods(folder) -> None:
 
 def test_scanner_may_list_and_read_namespaces_only() -> None:
     rules = [
-        rule for one in render("manifests/scanner") if one["kind"] in ("ClusterRole", "Role") for rule in one["rules"]
+        rule for obj in render("manifests/scanner") if obj["kind"] in ("ClusterRole", "Role") for rule in obj["rules"]
     ]
     assert [rule for rule in rules if rule["verbs"] != ["list"]] == [
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}

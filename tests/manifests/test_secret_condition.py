@@ -21,7 +21,7 @@ RANDOM = random.Random(12)
 
 def expression() -> str:
     configuration = the("ValidatingWebhookConfiguration", render("manifests"))
-    [webhook] = [one for one in configuration["webhooks"] if one["name"].startswith("secrets.")]
+    [webhook] = [webhook for webhook in configuration["webhooks"] if webhook["name"].startswith("secrets.")]
     return webhook["matchConditions"][0]["expression"]
 
 
@@ -56,7 +56,7 @@ def fixed_base64(data: bytes, offset: int, encode) -> str:
 
 def test_parts_are_the_issuer_claim_in_every_alignment() -> None:
     inner = [fixed_base64(ISSUER_CLAIM, offset, base64.urlsafe_b64encode) for offset in range(3)]
-    assert [fixed_base64(one.encode(), offset, base64.b64encode) for one in inner for offset in range(3)] == PARTS
+    assert [fixed_base64(text.encode(), offset, base64.b64encode) for text in inner for offset in range(3)] == PARTS
 
 
 def test_legacy_token_with_any_names_is_sent() -> None:

@@ -49,14 +49,14 @@ def asked(webhook):
 
 @pytest.mark.covers("threat-model: caBundle replaced")
 def test_webhook_has_its_rules_and_failure_policy() -> None:
-    assert {one["name"]: (one["failurePolicy"], asked(one)) for one in webhooks()} == EXPECTED
+    assert {webhook["name"]: (webhook["failurePolicy"], asked(webhook)) for webhook in webhooks()} == EXPECTED
 
 
 def test_everything_that_rules_evaluate_is_sent() -> None:
     sent = {
         (group, resource, operation)
-        for one in webhooks() if ".validate." in one["name"]
-        for rule in one["rules"] for group in rule["apiGroups"]
+        for webhook in webhooks() if ".validate." in webhook["name"]
+        for rule in webhook["rules"] for group in rule["apiGroups"]
         for resource in rule["resources"] for operation in rule["operations"]
     }  # fmt: skip
     judged = {
@@ -68,13 +68,17 @@ def test_everything_that_rules_evaluate_is_sent() -> None:
 
 
 def test_webhooks_share_the_documented_settings() -> None:
-    for one in webhooks():
-        patience = 15 if one["name"].startswith("large-policy.") else 5
-        assert (one["sideEffects"], one["timeoutSeconds"], one["matchPolicy"]) == ("None", patience, "Equivalent")
-        assert one["admissionReviewVersions"] == ["v1"]
-        assert {rule["scope"] for rule in one["rules"]} == {"Namespaced"}
+    for webhook in webhooks():
+        patience = 15 if webhook["name"].startswith("large-policy.") else 5
+        assert (webhook["sideEffects"], webhook["timeoutSeconds"], webhook["matchPolicy"]) == (
+            "None",
+            patience,
+            "Equivalent",
+        )
+        assert webhook["admissionReviewVersions"] == ["v1"]
+        assert {rule["scope"] for rule in webhook["rules"]} == {"Namespaced"}
     [mutating, _] = configurations()
-    assert [one["reinvocationPolicy"] for one in mutating["webhooks"]] == ["IfNeeded"]
+    assert [webhook["reinvocationPolicy"] for webhook in mutating["webhooks"]] == ["IfNeeded"]
 
 
 def test_webhooks_call_the_service_without_a_ca_bundle() -> None:
@@ -83,14 +87,14 @@ def test_webhooks_call_the_service_without_a_ca_bundle() -> None:
     called.pop("labels")
     for configuration in configurations():
         service_called = called | {"path": PATHS[configuration["kind"]]}
-        for one in configuration["webhooks"]:
-            assert one["clientConfig"] == {"service": service_called}
+        for webhook in configuration["webhooks"]:
+            assert webhook["clientConfig"] == {"service": service_called}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_webhook_covers_the_namespaces_that_are_evaluated(name) -> None:
-    [one] = [webhook for webhook in webhooks() if webhook["name"] == name]
-    [expression] = one["namespaceSelector"]["matchExpressions"]
+    [webhook] = [webhook for webhook in webhooks() if webhook["name"] == name]
+    [expression] = webhook["namespaceSelector"]["matchExpressions"]
     assert expression["key"] == "kubernetes.io/metadata.name"
     about = expression["operator"], set(expression["values"])
     if name.startswith(("policy.", "large-policy.")):
@@ -116,14 +120,14 @@ def test_settings_of_webhooks_are_explained(file) -> None:
 
 @pytest.mark.covers("threat-model: labels and annotations")
 def test_no_object_selector_lets_an_author_evade_a_webhook() -> None:
-    must = [one for one in webhooks() if one["failurePolicy"] == "Fail" and "policy" not in one["name"]]
+    must = [webhook for webhook in webhooks() if webhook["failurePolicy"] == "Fail" and "policy" not in webhook["name"]]
     assert len(must) == 3
-    for one in webhooks():
-        assert "objectSelector" not in one
-    for one in must:
-        [named] = one["namespaceSelector"]["matchExpressions"]
+    for webhook in webhooks():
+        assert "objectSelector" not in webhook
+    for webhook in must:
+        [named] = webhook["namespaceSelector"]["matchExpressions"]
         assert named["key"] == "kubernetes.io/metadata.name", "a label that the API server sets itself"
-        for condition in one["matchConditions"]:
+        for condition in webhook["matchConditions"]:
             if condition["name"].startswith("not-"):
                 assert re.match(rf"(?:{BY_WHO_ASKS})", condition["expression"]), condition["name"]
             else:

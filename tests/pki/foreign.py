@@ -93,7 +93,7 @@ def cases(now: dt.datetime = NOW) -> dict[str, Case]:
     def served(by: KeyPair, *between: KeyPair, bundle: KeyPair | None = None, why: str = "", **how: Any) -> Case:
         extensions = how.pop("extensions", (named(NAME),))
         leaf = made("served", *extensions, by=by, **how)
-        chain = leaf.certificate + b"".join(one.certificate for one in between)
+        chain = leaf.certificate + b"".join(authority.certificate for authority in between)
         return Case(chain, leaf.key, (bundle or by).certificate, why)
 
     def by_key(key: Any, why: str) -> Case:

@@ -69,5 +69,5 @@ def test_ca_with_rsa_key_signs() -> None:
 
 def test_patch_names_every_webhook_of_the_manifests() -> None:
     objects = render("manifests")
-    named = {kind: tuple(one["name"] for one in the(kind, objects)["webhooks"]) for kind in WEBHOOKS}
+    named = {kind: tuple(webhook["name"] for webhook in the(kind, objects)["webhooks"]) for kind in WEBHOOKS}
     assert named == WEBHOOKS

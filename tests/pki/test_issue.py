@@ -95,9 +95,10 @@ def test_invalid_name_raises_value_error(authority, name: str) -> None:
 
 def test_unreadable_certificate_in_a_bundle_is_skipped(authority) -> None:
     broken = authority.certificate.replace(b"MII", b"!!!", 1)
-    assert [one.pem for one in parse_certificates(b"junk\n" + broken + authority.certificate + b"-----BEGIN")] == [
-        authority.certificate
-    ]
+    assert [
+        certificate.pem
+        for certificate in parse_certificates(b"junk\n" + broken + authority.certificate + b"-----BEGIN")
+    ] == [authority.certificate]
 
 
 def test_repr_does_not_contain_keys(authority) -> None:

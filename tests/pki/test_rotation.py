@@ -129,7 +129,7 @@ def test_ca_that_cannot_sign_is_replaced_and_stays_trusted(authority) -> None:
     stored = StoredCertificates(authority.certificate, authority.key, served.certificate, served.key)
     joined = stepped(stored, NOWHERE)
     assert joined.certificate == stored.certificate
-    assert [one.pem for one in joined.cas][1:] == [authority.certificate]
+    assert [ca.pem for ca in joined.cas][1:] == [authority.certificate]
     assert is_sound(stepped(joined, TRUSTED))
     assert sign_new_certificate(stored, NAMES, NOW) is None
 

@@ -33,7 +33,9 @@ def test_fetch_chain_returns_the_whole_chain_leaf_first(tmp_path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "pair")
     with answering(lambda connection: context.wrap_socket(connection, server_side=True).close()) as address:
-        assert [one.pem for one in fetch_chain(address)] == [one.pem for one in parse_certificates(case.served)]
+        assert [certificate.pem for certificate in fetch_chain(address)] == [
+            certificate.pem for certificate in parse_certificates(case.served)
+        ]
 
 
 def test_server_without_tls_raises_probe_error() -> None:

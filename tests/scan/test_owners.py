@@ -35,7 +35,7 @@ def test_template_cache_keeps_own_annotations_only() -> None:
 
 def test_template_cache_different_specs_are_not_shared() -> None:
     templates = TemplateCache()
-    one, other = (
+    first, second = (
         templates.share(read(PodTemplate, {"spec": spec(serviceAccountName=name)}), full=False) for name in ("a", "b")
     )
-    assert (one.spec.service_account_name, other.spec.service_account_name) == ("a", "b")
+    assert (first.spec.service_account_name, second.spec.service_account_name) == ("a", "b")

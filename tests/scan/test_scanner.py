@@ -95,7 +95,7 @@ def test_scan_workload_without_pods_uses_its_template() -> None:
     assert told == {"web": Outcome.DENIED, "report": Outcome.PATCHED}
     assert report.summary.pods == OutcomeCounts()
     assert report.summary.workloads == OutcomeCounts(patched=1, denied=1)
-    assert {(one.rule, one.action): one.count for one in report.rule_counts} == {
+    assert {(count.rule, count.action): count.count for count in report.rule_counts} == {
         ("legacy-token-reference", Action.REJECT): 1,
         ("legacy-token-secret", Action.REJECT): 1,
         ("token-expiration", Action.PATCH): 2,
@@ -213,8 +213,8 @@ def test_token_uses_after_patches_are_counted() -> None:
 def test_account_without_binding_has_no_permissions(given, idle) -> None:
     small = Small().pod("a", live(serviceAccountName="app")).pod("b", live(serviceAccountName="app"))
     small.pod("c", spec(serviceAccountName="quiet", automountServiceAccountToken=False))
-    for one in given:
-        small.snapshot.bindings.add(one)
+    for flag in given:
+        small.snapshot.bindings.add(flag)
     told = [
         (account.namespace, account.name, account.pods, account.workloads)
         for account in small.scan().accounts_without_permissions
@@ -311,7 +311,7 @@ def test_csi_driver_violation_is_a_warning() -> None:
         "api.example.com": [("token-audience", Action.WARN, "spec.tokenRequests[0]")],
         "vault.example.com": [("token-expiration", Action.WARN, "spec.tokenRequests[0]")],
     }
-    assert [(one.namespace, one.rule, one.count) for one in report.rule_counts] == [
+    assert [(count.namespace, count.rule, count.count) for count in report.rule_counts] == [
         ("", "token-audience", 1), ("", "token-expiration", 1),
     ]  # fmt: skip
     assert report.exit_status == 0

@@ -245,7 +245,7 @@ def test_concurrent_bodies_are_bounded_and_whole_reviews_pass(policy_flags, tmp_
             connection.sendall(b" ")
         answers = [connection.recv(65536) for connection in connections]
         assert sorted(answer[9:12] for answer in answers) == [b"400"] * 8 + [b"503"]
-        assert b"connection: close" in next(one for one in answers if b" 503 " in one).lower()
+        assert b"connection: close" in next(answer for answer in answers if b" 503 " in answer).lower()
         large = json.dumps({**POD, "padding": "x" * 80_000}).encode()
         for _ in range(9):
             assert server.review("/mutate", large)["allowed"]

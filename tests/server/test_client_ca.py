@@ -47,8 +47,10 @@ def showing(server, pair, folder, *, newest=ssl.TLSVersion.TLSv1_3) -> ssl.SSLCo
 
 @contextlib.contextmanager
 def connected(server, context):
-    with contextlib.closing(http.client.HTTPSConnection(server.address, context=context, timeout=PATIENCE)) as one:
-        yield one
+    with contextlib.closing(
+        http.client.HTTPSConnection(server.address, context=context, timeout=PATIENCE)
+    ) as connection:
+        yield connection
 
 
 def is_answered(server, context) -> bool:
@@ -132,24 +134,24 @@ def test_client_ca_is_replaced_without_a_restart(policy_flags, tmp_path) -> None
     file = tmp_path / "ca.crt"
     file.write_bytes(CA.certificate)
     with serve(tmp_path / "run", *policy_flags, "--client-ca", str(file)) as server:
-        folders = [tmp_path / name for name in ("one", "other")]
+        folders = [tmp_path / name for name in ("first", "second")]
         for folder in folders:
             folder.mkdir()
-        one = showing(server, API_SERVER, folders[0])
-        other = showing(server, foreign("apiserver", CLIENT, by=OTHER_CA, now=NOW), folders[1])
-        assert (is_answered(server, one), is_answered(server, other)) == (True, False)
+        first = showing(server, API_SERVER, folders[0])
+        second = showing(server, foreign("apiserver", CLIENT, by=OTHER_CA, now=NOW), folders[1])
+        assert (is_answered(server, first), is_answered(server, second)) == (True, False)
         file.write_bytes(CA.certificate + OTHER_CA.certificate)
-        eventually(lambda: is_answered(server, other))
-        assert is_answered(server, one)
+        eventually(lambda: is_answered(server, second))
+        assert is_answered(server, first)
         file.write_bytes(OTHER_CA.certificate)
-        eventually(lambda: not is_answered(server, one))
-        assert is_answered(server, other)
+        eventually(lambda: not is_answered(server, first))
+        assert is_answered(server, second)
         file.write_bytes(b"junk")
         eventually(lambda: server.metric("tokenguard_reloads_total", source="client-ca", result="rejected") == 1)
         assert f"client-ca not used: --client-ca {file}: no certificate in PEM format" in server.log
         server.replace_worker()
-        assert eventually(lambda: is_answered(server, other))
-        assert not is_answered(server, one)
+        assert eventually(lambda: is_answered(server, second))
+        assert not is_answered(server, first)
         assert server.request("POST", "/mutate", BODY, JSON).status == 403
 
 

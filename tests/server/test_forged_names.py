@@ -49,7 +49,7 @@ def test_forged_name_adds_no_line_and_no_terminal_command(server, path, name) ->
     assert line.decode().isprintable()
     assert server.log == log
     shown = [*response.get("warnings", ()), *response.get("status", {}).get("message", "").split("\n")]
-    assert [one for one in shown if not one.isprintable()] == []
+    assert [command for command in shown if not command.isprintable()] == []
     assert shown[-1].startswith(f"[tokenguard {response['uid'][:8]}") or "status" not in response
 
 

@@ -128,13 +128,13 @@ def run(request) -> Callable[[Coroutine[Any, Any, None]], None]:
 
 def test_review_is_held_until_the_state_is_loaded_pages_are_not(run, tls) -> None:
     async def held() -> None:
-        async with running(tls, policy="", holds=True) as one, one.connection() as (reader, writer):
+        async with running(tls, policy="", holds=True) as instance, instance.connection() as (reader, writer):
             writer.write(REVIEW)
-            assert statuses(await one.answer(LAST_PAGE)) == [b"200"]
+            assert statuses(await instance.answer(LAST_PAGE)) == [b"200"]
             assert await answers(reader, 0.1) == b""
-            one.replica.state.use_policy(read_policy(POLICY.encode()))
-            one.replica.state.use_cluster(CLUSTER)
-            one.server.stop_holding()
+            instance.replica.state.use_policy(read_policy(POLICY.encode()))
+            instance.replica.state.use_cluster(CLUSTER)
+            instance.server.stop_holding()
             received = await answers(reader)
             assert statuses(received) == [b"200"]
             assert b'"allowed":true' in received
@@ -148,8 +148,8 @@ def test_review_is_held_for_seconds_at_most_then_denied_as_not_ready(run, tls, m
     monkeypatch.setattr(http_server, "HOLD_SECONDS", 0.1)
 
     async def held() -> None:
-        async with running(tls, policy="", holds=True) as one:
-            received = await one.answer(REVIEW.replace(b"Host: tokenguard", b"Connection: close"))
+        async with running(tls, policy="", holds=True) as instance:
+            received = await instance.answer(REVIEW.replace(b"Host: tokenguard", b"Connection: close"))
             assert b'"code":503' in received
             assert b"not ready" in received
 
@@ -158,10 +158,10 @@ def test_review_is_held_for_seconds_at_most_then_denied_as_not_ready(run, tls, m
 
 def test_held_review_is_answered_when_the_server_stops(run, tls) -> None:
     async def held() -> None:
-        async with running(tls, policy="", holds=True) as one, one.connection() as (reader, writer):
+        async with running(tls, policy="", holds=True) as instance, instance.connection() as (reader, writer):
             writer.write(REVIEW)
             assert await answers(reader, 0.1) == b""
-            await one.server.drain(5)
+            await instance.server.drain(5)
             received = await answers(reader)
             assert b'"code":503' in received
             assert b"Connection: close" in received
@@ -181,8 +181,8 @@ def test_held_review_is_answered_when_the_server_stops(run, tls) -> None:
 )
 def test_pipelined_requests_are_answered_in_their_order(run, tls, sent, expected) -> None:
     async def pipelined() -> None:
-        async with running(tls) as one:
-            assert statuses(await one.answer(sent)) == expected
+        async with running(tls) as instance:
+            assert statuses(await instance.answer(sent)) == expected
 
     run(pipelined())
 
@@ -198,19 +198,19 @@ def test_pipelined_requests_are_answered_in_their_order(run, tls, sent, expected
 )
 def test_request_line_in_another_form_gets_its_answer(run, tls, request_line, expected) -> None:
     async def asked() -> None:
-        async with running(tls) as one:
+        async with running(tls) as instance:
             sent = LAST_PAGE.replace(b"GET /healthz HTTP/1.1", request_line)
-            assert statuses(await one.answer(sent)) == [expected]
+            assert statuses(await instance.answer(sent)) == [expected]
 
     run(asked())
 
 
 def test_pipelined_reviews_before_the_client_ends_its_side_are_answered(run, tls) -> None:
     async def half_closed() -> None:
-        async with running(tls) as one:
+        async with running(tls) as instance:
 
             def ask() -> bytes:
-                with one.blocking_client() as client:
+                with instance.blocking_client() as client:
                     client.sendall(REVIEW * 3)
                     end_without_tls(client)
                     received = b""
@@ -228,11 +228,11 @@ def test_probe_is_answered_while_scrapes_take_their_time(run, tls, monkeypatch) 
     monkeypatch.setattr(MetricsCollector, "exposition", lambda _collector: b"%d" % finished.wait(20))
 
     async def probed() -> None:
-        async with running(tls) as one, contextlib.AsyncExitStack() as stack:
-            scrapes = [await stack.enter_async_context(one.connection()) for _ in range(3)]
+        async with running(tls) as instance, contextlib.AsyncExitStack() as stack:
+            scrapes = [await stack.enter_async_context(instance.connection()) for _ in range(3)]
             for _, writer in scrapes:
                 writer.write(PAGE.replace(b"/healthz", b"/metrics"))
-            assert statuses(await one.answer(LAST_PAGE)) == [b"200"]
+            assert statuses(await instance.answer(LAST_PAGE)) == [b"200"]
             finished.set()
             assert [statuses(await answers(reader)) for reader, _ in scrapes] == [[b"200"]] * 3
 
@@ -248,8 +248,8 @@ def test_page_that_fails_gets_500_and_its_error_is_not_quoted(run, tls, monkeypa
     monkeypatch.setattr(MetricsCollector, "exposition", fail)
 
     async def failing() -> None:
-        async with running(tls) as one:
-            received = await one.answer(LAST_PAGE.replace(b"/healthz", b"/metrics"))
+        async with running(tls) as instance:
+            received = await instance.answer(LAST_PAGE.replace(b"/healthz", b"/metrics"))
             assert statuses(received) == [b"500"]
             assert secret.encode() not in received
 
@@ -260,10 +260,10 @@ def test_page_that_fails_gets_500_and_its_error_is_not_quoted(run, tls, monkeypa
 
 def test_client_that_ends_its_side_gets_its_page(run, tls) -> None:
     async def half_closed() -> None:
-        async with running(tls) as one:
+        async with running(tls) as instance:
 
             def ask() -> bytes:
-                with one.blocking_client() as client:
+                with instance.blocking_client() as client:
                     client.sendall(PAGE)
                     end_without_tls(client)
                     return client.recv(65536)
@@ -279,13 +279,13 @@ def test_client_that_reads_no_answers_is_not_read_from(run, tls, monkeypatch) ->
     monkeypatch.setattr(ReviewHandler, "handle", lambda _handler, _body, _phase: large)
 
     async def flooded() -> None:
-        async with running(tls) as one, one.connection() as (_, writer):
+        async with running(tls) as instance, instance.connection() as (_, writer):
             writer.transport.pause_reading()
             for _ in range(5000):
                 writer.write(REVIEW)
             await asyncio.sleep(0.5)
             assert writer.transport.get_write_buffer_size() > 0
-            assert statuses(await one.answer(LAST_PAGE)) == [b"200"], "others are answered"
+            assert statuses(await instance.answer(LAST_PAGE)) == [b"200"], "others are answered"
             writer.transport.abort()
 
     run(flooded())
@@ -305,7 +305,7 @@ def test_flood_of_reviews_takes_turns_with_other_connections(run, tls, monkeypat
 
     async def flooded() -> None:
         nonlocal turn
-        async with running(tls) as one, one.connection() as (reader, writer):
+        async with running(tls) as instance, instance.connection() as (reader, writer):
             writer.write(REVIEW * 300 + LAST_PAGE)
             answered = asyncio.create_task(answers(reader, 20))
             while not answered.done():
@@ -320,8 +320,8 @@ def test_flood_of_reviews_takes_turns_with_other_connections(run, tls, monkeypat
 @pytest.mark.covers("failure-modes: pipelined requests")
 def test_requests_pipelined_without_end_are_refused(run, tls) -> None:
     async def pipelined() -> None:
-        async with running(tls) as one:
-            received = await one.answer(PAGE * 200)
+        async with running(tls) as instance:
+            received = await instance.answer(PAGE * 200)
             assert statuses(received) == [b"200"] * (1 + MAX_PIPELINED) + [b"503"]
 
     run(pipelined())
@@ -339,7 +339,7 @@ def test_client_that_reads_no_pages_gets_no_more(run, tls, monkeypatch) -> None:
     monkeypatch.setattr(Pages, "response", large)
 
     async def unread() -> None:
-        async with running(tls) as one, one.connection() as (reader, writer):
+        async with running(tls) as instance, instance.connection() as (reader, writer):
             writer.transport.pause_reading()
             writer.write(PAGE * 50 + LAST_PAGE)
             await asyncio.sleep(0.5)
@@ -359,8 +359,8 @@ def test_page_that_raises_is_answered_500(run, tls, monkeypatch) -> None:
     monkeypatch.setattr(Pages, "response", failing)
 
     async def failed() -> None:
-        async with running(tls) as one:
-            assert statuses(await one.answer(PAGE + LAST_PAGE)) == [b"500"] * 2
+        async with running(tls) as instance:
+            assert statuses(await instance.answer(PAGE + LAST_PAGE)) == [b"500"] * 2
 
     run(failed())
 
@@ -374,11 +374,11 @@ def test_drain_waits_for_a_client_that_reads_slowly(run, tls, monkeypatch) -> No
         return sum(len(piece) for piece in iter(lambda: client.recv(65536), b""))
 
     async def drained() -> None:
-        async with running(tls) as one:
-            with await asyncio.to_thread(one.blocking_client) as client:
+        async with running(tls) as instance:
+            with await asyncio.to_thread(instance.blocking_client) as client:
                 await asyncio.to_thread(client.sendall, REVIEW)
                 await asyncio.sleep(0.3)
-                drain = asyncio.create_task(one.server.drain(20))
+                drain = asyncio.create_task(instance.server.drain(20))
                 await asyncio.sleep(0.5)
                 assert not drain.done()
                 assert await asyncio.to_thread(receive, client) > len(large.body)
@@ -395,11 +395,11 @@ def test_request_begun_before_a_page_is_answered_times_out(run, tls, monkeypatch
     monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.1)
 
     async def timed_out() -> None:
-        async with running(tls) as one, one.connection() as (reader, writer):
+        async with running(tls) as instance, instance.connection() as (reader, writer):
             writer.write(PAGE + sent)
             received = await reader.readuntil(b"}")
             await asyncio.sleep(0.2)
-            one.server.tick()
+            instance.server.tick()
             assert statuses(received + await answers(reader, 5)) == expected
 
     run(timed_out())
@@ -409,10 +409,10 @@ def test_drain_waits_for_no_body_beyond_its_time(run, tls, monkeypatch) -> None:
     monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.1)
 
     async def drained() -> None:
-        async with running(tls) as one, one.connection() as (reader, writer):
+        async with running(tls) as instance, instance.connection() as (reader, writer):
             writer.write(REVIEW[:-1])
             await asyncio.sleep(0.1)
-            drain = asyncio.create_task(one.server.drain(1000))
+            drain = asyncio.create_task(instance.server.drain(1000))
             assert statuses(await answers(reader, 5)) == [b"408"]
             await drain
 
@@ -423,16 +423,16 @@ def test_held_bodies_are_part_of_the_budget(run, tls) -> None:
     padded = BODY + b" " * (100_000 - len(BODY))
 
     async def held() -> None:
-        async with running(tls, policy="", holds=True) as one, contextlib.AsyncExitStack() as stack:
-            one.server.bodies = BodyBudget(100_000)
-            clients = [await stack.enter_async_context(one.connection()) for _ in range(9)]
+        async with running(tls, policy="", holds=True) as instance, contextlib.AsyncExitStack() as stack:
+            instance.server.bodies = BodyBudget(100_000)
+            clients = [await stack.enter_async_context(instance.connection()) for _ in range(9)]
             for _, writer in clients:
                 writer.write(POST % len(padded) + padded)
             await asyncio.sleep(0.3)
-            one.server.stop_holding()
+            instance.server.stop_holding()
             received = [(await reader.readexactly(12))[9:] for reader, _ in clients]
             assert sorted(received) == [b"200"] * 8 + [b"503"]
-            assert one.server.bodies.resize(0, 800_000), "and no longer"
+            assert instance.server.bodies.resize(0, 800_000), "and no longer"
 
     run(held())
 
@@ -484,12 +484,16 @@ def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
 @pytest.mark.covers("failure-modes: 2,000 idle connections")
 def test_connection_past_the_limit_displaces_the_longest_idle(run, tls) -> None:
     async def displaced() -> None:
-        async with running(tls, max_connections=2) as one, one.connection() as first, one.connection() as second:
+        async with (
+            running(tls, max_connections=2) as instance,
+            instance.connection() as first,
+            instance.connection() as second,
+        ):
             await asyncio.sleep(0.05)
-            one.server.tick()
+            instance.server.tick()
             first[1].write(REVIEW)
             assert statuses(await answers(first[0], 0.2)) == [b"200"]
-            assert statuses(await one.answer(LAST_PAGE)) == [b"200"]
+            assert statuses(await instance.answer(LAST_PAGE)) == [b"200"]
             assert await second[0].read() == b""
             first[1].write(REVIEW)
             assert statuses(await answers(first[0], 0.2)) == [b"200"]
@@ -499,17 +503,17 @@ def test_connection_past_the_limit_displaces_the_longest_idle(run, tls) -> None:
 
 def test_content_length_of_many_zeros_is_a_number(run, tls) -> None:
     async def zeros() -> None:
-        async with running(tls) as one:
+        async with running(tls) as instance:
             length = b"Content-Length: " + b"0" * 5000
             sent = REVIEW.replace(b"Content-Length: ", length).replace(b"Host: tokenguard", b"Connection: close")
-            assert statuses(await one.answer(sent)) == [b"200"]
+            assert statuses(await instance.answer(sent)) == [b"200"]
 
     run(zeros())
 
 
 def test_broken_record_ends_the_connection(run, tls) -> None:
     async def broken() -> None:
-        async with running(tls) as one, one.connection() as (reader, writer):
+        async with running(tls) as instance, instance.connection() as (reader, writer):
             writer.write(REVIEW[:-1])
             await asyncio.sleep(0.1)
             os.write(writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))

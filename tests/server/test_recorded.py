@@ -16,7 +16,7 @@ def patched(body: bytes, response) -> bytes:
 
 
 def test_expectations_cover_every_recorded_review():
-    files = {f"{name}.{resource}" for name, _, resource, _ in (one.name.split(".") for one in RECORDED.iterdir())}
+    files = {f"{name}.{resource}" for name, _, resource, _ in (file.name.split(".") for file in RECORDED.iterdir())}
     assert files == set(EXPECTED)
 
 

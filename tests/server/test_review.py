@@ -117,7 +117,7 @@ def test_policy_is_evaluated_without_a_policy_in_force(policy):
 def test_policy_errors_are_causes_followed_by_the_decision_id():
     details = Replica().response(BAD_POLICY)["status"]["details"]
     assert (details["kind"], details["name"]) == ("ConfigMap", "token-policy")
-    causes = [{"field": "data[policy.yaml]", "message": one, "reason": "FieldValueInvalid"} for one in MISTAKES]
+    causes = [{"field": "data[policy.yaml]", "message": mistake, "reason": "FieldValueInvalid"} for mistake in MISTAKES]
     reference = {"field": "tokenguard 593fd6de", "message": "see 'tokenguard policy validate'"}
     assert details["causes"] == [*causes, reference]
 
@@ -127,7 +127,7 @@ def test_denied_policy_is_recorded_with_its_errors():
     replica.response(BAD_POLICY)
     (line,) = replica.audit.lines
     assert (line["decision"], line["resource"], line["name"]) == ("denied", "configmaps", "token-policy")
-    assert [tuple(one.values()) for one in line["findings"]] == [
+    assert [tuple(finding.values()) for finding in line["findings"]] == [
         ("invalid-policy", "reject", "data[policy.yaml]", mistake) for mistake in MISTAKES
     ]
     assert replica.counted("reviews") == [
@@ -294,4 +294,4 @@ def test_warnings_have_no_control_characters():
 def test_warnings_fit_the_limit_of_the_api_server(warnings, last):
     told = bounded(warnings)
     assert told[-1] == last
-    assert sum(len(one.encode()) for one in told) <= 4096
+    assert sum(len(warning.encode()) for warning in told) <= 4096

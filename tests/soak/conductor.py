@@ -192,7 +192,7 @@ def _use(server: Server) -> Use:
     time.sleep(2)
     every = tree(server.process.pid)
     return Use(
-        sum(pss_mib(one, "Anon", "Shmem") for one in every), sum(map(threads, every)), sum(map(descriptors, every))
+        sum(pss_mib(pid, "Anon", "Shmem") for pid in every), sum(map(threads, every)), sum(map(descriptors, every))
     )
 
 

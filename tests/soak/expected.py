@@ -30,7 +30,7 @@ def reviews() -> list[tuple[str, bytes]]:
 
 def expected() -> dict[tuple[str, bytes], dict[str, bytes]]:
     """Return for each path and body what is answered, by the revision of the policy that it is answered by."""
-    answers: dict[tuple[str, bytes], dict[str, bytes]] = {one: {} for one in reviews()}
+    answers: dict[tuple[str, bytes], dict[str, bytes]] = {review: {} for review in reviews()}
     for document in POLICIES:
         state = State()
         state.use_policy(_read(document))

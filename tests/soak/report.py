@@ -34,7 +34,7 @@ def report(ran: Ran) -> tuple[list[str], list[str]]:
 
 def _wrong(ran: Ran) -> Iterator[str]:
     tally = ran.tally
-    yield from (f"differs: {one}" for one in tally.differing[:10])
+    yield from (f"differs: {difference}" for difference in tally.differing[:10])
     if _unexplained(ran):
         yield f"{len(_unexplained(ran))} reviews got no answer, and no worker had been killed"
     for name, first, last in _used(ran):

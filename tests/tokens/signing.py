@@ -53,7 +53,7 @@ def signer(algorithm: str = "RS256", key_id: str = "key-1", bits: int = 2048) ->
 
 def jwks(*signers: Signer) -> bytes:
     """Return the public keys as an issuer publishes them."""
-    return json.dumps({"keys": [one.public for one in signers]}).encode()
+    return json.dumps({"keys": [key.public for key in signers]}).encode()
 
 
 def plain_claims(**changed: Any) -> Claims:

@@ -59,7 +59,7 @@ CASES = {
 def test_token_is_evaluated_like_its_request(claims, document, outcome, findings) -> None:
     found = decision(claims, document)
     assert found.outcome is outcome
-    assert [(one.rule, one.action) for one in found.findings] == findings
+    assert [(finding.rule, finding.action) for finding in found.findings] == findings
 
 
 def test_override_by_label_applies_if_the_label_is_given() -> None:

@@ -23,10 +23,10 @@ def problem(text: bytes, *known: Signer) -> str | None:
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512"])
 def test_signature_of_every_kubernetes_algorithm_is_verified(algorithm: str) -> None:
     assert algorithm in ALGORITHMS
-    one, other = signer(algorithm), signer(algorithm, "key-2")
-    assert problem(one.sign(CLAIMS), one, other) is None
-    forged = Signer(algorithm, one.key_id, other.key).sign(CLAIMS)
-    assert problem(forged, one, other) == MISMATCH
+    first, second = signer(algorithm), signer(algorithm, "key-2")
+    assert problem(first.sign(CLAIMS), first, second) is None
+    forged = Signer(algorithm, first.key_id, second.key).sign(CLAIMS)
+    assert problem(forged, first, second) == MISMATCH
 
 
 def test_changed_claims_are_detected() -> None:

@@ -53,7 +53,7 @@ def test_find_problems_of_each_kind_of_token(header, claims, said) -> None:
     token = parse_token(unsigned(header, claims))
     found = list(find_problems(token, dt.datetime.fromtimestamp(ISSUED + 10, dt.UTC)))
     assert len(found) == len(said)
-    assert all(one.startswith(expected) for one, expected in zip(found, said, strict=True)), found
+    assert all(pair.startswith(expected) for pair, expected in zip(found, said, strict=True)), found
 
 
 @pytest.mark.parametrize(("seconds", "words"), [

@@ -86,7 +86,7 @@ def test_debug_copy_has_the_tokens_of_its_original(cluster) -> None:
     assert (done.returncode, "Warning: " in done.stderr) == (0, False)
     copy = json.loads(cluster.do("get", "pod", "copy", "-n", "shop", "-o", "json"))["spec"]
     assert tokens(copy) == tokens(original)
-    mounted = [{mount["name"] for mount in one["volumeMounts"]} for one in copy["containers"]]
+    mounted = [{mount["name"] for mount in container["volumeMounts"]} for container in copy["containers"]]
     assert len(mounted) == 2
     assert all("tokenguard-vault" in names for names in mounted)
 

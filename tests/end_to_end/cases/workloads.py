@@ -128,7 +128,9 @@ def test_pods_of_a_controller_are_evaluated_and_patched(cluster) -> None:
 def events(cluster, name, namespace):
     found = json.loads(cluster.do("get", "events", "-n", namespace, "-o", "json"))["items"]
     return [
-        one for one in found if one["source"].get("component") == "tokenguard" and one["involvedObject"]["name"] == name
+        item
+        for item in found
+        if item["source"].get("component") == "tokenguard" and item["involvedObject"]["name"] == name
     ]
 
 

@@ -65,10 +65,10 @@ def _agree_in_sum(parsed: Page, as_json: Any) -> None:
         other = summary[f"simulated{kind.capitalize()}"] or {}
         assert row[2:] == [shown(summary[kind][outcome], other.get(outcome)) for outcome in outcomes]
     now, after = Counter(), Counter()
-    for one in as_json["ruleCounts"]:
-        for key in ((one["rule"], one["action"]), (one["namespace"], ""), (one["namespace"], one["rule"])):
-            now[key] += one["count"]
-            after[key] += one["simulated"] if as_json["simulated"] else one["count"]
+    for count in as_json["ruleCounts"]:
+        for key in ((count["rule"], count["action"]), (count["namespace"], ""), (count["namespace"], count["rule"])):
+            now[key] += count["count"]
+            after[key] += count["simulated"] if as_json["simulated"] else count["count"]
     rows = parsed.tables["rules"][1:]
     assert {row[0] for row in rows} == {count["rule"] for count in as_json["ruleCounts"]}
     for row in rows:

@@ -109,7 +109,7 @@ def test_page_with_injected_script_blocks_it(shown, plain, tmp_path) -> None:
     shown.value("new Promise((done) => setTimeout(done, 200))")
     told, _ = complaints(shown)
     assert len(told) >= 2
-    assert all("Content Security Policy" in json.dumps(one) for one in told)
+    assert all("Content Security Policy" in json.dumps(message) for message in told)
     assert shown.value("document.title") != "taken"
 
 

@@ -127,7 +127,7 @@ def test_bars_have_the_width_of_their_numbers(text) -> None:
     numbers = [list(map(int, re.findall(r'data-v="(\d+)"', row))) for row in rows]
     most = max(map(max, numbers))
     for row, counts in zip(rows, numbers, strict=True):
-        widths = [float(one) for one in re.findall(r' width="([\d.]+)"', row)]
+        widths = [float(match) for match in re.findall(r' width="([\d.]+)"', row)]
         assert widths == [round(100 * count / most, 2) for count in counts if count]
 
 

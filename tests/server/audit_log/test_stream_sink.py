@@ -46,7 +46,7 @@ def test_reader_that_stops_costs_lines_and_the_next_is_whole(pipe, monkeypatch):
     sink.write(line(2))
     after = os.read(reading, 1 << 20)
     *whole, torn, last, _ = (before + after).split(b"\n")
-    assert [json.loads(one)["n"] for one in [*whole, last]] == [1] * len(whole) + [2]
+    assert [json.loads(line)["n"] for line in [*whole, last]] == [1] * len(whole) + [2]
     with pytest.raises(json.JSONDecodeError):
         json.loads(torn)
 

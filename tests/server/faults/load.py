@@ -109,7 +109,7 @@ def connections_of(server: Server) -> set[int]:
         with contextlib.suppress(FileNotFoundError):
             sockets.add(os.readlink(file))  # noqa: PTH115 - a socket's is no path
     lines = [line.split() for line in Path(f"/proc/{worker}/net/tcp").read_text().splitlines()[1:]]
-    return {int(one[2].split(":")[1], 16) for one in lines if f"socket:[{one[9]}]" in sockets and one[3] != "0A"}
+    return {int(line[2].split(":")[1], 16) for line in lines if f"socket:[{line[9]}]" in sockets and line[3] != "0A"}
 
 
 def revision_of(response: dict[str, Any]) -> str:

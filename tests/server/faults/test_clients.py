@@ -180,6 +180,6 @@ def test_tls_renegotiation_is_refused(server):
 @pytest.mark.covers("failure-modes: Clients")
 def test_misbehaving_clients_are_not_logged(impatient, server):
     time.sleep(0.1)
-    for one in (impatient, server):
-        assert "Traceback" not in one.log
-        assert "ERROR" not in one.log
+    for running in (impatient, server):
+        assert "Traceback" not in running.log
+        assert "ERROR" not in running.log

@@ -54,7 +54,7 @@ def test_clock_that_jumps_fails_no_review_and_expires_exemptions(tmp_path, wrong
             response = server.review("/validate", READS_TOKEN)
             assert ("exemption" in response["auditAnnotations"]) is JUMPS[days], (days, decided(response))
             now = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
-            (line,) = (one for one in target.read_bytes().splitlines() if response["uid"].encode() in one)
+            (line,) = (line for line in target.read_bytes().splitlines() if response["uid"].encode() in line)
             assert f'"time":"{now:%Y-%m-}'.encode() in line
             target.write_bytes(b"")
             running.go_on()

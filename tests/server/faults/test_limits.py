@@ -56,8 +56,8 @@ def test_connections_wait_until_file_descriptors_are_free(policy_flags, tmp_path
         eventually(lambda: "cannot accept connections, they are queued: Too many open files" in server.log)
         for _ in range(3):
             assert ask(kept, "POST", "/mutate", BODY, JSON).json["response"]["allowed"], "who is connected goes on"
-        for one in idle:
-            one.close()
+        for connection in idle:
+            connection.close()
         assert server.review("/mutate", BODY)["allowed"]
         assert server.workers == [worker]
         assert server.log.count("cannot accept connections") == 1

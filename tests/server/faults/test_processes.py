@@ -41,7 +41,7 @@ def test_worker_killed_under_load_fails_only_its_reviews_in_flight(policy_flags,
             eventually(lambda victim=victim: server.workers not in ([], [victim]))
         running.go_on()
     assert running.failures, "the workers that were killed were at work"
-    assert {one.port for one in running.failures} <= lost
+    assert {failure.port for failure in running.failures} <= lost
     assert running.refused == 0, "the listening socket outlives a worker"
 
 
@@ -136,8 +136,8 @@ def test_worker_killed_for_memory_is_replaced(policy_flags, tmp_path):
         cgroup() as (members, limit, used, events),
         serve(tmp_path, *policy_flags, "--max-body-bytes", str(64 << 20)) as server,
     ):
-        for one in (server.process.pid, *server.workers):
-            members.write_text(str(one))
+        for pid in (server.process.pid, *server.workers):
+            members.write_text(str(pid))
         assert is_answered(server)
         limit.write_text(str(int(used.read_text()) + (30 << 20)))
         for _ in range(2):

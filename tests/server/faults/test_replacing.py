@@ -25,7 +25,7 @@ inject:
 - {{name: last, audience: "https://last-{0}.example.com", mountPath: /last}}
 """
 DOCUMENTS = [POLICY.format(number) for number in range(600, 600 + COUNT)]
-NUMBERS = {hashlib.sha256(one.encode()).hexdigest()[:12]: number for number, one in enumerate(DOCUMENTS, 600)}
+NUMBERS = {hashlib.sha256(text.encode()).hexdigest()[:12]: number for number, text in enumerate(DOCUMENTS, 600)}
 
 
 class OfOnePolicy:
@@ -82,7 +82,7 @@ def test_policy_file_replaced_under_load_mixes_no_answers(tmp_path):
 
 @pytest.mark.covers("failure-modes: policy replaced")
 def test_policy_replaced_in_memory_mixes_no_answers():
-    policies = [read_policy(one.encode()) for one in DOCUMENTS[:40]]
+    policies = [read_policy(document.encode()) for document in DOCUMENTS[:40]]
     replica, check, answered = Replica(DOCUMENTS[0]), OfOnePolicy(), threading.Semaphore(0)
 
     def replace() -> None:
@@ -104,9 +104,9 @@ def test_certificate_rotated_under_load_fails_no_review(policy_flags, tmp_path):
     for number in range(100):
         folder = tmp_path / f"..{number}"
         folder.mkdir()
-        one = made[number % len(made)]
-        (folder / "tls.crt").write_bytes(one.certificate)
-        (folder / "tls.key").write_bytes(one.key)
+        pair = made[number % len(made)]
+        (folder / "tls.crt").write_bytes(pair.certificate)
+        (folder / "tls.key").write_bytes(pair.key)
     data = tmp_path / "..data"
     data.symlink_to("..0")
     tls = ["--tls-cert", str(data / "tls.crt"), "--tls-key", str(data / "tls.key")]
@@ -122,7 +122,7 @@ def test_certificate_rotated_under_load_fails_no_review(policy_flags, tmp_path):
                 failed.append(str(error))
 
     with serve(tmp_path / "run", *policy_flags, *tls) as server, load(server, 2) as running:
-        server.context.load_verify_locations(cadata="".join(one.authority.decode() for one in made))
+        server.context.load_verify_locations(cadata="".join(pair.authority.decode() for pair in made))
         thread = threading.Thread(target=shake_hands)
         thread.start()
         try:
