@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from webhook.core.cluster_state import ClusterState
-from webhook.core.cluster_state_io import MOST_IN_LINE, read_cluster, write_cluster
+from webhook.core.cluster_state_io import MAX_PER_LINE, read_cluster, write_cluster
 
 BASE = ClusterState(api_audiences=("https://api",))
-MANY = MOST_IN_LINE * 2 + 7
+MANY = MAX_PER_LINE * 2 + 7
 
 
 def of(**more):
@@ -36,7 +36,7 @@ def test_a_line_holds_so_many_and_no_more() -> None:
     secrets = {f"team-{number}": {f"token-{one}": "app" for one in range(7)} for number in range(MANY)}
     for line in write_cluster(of(legacy_tokens={"large": {f"t-{n}": "app" for n in range(MANY)}, **secrets})):
         held = msgspec.json.decode(line)["legacy_tokens"].values()
-        assert sum(map(len, held)) <= MOST_IN_LINE
+        assert sum(map(len, held)) <= MAX_PER_LINE
 
 
 def test_a_broken_line_is_told() -> None:

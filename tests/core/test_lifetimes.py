@@ -19,4 +19,4 @@ HOUR, DAY = 3600, 86400
     ],
 )
 def test_left_at_refresh_is_a_fifth_or_all_but_a_day(lifetime: int, left: int) -> None:
-    assert lifetimes.left_at_refresh(lifetime) == left
+    assert lifetimes.remaining_at_refresh(lifetime) == left

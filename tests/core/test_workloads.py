@@ -8,7 +8,7 @@ import pytest
 from tests.reviews import review
 from webhook.core.admission_request import Phase, read_review
 from webhook.core.cluster_state import ClusterState
-from webhook.core.decision import MOST_LINES, Decision
+from webhook.core.decision import MAX_LINES, Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
 from webhook.core.rules import RULES
@@ -69,7 +69,7 @@ def test_no_policy_refuses_one_and_its_warnings_are_few_and_short(kind) -> None:
     decision = decided(workload(kind, spec), policy=policy)
     assert decision.outcome == "warned"
     *told, last = decision.warnings()
-    assert (len(told), last) == (MOST_LINES, "and 34 more")
+    assert (len(told), last) == (MAX_LINES, "and 34 more")
     assert {line.partition(":")[0] for line in told} == {
         "legacy-token-reference", "token-expiration", "token-audience", "token-subpath", "kubelet-hostpath",
         "api-token-automount",

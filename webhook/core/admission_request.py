@@ -23,7 +23,7 @@ from webhook.core.k8s_types import CustomWorkload
 from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Kind, Subject, find_kind
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.structs import FrozenStruct
-from webhook.core.token_objects import Readable
+from webhook.core.token_objects import EvaluatedObject
 
 
 class Phase(FastStrEnum):
@@ -50,8 +50,8 @@ class AdmissionRequest(FrozenStruct, frozen=True):
     subject: Subject | None
     user: str = ""
     groups: tuple[str, ...] = ()
-    object: Readable | ConfigMap | None = None
-    old_object: Readable | ConfigMap | None = None
+    object: EvaluatedObject | ConfigMap | None = None
+    old_object: EvaluatedObject | ConfigMap | None = None
     template_pointer: str = ""
     dry_run: bool = False
     problem: str = ""

@@ -1,6 +1,6 @@
-"""A `ClusterState` as lines of JSON: so much as is judged by, and nothing of a Secret but its name and its account.
+"""A `ClusterState` as lines of JSON: what decisions need, and of a Secret only its name and its account.
 
-It comes in lines of a bounded size, because encoding one holds up every other thread.
+A line is of bounded size, because encoding one blocks every other thread.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,16 +13,14 @@ import msgspec
 from webhook.core.cluster_state import ClusterState
 from webhook.core.selectors import Labels
 
-MOST_IN_LINE = 1000
-"""So many Secrets, namespaces or accounts are in a line at the most."""
+MAX_PER_LINE = 1000
+"""The largest number of Secrets, namespaces or accounts in a line."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
-    """A part of each."""
-
     legacy_tokens: dict[str, dict[str, str]] = {}
     namespaces: dict[str, Labels] = {}
     automounts: list[tuple[str, str, bool]] = []
@@ -33,17 +31,17 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 
 def write_cluster(cluster: ClusterState) -> Iterator[bytes]:
-    """Yield a cluster's lines, each with its end; the API server's audiences are left out."""
-    for tokens in _tokens(cluster.legacy_tokens):
+    """Yield a cluster's lines, each with its newline; the API server's audiences are left out."""
+    for tokens in _legacy_tokens(cluster.legacy_tokens):
         yield _encode(_Line(legacy_tokens=tokens)) + b"\n"
-    for namespaces in _pieces(cluster.namespaces):
+    for namespaces in _chunks(cluster.namespaces):
         yield _encode(_Line(namespaces=namespaces)) + b"\n"
-    for automounts in _pieces(cluster.automounts):
+    for automounts in _chunks(cluster.automounts):
         yield _encode(_Line(automounts=[(*account, mounted) for account, mounted in automounts.items()])) + b"\n"
 
 
 def read_cluster(lines: Iterable[bytes], base: ClusterState) -> ClusterState:
-    """Return `base` with what is in the lines in place of its own. Raises `msgspec.DecodeError` where one is broken."""
+    """Return `base` with the content of the lines. Raises `msgspec.DecodeError` if a line is invalid."""
     tokens: dict[str, dict[str, str]] = {}
     namespaces: dict[str, Labels] = {}
     automounts: dict[tuple[str, str], bool] = {}
@@ -55,22 +53,22 @@ def read_cluster(lines: Iterable[bytes], base: ClusterState) -> ClusterState:
     return replace(base, legacy_tokens=tokens, namespaces=namespaces, automounts=automounts)
 
 
-def _tokens(tokens: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, dict[str, str]]]:
-    """Gather the Secrets of small namespaces, and split those of large ones."""
-    gathered: dict[str, dict[str, str]] = {}
+def _legacy_tokens(tokens: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, dict[str, str]]]:
+    """Join the Secrets of small namespaces into one line, and split those of large ones."""
+    joined: dict[str, dict[str, str]] = {}
     count = 0
     for namespace, secrets in tokens.items():
-        for piece in _pieces(secrets):
-            if count + len(piece) > MOST_IN_LINE:
-                yield gathered
-                gathered, count = {}, 0
-            gathered[namespace] = piece
-            count += len(piece)
-    if gathered:
-        yield gathered
+        for chunk in _chunks(secrets):
+            if count + len(chunk) > MAX_PER_LINE:
+                yield joined
+                joined, count = {}, 0
+            joined[namespace] = chunk
+            count += len(chunk)
+    if joined:
+        yield joined
 
 
-def _pieces(of: Mapping[K, V]) -> Iterator[dict[K, V]]:
-    items = iter(of.items())
-    while piece := dict(islice(items, MOST_IN_LINE)):
-        yield piece
+def _chunks(entries: Mapping[K, V]) -> Iterator[dict[K, V]]:
+    items = iter(entries.items())
+    while chunk := dict(islice(items, MAX_PER_LINE)):
+        yield chunk

@@ -1,8 +1,9 @@
-"""What a rule says of an object, what is done about it, and how that is told. Values, never exceptions."""
+"""What a rule finds, what is done about it, and what the user sees of that. Values, never exceptions."""
 
 from collections.abc import Sequence
 from functools import cached_property
 from heapq import nsmallest
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,15 +15,15 @@ from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode
 
 INVALID_POLICY = "invalid-policy"
-"""Stands in for a rule where a policy's own mistakes are told."""
+"""The name of a rule, where a policy's own errors are reported."""
 
-MOST_LINES = 10
+MAX_LINES = 10
 WARNING_LENGTH = 120
-"""What the API server advises as the length of a warning, in characters."""
+"""The length of a warning that the API server recommends, in characters."""
 
 
 class Outcome(FastStrEnum):
-    """What became of a request, from harmless to not."""
+    """What happens to a request, from harmless to not."""
 
     ALLOWED = "allowed"
     WARNED = "warned"
@@ -30,8 +31,22 @@ class Outcome(FastStrEnum):
     DENIED = "denied"
 
 
+class Status(NamedTuple):
+    """The HTTP status of a denial, and its reason as Kubernetes names it."""
+
+    code: int
+    reason: str
+
+
+FORBIDDEN = Status(403, "Forbidden")
+BAD_REQUEST = Status(400, "BadRequest")
+INVALID = Status(422, "Invalid")
+INTERNAL_ERROR = Status(500, "InternalError")
+UNAVAILABLE = Status(503, "ServiceUnavailable")
+
+
 class Coverage(FastStrEnum):
-    """Whether rules were applied to an object: yes; no, because it is left alone by design; no, for want of a rule."""
+    """Whether rules were applied to an object: yes; no, by design; no, because no rule applies to it."""
 
     EVALUATED = "evaluated"
     LEFT_ALONE = "left alone"
@@ -39,23 +54,22 @@ class Coverage(FastStrEnum):
 
 
 class MountedToken(msgspec.Struct, frozen=True, gc=False):
-    """A token in a pod: for whom it is made out, empty for the API server, and how long it really lives, in seconds."""
+    """A token in a pod: its audience, empty for the API server, and its effective lifetime in seconds."""
 
     audience: str
     lifetime: int
 
 
 class Violation(msgspec.Struct, frozen=True, gc=False):
-    """What a rule found broken, before the policy says what is done about it.
+    """What a rule found, before the policy assigns an action.
 
-    `pointer` is the place (RFC 6901) and `detail` what is wrong there, to be read after it. `hint` says
-    what the author can do. Where the rule can mend it, `edits` holds the edits and `fix_summary` says what they do.
-    `authored` is false where it is not about what the object's author wrote; such a violation is mended or,
-    where it can't be, rejected, but nobody is warned of it. `token` is the token that it is about, where it is one that
-    lives too long, as it is now, or one that is to be injected, as it will be. `other_account` is the ServiceAccount
-    whose token it is about where that isn't the object's own account: an exemption by account must match both.
-    `warn_only` is true where the object is never denied or patched for it, whatever the rule's action.
-    `api_server_own` says that it is about the API server's own token, which is patched where others are rejected.
+    `pointer` is the place (RFC 6901), `detail` what is wrong there, to be read after the place, and `hint` what the
+    author can do. If the rule can repair it, `edits` do, and `fix_summary` says what they do. `authored` is false if
+    the object's author did not write it: such a violation is patched or, if it can't be, rejected, but never warned
+    about. `token` is the token it is about, if it is valid too long (as it is) or to be injected (as it will be).
+    `other_account` is the ServiceAccount of that token, if it isn't the object's own: an exemption by account must
+    match both. `warn_only`: the object is never denied or patched for it, whatever the rule's action. `is_api_token`:
+    it is about the API server's own token, which is patched where others are rejected.
     """
 
     pointer: str
@@ -67,11 +81,11 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     token: MountedToken | None = None
     other_account: str | None = None
     warn_only: bool = False
-    api_server_own: bool = False
+    is_api_token: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
-    """A violation and what is done about it: `action`, and `intended` where the mode holds it back."""
+    """A violation and its action; `intended` is the action without the mode."""
 
     rule: str
     action: Action
@@ -85,38 +99,38 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def detail(self) -> str:
-        """What is wrong and what is, was or would be done about it."""
+        """What is wrong, and what is, was or would be done about it."""
         found = self.violation
         if self.intended is Action.PATCH and found.edits and self.action is not Action.REJECT:
             would = "" if self.action is Action.PATCH else "would be "
             return f"{found.detail}; {would}{found.fix_summary}"
-        would = "would be denied; " if self.suppressed_by_mode else ""
-        return f"{found.detail}; {would}{found.hint}" if found.hint else found.detail
+        would = "; would be denied" if self.suppressed_by_mode else ""
+        return f"{found.detail}{would}; {found.hint}" if found.hint else found.detail
 
     @property
     def suppressed_by_mode(self) -> bool:
-        """Whether it would be rejected, but for the mode or because a workload is only advised."""
+        """Whether it would be rejected, but for the mode or because a workload only gets warnings."""
         return self.action in (Action.WARN, Action.AUDIT) and self.intended in (Action.PATCH, Action.REJECT)
 
-    def line(self, most: int | None = None) -> str:
-        """Return it as one line; where that brings it down to `most` characters, without the advice.
+    def line(self, max_length: int | None = None) -> str:
+        """Return it as one line; without the hint, if that brings it down to `max_length` characters.
 
         `tokenguard rules` gives the hint, too.
         """
         line = f"{self.rule}: {self.path} {self.detail}"
         short = line.removesuffix(self.violation.hint).rstrip(" ;:")
-        return short if most is not None and len(short) <= most < len(line) else line
+        return short if max_length is not None and len(short) <= max_length < len(line) else line
 
     def __str__(self) -> str:
         return self.line()
 
 
 class Decision(msgspec.Struct, frozen=True, dict=True):
-    """What is done about one request. `coverage` says whether rules were applied, and `note` why they were not.
+    """The answer to one request. `coverage` says whether rules were applied, and `note` why not.
 
-    `exempted` are the findings that an exemption covers, each with the exemption. `problem` tells
-    why the object could not be judged; `policy` is the document's revision, `mode` what held there. `mistakes` are
-    those of a policy that is to be stored, for which it is denied: all of them, since each has to be mended.
+    `exempted` are the findings that an exemption covers, each with the exemption. `problem` says why the object could
+    not be evaluated; `policy` is the document's revision, `mode` the one in force. `policy_errors` are those of a
+    policy document that is denied. `status` matters if the outcome is a denial.
     """
 
     outcome: Outcome
@@ -129,6 +143,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     note: str = ""
     policy_errors: tuple[PolicyError, ...] = ()
     coverage: Coverage = Coverage.EVALUATED
+    status: Status = FORBIDDEN
 
     @cached_property
     def encoded_patch(self) -> bytes:
@@ -137,7 +152,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def exemptions(self) -> tuple[tuple[str, Exemption], ...]:
-        """The exemptions that were applied, each once with the name of the rule that it kept from acting."""
+        """The exemptions that were applied, each once with the name of the rule."""
         if not self.exempted:
             return ()
         pairs = {(finding.rule, id(exemption)): exemption for finding, exemption in self.exempted}
@@ -145,7 +160,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def nothing_to_report(self) -> bool:
-        """Whether there is nothing to tell: allowed, with no finding and no exemption."""
+        """Whether it is allowed, with no finding and no exemption."""
         return self.outcome is Outcome.ALLOWED and not (self.findings or self.exempted or self.problem)
 
     def rejections(self) -> tuple[Finding, ...]:
@@ -153,44 +168,44 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
         return tuple(finding for finding in self.findings if finding.action is Action.REJECT)
 
     def message(self, decision_id: str) -> str:
-        """Return what the user is told of a denial: a line for each finding or mistake, and where to read on."""
+        """Return the message of a denial: a line for each finding or policy error, and where to read on."""
         if self.problem:
             return f"{self.problem}\n[tokenguard {decision_id}]"
-        lines = [*map(str, self.policy_errors)] if self.policy_errors else _first(self.rejections())
+        lines = [*map(str, self.policy_errors)] if self.policy_errors else _lines(self.rejections())
         return "\n".join([*lines, f"[{': '.join(self.reference(decision_id))}]"])
 
     def reference(self, decision_id: str) -> tuple[str, str]:
-        """Return by what a denial is found in the audit log, and where to read on."""
-        more = "policy validate" if self.policy_errors else f"rules {self.rejections()[-1].rule}"
-        return f"tokenguard {decision_id}", f"see 'tokenguard {more}'"
+        """Return what to search for in the audit log, and the command that says more."""
+        command = "policy validate" if self.policy_errors else f"rules {self.rejections()[-1].rule}"
+        return f"tokenguard {decision_id}", f"see 'tokenguard {command}'"
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what the user is warned of: what its author wrote and was mended, or would be under enforcement."""
-        told = [
+        """Return the warnings: what the author wrote and was patched, or would be under enforcement."""
+        authored = [
             finding
             for finding in self.findings
             if finding.violation.authored and finding.action in (Action.WARN, Action.PATCH)
         ]
-        warnings = _first(told, most=WARNING_LENGTH)
+        warnings = _lines(authored, WARNING_LENGTH)
         if self.problem and self.outcome is Outcome.WARNED:
             warnings.append(self.problem)
         return tuple(warnings)
 
 
-def first_of_each_rule(findings: Sequence[Finding], most: int) -> Sequence[Finding]:
-    """Return at most so many findings, in their order: what breaks one rule many times hides no other rule."""
-    if len(findings) <= most:
+def first_of_each_rule(findings: Sequence[Finding], max_findings: int) -> Sequence[Finding]:
+    """Return at most so many findings, in their order, so that many of one rule hide no other rule."""
+    if len(findings) <= max_findings:
         return findings
     seen: dict[str, int] = {}
     ranked = []
     for number, finding in enumerate(findings):
         seen[finding.rule] = rank = seen.get(finding.rule, 0) + 1
         ranked.append((rank, number))
-    return [findings[number] for number in sorted(number for _, number in nsmallest(most, ranked))]
+    return [findings[number] for number in sorted(number for _, number in nsmallest(max_findings, ranked))]
 
 
-def _first(findings: Sequence[Finding], most: int | None = None) -> list[str]:
-    lines = [finding.line(most) for finding in first_of_each_rule(findings, MOST_LINES)]
-    if len(findings) > MOST_LINES:
-        lines.append(f"and {len(findings) - MOST_LINES} more")
+def _lines(findings: Sequence[Finding], max_length: int | None = None) -> list[str]:
+    lines = [finding.line(max_length) for finding in first_of_each_rule(findings, MAX_LINES)]
+    if len(findings) > MAX_LINES:
+        lines.append(f"and {len(findings) - MAX_LINES} more")
     return lines

@@ -7,9 +7,9 @@ from itertools import islice
 
 from webhook.core.bounded_cache import BoundedCache
 
-_LONGEST = 100
-_MOST_KNOWN = 100
-_MOST_LETTERS = 2000
+_MAX_LENGTH = 100
+_MAX_KNOWN = 100
+_MAX_LETTERS = 2000
 
 
 class FastStrEnum(StrEnum):
@@ -24,9 +24,9 @@ def quote(value: str) -> str:
     Whatever isn't printable is escaped, so that a name can't forge a line; what is longer than 100
     characters is cut.
     """
-    if len(value) <= _LONGEST and value.isprintable() and '"' not in value and "\\" not in value:
+    if len(value) <= _MAX_LENGTH and value.isprintable() and '"' not in value and "\\" not in value:
         return f'"{value}"'
-    shown = value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
+    shown = value if len(value) <= _MAX_LENGTH else value[: _MAX_LENGTH - 1] + "…"
     return '"' + "".join(_escaped(char) for char in shown) + '"'
 
 
@@ -49,11 +49,11 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     Looking is slow, and what is wrong comes from others: so only so many words of so much length are looked at, and
     the last answers are remembered.
     """
-    if len(wrong) > _LONGEST:
+    if len(wrong) > _MAX_LENGTH:
         return ""
     words: list[str] = []
-    room = _MOST_LETTERS
-    for word in islice(known, _MOST_KNOWN):
+    room = _MAX_LETTERS
+    for word in islice(known, _MAX_KNOWN):
         if len(word) <= room:
             words.append(word)
             room -= len(word)

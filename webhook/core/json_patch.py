@@ -77,7 +77,7 @@ def _without(operations: list[Operation], removals: set[str]) -> list[Operation]
     return kept + [{"op": "remove", "path": pointer} for pointer in sorted(outermost, key=_place, reverse=True)]
 
 
-def below(prefix: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:
+def prefix_edits(prefix: str, edits: Iterable[Edit]) -> tuple[Edit, ...]:
     """Return the edits, made to the object that stands at `prefix` within another."""
     return tuple(_moved(prefix, edit) for edit in edits)
 

@@ -1,4 +1,4 @@
-"""The kubectl command for a token that the policy lets be issued: what a person who was refused runs next."""
+"""The kubectl command for a token that the policy allows: what somebody whose request was denied runs instead."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -12,62 +12,61 @@ from webhook.core.policy.model import Action
 from webhook.core.token_context import TokenRequestContext
 from webhook.core.token_objects import TokenRequest
 
-_HEEDED = frozenset({Action.REJECT, Action.WARN})
 _AUDIENCE = "AUDIENCE"
-_MOST_AUDIENCES = 10
-_LONGEST = 100
+_MAX_AUDIENCES = 10
+_MAX_LENGTH = 100
 
 
-def create_token(context: TokenRequestContext, *, bind: bool = False) -> str:
-    """Return the command for what is asked for, less what the policy refuses or warns of.
+def create_token_command(context: TokenRequestContext, *, bind: bool = False) -> str:
+    """Return the command for what is requested, without what the policy denies or warns about.
 
-    `bind` says to bind the token to something, whether the policy wants it or not. What isn't known, or doesn't fit
-    into a line, is a word in capitals for the reader to fill in.
+    `bind` binds the token to an object even if the policy doesn't require that. A value that is unknown, or doesn't
+    fit into a line, is a word in capitals for the reader to replace.
     """
-    context = _for_allowed_audiences(context)
+    context = _with_allowed_audiences(context)
     words = ["kubectl create token", _valid(context.account, is_dns_subdomain, "NAME")]
     if context.namespace:
         words += ["-n", _valid(context.namespace, is_dns_label, "NAMESPACE")]
     words.append(f"--duration={_duration(_seconds(context))}")
     words += (f"--audience={audience}" for audience in _audiences(context))
-    words += _binding(context, bind=bind or _heeds(context, "token-request-binding"))
+    words += _binding(context, bind=bind or _is_checked(context, "token-request-binding"))
     return " ".join(words)
 
 
-def _heeds(context: TokenRequestContext, rule: str) -> bool:
-    return context.namespace_policy.rules[rule] in _HEEDED
+def _is_checked(context: TokenRequestContext, rule: str) -> bool:
+    return context.namespace_policy.rules[rule] in (Action.REJECT, Action.WARN)
 
 
-def _for_allowed_audiences(context: TokenRequestContext) -> TokenRequestContext:
-    """Return the request without the audiences that are refused, which may leave it to the API server alone."""
-    asked = context.token_request.spec.audiences or []
+def _with_allowed_audiences(context: TokenRequestContext) -> TokenRequestContext:
+    """Return the request without audiences that are not allowed; without any, it is for the API server alone."""
+    spec = context.token_request.spec
+    requested = spec.audiences or []
     allowed = context.namespace_policy.tokens.audiences.allowed
     kept = []
-    if len(asked) <= _MOST_AUDIENCES:  # more don't fit into a line
-        kept = [audience for audience in asked if is_allowed(audience, allowed, context.api_audiences)]
-    if len(kept) == len(asked) or not _heeds(context, "token-request-audience"):
+    if len(requested) <= _MAX_AUDIENCES:  # more don't fit into a line
+        kept = [audience for audience in requested if is_allowed(audience, allowed, context.api_audiences)]
+    if len(kept) == len(requested) or not _is_checked(context, "token-request-audience"):
         return context
-    spec = replace(context.token_request.spec, audiences=kept or [_AUDIENCE])
-    return replace(context, token_request=TokenRequest(given_spec=spec))
+    return replace(context, token_request=TokenRequest(given_spec=replace(spec, audiences=kept or [_AUDIENCE])))
 
 
 def _seconds(context: TokenRequestContext) -> int:
-    asked = context.token_request.spec.expiration_seconds
-    if context.lifetime <= context.namespace_policy.tokens.max_request_lifetime or not _heeds(
-        context, "token-request-expiration"
-    ):
-        return asked or lifetimes.DEFAULT_EXPIRATION
-    return context.capped
+    is_allowed_lifetime = context.lifetime <= context.namespace_policy.tokens.max_request_lifetime
+    if is_allowed_lifetime or not _is_checked(context, "token-request-expiration"):
+        return context.token_request.spec.expiration_seconds or lifetimes.DEFAULT_EXPIRATION
+    return context.max_expiration
 
 
 def _audiences(context: TokenRequestContext) -> Iterator[str]:
-    asked = context.token_request.spec.audiences or ()
-    if all(audience in context.api_audiences for audience in asked):
-        return  # what one gets who names none
-    if len(asked) > _MOST_AUDIENCES:
+    requested = context.token_request.spec.audiences or ()
+    if all(audience in context.api_audiences for audience in requested):
+        return  # the default
+    if len(requested) > _MAX_AUDIENCES:
         yield _AUDIENCE
-    else:
-        yield from (_word(audience, _AUDIENCE) for audience in asked)
+        return
+    for audience in requested:
+        fits = audience and audience.isprintable() and len(audience) <= _MAX_LENGTH
+        yield shlex.quote(audience) if fits else _AUDIENCE
 
 
 def _binding(context: TokenRequestContext, *, bind: bool) -> Iterator[str]:
@@ -76,21 +75,17 @@ def _binding(context: TokenRequestContext, *, bind: bool) -> Iterator[str]:
         yield f"--bound-object-kind={_valid(bound.kind, is_kind, 'KIND')}"
         yield f"--bound-object-name={_valid(bound.name, is_dns_subdomain, 'NAME')}"
     elif bind:
-        # of the kinds there are, the one that a person can make for the purpose and delete again
+        # of the kinds there are, the one that a person can create for the purpose and delete again
         yield "--bound-object-kind=Secret"
         yield "--bound-object-name=NAME"
 
 
-def _valid(value: str | None, is_valid: Callable[[str], bool], otherwise: str) -> str:
-    return value if value and len(value) <= _LONGEST and is_valid(value) else otherwise
-
-
-def _word(value: str | None, otherwise: str) -> str:
-    return shlex.quote(value) if value and value.isprintable() and len(value) <= _LONGEST else otherwise
+def _valid(value: str | None, is_valid: Callable[[str], bool], placeholder: str) -> str:
+    return value if value and len(value) <= _MAX_LENGTH and is_valid(value) else placeholder
 
 
 def _duration(seconds: int) -> str:
-    """Return a duration as kubectl takes it, in the largest unit that leaves nothing over."""
+    """Return a duration as kubectl accepts it, in the largest unit that divides it."""
     for unit, size in (("h", 3600), ("m", 60)):
         if seconds % size == 0:
             return f"{seconds // size}{unit}"

@@ -13,14 +13,14 @@ YEAR = 31_536_000
 _REFRESH_AFTER = 24 * 3600
 
 
-def projected(expiration: int | None, *, for_api_server: bool) -> int:
+def effective_lifetime(expiration: int | None, *, for_api_server: bool) -> int:
     """Return what a token lives that is bound to a pod, and for which `expiration` was asked."""
     if expiration is None:
         return DEFAULT_EXPIRATION
     return YEAR if expiration == MAGIC_EXPIRATION and for_api_server else expiration
 
 
-def left_at_refresh(lifetime: int) -> int:
+def remaining_at_refresh(lifetime: int) -> int:
     """Return how long a projected token is still valid when the kubelet refreshes it.
 
     The kubelet refreshes a token at 80 % of its lifetime, or after 24 hours if that is earlier
@@ -29,7 +29,7 @@ def left_at_refresh(lifetime: int) -> int:
     return lifetime - min(lifetime * 4 // 5, _REFRESH_AFTER)
 
 
-def capped(maximum: int, expiration: int | None, *, for_api_server: bool) -> int:
+def capped_expiration(maximum: int, expiration: int | None, *, for_api_server: bool) -> int:
     """Return the `expirationSeconds` that a projected token is capped to, of which `expiration` was asked for.
 
     What counts as a year becomes an hour or less: an author who left Kubernetes' own number standing expects an

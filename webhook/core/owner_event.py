@@ -1,4 +1,4 @@
-"""What is told to the people behind a controller: the answer about its pod goes to the controller, not to them."""
+"""The Event for the people behind a controller, who don't see the answer to its pod."""
 
 import msgspec
 
@@ -12,9 +12,9 @@ REJECTED, EXEMPTED = "PodRejected", "PodExempted"
 
 
 class OwnerEvent(msgspec.Struct, frozen=True, gc=False):
-    """One pod that was rejected or exempted, for an Event on its owner in a namespace.
+    """A pod was denied or exempted: an Event on its owner.
 
-    `reason` is an Event's, `about` the names of the rules: of one owner, what agrees in both is the same thing again.
+    `reason` is the Event's, `about` the names of the rules: two with the same owner, reason and rules are a repetition.
     """
 
     namespace: str
@@ -25,10 +25,10 @@ class OwnerEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 def build_owner_event(request: AdmissionRequest, decision: Decision) -> OwnerEvent | None:
-    """Return what is to be told of a decision, or None where nothing is.
+    """Return the Event for a decision, or None.
 
-    Of a pod that no controller made, its author saw the answer. A dry run leaves nothing behind. No Event can be about
-    an owner whose name, kind, API version or uid no object can have, or in a namespace that there can't be.
+    There is none for a pod without a controller, whose author saw the answer, for a dry run, which leaves nothing
+    behind, and for an owner or a namespace that cannot exist: the API server would not accept the Event.
     """
     denied = decision.outcome is Outcome.DENIED
     if not (denied or (decision.exemptions and request.phase is Phase.VALIDATE)):
@@ -39,13 +39,13 @@ def build_owner_event(request: AdmissionRequest, decision: Decision) -> OwnerEve
     if owner is None or not is_dns_label(request.namespace) or not _can_exist(owner):
         return None
     if denied:
+        reason, message = REJECTED, decision.message(request.decision_id)
         rules = dict.fromkeys(finding.rule for finding in decision.rejections())
-        return OwnerEvent(request.namespace, owner, REJECTED, ",".join(rules), decision.message(request.decision_id))
-    told = "; ".join(f"a pod is exempt from {rule}: {exemption}" for rule, exemption in decision.exemptions)
-    rules = dict.fromkeys(rule for rule, _ in decision.exemptions)
-    return OwnerEvent(
-        request.namespace, owner, EXEMPTED, ",".join(rules), f"{told}\n[tokenguard {request.decision_id}]"
-    )
+    else:
+        reason, rules = EXEMPTED, dict.fromkeys(rule for rule, _ in decision.exemptions)
+        applied = "; ".join(f"a pod is exempt from {rule}: {exemption}" for rule, exemption in decision.exemptions)
+        message = f"{applied}\n[tokenguard {request.decision_id}]"
+    return OwnerEvent(request.namespace, owner, reason, ",".join(rules), message)
 
 
 def _can_exist(owner: OwnerReference) -> bool:

@@ -1,4 +1,4 @@
-"""What rules look at of pods: a pod together with what the policy and the cluster say of its surroundings."""
+"""What rules see of a pod: the pod together with what the policy and the cluster state say about its namespace."""
 
 from collections.abc import Iterator, Mapping
 
@@ -21,19 +21,19 @@ from webhook.core.structs import FrozenStruct, MutableStruct
 
 API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 API_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - a volume's prefix
-_API_TOKEN_PLACES = (API_TOKEN_PATH, clean_path(API_TOKEN_PATH, windows=True))
+_API_TOKEN_PATHS = (API_TOKEN_PATH, clean_path(API_TOKEN_PATH, windows=True))
 MAX_NAMES = 1000
 _NONE: Mapping[str, str] = {}
 
 
 class ContainerRef(FrozenStruct, frozen=True):
-    """A container and where it stands."""
+    """A container and its JSON Pointer."""
 
     pointer: str
     container: Container
 
     @property
-    def ephemeral(self) -> bool:
+    def is_ephemeral(self) -> bool:
         """Whether it is an ephemeral container."""
         return self.pointer.startswith("/spec/ephemeralContainers/")
 
@@ -45,33 +45,33 @@ class ContainerRef(FrozenStruct, frozen=True):
 
 
 class TokenSource(FrozenStruct, frozen=True):
-    """A token that a pod projects into a volume."""
+    """A token that a pod projects into a volume; `is_api_token` if it is the API server's own."""
 
     volume_number: int
     source_number: int
     volume: Volume
     projection: ServiceAccountTokenProjection
-    api_server_own: bool
+    is_api_token: bool
 
     @property
     def pointer(self) -> str:
-        """Where it stands."""
+        """The JSON Pointer of the source."""
         return f"/spec/volumes/{self.volume_number}/projected/sources/{self.source_number}"
 
     @property
-    def by_hand(self) -> bool:
-        """Whether its volume is certainly the author's: Kubernetes takes any `kube-api-access-*` for its own."""
+    def authored(self) -> bool:
+        """Whether the pod's author must have written it: any `kube-api-access-*` may be Kubernetes' own."""
         return not (self.volume.name or "").startswith(API_TOKEN_VOLUME)
 
 
 class Mounts(MutableStruct):
-    """The mounts of all volumes of one name in all the pod's containers, each with its container and its number there.
+    """The mounts of all volumes of one name in all containers, each with its container and its number there.
 
-    Thousands of volumes and of mounts may share one name in a pod that the API server has yet to validate. So what a
-    rule asks of all the mounts is worked out once, not once for each volume.
+    Thousands of volumes and mounts may share one name in a pod that the API server has not validated yet. So what a
+    rule asks about all the mounts is computed once, not once for each volume.
     """
 
-    placed: list[tuple[ContainerRef, int, VolumeMount]]
+    entries: list[tuple[ContainerRef, int, VolumeMount]]
     by_sub_path: bool = False
     _at_api_token_path: bool | None = None
 
@@ -80,26 +80,24 @@ class Mounts(MutableStruct):
         if self._at_api_token_path is None:
             self._at_api_token_path = not self.by_sub_path and all(
                 mount.mount_path == API_TOKEN_PATH
-                or clean_path(mount.mount_path, windows=spec.for_windows) in _API_TOKEN_PLACES
-                for _, _, mount in self.placed
+                or clean_path(mount.mount_path, windows=spec.for_windows) in _API_TOKEN_PATHS
+                for _, _, mount in self.entries
             )
         return self._at_api_token_path
 
     def pointers(self) -> Iterator[tuple[str, VolumeMount]]:
         """Yield the mounts, each with its pointer."""
-        for placed, number, mount in self.placed:
-            yield f"{placed.pointer}/volumeMounts/{number}", mount
+        for container, number, mount in self.entries:
+            yield f"{container.pointer}/volumeMounts/{number}", mount
 
 
 class PodContext(MutableStruct):
-    """A pod, a pod's template, or a pod to which ephemeral containers are added.
+    """A pod, a pod template, or a pod to which ephemeral containers are added.
 
-    `containers` are those to be judged: for an update of ephemeral containers only the added ones. `mounts_by_volume`
-    has the mounts of all containers by the name of their volume, `mounts_sub_path` says whether any is by subPath or
-    subPathExpr. `host_paths` are the hostPath volumes, each after its number.
-    `legacy_tokens` maps the names of the namespace's legacy Secrets to the account of each. `requested` names the
-    injections that the pod's annotation asks for, `injections` are those that it is to get, `all_injections` all
-    that the policy has, and `injected` names the volumes that hold one already.
+    `containers` are those to evaluate: for an update of ephemeral containers, the added ones. `host_paths` are the
+    hostPath volumes, each after its number. `legacy_tokens` maps the names of the namespace's legacy Secrets to the
+    account of each. `requested_injections` are the names in the pod's annotation, `injections` those that the pod is to
+    get, `all_injections` the policy's, and `injected_volumes` the names of the volumes that contain one already.
     """
 
     request: AdmissionRequest
@@ -112,14 +110,13 @@ class PodContext(MutableStruct):
     containers: list[ContainerRef]
     volumes: list[Volume]
     tokens: list[TokenSource]
-    requested: tuple[str, ...]
+    requested_injections: tuple[str, ...]
     injections: tuple[Injection, ...]
     all_injections: tuple[Injection, ...]
-    all_containers: list[ContainerRef]
     mounts_by_volume: dict[str | None, Mounts]
-    mounts_sub_path: bool
+    has_sub_path_mount: bool
     host_paths: list[tuple[int, Volume]]
-    injected: frozenset[str] = frozenset()
+    injected_volumes: frozenset[str] = frozenset()
 
     def mounts(self, volume: str | None) -> Mounts:
         """Return the mounts of the volumes of one name."""
@@ -127,7 +124,7 @@ class PodContext(MutableStruct):
 
     @property
     def before_service_account_admission(self) -> bool:
-        """Whether the ServiceAccount plugin has yet to see it: a template, or a manifest that is checked."""
+        """Whether the ServiceAccount plugin has yet to see the pod: a template, or a manifest that is checked."""
         return self.request.subject is Subject.TEMPLATE or self.request.phase is Phase.CHECK
 
     @property
@@ -138,31 +135,31 @@ class PodContext(MutableStruct):
 
     @property
     def will_get_api_token(self) -> bool:
-        """Whether the ServiceAccount plugin will mount the API server's token, which it hasn't seen the pod for yet.
+        """Whether the ServiceAccount plugin, which has yet to see the pod, will mount the API server's token.
 
-        It mounts the token into every container with nothing at its path
+        It mounts the token into every container that mounts nothing at its path
         (plugin/pkg/admission/serviceaccount/admission.go).
         """
         if not self.before_service_account_admission or any(
-            token.api_server_own and not token.by_hand for token in self.tokens
+            token.is_api_token and not token.authored for token in self.tokens
         ):
             return False
         return self.automounts and any(
-            all(mount.mount_path != API_TOKEN_PATH for mount in placed.container.volume_mounts or ())
-            for placed in self.containers
+            all(mount.mount_path != API_TOKEN_PATH for mount in container.container.volume_mounts or ())
+            for container in self.containers
         )
 
     def for_api_server(self, audience: str | None) -> bool:
-        """Say whether a token with this audience is for the API server: none means the API server's."""
+        """Return whether a token with this audience is for the API server; none means the API server's."""
         return not audience or audience in self.api_audiences
 
     def collides_with_injection(self, volume: str | None, audience: str) -> bool:
-        """Say whether a volume that isn't an injection's would become one by a token made out to `audience`.
+        """Return whether a volume that is no injection's would look like one with a token issued for `audience`.
 
-        So it must not be mended: its name is taken, which is refused, and the patch would hide that it is.
+        Such a volume must not be patched: its name is taken, which is denied, and the patch would hide that.
         """
-        return volume not in self.injected and any(
-            one.volume == volume and one.audience == audience for one in self.injections
+        return volume not in self.injected_volumes and any(
+            injection.volume == volume and injection.audience == audience for injection in self.injections
         )
 
 
@@ -173,14 +170,13 @@ def build_pod_context(
     policy: Policy,
     cluster: ClusterState,
 ) -> PodContext:
-    """Gather what the rules need of a pod, so that each looks only at what concerns it."""
+    """Return what the rules need, computed once for all of them."""
     spec = pod.spec
-    all_containers = _every(spec)
-    containers = _added(request, pod) if request.subject is Subject.EPHEMERAL_CONTAINERS else all_containers
+    every_container = _all_containers(spec)
     volumes = spec.volumes or []
     account = spec.service_account_name or spec.service_account or "default"
-    requested = named_in(pod, "tokenguard/inject")
-    mounts, by_sub_path = _mounts(all_containers)
+    requested = annotation_names(pod, "tokenguard/inject")
+    mounts, has_sub_path_mount = _mounts(every_container)
     context = PodContext(
         request,
         pod,
@@ -189,117 +185,103 @@ def build_pod_context(
         account,
         policy.api_audiences(cluster),
         cluster.legacy_tokens.get(request.namespace, _NONE),
-        containers,
+        _added_containers(request, pod) if request.subject is Subject.EPHEMERAL_CONTAINERS else every_container,
         volumes,
         [],
         requested,
-        _due(namespace_policy, pod, requested, request.namespace, account) if namespace_policy.injections else (),
+        _selected_injections(namespace_policy, pod, requested, request.namespace, account)
+        if namespace_policy.injections
+        else (),
         policy.injections,
-        all_containers,
         mounts,
-        by_sub_path,
+        has_sub_path_mount,
         [],
     )
-    held: list[Volume] = []
+    named_like_injected: list[Volume] = []
     for number, volume in enumerate(volumes):
         projected = volume.projected
         if projected is not None and projected.sources:
             _add_tokens(context, number, volume, projected.sources)
             if volume.name in namespace_policy.injected_volumes:
-                held.append(volume)
+                named_like_injected.append(volume)
         elif volume.host_path is not None:
             context.host_paths.append((number, volume))
-    if held:
+    if named_like_injected:
         by_volume = {injection.volume: injection for injection in context.injections}
-        context.injected = frozenset([
+        context.injected_volumes = frozenset([
             injection.volume
-            for volume in held
-            if (injection := by_volume.get(volume.name or "")) and holds_injection(volume, injection)
+            for volume in named_like_injected
+            if (injection := by_volume.get(volume.name or "")) and _contains_injection(volume, injection)
         ])  # fmt: skip
     return context
 
 
-def _mounts(containers: list[ContainerRef]) -> tuple[dict[str | None, Mounts], bool]:
-    """Return the mounts by their volume's name, and whether any is by subPath or subPathExpr."""
-    found: dict[str | None, Mounts] = {}
-    any_sub_path = False
-    for placed in containers:
-        for number, mount in enumerate(placed.container.volume_mounts or ()):
-            mounts = found.get(mount.name)
-            if mounts is None:
-                mounts = found[mount.name] = Mounts([])
-            mounts.placed.append((placed, number, mount))
-            if mount.sub_path or mount.sub_path_expr:
-                mounts.by_sub_path = any_sub_path = True
-    return found, any_sub_path
-
-
-def holds_injection(volume: Volume, injection: Injection) -> bool:
-    """Say whether a volume holds just this injection's token, whatever its lifetime (which other rules judge)."""
-    sources = volume.projected.sources if volume.projected else None
-    token = sources[0].service_account_token if sources and len(sources) == 1 else None
-    return token is not None and token.audience == injection.audience and token.path == injection.path
-
-
-def _every(spec: PodSpec) -> list[ContainerRef]:
-    every = _placed("/spec/initContainers/", spec.init_containers) if spec.init_containers else []
-    if spec.containers:
-        every += _placed("/spec/containers/", spec.containers)
-    if spec.ephemeral_containers:
-        every += _placed("/spec/ephemeralContainers/", spec.ephemeral_containers)
-    return every
-
-
-def _placed(prefix: str, containers: list[Container]) -> list[ContainerRef]:
-    return [ContainerRef(f"{prefix}{number}", container) for number, container in enumerate(containers)]
-
-
-def _add_tokens(context: PodContext, number: int, volume: Volume, sources: list[VolumeProjection]) -> None:
-    own: bool | None = None
-    for source_number, source in enumerate(sources):
-        token = source.service_account_token
-        if token is not None:
-            if own is None:
-                own = not token.audience and _is_api_servers_own(context, volume, sources)
-            context.tokens.append(TokenSource(number, source_number, volume, token, own))
-
-
-def _added(request: AdmissionRequest, pod: PodTemplate) -> list[ContainerRef]:
-    old = request.old_object
-    before = old.spec.ephemeral_containers if isinstance(old, PodTemplate) else None
-    known = {one.name for one in before or ()}
-    placed = _placed("/spec/ephemeralContainers/", pod.spec.ephemeral_containers or [])
-    return [one for one in placed if one.container.name not in known]
-
-
-def _due(
-    namespace_policy: NamespacePolicy, pod: PodTemplate, requested: tuple[str, ...], namespace: str, account: str
-) -> tuple[Injection, ...]:
-    if namespace_policy.injections_apply_to_all:
-        return namespace_policy.injections
-    asked = frozenset(requested)
-    own_labels = labels(pod.metadata.labels)
-    return tuple([
-        injection
-        for injection in namespace_policy.injections
-        if (not injection.on_request or injection.name in asked)
-        and injection.pod_labels <= own_labels
-        and (not injection.service_accounts or injection.service_accounts.match(namespace, account))
-    ])  # fmt: skip
-
-
-def named_in(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
-    """Return the names that an annotation lists, separated by commas; of too many the rest as if it were one name."""
+def annotation_names(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
+    """Return the comma-separated names in an annotation; beyond `MAX_NAMES`, the rest as one name."""
     if not pod.metadata.annotations:
         return ()
     value = pod.metadata.annotation(annotation)
     return tuple(name for part in value.split(",", MAX_NAMES) if (name := part.strip())) if value else ()
 
 
-def _is_api_servers_own(context: PodContext, volume: Volume, sources: list[VolumeProjection]) -> bool:
-    """Say whether a volume is the API server's own token: one for no named audience, at the default path alone.
+def _mounts(containers: list[ContainerRef]) -> tuple[dict[str | None, Mounts], bool]:
+    """Return the mounts by their volume's name, and whether any is by subPath or subPathExpr."""
+    mounts_by_volume: dict[str | None, Mounts] = {}
+    any_sub_path = False
+    for container in containers:
+        for number, mount in enumerate(container.container.volume_mounts or ()):
+            mounts = mounts_by_volume.get(mount.name)
+            if mounts is None:
+                mounts = mounts_by_volume[mount.name] = Mounts([])
+            mounts.entries.append((container, number, mount))
+            if mount.sub_path or mount.sub_path_expr:
+                mounts.by_sub_path = any_sub_path = True
+    return mounts_by_volume, any_sub_path
 
-    Where the ServiceAccount plugin has yet to come, it will take an unmounted volume of its prefix, and mount it.
+
+def _contains_injection(volume: Volume, injection: Injection) -> bool:
+    """Return whether a volume contains just this injection's token, of any lifetime (other rules check that)."""
+    sources = volume.projected.sources if volume.projected else None
+    token = sources[0].service_account_token if sources and len(sources) == 1 else None
+    return token is not None and token.audience == injection.audience and token.path == injection.path
+
+
+def _all_containers(spec: PodSpec) -> list[ContainerRef]:
+    containers = _container_refs("/spec/initContainers/", spec.init_containers) if spec.init_containers else []
+    if spec.containers:
+        containers += _container_refs("/spec/containers/", spec.containers)
+    if spec.ephemeral_containers:
+        containers += _container_refs("/spec/ephemeralContainers/", spec.ephemeral_containers)
+    return containers
+
+
+def _container_refs(prefix: str, containers: list[Container]) -> list[ContainerRef]:
+    return [ContainerRef(f"{prefix}{number}", container) for number, container in enumerate(containers)]
+
+
+def _added_containers(request: AdmissionRequest, pod: PodTemplate) -> list[ContainerRef]:
+    old = request.old_object
+    before = old.spec.ephemeral_containers if isinstance(old, PodTemplate) else None
+    known = {container.name for container in before or ()}
+    containers = _container_refs("/spec/ephemeralContainers/", pod.spec.ephemeral_containers or [])
+    return [container for container in containers if container.container.name not in known]
+
+
+def _add_tokens(context: PodContext, number: int, volume: Volume, sources: list[VolumeProjection]) -> None:
+    is_api_token: bool | None = None
+    for source_number, source in enumerate(sources):
+        token = source.service_account_token
+        if token is not None:
+            if is_api_token is None:
+                is_api_token = not token.audience and _is_api_token_volume(context, volume, sources)
+            context.tokens.append(TokenSource(number, source_number, volume, token, is_api_token))
+
+
+def _is_api_token_volume(context: PodContext, volume: Volume, sources: list[VolumeProjection]) -> bool:
+    """Return whether a volume is the API server's own token: one without audience, mounted at the default path alone.
+
+    Before the ServiceAccount plugin has seen the pod, so is an unmounted volume of the plugin's prefix: the plugin
+    takes that volume for its own and mounts it.
     """
     tokens = [source.service_account_token for source in sources if source.service_account_token]
     if len(tokens) != 1 or tokens[0].audience:
@@ -312,3 +294,18 @@ def _is_api_servers_own(context: PodContext, volume: Volume, sources: list[Volum
         and (volume.name or "").startswith(API_TOKEN_VOLUME)
         and context.automounts
     )
+
+
+def _selected_injections(
+    namespace_policy: NamespacePolicy, pod: PodTemplate, requested: tuple[str, ...], namespace: str, account: str
+) -> tuple[Injection, ...]:
+    if namespace_policy.injections_apply_to_all:
+        return namespace_policy.injections
+    names, own_labels = frozenset(requested), labels(pod.metadata.labels)
+    return tuple([
+        injection
+        for injection in namespace_policy.injections
+        if (not injection.on_request or injection.name in names)
+        and injection.pod_labels <= own_labels
+        and (not injection.service_accounts or injection.service_accounts.match(namespace, account))
+    ])  # fmt: skip

@@ -1,14 +1,14 @@
-"""Which Secrets a volume names, whatever its kind, and which a container reads into its environment."""
+"""Which Secrets a volume of any kind names, and which a container reads into its environment."""
 
 from collections.abc import Iterable, Iterator
 
 from webhook.core.k8s_types import Container, LocalObjectReference, Volume
 
 
-def secrets_of(volume: Volume) -> Iterable[tuple[str, str]]:
+def volume_secrets(volume: Volume) -> Iterable[tuple[str, str]]:
     """Return the names of a volume's Secrets, each after the field that names it.
 
-    The API server takes no volume of two kinds.
+    The API server accepts no volume of two kinds.
     """
     if volume.projected:
         return [
@@ -23,12 +23,12 @@ def secrets_of(volume: Volume) -> Iterable[tuple[str, str]]:
     return [(field, reference.name) for field, reference in _references(volume) if reference and reference.name]
 
 
-def secrets_read_by(container: Container) -> Iterable[tuple[str, str]]:
+def container_secrets(container: Container) -> Iterable[tuple[str, str]]:
     """Return the names of the Secrets that a container's env variables are from, each after the field that names it."""
-    return _read_by(container) if container.env or container.env_from else ()
+    return _env_secrets(container) if container.env or container.env_from else ()
 
 
-def _read_by(container: Container) -> Iterator[tuple[str, str]]:
+def _env_secrets(container: Container) -> Iterator[tuple[str, str]]:
     for number, variable in enumerate(container.env or ()):
         reference = variable.value_from.secret_key_ref if variable.value_from else None
         if reference and reference.name:

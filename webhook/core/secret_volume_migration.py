@@ -17,7 +17,7 @@ _MAX_ITEMS = 20
 _DEFAULT_MODE = 0o644
 
 
-def why_not(secret: SecretVolumeSource, token_account: str, pod_account: str, *, by_sub_path: bool) -> str | None:
+def find_obstacle(secret: SecretVolumeSource, token_account: str, pod_account: str, *, by_sub_path: bool) -> str | None:
     """Return what stands in the way of an equivalent projection, or None where nothing does.
 
     `by_sub_path` says whether any container mounts the volume by subPath or subPathExpr.
@@ -37,7 +37,7 @@ def why_not(secret: SecretVolumeSource, token_account: str, pod_account: str, *,
     return None
 
 
-def projection_of(secret: SecretVolumeSource, audience: str, maximum: int) -> dict[str, Any]:
+def build_projection(secret: SecretVolumeSource, audience: str, maximum: int) -> dict[str, Any]:
     """Return the `projected` volume source with the same file names and modes; `maximum` is in seconds."""
     items = secret.items or [KeyToPath(key, key) for key in _KEYS]
     tokens = [

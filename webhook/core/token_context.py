@@ -1,4 +1,4 @@
-"""What rules look at that is no pod: what gives a ServiceAccount's token to somebody."""
+"""What rules see of objects that are no pods: what gives a ServiceAccount's token to somebody."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from webhook.core.token_objects import INVALID_SINCE, CSIDriver, ServiceAccount,
 
 
 class TokenRequestContext(FrozenStruct, frozen=True):
-    """A token that is asked for by hand."""
+    """A TokenRequest for an account of a namespace."""
 
     account: str
     namespace: str
@@ -22,7 +22,7 @@ class TokenRequestContext(FrozenStruct, frozen=True):
 
     @property
     def for_api_server(self) -> bool:
-        """Whether it is bound to a pod and for the API server alone, so that 3607 seconds mean a year."""
+        """Whether the token is bound to a pod and for the API server alone, so that 3607 seconds mean a year."""
         spec = self.token_request.spec
         bound = spec.bound_object_ref
         return (
@@ -33,27 +33,32 @@ class TokenRequestContext(FrozenStruct, frozen=True):
 
     @property
     def lifetime(self) -> int:
-        """How long it would live, in seconds."""
-        return lifetimes.projected(self.token_request.spec.expiration_seconds, for_api_server=self.for_api_server)
+        """How long the token would be valid, in seconds."""
+        requested = self.token_request.spec.expiration_seconds
+        return lifetimes.effective_lifetime(requested, for_api_server=self.for_api_server)
 
     @property
-    def capped(self) -> int:
-        """The most seconds that may be asked for in place of what was."""
-        asked = self.token_request.spec.expiration_seconds
-        return lifetimes.capped(
-            self.namespace_policy.tokens.max_request_lifetime, asked, for_api_server=self.for_api_server
+    def max_expiration(self) -> int:
+        """The largest `expirationSeconds` that the policy allows in this request."""
+        requested, maximum = (
+            self.token_request.spec.expiration_seconds,
+            self.namespace_policy.tokens.max_request_lifetime,
         )
+        return lifetimes.capped_expiration(maximum, requested, for_api_server=self.for_api_server)
 
 
 class SecretContext(FrozenStruct, frozen=True):
-    """A Secret that is created, or updated from `old`; `by_hand` asks for its account's token without a Secret."""
+    """A Secret that is created, or updated from `old`.
+
+    `token_request` is the TokenRequest that gives a token of its account without a Secret.
+    """
 
     account: str
     namespace: str
     name: str
     secret: ReviewedSecret
     old: ReviewedSecret | None
-    by_hand: TokenRequestContext
+    token_request: TokenRequestContext
 
     @property
     def token_account(self) -> str:
@@ -62,13 +67,13 @@ class SecretContext(FrozenStruct, frozen=True):
 
     @property
     def other_account(self) -> str | None:
-        """The account of the token in the Secret where it isn't the Secret's own."""
+        """The account of the token in the Secret, if it isn't the Secret's own."""
         return None if self.token_account == self.account else self.token_account
 
     @property
     def revives_token(self) -> bool:
-        """Whether the request removes the label that has the API server refuse the Secret's token."""
-        return self.old is not None and _is_marked_invalid(self.old) and not _is_marked_invalid(self.secret)
+        """Whether the request removes the label that invalidates the Secret's token."""
+        return self.old is not None and _is_invalidated(self.old) and not _is_invalidated(self.secret)
 
 
 class ServiceAccountContext(FrozenStruct, frozen=True):
@@ -79,7 +84,7 @@ class ServiceAccountContext(FrozenStruct, frozen=True):
 
 
 class CSIDriverContext(FrozenStruct, frozen=True):
-    """A CSI driver, and what the policy says of the tokens that it gets."""
+    """A CSI driver, and what the policy says about the tokens that it gets."""
 
     driver: CSIDriver
     namespace_policy: NamespacePolicy
@@ -93,28 +98,24 @@ _NONE: Mapping[str, str] = {}
 def build_token_context(
     request: AdmissionRequest, namespace_policy: NamespacePolicy, policy: Policy, cluster: ClusterState
 ) -> tuple[TokenContext | None, str]:
-    """Return what the rules look at, None where none does, and the name of the account that it is about."""
-    found = request.object
+    """Return the context of the request's object, None if no rule applies to it, and the account that it is about."""
+    found, namespace, name = request.object, request.namespace, request.name
+    api_audiences = policy.api_audiences(cluster)
     if isinstance(found, TokenRequest):
-        context = TokenRequestContext(
-            request.name, request.namespace, found, namespace_policy, policy.api_audiences(cluster)
-        )
-        return context, request.name
+        return TokenRequestContext(name, namespace, found, namespace_policy, api_audiences), name
     if isinstance(found, ReviewedSecret):
-        account = found.account_in(request.namespace)
+        account = found.account_in(namespace)
         if not (found.is_legacy or found.legacy_token):
             return None, account
-        by_hand = TokenRequestContext(
-            account, request.namespace, TokenRequest(), namespace_policy, policy.api_audiences(cluster)
-        )
+        token_request = TokenRequestContext(account, namespace, TokenRequest(), namespace_policy, api_audiences)
         old = request.old_object if isinstance(request.old_object, ReviewedSecret) else None
-        return SecretContext(account, request.namespace, request.name, found, old, by_hand), account
+        return SecretContext(account, namespace, name, found, old, token_request), account
     if isinstance(found, ServiceAccount):
-        return ServiceAccountContext(found, cluster.legacy_tokens.get(request.namespace, _NONE)), request.name
+        return ServiceAccountContext(found, cluster.legacy_tokens.get(namespace, _NONE)), name
     if isinstance(found, CSIDriver):
-        return CSIDriverContext(found, namespace_policy, policy.api_audiences(cluster)), ""
+        return CSIDriverContext(found, namespace_policy, api_audiences), ""
     return None, ""
 
 
-def _is_marked_invalid(secret: ReviewedSecret) -> bool:
+def _is_invalidated(secret: ReviewedSecret) -> bool:
     return bool((secret.metadata.labels or {}).get(INVALID_SINCE))

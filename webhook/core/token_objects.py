@@ -91,4 +91,4 @@ class CSIDriver(ObjectWithMeta, frozen=True):
         return (self.spec and self.spec.token_requests) or []
 
 
-Readable = PodTemplate | AnyWorkload | Secret | ServiceAccount | TokenRequest | CSIDriver
+EvaluatedObject = PodTemplate | AnyWorkload | Secret | ServiceAccount | TokenRequest | CSIDriver

@@ -7,7 +7,7 @@ from webhook.core.decision import Decision
 from webhook.core.json_patch import Append, Edit, Put, Remove, json_path
 from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
-from webhook.core.secret_refs import secrets_of, secrets_read_by
+from webhook.core.secret_refs import container_secrets, volume_secrets
 from webhook.scan.evaluation_result import PodToken
 
 
@@ -36,11 +36,11 @@ def legacy_references(context: PodContext) -> Iterator[tuple[str, str]]:
     if not context.legacy_tokens:
         return
     for number, volume in enumerate(context.volumes):
-        for field, name in secrets_of(volume):
+        for field, name in volume_secrets(volume):
             if name in context.legacy_tokens:
                 yield f"/spec/volumes/{number}/{field}", name
     for placed in context.containers:
-        for field, name in secrets_read_by(placed.container):
+        for field, name in container_secrets(placed.container):
             if name in context.legacy_tokens:
                 yield f"{placed.pointer}/{field}", name
 
@@ -56,7 +56,7 @@ def _projected(context: PodContext, edits: "list[Edit] | tuple[()]") -> Iterator
                 token.pointer,
                 put.get(f"{at}/audience", token.projection.audience),
                 put.get(f"{at}/expirationSeconds", token.projection.expiration_seconds),
-                own=token.api_server_own,
+                own=token.is_api_token,
             )
 
 
@@ -81,7 +81,7 @@ def _token(
     context: PodContext, pointer: str, audience: str | None, asked: int | None, *, own: bool = False
 ) -> PodToken:
     for_api_server = context.for_api_server(audience)
-    lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
+    lifetime = lifetimes.effective_lifetime(asked, for_api_server=for_api_server)
     return PodToken("" if for_api_server else audience or "", lifetime, json_path(pointer), own)
 
 

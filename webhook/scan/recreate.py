@@ -49,7 +49,7 @@ def recreated_pod(live: PodContext, origin: PodTemplate | None, automounts: Auto
     spec = live.pod.spec
     template = origin.spec if origin else _NO_SPEC
     written = {volume.name: volume for volume in template.volumes or ()}
-    own = {token.volume.name for token in live.tokens if token.api_server_own and not token.by_hand} - written.keys()
+    own = {token.volume.name for token in live.tokens if token.is_api_token and not token.authored} - written.keys()
     removed = {volume.name for volume in live.volumes if volume.name not in written and _is_injected(volume)}
     account = _account(template) if origin else live.account
     automount = (template if origin else spec).automount_service_account_token

@@ -9,8 +9,6 @@ from webhook.core.policy.configmap_admission import error_location
 
 WARNING_BYTES = 4096
 """The API server cuts warnings off that are longer than this in all."""
-FORBIDDEN = 403, "Forbidden"
-"""A denial's code and reason, mostly."""
 
 
 class _Cause(msgspec.Struct, omit_defaults=True, gc=False):
@@ -46,12 +44,12 @@ _encode = msgspec.json.Encoder().encode
 _BEFORE = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
 
 
-def respond(request: AdmissionRequest, decision: Decision, status: tuple[int, str] = FORBIDDEN) -> bytes:
-    """Return the AdmissionReview that answers a request; `status` is a denial's code and reason."""
+def respond(request: AdmissionRequest, decision: Decision) -> bytes:
+    """Return the AdmissionReview that answers a request."""
     denied = decision.outcome is Outcome.DENIED
     response = _Response(request.uid, not denied, audit_annotations=_annotations(request, decision))
     if denied:
-        response.status = _Status(*status, decision.message(request.decision_id), _details(request, decision))
+        response.status = _Status(*decision.status, decision.message(request.decision_id), _details(request, decision))
     elif decision.patch and request.phase is Phase.MUTATE:
         response.patch_type = "JSONPatch"
         response.patch = decision.encoded_patch

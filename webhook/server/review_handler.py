@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 
 from webhook.core.admission_request import AdmissionRequest, InvalidReviewError, Phase, read_review
-from webhook.core.decision import Decision, Outcome
+from webhook.core.decision import INTERNAL_ERROR, UNAVAILABLE, Decision, Outcome
 from webhook.core.evaluate import evaluate, policy_independent_decision
 from webhook.core.kinds import WARN_ONLY, Subject
 from webhook.core.owner_event import OwnerEvent, build_owner_event
 from webhook.core.policy.model import Mode
-from webhook.server.admission_response import FORBIDDEN, respond
+from webhook.server.admission_response import respond
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.http_errors import Refusal, error_body
 from webhook.server.http_message import HttpResponse
@@ -25,11 +25,7 @@ log = logging.getLogger("tokenguard.review")
 
 _utc_now = partial(dt.datetime.now, dt.UTC)
 PHASES = {"/mutate": Phase.MUTATE, "/validate": Phase.VALIDATE}
-_UNREADABLE = 400, "BadRequest"
-_INVALID = 422, "Invalid"
-_INTERNAL = 500, "InternalError"
-_NOT_READY = 503, "ServiceUnavailable"
-_FAILURES = {_NOT_READY: ReviewFailure.NOT_READY, _INTERNAL: ReviewFailure.INTERNAL_ERROR}
+_FAILURES = {UNAVAILABLE: ReviewFailure.NOT_READY, INTERNAL_ERROR: ReviewFailure.INTERNAL_ERROR}
 _NO_CLIENT_CERTIFICATE = (
     "a client certificate of the CA in --client-ca is required: "
     "configure it in the kubeConfigFile of the API server's AdmissionConfiguration"
@@ -74,39 +70,34 @@ class ReviewHandler:
             self._report(error, "while reading a body")
             return self.error(400, Refusal.NOT_A_REVIEW, "the body cannot be read; see tokenguard's log")
         now = self._clock()
-        decision, status = self._evaluate(request, snapshot, now)
-        failure = _FAILURES.get(status, ReviewFailure.INVALID_OBJECT)
+        decision = self._evaluate(request, snapshot, now)
+        failure = _FAILURES.get(decision.status, ReviewFailure.INVALID_OBJECT)
         seconds = time.perf_counter() - started
         if not self._audit.record(request, decision, now, seconds):
             fallback = fallback_decision(request, decision, self._audit.failure_reason)
             if fallback is not None:
-                decision, status, failure = fallback, _NOT_READY, ReviewFailure.AUDIT_UNAVAILABLE
+                decision, failure = fallback, ReviewFailure.AUDIT_UNAVAILABLE
             self._audit.record_later(request, decision, now, seconds)
         if decision.problem:
             self._metrics.count(FAILURES, phase, failure)
         self._metrics.count_review(request, decision, time.perf_counter() - started)
         if self._create_event and (found := build_owner_event(request, decision)):
             self._create_event(found)
-        return HttpResponse(200, respond(request, decision, status))
+        return HttpResponse(200, respond(request, decision))
 
-    def _evaluate(
-        self, request: AdmissionRequest, snapshot: Snapshot | None, now: dt.datetime
-    ) -> tuple[Decision, tuple[int, str]]:
-        """Return the decision under the snapshot with which the request was read, and a denial's code and reason."""
+    def _evaluate(self, request: AdmissionRequest, snapshot: Snapshot | None, now: dt.datetime) -> Decision:
+        """Return the decision under the snapshot with which the request was read."""
         try:
             if snapshot is not None:
-                decision = evaluate(request, snapshot.policy, snapshot.cluster, now)
-            elif (independent := policy_independent_decision(request)) is not None:
-                decision = independent
-            else:
-                problem = f"tokenguard is not ready: {self._state.readiness_error}"
-                return Decision(_fallback_outcome(request), problem=problem), _NOT_READY
+                return evaluate(request, snapshot.policy, snapshot.cluster, now)
+            decision = policy_independent_decision(request)
         except Exception as error:  # noqa: BLE001 - as above
             self._report(error, f"decision {request.decision_id!r}")
-            return _internal_error_decision(request, snapshot), _INTERNAL
-        if decision.policy_errors:
-            return decision, _INVALID
-        return decision, _UNREADABLE if decision.problem else FORBIDDEN
+            return _internal_error_decision(request, snapshot)
+        if decision is not None:
+            return decision
+        problem = f"tokenguard is not ready: {self._state.readiness_error}"
+        return Decision(_fallback_outcome(request), problem=problem, status=UNAVAILABLE)
 
     def check_request(
         self, media_type: str, encoding: str, size: int, *, has_client_certificate: bool
@@ -155,7 +146,7 @@ def fallback_decision(request: AdmissionRequest, decision: Decision, reason: str
     if not (patched or decision.exemptions):
         return None
     problem = f"the {'patch' if patched else 'exemption'} cannot be recorded (--audit-failure=deny): {reason}"
-    return Decision(Outcome.DENIED, policy=decision.policy, mode=decision.mode, problem=problem)
+    return Decision(Outcome.DENIED, policy=decision.policy, mode=decision.mode, problem=problem, status=UNAVAILABLE)
 
 
 def _fallback_outcome(request: AdmissionRequest) -> Outcome:
@@ -168,7 +159,7 @@ def _internal_error_decision(request: AdmissionRequest, snapshot: Snapshot | Non
     problem = "internal error in tokenguard, the object was not evaluated; see tokenguard's log for this id"
     outcome = _fallback_outcome(request)
     if snapshot is None or request.subject is Subject.POLICY:
-        return Decision(outcome, problem=problem)
+        return Decision(outcome, problem=problem, status=INTERNAL_ERROR)
     mode = Mode.ENFORCE
     try:
         labels = snapshot.cluster.namespace_labels(request.namespace)
@@ -176,4 +167,4 @@ def _internal_error_decision(request: AdmissionRequest, snapshot: Snapshot | Non
     except Exception:  # noqa: BLE001 - it may be what failed before
         log.error("cannot determine the mode of a namespace, using enforce")  # noqa: TRY400 - logged already
     outcome = {Mode.ENFORCE: outcome, Mode.WARN: Outcome.WARNED, Mode.AUDIT: Outcome.ALLOWED}[mode]
-    return Decision(outcome, policy=snapshot.policy.revision, mode=mode, problem=problem)
+    return Decision(outcome, policy=snapshot.policy.revision, mode=mode, problem=problem, status=INTERNAL_ERROR)

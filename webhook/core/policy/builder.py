@@ -9,7 +9,7 @@ from typing import Any
 from webhook.core import lifetimes
 from webhook.core.audiences import refusal
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
-from webhook.core.decision import MOST_LINES
+from webhook.core.decision import MAX_LINES
 from webhook.core.formatting import quote
 from webhook.core.kinds import KINDS
 from webhook.core.pod_context import API_TOKEN_PATH
@@ -82,7 +82,7 @@ class _AudienceChecker:
         self.api_servers = api_servers
         self._errors = errors
         self._left = _MOST_COMPARED
-        self._guesses_left = MOST_LINES
+        self._guesses_left = MAX_LINES
 
     def look(self, path: str, audience: str, allowed: Globs, message: str) -> None:
         """Note `message`, and what to do, where the audience is not allowed."""
@@ -131,7 +131,7 @@ def _injections(
         )
         maximum = tokens.max_expiration_seconds
         for_api_server = injection.audience in audiences.api_servers
-        lifetime = lifetimes.projected(injection.expiration_seconds, for_api_server=for_api_server)
+        lifetime = lifetimes.effective_lifetime(injection.expiration_seconds, for_api_server=for_api_server)
         if injection.expiration_seconds and lifetime > maximum:
             year = " for the API server means a year, which" if lifetime == lifetimes.YEAR else ""
             errors.add_at(

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from webhook.core.decision import Coverage, Decision, Outcome
+from webhook.core.decision import INVALID, Coverage, Decision, Outcome
 from webhook.core.policy.configmap import KEY, LABEL, ConfigMap
 from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import read_policy
@@ -32,8 +32,8 @@ def decide(found: ConfigMap, old: ConfigMap | None, namespace: str) -> Decision:
     document = found.data.document if found.data else None
     if document is None:
         binary = found.binary_data is not None and found.binary_data.document is not UNSET
-        return Decision(Outcome.DENIED, policy_errors=(_BINARY if binary else _NO_KEY,))
+        return Decision(Outcome.DENIED, policy_errors=(_BINARY if binary else _NO_KEY,), status=INVALID)
     policy = read_policy(document.encode())
     if isinstance(policy, Policy):
         return Decision(Outcome.ALLOWED, note=f"holds the sound policy {policy.revision}")
-    return Decision(Outcome.DENIED, policy_errors=policy)
+    return Decision(Outcome.DENIED, policy_errors=policy, status=INVALID)

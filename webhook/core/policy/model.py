@@ -139,7 +139,7 @@ class Injection:
 
     def lifetime(self, maximum: int, *, for_api_server: bool) -> int:
         """Return the `expirationSeconds` it is injected with where tokens may live up to `maximum`."""
-        most = lifetimes.capped(maximum, None, for_api_server=for_api_server)
+        most = lifetimes.capped_expiration(maximum, None, for_api_server=for_api_server)
         return min(self.expiration_seconds or lifetimes.DEFAULT_EXPIRATION, most)
 
     def applies_to_namespace(self, namespace: str, labels: Labels) -> bool:

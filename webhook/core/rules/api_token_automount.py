@@ -18,7 +18,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
     automount: bool | None = pod.pod.spec.automount_service_account_token
     if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
         return
-    own = [token for token in pod.tokens if token.api_server_own and not token.by_hand]
+    own = [token for token in pod.tokens if token.is_api_token and not token.authored]
     unmounted: set[str | None] = set()
     for token in own:
         pointer, name = f"/spec/volumes/{token.volume_number}", token.volume.name

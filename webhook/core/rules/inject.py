@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from webhook.core.admission_request import Phase
-from webhook.core.decision import MOST_LINES, MountedToken, Violation
+from webhook.core.decision import MAX_LINES, MountedToken, Violation
 from webhook.core.formatting import did_you_mean, listing, quote
 from webhook.core.json_patch import Append, Edit
 from webhook.core.kinds import Subject
 from webhook.core.paths import clean_path
-from webhook.core.pod_context import ContainerRef, PodContext, named_in
+from webhook.core.pod_context import ContainerRef, PodContext, annotation_names
 from webhook.core.policy.model import Action, Injection
 from webhook.core.rule import PODS, Rule
 from webhook.core.structs import FrozenStruct, MutableStruct
@@ -47,11 +47,11 @@ class _InjectedVolume(FrozenStruct, frozen=True):
 
 def check(pod: PodContext) -> Iterator[Violation]:
     """Find the injections that are still to be made, and those that can't be."""
-    if pod.requested:
+    if pod.requested_injections:
         yield from _misrequested(pod)
     if not pod.injections or not pod.containers:  # without a container it is no pod that the API server would take
         return
-    skipped = named_in(pod.pod, "tokenguard/skip-containers")
+    skipped = annotation_names(pod.pod, "tokenguard/skip-containers")
     placed = _injectable(pod.containers, frozenset(skipped))
     if len(placed) * len(pod.injections) > MAX_MOUNTS:
         yield Violation(
@@ -74,7 +74,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
 
 def _injectable(containers: list[ContainerRef], skipped: frozenset[str]) -> list[ContainerRef]:
     """Return the containers into which tokens are mounted."""
-    return [one for one in containers if one.container.name not in skipped and not one.ephemeral]
+    return [one for one in containers if one.container.name not in skipped and not one.is_ephemeral]
 
 
 def _container(placed: ContainerRef, places: frozenset[str], *, windows: bool) -> _Container:
@@ -103,10 +103,10 @@ def _misrequested(pod: PodContext) -> Iterator[Violation]:
     due = {injection.name for injection in pod.injections}
     every = [injection.name for injection in pod.all_injections]
     wrong: set[str] = set()
-    for name in pod.requested:
+    for name in pod.requested_injections:
         if name in due or name in wrong:
             continue
-        if len(wrong) == MOST_LINES:  # one is enough to refuse the pod
+        if len(wrong) == MAX_LINES:  # one is enough to refuse the pod
             return
         wrong.add(name)
         if name in every:
@@ -126,7 +126,7 @@ def _place(
     conflicts: list[Violation] = []
     edits: list[Edit] = []
     token = None
-    has_volume = injection.volume in pod.injected
+    has_volume = injection.volume in pod.injected_volumes
     if not has_volume:
         volume = _injected_volume(pod, injection)
         token = volume.token

@@ -15,8 +15,8 @@ from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
-from webhook.core.secret_refs import secrets_of, secrets_read_by
-from webhook.core.secret_volume_migration import projection_of, why_not
+from webhook.core.secret_refs import container_secrets, volume_secrets
+from webhook.core.secret_volume_migration import build_projection, find_obstacle
 from webhook.core.token_context import ServiceAccountContext
 
 _ADVICE = "mount a projected token instead"
@@ -31,7 +31,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
     else:
         yield from _volumes(pod)
     for placed in pod.containers:
-        for field, name in secrets_read_by(placed.container):
+        for field, name in container_secrets(placed.container):
             if name in pod.legacy_tokens:
                 other = _other_account(pod.legacy_tokens[name], pod.account)
                 yield _violation(f"{placed.pointer}/{field}", f"reads {_named(name, other)}", other)
@@ -48,7 +48,7 @@ def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
 
 def _volumes(pod: PodContext) -> Iterator[Violation]:
     for number, volume in enumerate(pod.volumes):
-        for field, name in secrets_of(volume):
+        for field, name in volume_secrets(volume):
             if name in pod.legacy_tokens:
                 pointer = f"/spec/volumes/{number}"
                 yield _volume(pod, volume, pointer, field, name)
@@ -62,14 +62,14 @@ def _volume(pod: PodContext, volume: Volume, pointer: str, field: str, name: str
         return _violation(at, holds, other)
     audience = pod.api_audiences[0]
     by_sub_path = pod.mounts(volume.name).by_sub_path
-    obstacle = why_not(volume.secret, pod.legacy_tokens[name], pod.account, by_sub_path=by_sub_path)
+    obstacle = find_obstacle(volume.secret, pod.legacy_tokens[name], pod.account, by_sub_path=by_sub_path)
     if not obstacle and pod.collides_with_injection(volume.name, audience):
         obstacle = "its name is that of an injected volume"
     if obstacle:
         asked = pod.namespace_policy.rules[RULE.name] is Action.PATCH
         hint = f"{_ADVICE} (cannot be patched: {obstacle})" if asked else _ADVICE
         return _violation(at, holds, other, hint)
-    projection = projection_of(volume.secret, audience, pod.namespace_policy.tokens.max_expiration_seconds)
+    projection = build_projection(volume.secret, audience, pod.namespace_policy.tokens.max_expiration_seconds)
     edits: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
     return Violation(
         at,
@@ -84,7 +84,7 @@ def _mounted(pod: PodContext) -> Iterator[Violation]:
     """Find what the added containers mount, and leave alone what was in the pod before."""
     holding: dict[str | None, dict[str | None, str]] = {}
     for volume in pod.volumes:
-        for _, name in secrets_of(volume):
+        for _, name in volume_secrets(volume):
             if name in pod.legacy_tokens:
                 other = _other_account(pod.legacy_tokens[name], pod.account)
                 holding.setdefault(volume.name, {}).setdefault(other, name)

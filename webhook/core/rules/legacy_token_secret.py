@@ -6,7 +6,7 @@ from webhook.core.decision import Violation
 from webhook.core.formatting import quote
 from webhook.core.json_patch import escape
 from webhook.core.kinds import Subject
-from webhook.core.kubectl_hint import create_token
+from webhook.core.kubectl_hint import create_token_command
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.secret_content import ReviewedSecret
@@ -80,7 +80,8 @@ def _holds_token(context: SecretContext, detail: str, other_account: str | None 
 
 
 def _violation(context: SecretContext, pointer: str, detail: str, other_account: str | None = None) -> Violation:
-    hint = f"project a token into the pod, add an exemption with an end date, or run: {create_token(context.by_hand)}"
+    command = create_token_command(context.token_request)
+    hint = f"project a token into the pod, add an exemption with an end date, or run: {command}"
     return Violation(pointer, detail, hint, other_account=other_account)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from webhook.core.audiences import refusal
-from webhook.core.decision import MOST_LINES, Violation
+from webhook.core.decision import MAX_LINES, Violation
 from webhook.core.formatting import quote
 from webhook.core.json_patch import Put
 from webhook.core.kinds import Subject
@@ -18,7 +18,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
     audiences = pod.namespace_policy.tokens.audiences
     refused = 0
     for token in pod.tokens:
-        if token.api_server_own or token.volume.name in pod.injected:
+        if token.is_api_token or token.volume.name in pod.injected_volumes:
             continue
         audience = token.projection.audience
         if not audience:
@@ -34,7 +34,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
                     edits=(Put(pointer, default, replaces=audience is not None),) if default else (),
                     fix_summary=f"issued for {quote(default)}" if default else "",
                 )
-        elif hint := refusal(audience, audiences.allowed, pod.api_audiences, guess=refused < MOST_LINES):
+        elif hint := refusal(audience, audiences.allowed, pod.api_audiences, guess=refused < MAX_LINES):
             refused += 1
             yield Violation(token.pointer, f"has audience {quote(audience)}, which is not allowed", hint=hint)
 
@@ -49,7 +49,7 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
             if audiences.required:
                 no_audience = "has no audience, so it is valid for the API server"
                 yield Violation(pointer, no_audience, hint="set audience to the service that the driver sends it to")
-        elif hint := refusal(request.audience, audiences.allowed, context.api_audiences, guess=refused < MOST_LINES):
+        elif hint := refusal(request.audience, audiences.allowed, context.api_audiences, guess=refused < MAX_LINES):
             refused += 1
             yield Violation(pointer, f"has audience {quote(request.audience)}, which is not allowed", hint=hint)
 

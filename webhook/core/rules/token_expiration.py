@@ -12,7 +12,7 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.token_context import CSIDriverContext
 
-_SHORTEST_LEFT = lifetimes.left_at_refresh(lifetimes.MIN_EXPIRATION)
+_SHORTEST_LEFT = lifetimes.remaining_at_refresh(lifetimes.MIN_EXPIRATION)
 """What the shortest token there can be has left at its refresh, in seconds: no shorter termination outlasts one."""
 
 
@@ -22,10 +22,10 @@ def check(pod: PodContext) -> Iterator[Violation]:
     for token in pod.tokens:
         asked = token.projection.expiration_seconds
         for_api_server = pod.for_api_server(token.projection.audience)
-        lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
-        if lifetime <= maximum or (token.api_server_own and _is_kept(pod, asked)):
+        lifetime = lifetimes.effective_lifetime(asked, for_api_server=for_api_server)
+        if lifetime <= maximum or (token.is_api_token and _is_kept(pod, asked)):
             continue
-        cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
+        cap = lifetimes.capped_expiration(maximum, asked, for_api_server=for_api_server)
         pointer = token.pointer
         texts = _year_texts if lifetime == lifetimes.YEAR and asked == lifetimes.MAGIC_EXPIRATION else _texts
         detail, hint, fix_summary = texts(asked, lifetime, maximum, cap)
@@ -35,9 +35,9 @@ def check(pod: PodContext) -> Iterator[Violation]:
             hint,
             edits=(Put(f"{pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
             fix_summary=fix_summary,
-            authored=token.by_hand or not token.api_server_own,
+            authored=token.authored or not token.is_api_token,
             token=MountedToken("" if for_api_server else token.projection.audience or "", lifetime),
-            api_server_own=token.api_server_own,
+            is_api_token=token.is_api_token,
         )
     if (pod.pod.spec.termination_grace_period_seconds or 0) > _SHORTEST_LEFT:
         yield from _termination(pod)
@@ -49,9 +49,9 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
     for number, request in enumerate(context.driver.token_requests):
         asked, audience = request.expiration_seconds, request.audience
         for_api_server = not audience or audience in context.api_audiences
-        lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
+        lifetime = lifetimes.effective_lifetime(asked, for_api_server=for_api_server)
         if lifetime > maximum:
-            cap = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
+            cap = lifetimes.capped_expiration(maximum, asked, for_api_server=for_api_server)
             detail, hint, _ = _texts(asked, lifetime, maximum, cap)
             yield Violation(f"/spec/tokenRequests/{number}", detail, hint)
 
@@ -81,7 +81,7 @@ def _termination(pod: PodContext) -> Iterator[Violation]:
     lifetime = min(_lifetimes(pod), default=None)
     if lifetime is None:
         return
-    left = lifetimes.left_at_refresh(lifetime)
+    left = lifetimes.remaining_at_refresh(lifetime)
     if grace > left:
         yield Violation(
             "/spec/terminationGracePeriodSeconds",
@@ -96,15 +96,15 @@ def _lifetimes(pod: PodContext) -> Iterator[int]:
     maximum = pod.namespace_policy.tokens.max_expiration_seconds
     capping = pod.namespace_policy.rules[RULE.name] in (Action.PATCH, Action.REJECT)
     tokens = [
-        (token.projection.audience, token.projection.expiration_seconds, token.api_server_own) for token in pod.tokens
+        (token.projection.audience, token.projection.expiration_seconds, token.is_api_token) for token in pod.tokens
     ]
     if pod.will_get_api_token:
         tokens.append((None, lifetimes.MAGIC_EXPIRATION, True))
     for audience, asked, own in tokens:
         for_api_server = pod.for_api_server(audience)
-        lifetime = lifetimes.projected(asked, for_api_server=for_api_server)
+        lifetime = lifetimes.effective_lifetime(asked, for_api_server=for_api_server)
         if capping and lifetime > maximum and not (own and _is_kept(pod, asked)):
-            lifetime = lifetimes.capped(maximum, asked, for_api_server=for_api_server)
+            lifetime = lifetimes.capped_expiration(maximum, asked, for_api_server=for_api_server)
         yield lifetime
 
 

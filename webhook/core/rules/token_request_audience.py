@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from webhook.core.audiences import refusal
-from webhook.core.decision import MOST_LINES, Violation
+from webhook.core.decision import MAX_LINES, Violation
 from webhook.core.formatting import quote
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
@@ -16,7 +16,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
     allowed = context.namespace_policy.tokens.audiences.allowed
     refused = 0
     for number, audience in enumerate(context.token_request.spec.audiences or ()):
-        hint = refusal(audience, allowed, context.api_audiences, guess=refused < MOST_LINES, in_full=True)
+        hint = refusal(audience, allowed, context.api_audiences, guess=refused < MAX_LINES, in_full=True)
         if hint:
             refused += 1
             yield Violation(

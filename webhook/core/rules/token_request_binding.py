@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from webhook.core.decision import Violation
 from webhook.core.kinds import Subject
-from webhook.core.kubectl_hint import create_token
+from webhook.core.kubectl_hint import create_token_command
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.token_context import TokenRequestContext
@@ -16,7 +16,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
         yield Violation(
             "/spec",
             "requests an unbound token, which cannot be revoked before it expires",
-            hint=f"run: {create_token(context, bind=True)}",
+            hint=f"run: {create_token_command(context, bind=True)}",
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from webhook.core.decision import Violation
 from webhook.core.kinds import Subject
-from webhook.core.kubectl_hint import create_token
+from webhook.core.kubectl_hint import create_token_command
 from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.token_context import TokenRequestContext
@@ -20,7 +20,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
         yield Violation(
             "/spec/expirationSeconds",
             f"requests lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",
-            hint=f"run: {create_token(context)}",
+            hint=f"run: {create_token_command(context)}",
         )
 
 

@@ -10,7 +10,7 @@ from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
 
 def check(pod: PodContext) -> Iterator[Violation]:
     """Find the mounts of token volumes that go by subPath or subPathExpr."""
-    if not pod.tokens or not pod.mounts_sub_path:
+    if not pod.tokens or not pod.has_sub_path_mount:
         return
     volumes = {token.volume.name for token in pod.tokens}
     for placed in pod.containers:
