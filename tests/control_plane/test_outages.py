@@ -111,7 +111,7 @@ def test_new_secret_is_known_soon_after_an_outage(plane, server, namespace) -> N
     assert time.monotonic() - back < (back - began) / 5
 
 
-@pytest.mark.covers("threat-model: A pod that is created before the webhook knows the legacy Secret")
+@pytest.mark.covers("threat-model: A pod that is created before tokenguard knows the legacy Secret")
 def test_pod_created_before_its_legacy_secret_is_found_by_scan(plane, server, namespace) -> None:
     plane.do("create", "serviceaccount", "default", "-n", namespace)
     assert is_allowed(server, namespace, "late")
