@@ -10,7 +10,7 @@ import yaml
 from tests.legacy_tokens import with_tokens
 from tests.reviews import review, with_api_token
 from webhook.core.admission_request import Phase, read_review
-from webhook.core.cluster_state import ClusterState
+from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.manifests import cluster_of, read_manifests
@@ -65,7 +65,8 @@ class GoldenCase:
         objects = CLUSTERS[cluster] if isinstance(cluster, str) else cluster
         manifests = read_manifests(yaml.safe_dump_all(objects).encode())
         assert not manifests.problems
-        known = {"api_audiences": tuple(case["api-audiences"])} if "api-audiences" in case else {}
+        known: dict[str, Any] = {"api_audiences": tuple(case["api-audiences"])} if "api-audiences" in case else {}
+        known["own_namespace"] = case.get("own-namespace", DEFAULT_NAMESPACE)
         self.cluster = cluster_of(manifests.manifests, ClusterState(**known))
         self.request = {**case.get("request", {}), "old": case.get("old")}
         if "groups" in self.request:

@@ -106,6 +106,25 @@ def test_scan_uses_the_clusters_policy_unless_given_another(api, kubeconfig, pol
     assert run("--kubeconfig", kubeconfig, "--policy-configmap", "other/policy").exit_code == 0
 
 
+OWN = pytest.mark.parametrize(
+    ("flags", "environment"),
+    [
+        pytest.param(["--own-namespace", "security"], {}, id="flag"),
+        pytest.param([], {"TOKENGUARD_OWN_NAMESPACE": "security"}, id="environment"),
+        pytest.param(["--policy-configmap", "security/token-policy"], {}, id="policy"),
+    ],
+)
+
+
+@OWN
+def test_scan_leaves_alone_the_namespace_of_the_installation(api, kubeconfig, flags, environment) -> None:
+    held = {"metadata": {"name": "token-policy"}, "data": {"policy.yaml": STRICT}}
+    api.answers["/api/v1/namespaces/security/configmaps"] = (200, [held])
+    api.answers["/api/v1/pods"] = (200, [POD | {"metadata": {"name": "a", "namespace": "security"}}])
+    done = run("--kubeconfig", kubeconfig, *flags, **environment)
+    assert (done.exit_code, "enforce: ConfigMap security/token-policy\n" in done.stdout) == (0, True), done.output
+
+
 def test_scan_html_is_written_to_stdout(kubeconfig) -> None:
     done = run("--kubeconfig", kubeconfig, "--output", "html")
     assert done.stdout.startswith("<!DOCTYPE html>")

@@ -16,7 +16,7 @@ from tests.commands import run_command
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane
 from tests.end_to_end.cluster import Object, is_asked, put_policy
-from tests.manifests.rendering import render, the
+from tests.manifests.rendering import environment_of, render, the
 from tests.serving import Server, eventually, serve
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -29,6 +29,7 @@ class Installation:
 
     plane: ControlPlane
     replicas: list[Server]
+    namespace: str = "tokenguard"
 
     def bundles(self) -> set[str | None]:
         """Return the caBundles in both configurations, in base64."""
@@ -37,7 +38,7 @@ class Installation:
 
     def secret(self) -> dict[str, bytes]:
         """Return what the TLS Secret holds."""
-        _, found = self.plane.ask("GET", "/api/v1/namespaces/tokenguard/secrets/tokenguard-tls")
+        _, found = self.plane.ask("GET", f"/api/v1/namespaces/{self.namespace}/secrets/tokenguard-tls")
         return {name: base64.b64decode(content) for name, content in found["data"].items()}
 
     def is_trusted(self) -> bool:
@@ -47,9 +48,10 @@ class Installation:
 
 def settings(objects: list[Object]) -> dict[str, str]:
     """Return what the Deployment tells tokenguard, less what only a pod has."""
-    [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
+    deployment = the("Deployment", objects)
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["serve"]
-    told = {variable["name"]: variable["value"] for variable in container["env"]}
+    told = environment_of(deployment)
     of_a_pod = {"TMPDIR", "TOKENGUARD_BIND", "TOKENGUARD_STATE_FOLDER"}
     return {name: value for name, value in told.items() if name not in of_a_pod}
 
@@ -57,7 +59,7 @@ def settings(objects: list[Object]) -> dict[str, str]:
 @contextlib.contextmanager
 def replica(plane: ControlPlane, folder: Path, told: dict[str, str], *flags: str) -> Iterator[Server]:
     """Run one replica as the manifests' ServiceAccount."""
-    kubeconfig = account_kubeconfig(plane, folder)
+    kubeconfig = account_kubeconfig(plane, folder, namespace=told["TOKENGUARD_OWN_NAMESPACE"])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
     made = ("--tls-san", "127.0.0.1") if "TOKENGUARD_MANAGE_CERTS" in told else ()
     more = ("--kubeconfig", str(kubeconfig), *made, "--audit-level", "all", *flags)
@@ -94,14 +96,20 @@ def at(configuration: Object, server: Server) -> Object:
 
 
 @contextlib.contextmanager
-def installed(plane: ControlPlane, folder: Path, replicas: int = 2) -> Iterator[Installation]:
-    """Install what `kubectl kustomize manifests` renders, run the replicas, and wait until the API server asks them."""
-    objects = render("manifests")
+def installed(
+    plane: ControlPlane, folder: Path, replicas: int = 2, objects: list[Object] | None = None
+) -> Iterator[Installation]:
+    """Install rendered manifests, run the replicas, and wait until the API server asks them.
+
+    `objects` are by default what `kubectl kustomize manifests` renders.
+    """
+    objects = objects or render("manifests")
     configurations = [the(kind, objects) for kind in KINDS]
     rest = [obj for obj in objects if obj not in configurations]
     plane.do("apply", "-f", "-", stdin=rest[0])
     plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": rest[1:]})
-    put_policy(plane)
+    namespace = rest[0]["metadata"]["name"]
+    put_policy(plane, namespace=namespace)
     with contextlib.ExitStack() as stack:
         servers = [
             stack.enter_context(replica(plane, folder / f"replica-{number}", settings(objects)))
@@ -109,7 +117,7 @@ def installed(plane: ControlPlane, folder: Path, replicas: int = 2) -> Iterator[
         ]
         for configuration, server in zip(configurations, (servers[0], servers[-1]), strict=True):
             plane.do("apply", "-f", "-", stdin=at(configuration, server))
-        installation = Installation(plane, servers)
+        installation = Installation(plane, servers, namespace)
         eventually(installation.is_trusted)
         eventually(lambda: is_asked(plane))
         yield installation

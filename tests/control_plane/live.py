@@ -107,12 +107,13 @@ def said(server: Server, body: bytes) -> str:
 
 
 def account_kubeconfig(
-    plane: ControlPlane, folder: Path, *, token_file: bool = False, account: str = "tokenguard"
-) -> Path:
+    plane: ControlPlane, folder: Path, *, token_file: bool = False, account: str = "tokenguard",
+    namespace: str = NAMESPACE,
+) -> Path:  # fmt: skip
     """Write a kubeconfig for one of its namespace's ServiceAccounts, with the token in it or in a file beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = yaml.safe_load((plane.folder / "kubeconfig").read_text())
-    (folder / "token").write_text(plane.do("create", "token", account, "-n", NAMESPACE).strip())
+    (folder / "token").write_text(plane.do("create", "token", account, "-n", namespace).strip())
     user = {"tokenFile": str(folder / "token")} if token_file else {"token": (folder / "token").read_text()}
     config["users"][0]["user"] = user
     (folder / "kubeconfig").write_text(yaml.safe_dump(config))

@@ -1,10 +1,10 @@
 """The golden cases in `tests/cases`: each an object under a policy, and what is to become of it.
 
-A case says what `/mutate` does (`mutate`, and `patched`: the object afterwards), what `/validate` then says of
-the result (`validate`), and in which words (`says`: warnings and denial lines). `unmutated` is what `/validate`
-says where the mutating webhook didn't run. `api-audiences` are those of the webhook's own token. `legacy token of
-NAMESPACE/ACCOUNT in SECRET` in a Secret stands for the text of such a token. `covers`: rows of docs/threat-model.md.
-"""
+A case says what `/mutate` does (`mutate`, and `patched`: the object afterwards), what `/validate` then says of the
+result (`validate`), and in which words (`says`: warnings and denial lines). `unmutated` is what `/validate` says
+where the mutating webhook didn't run. `api-audiences` are those of the webhook's own token, `own-namespace` is the
+one it is installed in. `legacy token of NAMESPACE/ACCOUNT in SECRET` in a Secret stands for the text of such a token.
+`covers`: rows of docs/threat-model.md."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
 
 KEYS = {
-    "case", "policy", "cluster", "api-audiences", "object", "old", "api-token", "request",
+    "case", "policy", "cluster", "api-audiences", "own-namespace", "object", "old", "api-token", "request",
     "mutate", "patched", "validate", "says", "told", "last", "unmutated", "audited", "exempted", "check", "covers",
 }  # fmt: skip
 

@@ -117,15 +117,15 @@ def namespace_with(name: str, *accounts: str) -> list[Object]:
     ]
 
 
-def put_policy(cluster: Cluster, document: str = POLICY) -> None:
+def put_policy(cluster: Cluster, document: str = POLICY, namespace: str = "tokenguard") -> None:
     """Write the policy as an operator does, by kubectl apply."""
-    cluster.do(*WRITE_POLICY, stdin=policy_configmap(document))
+    cluster.do(*WRITE_POLICY, stdin=policy_configmap(document, namespace))
 
 
-def policy_configmap(document: str) -> Object:
+def policy_configmap(document: str, namespace: str = "tokenguard") -> Object:
     """Return the ConfigMap that holds the policy, as the manifests have it."""
     return configmap(
-        {"name": "token-policy", "namespace": "tokenguard", "labels": {"tokenguard/policy": "true"}}, document
+        {"name": "token-policy", "namespace": namespace, "labels": {"tokenguard/policy": "true"}}, document
     )
 
 

@@ -62,6 +62,15 @@ def the(kind: str, objects: list[Object], name: str = "tokenguard") -> Object:
     return found
 
 
+def environment_of(deployment: Object) -> dict[str, str]:
+    """Return the environment of a Deployment's container, as the kubelet would set it."""
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    namespace = {"valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}}
+    own = {"value": deployment["metadata"]["namespace"]}
+    variables = ({**given, **own} if given.items() >= namespace.items() else given for given in container["env"])
+    return {variable["name"]: variable["value"] for variable in variables}
+
+
 def is_custom(obj: Object) -> bool:
     """Say whether an object is of a kind that cert-manager or the Prometheus Operator brings."""
     return obj["apiVersion"].startswith(("cert-manager.io/", "monitoring.coreos.com/"))

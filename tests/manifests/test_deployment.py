@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.manifests.rendering import INSTALLATIONS, render, the
+from tests.manifests.rendering import INSTALLATIONS, environment_of, render, the
 from webhook.cli.serve import command as serve
 from webhook.server.gunicorn_app import GRACEFUL_TIMEOUT
 from webhook.server.options import ServeOptions
@@ -23,7 +23,7 @@ def container(folder):
 
 
 def environment(folder):
-    return {variable["name"]: variable["value"] for variable in container(folder)["env"]}
+    return environment_of(the("Deployment", render(folder)))
 
 
 @everywhere
@@ -41,7 +41,8 @@ def test_variables_are_valid_options_of_serve(folder, monkeypatch) -> None:
         monkeypatch.setenv(name, value)
     options = ServeOptions(**serve.make_context("serve", []).params)
     configmap = the("ConfigMap", render(folder), "token-policy")["metadata"]
-    assert options.policy_configmap == f"{configmap['namespace']}/{configmap['name']}"
+    assert options.own_namespace == configmap["namespace"] == "tokenguard"
+    assert options.policy_configmap == configmap["name"]
     [port] = container(folder)["ports"]
     assert options.bind[1] == port["containerPort"]
 

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from tests.manifests.rendering import CHECKOUT, render, the
-from webhook.core.evaluate import OWN_NAMESPACE, SYSTEM_NAMESPACE
+from webhook.core.cluster_state import DEFAULT_NAMESPACE as OWN_NAMESPACE
+from webhook.core.evaluate import SYSTEM_NAMESPACE
 from webhook.core.kinds import KINDS
 
 WRITTEN = ["CREATE", "UPDATE"]

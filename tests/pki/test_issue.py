@@ -105,11 +105,11 @@ def test_repr_does_not_contain_keys(authority) -> None:
     assert "PRIVATE" not in f"{authority!r}{[authority]}{create_self_signed((), NOW)!r}"
 
 
-def test_self_signed_certificate_has_localhost_service_and_names() -> None:
+def test_self_signed_certificate_has_localhost_and_names() -> None:
     made = create_self_signed(["webhook.example.com", "10.0.0.7", "localhost"], NOW)
     leaf, ca = x509.load_pem_x509_certificates(made.certificate)
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == ["localhost", "tokenguard.tokenguard.svc", "webhook.example.com"]
+    assert names.get_values_for_type(x509.DNSName) == ["localhost", "webhook.example.com"]
     assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1", "10.0.0.7"]
     leaf.verify_directly_issued_by(ca)
     assert leaf.not_valid_before_utc < NOW < leaf.not_valid_after_utc

@@ -5,7 +5,7 @@ import json
 
 from tests.serving import POLICY
 from webhook.core.admission_request import Phase
-from webhook.core.cluster_state import ClusterState
+from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.policy.loader import read_policy
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import Sink
@@ -40,14 +40,19 @@ class MemorySink(Sink):
 class Replica:
     """What a replica consists of besides HTTPS: state, metrics, an audit log in memory and the review handler."""
 
-    def __init__(self, policy: str = POLICY, *, max_body_bytes: int = 8 << 20, **audited):
+    def __init__(
+        self, policy: str = POLICY, *, own_namespace=DEFAULT_NAMESPACE, max_body_bytes: int = 8 << 20, **audited
+    ):
         self.state = State()
         if policy:
             self.state.use_policy(read_policy(policy.encode()))
             self.state.use_cluster(CLUSTER)
         self.audit, self.metrics = MemorySink(), Metrics(self.state)
         audit = AuditLog([self.audit], self.metrics, **audited)
-        self.handler = ReviewHandler(self.state, audit, self.metrics, max_body_bytes=max_body_bytes, clock=lambda: NOW)
+        self.handler = ReviewHandler(
+            self.state, audit, self.metrics, own_namespace=own_namespace, max_body_bytes=max_body_bytes,
+            clock=lambda: NOW,
+        )  # fmt: skip
 
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
         answer = self.handler.handle(body, phase)

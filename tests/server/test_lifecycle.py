@@ -143,7 +143,7 @@ USAGE_ERRORS = {
     "no share": ([*MADE, "--audit-sample", "2"], "not in the range 0<=x<=1"),
     "not in a pod": ([*MADE, "--policy-configmap", "a/b"], "use --kubeconfig FILE"),
     "two policies": ([*MADE, "--policy-configmap", "a/b", "--policy", "p.yaml"], "excludes --policy-configmap"),
-    "no namespace": ([*MADE, "--policy-configmap", "token-policy"], "NAMESPACE/NAME"),
+    "no namespace": ([*MADE, "--own-namespace", "a/b"], "is not a namespace name"),
     "not a path": ([*MADE, "--policy-configmap", "a/../b"], "NAMESPACE/NAME"),
 }
 

@@ -93,6 +93,13 @@ def test_workload_without_a_policy_is_allowed_with_a_warning(case):
     assert response["warnings"] == ["tokenguard is not ready: policy not loaded: it isn't there"]
 
 
+@pytest.mark.parametrize(("namespace", "allowed"), [("security", True), ("tokenguard", False)])
+def test_own_pods_without_a_policy_are_allowed(namespace, allowed):
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}, "spec": {"containers": [{"name": "app"}]}}
+    replica = Replica(policy="", own_namespace="security")
+    assert replica.response(made_review(pod, namespace=namespace))["allowed"] is allowed
+
+
 BAD_POLICY = recorded("policy-mistakes.configmaps", "validate")
 MISTAKES = [
     'line 3: modee: unknown key; did you mean "mode"?',

@@ -90,16 +90,23 @@ def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> No
     assert sides[0].getpeercert()
 
 
-def test_server_that_awaits_a_certificate_is_not_ready_and_says_why(policy_flags, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("secret", "namespace"),
+    [
+        pytest.param(["--tls-secret", "tokenguard/tokenguard-tls"], "tokenguard", id="namespace"),
+        pytest.param(["--tls-secret", "tokenguard-tls", "--own-namespace", "security"], "security", id="own namespace"),
+    ],
+)
+def test_server_that_awaits_a_certificate_is_not_ready_and_says_why(policy_flags, tmp_path, secret, namespace) -> None:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
-    flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), "--tls-secret", "tokenguard/tokenguard-tls"]
+    flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), *secret]
     with serve(tmp_path / "run", *policy_flags, *flags, verified=False, ready=False) as server:
         ready = server.request("GET", "/readyz")
         assert (ready.status, ready.json["error"]) == (503, "not ready: certificate not loaded yet")
         assert server.request("GET", "/healthz").status == 200
         assert server.metric("tokenguard_ready") == 0
         assert server.metric("tokenguard_reloads_total", source="certificate") == 0
-        assert "certificate: serving a placeholder until Secret tokenguard/tokenguard-tls contains one\n" in server.log
-        eventually(lambda: "Secret tokenguard/tokenguard-tls: the API server can't be reached" in server.log)
+        assert f"certificate: serving a placeholder until Secret {namespace}/tokenguard-tls contains" in server.log
+        eventually(lambda: f"Secret {namespace}/tokenguard-tls: the API server can't be reached" in server.log)
         for text in ("PRIVATE", "certificate loaded", "certificate.pem"):
             assert text not in server.log

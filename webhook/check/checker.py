@@ -8,6 +8,7 @@ from typing import BinaryIO
 from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.check.report import CheckFinding, CheckReport, ManifestEvaluation, ParsedFile
 from webhook.core.admission_request import manifest_request
+from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Finding, Outcome
 from webhook.core.documents.stream import decode_text
 from webhook.core.evaluate import evaluate
@@ -30,18 +31,24 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     *,
     now: dt.datetime,
     namespace: str,
+    own_namespace: str = DEFAULT_NAMESPACE,
     stdin: BinaryIO,
     step: Callable[[str], None] = lambda _: None,
 ) -> CheckReport:
     """Read the files and evaluate every object in them at the time `now` (aware).
 
-    Objects without a namespace are in `namespace`. All files are read first: the Secrets, Namespaces and
-    ServiceAccounts in any of them are the cluster state of the evaluation. `step` is called with the progress.
+    Objects without a namespace are in `namespace`; tokenguard is installed in `own_namespace`. All files are read
+    first: the Secrets, Namespaces and ServiceAccounts in any of them are the cluster state of the evaluation. `step`
+    is called with the progress.
     """
     report = CheckReport()
     files = report.files
     _read_all(report, list(found), stdin, step)
-    cluster = cluster_of((manifest for file in files for manifest in file.reading.manifests), namespace=namespace)
+    cluster = cluster_of(
+        (manifest for file in files for manifest in file.reading.manifests),
+        ClusterState(own_namespace=own_namespace),
+        namespace,
+    )
     for number, file in enumerate(files, 1):
         step(f"evaluating file {number} of {len(files)}")
         reading, path = file.reading, file.source.path

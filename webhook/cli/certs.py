@@ -9,11 +9,19 @@ from typing import Any, TypeVar
 import click
 
 from webhook.atomic_write import OWNER_ONLY, WORLD_READABLE, FileContent, replace_files
-from webhook.cli.common import NAMESPACED_NAME, cluster_options, connected
+from webhook.cli.common import (
+    NAMESPACE,
+    NAMESPACED_NAME,
+    cluster_options,
+    connected,
+    own_namespace_option,
+    qualified_name,
+)
 from webhook.cluster.certificates.rotation_request import RotationError, rotate
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import ApiError, Transport
+from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.formatting import plain
 from webhook.pki.generate_files import generate_files
 from webhook.pki.san import service_names
@@ -27,9 +35,9 @@ def _secret_options(command: _F) -> _F:
     """Add the options that select cluster and Secret."""
     secret = click.option(
         "--tls-secret", envvar="TOKENGUARD_TLS_SECRET", show_envvar=True, show_default=True, type=NAMESPACED_NAME,
-        default="tokenguard/tokenguard-tls", help="Secret with the certificates.",
+        default="tokenguard-tls", help="Secret with the certificates.",
     )  # fmt: skip
-    return secret(cluster_options(command))
+    return secret(own_namespace_option(cluster_options(command)))
 
 
 @click.group("certs")
@@ -40,7 +48,9 @@ def command() -> None:
 @command.command("status")
 @_secret_options
 @click.option("--connect", metavar="HOST:PORT", help="Also check the certificate that this server presents.")
-def print_status(tls_secret: str, kubeconfig: Path | None, context: str | None, connect: str | None) -> int:
+def print_status(
+    tls_secret: str, own_namespace: str, kubeconfig: Path | None, context: str | None, connect: str | None
+) -> int:
     """Show certificates, who trusts and who serves them.
 
     Shows issuer, names and validity, whether the webhook configurations trust the certificate, and which replicas serve
@@ -48,7 +58,7 @@ def print_status(tls_secret: str, kubeconfig: Path | None, context: str | None, 
 
     Exit status: 0 no problem, 1 a problem, 2 the API server or the server cannot be reached.
     """
-    secret = TlsSecret(tls_secret)
+    secret = TlsSecret(qualified_name(tls_secret, own_namespace))
     try:
         chain = fetch_chain(connect) if connect else ()
     except ProbeError as error:
@@ -68,13 +78,15 @@ def print_status(tls_secret: str, kubeconfig: Path | None, context: str | None, 
 @click.option("--ca", is_flag=True, help="Replace the CA, too. No review fails.")
 @click.option("--timeout", type=click.IntRange(min=0), default=900, show_default=True, metavar="SECONDS",
               help="Seconds to wait until the rotation is complete; 0: don't wait.")  # fmt: skip
-def start_rotation(tls_secret: str, kubeconfig: Path | None, context: str | None, *, ca: bool, timeout: int) -> None:
+def start_rotation(
+    tls_secret: str, own_namespace: str, kubeconfig: Path | None, context: str | None, *, ca: bool, timeout: int
+) -> None:
     """Renew the certificate or the CA now.
 
     Waits until every replica serves the new certificate. With --ca, the old CA remains trusted until every replica
     serves a certificate of the new CA.
     """
-    secret = TlsSecret(tls_secret)
+    secret = TlsSecret(qualified_name(tls_secret, own_namespace))
     with connected(kubeconfig, context) as transport:
         try:
             click.echo(rotate(transport, secret, _now(), ca=ca))
@@ -109,7 +121,8 @@ def _wait(transport: Transport, secret: TlsSecret, timeout: int) -> None:
 @command.command("generate")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True,
               metavar="FOLDER", help="Folder for the files; created if missing.")  # fmt: skip
-@click.option("--namespace", metavar="NAME", default="tokenguard", show_default=True, help="Namespace of the Service.")
+@click.option("--namespace", type=NAMESPACE, default=DEFAULT_NAMESPACE, show_default=True,
+              help="Namespace of the Service.")  # fmt: skip
 @click.option("--tls-san", "names", multiple=True, metavar="NAME",
               help="Additional DNS name or IP address. May be repeated.")  # fmt: skip
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, metavar="DAYS",

@@ -10,7 +10,7 @@ from webhook.check.checker import check
 from webhook.check.fix import changed_documents, fixed_documents
 from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.check.report import CheckReport
-from webhook.cli.common import load_policy, output_option, policy_option
+from webhook.cli.common import load_policy, output_option, own_namespace_option, policy_option
 from webhook.core.formatting import counted
 from webhook.formatters import check_json, check_sarif, check_text
 from webhook.formatters.check_text import problem_line
@@ -36,6 +36,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
                    " below a given folder; ** matches any number of folders. May be repeated.")  # fmt: skip
 @click.option("-n", "--namespace", metavar="NAME", default="default", show_default=True,
               help="Namespace of objects that name none.")  # fmt: skip
+@own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
               help="Also show findings with action audit, exempt objects, injections, skipped documents.")  # fmt: skip
 def command(
@@ -46,6 +47,7 @@ def command(
     fix: bool,
     exclude: tuple[str, ...],
     namespace: str,
+    own_namespace: str,
     verbose: bool,
 ) -> int:
     """Evaluate manifests offline.
@@ -74,6 +76,7 @@ def command(
             load_policy(policy),
             now=dt.datetime.now(dt.UTC),
             namespace=namespace,
+            own_namespace=own_namespace,
             stdin=stdin,
             step=progress.step,
         )

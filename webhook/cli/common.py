@@ -12,6 +12,9 @@ import click
 from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.cluster.environment import in_cluster
 from webhook.cluster.transport import ApiError, Transport
+from webhook.core.cluster_state import DEFAULT_NAMESPACE
+from webhook.core.formatting import quote
+from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
@@ -48,12 +51,32 @@ class Parsed(click.ParamType[Any]):
 
 
 def _namespaced_name(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", value):
+    if not re.fullmatch(r"([a-z0-9-]{1,63}/)?[a-z0-9.-]{1,253}", value):
         raise ValueError(f"{value!r} is not NAMESPACE/NAME")
     return value
 
 
-NAMESPACED_NAME = Parsed("NAMESPACE/NAME", _namespaced_name)
+NAMESPACED_NAME = Parsed("[NAMESPACE/]NAME", _namespaced_name)
+"""The name of an object, in tokenguard's own namespace if it names none; see `qualified_name`."""
+
+
+def qualified_name(name: str, namespace: str) -> str:
+    """Return `NAMESPACE/NAME` for a name that may lack its namespace."""
+    return name if "/" in name else f"{namespace}/{name}"
+
+
+def _namespace(value: str) -> str:
+    if not is_dns_label(value):
+        raise ValueError(f"{quote(value)} is not a namespace name: at most 63 of a-z, 0-9 and inner -")
+    return value
+
+
+NAMESPACE = Parsed("NAME", _namespace)
+
+own_namespace_option = click.option(
+    "--own-namespace", envvar="TOKENGUARD_OWN_NAMESPACE", show_envvar=True, type=NAMESPACE, default=DEFAULT_NAMESPACE,
+    show_default=True, help="Namespace that tokenguard is installed in.",
+)  # fmt: skip
 
 
 def _labels(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> Labels:

@@ -17,8 +17,10 @@ from webhook.cli.common import (
     connected,
     load_policy,
     output_option,
+    own_namespace_option,
     policy_option,
     policy_problems,
+    qualified_name,
 )
 from webhook.cluster.scan_reader import ScanReader
 from webhook.cluster.transport import ApiError
@@ -64,9 +66,10 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
 
 @click.command("scan")
 @policy_option("the cluster's policy, see --policy-configmap")
-@click.option("--policy-configmap", default="tokenguard/token-policy", show_default=True, type=NAMESPACED_NAME,
+@click.option("--policy-configmap", default="token-policy", show_default=True, type=NAMESPACED_NAME,
               envvar="TOKENGUARD_POLICY_CONFIGMAP", show_envvar=True,
               help="ConfigMap with the cluster's policy. If it is missing, the default policy is used.")  # fmt: skip
+@own_namespace_option
 @click.option("--simulate", metavar="FILE", help="Show what would change under the policy in this file.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, metavar="GLOB", callback=_namespace_globs,
               help="Scan only this namespace. A name needs permissions in that namespace only; * matches any characters"
@@ -88,6 +91,7 @@ def command(
     *,
     policy: str | None,
     policy_configmap: str,
+    own_namespace: str,
     simulate: str | None,
     namespaces: tuple[str, ...],
     rules: tuple[str, ...],
@@ -115,12 +119,14 @@ def command(
     """
     if STDIN == policy == simulate:
         raise click.UsageError("--policy and --simulate cannot both be standard input")
+    configmap = qualified_name(policy_configmap, own_namespace)
     given = load_policy(policy) if policy else None
     simulated = load_policy(simulate) if simulate else None
     with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:
         reader = ScanReader(transport, progress.step, () if Globs(namespaces).wild else namespaces)
-        current, origin = (given, str(policy)) if given else _cluster_policy(reader, policy_configmap)
+        current, origin = (given, str(policy)) if given else _cluster_policy(reader, configmap)
         snapshot = reader.snapshot()
+        snapshot.own_namespace = configmap.partition("/")[0]
         if snapshot.all_namespaces and snapshot.namespaces:
             _require_matches(namespaces, snapshot.namespaces)
         snapshot.given_audiences, snapshot.token_audiences = api_audiences, transport.token_audiences()

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from webhook.cli.common import NAMESPACED_NAME, Parsed
-from webhook.cluster.environment import in_cluster
+from webhook.cli.common import NAMESPACE, NAMESPACED_NAME, Parsed, qualified_name
+from webhook.cluster.environment import in_cluster, own_namespace
 from webhook.pki.san import normalize_name, parse_address, service_names
 from webhook.server.lifecycle import CertificateSource, LiveSource
 from webhook.server.options import ServeOptions, StartError
@@ -24,7 +24,7 @@ def _size(value: str) -> int:
 
 
 def _option(name: str, help: str, **settings: Any) -> click.Option:  # noqa: A002 - click's name
-    return click.Option([name], help=help, show_default="default" in settings, **settings)
+    return click.Option([name], help=help, **{"show_default": "default" in settings} | settings)
 
 
 _FILE = {"type": click.Path(path_type=Path), "metavar": "FILE"}
@@ -36,6 +36,8 @@ OPTIONS = [
             **_FILE),
     _option("--policy-configmap", "ConfigMap with the policy in key policy.yaml, instead of a file; watched.",
             type=NAMESPACED_NAME),
+    _option("--own-namespace", "Namespace that tokenguard is installed in: its pods and workloads are left alone.",
+            type=NAMESPACE, default=own_namespace, show_default="in a pod its own, elsewhere tokenguard"),
     _option("--state-folder", "Folder for the last valid policy of the ConfigMap, which is used after a restart while"
             " the ConfigMap is missing or invalid. Created if missing; nobody else may write to it.",
             type=click.Path(path_type=Path), metavar="FOLDER"),
@@ -91,6 +93,8 @@ def command(**flags: Any) -> None:
     from webhook.server.server import run  # noqa: PLC0415 - the server takes long to import
 
     try:
+        for flag in ("policy_configmap", "tls_secret"):
+            flags[flag] = flags[flag] and qualified_name(flags[flag], flags["own_namespace"])
         options = ServeOptions(**flags)
         run(replace(options, live=_live_source(options), certificates=_certificate_source(options)))
     except StartError as error:

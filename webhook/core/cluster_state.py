@@ -9,6 +9,9 @@ FALLBACK_API_AUDIENCES = ("https://kubernetes.default.svc", "https://kubernetes.
 """The API server's audiences in clusters set up by kubeadm, kind and the large providers; used where neither
 the policy nor the webhook's own token says better."""
 
+DEFAULT_NAMESPACE = "tokenguard"
+"""The namespace that tokenguard is installed in by default."""
+
 NO_LABELS: Labels = frozenset()
 
 
@@ -20,12 +23,14 @@ class ClusterState:
     Secret's name to the account that its token is for. `namespaces` maps a namespace to its labels.
     `automounts` maps (namespace, ServiceAccount) to its `automountServiceAccountToken`, where it has one.
     `api_audiences` are the API server's own, as far as they are known otherwise than from the policy.
+    `own_namespace` is the namespace that tokenguard is installed in.
     """
 
     legacy_tokens: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     namespaces: Mapping[str, Labels] = field(default_factory=dict)
     automounts: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     api_audiences: tuple[str, ...] = FALLBACK_API_AUDIENCES
+    own_namespace: str = DEFAULT_NAMESPACE
 
     def namespace_labels(self, namespace: str) -> Labels:
         """Return the labels of a namespace; none where it isn't known."""

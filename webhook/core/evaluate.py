@@ -19,7 +19,7 @@ from webhook.core.rule import Check
 from webhook.core.rules import RULES
 from webhook.core.token_context import TokenContext, build_token_context
 
-SYSTEM_NAMESPACE, OWN_NAMESPACE = "kube-system", "tokenguard"
+SYSTEM_NAMESPACE = "kube-system"
 NODES, NODE_USER = "system:nodes", "system:node:"
 """The group and the user name's prefix of every kubelet; only both together identify one."""
 TOKEN_CONTROLLER = "system:kube-controller-manager"  # noqa: S105 - the user that fills Secrets with tokens
@@ -44,7 +44,7 @@ def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, n
 
     Pure: the same arguments give the same decision, and nothing else happens.
     """
-    independent = policy_independent_decision(request)
+    independent = policy_independent_decision(request, cluster.own_namespace)
     if independent is not None:
         return replace(independent, policy=policy.revision)
     subject = request.subject
@@ -73,10 +73,11 @@ def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, n
     return _build_decision(request, policy, mode, tuple(findings), tuple(exempted))
 
 
-def policy_independent_decision(request: AdmissionRequest) -> Decision | None:
+def policy_independent_decision(request: AdmissionRequest, own_namespace: str) -> Decision | None:
     """Return the decision if it is the same under every policy, and so without one; None if it depends on the policy.
 
     It is about objects to which no rule applies, requests of Kubernetes itself, and a policy's own ConfigMap.
+    `own_namespace` is the namespace that tokenguard is installed in.
     """
     subject, found = request.subject, request.object
     if subject is None:
@@ -85,8 +86,8 @@ def policy_independent_decision(request: AdmissionRequest) -> Decision | None:
     if request.phase is _MUTATE and subject is not _POD:
         return _not_evaluated(f"{request.resource}: evaluated in /validate")
     if subject is _POLICY:
-        return _policy_document_decision(request)
-    reason = _exclusion_reason(request)
+        return _policy_document_decision(request, own_namespace)
+    reason = _exclusion_reason(request, own_namespace)
     if reason is not None:
         return Decision(Outcome.ALLOWED, note=reason, coverage=Coverage.LEFT_ALONE)
     if isinstance(found, CustomWorkload) and found.given_template is None:
@@ -94,11 +95,11 @@ def policy_independent_decision(request: AdmissionRequest) -> Decision | None:
     return None
 
 
-def _policy_document_decision(request: AdmissionRequest) -> Decision:
+def _policy_document_decision(request: AdmissionRequest, own_namespace: str) -> Decision:
     if not isinstance(request.object, ConfigMap):
         return Decision(Outcome.DENIED, problem=request.problem, status=BAD_REQUEST)
     old = request.old_object if isinstance(request.old_object, ConfigMap) else None
-    return configmap_admission.decide(request.object, old, request.namespace)
+    return configmap_admission.decide(request.object, old, in_own_namespace=request.namespace == own_namespace)
 
 
 def _not_evaluated(note: str) -> Decision:
@@ -111,12 +112,12 @@ def _policy_for(request: AdmissionRequest, policy: Policy, cluster: ClusterState
     return policy.in_namespace(request.namespace, cluster.namespace_labels(request.namespace))
 
 
-def _exclusion_reason(request: AdmissionRequest) -> str | None:
+def _exclusion_reason(request: AdmissionRequest, own_namespace: str) -> str | None:
     """Return why a request is never evaluated, or None if it is."""
     namespace, user, subject = request.namespace, request.user, request.subject
     if namespace == SYSTEM_NAMESPACE:
         return f"namespace {namespace} is left alone"
-    if namespace == OWN_NAMESPACE and subject not in TOKEN_GRANTING:
+    if namespace == own_namespace and subject not in TOKEN_GRANTING:
         return f"namespace {namespace} is left alone, except for new tokens in it"
     if user.startswith(NODE_USER):
         return _kubelet_reason(request) if NODES in request.groups else None

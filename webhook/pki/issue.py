@@ -103,12 +103,12 @@ class SelfSigned(KeyPair):
 
 
 def create_self_signed(more_names: Iterable[str], now: dt.datetime) -> SelfSigned:
-    """Return a certificate for localhost, the Service and `more_names`, good for a year from `now`.
+    """Return a certificate for localhost and `more_names`, good for a year from `now`.
 
     The CA's key is thrown away, so that nothing else can ever be signed by it. Raises ValueError as `issue` does.
     """
     ca = create_ca(now)
-    made = issue_certificate(ca, (*_LOCAL, "tokenguard.tokenguard.svc", *more_names), now, CA_LIFETIME)
+    made = issue_certificate(ca, (*_LOCAL, *more_names), now, CA_LIFETIME)
     return SelfSigned(made.certificate + ca.certificate, made.key, ca.certificate)
 
 

@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass, field
 
-from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, ClusterState
+from webhook.core.cluster_state import DEFAULT_NAMESPACE, FALLBACK_API_AUDIENCES, ClusterState
 from webhook.core.selectors import Labels
 from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.api_types import LegacyTokenSecret
@@ -32,6 +32,7 @@ class ClusterSnapshot:
     issuer: str = ""
     given_audiences: tuple[str, ...] = ()
     token_audiences: tuple[str, ...] = ()
+    own_namespace: str = DEFAULT_NAMESPACE
     unread: list[UnreadResource] = field(default_factory=list)
 
     @property
@@ -55,7 +56,7 @@ class ClusterSnapshot:
             for account in self.accounts
             if account.automount_service_account_token is not None
         }
-        return ClusterState(tokens, self.namespaces, automounts, self.api_audiences.names)
+        return ClusterState(tokens, self.namespaces, automounts, self.api_audiences.names, self.own_namespace)
 
     def listed(self) -> dict[tuple[str, str], list[str]]:
         """Return the accounts that list a Secret, by its namespace and name."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from webhook.core.cluster_state import ClusterState
+from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, ClusterState
 from webhook.core.cluster_state_io import read_cluster, write_cluster
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.loader import default_policy, read_policy
@@ -29,7 +29,7 @@ def config_checks(
     `folder` is private to the server. `count` is called with what was read and whether it was accepted.
     """
     audiences = ApiAudiences(state)
-    base = ClusterState(api_audiences=audiences.names) if audiences.names else ClusterState()
+    base = ClusterState(api_audiences=audiences.names or FALLBACK_API_AUDIENCES, own_namespace=options.own_namespace)
     yield "token", audiences.check
     watch = partial(WatchedFiles, folder=folder, count=count, on_error=state.set_not_ready)
     if options.live:

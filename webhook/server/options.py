@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.server.lifecycle import CertificateSource, LiveSource
 
 
@@ -23,6 +24,7 @@ class ServeOptions:
     bind: tuple[str, int] = ("0.0.0.0", 8443)
     policy: Path | None = None
     policy_configmap: str | None = None
+    own_namespace: str = DEFAULT_NAMESPACE
     kubeconfig: Path | None = None
     state_folder: Path | None = None
     objects: Path | None = None

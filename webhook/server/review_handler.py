@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from webhook.core.admission_request import AdmissionRequest, InvalidReviewError, Phase, read_review
+from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.decision import INTERNAL_ERROR, UNAVAILABLE, Decision, Outcome
 from webhook.core.evaluate import evaluate, policy_independent_decision
 from webhook.core.kinds import WARN_ONLY, Subject
@@ -48,6 +49,7 @@ class ReviewHandler:
         max_body_bytes: int = 8 << 20,
         create_event: Callable[[OwnerEvent], None] | None = None,
         requires_client_certificate: bool = False,
+        own_namespace: str = DEFAULT_NAMESPACE,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
         self._state = state
@@ -56,6 +58,7 @@ class ReviewHandler:
         self.max_body_bytes = max_body_bytes
         self._create_event = create_event
         self._requires_client_certificate = requires_client_certificate
+        self._own_namespace = own_namespace
         self._clock = clock
 
     def handle(self, body: bytes, phase: Phase) -> HttpResponse:
@@ -90,7 +93,7 @@ class ReviewHandler:
         try:
             if snapshot is not None:
                 return evaluate(request, snapshot.policy, snapshot.cluster, now)
-            decision = policy_independent_decision(request)
+            decision = policy_independent_decision(request, self._own_namespace)
         except Exception as error:  # noqa: BLE001 - as above
             self._report(error, f"decision {request.decision_id!r}")
             return _internal_error_decision(request, snapshot)

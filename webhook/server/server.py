@@ -74,6 +74,7 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         state, audit, metrics, max_body_bytes=options.max_body_bytes,
         create_event=options.live.record_event if options.live and options.pod_events else None,
         requires_client_certificate=options.client_ca is not None,
+        own_namespace=options.own_namespace,
     )  # fmt: skip
     parts = (options.certificates, watcher, options.live)
 

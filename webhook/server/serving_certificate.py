@@ -10,6 +10,7 @@ from pathlib import Path
 
 from webhook.pki.certificate import describe_pair, find_pair_error, parse_certificates
 from webhook.pki.issue import create_self_signed
+from webhook.pki.san import service_names
 from webhook.server.file_watcher import RejectedError, WatchedFiles
 from webhook.server.options import ServeOptions, StartError
 from webhook.server.state import State
@@ -155,7 +156,9 @@ def _files(options: ServeOptions, folder: Path) -> list[Path]:
     if options.tls_cert and options.tls_key:
         return [options.tls_cert, options.tls_key]
     paths = [folder / name for name in ("tls.crt", "tls.key", "ca.crt")]
-    for path, content in zip(paths, _self_signed(options.tls_san), strict=True):
+    for path, content in zip(
+        paths, _self_signed((*service_names(options.own_namespace), *options.tls_san)), strict=True
+    ):
         _write(path, content)
     log.info("created a self-signed certificate; clients verify it with its CA: curl --cacert %s", paths[2])
     return paths[:2]

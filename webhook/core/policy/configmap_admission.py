@@ -8,7 +8,7 @@ from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 
-_INSTALLED = ("tokenguard", "token-policy")
+_INSTALLED = "token-policy"
 _NO_KEY = PolicyError("data", 0, f"has no key {KEY}: put the policy there, or first take the label {LABEL} away")
 _BINARY = PolicyError(f"binaryData[{KEY}]", 0, "is not read: put the policy under data, as text in UTF-8")
 
@@ -18,14 +18,14 @@ def error_location(mistake: PolicyError) -> tuple[str, str]:
     return (f"data[{KEY}]", str(mistake)) if mistake.line else (mistake.path, mistake.message)
 
 
-def decide(found: ConfigMap, old: ConfigMap | None, namespace: str) -> Decision:
+def decide(found: ConfigMap, old: ConfigMap | None, *, in_own_namespace: bool) -> Decision:
     """Return the decision about a ConfigMap: denied where it is a policy's, but holds no sound one.
 
     It is a policy's by its label, by the one that it had (`old`, where it is changed: so no label is lost together with
     a sound policy), or by the place that the manifests give it. The decision is the same whatever policy is in force,
     or none; so a good one can always be put in the place of a bad one.
     """
-    is_installed = (namespace, found.metadata.name) == _INSTALLED
+    is_installed = in_own_namespace and found.metadata.name == _INSTALLED
     if not (is_installed or found.is_labelled or (old is not None and old.is_labelled)):
         note = f"a ConfigMap without the label {LABEL}"
         return Decision(Outcome.ALLOWED, note=note, coverage=Coverage.NOT_EVALUATED)
