@@ -79,13 +79,6 @@ lock: $(VENV)/ready ## write the locked requirements from pyproject.toml
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 
-.PHONY: sbom
-sbom: ## write the software bill of materials (CycloneDX) of the image to SBOM
-	@mkdir -p $(dir $(SBOM))
-	$(PYTHON) requirements/sbom.py $(VERSION) < requirements/run.txt > $(SBOM)
-
-SBOM ?= build/tokenguard-$(VERSION).cdx.json
-
 # No part of 'make lint', which needs no network. --strict: else what the advisories' server doesn't know passes for clean.
 .PHONY: audit-deps
 audit-deps: $(VENV)/ready ## look up known vulnerabilities of the locked packages; needs a network
@@ -103,20 +96,28 @@ AUDIT = $(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit \
 	--strict --require-hashes --disable-pip --progress-spinner off
 
 .PHONY: image
-image: ## build the container image: IMAGE, BASE, BUILDER, BUILD_FLAGS; see docs/install.md
-	@test -n "$(BUILDER)" || { echo "make image needs podman, buildah, or docker with its engine running:" \
-		"install one of them, or name it: make image BUILDER=..." >&2; exit 1; }
-	$(BUILDER) build $(STAMP) --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
-		--build-arg REVISION=$$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null) \
+image: needs-builder ## build the container image: IMAGE, BASE, SOURCE, BUILDER, BUILD_FLAGS; see docs/install.md
+	$(BUILDER) build $(STAMP) --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(LABELS) \
 		$(if $(BASE),--build-arg BASE=$(BASE)) $(BUILD_FLAGS) .
 
+.PHONY: needs-builder
+needs-builder:
+	@test -n "$(BUILDER)" || { echo "make image needs podman, buildah, or docker with its engine running:" \
+		"install one of them, or name it: make image BUILDER=..." >&2; exit 1; }
+
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
 IMAGE ?= tokenguard:$(VERSION)
-BUILDER ?= $(shell for one in docker podman buildah; do \
-	$$one version >/dev/null 2>&1 && { echo $$one; break; }; done)
+BUILDER ?= $(shell for builder in docker podman buildah; do \
+	$$builder version >/dev/null 2>&1 && { echo $$builder; break; }; done)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 STAMP = --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
 	$(if $(filter docker,$(notdir $(firstword $(BUILDER)))),,--timestamp $(SOURCE_DATE_EPOCH))
+# The labels that only some builds can have: where the source is, and which base it was.
+LABEL = --label org.opencontainers.image.
+LABELS = $(LABEL)created=$(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null) \
+	$(if $(SOURCE),$(LABEL)source=$(SOURCE) $(LABEL)url=$(SOURCE) $(LABEL)documentation=$(SOURCE)/blob/$(REVISION)/README.md) \
+	$(if $(findstring @,$(BASE)),$(LABEL)base.digest=$(lastword $(subst @, ,$(BASE))))
 
 .PHONY: needs-kind
 needs-kind:

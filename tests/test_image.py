@@ -1,15 +1,19 @@
-"""What goes into the image, told by the files it is built from; where it can be built, that it runs, too."""
+"""What goes into the image; if a builder is named, that the image can be built and runs."""
 
+import importlib.metadata
 import os
 import re
+import runpy
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.dockerfile import steps
+from tests.kubeconfigs import write_kubeconfig
 
 CHECKOUT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
@@ -55,9 +59,62 @@ def test_other_files_are_not_in_the_build_context(path):
 
 @pytest.mark.covers("threat-model: replaced package")
 def test_installed_packages_are_pinned_by_hash():
-    calls = re.findall(r"/pip [^&;]*", " && ".join(steps("RUN")))
+    calls = re.findall(r"/pip (?:--python \S+ )?(?:install|wheel)[^&;]*", " && ".join(steps("RUN")))
     assert len(calls) == 5
     assert [call for call in calls if not re.search("--require-hashes|--no-index", call)] == []
+
+
+WITHOUT = """
+import importlib, pkgutil, sys
+from pathlib import Path
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in MODULES or name.startswith(CLIENT):
+            raise ModuleNotFoundError(name)
+
+_, MODULES, kubeconfig = sys.argv[0], sys.argv[1].split(","), Path(sys.argv[2])
+CLIENT = ("kubernetes.aio", "kubernetes.client.api.", "kubernetes.client.models.")
+sys.meta_path.insert(0, Missing())
+import webhook
+names = [module.name for module in pkgutil.walk_packages(webhook.__path__, "webhook.")]
+for name in names:
+    if name != "webhook.__main__":
+        importlib.import_module(name)
+
+import urllib3
+from webhook.cluster.client_session import ClientSession
+session = ClientSession(kubeconfig, kubeconfig.parent, None)
+try:
+    session.send("GET", "/version", {}, {}, None, (1, 1))
+except urllib3.exceptions.HTTPError:
+    print(len(names), "modules")
+"""
+"""Imports every module, and sends a request to the API server of a kubeconfig, without what the image does not have."""
+
+
+def test_image_has_every_module_that_is_imported(tmp_path):
+    removed = re.findall(r"^[a-z].*$", (CHECKOUT / "release/not-in-image.txt").read_text(), re.MULTILINE)
+    locked = re.findall(r"^(\S+)==", (CHECKOUT / "requirements/run.txt").read_text(), re.MULTILINE)
+    assert set(removed) <= set(locked)
+    provided = importlib.metadata.packages_distributions().items()
+    modules = [module for module, distributions in provided if set(distributions) <= set(removed)]
+    assert len(modules) >= len(removed)
+    unused = runpy.run_path(str(CHECKOUT / "release/image_root.py"))["UNUSED"]
+    modules += unused & sys.stdlib_module_names
+    kubeconfig = tmp_path / "kubeconfig"
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": sys.executable, "args": ["-c", PLUGIN]}
+    write_kubeconfig(kubeconfig, 1, {"exec": plugin | {"interactiveMode": "Never"}})
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, ",".join(modules), kubeconfig],
+        cwd=CHECKOUT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.endswith("modules\n"), done.stderr
+
+
+PLUGIN = """
+print('{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "t"}}')
+"""
 
 
 def test_build_requirements_are_locked():
@@ -84,15 +141,16 @@ def test_command_runs_without_a_shell():
 
 
 @pytest.mark.skipif(not BUILDER, reason="nothing is named to build the image with: make test BUILDER=podman BASE=...")
-def test_image_can_be_built_and_runs_the_demo():
+def test_image_runs_the_demo_as_any_user():
+    user = "1000710000:0"  # as OpenShift chooses it
     subprocess.run(["make", "image", f"IMAGE={IMAGE}"], cwd=CHECKOUT, check=True)
     try:
         if Path(BUILDER[0]).name == "buildah":
             container = told("from", IMAGE).strip()
-            demo = told("run", container, "--", "tokenguard", "demo")
+            demo = told("run", "--user", user, container, "--", "tokenguard", "demo")
             told("rm", container)
         else:
-            demo = told("run", "--rm", "--read-only", "--tmpfs", "/tmp", IMAGE, "demo")
+            demo = told("run", "--rm", "--user", user, "--read-only", "--tmpfs", "/tmp", IMAGE, "demo")
         assert re.findall("^   (ADMITTED|DENIED)", demo, re.MULTILINE) == ["ADMITTED", "DENIED", "ADMITTED", "ADMITTED"]
     finally:
         told("rmi", "--force", IMAGE)
