@@ -119,6 +119,23 @@ LABELS = $(LABEL)created=$(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT
 	$(if $(SOURCE),$(LABEL)source=$(SOURCE) $(LABEL)url=$(SOURCE) $(LABEL)documentation=$(SOURCE)/blob/$(REVISION)/README.md) \
 	$(if $(findstring @,$(BASE)),$(LABEL)base.digest=$(lastword $(subst @, ,$(BASE))))
 
+# From the digest of an archive that is pushed as it is, install.yaml knows the digest of the image in the registry.
+.PHONY: image-archive
+image-archive: image ## build the image and write it to ARCHIVE, in the OCI's format
+	@mkdir -p $(dir $(ARCHIVE))
+	@rm -f $(ARCHIVE)
+	$(ARCHIVE_IMAGE)
+
+ARCHIVE ?= build/image.oci.tar
+ARCHIVE_IMAGE = $(if $(findstring buildah,$(BUILDER)),$(BUILDER) push $(IMAGE) oci-archive:$(ARCHIVE),$(if \
+	$(findstring podman,$(BUILDER)),$(BUILDER) save --format oci-archive --output $(ARCHIVE) $(IMAGE),$(BUILDER) save --output $(ARCHIVE) $(IMAGE)))
+
+.PHONY: release
+release: $(VENV)/ready ## write all that a release consists of to dist: VERSION, IMAGE (without a tag), ARCHIVES; see docs/releases.md
+	@$(BIN)/python release/artifacts.py --version $(VERSION) --check
+	$(if $(ARCHIVES),,$(MAKE) image-archive IMAGE=$(IMAGE):$(VERSION))
+	@$(BIN)/python release/artifacts.py --version $(VERSION) --image $(IMAGE) $(or $(ARCHIVES),$(ARCHIVE))
+
 .PHONY: needs-kind
 needs-kind:
 	@command -v kind >/dev/null || { echo "make kind needs kind (https://kind.sigs.k8s.io) and docker" >&2; exit 1; }
@@ -129,7 +146,7 @@ kind: needs-kind $(VENV)/ready image ## install the image in a kind cluster of i
 
 .PHONY: clean
 clean: ## remove what the other targets created
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/ready: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

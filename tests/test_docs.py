@@ -44,7 +44,7 @@ CHECK, POLICY, TOKENS, AUDIT_LOG, TROUBLESHOOTING = (
 CHECKED = re.search(r"```console\n(.*?)```", CHECK, re.DOTALL)[1]
 MAKEFILE = (CHECKOUT / "Makefile").read_text()
 OF_THE_EXAMPLE = "token.default.account"
-FOLDERS = "webhook|tests|manifests|certs|docs|requirements"
+FOLDERS = "webhook|tests|manifests|certs|docs|requirements|release"
 
 
 def anchors(page: str) -> set[str]:

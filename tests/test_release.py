@@ -1,0 +1,168 @@
+"""The artifacts of a release: `release/artifacts.py` on small images, without an image builder."""
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.documented import CHECKOUT
+from tests.test_sbom import PROJECT
+
+SCRIPT = CHECKOUT / "release/artifacts.py"
+VERSION = PROJECT["version"]
+IMAGE = "registry.example.com/team/tokenguard"
+SBOM = "opt/tokenguard/sbom.cdx.json"
+
+pytestmark = [
+    pytest.mark.skipif(not (CHECKOUT / ".git").exists(), reason="a release is made from a git checkout"),
+    pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl, which renders install.yaml, is missing"),
+]
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def write_image(path: Path, architecture: str, sbom: str = SBOM) -> Path:
+    """Write an OCI archive of an image that contains its bill of materials."""
+    blobs = {}
+
+    def add(content: bytes, media_type: str) -> dict[str, object]:
+        digest = hashlib.sha256(content).hexdigest()
+        blobs[f"blobs/sha256/{digest}"] = content
+        return {
+            "mediaType": f"application/vnd.oci.image.{media_type}",
+            "digest": f"sha256:{digest}",
+            "size": len(content),
+        }
+
+    layer = gzip.compress(packed({sbom: f'{{"sbom": "{architecture}"}}'.encode()}))
+    config = {"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}
+    manifest = {
+        "schemaVersion": 2,
+        "config": add(json.dumps(config).encode(), "config.v1+json"),
+        "layers": [add(layer, "layer.v1.tar+gzip")],
+    }
+    index = {"schemaVersion": 2, "manifests": [add(json.dumps(manifest).encode(), "manifest.v1+json")]}
+    path.write_bytes(packed({"index.json": json.dumps(index).encode(), **blobs}))
+    return path
+
+
+def release(folder: Path, *archives: Path, version: str = VERSION) -> subprocess.CompletedProcess[str]:
+    arguments = ["--version", version, "--image", IMAGE, "--work", folder / "work", "--output", folder / "dist"]
+    command = [sys.executable, SCRIPT, *arguments, *archives]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("images")
+    return [write_image(folder / f"{architecture}.tar", architecture) for architecture in ("arm64", "amd64")]
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory, images) -> Path:
+    folder = tmp_path_factory.mktemp("release")
+    done = release(folder, *images)
+    assert done.returncode == 0, done.stderr
+    return folder / "dist"
+
+
+def image_index(dist: Path) -> tuple[str, dict[str, object]]:
+    """Return the digest and the content of the index in the image's archive."""
+    with tarfile.open(dist / f"tokenguard-{VERSION}.oci.tar") as archive:
+        [reference] = json.load(archive.extractfile("index.json"))["manifests"]
+        content = archive.extractfile(f"blobs/{reference['digest'].replace(':', '/')}").read()
+    assert f"sha256:{hashlib.sha256(content).hexdigest()}" == reference["digest"]
+    return reference["digest"], json.loads(content)
+
+
+def test_release_has_every_artifact_and_its_checksum(dist):
+    checksums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
+    assert checksums.keys() == {path.name for path in dist.iterdir()} - {"SHA256SUMS"}
+    for name, checksum in checksums.items():
+        assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == checksum
+    expected = {
+        "install.yaml",
+        f"tokenguard-{VERSION}.oci.tar",
+        f"tokenguard-{VERSION}-amd64.cdx.json",
+        f"tokenguard-{VERSION}-arm64.cdx.json",
+        f"tokenguard_webhook-{VERSION}-py3-none-any.whl",
+        f"tokenguard_webhook-{VERSION}.tar.gz",
+    }
+    assert expected <= checksums.keys()
+
+
+def test_release_of_the_same_commit_has_the_same_bytes(dist, images, tmp_path):
+    assert release(tmp_path, *reversed(images)).returncode == 0
+    assert (tmp_path / "dist/SHA256SUMS").read_text() == (dist / "SHA256SUMS").read_text()
+
+
+def test_release_image_has_both_architectures_and_their_sboms(dist):
+    _, index = image_index(dist)
+    assert [manifest["platform"]["architecture"] for manifest in index["manifests"]] == ["amd64", "arm64"]
+    for architecture in ("amd64", "arm64"):
+        sbom = json.loads((dist / f"tokenguard-{VERSION}-{architecture}.cdx.json").read_bytes())
+        assert sbom == {"sbom": architecture}
+
+
+def test_install_yaml_names_the_image_by_its_digest(dist):
+    objects = list(yaml.safe_load_all((dist / "install.yaml").read_text()))
+    images = re.findall(r"image: *(\S+)", (dist / "install.yaml").read_text())
+    assert set(images) == {f"{IMAGE}@{image_index(dist)[0]}"}
+    rendered = subprocess.check_output(["kubectl", "kustomize", CHECKOUT / "manifests"])
+    assert [(item["kind"], item["metadata"]["name"]) for item in objects] == [
+        (item["kind"], item["metadata"]["name"]) for item in yaml.safe_load_all(rendered)
+    ]
+
+
+def test_wheel_and_sdist_have_the_package_and_its_build(dist):
+    with zipfile.ZipFile(dist / f"tokenguard_webhook-{VERSION}-py3-none-any.whl") as wheel:
+        names = wheel.namelist()
+    assert {"webhook/cli/main.py", "webhook/demo/policy.yaml"} <= set(names)
+    assert {name.split("/")[0] for name in names} == {"webhook", f"tokenguard_webhook-{VERSION}.dist-info"}
+    with tarfile.open(dist / f"tokenguard_webhook-{VERSION}.tar.gz") as sdist:
+        below = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"PKG-INFO", "pyproject.toml", "setup.py", "webhook/compiled.py", "webhook/demo/policy.yaml"} <= below
+
+
+def test_release_of_another_version_than_the_commits_fails(images, tmp_path):
+    done = release(tmp_path, *images, version="9.9.9")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"version 9.9.9 is not that of the commit: pyproject.toml has {VERSION}" in done.stderr
+
+
+def damaged(path: Path) -> Path:
+    path.write_bytes(write_image(path, "amd64").read_bytes().replace(b'"schemaVersion"', b'"schemaVersioN"'))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("archives", "message"),
+    [
+        pytest.param(lambda _: [], "the archives have none", id="no archive"),
+        pytest.param(lambda folder: [write_image(folder / "a", "amd64")] * 2, "have amd64, amd64", id="one twice"),
+        pytest.param(lambda folder: [write_image(folder / "a", "amd64", "etc/x")], f"has no /{SBOM}", id="no sbom"),
+        pytest.param(lambda folder: [damaged(folder / "a")], "has no blob sha256:", id="damaged"),
+    ],
+)
+def test_release_of_an_incomplete_image_fails(archives, message, tmp_path):
+    done = release(tmp_path, *archives(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert message in done.stderr
