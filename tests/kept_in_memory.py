@@ -21,7 +21,6 @@ KEPT: dict[str, tuple[str, ...]] = {
         "webhook/server/metrics/label_limits.py::LabelValues._sources",
     ),
     "waiting audit records": ("webhook/server/audit_log/sink.py::Sink._pending",),
-    "Leases of other replicas": ("webhook/cluster/certificates/replicas.py::Replicas._seen",),
     "messages already logged": ("webhook/server/audit_log/file_sink.py::FileSink._reported",),
     "readiness": (
         "webhook/server/state.py::State.not_ready_reasons",

@@ -13,14 +13,12 @@ import pytest
 
 from tests import long_lived
 from tests.cluster.event_api import EventApi, FakeClock
-from tests.cluster.fake import Lists
 from tests.documented import CHECKOUT, PAGES, table_below
 from tests.kept_in_memory import KEPT
 from tests.policies import HEAD
 from tests.reviews import review
 from webhook.audit.record import encode_record
 from webhook.cluster.api_types import Annotations, ApiObject, Metadata
-from webhook.cluster.certificates.replicas import NAMES, SERVES, Replicas
 from webhook.cluster.event_recorder import EventRecorder
 from webhook.cluster.state_store import NamespaceStore, SecretStore
 from webhook.core import formatting
@@ -308,24 +306,6 @@ def test_longest_audit_record_stays_bounded() -> None:
     asked = AdmissionRequest(Phase.MUTATE, "u" * 128, bad, bad, bad, bad, Subject.POD, user=bad)
     longest_line = encode_record(asked, decision, NOW, 0.0)
     assert len(longest_line) < bound("webhook/server/audit_log/sink.py::Sink._pending")
-
-
-@pytest.mark.covers("failure-modes: Leases of other replicas")
-def test_leases_of_the_largest_size_stay_bounded() -> None:
-    own = Replicas("tokenguard")
-    names = ",".join(["a" * 253] * 32)
-
-    def fill() -> None:
-        own.alive(Lists(labelled_leases=[lease(number, names) for number in range(1100)]))
-
-    assert growth(fill) < bound("webhook/cluster/certificates/replicas.py::Replicas._seen")
-    [too_long] = own.alive(Lists(labelled_leases=[lease(1, names * 2)]))
-    assert too_long.asks_for == ()
-
-
-def lease(number: int, names: str) -> dict:
-    annotations = {SERVES: longest(number, 200_000 if number % 50 == 0 else 64), NAMES: names}
-    return {"metadata": {"name": longest(number, 253), "annotations": annotations}}
 
 
 @pytest.mark.covers("failure-modes: readiness")

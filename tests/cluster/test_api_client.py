@@ -193,11 +193,6 @@ def test_patch_is_a_strategic_merge_patch(api, connection) -> None:
     assert headers["Content-Type"] == "application/strategic-merge-patch+json"
 
 
-def test_delete_requests_the_path(api, connection) -> None:
-    connection.delete("/api/v1/namespaces/x/secrets/y")
-    assert api.bodies == [("DELETE", "/api/v1/namespaces/x/secrets/y")]
-
-
 @pytest.mark.parametrize("refused", [False, True], ids=["an answer", "a refusal"])
 def test_time_follows_the_last_date_header(api, connection, refused) -> None:
     def is_about(when: dt.datetime) -> bool:

@@ -136,7 +136,6 @@ def test_change_of_certificate_management_refuses_no_pod(site) -> None:
     assert "tls.key" not in plane.do(
         "get", "secret", "tokenguard-tls", "-n", "tokenguard", "-o", "jsonpath={.metadata.annotations}"
     )
-    assert plane.do("get", "leases", "-n", "tokenguard", "-o", "name") == ""
 
     site.choose(SELF_MANAGED, self_managed())
     assert only_until_trusted(change(site, []))

@@ -13,10 +13,10 @@ from webhook.core.custom_workloads import WELL_KNOWN
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]
 READ_BY_SCAN = (NAMESPACES, SECRETS, ACCOUNTS, CSI_DRIVERS, PODS, *BINDINGS, *(maker.resource for maker in MAKERS))
 CUSTOM_KINDS = [(group, kind) for group, kind in WELL_KNOWN if "." in group]
-MAINTAINED = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations", "leases"}
+MAINTAINED = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"}
 
-NAMELESS = [["leases"], ["events"]]
-"""What is written by names that nobody knows in advance: a pod's, and one that comes from what an Event says."""
+NAMELESS = [["events"]]
+"""Objects whose names are derived from their content."""
 
 
 def rights(folder):

@@ -12,7 +12,6 @@ from tests.pki.foreign import CA, foreign, named, usage
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import KeyPair, create_ca, issue_certificate
 from webhook.pki.rotation import (
-    RequestedNames,
     RolloutProgress,
     StoredCertificates,
     add_new_ca,
@@ -30,9 +29,9 @@ EVERYWHERE = RolloutProgress(trusted=True, served=True)
 
 
 def stepped(
-    stored: StoredCertificates, progress: RolloutProgress, now: dt.datetime = NOW, names=NAMES, others=()
+    stored: StoredCertificates, progress: RolloutProgress, now: dt.datetime = NOW, names=NAMES
 ) -> StoredCertificates:
-    step = next_step(stored, RequestedNames(names, others), progress, now)
+    step = next_step(stored, names, progress, now)
     assert step is not None
     assert step.reason
     return step.stored
@@ -56,12 +55,12 @@ def accepts(bundle: bytes, certificate: bytes, now: dt.datetime = NOW) -> bool:
 def test_empty_state_gets_ca_and_certificate_at_once(stored) -> None:
     assert is_sound(stored)
     assert len(stored.cas) == 1
-    assert next_step(stored, RequestedNames(NAMES), NOWHERE, NOW) is None
-    assert next_step(stored, RequestedNames(NAMES), EVERYWHERE, NOW) is None
+    assert next_step(stored, NAMES, NOWHERE, NOW) is None
+    assert next_step(stored, NAMES, EVERYWHERE, NOW) is None
 
 
 def test_certificate_is_renewed_with_a_third_left_by_the_same_ca(stored) -> None:
-    assert next_step(stored, RequestedNames(NAMES), EVERYWHERE, NOW + 19 * DAY) is None
+    assert next_step(stored, NAMES, EVERYWHERE, NOW + 19 * DAY) is None
     renewed = stepped(stored, NOWHERE, NOW + 20 * DAY)
     assert is_sound(renewed, NOW + 49 * DAY)
     assert (renewed.bundle, renewed.ca_key) == (stored.bundle, stored.ca_key)
@@ -69,33 +68,43 @@ def test_certificate_is_renewed_with_a_third_left_by_the_same_ca(stored) -> None
 
 def test_ca_is_renewed_with_a_third_left_without_rejection(stored) -> None:
     now = NOW + 244 * DAY
-    stored = stepped(stored, EVERYWHERE, now)  # the certificate, due long ago
-    stored = stepped(stored, EVERYWHERE, now)
-    stages = [stored]
-    for progress in (TRUSTED, EVERYWHERE):
-        assert next_step(stages[-1], RequestedNames(NAMES), replace(progress, trusted=False, served=False), now) is None
-        stages.append(stepped(stages[-1], progress, now))
-    assert next_step(stages[-1], RequestedNames(NAMES), EVERYWHERE, now) is None
-    assert [len(stage.cas) for stage in stages] == [2, 2, 1]
+    stages = [stepped(stored, EVERYWHERE, now)]  # the certificate, due long ago
+    stages.append(stepped(stages[-1], EVERYWHERE, now))
+    assert next_step(stages[-1], NAMES, NOWHERE, now) is None
+    stages.append(stepped(stages[-1], TRUSTED, now))
+    assert next_step(stages[-1], NAMES, EVERYWHERE, now) is None
+    assert [len(stage.cas) for stage in stages] == [1, 2, 2]
     for earlier, later in pairwise(stages):
         for bundle, served in product((earlier.bundle, later.bundle), (earlier.certificate, later.certificate)):
-            assert accepts(bundle, served, now)
-    assert not accepts(stages[-1].bundle, stages[0].certificate, now)
+            assert accepts(bundle, served, now) or (bundle, served) == (stages[0].bundle, stages[2].certificate)
+    assert accepts(stages[-1].bundle, stages[0].certificate, now)
+    assert stages[-1].ca_key != stages[0].ca_key
 
 
-def test_old_ca_stays_until_every_replica_serves_the_new_certificate(stored) -> None:
-    joined = stepped(add_new_ca(stored, NOW), TRUSTED)
-    assert next_step(joined, RequestedNames(NAMES), TRUSTED, NOW) is None
-    assert len(stepped(joined, EVERYWHERE).cas) == 1
-
-
-def test_second_rotation_may_start_before_the_first_is_complete(stored) -> None:
-    twice = add_new_ca(add_new_ca(stored, NOW), NOW)
-    assert len(twice.cas) == 3
-    assert accepts(twice.bundle, stored.certificate)
-    done = stepped(stepped(twice, TRUSTED), EVERYWHERE)
+def test_revoked_ca_is_removed_when_the_new_certificate_is_served(stored) -> None:
+    joined = add_new_ca(stored, NOW, revoke=True)
+    assert accepts(joined.bundle, stored.certificate)
+    assert next_step(joined, NAMES, NOWHERE, NOW) is None
+    signed = stepped(joined, TRUSTED)
+    assert next_step(signed, NAMES, TRUSTED, NOW) is None
+    done = stepped(signed, EVERYWHERE)
     assert is_sound(done)
-    assert len(done.cas) == 1
+    assert (len(done.cas), done.revoked) == (1, b"")
+    assert not accepts(done.bundle, stored.certificate)
+
+
+def test_revocation_includes_the_cas_of_earlier_rotations(stored) -> None:
+    joined = add_new_ca(add_new_ca(stored, NOW), NOW, revoke=True)
+    assert len(joined.cas) == 3
+    assert accepts(joined.bundle, stored.certificate)
+    assert len(stepped(stepped(joined, TRUSTED), EVERYWHERE).cas) == 1
+
+
+def test_ca_added_after_a_revocation_leaves_the_revoked_ones_revoked(stored) -> None:
+    joined = add_new_ca(add_new_ca(stored, NOW, revoke=True), NOW)
+    done = stepped(stepped(joined, TRUSTED), EVERYWHERE)
+    assert len(done.cas) == 2
+    assert not accepts(done.bundle, stored.certificate)
 
 
 def test_expired_ca_is_removed_from_the_bundle(stored) -> None:
@@ -131,7 +140,7 @@ def test_ca_that_cannot_sign_is_replaced_and_stays_trusted(authority) -> None:
     assert joined.certificate == stored.certificate
     assert [ca.pem for ca in joined.cas][1:] == [authority.certificate]
     assert is_sound(stepped(joined, TRUSTED))
-    assert sign_new_certificate(stored, NAMES, NOW) is None
+    assert sign_new_certificate(stored, NOW) is None
 
 
 CAN_SIGN = {
@@ -169,22 +178,26 @@ def test_expired_ca_and_certificate_are_replaced_at_once(stored) -> None:
     assert is_sound(stepped(stored, NOWHERE, later), later)
 
 
-def test_certificate_with_a_missing_name_is_replaced(stored) -> None:
-    more = stepped(stored, NOWHERE, names=(*NAMES, "b.example.com"), others=("c.example.com", "no name"))
-    assert more.serving.names == ("tokenguard.tokenguard.svc", "b.example.com", "c.example.com", "127.0.0.1")
-    assert next_step(more, RequestedNames((*NAMES, "b.example.com")), NOWHERE, NOW) is None
-    assert next_step(more, RequestedNames(NAMES, ("d.example.com",)), NOWHERE, NOW) is None
+def test_certificate_with_a_missing_name_is_replaced_and_keeps_others(stored) -> None:
+    more = stepped(stored, NOWHERE, names=("b.example.com", *NAMES[:1]))
+    assert more.serving.names == ("tokenguard.tokenguard.svc", "b.example.com", "127.0.0.1")
+    assert next_step(more, NAMES, NOWHERE, NOW) is None
+
+
+def test_renewal_drops_names_that_are_not_wanted(stored) -> None:
+    more = stepped(stored, NOWHERE, names=(*NAMES, "b.example.com"))
+    assert "b.example.com" not in stepped(more, NOWHERE, NOW + 20 * DAY).serving.names
 
 
 def test_certificate_with_none_of_the_names_is_replaced_at_once(stored) -> None:
-    step = next_step(add_new_ca(stored, NOW), RequestedNames(("b.example.com",)), NOWHERE, NOW)
+    step = next_step(add_new_ca(stored, NOW), ("b.example.com",), NOWHERE, NOW)
     assert step.reason == "the certificate is valid for none of the names"
     assert step.stored.serving.names == ("b.example.com",)
 
 
 def test_certificate_that_is_not_valid_yet_is_replaced_at_once(stored) -> None:
     early = issue_certificate(KeyPair(stored.bundle, stored.ca_key), NAMES, NOW + DAY)
-    step = next_step(replace(stored, certificate=early.certificate, key=early.key), RequestedNames(NAMES), NOWHERE, NOW)
+    step = next_step(replace(stored, certificate=early.certificate, key=early.key), NAMES, NOWHERE, NOW)
     assert step.reason == "the certificate is expired or not yet valid"
     assert is_sound(step.stored)
 
@@ -193,14 +206,14 @@ def test_certificate_that_is_not_valid_yet_is_replaced_at_once(stored) -> None:
 def test_name_in_another_spelling_is_not_missing(stored, name) -> None:
     more = stepped(stored, NOWHERE, names=(*NAMES, name))
     assert len(more.serving.names) == len(NAMES) + 1
-    assert next_step(more, RequestedNames((*NAMES, name)), NOWHERE, NOW) is None
+    assert next_step(more, (*NAMES, name), NOWHERE, NOW) is None
 
 
 def test_new_certificate_can_be_forced_if_there_is_a_ca(stored) -> None:
-    forced = sign_new_certificate(stored, NAMES, NOW)
+    forced = sign_new_certificate(stored, NOW)
     assert is_sound(forced)
     assert forced.certificate != stored.certificate
-    assert sign_new_certificate(StoredCertificates(), NAMES, NOW) is None
+    assert sign_new_certificate(StoredCertificates(), NOW) is None
 
 
 def test_repr_does_not_contain_keys(stored) -> None:

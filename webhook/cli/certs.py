@@ -51,10 +51,9 @@ def command() -> None:
 def print_status(
     tls_secret: str, own_namespace: str, kubeconfig: Path | None, context: str | None, connect: str | None
 ) -> int:
-    """Show certificates, who trusts and who serves them.
+    """Show the certificates, and who trusts them.
 
-    Shows issuer, names and validity, whether the webhook configurations trust the certificate, and which replicas serve
-    it.
+    Shows issuer, names and validity, and whether the webhook configurations trust the certificate.
 
     Exit status: 0 no problem, 1 a problem, 2 the API server or the server cannot be reached.
     """
@@ -64,7 +63,7 @@ def print_status(
     except ProbeError as error:
         raise click.ClickException(f"--connect {connect}: {error}") from error
     with connected(kubeconfig, context) as transport:
-        status = read_status(transport, secret, _now())
+        status = read_status(transport, secret)
     lines = list(status.lines(_now()))
     if connect:
         lines += status.lines_about(connect, chain, _now())
@@ -83,8 +82,8 @@ def start_rotation(
 ) -> None:
     """Renew the certificate or the CA now.
 
-    Waits until every replica serves the new certificate. With --ca, the old CA remains trusted until every replica
-    serves a certificate of the new CA.
+    With --ca, waits until the old CA is removed from the webhook configurations: the replicas sign a new certificate
+    when every API server trusts the new CA, and remove the old one when all of them serve it, after about a minute.
     """
     secret = TlsSecret(qualified_name(tls_secret, own_namespace))
     with connected(kubeconfig, context) as transport:
@@ -101,7 +100,7 @@ def _wait(transport: Transport, secret: TlsSecret, timeout: int) -> None:
     shown = ""
     while True:
         try:
-            status = read_status(transport, secret, _now())
+            status = read_status(transport, secret)
             pending = status.pending_step
         except ApiError as error:  # it may be unavailable for a moment
             pending = str(error)

@@ -134,10 +134,6 @@ class ApiClient:
         """Change an object by a strategic merge patch."""
         self._write("PATCH", path, body, "application/strategic-merge-patch+json")
 
-    def delete(self, path: str) -> None:
-        """Delete an object."""
-        self._write("DELETE", path, None, "application/json")
-
     def _write(self, method: str, path: str, body: Mapping[str, Any] | None, media_type: str) -> bytes:
         headers = {"Accept": "application/json", "Content-Type": media_type}
         given = dict(body) if body is not None else None

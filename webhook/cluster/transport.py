@@ -70,7 +70,3 @@ class Transport(Protocol):
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """Apply a strategic merge patch; an outdated `resourceVersion` in it causes a conflict (409)."""
         ...
-
-    def delete(self, path: str) -> None:
-        """Delete an object."""
-        ...

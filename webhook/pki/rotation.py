@@ -1,11 +1,14 @@
-"""When certificates are renewed, and in which order, so that no client that trusts the bundle rejects a server.
+"""When certificates are renewed, and in which order, so that no API server rejects a replica.
 
-Stored are a bundle of CAs, of which the first signs, and one serving certificate. A new CA comes in three steps, each
-of which waits until the one before has taken effect everywhere:
+Stored are a bundle of CAs, of which the first signs, and one serving certificate. A new CA comes in two steps:
 
-1. the new CA becomes the first of the bundle, while the serving certificate stays as it is;
-2. once every client trusts the bundle, the new CA signs a new serving certificate;
-3. once every server serves that, the old CA is removed from the bundle.
+1. It becomes the first of the bundle. The serving certificate stays as it is, and its CA remains in the bundle.
+2. Once every API server trusts the bundle, the new CA signs a new serving certificate.
+
+The old CA stays in the bundle until it expires, because nobody knows when the last replica has loaded the new
+certificate. That is safe: a late replica serves a certificate whose CA is still trusted, and the old CA's key was
+overwritten in step 1, so it can sign nothing more. If the key may have been copied before, the CA is revoked: then it
+leaves the bundle when the replicas had time to load the new certificate.
 
 What is stored determines the next step, so any replica may take it.
 """
@@ -21,12 +24,16 @@ from webhook.pki.san import normalize_name, valid_names
 
 @dataclass(frozen=True)
 class StoredCertificates:
-    """The bundle of CAs, the key of the first, and the serving certificate (with its chain) and its key; PEM."""
+    """The bundle of CAs, the key of the first, the serving certificate (with its chain) and its key; PEM.
+
+    `revoked` are CAs that leave the bundle as soon as no replica needs them.
+    """
 
     bundle: bytes = b""
     ca_key: bytes = b""
     certificate: bytes = b""
     key: bytes = b""
+    revoked: bytes = b""
 
     def __repr__(self) -> str:
         return "StoredCertificates(...)"
@@ -37,6 +44,12 @@ class StoredCertificates:
         return parse_certificates(self.bundle)
 
     @property
+    def revoked_cas(self) -> tuple[Certificate, ...]:
+        """The revoked CAs that are still in the bundle."""
+        revoked = {ca.pem for ca in parse_certificates(self.revoked)}
+        return tuple(ca for ca in self.cas[1:] if ca.pem in revoked)
+
+    @property
     def serving(self) -> Certificate | None:
         """The serving certificate if its key matches, else None."""
         found = parse_certificates(self.certificate)
@@ -45,7 +58,7 @@ class StoredCertificates:
 
 @dataclass(frozen=True)
 class RolloutProgress:
-    """Whether every client trusts the bundle, and every server serves the certificate."""
+    """Whether every API server trusts the bundle, and every replica had time to load the serving certificate."""
 
     trusted: bool
     served: bool
@@ -59,89 +72,71 @@ class RotationStep:
     reason: str
 
 
-@dataclass(frozen=True)
-class RequestedNames:
-    """The DNS names and addresses for a serving certificate.
-
-    A certificate that lacks one of `own` is replaced. `others` are included in a new certificate, but are no reason for
-    one: replicas with different names don't replace each other's certificates, and unused names disappear with the next
-    one.
-    """
-
-    own: tuple[str, ...]
-    others: tuple[str, ...] = ()
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """All names, each once. Raises ValueError if one of `own` is invalid."""
-        return tuple(dict.fromkeys((*map(normalize_name, self.own), *valid_names(self.others))))
-
-    def missing(self, serving: Certificate) -> tuple[str, ...]:
-        """Return the names of `own` that a certificate lacks."""
-        there = valid_names(serving.names)
-        return tuple(name for name in map(normalize_name, self.own) if name not in there)
-
-
 def next_step(
-    stored: StoredCertificates, wanted: RequestedNames, progress: RolloutProgress, now: dt.datetime
+    stored: StoredCertificates, names: Iterable[str], progress: RolloutProgress, now: dt.datetime
 ) -> RotationStep | None:
-    """Return the next step, or None. Raises ValueError as `RequestedNames` does."""
+    """Return the next step, or None. The serving certificate has to be for `names`: DNS names and addresses.
+
+    It keeps names that other replicas have requested until its renewal. Raises ValueError if a name is invalid.
+    """
+    wanted = tuple(dict.fromkeys(map(normalize_name, names)))
     signer = _signer(stored, now)
-    if signer is None:
-        return _start(stored, wanted, now)
     reason = _replace_reason(stored, wanted, now)
+    if signer is None:
+        return _start(stored, wanted, now, replace_certificate=bool(reason))
     if reason:
         return RotationStep(_reissue(stored, signer, wanted, now), reason)
     if now >= stored.cas[0].renew_at:
         return RotationStep(add_new_ca(stored, now), "the CA expires soon: added a new CA to the bundle")
-    return _continue(stored, signer, wanted, progress, now)
+    return _renew(stored, signer, wanted, progress, now) or _remove_cas(stored, progress, now)
 
 
-def add_new_ca(stored: StoredCertificates, now: dt.datetime) -> StoredCertificates:
-    """Return the first step to a new CA: the CA is added to the bundle."""
+def add_new_ca(stored: StoredCertificates, now: dt.datetime, *, revoke: bool = False) -> StoredCertificates:
+    """Return the first step to a new CA: it joins the bundle. `revoke` revokes all others."""
     new = create_ca(now)
-    valid = b"".join(ca.pem for ca in stored.cas if ca.is_valid_at(now))
-    return replace(stored, bundle=new.certificate + valid, ca_key=new.key)
+    valid = _pem(ca for ca in stored.cas if ca.is_valid_at(now))
+    revoked = valid if revoke else stored.revoked
+    return replace(stored, bundle=new.certificate + valid, ca_key=new.key, revoked=revoked)
 
 
-def sign_new_certificate(
-    stored: StoredCertificates, names: Iterable[str], now: dt.datetime
-) -> StoredCertificates | None:
-    """Return a new serving certificate, signed by the current CA; None if that cannot sign."""
+def sign_new_certificate(stored: StoredCertificates, now: dt.datetime) -> StoredCertificates | None:
+    """Return a new serving certificate for the same names, signed by the current CA; None if that cannot sign."""
     signer = _signer(stored, now)
-    return _reissue(stored, signer, RequestedNames(tuple(names)), now) if signer else None
+    return _reissue(stored, signer, _current_names(stored), now) if signer else None
 
 
-def _continue(
-    stored: StoredCertificates, signer: KeyPair, wanted: RequestedNames, progress: RolloutProgress, now: dt.datetime
+def _renew(
+    stored: StoredCertificates, signer: KeyPair, wanted: tuple[str, ...], progress: RolloutProgress, now: dt.datetime
 ) -> RotationStep | None:
-    """Return the next step if CA and serving certificate are both usable."""
-    serving, (first, *others) = stored.serving, stored.cas
-    if serving is None:
+    """Return a step with a new serving certificate if it is time for one."""
+    serving = stored.serving
+    current = _current_names(stored)
+    missing = [name for name in wanted if name not in current]
+    if serving is None or (not serving.is_signed_by(stored.cas[0]) and not progress.trusted):
         return None
-    is_own = serving.is_signed_by(first)
-    missing = wanted.missing(serving)
-    if not is_own and not progress.trusted:
-        return None
-    if not is_own:
+    names = (*current, *missing)
+    if not serving.is_signed_by(stored.cas[0]):
         reason = "the new CA is trusted: it signed a new certificate"
     elif now >= serving.renew_at:
-        reason = "the certificate expires soon: renewed"
+        reason, names = "the certificate expires soon: renewed", wanted
     elif missing:
         reason = f"the certificate lacks {', '.join(missing)}: renewed"
     else:
-        reason = ""
-    if reason:
-        return RotationStep(_reissue(stored, signer, wanted, now), reason)
-    if others and progress.served:
-        return RotationStep(
-            replace(stored, bundle=first.pem), "every replica serves the new certificate: removed the old CA"
-        )
-    valid = [ca for ca in (first, *others) if ca.is_valid_at(now)]
-    if len(valid) <= len(others):
-        return RotationStep(
-            replace(stored, bundle=b"".join(ca.pem for ca in valid)), "removed an expired CA from the bundle"
-        )
+        return None
+    return RotationStep(_reissue(stored, signer, names, now), reason)
+
+
+def _remove_cas(stored: StoredCertificates, progress: RolloutProgress, now: dt.datetime) -> RotationStep | None:
+    """Return a step without the CAs that have expired, or that are revoked and no longer needed."""
+    serving, (first, *others) = stored.serving, stored.cas
+    if serving is None or not serving.is_signed_by(first):
+        return None
+    if progress.served and (revoked := stored.revoked_cas):
+        kept = [first, *(ca for ca in others if ca not in revoked)]
+        return RotationStep(replace(stored, bundle=_pem(kept), revoked=b""), "removed the revoked CA from the bundle")
+    kept = [first, *(ca for ca in others if ca.is_valid_at(now))]
+    if len(kept) <= len(others):
+        return RotationStep(replace(stored, bundle=_pem(kept)), "removed an expired CA from the bundle")
     return None
 
 
@@ -158,16 +153,18 @@ def _signer(stored: StoredCertificates, now: dt.datetime) -> KeyPair | None:
     return KeyPair(first.pem, stored.ca_key) if usable else None
 
 
-def _start(stored: StoredCertificates, wanted: RequestedNames, now: dt.datetime) -> RotationStep:
-    """Start with a new CA; keep a serving certificate that is still usable."""
+def _start(
+    stored: StoredCertificates, wanted: tuple[str, ...], now: dt.datetime, *, replace_certificate: bool
+) -> RotationStep:
+    """Start with a new CA."""
     fresh = add_new_ca(stored, now)
-    if not _replace_reason(stored, wanted, now):
+    if not replace_certificate:
         return RotationStep(fresh, "the CA cannot sign, or its key is lost: added a new CA to the bundle")
     ca = KeyPair(fresh.cas[0].pem, fresh.ca_key)
     return RotationStep(_reissue(fresh, ca, wanted, now), "no usable CA: created a CA and a certificate")
 
 
-def _replace_reason(stored: StoredCertificates, wanted: RequestedNames, now: dt.datetime) -> str:
+def _replace_reason(stored: StoredCertificates, wanted: tuple[str, ...], now: dt.datetime) -> str:
     """Return why the serving certificate must be replaced at once, or ''."""
     serving = stored.serving
     if serving is None:
@@ -176,13 +173,21 @@ def _replace_reason(stored: StoredCertificates, wanted: RequestedNames, now: dt.
         return "the certificate is expired or not yet valid"
     if not any(serving.is_signed_by(ca) for ca in stored.cas if ca.is_valid_at(now)):
         return "no CA in the bundle signed the certificate"
-    if len(wanted.missing(serving)) == len(wanted.own):
+    if not set(wanted) & set(_current_names(stored)):
         return "the certificate is valid for none of the names"
     return ""
 
 
+def _current_names(stored: StoredCertificates) -> tuple[str, ...]:
+    return valid_names(stored.serving.names) if stored.serving else ()
+
+
 def _reissue(
-    stored: StoredCertificates, signer: KeyPair, wanted: RequestedNames, now: dt.datetime
+    stored: StoredCertificates, signer: KeyPair, names: tuple[str, ...], now: dt.datetime
 ) -> StoredCertificates:
-    made = issue_certificate(signer, wanted.all, now)
+    made = issue_certificate(signer, names, now)
     return replace(stored, certificate=made.certificate, key=made.key)
+
+
+def _pem(cas: Iterable[Certificate]) -> bytes:
+    return b"".join(ca.pem for ca in cas)

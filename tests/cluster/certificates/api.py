@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 CONFIGURATIONS = (f"{WEBHOOKS}/mutatingwebhookconfigurations", f"{WEBHOOKS}/validatingwebhookconfigurations")
 SECRETS = "/api/v1/namespaces/tokenguard/secrets"
-LEASES = "/apis/coordination.k8s.io/v1/namespaces/tokenguard/leases"
 
 
 class Api:
@@ -133,7 +132,8 @@ class Watch:
 
 def _merged(held: Any, patch: Any) -> Any:
     if isinstance(held, dict) and isinstance(patch, dict):
-        return {**held, **{key: _merged(held.get(key), value) for key, value in patch.items()}}
+        merged = {**held, **{key: _merged(held.get(key), value) for key, value in patch.items()}}
+        return {key: value for key, value in merged.items() if value is not None}
     if isinstance(held, list):  # merged by name, as webhooks are
         changes = {one["name"]: one for one in patch}
         return [_merged(one, changes.get(one["name"], {})) for one in held]

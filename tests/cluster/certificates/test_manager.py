@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, Api
+from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
 from tests.kubeconfigs import KUBECONFIG
 from tests.serving import eventually
 from webhook.cluster.certificates.manager import CertificateManager
@@ -60,13 +60,6 @@ def running(api, tmp_path):
     one.stop()
 
 
-def test_a_replica_that_stops_takes_leave(api, running) -> None:
-    [lease] = [path for path in api.objects if path.startswith(LEASES)]
-    assert lease == f"{LEASES}/{running._reconciler.replicas.own}"
-    running.stop()
-    assert [path for path in api.objects if path.startswith(LEASES)] == []
-
-
 def break_a_bundle(api: Api) -> None:
     path = f"{CONFIGURATIONS[1]}/tokenguard"
     webhooks = [{**one, "clientConfig": {"caBundle": "anVuaw=="}} for one in api.objects[path]["webhooks"]]
@@ -100,7 +93,7 @@ def test_start_with_an_unusable_pair_does_not_wait_for_the_next(api, tmp_path, m
     eventually(lambda: not starting.is_alive())
     assert secret.write(api, StoredCertificates(b"", b"", pair.certificate, pair.key), secret.read(api).version)
     eventually(lambda: (tmp_path / "certificate.pem").read_bytes() == pair.certificate + b"\n" + pair.key)
-    eventually(lambda: not one._reconciler.failing)
+    eventually(lambda: not one._reconciler.is_failing)
     one.stop()
 
 
@@ -111,7 +104,7 @@ def test_restarted_worker_without_api_server_starts_with_the_last_pair(api, runn
     api.refused = {(method, "/") for method in ("get", "post", "patch", "delete")}
     successor = manager(tmp_path, lambda: served_by(tmp_path))
     successor.start()
-    assert successor._reconciler.failing
+    assert successor._reconciler.is_failing
     successor.stop()
     assert (tmp_path / "certificate.pem").read_bytes() == before
 
@@ -148,7 +141,7 @@ def test_an_error_while_writing_is_logged_and_tried_again(tmp_path, monkeypatch,
     one = manager(tmp_path, lambda: "")
     starting = threading.Thread(target=one.start)
     starting.start()
-    eventually(lambda: "can't be looked after: IsADirectoryError" in caplog.text)
+    eventually(lambda: "cannot reconcile: IsADirectoryError" in caplog.text)
     (tmp_path / "certificate.pem").rmdir()
     eventually(lambda: served_by(tmp_path))
     one.stop()

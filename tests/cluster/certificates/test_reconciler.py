@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.cluster.certificates.api import CONFIGURATIONS, LEASES, SECRETS, WEBHOOKS, Api
+from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, WEBHOOKS, Api
 from tests.cluster.certificates.replicas import NAME, NOW, WHERE, SimulatedReplica, SimulatedTime, settle
 from tests.pki.foreign import pem
 from webhook.cluster.certificates.reconciler import (
     AFTER_FAILURE,
     IDLE,
-    SETTLED_AFTER,
+    SERVE_DELAY,
     SOON,
+    TRUST_DELAY,
 )
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import create_ca, issue_certificate
@@ -46,9 +47,9 @@ def is_refused(api: Api, node: SimulatedReplica, time: SimulatedTime) -> str:
     )
 
 
-def force(api: Api, time: SimulatedTime) -> None:
+def force(api: Api, time: SimulatedTime, *, revoke: bool = False) -> None:
     found = WHERE.read(api)
-    assert WHERE.write(api, add_new_ca(found.stored, time.now), found.version)
+    assert WHERE.write(api, add_new_ca(found.stored, time.now, revoke=revoke), found.version)
 
 
 def test_one_replica_makes_secret_and_trust_out_of_nothing(api, time) -> None:
@@ -101,34 +102,94 @@ class ApiServers:
         return any(verification_error(chain, bundle, NAME, self._time.now) for chain in chains for bundle in bundles)
 
 
-def rotated_at_random(api: Api, time: SimulatedTime, seed: int, latest: float) -> list[bool]:
-    """Rotate while three replicas act in any order; return, for each request, whether somebody would be refused."""
+def rotate_at_random(api: Api, time: SimulatedTime, seed: int, latest: float) -> list[bool]:
+    """Rotate while three replicas act in any order, one of which goes on serving the old certificate.
+
+    Return, for each request, whether a replica would be refused.
+    """
     chance = random.Random(seed)
     nodes = [SimulatedReplica(api, time) for _ in range(3)]
     settle(time, *nodes)
     servers = ApiServers(api, time, latest)
     refusals = [servers.would_refuse(nodes)]
+    before = stored(api)
     force(api, time)
-    new = stored(api).cas[0].fingerprint
     api.before = lambda _method, _path: refusals.append(servers.would_refuse(nodes))
-    while len(stored(api).cas) > 1:
+    for _ in range(200):
         node = chance.choice(nodes)
-        node.look() if chance.random() < 0.7 else node.catch_up()
+        node.look() if chance.random() < 0.7 or node is nodes[0] else node.catch_up()
         time.seconds += chance.random() * 2
     api.before = lambda _method, _path: None
+    assert len({node.serves for node in nodes}) == 2
     settle(time, *nodes)
-    assert [one.fingerprint for one in stored(api).cas] == [new]
+    assert stored(api).cas[1:] == before.cas
+    assert stored(api).serving.is_signed_by(stored(api).cas[0])
     assert len({node.serves for node in nodes}) == 1
     return refusals
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_at_no_moment_of_a_rotation_would_an_api_server_refuse_a_replica(api, time, seed) -> None:
-    assert not any(rotated_at_random(api, time, seed, SETTLED_AFTER * 0.9))
+def test_rotation_at_random_has_no_replica_refused(api, time, seed) -> None:
+    assert not any(rotate_at_random(api, time, seed, TRUST_DELAY * 0.9))
 
 
-def test_api_servers_that_are_later_than_is_waited_for_would_refuse_replicas(api, time) -> None:
-    assert any(rotated_at_random(api, time, 1, SETTLED_AFTER * 3))
+def test_rotation_with_too_late_api_servers_has_replicas_refused(api, time) -> None:
+    assert any(rotate_at_random(api, time, 1, TRUST_DELAY * 3))
+
+
+def revoke_at_random(api: Api, time: SimulatedTime, seed: int, latest: float) -> list[bool]:
+    """Revoke the CA while three replicas act in any order, and serve what they have read after `latest` at most.
+
+    Return, for each request, whether a replica would be refused.
+    """
+    chance = random.Random(seed)
+    nodes = [SimulatedReplica(api, time) for _ in range(3)]
+    settle(time, *nodes)
+    servers = ApiServers(api, time, TRUST_DELAY * 0.9)
+    refusals = [servers.would_refuse(nodes)]
+    force(api, time, revoke=True)
+    new = stored(api).cas[0].fingerprint
+    current = [time.seconds for _ in nodes]
+    api.before = lambda _method, _path: refusals.append(servers.would_refuse(nodes))
+    while {base64.b64decode(bundle) for bundle in api.bundles()} != {stored(api).cas[0].pem}:
+        number = min(range(3), key=current.__getitem__)
+        if time.seconds - current[number] < latest - 2:
+            number = chance.randrange(3)
+            nodes[number].look()
+        else:
+            nodes[number].look()
+            nodes[number].catch_up()
+            current[number] = time.seconds
+        time.seconds += chance.random() * 2
+    refusals.append(servers.would_refuse(nodes))
+    api.before = lambda _method, _path: None
+    settle(time, *nodes)
+    assert [ca.fingerprint for ca in stored(api).cas] == [new]
+    assert "revoked-ca.crt" not in api.objects[f"{SECRETS}/tokenguard-tls"]["data"]
+    return refusals
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_revocation_at_random_has_no_replica_refused(api, time, seed) -> None:
+    assert not any(revoke_at_random(api, time, seed, SERVE_DELAY * 0.9))
+
+
+def test_revocation_with_too_late_replicas_has_them_refused(api, time) -> None:
+    assert any(revoke_at_random(api, time, 1, SERVE_DELAY * 3))
+
+
+def test_old_ca_leaves_the_bundle_when_it_expires(api, time) -> None:
+    node = SimulatedReplica(api, time)
+    settle(time, node)
+    [old] = stored(api).cas
+    days = 0
+    while old in stored(api).cas:
+        time.seconds += 86400
+        days += 1
+        settle(time, node)
+        assert is_refused(api, node, time) == ""
+    assert days == (old.not_after - old.not_before).days
+    assert len(stored(api).cas) == 1
 
 
 def test_a_new_authority_signs_only_once_the_bundle_has_been_trusted_for_long_enough(api, time) -> None:
@@ -141,98 +202,7 @@ def test_a_new_authority_signs_only_once_the_bundle_has_been_trusted_for_long_en
     while stored(api).certificate == before.certificate:
         node.look()
         time.seconds += 1
-    assert time.seconds - began >= SETTLED_AFTER
-
-
-def test_the_old_authority_stays_while_one_replica_serves_the_old_certificate(api, time) -> None:
-    quick, slow = SimulatedReplica(api, time), SimulatedReplica(api, time)
-    settle(time, quick, slow)
-    force(api, time)
-    for _ in range(300):
-        quick.look()
-        slow.look()
-        quick.catch_up()
-        time.seconds += 1
-    assert len(stored(api).cas) == 2
-    slow.catch_up()
-    settle(time, quick, slow)
-    assert len(stored(api).cas) == 1
-
-
-def test_a_replica_whose_own_lease_was_deleted_does_not_take_nobody_for_everybody(api, time) -> None:
-    node = SimulatedReplica(api, time)
-    settle(time, node)
-    force(api, time)
-    before = stored(api).certificate
-    while stored(api).certificate == before:
-        node.look()
-        time.seconds += 1
-    node.look()
-    for path in [path for path in api.objects if path.startswith(LEASES)]:
-        del api.objects[path]
-    for _ in range(120):
-        node.look()
-        assert is_refused(api, node, time) == ""
-        time.seconds += 1
-    node.catch_up()
-    settle(time, node)
-    assert len(stored(api).cas) == 1
-
-
-def test_a_replica_that_died_is_waited_for_no_longer_than_ten_minutes(api, time) -> None:
-    alive, dead = SimulatedReplica(api, time), SimulatedReplica(api, time)
-    settle(time, alive, dead)
-    force(api, time)
-    began = time.seconds
-    while len(stored(api).cas) > 1:
-        alive.look()
-        alive.catch_up()
-        time.seconds += 1
-    assert 500 < time.seconds - began < 700
-
-
-def test_a_replica_that_takes_leave_is_not_waited_for(api, time) -> None:
-    stays, leaves = SimulatedReplica(api, time), SimulatedReplica(api, time)
-    settle(time, stays, leaves)
-    leaves.reconciler.end()
-    force(api, time)
-    settle(time, stays)
-    assert len(stored(api).cas) == 1
-
-
-def pass_time(time: SimulatedTime, minutes: int, *nodes: SimulatedReplica) -> None:
-    for _ in range(minutes):
-        time.seconds += 60
-        for node in nodes:
-            node.look()
-
-
-def leases(api: Api) -> set[str]:
-    return {path.removeprefix(f"{LEASES}/") for path in api.objects if path.startswith(LEASES)}
-
-
-def test_leases_of_replicas_that_are_long_gone_are_removed(api, time) -> None:
-    node, gone = SimulatedReplica(api, time), SimulatedReplica(api, time)
-    settle(time, node, gone)
-    pass_time(time, 55, node)
-    assert leases(api) == {node.reconciler.replicas.own, gone.reconciler.replicas.own}
-    pass_time(time, 10, node)
-    assert leases(api) == {node.reconciler.replicas.own}
-
-
-def test_after_an_api_server_was_away_for_hours_the_living_are_still_waited_for(api, time) -> None:
-    first, slow = SimulatedReplica(api, time), SimulatedReplica(api, time)
-    settle(time, first, slow)
-    api.refused |= {(verb, "/") for verb in ("get", "post", "patch", "delete")}
-    pass_time(time, 180, first, slow)
-    api.refused.clear()
-    force(api, time)
-    for _ in range(120):
-        first.look()
-        first.catch_up()
-        time.seconds += 1
-    assert len(stored(api).cas) == 2
-    assert leases(api) == {first.reconciler.replicas.own, slow.reconciler.replicas.own}
+    assert time.seconds - began >= TRUST_DELAY
 
 
 def test_a_bundle_that_somebody_broke_is_put_back_and_nothing_else_is_touched(api, time) -> None:
@@ -304,7 +274,7 @@ def test_a_configuration_that_changes_between_read_and_write_is_no_failure(api, 
 def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came(api, time) -> None:
     slow, quick = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, slow, quick)
-    time.seconds += 2 * SETTLED_AFTER
+    time.seconds += 2 * TRUST_DELAY
     force(api, time)
     quick.look()
     before = stored(api).certificate
@@ -312,7 +282,7 @@ def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came
     while stored(api).certificate == before:
         slow.look()
         time.seconds += 1
-    assert time.seconds - began >= SETTLED_AFTER
+    assert time.seconds - began >= TRUST_DELAY
 
 
 def test_a_secret_that_was_deleted_is_made_again(api, time) -> None:
@@ -340,7 +310,7 @@ def test_nothing_is_written_where_nothing_has_changed(api, time) -> None:
     for _ in range(50):
         time.seconds += 30
         assert node.look() == IDLE
-    assert {path.split("/")[-1] for method, path in api.asked if method != "get"} == {node.reconciler.replicas.own}
+    assert {method for method, _ in api.asked} == {"get"}
 
 
 def test_what_was_in_the_secret_besides_stays(api, time) -> None:
@@ -356,7 +326,7 @@ def test_what_was_in_the_secret_besides_stays(api, time) -> None:
 def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, caplog) -> None:
     node = SimulatedReplica(api, time, manage=False)
     assert node.look() == AFTER_FAILURE
-    assert "Secret tokenguard/tokenguard-tls: is not there: make it" in caplog.text
+    assert "Secret tokenguard/tokenguard-tls: does not exist: create it" in caplog.text
     settle(time, SimulatedReplica(api, time))
     api.asked.clear()
     assert node.look() == IDLE
@@ -391,7 +361,7 @@ def test_a_pair_that_can_not_be_served_is_told_at_once_and_by_its_secret(api, ti
     data |= {name: base64.b64encode(content).decode() for name, content in changed.items()}
     node = SimulatedReplica(api, time, manage=False)
     assert node.look() == AFTER_FAILURE
-    assert node.reconciler.failing
+    assert node.reconciler.is_failing
     assert f"Secret tokenguard/tokenguard-tls: {why}" in caplog.text
 
 
@@ -405,42 +375,6 @@ def test_a_refusal_is_told_once_with_its_reason_and_taken_up_again(api, time, ca
     assert node.look() == SOON
     settle(time, node)
     assert is_refused(api, node, time) == ""
-
-
-REFUSED = {
-    "Lease, list": {("get", LEASES)},
-    "Lease, write": {("patch", LEASES), ("post", LEASES)},
-    "Lease, all": {("get", LEASES), ("patch", LEASES), ("post", LEASES)},
-}
-
-
-@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
-def test_without_leases_certificates_are_made_renewed_and_trusted_all_the_same(api, time, refused) -> None:
-    api.refused |= refused
-    node = SimulatedReplica(api, time)
-    for _ in range(3):
-        node.look()
-        node.catch_up()
-    assert is_refused(api, node, time) == ""
-    before = stored(api).certificate
-    time.seconds += 21 * 86400
-    api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
-    for _ in range(3):
-        node.look()
-        node.catch_up()
-    assert stored(api).certificate != before
-    assert is_refused(api, node, time) == ""
-
-
-def test_without_leases_no_old_ca_leaves(api, time) -> None:
-    node = SimulatedReplica(api, time)
-    settle(time, node)
-    api.refused.add(("get", LEASES))
-    force(api, time)
-    pass_time(time, 60, node)
-    node.catch_up()
-    pass_time(time, 60, node)
-    assert len(stored(api).cas) == 2
 
 
 def test_where_the_configurations_can_not_be_read_a_good_certificate_is_served_all_the_same(api, time) -> None:
@@ -474,7 +408,7 @@ def test_a_lost_secret_is_made_again_without_any_replica_being_refused(api, time
     chance = random.Random(seed)
     nodes = [SimulatedReplica(api, time) for _ in range(3)]
     settle(time, *nodes)
-    servers = ApiServers(api, time, SETTLED_AFTER * 0.9)
+    servers = ApiServers(api, time, TRUST_DELAY * 0.9)
     refusals = [servers.would_refuse(nodes)]
     del api.objects[f"{SECRETS}/tokenguard-tls"]
     api.before = lambda _method, _path: refusals.append(servers.would_refuse(nodes))
@@ -485,7 +419,7 @@ def test_a_lost_secret_is_made_again_without_any_replica_being_refused(api, time
     api.before = lambda _method, _path: None
     settle(time, *nodes)
     assert not any(refusals)
-    assert len(stored(api).cas) == 1
+    assert len(stored(api).cas) == 2
     assert [is_refused(api, node, time) for node in nodes] == [""] * 3
 
 
@@ -516,7 +450,7 @@ def signed(api: Api) -> int:
     return sum(method in {"post", "patch"} and path.startswith(SECRETS) for method, path in api.asked)
 
 
-def test_names_that_another_replica_asks_for_stay_at_a_renewal(api, time) -> None:
+def test_names_of_another_replica_are_added_again_after_a_renewal(api, time) -> None:
     old, new = SimulatedReplica(api, time), SimulatedReplica(api, time, names=[NAME, "new.example.com"])
     settle(time, old, new)
     assert names(api) == {NAME, "new.example.com"}
@@ -524,10 +458,10 @@ def test_names_that_another_replica_asks_for_stay_at_a_renewal(api, time) -> Non
     api.asked.clear()
     settle(time, old, new)
     assert names(api) == {NAME, "new.example.com"}
-    assert signed(api) == 1
+    assert signed(api) == 2
 
 
-def test_names_that_another_replica_asks_for_stay_when_a_new_ca_signs(api, time) -> None:
+def test_names_of_another_replica_stay_when_a_new_ca_signs(api, time) -> None:
     old, new = SimulatedReplica(api, time), SimulatedReplica(api, time, names=[NAME, "new.example.com"])
     settle(time, new, old)
     force(api, time)
@@ -539,37 +473,13 @@ def test_names_that_another_replica_asks_for_stay_when_a_new_ca_signs(api, time)
     assert names(api) == {NAME, "new.example.com"}
 
 
-def test_a_name_that_nobody_asks_for_any_more_is_gone_with_the_next_certificate(api, time) -> None:
+def test_unused_name_is_removed_at_the_next_renewal(api, time) -> None:
     old, new = SimulatedReplica(api, time, names=[NAME, "old.example.com"]), SimulatedReplica(api, time)
     settle(time, old, new)
-    old.reconciler.end()
-    settle(time, new)
     assert names(api) == {NAME, "old.example.com"}
     time.seconds += 21 * 86400
     settle(time, new)
     assert names(api) == {NAME}
-
-
-def test_where_it_is_not_known_who_asks_for_a_name_it_stays(api, time) -> None:
-    gone, node = SimulatedReplica(api, time, names=[NAME, "old.example.com"]), SimulatedReplica(api, time)
-    settle(time, gone, node)
-    gone.reconciler.end()
-    api.refused.add(("get", LEASES))
-    time.seconds += 21 * 86400
-    before = stored(api).certificate
-    node.look()
-    assert stored(api).certificate != before
-    assert names(api) == {NAME, "old.example.com"}
-
-
-def test_names_stay_while_there_is_a_replica_that_does_not_say_what_it_asks_for(api, time) -> None:
-    earlier, node = SimulatedReplica(api, time, names=[NAME, "old.example.com"]), SimulatedReplica(api, time)
-    settle(time, earlier, node)
-    lease = api.objects[f"{LEASES}/{earlier.reconciler.replicas.own}"]
-    del lease["metadata"]["annotations"]["tokenguard/names"]
-    time.seconds += 21 * 86400
-    node.look()
-    assert names(api) == {NAME, "old.example.com"}
 
 
 def test_no_key_is_ever_logged(api, time, caplog) -> None:
@@ -578,6 +488,6 @@ def test_no_key_is_ever_logged(api, time, caplog) -> None:
     settle(time, node)
     api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["tls.key"] = "not base64: sekrit"
     node.look()
-    assert "can't be read" in caplog.text
+    assert "cannot decode" in caplog.text
     assert "sekrit" not in caplog.text
     assert "PRIVATE" not in caplog.text

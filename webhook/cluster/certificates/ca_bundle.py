@@ -1,4 +1,4 @@
-"""The two webhook configurations: which CAs the API server trusts when it calls the webhook (`caBundle`)."""
+"""The two webhook configurations: the CAs that the API server trusts when it calls the webhook (`caBundle`)."""
 
 import base64
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class _Configuration(ApiObject):
 
 
 class WebhookTrust(NamedTuple):
-    """How the API server calls a webhook: the CAs it trusts there (PEM), and the name it asks the certificate for."""
+    """The CAs (PEM) and the name by which the API server verifies the certificate of a webhook."""
 
     bundle: bytes
     host: str
@@ -44,7 +44,7 @@ class WebhookTrust(NamedTuple):
 
 @dataclass(frozen=True)
 class WebhookConfiguration:
-    """A webhook configuration: each of its webhooks by its name."""
+    """A webhook configuration, with its webhooks by name."""
 
     kind: str
     webhooks: dict[str, WebhookTrust]
@@ -54,8 +54,8 @@ class WebhookConfiguration:
         return f"{self.kind}/{NAME}"
 
     def trusts(self, bundle: bytes) -> bool:
-        """Say whether every webhook in it has this bundle."""
-        return all(held.bundle == bundle for held in self.webhooks.values())
+        """Return whether every webhook has this bundle."""
+        return all(webhook.bundle == bundle for webhook in self.webhooks.values())
 
 
 def resources() -> Iterator[Resource[ApiObject]]:
@@ -64,25 +64,25 @@ def resources() -> Iterator[Resource[ApiObject]]:
         yield Resource(kind, _path(kind), ApiObject, f"metadata.name={NAME}", metadata_only=True)
 
 
-def read(transport: Transport) -> tuple[WebhookConfiguration, ...]:
-    """Return those of the two that are there. Raises `ApiError`."""
+def read_configurations(transport: Transport) -> tuple[WebhookConfiguration, ...]:
+    """Return the existing ones of the two. Raises `ApiError`."""
     found: list[WebhookConfiguration] = []
     for kind in KINDS:
         body = transport.get(_path(kind), {"fieldSelector": f"metadata.name={NAME}"}, "application/json")
         try:
             items = msgspec.json.decode(body, type=Page[_Configuration]).items or []
         except msgspec.DecodeError as error:
-            raise ApiError(0, f"{kind}/{NAME} can't be read: {error}") from error
-        for one in items[:1]:
-            webhooks = {webhook.name: _called(webhook.client_config) for webhook in one.webhooks or ()}
-            found.append(WebhookConfiguration(kind, webhooks, one.metadata.resource_version))
+            raise ApiError(0, f"cannot decode {kind}/{NAME}: {error}") from error
+        for item in items[:1]:
+            webhooks = {webhook.name: _trust(webhook.client_config) for webhook in item.webhooks or ()}
+            found.append(WebhookConfiguration(kind, webhooks, item.metadata.resource_version))
     return tuple(found)
 
 
 def inject(transport: Transport, configuration: WebhookConfiguration, bundle: bytes) -> bool:
-    """Have every webhook in a configuration trust `bundle` (PEM), and leave all else as it is.
+    """Set `bundle` (PEM) in every webhook of a configuration, and change nothing else.
 
-    Return False where the configuration has changed since it was read. Raises `ApiError`.
+    Return False if the configuration has changed since it was read. Raises `ApiError`.
     """
     encoded = base64.b64encode(bundle).decode()
     webhooks = [{"name": name, "clientConfig": {"caBundle": encoded}} for name in configuration.webhooks]
@@ -96,7 +96,7 @@ def inject(transport: Transport, configuration: WebhookConfiguration, bundle: by
     return True
 
 
-def _called(client: _ClientConfig) -> WebhookTrust:
+def _trust(client: _ClientConfig) -> WebhookTrust:
     service = client.service
     host = f"{service.name}.{service.namespace}.svc" if service else urlsplit(client.url).hostname
     return WebhookTrust(client.ca_bundle, host or "")

@@ -1,6 +1,6 @@
 """The certificate in a Secret, served by this replica.
 
-The certificate is written to a file that the server follows as it follows a user's files. The file outlives a worker:
+The certificate is written to a file that the server watches as it watches a user's files. The file outlives a worker:
 its successor serves the same certificate, even if the API server is unavailable or the Secret is lost.
 """
 
@@ -32,59 +32,50 @@ log = logging.getLogger("tokenguard.certificates")
 START_TIMEOUT = 15.0
 """How long a worker that starts waits for its certificate, in seconds: well below gunicorn's timeout for a worker."""
 _POLL_INTERVAL = 0.02
-STOP_TIMEOUT = 0.5
 
 
 class CertificateManager:
-    """Serves what the Secret contains and, with `manage`, keeps Secret and trust as they must be."""
+    """Serves what the Secret contains; with `manage`, also renews it and sets the caBundles."""
 
     def __init__(self, kubeconfig: Path | None, secret: str, names: Collection[str], *, manage: bool) -> None:
-        """Take the parts.
-
-        `kubeconfig` is None for the cluster that this runs in, `secret` is `namespace/name`, and a certificate must be
-        for `names`.
-        """
+        """Use the Secret `namespace/name`, and a certificate for `names`. `kubeconfig` is None in a cluster."""
         self._kubeconfig = kubeconfig
-        self._wanted = CertificateSpec(TlsSecret(secret), names, manage)
-        self.where = str(self._wanted)
+        self._spec = CertificateSpec(TlsSecret(secret), names, manage)
+        self.where = str(self._spec.secret)
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self._reflectors: list[Reflector[ApiObject]] = []
         self._pair = b""
 
     def attach(self, folder: Path, serving: Callable[[], str]) -> Path:
-        """Return the file that the certificate is written to, chain and key; starts nothing, so it may be forked.
+        """Return the file in `folder` that chain and key are written to; starts nothing, so it may be forked.
 
         `folder` is private to the server, `serving` returns the fingerprint of what it serves.
         """
         self._file = folder / "certificate.pem"
         self._serving = serving
-        self._connection = ApiClient(self._kubeconfig, folder)
+        self._client = ApiClient(self._kubeconfig, folder)
         served = ServedCertificate(self._serve, self._read_pair, serving)
-        self._reconciler = Reconciler(self._connection, self._wanted, served, Clock(self._connection.now))
+        self._reconciler = Reconciler(self._client, self._spec, served, Clock(self._client.now))
         return self._file
 
     def start(self) -> None:
-        """Begin, in a worker; return when it serves the Secret's certificate, or when that is not to be had soon."""
-        self._thread = threading.Thread(target=self._run, name="tokenguard-certificates", daemon=True)
-        self._thread.start()
+        """Start, in a worker; return when the server serves the Secret's certificate or the first try has failed."""
+        threading.Thread(target=self._run, name="tokenguard-certificates", daemon=True).start()
         deadline = time.monotonic() + START_TIMEOUT
-        while not (self._is_served() or self._reconciler.failing) and time.monotonic() < deadline:
+        while not (self._is_served() or self._reconciler.is_failing) and time.monotonic() < deadline:
             if self._stopping.wait(_POLL_INTERVAL):
                 return
 
     def stop(self) -> None:
-        """End, and have other replicas no longer wait for this one."""
+        """Stop; a thread that is in a request ends with the process."""
         self._stopping.set()
         self._wake.set()
-        if self._thread:
-            self._thread.join(AFTER_FAILURE if self._reconciler.is_known else STOP_TIMEOUT)
-        for reflector in self._reflectors:  # at the end: the thread may have been about to start them
+        for reflector in self._reflectors:
             reflector.stop()
 
     def _serve(self, pair: bytes) -> None:
-        """Have the server serve this pair: what a predecessor has written is not written again."""
+        """Have the server serve this pair; the file is not written again if a predecessor has written it."""
         if pair != self._read_pair():
             replace_file(self._file, [pair])
         self._pair = pair
@@ -93,43 +84,42 @@ class CertificateManager:
         return self._file.read_bytes() if self._file.exists() else b""
 
     def _is_served(self) -> bool:
-        """Say whether the server serves what the Secret contains."""
+        """Return whether the server serves what the Secret contains."""
         found = parse_certificates(self._pair)
         return bool(found) and found[0].fingerprint == self._serving()
 
     def _run(self) -> None:
         self._watch()
         while not self._stopping.is_set():
-            self._wake.clear()  # before the look: what changes meanwhile is looked at again
+            self._wake.clear()  # before the reconciliation: a change meanwhile causes another one
             delay = self._reconcile()
-            # Something that changes all the time is not looked at all the time.
+            # Something that changes all the time does not cause a reconciliation all the time.
             self._stopping.wait(min(delay, SOON))
             self._wake.wait(max(0.0, delay - SOON))
-        self._reconciler.end()
 
     def _reconcile(self) -> float:
-        """Do what is due, and return in how many seconds to look again."""
+        """Reconcile, and return the seconds until the next time."""
         try:
             return self._reconciler.reconcile()
-        except Exception as error:  # noqa: BLE001 - a bug must not end the renewals; its text may quote a key
+        except Exception as error:  # noqa: BLE001 - a bug must not end the renewals; its message may quote a key
             where = "".join(traceback.format_tb(error.__traceback__))
             reason = error.strerror if isinstance(error, OSError) else "an internal error"
-            log.error("%s can't be looked after: %s: %s\n%s", self.where, type(error).__name__, reason, where)  # noqa: TRY400
+            log.error("%s: cannot reconcile: %s: %s\n%s", self.where, type(error).__name__, reason, where)  # noqa: TRY400
             return AFTER_FAILURE
 
     def _watch(self) -> None:
-        """Be woken by every change."""
-        configurations = ca_bundle.resources() if self._wanted.manage else ()
+        """Wake up on every change of the Secret and, if it is managed, of the configurations."""
+        configurations = ca_bundle.resources() if self._spec.manage else ()
         reachability = Reachability()
-        for resource in (self._wanted.secret.resource, *configurations):
-            ignored = SyncCallbacks(lambda: None, lambda _why: None)  # the reconciler reports what it finds
-            reflector = Reflector(resource, _Waker(self._wake), self._connection, ignored, reachability=reachability)
+        for resource in (self._spec.secret.resource, *configurations):
+            ignored = SyncCallbacks(lambda: None, lambda _reason: None)  # the reconciler reports what it finds
+            reflector = Reflector(resource, _Waker(self._wake), self._client, ignored, reachability=reachability)
             self._reflectors.append(reflector)
             threading.Thread(target=reflector.run, name=f"tokenguard-{resource.name}", daemon=True).start()
 
 
 class _Waker:
-    """A store for a reflector that contains nothing: it is enough that something has changed."""
+    """A store that keeps nothing: it only signals that something has changed."""
 
     def __init__(self, wake: threading.Event) -> None:
         self._wake = wake

@@ -2,12 +2,10 @@
 
 import datetime as dt
 
-from webhook.cluster.certificates.replicas import asked_for
 from webhook.cluster.certificates.status import CertificateStatus, read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import Transport
 from webhook.pki.rotation import add_new_ca, sign_new_certificate
-from webhook.pki.san import valid_names
 
 _CREATE = "a replica with --manage-certs creates it; --tls-secret names the Secret"
 
@@ -21,31 +19,27 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, ca: boo
 
     Raises `RotationError` or `ApiError`.
     """
-    where = f"Secret {secret.namespace}/{secret.name}"
-    status = read_status(transport, secret, now)
+    status = read_status(transport, secret)
     stored, serving = status.stored, status.stored.serving
-    why_not = _why_not(status)
-    if why_not or not serving:
-        raise RotationError(f"{where} {why_not}")
+    reason = _refusal_reason(status)
+    if reason or not serving:
+        raise RotationError(f"{secret} {reason}")
     if not ca and not serving.is_signed_by(stored.cas[0]):
         raise RotationError(
             "a rotation of the CA is in progress; its new certificate follows when every API server trusts the new CA"
         )
-    if ca and not status.replicas:
-        raise RotationError("no active replica with --manage-certs could complete the rotation")
-    names = valid_names(asked_for(status.replicas, serving.names))
-    fresh = add_new_ca(stored, now) if ca else sign_new_certificate(stored, names, now)
+    fresh = add_new_ca(stored, now, revoke=True) if ca else sign_new_certificate(stored, now)
     if fresh is None:
         raise RotationError(
-            f"{where}: its CA cannot sign: ca.key is unusable or does not match the first CA in ca.crt. "
+            f"{secret}: its CA cannot sign: ca.key is unusable or does not match the first CA in ca.crt. "
             "A replica with --manage-certs creates a new CA by itself"
         )
     if not secret.write(transport, fresh, status.found.version):
-        raise RotationError(f"{where} changed at the same time; nothing was done, try again")
-    return f"{where}: added a new CA to the bundle" if ca else f"{where}: signed a new certificate"
+        raise RotationError(f"{secret} changed at the same time; nothing was done, try again")
+    return f"{secret}: added a new CA to the bundle" if ca else f"{secret}: signed a new certificate"
 
 
-def _why_not(status: CertificateStatus) -> str:
+def _refusal_reason(status: CertificateStatus) -> str:
     """Return why tokenguard cannot sign a replacement, or ''."""
     stored, serving = status.stored, status.stored.serving
     if not status.found.version:
@@ -54,8 +48,7 @@ def _why_not(status: CertificateStatus) -> str:
         return f"contains no certificate: {_CREATE}"
     if serving is None:
         return "contains a tls.key that does not match its tls.crt: a replica with --manage-certs replaces both"
-    is_own = any(serving.is_signed_by(ca) for ca in stored.cas)
-    if not (is_own and stored.ca_key):  # another way may have left a CA's key there
+    if not (stored.ca_key and any(serving.is_signed_by(ca) for ca in stored.cas)):
         return (
             "contains no CA to sign with: its certificate comes from elsewhere and is renewed there "
             "(cert-manager: cmctl renew; by hand: tokenguard certs generate)"
