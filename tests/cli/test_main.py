@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from tests.commands import run_command
+from tests.documented import PAGES
 from tests.generated_docs import commands
 from webhook.cli import main
 
@@ -36,6 +38,23 @@ def test_help_summaries_fit_in_80_columns(context) -> None:
     summary = context.command.get_short_help_str(limit=200)
     assert len(summary) <= 64
     assert not summary.endswith("...")
+
+
+SHELL_LINES = [
+    *(line for page in PAGES.values() for line in re.findall(r"^\$ (.*)", page, re.MULTILINE)),
+    *(line for context in commands() for line in re.findall(r"^  (\S.*)", context.command.help, re.MULTILINE)),
+]
+SHOWN = {call for line in SHELL_LINES for call in re.findall(r"(?:^|[|;&(] ?)tokenguard ([^|;&>)#]*)", line)}
+
+
+@pytest.mark.parametrize("call", sorted(SHOWN))
+def test_command_shown_in_docs_or_help_is_valid(call) -> None:
+    with click.Context(main, info_name="tokenguard") as context:
+        command, arguments = main, shlex.split(call)
+        while isinstance(command, click.Group):
+            name, command, arguments = command.resolve_command(context, arguments)
+            context = click.Context(command, parent=context, info_name=name, **command.context_settings)  # noqa: PLW2901
+        command.parse_args(context, arguments)
 
 
 def test_unknown_command_exits_2() -> None:

@@ -47,7 +47,7 @@ def print_schema() -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE|-...")
 @click.option("--since", type=_DAY, metavar="DAY", help="First day to count, like 2026-11-24 (UTC). Default: all days.")
 @click.option("--until", type=_DAY, metavar="DAY", help="Last day to count (UTC). Default: all days.")
-@click.option("--rows", type=click.IntRange(min=1), default=10, show_default=True, metavar="NUMBER",
+@click.option("--rows", type=click.IntRange(min=1), default=10, metavar="NUMBER",
               help="Maximum number of rows of each table in text output; JSON has all rows.")  # fmt: skip
 @output_option(FORMATTERS)
 def summarize(
@@ -71,7 +71,7 @@ def summarize(
     \b
     Examples:
       tokenguard audit summarize audit-*.log
-      kubectl logs -n tokenguard deployment/tokenguard | tokenguard audit summarize -
+      kubectl logs -n tokenguard -l app.kubernetes.io/name=tokenguard --tail=-1 | tokenguard audit summarize -
 
     Exit status: 0 no finding; 1 a request was denied, or a stale or legacy token was used; 2 a file cannot be read
     completely, or no file contains an entry of either log.

@@ -34,7 +34,7 @@ _PROBLEM = "  <-- problem"
 def _secret_options(command: _F) -> _F:
     """Add the options that select cluster and Secret."""
     secret = click.option(
-        "--tls-secret", envvar="TOKENGUARD_TLS_SECRET", show_envvar=True, show_default=True, type=NAMESPACED_NAME,
+        "--tls-secret", envvar="TOKENGUARD_TLS_SECRET", show_envvar=True, type=NAMESPACED_NAME,
         default="tokenguard-tls", help="Secret with the certificates.",
     )  # fmt: skip
     return secret(own_namespace_option(cluster_options(command)))
@@ -75,7 +75,7 @@ def print_status(
 @command.command("rotate")
 @_secret_options
 @click.option("--ca", is_flag=True, help="Replace the CA, too. No review fails.")
-@click.option("--timeout", type=click.IntRange(min=0), default=900, show_default=True, metavar="SECONDS",
+@click.option("--timeout", type=click.IntRange(min=0), default=900, metavar="SECONDS",
               help="Seconds to wait until the rotation is complete; 0: don't wait.")  # fmt: skip
 def start_rotation(
     tls_secret: str, own_namespace: str, kubeconfig: Path | None, context: str | None, *, ca: bool, timeout: int
@@ -118,13 +118,13 @@ def _wait(transport: Transport, secret: TlsSecret, timeout: int) -> None:
 
 
 @command.command("generate")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default=True,
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(),
               metavar="FOLDER", help="Folder for the files; created if missing.")  # fmt: skip
-@click.option("--namespace", type=NAMESPACE, default=DEFAULT_NAMESPACE, show_default=True,
+@click.option("--namespace", type=NAMESPACE, default=DEFAULT_NAMESPACE,
               help="Namespace of the Service.")  # fmt: skip
 @click.option("--tls-san", "names", multiple=True, metavar="NAME",
               help="Additional DNS name or IP address. May be repeated.")  # fmt: skip
-@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, metavar="DAYS",
+@click.option("--days", type=click.IntRange(1, 3650), default=365, metavar="DAYS",
               help="Validity of the certificate, 1 to 3650 days.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing certificate and key.")
 def generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, force: bool) -> None:

@@ -34,7 +34,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @click.option("--exclude", multiple=True, metavar="GLOB",
               help="Skip files and folders, as a line of .gitignore does: a name at any depth or, with a slash, a path"
                    " below a given folder; ** matches any number of folders. May be repeated.")  # fmt: skip
-@click.option("-n", "--namespace", metavar="NAME", default="default", show_default=True,
+@click.option("-n", "--namespace", metavar="NAME", default="default",
               help="Namespace of objects that name none.")  # fmt: skip
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,

@@ -72,10 +72,11 @@ def _namespace(value: str) -> str:
 
 
 NAMESPACE = Parsed("NAME", _namespace)
+NAMESPACE_GLOB = Parsed("GLOB", lambda value: value if "*" in value else _namespace(value))
 
 own_namespace_option = click.option(
     "--own-namespace", envvar="TOKENGUARD_OWN_NAMESPACE", show_envvar=True, type=NAMESPACE, default=DEFAULT_NAMESPACE,
-    show_default=True, help="Namespace that tokenguard is installed in.",
+    help="Namespace that tokenguard is installed in.",
 )  # fmt: skip
 
 
@@ -94,9 +95,7 @@ label_option = click.option(
 
 def output_option(formats: Iterable[str]) -> Callable[[F], F]:
     """Return the option that selects one of the formats of a report; the default is text."""
-    return click.option(
-        "-o", "--output", type=click.Choice([*formats]), default="text", show_default=True, help="Output format."
-    )
+    return click.option("-o", "--output", type=click.Choice([*formats]), default="text", help="Output format.")
 
 
 def policy_option(default: str) -> Callable[[F], F]:
@@ -111,7 +110,7 @@ def cluster_options(command: F) -> F:
     """Add the options that select a cluster."""
     kubeconfig = click.option(
         "--kubeconfig", envvar=["TOKENGUARD_KUBECONFIG", "KUBECONFIG"], show_envvar=True, metavar="FILE",
-        type=click.Path(path_type=Path), help="Kubeconfig of the cluster. Default: the one that kubectl uses.",
+        type=click.Path(path_type=Path), help="Kubeconfig of the cluster. Default: as kubectl; in a pod its account.",
     )  # fmt: skip
     context = click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")
     return kubeconfig(context(command))

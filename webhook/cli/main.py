@@ -99,7 +99,9 @@ def _discard_unwritten() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
+)
 @click.version_option(package_name="tokenguard-webhook")
 def main() -> None:
     """Find and stop long-lived service account tokens in Kubernetes.

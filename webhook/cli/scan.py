@@ -11,6 +11,7 @@ import click
 
 from webhook.check.input_files import STDIN
 from webhook.cli.common import (
+    NAMESPACE_GLOB,
     NAMESPACED_NAME,
     InputError,
     cluster_options,
@@ -25,7 +26,6 @@ from webhook.cli.common import (
 from webhook.cluster.scan_reader import ScanReader
 from webhook.cluster.transport import ApiError
 from webhook.core.formatting import did_you_mean, quote
-from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
@@ -51,13 +51,6 @@ FORMATTERS: Mapping[str, Formatter[ScanReport]] = {
 }
 
 
-def _namespace_globs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if "*" not in value and not is_dns_label(value):
-            raise click.BadParameter(f"{quote(value)} is not a namespace name: at most 63 of a-z, 0-9 and inner -")
-    return values
-
-
 def _print_schema(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
         click.echo(json.dumps(scan_json.schema(), indent=2))
@@ -66,19 +59,19 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
 
 @click.command("scan")
 @policy_option("the cluster's policy, see --policy-configmap")
-@click.option("--policy-configmap", default="token-policy", show_default=True, type=NAMESPACED_NAME,
+@click.option("--policy-configmap", default="token-policy", type=NAMESPACED_NAME,
               envvar="TOKENGUARD_POLICY_CONFIGMAP", show_envvar=True,
               help="ConfigMap with the cluster's policy. If it is missing, the default policy is used.")  # fmt: skip
 @own_namespace_option
 @click.option("--simulate", metavar="FILE", help="Show what would change under the policy in this file.")
-@click.option("-n", "--namespace", "namespaces", multiple=True, metavar="GLOB", callback=_namespace_globs,
+@click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
               help="Scan only this namespace. A name needs permissions in that namespace only; * matches any characters"
                    " and needs permissions in the whole cluster. May be repeated.")  # fmt: skip
 @click.option("--rule", "rules", multiple=True, type=click.Choice(tuple(BY_NAME)), metavar="RULE",
               help="Show only findings of this rule; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--action", "actions", multiple=True, type=click.Choice([action.value for action in Action][:-1]),
               help="Show only findings with this action; outcomes count all findings. May be repeated.")  # fmt: skip
-@click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, show_default=True, metavar="DAYS",
+@click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, metavar="DAYS",
               help="Days without use after which an unreferenced legacy Secret is safe to delete.")  # fmt: skip
 @click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
               help="Audience of the API server, if the policy names none. May be repeated. Default: those of the"

@@ -24,11 +24,10 @@ def _size(value: str) -> int:
 
 
 def _option(name: str, help: str, **settings: Any) -> click.Option:  # noqa: A002 - click's name
-    return click.Option([name], help=help, **{"show_default": "default" in settings} | settings)
+    return click.Option([name], help=help, **settings)
 
 
 _FILE = {"type": click.Path(path_type=Path), "metavar": "FILE"}
-_DEFAULTS = ServeOptions
 OPTIONS = [
     _option("--bind", "Address to listen on. Port 0: any free port. [::]:8443: IPv6 and IPv4.",
             type=Parsed("HOST:PORT", parse_address), default="0.0.0.0:8443"),
@@ -56,24 +55,24 @@ OPTIONS = [
     _option("--client-ca", "CA certificates, PEM: reviews are accepted only from clients with a certificate of one of"
             " them. Reloaded when it changes. Default: from any client.", **_FILE),
     _option("--audit-log", "File for the audit log, one JSON record a line; -: stdout.",
-            metavar="FILE|-", default=_DEFAULTS.audit_log),
+            metavar="FILE|-", default=ServeOptions.audit_log),
     _option("--audit-level", "decisions: don't record requests that are allowed without a finding; all: record them.",
-            type=click.Choice(["decisions", "all"]), default=_DEFAULTS.audit_level),
+            type=click.Choice(["decisions", "all"]), default=ServeOptions.audit_level),
     _option("--audit-sample", "Share of allowed and warned requests to record, 0 to 1. Denied, patched and exempted"
             " requests are always recorded.",
-            type=click.FloatRange(0, 1), metavar="SHARE", default=_DEFAULTS.audit_sample),
+            type=click.FloatRange(0, 1), metavar="SHARE", default=ServeOptions.audit_sample),
     _option("--audit-failure", "If patches and exemptions cannot be recorded: deny these requests and report not ready,"
-            " or allow them.", type=click.Choice(["deny", "allow"]), default=_DEFAULTS.audit_failure),
+            " or allow them.", type=click.Choice(["deny", "allow"]), default=ServeOptions.audit_failure),
     _option("--audit-file", "Additional file for the audit log; rotated: FILE.1 is the previous one.", **_FILE),
     _option("--audit-file-max-size", "Size at which --audit-file is rotated: bytes, or with Ki, Mi or Gi. 0: never,"
             " something else rotates it.", type=Parsed("SIZE", _size),
-            default=f"{_DEFAULTS.audit_file_max_size >> 20}Mi"),
+            default=f"{ServeOptions.audit_file_max_size >> 20}Mi"),
     _option("--audit-file-keep", "Number of rotated files to keep.",
-            type=click.IntRange(min=1), metavar="NUMBER", default=_DEFAULTS.audit_file_keep),
+            type=click.IntRange(min=1), metavar="NUMBER", default=ServeOptions.audit_file_keep),
     _option("--pod-events/--no-pod-events", "Create an Event on the owner of a pod that is denied or exempted.",
-            default=_DEFAULTS.pod_events),
+            default=ServeOptions.pod_events),
     _option("--max-body-bytes", "Maximum size of a review in bytes, at least 1024.",
-            type=click.IntRange(min=1024), metavar="BYTES", default=_DEFAULTS.max_body_bytes),
+            type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
 ]  # fmt: skip
 
 
