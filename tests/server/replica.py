@@ -41,16 +41,23 @@ class Replica:
     """What a replica consists of besides HTTPS: state, metrics, an audit log in memory and the review handler."""
 
     def __init__(
-        self, policy: str = POLICY, *, own_namespace=DEFAULT_NAMESPACE, max_body_bytes: int = 8 << 20, **audited
+        self,
+        policy: str = POLICY,
+        *sinks: Sink,
+        own_namespace: str = DEFAULT_NAMESPACE,
+        max_body_bytes: int = 8 << 20,
+        **audit_options,
     ):
+        """`sinks` take the place of the audit log in memory."""
         self.state = State()
         if policy:
             self.state.use_policy(read_policy(policy.encode()))
             self.state.use_cluster(CLUSTER)
         self.audit, self.metrics = MemorySink(), Metrics(self.state)
-        audit = AuditLog([self.audit], self.metrics, **audited)
+        self.log = AuditLog(sinks or [self.audit], self.metrics, **{"fail_closed": True} | audit_options)
+        self.state.audit_error = lambda: self.log.failure_reason
         self.handler = ReviewHandler(
-            self.state, audit, self.metrics, own_namespace=own_namespace, max_body_bytes=max_body_bytes,
+            self.state, self.log, self.metrics, own_namespace=own_namespace, max_body_bytes=max_body_bytes,
             clock=lambda: NOW,
         )  # fmt: skip
 

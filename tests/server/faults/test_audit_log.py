@@ -23,18 +23,13 @@ from tests.server.audit_log.cases import (
     pods,
     send_many,
 )
-from tests.server.replica import CLUSTER, NOW, Replica
+from tests.server.replica import Replica
 from tests.serving import JSON, POLICY, ask, eventually, serve
 from webhook.core.admission_request import Phase
-from webhook.core.policy.loader import read_policy
 from webhook.server.audit_log.file_sink import FileSink
-from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import Sink
 from webhook.server.audit_log.stream_sink import StreamSink
 from webhook.server.file_watcher import FileWatcher
-from webhook.server.metrics.recorder import Metrics
-from webhook.server.review_handler import ReviewHandler
-from webhook.server.state import State
 
 PATCHED = recorded("pod-plain.pods", "mutate")
 DENIED = recorded("secret-legacy.secrets", "validate")
@@ -44,19 +39,6 @@ DEPLOYMENT = {
     "metadata": {"name": "d"},
     "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "b"}], "volumes": LEGACY}}},
 }
-
-
-class Unrecorded(Replica):
-    """Answers while the first sink takes no line."""
-
-    def __init__(self, policy: str, *sinks, fail_closed: bool = True):
-        self.state = State()
-        self.metrics = Metrics(self.state)
-        self.state.use_policy(read_policy(policy.encode()))
-        self.state.use_cluster(CLUSTER)
-        self.log = AuditLog([FullSink(), *sinks], self.metrics, fail_closed=fail_closed)
-        self.state.audit_error = lambda: self.log.failure_reason
-        self.handler = ReviewHandler(self.state, self.log, self.metrics, clock=lambda: NOW)
 
 
 DENIED_BY_FAILURE = {
@@ -69,7 +51,7 @@ DENIED_BY_FAILURE = {
 @pytest.mark.covers("failure-modes: disk full")
 def test_patch_or_exemption_without_a_record_is_denied(case):
     policy, phase, body = DENIED_BY_FAILURE[case]
-    replica = Unrecorded(policy)
+    replica = Replica(policy, FullSink())
     response = replica.response(body, phase)
     assert (response["allowed"], response["status"]["code"]) == (False, 503)
     assert response["status"]["message"].startswith(
@@ -96,12 +78,12 @@ UNAFFECTED = {
 @pytest.mark.parametrize(("policy", "phase", "body", "outcome"), UNAFFECTED.values(), ids=UNAFFECTED)
 @pytest.mark.covers("failure-modes: disk full")
 def test_other_decisions_stay_without_a_record(policy, phase, body, outcome):
-    assert Unrecorded(policy).response(body, phase)["auditAnnotations"]["decision"] == outcome
+    assert Replica(policy, FullSink()).response(body, phase)["auditAnnotations"]["decision"] == outcome
 
 
 @pytest.mark.covers("failure-modes: --audit-failure allow")
 def test_failure_allow_patches_without_a_record_and_stays_ready():
-    replica = Unrecorded(POLICY, fail_closed=False)
+    replica = Replica(POLICY, FullSink(), fail_closed=False)
     assert "patch" in replica.response(PATCHED, Phase.MUTATE)
     assert replica.state.readiness_error == ""
     assert replica.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
@@ -109,7 +91,7 @@ def test_failure_allow_patches_without_a_record_and_stays_ready():
 
 @pytest.mark.covers("failure-modes: one of two sinks fails")
 def test_decision_is_recorded_if_one_of_two_sinks_takes_it(tmp_path):
-    replica = Unrecorded(POLICY, FileSink(tmp_path / "audit"))
+    replica = Replica(POLICY, FullSink(), FileSink(tmp_path / "audit"))
     assert "patch" in replica.response(PATCHED, Phase.MUTATE)
     assert replica.state.readiness_error == ""
     assert replica.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
@@ -131,8 +113,7 @@ class Disk(Sink):
 @pytest.mark.covers("failure-modes: disk full")
 def test_first_line_after_an_outage_records_the_last_denial():
     disk = Disk()
-    replica = Unrecorded(POLICY)
-    replica.log._sinks = [disk]
+    replica = Replica(POLICY, disk)
     for body in pods(3):
         assert replica.response(body, Phase.MUTATE)["allowed"] is False
     assert replica.state.readiness_error == "cannot write the audit log: No space left on device"
@@ -151,8 +132,7 @@ def test_first_line_after_an_outage_records_the_last_denial():
 @pytest.mark.covers("failure-modes: disk full")
 def test_record_that_waits_is_retried_by_the_watcher(tmp_path, monkeypatch):
     sink = FileSink(tmp_path / "audit")
-    replica = Unrecorded(POLICY)
-    replica.log._sinks = [sink]
+    replica = Replica(POLICY, sink)
     watcher = FileWatcher([("audit log", replica.log.check)], interval=0.01)
     watcher.start()
     try:

