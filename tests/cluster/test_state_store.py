@@ -17,29 +17,29 @@ def namespace(name, **labels):
 
 
 @pytest.fixture
-def published():
+def snapshots():
     return []
 
 
 @pytest.fixture
-def index(published):
-    index = StateStore(ClusterState(api_audiences=("me",)), published.append)
+def index(snapshots):
+    index = StateStore(ClusterState(api_audiences=("me",)), snapshots.append)
     index.secrets.replace([secret("a"), secret("b", "other")])
     index.namespaces.replace([namespace("demo", tier="web"), namespace("other")])
     return index
 
 
-def test_cluster_is_published_once_both_are_loaded(published) -> None:
-    index = StateStore(ClusterState(), published.append)
+def test_cluster_is_published_once_both_are_loaded(snapshots) -> None:
+    index = StateStore(ClusterState(), snapshots.append)
     index.secrets.replace([])
-    assert published == []
+    assert snapshots == []
     index.namespaces.replace([])
-    assert len(published) == 1
+    assert len(snapshots) == 1
 
 
 @pytest.mark.usefixtures("index")
-def test_cluster_has_loaded_and_configured_state(published) -> None:
-    [cluster] = published
+def test_cluster_has_loaded_and_configured_state(snapshots) -> None:
+    [cluster] = snapshots
     assert cluster.legacy_tokens == {"demo": {"a": "app"}, "other": {"b": "app"}}
     assert cluster.namespace_labels("demo") == {("tier", "web")}
     assert cluster.api_audiences == ("me",)
@@ -57,29 +57,29 @@ def test_cluster_has_loaded_and_configured_state(published) -> None:
     ],
     ids=["added", "the namespace's last one deleted", "another account", "come and gone", "made anew", "no account"],
 )
-def test_changes_are_in_the_next_cluster(index, published, changes, expected) -> None:
+def test_changes_are_in_the_next_cluster(index, snapshots, changes, expected) -> None:
     index.secrets.apply([ObjectChange(*change) for change in changes])
-    assert published[-1].legacy_tokens == expected
+    assert snapshots[-1].legacy_tokens == expected
 
 
-def test_published_cluster_never_changes_and_shares_equal_parts(index, published) -> None:
-    before = published[-1]
+def test_published_cluster_never_changes_and_shares_equal_parts(index, snapshots) -> None:
+    before = snapshots[-1]
     index.secrets.apply([ObjectChange(secret("c"), deleted=False)])
-    after = published[-1]
+    after = snapshots[-1]
     assert before.legacy_tokens["demo"] == {"a": "app"}
     assert after.legacy_tokens["demo"] == {"a": "app", "c": "app"}
     assert after.legacy_tokens["other"] is before.legacy_tokens["other"]
     assert after.namespaces is before.namespaces
 
 
-def test_irrelevant_change_is_not_published(index, published) -> None:
+def test_irrelevant_change_is_not_published(index, snapshots) -> None:
     index.secrets.apply([ObjectChange(secret("a"), deleted=False), ObjectChange(secret("z"), deleted=True)])
     index.namespaces.apply([ObjectChange(namespace("demo", tier="web"), deleted=False)])
-    assert len(published) == 1
+    assert len(snapshots) == 1
 
 
-def test_namespaces_are_relabelled_and_deleted(index, published) -> None:
+def test_namespaces_are_relabelled_and_deleted(index, snapshots) -> None:
     index.namespaces.apply(
         [ObjectChange(namespace("demo", tier="db"), deleted=False), ObjectChange(namespace("other"), deleted=True)]
     )
-    assert published[-1].namespaces == {"demo": frozenset({("tier", "db")})}
+    assert snapshots[-1].namespaces == {"demo": frozenset({("tier", "db")})}

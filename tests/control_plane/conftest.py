@@ -100,7 +100,7 @@ def internal_plane(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def guarded(plane, tmp_path_factory):
+def guarded_plane(plane, tmp_path_factory):
     """Return the control plane with tokenguard in front of it, and the running webhook."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "policy.yaml").write_text(GUARDED_BY)
@@ -136,7 +136,7 @@ def live_plane(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def following(live_plane, tmp_path_factory):
+def live_server(live_plane, tmp_path_factory):
     """Return one server with two workers, for the tests that leave it running."""
     cluster.put_policy(live_plane, cluster.POLICY)
     with cluster.live(live_plane, tmp_path_factory.mktemp("following")) as server:
@@ -144,11 +144,11 @@ def following(live_plane, tmp_path_factory):
 
 
 @pytest.fixture
-def server(live_plane, following):
+def server(live_plane, live_server):
     """Return it with the default policy in force."""
     cluster.put_policy(live_plane, cluster.POLICY)
-    eventually(lambda: cluster.revisions(following) == {cluster.revision(cluster.POLICY)})
-    return following
+    eventually(lambda: cluster.revisions(live_server) == {cluster.revision(cluster.POLICY)})
+    return live_server
 
 
 @pytest.fixture

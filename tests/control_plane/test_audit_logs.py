@@ -26,7 +26,7 @@ def summarize(*files: Path, status: int = 1) -> dict:
 
 
 @pytest.fixture(scope="module")
-def unguarded(tmp_path_factory):
+def bare_plane(tmp_path_factory):
     with own_plane(tmp_path_factory.mktemp("audit-logs")) as running:
         running.start_controllers()
         running.do("create", "namespace", "demo")
@@ -71,8 +71,8 @@ def legacy(plane: ControlPlane, account: str) -> bytes:
     return base64.b64decode(eventually(lambda: plane.do(*get)))
 
 
-def test_stale_and_legacy_token_users_are_summarized(unguarded) -> None:
-    plane = unguarded
+def test_stale_and_legacy_token_users_are_summarized(bare_plane) -> None:
+    plane = bare_plane
     log = plane.folder / "audit.log"
     ask(plane, plane.do("create", "token", "modern", "-n", "demo").encode())
     assert summarize(log, status=0)["staleTokens"]["rows"] == []
@@ -93,8 +93,8 @@ def test_stale_and_legacy_token_users_are_summarized(unguarded) -> None:
     assert row["details"] == ["manual-secret old-token"]
 
 
-def test_audit_log_and_api_server_log_agree(guarded, tmp_path) -> None:
-    plane, server = guarded
+def test_audit_log_and_api_server_log_agree(guarded_plane, tmp_path) -> None:
+    plane, server = guarded_plane
     own_log = server.folder / "audit"
     before, own_before = len(plane.audit), own_log.stat().st_size  # others ask the same API server about more
     for number in range(3):

@@ -54,7 +54,7 @@ def installation(plane, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scraped(installation, tmp_path_factory):
+def scraping_prometheus(installation, tmp_path_factory):
     """Return a Prometheus that has read all of it at least once."""
     plane = installation.plane
     unreachable = {
@@ -101,52 +101,60 @@ def test_metrics_contain_no_secret(installation, plane) -> None:
         assert not any(token in body for token in tokens)
 
 
-def test_prometheus_scrapes_every_documented_metric(scraped) -> None:
-    names = scraped.names()
+def test_prometheus_scrapes_every_documented_metric(scraping_prometheus) -> None:
+    names = scraping_prometheus.names()
     assert names >= {name + ("_bucket" if name.endswith("duration_seconds") else "") for name in METRICS}
     assert names >= {name + ("_bucket" if name.endswith("duration_seconds") else "") for name in API_SERVERS}
-    [sample] = scraped.query('sum by (audience, lifetime) (tokenguard_tokens_injected_total{audience!="_api-server"})')
+    [sample] = scraping_prometheus.query(
+        'sum by (audience, lifetime) (tokenguard_tokens_injected_total{audience!="_api-server"})'
+    )
     assert sample["metric"] == {"audience": "https://vault.example.com", "lifetime": "1h"}
-    [sample] = scraped.query('tokenguard_findings_total{rule="legacy-token-reference",resource_namespace="shop"}')
+    [sample] = scraping_prometheus.query(
+        'tokenguard_findings_total{rule="legacy-token-reference",resource_namespace="shop"}'
+    )
     assert (sample["metric"]["job"], sample["metric"]["action"]) == ("tokenguard", "reject")
 
 
-def states(scraped):
+def states(scraping_prometheus):
     """Return the state of each alert."""
-    return {rule["name"]: rule["state"] for group in scraped.ask("rules")["groups"] for rule in group["rules"]}
+    return {
+        rule["name"]: rule["state"] for group in scraping_prometheus.ask("rules")["groups"] for rule in group["rules"]
+    }
 
 
-def test_prometheus_evaluates_alerts_and_the_expected_ones_fire(scraped) -> None:
+def test_prometheus_evaluates_alerts_and_the_expected_ones_fire(scraping_prometheus) -> None:
     def settled():
-        rules = [rule for group in scraped.ask("rules")["groups"] for rule in group["rules"]]
+        rules = [rule for group in scraping_prometheus.ask("rules")["groups"] for rule in group["rules"]]
         assert not [rule for rule in rules if rule.get("lastError")]
         return all(rule["health"] == "ok" for rule in rules)
 
     expected = {"TokenguardExemptionExpiring", "TokenguardLegacyTokenAllowed"}
     eventually(settled)
-    eventually(lambda: {name for name, state in states(scraped).items() if state == "firing"} == expected)
+    eventually(lambda: {name for name, state in states(scraping_prometheus).items() if state == "firing"} == expected)
     [alert] = [
         alert
-        for alert in scraped.ask("alerts")["alerts"]
+        for alert in scraping_prometheus.ask("alerts")["alerts"]
         if alert["labels"]["alertname"] == "TokenguardExemptionExpiring"
     ]
     assert alert["annotations"]["summary"].endswith(": until the move, INFRA-7")
-    eventually(lambda: states(scraped)["TokenguardDown"] == "inactive")  # until the first targets are read it is not
+    eventually(
+        lambda: states(scraping_prometheus)["TokenguardDown"] == "inactive"
+    )  # until the first targets are read it is not
 
 
-def test_every_dashboard_query_works(scraped) -> None:
+def test_every_dashboard_query_works(scraping_prometheus) -> None:
     dashboard = json.loads(the("ConfigMap", render(MONITORING), "tokenguard-dashboard")["data"]["tokenguard.json"])
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
     asked = {
         expression: re.sub(r" > 0(?!\w)(\.5)?", "", re.sub(r"\$__\w+", "1m", expression)) for expression in expressions
     }
     # Of the API servers' calls none was in vain but the one that was made so.
-    eventually(lambda: {entry for entry, now in asked.items() if not scraped.query(now)} == {
+    eventually(lambda: {entry for entry, now in asked.items() if not scraping_prometheus.query(now)} == {
         expression for expression in expressions if "calling_webhook_error" in expression
     })  # fmt: skip
 
 
-def test_used_legacy_token_is_counted_and_found_as_alert_says(scraped, plane) -> None:
+def test_used_legacy_token_is_counted_and_found_as_alert_says(scraping_prometheus, plane) -> None:
     if not plane.has_controllers:
         pytest.skip("needs kube-controller-manager, which puts the token into the Secret")
     token = plane.do("get", "secret", "app-token", "-n", "monitoring", "-o", "jsonpath={.data.token}")
@@ -156,9 +164,9 @@ def test_used_legacy_token_is_counted_and_found_as_alert_says(scraped, plane) ->
     trust = ssl.create_default_context(cafile=str(plane.folder / "ca.crt"))
     with urllib.request.urlopen(request, context=trust, timeout=30) as reply:
         assert reply.status == 200
-    eventually(lambda: scraped.query("serviceaccount_legacy_tokens_total > 0"))
-    eventually(lambda: states(scraped)["TokenguardLegacyTokenUsed"] == "firing")
-    [group] = [group for group in scraped.ask("rules")["groups"] if group["name"] == "tokenguard.tokens"]
+    eventually(lambda: scraping_prometheus.query("serviceaccount_legacy_tokens_total > 0"))
+    eventually(lambda: states(scraping_prometheus)["TokenguardLegacyTokenUsed"] == "firing")
+    [group] = [group for group in scraping_prometheus.ask("rules")["groups"] if group["name"] == "tokenguard.tokens"]
     action = group["rules"][0]["annotations"]["action"]
     [annotation] = re.findall(r"authentication\.k8s\.io/[\w-]+", action)
     events = [json.loads(line) for line in plane.audit.splitlines()]

@@ -122,9 +122,9 @@ BODIES = {
 
 
 @pytest.fixture(scope="module")
-def watched(guarded, tmp_path_factory):
+def observed_plane(guarded_plane, tmp_path_factory):
     """Return the guarded control plane, and the reviews as a webhook beside tokenguard gets them."""
-    plane, _ = guarded
+    plane, _ = guarded_plane
     with recorder(tmp_path_factory.mktemp("recorder")) as (address, authority, bodies):
         beside = configuration("ValidatingWebhookConfiguration", {
             "name": "pods.recorder.example.com",
@@ -140,8 +140,8 @@ def watched(guarded, tmp_path_factory):
 
 @pytest.mark.parametrize(("body", "content_type", "outcome"), BODIES.values(), ids=BODIES)
 @pytest.mark.covers("failure-modes: odd JSON")
-def test_evaluated_object_is_the_stored_object(watched, body, content_type, outcome) -> None:
-    plane, bodies = watched
+def test_evaluated_object_is_the_stored_object(observed_plane, body, content_type, outcome) -> None:
+    plane, bodies = observed_plane
     bodies.clear()
     status, answer = post(plane, PATH + LENIENT, body, content_type)
     if outcome is REFUSED:
@@ -164,8 +164,8 @@ def test_evaluated_object_is_the_stored_object(watched, body, content_type, outc
 
 
 @pytest.mark.covers("failure-modes: odd JSON")
-def test_duplicate_key_is_refused_under_strict_validation(watched) -> None:
-    plane, bodies = watched
+def test_duplicate_key_is_refused_under_strict_validation(observed_plane) -> None:
+    plane, bodies = observed_plane
     bodies.clear()
     body = POD + spec(LEGACY) + b"," + spec(APP) + b"}"
     status, answer = post(plane, PATH + "?fieldValidation=Strict", body)

@@ -47,7 +47,7 @@ def config_map(document, *, name="token-policy", namespace=NAMESPACE, labels=LAB
 
 
 @pytest.fixture(scope="module")
-def door(plane, tmp_path_factory):
+def plane_without_policy(plane, tmp_path_factory):
     """Return the control plane with a tokenguard before it that judges policies, but has none yet, and the server."""
     install(plane)
     plane.do("create", "namespace", "elsewhere")
@@ -66,9 +66,9 @@ def door(plane, tmp_path_factory):
 
 
 @pytest.fixture
-def stored(door):
+def plane_with_policy(plane_without_policy):
     """Return the control plane with a sound policy in it."""
-    plane, _ = door
+    plane, _ = plane_without_policy
     plane.do("apply", "-f", "-", stdin=config_map(POLICY))
     return plane
 
@@ -87,8 +87,8 @@ def assert_refused(done, *mistakes):
     assert reference.endswith(": see 'tokenguard policy validate'")
 
 
-def test_first_policy_is_refused_if_invalid_and_used_if_valid(door) -> None:
-    plane, server = door
+def test_first_policy_is_refused_if_invalid_and_used_if_valid(plane_without_policy) -> None:
+    plane, server = plane_without_policy
     assert server.request("GET", "/readyz").status == 503
     assert_refused(plane.kubectl("apply", "-f", "-", stdin=config_map(BAD)), *MISTAKES)
     plane.do("apply", "-f", "-", stdin=config_map(POLICY))
@@ -106,92 +106,92 @@ def test_first_policy_is_refused_if_invalid_and_used_if_valid(door) -> None:
     ],
     ids=["apply", "server-side apply", "replace", "patch", "dry run"],
 )
-def test_invalid_policy_is_refused_with_every_error_and_line(stored, call) -> None:
-    assert_refused(stored.kubectl(*call, stdin=config_map(BAD)), *MISTAKES)
-    assert document(stored) == POLICY
+def test_invalid_policy_is_refused_with_every_error_and_line(plane_with_policy, call) -> None:
+    assert_refused(plane_with_policy.kubectl(*call, stdin=config_map(BAD)), *MISTAKES)
+    assert document(plane_with_policy) == POLICY
 
 
-def test_invalid_policy_of_any_name_is_refused_in_its_namespace(stored) -> None:
-    done = stored.kubectl("create", "-f", "-", stdin=config_map(BAD, name="other"))
+def test_invalid_policy_of_any_name_is_refused_in_its_namespace(plane_with_policy) -> None:
+    done = plane_with_policy.kubectl("create", "-f", "-", stdin=config_map(BAD, name="other"))
     assert [*MISTAKES] == done.stderr.splitlines()[1:3]
-    stored.do("create", "--dry-run=server", "-f", "-", stdin=config_map(BAD, namespace="elsewhere"))
+    plane_with_policy.do("create", "--dry-run=server", "-f", "-", stdin=config_map(BAD, namespace="elsewhere"))
 
 
 @pytest.mark.covers("threat-model: oversized policy")
-def test_bad_policy_in_a_review_over_the_size_limit_is_refused(stored) -> None:
+def test_bad_policy_in_a_review_over_the_size_limit_is_refused(plane_with_policy) -> None:
     sound, bad = config_map(POLICY), config_map(f"{BAD}# {'<' * 700_000}")
     filled = sound | {"data": sound["data"] | {"filler": "<" * 900_000}}  # six bytes each in a review
     path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/token-policy"  # as it is: kubectl itself would escape the filler
-    stored.do("replace", "--raw", path, "-f", "-", stdin=filled)
-    done = stored.kubectl("replace", "--raw", path, "-f", "-", stdin=bad)
+    plane_with_policy.do("replace", "--raw", path, "-f", "-", stdin=filled)
+    done = plane_with_policy.kubectl("replace", "--raw", path, "-f", "-", stdin=bad)
     assert done.returncode == 1
     assert f'failed calling webhook "{LARGE}"' in done.stderr
-    assert document(stored) == POLICY
-    stored.do("replace", "--raw", path, "-f", "-", stdin=sound)
+    assert document(plane_with_policy) == POLICY
+    plane_with_policy.do("replace", "--raw", path, "-f", "-", stdin=sound)
 
 
 @pytest.mark.parametrize("name", ["token-policy", "other"])
 @pytest.mark.covers("threat-model: policy label removed")
-def test_invalid_policy_without_its_label_is_refused(stored, name) -> None:
-    stored.do("apply", "-f", "-", stdin=config_map(POLICY, name=name))
-    done = stored.kubectl("replace", "-f", "-", stdin=config_map(BAD, name=name, labels={}))
+def test_invalid_policy_without_its_label_is_refused(plane_with_policy, name) -> None:
+    plane_with_policy.do("apply", "-f", "-", stdin=config_map(POLICY, name=name))
+    done = plane_with_policy.kubectl("replace", "-f", "-", stdin=config_map(BAD, name=name, labels={}))
     assert [*MISTAKES] == done.stderr.splitlines()[1:3]
-    stored.do("replace", "-f", "-", stdin=config_map(POLICY, name=name, labels={}))
+    plane_with_policy.do("replace", "-f", "-", stdin=config_map(POLICY, name=name, labels={}))
 
 
-def test_installed_policy_is_evaluated_without_a_label(stored) -> None:
-    stored.do("label", "configmap", "token-policy", "-n", NAMESPACE, "tokenguard/policy-")
-    assert_refused(stored.kubectl("replace", "-f", "-", stdin=config_map(BAD, labels={})), *MISTAKES)
-    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={"tokenguard/policy": "false"}))
-    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={}))
+def test_installed_policy_is_evaluated_without_a_label(plane_with_policy) -> None:
+    plane_with_policy.do("label", "configmap", "token-policy", "-n", NAMESPACE, "tokenguard/policy-")
+    assert_refused(plane_with_policy.kubectl("replace", "-f", "-", stdin=config_map(BAD, labels={})), *MISTAKES)
+    plane_with_policy.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={"tokenguard/policy": "false"}))
+    plane_with_policy.do("apply", "-f", "-", stdin=config_map(BAD, name="notes", labels={}))
 
 
-def test_kubectl_edit_reopens_with_errors_until_corrected(stored, tmp_path, monkeypatch) -> None:
+def test_kubectl_edit_reopens_with_errors_until_corrected(plane_with_policy, tmp_path, monkeypatch) -> None:
     editor = tmp_path / "editor"
     editor.write_text(EDITOR.format(folder=tmp_path))
     editor.chmod(0o755)
     monkeypatch.setenv("KUBE_EDITOR", str(editor))
-    plane = stored
+    plane = plane_with_policy
     plane.do("replace", "-f", "-", stdin=config_map(POLICY))
     plane.do("edit", "configmap", "token-policy", "-n", NAMESPACE)
     assert f"# {MISTAKES[0]}\n" in (tmp_path / "again").read_text()
     assert document(plane) == WARN
 
 
-def test_label_on_an_invalid_policy_is_refused(stored) -> None:
-    stored.do("apply", "-f", "-", stdin=config_map(BAD, name="later", labels={}))
-    done = stored.kubectl("label", "configmap", "later", "-n", NAMESPACE, "tokenguard/policy=true")
+def test_label_on_an_invalid_policy_is_refused(plane_with_policy) -> None:
+    plane_with_policy.do("apply", "-f", "-", stdin=config_map(BAD, name="later", labels={}))
+    done = plane_with_policy.kubectl("label", "configmap", "later", "-n", NAMESPACE, "tokenguard/policy=true")
     assert done.returncode == 1
     assert MISTAKES[1] in done.stderr
 
 
-def test_policy_under_another_key_is_refused_with_advice(stored) -> None:
-    done = stored.kubectl("replace", "-f", "-", stdin=config_map(POLICY, key="policy.yml"))
+def test_policy_under_another_key_is_refused_with_advice(plane_with_policy) -> None:
+    done = plane_with_policy.kubectl("replace", "-f", "-", stdin=config_map(POLICY, key="policy.yml"))
     assert_refused(
         done, "* data: has no key policy.yaml: put the policy there, or first take the label tokenguard/policy away"
     )
 
 
-def test_policy_in_binary_data_is_refused_with_advice(stored) -> None:
+def test_policy_in_binary_data_is_refused_with_advice(plane_with_policy) -> None:
     binary = config_map(POLICY) | {"data": {}, "binaryData": {"policy.yaml": base64.b64encode(b"\xff").decode()}}
-    done = stored.kubectl("replace", "-f", "-", stdin=binary)
+    done = plane_with_policy.kubectl("replace", "-f", "-", stdin=binary)
     assert_refused(done, "* binaryData[policy.yaml]: is not read: put the policy under data, as text in UTF-8")
 
 
-def test_largest_configmap_is_evaluated_within_the_timeout(stored) -> None:
+def test_largest_configmap_is_evaluated_within_the_timeout(plane_with_policy) -> None:
     mistakes = POLICY + "".join(f"mo{number}: 1\n" for number in range(95_000))
     assert 1_000_000 < len(mistakes) < 2**20
-    done = stored.kubectl("create", "-f", "-", stdin=config_map(mistakes, name="mistaken"))
+    done = plane_with_policy.kubectl("create", "-f", "-", stdin=config_map(mistakes, name="mistaken"))
     *_, more, _ = done.stderr.splitlines()
     assert more.endswith(" more mistakes")
     sound = f"{POLICY}exemptions:\n" + "".join(EXEMPTION.format(number=number) for number in range(8_500))
     assert 900_000 < len(sound) < 2**20
-    stored.do("create", "-f", "-", stdin=config_map(sound, name="large"))
+    plane_with_policy.do("create", "-f", "-", stdin=config_map(sound, name="large"))
 
 
-def test_refused_policy_is_in_the_api_servers_audit_log(stored) -> None:
-    stored.kubectl("replace", "-f", "-", stdin=config_map(BAD))
-    events = [json.loads(line).get("annotations", {}) for line in stored.audit.splitlines()]
+def test_refused_policy_is_in_the_api_servers_audit_log(plane_with_policy) -> None:
+    plane_with_policy.kubectl("replace", "-f", "-", stdin=config_map(BAD))
+    events = [json.loads(line).get("annotations", {}) for line in plane_with_policy.audit.splitlines()]
     assert {"denied"} == {
         event[f"{NAME}/decision"] for event in events if event.get(f"{NAME}/rules") == "invalid-policy"
     }

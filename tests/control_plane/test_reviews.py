@@ -49,8 +49,8 @@ def tokens(spec):
     }
 
 
-def test_plain_pod_gets_an_injected_token_and_a_capped_one(guarded) -> None:
-    plane, _ = guarded
+def test_plain_pod_gets_an_injected_token_and_a_capped_one(guarded_plane) -> None:
+    plane, _ = guarded_plane
     spec = created(plane, pod("plain"))
     assert tokens(spec) == {
         "kube-api-access": {"path": "token", "expirationSeconds": 3600},
@@ -60,8 +60,8 @@ def test_plain_pod_gets_an_injected_token_and_a_capped_one(guarded) -> None:
     assert container["env"] == [{"name": "VAULT_TOKEN_PATH", "value": "/var/run/secrets/tokens/vault/token"}]
 
 
-def test_pod_that_reads_a_legacy_token_is_denied_as_designed(guarded) -> None:
-    plane, server = guarded
+def test_pod_that_reads_a_legacy_token_is_denied_as_designed(guarded_plane) -> None:
+    plane, server = guarded_plane
     env = [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "app-token", "key": "token"}}}]
     done = plane.kubectl("create", "-f", "-", stdin=pod("legacy", env=env))
     assert done.returncode == 1
@@ -73,8 +73,8 @@ def test_pod_that_reads_a_legacy_token_is_denied_as_designed(guarded) -> None:
     )
 
 
-def test_volume_of_the_seed_is_admitted_unchanged(guarded) -> None:
-    plane, _ = guarded
+def test_volume_of_the_seed_is_admitted_unchanged(guarded_plane) -> None:
+    plane, _ = guarded_plane
     volumes = yaml.safe_load(SEED)
     spec = created(
         plane, pod("seed", volumes=copy.deepcopy(volumes), volumeMounts=[{"name": "token", "mountPath": "/t"}])
@@ -84,8 +84,8 @@ def test_volume_of_the_seed_is_admitted_unchanged(guarded) -> None:
     assert kept == volumes[0]
 
 
-def test_long_token_of_an_author_is_capped_with_a_warning(guarded) -> None:
-    plane, _ = guarded
+def test_long_token_of_an_author_is_capped_with_a_warning(guarded_plane) -> None:
+    plane, _ = guarded_plane
     source = {"serviceAccountToken": {"path": "token", "audience": "aws", "expirationSeconds": 86400}}
     manifest = pod("long", volumes=[{"name": "aws", "projected": {"sources": [source]}}])
     done = plane.kubectl("create", "-f", "-", stdin=manifest)
@@ -94,16 +94,16 @@ def test_long_token_of_an_author_is_capped_with_a_warning(guarded) -> None:
     assert "capped to 3600s" in done.stderr
 
 
-def test_removed_api_token_stays_removed_on_reinvocation(guarded) -> None:
-    plane, _ = guarded
+def test_removed_api_token_stays_removed_on_reinvocation(guarded_plane) -> None:
+    plane, _ = guarded_plane
     spec = created(plane, pod("quiet", namespace="lenient", account="default"))
     assert spec["automountServiceAccountToken"] is False
     assert "volumes" not in spec
     assert "volumeMounts" not in spec["containers"][0]
 
 
-def test_replaced_secret_volume_keeps_its_files(guarded) -> None:
-    plane, _ = guarded
+def test_replaced_secret_volume_keeps_its_files(guarded_plane) -> None:
+    plane, _ = guarded_plane
     items = [{"key": "token", "path": "jwt"}, {"key": "ca.crt", "path": "ca.pem", "mode": 0o400}]
     secret = {"secretName": "app-token", "items": items, "defaultMode": 0o440}
     manifest = pod(
@@ -132,8 +132,8 @@ def test_replaced_secret_volume_keeps_its_files(guarded) -> None:
     }
 
 
-def test_deployment_is_warned_about_its_pods(guarded) -> None:
-    plane, _ = guarded
+def test_deployment_is_warned_about_its_pods(guarded_plane) -> None:
+    plane, _ = guarded_plane
     template = pod("x", envFrom=[{"secretRef": {"name": "app-token"}}])
     deployment = {
         "apiVersion": "apps/v1",
@@ -149,8 +149,8 @@ def test_deployment_is_warned_about_its_pods(guarded) -> None:
     assert "Warning: legacy-token-reference: spec.template.spec.containers[0].envFrom[0]" in done.stderr
 
 
-def test_ephemeral_container_is_evaluated_for_what_it_adds(guarded) -> None:
-    plane, _ = guarded
+def test_ephemeral_container_is_evaluated_for_what_it_adds(guarded_plane) -> None:
+    plane, _ = guarded_plane
     plane.do("create", "-f", "-", stdin=pod("debugged"))
     harmless = {"name": "one", "image": "busybox"}
     spy = {"name": "spy", "image": "busybox", "envFrom": [{"secretRef": {"name": "app-token"}}]}
@@ -165,8 +165,8 @@ def test_ephemeral_container_is_evaluated_for_what_it_adds(guarded) -> None:
     assert "spec.ephemeralContainers[1].envFrom[0] reads the long-lived token" in refused.stderr
 
 
-def test_decision_is_in_the_api_servers_audit_log(guarded) -> None:
-    plane, _ = guarded
+def test_decision_is_in_the_api_servers_audit_log(guarded_plane) -> None:
+    plane, _ = guarded_plane
     plane.kubectl("create", "-f", "-", stdin=pod("told", envFrom=[{"secretRef": {"name": "app-token"}}]))
     events = [json.loads(line) for line in plane.audit.splitlines()]
     annotations = [
@@ -180,8 +180,8 @@ def test_decision_is_in_the_api_servers_audit_log(guarded) -> None:
     assert len(denied["all.validate.tokenguard.svc/policy"]) == 12
 
 
-def test_dry_run_is_evaluated(guarded) -> None:
-    plane, server = guarded
+def test_dry_run_is_evaluated(guarded_plane) -> None:
+    plane, server = guarded_plane
     done = plane.kubectl(
         "create", "-f", "-", "--dry-run=server", stdin=pod("dry", envFrom=[{"secretRef": {"name": "app-token"}}])
     )

@@ -90,7 +90,7 @@ class Walk:
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory):
+def rollout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rollout")
     for name in ("plane", "mine"):
         (folder / name).mkdir()
@@ -105,72 +105,72 @@ def walk(tmp_path_factory):
             yield Walk(folder, installation)
 
 
-def test_from_audit_to_enforce_everywhere(walk) -> None:
+def test_from_audit_to_enforce_everywhere(rollout) -> None:
     # 1: nothing is changed, rejected or warned of
     audit = yaml_in(1)
-    put_policy(walk.plane, audit)
-    eventually(lambda: walk.create("before").returncode == 0)
-    assert set(lifetimes(walk.create("unchanged"))) == {3607}
-    assert "Warning" not in walk.create("unwarned").stderr
+    put_policy(rollout.plane, audit)
+    eventually(lambda: rollout.create("before").returncode == 0)
+    assert set(lifetimes(rollout.create("unchanged"))) == {3607}
+    assert "Warning" not in rollout.create("unwarned").stderr
 
     # 2: what there is, under the goal
     goal = yaml_in(2)
-    walk.write("goal.yaml", goal)
-    summary, _, rejected = walk.run(2).values()
+    rollout.write("goal.yaml", goal)
+    summary, _, rejected = rollout.run(2).values()
     assert (summary.returncode, rejected.returncode) == (1, 1)
     assert "ReplicaSet/app-1 (3 pods): denied if recreated" in rejected.stdout
-    assert (walk.folder / "scan.html").read_text().startswith("<!DOCTYPE html>")
+    assert (rollout.folder / "scan.html").read_text().startswith("<!DOCTYPE html>")
 
     # 3: the API server's own log, as it is and packed
-    (walk.folder / "audit.log").write_text(walk.plane.audit)
-    with gzip.open(walk.folder / "audit-1.log.gz", "wt") as packed:
-        packed.write(walk.plane.audit)
-    walk.run(3)
+    (rollout.folder / "audit.log").write_text(rollout.plane.audit)
+    with gzip.open(rollout.folder / "audit-1.log.gz", "wt") as packed:
+        packed.write(rollout.plane.audit)
+    rollout.run(3)
     keep = yaml_in(3)
 
     # 4: one namespace is warned
-    walk.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
-    walk.plane.do("create", "deployment", "shop", "-n", "team-a", "--image=app")
-    simulated, validated, _, summarized = walk.run(4).values()
+    rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
+    rollout.plane.do("create", "deployment", "shop", "-n", "team-a", "--image=app")
+    simulated, validated, _, summarized = rollout.run(4).values()
     assert "warned if recreated" in simulated.stdout
     assert "newly denied" not in simulated.stdout
     assert validated.stdout.startswith("sound: ")
     assert "legacy-token-reference" in summarized.stdout
-    walk.put_in_force("warn")
-    assert "Warning: legacy-token-reference: " in walk.create("warned").stderr
+    rollout.put_in_force("warn")
+    assert "Warning: legacy-token-reference: " in rollout.create("warned").stderr
 
     # 5: an exemption, which holds something
-    walk.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}{yaml_in(5)}")
-    put_policy(walk.plane, f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
-    assert walk.create("exempted", "jenkins").returncode == 0
-    [simulated] = walk.run(5).values()
+    rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}{yaml_in(5)}")
+    put_policy(rollout.plane, f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
+    assert rollout.create("exempted", "jenkins").returncode == 0
+    [simulated] = rollout.run(5).values()
     assert "ReplicaSet/jenkins-1 (1 pod): newly allowed (currently warned)" in simulated.stdout
     assert "for team-a, jenkins: in use, matches 1; until 2027-03-31: Jenkins" in simulated.stdout
 
     # 6: enforced there: the exempt one passes, the others don't, and their owner is told
-    walk.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(6)}{yaml_in(5)}")
-    simulated, _, events = walk.run(6).values()
+    rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(6)}{yaml_in(5)}")
+    simulated, _, events = rollout.run(6).values()
     assert "newly denied" in simulated.stdout
     assert events.returncode == 0
-    walk.put_in_force("enforce")
-    assert "legacy-token-reference: " in walk.create("refused").stderr
-    assert walk.create("still-exempt", "jenkins").returncode == 0
+    rollout.put_in_force("enforce")
+    assert "legacy-token-reference: " in rollout.create("refused").stderr
+    assert rollout.create("still-exempt", "jenkins").returncode == 0
     shown = commands_in(6)[-1]
-    eventually(lambda: "PodRejected" in walk.do(shown).stdout)
-    assert walk.create("elsewhere", namespace="team-b").returncode == 0
+    eventually(lambda: "PodRejected" in rollout.do(shown).stdout)
+    assert rollout.create("elsewhere", namespace="team-b").returncode == 0
 
     # 7: everywhere, but for who is still warned; and the API server's token is capped
-    walk.write("policy.yaml", yaml_in(7))
-    walk.run(7)
-    eventually(lambda: "legacy-token-reference: " in walk.create("refused-too", namespace="team-b").stderr)
-    assert "Warning: legacy-token-reference: " in walk.create("late", namespace="team-z").stderr
-    done = walk.plane.kubectl("create", "-o", "json", "-f", "-", stdin=pod("capped", "team-b"))
+    rollout.write("policy.yaml", yaml_in(7))
+    rollout.run(7)
+    eventually(lambda: "legacy-token-reference: " in rollout.create("refused-too", namespace="team-b").stderr)
+    assert "Warning: legacy-token-reference: " in rollout.create("late", namespace="team-z").stderr
+    done = rollout.plane.kubectl("create", "-o", "json", "-f", "-", stdin=pod("capped", "team-b"))
     assert lifetimes(done) == [3600]
-    assert (walk.folder / "tightening.html").stat().st_size > 10_000
+    assert (rollout.folder / "tightening.html").stat().st_size > 10_000
 
     # and back within a second
-    put_policy(walk.plane, audit)
-    eventually(lambda: walk.create("as-before", namespace="team-b").returncode == 0)
+    put_policy(rollout.plane, audit)
+    eventually(lambda: rollout.create("as-before", namespace="team-b").returncode == 0)
 
 
 def tokens_of(goal: str) -> str:

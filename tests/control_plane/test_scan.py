@@ -87,7 +87,7 @@ class Full(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory):
+def crowded_cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scan")
     with contextlib.ExitStack() as stack:
         plane = stack.enter_context(own_plane(folder))
@@ -121,19 +121,22 @@ class Done(NamedTuple):
     memory: float = 0.0
 
 
-def run(full: Full, *flags: str, kubeconfig: Path | None = None) -> Done:
+def run(crowded_cluster: Full, *flags: str, kubeconfig: Path | None = None) -> Done:
     """Run `tokenguard scan` as an account that may do no more than the manifest says."""
-    done = run_command("scan", "--kubeconfig", str(kubeconfig or full.kubeconfig), *flags)
+    done = run_command("scan", "--kubeconfig", str(kubeconfig or crowded_cluster.kubeconfig), *flags)
     assert "Traceback" not in done.stderr, done.stderr
     return Done(done.stdout, done.stderr, done.returncode)
 
 
-def measure(full: Full, *flags: str) -> Done:
+def measure(crowded_cluster: Full, *flags: str) -> Done:
     """Run it in a process of its own, and measure its memory."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
-    command = [sys.executable, "-m", "webhook", "scan", "--kubeconfig", str(full.kubeconfig), *flags]
-    with (full.plane.folder / "out").open("w+") as out, (full.plane.folder / "err").open("w+") as err:
-        told = full.plane.folder / "memory"
+    command = [sys.executable, "-m", "webhook", "scan", "--kubeconfig", str(crowded_cluster.kubeconfig), *flags]
+    with (
+        (crowded_cluster.plane.folder / "out").open("w+") as out,
+        (crowded_cluster.plane.folder / "err").open("w+") as err,
+    ):
+        told = crowded_cluster.plane.folder / "memory"
         watched = [sys.executable, "-c", WATCH, str(told), *command]
         process = subprocess.run(watched, stdout=out, stderr=err, env=environment, check=False)
         texts = [Path(stream.name).read_text() for stream in (out, err)]
@@ -141,31 +144,31 @@ def measure(full: Full, *flags: str) -> Done:
     return Done(*texts, process.returncode, int(told.read_text()) / 1024)
 
 
-def as_json(full: Full, *flags: str) -> Any:
-    return json.loads(run(full, "--output", "json", "--unused-days", "0", *flags).stdout)
+def as_json(crowded_cluster: Full, *flags: str) -> Any:
+    return json.loads(run(crowded_cluster, "--output", "json", "--unused-days", "0", *flags).stdout)
 
 
 @pytest.fixture(scope="module")
-def scanned(full):
-    return measure(full, "--output", "json", "--unused-days", "0")
+def scan_run(crowded_cluster):
+    return measure(crowded_cluster, "--output", "json", "--unused-days", "0")
 
 
 @pytest.fixture(scope="module")
-def report(scanned):
-    return json.loads(scanned.stdout)
+def report(scan_run):
+    return json.loads(scan_run.stdout)
 
 
 @pytest.fixture(scope="module")
-def text(full):
-    return run(full, "--unused-days", "0").stdout
+def text(crowded_cluster):
+    return run(crowded_cluster, "--unused-days", "0").stdout
 
 
 @pytest.fixture(scope="module")
-def stored(full):
+def cluster_objects(crowded_cluster):
     """Return all that is in the cluster, by kind, as kubectl tells it."""
     kinds = "pods,secrets,serviceaccounts,rolebindings,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs"
     found = defaultdict(list)
-    for item in json.loads(full.plane.do("get", kinds, "-A", "-o", "json"))["items"]:
+    for item in json.loads(crowded_cluster.plane.do("get", kinds, "-A", "-o", "json"))["items"]:
         found[item["kind"]].append(item)
     return found
 
@@ -184,11 +187,11 @@ def pod_results(report, policy="evaluation"):
     }
 
 
-def test_large_cluster_is_scanned_in_little_memory(full, scanned, report) -> None:
-    assert len(full.crowd.pods) > 2000
+def test_large_cluster_is_scanned_in_little_memory(crowded_cluster, scan_run, report) -> None:
+    assert len(crowded_cluster.crowd.pods) > 2000
     assert len(report["legacySecrets"]) == TEAMS * SECRETS > 500
-    assert (scanned.status, report["exitStatus"], report["unread"]) == (1, 1, [])
-    assert scanned.memory < 200
+    assert (scan_run.status, report["exitStatus"], report["unread"]) == (1, 1, [])
+    assert scan_run.memory < 200
 
 
 def test_report_matches_its_schema(report) -> None:
@@ -197,13 +200,13 @@ def test_report_matches_its_schema(report) -> None:
     jsonschema.Draft202012Validator(told, format_checker=jsonschema.FormatChecker()).validate(report)
 
 
-def test_every_pod_is_reported_once_under_its_owner(stored, report) -> None:
+def test_every_pod_is_reported_once_under_its_owner(cluster_objects, report) -> None:
     told = pod_results(report)
     assert sum(len(group["names"]) for workload in report["workloads"] for group in workload["pods"]) == len(told)
-    assert set(told) == {key(pod) for pod in stored["Pod"]}
-    behind = {("ReplicaSet", *key(replica_set)): replica_set for replica_set in stored["ReplicaSet"]}
-    behind |= {("Job", *key(job)): job for job in stored["Job"]}
-    for pod in stored["Pod"]:
+    assert set(told) == {key(pod) for pod in cluster_objects["Pod"]}
+    behind = {("ReplicaSet", *key(replica_set)): replica_set for replica_set in cluster_objects["ReplicaSet"]}
+    behind |= {("Job", *key(job)): job for job in cluster_objects["Job"]}
+    for pod in cluster_objects["Pod"]:
         namespace, name = key(pod)
         expected = ("Pod", name)
         owner = pod
@@ -235,10 +238,10 @@ def secrets_named(pod):
     ]
 
 
-def test_legacy_secrets_are_reported_with_their_references(stored, report) -> None:
-    legacy = {key(secret): secret for secret in stored["Secret"] if secret["type"] == LEGACY}
+def test_legacy_secrets_are_reported_with_their_references(cluster_objects, report) -> None:
+    legacy = {key(secret): secret for secret in cluster_objects["Secret"] if secret["type"] == LEGACY}
     naming = defaultdict(set)
-    for pod in stored["Pod"]:
+    for pod in cluster_objects["Pod"]:
         for name in secrets_named(pod):
             naming[pod["metadata"]["namespace"], name].add(pod["metadata"]["name"])
     told = {(secret["namespace"], secret["name"]): secret for secret in report["legacySecrets"]}
@@ -259,10 +262,10 @@ def test_legacy_secrets_are_reported_with_their_references(stored, report) -> No
     assert report["trackedSince"]
 
 
-def test_tokens_are_counted_by_their_real_lifetime(stored, report) -> None:
-    legacy = {key(secret) for secret in stored["Secret"] if secret["type"] == LEGACY}
+def test_tokens_are_counted_by_their_real_lifetime(cluster_objects, report) -> None:
+    legacy = {key(secret) for secret in cluster_objects["Secret"] if secret["type"] == LEGACY}
     counted: Counter[tuple[str, int | None]] = Counter()
-    for pod in stored["Pod"]:
+    for pod in cluster_objects["Pod"]:
         for volume in pod["spec"].get("volumes", []):
             for source in volume.get("projected", {}).get("sources", []):
                 if token := source.get("serviceAccountToken"):
@@ -276,15 +279,15 @@ def test_tokens_are_counted_by_their_real_lifetime(stored, report) -> None:
     } == counted
 
 
-def test_accounts_without_bindings_have_no_permissions(stored, report) -> None:
+def test_accounts_without_bindings_have_no_permissions(cluster_objects, report) -> None:
     bound = {
         (subject.get("namespace"), subject["name"])
-        for binding in stored["RoleBinding"]
+        for binding in cluster_objects["RoleBinding"]
         for subject in binding.get("subjects", [])
     }
     mounting = Counter(
         (pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"])
-        for pod in stored["Pod"]
+        for pod in cluster_objects["Pod"]
         if any(volume["name"].startswith("kube-api-access-") for volume in pod["spec"].get("volumes", []))
     )
     told = {
@@ -306,18 +309,18 @@ def test_exemptions_have_the_status_of_their_use(report) -> None:
     assert (unknown["status"], unknown["users"]) == ("unknown", ["admin"])
 
 
-def test_recreated_pods_get_the_predicted_decisions(full, report, stored) -> None:
-    before = len(full.server.audit)
-    answers = full.crowd.again()
+def test_recreated_pods_get_the_predicted_decisions(crowded_cluster, report, cluster_objects) -> None:
+    before = len(crowded_cluster.server.audit)
+    answers = crowded_cluster.crowd.again()
     found: dict[tuple[str, str], list[Any]] = defaultdict(list)
-    for line in full.server.audit[before:]:
+    for line in crowded_cluster.server.audit[before:]:
         if line["resource"] == "pods" and line["dryRun"]:
             found[line["namespace"], line["name"].removesuffix("-again")].append(line)
-    live_pods = {key(pod): pod for pod in stored["Pod"]}
+    live_pods = {key(pod): pod for pod in cluster_objects["Pod"]}
     told = pod_results(report)
     differing, outcomes = {}, Counter()
     for where, (status, _, _) in answers.items():
-        if is_altered(full.crowd.pods[where], live_pods[where]):
+        if is_altered(crowded_cluster.crowd.pods[where], live_pods[where]):
             continue
         lines = found[where]
         foretold = told[where][2]
@@ -338,10 +341,10 @@ def test_recreated_pods_get_the_predicted_decisions(full, report, stored) -> Non
     assert sum(outcomes.values()) > 2000
 
 
-def test_admission_patches_hide_no_finding_of_the_next_pods(report, stored) -> None:
+def test_admission_patches_hide_no_finding_of_the_next_pods(report, cluster_objects) -> None:
     told = pod_results(report)
     mended = Counter()
-    for pod in stored["Pod"]:
+    for pod in cluster_objects["Pod"]:
         names = {volume["name"] for volume in pod["spec"].get("volumes", [])}
         if "tokenguard-former" in names and pod["metadata"].get("ownerReferences"):
             workload, _, result = told[key(pod)]
@@ -410,8 +413,8 @@ def test_summary_fits_a_screen_and_agrees_with_the_json(text, report) -> None:
     )
 
 
-def test_html_page_agrees_with_the_json(full, report) -> None:
-    done = measure(full, "--output", "html", "--unused-days", "0")
+def test_html_page_agrees_with_the_json(crowded_cluster, report) -> None:
+    done = measure(crowded_cluster, "--output", "html", "--unused-days", "0")
     assert done.status == 1
     assert done.memory < 200
     agree(Page(done.stdout), report)
@@ -440,25 +443,25 @@ def test_details_list_the_owners_of_the_json(text, report) -> None:
     assert told == {workload: lines for workload, lines in expected.items() if lines}
 
 
-def test_filters_limit_the_report(full, report) -> None:
-    done = as_json(full, "-n", "team-0*", "-n", "team-20")
+def test_filters_limit_the_report(crowded_cluster, report) -> None:
+    done = as_json(crowded_cluster, "-n", "team-0*", "-n", "team-20")
     wanted = [row for row in report["workloads"] if re.fullmatch("team-0.|team-20", row["namespace"])]
     assert done["workloads"] == wanted
     assert done["summary"]["namespaces"] == 11
-    one_rule = as_json(full, "--rule", "token-subpath")
+    one_rule = as_json(crowded_cluster, "--rule", "token-subpath")
     assert {count["rule"] for count in one_rule["ruleCounts"]} == {"token-subpath"}
     assert (one_rule["exitStatus"], one_rule["summary"]) == (1, report["summary"])
     of_rule = [count for count in report["ruleCounts"] if count["rule"] == "token-subpath"]
     assert one_rule["ruleCounts"] == of_rule
-    rejections = run(full, "--action", "reject", "--rule", "kubelet-hostpath")
+    rejections = run(crowded_cluster, "--action", "reject", "--rule", "kubelet-hostpath")
     assert rejections.status == 1
     assert "patch:" not in rejections.stdout
 
 
-def test_scan_compares_two_policies(full, report, tmp_path) -> None:
+def test_scan_compares_two_policies(crowded_cluster, report, tmp_path) -> None:
     (tmp_path / "tighter.yaml").write_text(TIGHTER)
-    both = as_json(full, "--simulate", str(tmp_path / "tighter.yaml"))
-    alone = as_json(full, "--policy", str(tmp_path / "tighter.yaml"))
+    both = as_json(crowded_cluster, "--simulate", str(tmp_path / "tighter.yaml"))
+    alone = as_json(crowded_cluster, "--policy", str(tmp_path / "tighter.yaml"))
     assert results(both) == results(report)
     assert results(both, "simulated") == results(alone)
     newly = {key for key, result in results(both, "simulated").items() if result["outcome"] == "denied"}
@@ -472,7 +475,7 @@ def test_scan_compares_two_policies(full, report, tmp_path) -> None:
     }
     assert told == newly
     assert len(newly) > 50
-    text = run(full, "--simulate", str(tmp_path / "tighter.yaml")).stdout
+    text = run(crowded_cluster, "--simulate", str(tmp_path / "tighter.yaml")).stdout
     changed = Counter(workload["change"] for workload in both["workloads"])
     assert f"\nworkloads  {changed['newly denied']} newly denied" in text
     assert len(text.partition("\n\n")[0].splitlines()) <= 24
@@ -482,8 +485,8 @@ def results(report, policy="evaluation"):
     return {where: result for where, (_, _, result) in pod_results(report, policy).items()}
 
 
-def test_scan_only_lists_and_only_legacy_secrets(full, scanned) -> None:
-    asked = [json.loads(line) for line in full.plane.audit.splitlines()]
+def test_scan_only_lists_and_only_legacy_secrets(crowded_cluster, scan_run) -> None:
+    asked = [json.loads(line) for line in crowded_cluster.plane.audit.splitlines()]
     by_scanner = [entry for entry in asked if entry["user"]["username"].endswith(":tokenguard-scanner")]
     of_secrets = [entry["requestURI"] for entry in by_scanner if "/secrets" in entry["requestURI"]]
     assert {entry["verb"] for entry in by_scanner if "objectRef" in entry} == {"list"}
@@ -496,23 +499,23 @@ def test_scan_only_lists_and_only_legacy_secrets(full, scanned) -> None:
     assert "limit=500&continue=" in "".join(
         entry["requestURI"] for entry in by_scanner if "/pods" in entry["requestURI"]
     )
-    assert "made-up" not in scanned.stdout + scanned.stderr
+    assert "made-up" not in scan_run.stdout + scan_run.stderr
 
 
 @pytest.mark.covers("threat-model: CSI driver")
-def test_tokens_of_csi_drivers_are_reported(full) -> None:
+def test_tokens_of_csi_drivers_are_reported(crowded_cluster) -> None:
     requests = [{"audience": "https://vault.example.com", "expirationSeconds": 86400}, {"audience": ""}]
     driver = {
         "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "vault.example.com"},
         "spec": {"tokenRequests": requests},
     }  # fmt: skip
-    full.plane.do("apply", "-f", "-", stdin=driver)
+    crowded_cluster.plane.do("apply", "-f", "-", stdin=driver)
     try:
-        [found] = as_json(full)["csiDrivers"]
-        done = run(full)
-        narrowed = as_json(full, "-n", "team-01")
+        [found] = as_json(crowded_cluster)["csiDrivers"]
+        done = run(crowded_cluster)
+        narrowed = as_json(crowded_cluster, "-n", "team-01")
     finally:
-        full.plane.do("delete", "csidriver", "vault.example.com")
+        crowded_cluster.plane.do("delete", "csidriver", "vault.example.com")
     assert [(finding["rule"], finding["action"], finding["path"]) for finding in found["result"]["findings"]] == [
         ("token-expiration", "warn", "spec.tokenRequests[0]"), ("token-audience", "warn", "spec.tokenRequests[1]"),
     ]  # fmt: skip
@@ -520,34 +523,34 @@ def test_tokens_of_csi_drivers_are_reported(full) -> None:
     assert narrowed["csiDrivers"] == []
 
 
-def test_missing_permission_to_list_pods_is_named(full, tmp_path) -> None:
-    own = account_kubeconfig(full.plane, tmp_path)
-    done = run(full, kubeconfig=own)
+def test_missing_permission_to_list_pods_is_named(crowded_cluster, tmp_path) -> None:
+    own = account_kubeconfig(crowded_cluster.plane, tmp_path)
+    done = run(crowded_cluster, kubeconfig=own)
     assert (done.status, done.stdout) == (2, "")
     assert "HTTP 403" in done.stderr
     assert "kubectl auth can-i list pods --all-namespaces; manifests/scanner grants it" in done.stderr
 
 
-def test_refused_lists_are_reported_and_never_clean(full, tmp_path) -> None:
-    plane = full.plane
+def test_refused_lists_are_reported_and_never_clean(crowded_cluster, tmp_path) -> None:
+    plane = crowded_cluster.plane
     plane.do("create", "serviceaccount", "partial", "-n", "tokenguard")
     plane.do("create", "clusterrole", "partial", "--verb=list", "--resource=pods,namespaces,replicasets.apps")
     plane.do("create", "clusterrolebinding", "partial", "--clusterrole=partial", "--serviceaccount=tokenguard:partial")
     own = account_kubeconfig(plane, tmp_path, account="partial")
     (tmp_path / "policy.yaml").write_text(POLICY.replace("{kubelet-hostpath: reject}", "{token-audience: warn}"))
-    done = run(full, "--policy", str(tmp_path / "policy.yaml"), "-n", "team-01", kubeconfig=own)
+    done = run(crowded_cluster, "--policy", str(tmp_path / "policy.yaml"), "-n", "team-01", kubeconfig=own)
     assert done.status == 2
     for what in ("secrets", "serviceaccounts", "deployments", "rolebindings", "ConfigMap kube-system/"):
         assert f"not read: {what}" in done.stdout
     assert "NOT READ   " in done.stdout.partition("\n\n")[0]
     assert "kubectl auth can-i list deployments.apps -n team-01" in done.stdout
-    refused = run(full, kubeconfig=own)
+    refused = run(crowded_cluster, kubeconfig=own)
     assert refused.status == 2
     assert "cannot read the cluster's own policy" in refused.stderr
 
 
-def test_scan_with_rights_in_one_namespace_reports_that_one(full, tmp_path) -> None:
-    plane = full.plane
+def test_scan_with_rights_in_one_namespace_reports_that_one(crowded_cluster, tmp_path) -> None:
+    plane = crowded_cluster.plane
     plane.do("create", "serviceaccount", "lead", "-n", "tokenguard")
     plane.do(
         "create",
@@ -561,7 +564,7 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(full, tmp_path) -> N
     own = account_kubeconfig(plane, tmp_path, account="lead")
     (tmp_path / "policy.yaml").write_text(POLICY)
     flags = ("--policy", str(tmp_path / "policy.yaml"), "-n", "team-01", "--output", "json")
-    by_lead, by_scanner = (run(full, *flags, kubeconfig=token) for token in (own, None))
+    by_lead, by_scanner = (run(crowded_cluster, *flags, kubeconfig=token) for token in (own, None))
     assert by_lead.status == by_scanner.status != 2
     told, whole = json.loads(by_lead.stdout), json.loads(by_scanner.stdout)
     assert told["workloads"] == whole["workloads"] != []
@@ -578,13 +581,13 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(full, tmp_path) -> N
     listed = {entry["requestURI"].partition("?")[0] for entry in asked if entry["user"]["username"].endswith(":lead")}
     assert "/api/v1/namespaces/team-01/pods" in listed
     assert "/api/v1/pods" not in listed
-    other = run(full, "--policy", str(tmp_path / "policy.yaml"), "-n", "team-02", kubeconfig=own)
+    other = run(crowded_cluster, "--policy", str(tmp_path / "policy.yaml"), "-n", "team-02", kubeconfig=own)
     assert other.status == 2
     assert "kubectl auth can-i list pods -n team-02" in other.stderr
 
 
 @pytest.fixture(scope="module")
-def internal(internal_plane, tmp_path_factory):
+def internal_cluster(internal_plane, tmp_path_factory):
     """Return a control plane whose API server has an audience of its own, and the kubeconfig of who scans."""
     scanner = {"apiVersion": "v1", "kind": "List", "items": render("manifests/scanner")}
     internal_plane.do("apply", "-f", "-", stdin=scanner)
@@ -606,8 +609,8 @@ def projecting(audience, name, **more):
     }}  # fmt: skip
 
 
-def test_api_audiences_are_read_given_or_assumed(internal, tmp_path) -> None:
-    plane, scanner = internal
+def test_api_audiences_are_read_given_or_assumed(internal_cluster, tmp_path) -> None:
+    plane, scanner = internal_cluster
     plane.do("create", "serviceaccount", "default", "-n", "default")
     for name, audience in (("own", INTERNAL_AUDIENCE), ("usual", USUAL)):
         plane.do("apply", "-f", "-", stdin=projecting(audience, name))
@@ -627,8 +630,8 @@ def test_api_audiences_are_read_given_or_assumed(internal, tmp_path) -> None:
         assert [name for name, outcome in outcomes.items() if outcome == "denied"] == [denied]
 
 
-def test_finished_pods_are_left_out(internal) -> None:
-    plane, scanner = internal
+def test_finished_pods_are_left_out(internal_cluster) -> None:
+    plane, scanner = internal_cluster
     plane.do("create", "namespace", "over")
     plane.do("create", "serviceaccount", "default", "-n", "over")
     pod = projecting("", "done")

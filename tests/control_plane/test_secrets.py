@@ -70,7 +70,7 @@ def name(numbers, plane):
 
 
 @pytest.fixture
-def sent(cluster):
+def review_count(cluster):
     """Return how many reviews of Secrets tokenguard has had since."""
     _, server = cluster
     before = len(server.audit)
@@ -113,31 +113,31 @@ def opaque(name: str, namespace: str, token: str):
     what for what, change in NEW_TOKEN.items() if "data" in change
 ])  # fmt: skip
 @pytest.mark.covers("threat-model: Secret updated")
-def test_update_that_has_the_controller_issue_a_token_is_denied(plane, name, patch, sent) -> None:
+def test_update_that_has_the_controller_issue_a_token_is_denied(plane, name, patch, review_count) -> None:
     before = {namespace: filled(plane, name, namespace) for namespace in (LEFT_ALONE, ENFORCED)}
     assert patch_secret(plane, name, LEFT_ALONE, patch).returncode == 0
     issued = eventually(lambda: filled(plane, name, LEFT_ALONE))
     wanted = patch.get("metadata", {}).get("annotations", {}).get("kubernetes.io/service-account.name", "app")
     assert read_legacy_token(issued.encode()).account == wanted
     assert request(plane, issued) == 200
-    assert sent() == []
+    assert review_count() == []
     assert "legacy-token-secret: " in patch_secret(plane, name, ENFORCED, patch).stderr
     assert filled(plane, name, ENFORCED) == before[ENFORCED]
-    assert sent() == ["UPDATE"]
+    assert review_count() == ["UPDATE"]
 
 
 @pytest.mark.covers("threat-model: Secret updated")
-def test_null_token_in_a_replaced_secret_is_no_token(plane, name, sent) -> None:
+def test_null_token_in_a_replaced_secret_is_no_token(plane, name, review_count) -> None:
     path = f"/api/v1/namespaces/{ENFORCED}/secrets/{name}"
     found = json.loads(plane.do("get", "--raw", path))
     found["data"]["token"] = None
     done = plane.kubectl("replace", "--raw", path, "-f", "-", stdin=found)
     assert "legacy-token-secret: data.token is removed" in done.stderr
-    assert sent() == ["UPDATE"]
+    assert review_count() == ["UPDATE"]
 
 
 @pytest.mark.covers("threat-model: Secret updated")
-def test_harmless_update_of_a_legacy_secret_is_not_sent(plane, name, sent) -> None:
+def test_harmless_update_of_a_legacy_secret_is_not_sent(plane, name, review_count) -> None:
     token = filled(plane, name, ENFORCED)
     for patch in (
         {"metadata": {"labels": {"seen": "yes"}}},
@@ -157,11 +157,11 @@ def test_harmless_update_of_a_legacy_secret_is_not_sent(plane, name, sent) -> No
     manifest = secret(name, ENFORCED)
     plane.do("apply", "-f", "-", stdin=manifest)
     plane.do("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
-    assert sent() == []
+    assert review_count() == []
 
 
 @pytest.mark.covers("threat-model: token brought back")
-def test_harmless_secret_of_another_type_is_not_sent(plane, sent) -> None:
+def test_harmless_secret_of_another_type_is_not_sent(plane, review_count) -> None:
     bound = plane.do("create", "token", "app", "-n", ENFORCED).strip()
     texts = ("", "hunter2", "07401b.f395accd246ae52d", bound, f"{bound}\n", "two\nlines", "h" * 900_000)
     for number, text in enumerate(texts):
@@ -174,24 +174,24 @@ def test_harmless_secret_of_another_type_is_not_sent(plane, sent) -> None:
     for data in ({"token": None}, {"token": ""}, None):
         path = f"/api/v1/namespaces/{ENFORCED}/secrets/bare"
         plane.do("replace", "--raw", path, "-f", "-", stdin=bare | {"data": data, "type": "Opaque"})
-    assert sent() == []
+    assert review_count() == []
 
 
-def test_token_controller_fills_an_exempt_secret_unreviewed(plane, sent) -> None:
+def test_token_controller_fills_an_exempt_secret_unreviewed(plane, review_count) -> None:
     exempt = ("--as=system:serviceaccount:legacy-distribution:controller", "--as-group=system:masters")
     plane.do("create", "-f", "-", *exempt, stdin=secret("of-a-controller", ENFORCED))
     assert request(plane, filled(plane, "of-a-controller", ENFORCED)) == 200
-    assert sent() == ["CREATE"]
+    assert review_count() == ["CREATE"]
 
 
 @pytest.mark.covers("threat-model: invalidation removed")
-def test_token_marked_invalid_stays_invalid(plane, name, sent) -> None:
+def test_token_marked_invalid_stays_invalid(plane, name, review_count) -> None:
     tokens = {namespace: filled(plane, name, namespace) for namespace in (LEFT_ALONE, ENFORCED)}
     for namespace, token in tokens.items():
         assert request(plane, token) == 200
         plane.do("label", "secret", name, "-n", namespace, f"{INVALID_SINCE}=2026-11-20")
     wait_until_refused(plane, *tokens.values())
-    assert sent() == []
+    assert review_count() == []
     plane.do("label", "secret", name, "-n", LEFT_ALONE, f"{INVALID_SINCE}-")
     eventually(lambda: request(plane, tokens[LEFT_ALONE]) == 200)
     done = plane.kubectl("label", "secret", name, "-n", ENFORCED, f"{INVALID_SINCE}-")
@@ -201,7 +201,7 @@ def test_token_marked_invalid_stays_invalid(plane, name, sent) -> None:
 
 
 @pytest.mark.covers("threat-model: token brought back")
-def test_deleted_token_stays_dead(plane, name, sent) -> None:
+def test_deleted_token_stays_dead(plane, name, review_count) -> None:
     tokens = {namespace: filled(plane, name, namespace) for namespace in (LEFT_ALONE, ENFORCED)}
     for namespace, token in tokens.items():
         assert request(plane, token) == 200
@@ -209,15 +209,15 @@ def test_deleted_token_stays_dead(plane, name, sent) -> None:
     wait_until_refused(plane, *tokens.values())
     plane.do("create", "-f", "-", stdin=opaque(name, LEFT_ALONE, tokens[LEFT_ALONE]))
     eventually(lambda: request(plane, tokens[LEFT_ALONE]) == 200)
-    assert sent() == []
+    assert review_count() == []
     done = plane.kubectl("create", "-f", "-", stdin=opaque(name, ENFORCED, tokens[ENFORCED]))
     assert 'data.token contains a token of "app" that never expires, and makes it valid' in done.stderr
     assert request(plane, tokens[ENFORCED]) == 401
-    assert sent() == ["CREATE"]
+    assert review_count() == ["CREATE"]
 
 
 @pytest.mark.covers("threat-model: token brought back")
-def test_token_with_line_breaks_in_it_is_valid_and_found(plane, name, sent) -> None:
+def test_token_with_line_breaks_in_it_is_valid_and_found(plane, name, review_count) -> None:
     tokens = {}
     for namespace in (LEFT_ALONE, ENFORCED):
         header, payload, signature = filled(plane, name, namespace).split(".")
@@ -227,7 +227,7 @@ def test_token_with_line_breaks_in_it_is_valid_and_found(plane, name, sent) -> N
     eventually(lambda: by_web_socket(plane, tokens[LEFT_ALONE]) == 200)
     done = plane.kubectl("create", "-f", "-", stdin=opaque(name, ENFORCED, tokens[ENFORCED]))
     assert 'data.token contains a token of "app" that never expires, and makes it valid' in done.stderr
-    assert sent() == ["CREATE"]
+    assert review_count() == ["CREATE"]
 
 
 def test_token_of_a_deleted_account_is_dead_for_good(plane) -> None:

@@ -27,7 +27,7 @@ def plane(unguarded_plane):
 
 
 @pytest.fixture(scope="module")
-def plain(plane) -> bytes:
+def default_token(plane) -> bytes:
     return create(plane)
 
 
@@ -66,13 +66,13 @@ def verify(plane: ControlPlane, token: bytes, *flags: str) -> subprocess.Complet
     return run("verify", token, "--kubeconfig", str(plane.folder / "kubeconfig"), *flags)
 
 
-def test_inspect_of_a_token_created_by_hand(plane, plain) -> None:
-    done = run("inspect", plain)
+def test_inspect_of_a_token_created_by_hand(plane, default_token) -> None:
+    done = run("inspect", default_token)
     assert done.returncode == 0
     assert "kind       requested by TokenRequest, not bound to a pod\naccount    demo/app (uid " in done.stdout
     assert f'audiences  "{ISSUER}"\n' in done.stdout
     assert "lifetime   1 hour (3600 seconds)\nbound to   nothing: " in done.stdout
-    done = verify(plane, plain)
+    done = verify(plane, default_token)
     assert (done.returncode, done.stdout, done.stderr) == (0, ACCEPTED, "")
 
 
@@ -156,11 +156,11 @@ def _refused(plane: ControlPlane, token: bytes) -> subprocess.CompletedProcess[s
     return done if done.returncode == 1 else None
 
 
-def test_verify_reads_keys_from_a_file(plane, plain, tmp_path) -> None:
+def test_verify_reads_keys_from_a_file(plane, default_token, tmp_path) -> None:
     (tmp_path / "jwks.json").write_text(plane.do("get", "--raw", "/openid/v1/jwks"))
     flags = ("--jwks", str(tmp_path / "jwks.json"), "--issuer")
-    assert run("verify", plain, *flags, ISSUER).returncode == 0
-    refused = run("verify", plain, *flags, "https://elsewhere.example.com")
+    assert run("verify", default_token, *flags, ISSUER).returncode == 0
+    refused = run("verify", default_token, *flags, "https://elsewhere.example.com")
     assert refused.returncode == 1
     assert f'issued by "{ISSUER}", not by "https://elsewhere.example.com"' in refused.stdout
 
@@ -178,23 +178,23 @@ def test_token_of_another_cluster_is_refused(plane, tmp_path) -> None:
         assert "which is not among the issuer's keys: " in refused.stdout
 
 
-def test_forbidden_token_review_is_reported_and_keys_still_work(plane, plain, tmp_path) -> None:
+def test_forbidden_token_review_is_reported_and_keys_still_work(plane, default_token, tmp_path) -> None:
     config = yaml.safe_load((plane.folder / "kubeconfig").read_text())
     config["users"][0]["user"] = {"token": create(plane).decode().strip()}
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
     flags = ("--kubeconfig", str(tmp_path / "kubeconfig"))
-    refused = run("verify", plain, *flags)
+    refused = run("verify", default_token, *flags)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "HTTP 403: " in refused.stderr
     assert "system:auth-delegator" in refused.stderr
-    assert run("verify", plain, *flags, "--cluster-keys").returncode == 0
+    assert run("verify", default_token, *flags, "--cluster-keys").returncode == 0
 
 
 @pytest.fixture(scope="module")
-def own(plane, plain) -> Signer:
+def api_server_key(plane, default_token) -> Signer:
     """Return the API server's own key: with it a test can make what would take an hour to come to pass."""
     key = load_pem_private_key((plane.folder / "accounts.key").read_bytes(), None)
-    return Signer("RS256", parse_token(plain).key_id, key)
+    return Signer("RS256", parse_token(default_token).key_id, key)
 
 
 def claims(token: Token, **changed) -> dict:
@@ -216,24 +216,26 @@ FORGED = {
 
 
 @pytest.mark.parametrize("case", FORGED.values(), ids=FORGED)
-def test_api_server_and_keys_agree_about_a_token_signed_with_the_right_key(plane, plain, own, case) -> None:
+def test_api_server_and_keys_agree_about_a_token_signed_with_the_right_key(
+    plane, default_token, api_server_key, case
+) -> None:
     changed, status, said = case
     now = int(time.time())
     times = {name: now + value for name, value in changed.items() if isinstance(value, int)}
-    token = own.sign(claims(parse_token(plain), **changed | times))
+    token = api_server_key.sign(claims(parse_token(default_token), **changed | times))
     for flags in ((), ("--cluster-keys",)):
         done = verify(plane, token, *flags)
         assert (done.returncode, said in done.stdout) == (status, True), done.stdout
 
 
-def test_api_server_and_keys_agree_about_a_foreign_token(plane, plain, own) -> None:
-    sound = claims(parse_token(plain))
+def test_api_server_and_keys_agree_about_a_foreign_token(plane, default_token, api_server_key) -> None:
+    sound = claims(parse_token(default_token))
     for token, said in (
-        (signer(key_id=own.key_id).sign(sound), "the signature was not made with the key"),
-        (own.sign(sound, kid="other"), 'signed with key "other", which is not among the issuer\'s keys'),
+        (signer(key_id=api_server_key.key_id).sign(sound), "the signature was not made with the key"),
+        (api_server_key.sign(sound, kid="other"), 'signed with key "other", which is not among the issuer\'s keys'),
         (unsigned({"alg": "none"}, sound), "unsigned (alg: none)"),
         (
-            unsigned({"alg": "RS256", "kid": own.key_id}, sound),
+            unsigned({"alg": "RS256", "kid": api_server_key.key_id}, sound),
             "the signature was not made with the key",
         ),
     ):

@@ -28,7 +28,7 @@ exemptions:
 
 
 @pytest.fixture
-def small() -> Small:
+def small_cluster() -> Small:
     found = Small(secret("old"), secret("used", last_used="2026-11-20"), secret("unused"), accounts=(
         account("app", secrets=[{"name": "old"}]),
     ))  # fmt: skip
@@ -43,10 +43,10 @@ def text(report) -> str:
     return "\n".join(scan_text.format_report(report))
 
 
-def test_text_shows_the_whole_report(small) -> None:
-    small.snapshot.unread.append(REFUSED)
+def test_text_shows_the_whole_report(small_cluster) -> None:
+    small_cluster.snapshot.unread.append(REFUSED)
     assert (
-        text(small.scan(EXEMPTIONS))
+        text(small_cluster.scan(EXEMPTIONS))
         == """\
 cluster    https://api, 2026-11-24 12:00 UTC
 policy     POLICY, enforce: policy.yaml
@@ -105,14 +105,14 @@ exemptions
 
 not read: secrets: HTTP 403: no\\x1b[31m
   missing: what is lacking
-  hint: what to look at""".replace("POLICY", small.scan(EXEMPTIONS).policy.revision)
+  hint: what to look at""".replace("POLICY", small_cluster.scan(EXEMPTIONS).policy.revision)
     )
 
 
-def test_summary_shows_finished_pods_and_unread_templates(small) -> None:
-    small.snapshot.unread.append(replace(REFUSED, may_name_secrets=True))
-    small.pod("done", live(), "Succeeded")
-    report = small.scan()
+def test_summary_shows_finished_pods_and_unread_templates(small_cluster) -> None:
+    small_cluster.snapshot.unread.append(replace(REFUSED, may_name_secrets=True))
+    small_cluster.pod("done", live(), "Succeeded")
+    report = small_cluster.scan()
     summary = text(report).partition("\n\n")[0]
     assert "\nscanned    1 namespace, 3 pods of 2 workloads; 1 finished\n" in summary
     assert "1 used, 0 invalid, 0 safe to delete\n" in summary
@@ -122,8 +122,8 @@ def test_summary_shows_finished_pods_and_unread_templates(small) -> None:
     assert "3 pods of 2 workloads; 1 finished" in found
 
 
-def test_text_simulated_policy_shows_changes_by_workload(small) -> None:
-    told = text(small.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
+def test_text_simulated_policy_shows_changes_by_workload(small_cluster) -> None:
+    told = text(small_cluster.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
     assert (
         """
 if recreated under this policy  denied       patched        warned       allowed
@@ -213,26 +213,26 @@ def test_text_shows_every_difference_of_two_policies(now, then, told) -> None:
 
 
 def test_text_shows_changes_of_accounts() -> None:
-    small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
-    told = text(small.scan('rules: {legacy-token-reference: "off"}\n', ""))
+    small_cluster = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
+    told = text(small_cluster.scan('rules: {legacy-token-reference: "off"}\n', ""))
     assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in told
 
 
 def test_text_shows_csi_drivers_before_namespaces() -> None:
-    small = Small()
-    small.snapshot.csi_drivers.append(
+    small_cluster = Small()
+    small_cluster.snapshot.csi_drivers.append(
         csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400})
     )
     finding = "warn: token-expiration: spec.tokenRequests[0] has lifetime 86400s"
-    assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: {finding}" in text(small.scan())
-    changed = text(small.scan('rules: {token-expiration: "off"}\n', ""))
+    assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: {finding}" in text(small_cluster.scan())
+    changed = text(small_cluster.scan('rules: {token-expiration: "off"}\n', ""))
     assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: newly warned\n    + {finding}" in changed
 
 
-def test_summary_fits_a_screen(small) -> None:
-    small.snapshot.unread += [REFUSED] * 20
-    small.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
-    report = small.scan(EXEMPTIONS, EXEMPTIONS + INJECT + "rules: {token-request-binding: reject}\n")
+def test_summary_fits_a_screen(small_cluster) -> None:
+    small_cluster.snapshot.unread += [REFUSED] * 20
+    small_cluster.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
+    report = small_cluster.scan(EXEMPTIONS, EXEMPTIONS + INJECT + "rules: {token-request-binding: reject}\n")
     summary = text(report).partition("\n\n")[0].split("\n")
     assert len(summary) <= 24
     assert max(map(len, summary)) <= 80
@@ -253,20 +253,20 @@ def test_summary_large_numbers_fit_their_columns(now, simulated, told) -> None:
     assert (len(row), row.count(" " + told)) == (80, 4)
 
 
-def test_summary_long_rule_name_keeps_columns_aligned(small) -> None:
+def test_summary_long_rule_name_keeps_columns_aligned(small_cluster) -> None:
     count = RuleCount("shop", "token-request-expiration", Action.REJECT, 7)
     [head, row] = [
         line
-        for line in text(replace(small.scan(), rule_counts=(count,))).split("\n")
+        for line in text(replace(small_cluster.scan(), rule_counts=(count,))).split("\n")
         if line.startswith(("findings by rule", "  token-request-expiration"))
     ]
     assert row.index("7") + 1 == head.index("reject") + len("reject")
     assert len(row) == 80
 
 
-def test_text_shows_filters_and_counts_all(small) -> None:
+def test_text_shows_filters_and_counts_all(small_cluster) -> None:
     only = ScanFilters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
-    told = text(small.scan(filters=only)).split("\n")
+    told = text(small_cluster.scan(filters=only)).split("\n")
     assert told[4:8] == [
         "           showing only namespace sh*",
         "           showing only rule token-expiration; action patch (outcomes count all)",
@@ -278,9 +278,9 @@ def test_text_shows_filters_and_counts_all(small) -> None:
 
 
 def test_text_filtered_changes_are_only_counted() -> None:
-    small = Small().pod("a", live()).pod("b", spec([HOST]))
+    small_cluster = Small().pod("a", live()).pod("b", spec([HOST]))
     strict = "rules: {kubelet-hostpath: reject}\n"
-    told = text(small.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
+    told = text(small_cluster.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
     assert "workloads  1 newly denied, 1 patched differently\n" in told
     assert "Pod/b: newly denied" in told
     assert "Pod/a" not in told
@@ -288,8 +288,8 @@ def test_text_filtered_changes_are_only_counted() -> None:
 
 
 def test_text_shows_exemption_status() -> None:
-    small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
-    small.snapshot.namespaces["other"] = frozenset()
+    small_cluster = Small(secret("old")).pod("a", spec(container=named_secret("old")))
+    small_cluster.snapshot.namespaces["other"] = frozenset()
     exemptions = """\
 exemptions:
 - {rules: [legacy-token-reference], namespaces: [shop], reason: soon over, until: 2026-11-30}
@@ -298,7 +298,7 @@ exemptions:
 - {rules: [legacy-token-reference], namespaces: [other], reason: elsewhere, until: never}
 - {rules: [legacy-token-reference], namespaces: [other], reason: over there, until: 2026-01-01}
 """
-    told = text(small.scan(exemptions, filters=ScanFilters(("shop",))))
+    told = text(small_cluster.scan(exemptions, filters=ScanFilters(("shop",))))
     assert "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon\n" in told
     assert [line.partition(": ")[2].partition("; ")[0] for line in told.partition("\nexemptions\n")[2].split("\n")] == [
         "in use, matches 1",
@@ -309,17 +309,17 @@ exemptions:
     ]
 
 
-def test_text_with_colour_is_the_same_text(small) -> None:
-    report = small.scan()
+def test_text_with_colour_is_the_same_text(small_cluster) -> None:
+    report = small_cluster.scan()
     coloured = "\n".join(scan_text.format_report(report, FormatOptions(colour=True)))
     assert "\x1b[31m\x1b[1mreject\x1b[0m: legacy-token-reference" in coloured
     assert click.unstyle(coloured) == text(report)
 
 
 @pytest.mark.parametrize("simulated", [None, INJECT])
-def test_json_is_valid_and_has_every_property(small, simulated) -> None:
-    small.snapshot.unread.append(REFUSED)
-    told = json.loads("".join(scan_json.format_report(small.scan(EXEMPTIONS, simulated))))
+def test_json_is_valid_and_has_every_property(small_cluster, simulated) -> None:
+    small_cluster.snapshot.unread.append(REFUSED)
+    told = json.loads("".join(scan_json.format_report(small_cluster.scan(EXEMPTIONS, simulated))))
     schema = scan_json.schema()
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(told)
     assert told["version"] == scan_json.VERSION == 2

@@ -19,7 +19,7 @@ POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
 
 
 @pytest.fixture
-def mine(tmp_path):
+def render_overlay(tmp_path):
     """Return a function that writes a kustomization and returns what kubectl makes of it."""
 
     def render(kustomization: str):
@@ -29,9 +29,9 @@ def mine(tmp_path):
     return render
 
 
-def test_documented_overlay_sets_image_and_policy(mine) -> None:
-    (mine.folder / "policy.yaml").write_text(POLICY)
-    objects = mine(shown_kustomization("docs/install.md", "manifests"))
+def test_documented_overlay_sets_image_and_policy(render_overlay) -> None:
+    (render_overlay.folder / "policy.yaml").write_text(POLICY)
+    objects = render_overlay(shown_kustomization("docs/install.md", "manifests"))
     [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example.com/tokenguard:0.1.0"
     configmap = the("ConfigMap", objects, "token-policy")
@@ -39,32 +39,32 @@ def test_documented_overlay_sets_image_and_policy(mine) -> None:
     assert configmap["metadata"]["labels"]["tokenguard/policy"] == "true"
 
 
-def test_documented_overlay_for_certificates_by_hand(mine) -> None:
-    done = CliRunner().invoke(main, ["certs", "generate", "--out", str(mine.folder / "certs")])
+def test_documented_overlay_for_certificates_by_hand(render_overlay) -> None:
+    done = CliRunner().invoke(main, ["certs", "generate", "--out", str(render_overlay.folder / "certs")])
     assert done.exit_code == 0, done.output
-    objects = mine(shown_kustomization("docs/certificates.md", "manifests/overlays/by-hand"))
-    bundle = base64.b64encode((mine.folder / "certs/ca.crt").read_bytes()).decode()
+    objects = render_overlay(shown_kustomization("docs/certificates.md", "manifests/overlays/by-hand"))
+    bundle = base64.b64encode((render_overlay.folder / "certs/ca.crt").read_bytes()).decode()
     for kind in KINDS:
         for webhook in the(kind, objects)["webhooks"]:
             assert webhook["clientConfig"]["caBundle"] == bundle
             assert webhook["clientConfig"]["service"]["name"] == "tokenguard"
 
 
-def test_documented_overlay_excludes_cert_managers_namespace(mine) -> None:
-    objects = mine(shown_kustomization("docs/certificates.md", "manifests/overlays/cert-manager"))
+def test_documented_overlay_excludes_cert_managers_namespace(render_overlay) -> None:
+    objects = render_overlay(shown_kustomization("docs/certificates.md", "manifests/overlays/cert-manager"))
     validating = the(KINDS[1], objects)["webhooks"][0]
     assert "cert-manager" in validating["namespaceSelector"]["matchExpressions"][0]["values"]
 
 
-def test_documented_overlay_requires_client_certificates(mine) -> None:
-    (mine.folder / "client-ca.crt").write_text("a CA")
-    (mine.folder / "policy.yaml").write_text(POLICY)
+def test_documented_overlay_requires_client_certificates(render_overlay) -> None:
+    (render_overlay.folder / "client-ca.crt").write_text("a CA")
+    (render_overlay.folder / "policy.yaml").write_text(POLICY)
     page = (CHECKOUT / "docs/threat-model.md").read_text()
     [more] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if CLIENT_CA in block]
     first = yaml.safe_load(shown_kustomization("docs/install.md", "manifests"))
     second = yaml.safe_load(more)
     second["configMapGenerator"] += first.pop("configMapGenerator")
-    objects = mine(yaml.safe_dump(first | second))
+    objects = render_overlay(yaml.safe_dump(first | second))
     assert the("ConfigMap", objects, "client-ca")["data"] == {"client-ca.crt": "a CA"}
     pod = the("Deployment", objects)["spec"]["template"]["spec"]
     [container] = pod["containers"]

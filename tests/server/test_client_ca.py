@@ -27,7 +27,7 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def wary(policy_flags, tmp_path_factory):
+def client_ca_server(policy_flags, tmp_path_factory):
     """Return a server that answers the API server's reviews alone."""
     folder = tmp_path_factory.mktemp("wary")
     (folder / "ca.crt").write_bytes(CA.certificate)
@@ -63,8 +63,8 @@ def is_answered(server, context) -> bool:
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_client_certificate_of_the_ca_is_accepted(wary, tmp_path, newest) -> None:
-    with connected(wary, showing(wary, API_SERVER, tmp_path, newest=newest)) as connection:
+def test_client_certificate_of_the_ca_is_accepted(client_ca_server, tmp_path, newest) -> None:
+    with connected(client_ca_server, showing(client_ca_server, API_SERVER, tmp_path, newest=newest)) as connection:
         for path in ("/mutate", "/validate", "/mutate"):
             reply = ask(connection, "POST", path, BODY, JSON)
             assert reply.status == 200
@@ -74,20 +74,20 @@ def test_client_certificate_of_the_ca_is_accepted(wary, tmp_path, newest) -> Non
 
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_review_without_client_certificate_is_refused(wary, path) -> None:
-    before = len(wary.audit)
-    counted = wary.metric("tokenguard_requests_refused_total", reason="no_client_certificate", status="403")
-    reply = wary.request("POST", path, BODY, JSON)
+def test_review_without_client_certificate_is_refused(client_ca_server, path) -> None:
+    before = len(client_ca_server.audit)
+    counted = client_ca_server.metric("tokenguard_requests_refused_total", reason="no_client_certificate", status="403")
+    reply = client_ca_server.request("POST", path, BODY, JSON)
     assert reply.status == 403
     assert reply.json["kind"] == "Status"
     assert "kubeConfigFile" in reply.json["message"]
-    assert len(wary.audit) == before
-    assert wary.metric("tokenguard_requests_refused_total", reason="no_client_certificate") == counted + 1
+    assert len(client_ca_server.audit) == before
+    assert client_ca_server.metric("tokenguard_requests_refused_total", reason="no_client_certificate") == counted + 1
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-def test_probes_and_metrics_need_no_client_certificate(wary, path) -> None:
-    assert wary.request("GET", path).status == 200
+def test_probes_and_metrics_need_no_client_certificate(client_ca_server, path) -> None:
+    assert client_ca_server.request("GET", path).status == 200
 
 
 WRITTEN = {
@@ -108,25 +108,28 @@ WRITTEN = {
 
 @pytest.mark.parametrize("start", WRITTEN.values(), ids=WRITTEN)
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_review_without_client_certificate_is_never_answered(wary, start) -> None:
-    before = len(wary.audit)
+def test_review_without_client_certificate_is_never_answered(client_ca_server, start) -> None:
+    before = len(client_ca_server.audit)
     asked = (POST % len(BODY)).replace(b"POST /mutate", start).replace(b"Host: a", b"Host: a\r\nConnection: close")
     for more in (b"", b"Ssl-Client-Verify: SUCCESS\r\nX-Forwarded-Client-Cert: Subject=apiserver\r\nX-Ssl-Cert: a\r\n"):
-        with contextlib.closing(raw_connection(wary)) as connection:
+        with contextlib.closing(raw_connection(client_ca_server)) as connection:
             connection.sendall(asked.replace(b"Content-Length", more + b"Content-Length") + BODY)
             answer = read_to_the_end(connection)
         assert answer.startswith(b"HTTP/1.1 4")
         assert b"AdmissionReview" not in answer
-    assert len(wary.audit) == before
+    assert len(client_ca_server.audit) == before
 
 
 @pytest.mark.parametrize("pair", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_client_certificate_of_another_ca_is_refused(wary, tmp_path, pair, newest) -> None:
-    context = showing(wary, pair, tmp_path, newest=newest)
-    assert not is_answered(wary, context)
-    with pytest.raises(OSError, match=r"(?i)alert|eof|reset|closed"), connected(wary, context) as connection:
+def test_client_certificate_of_another_ca_is_refused(client_ca_server, tmp_path, pair, newest) -> None:
+    context = showing(client_ca_server, pair, tmp_path, newest=newest)
+    assert not is_answered(client_ca_server, context)
+    with (
+        pytest.raises(OSError, match=r"(?i)alert|eof|reset|closed"),
+        connected(client_ca_server, context) as connection,
+    ):
         ask(connection, "GET", "/healthz")
 
 
@@ -157,11 +160,11 @@ def test_client_ca_is_replaced_without_a_restart(policy_flags, tmp_path) -> None
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.covers("threat-model: made-up reviews")
-def test_resumed_tls_session_is_no_client_certificate(wary, tmp_path, newest) -> None:
-    context = showing(wary, API_SERVER, tmp_path, newest=newest)
-    answer, _, session = reviewed(wary, context, None)
+def test_resumed_tls_session_is_no_client_certificate(client_ca_server, tmp_path, newest) -> None:
+    context = showing(client_ca_server, API_SERVER, tmp_path, newest=newest)
+    answer, _, session = reviewed(client_ca_server, context, None)
     assert answer.startswith(b"HTTP/1.1 200")
-    answer, reused, _ = reviewed(wary, context, session)
+    answer, reused, _ = reviewed(client_ca_server, context, session)
     # Under TLS 1.2 OpenSSL remembers sessions, and Python's ssl can't forbid it; under TLS 1.3 it gives none away.
     assert reused is (newest is ssl.TLSVersion.TLSv1_2)
     assert answer.startswith(b"HTTP/1.1 403" if reused else b"HTTP/1.1 200")

@@ -33,7 +33,7 @@ SIGNALS = {0x00FF, 0x5600}
 
 
 @pytest.fixture(scope="module", params=["ECDSA", "RSA"])
-def spoken_to(request, policy_flags, tmp_path_factory):
+def tls_server(request, policy_flags, tmp_path_factory):
     """Return a server, and which suites are sound for the key of its certificate."""
     folder = tmp_path_factory.mktemp("tls")
     flags = list(policy_flags)
@@ -49,15 +49,15 @@ def spoken_to(request, policy_flags, tmp_path_factory):
 
 @pytest.mark.parametrize("version", [SSL_3, TLS_1_0, TLS_1_1], ids=["SSL 3.0", "TLS 1.0", "TLS 1.1"])
 @pytest.mark.covers("failure-modes: TLS 1.1", "threat-model: TLS downgrade")
-def test_old_tls_version_is_refused(spoken_to, version) -> None:
-    address, sound = spoken_to
+def test_old_tls_version_is_refused(tls_server, version) -> None:
+    address, sound = tls_server
     old = [suite for suites in UNSOUND.values() for suite in suites]
     assert say_hello(address, version, [*sound, *old]) is None
 
 
 @pytest.mark.covers("threat-model: TLS downgrade")
-def test_secure_cipher_suite_is_accepted_under_tls_1_2(spoken_to) -> None:
-    address, sound = spoken_to
+def test_secure_cipher_suite_is_accepted_under_tls_1_2(tls_server) -> None:
+    address, sound = tls_server
     for suite in sound:
         told = say_hello(address, TLS_1_2, [suite], compressions=b"\1\0")
         assert told[:3] == (TLS_1_2, suite, 0)
@@ -77,20 +77,20 @@ def each(extensions: bytes):
 
 @pytest.mark.parametrize("suites", UNSOUND.values(), ids=UNSOUND)
 @pytest.mark.covers("threat-model: TLS downgrade")
-def test_insecure_cipher_suite_is_refused(spoken_to, suites) -> None:
-    assert say_hello(spoken_to[0], TLS_1_2, suites) is None
+def test_insecure_cipher_suite_is_refused(tls_server, suites) -> None:
+    assert say_hello(tls_server[0], TLS_1_2, suites) is None
 
 
 @pytest.mark.covers("threat-model: TLS downgrade")
-def test_no_other_cipher_suite_is_accepted_under_tls_1_2(spoken_to) -> None:
-    address, sound = spoken_to
+def test_no_other_cipher_suite_is_accepted_under_tls_1_2(tls_server) -> None:
+    address, sound = tls_server
     others = [suite for suite in range(0x10000) if suite not in {*sound, *SIGNALS}]
     for at in range(0, len(others), 16384):
         assert say_hello(address, TLS_1_2, others[at : at + 16384]) is None
 
 
-def test_server_chooses_the_cipher_suite(spoken_to) -> None:
-    address, sound = spoken_to
+def test_server_chooses_the_cipher_suite(tls_server) -> None:
+    address, sound = tls_server
     chosen = {say_hello(address, TLS_1_2, order).suite for order in (sound, sound[::-1])}
     assert len(chosen) == 1
 

@@ -13,15 +13,15 @@ from tests.soak.report import report
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory) -> Ran:
+def soak_run(tmp_path_factory) -> Ran:
     return Conductor(tmp_path_factory.mktemp("soak"), seconds=16, rate=100, takes_hold=math.inf).run()
 
 
-def test_answers_are_right_through_edits_rotations_and_kills(ran) -> None:
-    assert ran.kills
-    assert ran.rotations
-    assert ran.tally.answered > len(ran.kills)
-    assert ran.tally.differing == []
+def test_answers_are_right_through_edits_rotations_and_kills(soak_run) -> None:
+    assert soak_run.kills
+    assert soak_run.rotations
+    assert soak_run.tally.answered > len(soak_run.kills)
+    assert soak_run.tally.differing == []
 
 
 def test_answer_of_an_outdated_policy_is_detected(tmp_path) -> None:
@@ -38,15 +38,15 @@ def test_answer_of_an_outdated_policy_is_detected(tmp_path) -> None:
     assert "status 200" in clients.tally.differing[0]
 
 
-def test_every_answer_is_counted_and_recorded(ran) -> None:
-    assert 0 < ran.by_one_worker.answered <= ran.by_one_worker.counted <= ran.by_one_worker.sent
-    assert ran.tally.answered <= ran.lines <= ran.tally.sent
+def test_every_answer_is_counted_and_recorded(soak_run) -> None:
+    assert 0 < soak_run.by_one_worker.answered <= soak_run.by_one_worker.counted <= soak_run.by_one_worker.sent
+    assert soak_run.tally.answered <= soak_run.lines <= soak_run.tally.sent
 
 
-def test_faults_are_reported(ran) -> None:
+def test_faults_are_reported(soak_run) -> None:
     same = Use(100.0, 10, 50)
-    shown = set(ran.tally.certificates)
-    sound = replace(ran, first=same, last=same, served=shown, tally=replace(ran.tally, failures=[]), log="")
+    shown = set(soak_run.tally.certificates)
+    sound = replace(soak_run, first=same, last=same, served=shown, tally=replace(soak_run.tally, failures=[]), log="")
     assert report(sound)[1] == []
     for change, told in (
         ({"last": replace(same, memory=106.0)}, "memory"),

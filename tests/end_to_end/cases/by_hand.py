@@ -17,7 +17,7 @@ ID = re.compile(r"(?<=\[tokenguard )[0-9a-f]{8}")
 
 
 @pytest.fixture(scope="module")
-def monitored(cluster):
+def monitoring_cluster(cluster):
     """Return the cluster with the account and the pod that the page names."""
     for namespace in ("monitoring", "oncall"):
         cluster.do("create", "serviceaccount", "monitoring-sa", "-n", namespace)
@@ -33,8 +33,8 @@ def run(cluster, call: str, folder):
 
 
 @pytest.mark.parametrize(("call", "output"), CALLS, ids=[call for call, _ in CALLS])
-def test_command_shown_is_issued_or_denied_as_shown(monitored, tmp_path, call, output) -> None:
-    done = run(monitored, call, tmp_path)
+def test_command_shown_is_issued_or_denied_as_shown(monitoring_cluster, tmp_path, call, output) -> None:
+    done = run(monitoring_cluster, call, tmp_path)
     if output:
         assert (done.returncode, done.stdout) == (1, "")
         assert ID.sub("ID", done.stderr) == ID.sub("ID", output)
@@ -46,8 +46,8 @@ def token_of(done) -> Token:
     return parse_token((json.loads(done.stdout)["status"]["token"] if "{" in done.stdout else done.stdout).encode())
 
 
-def test_token_issued_has_the_lifetime_and_audience_shown(monitored, tmp_path) -> None:
-    tokens = [token_of(run(monitored, call, tmp_path)) for call, output in CALLS if not output]
+def test_token_issued_has_the_lifetime_and_audience_shown(monitoring_cluster, tmp_path) -> None:
+    tokens = [token_of(run(monitoring_cluster, call, tmp_path)) for call, output in CALLS if not output]
     plain, two_hours, vault, bound = tokens
     assert (plain.lifetime, plain.audiences) == (3600, (plain.issuer,))
     assert two_hours.lifetime == 7200

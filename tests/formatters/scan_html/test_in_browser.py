@@ -51,18 +51,18 @@ FAINT = """
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def chromium(tmp_path_factory):
     with browser(tmp_path_factory.mktemp("browser")) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain_page(tmp_path_factory):
     return written(tmp_path_factory, None)
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
+def simulated_page(tmp_path_factory):
     return written(tmp_path_factory, SIMULATED)
 
 
@@ -83,34 +83,34 @@ def complaints(browser):
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_page_fits_its_window_with_enough_contrast(shown, simulated, width, dark) -> None:
-    shown.open(simulated, width, dark=dark)
-    assert shown.value("document.documentElement.scrollWidth") <= width
-    assert shown.value("Math.min(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g)) < 128") is dark
-    looked, faint = shown.value(FAINT)
+def test_page_fits_its_window_with_enough_contrast(chromium, simulated_page, width, dark) -> None:
+    chromium.open(simulated_page, width, dark=dark)
+    assert chromium.value("document.documentElement.scrollWidth") <= width
+    assert chromium.value("Math.min(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g)) < 128") is dark
+    looked, faint = chromium.value(FAINT)
     assert faint == []
     assert looked > 500
 
 
-def test_page_with_hostile_names_sends_no_request(shown, plain, simulated) -> None:
-    for file in (plain, simulated):
-        shown.open(file)
-        shown.value("new Promise((done) => setTimeout(done, 200))")
-        assert complaints(shown) == ([], [])
-        assert shown.value("document.title").startswith("Tokens in https://api")
+def test_page_with_hostile_names_sends_no_request(chromium, plain_page, simulated_page) -> None:
+    for file in (plain_page, simulated_page):
+        chromium.open(file)
+        chromium.value("new Promise((done) => setTimeout(done, 200))")
+        assert complaints(chromium) == ([], [])
+        assert chromium.value("document.title").startswith("Tokens in https://api")
 
 
-def test_page_with_injected_script_blocks_it(shown, plain, tmp_path) -> None:
+def test_page_with_injected_script_blocks_it(chromium, plain_page, tmp_path) -> None:
     forged = tmp_path / "forged.html"
     taken = "document.title = 'taken'"
     taken = f"<script>{taken}</script><img src='https://evil.example/x' onerror=\"{taken}\">"
-    forged.write_text(plain.read_text().replace("<h2", f"{taken}<h2", 1))
-    shown.open(forged)
-    shown.value("new Promise((done) => setTimeout(done, 200))")
-    told, _ = complaints(shown)
+    forged.write_text(plain_page.read_text().replace("<h2", f"{taken}<h2", 1))
+    chromium.open(forged)
+    chromium.value("new Promise((done) => setTimeout(done, 200))")
+    told, _ = complaints(chromium)
     assert len(told) >= 2
     assert all("Content Security Policy" in json.dumps(message) for message in told)
-    assert shown.value("document.title") != "taken"
+    assert chromium.value("document.title") != "taken"
 
 
 def tab_to(browser, what):
@@ -122,61 +122,61 @@ def tab_to(browser, what):
     raise AssertionError(f"Tab never leads to {what}")
 
 
-def test_table_is_sorted_by_keyboard(shown, plain) -> None:
-    shown.open(plain)
-    tab_to(shown, "#namespaces thead th:nth-child(3) button")
-    assert shown.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+def test_table_is_sorted_by_keyboard(chromium, plain_page) -> None:
+    chromium.open(plain_page)
+    tab_to(chromium, "#namespaces thead th:nth-child(3) button")
+    assert chromium.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     counts = "[...document.querySelectorAll('#namespaces tbody tr')].map((row) => Number(row.cells[2].textContent))"
-    before = shown.value(counts)
-    shown.press("Enter")
-    assert shown.value(counts) == sorted(before, reverse=True) != before
-    assert shown.value("document.activeElement.parentElement.getAttribute('aria-sort')") == "descending"
-    shown.press("Enter")
-    assert shown.value(counts) == sorted(before)
-    assert shown.value("document.activeElement.parentElement.getAttribute('aria-sort')") == "ascending"
-    shown.press("Tab")
-    shown.press("Enter")
-    assert shown.value("document.querySelectorAll('#namespaces [aria-sort]').length") == 1
+    before = chromium.value(counts)
+    chromium.press("Enter")
+    assert chromium.value(counts) == sorted(before, reverse=True) != before
+    assert chromium.value("document.activeElement.parentElement.getAttribute('aria-sort')") == "descending"
+    chromium.press("Enter")
+    assert chromium.value(counts) == sorted(before)
+    assert chromium.value("document.activeElement.parentElement.getAttribute('aria-sort')") == "ascending"
+    chromium.press("Tab")
+    chromium.press("Enter")
+    assert chromium.value("document.querySelectorAll('#namespaces [aria-sort]').length") == 1
 
 
-def test_table_sorts_numbers_in_names(shown, plain) -> None:
-    shown.open(plain)
-    shown.value("document.querySelector('#workloads .more').click()")
-    shown.value("document.querySelectorAll('#workloads th button')[1].click()")
-    names = [name for name in shown.value(NAMES) if name.startswith("Pod/pod-")]
+def test_table_sorts_numbers_in_names(chromium, plain_page) -> None:
+    chromium.open(plain_page)
+    chromium.value("document.querySelector('#workloads .more').click()")
+    chromium.value("document.querySelectorAll('#workloads th button')[1].click()")
+    names = [name for name in chromium.value(NAMES) if name.startswith("Pod/pod-")]
     assert names == [f"Pod/pod-{number}" for number in range(PODS)]
 
 
-def test_page_first_tab_stop_skips_navigation(shown, plain) -> None:
-    shown.open(plain)
-    shown.press("Tab")
-    assert shown.value("document.activeElement.getBoundingClientRect().left") >= 0
-    shown.press("Enter")
-    assert shown.value("document.activeElement.id") == "content"
+def test_page_first_tab_stop_skips_navigation(chromium, plain_page) -> None:
+    chromium.open(plain_page)
+    chromium.press("Tab")
+    assert chromium.value("document.activeElement.getBoundingClientRect().left") >= 0
+    chromium.press("Enter")
+    assert chromium.value("document.activeElement.id") == "content"
 
 
-def test_table_filters_select_rows(shown, simulated) -> None:
-    shown.open(simulated)
-    assert len(shown.value(NAMES)) == 100
-    assert shown.value(OUTPUT) == f"{WORKLOADS} of {WORKLOADS} rows, the first 100 shown"
-    tab_to(shown, "#workloads-search")
-    shown.type("POD-12")
-    assert set(shown.value(NAMES)) == {f"Pod/pod-{number}" for number in (12, *range(120, 130))}
-    choose(shown, "workloads-namespace", "team-1")
-    assert set(shown.value(NAMES)) == {"Pod/pod-120", "Pod/pod-127"}
-    assert shown.value(OUTPUT) == f"2 of {WORKLOADS} rows"
-    tab_to(shown, "#workloads .reset")
-    shown.press("Enter")
-    choose(shown, "workloads-rule", "legacy-token-reference")
-    choose(shown, "workloads-action", "reject")
-    choose(shown, "workloads-outcome", "denied")
-    assert sorted(name.partition("/")[0] for name in shown.value(NAMES)) == ["Deployment", "Deployment"]
-    tab_to(shown, "#workloads .reset")
-    shown.press("Enter")
-    choose(shown, "workloads-change", "newly patched")
+def test_table_filters_select_rows(chromium, simulated_page) -> None:
+    chromium.open(simulated_page)
+    assert len(chromium.value(NAMES)) == 100
+    assert chromium.value(OUTPUT) == f"{WORKLOADS} of {WORKLOADS} rows, the first 100 shown"
+    tab_to(chromium, "#workloads-search")
+    chromium.type("POD-12")
+    assert set(chromium.value(NAMES)) == {f"Pod/pod-{number}" for number in (12, *range(120, 130))}
+    choose(chromium, "workloads-namespace", "team-1")
+    assert set(chromium.value(NAMES)) == {"Pod/pod-120", "Pod/pod-127"}
+    assert chromium.value(OUTPUT) == f"2 of {WORKLOADS} rows"
+    tab_to(chromium, "#workloads .reset")
+    chromium.press("Enter")
+    choose(chromium, "workloads-rule", "legacy-token-reference")
+    choose(chromium, "workloads-action", "reject")
+    choose(chromium, "workloads-outcome", "denied")
+    assert sorted(name.partition("/")[0] for name in chromium.value(NAMES)) == ["Deployment", "Deployment"]
+    tab_to(chromium, "#workloads .reset")
+    chromium.press("Enter")
+    choose(chromium, "workloads-change", "newly patched")
     changed = sum(workload.change == "newly patched" for workload in report(SIMULATED).workloads)
     assert WORKLOADS > changed > 100
-    assert shown.value(OUTPUT) == f"{changed} of {WORKLOADS} rows, the first 100 shown"
+    assert chromium.value(OUTPUT) == f"{changed} of {WORKLOADS} rows, the first 100 shown"
 
 
 def choose(browser, field, value):
@@ -187,53 +187,53 @@ def choose(browser, field, value):
     }})()""")
 
 
-def test_long_table_is_shown_in_full_on_request(shown, plain) -> None:
-    shown.open(plain)
-    tab_to(shown, "#workloads + *, #workloads .more")
-    shown.press("Enter")
-    assert len(shown.value(NAMES)) == WORKLOADS
-    assert shown.value("document.activeElement.matches('#workloads .region')")
+def test_long_table_is_shown_in_full_on_request(chromium, plain_page) -> None:
+    chromium.open(plain_page)
+    tab_to(chromium, "#workloads + *, #workloads .more")
+    chromium.press("Enter")
+    assert len(chromium.value(NAMES)) == WORKLOADS
+    assert chromium.value("document.activeElement.matches('#workloads .region')")
 
 
-def test_page_without_scripts_is_complete(shown, plain) -> None:
-    shown.open(plain, scripts=False)
-    shown.do("Emulation.setScriptExecutionDisabled", value=False)
-    assert shown.value("document.querySelectorAll('main button:not(fieldset *)').length") == 0
-    assert len(shown.value(NAMES)) == WORKLOADS
+def test_page_without_scripts_is_complete(chromium, plain_page) -> None:
+    chromium.open(plain_page, scripts=False)
+    chromium.do("Emulation.setScriptExecutionDisabled", value=False)
+    assert chromium.value("document.querySelectorAll('main button:not(fieldset *)').length") == 0
+    assert len(chromium.value(NAMES)) == WORKLOADS
     everything = "[...document.querySelectorAll('main *')].filter((one) => !one.closest('fieldset'))"
-    assert shown.value(f"{everything}.every((one) => one.checkVisibility())")
-    assert shown.value("[...document.querySelectorAll('fieldset')].every((one) => !one.offsetHeight)")
+    assert chromium.value(f"{everything}.every((one) => one.checkVisibility())")
+    assert chromium.value("[...document.querySelectorAll('fieldset')].every((one) => !one.offsetHeight)")
 
 
-def test_page_in_print_shows_every_row_and_no_controls(shown, plain) -> None:
-    shown.open(plain, dark=True)
-    shown.media("print", dark=True)
-    assert len(shown.value(NAMES)) == WORKLOADS
-    assert shown.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert shown.value(
+def test_page_in_print_shows_every_row_and_no_controls(chromium, plain_page) -> None:
+    chromium.open(plain_page, dark=True)
+    chromium.media("print", dark=True)
+    assert len(chromium.value(NAMES)) == WORKLOADS
+    assert chromium.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert chromium.value(
         "[...document.querySelectorAll('input, select, nav, .reset, .more')].every((one) => !one.offsetHeight)"
     )
     assert (
-        shown.value(
+        chromium.value(
             "Math.max(...[...document.querySelectorAll('.region')].map((one) => one.scrollHeight - one.clientHeight))"
         )
         <= 1
     )
-    assert shown.pdf().startswith(b"%PDF")
+    assert chromium.pdf().startswith(b"%PDF")
 
 
-def test_wide_table_scrolls_by_keyboard(shown, simulated) -> None:
-    shown.open(simulated, NARROW)
-    tab_to(shown, "#workloads .region")
-    assert shown.value("document.activeElement.scrollWidth > document.activeElement.clientWidth")
-    shown.press("ArrowRight")
+def test_wide_table_scrolls_by_keyboard(chromium, simulated_page) -> None:
+    chromium.open(simulated_page, NARROW)
+    tab_to(chromium, "#workloads .region")
+    assert chromium.value("document.activeElement.scrollWidth > document.activeElement.clientWidth")
+    chromium.press("ArrowRight")
     scrolled = "new Promise((done) => setTimeout(() => done(document.activeElement.scrollLeft > 0), 300))"
-    assert shown.value(scrolled)
+    assert chromium.value(scrolled)
 
 
-def test_long_name_wraps(shown, plain) -> None:
-    shown.open(plain, NARROW)
-    [width] = shown.value(
+def test_long_name_wraps(chromium, plain_page) -> None:
+    chromium.open(plain_page, NARROW)
+    [width] = chromium.value(
         "[...document.querySelectorAll('#namespaces tbody th')]"
         f".filter((one) => one.textContent === {json.dumps(LONG)}).map((one) => one.offsetWidth)"
     )

@@ -18,99 +18,101 @@ from webhook.scan.options import ScanFilters
 
 
 @pytest.fixture(scope="module", params=[None, SIMULATED], ids=["one-policy", "two-policies"])
-def told(request):
+def scan_report(request):
     return report(request.param)
 
 
 @pytest.fixture(scope="module")
-def text(told):
-    return "".join(page.format_report(told))
+def text(scan_report):
+    return "".join(page.format_report(scan_report))
 
 
 @pytest.fixture(scope="module")
-def parsed(text):
+def parsed_page(text):
     return Page(text)
 
 
 @pytest.fixture(scope="module")
-def as_json(told):
-    return json.loads("".join(scan_json.format_report(told)))
+def as_json(scan_report):
+    return json.loads("".join(scan_json.format_report(scan_report)))
 
 
-def test_page_ids_are_unique_and_references_resolve(parsed) -> None:
-    ids = Counter(attributes["id"] for _, attributes in parsed.elements if "id" in attributes)
+def test_page_ids_are_unique_and_references_resolve(parsed_page) -> None:
+    ids = Counter(attributes["id"] for _, attributes in parsed_page.elements if "id" in attributes)
     assert set(ids.values()) == {1}
     named = [
         attributes[label]
-        for _, attributes in parsed.elements
+        for _, attributes in parsed_page.elements
         for label in ("aria-labelledby", "for")
         if label in attributes
     ]
-    named += [link["href"].removeprefix("#") for link in parsed.all("a")]
+    named += [link["href"].removeprefix("#") for link in parsed_page.all("a")]
     assert len(named) > 20
     assert set(named) <= set(ids)
 
 
-def test_page_has_landmarks_and_ordered_headings(parsed) -> None:
-    tags = [tag for tag, _ in parsed.elements]
+def test_page_has_landmarks_and_ordered_headings(parsed_page) -> None:
+    tags = [tag for tag, _ in parsed_page.elements]
     assert [tags.count(tag) for tag in ("header", "nav", "main", "footer", "h1")] == [1] * 5
     assert [tag for tag in tags if re.fullmatch(r"h\d", tag)] == ["h1"] + ["h2"] * 8
-    assert parsed.all("html") == [{"lang": "en"}]
-    assert parsed.all("a")[0]["class"] == "skip"
+    assert parsed_page.all("html") == [{"lang": "en"}]
+    assert parsed_page.all("a")[0]["class"] == "skip"
 
 
-def test_tables_have_captions_regions_and_scoped_heads(parsed) -> None:
-    tables = len(parsed.tables)
+def test_tables_have_captions_regions_and_scoped_heads(parsed_page) -> None:
+    tables = len(parsed_page.tables)
     assert tables >= 11
-    assert len(parsed.all("caption")) == len(parsed.all("table")) == tables
-    regions = [element for element in parsed.all("div") if element.get("role") == "region"]
+    assert len(parsed_page.all("caption")) == len(parsed_page.all("table")) == tables
+    regions = [element for element in parsed_page.all("div") if element.get("role") == "region"]
     assert len(regions) == tables
     assert all(region["tabindex"] == "0" and region["aria-labelledby"].endswith("-caption") for region in regions)
-    assert {cell.get("scope") for cell in parsed.all("th")} == {"row", "col"}
-    assert all(image["aria-hidden"] == "true" for image in parsed.all("svg"))
-    for rows in parsed.tables.values():
+    assert {cell.get("scope") for cell in parsed_page.all("th")} == {"row", "col"}
+    assert all(image["aria-hidden"] == "true" for image in parsed_page.all("svg"))
+    for rows in parsed_page.tables.values():
         assert {len(row) for row in rows} == {len(rows[0])}
 
 
-def test_filters_have_labels_and_are_hidden_without_scripts(parsed) -> None:
-    labels = {label["for"] for label in parsed.all("label")}
-    fields = {field["id"] for field in (*parsed.all("input"), *parsed.all("select"))}
+def test_filters_have_labels_and_are_hidden_without_scripts(parsed_page) -> None:
+    labels = {label["for"] for label in parsed_page.all("label")}
+    fields = {field["id"] for field in (*parsed_page.all("input"), *parsed_page.all("select"))}
     assert labels == fields
     assert len(fields) > 8
-    assert all("hidden" in fieldset for fieldset in parsed.all("fieldset"))
+    assert all("hidden" in fieldset for fieldset in parsed_page.all("fieldset"))
 
 
-def test_page_content_security_policy_allows_only_itself(parsed, text) -> None:
-    policy = parsed.all("meta")[1]
+def test_page_content_security_policy_allows_only_itself(parsed_page, text) -> None:
+    policy = parsed_page.all("meta")[1]
     assert policy["http-equiv"] == "Content-Security-Policy"
     hashes = []
     for tag in ("style", "script"):
         [inside] = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
         hashes.append(f"{tag}-src 'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'")
     assert policy["content"].split("; ") == ["default-src 'none'", *hashes, "base-uri 'none'", "form-action 'none'"]
-    attributes = {name for _, found in parsed.elements for name in found}
+    attributes = {name for _, found in parsed_page.elements for name in found}
     assert not attributes & {"src", "style", "action", "srcset", "ping"}
     assert not [name for name in attributes if name.startswith("on")]
-    assert all(link["href"].startswith("#") for link in parsed.all("a"))
+    assert all(link["href"].startswith("#") for link in parsed_page.all("a"))
 
 
-def test_page_escapes_hostile_names(parsed, text) -> None:
+def test_page_escapes_hostile_names(parsed_page, text) -> None:
     assert text.count("<script") == 1
-    assert parsed.all("img") == []
-    assert [row for row in parsed.tables["workloads"] if row[1] == f"Deployment/{HOSTILE}"]
-    assert [row for row in parsed.tables["exemptions"] if row[-1] == HOSTILE]
-    assert [row for row in parsed.tables["not-read"] if row[1] == f"HTTP 403: {HOSTILE}"]
+    assert parsed_page.all("img") == []
+    assert [row for row in parsed_page.tables["workloads"] if row[1] == f"Deployment/{HOSTILE}"]
+    assert [row for row in parsed_page.tables["exemptions"] if row[-1] == HOSTILE]
+    assert [row for row in parsed_page.tables["not-read"] if row[1] == f"HTTP 403: {HOSTILE}"]
     assert "\u202e" not in text
-    assert BACKWARDS.replace("\u202e", "\\u202e") in {row[1].removeprefix("Pod/") for row in parsed.tables["workloads"]}
-    assert [row for row in parsed.tables["workloads"] if row[0] == LONG]
+    assert BACKWARDS.replace("\u202e", "\\u202e") in {
+        row[1].removeprefix("Pod/") for row in parsed_page.tables["workloads"]
+    }
+    assert [row for row in parsed_page.tables["workloads"] if row[0] == LONG]
 
 
-def test_page_agrees_with_the_json(parsed, as_json) -> None:
-    agree(parsed, as_json)
+def test_page_agrees_with_the_json(parsed_page, as_json) -> None:
+    agree(parsed_page, as_json)
 
 
-def test_last_use_chart_counts_secrets(parsed) -> None:
-    by_use = {row[0]: row[2:] for row in parsed.tables["last-use"][1:]}
+def test_last_use_chart_counts_secrets(parsed_page) -> None:
+    by_use = {row[0]: row[2:] for row in parsed_page.tables["last-use"][1:]}
     assert by_use == {
         "in the last 7 days": ["1", "1", "0", "0"],
         "8 to 30 days ago": ["0", "0", "0", "0"],
@@ -133,16 +135,16 @@ def test_bars_have_the_width_of_their_numbers(text) -> None:
 
 def test_page_of_an_empty_cluster_says_so() -> None:
     small = Small()
-    parsed = Page("".join(page.format_report(small.scan())))
-    assert "Nothing would be denied if recreated under this policy." in parsed.texts
-    assert set(parsed.tables) == {"outcomes"}
-    assert {"No findings.", "No pod has a token.", "The policy has no exemptions."} <= set(parsed.texts)
+    parsed_page = Page("".join(page.format_report(small.scan())))
+    assert "Nothing would be denied if recreated under this policy." in parsed_page.texts
+    assert set(parsed_page.tables) == {"outcomes"}
+    assert {"No findings.", "No pod has a token.", "The policy has no exemptions."} <= set(parsed_page.texts)
 
 
 def test_page_with_filters_shows_them_and_all_denials() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
     only = ScanFilters(("sh*",), ("token-audience",), (Action.WARN,))
-    parsed = Page("".join(page.format_report(small.scan(filters=only))))
+    parsed_page = Page("".join(page.format_report(small.scan(filters=only))))
     scope = "Showing only namespace sh*. Showing only rule token-audience; action warn."
     denied = "1 of 1 pods, 1 of 1 workloads, 1 of 1 legacy Secrets would be denied if recreated under this policy."
-    assert {f"{denied} {scope}", "No findings match the filters."} <= set(parsed.texts)
+    assert {f"{denied} {scope}", "No findings match the filters."} <= set(parsed_page.texts)

@@ -27,7 +27,7 @@ SHORTENED = SET.format("http_protocol.HANDSHAKE_SECONDS = http_protocol.HEAD_SEC
 
 
 @pytest.fixture(scope="module")
-def impatient(policy_flags, tmp_path_factory):
+def short_timeout_server(policy_flags, tmp_path_factory):
     """Return a server that waits for two seconds where it would wait for longer."""
     folder = tmp_path_factory.mktemp("impatient")
     with serve(folder, *policy_flags, module=("-c", SHORTENED)) as server:
@@ -67,37 +67,40 @@ HEAD = POST % len(BODY)
 
 @pytest.mark.parametrize("sent", [HEAD, HEAD + BODY[:100]], ids=["no body", "a part of a body"])
 @pytest.mark.covers("failure-modes: slow body")
-def test_body_without_end_gets_408_and_is_disconnected(impatient, sent):
-    with contextlib.closing(raw_connection(impatient)) as connection:
+def test_body_without_end_gets_408_and_is_disconnected(short_timeout_server, sent):
+    with contextlib.closing(raw_connection(short_timeout_server)) as connection:
         connection.sendall(sent)
-        assert impatient.review("/mutate", BODY)["allowed"], "nobody else waits"
+        assert short_timeout_server.review("/mutate", BODY)["allowed"], "nobody else waits"
         answer = read_to_the_end(connection)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"the body did not arrive in time" in answer
 
 
 @pytest.mark.covers("failure-modes: slow body")
-def test_body_sent_byte_by_byte_gets_408(impatient):
-    with contextlib.closing(raw_connection(impatient)) as connection:
+def test_body_sent_byte_by_byte_gets_408(short_timeout_server):
+    with contextlib.closing(raw_connection(short_timeout_server)) as connection:
         connection.sendall(HEAD)
         assert trickle(connection, BODY).startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.covers("failure-modes: slow head")
-def test_slow_or_endless_head_is_disconnected(impatient):
+def test_slow_or_endless_head_is_disconnected(short_timeout_server):
     with (
-        contextlib.closing(raw_connection(impatient)) as dawdling,
-        contextlib.closing(raw_connection(impatient)) as mute,
+        contextlib.closing(raw_connection(short_timeout_server)) as dawdling,
+        contextlib.closing(raw_connection(short_timeout_server)) as mute,
     ):
         mute.sendall(HEAD[:30])
         assert trickle(dawdling, HEAD) == b""
         assert is_let_go(mute)
-    assert impatient.review("/mutate", BODY)["allowed"]
+    assert short_timeout_server.review("/mutate", BODY)["allowed"]
 
 
 @pytest.mark.covers("failure-modes: silent connection")
-def test_silent_connection_is_closed(impatient):
-    with plain_connection(impatient) as no_handshake, contextlib.closing(raw_connection(impatient)) as no_request:
+def test_silent_connection_is_closed(short_timeout_server):
+    with (
+        plain_connection(short_timeout_server) as no_handshake,
+        contextlib.closing(raw_connection(short_timeout_server)) as no_request,
+    ):
         assert is_let_go(no_handshake)
         assert is_let_go(no_request)
 
@@ -118,12 +121,12 @@ def test_review_on_an_idle_connection_has_the_full_time(policy_flags, tmp_path):
 
 
 @pytest.mark.covers("failure-modes: body too short")
-def test_client_that_hangs_up_within_a_body_leaves_nothing(impatient):
+def test_client_that_hangs_up_within_a_body_leaves_nothing(short_timeout_server):
     for number in range(20):
-        with contextlib.closing(raw_connection(impatient)) as connection:
+        with contextlib.closing(raw_connection(short_timeout_server)) as connection:
             connection.sendall(HEAD + BODY[: number * 10])
-    eventually(lambda: not connections_of(impatient))
-    assert impatient.review("/mutate", BODY)["allowed"]
+    eventually(lambda: not connections_of(short_timeout_server))
+    assert short_timeout_server.review("/mutate", BODY)["allowed"]
 
 
 @pytest.mark.covers("failure-modes: body too long")
@@ -178,8 +181,8 @@ def test_tls_renegotiation_is_refused(server):
 
 
 @pytest.mark.covers("failure-modes: Clients")
-def test_misbehaving_clients_are_not_logged(impatient, server):
+def test_misbehaving_clients_are_not_logged(short_timeout_server, server):
     time.sleep(0.1)
-    for running in (impatient, server):
+    for running in (short_timeout_server, server):
         assert "Traceback" not in running.log
         assert "ERROR" not in running.log
