@@ -93,7 +93,7 @@ def test_summary_counts_objects_not_evaluated() -> None:
     ]
     assert text_lines(report, verbose=True)[:2] == [
         "<stdin>:1: note: Pod/x: left alone: namespace kube-system is left alone",
-        "<stdin>:5: note: Pod/x: left alone: namespace tokenguard is left alone, but for new tokens in it",
+        "<stdin>:5: note: Pod/x: left alone: namespace tokenguard is left alone, except for new tokens in it",
     ]
     summary = json_document(report)["summary"]
     assert (summary["leftAlone"], summary["notEvaluated"]) == (
