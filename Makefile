@@ -95,6 +95,12 @@ audit-deps: $(VENV)/ready ## look up known vulnerabilities of the locked package
 AUDIT = $(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit \
 	--strict --require-hashes --disable-pip --progress-spinner off
 
+# No part of 'make lint', as above.
+.PHONY: lint-workflows
+lint-workflows: $(VENV)/ready ## check the workflows of GitHub Actions; needs a network
+	$(BIN)/uv tool run --quiet check-jsonschema==0.39.0 --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	$(BIN)/uv tool run --quiet zizmor==1.32.0 --offline .github/workflows
+
 .PHONY: image
 image: needs-builder ## build the container image: IMAGE, BASE, SOURCE, BUILDER, BUILD_FLAGS; see docs/install.md
 	$(BUILDER) build $(STAMP) --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(LABELS) \
