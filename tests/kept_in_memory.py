@@ -53,7 +53,7 @@ KEPT: dict[str, tuple[str, ...]] = {
         "webhook/core/policy/model.py::Injection.variable",
         "webhook/core/policy/model.py::Injection.messages",
         "webhook/core/policy/model.py::Injection.volumes_by_lifetime",
-        "webhook/core/rules/token_expiration.py::_year_texts",
+        "webhook/core/rules/token_expiration.py::_year_messages",
         "webhook/core/policy/model.py::Injection.clean_mount_paths",
         "webhook/core/selectors.py::Accounts._full",
         "webhook/core/selectors.py::Accounts._names",

@@ -1,4 +1,4 @@
-"""Whether a token may be made out to an audience, and what to say where it may not."""
+"""Whether a token may be issued for an audience, and what to do if not."""
 
 from collections.abc import Collection
 from itertools import chain
@@ -8,17 +8,17 @@ from webhook.core.selectors import Globs
 
 
 def is_allowed(audience: str, allowed: Globs, api_audiences: Collection[str]) -> bool:
-    """Say whether it is: the API server's own audiences always are, and where no pattern is given, all are."""
+    """Return whether it is: the API server's own audiences always are, and without any pattern, all are."""
     return not allowed or audience in api_audiences or allowed.match(audience)
 
 
-def refusal(
+def audience_hint(
     audience: str, allowed: Globs, api_audiences: Collection[str], *, guess: bool = True, in_full: bool = False
 ) -> str | None:
-    """Return None where the audience is allowed, else what to do in its place.
+    """Return None if the audience is allowed, else what to do.
 
-    `guess` says whether to look for what was meant, which takes longer than all the rest; `in_full` whether to list
-    what is allowed beside a guess, too.
+    `guess` looks for the audience that was meant, which takes longer than all the rest; `in_full` lists the allowed
+    ones besides a guess.
     """
     if is_allowed(audience, allowed, api_audiences):
         return None

@@ -1,4 +1,4 @@
-"""Words for people: quoting what somebody else wrote, and 'did you mean'."""
+"""Text for people: what others wrote, quoted, and "did you mean"."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -13,7 +13,7 @@ _MAX_LETTERS = 2000
 
 
 class FastStrEnum(StrEnum):
-    """One of a fixed set of words; hashed as the text it is, in C, because every decision looks some up."""
+    """A StrEnum with the hash of its text, which C computes: every decision looks some up."""
 
     __hash__ = str.__hash__
 
@@ -21,22 +21,18 @@ class FastStrEnum(StrEnum):
 def quote(value: str) -> str:
     """Return `value` in double quotes, fit for one line of a log, a message or a header.
 
-    Whatever isn't printable is escaped, so that a name can't forge a line; what is longer than 100
+    Characters that aren't printable are escaped, so that a name can't forge a line; a value of more than 100
     characters is cut.
     """
     if len(value) <= _MAX_LENGTH and value.isprintable() and '"' not in value and "\\" not in value:
         return f'"{value}"'
     shown = value if len(value) <= _MAX_LENGTH else value[: _MAX_LENGTH - 1] + "…"
-    return '"' + "".join(_escaped(char) for char in shown) + '"'
+    return '"' + plain(shown.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def plain(text: str) -> str:
-    """Return text fit for one line of a terminal: whatever isn't printable is escaped."""
-    return text if text.isprintable() else "".join(_printable(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return "\\" + char if char in '"\\' else _printable(char)
+    """Return text fit for one line of a terminal: characters that aren't printable are escaped."""
+    return text if text.isprintable() else "".join(map(_printable, text))
 
 
 def _printable(char: str) -> str:
@@ -44,10 +40,10 @@ def _printable(char: str) -> str:
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Return `; did you mean "…"?` for the known word nearest to `wrong`, or nothing where none is near.
+    """Return `; did you mean "…"?` for the known word nearest to `wrong`, or nothing if none is near.
 
-    Looking is slow, and what is wrong comes from others: so only so many words of so much length are looked at, and
-    the last answers are remembered.
+    The search is slow and its input comes from others: so the number and length of the words are limited, and the last
+    results are cached.
     """
     if len(wrong) > _MAX_LENGTH:
         return ""
@@ -74,9 +70,9 @@ def _nearest(wrong: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {quote(close[0])}?" if close else ""
 
 
-def counted(number: int, of: str) -> str:
-    """Return how many there are of something: `1 pod`, `2 pods`."""
-    return f"{number} {of}" if number == 1 else f"{number} {of}s"
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 pod`, `2 pods`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def listing(words: Collection[str]) -> str:

@@ -1,8 +1,8 @@
-"""How long a token really lives. All lifetimes are in seconds.
+"""The effective lifetime of a token. All lifetimes are in seconds.
 
-Source: pkg/registry/core/serviceaccount/storage/token.go and KEP-1205 (bound service account tokens):
-with `--service-account-extend-token-expiration`, on by default, a token asked for with exactly 3607
-seconds, bound to a pod and made out to the API server alone, is signed for a year.
+Source: pkg/registry/core/serviceaccount/storage/token.go and KEP-1205 (bound service account tokens): with
+`--service-account-extend-token-expiration`, on by default, a token that is requested with exactly 3607 seconds, bound
+to a pod and issued for the API server alone, is signed for a year.
 """
 
 MIN_EXPIRATION = 600
@@ -14,7 +14,7 @@ _REFRESH_AFTER = 24 * 3600
 
 
 def effective_lifetime(expiration: int | None, *, for_api_server: bool) -> int:
-    """Return what a token lives that is bound to a pod, and for which `expiration` was asked."""
+    """Return how long a pod-bound token is valid that was requested with `expirationSeconds: expiration`."""
     if expiration is None:
         return DEFAULT_EXPIRATION
     return YEAR if expiration == MAGIC_EXPIRATION and for_api_server else expiration
@@ -30,10 +30,10 @@ def remaining_at_refresh(lifetime: int) -> int:
 
 
 def capped_expiration(maximum: int, expiration: int | None, *, for_api_server: bool) -> int:
-    """Return the `expirationSeconds` that a projected token is capped to, of which `expiration` was asked for.
+    """Return the `expirationSeconds` to which a projected token with `expiration` is capped.
 
-    What counts as a year becomes an hour or less: an author who left Kubernetes' own number standing expects an
-    hour. Nor is a token ever capped to that number, which would make it live a year.
+    What counts as a year becomes an hour or less: an author who kept Kubernetes' own number expects an hour. No token
+    is capped to that number, which would make it valid for a year.
     """
     if for_api_server and MAGIC_EXPIRATION in (expiration, maximum):
         return min(maximum, DEFAULT_EXPIRATION)

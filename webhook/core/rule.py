@@ -1,4 +1,4 @@
-"""What a rule is."""
+"""The definition of a rule."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ _LOWERED = (Action.WARN, Action.AUDIT, Action.OFF)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: its name, what it looks at, and the pure function that finds it broken.
+    """One rule: its name, its subjects, and the pure function that finds violations.
 
-    `summary` says in one line when it is broken, `explanation` why that matters and what to do about it.
-    `default` is what is done about it, `optional_actions` what a policy may choose besides; every rule may be
-    lowered to warn, audit or off. `check` takes the view of its subjects (`webhook.core.pod_context`,
-    `webhook.core.token_context`), `checks_by_subject` those of subjects that need a check of their own.
+    `summary` says in one line when it is violated, `explanation` why that matters and what to do about it.
+    `default` is its action, `optional_actions` are others that a policy may choose; every rule may be lowered to warn,
+    audit or off. `check` takes the context of its subjects (`webhook.core.pod_context`, `webhook.core.token_context`),
+    `checks_by_subject` those of subjects that need a check of their own.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Rule:
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """All that a policy may do about it, from strong to weak."""
+        """All actions that a policy may choose, from strong to weak."""
         allowed = {self.default, *self.optional_actions, *_LOWERED}
         return tuple(action for action in Action if action in allowed)
 
     def check_for(self, subject: Subject) -> Check:
-        """Return the function that looks at a subject."""
+        """Return the function that checks a subject."""
         return self.checks_by_subject.get(subject, self.check)
 
 

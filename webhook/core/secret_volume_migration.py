@@ -1,8 +1,8 @@
-"""Turning a legacy Secret volume into the projection that puts the same files at the same places.
+"""Replaces a legacy Secret volume by the projection that puts the same files at the same paths.
 
-The files are those that the token controller writes into such a Secret (token, ca.crt, namespace), and the
-sources those that the ServiceAccount plugin uses for a pod's default token: a ServiceAccountTokenProjection,
-ConfigMap `kube-root-ca.crt` and the downward API.
+The files are those that the token controller writes into such a Secret (token, ca.crt, namespace). The sources are
+those that the ServiceAccount plugin uses for a pod's default token: a ServiceAccountTokenProjection, ConfigMap
+`kube-root-ca.crt` and the downward API.
 """
 
 from typing import Any
@@ -13,12 +13,12 @@ from webhook.core.lifetimes import DEFAULT_EXPIRATION
 
 _KEYS = ("token", "ca.crt", "namespace")
 _MAX_ITEMS = 20
-"""A legacy Secret has three keys. Each more that is listed is one of them again, and would make the patch longer."""
+"""A legacy Secret has three keys; each further item repeats one of them, and would make the patch longer."""
 _DEFAULT_MODE = 0o644
 
 
 def find_obstacle(secret: SecretVolumeSource, token_account: str, pod_account: str, *, by_sub_path: bool) -> str | None:
-    """Return what stands in the way of an equivalent projection, or None where nothing does.
+    """Return why there is no equivalent projection, or None if there is one.
 
     `by_sub_path` says whether any container mounts the volume by subPath or subPathExpr.
     """
@@ -39,35 +39,21 @@ def find_obstacle(secret: SecretVolumeSource, token_account: str, pod_account: s
 
 def build_projection(secret: SecretVolumeSource, audience: str, maximum: int) -> dict[str, Any]:
     """Return the `projected` volume source with the same file names and modes; `maximum` is in seconds."""
-    items = secret.items or [KeyToPath(key, key) for key in _KEYS]
-    tokens = [
-        {
-            "serviceAccountToken": {
-                "path": item.path or "",
-                "audience": audience,
-                "expirationSeconds": min(DEFAULT_EXPIRATION, maximum),
-            }
-        }
-        for item in items
-        if item.key == "token"
-    ]
-    certificates = [_file(item, key="ca.crt") for item in items if item.key == "ca.crt"]
-    namespaces = [
-        _file(item, fieldRef={"apiVersion": "v1", "fieldPath": "metadata.namespace"})
-        for item in items
-        if item.key == "namespace"
-    ]
-    sources: list[dict[str, Any]] = [*tokens]
+    token = {"audience": audience, "expirationSeconds": min(DEFAULT_EXPIRATION, maximum)}
+    namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    sources: list[dict[str, Any]] = []
+    certificates, namespaces = [], []
+    for item in secret.items or [KeyToPath(key, key) for key in _KEYS]:
+        file = {"path": item.path or "", **({} if item.mode is None else {"mode": item.mode})}
+        if item.key == "token":
+            sources.append({"serviceAccountToken": {"path": item.path or "", **token}})
+        elif item.key == "ca.crt":
+            certificates.append({"key": "ca.crt", **file})
+        else:
+            namespaces.append({**namespace, **file})
     if certificates:
         sources.append({"configMap": {"name": "kube-root-ca.crt", "items": certificates}})
     if namespaces:
         sources.append({"downwardAPI": {"items": namespaces}})
-    projection: dict[str, Any] = {"sources": sources}
-    if secret.default_mode is not None:
-        projection["defaultMode"] = secret.default_mode
-    return projection
-
-
-def _file(item: KeyToPath, **source: Any) -> dict[str, Any]:
-    mode = {} if item.mode is None else {"mode": item.mode}
-    return {**source, "path": item.path or "", **mode}
+    mode = {} if secret.default_mode is None else {"defaultMode": secret.default_mode}
+    return {"sources": sources, **mode}

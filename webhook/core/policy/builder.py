@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from webhook.core import lifetimes
-from webhook.core.audiences import refusal
+from webhook.core.audiences import audience_hint
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import MAX_LINES
 from webhook.core.formatting import quote
@@ -91,7 +91,7 @@ class _AudienceChecker:
         self._left -= sum(len(pattern) + len(audience) + _COMPARISON for pattern in allowed.wild)
         if self._left < 0:
             self._errors.add_at(path, "from here on nothing is compared with tokens.audiences.allowed: it is too much")
-        elif hint := refusal(audience, allowed, self.api_servers, guess=self._guesses_left > 0):
+        elif hint := audience_hint(audience, allowed, self.api_servers, guess=self._guesses_left > 0):
             self._guesses_left -= 1
             self._errors.add_at(path, f"{message}; {hint}")
 

@@ -1,4 +1,4 @@
-"""The rules, one file each, in the order in which their findings are told.
+"""The rules, one file each, in the order of their findings.
 
 A new rule is one new file with a `RULE`, one line in `RULES`, and its cases in `tests/cases/`.
 """

@@ -1,4 +1,4 @@
-"""api-token-automount: only pods that ask for the API server's token get it."""
+"""api-token-automount: only pods that request the API server's token get it."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.token_context import ServiceAccountContext
 
-ANNOTATION = "tokenguard/api-token"  # a pod may ask by it, too
+ANNOTATION = "tokenguard/api-token"  # requests it, too
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
-    """Find the API server's token in a pod that didn't ask for it, or that it will be mounted into."""
+    """Find the API server's token in a pod that doesn't request it, or will get it."""
     automount: bool | None = pod.pod.spec.automount_service_account_token
     if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
         return
@@ -30,7 +30,7 @@ def check(pod: PodContext) -> Iterator[Violation]:
 
 
 def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
-    """Find that a ServiceAccount asks for it, in the name of all its pods."""
+    """Find that a ServiceAccount requests it for all its pods."""
     if context.account.automount_service_account_token is True:
         yield Violation(
             "/automountServiceAccountToken",

@@ -1,4 +1,4 @@
-"""inject: the tokens that the policy gives to a pod are mounted in it, or it is said why they can't be."""
+"""inject: the policy's tokens are mounted in the pods that it selects, or a conflict is reported."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,25 +15,25 @@ from webhook.core.rule import PODS, Rule
 from webhook.core.structs import FrozenStruct, MutableStruct
 
 MAX_MOUNTS = 1000
-"""The most mounts that are injected into one pod: some ten bytes of a container would make a patch of kilobytes."""
+"""The most mounts that are injected into one pod: some ten bytes of a container would cause a patch of kilobytes."""
 
 _NO_PATHS: frozenset[str] = frozenset()
 _NO_MOUNTS: Mapping[str, tuple[int, str | None]] = {}
-_ASKED = "/metadata/annotations/tokenguard~1inject"
+_ANNOTATION = "/metadata/annotations/tokenguard~1inject"
 
 
 class _Container(MutableStruct):
-    """What a container has already, by what an injection looks for: worked out once for all injections.
+    """What a container has that may conflict with an injection, computed once for all injections.
 
     `mounts` maps those paths where a token is injected to the number and the volume of the first mount there.
     `variables` are the names that are set, by the author or by an injection.
     """
 
     pointer: str
-    lists_mounts: bool
+    has_mounts: bool
     mounts: Mapping[str, tuple[int, str | None]]
     devices: AbstractSet[str]
-    lists_variables: bool
+    has_env: bool
     variables: set[str | None]
 
 
@@ -48,46 +48,40 @@ class _InjectedVolume(FrozenStruct, frozen=True):
 def check(pod: PodContext) -> Iterator[Violation]:
     """Find the injections that are still to be made, and those that can't be."""
     if pod.requested_injections:
-        yield from _misrequested(pod)
-    if not pod.injections or not pod.containers:  # without a container it is no pod that the API server would take
+        yield from _invalid_requests(pod)
+    if not pod.injections or not pod.containers:  # the API server rejects a pod without containers
         return
-    skipped = annotation_names(pod.pod, "tokenguard/skip-containers")
-    placed = _injectable(pod.containers, frozenset(skipped))
-    if len(placed) * len(pod.injections) > MAX_MOUNTS:
+    skipped = frozenset(annotation_names(pod.pod, "tokenguard/skip-containers"))
+    targets = [ref for ref in pod.containers if ref.container.name not in skipped and not ref.is_ephemeral]
+    if len(targets) * len(pod.injections) > MAX_MOUNTS:
         yield Violation(
             "/spec",
-            f"has {len(placed)} containers for {len(pod.injections)} injected tokens, "
+            f"has {len(targets)} containers for {len(pod.injections)} injected tokens, "
             f"exceeding the maximum of {MAX_MOUNTS} mounts",
             "use fewer containers",
         )
         return
     windows = pod.pod.spec.for_windows
-    places = pod.namespace_policy.injected_mount_paths
-    containers = [_container(one, places, windows=windows) for one in placed]
+    containers = [_container(ref, pod.namespace_policy.injected_mount_paths, windows=windows) for ref in targets]
     volumes: dict[str, list[int]] = {}
     for number, volume in enumerate(pod.volumes):
         if volume.name in pod.namespace_policy.injected_volumes:
             volumes.setdefault(volume.name, []).append(number)
     for injection in pod.injections:
-        yield from _place(pod, injection, containers, volumes.get(injection.volume, ()))
+        yield from _inject(pod, injection, containers, volumes.get(injection.volume, ()))
 
 
-def _injectable(containers: list[ContainerRef], skipped: frozenset[str]) -> list[ContainerRef]:
-    """Return the containers into which tokens are mounted."""
-    return [one for one in containers if one.container.name not in skipped and not one.is_ephemeral]
-
-
-def _container(placed: ContainerRef, places: frozenset[str], *, windows: bool) -> _Container:
-    container = placed.container
+def _container(ref: ContainerRef, injected_paths: frozenset[str], *, windows: bool) -> _Container:
+    container = ref.container
     mounts: dict[str, tuple[int, str | None]] | None = None
     for number, mount in enumerate(container.volume_mounts or ()):
         path = clean_path(mount.mount_path, windows=windows)
-        if path in places:
+        if path in injected_paths:
             if mounts is None:
                 mounts = {}
             mounts.setdefault(path, (number, mount.name))
     return _Container(
-        placed.pointer,
+        ref.pointer,
         container.volume_mounts is not None,
         mounts or _NO_MOUNTS,
         {clean_path(device.device_path, windows=windows) for device in container.volume_devices}
@@ -98,30 +92,31 @@ def _container(placed: ContainerRef, places: frozenset[str], *, windows: bool) -
     )
 
 
-def _misrequested(pod: PodContext) -> Iterator[Violation]:
-    """Find the names in the pod's annotation that mean no injection, or none that is for this pod."""
-    due = {injection.name for injection in pod.injections}
-    every = [injection.name for injection in pod.all_injections]
-    wrong: set[str] = set()
+def _invalid_requests(pod: PodContext) -> Iterator[Violation]:
+    """Find the names in the pod's annotation that are no injection, or none for this pod."""
+    selected = {injection.name for injection in pod.injections}
+    known = [injection.name for injection in pod.all_injections]
+    invalid: set[str] = set()
     for name in pod.requested_injections:
-        if name in due or name in wrong:
+        if name in selected or name in invalid:
             continue
-        if len(wrong) == MAX_LINES:  # one is enough to refuse the pod
+        if len(invalid) == MAX_LINES:  # one is enough to deny the pod
             return
-        wrong.add(name)
-        if name in every:
-            yield Violation(_ASKED, f"requests the injection {quote(name)}, which is not for this pod", "remove it")
+        invalid.add(name)
+        requests = f"requests the injection {quote(name)}"
+        if name in known:
+            yield Violation(_ANNOTATION, f"{requests}, which is not for this pod", "remove it")
         else:
-            hint = did_you_mean(name, every).removeprefix("; ") or f"the policy has {listing(every)}"
-            yield Violation(_ASKED, f"requests the injection {quote(name)}, which does not exist", hint)
+            hint = did_you_mean(name, known).removeprefix("; ") or f"the policy has {listing(known)}"
+            yield Violation(_ANNOTATION, f"{requests}, which does not exist", hint)
 
 
-def _place(
+def _inject(
     pod: PodContext, injection: Injection, containers: list[_Container], volumes: Sequence[int]
 ) -> Iterator[Violation]:
-    """Find what an injection lacks in a pod, or else what conflicts with it there.
+    """Find what a pod lacks of an injection, or else what conflicts with it there.
 
-    `volumes` are the numbers of those that have the name of its volume.
+    `volumes` are the numbers of the volumes that have the name of its volume.
     """
     conflicts: list[Violation] = []
     edits: list[Edit] = []
@@ -131,45 +126,45 @@ def _place(
         volume = _injected_volume(pod, injection)
         token = volume.token
         edits.append(volume.with_list if pod.pod.spec.volumes is None else volume.to_list)
-        conflicts += [_name_taken(number, injection) for number in volumes]
+        conflicts += [_name_conflict(number, injection) for number in volumes]
         if injection.volume in pod.mounts_by_volume:
-            conflicts += _mounted_in_advance(pod, injection)
+            conflicts += _mount_conflicts(pod, injection)
     for container in containers:
-        _place_in_container(container, injection, edits, conflicts)
+        _mount_in_container(container, injection, edits, conflicts)
     if conflicts:
         yield from conflicts
-    elif edits and not _comes_later(pod, has_volume=has_volume):
-        lacks, fix_summary = injection.messages
-        yield Violation("/spec", lacks, "", tuple(edits), fix_summary, authored=False, token=token)
+    elif edits and not _is_complete_later(pod, has_volume=has_volume):
+        detail, fix_summary = injection.messages
+        yield Violation("/spec", detail, "", tuple(edits), fix_summary, authored=False, token=token)
 
 
-def _place_in_container(
+def _mount_in_container(
     container: _Container, injection: Injection, edits: list[Edit], conflicts: list[Violation]
 ) -> None:
     path, windows_path = injection.clean_mount_paths
     taken = container.mounts and (container.mounts.get(path) or container.mounts.get(windows_path))
     if container.devices and (path in container.devices or windows_path in container.devices):
-        conflicts.append(_path_taken(f"{container.pointer}/volumeDevices", injection))
+        conflicts.append(_path_conflict(f"{container.pointer}/volumeDevices", injection))
     elif not taken:
-        edits.append(Append(f"{container.pointer}/volumeMounts", injection.mount, container.lists_mounts))
+        edits.append(Append(f"{container.pointer}/volumeMounts", injection.mount, container.has_mounts))
     elif taken[1] != injection.volume:
-        conflicts.append(_path_taken(f"{container.pointer}/volumeMounts/{taken[0]}", injection))
+        conflicts.append(_path_conflict(f"{container.pointer}/volumeMounts/{taken[0]}", injection))
     if injection.env and injection.env not in container.variables:
         container.variables.add(injection.env)
-        edits.append(Append(f"{container.pointer}/env", injection.variable, container.lists_variables))
+        edits.append(Append(f"{container.pointer}/env", injection.variable, container.has_env))
 
 
-def _comes_later(pod: PodContext, *, has_volume: bool) -> bool:
-    """Say whether nothing is amiss though something is missing when the final state is judged.
+def _is_complete_later(pod: PodContext, *, has_volume: bool) -> bool:
+    """Return whether the final state may lack something.
 
-    A template's pods are mended when they are made; and a container that another webhook added after us gets
-    no token, which is no reason to refuse its pod.
+    The pods of a template are patched when they are created. A container that another webhook added after this one gets
+    no token, which is no reason to deny its pod.
     """
     return pod.request.phase is Phase.VALIDATE and (has_volume or pod.request.subject is Subject.TEMPLATE)
 
 
-def _mounted_in_advance(pod: PodContext, injection: Injection) -> Iterator[Violation]:
-    """Find mounts of a volume that isn't there and that the injection would bring, other than its own."""
+def _mount_conflicts(pod: PodContext, injection: Injection) -> Iterator[Violation]:
+    """Find mounts of the injection's volume, before it is added, other than the injection's own."""
     for pointer, mount in pod.mounts(injection.volume).pointers():
         own = clean_path(mount.mount_path, windows=pod.pod.spec.for_windows) in injection.clean_mount_paths
         if not own or mount.sub_path or mount.sub_path_expr:
@@ -180,7 +175,7 @@ def _mounted_in_advance(pod: PodContext, injection: Injection) -> Iterator[Viola
             )
 
 
-def _name_taken(number: int, injection: Injection) -> Violation:
+def _name_conflict(number: int, injection: Injection) -> Violation:
     return Violation(
         f"/spec/volumes/{number}",
         f"has the name {quote(injection.volume)}, which the injected token {quote(injection.name)} needs",
@@ -188,7 +183,7 @@ def _name_taken(number: int, injection: Injection) -> Violation:
     )
 
 
-def _path_taken(pointer: str, injection: Injection) -> Violation:
+def _path_conflict(pointer: str, injection: Injection) -> Violation:
     return Violation(
         pointer,
         f"uses {quote(injection.mount_path)}, where the token {quote(injection.name)} is injected",
@@ -197,20 +192,20 @@ def _path_taken(pointer: str, injection: Injection) -> Violation:
 
 
 def _injected_volume(pod: PodContext, injection: Injection) -> _InjectedVolume:
-    """Return an injection's token and volume, made once for each lifetime that the policy has for it."""
+    """Return an injection's token and volume, cached for each lifetime that the policy gives it."""
     for_api_server = pod.for_api_server(injection.audience)
     lifetime = injection.lifetime(pod.namespace_policy.tokens.max_expiration_seconds, for_api_server=for_api_server)
     key = lifetime, for_api_server
-    made: _InjectedVolume | None = injection.volumes_by_lifetime.get(key)
-    if made is None:
+    cached: _InjectedVolume | None = injection.volumes_by_lifetime.get(key)
+    if cached is None:
         source = {"audience": injection.audience, "expirationSeconds": lifetime, "path": injection.path}
         volume = {"name": injection.volume, "projected": {"sources": [{"serviceAccountToken": source}]}}
-        made = injection.volumes_by_lifetime[key] = _InjectedVolume(
+        cached = injection.volumes_by_lifetime[key] = _InjectedVolume(
             MountedToken("" if for_api_server else injection.audience, lifetime),
             Append("/spec/volumes", volume, exists=True),
             Append("/spec/volumes", volume, exists=False),
         )
-    return made
+    return cached
 
 
 RULE: Rule = Rule(

@@ -1,4 +1,4 @@
-"""kubelet-hostpath: no pod sees the folder of the node in which every pod's token lies."""
+"""kubelet-hostpath: no pod mounts the node's folder that contains every pod's tokens."""
 
 import re
 from collections.abc import Iterator
@@ -11,27 +11,27 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 
 _PROCESS_LINK = re.compile(r"/proc/[^/]+(/task/[^/]+)?/(root|cwd)(/|$)")
-"""Links by which a process's folder under /proc leads to the rest of the node (proc(5))."""
+"""Links from a process's folder under /proc to the rest of the node (proc(5))."""
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
-    """Find the hostPath volumes that show the kubelet's pods."""
+    """Find the hostPath volumes that contain the kubelet's pods, or lead there."""
     for number, volume in pod.host_paths:
-        written = (volume.host_path and volume.host_path.path) or ""
-        paths = node_paths(written)
+        host_path = (volume.host_path and volume.host_path.path) or ""
+        paths = node_paths(host_path)
         if any(
             _is_within(path, pods) or _is_within(pods, path)
             for path in paths
             for pods in pod.namespace_policy.kubelet_pods
         ):
-            where = "which contains every pod's tokens"
+            effect = "contains every pod's tokens"
         elif any(_PROCESS_LINK.match(path) for path in paths):
-            where = "which leads to every pod's tokens"
+            effect = "leads to every pod's tokens"
         else:
             continue
         yield Violation(
             f"/spec/volumes/{number}/hostPath",
-            f"is {quote(written)}, {where}",
+            f"is {quote(host_path)}, which {effect}",
             hint="mount only the folder that is needed",
         )
 

@@ -1,7 +1,7 @@
-"""legacy-token-reference: no field of a pod names a Secret that holds a token without end.
+"""legacy-token-reference: no field of a pod names a Secret with a token that never expires.
 
-Which Secrets those are is known by their type, never guessed from their names. `imagePullSecrets` are left
-aside: the kubelet reads them, not the pod.
+Those Secrets are known by their type, never by their names. `imagePullSecrets` are not checked: the kubelet reads
+them, not the pod.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from itertools import islice
 
 from webhook.core.decision import Violation
 from webhook.core.formatting import quote
-from webhook.core.json_patch import Edit, Put, Remove
+from webhook.core.json_patch import Put, Remove
 from webhook.core.k8s_types import Volume
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext
@@ -19,7 +19,7 @@ from webhook.core.secret_refs import container_secrets, volume_secrets
 from webhook.core.secret_volume_migration import build_projection, find_obstacle
 from webhook.core.token_context import ServiceAccountContext
 
-_ADVICE = "mount a projected token instead"
+_HINT = "mount a projected token instead"
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
@@ -27,14 +27,17 @@ def check(pod: PodContext) -> Iterator[Violation]:
     if not pod.legacy_tokens:
         return
     if pod.request.subject is Subject.EPHEMERAL_CONTAINERS:
-        yield from _mounted(pod)
+        yield from _added_mounts(pod)
     else:
-        yield from _volumes(pod)
-    for placed in pod.containers:
-        for field, name in container_secrets(placed.container):
+        for number, volume in enumerate(pod.volumes):
+            for field, name in volume_secrets(volume):
+                if name in pod.legacy_tokens:
+                    yield _volume_violation(pod, volume, f"/spec/volumes/{number}", field, name)
+    for ref in pod.containers:
+        for field, name in container_secrets(ref.container):
             if name in pod.legacy_tokens:
                 other = _other_account(pod.legacy_tokens[name], pod.account)
-                yield _violation(f"{placed.pointer}/{field}", f"reads {_named(name, other)}", other)
+                yield _violation(f"{ref.pointer}/{field}", f"reads {_token_in(name, other)}", other)
 
 
 def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
@@ -42,75 +45,66 @@ def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
     for number, secret in enumerate(context.account.secrets or ()):
         if secret.name and secret.name in context.legacy_tokens:
             other = _other_account(context.legacy_tokens[secret.name], context.account.metadata.name)
-            lists = f"lists {_named(secret.name, other)}"
-            yield _violation(f"/secrets/{number}", lists, other, hint="remove it from the list")
+            detail = f"lists {_token_in(secret.name, other)}"
+            yield _violation(f"/secrets/{number}", detail, other, hint="remove it from the list")
 
 
-def _volumes(pod: PodContext) -> Iterator[Violation]:
-    for number, volume in enumerate(pod.volumes):
-        for field, name in volume_secrets(volume):
-            if name in pod.legacy_tokens:
-                pointer = f"/spec/volumes/{number}"
-                yield _volume(pod, volume, pointer, field, name)
-
-
-def _volume(pod: PodContext, volume: Volume, pointer: str, field: str, name: str) -> Violation:
-    at = f"{pointer}/{field}"
+def _volume_violation(pod: PodContext, volume: Volume, pointer: str, field: str, name: str) -> Violation:
+    field_pointer = f"{pointer}/{field}"
     other = _other_account(pod.legacy_tokens[name], pod.account)
-    holds = f"references {_named(name, other)}"
+    detail = f"references {_token_in(name, other)}"
     if volume.secret is None or field != "secret":
-        return _violation(at, holds, other)
+        return _violation(field_pointer, detail, other)
     audience = pod.api_audiences[0]
     by_sub_path = pod.mounts(volume.name).by_sub_path
     obstacle = find_obstacle(volume.secret, pod.legacy_tokens[name], pod.account, by_sub_path=by_sub_path)
     if not obstacle and pod.collides_with_injection(volume.name, audience):
         obstacle = "its name is that of an injected volume"
     if obstacle:
-        asked = pod.namespace_policy.rules[RULE.name] is Action.PATCH
-        hint = f"{_ADVICE} (cannot be patched: {obstacle})" if asked else _ADVICE
-        return _violation(at, holds, other, hint)
+        is_patched = pod.namespace_policy.rules[RULE.name] is Action.PATCH
+        hint = f"{_HINT} (cannot be patched: {obstacle})" if is_patched else _HINT
+        return _violation(field_pointer, detail, other, hint)
     projection = build_projection(volume.secret, audience, pod.namespace_policy.tokens.max_expiration_seconds)
-    edits: tuple[Edit, ...] = (Put(f"{pointer}/projected", projection), Remove(at))
     return Violation(
-        at,
-        holds,
-        hint=_ADVICE,
-        edits=edits,
+        field_pointer,
+        detail,
+        hint=_HINT,
+        edits=(Put(f"{pointer}/projected", projection), Remove(field_pointer)),
         fix_summary=f"replaced by a projected token issued for {quote(audience)}",
     )
 
 
-def _mounted(pod: PodContext) -> Iterator[Violation]:
-    """Find what the added containers mount, and leave alone what was in the pod before."""
-    holding: dict[str | None, dict[str | None, str]] = {}
+def _added_mounts(pod: PodContext) -> Iterator[Violation]:
+    """Find what added ephemeral containers mount; the rest of the pod was evaluated when it was created."""
+    secrets_by_volume: dict[str | None, dict[str | None, str]] = {}
     for volume in pod.volumes:
         for _, name in volume_secrets(volume):
             if name in pod.legacy_tokens:
                 other = _other_account(pod.legacy_tokens[name], pod.account)
-                holding.setdefault(volume.name, {}).setdefault(other, name)
-    told: set[str | None] = set()
-    for placed in pod.containers if holding else ():
-        for pointer, mount in placed.mounts:
-            if mount.name not in holding:
+                secrets_by_volume.setdefault(volume.name, {}).setdefault(other, name)
+    reported: set[str | None] = set()
+    for ref in pod.containers if secrets_by_volume else ():
+        for pointer, mount in ref.mounts:
+            if mount.name not in secrets_by_volume:
                 continue
             # every account's token at the volume's first mount, one at the others: no more in all than was written
-            secrets = islice(holding[mount.name].items(), 1 if mount.name in told else None)
-            told.add(mount.name)
+            secrets = islice(secrets_by_volume[mount.name].items(), 1 if mount.name in reported else None)
+            reported.add(mount.name)
             for other, name in secrets:
-                yield _violation(pointer, f"mounts {_named(name, other)}", other)
+                yield _violation(pointer, f"mounts {_token_in(name, other)}", other)
 
 
 def _other_account(token_account: str, own_account: str | None) -> str | None:
-    """Return the account that a token is for, or None where it is the object's own."""
+    """Return the account of a token, or None if it is the object's own."""
     return None if token_account == own_account else token_account
 
 
-def _named(secret: str, other_account: str | None) -> str:
-    whose = f" of {quote(other_account)}" if other_account else ""
-    return f"the long-lived token{whose} in Secret {quote(secret)}"
+def _token_in(secret: str, other_account: str | None) -> str:
+    owner = f" of {quote(other_account)}" if other_account else ""
+    return f"the long-lived token{owner} in Secret {quote(secret)}"
 
 
-def _violation(pointer: str, detail: str, other_account: str | None, hint: str = _ADVICE) -> Violation:
+def _violation(pointer: str, detail: str, other_account: str | None, hint: str = _HINT) -> Violation:
     return Violation(pointer, detail, hint, other_account=other_account)
 
 

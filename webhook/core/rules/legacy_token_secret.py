@@ -1,4 +1,4 @@
-"""legacy-token-secret: nobody makes, renews or revives a token that never expires, by any Secret."""
+"""legacy-token-secret: no Secret creates, renews or revives a token that never expires."""
 
 from collections.abc import Iterator
 
@@ -15,11 +15,11 @@ from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, LEGA
 
 
 def check(context: SecretContext) -> Iterator[Violation]:
-    """Find what gives a token that never expires: a new Secret, or an update of one."""
+    """Find a new Secret, or an update of one, that gives a token that never expires."""
     secret, old = context.secret, context.old
     if not secret.is_legacy:
         if secret.token_changed:
-            yield _holds_token(context, f"contains a token of {_account(context.account)} that never expires")
+            yield _contains_token(context, f"contains a token of {_account(context.account)} that never expires")
     elif old is None or not old.is_legacy:
         yield _violation(context, "/type", f"requests a token of {_account(context.account)} that never expires")
         if secret.legacy_token and not _is_own(context):
@@ -58,7 +58,7 @@ def _legacy_update(context: SecretContext, secret: ReviewedSecret, old: Reviewed
 
 
 def _is_own(context: SecretContext) -> bool:
-    """Whether the token is the one that the token controller would fill the Secret with, whatever user it has."""
+    """Return whether the token is the one that the token controller would fill the Secret with, for any user."""
     token = context.secret.legacy_token
     return token is not None and (token.namespace, token.account, token.secret) == (
         context.namespace,
@@ -69,10 +69,10 @@ def _is_own(context: SecretContext) -> bool:
 
 def _is_set(context: SecretContext) -> Violation:
     detail = f"is set to a token of {_account(context.token_account)} that never expires"
-    return _holds_token(context, detail, other_account=context.other_account)
+    return _contains_token(context, detail, other_account=context.other_account)
 
 
-def _holds_token(context: SecretContext, detail: str, other_account: str | None = None) -> Violation:
+def _contains_token(context: SecretContext, detail: str, other_account: str | None = None) -> Violation:
     token = context.secret.legacy_token
     if token and (token.namespace, token.secret) == (context.namespace, context.name):
         detail += ", and makes it valid"

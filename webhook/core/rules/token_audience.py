@@ -1,8 +1,8 @@
-"""token-audience: a token that a pod's author projects is made out to somebody who is allowed."""
+"""token-audience: a token that a pod's author projects is issued for an allowed audience."""
 
 from collections.abc import Iterator
 
-from webhook.core.audiences import refusal
+from webhook.core.audiences import audience_hint
 from webhook.core.decision import MAX_LINES, Violation
 from webhook.core.formatting import quote
 from webhook.core.json_patch import Put
@@ -16,7 +16,7 @@ from webhook.core.token_context import CSIDriverContext
 def check(pod: PodContext) -> Iterator[Violation]:
     """Find the author's tokens that name no audience, or one that is not allowed."""
     audiences = pod.namespace_policy.tokens.audiences
-    refused = 0
+    denied = 0
     for token in pod.tokens:
         if token.is_api_token or token.volume.name in pod.injected_volumes:
             continue
@@ -34,23 +34,25 @@ def check(pod: PodContext) -> Iterator[Violation]:
                     edits=(Put(pointer, default, replaces=audience is not None),) if default else (),
                     fix_summary=f"issued for {quote(default)}" if default else "",
                 )
-        elif hint := refusal(audience, audiences.allowed, pod.api_audiences, guess=refused < MAX_LINES):
-            refused += 1
+        elif hint := audience_hint(audience, audiences.allowed, pod.api_audiences, guess=denied < MAX_LINES):
+            denied += 1
             yield Violation(token.pointer, f"has audience {quote(audience)}, which is not allowed", hint=hint)
 
 
 def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
     """Find the tokens of a CSI driver that name no audience, or one that is not allowed."""
     audiences = context.namespace_policy.tokens.audiences
-    refused = 0
+    denied = 0
     for number, request in enumerate(context.driver.token_requests):
         pointer = f"/spec/tokenRequests/{number}"
         if not request.audience:
             if audiences.required:
                 no_audience = "has no audience, so it is valid for the API server"
                 yield Violation(pointer, no_audience, hint="set audience to the service that the driver sends it to")
-        elif hint := refusal(request.audience, audiences.allowed, context.api_audiences, guess=refused < MAX_LINES):
-            refused += 1
+        elif hint := audience_hint(
+            request.audience, audiences.allowed, context.api_audiences, guess=denied < MAX_LINES
+        ):
+            denied += 1
             yield Violation(pointer, f"has audience {quote(request.audience)}, which is not allowed", hint=hint)
 
 

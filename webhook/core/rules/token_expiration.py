@@ -1,4 +1,4 @@
-"""token-expiration: a projected token lives no longer than the policy's maximum."""
+"""token-expiration: a projected token is valid no longer than the policy's maximum."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -12,53 +12,53 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.token_context import CSIDriverContext
 
-_SHORTEST_LEFT = lifetimes.remaining_at_refresh(lifetimes.MIN_EXPIRATION)
-"""What the shortest token there can be has left at its refresh, in seconds: no shorter termination outlasts one."""
+_MIN_REMAINING = lifetimes.remaining_at_refresh(lifetimes.MIN_EXPIRATION)
+"""Seconds that the shortest possible token has left at its refresh: no shorter termination outlasts a token."""
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
-    """Find the tokens that may be valid longer than the maximum, and a termination that outlasts a token."""
+    """Find tokens that can be valid longer than the maximum, and a termination that outlasts a token."""
     maximum = pod.namespace_policy.tokens.max_expiration_seconds
     for token in pod.tokens:
-        asked = token.projection.expiration_seconds
+        requested = token.projection.expiration_seconds
         for_api_server = pod.for_api_server(token.projection.audience)
-        lifetime = lifetimes.effective_lifetime(asked, for_api_server=for_api_server)
-        if lifetime <= maximum or (token.is_api_token and _is_kept(pod, asked)):
+        lifetime = lifetimes.effective_lifetime(requested, for_api_server=for_api_server)
+        if lifetime <= maximum or (token.is_api_token and _is_kept(pod, requested)):
             continue
-        cap = lifetimes.capped_expiration(maximum, asked, for_api_server=for_api_server)
+        cap = lifetimes.capped_expiration(maximum, requested, for_api_server=for_api_server)
         pointer = token.pointer
-        texts = _year_texts if lifetime == lifetimes.YEAR and asked == lifetimes.MAGIC_EXPIRATION else _texts
-        detail, hint, fix_summary = texts(asked, lifetime, maximum, cap)
+        messages = _year_messages if lifetime == lifetimes.YEAR else _messages
+        detail, hint, fix_summary = messages(requested, lifetime, maximum, cap)
         yield Violation(
             pointer,
             detail,
             hint,
-            edits=(Put(f"{pointer}/serviceAccountToken/expirationSeconds", cap, replaces=asked is not None),),
+            edits=(Put(f"{pointer}/serviceAccountToken/expirationSeconds", cap, replaces=requested is not None),),
             fix_summary=fix_summary,
             authored=token.authored or not token.is_api_token,
             token=MountedToken("" if for_api_server else token.projection.audience or "", lifetime),
             is_api_token=token.is_api_token,
         )
-    if (pod.pod.spec.termination_grace_period_seconds or 0) > _SHORTEST_LEFT:
-        yield from _termination(pod)
+    if (pod.pod.spec.termination_grace_period_seconds or 0) > _MIN_REMAINING:
+        yield from _check_termination(pod)
 
 
 def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
-    """Find the tokens of a CSI driver that may live longer than the maximum."""
+    """Find the tokens of a CSI driver that can be valid longer than the maximum."""
     maximum = context.namespace_policy.tokens.max_expiration_seconds
     for number, request in enumerate(context.driver.token_requests):
-        asked, audience = request.expiration_seconds, request.audience
+        requested, audience = request.expiration_seconds, request.audience
         for_api_server = not audience or audience in context.api_audiences
-        lifetime = lifetimes.effective_lifetime(asked, for_api_server=for_api_server)
+        lifetime = lifetimes.effective_lifetime(requested, for_api_server=for_api_server)
         if lifetime > maximum:
-            cap = lifetimes.capped_expiration(maximum, asked, for_api_server=for_api_server)
-            detail, hint, _ = _texts(asked, lifetime, maximum, cap)
+            cap = lifetimes.capped_expiration(maximum, requested, for_api_server=for_api_server)
+            detail, hint, _ = _messages(requested, lifetime, maximum, cap)
             yield Violation(f"/spec/tokenRequests/{number}", detail, hint)
 
 
-def _texts(asked: int | None, lifetime: int, maximum: int, cap: int) -> tuple[str, str, str]:
+def _messages(requested: int | None, lifetime: int, maximum: int, cap: int) -> tuple[str, str, str]:
     """Return what is wrong with a token, what its author can do, and what is done."""
-    year = " (3607 for the API server means a year)" if lifetime != (asked or lifetime) else ""
+    year = " (3607 for the API server means a year)" if lifetime != (requested or lifetime) else ""
     return (
         f"has lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",
         f"set expirationSeconds to {cap} or less",
@@ -66,27 +66,27 @@ def _texts(asked: int | None, lifetime: int, maximum: int, cap: int) -> tuple[st
     )
 
 
-_year_texts = lru_cache(maxsize=64)(_texts)
-"""The same for what Kubernetes mounts into every pod: the policy alone says what differs."""
+_year_messages = lru_cache(maxsize=64)(_messages)
+"""The same for the token that Kubernetes mounts into every pod: only the policy's maximum varies."""
 
 
-def _is_kept(pod: PodContext, asked: int | None) -> bool:
-    """Whether the policy leaves the API server's own token valid for a year, which `asked` for so many seconds."""
-    return pod.namespace_policy.api_server_token.keep and asked == lifetimes.MAGIC_EXPIRATION
+def _is_kept(pod: PodContext, requested: int | None) -> bool:
+    """Return whether the policy leaves the API server's own token, with this `expirationSeconds`, valid for a year."""
+    return pod.namespace_policy.api_server_token.keep and requested == lifetimes.MAGIC_EXPIRATION
 
 
-def _termination(pod: PodContext) -> Iterator[Violation]:
+def _check_termination(pod: PodContext) -> Iterator[Violation]:
     """Find that the pod may take longer to terminate than its tokens stay valid without a refresh."""
     grace = pod.pod.spec.termination_grace_period_seconds or 0
-    lifetime = min(_lifetimes(pod), default=None)
-    if lifetime is None:
+    shortest = min(_lifetimes(pod), default=None)
+    if shortest is None:
         return
-    left = lifetimes.remaining_at_refresh(lifetime)
-    if grace > left:
+    remaining = lifetimes.remaining_at_refresh(shortest)
+    if grace > remaining:
         yield Violation(
             "/spec/terminationGracePeriodSeconds",
-            f"is {grace}, but a token may expire {left}s into termination",
-            hint=f"set it to {left} or less, or do not use the token while terminating",
+            f"is {grace}, but a token may expire {remaining}s into termination",
+            hint=f"set it to {remaining} or less, or do not use the token while terminating",
             warn_only=True,
         )
 
@@ -100,11 +100,11 @@ def _lifetimes(pod: PodContext) -> Iterator[int]:
     ]
     if pod.will_get_api_token:
         tokens.append((None, lifetimes.MAGIC_EXPIRATION, True))
-    for audience, asked, own in tokens:
+    for audience, requested, is_api_token in tokens:
         for_api_server = pod.for_api_server(audience)
-        lifetime = lifetimes.effective_lifetime(asked, for_api_server=for_api_server)
-        if capping and lifetime > maximum and not (own and _is_kept(pod, asked)):
-            lifetime = lifetimes.capped_expiration(maximum, asked, for_api_server=for_api_server)
+        lifetime = lifetimes.effective_lifetime(requested, for_api_server=for_api_server)
+        if capping and lifetime > maximum and not (is_api_token and _is_kept(pod, requested)):
+            lifetime = lifetimes.capped_expiration(maximum, requested, for_api_server=for_api_server)
         yield lifetime
 
 

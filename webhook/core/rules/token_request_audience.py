@@ -1,8 +1,8 @@
-"""token-request-audience: a token asked for by hand is made out to somebody who is allowed."""
+"""token-request-audience: a requested token is issued for an allowed audience."""
 
 from collections.abc import Iterator
 
-from webhook.core.audiences import refusal
+from webhook.core.audiences import audience_hint
 from webhook.core.decision import MAX_LINES, Violation
 from webhook.core.formatting import quote
 from webhook.core.kinds import Subject
@@ -14,11 +14,11 @@ from webhook.core.token_context import TokenRequestContext
 def check(context: TokenRequestContext) -> Iterator[Violation]:
     """Find the audiences that are neither allowed nor the API server's."""
     allowed = context.namespace_policy.tokens.audiences.allowed
-    refused = 0
+    denied = 0
     for number, audience in enumerate(context.token_request.spec.audiences or ()):
-        hint = refusal(audience, allowed, context.api_audiences, guess=refused < MAX_LINES, in_full=True)
+        hint = audience_hint(audience, allowed, context.api_audiences, guess=denied < MAX_LINES, in_full=True)
         if hint:
-            refused += 1
+            denied += 1
             yield Violation(
                 f"/spec/audiences/{number}",
                 f"is {quote(audience)}, which is not allowed",

@@ -1,4 +1,4 @@
-"""token-request-binding: a token asked for by hand dies with an object."""
+"""token-request-binding: a requested token is bound to an object."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from webhook.core.token_context import TokenRequestContext
 
 
 def check(context: TokenRequestContext) -> Iterator[Violation]:
-    """Find a request that binds its token to nothing."""
+    """Find a request for an unbound token."""
     if context.token_request.spec.bound_object_ref is None:
         yield Violation(
             "/spec",

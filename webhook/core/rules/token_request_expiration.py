@@ -1,4 +1,4 @@
-"""token-request-expiration: a token asked for by hand lives no longer than the policy's maximum."""
+"""token-request-expiration: a requested token is valid no longer than the policy's maximum."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,12 @@ from webhook.core.token_context import TokenRequestContext
 
 
 def check(context: TokenRequestContext) -> Iterator[Violation]:
-    """Find a request whose token would live longer than the maximum."""
+    """Find a request whose token would be valid longer than the maximum."""
     maximum = context.namespace_policy.tokens.max_request_lifetime
     lifetime = context.lifetime
     if lifetime > maximum:
-        asked = context.token_request.spec.expiration_seconds
-        year = " (3607 for the API server, bound to a pod, means a year)" if lifetime != (asked or lifetime) else ""
+        requested = context.token_request.spec.expiration_seconds
+        year = " (3607 for the API server, bound to a pod, means a year)" if lifetime != (requested or lifetime) else ""
         yield Violation(
             "/spec/expirationSeconds",
             f"requests lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",

@@ -1,4 +1,4 @@
-"""token-subpath: a token is not mounted by subPath, because such a file is never refreshed."""
+"""token-subpath: no token is mounted by subPath, because such a file is never refreshed."""
 
 from collections.abc import Iterator
 
@@ -9,16 +9,16 @@ from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
-    """Find the mounts of token volumes that go by subPath or subPathExpr."""
+    """Find the mounts of token volumes by subPath or subPathExpr."""
     if not pod.tokens or not pod.has_sub_path_mount:
         return
     volumes = {token.volume.name for token in pod.tokens}
-    for placed in pod.containers:
-        for number, mount in enumerate(placed.container.volume_mounts or ()):
+    for ref in pod.containers:
+        for pointer, mount in ref.mounts:
             field = "subPath" if mount.sub_path else "subPathExpr" if mount.sub_path_expr else None
             if field and mount.name in volumes:
                 yield Violation(
-                    f"{placed.pointer}/volumeMounts/{number}",
+                    pointer,
                     f"mounts a token by {field} (never refreshed)",
                     hint="mount the whole volume",
                 )
