@@ -57,6 +57,10 @@ format: $(VENV)/ready ## format the code, and fix what the linter can fix
 docs: $(VENV)/ready ## write the generated documentation: docs/cli.md, docs/rules.md, the table of rules in README.md
 	$(BIN)/python -m tests.generated_docs
 
+.PHONY: chart
+chart: $(VENV)/ready ## write the generated files of charts/tokenguard: the objects from manifests/, by kubectl, and the values' schema
+	$(BIN)/python -m tests.generated_chart
+
 .PHONY: bench
 bench: $(VENV)/ready ## measure what a review costs, against baselines in the same run; see docs/performance.md
 	$(BIN)/python -m tests.bench $(PARTS)

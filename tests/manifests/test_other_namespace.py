@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from tests.manifests.namespaces import mentions
 from tests.manifests.rendering import (
     INSTALLATIONS,
     MONITORING,
@@ -22,38 +23,11 @@ OTHER = "security"
 SCANNER = "manifests/scanner"
 ADDED = (MONITORING, SCANNER)
 NAMES_IN_VALUES = "transformers: [../tokenguard/manifests/namespace]\n"
-IS_DEFAULT_NAMESPACE = re.compile(
-    rf"^{DEFAULT_NAMESPACE}$|{DEFAULT_NAMESPACE}\.{DEFAULT_NAMESPACE}|^{DEFAULT_NAMESPACE}/{DEFAULT_NAMESPACE}"
-    rf"|-n {DEFAULT_NAMESPACE}\b|namespace {DEFAULT_NAMESPACE}\b"
-)
-NAMES = {"name", "app.kubernetes.io/name", "priorityClassName", "serviceAccountName", "serviceAccount", "resourceNames"}
-"""Fields that contain the name of another object than the namespace."""
 
 
 def overlay(*resources: str, more: str = "") -> str:
     listed = [f"../tokenguard/{folder}" for folder in resources]
     return f"namespace: {OTHER}\nresources: [{', '.join(listed)}]\n{more}"
-
-
-def strings(value, key=""):
-    """Yield every string of an object with the key that it is under."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from strings(inner, name)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from strings(inner, key)
-    elif isinstance(value, str):
-        yield key, value
-
-
-def mentions(objects):
-    return [
-        (obj["kind"], key, text)
-        for obj in objects
-        for key, text in strings({**obj, "metadata": {**obj["metadata"], "name": ""}})
-        if IS_DEFAULT_NAMESPACE.search(text) and key not in NAMES
-    ]
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
