@@ -32,7 +32,7 @@ def served_by(tmp_path) -> str:
     return parse_certificates(file.read_bytes())[0].fingerprint if file.exists() else ""
 
 
-def test_where_the_api_server_is_away_a_worker_starts_all_the_same_and_the_log_says_why(tmp_path, caplog) -> None:
+def test_worker_starts_and_logs_why_without_an_api_server(tmp_path, caplog) -> None:
     one = manager(tmp_path)
     one.start()
     one.stop()
@@ -72,7 +72,7 @@ def delete_the_secret(api: Api) -> None:
 
 @pytest.mark.usefixtures("running")
 @pytest.mark.parametrize("happens", [break_a_bundle, delete_the_secret])
-def test_what_changes_is_mended_long_before_the_next_look_would_be(api, happens) -> None:
+def test_change_is_reconciled_at_once(api, happens) -> None:
     happens(api)
 
     def is_mended() -> bool:
@@ -98,7 +98,7 @@ def test_start_with_an_unusable_pair_does_not_wait_for_the_next(api, tmp_path, m
 
 
 @pytest.mark.covers("failure-modes: API server unreachable")
-def test_restarted_worker_without_api_server_starts_with_the_last_pair(api, running, tmp_path) -> None:
+def test_restart_without_an_api_server_serves_the_last_pair(api, running, tmp_path) -> None:
     running.stop()
     before = (tmp_path / "certificate.pem").read_bytes()
     api.refused = {(method, "/") for method in ("get", "post", "patch", "delete")}
@@ -109,7 +109,7 @@ def test_restarted_worker_without_api_server_starts_with_the_last_pair(api, runn
     assert (tmp_path / "certificate.pem").read_bytes() == before
 
 
-def test_restarted_worker_with_a_lost_secret_stays_trusted_by_the_old_ca(api, running, tmp_path) -> None:
+def test_restart_with_a_lost_secret_is_trusted_by_the_old_ca(api, running, tmp_path) -> None:
     running.stop()
     [before] = set(map(base64.b64decode, api.bundles()))
     delete_the_secret(api)
@@ -135,7 +135,7 @@ def test_certificates_are_signed_by_the_api_servers_clock(api, tmp_path) -> None
 
 
 @pytest.mark.usefixtures("api")
-def test_an_error_while_writing_is_logged_and_tried_again(tmp_path, monkeypatch, caplog) -> None:
+def test_write_error_is_logged_and_retried(tmp_path, monkeypatch, caplog) -> None:
     monkeypatch.setattr("webhook.cluster.certificates.manager.AFTER_FAILURE", 0.1)
     (tmp_path / "certificate.pem").mkdir()
     one = manager(tmp_path, lambda: "")

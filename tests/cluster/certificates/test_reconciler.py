@@ -52,7 +52,7 @@ def force(api: Api, time: SimulatedTime, *, revoke: bool = False) -> None:
     assert WHERE.write(api, add_new_ca(found.stored, time.now, revoke=revoke), found.version)
 
 
-def test_one_replica_makes_secret_and_trust_out_of_nothing(api, time) -> None:
+def test_one_replica_creates_secret_and_bundles(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     assert is_refused(api, node, time) == ""
@@ -61,7 +61,7 @@ def test_one_replica_makes_secret_and_trust_out_of_nothing(api, time) -> None:
     assert time.seconds < 5
 
 
-def test_of_many_replicas_that_start_at_once_all_serve_what_the_first_has_made(api, time) -> None:
+def test_replicas_started_together_serve_the_first_certificate(api, time) -> None:
     nodes = [SimulatedReplica(api, time) for _ in range(5)]
     settle(time, *nodes)
     assert len({node.serves for node in nodes}) == 1
@@ -69,7 +69,7 @@ def test_of_many_replicas_that_start_at_once_all_serve_what_the_first_has_made(a
     assert [method for method, path in api.asked if path == SECRETS and method == "post"] == ["post"]
 
 
-def test_two_that_read_the_same_nothing_end_with_one_secret(api, time) -> None:
+def test_two_replicas_without_a_secret_end_with_one(api, time) -> None:
     first, second = SimulatedReplica(api, time), SimulatedReplica(api, time)
 
     def interrupt(method: str, path: str) -> None:
@@ -192,7 +192,7 @@ def test_old_ca_leaves_the_bundle_when_it_expires(api, time) -> None:
     assert len(stored(api).cas) == 1
 
 
-def test_a_new_authority_signs_only_once_the_bundle_has_been_trusted_for_long_enough(api, time) -> None:
+def test_new_ca_signs_once_its_bundle_has_been_trusted_long_enough(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     before = stored(api)
@@ -205,7 +205,7 @@ def test_a_new_authority_signs_only_once_the_bundle_has_been_trusted_for_long_en
     assert time.seconds - began >= TRUST_DELAY
 
 
-def test_a_bundle_that_somebody_broke_is_put_back_and_nothing_else_is_touched(api, time) -> None:
+def test_broken_bundle_is_restored_and_nothing_else_written(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     held = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]
@@ -217,7 +217,7 @@ def test_a_bundle_that_somebody_broke_is_put_back_and_nothing_else_is_touched(ap
     assert api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"][0]["clientConfig"]["service"]
 
 
-def test_a_replica_that_read_the_secret_before_a_rotation_does_not_put_its_bundle_back(api, time) -> None:
+def test_stale_replica_does_not_restore_the_old_bundle(api, time) -> None:
     slow = SimulatedReplica(api, time)
     settle(time, slow)
     api.objects[f"{CONFIGURATIONS[0]}/tokenguard"]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
@@ -235,7 +235,7 @@ def test_a_replica_that_read_the_secret_before_a_rotation_does_not_put_its_bundl
 
 
 @pytest.mark.parametrize("read", [1, 2, 3], ids=["the first", "the second", "the third"])
-def test_a_rotation_before_any_of_a_replicas_reads_is_not_undone_by_it(api, time, read) -> None:
+def test_rotation_during_reads_is_not_undone(api, time, read) -> None:
     slow, quick = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, slow, quick)
     reads: list[str] = []
@@ -253,7 +253,7 @@ def test_a_rotation_before_any_of_a_replicas_reads_is_not_undone_by_it(api, time
     assert {base64.b64decode(bundle) for bundle in api.bundles()} == {stored(api).bundle}
 
 
-def test_a_configuration_that_changes_between_read_and_write_is_no_failure(api, time, caplog) -> None:
+def test_conflict_on_a_configuration_is_no_failure(api, time, caplog) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     path = f"{CONFIGURATIONS[0]}/tokenguard"
@@ -271,7 +271,7 @@ def test_a_configuration_that_changes_between_read_and_write_is_no_failure(api, 
     assert is_refused(api, node, time) == ""
 
 
-def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came(api, time) -> None:
+def test_wait_for_a_bundle_starts_when_that_bundle_came(api, time) -> None:
     slow, quick = SimulatedReplica(api, time), SimulatedReplica(api, time)
     settle(time, slow, quick)
     time.seconds += 2 * TRUST_DELAY
@@ -285,7 +285,7 @@ def test_a_bundle_is_waited_for_from_when_it_came_and_not_from_when_another_came
     assert time.seconds - began >= TRUST_DELAY
 
 
-def test_a_secret_that_was_deleted_is_made_again(api, time) -> None:
+def test_deleted_secret_is_created_again(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     del api.objects[f"{SECRETS}/tokenguard-tls"]
@@ -293,7 +293,7 @@ def test_a_secret_that_was_deleted_is_made_again(api, time) -> None:
     assert is_refused(api, node, time) == ""
 
 
-def test_where_there_are_no_configurations_a_certificate_is_kept_all_the_same(time) -> None:
+def test_certificate_is_managed_without_configurations(time) -> None:
     api = Api()
     node = SimulatedReplica(api, time)
     settle(time, node)
@@ -303,7 +303,7 @@ def test_where_there_are_no_configurations_a_certificate_is_kept_all_the_same(ti
     assert is_refused(api, node, time) == ""
 
 
-def test_nothing_is_written_where_nothing_has_changed(api, time) -> None:
+def test_unchanged_state_causes_no_write(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     api.asked.clear()
@@ -313,7 +313,7 @@ def test_nothing_is_written_where_nothing_has_changed(api, time) -> None:
     assert {method for method, _ in api.asked} == {"get"}
 
 
-def test_what_was_in_the_secret_besides_stays(api, time) -> None:
+def test_other_keys_of_the_secret_stay(api, time) -> None:
     api.put(f"{SECRETS}/tokenguard-tls", {
         "type": "Opaque", "metadata": {"name": "tokenguard-tls", "labels": {"team": "x"}}, "data": {"note": "eA=="},
     })  # fmt: skip
@@ -323,7 +323,7 @@ def test_what_was_in_the_secret_besides_stays(api, time) -> None:
     assert (secret["type"], secret["metadata"]["labels"], secret["data"]["note"]) == ("Opaque", {"team": "x"}, "eA==")
 
 
-def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, caplog) -> None:
+def test_unmanaged_secret_is_served_and_never_written(api, time, caplog) -> None:
     node = SimulatedReplica(api, time, manage=False)
     assert node.look() == AFTER_FAILURE
     assert "Secret tokenguard/tokenguard-tls: does not exist: create it" in caplog.text
@@ -334,7 +334,7 @@ def test_a_secret_that_is_not_managed_is_served_and_never_written(api, time, cap
     assert {method for method, _ in api.asked} == {"get"}
 
 
-def test_where_nothing_is_signed_the_cas_key_is_not_even_decoded(api, time) -> None:
+def test_ca_key_is_not_decoded_without_signing(api, time) -> None:
     settle(time, SimulatedReplica(api, time))
     api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"] = "not base64"
     node = SimulatedReplica(api, time, manage=False)
@@ -355,7 +355,7 @@ UNSERVABLE = {
 
 
 @pytest.mark.parametrize(("changed", "why"), UNSERVABLE.values(), ids=UNSERVABLE)
-def test_a_pair_that_can_not_be_served_is_told_at_once_and_by_its_secret(api, time, caplog, changed, why) -> None:
+def test_unusable_pair_is_reported_with_its_secret(api, time, caplog, changed, why) -> None:
     settle(time, SimulatedReplica(api, time))
     data = api.objects[f"{SECRETS}/tokenguard-tls"]["data"]
     data |= {name: base64.b64encode(content).decode() for name, content in changed.items()}
@@ -365,7 +365,7 @@ def test_a_pair_that_can_not_be_served_is_told_at_once_and_by_its_secret(api, ti
     assert f"Secret tokenguard/tokenguard-tls: {why}" in caplog.text
 
 
-def test_a_refusal_is_told_once_with_its_reason_and_taken_up_again(api, time, caplog) -> None:
+def test_refusal_is_logged_once_and_retried(api, time, caplog) -> None:
     api.refused.add(("patch", CONFIGURATIONS[0]))
     node = SimulatedReplica(api, time)
     assert [node.look() for _ in range(3)] == [0.0, AFTER_FAILURE, AFTER_FAILURE]
@@ -377,7 +377,7 @@ def test_a_refusal_is_told_once_with_its_reason_and_taken_up_again(api, time, ca
     assert is_refused(api, node, time) == ""
 
 
-def test_where_the_configurations_can_not_be_read_a_good_certificate_is_served_all_the_same(api, time) -> None:
+def test_valid_certificate_is_served_with_unreadable_configurations(api, time) -> None:
     settle(time, SimulatedReplica(api, time))
     api.refused.add(("get", WEBHOOKS))
     late = SimulatedReplica(api, time)
@@ -385,7 +385,7 @@ def test_where_the_configurations_can_not_be_read_a_good_certificate_is_served_a
     assert late.given.startswith(stored(api).certificate)
 
 
-def test_one_configuration_that_can_not_be_changed_does_not_hold_up_the_other(api, time) -> None:
+def test_refused_configuration_does_not_delay_the_other(api, time) -> None:
     api.refused.add(("patch", CONFIGURATIONS[0]))
     node = SimulatedReplica(api, time)
     for _ in range(3):
@@ -393,7 +393,7 @@ def test_one_configuration_that_can_not_be_changed_does_not_hold_up_the_other(ap
     assert [bool(bundle) for bundle in api.bundles()] == [False, False, True, True]
 
 
-def test_where_the_secret_can_not_be_written_a_broken_bundle_is_put_back_all_the_same(api, time) -> None:
+def test_broken_bundle_is_restored_with_a_read_only_secret(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     time.seconds += 21 * 86400
@@ -404,7 +404,7 @@ def test_where_the_secret_can_not_be_written_a_broken_bundle_is_put_back_all_the
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_lost_secret_is_made_again_without_any_replica_being_refused(api, time, seed) -> None:
+def test_lost_secret_is_created_again_without_a_refused_replica(api, time, seed) -> None:
     chance = random.Random(seed)
     nodes = [SimulatedReplica(api, time) for _ in range(3)]
     settle(time, *nodes)
@@ -423,7 +423,7 @@ def test_a_lost_secret_is_made_again_without_any_replica_being_refused(api, time
     assert [is_refused(api, node, time) for node in nodes] == [""] * 3
 
 
-def test_a_certificate_that_no_managed_ca_has_signed_is_not_served(api, time) -> None:
+def test_certificate_of_an_unmanaged_ca_is_not_served(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     served, found = node.given, WHERE.read(api)
@@ -482,7 +482,7 @@ def test_unused_name_is_removed_at_the_next_renewal(api, time) -> None:
     assert names(api) == {NAME}
 
 
-def test_no_key_is_ever_logged(api, time, caplog) -> None:
+def test_keys_are_never_logged(api, time, caplog) -> None:
     caplog.set_level("DEBUG")
     node = SimulatedReplica(api, time)
     settle(time, node)

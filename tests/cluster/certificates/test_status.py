@@ -40,7 +40,7 @@ def problems(api: Api, now: dt.datetime = NOW) -> list[str]:
     return [line.text.strip() for line in read_status(api, WHERE).lines(now) if line.is_problem]
 
 
-def test_where_all_is_well_issuer_names_and_days_are_said(api) -> None:
+def test_status_has_issuer_names_and_days_left(api) -> None:
     status = read_status(api, WHERE)
     said = "\n".join(line.text for line in status.lines(NOW))
     assert "issuer       CN=tokenguard CA 2026-11-24 " in said
@@ -51,23 +51,23 @@ def test_where_all_is_well_issuer_names_and_days_are_said(api) -> None:
     assert status.pending_step == ""
 
 
-def test_where_there_is_no_certificate_that_is_all_there_is_to_say() -> None:
+def test_status_without_a_certificate_has_one_problem() -> None:
     assert problems(Api()) == ["Secret tokenguard/tokenguard-tls does not exist or contains no certificate"]
 
 
-def test_a_certificate_that_ends_soon_or_has_ended_is_a_problem(api) -> None:
+def test_expired_or_expiring_certificate_is_a_problem(api) -> None:
     assert "renewal overdue since" in problems(api, NOW + 21 * DAY)[0]
     assert ": expired" in problems(api, NOW + 31 * DAY)[0]
     assert ": not valid yet" in problems(api, NOW - DAY)[0]
 
 
-def test_a_certificate_that_somebody_else_renews_is_overdue_ten_days_before_its_end(api) -> None:
+def test_unmanaged_certificate_is_overdue_ten_days_before_expiry(api) -> None:
     del api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"]
     assert problems(api, NOW + 19 * DAY) == []
     assert "renewal overdue since" in problems(api, NOW + 21 * DAY)[0]
 
 
-def test_a_bundle_that_does_not_verify_what_is_kept_is_a_problem(api) -> None:
+def test_bundle_that_does_not_verify_the_certificate_is_a_problem(api) -> None:
     stranger = base64.b64encode(create_ca(NOW).certificate).decode()
     webhooks = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"]
     webhooks[0]["clientConfig"]["caBundle"] = stranger
@@ -85,7 +85,7 @@ def test_a_bundle_that_does_not_verify_what_is_kept_is_a_problem(api) -> None:
     ({"url": "https://guard.example.com:8443/mutate"}, "guard.example.com"),
     ({"url": "https://[2001:DB8::1]:8443/mutate"}, "2001:db8::1"),
 ])  # fmt: skip
-def test_the_certificate_has_to_be_for_the_name_that_the_api_server_calls(api, time, client, host) -> None:
+def test_certificate_without_the_called_name_is_a_problem(api, time, client, host) -> None:
     path = f"{CONFIGURATIONS[0]}/tokenguard"
     bundle = api.objects[path]["webhooks"][0]["clientConfig"]["caBundle"]
     api.put(path, {"metadata": {"name": "tokenguard"}, "webhooks": [
@@ -98,7 +98,7 @@ def test_the_certificate_has_to_be_for_the_name_that_the_api_server_calls(api, t
     assert [line for line in problems(api) if "trust" in line] == []
 
 
-def test_a_chain_is_trusted_by_the_ca_that_its_last_certificate_is_signed_by(api) -> None:
+def test_chain_is_trusted_by_the_ca_of_its_last_certificate(api) -> None:
     case = cases()["intermediate that is sent"]
     found = WHERE.read(api)
     WHERE.write(api, StoredCertificates(case.bundle, b"", case.served, case.key), found.version)
@@ -122,7 +122,7 @@ def about(api: Api, chain: bytes) -> list[tuple[str, bool]]:
     return [(line.text, line.is_problem) for line in lines]
 
 
-def test_what_a_server_shows_is_held_against_the_bundles_in_the_cluster(api) -> None:
+def test_served_chain_is_verified_with_the_bundles(api) -> None:
     stored = WHERE.read(api).stored
     assert about(api, stored.certificate) == [("a:1 serves the certificate", False)]
     again = issue_certificate(KeyPair(stored.bundle, stored.ca_key), [NAME], NOW).certificate
@@ -132,12 +132,12 @@ def test_what_a_server_shows_is_held_against_the_bundles_in_the_cluster(api) -> 
     assert [len(refused), *refused[::2]] == [4, *((f"{kind}/tokenguard {why}", True) for kind in KINDS)]
 
 
-def test_a_configuration_that_is_not_there_is_a_problem(api) -> None:
+def test_missing_configuration_is_a_problem(api) -> None:
     del api.objects[f"{CONFIGURATIONS[0]}/tokenguard"]
     assert problems(api) == ["MutatingWebhookConfiguration/tokenguard does not exist: no API server calls this webhook"]
 
 
-def test_a_key_of_another_certificate_is_a_problem(api) -> None:
+def test_key_of_another_certificate_is_a_problem(api) -> None:
     found = WHERE.read(api)
     stranger = issue_certificate(create_ca(NOW), ["x"], NOW)
     stored = found.stored
@@ -207,7 +207,7 @@ CANT_ROTATE = {
 
 
 @pytest.mark.parametrize(("changed", "why"), CANT_ROTATE.values(), ids=CANT_ROTATE)
-def test_what_can_not_be_rotated_is_left_alone_and_told(api, changed, why) -> None:
+def test_unrotatable_secret_is_left_alone_with_an_error(api, changed, why) -> None:
     found = WHERE.read(api)
     WHERE.write(api, replace(found.stored, **changed), found.version)
     before = WHERE.read(api)
@@ -216,12 +216,12 @@ def test_what_can_not_be_rotated_is_left_alone_and_told(api, changed, why) -> No
     assert WHERE.read(api) == before
 
 
-def test_a_secret_that_is_not_there_can_not_be_rotated(api) -> None:
+def test_missing_secret_cannot_be_rotated(api) -> None:
     with pytest.raises(RotationError, match=r"^Secret tokenguard/none does not exist: a replica with --manage-certs"):
         rotate(api, TlsSecret("tokenguard/none"), NOW, ca=False)
 
 
-def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api) -> None:
+def test_rotate_before_the_new_ca_is_trusted_signs_nothing(api) -> None:
     rotate(api, WHERE, NOW, ca=True)
     before = WHERE.read(api)
     with pytest.raises(RotationError, match="a rotation of the CA is in progress"):
@@ -229,7 +229,7 @@ def test_while_a_new_ca_is_not_trusted_everywhere_it_signs_nothing_on_demand(api
     assert WHERE.read(api) == before
 
 
-def test_a_secret_that_is_changed_at_the_same_moment_is_left_alone(api) -> None:
+def test_secret_changed_at_the_same_time_is_left_alone(api) -> None:
     def interrupt(method: str, path: str) -> None:
         if method == "patch" and path.startswith(SECRETS):
             api.put(path, api.objects[path])
