@@ -194,7 +194,7 @@ def test_verify_exit_status_of_rejected_and_unreadable_tokens(token, status, key
     (["--jwks", "-"], "cannot both be standard input"),
     (["--jwks", "x", "--cluster-keys"], "exclude each other"),
     (["--issuer", "x"], "--issuer needs --jwks"),
-    (["--kubeconfig", "/no/such/file"], "the kubeconfig /no/such/file can't be used (there is no such file"),
+    (["--kubeconfig", "/no/such/file"], "cannot use the kubeconfig /no/such/file (there is no such file"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_verify_fails_without_usable_keys_or_server(flags, said) -> None:
     done = run("verify", *flags, given=signer().sign(plain_claims(**FRESH)))

@@ -74,7 +74,7 @@ def test_credentials_that_expire_between_pages_are_reloaded() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [FORBIDDEN, ApiError(0, "can't be reached"), ApiError(401, "HTTP 401: who?")],
+    [FORBIDDEN, ApiError(0, "cannot reach"), ApiError(401, "HTTP 401: who?")],
     ids=["forbidden", "nobody there", "nobody known"],
 )
 def test_permanent_error_ends_the_list_at_once(answer: ApiError) -> None:

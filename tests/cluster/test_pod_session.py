@@ -10,10 +10,8 @@ import pytest
 import urllib3
 
 from webhook.cluster.pod_session import PodSession
-from webhook.cluster.transport import ApiError
+from webhook.cluster.transport import ApiError, ApiRequest
 from webhook.pki.issue import create_self_signed
-
-TIMEOUT = (5.0, 5.0)
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
@@ -54,7 +52,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def answer(session, method="GET", path="/x", query=(), body=None):
-    return json.loads(session.send(method, path, dict(query), {"Accept": "a/b"}, body, TIMEOUT).read())
+    return json.loads(session.send(ApiRequest(method, path, dict(query), {"Accept": "a/b"}, 5.0, body)).read())
 
 
 def test_request_carries_the_token_the_query_and_the_body(folder) -> None:

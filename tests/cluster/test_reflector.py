@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster.fake import FakeTransport, bookmark, error, event, meta, page
 from webhook.cluster import backoff
-from webhook.cluster.api_client import SILENCE_SECONDS
+from webhook.cluster.api_client import WATCH_TIMEOUT
 from webhook.cluster.api_types import SECRETS
 from webhook.cluster.backoff import FIRST_DELAY, INFORMER_GROWTH, MAX_DELAY, UNREACHABLE_DELAY, Reachability
 from webhook.cluster.reflector import Reflector, SyncCallbacks
@@ -375,7 +375,7 @@ def test_watch_that_ends_in_order_marks_the_state_as_synced(monkeypatch) -> None
 
 def test_watch_timeout_is_shorter_than_the_silence_limit() -> None:
     [asked] = Run(page(), []).transport.asked[1:2]
-    assert 0 < int(asked.query["timeoutSeconds"]) < SILENCE_SECONDS - 20
+    assert 0 < int(asked.query["timeoutSeconds"]) < WATCH_TIMEOUT - 20
 
 
 def test_overloaded_server_after_an_outage_gets_no_list() -> None:

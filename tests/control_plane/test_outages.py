@@ -51,7 +51,7 @@ def ready_now(server) -> list[int]:
 def away(plane):
     plane.kill()
     try:
-        yield "can't be reached"
+        yield "cannot reach the API server"
     finally:
         plane.start()
 

@@ -1,6 +1,6 @@
-"""The transport to the API server: each request by the session of a pod, or by that of a kubeconfig.
+"""Requests to the API server, in the session of a pod or of a kubeconfig.
 
-Credentials that are refused are loaded again at once, whatever their kind, and every wait is bounded.
+Rejected credentials are loaded again at once, whatever their kind, and every wait is bounded.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -20,93 +20,62 @@ import urllib3
 
 from webhook.cluster.api_types import Status
 from webhook.cluster.pod_session import PodSession
-from webhook.cluster.transport import ApiError, Stream
+from webhook.cluster.transport import ApiError, ApiRequest, Stream
 
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 30.0
-SILENCE_SECONDS = 150.0
-"""A watch is to end within two minutes; one that is silent for longer is dead."""
+if TYPE_CHECKING:
+    from webhook.cluster.client_session import ClientSession
+
+READ_TIMEOUT, WRITE_TIMEOUT = 30.0, 5.0
+WATCH_TIMEOUT = 150.0
+"""Seconds. The API server ends a watch within two minutes; one that is silent for longer is dead."""
 RELOAD_INTERVAL = 5.0
-"""Seconds. An API server that can't be reached is tried every second; the configuration is not loaded as often, because
+"""Seconds. An API server that cannot be reached is tried every second; the configuration is loaded less often, because
 that may run the kubeconfig's credential plugin."""
-_CHUNK = 1 << 16
-_MOST_SHOWN = 300
+_CHUNK_SIZE = 1 << 16
+_MAX_MESSAGE_LENGTH = 300
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~:/-]|%[0-9A-F]{2})*")
-"""A path of the API: without a query or fragment, which would make another request of it."""
-
-
-class _Request(NamedTuple):
-    """A request; `read_seconds` is how long the answer may be silent."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: dict[str, str]
-    read_seconds: float
-    body: dict[str, Any] | None = None
-
-
-class Session(Protocol):
-    """Where the API server is, and the credentials for it, as they were loaded."""
-
-    host: str
-
-    def token(self) -> str:
-        """Return the token that requests carry; empty if they are authenticated in another way."""
-        ...
-
-    def send(  # noqa: PLR0913, PLR0917 - what a request consists of
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        body: dict[str, Any] | None,
-        timeout: tuple[float, float],
-    ) -> urllib3.BaseHTTPResponse:
-        """Send a request; the answer's body is still to be read. `timeout` is to connect and to read, in seconds."""
-        ...
+"""A path of the API, without a query or fragment, which would make another request of it."""
 
 
 class ApiClient:
-    """One API server, as a kubeconfig names it, or the one whose cluster this process runs in."""
+    """The API server that a kubeconfig names, or that of the cluster in which this process runs."""
 
     def __init__(
         self,
         kubeconfig: Path | None,
         folder: Path,
-        silence_seconds: float = SILENCE_SECONDS,
+        watch_timeout: float = WATCH_TIMEOUT,
         context: str | None = None,
     ) -> None:
-        """Take a kubeconfig, or None in a cluster; `folder` is private, for certificates in the kubeconfig.
+        """Use a kubeconfig, or None in a cluster; `folder` is private, for certificates in the kubeconfig.
 
-        Several kubeconfigs with colons in between are taken together, as in $KUBECONFIG; `context` is one of theirs,
-        None for the current one.
+        Several kubeconfigs, separated by colons, are merged as in $KUBECONFIG; `context` is one of theirs, None for the
+        current one.
         """
         self._kubeconfig = kubeconfig
         self._folder = folder
-        self._silence_seconds = silence_seconds
+        self._watch_timeout = watch_timeout
         self._context = context
-        self._ahead = dt.timedelta(0)
+        self._clock_offset = dt.timedelta(0)
         self._lock = threading.Lock()
-        self._session: Session | None = None
-        self._forgotten = -RELOAD_INTERVAL
+        self._session: PodSession | ClientSession | None = None
+        self._last_reset = -RELOAD_INTERVAL
 
     def now(self) -> dt.datetime:
-        """Return the time of day by the API server's clock, to a second, as its last answer told it; else by this one.
+        """Return the time of day by the API server's clock, to a second; by the local clock before the first answer.
 
-        Whatever has a time in it that the API server judges, or other replicas do, is to be made by one clock.
+        Times that other replicas or the API server evaluate have to be from one clock.
         """
-        return dt.datetime.now(dt.UTC) + self._ahead
+        return dt.datetime.now(dt.UTC) + self._clock_offset
 
     @property
     def address(self) -> str:
-        """Where the API server is: its URL, without anything that may be secret."""
+        """The API server's URL, without credentials."""
         parts = urlsplit(self._ready_session().host)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def token_audiences(self) -> tuple[str, ...]:
-        """Return whom the service account token is for that it authenticates by; none where it is by anything else."""
+        """Return the audiences of the service account token that authenticates the requests; none without one."""
         from webhook.tokens.claims import TokenFormatError, parse_token  # noqa: PLC0415 - JOSE is loaded where it is used alone
 
         try:
@@ -117,119 +86,118 @@ class ApiClient:
 
     def get(self, path: str, query: Mapping[str, str], accept: str) -> bytes:
         """Return the body of the answer."""
-        with self._open(_Request("GET", path, query, {"Accept": accept}, ANSWER_SECONDS)) as response:
-            return self._read(response)
+        return self._exchange(ApiRequest("GET", path, query, {"Accept": accept}, READ_TIMEOUT))
 
     @contextlib.contextmanager
     def watch(self, path: str, query: Mapping[str, str], accept: str) -> Iterator[Stream]:
-        """Open an answer that goes on."""
-        with self._open(_Request("GET", path, query, {"Accept": accept}, self._silence_seconds)) as response:
-            yield _Chunks(response)
+        """Open a watch."""
+        with self._open(ApiRequest("GET", path, query, {"Accept": accept}, self._watch_timeout)) as response:
+            yield _Stream(response)
 
     def post(self, path: str, body: Mapping[str, Any]) -> bytes:
         """Create an object and return the body of the answer."""
         return self._write("POST", path, body, "application/json")
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
-        """Change an object by a strategic merge patch."""
+        """Apply a strategic merge patch."""
         self._write("PATCH", path, body, "application/strategic-merge-patch+json")
 
-    def _write(self, method: str, path: str, body: Mapping[str, Any] | None, media_type: str) -> bytes:
+    def _write(self, method: str, path: str, body: Mapping[str, Any], media_type: str) -> bytes:
         headers = {"Accept": "application/json", "Content-Type": media_type}
-        given = dict(body) if body is not None else None
-        with self._open(_Request(method, path, {}, headers, CONNECT_SECONDS, given)) as response:
-            return self._read(response)
+        return self._exchange(ApiRequest(method, path, {}, headers, WRITE_TIMEOUT, dict(body)))
 
-    def _open(self, request: "_Request") -> contextlib.closing[urllib3.BaseHTTPResponse]:
-        """Send a request and return the answer, where it is a good one; its body is still to be read."""
+    def _exchange(self, request: ApiRequest) -> bytes:
+        with self._open(request) as response:
+            return _read(response)
+
+    def _open(self, request: ApiRequest) -> contextlib.closing[urllib3.BaseHTTPResponse]:
+        """Send a request and return a successful answer, whose body is not read yet."""
         if not _PATH.fullmatch(request.path) or ".." in request.path.split("/"):
-            raise ApiError(0, "the request isn't sent: its path holds a name that no object can have")
+            raise ApiError(0, "request not sent: its path contains a name that no object can have")
         try:
-            response = self._ready_session().send(
-                request.method, request.path, request.query, request.headers, request.body,
-                (CONNECT_SECONDS, request.read_seconds),
-            )  # fmt: skip
+            response = self._ready_session().send(request)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            # What it was made from may have changed: a CA, a client certificate, an address.
-            self._forget_session(RELOAD_INTERVAL)
+            # The configuration may have changed: a CA, a client certificate, an address.
+            self._reset_session(RELOAD_INTERVAL)
             raise ApiError(0, _reason(error), unreachable=True) from error
         except ApiError:
             raise
-        except Exception as error:  # noqa: BLE001 - http.client quotes the header that it refuses, token and all
-            self._forget_session()
-            why = f"the request can't be made ({type(error).__name__}): is the token one line, with no line end?"
-            raise ApiError(0, why) from None
-        self._note_time(response.headers.get("Date", ""))
+        except Exception as error:  # noqa: BLE001 - http.client quotes the header that it rejects, token and all
+            self._reset_session()
+            reason = f"request not sent ({type(error).__name__}): is the token one line, without a line end?"
+            raise ApiError(0, reason) from None
+        self._set_clock(response.headers.get("Date", ""))
         if 200 <= response.status < 300:
             return contextlib.closing(response)
         with contextlib.closing(response):
             raise self._refusal(response)
 
-    def _note_time(self, date: str) -> None:
-        with contextlib.suppress(ValueError):  # it tells none, or a proxy tells nonsense
-            told = email.utils.parsedate_to_datetime(date)
-            self._ahead = told - dt.datetime.now(dt.UTC) if told.tzinfo else self._ahead
-
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        try:
-            return response.read()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ApiError(0, _reason(error)) from error
+    def _set_clock(self, date: str) -> None:
+        with contextlib.suppress(ValueError):  # a proxy may send none, or an invalid one
+            now = email.utils.parsedate_to_datetime(date)
+            self._clock_offset = now - dt.datetime.now(dt.UTC) if now.tzinfo else self._clock_offset
 
     def _refusal(self, response: urllib3.BaseHTTPResponse) -> ApiError:
         if response.status == 401:
-            self._forget_session()
-        after = response.headers.get("Retry-After", "")
+            self._reset_session()
+        retry_after = response.headers.get("Retry-After", "")
         status = Status()
         with contextlib.suppress(msgspec.DecodeError):
-            status = msgspec.json.decode(self._read(response), type=Status)
+            status = msgspec.json.decode(_read(response), type=Status)
         message = status.message or response.reason or ""
-        shown = f"HTTP {response.status}: {' '.join(message.split())[:_MOST_SHOWN]}"
-        seconds = float(after) if after.isdecimal() else 0.0
-        return ApiError(response.status, shown, seconds, status.metadata.continue_)
+        text = f"HTTP {response.status}: {' '.join(message.split())[:_MAX_MESSAGE_LENGTH]}"
+        seconds = float(retry_after) if retry_after.isdecimal() else 0.0
+        return ApiError(response.status, text, seconds, status.metadata.continue_)
 
-    def _ready_session(self) -> Session:
+    def _ready_session(self) -> "PodSession | ClientSession":
         with self._lock:
             if self._session is None:
                 self._session = self._load_session()
             return self._session
 
-    def _load_session(self) -> Session:
+    def _load_session(self) -> "PodSession | ClientSession":
         if self._kubeconfig is None and not getproxies():
             return PodSession()
         from webhook.cluster.client_session import ClientSession  # noqa: PLC0415 - loaded only if a replica needs it
 
         return ClientSession(self._kubeconfig, self._folder, self._context)
 
-    def _forget_session(self, interval: float = 0.0) -> None:
-        """Have the next request load configuration and credentials again, once in so many seconds at most."""
+    def _reset_session(self, interval: float = 0.0) -> None:
+        """Have the next request load configuration and credentials again, at most once in `interval` seconds."""
         with self._lock:
             now = time.monotonic()
-            if now - self._forgotten >= interval:
+            if now - self._last_reset >= interval:
                 self._session = None
-                self._forgotten = now
+                self._last_reset = now
 
 
-class _Chunks:
-    """The body of an answer, piece by piece."""
+class _Stream:
+    """The body of a watch."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._response.stream(_CHUNK)
+            yield from self._response.stream(_CHUNK_SIZE)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(0, _reason(error)) from error
 
     def close(self) -> None:
-        with contextlib.suppress(Exception):  # it may be over already
+        with contextlib.suppress(Exception):  # it may be closed already
             self._response.shutdown()
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    try:
+        return response.read()
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ApiError(0, _reason(error)) from error
 
 
 def _reason(error: Exception) -> str:
     """Return what went wrong, in one line."""
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-        return "the API server stayed silent for too long"
+        return "the API server was silent for too long"
     text = " ".join(str(error).split())
-    return f"the API server can't be reached: {text[:_MOST_SHOWN] or type(error).__name__}"
+    return f"cannot reach the API server: {text[:_MAX_MESSAGE_LENGTH] or type(error).__name__}"

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 NOT_FOUND, CONFLICT, GONE = 404, 409, 410
+CONNECT_TIMEOUT = 5.0
+"""Seconds."""
 
 
 class ApiError(Exception):
@@ -29,6 +31,17 @@ class ApiError(Exception):
         self.retry_after = retry_after
         self.continue_token = continue_token
         self.unreachable = unreachable
+
+
+class ApiRequest(NamedTuple):
+    """One request; `read_timeout` is how long the answer may be silent, in seconds."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    read_timeout: float
+    body: dict[str, Any] | None = None
 
 
 class Stream(Protocol):

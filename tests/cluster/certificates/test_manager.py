@@ -36,7 +36,7 @@ def test_worker_starts_and_logs_why_without_an_api_server(tmp_path, caplog) -> N
     one = manager(tmp_path)
     one.start()
     one.stop()
-    assert "Secret tokenguard/tokenguard-tls: the API server can't be reached" in caplog.text
+    assert "Secret tokenguard/tokenguard-tls: cannot reach the API server" in caplog.text
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 SHORTENED = """
 from webhook.cluster import api_client, backoff
 backoff.FIRST_DELAY = backoff.MAX_DELAY = 0.2
-api_client.SILENCE_SECONDS = 1.0
+api_client.WATCH_TIMEOUT = 1.0
 api_client.ApiClient.__init__.__defaults__ = (1.0, None)
 from webhook.cli import main
 main()
