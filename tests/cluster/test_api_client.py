@@ -166,10 +166,7 @@ def test_invalid_kubeconfig_is_reported_without_its_content(connection, kubeconf
 
 def test_in_cluster_config_outside_a_pod_raises_api_error(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    assert (
-        str(failure(ApiClient(None, tmp_path)))
-        .startswith("not in a pod: ")
-    )
+    assert str(failure(ApiClient(None, tmp_path))).startswith("not in a pod: ")
 
 
 def test_post_sends_json_and_returns_the_object(api, connection) -> None:

@@ -6,7 +6,7 @@ from tests.cluster.fake import FakeTransport, Lists, Raw, page
 from tests.scan.small_cluster import NOW, Object, live, meta, mounts, named_secret, of, policy, spec
 from webhook.cluster.api_types import NAMESPACES
 from webhook.cluster.listing import read_object
-from webhook.cluster.scan_reader import MAKERS, ScanReader
+from webhook.cluster.scan_reader import WORKLOAD_KINDS, ScanReader
 from webhook.cluster.transport import ApiError
 from webhook.core.decision import Outcome
 from webhook.formatters import scan_text
@@ -48,7 +48,7 @@ def cron_job(name: str) -> Object:
     return {"metadata": meta(name), "spec": {"jobTemplate": {"spec": {"template": {"spec": READS}}}}}
 
 
-@pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.kind)
+@pytest.mark.parametrize("maker", WORKLOAD_KINDS, ids=lambda maker: maker.kind)
 def test_refused_list_makes_no_legacy_secret_removable(maker) -> None:
     assert [secret.removable for secret in scan(secrets=[ROBOT]).legacy_secrets] == [True]
     report = scan(secrets=[ROBOT], **{f"{maker.kind.lower()}s": REFUSED})

@@ -436,7 +436,7 @@ def test_foreign_certificate_is_served_once_it_exists(plane, tmp_path) -> None:
         log = tmp_path / "run" / "log"
 
         def make_it_when_it_is_missed() -> None:
-            eventually(lambda: log.exists() and "is not there: make it" in log.read_text())
+            eventually(lambda: log.exists() and "does not exist: create it" in log.read_text())
             pair = (f"--cert={tmp_path}/tls.crt", f"--key={tmp_path}/tls.key")
             plane.do("create", "secret", "tls", where, "-n", "tokenguard", *pair)
 

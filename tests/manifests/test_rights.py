@@ -7,11 +7,19 @@ import yaml
 
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
 from webhook.cluster.api_types import NAMESPACES
-from webhook.cluster.scan_reader import ACCOUNTS, BINDINGS, CSI_DRIVERS, MAKERS, PODS, SECRETS
+from webhook.cluster.scan_reader import ACCOUNTS, BINDINGS, CSI_DRIVERS, PODS, SECRETS, WORKLOAD_KINDS
 from webhook.core.custom_workloads import WELL_KNOWN
 
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]
-READ_BY_SCAN = (NAMESPACES, SECRETS, ACCOUNTS, CSI_DRIVERS, PODS, *BINDINGS, *(maker.resource for maker in MAKERS))
+READ_BY_SCAN = (
+    NAMESPACES,
+    SECRETS,
+    ACCOUNTS,
+    CSI_DRIVERS,
+    PODS,
+    *BINDINGS,
+    *(maker.resource for maker in WORKLOAD_KINDS),
+)
 CUSTOM_KINDS = [(group, kind) for group, kind in WELL_KNOWN if "." in group]
 MAINTAINED = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"}
 

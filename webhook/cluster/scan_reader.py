@@ -1,21 +1,22 @@
-"""What a scan reads of a cluster: lists, page by page, and single namespaces; of Secrets no more than metadata.
+"""What a scan reads of a cluster: lists, page by page, and single namespaces; of Secrets only metadata.
 
-A list that is refused leaves a gap that the report tells of. Without the pods there is nothing to tell: it fails.
-Where namespaces are given by name, what is in each is listed by itself, so that rights in it suffice; of the whole
-cluster only the namespaces' labels and the bindings are read then, which may be refused.
+A list that the API server refuses becomes a gap in the report. Without the pods there is nothing to report: the scan
+fails. If namespaces are given by name, each is listed separately, so permissions in them suffice; of the whole cluster
+only the namespaces' labels and the bindings are read then, which may be refused.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import datetime as dt
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from webhook.cluster.api_types import NAMESPACES, ConfigMap, Resource, config_map
-from webhook.cluster.custom_kinds import find_custom_kinds
+from webhook.cluster.custom_kinds import CustomKind, find_custom_kinds
 from webhook.cluster.listing import list_objects, read_object
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import NOT_FOUND, ApiError, Transport
 from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload
 from webhook.core.k8s_types import CronJob, ObjectMeta, Workload
 from webhook.core.policy.configmap import KEY
@@ -38,7 +39,6 @@ from webhook.scan.owners import OwnerKey, TemplateRevision, owner_kind
 from webhook.scan.report import UnreadResource
 from webhook.scan.scanner import Scanner
 
-Step = Callable[[str], None]
 T = TypeVar("T")
 _REFUSED = frozenset({403, 404})
 _UNAVAILABLE = 503
@@ -52,7 +52,7 @@ USED_TOKENS = Resource(
     "secrets of other types", "/api/v1/secrets", LegacyTokenSecret, f"type!={LEGACY_TOKEN_TYPE}", metadata_only=True,
     label_selector=LAST_USED,
 )  # fmt: skip
-"""Secrets that hold a legacy token though they are of another type: the API server labels them when it is used."""
+"""Secrets of another type that contain a legacy token: the API server labels them when it is used."""
 ACCOUNTS = Resource("serviceaccounts", "/api/v1/serviceaccounts", ServiceAccount)
 BINDINGS = (
     Resource("rolebindings", f"{_RBAC}/rolebindings", Binding),
@@ -62,28 +62,30 @@ CSI_DRIVERS = Resource("csidrivers", "/apis/storage.k8s.io/v1/csidrivers", CSIDr
 PODS = Resource("pods", "/api/v1/pods", Pod)
 
 
-class _Maker(NamedTuple):
-    """A kind that makes pods; `makes_pods` like `creates_pods` of `Scanner.add_workload`."""
+class _WorkloadKind(NamedTuple):
+    """A kind with a pod template; `creates_pods` as in `Scanner.add_workload`."""
 
     group: str
     kind: str
-    decoded: type[Any]
-    makes_pods: bool
+    item_type: type[Any]
+    creates_pods: bool
 
     @property
     def resource(self) -> Resource[Any]:
         plural = f"{self.kind.lower()}s"
-        return Resource(plural, f"/apis/{self.group}/v1/{plural}" if self.group else f"/api/v1/{plural}", self.decoded)
+        return Resource(
+            plural, f"/apis/{self.group}/v1/{plural}" if self.group else f"/api/v1/{plural}", self.item_type
+        )
 
 
-MAKERS = (
-    _Maker("apps", "Deployment", Workload, makes_pods=False),
-    _Maker("apps", "ReplicaSet", ReplicaSet, makes_pods=True),
-    _Maker("apps", "StatefulSet", RollingWorkload, makes_pods=True),
-    _Maker("apps", "DaemonSet", RollingWorkload, makes_pods=True),
-    _Maker("", "ReplicationController", ReplicaSet, makes_pods=True),
-    _Maker("batch", "CronJob", CronJob, makes_pods=False),
-    _Maker("batch", "Job", Job, makes_pods=True),
+WORKLOAD_KINDS = (
+    _WorkloadKind("apps", "Deployment", Workload, creates_pods=False),
+    _WorkloadKind("apps", "ReplicaSet", ReplicaSet, creates_pods=True),
+    _WorkloadKind("apps", "StatefulSet", RollingWorkload, creates_pods=True),
+    _WorkloadKind("apps", "DaemonSet", RollingWorkload, creates_pods=True),
+    _WorkloadKind("", "ReplicationController", ReplicaSet, creates_pods=True),
+    _WorkloadKind("batch", "CronJob", CronJob, creates_pods=False),
+    _WorkloadKind("batch", "Job", Job, creates_pods=True),
 )
 
 
@@ -92,58 +94,53 @@ class _Discovery(msgspec.Struct):
 
 
 class ScanReader:
-    """One reading of a cluster."""
+    """Reads a cluster once."""
 
-    def __init__(self, transport: Transport, step: Step, namespaces: tuple[str, ...] = ()) -> None:
-        """Take the cluster, what is told how far it is, and the names of the namespaces to read; none: all."""
+    def __init__(self, transport: Transport, progress: Callable[[str], None], namespaces: tuple[str, ...] = ()) -> None:
+        """Read these namespaces, or all if none are given; `progress` gets how far it is."""
         self._transport = transport
-        self._step = step
-        self._within = dict.fromkeys(namespaces)
+        self._progress = progress
+        self._namespaces = dict.fromkeys(namespaces)
         self._unread: list[UnreadResource] = []
 
     def policy(self, namespace: str, name: str) -> str | None:
-        """Return the document in the cluster's own policy, or None where there is no such ConfigMap.
-
-        Raises `ApiError`.
-        """
+        """Return the policy document in a ConfigMap, or None if that does not exist. Raises `ApiError`."""
         found = self._config_map(namespace, name)
         return None if found is None else (found.data or {}).get(KEY, "")
 
     def snapshot(self) -> ClusterSnapshot:
         """Read what evaluations need before workloads and pods. Raises `ApiError`."""
-        known = ClusterSnapshot(unread=self._unread)
+        snapshot = ClusterSnapshot(unread=self._unread)
         wrong = "outcomes may be wrong"
-        self._read_namespaces(known, f"overrides and injections by namespaceLabels; {wrong}")
+        self._read_namespaces(snapshot, f"overrides and injections by namespaceLabels; {wrong}")
         before = len(self._unread)
-        known.secrets += self._list(self._parts(SECRETS), f"legacy tokens and their uses; {wrong}")
+        missing = f"legacy tokens and their uses; {wrong}"
+        snapshot.secrets += self._list(SECRETS, missing, affects_decisions=True)
         if len(self._unread) == before:
-            missing = "Secrets of other types that contain a used legacy token"
-            known.used_copies += self._list(self._parts(USED_TOKENS), missing, affects_decisions=False)
+            snapshot.used_copies += self._list(USED_TOKENS, "Secrets of other types that contain a used legacy token")
         missing = f"accounts that mount no token or list a Secret; {wrong}"
-        known.accounts += (_small(one) for one in self._list(self._parts(ACCOUNTS), missing))
-        if not self._within:  # they have no namespace
-            missing = "tokens that CSI drivers get"
-            known.csi_drivers += self._list([CSI_DRIVERS], missing, affects_decisions=False)
+        snapshot.accounts += map(_reduced, self._list(ACCOUNTS, missing, affects_decisions=True))
+        if not self._namespaces:  # CSIDrivers have none
+            snapshot.csi_drivers += self._list(CSI_DRIVERS, "tokens that CSI drivers get", namespaced=False)
+        before = len(self._unread)
         for resource in BINDINGS:
-            missing = "accounts without RBAC permissions"
-            before = len(self._unread)
-            for binding in self._list([resource], missing, affects_decisions=False):
-                if known.bindings:
-                    known.bindings.add(binding)
-            if len(self._unread) > before:
-                known.bindings = None
-        known.tracked_since = self._tracked_since()
-        known.issuer = self._issuer()
-        return known
+            for binding in self._list(resource, "accounts without RBAC permissions", namespaced=False):
+                if snapshot.bindings:
+                    snapshot.bindings.add(binding)
+        if len(self._unread) > before:
+            snapshot.bindings = None
+        snapshot.tracked_since = self._read_tracked_since()
+        snapshot.issuer = self._read_issuer()
+        return snapshot
 
     def fill(self, scanner: Scanner) -> None:
-        """Hand what makes pods, and then the pods, to a scan. Raises `ApiError`."""
-        for maker in MAKERS:
+        """Add workloads, and then the pods, to a scan. Raises `ApiError`."""
+        for workload in WORKLOAD_KINDS:
             missing = (
-                f"templates of {maker.kind}s: their pods are evaluated as they run, and only legacy Secrets marked"
+                f"templates of {workload.kind}s: their pods are evaluated as they run, and only legacy Secrets marked"
                 " invalid are safe to delete, because a template may name the others"
             )
-            for found in self._list(self._parts(maker.resource), missing, may_name_secrets=True):
+            for found in self._list(workload.resource, missing, affects_decisions=True, may_name_secrets=True):
                 meta = found.metadata
                 idle = isinstance(found, ReplicaSet) and found.replicas == 0
                 finished = isinstance(found, Job) and found.finished
@@ -151,155 +148,143 @@ class ScanReader:
                     continue  # nothing creates it again
                 label = found.revision_label if isinstance(found, RollingWorkload) else None
                 scanner.add_workload(
-                    OwnerKey(meta.namespace or "", maker.group, maker.kind, meta.name or ""),
+                    OwnerKey(meta.namespace or "", workload.group, workload.kind, meta.name or ""),
                     meta.controller,
                     TemplateRevision(found.template, label),
-                    creates_pods=maker.makes_pods and not (idle or finished),
+                    creates_pods=workload.creates_pods and not (idle or finished),
                 )
-        self._fill_custom(scanner)
+        self._add_custom_workloads(scanner)
         for pods in self._parts(PODS):
             try:
-                for pod in list_objects(pods, self._transport, self._step):
+                for pod in list_objects(pods, self._transport, self._progress):
                     scanner.add_pod(pod)
             except ApiError as error:
                 hint = f"; {_hint(pods)}" if error.status == 403 else ""
                 raise ApiError(error.status, f"{error}{hint}") from None
 
-    def _fill_custom(self, scanner: Scanner) -> None:
-        """Hand the objects of custom kinds with a pod template to a scan. The pods of some name them as controller."""
+    def _add_custom_workloads(self, scanner: Scanner) -> None:
+        """Add the objects of custom kinds with a pod template. Some pods have one as their controller."""
         missing = (
             "pod templates of custom kinds: their pods are evaluated as they run, workloads without pods not at all"
         )
-        try:
-            kinds = list(find_custom_kinds(scanner.custom_kinds, self._transport))
-        except ApiError as error:
-            if error.status not in _REFUSED | {_UNAVAILABLE}:
-                raise
-            self._unread.append(
-                UnreadResource(
-                    "custom kinds",
-                    str(error),
-                    missing,
-                    "kubectl api-resources",
-                    affects_decisions=True,
-                    may_name_secrets=True,
-                )
-            )
-            return
+        kinds: list[CustomKind] = []
+        with self._gap(
+            "custom kinds", missing, "kubectl api-resources", affects_decisions=True, may_name_secrets=True,
+            statuses=_REFUSED | {_UNAVAILABLE},
+        ):  # fmt: skip
+            kinds += find_custom_kinds(scanner.custom_kinds, self._transport)
         known = {kind.group_kind for kind in kinds}
         for kind in kinds:
-            for raw in self._list(self._parts(kind.resource), missing, may_name_secrets=True):
+            for raw in self._list(kind.resource, missing, affects_decisions=True, may_name_secrets=True):
                 try:
                     found = read_custom_workload(raw, kind.pointers)
                 except (msgspec.DecodeError, RecursionError):
-                    continue  # its template is none: its controller can't make a pod of it either
+                    continue  # its controller cannot create a pod from such a template either
                 meta = found.metadata
                 if found.given_template is None or owner_kind(meta.controller) in known:
                     continue
                 owner = OwnerKey(meta.namespace or "", *kind.group_kind, meta.name or "")
                 scanner.add_workload(owner, meta.controller, TemplateRevision(found.template), creates_pods=True)
 
-    def _read_namespaces(self, known: ClusterSnapshot, missing: str) -> None:
-        """Read all namespaces, or those that were given where not all may be listed."""
+    def _read_namespaces(self, snapshot: ClusterSnapshot, missing: str) -> None:
+        """Read all namespaces, or the given ones if the API server refuses the list."""
         try:
-            for found in list_objects(NAMESPACES, self._transport, self._step):
-                known.namespaces[found.metadata.name] = labels(found.metadata.labels)
+            for found in list_objects(NAMESPACES, self._transport, self._progress):
+                snapshot.namespaces[found.metadata.name] = labels(found.metadata.labels)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
-            known.namespaces.clear()
-            known.all_namespaces = False
-            if self._within:
-                for name in self._within:
-                    self._read_namespace(name, known, missing)
-            else:
+            snapshot.namespaces.clear()
+            snapshot.all_namespaces = False
+            if not self._namespaces:
                 self._unread.append(
                     UnreadResource("namespaces", str(error), missing, _hint(NAMESPACES), affects_decisions=True)
                 )
+        if not snapshot.all_namespaces:
+            for name in self._namespaces:
+                self._read_namespace(name, snapshot, missing)
 
-    def _read_namespace(self, name: str, known: ClusterSnapshot, missing: str) -> None:
-        try:
-            found = read_object(NAMESPACES, name, self._transport)
-        except ApiError as error:
-            if error.status == 404:
-                raise ApiError(404, f"--namespace {name}: no such namespace") from None
-            if error.status not in _REFUSED:
-                raise
-            hint = f"kubectl auth can-i get namespaces/{name} -n {name}; manifests/scanner grants it"
-            self._unread.append(UnreadResource(f"namespace {name}", str(error), missing, hint, affects_decisions=True))
-        else:
-            known.namespaces[name] = labels(found.metadata.labels)
+    def _read_namespace(self, name: str, snapshot: ClusterSnapshot, missing: str) -> None:
+        hint = f"kubectl auth can-i get namespaces/{name} -n {name}; manifests/scanner grants it"
+        with self._gap(f"namespace {name}", missing, hint, affects_decisions=True, statuses=frozenset({403})):
+            try:
+                found = read_object(NAMESPACES, name, self._transport)
+            except ApiError as error:
+                message = f"--namespace {name}: no such namespace" if error.status == NOT_FOUND else str(error)
+                raise ApiError(error.status, message) from None
+            snapshot.namespaces[name] = labels(found.metadata.labels)
 
     def _parts(self, resource: Resource[T]) -> list[Resource[T]]:
-        """Return what of a resource is to be listed."""
-        return [resource.within(name) for name in self._within] or [resource]
+        """Return the resource in each of the given namespaces, or in all."""
+        return [resource.within(name) for name in self._namespaces] or [resource]
 
     def _list(
         self,
-        parts: Iterable[Resource[T]],
+        resource: Resource[T],
         missing: str,
         *,
-        affects_decisions: bool = True,
+        namespaced: bool = True,
+        affects_decisions: bool = False,
         may_name_secrets: bool = False,
     ) -> Iterator[T]:
-        for part in parts:
-            try:
-                yield from list_objects(part, self._transport, self._step)
-            except ApiError as error:
-                if error.status not in _REFUSED:
-                    raise
-                self._unread.append(
-                    UnreadResource(part.name, str(error), missing, _hint(part), affects_decisions, may_name_secrets)
-                )
+        for part in self._parts(resource) if namespaced else [resource]:
+            with self._gap(part.name, missing, _hint(part), affects_decisions, may_name_secrets):
+                yield from list_objects(part, self._transport, self._progress)
+
+    @contextlib.contextmanager
+    def _gap(  # noqa: PLR0913, PLR0917 - the fields of the report's entry
+        self,
+        name: str,
+        missing: str,
+        hint: str,
+        affects_decisions: bool = False,  # noqa: FBT001, FBT002 - as above
+        may_name_secrets: bool = False,  # noqa: FBT001, FBT002 - as above
+        statuses: frozenset[int] = _REFUSED,
+    ) -> Iterator[None]:
+        """Report what is missing, instead of failing, if the API server refuses a request in the block."""
+        try:
+            yield
+        except ApiError as error:
+            if error.status not in statuses:
+                raise
+            self._unread.append(UnreadResource(name, str(error), missing, hint, affects_decisions, may_name_secrets))
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
-        return next(list_objects(config_map(namespace, name), self._transport, self._step), None)
+        return next(list_objects(config_map(namespace, name), self._transport, self._progress), None)
 
-    def _tracked_since(self) -> Any:
+    def _read_tracked_since(self) -> dt.date | None:
         namespace, name = TRACKING
         missing = "since when uses of legacy tokens are recorded: no Secret counts as unused"
-        what = f"ConfigMap {namespace}/{name}"
-        try:
+        found: ConfigMap | None = None
+        hint = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
+        with self._gap(f"ConfigMap {namespace}/{name}", missing, hint):
             found = self._config_map(namespace, name)
-        except ApiError as error:
-            if error.status not in _REFUSED:
-                raise
-            hint = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
-            self._unread.append(UnreadResource(what, str(error), missing, hint, affects_decisions=False))
-            return None
         return parse_day((found.data or {}).get(TRACKED_SINCE)) if found else None
 
-    def _issuer(self) -> str:
+    def _read_issuer(self) -> str:
+        issuer = ""
         missing = "the issuer among assumed audiences of the API server"
-        try:
+        with (
+            self._gap("the API server's issuer", missing, f"kubectl get --raw {_ISSUER}"),
+            contextlib.suppress(msgspec.DecodeError, RecursionError),
+        ):
             answer = self._transport.get(_ISSUER, {}, "application/json")
-        except ApiError as error:
-            if error.status not in _REFUSED:
-                raise
-            hint = f"kubectl get --raw {_ISSUER}"
-            self._unread.append(
-                UnreadResource("the API server's issuer", str(error), missing, hint, affects_decisions=False)
-            )
-            return ""
-        with contextlib.suppress(msgspec.DecodeError, RecursionError):
-            return msgspec.json.decode(answer, type=_Discovery).issuer
-        return ""
+            issuer = msgspec.json.decode(answer, type=_Discovery).issuer
+        return issuer
 
 
 def _hint(resource: Resource[Any]) -> str:
-    """Return what shows whether one may list something, and what grants it."""
+    """Return the command that shows whether one may list something, and what grants it."""
+    plural = resource.path.rpartition("/")[2]
     group = resource.path.split("/")[2] if resource.path.startswith("/apis/") else ""
-    name = f"{_plural(resource)}.{group}" if group else _plural(resource)
+    name = f"{plural}.{group}" if group else plural
     where = f"-n {resource.namespace}" if resource.namespace else "--all-namespaces"
     is_granted = "." not in group or group.endswith(".k8s.io") or any(group == known for known, _ in WELL_KNOWN)
     grant = "manifests/scanner grants it" if is_granted else "add a rule for it to the ClusterRole of manifests/scanner"
     return f"kubectl auth can-i list {name} {where}; {grant}"
 
 
-def _plural(resource: Resource[Any]) -> str:
-    return resource.path.rpartition("/")[2]
-
-
-def _small(account: ServiceAccount) -> ServiceAccount:
+def _reduced(account: ServiceAccount) -> ServiceAccount:
+    """Return an account with only the metadata that is needed, to save memory."""
     meta = account.metadata
     return replace(account, given_metadata=ObjectMeta(name=meta.name, namespace=meta.namespace))
