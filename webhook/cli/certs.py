@@ -125,7 +125,7 @@ def _wait(transport: Transport, secret: TlsSecret, timeout: int) -> None:
 @click.option("--tls-san", "names", multiple=True, metavar="NAME",
               help="Additional DNS name or IP address. May be repeated.")  # fmt: skip
 @click.option("--days", type=click.IntRange(1, 3650), default=365, metavar="DAYS",
-              help="Validity of the certificate, 1 to 3650 days.")  # fmt: skip
+              help="Validity of the certificate in days.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing certificate and key.")
 def generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, force: bool) -> None:
     """Create certificate files for the Service.

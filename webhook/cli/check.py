@@ -52,9 +52,9 @@ def command(
 ) -> int:
     """Evaluate manifests offline.
 
-    PATH is a file, a folder, or - for standard input. Secrets, Namespaces and ServiceAccounts among the manifests are
-    used as the state of the cluster. In folders, unrendered templates and files that are not manifests are skipped and
-    counted.
+    PATH is a file, a folder, or - for standard input, the default. Secrets, Namespaces and ServiceAccounts among the
+    manifests are used as the state of the cluster. In folders, unrendered templates and files that are not manifests
+    are skipped and counted.
 
     \b
     Examples:

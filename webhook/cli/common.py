@@ -110,7 +110,7 @@ def cluster_options(command: F) -> F:
     """Add the options that select a cluster."""
     kubeconfig = click.option(
         "--kubeconfig", envvar=["TOKENGUARD_KUBECONFIG", "KUBECONFIG"], show_envvar=True, metavar="FILE",
-        type=click.Path(path_type=Path), help="Kubeconfig of the cluster. Default: as kubectl; in a pod its account.",
+        type=click.Path(path_type=Path), help="Kubeconfig of the cluster. Default: kubectl's, or the pod's account.",
     )  # fmt: skip
     context = click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")
     return kubeconfig(context(command))

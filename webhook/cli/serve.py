@@ -71,7 +71,7 @@ OPTIONS = [
             type=click.IntRange(min=1), metavar="NUMBER", default=ServeOptions.audit_file_keep),
     _option("--pod-events/--no-pod-events", "Create an Event on the owner of a pod that is denied or exempted.",
             default=ServeOptions.pod_events),
-    _option("--max-body-bytes", "Maximum size of a review in bytes, at least 1024.",
+    _option("--max-body-bytes", "Maximum size of a review in bytes.",
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
 ]  # fmt: skip
 
