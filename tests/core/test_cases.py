@@ -73,7 +73,7 @@ def test_case(rule: str, case: dict[str, Any]) -> None:  # noqa: ARG001 - for th
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_every_rule_has_clean_broken_and_patched_cases(rule) -> None:
+def test_rule_has_allowed_violated_and_patched_cases(rule) -> None:
     cases = [case for name, case in LOADED if name == rule.name]
     about = f"{rule.name}: "
     assert any(not case.get("says") and "patched" not in case for case in cases), "no clean case"
@@ -84,11 +84,11 @@ def test_every_rule_has_clean_broken_and_patched_cases(rule) -> None:
         assert any("patched" in case for case in cases), "no patched case"
 
 
-def test_every_file_of_cases_belongs_to_a_rule_or_to_the_policy() -> None:
+def test_file_of_cases_belongs_to_a_rule_or_the_policy() -> None:
     assert {name for name, _ in LOADED} == {rule.name for rule in RULES} | {"policy", "policy-configmap", "requests"}
 
 
-def test_every_subject_is_judged_in_some_case() -> None:
+def test_every_subject_has_a_case() -> None:
     subjects = {
         read_review(review(the_object(case), **GoldenCase(case).request), Phase.VALIDATE).subject for _, case in LOADED
     }

@@ -26,19 +26,19 @@ def of(**more):
     of(namespaces={f"team-{number}": frozenset() for number in range(MANY)}),
     of(automounts={("demo", f"app-{number}"): True for number in range(MANY)}),
 ], ids=["nothing", "some of all", "a large namespace", "many small ones", "namespaces", "accounts"])  # fmt: skip
-def test_all_that_is_judged_by_is_read_again(cluster) -> None:
+def test_cluster_state_is_read_as_written(cluster) -> None:
     lines = list(write_cluster(cluster))
     assert read_cluster(lines, BASE) == cluster
     assert read_cluster(b"".join(lines).splitlines(), BASE) == cluster
 
 
-def test_a_line_holds_so_many_and_no_more() -> None:
+def test_line_has_a_limited_number_of_entries() -> None:
     secrets = {f"team-{number}": {f"token-{one}": "app" for one in range(7)} for number in range(MANY)}
     for line in write_cluster(of(legacy_tokens={"large": {f"t-{n}": "app" for n in range(MANY)}, **secrets})):
         held = msgspec.json.decode(line)["legacy_tokens"].values()
         assert sum(map(len, held)) <= MAX_PER_LINE
 
 
-def test_a_broken_line_is_told() -> None:
+def test_broken_line_is_an_error() -> None:
     with pytest.raises(msgspec.DecodeError):
         read_cluster([b'{"legacy_tokens": {"demo'], BASE)

@@ -37,14 +37,14 @@ TEMPLATES = {
 
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
-def test_what_is_no_object_is_foreign(text: str) -> None:
+def test_document_that_is_no_object_is_foreign(text: str) -> None:
     reading = read_manifests(text.encode())
     assert reading.manifests == ()
     assert [(one.foreign, one.template) for one in reading.problems] == [(True, False)]
 
 
 @pytest.mark.parametrize("text", MEANT.values(), ids=MEANT)
-def test_what_is_meant_as_an_object_is_not_foreign(text: str) -> None:
+def test_incomplete_object_is_not_foreign(text: str) -> None:
     assert not read_manifests(text.encode()).problems[-1].foreign
 
 
@@ -55,7 +55,7 @@ def test_unrendered_template_is_named_as_one(text: str) -> None:
     assert "unrendered template" in problem.message
 
 
-def test_braces_in_texts_of_a_broken_manifest_make_it_no_template() -> None:
+def test_braces_in_a_broken_manifest_make_it_no_template() -> None:
     text = "apiVersion: v1\nkind: Pod\na: 'x {{ b }}'\nc: [\n"
     [problem] = read_manifests(text.encode()).problems
     assert (problem.foreign, problem.template) == (False, False)

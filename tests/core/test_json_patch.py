@@ -27,20 +27,20 @@ def test_edits_mean_the_same_in_any_order(order) -> None:
     assert sorted(one["name"] for one in env) == ["E", "F"]
 
 
-def test_an_edit_within_what_is_removed_is_dropped() -> None:
+def test_edit_within_a_removed_part_is_dropped() -> None:
     for edits in itertools.permutations(
         (Remove("/a/1"), Put("/a/1/b", 1), Remove("/a/1/c"), Append("/a/1/d", 1, exists=True))
     ):
         assert assemble(edits) == ({"op": "remove", "path": "/a/1"},)
 
 
-def test_the_elements_of_a_list_that_is_not_there_arrive_together() -> None:
+def test_elements_of_a_missing_list_are_added_together() -> None:
     assert assemble([Append("/l", 1, exists=False), Append("/l", 2, exists=False)]) == (
         {"op": "add", "path": "/l", "value": [1, 2]},
     )
 
 
-def test_removals_go_from_the_end_of_a_list_by_number_not_by_spelling() -> None:
+def test_removals_from_a_list_go_by_descending_index() -> None:
     removed = [operation["path"] for operation in assemble(Remove(f"/l/{n}") for n in (2, 10, 9))]
     assert removed == ["/l/10", "/l/9", "/l/2"]
 
@@ -54,5 +54,5 @@ def test_removals_go_from_the_end_of_a_list_by_number_not_by_spelling() -> None:
         ("", ""),
     ],
 )
-def test_a_pointer_reads_as_people_write_it(pointer: str, path: str) -> None:
+def test_pointer_is_shown_as_a_field_path(pointer: str, path: str) -> None:
     assert json_path(pointer) == path

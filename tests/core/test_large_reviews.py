@@ -81,7 +81,7 @@ def decide(body: bytes, phase: Phase) -> Decision:
 
 
 @pytest.mark.covers("threat-model: expensive pod")
-def test_patch_of_too_many_violations_stops_and_the_rest_is_denied() -> None:
+def test_patch_of_too_many_violations_stops_and_denies_the_rest() -> None:
     body = review(pod(volumes=[projected(*[token(audience="vault")] * (MAX_FINDINGS + 1))]))
     assert len([one for one in decide(body, Phase.MUTATE).patch if "expirationSeconds" in one["path"]]) == MAX_FINDINGS
     patched = body.replace(b"3607", b"600", MAX_FINDINGS)

@@ -27,13 +27,13 @@ def value_of(yaml: str) -> object:
     return json.loads(only(b"apiVersion: v1\nkind: X\nvalue: " + yaml.encode() + b"\n").raw)["value"]
 
 
-def test_an_object_is_known_by_group_kind_namespace_and_name() -> None:
+def test_object_has_group_kind_namespace_and_name() -> None:
     manifest = only(b"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n")
     assert manifest.group_kind == ("apps", "Deployment")
     assert (manifest.namespace, manifest.name) == ("shop", "web")
 
 
-def test_a_generated_name_stands_in_for_a_name() -> None:
+def test_generate_name_is_used_without_a_name() -> None:
     assert only(b"{apiVersion: v1, kind: Pod, metadata: {generateName: web-}}").name == "web-"
 
 
@@ -149,7 +149,7 @@ POINTERS = {
 
 
 @pytest.mark.parametrize(("pointer", "line"), POINTERS.items(), ids=POINTERS)
-def test_a_pointer_has_the_line_of_what_it_names_or_of_its_nearest_parent(pointer: str, line: int) -> None:
+def test_pointer_has_the_line_of_its_value_or_nearest_parent(pointer: str, line: int) -> None:
     assert only(PLACES).line_of(pointer) == line
     assert read_manifests(b"a: 1\n---\n" + PLACES).manifests[0].line_of(pointer) == line + 2
 
@@ -157,7 +157,7 @@ def test_a_pointer_has_the_line_of_what_it_names_or_of_its_nearest_parent(pointe
 @pytest.mark.parametrize(
     ("pointer", "line"), [("", 1), ("/a~1b", 3), ("/a~1b/1", 5), ("/a~1b/1/x", 5), ("/a~1b/7", 3), ("/kind/x", 2)]
 )
-def test_a_pointer_has_its_line_in_json_too(pointer: str, line: int) -> None:
+def test_pointer_has_its_line_in_json(pointer: str, line: int) -> None:
     data = b'{"apiVersion": "v1",\n"kind": "X",\n"a/b": [ {"x": "{[,"} ,\n\n{"x": 1}]}'
     assert only(data).line_of(pointer) == line
 
@@ -236,7 +236,7 @@ MERGES = {
 
 @pytest.mark.parametrize(("yaml", "merged"), MERGES.values(), ids=MERGES)
 @pytest.mark.covers("threat-model: manifest read differently")
-def test_a_merge_key_replaces_the_keys_before_it(yaml: str, merged: object) -> None:
+def test_merge_key_replaces_the_keys_before_it(yaml: str, merged: object) -> None:
     data = f"apiVersion: v1\nkind: X\na: &a {{x: 1, z: 2}}\nb: &b {{x: 5, w: 6}}\nvalue: {yaml}\n"
     assert json.loads(only(data.encode()).raw)["value"] == merged
 
@@ -279,7 +279,7 @@ WARNED = {
 
 
 @pytest.mark.parametrize(("data", "value", "line", "message"), WARNED.values(), ids=WARNED)
-def test_what_may_be_misread_is_read_as_by_kubectl_with_a_warning(
+def test_ambiguous_yaml_is_read_as_kubectl_does_with_a_warning(
     data: bytes, value: object, line: int, message: str
 ) -> None:
     (manifest,), (warning,) = (
@@ -326,7 +326,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "line", "message"), REFUSED.values(), ids=REFUSED)
-def test_an_object_that_kubectl_refuses_for_its_file_is_still_read(data: bytes, line: int, message: str) -> None:
+def test_object_that_kubectl_refuses_is_read(data: bytes, line: int, message: str) -> None:
     reading = read_manifests(data)
     assert [manifest.name for manifest in reading.manifests] == ["a"]
     assert [(problem.line, problem.message) for problem in reading.problems] == [(line, message)]
@@ -385,7 +385,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("data", "line", "message"), BROKEN.values(), ids=BROKEN)
-def test_what_can_not_be_taken_is_a_problem_with_its_line(data: bytes, line: int, message: str) -> None:
+def test_invalid_manifest_is_a_problem_with_its_line(data: bytes, line: int, message: str) -> None:
     problems = read_manifests(data).problems
     assert (problems[-1].line, problems[-1].message) == (line, message)
     assert str(problems[-1]) == f"line {line}: {message}"
@@ -395,7 +395,7 @@ BESIDE_OTHERS = {what: case for what, case in BROKEN.items() if "JSON" not in wh
 
 
 @pytest.mark.parametrize(("data", "line", "message"), BESIDE_OTHERS.values(), ids=BESIDE_OTHERS)
-def test_a_broken_document_leaves_the_others_whole(data: bytes, line: int, message: str) -> None:
+def test_broken_document_leaves_the_others_readable(data: bytes, line: int, message: str) -> None:
     reading = read_manifests(POD + b"---\n" + data.rstrip() + b"\n---\n" + POD)
     assert [one.name for one in reading.manifests if one.name] == ["a", "a"]
     assert message in {one.message for one in reading.problems}
@@ -403,13 +403,13 @@ def test_a_broken_document_leaves_the_others_whole(data: bytes, line: int, messa
 
 
 @pytest.mark.parametrize("data", [b"replicas: 3\n", b"just words\n", b"[1, 2]\n"], ids=["mapping", "text", "list"])
-def test_what_never_claims_to_be_a_kubernetes_object_is_foreign(data: bytes) -> None:
+def test_document_without_kind_and_api_version_is_foreign(data: bytes) -> None:
     (problem,) = read_manifests(data).problems
     assert problem.foreign
 
 
 @given(st.binary(max_size=200) | st.text(alphabet="a{}[]:,-&*!|>'\"\n\t #%?<1.", max_size=80).map(str.encode))
-def test_no_bytes_make_it_fail(data: bytes) -> None:
+def test_any_bytes_are_read_without_an_exception(data: bytes) -> None:
     reading = read_manifests(POD + b"---\n" + data)
     assert reading.manifests[0].name == "a"
     for problem in reading.problems:
@@ -468,18 +468,18 @@ metadata: {name: impostor}
 """
 
 
-def test_the_cluster_is_made_of_legacy_secrets_namespaces_and_accounts() -> None:
+def test_cluster_of_manifests_has_secrets_namespaces_and_accounts() -> None:
     cluster = cluster_of(read_manifests(CLUSTER).manifests)
     assert cluster.legacy_tokens == {"shop": {"robot-token": "robot"}, "default": {"old": ""}}
     assert cluster.namespaces == {"shop": frozenset({("tier", "backend")})}
     assert cluster.automounts == {("shop", "robot"): False}
 
 
-def test_objects_without_a_namespace_are_in_the_one_that_is_asked_for() -> None:
+def test_objects_without_a_namespace_get_the_given_one() -> None:
     assert cluster_of(read_manifests(CLUSTER).manifests, namespace="other").legacy_tokens["other"] == {"old": ""}
 
 
-def test_the_base_is_kept_and_not_changed() -> None:
+def test_base_cluster_is_extended_and_not_changed() -> None:
     base = ClusterState({"shop": {"first": "x"}}, {"a": frozenset()}, {}, ("https://api",))
     cluster = cluster_of(read_manifests(CLUSTER).manifests, base)
     assert cluster.legacy_tokens["shop"] == {"first": "x", "robot-token": "robot"}
@@ -488,7 +488,7 @@ def test_the_base_is_kept_and_not_changed() -> None:
     assert base.legacy_tokens == {"shop": {"first": "x"}}
 
 
-def test_a_secrets_data_is_not_shown() -> None:
+def test_data_of_a_secret_is_not_in_its_repr() -> None:
     secret = only(b"apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: hunter2}\n")
     assert "hunter2" not in repr(secret)
 

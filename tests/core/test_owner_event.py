@@ -29,7 +29,7 @@ def told(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=
     return build_owner_event(request, evaluate(request, found, ClusterState(), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)))
 
 
-def test_a_rejected_pod_is_told_of_to_its_controller_with_the_decisions_id() -> None:
+def test_denied_pod_creates_an_event_with_the_decision_id() -> None:
     found = told()
     assert (found.namespace, found.owner.name, found.owner.uid) == ("demo", "app-1", "u1")
     assert (found.reason, found.about) == ("PodRejected", "kubelet-hostpath")
@@ -37,7 +37,7 @@ def test_a_rejected_pod_is_told_of_to_its_controller_with_the_decisions_id() -> 
     assert "[tokenguard 7ceb3af7: " in found.message
 
 
-def test_an_exempted_pod_is_told_of_once_with_reason_and_end() -> None:
+def test_exempted_pod_creates_an_event_with_reason_and_end() -> None:
     found = told(EXEMPT)
     assert (found.reason, found.about) == ("PodExempted", "kubelet-hostpath")
     assert found.message == (
@@ -76,5 +76,5 @@ def test_an_exempted_pod_is_told_of_once_with_reason_and_end() -> None:
     ],
 )
 @pytest.mark.covers("threat-model: invalid names in reviews")
-def test_of_anything_else_nobody_is_told(other) -> None:
+def test_other_decisions_create_no_event(other) -> None:
     assert told(**other) is None

@@ -158,14 +158,14 @@ def decide(pod: dict[str, Any], policy: Policy, phase: Phase):
 @settings(max_examples=400, deadline=None)
 @given(admitted, policies())
 @pytest.mark.covers("failure-modes: any patch")
-def test_any_pod_is_mended_once_and_for_all(pod: dict[str, Any], policy: Policy) -> None:
+def test_any_pod_is_patched_completely_at_once(pod: dict[str, Any], policy: Policy) -> None:
     assert_mended(pod, lambda changed, phase: decide(changed, policy, phase))
 
 
 @settings(max_examples=200, deadline=None)
 @given(admitted, policies())
 @pytest.mark.covers("failure-modes: any patch")
-def test_what_check_foretells_is_what_the_webhook_does(pod: dict[str, Any], policy: Policy) -> None:
+def test_check_predicts_the_decision_of_the_webhook(pod: dict[str, Any], policy: Policy) -> None:
     assume(not has_unmounted_api_token(pod))  # the ServiceAccount plugin would have mounted it
     mutated = decide(pod, policy, Phase.MUTATE)
     final = jsonpatch.apply_patch(pod, list(mutated.patch))
@@ -199,7 +199,7 @@ def has_api_token(pod: dict[str, Any]) -> bool:
     ids=["no spec", "null spec", "no template", "no job"],
 )
 @pytest.mark.parametrize("phase", list(Phase))
-def test_what_has_no_containers_is_left_to_the_api_server(manifest, phase) -> None:
+def test_pod_without_containers_is_left_to_the_api_server(manifest, phase) -> None:
     actions = {rule.name: str(rule.actions[0]) for rule in RULES}
     inject = [{"name": "vault", "audience": "vault", "mountPath": "/v"}]
     policy = read_policy(json.dumps({**HEAD, "rules": actions, "inject": inject}).encode())

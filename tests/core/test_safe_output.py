@@ -25,7 +25,7 @@ def test_unprintable_characters_are_escaped_in_text(bad) -> None:
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 @pytest.mark.covers("threat-model: control characters in names")
-def test_unprintable_characters_are_escaped_in_json_of_the_same_meaning(bad) -> None:
+def test_unprintable_characters_in_json_are_escaped(bad) -> None:
     value = {"näme": [f"a{bad}b"]}
     text = json.dumps(value, ensure_ascii=False, indent=2)
     assert safe_json(text).replace("\n", "").isprintable()
@@ -42,7 +42,7 @@ def test_unprintable_characters_are_escaped_in_json_of_the_same_meaning(bad) -> 
     ["::error file=a::b", "  ::add-mask::x", "a\n::warning::b", "a##[error]b", "##vso[task.complete]", "\t::debug::x"],
 )
 @pytest.mark.covers("threat-model: CI workflow commands")
-def test_a_workflow_command_is_no_command_any_more(line) -> None:
+def test_workflow_command_is_neutralized(line) -> None:
     for shown in safe_text(line).split("\n"):
         assert not shown.lstrip().startswith("::")
         assert "##[" not in shown
@@ -63,7 +63,7 @@ def test_safe_text_of_safe_text_is_the_same(text) -> None:
     assert safe_text(safe_text(text)) == safe_text(text)
 
 
-def test_safe_stream_escapes_text_and_is_the_other_stream_in_all_else() -> None:
+def test_safe_stream_escapes_text_and_delegates_the_rest() -> None:
     raw = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")
     stream = safe_stream(raw)
     assert stream.write("::a\n") == 4

@@ -66,7 +66,7 @@ def test_read_legacy_token_of_other_text_is_none(text) -> None:
         pytest.param('{"iss":"kubernetes/serviceaccount"}', id="no claims"),
     ],
 )
-def test_read_legacy_token_without_readable_claims_names_nobody(payload) -> None:
+def test_legacy_token_without_readable_claims_names_no_account(payload) -> None:
     assert read_legacy_token(f"x.{base64url(payload.encode())}.x".encode()) == LegacyToken()
 
 

@@ -75,7 +75,7 @@ def asked_by(command: str, audience: str) -> dict[str, Any]:
     {"rules": {}, "tokens": {"maxExpirationSeconds": 3607, "audiences": {"allowed": ["vault"]}}},
     {"audiences": [API, "valut"], "expirationSeconds": 7200, "boundObjectRef": {"kind": "Pod", "name": "app"}},
 )
-def test_it_is_refused_no_more_and_asks_for_nothing_that_was_not_asked_for(document, spec) -> None:
+def test_suggested_command_is_allowed_and_asks_for_the_same(document, spec) -> None:
     policy = read_policy(json.dumps({"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", **document}).encode())
     assert isinstance(policy, Policy), policy
     refused = decided(spec, policy)

@@ -45,7 +45,7 @@ def decided(manifest, phase=Phase.VALIDATE, policy=None, **asked) -> Decision:
 
 @pytest.mark.parametrize("operation", ["CREATE", "UPDATE"])
 @pytest.mark.parametrize("kind", WORKLOADS)
-def test_each_kind_is_warned_of_what_its_pods_will_meet(kind, operation) -> None:
+def test_workload_is_warned_about_the_findings_of_its_pods(kind, operation) -> None:
     decision = decided(workload(kind, READS_LEGACY), operation=operation)
     at = "spec.jobTemplate.spec.template" if kind == "CronJob" else "spec.template"
     assert decision.outcome == "warned"
@@ -55,7 +55,7 @@ def test_each_kind_is_warned_of_what_its_pods_will_meet(kind, operation) -> None
 
 
 @pytest.mark.parametrize("kind", WORKLOADS)
-def test_no_policy_refuses_one_and_its_warnings_are_few_and_short(kind) -> None:
+def test_workload_is_never_denied_and_warnings_are_short(kind) -> None:
     volume = {"projected": {"sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 86400}}]}}
     spec = {
         "containers": [
@@ -91,13 +91,13 @@ OWNERS = {
 
 @pytest.mark.parametrize("operation", ["CREATE", "UPDATE"])
 @pytest.mark.parametrize("owned", OWNERS.values(), ids=OWNERS)
-def test_what_belongs_to_somebody_who_was_warned_is_not_warned_about_again(owned, operation) -> None:
+def test_owned_workload_is_not_warned_about_again(owned, operation) -> None:
     kind, version, owner, controls, outcome = owned
     reference = {"apiVersion": version, "kind": owner, "name": "x", "uid": "u", "controller": controls}
     manifest = workload(kind, READS_LEGACY, ownerReferences=[reference])
     assert decided(manifest, operation=operation).outcome == outcome
 
 
-def test_check_judges_one_that_belongs_to_another_since_that_may_not_be_among_the_files() -> None:
+def test_check_evaluates_an_owned_workload() -> None:
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "u", "controller": True}
     assert decided(workload("ReplicaSet", READS_LEGACY, ownerReferences=[reference]), Phase.CHECK).outcome == "denied"
