@@ -1,1 +1,1 @@
-"""All that speaks to the API server, and the only importer of its client."""
+"""Everything that talks to the API server; the only importer of its client."""

@@ -1,4 +1,4 @@
-"""Which custom kinds that create pods a cluster serves, and how to list them: read from the API server's discovery."""
+"""Discovery of custom kinds with a pod template: which ones the API server serves, and how to list them."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeVar
@@ -10,7 +10,7 @@ from webhook.cluster.transport import ApiError, Transport
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, Pointers
 
 _BUILT_IN_GROUPS = frozenset({"", "extensions"})
-"""Groups of kinds that are only found in files: no API server serves them as custom ones."""
+"""Groups of kinds that only occur in files: no API server serves them as custom ones."""
 T = TypeVar("T")
 
 
@@ -37,7 +37,7 @@ class _Resources(msgspec.Struct):
 
 
 class CustomKind(NamedTuple):
-    """A custom kind that is served: its API group and kind, where its pod template may be, and how to list it."""
+    """A served kind: its API group and kind, where its pod template may be, and how to list it."""
 
     group_kind: GroupKind
     pointers: Pointers
@@ -45,26 +45,25 @@ class CustomKind(NamedTuple):
 
 
 def find_custom_kinds(workloads: Mapping[GroupKind, str], transport: Transport) -> Iterator[CustomKind]:
-    """Yield the well-known kinds and the policy's `workloads` that the API server serves, each in its first version.
+    """Yield those of the well-known kinds and the policy's `workloads` that are served, each in its first version.
 
     Raises `ApiError`.
     """
-    wanted = {kind: at for kind, at in WELL_KNOWN.items() if kind[0] not in _BUILT_IN_GROUPS}
-    wanted |= {kind: (at,) for kind, at in workloads.items()}
+    wanted = {kind: pointers for kind, pointers in WELL_KNOWN.items() if kind[0] not in _BUILT_IN_GROUPS}
+    wanted |= {kind: (pointer,) for kind, pointer in workloads.items()}
     groups = {group for group, _ in wanted}
     for group in _read(transport, "/apis", _Groups).groups or ():
         if group.name not in groups:
             continue
-        known: set[str] = set()
+        found: set[str] = set()
         for version in group.versions:
             path = f"/apis/{group.name}/{version.version}"
             for resource in _read(transport, path, _Resources).resources or ():
                 pointers = wanted.get((group.name, resource.kind))
-                if pointers is None or "/" in resource.name or resource.kind in known:
+                if pointers is None or "/" in resource.name or resource.kind in found:
                     continue
-                known.add(resource.kind)
-                plural = f"{resource.name}.{group.name}"
-                listed = Resource(plural, f"{path}/{resource.name}", msgspec.Raw)
+                found.add(resource.kind)
+                listed = Resource(f"{resource.name}.{group.name}", f"{path}/{resource.name}", msgspec.Raw)
                 yield CustomKind((group.name, resource.kind), pointers, listed)
 
 
@@ -72,4 +71,4 @@ def _read(transport: Transport, path: str, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(transport.get(path, {}, "application/json"), type=kind)
     except (msgspec.DecodeError, RecursionError):
-        raise ApiError(0, f"the API server's discovery at {path} can't be read") from None
+        raise ApiError(0, f"cannot decode the API server's discovery at {path}") from None

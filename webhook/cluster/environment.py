@@ -1,4 +1,4 @@
-"""Where this process runs; apart from the rest, so that asking loads no client."""
+"""Where this process runs; a module of its own, so that importing it loads no client."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def in_cluster() -> bool:
-    """Say whether this process runs in a pod."""
+    """Return whether this process runs in a pod."""
     return bool(os.environ.get("KUBERNETES_SERVICE_HOST") and os.environ.get("KUBERNETES_SERVICE_PORT"))
 
 

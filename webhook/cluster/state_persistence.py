@@ -1,9 +1,9 @@
 """Files with the last known state, for a worker that starts while the API server is unavailable or refuses.
 
-One worker writes them, and its successor reads them. The cluster is in the server's private folder and lives as long
-as the server. The policy may be in a folder that outlives the server, for a container that restarts while the ConfigMap
-holds no valid policy: it is written as soon as it is in force. The cluster is written in a thread of its own, together
-with the time at which each part was last synced: monotonic time is the same for all processes of a boot.
+A worker writes them, its successor reads them. The cluster is in the server's private folder and lives as long as the
+server. The policy may be in a folder that outlives the server, for a container that restarts while the ConfigMap has no
+valid policy; it is written as soon as it is in force. The cluster is written by a thread of its own, with the time at
+which each part was last synced: monotonic time is the same for all processes of a boot.
 """
 
 import logging
@@ -21,22 +21,22 @@ from webhook.core.cluster_state_io import read_cluster, write_cluster
 
 log = logging.getLogger("tokenguard.cluster")
 INTERVAL = 1.0
-"""Seconds between two writes of the cluster at least, however often it changes."""
+"""The least number of seconds between two writes of the cluster."""
 _CPU_FACTOR = 50
-"""The pause is at least so many times the CPU time of the last write: a large cluster takes 2 % of a CPU at most."""
+"""The pause is at least this many times the CPU time of the last write: a large cluster takes at most 2 % of a CPU."""
 
 T = TypeVar("T")
 
 
 class StoredState(NamedTuple):
-    """What the files contain: None where there is nothing. `last_synced` is in monotonic seconds."""
+    """The content of the files, None for what is missing. `last_synced` is in monotonic seconds."""
 
     policy: str | None
     cluster: ClusterState | None
     last_synced: Mapping[str, float]
 
 
-class _Head(msgspec.Struct):
+class _Header(msgspec.Struct):
     """The first line of the cluster's file; the cluster's own lines follow."""
 
     last_synced: dict[str, float]
@@ -54,16 +54,16 @@ class StateFiles:
         last_synced: Mapping[str, float],
         wait: Callable[[float], object] | None = None,
     ) -> None:
-        """Take the cluster's folder, the policy's file, the cluster's other properties and the times of the last syncs.
+        """Store the cluster in `folder`. `base` has its other properties, `last_synced` is read at each write.
 
-        `wait` waits so many seconds, or until `stop` is called; tests replace it.
+        `wait` waits for some seconds or until `stop`; tests replace it.
         """
         self._policy_file = policy_file
         self._cluster_file = folder / "cluster.jsonl"
         self._base = base
         self._last_synced = last_synced
         self._cluster: ClusterState | None = None
-        self._failing = False
+        self._is_failing = False
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
@@ -73,7 +73,7 @@ class StateFiles:
         self._replace(self._policy_file, [document.encode()])
 
     def use_cluster(self, cluster: ClusterState) -> None:
-        """Remember the cluster that the next write is to contain."""
+        """Write this cluster next time."""
         self._cluster = cluster
 
     def schedule_write(self) -> None:
@@ -90,8 +90,8 @@ class StateFiles:
         return StoredState(self.read_policy(), cluster, last_synced)
 
     def _read_cluster(self, file: BinaryIO) -> tuple[ClusterState | None, dict[str, float]]:
-        head = msgspec.json.decode(file.readline(), type=_Head)
-        return read_cluster(file, self._base) if head.has_cluster else None, head.last_synced
+        header = msgspec.json.decode(file.readline(), type=_Header)
+        return read_cluster(file, self._base) if header.has_cluster else None, header.last_synced
 
     @staticmethod
     def _read(path: Path, decode: Callable[[BinaryIO], T]) -> T | None:
@@ -125,7 +125,7 @@ class StateFiles:
         """Write the current state; return the seconds of CPU that it took."""
         started = time.thread_time()
         self._changed.clear()
-        last_synced = dict(self._last_synced)  # before the cluster: that may be newer than the times, but not older
+        last_synced = dict(self._last_synced)  # before the cluster, which may be newer than these times, but not older
         self._replace(self._cluster_file, _lines(last_synced, self._cluster))
         return time.thread_time() - started
 
@@ -133,14 +133,14 @@ class StateFiles:
         try:
             replace_file(file, content)
         except OSError as error:
-            if not self._failing:
+            if not self._is_failing:
                 log.warning("cannot store the state for a worker that restarts: %s", error.strerror)
-            self._failing = True
+            self._is_failing = True
         else:
-            self._failing = False
+            self._is_failing = False
 
 
 def _lines(last_synced: dict[str, float], cluster: ClusterState | None) -> Iterator[bytes]:
-    yield msgspec.json.encode(_Head(last_synced, cluster is not None)) + b"\n"
+    yield msgspec.json.encode(_Header(last_synced, cluster is not None)) + b"\n"
     if cluster is not None:
         yield from write_cluster(cluster)

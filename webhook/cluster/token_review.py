@@ -15,7 +15,7 @@ _REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 _KEYS = "/openid/v1/jwks"
 _ISSUER = "/.well-known/openid-configuration"
 _MIN_QUOTED = 16
-"""A message that contains so many characters of the token in a row quotes it."""
+"""A message that contains this many characters of the token in a row quotes it."""
 
 
 class _User(msgspec.Struct):
@@ -41,9 +41,9 @@ def review(transport: Transport, token: bytes, audiences: Sequence[str]) -> Toke
     """Create a TokenReview of a token for one of the audiences (default: the API server's). Raises `ApiError`."""
     text = token.strip().decode()
     spec = {"token": text, "audiences": list(audiences)}
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
     try:
-        answer = transport.post(_REVIEWS, asked)
+        answer = transport.post(_REVIEWS, request)
         status = msgspec.json.decode(answer, type=_TokenReview).status or _Status()
     except ApiError as error:
         if error.status == 403:
