@@ -1,33 +1,35 @@
-"""What is asked: an admission request, or the same question put offline about a manifest."""
+"""An admission request: read from the body of an AdmissionReview (admission.k8s.io/v1), or made from a manifest."""
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from webhook.core.admission_review import (
-    NOBODY,
-    AdmissionReview,
-    PodReview,
-    ReviewedObjectRequest,
-    ReviewedPodRequest,
-    ReviewedRequest,
-    decode_pod_review,
-    decode_review,
-    find_uid,
-    read_object,
-)
 from webhook.core.custom_workloads import GroupKind
 from webhook.core.formatting import FastStrEnum
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
-from webhook.core.k8s_types import CustomWorkload
-from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Kind, Subject, find_kind
+from webhook.core.k8s_types import CustomWorkload, Object, PodTemplate
+from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
 from webhook.core.policy.configmap import ConfigMap
 from webhook.core.structs import FrozenStruct
 from webhook.core.token_objects import EvaluatedObject
 
+_POD_KIND, _POD_KIND_BEFORE = b'"kind":"Pod"', 256
+"""What the API server writes before the 256th byte of a review of a pod."""
+_USUAL_RESOURCES = frozenset({"pods", "secrets", "serviceaccounts/token"})
+_DECODE_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_NULL = b"null"
+_NO_OBJECT = "the request has no object"
+MAX_BRACES = 100_000
+"""The largest number of `{` in a body: millions of empty objects in 8 MiB would take seconds and hundreds of MiB.
+
+Far above that of any object that the API server stores, which has at most 1.5 MiB.
+"""
+
 
 class Phase(FastStrEnum):
-    """When is decided: `mutate` repairs, `validate` judges the final state, `check` foretells both at once."""
+    """When a request is evaluated: `mutate` patches, `validate` sees the final state, `check` predicts both at once."""
 
     MUTATE = "mutate"
     VALIDATE = "validate"
@@ -35,10 +37,10 @@ class Phase(FastStrEnum):
 
 
 class AdmissionRequest(FrozenStruct, frozen=True):
-    """One question. `object` and `old_object` are None where there is none, or where its kind isn't judged.
+    """One request. `object` and `old_object` are None if there is none, or if its kind isn't evaluated.
 
-    `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_pointer` the JSON Pointer
-    of a workload's pod template, and `problem` says why the object could not be read, if it couldn't.
+    `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_pointer` the JSON Pointer of a
+    workload's pod template, and `problem` says why the object could not be read.
     """
 
     phase: Phase
@@ -58,178 +60,262 @@ class AdmissionRequest(FrozenStruct, frozen=True):
 
     @property
     def decision_id(self) -> str:
-        """The first eight characters of the uid, by which log line, annotation and message are found."""
+        """The first eight characters of the uid, which log line, annotation and message contain."""
         return self.uid[:8]
 
 
 class InvalidReviewError(ValueError):
-    """The bytes are no admission review that could be answered; the message says what is wrong."""
+    """A body that is no AdmissionReview with a valid uid to answer to."""
 
 
-_POD_KIND, _POD_KIND_BEFORE = b'"kind":"Pod"', 256
-"""What the API server writes before the 256th byte of a review of a pod."""
-_USUAL_RESOURCES = frozenset({"pods", "secrets", "serviceaccounts/token"})
-MAX_BRACES = 100_000
-"""So many `{` are in a body at most: millions of empty objects in 8 MiB would take seconds and hundreds of MiB.
+class _GroupVersionKind(Object, frozen=True):
+    group: str | None = None
+    kind: str | None = None
 
-Far above what is in any object that the API server stores, which has at most 1.5 MiB.
-"""
+
+class _GroupVersionResource(Object, frozen=True):
+    resource: str | None = None
+
+
+class _UserInfo(Object, frozen=True):
+    username: str | None = None
+    groups: tuple[str, ...] | None = None
+
+
+class _Request(Object, frozen=True):
+    uid: str | None = None
+    kind: _GroupVersionKind = _GroupVersionKind()
+    resource: _GroupVersionResource = _GroupVersionResource()
+    sub_resource: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    operation: str | None = None
+    user_info: _UserInfo | None = None
+    old_object: msgspec.Raw = msgspec.Raw(_NULL)
+    dry_run: bool | None = None
+
+
+class _ObjectRequest(_Request, frozen=True):
+    object: msgspec.Raw = msgspec.Raw(_NULL)
+
+    def read(self, kind: Kind) -> tuple[Any, Any, str]:
+        """Return what `_read_object` does."""
+        return _read_object(kind, self.object, self.old_object if kind.compares else None)
+
+
+class _PodRequest(_Request, frozen=True):
+    object: PodTemplate | None = None
+
+    def read(self, kind: Kind) -> tuple[Any, Any, str]:
+        """Return what `_read_object` does, for a kind that is read as a pod."""
+        if self.object is None:
+            return None, None, _NO_OBJECT
+        if not kind.compares or bytes(self.old_object) == _NULL:
+            return self.object, None, ""
+        old, _, problem = _read_object(kind, self.old_object)
+        return (None, None, problem) if problem else (self.object, old, "")
+
+
+class _ObjectReview(Object, frozen=True):
+    api_version: str | None = None
+    kind: str | None = None
+    request: _ObjectRequest | None = None
+
+
+class _PodReview(Object, frozen=True):
+    api_version: str | None = None
+    kind: str | None = None
+    request: _PodRequest | None = None
+
+
+class _UidReview(Object, frozen=True):
+    request: msgspec.Raw = msgspec.Raw(_NULL)
+
+
+class _UidRequest(Object, frozen=True):
+    uid: str | None = None
+
+
+_NO_USER = _UserInfo()
+_decode_object_review = msgspec.json.Decoder(_ObjectReview).decode
+_decode_pod_review = msgspec.json.Decoder(_PodReview).decode
+_decode_uid_review = msgspec.json.Decoder(_UidReview).decode
+_decode_uid_request = msgspec.json.Decoder(_UidRequest).decode
+_UID_AT_START = re.compile(
+    rb'\s*{(?:\s*"(?:kind|apiVersion)"\s*:\s*"[\w./]*"\s*,)*\s*"request"\s*:\s*{\s*"uid"\s*:\s*"([\w-]{1,128})"'
+)
+"""The request's uid as the API server writes it: only the review's kind and version come before it."""
 
 
 def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = NO_WORKLOADS) -> AdmissionRequest:
-    """Return the request in the body of an AdmissionReview (admission.k8s.io/v1).
+    """Return the request in the body of an AdmissionReview.
 
     `workloads` are the policy's: custom kinds, each with the JSON Pointer of its pod template.
 
-    An object that can't be read doesn't fail: the request then says so in `problem`, and is judged
-    like any other. So does one whose namespace, operation or resource no request can have: the API server sends no such
-    review, and nothing of it is kept or sent on. Nor is a body with more than `MAX_BRACES` read.
-    Raises `InvalidReviewError` where there is no valid uid to answer to.
+    A request whose object can't be read says so in `problem`, and is evaluated like any other. So is one with a
+    namespace, operation or resource that can't exist, which the API server never sends: nothing of it is stored or sent
+    on. A body with more than `MAX_BRACES` isn't read. Raises `InvalidReviewError` if there is no valid uid.
     """
-    if len(body) > MAX_BRACES and body.count(b"{") > MAX_BRACES:  # what is shorter needs no count
-        return _salvaged(body, phase, ValueError(f"it contains more than {MAX_BRACES:,} JSON objects"))
+    if len(body) > MAX_BRACES and body.count(b"{") > MAX_BRACES:  # a shorter body needs no count
+        return _recover(body, phase, ValueError(f"it contains more than {MAX_BRACES:,} JSON objects"))
     try:
-        review = _decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return _salvaged(body, phase, error)
+        review = _decode_review(body)
+    except _DECODE_ERRORS as error:
+        return _recover(body, phase, error)
     if review.kind != "AdmissionReview":
         raise InvalidReviewError("the body is not an AdmissionReview: its kind is missing or different")
     if review.api_version != "admission.k8s.io/v1":
-        raise InvalidReviewError(
-            "the body is not an admission.k8s.io/v1 AdmissionReview: set admissionReviewVersions to [v1]"
-        )
-    if review.request is None:
+        expected = "the body is not an admission.k8s.io/v1 AdmissionReview"
+        raise InvalidReviewError(f"{expected}: set admissionReviewVersions to [v1]")
+    request = review.request
+    if request is None:
         raise InvalidReviewError("the AdmissionReview has no request")
-    if not review.request.uid:
+    if not request.uid:
         raise InvalidReviewError("the AdmissionReview's request has no uid")
-    if not is_uid(review.request.uid):
+    if not is_uid(request.uid):
         raise InvalidReviewError("the uid of the AdmissionReview's request is invalid: the API server sends UUIDs")
-    resource = review.request.resource.resource or ""
-    if review.request.sub_resource:
-        resource = f"{resource}/{review.request.sub_resource}"
-    invalid = _invalid_field(review.request, resource)
+    resource = request.resource.resource or ""
+    if request.sub_resource:
+        resource = f"{resource}/{request.sub_resource}"
+    invalid = _invalid_field(request, resource)
     if invalid:
-        return _without_content(review.request.uid, phase, f"request.{invalid} is not valid in Kubernetes")
-    return _request(review.request, resource, phase, workloads)
-
-
-def _decode(body: bytes) -> AdmissionReview | PodReview:
-    """Return a review; with the pod that it is about, where it looks like one and the pod can be read."""
-    if body.find(_POD_KIND, 0, _POD_KIND_BEFORE) >= 0:
-        try:
-            review = decode_pod_review(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return decode_review(body)
-        asked = review.request
-        if asked is None or (asked.kind.kind == "Pod" and not asked.kind.group):
-            return review
-    return decode_review(body)
+        return _without_content(request.uid, phase, f"request.{invalid} is not valid in Kubernetes")
+    return _request(request, resource, phase, workloads)
 
 
 def manifest_request(
-    kind: GroupKind,
+    group_kind: GroupKind,
     raw: bytes,
     *,
     namespace: str,
     uid: str = "",
     workloads: Mapping[GroupKind, str] = NO_WORKLOADS,
 ) -> AdmissionRequest:
-    """Return the request that creating an object from a manifest would make, asked offline.
+    """Return the request that creating an object from a manifest would make.
 
-    `kind` is the API group and kind, `raw` the object as JSON, `workloads` as in `read_review`. For a kind that isn't
-    evaluated the request has no subject.
+    `raw` is the object as JSON, `workloads` as in `read_review`. For a kind that isn't evaluated the request has no
+    subject.
     """
-    known = find_kind(kind, workloads)
-    found, _, problem = read_object(known, raw) if known else (None, None, "")
+    kind = find_kind(group_kind, workloads)
+    found, _, problem = _read_object(kind, raw) if kind else (None, None, "")
     meta = found.metadata if found is not None else None
     return AdmissionRequest(
         phase=Phase.CHECK,
         uid=uid,
         operation="CREATE",
-        resource=kind[1],
-        namespace="" if known and known.subject in CLUSTER_SCOPED else namespace,
+        resource=group_kind[1],
+        namespace="" if kind and kind.subject in CLUSTER_SCOPED else namespace,
         name=(meta and (meta.name or meta.generate_name)) or "",
-        subject=known.subject if known else None,
+        subject=kind.subject if kind else None,
         object=found,
-        template_pointer=_template_pointer(known, found),
+        template_pointer=_template_pointer(kind, found),
         problem=problem,
     )
 
 
-def _invalid_field(asked: ReviewedRequest, resource: str) -> str:
-    """Return which field has a value that the API server never sends; empty where none has."""
-    if asked.namespace and not is_dns_label(asked.namespace):
+def _decode_review(body: bytes) -> _ObjectReview | _PodReview:
+    """Return a review, decoded together with the object if that is a pod, as it mostly is."""
+    if body.find(_POD_KIND, 0, _POD_KIND_BEFORE) >= 0:
+        try:
+            review = _decode_pod_review(body)
+        except _DECODE_ERRORS:
+            return _decode_object_review(body)
+        request = review.request
+        if request is None or (request.kind.kind == "Pod" and not request.kind.group):
+            return review
+    return _decode_object_review(body)
+
+
+def _read_object(kind: Kind, raw: Json, old_raw: Json | None = None) -> tuple[Any, Any, str]:
+    """Return an object and the one that it replaces, None if there is none, and why they can't be read."""
+    if bytes(raw) == _NULL:
+        return None, None, _NO_OBJECT
+    if old_raw is not None and bytes(old_raw) == _NULL:
+        old_raw = None
+    try:
+        return *kind.read(raw, old_raw), ""
+    except _DECODE_ERRORS as error:
+        return None, None, f"the object can't be read: {error}"
+
+
+def _invalid_field(request: _Request, resource: str) -> str:
+    """Return the field with a value that the API server never sends; empty if none has."""
+    if request.namespace and not is_dns_label(request.namespace):
         return "namespace"
-    if asked.operation and asked.operation not in OPERATIONS:
+    if request.operation and request.operation not in OPERATIONS:
         return "operation"
     if resource and resource not in _USUAL_RESOURCES and not is_resource(resource):
         return "resource"
     return ""
 
 
-def _without_content(uid: str, phase: Phase, problem: str) -> AdmissionRequest:
-    """Return a request of which nothing is known but its uid."""
-    return AdmissionRequest(
-        phase,
-        uid,
-        operation="",
-        resource="",
-        namespace="",
-        name="",
-        subject=None,
-        problem=f"the AdmissionReview can't be read: {problem}",
-    )
-
-
 def _request(
-    asked: ReviewedObjectRequest | ReviewedPodRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]
+    request: _ObjectRequest | _PodRequest, resource: str, phase: Phase, workloads: Mapping[GroupKind, str]
 ) -> AdmissionRequest:
-    known = _kind_of(asked, workloads)
-    user = asked.user_info or NOBODY
+    kind = _kind_of(request, workloads)
+    user = request.user_info or _NO_USER
     found = old = None
     problem = ""
-    if known:
-        found, old, problem = asked.read(known)
+    if kind:
+        found, old, problem = request.read(kind)
     return AdmissionRequest(
         phase,
-        asked.uid or "",
-        asked.operation or "",
+        request.uid or "",
+        request.operation or "",
         resource,
-        asked.namespace or "",
-        asked.name or "",
-        known.subject if known else None,
+        request.namespace or "",
+        request.name or "",
+        kind.subject if kind else None,
         user.username or "",
         user.groups or (),
         found,
         old,
-        _template_pointer(known, found),
-        bool(asked.dry_run),
+        _template_pointer(kind, found),
+        bool(request.dry_run),
         problem,
     )
 
 
-def _template_pointer(known: Kind | None, found: object) -> str:
-    if isinstance(found, CustomWorkload):
-        return found.at
-    return known.template_pointer if known else ""
-
-
-def _kind_of(asked: ReviewedRequest, workloads: Mapping[GroupKind, str]) -> Kind | None:
-    known = find_kind((asked.kind.group or "", asked.kind.kind or ""), workloads)
-    if known is None or asked.operation in known.operations:
-        return known
-    is_ephemeral = known.subject is Subject.POD and asked.sub_resource == "ephemeralcontainers"
+def _kind_of(request: _Request, workloads: Mapping[GroupKind, str]) -> Kind | None:
+    kind = find_kind((request.kind.group or "", request.kind.kind or ""), workloads)
+    if kind is None or request.operation in kind.operations:
+        return kind
+    is_ephemeral = kind.subject is Subject.POD and request.sub_resource == "ephemeralcontainers"
     return EPHEMERAL_CONTAINERS if is_ephemeral else None
 
 
-def _salvaged(body: bytes, phase: Phase, error: Exception) -> AdmissionRequest:
-    """Answer a review that is wrong in some place, if it is JSON and its uid can be found."""
-    why = "it nests too deep" if isinstance(error, RecursionError) else str(error)
-    uid = find_uid(body)
+def _template_pointer(kind: Kind | None, found: object) -> str:
+    if isinstance(found, CustomWorkload):
+        return found.at
+    return kind.template_pointer if kind else ""
+
+
+def _without_content(uid: str, phase: Phase, problem: str) -> AdmissionRequest:
+    """Return a request of which only the uid is known."""
+    problem = f"the AdmissionReview can't be read: {problem}"
+    return AdmissionRequest(phase, uid, "", "", "", "", None, problem=problem)
+
+
+def _recover(body: bytes, phase: Phase, error: Exception) -> AdmissionRequest:
+    """Return a request for an invalid review, if it is JSON and its uid can be found."""
+    reason = "it nests too deep" if isinstance(error, RecursionError) else str(error)
+    uid = _find_uid(body)
     if uid:
-        return _without_content(uid, phase, why)
+        return _without_content(uid, phase, reason)
     if isinstance(error, RecursionError):
-        raise InvalidReviewError("the body can't be read: it nests too deep") from error
+        raise InvalidReviewError(f"the body can't be read: {reason}") from error
     if isinstance(error, msgspec.ValidationError):
-        raise InvalidReviewError(f"the body is not an AdmissionReview: {why}") from error
-    raise InvalidReviewError(f"the body is not JSON: {why}") from error
+        raise InvalidReviewError(f"the body is not an AdmissionReview: {reason}") from error
+    raise InvalidReviewError(f"the body is not JSON: {reason}") from error
+
+
+def _find_uid(body: bytes) -> str:
+    """Return the request's uid, empty if it can't be found; a body that nests too deep can't be decoded for it."""
+    try:
+        uid = _decode_uid_request(_decode_uid_review(body).request).uid or ""
+    except RecursionError:
+        found = _UID_AT_START.match(body)
+        return found[1].decode() if found else ""
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return uid if is_uid(uid) else ""

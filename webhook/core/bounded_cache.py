@@ -1,4 +1,4 @@
-"""A cache that is bounded in bytes: what it holds comes from people who may send very long strings."""
+"""A cache that is bounded in bytes, because its content comes from people who may send very long strings."""
 
 import sys
 from collections.abc import Callable
@@ -10,12 +10,12 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 ENTRY_BYTES = 128
-"""What an entry takes in the dict itself, at most: the dict doubles, and is a third full then."""
+"""The largest size of an entry in the dict itself: the dict doubles, and is a third full then."""
 _MAX_SHARE = 64
 
 
 def memory_size(value: object) -> int:
-    """Return the bytes that a value takes with all it holds: strings, collections and structs, as if none were shared.
+    """Return the bytes of a value with all that it contains: strings, collections and structs, as if none were shared.
 
     Any other object counts without what it refers to.
     """
@@ -30,21 +30,21 @@ def memory_size(value: object) -> int:
 
 
 class BoundedCache(Generic[K, V]):
-    """Results by key, in at most `max_bytes`. A full cache is emptied, because a result can be worked out again.
+    """Results by key, in at most `max_bytes`. A full cache is emptied, because a result can be computed again.
 
     An entry that is larger than a 64th of the bound is not kept. Threads may share a cache: all they share is a dict.
     """
 
     def __init__(self, max_bytes: int, size_of: Callable[[K, V], int] | None = None) -> None:
-        """Take the bound, and how many bytes a key and its value take; without: `memory_size` of both."""
+        """`size_of` returns the bytes of a key and its value; by default the `memory_size` of both."""
         self.max_bytes = max_bytes
         self._size_of = size_of or (lambda key, value: memory_size(key) + memory_size(value))
         self._entries: dict[K, V] = {}
         self.size = 0
-        self.get: Callable[[K], V | None] = self._entries.get  # every decision looks up some: no call in between
+        self.get: Callable[[K], V | None] = self._entries.get  # the dict's own, for speed
 
     def put(self, key: K, value: V) -> None:
-        """Keep a value, unless it is too large."""
+        """Store a value, unless it is too large."""
         size = self._size_of(key, value) + ENTRY_BYTES
         if size > self.max_bytes // _MAX_SHARE or key in self._entries:
             return

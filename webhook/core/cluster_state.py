@@ -1,4 +1,4 @@
-"""What is known of the cluster while a decision is made. Everything is in memory: nothing here waits."""
+"""The cluster state that decisions depend on, all in memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from webhook.core.selectors import Labels
 
 FALLBACK_API_AUDIENCES = ("https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local")
-"""The API server's audiences in clusters set up by kubeadm, kind and the large providers; used where neither
-the policy nor the webhook's own token says better."""
+"""The API server's audiences in clusters set up by kubeadm, kind and the large providers; used if neither
+the policy nor the webhook's own token names any."""
 
 DEFAULT_NAMESPACE = "tokenguard"
 """The namespace that tokenguard is installed in by default."""
@@ -17,12 +17,12 @@ NO_LABELS: Labels = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """The state that decisions are made by.
+    """The state that decisions depend on.
 
     `legacy_tokens` maps a namespace to its Secrets of type `kubernetes.io/service-account-token`, and each
     Secret's name to the account that its token is for. `namespaces` maps a namespace to its labels.
-    `automounts` maps (namespace, ServiceAccount) to its `automountServiceAccountToken`, where it has one.
-    `api_audiences` are the API server's own, as far as they are known otherwise than from the policy.
+    `automounts` maps (namespace, ServiceAccount) to its `automountServiceAccountToken`, if it has one.
+    `api_audiences` are the API server's own, unless the policy names them.
     `own_namespace` is the namespace that tokenguard is installed in.
     """
 
@@ -33,5 +33,5 @@ class ClusterState:
     own_namespace: str = DEFAULT_NAMESPACE
 
     def namespace_labels(self, namespace: str) -> Labels:
-        """Return the labels of a namespace; none where it isn't known."""
+        """Return the labels of a namespace; none if it isn't known."""
         return self.namespaces.get(namespace, NO_LABELS)

@@ -54,9 +54,9 @@ A policy's `workloads` take precedence, so that a kind added here never invalida
 
 
 def read_custom_workload(raw: bytes | msgspec.Raw, pointers: Pointers) -> CustomWorkload:
-    """Return the object with the first of its pod templates that is there.
+    """Return the object with the first of its pod templates that exists.
 
-    Raises `msgspec.DecodeError` where the object, or what is in the template's place, has another form.
+    Raises `msgspec.DecodeError` if the object or its template has another form.
     """
     found = ObjectWithMeta()
     for pointer in pointers:
@@ -71,7 +71,7 @@ def read_custom_workload(raw: bytes | msgspec.Raw, pointers: Pointers) -> Custom
 
 @lru_cache(maxsize=256)
 def _decoder(pointer: str) -> tuple[msgspec.json.Decoder[Any], int]:
-    """Return a decoder of objects down to what a pointer names, and how many levels that is below the object."""
+    """Return a decoder of objects down to what a pointer names, and how many levels below the object that is."""
     tokens = [unescape(token) for token in pointer.split("/")[1:]]
     kind: type[Object] = PodTemplate
     for number, token in enumerate(reversed(tokens), 1):

@@ -31,18 +31,18 @@ class Outcome(FastStrEnum):
     DENIED = "denied"
 
 
-class Status(NamedTuple):
+class DenialStatus(NamedTuple):
     """The HTTP status of a denial, and its reason as Kubernetes names it."""
 
     code: int
     reason: str
 
 
-FORBIDDEN = Status(403, "Forbidden")
-BAD_REQUEST = Status(400, "BadRequest")
-INVALID = Status(422, "Invalid")
-INTERNAL_ERROR = Status(500, "InternalError")
-UNAVAILABLE = Status(503, "ServiceUnavailable")
+FORBIDDEN = DenialStatus(403, "Forbidden")
+BAD_REQUEST = DenialStatus(400, "BadRequest")
+INVALID = DenialStatus(422, "Invalid")
+INTERNAL_ERROR = DenialStatus(500, "InternalError")
+UNAVAILABLE = DenialStatus(503, "ServiceUnavailable")
 
 
 class Coverage(FastStrEnum):
@@ -143,7 +143,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     note: str = ""
     policy_errors: tuple[PolicyError, ...] = ()
     coverage: Coverage = Coverage.EVALUATED
-    status: Status = FORBIDDEN
+    status: DenialStatus = FORBIDDEN
 
     @cached_property
     def encoded_patch(self) -> bytes:

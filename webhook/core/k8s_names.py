@@ -1,4 +1,4 @@
-"""Which strings Kubernetes accepts as names. What fails here belongs to no real object: don't keep it or send it on.
+"""Which strings Kubernetes accepts as names. Any other belongs to no real object: it is never stored or sent on.
 
 Sources: RFC 1123, and k8s.io/apimachinery `pkg/util/validation` and `pkg/api/validation`.
 """

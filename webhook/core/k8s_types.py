@@ -1,11 +1,10 @@
-"""The Kubernetes objects, cut down to the fields that rules read.
+"""The types of the Kubernetes API, cut down to the fields that rules read.
 
-Nothing else is decoded: unknown fields are skipped by the decoder, so new ones can neither break nor
-slow a decision, and values that must not be kept (Secret data, `env[].value`) never become Python
-objects. Names are those of the Kubernetes API, in snake case.
+The decoder skips all other fields, so new ones can neither break nor slow an evaluation, and confidential values
+(Secret data, `env[].value`) never become Python objects. Names are those of the Kubernetes API, in snake case.
 
-Every field may be null or absent, and so may a label's or annotation's value: all mean the zero value, as they do
-to the API server.
+Every field may be null or absent, and so may a label's or annotation's value: all mean the zero value, as for the API
+server.
 """
 
 from typing import Any
@@ -14,37 +13,31 @@ import msgspec
 
 
 class Object(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Base of all: immutable, unknown to the garbage collector (JSON has no cycles), camelCase on the wire."""
+    """Base of all: immutable, ignored by the garbage collector (JSON has no cycles), camelCase on the wire."""
 
 
 class LocalObjectReference(Object, frozen=True):
-    """A reference to something by name: LocalObjectReference, SecretKeySelector, SecretEnvSource."""
+    """Also SecretKeySelector and SecretEnvSource."""
 
     name: str | None = None
 
 
 class EnvVarSource(Object, frozen=True):
-    """Where an env variable's value comes from."""
-
     secret_key_ref: LocalObjectReference | None = None
 
 
 class EnvVar(Object, frozen=True):
-    """An env variable; its `value` is left unread."""
+    """An env variable, without its `value`."""
 
     name: str | None = None
     value_from: EnvVarSource | None = None
 
 
 class EnvFromSource(Object, frozen=True):
-    """A source of many env variables."""
-
     secret_ref: LocalObjectReference | None = None
 
 
 class VolumeMount(Object, frozen=True):
-    """Where a container sees a volume."""
-
     name: str | None = None
     mount_path: str | None = None
     sub_path: str | None = None
@@ -52,14 +45,10 @@ class VolumeMount(Object, frozen=True):
 
 
 class VolumeDevice(Object, frozen=True):
-    """Where a container sees a block device."""
-
     device_path: str | None = None
 
 
 class Container(Object, frozen=True):
-    """A container of any of a pod's three lists."""
-
     name: str | None = None
     env: list[EnvVar] | None = None
     env_from: list[EnvFromSource] | None = None
@@ -68,7 +57,7 @@ class Container(Object, frozen=True):
 
 
 class KeyToPath(Object, frozen=True):
-    """One key of a Secret as a file; `mode` is a permission, as a number."""
+    """One key of a Secret as a file; `mode` is a number."""
 
     key: str | None = None
     path: str | None = None
@@ -76,15 +65,13 @@ class KeyToPath(Object, frozen=True):
 
 
 class SecretVolumeSource(Object, frozen=True):
-    """A volume that holds a Secret."""
-
     secret_name: str | None = None
     items: list[KeyToPath] | None = None
     default_mode: int | None = None
 
 
 class ServiceAccountTokenProjection(Object, frozen=True):
-    """A token of the pod's account; `expiration_seconds` is 3600 where it is absent."""
+    """A token of the pod's account; `expiration_seconds` defaults to 3600."""
 
     audience: str | None = None
     expiration_seconds: int | None = None
@@ -92,44 +79,36 @@ class ServiceAccountTokenProjection(Object, frozen=True):
 
 
 class VolumeProjection(Object, frozen=True):
-    """One source of a projected volume; kinds that no rule reads arrive as an empty one."""
+    """One source of a projected volume; empty if it is of a kind that no rule reads."""
 
     service_account_token: ServiceAccountTokenProjection | None = None
     secret: LocalObjectReference | None = None
 
 
 class ProjectedVolumeSource(Object, frozen=True):
-    """A volume put together from several sources."""
-
     sources: list[VolumeProjection] | None = None
 
 
 class HostPathVolumeSource(Object, frozen=True):
-    """A path of the node."""
-
     path: str | None = None
 
 
 class AzureFileVolumeSource(Object, frozen=True):
-    """An Azure share, whose credentials are in a Secret."""
-
     secret_name: str | None = None
 
 
 class CSIVolumeSource(Object, frozen=True):
-    """A volume of a CSI driver, which may be handed a Secret."""
-
     node_publish_secret_ref: LocalObjectReference | None = None
 
 
 class SecretRefVolumeSource(Object, frozen=True):
-    """A volume kind of older storage drivers, whose credentials are in a Secret."""
+    """A volume of an older storage driver, whose credentials are in a Secret."""
 
     secret_ref: LocalObjectReference | None = None
 
 
 class Volume(Object, frozen=True):
-    """A volume of a pod: of each kind that can hold a token, name a Secret or show the node's files."""
+    """A volume of a pod, of any kind that can contain a token, name a Secret or mount the node's files."""
 
     name: str | None = None
     secret: SecretVolumeSource | None = None
@@ -147,20 +126,16 @@ class Volume(Object, frozen=True):
 
 
 class PodOS(Object, frozen=True):
-    """The system that a pod is for: linux or windows."""
-
     name: str | None = None
 
 
 class NodeSelector(Object, frozen=True):
-    """The one label of nodes that a pod's system can be read from."""
+    """The label of nodes that says which system they run."""
 
     os: str | None = msgspec.field(default=None, name="kubernetes.io/os")
 
 
 class PodSpec(Object, frozen=True):
-    """What a pod runs and mounts."""
-
     volumes: list[Volume] | None = None
     containers: list[Container] | None = None
     init_containers: list[Container] | None = None
@@ -174,14 +149,12 @@ class PodSpec(Object, frozen=True):
 
     @property
     def for_windows(self) -> bool:
-        """Whether it says that it runs on Windows."""
+        """Whether the pod says that it runs on Windows."""
         named = self.os.name if self.os else None
         return (named or (self.node_selector and self.node_selector.os)) == "windows"
 
 
 class OwnerReference(Object, frozen=True):
-    """Which object another belongs to."""
-
     api_version: str | None = None
     kind: str | None = None
     name: str | None = None
@@ -190,7 +163,7 @@ class OwnerReference(Object, frozen=True):
 
 
 class ObjectIdentity(Object, frozen=True):
-    """So much of an object's metadata as says which it is and whose."""
+    """The part of an object's metadata that identifies it and its owners."""
 
     name: str | None = None
     generate_name: str | None = None
@@ -204,13 +177,11 @@ class ObjectIdentity(Object, frozen=True):
 
 
 class ObjectMeta(ObjectIdentity, frozen=True):
-    """An object's name, owners, labels and annotations."""
-
     labels: dict[str, str | None] | None = None
     annotations: dict[str, str | None] | None = None
 
     def annotation(self, key: str) -> str:
-        """Return an annotation's value, empty where it isn't there."""
+        """Return an annotation's value, empty if there is none."""
         return (self.annotations.get(key) if self.annotations else None) or ""
 
 
@@ -219,58 +190,52 @@ _NO_SPEC = PodSpec()
 
 
 class ObjectWithMeta(Object, frozen=True):
-    """An object with metadata, which are empty where there are none."""
+    """An object with metadata, empty by default."""
 
     given_metadata: ObjectMeta | None = msgspec.field(default=None, name="metadata")
 
     @property
     def metadata(self) -> ObjectMeta:
-        """Its name, labels, annotations and owners."""
+        """Its metadata."""
         return self.given_metadata or _NO_META
 
 
 class PodTemplate(ObjectWithMeta, frozen=True):
-    """A pod, or the template of one: metadata and spec."""
+    """A pod, or a pod template."""
 
     given_spec: PodSpec | None = msgspec.field(default=None, name="spec")
 
     @property
     def spec(self) -> PodSpec:
-        """What it runs and mounts; empty where it says nothing."""
+        """Its spec, empty by default."""
         return self.given_spec or _NO_SPEC
 
 
 class WorkloadSpec(Object, frozen=True):
-    """The spec of a Deployment and its like."""
-
     template: PodTemplate | None = None
 
 
 class Workload(ObjectWithMeta, frozen=True):
-    """An object that makes pods: Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job."""
+    """A Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController or Job."""
 
     spec: WorkloadSpec | None = None
 
     @property
     def template(self) -> PodTemplate:
-        """What its pods look like."""
+        """Its pod template, empty by default."""
         return (self.spec and self.spec.template) or PodTemplate()
 
 
 class CronJobSpec(Object, frozen=True):
-    """The spec of a CronJob."""
-
     job_template: Workload | None = None
 
 
 class CronJob(ObjectWithMeta, frozen=True):
-    """An object that makes Jobs."""
-
     spec: CronJobSpec | None = None
 
     @property
     def template(self) -> PodTemplate:
-        """What the pods of its Jobs look like."""
+        """The pod template of its Jobs, empty by default."""
         return self.spec.job_template.template if self.spec and self.spec.job_template else PodTemplate()
 
 
@@ -285,7 +250,7 @@ class CustomWorkload(ObjectWithMeta, frozen=True):
 
     @property
     def template(self) -> PodTemplate:
-        """What its pods look like."""
+        """Its pod template, empty by default."""
         return self.given_template or PodTemplate()
 
 
@@ -297,5 +262,5 @@ AnyWorkload = Workload | CronJob | CustomWorkload
 
 
 def decoder(kind: type[Object]) -> "msgspec.json.Decoder[Any]":
-    """Return a decoder of JSON bytes into `kind`; it raises `msgspec.ValidationError` on what isn't one."""
+    """Return a decoder of JSON bytes into `kind`."""
     return msgspec.json.Decoder(kind)

@@ -1,4 +1,4 @@
-"""The kinds that are evaluated: what they are to rules, on which operations, and how they are read."""
+"""The kinds that are evaluated: as which subject of rules, on which operations, and how they are read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,19 +29,18 @@ class Subject(FastStrEnum):
 
 
 WARN_ONLY = frozenset({Subject.TEMPLATE, Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER})
-"""What is never denied: its author is warned, and the pods that come of it are evaluated themselves."""
+"""Subjects that are never denied: their authors get warnings, and their pods are evaluated themselves."""
 
 CLUSTER_SCOPED = frozenset({Subject.CSI_DRIVER})
 """Subjects without a namespace: a policy's overrides don't apply to them."""
 
 TOKEN_GRANTING = frozenset({Subject.SECRET, Subject.TOKEN_REQUEST})
-"""What gives a token without a pod. tokenguard needs none of it to run, so it is judged in its namespace, too."""
-
+"""Subjects that give a token without a pod. tokenguard needs none to run, so they are evaluated in its namespace."""
 
 Json = bytes | msgspec.Raw
 Read = Callable[[Json, Json | None], tuple[Any, Any]]
-"""Returns the object in some JSON, and the object in other JSON that it replaces, None where there is none. Raises what
-`msgspec` raises where one of them has another form.
+"""Returns an object from its JSON, and the object that it replaces, None if there is none. Raises the errors of
+`msgspec` if one of them has another form.
 """
 
 
@@ -88,7 +87,7 @@ KINDS: Mapping[GroupKind, Kind] = {
         Subject.TEMPLATE, _WRITE, _reader(decoder(CronJob).decode), "/spec/jobTemplate/spec/template"
     ),
     ("batch", "Job"): _WORKLOAD,
-    # By check and scan alone: no webhook is asked about it.
+    # in `check` and `scan` alone: it is not sent to the webhook
     ("storage.k8s.io", "CSIDriver"): Kind(Subject.CSI_DRIVER, _WRITE, _reader(decoder(CSIDriver).decode)),
 }
 """The kinds of Kubernetes, by API group and kind; every version of them has the fields that are read."""
@@ -97,7 +96,7 @@ NO_WORKLOADS: Mapping[GroupKind, str] = {}
 
 
 def find_kind(kind: GroupKind, workloads: Mapping[GroupKind, str]) -> Kind | None:
-    """Return how a kind is evaluated, None where it isn't.
+    """Return how a kind is evaluated, None if it isn't.
 
     `workloads` are the policy's: custom kinds, each with the JSON Pointer of its pod template.
     """

@@ -1,4 +1,4 @@
-"""Legacy tokens as text: whose token a text is. No text outlives the call.
+"""Finds out whose legacy token a text is. No text outlives the call.
 
 The API server accepts a legacy token as long as the Secret that the token names, of whatever type, holds exactly the
 same text under the key `token` (Kubernetes: pkg/serviceaccount/legacy.go, `Validate`). The text may contain white
@@ -19,9 +19,9 @@ _MAX_NAME = 253
 
 
 class LegacyToken(msgspec.Struct, frozen=True, gc=False):
-    """Whose token a text is, by its own claims, and the Secret that it was issued for; empty where it doesn't say.
+    """Whose token a text is, and the Secret that it was issued for, by its own claims; empty if it has none.
 
-    The signature isn't verified. A forged text is no token, so nobody gains anything by one.
+    The signature isn't verified: a forged text is no valid token, so nobody gains anything by it.
     """
 
     namespace: str = ""
@@ -44,7 +44,7 @@ _decode_claims = msgspec.json.Decoder(_Claims).decode
 
 
 def read_legacy_token(text: bytes) -> LegacyToken | None:
-    """Return whose legacy token a text is, or None where it isn't one."""
+    """Return whose legacy token a text is, or None if it isn't one."""
     payload = _decode_payload(_payload_of(text))
     if ISSUER_CLAIM not in payload:
         return None
@@ -76,5 +76,5 @@ def _decode_payload(encoded: bytes) -> bytes:
 
 
 def _name(claim: str) -> str:
-    """Return a name from a claim, empty where no object in Kubernetes can have it."""
+    """Return a name from a claim, empty if no object in Kubernetes can have it."""
     return claim if len(claim) <= _MAX_NAME else ""

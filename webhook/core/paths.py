@@ -1,4 +1,4 @@
-"""Paths inside a container or of a node, in one spelling each, so that they can be compared."""
+"""Paths inside a container or of a node, in one spelling each, to be compared."""
 
 import posixpath
 import re
@@ -19,9 +19,8 @@ _STREAM = re.compile(r":[^\\/]*")
 def clean_path(path: str | None, *, windows: bool = False) -> str:
     """Return the one spelling of an absolute path: `/t`, `/t/` and `//t/./` are all `/t`.
 
-    A path that is written in Windows style, or any path where `windows` says that the pod runs on Windows, is returned
-    as `c:/t`: in lower case, with `/` as the separator, with drive C: where it names none, and without the trailing
-    dots and spaces that Windows drops.
+    A path in Windows style, or any path with `windows`, is returned as `c:/t`: in lower case, with `/` as separator,
+    with drive C: if it names none, and without the trailing dots and spaces that Windows drops.
     """
     if windows or (path and _is_windows_style(path)):
         return _clean_windows_path(path or "")
@@ -36,9 +35,9 @@ def without_drive(path: str) -> str:
 
 
 def node_paths(path: str) -> frozenset[str]:
-    """Return how Linux and how Windows read a node's path, in one spelling each: without a drive, in lower case.
+    """Return a node's path as Linux and as Windows read it, in one spelling each: without a drive, in lower case.
 
-    A pod need not say which system its node runs, and one path may be two folders: to Linux a backslash is a letter.
+    A pod need not say which system its node runs, and to Linux a backslash is a letter.
     """
     named = _DRIVE.sub("", _VOLUME.sub("", path), count=1)
     windows = _clean_windows_path(_STREAM.sub("", named))

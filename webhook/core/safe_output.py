@@ -1,8 +1,8 @@
-"""Makes output safe to show: names in it can't forge a line, command a terminal or start a workflow command in CI.
+"""Makes output safe: names in it can't forge a line, control a terminal or start a workflow command in CI.
 
 The command line applies `safe_stream` to its standard streams, so that no command can forget it; JSON is escaped by
-`safe_json` instead and written as bytes. Escaped is every character that Python doesn't count as printable: control
-characters (C0, C1), line and paragraph separators, bidirectional and other format characters.
+`safe_json` instead and written as bytes. Every character is escaped that Python doesn't count as printable:
+control characters (C0, C1), line and paragraph separators, bidirectional and other format characters.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""Reading a Secret: what its key `token` means is kept, its content never.
+"""Reads a Secret without storing its content.
 
-The API server sends a Secret with its content. Here it becomes a `ReviewedSecret` that says whether there is a token,
-whether an update changes it and whose legacy token it is. Content is decoded for the key `token` alone, lives as long
-as the call, and is in no error message.
+The API server sends a Secret with its content. A `ReviewedSecret` only says whether there is a token, whether an update
+changes it, and whose legacy token it is. Content is decoded for the key `token` alone, is released when the call
+returns, and is in no error message.
 """
 
 import base64
@@ -21,10 +21,10 @@ _NOTHING = msgspec.Raw(b"null")
 
 
 class ReviewedSecret(Secret, frozen=True):
-    """A Secret and what is known of its key `token`; made by `read_secret`, never decoded.
+    """A Secret and what its key `token` contains; created by `read_secret`, never decoded.
 
-    `token_pointer` is where the token is (RFC 6901). `token_changed` says that the request sets it, where there is no
-    old Secret that holds the same. `legacy_token` is whose legacy token it is, None where it is none.
+    `token_pointer` is where the token is (RFC 6901). `token_changed` says that the request sets it to another value.
+    `legacy_token` is whose legacy token it is, None if it is none.
     """
 
     token_pointer: str = "/data/token"  # noqa: S105 - a pointer
@@ -33,11 +33,11 @@ class ReviewedSecret(Secret, frozen=True):
     legacy_token: LegacyToken | None = None
 
     def account_in(self, namespace: str) -> str:
-        """Return whose token the Secret, of this namespace, holds or is to hold; `namespace/name` of another one's."""
+        """Return the account of the Secret's token, present or future; `namespace/name` if in another namespace."""
         return self.account if self.is_legacy else self.token_account_in(namespace) or self.account
 
     def token_account_in(self, namespace: str) -> str:
-        """Return whose legacy token the text is, as `account_in` does; empty where it is none."""
+        """Return the account of the legacy token in the Secret, as `account_in` does; empty if there is none."""
         token = self.legacy_token
         if token is None:
             return ""
@@ -60,10 +60,10 @@ _decode_any = msgspec.json.Decoder(Any).decode
 
 
 def read_secret(new: Json, old: Json | None = None) -> tuple[ReviewedSecret, ReviewedSecret | None]:
-    """Return a Secret, and the Secret that it replaces (None where there is none), both without content.
+    """Return a Secret, and the Secret that it replaces (None if there is none), both without content.
 
-    Raises what `msgspec` raises where one isn't a Secret. `stringData` wins over `data`, as in the API server; it is
-    found in manifests only.
+    Raises the errors of `msgspec` if one isn't a Secret. `stringData`, which only manifests have, takes precedence over
+    `data`, as in the API server.
     """
     secret, text = _read(new)
     if old is None:
@@ -89,7 +89,7 @@ def _read(raw: Json) -> tuple[ReviewedSecret, bytes]:
 
 
 def _text(raw: msgspec.Raw, *, encoded: bool) -> bytes:
-    """Return the bytes that a value of `data` or `stringData` stands for, none where the API server would refuse it."""
+    """Return the bytes of a value of `data` or `stringData`, none if the API server would reject it."""
     try:
         value = _decode_any(raw)
         if not isinstance(value, str):

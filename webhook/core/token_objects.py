@@ -1,7 +1,4 @@
-"""Objects that give tokens without being pods: Secrets, ServiceAccounts, TokenRequests and CSI drivers.
-
-As in `webhook.core.k8s_types`, only what rules look at is decoded.
-"""
+"""Objects that give tokens without being pods, cut down as in `webhook.core.k8s_types`."""
 
 from typing import Annotated
 
@@ -10,12 +7,12 @@ import msgspec
 from webhook.core.k8s_types import AnyWorkload, LocalObjectReference, Object, ObjectWithMeta, PodTemplate
 
 MAX_AUDIENCES = 1000
-"""More audiences in one TokenRequest can't be evaluated: each may be compared with every pattern of the policy."""
+"""A TokenRequest with more audiences is invalid: each may be compared with every pattern of the policy."""
 LEGACY_TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - the type's name
 LEGACY_TOKEN_ACCOUNT = "kubernetes.io/service-account.name"  # noqa: S105 - the annotation's name
 LEGACY_TOKEN_ACCOUNT_UID = "kubernetes.io/service-account.uid"  # noqa: S105 - the annotation's name
 INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
-"""The label by which the API server refuses a Secret's token, with whatever value but an empty one."""
+"""The label, with any value but an empty one, that makes the API server reject a Secret's token."""
 
 
 class Secret(ObjectWithMeta, frozen=True):
@@ -25,7 +22,7 @@ class Secret(ObjectWithMeta, frozen=True):
 
     @property
     def account(self) -> str:
-        """The ServiceAccount that its annotation names; empty where it names none."""
+        """The ServiceAccount that its annotation names; empty if it names none."""
         return self.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
 
     @property
@@ -35,21 +32,19 @@ class Secret(ObjectWithMeta, frozen=True):
 
 
 class ServiceAccount(ObjectWithMeta, frozen=True):
-    """An account, as far as it speaks of tokens; `secrets` are those that its pods may use."""
+    """A ServiceAccount; `secrets` are those that its pods may use."""
 
     secrets: list[LocalObjectReference] | None = None
     automount_service_account_token: bool | None = None
 
 
 class BoundObjectReference(Object, frozen=True):
-    """What a token dies with."""
-
     kind: str | None = None
     name: str | None = None
 
 
 class TokenRequestSpec(Object, frozen=True):
-    """What token is asked for; `expiration_seconds` is 3600 where it is absent."""
+    """The requested token; `expiration_seconds` defaults to 3600."""
 
     audiences: Annotated[list[str], msgspec.Meta(max_length=MAX_AUDIENCES)] | None = None
     expiration_seconds: int | None = None
@@ -57,31 +52,27 @@ class TokenRequestSpec(Object, frozen=True):
 
 
 class TokenRequest(ObjectWithMeta, frozen=True):
-    """A request for a token of an account."""
-
     given_spec: TokenRequestSpec | None = msgspec.field(default=None, name="spec")
 
     @property
     def spec(self) -> TokenRequestSpec:
-        """What is asked for; the defaults where it says nothing."""
+        """Its spec, empty by default."""
         return self.given_spec or TokenRequestSpec()
 
 
 class CSITokenRequest(Object, frozen=True):
-    """A token that the kubelet passes to a CSI driver; `expiration_seconds` is 3600 where it is absent."""
+    """A token that the kubelet passes to a CSI driver; `expiration_seconds` defaults to 3600."""
 
     audience: str | None = None
     expiration_seconds: int | None = None
 
 
 class CSIDriverSpec(Object, frozen=True):
-    """What a CSI driver needs."""
-
     token_requests: list[CSITokenRequest] | None = None
 
 
 class CSIDriver(ObjectWithMeta, frozen=True):
-    """A CSI driver, which gets these tokens of the account of every pod that mounts one of its volumes."""
+    """A CSI driver; its tokens are those of the account of every pod that mounts one of its volumes."""
 
     spec: CSIDriverSpec | None = None
 
