@@ -173,7 +173,7 @@ def test_fix_keeps_the_first_byte_order_mark(tmp_path: Path) -> None:
     assert done.stdout == f"\ufeff---\n{SEED_POD}---\n{SEED_POD}"
 
 
-DUPLICATE = 'duplicate key "app"; kubectl uses the last, remove the others'
+DUPLICATE = 'duplicate key "app": only the last one counts; remove the others'
 
 
 @pytest.mark.parametrize(("output", "stream"), [("text", "stdout"), ("json", "stderr"), ("sarif", "stderr")])

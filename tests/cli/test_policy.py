@@ -19,8 +19,8 @@ def test_validate_reports_every_error_with_its_line(tmp_path) -> None:
     done = run_command("policy", "validate", str(file))
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        f'{file}:3: error: mod: unknown key; did you mean "mode"?',
-        f'{file}:4: error: rules.inject: "reject" is no action of this rule; it takes patch, warn, audit, off',
+        f'{file}:3: error: unknown key "mod"; did you mean "mode"?',
+        f'{file}:4: error: rules.inject: invalid action "reject"; use patch, warn, audit or off',
     ]
 
 

@@ -207,7 +207,7 @@ def test_policy_errors_of_several_replicas_are_one_event(caplog) -> None:
     stored = EventApi()
     for _ in range(2):
         replica = EventRecorder(stored)
-        replica.record_policy_errors(FOUND, ["line 3: modee: unknown key"], "d" * 64)
+        replica.record_policy_errors(FOUND, ['line 3: unknown key "modee"'], "d" * 64)
         replica.write_next()
     [(path, event)] = stored.events.items()
     assert path.startswith("/api/v1/namespaces/tokenguard/events/token-policy.")
@@ -215,7 +215,7 @@ def test_policy_errors_of_several_replicas_are_one_event(caplog) -> None:
         "apiVersion": "v1", "kind": "ConfigMap", "namespace": "tokenguard", "name": "token-policy", "uid": "uid",
     }  # fmt: skip
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "PolicyRejected", 1)
-    assert "line 3: modee: unknown key" in event["message"]
+    assert 'line 3: unknown key "modee"' in event["message"]
     assert caplog.text == ""
 
 
@@ -223,7 +223,7 @@ def test_other_policy_errors_are_another_event() -> None:
     stored = EventApi()
     recorder = EventRecorder(stored)
     for digest in ("d" * 64, "e" * 64):
-        recorder.record_policy_errors(FOUND, ["line 3: modee: unknown key"], digest)
+        recorder.record_policy_errors(FOUND, ['line 3: unknown key "modee"'], digest)
         recorder.write_next()
     assert len(stored.events) == 2
 

@@ -417,7 +417,7 @@ def test_invalid_policy_creates_an_event_and_the_last_stays(plane) -> None:
     def described() -> str:
         return plane.do("describe", "configmap", "token-policy", "-n", "tokenguard")
 
-    eventually(lambda: "mod: unknown key" in described())
+    eventually(lambda: 'unknown key "mod"' in described())
     with pods_created(plane, "still-judged") as loop:
         pass
     assert loop.failures == []

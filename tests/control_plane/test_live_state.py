@@ -100,7 +100,7 @@ def test_invalid_policy_is_reported_once_and_the_last_stays(plane, server) -> No
     [event] = eventually(lambda: events(plane))
     assert event["involvedObject"]["kind"] == "ConfigMap"
     assert event["involvedObject"]["name"] == "token-policy"
-    for mistake in ("line 3: modee: unknown key", "line 4: tokens.maxExpirationSeconds"):
+    for mistake in ('line 3: unknown key "modee"', "line 4: tokens.maxExpirationSeconds"):
         assert mistake in event["message"]
         assert server.log.count(f"token-policy: {mistake}") == 1
     assert revisions(server) == {revision(POLICY)}

@@ -198,6 +198,8 @@ SCALARS = {
     ),
     "a number too large for a float": ("1e400", "1e400"),
     "an integer too large": ("9223372036854775808", 2.0**63),
+    "an integer too large for a float": ("9" * 400, "9" * 400),
+    "a hexadecimal number too large": ("0x10000000000000000", "0x10000000000000000"),
     "underscores in a fraction": (".5_0", 0.5),
     "underscores that separate nothing": ("._5", "._5"),
     "base64": ("!!binary aGk=", "hi"),
@@ -252,19 +254,19 @@ def test_merged_and_duplicate_keys_have_the_line_that_counts(pointer: str, line:
 
 
 COLON = "kubectl refuses a text that starts with a colon here; put it in quotes"
-IGNORED = "kubectl ignores what follows from here on; start it with '---' on a line of its own"
+IGNORED = "what follows from here on is ignored; start it with '---' on a line of its own"
 WARNED = {
     "a duplicate key": (
         b"a:\n  b: 1\n  c: 2\n  b: 3\n",
         {"b": 3, "c": 2},
         6,
-        'duplicate key "b"; kubectl uses the last, remove the others',
+        'duplicate key "b": only the last one counts; remove the others',
     ),
     "a duplicate in another spelling": (
         b"a: {1: a, 0x1: b}\n",
         {"1": "b"},
         3,
-        'duplicate key "1"; kubectl uses the last, remove the others',
+        'duplicate key "1": only the last one counts; remove the others',
     ),
     "a merge key after the key that it replaces": (
         b"a:\n  b: 1\n  <<: {b: 2}\n",
@@ -296,7 +298,7 @@ def test_duplicate_keys_of_json_have_their_lines() -> None:
         b'{"apiVersion": "v1", "kind": "X",\n"a": {"b": "\\"}",\n "b": 2},\n"\\u0061": 3}\n{"b": 1,\n "b": 2}'
     )
     assert json.loads(reading.manifests[0].raw)["a"] == 3
-    assert [(warning.document, warning.line, warning.message.split(";")[0]) for warning in reading.warnings] == [
+    assert [(warning.document, warning.line, warning.message.split(":")[0]) for warning in reading.warnings] == [
         (1, 3, 'duplicate key "b"'),
         (1, 4, 'duplicate key "a"'),
         (2, 6, 'duplicate key "b"'),
@@ -347,7 +349,7 @@ BROKEN = {
     "a control character": (b"a: 1\nb: \x01\n", 2, "contains a control character, which YAML does not allow"),
     "an alias of nothing": (b"a: *b\n", 1, 'alias "b" has no anchor; put a * at the start of a text in quotes'),
     "an alias of itself": (b"a: &a\n  b: *a\n", 2, 'alias "a" is inside its own anchor'),
-    "aliases without end": (BOMB, 7, "is too large: its aliases expand to more than 4194304 bytes"),
+    "aliases without end": (BOMB, 7, "is too large: its aliases expand to more than 4 MiB"),
     "deep YAML": (b"a: " + b"[" * 100_000, 1, "nests deeper than 200 levels"),
     "deep blocks": (b"- " * 100_000, 1, "nests deeper than 200 levels"),
     "deep JSON": (b'{"a":' * 100_000, 1, "nests deeper than 200 levels"),

@@ -53,15 +53,15 @@ def test_text_has_a_line_a_finding_and_a_summary() -> None:
 def test_policy_errors_are_shown_as_findings() -> None:
     report = checked(BAD_POLICY)
     assert text_lines(report) == [
-        '<stdin>:10: denied: ConfigMap/token-policy: invalid-policy: modee unknown key; did you mean "mode"?',
+        '<stdin>:10: denied: ConfigMap/token-policy: invalid-policy: unknown key "modee"; did you mean "mode"?',
         (
             "<stdin>:11: denied: ConfigMap/token-policy: invalid-policy: "
-            'tokens.maxExpirationSeconds must be a whole number from 600 to 4294967296, not "5"'
+            "tokens.maxExpirationSeconds must be a whole number from 600 to 4294967296, not 5"
         ),
         "1 object in 1 file evaluated: 1 denied, 0 patched, 0 warned, 0 allowed",
     ]
     told = json_document(report)["findings"][0]
-    assert (told["rule"], told["action"], told["path"], told["line"]) == ("invalid-policy", "reject", "modee", 10)
+    assert (told["rule"], told["action"], told["path"], told["line"]) == ("invalid-policy", "reject", "", 10)
 
 
 def test_text_one_document_has_no_document_number() -> None:

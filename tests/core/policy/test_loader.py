@@ -17,201 +17,231 @@ from webhook.core.policy.serializer import policy_document
 from webhook.core.rules import RULES
 
 PAGE = "x" * 501
-NO_FOLDER = "must be an absolute path without .., and not the root"
-MISTAKES = {
-    "kubelet root folders that are none": (
+ERRORS = [
+    pytest.param(
         "kubeletRootDirs: [var/lib/kubelet, /, /var/../lib, 'C:\\', 7]",
         [
-            *(
-                f"line 3: kubeletRootDirs[{number}]: {NO_FOLDER}, not {quote(path)}"
-                for number, path in enumerate(["var/lib/kubelet", "/", "/var/../lib", "C:\\"])
-            ),
-            f'line 3: kubeletRootDirs[4]: {NO_FOLDER}; put it in quotes: "7"',
+            'line 3: kubeletRootDirs[0]: must be an absolute path below the root without .., not "var/lib/kubelet"',
+            'line 3: kubeletRootDirs[1]: must be an absolute path below the root without .., not "/"',
+            'line 3: kubeletRootDirs[2]: must be an absolute path below the root without .., not "/var/../lib"',
+            'line 3: kubeletRootDirs[3]: must be an absolute path below the root without .., not "C:\\\\"',
+            'line 3: kubeletRootDirs[4]: must be an absolute path below the root without ..; put it in quotes: "7"',
         ],
+        id="invalid kubelet root folders",
     ),
-    "no kubelet root folder": ("kubeletRootDirs: []", ["line 3: kubeletRootDirs: must not be empty"]),
-    "an unknown key": ("tokns: {}", ['line 3: tokns: unknown key; did you mean "tokens"?']),
-    "a key in the wrong place": (
+    pytest.param("kubeletRootDirs: []", ["line 3: kubeletRootDirs: must not be empty"], id="no kubelet root folder"),
+    pytest.param("tokns: {}", ['line 3: unknown key "tokns"; did you mean "tokens"?'], id="an unknown key"),
+    pytest.param(
         "maxExpirationSeconds: 600",
-        ['line 3: maxExpirationSeconds: unknown key; did you mean "tokens.maxExpirationSeconds"?'],
+        ['line 3: unknown key "maxExpirationSeconds"; did you mean "tokens.maxExpirationSeconds"?'],
+        id="a key in the wrong place",
     ),
-    "a key like no other": (
+    pytest.param(
         "apiServerToken: {zebra: 1}",
-        ['line 3: apiServerToken.zebra: unknown key; there are "expiration", "audiences"'],
+        ['line 3: apiServerToken: unknown key "zebra"; the keys are expiration, audiences'],
+        id="a key like no other",
     ),
-    "a key twice": ("mode: warn\nmode: audit", ["line 4: mode: is given twice, first in line 3"]),
-    "a wrong mode": ("mode: enforced", ['line 3: mode: "enforced" is no mode; did you mean "enforce"?']),
-    "a mode that is off": ("mode: off", ['line 3: mode: "off" is no mode; it takes enforce, warn, audit']),
-    "an unknown rule": (
+    pytest.param(
+        "mode: warn\nmode: audit",
+        ['line 4: duplicate key "mode": only the last one counts; remove the others'],
+        id="a duplicate key",
+    ),
+    pytest.param(
+        "mode: enforced", ['line 3: mode: invalid mode "enforced"; did you mean "enforce"?'], id="a wrong mode"
+    ),
+    pytest.param(
+        "mode: off", ['line 3: mode: invalid mode "off"; use enforce, warn or audit'], id="a mode that is off"
+    ),
+    pytest.param(
         "rules:\n  token-audiense: reject",
-        ['line 4: rules.token-audiense: unknown rule; did you mean "token-audience"?'],
+        ['line 4: rules: unknown rule "token-audiense"; did you mean "token-audience"?'],
+        id="an unknown rule",
     ),
-    "an action that the rule doesn't have": (
+    pytest.param(
         "rules: {token-subpath: patch}",
-        [
-            'line 3: rules.token-subpath: "patch" is no action of this rule; it takes reject, warn, audit, off',
-        ],
+        ['line 3: rules.token-subpath: invalid action "patch"; use reject, warn, audit or off'],
+        id="an action that the rule does not have",
     ),
-    "a rule that is on": (
+    pytest.param(
         "rules: {token-subpath: on}",
-        ['line 3: rules.token-subpath: "on" is no action of this rule; it takes reject, warn, audit, off'],
+        ['line 3: rules.token-subpath: invalid action "on"; use reject, warn, audit or off'],
+        id="a rule that is on",
     ),
-    "a list where a map belongs": ("rules: [a]", ["line 3: rules: must be a map, not a list"]),
-    "a text where a list belongs": (
+    pytest.param("rules: [a]", ["line 3: rules: must be a map, not a list"], id="a list where a map belongs"),
+    pytest.param(
         "inject:\n- {name: a, audience: a, mountPath: /a, namespaces: demo}",
         ['line 4: inject[0].namespaces: must be a list, not "demo"'],
+        id="a text where a list belongs",
     ),
-    "a number that is too small": (
+    pytest.param(
         "tokens: {maxExpirationSeconds: 599}",
-        ['line 3: tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not "599"'],
+        ["line 3: tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not 599"],
+        id="a number that is too small",
     ),
-    "a number that is too large": (
+    pytest.param(
         "tokens: {maxRequestExpirationSeconds: 4294967297}",
-        ['line 3: tokens.maxRequestExpirationSeconds: must be a whole number from 600 to 4294967296, not "4294967297"'],
+        ["line 3: tokens.maxRequestExpirationSeconds: must be a whole number from 600 to 4294967296, not 4294967297"],
+        id="a number that is too large",
     ),
-    "a number in quotes": (
+    pytest.param(
         'tokens: {maxExpirationSeconds: "3600"}',
         ['line 3: tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not "3600"'],
+        id="a number in quotes",
     ),
-    "a number in base sixty": (
+    pytest.param(
         "tokens: {maxExpirationSeconds: 30:00}",
         ['line 3: tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not "30:00"'],
+        id="a number in base sixty",
     ),
-    "yes for true": (
+    pytest.param(
         "tokens: {audiences: {required: yes}}",
         ['line 3: tokens.audiences.required: must be true or false, not "yes"'],
+        id="yes for true",
     ),
-    "a default that is not allowed": (
+    pytest.param(
         "tokens: {audiences: {default: valut, allowed: [vault]}}",
-        [
-            'line 3: tokens.audiences.default: the default audience "valut" is not allowed; did you mean "vault"?',
-        ],
+        ['line 3: tokens.audiences.default: the default audience "valut" is not allowed; did you mean "vault"?'],
+        id="a default that is not allowed",
     ),
-    "a default that an override no longer allows": (
+    pytest.param(
         "tokens: {audiences: {default: vault}}\noverrides:\n- tokens: {audiences: {allowed: [only]}}",
         [
             (
                 'line 5: overrides[0].tokens.audiences.allowed: the default audience "vault" is not allowed; '
                 'use one of "only"'
-            )
+            ),
         ],
+        id="a default that an override no longer allows",
     ),
-    "an injection without what it needs": (
+    pytest.param(
         "inject:\n- env: A",
         [
-            "line 4: inject[0].name: is required",
-            "line 4: inject[0].audience: is required",
-            "line 4: inject[0].mountPath: is required",
+            'line 4: inject[0]: required key "name" is missing',
+            'line 4: inject[0]: required key "audience" is missing',
+            'line 4: inject[0]: required key "mountPath" is missing',
         ],
+        id="an injection without required keys",
     ),
-    "an injection that outlives the maximum": (
+    pytest.param(
         (
-            "tokens: {maxExpirationSeconds: 1200}\n"
-            "inject:\n- {name: a, audience: a, mountPath: /a, expirationSeconds: 1201}"
+            "tokens: {maxExpirationSeconds: 1200}\ninject:\n"
+            "- {name: a, audience: a, mountPath: /a, expirationSeconds: 1201}"
         ),
-        ["line 5: inject[0].expirationSeconds: 1201 outlives tokens.maxExpirationSeconds, which is 1200"],
+        ["line 5: inject[0].expirationSeconds: 1201 exceeds tokens.maxExpirationSeconds, which is 1200"],
+        id="an injection that exceeds the maximum",
     ),
-    "an injection that is not allowed as an audience": (
+    pytest.param(
         (
-            'tokens: {audiences: {allowed: ["https://*.example.com"]}}\n'
-            "inject:\n- {name: a, audience: https://x.example.org, mountPath: /a}"
+            'tokens: {audiences: {allowed: ["https://*.example.com"]}}\ninject:\n'
+            "- {name: a, audience: https://x.example.org, mountPath: /a}"
         ),
         [
             (
-                'line 5: inject[0].audience: "https://x.example.org" is not in tokens.audiences.allowed; '
-                'did you mean "https://*.example.com"?'
-            )
+                'line 5: inject[0].audience: "https://x.example.org" is not in tokens.audiences.allowed; did '
+                'you mean "https://*.example.com"?'
+            ),
         ],
+        id="an injection for another audience",
     ),
-    "two injections with one mount path, and one name": (
+    pytest.param(
         "inject:\n- {name: a, audience: a, mountPath: /a}\n- {name: a, audience: a, mountPath: /a/}",
         [
-            'line 5: inject[1].name: "a" is taken already, by inject[0]',
+            'line 5: inject[1].name: "a" is already the name of inject[0]',
             'line 5: inject[1].mountPath: "/a/" overlaps "/a" of inject[0]',
         ],
+        id="two injections with one mount path, and one name",
     ),
-    "an injection over the API server's token": (
+    pytest.param(
         "inject:\n- {name: a, audience: a, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}",
         [
             (
-                "line 4: inject[0].mountPath: overlaps /var/run/secrets/kubernetes.io/serviceaccount, where Kubernetes "
-                "mounts its own token"
+                "line 4: inject[0].mountPath: overlaps /var/run/secrets/kubernetes.io/serviceaccount, where "
+                "Kubernetes mounts its own token; use another path"
             ),
         ],
+        id="an injection over the API server's token",
     ),
-    "a mount path that is none": (
+    pytest.param(
         "inject:\n- {name: a, audience: a, mountPath: a/b}\n- {name: b, audience: a, mountPath: /b/../c}",
         [
-            'line 4: inject[0].mountPath: must be an absolute path without : and .., and not the root, not "a/b"',
-            'line 5: inject[1].mountPath: must be an absolute path without : and .., and not the root, not "/b/../c"',
+            'line 4: inject[0].mountPath: must be an absolute path below the root without : and .., not "a/b"',
+            'line 5: inject[1].mountPath: must be an absolute path below the root without : and .., not "/b/../c"',
         ],
+        id="invalid mount paths",
     ),
-    "a mount path below another, and the root": (
+    pytest.param(
         (
             "inject:\n- {name: a, audience: a, mountPath: /a/b}\n- {name: b, audience: a, mountPath: /a}\n"
             "- {name: c, audience: a, mountPath: //.}"
         ),
         [
             'line 5: inject[1].mountPath: "/a" overlaps "/a/b" of inject[0]',
-            'line 6: inject[2].mountPath: must be an absolute path without : and .., and not the root, not "//."',
+            'line 6: inject[2].mountPath: must be an absolute path below the root without : and .., not "//."',
         ],
+        id="a mount path below another, and the root",
     ),
-    "a file that the API server would refuse": (
+    pytest.param(
         "inject:\n- {name: a, audience: a, mountPath: /a, path: ..token}",
-        ['line 4: inject[0].path: must be a relative path that doesn\'t begin with .., not "..token"'],
+        ['line 4: inject[0].path: must be a relative path that does not start with .., not "..token"'],
+        id="a file name that the API server refuses",
     ),
-    "an injection of the number that means a year": (
+    pytest.param(
         (
-            "tokens: {maxExpirationSeconds: 7200}\n"
-            "inject:\n- {name: a, audience: https://kubernetes.default.svc, mountPath: /a, expirationSeconds: 3607}"
+            "tokens: {maxExpirationSeconds: 7200}\ninject:\n"
+            "- {name: a, audience: https://kubernetes.default.svc, mountPath: /a, expirationSeconds: 3607}"
         ),
         [
             (
-                "line 5: inject[0].expirationSeconds: 3607 for the API server means a year, which outlives "
+                "line 5: inject[0].expirationSeconds: 3607 means a year for the API server, which exceeds "
                 "tokens.maxExpirationSeconds, which is 7200"
-            )
+            ),
         ],
+        id="an injection that lasts a year",
     ),
-    "a name that can't be a volume's": (
+    pytest.param(
         "inject:\n- {name: Vault_1, audience: a, mountPath: /a}",
         ['line 4: inject[0].name: must be a DNS label of at most 52 characters, not "Vault_1"'],
+        id="an invalid volume name",
     ),
-    "a glob among labels": (
+    pytest.param(
         'inject:\n- {name: a, audience: a, mountPath: /a, podLabels: {app: "sh*"}}',
-        [
-            'line 4: inject[0].podLabels.app: must be a label\'s value (matched exactly, so without *), not "sh*"',
-        ],
+        ['line 4: inject[0].podLabels.app: must be the exact value of a label, not "sh*"'],
+        id="a glob among labels",
     ),
-    "a reason as long as a page": (
+    pytest.param(
         f"exemptions:\n- {{rules: [inject], reason: {PAGE}, until: never}}",
-        [f"line 4: exemptions[0].reason: must be the reason, in words and at most 500 characters, not {quote(PAGE)}"],
+        [f"line 4: exemptions[0].reason: must be a text of at most 500 characters, not {quote(PAGE)}"],
+        id="a long reason",
     ),
-    "a workload without what it needs": (
+    pytest.param(
         "workloads:\n- {}",
         [
-            "line 4: workloads[0].apiGroup: is required",
-            "line 4: workloads[0].kind: is required",
-            "line 4: workloads[0].template: is required",
+            'line 4: workloads[0]: required key "apiGroup" is missing',
+            'line 4: workloads[0]: required key "kind" is missing',
+            'line 4: workloads[0]: required key "template" is missing',
         ],
+        id="a workload without required keys",
     ),
-    "a workload of Kubernetes itself": (
+    pytest.param(
         (
             "workloads:\n- {apiGroup: apps, kind: Deployment, template: /spec/template}\n"
             "- {apiGroup: authentication.k8s.io, kind: TokenRequest, template: /spec}"
         ),
         [
-            'line 4: workloads[0].apiGroup: must be the API group of a custom kind, like example.com, not "apps"',
-            'line 5: workloads[1].kind: "TokenRequest" is a kind of Kubernetes itself: remove it',
+            'line 4: workloads[0].apiGroup: must be the API group of a custom kind, such as example.com, not "apps"',
+            'line 5: workloads[1].kind: "TokenRequest" is built in; remove it',
         ],
+        id="a built-in workload",
     ),
-    "a workload twice": (
+    pytest.param(
         (
             "workloads:\n- {apiGroup: example.com, kind: Runner, template: /spec/template}\n"
             "- {apiGroup: example.com, kind: Runner, template: /spec/pod}"
         ),
-        ['line 5: workloads[1].kind: "Runner" of "example.com" is given already, by workloads[0]'],
+        ['line 5: workloads[1].kind: "Runner" of "example.com" is already in workloads[0]'],
+        id="a duplicate workload",
     ),
-    "workloads that can't be": (
+    pytest.param(
         (
             "workloads:\n- {apiGroup: example.com/v1, kind: Runner, template: /spec/template}\n"
             "- {apiGroup: example.com, kind: runner, template: /spec/template}\n"
@@ -221,60 +251,69 @@ MISTAKES = {
         ),
         [
             (
-                "line 4: workloads[0].apiGroup: must be the API group of a custom kind, like example.com, "
+                "line 4: workloads[0].apiGroup: must be the API group of a custom kind, such as example.com, "
                 'not "example.com/v1"'
             ),
-            'line 5: workloads[1].kind: must be a kind, like Runner, not "runner"',
+            'line 5: workloads[1].kind: must be a kind, such as Runner, not "runner"',
             (
-                "line 6: workloads[2].template: must be a JSON Pointer through maps, like /spec/template, "
+                "line 6: workloads[2].template: must be a JSON Pointer through maps, such as /spec/template, "
                 'not "spec.template"'
             ),
             (
-                "line 7: workloads[3].template: must be a JSON Pointer through maps, like /spec/template, "
+                "line 7: workloads[3].template: must be a JSON Pointer through maps, such as /spec/template, "
                 'not "/spec/tasks/0/template"'
             ),
             (
-                "line 8: workloads[4].template: must be a JSON Pointer through maps, like /spec/template, "
+                "line 8: workloads[4].template: must be a JSON Pointer through maps, such as /spec/template, "
                 'not "/metadata/annotations"'
             ),
         ],
+        id="invalid workloads",
     ),
-    "an exemption without reason and end": (
+    pytest.param(
         "exemptions:\n- rules: [token-audience]",
-        ["line 4: exemptions[0].reason: is required", "line 4: exemptions[0].until: is required"],
+        [
+            'line 4: exemptions[0]: required key "reason" is missing',
+            'line 4: exemptions[0]: required key "until" is missing',
+        ],
+        id="an exemption without required keys",
     ),
-    "an exemption from a rule that there isn't": (
+    pytest.param(
         "exemptions:\n- {rules: [token-audiense], reason: r, until: never}",
-        ['line 4: exemptions[0].rules[0]: "token-audiense" is no rule; did you mean "token-audience"?'],
+        ['line 4: exemptions[0].rules[0]: unknown rule "token-audiense"; did you mean "token-audience"?'],
+        id="an exemption from an unknown rule",
     ),
-    "an exemption from nothing": (
+    pytest.param(
         "exemptions:\n- {rules: [], reason: r, until: never}",
         ["line 4: exemptions[0].rules: must not be empty"],
+        id="an exemption without rules",
     ),
-    "an end that is no day": (
+    pytest.param(
         "exemptions:\n- {rules: ['*'], reason: r, until: 2027-02-30}\n- {rules: ['*'], reason: r, until: soon}",
         [
-            'line 4: exemptions[0].until: must be a date like 2027-03-31, or never, not "2027-02-30"',
-            'line 5: exemptions[1].until: must be a date like 2027-03-31, or never, not "soon"',
+            'line 4: exemptions[0].until: "2027-02-30" is not a date',
+            'line 5: exemptions[1].until: must be a date such as 2027-03-31, or never, not "soon"',
         ],
+        id="invalid end dates",
     ),
-    "every mistake at once, in the order of their lines": (
+    pytest.param(
         "rules: {x: y}\nmode: z\ntokens: {maxExpirationSeconds: 1}",
         [
-            "line 3: rules.x: unknown rule; there are " + ", ".join(rule.name for rule in RULES),
-            'line 4: mode: "z" is no mode; it takes enforce, warn, audit',
-            'line 5: tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not "1"',
+            'line 3: rules: unknown rule "x"; the rules are ' + ", ".join(rule.name for rule in RULES),
+            'line 4: mode: invalid mode "z"; use enforce, warn or audit',
+            "line 5: tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not 1",
         ],
+        id="several errors by line",
     ),
-}
+]
 
 
-@pytest.mark.parametrize(("body", "expected"), MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(("body", "expected"), ERRORS)
 def test_a_mistake_is_told_with_path_and_line(body: str, expected: list[str]) -> None:
     assert mistakes(HEAD + body + "\n") == expected
 
 
-@pytest.mark.parametrize(("body", "expected"), MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(("body", "expected"), ERRORS)
 def test_in_a_config_map_the_lines_are_the_files(body: str, expected: list[str]) -> None:
     above = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: token-policy}\ndata:\n  policy.yaml: |\n"
     moved = mistakes(above + textwrap.indent(HEAD + body + "\n", "    "))
@@ -282,21 +321,26 @@ def test_in_a_config_map_the_lines_are_the_files(body: str, expected: list[str])
     assert lines == [int(line.split(":")[0].removeprefix("line ")) + 5 for line in expected]
 
 
+NO_POLICY = "line 1: contains no policy: it needs a document of kind TokenPolicy, or a ConfigMap with key policy.yaml"
+STAR = "did not find expected alphabetic or numeric character; put a * at the start of a text in quotes"
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"", "line 1: holds no policy: there must be one document of kind TokenPolicy, "),
-        (b"kind: [", "line 2: is not YAML: "),
-        (b"a: *", "line 1: is not YAML: did not find expected alphabetic or numeric character; a * at the start"),
-        (b"a: b\nc: \xff", "line 2: is not UTF-8"),
-        (b"- a", "line 1: must be a map, not a list"),
-        (b"[" * 500_000, "line 1: is nested deeper than 30 levels"),
-        (HEAD.encode() + b"---\n" + HEAD.encode(), "line 1: holds several policies: give one"),
-        (b"apiVersion: v1\nkind: ConfigMap\ndata: {a: b}", "line 1: holds no policy: "),
-        (b"apiVersion: v1\nkind: ConfigMap\ndata: {policy.yaml: 'a: ['}", "line 3: is not YAML: "),
-        (b"a: \x00", "line 1: is not YAML: "),
+        pytest.param(b"", NO_POLICY, id="empty"),
+        pytest.param(b"kind: [", "line 2: is not YAML: ", id="broken"),
+        pytest.param(b"a: *", f"line 1: is not YAML: {STAR}", id="star"),
+        pytest.param(b"a: b\nc: \xff", "line 2: is not UTF-8", id="not UTF-8"),
+        pytest.param(b"- a", "line 1: must be a map, not a list", id="a list"),
+        pytest.param(b"[" * 500_000, "line 1: nests deeper than 200 levels", id="deep"),
+        pytest.param(f"{HEAD}---\n{HEAD}".encode(), "line 1: contains several policies; keep one", id="two"),
+        pytest.param(b"apiVersion: v1\nkind: ConfigMap\ndata: {a: b}", NO_POLICY, id="no key"),
+        pytest.param(
+            b"apiVersion: v1\nkind: ConfigMap\ndata: {policy.yaml: 'a: ['}", "line 3: is not YAML: ", id="broken inside"
+        ),
+        pytest.param(b"a: \x00", "line 1: contains a control character, which YAML does not allow", id="NUL"),
     ],
-    ids=["empty", "broken", "star", "not UTF-8", "a list", "deep", "two", "no key", "broken inside", "NUL"],
 )
 def test_what_is_no_policy_is_told_and_nothing_breaks(data: bytes, expected: str) -> None:
     assert mistakes(data)[0].startswith(expected)
@@ -309,7 +353,7 @@ def test_a_rule_that_an_exemption_names_twice_is_one() -> None:
 
 @pytest.mark.covers("threat-model: control characters in names")
 def test_a_key_can_not_forge_a_line() -> None:
-    assert mistakes(HEAD + '"mode\\nline 1": warn')[0].startswith('line 3: "mode\\nline 1": unknown key; ')
+    assert mistakes(HEAD + '"mode\\nline 1": warn')[0].startswith('line 3: unknown key "mode\\nline 1"; ')
     assert len(mistakes(HEAD + f"? {'k' * 500_000}\n: 1")[0]) < 400
 
 
@@ -372,3 +416,15 @@ def test_the_schema_takes_what_is_sound_and_refuses_what_is_not() -> None:
     assert [error.message for error in validator.iter_errors(loaded)] == [
         "Additional properties are not allowed ('mountpath' was unexpected)"
     ]
+
+
+def test_json_schema_every_property_has_a_description() -> None:
+    document = schema.json_schema()
+    sections = {"": document, **document["$defs"]}
+    missing = {
+        f"{name}.{key}"
+        for name, section in sections.items()
+        for key, about in section.get("properties", {}).items()
+        if not about.get("description", "").strip().endswith(".")
+    }
+    assert missing == set()

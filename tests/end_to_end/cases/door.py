@@ -12,6 +12,6 @@ def test_invalid_policy_is_denied_with_every_error(cluster) -> None:
     bad = POLICY.replace("audiences: {allowed", "audiences: {alowed") + "modee: warn\n"
     done = cluster.kubectl(*WRITE_POLICY, stdin=policy_configmap(bad))
     assert done.returncode == 1
-    assert 'line 4: tokens.audiences.alowed: unknown key; did you mean "allowed"?' in done.stderr
-    assert f'line {len(bad.splitlines())}: modee: unknown key; did you mean "mode"?' in done.stderr
+    assert 'line 4: tokens.audiences: unknown key "alowed"; did you mean "allowed"?' in done.stderr
+    assert f'line {len(bad.splitlines())}: unknown key "modee"; did you mean "mode"?' in done.stderr
     cluster.do(*WRITE_POLICY, "--dry-run=server", stdin=policy_configmap(POLICY))

@@ -1,6 +1,12 @@
 """What the readers of YAML and JSON share: limits, errors and warnings."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from webhook.core.json_patch import escape
+
+Path = tuple[str | int, ...]
+"""The keys and indexes that lead to a value of a document."""
 
 MAX_DEPTH = 200
 """How many levels a document may nest: more than any Kubernetes object has, and far from the end of any stack."""
@@ -22,11 +28,11 @@ class DocumentError(ValueError):
 
 
 class DocumentWarning(NamedTuple):
-    """Something that may not mean what its author intends; `path` are the keys and indexes that lead to it."""
+    """Something in the value at a path that may not mean what its author intends."""
 
     line: int
     message: str
-    path: tuple[str, ...] = ()
+    path: Path = ()
 
 
 class DocumentWarnings:
@@ -36,7 +42,7 @@ class DocumentWarnings:
         self._first: list[DocumentWarning] = []
         self._more = 0
 
-    def add(self, line: int, message: str, path: tuple[str, ...] = ()) -> None:
+    def add(self, line: int, message: str, path: Path = ()) -> None:
         """Add a warning, or count it if there are many."""
         if len(self._first) < MAX_WARNINGS:
             self._first.append(DocumentWarning(line, message, path))
@@ -50,6 +56,11 @@ class DocumentWarnings:
         return (*self._first, DocumentWarning(self._first[-1].line, f"{self._more} more warnings like this below"))
 
 
+def pointer_of(path: Iterable[str | int]) -> str:
+    """Return a path as a JSON Pointer."""
+    return "".join([f"/{escape(str(part))}" for part in path])
+
+
 def duplicate_key(quoted_key: str) -> str:
     """Return the message about a key that its mapping already has."""
-    return f"duplicate key {quoted_key}; kubectl uses the last, remove the others"
+    return f"duplicate key {quoted_key}: only the last one counts; remove the others"

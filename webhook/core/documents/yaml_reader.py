@@ -7,6 +7,7 @@ kilobytes of brackets would end the process, and nodes take several times the me
 import re
 from collections.abc import Callable
 from functools import cached_property
+from math import inf
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,11 +34,11 @@ from webhook.core.documents.document import (
 from webhook.core.documents.kubectl_parser import AMBIGUOUS, BARE_TAG, KubectlParser
 from webhook.core.documents.yaml_scalars import Scalar, canonical, json_number, key_text, plain, tagged
 from webhook.core.formatting import quote
-from webhook.core.json_patch import escape
+from webhook.core.json_patch import unescape
 
 _FastParser: type[yaml.CSafeLoader | KubectlParser] = getattr(yaml, "CSafeLoader", KubectlParser)
 
-MAX_EXPANSION = 4 << 20
+MAX_SIZE = 4 << 20
 """How large all aliases of a document together may be: a few lines of them can expand to terabytes."""
 _VALUE_SIZE = 16
 """The size of a value, besides its characters."""
@@ -54,11 +55,15 @@ class Location(NamedTuple):
     block: int | None
 
 
+_Locations = dict[tuple[str, ...], Location]
+
+
 class YamlDocument:
     """The first document in a text; `first_line` is the text's first line in its file, from 1.
 
-    A document is read as kubectl reads it. With `as_kubectl=False` libyaml alone reads it, which is always fast, and a
-    plain scalar is a number or a boolean only in the canonical form: `off` and `0600` are text.
+    A document is read as kubectl reads it. With `as_kubectl=False` the time is limited: libyaml alone reads it, and all
+    its values together have at most `MAX_SIZE`. A plain scalar is then a number or a boolean only in the canonical
+    form: `off` and `0600` are text.
     """
 
     def __init__(self, text: str, first_line: int, number: int, *, as_kubectl: bool = True) -> None:
@@ -80,26 +85,27 @@ class YamlDocument:
 
     def line_of(self, pointer: str) -> int:
         """Return the line of what a JSON Pointer names, or of its nearest existing parent."""
-        while pointer not in self._locations:
-            pointer = pointer.rpartition("/")[0]
-        return self._locations[pointer].line
+        path = _path_of(pointer)
+        while path not in self._locations:
+            path = path[:-1]
+        return self._locations[path].line
 
     def line_in(self, pointer: str, line: int) -> int:
         """Return the line of a line (from 1) in the text that a JSON Pointer names.
 
         In other texts than block scalars (`|`) that is the text's own line.
         """
-        location = self._locations.get(pointer)
+        location = self._locations.get(_path_of(pointer))
         return self.line_of(pointer) if location is None or location.block is None else location.block + line
 
     @cached_property
-    def _locations(self) -> dict[str, Location]:
-        """The locations of all values by JSON Pointer, from a second reading that few documents need."""
-        locations = {"": Location(self._first_line, None)}
+    def _locations(self) -> _Locations:
+        """The location of each value, from a second reading that few documents need."""
+        locations: _Locations = {(): Location(self._first_line, None)}
         self._reader(locations)
         return locations
 
-    def _reader(self, locations: dict[str, Location] | None = None) -> "_Reader":
+    def _reader(self, locations: _Locations | None = None) -> "_Reader":
         """Return a reader that has read the document: with the fast parser if it reads as kubectl does.
 
         Raises `DocumentError`: what the first parser finds wrong.
@@ -128,6 +134,10 @@ class YamlDocument:
         raise refused or DocumentError(self._first_line, "is not YAML")
 
 
+def _path_of(pointer: str) -> tuple[str, ...]:
+    return tuple(map(unescape, pointer.split("/")[1:]))
+
+
 def read_yaml(text: str, first_line: int, number: int) -> tuple[YamlDocument, Any]:
     """Return the first document in a text, which has this number in its file, and its value (None if it is empty).
 
@@ -148,13 +158,14 @@ def _is_merge(event: Any) -> bool:
 class _Reader:
     """Makes values from a parser's events."""
 
-    def __init__(self, text: str, first_line: int, locations: dict[str, Location] | None, *, as_kubectl: bool) -> None:
+    def __init__(self, text: str, first_line: int, locations: _Locations | None, *, as_kubectl: bool) -> None:
         self.value: Any = None
         self.warnings = DocumentWarnings()
         self._text = text
         self._first_line = first_line
         self._locations = locations
         self._resolve = plain if as_kubectl else canonical
+        self._max_size = inf if as_kubectl else MAX_SIZE
         self._checks_flow = as_kubectl
         self._path: list[str] = []
         self._anchors: dict[str, tuple[Any, int] | None] = {}
@@ -189,16 +200,18 @@ class _Reader:
         except yaml.YAMLError as error:
             ignored = self._syntax_error(error).line
         if ignored is not None:
-            message = "kubectl ignores what follows from here on; start it with '---' on a line of its own"
+            message = "what follows from here on is ignored; start it with '---' on a line of its own"
             self.warnings.add(ignored, message)
 
     def _node(self, event: Any, line: int) -> Any:
         """Return the value that starts with an event; `line` is where it is named."""
         if self._locations is not None:
             block = self._line(event) if isinstance(event, ScalarEvent) and event.style == "|" else None
-            self._locations["".join([f"/{escape(key)}" for key in self._path])] = Location(line, block)
+            self._locations[tuple(self._path)] = Location(line, block)
         if isinstance(event, AliasEvent):
             return self._alias(event)
+        if self._size > self._max_size:
+            raise self._error(event, f"is too large: its values have more than {MAX_SIZE >> 20} MiB", final=True)
         if len(self._path) > MAX_DEPTH:
             raise self._error(event, f"nests deeper than {MAX_DEPTH} levels", final=True)
         anchor, size_before = event.anchor, self._size
@@ -225,8 +238,8 @@ class _Reader:
         value, size = target
         self._size += size
         self._expansion += size
-        if self._expansion > MAX_EXPANSION:
-            raise self._error(event, f"is too large: its aliases expand to more than {MAX_EXPANSION} bytes", final=True)
+        if self._expansion > MAX_SIZE:
+            raise self._error(event, f"is too large: its aliases expand to more than {MAX_SIZE >> 20} MiB", final=True)
         return value
 
     def _collection(self, event: Any) -> Any:
@@ -261,9 +274,9 @@ class _Reader:
                 self._merge(event, values, merged)
                 continue
             key = self._key(event)
-            self._path.append(key)
             if key in values and key not in merged:
                 self.warnings.add(self._line(event), duplicate_key(quote(key)), tuple(self._path))
+            self._path.append(key)
             merged.discard(key)
             values[key] = self._node(self._next(), self._line(event))
             self._path.pop()
@@ -287,8 +300,7 @@ class _Reader:
                 values[key] = value
                 merged.add(key)
                 if self._locations is not None:
-                    pointer = "".join([f"/{escape(key)}" for key in (*self._path, key)])
-                    self._locations[pointer] = Location(line, None)
+                    self._locations[*self._path, key] = Location(line, None)
 
     def _key(self, event: Any) -> str:
         key: Any = None

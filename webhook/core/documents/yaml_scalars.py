@@ -53,7 +53,8 @@ def plain(text: str) -> Scalar:
     if _INTEGER.fullmatch(digits) and len(digits) < _MAX_DIGITS:
         octal = digits.lstrip("+-")
         number = int(digits, 8 if octal[0] == "0" and octal.isdigit() else 0)
-        return number if -_INT64 <= number < _INT64 else float(number)
+        if -_INT64 <= number < 2 * _INT64:
+            return number if number < _INT64 else float(number)
     if _FLOAT.fullmatch(digits) and not isinf(real := float(digits)):
         return real
     return text

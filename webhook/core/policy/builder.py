@@ -1,15 +1,19 @@
-"""Making a policy of a document's values, and the mistakes that no value has by itself.
+"""Makes a policy of a document, and checks what depends on several of its keys.
 
-A document is anybody's: nothing here takes time that grows faster than it does.
+Anybody who may write a ConfigMap may send a document: all of this takes time in proportion to its size.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
 
 from webhook.core import lifetimes
 from webhook.core.audiences import audience_hint
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import MAX_LINES
+from webhook.core.documents.document import Path
 from webhook.core.formatting import quote
 from webhook.core.kinds import KINDS
 from webhook.core.pod_context import API_TOKEN_PATH
@@ -26,175 +30,203 @@ from webhook.core.policy.model import (
     Policy,
     Tokens,
 )
+from webhook.core.policy.schema import (
+    ApiServerTokenSettings,
+    AudienceSettings,
+    ExemptionSettings,
+    InjectionSettings,
+    Maybe,
+    PolicyDocument,
+    RuleActions,
+    TokenSettings,
+    WorkloadKind,
+    given,
+)
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Accounts, Globs, labels
 
-_MOST_COMPARED = 10_000_000
-_COMPARISON = 32
-"""How many characters of audiences and patterns are compared in all, and what a comparison counts for besides."""
+_MAX_COMPARED = 10_000_000
+"""How many characters of audiences and patterns are compared in all."""
+_COMPARISON_COST = 32
+"""What a comparison costs besides, in characters."""
 
 
-def build(values: Mapping[str, Any], sha256: str, errors: ErrorCollector) -> Policy:
-    """Return the policy that the values of a document make; note what contradicts what. `sha256` is the document's.
+def build(document: PolicyDocument, sha256: str, errors: ErrorCollector) -> Policy:
+    """Return the policy of a document with this SHA-256; add an error for each contradiction in it.
 
-    Where there are mistakes the policy is of no use.
+    If there are errors the policy must not be used.
     """
-    mode = Mode(values.get("mode", Mode.ENFORCE))
-    rules = {rule.name: rule.default for rule in RULES} | _actions(values.get("rules", {}))
-    own = values.get("apiServerToken", {})
-    api_audiences = tuple(own.get("audiences", ()))
+    mode = Mode(given(document.mode, Mode.ENFORCE))
+    rules = {rule.name: rule.default for rule in RULES} | _actions(document.rules)
+    api_server_token = given(document.api_server_token, ApiServerTokenSettings())
+    api_audiences = given(api_server_token.audiences, ())
     audiences = _AudienceChecker(dict.fromkeys(api_audiences or FALLBACK_API_AUDIENCES), errors)
-    tokens = _tokens(values.get("tokens", {}), Tokens(), "tokens", audiences)
-    injections = tuple(_injections(values.get("inject", ()), tokens, audiences, errors))
-    _report_clashes(injections, errors)
+    tokens = _tokens(document.tokens, Tokens(), ("tokens",), audiences)
+    injections = tuple(map(_injection, given(document.inject, ())))
+    for number, injection in enumerate(injections):
+        _check_injection(injection, ("inject", number), tokens, audiences, errors)
+    _check_clashes(injections, errors)
     return Policy(
         mode=mode,
         rules=rules,
         tokens=tokens,
-        api_server_token=ApiServerToken(own.get("expiration") == "keep", api_audiences),
-        workloads=_workloads(values.get("workloads", ()), errors),
+        api_server_token=ApiServerToken(given(api_server_token.expiration, "cap") == "keep", api_audiences),
+        workloads=_workloads(given(document.workloads, ()), errors),
         injections=injections,
         overrides=tuple(
             Override(
-                tuple(one.get("namespaces", ())),
-                labels(one.get("namespaceLabels")),
-                Mode(one.get("mode", mode)),
-                rules | _actions(one["rules"]) if "rules" in one else rules,
-                _tokens(one["tokens"], tokens, f"overrides[{number}].tokens", audiences) if "tokens" in one else tokens,
+                given(override.namespaces, ()),
+                labels(given(override.namespace_labels, {})),
+                Mode(given(override.mode, mode)),
+                rules | _actions(override.rules),
+                _tokens(override.tokens, tokens, ("overrides", number, "tokens"), audiences),
             )
-            for number, one in enumerate(values.get("overrides", ()))
+            for number, override in enumerate(given(document.overrides, ()))
         ),
-        exemptions=tuple(_exemption(one) for one in values.get("exemptions", ())),
-        kubelet_root_dirs=tuple(values.get("kubeletRootDirs", KUBELET_ROOT_DIRS)),
+        exemptions=tuple(
+            _exemption(exemption, ("exemptions", number), errors)
+            for number, exemption in enumerate(given(document.exemptions, ()))
+        ),
+        kubelet_root_dirs=given(document.kubelet_root_dirs, KUBELET_ROOT_DIRS),
         sha256=sha256,
     )
 
 
-def _actions(values: Mapping[str, str]) -> dict[str, Action]:
-    return {rule: Action(action) for rule, action in values.items()}
+def _actions(rules: Maybe[RuleActions]) -> dict[str, Action]:
+    actions = msgspec.to_builtins(given(rules, RuleActions()))
+    return {rule: Action(action) for rule, action in actions.items() if action is not None}
 
 
+@dataclass
 class _AudienceChecker:
-    """Records audiences that are not allowed. There is an end to what it compares and guesses at."""
+    """Checks that audiences are allowed, as long as that is not too expensive."""
 
-    def __init__(self, api_servers: Collection[str], errors: ErrorCollector) -> None:
-        """Take the API server's own audiences, for a quick look-up."""
-        self.api_servers = api_servers
-        self._errors = errors
-        self._left = _MOST_COMPARED
-        self._guesses_left = MAX_LINES
+    api_servers: Collection[str]
+    errors: ErrorCollector
+    left: int = field(default=_MAX_COMPARED, init=False)
+    guesses_left: int = field(default=MAX_LINES, init=False)
 
-    def look(self, path: str, audience: str, allowed: Globs, message: str) -> None:
-        """Note `message`, and what to do, where the audience is not allowed."""
-        if self._left < 0:
+    def check(self, path: Path, audience: str, allowed: Globs, message: str) -> None:
+        """Add an error with the message, and what to do, if the audience is not allowed."""
+        if self.left < 0:
             return
-        self._left -= sum(len(pattern) + len(audience) + _COMPARISON for pattern in allowed.wild)
-        if self._left < 0:
-            self._errors.add_at(path, "from here on nothing is compared with tokens.audiences.allowed: it is too much")
-        elif hint := audience_hint(audience, allowed, self.api_servers, guess=self._guesses_left > 0):
-            self._guesses_left -= 1
-            self._errors.add_at(path, f"{message}; {hint}")
+        self.left -= sum(len(pattern) + len(audience) + _COMPARISON_COST for pattern in allowed.wild)
+        if self.left < 0:
+            message = "too many audiences and patterns: from here on, tokens.audiences.allowed is not checked"
+            self.errors.add(path, message)
+        elif hint := audience_hint(audience, allowed, self.api_servers, guess=self.guesses_left > 0):
+            self.guesses_left -= 1
+            self.errors.add(path, f"{message}; {hint}")
 
 
-def _tokens(values: Mapping[str, Any], base: Tokens, path: str, audiences: _AudienceChecker) -> Tokens:
-    given = values.get("audiences", {})
-    allowed = Globs(given["allowed"]) if "allowed" in given else base.audiences.allowed
-    default = given.get("default", base.audiences.default)
-    at = next((key for key in ("default", "allowed") if key in given), None)
-    if default and at:
+def _tokens(settings: Maybe[TokenSettings], base: Tokens, path: Path, checker: _AudienceChecker) -> Tokens:
+    """Return the limits of a document, or those of `base` where it has none."""
+    tokens = given(settings, TokenSettings())
+    audiences = given(tokens.audiences, AudienceSettings())
+    required = given(audiences.required, base.audiences.required)
+    default = base.audiences.default if audiences.default is msgspec.UNSET else audiences.default
+    patterns = given(audiences.allowed, None)
+    allowed = base.audiences.allowed if patterns is None else Globs(patterns)
+    key = "default" if audiences.default else "allowed"
+    if default and (audiences.default or patterns is not None):
         message = f"the default audience {quote(default)} is not allowed"
-        audiences.look(f"{path}.audiences.{at}", default, allowed, message)
+        checker.check((*path, "audiences", key), default, allowed, message)
+    max_request = tokens.max_request_expiration_seconds
     return Tokens(
-        values.get("maxExpirationSeconds", base.max_expiration_seconds),
-        values.get("maxRequestExpirationSeconds", base.max_request_expiration_seconds),
-        Audiences(given.get("required", base.audiences.required), default, allowed),
+        given(tokens.max_expiration_seconds, base.max_expiration_seconds),
+        base.max_request_expiration_seconds if max_request is msgspec.UNSET else max_request,
+        Audiences(required, default, allowed),
     )
 
 
-def _injections(
-    values: tuple[Mapping[str, Any], ...], tokens: Tokens, audiences: _AudienceChecker, errors: ErrorCollector
-) -> Iterator[Injection]:
-    for number, one in enumerate(values):
-        path = f"inject[{number}]"
-        injection = Injection(
-            name=one.get("name", ""),
-            audience=one.get("audience", ""),
-            mount_path=one.get("mountPath", ""),
-            expiration_seconds=one.get("expirationSeconds"),
-            path=one.get("path", "token"),
-            env=one.get("env"),
-            on_request=one.get("onRequest", False),
-            namespaces=Globs(one.get("namespaces", ())),
-            namespace_labels=labels(one.get("namespaceLabels")),
-            service_accounts=Accounts(one.get("serviceAccounts", ())),
-            pod_labels=labels(one.get("podLabels")),
-        )
-        maximum = tokens.max_expiration_seconds
-        for_api_server = injection.audience in audiences.api_servers
-        lifetime = lifetimes.effective_lifetime(injection.expiration_seconds, for_api_server=for_api_server)
-        if injection.expiration_seconds and lifetime > maximum:
-            year = " for the API server means a year, which" if lifetime == lifetimes.YEAR else ""
-            errors.add_at(
-                f"{path}.expirationSeconds",
-                f"{injection.expiration_seconds}{year} outlives tokens.maxExpirationSeconds, which is {maximum}",
-            )
-        if injection.audience:
-            message = f"{quote(injection.audience)} is not in tokens.audiences.allowed"
-            audiences.look(f"{path}.audience", injection.audience, tokens.audiences.allowed, message)
-        if injection.mount_path and _overlap(injection.clean_mount_path, API_TOKEN_PATH):
-            errors.add_at(f"{path}.mountPath", f"overlaps {API_TOKEN_PATH}, where Kubernetes mounts its own token")
-        yield injection
+def _injection(settings: InjectionSettings) -> Injection:
+    return Injection(
+        name=settings.name,
+        audience=settings.audience,
+        mount_path=settings.mount_path,
+        expiration_seconds=given(settings.expiration_seconds, None),
+        path=given(settings.path, "token"),
+        env=given(settings.env, None),
+        on_request=bool(given(settings.on_request, None)),
+        namespaces=Globs(given(settings.namespaces, ())),
+        namespace_labels=labels(given(settings.namespace_labels, {})),
+        service_accounts=Accounts(given(settings.service_accounts, ())),
+        pod_labels=labels(given(settings.pod_labels, {})),
+    )
 
 
-def _workloads(values: tuple[Mapping[str, str], ...], errors: ErrorCollector) -> dict[tuple[str, str], str]:
-    """Return the pointer of each kind's template; note kinds that are given twice, and Kubernetes' own."""
-    templates: dict[tuple[str, str], str] = {}
-    numbers: dict[tuple[str, str], int] = {}
-    for number, one in enumerate(values):
-        if not ("apiGroup" in one and "kind" in one):
-            continue
-        kind = one["apiGroup"], one["kind"]
-        if kind in KINDS:
-            message = f"{quote(one['kind'])} is a kind of Kubernetes itself: remove it"
-            errors.add_at(f"workloads[{number}].kind", message)
-        elif (earlier := numbers.setdefault(kind, number)) != number:
-            message = f"{quote(one['kind'])} of {quote(one['apiGroup'])} is given already, by workloads[{earlier}]"
-            errors.add_at(f"workloads[{number}].kind", message)
-        templates.setdefault(kind, one.get("template", ""))
-    return templates
+def _check_injection(
+    injection: Injection, path: Path, tokens: Tokens, checker: _AudienceChecker, errors: ErrorCollector
+) -> None:
+    maximum = tokens.max_expiration_seconds
+    for_api_server = injection.audience in checker.api_servers
+    lifetime = lifetimes.effective_lifetime(injection.expiration_seconds, for_api_server=for_api_server)
+    if injection.expiration_seconds and lifetime > maximum:
+        year = " means a year for the API server, which" if lifetime == lifetimes.YEAR else ""
+        message = f"{injection.expiration_seconds}{year} exceeds tokens.maxExpirationSeconds, which is {maximum}"
+        errors.add((*path, "expirationSeconds"), message)
+    if injection.audience:
+        message = f"{quote(injection.audience)} is not in tokens.audiences.allowed"
+        checker.check((*path, "audience"), injection.audience, tokens.audiences.allowed, message)
+    if injection.mount_path and _overlap(injection.clean_mount_path, API_TOKEN_PATH):
+        message = f"overlaps {API_TOKEN_PATH}, where Kubernetes mounts its own token; use another path"
+        errors.add((*path, "mountPath"), message)
 
 
-def _report_clashes(injections: tuple[Injection, ...], errors: ErrorCollector) -> None:
-    """Note injections that no pod could have both: of one name, or mounted at, above or below the same place."""
+def _check_clashes(injections: tuple[Injection, ...], errors: ErrorCollector) -> None:
+    """Report injections that no pod can have both: of one name, or mounted at, above or below the same path."""
     names: dict[str, int] = {}
-    for number, one in enumerate(injections):
-        if one.name and (earlier := names.setdefault(one.name, number)) != number:
-            errors.add_at(f"inject[{number}].name", f"{quote(one.name)} is taken already, by inject[{earlier}]")
+    for number, injection in enumerate(injections):
+        if injection.name and (earlier := names.setdefault(injection.name, number)) != number:
+            errors.add(("inject", number, "name"), f"{quote(injection.name)} is already the name of inject[{earlier}]")
     above: list[tuple[str, int]] = []
-    for path, number in sorted((f"{one.clean_mount_path}/", at) for at, one in enumerate(injections) if one.mount_path):
+    mounted = (number for number, injection in enumerate(injections) if injection.mount_path)
+    for path, number in sorted((f"{injections[number].clean_mount_path}/", number) for number in mounted):
         while above and not path.startswith(above[-1][0]):
             above.pop()
         if above:
             earlier, later = sorted((above[-1][1], number))
-            one, other = injections[later], injections[earlier]
-            message = f"{quote(one.mount_path)} overlaps {quote(other.mount_path)} of inject[{earlier}]"
-            errors.add_at(f"inject[{later}].mountPath", message)
+            overlapping, other = quote(injections[later].mount_path), quote(injections[earlier].mount_path)
+            errors.add(("inject", later, "mountPath"), f"{overlapping} overlaps {other} of inject[{earlier}]")
         above.append((path, number))
 
 
 def _overlap(path: str, other: str) -> bool:
-    """Say whether two paths are the same, or one lies below the other: nothing can be mounted into a token's volume."""
-    return path == other or path.startswith(other + "/") or other.startswith(path + "/")
+    """Return whether two paths are the same or one is below the other: a token's volume can contain no mount."""
+    return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
 
 
-def _exemption(values: Mapping[str, Any]) -> Exemption:
-    rules = tuple(dict.fromkeys(values.get("rules", ())))
-    until = values.get("until")
+def _workloads(kinds: Sequence[WorkloadKind], errors: ErrorCollector) -> dict[tuple[str, str], str]:
+    """Return the JSON Pointer of each kind's template; report duplicates and kinds of Kubernetes."""
+    templates: dict[tuple[str, str], str] = {}
+    numbers: dict[tuple[str, str], int] = {}
+    for number, workload in enumerate(kinds):
+        key = workload.api_group, workload.kind
+        if not all(key):
+            continue
+        path = ("workloads", number, "kind")
+        if key in KINDS:
+            errors.add(path, f"{quote(workload.kind)} is built in; remove it")
+        elif (earlier := numbers.setdefault(key, number)) != number:
+            message = f"{quote(workload.kind)} of {quote(workload.api_group)} is already in workloads[{earlier}]"
+            errors.add(path, message)
+        templates.setdefault(key, workload.template)
+    return templates
+
+
+def _exemption(settings: ExemptionSettings, path: Path, errors: ErrorCollector) -> Exemption:
+    rules = tuple(dict.fromkeys(settings.rules))
+    until: dt.date | None = None
+    if settings.until not in ("", "never"):
+        try:
+            until = dt.datetime.strptime(settings.until, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+        except ValueError:
+            errors.add((*path, "until"), f"{quote(settings.until)} is not a date")
     return Exemption(
         rules=tuple(BY_NAME) if "*" in rules else rules,
-        reason=" ".join(values.get("reason", "").split()),
-        until=None if until == "never" else until,
-        namespaces=Globs(values.get("namespaces", ())),
-        service_accounts=Accounts(values.get("serviceAccounts", ())),
-        users=Globs(values.get("users", ())),
+        reason=" ".join(settings.reason.split()),
+        until=until,
+        namespaces=Globs(given(settings.namespaces, ())),
+        service_accounts=Accounts(given(settings.service_accounts, ())),
+        users=Globs(given(settings.users, ())),
     )

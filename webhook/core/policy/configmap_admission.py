@@ -13,9 +13,9 @@ _NO_KEY = PolicyError("data", 0, f"has no key {KEY}: put the policy there, or fi
 _BINARY = PolicyError(f"binaryData[{KEY}]", 0, "is not read: put the policy under data, as text in UTF-8")
 
 
-def error_location(mistake: PolicyError) -> tuple[str, str]:
+def error_location(error: PolicyError) -> tuple[str, str]:
     """Return where in the ConfigMap a mistake stands, as Kubernetes writes it, and all the rest that is to be said."""
-    return (f"data[{KEY}]", str(mistake)) if mistake.line else (mistake.path, mistake.message)
+    return (f"data[{KEY}]", str(error)) if error.line else (error.path, error.message)
 
 
 def decide(found: ConfigMap, old: ConfigMap | None, *, in_own_namespace: bool) -> Decision:

@@ -1,20 +1,19 @@
-"""The mistakes in a policy, noted while it is read."""
+"""The errors in a policy document."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import yaml
-
-from webhook.core.formatting import did_you_mean
+from webhook.core.documents.document import Path, pointer_of
+from webhook.core.formatting import did_you_mean, quote
 
 MAX_BYTES = 64 << 10
-"""About how much text of mistakes is kept. Beyond that they are only counted: nobody reads on."""
+"""About how much text of errors is stored; further ones are only counted."""
+_MAX_KEY_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyError:
-    """Something wrong in a policy: where (`path` as in the document, `line` from 1; 0 where it has none) and what."""
+    """Something invalid in a policy: where (`line` from 1; 0 if it has none), and what is wrong."""
 
     path: str
     line: int
@@ -27,55 +26,45 @@ class PolicyError:
 
 @dataclass
 class ErrorCollector:
-    """What was noted while reading; `line_of` turns a line of the document (from 0) into one of its file."""
+    """Collects the errors in a document.
 
-    line_of: Callable[[int], int] = lambda line: line + 1
-    lines: dict[str, int] = field(default_factory=dict)
+    `line_of` returns the line of what a JSON Pointer names, or of its nearest existing parent.
+    """
+
+    line_of: Callable[[str], int]
     key_paths: Mapping[str, str] = field(default_factory=dict)
     _errors: list[PolicyError] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
-    _left_out: int = field(default=0, init=False)
-    _left_out_from: int = field(default=0, init=False)
+    _omitted: int = field(default=0, init=False)
 
-    def add(self, path: str, node: yaml.Node, message: str) -> None:
-        """Note a mistake at a node."""
-        self._add(PolicyError(path, self.line_of(node.start_mark.line), message))
-
-    def add_at(self, path: str, message: str) -> None:
-        """Note a mistake at a path that was read already."""
-        line = next((self.lines[up] for up in _upwards(path) if up in self.lines), 1)
-        self._add(PolicyError(path, line, message))
-
-    def record_line(self, path: str, node: yaml.Node) -> None:
-        """Remember where a path stands."""
-        self.lines[path] = self.line_of(node.start_mark.line)
+    def add(self, path: Path, message: str, *, key: str | None = None, line: int | None = None) -> None:
+        """Add an error about the value at a path, or about a key of that value; `line` is its line if it is known."""
+        if self._bytes >= MAX_BYTES:
+            self._omitted += 1
+            return
+        if line is None:
+            line = self.line_of(pointer_of(path if key is None else (*path, key)))
+        error = PolicyError(_display(path), line, message)
+        self._bytes += len(str(error).encode())
+        self._errors.append(error)
 
     def suggest(self, wrong: str, known: Iterable[str]) -> str:
-        """Return a 'did you mean' for a word, as long as there is room for it: looking is slow."""
-        return "" if self._full else did_you_mean(wrong, known)
+        """Return a 'did you mean' for a word, unless nobody will see it: looking is slow."""
+        return "" if self._bytes >= MAX_BYTES else did_you_mean(wrong, known)
 
     def sorted(self) -> tuple[PolicyError, ...]:
-        """Return the mistakes in the order of their lines; where there are too many, at the end how many more."""
-        kept = sorted(self._errors, key=lambda mistake: mistake.line)
-        if self._left_out:
-            kept.append(PolicyError("", self._left_out_from, f"and {self._left_out} more mistakes"))
-        return tuple(kept)
-
-    @property
-    def _full(self) -> bool:
-        return self._bytes >= MAX_BYTES
-
-    def _add(self, mistake: PolicyError) -> None:
-        if self._full:
-            self._left_out_from = self._left_out_from or mistake.line
-            self._left_out += 1
-        else:
-            self._bytes += len(str(mistake).encode())
-            self._errors.append(mistake)
+        """Return the errors in the order of their lines; if there are too many, the last one is how many more."""
+        errors = sorted(self._errors, key=lambda error: error.line)
+        if self._omitted:
+            errors.append(PolicyError("", errors[-1].line, f"and {self._omitted} more errors"))
+        return tuple(errors)
 
 
-def _upwards(path: str) -> Iterable[str]:
-    while path:
-        yield path
-        path = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]+)$", "", path)
-    yield ""
+def _display(path: Path) -> str:
+    """Return a path as a user writes it, `inject[0].name`; a key that could forge a line is quoted and cut."""
+    parts = (f"[{part}]" if str(part).isdecimal() else f".{_key(str(part))}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def _key(key: str) -> str:
+    return key if len(key) <= _MAX_KEY_LENGTH and key.isprintable() and " " not in key else quote(key)

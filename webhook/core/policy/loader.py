@@ -1,26 +1,24 @@
-"""Reading a policy from its document: every mistake at once, each with its path and line."""
+"""Reads a policy from its document: all errors at once, each with its path and line."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any
 
-import yaml
-
-from webhook.core.policy import schema
+from webhook.core.documents.document import DocumentError
+from webhook.core.documents.stream import split
+from webhook.core.documents.yaml_reader import YamlDocument
 from webhook.core.policy.builder import build
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.errors import ErrorCollector, PolicyError
 from webhook.core.policy.model import Policy
+from webhook.core.policy.schema import API_VERSION, KIND, PolicyDocument, key_paths
+from webhook.core.policy.validator import validate
 
-_MOST_DEPTH = 30
-_MOST_SIZE = 4 << 20
-_MOST_TAGS = 100
 _MAX_DOCUMENTS = 1000
-_LONGEST = 200
-_VALUE_SIZE = 16
-"""What a value counts for besides its characters: a document of 1 MiB may hold some 200,000 of them."""
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_EMPTY = f"apiVersion: {schema.API_VERSION}\nkind: {schema.KIND}\n".encode()
-_NO_POLICY = f"holds no policy: there must be one document of kind {schema.KIND}, or a ConfigMap with key {KEY}"
+_EMPTY = f"apiVersion: {API_VERSION}\nkind: {KIND}\n".encode()
+_POINTER = f"/data/{KEY}"
+
+_Documents = list[tuple[YamlDocument, Any]]
 
 
 def default_policy() -> Policy:
@@ -32,121 +30,71 @@ def default_policy() -> Policy:
 
 
 def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:
-    """Return the policy in `data`, or every mistake in it, in the order of their lines (past 64 KiB: how many more).
+    """Return the policy in `data`, or all errors in the order of their lines (past 64 KiB: how many more).
 
-    `data` is the bare document, or a ConfigMap manifest that holds it under `policy.yaml`; other documents
-    beside it are passed over. The policy's hash is of the exact bytes of the document. Whatever is in it, reading
-    takes time and memory in proportion to its size, and no more than for some 200,000 values.
+    `data` is the bare document, or a ConfigMap manifest that contains it as `policy.yaml`; other documents beside it
+    are ignored. The policy's hash is of the exact bytes of the document. Time and memory are in proportion to size.
     """
-    nodes = _compose(data)
-    if isinstance(nodes, PolicyError):
-        return (nodes,)
-    bare = [node for node in nodes if _member(node, "kind") != "ConfigMap"]
-    held = [value for node in nodes if _member(node, "kind") == "ConfigMap" and (value := _held(node))]
-    if len(bare) == 1 and not held:
-        return _read(bare[0], data, ErrorCollector(key_paths=schema.key_paths()))
-    policies = [node for node in bare if _member(node, "kind") == schema.KIND]
-    if len(policies) + len(held) != 1:
-        return (PolicyError("", 1, _NO_POLICY if not policies and not held else "holds several policies: give one"),)
-    return _read(policies[0], data, ErrorCollector(key_paths=schema.key_paths())) if policies else _read_held(held[0])
-
-
-def _read_held(value: yaml.ScalarNode) -> Policy | tuple[PolicyError, ...]:
-    """Read the document inside a ConfigMap; in a block scalar its lines are lines of the file, too."""
-    start = value.start_mark.line
-    errors = ErrorCollector(
-        key_paths=schema.key_paths(), line_of=lambda line: start + 1 + (line + 1 if value.style == "|" else 0)
-    )
-    data = str(value.value).encode()
-    nodes = _compose(data)
-    if isinstance(nodes, PolicyError):
-        return (PolicyError(nodes.path, errors.line_of(nodes.line - 1), nodes.message),)
-    if len(nodes) != 1:
-        return (PolicyError(KEY, errors.line_of(0), "must hold one document"),)
-    return _read(nodes[0], data, errors)
-
-
-def _compose(data: bytes) -> list[yaml.Node] | PolicyError:
-    """Return the documents' root nodes, or why there are none."""
     try:
-        text = data.decode()
-        return _objection(text) or [
-            node for node in yaml.compose_all(text, _LOADER) if node is not None and not _is_null(node)
-        ]
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        hint = "; a * at the start of a word must be in quotes" if "alias" in str(error) else ""
-        return PolicyError("", line, f"is not YAML: {str(error.problem or error.context)[:_LONGEST]}{hint}")
-    except yaml.YAMLError as error:
-        return PolicyError("", 1, f"is not YAML: {str(error).splitlines()[0]}")
+        documents = _read_documents(data.decode())
     except UnicodeDecodeError as error:
-        return PolicyError("", data.count(b"\n", 0, error.start) + 1, "is not UTF-8")
+        return (PolicyError("", data.count(b"\n", 0, error.start) + 1, "is not UTF-8"),)
+    except DocumentError as error:
+        return (PolicyError("", error.line, error.message),)
+    bare = [(document, value) for document, value in documents if _kind(value) != "ConfigMap"]
+    texts = [(document, text) for document, value in documents if (text := _configmap_text(value)) is not None]
+    policies = bare if len(bare) == 1 and not texts else [found for found in bare if _kind(found[1]) == KIND]
+    if len(policies) + len(texts) != 1:
+        message = f"contains no policy: it needs a document of kind {KIND}, or a ConfigMap with key {KEY}"
+        return (PolicyError("", 1, "contains several policies; keep one" if policies or texts else message),)
+    if policies:
+        return _read(*policies[0], data)
+    return _read_configmap(*texts[0])
 
 
-def _objection(text: str) -> PolicyError | None:
-    """Return why a document had better not be composed, if so.
-
-    libyaml's composer recurses without a bound, and would end the process; it compares each %TAG with all before it;
-    and a few lines of aliases can stand for terabytes. What an alias stands for is counted each time, so that whoever
-    reads the nodes need not count.
-    """
-    if text.count("%TAG") > _MOST_TAGS:
-        return PolicyError("", 1, f"holds more than {_MOST_TAGS} %TAG directives")
-    size = documents = 0
-    sizes: dict[str | None, int] = {}
-    within: list[tuple[str | None, int]] = []
-    for event in yaml.parse(text, _LOADER):
-        before = size
-        size += _size(event, sizes)
-        if isinstance(event, yaml.CollectionStartEvent):
-            within.append((event.anchor, before))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = within.pop()
-            sizes[anchor] = size - before
-        elif isinstance(event, yaml.ScalarEvent):
-            sizes[event.anchor] = size - before
-        elif isinstance(event, yaml.DocumentStartEvent):
-            size = 0
-            documents += 1
-        if len(within) > _MOST_DEPTH or size > _MOST_SIZE or documents > _MAX_DOCUMENTS:
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            if documents > _MAX_DOCUMENTS:
-                return PolicyError("", line, f"holds more than {_MAX_DOCUMENTS} documents")
-            too_large = "the document is too large: up to here, with all that aliases repeat, it holds too many values"
-            too_deep = f"is nested deeper than {_MOST_DEPTH} levels"
-            return PolicyError("", line, too_large if size > _MOST_SIZE else too_deep)
-    return None
+def _read_documents(text: str) -> _Documents:
+    """Return the documents that are not empty, and their values. Raises `DocumentError`."""
+    documents: _Documents = []
+    for number, piece in enumerate(split(text), 1):
+        if number > _MAX_DOCUMENTS:
+            raise DocumentError(piece.first_line, f"contains more than {_MAX_DOCUMENTS} documents")
+        document = YamlDocument(piece.text, piece.first_line, number, as_kubectl=False)
+        value = document.read()
+        if value is not None:
+            documents.append((document, value))
+    return documents
 
 
-def _size(event: yaml.Event, sizes: Mapping[str | None, int]) -> int:
-    if isinstance(event, yaml.AliasEvent):
-        return _VALUE_SIZE + sizes.get(event.anchor, 0)
-    if isinstance(event, yaml.ScalarEvent):
-        return _VALUE_SIZE + len(event.value)
-    return _VALUE_SIZE if isinstance(event, yaml.CollectionStartEvent) else 0
+def _kind(value: Any) -> Any:
+    return value.get("kind") if isinstance(value, dict) else None
 
 
-def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and not node.value
+def _configmap_text(value: Any) -> str | None:
+    data = value.get("data") if _kind(value) == "ConfigMap" else None
+    text = data.get(KEY) if isinstance(data, dict) else None
+    return text if isinstance(text, str) else None
 
 
-def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
-    members = node.value if isinstance(node, yaml.MappingNode) else ()
-    return next((child for key, child in members if key.value == name), None)
+def _read_configmap(configmap: YamlDocument, text: str) -> Policy | tuple[PolicyError, ...]:
+    """Read the document in a ConfigMap; lines are those of the file."""
+
+    def line_in_file(line: int) -> int:
+        return configmap.line_in(_POINTER, line)
+
+    try:
+        documents = _read_documents(text)
+    except DocumentError as error:
+        return (PolicyError("", line_in_file(error.line), error.message),)
+    if len(documents) != 1:
+        return (PolicyError(KEY, line_in_file(1), "must contain one document"),)
+    return _read(*documents[0], text.encode(), line_in_file)
 
 
-def _member(node: yaml.Node, name: str) -> str | None:
-    child = _child(node, name)
-    return child.value if isinstance(child, yaml.ScalarNode) else None
-
-
-def _held(node: yaml.Node) -> yaml.ScalarNode | None:
-    child = _child(_child(node, "data"), KEY)
-    return child if isinstance(child, yaml.ScalarNode) else None
-
-
-def _read(node: yaml.Node, data: bytes, errors: ErrorCollector) -> Policy | tuple[PolicyError, ...]:
-    errors.lines[""] = errors.line_of(node.start_mark.line)
-    values = schema.POLICY.read(node, "", errors) or {}
-    policy = build(values, hashlib.sha256(data).hexdigest(), errors)
+def _read(
+    document: YamlDocument, value: Any, data: bytes, line_in_file: Callable[[int], int] = lambda line: line
+) -> Policy | tuple[PolicyError, ...]:
+    errors = ErrorCollector(lambda pointer: line_in_file(document.line_of(pointer)), key_paths())
+    for line, message, path in document.warnings:
+        errors.add(path, message, line=line_in_file(line))
+    policy = build(validate(value, PolicyDocument, errors), hashlib.sha256(data).hexdigest(), errors)
     return errors.sorted() or policy

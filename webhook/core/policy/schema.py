@@ -1,206 +1,297 @@
-"""Every key that a policy has: its type, its default and what it is for. Nothing else knows the keys."""
+"""Every key of a policy document: its type, its limits, its default and its description."""
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from webhook.core.lifetimes import MAX_EXPIRATION, MIN_EXPIRATION
 from webhook.core.policy.model import KUBELET_ROOT_DIRS, Mode
-from webhook.core.policy.schema_types import Choice, Day, Flag, Key, ListOf, MapOf, Number, Record, Text, Type
-from webhook.core.rules import BY_NAME
+from webhook.core.rule import Rule
+from webhook.core.rules import BY_NAME, RULES
 
 API_VERSION = "tokenguard/v1"
 KIND = "TokenPolicy"
 
-_LIFETIME = Number(MIN_EXPIRATION, MAX_EXPIRATION)
-_NAMESPACES = ListOf(Text("a namespace's name or glob", r"[^/\s]+"))
-_ACCOUNTS = ListOf(Text("a ServiceAccount as name or namespace/name", r"[^/\s]+(/[^/\s]+)?"))
-_LABELS = MapOf(lambda _: Text("a label's value (matched exactly, so without *)", r"[^*\s]*"))
-_AUDIENCE = Text("an audience", r"\S+")
-_MODE = Choice(tuple(Mode), "mode")
+T = TypeVar("T")
+Maybe: TypeAlias = T | UnsetType
+"""The type of a key that may be absent. Null counts as absent; editors should mark it as a mistake."""
+Nullable: TypeAlias = T | UnsetType | None
+"""The type of a key for which null is a value."""
 
 
-def _action_of(rule: str) -> Type | None:
-    known = BY_NAME.get(rule)
-    return Choice(tuple(known.actions), "action of this rule") if known else None
+def given(value: Nullable[T], default: T) -> T:
+    """Return the value of a key, or a default if it is absent or null."""
+    return default if value is None or isinstance(value, UnsetType) else value
 
 
-_RULES = MapOf(_action_of, tuple(BY_NAME), "rule")
+def _about(description: str, *, form: str = "", **schema: Any) -> Meta:
+    """Describe a key; `form` is what an error calls its value."""
+    return Meta(description=description, extra_json_schema=schema or None, extra={"form": form} if form else None)
 
-_TOKENS = Record(
-    {
-        "maxExpirationSeconds": Key(_LIFETIME, "the longest that a projected token may live, in seconds", 3600),
-        "maxRequestExpirationSeconds": Key(
-            _LIFETIME, "the same for tokens asked for by hand (TokenRequest); null: the same number", nullable=True
-        ),
-        "audiences": Key(
-            Record(
-                {
-                    "required": Key(
-                        Flag(), "a token that a pod's author projects must name its audience", default=True
-                    ),
-                    "default": Key(_AUDIENCE, "patched in where it names none; must be allowed", nullable=True),
-                    "allowed": Key(
-                        ListOf(_AUDIENCE),
-                        "audiences, exact or with *; empty: any. The API server's, named, is always allowed",
-                        [],
-                    ),
-                }
-            ),
-            "whom tokens may be made out to",
-        ),
-    }
-)
 
-_INJECTION = Record(
-    {
-        "name": Key(
-            Text("a DNS label of at most 52 characters", r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?"),
-            "names the volume: tokenguard-NAME",
-            required=True,
-        ),
-        "audience": Key(Text("an audience without *", r"[^\s*]+"), "whom the token is made out to", required=True),
-        "expirationSeconds": Key(_LIFETIME, "its lifetime; absent: the lesser of 3600 and the maximum"),
-        "mountPath": Key(
-            Text(
-                "an absolute path without : and .., and not the root",
-                r"/[^:\s]*",
-                forbidden=r"(^|/)\.\.(/|$)|^[/.]*$",
-            ),
-            "where every container sees the volume",
-            required=True,
-        ),
-        "path": Key(
-            Text(
-                "a relative path that doesn't begin with ..", r"[^/:\s]([^:\s]*[^/:\s])?", forbidden=r"^\.\.|/\.\.(/|$)"
-            ),
-            "the file: mountPath/path",
-            "token",
-        ),
-        "env": Key(Text("a variable's name", r"[A-Za-z_][A-Za-z0-9_]*"), "set to the file's path in every container"),
-        "onRequest": Key(Flag(), 'true: only for pods annotated tokenguard/inject: "NAME,..."', default=False),
-        "namespaces": Key(_NAMESPACES, "only pods of these namespaces"),
-        "namespaceLabels": Key(_LABELS, "only pods of namespaces with these labels"),
-        "serviceAccounts": Key(_ACCOUNTS, "only pods of these accounts"),
-        "podLabels": Key(_LABELS, "only pods with these labels"),
-    }
-)
+def _text(form: str, pattern: str, max_length: int | None = None) -> Meta:
+    """Restrict a text to a pattern, of Python and of JSON Schema, that matches all of it; `form` says it in words."""
+    return Meta(pattern=f"^{pattern}$", max_length=max_length, extra={"form": form})
 
-_WORKLOAD = Record(
-    {
-        "apiGroup": Key(
-            Text(
-                "the API group of a custom kind, like example.com",
-                r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+",
-            ),
-            "its API group, without a version",
-            required=True,
-        ),
-        "kind": Key(Text("a kind, like Runner", r"[A-Z][A-Za-z0-9]{0,62}"), "its kind", required=True),
-        "template": Key(
-            Text(
-                "a JSON Pointer through maps, like /spec/template",
-                r"(?=.{1,500}\Z)(/([^/~\s]|~[01])+){1,20}",
-                forbidden=r"^/metadata(/|$)|/(\d+|-)(/|$)",
-            ),
-            "where its pod template is: metadata and spec of a pod",
-            required=True,
-        ),
-    }
-)
 
-_OVERRIDE = Record(
-    {
-        "namespaces": Key(_NAMESPACES, "the namespaces that it holds for"),
-        "namespaceLabels": Key(_LABELS, "holds for namespaces with these labels"),
-        "mode": Key(_MODE, "in place of the policy's mode"),
-        "rules": Key(_RULES, "actions in place of the policy's"),
-        "tokens": Key(_TOKENS, "keys in place of the policy's"),
-    }
-)
+_DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+Lifetime = Annotated[int, Meta(ge=MIN_EXPIRATION, le=MAX_EXPIRATION)]
+Namespaces = tuple[Annotated[str, _text("the name or glob of a namespace", r"[^/\s]+")], ...]
+Accounts = tuple[Annotated[str, _text("a ServiceAccount as name or namespace/name", r"[^/\s]+(/[^/\s]+)?")], ...]
+Labels = dict[str, Annotated[str, _text("the exact value of a label", r"[^*\s]*")]]
+Audience = Annotated[str, _text("an audience", r"\S+")]
+ExactAudience = Annotated[str, _text("an audience without *", r"[^\s*]+")]
 
-_EXEMPTION = Record(
-    {
-        "rules": Key(
-            ListOf(Choice(("*", *BY_NAME), "rule"), at_least=1),
-            'the rules that leave the object alone, or "*"',
-            required=True,
-        ),
-        "namespaces": Key(_NAMESPACES, "only in these namespaces"),
-        "serviceAccounts": Key(
-            _ACCOUNTS, "only for these accounts, and their tokens: another account's token only where both are listed"
-        ),
-        "users": Key(ListOf(Text("a user's name or glob", r"\S+")), "only when one of these users asks"),
-        "reason": Key(
-            Text("the reason, in words and at most 500 characters", r"(?s)(?=.{1,500}\Z).*\S.*"),
-            "why, for whoever reads the audit log: it stands in each of its lines",
-            required=True,
-        ),
-        "until": Key(Day(), "the last day (UTC) that it holds, or never", required=True),
-    }
-)
 
-POLICY = Record(
-    {
-        "apiVersion": Key(Choice((API_VERSION,), "version of this document"), required=True),
-        "kind": Key(Choice((KIND,), "kind of policy"), required=True),
-        "mode": Key(_MODE, "the ceiling for every rule", "enforce"),
-        "rules": Key(_RULES, "what to do about each rule"),
-        "tokens": Key(_TOKENS, "what tokens may be like"),
-        "apiServerToken": Key(
-            Record(
-                {
-                    "expiration": Key(
-                        Choice(("cap", "keep"), "choice"),
-                        "keep: 3607 seconds there really means a year",
-                        "cap",
-                    ),
-                    "audiences": Key(
-                        ListOf(Text("an audience without *", r"[^\s*]+")),
-                        "the API server's own; empty: read from the webhook's own token",
-                        [],
-                    ),
-                }
-            ),
-            "the token that Kubernetes mounts by itself",
+_RULES = ["*", *BY_NAME]
+_RULE = Meta(extra_json_schema={"enum": _RULES}, extra={"form": "unknown rule", "words": _RULES})
+
+
+class Section(Struct, rename="camel", forbid_unknown_fields=True):
+    """A map with known keys."""
+
+
+class AudienceSettings(Section):
+    """Audiences of tokens."""
+
+    required: Annotated[
+        Maybe[bool], _about("Whether a token that a pod's author projects must name its audience.", default=True)
+    ] = UNSET
+    default: Annotated[
+        Nullable[Audience], _about("Audience to patch into a token that names none; it must be allowed.", default=None)
+    ] = UNSET
+    allowed: Annotated[
+        Maybe[tuple[Audience, ...]],
+        _about(
+            "Allowed audiences, exact or with *; empty: any. Those of the API server, named, are always allowed.",
+            default=[],
         ),
-        "kubeletRootDirs": Key(
-            ListOf(
-                Text(
-                    "an absolute path without .., and not the root",
-                    r"(/|[A-Za-z]:[/\\]).*",
-                    forbidden=r"(^|[/\\])\.\.([/\\]|$)|^([A-Za-z]:)?[/\\.]*$",
+    ] = UNSET
+
+
+class TokenSettings(Section):
+    """Limits for tokens."""
+
+    max_expiration_seconds: Annotated[
+        Maybe[Lifetime], _about("Maximum lifetime of a projected token, in seconds.", default=3600)
+    ] = UNSET
+    max_request_expiration_seconds: Annotated[
+        Nullable[Lifetime],
+        _about(
+            "Maximum lifetime of a token requested through the TokenRequest API, in seconds; null: as projected ones.",
+            default=None,
+        ),
+    ] = UNSET
+    audiences: Annotated[Maybe[AudienceSettings], _about("Audiences that tokens are issued for.")] = UNSET
+
+
+class ApiServerTokenSettings(Section):
+    """The token that Kubernetes mounts by itself."""
+
+    expiration: Annotated[
+        Maybe[Literal["cap", "keep"]],
+        _about(
+            "cap: its lifetime is limited like that of others; keep: its 3607 seconds really mean a year.",
+            form="invalid expiration",
+            default="cap",
+        ),
+    ] = UNSET
+    audiences: Annotated[
+        Maybe[tuple[ExactAudience, ...]],
+        _about("Audiences of the API server; empty: those of the webhook's own token.", default=[]),
+    ] = UNSET
+
+
+class WorkloadKind(Section):
+    """A custom kind that creates pods."""
+
+    api_group: Annotated[
+        str,
+        _about("API group of the kind, without a version."),
+        _text("the API group of a custom kind, such as example.com", rf"{_DNS_LABEL}(\.{_DNS_LABEL})+", 253),
+    ]
+    kind: Annotated[str, _about("Name of the kind."), _text("a kind, such as Runner", "[A-Z][A-Za-z0-9]{0,62}")]
+    template: Annotated[
+        str,
+        _about("JSON Pointer to the pod template, which has metadata and spec."),
+        _text(
+            "a JSON Pointer through maps, such as /spec/template",
+            r"(?!/metadata(/|$))(?!.*/(\d+|-)(/|$))(/([^/~\s]|~[01])+){1,20}",
+            500,
+        ),
+    ]
+
+
+class InjectionSettings(Section, kw_only=True):
+    """A token that the policy mounts into pods; all given selectors must match."""
+
+    name: Annotated[
+        str,
+        _about("Name of the injection; its volume is tokenguard-NAME."),
+        _text("a DNS label of at most 52 characters", "[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?"),
+    ]
+    audience: Annotated[
+        str, _about("Audience that the token is issued for."), _text("an audience without *", r"[^\s*]+")
+    ]
+    expiration_seconds: Annotated[
+        Nullable[Lifetime], _about("Lifetime of the token in seconds; absent: the smaller of 3600 and the maximum.")
+    ] = UNSET
+    mount_path: Annotated[
+        str,
+        _about("Folder at which every container mounts the volume."),
+        _text("an absolute path below the root without : and ..", r"(?!.*(^|/)\.\.(/|$))(?![/.]*$)/[^:\s]*"),
+    ]
+    path: Annotated[
+        Maybe[
+            Annotated[
+                str,
+                _text(
+                    "a relative path that does not start with ..",
+                    r"(?!\.\.)(?!.*/\.\.(/|$))[^/:\s]([^:\s]*[^/:\s])?",
                 ),
-                at_least=1,
-            ),
-            "where kubelet-hostpath looks, in place of the default: the --root-dir of every node's kubelet",
-            list(KUBELET_ROOT_DIRS),
-        ),
-        "workloads": Key(
-            ListOf(_WORKLOAD), "more kinds that create pods, besides those of Kubernetes and well-known projects"
-        ),
-        "inject": Key(ListOf(_INJECTION), "tokens that the policy mounts into pods"),
-        "overrides": Key(ListOf(_OVERRIDE), "the first that matches a namespace wins, over the defaults above"),
-        "exemptions": Key(ListOf(_EXEMPTION), "whom rules leave alone, why, and until when"),
-    }
-)
+            ]
+        ],
+        _about("File name of the token below mountPath.", default="token"),
+    ] = UNSET
+    env: Annotated[
+        Nullable[Annotated[str, _text("the name of a variable", "[A-Za-z_][A-Za-z0-9_]*")]],
+        _about("Environment variable to set to the file's path in every container."),
+    ] = UNSET
+    on_request: Annotated[
+        Maybe[bool], _about('true: only for pods annotated tokenguard/inject: "NAME,...".', default=False)
+    ] = UNSET
+    namespaces: Annotated[Maybe[Namespaces], _about("Only for pods of these namespaces.")] = UNSET
+    namespace_labels: Annotated[Maybe[Labels], _about("Only for pods of namespaces with these labels.")] = UNSET
+    service_accounts: Annotated[Maybe[Accounts], _about("Only for pods of these ServiceAccounts.")] = UNSET
+    pod_labels: Annotated[Maybe[Labels], _about("Only for pods with these labels.")] = UNSET
+
+
+def _action(rule: Rule) -> tuple[str, Any, Any]:
+    """Return the field for the action of a rule."""
+    words = [str(action) for action in rule.actions]
+    schema = {"enum": [*words, False], "default": str(rule.default)}  # YAML 1.1 reads `off` as false
+    meta = Meta(
+        description=f"Action if {rule.summary}.",
+        extra_json_schema=schema,
+        extra={"form": "invalid action", "words": words},
+    )
+    return rule.name.replace("-", "_"), Annotated[Any, meta], msgspec.field(default=UNSET, name=rule.name)
+
+
+if TYPE_CHECKING:
+    RuleActions = Section
+else:
+    RuleActions = msgspec.defstruct(
+        "RuleActions", map(_action, RULES), bases=(Section,), namespace={"__doc__": "Actions by rule."}
+    )
+
+
+class OverrideSettings(Section):
+    """Settings for some namespaces; all given selectors must match."""
+
+    namespaces: Annotated[Maybe[Namespaces], _about("Namespaces that the override is for.")] = UNSET
+    namespace_labels: Annotated[Maybe[Labels], _about("Only for namespaces with these labels.")] = UNSET
+    mode: Annotated[Maybe[Mode], _about("Mode that replaces the policy's.", form="invalid mode")] = UNSET
+    rules: Annotated[Maybe[RuleActions], _about("Actions that replace the policy's.", form="rule")] = UNSET
+    tokens: Annotated[Maybe[TokenSettings], _about("Limits that replace the policy's.")] = UNSET
+
+
+class ExemptionSettings(Section, kw_only=True):
+    """Objects that rules leave alone; all given selectors must match."""
+
+    rules: Annotated[
+        tuple[Annotated[str, _RULE], ...],
+        Meta(description='Rules that do not apply; "*": all.', min_length=1),
+    ]
+    namespaces: Annotated[Maybe[Namespaces], _about("Only in these namespaces.")] = UNSET
+    service_accounts: Annotated[
+        Maybe[Accounts],
+        _about("Only for these ServiceAccounts and their tokens; for another account's token, both must be listed."),
+    ] = UNSET
+    users: Annotated[
+        Maybe[tuple[Annotated[str, _text("the name or glob of a user", r"\S+")], ...]],
+        _about("Only for requests of these users."),
+    ] = UNSET
+    reason: Annotated[
+        str,
+        _about("Why, for readers of the audit log: each of its records contains the reason."),
+        _text("a text of at most 500 characters", r"[\s\S]*\S[\s\S]*", 500),
+    ]
+    until: Annotated[
+        str,
+        _about("Last day (UTC) on which the exemption is valid, or never."),
+        _text("a date such as 2027-03-31, or never", r"(never|\d{4}-\d{1,2}-\d{1,2})"),
+    ]
+
+
+class PolicyDocument(Section, kw_only=True):
+    """A tokenguard policy."""
+
+    api_version: Annotated[Literal["tokenguard/v1"], _about("Version of the document.", form="invalid apiVersion")]
+    kind: Annotated[Literal["TokenPolicy"], _about("Kind of the document.", form="invalid kind")]
+    mode: Annotated[
+        Maybe[Mode], _about("Upper limit for every rule's action.", form="invalid mode", default="enforce")
+    ] = UNSET
+    rules: Annotated[Maybe[RuleActions], _about("Action for each rule.", form="rule")] = UNSET
+    tokens: Annotated[Maybe[TokenSettings], _about("Limits for tokens.")] = UNSET
+    api_server_token: Annotated[
+        Maybe[ApiServerTokenSettings], _about("Settings for the token that Kubernetes mounts by itself.")
+    ] = UNSET
+    kubelet_root_dirs: Annotated[
+        Maybe[
+            Annotated[
+                tuple[
+                    Annotated[
+                        str,
+                        _text(
+                            "an absolute path below the root without ..",
+                            r"(?!.*(^|[/\\])\.\.([/\\]|$))(?!([A-Za-z]:)?[/\\.]*$)(/|[A-Za-z]:[/\\]).*",
+                        ),
+                    ],
+                    ...,
+                ],
+                Meta(min_length=1),
+            ]
+        ],
+        _about("The --root-dir of every node's kubelet, for kubelet-hostpath.", default=list(KUBELET_ROOT_DIRS)),
+    ] = UNSET
+    workloads: Annotated[
+        Maybe[tuple[WorkloadKind, ...]],
+        _about("Kinds that create pods, besides those of Kubernetes and well-known projects."),
+    ] = UNSET
+    inject: Annotated[Maybe[tuple[InjectionSettings, ...]], _about("Tokens to mount into pods.")] = UNSET
+    overrides: Annotated[
+        Maybe[tuple[OverrideSettings, ...]], _about("Settings for some namespaces; the first match applies.")
+    ] = UNSET
+    exemptions: Annotated[
+        Maybe[tuple[ExemptionSettings, ...]], _about("Objects that rules leave alone, why, and until when.")
+    ] = UNSET
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the policy as JSON Schema 2020-12, for editors; what spans several keys only `validate` finds."""
+    """Return the policy as JSON Schema 2020-12, for editors; only `validate` finds what depends on several keys."""
+    schema = msgspec.json.schema(PolicyDocument)
+    root = schema["$defs"].pop(PolicyDocument.__name__)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **root,
         "title": f"{API_VERSION} {KIND}",
-        **POLICY.schema(),
+        "$defs": schema["$defs"],
     }
 
 
 def key_paths() -> dict[str, str]:
-    """Return for each key name the one path where it belongs, for keys that stand in the wrong place."""
-    return dict(_paths(POLICY, ""))
-
-
-def _paths(record: Record, prefix: str) -> Iterator[tuple[str, str]]:
-    for name, key in record.keys.items():
-        if isinstance(key.type, Record):
-            yield from _paths(key.type, f"{prefix}{name}.")
-        yield name, prefix + name
+    """Return the path of each key outside of lists, for keys that are in the wrong place."""
+    sections = {
+        "rules.": RuleActions,
+        "apiServerToken.": ApiServerTokenSettings,
+        "tokens.audiences.": AudienceSettings,
+        "tokens.": TokenSettings,
+        "": PolicyDocument,
+    }
+    return {
+        field.encode_name: f"{path}{field.encode_name}"
+        for path, section in sections.items()
+        for field in msgspec.structs.fields(section)
+    }
