@@ -89,7 +89,7 @@ def test_default_namespace_is_like_any_other(plane) -> None:
 @is_installed
 def test_policy_is_followed_and_checked_there(plane) -> None:
     invalid = policy_configmap(f"{POLICY}modee: warn\n", OTHER)
-    assert "modee: unknown key" in refusal(plane, invalid | {"metadata": {**invalid["metadata"], "name": "other"}})
+    assert 'unknown key "modee"' in refusal(plane, invalid | {"metadata": {**invalid["metadata"], "name": "other"}})
     put_policy(plane, f"{POLICY}mode: audit\n", OTHER)
     try:
         eventually(lambda: tokens(created(plane, probe()))["kube-api-access"]["expirationSeconds"] == 3607)

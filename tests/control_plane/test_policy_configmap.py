@@ -168,14 +168,14 @@ def test_label_on_an_invalid_policy_is_refused(plane_with_policy) -> None:
 def test_policy_under_another_key_is_refused_with_advice(plane_with_policy) -> None:
     done = plane_with_policy.kubectl("replace", "-f", "-", stdin=config_map(POLICY, key="policy.yml"))
     assert_refused(
-        done, "* data: has no key policy.yaml: put the policy there, or first take the label tokenguard/policy away"
+        done, "* data: has no key policy.yaml; add the policy there, or remove the label tokenguard/policy first"
     )
 
 
 def test_policy_in_binary_data_is_refused_with_advice(plane_with_policy) -> None:
     binary = config_map(POLICY) | {"data": {}, "binaryData": {"policy.yaml": base64.b64encode(b"\xff").decode()}}
     done = plane_with_policy.kubectl("replace", "-f", "-", stdin=binary)
-    assert_refused(done, "* binaryData[policy.yaml]: is not read: put the policy under data, as text in UTF-8")
+    assert_refused(done, "* binaryData[policy.yaml]: is not read; put the policy under data, as UTF-8 text")
 
 
 def test_largest_configmap_is_evaluated_within_the_timeout(plane_with_policy) -> None:

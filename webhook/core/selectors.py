@@ -1,8 +1,8 @@
-"""Matching names against what a policy selects: globs, accounts and labels, compiled when a policy is loaded.
+"""Selectors of a policy: globs, accounts and labels, compiled when a policy is loaded.
 
-`*` stands for any run of characters but `/`, and nothing else is special: so `https://*.corp.example.com`
-allows no other host's path. Globs are matched without regular expressions, in time that grows with the
-length of the name alone, because names are chosen by the people whom the policy restrains.
+`*` matches any run of characters except `/`, and nothing else is special: `https://*.corp.example.com` does not match
+another host's path. Globs are matched without regular expressions, in linear time: users whom the policy restricts
+choose the names.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from webhook.core.formatting import listing
 
 Labels = frozenset[tuple[str, str]]
-"""Labels as a set of pairs: a selector matches where it is a subset, and the set hashes quickly."""
+"""Labels as a set of pairs: a selector matches if it is a subset."""
 
 T = TypeVar("T")
 
@@ -24,8 +24,8 @@ def labels(of: Mapping[str, str | None] | None) -> Labels:
 
 
 def glob_matches(pattern: str, name: str) -> bool:
-    """Say whether `name` matches `pattern` as a whole."""
-    if pattern.count("/") != name.count("/"):  # so that a name of nothing but slashes is never split
+    """Return whether the whole name matches."""
+    if pattern.count("/") != name.count("/"):  # do not split a name of many slashes
         return False
     return all(map(_segment_matches, pattern.split("/"), name.split("/")))
 
@@ -48,23 +48,23 @@ def _segment_matches(pattern: str, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Globs:
-    """A list of names and globs; an empty one matches nothing (whoever holds it says what empty means)."""
+    """A list of names and globs; an empty one matches nothing."""
 
     patterns: tuple[str, ...] = ()
 
     @cached_property
     def exact(self) -> frozenset[str]:
-        """Those without a `*`."""
+        """The patterns without `*`."""
         return frozenset(pattern for pattern in self.patterns if "*" not in pattern)
 
     @cached_property
     def wild(self) -> tuple[str, ...]:
-        """Those with one."""
+        """The patterns with `*`."""
         return tuple(pattern for pattern in self.patterns if "*" in pattern)
 
     @cached_property
     def _wild_by_slashes(self) -> Mapping[int, list[str]]:
-        """Those with one, by the number of their slashes: a name with another number matches none."""
+        """The patterns with `*`, by the number of slashes: only names with the same number match."""
         grouped: dict[int, list[str]] = {}
         for pattern in self.wild:
             grouped.setdefault(pattern.count("/"), []).append(pattern)
@@ -72,11 +72,11 @@ class Globs:
 
     @cached_property
     def listed(self) -> str:
-        """At most ten of them, quoted, for a message."""
+        """At most ten patterns, quoted, for a message."""
         return listing(self.patterns)
 
     def match(self, name: str) -> bool:
-        """Say whether any of them matches."""
+        """Return whether any pattern matches."""
         if name in self.exact:
             return True
         grouped = self._wild_by_slashes
@@ -101,7 +101,7 @@ class Accounts:
         return Globs(tuple(pattern for pattern in self.patterns if "/" in pattern))
 
     def match(self, namespace: str, name: str) -> bool:
-        """Say whether any of them is this account."""
+        """Return whether any pattern matches the account."""
         return self._names.match(name) or (bool(self._full) and self._full.match(f"{namespace}/{name}"))
 
     def __bool__(self) -> bool:
@@ -110,10 +110,9 @@ class Accounts:
 
 @dataclass
 class Index(Generic[T]):
-    """Things found by a name: those with exact names by hash, those with globs by what stands before the `*`.
+    """Finds items by name: exact names by hash, globs by the text before the first `*`.
 
-    A look-up costs the same for ten things as for ten thousand, as long as few of them match; it yields
-    candidates in the order in which they were added.
+    A look-up takes the same time among ten items as among ten thousand, as long as few of them match.
     """
 
     _exact: dict[str, list[tuple[int, T]]] = field(default_factory=dict)
@@ -122,36 +121,36 @@ class Index(Generic[T]):
     _count: int = 0
 
     @classmethod
-    def of(cls, things: Iterable[tuple[Sequence[str], T]]) -> "Index[T]":
-        """Return an index of things, each with its patterns; without any it is found under every name."""
+    def of(cls, items: Iterable[tuple[Sequence[str], T]]) -> "Index[T]":
+        """Return an index of items with their patterns; an item without patterns matches every name."""
         index = cls()
-        for patterns, thing in things:
-            index._add(patterns, thing)
+        for patterns, item in items:
+            index._add(patterns, item)
         return index
 
-    def _add(self, patterns: Sequence[str], thing: T) -> None:
+    def _add(self, patterns: Sequence[str], item: T) -> None:
         place = self._count
         self._count += 1
         if not patterns:
-            self._always.append((place, thing))
+            self._always.append((place, item))
         for pattern in patterns:
             prefix, star, _ = pattern.partition("*")
             if star:
-                self._prefixes.setdefault(prefix, []).append((place, thing, pattern))
+                self._prefixes.setdefault(prefix, []).append((place, item, pattern))
             else:
-                self._exact.setdefault(pattern, []).append((place, thing))
+                self._exact.setdefault(pattern, []).append((place, item))
 
     @cached_property
     def _lengths(self) -> tuple[int, ...]:
         return tuple(sorted({len(prefix) for prefix in self._prefixes}))
 
     def find(self, *names: str) -> list[T]:
-        """Return the things whose patterns match any of `names`, in order, each once."""
+        """Return the items with a pattern that matches any of the names, each once, in the order of the index."""
         found = dict(self._always)
         for name in names:
             found.update(self._exact.get(name, ()))
             for length in self._lengths:
-                for place, thing, pattern in self._prefixes.get(name[:length], ()):
+                for place, item, pattern in self._prefixes.get(name[:length], ()):
                     if place not in found and glob_matches(pattern, name):
-                        found[place] = thing
+                        found[place] = item
         return [found[place] for place in sorted(found)]

@@ -1,4 +1,4 @@
-"""A ConfigMap, cut down to what makes it the policy's: its label, and the one key that holds the document."""
+"""The parts of a ConfigMap that make it a policy's: its label, and the key that contains the document."""
 
 import msgspec
 
@@ -9,31 +9,31 @@ KEY = "policy.yaml"
 
 
 class _Labels(Object, frozen=True):
-    """The one label that makes a ConfigMap the policy's."""
+    """The label that makes a ConfigMap a policy's."""
 
     policy: str | None = msgspec.field(default=None, name=LABEL)
 
 
 class _Meta(ObjectIdentity, frozen=True):
-    """The metadata of a ConfigMap; its annotations, which may quote all of it again, are left unread."""
+    """The metadata of a ConfigMap without its annotations, which may repeat the whole object."""
 
     labels: _Labels | None = None
 
 
 class _Data(Object, frozen=True):
-    """The one key of a ConfigMap that holds a policy."""
+    """The key that contains the policy."""
 
     document: str | None = msgspec.field(default=None, name=KEY)
 
 
 class _BinaryData(Object, frozen=True):
-    """The same key where it is no text: that it is there, not what it says."""
+    """The same key as binary data, whose content is not read."""
 
     document: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=KEY)
 
 
 class ConfigMap(Object, frozen=True):
-    """A ConfigMap, as far as it can hold a policy."""
+    """A ConfigMap that may contain a policy."""
 
     given_metadata: _Meta | None = msgspec.field(default=None, name="metadata")
     data: _Data | None = None
@@ -41,11 +41,11 @@ class ConfigMap(Object, frozen=True):
 
     @property
     def metadata(self) -> _Meta:
-        """Its name, and whether it is the policy's."""
+        """Its name and its label."""
         return self.given_metadata or _Meta()
 
     @property
     def is_labelled(self) -> bool:
-        """Whether it has the label that makes it a policy's."""
+        """Whether it has the label of a policy."""
         labels = self.metadata.labels
         return labels is not None and labels.policy == "true"

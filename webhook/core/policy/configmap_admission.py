@@ -1,4 +1,4 @@
-"""A policy before it is stored: the ConfigMap that is to hold it, judged by nothing but itself."""
+"""The decision about a policy's ConfigMap before it is stored. The policy in force has no influence on it."""
 
 from msgspec import UNSET
 
@@ -9,31 +9,30 @@ from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 
 _INSTALLED = "token-policy"
-_NO_KEY = PolicyError("data", 0, f"has no key {KEY}: put the policy there, or first take the label {LABEL} away")
-_BINARY = PolicyError(f"binaryData[{KEY}]", 0, "is not read: put the policy under data, as text in UTF-8")
+_NO_KEY = PolicyError("data", 0, f"has no key {KEY}; add the policy there, or remove the label {LABEL} first")
+_BINARY = PolicyError(f"binaryData[{KEY}]", 0, "is not read; put the policy under data, as UTF-8 text")
 
 
 def error_location(error: PolicyError) -> tuple[str, str]:
-    """Return where in the ConfigMap a mistake stands, as Kubernetes writes it, and all the rest that is to be said."""
+    """Return the field of the ConfigMap in Kubernetes' notation, and the message about it."""
     return (f"data[{KEY}]", str(error)) if error.line else (error.path, error.message)
 
 
-def decide(found: ConfigMap, old: ConfigMap | None, *, in_own_namespace: bool) -> Decision:
-    """Return the decision about a ConfigMap: denied where it is a policy's, but holds no sound one.
+def decide(configmap: ConfigMap, old: ConfigMap | None, *, in_own_namespace: bool) -> Decision:
+    """Return the decision about a ConfigMap: denied if it is a policy's and has no valid policy.
 
-    It is a policy's by its label, by the one that it had (`old`, where it is changed: so no label is lost together with
-    a sound policy), or by the place that the manifests give it. The decision is the same whatever policy is in force,
-    or none; so a good one can always be put in the place of a bad one.
+    It is a policy's if it has the label, had it before the update (`old`), so that label and valid policy cannot be
+    removed at once, or has the name that the manifests give it. A valid policy can thus always replace an invalid one.
     """
-    is_installed = in_own_namespace and found.metadata.name == _INSTALLED
-    if not (is_installed or found.is_labelled or (old is not None and old.is_labelled)):
+    is_installed = in_own_namespace and configmap.metadata.name == _INSTALLED
+    if not (is_installed or configmap.is_labelled or (old is not None and old.is_labelled)):
         note = f"a ConfigMap without the label {LABEL}"
         return Decision(Outcome.ALLOWED, note=note, coverage=Coverage.NOT_EVALUATED)
-    document = found.data.document if found.data else None
+    document = configmap.data.document if configmap.data else None
     if document is None:
-        binary = found.binary_data is not None and found.binary_data.document is not UNSET
-        return Decision(Outcome.DENIED, policy_errors=(_BINARY if binary else _NO_KEY,), status=INVALID)
+        is_binary = configmap.binary_data is not None and configmap.binary_data.document is not UNSET
+        return Decision(Outcome.DENIED, policy_errors=(_BINARY if is_binary else _NO_KEY,), status=INVALID)
     policy = read_policy(document.encode())
     if isinstance(policy, Policy):
-        return Decision(Outcome.ALLOWED, note=f"holds the sound policy {policy.revision}")
+        return Decision(Outcome.ALLOWED, note=f"valid (revision {policy.revision})")
     return Decision(Outcome.DENIED, policy_errors=policy, status=INVALID)

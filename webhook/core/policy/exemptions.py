@@ -1,4 +1,4 @@
-"""Whom rules leave alone: finding the exemptions that hold, however many there are."""
+"""Exemptions, and the index that finds the active one for an object among thousands."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from webhook.core.selectors import Accounts, Globs, Index
 
 CACHE_BYTES = 2 << 20
 _MAX_ACCOUNT = MAX_LABEL + 1 + MAX_SUBDOMAIN
-"""The most characters of an account: its name, after `namespace/` where it is another namespace's."""
+"""The maximum length of an account, as `namespace/name`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """Whom rules leave alone, why, and until when; `until` is the last day (UTC), None means never ending."""
+    """Objects that rules leave alone, why, and until when: `until` is the last day (UTC), None is never."""
 
     rules: tuple[str, ...]
     reason: str
@@ -25,19 +25,19 @@ class Exemption:
     users: Globs = Globs()
 
     def is_active(self, now: dt.datetime) -> bool:
-        """Say whether it still holds; `now` is aware, in any time zone."""
+        """Return whether it has not expired; `now` has a time zone."""
         return self.until is None or now.astimezone(dt.UTC).date() <= self.until
 
     def applies_to_namespace(self, namespace: str) -> bool:
-        """Say whether it is for a namespace of this name."""
+        """Return whether it applies to a namespace."""
         return not self.namespaces or self.namespaces.match(namespace)
 
     def applies_to_account(self, namespace: str, account: str) -> bool:
-        """Say whether it is for a ServiceAccount of this name there."""
+        """Return whether it applies to a ServiceAccount of a namespace."""
         return not self.service_accounts or self.service_accounts.match(namespace, account)
 
     def applies_to(self, namespace: str, account: str, user: str, other_account: str | None = None) -> bool:
-        """Say whether it is for what this user does with this account there, and with the other's token."""
+        """Return whether it applies to this user, this account and the token of the other account."""
         return (
             self.applies_to_namespace(namespace)
             and self.applies_to_account(namespace, account)
@@ -50,10 +50,10 @@ class Exemption:
 
 
 class ExemptionIndex:
-    """All exemptions of a policy, by whom they are for; what was found last is remembered."""
+    """Finds exemptions by account, namespace and user, and caches the latest results."""
 
     def __init__(self, exemptions: Iterable[Exemption]) -> None:
-        """Compile them, in the order in which they stand in the policy."""
+        """Index the exemptions, in the order of the policy."""
         every = tuple(exemptions)
         # a namespace's name is looked up with a slash behind it, so that it is never taken for an account's
         self._index = Index.of(
@@ -66,7 +66,7 @@ class ExemptionIndex:
         )
 
     def __contains__(self, rule: str) -> bool:
-        """Whether any exemption is from this rule."""
+        """Return whether any exemption names this rule."""
         return rule in self._rules
 
     def find(

@@ -1,4 +1,4 @@
-"""What a policy says, as values; and what of it holds in one namespace.
+"""A policy as values, and the part of it that applies to one namespace.
 
 Nothing here reads a document: that is `webhook.core.policy.loader`. All lifetimes are in seconds.
 """
@@ -18,13 +18,13 @@ from webhook.core.policy.exemptions import Exemption, ExemptionIndex
 from webhook.core.selectors import Accounts, Globs, Index, Labels
 
 INJECTED_VOLUME = "tokenguard-"
-"""What the names of volumes that hold an injected token begin with."""
+"""The prefix of the names of volumes with an injected token."""
 KUBELET_ROOT_DIRS = ("/var/lib/kubelet",)
-"""The kubelet's own default for `--root-dir`."""
+"""The kubelet's default for `--root-dir`."""
 
 
 class Mode(FastStrEnum):
-    """The ceiling for every rule."""
+    """Upper limit for the action of every rule."""
 
     ENFORCE = "enforce"
     WARN = "warn"
@@ -32,7 +32,7 @@ class Mode(FastStrEnum):
 
 
 class Action(FastStrEnum):
-    """What is done about a broken rule."""
+    """What happens when a rule is violated."""
 
     PATCH = "patch"
     REJECT = "reject"
@@ -43,7 +43,7 @@ class Action(FastStrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Audiences:
-    """Whom a token may be made out to; `allowed` without any pattern allows all."""
+    """Audiences that a token may be issued for; `allowed` without patterns allows all."""
 
     required: bool = True
     default: str | None = None
@@ -52,7 +52,7 @@ class Audiences:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What tokens may be like."""
+    """Limits for tokens."""
 
     max_expiration_seconds: int = 3600
     max_request_expiration_seconds: int | None = None
@@ -60,13 +60,13 @@ class Tokens:
 
     @property
     def max_request_lifetime(self) -> int:
-        """The longest that a token asked for by hand may live."""
+        """The maximum lifetime of a token requested through the TokenRequest API."""
         return self.max_request_expiration_seconds or self.max_expiration_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class ApiServerToken:
-    """What is done about the token that Kubernetes mounts by itself."""
+    """Settings for the token that Kubernetes mounts by itself."""
 
     keep: bool = False
     audiences: tuple[str, ...] = ()
@@ -74,10 +74,7 @@ class ApiServerToken:
 
 @dataclass(frozen=True)
 class Injection:
-    """A token that the policy mounts into pods, and into which; a selector that isn't given selects all.
-
-    What follows from its fields is worked out once: every pod asks for it.
-    """
+    """A token that the policy mounts into the pods that its selectors match; an empty selector matches all."""
 
     name: str
     audience: str
@@ -93,7 +90,7 @@ class Injection:
 
     @cached_property
     def volume(self) -> str:
-        """The name of the volume that holds it."""
+        """The name of its volume."""
         return f"{INJECTED_VOLUME}{self.name}"
 
     @cached_property
@@ -108,48 +105,48 @@ class Injection:
 
     @cached_property
     def mount(self) -> Mapping[str, object]:
-        """The mount, as a container lists it."""
+        """The entry in `volumeMounts` of a container."""
         return {"name": self.volume, "mountPath": self.mount_path, "readOnly": True}
 
     @cached_property
     def variable(self) -> Mapping[str, object]:
-        """The variable, as a container lists it; only where there is `env`."""
+        """The entry in `env` of a container, if `env` is set."""
         return {"name": self.env, "value": self.file}
 
     @cached_property
     def messages(self) -> tuple[str, str]:
-        """What a pod lacks that is to get it, and what is done about that."""
+        """The violation of a pod without the token, and the summary of the fix."""
         lacks = f"lacks the injected token {quote(self.name)} for {quote(self.audience)}"
         return lacks, f"injected at {self.file}{f' (env {self.env})' if self.env else ''}"
 
     @property
     def applies_to_all(self) -> bool:
-        """Whether it is for every pod in its namespaces."""
+        """Whether it applies to every pod in its namespaces."""
         return not (self.on_request or self.pod_labels or self.service_accounts)
 
     @cached_property
     def volumes_by_lifetime(self) -> dict[tuple[int, bool], Any]:
-        """What the rule `inject` remembers, by lifetime and whether the token is for the API server."""
+        """Volumes cached by the rule `inject`, by lifetime and whether the token is for the API server."""
         return {}
 
     @cached_property
     def file(self) -> str:
-        """The token's file, as a container sees it."""
+        """The path of the token's file in a container."""
         return f"{self.mount_path.rstrip('/')}/{self.path}"
 
     def lifetime(self, maximum: int, *, for_api_server: bool) -> int:
-        """Return the `expirationSeconds` it is injected with where tokens may live up to `maximum`."""
+        """Return the `expirationSeconds` to inject, given the maximum lifetime of tokens."""
         most = lifetimes.capped_expiration(maximum, None, for_api_server=for_api_server)
         return min(self.expiration_seconds or lifetimes.DEFAULT_EXPIRATION, most)
 
     def applies_to_namespace(self, namespace: str, labels: Labels) -> bool:
-        """Say whether it is for a namespace of this name and these labels."""
+        """Return whether it applies to a namespace with this name and these labels."""
         return (not self.namespaces or self.namespaces.match(namespace)) and self.namespace_labels <= labels
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What holds in some namespaces in place of the defaults, already merged with them."""
+    """Settings for some namespaces, already merged with the defaults."""
 
     namespaces: tuple[str, ...]
     namespace_labels: Labels
@@ -160,13 +157,13 @@ class Override:
 
 CACHE_BYTES = 16 << 20
 NAMESPACE_POLICY_BYTES = 4 << 10
-"""What a `NamespacePolicy` takes at most, without the injections, once rules of every subject are remembered in it."""
+"""The maximum size of a `NamespacePolicy` without its injections, with the cached rules of every subject."""
 
 
 class NamespacePolicy:
-    """What a policy says in one namespace: everything that can be worked out before a pod arrives.
+    """The part of a policy that applies to one namespace, with everything that can be computed before a review.
 
-    `kubelet_pods` are the folders of the nodes in which kubelets keep their pods' files, as `node_paths` spells them.
+    `kubelet_pods` are the folders on nodes that contain the files of pods, as `node_paths` spells them.
     `active` caches the rules that `evaluate` checks there, by subject. `injections_apply_to_all` is true if every
     injection is for every pod; `injected_volumes` and `injected_mount_paths` are those of all injections.
     """
@@ -178,7 +175,6 @@ class NamespacePolicy:
         injections: tuple[Injection, ...],
         kubelet_pods: tuple[str, ...],
     ) -> None:
-        """Take what was selected for the namespace."""
         self.mode = override.mode
         self.rules = override.rules
         self.tokens = override.tokens
@@ -202,7 +198,7 @@ def _size(key: tuple[str, Labels], here: NamespacePolicy) -> int:
 
 @dataclass
 class Policy:
-    """A whole policy. Treat it as a value: what it keeps besides is remembered answers, never new ones.
+    """A whole policy: a value, apart from its caches.
 
     `workloads` maps custom kinds that create pods, as API group and kind, to the JSON Pointer of their pod template.
     """
@@ -222,15 +218,15 @@ class Policy:
     )
 
     def __post_init__(self) -> None:
-        """Compile the selectors, so that a look-up doesn't grow with their number."""
-        self._override_index = Index.of((one.namespaces, one) for one in self.overrides)
+        """Index the selectors, so that the time of a look-up does not grow with their number."""
+        self._override_index = Index.of((override.namespaces, override) for override in self.overrides)
         self.exemption_index = ExemptionIndex(self.exemptions)
         roots = dict.fromkeys(path.rstrip("/") for root in self.kubelet_root_dirs for path in sorted(node_paths(root)))
         self._kubelet_pods = tuple(f"{root}/pods" for root in roots)
 
     @property
     def strictest_mode(self) -> Mode:
-        """The strictest mode that holds in any namespace: what holds where the namespace isn't known."""
+        """The strictest mode in any namespace, for objects whose namespace is unknown."""
         modes = {self.mode, *(override.mode for override in self.overrides)}
         return next(mode for mode in Mode if mode in modes)
 
@@ -240,7 +236,7 @@ class Policy:
         return self.sha256[:12]
 
     def in_namespace(self, namespace: str, labels: Labels) -> NamespacePolicy:
-        """Return what holds in a namespace of this name and these labels."""
+        """Return the policy for a namespace with this name and these labels."""
         key = (namespace, labels)
         here = self._here.get(key)
         if here is None:
@@ -250,7 +246,7 @@ class Policy:
         return here
 
     def in_cluster(self) -> NamespacePolicy:
-        """Return the policy for objects without a namespace: the defaults, no overrides and no injections."""
+        """Return the policy for objects without a namespace: no overrides, no injections."""
         defaults = Override((), frozenset(), self.mode, self.rules, self.tokens)
         return NamespacePolicy(defaults, self.api_server_token, (), self._kubelet_pods)
 
@@ -260,10 +256,10 @@ class Policy:
 
     def _resolve(self, namespace: str, labels: Labels) -> NamespacePolicy:
         candidates = self._override_index.find(namespace)
-        override = next((one for one in candidates if one.namespace_labels <= labels), None)
+        override = next((candidate for candidate in candidates if candidate.namespace_labels <= labels), None)
         return NamespacePolicy(
             override or Override((), frozenset(), self.mode, self.rules, self.tokens),
             self.api_server_token,
-            tuple(one for one in self.injections if one.applies_to_namespace(namespace, labels)),
+            tuple(injection for injection in self.injections if injection.applies_to_namespace(namespace, labels)),
             self._kubelet_pods,
         )

@@ -1,4 +1,4 @@
-"""Writing a policy out again, with every default filled in, as a document that means the same."""
+"""A policy as the values of an equivalent document, with every default filled in."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from webhook.core.selectors import Labels
 
 
 def policy_document(policy: Policy) -> dict[str, Any]:
-    """Return the whole policy as the values of a document."""
+    """Return the document of a policy."""
     return {
         "apiVersion": schema.API_VERSION,
         "kind": schema.KIND,
@@ -26,23 +26,25 @@ def policy_document(policy: Policy) -> dict[str, Any]:
             {"apiGroup": group, "kind": kind, "template": template}
             for (group, kind), template in policy.workloads.items()
         ],
-        "inject": [_injection(one) for one in policy.injections],
-        "overrides": [_override(one) for one in policy.overrides],
-        "exemptions": [_exemption(one) for one in policy.exemptions],
+        "inject": list(map(_injection, policy.injections)),
+        "overrides": list(map(_override, policy.overrides)),
+        "exemptions": list(map(_exemption, policy.exemptions)),
     }
 
 
 def namespace_document(policy: Policy, namespace: str, labels: Labels) -> dict[str, Any]:
-    """Return what holds in one namespace: the document that would say the same for it alone."""
-    here = policy.in_namespace(namespace, labels)
+    """Return the document that means the same for one namespace alone."""
+    namespace_policy = policy.in_namespace(namespace, labels)
     return {
         **policy_document(policy),
-        "mode": str(here.mode),
-        "rules": {rule: str(action) for rule, action in here.rules.items()},
-        "tokens": _tokens(here.tokens),
-        "inject": [_injection(one) for one in here.injections],
+        "mode": str(namespace_policy.mode),
+        "rules": {rule: str(action) for rule, action in namespace_policy.rules.items()},
+        "tokens": _tokens(namespace_policy.tokens),
+        "inject": list(map(_injection, namespace_policy.injections)),
         "overrides": [],
-        "exemptions": [_exemption(one) for one in policy.exemptions if one.applies_to_namespace(namespace)],
+        "exemptions": [
+            _exemption(exemption) for exemption in policy.exemptions if exemption.applies_to_namespace(namespace)
+        ],
     }
 
 
@@ -59,38 +61,38 @@ def _tokens(tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _injection(one: Injection) -> dict[str, Any]:
+def _injection(injection: Injection) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "audience": one.audience,
-        "expirationSeconds": one.expiration_seconds,
-        "mountPath": one.mount_path,
-        "path": one.path,
-        "env": one.env,
-        "onRequest": one.on_request,
-        "namespaces": list(one.namespaces.patterns),
-        "namespaceLabels": dict(sorted(one.namespace_labels)),
-        "serviceAccounts": list(one.service_accounts.patterns),
-        "podLabels": dict(sorted(one.pod_labels)),
+        "name": injection.name,
+        "audience": injection.audience,
+        "expirationSeconds": injection.expiration_seconds,
+        "mountPath": injection.mount_path,
+        "path": injection.path,
+        "env": injection.env,
+        "onRequest": injection.on_request,
+        "namespaces": list(injection.namespaces.patterns),
+        "namespaceLabels": dict(sorted(injection.namespace_labels)),
+        "serviceAccounts": list(injection.service_accounts.patterns),
+        "podLabels": dict(sorted(injection.pod_labels)),
     }
 
 
-def _override(one: Override) -> dict[str, Any]:
+def _override(override: Override) -> dict[str, Any]:
     return {
-        "namespaces": list(one.namespaces),
-        "namespaceLabels": dict(sorted(one.namespace_labels)),
-        "mode": str(one.mode),
-        "rules": {rule: str(action) for rule, action in one.rules.items()},
-        "tokens": _tokens(one.tokens),
+        "namespaces": list(override.namespaces),
+        "namespaceLabels": dict(sorted(override.namespace_labels)),
+        "mode": str(override.mode),
+        "rules": {rule: str(action) for rule, action in override.rules.items()},
+        "tokens": _tokens(override.tokens),
     }
 
 
-def _exemption(one: Exemption) -> dict[str, Any]:
+def _exemption(exemption: Exemption) -> dict[str, Any]:
     return {
-        "rules": ["*"] if one.rules == tuple(BY_NAME) else list(one.rules),
-        "namespaces": list(one.namespaces.patterns),
-        "serviceAccounts": list(one.service_accounts.patterns),
-        "users": list(one.users.patterns),
-        "reason": one.reason,
-        "until": one.until or "never",
+        "rules": ["*"] if exemption.rules == tuple(BY_NAME) else list(exemption.rules),
+        "namespaces": list(exemption.namespaces.patterns),
+        "serviceAccounts": list(exemption.service_accounts.patterns),
+        "users": list(exemption.users.patterns),
+        "reason": exemption.reason,
+        "until": exemption.until or "never",
     }
