@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
+from webhook.core.formatting import plain
+
 _STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
 _UNPRINTABLE_PART = re.compile(r"[^ -~]+")
 
@@ -70,14 +72,10 @@ class _SafeStream:
 
 def _safe_line(line: str) -> str:
     if not line.isprintable():
-        line = "".join(part if _STYLE.fullmatch(part) else _plain(part) for part in _STYLE.split(line))
+        line = "".join(part if _STYLE.fullmatch(part) else plain(part) for part in _STYLE.split(line))
     if line.lstrip().startswith("::"):
         line = line.replace("::", "\\x3a:", 1)
     return line.replace("##[", "#\\x23[").replace("##vso[", "#\\x23vso[")
-
-
-def _plain(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _json_char(char: str) -> str:
