@@ -30,14 +30,16 @@ RUN TOKENGUARD_COMPILE=1 CFLAGS=-g0 PYTHONHASHSEED=0 \
         venv/bin/pip wheel --no-index --no-deps --no-build-isolation -w wheels .
 
 # What nothing imports is removed: of the Kubernetes client the asynchronous one and thousands of models (70 MB), the distributions
-# of not-in-image.txt, and debugging symbols. The rest is compiled here, because nothing can be compiled in a read-only image, and
-# is never compared with the dates of the sources.
+# of not-in-image.txt, debugging symbols, and the hashes of the wheels, which differ in each build. The rest is compiled here, because
+# nothing can be compiled in a read-only image, and is never compared with the dates of the sources.
 COPY release/not-in-image.txt release/
 RUN python3 -m venv --without-pip /opt/tokenguard && \
     venv/bin/pip --python /opt/tokenguard/bin/python install --no-index --no-deps --no-compile wheels/*.whl && \
     venv/bin/pip --python /opt/tokenguard/bin/python uninstall --yes --requirement release/not-in-image.txt && \
     cd /opt/tokenguard/lib/python3*/site-packages && \
     rm -r kubernetes/aio kubernetes/client/api/[a-z]* kubernetes/client/models/[a-z]* && \
+    rm ./*.dist-info/direct_url.json && \
+    sed -i '/direct_url.json/d' ./*.dist-info/RECORD && \
     find . -name '*.so*' -exec strip --strip-unneeded {} + && \
     python3 -m compileall -q --invalidation-mode unchecked-hash /opt/tokenguard/lib
 

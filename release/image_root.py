@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 APPLICATION = Path("/opt/tokenguard")
@@ -56,11 +55,16 @@ class Root:
             for child in path.iterdir():
                 self.add(child)
         else:
+            linked = _linked(path)
+            if "not found" in linked:
+                if path.is_relative_to(STANDARD_LIBRARY.resolve()):
+                    return  # a module that cannot be imported in the base, either
+                raise SystemExit(f"{path} links to a library that the base does not have:\n{linked}")
             self.files.add(path)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
-            for library in _libraries(path):
-                self.add(library)
+            for library in _LIBRARIES.findall(linked):
+                self.add(Path(library))
 
 
 def _is_unused(path: Path) -> bool:
@@ -71,15 +75,12 @@ def _is_unused(path: Path) -> bool:
     return bool(UNUSED.intersection(parts) or any(map(_UNUSED_FILE.fullmatch, parts)))
 
 
-def _libraries(path: Path) -> Iterator[Path]:
-    """Yield the shared libraries that a file links to, and the loader that starts it."""
+def _linked(path: Path) -> str:
+    """Return what ldd says about a file: the shared libraries that it links to, and the loader that starts it."""
     with path.open("rb") as file:
         if file.read(4) != b"\x7fELF":
-            return
-    linked = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
-    if "not found" in linked:
-        raise SystemExit(f"{path} links to a library that the base does not have:\n{linked}")
-    yield from map(Path, _LIBRARIES.findall(linked))
+            return ""
+    return subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
 
 
 def _owners(files: set[Path]) -> set[str]:
