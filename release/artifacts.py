@@ -202,6 +202,23 @@ def write_manifests(source: Path, output: Path, image: str, digest: str) -> None
     (output / "install.yaml").write_bytes(rendered)
 
 
+def write_chart(chart: Path, output: Path, reference: tuple[str, str], version: str, epoch: int) -> None:
+    """Write the chart, whose values name the image by `reference`, its name and its digest."""
+    image, digest = reference
+    registry, repository = image.split("/", 1) if "/" in image else ("", image)
+    files = {
+        f"{chart.name}/{path.relative_to(chart)}": path.read_bytes() for path in chart.rglob("*") if path.is_file()
+    }
+    name = f"{chart.name}/values.yaml"
+    before, start, values = files[name].decode().partition("\nimage:\n")
+    for key, value in (("registry", registry), ("repository", repository), ("digest", digest)):
+        values, replaced = re.subn(rf"^  {key}: \S+", f'  {key}: "{value}"', values, count=1, flags=re.MULTILINE)
+        if not replaced:
+            raise ReleaseError(f"{name} has no image.{key}")
+    files[name] = (before + start + values).encode()
+    write_tar(output / f"{chart.name}-{version}.tgz", files, epoch, compress=True)
+
+
 def write_checksums(output: Path) -> None:
     """Write SHA256SUMS, which `sha256sum --check` reads."""
     files = sorted(path for path in output.iterdir() if path.name != "SHA256SUMS")
@@ -222,6 +239,9 @@ def release(options: argparse.Namespace) -> None:
     (options.work / "digest").write_text(f"{digest}\n")
     write_manifests(source, options.output, options.image, digest)
     write_distributions(source, options.output, epoch)
+    chart = source / "charts/tokenguard"
+    if chart.exists():
+        write_chart(chart, options.output, (options.image, digest), options.version, epoch)
     write_checksums(options.output)
     for path in sorted(options.output.iterdir()):
         print(f"{path.stat().st_size:12,} {path}")

@@ -100,6 +100,7 @@ def test_release_has_every_artifact_and_its_checksum(dist):
         assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == checksum
     expected = {
         "install.yaml",
+        f"tokenguard-{VERSION}.tgz",
         f"tokenguard-{VERSION}.oci.tar",
         f"tokenguard-{VERSION}-amd64.cdx.json",
         f"tokenguard-{VERSION}-arm64.cdx.json",
@@ -130,6 +131,14 @@ def test_install_yaml_names_the_image_by_its_digest(dist):
     assert [(item["kind"], item["metadata"]["name"]) for item in objects] == [
         (item["kind"], item["metadata"]["name"]) for item in yaml.safe_load_all(rendered)
     ]
+
+
+@pytest.mark.skipif(not shutil.which("helm"), reason="helm is missing")
+def test_chart_names_the_image_by_its_digest(dist):
+    chart = dist / f"tokenguard-{VERSION}.tgz"
+    rendered = subprocess.check_output(["helm", "template", "tokenguard", chart, "-n", "tokenguard"], text=True)
+    assert set(re.findall(r"image: *(\S+)", rendered)) == {f"{IMAGE}@{image_index(dist)[0]}"}
+    subprocess.run(["helm", "lint", "--strict", chart], check=True)
 
 
 def test_wheel_and_sdist_have_the_package_and_its_build(dist):
