@@ -546,7 +546,7 @@ def test_refused_lists_are_reported_and_never_clean(crowded_cluster, tmp_path) -
     assert "kubectl auth can-i list deployments.apps -n team-01" in done.stdout
     refused = run(crowded_cluster, kubeconfig=own)
     assert refused.status == 2
-    assert "cannot read the cluster's own policy" in refused.stderr
+    assert "cannot read the cluster's policy" in refused.stderr
 
 
 def test_scan_with_rights_in_one_namespace_reports_that_one(crowded_cluster, tmp_path) -> None:
