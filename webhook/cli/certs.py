@@ -17,7 +17,7 @@ from webhook.cli.common import (
     own_namespace_option,
     qualified_name,
 )
-from webhook.cluster.certificates.rotation_request import RotationError, rotate
+from webhook.cluster.certificates.rotation_request import rotate
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import ApiError, Transport
@@ -87,10 +87,7 @@ def start_rotation(
     """
     secret = TlsSecret(qualified_name(tls_secret, own_namespace))
     with connected(kubeconfig, context) as transport:
-        try:
-            click.echo(rotate(transport, secret, _now(), ca=ca))
-        except RotationError as error:
-            raise click.ClickException(str(error)) from error
+        click.echo(rotate(transport, secret, _now(), ca=ca))
         if timeout:
             _wait(transport, secret, timeout)
 

@@ -11,7 +11,7 @@ import click
 
 from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.cluster.environment import in_cluster
-from webhook.cluster.transport import ApiError, Transport
+from webhook.cluster.transport import Transport
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.formatting import quote
 from webhook.core.k8s_names import is_dns_label
@@ -118,9 +118,8 @@ def cluster_options(command: F) -> F:
 
 @contextlib.contextmanager
 def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Transport]:
-    """Connect to the API server that kubectl would use. Its errors end the command."""
+    """Connect to the API server that kubectl would use."""
     from webhook.cluster.api_client import ApiClient  # noqa: PLC0415 - the client takes long to import
-    from webhook.server.options import StartError  # noqa: PLC0415 - as above
     from webhook.server.process_setup import private_folder  # noqa: PLC0415 - as above
 
     default = Path("~/.kube/config").expanduser()
@@ -129,11 +128,8 @@ def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Transpor
         raise click.ClickException(f"--context needs a kubeconfig, and {default} does not exist; use --kubeconfig FILE")
     if found is None and not in_cluster():
         raise click.ClickException(f"no cluster: {default} does not exist and this is not a pod; use --kubeconfig FILE")
-    try:
-        with private_folder() as folder:
-            yield ApiClient(found, folder, context=context)
-    except (ApiError, StartError) as error:
-        raise click.ClickException(str(error)) from error
+    with private_folder() as folder:
+        yield ApiClient(found, folder, context=context)
 
 
 def read_input(path: str) -> bytes:

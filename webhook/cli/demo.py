@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from webhook.demo.server import DemoError
 from webhook.demo.story import lines
 
 
@@ -22,8 +21,5 @@ def command() -> None:
     module = [sys.executable, "-m", "webhook"]
     program = shlex.join(module if called.name == "__main__.py" else [str(called)])
     colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
-    try:
-        for line in lines(program):
-            click.echo(line, color=colour)
-    except DemoError as error:
-        raise click.ClickException(str(error)) from error
+    for line in lines(program):
+        click.echo(line, color=colour)

@@ -1,7 +1,7 @@
 """The root command: loads the command that is called, prints its error and exits with its status.
 
 A command returns its exit status: 0 clean, 1 something was found, 2 usage error or failed run. It raises
-`click.ClickException` for an error; any other exception is a bug.
+`click.ClickException` or `UserError` for an error; any other exception is a bug.
 """
 
 import codecs
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
+from webhook.core.errors import UserError
 from webhook.core.safe_output import safe_stream
 
 COMMANDS = ("audit", "certs", "check", "demo", "policy", "rules", "scan", "serve", "token")
@@ -61,6 +62,8 @@ class _Root(click.Group):
 def _print_error(error: Exception) -> None:
     if isinstance(error, click.ClickException):
         error.show()
+    elif isinstance(error, UserError):
+        click.echo(f"Error: {error}", err=True)
     elif isinstance(error, click.Abort):
         click.echo("interrupted", err=True)
     elif isinstance(error, OSError) and error.errno in _UNWRITABLE:

@@ -91,13 +91,10 @@ def command(**flags: Any) -> None:
     """
     from webhook.server.server import run  # noqa: PLC0415 - the server takes long to import
 
-    try:
-        for flag in ("policy_configmap", "tls_secret"):
-            flags[flag] = flags[flag] and qualified_name(flags[flag], flags["own_namespace"])
-        options = ServeOptions(**flags)
-        run(replace(options, live=_live_source(options), certificates=_certificate_source(options)))
-    except StartError as error:
-        raise click.ClickException(str(error)) from error
+    for flag in ("policy_configmap", "tls_secret"):
+        flags[flag] = flags[flag] and qualified_name(flags[flag], flags["own_namespace"])
+    options = ServeOptions(**flags)
+    run(replace(options, live=_live_source(options), certificates=_certificate_source(options)))
 
 
 def _live_source(options: ServeOptions) -> LiveSource | None:

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
+from webhook.core.errors import UserError
+
 NOT_FOUND, CONFLICT, GONE = 404, 409, 410
 CONNECT_TIMEOUT = 5.0
 """Seconds."""
 
 
-class ApiError(Exception):
+class ApiError(UserError):
     """The API server refused, or cannot be reached. The message is one line, fit for a log, without credentials.
 
     `status` is the HTTP status, 0 without an answer. `retry_after` is in seconds. `continue_token` continues a list

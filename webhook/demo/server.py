@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from webhook.core.errors import UserError
+
 _SERVING = re.compile(r"serving on https://([\d.]+):(\d+)")
 _CA_FILE = re.compile(r"--cacert (\S+)")
 _START_SECONDS = 30
 _STOP_SECONDS = 15
 
 
-class DemoError(Exception):
+class DemoError(UserError):
     """The server failed; the message contains its output."""
 
 

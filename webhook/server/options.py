@@ -7,10 +7,11 @@ from itertools import chain
 from pathlib import Path
 
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
+from webhook.core.errors import UserError
 from webhook.server.lifecycle import CertificateSource, LiveSource
 
 
-class StartError(Exception):
+class StartError(UserError):
     """The server can't start; the message says why, in one line."""
 
 

@@ -5,12 +5,13 @@ import datetime as dt
 from webhook.cluster.certificates.status import CertificateStatus, read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import Transport
+from webhook.core.errors import UserError
 from webhook.pki.rotation import add_new_ca, sign_new_certificate
 
 _CREATE = "a replica with --manage-certs creates it; --tls-secret names the Secret"
 
 
-class RotationError(Exception):
+class RotationError(UserError):
     """The rotation cannot start; the message says why and what to do."""
 
 
