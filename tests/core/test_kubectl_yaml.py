@@ -163,7 +163,7 @@ def differences(documents: dict[str, bytes], folder: Path) -> list[tuple[bytes, 
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.covers("threat-model: manifest read differently")
-def test_documents_at_random_mean_what_they_mean_to_kubectl(seed: int, tmp_path: Path) -> None:
+def test_random_documents_are_read_as_kubectl_does(seed: int, tmp_path: Path) -> None:
     generator = Generator(seed)
     documents = {f"c{number}": generator.document(f"c{number}") for number in range(600)}
     assert differences(documents, tmp_path) == []
@@ -227,7 +227,7 @@ TAILS = (b"# caf\xe9\n", b"a: \xe9\n", b"a: \xed\xa0\x80\n", b"a: \xc3\n", b"a: 
 
 
 @pytest.mark.covers("threat-model: manifest read differently")
-def test_streams_and_encodings_mean_what_they_mean_to_kubectl(tmp_path: Path) -> None:
+def test_streams_and_encodings_are_read_as_kubectl_does(tmp_path: Path) -> None:
     texts = [stream.encode() for stream in STREAMS]
     text = yaml_object("NAME.1", "a: é\n") + "---\r\n" + TWO
     texts += [

@@ -66,7 +66,7 @@ DOCUMENTS = {
 
 
 @pytest.mark.parametrize(("data", "places"), DOCUMENTS.values(), ids=DOCUMENTS)
-def test_documents_are_counted_and_their_objects_lines_known(data: bytes, places: list[tuple[int, int]]) -> None:
+def test_objects_have_document_and_line(data: bytes, places: list[tuple[int, int]]) -> None:
     reading = read_manifests(data)
     assert reading.problems == ()
     assert [(one.document, one.line) for one in reading.manifests] == places
@@ -108,7 +108,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize(("data", "kinds", "lines"), LISTS.values(), ids=LISTS)
-def test_lists_are_opened(data: bytes, kinds: list[str], lines: list[int]) -> None:
+def test_list_yields_its_items(data: bytes, kinds: list[str], lines: list[int]) -> None:
     reading = read_manifests(data)
     assert reading.problems == ()
     assert [one.kind for one in reading.manifests] == kinds
@@ -221,7 +221,7 @@ SCALARS = {
 
 
 @pytest.mark.parametrize(("yaml", "value"), SCALARS.values(), ids=SCALARS)
-def test_scalars_mean_what_kubectl_takes_them_for(yaml: str, value: object) -> None:
+def test_scalar_has_the_value_that_kubectl_reads(yaml: str, value: object) -> None:
     assert value_of(yaml) == value
 
 
@@ -247,7 +247,7 @@ def test_merge_key_replaces_the_keys_before_it(yaml: str, merged: object) -> Non
     ("pointer", "line"),
     [("/b/x", 6), ("/b/x/deep", 6), ("/b/own", 5), ("/c/x", 9), ("/c/w/z", 11)],
 )
-def test_merged_and_duplicate_keys_have_the_line_that_counts(pointer: str, line: int) -> None:
+def test_merged_or_duplicate_key_has_the_line_that_counts(pointer: str, line: int) -> None:
     data = b"apiVersion: v1\nkind: X\na: &a {x: 1}\nb:\n  own: 1\n  <<: *a\n"
     data += b"c:\n  x: 1\n  x: 2\n  w:\n    z: 1\n"
     assert only(data).line_of(pointer) == line

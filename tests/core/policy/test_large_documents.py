@@ -1,4 +1,4 @@
-"""Documents that are large, or made to be slow to read: everybody who may write a ConfigMap may send one."""
+"""Documents that are large or expensive to read: anybody who may write a ConfigMap may send one."""
 
 import re
 
@@ -9,26 +9,26 @@ from webhook.core.formatting import did_you_mean, quote
 
 
 @pytest.mark.covers("failure-modes: the policy", "threat-model: expensive policy")
-def test_aliases_of_aliases_come_to_an_end() -> None:
+def test_read_policy_nested_aliases_are_too_large() -> None:
     lines = ["x0: &x0 [a, a, a, a, a, a, a, a, a, a]"]
     lines += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 9)]
     body = "exemptions: [" + ", ".join(["{rules: *r, reason: r, until: never}"] * 9_000) + "]"
     many = "rules: &r [" + ", ".join(["token-audience"] * 200) + "]"
-    said = mistakes("\n".join([*lines, many, body]))
-    assert any("is too large" in line for line in said)
+    errors = mistakes("\n".join([*lines, many, body]))
+    assert any("is too large" in line for line in errors)
 
 
-def test_countless_documents_are_refused_at_the_first_one_too_many() -> None:
+def test_read_policy_many_documents_are_an_error() -> None:
     assert mistakes(HEAD + "---\n" * 200_000) == ["line 1002: contains more than 1000 documents"]
 
 
-def test_past_64_kib_mistakes_are_counted_and_no_longer_told() -> None:
-    said = mistakes(HEAD + "".join(f"mo{number}: 1\n" for number in range(20_000)))
-    *told, last = said
+def test_read_policy_errors_past_64_kib_are_counted() -> None:
+    errors = mistakes(HEAD + "".join(f"mo{number}: 1\n" for number in range(20_000)))
+    *reported, last = errors
     line, left_out = re.fullmatch(r"line (\d+): and (\d+) more errors", last).groups()
-    assert len(told) + int(left_out) == 20_000
-    assert int(line) == len(told) + 2
-    assert 65_000 < sum(map(len, told)) < 66_000
+    assert len(reported) + int(left_out) == 20_000
+    assert int(line) == len(reported) + 2
+    assert 65_000 < sum(map(len, reported)) < 66_000
 
 
 def injections(count: int, audience: str = "v", mount_path: str = "/a{}", name: str = "a{}") -> str:
@@ -80,19 +80,19 @@ SLOW = {
 
 @pytest.mark.parametrize(("document", "expected"), SLOW.values(), ids=SLOW)
 @pytest.mark.covers("threat-model: expensive policy")
-def test_a_document_that_is_made_to_be_slow_is_not(document: str, expected: str) -> None:
+def test_read_policy_expensive_document_is_fast(document: str, expected: str) -> None:
     assert len(document) < 2**20
     assert mistakes(document)[0].split(": ", 1)[1].startswith(expected)
 
 
-def test_words_are_guessed_at_only_so_often() -> None:
+def test_read_policy_suggestions_are_limited() -> None:
     audiences = [f"https://wrong-{number}.example.com" for number in range(100)]
     wrong = "".join(f"- {{name: a{at}, audience: {one}, mountPath: /a{at}}}\n" for at, one in enumerate(audiences))
-    said = mistakes(HEAD + allowed(100, "https://right-{}.example.com") + "inject:\n" + wrong)
-    assert ["did you mean" in line for line in said] == [True] * 10 + [False] * 90
+    errors = mistakes(HEAD + allowed(100, "https://right-{}.example.com") + "inject:\n" + wrong)
+    assert ["did you mean" in line for line in errors] == [True] * 10 + [False] * 90
 
 
-def test_only_so_many_letters_are_looked_at_to_guess_a_word() -> None:
+def test_did_you_mean_compares_limited_text() -> None:
     words = ["a" * 99 + letter for letter in "bcdefghijklmnopqrstuvwxyz"]
     assert did_you_mean("b" * 100, [*words[:10], "b" * 101]) == f"; did you mean {quote('b' * 101)}?"
     assert did_you_mean("b" * 100, [*words, "b" * 101]) == ""

@@ -1,4 +1,4 @@
-"""The policy's mistakes: a document, and what is said of it."""
+"""Reading a policy document: its values, its errors and its JSON Schema."""
 
 import datetime as dt
 import hashlib
@@ -309,12 +309,12 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("body", "expected"), ERRORS)
-def test_a_mistake_is_told_with_path_and_line(body: str, expected: list[str]) -> None:
+def test_read_policy_error_has_line_and_path(body: str, expected: list[str]) -> None:
     assert mistakes(HEAD + body + "\n") == expected
 
 
 @pytest.mark.parametrize(("body", "expected"), ERRORS)
-def test_in_a_config_map_the_lines_are_the_files(body: str, expected: list[str]) -> None:
+def test_read_policy_in_configmap_lines_are_those_of_the_file(body: str, expected: list[str]) -> None:
     above = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: token-policy}\ndata:\n  policy.yaml: |\n"
     moved = mistakes(above + textwrap.indent(HEAD + body + "\n", "    "))
     lines = [int(line.split(":")[0].removeprefix("line ")) for line in moved]
@@ -342,28 +342,28 @@ STAR = "did not find expected alphabetic or numeric character; put a * at the st
         pytest.param(b"a: \x00", "line 1: contains a control character, which YAML does not allow", id="NUL"),
     ],
 )
-def test_what_is_no_policy_is_told_and_nothing_breaks(data: bytes, expected: str) -> None:
+def test_read_policy_other_bytes_are_an_error(data: bytes, expected: str) -> None:
     assert mistakes(data)[0].startswith(expected)
 
 
-def test_a_rule_that_an_exemption_names_twice_is_one() -> None:
+def test_read_policy_duplicate_rule_of_exemption_is_one() -> None:
     body = "exemptions: [{rules: [inject, token-audience, inject], reason: r, until: never}]"
     assert sound(HEAD + body).exemptions[0].rules == ("inject", "token-audience")
 
 
 @pytest.mark.covers("threat-model: control characters in names")
-def test_a_key_can_not_forge_a_line() -> None:
+def test_read_policy_key_with_newline_is_quoted() -> None:
     assert mistakes(HEAD + '"mode\\nline 1": warn')[0].startswith('line 3: unknown key "mode\\nline 1"; ')
     assert len(mistakes(HEAD + f"? {'k' * 500_000}\n: 1")[0]) < 400
 
 
-def test_an_empty_document_is_the_defaults() -> None:
+def test_default_policy_has_the_default_actions() -> None:
     policy = default_policy()
     assert (policy.mode, policy.tokens.max_expiration_seconds, policy.injections) == (Mode.ENFORCE, 3600, ())
     assert {rule.name: policy.rules[rule.name] for rule in RULES} == {rule.name: rule.default for rule in RULES}
 
 
-def test_the_designs_policy_is_sound_and_read_whole() -> None:
+def test_read_policy_reads_every_key_of_the_contract() -> None:
     policy = sound(DESIGN)
     [injection], [override], [exemption] = policy.injections, policy.overrides, policy.exemptions
     assert policy.workloads == {("example.com", "Runner"): "/spec/template"}
@@ -374,35 +374,35 @@ def test_the_designs_policy_is_sound_and_read_whole() -> None:
 
 
 @pytest.mark.parametrize("written", ["off", "'off'", "false", "Off", "OFF"])
-def test_off_is_taken_however_yaml_reads_it(written: str) -> None:
+def test_read_policy_off_is_an_action_in_any_spelling(written: str) -> None:
     assert sound(HEAD + f"rules: {{token-subpath: {written}}}").rules["token-subpath"] is Action.OFF
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_every_action_of_a_rule_is_taken(rule) -> None:
+def test_read_policy_accepts_every_action_of_a_rule(rule) -> None:
     for action in rule.actions:
         assert sound(HEAD + f"rules: {{{rule.name}: {action}}}").rules[rule.name] is action
 
 
-def test_a_config_map_is_hashed_as_the_document_that_it_holds() -> None:
+def test_read_policy_in_configmap_has_the_hash_of_the_document() -> None:
     held = "apiVersion: v1\nkind: ConfigMap\ndata:\n  policy.yaml: |\n" + textwrap.indent(DESIGN, "    ")
     assert sound(held) == sound(DESIGN)
 
 
-def test_a_key_that_is_null_counts_as_absent() -> None:
+def test_read_policy_null_counts_as_absent() -> None:
     assert policy_document(
         sound(HEAD + "mode:\nrules:\ntokens:\ninject:\noverrides:\nexemptions: null\n")
     ) == policy_document(default_policy())
 
 
 @pytest.mark.parametrize("document", [HEAD, DESIGN], ids=["empty", "design"])
-def test_a_policy_that_is_shown_reads_as_the_same(document: str) -> None:
+def test_policy_document_reads_as_the_same_policy(document: str) -> None:
     policy = sound(document)
     again = sound(yaml.safe_dump(policy_document(policy)))
     assert policy_document(again) == policy_document(policy)
 
 
-def test_the_schema_takes_what_is_sound_and_refuses_what_is_not() -> None:
+def test_json_schema_accepts_valid_and_refuses_unknown_key() -> None:
     document = schema.json_schema()
     jsonschema.Draft202012Validator.check_schema(document)
     validator = jsonschema.Draft202012Validator(document)
