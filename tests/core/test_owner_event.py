@@ -32,14 +32,14 @@ def told(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=
 def test_denied_pod_creates_an_event_with_the_decision_id() -> None:
     found = told()
     assert (found.namespace, found.owner.name, found.owner.uid) == ("demo", "app-1", "u1")
-    assert (found.reason, found.about) == ("PodRejected", "kubelet-hostpath")
+    assert (found.reason, found.rules) == ("PodRejected", "kubelet-hostpath")
     assert found.message.startswith('kubelet-hostpath: spec.volumes[0].hostPath is "/"')
     assert "[tokenguard 7ceb3af7: " in found.message
 
 
 def test_exempted_pod_creates_an_event_with_reason_and_end() -> None:
     found = told(EXEMPT)
-    assert (found.reason, found.about) == ("PodExempted", "kubelet-hostpath")
+    assert (found.reason, found.rules) == ("PodExempted", "kubelet-hostpath")
     assert found.message == (
         "a pod is exempt from kubelet-hostpath: mended in May (until 2027-05-31)\n[tokenguard 7ceb3af7]"
     )

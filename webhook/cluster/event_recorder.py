@@ -81,7 +81,7 @@ class EventRecorder:
         """Have an Event created or counted. If there are too many, or if it is too large, it is dropped and logged."""
         event = replace(event, message=_shortened(event.message))
         owner = event.owner
-        key = (event.namespace, owner.kind or "", owner.name or "", owner.uid or "", event.reason, event.about)
+        key = (event.namespace, owner.kind or "", owner.name or "", owner.uid or "", event.reason, event.rules)
         with self._lock:
             pending = self._pending.get(key)
             if pending is not None:
@@ -194,7 +194,7 @@ class EventRecorder:
 
 def _manifest(event: OwnerEvent, count: int) -> dict[str, Any]:
     owner = event.owner
-    content = "\0".join((owner.kind or "", owner.uid or "", event.reason, event.about))
+    content = "\0".join((owner.kind or "", owner.uid or "", event.reason, event.rules))
     name = f"{(owner.name or '')[:200].rstrip('-.')}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {

@@ -100,7 +100,7 @@ class _ObjectRequest(_Request, frozen=True):
 
     def read(self, kind: Kind) -> tuple[Any, Any, str]:
         """Return what `_read_object` does."""
-        return _read_object(kind, self.object, self.old_object if kind.compares else None)
+        return _read_object(kind, self.object, self.old_object if kind.needs_old_object else None)
 
 
 class _PodRequest(_Request, frozen=True):
@@ -110,7 +110,7 @@ class _PodRequest(_Request, frozen=True):
         """Return what `_read_object` does, for a kind that is read as a pod."""
         if self.object is None:
             return None, None, _NO_OBJECT
-        if not kind.compares or bytes(self.old_object) == _NULL:
+        if not kind.needs_old_object or bytes(self.old_object) == _NULL:
             return self.object, None, ""
         old, _, problem = _read_object(kind, self.old_object)
         return (None, None, problem) if problem else (self.object, old, "")
@@ -286,7 +286,7 @@ def _kind_of(request: _Request, workloads: Mapping[GroupKind, str]) -> Kind | No
 
 def _template_pointer(kind: Kind | None, found: object) -> str:
     if isinstance(found, CustomWorkload):
-        return found.at
+        return found.template_pointer
     return kind.template_pointer if kind else ""
 
 

@@ -91,7 +91,8 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str) -
     if reason is not None:
         return Decision(Outcome.ALLOWED, note=reason, coverage=Coverage.LEFT_ALONE)
     if isinstance(found, CustomWorkload) and found.given_template is None:
-        return _not_evaluated(f"it has no pod template at {found.at}")  # a Rollout may refer to a Deployment
+        # an Argo Rollout may refer to a Deployment instead
+        return _not_evaluated(f"it has no pod template at {found.template_pointer}")
     return None
 
 

@@ -240,12 +240,12 @@ class CronJob(ObjectWithMeta, frozen=True):
 
 
 class CustomWorkload(ObjectWithMeta, frozen=True):
-    """An object of a custom kind that creates pods; `at` is the JSON Pointer of its pod template.
+    """An object of a custom kind that creates pods; `template_pointer` is the JSON Pointer of its pod template.
 
     See `webhook.core.custom_workloads`.
     """
 
-    at: str = ""
+    template_pointer: str = ""
     given_template: PodTemplate | None = None
 
     @property

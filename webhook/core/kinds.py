@@ -48,14 +48,14 @@ Read = Callable[[Json, Json | None], tuple[Any, Any]]
 class Kind:
     """How objects of one kind are evaluated and read; `template_pointer` is the JSON Pointer of their pod template.
 
-    `compares` says that the object before an update matters.
+    `needs_old_object` says that the object before an update matters.
     """
 
     subject: Subject
     operations: frozenset[str]
     read: Read
     template_pointer: str = ""
-    compares: bool = False
+    needs_old_object: bool = False
 
 
 def _reader(decode: Callable[[Json], Any]) -> Read:
@@ -67,13 +67,13 @@ _WRITE = frozenset({"CREATE", "UPDATE"})
 _read_pod = _reader(decoder(PodTemplate).decode)
 _WORKLOAD = Kind(Subject.TEMPLATE, _WRITE, _reader(decoder(Workload).decode), "/spec/template")
 
-EPHEMERAL_CONTAINERS = Kind(Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}), _read_pod, compares=True)
+EPHEMERAL_CONTAINERS = Kind(Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}), _read_pod, needs_old_object=True)
 """A pod, in a review of its subresource `ephemeralcontainers`."""
 
 KINDS: Mapping[GroupKind, Kind] = {
-    ("", "ConfigMap"): Kind(Subject.POLICY, _WRITE, _reader(decoder(ConfigMap).decode), compares=True),
+    ("", "ConfigMap"): Kind(Subject.POLICY, _WRITE, _reader(decoder(ConfigMap).decode), needs_old_object=True),
     ("", "Pod"): Kind(Subject.POD, _CREATE, _read_pod),
-    ("", "Secret"): Kind(Subject.SECRET, _WRITE, read_secret, compares=True),
+    ("", "Secret"): Kind(Subject.SECRET, _WRITE, read_secret, needs_old_object=True),
     ("", "ServiceAccount"): Kind(Subject.SERVICE_ACCOUNT, _WRITE, _reader(decoder(ServiceAccount).decode)),
     ("", "ReplicationController"): _WORKLOAD,
     ("apps", "DaemonSet"): _WORKLOAD,

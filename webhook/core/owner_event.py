@@ -14,13 +14,13 @@ REJECTED, EXEMPTED = "PodRejected", "PodExempted"
 class OwnerEvent(msgspec.Struct, frozen=True, gc=False):
     """A pod was denied or exempted: an Event on its owner.
 
-    `reason` is the Event's, `about` the names of the rules: two with the same owner, reason and rules are a repetition.
+    `rules` are the rules' names, with commas. Two with the same owner, reason and rules are repetitions.
     """
 
     namespace: str
     owner: OwnerReference
     reason: str
-    about: str
+    rules: str
     message: str
 
 
