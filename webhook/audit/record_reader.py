@@ -115,24 +115,25 @@ class _Reader:
 
     def _continue_stream(self, stream: JsonStream, line: bytes | OversizedLine) -> Iterator[Record]:
         for piece in chain(line.pieces, [b"\n"]) if isinstance(line, OversizedLine) else (line + b"\n",):
-            yield from self._values(stream.feed(self._decode(piece)))
+            for value in stream.feed(self._decode(piece)):
+                yield from self._entries(value)
         if stream.is_between_values:
             self._stream = None
 
     def _end_stream(self) -> Iterator[Record]:
         if self._stream:
-            yield from self._values(self._stream.feed("", final=True))
+            for value in self._stream.feed("", final=True):
+                yield from self._entries(value)
             self._stream = None
 
-    def _values(self, values: Iterator[Value]) -> Iterator[Record]:
-        for value in values:
-            self._values_read += 1
-            self._passes_over = False
-            number = self._begun + value.line
-            try:
-                yield from ((number, entry) for entry in unwrap(value.text.encode("utf-8", "surrogateescape")))
-            except DECODE_ERRORS as error:
-                yield number, BrokenRecord.of(error)
+    def _entries(self, value: Value) -> Iterator[Record]:
+        self._values_read += 1
+        self._passes_over = False
+        number = self._begun + value.line
+        try:
+            yield from ((number, entry) for entry in unwrap(value.text.encode("utf-8", "surrogateescape")))
+        except DECODE_ERRORS as error:
+            yield number, BrokenRecord.of(error)
 
     def _recover(self, error: InvalidJsonError) -> tuple[Record, Sequence[tuple[int, bytes]]]:
         """End a stream of values; return the unreadable record and the numbered lines to read again."""
