@@ -128,6 +128,7 @@ class BoundedCounter(Generic[T]):
 
 
 OutcomeCounter = BoundedCounter[OutcomeCounts]
+TokenUseCounter = BoundedCounter[TokenUseCount]
 
 
 @dataclass
@@ -189,8 +190,8 @@ class AuditSummary:
         self._bounded = since is not None or until is not None
         self.tokenguard = DecisionCounts()
         self.apiserver = DecisionCounts()
-        self.stale: BoundedCounter[TokenUseCount] = BoundedCounter(TokenUseCount)
-        self.legacy: BoundedCounter[TokenUseCount] = BoundedCounter(TokenUseCount)
+        self.stale = TokenUseCounter(TokenUseCount)
+        self.legacy = TokenUseCounter(TokenUseCount)
         self.first: dt.datetime | None = None
         self.last: dt.datetime | None = None
         self.stats = ReadStats()

@@ -5,14 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from webhook.audit.events import COUNTED_OUTCOMES
-from webhook.audit.summary import (
-    AuditSummary,
-    BoundedCounter,
-    DecisionCounts,
-    OutcomeCounter,
-    OutcomeCounts,
-    TokenUseCount,
-)
+from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, OutcomeCounts, TokenUseCounter
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 
 VERSION = 2
@@ -78,7 +71,7 @@ def _table(counter: OutcomeCounter, name: str) -> dict[str, Any]:
     }
 
 
-def _token_uses(counter: BoundedCounter[TokenUseCount]) -> dict[str, Any]:
+def _token_uses(counter: TokenUseCounter) -> dict[str, Any]:
     return {
         "rows": [
             {

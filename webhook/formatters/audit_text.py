@@ -4,14 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from webhook.audit.events import COUNTED_OUTCOMES
-from webhook.audit.summary import (
-    AuditSummary,
-    BoundedCounter,
-    DecisionCounts,
-    OutcomeCounter,
-    OutcomeCounts,
-    TokenUseCount,
-)
+from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, OutcomeCounts, TokenUseCounter
 from webhook.core.formatting import counted, plain
 from webhook.formatters.audit_json import format_time
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
@@ -41,9 +34,7 @@ def format_summary(summary: AuditSummary, options: FormatOptions = DEFAULT_OPTIO
     yield from _decisions("in the API server's log, which does not name the accounts of pods", summary.apiserver, rows)
 
 
-def _token_uses(
-    title: str, counter: BoundedCounter[TokenUseCount], max_rows: int | None, *, stale: bool
-) -> Iterator[str]:
+def _token_uses(title: str, counter: TokenUseCounter, max_rows: int | None, *, stale: bool) -> Iterator[str]:
     yield ""
     if not len(counter):
         yield f"No account used {title.partition(':')[0]}"
@@ -79,7 +70,11 @@ def _decisions(where: str, decisions: DecisionCounts, max_rows: int | None) -> I
     if decisions.dry_runs.weight:
         yield f"  dry runs, counted separately: {_in_words(decisions.dry_runs)}"
     if decisions.sampled_records:
-        yield f"  sampled: {decisions.sampled_records} records represent {decisions.represented:.0f} requests"
+        records, requests = (
+            counted(decisions.sampled_records, "record"),
+            counted(round(decisions.represented), "request"),
+        )
+        yield f"  sampled: {records} for {requests}"
     for name, counter in (
         ("rule", decisions.rules), ("namespace", decisions.namespaces), ("account", decisions.accounts),
     ):  # fmt: skip

@@ -50,29 +50,19 @@ def rule_counts(report: ScanReport, *, simulated: bool) -> dict[str, Counter[Act
     return dict(sorted(found.items(), key=lambda item: [-item[1][action] for action in ACTIONS]))
 
 
-def token_lifetimes(report: ScanReport) -> dict[str, tuple[int, ...]]:
+def token_lifetimes(report: ScanReport) -> dict[str, list[int]]:
     """Return the numbers of tokens by `LIFETIMES`: now, recreated and simulated."""
-    uses = report.tokens
-    found = {
-        NOW: _by_lifetime((use.lifetime_seconds, use.now) for use in uses),
-        RECREATED: _by_lifetime((use.lifetime_seconds, use.recreated) for use in uses),
-    }
-    if report.simulated:
-        found[SIMULATED] = _by_lifetime((use.lifetime_seconds, use.simulated or 0) for use in uses)
+    found = {state: [0] * len(LIFETIMES) for state in (NOW, RECREATED, *([SIMULATED] if report.simulated else []))}
+    for use in report.tokens:
+        for state, counts in found.items():
+            counts[_lifetime_place(use.lifetime_seconds)] += getattr(use, state)
     return found
 
 
-def _by_lifetime(uses: Iterable[tuple[int | None, int]]) -> tuple[int, ...]:
-    counts = [0] * len(LIFETIMES)
-    for lifetime, count in uses:
-        if lifetime is None:
-            bucket = 0
-        elif lifetime >= YEAR:
-            bucket = 1
-        else:
-            bucket = 2 if lifetime > DEFAULT_EXPIRATION else 3
-        counts[bucket] += count
-    return tuple(counts)
+def _lifetime_place(seconds: int | None) -> int:
+    if seconds is None:
+        return 0
+    return 1 if seconds >= YEAR else 2 if seconds > DEFAULT_EXPIRATION else 3
 
 
 def scan_fields(report: ScanReport) -> Iterator[Field]:
@@ -89,10 +79,11 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
     scanned = f"{counted(summary.pods.total, 'pod')} of {counted(summary.workloads.total, 'workload')}"
     finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
     yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {scanned}{finished}"
-    if scope := namespaces_shown(report.filters):
-        yield "", f"showing only {scope}"
-    if scope := findings_shown(report.filters):
-        yield "", f"showing only {scope} (outcomes count all)"
+    namespaces, findings = _filters(report.filters)
+    if namespaces:
+        yield "", f"showing only {namespaces}"
+    if findings:
+        yield "", f"showing only {findings} (outcomes count all)"
 
 
 def state_fields(report: ScanReport) -> Iterator[Field]:
@@ -136,27 +127,17 @@ def headline(report: ScanReport) -> str:
     policy = "the simulated" if report.simulated else "this"
     incomplete = any(unread.affects_decisions for unread in report.unread) and not denied
     unsure = ", as far as could be read" if incomplete else ""
-    sentences = [f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."]
-    sentences += [
-        f"Showing only {scope}."
-        for scope in (namespaces_shown(report.filters), findings_shown(report.filters))
-        if scope
-    ]  # fmt: skip
-    return " ".join(sentences)
+    sentence = f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."
+    return " ".join([sentence, *(f"Showing only {shown}." for shown in _filters(report.filters) if shown)])
 
 
-def namespaces_shown(filters: ScanFilters) -> str:
-    """Return the selected namespaces; empty: all."""
-    return _filter_text(("namespace", filters.namespaces))
-
-
-def findings_shown(filters: ScanFilters) -> str:
-    """Return the selected rules and actions; empty: all."""
-    return _filter_text(("rule", filters.rules), ("action", filters.actions))
-
-
-def _filter_text(*filters: tuple[str, Iterable[str]]) -> str:
-    return "; ".join(f"{name} {', '.join(map(plain, values))}" for name, values in filters if values)
+def _filters(filters: ScanFilters) -> tuple[str, str]:
+    """Return the selected namespaces, and the selected rules and actions; empty: all."""
+    namespaces, rules, actions = (
+        f"{name} {', '.join(map(plain, values))}" if values else ""
+        for name, values in (("namespace", filters.namespaces), ("rule", filters.rules), ("action", filters.actions))
+    )
+    return namespaces, "; ".join(filter(None, (rules, actions)))
 
 
 def _policy(policy: PolicyInfo) -> str:
