@@ -70,11 +70,8 @@ def _decisions(where: str, decisions: DecisionCounts, max_rows: int | None) -> I
     if decisions.dry_runs.weight:
         yield f"  dry runs, counted separately: {_in_words(decisions.dry_runs)}"
     if decisions.sampled_records:
-        records, requests = (
-            counted(decisions.sampled_records, "record"),
-            counted(round(decisions.represented), "request"),
-        )
-        yield f"  sampled: {records} for {requests}"
+        requests = counted(round(decisions.represented), "request")
+        yield f"  sampled records: {decisions.sampled_records}, representing {requests}"
     for name, counter in (
         ("rule", decisions.rules), ("namespace", decisions.namespaces), ("account", decisions.accounts),
     ):  # fmt: skip
