@@ -1,9 +1,11 @@
 """What pages say, for the tests that hold it against the code: of metricsand of alerts."""
 
 import re
+import tomllib
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 PAGES = {
     str(file.relative_to(CHECKOUT)): file.read_text()
     for pattern in ("*.md", "docs/*.md", "certs/*.md", "manifests/*.md")

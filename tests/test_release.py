@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.documented import CHECKOUT
-from tests.test_sbom import PROJECT
+from tests.documented import CHECKOUT, PROJECT
 
 SCRIPT = CHECKOUT / "release/artifacts.py"
 VERSION = PROJECT["version"]

@@ -8,15 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).parent.parent
+from tests.documented import CHECKOUT, PROJECT
+
 LOCK = (CHECKOUT / "requirements/run.txt").read_text()
 LOCKED = dict(re.findall(r"^(\S+)==([^\s;]+)", LOCK, re.MULTILINE))
-PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 NOT_IN_IMAGE = set(re.findall(r"^[a-z].*$", (CHECKOUT / "release/not-in-image.txt").read_text(), re.MULTILINE))
 _SPEC = importlib.util.spec_from_file_location("sbom", CHECKOUT / "release/sbom.py")
 SBOM = importlib.util.module_from_spec(_SPEC)

@@ -7,8 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from tests.documented import CHECKOUT
-from tests.test_sbom import PROJECT
+from tests.documented import CHECKOUT, PROJECT
 
 FOLDER = CHECKOUT / ".github/workflows"
 FILES = sorted(FOLDER.glob("*.yaml"))
