@@ -12,25 +12,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 import yaml
-from yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-    StreamEndEvent,
-)
 from yaml.reader import ReaderError
 
-from webhook.core.documents.document import (
-    MAX_DEPTH,
-    DocumentError,
-    DocumentWarning,
-    DocumentWarnings,
-    duplicate_key,
-)
+from webhook.core.documents.document import MAX_DEPTH, DocumentError, DocumentWarning, DocumentWarnings, duplicate_key
 from webhook.core.documents.kubectl_parser import AMBIGUOUS, BARE_TAG, KubectlParser
 from webhook.core.documents.yaml_scalars import Scalar, canonical, json_number, key_text, plain, tagged
 from webhook.core.formatting import quote
@@ -44,6 +28,7 @@ _VALUE_SIZE = 16
 """The size of a value, besides its characters."""
 _MAX_TAG_DIRECTIVES = 100
 """libyaml compares each one with all before it."""
+_TAG_DIRECTIVE = re.compile(r"^%TAG", re.MULTILINE)
 _BYTE_ORDER_MARK = re.compile(r"\A(---[^\n]*\n)?\ufeff")
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
@@ -113,7 +98,7 @@ class YamlDocument:
         text = _BYTE_ORDER_MARK.sub(r"\1", self.text, count=1)
         if not text.endswith("\n"):
             text += "\n"  # as kubectl does
-        if text.count("%TAG") > _MAX_TAG_DIRECTIVES:
+        if len(_TAG_DIRECTIVE.findall(text)) > _MAX_TAG_DIRECTIVES:
             raise DocumentError(self._first_line, f"has more than {_MAX_TAG_DIRECTIVES} %TAG directives")
         parsers = [_FastParser, KubectlParser] if self._as_kubectl else [_FastParser]
         if self._as_kubectl and ("\ufeff" in text or BARE_TAG.search(text)):
@@ -152,7 +137,9 @@ class _AmbiguousFlowError(Exception):
 
 
 def _is_merge(event: Any) -> bool:
-    return isinstance(event, ScalarEvent) and event.value == "<<" and (event.implicit[0] or event.tag == _MERGE_TAG)
+    return (
+        isinstance(event, yaml.ScalarEvent) and event.value == "<<" and (event.implicit[0] or event.tag == _MERGE_TAG)
+    )
 
 
 class _Reader:
@@ -188,15 +175,15 @@ class _Reader:
             self.warnings.add(self._first_line + line, message)
 
     def _document(self) -> None:
-        while not isinstance(event := self._next(), DocumentStartEvent):
-            if isinstance(event, StreamEndEvent):
+        while not isinstance(event := self._next(), yaml.DocumentStartEvent):
+            if isinstance(event, yaml.StreamEndEvent):
                 return
         root = self._next()
         self.value = self._node(root, self._line(root))
         self._next()  # the end of the document
         try:
             event = self._next()
-            ignored = None if isinstance(event, StreamEndEvent) else self._line(event)
+            ignored = None if isinstance(event, yaml.StreamEndEvent) else self._line(event)
         except yaml.YAMLError as error:
             ignored = self._syntax_error(error).line
         if ignored is not None:
@@ -206,9 +193,9 @@ class _Reader:
     def _node(self, event: Any, line: int) -> Any:
         """Return the value that starts with an event; `line` is where it is named."""
         if self._locations is not None:
-            block = self._line(event) if isinstance(event, ScalarEvent) and event.style == "|" else None
+            block = self._line(event) if isinstance(event, yaml.ScalarEvent) and event.style == "|" else None
             self._locations[tuple(self._path)] = Location(line, block)
-        if isinstance(event, AliasEvent):
+        if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if self._size > self._max_size:
             raise self._error(event, f"is too large: its values have more than {MAX_SIZE >> 20} MiB", final=True)
@@ -218,7 +205,7 @@ class _Reader:
         if anchor:
             self._anchors[anchor] = None
         value: Any
-        if isinstance(event, ScalarEvent):
+        if isinstance(event, yaml.ScalarEvent):
             value = self._scalar(event)
             if isinstance(value, float):
                 value = self._checked(json_number, event, value)
@@ -244,7 +231,7 @@ class _Reader:
 
     def _collection(self, event: Any) -> Any:
         self._size += _VALUE_SIZE
-        build = self._mapping if isinstance(event, MappingStartEvent) else self._sequence
+        build = self._mapping if isinstance(event, yaml.MappingStartEvent) else self._sequence
         if not (self._checks_flow and event.flow_style and self._flow_start is None):
             return build()[0]
         self._flow_start = event.start_mark.index
@@ -256,7 +243,7 @@ class _Reader:
 
     def _sequence(self) -> tuple[list[Any], Any]:
         values: list[Any] = []
-        while not isinstance(event := self._next(), SequenceEndEvent):
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             self._path.append(str(len(values)))
             values.append(self._node(event, self._line(event)))
             self._path.pop()
@@ -265,9 +252,9 @@ class _Reader:
     def _mapping(self) -> tuple[dict[str, Any], Any]:
         values: dict[str, Any] = {}
         merged: set[str] = set()
-        while not isinstance(event := self._next(), MappingEndEvent):
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if (
-                isinstance(event, ScalarEvent)
+                isinstance(event, yaml.ScalarEvent)
                 and event.value == "<<"
                 and (event.implicit[0] or event.tag == _MERGE_TAG)
             ):
@@ -289,7 +276,7 @@ class _Reader:
         self._path.append("<<")
         source = self._node(event, line)
         self._path.pop()
-        sources = source[::-1] if isinstance(event, SequenceStartEvent) else [source]
+        sources = source[::-1] if isinstance(event, yaml.SequenceStartEvent) else [source]
         if not all(isinstance(mapping, dict) for mapping in sources):
             raise self._error(key_event, "'<<' must merge a mapping")
         for mapping in sources:
@@ -304,9 +291,9 @@ class _Reader:
 
     def _key(self, event: Any) -> str:
         key: Any = None
-        if isinstance(event, AliasEvent):
+        if isinstance(event, yaml.AliasEvent):
             key = self._alias(event)
-        elif isinstance(event, ScalarEvent):
+        elif isinstance(event, yaml.ScalarEvent):
             key = self._scalar(event)
             if event.anchor:
                 self._anchors[event.anchor] = key, len(event.value) + _VALUE_SIZE

@@ -4,7 +4,7 @@ from typing import Any
 
 from webhook.core.policy import schema
 from webhook.core.policy.exemptions import Exemption
-from webhook.core.policy.model import Injection, Override, Policy, Tokens
+from webhook.core.policy.model import Injection, NamespacePolicy, Override, Policy
 from webhook.core.rules import BY_NAME
 from webhook.core.selectors import Labels
 
@@ -14,9 +14,7 @@ def policy_document(policy: Policy) -> dict[str, Any]:
     return {
         "apiVersion": schema.API_VERSION,
         "kind": schema.KIND,
-        "mode": str(policy.mode),
-        "rules": {rule: str(action) for rule, action in policy.rules.items()},
-        "tokens": _tokens(policy.tokens),
+        **_settings(policy),
         "apiServerToken": {
             "expiration": "keep" if policy.api_server_token.keep else "cap",
             "audiences": list(policy.api_server_token.audiences),
@@ -37,9 +35,7 @@ def namespace_document(policy: Policy, namespace: str, labels: Labels) -> dict[s
     namespace_policy = policy.in_namespace(namespace, labels)
     return {
         **policy_document(policy),
-        "mode": str(namespace_policy.mode),
-        "rules": {rule: str(action) for rule, action in namespace_policy.rules.items()},
-        "tokens": _tokens(namespace_policy.tokens),
+        **_settings(namespace_policy),
         "inject": list(map(_injection, namespace_policy.injections)),
         "overrides": [],
         "exemptions": [
@@ -48,15 +44,19 @@ def namespace_document(policy: Policy, namespace: str, labels: Labels) -> dict[s
     }
 
 
-def _tokens(tokens: Tokens) -> dict[str, Any]:
-    audiences = tokens.audiences
+def _settings(source: Policy | NamespacePolicy | Override) -> dict[str, Any]:
+    tokens, audiences = source.tokens, source.tokens.audiences
     return {
-        "maxExpirationSeconds": tokens.max_expiration_seconds,
-        "maxRequestExpirationSeconds": tokens.max_request_expiration_seconds,
-        "audiences": {
-            "required": audiences.required,
-            "default": audiences.default,
-            "allowed": list(audiences.allowed.patterns),
+        "mode": str(source.mode),
+        "rules": {rule: str(action) for rule, action in source.rules.items()},
+        "tokens": {
+            "maxExpirationSeconds": tokens.max_expiration_seconds,
+            "maxRequestExpirationSeconds": tokens.max_request_expiration_seconds,
+            "audiences": {
+                "required": audiences.required,
+                "default": audiences.default,
+                "allowed": list(audiences.allowed.patterns),
+            },
         },
     }
 
@@ -81,9 +81,7 @@ def _override(override: Override) -> dict[str, Any]:
     return {
         "namespaces": list(override.namespaces),
         "namespaceLabels": dict(sorted(override.namespace_labels)),
-        "mode": str(override.mode),
-        "rules": {rule: str(action) for rule, action in override.rules.items()},
-        "tokens": _tokens(override.tokens),
+        **_settings(override),
     }
 
 
