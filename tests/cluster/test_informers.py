@@ -84,7 +84,7 @@ def started(tmp_path):
         transport = lists if isinstance(lists, Quiet) else Quiet(lists)
         private = tmp_path / run
         private.mkdir(exist_ok=True)
-        live.connect(transport, state, ClusterState(api_audiences=("me",)), lambda _accepted: None, private)
+        live.attach(state, ClusterState(api_audiences=("me",)), lambda _accepted: None, private, transport)
         running.append(live)
         live.restore()
         live.start()

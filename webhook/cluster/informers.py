@@ -15,7 +15,7 @@ from webhook.cluster.api_client import ApiClient
 from webhook.cluster.api_types import NAMESPACES, POLICY, SECRETS, Resource, config_map
 from webhook.cluster.backoff import Reachability
 from webhook.cluster.event_recorder import EventRecorder
-from webhook.cluster.policy_store import PolicyCallbacks, PolicyStore, PolicyTarget
+from webhook.cluster.policy_store import PolicyCallbacks, PolicyStore, StateTarget
 from webhook.cluster.reflector import Reflector, Store, SyncCallbacks
 from webhook.cluster.state_persistence import StateFiles, StoredState
 from webhook.cluster.state_store import StateStore
@@ -39,20 +39,6 @@ class RestorableStore(Store[Any], Protocol):
         ...
 
 
-class InformerTarget(PolicyTarget, Protocol):
-    """What uses the state. `last_synced` maps a resource to when it was last synced, in monotonic seconds."""
-
-    last_synced: dict[str, float]
-
-    def use_cluster(self, cluster: ClusterState) -> None:
-        """Evaluate by this cluster from now on."""
-        ...
-
-    def set_ready(self, part: str) -> None:
-        """Remember that something is loaded."""
-        ...
-
-
 class Informer:
     """Keeps one store in sync and reports that to the target, in a thread of its own."""
 
@@ -61,7 +47,7 @@ class Informer:
         resource: Resource[Any],
         store: RestorableStore,
         transport: Transport,
-        target: InformerTarget,
+        target: StateTarget,
         on_synced: Callable[[], None],
         reachability: Reachability,
     ) -> None:
@@ -134,24 +120,19 @@ class Informers:
         self._is_restored = False
 
     def attach(
-        self, target: InformerTarget, base: ClusterState, on_reload: Callable[[bool], None], folder: Path
+        self,
+        target: StateTarget,
+        base: ClusterState,
+        on_reload: Callable[[bool], None],
+        folder: Path,
+        transport: Transport | None = None,
     ) -> None:
         """Set what uses the state; starts nothing, so it may be called before a fork.
 
         `base` has the cluster's other properties. `on_reload` gets whether a policy was accepted. `folder` is private
-        to the server.
+        to the server. Tests replace the `transport`.
         """
-        self.connect(ApiClient(self._kubeconfig, folder), target, base, on_reload, folder)
-
-    def connect(
-        self,
-        transport: Transport,
-        target: InformerTarget,
-        base: ClusterState,
-        on_reload: Callable[[bool], None],
-        folder: Path,
-    ) -> None:
-        """Do as `attach`, over this transport."""
+        transport = transport or ApiClient(self._kubeconfig, folder)
         policy_file = (self._state_folder or folder) / f"policy-{(self._configmap or '').replace('/', '.')}.yaml"
         self._files = files = StateFiles(folder, policy_file, base, target.last_synced)
         self._events = EventRecorder(transport)

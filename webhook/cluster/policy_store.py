@@ -9,6 +9,7 @@ from typing import Protocol
 from webhook.cluster.api_types import ConfigMap
 from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_persistence import StoredState
+from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
@@ -18,11 +19,21 @@ _MISSING = "missing"
 """In place of the digest of a ConfigMap that does not exist."""
 
 
-class PolicyTarget(Protocol):
-    """What uses the policy."""
+class StateTarget(Protocol):
+    """What uses the state. `last_synced` maps a resource to when it was last synced, in monotonic seconds."""
+
+    last_synced: dict[str, float]
 
     def use_policy(self, policy: Policy) -> None:
         """Evaluate by this policy from now on."""
+        ...
+
+    def use_cluster(self, cluster: ClusterState) -> None:
+        """Evaluate by this cluster from now on."""
+        ...
+
+    def set_ready(self, part: str) -> None:
+        """Remember that something is loaded."""
         ...
 
     def set_not_ready(self, part: str, reason: str) -> None:
@@ -46,7 +57,7 @@ class PolicyCallbacks:
 class PolicyStore:
     """The one ConfigMap, kept in sync by a reflector."""
 
-    def __init__(self, name: str, target: PolicyTarget, callbacks: PolicyCallbacks) -> None:
+    def __init__(self, name: str, target: StateTarget, callbacks: PolicyCallbacks) -> None:
         """Use the policy of the ConfigMap `namespace/name` in `target`."""
         self._name = f"ConfigMap {name}"
         self._target = target
