@@ -7,11 +7,9 @@ import click
 
 from tests.documented import CHECKOUT
 from webhook.cli import main
-from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
 
 WIDTH = 100
-LOWERED = {Action.WARN, Action.AUDIT, Action.OFF}
 RULES_HEAD = """\
 # Rules
 

@@ -131,11 +131,6 @@ def _template(maker: Maker, kind: str = "Deployment") -> Maker:
     return make
 
 
-def _token_request(count: int, **spec: Any) -> bytes:
-    spec = _numbered({"audiences": ["{}"], **spec}, count)
-    return review({"kind": "TokenRequest", "spec": spec}, name="app")
-
-
 def _account(count: int) -> bytes:
     secrets = [{"name": "app-token"}] * count
     return review({"kind": "ServiceAccount", "metadata": {"name": "app"}, "secrets": secrets})

@@ -21,7 +21,6 @@ APP = "system:serviceaccount:demo:app"
 CLUSTER_LOCAL = f"{ISSUER}.cluster.local"
 USUAL = f'the API server ("{ISSUER}", "{CLUSTER_LOCAL}")'
 ELSEWHERE = "https://elsewhere.example.com"
-BOUND = pod_claims()["kubernetes.io"]
 
 
 def presented(claims, *audiences: str, now: int = NOW, text: bytes | None = None) -> PresentedToken:

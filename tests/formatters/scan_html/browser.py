@@ -100,10 +100,6 @@ class Browser:
         """Return the page as it is printed."""
         return base64.b64decode(self.do("Page.printToPDF", preferCSSPageSize=True)["data"])
 
-    def screenshot(self, *, whole: bool = False) -> bytes:
-        """Return what there is to be seen, as PNG; `whole` is for what one would have to scroll to."""
-        return base64.b64decode(self.do("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
-
     def _next(self) -> Any:
         end = time.monotonic() + _PATIENCE
         while b"\0" not in self._received:
