@@ -199,4 +199,4 @@ def test_author_sees_why_a_review_was_not_read(plane, tmp_path) -> None:
     ):
         said = eventually(told)
     assert 'failed calling webhook "policy.validate.tokenguard.svc"' in said
-    assert "the review is larger than 1024 bytes" in said
+    assert "the review exceeds 1024 bytes" in said

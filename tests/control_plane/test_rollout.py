@@ -134,7 +134,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     simulated, validated, _, summarized = rollout.run(4).values()
     assert "warned if recreated" in simulated.stdout
     assert "newly denied" not in simulated.stdout
-    assert validated.stdout.startswith("sound: ")
+    assert validated.stdout.startswith("valid (revision ")
     assert "legacy-token-reference" in summarized.stdout
     rollout.put_in_force("warn")
     assert "Warning: legacy-token-reference: " in rollout.create("warned").stderr

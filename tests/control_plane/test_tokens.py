@@ -80,7 +80,7 @@ def test_two_hour_token_is_genuine_and_exceeds_the_policy(plane) -> None:
     token = create(plane, "--duration=2h")
     done = run("inspect", token)
     assert done.returncode == 1
-    assert "reject: token-request-expiration: spec.expirationSeconds requests a token of 7200 seconds" in done.stdout
+    assert "reject: token-request-expiration: spec.expirationSeconds requests lifetime 7200s" in done.stdout
     assert verify(plane, token).returncode == 0
 
 

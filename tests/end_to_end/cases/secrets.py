@@ -46,7 +46,7 @@ def test_existing_legacy_secret_may_be_changed_and_deleted(cluster) -> None:
 
 
 def test_mode_warn_allows_a_legacy_secret_with_a_warning(cluster) -> None:
-    assert "Warning: legacy-token-secret: type asks" in warnings(cluster, secret("another", "warned"))
+    assert "Warning: legacy-token-secret: type requests a token" in warnings(cluster, secret("another", "warned"))
     found = cluster.do("get", "secret", "another", "-n", "warned", "-o", "jsonpath={.type}")
     assert found == LEGACY
 

@@ -44,7 +44,7 @@ LONG = {
 def test_long_token_is_denied_and_the_suggested_command_works(cluster, namespace, flags) -> None:
     told = refused(cluster, namespace, *flags)
     maximum = 7200 if namespace == "oncall" else 3600
-    assert "token-request-expiration: spec.expirationSeconds requests a token of" in told
+    assert "token-request-expiration: spec.expirationSeconds requests lifetime" in told
     assert f"exceeding the maximum {maximum}s; run: kubectl create token app -n {namespace} " in told
     command = [word.replace("=NAME", "=app-token") for word in suggested(told)]
     token = parse_token(cluster.do(*command).encode())
@@ -83,7 +83,7 @@ def test_own_audience_of_the_api_server_is_allowed(cluster) -> None:
 
 def test_unbound_token_is_denied_with_advice(cluster) -> None:
     told = refused(cluster, "strict")
-    assert "token-request-binding: spec binds the token to no object" in told
+    assert "token-request-binding: spec requests an unbound token" in told
     assert "--bound-object-kind=Secret --bound-object-name=NAME\n" in told
     assert issued(cluster, "strict", *SECRET).bound[0].name == "app-token"
 
