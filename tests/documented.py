@@ -1,4 +1,4 @@
-"""What pages say, for the tests that hold it against the code: of metricsand of alerts."""
+"""The checkout, its project file and its pages, for the tests that compare them with the code."""
 
 import re
 import tomllib

@@ -7,16 +7,14 @@ import runpy
 import shlex
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.dockerfile import steps
+from tests.documented import CHECKOUT, PROJECT
 from tests.kubeconfigs import write_kubeconfig
 
-CHECKOUT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 IMAGE = "tokenguard:test"
 BUILDER = shlex.split(os.environ.get("BUILDER", ""))
 
