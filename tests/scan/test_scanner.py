@@ -21,9 +21,9 @@ from tests.scan.small_cluster import (
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
+from webhook.scan.cluster_snapshot import Bindings
 from webhook.scan.evaluation_result import Change
 from webhook.scan.options import ApiAudiences, AudienceSource, ScanFilters
-from webhook.scan.rbac import Bindings
 from webhook.scan.report import OutcomeCounts, TokenUse, UnreadResource
 
 READS = spec(container=named_secret("old"))

@@ -6,8 +6,8 @@ from itertools import chain
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
+from webhook.scan.cluster_snapshot import Bindings
 from webhook.scan.exemption_usage import CountedResult
-from webhook.scan.rbac import Bindings
 from webhook.scan.report import (
     AccountWithoutPermissions,
     CsiDriver,
