@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.documented import CHECKOUT, PROJECT
+from tests.documented import CHECKOUT, PAGES, PROJECT
 
 SCRIPT = CHECKOUT / "release/artifacts.py"
 VERSION = PROJECT["version"]
@@ -130,6 +130,20 @@ def test_install_yaml_names_the_image_by_its_digest(dist):
     assert [(item["kind"], item["metadata"]["name"]) for item in objects] == [
         (item["kind"], item["metadata"]["name"]) for item in yaml.safe_load_all(rendered)
     ]
+
+
+def test_install_yaml_takes_the_policy_of_the_kustomization_shown(dist, tmp_path):
+    shown = re.search(r"```yaml\n(.*?)```", PAGES["docs/releases.md"], re.DOTALL)[1]
+    policy = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
+    for name, text in {"kustomization.yaml": shown, "policy.yaml": policy}.items():
+        (tmp_path / name).write_text(text)
+    shutil.copy(dist / "install.yaml", tmp_path)
+    rendered = list(yaml.safe_load_all(subprocess.check_output(["kubectl", "kustomize", tmp_path])))
+    [own] = [item for item in rendered if item["kind"] == "ConfigMap" and item["metadata"]["name"] == "token-policy"]
+    assert own["data"] == {"policy.yaml": policy}
+    assert own["metadata"]["labels"]["tokenguard/policy"] == "true"
+    released = yaml.safe_load_all((dist / "install.yaml").read_text())
+    assert [item for item in released if item not in rendered and item["kind"] != "ConfigMap"] == []
 
 
 @pytest.mark.skipif(not shutil.which("helm"), reason="helm is missing")
