@@ -13,6 +13,7 @@ from tests.control_plane.pod_load import pods_created
 from tests.end_to_end.cluster import POLICY, is_asked, pod, prepare, reads_legacy, refusal, warnings
 from tests.generated_chart import CHART
 from tests.manifests.chart import HELM, needs_helm
+from tests.manifests.rendering import CHECKOUT
 from tests.serving import eventually
 
 pytestmark = needs_helm
@@ -44,8 +45,12 @@ class Helm:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def install(self, *flags: str) -> "subprocess.CompletedProcess[str]":
-        return self.run("install", "tokenguard", str(CHART), "--create-namespace", "-f", str(self._values), *flags)
+    def shown(self, command: str) -> list[str]:
+        """Return the arguments of the command that docs/install.md shows; `run` adds another namespace."""
+        lines = (CHECKOUT / "docs/install.md").read_text().splitlines()
+        [line] = [line for line in lines if line.startswith(f"$ helm {command} ")]
+        here = {"tokenguard/charts/tokenguard": str(CHART), "mine/values.yaml": str(self._values)}
+        return [here.get(word, word) for word in line.split()[2:]]
 
     def upgrade(self, *flags: str) -> str:
         return self.do("upgrade", "tokenguard", str(CHART), "--reuse-values", *flags)
@@ -79,11 +84,11 @@ def installation(plane, helm, nodes):
     """Install by the two commands of the page; return what is installed, and what pods met meanwhile."""
     with pods_created(plane, "install", evaluated=False) as loop:
         with in_background(nodes.roll_out):
-            done = helm.install("--set", "webhooks.enabled=false", "--wait", "--timeout", "90s")
+            done = helm.run(*helm.shown("install"), "--timeout", "90s")
         assert done.returncode == 0, done.stderr
         loop.more(PODS)
         before = list(loop.failures)
-        helm.upgrade("--set", "webhooks.enabled=true")
+        helm.do(*helm.shown("upgrade"))
         eventually(lambda: is_asked(plane))
         loop.more(PODS)
     found = Installation(plane, nodes.servers, NAMESPACE)
@@ -180,7 +185,8 @@ def test_uninstall_removes_the_webhooks_first_and_fails_no_pod(plane, helm, node
 
 
 def test_install_that_fails_leaves_no_webhook_behind(plane, helm) -> None:
-    done = helm.install("--wait", "--timeout", "3s", "--rollback-on-failure")
+    at_once = [word for word in helm.shown("install") if word not in {"--set", "webhooks.enabled=false"}]
+    done = helm.run(*at_once, "--timeout", "3s", "--rollback-on-failure")
     assert done.returncode == 1
     assert named_tokenguard(plane) == []
     assert plane.kubectl("create", "-f", "-", stdin=pod("after")).returncode == 0
