@@ -1,6 +1,7 @@
 """The generated files of charts/tokenguard: objects, by kustomize, and the schema of the values. `make chart`."""
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -23,9 +24,21 @@ SOURCES = {
 def values_schema() -> dict[str, Any]:
     """Return the schema of the values, with the policy's own, whose apiVersion and kind the chart adds."""
     schema: dict[str, Any] = yaml.safe_load((CHECKOUT / "charts/values.schema.yaml").read_text())
-    left_out = {"$schema", "required"}
-    schema["properties"]["policy"] = {key: value for key, value in json_schema().items() if key not in left_out}
+    left_out = {"$schema", "required", "$defs"}
+    policy = _without_lookaround(json_schema())
+    schema["$defs"] |= policy.get("$defs", {})
+    schema["properties"]["policy"] = {key: value for key, value in policy.items() if key not in left_out}
     return schema
+
+
+def _without_lookaround(schema: Any) -> Any:
+    """Return a schema without the patterns that Go's regular expressions, and so Helm, cannot read."""
+    if isinstance(schema, list):
+        return [_without_lookaround(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    unreadable = isinstance(schema.get("pattern"), str) and re.search(r"\(\?<?[=!]", schema["pattern"])
+    return {key: _without_lookaround(value) for key, value in schema.items() if not (unreadable and key == "pattern")}
 
 
 def write() -> None:
