@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -25,3 +26,11 @@ def test_end_to_end_cases_have_unique_names() -> None:
     files = (TESTS / "end_to_end" / "cases").glob("*.py")
     names = [name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)]
     assert len(names) == len(set(names)), "a module that imports all cases runs the last of that name only"
+
+
+def test_public_class_names_are_unique() -> None:
+    files = (TESTS.parent / "webhook").rglob("*.py")
+    names = Counter(
+        name for file in files for name in re.findall(r"^class ([A-Za-z]\w+)", file.read_text(), re.MULTILINE)
+    )
+    assert [name for name, count in names.items() if count > 1] == []

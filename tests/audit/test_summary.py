@@ -3,11 +3,11 @@
 import random
 
 from webhook.audit.events import AuditOutcome
-from webhook.audit.summary import BoundedCounter, OutcomeCounts
+from webhook.audit.summary import BoundedCounter, RecordedOutcomes
 
 
 def test_counter_orders_names_by_frequency_then_name():
-    table = BoundedCounter(OutcomeCounts)
+    table = BoundedCounter(RecordedOutcomes)
     for name in "bcabcbdd":
         table.at(name).counts[AuditOutcome.DENIED] += 1
     assert [(name, row.weight) for name, row in table.most_frequent()] == [("b", 3), ("c", 2), ("d", 2), ("a", 1)]
@@ -15,7 +15,7 @@ def test_counter_orders_names_by_frequency_then_name():
 
 
 def test_counter_with_too_many_names_keeps_frequent_ones_and_sum():
-    table = BoundedCounter(OutcomeCounts, 100)
+    table = BoundedCounter(RecordedOutcomes, 100)
     drawn = random.Random(1)
     names = [f"rare-{at}" for at in range(20_000)] + [f"often-{at % 10}" for at in range(20_000)]
     drawn.shuffle(names)

@@ -12,7 +12,7 @@ from tests.serving import OBJECTS, POLICY, eventually, raw_connection, serve
 from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import default_policy
 from webhook.pki.issue import create_self_signed
-from webhook.server.config_files import ApiAudiences
+from webhook.server.config_files import OwnTokenAudiences
 from webhook.server.state import State
 
 BAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmodee: warn\ntokens: {maxExpirationSeconds: 5}\n"
@@ -149,14 +149,14 @@ def token(claims) -> str:
 def test_api_audiences_are_read_from_the_own_token(tmp_path, content, audiences):
     if content is not None:
         (tmp_path / "token").write_text(content)
-    assert ApiAudiences(State(), tmp_path / "token").names == audiences
+    assert OwnTokenAudiences(State(), tmp_path / "token").names == audiences
 
 
 def test_api_audiences_of_a_renewed_own_token_are_used(tmp_path):
     file, state = tmp_path / "token", State()
     state.use_policy(default_policy())
     file.write_text(token({"aud": ["https://api"]}))
-    own = ApiAudiences(state, file)
+    own = OwnTokenAudiences(state, file)
     state.use_cluster(ClusterState(api_audiences=own.names))
     for content, expected in [
         (token({"aud": ["https://api", "https://new"]}), ("https://api", "https://new")),

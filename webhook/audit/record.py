@@ -14,9 +14,9 @@ from webhook.audit.record_types import (
     MAX_OPERATION,
     MAX_OPERATIONS,
     MAX_TEXT,
-    Finding,
     LeftOut,
     Record,
+    RecordedFinding,
 )
 from webhook.core.admission_request import AdmissionRequest
 from webhook.core.decision import INVALID_POLICY, Decision, first_of_each_rule
@@ -116,13 +116,13 @@ def _shorten(record: Record) -> None:
             setattr(record, key, text[:MAX_TEXT])
 
 
-def _findings(decision: Decision) -> list[Finding]:
+def _findings(decision: Decision) -> list[RecordedFinding]:
     findings = [
-        Finding(finding.rule, finding.action, _cut(finding.path), _cut(finding.detail))
+        RecordedFinding(finding.rule, finding.action, _cut(finding.path), _cut(finding.detail))
         for finding in first_of_each_rule(decision.findings, MAX_FINDINGS)
     ]
     for path, detail in map(error_location, decision.policy_errors[:MAX_FINDINGS]):
-        findings.append(Finding(INVALID_POLICY, Action.REJECT, path, _cut(detail)))
+        findings.append(RecordedFinding(INVALID_POLICY, Action.REJECT, path, _cut(detail)))
     return findings
 
 

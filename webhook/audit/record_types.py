@@ -33,7 +33,7 @@ def _one_of(words: Any, description: str) -> Meta:
     return _described(description, enum=[str(word) for word in words])
 
 
-class Finding(msgspec.Struct, gc=False):
+class RecordedFinding(msgspec.Struct, gc=False):
     """One violation."""
 
     rule: Annotated[str, _text("The violated rule")]
@@ -66,7 +66,7 @@ class Record(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     service_account: Annotated[str, _text("The ServiceAccount whose token is concerned, or empty")]
     user: Annotated[str, _text("The user who sent the request")]
     dry_run: Annotated[bool, Meta(description="Whether the request is a dry run")]
-    findings: Annotated[list[Finding], Meta(description="The violations", max_length=2 * MAX_FINDINGS)]
+    findings: Annotated[list[RecordedFinding], Meta(description="The violations", max_length=2 * MAX_FINDINGS)]
     patch: Annotated[list[Operation], Meta(description="The patch: JSON Patch (RFC 6902)", max_length=MAX_OPERATIONS)]
     left_out: Annotated[LeftOut | UnsetType, Meta(description="What the limits of a record left out")] = UNSET
     exemption: Annotated[str, Meta(description="The exemptions that applied: rule: reason (until day); ..., or empty")]

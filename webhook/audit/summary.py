@@ -16,7 +16,7 @@ _ACCOUNT = "system:serviceaccount:"
 _BATCH = 1000
 
 
-class OutcomeCounts:
+class RecordedOutcomes:
     """Numbers of requests by outcome, in the order of `COUNTED_OUTCOMES`."""
 
     __slots__ = ("counts",)
@@ -82,7 +82,7 @@ def _add_examples(examples: dict[str, None], values: Iterable[str]) -> None:
             examples[value] = None
 
 
-T = TypeVar("T", OutcomeCounts, TokenUseCount)
+T = TypeVar("T", RecordedOutcomes, TokenUseCount)
 
 
 class BoundedCounter(Generic[T]):
@@ -127,7 +127,7 @@ class BoundedCounter(Generic[T]):
         self._counts = dict(ranked[:kept])
 
 
-OutcomeCounter = BoundedCounter[OutcomeCounts]
+OutcomeCounter = BoundedCounter[RecordedOutcomes]
 TokenUseCounter = BoundedCounter[TokenUseCount]
 
 
@@ -140,13 +140,13 @@ class DecisionCounts:
     """
 
     requests: int = 0
-    outcomes: OutcomeCounts = field(default_factory=OutcomeCounts)
-    dry_runs: OutcomeCounts = field(default_factory=OutcomeCounts)
-    rules: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 1000))
-    namespaces: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts))
-    accounts: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts))
-    days: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 4000))
-    exemptions: OutcomeCounter = field(default_factory=lambda: BoundedCounter(OutcomeCounts, 5000))
+    outcomes: RecordedOutcomes = field(default_factory=RecordedOutcomes)
+    dry_runs: RecordedOutcomes = field(default_factory=RecordedOutcomes)
+    rules: OutcomeCounter = field(default_factory=lambda: BoundedCounter(RecordedOutcomes, 1000))
+    namespaces: OutcomeCounter = field(default_factory=lambda: BoundedCounter(RecordedOutcomes))
+    accounts: OutcomeCounter = field(default_factory=lambda: BoundedCounter(RecordedOutcomes))
+    days: OutcomeCounter = field(default_factory=lambda: BoundedCounter(RecordedOutcomes, 4000))
+    exemptions: OutcomeCounter = field(default_factory=lambda: BoundedCounter(RecordedOutcomes, 5000))
     sampled_records: int = 0
     represented: float = 0.0
 

@@ -11,7 +11,7 @@ from webhook.core.formatting import FastStrEnum
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
 from webhook.core.k8s_types import CustomWorkload, Object, PodTemplate
 from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
-from webhook.core.policy.configmap import ConfigMap
+from webhook.core.policy.configmap import PolicyConfigMap
 from webhook.core.structs import FrozenStruct
 from webhook.core.token_objects import EvaluatedObject
 
@@ -52,8 +52,8 @@ class AdmissionRequest(FrozenStruct, frozen=True):
     subject: Subject | None
     user: str = ""
     groups: tuple[str, ...] = ()
-    object: EvaluatedObject | ConfigMap | None = None
-    old_object: EvaluatedObject | ConfigMap | None = None
+    object: EvaluatedObject | PolicyConfigMap | None = None
+    old_object: EvaluatedObject | PolicyConfigMap | None = None
     template_pointer: str = ""
     dry_run: bool = False
     problem: str = ""

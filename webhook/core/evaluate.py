@@ -12,7 +12,7 @@ from webhook.core.k8s_types import AnyWorkload, CustomWorkload, OwnerReference, 
 from webhook.core.kinds import CLUSTER_SCOPED, KINDS, TOKEN_GRANTING, WARN_ONLY, Subject
 from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy import configmap_admission
-from webhook.core.policy.configmap import ConfigMap
+from webhook.core.policy.configmap import PolicyConfigMap
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, NamespacePolicy, Policy
 from webhook.core.rule import Check
@@ -97,9 +97,9 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str) -
 
 
 def _policy_document_decision(request: AdmissionRequest, own_namespace: str) -> Decision:
-    if not isinstance(request.object, ConfigMap):
+    if not isinstance(request.object, PolicyConfigMap):
         return Decision(Outcome.DENIED, problem=request.problem, status=BAD_REQUEST)
-    old = request.old_object if isinstance(request.old_object, ConfigMap) else None
+    old = request.old_object if isinstance(request.old_object, PolicyConfigMap) else None
     return configmap_admission.decide(request.object, old, in_own_namespace=request.namespace == own_namespace)
 
 

@@ -10,7 +10,7 @@ import msgspec
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, read_custom_workload
 from webhook.core.formatting import FastStrEnum
 from webhook.core.k8s_types import CronJob, PodTemplate, Workload, decoder
-from webhook.core.policy.configmap import ConfigMap
+from webhook.core.policy.configmap import PolicyConfigMap
 from webhook.core.secret_content import read_secret
 from webhook.core.token_objects import CSIDriver, ServiceAccount, TokenRequest
 
@@ -71,7 +71,7 @@ EPHEMERAL_CONTAINERS = Kind(Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}),
 """A pod, in a review of its subresource `ephemeralcontainers`."""
 
 KINDS: Mapping[GroupKind, Kind] = {
-    ("", "ConfigMap"): Kind(Subject.POLICY, _WRITE, _reader(decoder(ConfigMap).decode), needs_old_object=True),
+    ("", "ConfigMap"): Kind(Subject.POLICY, _WRITE, _reader(decoder(PolicyConfigMap).decode), needs_old_object=True),
     ("", "Pod"): Kind(Subject.POD, _CREATE, _read_pod),
     ("", "Secret"): Kind(Subject.SECRET, _WRITE, read_secret, needs_old_object=True),
     ("", "ServiceAccount"): Kind(Subject.SERVICE_ACCOUNT, _WRITE, _reader(decoder(ServiceAccount).decode)),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from webhook.audit.events import COUNTED_OUTCOMES
-from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, OutcomeCounts, TokenUseCounter
+from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, RecordedOutcomes, TokenUseCounter
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 
 VERSION = 2
@@ -58,7 +58,7 @@ def _decisions(decisions: DecisionCounts) -> dict[str, Any] | None:
     }
 
 
-def _outcomes(counts: OutcomeCounts) -> dict[str, int]:
+def _outcomes(counts: RecordedOutcomes) -> dict[str, int]:
     return {outcome.name.lower(): counts[outcome] for outcome in COUNTED_OUTCOMES}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from webhook.audit.events import COUNTED_OUTCOMES
-from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, OutcomeCounts, TokenUseCounter
+from webhook.audit.summary import AuditSummary, DecisionCounts, OutcomeCounter, RecordedOutcomes, TokenUseCounter
 from webhook.core.formatting import counted, plain
 from webhook.formatters.audit_json import format_time
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
@@ -84,12 +84,12 @@ def _decisions(where: str, decisions: DecisionCounts, max_rows: int | None) -> I
         yield from _more(len(decisions.exemptions) - len(rows) + decisions.exemptions.dropped, "exemption")
 
 
-def _in_words(counts: OutcomeCounts) -> str:
+def _in_words(counts: RecordedOutcomes) -> str:
     return ", ".join(f"{count} {outcome}" for count, outcome in zip(counts.counts, _OUTCOMES, strict=True))
 
 
 def _table(
-    name: str, entries: Iterable[tuple[str, OutcomeCounts]], counter: OutcomeCounter, max_rows: int | None
+    name: str, entries: Iterable[tuple[str, RecordedOutcomes]], counter: OutcomeCounter, max_rows: int | None
 ) -> Iterator[str]:
     if not len(counter):
         return

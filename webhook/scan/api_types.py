@@ -114,7 +114,7 @@ class RollingWorkload(Workload, frozen=True):
         return ("controller-revision-hash", revision) if revision else None
 
 
-class Subject(Object, frozen=True):
+class RbacSubject(Object, frozen=True):
     """A subject of a binding."""
 
     kind: str | None = None
@@ -138,4 +138,4 @@ class Binding(Object, frozen=True):
     """A RoleBinding or a ClusterRoleBinding."""
 
     metadata: _BindingMeta
-    subjects: list[Subject] | None = None
+    subjects: list[RbacSubject] | None = None

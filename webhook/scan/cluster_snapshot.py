@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, FALLBACK_API_AUDIENCES, ClusterState
 from webhook.core.selectors import Labels
 from webhook.core.token_objects import CSIDriver, ServiceAccount
-from webhook.scan.api_types import RBAC_DEFAULTS, Binding, LegacyTokenSecret, Subject
+from webhook.scan.api_types import RBAC_DEFAULTS, Binding, LegacyTokenSecret, RbacSubject
 from webhook.scan.options import ApiAudiences, AudienceSource
 from webhook.scan.report import UnreadResource
 
@@ -33,7 +33,7 @@ class Bindings:
         for subject in binding.subjects or ():
             self._add(subject, meta.namespace or "", is_default=is_default)
 
-    def _add(self, subject: Subject, namespace: str, *, is_default: bool) -> None:
+    def _add(self, subject: RbacSubject, namespace: str, *, is_default: bool) -> None:
         name = subject.name or ""
         if subject.kind == "ServiceAccount":
             self._accounts.add((subject.namespace or namespace, name))

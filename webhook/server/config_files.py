@@ -28,7 +28,7 @@ def config_checks(
 
     `folder` is private to the server. `count` is called with what was read and whether it was accepted.
     """
-    audiences = ApiAudiences(state)
+    audiences = OwnTokenAudiences(state)
     base = ClusterState(api_audiences=audiences.names or FALLBACK_API_AUDIENCES, own_namespace=options.own_namespace)
     yield "token", audiences.check
     watch = partial(WatchedFiles, folder=folder, count=count, on_error=state.set_not_ready)
@@ -73,7 +73,7 @@ class _Claims(msgspec.Struct):
     aud: str | list[str] = ""
 
 
-class ApiAudiences:
+class OwnTokenAudiences:
     """The API server's audiences, as the webhook's own service account token names them; none without a token.
 
     The kubelet replaces the token about every 48 minutes. The audiences change if somebody changes the API server's

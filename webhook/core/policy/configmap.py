@@ -32,7 +32,7 @@ class _BinaryData(Object, frozen=True):
     document: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=KEY)
 
 
-class ConfigMap(Object, frozen=True):
+class PolicyConfigMap(Object, frozen=True):
     """A ConfigMap that may contain a policy."""
 
     given_metadata: _Meta | None = msgspec.field(default=None, name="metadata")

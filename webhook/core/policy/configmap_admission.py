@@ -3,7 +3,7 @@
 from msgspec import UNSET
 
 from webhook.core.decision import INVALID, Coverage, Decision, Outcome
-from webhook.core.policy.configmap import KEY, LABEL, ConfigMap
+from webhook.core.policy.configmap import KEY, LABEL, PolicyConfigMap
 from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
@@ -18,7 +18,7 @@ def error_location(error: PolicyError) -> tuple[str, str]:
     return (f"data[{KEY}]", str(error)) if error.line else (error.path, error.message)
 
 
-def decide(configmap: ConfigMap, old: ConfigMap | None, *, in_own_namespace: bool) -> Decision:
+def decide(configmap: PolicyConfigMap, old: PolicyConfigMap | None, *, in_own_namespace: bool) -> Decision:
     """Return the decision about a ConfigMap: denied if it is a policy's and has no valid policy.
 
     It is a policy's if it has the label, had it before the update (`old`), so that label and valid policy cannot be

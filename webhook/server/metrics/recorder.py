@@ -39,7 +39,7 @@ MAX_CACHED = 1000
 """Kinds of findings whose counters are found with one look-up; lifetimes and audiences are chosen by authors."""
 
 
-class Cell:
+class MetricValue:
     """A value of a metric."""
 
     __slots__ = ("value",)
@@ -48,7 +48,7 @@ class Cell:
         self.value = 0.0
 
 
-Cells = dict[tuple[str, ...], Cell]
+MetricValues = dict[tuple[str, ...], MetricValue]
 """A metric's values by its label values, in the order of its definition."""
 
 
@@ -63,11 +63,11 @@ class Metrics:
         self._state = state
         self.reviews: dict[tuple[str, ...], list[float]] = {}
         """By the labels of `REVIEWS` the number of reviews in each bucket, of those above all, and their seconds."""
-        self.values: dict[Definition, Cells] = {
-            definition: {labels: Cell() for labels in _AT_ZERO.get(definition, ())} for definition in RECORDED
+        self.values: dict[Definition, MetricValues] = {
+            definition: {labels: MetricValue() for labels in _AT_ZERO.get(definition, ())} for definition in RECORDED
         }
         self._lock = Lock()
-        self._findings: dict[tuple[str, Action, str, MountedToken | None], tuple[Cell, Cell | None]] = {}
+        self._findings: dict[tuple[str, Action, str, MountedToken | None], tuple[MetricValue, MetricValue | None]] = {}
         self._namespaces = LabelValues(label_limits.MAX_NAMESPACES, self._is_known_namespace)
         # Two tables: audiences in pods leave the room of those that the policy injects.
         limit, share = label_limits.MAX_AUDIENCES, label_limits.MAX_AUDIENCES_PER_NAMESPACE
@@ -93,19 +93,19 @@ class Metrics:
             try:
                 findings, tokens = self._findings[kind]
             except KeyError:
-                findings, tokens = self._finding_cells(*kind)
+                findings, tokens = self._finding_values(*kind)
             findings.value += 1
             if tokens is not None:
                 tokens.value += 1
         if decision.exempted:
             namespace = self._namespaces.label(request.namespace)
             for rule in {finding.rule for finding, _ in decision.exempted}:
-                self._cell(definitions.EXEMPTIONS_APPLIED, rule, namespace).value += 1
+                self._value(definitions.EXEMPTIONS_APPLIED, rule, namespace).value += 1
 
     def count(self, definition: Definition, *labels: str) -> None:
         """Add one to any other counter."""
         with self._lock:
-            self._cell(definition, *labels).value += 1
+            self._value(definition, *labels).value += 1
 
     def count_reload(self, source: str, accepted: bool) -> None:  # noqa: FBT001 - called by position, as a callback
         """Count a policy, objects or a certificate that was read."""
@@ -113,16 +113,16 @@ class Metrics:
         self.count(definitions.RELOADS, source, result)
         if source == "policy":
             self.count(definitions.POLICY_RELOADS, result)
-        self._cell(definitions.RELOAD_RESULT, source).value = float(accepted)
+        self._value(definitions.RELOAD_RESULT, source).value = float(accepted)
         if accepted:
-            self._cell(definitions.RELOAD_TIME, source).value = time.time()
+            self._value(definitions.RELOAD_TIME, source).value = time.time()
 
-    def _cell(self, definition: Definition, *labels: str) -> Cell:
-        return self.values[definition].setdefault(labels, Cell())
+    def _value(self, definition: Definition, *labels: str) -> MetricValue:
+        return self.values[definition].setdefault(labels, MetricValue())
 
-    def _finding_cells(
+    def _finding_values(
         self, rule: str, action: Action, namespace: str, token: MountedToken | None
-    ) -> tuple[Cell, Cell | None]:
+    ) -> tuple[MetricValue, MetricValue | None]:
         """Return what such a finding increments: the findings, and the tokens if it patches one."""
         namespace = self._namespaces.label(namespace)
         kind = (rule, action, namespace, token)
@@ -132,8 +132,8 @@ class Metrics:
         if token is not None and action is Action.PATCH:
             definition, audiences = self._tokens[rule]
             audience = audiences.label(token.audience, namespace) if token.audience else API_SERVER
-            tokens = self._cell(definition, audience, lifetime_label(token.lifetime))
-        cells = self._cell(definitions.FINDINGS, rule, action, namespace), tokens
+            tokens = self._value(definition, audience, lifetime_label(token.lifetime))
+        cells = self._value(definitions.FINDINGS, rule, action, namespace), tokens
         if token is None or len(token.audience) <= label_limits.MAX_AUDIENCE_LENGTH:
             if len(self._findings) >= MAX_CACHED:
                 self._findings.clear()
