@@ -40,5 +40,5 @@ def test_audience_of_the_api_server_is_allowed_the_usual_is_not(server) -> None:
 
 
 def test_3607_seconds_for_the_api_audience_are_a_year(server) -> None:
-    assert "31536000 seconds" in live.said(server, review(audiences=[INTERNAL_AUDIENCE], expirationSeconds=3607))
+    assert "31536000s" in live.said(server, review(audiences=[INTERNAL_AUDIENCE], expirationSeconds=3607))
     assert live.said(server, review(audiences=["https://vault.example.com"], expirationSeconds=3607)) == ""
