@@ -68,7 +68,7 @@ def refusing(plane):
 
 @pytest.mark.parametrize("outage", [away, refusing])
 @pytest.mark.covers("failure-modes: API server unreachable")
-def test_worker_restarted_in_an_outage_decides_as_its_predecessor_did(plane, server, namespace, outage) -> None:
+def test_worker_restarted_in_an_outage_decides_as_before(plane, server, namespace, outage) -> None:
     trusted = f"{namespace}-trusted"
     plane.do("create", "namespace", trusted)
     plane.do("label", "namespace", trusted, "trust=high")

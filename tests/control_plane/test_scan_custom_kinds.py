@@ -68,7 +68,7 @@ def scan(plane, tmp_path):
     return done.returncode, json.loads(done.stdout)
 
 
-def test_custom_kinds_are_evaluated_and_those_of_the_policy_need_a_right(plane, tmp_path) -> None:
+def test_custom_kinds_are_evaluated_with_the_needed_permission(plane, tmp_path) -> None:
     status, report = scan(plane, tmp_path)
     assert [(row["group"], row["kind"]) for row in report["workloads"]] == [("argoproj.io", "Rollout")]
     assert [resource["resource"] for resource in report["unread"] if resource["affectsDecisions"]] == [

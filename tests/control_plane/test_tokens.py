@@ -216,9 +216,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("case", FORGED.values(), ids=FORGED)
-def test_api_server_and_keys_agree_about_a_token_signed_with_the_right_key(
-    plane, default_token, api_server_key, case
-) -> None:
+def test_api_server_and_keys_agree_about_an_own_token(plane, default_token, api_server_key, case) -> None:
     changed, status, said = case
     now = int(time.time())
     times = {name: now + value for name, value in changed.items() if isinstance(value, int)}

@@ -51,7 +51,7 @@ def files(tmp_path):
 
 
 @pytest.mark.covers("failure-modes: policy invalid or missing", "failure-modes: certificate invalid")
-def test_new_files_are_used_and_invalid_ones_rejected_without_a_restart(files, tmp_path):
+def test_new_files_are_used_and_invalid_ones_rejected(files, tmp_path):
     with serve(tmp_path / "run", *files.flags) as server:
         assert decision(server).startswith("denied")
         assert "legacy-token-reference" in decision(server, LEGACY)

@@ -205,7 +205,7 @@ def test_request_line_in_another_form_gets_its_answer(run, tls, request_line, ex
     run(asked())
 
 
-def test_pipelined_reviews_before_the_client_ends_its_side_are_answered(run, tls) -> None:
+def test_pipelined_reviews_before_a_half_close_are_answered(run, tls) -> None:
     async def half_closed() -> None:
         async with running(tls) as instance:
 

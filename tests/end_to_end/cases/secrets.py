@@ -100,7 +100,7 @@ def test_legacy_token_marked_invalid_stays_so(cluster) -> None:
 
 
 @pytest.mark.parametrize("how", WAYS, ids=" ".join)
-def test_deleted_token_does_not_come_back_in_a_secret_of_another_type(cluster, how) -> None:
+def test_deleted_token_in_a_secret_of_another_type_is_denied(cluster, how) -> None:
     token = filled(cluster, "app-token", "strict")
     opaque = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "comes-back", "namespace": "strict"}}
     for text in (token, f"{token}\n", "\n".join(token)):
