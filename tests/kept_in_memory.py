@@ -31,7 +31,7 @@ KEPT: dict[str, tuple[str, ...]] = {
     "connections": (
         "webhook/server/http_server.py::HttpServer._connections",
         "webhook/server/http_server.py::HttpServer._greetings",
-        "webhook/server/http_server.py::HttpServer._reviews",
+        "webhook/server/review_queue.py::ReviewQueue._reviews",
         "webhook/server/http_protocol.py::HttpProtocol._waiting",
     ),
     "legacy Secrets": (

@@ -21,14 +21,14 @@ from tests.serving import POLICY, POST
 from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
 from webhook.pki.issue import create_self_signed
-from webhook.server import http_protocol, http_server
-from webhook.server.app import create_app
+from webhook.server import http_protocol, review_queue
+from webhook.server.body_budget import MAX_AT_ONCE, BodyBudget
+from webhook.server.endpoints import create_app
+from webhook.server.flask_runner import FlaskRunner
 from webhook.server.http_message import HttpResponse
 from webhook.server.http_protocol import MAX_PIPELINED
 from webhook.server.http_server import MAX_CONNECTIONS, HttpServer
 from webhook.server.metrics.collector import MetricsCollector
-from webhook.server.pages import Pages
-from webhook.server.request_body import MAX_AT_ONCE, BodyBudget
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.serving_certificate import server_context
 from webhook.server.tls_stream import MAX_RECORD_BYTES
@@ -93,10 +93,10 @@ async def running(
     replica = Replica(policy)
     app = create_app(replica.state, replica.handler, MetricsCollector(replica.metrics, replica.state))
     server = HttpServer(
-        replica.handler, Pages(app, replica.handler.internal_error), tls, max_connections=max_connections
+        replica.handler, FlaskRunner(app, replica.handler.internal_error), tls, max_connections=max_connections
     )
     if not holds:
-        server.stop_holding()
+        server.reviews.stop_holding()
     listener = socket.create_server(("127.0.0.1", 0))
     server.listen(listener)
     try:
@@ -134,7 +134,7 @@ def test_review_is_held_until_the_state_is_loaded_pages_are_not(run, tls) -> Non
             assert await answers(reader, 0.1) == b""
             instance.replica.state.use_policy(read_policy(POLICY.encode()))
             instance.replica.state.use_cluster(CLUSTER)
-            instance.server.stop_holding()
+            instance.server.reviews.stop_holding()
             received = await answers(reader)
             assert statuses(received) == [b"200"]
             assert b'"allowed":true' in received
@@ -145,7 +145,7 @@ def test_review_is_held_until_the_state_is_loaded_pages_are_not(run, tls) -> Non
 
 
 def test_review_is_held_for_seconds_at_most_then_denied_as_not_ready(run, tls, monkeypatch) -> None:
-    monkeypatch.setattr(http_server, "HOLD_SECONDS", 0.1)
+    monkeypatch.setattr(review_queue, "HOLD_SECONDS", 0.1)
 
     async def held() -> None:
         async with running(tls, policy="", holds=True) as instance:
@@ -331,12 +331,12 @@ def test_requests_pipelined_without_end_are_refused(run, tls) -> None:
 def test_client_that_reads_no_pages_gets_no_more(run, tls, monkeypatch) -> None:
     made = 0
 
-    def large(_pages: Pages, _request: object) -> HttpResponse:
+    def large(_runner: FlaskRunner, _request: object) -> HttpResponse:
         nonlocal made
         made += 1
         return HttpResponse(200, b"x" * (1 << 20))
 
-    monkeypatch.setattr(Pages, "response", large)
+    monkeypatch.setattr(FlaskRunner, "response", large)
 
     async def unread() -> None:
         async with running(tls) as instance, instance.connection() as (reader, writer):
@@ -353,10 +353,10 @@ def test_client_that_reads_no_pages_gets_no_more(run, tls, monkeypatch) -> None:
 
 
 def test_page_that_raises_is_answered_500(run, tls, monkeypatch) -> None:
-    def failing(_pages: Pages, _request: object) -> HttpResponse:
+    def failing(_runner: FlaskRunner, _request: object) -> HttpResponse:
         raise MemoryError
 
-    monkeypatch.setattr(Pages, "response", failing)
+    monkeypatch.setattr(FlaskRunner, "response", failing)
 
     async def failed() -> None:
         async with running(tls) as instance:
@@ -429,7 +429,7 @@ def test_held_bodies_are_part_of_the_budget(run, tls) -> None:
             for _, writer in clients:
                 writer.write(POST % len(padded) + padded)
             await asyncio.sleep(0.3)
-            instance.server.stop_holding()
+            instance.server.reviews.stop_holding()
             received = [(await reader.readexactly(12))[9:] for reader, _ in clients]
             assert sorted(received) == [b"200"] * 8 + [b"503"]
             assert instance.server.bodies.resize(0, 800_000), "and no longer"
@@ -452,7 +452,7 @@ def test_reviews_are_evaluated_in_the_order_of_their_arrival(run, tls, monkeypat
             for number, (_, writer) in enumerate(reversed(clients)):
                 writer.write(POST % 2 + b"%02d" % number)
                 await asyncio.sleep(0.05)
-            one.server.stop_holding()
+            one.server.reviews.stop_holding()
             received = [await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(2) for reader, _ in clients]
             assert [answer[-2:] for answer in received] == [b"04", b"03", b"02", b"01", b"00"]
 
@@ -473,7 +473,7 @@ def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 writer.transport.abort()
             await asyncio.sleep(0.1)
-            one.server.stop_holding()
+            one.server.reviews.stop_holding()
             await asyncio.sleep(0.1)
             assert one.replica.metrics.reviews == {}
             assert one.server.bodies.resize(0, MAX_AT_ONCE * len(BODY)), "its memory is free"

@@ -1,8 +1,7 @@
 """One client's connection: HTTP/1.1 over TLS.
 
 The parser is llhttp, from `httptools`. Limits of size and time and the order of answers are decided here. Connections
-belong to an `HttpServer`, which has reviews evaluated in the order of their arrival; a Flask application answers all
-other requests.
+belong to an `HttpServer`. A `ReviewQueue` answers reviews, and a Flask application all other requests.
 """
 
 import asyncio
@@ -20,7 +19,6 @@ from webhook.server.review_handler import PHASES
 from webhook.server.tls_stream import MAX_RECORD_BYTES, TlsStream
 
 if TYPE_CHECKING:
-    from webhook.core.admission_request import Phase
     from webhook.server.http_server import HttpServer
 
 HANDSHAKE_SECONDS = 10
@@ -67,7 +65,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._tls = TlsStream(server.tls)
         self._request: Request | None = None
         self._waiting: deque[Request] = deque()
-        self._is_answering = False
+        self._in_progress: Request | None = None
         self._is_buffer_full = False
         self._stage = Stage.OPEN
         self._discarded = 0
@@ -84,8 +82,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """Remove the connection from the server's, and break its reference cycle with the parser."""
         self._server.dismiss(self)
-        if self._request:
-            self._drop_body(self._request)
+        for request in filter(None, (self._request, self._in_progress)):
+            request.is_abandoned = True
+            self._drop_body(request)
         self._parser = None
         self._stage = Stage.LAST
         self._waiting.clear()
@@ -101,7 +100,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             if self._discarded > MAX_DISCARDED_BYTES:
                 self.abort()
             return
-        if self._is_answering:  # these bytes are read after the answer: receive no more until then
+        if self._in_progress:  # receive no more until these bytes can be read, after the answer
             self._transport.pause_reading()
         elif nbytes == len(_BUFFER):  # more may follow, and uvloop would read on: other connections first
             self._transport.pause_reading()
@@ -112,7 +111,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Return whether answers are still due to a client that has ended its side."""
         self._tls.receive_end()
         self._read()
-        return self._is_answering or bool(self._waiting)
+        return bool(self._in_progress or self._waiting)
 
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read its answers."""
@@ -131,7 +130,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if self._stage is not Stage.OPEN:
             return
         self._request = Request()
-        if not self._is_answering:
+        if not self._in_progress:
             self.deadline = self._server.now + HEAD_SECONDS
 
     def on_url(self, url: bytes) -> None:
@@ -172,7 +171,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if error:
             self._reject(request, error)
             return
-        if not self._is_answering:
+        if not self._in_progress:
             self.deadline = self._server.now + BODY_SECONDS
         if request.method == b"POST":
             request.phase = _PATHS.get(request.url.partition(b"?")[0])
@@ -200,7 +199,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             request.body = request.body or bytearray()
             request.body += piece
         else:
-            self._reject(request, self._too_many())
+            self._reject(request, self._server.handler.too_many())
 
     def on_message_complete(self) -> None:
         """Answer the request, after those before it."""
@@ -215,7 +214,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether no request is arriving or waiting for its answer."""
-        return not (self._request or self._is_answering or self._waiting)
+        return not (self._request or self._in_progress or self._waiting)
 
     @property
     def is_done(self) -> bool:
@@ -241,19 +240,6 @@ class HttpProtocol(asyncio.BufferedProtocol):
         else:
             self.abort()
 
-    def evaluate(self, request: Request) -> None:
-        """Answer a review whose turn has come, if the client has not left."""
-        handler = self._server.handler
-        try:
-            response = handler.handle(bytes(request.body), cast("Phase", request.phase)) if self._parser else None
-        except MemoryError:
-            response = self._too_many()
-        except Exception as error:  # noqa: BLE001 - there has to be an answer
-            response = handler.internal_error(error)
-        self._drop_body(request)
-        if response:
-            self._respond_later(request, response)
-
     # From the bytes to the answer.
 
     def _receive(self, data: memoryview) -> None:
@@ -273,7 +259,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._transport.close()
 
     def _read(self) -> None:
-        while self._stage is Stage.OPEN and not (self._is_answering or self._is_buffer_full):
+        while self._stage is Stage.OPEN and not (self._in_progress or self._is_buffer_full):
             data = self._tls.read()
             if data is None:
                 break
@@ -292,7 +278,11 @@ class HttpProtocol(asyncio.BufferedProtocol):
             pass  # the request is answered as plain HTTP, as the connection's last
         except httptools.HttpParserCallbackError as failure:
             cause = failure.__context__ or failure
-            error = self._too_many() if isinstance(cause, MemoryError) else self._server.handler.internal_error(cause)
+            error = (
+                self._server.handler.too_many()
+                if isinstance(cause, MemoryError)
+                else self._server.handler.internal_error(cause)
+            )
         except httptools.HttpParserError as invalid:
             if self._stage is Stage.OPEN:
                 error = self._server.handler.error(400, Refusal.NOT_HTTP, str(invalid))
@@ -333,11 +323,11 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Answer `Expect: 100-continue`; the client has sent no body yet (RFC 9110, 10.1.1)."""
         if request.error or not request.phase:
             self._enqueue_last(request)
-        elif not self._is_answering:  # otherwise the client sends the body after a while
+        elif not self._in_progress:  # otherwise the client sends the body after a while
             self._transport.write(self._tls.write(b"HTTP/1.1 100 Continue\r\n\r\n"))
 
     def _enqueue(self, request: Request) -> None:
-        if self._is_answering or self._waiting:
+        if self._in_progress or self._waiting:
             if len(self._waiting) == MAX_PIPELINED:
                 reason = "too many pipelined requests on this connection; wait for their answers"
                 request.error = self._server.handler.error(503, Refusal.TOO_MANY, reason)
@@ -347,19 +337,18 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
-        """Send the answer of a rejected request; have any other evaluated, or answered by the Flask application."""
+        """Send the answer of a rejected request; have any other answered."""
         if request.error:
             self._respond(request, request.error)
             return
-        self._is_answering = True
+        self._in_progress = request
         self.deadline = inf
-        if request.phase:
-            self._server.enqueue(self, request)
-        else:
-            self._server.pages.handle(request, self._respond_later)
+        application = self._server.reviews if request.phase else self._server.flask
+        application.handle(request, self._finish)
 
-    def _respond_later(self, request: Request, response: HttpResponse) -> None:
-        self._is_answering = False
+    def _finish(self, request: Request, response: HttpResponse) -> None:
+        self._in_progress = None
+        self._drop_body(request)
         self._respond(request, response)
         self._go_on()
 
@@ -383,9 +372,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         """Answer waiting requests, then read again."""
-        while self._waiting and not (self._is_answering or self._is_buffer_full):
+        while self._waiting and not (self._in_progress or self._is_buffer_full):
             self._answer(self._waiting.popleft())
-        if self._is_answering or self._is_buffer_full or self._transport.is_closing():
+        if self._in_progress or self._is_buffer_full or self._transport.is_closing():
             return
         if self._stage is Stage.LAST:
             self.close()  # the client has ended its side, and has its answers
@@ -397,10 +386,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _head_too_large(self) -> HttpResponse:
         return self._server.handler.error(431, Refusal.NOT_HTTP, "the request headers are too large")
 
-    def _too_many(self) -> HttpResponse:
-        return self._server.handler.error(503, Refusal.TOO_MANY, "too many large reviews at once; try again")
-
     def _drop_body(self, request: Request) -> None:
-        self._server.bodies.resize(request.held_bytes, 0)
-        request.held_bytes = 0
-        request.body = b""
+        if request.held_bytes:
+            self._server.bodies.resize(request.held_bytes, 0)
+            request.held_bytes = 0
+            request.body = b""

@@ -1,24 +1,20 @@
-"""The connections of the process: accepting them, their number and their time, holding reviews, draining at the end."""
+"""The connections of the process: accepts them, limits their number and time, and drains them at the end."""
 
 import asyncio
 import logging
 import socket
 import ssl
-from collections import deque
 from email.utils import formatdate
 
-from webhook.server.http_message import Request
+from webhook.server.body_budget import BodyBudget
+from webhook.server.flask_runner import FlaskRunner
 from webhook.server.http_protocol import HttpProtocol
-from webhook.server.pages import Pages
-from webhook.server.request_body import BodyBudget
 from webhook.server.review_handler import ReviewHandler
+from webhook.server.review_queue import ReviewQueue
 
 log = logging.getLogger("tokenguard")
 MAX_CONNECTIONS = 2000
-REVIEWS_PER_TURN = 2
 TICK_SECONDS = 1.0
-HOLD_SECONDS = 3.0
-"""How long reviews wait at most for the state of a process that starts: less than the webhooks' timeoutSeconds, 5."""
 DRAIN_DELAY_SECONDS = 0.2
 """How long idle connections are kept after the signal to stop, for requests that are already on their way."""
 ACCEPT_RETRY_SECONDS = 0.5
@@ -29,21 +25,21 @@ _POLL_SECONDS = 0.02
 class HttpServer:
     """Answers the connections of listening sockets, in one event loop.
 
-    While `is_holding`, reviews wait for the state. While `is_stopping`, each answer is its connection's last. `now` is
-    the loop's time and `date` the HTTP date, both updated once a second.
+    `reviews` answers reviews, and `flask` all other requests. While `is_stopping`, each answer is the last of its
+    connection. `now` is the loop's time and `date` the HTTP date, both updated once a second.
     """
 
     def __init__(
         self,
         handler: ReviewHandler,
-        pages: Pages,
+        flask: FlaskRunner,
         tls: ssl.SSLContext,
         *,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        """Reviews are held until `stop_holding`, for `HOLD_SECONDS` at most."""
         self.handler = handler
-        self.pages = pages
+        self.reviews = ReviewQueue(handler)
+        self.flask = flask
         self.tls = tls
         self.bodies = BodyBudget(handler.max_body_bytes)
         self.is_stopping = False
@@ -53,10 +49,7 @@ class HttpServer:
         self._listeners: list[socket.socket] = []
         self._greetings: set[asyncio.Task[object]] = set()
         self._log_again_at = 0.0
-        self._reviews: deque[tuple[HttpProtocol, Request]] = deque()
         self.tick()
-        self.is_holding = True
-        self._loop.call_later(HOLD_SECONDS, self.stop_holding)
 
     def listen(self, listener: socket.socket) -> None:
         """Accept connections from a listening socket, until `drain`."""
@@ -79,7 +72,7 @@ class HttpServer:
             self._loop.remove_reader(listener)
             listener.close()
         self.is_stopping = True
-        self.stop_holding()
+        self.reviews.stop_holding()
         await asyncio.sleep(DRAIN_DELAY_SECONDS)
         deadline = self._loop.time() + seconds
         while self._loop.time() < deadline:
@@ -94,7 +87,10 @@ class HttpServer:
     # What connections call.
 
     def admit(self, connection: HttpProtocol) -> None:
-        """Add a connection. Past the limit, close the idle one, or one in its handshake, that would time out first."""
+        """Add a connection. Past the limit, close the idle one that would time out first, or this one if none is idle.
+
+        A connection in its handshake counts as idle.
+        """
         if len(self._connections) >= self._max_connections:
             idle = (candidate for candidate in self._connections if candidate.is_idle)
             min(idle, key=lambda candidate: candidate.deadline, default=connection).abort()
@@ -103,29 +99,6 @@ class HttpServer:
     def dismiss(self, connection: HttpProtocol) -> None:
         """Remove a connection that has ended."""
         self._connections.pop(connection, None)
-
-    def enqueue(self, connection: HttpProtocol, request: Request) -> None:
-        """Have a review evaluated once the state is loaded, after those that arrived before it."""
-        self._reviews.append((connection, request))
-        if len(self._reviews) == 1 and not self.is_holding:
-            self._loop.call_soon(self._evaluate_some)
-
-    def stop_holding(self) -> None:
-        """Evaluate held reviews: the state is loaded, or will not be soon."""
-        if self.is_holding and self._reviews:
-            self._loop.call_soon(self._evaluate_some)
-        self.is_holding = False
-
-    def _evaluate_some(self) -> None:
-        """Evaluate the next few reviews, then let the loop read what has arrived meanwhile: first come, first served.
-
-        If each were evaluated as soon as it is read, one that just misses a turn of the loop would wait for two.
-        """
-        reviews = [self._reviews.popleft() for _ in range(min(len(self._reviews), REVIEWS_PER_TURN))]
-        if self._reviews:
-            self._loop.call_soon(self._evaluate_some)
-        for connection, request in reviews:
-            connection.evaluate(request)
 
     # From the socket to the connection.
 

@@ -119,6 +119,10 @@ class ReviewHandler:
         reason = f"the review exceeds {self.max_body_bytes} bytes (--max-body-bytes)"
         return self.error(413, Refusal.TOO_LARGE, reason)
 
+    def too_many(self) -> HttpResponse:
+        """Return the answer to a review for which there is no memory now."""
+        return self.error(503, Refusal.TOO_MANY, "too many large reviews at once; try again")
+
     def error(self, status: int, refusal: Refusal, reason: str) -> HttpResponse:
         """Return the answer to what is no review; `reason` is for the sender, `refusal` for the metrics."""
         self._metrics.count(REFUSALS, str(status), refusal)

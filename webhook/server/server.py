@@ -8,9 +8,9 @@ import ssl
 import sys
 from pathlib import Path
 
-from webhook.server.app import create_app
 from webhook.server.audit_log.logger import AuditLog, open_sinks
 from webhook.server.config_files import config_checks
+from webhook.server.endpoints import create_app
 from webhook.server.file_watcher import FileWatcher, WatchedFiles
 from webhook.server.gunicorn_app import BACKLOG, GunicornApp
 from webhook.server.lifecycle import BackgroundGroup
@@ -85,7 +85,7 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
 
     return Application(
         handler=handler,
-        pages=create_app(state, handler, metrics),
+        flask=create_app(state, handler, metrics),
         tls=tls,
         background=BackgroundGroup([part for part in parts if part]),
         load_state=load_state,

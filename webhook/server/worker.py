@@ -19,9 +19,9 @@ from typing import Any
 from flask import Flask
 from gunicorn.workers.base import Worker as BaseWorker
 
+from webhook.server.flask_runner import FlaskRunner
 from webhook.server.http_server import MAX_CONNECTIONS, TICK_SECONDS, HttpServer
 from webhook.server.lifecycle import Background
-from webhook.server.pages import Pages
 from webhook.server.review_handler import ReviewHandler
 
 try:
@@ -55,7 +55,7 @@ class Application:
     """
 
     handler: ReviewHandler
-    pages: Flask
+    flask: Flask
     tls: ssl.SSLContext
     background: Background
     load_state: Callable[[], object]
@@ -84,7 +84,7 @@ class Worker(BaseWorker):
         application.load_state()
         server = HttpServer(
             application.handler,
-            Pages(application.pages, application.handler.internal_error),
+            FlaskRunner(application.flask, application.handler.internal_error),
             application.tls,
             max_connections=_max_connections(),
         )
@@ -103,7 +103,7 @@ class Worker(BaseWorker):
 
     def _started(self, server: HttpServer, start: asyncio.Task[None]) -> None:
         """Evaluate held reviews. A background that fails to start ends the worker, and the master starts another."""
-        server.stop_holding()
+        server.reviews.stop_holding()
         if not start.cancelled() and start.exception():
             self._stop()
 

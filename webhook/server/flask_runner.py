@@ -14,14 +14,14 @@ from webhook.server.http_message import HttpResponse, Request
 THREADS = 2
 
 
-class Pages:
+class FlaskRunner:
     """Answers requests by a Flask application."""
 
     def __init__(self, app: Flask, internal_error: Callable[[Exception], HttpResponse]) -> None:
         """`internal_error` returns the answer if the application raises an error."""
         self._app = app
         self._internal_error = internal_error
-        self._pool = ThreadPoolExecutor(THREADS, "tokenguard-pages")
+        self._pool = ThreadPoolExecutor(THREADS, "tokenguard-flask")
         self._scrapes = ThreadPoolExecutor(1, "tokenguard-metrics")  # slow, and must not keep probes waiting
 
     def handle(self, request: Request, respond: Callable[[Request, HttpResponse], object]) -> None:
