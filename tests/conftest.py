@@ -4,11 +4,14 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # otherwise each process that a test starts compiles the whole package
 sys.dont_write_bytecode = False
+hypothesis.settings.register_profile("tokenguard", deadline=None)  # no test fails because the machine is busy
+hypothesis.settings.load_profile("tokenguard")
 
 TESTS = Path(__file__).parent
 SHARED_CONTROL_PLANES = {

@@ -3,7 +3,7 @@
 KEPT: dict[str, tuple[str, ...]] = {
     "exemptions by caller": ("webhook/core/policy/exemptions.py::ExemptionIndex._found",),
     "policies by namespace": (
-        "webhook/core/policy/model.py::Policy._here",
+        "webhook/core/policy/model.py::Policy._namespace_policies",
         "webhook/core/policy/model.py::NamespacePolicy.active",
     ),
     "JSON paths": ("webhook/core/json_patch.py::_paths",),

@@ -178,7 +178,7 @@ def test_denied_secrets_with_long_account_names_leave_nothing_behind() -> None:
 def test_policies_of_namespaces_with_the_longest_names_stay_bounded() -> None:
     under = policy()
     kinds = ("Pod", "Deployment", "Secret", "ServiceAccount", "TokenRequest")
-    where = bound("webhook/core/policy/model.py::Policy._here")
+    where = bound("webhook/core/policy/model.py::Policy._namespace_policies")
 
     def evaluate_in(namespaces: range) -> None:
         for number, kind in itertools.product(namespaces, kinds):
@@ -189,11 +189,11 @@ def test_policies_of_namespaces_with_the_longest_names_stay_bounded() -> None:
             )
 
     evaluate_in(range(1))
-    assert growth(lambda: evaluate_in(range(1, 50))) < under._here.size  # what it takes is counted in full
+    assert growth(lambda: evaluate_in(range(1, 50))) < under._namespace_policies.size  # nothing is left out
     for number in range(5000):
         under.in_namespace(longest(number, 63), labels({"name": longest(number, 63)}))
-        assert under._here.size <= where
-    assert len(under._here) > 100
+        assert under._namespace_policies.size <= where
+    assert len(under._namespace_policies) > 100
 
 
 @pytest.mark.covers("failure-modes: spelling hints")

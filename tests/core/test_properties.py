@@ -155,14 +155,14 @@ def decide(pod: dict[str, Any], policy: Policy, phase: Phase):
     return evaluate(read_review(review(pod), phase), policy, CLUSTER, NOW)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(admitted, policies())
 @pytest.mark.covers("failure-modes: any patch")
 def test_any_pod_is_patched_completely_at_once(pod: dict[str, Any], policy: Policy) -> None:
     assert_mended(pod, lambda changed, phase: decide(changed, policy, phase))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(admitted, policies())
 @pytest.mark.covers("failure-modes: any patch")
 def test_check_predicts_the_decision_of_the_webhook(pod: dict[str, Any], policy: Policy) -> None:

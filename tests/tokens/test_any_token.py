@@ -64,7 +64,7 @@ def keys(tmp_path_factory) -> str:
     return str(file)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TOKENS)
 def test_any_token_is_reported_without_traceback_or_signature(keys: str, token: bytes) -> None:
     for arguments in (
@@ -80,7 +80,7 @@ def test_any_token_is_reported_without_traceback_or_signature(keys: str, token: 
         assert SIGNATURE.decode()[:40] not in done.output
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.dictionaries(st.sampled_from(["kty", "kid", "alg", "crv", "n", "e", "x", "y", "use", "d"]),
                                 st.sampled_from(["RSA", "EC", "P-256", "RS256", "ES256", "AQAB", "sig"]) | VALUES)
                 | st.sampled_from([signer().public, signer("ES256").public]), max_size=4) | VALUES)  # fmt: skip

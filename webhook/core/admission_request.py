@@ -152,9 +152,9 @@ def read_review(body: bytes, phase: Phase, workloads: Mapping[GroupKind, str] = 
 
     `workloads` are the policy's: custom kinds, each with the JSON Pointer of its pod template.
 
-    A request whose object can't be read says so in `problem`, and is evaluated like any other. So is one with a
-    namespace, operation or resource that can't exist, which the API server never sends: nothing of it is stored or sent
-    on. A body with more than `MAX_BRACES` isn't read. Raises `InvalidReviewError` if there is no valid uid.
+    If the object cannot be read, or the namespace, operation or resource cannot exist, `problem` says so; such a
+    request is evaluated like any other. A body with more than `MAX_BRACES` is not read. Raises `InvalidReviewError` if
+    there is no valid uid.
     """
     if len(body) > MAX_BRACES and body.count(b"{") > MAX_BRACES:  # a shorter body needs no count
         return _recover(body, phase, ValueError(f"it contains more than {MAX_BRACES:,} JSON objects"))

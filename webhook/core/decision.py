@@ -109,7 +109,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def suppressed_by_mode(self) -> bool:
-        """Whether it would be rejected, but for the mode or because a workload only gets warnings."""
+        """Whether it would be patched or rejected if the mode, or the kind of object, did not only allow less."""
         return self.action in (Action.WARN, Action.AUDIT) and self.intended in (Action.PATCH, Action.REJECT)
 
     def line(self, max_length: int | None = None) -> str:

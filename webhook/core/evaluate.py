@@ -68,7 +68,7 @@ def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, n
                 findings.append(finding)
                 if len(findings) == max_findings:
                     break
-            elif len(exempted) < max_exempted:  # the others are evaluated, too: exempted ones hide none that isn't
+            elif len(exempted) < max_exempted:  # go on: a later violation may not be exempt
                 exempted.append((finding, exemption))
     return _build_decision(request, policy, mode, tuple(findings), tuple(exempted))
 
@@ -198,8 +198,8 @@ def _active_rules(
 
 def _intended_action(action: Action, subject: Subject) -> Action:
     """Return the action for a subject: ServiceAccounts and CSIDrivers get warnings at most."""
-    warn_only = subject in (Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER)
-    return _WARN if warn_only and action in (_PATCH, _REJECT) else action
+    lowered_to_warn = subject in (Subject.SERVICE_ACCOUNT, Subject.CSI_DRIVER)
+    return _WARN if lowered_to_warn and action in (_PATCH, _REJECT) else action
 
 
 def _build_finding(

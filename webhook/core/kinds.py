@@ -39,9 +39,7 @@ TOKEN_GRANTING = frozenset({Subject.SECRET, Subject.TOKEN_REQUEST})
 
 Json = bytes | msgspec.Raw
 Read = Callable[[Json, Json | None], tuple[Any, Any]]
-"""Returns an object from its JSON, and the object that it replaces, None if there is none. Raises the errors of
-`msgspec` if one of them has another form.
-"""
+"""Decodes an object and the one that it replaces, which may be None. Raises the errors of `msgspec`."""
 
 
 @dataclass(frozen=True, slots=True)

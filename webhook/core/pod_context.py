@@ -278,10 +278,10 @@ def _add_tokens(context: PodContext, number: int, volume: Volume, sources: list[
 
 
 def _is_api_token_volume(context: PodContext, volume: Volume, sources: list[VolumeProjection]) -> bool:
-    """Return whether a volume is the API server's own token: one without audience, mounted at the default path alone.
+    """Return whether a volume is the API server's own token: one without audience, mounted only at the default path.
 
-    Before the ServiceAccount plugin has seen the pod, so is an unmounted volume of the plugin's prefix: the plugin
-    takes that volume for its own and mounts it.
+    Before the ServiceAccount plugin has seen the pod, a volume with that plugin's prefix and without a mount counts,
+    too: the plugin mounts it there.
     """
     tokens = [source.service_account_token for source in sources if source.service_account_token]
     if len(tokens) != 1 or tokens[0].audience:

@@ -50,7 +50,7 @@ class TokenRequestContext(FrozenStruct, frozen=True):
 class SecretContext(FrozenStruct, frozen=True):
     """A Secret that is created, or updated from `old`.
 
-    `token_request` is the TokenRequest that gives a token of its account without a Secret.
+    `token_request` is the request that the hint suggests instead of the Secret: for a token of the same account.
     """
 
     account: str

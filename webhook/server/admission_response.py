@@ -63,11 +63,11 @@ def respond(request: AdmissionRequest, decision: Decision) -> bytes:
 def _details(request: AdmissionRequest, decision: Decision) -> _Details | None:
     """Return policy errors as causes: kubectl prints one a line, and `kubectl edit` opens the editor again.
 
-    It then leaves out the message, so one cause has the decision's id.
+    kubectl prints no message beside causes, so the last cause has the decision's id.
     """
     if not decision.policy_errors:
         return None
-    causes = [_Cause(*error_location(one), "FieldValueInvalid") for one in decision.policy_errors]
+    causes = [_Cause(*error_location(error), "FieldValueInvalid") for error in decision.policy_errors]
     return _Details("ConfigMap", request.name, [*causes, _Cause(*decision.reference(request.decision_id))])
 
 

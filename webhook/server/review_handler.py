@@ -143,9 +143,8 @@ class ReviewHandler:
 def fallback_decision(request: AdmissionRequest, decision: Decision, reason: str) -> Decision | None:
     """Return the denial of a patch or an exemption that cannot be recorded; None if the decision stays.
 
-    `reason` is shown to the author. Denied is what the policy changes, and what an exemption lets pass that would be
-    changed or denied otherwise. Any other decision stays: a denial, what passes unchanged as it would without
-    tokenguard, and everything where the policy only warns or audits.
+    `reason` is shown to the author. Only patches and exemptions in mode enforce are replaced: without the record,
+    nobody could know what tokenguard has changed or let pass. All other decisions stay.
     """
     if decision.outcome is Outcome.DENIED or decision.mode is not Mode.ENFORCE or request.subject in WARN_ONLY:
         return None

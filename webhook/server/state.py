@@ -32,7 +32,7 @@ class State:
     last_synced: dict[str, float] = field(default_factory=dict)
     certificate: Certificate | None = None
     awaits_certificate: bool = False
-    audit_error: Callable[[], str] = str
+    audit_error: Callable[[], str] = lambda: ""
     _policy: Policy | None = None
     _cluster: ClusterState | None = None
     _api_audiences: tuple[str, ...] = ()

@@ -72,10 +72,10 @@ class ExemptionIndex:
     def find(
         self, rule: str, namespace: str, accounts: tuple[str, ...], user: str, now: dt.datetime
     ) -> Exemption | None:
-        """Return the first exemption from `rule` that holds now for all these accounts and this user, if there is one.
+        """Return the first exemption from `rule` that is active now for all these accounts and this user, or None.
 
-        The first of `accounts` is the object's own; a second one is that whose token a finding is about. None holds for
-        a name that is longer than any in Kubernetes.
+        The first of `accounts` is the object's own; a second one is that whose token a finding is about. A name that is
+        too long for Kubernetes matches no exemption.
         """
         if rule not in self._rules:
             return None

@@ -213,7 +213,7 @@ class Policy:
     exemptions: tuple[Exemption, ...] = ()
     kubelet_root_dirs: tuple[str, ...] = KUBELET_ROOT_DIRS
     sha256: str = ""
-    _here: BoundedCache[tuple[str, Labels], NamespacePolicy] = field(
+    _namespace_policies: BoundedCache[tuple[str, Labels], NamespacePolicy] = field(
         default_factory=lambda: BoundedCache(CACHE_BYTES, _size), repr=False, compare=False
     )
 
@@ -238,12 +238,12 @@ class Policy:
     def in_namespace(self, namespace: str, labels: Labels) -> NamespacePolicy:
         """Return the policy for a namespace with this name and these labels."""
         key = (namespace, labels)
-        here = self._here.get(key)
-        if here is None:
-            here = self._resolve(namespace, labels)
+        namespace_policy = self._namespace_policies.get(key)
+        if namespace_policy is None:
+            namespace_policy = self._resolve(namespace, labels)
             if len(namespace) <= MAX_LABEL:
-                self._here.put(key, here)
-        return here
+                self._namespace_policies.put(key, namespace_policy)
+        return namespace_policy
 
     def in_cluster(self) -> NamespacePolicy:
         """Return the policy for objects without a namespace: no overrides, no injections."""

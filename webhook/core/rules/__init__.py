@@ -1,6 +1,7 @@
 """The rules, one file each, in the order of their findings.
 
-A new rule is one new file with a `RULE`, one line in `RULES`, and its cases in `tests/cases/`.
+A new rule is one new file with a `RULE`, its name in the import and in `RULES`, and its cases in `tests/cases/`. The
+policy's schema follows; `make docs` updates the documentation.
 """
 
 from webhook.core.rule import Rule

@@ -87,7 +87,8 @@ def _added_mounts(pod: PodContext) -> Iterator[Violation]:
         for pointer, mount in ref.mounts:
             if mount.name not in secrets_by_volume:
                 continue
-            # every account's token at the volume's first mount, one at the others: no more in all than was written
+            # Every account at the volume's first mount, one account at the others: at most as many findings as mounts
+            # and sources together, not their product.
             secrets = islice(secrets_by_volume[mount.name].items(), 1 if mount.name in reported else None)
             reported.add(mount.name)
             for other, name in secrets:

@@ -59,10 +59,10 @@ class Metrics:
     """
 
     def __init__(self, state: State) -> None:
-        """Start at zero. Namespace labels are the namespaces that `state` knows, if it knows any."""
+        """Namespace labels are the namespaces that `state` knows, if it knows any."""
         self._state = state
         self.reviews: dict[tuple[str, ...], list[float]] = {}
-        """By the labels of `REVIEWS` the number of reviews in each bucket, of those above all, and their seconds."""
+        """By the labels of `REVIEWS`: the reviews in each bucket, those above all buckets, the sum of their seconds."""
         self.values: dict[Definition, MetricValues] = {
             definition: {labels: MetricValue() for labels in _AT_ZERO.get(definition, ())} for definition in RECORDED
         }
@@ -129,16 +129,16 @@ class Metrics:
         if kind in self._findings:
             return self._findings[kind]
         tokens = None
-        if token is not None and action is Action.PATCH:
+        if token is not None and action is Action.PATCH and rule in self._tokens:
             definition, audiences = self._tokens[rule]
             audience = audiences.label(token.audience, namespace) if token.audience else API_SERVER
             tokens = self._value(definition, audience, lifetime_label(token.lifetime))
-        cells = self._value(definitions.FINDINGS, rule, action, namespace), tokens
+        values = self._value(definitions.FINDINGS, rule, action, namespace), tokens
         if token is None or len(token.audience) <= label_limits.MAX_AUDIENCE_LENGTH:
             if len(self._findings) >= MAX_CACHED:
                 self._findings.clear()
-            self._findings[kind] = cells
-        return cells
+            self._findings[kind] = values
+        return values
 
     def _is_known_namespace(self, name: str) -> bool:
         snapshot = self._state.snapshot
