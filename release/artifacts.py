@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).parent.parent
+LABELS = "manifests/components/labels/kustomization.yaml"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 SBOM = "opt/tokenguard/sbom.cdx.json"
 _BUILD = "import sys; from setuptools import build_meta as b; out = sys.argv[1]; b.build_wheel(out); b.build_sdist(out)"
@@ -56,6 +57,7 @@ def check_versions(source: Path, version: str) -> None:
     found = {
         "pyproject.toml": tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"],
         "manifests/base/kustomization.yaml": _value(source / "manifests/base/kustomization.yaml", "newTag"),
+        LABELS: _value(source / LABELS, "app.kubernetes.io/version"),
     }
     chart = source / "charts/tokenguard/Chart.yaml"
     if chart.exists():

@@ -103,7 +103,12 @@ class Nodes:
 def run_pod(plane: ControlPlane, name: str, namespace: str) -> "subprocess.CompletedProcess[str]":
     """Wait for a pod, run its one container as a process, and report how it ended."""
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-    _, pod = eventually(lambda: (reply := plane.ask("GET", path))[0] == 200 and reply)
+
+    def waiting() -> Object | None:
+        status, found = plane.ask("GET", path)
+        return found if status == 200 and found["status"]["phase"] == "Pending" else None
+
+    pod = eventually(waiting)
     [container] = pod["spec"]["containers"]
     token = plane.do("create", "token", pod["spec"]["serviceAccountName"], "-n", namespace).strip()
     with tempfile.TemporaryDirectory() as folder:

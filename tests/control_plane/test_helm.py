@@ -119,12 +119,14 @@ def state_of(installation):
     return installation.bundles(), installation.secret()
 
 
-@pytest.mark.parametrize("side", ["--server-side=false", "--server-side=true"])
+APPLIED = {"client-side": ["--server-side=false"], "server-side": ["--server-side=true", "--force-conflicts"]}
+
+
+@pytest.mark.parametrize("side", APPLIED)
 def test_upgrade_keeps_certificates_and_fails_no_pod(plane, helm, nodes, installation, side) -> None:
     running, before = installation[0], state_of(installation[0])
-    flags = (side, "--force-conflicts") if side.endswith("true") else (side,)
-    with pods_created(plane, f"upgrade-{side[-4:].strip('-=')}") as loop:
-        helm.upgrade(*flags, "--set", f"podAnnotations.side={side[-4:].strip('=')}", "--set", "image.tag=0.2.0")
+    with pods_created(plane, f"upgrade-{side}") as loop:
+        helm.upgrade(*APPLIED[side], "--set", f"podAnnotations.applied={side}", "--set", "image.tag=0.2.0")
         nodes.roll_out()
         loop.more(PODS)
     assert loop.failures == []

@@ -72,8 +72,29 @@ def test_service_monitor_matches_service_and_certificate(folder) -> None:
 
 
 @each
+def test_alert_runbook_is_a_section_of_a_page(alert) -> None:
+    page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    headings = re.findall(r"^#+ (.*)$", (CHECKOUT / page).read_text(), re.MULTILINE)
+    assert anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_dashboard_selects_the_cluster_in_every_metric() -> None:
+    [variable] = [one for one in dashboard()["templating"]["list"] if one["name"] == "cluster"]
+    assert (variable["includeAll"], variable["allValue"]) == (True, ".*")
+    for target in targets():
+        selectors = re.findall(r"\b(?:tokenguard|apiserver|serviceaccount)_\w+(\{[^}]*)?", bare(target["expr"]))
+        assert selectors
+        assert all("cluster=~$cluster" in selector for selector in selectors), target["expr"]
+
+
+def bare(expression):
+    """Return an expression with only `$cluster` left of what is in quotes."""
+    return re.sub(r'"([^"]*)"', lambda found: found[1] if found[1] == "$cluster" else "", expression)
+
+
+@each
 def test_alert_has_summary_description_and_action(alert) -> None:
-    assert set(alert["annotations"]) == {"summary", "description", "action"}
+    assert set(alert["annotations"]) == {"summary", "description", "action", "runbook_url"}
     assert all(text.strip() and "\n" not in text for text in alert["annotations"].values())
     assert alert["labels"].keys() == {"severity"}
     assert len(alert["annotations"]["summary"]) < 120

@@ -49,6 +49,9 @@ def test_namespace_alone_moves_everything(resources, tmp_path) -> None:
     objects = render_text(tmp_path, overlay(*resources))
     assert mentions(objects) == []
     assert the("Namespace", objects, OTHER)
+    for obj in objects:
+        if obj["apiVersion"].startswith("flowcontrol."):
+            del obj["metadata"]["namespace"]  # the API server ignores it; manifests/namespace removes it
     before = [obj for folder in resources for obj in render(folder)]
     assert rename(before) == sorted(objects, key=identity)
 

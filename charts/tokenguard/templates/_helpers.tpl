@@ -120,6 +120,19 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- if $names }}{{ $_ := set .object.spec "dnsNames" $names }}{{ end -}}
 {{- end }}
 
+{{- define "tokenguard.FlowSchema" -}}
+{{- range .object.spec.rules -}}
+{{- range .subjects }}{{ $_ := set .serviceAccount "namespace" $.root.Release.Namespace }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tokenguard.PrometheusRule" -}}
+{{- $base := .root.Values.monitoring.runbookBaseUrl -}}
+{{- range .object.spec.groups -}}
+{{- range .rules }}{{ $_ := set .annotations "runbook_url" (printf "%s%s" $base .annotations.runbook_url) }}{{ end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "tokenguard.ServiceMonitor" -}}
 {{- range .object.spec.endpoints -}}
 {{- $_ := set .tlsConfig "serverName" (printf "tokenguard.%s.svc" $.root.Release.Namespace) -}}
@@ -152,7 +165,7 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- $kind := $object.kind -}}
 {{- if hasSuffix "WebhookConfiguration" $kind }}{{ $kind = "WebhookConfiguration" }}{{ end -}}
 {{- include "tokenguard.common" $context -}}
-{{- if has $kind (list "Deployment" "HorizontalPodAutoscaler" "ConfigMap" "NetworkPolicy" "WebhookConfiguration" "Certificate" "ServiceMonitor") -}}
+{{- if has $kind (list "Deployment" "HorizontalPodAutoscaler" "ConfigMap" "NetworkPolicy" "WebhookConfiguration" "Certificate" "ServiceMonitor" "PrometheusRule" "FlowSchema") -}}
 {{- include (printf "tokenguard.%s" $kind) $context -}}
 {{- end -}}
 {{- if and (eq $kind "PriorityClass") -}}{{- $_ := set $object.metadata "name" $root.Values.priorityClass.name -}}{{- end -}}
