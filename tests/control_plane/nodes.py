@@ -54,6 +54,9 @@ class Nodes:
 
     def roll_out(self) -> None:
         """Start the replicas, have the Service lead to them, report them as ready, and stop the former ones."""
+        self._get("deployments", "apps/v1")
+        scale = ("scale", "deployment", "tokenguard", "-n", self.namespace, f"--replicas={self.replicas}")
+        self.plane.do(*scale)  # as the autoscaler does
         deployment = self._get("deployments", "apps/v1")
         told = {name: value for name, value in environment_of(deployment).items() if name not in OF_A_POD}
         [container] = deployment["spec"]["template"]["spec"]["containers"]
