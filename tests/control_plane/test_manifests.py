@@ -3,11 +3,13 @@
 import base64
 import copy
 import json
+import subprocess
 
 import pytest
 
 from tests.control_plane.plane import own_plane
-from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, MONITORING, is_custom, render, the
+from tests.end_to_end.cluster import namespace_with
+from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, MONITORING, is_custom, render, render_text, the
 from tests.serving import eventually
 
 INSTALL = ("apply", "-k", str(CHECKOUT / "manifests"))
@@ -116,7 +118,45 @@ def test_apply_again_changes_nothing(plane) -> None:
     done = plane.kubectl(*INSTALL)
     assert (done.returncode, done.stderr) == (0, "")
     assert versions(plane) == before
-    assert len(before) == 15
+    assert len(before) == 17
+
+
+def replicas(plane):
+    return int(plane.do("get", "deployment", "tokenguard", "-n", "tokenguard", "-o", "jsonpath={.spec.replicas}"))
+
+
+def test_apply_keeps_the_number_of_the_autoscaler(plane) -> None:
+    plane.do("scale", "deployment", "tokenguard", "-n", "tokenguard", "--replicas=4")
+    plane.do(*INSTALL)
+    assert replicas(plane) == 4
+
+
+def test_upgrade_from_a_fixed_number_keeps_the_number(plane) -> None:
+    former = copy.deepcopy(the("Deployment", render("manifests")))
+    former["spec"]["replicas"] = 2
+    plane.do("apply", "-f", "-", stdin=former)
+    plane.do("scale", "deployment", "tokenguard", "-n", "tokenguard", "--replicas=4")
+    page = (CHECKOUT / "docs/install.md").read_text()
+    [command] = [line[2:] for line in page.splitlines() if "set-last-applied" in line]
+    kubectl = f"{plane.program} --kubeconfig {plane.folder / 'kubeconfig'}"
+    subprocess.run(["bash", "-o", "pipefail", "-c", command.replace("kubectl", kubectl)], check=True)
+    plane.do(*INSTALL)
+    assert replicas(plane) == 4
+
+
+def test_excluded_namespace_works_without_replicas(plane, waits_for, tmp_path) -> None:
+    plane.create(*namespace_with("excluded", "default"))
+    objects = render_text(tmp_path, (
+        "resources: [../tokenguard/manifests]\n"
+        "components: [../tokenguard/manifests/components/exclude-namespaces]\n"
+        "configMapGenerator: [{name: excluded-namespaces, literals: [\"namespaces=other,excluded\"],"
+        " options: {annotations: {config.kubernetes.io/local-config: \"true\"}}}]\n"
+    ))  # fmt: skip
+    configurations = [obj for obj in objects if obj["kind"].endswith("WebhookConfiguration")]
+    plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": configurations})
+    eventually(lambda: waits_for(*CREATE, "--dry-run=server", stdin=pod("late", namespace="excluded")) == "")
+    assert waits_for(*TOKEN, "-n", "excluded") == ""
+    assert waits_for(*CREATE, stdin=pod("late-too")) == "pods.validate.tokenguard.svc"
 
 
 @pytest.mark.parametrize("how", [(), ("--server-side",)], ids=["client", "server"])

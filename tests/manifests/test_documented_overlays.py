@@ -53,7 +53,9 @@ def test_documented_overlay_for_certificates_by_hand(render_overlay) -> None:
 def test_documented_overlay_excludes_cert_managers_namespace(render_overlay) -> None:
     objects = render_overlay(shown_kustomization("docs/certificates.md", "manifests/overlays/cert-manager"))
     validating = the(KINDS[1], objects)["webhooks"][0]
-    assert "cert-manager" in validating["namespaceSelector"]["matchExpressions"][0]["values"]
+    assert "!(request.namespace in 'cert-manager'.split(','))" in {
+        condition["expression"] for condition in validating["matchConditions"]
+    }
 
 
 def test_documented_overlay_requires_client_certificates(render_overlay) -> None:
