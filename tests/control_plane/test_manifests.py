@@ -149,8 +149,8 @@ def test_excluded_namespace_works_without_replicas(plane, waits_for, tmp_path) -
     objects = render_text(tmp_path, (
         "resources: [../tokenguard/manifests]\n"
         "components: [../tokenguard/manifests/components/exclude-namespaces]\n"
-        "configMapGenerator: [{name: excluded-namespaces, literals: [\"namespaces=other,excluded\"],"
-        " options: {annotations: {config.kubernetes.io/local-config: \"true\"}}}]\n"
+        'configMapGenerator: [{name: excluded-namespaces, literals: ["namespaces=other,excluded"],'
+        ' options: {annotations: {config.kubernetes.io/local-config: "true"}}}]\n'
     ))  # fmt: skip
     configurations = [obj for obj in objects if obj["kind"].endswith("WebhookConfiguration")]
     plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": configurations})
