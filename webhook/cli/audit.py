@@ -62,16 +62,19 @@ def summarize(
     accounts whose clients use legacy tokens or stale tokens. A stale token is used after its requested lifetime: its
     client will break when the API server's token is capped.
 
-    A pod that both webhooks evaluated counts once. Dry runs and the entries of each kind of log are counted separately.
-    "audited" requests violate a rule whose action is audit; an "exempted" request can also count as something else.
+    A pod that both webhooks evaluated counts once, provided that no file contains the logs of several replicas. Dry
+    runs are counted separately, and so are the two kinds of logs. "audited" requests were allowed with findings that
+    only the audit log shows. "exempted" requests used an exemption; another column may count them, too.
 
     Reads JSON lines, pretty-printed JSON, arrays, EventLists, exports of CloudWatch, Azure and Google Cloud Logging,
     and the output of kubectl logs and oc adm node-logs.
 
     \b
-    Examples:
-      tokenguard audit summarize audit-*.log
-      kubectl logs -n tokenguard -l app.kubernetes.io/name=tokenguard --tail=-1 | tokenguard audit summarize -
+    Example, with a file for each replica:
+      for pod in $(kubectl get pods -n tokenguard -o name); do
+        kubectl logs -n tokenguard $pod > ${pod#pod/}.log
+      done
+      tokenguard audit summarize tokenguard-*.log
 
     Exit status: 0 no finding; 1 a request was denied, or a stale or legacy token was used; 2 a file cannot be read
     completely, or no file contains an entry of either log.

@@ -83,7 +83,8 @@ def start_rotation(
     """Renew the certificate or the CA now.
 
     With --ca, waits until the old CA is removed from the webhook configurations: the replicas sign a new certificate
-    when every API server trusts the new CA, and remove the old one when all of them serve it, after about a minute.
+    when every API server trusts the new CA, and remove the old CA when all replicas serve the new certificate, after
+    about a minute.
     """
     secret = TlsSecret(qualified_name(tls_secret, own_namespace))
     with connected(kubeconfig, context) as transport:
@@ -128,7 +129,8 @@ def generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, fo
     """Create certificate files for the Service.
 
     Writes tls.crt and tls.key, ca.crt and ca.key (keep ca.key offline), and ca-bundle.yaml, a patch with the CA for
-    both webhook configurations. If the folder contains a CA, it signs again and the configurations need no change.
+    both webhook configurations. If the folder already contains a CA, that CA signs the new certificate, and the webhook
+    configurations need no change.
     """
     try:
         existing = {name: (out / name).read_bytes() for name in ("ca.crt", "ca.key") if (out / name).exists()}

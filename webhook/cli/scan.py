@@ -75,7 +75,8 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
               help="Days without use after which an unreferenced legacy Secret is safe to delete.")  # fmt: skip
 @click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
               help="Audience of the API server, if the policy names none. May be repeated. Default: those of the"
-                   " ServiceAccount token that the scan uses, otherwise the usual ones.")  # fmt: skip
+                   " ServiceAccount token that the scan uses; otherwise the token issuer and"
+                   " https://kubernetes.default.svc, with and without .cluster.local.")  # fmt: skip
 @output_option(FORMATTERS)
 @cluster_options
 @click.option("--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,

@@ -35,7 +35,7 @@ OPTIONS = [
             **_FILE),
     _option("--policy-configmap", "ConfigMap with the policy in key policy.yaml, instead of a file; watched.",
             type=NAMESPACED_NAME),
-    _option("--own-namespace", "Namespace that tokenguard is installed in: its pods and workloads are left alone.",
+    _option("--own-namespace", "Namespace that tokenguard is installed in: its pods and workloads are not evaluated.",
             type=NAMESPACE, default=own_namespace, show_default="in a pod its own, elsewhere tokenguard"),
     _option("--state-folder", "Folder for the last valid policy of the ConfigMap, which is used after a restart while"
             " the ConfigMap is missing or invalid. Created if missing; nobody else may write to it.",
@@ -54,9 +54,9 @@ OPTIONS = [
             " repeated.", type=Parsed("NAME", normalize_name), multiple=True),
     _option("--client-ca", "CA certificates, PEM: reviews are accepted only from clients with a certificate of one of"
             " them. Reloaded when it changes. Default: from any client.", **_FILE),
-    _option("--audit-log", "File for the audit log, one JSON record a line; -: stdout.",
+    _option("--audit-log", "File for the audit log, one JSON record per line; -: stdout.",
             metavar="FILE|-", default=ServeOptions.audit_log),
-    _option("--audit-level", "decisions: don't record requests that are allowed without a finding; all: record them.",
+    _option("--audit-level", "Requests to record. decisions: all except those that are allowed without a finding.",
             type=click.Choice(["decisions", "all"]), default=ServeOptions.audit_level),
     _option("--audit-sample", "Share of allowed and warned requests to record, 0 to 1. Denied, patched and exempted"
             " requests are always recorded.",
@@ -64,8 +64,8 @@ OPTIONS = [
     _option("--audit-failure", "If patches and exemptions cannot be recorded: deny these requests and report not ready,"
             " or allow them.", type=click.Choice(["deny", "allow"]), default=ServeOptions.audit_failure),
     _option("--audit-file", "Additional file for the audit log; rotated: FILE.1 is the previous one.", **_FILE),
-    _option("--audit-file-max-size", "Size at which --audit-file is rotated: bytes, or with Ki, Mi or Gi. 0: never,"
-            " something else rotates it.", type=Parsed("SIZE", _size),
+    _option("--audit-file-max-size", "Size at which --audit-file is rotated: bytes, or with Ki, Mi or Gi. 0: no"
+            " rotation, for use with logrotate.", type=Parsed("SIZE", _size),
             default=f"{ServeOptions.audit_file_max_size >> 20}Mi"),
     _option("--audit-file-keep", "Number of rotated files to keep.",
             type=click.IntRange(min=1), metavar="NUMBER", default=ServeOptions.audit_file_keep),

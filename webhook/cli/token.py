@@ -70,8 +70,8 @@ def command() -> None:
 def inspect(given: tuple[str, ...], policy: str | None, labels: Labels, output: str) -> int:
     """Show claims, lifetime and policy decision.
 
-    Works offline and does not verify the signature. The policy evaluates a TokenRequest for such a token or, for a
-    legacy token, such a Secret.
+    Works offline and does not verify the signature. The policy decision is the one about a TokenRequest for the same
+    kind of token; for a legacy token, the one about its Secret.
 
     \b
     Example:
@@ -113,8 +113,9 @@ def verify(
 ) -> int:
     """Verify with the API server (TokenReview) or the issuer's keys.
 
-    With keys alone, tokenguard does not know whether the account and the bound objects still exist, and assumes that
-    the API server's audiences are its issuer and the usual ones.
+    With --jwks and --cluster-keys, the command cannot check whether the account and the bound objects still exist. It
+    assumes that the API server's audiences are the token issuer and https://kubernetes.default.svc, with and without
+    .cluster.local.
 
     Exit status: 0 accepted, 1 rejected, 2 the token cannot be read or the API server cannot be reached.
     """
