@@ -20,7 +20,7 @@ def test_rules_explains_a_rule(rule) -> None:
 
 def test_rules_token_expiration_names_terminating_pods() -> None:
     explanation = " ".join(run_command("rules", "token-expiration").stdout.split())
-    assert "A terminating pod is another matter" in explanation
+    assert "while a pod terminates" in explanation
     assert "`terminationGracePeriodSeconds`" in explanation
     assert "lose nothing" not in explanation
 

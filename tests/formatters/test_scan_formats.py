@@ -147,9 +147,9 @@ mount a projected token instead
 mount a projected token instead
     - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead
-    + patch: inject: lacks the injected token "vault" for "https://vault.example.com"; injected at /vault/token
+    + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token
   Pod/bare: newly patched
-    + patch: inject: lacks the injected token "vault" for "https://vault.example.com"; injected at /vault/token
+    + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token
   3 legacy Secrets: newly denied if recreated
 
 tokens in pods by audience and lifetime
@@ -161,7 +161,7 @@ tokens in pods by audience and lifetime
 
 
 CAP = "patch: token-expiration: has lifetime 31536000s (3607 for the API server means a year), exceeding the maximum "
-INJECTED = 'patch: inject: lacks the injected token "vault" for "https://vault.example.com"; injected at /vault/token'
+INJECTED = 'patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token'
 TOKENS_LIE_THERE = (
     """is "/var/lib/kubelet/pods", which contains every pod's tokens; mount only the folder that is needed"""
 )

@@ -24,7 +24,7 @@ _WIDTH = 100
 _INTRODUCTION = """\
 A pod authenticates with a token of its ServiceAccount. There are two kinds of tokens:
 
-  legacy token     stored in a Secret; never expires: a stolen copy works until the Secret is deleted
+  legacy token     stored in a Secret; never expires: a stolen copy is valid as long as the Secret exists
   projected token  issued for one pod and one audience (for example Vault); expires, and the kubelet renews it
 
 tokenguard is an admission webhook. The API server sends it every new pod twice: /mutate can patch the pod,
@@ -35,7 +35,7 @@ _PODS = (
     (
         "plain",
         "A pod that asks for no token",
-        "Kubernetes adds one for the API server. Its 3607 seconds are a special value: the API server makes it a year.",
+        "Kubernetes adds one for the API server. Its 3607 seconds are a special value: it is valid for a year.",
     ),
     (
         "legacy-token",
@@ -49,8 +49,8 @@ _PODS = (
     ),
     (
         "seed",
-        "A pod that does it right",
-        "Its author projects a token for one service, valid for half an hour. That token is not changed.",
+        "A pod that follows the policy",
+        "Its author projects a token for one service, valid for half an hour. Only the token of Kubernetes is capped.",
     ),
 )
 

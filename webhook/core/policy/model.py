@@ -116,8 +116,8 @@ class Injection:
     @cached_property
     def messages(self) -> tuple[str, str]:
         """The violation of a pod without the token, and the summary of the fix."""
-        lacks = f"lacks the injected token {quote(self.name)} for {quote(self.audience)}"
-        return lacks, f"injected at {self.file}{f' (env {self.env})' if self.env else ''}"
+        violation = f"has no token {quote(self.name)} for {quote(self.audience)}"
+        return violation, f"injected at {self.file}{f' (env {self.env})' if self.env else ''}"
 
     @property
     def applies_to_all(self) -> bool:

@@ -52,15 +52,16 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
 
 RULE: Rule = Rule(
     name="api-token-automount",
-    summary="the API server's token is mounted in a pod that didn't itself request it",
+    summary="the API server's token is mounted in a pod whose own spec does not request it",
     explanation="""\
 Kubernetes mounts a token for the API server into every pod, and most pods never call the API server. An attacker who
 breaks into one of them gets a token all the same.
 
 What to do: set `automountServiceAccountToken: false` in the pod's spec. If the pod does call the API server, say so
 with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. The ServiceAccount's
-`automountServiceAccountToken: true` is not enough, because it is for all pods at once; it gets a warning. A pod that
-projects the token by hand, into a volume not named kube-api-access-*, requests it by that and keeps it.""",
+`automountServiceAccountToken: true` is not enough, because it applies to all pods of the account; it gets a warning. A
+pod whose author projects the token, into a volume with a name other than kube-api-access-*, also counts as a pod that
+requests it.""",
     subjects=PODS | {Subject.SERVICE_ACCOUNT},
     default=Action.OFF,
     optional_actions=(Action.REJECT, Action.PATCH),

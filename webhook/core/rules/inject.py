@@ -210,15 +210,16 @@ def _injected_volume(pod: PodContext, injection: Injection) -> _InjectedVolume:
 
 RULE: Rule = Rule(
     name="inject",
-    summary="an injection is impossible: its mount path or volume name is taken, or it is unknown or not for this pod",
+    summary="a token cannot be injected: its mount path or volume name is already used, or the pod may not request it",
     explanation="""\
 The policy's `inject` list mounts tokens into the pods that it selects: volume `tokenguard-NAME`, at `mountPath`, in
 every init container and container except those named in the annotation `tokenguard/skip-containers`. With `env`, that
 variable contains the file's path, unless the container sets it itself. Injections with `onRequest: true` go only to
 pods annotated `tokenguard/inject: "NAME,..."`.
 
-What to do: if a mount path or volume name is taken, change one of the two; if the annotation requests an injection that
-doesn't exist, correct it. With `inject: off` nothing is injected.""",
+With the action `patch`, a pod is denied if a token cannot be injected. What to do: if the pod already uses the mount
+path or volume name, change it in the pod or in the policy; if the annotation requests an injection that does not exist
+or does not select this pod, correct the annotation. With `inject: off` nothing is injected.""",
     subjects=PODS,
     default=Action.PATCH,
     check=check,

@@ -42,7 +42,7 @@ def _is_within(path: str, folder: str) -> bool:
 
 RULE: Rule = Rule(
     name="kubelet-hostpath",
-    summary="a hostPath shows the folder in which the kubelet keeps every pod's tokens, or leads there through /proc",
+    summary="a hostPath volume exposes the folder that contains every pod's tokens, directly or through /proc",
     explanation="""\
 The kubelet keeps the token files of all pods of its node in the folder `pods` of its root folder, by default
 `/var/lib/kubelet/pods`. A pod that mounts that folder, one above it (`/var/lib`, `/`) or one below it can read the
@@ -52,8 +52,8 @@ links to the rest of the node.
 Some distributions give the kubelet another root folder (k0s `/var/lib/k0s/kubelet`, MicroK8s
 `/var/snap/microk8s/common/var/lib/kubelet`): list all of them in the policy's `kubeletRootDirs`.
 
-What to do: mount only the folder that is needed (for logs, `/var/log`). For agents of the node that really need it,
-such as CSI drivers, write an exemption with a reason.
+What to do: mount only the folder that is needed (for logs, `/var/log`). For node agents that really need it, such as
+CSI drivers, write an exemption with a reason.
 
 A path is compared as it is written. The rule cannot see where a symlink on the node leads, and any pod that may write
 to a hostPath can create one. It does not deny `/proc` as a whole, which monitoring agents mount. If pods must not reach

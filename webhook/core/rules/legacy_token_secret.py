@@ -99,22 +99,24 @@ def _pointer(part: str, key: str) -> str:
 
 RULE: Rule = Rule(
     name="legacy-token-secret",
-    summary="a Secret is written that makes Kubernetes issue a token that never expires, or revives one",
+    summary="creating or updating a Secret makes Kubernetes issue a token that never expires, or revives such a token",
     explanation="""\
-Kubernetes fills a Secret of type kubernetes.io/service-account-token with a token that never expires, and everybody who
-may read Secrets has it. So nobody may create one, or change one so that Kubernetes issues another token: its account
-changed, its uid or its token removed. Labels and other edits are not evaluated.
+Kubernetes fills a Secret of type kubernetes.io/service-account-token with a token that never expires, and anyone who
+may read the Secret can use it. The rule denies creating such a Secret, and updating one so that Kubernetes issues
+another token: changing or removing its account or uid, or removing its token. Other updates are not evaluated.
 
-Such a token is valid as long as a Secret of the name that it was issued for, of any type, contains the same text under
-the key `token`. So deleting the Secret does not end it: anyone with a copy can create an Opaque Secret of that name,
-and it is valid again. This rule denies that, too, and any copy under that key. What ends a token for good: delete its
-ServiceAccount (a new one of that name is another one), or rotate the key that signs tokens. What ends it as long as the
-Secret is kept: the label kubernetes.io/legacy-token-invalid-since with a date. Removing the label is denied.
+A token is valid as long as a Secret with its original name, of any type, contains it under the key `token`. So it is
+not enough to delete the Secret: anyone who has a copy of the token can create an Opaque Secret of that name, and the
+token is valid again. The rule also denies that, and any other Secret with a legacy token under that key.
+
+To make a token invalid permanently, delete its ServiceAccount (a new one of the same name does not make it valid), or
+rotate the key that signs tokens. If you keep the Secret, set the label kubernetes.io/legacy-token-invalid-since to a
+date: its token is invalid as long as the label exists. The rule denies removing the label.
 
 What to do: in a pod, project a `serviceAccountToken`; by hand, run `kubectl create token NAME --duration=1h`; for a
-system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller cannot do
-without yet, write an exemption for its user, with a reason and an end. To point a Secret from one account to another,
-an exemption by `serviceAccounts` must be for both.""",
+system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller still needs
+such Secrets, write an exemption for its user, with a reason and an end date. An exemption by `serviceAccounts` for
+changing a Secret's account must list the old and the new account.""",
     subjects=frozenset({Subject.SECRET}),
     default=Action.REJECT,
     check=check,

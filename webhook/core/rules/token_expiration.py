@@ -115,17 +115,17 @@ RULE: Rule = Rule(
 A stolen token can be used until it expires. A short lifetime costs a running pod little: the kubelet writes a new token
 into the file at 80 % of its lifetime (after 24 hours at the latest), and clients that re-read the file keep working.
 
-A terminating pod is another matter: from the moment it is deleted, the kubelet may no longer refresh its tokens
-(kubernetes/kubernetes#116481). A token then has at least 20 % of its lifetime left: 12 minutes of an hour. So the
-author is warned, never denied, if `terminationGracePeriodSeconds` exceeds that. What to do: lower it to what the pod
-needs, do what needs the token early in termination, or set `automountServiceAccountToken: false` if the API server's
-token isn't used.
+This is different while a pod terminates: after its deletion, the kubelet may no longer refresh its tokens
+(kubernetes/kubernetes#116481). At that moment a token has at least 20 % of its lifetime left: 12 minutes of an hour. If
+`terminationGracePeriodSeconds` is longer, the author gets a warning; the pod is not denied. What to do: lower it to
+what the pod needs, use the token early in the termination only, or set `automountServiceAccountToken: false` if the pod
+does not use the API server's token.
 
-3607 seconds for the API server alone is a special number: Kubernetes makes such a token valid for a whole year, so that
-old clients, which read their token only once, keep working. The token that every pod gets by default is of that kind.
-It is capped to the smaller of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it alone. A token
-that a chart projects by hand at the same path, /var/run/secrets/kubernetes.io/serviceaccount, whatever its volume is
-called, is capped even if this rule's action is `reject`, and its author is warned.
+A lifetime of 3607 seconds for the API server has a special meaning: Kubernetes makes such a token valid for a year, so
+that old clients, which read their token only once, keep working. The token that Kubernetes mounts by default is such a
+token. It is capped to the smaller of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it
+unchanged. If a pod's author projects a token at the same path, /var/run/secrets/kubernetes.io/serviceaccount, from a
+volume of any name, it is capped even if this rule's action is `reject`, and the author gets a warning.
 
 What to do: set `expirationSeconds` to at most the maximum, and re-read the token's file before it expires.
 

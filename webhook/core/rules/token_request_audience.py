@@ -30,8 +30,7 @@ RULE: Rule = Rule(
     name="token-request-audience",
     summary="an audience of a requested token is neither allowed nor the API server's",
     explanation="""\
-The audience of a token says who may accept it. A token for a service that the policy doesn't know could be given to
-anybody.
+The audience of a token says who may accept it. The policy lists the services that tokens of this cluster are for.
 
 What to do: request an audience in `tokens.audiences.allowed`, or none: then the token is for the API server. The API
 server's own audiences are those in `apiServerToken.audiences`, or else those of tokenguard's own token.""",

@@ -24,12 +24,12 @@ RULE: Rule = Rule(
     name="token-request-binding",
     summary="a requested token is bound to no object",
     explanation="""\
-A token that is bound to a Pod, Secret or Node is invalid as soon as that object is deleted: the only way to revoke a
-token before it expires.
+A token that is bound to a Pod, Secret or Node is invalid as soon as that object is deleted. Nothing else revokes a
+single token before it expires.
 
 What to do: `kubectl create token NAME --bound-object-kind=Secret --bound-object-name=OBJECT`, and delete the object
-when the token is no longer needed. Any Secret will do, also an empty one that is created for this purpose; a Pod must
-be one of the account's own.""",
+when the token is no longer needed. Any Secret will do, even an empty one that you create for this purpose; a Pod must
+run as this account.""",
     subjects=frozenset({Subject.TOKEN_REQUEST}),
     default=Action.AUDIT,
     optional_actions=(Action.REJECT,),

@@ -28,7 +28,7 @@ RULE: Rule = Rule(
     name="token-request-expiration",
     summary="a requested token would be valid longer than tokens.maxRequestExpirationSeconds",
     explanation="""\
-A token that is requested by hand (`kubectl create token`, the TokenRequest API) is refreshed by nobody, ends up in
+Nobody refreshes a token that is requested by hand (`kubectl create token`, the TokenRequest API). It ends up in
 terminals, scripts and CI variables, and cannot be revoked before it expires unless it is bound to an object.
 
 What to do: request at most the maximum, and request a new token when it expires. The maximum is

@@ -28,9 +28,9 @@ RULE: Rule = Rule(
     name="token-subpath",
     summary="a token volume is mounted by subPath or subPathExpr: that file is never refreshed",
     explanation="""\
-The kubelet refreshes a projected token by swapping the files of its volume. A mount by `subPath` or `subPathExpr` keeps
-showing the file that was there when the container started. So the container is locked out when that token expires, and
-its owner asks for a longer one.
+The kubelet refreshes a projected token by replacing the files of its volume. A mount by `subPath` or `subPathExpr`
+keeps the file from the start of the container. So the container gets 401 as soon as that token has expired, and its
+owner asks for a longer lifetime.
 
 What to do: mount the whole volume into a folder of its own, and point the client at the file in it.""",
     subjects=PODS_AND_EPHEMERAL_CONTAINERS,
