@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/ready ## start the real webhook, send it four recorded pods, show each decision
@@ -146,13 +146,17 @@ release: $(VENV)/ready ## write all that a release consists of to dist: VERSION,
 	$(if $(ARCHIVES),,$(MAKE) image-archive IMAGE=$(IMAGE):$(VERSION))
 	@$(BIN)/python release/artifacts.py --version $(VERSION) --image $(IMAGE) $(or $(ARCHIVES),$(ARCHIVE))
 
+.PHONY: e2e
+e2e: $(VENV)/ready ## run the end-to-end tests in the cluster of KUBECONFIG, with IMAGE; see CONTRIBUTING.md
+	TOKENGUARD_E2E_IMAGE=$(IMAGE) TOKENGUARD_E2E_NEXT_IMAGE=$(NEXT_IMAGE) $(BIN)/pytest -rs $(or $(T),tests/end_to_end)
+
 .PHONY: needs-kind
 needs-kind:
 	@command -v kind >/dev/null || { echo "make kind needs kind (https://kind.sigs.k8s.io) and docker" >&2; exit 1; }
 
 .PHONY: kind
-kind: needs-kind $(VENV)/ready image ## install the image in a kind cluster of its own, run the end-to-end cases, delete the cluster
-	TOKENGUARD_KIND_IMAGE=$(IMAGE) $(BIN)/pytest -rs tests/kind
+kind: needs-kind $(VENV)/ready image ## run 'make e2e' in a kind cluster of its own, which is deleted afterwards
+	tests/kind/run.sh $(IMAGE) $(MAKE) e2e IMAGE=$(IMAGE)
 
 .PHONY: clean
 clean: ## remove what the other targets created

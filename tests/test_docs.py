@@ -78,7 +78,7 @@ def test_links_lead_to_files_and_headings(path) -> None:
 def test_paths_and_make_targets_named_exist(path) -> None:
     for name in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", PAGES[path]):
         assert (CHECKOUT / name).exists() or re.search(OF_THE_EXAMPLE, name), name
-    for target in re.findall(r"(?:`|\$ )make (?:-C \w+ )?([a-z-]+)", PAGES[path]):
+    for target in re.findall(r"(?:`|\$ )make (?:-C \w+ )?([a-z0-9-]+)", PAGES[path]):
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
 
 

@@ -5,8 +5,8 @@ import http.client
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from tests.control_plane.plane import ControlPlane
 from tests.end_to_end.cluster import pod, tokens
 from tests.serving import eventually
 
@@ -14,11 +14,17 @@ INTERVAL = 0.1
 """Seconds between pods, and between rounds of handshakes: what is under way meanwhile needs the CPUs, too."""
 
 
+class Askable(Protocol):
+    """A cluster by its API server."""
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]: ...
+
+
 @dataclass
 class PodLoad:
     """Pods created one after the other, and the API server's answers."""
 
-    plane: ControlPlane
+    plane: Askable
     name: str
     stored: list[dict] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -26,7 +32,8 @@ class PodLoad:
 
     def run(self) -> None:
         while not self.stop.is_set():
-            manifest = pod(f"{self.name}-{len(self.stored)}-{len(self.failures)}", "shop")
+            name = f"{self.name}-{len(self.stored)}-{len(self.failures)}"
+            manifest = pod(name, "shop", schedulerName="none")  # no node has to run it
             try:
                 status, answer = self.plane.ask("POST", "/api/v1/namespaces/shop/pods", manifest)
             except (OSError, http.client.HTTPException) as error:
@@ -45,7 +52,7 @@ class PodLoad:
 
 
 @contextlib.contextmanager
-def pods_created(plane: ControlPlane, name: str, *, evaluated: bool = True) -> Iterator[PodLoad]:
+def pods_created(plane: Askable, name: str, *, evaluated: bool = True) -> Iterator[PodLoad]:
     """Create pods until the end of the block; each must have been evaluated, unless `evaluated` is false."""
     loop = PodLoad(plane, name)
     thread = threading.Thread(target=loop.run)
