@@ -1,6 +1,7 @@
 """The chart installed, upgraded, rolled back and uninstalled by helm on a real API server, while pods are created."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -18,7 +19,7 @@ from tests.serving import eventually
 
 pytestmark = needs_helm
 NAMESPACE = "security"
-PODS = 100
+PODS = int(os.environ.get("TOKENGUARD_TEST_PODS", "100"))
 """Pods that are created while each step goes on."""
 CONFIGURATIONS = ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
 TRUST = "x509: certificate signed by unknown authority"
@@ -164,7 +165,7 @@ def test_applied_by_another_tool_keeps_the_bundle(plane, helm, installation) -> 
 
 @is_installed
 def test_failed_hook_changes_nothing(plane, helm) -> None:
-    helm.upgrade("--set", "policy.rules.token-audience=off")
+    helm.upgrade("--force-conflicts", "--set", "policy.rules.token-audience=off")
     probe = pod("audience", volumes=[{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}])
     eventually(lambda: plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).returncode == 0)
     with in_background(lambda: run_pod(plane, "tokenguard-test", NAMESPACE)) as ended:
