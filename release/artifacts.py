@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).parent.parent
+NO_SECRETS = "manifests/components/no-secrets/kustomization.yaml"
 LABELS = "manifests/components/labels/kustomization.yaml"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 SBOM = "opt/tokenguard/sbom.cdx.json"
@@ -57,6 +58,7 @@ def check_versions(source: Path, version: str) -> None:
     found = {
         "pyproject.toml": tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"],
         "manifests/base/kustomization.yaml": _value(source / "manifests/base/kustomization.yaml", "newTag"),
+        NO_SECRETS: _value(source / NO_SECRETS, "newTag"),
         LABELS: _value(source / LABELS, "app.kubernetes.io/version"),
     }
     chart = source / "charts/tokenguard/Chart.yaml"

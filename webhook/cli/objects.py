@@ -1,0 +1,54 @@
+"""The `objects` command: the legacy Secrets and Namespaces of a cluster, for a server that may not list Secrets."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from webhook.cli.common import NAMESPACED_NAME, cluster_options, connected, own_namespace_option, qualified_name
+from webhook.cluster.api_types import NAMESPACES
+from webhook.cluster.listing import list_objects
+from webhook.cluster.scan_reader import SECRETS
+from webhook.cluster.transport import Transport
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
+
+KEY = "objects.json"
+MAX_BYTES = 1_000_000
+"""The API server accepts ConfigMaps of at most 1 MiB, names and labels included."""
+
+
+@click.command("objects")
+@click.option("--write-configmap", type=NAMESPACED_NAME,
+              help=f"Write them to key {KEY} of this ConfigMap, which must exist, instead of stdout.")  # fmt: skip
+@own_namespace_option
+@cluster_options
+def command(write_configmap: str | None, own_namespace: str, kubeconfig: Path | None, context: str | None) -> None:
+    """Print legacy Secrets and Namespaces for serve --objects.
+
+    Reads metadata only; the Secrets that it prints have a type and an account, and no data. serve --objects evaluates
+    with them, so that the account of the server needs no right to Secrets. manifests/overlays/no-secrets runs this in a
+    CronJob.
+    """
+    with connected(kubeconfig, context) as transport:
+        items = list(_objects(transport))
+        document = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, separators=(",", ":"))
+        if write_configmap is None:
+            click.echo(document)
+            return
+        if len(document.encode()) > MAX_BYTES:
+            raise click.ClickException(f"{len(items)} objects do not fit into a ConfigMap; delete legacy Secrets first")
+        namespace, _, name = qualified_name(write_configmap, own_namespace).partition("/")
+        transport.patch(f"/api/v1/namespaces/{namespace}/configmaps/{name}", {"data": {KEY: document}})
+    click.echo(f"wrote {len(items)} objects to ConfigMap {namespace}/{name}")
+
+
+def _objects(transport: Transport) -> Iterator[dict[str, Any]]:
+    for namespace in list_objects(NAMESPACES, transport, lambda _step: None):
+        metadata: dict[str, Any] = {"name": namespace.metadata.name, "labels": namespace.metadata.labels or {}}
+        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+    for secret in list_objects(SECRETS, transport, lambda _step: None):
+        annotations = {LEGACY_TOKEN_ACCOUNT: secret.account}
+        metadata = {"name": secret.metadata.name, "namespace": secret.metadata.namespace, "annotations": annotations}
+        yield {"apiVersion": "v1", "kind": "Secret", "type": LEGACY_TOKEN_TYPE, "metadata": metadata}
