@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.policies import HEAD, mistakes
+from tests.policies import HEAD, mistakes, sound
 from webhook.core.formatting import did_you_mean, quote
 
 
@@ -71,11 +71,12 @@ SLOW = {
         HEAD + allowed(5_000, '"*-{}"') + injections(30).replace("audience: v", f"audience: &v {'x/' * 50_000}", 1),
         "inject[0].audience: too many audiences and patterns: from here on, tokens.audiences.allowed is not checked",
     ),
-    "many directives": (
-        HEAD + "...\n" + "".join(f"%TAG !a{number}! b\n" for number in range(50_000)) + "---\n" + HEAD,
-        "has more than 100 %TAG directives",
-    ),
 }
+for line_break in "\n\r\x85\u2028\u2029":
+    SLOW[f"many directives, each before U+{ord(line_break):04X}"] = (
+        HEAD + "...\n" + "".join(f"%TAG !a{number}! b{line_break}" for number in range(40_000)) + "---\n" + HEAD,
+        "has more than 100 %TAG directives",
+    )
 
 
 @pytest.mark.parametrize(("document", "expected"), SLOW.values(), ids=SLOW)
@@ -83,6 +84,12 @@ SLOW = {
 def test_read_policy_expensive_document_is_fast(document: str, expected: str) -> None:
     assert len(document) < 2**20
     assert mistakes(document)[0].split(": ", 1)[1].startswith(expected)
+
+
+def test_read_policy_text_may_mention_tag_directives() -> None:
+    reason = "a %TAG " * 70
+    exemptions = f"- {{rules: [inject], reason: '{reason}', until: never}}\n" * 10
+    assert len(sound(f"{HEAD}exemptions:\n{exemptions}").exemptions) == 10
 
 
 def test_read_policy_suggestions_are_limited() -> None:

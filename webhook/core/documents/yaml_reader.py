@@ -28,7 +28,8 @@ _VALUE_SIZE = 16
 """The size of a value, besides its characters."""
 _MAX_TAG_DIRECTIVES = 100
 """libyaml compares each one with all before it."""
-_TAG_DIRECTIVE = re.compile(r"^%TAG", re.MULTILINE)
+_TAG_DIRECTIVE = re.compile(r"(?:\A|[\r\n\x85\u2028\u2029])%TAG")
+"""One at the start of a line: YAML 1.1 has more line breaks than `re.MULTILINE`."""
 _BYTE_ORDER_MARK = re.compile(r"\A(---[^\n]*\n)?\ufeff")
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
