@@ -83,7 +83,7 @@ def test_body_sent_byte_by_byte_gets_408(short_timeout_server):
         assert trickle(connection, BODY).startswith(b"HTTP/1.1 408")
 
 
-@pytest.mark.covers("failure-modes: slow head")
+@pytest.mark.covers("failure-modes: slow header")
 def test_slow_or_endless_head_is_disconnected(short_timeout_server):
     with (
         contextlib.closing(raw_connection(short_timeout_server)) as dawdling,
@@ -105,7 +105,7 @@ def test_silent_connection_is_closed(short_timeout_server):
         assert is_let_go(no_request)
 
 
-@pytest.mark.covers("failure-modes: slow head")
+@pytest.mark.covers("failure-modes: slow header")
 def test_review_on_an_idle_connection_has_the_full_time(policy_flags, tmp_path):
     busy = SET.format("http_protocol.HEAD_SECONDS = http_protocol.BODY_SECONDS = 2")
     with (

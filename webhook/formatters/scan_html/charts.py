@@ -70,7 +70,7 @@ def lifetimes(report: ScanReport) -> Table:
         (lifetime, [{state: numbers[place]} for state, numbers in found.items()])
         for place, lifetime in enumerate(summary.LIFETIMES)
     ]
-    note = "A pod that would be denied has no tokens any more. 3607 seconds for the API server mean a year."
+    note = "A pod that would be denied has no tokens if recreated. 3607 seconds for the API server count as a year."
     caption, columns = "Tokens in pods by lifetime", _columns("Lifetime", found)
     return Table("lifetimes", caption, columns, _rows(entries, found), note=note, ordered=True)
 
@@ -128,4 +128,4 @@ def _group(secret: LegacySecret) -> str:
 def _note(report: ScanReport) -> str:
     if not report.simulated:
         return ""
-    return "Upper bars: the policy. Lower bars, and numbers after an arrow: the simulated policy."
+    return "Upper bars: the current policy. Lower bars, and numbers after an arrow: the simulated policy."

@@ -127,7 +127,7 @@ def accounts_without_permissions(report: ScanReport) -> Table:
         [Column("ServiceAccount", head=True), Column("Pods", number=True), Column("Workloads")],
         report.accounts_without_permissions or (),
         lambda account: Row([name(account.name), number(account.pods), name(", ".join(account.workloads))]),
-        note="No binding names these accounts: set automountServiceAccountToken: false.",
+        note="No role binding applies to these accounts: set automountServiceAccountToken: false on them.",
     )
     return _by_namespace(table)
 
