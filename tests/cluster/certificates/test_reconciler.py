@@ -293,6 +293,23 @@ def test_deleted_secret_is_created_again(api, time) -> None:
     assert is_refused(api, node, time) == ""
 
 
+def test_secret_lost_with_unreadable_configurations_waits_for_them(api, time) -> None:
+    nodes = [SimulatedReplica(api, time) for _ in range(2)]
+    settle(time, *nodes)
+    del api.objects[f"{SECRETS}/tokenguard-tls"]
+    api.refused.add(("get", WEBHOOKS))
+    restarted = SimulatedReplica(api, time)  # serves a placeholder
+    for _ in range(30):
+        for node in (restarted, *nodes):
+            assert node.look() == AFTER_FAILURE
+            node.catch_up()
+        assert [is_refused(api, node, time) for node in nodes] == ["", ""]
+        time.seconds += 1
+    api.refused.clear()
+    settle(time, *nodes, restarted)
+    assert [is_refused(api, node, time) for node in (*nodes, restarted)] == [""] * 3
+
+
 def test_certificate_is_managed_without_configurations(time) -> None:
     api = Api()
     node = SimulatedReplica(api, time)

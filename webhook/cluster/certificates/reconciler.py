@@ -162,7 +162,11 @@ class Reconciler:
 
         `configurations` are None if they could not be read.
         """
-        stored = current.stored if current.stored.cas else self._recover(configurations or ())
+        stored = current.stored
+        if not stored.cas:
+            if configurations is None:  # they may contain the CAs of what other replicas serve
+                return None
+            stored = self._recover(configurations)
         trusted = configurations is not None and all(
             configuration.trusts(stored.bundle) for configuration in configurations
         )
