@@ -1,11 +1,17 @@
-"""`tokenguard certs generate` and `status`; `rotate` needs a cluster: see tests/control_plane."""
+"""The `certs` commands; with a real API server: see tests/control_plane."""
 
+import contextlib
 import subprocess
 
 import pytest
+from click.testing import CliRunner, Result
 
+from tests.cluster.certificates.api import Api
+from tests.cluster.certificates.replicas import WHERE, SimulatedReplica, SimulatedTime, settle
 from tests.commands import run_command
+from webhook.cli import main
 from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import BACKDATING
 
 
 def generate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,3 +77,28 @@ def test_status_checks_the_address_before_the_cluster() -> None:
     assert (done.returncode, done.stderr) == (
         2, "Error: --connect foo: 'foo' is not HOST:PORT, like 127.0.0.1:8443 or [::1]:8443\n",
     )  # fmt: skip
+
+
+@pytest.fixture
+def api(monkeypatch) -> Api:
+    """Return an API server whose clock is years ahead of this machine's, with a self-managed installation."""
+    time, api = SimulatedTime(), Api()
+    time.seconds = 10 * 365 * 86400
+    api.now = lambda: time.now
+    api.install()
+    settle(time, SimulatedReplica(api, time))
+    monkeypatch.setattr("webhook.cli.certs.connected", lambda *_: contextlib.nullcontext(api))
+    return api
+
+
+def certs(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["certs", *arguments])
+
+
+def test_status_and_rotate_go_by_the_api_servers_clock(api) -> None:
+    assert certs("status").exit_code == 0
+    before = WHERE.read(api).stored
+    done = certs("rotate", "--ca", "--timeout", "0")
+    assert (done.exit_code, done.output) == (0, "Secret tokenguard/tokenguard-tls: added a new CA to the bundle\n")
+    new, old = WHERE.read(api).stored.cas
+    assert (new.not_before, old) == (api.now() - BACKDATING, before.cas[0])

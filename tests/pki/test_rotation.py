@@ -93,6 +93,12 @@ def test_revoked_ca_is_removed_when_the_new_certificate_is_served(stored) -> Non
     assert not accepts(done.bundle, stored.certificate)
 
 
+@pytest.mark.parametrize("hours", [-2, 400 * 24], ids=["behind", "ahead"])
+def test_wrong_clock_does_not_drop_the_ca_in_use(stored, hours) -> None:
+    joined = add_new_ca(stored, NOW + dt.timedelta(hours=hours), revoke=True)
+    assert accepts(joined.bundle, stored.certificate)
+
+
 def test_revocation_includes_the_cas_of_earlier_rotations(stored) -> None:
     joined = add_new_ca(add_new_ca(stored, NOW), NOW, revoke=True)
     assert len(joined.cas) == 3

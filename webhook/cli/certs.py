@@ -64,9 +64,10 @@ def print_status(
         raise click.ClickException(f"--connect {connect}: {error}") from error
     with connected(kubeconfig, context) as transport:
         status = read_status(transport, secret)
-    lines = list(status.lines(_now()))
+        now = transport.now()
+    lines = list(status.lines(now))
     if connect:
-        lines += status.lines_about(connect, chain, _now())
+        lines += status.lines_about(connect, chain, now)
     for line in lines:
         click.echo(f"{line.text}{_PROBLEM if line.is_problem else ''}")
     return int(any(line.is_problem for line in lines))
@@ -88,7 +89,7 @@ def start_rotation(
     """
     secret = TlsSecret(qualified_name(tls_secret, own_namespace))
     with connected(kubeconfig, context) as transport:
-        click.echo(rotate(transport, secret, _now(), ca=ca))
+        click.echo(rotate(transport, secret, ca=ca))
         if timeout:
             _wait(transport, secret, timeout)
 
@@ -137,7 +138,8 @@ def generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, fo
         present = [name for name in ("tls.crt", "tls.key") if (out / name).exists()]
         if present and not force:
             raise click.ClickException(f"{out / present[0]} already exists; use --force to overwrite it")
-        contents = generate_files(existing, (*service_names(namespace), *names), _now(), days)
+        now = dt.datetime.now(dt.UTC)
+        contents = generate_files(existing, (*service_names(namespace), *names), now, days)
         files = {
             out / name: FileContent([content], OWNER_ONLY if name.endswith(".key") else WORLD_READABLE)
             for name, content in contents.items()
@@ -150,7 +152,3 @@ def generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, fo
         raise click.ClickException(f"{error.filename2 or error.filename or out}: {error.strerror}") from error
     for path in files:
         click.echo(f"wrote {plain(str(path))}")
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

@@ -1,5 +1,6 @@
 """The interface to the API server, which tests implement by a fake, and its one exception."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
@@ -64,6 +65,13 @@ class Transport(Protocol):
     @property
     def address(self) -> str:
         """The API server's URL, without credentials."""
+        ...
+
+    def now(self) -> dt.datetime:
+        """Return the time of day by the API server's clock, to a second; by the local clock before the first answer.
+
+        Times that other replicas or the API server evaluate have to be from one clock.
+        """
         ...
 
     def token_audiences(self) -> tuple[str, ...]:

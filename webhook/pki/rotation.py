@@ -92,11 +92,14 @@ def next_step(
 
 
 def add_new_ca(stored: StoredCertificates, now: dt.datetime, *, revoke: bool = False) -> StoredCertificates:
-    """Return the first step to a new CA: it joins the bundle. `revoke` revokes all others."""
-    new = create_ca(now)
-    valid = _pem(ca for ca in stored.cas if ca.is_valid_at(now))
-    revoked = valid if revoke else stored.revoked
-    return replace(stored, bundle=new.certificate + valid, ca_key=new.key, revoked=revoked)
+    """Return the first step to a new CA: it joins the bundle. `revoke` revokes all others.
+
+    The CA that signed the serving certificate stays in any case, in case `now` is wrong.
+    """
+    new, serving = create_ca(now), stored.serving
+    old = _pem(ca for ca in stored.cas if now < ca.not_after or (serving and serving.is_signed_by(ca)))
+    revoked = old if revoke else stored.revoked
+    return replace(stored, bundle=new.certificate + old, ca_key=new.key, revoked=revoked)
 
 
 def sign_new_certificate(stored: StoredCertificates, now: dt.datetime) -> StoredCertificates | None:
@@ -134,7 +137,7 @@ def _remove_cas(stored: StoredCertificates, progress: RolloutProgress, now: dt.d
     if progress.served and (revoked := stored.revoked_cas):
         kept = [first, *(ca for ca in others if ca not in revoked)]
         return RotationStep(replace(stored, bundle=_pem(kept), revoked=b""), "removed the revoked CA from the bundle")
-    kept = [first, *(ca for ca in others if ca.is_valid_at(now))]
+    kept = [first, *(ca for ca in others if now < ca.not_after)]
     if len(kept) <= len(others):
         return RotationStep(replace(stored, bundle=_pem(kept)), "removed an expired CA from the bundle")
     return None

@@ -16,7 +16,7 @@ from webhook.cluster.certificates.rotation_request import RotationError, rotate
 from webhook.cluster.certificates.status import read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.pki.certificate import parse_certificates
-from webhook.pki.issue import KeyPair, create_ca, issue_certificate
+from webhook.pki.issue import BACKDATING, KeyPair, create_ca, issue_certificate
 from webhook.pki.rotation import StoredCertificates, add_new_ca
 
 DAY = dt.timedelta(days=1)
@@ -31,6 +31,7 @@ def time() -> SimulatedTime:
 def api(time) -> Api:
     """Return a cluster in which one replica has made all that there has to be."""
     made = Api()
+    made.now = lambda: time.now
     made.install()
     settle(time, SimulatedReplica(made, time))
     return made
@@ -146,7 +147,7 @@ def test_key_of_another_certificate_is_a_problem(api) -> None:
 
 
 def test_ca_rotation_is_pending_until_the_old_ca_is_removed(api, time) -> None:
-    assert rotate(api, WHERE, NOW, ca=True).endswith("added a new CA to the bundle")
+    assert rotate(api, WHERE, ca=True).endswith("added a new CA to the bundle")
     said = [read_status(api, WHERE).pending_step]
     node = SimulatedReplica(api, time)
     while said[-1]:
@@ -165,9 +166,22 @@ def test_ca_rotation_is_pending_until_the_old_ca_is_removed(api, time) -> None:
 def test_rotated_certificate_is_for_the_same_names(api, time) -> None:
     settle(time, SimulatedReplica(api, time, names=[NAME, "more.example.com"]))
     before = WHERE.read(api).stored.certificate
-    assert rotate(api, WHERE, time.now, ca=False).endswith("signed a new certificate")
+    assert rotate(api, WHERE, ca=False).endswith("signed a new certificate")
     assert WHERE.read(api).stored.certificate != before
     assert WHERE.read(api).stored.serving.names == (NAME, "more.example.com")
+
+
+@pytest.mark.parametrize("ca", [False, True])
+def test_rotation_goes_by_the_api_servers_clock(api, time, ca) -> None:
+    """The workstation's clock is what `now` returns before the first answer."""
+    nodes = [SimulatedReplica(api, time) for _ in range(2)]
+    settle(time, *nodes)
+    api.now = lambda: time.now if api.asked else NOW - DAY
+    api.asked.clear()
+    rotate(api, WHERE, ca=ca)
+    newest = WHERE.read(api).stored.cas[0] if ca else WHERE.read(api).stored.serving
+    assert newest.not_before == time.now - BACKDATING
+    assert len(WHERE.read(api).stored.cas) == 1 + ca
 
 
 def test_old_ca_after_a_rotation_is_no_problem_and_not_pending(api, time) -> None:
@@ -212,20 +226,20 @@ def test_unrotatable_secret_is_left_alone_with_an_error(api, changed, why) -> No
     WHERE.write(api, replace(found.stored, **changed), found.version)
     before = WHERE.read(api)
     with pytest.raises(RotationError, match=f"^Secret tokenguard/tokenguard-tls.* {why}"):
-        rotate(api, WHERE, NOW, ca=False)
+        rotate(api, WHERE, ca=False)
     assert WHERE.read(api) == before
 
 
 def test_missing_secret_cannot_be_rotated(api) -> None:
     with pytest.raises(RotationError, match=r"^Secret tokenguard/none does not exist: a replica with --manage-certs"):
-        rotate(api, TlsSecret("tokenguard/none"), NOW, ca=False)
+        rotate(api, TlsSecret("tokenguard/none"), ca=False)
 
 
 def test_rotate_before_the_new_ca_is_trusted_signs_nothing(api) -> None:
-    rotate(api, WHERE, NOW, ca=True)
+    rotate(api, WHERE, ca=True)
     before = WHERE.read(api)
     with pytest.raises(RotationError, match="a rotation of the CA is in progress"):
-        rotate(api, WHERE, NOW, ca=False)
+        rotate(api, WHERE, ca=False)
     assert WHERE.read(api) == before
 
 
@@ -237,5 +251,5 @@ def test_secret_changed_at_the_same_time_is_left_alone(api) -> None:
     api.before = interrupt
     before = api.objects[f"{SECRETS}/tokenguard-tls"]["data"]
     with pytest.raises(RotationError, match="nothing was done"):
-        rotate(api, WHERE, NOW, ca=False)
+        rotate(api, WHERE, ca=False)
     assert api.objects[f"{SECRETS}/tokenguard-tls"]["data"] == before

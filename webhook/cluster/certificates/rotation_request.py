@@ -1,7 +1,5 @@
 """Starts a rotation on request; the replicas that manage the certificates complete it."""
 
-import datetime as dt
-
 from webhook.cluster.certificates.status import CertificateStatus, read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import Transport
@@ -15,7 +13,7 @@ class RotationError(UserError):
     """The rotation cannot start; the message says why and what to do."""
 
 
-def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, ca: bool) -> str:
+def rotate(transport: Transport, secret: TlsSecret, *, ca: bool) -> str:
     """Start a rotation of the certificate or, with `ca`, of the CA; return what was done.
 
     Raises `RotationError` or `ApiError`.
@@ -29,6 +27,7 @@ def rotate(transport: Transport, secret: TlsSecret, now: dt.datetime, *, ca: boo
         raise RotationError(
             "a rotation of the CA is in progress; its new certificate follows when every API server trusts the new CA"
         )
+    now = transport.now()  # after the first answer, by the API server's clock
     fresh = add_new_ca(stored, now, revoke=True) if ca else sign_new_certificate(stored, now)
     if fresh is None:
         raise RotationError(
