@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tests.end_to_end.cluster import pod, tokens
-from tests.serving import eventually
+from tests.serving import PATIENCE, eventually
 
 INTERVAL = 0.1
 """Seconds between pods, and between rounds of handshakes: what is under way meanwhile needs the CPUs, too."""
@@ -48,7 +48,7 @@ class PodLoad:
     def more(self, count: int = 3) -> None:
         """Wait until so many more have been created."""
         wanted = len(self.stored) + count
-        eventually(lambda: len(self.stored) >= wanted)
+        eventually(lambda: len(self.stored) >= wanted, patience=PATIENCE + count)
 
 
 @contextlib.contextmanager
