@@ -32,7 +32,7 @@ def _gauge(name: str, text: str, *labels: str) -> Definition:
 
 
 REVIEWS = _counter("reviews", "Reviews answered.", "webhook", "resource", "operation", "decision")
-FAILURES = _counter("review_failures", "Reviews whose answer is not a decision of the policy.", "webhook", "reason")
+FAILURES = _counter("review_failures", "Reviews that failed, so that the policy did not decide.", "webhook", "reason")
 DURATION = Definition(
     "tokenguard_review_duration_seconds",
     "histogram",
