@@ -276,7 +276,7 @@ def test_client_that_ends_its_side_gets_its_page(run, tls) -> None:
 @pytest.mark.covers("failure-modes: answers not read")
 def test_client_that_reads_no_answers_is_not_read_from(run, tls, monkeypatch) -> None:
     large = HttpResponse(200, b"x" * (1 << 20))
-    monkeypatch.setattr(ReviewHandler, "handle", lambda _handler, _body, _phase: large)
+    monkeypatch.setattr(ReviewHandler, "handle", lambda *_: large)
 
     async def flooded() -> None:
         async with running(tls) as instance, instance.connection() as (_, writer):
@@ -368,7 +368,7 @@ def test_page_that_raises_is_answered_500(run, tls, monkeypatch) -> None:
 @pytest.mark.covers("failure-modes: slow reader at a stop")
 def test_drain_waits_for_a_client_that_reads_slowly(run, tls, monkeypatch) -> None:
     large = HttpResponse(200, b"x" * (20 << 20))
-    monkeypatch.setattr(ReviewHandler, "handle", lambda _handler, _body, _phase: large)
+    monkeypatch.setattr(ReviewHandler, "handle", lambda *_: large)
 
     def receive(client: ssl.SSLSocket) -> int:
         return sum(len(piece) for piece in iter(lambda: client.recv(65536), b""))
@@ -440,7 +440,7 @@ def test_held_bodies_are_part_of_the_budget(run, tls) -> None:
 def test_reviews_are_evaluated_in_the_order_of_their_arrival(run, tls, monkeypatch) -> None:
     evaluated: list[bytes] = []
 
-    def record(_handler: ReviewHandler, body: bytes, _phase: Phase) -> HttpResponse:
+    def record(_handler: ReviewHandler, body: bytes, _phase: Phase, _arrived: float) -> HttpResponse:
         evaluated.append(body)
         return HttpResponse(200, body)
 
@@ -479,6 +479,59 @@ def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
             assert one.server.bodies.resize(0, MAX_AT_ONCE * len(BODY)), "its memory is free"
 
     run(left())
+
+
+def test_reviews_in_records_of_their_own_before_a_half_close_are_answered(run, tls) -> None:
+    async def half_closed() -> None:
+        async with running(tls) as instance:
+
+            def ask() -> bytes:
+                with instance.blocking_client() as client:
+                    for _ in range(6):
+                        client.sendall(REVIEW)
+                    end_without_tls(client)
+                    received = b""
+                    while piece := client.recv(65536):
+                        received += piece
+                    return received
+
+            assert statuses(await asyncio.to_thread(ask)) == [b"200"] * 6
+
+    run(half_closed())
+
+
+def test_response_that_cannot_be_sent_costs_only_its_own_connection(run, tls, monkeypatch) -> None:
+    encode, failures = http_protocol.encode_response, iter([True])
+
+    def fail_once(*args: Any, **kwargs: Any) -> bytes:
+        if next(failures, False):
+            raise MemoryError
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(http_protocol, "encode_response", fail_once)
+
+    async def answered() -> None:
+        async with running(tls, holds=True) as instance, contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(instance.connection()) for _ in range(2)]
+            for _, writer in clients:
+                writer.write(REVIEW)
+                await asyncio.sleep(0.05)
+            instance.server.reviews.stop_holding()
+            assert await answers(clients[0][0]) == b"", "closed"
+            assert clients[0][0].at_eof()
+            assert statuses(await answers(clients[1][0])) == [b"200"]
+
+    run(answered())
+
+
+def test_drain_does_not_wait_for_the_rest_of_a_pipelined_request(run, tls) -> None:
+    async def drained() -> None:
+        async with running(tls, policy="", holds=True) as instance, instance.connection() as (_, writer):
+            writer.write(REVIEW + PAGE[:10])
+            await asyncio.sleep(0.1)
+            await asyncio.wait_for(instance.server.drain(1000), 20)
+
+    run(drained())
 
 
 @pytest.mark.covers("failure-modes: 2,000 idle connections")

@@ -349,8 +349,13 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _finish(self, request: Request, response: HttpResponse) -> None:
         self._in_progress = None
         self._drop_body(request)
-        self._respond(request, response)
-        self._go_on()
+        try:
+            self._respond(request, response)
+        except Exception as error:  # noqa: BLE001 - other connections must not wait for a bug in this one
+            self._server.handler.internal_error(error)
+            self.abort()
+        else:
+            self._go_on()
 
     def _respond(self, request: Request, response: HttpResponse) -> None:
         is_last = request.is_last or self._server.is_stopping
@@ -362,7 +367,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._linger()
 
     def _linger(self) -> None:
-        """Signal the end, and discard input until the client ends its side, too."""
+        """Signal the end, and discard input, and what has arrived of a request, until the client ends its side, too."""
+        if self._request:
+            self._drop_body(self._request)
+            self._request = None
         self._waiting.clear()
         self.deadline = self._server.now + LINGER_SECONDS
         if not self._transport.is_closing():

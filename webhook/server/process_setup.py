@@ -1,6 +1,7 @@
 """Sets up the server's process: stdout, the limit of open files, a private folder."""
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import resource
@@ -12,6 +13,8 @@ from pathlib import Path
 from webhook.server.options import StartError
 
 MAX_FILES = 65536
+_M_MMAP_THRESHOLD = -3
+_LARGE_BYTES = 1 << 20
 _PREFIX = "tokenguard-run-"
 
 
@@ -23,6 +26,16 @@ def require_stdout() -> None:
         writable = False
     if not writable:
         raise StartError("--audit-log -: stdout is closed")
+
+
+def return_freed_memory() -> None:
+    """Have glibc return each large block to the system as soon as it is freed, for the worker's lists of Secrets.
+
+    By default it keeps blocks up to the size of the largest that was freed, at most 32 MiB (mallopt(3)).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def raise_file_limit() -> None:

@@ -61,8 +61,11 @@ class ReviewHandler:
         self._own_namespace = own_namespace
         self._clock = clock
 
-    def handle(self, body: bytes, phase: Phase) -> HttpResponse:
-        """Return the answer to one review, whatever the body contains."""
+    def handle(self, body: bytes, phase: Phase, arrived: float | None = None) -> HttpResponse:
+        """Return the answer to one review, whatever the body contains.
+
+        `arrived` is when it had arrived, in seconds of `time.perf_counter`, if it has waited since then.
+        """
         started = time.perf_counter()
         snapshot = self._state.snapshot
         try:
@@ -83,7 +86,7 @@ class ReviewHandler:
             self._audit.record_later(request, decision, now, seconds)
         if decision.problem:
             self._metrics.count(FAILURES, phase, failure)
-        self._metrics.count_review(request, decision, time.perf_counter() - started)
+        self._metrics.count_review(request, decision, time.perf_counter() - (arrived or started))
         if self._create_event and (found := build_owner_event(request, decision)):
             self._create_event(found)
         return HttpResponse(200, respond(request, decision))

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from webhook.server.http_message import HttpResponse, Request
@@ -27,14 +28,14 @@ class ReviewQueue:
 
     def __init__(self, handler: ReviewHandler) -> None:
         self._handler = handler
-        self._reviews: deque[tuple[Request, Respond]] = deque()
+        self._reviews: deque[tuple[Request, Respond, float]] = deque()
         self._is_holding = True
         self._loop = asyncio.get_running_loop()
         self._loop.call_later(HOLD_SECONDS, self.stop_holding)
 
     def handle(self, request: Request, respond: Respond) -> None:
         """Call `respond` with the response, later, unless the request is abandoned before its turn."""
-        self._reviews.append((request, respond))
+        self._reviews.append((request, respond, perf_counter()))
         if len(self._reviews) == 1 and not self._is_holding:
             self._loop.call_soon(self._evaluate_some)
 
@@ -48,13 +49,13 @@ class ReviewQueue:
         reviews = [self._reviews.popleft() for _ in range(min(len(self._reviews), REVIEWS_PER_TURN))]
         if self._reviews:
             self._loop.call_soon(self._evaluate_some)
-        for request, respond in reviews:
+        for request, respond, arrived in reviews:
             if not request.is_abandoned:
-                respond(request, self._response(request))
+                respond(request, self._response(request, arrived))
 
-    def _response(self, request: Request) -> HttpResponse:
+    def _response(self, request: Request, arrived: float) -> HttpResponse:
         try:
-            return self._handler.handle(bytes(request.body), cast("Phase", request.phase))
+            return self._handler.handle(bytes(request.body), cast("Phase", request.phase), arrived)
         except MemoryError:
             return self._handler.too_many()
         except Exception as error:  # noqa: BLE001 - there has to be an answer

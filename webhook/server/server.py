@@ -16,7 +16,7 @@ from webhook.server.gunicorn_app import BACKLOG, GunicornApp
 from webhook.server.lifecycle import BackgroundGroup
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions, StartError
-from webhook.server.process_setup import private_folder, raise_file_limit, require_stdout
+from webhook.server.process_setup import private_folder, raise_file_limit, require_stdout, return_freed_memory
 from webhook.server.review_handler import ReviewHandler
 from webhook.server.serving_certificate import load_certificate
 from webhook.server.state import State
@@ -30,6 +30,7 @@ def run(options: ServeOptions) -> None:
     if options.audit_log == "-":
         require_stdout()
     raise_file_limit()
+    return_freed_memory()
     _log_to_stderr()
     for number in STOP_SIGNALS:  # until gunicorn has its own handlers
         signal.signal(number, lambda *_: sys.exit(0))

@@ -29,7 +29,8 @@ class TlsStream:
 
     def receive(self, data: memoryview) -> None:
         """Add received bytes, and continue the handshake. Raises `ssl.SSLError` if that fails."""
-        self._incoming.write(data)
+        if data:  # after the client's end nothing can be written, not even nothing
+            self._incoming.write(data)
         if not self.is_established:
             try:
                 self._tls.do_handshake()
@@ -54,6 +55,8 @@ class TlsStream:
         """
         if not self.is_established or not self.has_input:
             return None
+        if not (self._incoming.pending or self._tls.pending()):
+            return _VIEW[:0]  # the client has ended without TLS's own end: OpenSSL would answer that with an alert
         try:
             size: int = self._tls.read(RECORD_BYTES, _CLEAR)  # type: ignore[assignment]  # bytes without a buffer
         except ssl.SSLWantReadError:

@@ -37,7 +37,7 @@ DURATION = Definition(
     "tokenguard_review_duration_seconds",
     "histogram",
     ("webhook",),
-    "Time to answer a review: parsing, evaluation and writing the audit record.",
+    "Time to answer a review: waiting, parsing, evaluation and writing the audit record.",
 )
 FINDINGS = _counter("findings", "Findings by the action that was taken.", "rule", "action", "resource_namespace")
 EXEMPTIONS_APPLIED = _counter(
