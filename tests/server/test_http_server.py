@@ -297,9 +297,9 @@ def test_flood_of_reviews_takes_turns_with_other_connections(run, tls, monkeypat
     turns: Counter[int] = Counter()
     handle = ReviewHandler.handle
 
-    def counted(handler: ReviewHandler, body: bytes, phase: Phase) -> HttpResponse:
+    def counted(handler: ReviewHandler, body: bytes, phase: Phase, arrived: float) -> HttpResponse:
         turns[turn] += 1
-        return handle(handler, body, phase)
+        return handle(handler, body, phase, arrived)
 
     monkeypatch.setattr(ReviewHandler, "handle", counted)
 
