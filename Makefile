@@ -156,7 +156,7 @@ needs-kind:
 
 .PHONY: kind
 kind: needs-kind $(VENV)/ready image ## run 'make e2e' in a kind cluster of its own, which is deleted afterwards
-	tests/kind/run.sh $(IMAGE) $(MAKE) e2e IMAGE=$(IMAGE)
+	tests/kind/run.sh $(IMAGE) $(IMAGE)-next $(MAKE) e2e IMAGE=$(IMAGE) NEXT_IMAGE=$(IMAGE)-next
 
 .PHONY: clean
 clean: ## remove what the other targets created

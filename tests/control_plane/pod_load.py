@@ -47,8 +47,11 @@ class PodLoad:
 
     def more(self, count: int = 3) -> None:
         """Wait until so many more have been created."""
-        wanted = len(self.stored) + count
-        eventually(lambda: len(self.stored) >= wanted, patience=PATIENCE + count)
+        self.reach(len(self.stored) + count)
+
+    def reach(self, total: int) -> None:
+        """Wait until so many have been created in all."""
+        eventually(lambda: len(self.stored) >= total, patience=PATIENCE + total)
 
 
 @contextlib.contextmanager

@@ -91,14 +91,20 @@ def _is_ready(node: Object) -> bool:
     return conditions["Ready"] == "True"
 
 
-def _kustomization(folder: Path, image: str) -> Path:
+def image_parts(image: str) -> tuple[str, str, str]:
+    """Return the name, tag and digest of an image; tag or digest is empty."""
     name, _, version = image.rpartition("@" if "@" in image else ":")
+    return (name, "", version) if "@" in image else (name, version, "")
+
+
+def _kustomization(folder: Path, image: str) -> Path:
+    name, tag, digest = image_parts(image)
     folder.mkdir(exist_ok=True)
     (folder / "policy.yaml").write_text(POLICY)
     policy = {"name": "token-policy", "namespace": "tokenguard", "behavior": "replace", "files": ["policy.yaml"]}
     (folder / "kustomization.yaml").write_text(json.dumps({
         "resources": [os.path.relpath(CHECKOUT / "manifests", folder)],
-        "images": [{"name": "tokenguard", "newName": name, "digest" if "@" in image else "newTag": version}],
+        "images": [{"name": "tokenguard", "newName": name, **({"digest": digest} if digest else {"newTag": tag})}],
         "configMapGenerator": [policy],
     }))  # fmt: skip
     return folder

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Creates a kind cluster, loads the image $1 into it, runs the command after it with that cluster's KUBECONFIG, deletes the cluster.
+# Creates a kind cluster, loads the image $1 into it, also by the name $2, runs the command that follows with the KUBECONFIG of
+# that cluster, and deletes the cluster.
 set -eu
-image=$1 && shift
+image=$1 next=$2 && shift 2
 name=tokenguard-test
 folder=$(mktemp -d)
 trap 'kind delete cluster --name "$name"; rm -rf "$folder"' EXIT
 export KUBECONFIG="$folder/kubeconfig"
 kind create cluster --name "$name" --config "$(dirname "$0")/cluster.yaml" --wait 3m
-kind load docker-image "$image" --name "$name"
+docker tag "$image" "$next"
+kind load docker-image "$image" "$next" --name "$name"
 "$@"
