@@ -1,6 +1,8 @@
 """Documents that are large or expensive to read: anybody who may write a ConfigMap may send one."""
 
 import re
+import textwrap
+import tracemalloc
 
 import pytest
 
@@ -84,6 +86,35 @@ for line_break in "\n\r\x85\u2028\u2029":
 def test_read_policy_expensive_document_is_fast(document: str, expected: str) -> None:
     assert len(document) < 2**20
     assert mistakes(document)[0].split(": ", 1)[1].startswith(expected)
+
+
+def deep(levels: int) -> str:
+    """Return a mode that is a list of very many values at this level."""
+    return f"{HEAD}mode: {'[' * levels}{'a,' * 200_000}{']' * levels}\n"
+
+
+@pytest.mark.parametrize("levels", [28, 195])
+@pytest.mark.parametrize("in_configmap", [False, True], ids=["bare", "in a ConfigMap"])
+@pytest.mark.covers("threat-model: expensive policy")
+def test_read_policy_deep_document_needs_limited_memory(levels: int, *, in_configmap: bool) -> None:
+    document = deep(levels)
+    if in_configmap:
+        beside = document.replace(HEAD, "kind: ConfigMap\n").replace("mode", "x")
+        document = f"{beside}data:\n  policy.yaml: |\n{textwrap.indent(document, '    ')}"
+    assert len(document) < 2**20
+    tracemalloc.start()
+    try:
+        assert len(mistakes(document)) == 1
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_read_policy_documents_share_the_limit_of_aliases() -> None:
+    keys = ", ".join(f"k{number}: 1" for number in range(800))
+    expanding = f"---\na: &a {{{keys}}}\nb: [{', '.join(['*a'] * 100)}]\n"
+    assert sound(HEAD + expanding).sha256
+    assert mistakes(HEAD + expanding * 2) == ["line 8: is too large: its aliases expand to more than 4 MiB"]
 
 
 def test_read_policy_text_may_mention_tag_directives() -> None:

@@ -9,7 +9,7 @@ Path = tuple[str | int, ...]
 """The keys and indexes that lead to a value of a document."""
 
 MAX_DEPTH = 200
-"""How many levels a document may nest: more than any Kubernetes object has, and far from the end of any stack."""
+"""How many levels a manifest may nest: more than any Kubernetes object has, and far from the end of any stack."""
 MAX_WARNINGS = 20
 """How many warnings about one document are stored."""
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import cached_property
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import yaml
@@ -16,14 +16,15 @@ from yaml.reader import ReaderError
 
 from webhook.core.documents.document import MAX_DEPTH, DocumentError, DocumentWarning, DocumentWarnings, duplicate_key
 from webhook.core.documents.kubectl_parser import AMBIGUOUS, BARE_TAG, KubectlParser
+from webhook.core.documents.locations import Location
 from webhook.core.documents.yaml_scalars import Scalar, canonical, json_number, key_text, plain, tagged
 from webhook.core.formatting import quote
-from webhook.core.json_patch import unescape
 
 _FastParser: type[yaml.CSafeLoader | KubectlParser] = getattr(yaml, "CSafeLoader", KubectlParser)
 
 MAX_SIZE = 4 << 20
 """How large all aliases of a document together may be: a few lines of them can expand to terabytes."""
+_MAX_POLICY_DEPTH = 30
 _VALUE_SIZE = 16
 """The size of a value, besides its characters."""
 _MAX_TAG_DIRECTIVES = 100
@@ -34,34 +35,33 @@ _BYTE_ORDER_MARK = re.compile(r"\A(---[^\n]*\n)?\ufeff")
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
-class Location(NamedTuple):
-    """Where a value is: its line, and the line of its `|` if it is a block scalar (both from 1)."""
+class Budget:
+    """What documents have used together: the sizes of their values, and of what their aliases expand to."""
 
-    line: int
-    block: int | None
-
-
-_Locations = dict[tuple[str, ...], Location]
+    def __init__(self) -> None:
+        self.size = 0
+        self.expansion = 0
 
 
 class YamlDocument:
     """The first document in a text; `first_line` is the text's first line in its file, from 1.
 
-    A document is read as kubectl reads it. With `as_kubectl=False` the time is limited: libyaml alone reads it, and all
-    its values together have at most `MAX_SIZE`. A plain scalar is then a number or a boolean only in the canonical
-    form: `off` and `0600` are text.
+    A document is read as kubectl reads it, or as one of a policy if it is given the budget that all documents of the
+    policy share. Time and memory are then limited: libyaml alone reads it, all values together have at most `MAX_SIZE`,
+    and they nest less. A plain scalar is then a number or a boolean only in the canonical form: `off` and `0600` are
+    text.
     """
 
-    def __init__(self, text: str, first_line: int, number: int, *, as_kubectl: bool = True) -> None:
+    def __init__(self, text: str, first_line: int, number: int, budget: Budget | None = None) -> None:
         self.number = number
         self.text = text
         self.warnings: tuple[DocumentWarning, ...] = ()
         self._first_line = first_line
-        self._as_kubectl = as_kubectl
+        self._budget = budget
 
     def read(self) -> Any:
         """Return the value, and store the warnings. Raises `DocumentError`."""
-        reader = self._reader()
+        reader = self._reader(self._budget)
         self.warnings = reader.warnings.all()
         return reader.value
 
@@ -71,27 +71,24 @@ class YamlDocument:
 
     def line_of(self, pointer: str) -> int:
         """Return the line of what a JSON Pointer names, or of its nearest existing parent."""
-        path = _path_of(pointer)
-        while path not in self._locations:
-            path = path[:-1]
-        return self._locations[path].line
+        return self._locations.find(pointer)[0].line
 
     def line_in(self, pointer: str, line: int) -> int:
         """Return the line of a line (from 1) in the text that a JSON Pointer names.
 
         In other texts than block scalars (`|`) that is the text's own line.
         """
-        location = self._locations.get(_path_of(pointer))
-        return self.line_of(pointer) if location is None or location.block is None else location.block + line
+        location, exists = self._locations.find(pointer)
+        return location.line if location.block is None or not exists else location.block + line
 
     @cached_property
-    def _locations(self) -> _Locations:
-        """The location of each value, from a second reading that few documents need."""
-        locations: _Locations = {(): Location(self._first_line, None)}
-        self._reader(locations)
-        return locations
+    def _locations(self) -> Location:
+        """What contains the document's location, from a second reading that few documents need."""
+        start = Location(self._first_line)
+        self._reader(self._budget and Budget(), start)
+        return start
 
-    def _reader(self, locations: _Locations | None = None) -> "_Reader":
+    def _reader(self, budget: Budget | None = None, location: Location | None = None) -> "_Reader":
         """Return a reader that has read the document: with the fast parser if it reads as kubectl does.
 
         Raises `DocumentError`: what the first parser finds wrong.
@@ -101,12 +98,12 @@ class YamlDocument:
             text += "\n"  # as kubectl does
         if len(_TAG_DIRECTIVE.findall(text)) > _MAX_TAG_DIRECTIVES:
             raise DocumentError(self._first_line, f"has more than {_MAX_TAG_DIRECTIVES} %TAG directives")
-        parsers = [_FastParser, KubectlParser] if self._as_kubectl else [_FastParser]
-        if self._as_kubectl and ("\ufeff" in text or BARE_TAG.search(text)):
+        parsers = [_FastParser] if budget else [_FastParser, KubectlParser]
+        if not budget and ("\ufeff" in text or BARE_TAG.search(text)):
             del parsers[0]
         refused: DocumentError | None = None
         for parser in parsers:
-            reader = _Reader(text, self._first_line, locations, as_kubectl=self._as_kubectl)
+            reader = _Reader(text, self._first_line, budget, location)
             try:
                 reader.read(parser)
             except _AmbiguousFlowError:
@@ -118,10 +115,6 @@ class YamlDocument:
             else:
                 return reader
         raise refused or DocumentError(self._first_line, "is not YAML")
-
-
-def _path_of(pointer: str) -> tuple[str, ...]:
-    return tuple(map(unescape, pointer.split("/")[1:]))
 
 
 def read_yaml(text: str, first_line: int, number: int) -> tuple[YamlDocument, Any]:
@@ -137,28 +130,26 @@ class _AmbiguousFlowError(Exception):
     """A flow collection that the fast parser may read differently from kubectl."""
 
 
-def _is_merge(event: Any) -> bool:
-    return (
-        isinstance(event, yaml.ScalarEvent) and event.value == "<<" and (event.implicit[0] or event.tag == _MERGE_TAG)
-    )
+def _is_merge(key: Any) -> bool:
+    return isinstance(key, yaml.ScalarEvent) and key.value == "<<" and (key.implicit[0] or key.tag == _MERGE_TAG)
 
 
 class _Reader:
     """Makes values from a parser's events."""
 
-    def __init__(self, text: str, first_line: int, locations: _Locations | None, *, as_kubectl: bool) -> None:
+    def __init__(self, text: str, first_line: int, budget: Budget | None, location: Location | None) -> None:
         self.value: Any = None
         self.warnings = DocumentWarnings()
         self._text = text
         self._first_line = first_line
-        self._locations = locations
-        self._resolve = plain if as_kubectl else canonical
-        self._max_size = inf if as_kubectl else MAX_SIZE
-        self._checks_flow = as_kubectl
-        self._path: list[str] = []
+        self._location = location
+        self._resolve = canonical if budget else plain
+        self._max_size = MAX_SIZE if budget else inf
+        self._max_depth = _MAX_POLICY_DEPTH if budget else MAX_DEPTH
+        self._checks_flow = not budget
+        self._budget = budget or Budget()
+        self._path: list[str | int] = []
         self._anchors: dict[str, tuple[Any, int] | None] = {}
-        self._size = 0
-        self._expansion = 0
         self._next: Any = None
         self._flow_start: int | None = None
 
@@ -193,16 +184,24 @@ class _Reader:
 
     def _node(self, event: Any, line: int) -> Any:
         """Return the value that starts with an event; `line` is where it is named."""
-        if self._locations is not None:
-            block = self._line(event) if isinstance(event, yaml.ScalarEvent) and event.style == "|" else None
-            self._locations[tuple(self._path)] = Location(line, block)
+        parent = self._location
+        if parent is None:
+            return self._value(event)
+        block = self._line(event) if isinstance(event, yaml.ScalarEvent) and event.style == "|" else None
+        self._location = Location(line, block)
+        parent.add(self._path[-1] if self._path else "", self._location)
+        value = self._value(event)
+        self._location = parent
+        return value
+
+    def _value(self, event: Any) -> Any:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
-        if self._size > self._max_size:
+        if self._budget.size > self._max_size:
             raise self._error(event, f"is too large: its values have more than {MAX_SIZE >> 20} MiB", final=True)
-        if len(self._path) > MAX_DEPTH:
-            raise self._error(event, f"nests deeper than {MAX_DEPTH} levels", final=True)
-        anchor, size_before = event.anchor, self._size
+        if len(self._path) > self._max_depth:
+            raise self._error(event, f"nests deeper than {self._max_depth} levels", final=True)
+        anchor, size_before = event.anchor, self._budget.size
         if anchor:
             self._anchors[anchor] = None
         value: Any
@@ -213,7 +212,7 @@ class _Reader:
         else:
             value = self._collection(event)
         if anchor:
-            self._anchors[anchor] = value, self._size - size_before
+            self._anchors[anchor] = value, self._budget.size - size_before
         return value
 
     def _alias(self, event: Any) -> Any:
@@ -224,14 +223,14 @@ class _Reader:
         if target is None:
             raise self._error(event, f"alias {quote(name)} is inside its own anchor")
         value, size = target
-        self._size += size
-        self._expansion += size
-        if self._expansion > MAX_SIZE:
+        self._budget.size += size
+        self._budget.expansion += size
+        if self._budget.expansion > MAX_SIZE:
             raise self._error(event, f"is too large: its aliases expand to more than {MAX_SIZE >> 20} MiB", final=True)
         return value
 
     def _collection(self, event: Any) -> Any:
-        self._size += _VALUE_SIZE
+        self._budget.size += _VALUE_SIZE
         build = self._mapping if isinstance(event, yaml.MappingStartEvent) else self._sequence
         if not (self._checks_flow and event.flow_style and self._flow_start is None):
             return build()[0]
@@ -245,7 +244,7 @@ class _Reader:
     def _sequence(self) -> tuple[list[Any], Any]:
         values: list[Any] = []
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            self._path.append(str(len(values)))
+            self._path.append(len(values))
             values.append(self._node(event, self._line(event)))
             self._path.pop()
         return values, event
@@ -254,11 +253,7 @@ class _Reader:
         values: dict[str, Any] = {}
         merged: set[str] = set()
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            if (
-                isinstance(event, yaml.ScalarEvent)
-                and event.value == "<<"
-                and (event.implicit[0] or event.tag == _MERGE_TAG)
-            ):
+            if _is_merge(event):
                 self._merge(event, values, merged)
                 continue
             key = self._key(event)
@@ -287,8 +282,8 @@ class _Reader:
                     self.warnings.add(line, message)
                 values[key] = value
                 merged.add(key)
-                if self._locations is not None:
-                    self._locations[*self._path, key] = Location(line, None)
+                if self._location is not None:
+                    self._location.add(key, Location(line))
 
     def _key(self, event: Any) -> str:
         key: Any = None
@@ -305,7 +300,7 @@ class _Reader:
 
     def _scalar(self, event: Any) -> Scalar:
         text: str = event.value
-        self._size += len(text) + _VALUE_SIZE
+        self._budget.size += len(text) + _VALUE_SIZE
         if event.implicit[0] and event.tag != "!":
             return self._resolve(text)
         return self._checked(tagged, event, text, event.tag) if event.tag else text

@@ -6,7 +6,7 @@ from typing import Any
 
 from webhook.core.documents.document import DocumentError
 from webhook.core.documents.stream import split
-from webhook.core.documents.yaml_reader import YamlDocument
+from webhook.core.documents.yaml_reader import Budget, YamlDocument
 from webhook.core.policy.builder import build
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.errors import ErrorCollector, PolicyError
@@ -55,10 +55,11 @@ def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:
 def _read_documents(text: str) -> _Documents:
     """Return the documents that are not empty, and their values. Raises `DocumentError`."""
     documents: _Documents = []
+    budget = Budget()
     for number, piece in enumerate(split(text), 1):
         if number > _MAX_DOCUMENTS:
             raise DocumentError(piece.first_line, f"contains more than {_MAX_DOCUMENTS} documents")
-        document = YamlDocument(piece.text, piece.first_line, number, as_kubectl=False)
+        document = YamlDocument(piece.text, piece.first_line, number, budget)
         value = document.read()
         if value is not None:
             documents.append((document, value))
