@@ -125,6 +125,16 @@ def test_scan_leaves_alone_the_namespace_of_the_installation(api, kubeconfig, fl
     assert (done.exit_code, "enforce: ConfigMap security/token-policy\n" in done.stdout) == (0, True), done.output
 
 
+@pytest.mark.parametrize("environment", [{}, {"TOKENGUARD_OWN_NAMESPACE": "security"}], ids=["flag", "environment"])
+def test_scan_own_namespace_wins_over_that_of_the_policy(api, kubeconfig, environment) -> None:
+    held = {"metadata": {"name": "token-policy"}, "data": {"policy.yaml": STRICT}}
+    api.answers["/api/v1/namespaces/policies/configmaps"] = (200, [held])
+    flags = ["--policy-configmap", "policies/token-policy", *([] if environment else ["--own-namespace", "security"])]
+    for namespace, status in (("security", 0), ("policies", 1)):
+        api.answers["/api/v1/pods"] = (200, [POD | {"metadata": {"name": "a", "namespace": namespace}}])
+        assert run("--kubeconfig", kubeconfig, *flags, **environment).exit_code == status
+
+
 def test_scan_html_is_written_to_stdout(kubeconfig) -> None:
     done = run("--kubeconfig", kubeconfig, "--output", "html")
     assert done.stdout.startswith("<!DOCTYPE html>")

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from webhook.check.input_files import STDIN
 from webhook.cli.common import (
@@ -120,7 +121,7 @@ def command(
         reader = ScanReader(transport, progress.step, () if Globs(namespaces).wild else namespaces)
         current, origin = (given, str(policy)) if given else _cluster_policy(reader, configmap)
         snapshot = reader.snapshot()
-        snapshot.own_namespace = configmap.partition("/")[0]
+        snapshot.own_namespace = own_namespace if _is_given("own_namespace") else configmap.partition("/")[0]
         if snapshot.all_namespaces and snapshot.namespaces:
             _require_matches(namespaces, snapshot.namespaces)
         snapshot.given_audiences, snapshot.token_audiences = api_audiences, transport.token_audiences()
@@ -140,6 +141,11 @@ def command(
         report = scanner.report()
     print_report(FORMATTERS, output, report)
     return report.exit_status
+
+
+def _is_given(parameter: str) -> bool:
+    """Return whether an option was given, as a flag or in the environment."""
+    return click.get_current_context().get_parameter_source(parameter) != ParameterSource.DEFAULT
 
 
 def _require_matches(globs: Iterable[str], namespaces: Collection[str]) -> None:

@@ -118,7 +118,7 @@ def _certificate_source(options: ServeOptions) -> CertificateSource | None:
     _require_cluster(options, "--tls-secret")
     from webhook.cluster.certificates.manager import CertificateManager  # noqa: PLC0415 - as above
 
-    names = (*service_names(options.tls_secret.partition("/")[0]), *options.tls_san)
+    names = (*service_names(options.own_namespace), *options.tls_san)
     return CertificateManager(options.kubeconfig, options.tls_secret, names, manage=options.manage_certs)
 
 
