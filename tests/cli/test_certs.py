@@ -1,17 +1,22 @@
 """The `certs` commands; with a real API server: see tests/control_plane."""
 
 import contextlib
+import copy
 import subprocess
+from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.cluster.certificates.api import Api
-from tests.cluster.certificates.replicas import WHERE, SimulatedReplica, SimulatedTime, settle
+from tests.cluster.certificates.api import SECRETS, Api
+from tests.cluster.certificates.replicas import NOW, WHERE, SimulatedReplica, SimulatedTime, settle
 from tests.commands import run_command
 from webhook.cli import main
+from webhook.cluster.certificates.status import read_status
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import BACKDATING
+
+SECRET = f"{SECRETS}/tokenguard-tls"
 
 
 def generate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -102,3 +107,37 @@ def test_status_and_rotate_go_by_the_api_servers_clock(api) -> None:
     assert (done.exit_code, done.output) == (0, "Secret tokenguard/tokenguard-tls: added a new CA to the bundle\n")
     new, old = WHERE.read(api).stored.cas
     assert (new.not_before, old) == (api.now() - BACKDATING, before.cas[0])
+
+
+def rotating(api: Api, monkeypatch, events: dict[int, Callable[[], None]]) -> Result:
+    """Rotate the CA while a replica reconciles every second; `events` happen after so many seconds."""
+    time = SimulatedTime()
+    time.seconds = (api.now() - NOW).total_seconds()
+    api.now = lambda: time.now
+    replica, began = SimulatedReplica(api, time), time.seconds
+
+    def sleep(seconds: float) -> None:
+        time.seconds += seconds
+        events.get(int(time.seconds - began), lambda: None)()
+        replica.look()
+        replica.catch_up()
+
+    monkeypatch.setattr("webhook.cli.certs.time.sleep", sleep)
+    return certs("rotate", "--ca")
+
+
+def test_rotate_ca_reports_an_old_ca_that_is_still_trusted(api, monkeypatch) -> None:
+    backup = copy.deepcopy(api.objects[SECRET])
+    done = rotating(api, monkeypatch, {5: lambda: api.put(SECRET, backup)})
+    assert done.exit_code == 2
+    assert done.output.endswith(
+        "Error: an old CA is still trusted: Secret tokenguard/tokenguard-tls was replaced during the rotation; run "
+        "'tokenguard certs rotate --ca' again\n"
+    )
+
+
+def test_rotate_ca_with_a_lost_secret_ends_without_the_old_ca(api, monkeypatch) -> None:
+    old = WHERE.read(api).stored.cas[0].fingerprint
+    done = rotating(api, monkeypatch, {5: lambda: api.delete(SECRET)})
+    assert (done.exit_code, "done: " in done.output) == (0, True), done.output
+    assert old not in read_status(api, WHERE).trusted_cas

@@ -12,6 +12,7 @@ from tests.pki.foreign import CA, foreign, named, usage
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import KeyPair, create_ca, issue_certificate
 from webhook.pki.rotation import (
+    MAX_CAS,
     RolloutProgress,
     StoredCertificates,
     add_new_ca,
@@ -100,14 +101,14 @@ def test_wrong_clock_does_not_drop_the_ca_in_use(stored, hours) -> None:
 
 
 def test_revocation_includes_the_cas_of_earlier_rotations(stored) -> None:
-    joined = add_new_ca(add_new_ca(stored, NOW), NOW, revoke=True)
+    joined = add_new_ca(stepped(add_new_ca(stored, NOW), TRUSTED), NOW, revoke=True)
     assert len(joined.cas) == 3
     assert accepts(joined.bundle, stored.certificate)
     assert len(stepped(stepped(joined, TRUSTED), EVERYWHERE).cas) == 1
 
 
 def test_ca_added_after_a_revocation_leaves_the_revoked_ones_revoked(stored) -> None:
-    joined = add_new_ca(add_new_ca(stored, NOW, revoke=True), NOW)
+    joined = add_new_ca(stepped(add_new_ca(stored, NOW, revoke=True), TRUSTED), NOW)
     done = stepped(stepped(joined, TRUSTED), EVERYWHERE)
     assert len(done.cas) == 2
     assert not accepts(done.bundle, stored.certificate)
@@ -126,6 +127,26 @@ def test_lost_ca_key_is_replaced_while_the_certificate_is_served(stored) -> None
     assert fresh.certificate == stored.certificate
     assert accepts(fresh.bundle, stored.certificate)
     assert is_sound(stepped(fresh, TRUSTED))
+
+
+@pytest.mark.parametrize("lifetime", [365, 3650])
+def test_replaced_ca_from_elsewhere_is_revoked(lifetime) -> None:
+    own = create_ca(NOW, lifetime * DAY)
+    stored = stepped(StoredCertificates(own.certificate, own.key), NOWHERE)
+    joined = add_new_ca(stored, NOW)
+    assert accepts(joined.bundle, stored.certificate)
+    assert bool(joined.revoked_cas) == (lifetime > 365)
+
+
+@pytest.mark.parametrize("progress", [NOWHERE, TRUSTED, EVERYWHERE], ids=["nowhere", "trusted", "everywhere"])
+def test_bundle_is_bounded_if_the_ca_key_keeps_disappearing(stored, progress) -> None:
+    for _ in range(40):
+        before, stored = stored, stepped(replace(stored, ca_key=b""), progress)
+        while step := next_step(stored, NAMES, progress, NOW):
+            stored = step.stored
+        assert accepts(stored.bundle, before.certificate) or progress is EVERYWHERE
+        assert len(stored.cas) <= MAX_CAS
+    assert len(stored.revoked_cas) == len(stored.cas) - 1
 
 
 CANT_SIGN = {

@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from webhook.pki.certificate import Certificate
 from webhook.pki.san import normalize_name, to_general_name
 
 CA_LIFETIME = dt.timedelta(days=365)
 SERVING_LIFETIME = dt.timedelta(days=30)
 BACKDATING = dt.timedelta(hours=1)
+_CA_NAME = "tokenguard CA"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _PEM = serialization.Encoding.PEM
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
@@ -58,7 +60,7 @@ def load_signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateK
 def create_ca(now: dt.datetime, lifetime: dt.timedelta = CA_LIFETIME) -> KeyPair:
     """Return a self-signed CA with a unique name, which may sign serving certificates only."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _named(f"tokenguard CA {now:%Y-%m-%d} {secrets.token_hex(4)}")
+    name = _named(f"{_CA_NAME} {now:%Y-%m-%d} {secrets.token_hex(4)}")
     certificate = (
         _builder(name, name, key.public_key(), now, lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -66,6 +68,12 @@ def create_ca(now: dt.datetime, lifetime: dt.timedelta = CA_LIFETIME) -> KeyPair
         .sign(key, hashes.SHA256())
     )
     return KeyPair(certificate.public_bytes(_PEM), _key_bytes(key))
+
+
+def is_created_here(ca: Certificate) -> bool:
+    """Return whether it is a CA that `create_ca` made for a Secret; any other may have its key elsewhere, too."""
+    lifetime = ca.not_after - ca.not_before
+    return ca.subject.startswith(f"CN={_CA_NAME} ") and lifetime <= CA_LIFETIME + BACKDATING
 
 
 def issue_certificate(

@@ -5,10 +5,10 @@ Stored are a bundle of CAs, of which the first signs, and one serving certificat
 1. It becomes the first of the bundle. The serving certificate stays as it is, and its CA remains in the bundle.
 2. Once every API server trusts the bundle, the new CA signs a new serving certificate.
 
-The old CA stays in the bundle until it expires, because nobody knows when the last replica has loaded the new
-certificate. That is safe: a late replica serves a certificate whose CA is still trusted, and the old CA's key was
-overwritten in step 1, so it can sign nothing more. If the key may have been copied before, the CA is revoked: then it
-leaves the bundle when the replicas had time to load the new certificate.
+An old CA that tokenguard created stays in the bundle until it expires, about four months later, because nobody knows
+when the last replica has loaded the new certificate. That is safe: a late replica serves a certificate whose CA is
+still trusted, and the CA's only key was overwritten in step 1. Any other CA is revoked: one from elsewhere, whose key
+was lost, or by request. It leaves the bundle when the replicas had time to load the new certificate.
 
 What is stored determines the next step, so any replica may take it.
 """
@@ -18,8 +18,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from webhook.pki.certificate import Certificate, parse_certificates
-from webhook.pki.issue import KeyPair, create_ca, issue_certificate, load_signing_key
+from webhook.pki.issue import KeyPair, create_ca, is_created_here, issue_certificate, load_signing_key
 from webhook.pki.san import normalize_name, valid_names
+
+MAX_CAS = 5
+"""CAs in the bundle: the new one, that of the serving certificate, and three older ones. Each of them waited until the
+API servers trusted it before it signed, so the certificate of the next older one was replaced a minute ago or more."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,18 @@ def next_step(
 
 
 def add_new_ca(stored: StoredCertificates, now: dt.datetime, *, revoke: bool = False) -> StoredCertificates:
-    """Return the first step to a new CA: it joins the bundle. `revoke` revokes all others.
+    """Return the first step to a new CA: it joins the bundle. `revoke` revokes all others, else those from elsewhere.
 
-    The CA that signed the serving certificate stays in any case, in case `now` is wrong.
+    The CA that signed the serving certificate stays, even if it has expired by `now`, which may be wrong. A CA that was
+    added before and has signed nothing yet is replaced.
     """
     new, serving = create_ca(now), stored.serving
-    old = _pem(ca for ca in stored.cas if now < ca.not_after or (serving and serving.is_signed_by(ca)))
-    revoked = old if revoke else stored.revoked
-    return replace(stored, bundle=new.certificate + old, ca_key=new.key, revoked=revoked)
+    signers = [ca for ca in stored.cas if serving and serving.is_signed_by(ca)]
+    unused = stored.cas[:1] if signers and stored.cas[0] not in signers else ()
+    others = [ca for ca in stored.cas if ca not in (*signers, *unused) and now < ca.not_after]
+    old = (*signers, *others)[: MAX_CAS - 1]
+    revoked = _pem(ca for ca in old if revoke or ca in stored.revoked_cas or not is_created_here(ca))
+    return replace(stored, bundle=new.certificate + _pem(old), ca_key=new.key, revoked=revoked)
 
 
 def sign_new_certificate(stored: StoredCertificates, now: dt.datetime) -> StoredCertificates | None:
@@ -159,8 +167,8 @@ def _signer(stored: StoredCertificates, now: dt.datetime) -> KeyPair | None:
 def _start(
     stored: StoredCertificates, wanted: tuple[str, ...], now: dt.datetime, *, replace_certificate: bool
 ) -> RotationStep:
-    """Start with a new CA."""
-    fresh = add_new_ca(stored, now)
+    """Start with a new CA; those whose keys are lost are revoked."""
+    fresh = add_new_ca(stored, now, revoke=True)
     if not replace_certificate:
         return RotationStep(fresh, "the CA cannot sign, or its key is lost: added a new CA to the bundle")
     ca = KeyPair(fresh.cas[0].pem, fresh.ca_key)

@@ -17,9 +17,10 @@ from webhook.cluster.certificates.reconciler import (
     SOON,
     TRUST_DELAY,
 )
+from webhook.cluster.certificates.status import read_status
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import create_ca, issue_certificate
-from webhook.pki.rotation import StoredCertificates, add_new_ca
+from webhook.pki.rotation import MAX_CAS, StoredCertificates, add_new_ca
 from webhook.pki.verify import verification_error
 
 
@@ -436,8 +437,75 @@ def test_lost_secret_is_created_again_without_a_refused_replica(api, time, seed)
     api.before = lambda _method, _path: None
     settle(time, *nodes)
     assert not any(refusals)
-    assert len(stored(api).cas) == 2
+    assert len(stored(api).cas) == 1
     assert [is_refused(api, node, time) for node in nodes] == [""] * 3
+
+
+def lose_secret_while_a_replica_is_late(api: Api, time: SimulatedTime, latest: float) -> bool:
+    """Lose the Secret after a planned rotation that one replica has not loaded for `latest` seconds in all.
+
+    Return whether that replica would be refused.
+    """
+    quick, late = SimulatedReplica(api, time), SimulatedReplica(api, time)
+    settle(time, quick, late)
+    force(api, time)
+    settle(time, quick)
+    del api.objects[f"{SECRETS}/tokenguard-tls"]
+    began, refusals = time.seconds, []
+    while time.seconds - began < latest:
+        quick.look()
+        quick.catch_up()
+        refusals += [is_refused(api, quick, time), is_refused(api, late, time)]
+        time.seconds += 1
+    settle(time, quick, late)
+    assert [is_refused(api, node, time) for node in (quick, late)] == ["", ""]
+    assert len(stored(api).cas) == 1
+    return any(refusals)
+
+
+def test_lost_secret_after_a_planned_rotation_has_no_late_replica_refused(api, time) -> None:
+    assert not lose_secret_while_a_replica_is_late(api, time, SERVE_DELAY)
+
+
+def test_lost_secret_with_a_too_late_replica_has_it_refused(api, time) -> None:
+    assert lose_secret_while_a_replica_is_late(api, time, SERVE_DELAY + 2 * TRUST_DELAY)
+
+
+@pytest.mark.parametrize("late_first", [False, True], ids=["by a quick replica", "by a late replica"])
+def test_secret_recovered_during_a_rotation_revokes_the_old_cas(api, time, late_first) -> None:
+    nodes = [SimulatedReplica(api, time) for _ in range(2)]
+    settle(time, *nodes)
+    [old] = stored(api).cas
+    force(api, time, revoke=True)
+    for _ in range(int(TRUST_DELAY) + 5):  # the first has the new certificate, the second the old one
+        nodes[0].look()
+        nodes[0].catch_up()
+        time.seconds += 1
+    assert len({node.serves for node in nodes}) == 2
+    del api.objects[f"{SECRETS}/tokenguard-tls"]
+    nodes[late_first].look()
+    assert [is_refused(api, node, time) for node in nodes] == ["", ""]
+    assert read_status(api, WHERE).pending_step
+    settle(time, *nodes)
+    assert old not in stored(api).cas
+    assert [is_refused(api, node, time) for node in nodes] == ["", ""]
+
+
+@pytest.mark.parametrize("interval", [1, 25, 90])
+def test_bundle_is_bounded_if_the_ca_key_keeps_disappearing(api, time, interval) -> None:
+    nodes = [SimulatedReplica(api, time) for _ in range(2)]
+    settle(time, *nodes)
+    for _ in range(2 * MAX_CAS):
+        del api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"]
+        for _ in range(interval):
+            for node in nodes:
+                node.look()
+                node.catch_up()
+            time.seconds += 1
+            assert [is_refused(api, node, time) for node in nodes] == ["", ""]
+        assert len(stored(api).cas) <= MAX_CAS
+    settle(time, *nodes)
+    assert len(stored(api).cas) == 1
 
 
 def test_certificate_of_an_unmanaged_ca_is_not_served(api, time) -> None:

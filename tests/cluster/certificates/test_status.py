@@ -147,7 +147,7 @@ def test_key_of_another_certificate_is_a_problem(api) -> None:
 
 
 def test_ca_rotation_is_pending_until_the_old_ca_is_removed(api, time) -> None:
-    assert rotate(api, WHERE, ca=True).endswith("added a new CA to the bundle")
+    assert rotate(api, WHERE, ca=True).text.endswith("added a new CA to the bundle")
     said = [read_status(api, WHERE).pending_step]
     node = SimulatedReplica(api, time)
     while said[-1]:
@@ -166,7 +166,7 @@ def test_ca_rotation_is_pending_until_the_old_ca_is_removed(api, time) -> None:
 def test_rotated_certificate_is_for_the_same_names(api, time) -> None:
     settle(time, SimulatedReplica(api, time, names=[NAME, "more.example.com"]))
     before = WHERE.read(api).stored.certificate
-    assert rotate(api, WHERE, ca=False).endswith("signed a new certificate")
+    assert rotate(api, WHERE, ca=False).text.endswith("signed a new certificate")
     assert WHERE.read(api).stored.certificate != before
     assert WHERE.read(api).stored.serving.names == (NAME, "more.example.com")
 

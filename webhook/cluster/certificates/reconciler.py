@@ -10,14 +10,14 @@ import contextlib
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from webhook.cluster.certificates.ca_bundle import WebhookConfiguration, inject, read_configurations
 from webhook.cluster.certificates.tls_secret import SecretVersion, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
-from webhook.pki.certificate import find_pair_error, find_private_key, parse_certificates
+from webhook.pki.certificate import Certificate, find_pair_error, find_private_key, parse_certificates
 from webhook.pki.rotation import RolloutProgress, StoredCertificates, next_step
 
 log = logging.getLogger("tokenguard.certificates")
@@ -183,18 +183,19 @@ class Reconciler:
         return 0.0
 
     def _recover(self, configurations: tuple[WebhookConfiguration, ...]) -> StoredCertificates:
-        """Return what is known after the Secret was lost: what this replica serves, and the CAs that verify it.
+        """Return what is known after the Secret was lost: what this replica serves, and the CAs of the configurations.
 
-        So a new CA joins these, as in any rotation.
+        So a new CA joins these, and revokes them, because it is unknown which were revoked and who has their keys.
         """
         pair = self._served.pair()
         chain = parse_certificates(pair)
         bundles = {webhook.bundle for configuration in configurations for webhook in configuration.webhooks.values()}
-        cas = {ca.pem for bundle in bundles for ca in parse_certificates(bundle) if chain and chain[0].is_signed_by(ca)}
+        found = {ca.pem: ca for bundle in bundles for ca in parse_certificates(bundle)}
+        cas = sorted(found.values(), key=lambda ca: ca.not_before, reverse=True)
+        cas.sort(key=lambda ca: not (chain and chain[0].is_signed_by(ca)))  # that of the served certificate first
         if not cas:
             return StoredCertificates()
-        certificate = b"".join(part.pem for part in chain)
-        return StoredCertificates(b"".join(sorted(cas)), b"", certificate, find_private_key(pair))
+        return StoredCertificates(_join(cas), b"", _join(chain), find_private_key(pair))
 
     def _inject(self, stored: StoredCertificates, configuration: WebhookConfiguration) -> None:
         if not stored.cas or configuration.trusts(stored.bundle):
@@ -212,3 +213,7 @@ class Reconciler:
             and not stored.revoked_cas
             and self._served.fingerprint() == serving.fingerprint
         )
+
+
+def _join(certificates: Iterable[Certificate]) -> bytes:
+    return b"".join(certificate.pem for certificate in certificates)

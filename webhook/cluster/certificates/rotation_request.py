@@ -1,5 +1,7 @@
 """Starts a rotation on request; the replicas that manage the certificates complete it."""
 
+from typing import NamedTuple
+
 from webhook.cluster.certificates.status import CertificateStatus, read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import Transport
@@ -13,8 +15,15 @@ class RotationError(UserError):
     """The rotation cannot start; the message says why and what to do."""
 
 
-def rotate(transport: Transport, secret: TlsSecret, *, ca: bool) -> str:
-    """Start a rotation of the certificate or, with `ca`, of the CA; return what was done.
+class StartedRotation(NamedTuple):
+    """What was done, and the fingerprints of the CAs that nothing trusts after the rotation."""
+
+    text: str
+    revoked: frozenset[str]
+
+
+def rotate(transport: Transport, secret: TlsSecret, *, ca: bool) -> StartedRotation:
+    """Start a rotation of the certificate or, with `ca`, of the CA.
 
     Raises `RotationError` or `ApiError`.
     """
@@ -36,7 +45,11 @@ def rotate(transport: Transport, secret: TlsSecret, *, ca: bool) -> str:
         )
     if not secret.write(transport, fresh, status.found.version):
         raise RotationError(f"{secret} changed at the same time; nothing was done, try again")
-    return f"{secret}: added a new CA to the bundle" if ca else f"{secret}: signed a new certificate"
+    if ca:
+        return StartedRotation(
+            f"{secret}: added a new CA to the bundle", frozenset(old.fingerprint for old in stored.cas)
+        )
+    return StartedRotation(f"{secret}: signed a new certificate", frozenset())
 
 
 def _refusal_reason(status: CertificateStatus) -> str:

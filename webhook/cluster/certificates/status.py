@@ -52,6 +52,13 @@ class CertificateStatus:
         return ""
 
     @property
+    def trusted_cas(self) -> set[str]:
+        """The fingerprints of the CAs in the Secret and in the configurations."""
+        webhooks = (webhook for configuration in self.configurations for webhook in configuration.webhooks.values())
+        bundles = {self.stored.bundle, *(webhook.bundle for webhook in webhooks)}
+        return {ca.fingerprint for bundle in bundles for ca in parse_certificates(bundle)}
+
+    @property
     def rollout(self) -> str:
         """Who trusts the certificate after a rotation."""
         trusting = [str(configuration) for configuration in self.configurations] or ["no webhook configuration"]
