@@ -86,7 +86,7 @@ def test_list_whose_pages_expire_is_requested_whole() -> None:
     assert run.store.now == {"b"}
     assert run.kinds == ["list", "list", "list"]
     assert [(asked.query.get("limit"), asked.query.get("continue")) for asked in run.transport.asked[:3]] == [
-        ("10000", None), ("10000", "next"), (None, None),
+        ("2000", None), ("2000", "next"), (None, None),
     ]  # fmt: skip
     assert run.transport.asked[2].query["fieldSelector"] == "type=kubernetes.io/service-account-token"
     assert run.versions == ["12"]
@@ -96,7 +96,7 @@ def test_list_whose_pages_expire_is_requested_whole() -> None:
 def test_whole_list_that_fails_is_restarted_in_pages() -> None:
     run = Run(page(meta("a"), following="next"), GONE, LOST, page(meta("b")))
     assert run.store.now == {"b"}
-    assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["10000", "10000", None, "10000"]
+    assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["2000", "2000", None, "2000"]
     assert (run.failures, len(run.waits)) == (["lost"], 1)
 
 
