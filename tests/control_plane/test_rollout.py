@@ -61,6 +61,9 @@ class Walk:
             put_policy(self.plane, (self.folder / "mine/policy.yaml").read_text())
             command = command.partition(" && ")[0]
         (self.folder / "pods.log").write_text(self.logs)
+        for number, server in enumerate(self.installation.replicas):  # what the loop over pods writes
+            lines = (json.dumps(line) + "\n" for line in server.audit)
+            (self.folder / f"tokenguard-{number}.log").write_text("".join(lines))
         command = re.sub(rf"{re.escape(READS_POD_LOGS)} \S+", "cat pods.log", command)
         programs = f"{Path(sys.executable).parent}:{self.plane.binaries}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")} | {
@@ -131,7 +134,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     # 4: one namespace is warned
     rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
     rollout.plane.do("create", "deployment", "shop", "-n", "team-a", "--image=app")
-    simulated, validated, _, summarized = rollout.run(4).values()
+    simulated, validated, *_, summarized = rollout.run(4).values()
     assert "warned if recreated" in simulated.stdout
     assert "newly denied" not in simulated.stdout
     assert validated.stdout.startswith("valid (revision ")
@@ -166,7 +169,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     assert "Warning: legacy-token-reference: " in rollout.create("late", namespace="team-z").stderr
     done = rollout.plane.kubectl("create", "-o", "json", "-f", "-", stdin=pod("capped", "team-b"))
     assert lifetimes(done) == [3600]
-    assert (rollout.folder / "tightening.html").stat().st_size > 10_000
+    assert (rollout.folder / "stricter.html").stat().st_size > 10_000
 
     # and back within a second
     put_policy(rollout.plane, audit)
