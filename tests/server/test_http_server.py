@@ -205,20 +205,26 @@ def test_request_line_in_another_form_gets_its_answer(run, tls, request_line, ex
     run(asked())
 
 
-def test_pipelined_reviews_before_a_half_close_are_answered(run, tls) -> None:
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        pytest.param([PAGE], 1, id="page"),
+        pytest.param([REVIEW * 3], 3, id="reviews-in-one-record"),
+        pytest.param([REVIEW] * 6, 6, id="reviews-in-records-of-their-own"),
+    ],
+)
+def test_requests_before_a_half_close_are_answered(run, tls, records, expected) -> None:
     async def half_closed() -> None:
         async with running(tls) as instance:
 
             def ask() -> bytes:
                 with instance.blocking_client() as client:
-                    client.sendall(REVIEW * 3)
+                    for record in records:
+                        client.sendall(record)
                     end_without_tls(client)
-                    received = b""
-                    while piece := client.recv(65536):
-                        received += piece
-                    return received
+                    return b"".join(iter(lambda: client.recv(65536), b""))
 
-            assert statuses(await asyncio.to_thread(ask)) == [b"200"] * 3
+            assert statuses(await asyncio.to_thread(ask)) == [b"200"] * expected
 
     run(half_closed())
 
@@ -256,21 +262,6 @@ def test_page_that_fails_gets_500_and_its_error_is_not_quoted(run, tls, monkeypa
     run(failing())
     assert "KeyError" in caplog.text
     assert secret not in caplog.text
-
-
-def test_client_that_ends_its_side_gets_its_page(run, tls) -> None:
-    async def half_closed() -> None:
-        async with running(tls) as instance:
-
-            def ask() -> bytes:
-                with instance.blocking_client() as client:
-                    client.sendall(PAGE)
-                    end_without_tls(client)
-                    return client.recv(65536)
-
-            assert statuses(await asyncio.to_thread(ask)) == [b"200"]
-
-    run(half_closed())
 
 
 @pytest.mark.covers("failure-modes: answers not read")
@@ -479,25 +470,6 @@ def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
             assert one.server.bodies.resize(0, MAX_AT_ONCE * len(BODY)), "its memory is free"
 
     run(left())
-
-
-def test_reviews_in_records_of_their_own_before_a_half_close_are_answered(run, tls) -> None:
-    async def half_closed() -> None:
-        async with running(tls) as instance:
-
-            def ask() -> bytes:
-                with instance.blocking_client() as client:
-                    for _ in range(6):
-                        client.sendall(REVIEW)
-                    end_without_tls(client)
-                    received = b""
-                    while piece := client.recv(65536):
-                        received += piece
-                    return received
-
-            assert statuses(await asyncio.to_thread(ask)) == [b"200"] * 6
-
-    run(half_closed())
 
 
 def test_response_that_cannot_be_sent_costs_only_its_own_connection(run, tls, monkeypatch) -> None:

@@ -4,6 +4,13 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from webhook.core.admission_request import Phase
+from webhook.server.http_errors import Refusal
+
+MAX_HEAD_BYTES = 16 << 10
+"""An API server sends 2 KiB. A connection holds at most one head and one TLS record."""
+MAX_URL_BYTES = 2048
+HEAD_TOO_LARGE = 431, Refusal.NOT_HTTP, "the request headers are too large"
+_VERSIONS = frozenset({"1.0", "1.1"})
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _RESPONSE = (
@@ -37,6 +44,36 @@ class Request:
     has_head = is_chunked = expects_continue = is_last = is_abandoned = False
     body: bytes | bytearray = b""
     error: HttpResponse | None = None
+
+    def read_header(self, name: bytes, value: bytes) -> None:
+        """Read a header; `name` in any case."""
+        self.head_bytes += len(name) + len(value)
+        name = name.lower()
+        if name == b"content-length":
+            self.size = int(value.lstrip(b"0") or b"0")  # the parser rejects 2 ** 64 and more
+        elif name == b"content-type":
+            self.content_type = value.decode("latin-1")
+        elif name == b"content-encoding":
+            self.content_encoding = value.decode("latin-1")
+        elif name == b"transfer-encoding":
+            self.is_chunked = True
+        elif name == b"expect":
+            self.expects_continue = value.lower() == b"100-continue"
+
+    def finish_head(self, method: bytes, version: str) -> tuple[int, Refusal, str] | None:
+        """Finish the head; return status, refusal and reason if the request cannot be read further, else None."""
+        self.has_head = True
+        self.method = method
+        if not self.url.startswith(b"/"):  # absolute-form is accepted, too (RFC 9112, 3.2.2)
+            _, is_absolute, rest = self.url.partition(b"://")
+            self.url = b"/" + rest.partition(b"/")[2] if is_absolute else self.url
+        if version not in _VERSIONS:
+            return 505, Refusal.NOT_HTTP, "send the request as HTTP/1.1"
+        if len(self.url) > MAX_URL_BYTES:
+            return 414, Refusal.NOT_HTTP, f"the URL is longer than {MAX_URL_BYTES} bytes"
+        if self.is_chunked:
+            return 411, Refusal.NO_LENGTH, "send the body with a Content-Length"
+        return HEAD_TOO_LARGE if self.head_bytes > MAX_HEAD_BYTES else None
 
 
 def encode_response(request: Request, response: HttpResponse, date: bytes, *, is_last: bool) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from webhook.server.http_errors import Refusal
-from webhook.server.http_message import HttpResponse, Request, encode_response
+from webhook.server.http_message import HEAD_TOO_LARGE, MAX_HEAD_BYTES, HttpResponse, Request, encode_response
 from webhook.server.review_handler import PHASES
 from webhook.server.tls_stream import MAX_RECORD_BYTES, TlsStream
 
@@ -31,15 +31,11 @@ LINGER_SECONDS = 5
 """How long input is discarded after the last answer, so that the client can read that answer (RFC 9112, 9.6)."""
 MAX_DISCARDED_BYTES = 64 << 20
 """How much input is discarded, so that the client can read the answer to it."""
-MAX_HEAD_BYTES = 16 << 10
-"""An API server sends 2 KiB. A connection holds at most one head and one TLS record."""
-MAX_URL_BYTES = 2048
 MAX_PIPELINED = 64
 """How many requests of one connection wait while an earlier one is answered."""
 
 _BUFFER = memoryview(bytearray(MAX_RECORD_BYTES))
 """Shared by all connections: received bytes are decrypted before the next event."""
-_VERSIONS = frozenset({"1.0", "1.1"})
 _PATHS = {path.encode(): phase for path, phase in PHASES.items()}
 
 
@@ -140,43 +136,28 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Read a header."""
-        request = self._request
-        if not request:
-            return
-        request.head_bytes += len(name) + len(value)
-        name = name.lower()
-        if name == b"content-length":
-            request.size = int(value.lstrip(b"0") or b"0")  # the parser rejects 2 ** 64 and more
-        elif name == b"content-type":
-            request.content_type = value.decode("latin-1")
-        elif name == b"content-encoding":
-            request.content_encoding = value.decode("latin-1")
-        elif name == b"transfer-encoding":
-            request.is_chunked = True
-        elif name == b"expect":
-            request.expects_continue = value.lower() == b"100-continue"
+        if self._request:
+            self._request.read_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Reject the request by its head, or prepare for its body."""
         request = self._request
         if not request or not self._parser:
             return
-        request.has_head = True
-        request.method = self._parser.get_method()
-        if not request.url.startswith(b"/"):  # absolute-form is accepted, too (RFC 9112, 3.2.2)
-            _, is_absolute, rest = request.url.partition(b"://")
-            request.url = b"/" + rest.partition(b"/")[2] if is_absolute else request.url
+        handler = self._server.handler
         request.is_last = not self._parser.should_keep_alive() or self._parser.should_upgrade()
-        error = self._check_head(request, self._parser.get_http_version())
-        if error:
-            self._reject(request, error)
+        if refusal := request.finish_head(self._parser.get_method(), self._parser.get_http_version()):
+            self._reject(request, handler.error(*refusal))
+            return
+        if request.size > MAX_DISCARDED_BYTES:
+            self._reject(request, handler.too_large())
             return
         if not self._in_progress:
             self.deadline = self._server.now + BODY_SECONDS
         if request.method == b"POST":
             request.phase = _PATHS.get(request.url.partition(b"?")[0])
         if request.phase:
-            request.error = self._server.handler.check_request(
+            request.error = handler.check_request(
                 request.content_type,
                 request.content_encoding,
                 request.size,
@@ -243,12 +224,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
     # From the bytes to the answer.
 
     def _receive(self, data: memoryview) -> None:
-        tls = self._tls
-        is_handshake = not tls.is_established
-        has_failed = False
+        tls, has_failed = self._tls, False
         try:
-            tls.receive(data)
-            if is_handshake and tls.is_established:
+            if tls.receive(data):
                 self.deadline = self._server.now + IDLE_SECONDS
             self._read()
         except ssl.SSLError:
@@ -271,58 +249,36 @@ class HttpProtocol(asyncio.BufferedProtocol):
                     self.close()
 
     def _feed(self, data: memoryview) -> None:
-        error, before = None, self._request
+        handler, error, before = self._server.handler, None, self._request
         try:
             cast("httptools.HttpRequestParser", self._parser).feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # the request is answered as plain HTTP, as the connection's last
         except httptools.HttpParserCallbackError as failure:
             cause = failure.__context__ or failure
-            error = (
-                self._server.handler.too_many()
-                if isinstance(cause, MemoryError)
-                else self._server.handler.internal_error(cause)
-            )
+            error = handler.too_many() if isinstance(cause, MemoryError) else handler.internal_error(cause)
         except httptools.HttpParserError as invalid:
             if self._stage is Stage.OPEN:
-                error = self._server.handler.error(400, Refusal.NOT_HTTP, str(invalid))
+                error = handler.error(400, Refusal.NOT_HTTP, str(invalid))
         request = self._request
         if request and request is before and not request.has_head:
             request.received_bytes += len(data)
-            if request.received_bytes > MAX_HEAD_BYTES:
-                error = error or self._head_too_large()
+            if request.received_bytes > MAX_HEAD_BYTES and not error:
+                error = handler.error(*HEAD_TOO_LARGE)
         if error and self._stage is Stage.OPEN:
             self._reject(request or Request(), error)
 
-    def _check_head(self, request: Request, version: str) -> HttpResponse | None:
-        """Return why a request is not read further, or None."""
-        handler = self._server.handler
-        if version not in _VERSIONS:
-            return handler.error(505, Refusal.NOT_HTTP, "send the request as HTTP/1.1")
-        if len(request.url) > MAX_URL_BYTES:
-            return handler.error(414, Refusal.NOT_HTTP, "the URL is too long")
-        if request.is_chunked:
-            return handler.error(411, Refusal.NO_LENGTH, "send the body with a Content-Length")
-        if request.head_bytes > MAX_HEAD_BYTES:
-            return self._head_too_large()
-        return handler.too_large() if request.size > MAX_DISCARDED_BYTES else None
-
-    def _reject(self, request: Request, error: HttpResponse) -> None:
-        """Answer a request before it has arrived as a whole."""
+    def _reject(self, request: Request, error: HttpResponse | None) -> None:
+        """Answer a request whose body is not read, with `error` if given; nothing after it can be read, either."""
         self._drop_body(request)
-        request.error = error
-        self._enqueue_last(request)
-
-    def _enqueue_last(self, request: Request) -> None:
-        """Answer a request whose body is not read, so that nothing after it can be read, either."""
         self._request = None
-        request.is_last, self._stage = True, Stage.LAST
+        request.error, request.is_last, self._stage = error, True, Stage.LAST
         self._enqueue(request)
 
     def _continue(self, request: Request) -> None:
         """Answer `Expect: 100-continue`; the client has sent no body yet (RFC 9110, 10.1.1)."""
         if request.error or not request.phase:
-            self._enqueue_last(request)
+            self._reject(request, request.error)
         elif not self._in_progress:  # otherwise the client sends the body after a while
             self._transport.write(self._tls.write(b"HTTP/1.1 100 Continue\r\n\r\n"))
 
@@ -390,9 +346,6 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._transport.resume_reading()
         if self._tls.has_input:
             self._receive(_BUFFER[:0])
-
-    def _head_too_large(self) -> HttpResponse:
-        return self._server.handler.error(431, Refusal.NOT_HTTP, "the request headers are too large")
 
     def _drop_body(self, request: Request) -> None:
         if request.held_bytes:

@@ -27,17 +27,19 @@ class TlsStream:
         self.is_established = False
         self.has_verified_client = False
 
-    def receive(self, data: memoryview) -> None:
-        """Add received bytes, and continue the handshake. Raises `ssl.SSLError` if that fails."""
+    def receive(self, data: memoryview) -> bool:
+        """Add received bytes; return whether they complete the handshake. Raises `ssl.SSLError` if it fails."""
         if data:  # after the client's end nothing can be written, not even nothing
             self._incoming.write(data)
-        if not self.is_established:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                return
-            self.is_established = True
-            self.has_verified_client = not self._tls.session_reused and bool(self._tls.getpeercert())
+        if self.is_established:
+            return False
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        self.is_established = True
+        self.has_verified_client = not self._tls.session_reused and bool(self._tls.getpeercert())
+        return True
 
     def receive_end(self) -> None:
         """Mark the end of what the client sends."""
