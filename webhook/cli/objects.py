@@ -45,10 +45,10 @@ def command(write_configmap: str | None, own_namespace: str, kubeconfig: Path | 
 
 
 def _objects(transport: Transport) -> Iterator[dict[str, Any]]:
-    for namespace in list_objects(NAMESPACES, transport, lambda _step: None):
+    for namespace in list_objects(NAMESPACES, transport):
         metadata: dict[str, Any] = {"name": namespace.metadata.name, "labels": namespace.metadata.labels or {}}
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-    for secret in list_objects(SECRETS, transport, lambda _step: None):
+    for secret in list_objects(SECRETS, transport):
         annotations = {LEGACY_TOKEN_ACCOUNT: secret.account}
         metadata = {"name": secret.metadata.name, "namespace": secret.metadata.namespace, "annotations": annotations}
         yield {"apiVersion": "v1", "kind": "Secret", "type": LEGACY_TOKEN_TYPE, "metadata": metadata}
