@@ -56,7 +56,7 @@ def review(
 
 
 def with_api_token(pod: dict[str, Any], expiration: int = 3607) -> dict[str, Any]:
-    """Return the pod as the ServiceAccount plugin leaves it: with the API server's own token in every container."""
+    """Return the pod as the ServiceAccount plugin leaves it: with the API server token in every container."""
     name = "kube-api-access-x7k2p"
     spec = pod["spec"]
     mount = {"name": name, "readOnly": True, "mountPath": API_TOKEN_PATH}

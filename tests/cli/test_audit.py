@@ -46,7 +46,7 @@ def test_summarize_text_shows_every_table():
 1 log, 5 lines: 2 from tokenguard, 3 from the API server, 0 other, 0 unreadable
 from 2026-11-24T12:00:00Z to 2026-11-24T12:00:05Z
 
-1 account used stale tokens: clients that do not re-read their token and break once the API server's token is capped
+1 account used stale tokens: clients that do not re-read their token and break once the API server token is capped
   account   requests  last                  stale for  clients
   shop/app         1  2026-11-24T12:00:03Z  2h         pod app-1, client/1.0
 

@@ -162,7 +162,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     eventually(lambda: "PodRejected" in rollout.do(shown).stdout)
     assert rollout.create("elsewhere", namespace="team-b").returncode == 0
 
-    # 7: everywhere, but for who is still warned; and the API server's token is capped
+    # 7: everywhere, but for who is still warned; and the API server token is capped
     rollout.write("policy.yaml", yaml_in(7))
     rollout.run(7)
     eventually(lambda: "legacy-token-reference: " in rollout.create("refused-too", namespace="team-b").stderr)

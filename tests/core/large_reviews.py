@@ -186,7 +186,7 @@ LISTS: dict[str, Maker] = {
     "containers with a device at an injection's path": _containers(
         {"name": "c{}", "volumeDevices": [{"name": "x", "devicePath": "/injected/3"}]}
     ),
-    "containers with mounts of the API server's token": _containers(
+    "containers with mounts of the API server token": _containers(
         {"name": "c{}", "volumeMounts": [{"name": "kube-api-access-1", "mountPath": API_TOKEN_PATH}]}, volumes=[OWN]
     ),
     "mounts": _in_container("volumeMounts", {"name": "v{}", "mountPath": "/injected/x{}"}),

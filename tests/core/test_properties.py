@@ -109,7 +109,7 @@ admitted = st.one_of(
 
 
 def with_api_token_safely(pod: dict[str, Any]) -> dict[str, Any]:
-    """Add the API server's own token as the plugin would: where nothing has its name or its place."""
+    """Add the API server token as the plugin would: where nothing has its name or its place."""
     spec = pod["spec"]
     every = [*spec["containers"], *spec.get("initContainers", [])]
     if any(one.get("volumeMounts", []) is None for one in every):

@@ -74,7 +74,7 @@ namespace shop
 mount a projected token instead (1 of 2 pods)
     reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead (1 of 2 pods, not in the template)
-  patch: token-expiration: has lifetime 31536000s (3607 for the API server means a year), exceeding the maximum \
+  patch: token-expiration: has lifetime 31536000s (Kubernetes extends 3607s to a year), exceeding the maximum \
 3600s; capped to 3600s: 3 pods
   Secret/old: token of app, created 2026-01-01, no use recorded since 2026-02-01
     referenced by Deployment/web (1 pod): spec.containers[0].env[0]
@@ -160,7 +160,7 @@ tokens in pods by audience and lifetime
     )
 
 
-CAP = "patch: token-expiration: has lifetime 31536000s (3607 for the API server means a year), exceeding the maximum "
+CAP = "patch: token-expiration: has lifetime 31536000s (Kubernetes extends 3607s to a year), exceeding the maximum "
 INJECTED = 'patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token'
 TOKENS_LIE_THERE = (
     """is "/var/lib/kubelet/pods", which contains every pod's tokens; mount only the folder that is needed"""

@@ -60,7 +60,7 @@ def mounts(*pairs: tuple[str, str]) -> Object:
 
 
 def live(expiration: int = 3607, **more: Any) -> Object:
-    """Return the spec of a pod as Kubernetes leaves it: with the API server's token mounted."""
+    """Return the spec of a pod as Kubernetes leaves it: with the API server token mounted."""
     return spec([api_token(expiration)], mounts(("kube-api-access-abcde", AT)), **more)
 
 

@@ -60,7 +60,7 @@ def summarize(
 
     Shows the denied, patched, warned and exempted requests by rule, namespace, account, day and exemption. Lists the
     accounts whose clients use legacy tokens or stale tokens. A stale token is used after its requested lifetime: its
-    client will break when the API server's token is capped.
+    client will break when the API server token is capped.
 
     A pod that both webhooks evaluated counts once, provided that no file contains the logs of several replicas. Dry
     runs are counted separately, and so are the two kinds of logs. "audited" requests were allowed with findings that

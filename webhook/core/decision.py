@@ -69,7 +69,7 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
     about. `token` is the token it is about, if it is valid too long (as it is) or to be injected (as it will be).
     `other_account` is the ServiceAccount of that token, if it isn't the object's own: an exemption by account must
     match both. `warn_only`: the object is never denied or patched for it, whatever the rule's action. `is_api_token`:
-    it is about the API server's own token, which is patched where others are rejected.
+    it is about the API server token, which is patched where others are rejected.
     """
 
     pointer: str

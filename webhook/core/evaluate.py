@@ -209,7 +209,7 @@ def _build_finding(
     if violation.warn_only and intended in (_PATCH, _REJECT):
         intended = _WARN
     if (violation.is_api_token or not violation.authored) and violation.edits and intended is _REJECT:
-        intended = _PATCH  # the API server's own token is patched, whether Kubernetes or the author projects it
+        intended = _PATCH  # the API server token is patched, whether Kubernetes or the author projects it
     phase = request.phase
     repairs = intended is _PATCH and bool(violation.edits)
     if mode is _AUDIT_MODE or intended is _AUDIT:

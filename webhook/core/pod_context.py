@@ -129,13 +129,13 @@ class PodContext(MutableStruct):
 
     @property
     def automounts(self) -> bool:
-        """Whether the ServiceAccount plugin mounts the API server's token: the pod decides, then its account."""
+        """Whether the ServiceAccount plugin mounts the API server token: the pod decides, then its account."""
         own = self.pod.spec.automount_service_account_token
         return self.cluster.automounts.get((self.request.namespace, self.account), True) if own is None else own
 
     @property
     def will_get_api_token(self) -> bool:
-        """Whether the ServiceAccount plugin, which has yet to see the pod, will mount the API server's token.
+        """Whether the ServiceAccount plugin, which has yet to see the pod, will mount the API server token.
 
         It mounts the token into every container that mounts nothing at its path
         (plugin/pkg/admission/serviceaccount/admission.go).
@@ -278,7 +278,7 @@ def _add_tokens(context: PodContext, number: int, volume: Volume, sources: list[
 
 
 def _is_api_token_volume(context: PodContext, volume: Volume, sources: list[VolumeProjection]) -> bool:
-    """Return whether a volume is the API server's own token: one without audience, mounted only at the default path.
+    """Return whether a volume is the API server token: one without audience, mounted only at the default path.
 
     Before the ServiceAccount plugin has seen the pod, a volume with that plugin's prefix and without a mount counts,
     too: the plugin mounts it there.

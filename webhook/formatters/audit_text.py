@@ -9,7 +9,7 @@ from webhook.core.formatting import counted, plain
 from webhook.formatters.audit_json import format_time
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
-_STALE = "stale tokens: clients that do not re-read their token and break once the API server's token is capped"
+_STALE = "stale tokens: clients that do not re-read their token and break once the API server token is capped"
 _LEGACY = "legacy tokens, from Secrets"
 _UNKNOWN = "Stale and legacy tokens: unknown, only the API server's audit log records their use"
 _OUTCOMES = [outcome.name.lower() for outcome in COUNTED_OUTCOMES]

@@ -43,7 +43,7 @@ class ReportedFinding(Struct, frozen=True, gc=False, rename="camel"):
     intended: Annotated[Action, Meta(description="The action without the limit of the mode.")]
     path: Path
     detail: Annotated[str, Meta(description="What is wrong and what to do.")]
-    authored: Annotated[bool, Meta(description="False for injections and the API server's own token.")]
+    authored: Annotated[bool, Meta(description="False for injections and the API server token.")]
     other_account: Annotated[
         str | None, Meta(description="The ServiceAccount of the token, if it is not the object's own.")
     ] = None

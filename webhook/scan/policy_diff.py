@@ -1,6 +1,6 @@
 """What another policy changes for an object that both policies evaluated.
 
-Nearly every policy patches every pod (the API server's own token is capped), so outcomes alone say little: the results
+Nearly every policy patches every pod (the API server token is capped), so outcomes alone say little: the results
 are compared finding by finding.
 """
 

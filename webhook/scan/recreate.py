@@ -6,7 +6,7 @@ needs the same patch. So the pod is rebuilt from what its author wrote:
 - If the template is known, its volumes, mounts, account, labels and annotations replace the pod's. What the pod has
   besides is kept: another webhook added it and will add it again.
 - Injected tokens are removed, of any policy: volumes with tokenguard's prefix that contain one token and nothing else.
-- The API server's own token is as the ServiceAccount plugin creates it: for 3607 seconds, unless the pod or its account
+- The API server token is as the ServiceAccount plugin creates it: for 3607 seconds, unless the pod or its account
   opts out.
 - A pod of a StatefulSet or a DaemonSet whose template has changed since is replaced by one from the current template
   (`webhook.scan.owners.TemplateRevision`). What it has besides is dropped: it may be from the older template.
@@ -41,7 +41,7 @@ _IDENTITY = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index
 
 
 Automounts = Callable[[str], bool]
-"""Returns whether pods of an account of the namespace get the API server's token by default."""
+"""Returns whether pods of an account of the namespace get the API server token by default."""
 
 
 def recreated_pod(live: PodContext, origin: PodTemplate | None, automounts: Automounts) -> PodTemplate:
@@ -94,7 +94,7 @@ def replacement_pod(live: PodTemplate, template: PodTemplate, automounts: Automo
 
 
 def with_api_token(spec: PodSpec) -> PodSpec:
-    """Mount the API server's token in every container that has nothing at its path.
+    """Mount the API server token in every container that has nothing at its path.
 
     Like the ServiceAccount plugin (plugin/pkg/admission/serviceaccount/admission.go).
     """

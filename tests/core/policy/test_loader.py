@@ -21,11 +21,11 @@ ERRORS = [
     pytest.param(
         "kubeletRootDirs: [var/lib/kubelet, /, /var/../lib, 'C:\\', 7]",
         [
-            'line 3: kubeletRootDirs[0]: must be an absolute path below the root without .., not "var/lib/kubelet"',
-            'line 3: kubeletRootDirs[1]: must be an absolute path below the root without .., not "/"',
-            'line 3: kubeletRootDirs[2]: must be an absolute path below the root without .., not "/var/../lib"',
-            'line 3: kubeletRootDirs[3]: must be an absolute path below the root without .., not "C:\\\\"',
-            'line 3: kubeletRootDirs[4]: must be an absolute path below the root without ..; put it in quotes: "7"',
+            'line 3: kubeletRootDirs[0]: must be an absolute path other than /, without .., not "var/lib/kubelet"',
+            'line 3: kubeletRootDirs[1]: must be an absolute path other than /, without .., not "/"',
+            'line 3: kubeletRootDirs[2]: must be an absolute path other than /, without .., not "/var/../lib"',
+            'line 3: kubeletRootDirs[3]: must be an absolute path other than /, without .., not "C:\\\\"',
+            'line 3: kubeletRootDirs[4]: must be an absolute path other than /, without ..; put it in quotes: "7"',
         ],
         id="invalid kubelet root folders",
     ),
@@ -159,13 +159,13 @@ ERRORS = [
                 "Kubernetes mounts its own token; use another path"
             ),
         ],
-        id="an injection over the API server's token",
+        id="an injection over the API server token",
     ),
     pytest.param(
         "inject:\n- {name: a, audience: a, mountPath: a/b}\n- {name: b, audience: a, mountPath: /b/../c}",
         [
-            'line 4: inject[0].mountPath: must be an absolute path below the root without : and .., not "a/b"',
-            'line 5: inject[1].mountPath: must be an absolute path below the root without : and .., not "/b/../c"',
+            'line 4: inject[0].mountPath: must be an absolute path other than /, without : and .., not "a/b"',
+            'line 5: inject[1].mountPath: must be an absolute path other than /, without : and .., not "/b/../c"',
         ],
         id="invalid mount paths",
     ),
@@ -176,7 +176,7 @@ ERRORS = [
         ),
         [
             'line 5: inject[1].mountPath: "/a" overlaps "/a/b" of inject[0]',
-            'line 6: inject[2].mountPath: must be an absolute path below the root without : and .., not "//."',
+            'line 6: inject[2].mountPath: must be an absolute path other than /, without : and .., not "//."',
         ],
         id="a mount path below another, and the root",
     ),

@@ -62,7 +62,7 @@ def test_3607_seconds_for_the_api_server_bound_to_a_pod_are_a_year(cluster) -> N
     created(cluster, pod("asked-for", "oncall"))
     bound = ("--duration=3607s", "--bound-object-kind=Pod", "--bound-object-name=asked-for")
     told = refused(cluster, "oncall", *bound)
-    assert "lifetime 31536000s (3607 for the API server, bound to a pod, means a year), exceeding the maximum" in told
+    assert "lifetime 31536000s (Kubernetes extends 3607s to a year for a pod), exceeding the maximum" in told
     assert parse_token(cluster.do(*suggested(told)).encode()).lifetime == 3600
     assert issued(cluster, "oncall", *bound, VAULT).lifetime == 3607
     assert issued(cluster, "oncall", "--duration=3607s").lifetime == 3607

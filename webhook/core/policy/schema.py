@@ -64,7 +64,7 @@ class AudienceSettings(Section):
     allowed: Annotated[
         Maybe[tuple[Audience, ...]],
         _about(
-            "Allowed audiences, exact or with *; empty: any. Those of the API server, named, are always allowed.",
+            "Allowed audiences, exact or with *; empty: any. The API server's own are always allowed.",
             default=[],
         ),
     ] = UNSET
@@ -140,7 +140,7 @@ class InjectionSettings(Section, kw_only=True):
     mount_path: Annotated[
         str,
         _about("Folder at which every container mounts the volume."),
-        _text("an absolute path below the root without : and ..", r"(?!.*(^|/)\.\.(/|$))(?![/.]*$)/[^:\s]*"),
+        _text("an absolute path other than /, without : and ..", r"(?!.*(^|/)\.\.(/|$))(?![/.]*$)/[^:\s]*"),
     ]
     path: Annotated[
         Maybe[
@@ -245,7 +245,7 @@ class PolicyDocument(Section, kw_only=True):
                     Annotated[
                         str,
                         _text(
-                            "an absolute path below the root without ..",
+                            "an absolute path other than /, without ..",
                             r"(?!.*(^|[/\\])\.\.([/\\]|$))(?!([A-Za-z]:)?[/\\.]*$)(/|[A-Za-z]:[/\\]).*",
                         ),
                     ],
@@ -265,7 +265,7 @@ class PolicyDocument(Section, kw_only=True):
         Maybe[tuple[OverrideSettings, ...]], _about("Settings for some namespaces; the first match applies.")
     ] = UNSET
     exemptions: Annotated[
-        Maybe[tuple[ExemptionSettings, ...]], _about("Objects that rules leave alone, why, and until when.")
+        Maybe[tuple[ExemptionSettings, ...]], _about("Objects that rules do not apply to, why, and until when.")
     ] = UNSET
 
 

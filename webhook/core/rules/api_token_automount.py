@@ -1,4 +1,4 @@
-"""api-token-automount: only pods that request the API server's token get it."""
+"""api-token-automount: only pods that request the API server token get it."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ ANNOTATION = "tokenguard/api-token"  # requests it, too
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
-    """Find the API server's token in a pod that doesn't request it, or will get it."""
+    """Find the API server token in a pod that doesn't request it, or will get it."""
     automount: bool | None = pod.pod.spec.automount_service_account_token
     if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
         return
@@ -43,7 +43,7 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
     off = Put("/spec/automountServiceAccountToken", value=False, replaces=automount is not None)
     return Violation(
         pointer,
-        "mounts the API server's token, which the pod does not request",
+        "mounts the API server token, which the pod does not request",
         hint="set automountServiceAccountToken to false, or to true if the pod calls the API server",
         edits=(off, *removals),
         fix_summary="removed",
@@ -52,16 +52,15 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
 
 RULE: Rule = Rule(
     name="api-token-automount",
-    summary="the API server's token is mounted in a pod whose own spec does not request it",
+    summary="the API server token is mounted in a pod whose own spec does not request it",
     explanation="""\
-Kubernetes mounts a token for the API server into every pod, and most pods never call the API server. An attacker who
-breaks into one of them gets a token all the same.
+The API server token is the token for the API server that Kubernetes mounts into every pod by default. Most pods never
+call the API server, but an attacker who breaks into one of them gets the token all the same.
 
 What to do: set `automountServiceAccountToken: false` in the pod's spec. If the pod does call the API server, say so
 with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. The ServiceAccount's
 `automountServiceAccountToken: true` is not enough, because it applies to all pods of the account; it gets a warning. A
-pod whose author projects the token, into a volume with a name other than kube-api-access-*, also counts as a pod that
-requests it.""",
+pod also requests the token if its author projects it in a volume that is not called kube-api-access-*.""",
     subjects=PODS | {Subject.SERVICE_ACCOUNT},
     default=Action.OFF,
     optional_actions=(Action.REJECT, Action.PATCH),

@@ -210,7 +210,7 @@ def _injected_volume(pod: PodContext, injection: Injection) -> _InjectedVolume:
 
 RULE: Rule = Rule(
     name="inject",
-    summary="a token cannot be injected: its mount path or volume name is already used, or the pod may not request it",
+    summary="a token cannot be injected: its path or volume name is in use, or the pod requests one that is not for it",
     explanation="""\
 The policy's `inject` list mounts tokens into the pods that it selects: volume `tokenguard-NAME`, at `mountPath`, in
 every init container and container except those named in the annotation `tokenguard/skip-containers`. With `env`, that

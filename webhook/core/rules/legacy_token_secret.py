@@ -99,11 +99,12 @@ def _pointer(part: str, key: str) -> str:
 
 RULE: Rule = Rule(
     name="legacy-token-secret",
-    summary="creating or updating a Secret makes Kubernetes issue a token that never expires, or revives such a token",
+    summary="a Secret is created or changed so that Kubernetes issues a token that never expires, or accepts one again",
     explanation="""\
 Kubernetes fills a Secret of type kubernetes.io/service-account-token with a token that never expires, and anyone who
-may read the Secret can use it. The rule denies creating such a Secret, and updating one so that Kubernetes issues
-another token: changing or removing its account or uid, or removing its token. Other updates are not evaluated.
+may read the Secret can use it. The rule denies creating such a Secret. It also denies the updates after which
+Kubernetes issues another token: those that change or remove the Secret's account or uid, or remove its token. Other
+updates are not evaluated.
 
 A token is valid as long as a Secret with its original name, of any type, contains it under the key `token`. So it is
 not enough to delete the Secret: anyone who has a copy of the token can create an Opaque Secret of that name, and the
@@ -115,8 +116,8 @@ date: its token is invalid as long as the label exists. The rule denies removing
 
 What to do: in a pod, project a `serviceAccountToken`; by hand, run `kubectl create token NAME --duration=1h`; for a
 system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller still needs
-such Secrets, write an exemption for its user, with a reason and an end date. An exemption by `serviceAccounts` for
-changing a Secret's account must list the old and the new account.""",
+such Secrets, write an exemption for its user, with a reason and an end date. If the exemption selects by
+`serviceAccounts`, it must list both accounts where an update changes a Secret's account: the old and the new one.""",
     subjects=frozenset({Subject.SECRET}),
     default=Action.REJECT,
     check=check,

@@ -58,7 +58,7 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
 
 def _messages(requested: int | None, lifetime: int, maximum: int, cap: int) -> tuple[str, str, str]:
     """Return what is wrong with a token, what its author can do, and what is done."""
-    year = " (3607 for the API server means a year)" if lifetime != (requested or lifetime) else ""
+    year = " (Kubernetes extends 3607s to a year)" if lifetime != (requested or lifetime) else ""
     return (
         f"has lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",
         f"set expirationSeconds to {cap} or less",
@@ -71,7 +71,7 @@ _year_messages = lru_cache(maxsize=64)(_messages)
 
 
 def _is_kept(pod: PodContext, requested: int | None) -> bool:
-    """Return whether the policy leaves the API server's own token, with this `expirationSeconds`, valid for a year."""
+    """Return whether the policy leaves the API server token, with this `expirationSeconds`, valid for a year."""
     return pod.namespace_policy.api_server_token.keep and requested == lifetimes.MAGIC_EXPIRATION
 
 
@@ -118,8 +118,8 @@ into the file at 80 % of its lifetime (after 24 hours at the latest), and client
 This is different while a pod terminates: after its deletion, the kubelet may no longer refresh its tokens
 (kubernetes/kubernetes#116481). At that moment a token has at least 20 % of its lifetime left: 12 minutes of an hour. If
 `terminationGracePeriodSeconds` is longer, the author gets a warning; the pod is not denied. What to do: lower it to
-what the pod needs, use the token early in the termination only, or set `automountServiceAccountToken: false` if the pod
-does not use the API server's token.
+what the pod needs, use the token only early in the termination, or set `automountServiceAccountToken: false` if the pod
+does not use the API server token.
 
 A lifetime of 3607 seconds for the API server has a special meaning: Kubernetes makes such a token valid for a year, so
 that old clients, which read their token only once, keep working. The token that Kubernetes mounts by default is such a

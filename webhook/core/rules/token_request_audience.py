@@ -28,7 +28,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
 
 RULE: Rule = Rule(
     name="token-request-audience",
-    summary="an audience of a requested token is neither allowed nor the API server's",
+    summary="a token is requested for an audience that is not allowed and is not the API server's own",
     explanation="""\
 The audience of a token says who may accept it. The policy lists the services that tokens of this cluster are for.
 

@@ -22,7 +22,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
 
 RULE: Rule = Rule(
     name="token-request-binding",
-    summary="a requested token is bound to no object",
+    summary="a requested token is not bound to an object",
     explanation="""\
 A token that is bound to a Pod, Secret or Node is invalid as soon as that object is deleted. Nothing else revokes a
 single token before it expires.

@@ -16,7 +16,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
     lifetime = context.lifetime
     if lifetime > maximum:
         requested = context.token_request.spec.expiration_seconds
-        year = " (3607 for the API server, bound to a pod, means a year)" if lifetime != (requested or lifetime) else ""
+        year = " (Kubernetes extends 3607s to a year for a pod)" if lifetime != (requested or lifetime) else ""
         yield Violation(
             "/spec/expirationSeconds",
             f"requests lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",
