@@ -103,7 +103,8 @@ AUDIT = $(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit \
 .PHONY: lint-workflows
 lint-workflows: $(VENV)/ready ## check the workflows of GitHub Actions; needs a network
 	$(BIN)/uv tool run --quiet check-jsonschema==0.39.0 --builtin-schema vendor.github-workflows .github/workflows/*.yaml
-	$(BIN)/uv tool run --quiet zizmor==1.32.0 --offline .github/workflows
+	$(BIN)/uv tool run --quiet check-jsonschema==0.39.0 --builtin-schema vendor.github-actions action.yml
+	$(BIN)/uv tool run --quiet zizmor==1.32.0 --offline .github/workflows action.yml
 
 .PHONY: image
 image: needs-builder ## build the container image: IMAGE, BASE, SOURCE, BUILDER, BUILD_FLAGS; see docs/install.md
@@ -141,10 +142,10 @@ ARCHIVE_IMAGE = $(if $(findstring buildah,$(BUILDER)),$(BUILDER) push $(IMAGE) o
 	$(findstring podman,$(BUILDER)),$(BUILDER) save --format oci-archive --output $(ARCHIVE) $(IMAGE),$(BUILDER) save --output $(ARCHIVE) $(IMAGE)))
 
 .PHONY: release
-release: $(VENV)/ready ## write all that a release consists of to dist: VERSION, IMAGE (without a tag), ARCHIVES; see docs/releases.md
+release: $(VENV)/ready ## write all that a release consists of to dist: VERSION, IMAGE (without a tag), ARCHIVES, SOURCE; see docs/releases.md
 	@$(BIN)/python release/artifacts.py --version $(VERSION) --check
 	$(if $(ARCHIVES),,$(MAKE) image-archive IMAGE=$(IMAGE):$(VERSION))
-	@$(BIN)/python release/artifacts.py --version $(VERSION) --image $(IMAGE) $(or $(ARCHIVES),$(ARCHIVE))
+	@$(BIN)/python release/artifacts.py --version $(VERSION) --image $(IMAGE) --source "$(SOURCE)" $(or $(ARCHIVES),$(ARCHIVE))
 
 .PHONY: e2e
 e2e: $(VENV)/ready ## run the end-to-end tests in the cluster of KUBECONFIG, with IMAGE; see CONTRIBUTING.md

@@ -93,7 +93,8 @@ def write_tar(path: Path, files: Mapping[str, bytes], epoch: int, *, compress: b
         archive = stack.enter_context(tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT))
         for name in sorted(files):
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mtime, entry.mode = len(files[name]), epoch, 0o644
+            entry.size, entry.mtime = len(files[name]), epoch
+            entry.mode = 0o755 if files[name].startswith(b"#!") else 0o644
             archive.addfile(entry, io.BytesIO(files[name]))
 
 
@@ -223,6 +224,27 @@ def write_chart(chart: Path, output: Path, reference: tuple[str, str], version: 
     write_tar(output / f"{chart.name}-{version}.tgz", files, epoch, compress=True)
 
 
+def write_krew_plugin(source: Path, output: Path, version: str, epoch: int, url: str) -> None:
+    """Write the archive of the kubectl plugin and, if the source's `url` is known, krew's manifest, which names it."""
+    [wheel] = output.glob("*.whl")
+    launcher = (source / "release/krew/kubectl-tokenguard").read_text().replace("VERSION", version)
+    files = {
+        "kubectl-tokenguard": launcher.encode(),
+        "requirements.txt": (source / "requirements/run.txt").read_bytes(),
+        wheel.name: wheel.read_bytes(),
+    }
+    archive = output / f"kubectl-tokenguard-{version}.tar.gz"
+    write_tar(archive, files, epoch, compress=True)
+    if not url:
+        print("no krew manifest: name the source repository with SOURCE=URL", file=sys.stderr)
+        return
+    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+    manifest = (source / "release/krew/plugin.yaml").read_text().partition("\n")[2]
+    for word, value in (("VERSION", version), ("ARCHIVE", archive.name), ("SHA256", checksum), ("SOURCE", url)):
+        manifest = manifest.replace(word, value)
+    (output / "krew-tokenguard.yaml").write_text(manifest)
+
+
 def write_checksums(output: Path) -> None:
     """Write SHA256SUMS, which `sha256sum --check` reads."""
     files = sorted(path for path in output.iterdir() if path.name != "SHA256SUMS")
@@ -243,6 +265,7 @@ def release(options: argparse.Namespace) -> None:
     (options.work / "digest").write_text(f"{digest}\n")
     write_manifests(source, options.output, options.image, digest)
     write_distributions(source, options.output, epoch)
+    write_krew_plugin(source, options.output, options.version, epoch, options.source)
     chart = source / "charts/tokenguard"
     if chart.exists():
         write_chart(chart, options.output, (options.image, digest), options.version, epoch)
@@ -258,6 +281,7 @@ def main() -> None:
     parser.add_argument("archive", nargs="*", type=Path, help="OCI archives of the image")
     parser.add_argument("--version", required=True)
     parser.add_argument("--image", help="registry and name that the image will have, without a tag")
+    parser.add_argument("--source", default="", metavar="URL", help="the source repository, for krew's manifest")
     parser.add_argument("--work", type=Path, default=CHECKOUT / "build/release")
     parser.add_argument("--output", type=Path, default=CHECKOUT / "dist")
     parser.add_argument("--check", action="store_true", help="only check that a release is possible from this commit")

@@ -20,6 +20,7 @@ from tests.documented import CHECKOUT, PAGES, PROJECT
 SCRIPT = CHECKOUT / "release/artifacts.py"
 VERSION = PROJECT["version"]
 IMAGE = "registry.example.com/team/tokenguard"
+SOURCE = "https://git.example.com/team/tokenguard"
 SBOM = "opt/tokenguard/sbom.cdx.json"
 
 pytestmark = [
@@ -64,7 +65,7 @@ def write_image(path: Path, architecture: str, sbom: str = SBOM) -> Path:
 
 
 def release(folder: Path, *archives: Path, version: str = VERSION) -> subprocess.CompletedProcess[str]:
-    arguments = ["--version", version, "--image", IMAGE, "--work", folder / "work", "--output", folder / "dist"]
+    arguments = ["--version", version, "--image", IMAGE, "--source", SOURCE, "--work", folder / "work", "--output", folder / "dist"]
     command = [sys.executable, SCRIPT, *arguments, *archives]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -105,6 +106,8 @@ def test_release_has_every_artifact_and_its_checksum(dist):
         f"tokenguard-{VERSION}-arm64.cdx.json",
         f"tokenguard_webhook-{VERSION}-py3-none-any.whl",
         f"tokenguard_webhook-{VERSION}.tar.gz",
+        f"kubectl-tokenguard-{VERSION}.tar.gz",
+        "krew-tokenguard.yaml",
     }
     assert expected <= checksums.keys()
 
@@ -162,6 +165,22 @@ def test_wheel_and_sdist_have_the_package_and_its_build(dist):
     with tarfile.open(dist / f"tokenguard_webhook-{VERSION}.tar.gz") as sdist:
         below = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"PKG-INFO", "pyproject.toml", "setup.py", "webhook/compiled.py", "webhook/demo/policy.yaml"} <= below
+
+
+def test_krew_manifest_names_the_plugins_archive(dist):
+    plugin = yaml.safe_load((dist / "krew-tokenguard.yaml").read_text())
+    name = f"kubectl-tokenguard-{VERSION}.tar.gz"
+    [platform] = plugin["spec"]["platforms"]
+    assert (plugin["metadata"]["name"], plugin["spec"]["version"]) == ("tokenguard", f"v{VERSION}")
+    assert platform["uri"] == f"{SOURCE}/releases/download/v{VERSION}/{name}"
+    assert platform["sha256"] == hashlib.sha256((dist / name).read_bytes()).hexdigest()
+    with tarfile.open(dist / name) as archive:
+        launcher = archive.getmember(platform["bin"])
+        text = archive.extractfile(launcher).read().decode()
+        wheel = archive.extractfile(f"tokenguard_webhook-{VERSION}-py3-none-any.whl").read()
+    assert (launcher.mode, wheel) == (0o755, (dist / f"tokenguard_webhook-{VERSION}-py3-none-any.whl").read_bytes())
+    assert f"/tokenguard/{VERSION}\n" in text
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
 
 
 def test_release_of_another_version_than_the_commits_fails(images, tmp_path):

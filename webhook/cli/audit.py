@@ -14,7 +14,7 @@ from webhook.audit.merge import LogSource, ReadStats, merge_logs
 from webhook.audit.record_types import schema
 from webhook.audit.summary import AuditSummary
 from webhook.check.input_files import STDIN, displayed
-from webhook.cli.common import output_option
+from webhook.cli.common import FILE, output_option
 from webhook.core.formatting import counted
 from webhook.formatters import audit_json, audit_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
@@ -44,7 +44,7 @@ def print_schema() -> None:
 
 
 @command.command("summarize")
-@click.argument("files", nargs=-1, required=True, metavar="FILE|-...")
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE|-...")
 @click.option("--since", type=_DAY, metavar="DAY", help="First day to count, like 2026-11-24 (UTC). Default: all days.")
 @click.option("--until", type=_DAY, metavar="DAY", help="Last day to count (UTC). Default: all days.")
 @click.option("--rows", type=click.IntRange(min=1), default=10, metavar="NUMBER",

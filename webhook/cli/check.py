@@ -10,7 +10,7 @@ from webhook.check.checker import check
 from webhook.check.fix import changed_documents, fixed_documents
 from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.check.report import CheckReport
-from webhook.cli.common import load_policy, output_option, own_namespace_option, policy_option
+from webhook.cli.common import FILE, load_policy, output_option, own_namespace_option, policy_option
 from webhook.core.formatting import counted
 from webhook.formatters import check_json, check_sarif, check_text
 from webhook.formatters.check_text import problem_line
@@ -25,7 +25,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 
 
 @click.command("check", context_settings={"auto_envvar_prefix": "TOKENGUARD"})
-@click.argument("paths", nargs=-1, metavar="[PATH|-]...")
+@click.argument("paths", nargs=-1, type=FILE, metavar="[PATH|-]...")
 @policy_option("the default policy")
 @output_option(FORMATTERS)
 @click.option("--fix", is_flag=True,

@@ -71,6 +71,8 @@ def _namespace(value: str) -> str:
     return value
 
 
+FILE = click.Path(readable=False, allow_dash=True)
+"""A file, so that the shell can complete it; whether it can be read is found out when it is read."""
 NAMESPACE = Parsed("NAME", _namespace)
 NAMESPACE_GLOB = Parsed("GLOB", lambda value: value if "*" in value else _namespace(value))
 
@@ -101,7 +103,7 @@ def output_option(formats: Iterable[str]) -> Callable[[F], F]:
 def policy_option(default: str) -> Callable[[F], F]:
     """Return the option for a policy file; `default` names the policy without it."""
     return click.option(
-        "--policy", envvar="TOKENGUARD_POLICY", show_envvar=True, metavar="FILE",
+        "--policy", envvar="TOKENGUARD_POLICY", show_envvar=True, metavar="FILE", type=FILE,
         help=f"Policy document or ConfigMap manifest. Default: {default}.",
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -19,7 +20,7 @@ import click
 from webhook.core.errors import UserError
 from webhook.core.safe_output import safe_stream
 
-COMMANDS = ("audit", "certs", "check", "demo", "objects", "policy", "rules", "scan", "serve", "token")
+COMMANDS = ("audit", "certs", "check", "completion", "demo", "objects", "policy", "rules", "scan", "serve", "token")
 """Each is `command` in the module of its name, which is imported when it is called."""
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 
@@ -34,6 +35,8 @@ class _Root(click.Group):
         return super().get_command(context, name)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
+        if Path(sys.argv[0]).stem == "kubectl-tokenguard":
+            extra.setdefault("prog_name", "kubectl tokenguard")
         _replace_closed_streams()
         _escape_unencodable()
         with (

@@ -6,7 +6,7 @@ import click
 import yaml
 
 from webhook.check.input_files import STDIN
-from webhook.cli.common import label_option, load_policy, policy_problems, read_input
+from webhook.cli.common import FILE, label_option, load_policy, policy_problems, read_input
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import json_schema
@@ -22,7 +22,7 @@ def command() -> None:
 
 
 @command.command("validate")
-@click.argument("file", envvar="TOKENGUARD_POLICY", default=STDIN, metavar="[FILE|-]")
+@click.argument("file", envvar="TOKENGUARD_POLICY", default=STDIN, type=FILE, metavar="[FILE|-]")
 def validate(file: str) -> int:
     """Report all errors of a policy.
 
@@ -40,7 +40,7 @@ def validate(file: str) -> int:
 
 
 @command.command("show")
-@click.argument("file", envvar="TOKENGUARD_POLICY", required=False, metavar="[FILE|-]")
+@click.argument("file", envvar="TOKENGUARD_POLICY", required=False, type=FILE, metavar="[FILE|-]")
 @click.option("-n", "--namespace", metavar="NAME", help="Apply the overrides for this namespace.")
 @label_option
 def show(file: str | None, namespace: str | None, labels: Labels) -> None:

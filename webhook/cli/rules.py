@@ -1,13 +1,18 @@
 """The `rules` command."""
 
 import click
+from click.shell_completion import CompletionItem
 
 from webhook.core.formatting import did_you_mean, quote
 from webhook.core.rules import BY_NAME, RULES
 
 
+def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    return [CompletionItem(rule.name, help=rule.summary) for rule in RULES if rule.name.startswith(incomplete)]
+
+
 @click.command("rules")
-@click.argument("name", required=False, metavar="[RULE]")
+@click.argument("name", required=False, metavar="[RULE]", shell_complete=_complete)
 def command(name: str | None) -> None:
     """List the rules, or explain one of them.
 

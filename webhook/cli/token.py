@@ -11,6 +11,7 @@ import click
 from webhook.check.input_files import STDIN, InputFile, InputProblem
 from webhook.check.input_files import read as read_file
 from webhook.cli.common import (
+    FILE,
     cluster_options,
     connected,
     label_option,
@@ -94,7 +95,7 @@ def inspect(given: tuple[str, ...], policy: str | None, labels: Labels, output: 
               help="Audience that the token must be issued for. May be repeated: one must match. Default: the API"
                    " server.")  # fmt: skip
 @cluster_options
-@click.option("--jwks", metavar="FILE",
+@click.option("--jwks", type=FILE, metavar="FILE",
               help="Verify offline with the issuer's keys, from: kubectl get --raw /openid/v1/jwks > FILE")  # fmt: skip
 @click.option("--issuer", metavar="URL", help="With --jwks: the issuer that the token must name. Default: any.")
 @click.option("--cluster-keys", is_flag=True,
