@@ -65,7 +65,18 @@ def write_image(path: Path, architecture: str, sbom: str = SBOM) -> Path:
 
 
 def release(folder: Path, *archives: Path, version: str = VERSION) -> subprocess.CompletedProcess[str]:
-    arguments = ["--version", version, "--image", IMAGE, "--source", SOURCE, "--work", folder / "work", "--output", folder / "dist"]
+    arguments = [
+        "--version",
+        version,
+        "--image",
+        IMAGE,
+        "--source",
+        SOURCE,
+        "--work",
+        folder / "work",
+        "--output",
+        folder / "dist",
+    ]
     command = [sys.executable, SCRIPT, *arguments, *archives]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -59,7 +59,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 @pytest.mark.parametrize(
-    ("shell", "command"), [pytest.param("zsh", ["zsh", "-n"], id="zsh"), pytest.param("fish", ["fish", "-n"], id="fish")]
+    ("shell", "command"),
+    [pytest.param("zsh", ["zsh", "-n"], id="zsh"), pytest.param("fish", ["fish", "-n"], id="fish")],
 )
 def test_completion_script_is_valid_in_its_shell(shell, command, tmp_path):
     if not shutil.which(shell):
