@@ -108,7 +108,7 @@ def self_managed() -> str:
 def change(site: Site, make_secret: list[str]) -> list[str]:
     """Do what the page says, and return what became of the pods that were created meanwhile."""
     with pods_created(site.plane, f"to-{Path(site.base).name}", evaluated=False) as loop:
-        for command in commands("Change the way"):
+        for command in commands("Switch to another way"):
             if "create secret" not in command:
                 site.run(command)
             for preparation in make_secret if "create secret" in command else []:
@@ -157,7 +157,7 @@ def judged_and_trusted(plane: ControlPlane, site: Site) -> bool:
 
 
 def test_documented_commands_are_the_tested_ones() -> None:
-    shown = commands("Change the way")
+    shown = commands("Switch to another way")
     assert shlex.split(shown[0])[:2] == ["kubectl", "delete"]
     assert shown[-1] == "kubectl apply -k mine"
     assert sum(ASK in command for command in shown) == 1
