@@ -259,11 +259,56 @@ def test_scan_unreadable_pods_fail_others_are_reported(api, kubeconfig, policy) 
 @pytest.mark.parametrize("flags", [
     ("--policy-configmap", "token-policy"), ("--policy-configmap", "a/b/c"), ("--rule", "nonsense"),
     ("--action", "off"), ("--unused-days", "-1"), ("--policy", "-", "--simulate", "-"), ("--policy", "/no/such/file"),
+    ("--write-reports",), ("--report-api", "openreports.io"), ("--report-api", "wrong", "-o", "policyreport"),
+    ("-o", "policyreport", "--status-configmap", "a"),
+    ("-o", "policyreport", "--write-reports", "--rule", "token-expiration"),
+    ("-o", "policyreport", "--write-reports", "--action", "warn"),
+    ("-o", "policyreport", "--write-reports", "--status-configmap", "a", "-n", "shop"),
 ], ids=" ".join)  # fmt: skip
 def test_scan_invalid_options_exit_2(flags) -> None:
     done = run(*flags)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr
+
+
+def test_scan_prints_policy_reports_without_their_kinds(kubeconfig, policy) -> None:
+    done = run("--kubeconfig", kubeconfig, "-o", "policyreport", "--policy", policy(STRICT))
+    [report] = yaml.safe_load_all(done.stdout)
+    assert (done.exit_code, report["apiVersion"]) == (1, "wgpolicyk8s.io/v1alpha2")
+    assert report["metadata"]["namespace"] == "shop"
+    given = run("--kubeconfig", kubeconfig, "-o", "policyreport", "--report-api", "openreports.io")
+    assert yaml.safe_load(given.stdout)["kind"] == "Report"
+
+
+@pytest.mark.parametrize(("served", "kind"), [
+    (["wgpolicyk8s.io/v1alpha2"], "PolicyReport"), (["openreports.io/v1alpha1"], "Report"),
+    (["wgpolicyk8s.io/v1alpha2", "openreports.io/v1alpha1"], "PolicyReport"),
+])  # fmt: skip
+def test_scan_prints_policy_reports_of_the_served_api(api, kubeconfig, served, kind) -> None:
+    for version in served:
+        kinds = ("Report", "ClusterReport", "PolicyReport", "ClusterPolicyReport")
+        api.answers[f"/apis/{version}"] = (200, {"resources": [{"kind": name} for name in kinds]})
+    assert yaml.safe_load(run("--kubeconfig", kubeconfig, "-o", "policyreport").stdout)["kind"] == kind
+
+
+def test_scan_policy_reports_exclude_simulation(kubeconfig, policy) -> None:
+    done = run("--kubeconfig", kubeconfig, "-o", "policyreport", "--simulate", policy(STRICT))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "excludes --simulate" in done.stderr
+
+
+def test_scan_cannot_write_reports_that_are_not_served(kubeconfig) -> None:
+    done = run("--kubeconfig", kubeconfig, "-o", "policyreport", "--write-reports")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "the cluster does not serve wgpolicyk8s.io nor openreports.io" in done.stderr
+
+
+def test_scan_with_gaps_writes_no_reports(api, kubeconfig) -> None:
+    api.answers["/api/v1/secrets"] = (403, [])
+    done = run("--kubeconfig", kubeconfig, "-o", "policyreport", "--write-reports")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "not read: secrets: HTTP 403: not for you" in done.stderr
+    assert "no report written: the outcomes may be wrong" in done.stderr
 
 
 def test_scan_never_prints_credentials(kubeconfig, api) -> None:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
+from webhook.cluster.admission_history import WEBHOOK
 from webhook.cluster.api_types import NAMESPACES
 from webhook.cluster.scan_reader import ACCOUNTS, BINDINGS, CSI_DRIVERS, PODS, SECRETS, WORKLOAD_KINDS
 from webhook.core.custom_workloads import WELL_KNOWN
@@ -17,6 +18,7 @@ READ_BY_SCAN = (
     ACCOUNTS,
     CSI_DRIVERS,
     PODS,
+    WEBHOOK,
     *BINDINGS,
     *(maker.resource for maker in WORKLOAD_KINDS),
 )

@@ -7,42 +7,14 @@ was JSON, is written again from its values: its comments, anchors and layout are
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonpatch
-import yaml
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ParsedFile
 from webhook.core.documents.stream import Document, cut
-from webhook.core.documents.yaml_scalars import plain
-
-if TYPE_CHECKING:
-    from yaml import SafeDumper as _Dumper
-else:  # with libyaml, where it is there: many times faster
-    _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
-class _KubernetesDumper(_Dumper):
-    """Writes YAML that kubectl reads as the same values."""
-
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base's signature
-        """Write no anchors."""
-        return True
-
-
-def _string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    """Quote what kubectl would read as a number or a boolean (`y`, `1e3`), even if this writer would not."""
-    style = "|" if "\n" in value else None if _reads_as_text(value) and value != "<<" else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-def _reads_as_text(value: str) -> bool:
-    return isinstance(plain(value), str)
-
-
-_KubernetesDumper.add_representer(str, _string)
-
+from webhook.core.documents.yaml_writer import write_document
 
 _Patch = list[dict[str, Any]]
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
@@ -111,8 +83,7 @@ def _pieces(file: ParsedFile, patches: dict[int, _Patch]) -> Iterator[str]:
 
 def _rewritten(source: Document, patches: dict[int, _Patch]) -> str:
     value = jsonpatch.apply_patch(source.value(), patches.get(id(source), []))
-    written: str = yaml.dump(value, Dumper=_KubernetesDumper, sort_keys=False, allow_unicode=True, width=2**20)
-    return f"---\n{written}"
+    return write_document(value)
 
 
 def _delimited(piece: str) -> str:

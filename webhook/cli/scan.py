@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from webhook.check.input_files import STDIN
+from webhook.cli import scan_reports
 from webhook.cli.common import (
     NAMESPACE_GLOB,
     NAMESPACED_NAME,
@@ -31,7 +32,7 @@ from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
 from webhook.core.selectors import Globs, glob_matches
-from webhook.formatters import scan_json, scan_text
+from webhook.formatters import scan_json, scan_policyreport, scan_text
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
 from webhook.scan.options import UNUSED_DAYS, ScanFilters, ScanOptions
@@ -49,6 +50,7 @@ FORMATTERS: Mapping[str, Formatter[ScanReport]] = {
     "text": scan_text.format_report,
     "json": scan_json.format_report,
     "html": _html,
+    scan_reports.FORMAT: scan_policyreport.format_report,
 }
 
 
@@ -79,6 +81,7 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
                    " ServiceAccount token that the scan uses; otherwise the token issuer and"
                    " https://kubernetes.default.svc, with and without .cluster.local.")  # fmt: skip
 @output_option(FORMATTERS)
+@scan_reports.report_options
 @cluster_options
 @click.option("--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
               help="Print the JSON Schema of --output json and exit.")  # fmt: skip
@@ -94,51 +97,63 @@ def command(
     unused_days: int,
     api_audiences: tuple[str, ...],
     output: str,
+    write_reports: bool,
+    report_api: str | None,
+    status_configmap: str | None,
     kubeconfig: Path | None,
     context: str | None,
 ) -> int:
     """Evaluate a live cluster.
 
     Shows which pods the policy would deny, patch or warn about if they were recreated, and which legacy tokens exist.
-    Changes nothing. Reads metadata of Secrets only: of those of the legacy type, and of those in which a legacy token
-    was used. manifests/scanner grants the permissions.
+    Changes nothing, except with --write-reports. Reads metadata of Secrets only: of those of the legacy type, and of
+    those in which a legacy token was used. manifests/scanner grants the permissions.
 
     \b
     Examples:
       tokenguard scan
       tokenguard scan --namespace 'team-*' --rule legacy-token-reference
       tokenguard scan --simulate stricter.yaml --output html > report.html
+      tokenguard scan --output policyreport --write-reports
 
     Exit status: 0 nothing would be denied; 1 something would be denied (with --simulate: by that policy); 2 usage error
     or failed run, or something that the outcomes depend on could not be read.
     """
     if STDIN == policy == simulate:
         raise click.UsageError("--policy and --simulate cannot both be standard input")
+    filters = ScanFilters(namespaces, rules, tuple(map(Action, actions)))
+    reports = scan_reports.ReportOptions(report_api, write_reports, status_configmap)
+    reports.check(output, filters, simulates=simulate is not None)
     configmap = qualified_name(policy_configmap, own_namespace)
     given = load_policy(policy) if policy else None
     simulated = load_policy(simulate) if simulate else None
-    with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:
-        reader = ScanReader(transport, progress.step, () if Globs(namespaces).wild else namespaces)
-        current, origin = (given, str(policy)) if given else _cluster_policy(reader, configmap)
-        snapshot = reader.snapshot()
-        snapshot.own_namespace = own_namespace if _is_given("own_namespace") else configmap.partition("/")[0]
-        if snapshot.all_namespaces and snapshot.namespaces:
-            _require_matches(namespaces, snapshot.namespaces)
-        snapshot.given_audiences, snapshot.token_audiences = api_audiences, transport.token_audiences()
-        options = ScanOptions(
-            policy=current,
-            policy_origin=origin,
-            now=dt.datetime.now(dt.UTC).replace(microsecond=0),
-            cluster=transport.address,
-            simulated=simulated,
-            simulated_origin=simulate or "",
-            filters=ScanFilters(namespaces, rules, tuple(map(Action, actions))),
-            unused_days=unused_days,
-        )
-        scanner = Scanner(options, snapshot)
-        reader.fill(scanner)
-        progress.step("writing the report")
-        report = scanner.report()
+    with connected(kubeconfig, context) as transport:
+        with Progress(sys.stderr) as progress:
+            reader = ScanReader(transport, progress.step, () if Globs(namespaces).wild else namespaces)
+            current, origin = (given, str(policy)) if given else _cluster_policy(reader, configmap)
+            snapshot = reader.snapshot()
+            snapshot.own_namespace = own_namespace if _is_given("own_namespace") else configmap.partition("/")[0]
+            if snapshot.all_namespaces and snapshot.namespaces:
+                _require_matches(namespaces, snapshot.namespaces)
+            snapshot.given_audiences, snapshot.token_audiences = api_audiences, transport.token_audiences()
+            options = ScanOptions(
+                policy=current,
+                policy_origin=origin,
+                now=dt.datetime.now(dt.UTC).replace(microsecond=0),
+                cluster=transport.address,
+                simulated=simulated,
+                simulated_origin=simulate or "",
+                filters=filters,
+                unused_days=unused_days,
+            )
+            scanner = Scanner(options, snapshot)
+            reader.fill(scanner)
+            progress.step("writing the report")
+            report = scanner.report()
+        if write_reports:
+            return scan_reports.write_reports(report, reports, transport, own_namespace)
+        if output == scan_reports.FORMAT:
+            return scan_reports.print_reports(report, reports, transport)
     print_report(FORMATTERS, output, report)
     return report.exit_status
 

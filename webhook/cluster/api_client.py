@@ -99,6 +99,14 @@ class ApiClient:
         """Create an object and return the body of the answer."""
         return self._write("POST", path, body, "application/json")
 
+    def put(self, path: str, body: Mapping[str, Any]) -> None:
+        """Replace an object."""
+        self._write("PUT", path, body, "application/json")
+
+    def delete(self, path: str) -> None:
+        """Delete an object."""
+        self._exchange(ApiRequest("DELETE", path, {}, {"Accept": "application/json"}, WRITE_TIMEOUT))
+
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """Apply a strategic merge patch."""
         self._write("PATCH", path, body, "application/strategic-merge-patch+json")

@@ -110,6 +110,10 @@ POLICY = "policy"
 """The name of the policy's ConfigMap as a resource."""
 
 
+BY_NAME = "metadata.name="
+"""Begins the field selector of one object: a rule with its resourceName suffices to list and watch it."""
+
+
 def config_map(namespace: str, name: str) -> Resource[ConfigMap]:
-    """Return one ConfigMap as a resource: a Role with its resourceName suffices to list and watch it."""
-    return Resource(POLICY, f"/api/v1/namespaces/{namespace}/configmaps", ConfigMap, f"metadata.name={name}")
+    """Return one ConfigMap as a resource."""
+    return Resource(POLICY, f"/api/v1/namespaces/{namespace}/configmaps", ConfigMap, f"{BY_NAME}{name}")

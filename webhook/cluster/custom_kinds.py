@@ -43,6 +43,11 @@ class CustomKind(NamedTuple):
     pointers: Pointers
     resource: Resource[msgspec.Raw]
 
+    @property
+    def api_version(self) -> str:
+        """Its `apiVersion`."""
+        return "/".join(self.resource.path.split("/")[2:4])
+
 
 def find_custom_kinds(workloads: Mapping[GroupKind, str], transport: Transport) -> Iterator[CustomKind]:
     """Yield those of the well-known kinds and the policy's `workloads` that are served, each in its first version.

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from webhook.cluster.api_types import NAMESPACES, ConfigMap, Resource, config_map
+from webhook.cluster.admission_history import WEBHOOK, policy_object
+from webhook.cluster.api_types import BY_NAME, NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.custom_kinds import CustomKind, find_custom_kinds
 from webhook.cluster.listing import list_objects, read_object
 from webhook.cluster.transport import NOT_FOUND, ApiError, Transport
@@ -35,7 +36,8 @@ from webhook.scan.api_types import (
 )
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.legacy_secrets import parse_day
-from webhook.scan.owners import OwnerKey, TemplateRevision, owner_kind
+from webhook.scan.owners import OwnerIdentity, OwnerKey, TemplateRevision, owner_kind
+from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import UnreadResource
 from webhook.scan.scanner import Scanner
 
@@ -71,11 +73,13 @@ class _WorkloadKind(NamedTuple):
     creates_pods: bool
 
     @property
+    def api_version(self) -> str:
+        return f"{self.group}/v1" if self.group else "v1"
+
+    @property
     def resource(self) -> Resource[Any]:
         plural = f"{self.kind.lower()}s"
-        return Resource(
-            plural, f"/apis/{self.group}/v1/{plural}" if self.group else f"/api/v1/{plural}", self.item_type
-        )
+        return Resource(plural, f"/{'apis' if self.group else 'api'}/{self.api_version}/{plural}", self.item_type)
 
 
 WORKLOAD_KINDS = (
@@ -102,11 +106,15 @@ class ScanReader:
         self._progress = progress
         self._namespaces = dict.fromkeys(namespaces)
         self._unread: list[UnreadResource] = []
+        self._policy_changed: dt.datetime | None = None
 
     def policy(self, namespace: str, name: str) -> str | None:
         """Return the policy document in a ConfigMap, or None if that does not exist. Raises `ApiError`."""
-        found = self._config_map(namespace, name)
-        return None if found is None else (found.data or {}).get(KEY, "")
+        found = next(list_objects(policy_object(namespace, name), self._transport, self._progress), None)
+        if found is None:
+            return None
+        self._policy_changed = found.changed
+        return (found.data or {}).get(KEY, "")
 
     def snapshot(self) -> ClusterSnapshot:
         """Read what evaluations need before workloads and pods. Raises `ApiError`."""
@@ -130,6 +138,7 @@ class ScanReader:
         if len(self._unread) > before:
             snapshot.bindings = None
         snapshot.tracked_since = self._read_tracked_since()
+        snapshot.history = self._read_history()
         snapshot.issuer = self._read_issuer()
         return snapshot
 
@@ -152,6 +161,7 @@ class ScanReader:
                     meta.controller,
                     TemplateRevision(found.template, label),
                     creates_pods=workload.creates_pods and not (idle or finished),
+                    identity=OwnerIdentity(workload.api_version, meta.uid or ""),
                 )
         self._add_custom_workloads(scanner)
         for pods in self._parts(PODS):
@@ -184,7 +194,9 @@ class ScanReader:
                 if found.given_template is None or owner_kind(meta.controller) in known:
                     continue
                 owner = OwnerKey(meta.namespace or "", *kind.group_kind, meta.name or "")
-                scanner.add_workload(owner, meta.controller, TemplateRevision(found.template), creates_pods=True)
+                identity = OwnerIdentity(kind.api_version, meta.uid or "")
+                revision = TemplateRevision(found.template)
+                scanner.add_workload(owner, meta.controller, revision, creates_pods=True, identity=identity)
 
     def _read_namespaces(self, snapshot: ClusterSnapshot, missing: str) -> None:
         """Read all namespaces, or the given ones if the API server refuses the list."""
@@ -261,6 +273,12 @@ class ScanReader:
             found = self._config_map(namespace, name)
         return parse_day((found.data or {}).get(TRACKED_SINCE)) if found else None
 
+    def _read_history(self) -> AdmissionHistory:
+        before = len(self._unread)
+        missing = "whether pods were admitted without evaluation"
+        created = [found.metadata.creation_timestamp for found in self._list(WEBHOOK, missing, namespaced=False)]
+        return AdmissionHistory(next(iter(created), None), self._policy_changed, is_known=len(self._unread) == before)
+
     def _read_issuer(self) -> str:
         issuer = ""
         missing = "the issuer among assumed audiences of the API server"
@@ -278,6 +296,8 @@ def _hint(resource: Resource[Any]) -> str:
     plural = resource.path.rpartition("/")[2]
     group = resource.path.split("/")[2] if resource.path.startswith("/apis/") else ""
     name = f"{plural}.{group}" if group else plural
+    if resource.field_selector.startswith(BY_NAME):
+        name += f"/{resource.field_selector.removeprefix(BY_NAME)}"
     where = f"-n {resource.namespace}" if resource.namespace else "--all-namespaces"
     is_granted = "." not in group or group.endswith(".k8s.io") or any(group == known for known, _ in WELL_KNOWN)
     grant = "manifests/scanner grants it" if is_granted else "add a rule for it to the ClusterRole of manifests/scanner"
@@ -287,4 +307,4 @@ def _hint(resource: Resource[Any]) -> str:
 def _reduced(account: ServiceAccount) -> ServiceAccount:
     """Return an account with only the metadata that is needed, to save memory."""
     meta = account.metadata
-    return replace(account, given_metadata=ObjectMeta(name=meta.name, namespace=meta.namespace))
+    return replace(account, given_metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid))

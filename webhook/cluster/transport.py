@@ -90,6 +90,14 @@ class Transport(Protocol):
         """Create an object and return the body of the answer."""
         ...
 
+    def put(self, path: str, body: Mapping[str, Any]) -> None:
+        """Replace an object; an outdated `resourceVersion` in it causes a conflict (409)."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete an object."""
+        ...
+
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """Apply a strategic merge patch; an outdated `resourceVersion` in it causes a conflict (409)."""
         ...

@@ -168,6 +168,7 @@ class ObjectIdentity(Object, frozen=True):
     name: str | None = None
     generate_name: str | None = None
     namespace: str | None = None
+    uid: str | None = None
     owner_references: list[OwnerReference] | None = None
 
     @property

@@ -5,13 +5,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from webhook.core.formatting import counted, plain, quote
-from webhook.scan.evaluation_result import Change, EvaluationResult, PodGroup, ReportedFinding
+from webhook.scan.evaluation_result import Admission, Change, EvaluationResult, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
 from webhook.scan.report import ScannedWorkload
 from webhook.tokens.humanize import humanize_seconds
 
 ResultOf = Callable[[PodGroup], EvaluationResult]
 _MAX_NAMES = 5
+ADMISSIONS = {
+    Admission.NOT_EVALUATED: "admitted without evaluation, as tokenguard was not called",
+    Admission.BEFORE_INSTALLATION: "admitted without evaluation, before the webhook configuration was created",
+    Admission.UNDETERMINED: "would be denied as it runs; admitted without evaluation, under an earlier policy, or by an"
+    " exemption",
+}
+"""What is known about the admission of a running pod that the policy would deny as it is."""
 
 
 class FindingLine(NamedTuple):

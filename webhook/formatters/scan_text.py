@@ -12,6 +12,7 @@ from webhook.core.policy.model import Action
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_findings import (
+    ADMISSIONS,
     audience_text,
     changed_workloads,
     first_names,
@@ -22,7 +23,7 @@ from webhook.formatters.scan_findings import (
     workload_lines,
     workload_title,
 )
-from webhook.scan.evaluation_result import Change
+from webhook.scan.evaluation_result import Admission, Change
 from webhook.scan.report import AccountWithoutPermissions, CsiDriver, LegacySecret, ScanReport, ServiceAccountResult
 
 COLUMNS, ROWS = 80, 24
@@ -156,6 +157,8 @@ def _details(report: ScanReport) -> _Details:
         details.setdefault(secret.namespace, []).extend(_secret(secret))
     for namespace, title, found_object in _single(report):
         details.setdefault(namespace, []).extend(f"{title}: {line}" for line in result_lines(found_object.result))
+    for namespace, line in _unevaluated(report):
+        details.setdefault(namespace, []).append(line)
     for account in report.accounts_without_permissions or ():
         details.setdefault(account.namespace, []).append(_without_permissions(account))
     return details
@@ -199,6 +202,18 @@ def _secret(secret: LegacySecret) -> Iterator[str]:
     content = f"legacy token {summary.COPY}" if secret.is_copy else f"token of {account}"
     yield f"Secret/{plain(secret.name)}: {content}{created}, {summary.last_use_text(secret)}{invalid}{advice}"
     yield from (f"  {line}" for line in summary.reference_lines(secret))
+
+
+def _unevaluated(report: ScanReport) -> Iterator[tuple[str, str]]:
+    """Yield the pods that were certainly admitted without evaluation, by namespace, by how, and by rule."""
+    owners: dict[tuple[str, Admission, str], Counter[str]] = {}
+    for pod in report.unevaluated_pods:
+        if pod.admission is not Admission.UNDETERMINED:
+            rules = ", ".join(dict.fromkeys(finding.rule for finding in pod.findings))
+            owners.setdefault((pod.namespace, pod.admission, rules), Counter())[pod.owner] += 1
+    for (namespace, admission, rules), pods in owners.items():
+        those = f"{counted(pods.total(), 'pod')} of {first_names(pods)}"
+        yield namespace, f"{ADMISSIONS[admission]}: {those} ({rules}); recreate them"
 
 
 def _without_permissions(account: AccountWithoutPermissions) -> str:

@@ -4,7 +4,7 @@ import datetime as dt
 
 import msgspec
 
-from webhook.core.k8s_types import Object, ObjectIdentity, PodTemplate, Workload, WorkloadSpec
+from webhook.core.k8s_types import Object, ObjectIdentity, ObjectMeta, PodTemplate, Workload, WorkloadSpec
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"
@@ -39,6 +39,11 @@ class LegacyTokenSecret(Object, frozen=True):
     metadata: SecretMeta
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Its namespace and name."""
+        return self.metadata.namespace or "", self.metadata.name or ""
+
+    @property
     def account(self) -> str:
         """The token's ServiceAccount, empty if it is not known."""
         return self.metadata.annotations.account or ""
@@ -63,10 +68,20 @@ class _PodStatus(Object, frozen=True):
     phase: str | None = None
 
 
-class Pod(PodTemplate, frozen=True):
-    """A pod with its phase."""
+class _PodMeta(ObjectMeta, frozen=True):
+    creation_timestamp: dt.datetime | None = None
 
+
+class Pod(PodTemplate, frozen=True):
+    """A pod with its phase, and when it was created."""
+
+    given_metadata: _PodMeta | None = msgspec.field(default=None, name="metadata")
     status: _PodStatus | None = None
+
+    @property
+    def created(self) -> dt.datetime | None:
+        """When it was created, by the API server's clock."""
+        return self.given_metadata.creation_timestamp if self.given_metadata else None
 
     @property
     def finished(self) -> bool:

@@ -8,6 +8,7 @@ from webhook.core.selectors import Labels
 from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.api_types import RBAC_DEFAULTS, Binding, LegacyTokenSecret, RbacSubject
 from webhook.scan.options import ApiAudiences, AudienceSource
+from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import UnreadResource
 
 _ACCOUNTS = "system:serviceaccounts"
@@ -67,6 +68,7 @@ class ClusterSnapshot:
     csi_drivers: list[CSIDriver] = field(default_factory=list)
     bindings: Bindings | None = field(default_factory=Bindings)
     tracked_since: dt.date | None = None
+    history: AdmissionHistory = field(default_factory=AdmissionHistory)
     issuer: str = ""
     given_audiences: tuple[str, ...] = ()
     token_audiences: tuple[str, ...] = ()

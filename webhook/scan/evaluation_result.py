@@ -35,6 +35,14 @@ class Change(FastStrEnum):
     UNCHANGED = "unchanged"
 
 
+class Admission(FastStrEnum):
+    """How a running pod was admitted that the policy would deny as it is."""
+
+    NOT_EVALUATED = "not-evaluated"
+    BEFORE_INSTALLATION = "before-installation"
+    UNDETERMINED = "undetermined"
+
+
 class ReportedFinding(Struct, frozen=True, gc=False, rename="camel"):
     """A violation and its action."""
 

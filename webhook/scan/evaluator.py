@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.cluster_state import ClusterState
-from webhook.core.decision import Decision, Outcome
+from webhook.core.decision import Decision, Finding, Outcome
 from webhook.core.evaluate import NODE_USER, NODES, evaluate
 from webhook.core.json_patch import Operation
 from webhook.core.k8s_types import ObjectIdentity, PodTemplate
@@ -45,6 +45,12 @@ class PolicyEvaluator:
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(context, decision)
         return PodEvaluation(result, tokens), decision.patch
 
+    def violations(self, namespace: str, pod: PodTemplate, created: dt.datetime | None) -> tuple[ReportedFinding, ...]:
+        """Return what denies a live pod in `/validate` as it is, with the exemptions of when it was created."""
+        request = replace(_pod_request(namespace, pod), phase=Phase.VALIDATE)
+        decision = evaluate(request, self.policy, self._cluster, created or self._now)
+        return tuple(_reported(found, found.violation.detail) for found in decision.rejections())
+
     def evaluate(self, subject: Subject, meta: ObjectIdentity, found: NonPod, account: str) -> EvaluationResult:
         """Evaluate another object; `account` is the ServiceAccount whose token it is about, empty if there is none."""
         request = _request(subject, meta.namespace or "", meta.name or "", found)
@@ -58,13 +64,7 @@ def is_mirror(pod: PodTemplate) -> bool:
 
 
 def _result(decision: Decision, account: str, numbers: Mapping[int, int]) -> EvaluationResult:
-    findings = tuple(
-        ReportedFinding(
-            found.rule, found.action, found.intended, found.path, found.detail,
-            found.violation.authored, found.violation.other_account,
-        )
-        for found in decision.findings
-    )  # fmt: skip
+    findings = tuple(_reported(found, found.detail) for found in decision.findings)
     accounts: dict[tuple[str, int], dict[str, None]] = {}
     for finding, exemption in decision.exempted:
         other = finding.violation.other_account
@@ -77,6 +77,13 @@ def _result(decision: Decision, account: str, numbers: Mapping[int, int]) -> Eva
         for rule, exemption in decision.exemptions
     )
     return EvaluationResult(decision.outcome, findings, exemptions, decision.note)
+
+
+def _reported(found: Finding, detail: str) -> ReportedFinding:
+    violation = found.violation
+    return ReportedFinding(
+        found.rule, found.action, found.intended, found.path, detail, violation.authored, violation.other_account
+    )
 
 
 def _pod_request(namespace: str, pod: PodTemplate) -> AdmissionRequest:

@@ -6,7 +6,14 @@ from msgspec.structs import replace
 
 from webhook.scan.evaluation_result import EvaluationResult, PodEvaluation, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
-from webhook.scan.report import CsiDriver, LegacySecret, RuleCount, ScannedWorkload, ServiceAccountResult
+from webhook.scan.report import (
+    CsiDriver,
+    LegacySecret,
+    RuleCount,
+    ScannedWorkload,
+    ServiceAccountResult,
+    UnevaluatedPod,
+)
 
 _Evaluated = TypeVar("_Evaluated", ServiceAccountResult, CsiDriver, LegacySecret)
 
@@ -36,6 +43,11 @@ class FindingFilter:
             return found
         simulated = found.simulated and self._result(found.simulated)
         return replace(found, result=self._result(found.result), simulated=simulated)
+
+    def unevaluated(self, pod: UnevaluatedPod) -> UnevaluatedPod | None:
+        """Return the pod with the shown findings, None without any."""
+        findings = tuple(filter(self.shows, pod.findings))
+        return replace(pod, findings=findings) if findings else None
 
     def _group(self, group: PodGroup) -> PodGroup:
         simulated = group.simulated and self._evaluation(group.simulated)

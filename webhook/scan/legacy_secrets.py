@@ -85,6 +85,7 @@ class LegacySecretAnalyzer:
             simulated=simulated,
             change=change,
             is_copy=is_copy,
+            uid=meta.uid or "",
         )
 
     def _unused_since(self, last_used: dt.date | None, created: dt.datetime | None) -> dt.date | None:

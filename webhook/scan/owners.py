@@ -31,6 +31,13 @@ class OwnerKey(NamedTuple):
     name: str
 
 
+class OwnerIdentity(NamedTuple):
+    """The `apiVersion` and the uid of an owner; empty if they are not known."""
+
+    api_version: str = ""
+    uid: str = ""
+
+
 class TemplateRevision(NamedTuple):
     """A template, and the label of the pods that were created from it; None if it is not known."""
 

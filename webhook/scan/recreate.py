@@ -88,7 +88,12 @@ def replacement_pod(live: PodTemplate, template: PodTemplate, automounts: Automo
     identity = {key: value for key, value in (meta.labels or {}).items() if key in _IDENTITY}
     labels = {**(template.metadata.labels or {}), **identity}
     given = ObjectMeta(
-        meta.name, meta.generate_name, meta.namespace, meta.owner_references, labels, template.metadata.annotations
+        name=meta.name,
+        generate_name=meta.generate_name,
+        namespace=meta.namespace,
+        owner_references=meta.owner_references,
+        labels=labels,
+        annotations=template.metadata.annotations,
     )
     return replace(pod_from_template(template, automounts), given_metadata=given)
 

@@ -11,17 +11,20 @@ from msgspec import Meta, Struct
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.evaluation_result import (
+    Admission,
     Audience,
     Change,
     EvaluationResult,
     Lifetime,
     Path,
     PodGroup,
+    ReportedFinding,
     Rule,
     worst_outcome,
 )
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import PolicyInfo, ScanFilters
+from webhook.scan.owners import OwnerIdentity
 
 _BUILT_IN_GROUPS = frozenset({"", "apps", "batch"})
 
@@ -29,6 +32,8 @@ Namespace = Annotated[str, Meta(description="The namespace; empty for a cluster-
 Name = Annotated[str, Meta(description="The object's name.")]
 Group = Annotated[str, Meta(description="The API group of the kind; empty for the core group.")]
 Kind = Annotated[str, Meta(description="The object's kind.")]
+ApiVersion = Annotated[str, Meta(description="The kind's apiVersion; empty if it is not known.")]
+Uid = Annotated[str, Meta(description="The object's uid; empty if it is not known.")]
 
 
 class ScannedWorkload(Struct, frozen=True, gc=False, rename="camel"):
@@ -46,10 +51,16 @@ class ScannedWorkload(Struct, frozen=True, gc=False, rename="camel"):
     outcome: Annotated[Outcome, Meta(description="The worst outcome of its pods and its template.")]
     simulated_outcome: Annotated[Outcome | None, Meta(description="The worst outcome under the simulated policy.")]
     change: Annotated[Change, Meta(description="The most severe change.")]
+    api_version: ApiVersion = ""
+    uid: Uid = ""
 
     @classmethod
     def of(
-        cls, key: tuple[str, str, str, str], pods: tuple[PodGroup, ...], next_pod: PodGroup | None
+        cls,
+        key: tuple[str, str, str, str],
+        pods: tuple[PodGroup, ...],
+        next_pod: PodGroup | None,
+        identity: OwnerIdentity,
     ) -> "ScannedWorkload":
         """Return the workload with this namespace, group, kind and name."""
         groups = (*pods, next_pod) if next_pod else pods
@@ -63,12 +74,14 @@ class ScannedWorkload(Struct, frozen=True, gc=False, rename="camel"):
             outcome=worst_outcome(group.evaluation.result.outcome for group in groups),
             simulated_outcome=worst_outcome(simulated) if simulated else None,
             change=next(change for change in Change if change in changes),
+            api_version=identity.api_version,
+            uid=identity.uid,
         )
 
     @property
     def title(self) -> str:
         """Kind and name, with the group of a custom kind."""
-        return _title(self.group, self.kind, self.name)
+        return object_title(self.group, self.kind, self.name)
 
     @property
     def groups(self) -> tuple[PodGroup, ...]:
@@ -93,11 +106,14 @@ class _WarnOnlyObject(Struct, frozen=True, gc=False, rename="camel"):
 class CsiDriver(_WarnOnlyObject, frozen=True, gc=False):
     """A CSIDriver whose tokens violate a rule."""
 
+    uid: Uid = ""
+
 
 class ServiceAccountResult(_WarnOnlyObject, frozen=True, gc=False):
     """A ServiceAccount that violates a rule."""
 
     namespace: Namespace
+    uid: Uid = ""
 
 
 class Reference(Struct, frozen=True, gc=False, rename="camel"):
@@ -112,7 +128,7 @@ class Reference(Struct, frozen=True, gc=False, rename="camel"):
     @property
     def title(self) -> str:
         """Kind and name, with the group of a custom kind."""
-        return _title(self.group, self.kind, self.name)
+        return object_title(self.group, self.kind, self.name)
 
 
 class LegacySecret(Struct, frozen=True, gc=False, rename="camel"):
@@ -146,6 +162,27 @@ class LegacySecret(Struct, frozen=True, gc=False, rename="camel"):
             " the references to it are not known; deleting the token's ServiceAccount revokes the token."
         ),
     ]
+    uid: Uid = ""
+
+
+class UnevaluatedPod(Struct, frozen=True, gc=False, rename="camel"):
+    """A running pod that the policy would deny as it is."""
+
+    namespace: Namespace
+    name: Name
+    uid: Uid
+    created: Annotated[dt.datetime | None, Meta(description="When it was created.")]
+    owner: Annotated[str, Meta(description="Kind and name of the workload that creates it, or its own.")]
+    admission: Annotated[
+        Admission,
+        Meta(
+            description="not-evaluated: it is newer than webhook and policy, so it was admitted without evaluation."
+            " before-installation: it is older than the webhook configuration. undetermined: it may have been admitted"
+            " without evaluation, under an earlier policy, or by an exemption."
+        ),
+    ]
+    findings: Annotated[tuple[ReportedFinding, ...], Meta(description="What denies it as it is.")]
+    hint: Annotated[str, Meta(description="What to do.")]
 
 
 class TokenUse(Struct, frozen=True, gc=False, rename="camel"):
@@ -228,6 +265,9 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     workloads: Annotated[tuple[ScannedWorkload, ...], Meta(description="Everything that creates pods.")]
     accounts: Annotated[tuple[ServiceAccountResult, ...], Meta(description="ServiceAccounts with findings.")]
     csi_drivers: Annotated[tuple[CsiDriver, ...], Meta(description="CSIDrivers with findings.")]
+    unevaluated_pods: Annotated[
+        tuple[UnevaluatedPod, ...], Meta(description="Running pods that the policy would deny as they are.")
+    ]
     legacy_secrets: Annotated[tuple[LegacySecret, ...], Meta(description="Secrets with tokens that never expire.")]
     tracked_since: Annotated[
         dt.date | None, Meta(description="The day (UTC) since which the API server records uses of legacy tokens.")
@@ -252,5 +292,6 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
         return any(unread.may_name_secrets for unread in self.unread)
 
 
-def _title(group: str, kind: str, name: str) -> str:
+def object_title(group: str, kind: str, name: str) -> str:
+    """Return kind and name, with the group of a custom kind."""
     return f"{kind}/{name}" if group in _BUILT_IN_GROUPS else f"{kind}.{group}/{name}"

@@ -8,23 +8,41 @@ from operator import attrgetter
 
 from webhook.core.k8s_types import ObjectIdentity, OwnerReference, PodTemplate
 from webhook.core.kinds import Subject
-from webhook.core.policy.model import Policy
+from webhook.core.pod_context import PodContext
+from webhook.core.policy.model import Action, Policy
 from webhook.core.selectors import Globs
 from webhook.scan import aggregate
 from webhook.scan.api_types import Pod
 from webhook.scan.cluster_snapshot import ClusterSnapshot
-from webhook.scan.evaluation_result import Change, EvaluationResult, PodEvaluation, PodGroup, PodToken
+from webhook.scan.evaluation_result import (
+    Change,
+    EvaluationResult,
+    PodEvaluation,
+    PodGroup,
+    PodToken,
+    ReportedFinding,
+)
 from webhook.scan.evaluator import NonPod, PolicyEvaluator, is_mirror
 from webhook.scan.exemption_usage import CountedResult, ExemptionUsage, ExemptionUsageCounter, ScanCoverage
 from webhook.scan.filters import FindingFilter
 from webhook.scan.legacy_secrets import LegacySecretAnalyzer, recreated_secret, references
 from webhook.scan.options import ScanOptions, describe_policy
-from webhook.scan.owners import OwnerIndex, OwnerKey, TemplateRevision
-from webhook.scan.pod_tokens import tokens_of
+from webhook.scan.owners import OwnerIdentity, OwnerIndex, OwnerKey, TemplateRevision
+from webhook.scan.pod_admission import AdmissionClassifier, recreate_hint
+from webhook.scan.pod_tokens import legacy_references, tokens_of
 from webhook.scan.policy_diff import change_between
 from webhook.scan.recreate import Automounts, pod_from_template, recreated_pod, replacement_pod
-from webhook.scan.report import CsiDriver, LegacySecret, ScannedWorkload, ScanReport, ServiceAccountResult
+from webhook.scan.report import (
+    CsiDriver,
+    LegacySecret,
+    ScannedWorkload,
+    ScanReport,
+    ServiceAccountResult,
+    UnevaluatedPod,
+    object_title,
+)
 
+_UNKNOWN = OwnerIdentity()
 _has_results = attrgetter("has_results")
 _Group = tuple[str, tuple[PodToken, ...], PodEvaluation, PodEvaluation | None, Change]
 
@@ -42,7 +60,14 @@ class Scanner:
         self._owners = OwnerIndex()
         self._groups: dict[OwnerKey, dict[_Group, list[str]]] = {}
         self._next_pods: dict[OwnerKey, PodGroup] = {}
+        self._identities: dict[OwnerKey, OwnerIdentity] = {}
         self._finished_pods = 0
+        self._admissions = AdmissionClassifier(
+            options.policy,
+            snapshot.history,
+            {secret.key: secret.metadata.creation_timestamp for secret in snapshot.secrets},
+        )
+        self._unevaluated: list[UnevaluatedPod] = []
 
     @property
     def custom_kinds(self) -> Mapping[tuple[str, str], str]:
@@ -57,6 +82,7 @@ class Scanner:
         revision: TemplateRevision,
         *,
         creates_pods: bool,
+        identity: OwnerIdentity = _UNKNOWN,
     ) -> None:
         """Add a workload.
 
@@ -64,6 +90,7 @@ class Scanner:
         """
         namespace = owner.namespace
         if self._is_selected(namespace) and self._owners.add(owner, controller, revision if creates_pods else None):
+            self._identities[owner] = identity
             context = self._evaluator.view(namespace, revision.template)
             pod = pod_from_template(revision.template, self._automounts(namespace))
             self._next_pods[owner] = PodGroup(
@@ -80,6 +107,7 @@ class Scanner:
             self._finished_pods += 1
             return
         owner, revision = self._owners.find(namespace, name, meta.controller)
+        self._identities.setdefault(owner, _identity(pod, owner))
         context = self._evaluator.view(namespace, pod)
         recreated: PodTemplate
         if is_mirror(pod):
@@ -90,6 +118,32 @@ class Scanner:
             recreated = recreated_pod(context, revision and revision.template, self._automounts(namespace))
         group = (context.account, tokens_of(context), *self._evaluations(namespace, recreated))
         self._groups.setdefault(owner, {}).setdefault(group, []).append(name)
+        if not is_mirror(pod) and (found := self._evaluator.violations(namespace, pod, pod.created)):
+            self._add_unevaluated(pod, owner, context, found, group[2].result)
+
+    def _add_unevaluated(
+        self,
+        pod: Pod,
+        owner: OwnerKey,
+        context: PodContext,
+        findings: tuple[ReportedFinding, ...],
+        recreated: EvaluationResult,
+    ) -> None:
+        meta = pod.metadata
+        references = frozenset(name for _, name in legacy_references(context))
+        denied_by = next((finding.rule for finding in recreated.findings if finding.action is Action.REJECT), "")
+        self._unevaluated.append(
+            UnevaluatedPod(
+                namespace=owner.namespace,
+                name=meta.name or "",
+                uid=meta.uid or "",
+                created=pod.created,
+                owner=object_title(*owner[1:]),
+                admission=self._admissions.classify(pod, context.account, findings, references),
+                findings=findings,
+                hint=recreate_hint(owner, meta.name or "", denied_by),
+            )
+        )
 
     def report(self) -> ScanReport:
         """Return the report."""
@@ -120,6 +174,7 @@ class Scanner:
             workloads=tuple(map(shown.workload, workloads)),
             accounts=tuple(filter(_has_results, map(shown.evaluated, accounts))),
             csi_drivers=tuple(filter(_has_results, map(shown.evaluated, drivers))),
+            unevaluated_pods=tuple(filter(None, map(shown.unevaluated, self._sorted_unevaluated()))),
             legacy_secrets=tuple(map(shown.evaluated, secrets)),
             tracked_since=snapshot.tracked_since,
             unused_days=options.unused_days,
@@ -150,12 +205,15 @@ class Scanner:
         same_patch = patch == simulated_patch
         return evaluation, simulated, change_between(evaluation.result, simulated.result, same_patch=same_patch)
 
+    def _sorted_unevaluated(self) -> list[UnevaluatedPod]:
+        return sorted(self._unevaluated, key=lambda pod: (pod.namespace, pod.owner, pod.name))
+
     def _workloads(self) -> Iterator[ScannedWorkload]:
         for owner in {**self._next_pods, **self._groups}:
             groups = self._groups.get(owner, {}).items()
             pods = [PodGroup(tuple(sorted(names)), *group) for group, names in groups]
             pods.sort(key=lambda group: group.names)
-            yield ScannedWorkload.of(owner, tuple(pods), self._next_pods.get(owner))
+            yield ScannedWorkload.of(owner, tuple(pods), self._next_pods.get(owner), self._identities[owner])
 
     def _legacy_secrets(self, workloads: tuple[ScannedWorkload, ...]) -> Iterator[LegacySecret]:
         options, snapshot = self._options, self._snapshot
@@ -172,13 +230,13 @@ class Scanner:
             namespace, name = account.metadata.namespace or "", account.metadata.name or ""
             if self._is_selected(namespace):
                 results = self._results(Subject.SERVICE_ACCOUNT, account.metadata, account, name)
-                yield ServiceAccountResult(name, *results, namespace)
+                yield ServiceAccountResult(name, *results, namespace, account.metadata.uid or "")
 
     def _csi_drivers(self) -> Iterator[CsiDriver]:
         """Yield the CSI drivers; none if namespaces are selected, as they belong to none."""
         for driver in () if self._options.filters.namespaces else self._snapshot.csi_drivers:
             results = self._results(Subject.CSI_DRIVER, driver.metadata, driver, "")
-            yield CsiDriver(driver.metadata.name or "", *results)
+            yield CsiDriver(driver.metadata.name or "", *results, driver.metadata.uid or "")
 
     def _results(
         self, subject: Subject, meta: ObjectIdentity, found: NonPod, account: str
@@ -193,3 +251,13 @@ class Scanner:
         known = snapshot.namespaces if snapshot.all_namespaces else ()
         coverage = ScanCoverage(known, self._namespaces, complete)
         return ExemptionUsageCounter(policy.exemptions, self._options.now, coverage).count(results)
+
+
+def _identity(pod: Pod, owner: OwnerKey) -> OwnerIdentity:
+    """Return the identity of a pod's direct owner, or the pod's own if it has none."""
+    controller = pod.metadata.controller
+    if controller is None:
+        return OwnerIdentity("v1", pod.metadata.uid or "")
+    if controller.name != owner.name:
+        return _UNKNOWN
+    return OwnerIdentity(controller.api_version or "", controller.uid or "")
