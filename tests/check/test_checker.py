@@ -188,14 +188,14 @@ ROLLOUT = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
 
 
-def test_summary_counts_left_alone_and_not_evaluated_apart() -> None:
+def test_summary_counts_excluded_and_not_evaluated_apart() -> None:
     own = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: tokenguard}")
     left = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: kube-system}")
     report = checked(own, left, left, CONFIG_MAP, CONFIG_MAP, ROLLOUT, LONG_POD)
     assert report.summary == CheckSummary(
         files=1,
         outcomes={Outcome.DENIED: 0, Outcome.PATCHED: 1, Outcome.WARNED: 0, Outcome.ALLOWED: 0},
-        left_alone={"kube-system": 2, "tokenguard": 1},
+        excluded={"kube-system": 2, "tokenguard": 1},
         not_evaluated={"ConfigMap": 2, "Rollout without a pod template": 1},
     )
     assert [problem.message for problem in report.not_evaluated][-1] == (

@@ -149,7 +149,7 @@ def test_scan_json_matches_its_schema(kubeconfig) -> None:
 
 
 def test_scan_shows_the_source_of_api_audiences(kubeconfig) -> None:
-    assert "audiences  of the API server, assumed (see --api-audience): " in run("--kubeconfig", kubeconfig).stdout
+    assert "audiences  the API server's, assumed (see --api-audience): " in run("--kubeconfig", kubeconfig).stdout
     given = run("--kubeconfig", kubeconfig, "--api-audience", "a", "--api-audience", "b", "--output", "json")
     assert json.loads(given.stdout)["policy"]["apiAudiences"] == {"names": ["a", "b"], "source": "given"}
 

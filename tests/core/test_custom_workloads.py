@@ -97,9 +97,9 @@ def test_template_of_another_form_is_unreadable() -> None:
 
 COVERAGE = {
     "a pod": (("", "Pod"), "demo", Coverage.EVALUATED),
-    "a pod in kube-system": (("", "Pod"), "kube-system", Coverage.LEFT_ALONE),
-    "a custom kind in kube-system": (("argoproj.io", "Rollout"), "kube-system", Coverage.LEFT_ALONE),
-    "a pod in tokenguard": (("", "Pod"), "tokenguard", Coverage.LEFT_ALONE),
+    "a pod in kube-system": (("", "Pod"), "kube-system", Coverage.EXCLUDED),
+    "a custom kind in kube-system": (("argoproj.io", "Rollout"), "kube-system", Coverage.EXCLUDED),
+    "a pod in tokenguard": (("", "Pod"), "tokenguard", Coverage.EXCLUDED),
     "a Secret in tokenguard": (("", "Secret"), "tokenguard", Coverage.EVALUATED),
     "a ConfigMap": (("", "ConfigMap"), "demo", Coverage.NOT_EVALUATED),
     "a kind that nobody knows": (("example.com", "Runner"), "demo", Coverage.NOT_EVALUATED),

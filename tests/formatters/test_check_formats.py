@@ -88,15 +88,15 @@ def test_summary_counts_objects_not_evaluated() -> None:
     report = checked(left[0], left[1], left[0], *others, SEED_POD)
     assert text_lines(report) == [
         "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed",
-        "left alone: 3 (2 kube-system, 1 tokenguard)",
+        "excluded: 3 (2 kube-system, 1 tokenguard)",
         "not evaluated: 3 (2 Runner, 1 Pool)",
     ]
     assert text_lines(report, verbose=True)[:2] == [
-        "<stdin>:1: note: Pod/x: left alone: namespace kube-system is left alone",
-        "<stdin>:5: note: Pod/x: left alone: namespace tokenguard is left alone, except for new tokens in it",
+        "<stdin>:1: note: Pod/x: excluded: namespace kube-system is excluded",
+        "<stdin>:5: note: Pod/x: excluded: namespace tokenguard is excluded, except for its Secrets and TokenRequests",
     ]
     summary = json_document(report)["summary"]
-    assert (summary["leftAlone"], summary["notEvaluated"]) == (
+    assert (summary["excluded"], summary["notEvaluated"]) == (
         {"kube-system": 2, "tokenguard": 1},
         {"Runner": 2, "Pool": 1},
     )
@@ -170,7 +170,7 @@ def test_json_has_every_key() -> None:
         "patched": 1,
         "warned": 0,
         "allowed": 0,
-        "leftAlone": {},
+        "excluded": {},
         "notEvaluated": {},
         "skipped": 0,
         "templates": 0,

@@ -50,7 +50,7 @@ def test_text_shows_the_whole_report(small_cluster) -> None:
         == """\
 cluster    https://api, 2026-11-24 12:00 UTC
 policy     POLICY, enforce: policy.yaml
-audiences  of the API server, assumed (see --api-audience): https://kubernetes.…
+audiences  the API server's, assumed (see --api-audience): https://kubernetes.d…
 scanned    1 namespace, 3 pods of 2 workloads
 if recreated under this policy  denied       patched        warned       allowed
 pods                                 2             1             0             0
@@ -61,12 +61,12 @@ findings by rule                reject         patch          warn         audit
   token-expiration                   0             3             0             0
 tokens in pods           never expires        1 year   over 1 hour  up to 1 hour
   now                                2             2             0             0
-  recreated                          0             0             0             1
+  if recreated                       0             0             0             1
 legacy     3 Secrets: 2 referenced, 1 used, 0 invalid, 1 safe to delete
            use recorded since 2026-02-01
 accounts   2 with a mounted API token but no RBAC permissions
 exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon
-NOT READ   secrets (see the end)
+incomplete could not read secrets (see the end)
 
 namespace shop
   Deployment/web (2 pods): denied if recreated
@@ -84,24 +84,24 @@ mount a projected token instead (1 of 2 pods)
     referenced by Deployment/web (1 pod): spec.initContainers[0].env[0]
   ServiceAccount/app: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; remove it \
 from the list
-  ServiceAccount/app: no RBAC permissions, but its API token is mounted in 1 pod of Pod/bare; set \
+  ServiceAccount/app: no RBAC permissions, but its API token is mounted in Pod/bare (1 pod); set \
 automountServiceAccountToken: false
-  ServiceAccount/default: no RBAC permissions, but its API token is mounted in 1 pod of Deployment/web; set \
+  ServiceAccount/default: no RBAC permissions, but its API token is mounted in Deployment/web (1 pod); set \
 automountServiceAccountToken: false
 
 safe to delete: deleting the Secret revokes its token. Enforce legacy-token-secret, or a new Secret with the same \
 name and token makes it valid again; see 'tokenguard rules legacy-token-secret'
 
 tokens in pods by audience and lifetime
-  API server, 1 hour: 0 now, 1 recreated
-  API server, 1 year: 2 now, 0 recreated
-  API server, never expires: 2 now, 0 recreated
+  API server, 1 hour: 0 now, 1 if recreated
+  API server, 1 year: 2 now, 0 if recreated
+  API server, never expires: 2 now, 0 if recreated
 
 exemptions
-  legacy-token-secret for shop: in use, matches 3; until 2026-12-01 (7 days left): held
-  * for nowhere: unused; never expires: unused
-  token-expiration for shop: expired, would match 3; until 2026-11-23: over
-  token-request-expiration for admin: unknown, depends on the user of a request; never expires: unseen
+  legacy-token-secret for shop: in use, matches 3; until 2026-12-01 (7 days left); reason: held
+  * for nowhere: unused; never expires; reason: unused
+  token-expiration for shop: expired, would match 3; until 2026-11-23; reason: over
+  token-request-expiration for admin: unknown, depends on the user of a request; never expires; reason: unseen
 
 not read: secrets: HTTP 403: no\\x1b[31m
   missing: what is lacking
@@ -153,10 +153,10 @@ mount a projected token instead
   3 legacy Secrets: newly denied if recreated
 
 tokens in pods by audience and lifetime
-  API server, 1 hour: 0 now, 3 recreated, 1 simulated
-  API server, 1 year: 2 now, 0 recreated, 0 simulated
-  API server, never expires: 2 now, 2 recreated, 0 simulated
-  "https://vault.example.com", 1 hour: 0 now, 0 recreated, 1 simulated"""
+  API server, 1 hour: 0 now, 3 if recreated, 1 simulated
+  API server, 1 year: 2 now, 0 if recreated, 0 simulated
+  API server, never expires: 2 now, 2 if recreated, 0 simulated
+  "https://vault.example.com", 1 hour: 0 now, 0 if recreated, 1 simulated"""
     )
 
 
@@ -304,8 +304,8 @@ exemptions:
         "in use, matches 1",
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
-        "unused here, not everything that it selects was scanned",
-        "expired, not everything that it selects was scanned",
+        "unused in what was scanned, which is only a part",
+        "expired, only partly scanned",
     ]
 
 

@@ -88,9 +88,9 @@ def test_workload_without_findings_passes() -> None:
     assert [result["message"] for result in results(readers().scan(keep), result="pass")] == ["no violation"]
 
 
-def test_workload_that_is_left_alone_is_skipped() -> None:
+def test_workload_that_is_excluded_is_skipped() -> None:
     [result] = results(Small().pod("a", live(), namespace="kube-system", uid="u").scan())
-    assert (result["result"], result["message"]) == ("skip", "namespace kube-system is left alone")
+    assert (result["result"], result["message"]) == ("skip", "namespace kube-system is excluded")
     assert result["resources"] == [
         {"apiVersion": "v1", "kind": "Pod", "namespace": "kube-system", "name": "a", "uid": "u"}
     ]

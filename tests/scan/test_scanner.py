@@ -106,7 +106,7 @@ def test_scan_kube_system_is_left_alone() -> None:
     report = Small().pod("dns", live(), namespace="kube-system").scan()
     [group] = report.workloads[0].pods
     assert (group.evaluation.result.outcome, group.evaluation.result.note) == (
-        Outcome.ALLOWED, "namespace kube-system is left alone",
+        Outcome.ALLOWED, "namespace kube-system is excluded",
     )  # fmt: skip
 
 

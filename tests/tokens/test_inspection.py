@@ -78,7 +78,7 @@ def test_exemption_of_the_account_is_reported() -> None:
 def test_token_of_kube_system_is_left_alone() -> None:
     whose = {"namespace": "kube-system", "serviceaccount": {"name": "app"}}
     found = decision(plain_claims(exp=ISSUED + 7200, **{"kubernetes.io": whose}))
-    assert (found.outcome, found.note) == (ALLOWED, "namespace kube-system is left alone")
+    assert (found.outcome, found.note) == (ALLOWED, "namespace kube-system is excluded")
 
 
 def test_other_token_is_not_evaluated() -> None:

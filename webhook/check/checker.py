@@ -127,8 +127,8 @@ def _add(report: CheckReport, evaluation: ManifestEvaluation) -> None:
         return
     message = f"{evaluation.title}: {decision.coverage}: {decision.note}"
     report.not_evaluated.append(InputProblem(evaluation.file_path, message, manifest.line, manifest.document))
-    if decision.coverage is Coverage.LEFT_ALONE:
-        summary.left_alone[evaluation.namespace] += 1
+    if decision.coverage is Coverage.EXCLUDED:
+        summary.excluded[evaluation.namespace] += 1
     else:
         without = " without a pod template" if evaluation.subject is Subject.TEMPLATE else ""
         summary.not_evaluated[f"{manifest.kind}{without}"] += 1

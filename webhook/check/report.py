@@ -70,13 +70,13 @@ def _outcomes() -> "Counter[Outcome]":
 class CheckSummary:
     """Numbers of objects. `outcomes` and `files` count evaluated objects, each by its strongest finding.
 
-    `left_alone` counts objects by namespace that no rule applies to by design, `not_evaluated` counts objects by kind
+    `excluded` counts objects by namespace that no rule applies to by design, `not_evaluated` counts objects by kind
     that no rule exists for.
     """
 
     files: int = 0
     outcomes: Counter[Outcome] = field(default_factory=_outcomes)
-    left_alone: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
     not_evaluated: Counter[str] = field(default_factory=Counter)
 
     @property

@@ -51,11 +51,11 @@ def command() -> None:
 def print_status(
     tls_secret: str, own_namespace: str, kubeconfig: Path | None, context: str | None, connect: str | None
 ) -> int:
-    """Show the certificates, and who trusts them.
+    """Show the certificates, and whether webhooks trust them.
 
     Shows issuer, names and validity, and whether the webhook configurations trust the certificate.
 
-    Exit status: 0 no problem, 1 a problem, 2 the API server or the server cannot be reached.
+    Exit status: 0 no problem, 1 a problem, 2 the API server or the server of --connect cannot be reached.
     """
     secret = TlsSecret(qualified_name(tls_secret, own_namespace))
     try:

@@ -35,7 +35,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
               help="Skip files and folders, as a line of .gitignore does: a name at any depth or, with a slash, a path"
                    " below a given folder; ** matches any number of folders. May be repeated.")  # fmt: skip
 @click.option("-n", "--namespace", metavar="NAME", default="default",
-              help="Namespace of objects that name none.")  # fmt: skip
+              help="Namespace of objects without metadata.namespace.")  # fmt: skip
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
               help="Also show findings with action audit, exempt objects, injections, skipped documents.")  # fmt: skip
@@ -52,7 +52,7 @@ def command(
 ) -> int:
     """Evaluate manifests offline.
 
-    PATH is a file, a folder, or - for standard input, the default. Secrets, Namespaces and ServiceAccounts among the
+    PATH is a file, a folder, or - for standard input (default). Secrets, Namespaces and ServiceAccounts among the
     manifests are used as the state of the cluster. In folders, unrendered templates and files that are not manifests
     are skipped and counted.
 

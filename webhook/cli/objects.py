@@ -1,4 +1,4 @@
-"""The `objects` command: the legacy Secrets and Namespaces of a cluster, for a server that may not list Secrets."""
+"""The `objects` command: legacy Secrets and Namespaces, for a server without permission to list Secrets."""
 
 import json
 from collections.abc import Iterator
@@ -21,15 +21,14 @@ MAX_BYTES = 1_000_000
 
 @click.command("objects")
 @click.option("--write-configmap", type=NAMESPACED_NAME,
-              help=f"Write them to key {KEY} of this ConfigMap, which must exist, instead of stdout.")  # fmt: skip
+              help=f"Write to key {KEY} of this existing ConfigMap instead of stdout.")  # fmt: skip
 @own_namespace_option
 @cluster_options
 def command(write_configmap: str | None, own_namespace: str, kubeconfig: Path | None, context: str | None) -> None:
     """Print legacy Secrets and Namespaces for serve --objects.
 
-    Reads metadata only; the Secrets that it prints have a type and an account, and no data. serve --objects evaluates
-    with them, so that the account of the server needs no right to Secrets. manifests/overlays/no-secrets runs this in a
-    CronJob.
+    With this list, serve --objects needs no permission to read Secrets. Reads only metadata of Secrets, and prints
+    their names and accounts. manifests/overlays/no-secrets runs this command in a CronJob.
     """
     with connected(kubeconfig, context) as transport:
         items = list(_objects(transport))

@@ -68,8 +68,8 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
 @own_namespace_option
 @click.option("--simulate", metavar="FILE", help="Show what would change under the policy in this file.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
-              help="Scan only this namespace. A name needs permissions in that namespace only; * matches any characters"
-                   " and needs permissions in the whole cluster. May be repeated.")  # fmt: skip
+              help="Scan only this namespace. * matches any characters. A name without * needs permissions in that"
+                   " namespace only, a glob with * in the whole cluster. May be repeated.")  # fmt: skip
 @click.option("--rule", "rules", multiple=True, type=click.Choice(tuple(BY_NAME)), metavar="RULE",
               help="Show only findings of this rule; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--action", "actions", multiple=True, type=click.Choice([action.value for action in Action][:-1]),
@@ -106,8 +106,8 @@ def command(
     """Evaluate a live cluster.
 
     Shows which pods the policy would deny, patch or warn about if they were recreated, and which legacy tokens exist.
-    Changes nothing, except with --write-reports. Reads metadata of Secrets only: of those of the legacy type, and of
-    those in which a legacy token was used. manifests/scanner grants the permissions.
+    Changes nothing, except with --write-reports. Reads only metadata of Secrets: of legacy Secrets, and of other
+    Secrets in which a legacy token was used. manifests/scanner grants the permissions.
 
     \b
     Examples:

@@ -71,8 +71,8 @@ def command() -> None:
 def inspect(given: tuple[str, ...], policy: str | None, labels: Labels, output: str) -> int:
     """Show claims, lifetime and policy decision.
 
-    Works offline and does not verify the signature. The policy decision is the one about a TokenRequest for the same
-    kind of token; for a legacy token, the one about its Secret.
+    Works offline and does not verify the signature. The policy decision shows whether such a token could be
+    requested again; for a legacy token, whether its Secret could be created again.
 
     \b
     Example:
@@ -112,9 +112,9 @@ def verify(
     cluster_keys: bool,
     output: str,
 ) -> int:
-    """Verify with the API server (TokenReview) or the issuer's keys.
+    """Verify a token with the API server or the issuer's keys.
 
-    With --jwks and --cluster-keys, the command cannot check whether the account and the bound objects still exist. It
+    With --jwks or --cluster-keys, the command cannot check whether the account and the bound objects still exist, and
     assumes that the API server's audiences are the token issuer and https://kubernetes.default.svc, with and without
     .cluster.local.
 

@@ -49,7 +49,7 @@ class Coverage(FastStrEnum):
     """Whether rules were applied to an object: yes; no, by design; no, because no rule applies to it."""
 
     EVALUATED = "evaluated"
-    LEFT_ALONE = "left alone"
+    EXCLUDED = "excluded"
     NOT_EVALUATED = "not evaluated"
 
 

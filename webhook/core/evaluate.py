@@ -89,7 +89,7 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str) -
         return _policy_document_decision(request, own_namespace)
     reason = _exclusion_reason(request, own_namespace)
     if reason is not None:
-        return Decision(Outcome.ALLOWED, note=reason, coverage=Coverage.LEFT_ALONE)
+        return Decision(Outcome.ALLOWED, note=reason, coverage=Coverage.EXCLUDED)
     if isinstance(found, CustomWorkload) and found.given_template is None:
         # an Argo Rollout may refer to a Deployment instead
         return _not_evaluated(f"it has no pod template at {found.template_pointer}")
@@ -117,9 +117,9 @@ def _exclusion_reason(request: AdmissionRequest, own_namespace: str) -> str | No
     """Return why a request is never evaluated, or None if it is."""
     namespace, user, subject = request.namespace, request.user, request.subject
     if namespace == SYSTEM_NAMESPACE:
-        return f"namespace {namespace} is left alone"
+        return f"namespace {namespace} is excluded"
     if namespace == own_namespace and subject not in TOKEN_GRANTING:
-        return f"namespace {namespace} is left alone, except for new tokens in it"
+        return f"namespace {namespace} is excluded, except for its Secrets and TokenRequests"
     if user.startswith(NODE_USER):
         return _kubelet_reason(request) if NODES in request.groups else None
     if subject is _TOKEN_REQUEST and user.startswith(_KUBE_SYSTEM_ACCOUNT):

@@ -50,7 +50,7 @@ _PODS = (
     (
         "seed",
         "A pod that follows the policy",
-        "Its author projects a token for one service, valid for half an hour. Only the token of Kubernetes is capped.",
+        "Its author projects a token for one service, valid for half an hour: no change. The rest is as in pod 1.",
     ),
 )
 

@@ -23,7 +23,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             "objects": summary.objects,
             "files": summary.files,
             **{outcome.value: count for outcome, count in summary.outcomes.items()},
-            "leftAlone": summary.left_alone,
+            "excluded": summary.excluded,
             "notEvaluated": summary.not_evaluated,
             "skipped": sum(not document.template for document in report.skipped),
             "templates": sum(document.template for document in report.skipped),

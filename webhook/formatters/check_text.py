@@ -57,7 +57,7 @@ def _summary(report: CheckReport) -> Iterator[str]:
     summary = report.summary
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in summary.outcomes.items())
     yield f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated: {outcomes}"
-    yield from _counts("left alone", summary.left_alone)
+    yield from _counts("excluded", summary.excluded)
     yield from _counts("not evaluated", summary.not_evaluated)
     templates = list(dict.fromkeys(document.file for document in report.skipped if document.template))
     others = sum(not document.template for document in report.skipped)

@@ -16,7 +16,9 @@ from webhook.scan.report import LegacySecret, OutcomeCounts, ScanReport
 OUTCOMES = tuple(reversed(Outcome))
 ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
 LIFETIMES = ("never expires", "1 year", "over 1 hour", "up to 1 hour")
-NOW, RECREATED, SIMULATED = "now", "recreated", "simulated"
+NOW, RECREATED, SIMULATED = "now", "if recreated", "simulated"
+_USES = {NOW: "now", RECREATED: "recreated", SIMULATED: "simulated"}
+"""The attributes of a `TokenUse` with these numbers."""
 IF_RECREATED = "if recreated under this policy"
 SAFE_TO_DELETE, COPY = "safe to delete", "copied into another Secret type"
 SECRET_STATES = ("referenced", "used", "invalid", SAFE_TO_DELETE, COPY)
@@ -55,7 +57,7 @@ def token_lifetimes(report: ScanReport) -> dict[str, list[int]]:
     found = {state: [0] * len(LIFETIMES) for state in (NOW, RECREATED, *([SIMULATED] if report.simulated else []))}
     for use in report.tokens:
         for state, counts in found.items():
-            counts[_lifetime_place(use.lifetime_seconds)] += getattr(use, state)
+            counts[_lifetime_place(use.lifetime_seconds)] += getattr(use, _USES[state])
     return found
 
 
@@ -107,7 +109,7 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
                 words.append(f"{soon} expiring soon")
             yield name, f"{len(usages)}: {', '.join(words)}"
     if report.unread:
-        yield "NOT READ", f"{', '.join(unread.resource for unread in report.unread)} (see the end)"
+        yield "incomplete", f"could not read {', '.join(unread.resource for unread in report.unread)} (see the end)"
 
 
 def workload_changes(report: ScanReport) -> str:
@@ -145,7 +147,7 @@ def _policy(policy: PolicyInfo) -> str:
 
 
 def _audiences(audiences: ApiAudiences) -> str:
-    return f"of the API server, {_SOURCES[audiences.source]}: {', '.join(map(plain, audiences.names))}"
+    return f"the API server's, {_SOURCES[audiences.source]}: {', '.join(map(plain, audiences.names))}"
 
 
 def secret_states(secret: LegacySecret) -> list[str]:
@@ -186,12 +188,12 @@ def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) ->
     if usage.status is ExemptionStatus.EXPIRED:
         if usage.matches:
             return f"expired, would match {usage.matches}"
-        return "expired, not everything that it selects was scanned" if usage.partly_scanned else "expired, unused"
+        return "expired, only partly scanned" if usage.partly_scanned else "expired, unused"
     return {
         ExemptionStatus.IN_USE: f"in use, matches {usage.matches}",
         ExemptionStatus.SHADOWED: f"shadowed by {_earlier(usages[number] for number in usage.shadowed_by)}",
         ExemptionStatus.UNUSED: "unused",
-        ExemptionStatus.NOT_SCANNED: "unused here, not everything that it selects was scanned",
+        ExemptionStatus.NOT_SCANNED: "unused in what was scanned, which is only a part",
         ExemptionStatus.UNKNOWN: "unknown, depends on the user of a request",
     }[usage.status]
 

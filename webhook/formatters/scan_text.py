@@ -53,7 +53,8 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
     for title, usages in (("exemptions", report.exemptions), ("simulated exemptions", simulated)):
         lines = [
             f"{first_names(usage.rules)} for {summary.exemption_subjects(usage)}:"
-            f" {summary.exemption_status(usage, usages)}; {summary.exemption_expiry(usage)}: {plain(usage.reason)}"
+            f" {summary.exemption_status(usage, usages)}; {summary.exemption_expiry(usage)};"
+            f" reason: {plain(usage.reason)}"
             for usage in usages
         ]
         yield from _section(title, lines, colour=colour)
@@ -217,7 +218,7 @@ def _unevaluated(report: ScanReport) -> Iterator[tuple[str, str]]:
 
 
 def _without_permissions(account: AccountWithoutPermissions) -> str:
-    pods = f"{counted(account.pods, 'pod')} of {first_names(account.workloads)}"
+    pods = f"{first_names(account.workloads)} ({counted(account.pods, 'pod')})"
     return (
         f"ServiceAccount/{plain(account.name)}: no RBAC permissions, but its API token is mounted in {pods};"
         " set automountServiceAccountToken: false"
@@ -227,5 +228,5 @@ def _without_permissions(account: AccountWithoutPermissions) -> str:
 def _token_uses(report: ScanReport) -> Iterator[str]:
     for use in report.tokens:
         simulated = "" if use.simulated is None else f", {use.simulated} simulated"
-        numbers = f"{use.now} now, {use.recreated} recreated{simulated}"
+        numbers = f"{use.now} now, {use.recreated} if recreated{simulated}"
         yield f"{audience_text(use.audience)}, {lifetime_text(use.lifetime_seconds)}: {numbers}"

@@ -12,7 +12,7 @@ from webhook.scan.report import LegacySecret, ScanReport
 _USE_AGES = ((7, "in the last 7 days"), (30, "8 to 30 days ago"), (90, "31 to 90 days ago"))
 _LONG_AGO, _UNKNOWN = "over 90 days ago", "unknown"
 _GROUPS = ("referenced", summary.SAFE_TO_DELETE, "other")
-_COLOURS = {summary.SAFE_TO_DELETE: "removable"}
+_COLOURS = {summary.SAFE_TO_DELETE: "removable", summary.RECREATED: "recreated"}
 """Series whose colour is not named like them."""
 _Entry = tuple[str, Sequence[Mapping[str, int]]]
 """The label of a row, and the numbers by series of each of its bars."""
