@@ -17,6 +17,7 @@ SOURCES = {
     "by-hand": "manifests/overlays/by-hand",
     "monitoring": "manifests/overlays/monitoring",
     "scanner": "manifests/scanner",
+    "background-scan": "manifests/components/background-scan",
 }
 """The kustomization of each file in files/; the first three are the values of `certificates.mode`."""
 

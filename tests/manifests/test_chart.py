@@ -42,11 +42,28 @@ def test_chart_renders_what_kustomize_renders(mode) -> None:
     assert rendered == expected
 
 
-@pytest.mark.parametrize("part", ["monitoring", "scanner"])
-def test_chart_part_renders_what_kustomize_renders(part) -> None:
-    rendered = comparable(render_chart(**{part: {"enabled": True}}))
-    without = comparable(render_chart())
+@pytest.mark.parametrize(("values", "part"), [
+    (["monitoring"], "monitoring"), (["scanner"], "scanner"), (["backgroundScan"], "background-scan"),
+    (["scanner", "backgroundScan"], "background-scan"),
+])  # fmt: skip
+def test_chart_part_renders_what_kustomize_renders(values, part) -> None:
+    objects = render_chart(**{value: {"enabled": True} for value in values})
+    rendered, without = comparable(objects), comparable(render_chart())
+    assert len(rendered) == len(objects)
     assert {key: obj for key, obj in rendered.items() if key not in without} == comparable(render(SOURCES[part]))
+
+
+def test_background_scan_has_its_schedule_and_the_settings_of_pods() -> None:
+    objects = render_chart(
+        backgroundScan={"enabled": True, "schedule": "0 6 * * *", "maxAgeSeconds": 1234567},
+        image={"registry": "r.example.com", "tag": "1", "pullSecrets": ["p"]}, nodeSelector={"a": "b"}, openshift=True,
+    )  # fmt: skip
+    job = the("CronJob", objects, "tokenguard-scan")["spec"]
+    pod = job["jobTemplate"]["spec"]["template"]["spec"]
+    assert (job["schedule"], pod["containers"][0]["image"]) == ("0 6 * * *", "r.example.com/tokenguard:1")
+    assert (pod["imagePullSecrets"], pod["nodeSelector"]) == ([{"name": "p"}], {"a": "b"})
+    assert "runAsUser" not in pod["securityContext"]
+    assert the("ConfigMap", objects, "tokenguard-scan")["data"] == {"max-age-seconds": "1234567"}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -65,7 +82,7 @@ def test_versions_are_those_of_the_program() -> None:
     assert (chart["version"], chart["appVersion"]) == (version, version)
 
 
-@pytest.mark.parametrize("values", [{}, {"monitoring": {"enabled": True}, "scanner": {"enabled": True}}])
+@pytest.mark.parametrize("values", [{}, {"monitoring": {"enabled": True}, "backgroundScan": {"enabled": True}}])
 def test_lint_strict_is_clean(tmp_path, values) -> None:
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
     done = run_helm("lint", "--strict", str(CHART), "--values", str(tmp_path / "values.yaml"))
@@ -240,7 +257,7 @@ def test_monitoring_has_labels_and_parts() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_everything_follows_the_release_namespace(mode) -> None:
-    parts = {"monitoring": {"enabled": True}, "scanner": {"enabled": True}}
+    parts = {"monitoring": {"enabled": True}, "backgroundScan": {"enabled": True}}
     objects = render_chart("security", certificates={"mode": mode}, **parts)
     assert mentions(objects) == []
     assert {obj["metadata"].get("namespace") for obj in objects} == {None, "security"}

@@ -7,6 +7,7 @@ import pytest
 from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, render, render_text, the
 
 CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+PARTS = ("manifests/scanner", "manifests/components/background-scan")
 CONDITION = "not-in-an-excluded-namespace"
 
 
@@ -41,7 +42,7 @@ def test_openshift_chooses_user_and_groups(folder, tmp_path) -> None:
         assert objects == render("manifests/overlays/openshift")
 
 
-@pytest.mark.parametrize("folder", [*INSTALLATIONS, "manifests/overlays/monitoring", "manifests/scanner"])
+@pytest.mark.parametrize("folder", [*INSTALLATIONS, "manifests/overlays/monitoring", *PARTS])
 def test_every_object_has_the_recommended_labels(folder) -> None:
     for obj in render(folder):
         labels = obj["metadata"]["labels"]

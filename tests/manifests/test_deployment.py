@@ -70,7 +70,7 @@ def test_pods_meet_pod_security_restricted(folder) -> None:
     }
     assert not any("hostPort" in port for port in container(folder)["ports"])
     kinds = {kind for volume in spec["volumes"] for kind in volume if kind != "name"}
-    assert kinds <= {"emptyDir", "projected", "secret"}
+    assert kinds <= {"emptyDir", "projected", "secret", "configMap"}
 
 
 @everywhere

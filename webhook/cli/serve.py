@@ -73,6 +73,8 @@ OPTIONS = [
             default=ServeOptions.pod_events),
     _option("--max-body-bytes", "Maximum size of a review in bytes.",
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
+    _option("--scan-status", "Status of the background scan, to export as metrics: key status.json of the ConfigMap"
+            " that scan --status-configmap writes. Read at each scrape; may be missing.", **_FILE),
 ]  # fmt: skip
 
 

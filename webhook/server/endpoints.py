@@ -7,7 +7,6 @@ from werkzeug.exceptions import HTTPException
 from webhook.server.http_errors import Refusal
 from webhook.server.http_message import HttpResponse
 from webhook.server.metrics.collector import MetricsCollector
-from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import PHASES, ReviewHandler
 from webhook.server.state import State
 
@@ -15,11 +14,10 @@ _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _REFUSALS = {404: Refusal.NO_SUCH_PATH, 405: Refusal.WRONG_METHOD}
 
 
-def create_app(state: State, handler: ReviewHandler, metrics: Metrics) -> Flask:
+def create_app(state: State, handler: ReviewHandler, collector: MetricsCollector) -> Flask:
     """Return the application for all requests but reviews, which the HTTP server gives to `handler` itself."""
     app = Flask("tokenguard", static_folder=None)
     app.config |= {"PROVIDE_AUTOMATIC_OPTIONS": False, "PROPAGATE_EXCEPTIONS": True}
-    collector = MetricsCollector(metrics, state)
     for path in PHASES:  # other methods get 405; a review whose path is written in another way gets 404
         app.add_url_rule(path, path, lambda: abort(404), methods=["POST"])
 

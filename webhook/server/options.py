@@ -45,6 +45,7 @@ class ServeOptions:
     audit_file_keep: int = 5
     pod_events: bool = True
     max_body_bytes: int = 8 << 20
+    scan_status: Path | None = None
     live: LiveSource | None = None
     certificates: CertificateSource | None = None
 

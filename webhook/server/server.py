@@ -14,6 +14,7 @@ from webhook.server.endpoints import create_app
 from webhook.server.file_watcher import FileWatcher, WatchedFiles
 from webhook.server.gunicorn_app import BACKLOG, GunicornApp
 from webhook.server.lifecycle import BackgroundGroup
+from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions, StartError
 from webhook.server.process_setup import private_folder, raise_file_limit, require_stdout, return_freed_memory
@@ -86,7 +87,7 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
 
     return Application(
         handler=handler,
-        flask=create_app(state, handler, metrics),
+        flask=create_app(state, handler, MetricsCollector(metrics, state, scan_status=options.scan_status)),
         tls=tls,
         background=BackgroundGroup([part for part in parts if part]),
         load_state=load_state,

@@ -24,10 +24,10 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- range .object.subjects }}{{ $_ := set . "namespace" $.root.Release.Namespace }}{{ end -}}
 {{- end }}
 
-{{- define "tokenguard.Deployment" -}}
+{{/* What is the same for the pods of every kind; gets (dict "pod" SPEC "root" $). */}}
+{{- define "tokenguard.pod" -}}
 {{- $values := .root.Values -}}
-{{- $template := .object.spec.template -}}
-{{- $pod := $template.spec -}}
+{{- $pod := .pod -}}
 {{- $container := first $pod.containers -}}
 {{- $_ := set $container "image" (include "tokenguard.image" .root) -}}
 {{- with $values.image.pullPolicy }}{{ $_ := set $container "imagePullPolicy" . }}{{ end -}}
@@ -36,24 +36,38 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- range . }}{{ $secrets = append $secrets (dict "name" .) }}{{ end -}}
 {{- $_ := set $pod "imagePullSecrets" $secrets -}}
 {{- end -}}
+{{- range $key := list "nodeSelector" "tolerations" -}}
+{{- with index $values $key }}{{ $_ := set $pod $key . }}{{ end -}}
+{{- end -}}
+{{- if $values.openshift -}}
+{{- range $key := list "runAsUser" "runAsGroup" "fsGroup" }}{{ $_ := unset $pod.securityContext $key }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tokenguard.CronJob" -}}
+{{- $_ := set .object.spec "schedule" .root.Values.backgroundScan.schedule -}}
+{{- include "tokenguard.pod" (dict "pod" .object.spec.jobTemplate.spec.template.spec "root" .root) -}}
+{{- end }}
+
+{{- define "tokenguard.Deployment" -}}
+{{- $values := .root.Values -}}
+{{- $template := .object.spec.template -}}
+{{- $pod := $template.spec -}}
+{{- $container := first $pod.containers -}}
+{{- include "tokenguard.pod" (dict "pod" $pod "root" .root) -}}
 {{- if not $values.autoscaling.enabled }}{{ $_ := set .object.spec "replicas" $values.replicas }}{{ end -}}
 {{- $env := $container.env -}}
 {{- if not $values.podEvents }}{{ $env = append $env (dict "name" "TOKENGUARD_POD_EVENTS" "value" "false") }}{{ end -}}
 {{- $_ := set $container "env" (concat $env $values.extraEnv) -}}
 {{- $_ := set $container "args" (concat $container.args $values.extraArgs) -}}
 {{- $_ := set $container "resources" (mergeOverwrite $container.resources $values.resources) -}}
-{{- range $key := list "nodeSelector" "tolerations" "affinity" -}}
-{{- with index $values $key }}{{ $_ := set $pod $key . }}{{ end -}}
-{{- end -}}
+{{- with $values.affinity }}{{ $_ := set $pod "affinity" . }}{{ end -}}
 {{- $_ := set $pod "priorityClassName" $values.priorityClass.name -}}
 {{- with $values.podAnnotations -}}
 {{- $_ := set $template.metadata "annotations" (mergeOverwrite ($template.metadata.annotations | default dict) .) -}}
 {{- end -}}
 {{- with $values.podLabels -}}
 {{- $_ := set $template.metadata "labels" (mergeOverwrite (deepCopy .) $template.metadata.labels) -}}
-{{- end -}}
-{{- if $values.openshift -}}
-{{- range $key := list "runAsUser" "runAsGroup" "fsGroup" }}{{ $_ := unset $pod.securityContext $key }}{{ end -}}
 {{- end -}}
 {{- end }}
 
@@ -70,6 +84,9 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- if and $policy (eq .object.metadata.name "token-policy") -}}
 {{- $document := mergeOverwrite (dict "apiVersion" "tokenguard/v1" "kind" "TokenPolicy") $policy -}}
 {{- $_ := set .object.data "policy.yaml" (printf "%s\n" (toYaml $document)) -}}
+{{- end -}}
+{{- if eq .object.metadata.name "tokenguard-scan" -}}
+{{- $_ := set .object.data "max-age-seconds" (.root.Values.backgroundScan.maxAgeSeconds | int | toString) -}}
 {{- end -}}
 {{- end }}
 
@@ -165,7 +182,7 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- $kind := $object.kind -}}
 {{- if hasSuffix "WebhookConfiguration" $kind }}{{ $kind = "WebhookConfiguration" }}{{ end -}}
 {{- include "tokenguard.common" $context -}}
-{{- if has $kind (list "Deployment" "HorizontalPodAutoscaler" "ConfigMap" "NetworkPolicy" "WebhookConfiguration" "Certificate" "ServiceMonitor" "PrometheusRule" "FlowSchema") -}}
+{{- if has $kind (list "Deployment" "CronJob" "HorizontalPodAutoscaler" "ConfigMap" "NetworkPolicy" "WebhookConfiguration" "Certificate" "ServiceMonitor" "PrometheusRule" "FlowSchema") -}}
 {{- include (printf "tokenguard.%s" $kind) $context -}}
 {{- end -}}
 {{- if and (eq $kind "PriorityClass") -}}{{- $_ := set $object.metadata "name" $root.Values.priorityClass.name -}}{{- end -}}

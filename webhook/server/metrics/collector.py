@@ -6,6 +6,7 @@ from calendar import timegm
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
+from pathlib import Path
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -17,6 +18,7 @@ from webhook.core.rules import BY_NAME
 from webhook.server.metrics import definitions
 from webhook.server.metrics.definitions import DURATION, Definition
 from webhook.server.metrics.recorder import BUCKETS, WEBHOOKS, Metrics
+from webhook.server.metrics.scan_status import scan_samples
 from webhook.server.state import Snapshot, State
 
 MAX_EXEMPTIONS = 100
@@ -32,11 +34,18 @@ _EMPTY = [0.0] * (len(_BOUNDS) + 1)
 class MetricsCollector(Collector):
     """Collects all metrics at a scrape, in any thread."""
 
-    def __init__(self, metrics: Metrics, state: State, clock: Callable[[], float] = time.time) -> None:
-        """`clock` returns Unix time in seconds."""
+    def __init__(
+        self,
+        metrics: Metrics,
+        state: State,
+        clock: Callable[[], float] = time.time,
+        scan_status: Path | None = None,
+    ) -> None:
+        """`clock` returns Unix time in seconds; `scan_status` is the file with the status of the background scan."""
         self._metrics = metrics
         self._state = state
         self._clock = clock
+        self._scan_status = scan_status
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -49,6 +58,8 @@ class MetricsCollector(Collector):
             # A copy, because the event loop goes on counting.
             yield _family(definition, [(labels, cell.value) for labels, cell in cells.copy().items()])
         yield from self._state_families()
+        for definition, samples in scan_samples(self._scan_status):
+            yield _family(definition, samples)
 
     def _reviews(self) -> Iterator[Metric]:
         reviews = {labels: tuple(review) for labels, review in self._metrics.reviews.copy().items()}

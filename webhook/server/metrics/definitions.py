@@ -69,6 +69,20 @@ STATE_AGE = _gauge("state_age_seconds", "Time since the policy, Secrets or Names
 CERTIFICATE_EXPIRY = _gauge(
     "certificate_expiry_timestamp_seconds", "Unix time at which the serving certificate expires."
 )
+SCAN_TIME = _gauge(
+    "scan_timestamp_seconds", "Unix time of the last complete background scan; 0 if there has been none."
+)
+SCAN_MAX_AGE = _gauge("scan_max_age_seconds", "Age at which the last background scan is too old.")
+SCAN_RESULTS = _gauge("scan_results", "Results in the policy reports of the last background scan.", "result")
+SCAN_LEFT_OUT = _gauge("scan_results_left_out", "Results that do not fit into the policy reports.")
+SCAN_PODS = _gauge(
+    "scan_pods", "Running pods at the last background scan, by outcome if they were recreated.", "outcome"
+)
+SCAN_UNEVALUATED = _gauge(
+    "scan_unevaluated_pods",
+    "Running pods at the last background scan that the policy would deny as they run, by how they were admitted.",
+    "admission",
+)
 
 RECORDED = (
     FAILURES, FINDINGS, EXEMPTIONS_APPLIED, INJECTED, CAPPED, REFUSALS, POLICY_RELOADS, RELOADS, RELOAD_RESULT,
@@ -77,5 +91,5 @@ RECORDED = (
 """Those whose values the recorder keeps, besides `REVIEWS` and `DURATION`; the rest is read from the state."""
 DEFINITIONS = (
     REVIEWS, DURATION, *RECORDED, READY, POLICY, EXEMPTIONS, EXEMPTION_EXPIRY, LEGACY_SECRETS, OBJECTS, STATE_AGE,
-    CERTIFICATE_EXPIRY,
+    CERTIFICATE_EXPIRY, SCAN_TIME, SCAN_MAX_AGE, SCAN_RESULTS, SCAN_LEFT_OUT, SCAN_PODS, SCAN_UNEVALUATED,
 )  # fmt: skip
