@@ -22,6 +22,7 @@ apiServerToken:
   expiration: cap
   audiences: []
 kubeletRootDirs: [/var/lib/kubelet]
+messages: {url: "", contact: ""}
 workloads:
 - {apiGroup: example.com, kind: Runner, template: /spec/template}
 inject:

@@ -71,10 +71,11 @@ def test_event_is_shared_per_owner_reason_and_rules() -> None:
     assert sorted(counts(stored)) == [1, 1, 1, 3]
 
 
-def test_long_event_keeps_owner_and_decision_id() -> None:
+@pytest.mark.parametrize("end", ["\n[tokenguard 7ceb3af7: see]", "\nfor help, contact us\n[tokenguard 7ceb3af7: see]"])
+def test_long_event_keeps_owner_help_and_decision_id(end) -> None:
     stored = EventApi()
     events = EventRecorder(stored)
-    events.record(said("ü" * 5000 + "\n[tokenguard 7ceb3af7: see]"))
+    events.record(said("ü" * 5000 + end))
     events.write_next()
     [(where, event)] = stored.events.items()
     assert where.startswith("/api/v1/namespaces/demo/events/app-1.")
@@ -83,7 +84,7 @@ def test_long_event_keeps_owner_and_decision_id() -> None:
     }  # fmt: skip
     assert (event["type"], event["reason"]) == ("Warning", "PodRejected")
     assert len(event["message"].encode()) <= 1024
-    assert event["message"].endswith("…\n[tokenguard 7ceb3af7: see]")
+    assert event["message"].endswith(f"…{end}")
 
 
 def test_conflict_counts_from_the_current_event(caplog) -> None:

@@ -54,6 +54,20 @@ def test_workload_is_warned_about_the_findings_of_its_pods(kind, operation) -> N
     assert decided(workload(kind, READS_LEGACY), Phase.MUTATE, operation=operation).patch == ()
 
 
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ({}, "; its pods will be denied; mount"),
+        ({"mode": "warn"}, "; would be denied"),
+        ({"rules": {"legacy-token-reference": "warn"}}, '"app-token"; mount'),
+    ],
+    ids=["enforce", "mode warn", "action warn"],
+)
+def test_warning_says_what_happens_to_the_pods(policy, says) -> None:
+    [warning] = decided(workload("Deployment", READS_LEGACY), policy=policy).warnings()
+    assert says in warning
+
+
 @pytest.mark.parametrize("kind", WORKLOADS)
 def test_workload_is_never_denied_and_warnings_are_short(kind) -> None:
     volume = {"projected": {"sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 86400}}]}}

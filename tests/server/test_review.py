@@ -288,6 +288,42 @@ def test_label_values_are_bounded_whatever_is_sent():
     ]
 
 
+HELP = "for help, see https://wiki.example.com/tokens or contact #platform"
+HELPFUL = 'messages: {url: "https://wiki.example.com/tokens", contact: "#platform"}\n'
+
+
+def test_denial_has_the_help_of_the_policy():
+    response = Replica(POLICY + HELPFUL).response(LEGACY)
+    assert response["status"]["message"].splitlines()[-2] == HELP
+    assert "warnings" not in response
+
+
+@pytest.mark.parametrize("mode", ["warn", "audit"])
+def test_warnings_end_with_the_help_of_the_policy(mode):
+    warnings = Replica(POLICY + HELPFUL + f"mode: {mode}\n").response(LEGACY).get("warnings", [])
+    assert warnings[-1:] == ([HELP] if mode == "warn" else [])
+    assert warnings.count(HELP) == len(warnings[-1:])
+
+
+def test_help_of_the_policy_is_beside_many_warnings():
+    assert bounded(("w" * 5000, "x"), HELP)[-2:] == ["and 1 more", HELP]
+    assert sum(len(warning.encode()) for warning in bounded(("w" * 5000, "x"), HELP)) <= 4096
+
+
+@pytest.mark.parametrize("broken", ["object", "evaluate", "audit log"])
+def test_object_that_is_not_evaluated_is_denied_with_help(monkeypatch, broken):
+    replica, asked, phase = Replica(POLICY + HELPFUL), json.loads(LEGACY), Phase.VALIDATE
+    if broken == "object":
+        asked["request"]["object"]["spec"] = "no spec"
+    elif broken == "evaluate":
+        monkeypatch.setattr(review_handler, "evaluate", fail)
+    else:
+        monkeypatch.setattr(replica.log, "record", lambda *_: False)
+        asked, phase = json.loads(PLAIN), Phase.MUTATE
+    message = replica.response(json.dumps(asked).encode(), phase)["status"]["message"]
+    assert message.splitlines()[1] == HELP
+
+
 def test_warnings_have_no_control_characters():
     assert bounded(("a\nb\x00c",)) == ["a b c"]
 

@@ -28,6 +28,7 @@ from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.bounded_cache import memory_size
 from webhook.core.k8s_types import OwnerReference
 from webhook.core.owner_event import EXEMPTED, OwnerEvent
+from webhook.core.policy.model import HELP
 
 log = logging.getLogger("tokenguard.cluster")
 POLICY_REJECTED = "PolicyRejected"
@@ -220,8 +221,9 @@ def _manifest(event: OwnerEvent, count: int) -> dict[str, Any]:
 
 
 def _shortened(text: str) -> str:
-    """Return as much of a message as an Event takes. Its last line, which has the decision id, stays."""
-    *_, last = text.rpartition("\n")
+    """Return as much of a message as an Event takes. The line with the decision id, and one with help, stay."""
+    *_, before, last = "", *text.split("\n")
+    last = f"{before}\n{last}" if before.startswith(HELP) else last
     room = _MAX_MESSAGE_BYTES - len(last.encode()) - len("…\n".encode())
     if len(text.encode()) <= _MAX_MESSAGE_BYTES or room <= 0:
         return text.encode()[:_MAX_MESSAGE_BYTES].decode(errors="ignore")

@@ -85,12 +85,16 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
-    """A violation and its action; `intended` is the action without the mode."""
+    """A violation and its action; `intended` is the action without the mode.
+
+    `applies_to_pods`: it is about a workload, whose author is only warned, but its pods will get the intended action.
+    """
 
     rule: str
     action: Action
     intended: Action
     violation: Violation
+    applies_to_pods: bool = False
 
     @property
     def path(self) -> str:
@@ -102,10 +106,14 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
         """What is wrong, and what is, was or would be done about it."""
         found = self.violation
         if self.intended is Action.PATCH and found.edits and self.action is not Action.REJECT:
+            if self.applies_to_pods:
+                return f"{found.detail}; in its pods it will be {found.fix_summary}"
             would = "" if self.action is Action.PATCH else "would be "
             return f"{found.detail}; {would}{found.fix_summary}"
-        would = "; would be denied" if self.suppressed_by_mode else ""
-        return f"{found.detail}{would}; {found.hint}" if found.hint else found.detail
+        if self.suppressed_by_mode:
+            denied = "its pods will be denied" if self.applies_to_pods else "would be denied"
+            return f"{found.detail}; {denied}; {found.hint}".removesuffix("; ")
+        return f"{found.detail}; {found.hint}" if found.hint else found.detail
 
     @property
     def suppressed_by_mode(self) -> bool:
@@ -130,7 +138,8 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
 
     `exempted` are the findings that an exemption covers, each with the exemption. `problem` says why the object could
     not be evaluated; `policy` is the document's revision, `mode` the one in force. `policy_errors` are those of a
-    policy document that is denied. `status` matters if the outcome is a denial.
+    policy document that is denied. `status` matters if the outcome is a denial. `help` is where the policy's owners
+    tell authors to read on or ask.
     """
 
     outcome: Outcome
@@ -144,6 +153,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     policy_errors: tuple[PolicyError, ...] = ()
     coverage: Coverage = Coverage.EVALUATED
     status: DenialStatus = FORBIDDEN
+    help: str = ""
 
     @cached_property
     def encoded_patch(self) -> bytes:
@@ -170,9 +180,11 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     def message(self, decision_id: str) -> str:
         """Return the message of a denial: a line for each finding or policy error, and where to read on."""
         if self.problem:
-            return f"{self.problem}\n[tokenguard {decision_id}]"
-        lines = [*map(str, self.policy_errors)] if self.policy_errors else _lines(self.rejections())
-        return "\n".join([*lines, f"[{': '.join(self.reference(decision_id))}]"])
+            lines, reference = [self.problem], f"tokenguard {decision_id}"
+        else:
+            lines = [*map(str, self.policy_errors)] if self.policy_errors else _lines(self.rejections())
+            reference = ": ".join(self.reference(decision_id))
+        return "\n".join([*lines, *filter(None, [self.help]), f"[{reference}]"])
 
     def reference(self, decision_id: str) -> tuple[str, str]:
         """Return what to search for in the audit log, and the command that says more."""

@@ -29,7 +29,7 @@ _PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Actio
 _MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
 _POD, _POLICY, _SECRET, _TOKEN_REQUEST = Subject.POD, Subject.POLICY, Subject.SECRET, Subject.TOKEN_REQUEST
 _TEMPLATE = Subject.TEMPLATE
-_AUDIT_MODE, _WARN_MODE = Mode.AUDIT, Mode.WARN
+_ENFORCE_MODE, _AUDIT_MODE, _WARN_MODE = Mode.ENFORCE, Mode.AUDIT, Mode.WARN
 _DID_NOT_RUN = "the mutating webhook did not run: check MutatingWebhookConfiguration/tokenguard and the pods behind it"
 
 MAX_FINDINGS = 1000
@@ -146,7 +146,9 @@ def _unreadable_object_decision(request: AdmissionRequest, policy: Policy, clust
         outcome = Outcome.DENIED
     elif mode is not _AUDIT_MODE:
         outcome = Outcome.WARNED
-    return Decision(outcome, policy=policy.revision, mode=mode, problem=request.problem, status=BAD_REQUEST)
+    return Decision(
+        outcome, policy=policy.revision, mode=mode, problem=request.problem, status=BAD_REQUEST, help=policy.help
+    )
 
 
 def _build_context(
@@ -225,7 +227,8 @@ def _build_finding(
     if repairs and action is _REJECT and not violation.authored:
         violation = replace(violation, hint=_DID_NOT_RUN)
         intended = _REJECT
-    return Finding(rule, action, intended, violation)
+    applies_to_pods = mode is _ENFORCE_MODE and phase is _VALIDATE and request.subject is _TEMPLATE
+    return Finding(rule, action, intended, violation, applies_to_pods)
 
 
 def _find_exemption(
@@ -265,4 +268,4 @@ def _build_decision(
             replace(finding, violation=replace(finding.violation, pointer=template + finding.violation.pointer))
             for finding in findings
         ])  # fmt: skip
-    return Decision(outcome, findings, patch, exempted, policy.revision, mode)
+    return Decision(outcome, findings, patch, exempted, policy.revision, mode, help=policy.help)

@@ -56,7 +56,7 @@ def respond(request: AdmissionRequest, decision: Decision) -> bytes:
     if decision.findings or decision.problem:
         warnings = decision.warnings()
         if warnings:
-            response.warnings = bounded(warnings)
+            response.warnings = bounded(warnings, "" if denied else decision.help)
     return _BEFORE + _encode(response) + b"}"
 
 
@@ -84,10 +84,13 @@ def _annotations(request: AdmissionRequest, decision: Decision) -> dict[str, str
     return annotations
 
 
-def bounded(warnings: tuple[str, ...]) -> list[str]:
-    """Return the warnings without control characters and, in all, no longer than the API server passes on."""
+def bounded(warnings: tuple[str, ...], last: str = "") -> list[str]:
+    """Return the warnings without control characters and, in all, no longer than the API server passes on.
+
+    `last` is a warning that always follows them.
+    """
     lines: list[str] = []
-    left = WARNING_BYTES - 32  # room for saying how many more
+    left = WARNING_BYTES - 32 - len(last.encode())  # room for saying how many more
     for number, warning in enumerate(warnings):
         line = warning if warning.isprintable() else "".join(c if c.isprintable() else " " for c in warning)
         size = len(line.encode())
@@ -98,4 +101,4 @@ def bounded(warnings: tuple[str, ...]) -> list[str]:
             break
         left -= size
         lines.append(line)
-    return lines
+    return [*lines, last] if last else lines

@@ -155,7 +155,10 @@ def fallback_decision(request: AdmissionRequest, decision: Decision, reason: str
     if not (patched or decision.exemptions):
         return None
     problem = f"the {'patch' if patched else 'exemption'} cannot be recorded (--audit-failure=deny): {reason}"
-    return Decision(Outcome.DENIED, policy=decision.policy, mode=decision.mode, problem=problem, status=UNAVAILABLE)
+    return Decision(
+        Outcome.DENIED, policy=decision.policy, mode=decision.mode, problem=problem, status=UNAVAILABLE,
+        help=decision.help,
+    )  # fmt: skip
 
 
 def _fallback_outcome(request: AdmissionRequest) -> Outcome:
@@ -176,4 +179,7 @@ def _internal_error_decision(request: AdmissionRequest, snapshot: Snapshot | Non
     except Exception:  # noqa: BLE001 - it may be what failed before
         log.error("cannot determine the mode of a namespace, using enforce")  # noqa: TRY400 - logged already
     outcome = {Mode.ENFORCE: outcome, Mode.WARN: Outcome.WARNED, Mode.AUDIT: Outcome.ALLOWED}[mode]
-    return Decision(outcome, policy=snapshot.policy.revision, mode=mode, problem=problem, status=INTERNAL_ERROR)
+    policy = snapshot.policy
+    return Decision(
+        outcome, policy=policy.revision, mode=mode, problem=problem, status=INTERNAL_ERROR, help=policy.help
+    )

@@ -30,6 +30,15 @@ ERRORS = [
         id="invalid kubelet root folders",
     ),
     pytest.param("kubeletRootDirs: []", ["line 3: kubeletRootDirs: must not be empty"], id="no kubelet root folder"),
+    pytest.param(
+        "messages: {url: wiki.example.com, contact: 7}\ncontact: x",
+        [
+            'line 3: messages.url: must be an http or https URL of at most 500 characters, not "wiki.example.com"',
+            'line 3: messages.contact: must be one line of at most 200 characters; put it in quotes: "7"',
+            'line 4: unknown key "contact"; did you mean "messages.contact"?',
+        ],
+        id="invalid messages",
+    ),
     pytest.param("tokns: {}", ['line 3: unknown key "tokns"; did you mean "tokens"?'], id="an unknown key"),
     pytest.param(
         "maxExpirationSeconds: 600",

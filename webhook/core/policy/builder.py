@@ -14,7 +14,7 @@ from webhook.core.audiences import audience_hint
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import MAX_LINES
 from webhook.core.documents.document import Path
-from webhook.core.formatting import quote
+from webhook.core.formatting import plain, quote
 from webhook.core.kinds import KINDS
 from webhook.core.pod_context import API_TOKEN_PATH
 from webhook.core.policy.errors import ErrorCollector
@@ -25,6 +25,7 @@ from webhook.core.policy.model import (
     ApiServerToken,
     Audiences,
     Injection,
+    Messages,
     Mode,
     Override,
     Policy,
@@ -36,6 +37,7 @@ from webhook.core.policy.schema import (
     ExemptionSettings,
     InjectionSettings,
     Maybe,
+    MessageSettings,
     PolicyDocument,
     RuleActions,
     TokenSettings,
@@ -60,6 +62,7 @@ def build(document: PolicyDocument, sha256: str, errors: ErrorCollector) -> Poli
     rules = {rule.name: rule.default for rule in RULES} | _actions(document.rules)
     api_server_token = given(document.api_server_token, ApiServerTokenSettings())
     api_audiences = given(api_server_token.audiences, ())
+    messages = given(document.messages, MessageSettings())
     audiences = _AudienceChecker(dict.fromkeys(api_audiences or FALLBACK_API_AUDIENCES), errors)
     tokens = _tokens(document.tokens, Tokens(), ("tokens",), audiences)
     injections = tuple(map(_injection, given(document.inject, ())))
@@ -88,6 +91,7 @@ def build(document: PolicyDocument, sha256: str, errors: ErrorCollector) -> Poli
             for number, exemption in enumerate(given(document.exemptions, ()))
         ),
         kubelet_root_dirs=given(document.kubelet_root_dirs, KUBELET_ROOT_DIRS),
+        messages=Messages(given(messages.url, ""), plain(given(messages.contact, ""))),
         sha256=sha256,
     )
 

@@ -19,6 +19,8 @@ from webhook.core.selectors import Accounts, Globs, Index, Labels
 
 INJECTED_VOLUME = "tokenguard-"
 """The prefix of the names of volumes with an injected token."""
+HELP = "for help, "
+"""The beginning of the line that a policy's `messages` add."""
 KUBELET_ROOT_DIRS = ("/var/lib/kubelet",)
 """The kubelet's default for `--root-dir`."""
 
@@ -70,6 +72,20 @@ class ApiServerToken:
 
     keep: bool = False
     audiences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Where authors of denied objects read on, and whom they ask."""
+
+    url: str = ""
+    contact: str = ""
+
+    @property
+    def help(self) -> str:
+        """The line for a denial or a warning, empty if there is nothing to say."""
+        ways = [*filter(None, [self.url and f"see {self.url}", self.contact and f"contact {self.contact}"])]
+        return f"{HELP}{' or '.join(ways)}" if ways else ""
 
 
 @dataclass(frozen=True)
@@ -212,6 +228,7 @@ class Policy:
     overrides: tuple[Override, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
     kubelet_root_dirs: tuple[str, ...] = KUBELET_ROOT_DIRS
+    messages: Messages = Messages()
     sha256: str = ""
     _namespace_policies: BoundedCache[tuple[str, Labels], NamespacePolicy] = field(
         default_factory=lambda: BoundedCache(CACHE_BYTES, _size), repr=False, compare=False
@@ -221,6 +238,7 @@ class Policy:
         """Index the selectors, so that the time of a look-up does not grow with their number."""
         self._override_index = Index.of((override.namespaces, override) for override in self.overrides)
         self.exemption_index = ExemptionIndex(self.exemptions)
+        self.help = self.messages.help
         roots = dict.fromkeys(path.rstrip("/") for root in self.kubelet_root_dirs for path in sorted(node_paths(root)))
         self._kubelet_pods = tuple(f"{root}/pods" for root in roots)
 

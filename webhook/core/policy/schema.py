@@ -103,6 +103,19 @@ class ApiServerTokenSettings(Section):
     ] = UNSET
 
 
+class MessageSettings(Section):
+    """What is appended to denials and warnings, for authors who do not know tokenguard."""
+
+    url: Annotated[
+        Maybe[Annotated[str, _text("an http or https URL of at most 500 characters", r"(https?://[^\s]+)?", 500)]],
+        _about("Page where they read on.", default=""),
+    ] = UNSET
+    contact: Annotated[
+        Maybe[Annotated[str, _text("one line of at most 200 characters", r"[^\r\n]*", 200)]],
+        _about("Whom they can ask, such as a channel or an address.", default=""),
+    ] = UNSET
+
+
 class WorkloadKind(Section):
     """A custom kind that creates pods."""
 
@@ -256,6 +269,7 @@ class PolicyDocument(Section, kw_only=True):
         ],
         _about("The --root-dir of every node's kubelet, for kubelet-hostpath.", default=list(KUBELET_ROOT_DIRS)),
     ] = UNSET
+    messages: Annotated[Maybe[MessageSettings], _about("Help that is appended to denials and warnings.")] = UNSET
     workloads: Annotated[
         Maybe[tuple[WorkloadKind, ...]],
         _about("Kinds that create pods, besides those of Kubernetes and well-known projects."),
@@ -288,6 +302,7 @@ def key_paths() -> dict[str, str]:
         "apiServerToken.": ApiServerTokenSettings,
         "tokens.audiences.": AudienceSettings,
         "tokens.": TokenSettings,
+        "messages.": MessageSettings,
         "": PolicyDocument,
     }
     return {

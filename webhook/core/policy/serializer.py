@@ -20,6 +20,7 @@ def policy_document(policy: Policy) -> dict[str, Any]:
             "audiences": list(policy.api_server_token.audiences),
         },
         "kubeletRootDirs": list(policy.kubelet_root_dirs),
+        "messages": {"url": policy.messages.url, "contact": policy.messages.contact},
         "workloads": [
             {"apiGroup": group, "kind": kind, "template": template}
             for (group, kind), template in policy.workloads.items()
