@@ -52,7 +52,7 @@ def settings(objects: list[Object]) -> dict[str, str]:
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["serve"]
     told = environment_of(deployment)
-    of_a_pod = {"TMPDIR", "TOKENGUARD_BIND", "TOKENGUARD_STATE_FOLDER"}
+    of_a_pod = {"TMPDIR", "TOKENGUARD_BIND", "TOKENGUARD_STATE_FOLDER", "TOKENGUARD_SCAN_STATUS"}
     return {name: value for name, value in told.items() if name not in of_a_pod}
 
 
@@ -97,11 +97,11 @@ def at(configuration: Object, server: Server) -> Object:
 
 @contextlib.contextmanager
 def installed(
-    plane: ControlPlane, folder: Path, replicas: int = 2, objects: list[Object] | None = None
+    plane: ControlPlane, folder: Path, replicas: int = 2, objects: list[Object] | None = None, *flags: str
 ) -> Iterator[Installation]:
     """Install rendered manifests, run the replicas, and wait until the API server asks them.
 
-    `objects` are by default what `kubectl kustomize manifests` renders.
+    `objects` are by default what `kubectl kustomize manifests` renders; `flags` are more for the replicas.
     """
     objects = objects or render("manifests")
     configurations = [the(kind, objects) for kind in KINDS]
@@ -112,7 +112,7 @@ def installed(
     put_policy(plane, namespace=namespace)
     with contextlib.ExitStack() as stack:
         servers = [
-            stack.enter_context(replica(plane, folder / f"replica-{number}", settings(objects)))
+            stack.enter_context(replica(plane, folder / f"replica-{number}", settings(objects), *flags))
             for number in range(replicas)
         ]
         for configuration, server in zip(configurations, (servers[0], servers[-1]), strict=True):

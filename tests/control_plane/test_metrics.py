@@ -6,7 +6,9 @@ import json
 import re
 import ssl
 import urllib.request
+from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,6 +19,8 @@ from tests.documented import API_SERVERS, METRICS
 from tests.end_to_end.cluster import POLICY, created, pod, prepare, put_policy, reads_legacy, refusal
 from tests.manifests.rendering import MONITORING, render, the
 from tests.serving import JSON, eventually
+from webhook.scan.report import OutcomeCounts
+from webhook.scan.status import KEY, MAX_AGE_KEY, ScanStatus
 
 SOON = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=5)
 ENDING = f'- {{rules: ["*"], namespaces: [oncall], reason: "until the move, INFRA-7", until: {SOON}}}\n'
@@ -40,7 +44,8 @@ def plane(tmp_path_factory):
 @pytest.fixture(scope="module")
 def installation(plane, tmp_path_factory):
     """Return an installation that has been asked all sorts of things."""
-    with installed(plane, tmp_path_factory.mktemp("replicas")) as running:
+    status = write_scan_status(tmp_path_factory.mktemp("scan"))
+    with installed(plane, tmp_path_factory.mktemp("replicas"), 2, None, "--scan-status", str(status)) as running:
         put_policy(plane, POLICY + ENDING)
         eventually(
             lambda: all(replica.metric("tokenguard_exemptions", days_left="0-7") == 1 for replica in running.replicas)
@@ -67,6 +72,17 @@ def scraping_prometheus(installation, tmp_path_factory):
     with prometheus(installation, tmp_path_factory.mktemp("prometheus")) as running:
         eventually(lambda: running.targets() == {"tokenguard": ["up", "up"], "apiserver": ["up"]}, patience=60)
         yield running
+
+
+def write_scan_status(folder: Path) -> Path:
+    """Write the files of the ConfigMap of a background scan."""
+    status = ScanStatus(
+        time=dt.datetime.now(dt.UTC), policy="", api="", reports=1, results={"fail": 1}, left_out=0,
+        pods=OutcomeCounts(denied=1), unevaluated_pods={}, legacy_secrets=0,
+    )  # fmt: skip
+    (folder / MAX_AGE_KEY).write_text("10800")
+    (folder / KEY).write_bytes(msgspec.json.encode(status))
+    return folder / KEY
 
 
 def in_vain(plane) -> bool:

@@ -573,6 +573,7 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(crowded_cluster, tmp
         (
             "rolebindings",
             "clusterrolebindings",
+            "validatingwebhookconfigurations",
             "ConfigMap kube-system/kube-apiserver-legacy-service-account-token-tracking",
         ),
         False,
