@@ -82,7 +82,7 @@ def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
     told = [line for line in scan_text.format_report(report) if "came-back" in line]
     assert len(told) == 1
     content = "legacy token copied into another Secret type, last used 2026-11-20"
-    assert f"Secret/came-back: {content}: delete it and the token's ServiceAccount" in told[0]
+    assert f"Secret/came-back in shop: {content}: delete it and the token's ServiceAccount" in told[0]
     assert "1 copied into another Secret type" in "".join(scan_text.format_report(report))
 
 
@@ -101,12 +101,12 @@ def test_refused_list_for_decisions_exits_2(what) -> None:
     assert (report.exit_status, report.names_unread) == (2, False)
 
 
-@pytest.mark.parametrize("what", ["rolebindings", "clusterrolebindings"])
-def test_refused_bindings_leave_out_account_findings_only(what) -> None:
+@pytest.mark.parametrize("what", ["roles", "clusterroles", "rolebindings", "clusterrolebindings"])
+def test_refused_roles_or_bindings_leave_out_permissions_only(what) -> None:
     pods = [{"metadata": meta("a"), "spec": live()}]
-    assert len(scan(pods=pods).accounts_without_permissions or ()) == 1
+    assert len(scan(pods=pods).accounts_without_permissions) == 1
     report = scan(pods=pods, **{what: REFUSED})
-    assert report.accounts_without_permissions is None
+    assert [account.grants for account in report.accounts_with_tokens] == [None]
     assert report.exit_status == 0
     assert [resource.affects_decisions for resource in report.unread] == [False]
 
@@ -185,10 +185,12 @@ def paths_asked(*names: str, **lists) -> set[str]:
     return {asked.path for asked in transport.asked}
 
 
-def test_named_namespace_is_listed_alone_except_bindings() -> None:
+def test_named_namespace_is_listed_alone_except_rbac() -> None:
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     others = {
         "/api/v1/namespaces",
+        f"{rbac}/roles",
+        f"{rbac}/clusterroles",
         f"{rbac}/rolebindings",
         f"{rbac}/clusterrolebindings",
         "/.well-known/openid-configuration",

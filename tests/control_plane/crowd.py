@@ -252,6 +252,6 @@ def binding(namespace: str) -> Object:
         "apiVersion": f"{api}/v1",
         "kind": "RoleBinding",
         "metadata": {"name": "robot", "namespace": namespace},
-        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "view"},
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "system:aggregate-to-view"},
         "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": namespace}],
     }

@@ -291,7 +291,9 @@ def test_accounts_without_bindings_have_no_permissions(cluster_objects, report) 
         if any(volume["name"].startswith("kube-api-access-") for volume in pod["spec"].get("volumes", []))
     )
     told = {
-        (account["namespace"], account["name"]): account["pods"] for account in report["accountsWithoutPermissions"]
+        (account["namespace"], account["name"]): account["pods"]
+        for account in report["accountsWithTokens"]
+        if account["grants"] == [] and account["pods"]
     }
     assert told == {account: count for account, count in mounting.items() if account not in bound}
     assert told
@@ -406,7 +408,7 @@ def test_summary_fits_a_screen_and_agrees_with_the_json(text, report) -> None:
             assert numbers(row(text, f"  {rule} ")) == [
                 by_action[action] for action in ("reject", "patch", "warn", "audit")
             ]
-    assert f"accounts   {len(report['accountsWithoutPermissions'])} with" in summary
+    assert f"accounts   {len(report['accountsWithTokens'])} with API tokens: " in summary
     assert f"{sum(secret['removable'] for secret in report['legacySecrets'])} safe to delete" in summary
     assert len(re.findall(r"^  Secret/.*: safe to delete$", details, re.MULTILINE)) == sum(
         secret["removable"] for secret in report["legacySecrets"]
@@ -432,15 +434,20 @@ def findings(workload):
 
 
 def test_details_list_the_owners_of_the_json(text, report) -> None:
-    told = {}
-    for section in re.findall(r"^namespace .*(?:\n.+)*", text, re.MULTILINE):
-        namespace, _, rest = section.partition("\n")
-        for part in re.split(r"\n  (?=\S)", f"\n{rest}"):
-            if head := re.match(r"(\w+/[\w-]+)(?: \(\d+ pods?\))?: \w+ if recreated$", part.lstrip(), re.MULTILINE):
-                lines = re.findall(r"^    (.*?)(?: \((?:\d+ of|not|template) .*\))?$", part, re.MULTILINE)
-                told[namespace.removeprefix("namespace "), head[1]] = set(lines)
     expected = {(row["namespace"], f"{row['kind']}/{row['name']}"): findings(row) for row in report["workloads"]}
-    assert told == {workload: lines for workload, lines in expected.items() if lines}
+    shown, folded = {}, 0
+    for section in re.findall(r"^workloads: \w+ if recreated(?:\n  .+)*", text, re.MULTILINE):
+        for entry in re.split(r"\n  (?=\S)", section)[1:]:
+            title, _, rest = entry.partition("\n")
+            name, namespace = re.match(r"(\S+) in ([\w-]+)", title).groups()
+            more = re.search(r"; and (\d+) more workload", title)
+            folded += int(more[1]) if more else 0
+            shown[namespace, name] = set(
+                re.findall(r"^    (.*?)(?: \((?:\d+ of|not|template) .*\))?$", rest, re.MULTILINE)
+            )
+    assert shown == {workload: expected[workload] for workload in shown}
+    assert len(shown) + folded == sum(bool(lines) for lines in expected.values())
+    assert folded
 
 
 def test_filters_limit_the_report(crowded_cluster, report) -> None:
@@ -571,6 +578,8 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(crowded_cluster, tmp
     assert told["summary"] == whole["summary"]
     assert {resource["resource"]: resource["affectsDecisions"] for resource in told["unread"]} == dict.fromkeys(
         (
+            "roles",
+            "clusterroles",
             "rolebindings",
             "clusterrolebindings",
             "validatingwebhookconfigurations",

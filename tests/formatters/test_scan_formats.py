@@ -7,7 +7,19 @@ import jsonschema
 import pytest
 from msgspec.structs import replace
 
-from tests.scan.small_cluster import INJECT, Small, account, csi_driver, live, named_secret, of, secret, spec
+from tests.scan.small_cluster import (
+    INJECT,
+    Small,
+    account,
+    binding,
+    csi_driver,
+    live,
+    named_secret,
+    of,
+    role,
+    secret,
+    spec,
+)
 from webhook.core.policy.model import Action
 from webhook.formatters import scan_json, scan_text
 from webhook.formatters.formatter import FormatOptions
@@ -64,30 +76,35 @@ tokens in pods           never expires        1 year   over 1 hour  up to 1 hour
   if recreated                       0             0             0             1
 legacy     3 Secrets: 2 referenced, 1 used, 0 invalid, 1 safe to delete
            use recorded since 2026-02-01
-accounts   2 with a mounted API token but no RBAC permissions
+accounts   2 with API tokens: 2 no permissions
 exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon
 incomplete could not read secrets (see the end)
 
-namespace shop
-  Deployment/web (2 pods): denied if recreated
+workloads: denied if recreated
+  Deployment/web in shop (2 pods), account default: no permissions
     reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
 mount a projected token instead (1 of 2 pods)
     reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead (1 of 2 pods, not in the template)
+
+API server tokens and injections
   patch: token-expiration: has lifetime 31536000s (Kubernetes extends 3607s to a year), exceeding the maximum \
-3600s; capped to 3600s: 3 pods
-  Secret/old: token of app, created 2026-01-01, no use recorded since 2026-02-01
+3600s; capped to 3600s: 3 pods in shop
+
+legacy Secrets
+  Secret/old in shop: token of app (no permissions), created 2026-01-01, no use recorded since 2026-02-01
     referenced by Deployment/web (1 pod): spec.containers[0].env[0]
     listed by ServiceAccount/app
-  Secret/unused: token of app, created 2026-01-01, no use recorded since 2026-02-01: safe to delete
-  Secret/used: token of app, created 2026-01-01, last used 2026-11-20
+  Secret/unused in shop: token of app (no permissions), created 2026-01-01, no use recorded since 2026-02-01: \
+safe to delete
+  Secret/used in shop: token of app (no permissions), created 2026-01-01, last used 2026-11-20
     referenced by Deployment/web (1 pod): spec.initContainers[0].env[0]
-  ServiceAccount/app: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; remove it \
-from the list
-  ServiceAccount/app: no RBAC permissions, but its API token is mounted in Pod/bare (1 pod); set \
-automountServiceAccountToken: false
-  ServiceAccount/default: no RBAC permissions, but its API token is mounted in Deployment/web (1 pod); set \
-automountServiceAccountToken: false
+
+ServiceAccounts
+  ServiceAccount/app in shop: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; \
+remove it from the list
+  no permissions: 2 ServiceAccounts (app in shop, default in shop): API token mounted in Deployment/web, Pod/bare \
+(2 pods); 3 legacy Secrets; set automountServiceAccountToken: false
 
 safe to delete: deleting the Secret revokes its token. Enforce legacy-token-secret, or a new Secret with the same \
 name and token makes it valid again; see 'tokenguard rules legacy-token-secret'
@@ -218,13 +235,13 @@ def test_text_shows_changes_of_accounts() -> None:
     assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in told
 
 
-def test_text_shows_csi_drivers_before_namespaces() -> None:
+def test_text_shows_csi_drivers() -> None:
     small_cluster = Small()
     small_cluster.snapshot.csi_drivers.append(
         csi_driver("vault.example.com", {"audience": "vault", "expirationSeconds": 86400})
     )
     finding = "warn: token-expiration: spec.tokenRequests[0] has lifetime 86400s"
-    assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: {finding}" in text(small_cluster.scan())
+    assert f"\nCSIDrivers\n  CSIDriver/vault.example.com: {finding}" in text(small_cluster.scan())
     changed = text(small_cluster.scan('rules: {token-expiration: "off"}\n', ""))
     assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: newly warned\n    + {finding}" in changed
 
@@ -307,6 +324,58 @@ exemptions:
         "unused in what was scanned, which is only a part",
         "expired, only partly scanned",
     ]
+
+
+def bound(small: Small, account: str, *rules: dict[str, object], namespace: str | None = None) -> None:
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": "shop"}
+    small.snapshot.permissions.add_role(role(account, *rules))
+    small.snapshot.permissions.add_binding(
+        binding(subject, to=f"ClusterRole/{account}", name=account, namespace=namespace)
+    )
+
+
+def test_text_shows_the_most_powerful_accounts_first() -> None:
+    small = Small(secret("old", account="limited"), secret("new", account="root"))
+    for name in ("root", "limited", "idle"):
+        small.pod(name, live(serviceAccountName=name) | {"initContainers": [{"name": "i", **named_secret("old")}]})
+    bound(small, "root", {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})
+    bound(small, "limited", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}, namespace="shop")
+    found = text(small.scan())
+    assert "accounts   3 with API tokens: 1 cluster-admin, 1 limited, 1 no permissions\n" in found
+    assert "  Pod/root in shop, account root: cluster-admin; and 1 more workload with 1 pod\n" in found
+    secrets = [line.partition(",")[0] for line in found.split("\n") if line.startswith("  Secret/")]
+    assert secrets == [
+        "  Secret/new in shop: token of root (cluster-admin)",
+        "  Secret/old in shop: token of limited (may read Secrets in shop)",
+    ]
+    assert [line.split(":")[0] for line in found.partition("\nServiceAccounts\n")[2].split("\n")[:3]] == [
+        "  cluster-admin", "  may read Secrets in shop", "  no permissions",
+    ]  # fmt: skip
+
+
+def test_text_folds_workloads_with_the_same_findings() -> None:
+    small = Small(secret("old"))
+    for number in range(30):
+        small.pod(f"p-{number:02}", spec(container=named_secret("old")))
+    found = text(small.scan())
+    assert found.count("reject: legacy-token-reference") == 1
+    assert "  Pod/p-00 in shop; and 29 more workloads with 29 pods\n" in found
+
+
+def test_text_with_filters_shows_only_these_findings(small_cluster) -> None:
+    found = text(small_cluster.scan(EXEMPTIONS, filters=ScanFilters(actions=(Action.REJECT,))))
+    details = found.partition("\n\n")[2]
+    assert {line for line in details.split("\n") if not line.startswith(" ")} == {"workloads: denied if recreated"}
+    assert all("reject: " in line for line in details.split("\n")[2:])
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_text_fits_the_width_of_a_terminal(small_cluster, width) -> None:
+    report = small_cluster.scan(EXEMPTIONS)
+    wrapped = "\n".join(scan_text.format_report(report, FormatOptions(width=width)))
+    details = wrapped.partition("\n\n")[2]
+    assert max(map(len, details.split("\n"))) <= width
+    assert wrapped.split() == text(report).split()
 
 
 def test_text_with_colour_is_the_same_text(small_cluster) -> None:

@@ -9,6 +9,7 @@ from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
 from webhook.cluster.admission_history import WEBHOOK
 from webhook.cluster.api_types import NAMESPACES
 from webhook.cluster.scan_reader import ACCOUNTS, BINDINGS, CSI_DRIVERS, PODS, SECRETS, WORKLOAD_KINDS
+from webhook.cluster.scan_reader import ROLES as RBAC_ROLES
 from webhook.core.custom_workloads import WELL_KNOWN
 
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]
@@ -19,6 +20,7 @@ READ_BY_SCAN = (
     CSI_DRIVERS,
     PODS,
     WEBHOOK,
+    *RBAC_ROLES,
     *BINDINGS,
     *(maker.resource for maker in WORKLOAD_KINDS),
 )

@@ -9,10 +9,11 @@ from webhook.core.k8s_types import CronJob, Workload, decoder
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.token_objects import CSIDriver, ServiceAccount
-from webhook.scan.api_types import Binding, Job, LegacyTokenSecret, Pod, ReplicaSet, RollingWorkload
+from webhook.scan.api_types import Job, LegacyTokenSecret, Pod, ReplicaSet, RollingWorkload
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.options import ScanOptions
 from webhook.scan.owners import OwnerKey, TemplateRevision
+from webhook.scan.rbac import Binding, Role
 from webhook.scan.report import ScanReport
 from webhook.scan.scanner import Scanner
 
@@ -84,8 +85,16 @@ def csi_driver(name: str, *requests: Object) -> CSIDriver:
     return read(CSIDriver, {"metadata": {"name": name}, "spec": {"tokenRequests": list(requests)}})
 
 
-def binding(*subjects: Object, **metadata: Any) -> Binding:
-    return read(Binding, {"metadata": metadata, "subjects": list(subjects)})
+def role(name: str, *rules: Object, namespace: str = "") -> Role:
+    """Return a role, by default a ClusterRole that reads pods."""
+    default = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    return read(Role, {"metadata": {"name": name, "namespace": namespace or None}, "rules": rules or [default]})
+
+
+def binding(*subjects: Object, to: str = "ClusterRole/viewer", **metadata: Any) -> Binding:
+    """Return a binding of the role `to`: a RoleBinding if the metadata has a namespace."""
+    kind, _, name = to.partition("/")
+    return read(Binding, {"metadata": metadata, "subjects": list(subjects), "roleRef": {"kind": kind, "name": name}})
 
 
 class Small:

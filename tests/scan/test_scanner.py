@@ -14,6 +14,7 @@ from tests.scan.small_cluster import (
     live,
     named_secret,
     of,
+    role,
     secret,
     spec,
     token,
@@ -21,7 +22,6 @@ from tests.scan.small_cluster import (
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.cluster_snapshot import Bindings
 from webhook.scan.evaluation_result import Change
 from webhook.scan.options import ApiAudiences, AudienceSource, ScanFilters
 from webhook.scan.report import OutcomeCounts, TokenUse, UnreadResource
@@ -213,20 +213,23 @@ def test_token_uses_after_patches_are_counted() -> None:
 def test_account_without_binding_has_no_permissions(given, idle) -> None:
     small = Small().pod("a", live(serviceAccountName="app")).pod("b", live(serviceAccountName="app"))
     small.pod("c", spec(serviceAccountName="quiet", automountServiceAccountToken=False))
-    for flag in given:
-        small.snapshot.bindings.add(flag)
-    told = [
+    small.snapshot.permissions.add_role(role("viewer"))
+    for each in given:
+        small.snapshot.permissions.add_binding(each)
+    found = [
         (account.namespace, account.name, account.pods, account.workloads)
         for account in small.scan().accounts_without_permissions
     ]
-    assert told == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
+    assert found == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
 
-def test_accounts_unread_bindings_are_not_reported() -> None:
-    small = Small().pod("a", live())
-    small.snapshot.bindings = None
-    assert small.scan().accounts_without_permissions is None
-    assert Bindings().grant_permissions_to("shop", "app") is False
+def test_accounts_without_readable_bindings_have_unknown_permissions() -> None:
+    small = Small(secret("old")).pod("a", live(serviceAccountName="app"))
+    small.snapshot.permissions = None
+    report = small.scan()
+    [account] = report.accounts_with_tokens
+    assert (account.name, account.grants, account.legacy_secrets) == ("app", None, ("old",))
+    assert (report.accounts_without_permissions, report.permissions_read) == ((), False)
 
 
 HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountToken=False)

@@ -2,7 +2,7 @@
 
 A list that the API server refuses becomes a gap in the report. Without the pods there is nothing to report: the scan
 fails. If namespaces are given by name, each is listed separately, so permissions in them suffice; of the whole cluster
-only the namespaces' labels and the bindings are read then, which may be refused.
+only the namespaces' labels, the roles and the bindings are read then, which may be refused.
 """
 
 import contextlib
@@ -27,7 +27,6 @@ from webhook.scan.api_types import (
     LAST_USED,
     TRACKED_SINCE,
     TRACKING,
-    Binding,
     Job,
     LegacyTokenSecret,
     Pod,
@@ -38,6 +37,7 @@ from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.legacy_secrets import parse_day
 from webhook.scan.owners import OwnerIdentity, OwnerKey, TemplateRevision, owner_kind
 from webhook.scan.pod_admission import AdmissionHistory
+from webhook.scan.rbac import Binding, Permissions, Role
 from webhook.scan.report import UnreadResource
 from webhook.scan.scanner import Scanner
 
@@ -56,6 +56,10 @@ USED_TOKENS = Resource(
 )  # fmt: skip
 """Secrets of another type that contain a legacy token: the API server labels them when it is used."""
 ACCOUNTS = Resource("serviceaccounts", "/api/v1/serviceaccounts", ServiceAccount)
+ROLES = (
+    Resource("roles", f"{_RBAC}/roles", Role),
+    Resource("clusterroles", f"{_RBAC}/clusterroles", Role),
+)
 BINDINGS = (
     Resource("rolebindings", f"{_RBAC}/rolebindings", Binding),
     Resource("clusterrolebindings", f"{_RBAC}/clusterrolebindings", Binding),
@@ -130,17 +134,23 @@ class ScanReader:
         snapshot.accounts += map(_reduced, self._list(ACCOUNTS, missing, affects_decisions=True))
         if not self._namespaces:  # CSIDrivers have none
             snapshot.csi_drivers += self._list(CSI_DRIVERS, "tokens that CSI drivers get", namespaced=False)
-        before = len(self._unread)
-        for resource in BINDINGS:
-            for binding in self._list(resource, "accounts without RBAC permissions", namespaced=False):
-                if snapshot.bindings:
-                    snapshot.bindings.add(binding)
-        if len(self._unread) > before:
-            snapshot.bindings = None
+        snapshot.permissions = self._read_permissions()
         snapshot.tracked_since = self._read_tracked_since()
         snapshot.history = self._read_history()
         snapshot.issuer = self._read_issuer()
         return snapshot
+
+    def _read_permissions(self) -> Permissions | None:
+        """Return what accounts may do; None if any role or binding cannot be read."""
+        permissions, before = Permissions(), len(self._unread)
+        missing = "what ServiceAccounts may do"
+        for roles in ROLES:
+            for role in self._list(roles, missing, namespaced=False):
+                permissions.add_role(role)
+        for bindings in BINDINGS:
+            for binding in self._list(bindings, missing, namespaced=False):
+                permissions.add_binding(binding)
+        return permissions if len(self._unread) == before else None
 
     def fill(self, scanner: Scanner) -> None:
         """Add workloads, and then the pods, to a scan. Raises `ApiError`."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,9 +19,14 @@ R_contra = TypeVar("R_contra", contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class FormatOptions:
-    """How to show a report: with colours, with details that are usually hidden, with so many rows a table (0: all)."""
+    """How to show a report.
+
+    With colours, in lines of `width` columns (0: as long as they are), with details that are usually hidden, with so
+    many rows a table (0: all).
+    """
 
     colour: bool = False
+    width: int = 0
     verbose: bool = False
     rows: int = 0
 
@@ -54,8 +60,10 @@ def print_report(
     """
     stream = sys.stderr if err else sys.stdout
     if output == "text":
-        colour = stream.isatty() and not os.environ.get("NO_COLOR")
-        for line in formatters[output](report, replace(options, colour=colour)):
+        is_terminal = stream.isatty()
+        width = shutil.get_terminal_size().columns if is_terminal else 0
+        colour = is_terminal and not os.environ.get("NO_COLOR")
+        for line in formatters[output](report, replace(options, colour=colour, width=width)):
             click.echo(line, err=err)
         return
     stream.flush()

@@ -1,12 +1,13 @@
 """What a scan shows about workloads: their findings, and what a simulated policy changes."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from webhook.core.formatting import counted, plain, quote
 from webhook.scan.evaluation_result import Admission, Change, EvaluationResult, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
+from webhook.scan.rbac import Grant, Permission
 from webhook.scan.report import ScannedWorkload
 from webhook.tokens.humanize import humanize_seconds
 
@@ -19,6 +20,7 @@ ADMISSIONS = {
     " exemption",
 }
 """What is known about the admission of a running pod that the policy would deny as it is."""
+_MAX_GRANTS = 2
 
 
 class FindingLine(NamedTuple):
@@ -140,6 +142,23 @@ def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
     )
     yield from (line._replace(sign="+") for line in new if line not in old)
     yield from (line._replace(sign="-") for line in old if line not in new)
+
+
+def grants_text(grants: Sequence[Grant] | None) -> str:
+    """Return what an account may do: the most dangerous permissions, and where."""
+    if grants is None:
+        return "unknown permissions"
+    if not grants:
+        return "no permissions"
+    more = "" if len(grants) <= _MAX_GRANTS else "; more"
+    return "; ".join(map(_grant, grants[:_MAX_GRANTS])) + more
+
+
+def _grant(grant: Grant) -> str:
+    is_everything = grant.permission is Permission.EVERYTHING
+    if not grant.namespaces:
+        return "cluster-admin" if is_everything else f"may {grant.permission} in all namespaces"
+    return f"{'admin' if is_everything else f'may {grant.permission}'} in {first_names(grant.namespaces)}"
 
 
 def first_names(names: Iterable[str]) -> str:

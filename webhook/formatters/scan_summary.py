@@ -11,7 +11,8 @@ from webhook.formatters.scan_findings import first_names
 from webhook.scan.evaluation_result import Change
 from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.options import ApiAudiences, AudienceSource, PolicyInfo, ScanFilters
-from webhook.scan.report import LegacySecret, OutcomeCounts, ScanReport
+from webhook.scan.rbac import Permission
+from webhook.scan.report import AccountWithTokens, LegacySecret, OutcomeCounts, ScanReport
 
 OUTCOMES = tuple(reversed(Outcome))
 ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
@@ -30,6 +31,9 @@ _SOURCES = {
     AudienceSource.TOKEN: "from the token of this scan",
     AudienceSource.ASSUMED: "assumed (see --api-audience)",
 }
+_CLUSTER_ADMIN, _DANGEROUS_POWER, _SOME_POWER, _NO_POWER, _UNKNOWN_POWER = _POWERS = (
+    "cluster-admin", "dangerous in all namespaces", "limited", "no permissions", "unknown",
+)  # fmt: skip
 Field = tuple[str, str]
 """A name and its value; an empty name continues the field before."""
 
@@ -99,8 +103,10 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
             yield "", f"{counts[COPY]} {COPY}"
         if report.names_unread:
             yield "", "not everything that may refer to them could be read (see the end)"
-    if accounts := len(report.accounts_without_permissions or ()):
-        yield "accounts", f"{accounts} with a mounted API token but no RBAC permissions"
+    if accounts := report.accounts_with_tokens:
+        permissions = Counter(_power(account) for account in accounts)
+        words = [f"{permissions[power]} {power}" for power in _POWERS if permissions[power]]
+        yield "accounts", f"{len(accounts)} with API tokens: {', '.join(words)}"
     for name, usages in (("exemptions", report.exemptions), (SIMULATED, report.simulated_exemptions or ())):
         if usages:
             statuses = Counter(usage.status for usage in usages)
@@ -110,6 +116,17 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
             yield name, f"{len(usages)}: {', '.join(words)}"
     if report.unread:
         yield "incomplete", f"could not read {', '.join(unread.resource for unread in report.unread)} (see the end)"
+
+
+def _power(account: AccountWithTokens) -> str:
+    if account.grants is None:
+        return _UNKNOWN_POWER
+    if not account.grants:
+        return _NO_POWER
+    worst = account.grants[0]
+    if worst.namespaces or worst.permission in (Permission.WRITE, Permission.READ):
+        return _SOME_POWER
+    return _CLUSTER_ADMIN if worst.permission is Permission.EVERYTHING else _DANGEROUS_POWER
 
 
 def workload_changes(report: ScanReport) -> str:

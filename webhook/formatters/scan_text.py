@@ -9,46 +9,49 @@ import click
 
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
+from webhook.formatters import scan_details
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_findings import (
-    ADMISSIONS,
     audience_text,
     changed_workloads,
     first_names,
-    generated_findings,
     lifetime_text,
     result_differences,
-    result_lines,
-    workload_lines,
     workload_title,
 )
-from webhook.scan.evaluation_result import Admission, Change
-from webhook.scan.report import AccountWithoutPermissions, CsiDriver, LegacySecret, ScanReport, ServiceAccountResult
+from webhook.scan.evaluation_result import Change
+from webhook.scan.report import CsiDriver, ScanReport, ServiceAccountResult
 
 COLUMNS, ROWS = 80, 24
 _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
-_DELETE_COPY = ": delete it and the token's ServiceAccount: as long as that exists, the token can be restored"
 _SAFE_TO_DELETE = (
     "safe to delete: deleting the Secret revokes its token. Enforce legacy-token-secret, or a new Secret with the same "
     "name and token makes it valid again; see 'tokenguard rules legacy-token-secret'"
 )
-_Details = dict[str, list[str]]
 
 
 def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the lines."""
-    colour = options.colour
     yield from summary_lines(report)
-    details = _changes(report) if report.simulated else _details(report)
-    for namespace, lines in sorted(details.items()):
-        title = f"namespace {plain(namespace)}" if namespace else "cluster-scoped"
-        yield from _section(title, (_coloured(line) if colour else line for line in lines), colour=colour)
-    if any(secret.removable for secret in report.legacy_secrets) and not report.simulated:
-        yield from ("", _SAFE_TO_DELETE)
-    yield from _section("tokens in pods by audience and lifetime", _token_uses(report), colour=colour)
+    for title, lines in _changes(report) if report.simulated else scan_details.sections(report):
+        yield from _section(title, lines, options)
+    shows_all = report.filters.show_all_findings
+    if shows_all and any(secret.removable for secret in report.legacy_secrets) and not report.simulated:
+        yield from ("", *_wrapped(_SAFE_TO_DELETE, options.width))
+    if shows_all:
+        yield from _section("tokens in pods by audience and lifetime", _token_uses(report), options)
+        yield from _exemptions(report, options)
+    for unread in report.unread:
+        yield ""
+        yield f"{_styled('not read', 'red', colour=options.colour)}: {unread.resource}: {plain(unread.reason)}"
+        yield f"  missing: {unread.missing}"
+        yield f"  hint: {unread.hint}"
+
+
+def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:
     simulated = report.simulated_exemptions or ()
     for title, usages in (("exemptions", report.exemptions), ("simulated exemptions", simulated)):
         lines = [
@@ -57,12 +60,7 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
             f" reason: {plain(usage.reason)}"
             for usage in usages
         ]
-        yield from _section(title, lines, colour=colour)
-    for unread in report.unread:
-        yield ""
-        yield f"{_styled('not read', 'red', colour=colour)}: {unread.resource}: {plain(unread.reason)}"
-        yield f"  missing: {unread.missing}"
-        yield f"  hint: {unread.hint}"
+        yield from _section(title, lines, options)
 
 
 def summary_lines(report: ScanReport) -> list[str]:
@@ -123,12 +121,25 @@ def _field(field: summary.Field) -> str:
     return f"{field[0]:<{_NAME}}{field[1]}"
 
 
-def _section(title: str, lines: Iterable[str], *, colour: bool) -> Iterator[str]:
+def _section(title: str, lines: Iterable[str], options: FormatOptions) -> Iterator[str]:
     """Yield a title and indented lines; nothing without lines."""
     for number, line in enumerate(lines):
         if not number:
-            yield from ("", _styled(title, None, colour=colour))
-        yield f"  {line}"
+            yield from ("", _styled(title, None, colour=options.colour))
+        first, *others = _wrapped(f"  {line}", options.width)
+        yield _coloured(first) if options.colour else first
+        yield from others
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Return a line in parts that fit `width` columns, if that is not 0; words are never cut."""
+    if not width or len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(
+        line.lstrip(), width, initial_indent=indent, subsequent_indent=f"{indent}    ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _styled(text: str, foreground: str | None, *, colour: bool) -> str:
@@ -141,33 +152,9 @@ def _coloured(line: str) -> str:
     return line.replace(word, click.style(word, fg=found, bold=True), 1) if found else line
 
 
-def _details(report: ScanReport) -> _Details:
-    """Return the details under one policy, by namespace."""
-    details: _Details = {}
-    generated: dict[str, Counter[str]] = {}
-    for workload in report.workloads:
-        lines = details.setdefault(workload.namespace, [])
-        if found := workload_lines(workload):
-            lines.append(f"{workload_title(workload)}: {workload.outcome} if recreated")
-            lines += (f"  {line}" for line in found)
-        counts = generated.setdefault(workload.namespace, Counter())
-        counts.update({str(line): count for line, count in generated_findings(workload).items()})
-    for namespace, counts in generated.items():
-        details[namespace] += (f"{line}: {counted(count, 'pod')}" for line, count in sorted(counts.items()))
-    for secret in report.legacy_secrets:
-        details.setdefault(secret.namespace, []).extend(_secret(secret))
-    for namespace, title, found_object in _single(report):
-        details.setdefault(namespace, []).extend(f"{title}: {line}" for line in result_lines(found_object.result))
-    for namespace, line in _unevaluated(report):
-        details.setdefault(namespace, []).append(line)
-    for account in report.accounts_without_permissions or ():
-        details.setdefault(account.namespace, []).append(_without_permissions(account))
-    return details
-
-
-def _changes(report: ScanReport) -> _Details:
-    """Return what the simulated policy changes, by namespace."""
-    details: _Details = {}
+def _changes(report: ScanReport) -> Iterator[scan_details.Section]:
+    """Yield what the simulated policy changes, by namespace."""
+    details: dict[str, list[str]] = {}
     for namespace, workloads in groupby(report.workloads, key=lambda workload: workload.namespace):
         lines = details.setdefault(namespace, [])
         for change, differences, found in changed_workloads(workloads, report.filters):
@@ -185,7 +172,8 @@ def _changes(report: ScanReport) -> _Details:
         if found_object.change is not Change.UNCHANGED and differences:
             shown = [f"{title}: {found_object.change}", *(f"  {line}" for line in differences)]
             details.setdefault(namespace, []).extend(shown)
-    return details
+    for namespace, lines in sorted(details.items()):
+        yield f"namespace {plain(namespace)}" if namespace else "cluster-scoped", lines
 
 
 def _single(report: ScanReport) -> Iterator[tuple[str, str, ServiceAccountResult | CsiDriver]]:
@@ -193,36 +181,6 @@ def _single(report: ScanReport) -> Iterator[tuple[str, str, ServiceAccountResult
     yield from (("", f"CSIDriver/{plain(driver.name)}", driver) for driver in report.csi_drivers)
     for account in report.accounts:
         yield account.namespace, f"ServiceAccount/{plain(account.name)}", account
-
-
-def _secret(secret: LegacySecret) -> Iterator[str]:
-    created = f", created {secret.created:%Y-%m-%d}" if secret.created else ""
-    invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
-    advice = f": {summary.SAFE_TO_DELETE}" if secret.removable else _DELETE_COPY if secret.is_copy else ""
-    account = plain(secret.account) or "no ServiceAccount"
-    content = f"legacy token {summary.COPY}" if secret.is_copy else f"token of {account}"
-    yield f"Secret/{plain(secret.name)}: {content}{created}, {summary.last_use_text(secret)}{invalid}{advice}"
-    yield from (f"  {line}" for line in summary.reference_lines(secret))
-
-
-def _unevaluated(report: ScanReport) -> Iterator[tuple[str, str]]:
-    """Yield the pods that were certainly admitted without evaluation, by namespace, by how, and by rule."""
-    owners: dict[tuple[str, Admission, str], Counter[str]] = {}
-    for pod in report.unevaluated_pods:
-        if pod.admission is not Admission.UNDETERMINED:
-            rules = ", ".join(dict.fromkeys(finding.rule for finding in pod.findings))
-            owners.setdefault((pod.namespace, pod.admission, rules), Counter())[pod.owner] += 1
-    for (namespace, admission, rules), pods in owners.items():
-        those = f"{counted(pods.total(), 'pod')} of {first_names(pods)}"
-        yield namespace, f"{ADMISSIONS[admission]}: {those} ({rules}); recreate them"
-
-
-def _without_permissions(account: AccountWithoutPermissions) -> str:
-    pods = f"{first_names(account.workloads)} ({counted(account.pods, 'pod')})"
-    return (
-        f"ServiceAccount/{plain(account.name)}: no RBAC permissions, but its API token is mounted in {pods};"
-        " set automountServiceAccountToken: false"
-    )
 
 
 def _token_uses(report: ScanReport) -> Iterator[str]:

@@ -6,10 +6,10 @@ from itertools import chain
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.cluster_snapshot import Bindings
 from webhook.scan.exemption_usage import CountedResult
+from webhook.scan.rbac import Permissions
 from webhook.scan.report import (
-    AccountWithoutPermissions,
+    AccountWithTokens,
     CsiDriver,
     LegacySecret,
     OutcomeCounts,
@@ -134,16 +134,29 @@ def token_uses(workloads: Sequence[ScannedWorkload], *, simulates: bool) -> tupl
     )
 
 
-def accounts_without_permissions(
-    workloads: Iterable[ScannedWorkload], bindings: Bindings
-) -> tuple[AccountWithoutPermissions, ...]:
-    """Return the accounts whose API token Kubernetes mounts in pods though no binding names them."""
+def accounts_with_tokens(
+    workloads: Iterable[ScannedWorkload], secrets: Iterable[LegacySecret], permissions: Permissions | None
+) -> tuple[AccountWithTokens, ...]:
+    """Return the accounts whose API token Kubernetes mounts in pods, or that a legacy Secret has a token of."""
     pods: Counter[tuple[str, str]] = Counter()
     titles: dict[tuple[str, str], set[str]] = {}
+    tokens: dict[tuple[str, str], set[str]] = {}
     for workload in workloads:
         for group in workload.pods:
             key = (workload.namespace, group.account)
-            if any(token.own for token in group.tokens) and not bindings.grant_permissions_to(*key):
+            if any(token.own for token in group.tokens):
                 pods[key] += len(group.names)
                 titles.setdefault(key, set()).add(workload.title)
-    return tuple(AccountWithoutPermissions(*key, pods[key], tuple(sorted(titles[key]))) for key in sorted(pods))
+    for secret in secrets:
+        if secret.account:
+            tokens.setdefault((secret.namespace, secret.account), set()).add(secret.name)
+    return tuple(
+        AccountWithTokens(
+            *key,
+            grants=permissions.of(*key) if permissions else None,
+            pods=pods[key],
+            workloads=tuple(sorted(titles.get(key, ()))),
+            legacy_secrets=tuple(sorted(tokens.get(key, ()))),
+        )
+        for key in sorted({*pods, *tokens})
+    )

@@ -127,30 +127,3 @@ class RollingWorkload(Workload, frozen=True):
             return "pod-template-generation", generation
         revision = self.status and self.status.update_revision
         return ("controller-revision-hash", revision) if revision else None
-
-
-class RbacSubject(Object, frozen=True):
-    """A subject of a binding."""
-
-    kind: str | None = None
-    name: str | None = None
-    namespace: str | None = None
-
-
-class _BindingLabels(Object, frozen=True):
-    bootstrapping: str | None = msgspec.field(default=None, name="kubernetes.io/bootstrapping")
-
-
-RBAC_DEFAULTS = "rbac-defaults"
-"""Its value for objects that the API server creates, and restores when it starts."""
-
-
-class _BindingMeta(ObjectIdentity, frozen=True):
-    labels: _BindingLabels = _BindingLabels()
-
-
-class Binding(Object, frozen=True):
-    """A RoleBinding or a ClusterRoleBinding."""
-
-    metadata: _BindingMeta
-    subjects: list[RbacSubject] | None = None

@@ -25,6 +25,7 @@ from webhook.scan.evaluation_result import (
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import PolicyInfo, ScanFilters
 from webhook.scan.owners import OwnerIdentity
+from webhook.scan.rbac import NO_PERMISSIONS, Grant
 
 _BUILT_IN_GROUPS = frozenset({"", "apps", "batch"})
 
@@ -195,13 +196,23 @@ class TokenUse(Struct, frozen=True, gc=False, rename="camel"):
     simulated: Annotated[int | None, Meta(description="If all pods were recreated under the simulated policy.")] = None
 
 
-class AccountWithoutPermissions(Struct, frozen=True, gc=False, rename="camel"):
-    """A ServiceAccount without RBAC permissions whose API token is mounted."""
+class AccountWithTokens(Struct, frozen=True, gc=False, rename="camel"):
+    """What a ServiceAccount may do, and where its tokens for the API server are."""
 
     namespace: Namespace
     name: Name
-    pods: Annotated[int, Meta(description="The number of pods that mount the token.")]
+    grants: Annotated[
+        tuple[Grant, ...] | None,
+        Meta(description="What RBAC allows, the most dangerous first; null if roles or bindings could not be read."),
+    ]
+    pods: Annotated[int, Meta(description="The number of pods in which Kubernetes mounts its token.")]
     workloads: Annotated[tuple[str, ...], Meta(description="The workloads of these pods.")]
+    legacy_secrets: Annotated[tuple[str, ...], Meta(description="The Secrets with its tokens that never expire.")]
+
+    @property
+    def severity(self) -> tuple[bool, int]:
+        """A key that sorts accounts, the most dangerous first."""
+        return self.grants[0].severity if self.grants else NO_PERMISSIONS
 
 
 class UnreadResource(Struct, frozen=True, gc=False, rename="camel"):
@@ -274,8 +285,8 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     ]
     unused_days: Annotated[int, Meta(description="Days without a recorded use after which a Secret is removable.")]
     tokens: Annotated[tuple[TokenUse, ...], Meta(description="Tokens in pods by audience and lifetime.")]
-    accounts_without_permissions: Annotated[
-        tuple[AccountWithoutPermissions, ...] | None, Meta(description="null if bindings could not be read.")
+    accounts_with_tokens: Annotated[
+        tuple[AccountWithTokens, ...], Meta(description="ServiceAccounts with tokens for the API server.")
     ]
     exemptions: Annotated[tuple[ExemptionUsage, ...], Meta(description="The policy's exemptions, in its order.")]
     simulated_exemptions: Annotated[
@@ -285,6 +296,16 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     exit_status: Annotated[
         int, Meta(description="1 if something would be denied, else 2 if outcomes may be wrong, else 0.")
     ]
+
+    @property
+    def accounts_without_permissions(self) -> tuple[AccountWithTokens, ...]:
+        """The ServiceAccounts whose token Kubernetes mounts though no binding grants them anything."""
+        return tuple(account for account in self.accounts_with_tokens if account.grants == () and account.pods)
+
+    @property
+    def permissions_read(self) -> bool:
+        """Whether it is known what ServiceAccounts may do."""
+        return all(account.grants is not None for account in self.accounts_with_tokens)
 
     @property
     def names_unread(self) -> bool:

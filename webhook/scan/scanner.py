@@ -162,7 +162,6 @@ class Scanner:
         summary = aggregate.summarize(len(namespaces), self._finished_pods, workloads, secrets, simulates=simulates)
         shown = FindingFilter(options.filters)
         counts = aggregate.rule_counts(results, simulated if simulates else None)
-        bindings = snapshot.bindings
         return ScanReport(
             time=options.now,
             cluster=options.cluster,
@@ -179,9 +178,7 @@ class Scanner:
             tracked_since=snapshot.tracked_since,
             unused_days=options.unused_days,
             tokens=aggregate.token_uses(workloads, simulates=simulates),
-            accounts_without_permissions=(
-                None if bindings is None else aggregate.accounts_without_permissions(workloads, bindings)
-            ),
+            accounts_with_tokens=aggregate.accounts_with_tokens(workloads, secrets, snapshot.permissions),
             exemptions=self._exemption_usage(options.policy, results),
             simulated_exemptions=self._exemption_usage(other, simulated) if other else None,
             unread=tuple(snapshot.unread),

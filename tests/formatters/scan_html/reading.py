@@ -101,10 +101,10 @@ def _agree_in_detail(parsed: Page, as_json: Any) -> None:
     ]
     by_use = parsed.tables["last-use"][1:]
     assert sum(int(row[2]) for row in by_use) == len(as_json["legacySecrets"]) == len(status)
-    assert [row[:3] for row in parsed.tables["accounts-without-permissions"][1:]] == [
-        [account["namespace"], account["name"], str(account["pods"])]
-        for account in as_json["accountsWithoutPermissions"]
-    ]
+    assert sorted((row[0], row[1], row[3], row[4]) for row in parsed.tables["accounts-with-tokens"][1:]) == sorted(
+        (account["namespace"], account["name"], str(account["pods"]), str(len(account["legacySecrets"])))
+        for account in as_json["accountsWithTokens"]
+    )
     assert [row[0] for row in parsed.tables.get("csi-drivers", [])[1:]] == [
         driver["name"] for driver in as_json["csiDrivers"]
     ]

@@ -10,6 +10,7 @@ from tests.scan.small_cluster import (
     live,
     named_secret,
     of,
+    role,
     secret,
     spec,
     token,
@@ -40,7 +41,8 @@ def report(simulated: str | None = None) -> ScanReport:
         secret(HOSTILE, last_used="2026-06-01"),
         accounts=(account("app", secrets=[{"name": "old"}]), account("bound")),
     )
-    small.snapshot.bindings.add(binding({"kind": "ServiceAccount", "name": "bound", "namespace": "shop"}))
+    small.snapshot.permissions.add_role(role("viewer"))
+    small.snapshot.permissions.add_binding(binding({"kind": "ServiceAccount", "name": "bound", "namespace": "shop"}))
     small.deployment("web", spec(container=named_secret("old")))
     owned = of("ReplicaSet", "web-1")
     small.pod("web-1-a", spec(container=named_secret("old")), **owned)

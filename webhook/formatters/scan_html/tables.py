@@ -12,6 +12,7 @@ from webhook.formatters.scan_findings import (
     FindingLine,
     audience_text,
     generated_findings,
+    grants_text,
     lifetime_text,
     result_lines,
     workload_differences,
@@ -22,6 +23,7 @@ from webhook.scan.evaluation_result import Change
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import ScanFilters
 from webhook.scan.report import (
+    AccountWithTokens,
     CsiDriver,
     LegacySecret,
     ScannedWorkload,
@@ -119,17 +121,31 @@ def _token_use(use: TokenUse) -> Row:
     ])  # fmt: skip
 
 
-def accounts_without_permissions(report: ScanReport) -> Table:
-    """Return the accounts without RBAC permissions whose API token is mounted."""
-    table = Table(
-        "accounts-without-permissions",
-        "Accounts with a mounted API token but no RBAC permissions",
-        [Column("ServiceAccount", head=True), Column("Pods", number=True), Column("Workloads")],
-        report.accounts_without_permissions or (),
-        lambda account: Row([name(account.name), number(account.pods), name(", ".join(account.workloads))]),
-        note="No role binding applies to these accounts: set automountServiceAccountToken: false on them.",
+def accounts_with_tokens(report: ScanReport) -> Table:
+    """Return the accounts with tokens for the API server, the most powerful first."""
+
+    def row(account: AccountWithTokens) -> Row:
+        limited, severity = account.severity
+        return Row([
+            name(account.name),
+            Cell(grants_text(account.grants), 100 * limited + severity),
+            number(account.pods),
+            number(len(account.legacy_secrets)),
+            name(", ".join(account.workloads)),
+        ])  # fmt: skip
+
+    columns = [
+        Column("ServiceAccount", head=True),
+        Column("Permissions"),
+        Column("Pods", number=True),
+        Column("Legacy Secrets", number=True),
+        Column("Workloads"),
+    ]
+    ordered = sorted(report.accounts_with_tokens, key=lambda account: account.severity)
+    note = "Pods in which Kubernetes mounts the token. Without permissions: set automountServiceAccountToken: false."
+    return _by_namespace(
+        Table("accounts-with-tokens", "Accounts with API server tokens", columns, ordered, row, note=note)
     )
-    return _by_namespace(table)
 
 
 def accounts(report: ScanReport) -> Table:

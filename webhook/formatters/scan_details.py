@@ -1,0 +1,164 @@
+"""The details of a scan as text: what would be denied comes first, then what the most powerful accounts run.
+
+Workloads with the same findings are folded into one entry, and so are accounts with the same permissions.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from webhook.core.formatting import counted, plain
+from webhook.formatters import scan_summary as summary
+from webhook.formatters.scan_findings import (
+    ADMISSIONS,
+    FindingLine,
+    first_names,
+    generated_findings,
+    grants_text,
+    result_lines,
+    workload_lines,
+)
+from webhook.scan.evaluation_result import Admission
+from webhook.scan.rbac import NO_PERMISSIONS
+from webhook.scan.report import AccountWithTokens, LegacySecret, ScannedWorkload, ScanReport
+
+Section = tuple[str, list[str]]
+"""A title and its lines."""
+_Accounts = Mapping[tuple[str, str], AccountWithTokens]
+_DELETE_COPY = ": delete it and the token's ServiceAccount: as long as that exists, the token can be restored"
+
+
+def sections(report: ScanReport) -> Iterator[Section]:
+    """Yield the sections of a report about one policy; those without lines, too.
+
+    With filters by rule or action only the objects with a finding that is shown.
+    """
+    accounts = {(account.namespace, account.name): account for account in report.accounts_with_tokens}
+    for outcome in summary.OUTCOMES:
+        found = [workload for workload in report.workloads if workload.outcome is outcome]
+        yield f"workloads: {outcome} if recreated", [*_workloads(found, accounts)]
+    yield "API server tokens and injections", [*_generated(report.workloads)]
+    yield "pods that were admitted without evaluation", [*_unevaluated(report)]
+    shows_all = report.filters.show_all_findings
+    secrets = sorted(report.legacy_secrets, key=lambda secret: _account_severity(accounts, _account_of(secret)))
+    shown = (secret for secret in secrets if shows_all or secret.result.findings)
+    yield "legacy Secrets", [line for secret in shown for line in _secret(secret, accounts)]
+    yield (
+        "CSIDrivers",
+        [
+            f"CSIDriver/{plain(driver.name)}: {line}"
+            for driver in report.csi_drivers
+            for line in result_lines(driver.result)
+        ],
+    )
+    lines = [
+        f"ServiceAccount/{plain(account.name)} in {plain(account.namespace)}: {line}"
+        for account in report.accounts
+        for line in result_lines(account.result)
+    ]
+    yield "ServiceAccounts", [*lines, *(_accounts(report.accounts_with_tokens) if shows_all else ())]
+
+
+def _workloads(workloads: Iterable[ScannedWorkload], accounts: _Accounts) -> Iterator[str]:
+    """Yield an entry for all workloads with the same findings, those with the most powerful accounts first."""
+
+    def order(workload: ScannedWorkload) -> tuple[tuple[bool, int], int, str, str]:
+        severity = _account_severity(accounts, _worst_account(workload, accounts))
+        return severity, -workload.pod_count, workload.namespace, workload.title
+
+    alike: dict[tuple[FindingLine, ...], list[ScannedWorkload]] = {}
+    for workload in sorted(workloads, key=order):
+        if lines := tuple(workload_lines(workload)):
+            alike.setdefault(lines, []).append(workload)
+    for lines, (first, *others) in alike.items():
+        yield f"{_title(first)}{_powers(_worst_account(first, accounts), accounts)}{_more(others)}"
+        yield from (f"  {line}" for line in lines)
+
+
+def _title(workload: ScannedWorkload) -> str:
+    pods = "" if workload.kind == "Pod" else f" ({counted(workload.pod_count, 'pod')})"
+    return f"{plain(workload.title)} in {plain(workload.namespace)}{pods}"
+
+
+def _more(workloads: list[ScannedWorkload]) -> str:
+    if not workloads:
+        return ""
+    pods = sum(workload.pod_count for workload in workloads)
+    return f"; and {counted(len(workloads), 'more workload')} with {counted(pods, 'pod')}"
+
+
+def _powers(key: tuple[str, str], accounts: _Accounts) -> str:
+    """Return what the account of a workload may do, if Kubernetes mounts its token."""
+    account = accounts.get(key)
+    return f", account {plain(account.name)}: {grants_text(account.grants)}" if account and account.pods else ""
+
+
+def _worst_account(workload: ScannedWorkload, accounts: _Accounts) -> tuple[str, str]:
+    keys = sorted({(workload.namespace, group.account) for group in workload.groups})
+    return min(keys, key=lambda key: _account_severity(accounts, key))
+
+
+def _account_severity(accounts: _Accounts, key: tuple[str, str]) -> tuple[bool, int]:
+    account = accounts.get(key)
+    return account.severity if account else NO_PERMISSIONS
+
+
+def _account_of(secret: LegacySecret) -> tuple[str, str]:
+    return secret.namespace, secret.account
+
+
+def _generated(workloads: Iterable[ScannedWorkload]) -> Iterator[str]:
+    """Yield the findings that are not about what an author wrote, each with the number of pods."""
+    pods: Counter[str] = Counter()
+    namespaces: dict[str, set[str]] = {}
+    for workload in workloads:
+        for line, count in generated_findings(workload).items():
+            pods[str(line)] += count
+            namespaces.setdefault(str(line), set()).add(workload.namespace)
+    for text, count in pods.most_common():
+        yield f"{text}: {counted(count, 'pod')} in {first_names(sorted(namespaces[text]))}"
+
+
+def _unevaluated(report: ScanReport) -> Iterator[str]:
+    """Yield the pods that were certainly admitted without evaluation, by how, and by rule."""
+    owners: dict[tuple[Admission, str], Counter[str]] = {}
+    for pod in report.unevaluated_pods:
+        if pod.admission is not Admission.UNDETERMINED:
+            rules = ", ".join(dict.fromkeys(finding.rule for finding in pod.findings))
+            owners.setdefault((pod.admission, rules), Counter())[f"{pod.owner} in {pod.namespace}"] += 1
+    for (admission, rules), pods in owners.items():
+        those = f"{counted(pods.total(), 'pod')} of {first_names(pods)}"
+        yield f"{ADMISSIONS[admission]}: {those} ({rules}); recreate them"
+
+
+def _secret(secret: LegacySecret, accounts: _Accounts) -> Iterator[str]:
+    created = f", created {secret.created:%Y-%m-%d}" if secret.created else ""
+    invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
+    advice = f": {summary.SAFE_TO_DELETE}" if secret.removable else _DELETE_COPY if secret.is_copy else ""
+    account = accounts.get(_account_of(secret))
+    powers = f" ({grants_text(account.grants)})" if account else ""
+    content = f"legacy token {summary.COPY}" if secret.is_copy else f"token of {_account_name(secret)}{powers}"
+    name = f"Secret/{plain(secret.name)} in {plain(secret.namespace)}"
+    yield f"{name}: {content}{created}, {summary.last_use_text(secret)}{invalid}{advice}"
+    yield from (f"  {line}" for line in summary.reference_lines(secret))
+
+
+def _account_name(secret: LegacySecret) -> str:
+    return plain(secret.account) or "no ServiceAccount"
+
+
+def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[str]:
+    """Yield the accounts and where their tokens are, the most powerful first."""
+    alike: dict[str, list[AccountWithTokens]] = {}
+    for account in sorted(accounts, key=lambda account: (account.severity, -account.pods, account.namespace)):
+        alike.setdefault(grants_text(account.grants), []).append(account)
+    for grants, found in alike.items():
+        names = first_names(f"{account.name} in {account.namespace}" for account in found)
+        pods = sum(account.pods for account in found)
+        workloads = sorted({name for account in found for name in account.workloads})
+        secrets = sum(len(account.legacy_secrets) for account in found)
+        tokens = [
+            *([f"API token mounted in {first_names(workloads)} ({counted(pods, 'pod')})"] if pods else []),
+            *([f"{counted(secrets, 'legacy Secret')}"] if secrets else []),
+        ]
+        advice = "; set automountServiceAccountToken: false" if pods and found[0].grants == () else ""
+        yield f"{grants}: {counted(len(found), 'ServiceAccount')} ({names}): {'; '.join(tokens)}{advice}"

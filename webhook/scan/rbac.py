@@ -1,0 +1,195 @@
+"""What ServiceAccounts may do, by RBAC: the permissions that make a leaked token dangerous."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from webhook.core.formatting import FastStrEnum
+from webhook.core.k8s_types import Object, ObjectIdentity
+
+RBAC_DEFAULTS = "rbac-defaults"
+"""The value of the label `kubernetes.io/bootstrapping` of objects that the API server creates and restores."""
+_ACCOUNTS = "system:serviceaccounts"
+_EVERYBODY = frozenset({_ACCOUNTS, "system:authenticated"})
+_USER = "system:serviceaccount:"
+_READING = frozenset({"get", "list", "watch"})
+_WRITING = frozenset({"create", "update", "patch"})
+_WORKLOADS = frozenset({
+    "pods", "deployments", "replicasets", "statefulsets", "daemonsets", "replicationcontrollers", "jobs", "cronjobs",
+})  # fmt: skip
+
+
+class Permission(FastStrEnum):
+    """A group of permissions, the most dangerous first."""
+
+    EVERYTHING = "everything"
+    ESCALATION = "escalate, bind or impersonate"
+    TOKENS = "create tokens"
+    SECRETS = "read Secrets"
+    EXEC = "execute in pods"
+    WORKLOADS = "create workloads"
+    WRITE = "write other objects"
+    READ = "read other objects"
+
+
+class Grant(Struct, frozen=True, gc=False, rename="camel"):
+    """A group of permissions of a ServiceAccount, in the whole cluster or in some namespaces."""
+
+    permission: Annotated[Permission, Meta(description="The group of permissions.")]
+    namespaces: Annotated[tuple[str, ...], Meta(description="Where; empty: in the whole cluster.")]
+
+    @property
+    def severity(self) -> tuple[bool, int]:
+        """A key that sorts grants, the most dangerous first: those in the whole cluster, then those in namespaces."""
+        return bool(self.namespaces), _SEVERITY[self.permission]
+
+    def covers(self, other: "Grant") -> bool:
+        """Return whether it applies wherever another grant does."""
+        return not self.namespaces or (bool(other.namespaces) and {*other.namespaces} <= {*self.namespaces})
+
+
+_SEVERITY = {permission: number for number, permission in enumerate(Permission)}
+NO_PERMISSIONS = (True, len(_SEVERITY))
+"""The severity of an account without grants: less than any other."""
+
+
+class RbacSubject(Object, frozen=True):
+    """A subject of a binding."""
+
+    kind: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+
+
+class _RbacLabels(Object, frozen=True):
+    bootstrapping: str | None = msgspec.field(default=None, name="kubernetes.io/bootstrapping")
+
+
+class _BindingMeta(ObjectIdentity, frozen=True):
+    labels: _RbacLabels = _RbacLabels()
+
+
+class _RoleRef(Object, frozen=True):
+    kind: str | None = None
+    name: str | None = None
+
+
+class Binding(Object, frozen=True):
+    """A RoleBinding or a ClusterRoleBinding."""
+
+    metadata: _BindingMeta
+    subjects: list[RbacSubject] | None = None
+    role_ref: _RoleRef = _RoleRef()
+
+
+class PolicyRule(Object, frozen=True):
+    """A rule of a role."""
+
+    verbs: list[str] | None = None
+    api_groups: list[str] | None = None
+    resources: list[str] | None = None
+    resource_names: list[str] | None = None
+
+
+class Role(Object, frozen=True):
+    """A Role or a ClusterRole; an aggregated one has its rules from the controller manager."""
+
+    metadata: ObjectIdentity
+    rules: list[PolicyRule] | None = None
+
+
+class Permissions:
+    """The permissions of all ServiceAccounts: add all roles and bindings, then ask for accounts.
+
+    The permissions that Kubernetes grants to all accounts (`system:discovery` and similar ones) don't count.
+    """
+
+    def __init__(self) -> None:
+        self._roles: dict[tuple[str, str], frozenset[Permission]] = {}
+        self._bindings: dict[str, list[tuple[str, tuple[str, str]]]] = {}
+
+    def add_role(self, role: Role) -> None:
+        """Add a role; only the groups of its permissions are kept."""
+        meta = role.metadata
+        found = frozenset(permission for rule in role.rules or () for permission in _permissions(rule))
+        self._roles[meta.namespace or "", meta.name or ""] = found
+
+    def add_binding(self, binding: Binding) -> None:
+        """Add a binding."""
+        meta, ref = binding.metadata, binding.role_ref
+        namespace = meta.namespace or ""
+        role = (namespace if ref.kind == "Role" else "", ref.name or "")
+        for subject in binding.subjects or ():
+            user = _user(subject, namespace)
+            if user and not (user in _EVERYBODY and meta.labels.bootstrapping == RBAC_DEFAULTS):
+                self._bindings.setdefault(user, []).append((namespace, role))
+
+    def of(self, namespace: str, account: str) -> tuple[Grant, ...]:
+        """Return what an account may do, the most dangerous first; empty: no binding grants it anything.
+
+        A group of permissions in the whole cluster is not repeated for single namespaces.
+        """
+        users = (f"{_USER}{namespace}:{account}", f"{_ACCOUNTS}:{namespace}", *_EVERYBODY)
+        places: dict[Permission, set[str]] = {}
+        for user in users:
+            for where, role in self._bindings.get(user, ()):
+                for permission in self._roles.get(role, ()):
+                    places.setdefault(permission, set()).add(where)
+        grants = (Grant(found, () if "" in where else tuple(sorted(where))) for found, where in places.items())
+        return tuple(sorted(_without_implied(grants), key=lambda grant: grant.severity))
+
+
+def _without_implied(grants: Iterable[Grant]) -> list[Grant]:
+    """Return the grants without those that `EVERYTHING` includes."""
+    found = list(grants)
+    everything = next((grant for grant in found if grant.permission is Permission.EVERYTHING), None)
+    return [grant for grant in found if everything is None or grant is everything or not everything.covers(grant)]
+
+
+def _user(subject: RbacSubject, namespace: str) -> str:
+    """Return the user or group that a subject means, if ServiceAccounts have it; otherwise an empty string."""
+    name = subject.name or ""
+    if subject.kind == "ServiceAccount":
+        return f"{_USER}{subject.namespace or namespace}:{name}"
+    is_account = subject.kind == "User" and name.startswith(_USER)
+    is_group = subject.kind == "Group" and (name in _EVERYBODY or name.startswith(f"{_ACCOUNTS}:"))
+    return name if is_account or is_group else ""
+
+
+def _permissions(rule: PolicyRule) -> Iterator[Permission]:
+    """Yield the groups of permissions in a rule. What is limited to `resourceNames` is not called dangerous."""
+    verbs, resources = set(rule.verbs or ()), set(rule.resources or ())
+    groups = set(rule.api_groups or ())
+    if not verbs or not resources:
+        return  # of nonResourceURLs
+    every_verb, every_resource = "*" in verbs, "*" in resources
+    if rule.resource_names:
+        yield Permission.READ if verbs <= _READING else Permission.WRITE
+        return
+    if every_verb and every_resource and "*" in groups:
+        yield Permission.EVERYTHING
+        return
+
+    def grants(wanted_verbs: Iterable[str], wanted: Iterable[str], group: str | None = "") -> bool:
+        in_group = group is None or "*" in groups or group in groups
+        return in_group and (every_verb or not verbs.isdisjoint(wanted_verbs)) and (
+            every_resource or not resources.isdisjoint(wanted)
+        )  # fmt: skip
+
+    roles = ("roles", "clusterroles")
+    found = {
+        Permission.ESCALATION: grants(("escalate", "bind"), roles, "rbac.authorization.k8s.io")
+        or grants(("impersonate",), ("users", "groups", "serviceaccounts")),
+        Permission.TOKENS: grants(("create",), ("serviceaccounts/token",)),
+        Permission.SECRETS: grants(_READING, ("secrets",)),
+        Permission.EXEC: grants(_WRITING, ("pods/exec", "pods/attach", "pods/ephemeralcontainers", "nodes/proxy")),
+        Permission.WORKLOADS: grants(_WRITING, _WORKLOADS, None),
+    }
+    dangerous = [permission for permission, applies in found.items() if applies]
+    yield from dangerous
+    if not verbs <= _READING and (every_verb or every_resource or not dangerous):
+        yield Permission.WRITE
+    elif verbs <= _READING and (every_resource or not resources <= {"secrets"}):
+        yield Permission.READ
