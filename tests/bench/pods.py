@@ -60,7 +60,7 @@ def latencies(plane: ControlPlane, folder: Path, count: int = PODS) -> Iterator[
         none = of(taken[_PLAIN])
         for namespace, said in ((_WEBHOOKS, "tokenguard's two webhooks"), (_CEL, "ValidatingAdmissionPolicy")):
             some = of(taken[namespace])
-            yield Row(f"pod creation, {name} ms: {said}, nothing", f"{some:.2f}", f"{none:.2f}", some / none)
+            yield Row(f"pod creation, {name} ms: {said}", f"{some:.2f}", f"{none:.2f} (neither)", some / none)
 
 
 @contextlib.contextmanager

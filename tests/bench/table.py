@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: the figure that is measured, what it is held against, and by how much it is more.
+    """One comparison: the figure that is measured, what it is compared with, and the ratio.
 
     `goal` is the ratio that it should be at most, or at least where it `should_be_more`; None: none is set.
     """
 
     what: str
     measured: str
-    beside: str
+    compared: str
     ratio: float
     goal: float | None = None
     should_be_more: bool = False
@@ -21,7 +21,7 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """What stands in the table."""
-        return self.what, self.measured, self.beside, f"{self.ratio:.2f}", self._judged
+        return self.what, self.measured, self.compared, f"{self.ratio:.2f}", self._judged
 
     @property
     def _judged(self) -> str:
@@ -31,7 +31,7 @@ class Row:
         return f"{'at least' if self.should_be_more else 'at most'} {self.goal:g}: {'met' if met else 'not met'}"
 
 
-HEAD = ("what", "measured", "beside it", "ratio", "goal")
+HEAD = ("what", "measured", "compared with", "ratio", "goal")
 
 
 def lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -16,9 +16,9 @@ def report(ran: Ran) -> tuple[list[str], list[str]]:
     rows = [
         ("reviews sent", f"{tally.sent:,}"),
         ("answered", f"{tally.answered:,}"),
-        ("decided otherwise than expected", str(len(tally.differing))),
-        ("without an answer, beside a kill", str(len(tally.failures) - len(_unexplained(ran)))),
-        ("without an answer, by themselves", str(len(_unexplained(ran)))),
+        ("with a wrong decision", str(len(tally.differing))),
+        ("without an answer, within 3 s of a kill", str(len(tally.failures) - len(_unexplained(ran)))),
+        ("without an answer, at other times", str(len(_unexplained(ran)))),
         ("workers killed", str(len(ran.kills))),
         ("policies edited", str(ran.edits)),
         ("certificates rotated", str(ran.rotations)),
@@ -53,7 +53,7 @@ def _wrong(ran: Ran) -> Iterator[str]:
 
 
 def _used(ran: Ran) -> Iterator[tuple[str, float, float]]:
-    yield "memory of all processes but mapped files, MiB (PSS)", ran.first.memory, ran.last.memory
+    yield "memory of all processes without mapped files, MiB (PSS)", ran.first.memory, ran.last.memory
     yield "threads", ran.first.threads, ran.last.threads
     yield "descriptors", ran.first.descriptors, ran.last.descriptors
 
