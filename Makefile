@@ -149,7 +149,8 @@ release: $(VENV)/ready ## write all that a release consists of to dist: VERSION,
 
 .PHONY: e2e
 e2e: $(VENV)/ready ## run the end-to-end tests in the cluster of KUBECONFIG, with IMAGE; see CONTRIBUTING.md
-	TOKENGUARD_E2E_IMAGE=$(IMAGE) TOKENGUARD_E2E_NEXT_IMAGE=$(NEXT_IMAGE) $(BIN)/pytest -rs $(or $(T),tests/end_to_end)
+	TOKENGUARD_E2E_IMAGE=$(IMAGE) TOKENGUARD_E2E_NEXT_IMAGE=$(NEXT_IMAGE) TOKENGUARD_E2E_RESTART_NODE="$(RESTART_NODE)" \
+		$(BIN)/pytest -rs $(or $(T),tests/end_to_end)
 
 .PHONY: needs-kind
 needs-kind:
@@ -157,7 +158,7 @@ needs-kind:
 
 .PHONY: kind
 kind: needs-kind $(VENV)/ready image ## run 'make e2e' in a kind cluster of its own, which is deleted afterwards
-	tests/kind/run.sh $(IMAGE) $(IMAGE)-next $(MAKE) e2e IMAGE=$(IMAGE) NEXT_IMAGE=$(IMAGE)-next
+	tests/kind/run.sh $(IMAGE) $(IMAGE)-next $(MAKE) e2e IMAGE=$(IMAGE) NEXT_IMAGE=$(IMAGE)-next RESTART_NODE='docker restart'
 
 .PHONY: clean
 clean: ## remove what the other targets created

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 from tests.end_to_end.cluster import pod, tokens
 from tests.serving import PATIENCE, eventually
 
+PODS = int(os.environ.get("TOKENGUARD_TEST_PODS", "100"))
+"""Pods that are created while each step goes on."""
 INTERVAL = 0.1
 """Seconds between pods, and between rounds of handshakes: what is under way meanwhile needs the CPUs, too."""
 

@@ -1,7 +1,6 @@
 """The chart installed, upgraded, rolled back and uninstalled by helm on a real API server, while pods are created."""
 
 import json
-import os
 import subprocess
 
 import pytest
@@ -10,7 +9,7 @@ import yaml
 from tests.control_plane.installed import Installation
 from tests.control_plane.nodes import RESOLVES_ENDPOINTS, Nodes, in_background, run_pod
 from tests.control_plane.plane import ControlPlane, own_plane
-from tests.control_plane.pod_load import pods_created
+from tests.control_plane.pod_load import PODS, pods_created
 from tests.end_to_end.cluster import POLICY, is_asked, pod, prepare, reads_legacy, refusal, warnings
 from tests.generated_chart import CHART
 from tests.manifests.chart import HELM, needs_helm
@@ -19,8 +18,6 @@ from tests.serving import eventually
 
 pytestmark = needs_helm
 NAMESPACE = "security"
-PODS = int(os.environ.get("TOKENGUARD_TEST_PODS", "100"))
-"""Pods that are created while each step goes on."""
 CONFIGURATIONS = ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
 TRUST = "x509: certificate signed by unknown authority"
 VALUES = {"policy": yaml.safe_load(POLICY)}

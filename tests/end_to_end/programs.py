@@ -79,3 +79,32 @@ def run_watched(cluster: RunningCluster) -> str:
     put_policy(cluster)
     eventually(lambda: injected() == 1800)
     return "watched"
+
+
+KILL_CONTAINER = """
+import os, pathlib, signal, sys
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        is_in_container = sys.argv[1] in (folder / "cgroup").read_text()
+        is_first = "NSpid:" in (status := (folder / "status").read_text()) and (
+            status.split("NSpid:")[1].split("\\n")[0].split()[-1] == "1")
+    except OSError:
+        continue  # it has ended
+    if is_in_container and is_first:
+        os.kill(int(folder.name), signal.SIGKILL)
+        print(1)
+"""
+"""Kills the first process of a container on this node, and by that all of the container, as the kernel does."""
+
+
+def kill_container(cluster: RunningCluster, replica: Object) -> None:
+    """Kill the container of a pod of one container, by another pod on the same node that sees all processes there."""
+    [status] = replica["status"]["containerStatuses"]
+    container = status["containerID"].rpartition("/")[2]
+    name = f"killer-{container[:8]}"
+    run(cluster, name, "shop", KILL_CONTAINER, container, hostPID=True, nodeName=replica["spec"]["nodeName"],
+        restartPolicy="Never", container={"securityContext": {"runAsUser": 0}})  # fmt: skip
+    path = f"/api/v1/namespaces/shop/pods/{name}"
+    eventually(lambda: cluster.ask("GET", path)[1]["status"]["phase"] == "Succeeded", patience=60)
+    _, killed = cluster.ask("GET", f"{path}/log")
+    assert killed["message"] == "1\n"

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.control_plane.pod_load import pods_created
-from tests.end_to_end.cluster import NAMESPACES, POLICY, Cluster, Object, is_asked, prepare
-from tests.manifests.rendering import CHECKOUT, UNINSTALL, find_kubectl
+from tests.end_to_end.cluster import NAMESPACES, Cluster, Object, is_asked, prepare
+from tests.end_to_end.operator import INSTALL, UNINSTALL, run_commands, shown_commands, write_kustomization
+from tests.manifests.rendering import find_kubectl
 from tests.serving import eventually
 
 MINUTES = 60
@@ -54,26 +55,25 @@ class RunningCluster(Cluster):
         found: list[Object] = json.loads(self.do("get", *what, "-o", "json"))["items"]
         return found
 
-    def replicas(self) -> dict[str, str]:
-        """Return tokenguard's pods that are not being deleted, with their image."""
+    def pods(self) -> list[Object]:
+        """Return tokenguard's pods that are not being deleted."""
         found = self.items("pods", "-n", "tokenguard", "-l", "app.kubernetes.io/name=tokenguard")
-        return {
-            item["metadata"]["name"]: item["spec"]["containers"][0]["image"]
-            for item in found
-            if "deletionTimestamp" not in item["metadata"]
-        }
+        return [item for item in found if "deletionTimestamp" not in item["metadata"]]
+
+    def replicas(self) -> dict[str, str]:
+        """Return the names of these pods, with their image."""
+        return {item["metadata"]["name"]: item["spec"]["containers"][0]["image"] for item in self.pods()}
 
     def install(self, image: str) -> None:
         """Install by the three commands of docs/install.md, with an image of any name."""
-        chosen = str(_kustomization(self.folder / "mine", image))
-        self.do("apply", "-k", chosen, "-l", "app.kubernetes.io/component!=webhooks")
-        self.wait_for_rollout()
-        self.do("apply", "-k", chosen)
+        write_kustomization(self, image)
+        run_commands(self, shown_commands(INSTALL))
         eventually(lambda: is_asked(self), patience=2 * MINUTES)
 
     def uninstall(self) -> None:
         """Remove tokenguard by the command of docs/install.md."""
-        self.do("delete", "-k", str(CHECKOUT / UNINSTALL), "--ignore-not-found", "--wait=false")
+        write_kustomization(self, self.image)
+        run_commands(self, shown_commands(UNINSTALL))
 
     def remove(self) -> None:
         """Remove tokenguard, and all that `prepare` created."""
@@ -83,31 +83,12 @@ class RunningCluster(Cluster):
 
     def existing(self) -> set[str]:
         """Return those of the namespaces that tests create which are there."""
-        return {*NAMESPACES, "tokenguard"} & {item["metadata"]["name"] for item in self.items("namespaces")}
+        return {*NAMESPACES, "tokenguard", "security"} & {item["metadata"]["name"] for item in self.items("namespaces")}
 
 
 def _is_ready(node: Object) -> bool:
     conditions = {condition["type"]: condition["status"] for condition in node["status"]["conditions"]}
     return conditions["Ready"] == "True"
-
-
-def image_parts(image: str) -> tuple[str, str, str]:
-    """Return the name, tag and digest of an image; tag or digest is empty."""
-    name, _, version = image.rpartition("@" if "@" in image else ":")
-    return (name, "", version) if "@" in image else (name, version, "")
-
-
-def _kustomization(folder: Path, image: str) -> Path:
-    name, tag, digest = image_parts(image)
-    folder.mkdir(exist_ok=True)
-    (folder / "policy.yaml").write_text(POLICY)
-    policy = {"name": "token-policy", "namespace": "tokenguard", "behavior": "replace", "files": ["policy.yaml"]}
-    (folder / "kustomization.yaml").write_text(json.dumps({
-        "resources": [os.path.relpath(CHECKOUT / "manifests", folder)],
-        "images": [{"name": "tokenguard", "newName": name, **({"digest": digest} if digest else {"newTag": tag})}],
-        "configMapGenerator": [policy],
-    }))  # fmt: skip
-    return folder
 
 
 @contextmanager

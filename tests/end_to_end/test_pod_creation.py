@@ -10,15 +10,6 @@ from tests.end_to_end.cluster import pod, reads_legacy, refusal
 from tests.end_to_end.running import MINUTES, NOT_TRUSTED_YET, PODS
 from tests.serving import eventually
 
-KILL_WORKER = """
-import os, pathlib, signal
-for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-    if path.read_text().rpartition(")")[2].split()[1] == "1":
-        os.kill(int(path.parent.name), signal.SIGKILL)
-        print(path.parent.name)
-"""
-"""Kills the children of a container's first process, and prints their process ids."""
-
 
 def test_install_denies_pods_until_the_ca_is_trusted_only(cluster) -> None:
     assert [failure for failure in cluster.failed_by_install if NOT_TRUSTED_YET not in failure] == []
@@ -43,17 +34,6 @@ def test_deleted_replica_fails_no_pod(cluster) -> None:
         cluster.wait_for_rollout()
         loop.reach(PODS)
     assert loop.failures == []
-
-
-@pytest.mark.covers("failure-modes: worker killed")
-def test_killed_worker_fails_the_pod_in_flight_at_most(cluster) -> None:
-    replica = next(iter(cluster.replicas()))
-    with pods_created(cluster, "killed") as loop:
-        killed = cluster.do("exec", replica, "-n", "tokenguard", "--", "python", "-c", KILL_WORKER)
-        cluster.wait_for_rollout()
-        loop.reach(PODS)
-    assert len(killed.split()) == 1
-    assert len(loop.failures) <= 1, loop.failures
 
 
 @pytest.mark.parametrize("flags", [(), ("--ca",)], ids=["certificate", "CA"])

@@ -38,7 +38,7 @@ def changes(cluster, pod_name: str, path: str, count: int, patience: float) -> l
 
 
 def test_injected_token_lives_as_long_as_the_policy_says(cluster, watched) -> None:
-    [first] = changes(cluster, watched, VAULT, 1, 2 * MINUTES)
+    first = changes(cluster, watched, VAULT, 1, 2 * MINUTES)[0]
     assert first["exp"] - first["iat"] == TEN_MINUTES
 
 

@@ -9,7 +9,8 @@ import yaml
 
 from tests.control_plane.pod_load import pods_created
 from tests.end_to_end.cluster import POLICY, is_asked, pod, reads_legacy, refusal
-from tests.end_to_end.running import MINUTES, NOT_TRUSTED_YET, PODS, image_parts
+from tests.end_to_end.operator import image_parts
+from tests.end_to_end.running import MINUTES, NOT_TRUSTED_YET, PODS
 from tests.generated_chart import CHART
 from tests.manifests.chart import HELM, needs_helm
 from tests.serving import eventually
