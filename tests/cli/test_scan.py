@@ -303,6 +303,7 @@ def test_scan_cannot_write_reports_that_are_not_served(kubeconfig) -> None:
     assert "the cluster does not serve wgpolicyk8s.io nor openreports.io" in done.stderr
 
 
+@pytest.mark.covers("failure-modes: scan incomplete")
 def test_scan_with_gaps_writes_no_reports(api, kubeconfig) -> None:
     api.answers["/api/v1/secrets"] = (403, [])
     done = run("--kubeconfig", kubeconfig, "-o", "policyreport", "--write-reports")

@@ -122,6 +122,7 @@ def test_changed_report_keeps_timestamps_and_foreign_metadata(server) -> None:
     assert write(server, report("shop", "b", "a", seconds=10)) == WriteCounts(0, 1, 0)
 
 
+@pytest.mark.covers("failure-modes: report edited")
 @pytest.mark.parametrize("edit", [
     lambda found: found["metadata"].pop("labels"), lambda found: found["results"].clear(),
     lambda found: found["summary"].update(fail=7), lambda found: found["metadata"].pop("annotations"),
@@ -169,6 +170,7 @@ def test_namespace_that_is_deleted_meanwhile_is_no_error(server, error) -> None:
     assert write(server, report("gone", "a"), report("shop", "a")) == WriteCounts(1, 0, 0)
 
 
+@pytest.mark.covers("failure-modes: report refused")
 def test_refused_report_does_not_stop_the_others(server) -> None:
     server.errors = {path("a"): ApiError(422, "HTTP 422: no"), path("b"): ApiError(409, "HTTP 409: conflict")}
     with pytest.raises(ApiError, match=r"cannot write a report: HTTP 422: no \(and 1 more\)"):

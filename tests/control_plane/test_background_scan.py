@@ -143,6 +143,7 @@ def test_second_scan_writes_nothing(scanned) -> None:
     assert len(before) >= 3
 
 
+@pytest.mark.covers("failure-modes: report edited")
 def test_change_is_written_and_stale_reports_are_deleted(scanned) -> None:
     plane = scanned.plane
     scanned.scan()

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.scan.small_cluster import (
     INJECT,
+    NOW,
     Small,
     account,
     binding,
@@ -25,6 +26,7 @@ from webhook.formatters import scan_json, scan_text
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_html import page
 from webhook.scan.options import ScanFilters
+from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import OutcomeCounts, RuleCount, UnreadResource
 
 REFUSED = UnreadResource(
@@ -53,6 +55,20 @@ def small_cluster() -> Small:
 
 def text(report) -> str:
     return "\n".join(scan_text.format_report(report))
+
+
+def test_text_lists_pods_that_were_certainly_not_evaluated() -> None:
+    small = Small().deployment("web", spec())
+    for number, created in enumerate(["2026-11-19", "2026-11-20", "2026-11-22", "2026-11-22"]):
+        owner = of("ReplicaSet", "web-1") if number != 3 else {}
+        small.pod(f"pod-{number}", live(), creationTimestamp=f"{created}T13:00:00Z", **owner)
+    small.snapshot.history = AdmissionHistory(NOW.replace(day=20), NOW.replace(day=21), is_known=True)
+    lines = [line.strip() for line in text(small.scan()).splitlines() if "; recreate them" in line]
+    early, slipped = (f"admitted without evaluation, {how}" for how in ("before the webhook", "as tokenguard was not"))
+    assert lines == [
+        f"{early} configuration was created: 1 pod of Deployment/web in shop (token-expiration); recreate them",
+        f"{slipped} called: 2 pods of Deployment/web in shop, Pod/pod-3 in shop (token-expiration); recreate them",
+    ]
 
 
 def test_text_shows_the_whole_report(small_cluster) -> None:

@@ -164,6 +164,7 @@ def crowd(pods: int) -> ScanReport:
     return small.scan()
 
 
+@pytest.mark.covers("failure-modes: report too large")
 def test_full_report_says_what_it_leaves_out() -> None:
     found = reports(crowd(1200))["shop"]
     assert found["summary"] == {"error": 0, "fail": 2401, "warn": 0, "skip": 0, "pass": 1200}

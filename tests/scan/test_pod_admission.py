@@ -137,3 +137,8 @@ def test_filters_select_by_the_findings() -> None:
     small = Small().pod("a", UNCAPPED)
     assert small.scan(filters=ScanFilters(rules=("token-expiration",))).unevaluated_pods
     assert not small.scan(filters=ScanFilters(rules=("token-subpath",))).unevaluated_pods
+
+
+def test_hint_contains_no_name_that_a_shell_would_run() -> None:
+    [pod] = Small().pod("a; rm -rf", UNCAPPED).scan().unevaluated_pods
+    assert pod.hint == "delete it and create it again: kubectl delete pod NAME -n shop"

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.policy.model import Policy
 from webhook.scan.api_types import Pod
 from webhook.scan.evaluation_result import Admission, ReportedFinding
@@ -82,15 +83,18 @@ class AdmissionClassifier:
 
 def recreate_hint(owner: OwnerKey, pod: str, denied_by: str) -> str:
     """Return what to do about a pod of an owner; `denied_by` is a rule that denies the next one, empty: none does."""
-    fix = (
-        f"first correct {owner.kind}/{owner.name}, whose next pod would be denied by {denied_by}; then "
-        if denied_by
-        else ""
-    )
-    where = f"-n {owner.namespace}"
+    where = f"-n {_word(owner.namespace)}"
+    delete = f"kubectl delete pod {_word(pod)} {where}"
     if owner.kind == "Pod" and not owner.group:
         fix = f"first correct it, as it would be denied by {denied_by}; then " if denied_by else ""
-        return f"{fix}delete it and create it again: kubectl delete pod {pod} {where}"
+        return f"{fix}delete it and create it again: {delete}"
+    title = f"{owner.kind}/{owner.name}"
+    fix = f"first correct {title}, whose next pod would be denied by {denied_by}; then " if denied_by else ""
     if owner.group == "apps" and owner.kind in _RESTARTED:
-        return f"{fix}kubectl rollout restart {owner.kind.lower()}/{owner.name} {where}"
-    return f"{fix}kubectl delete pod {pod} {where}"
+        return f"{fix}kubectl rollout restart {owner.kind.lower()}/{_word(owner.name)} {where}"
+    return f"{fix}{delete}"
+
+
+def _word(name: str) -> str:
+    """Return a name for a command line: any that Kubernetes allows."""
+    return name if is_dns_subdomain(name) else "NAME"

@@ -2,6 +2,7 @@
 
 from tests.scan.small_cluster import (
     INJECT,
+    NOW,
     VAULT,
     Small,
     account,
@@ -15,6 +16,7 @@ from tests.scan.small_cluster import (
     spec,
     token,
 )
+from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import ScanReport, UnreadResource
 
 HOSTILE = '</script><script>document.title = "taken"</script><img src=https://evil.example/x onerror=alert(1)>"\'&'
@@ -51,6 +53,9 @@ def report(simulated: str | None = None) -> ScanReport:
     small.pod("hostile", spec([token(audience=HOSTILE)], named_secret(HOSTILE)), **of("Deployment", HOSTILE))
     small.pod(BACKWARDS, live())
     small.pod(LONG, live(), namespace=LONG)
+    small.snapshot.history = AdmissionHistory(NOW.replace(day=20), NOW.replace(day=20), is_known=True)
+    for name, day in (("early", 19), (HOSTILE, 22)):
+        small.pod(name, live(), creationTimestamp=f"2026-11-{day}T00:00:00Z", **of("Deployment", HOSTILE))
     for number in range(PODS):
         volumes = [{"name": "h", "hostPath": {"path": "/"}}] if number % 3 else [token(audience=VAULT)]
         small.pod(f"pod-{number}", spec(volumes), namespace=f"team-{number % 7}")

@@ -72,6 +72,15 @@ def test_tables_have_captions_regions_and_scoped_heads(parsed_page) -> None:
         assert {len(row) for row in rows} == {len(rows[0])}
 
 
+def test_unevaluated_pods_are_listed_with_owner_and_hint(parsed_page) -> None:
+    _, *rows = parsed_page.tables["unevaluated-pods"]
+    assert [(row[1], row[4]) for row in rows] == [(HOSTILE, "not-evaluated"), ("early", "before-installation")]
+    assert all(
+        row[5].endswith("kubectl rollout restart deployment/NAME -n shop") and "token-expiration" in row[6]
+        for row in rows
+    )
+
+
 def test_filters_have_labels_and_are_hidden_without_scripts(parsed_page) -> None:
     labels = {label["for"] for label in parsed_page.all("label")}
     fields = {field["id"] for field in (*parsed_page.all("input"), *parsed_page.all("select"))}

@@ -19,7 +19,7 @@ from webhook.formatters.scan_findings import (
     workload_lines,
 )
 from webhook.formatters.scan_html.elements import Cell, Column, ColumnFilter, Row, Table, name, number
-from webhook.scan.evaluation_result import Change
+from webhook.scan.evaluation_result import Admission, Change
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import ScanFilters
 from webhook.scan.report import (
@@ -30,6 +30,7 @@ from webhook.scan.report import (
     ScanReport,
     ServiceAccountResult,
     TokenUse,
+    UnevaluatedPod,
     UnreadResource,
 )
 
@@ -119,6 +120,28 @@ def _token_use(use: TokenUse) -> Row:
         Cell(lifetime_text(use.lifetime_seconds), lifetime),
         *(number(count) for count in (use.now, use.recreated, use.simulated) if count is not None),
     ])  # fmt: skip
+
+
+def unevaluated_pods(report: ScanReport) -> Table:
+    """Return the running pods that were certainly admitted without evaluation."""
+    pods = [pod for pod in report.unevaluated_pods if pod.admission is not Admission.UNDETERMINED]
+    columns = _columns("Pod", "Owner", "Created", "Admission", "What to do", "Findings")
+    filters = [ColumnFilter("admission", "Admission", tuple(admission.value for admission in Admission)[:-1])]
+    caption = "Running pods that were admitted without evaluation"
+    return _by_namespace(Table("unevaluated-pods", caption, columns, pods, _unevaluated_pod, filters))
+
+
+def _unevaluated_pod(pod: UnevaluatedPod) -> Row:
+    lines = (FindingLine(found.action, found.rule, plain(f"{found.path} {found.detail}")) for found in pod.findings)
+    cells = [
+        name(pod.name),
+        name(pod.owner),
+        Cell(f"{pod.created:%Y-%m-%d}" if pod.created else _NO_VALUE, look="date"),
+        Cell(pod.admission.value),
+        name(pod.hint),
+        _lines(lines),
+    ]
+    return Row(cells, {"admission": [pod.admission.value]})
 
 
 def accounts_with_tokens(report: ScanReport) -> Table:
