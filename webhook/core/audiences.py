@@ -23,4 +23,9 @@ def audience_hint(
     if is_allowed(audience, allowed, api_audiences):
         return None
     hint = did_you_mean(audience, chain(allowed.patterns, api_audiences)).removeprefix("; ") if guess else ""
-    return hint if hint and not in_full else f"{hint} use one of {allowed.listed}".lstrip()
+    return hint if hint and not in_full else f"{hint} {use_one_of(allowed)}".lstrip()
+
+
+def use_one_of(allowed: Globs) -> str:
+    """Return what to do about an audience that is not allowed."""
+    return f"use one of {allowed.listed}"

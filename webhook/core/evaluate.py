@@ -23,8 +23,8 @@ SYSTEM_NAMESPACE = "kube-system"
 NODES, NODE_USER = "system:nodes", "system:node:"
 """The group and the user name's prefix of every kubelet; only both together identify one."""
 TOKEN_CONTROLLER = "system:kube-controller-manager"  # noqa: S105 - the user that fills Secrets with tokens
-_MIRROR = "kubernetes.io/config.mirror"
-_KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
+MIRROR = "kubernetes.io/config.mirror"
+KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
 _PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Action.AUDIT
 _MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
 _POD, _POLICY, _SECRET, _TOKEN_REQUEST = Subject.POD, Subject.POLICY, Subject.SECRET, Subject.TOKEN_REQUEST
@@ -60,7 +60,7 @@ def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, n
     for rule, check, intended, may_be_exempt in _active_rules(namespace_policy, subject, policy):
         max_findings, max_exempted = len(findings) + MAX_FINDINGS, len(exempted) + MAX_FINDINGS
         for violation in check(context):
-            finding = _build_finding(rule, intended, violation, request, mode)
+            finding = build_finding(rule, intended, violation, request, mode)
             if finding is None:
                 continue
             exemption = _find_exemption(policy, finding, account, request, now) if may_be_exempt else None
@@ -122,7 +122,7 @@ def _exclusion_reason(request: AdmissionRequest, own_namespace: str) -> str | No
         return f"namespace {namespace} is excluded, except for its Secrets and TokenRequests"
     if user.startswith(NODE_USER):
         return _kubelet_reason(request) if NODES in request.groups else None
-    if subject is _TOKEN_REQUEST and user.startswith(_KUBE_SYSTEM_ACCOUNT):
+    if subject is _TOKEN_REQUEST and user.startswith(KUBE_SYSTEM_ACCOUNT):
         return "a ServiceAccount of kube-system requests a token"
     if subject is _SECRET and user == TOKEN_CONTROLLER and request.operation == "UPDATE":
         return "the token controller updates a Secret"
@@ -133,7 +133,7 @@ def _kubelet_reason(request: AdmissionRequest) -> str | None:
     if request.subject is _TOKEN_REQUEST:
         return "the kubelet requests a pod's token"
     found = request.object
-    if request.subject is _POD and isinstance(found, PodTemplate) and _MIRROR in (found.metadata.annotations or ()):
+    if request.subject is _POD and isinstance(found, PodTemplate) and MIRROR in (found.metadata.annotations or ()):
         return "a mirror pod, created by the kubelet"
     return None
 
@@ -204,7 +204,7 @@ def _intended_action(action: Action, subject: Subject) -> Action:
     return _WARN if lowered_to_warn and action in (_PATCH, _REJECT) else action
 
 
-def _build_finding(
+def build_finding(
     rule: str, intended: Action, violation: Violation, request: AdmissionRequest, mode: Mode
 ) -> Finding | None:
     """Return a violation with its action in this phase, or None if it is left to the other phase."""

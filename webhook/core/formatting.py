@@ -7,7 +7,7 @@ from itertools import islice
 
 from webhook.core.bounded_cache import BoundedCache
 
-_MAX_LENGTH = 100
+MAX_QUOTED = 100
 _MAX_KNOWN = 100
 _MAX_LETTERS = 2000
 
@@ -24,9 +24,9 @@ def quote(value: str) -> str:
     Characters that aren't printable are escaped, so that a name can't forge a line; a value of more than 100
     characters is cut.
     """
-    if len(value) <= _MAX_LENGTH and value.isprintable() and '"' not in value and "\\" not in value:
+    if len(value) <= MAX_QUOTED and value.isprintable() and '"' not in value and "\\" not in value:
         return f'"{value}"'
-    shown = value if len(value) <= _MAX_LENGTH else value[: _MAX_LENGTH - 1] + "…"
+    shown = value if len(value) <= MAX_QUOTED else value[: MAX_QUOTED - 1] + "…"
     return '"' + plain(shown.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
@@ -45,7 +45,7 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     The search is slow and its input comes from others: so the number and length of the words are limited, and the last
     results are cached.
     """
-    if len(wrong) > _MAX_LENGTH:
+    if len(wrong) > MAX_QUOTED:
         return ""
     words: list[str] = []
     room = _MAX_LETTERS

@@ -11,6 +11,9 @@ from webhook.core.rule import PODS, Rule
 from webhook.core.token_context import ServiceAccountContext
 
 ANNOTATION = "tokenguard/api-token"  # requests it, too
+MOUNTED = "mounts the API server token, which the pod does not request"
+HINT = "set automountServiceAccountToken to false, or to true if the pod calls the API server"
+REMOVED = "removed"
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
@@ -43,10 +46,10 @@ def _violation(pointer: str, automount: bool | None, removals: tuple[Edit, ...])
     off = Put("/spec/automountServiceAccountToken", value=False, replaces=automount is not None)
     return Violation(
         pointer,
-        "mounts the API server token, which the pod does not request",
-        hint="set automountServiceAccountToken to false, or to true if the pod calls the API server",
+        MOUNTED,
+        hint=HINT,
         edits=(off, *removals),
-        fix_summary="removed",
+        fix_summary=REMOVED,
     )
 
 

@@ -17,6 +17,15 @@ from webhook.core.structs import FrozenStruct, MutableStruct
 MAX_MOUNTS = 1000
 """The most mounts that are injected into one pod: some ten bytes of a container would cause a patch of kilobytes."""
 
+TOO_MANY = "has {containers} containers for {injections} injected tokens, exceeding the maximum of {maximum} mounts"
+REQUESTS = "requests the injection {name}"
+NOT_FOR_POD, DOES_NOT_EXIST = f"{REQUESTS}, which is not for this pod", f"{REQUESTS}, which does not exist"
+NAME_TAKEN = "has the name {volume}, which the injected token {name} needs"
+PATH_TAKEN = "uses {path}, where the token {name} is injected"
+PATH_HINT = "mount it elsewhere, or list the container in the annotation tokenguard/skip-containers"
+NAME_HINT = "rename the volume"
+USE_FEWER = "use fewer containers"
+REMOVE = "remove it"
 _NO_PATHS: frozenset[str] = frozenset()
 _NO_MOUNTS: Mapping[str, tuple[int, str | None]] = {}
 _ANNOTATION = "/metadata/annotations/tokenguard~1inject"
@@ -56,9 +65,8 @@ def check(pod: PodContext) -> Iterator[Violation]:
     if len(targets) * len(pod.injections) > MAX_MOUNTS:
         yield Violation(
             "/spec",
-            f"has {len(targets)} containers for {len(pod.injections)} injected tokens, "
-            f"exceeding the maximum of {MAX_MOUNTS} mounts",
-            "use fewer containers",
+            TOO_MANY.format(containers=len(targets), injections=len(pod.injections), maximum=MAX_MOUNTS),
+            USE_FEWER,
         )
         return
     windows = pod.pod.spec.for_windows
@@ -103,12 +111,16 @@ def _invalid_requests(pod: PodContext) -> Iterator[Violation]:
         if len(invalid) == MAX_LINES:  # one is enough to deny the pod
             return
         invalid.add(name)
-        requests = f"requests the injection {quote(name)}"
         if name in known:
-            yield Violation(_ANNOTATION, f"{requests}, which is not for this pod", "remove it")
+            yield Violation(_ANNOTATION, NOT_FOR_POD.format(name=quote(name)), REMOVE)
         else:
-            hint = did_you_mean(name, known).removeprefix("; ") or f"the policy has {listing(known)}"
-            yield Violation(_ANNOTATION, f"{requests}, which does not exist", hint)
+            hint = did_you_mean(name, known).removeprefix("; ") or policy_has(known)
+            yield Violation(_ANNOTATION, DOES_NOT_EXIST.format(name=quote(name)), hint)
+
+
+def policy_has(injections: Sequence[str]) -> str:
+    """Return which injections there are, for the author of a pod that requests another one."""
+    return f"the policy has {listing(injections)}"
 
 
 def _inject(
@@ -178,16 +190,16 @@ def _mount_conflicts(pod: PodContext, injection: Injection) -> Iterator[Violatio
 def _name_conflict(number: int, injection: Injection) -> Violation:
     return Violation(
         f"/spec/volumes/{number}",
-        f"has the name {quote(injection.volume)}, which the injected token {quote(injection.name)} needs",
-        "rename the volume",
+        NAME_TAKEN.format(volume=quote(injection.volume), name=quote(injection.name)),
+        NAME_HINT,
     )
 
 
 def _path_conflict(pointer: str, injection: Injection) -> Violation:
     return Violation(
         pointer,
-        f"uses {quote(injection.mount_path)}, where the token {quote(injection.name)} is injected",
-        "mount it elsewhere, or list the container in the annotation tokenguard/skip-containers",
+        PATH_TAKEN.format(path=quote(injection.mount_path), name=quote(injection.name)),
+        PATH_HINT,
     )
 
 

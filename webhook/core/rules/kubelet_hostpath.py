@@ -10,6 +10,9 @@ from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 
+EXPOSES = "is {host_path}, which {effect}"
+CONTAINS, LEADS = "contains every pod's tokens", "leads to every pod's tokens"
+HINT = "mount only the folder that is needed"
 _PROCESS_LINK = re.compile(r"/proc/[^/]+(/task/[^/]+)?/(root|cwd)(/|$)")
 """Links from a process's folder under /proc to the rest of the node (proc(5))."""
 
@@ -24,15 +27,15 @@ def check(pod: PodContext) -> Iterator[Violation]:
             for path in paths
             for pods in pod.namespace_policy.kubelet_pods
         ):
-            effect = "contains every pod's tokens"
+            effect = CONTAINS
         elif any(_PROCESS_LINK.match(path) for path in paths):
-            effect = "leads to every pod's tokens"
+            effect = LEADS
         else:
             continue
         yield Violation(
             f"/spec/volumes/{number}/hostPath",
-            f"is {quote(host_path)}, which {effect}",
-            hint="mount only the folder that is needed",
+            EXPOSES.format(host_path=quote(host_path), effect=effect),
+            hint=HINT,
         )
 
 

@@ -13,15 +13,27 @@ from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_context import SecretContext
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_ACCOUNT_UID
 
+REQUESTS = "requests a token of {account} that never expires"
+CONTAINS = "contains a token of {account} that never expires"
+SET = "is set to a token of {account} that never expires"
+_ISSUES = "so Kubernetes issues a token of {account} that never expires"
+REMOVED = f"is removed, {_ISSUES}"
+ACCOUNT_CHANGED = f"is changed from {{old}} to {{new}}, {_ISSUES.format(account='the latter')}"
+UID_CHANGED = "is changed or removed, so a new ServiceAccount of the same name gets a token in this Secret"
+REVIVED = "is removed, so the token of {account}, which never expires, becomes valid again"
+KEEP_LABEL = "keep the label, or add an exemption with an end date"
+HINT = "project a token into the pod, add an exemption with an end date, or run: {command}"
+A_SERVICE_ACCOUNT = "a ServiceAccount"
+
 
 def check(context: SecretContext) -> Iterator[Violation]:
     """Find a new Secret, or an update of one, that gives a token that never expires."""
     secret, old = context.secret, context.old
     if not secret.is_legacy:
         if secret.token_changed:
-            yield _contains_token(context, f"contains a token of {_account(context.account)} that never expires")
+            yield _contains_token(context, CONTAINS.format(account=_account(context.account)))
     elif old is None or not old.is_legacy:
-        yield _violation(context, "/type", f"requests a token of {_account(context.account)} that never expires")
+        yield _violation(context, "/type", REQUESTS.format(account=_account(context.account)))
         if secret.legacy_token and not _is_own(context):
             yield _is_set(context)  # the token controller leaves it there, whatever the annotation says
     else:
@@ -29,8 +41,8 @@ def check(context: SecretContext) -> Iterator[Violation]:
     if context.revives_token:
         yield Violation(
             _pointer("labels", INVALID_SINCE),
-            f"is removed, so the token of {_account(context.token_account)}, which never expires, becomes valid again",
-            "keep the label, or add an exemption with an end date",
+            REVIVED.format(account=_account(context.token_account)),
+            KEEP_LABEL,
             other_account=context.other_account,
         )
 
@@ -40,19 +52,17 @@ def _legacy_update(context: SecretContext, secret: ReviewedSecret, old: Reviewed
 
     The token controller issues one wherever there is none, for the account and uid that the annotations name.
     """
-    issues = "so Kubernetes issues a token of {} that never expires"
     if secret.account != old.account:
         yield _violation(
             context,
             _pointer("annotations", LEGACY_TOKEN_ACCOUNT),
-            f"is changed from {quote(old.account)} to {quote(secret.account)}, {issues.format('the latter')}",
+            ACCOUNT_CHANGED.format(old=quote(old.account), new=quote(secret.account)),
             other_account=old.account,
         )
     elif (uid := _uid(old)) and uid != _uid(secret):
-        detail = "is changed or removed, so a new ServiceAccount of the same name gets a token in this Secret"
-        yield _violation(context, _pointer("annotations", LEGACY_TOKEN_ACCOUNT_UID), detail)
+        yield _violation(context, _pointer("annotations", LEGACY_TOKEN_ACCOUNT_UID), UID_CHANGED)
     if old.has_token and not secret.has_token:
-        yield _violation(context, secret.token_pointer, f"is removed, {issues.format(_account(secret.account))}")
+        yield _violation(context, secret.token_pointer, REMOVED.format(account=_account(secret.account)))
     elif secret.token_changed and secret.legacy_token and (old.has_token or not _is_own(context)):
         yield _is_set(context)
 
@@ -68,7 +78,7 @@ def _is_own(context: SecretContext) -> bool:
 
 
 def _is_set(context: SecretContext) -> Violation:
-    detail = f"is set to a token of {_account(context.token_account)} that never expires"
+    detail = SET.format(account=_account(context.token_account))
     return _contains_token(context, detail, other_account=context.other_account)
 
 
@@ -81,12 +91,11 @@ def _contains_token(context: SecretContext, detail: str, other_account: str | No
 
 def _violation(context: SecretContext, pointer: str, detail: str, other_account: str | None = None) -> Violation:
     command = create_token_command(context.token_request)
-    hint = f"project a token into the pod, add an exemption with an end date, or run: {command}"
-    return Violation(pointer, detail, hint, other_account=other_account)
+    return Violation(pointer, detail, HINT.format(command=command), other_account=other_account)
 
 
 def _account(name: str) -> str:
-    return quote(name) if name.strip("/") else "a ServiceAccount"
+    return quote(name) if name.strip("/") else A_SERVICE_ACCOUNT
 
 
 def _uid(secret: ReviewedSecret) -> str:

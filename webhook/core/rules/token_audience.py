@@ -12,6 +12,11 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.token_context import CSIDriverContext
 
+NO_AUDIENCE = "has no audience"
+NAME_ONE = "set audience to the intended service"
+ISSUED = "issued for {default}"
+NOT_ALLOWED = "has audience {audience}, which is not allowed"
+
 
 def check(pod: PodContext) -> Iterator[Violation]:
     """Find the author's tokens that name no audience, or one that is not allowed."""
@@ -29,14 +34,14 @@ def check(pod: PodContext) -> Iterator[Violation]:
                     default = None
                 yield Violation(
                     token.pointer,
-                    "has no audience",
-                    hint="set audience to the intended service",
+                    NO_AUDIENCE,
+                    hint=NAME_ONE,
                     edits=(Put(pointer, default, replaces=audience is not None),) if default else (),
-                    fix_summary=f"issued for {quote(default)}" if default else "",
+                    fix_summary=ISSUED.format(default=quote(default)) if default else "",
                 )
         elif hint := audience_hint(audience, audiences.allowed, pod.api_audiences, guess=denied < MAX_LINES):
             denied += 1
-            yield Violation(token.pointer, f"has audience {quote(audience)}, which is not allowed", hint=hint)
+            yield Violation(token.pointer, NOT_ALLOWED.format(audience=quote(audience)), hint=hint)
 
 
 def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
@@ -53,7 +58,7 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
             request.audience, audiences.allowed, context.api_audiences, guess=denied < MAX_LINES
         ):
             denied += 1
-            yield Violation(pointer, f"has audience {quote(request.audience)}, which is not allowed", hint=hint)
+            yield Violation(pointer, NOT_ALLOWED.format(audience=quote(request.audience)), hint=hint)
 
 
 RULE: Rule = Rule(

@@ -12,6 +12,12 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.token_context import CSIDriverContext
 
+EXCEEDS = "has lifetime {lifetime}s{year}, exceeding the maximum {maximum}s"
+YEAR_NOTE = " (Kubernetes extends 3607s to a year)"
+SHORTEN = "set expirationSeconds to {cap} or less"
+CAPPED = "capped to {cap}s"
+OUTLASTS = "is {grace}, but a token may expire {remaining}s into termination"
+OUTLASTS_HINT = "set it to {remaining} or less, or do not use the token while terminating"
 _MIN_REMAINING = lifetimes.remaining_at_refresh(lifetimes.MIN_EXPIRATION)
 """Seconds that the shortest possible token has left at its refresh: no shorter termination outlasts a token."""
 
@@ -58,12 +64,9 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
 
 def _messages(requested: int | None, lifetime: int, maximum: int, cap: int) -> tuple[str, str, str]:
     """Return what is wrong with a token, what its author can do, and what is done."""
-    year = " (Kubernetes extends 3607s to a year)" if lifetime != (requested or lifetime) else ""
-    return (
-        f"has lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",
-        f"set expirationSeconds to {cap} or less",
-        f"capped to {cap}s",
-    )
+    year = YEAR_NOTE if lifetime != (requested or lifetime) else ""
+    exceeds = EXCEEDS.format(lifetime=lifetime, year=year, maximum=maximum)
+    return exceeds, SHORTEN.format(cap=cap), CAPPED.format(cap=cap)
 
 
 _year_messages = lru_cache(maxsize=64)(_messages)
@@ -85,8 +88,8 @@ def _check_termination(pod: PodContext) -> Iterator[Violation]:
     if grace > remaining:
         yield Violation(
             "/spec/terminationGracePeriodSeconds",
-            f"is {grace}, but a token may expire {remaining}s into termination",
-            hint=f"set it to {remaining} or less, or do not use the token while terminating",
+            OUTLASTS.format(grace=grace, remaining=remaining),
+            hint=OUTLASTS_HINT.format(remaining=remaining),
             warn_only=True,
         )
 

@@ -10,6 +10,8 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.token_context import TokenRequestContext
 
+NOT_ALLOWED = "is {audience}, which is not allowed"
+
 
 def check(context: TokenRequestContext) -> Iterator[Violation]:
     """Find the audiences that are neither allowed nor the API server's."""
@@ -21,7 +23,7 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
             denied += 1
             yield Violation(
                 f"/spec/audiences/{number}",
-                f"is {quote(audience)}, which is not allowed",
+                NOT_ALLOWED.format(audience=quote(audience)),
                 hint=f"{hint}, or none for the API server",
             )
 

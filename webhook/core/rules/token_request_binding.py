@@ -9,13 +9,15 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.token_context import TokenRequestContext
 
+UNBOUND = "requests an unbound token, which cannot be revoked before it expires"
+
 
 def check(context: TokenRequestContext) -> Iterator[Violation]:
     """Find a request for an unbound token."""
     if context.token_request.spec.bound_object_ref is None:
         yield Violation(
             "/spec",
-            "requests an unbound token, which cannot be revoked before it expires",
+            UNBOUND,
             hint=f"run: {create_token_command(context, bind=True)}",
         )
 

@@ -9,6 +9,9 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import Rule
 from webhook.core.token_context import TokenRequestContext
 
+EXCEEDS = "requests lifetime {lifetime}s{year}, exceeding the maximum {maximum}s"
+YEAR_NOTE = " (Kubernetes extends 3607s to a year for a pod)"
+
 
 def check(context: TokenRequestContext) -> Iterator[Violation]:
     """Find a request whose token would be valid longer than the maximum."""
@@ -16,10 +19,10 @@ def check(context: TokenRequestContext) -> Iterator[Violation]:
     lifetime = context.lifetime
     if lifetime > maximum:
         requested = context.token_request.spec.expiration_seconds
-        year = " (Kubernetes extends 3607s to a year for a pod)" if lifetime != (requested or lifetime) else ""
+        year = YEAR_NOTE if lifetime != (requested or lifetime) else ""
         yield Violation(
             "/spec/expirationSeconds",
-            f"requests lifetime {lifetime}s{year}, exceeding the maximum {maximum}s",
+            EXCEEDS.format(lifetime=lifetime, year=year, maximum=maximum),
             hint=f"run: {create_token_command(context)}",
         )
 

@@ -7,6 +7,9 @@ from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
 
+BY_SUB_PATH = "mounts a token by {field} (never refreshed)"
+HINT = "mount the whole volume"
+
 
 def check(pod: PodContext) -> Iterator[Violation]:
     """Find the mounts of token volumes by subPath or subPathExpr."""
@@ -19,8 +22,8 @@ def check(pod: PodContext) -> Iterator[Violation]:
             if field and mount.name in volumes:
                 yield Violation(
                     pointer,
-                    f"mounts a token by {field} (never refreshed)",
-                    hint="mount the whole volume",
+                    BY_SUB_PATH.format(field=field),
+                    hint=HINT,
                 )
 
 

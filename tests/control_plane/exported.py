@@ -1,0 +1,482 @@
+"""Compares the verdicts of exported policies, by a real API server, with those of `evaluate`: rule by rule."""
+
+import collections
+import contextlib
+import copy
+import datetime as dt
+import http.client
+import json
+import re
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.control_plane.plane import ControlPlane
+from tests.reviews import review
+from webhook.core.admission_request import AdmissionRequest, Phase, read_review
+from webhook.core.cluster_state import ClusterState
+from webhook.core.decision import Finding
+from webhook.core.evaluate import evaluate
+from webhook.core.kinds import Subject
+from webhook.core.lifetimes import YEAR
+from webhook.core.policy.model import Action, Policy
+from webhook.core.rules import RULES
+from webhook.core.secret_content import ReviewedSecret
+from webhook.export.compiler import compile_policy
+
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+SUBJECTS = (Subject.POD, Subject.SECRET, Subject.TOKEN_REQUEST)
+LABEL = "equality"
+RESOURCES = {"Pod": "pods", "Secret": "secrets", "TokenRequest": "serviceaccounts/token"}
+UNKNOWN = "legacy-token-reference"
+"""The rule that CEL cannot express at all."""
+_WARNING = re.compile(
+    r"Validation failed for ValidatingAdmissionPolicy 'tokenguard-(?P<rule>[a-z-]+)-(?P<action>deny|warn|audit)-\d+'"
+    r" with binding '[^']*': (?P<message>.*)",
+    re.DOTALL,
+)
+_ACTIONS = {"deny": Action.REJECT, "warn": Action.WARN, "audit": Action.AUDIT}
+_KINDS = ("validatingadmissionpolic", "mutatingadmissionpolic")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An object that is created, or updated from `old`, by a user under a policy."""
+
+    name: str
+    policy: Policy
+    object: dict[str, Any]
+    cluster: ClusterState = ClusterState()
+    namespace: str = "demo"
+    user: str = "admin"
+    groups: tuple[str, ...] = ()
+    old: dict[str, Any] | None = None
+    account: str = ""
+    namespace_labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Tally:
+    """What was compared. `invalid` counts the objects that the API server does not accept under any policy."""
+
+    verdicts: int = 0
+    violations: int = 0
+    explained: collections.Counter[str] = field(default_factory=collections.Counter)
+    invalid: collections.Counter[str] = field(default_factory=collections.Counter)
+    objects: int = 0
+    denied: int = 0
+    patched: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.verdicts} verdicts about {self.objects} objects ({self.violations} with a violation, {self.denied} objects "
+            f"denied, {self.patched} patched); explained: {dict(self.explained)}; not accepted by the API server: "
+            f"{dict(self.invalid)}; {len(self.differences)} differences"
+        )
+
+
+class Client:
+    """A connection to the API server, as its admin or as anybody else."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        trust = ssl.create_default_context(cafile=str(plane.folder / "ca.crt"))
+        self._connection = http.client.HTTPSConnection(plane.url.removeprefix("https://"), context=trust, timeout=120)
+        self._token = (plane.folder / "tokens.csv").read_text().partition(",")[0]
+
+    def ask(
+        self, method: str, path: str, body: Any = None, user: str = "", groups: Iterable[str] = ()
+    ) -> tuple[int, Any, list[str]]:
+        """Return status, answer and warnings."""
+        data = b"" if body is None else json.dumps(body).encode()
+        self._connection.putrequest(method, path)
+        headers = [("Authorization", f"Bearer {self._token}"), ("Content-Type", "application/json")]
+        headers += [("Content-Length", str(len(data)))]
+        if user:
+            headers += [("Impersonate-User", user), *(("Impersonate-Group", group) for group in groups)]
+        for name, value in headers:
+            self._connection.putheader(name, value)
+        self._connection.endheaders(data)
+        reply = self._connection.getresponse()
+        raw = reply.read()
+        warnings = [value for name, value in reply.getheaders() if name.lower() == "warning"]
+        return reply.status, json.loads(raw) if raw else None, [_unquoted(warning) for warning in warnings]
+
+    def create(self, path: str, body: Any) -> None:
+        """Create an object, unless it exists."""
+        status, answer, _ = self.ask("POST", path, body)
+        assert status in {201, 409}, answer
+
+
+def _unquoted(warning: str) -> str:
+    """Return the text of a Warning header: `299 - "TEXT"`, with quotes and backslashes escaped."""
+    return re.sub(r"\\(.)", r"\1", warning.split(" ", 2)[2][1:-1])
+
+
+def compare(plane: ControlPlane, cases: Iterable[Case], *, patched: bool, tally: Tally, batch: int = 40) -> None:
+    """Compare the verdicts about all cases; `batch` is how many policies the API server gets at once."""
+    client = Client(plane)
+    client.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _ANYBODY)
+    waiting = list(cases)
+    while waiting:
+        chosen, waiting = _next_batch(waiting, batch)
+        numbers: dict[tuple[int, str, tuple[str, ...]], int] = {}
+        for case in chosen:
+            numbers.setdefault(_key(case), len(numbers))
+        _prepare_namespaces(client, chosen)
+        with _installed(client, chosen, numbers, patched=patched):
+            for case in chosen:
+                _compare_case(client, case, numbers[_key(case)], tally, patched=patched)
+
+
+def _key(case: Case) -> tuple[int, str, tuple[str, ...]]:
+    return id(case.policy), case.cluster.own_namespace, case.policy.api_audiences(case.cluster)
+
+
+def _next_batch(cases: list[Case], batch: int) -> tuple[list[Case], list[Case]]:
+    """Return cases of at most so many policies, whose namespaces all have the same labels, and the rest."""
+    chosen: list[Case] = []
+    rest: list[Case] = []
+    labels: dict[str, tuple[tuple[str, str], ...]] = {}
+    policies: set[Any] = set()
+    for case in cases:
+        fits = labels.get(case.namespace, case.namespace_labels) == case.namespace_labels
+        if fits and (_key(case) in policies or len(policies) < batch):
+            labels[case.namespace] = case.namespace_labels
+            policies.add(_key(case))
+            chosen.append(case)
+        else:
+            rest.append(case)
+    return chosen, rest
+
+
+_ANYBODY = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": "anybody"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}],
+}
+
+
+def _prepare_namespaces(client: Client, cases: list[Case]) -> None:
+    for name, labels in {case.namespace: case.namespace_labels for case in cases}.items():
+        metadata = {"name": name, "labels": dict(labels)}
+        client.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        path = f"/api/v1/namespaces/{name}"
+        _, found, _ = client.ask("GET", path)
+        own = {key: value for key, value in found["metadata"]["labels"].items() if key == "kubernetes.io/metadata.name"}
+        found["metadata"]["labels"] = {**own, **dict(labels)}
+        status, answer, _ = client.ask("PUT", path, found)
+        assert status == 200, answer
+    accounts = {(case.namespace, account) for case in cases for account in _accounts(case)}
+    for namespace, account in sorted(accounts):
+        made = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}
+        client.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", made)
+
+
+def _accounts(case: Case) -> Iterator[str]:
+    spec = case.object.get("spec") or {}
+    yield "default"
+    for name in (spec.get("serviceAccountName"), spec.get("serviceAccount"), case.account):
+        if name:
+            yield name
+
+
+@contextlib.contextmanager
+def _installed(client: Client, cases: list[Case], numbers: dict[Any, int], *, patched: bool) -> Iterator[None]:
+    """Have the API server enforce the exported policies, each for the objects with its number as a label."""
+    by_number = {numbers[_key(case)]: case for case in reversed(cases)}
+    kinds: dict[int, set[str]] = {}
+    for case in cases:
+        kinds.setdefault(numbers[_key(case)], set()).add(RESOURCES[case.object["kind"]])
+    objects = [
+        found
+        for number, case in by_number.items()
+        for found in _exported(case, number, kinds[number], patched=patched)
+    ]
+    objects.append(_SENTINEL)
+    objects.append({**_binding("sentinel", "sentinel", ["Warn"]), "kind": "ValidatingAdmissionPolicyBinding"})
+    objects.sort(key=lambda found: found["kind"].endswith("Binding"))
+    for found in objects:
+        status, answer, _ = client.ask("POST", f"{ADMISSION}/{plural(found['kind'])}", found)
+        assert status == 201, (found["metadata"]["name"], answer)
+    probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}}
+    deadline = time.monotonic() + 120
+    while not client.ask("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", probe)[2]:
+        assert time.monotonic() < deadline, "the API server does not enforce the policies"
+        time.sleep(0.1)
+    time.sleep(1.2 if patched else 0)  # mutating policies are loaded every second, on their own
+    try:
+        yield
+    finally:
+        for kind in _KINDS:
+            for ending in ("ybindings", "ies"):
+                client.ask("DELETE", f"{ADMISSION}/{kind}{ending}")
+
+
+def plural(kind: str) -> str:
+    """Return the name of the resource of a kind."""
+    return f"{kind.lower()[:-1]}ies" if kind.endswith("y") else f"{kind.lower()}s"
+
+
+_SENTINEL = {
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "ValidatingAdmissionPolicy",
+    "metadata": {"name": "sentinel"},
+    "spec": {
+        "matchConstraints": {
+            "resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}
+            ]
+        },
+        "validations": [{"expression": "false", "message": "the policies are enforced"}],
+    },
+}
+"""Comes last, so the API server has loaded all others when it warns."""
+
+
+def _binding(name: str, policy: str, actions: list[str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "metadata": {"name": name},
+        "spec": {"policyName": policy, "validationActions": actions},
+    }
+
+
+def _exported(case: Case, number: int, resources: set[str], *, patched: bool) -> Iterator[dict[str, Any]]:
+    """Yield the exported objects under other names, and for each binding one more that warns, which shows every verdict.
+
+    Those for other resources are left out: it takes the API server some time to compile each.
+    """
+    export = compile_policy(
+        case.policy,
+        patched=patched,
+        own_namespace=case.cluster.own_namespace,
+        api_audiences=case.policy.api_audiences(case.cluster),
+    )
+    selector = {"objectSelector": {"matchLabels": {LABEL: str(number)}}}
+    left_out = {
+        found["metadata"]["name"]
+        for found in export.objects
+        if "matchConstraints" in found["spec"]
+        and found["spec"]["matchConstraints"]["resourceRules"][0]["resources"][0] not in resources
+    }
+    for original in export.objects:
+        if original["metadata"]["name"] in left_out:
+            continue
+        found = copy.deepcopy(original)
+        found["metadata"]["name"] += f"-{number}"
+        if found["kind"].endswith("Binding"):
+            found["spec"]["policyName"] += f"-{number}"
+            found["spec"]["matchResources"] = selector
+        yield found
+        if found["kind"] == "ValidatingAdmissionPolicyBinding":
+            extra = copy.deepcopy(found)
+            extra["metadata"]["name"] = f"shown-{found['metadata']['name']}"
+            extra["spec"]["validationActions"] = ["Warn"]
+            yield extra
+
+
+def _compare_case(client: Client, case: Case, number: int, tally: Tally, *, patched: bool) -> None:
+    kind = case.object["kind"]
+    with _stored(client, case):
+        given = _send(client, case, case.object, "none")
+        if given[0] not in {200, 201}:
+            tally.invalid[f"{kind}: {given[1].get('reason')}"] += 1
+            return
+        original = _unstored(given[1])
+        status, answer, warnings = _send(client, case, original, str(number))
+        final = original
+        if patched and kind == "Pod":
+            final = _after_mutation(client, case, original, number, tally, (status, answer))
+        _compare_verdicts(case, final, (status, answer, warnings), tally, patched=patched)
+
+
+def _after_mutation(
+    client: Client, case: Case, original: dict[str, Any], number: int, tally: Tally, sent: tuple[int, Any]
+) -> dict[str, Any]:
+    """Return the pod that the validating policies see, after comparing it with what the webhook makes of it."""
+    expected = original
+    request = _request(case, original, Phase.MUTATE)
+    decision = evaluate(request, case.policy, case.cluster, dt.datetime.now(dt.UTC))
+    patch = [
+        operation for finding in decision.findings if finding.rule != UNKNOWN for operation in finding.violation.edits
+    ]
+    del patch
+    import jsonpatch
+
+    expected = jsonpatch.apply_patch(original, [*decision.patch])
+    if expected != original:
+        tally.patched += 1
+    if sent[0] in {200, 201}:
+        made = _unstored(sent[1])
+        if _comparable(made) != _comparable(expected):
+            tally.differences.append(f"{case.name}: patched\n  webhook {_comparable(expected)}\n  API server {_comparable(made)}")
+    return expected
+
+
+def _comparable(pod: dict[str, Any]) -> Any:
+    """Return a pod without what the API server fills in after admission, and without its label."""
+    spec = copy.deepcopy(pod["spec"])
+    for volume in spec.get("volumes", []):
+        if "projected" in volume:
+            volume["projected"].setdefault("defaultMode", 420)
+    spec.pop("tolerations", None)
+    return json.loads(json.dumps(_without_empty(spec)))
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: inner for key, old in value.items() if (inner := _without_empty(old)) not in (None, [], {}, "")}
+    return [_without_empty(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _path(case: Case, obj: dict[str, Any]) -> str:
+    kind = obj["kind"]
+    if kind == "TokenRequest":
+        return f"/api/v1/namespaces/{case.namespace}/serviceaccounts/{case.account}/token"
+    path = f"/api/v1/namespaces/{case.namespace}/{kind.lower()}s"
+    return f"{path}/{obj['metadata']['name']}" if case.old is not None else path
+
+
+def _send(client: Client, case: Case, obj: dict[str, Any], label: str) -> tuple[int, Any, list[str]]:
+    sent = copy.deepcopy(obj)
+    metadata = sent.setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), LABEL: label}
+    metadata["namespace"] = case.namespace
+    method = "PUT" if case.old is not None else "POST"
+    return client.ask(method, f"{_path(case, sent)}?dryRun=All", sent, case.user, case.groups)
+
+
+@contextlib.contextmanager
+def _stored(client: Client, case: Case) -> Iterator[None]:
+    """Have the object that is updated, or a pod that a token is bound to, in the API server meanwhile."""
+    needed = []
+    if case.old is not None:
+        needed.append(copy.deepcopy(case.old))
+    bound = (case.object.get("spec") or {}).get("boundObjectRef") or {}
+    if bound.get("kind") == "Pod" and bound.get("name"):
+        spec = {"containers": [{"name": "app", "image": "app"}], "serviceAccountName": case.account}
+        needed.append({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": bound["name"]}, "spec": spec})
+    if bound.get("kind") == "Secret" and bound.get("name"):
+        needed.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": bound["name"]}})
+    paths = []
+    for found in needed:
+        found["metadata"]["namespace"] = case.namespace
+        path = f"/api/v1/namespaces/{case.namespace}/{found['kind'].lower()}s"
+        client.create(path, found)
+        paths.append(f"{path}/{found['metadata']['name']}")
+    try:
+        yield
+    finally:
+        for path in paths:
+            client.ask("DELETE", path, {"gracePeriodSeconds": 0})
+
+
+def _unstored(obj: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of an answer as one that is sent."""
+    metadata = {
+        key: value
+        for key, value in obj["metadata"].items()
+        if key not in {"uid", "creationTimestamp", "resourceVersion", "managedFields", "generation"}
+    }
+    labels = {key: value for key, value in metadata.pop("labels", {}).items() if key != LABEL}
+    if labels:
+        metadata["labels"] = labels
+    return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
+
+
+def _request(case: Case, obj: dict[str, Any], phase: Phase) -> AdmissionRequest:
+    body = review(
+        obj,
+        namespace=case.namespace,
+        name=case.account or obj["metadata"].get("name", ""),
+        user=case.user,
+        groups=("system:authenticated", *case.groups),
+        operation="UPDATE" if case.old is not None else "CREATE",
+        old=case.old,
+    )
+    return read_review(body, phase)
+
+
+def _compare_verdicts(
+    case: Case, final: dict[str, Any], sent: tuple[int, Any, list[str]], tally: Tally, *, patched: bool
+) -> None:
+    status, answer, warnings = sent
+    request = _request(case, final, Phase.VALIDATE)
+    decision = evaluate(request, case.policy, case.cluster, dt.datetime.now(dt.UTC))
+    assert not decision.problem, (case.name, decision.problem)
+    expected: dict[str, set[Action]] = {}
+    lines: dict[tuple[str, Action], list[str]] = {}
+    for finding in decision.findings:
+        reason = "" if patched else _why_let_in(case, finding)
+        if finding.rule == UNKNOWN:
+            continue
+        if reason:
+            tally.explained[reason] += 1
+            continue
+        expected.setdefault(finding.rule, set()).add(finding.action)
+        lines.setdefault((finding.rule, finding.action), []).append(finding.line())
+    actual: dict[str, set[Action]] = {}
+    for warning in warnings:
+        found = _WARNING.fullmatch(warning)
+        if found is None:
+            if "ValidatingAdmissionPolicy" in warning:
+                tally.differences.append(f"{case.name}: {warning}")
+            continue
+        rule, action = found["rule"], _ACTIONS[found["action"]]
+        actual.setdefault(rule, set()).add(action)
+        _compare_message(case, found["message"], lines.get((rule, action), []), tally)
+    rules = [rule.name for rule in RULES if request.subject in rule.subjects and rule.name != UNKNOWN]
+    tally.objects += 1
+    for rule in rules:
+        tally.verdicts += 1
+        tally.violations += bool(expected.get(rule))
+        if expected.get(rule, set()) != actual.get(rule, set()):
+            if rule == "legacy-token-secret" and _is_unreadable(case, request):
+                tally.explained["legacy-token-secret: whose token a text is"] += 1
+                continue
+            content = json.dumps(final["spec"]) if final["kind"] == "Pod" else ""
+            tally.differences.append(
+                f"{case.name}: {rule}: expected {sorted(expected.get(rule, ()))}, got {sorted(actual.get(rule, ()))}"
+                f"\n  {content}\n  {[str(finding) for finding in decision.findings]}\n  {warnings}"
+            )
+    is_denied = any(Action.REJECT in actions for actions in expected.values())
+    tally.denied += is_denied
+    if not _is_unreadable(case, request) and is_denied != (status == 403 and "ValidatingAdmissionPolicy" in answer["message"]):
+        tally.differences.append(f"{case.name}: denied {is_denied}, but {status} {answer.get('message')}")
+
+
+def _is_unreadable(case: Case, request: AdmissionRequest) -> bool:
+    """Return whether the decision depends on whose token is in a Secret, which CEL cannot read."""
+    secret = request.object
+    if not isinstance(secret, ReviewedSecret) or secret.legacy_token is None:
+        return False
+    by_account = any(exemption.service_accounts for exemption in case.policy.exemptions)
+    return secret.is_legacy or by_account
+
+
+def _compare_message(case: Case, message: str, lines: list[str], tally: Tally) -> None:
+    """Check that a message starts as a line of the webhook; hints that depend on the request may differ."""
+    if not lines:
+        return  # a difference that is reported already
+    if not any(message.startswith(line.split("; ")[0].split(" of ")[0]) for line in lines) and "\\" not in message:
+        tally.differences.append(f"{case.name}: says {message}, not {lines}")
+
+
+def _why_let_in(case: Case, finding: Finding) -> str:
+    """Return why `-o vap` lets a violation in that the webhook denies, because only the webhook repairs it."""
+    if finding.action is not Action.REJECT or not finding.violation.edits:
+        return ""
+    namespace_policy = case.policy.in_namespace(case.namespace, frozenset(case.namespace_labels))
+    if finding.rule == "token-expiration" and finding.violation.is_api_token:
+        token = finding.violation.token
+        return "token-expiration: the API server's own token" if token and token.lifetime == YEAR else ""
+    if finding.rule == "inject":
+        return "inject: the token is missing"
+    if finding.rule == "api-token-automount" and namespace_policy.rules[finding.rule] is Action.PATCH:
+        return "api-token-automount: the token is not removed"
+    return ""

@@ -1,0 +1,70 @@
+"""What a rule checks in CEL: where it looks, what it says, and what the policy makes of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from webhook.core.decision import Violation
+from webhook.core.json_patch import Edit, Remove
+from webhook.core.kinds import Subject
+from webhook.core.policy.model import Policy
+from webhook.export.cel import TRUE
+from webhook.export.scopes import Scopes
+
+ANY_EDIT: tuple[Edit, ...] = (Remove(""),)
+"""Stands for the edits with which the mutating webhook repairs a violation."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is compiled: a policy for a cluster, with or without MutatingAdmissionPolicies that patch."""
+
+    policy: Policy
+    api_audiences: tuple[str, ...]
+    own_namespace: str
+    patched: bool
+    scopes: Scopes
+
+
+@dataclass(frozen=True)
+class Check:
+    """One kind of violation of a rule.
+
+    The texts of `violation` are templates, whose fields `values` gives as expressions of strings, as it does `path`.
+    `lines` returns the expression of a list with a line for each violation, given the expression of a line.
+    `unpatched` is used in its place where a violation denies the object and nothing in the cluster has patched it; None
+    if such an object is let in. `accounts` are as in `Scopes.exempt`.
+    """
+
+    violation: Violation
+    values: Mapping[str, str]
+    lines: Callable[[str], str]
+    unpatched: Callable[[str], str] | None
+    accounts: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class RuleChecks:
+    """The checks of a rule for one subject, with the variables that they use; `gaps` says what is not expressed."""
+
+    rule: str
+    subject: Subject
+    checks: Sequence[Check]
+    variables: Sequence[tuple[str, str]] = ()
+    gaps: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """JSON Patch operations, as an expression, that repair violations of a rule; each sees what those before it did."""
+
+    patch: str
+    where: str = TRUE
+
+
+@dataclass(frozen=True)
+class RuleMutations:
+    """What the API server patches for a rule, in this order."""
+
+    rule: str
+    mutations: Sequence[Mutation]
+    variables: Sequence[tuple[str, str]] = field(default=())
