@@ -75,6 +75,10 @@ fuzz: MINUTES ?= 1
 fuzz: $(VENV)/ready ## send it random reviews and policies, for MINUTES (1); see CONTRIBUTING.md
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
+.PHONY: equality
+equality: $(VENV)/ready ## compare exported policies with the webhook on a real API server, with 1,000 random policies: half an hour
+	EQUALITY_POLICIES=1000 $(BIN)/python -m pytest -s tests/control_plane/test_policy_export.py
+
 .PHONY: lock
 lock: $(VENV)/ready ## write the locked requirements from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --extra fast pyproject.toml -o requirements/run.txt

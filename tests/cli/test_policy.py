@@ -65,3 +65,32 @@ def test_show_escapes_text_that_keeps_its_meaning() -> None:
 
 def test_schema_is_json() -> None:
     assert json.loads(run_command("policy", "schema").stdout)["title"] == "tokenguard/v1 TokenPolicy"
+
+
+def test_export_prints_manifests_and_lists_what_is_not_expressed() -> None:
+    done = run_command("policy", "export", "-", stdin=f"{HEAD}mode: enforce\n".encode())
+    found = list(yaml.safe_load_all(done.stdout))
+    assert done.returncode == 0
+    assert {one["kind"] for one in found} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert "legacy-token-reference: not expressed" in done.stderr
+    assert "API server's audiences: assumed to be https://kubernetes.default.svc" in done.stderr
+
+
+def test_export_takes_audiences_and_namespace_of_the_cluster() -> None:
+    arguments = ("-o", "vap+map", "--own-namespace", "guard", "--api-audience", "https://api.internal")
+    done = run_command("policy", "export", *arguments)
+    assert "MutatingAdmissionPolicy" in done.stdout
+    assert "https://api.internal" in done.stdout
+    assert "assumed" not in done.stderr
+    [selector] = next(yaml.safe_load_all(done.stdout))["spec"]["matchConstraints"]["namespaceSelector"][
+        "matchExpressions"
+    ]
+    assert selector["values"] == ["kube-system", "guard"]
+
+
+def test_export_too_large_policy_exits_2_with_the_reason() -> None:
+    patterns = ", ".join(f"'team-{number:05}-*'" for number in range(9000))
+    exemption = f"{{rules: ['*'], namespaces: [{patterns}], reason: r, until: never}}"
+    done = run_command("policy", "export", "-", stdin=f"{HEAD}exemptions: [{exemption}]\n".encode())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the policy is too large for the API server: an expression of ValidatingAdmissionPolicy" in done.stderr

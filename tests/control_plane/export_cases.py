@@ -1,18 +1,18 @@
 """Objects and policies for the comparison: the golden cases, the recorded reviews, and generated ones."""
 
 import copy
-import json
 import datetime as dt
+import json
 from collections.abc import Iterator
-from pathlib import Path
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.control_plane.exported import SUBJECTS, Case
-from tests.core.test_properties import HEAD, admitted
+from tests.core.strategies import HEAD, admitted
 from tests.golden_cases import LOADED, GoldenCase, the_object
 from tests.reviews import review
 from webhook.core import admission_request
@@ -38,7 +38,9 @@ def golden() -> Iterator[Case]:
             continue
         policy = known.setdefault(found.policy.sha256, found.policy)
         namespace = request.get("namespace", "demo")
-        account = request.get("name", (obj.get("metadata") or {}).get("name", "")) if obj["kind"] == "TokenRequest" else ""
+        account = (
+            request.get("name", (obj.get("metadata") or {}).get("name", "")) if obj["kind"] == "TokenRequest" else ""
+        )
         is_update = request.get("operation") == "UPDATE" and obj["kind"] == "Secret"
         yield Case(
             f"{rule}: {case['case']}",
@@ -60,16 +62,22 @@ def recorded() -> Iterator[Case]:
     for path in sorted(RECORDED.glob("*.validate.*.json")):
         body = path.read_bytes()
         request = json.loads(body)["request"]
-        if read_review(body, admission_request.Phase.VALIDATE).subject not in SUBJECTS or request["operation"] != "CREATE":
+        if (
+            read_review(body, admission_request.Phase.VALIDATE).subject not in SUBJECTS
+            or request["operation"] != "CREATE"
+        ):
             continue
         user = request["userInfo"]
         account = request["name"] if request.get("subResource") == "token" else ""
         obj = copy.deepcopy(request["object"])
         for key in ("uid", "creationTimestamp", "managedFields", "resourceVersion", "ownerReferences"):
             obj["metadata"].pop(key, None)
-        yield Case(path.name, policy, completed(obj), user=user["username"], groups=tuple(user["groups"]), account=account)
+        yield Case(
+            path.name, policy, completed(obj), user=user["username"], groups=tuple(user["groups"]), account=account
+        )
 
 
+API_AUDIENCE = "https://kubernetes.default.svc"
 ACCOUNTS = ("app", "robot", "default")
 USERS = {"admin": (), "alice@example.com": ("dev",), "system:serviceaccount:ci:deployer": ("system:serviceaccounts",)}
 NAMESPACES = {"demo": (), "team-a": (("tier", "backend"),), "sandbox-1": (("tier", ""),)}
@@ -94,11 +102,13 @@ _overrides = st.fixed_dictionaries(
 )
 _exemptions = st.fixed_dictionaries(
     {
-        "rules": st.one_of(st.just(["*"]), st.lists(st.sampled_from([rule.name for rule in RULES]), min_size=1, max_size=3)),
+        "rules": st.one_of(
+            st.just(["*"]), st.lists(st.sampled_from([rule.name for rule in RULES]), min_size=1, max_size=3)
+        ),
         "namespaces": _globs,
         "serviceAccounts": st.sampled_from([[], ["app"], ["demo/*"], ["r*", "team-a/app"]]),
         "users": st.sampled_from([[], ["admin"], ["*@example.com"], ["system:serviceaccount:ci:*"]]),
-        "reason": st.just("it's \"tested\" {here}"),
+        "reason": st.just('it\'s "tested" {here}'),
         "until": st.sampled_from(["never", *(str(TODAY + dt.timedelta(days=days)) for days in (-400, -1, 1, 400))]),
     }
 )
@@ -108,9 +118,9 @@ _injections = st.sampled_from([
     [{"name": "vault", "audience": "vault", "mountPath": "/v", "env": "V"}],
     [
         {"name": "vault", "audience": "vault", "mountPath": "/v", "env": "V", "onRequest": True},
-        {"name": "db", "audience": "https://kubernetes.default.svc", "mountPath": "/a", "env": "V", "podLabels": {"app": "shop"}},
+        {"name": "db", "audience": API_AUDIENCE, "mountPath": "/a", "env": "V", "podLabels": {"app": "shop"}},
     ],
-    [{"name": "db", "audience": "db", "mountPath": "/a", "namespaces": ["team-*"], "serviceAccounts": ["app", "demo/*"]}],
+    [{"name": "db", "audience": "d", "mountPath": "/a", "namespaces": ["team-*"], "serviceAccounts": ["app", "d*/*"]}],
     [{"name": "vault", "audience": "vault", "mountPath": "/v", "namespaceLabels": {"tier": "backend"}}],
 ])  # fmt: skip
 
@@ -136,8 +146,9 @@ def rich_policies(draw: st.DrawFn) -> Policy:
 
 
 host_paths = st.sampled_from([
-    "/", "/var", "/var/lib//kubelet/./pods/x", "/VAR/lib", "/var/log", "/data/k.8s/pods", "/data/k_8s/pods", "C:\\k\\pods",
-    "/proc/1/root/etc", "/proc", "/proc/self/task/7/cwd", "\\var\\lib", "/k/pods/1", "/var/lib/kubelet/plugins", ".",
+    "/", "/var", "/var/lib//kubelet/./pods/x", "/VAR/lib", "/var/log", "/data/k.8s/pods", "/data/k_8s/pods",
+    ".", "C:\\k\\pods", "/proc/1/root/etc", "/proc", "/proc/self/task/7/cwd", "\\var\\lib", "/k/pods/1",
+    "/var/lib/kubelet/plugins",
 ])  # fmt: skip
 
 
@@ -161,12 +172,16 @@ def rich_pods(draw: st.DrawFn) -> dict[str, Any]:
 token_requests = st.fixed_dictionaries(
     {
         "expirationSeconds": st.sampled_from([None, 600, 3600, 3601, 3607, 86400, 1 << 32]),
-        "audiences": st.sampled_from([None, [], ["vault"], ["https://kubernetes.default.svc"], ["a.b", "https://x.example.com"],
-                                      ["https://x/y.example.com"], ["vault", "https://kubernetes.default.svc"]]),
-        "boundObjectRef": st.sampled_from([None, None, {"kind": "Pod", "apiVersion": "v1", "name": "bound"},
-                                           {"kind": "Secret", "apiVersion": "v1", "name": "bound"}]),
+        "audiences": st.sampled_from([
+            None, [], ["vault"], [API_AUDIENCE], ["a.b", "https://x.example.com"], ["https://x/y.example.com"],
+            ["vault", API_AUDIENCE],
+        ]),
+        "boundObjectRef": st.sampled_from([
+            None, None, {"kind": "Pod", "apiVersion": "v1", "name": "bound"},
+            {"kind": "Secret", "apiVersion": "v1", "name": "bound"},
+        ]),
     }
-).map(lambda spec: {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec})  # fmt: skip
+).map(lambda spec: {"kind": "TokenRequest", "metadata": {}, "spec": spec})  # fmt: skip
 
 _legacy_annotations = st.fixed_dictionaries(
     {"kubernetes.io/service-account.name": st.sampled_from(["app", "robot"])},
@@ -200,7 +215,7 @@ def rich_cases(draw: st.DrawFn, number: int) -> list[Case]:
         cluster = ClusterState(namespaces={name: frozenset(pairs) for name, pairs in NAMESPACES.items()})
         made.append(Case(f"pod {index}", policy, draw(rich_pods()), cluster, **place))
     account = draw(st.sampled_from(ACCOUNTS))
-    made.append(Case("token", policy, draw(token_requests), cluster, **place, account=account))
+    made.append(Case("token", policy, completed(draw(token_requests)), cluster, **place, account=account))
     secret, old = draw(secret_changes())
     made.append(Case("secret", policy, secret, cluster, **place, old=old))
     return made
@@ -211,7 +226,13 @@ def generated(count: int, pods_for_each: int) -> list[Case]:
     cases: list[Case] = []
 
     @seed(20261126)
-    @settings(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(
+        max_examples=count,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        deadline=None,
+    )
     @given(rich_cases(pods_for_each))
     def collect(found: list[Case]) -> None:
         number = len({id(case.policy) for case in cases})
@@ -246,26 +267,28 @@ def accepted(pod: dict[str, Any]) -> dict[str, Any]:
     spec = pod["spec"]
     volumes = {volume["name"]: volume for volume in spec.get("volumes") or ()}
     for volume in volumes.values():
-        sources = (volume.get("projected") or {}).get("sources") or ()
-        if "projected" in volume:
-            volume["projected"]["sources"] = [source for source in sources if source and "clusterTrustBundle" not in source]
-        for number, source in enumerate(sources):
-            if "serviceAccountToken" in source:
-                source["serviceAccountToken"]["path"] += str(number)
-        if "hostPath" in volume:
-            volume["hostPath"].setdefault("type", "")
-        for number, item in enumerate((volume.get("secret") or {}).get("items") or ()):
-            item["path"] = f"{item['path']}{number}"
-    seen: set[str] = set()
+        _correct_volume(volume)
+    names: set[str] = set()
     for key in ("initContainers", "containers"):
         for number, container in enumerate(spec.get(key) or ()):
-            if container["name"] in seen:
+            if container["name"] in names:
                 container["name"] += f"-{key.lower()}-{number}"
-            seen.add(container["name"])
-            mounts = [mount for mount in container.get("volumeMounts") or () if mount["name"] in volumes]
-            container["volumeMounts"] = mounts
+            names.add(container["name"])
+            mounts = container.get("volumeMounts") or ()
+            container["volumeMounts"] = [mount for mount in mounts if mount["name"] in volumes]
             for variable in container.get("env") or ():
                 if "valueFrom" in variable:
                     variable.pop("value", None)
                     variable["valueFrom"]["secretKeyRef"].setdefault("key", "token")
     return pod
+
+
+def _correct_volume(volume: dict[str, Any]) -> None:
+    if "projected" in volume:
+        sources = volume["projected"].get("sources") or ()
+        for number, source in enumerate(sources):
+            if "serviceAccountToken" in source:
+                source["serviceAccountToken"]["path"] += str(number)
+        volume["projected"]["sources"] = [one for one in sources if one and "clusterTrustBundle" not in one]
+    for number, item in enumerate((volume.get("secret") or {}).get("items") or ()):
+        item["path"] = f"{item['path']}{number}"

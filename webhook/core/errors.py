@@ -4,6 +4,7 @@
     ├── ApiError       the API server refuses or cannot be reached (cluster/transport.py)
     ├── RotationError  a rotation of certificates cannot start (cluster/certificates/rotation_request.py)
     ├── StartError     the server cannot start (server/options.py)
+    ├── PolicyTooLargeError  a policy is too large for CEL (export/objects.py)
     └── DemoError      the demo's server failed (demo/server.py)
 
 Errors in the input of a command are `click.ClickException`s, made in `cli/`. Other exceptions are bugs.

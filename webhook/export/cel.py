@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from string import Formatter
 
 from webhook.core.formatting import MAX_QUOTED
@@ -106,3 +106,8 @@ def has_labels(metadata: str, labels: Labels) -> str:
 def flattened(lists: str) -> str:
     """Return the lines in a list of texts, each of several lines or none: CEL has no other way to join lists."""
     return f"{lists}.filter(text, text != '').join('\\n').split('\\n').filter(text, text != '')"
+
+
+def once(condition: str) -> Callable[[str], str]:
+    """Return a function that returns a list with a line if a condition holds."""
+    return lambda line: f"{condition} ? [{line}] : {NO_LINES}"

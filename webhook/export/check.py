@@ -1,13 +1,12 @@
 """What a rule checks in CEL: where it looks, what it says, and what the policy makes of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from webhook.core.decision import Violation
 from webhook.core.json_patch import Edit, Remove
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Policy
-from webhook.export.cel import TRUE
 from webhook.export.scopes import Scopes
 
 ANY_EDIT: tuple[Edit, ...] = (Remove(""),)
@@ -15,7 +14,7 @@ ANY_EDIT: tuple[Edit, ...] = (Remove(""),)
 
 
 @dataclass(frozen=True)
-class Input:
+class CompilerInput:
     """What is compiled: a policy for a cluster, with or without MutatingAdmissionPolicies that patch."""
 
     policy: Policy
@@ -26,7 +25,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Check:
+class ExportedCheck:
     """One kind of violation of a rule.
 
     The texts of `violation` are templates, whose fields `values` gives as expressions of strings, as it does `path`.
@@ -43,28 +42,11 @@ class Check:
 
 
 @dataclass(frozen=True)
-class RuleChecks:
+class ExportedRule:
     """The checks of a rule for one subject, with the variables that they use; `gaps` says what is not expressed."""
 
     rule: str
     subject: Subject
-    checks: Sequence[Check]
+    checks: Sequence[ExportedCheck]
     variables: Sequence[tuple[str, str]] = ()
     gaps: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """JSON Patch operations, as an expression, that repair violations of a rule; each sees what those before it did."""
-
-    patch: str
-    where: str = TRUE
-
-
-@dataclass(frozen=True)
-class RuleMutations:
-    """What the API server patches for a rule, in this order."""
-
-    rule: str
-    mutations: Sequence[Mutation]
-    variables: Sequence[tuple[str, str]] = field(default=())

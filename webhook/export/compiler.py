@@ -11,12 +11,13 @@ from webhook.core.evaluate import build_finding
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action, Override, Policy
 from webhook.export import cel, inject, mutations, pod_rules, secrets, token_requests
-from webhook.export.check import Check, Input, RuleChecks
+from webhook.export.check import CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.objects import (
     MAX_EXPRESSION,
     MAX_OBJECT,
     Object,
     PolicyTooLargeError,
+    constraints,
     metadata,
     mutating,
     validating,
@@ -26,6 +27,7 @@ from webhook.export.scopes import NOW, NOW_BEFORE_CREATION, NOW_OF_UPDATE, Scope
 _RULES = (pod_rules.rules, secrets.rules, token_requests.rules, inject.rules)
 _ACTIONS = (Action.REJECT, Action.WARN, Action.AUDIT)
 MUTATING_NAME = "tokenguard-pods"
+TOO_LARGE = "the policy is too large for the API server"
 _NO_WORKLOADS = "workloads, ServiceAccounts and ephemeral containers: not expressed, their authors get no warnings"
 
 
@@ -50,7 +52,7 @@ def compile_policy(
     server's own, unless the policy names them. Raises `PolicyTooLargeError` if the API server would not accept them.
     """
     audiences = policy.api_server_token.audiences or api_audiences
-    given = Input(policy, audiences, own_namespace, patched, Scopes(policy))
+    given = CompilerInput(policy, audiences, own_namespace, patched, Scopes(policy))
     rules = [rule for rules in _RULES for rule in rules(given) if _is_on(given, rule.rule)]
     gaps = {rule.rule: [f"{rule.rule}: {gap}" for gap in rule.gaps] for rule in rules}
     everywhere = [_NO_WORKLOADS, *(gap for rule in rules if not rule.checks for gap in gaps[rule.rule])]
@@ -68,30 +70,35 @@ def compile_policy(
     return Export(objects, every_gap)
 
 
-def _is_on(given: Input, rule: str) -> bool:
+def _is_on(given: CompilerInput, rule: str) -> bool:
     return any(settings.rules[rule] is not Action.OFF for settings in given.scopes.settings.values())
 
 
-def _validating(given: Input, rule: RuleChecks, action: Action, gaps: Sequence[str]) -> list[Object]:
+def _validating(given: CompilerInput, rule: ExportedRule, action: Action, gaps: Sequence[str]) -> list[Object]:
     """Return the policy with the violations of a rule for one action; none if there are none."""
     variables = [_now(rule.subject), *given.scopes.variables(), *rule.variables]
     findings = []
+    exemptions: dict[str, str] = {cel.FALSE: cel.FALSE}
     for number, check in enumerate(rule.checks):
-        exempt = given.scopes.exempt(rule.rule, check.accounts)
+        covered = given.scopes.exempt(rule.rule, check.accounts)
+        if covered not in exemptions:
+            exemptions[covered] = f"variables.exempt{number}"
+            variables.append((f"exempt{number}", covered))
+        exempt = exemptions[covered]
         for variant, (scopes, lines) in enumerate(_variants(given, rule, check, action)):
             name = f"found{number}" if variant == 0 else f"found{number}_{variant}"
             where = given.scopes.where(scopes)
             variables.append((name, lines if where == cel.TRUE else f"{where} ? ({lines}) : {cel.NO_LINES}"))
             found = f"variables.{name}"
             if exempt != cel.FALSE:
-                found = f"({found}.size() == 0 || ({exempt}) ? {cel.NO_LINES} : {found})"
+                found = f"({found}.size() == 0 || {exempt} ? {cel.NO_LINES} : {found})"
             findings.append(found)
     if not findings:
         return []
     joined = findings[0] if len(findings) == 1 else _joined(findings)
     variables.append(("findings", joined))
-    meta = metadata("", given.policy.revision, gaps)
-    return validating(rule.rule, rule.subject, action, given.own_namespace, variables, meta)
+    meta = metadata(given.policy.revision, gaps)
+    return validating(rule.rule, action, constraints(rule.subject, given.own_namespace), variables, meta)
 
 
 def _joined(lists: Sequence[str]) -> str:
@@ -103,7 +110,9 @@ def _now(subject: Subject) -> tuple[str, str]:
     return "now", NOW_OF_UPDATE if subject is Subject.SECRET else NOW
 
 
-def _variants(given: Input, rule: RuleChecks, check: Check, action: Action) -> Iterator[tuple[list[int], str]]:
+def _variants(
+    given: CompilerInput, rule: ExportedRule, check: ExportedCheck, action: Action
+) -> Iterator[tuple[list[int], str]]:
     """Yield the lines of a check for one action, with the scopes in which they say that."""
     variants: dict[tuple[str, bool], list[int]] = {}
     for scope, settings in given.scopes.settings.items():
@@ -119,7 +128,7 @@ def _variants(given: Input, rule: RuleChecks, check: Check, action: Action) -> I
             yield scopes, lines(cel.text(f"{rule.rule}: {{path}} {detail}", check.values))
 
 
-def _finding(rule: RuleChecks, violation: Violation, settings: Override) -> Finding | None:
+def _finding(rule: ExportedRule, violation: Violation, settings: Override) -> Finding | None:
     intended = settings.rules[rule.rule]
     if intended is Action.OFF:
         return None
@@ -127,30 +136,28 @@ def _finding(rule: RuleChecks, violation: Violation, settings: Override) -> Find
     return build_finding(rule.rule, intended, violation, request, settings.mode)
 
 
-def _is_repaired(rule: RuleChecks, violation: Violation, settings: Override) -> bool:
+def _is_repaired(rule: ExportedRule, violation: Violation, settings: Override) -> bool:
     """Return whether the mutating webhook repairs the violation."""
     return bool(violation.edits) and (settings.rules[rule.rule] is Action.PATCH or violation.is_api_token)
 
 
-def _mutating(given: Input, gaps: Sequence[str]) -> list[Object]:
+def _mutating(given: CompilerInput, gaps: Sequence[str]) -> list[Object]:
     patches = list(mutations.patches(given))
     if not patches:
         return []
     variables = [("now", NOW_BEFORE_CREATION), *given.scopes.variables(), *mutations.variables(given)]
-    meta = metadata("", given.policy.revision, gaps)
-    return mutating(MUTATING_NAME, given.own_namespace, variables, patches, meta)
+    meta = metadata(given.policy.revision, gaps)
+    return mutating(MUTATING_NAME, constraints(Subject.POD, given.own_namespace), variables, patches, meta)
 
 
 def _check_size(found: Object) -> None:
     name, size = found["metadata"]["name"], len(json.dumps(found, ensure_ascii=False).encode())
     if size > MAX_OBJECT:
-        raise PolicyTooLargeError(
-            f"the policy is too large for the API server: {found['kind']} {name} has {size} bytes, exceeding {MAX_OBJECT}"
-        )
+        raise PolicyTooLargeError(f"{TOO_LARGE}: {found['kind']} {name} has {size} bytes, exceeding {MAX_OBJECT}")
     for expression in _expressions(found["spec"]):
         if len(expression) > MAX_EXPRESSION:
             raise PolicyTooLargeError(
-                f"the policy is too large for the API server: an expression of {found['kind']} {name} has"
+                f"{TOO_LARGE}: an expression of {found['kind']} {name} has"
                 f" {len(expression)} characters, exceeding {MAX_EXPRESSION}"
             )
 

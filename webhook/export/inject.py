@@ -8,14 +8,14 @@ from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action, Injection
 from webhook.core.rules import inject
 from webhook.export import cel, pods
-from webhook.export.check import ANY_EDIT, Check, Input, RuleChecks
+from webhook.export.check import ANY_EDIT, CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.scopes import Variables
 
 IS_TARGET = "!(container.name in variables.skipped)"
 _DEVICES = "container.?volumeDevices.orValue([])"
 
 
-def rules(given: Input) -> Iterator[RuleChecks]:
+def rules(given: CompilerInput) -> Iterator[ExportedRule]:
     """Yield the rule, unless the policy neither injects nor rejects anything."""
     injections = given.policy.injections
     checks = list(_request_checks(given))
@@ -25,10 +25,10 @@ def rules(given: Input) -> Iterator[RuleChecks]:
     actions = {settings.rules[inject.RULE.name] for settings in given.scopes.settings.values()}
     gap = "partly expressed: nothing injects a token, so a pod without it is let in"
     gaps = (gap,) if injections and Action.PATCH in actions and not given.patched else ()
-    yield RuleChecks(inject.RULE.name, Subject.POD, checks, tuple(variables(given)), gaps)
+    yield ExportedRule(inject.RULE.name, Subject.POD, checks, tuple(variables(given)), gaps)
 
 
-def variables(given: Input) -> Variables:
+def variables(given: CompilerInput) -> Variables:
     """Yield what the checks and the mutations use."""
     yield from pods.pod_variables()
     yield from pods.windows_variable()
@@ -43,7 +43,7 @@ def variables(given: Input) -> Variables:
         yield f"conflicts{number}", _conflicts(number, injection)
 
 
-def _request_checks(given: Input) -> Iterator[Check]:
+def _request_checks(given: CompilerInput) -> Iterator[ExportedCheck]:
     path = cel.string("metadata.annotations[tokenguard/inject]")
     injections = given.policy.injections
     selected = cel.any_of(
@@ -67,19 +67,15 @@ def _request_checks(given: Input) -> Iterator[Check]:
         "containers": "string(variables.targets.size())",
         "injections": "string(variables.mounts / variables.targets.size())",
     }
-    yield _check(Violation("", detail, inject.USE_FEWER), values, _once(f"variables.mounts > {inject.MAX_MOUNTS}"))
+    yield _check(Violation("", detail, inject.USE_FEWER), values, cel.once(f"variables.mounts > {inject.MAX_MOUNTS}"))
 
 
 def _names(where: str) -> Callable[[str], str]:
     return lambda line: f"variables.requested.filter(name, {where}).map(name, {line})"
 
 
-def _once(condition: str) -> Callable[[str], str]:
-    return lambda line: f"{condition} ? [{line}] : {cel.NO_LINES}"
-
-
-def _check(violation: Violation, values: dict[str, str], lines: Callable[[str], str]) -> Check:
-    return Check(violation, values, lines, lines, pods.ACCOUNTS)
+def _check(violation: Violation, values: dict[str, str], lines: Callable[[str], str]) -> ExportedCheck:
+    return ExportedCheck(violation, values, lines, lines, pods.ACCOUNTS)
 
 
 def is_checked(number: int) -> str:
@@ -110,16 +106,16 @@ def _stray_mount(injection: Injection) -> str:
 
 def _conflicts(number: int, injection: Injection) -> str:
     """Return whether anything keeps an injection from a pod."""
+    stray = f"{pods.MOUNTS}.exists(mount, {_stray_mount(injection)})"
     return cel.any_of((
         f"variables.volumes.exists(volume, {_name_taken(number, injection)})",
         f"variables.targets.exists(container, {pods.MOUNTS}.exists(mount, {_mount_taken(injection)}))",
         f"variables.targets.exists(container, {_device_taken(injection)})",
-        f"!variables.injected{number} && variables.containers.exists(container, "
-        f"{pods.MOUNTS}.exists(mount, {_stray_mount(injection)}))",
+        f"!variables.injected{number} && variables.containers.exists(container, {stray})",
     ))  # fmt: skip
 
 
-def _conflict_checks(number: int, injection: Injection) -> Iterator[Check]:
+def _conflict_checks(number: int, injection: Injection) -> Iterator[ExportedCheck]:
     volume, name, path = (quote(text) for text in (injection.volume, injection.name, injection.mount_path))
     where = is_checked(number)
     name_taken = cel.fixed(inject.NAME_TAKEN.format(volume=volume, name=name))
@@ -135,8 +131,8 @@ def _conflict_checks(number: int, injection: Injection) -> Iterator[Check]:
     yield _check(violation, {"path": pods.MOUNT_PATH}, devices)
 
 
-def _missing_check(number: int, injection: Injection) -> Check:
+def _missing_check(number: int, injection: Injection) -> ExportedCheck:
     detail, fix_summary = map(cel.fixed, injection.messages)
     violation = Violation("", detail, "", ANY_EDIT, fix_summary, authored=False)
     missing = f"{is_checked(number)} && !variables.injected{number} && !variables.conflicts{number}"
-    return Check(violation, {"path": cel.string("spec")}, _once(missing), None, pods.ACCOUNTS)
+    return ExportedCheck(violation, {"path": cel.string("spec")}, cel.once(missing), None, pods.ACCOUNTS)

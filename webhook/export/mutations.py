@@ -4,19 +4,20 @@ Needs CEL's comprehensions with two variables, and so Kubernetes 1.33 or newer.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from webhook.core.policy.model import Action, Injection, Mode, Override
 from webhook.core.rules import api_token_automount, inject, token_audience, token_expiration
 from webhook.export import cel, pod_rules, pods
 from webhook.export import inject as inject_rule
-from webhook.export.check import Input
+from webhook.export.check import CompilerInput
 from webhook.export.scopes import Variables
 
 _KINDS = ("initContainers", "containers")
 
 
-def variables(given: Input) -> Variables:
+def variables(given: CompilerInput) -> Variables:
     """Yield what the patches use."""
     yield from inject_rule.variables(given)
     yield from pods.token_variables()
@@ -24,7 +25,7 @@ def variables(given: Input) -> Variables:
     yield from pod_rules.automount_variables()
 
 
-def patches(given: Input) -> Iterator[str]:
+def patches(given: CompilerInput) -> Iterator[str]:
     """Yield the patches, in the order in which the webhook applies them."""
     yield from _caps(given)
     yield from _default_audiences(given)
@@ -33,7 +34,7 @@ def patches(given: Input) -> Iterator[str]:
         yield from _injection(given, number, injection)
 
 
-def _where(given: Input, rule: str, patched: Callable[[Override], bool]) -> str:
+def _where(given: CompilerInput, rule: str, patched: Callable[[Override], bool]) -> str:
     """Return whether the request is in a scope in which the rule patches, and isn't exempt."""
     found = [
         scope
@@ -67,7 +68,7 @@ def _each_token(condition: str, member: str, value: str, read: str) -> str:
     return f"{places}.map(place, JSONPatch{{op: 'add', path: {path}, value: {value_of_place}}})"
 
 
-def _caps(given: Input) -> Iterator[str]:
+def _caps(given: CompilerInput) -> Iterator[str]:
     rule = token_expiration.RULE.name
     for is_api_token, actions in ((False, (Action.PATCH,)), (True, (Action.PATCH, Action.REJECT))):
         kind = pods.IS_API_TOKEN if is_api_token else cel.negated(pods.IS_API_TOKEN)
@@ -76,23 +77,20 @@ def _caps(given: Input) -> Iterator[str]:
         yield from _patch(_where(given, rule, _has_action(rule, *actions)), operations)
 
 
-def _default_audiences(given: Input) -> Iterator[str]:
+def _default_audiences(given: CompilerInput) -> Iterator[str]:
     rule = token_audience.RULE.name
-    has_action = _has_action(rule, Action.PATCH)
-    defaults = {settings.tokens.audiences.default: None for settings in given.scopes.settings.values()}
-    for default in defaults:
+    for default in dict.fromkeys(settings.tokens.audiences.default for settings in given.scopes.settings.values()):
         if default is not None:
             lacks = (pod_rules.lacks_audience(given), cel.negated(pod_rules.collides(given, default)))
             operations = _each_token(cel.all_of(lacks), "audience", cel.string(default), "value")
-            where = _where(
-                given,
-                rule,
-                lambda settings, default=default: has_action(settings) and settings.tokens.audiences.default == default,
-            )
-            yield from _patch(where, operations)
+            yield from _patch(_where(given, rule, partial(_has_default, rule, default)), operations)
 
 
-def _removals(given: Input) -> Iterator[str]:
+def _has_default(rule: str, default: str, settings: Override) -> bool:
+    return settings.rules[rule] is Action.PATCH and settings.tokens.audiences.default == default
+
+
+def _removals(given: CompilerInput) -> Iterator[str]:
     rule = api_token_automount.RULE.name
     removed = pod_rules.is_unrequested_mount()
     names = f"variables.volumes.filter(volume, {removed}).map(volume, volume.name)"
@@ -119,7 +117,7 @@ def _last_first(places: str) -> str:
     return f"[{places}].map(places, places.transformList(number, place, places[places.size() - 1 - number]))[0]"
 
 
-def _injection(given: Input, number: int, injection: Injection) -> Iterator[str]:
+def _injection(given: CompilerInput, number: int, injection: Injection) -> Iterator[str]:
     rule = inject.RULE.name
     is_possible = f"{inject_rule.is_checked(number)} && !variables.conflicts{number}"
     where = cel.all_of((_where(given, rule, _has_action(rule, Action.PATCH)), is_possible))
@@ -145,16 +143,15 @@ def _appended(kind: str, field: str, condition: str, value: str) -> str:
     return f"{every}.transformList(index, container, {where}, has(container.{field}) ? {appended} : {new})"
 
 
-def _volume(given: Input, injection: Injection) -> str:
+def _volume(given: CompilerInput, injection: Injection) -> str:
     for_api_server = injection.audience in given.api_audiences
     lifetimes = [
         str(injection.lifetime(settings.tokens.max_expiration_seconds, for_api_server=for_api_server))
         for settings in given.scopes.settings.values()
     ]
-    token = (
-        f"{{'audience': dyn({cel.string(injection.audience)}), 'expirationSeconds': dyn({given.scopes.value(lifetimes)}),"
-        f" 'path': dyn({cel.string(injection.path)})}}"
-    )
+    lifetime, audience = given.scopes.value(lifetimes), cel.string(injection.audience)
+    path = cel.string(injection.path)
+    token = f"{{'audience': dyn({audience}), 'expirationSeconds': dyn({lifetime}), 'path': dyn({path})}}"
     sources = f"[{{'serviceAccountToken': {token}}}]"
     return f"{{'name': dyn({cel.string(injection.volume)}), 'projected': dyn({{'sources': {sources}}})}}"
 

@@ -58,19 +58,19 @@ class PolicyTooLargeError(UserError):
     """A policy that the API server could not compile or store as CEL."""
 
 
-def metadata(name: str, revision: str, gaps: Iterable[str]) -> Object:
+def metadata(revision: str, gaps: Iterable[str]) -> Object:
     """Return the metadata of an object; `gaps` is what the API server does not enforce of the policy."""
     lines = "\n".join(gaps)
     annotations = {POLICY: revision, **({NOT_EXPRESSED: lines} if lines else {})}
-    return {"name": name, "labels": dict(MANAGED_BY), "annotations": annotations}
+    return {"labels": MANAGED_BY, "annotations": annotations}
 
 
 def validating(
-    rule: str, subject: Subject, action: Action, own_namespace: str, variables: Variables, meta: Mapping[str, Any]
+    rule: str, action: Action, matched: Mapping[str, Any], variables: Variables, meta: Mapping[str, Any]
 ) -> list[Object]:
     """Return the policy with the violations of a rule for one action, and its binding.
 
-    The variable `findings` is the list of its messages.
+    `matched` are the requests that it is about; the variable `findings` is the list of the messages.
     """
     word, actions = _ACTIONS[action]
     name = f"tokenguard-{rule}-{word}"
@@ -84,7 +84,7 @@ def validating(
     spec = {
         # what cannot be evaluated is denied where the rule denies, and is let in elsewhere
         "failurePolicy": "Fail" if action is Action.REJECT else "Ignore",
-        **_constraints(subject, own_namespace),
+        **matched,
         "variables": _used(variables, validation),
         "validations": [validation],
     }
@@ -92,21 +92,22 @@ def validating(
 
 
 def mutating(
-    name: str, own_namespace: str, variables: Variables, patches: Sequence[str], meta: Mapping[str, Any]
+    name: str, matched: Mapping[str, Any], variables: Variables, patches: Sequence[str], meta: Mapping[str, Any]
 ) -> list[Object]:
     """Return the policy that patches pods, and its binding; each of the patches sees what those before it did."""
     mutations = [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}} for patch in patches]
     spec = {
         "failurePolicy": "Ignore",  # what was not patched is denied by the validating policies
         "reinvocationPolicy": "IfNeeded",
-        **_constraints(Subject.POD, own_namespace),
+        **matched,
         "variables": _used(variables, mutations),
         "mutations": mutations,
     }
     return _with_binding(MUTATING, name, meta, spec, {})
 
 
-def _constraints(subject: Subject, own_namespace: str) -> Object:
+def constraints(subject: Subject, own_namespace: str) -> Object:
+    """Return which requests about a subject a policy is about."""
     resource, operations = _RESOURCES[subject]
     excluded = [SYSTEM_NAMESPACE, *([] if subject in TOKEN_GRANTING else [own_namespace])]
     selector = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": excluded}
@@ -131,11 +132,11 @@ def _constraints(subject: Subject, own_namespace: str) -> Object:
 def _with_binding(
     kind: str, name: str, meta: Mapping[str, Any], spec: Mapping[str, Any], binding: Mapping[str, Any]
 ) -> list[Object]:
-    named = {**meta, "name": name}
+    head = {"apiVersion": API_VERSION, "metadata": {"name": name, **meta}}
     return [
-        {"apiVersion": API_VERSION, "kind": kind, "metadata": named, "spec": dict(spec)},
-        {"apiVersion": API_VERSION, "kind": f"{kind}Binding", "metadata": named, "spec": {"policyName": name, **binding}},
-    ]  # fmt: skip
+        {"kind": kind, **head, "spec": dict(spec)},
+        {"kind": f"{kind}Binding", **head, "spec": {"policyName": name, **binding}},
+    ]
 
 
 def _used(variables: Variables, expressions: Any) -> list[Object]:

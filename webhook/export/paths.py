@@ -35,7 +35,8 @@ def mount_path(path: str) -> str:
 
 def windows_mount_path(path: str) -> str:
     """Return what matches the spellings of a cleaned path on drive C: of Windows."""
-    return rf"(?i:{_DEVICE}?(?:c:)?{_WINDOWS_DOTS}{_WINDOWS_SEPARATOR.join(map(escaped, _parts(path)))}[. ]*{_WINDOWS_END})"
+    folders = _WINDOWS_SEPARATOR.join(map(escaped, _parts(path)))
+    return rf"(?i:{_DEVICE}?(?:c:)?{_WINDOWS_DOTS}{folders}[. ]*{_WINDOWS_END})"
 
 
 def node_folder(folder: str) -> tuple[str, str]:

@@ -19,49 +19,49 @@ from webhook.core.rules import (
     token_subpath,
 )
 from webhook.export import cel, paths, pods
-from webhook.export.check import ANY_EDIT, Check, Input, RuleChecks
+from webhook.export.check import ANY_EDIT, CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.scopes import Variables
 
 _IS_MAGIC = f"{pods.SECONDS} == {MAGIC_EXPIRATION}"
 
 
-def rules(given: Input) -> Iterator[RuleChecks]:
+def rules(given: CompilerInput) -> Iterator[ExportedRule]:
     """Yield the rules for pods."""
     for rule in (_reference, _expiration, _audience, _sub_path, _host_path, _automount):
         yield rule(given)
 
 
-def _reference(_: Input) -> RuleChecks:
+def _reference(_: CompilerInput) -> ExportedRule:
     gap = "not expressed: CEL cannot see the type of a Secret that a pod refers to"
-    return RuleChecks(legacy_token_reference.RULE.name, Subject.POD, (), gaps=(gap,))
+    return ExportedRule(legacy_token_reference.RULE.name, Subject.POD, (), gaps=(gap,))
 
 
-def lifetime_variables(given: Input) -> Variables:
+def lifetime_variables(given: CompilerInput) -> Variables:
     """Yield the maximum lifetime."""
     maximum = [str(settings.tokens.max_expiration_seconds) for settings in given.scopes.settings.values()]
     yield "maximum", given.scopes.value(maximum)
 
 
-def is_year(given: Input) -> str:
+def is_year(given: CompilerInput) -> str:
     """Return whether a token's 3607 seconds mean a year."""
     return f"{_IS_MAGIC} && {pods.for_api_server(given)}"
 
 
-def is_too_long(given: Input) -> str:
+def is_too_long(given: CompilerInput) -> str:
     """Return whether the token `source` can be valid longer than the maximum."""
     is_kept = f"{pods.IS_API_TOKEN} && {_IS_MAGIC}" if given.policy.api_server_token.keep else cel.FALSE
     too_long = f"(({is_year(given)}) ? {YEAR} : {pods.SECONDS}) > variables.maximum"
     return cel.all_of((too_long, cel.negated(is_kept)))
 
 
-def cap(given: Input) -> str:
+def cap(given: CompilerInput) -> str:
     """Return the `expirationSeconds` to which the token `source` is capped."""
     magic = f"({_IS_MAGIC} || variables.maximum == {MAGIC_EXPIRATION}) && {pods.for_api_server(given)}"
     hour = lifetimes.DEFAULT_EXPIRATION
     return f"(({magic}) && variables.maximum > {hour} ? {hour} : variables.maximum)"
 
 
-def _expiration(given: Input) -> RuleChecks:
+def _expiration(given: CompilerInput) -> ExportedRule:
     lifetime = f"(({is_year(given)}) ? {YEAR} : {pods.SECONDS})"
     values = {
         "path": pods.SOURCE_PATH,
@@ -83,15 +83,15 @@ def _expiration(given: Input) -> RuleChecks:
         )  # fmt: skip
         lines = pods.each_token(cel.all_of((condition, too_long)))
         unpatched = pods.each_token(cel.all_of((condition, cel.negated(_IS_MAGIC), too_long)))
-        checks.append(Check(violation, values, lines, unpatched if is_api_token else lines, pods.ACCOUNTS))
+        checks.append(ExportedCheck(violation, values, lines, unpatched if is_api_token else lines, pods.ACCOUNTS))
     variables = (*pods.pod_variables(), *pods.token_variables(), *lifetime_variables(given), *_termination(given))
     gaps = () if given.patched else (
         f"partly expressed: nothing caps the API server's own token of {MAGIC_EXPIRATION} seconds, so it is let in",
     )  # fmt: skip
-    return RuleChecks(token_expiration.RULE.name, Subject.POD, (*checks, _outlasts()), variables, gaps)
+    return ExportedRule(token_expiration.RULE.name, Subject.POD, (*checks, _outlasts()), variables, gaps)
 
 
-def _termination(given: Input) -> Variables:
+def _termination(given: CompilerInput) -> Variables:
     """Yield how long a token may still be valid when the kubelet stops refreshing it; 0 without any token."""
     capping = [
         cel.TRUE if settings.rules[token_expiration.RULE.name] in (Action.PATCH, Action.REJECT) else cel.FALSE
@@ -107,7 +107,7 @@ def _termination(given: Input) -> Variables:
     yield "remaining", f"variables.lifetimes.size() == 0 ? 4294967296 : {shortest} - {at_refresh}"
 
 
-def _outlasts() -> Check:
+def _outlasts() -> ExportedCheck:
     grace = "object.spec.?terminationGracePeriodSeconds.orValue(0)"
     violation = Violation("", token_expiration.OUTLASTS, token_expiration.OUTLASTS_HINT, warn_only=True)
     values = {
@@ -119,7 +119,7 @@ def _outlasts() -> Check:
     def lines(line: str) -> str:
         return f"{grace} > variables.remaining ? [{line}] : {cel.NO_LINES}"
 
-    return Check(violation, values, lines, lines, pods.ACCOUNTS)
+    return ExportedCheck(violation, values, lines, lines, pods.ACCOUNTS)
 
 
 def is_audience_checked() -> str:
@@ -127,7 +127,7 @@ def is_audience_checked() -> str:
     return f"!({pods.IS_API_TOKEN}) && !(volume.name in variables.injectedVolumes)"
 
 
-def lacks_audience(given: Input) -> str:
+def lacks_audience(given: CompilerInput) -> str:
     """Return whether the token `source` names no audience, although one is required."""
     required = given.scopes.condition([
         cel.TRUE if settings.tokens.audiences.required else cel.FALSE for settings in given.scopes.settings.values()
@@ -135,7 +135,7 @@ def lacks_audience(given: Input) -> str:
     return cel.all_of((is_audience_checked(), f"{pods.AUDIENCE} == ''", required))
 
 
-def collides(given: Input, audience: str) -> str:
+def collides(given: CompilerInput, audience: str) -> str:
     """Return whether the volume would look like an injected one with a token issued for this audience."""
     return cel.any_of(
         f"variables.selected{number} && volume.name == {cel.string(injection.volume)}"
@@ -144,7 +144,7 @@ def collides(given: Input, audience: str) -> str:
     )
 
 
-def _audience(given: Input) -> RuleChecks:
+def _audience(given: CompilerInput) -> ExportedRule:
     lacks = lacks_audience(given)
     every = given.scopes.settings.items()
     checks = []
@@ -159,23 +159,23 @@ def _audience(given: Input) -> RuleChecks:
                     cel.fixed(token_audience.ISSUED.format(default=quote(default))) if is_patched and default else "",
                 )  # fmt: skip
                 lines = pods.each_token(cel.all_of((where, lacks, condition)))
-                checks.append(Check(violation, {"path": pods.SOURCE_PATH}, lines, lines, pods.ACCOUNTS))
+                checks.append(ExportedCheck(violation, {"path": pods.SOURCE_PATH}, lines, lines, pods.ACCOUNTS))
     checks += [_not_allowed(given, settings, scope) for scope, settings in every if settings.tokens.audiences.allowed]
     variables = (*pods.pod_variables(), *pods.token_variables(), *pods.injection_variables(given))
-    return RuleChecks(token_audience.RULE.name, Subject.POD, checks, variables)
+    return ExportedRule(token_audience.RULE.name, Subject.POD, checks, variables)
 
 
-def _not_allowed(given: Input, settings: Override, scope: int) -> Check:
+def _not_allowed(given: CompilerInput, settings: Override, scope: int) -> ExportedCheck:
     allowed = settings.tokens.audiences.allowed
     is_allowed = cel.any_of((pods.for_api_server(given), cel.matches_globs(f"{pods.TOKEN}.audience", allowed)))
     condition = cel.all_of((given.scopes.where([scope]), is_audience_checked(), cel.negated(is_allowed)))
     violation = Violation("", token_audience.NOT_ALLOWED, cel.fixed(use_one_of(allowed)))
     values = {"path": pods.SOURCE_PATH, "audience": cel.quoted(f"{pods.TOKEN}.audience")}
     lines = pods.each_token(condition)
-    return Check(violation, values, lines, lines, pods.ACCOUNTS)
+    return ExportedCheck(violation, values, lines, lines, pods.ACCOUNTS)
 
 
-def _sub_path(_: Input) -> RuleChecks:
+def _sub_path(_: CompilerInput) -> ExportedRule:
     is_sub_path, is_expression = (f"mount.?{field}.orValue('') != ''" for field in ("subPath", "subPathExpr"))
     of_token = "variables.tokenVolumes.exists(volume, volume.name == mount.name)"  # noqa: S105 - a condition
     violation = Violation("", token_subpath.BY_SUB_PATH, token_subpath.HINT)
@@ -183,12 +183,15 @@ def _sub_path(_: Input) -> RuleChecks:
     lines = pods.each_mount(f"({is_sub_path} || {is_expression}) && {of_token}")
     tokens = f"variables.volumes.filter(volume, {pods.SOURCES}.exists(source, {pods.IS_TOKEN}))"
     variables = (*pods.pod_variables(), ("tokenVolumes", tokens))
-    return RuleChecks(
-        token_subpath.RULE.name, Subject.POD, (Check(violation, values, lines, lines, pods.ACCOUNTS),), variables
+    return ExportedRule(
+        token_subpath.RULE.name,
+        Subject.POD,
+        (ExportedCheck(violation, values, lines, lines, pods.ACCOUNTS),),
+        variables,
     )
 
 
-def _host_path(given: Input) -> RuleChecks:
+def _host_path(given: CompilerInput) -> ExportedRule:
     path = "volume.hostPath.path"
     folders = given.policy.in_cluster().kubelet_pods
     contains = cel.matches(path, (pattern for folder in folders for pattern in paths.node_folder(folder)))
@@ -197,8 +200,8 @@ def _host_path(given: Input) -> RuleChecks:
     values = {"path": f"{pods.VOLUME_PATH} + '.hostPath'", "effect": effect, "host_path": cel.quoted(path)}
     violation = Violation("", kubelet_hostpath.EXPOSES, kubelet_hostpath.HINT)
     lines = pods.each_volume(f"has(volume.hostPath) && ({contains} || {leads})")
-    checks = (Check(violation, values, lines, lines, pods.ACCOUNTS),)
-    return RuleChecks(kubelet_hostpath.RULE.name, Subject.POD, checks, tuple(pods.pod_variables()))
+    checks = (ExportedCheck(violation, values, lines, lines, pods.ACCOUNTS),)
+    return ExportedRule(kubelet_hostpath.RULE.name, Subject.POD, checks, tuple(pods.pod_variables()))
 
 
 def is_unrequested_mount() -> str:
@@ -213,18 +216,18 @@ def automount_variables() -> Variables:
     yield "requestsToken", f"{automount} == true || {annotation} == 'true'"
 
 
-def _automount(given: Input) -> RuleChecks:
+def _automount(given: CompilerInput) -> ExportedRule:
     lines = pods.each_volume(is_unrequested_mount())
     rule = api_token_automount.RULE.name
     patches = {settings.rules[rule] is Action.PATCH for settings in given.scopes.settings.values()}
     violation = Violation(
         "", api_token_automount.MOUNTED, api_token_automount.HINT, ANY_EDIT, api_token_automount.REMOVED
     )
-    check = Check(violation, {"path": pods.VOLUME_PATH}, lines, None, pods.ACCOUNTS)
+    check = ExportedCheck(violation, {"path": pods.VOLUME_PATH}, lines, None, pods.ACCOUNTS)
     variables = (*pods.pod_variables(), *pods.token_variables(), *automount_variables())
     gaps = (
         (f"not expressed: nothing removes {API_TOKEN_VOLUME}*, so the pod is let in with it",)
         if True in patches and not given.patched
         else ()
     )
-    return RuleChecks(rule, Subject.POD, (check,), variables, gaps)
+    return ExportedRule(rule, Subject.POD, (check,), variables, gaps)

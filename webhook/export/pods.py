@@ -5,7 +5,7 @@ from collections.abc import Callable
 from webhook.core.pod_context import API_TOKEN_PATH, API_TOKEN_VOLUME
 from webhook.core.policy.model import Injection
 from webhook.export import cel
-from webhook.export.check import Input
+from webhook.export.check import CompilerInput
 from webhook.export.paths import WINDOWS_STYLE, mount_path, windows_mount_path
 from webhook.export.scopes import Variables
 
@@ -124,9 +124,9 @@ def each_container(condition: str, suffix: str = "") -> Callable[[str], str]:
     return lines
 
 
-def for_api_server(input: Input) -> str:  # noqa: A002 - what it is
+def for_api_server(given: CompilerInput) -> str:
     """Return whether the token `source` is for the API server."""
-    return f"{AUDIENCE} in {cel.strings(('', *input.api_audiences))}"
+    return f"{AUDIENCE} in {cel.strings(('', *given.api_audiences))}"
 
 
 def is_selected(injection: Injection) -> str:
@@ -141,18 +141,19 @@ def is_selected(injection: Injection) -> str:
     return cel.all_of(conditions)
 
 
-def injection_variables(input: Input) -> Variables:  # noqa: A002 - what it is
+def injection_variables(given: CompilerInput) -> Variables:
     """Yield which injections the pod requests, is to get, and contains already."""
-    injections = input.policy.injections
+    injections = given.policy.injections
     annotation = "object.metadata.?annotations[?'tokenguard/inject'].orValue('')"
     yield "requested", f"{annotation}.split(',').map(name, name.trim()).filter(name, name != '')"
     for number, injection in enumerate(injections):
         yield f"selected{number}", is_selected(injection)
+        audience, path = cel.string(injection.audience), cel.string(injection.path)
+        token = f"{IS_TOKEN} && {AUDIENCE} == {audience} && {TOKEN}.path == {path}"
         one = (
             f"volume.name == {cel.string(injection.volume)}",
             f"{SOURCES}.size() == 1",
-            f"{SOURCES}.all(source, {IS_TOKEN} && {AUDIENCE} == {cel.string(injection.audience)}"
-            f" && {TOKEN}.path == {cel.string(injection.path)})",
+            f"{SOURCES}.all(source, {token})",
         )
         yield f"injected{number}", f"variables.selected{number} && variables.volumes.exists(volume, {cel.all_of(one)})"
     names = ", ".join(

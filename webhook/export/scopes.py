@@ -19,7 +19,7 @@ class Scopes:
     """The settings by scope."""
 
     def __init__(self, policy: Policy) -> None:
-        """Number the scopes of a policy."""
+        """Take the settings and exemptions of a policy."""
         self._overrides = policy.overrides
         self._exemptions = policy.exemptions
         default = Override((), frozenset(), policy.mode, policy.rules, policy.tokens)
@@ -64,7 +64,8 @@ NOW = "timestamp(object.metadata.creationTimestamp)"
 _TIMES = "object.metadata.?managedFields.orValue([]).map(entry, timestamp(entry.time))"
 NOW_BEFORE_CREATION = f"({_TIMES} + [timestamp('0001-01-01T00:00:00Z')]).max()"
 """The time of a request in the mutating phase of admission, where nothing else has it."""
-NOW_OF_UPDATE = f"(request.operation == 'CREATE' ? {NOW} : {_TIMES}.size() > 0 ? {_TIMES}.max() : timestamp('9999-01-01T00:00:00Z'))"
+_LAST_CHANGE = f"({_TIMES}.size() > 0 ? {_TIMES}.max() : timestamp('9999-01-01T00:00:00Z'))"
+NOW_OF_UPDATE = f"(request.operation == 'CREATE' ? {NOW} : {_LAST_CHANGE})"
 """The time of a request that may be an update: that of the last change of a field, because nothing else has it."""
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from webhook.core.decision import Violation
 from webhook.core.json_patch import escape, json_path
@@ -20,7 +20,7 @@ from webhook.core.token_objects import (
     TokenRequest,
 )
 from webhook.export import cel
-from webhook.export.check import Check, Input, RuleChecks
+from webhook.export.check import CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.scopes import Variables
 
 _MAX_TEXT = 65536
@@ -28,20 +28,21 @@ _MAX_TEXT = 65536
 _FIRST_LETTERS = ("Z", "e", "C", "D", "I", "w", "4")
 """The first letter, in base64, of an `e`, of white space and of a brace: every token begins with one of them."""
 _ACCOUNT_NAME, _NAMESPACE_NAME = "tokenguard-account", "tokenguard-namespace"
-_GAPS = (
-    "partly expressed: a token is recognized by its claim, so what only contains that text is denied, too, and a text of"
-    f" more than {_MAX_TEXT} characters of base64, or with a line break within the claim, is let in",
-    "partly expressed: an exemption by serviceAccounts does not cover the token in a Secret, whose account CEL cannot read",
-    "partly expressed: a token is let into a Secret of the legacy type that has none, because the token controller may do"
-    " that under any name",
-    "partly expressed: an update has no time except that of the last change of a field, so an exemption that has ended may"
-    " still cover one that only removes fields",
-)  # fmt: skip
+_HIDDEN = "a legacy token is recognized by its claim: one in a long text, or with a line break in the claim, is let in"
+_UNREADABLE = (
+    "CEL cannot read whose token a text is: an exemption by serviceAccounts does not cover one in a Secret of another"
+    " type, and a Secret of the legacy type without a token may get any"
+)
+_UNTIMED = (
+    "the only time of an update is that of the last change of a field: an exemption that has ended may still cover an"
+    " update that only removes fields"
+)
+_GAPS = tuple(f"partly expressed: {gap}" for gap in (_HIDDEN, _UNREADABLE, _UNTIMED))
 
 
-def rules(given: Input) -> Iterator[RuleChecks]:
+def rules(given: CompilerInput) -> Iterator[ExportedRule]:
     """Yield the rule."""
-    yield RuleChecks(rule.RULE.name, Subject.SECRET, tuple(_checks(given)), tuple(_variables()), _GAPS)
+    yield ExportedRule(rule.RULE.name, Subject.SECRET, tuple(_checks(given)), tuple(_variables()), _GAPS)
 
 
 def _variables() -> Variables:
@@ -97,7 +98,7 @@ def _account(account: str) -> str:
     return f"({account}.matches('^/*$') ? {unknown} : {cel.quoted(account)})"
 
 
-def _command(given: Input) -> str:
+def _command(given: CompilerInput) -> str:
     """Return the expression of the command for a token of the Secret's account."""
     commands = []
     for settings in given.scopes.settings.values():
@@ -114,46 +115,42 @@ def _command(given: Input) -> str:
     )
 
 
-def _checks(given: Input) -> Iterator[Check]:
+def _checks(given: CompilerInput) -> Iterator[ExportedCheck]:
     own, old = "variables.account", "variables.accountBefore"
-    pointer_to_token = "/data/token"  # noqa: S105 - a pointer
+    to_token = "/data/token"  # noqa: S105 - a pointer
     to_account, to_uid = (
         f"/metadata/annotations/{escape(name)}" for name in (LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_ACCOUNT_UID)
     )
     changed = "variables.isLegacy && variables.isUpdate"
-    is_set = "variables.containsToken && variables.token != variables.tokenBefore"
-    yield _check(given, "/type", rule.REQUESTS, "variables.isLegacy && !variables.isUpdate", (own,))
-    yield _check(given, to_account, rule.ACCOUNT_CHANGED, f"{changed} && {own} != {old}", (own, old))
     same = f"{changed} && {own} == {old}"
-    uid_changed = f"{same} && variables.uidBefore != '' && variables.uid != variables.uidBefore"
-    yield _check(given, to_uid, rule.UID_CHANGED, uid_changed, (own,))
-    removed = f"{changed} && variables.tokenBefore != '' && variables.token == ''"
-    yield _check(given, pointer_to_token, rule.REMOVED, removed, (own,))
-    yield _check(given, pointer_to_token, rule.SET, f"{changed} && variables.tokenBefore != '' && {is_set}", None)
-    yield _check(given, pointer_to_token, rule.CONTAINS, f"!variables.isLegacy && {is_set}", None)
-    for accounts, condition in (
-        ((own,), "variables.isLegacy"),
-        (None, "!variables.isLegacy && variables.containsToken"),
+    is_set = "variables.containsToken && variables.token != variables.tokenBefore"
+    for pointer, detail, accounts, condition in (
+        ("/type", rule.REQUESTS, (own,), "variables.isLegacy && !variables.isUpdate"),
+        (to_account, rule.ACCOUNT_CHANGED, (own, old), f"{changed} && {own} != {old}"),
+        (
+            to_uid,
+            rule.UID_CHANGED,
+            (own,),
+            f"{same} && variables.uidBefore != '' && variables.uid != variables.uidBefore",
+        ),
+        (to_token, rule.REMOVED, (own,), f"{changed} && variables.tokenBefore != '' && variables.token == ''"),
+        (to_token, rule.SET, None, f"{changed} && variables.tokenBefore != '' && {is_set}"),
+        (to_token, rule.CONTAINS, None, f"!variables.isLegacy && {is_set}"),
     ):
-        revived = f"{condition} && variables.invalidBefore != '' && variables.invalid == ''"
-        pointer = f"/metadata/labels/{escape(INVALID_SINCE)}"
-        yield _check(given, pointer, rule.REVIVED, revived, accounts, rule.KEEP_LABEL)
+        yield _check(given, Violation(pointer, detail, rule.HINT), accounts, condition)
+    is_revived = "variables.invalidBefore != '' && variables.invalid == ''"
+    revived = Violation(f"/metadata/labels/{escape(INVALID_SINCE)}", rule.REVIVED, rule.KEEP_LABEL)
+    yield _check(given, revived, (own,), f"variables.isLegacy && {is_revived}")
+    yield _check(given, revived, None, f"!variables.isLegacy && variables.containsToken && {is_revived}")
 
 
-def _check(
-    given: Input, pointer: str, detail: str, condition: str, accounts: Sequence[str] | None, hint: str = rule.HINT
-) -> Check:
-    account = _account("variables.account") if accounts else cel.string(rule.A_SERVICE_ACCOUNT)
+def _check(given: CompilerInput, violation: Violation, accounts: Sequence[str] | None, condition: str) -> ExportedCheck:
     values = {
-        "path": cel.string(json_path(pointer)),
-        "account": account,
+        "path": cel.string(json_path(violation.pointer)),
+        "account": _account("variables.account") if accounts else cel.string(rule.A_SERVICE_ACCOUNT),
         "old": cel.quoted("variables.accountBefore"),
         "new": cel.quoted("variables.account"),
         "command": _command(given),
     }
-    lines = _once(condition)
-    return Check(Violation("", detail, hint), values, lines, lines, accounts)
-
-
-def _once(condition: str) -> Callable[[str], str]:
-    return lambda line: f"{condition} ? [{line}] : {cel.NO_LINES}"
+    lines = cel.once(condition)
+    return ExportedCheck(violation, values, lines, lines, accounts)

@@ -1,6 +1,6 @@
 """The rules for TokenRequests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from webhook.core.audiences import use_one_of
 from webhook.core.decision import Violation
@@ -8,21 +8,21 @@ from webhook.core.kinds import Subject
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, MAGIC_EXPIRATION, YEAR
 from webhook.core.rules import token_request_audience, token_request_binding, token_request_expiration
 from webhook.export import cel
-from webhook.export.check import Check, Input, RuleChecks
+from webhook.export.check import CompilerInput, ExportedCheck, ExportedRule
 
 _ACCOUNTS = ("request.name",)
 _AUDIENCES = "object.spec.?audiences.orValue([])"
 _SECONDS = f"object.spec.?expirationSeconds.orValue({DEFAULT_EXPIRATION})"
 
 
-def rules(given: Input) -> Iterator[RuleChecks]:
+def rules(given: CompilerInput) -> Iterator[ExportedRule]:
     """Yield the rules for TokenRequests."""
     yield _expiration(given)
     yield _audience(given)
     yield _binding()
 
 
-def _expiration(given: Input) -> RuleChecks:
+def _expiration(given: CompilerInput) -> ExportedRule:
     maximum = [str(settings.tokens.max_request_lifetime) for settings in given.scopes.settings.values()]
     is_magic = (
         f"{_SECONDS} == {MAGIC_EXPIRATION} && object.spec.?boundObjectRef.?kind.orValue('') == 'Pod'"
@@ -39,11 +39,12 @@ def _expiration(given: Input) -> RuleChecks:
         "year": f"(variables.isYear ? {cel.string(token_request_expiration.YEAR_NOTE)} : '')",
         "maximum": "string(variables.maximum)",
     }
-    lines = _once("variables.lifetime > variables.maximum")
-    return _rule(token_request_expiration, Violation("", token_request_expiration.EXCEEDS), values, lines, variables)
+    lines = cel.once("variables.lifetime > variables.maximum")
+    check = _check(Violation("", token_request_expiration.EXCEEDS), values, lines)
+    return ExportedRule(token_request_expiration.RULE.name, Subject.TOKEN_REQUEST, (check,), variables)
 
 
-def _audience(given: Input) -> RuleChecks:
+def _audience(given: CompilerInput) -> ExportedRule:
     checks = []
     for scope, settings in given.scopes.settings.items():
         allowed = settings.tokens.audiences.allowed
@@ -55,24 +56,20 @@ def _audience(given: Input) -> RuleChecks:
         path = f"'spec.audiences[' + string({_AUDIENCES}.indexOf(audience)) + ']'"
         violation = Violation("", token_request_audience.NOT_ALLOWED, cel.fixed(use_one_of(allowed)))
         values = {"path": path, "audience": cel.quoted("audience")}
-        checks.append(Check(violation, values, _audiences(condition), _audiences(condition), _ACCOUNTS))
-    return RuleChecks(token_request_audience.RULE.name, Subject.TOKEN_REQUEST, checks)
+        checks.append(_check(violation, values, _audiences(condition)))
+    return ExportedRule(token_request_audience.RULE.name, Subject.TOKEN_REQUEST, checks)
 
 
-def _binding() -> RuleChecks:
-    lines = _once("object.spec.?boundObjectRef.orValue(null) == null")
+def _binding() -> ExportedRule:
+    lines = cel.once("object.spec.?boundObjectRef.orValue(null) == null")
     values = {"path": cel.string("spec")}
-    return _rule(token_request_binding, Violation("", token_request_binding.UNBOUND), values, lines)
+    check = _check(Violation("", token_request_binding.UNBOUND), values, lines)
+    return ExportedRule(token_request_binding.RULE.name, Subject.TOKEN_REQUEST, (check,))
 
 
 def _audiences(condition: str) -> Callable[[str], str]:
     return lambda line: f"{_AUDIENCES}.filter(audience, {condition}).map(audience, {line})"
 
 
-def _once(condition: str) -> Callable[[str], str]:
-    return lambda line: f"{condition} ? [{line}] : {cel.NO_LINES}"
-
-
-def _rule(rule, violation, values, lines, variables=()) -> RuleChecks:
-    check = Check(violation, values, lines, lines, _ACCOUNTS)
-    return RuleChecks(rule.RULE.name, Subject.TOKEN_REQUEST, (check,), variables)
+def _check(violation: Violation, values: Mapping[str, str], lines: Callable[[str], str]) -> ExportedCheck:
+    return ExportedCheck(violation, values, lines, lines, _ACCOUNTS)

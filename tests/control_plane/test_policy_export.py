@@ -1,0 +1,94 @@
+"""Exported policies on a real API server: the same verdicts as `evaluate`, from CEL alone.
+
+`make equality` compares the patched variant and a thousand generated policies as well.
+"""
+
+import os
+
+import pytest
+
+from tests.control_plane import export_cases
+from tests.control_plane.exported import ADMISSION, Case, Client, Tally, compare
+from tests.control_plane.plane import own_plane
+from tests.policies import HEAD
+from webhook.core.policy.loader import read_policy
+from webhook.core.policy.model import Policy
+
+POLICIES = int(os.environ.get("EQUALITY_POLICIES", "0"))
+IN_FULL = pytest.mark.skipif(not POLICIES, reason="needs EQUALITY_POLICIES, see 'make equality'")
+PODS_FOR_EACH = 4
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    with own_plane(tmp_path_factory.mktemp("export-plane")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def patching_plane(plane):
+    _, found, _ = Client(plane).ask("GET", ADMISSION)
+    if "mutatingadmissionpolicies" not in {resource["name"] for resource in found["resources"]}:
+        pytest.skip("needs MutatingAdmissionPolicies of admissionregistration.k8s.io/v1: Kubernetes 1.36")
+    return plane
+
+
+def assert_equal(plane, cases, *, patched: bool, at_least: int, batch: int = 40) -> None:
+    tally = Tally()
+    compare(plane, cases, patched=patched, tally=tally, batch=batch)
+    print(f"\n{'vap+map' if patched else 'vap'}: {tally}")  # noqa: T201 - the result
+    assert not tally.differences, "\n".join(tally.differences[:10])
+    assert tally.verdicts >= at_least
+
+
+def test_golden_cases_get_the_same_verdicts(plane) -> None:
+    assert_equal(plane, export_cases.golden(), patched=False, at_least=800)
+
+
+def test_recorded_objects_get_the_same_verdicts_and_patches(patching_plane) -> None:
+    assert_equal(patching_plane, export_cases.recorded(), patched=True, at_least=150)
+
+
+def test_generated_cases_get_the_same_verdicts_and_patches(patching_plane) -> None:
+    assert_equal(patching_plane, export_cases.generated(8, PODS_FOR_EACH), patched=True, at_least=200)
+
+
+@IN_FULL
+def test_golden_cases_get_the_same_patches(patching_plane) -> None:
+    assert_equal(patching_plane, export_cases.golden(), patched=True, at_least=800)
+
+
+@IN_FULL
+@pytest.mark.parametrize("patched", [False, True], ids=["vap", "vap+map"])
+def test_a_thousand_generated_policies_get_the_same_verdicts(request, patched) -> None:
+    running = request.getfixturevalue("patching_plane" if patched else "plane")
+    cases = export_cases.generated(POLICIES // 2, PODS_FOR_EACH)
+    assert_equal(running, cases, patched=patched, at_least=POLICIES * 10)
+
+
+LARGE = {
+    "exemptions": "exemptions:\n- {rules: ['*'], namespaces: [%s], reason: large, until: 2099-01-01}\n"
+    % ", ".join(f"'team-{number:05}-*'" for number in range(5500)),
+    "audiences": "tokens: {audiences: {allowed: [%s]}}\n"
+    % ", ".join(f"'https://*.{number}.example.com'" for number in range(2500)),
+    "overrides": "overrides:\n%s\n"
+    % "\n".join(
+        f"- {{namespaces: ['team-{n:05}-*'], tokens: {{maxExpirationSeconds: {1000 + n}}}}}" for n in range(500)
+    ),
+}
+
+
+@pytest.mark.parametrize("policy", LARGE.values(), ids=LARGE)
+def test_largest_accepted_policy_stays_within_the_cost_limits(plane, policy) -> None:
+    read = read_policy(f"{HEAD}{policy}".encode())
+    assert isinstance(read, Policy)
+    token = {"path": "token", "audience": f"https://{'a' * 200}.example.com", "expirationSeconds": 86400}
+    volumes = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": token}]}}]
+    mounts = [{"name": "t", "mountPath": "/t"}]
+    containers = [{"name": f"app-{number}", "image": "app", "volumeMounts": mounts} for number in range(50)]
+    spec = {"containers": containers, "volumes": volumes}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}, "spec": spec}
+    tally = Tally()
+    compare(plane, [Case("large", read, pod)], patched=False, tally=tally)
+    assert not tally.differences, tally.differences
+    assert tally.denied == 1

@@ -1,0 +1,113 @@
+"""Compiling a policy: which objects, in which order, and what is said about the rest. What they do: control_plane."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.policies import DESIGN, HEAD
+from webhook.core.policy.loader import default_policy, read_policy
+from webhook.core.policy.model import Policy
+from webhook.export.compiler import Export, compile_policy
+from webhook.export.objects import MAX_EXPRESSION, NOT_EXPRESSED, POLICY, PolicyTooLargeError
+from webhook.export.secrets import claim_texts
+
+WEBHOOKS = Path(__file__).parent.parent.parent / "manifests/webhooks/validating.yaml"
+
+
+def policy(text: str) -> Policy:
+    found = read_policy(f"{HEAD}{text}".encode())
+    assert isinstance(found, Policy), found
+    return found
+
+
+def export(text: str, *, patched: bool = False) -> Export:
+    return compile_policy(policy(text), patched=patched)
+
+
+def bindings(found: Export) -> dict[str, list[str]]:
+    return {
+        one["metadata"]["name"]: one["spec"]["validationActions"]
+        for one in found.objects
+        if one["kind"] == "ValidatingAdmissionPolicyBinding"
+    }
+
+
+def test_compile_default_policy_binds_each_rule_with_its_action() -> None:
+    assert bindings(compile_policy(default_policy(), patched=False)) == {
+        "tokenguard-token-expiration-deny": ["Deny", "Audit"],
+        "tokenguard-token-expiration-warn": ["Warn"],
+        "tokenguard-token-audience-deny": ["Deny", "Audit"],
+        "tokenguard-token-subpath-warn": ["Warn"],
+        "tokenguard-kubelet-hostpath-warn": ["Warn"],
+        "tokenguard-legacy-token-secret-deny": ["Deny", "Audit"],
+        "tokenguard-token-request-expiration-deny": ["Deny", "Audit"],
+        "tokenguard-token-request-binding-audit": ["Audit"],
+        "tokenguard-inject-deny": ["Deny", "Audit"],
+    }
+
+
+def test_compile_mode_lowers_every_action() -> None:
+    actions = bindings(export("mode: warn"))
+    assert not any("Deny" in found for found in actions.values())
+    assert actions["tokenguard-token-expiration-audit"] == ["Audit"]  # of the API server's own token
+    assert set(map(tuple, bindings(export("mode: audit")).values())) == {("Audit",)}
+
+
+def test_compile_override_has_policies_of_both_actions() -> None:
+    actions = bindings(export("overrides: [{namespaces: ['s-*'], rules: {token-subpath: reject}}]"))
+    assert {"tokenguard-token-subpath-deny", "tokenguard-token-subpath-warn"} <= actions.keys()
+
+
+def test_compile_twice_gives_the_same_objects() -> None:
+    assert export(DESIGN.partition("kind: TokenPolicy\n")[2], patched=True) == export(
+        DESIGN.partition("kind: TokenPolicy\n")[2], patched=True
+    )
+
+
+def test_compile_annotates_revision_and_what_is_not_expressed() -> None:
+    found = export("rules: {legacy-token-reference: patch}")
+    annotations = found.objects[0]["metadata"]["annotations"]
+    assert annotations[POLICY] == policy("rules: {legacy-token-reference: patch}").revision
+    assert "legacy-token-reference: not expressed" in annotations[NOT_EXPRESSED]
+    assert "legacy-token-reference: not expressed: CEL cannot see the type of a Secret that a pod refers to" in (
+        found.not_expressed
+    )
+
+
+def test_compile_rule_that_is_off_is_neither_exported_nor_listed() -> None:
+    found = export("rules: {legacy-token-reference: off, token-subpath: off}")
+    assert not any("subpath" in name for name in bindings(found))
+    assert not any("legacy-token-reference" in gap for gap in found.not_expressed)
+
+
+def test_compile_patched_policy_has_one_mutating_policy_without_gaps_of_pods() -> None:
+    found = export("rules: {api-token-automount: patch}", patched=True)
+    kinds = [one["kind"] for one in found.objects]
+    assert kinds[:2] == ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"]
+    assert kinds.count("MutatingAdmissionPolicy") == 1
+    assert not any(gap.startswith(("token-expiration", "api-token-automount")) for gap in found.not_expressed)
+
+
+def test_compile_policy_without_patches_has_no_mutating_policy() -> None:
+    found = export("mode: warn", patched=True)
+    assert not any(one["kind"].startswith("Mutating") for one in found.objects)
+
+
+def test_compile_too_long_expression_is_refused() -> None:
+    patterns = ", ".join(f"'team-{number:05}-*'" for number in range(9000))
+    with pytest.raises(
+        PolicyTooLargeError, match=f"token-expiration-deny has .* characters, exceeding {MAX_EXPRESSION}"
+    ):
+        export(f"exemptions: [{{rules: ['*'], namespaces: [{patterns}], reason: r, until: never}}]")
+
+
+def test_compile_too_large_object_is_refused() -> None:
+    injections = "\n".join(f"- {{name: i{number}, audience: a, mountPath: /i{number}}}" for number in range(900))
+    with pytest.raises(PolicyTooLargeError, match=r"tokenguard-inject-deny has \d+ bytes"):
+        export(f"inject:\n{injections}")
+
+
+def test_claim_texts_are_those_of_the_webhook_configuration() -> None:
+    manifest = WEBHOOKS.read_text()
+    assert all(f"'{text}'" in manifest for text in claim_texts())
+    assert len(set(claim_texts())) == 9
