@@ -66,15 +66,16 @@ def test_a_thousand_generated_policies_get_the_same_verdicts(request, patched) -
     assert_equal(running, cases, patched=patched, at_least=POLICIES * 10)
 
 
+_NAMESPACES = ", ".join(f"'team-{number:05}-*'" for number in range(5500))
+_AUDIENCES = ", ".join(f"'https://*.{number}.example.com'" for number in range(2500))
+_OVERRIDES = "".join(
+    f"- {{namespaces: ['team-{number}-*'], tokens: {{maxExpirationSeconds: {1000 + number}}}}}\n"
+    for number in range(500)
+)
 LARGE = {
-    "exemptions": "exemptions:\n- {rules: ['*'], namespaces: [%s], reason: large, until: 2099-01-01}\n"
-    % ", ".join(f"'team-{number:05}-*'" for number in range(5500)),
-    "audiences": "tokens: {audiences: {allowed: [%s]}}\n"
-    % ", ".join(f"'https://*.{number}.example.com'" for number in range(2500)),
-    "overrides": "overrides:\n%s\n"
-    % "\n".join(
-        f"- {{namespaces: ['team-{n:05}-*'], tokens: {{maxExpirationSeconds: {1000 + n}}}}}" for n in range(500)
-    ),
+    "exemptions": f"exemptions: [{{rules: ['*'], namespaces: [{_NAMESPACES}], reason: large, until: 2099-01-01}}]\n",
+    "audiences": f"tokens: {{audiences: {{allowed: [{_AUDIENCES}]}}}}\n",
+    "overrides": f"overrides:\n{_OVERRIDES}",
 }
 
 
