@@ -11,7 +11,7 @@ from webhook.check.input_files import find
 from webhook.check.report import CheckReport
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.formatters import check_json, check_text
+from webhook.formatters import check_concise, check_json, check_text
 from webhook.formatters.formatter import FormatOptions
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -124,7 +124,11 @@ def checked_paths(*paths: Path | str, under: Policy | None = None) -> CheckRepor
     )
 
 
-def text_lines(report: CheckReport, **options: bool) -> list[str]:
+def concise_lines(report: CheckReport, **options: bool) -> list[str]:
+    return list(check_concise.format_report(report, FormatOptions(**options)))
+
+
+def text_lines(report: CheckReport, **options: Any) -> list[str]:
     return list(check_text.format_report(report, FormatOptions(**options)))
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from tests.core.json_values import LEAVES
 from webhook.check import fix
 from webhook.check.checker import UNREADABLE_OBJECT, check
 from webhook.check.input_files import InputProblem, find
-from webhook.check.report import CheckSummary
+from webhook.check.report import CheckReport, CheckSummary
 from webhook.core.decision import Outcome
 
 NO_RULES = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
@@ -62,7 +63,7 @@ FOUND = {
         (LEGACY_SECRET, LEGACY_POD),
         [("legacy-token-secret", "reject", 1, 3), ("legacy-token-reference", "reject", 2, 16)],
     ),
-    "patched": ((LONG_POD,), [("token-expiration", "patch", 1, 12)]),
+    "patched": ((LONG_POD,), [("token-expiration", "patch", 1, 14)]),
     "warned": ((SUBPATH_POD,), [("token-subpath", "warn", 1, 5)]),
     "a policy": (
         (SEED_POD, BAD_POLICY),
@@ -126,7 +127,7 @@ def test_check_template_is_evaluated_like_a_pod() -> None:
     )
     (told,) = checked(deployment).findings
     assert told.path == "spec.template.spec.volumes[0].projected.sources[0]"
-    assert (told.evaluation.title, told.line) == ("Deployment/web", 13)
+    assert (told.evaluation.title, told.line) == ("Deployment/web", 15)
 
 
 def test_check_policy_is_validated_under_any_policy() -> None:
@@ -188,19 +189,23 @@ ROLLOUT = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
 
 
-def test_summary_counts_excluded_and_not_evaluated_apart() -> None:
+def reasons(report: CheckReport) -> dict[str, int]:
+    return {reason: len(found) for reason, found in report.by_reason().items()}
+
+
+def test_summary_counts_not_evaluated_by_reason() -> None:
     own = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: tokenguard}")
     left = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: kube-system}")
     report = checked(own, left, left, CONFIG_MAP, CONFIG_MAP, ROLLOUT, LONG_POD)
-    assert report.summary == CheckSummary(
-        files=1,
-        outcomes={Outcome.DENIED: 0, Outcome.PATCHED: 1, Outcome.WARNED: 0, Outcome.ALLOWED: 0},
-        excluded={"kube-system": 2, "tokenguard": 1},
-        not_evaluated={"ConfigMap": 2, "Rollout without a pod template": 1},
-    )
-    assert [problem.message for problem in report.not_evaluated][-1] == (
-        "Rollout/web: not evaluated: it has no pod template at /spec/template"
-    )
+    outcomes = {Outcome.DENIED: 0, Outcome.PATCHED: 1, Outcome.WARNED: 0, Outcome.ALLOWED: 0}
+    assert report.summary == CheckSummary(files=1, outcomes=Counter(outcomes))
+    assert reasons(report) == {
+        "namespace kube-system": 2,
+        "other kinds": 2,
+        "namespace tokenguard": 1,
+        "without a pod template": 1,
+    }
+    assert report.not_evaluated[-1].problem.message == "Rollout/web: it has no pod template at /spec/template"
 
 
 def test_summary_file_without_evaluated_object_is_not_counted(tmp_path: Path) -> None:
@@ -213,7 +218,7 @@ def test_check_workloads_of_the_policy_are_evaluated() -> None:
     spec = LONG_POD.partition("spec:\n")[2].replace("\n", "\n    ")
     runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: r}}\nspec:\n  pod:\n    spec:\n    {spec}"
     known = policy(f"{NO_RULES}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/pod}}]\n")
-    assert checked(runner).summary.not_evaluated == {"Runner": 1}
+    assert [found.kind for found in checked(runner).not_evaluated] == ["Runner"]
     report = checked(runner, under=known)
     assert [finding.path for finding in report.findings] == ["spec.pod.spec.volumes[0].projected.sources[0]"]
     assert fix.changed_documents(report) == 1
@@ -230,7 +235,7 @@ def test_check_values_file_is_skipped_in_a_folder_only(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("replicas: 3\n")
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     report = checked_paths(tmp_path)
-    assert (report.exit_status, len(report.skipped)) == (0, 1)
+    assert (report.exit_status, reasons(report)) == (0, {"not Kubernetes objects": 1})
     assert checked_paths(tmp_path / "values.yaml").exit_status == 2
 
 
@@ -262,7 +267,7 @@ def test_check_folder_without_objects_is_a_problem(text: str, tmp_path: Path) ->
         2,
         ["contains no Kubernetes manifest"],
     )
-    assert len(report.skipped) == 1
+    assert len(report.not_evaluated) == 1
 
 
 def test_check_folder_without_manifest_files_is_a_problem(tmp_path: Path) -> None:
@@ -290,7 +295,7 @@ def test_check_unrendered_template_is_skipped_in_a_folder_only(tmp_path: Path) -
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     (tmp_path / "template.yaml").write_text(TEMPLATE)
     report = checked_paths(tmp_path)
-    assert (report.exit_status, [document.template for document in report.skipped]) == (0, [True])
+    assert (report.exit_status, reasons(report)) == (0, {"unrendered templates": 1})
     [problem] = checked_paths(tmp_path / "template.yaml").problems
     assert problem.message == "is an unrendered template; render it first: helm template CHART | tokenguard check -"
 
@@ -320,7 +325,7 @@ def test_check_tool_files_are_skipped_even_if_named(text: str, tmp_path: Path) -
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     (tmp_path / "tool.yaml").write_text(text)
     report = checked_paths(tmp_path / "pod.yaml", tmp_path / "tool.yaml")
-    assert (report.exit_status, len(report.skipped), report.summary.not_evaluated) == (0, 1, {})
+    assert (report.exit_status, reasons(report)) == (0, {"files of kustomize and kubectl": 1})
     assert checked_paths(tmp_path / "tool.yaml").exit_status == 2
 
 

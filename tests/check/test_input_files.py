@@ -63,7 +63,44 @@ def test_find_exclude_keeps_named_files(tmp_path: Path) -> None:
     assert [file.path for file in find([str(tmp_path / "a.yaml")], ["*"])] == [str(tmp_path / "a.yaml")]
     [problem] = find([str(tmp_path)], ["*"])
     assert isinstance(problem, InputProblem)
-    assert problem.message == "contains no *.yaml, *.yml or *.json file that --exclude does not match"
+    assert (
+        problem.message
+        == "contains no *.yaml, *.yml or *.json file that neither --exclude nor .tokenguardignore excludes"
+    )
+
+
+def test_find_ignore_file_applies_to_its_folder_and_below(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml", "deploy/a.yaml", "deploy/b.yaml", "deploy/deep/b.yaml", "other/b.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".tokenguardignore").write_text("# examples\n\n/a.yaml\n/other/  \n")
+    (tmp_path / "deploy" / ".tokenguardignore").write_text("b.yaml\n!deep/b.yaml\n")
+    assert found(tmp_path) == [str(tmp_path / name) for name in ("b.yaml", "deploy/a.yaml", "deploy/deep/b.yaml")]
+
+
+def test_find_ignore_file_of_the_working_directory_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deploy").mkdir()
+    for name in ("a.yaml", "deploy/a.yaml", "deploy/b.yaml"):
+        (tmp_path / name).touch()
+    (tmp_path / ".tokenguardignore").write_text("a.yaml\n")
+    monkeypatch.chdir(tmp_path)
+    assert found("deploy") == ["deploy/b.yaml"]
+    assert found("deploy/../deploy") == ["deploy/../deploy/b.yaml"]
+    monkeypatch.chdir(tmp_path / "deploy")
+    assert found("../deploy") == ["../deploy/a.yaml", "../deploy/b.yaml"]
+
+
+def test_find_exclude_wins_over_the_ignore_file(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch()
+    (tmp_path / "b.yaml").touch()
+    (tmp_path / ".tokenguardignore").write_text("*.yaml\n!a.yaml\n!b.yaml\n")
+    assert [file.path for file in find([str(tmp_path)], ["a.yaml"])] == [str(tmp_path / "b.yaml")]
+
+
+def test_find_unreadable_ignore_file_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch()
+    (tmp_path / ".tokenguardignore").mkdir()
+    assert [type(each) for each in find([str(tmp_path)])] == [InputFile, InputProblem]
 
 
 def test_find_skips_node_modules(tmp_path: Path) -> None:

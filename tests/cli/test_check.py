@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.check.runs import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD
+from tests.check.runs import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, SUBPATH_POD
+from tests.policies import HEAD
 from webhook.cli import main
 
 ALLOWED = """\
@@ -48,17 +50,18 @@ def folder(tmp_path: Path) -> Path:
 def test_check_clean_manifest_exits_0(folder: Path) -> None:
     done = start_check("--policy", str(folder / "policy" / "allowed.yaml"), "-", stdin=SEED_POD)
     assert done.returncode == 0
-    assert done.stdout == "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed\n"
+    assert done.stdout.splitlines()[0] == "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed"
+    assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
 
 
 def test_check_findings_exit_1(folder: Path) -> None:
-    done = start_check("legacy.yaml", "long.yaml", at=folder)
+    done = start_check("--output", "concise", "legacy.yaml", "long.yaml", at=folder)
     assert done.returncode == 1
-    assert [line.split(" ")[0] for line in done.stdout.splitlines()] == [
-        "legacy.yaml:3:",
-        "legacy.yaml:16:",
-        "long.yaml:12:",
+    assert [line.split(" ")[0] for line in done.stdout.splitlines()][:4] == [
+        "legacy.yaml:3:1:",
+        "legacy.yaml:16:7:",
+        "long.yaml:14:11:",
         "3",
     ]
 
@@ -69,7 +72,7 @@ def test_exclude_repeated_leaves_out_all_matches(folder: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize("output", ["text", "concise", "json"])
 @pytest.mark.covers("threat-model: CI workflow commands")
 def test_check_file_name_starts_no_workflow_command(tmp_path: Path, output: str) -> None:
     for name in ("::error file=a::b.yaml", " ::add-mask::x.yaml", "##[error]c.yaml", "\u2028::d\x85.yaml"):
@@ -124,7 +127,7 @@ def test_fix_manifests_on_stdout_findings_on_stderr(folder: Path) -> None:
     assert done.exit_code == 1
     assert done.stdout.startswith("---\napiVersion: v1\n")
     assert "expirationSeconds: 3600" in done.stdout
-    assert done.stderr.splitlines()[0].startswith("long.yaml:12: patched: ")
+    assert done.stderr.splitlines()[0].startswith("long.yaml")
     assert done.stderr.splitlines()[-1] == "1 document changed; comments and layout are lost"
     assert check("-", stdin=done.stdout).exit_code == 0
 
@@ -142,7 +145,7 @@ def test_fix_unreadable_document_is_printed_unchanged(tmp_path: Path) -> None:
     done = check("--fix", ".", at=tmp_path)
     assert done.exit_code == 1
     assert done.stdout.endswith("---\nreplicas: {{ .Values.replicas }}\n---\nreplicas: 3\n")
-    assert [line.split(": ")[0] for line in done.stderr.splitlines() if "not evaluated" in line] == [
+    assert [line.split(": ")[0] for line in done.stderr.splitlines() if "; not evaluated" in line] == [
         "a.yaml:17",
         "values.yaml:1",
     ]
@@ -202,10 +205,6 @@ def test_check_unknown_output_exits_2() -> None:
     assert start_check("--output", "xml", stdin=SEED_POD).returncode == 2
 
 
-def test_check_output_to_a_file_has_no_colour() -> None:
-    assert "\x1b" not in start_check(stdin=LONG_POD, FORCE_COLOR="1").stdout
-
-
 def test_check_never_prints_secret_data() -> None:
     secret = LEGACY_SECRET + "data: {token: c2VjcmV0LXRva2Vu}\nstringData: {a: hunter2}\n"
     for output in ("text", "json", "sarif"):
@@ -254,3 +253,46 @@ def test_check_csi_driver_has_no_namespace_and_only_warnings(tmp_path: Path) -> 
     [finding] = json.loads(done.stdout)["findings"]
     assert (finding["rule"], finding["action"], finding["namespace"]) == ("token-expiration", "warn", "")
     assert (finding["line"], finding["path"]) == (6, "spec.tokenRequests[0]")
+
+
+def test_fail_on_sets_the_weakest_action_that_exits_1(folder: Path) -> None:
+    (folder / "subpath.yaml").write_text(SUBPATH_POD)
+    statuses = {
+        (name, action): check("--fail-on", action, f"{name}.yaml", at=folder).exit_code
+        for name in ("legacy", "long", "subpath")
+        for action in ("reject", "patch", "warn")
+    }
+    assert [key for key, status in statuses.items() if status != 1] == [
+        ("long", "reject"),
+        ("subpath", "reject"),
+        ("subpath", "patch"),
+    ]
+    assert set(statuses.values()) == {0, 1}
+
+
+def test_mode_overrides_the_policy_and_its_overrides(folder: Path) -> None:
+    audit = f"{HEAD}mode: audit\noverrides: [{{namespaces: ['*'], mode: audit}}]\n"
+    (folder / "audit.yaml").write_text(audit)
+    quiet = check("--policy", "audit.yaml", "legacy.yaml", at=folder)
+    assert (quiet.exit_code, "under enforce: 2 denied; " in quiet.stdout) == (0, True)
+    enforced = check("--policy", "audit.yaml", "--mode", "enforce", "legacy.yaml", at=folder)
+    assert enforced.exit_code == 1
+    assert "--mode enforce instead of audit)" in enforced.stdout.splitlines()[-1]
+
+
+def test_policy_of_the_output_names_its_source(folder: Path) -> None:
+    allowed = check("--policy", "policy/allowed.yaml", "long.yaml", at=folder).stdout.splitlines()[-1]
+    assert re.fullmatch(r"policy: policy/allowed\.yaml \(revision [0-9a-f]{12}, mode enforce\)", allowed)
+    assert check("long.yaml", at=folder).stdout.splitlines()[-1] == "policy: built-in defaults (mode enforce)"
+
+
+def test_force_color_and_no_color_decide(folder: Path) -> None:
+    assert "\x1b" in start_check(stdin=LONG_POD, FORCE_COLOR="1").stdout
+    assert "\x1b" not in start_check(stdin=LONG_POD, FORCE_COLOR="1", NO_COLOR="1").stdout
+    assert "\x1b" not in start_check(stdin=LONG_POD).stdout
+
+
+def test_exclude_and_ignore_file_leave_out_files(folder: Path) -> None:
+    (folder / ".tokenguardignore").write_text("legacy*\npolicy/\n")
+    findings = json.loads(check("-o", "json", ".", at=folder).stdout)["findings"]
+    assert [finding["file"] for finding in findings] == ["long.yaml"]

@@ -66,7 +66,7 @@ def test_sarif_result_has_level_path_and_message() -> None:
     assert (result["ruleId"], result["level"]) == ("token-expiration", "warning")
     assert result["message"]["text"].startswith(f"Pod/long: {place} has lifetime 86400s")
     (location,) = result["locations"]
-    assert location["physicalLocation"]["region"] == {"startLine": 12}
+    assert location["physicalLocation"]["region"] == {"startLine": 14}
     assert location["logicalLocations"][0]["fullyQualifiedName"] == f"Pod/long {place}"
 
 

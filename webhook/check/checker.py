@@ -1,28 +1,46 @@
 """Evaluates the manifests in files with the same function as the webhook."""
 
 import datetime as dt
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
 from webhook.check.input_files import InputFile, InputProblem, read
-from webhook.check.report import CheckFinding, CheckReport, ManifestEvaluation, ParsedFile
-from webhook.core.admission_request import manifest_request
+from webhook.check.kustomization import patch_files
+from webhook.check.report import (
+    KUSTOMIZE_PATCHES,
+    NO_OBJECTS,
+    NO_POD_TEMPLATE,
+    OTHER_KINDS,
+    OUTCOMES,
+    TEMPLATES,
+    TOOL_FILES,
+    CheckFinding,
+    CheckReport,
+    ManifestEvaluation,
+    NotEvaluated,
+    ParsedFile,
+    PolicyInUse,
+)
+from webhook.check.source_map import SourceMap
+from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
-from webhook.core.decision import INVALID_POLICY, Coverage, Finding, Outcome
+from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
 from webhook.core.documents.stream import decode_text
+from webhook.core.documents.yaml_writer import write_flow
 from webhook.core.evaluate import evaluate
+from webhook.core.json_patch import Edit, Put, Remove, json_path
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
-from webhook.core.manifests import RENDERING, TOOL_FILES, Reading, cluster_of, read_manifests
+from webhook.core.manifests import RENDERING, TOOL_KINDS, Manifest, cluster_of, read_manifests
 from webhook.core.policy.configmap import KEY
-from webhook.core.policy.model import Action, Policy
+from webhook.core.policy.model import Action, Mode, Policy
 
 UNREADABLE_OBJECT = "unreadable-object"
 """The rule name of a finding about an object that rules look at and that cannot be read."""
 
 _POLICY = f"/data/{KEY}"
-_OUTCOMES = {Action.REJECT: Outcome.DENIED, Action.PATCH: Outcome.PATCHED, Action.WARN: Outcome.WARNED}
-"""The outcome of a finding that counts, the strongest first."""
 
 
 def check(  # noqa: PLR0913 - what a run depends on, each by its name
@@ -33,15 +51,16 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     namespace: str,
     own_namespace: str = DEFAULT_NAMESPACE,
     stdin: BinaryIO,
+    in_use: PolicyInUse | None = None,
     step: Callable[[str], None] = lambda _: None,
 ) -> CheckReport:
     """Read the files and evaluate every object in them at the time `now` (aware).
 
     Objects without a namespace are in `namespace`; tokenguard is installed in `own_namespace`. All files are read
-    first: the Secrets, Namespaces and ServiceAccounts in any of them are the cluster state of the evaluation. `step`
-    is called with the progress.
+    first: the Secrets, Namespaces and ServiceAccounts in any of them are the cluster state of the evaluation. `in_use`
+    describes the policy in the report. `step` is called with the progress.
     """
-    report = CheckReport()
+    report = CheckReport(in_use or PolicyInUse(revision=policy.revision, mode=policy.mode))
     files = report.files
     _read_all(report, list(found), stdin, step)
     cluster = cluster_of(
@@ -49,109 +68,192 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         ClusterState(own_namespace=own_namespace),
         namespace,
     )
+    evaluator = _Evaluator(policy, cluster, now, report)
     for number, file in enumerate(files, 1):
         step(f"evaluating file {number} of {len(files)}")
-        reading, path = file.reading, file.source.path
-        documents = {part.document for parts in (reading.manifests, reading.problems) for part in parts}
-        for manifest in reading.manifests:
-            within = manifest.namespace or namespace
-            request = manifest_request(manifest.group_kind, manifest.raw, namespace=within, workloads=policy.workloads)
-            subject, decision = request.subject, evaluate(request, policy, cluster, now)
-            shown = "" if subject in CLUSTER_SCOPED else within
-            _add(report, ManifestEvaluation(path, manifest, shown, subject, decision, len(documents) > 1))
+        for manifest in file.reading.manifests:
+            evaluator.evaluate(file, manifest, manifest.namespace or namespace)
     report.summary.files = len({found.file_path for found in report.evaluations if found.is_evaluated})
+    report.summary.enforced = None if evaluator.every_object_enforced else evaluator.enforced
     return report
 
 
 def _read_all(
     report: CheckReport, sources: list[InputFile | InputProblem], stdin: BinaryIO, step: Callable[[str], None]
 ) -> None:
-    """Add the files, what could not be read, and the documents that are no Kubernetes objects."""
-    problems, skipped = report.problems, report.skipped
+    """Add the files, what could not be read, and the documents that are not evaluated."""
     for number, source in enumerate(sources, 1):
         step(f"reading file {number} of {len(sources)}")
         data = source if isinstance(source, InputProblem) else read(source, stdin)
-        if isinstance(data, InputProblem) or isinstance(source, InputProblem):
-            problems += [data] if isinstance(data, InputProblem) else []
+        if isinstance(source, InputFile) and isinstance(data, bytes):
+            _add_file(report, source, data)
+        elif isinstance(data, InputProblem):
+            report.problems.append(data)
+    patches = patch_files(report.files)
+    report.files[:] = [_evaluated_part(report, file, is_patch=_is_in(file.source, patches)) for file in report.files]
+    is_any_evaluated = report.problems or any(file.reading.manifests for file in report.files)
+    if report.not_evaluated and not is_any_evaluated:
+        report.problems += _without_manifests(report)
+
+
+def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
+    path, named = source.path, source.named
+    reading = read_manifests(data)
+    report.files.append(ParsedFile(source, data, reading))
+    if _is_empty(data):
+        problem = InputProblem(path, "contains no manifest")
+        if named:
+            report.problems.append(problem)
+        else:
+            report.not_evaluated.append(NotEvaluated(NO_OBJECTS, problem))
+    for found in reading.problems:
+        problem = InputProblem(path, found.message, found.line, found.document)
+        if named or not found.foreign:
+            report.problems.append(problem)
+        else:
+            report.not_evaluated.append(NotEvaluated(TEMPLATES if found.template else NO_OBJECTS, problem))
+    report.warnings += (
+        InputProblem(path, warning.message, warning.line, warning.document)
+        for warning in reading.warnings
+        if named or not warning.foreign
+    )
+
+
+def _is_in(source: InputFile, patches: frozenset[str]) -> bool:
+    return not source.named and os.path.normpath(source.path) in patches
+
+
+def _evaluated_part(report: CheckReport, file: ParsedFile, *, is_patch: bool) -> ParsedFile:
+    """Return a file without the documents that are never sent to the API server as they are; they are reported."""
+    evaluated = []
+    for manifest in file.reading.manifests:
+        tool = TOOL_KINDS.get(manifest.group_kind)
+        if not tool and not is_patch:
+            evaluated.append(manifest)
             continue
-        path, named = source.path, source.named
-        reading, tool_files = _without_tool_files(source, read_manifests(data))
-        skipped += tool_files
-        report.files.append(ParsedFile(source, data, reading))
-        if _is_empty(data):
-            (problems if named else skipped).append(InputProblem(path, "contains no manifest"))
-        for problem in reading.problems:
-            (skipped if problem.foreign and not named else problems).append(
-                InputProblem(path, problem.message, problem.line, problem.document, problem.template)
-            )
-        for warning in reading.warnings:
-            if named or not warning.foreign:
-                report.warnings.append(InputProblem(path, warning.message, warning.line, warning.document))
-    if skipped and not (problems or any(file.reading.manifests for file in report.files)):
-        problems += _without_manifests(report.files, skipped)
+        message = f"{manifest.kind} is a file of {tool}" if tool else f"{manifest.kind}/{manifest.name} is a patch"
+        problem = InputProblem(file.source.path, message, manifest.line, manifest.document)
+        report.not_evaluated.append(NotEvaluated(TOOL_FILES if tool else KUSTOMIZE_PATCHES, problem))
+    return replace(file, reading=replace(file.reading, manifests=tuple(evaluated)))
 
 
-def _without_tool_files(source: InputFile, reading: Reading) -> tuple[Reading, list[InputProblem]]:
-    """Return a reading without the files of tools that look like manifests, and these files."""
-    tool_files = [
-        InputProblem(source.path, f"{manifest.kind} is a file of {tool}", manifest.line, manifest.document)
-        for manifest in reading.manifests
-        if (tool := TOOL_FILES.get(manifest.group_kind))
-    ]
-    if not tool_files:
-        return reading, []
-    manifests = tuple(manifest for manifest in reading.manifests if manifest.group_kind not in TOOL_FILES)
-    return replace(reading, manifests=manifests), tool_files
-
-
-def _without_manifests(files: list[ParsedFile], skipped: list[InputProblem]) -> Iterator[InputProblem]:
+def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
     """Yield a problem for each given path: a run that evaluates nothing must not look clean."""
-    templates = {problem.path for problem in skipped if problem.template}
-    for root in dict.fromkeys(file.source.root for file in files):
-        paths = {file.source.path for file in files if file.source.root == root}
+    templates = {found.problem.path for found in report.not_evaluated if found.reason == TEMPLATES}
+    for root in dict.fromkeys(file.source.root for file in report.files):
+        paths = {file.source.path for file in report.files if file.source.root == root}
         hint = f", only unrendered templates; render them first: {RENDERING}" if templates & paths else ""
         yield InputProblem(root, f"contains no Kubernetes manifest{hint}")
 
 
-def _add(report: CheckReport, evaluation: ManifestEvaluation) -> None:
-    """Add an evaluation, its findings and its place in the summary."""
-    manifest, decision, summary = evaluation.manifest, evaluation.decision, report.summary
-    report.evaluations.append(evaluation)
-    if evaluation.is_evaluated:
-        found = list(_findings(evaluation))
-        counted = [finding for finding, counts in found if counts]
-        report.findings += counted
-        report.notes += [finding for finding, counts in found if not counts]
-        actions = {finding.action for finding in counted}
-        summary.outcomes[next((_OUTCOMES[action] for action in _OUTCOMES if action in actions), Outcome.ALLOWED)] += 1
-        return
-    message = f"{evaluation.title}: {decision.coverage}: {decision.note}"
-    report.not_evaluated.append(InputProblem(evaluation.file_path, message, manifest.line, manifest.document))
-    if decision.coverage is Coverage.EXCLUDED:
-        summary.excluded[evaluation.namespace] += 1
-    else:
-        without = " without a pod template" if evaluation.subject is Subject.TEMPLATE else ""
-        summary.not_evaluated[f"{manifest.kind}{without}"] += 1
+class _Evaluator:
+    """Evaluates manifests and adds the results to a report."""
+
+    def __init__(self, policy: Policy, cluster: ClusterState, now: dt.datetime, report: CheckReport) -> None:
+        self.every_object_enforced = True
+        self.enforced: Counter[Outcome] = Counter()
+        self._policy = policy
+        self._enforced = policy.with_mode(Mode.ENFORCE)
+        self._cluster = cluster
+        self._now = now
+        self._report = report
+        self._source: SourceMap | None = None
+
+    def evaluate(self, file: ParsedFile, manifest: Manifest, namespace: str) -> None:
+        """Evaluate a manifest in a namespace, and add the evaluation, its findings and its place in the summary."""
+        workloads = self._policy.workloads
+        request = manifest_request(manifest.group_kind, manifest.raw, namespace=namespace, workloads=workloads)
+        subject, decision = request.subject, evaluate(request, self._policy, self._cluster, self._now)
+        shown = "" if subject in CLUSTER_SCOPED else namespace
+        evaluation = ManifestEvaluation(file.source.path, manifest, shown, subject, decision, _outcome(decision))
+        report = self._report
+        report.evaluations.append(evaluation)
+        if not evaluation.is_evaluated:
+            report.not_evaluated.append(_not_evaluated(evaluation))
+            return
+        for finding, counts in self._findings(evaluation, request):
+            (report.findings if counts else report.notes).append(finding)
+        report.summary.outcomes[evaluation.outcome] += 1
+        self._count_enforced(request, evaluation)
+
+    def _count_enforced(self, request: AdmissionRequest, evaluation: ManifestEvaluation) -> None:
+        """Count the outcome that the object would have under mode enforce."""
+        outcome = evaluation.outcome
+        if evaluation.decision.mode not in (None, Mode.ENFORCE):
+            self.every_object_enforced = False
+            outcome = _outcome(evaluate(request, self._enforced, self._cluster, self._now))
+        self.enforced[outcome] += 1
+
+    def _findings(
+        self, evaluation: ManifestEvaluation, request: AdmissionRequest
+    ) -> Iterator[tuple[CheckFinding, bool]]:
+        """Yield the findings about an object, each with whether it affects the exit status."""
+        manifest, decision = evaluation.manifest, evaluation.decision
+        if decision.problem:
+            yield CheckFinding(evaluation, UNREADABLE_OBJECT, Action.REJECT, "", decision.problem, manifest.line), True
+        for error in decision.policy_errors:
+            line = manifest.line_in(_POLICY, error.line)
+            excerpt = self._source_of(manifest).line_excerpt(line)
+            policy_error = CheckFinding(
+                evaluation, INVALID_POLICY, Action.REJECT, error.path, error.message, line, excerpt=excerpt
+            )
+            yield policy_error, True
+        for finding in decision.findings:
+            yield self._finding(evaluation, finding, request.template_pointer), _counts(finding)
+        for rule, exemption in decision.exemptions:
+            yield CheckFinding(evaluation, rule, Action.OFF, "", f"exempt: {exemption}", manifest.line), False
+
+    def _finding(self, evaluation: ManifestEvaluation, finding: Finding, template: str) -> CheckFinding:
+        manifest, violation = evaluation.manifest, finding.violation
+        pointer = violation.pointer
+        if len(violation.edits) == 1 and isinstance(edit := violation.edits[0], Put) and edit.replaces:
+            pointer = template + edit.pointer  # the value that has to change
+        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer)
+        line = excerpt.line if excerpt else manifest.line_of(pointer)
+        message, advice = finding.parts
+        edits = violation.edits if finding.action is Action.PATCH else ()
+        changes = tuple(_change(edit, violation.pointer.removeprefix(template)) for edit in edits)
+        return CheckFinding(
+            evaluation, finding.rule, finding.action, finding.path, message, line, advice, changes, excerpt
+        )
+
+    def _source_of(self, manifest: Manifest) -> SourceMap:
+        """Return the map of a manifest's document; the last one is cached."""
+        if self._source is None or self._source.document is not manifest.source:
+            self._source = SourceMap(manifest.source)
+        return self._source
 
 
-def _findings(evaluation: ManifestEvaluation) -> Iterator[tuple[CheckFinding, bool]]:
-    """Yield the findings about an object, each with whether it affects the exit status."""
+def _outcome(decision: Decision) -> Outcome:
+    """Return the outcome of the findings that count."""
+    if decision.problem or decision.policy_errors:
+        return Outcome.DENIED
+    actions = {finding.action for finding in decision.findings if _counts(finding)}
+    return next((OUTCOMES[action] for action in OUTCOMES if action in actions), Outcome.ALLOWED)
+
+
+def _not_evaluated(evaluation: ManifestEvaluation) -> NotEvaluated:
     manifest, decision = evaluation.manifest, evaluation.decision
-    if decision.problem:
-        yield CheckFinding(evaluation, UNREADABLE_OBJECT, Action.REJECT, "", decision.problem, manifest.line), True
-    for error in decision.policy_errors:
-        line = manifest.line_in(_POLICY, error.line)
-        yield CheckFinding(evaluation, INVALID_POLICY, Action.REJECT, error.path, error.message, line), True
-    for finding in decision.findings:
-        line = manifest.line_of(finding.violation.pointer)
-        shown = CheckFinding(evaluation, finding.rule, finding.action, finding.path, finding.detail, line)
-        yield shown, _counts(finding)
-    for rule, exemption in decision.exemptions:
-        yield CheckFinding(evaluation, rule, Action.OFF, "", f"exempt: {exemption}", manifest.line), False
+    if decision.coverage is Coverage.EXCLUDED:
+        reason = f"namespace {evaluation.namespace}"
+    else:
+        reason = NO_POD_TEMPLATE if evaluation.subject is Subject.TEMPLATE else OTHER_KINDS
+    problem = InputProblem(
+        evaluation.file_path, f"{evaluation.title}: {decision.note}", manifest.line, manifest.document
+    )
+    return NotEvaluated(reason, problem, manifest.kind)
+
+
+def _change(edit: Edit, pointer: str) -> str:
+    """Return what an edit does, in one line of YAML; its path is relative to `pointer` if it is below it."""
+    path = json_path(edit.pointer.removeprefix(pointer) if edit.pointer.startswith(f"{pointer}/") else edit.pointer)
+    if isinstance(edit, Remove):
+        return f"remove {path}"
+    return f"{path}: {write_flow(edit.value)}" if isinstance(edit, Put) else f"{path}: add {write_flow(edit.value)}"
 
 
 def _counts(finding: Finding) -> bool:
-    return finding.action is Action.REJECT or (finding.violation.authored and finding.action in _OUTCOMES)
+    return finding.action is Action.REJECT or (finding.violation.authored and finding.action in OUTCOMES)
 
 
 def _is_empty(data: bytes) -> bool:

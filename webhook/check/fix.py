@@ -82,8 +82,7 @@ def _pieces(file: ParsedFile, patches: dict[int, _Patch]) -> Iterator[str]:
 
 
 def _rewritten(source: Document, patches: dict[int, _Patch]) -> str:
-    value = jsonpatch.apply_patch(source.value(), patches.get(id(source), []))
-    return write_document(value)
+    return write_document(jsonpatch.apply_patch(source.value(), patches.get(id(source), [])))
 
 
 def _delimited(piece: str) -> str:

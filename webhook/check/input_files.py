@@ -4,10 +4,11 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote_from_bytes
+
+from webhook.check.ignore_rules import IGNORE_FILE, IgnoreRules
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -26,16 +27,12 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class InputProblem:
-    """What could not be read, and why; `line` and `document` count from one, None for a whole file.
-
-    `template` marks an unrendered template.
-    """
+    """What could not be read, and why; `line` and `document` count from one, None for a whole file."""
 
     path: str
     message: str
     line: int | None = None
     document: int | None = None
-    template: bool = False
 
     @property
     def file(self) -> str:
@@ -67,75 +64,50 @@ def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[InputFil
     """Yield the files that the paths name, each once, and the folders that contain none or cannot be listed.
 
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders, `node_modules` and linked
-    folders are left out. `exclude` globs mean what they mean in a `.gitignore` (without `!`): without a slash they
-    match a name at any depth, with a slash the path from the given folder; `*` and `?` match no slash, `**` matches any
-    number of folders, a slash at the end matches folders only, `./` at the start is the given folder.
+    folders are left out, and what `exclude` (below each given folder) and files `.tokenguardignore` exclude. See
+    `webhook.check.ignore_rules` for their syntax.
     """
     known: set[str] = set()
-    excluded = [_Excluded(glob) for glob in exclude]
+    globs = tuple(exclude)
     for path in paths:
-        for found in _found(path, excluded):
+        for found in _found(path, globs):
             place = found.path if found.path == STDIN else str(Path.cwd() / found.path)
             if place not in known:
                 known.add(place)
                 yield found
 
 
-class _Excluded:
-    """A glob of files and folders to leave out."""
-
-    def __init__(self, glob: str) -> None:
-        if glob.startswith("./"):
-            glob = glob[1:]
-        self._folders_only = glob.endswith("/")
-        segments = tuple(glob.strip("/").split("/"))
-        self._segments = segments if "/" in glob.rstrip("/") else ("**", *segments)
-
-    def matches(self, path: tuple[str, ...], *, folder: bool) -> bool:
-        """Return whether it matches a path, given as its parts below the searched folder."""
-        return (folder or not self._folders_only) and _segments_match(self._segments, path)
-
-
-def _segments_match(glob: tuple[str, ...], path: tuple[str, ...]) -> bool:
-    if not glob or not path:
-        return not glob and not path
-    if glob[0] == "**":
-        return len(glob) == 1 or any(_segments_match(glob[1:], path[start:]) for start in range(len(path)))
-    return fnmatchcase(path[0], glob[0]) and _segments_match(glob[1:], path[1:])
-
-
-def _found(path: str, excluded: list[_Excluded]) -> Iterator[InputFile | InputProblem]:
+def _found(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | InputProblem]:
     try:
         is_folder = path != STDIN and Path(path).is_dir()
     except OSError:
         is_folder = False  # reading it reports the error
     if is_folder:
-        yield from _in_folder(path, excluded)
+        yield from _in_folder(path, exclude)
     else:
         yield InputFile(path, root=path)
 
 
-def _in_folder(path: str, excluded: list[_Excluded]) -> Iterator[InputFile | InputProblem]:
+def _in_folder(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | InputProblem]:
     unread: list[InputProblem] = []
     empty = True
 
     def note(error: OSError) -> None:
         unread.append(InputProblem(str(error.filename), _reason(error)))
 
+    rules = IgnoreRules(path, exclude, note)
     for folder, folders, files in os.walk(path, onerror=note):
-        within = Path(folder).relative_to(path).parts
-
-        def is_wanted(name: str, *, folder: bool, within: tuple[str, ...] = within) -> bool:
-            matched = any(glob.matches((*within, name), folder=folder) for glob in excluded)
-            return not (matched or name.startswith("."))
-
-        folders[:] = sorted(name for name in folders if name != _DEPENDENCIES and is_wanted(name, folder=True))
-        for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and is_wanted(name, folder=False):
-                yield InputFile(str(Path(folder, name)), named=False, root=path)
-                empty = False
+        rules.enter(folder)
+        kept = [name for name in folders if name != _DEPENDENCIES and not name.startswith(".")]
+        folders[:] = sorted(name for name in kept if not rules.excludes(folder, name, is_folder=True))
+        wanted = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        for name in sorted(wanted):
+            if rules.excludes(folder, name, is_folder=False):
+                continue
+            yield InputFile(str(Path(folder, name)), named=False, root=path)
+            empty = False
     if empty and not unread:
-        left = " that --exclude does not match" if excluded else ""
+        left = f" that neither --exclude nor {IGNORE_FILE} excludes" if rules.has_excluded else ""
         yield InputProblem(path, f"contains no *{', *'.join(SUFFIXES[:-1])} or *{SUFFIXES[-1]} file{left}")
     yield from unread
 

@@ -4,10 +4,33 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from webhook.check.input_files import InputFile, InputProblem, displayed
+from webhook.check.source_map import Excerpt
 from webhook.core.decision import Coverage, Decision, Outcome
 from webhook.core.kinds import Subject
 from webhook.core.manifests import Manifest, Reading
-from webhook.core.policy.model import Action
+from webhook.core.policy.model import Action, Mode
+
+OTHER_KINDS = "other kinds"
+NO_POD_TEMPLATE = "without a pod template"
+KUSTOMIZE_PATCHES = "kustomize patches"
+TOOL_FILES = "files of kustomize and kubectl"
+TEMPLATES = "unrendered templates"
+NO_OBJECTS = "not Kubernetes objects"
+"""Reasons why an object or document is not evaluated; another one is `namespace NAME`."""
+
+OUTCOMES = {Action.REJECT: Outcome.DENIED, Action.PATCH: Outcome.PATCHED, Action.WARN: Outcome.WARNED}
+"""The outcome of a finding that counts, the strongest first."""
+DEFAULT_ORIGIN = "built-in defaults"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInUse:
+    """The policy of a run: where it comes from, its revision, and its mode; `given_mode` replaces that."""
+
+    origin: str = DEFAULT_ORIGIN
+    revision: str = ""
+    mode: Mode = Mode.ENFORCE
+    given_mode: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +44,7 @@ class ParsedFile:
 
 @dataclass(frozen=True, slots=True)
 class ManifestEvaluation:
-    """The decision about one object; `multi_document` is true if its file has more than one document.
+    """The decision about one object; `outcome` is that of the findings that count.
 
     `namespace` is empty for a cluster-scoped object.
     """
@@ -31,7 +54,7 @@ class ManifestEvaluation:
     namespace: str
     subject: Subject | None
     decision: Decision
-    multi_document: bool
+    outcome: Outcome = Outcome.ALLOWED
 
     @property
     def file(self) -> str:
@@ -52,14 +75,35 @@ class ManifestEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
-    """One finding: `path` is the place in the object, `line` counts from one."""
+    """One finding: `path` is the place in the object, `line` counts from one.
+
+    `message` says what is wrong, `advice` what is done about it or what the author can do, and `changes` what is
+    patched. `excerpt` is the place in the file, if that is known.
+    """
 
     evaluation: ManifestEvaluation
     rule: str
     action: Action
     path: str
-    detail: str
+    message: str
     line: int
+    advice: str = ""
+    changes: tuple[str, ...] = ()
+    excerpt: Excerpt | None = None
+
+    @property
+    def detail(self) -> str:
+        """What is wrong, and what to do."""
+        return "; ".join(filter(None, (self.message, self.advice)))
+
+
+@dataclass(frozen=True, slots=True)
+class NotEvaluated:
+    """An object or a document that no rule was applied to, and why; `kind` is empty for a document."""
+
+    reason: str
+    problem: InputProblem
+    kind: str = ""
 
 
 def _outcomes() -> "Counter[Outcome]":
@@ -70,14 +114,12 @@ def _outcomes() -> "Counter[Outcome]":
 class CheckSummary:
     """Numbers of objects. `outcomes` and `files` count evaluated objects, each by its strongest finding.
 
-    `excluded` counts objects by namespace that no rule applies to by design, `not_evaluated` counts objects by kind
-    that no rule exists for.
+    `enforced` counts the outcomes under mode enforce; None if that is the mode of every object.
     """
 
     files: int = 0
     outcomes: Counter[Outcome] = field(default_factory=_outcomes)
-    excluded: Counter[str] = field(default_factory=Counter)
-    not_evaluated: Counter[str] = field(default_factory=Counter)
+    enforced: Counter[Outcome] | None = None
 
     @property
     def objects(self) -> int:
@@ -90,27 +132,47 @@ class CheckReport:
     """The result of a run.
 
     `notes` are findings that are shown on request only: those that only the audit log would record, those that are not
-    about what the author wrote, and exempt ones. `problems` are files and documents that could not be read, `skipped`
-    documents in folders that are not Kubernetes objects, `not_evaluated` objects that no rule was applied to.
-    `warnings` are about documents that kubectl may read differently than their author expects; they don't affect the
-    exit status.
+    about what the author wrote, and exempt ones. `problems` are files and documents that could not be read,
+    `not_evaluated` objects and documents that no rule was applied to. `warnings` are about documents that kubectl may
+    read differently than their author expects; they don't affect the exit status. `fail_on` is the weakest action of a
+    finding that does.
     """
 
+    policy: PolicyInUse = field(default_factory=PolicyInUse)
     files: list[ParsedFile] = field(default_factory=list)
     evaluations: list[ManifestEvaluation] = field(default_factory=list)
     findings: list[CheckFinding] = field(default_factory=list)
     notes: list[CheckFinding] = field(default_factory=list)
     problems: list[InputProblem] = field(default_factory=list)
-    skipped: list[InputProblem] = field(default_factory=list)
-    not_evaluated: list[InputProblem] = field(default_factory=list)
+    not_evaluated: list[NotEvaluated] = field(default_factory=list)
     warnings: list[InputProblem] = field(default_factory=list)
     summary: CheckSummary = field(default_factory=CheckSummary)
+    fail_on: Action = Action.WARN
 
     @property
     def exit_status(self) -> int:
-        """0 for no finding, 1 for any finding, 2 if something could not be read."""
-        return 2 if self.problems else int(bool(self.findings))
+        """2 if something could not be read, 1 for a finding whose action is `fail_on` or stronger, else 0."""
+        return 2 if self.problems else int(any(self.fails(finding) for finding in self.findings))
+
+    def fails(self, finding: CheckFinding) -> bool:
+        """Return whether a finding makes the run fail."""
+        actions = tuple(OUTCOMES)
+        return finding.action in actions[: actions.index(self.fail_on) + 1]
 
     def shown_findings(self, *, verbose: bool) -> list[CheckFinding]:
         """Return the findings, with `verbose` the notes after them."""
         return [*self.findings, *self.notes] if verbose else self.findings
+
+    def by_rule(self) -> dict[str, Counter[Outcome]]:
+        """Return the number of findings of each rule, by their outcome, most severe first."""
+        rules: dict[str, Counter[Outcome]] = {}
+        for finding in self.findings:
+            rules.setdefault(finding.rule, _outcomes())[OUTCOMES[finding.action]] += 1
+        return dict(sorted(rules.items(), key=lambda item: [-count for count in item[1].values()]))
+
+    def by_reason(self) -> dict[str, list[NotEvaluated]]:
+        """Return what was not evaluated by reason, the largest number first."""
+        reasons: dict[str, list[NotEvaluated]] = {}
+        for found in self.not_evaluated:
+            reasons.setdefault(found.reason, []).append(found)
+        return dict(sorted(reasons.items(), key=lambda item: -len(item[1])))

@@ -19,7 +19,7 @@ from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
-from webhook.formatters.check_text import problem_line
+from webhook.formatters.check_lines import problem_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -25,7 +25,7 @@ from webhook.core.policy.serializer import namespace_document, policy_document
 from webhook.core.safe_output import safe_text
 from webhook.core.selectors import Labels
 from webhook.export.compiler import compile_policy
-from webhook.formatters.check_text import problem_line
+from webhook.formatters.check_lines import problem_line
 
 
 @click.group("policy")

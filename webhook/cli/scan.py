@@ -15,20 +15,18 @@ from webhook.cli import scan_reports
 from webhook.cli.common import (
     NAMESPACE_GLOB,
     NAMESPACED_NAME,
-    InputError,
     cluster_options,
     connected,
     load_policy,
     output_option,
     own_namespace_option,
     policy_option,
-    policy_problems,
     qualified_name,
 )
+from webhook.cli.policy_source import cluster_policy
 from webhook.cluster.scan_reader import ScanReader
-from webhook.cluster.transport import ApiError
 from webhook.core.formatting import did_you_mean, quote
-from webhook.core.policy.loader import default_policy, read_policy
+from webhook.core.policy.loader import default_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import BY_NAME
 from webhook.core.selectors import Globs, glob_matches
@@ -173,18 +171,7 @@ def _require_matches(globs: Iterable[str], namespaces: Collection[str]) -> None:
 
 def _cluster_policy(reader: ScanReader, configmap: str) -> tuple[Policy, str]:
     """Return the policy in a ConfigMap, or the default policy if there is none, and its name in the report."""
-    namespace, _, name = configmap.partition("/")
-    try:
-        document = reader.policy(namespace, name)
-    except ApiError as error:
-        if error.status != 403:
-            raise
-        hint = f"see 'kubectl auth can-i list configmaps/{name} -n {namespace}', or use --policy FILE"
-        raise click.ClickException(f"cannot read the cluster's policy: {error}; {hint}") from None
-    if document is None:
+    policy = cluster_policy(reader, configmap)
+    if policy is None:
         return default_policy(), f"default policy (no {configmap})"
-    policy = read_policy(document.encode())
-    if not isinstance(policy, Policy):
-        problems = policy_problems(f"ConfigMap {configmap}", policy)
-        raise InputError(problems, "the cluster's policy is invalid; correct it or use --policy FILE")
     return policy, f"ConfigMap {configmap}"

@@ -104,16 +104,21 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     @property
     def detail(self) -> str:
         """What is wrong, and what is, was or would be done about it."""
+        return "; ".join(filter(None, self.parts))
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """What is wrong; and what is done about it or, if nothing is, what the author can do."""
         found = self.violation
         if self.intended is Action.PATCH and found.edits and self.action is not Action.REJECT:
             if self.applies_to_pods:
-                return f"{found.detail}; in its pods it will be {found.fix_summary}"
+                return found.detail, f"in its pods it will be {found.fix_summary}"
             would = "" if self.action is Action.PATCH else "would be "
-            return f"{found.detail}; {would}{found.fix_summary}"
+            return found.detail, f"{would}{found.fix_summary}"
         if self.suppressed_by_mode:
             denied = "its pods will be denied" if self.applies_to_pods else "would be denied"
-            return f"{found.detail}; {denied}; {found.hint}".removesuffix("; ")
-        return f"{found.detail}; {found.hint}" if found.hint else found.detail
+            return f"{found.detail}; {denied}", found.hint
+        return found.detail, found.hint
 
     @property
     def suppressed_by_mode(self) -> bool:

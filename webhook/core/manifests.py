@@ -20,7 +20,7 @@ from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, 
 
 RENDERING = "helm template CHART | tokenguard check -"
 """How to check a template: by what it renders to."""
-TOOL_FILES: Mapping[tuple[str, str], str] = {
+TOOL_KINDS: Mapping[tuple[str, str], str] = {
     ("", "Config"): "kubectl",
     ("kustomize.config.k8s.io", "Component"): "kustomize",
     ("kustomize.config.k8s.io", "Kustomization"): "kustomize",
@@ -37,6 +37,8 @@ _KEYS = ("apiVersion", "kind")
 _BLOCK_KEYS = [re.compile(rf"^[\"']?{key}[\"']?[ \t]*:", re.MULTILINE) for key in _KEYS]
 _FLOW_KEYS = [re.compile(rf"[{{,\s][\"']?{key}[\"']?\s*:") for key in _KEYS]
 _TEMPLATE = re.compile(r"^[^\S\n]*(?:\{\{|\{%|<%)|[:\[,-]\s*\{\{", re.MULTILINE)
+
+_HELM_SOURCE = re.compile(r"\A(?:---[^\n]*)?\n?# Source: ([^\n]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,12 @@ class Manifest:
     def line(self) -> int:
         """The line it starts at, from 1."""
         return self.line_of("")
+
+    @property
+    def template_file(self) -> str:
+        """The template that the document was rendered from, if Helm wrote that above it."""
+        source = _HELM_SOURCE.search(self.source.text or "")
+        return source[1] if source else ""
 
     def line_of(self, pointer: str) -> int:
         """Return the line of a place in the object, or of its nearest existing parent."""

@@ -1,13 +1,15 @@
 """A check as JSON; `version` changes when a key changes its meaning or is removed."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckFinding, CheckReport
+from webhook.core.decision import Outcome
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 
-VERSION = 2
+VERSION = 3
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
@@ -15,23 +17,33 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
 
     `action` of a finding is reject, patch or warn; with `verbose` also audit, and off for an exempt finding.
     """
-    summary = report.summary
+    summary, policy = report.summary, report.policy
     yield format_json({
         "version": VERSION,
+        "policy": {
+            "origin": policy.origin,
+            "revision": policy.revision,
+            "mode": policy.given_mode or policy.mode,
+        },
         "findings": [_finding(finding) for finding in report.shown_findings(verbose=options.verbose)],
         "summary": {
             "objects": summary.objects,
             "files": summary.files,
-            **{outcome.value: count for outcome, count in summary.outcomes.items()},
-            "excluded": summary.excluded,
-            "notEvaluated": summary.not_evaluated,
-            "skipped": sum(not document.template for document in report.skipped),
-            "templates": sum(document.template for document in report.skipped),
+            **_counts(summary.outcomes),
+            "underEnforce": _counts(summary.enforced) if summary.enforced is not None else None,
+            "rules": {rule: _counts(counts) for rule, counts in report.by_rule().items()},
+            "notEvaluated": {reason: len(found) for reason, found in report.by_reason().items()},
         },
         "problems": [_problem(problem) for problem in report.problems],
         "warnings": [_problem(warning) for warning in report.warnings],
-        "skipped": [_problem(document) for document in report.skipped],
+        "notEvaluated": [
+            {**_problem(found.problem), "reason": found.reason, "kind": found.kind} for found in report.not_evaluated
+        ],
     })  # fmt: skip
+
+
+def _counts(outcomes: Counter[Outcome]) -> dict[str, int]:
+    return {outcome.value: outcomes[outcome] for outcome in reversed(Outcome)}
 
 
 def _problem(problem: InputProblem) -> dict[str, Any]:
@@ -44,6 +56,8 @@ def _finding(finding: CheckFinding) -> dict[str, Any]:
         "file": evaluation.file,
         "document": manifest.document,
         "line": finding.line,
+        "column": finding.excerpt.column if finding.excerpt else None,
+        "endColumn": finding.excerpt.end_column if finding.excerpt else None,
         "kind": manifest.kind,
         "namespace": evaluation.namespace,
         "name": manifest.name,

@@ -1,85 +1,109 @@
-"""A check as text: one line a finding, in the form that editors can jump to, and a summary."""
+"""A check as text for people: grouped by file and object, each finding with its line in the file, and a summary."""
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator
+from itertools import groupby
 
 import click
 
-from webhook.check.input_files import InputProblem
-from webhook.check.report import CheckFinding, CheckReport
+from webhook.check.report import CheckFinding, CheckReport, ManifestEvaluation
+from webhook.check.source_map import Excerpt
 from webhook.core.decision import Outcome
-from webhook.core.formatting import counted, plain
-from webhook.core.manifests import RENDERING
-from webhook.core.policy.model import Action
+from webhook.core.formatting import plain
+from webhook.formatters.check_lines import NOTE, finding_word, place, problem_line, styled
+from webhook.formatters.check_summary import summary_lines, wrapped
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
-_WORDS = {Action.REJECT: Outcome.DENIED, Action.PATCH: Outcome.PATCHED, Action.WARN: Outcome.WARNED}
-_MAX_NAMES = 10
-_MAX_TEMPLATES = 3
-_MAX_NAME_LENGTH = 100
-_COLOURS = {
-    "error": "red", Outcome.DENIED: "red", Outcome.PATCHED: "cyan", Outcome.WARNED: "yellow", "warning": "yellow",
-    "note": "blue",
-}  # fmt: skip
+_MAX_CHANGES = 5
+_MIN_WIDTH = 40
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield what could not be read, the warnings, the findings, and the summary."""
+    """Yield what could not be read, the warnings, the findings by file and object, and the summary."""
     colour = options.colour
     yield from (problem_line(problem, colour=colour) for problem in report.problems)
     yield from (problem_line(warning, "warning", colour=colour) for warning in report.warnings)
-    yield from (_finding(finding, colour=colour) for finding in report.shown_findings(verbose=options.verbose))
-    if options.verbose:
-        yield from (problem_line(document, "note", "; skipped", colour=colour) for document in report.skipped)
-        yield from (problem_line(manifest, "note", colour=colour) for manifest in report.not_evaluated)
-    yield from _summary(report)
+    if report.problems or report.warnings:
+        yield ""
+    order = {id(evaluation): number for number, evaluation in enumerate(report.evaluations)}
+    findings = sorted(report.shown_findings(verbose=options.verbose), key=lambda finding: order[id(finding.evaluation)])
+    for file, in_file in groupby(findings, key=lambda finding: finding.evaluation.file):
+        yield _bold(plain(file), colour=colour)
+        for _, about in groupby(in_file, key=lambda finding: id(finding.evaluation)):
+            yield from _object(list(about), options)
+        yield ""
+    yield from summary_lines(report, options)
 
 
-def problem_line(problem: InputProblem, word: str = "error", suffix: str = "", *, colour: bool = False) -> str:
-    """Return the line about a file or document that could not be read."""
-    line = f":{problem.line}" if problem.line else ""
-    return f"{plain(problem.file)}{line}: {_styled(word, colour=colour)}: {plain(problem.message)}{suffix}"
+def _object(findings: list[CheckFinding], options: FormatOptions) -> Iterator[str]:
+    """Yield an object with its outcome, and its findings."""
+    found = findings[0].evaluation
+    outcome = styled(found.outcome, colour=options.colour) if found.outcome is not Outcome.ALLOWED else found.outcome
+    yield f"  {_bold(_name(found), colour=options.colour)}: {outcome}"
+    for finding in findings:
+        yield from _finding(finding, options)
 
 
-def _finding(finding: CheckFinding, *, colour: bool) -> str:
-    word = _styled(_WORDS.get(finding.action, "note"), colour=colour)
-    found = finding.evaluation
-    document = f" (document {found.manifest.document})" if found.multi_document else ""
-    message = plain(f"{finding.path} {finding.detail}".strip())
-    return f"{plain(found.file)}:{finding.line}: {word}: {plain(found.title)}{document}: {finding.rule}: {message}"
+def _name(found: ManifestEvaluation) -> str:
+    within = f" in namespace {plain(found.namespace)}" if found.namespace else ""
+    template = found.manifest.template_file
+    rendered = f", rendered from {plain(template)}" if template else ""
+    return f"{plain(found.title)}{within}{rendered}"
 
 
-def _styled(word: str, *, colour: bool) -> str:
-    return click.style(word, fg=_COLOURS[word], bold=True) if colour else word
+def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
+    """Yield a finding: what is wrong, where, and what is done about it."""
+    word = finding_word(finding)
+    message = plain(f"{finding.path} {finding.message}".strip())
+    lines = _wrapped(f"{word}[{finding.rule}]: {message}", options, "    ", "      ")
+    head = f"{word}[{finding.rule}]"
+    yield lines[0].replace(head, styled(word, head, colour=options.colour), 1)
+    yield from lines[1:]
+    gutter = " " * len(str(finding.line))
+    yield _blue(f"    {gutter}--> ", options) + place(finding)
+    excerpt = finding.excerpt
+    if excerpt and excerpt.text:
+        yield from _source(excerpt, word, options)
+    changes = [*finding.changes[:_MAX_CHANGES]]
+    if len(finding.changes) > _MAX_CHANGES:
+        changes.append(f"and {len(finding.changes) - _MAX_CHANGES} more")
+    for change in changes:
+        yield from _advice("patch", change, gutter, options)
+    if finding.advice and word != Outcome.PATCHED:
+        yield from _advice("help", finding.advice, gutter, options)
 
 
-def _summary(report: CheckReport) -> Iterator[str]:
-    summary = report.summary
-    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in summary.outcomes.items())
-    yield f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated: {outcomes}"
-    yield from _counts("excluded", summary.excluded)
-    yield from _counts("not evaluated", summary.not_evaluated)
-    templates = list(dict.fromkeys(document.file for document in report.skipped if document.template))
-    others = sum(not document.template for document in report.skipped)
-    if others:
-        yield f"skipped: {counted(others, 'document')} without a Kubernetes object"
-    if templates:
-        first = ", ".join(map(plain, templates[:_MAX_TEMPLATES]))
-        more = f" and {len(templates) - _MAX_TEMPLATES} more" if len(templates) > _MAX_TEMPLATES else ""
-        yield f"unrendered templates: {len(templates)} ({first}{more}); render them first: {RENDERING}"
-    if report.problems:
-        yield f"could not be read: {len(report.problems)}"
+def _advice(label: str, text: str, gutter: str, options: FormatOptions) -> Iterator[str]:
+    head = f"    {gutter} = "
+    first, *more = _wrapped(f"{label}: {plain(text)}", options, head, " " * (len(head) + 2))
+    yield _blue(head, options) + first.removeprefix(head)
+    yield from more
 
 
-def _counts(title: str, counts: Mapping[str, int]) -> Iterator[str]:
-    """Yield how many objects were not evaluated, by namespace or kind."""
-    if not counts:
-        return
-    total = sum(counts.values())
-    names = [
-        f"{number} {plain(name[:_MAX_NAME_LENGTH])}".removeprefix(f"{total} ")
-        for name, number in islice(counts.items(), _MAX_NAMES)
-    ]
-    if len(counts) > _MAX_NAMES:
-        names.append(f"{total - sum(islice(counts.values(), _MAX_NAMES))} others")
-    yield f"{title}: {total} ({', '.join(names)})"
+def _source(excerpt: Excerpt, word: str, options: FormatOptions) -> Iterator[str]:
+    """Yield the line in the file and a caret line under the place; on a terminal, as much of it as fits."""
+    text, start, end = excerpt.text, excerpt.start, max(excerpt.end, excerpt.start + 1)
+    number = str(excerpt.line)
+    gutter = " " * len(number)
+    room = max(options.width, _MIN_WIDTH) - len(gutter) - 7 if options.width else 0
+    if room and len(text) > room:
+        first = max(0, min(start - 4, len(text) - room))
+        text = text[first : first + room]
+        start, end = start - first, min(end - first, room)
+    yield _blue(f"    {gutter} |", options)
+    yield _blue(f"    {number} | ", options) + text
+    caret = styled(word, "^" * (end - start), colour=options.colour)
+    yield _blue(f"    {gutter} | ", options) + " " * start + caret
+
+
+def _wrapped(text: str, options: FormatOptions, first: str, others: str) -> list[str]:
+    if not options.width:
+        return [first + text]
+    return wrapped(first + text, max(options.width, _MIN_WIDTH), others)
+
+
+def _bold(text: str, *, colour: bool) -> str:
+    return click.style(text, bold=True) if colour else text
+
+
+def _blue(text: str, options: FormatOptions) -> str:
+    return styled(NOTE, text, colour=options.colour)

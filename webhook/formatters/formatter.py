@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
 import click
 import msgspec
@@ -31,6 +31,9 @@ class FormatOptions:
     rows: int = 0
 
 
+LINE_FORMATS = frozenset({"text", "concise"})
+"""Formats that are lines for people; all others are for programs."""
+
 DEFAULT_OPTIONS = FormatOptions()
 
 
@@ -46,6 +49,13 @@ def format_json(document: dict[str, Any]) -> str:
     return safe_json(json.dumps(document, indent=2, ensure_ascii=False, default=msgspec.to_builtins)) + "\n"
 
 
+def uses_colour(stream: TextIO) -> bool:
+    """Return whether to colour: on a terminal, or as NO_COLOR and FORCE_COLOR say (no-color.org, force-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
+
+
 def print_report(
     formatters: Mapping[str, Formatter[R]],
     output: str,
@@ -59,12 +69,11 @@ def print_report(
     Text goes through the safe streams of the command line; other formats escape unsafe characters themselves.
     """
     stream = sys.stderr if err else sys.stdout
-    if output == "text":
-        is_terminal = stream.isatty()
-        width = shutil.get_terminal_size().columns if is_terminal else 0
-        colour = is_terminal and not os.environ.get("NO_COLOR")
+    if output in LINE_FORMATS:
+        colour = uses_colour(stream)
+        width = shutil.get_terminal_size().columns if stream.isatty() else 0
         for line in formatters[output](report, replace(options, colour=colour, width=width)):
-            click.echo(line, err=err)
+            click.echo(line, err=err, color=colour)
         return
     stream.flush()
     for piece in formatters[output](report, options):

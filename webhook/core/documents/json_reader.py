@@ -61,6 +61,10 @@ class JsonDocument:
         self._start = start
         self._known: dict[int, dict[str, tuple[int, int]]] = {}
 
+    def source(self) -> tuple[str, int]:
+        """Return the text that starts with the document, and its first line in the file."""
+        return self._piece.text[self._start :], self._piece.line_at(self._start)
+
     def line_of(self, pointer: str) -> int:
         """Return the line of what a JSON Pointer names, or of its nearest existing parent."""
         named = value = self._start

@@ -69,6 +69,10 @@ class YamlDocument:
         """Return a new copy of the value, in which no part occurs twice."""
         return msgspec.json.decode(msgspec.json.encode(self._reader().value))
 
+    def source(self) -> tuple[str, int]:
+        """Return the text that starts with the document, and its first line in the file."""
+        return self.text, self._first_line
+
     def line_of(self, pointer: str) -> int:
         """Return the line of what a JSON Pointer names, or of its nearest existing parent."""
         return self._locations.find(pointer)[0].line

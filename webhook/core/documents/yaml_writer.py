@@ -35,3 +35,23 @@ def write_document(value: Any) -> str:
     """Return a document, which begins with `---`; keys stay in their order."""
     written: str = yaml.dump(value, Dumper=_KubernetesDumper, sort_keys=False, allow_unicode=True, width=2**20)
     return f"---\n{written}"
+
+
+def write_flow(value: Any) -> str:
+    """Return a value in one line, in flow style."""
+    written: str = yaml.dump(
+        value, Dumper=_FlowDumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**30
+    )
+    return written.removesuffix("...\n").rstrip("\n")
+
+
+class _FlowDumper(_KubernetesDumper):
+    """Writes text of several lines in double quotes."""
+
+
+def _flow_string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    style = None if _reads_as_text(value) and value != "<<" and "\n" not in value else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_FlowDumper.add_representer(str, _flow_string)

@@ -4,7 +4,7 @@ Nothing here reads a document: that is `webhook.core.policy.loader`. All lifetim
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -231,7 +231,7 @@ class Policy:
     messages: Messages = Messages()
     sha256: str = ""
     _namespace_policies: BoundedCache[tuple[str, Labels], NamespacePolicy] = field(
-        default_factory=lambda: BoundedCache(CACHE_BYTES, _size), repr=False, compare=False
+        default_factory=lambda: BoundedCache(CACHE_BYTES, _size), init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
@@ -252,6 +252,11 @@ class Policy:
     def revision(self) -> str:
         """The first 12 hex digits of the document's SHA-256."""
         return self.sha256[:12]
+
+    def with_mode(self, mode: Mode) -> "Policy":
+        """Return the policy with this mode in every namespace; its revision stays."""
+        overrides = tuple(replace(override, mode=mode) for override in self.overrides)
+        return replace(self, mode=mode, overrides=overrides)
 
     def in_namespace(self, namespace: str, labels: Labels) -> NamespacePolicy:
         """Return the policy for a namespace with this name and these labels."""

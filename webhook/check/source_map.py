@@ -1,0 +1,195 @@
+"""Where the values of a manifest are in its text: for the source line of a finding, and for edits of the text."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import yaml
+
+from webhook.core.documents.stream import Document
+from webhook.core.formatting import plain
+from webhook.core.json_patch import unescape
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _Loader
+else:  # with libyaml, where it is there: many times faster
+    _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Node = yaml.Node
+_HIDDEN_KEYS = frozenset(
+    {"annotations", "args", "binaryData", "command", "data", "password", "stringData", "token", "value"}
+)
+"""Values below these keys may be secret, so that no excerpt shows them."""
+_HIDDEN = "…"
+_MAX_LENGTH = 200
+_MAX_LINE = 1000
+"""Longer lines, such as those of minified JSON, are not shown."""
+_COMMENT = re.compile(r"\s+#.*")
+
+
+class Excerpt(NamedTuple):
+    """A place in a file: its line and columns (from 1; `end_column` is behind it), and the line as it may be shown.
+
+    `start` and `end` are the place in `text`, from 0. Values on the line that are not part of the place, or that may be
+    secret, are left out.
+    """
+
+    line: int
+    column: int
+    end_column: int
+    text: str
+    start: int
+    end: int
+
+
+class _Scalar(NamedTuple):
+    """A scalar: its columns on a line, and whether it is a key, or a value below a key that may be secret."""
+
+    start: int
+    end: int
+    is_key: bool
+    hidden: bool
+
+
+class Place(NamedTuple):
+    """What a JSON Pointer names: its key, if it has one, its value, and whether it exists (else: its parent)."""
+
+    key: Node | None
+    value: Node
+    exists: bool
+
+
+def compose(text: str) -> Node | None:
+    """Return the root of the first document in a text; None if its positions are unknown.
+
+    The document must have been read before: a reader limits how deep it nests, and libyaml's composer does not.
+    """
+    if "\ufeff" in text:
+        return None
+    loader = _Loader(text)
+    try:
+        node: Node | None = loader.get_node() if loader.check_node() else None
+    except (yaml.YAMLError, RecursionError):
+        return None
+    finally:
+        loader.dispose()
+    return node
+
+
+def find(root: Node, pointer: str) -> Place:
+    """Return what a JSON Pointer names below `root`, or its nearest existing parent."""
+    place = Place(None, root, exists=True)
+    for token in pointer.split("/")[1:]:
+        part = _part(place.value, unescape(token))
+        if part is None:
+            return place._replace(exists=False)
+        place = part
+    return place
+
+
+def _part(node: Node, name: str) -> Place | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in reversed(node.value):  # the last of duplicate keys counts
+            if isinstance(key, yaml.ScalarNode) and key.value == name:
+                return Place(key, value, exists=True)
+    if isinstance(node, yaml.SequenceNode) and name.isdecimal() and int(name) < len(node.value):
+        return Place(None, node.value[int(name)], exists=True)
+    return None
+
+
+class SourceMap:
+    """The text of one document, and the places in it."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        text, self._first_line = document.source()
+        self._root = compose(text)
+        self._lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text) if self._root else []  # YAML's line breaks
+        self._scalars: dict[int, list[_Scalar]] | None = None
+
+    def excerpt(self, pointer: str) -> Excerpt | None:
+        """Return the place that a JSON Pointer names, or that of its nearest existing parent."""
+        if self._root is None:
+            return None
+        key, value, _ = find(self._root, pointer)
+        mark, end_mark = (key or value).start_mark, value.end_mark
+        number, start = mark.line, mark.column
+        if number >= len(self._lines):
+            return None
+        is_long = len(self._lines[number]) > _MAX_LINE
+        content = self._lines[number] if is_long else self._without_comment(number)
+        end = max(min(end_mark.column, len(content)) if end_mark.line == number else len(content), start)
+        shown = ("", 0, 0) if is_long else self._masked(number, content, start, end)
+        return Excerpt(self._first_line + number, start + 1, end + 1, *shown)
+
+    def line_excerpt(self, line: int) -> Excerpt | None:
+        """Return a whole line of a text in the document that contains nothing secret, such as a policy."""
+        number = line - self._first_line
+        if not 0 <= number < len(self._lines):
+            return None
+        text = self._lines[number].rstrip()
+        start = len(text) - len(text.lstrip())
+        shown = plain(text.expandtabs(1))
+        return Excerpt(line, start + 1, len(text) + 1, shown, start, len(shown))
+
+    def _without_comment(self, number: int) -> str:
+        """Return a line up to its last token; a comment may contain anything."""
+        line = self._lines[number]
+        last = max((scalar.end for scalar in self._on_line(number)), default=0)
+        return line[:last] + _COMMENT.sub("", line[last:]).rstrip()
+
+    def _masked(self, number: int, content: str, start: int, end: int) -> tuple[str, int, int]:
+        """Return a line without the values that are not shown, and where `start` and `end` are in it."""
+        text, at, shown_start, shown_end = "", 0, -1, -1
+
+        def copy(upto: int) -> None:
+            nonlocal text, at, shown_start, shown_end
+            for stop in sorted({place for place in (start, end) if at <= place <= upto} | {upto}):
+                text += plain(content[at:stop].expandtabs(1))
+                at = stop
+                shown_start = len(text) if stop == start and shown_start < 0 else shown_start
+                shown_end = len(text) if stop == end else shown_end
+
+        for scalar in sorted(self._on_line(number)):
+            within = start <= scalar.start and scalar.end <= end
+            if scalar.start < at or scalar.is_key or (within and not scalar.hidden):
+                continue
+            copy(scalar.start)
+            text += _HIDDEN
+            at = min(scalar.end, len(content))
+            shown_end = len(text) if end == at else shown_end
+        copy(len(content))
+        return text, max(shown_start, 0), shown_end if shown_end >= 0 else len(text)
+
+    def _on_line(self, number: int) -> list[_Scalar]:
+        if self._scalars is None:
+            self._scalars = {}
+            for first, last, scalar in _scalars(self._root, hidden=False):
+                for line in range(first, last + 1):
+                    start = scalar.start if line == first else 0
+                    end = scalar.end if line == last else len(self._lines[line])
+                    if start < end:
+                        self._scalars.setdefault(line, []).append(scalar._replace(start=start, end=end))
+        return self._scalars.get(number, [])
+
+
+def _scalars(node: Node | None, *, hidden: bool) -> Iterator[tuple[int, int, _Scalar]]:
+    """Yield the scalars below a node with their first and last lines, each node once."""
+    pending: list[tuple[Node | None, bool, bool]] = [(node, False, hidden)]
+    seen: set[int] = set()
+    while pending:
+        current, is_key, secret = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, yaml.MappingNode):
+            for key, value in current.value:
+                pending.append((key, True, secret))
+                pending.append((value, False, secret or getattr(key, "value", "") in _HIDDEN_KEYS))
+        elif isinstance(current, yaml.SequenceNode):
+            pending += ((item, False, secret) for item in current.value)
+        elif isinstance(current, yaml.ScalarNode) and current.end_mark.index > current.start_mark.index:
+            value = current.value
+            hides = not is_key and (secret or value.startswith("eyJ") or len(value) > _MAX_LENGTH)
+            first, last = current.start_mark, current.end_mark
+            yield first.line, last.line, _Scalar(first.column, last.column, is_key, hides)

@@ -1,0 +1,45 @@
+"""One line a problem or a finding, in the form `FILE:LINE:COLUMN: ...` that editors can jump to."""
+
+import click
+
+from webhook.check.input_files import InputProblem
+from webhook.check.report import OUTCOMES, CheckFinding
+from webhook.core.decision import Outcome
+from webhook.core.formatting import plain
+
+NOTE = "note"
+"""The word of a finding that does not count."""
+_COLOURS = {
+    "error": "red", Outcome.DENIED: "red", Outcome.PATCHED: "cyan", Outcome.WARNED: "yellow", "warning": "yellow",
+    NOTE: "blue",
+}  # fmt: skip
+
+
+def problem_line(problem: InputProblem, word: str = "error", suffix: str = "", *, colour: bool = False) -> str:
+    """Return the line about a file or document that could not be read."""
+    line = f":{problem.line}" if problem.line else ""
+    return f"{plain(problem.file)}{line}: {styled(word, colour=colour)}: {plain(problem.message)}{suffix}"
+
+
+def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:
+    """Return the line about a finding."""
+    found = finding.evaluation
+    message = plain(f"{finding.path} {finding.detail}".strip())
+    word = styled(finding_word(finding), colour=colour)
+    return f"{place(finding)}: {word}: {plain(found.title)}: {finding.rule}: {message}"
+
+
+def place(finding: CheckFinding) -> str:
+    """Return `FILE:LINE:COLUMN`, without the column if that is unknown."""
+    column = f":{finding.excerpt.column}" if finding.excerpt else ""
+    return f"{plain(finding.evaluation.file)}:{finding.line}{column}"
+
+
+def finding_word(finding: CheckFinding) -> str:
+    """Return what a finding means for its object: denied, patched, warned or note."""
+    return OUTCOMES.get(finding.action, NOTE)
+
+
+def styled(word: str, text: str = "", *, colour: bool) -> str:
+    """Return a text in the colour of a word, by default the word itself."""
+    return click.style(text or word, fg=_COLOURS.get(word), bold=True) if colour else text or word

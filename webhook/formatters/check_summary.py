@@ -1,0 +1,100 @@
+"""The end of a check's text: findings by rule, objects by outcome, what was not evaluated, and the policy."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+
+from webhook.check.report import OTHER_KINDS, TEMPLATES, CheckReport, NotEvaluated, PolicyInUse
+from webhook.core.decision import Outcome
+from webhook.core.formatting import counted, plain
+from webhook.core.manifests import RENDERING
+from webhook.core.policy.model import Mode
+from webhook.formatters.check_lines import problem_line, styled
+from webhook.formatters.formatter import FormatOptions
+
+_MAX_KINDS = 10
+_MAX_FILES = 3
+_MAX_LENGTH = 100
+
+
+def summary_lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
+    """Yield the summary, wrapped at the terminal's width."""
+    for line in _lines(report, options):
+        if options.width and "\x1b" not in line:
+            yield from wrapped(line, options.width, "    ")
+        else:
+            yield line
+
+
+def wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Return a text in lines that are no wider, if no word is; the first line keeps its own indent."""
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    ) or [text]
+
+
+def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
+    summary = report.summary
+    if rules := report.by_rule():
+        total = counted(len(report.findings), "finding")
+        yield f"{total} in {counted(len({finding.evaluation.file for finding in report.findings}), 'file')}:"
+        width = max(map(len, rules))
+        for rule, counts in rules.items():
+            yield f"  {rule:<{width}}  {_outcomes(counts, colour=options.colour)}"
+    evaluated = f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated"
+    yield f"{evaluated}: {_all(summary.outcomes)}"
+    if summary.enforced is not None:
+        yield _under_enforce(report.policy, summary.enforced)
+    yield from _not_evaluated(report.by_reason(), verbose=options.verbose)
+    if report.problems:
+        yield f"could not be read: {len(report.problems)}"
+    yield policy_line(report.policy)
+
+
+def _all(counts: Counter[Outcome]) -> str:
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(Outcome))
+
+
+def _outcomes(counts: Counter[Outcome], *, colour: bool) -> str:
+    return ", ".join(styled(outcome, f"{count} {outcome}", colour=colour) for outcome, count in counts.items() if count)
+
+
+def _under_enforce(policy: PolicyInUse, enforced: Counter[Outcome]) -> str:
+    mode = "" if policy.mode is Mode.ENFORCE else f" (its mode is {policy.mode})"
+    counts = ", ".join(f"{count} {outcome}" for outcome in reversed(Outcome) if (count := enforced[outcome]))
+    return f"under enforce: {counts}; the policy does not enforce everywhere{mode}; to see why, add --mode enforce"
+
+
+def policy_line(policy: PolicyInUse) -> str:
+    """Return which policy was used: `policy: policy.yaml (revision 0123456789ab, mode audit)`."""
+    revision = f"revision {policy.revision}, " if policy.revision else ""
+    mode = (
+        f"mode {policy.mode}" if policy.given_mode is None else f"--mode {policy.given_mode} instead of {policy.mode}"
+    )
+    return f"policy: {plain(policy.origin)} ({revision}{mode})"
+
+
+def _not_evaluated(reasons: dict[str, list[NotEvaluated]], *, verbose: bool) -> Iterator[str]:
+    if not reasons:
+        return
+    total = sum(map(len, reasons.values()))
+    hint = "" if verbose else "; -v lists them"
+    yield f"not evaluated: {total}{hint}"
+    for reason, found in reasons.items():
+        yield f"  {len(found)} {plain(reason)}{_details(reason, found)}"
+        if verbose:
+            yield from (f"    {problem_line(each.problem, 'note')}" for each in found)
+
+
+def _details(reason: str, found: list[NotEvaluated]) -> str:
+    if reason == OTHER_KINDS:
+        kinds = Counter(plain(each.kind[:_MAX_LENGTH]) for each in found).most_common()
+        names = [f"{count} {kind}" for kind, count in kinds[:_MAX_KINDS]]
+        if len(kinds) > _MAX_KINDS:
+            names.append(f"{sum(count for _, count in kinds[_MAX_KINDS:])} others")
+        return f": {', '.join(names)}"
+    if reason == TEMPLATES:
+        files = list(dict.fromkeys(plain(each.problem.file) for each in found))
+        more = f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
+        return f" ({', '.join(files[:_MAX_FILES])}{more}); render them first: {RENDERING}"
+    return ""
