@@ -286,7 +286,7 @@ def test_policy_of_the_output_names_its_source(folder: Path) -> None:
     assert check("long.yaml", at=folder).stdout.splitlines()[-1] == "policy: built-in defaults (mode enforce)"
 
 
-def test_force_color_and_no_color_decide(folder: Path) -> None:
+def test_force_color_and_no_color_decide() -> None:
     assert "\x1b" in start_check(stdin=LONG_POD, FORCE_COLOR="1").stdout
     assert "\x1b" not in start_check(stdin=LONG_POD, FORCE_COLOR="1", NO_COLOR="1").stdout
     assert "\x1b" not in start_check(stdin=LONG_POD).stdout

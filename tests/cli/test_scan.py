@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.policies import HEAD
+from tests.tokens.signing import pod_claims, signer
 from webhook.cli import main
 from webhook.formatters import scan_json
 
@@ -317,3 +318,46 @@ def test_scan_never_prints_credentials(kubeconfig, api) -> None:
     done = run("--kubeconfig", kubeconfig)
     assert done.exit_code == 2
     assert "hunter2" not in done.output
+
+
+@pytest.fixture
+def cluster_policy(api, tmp_path, url) -> list[str]:
+    """Arguments that select the cluster's own policy, whose mode is audit."""
+    document = f"{HEAD}mode: audit\nrules: {{kubelet-hostpath: reject}}\n"
+    configmap = {"metadata": {"name": "token-policy"}, "data": {"policy.yaml": document}}
+    api.answers["/api/v1/namespaces/tokenguard/configmaps"] = (200, [configmap])
+    return ["--policy-configmap", "token-policy", "--kubeconfig", str(configured(tmp_path / "kubeconfig", a=url))]
+
+
+def test_check_uses_the_policy_of_the_cluster(cluster_policy, tmp_path) -> None:
+    (tmp_path / "pod.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **POD}))
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "pod.json"), *cluster_policy])
+    assert done.exit_code == 0, done.output
+    assert "under enforce: 1 denied; " in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("policy: ConfigMap tokenguard/token-policy (revision ")
+    assert last.endswith(", mode audit)")
+
+
+def test_token_inspect_uses_the_policy_of_the_cluster(cluster_policy) -> None:
+    token = signer().sign(pod_claims())
+    done = CliRunner().invoke(main, ["token", "inspect", *cluster_policy], input=token)
+    assert "ConfigMap tokenguard/token-policy (revision " in done.stdout, done.output
+
+
+def test_check_missing_configmap_exits_2(tmp_path, url) -> None:
+    kubeconfig = configured(tmp_path / "kubeconfig", a=url)
+    arguments = ["check", "-", "--policy-configmap", "other/absent", "--kubeconfig", str(kubeconfig)]
+    done = CliRunner().invoke(main, arguments, input="{}")
+    assert done.exit_code == 2
+    assert "ConfigMap other/absent does not exist in this cluster" in done.stderr
+
+
+def test_check_argument_replaces_the_other_policy_of_the_environment(cluster_policy, tmp_path) -> None:
+    (tmp_path / "sound.yaml").write_text(SOUND)
+    (tmp_path / "pod.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **POD}))
+    pod, sound = str(tmp_path / "pod.json"), str(tmp_path / "sound.yaml")
+    environment = {"TOKENGUARD_POLICY": sound}
+    assert "ConfigMap" in CliRunner().invoke(main, ["check", pod, *cluster_policy], env=environment).stdout
+    both = CliRunner().invoke(main, ["check", pod, "--policy", sound, *cluster_policy])
+    assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)

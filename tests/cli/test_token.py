@@ -43,7 +43,8 @@ def test_inspect_text_shows_every_claim() -> None:
     assert "bound to   Pod app-1 (uid uid-of-pod)" in lines
     assert "           Node node-1 (uid uid-of-node)" in lines
     assert """signature  RS256, key "key-1"; not verified (see 'tokenguard token verify')""" in lines
-    assert "policy     8c0cec78672a: a TokenRequest for such a token in namespace demo would be denied" in lines
+    assert "policy     built-in defaults (revision 8c0cec78672a, mode enforce)" in lines
+    assert "           a TokenRequest for such a token in namespace demo would be denied" in lines
     assert any(line.startswith("           reject: token-request-expiration: ") for line in lines)
 
 
@@ -60,7 +61,10 @@ def test_inspect_json_shows_every_claim() -> None:
         "lifetimeSeconds": 3600, "requestedLifetimeSeconds": None, "boundTo": [],
         "id": "5f0c7f0e-3a55-4d0f-8a5c-1c1f6f4f0001", "algorithm": "RS256", "keyId": "key-1",
         "signatureVerified": False, "problems": [],
-        "policy": {"revision": "8c0cec78672a", "outcome": "allowed", "exemptions": [], "note": None},
+        "policy": {
+                "origin": "built-in defaults", "revision": "8c0cec78672a", "outcome": "allowed", "exemptions": [],
+                "note": None,
+            },
     }  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def test_text_names_the_template_that_helm_rendered() -> None:
 
 
 SECRET_LINES = {
-    "a flow mapping": '{apiVersion: v1, kind: Secret, metadata: {name: a}, type: TYPE, data: {token: HUNTER}}\n',
+    "a flow mapping": "{apiVersion: v1, kind: Secret, metadata: {name: a}, type: TYPE, data: {token: HUNTER}}\n",
     "JSON": json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "type": "TYPE",
                         "stringData": {"x": "HUNTER"}}) + "\n",
     "a comment": "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ntype: TYPE  # HUNTER\n",

@@ -45,7 +45,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
               help="Namespace of objects without metadata.namespace.")  # fmt: skip
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
-              help="Also show findings with action audit, exempt objects, injections, objects not evaluated.")  # fmt: skip
+              help="Also show findings with action audit, exempt objects, injections, other objects.")  # fmt: skip
 def command(
     paths: tuple[str, ...],
     *,

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,11 +16,11 @@ from webhook.cli.common import (
     cluster_options,
     connected,
     label_option,
-    load_policy,
     output_option,
-    policy_option,
+    own_namespace_option,
     read_input,
 )
+from webhook.cli.policy_source import PolicyOptions, policy_options, read_policy_options
 from webhook.cluster.token_review import published_issuer, review
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.selectors import Labels
@@ -65,14 +66,26 @@ def command() -> None:
 
 @command.command("inspect")
 @_token
-@policy_option("the default policy")
+@policy_options
+@own_namespace_option
 @label_option
 @output_option(INSPECTION_FORMATTERS)
-def inspect(given: tuple[str, ...], policy: str | None, labels: Labels, output: str) -> int:
+def inspect(
+    given: tuple[str, ...],
+    *,
+    policy: str | None,
+    policy_configmap: str | None,
+    own_namespace: str,
+    kubeconfig: Path | None,
+    context: str | None,
+    labels: Labels,
+    output: str,
+) -> int:
     """Show claims, lifetime and policy decision.
 
-    Works offline and does not verify the signature. The policy decision shows whether such a token could be
-    requested again; for a legacy token, whether its Secret could be created again.
+    Works offline, unless --policy-configmap is given, and does not verify the signature. The policy decision
+    shows whether such a token could be requested again; for a legacy token, whether its Secret could be created
+    again.
 
     \b
     Example:
@@ -84,7 +97,10 @@ def inspect(given: tuple[str, ...], policy: str | None, labels: Labels, output: 
     if given in _STDIN and policy == STDIN:
         raise click.UsageError("token and policy cannot both be standard input")
     _, token = _read_token(given)
-    inspection = inspect_token(token, load_policy(policy), dt.datetime.now(dt.UTC), labels)
+    options = PolicyOptions(policy, policy_configmap, own_namespace, kubeconfig, context)
+    chosen, in_use = read_policy_options(options)
+    inspection = inspect_token(token, chosen, dt.datetime.now(dt.UTC), labels)
+    inspection = replace(inspection, policy_origin=in_use.origin)
     print_report(INSPECTION_FORMATTERS, output, inspection)
     return int(inspection.has_findings)
 

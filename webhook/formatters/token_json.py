@@ -39,7 +39,7 @@ def format_inspection(inspection: TokenInspection, _options: FormatOptions = DEF
         "keyId": token.key_id or None,
         "signatureVerified": False,
         "problems": inspection.problems,
-        "policy": _decision(decision) if decision else None,
+        "policy": _decision(decision, inspection.policy_origin) if decision else None,
     })  # fmt: skip
 
 
@@ -57,8 +57,9 @@ def format_verification(result: VerificationResult, _options: FormatOptions = DE
     })  # fmt: skip
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
+def _decision(decision: Decision, origin: str) -> dict[str, Any]:
     return {
+        "origin": origin,
         "revision": decision.policy,
         "outcome": decision.outcome,
         "findings": [

@@ -37,7 +37,7 @@ def format_inspection(inspection: TokenInspection, _options: FormatOptions = DEF
         "id": [plain(token.id)],
         "signature": [f"{plain(token.algorithm)}, {key}; not verified (see 'tokenguard token verify')"],
         "problems": list(inspection.problems),
-        "policy": list(_decision(token, decision)) if decision else [],
+        "policy": list(_decision(token, decision, inspection.policy_origin)) if decision else [],
     })  # fmt: skip
 
 
@@ -87,10 +87,11 @@ def _lifetime(token: Token) -> str:
     return f"{humanize_seconds(token.lifetime)} ({token.lifetime} seconds)"
 
 
-def _decision(token: Token, decision: Decision) -> Iterator[str]:
+def _decision(token: Token, decision: Decision, origin: str) -> Iterator[str]:
     kind = "Secret" if token.kind is TokenKind.LEGACY else "TokenRequest"
     outcome = f"not evaluated: {plain(decision.note)}" if decision.note else f"would be {decision.outcome}"
-    yield f"{decision.policy}: a {kind} for such a token in namespace {plain(token.namespace)} {outcome}"
+    yield f"{plain(origin)} (revision {decision.policy}, mode {decision.mode})" if decision.mode else plain(origin)
+    yield f"a {kind} for such a token in namespace {plain(token.namespace)} {outcome}"
     for finding in decision.findings:
         yield f"{finding.action}: {plain(str(finding))}"
     for rule, exemption in decision.exemptions:

@@ -23,12 +23,16 @@ from webhook.tokens.problems import find_problems
 
 @dataclass(frozen=True, slots=True)
 class TokenInspection:
-    """A token at the time `now`. `decision` is None if it is not a service account token."""
+    """A token at the time `now`. `decision` is None if it is not a service account token.
+
+    `policy_origin` says where its policy comes from.
+    """
 
     token: Token
     now: dt.datetime
     problems: tuple[str, ...]
     decision: Decision | None
+    policy_origin: str = "built-in defaults"
 
     @property
     def has_findings(self) -> bool:
