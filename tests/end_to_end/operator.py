@@ -11,16 +11,17 @@ from tests.documented import CHECKOUT, PAGES
 from tests.end_to_end.cluster import POLICY, Cluster
 from tests.manifests.rendering import shown_kustomization
 
-INSTALL, MOVE = "kubectl apply -k mine -l ", "kubectl create namespace security"
+INSTALL = "kubectl rollout status -n tokenguard deployment/tokenguard"
+MOVE = "kubectl create namespace security"
 UNINSTALL = "kubectl delete -k tokenguard/manifests/uninstall "
 TIMEOUT = 300
 
 
-def shown_commands(beginning: str) -> list[str]:
-    """Return the commands of the block on the page that begins like this."""
+def shown_commands(one: str) -> list[str]:
+    """Return the commands with kubectl of the block on the page in which one command begins like this."""
     blocks = re.findall(r"^```console\n(.*?)^```", PAGES["docs/install.md"], re.DOTALL | re.MULTILINE)
-    [block] = [block for block in blocks if block.startswith(f"$ {beginning}")]
-    return [line.removeprefix("$ ") for line in block.splitlines()]
+    [block] = [block for block in blocks if f"$ {one}" in block]
+    return [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ kubectl ")]
 
 
 def run_commands(cluster: Cluster, commands: list[str]) -> None:

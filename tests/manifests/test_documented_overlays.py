@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.documented import PAGES
+from tests.end_to_end.operator import INSTALL, MOVE, UNINSTALL, exchange_namespaces, shown_commands
 from tests.manifests.rendering import CHECKOUT, render_text, shown_kustomization, the
 from webhook.cli import main
 
@@ -37,6 +38,11 @@ def test_documented_overlay_sets_image_and_policy(render_overlay) -> None:
     configmap = the("ConfigMap", objects, "token-policy")
     assert configmap["data"] == {"policy.yaml": POLICY}
     assert configmap["metadata"]["labels"]["tokenguard/policy"] == "true"
+
+
+def test_documented_commands_are_three_to_install_and_one_to_remove() -> None:
+    assert [len(shown_commands(block)) for block in (INSTALL, UNINSTALL)] == [3, 1]
+    assert {exchange_namespaces(exchange_namespaces(line)) for line in shown_commands(MOVE)} == {*shown_commands(MOVE)}
 
 
 def test_documented_overlay_for_certificates_by_hand(render_overlay) -> None:
