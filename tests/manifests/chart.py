@@ -15,6 +15,11 @@ HELM = shutil.which("helm")
 needs_helm = pytest.mark.skipif(HELM is None, reason="needs helm, to render charts/tokenguard")
 
 
+def is_helm_3() -> bool:
+    """Return whether helm is of version 3, which has other flags and messages than 4."""
+    return run_helm("version", "--short").stdout.startswith("v3.")
+
+
 def run_helm(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run helm, which must be installed."""
     assert HELM
