@@ -38,6 +38,10 @@ class ApiRequestHandler(http.server.BaseHTTPRequestHandler):
         self.server.headers_seen.append(dict(self.headers))
         self.do_POST()
 
+    def do_PUT(self) -> None:
+        self.server.headers_seen.append({"Method": self.command, **dict(self.headers)})
+        self.do_POST()
+
     def do_DELETE(self) -> None:
         self.server.bodies.append((self.command, self.path))
         self._say(200, {"kind": "Status"})

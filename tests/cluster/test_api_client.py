@@ -193,6 +193,25 @@ def test_patch_is_a_strategic_merge_patch(api, connection) -> None:
     assert headers["Content-Type"] == "application/strategic-merge-patch+json"
 
 
+def test_put_replaces_and_delete_deletes(api, connection) -> None:
+    connection.put("/apis/a/v1/namespaces/x/reports/y", {"metadata": {"resourceVersion": "7"}})
+    connection.delete("/apis/a/v1/namespaces/x/reports/y")
+    assert api.bodies == [
+        {"metadata": {"resourceVersion": "7"}},
+        ("DELETE", "/apis/a/v1/namespaces/x/reports/y"),
+    ]
+    [headers] = api.headers_seen
+    assert (headers["Method"], headers["Content-Type"]) == ("PUT", "application/json")
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(10, 5), (1_000_000, 15)])
+def test_large_write_may_take_longer(connection, monkeypatch, size, seconds) -> None:
+    sent = []
+    monkeypatch.setattr(connection, "_exchange", lambda request: sent.append(request) or b"")
+    connection.post("/x", {"text": "a" * size})
+    assert [round(request.read_timeout) for request in sent] == [seconds]
+
+
 @pytest.mark.parametrize("refused", [False, True], ids=["an answer", "a refusal"])
 def test_time_follows_the_last_date_header(api, connection, refused) -> None:
     def is_about(when: dt.datetime) -> bool:

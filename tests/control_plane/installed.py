@@ -67,14 +67,14 @@ def replica(plane: ControlPlane, folder: Path, told: dict[str, str], *flags: str
         yield server
 
 
-def as_in_a_pod(plane: ControlPlane, folder: Path) -> tuple[list[str], dict[str, str]]:
+def as_in_a_pod(plane: ControlPlane, folder: Path, account: str = "tokenguard") -> tuple[list[str], dict[str, str]]:
     """Return what to start a process by, and its environment, so that it finds the API server as in a pod.
 
     There is no kubeconfig there: the address is in the environment, token and CA are in files, here in a mount
     namespace.
     """
     mounted = "/var/run/secrets/kubernetes.io/serviceaccount"
-    (folder / "token").write_text(plane.do("create", "token", "tokenguard", "-n", "tokenguard").strip())
+    (folder / "token").write_text(plane.do("create", "token", account, "-n", "tokenguard").strip())
     (folder / "ca.crt").write_bytes((plane.folder / "ca.crt").read_bytes())
     script = f'mount -t tmpfs none /var/run && mkdir -p {mounted} && cp "$0"/token "$0"/ca.crt {mounted} && exec "$@"'
     wrap = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, str(folder)]

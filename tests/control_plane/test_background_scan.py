@@ -1,6 +1,8 @@
 """The background scan as its CronJob runs it: reports, status, rights, and the pods that nobody evaluated."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.commands import run_command
-from tests.control_plane.installed import Installation, installed
+from tests.control_plane.installed import Installation, as_in_a_pod, installed
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.control_plane.report_kinds import definitions
@@ -200,6 +202,19 @@ def test_replicas_export_the_status(scanned) -> None:
     scanned.plane.do("apply", "-f", "-", stdin=the("ConfigMap", render(COMPONENT), CONFIGMAP))
     data = json.loads(scanned.plane.do("get", "configmap", CONFIGMAP, "-n", "tokenguard", "-o", "json"))["data"]
     assert json.loads(data[KEY])["time"] == written
+
+
+def test_job_in_a_pod_finds_the_api_server(scanned, tmp_path) -> None:
+    job = the("CronJob", render(COMPONENT), "tokenguard-scan")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = job["containers"]
+    wrap, environment = as_in_a_pod(scanned.plane, tmp_path, "tokenguard-scanner")
+    told = {"TOKENGUARD_OWN_NAMESPACE": "tokenguard", "TMPDIR": str(tmp_path), "HOME": "/nonexistent"}
+    command = [*wrap, sys.executable, "-m", "webhook", *container["args"]]
+    environment = {key: value for key, value in environment.items() if key != "KUBECONFIG"} | told
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "(wgpolicyk8s.io/v1alpha2): " in done.stdout
+    assert done.stderr == ""
 
 
 def test_scanner_sends_no_other_requests(scanned) -> None:

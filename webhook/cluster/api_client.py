@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from webhook.cluster.client_session import ClientSession
 
 READ_TIMEOUT, WRITE_TIMEOUT = 30.0, 5.0
+MIN_WRITE_SPEED = 100_000
+"""Bytes a second. A policy report of a megabyte takes an API server on two busy cores 2.5 seconds."""
 WATCH_TIMEOUT = 150.0
 """Seconds. The API server ends a watch within two minutes; one that is silent for longer is dead."""
 RELOAD_INTERVAL = 5.0
@@ -113,7 +115,8 @@ class ApiClient:
 
     def _write(self, method: str, path: str, body: Mapping[str, Any], media_type: str) -> bytes:
         headers = {"Accept": "application/json", "Content-Type": media_type}
-        return self._exchange(ApiRequest(method, path, {}, headers, WRITE_TIMEOUT, dict(body)))
+        timeout = WRITE_TIMEOUT + len(msgspec.json.encode(body)) / MIN_WRITE_SPEED
+        return self._exchange(ApiRequest(method, path, {}, headers, timeout, dict(body)))
 
     def _exchange(self, request: ApiRequest) -> bytes:
         with self._open(request) as response:
