@@ -18,6 +18,7 @@ SOURCES = {
     "monitoring": "manifests/overlays/monitoring",
     "scanner": "manifests/scanner",
     "background-scan": "manifests/components/background-scan",
+    "probe": "manifests/probe",
 }
 """The kustomization of each file in files/; the first three are the values of `certificates.mode`."""
 

@@ -68,7 +68,10 @@ def environment_of(deployment: Object) -> dict[str, str]:
     namespace = {"valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}}
     own = {"value": deployment["metadata"]["namespace"]}
     variables = ({**given, **own} if given.items() >= namespace.items() else given for given in container["env"])
-    return {variable["name"]: variable["value"] for variable in variables}
+    found: dict[str, str] = {}
+    for variable in variables:  # $(NAME) is a variable before it
+        found[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda name: found[name[1]], variable["value"])
+    return found
 
 
 def is_custom(obj: Object) -> bool:

@@ -18,6 +18,7 @@ from webhook.core.policy.serializer import policy_document
 pytestmark = needs_helm
 MODES = ("self-managed", "cert-manager", "by-hand")
 CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+PROBE_VARIABLE = "TOKENGUARD_PROBE_NAMESPACE"
 OF_HELM = {"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "helm.sh/chart"}
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -30,15 +31,15 @@ def comparable(objects):
         labels = obj["metadata"].get("labels", {})
         kept = {name: value for name, value in labels.items() if name not in OF_HELM}
         metadata = {**obj["metadata"], "labels": kept}
-        found[obj["kind"], metadata["name"]] = {**obj, "metadata": metadata}
+        found[obj["kind"], metadata["name"], metadata.get("namespace", "")] = {**obj, "metadata": metadata}
     return found
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_chart_renders_what_kustomize_renders(mode) -> None:
     rendered = comparable(render_chart(certificates={"mode": mode}))
-    expected = comparable(render(SOURCES[mode]))
-    del expected["Namespace", "tokenguard"]  # Helm creates it
+    expected = comparable([*render(SOURCES[mode]), *render(SOURCES["probe"])])
+    del expected["Namespace", "tokenguard", ""]  # Helm creates it
     assert rendered == expected
 
 
@@ -64,6 +65,15 @@ def test_background_scan_has_its_schedule_and_the_settings_of_pods() -> None:
     assert (pod["imagePullSecrets"], pod["nodeSelector"]) == ([{"name": "p"}], {"a": "b"})
     assert "runAsUser" not in pod["securityContext"]
     assert the("ConfigMap", objects, "tokenguard-scan")["data"] == {"max-age-seconds": "1234567"}
+
+
+def test_probe_is_left_out_with_its_variable() -> None:
+    objects, without = render_chart(), render_chart(probe={"enabled": False})
+    assert {obj["kind"] for obj in objects if obj not in without} == {
+        "Namespace", "ResourceQuota", "Role", "RoleBinding", "Deployment",
+    }  # fmt: skip
+    variables = [environment_of(the("Deployment", found)) for found in (objects, without)]
+    assert [variable.get(PROBE_VARIABLE) for variable in variables] == ["tokenguard-probe", None]
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -268,7 +278,8 @@ def test_everything_follows_the_release_namespace(mode) -> None:
     parts = {"monitoring": {"enabled": True}, "backgroundScan": {"enabled": True}}
     objects = render_chart("security", certificates={"mode": mode}, **parts)
     assert mentions(objects) == []
-    assert {obj["metadata"].get("namespace") for obj in objects} == {None, "security"}
+    assert {obj["metadata"].get("namespace") for obj in objects} == {None, "security", "security-probe"}
+    assert the("Namespace", objects, "security-probe")
 
 
 def test_hook_rights_are_to_create_what_is_denied() -> None:

@@ -10,7 +10,7 @@ import click
 from webhook.cli.common import NAMESPACE, NAMESPACED_NAME, Parsed, qualified_name
 from webhook.cluster.environment import in_cluster, own_namespace
 from webhook.pki.san import normalize_name, parse_address, service_names
-from webhook.server.lifecycle import CertificateSource, LiveSource
+from webhook.server.lifecycle import CertificateSource, LiveSource, ProbeSource
 from webhook.server.options import ServeOptions, StartError
 
 _UNITS = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30}
@@ -71,6 +71,10 @@ OPTIONS = [
             type=click.IntRange(min=1), metavar="NUMBER", default=ServeOptions.audit_file_keep),
     _option("--pod-events/--no-pod-events", "Create an Event on the owner of a pod that is denied or exempted.",
             default=ServeOptions.pod_events),
+    _option("--probe-namespace", "Namespace in which pods are created by dry run, to see whether the API server"
+            " enforces the policy. Default: no self-probe.", type=NAMESPACE),
+    _option("--probe-interval", "Seconds between two self-probes, more or less.",
+            type=click.IntRange(min=1), metavar="SECONDS", default=ServeOptions.probe_interval),
     _option("--max-body-bytes", "Maximum size of a review in bytes.",
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
     _option("--scan-status", "Status of the background scan, to export as metrics: key status.json of the ConfigMap"
@@ -96,7 +100,8 @@ def command(**flags: Any) -> None:
     for flag in ("policy_configmap", "tls_secret"):
         flags[flag] = flags[flag] and qualified_name(flags[flag], flags["own_namespace"])
     options = ServeOptions(**flags)
-    run(replace(options, live=_live_source(options), certificates=_certificate_source(options)))
+    live, certificates, probe = _live_source(options), _certificate_source(options), _probe_source(options)
+    run(replace(options, live=live, certificates=certificates, probe=probe))
 
 
 def _live_source(options: ServeOptions) -> LiveSource | None:
@@ -122,6 +127,16 @@ def _certificate_source(options: ServeOptions) -> CertificateSource | None:
 
     names = (*service_names(options.own_namespace), *options.tls_san)
     return CertificateManager(options.kubeconfig, options.tls_secret, names, manage=options.manage_certs)
+
+
+def _probe_source(options: ServeOptions) -> ProbeSource | None:
+    """Return the self-probe, if the options ask for it."""
+    if not options.probe_namespace:
+        return None
+    _require_cluster(options, "--probe-namespace")
+    from webhook.cluster.self_probe import SelfProbe  # noqa: PLC0415 - as above
+
+    return SelfProbe(options.kubeconfig, options.probe_namespace, options.probe_interval)
 
 
 def _has_cluster(options: ServeOptions) -> bool:

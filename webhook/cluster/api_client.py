@@ -21,6 +21,7 @@ import urllib3
 from webhook.cluster.api_types import Status
 from webhook.cluster.pod_session import PodSession
 from webhook.cluster.transport import ApiError, ApiRequest, Stream
+from webhook.core.dry_run import DryRunAnswer
 
 if TYPE_CHECKING:
     from webhook.cluster.client_session import ClientSession
@@ -35,6 +36,7 @@ RELOAD_INTERVAL = 5.0
 that may run the kubeconfig's credential plugin."""
 _CHUNK_SIZE = 1 << 16
 _MAX_MESSAGE_LENGTH = 300
+_WARNING = re.compile(r'\d{3} \S+ "(.*)"(?: ".*")?')
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~:/-]|%[0-9A-F]{2})*")
 """A path of the API, without a query or fragment, which would make another request of it."""
 
@@ -109,6 +111,15 @@ class ApiClient:
         """Delete an object."""
         self._exchange(ApiRequest("DELETE", path, {}, {"Accept": "application/json"}, WRITE_TIMEOUT))
 
+    def dry_run(self, path: str, body: Mapping[str, Any]) -> DryRunAnswer:
+        """Have the API server admit an object without creating it; a refusal is an answer, too."""
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        request = ApiRequest("POST", path, {"dryRun": "All"}, headers, READ_TIMEOUT, dict(body))
+        with contextlib.closing(self._send(request)) as response:
+            warnings = tuple(_warning_text(header) for header in response.headers.getlist("Warning"))
+            message = "" if 200 <= response.status < 300 else str(self._refusal(response))
+            return DryRunAnswer(response.status, message, warnings)
+
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """Apply a strategic merge patch."""
         self._write("PATCH", path, body, "application/strategic-merge-patch+json")
@@ -124,6 +135,14 @@ class ApiClient:
 
     def _open(self, request: ApiRequest) -> contextlib.closing[urllib3.BaseHTTPResponse]:
         """Send a request and return a successful answer, whose body is not read yet."""
+        response = self._send(request)
+        if 200 <= response.status < 300:
+            return contextlib.closing(response)
+        with contextlib.closing(response):
+            raise self._refusal(response)
+
+    def _send(self, request: ApiRequest) -> urllib3.BaseHTTPResponse:
+        """Send a request and return the answer, whatever it is."""
         if not _PATH.fullmatch(request.path) or ".." in request.path.split("/"):
             raise ApiError(0, "request not sent: its path contains a name that no object can have")
         try:
@@ -139,10 +158,7 @@ class ApiClient:
             reason = f"request not sent ({type(error).__name__}): is the token one line, without a line end?"
             raise ApiError(0, reason) from None
         self._set_clock(response.headers.get("Date", ""))
-        if 200 <= response.status < 300:
-            return contextlib.closing(response)
-        with contextlib.closing(response):
-            raise self._refusal(response)
+        return response
 
     def _set_clock(self, date: str) -> None:
         with contextlib.suppress(ValueError):  # a proxy may send none, or an invalid one
@@ -205,6 +221,12 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
         return response.read()
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise ApiError(0, _reason(error)) from error
+
+
+def _warning_text(header: str) -> str:
+    """Return the text of a Warning header (RFC 9110 has its quoted strings): `299 - "text"`."""
+    found = _WARNING.fullmatch(header)
+    return re.sub(r"\\(.)", r"\1", found[1]) if found else header
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
+from webhook.core.dry_run import DryRunAnswer
 from webhook.core.errors import UserError
 
 NOT_FOUND, CONFLICT, GONE = 404, 409, 410
@@ -96,6 +97,10 @@ class Transport(Protocol):
 
     def delete(self, path: str) -> None:
         """Delete an object."""
+        ...
+
+    def dry_run(self, path: str, body: Mapping[str, Any]) -> DryRunAnswer:
+        """Have an object admitted without creating it; a refusal is an answer, too."""
         ...
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from webhook.core.cluster_state import ClusterState
 from webhook.core.owner_event import OwnerEvent
+from webhook.core.policy.model import Policy
 from webhook.server.state import State
 
 
@@ -48,6 +49,24 @@ class CertificateSource(Background, Protocol):
         `serving` returns the fingerprint of the served certificate.
         """
         ...
+
+
+class ProbeSource(Background, Protocol):
+    """The self-probe; `namespace` is where it creates pods by dry run."""
+
+    namespace: str
+
+    def attach(
+        self,
+        snapshot: Callable[[], tuple[Policy, ClusterState] | None],
+        record: Callable[[str, str], None],
+        is_busy: Callable[[], bool],
+        folder: Path,
+    ) -> None:
+        """Set what is probed. Called in the master, so nothing is started.
+
+        `record` gets a pod and its result; `is_busy` returns whether reviews wait. `folder` is private to the server.
+        """
 
 
 class BackgroundGroup:

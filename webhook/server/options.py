@@ -8,7 +8,7 @@ from pathlib import Path
 
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.errors import UserError
-from webhook.server.lifecycle import CertificateSource, LiveSource
+from webhook.server.lifecycle import CertificateSource, LiveSource, ProbeSource
 
 
 class StartError(UserError):
@@ -19,7 +19,8 @@ class StartError(UserError):
 class ServeOptions:
     """Options with the names of their flags, whose help says what they mean. Raises `StartError` if two conflict.
 
-    `audit_file_max_size` is in bytes, 0 for no limit. `live` and `certificates` connect to the API server.
+    `audit_file_max_size` is in bytes, 0 for no limit. `live`, `certificates` and `probe` connect to the API
+    server.
     """
 
     bind: tuple[str, int] = ("0.0.0.0", 8443)
@@ -46,8 +47,11 @@ class ServeOptions:
     pod_events: bool = True
     max_body_bytes: int = 8 << 20
     scan_status: Path | None = None
+    probe_namespace: str | None = None
+    probe_interval: int = 60
     live: LiveSource | None = None
     certificates: CertificateSource | None = None
+    probe: ProbeSource | None = None
 
     def __post_init__(self) -> None:
         """Check the options."""

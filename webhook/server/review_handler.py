@@ -50,6 +50,7 @@ class ReviewHandler:
         create_event: Callable[[OwnerEvent], None] | None = None,
         requires_client_certificate: bool = False,
         own_namespace: str = DEFAULT_NAMESPACE,
+        probe_namespace: str | None = None,
         clock: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
         self._state = state
@@ -59,7 +60,10 @@ class ReviewHandler:
         self._create_event = create_event
         self._requires_client_certificate = requires_client_certificate
         self._own_namespace = own_namespace
+        self._probe_namespace = probe_namespace
         self._clock = clock
+        self.waiting: Callable[[], int] = int
+        """Returns how many reviews wait; the queue sets it."""
 
     def handle(self, body: bytes, phase: Phase, arrived: float | None = None) -> HttpResponse:
         """Return the answer to one review, whatever the body contains.
@@ -79,17 +83,33 @@ class ReviewHandler:
         decision = self._evaluate(request, snapshot, now)
         failure = _FAILURES.get(decision.status, ReviewFailure.INVALID_OBJECT)
         seconds = time.perf_counter() - started
-        if not self._audit.record(request, decision, now, seconds):
+        is_probe = request.dry_run and self._is_probe(request)
+        if is_probe:
+            is_recorded = not self._audit.failure_reason
+        else:
+            is_recorded = self._audit.record(request, decision, now, seconds)
+        if not is_recorded:
             fallback = fallback_decision(request, decision, self._audit.failure_reason)
             if fallback is not None:
                 decision, failure = fallback, ReviewFailure.AUDIT_UNAVAILABLE
-            self._audit.record_later(request, decision, now, seconds)
+            if not is_probe:
+                self._audit.record_later(request, decision, now, seconds)
         if decision.problem:
             self._metrics.count(FAILURES, phase, failure)
-        self._metrics.count_review(request, decision, time.perf_counter() - (arrived or started))
+        if not is_probe:
+            self._metrics.count_review(request, decision, time.perf_counter() - (arrived or started))
         if self._create_event and (found := build_owner_event(request, decision)):
             self._create_event(found)
         return HttpResponse(200, respond(request, decision))
+
+    def _is_probe(self, request: AdmissionRequest) -> bool:
+        """Return whether a dry run is a replica's self-probe, which is neither recorded nor counted.
+
+        It is answered like any other request, also if the audit log is unavailable.
+        """
+        return request.namespace == self._probe_namespace and request.user.startswith(
+            f"system:serviceaccount:{self._own_namespace}:"
+        )
 
     def _evaluate(self, request: AdmissionRequest, snapshot: Snapshot | None, now: dt.datetime) -> Decision:
         """Return the decision under the snapshot with which the request was read."""

@@ -76,9 +76,14 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         state, audit, metrics, max_body_bytes=options.max_body_bytes,
         create_event=options.live.record_event if options.live and options.pod_events else None,
         requires_client_certificate=options.client_ca is not None,
-        own_namespace=options.own_namespace,
+        own_namespace=options.own_namespace, probe_namespace=options.probe_namespace,
     )  # fmt: skip
-    parts = (options.certificates, watcher, options.live)
+    if options.probe:
+        options.probe.attach(
+            lambda: (found.policy, found.cluster) if (found := state.snapshot) else None,
+            metrics.count_probe, lambda: bool(handler.waiting()), folder,
+        )  # fmt: skip
+    parts = (options.certificates, watcher, options.live, options.probe)
 
     def load_state() -> None:
         watcher.check()

@@ -20,7 +20,9 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- $labels := dict "app.kubernetes.io/managed-by" .root.Release.Service "app.kubernetes.io/instance" .root.Release.Name -}}
 {{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
 {{- $_ := set $metadata "labels" (mergeOverwrite ($metadata.labels | default dict) $labels) -}}
-{{- if $metadata.namespace }}{{ $_ := set $metadata "namespace" .root.Release.Namespace }}{{ end -}}
+{{- $namespace := .root.Release.Namespace -}}
+{{- with $metadata.namespace }}{{ $_ := set $metadata "namespace" (. | replace "tokenguard" $namespace) }}{{ end -}}
+{{- if eq .object.kind "Namespace" }}{{ $_ := set $metadata "name" (printf "%s-probe" $namespace) }}{{ end -}}
 {{- range .object.subjects }}{{ $_ := set . "namespace" $.root.Release.Namespace }}{{ end -}}
 {{- end }}
 
@@ -56,7 +58,10 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- $container := first $pod.containers -}}
 {{- include "tokenguard.pod" (dict "pod" $pod "root" .root) -}}
 {{- if not $values.autoscaling.enabled }}{{ $_ := set .object.spec "replicas" $values.replicas }}{{ end -}}
-{{- $env := $container.env -}}
+{{- $env := list -}}
+{{- range $container.env -}}
+{{- if or $values.probe.enabled (ne .name "TOKENGUARD_PROBE_NAMESPACE") }}{{ $env = append $env . }}{{ end -}}
+{{- end -}}
 {{- if not $values.podEvents }}{{ $env = append $env (dict "name" "TOKENGUARD_POD_EVENTS" "value" "false") }}{{ end -}}
 {{- $_ := set $container "env" (concat $env $values.extraEnv) -}}
 {{- $_ := set $container "args" (concat $container.args $values.extraArgs) -}}
@@ -161,7 +166,7 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- $values := .root.Values -}}
 {{- $kind := .object.kind -}}
 {{- if or
-  (eq $kind "Namespace")
+  (and (eq $kind "Namespace") (eq .object.metadata.name "tokenguard"))
   (and (hasSuffix "WebhookConfiguration" $kind) (not $values.webhooks.enabled))
   (and (eq $kind "HorizontalPodAutoscaler") (not $values.autoscaling.enabled))
   (and (eq $kind "PriorityClass") (not $values.priorityClass.create))

@@ -54,6 +54,10 @@ RELOAD_RESULT = _gauge("last_reload_successful", "1 if the last reload succeeded
 RELOAD_TIME = _gauge("last_reload_success_timestamp_seconds", "Unix time of the last successful reload.", "source")
 AUDIT_FAILURES = _counter("audit_failures", "Audit records that could not be written.")
 AUDIT_SAMPLED_OUT = _counter("audit_sampled_out", "Audit records left out by --audit-sample.")
+PROBES = _counter("probes", "Pods of the self-probe, by what the API server's answer proves.", "pod", "result")
+PROBE_TIME = _gauge(
+    "probe_last_success_timestamp_seconds", "Unix time of the last self-probe that was answered by the policy.", "pod"
+)
 INTERNAL_ERRORS = _counter("internal_errors", "Reviews whose evaluation failed because of a bug in tokenguard.")
 READY = _gauge("ready", "1 if the replica is ready, otherwise 0.")
 POLICY = _gauge(
@@ -86,7 +90,7 @@ SCAN_UNEVALUATED = _gauge(
 
 RECORDED = (
     FAILURES, FINDINGS, EXEMPTIONS_APPLIED, INJECTED, CAPPED, REFUSALS, POLICY_RELOADS, RELOADS, RELOAD_RESULT,
-    RELOAD_TIME, AUDIT_FAILURES, AUDIT_SAMPLED_OUT, INTERNAL_ERRORS,
+    RELOAD_TIME, AUDIT_FAILURES, AUDIT_SAMPLED_OUT, INTERNAL_ERRORS, PROBES, PROBE_TIME,
 )  # fmt: skip
 """Those whose values the recorder keeps, besides `REVIEWS` and `DURATION`; the rest is read from the state."""
 DEFINITIONS = (

@@ -15,6 +15,7 @@ from webhook.server.metrics import definitions, label_limits
 from webhook.server.metrics.definitions import RECORDED, Definition, ReviewFailure
 from webhook.server.metrics.label_limits import API_SERVER, AUDIENCE, LabelValues, lifetime_label
 from webhook.server.state import State
+from webhook.status.probe import ProbePod, ProbeResult
 
 RESOURCES = frozenset({
     "pods", "pods/ephemeralcontainers", "secrets", "serviceaccounts", "serviceaccounts/token", "deployments",
@@ -29,6 +30,7 @@ _AT_ZERO: dict[Definition, Sequence[tuple[str, ...]]] = {
     definitions.RELOADS: [*product(("policy", "objects", "certificate"), _RESULTS)],
     definitions.FAILURES: [*product(WEBHOOKS, ReviewFailure)],
     definitions.REFUSALS: [(str(status), refusal) for status, refusal in OF_REVIEWS],
+    definitions.PROBES: [*product(ProbePod, ProbeResult)],
     definitions.AUDIT_FAILURES: [()],
     definitions.AUDIT_SAMPLED_OUT: [()],
     definitions.INTERNAL_ERRORS: [()],
@@ -116,6 +118,12 @@ class Metrics:
         self._value(definitions.RELOAD_RESULT, source).value = float(accepted)
         if accepted:
             self._value(definitions.RELOAD_TIME, source).value = time.time()
+
+    def count_probe(self, pod: str, result: str) -> None:
+        """Count the answer to a pod of the self-probe."""
+        self.count(definitions.PROBES, pod, result)
+        if result == ProbeResult.SUCCESS:
+            self._value(definitions.PROBE_TIME, pod).value = time.time()
 
     def _value(self, definition: Definition, *labels: str) -> MetricValue:
         return self.values[definition].setdefault(labels, MetricValue())

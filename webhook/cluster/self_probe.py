@@ -1,0 +1,174 @@
+"""The self-probe of a replica: asks the API server, by dry run, whether the policy in force is enforced.
+
+The request takes the way of everybody's: webhook configuration, caBundle, Service, and whichever replica answers. So it
+finds what no replica can know of itself: a deleted configuration, another CA, an excluded namespace.
+"""
+
+import datetime as dt
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from webhook.cluster.api_client import ApiClient
+from webhook.cluster.transport import ApiError, Transport
+from webhook.core.cluster_state import ClusterState
+from webhook.core.dry_run import DryRunAnswer
+from webhook.core.policy.model import Policy
+from webhook.status.probe import ProbeFinding, ProbePod, ProbeResult, check_answer, expect, is_unlocked, probe_pod
+
+log = logging.getLogger("tokenguard.probe")
+RETRY_DELAY = 3.0
+"""Seconds after which an unexpected answer is tried again: replicas need not have got a new policy at the same time."""
+BUSY_DELAY = 0.1
+"""Seconds until the next look whether reviews wait."""
+_JITTER = 0.2
+_FIRST_DELAY = 10.0
+
+Snapshot = Callable[[], tuple[Policy, ClusterState] | None]
+"""Returns the policy and the cluster state in force, None before they are loaded."""
+
+
+class _UserInfo(msgspec.Struct):
+    username: str = ""
+
+
+class _ReviewStatus(msgspec.Struct, rename="camel"):
+    allowed: bool = False
+    user_info: _UserInfo = msgspec.field(default_factory=_UserInfo)
+
+
+class _SelfReview(msgspec.Struct):
+    status: _ReviewStatus = msgspec.field(default_factory=_ReviewStatus)
+
+
+def run_probe(
+    transport: Transport, namespace: str, policy: Policy, cluster: ClusterState, user: str
+) -> list[tuple[ProbeFinding, DryRunAnswer]]:
+    """Probe once, in a namespace. `user` makes the requests. Raises `ApiError` without an answer."""
+    tokens = policy.in_namespace(namespace, cluster.namespace_labels(namespace)).tokens
+    found = []
+    for pod in ProbePod:
+        manifest = probe_pod(pod, namespace, tokens)
+        expectation = expect(manifest, policy, cluster, transport.now().astimezone(dt.UTC), user)
+        answer = transport.dry_run(f"/api/v1/namespaces/{namespace}/pods", manifest)
+        found.append((check_answer(pod, expectation, answer), answer))
+    return found
+
+
+def may_probe(transport: Transport, namespace: str) -> bool:
+    """Return whether this account may create pods in a namespace. Raises `ApiError`."""
+    attributes = {"namespace": namespace, "verb": "create", "resource": "pods"}
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+    body = {**kind, "spec": {"resourceAttributes": attributes}}
+    return _review(transport, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body).allowed
+
+
+def user_name(transport: Transport) -> str:
+    """Return the user name of this account. Raises `ApiError`."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    return _review(transport, "/apis/authentication.k8s.io/v1/selfsubjectreviews", body).user_info.username
+
+
+def _review(transport: Transport, path: str, body: Mapping[str, object]) -> _ReviewStatus:
+    try:
+        return msgspec.json.decode(transport.post(path, body), type=_SelfReview).status
+    except msgspec.DecodeError:
+        raise ApiError(0, f"cannot decode the answer to {body['kind']}") from None
+
+
+class SelfProbe:
+    """Probes every `interval` seconds, more or less, in a thread, while no review waits."""
+
+    def __init__(self, kubeconfig: Path | None, namespace: str, interval: float) -> None:
+        """Create pods in `namespace`. `kubeconfig` is None in a cluster."""
+        self.namespace = namespace
+        self._kubeconfig = kubeconfig
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._last: dict[ProbePod, ProbeResult] = {}
+        self._user = ""
+        self._logged = ""
+
+    def attach(
+        self,
+        snapshot: Snapshot,
+        record: Callable[[str, str], None],
+        is_busy: Callable[[], bool],
+        folder: Path,
+        transport: Transport | None = None,
+    ) -> None:
+        """Set what is probed and who counts the results; starts nothing, so it may be called before a fork.
+
+        `record` gets pod and result, `is_busy` returns whether reviews wait, and `folder` is private to the server.
+        Tests replace the `transport`.
+        """
+        self._snapshot = snapshot
+        self._record = record
+        self._is_busy = is_busy
+        self._transport = transport or ApiClient(self._kubeconfig, folder)
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, name="tokenguard-probe", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop; a thread that is in a request ends with the process."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        delay = min(self._interval, _FIRST_DELAY)
+        while not self._stopping.wait(delay * random.uniform(1 - _JITTER, 1 + _JITTER)):  # noqa: S311 - no secret
+            while self._is_busy() and not self._stopping.wait(BUSY_DELAY):
+                pass
+            try:
+                self.probe()
+            except Exception as error:  # noqa: BLE001 - a bug must not end the probes
+                log.error("self-probe: internal error: %s", type(error).__name__)  # noqa: TRY400 - may quote an object
+            delay = self._interval
+
+    def probe(self) -> None:
+        """Probe once, and record the results."""
+        try:
+            found = self._ask()
+            if any(finding.result is ProbeResult.NOT_ENFORCED for finding, _ in found):
+                self._stopping.wait(RETRY_DELAY)
+                found = self._ask()
+        except ApiError as error:
+            found = [(ProbeFinding(pod, ProbeResult.ERROR, str(error)), DryRunAnswer(0, "")) for pod in ProbePod]
+        for finding, answer in found:
+            self._record(finding.pod, finding.result)
+            self._log_change(finding)
+            if is_unlocked(answer):
+                self._log_once(
+                    f"pods can be created in namespace {self.namespace}: no ResourceQuota of 0 pods applies there"
+                )
+
+    def _ask(self) -> list[tuple[ProbeFinding, DryRunAnswer]]:
+        snapshot = self._snapshot()
+        if snapshot is None or not self._is_permitted():
+            return []
+        return run_probe(self._transport, self.namespace, *snapshot, self._user)
+
+    def _is_permitted(self) -> bool:
+        """Return whether this account may create the pods; asked first, so that no refusal is in the audit log."""
+        if not may_probe(self._transport, self.namespace):
+            self._log_once(f"self-probe off: this account may not create pods in namespace {self.namespace}")
+            return False
+        self._user = self._user or user_name(self._transport)
+        return True
+
+    def _log_change(self, finding: ProbeFinding) -> None:
+        if finding.result is self._last.get(finding.pod):
+            return
+        self._last[finding.pod] = finding.result
+        level = logging.INFO if finding.result is ProbeResult.SUCCESS else logging.ERROR
+        log.log(level, "self-probe: %s: %s%s", finding.pod, finding.result, finding.reason and f": {finding.reason}")
+
+    def _log_once(self, text: str) -> None:
+        if text != self._logged:
+            log.warning("%s", text)
+            self._logged = text
