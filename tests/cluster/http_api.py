@@ -31,6 +31,11 @@ class ApiRequestHandler(http.server.BaseHTTPRequestHandler):
         return self.server.date or super().date_time_string(timestamp)
 
     def do_POST(self) -> None:
+        if self.path.endswith("/pods?dryRun=All"):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            warnings = {"Warning": '299 - "a \\"quoted\\" field"', "warning": '299 kube "another, with a comma"'}
+            self._say(403, {"message": "denied\nhere"}, warnings)
+            return
         self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self._say(201, {"kind": "Stored"})
 

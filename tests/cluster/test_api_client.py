@@ -230,3 +230,8 @@ def test_time_follows_the_last_date_header(api, connection, refused) -> None:
     api.date = ""
     connection.get("/x", {}, "application/json")
     assert is_about(own)
+
+
+def test_dry_run_returns_a_refusal_with_its_warnings(connection) -> None:
+    answer = connection.dry_run("/api/v1/namespaces/a/pods", {"kind": "Pod"})
+    assert answer == (403, "HTTP 403: denied here", ('a "quoted" field', "another, with a comma"))

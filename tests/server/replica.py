@@ -58,7 +58,7 @@ class Replica:
         self.state.audit_error = lambda: self.log.failure_reason
         self.handler = ReviewHandler(
             self.state, self.log, self.metrics, own_namespace=own_namespace, max_body_bytes=max_body_bytes,
-            clock=lambda: NOW,
+            clock=lambda: NOW, probe_namespace="tokenguard-probe",
         )  # fmt: skip
 
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
