@@ -20,7 +20,20 @@ import click
 from webhook.core.errors import UserError
 from webhook.core.safe_output import safe_stream
 
-COMMANDS = ("audit", "certs", "check", "completion", "demo", "objects", "policy", "rules", "scan", "serve", "token")
+COMMANDS = (
+    "audit",
+    "certs",
+    "check",
+    "completion",
+    "demo",
+    "objects",
+    "policy",
+    "rules",
+    "scan",
+    "serve",
+    "status",
+    "token",
+)
 """Each is `command` in the module of its name, which is imported when it is called."""
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
 

@@ -1,0 +1,274 @@
+"""`tokenguard status` on a real API server: it names each cause, and says what it could not read."""
+
+import base64
+import contextlib
+import datetime as dt
+import json
+import os
+import signal
+
+import pytest
+
+from tests.commands import run_command
+from tests.control_plane.installed import installed
+from tests.control_plane.live import account_kubeconfig
+from tests.control_plane.plane import own_plane
+from tests.end_to_end.cluster import configmap, namespace_with, put_policy
+from tests.manifests.rendering import render
+from tests.serving import eventually
+from webhook.pki.issue import create_ca, issue_certificate
+
+POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+PROBLEM = 1
+CONFIGURATIONS = ("mutatingwebhookconfiguration", "validatingwebhookconfiguration")
+BACKSTOP = {
+    "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+    "metadata": {"name": "tokenguard-token-expiration-deny", "labels": {"app.kubernetes.io/name": "tokenguard"}},
+    "spec": {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]},
+        ]},
+        "validations": [{"expression": "true"}],
+    },
+}  # fmt: skip
+BINDING = {
+    "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+    "metadata": {"name": "tokenguard-token-expiration-deny", "labels": {"app.kubernetes.io/name": "tokenguard"}},
+    "spec": {"policyName": "tokenguard-token-expiration-deny", "validationActions": ["Deny"]},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("status")
+    with own_plane(folder) as plane:
+        plane.create(*namespace_with("shop", "default"), *namespace_with("tokenguard-probe", "default"))
+        plane.create(
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}
+        )
+        with installed(plane, folder, 1) as running:
+            put_policy(plane, POLICY)
+            eventually(lambda: running.replicas[0].metric("tokenguard_policy_info", mode="enforce"))
+            scaled(plane, 2)
+            yield running
+
+
+def scaled(plane, ready) -> None:
+    """Say of the Deployment what its controller would: nobody runs pods here."""
+    plane.do("scale", "deployment/tokenguard", "-n", "tokenguard", "--replicas=2")
+    status = {"replicas": 2, "readyReplicas": ready, "availableReplicas": ready, "updatedReplicas": 2}
+    patch = json.dumps({"status": status})
+    where = ("deployment/tokenguard", "-n", "tokenguard", "--subresource=status", "--type=merge")
+    plane.do("patch", *where, "-p", patch)
+
+
+@contextlib.contextmanager
+def paused(server):
+    """Stop a replica's worker, which goes on after the block."""
+    [worker] = server.workers
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def status(plane, *flags, kubeconfig=None):
+    """Return the rows by name, and the text of all problems that are no notes."""
+    where = ("--kubeconfig", str(kubeconfig or plane.folder / "kubeconfig"))
+    done = run_command("status", "-o", "json", *where, *flags)
+    assert done.returncode in (0, 1), done.stderr
+    report = json.loads(done.stdout)
+    assert report["protected"] is (done.returncode == 0)
+    rows = {row["name"]: row for row in report["rows"]}
+    found = [problem for row in report["rows"] for problem in row["problems"] if not problem["note"]]
+    return rows, found
+
+
+def only_problems(plane, *rows):
+    """Return the problems; fail unless they are of these rows, or of the probe that follows from them."""
+    found_rows, found = status(plane)
+    assert {name for name, row in found_rows.items() if row["state"] == "problem"} - {"probe"} == set(rows), found
+    assert all(problem["fix"] for problem in found)
+    return found
+
+
+@contextlib.contextmanager
+def restored(plane, kind, *where, wait=True):
+    """Put an object back as it was, after the block."""
+    saved = json.loads(plane.do("get", kind, *where, "-o", "json"))
+    for key in ("resourceVersion", "uid", "creationTimestamp", "managedFields"):
+        saved["metadata"].pop(key, None)
+    try:
+        yield saved
+    finally:
+        plane.do("replace", "--force", "-f", "-", stdin=saved)
+        if wait:
+            eventually(lambda: status(plane)[1] == [])
+
+
+def test_status_of_a_protected_cluster_is_clean(installation) -> None:
+    plane = installation.plane
+    rows, found = status(plane)
+    assert found == []
+    assert {row["state"] for row in rows.values()} <= {"ok", "absent", "note"}, rows
+    assert rows["probe"]["summary"] == "now: deny success, patch success"
+    text = run_command("status", "--kubeconfig", str(plane.folder / "kubeconfig"))
+    assert text.returncode == 0, text.stdout
+    assert text.stdout.startswith("tokenguard in namespace tokenguard: protected\n")
+
+
+def test_no_replica_is_named(installation) -> None:
+    scaled(installation.plane, 0)
+    try:
+        [problem] = only_problems(installation.plane, "replicas")
+        assert "no replica is ready" in problem["text"]
+    finally:
+        scaled(installation.plane, 2)
+
+
+def test_wrong_ca_bundle_is_named(installation) -> None:
+    plane, kind = installation.plane, CONFIGURATIONS[1]
+    [server] = installation.replicas
+    other = base64.b64encode(create_ca(dt.datetime.now(dt.UTC)).certificate).decode()
+    with restored(plane, kind, "tokenguard") as saved:
+        with paused(server):  # or it repairs the caBundle within seconds
+            for webhook in saved["webhooks"]:
+                changed = {**webhook, "clientConfig": {**webhook["clientConfig"], "caBundle": other}}
+                patch = {"webhooks": [changed]}
+                plane.do("patch", kind, "tokenguard", "-p", json.dumps(patch))
+            found = only_problems(plane, "certificate")
+            texts = [problem["text"] for problem in found]
+            assert any("caBundle of pods.validate.tokenguard.svc does not match" in text for text in texts)
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_deleted_configuration_is_named(installation, kind) -> None:
+    plane = installation.plane
+    with restored(plane, kind, "tokenguard"):
+        plane.do("delete", kind, "tokenguard")
+        row = kind.removesuffix("webhookconfiguration")
+        eventually(lambda: [row["state"] for row in status(plane)[0].values()].count("problem") == 2)
+        found = only_problems(plane, row)
+        assert any("tokenguard does not exist" in problem["text"] for problem in found)
+        assert any(problem["text"].startswith("dry run in namespace tokenguard-probe") for problem in found)
+
+
+def test_expired_certificate_is_named(installation) -> None:
+    plane = installation.plane
+    then = dt.datetime.now(dt.UTC) - dt.timedelta(days=400)
+    ca = create_ca(then)
+    pair = issue_certificate(ca, ("tokenguard.tokenguard.svc", "127.0.0.1"), then, dt.timedelta(days=90))
+    [server] = installation.replicas
+    data = {
+        "ca.crt": base64.b64encode(ca.certificate).decode(), "ca.key": None,
+        "tls.crt": base64.b64encode(pair.certificate).decode(), "tls.key": base64.b64encode(pair.key).decode(),
+    }  # fmt: skip
+    with restored(plane, "secret", "tokenguard-tls", "-n", "tokenguard"):
+        with paused(server):  # or it issues another one within seconds
+            plane.do("patch", "secret", "tokenguard-tls", "-n", "tokenguard", "-p", json.dumps({"data": data}))
+            rows, found = status(plane)
+            texts = [problem["text"] for problem in found]
+            assert rows["certificate"]["state"] == "problem"
+            assert any("the certificate in Secret tokenguard/tokenguard-tls expired on" in text for text in texts)
+            assert "does not match" in " ".join(texts), "the caBundle is the one of before"
+
+
+def test_invalid_policy_is_named(installation) -> None:
+    plane = installation.plane
+    meta = {"name": "token-policy", "namespace": "tokenguard"}
+    with restored(plane, CONFIGURATIONS[1], "tokenguard", wait=False) as saved:
+        webhooks = [webhook for webhook in saved["webhooks"] if "policy" not in webhook["name"]]
+        patch = [{"op": "replace", "path": "/webhooks", "value": webhooks}]
+        plane.do("patch", CONFIGURATIONS[1], "tokenguard", "--type=json", "-p", json.dumps(patch))
+        stored = lambda: plane.kubectl("apply", "-f", "-", stdin=configmap(meta, f"{POLICY}modee: warn\n"))  # noqa: E731
+        eventually(lambda: stored().returncode == 0)
+    try:
+        [problem] = only_problems(plane, "policy")
+        assert 'line 3: unknown key "modee"' in problem["text"]
+        assert "tokenguard policy validate" in problem["fix"]
+    finally:
+        put_policy(plane, POLICY)
+
+
+def test_mode_audit_leaves_pods_unprotected(installation) -> None:
+    put_policy(installation.plane, f"{POLICY}mode: audit\n")
+    try:
+        eventually(lambda: installation.replicas[0].metric("tokenguard_policy_info", mode="audit"))
+        [problem] = only_problems(installation.plane, "policy")
+        assert "mode is audit" in problem["text"]
+    finally:
+        put_policy(installation.plane, POLICY)
+        eventually(lambda: installation.replicas[0].metric("tokenguard_policy_info", mode="enforce"))
+
+
+def test_namespace_excluded_by_a_label_is_named(installation) -> None:
+    plane = installation.plane
+    with restored(plane, CONFIGURATIONS[1], "tokenguard") as saved:
+        selector = saved["webhooks"][0]["namespaceSelector"]["matchExpressions"]
+        selector.append({"key": "example.com/unguarded", "operator": "DoesNotExist"})
+        path = "/webhooks/0/namespaceSelector/matchExpressions"
+        patch = [{"op": "replace", "path": path, "value": selector}]
+        plane.do("patch", CONFIGURATIONS[1], "tokenguard", "--type=json", "-p", json.dumps(patch))
+        assert status(plane)[1] == []
+        plane.do("label", "namespace", "shop", "example.com/unguarded=")
+        [problem] = only_problems(plane, "namespaces")
+        assert "namespace shop is excluded by its label example.com/unguarded" in problem["text"]
+        plane.do(*problem["fix"].split()[1:])
+        assert status(plane)[1] == []
+
+
+def test_edited_backstop_is_named(installation) -> None:
+    plane = installation.plane
+    revision = status(plane)[0]["policy"]["summary"].partition(",")[0]
+    annotated = {**BACKSTOP["metadata"], "annotations": {"tokenguard/policy": revision}}
+    for obj in ({**BACKSTOP, "metadata": annotated}, BINDING):
+        plane.do("apply", "--server-side", "--field-manager=tokenguard-backstop", "-f", "-", stdin=obj)
+    kind, name = BACKSTOP["kind"], BACKSTOP["metadata"]["name"]
+    try:
+        rows, found = status(plane)
+        assert (rows["backstop"]["state"], found) == ("ok", [])
+        patch = json.dumps({"spec": {"failurePolicy": "Ignore"}})
+        plane.do("patch", kind, name, "--type=merge", "-p", patch)
+        [problem] = only_problems(plane, "backstop")
+        assert f"{kind}/{name} was edited: parts of it are from" in problem["text"]
+        assert "kubectl-patch" in problem["text"]
+        plane.do("apply", "--server-side", "--force-conflicts", "--field-manager=tokenguard-backstop", "-f", "-",
+                 stdin={**BACKSTOP, "metadata": annotated})  # fmt: skip
+        assert status(plane)[1] == []
+        plane.do("delete", BINDING["kind"], name)
+        [problem] = only_problems(plane, "backstop")
+        assert "has no binding" in problem["text"]
+    finally:
+        plane.do("delete", kind, name)
+        plane.kubectl("delete", BINDING["kind"], name)
+
+
+def test_who_may_read_nothing_is_told_what_was_not_read(installation, tmp_path) -> None:
+    plane = installation.plane
+    plane.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": "shop"}})
+    kubeconfig = account_kubeconfig(plane, tmp_path, account="reader", namespace="shop")
+    rows, found = status(plane, kubeconfig=kubeconfig)
+    assert found == []
+    assert {name for name, row in rows.items() if row["state"] == "unknown"} == rows.keys()
+    assert all("not read: HTTP 403" in row["summary"] for name, row in rows.items() if name != "probe")
+
+
+def test_probe_namespace_without_a_quota_is_a_note(installation) -> None:
+    rows, _ = status(installation.plane)
+    [problem] = rows["probe"]["problems"]
+    assert problem["note"]
+    assert "no ResourceQuota of 0 pods applies there" in problem["text"]
+    assert render("manifests/probe")[0]["metadata"]["name"] == "tokenguard-probe"
+
+
+def test_unreachable_api_server_is_a_failed_run(tmp_path) -> None:
+    (tmp_path / "kubeconfig").write_text(
+        "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+        "users: [{name: u, user: {token: t}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\n"
+        "current-context: x\n"
+    )
+    done = run_command("status", "--kubeconfig", str(tmp_path / "kubeconfig"))
+    assert done.returncode == 2
+    assert "cannot reach the API server" in done.stderr

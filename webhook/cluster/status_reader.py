@@ -1,0 +1,274 @@
+"""Reads the facts of a status with the rights of whoever asks; what may not be read is said to be so."""
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from webhook.cluster.api_types import NAMESPACES, ConfigMap, Page, Resource
+from webhook.cluster.listing import list_objects
+from webhook.cluster.self_probe import may_probe, run_probe, user_name
+from webhook.cluster.status_types import (
+    CertificateSecret,
+    Deployment,
+    ReplicaPod,
+    Selector,
+    StoredAdmissionPolicy,
+    StoredBinding,
+    StoredConfiguration,
+    Webhook,
+)
+from webhook.cluster.transport import NOT_FOUND, ApiError, Transport
+from webhook.core.cluster_state import ClusterState
+from webhook.core.policy.configmap import KEY
+from webhook.core.policy.errors import PolicyError
+from webhook.core.policy.loader import read_policy
+from webhook.core.policy.model import Policy
+from webhook.core.selectors import labels
+from webhook.pki.certificate import parse_certificates
+from webhook.pki.issue import is_created_here
+from webhook.scan.evaluation_result import Admission
+from webhook.scan.status import CONFIGMAP, MAX_AGE_KEY, ScanStatus
+from webhook.scan.status import KEY as SCAN_KEY
+from webhook.status.facts import (
+    BackstopPolicy,
+    CertificateFacts,
+    ClusterFacts,
+    ConfigurationFacts,
+    MetricsFacts,
+    NotRead,
+    PodFacts,
+    PolicyFacts,
+    ProbeFacts,
+    ReplicaFacts,
+    ScanFacts,
+    SelectorTerm,
+    WebhookFacts,
+)
+from webhook.status.probe import is_unlocked
+from webhook.status.webhooks import MUTATING, VALIDATING
+
+_REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
+_MAX_REPLICAS_ASKED = 10
+_SAMPLE = re.compile(r"^tokenguard_(\w+?)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+T = TypeVar("T")
+
+
+def read_facts(transport: Transport, namespace: str, probe_namespace: str | None, *, probe: bool) -> ClusterFacts:
+    """Read everything about the installation in a namespace. Raises `ApiError` if the API server cannot be reached.
+
+    With `probe`, the pods of the self-probe are created by dry run, in `probe_namespace` or, without one, in the one of
+    the replicas' probes if it exists, else in `default`.
+    """
+    policy = _attempt(lambda: _policy(transport, namespace))
+    namespaces = _attempt(lambda: _namespaces(transport))
+    found: Mapping[str, Mapping[str, str]] | NotRead = namespaces if namespaces is not None else {}
+    asked = NotRead("--no-probe")
+    where = probe_namespace or _probe_namespace(found, namespace)
+    return ClusterFacts(
+        namespace=namespace,
+        now=transport.now(),
+        replicas=_attempt(lambda: _replicas(transport, namespace)),
+        certificate=_attempt(lambda: _certificate(transport, namespace)),
+        policy=policy,
+        configurations={kind: _attempt(partial(_configuration, transport, kind)) for kind in (MUTATING, VALIDATING)},
+        namespaces=found,
+        probe=_attempt(lambda: _probe(transport, where, policy, found, namespace)) if probe else asked,
+        scan=_attempt(lambda: _scan(transport, namespace)),
+        backstop=_attempt(lambda: _backstop(transport)),
+    )
+
+
+def _attempt(read: Callable[[], T | NotRead | None]) -> T | NotRead | None:
+    """Return what `read` returns, None if it does not exist, or why it could not be read."""
+    try:
+        return read()
+    except ApiError as error:
+        if error.unreachable or error.status == 401:
+            raise
+        return None if error.status == NOT_FOUND else NotRead(str(error))
+
+
+def _get(transport: Transport, path: str, kind: type[T], query: Mapping[str, str] | None = None) -> T:
+    body = transport.get(path, query or {}, "application/json")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, RecursionError):  # its message may quote the content
+        raise ApiError(0, f"cannot decode the API server's answer about {path}") from None
+
+
+def _replicas(transport: Transport, namespace: str) -> ReplicaFacts:
+    found = _get(transport, f"/apis/apps/v1/namespaces/{namespace}/deployments/tokenguard", Deployment)
+    reasons = [
+        condition.message
+        for condition in found.status.conditions or ()
+        if condition.type == "ReplicaFailure" and condition.status == "True"
+    ]
+    try:
+        pods = _pods(transport, namespace)
+    except ApiError as error:
+        pods, reasons = (), [*reasons, f"pods not read: {error}"]
+    metrics = dict(_metrics(transport, namespace, [pod.name for pod in pods if pod.is_ready]))
+    return ReplicaFacts(found.spec.replicas, found.status.ready_replicas, "; ".join(reasons), pods, metrics)
+
+
+def _pods(transport: Transport, namespace: str) -> tuple[PodFacts, ...]:
+    query = {"labelSelector": "app.kubernetes.io/name=tokenguard"}
+    page = _get(transport, f"/api/v1/namespaces/{namespace}/pods", Page[ReplicaPod], query)
+    return tuple(_pod(pod) for pod in page.items or ())
+
+
+def _pod(pod: ReplicaPod) -> PodFacts:
+    conditions = {condition.type: condition for condition in pod.status.conditions or ()}
+    ready = conditions.get("Ready")
+    if ready and ready.status == "True":
+        return PodFacts(pod.metadata.name, is_ready=True)
+    states = [status.state for status in pod.status.container_statuses or ()]
+    reasons = [state.reason for found in states for state in (found.waiting, found.terminated) if state]
+    scheduled = conditions.get("PodScheduled")
+    unscheduled = scheduled.message if scheduled and scheduled.status == "False" else ""
+    reason = next(filter(None, [*reasons, unscheduled, ready.message if ready else "", pod.status.phase]), "")
+    return PodFacts(pod.metadata.name, is_ready=False, reason=reason)
+
+
+def _metrics(transport: Transport, namespace: str, pods: list[str]) -> Iterator[tuple[str, MetricsFacts]]:
+    """Yield what ready replicas say, through the API server's proxy; most users may not use that."""
+    for pod in pods[:_MAX_REPLICAS_ASKED]:
+        path = f"/api/v1/namespaces/{namespace}/pods/https:{pod}:8443/proxy/metrics"
+        try:
+            yield pod, parse_metrics(transport.get(path, {}, "text/plain").decode(errors="replace"))
+        except ApiError:
+            return  # the others cannot be asked either
+
+
+def parse_metrics(exposition: str) -> MetricsFacts:
+    """Return what a replica's metrics say."""
+    samples = [(name, dict(_LABEL.findall(text)), value) for name, text, value in _SAMPLE.findall(exposition)]
+    revisions = [found.get("revision", "") for name, found, _ in samples if name == "policy_info"]
+    expiries = [float(value) for name, _, value in samples if name == "certificate_expiry_timestamp_seconds"]
+    successes = {
+        found.get("probe", ""): dt.datetime.fromtimestamp(float(value), dt.UTC)
+        for name, found, value in samples
+        if name == "probe_last_success_timestamp_seconds"
+    }
+    expiry = dt.datetime.fromtimestamp(expiries[0], dt.UTC) if expiries else None
+    return MetricsFacts(revisions[0] if revisions else "", expiry, successes)
+
+
+def _certificate(transport: Transport, namespace: str) -> CertificateFacts:
+    found = _get(transport, f"/api/v1/namespaces/{namespace}/secrets/tokenguard-tls", CertificateSecret).data
+    chain, bundle = (found.chain, found.bundle) if found else (b"", b"")
+    cas = parse_certificates(bundle)
+    return CertificateFacts(chain, bundle, bool(cas) and is_created_here(cas[0]))
+
+
+def _policy(transport: Transport, namespace: str) -> PolicyFacts:
+    found = _get(transport, f"/api/v1/namespaces/{namespace}/configmaps/token-policy", ConfigMap)
+    document = (found.data or {}).get(KEY)
+    if document is None:
+        return PolicyFacts("", None, (PolicyError("", 0, f"the ConfigMap has no key {KEY}"),))
+    policy = read_policy(document.encode())
+    revision = hashlib.sha256(document.encode()).hexdigest()[:12]
+    return PolicyFacts(revision, policy) if isinstance(policy, Policy) else PolicyFacts(revision, None, tuple(policy))
+
+
+def _configuration(transport: Transport, kind: str) -> ConfigurationFacts:
+    found = _get(transport, f"{_REGISTRATION}/{kind.lower()}s/tokenguard", StoredConfiguration)
+    return ConfigurationFacts(kind, {webhook.name: _webhook(webhook) for webhook in found.webhooks or ()})
+
+
+def _webhook(webhook: Webhook) -> WebhookFacts:
+    client, service = webhook.client_config, webhook.client_config.service
+    host = f"{service.name}.{service.namespace}.svc" if service else urlsplit(client.url).hostname or ""
+    return WebhookFacts(
+        name=webhook.name,
+        failure_policy=webhook.failure_policy,
+        rules=frozenset(
+            (resource, operation)
+            for rule in webhook.rules or ()
+            for resource in rule.resources or ()
+            for operation in rule.operations or ()
+        ),
+        namespace_selector=tuple(_terms(webhook.namespace_selector)),
+        has_object_selector=bool(list(_terms(webhook.object_selector))),
+        conditions=tuple((condition.name, condition.expression) for condition in webhook.match_conditions or ()),
+        target=f"{service.namespace}/{service.name}" if service else "",
+        host=host,
+        bundle=client.ca_bundle,
+    )
+
+
+def _terms(selector: Selector | None) -> Iterator[SelectorTerm]:
+    if selector is None:
+        return
+    for key, value in (selector.match_labels or {}).items():
+        yield SelectorTerm(key, "In", (value,))
+    for term in selector.match_expressions or ():
+        yield SelectorTerm(term.key, term.operator, tuple(term.values or ()))
+
+
+def _namespaces(transport: Transport) -> Mapping[str, Mapping[str, str]]:
+    return {found.metadata.name: found.metadata.labels or {} for found in list_objects(NAMESPACES, transport)}
+
+
+def _probe_namespace(namespaces: Mapping[str, Mapping[str, str]] | NotRead, namespace: str) -> str:
+    own = f"{namespace}-probe"
+    return own if isinstance(namespaces, NotRead) or own in namespaces else "default"
+
+
+def _probe(
+    transport: Transport,
+    where: str,
+    policy: PolicyFacts | NotRead | None,
+    namespaces: Mapping[str, Mapping[str, str]] | NotRead,
+    own_namespace: str,
+) -> ProbeFacts | NotRead | None:
+    if not isinstance(policy, PolicyFacts) or policy.policy is None:
+        return None
+    if not may_probe(transport, where):
+        return NotRead(f"no right to create pods in namespace {where}")
+    known = {} if isinstance(namespaces, NotRead) else {name: labels(of) for name, of in namespaces.items()}
+    cluster = ClusterState(namespaces=known, own_namespace=own_namespace)
+    found = run_probe(transport, where, policy.policy, cluster, user_name(transport))
+    return ProbeFacts(where, tuple(finding for finding, _ in found), any(is_unlocked(answer) for _, answer in found))
+
+
+def _scan(transport: Transport, namespace: str) -> ScanFacts | None:
+    data = _get(transport, f"/api/v1/namespaces/{namespace}/configmaps/{CONFIGMAP}", ConfigMap).data or {}
+    if SCAN_KEY not in data:
+        return None
+    try:
+        status = msgspec.json.decode(data[SCAN_KEY], type=ScanStatus)
+    except msgspec.DecodeError as error:
+        raise ApiError(0, f"cannot decode {SCAN_KEY} in ConfigMap {CONFIGMAP}: {error}") from error
+    max_age = data.get(MAX_AGE_KEY, "")
+    unevaluated = status.unevaluated_pods.get(Admission.NOT_EVALUATED, 0)
+    return ScanFacts(status.time, int(max_age) if max_age.isdecimal() else None, unevaluated)
+
+
+def _backstop(transport: Transport) -> tuple[BackstopPolicy, ...]:
+    kind = "ValidatingAdmissionPolicies"
+    selector = "app.kubernetes.io/name=tokenguard"
+    path = f"{_REGISTRATION}/validatingadmissionpolicies"
+    stored = list(list_objects(Resource(kind, path, StoredAdmissionPolicy, label_selector=selector), transport))
+    bindings = list_objects(
+        Resource("bindings", f"{_REGISTRATION}/validatingadmissionpolicybindings", StoredBinding), transport
+    )
+    bound = {binding.spec.policy_name for binding in bindings} if stored else set[str]()
+    return tuple(
+        BackstopPolicy(
+            found.metadata.name,
+            found.metadata.annotations.revision if found.metadata.annotations else "",
+            found.metadata.name in bound,
+            tuple(sorted({
+                entry.manager for entry in found.metadata.managed_fields or () if "f:spec" in (entry.fields or {})
+            })),
+        )
+        for found in stored
+    )  # fmt: skip

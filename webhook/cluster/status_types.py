@@ -1,0 +1,155 @@
+"""The fields that a status is made from. Of the TLS Secret only the certificates are decoded, never a key."""
+
+import msgspec
+
+from webhook.cluster.api_types import ApiObject
+
+
+class _Camel(msgspec.Struct, rename="camel"):
+    pass
+
+
+class Condition(_Camel):
+    """A condition of a Deployment or a pod."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class _DeploymentSpec(_Camel):
+    replicas: int = 1
+
+
+class _DeploymentStatus(_Camel):
+    ready_replicas: int = 0
+    conditions: list[Condition] | None = None
+
+
+class Deployment(ApiObject):
+    """A Deployment's size, and the conditions that say why it has not more pods."""
+
+    spec: _DeploymentSpec = msgspec.field(default_factory=_DeploymentSpec)
+    status: _DeploymentStatus = msgspec.field(default_factory=_DeploymentStatus)
+
+
+class _Waiting(_Camel):
+    reason: str = ""
+
+
+class _ContainerState(_Camel):
+    waiting: _Waiting | None = None
+    terminated: _Waiting | None = None
+
+
+class _ContainerStatus(_Camel):
+    state: _ContainerState = msgspec.field(default_factory=_ContainerState)
+
+
+class _PodStatus(_Camel):
+    phase: str = ""
+    conditions: list[Condition] | None = None
+    container_statuses: list[_ContainerStatus] | None = None
+
+
+class ReplicaPod(ApiObject):
+    """A pod of tokenguard."""
+
+    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
+
+
+class _CertificateData(msgspec.Struct):
+    chain: bytes = msgspec.field(name="tls.crt", default=b"")
+    bundle: bytes = msgspec.field(name="ca.crt", default=b"")
+
+
+class CertificateSecret(msgspec.Struct):
+    """The certificates in the TLS Secret."""
+
+    data: _CertificateData | None = None
+
+
+class _Requirement(_Camel):
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
+class Selector(_Camel):
+    """A label selector."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[_Requirement] | None = None
+
+
+class _Rule(_Camel):
+    operations: list[str] | None = None
+    resources: list[str] | None = None
+
+
+class _Service(_Camel):
+    name: str = ""
+    namespace: str = ""
+
+
+class _Client(_Camel):
+    service: _Service | None = None
+    url: str = ""
+    ca_bundle: bytes = b""
+
+
+class _MatchCondition(_Camel):
+    name: str = ""
+    expression: str = ""
+
+
+class Webhook(_Camel):
+    """A webhook of a configuration."""
+
+    name: str = ""
+    failure_policy: str = ""
+    client_config: _Client = msgspec.field(default_factory=_Client)
+    rules: list[_Rule] | None = None
+    namespace_selector: Selector | None = None
+    object_selector: Selector | None = None
+    match_conditions: list[_MatchCondition] | None = None
+
+
+class StoredConfiguration(ApiObject):
+    """A webhook configuration."""
+
+    webhooks: list[Webhook] | None = None
+
+
+class ManagedFields(_Camel):
+    """Who wrote which fields of an object."""
+
+    manager: str = ""
+    fields: dict[str, msgspec.Raw] | None = msgspec.field(name="fieldsV1", default=None)
+
+
+class _PolicyAnnotations(msgspec.Struct):
+    revision: str = msgspec.field(name="tokenguard/policy", default="")
+
+
+class _PolicyMetadata(_Camel):
+    name: str = ""
+    annotations: _PolicyAnnotations | None = None
+    managed_fields: list[ManagedFields] | None = None
+
+
+class StoredAdmissionPolicy(msgspec.Struct):
+    """An exported ValidatingAdmissionPolicy."""
+
+    metadata: _PolicyMetadata
+
+
+class _BindingSpec(_Camel):
+    policy_name: str = ""
+
+
+class StoredBinding(msgspec.Struct):
+    """A ValidatingAdmissionPolicyBinding."""
+
+    spec: _BindingSpec = msgspec.field(default_factory=_BindingSpec)

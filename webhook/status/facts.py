@@ -1,0 +1,143 @@
+"""The facts about an installation that were read from the API server, as far as it allowed that."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from webhook.core.policy.errors import PolicyError
+from webhook.core.policy.model import Policy
+from webhook.status.probe import ProbeFinding
+
+
+@dataclass(frozen=True)
+class NotRead:
+    """In place of a fact that could not be read."""
+
+    reason: str
+
+
+class PodFacts(NamedTuple):
+    """A pod of tokenguard; `reason` says why it is not ready, if that is known."""
+
+    name: str
+    is_ready: bool
+    reason: str = ""
+
+
+class MetricsFacts(NamedTuple):
+    """What a replica says of itself: its policy, and when each pod of the self-probe succeeded last."""
+
+    revision: str = ""
+    certificate_expiry: dt.datetime | None = None
+    probe_successes: Mapping[str, dt.datetime] = {}
+
+
+@dataclass(frozen=True)
+class ReplicaFacts:
+    """The Deployment: how many pods it wants and has, and why it has not more. `metrics` are those of ready pods."""
+
+    wanted: int
+    ready: int
+    reason: str = ""
+    pods: tuple[PodFacts, ...] = ()
+    metrics: Mapping[str, MetricsFacts] = field(default_factory=dict)
+
+
+class CertificateFacts(NamedTuple):
+    """The certificates (PEM) in the TLS Secret; `is_managed`: tokenguard issues them."""
+
+    chain: bytes
+    bundle: bytes
+    is_managed: bool
+
+
+class SelectorTerm(NamedTuple):
+    """A requirement of a label selector."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class WebhookFacts(NamedTuple):
+    """A webhook of a configuration. `rules` are (resource, operation); `target` is where it is called.
+
+    `host` is the name by which its certificate is verified, and `bundle` has the CAs (PEM) that may have signed it.
+    """
+
+    name: str
+    failure_policy: str
+    rules: frozenset[tuple[str, str]]
+    namespace_selector: tuple[SelectorTerm, ...]
+    has_object_selector: bool
+    conditions: tuple[tuple[str, str], ...]
+    target: str
+    host: str
+    bundle: bytes
+
+
+@dataclass(frozen=True)
+class ConfigurationFacts:
+    """A webhook configuration: its webhooks by name."""
+
+    kind: str
+    webhooks: Mapping[str, WebhookFacts]
+
+    def __str__(self) -> str:
+        return f"{self.kind}/tokenguard"
+
+
+class PolicyFacts(NamedTuple):
+    """The policy in the ConfigMap: read, or its errors. `revision` is that of the document, valid or not."""
+
+    revision: str
+    policy: Policy | None
+    errors: tuple[PolicyError, ...] = ()
+
+
+class ProbeFacts(NamedTuple):
+    """The answers to a probe with the rights of who asks, and where. `is_unlocked`: pods can be created there."""
+
+    namespace: str
+    findings: tuple[ProbeFinding, ...]
+    is_unlocked: bool = False
+
+
+class ScanFacts(NamedTuple):
+    """The last background scan, and the age in seconds at which it is too old."""
+
+    time: dt.datetime
+    max_age: int | None
+    unevaluated: int
+
+
+class BackstopPolicy(NamedTuple):
+    """A ValidatingAdmissionPolicy that was exported from the policy.
+
+    `revision` is the policy's, `managers` are those who wrote a part of its spec: only one, unless somebody edited it.
+    """
+
+    name: str
+    revision: str
+    is_bound: bool
+    managers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """Everything that a status is made from; None means that it does not exist.
+
+    `namespaces` maps every namespace to its labels. `now` is by the API server's clock.
+    """
+
+    namespace: str
+    now: dt.datetime
+    replicas: ReplicaFacts | NotRead | None
+    certificate: CertificateFacts | NotRead | None
+    policy: PolicyFacts | NotRead | None
+    configurations: Mapping[str, ConfigurationFacts | NotRead | None]
+    namespaces: Mapping[str, Mapping[str, str]] | NotRead
+    probe: ProbeFacts | NotRead | None
+    scan: ScanFacts | NotRead | None
+    backstop: tuple[BackstopPolicy, ...] | NotRead | None

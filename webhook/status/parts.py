@@ -1,0 +1,242 @@
+"""Whether the parts of an installation besides the webhook configurations are as they should be."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+from webhook.core.decision import INVALID_POLICY
+from webhook.core.formatting import counted, listing, plain
+from webhook.core.policy.model import Mode
+from webhook.pki.certificate import Certificate, parse_certificates
+from webhook.pki.verify import verification_error
+from webhook.status.facts import (
+    BackstopPolicy,
+    CertificateFacts,
+    ClusterFacts,
+    ConfigurationFacts,
+    NotRead,
+    PolicyFacts,
+    ReplicaFacts,
+)
+from webhook.status.probe import ProbeResult
+from webhook.status.report import Problem, RowState, StatusReport, StatusRow, build_row, unread_row
+from webhook.status.webhooks import MUTATING, VALIDATING, configuration_row, namespaces_row
+
+_MAX_LISTED = 5
+_RENEWAL_MARGIN = dt.timedelta(days=9)
+_APPLY = "kubectl apply -k manifests (or your overlay, or helm upgrade)"
+
+
+def evaluate_status(facts: ClusterFacts) -> StatusReport:
+    """Return the status that follows from the facts."""
+    return StatusReport(
+        facts.namespace,
+        (
+            replicas_row(facts),
+            certificate_row(facts),
+            policy_row(facts),
+            configuration_row(facts, MUTATING),
+            configuration_row(facts, VALIDATING),
+            namespaces_row(facts),
+            probe_row(facts),
+            backstop_row(facts),
+            scan_row(facts),
+        ),
+    )
+
+
+def replicas_row(facts: ClusterFacts) -> StatusRow:
+    """Return the row of the Deployment and its pods."""
+    found, name = facts.replicas, "replicas"
+    if isinstance(found, NotRead):
+        return unread_row(name, found.reason)
+    if found is None:
+        problem = Problem(f"there is no Deployment tokenguard in namespace {facts.namespace}", _APPLY)
+        return build_row(name, "no Deployment", (problem,))
+    summary = f"{found.ready} of {found.wanted} ready"
+    if found.ready >= found.wanted > 0:
+        return build_row(name, summary)
+    reasons = [f"{pod.name}: {pod.reason or 'not ready'}" for pod in found.pods if not pod.is_ready]
+    reasons = [found.reason, *reasons] if found.reason else reasons
+    why = f" ({'; '.join(map(plain, reasons[:_MAX_LISTED]))})" if reasons else ""
+    if found.wanted == 0:
+        scale = f"kubectl scale -n {facts.namespace} deployment/tokenguard --replicas=2"
+        return build_row(name, summary, (Problem("no replica: the Deployment is scaled to 0", scale),))
+    fix = f"kubectl describe pods -n {facts.namespace} -l app.kubernetes.io/name=tokenguard"
+    text = (
+        f"no replica is ready{why}" if not found.ready else f"{found.wanted - found.ready} replicas are not ready{why}"
+    )
+    return build_row(name, summary, (Problem(text, fix, is_note=found.ready > 0),))
+
+
+def certificate_row(facts: ClusterFacts) -> StatusRow:
+    """Return the row of the serving certificate, and of who trusts it."""
+    found, name, secret = facts.certificate, "certificate", f"Secret {facts.namespace}/tokenguard-tls"
+    if isinstance(found, NotRead):
+        return _certificate_of_replicas(facts, found)
+    chain = parse_certificates(found.chain) if found else ()
+    if found is None or not chain:
+        fix = f"kubectl logs -n {facts.namespace} deployment/tokenguard"
+        problem = Problem(f"{secret} does not exist or contains no certificate", fix)
+        return build_row(name, "none", (problem,))
+    expiry = chain[0].not_after
+    problems = [*_validity_problems(facts, found, chain[0], secret), *_trust_problems(facts, chain)]
+    return build_row(name, f"valid until {expiry:%Y-%m-%d %H:%M} UTC", tuple(problems))
+
+
+def _validity_problems(
+    facts: ClusterFacts, found: CertificateFacts, certificate: Certificate, secret: str
+) -> Iterator[Problem]:
+    own = f" --own-namespace {facts.namespace}" if facts.namespace != "tokenguard" else ""
+    fix = f"tokenguard certs rotate{own}" if found.is_managed else "renew it at its issuer (cert-manager: cmctl renew)"
+    expiry = certificate.not_after
+    if facts.now >= expiry:
+        yield Problem(f"the certificate in {secret} expired on {expiry:%Y-%m-%d %H:%M} UTC", fix)
+    elif facts.now < certificate.not_before:
+        yield Problem(
+            f"the certificate in {secret} is not valid before {certificate.not_before:%Y-%m-%d %H:%M} UTC", fix
+        )
+    elif facts.now >= expiry - _RENEWAL_MARGIN:
+        yield Problem(f"the certificate in {secret} expires on {expiry:%Y-%m-%d %H:%M} UTC", fix, is_note=True)
+
+
+def _trust_problems(facts: ClusterFacts, chain: tuple[Certificate, ...]) -> Iterator[Problem]:
+    """Yield the caBundles that do not match; those of an expired certificate are compared at a time within validity."""
+    time = min(max(facts.now, chain[0].not_before), chain[0].not_after - dt.timedelta(seconds=1))
+    for found in facts.configurations.values():
+        if not isinstance(found, ConfigurationFacts):
+            continue
+        for webhook in found.webhooks.values():
+            reason = webhook.bundle and verification_error(chain, webhook.bundle, webhook.host, time)
+            if reason:
+                text = f"{found}: caBundle of {webhook.name} does not match the certificate: {reason}"
+                yield Problem(
+                    text, "tokenguard certs status, and kubectl logs of a replica: it repairs its own caBundle"
+                )
+
+
+def _certificate_of_replicas(facts: ClusterFacts, unread: NotRead) -> StatusRow:
+    """Return the row if the Secret could not be read: what the replicas say of the certificate that they serve."""
+    replicas = facts.replicas.metrics.values() if isinstance(facts.replicas, ReplicaFacts) else ()
+    expiries = [metrics.certificate_expiry for metrics in replicas if metrics.certificate_expiry]
+    if not expiries:
+        return unread_row("certificate", unread.reason)
+    expiry = min(expiries)
+    summary = f"valid until {expiry:%Y-%m-%d %H:%M} UTC, says a replica; Secret not read: {unread.reason}"
+    if facts.now < expiry:
+        return build_row("certificate", summary)
+    text = f"a replica serves a certificate that expired on {expiry:%Y-%m-%d %H:%M} UTC"
+    return build_row("certificate", summary, (Problem(text, "tokenguard certs status"),))
+
+
+def policy_row(facts: ClusterFacts) -> StatusRow:
+    """Return the row of the policy: in the ConfigMap, and in force."""
+    found, name, configmap = facts.policy, "policy", f"ConfigMap {facts.namespace}/token-policy"
+    if isinstance(found, NotRead):
+        return unread_row(name, found.reason)
+    if found is None:
+        problem = Problem(f"{configmap} does not exist: the last valid policy, if any, stays in force", _APPLY)
+        return build_row(name, "none", (problem,))
+    if found.policy is None:
+        first = plain(str(found.errors[0])) if found.errors else INVALID_POLICY
+        more = f" (and {len(found.errors) - 1} more)" if len(found.errors) > 1 else ""
+        fix = (
+            f"kubectl get configmap token-policy -n {facts.namespace} -o yaml | tokenguard policy validate -, "
+            "and apply a corrected policy"
+        )
+        text = f"{configmap} is invalid: {first}{more}; the last valid policy, if any, stays in force"
+        return build_row(name, f"{found.revision}, invalid", (Problem(text, fix),))
+    problems = [*_mode_problems(found), *_revision_problems(facts, found.revision)]
+    return build_row(name, f"{found.revision}, mode {found.policy.mode}", tuple(problems))
+
+
+def _mode_problems(found: PolicyFacts) -> Iterator[Problem]:
+    policy = found.policy
+    if policy is None:
+        return
+    if policy.mode is not Mode.ENFORCE:
+        effect = "only warns" if policy.mode is Mode.WARN else "only records"
+        yield Problem(
+            f"mode is {policy.mode}: the policy {effect}, and denies and patches nothing", "set mode: enforce"
+        )
+    weaker = [override for override in policy.overrides if override.mode is not Mode.ENFORCE]
+    if weaker and policy.mode is Mode.ENFORCE:
+        globs = listing([glob for override in weaker for glob in override.namespaces])
+        text = f"{counted(len(weaker), 'override')} without mode enforce, for namespaces {globs}"
+        yield Problem(text, is_note=True)
+
+
+def _revision_problems(facts: ClusterFacts, revision: str) -> Iterator[Problem]:
+    metrics = facts.replicas.metrics if isinstance(facts.replicas, ReplicaFacts) else {}
+    others = {pod: found.revision for pod, found in metrics.items() if found.revision not in {"", revision}}
+    for pod, other in sorted(others.items())[:_MAX_LISTED]:
+        fix = f"kubectl logs -n {facts.namespace} {pod}"
+        yield Problem(f"replica {pod} has policy {other} in force, not {revision}", fix)
+
+
+def probe_row(facts: ClusterFacts) -> StatusRow:
+    """Return the row of the probe: what the API server answered now, and when the replicas' own succeeded last."""
+    found, name = facts.probe, "probe"
+    last = _last_success(facts)
+    if isinstance(found, NotRead):
+        return StatusRow(name, f"{last}; not asked now: {found.reason}", RowState.OK if last else RowState.UNKNOWN)
+    if found is None:
+        return StatusRow(name, last or "not asked: no valid policy is known", RowState.UNKNOWN)
+    problems = []
+    for finding in found.findings:
+        text = f"dry run in namespace {found.namespace}: pod {finding.pod}: {finding.reason}"
+        if finding.result in {ProbeResult.NOT_ENFORCED, ProbeResult.UNREACHABLE}:
+            problems.append(Problem(text, "see the other problems; docs/troubleshooting.md#is-this-cluster-protected"))
+        elif finding.reason:
+            problems.append(Problem(text, is_note=True))
+    if found.is_unlocked and found.namespace == f"{facts.namespace}-probe":
+        text = f"pods can be created in namespace {found.namespace}: no ResourceQuota of 0 pods applies there"
+        problems.append(Problem(text, "kubectl apply -k manifests/probe", is_note=True))
+    results = ", ".join(f"{finding.pod} {finding.result}" for finding in found.findings)
+    return build_row(name, "; ".join(filter(None, (f"now: {results}", last))), tuple(problems))
+
+
+def _last_success(facts: ClusterFacts) -> str:
+    metrics = facts.replicas.metrics.values() if isinstance(facts.replicas, ReplicaFacts) else ()
+    times = [min(found.probe_successes.values()) for found in metrics if found.probe_successes]
+    return f"replicas: last success {max(times):%Y-%m-%d %H:%M:%S} UTC" if times else ""
+
+
+def backstop_row(facts: ClusterFacts) -> StatusRow:
+    """Return the row of the exported ValidatingAdmissionPolicies, which are optional."""
+    found, name = facts.backstop, "backstop"
+    if isinstance(found, NotRead):
+        return unread_row(name, found.reason)
+    if not found:
+        return StatusRow(name, "not installed", RowState.ABSENT)
+    revision = facts.policy.revision if isinstance(facts.policy, PolicyFacts) and facts.policy.policy else ""
+    problems = tuple(problem for policy in found for problem in _backstop_problems(policy, revision))
+    return build_row(name, f"ValidatingAdmissionPolicies: {len(found)}", problems)
+
+
+def _backstop_problems(policy: BackstopPolicy, revision: str) -> Iterator[Problem]:
+    title = f"ValidatingAdmissionPolicy/{policy.name}"
+    fix = "tokenguard policy export | kubectl apply --server-side --force-conflicts -f -"
+    if len(policy.managers) > 1:
+        yield Problem(f"{title} was edited: parts of it are from {listing(policy.managers)}", fix)
+    if not policy.is_bound:
+        yield Problem(f"{title} has no binding: it is not enforced", fix)
+    if revision and policy.revision != revision:
+        yield Problem(f"{title} is from policy {plain(policy.revision) or 'none'}, not {revision}", fix)
+
+
+def scan_row(facts: ClusterFacts) -> StatusRow:
+    """Return the row of the background scan, which is optional."""
+    found, name = facts.scan, "last scan"
+    if isinstance(found, NotRead):
+        return unread_row(name, found.reason)
+    if found is None:
+        return StatusRow(name, "no background scan", RowState.ABSENT)
+    problems = []
+    age = facts.now - found.time
+    if found.max_age and age.total_seconds() > found.max_age:
+        fix = f"kubectl get cronjob,job -n {facts.namespace}"
+        problems.append(Problem(f"the last background scan is from {found.time:%Y-%m-%d %H:%M} UTC", fix, is_note=True))
+    if found.unevaluated:
+        text = f"{counted(found.unevaluated, 'running pod')} admitted without evaluation at the last scan"
+        problems.append(Problem(text, "tokenguard scan", is_note=True))
+    return build_row(name, f"{found.time:%Y-%m-%d %H:%M} UTC", tuple(problems))

@@ -1,0 +1,65 @@
+"""The status of an installation: a row for each part, and what is wrong with the command that repairs it."""
+
+from dataclasses import dataclass
+
+from webhook.core.formatting import FastStrEnum
+
+
+class RowState(FastStrEnum):
+    """Whether a part is as it should be: `unknown` if it could not be read, `absent` if it is optional and missing."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+    UNKNOWN = "unknown"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, and what to do; `is_note` does not leave pods unprotected."""
+
+    text: str
+    fix: str = ""
+    is_note: bool = False
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """One part of an installation."""
+
+    name: str
+    summary: str
+    state: RowState = RowState.OK
+    problems: tuple[Problem, ...] = ()
+
+
+def build_row(name: str, summary: str, problems: tuple[Problem, ...] = ()) -> StatusRow:
+    """Return a row whose state follows from its problems."""
+    if any(not problem.is_note for problem in problems):
+        return StatusRow(name, summary, RowState.PROBLEM, problems)
+    return StatusRow(name, summary, RowState.NOTE if problems else RowState.OK, problems)
+
+
+def unread_row(name: str, reason: str) -> StatusRow:
+    """Return the row of a part that could not be read."""
+    return StatusRow(name, f"not read: {reason}", RowState.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """All rows, in the order in which they are shown."""
+
+    namespace: str
+    rows: tuple[StatusRow, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with any part; what leaves pods unprotected comes first."""
+        found = [problem for row in self.rows for problem in row.problems]
+        return tuple(sorted(found, key=lambda problem: problem.is_note))
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether nothing was found that leaves pods unprotected."""
+        return not any(row.state is RowState.PROBLEM for row in self.rows)
