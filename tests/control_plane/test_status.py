@@ -132,15 +132,14 @@ def test_wrong_ca_bundle_is_named(installation) -> None:
     plane, kind = installation.plane, CONFIGURATIONS[1]
     [server] = installation.replicas
     other = base64.b64encode(create_ca(dt.datetime.now(dt.UTC)).certificate).decode()
-    with restored(plane, kind, "tokenguard") as saved:
-        with paused(server):  # or it repairs the caBundle within seconds
-            for webhook in saved["webhooks"]:
-                changed = {**webhook, "clientConfig": {**webhook["clientConfig"], "caBundle": other}}
-                patch = {"webhooks": [changed]}
-                plane.do("patch", kind, "tokenguard", "-p", json.dumps(patch))
-            found = only_problems(plane, "certificate")
-            texts = [problem["text"] for problem in found]
-            assert any("caBundle of pods.validate.tokenguard.svc does not match" in text for text in texts)
+    with restored(plane, kind, "tokenguard") as saved, paused(server):
+        for webhook in saved["webhooks"]:
+            changed = {**webhook, "clientConfig": {**webhook["clientConfig"], "caBundle": other}}
+            patch = {"webhooks": [changed]}
+            plane.do("patch", kind, "tokenguard", "-p", json.dumps(patch))
+        found = only_problems(plane, "certificate")
+        texts = [problem["text"] for problem in found]
+        assert any("caBundle of pods.validate.tokenguard.svc does not match" in text for text in texts)
 
 
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
@@ -165,14 +164,14 @@ def test_expired_certificate_is_named(installation) -> None:
         "ca.crt": base64.b64encode(ca.certificate).decode(), "ca.key": None,
         "tls.crt": base64.b64encode(pair.certificate).decode(), "tls.key": base64.b64encode(pair.key).decode(),
     }  # fmt: skip
-    with restored(plane, "secret", "tokenguard-tls", "-n", "tokenguard"):
-        with paused(server):  # or it issues another one within seconds
-            plane.do("patch", "secret", "tokenguard-tls", "-n", "tokenguard", "-p", json.dumps({"data": data}))
-            rows, found = status(plane)
-            texts = [problem["text"] for problem in found]
-            assert rows["certificate"]["state"] == "problem"
-            assert any("the certificate in Secret tokenguard/tokenguard-tls expired on" in text for text in texts)
-            assert "does not match" in " ".join(texts), "the caBundle is the one of before"
+    # paused: or it issues another one within seconds
+    with restored(plane, "secret", "tokenguard-tls", "-n", "tokenguard"), paused(server):
+        plane.do("patch", "secret", "tokenguard-tls", "-n", "tokenguard", "-p", json.dumps({"data": data}))
+        rows, found = status(plane)
+        texts = [problem["text"] for problem in found]
+        assert rows["certificate"]["state"] == "problem"
+        assert any("the certificate in Secret tokenguard/tokenguard-tls expired on" in text for text in texts)
+        assert "does not match" in " ".join(texts), "the caBundle is the one of before"
 
 
 def test_invalid_policy_is_named(installation) -> None:
