@@ -18,7 +18,7 @@ from webhook.status.facts import (
     ReplicaFacts,
 )
 from webhook.status.probe import ProbeResult
-from webhook.status.report import Problem, RowState, StatusReport, StatusRow, build_row, unread_row
+from webhook.status.report import RowState, StatusProblem, StatusReport, StatusRow, build_row, unread_row
 from webhook.status.webhooks import MUTATING, VALIDATING, configuration_row, namespaces_row
 
 _MAX_LISTED = 5
@@ -50,7 +50,7 @@ def replicas_row(facts: ClusterFacts) -> StatusRow:
     if isinstance(found, NotRead):
         return unread_row(name, found.reason)
     if found is None:
-        problem = Problem(f"there is no Deployment tokenguard in namespace {facts.namespace}", _APPLY)
+        problem = StatusProblem(f"there is no Deployment tokenguard in namespace {facts.namespace}", _APPLY)
         return build_row(name, "no Deployment", (problem,))
     summary = f"{found.ready} of {found.wanted} ready"
     if found.ready >= found.wanted > 0:
@@ -60,12 +60,12 @@ def replicas_row(facts: ClusterFacts) -> StatusRow:
     why = f" ({'; '.join(map(plain, reasons[:_MAX_LISTED]))})" if reasons else ""
     if found.wanted == 0:
         scale = f"kubectl scale -n {facts.namespace} deployment/tokenguard --replicas=2"
-        return build_row(name, summary, (Problem("no replica: the Deployment is scaled to 0", scale),))
+        return build_row(name, summary, (StatusProblem("no replica: the Deployment is scaled to 0", scale),))
     fix = f"kubectl describe pods -n {facts.namespace} -l app.kubernetes.io/name=tokenguard"
     text = (
         f"no replica is ready{why}" if not found.ready else f"{found.wanted - found.ready} replicas are not ready{why}"
     )
-    return build_row(name, summary, (Problem(text, fix, is_note=found.ready > 0),))
+    return build_row(name, summary, (StatusProblem(text, fix, is_note=found.ready > 0),))
 
 
 def certificate_row(facts: ClusterFacts) -> StatusRow:
@@ -76,7 +76,7 @@ def certificate_row(facts: ClusterFacts) -> StatusRow:
     chain = parse_certificates(found.chain) if found else ()
     if found is None or not chain:
         fix = f"kubectl logs -n {facts.namespace} deployment/tokenguard"
-        problem = Problem(f"{secret} does not exist or contains no certificate", fix)
+        problem = StatusProblem(f"{secret} does not exist or contains no certificate", fix)
         return build_row(name, "none", (problem,))
     expiry = chain[0].not_after
     problems = [*_validity_problems(facts, found, chain[0], secret), *_trust_problems(facts, chain)]
@@ -85,21 +85,21 @@ def certificate_row(facts: ClusterFacts) -> StatusRow:
 
 def _validity_problems(
     facts: ClusterFacts, found: CertificateFacts, certificate: Certificate, secret: str
-) -> Iterator[Problem]:
+) -> Iterator[StatusProblem]:
     own = f" --own-namespace {facts.namespace}" if facts.namespace != "tokenguard" else ""
     fix = f"tokenguard certs rotate{own}" if found.is_managed else "renew it at its issuer (cert-manager: cmctl renew)"
     expiry = certificate.not_after
     if facts.now >= expiry:
-        yield Problem(f"the certificate in {secret} expired on {expiry:%Y-%m-%d %H:%M} UTC", fix)
+        yield StatusProblem(f"the certificate in {secret} expired on {expiry:%Y-%m-%d %H:%M} UTC", fix)
     elif facts.now < certificate.not_before:
-        yield Problem(
+        yield StatusProblem(
             f"the certificate in {secret} is not valid before {certificate.not_before:%Y-%m-%d %H:%M} UTC", fix
         )
     elif facts.now >= expiry - _RENEWAL_MARGIN:
-        yield Problem(f"the certificate in {secret} expires on {expiry:%Y-%m-%d %H:%M} UTC", fix, is_note=True)
+        yield StatusProblem(f"the certificate in {secret} expires on {expiry:%Y-%m-%d %H:%M} UTC", fix, is_note=True)
 
 
-def _trust_problems(facts: ClusterFacts, chain: tuple[Certificate, ...]) -> Iterator[Problem]:
+def _trust_problems(facts: ClusterFacts, chain: tuple[Certificate, ...]) -> Iterator[StatusProblem]:
     """Yield the caBundles that do not match; those of an expired certificate are compared at a time within validity."""
     time = min(max(facts.now, chain[0].not_before), chain[0].not_after - dt.timedelta(seconds=1))
     for found in facts.configurations.values():
@@ -109,7 +109,7 @@ def _trust_problems(facts: ClusterFacts, chain: tuple[Certificate, ...]) -> Iter
             reason = webhook.bundle and verification_error(chain, webhook.bundle, webhook.host, time)
             if reason:
                 text = f"{found}: caBundle of {webhook.name} does not match the certificate: {reason}"
-                yield Problem(
+                yield StatusProblem(
                     text, "tokenguard certs status, and kubectl logs of a replica: it repairs its own caBundle"
                 )
 
@@ -125,7 +125,7 @@ def _certificate_of_replicas(facts: ClusterFacts, unread: NotRead) -> StatusRow:
     if facts.now < expiry:
         return build_row("certificate", summary)
     text = f"a replica serves a certificate that expired on {expiry:%Y-%m-%d %H:%M} UTC"
-    return build_row("certificate", summary, (Problem(text, "tokenguard certs status"),))
+    return build_row("certificate", summary, (StatusProblem(text, "tokenguard certs status"),))
 
 
 def policy_row(facts: ClusterFacts) -> StatusRow:
@@ -134,7 +134,7 @@ def policy_row(facts: ClusterFacts) -> StatusRow:
     if isinstance(found, NotRead):
         return unread_row(name, found.reason)
     if found is None:
-        problem = Problem(f"{configmap} does not exist: the last valid policy, if any, stays in force", _APPLY)
+        problem = StatusProblem(f"{configmap} does not exist: the last valid policy, if any, stays in force", _APPLY)
         return build_row(name, "none", (problem,))
     if found.policy is None:
         first = plain(str(found.errors[0])) if found.errors else INVALID_POLICY
@@ -144,33 +144,33 @@ def policy_row(facts: ClusterFacts) -> StatusRow:
             "and apply a corrected policy"
         )
         text = f"{configmap} is invalid: {first}{more}; the last valid policy, if any, stays in force"
-        return build_row(name, f"{found.revision}, invalid", (Problem(text, fix),))
+        return build_row(name, f"{found.revision}, invalid", (StatusProblem(text, fix),))
     problems = [*_mode_problems(found), *_revision_problems(facts, found.revision)]
     return build_row(name, f"{found.revision}, mode {found.policy.mode}", tuple(problems))
 
 
-def _mode_problems(found: PolicyFacts) -> Iterator[Problem]:
+def _mode_problems(found: PolicyFacts) -> Iterator[StatusProblem]:
     policy = found.policy
     if policy is None:
         return
     if policy.mode is not Mode.ENFORCE:
         effect = "only warns" if policy.mode is Mode.WARN else "only records"
-        yield Problem(
+        yield StatusProblem(
             f"mode is {policy.mode}: the policy {effect}, and denies and patches nothing", "set mode: enforce"
         )
     weaker = [override for override in policy.overrides if override.mode is not Mode.ENFORCE]
     if weaker and policy.mode is Mode.ENFORCE:
         globs = listing([glob for override in weaker for glob in override.namespaces])
         text = f"{counted(len(weaker), 'override')} without mode enforce, for namespaces {globs}"
-        yield Problem(text, is_note=True)
+        yield StatusProblem(text, is_note=True)
 
 
-def _revision_problems(facts: ClusterFacts, revision: str) -> Iterator[Problem]:
+def _revision_problems(facts: ClusterFacts, revision: str) -> Iterator[StatusProblem]:
     metrics = facts.replicas.metrics if isinstance(facts.replicas, ReplicaFacts) else {}
     others = {pod: found.revision for pod, found in metrics.items() if found.revision not in {"", revision}}
     for pod, other in sorted(others.items())[:_MAX_LISTED]:
         fix = f"kubectl logs -n {facts.namespace} {pod}"
-        yield Problem(f"replica {pod} has policy {other} in force, not {revision}", fix)
+        yield StatusProblem(f"replica {pod} has policy {other} in force, not {revision}", fix)
 
 
 def probe_row(facts: ClusterFacts) -> StatusRow:
@@ -185,12 +185,14 @@ def probe_row(facts: ClusterFacts) -> StatusRow:
     for finding in found.findings:
         text = f"dry run in namespace {found.namespace}: pod {finding.pod}: {finding.reason}"
         if finding.result in {ProbeResult.NOT_ENFORCED, ProbeResult.UNREACHABLE}:
-            problems.append(Problem(text, "see the other problems; docs/troubleshooting.md#is-this-cluster-protected"))
+            problems.append(
+                StatusProblem(text, "see the other problems; docs/troubleshooting.md#is-this-cluster-protected")
+            )
         elif finding.reason:
-            problems.append(Problem(text, is_note=True))
+            problems.append(StatusProblem(text, is_note=True))
     if found.is_unlocked and found.namespace == f"{facts.namespace}-probe":
         text = f"pods can be created in namespace {found.namespace}: no ResourceQuota of 0 pods applies there"
-        problems.append(Problem(text, "kubectl apply -k manifests/probe", is_note=True))
+        problems.append(StatusProblem(text, "kubectl apply -k manifests/probe", is_note=True))
     results = ", ".join(f"{finding.pod} {finding.result}" for finding in found.findings)
     return build_row(name, "; ".join(filter(None, (f"now: {results}", last))), tuple(problems))
 
@@ -213,15 +215,15 @@ def backstop_row(facts: ClusterFacts) -> StatusRow:
     return build_row(name, f"ValidatingAdmissionPolicies: {len(found)}", problems)
 
 
-def _backstop_problems(policy: BackstopPolicy, revision: str) -> Iterator[Problem]:
+def _backstop_problems(policy: BackstopPolicy, revision: str) -> Iterator[StatusProblem]:
     title = f"ValidatingAdmissionPolicy/{policy.name}"
     fix = "tokenguard policy export | kubectl apply --server-side --force-conflicts -f -"
     if len(policy.managers) > 1:
-        yield Problem(f"{title} was edited: parts of it are from {listing(policy.managers)}", fix)
+        yield StatusProblem(f"{title} was edited: parts of it are from {listing(policy.managers)}", fix)
     if not policy.is_bound:
-        yield Problem(f"{title} has no binding: it is not enforced", fix)
+        yield StatusProblem(f"{title} has no binding: it is not enforced", fix)
     if revision and policy.revision != revision:
-        yield Problem(f"{title} is from policy {plain(policy.revision) or 'none'}, not {revision}", fix)
+        yield StatusProblem(f"{title} is from policy {plain(policy.revision) or 'none'}, not {revision}", fix)
 
 
 def scan_row(facts: ClusterFacts) -> StatusRow:
@@ -235,8 +237,10 @@ def scan_row(facts: ClusterFacts) -> StatusRow:
     age = facts.now - found.time
     if found.max_age and age.total_seconds() > found.max_age:
         fix = f"kubectl get cronjob,job -n {facts.namespace}"
-        problems.append(Problem(f"the last background scan is from {found.time:%Y-%m-%d %H:%M} UTC", fix, is_note=True))
+        problems.append(
+            StatusProblem(f"the last background scan is from {found.time:%Y-%m-%d %H:%M} UTC", fix, is_note=True)
+        )
     if found.unevaluated:
         text = f"{counted(found.unevaluated, 'running pod')} admitted without evaluation at the last scan"
-        problems.append(Problem(text, "tokenguard scan", is_note=True))
+        problems.append(StatusProblem(text, "tokenguard scan", is_note=True))
     return build_row(name, f"{found.time:%Y-%m-%d %H:%M} UTC", tuple(problems))

@@ -16,7 +16,7 @@ class RowState(FastStrEnum):
 
 
 @dataclass(frozen=True)
-class Problem:
+class StatusProblem:
     """What is wrong, and what to do; `is_note` does not leave pods unprotected."""
 
     text: str
@@ -31,10 +31,10 @@ class StatusRow:
     name: str
     summary: str
     state: RowState = RowState.OK
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[StatusProblem, ...] = ()
 
 
-def build_row(name: str, summary: str, problems: tuple[Problem, ...] = ()) -> StatusRow:
+def build_row(name: str, summary: str, problems: tuple[StatusProblem, ...] = ()) -> StatusRow:
     """Return a row whose state follows from its problems."""
     if any(not problem.is_note for problem in problems):
         return StatusRow(name, summary, RowState.PROBLEM, problems)
@@ -54,7 +54,7 @@ class StatusReport:
     rows: tuple[StatusRow, ...]
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[StatusProblem, ...]:
         """What is wrong with any part; what leaves pods unprotected comes first."""
         found = [problem for row in self.rows for problem in row.problems]
         return tuple(sorted(found, key=lambda problem: problem.is_note))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from webhook.core.evaluate import SYSTEM_NAMESPACE
 from webhook.core.formatting import counted, listing
 from webhook.status.facts import ClusterFacts, ConfigurationFacts, NotRead, SelectorTerm, WebhookFacts
-from webhook.status.report import Problem, StatusRow, build_row, unread_row
+from webhook.status.report import StatusProblem, StatusRow, build_row, unread_row
 
 MUTATING, VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
 _WRITTEN = ("CREATE", "UPDATE")
@@ -46,43 +46,47 @@ def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
         return unread_row(name, found.reason)
     if found is None:
         effect = "no token is capped or injected" if kind == MUTATING else "nothing is denied"
-        return build_row(name, "does not exist", (Problem(f"{kind}/tokenguard does not exist: {effect}", _APPLY),))
+        return build_row(
+            name, "does not exist", (StatusProblem(f"{kind}/tokenguard does not exist: {effect}", _APPLY),)
+        )
     problems = tuple(_problems(found, facts.namespace))
     return build_row(name, f"{counted(len(found.webhooks), 'webhook')}{'' if problems else ', as shipped'}", problems)
 
 
-def _problems(found: ConfigurationFacts, namespace: str) -> Iterator[Problem]:
+def _problems(found: ConfigurationFacts, namespace: str) -> Iterator[StatusProblem]:
     for name, (failure_policy, rules) in SHIPPED[found.kind].items():
         webhook = found.webhooks.get(name)
         is_note = bool(_OPTIONAL.match(name))
         if webhook is None:
-            yield Problem(f"{found} has no webhook {name}", _APPLY, is_note)
+            yield StatusProblem(f"{found} has no webhook {name}", _APPLY, is_note)
             continue
         missing = {(resource, operation) for resource, operations in rules.items() for operation in operations}
         missing -= webhook.rules
         if missing:
             what = ", ".join(sorted(f"{operation} of {resource}" for resource, operation in missing))
-            yield Problem(f"{found}: {name} is not called for {what}", _APPLY, is_note)
+            yield StatusProblem(f"{found}: {name} is not called for {what}", _APPLY, is_note)
         yield from _setting_problems(found, webhook, failure_policy, namespace)
 
 
 def _setting_problems(
     found: ConfigurationFacts, webhook: WebhookFacts, failure_policy: str, namespace: str
-) -> Iterator[Problem]:
+) -> Iterator[StatusProblem]:
     name = webhook.name
     if webhook.failure_policy != failure_policy:
         effect = "lets requests pass" if webhook.failure_policy == "Ignore" else "rejects requests"
         text = f"{found}: failurePolicy of {name} is {webhook.failure_policy}: it {effect} while tokenguard is down"
-        yield Problem(text, is_note=True)
+        yield StatusProblem(text, is_note=True)
     if webhook.has_object_selector:
-        yield Problem(f"{found}: {name} has an objectSelector: authors evade it by a label", _APPLY)
+        yield StatusProblem(f"{found}: {name} has an objectSelector: authors evade it by a label", _APPLY)
     if webhook.target not in (f"{namespace}/tokenguard", ""):
-        yield Problem(f"{found}: {name} calls Service {webhook.target}, not {namespace}/tokenguard", _APPLY)
+        yield StatusProblem(f"{found}: {name} calls Service {webhook.target}, not {namespace}/tokenguard", _APPLY)
     if not webhook.bundle:
-        yield Problem(f"{found}: {name} has no caBundle", "tokenguard certs status")
+        yield StatusProblem(f"{found}: {name} has no caBundle", "tokenguard certs status")
     for condition, _ in webhook.conditions:
         if condition not in CONDITIONS | {_EXCLUDED_BY_CONDITION}:
-            yield Problem(f"{found}: {name} has a matchCondition that is not tokenguard's: {condition}", is_note=True)
+            yield StatusProblem(
+                f"{found}: {name} has a matchCondition that is not tokenguard's: {condition}", is_note=True
+            )
 
 
 def namespaces_row(facts: ClusterFacts) -> StatusRow:
@@ -104,7 +108,7 @@ def namespaces_row(facts: ClusterFacts) -> StatusRow:
                 by_label[namespace] = term.key
     extra = by_name - {SYSTEM_NAMESPACE, facts.namespace}
     problems = [
-        Problem(
+        StatusProblem(
             f"namespace {namespace} is excluded by its label {key}: pods in it are not evaluated",
             f"kubectl label namespace {namespace} {key}-"
             if key in facts.namespaces[namespace]
@@ -113,7 +117,9 @@ def namespaces_row(facts: ClusterFacts) -> StatusRow:
         for namespace, key in sorted(by_label.items())
     ]
     if extra:
-        problems.append(Problem(f"pods in {listing(sorted(extra))} are not evaluated: excluded by name", is_note=True))
+        problems.append(
+            StatusProblem(f"pods in {listing(sorted(extra))} are not evaluated: excluded by name", is_note=True)
+        )
     evaluated = len(facts.namespaces) - len(by_name | by_label.keys()) if webhooks else 0
     excluded = ", ".join(sorted(by_name | by_label.keys())[:10]) or "none"
     return build_row(name, f"{evaluated} evaluated; excluded: {excluded}", tuple(problems))

@@ -1,0 +1,55 @@
+"""A status as text, which fits one screen, and as JSON."""
+
+import json
+
+from webhook.formatters import status_json, status_text
+from webhook.formatters.formatter import FormatOptions
+from webhook.status.report import RowState, StatusProblem, StatusReport, StatusRow, build_row, unread_row
+
+REPORT = StatusReport("security", (
+    build_row("replicas", "1 of 2 ready", (StatusProblem("1 replica is not ready", "kubectl describe", is_note=True),)),
+    build_row("certificate", "none", (StatusProblem("there is none", "tokenguard certs status"),)),
+    unread_row("policy", "HTTP 403: no"),
+    build_row("mutating", "1 webhook, as shipped"),
+    StatusRow("backstop", "not installed", RowState.ABSENT),
+))  # fmt: skip
+TEXT = """\
+tokenguard in namespace security: NOT PROTECTED: 1 problem
+
+  note  replicas     1 of 2 ready
+  FAIL  certificate  none
+  ?     policy       not read: HTTP 403: no
+  ok    mutating     1 webhook, as shipped
+  -     backstop     not installed
+
+1. there is none
+   fix: tokenguard certs status
+2. note: 1 replica is not ready
+   fix: kubectl describe"""
+
+
+def test_text_has_a_line_for_each_part_and_problems_first() -> None:
+    assert "\n".join(status_text.format_report(REPORT)) == TEXT
+
+
+def test_text_of_a_protected_cluster_ends_after_the_rows() -> None:
+    report = StatusReport("tokenguard", REPORT.rows[2:])
+    first, *_, last = status_text.format_report(report)
+    assert first == "tokenguard in namespace tokenguard: protected"
+    assert "backstop" in last
+
+
+def test_text_is_coloured_on_a_terminal() -> None:
+    lines = "\n".join(status_text.format_report(REPORT, FormatOptions(colour=True)))
+    assert "\033[31mFAIL\033[0m" in lines
+    assert "\033[32mok  \033[0m" in lines
+
+
+def test_json_has_rows_with_their_problems() -> None:
+    report = json.loads("".join(status_json.format_report(REPORT)))
+    assert (report["version"], report["namespace"], report["protected"]) == (1, "security", False)
+    assert [(row["name"], row["state"]) for row in report["rows"]] == [
+        ("replicas", "note"), ("certificate", "problem"), ("policy", "unknown"), ("mutating", "ok"),
+        ("backstop", "absent"),
+    ]  # fmt: skip
+    assert report["rows"][1]["problems"] == [{"text": "there is none", "fix": "tokenguard certs status", "note": False}]

@@ -1,0 +1,229 @@
+"""What follows from the facts: for each cause its row, its text and a command, and nothing else."""
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+
+from tests.manifests.rendering import render, the
+from webhook.core.policy.loader import read_policy
+from webhook.pki.issue import create_ca, issue_certificate
+from webhook.status import webhooks
+from webhook.status.facts import (
+    BackstopPolicy,
+    CertificateFacts,
+    ClusterFacts,
+    ConfigurationFacts,
+    MetricsFacts,
+    NotRead,
+    PodFacts,
+    PolicyFacts,
+    ProbeFacts,
+    ReplicaFacts,
+    ScanFacts,
+    SelectorTerm,
+    WebhookFacts,
+)
+from webhook.status.parts import evaluate_status
+from webhook.status.probe import ProbeFinding, ProbePod, ProbeResult
+from webhook.status.report import RowState
+
+NOW = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+CA = create_ca(NOW - DAY)
+HOST = "tokenguard.tokenguard.svc"
+PAIR = issue_certificate(CA, (HOST,), NOW - DAY, 90 * DAY)
+HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+MUTATING, VALIDATING = webhooks.MUTATING, webhooks.VALIDATING
+SUCCESSES = (ProbeFinding(ProbePod.DENY, ProbeResult.SUCCESS), ProbeFinding(ProbePod.PATCH, ProbeResult.SUCCESS))
+BACKSTOP = BackstopPolicy("tokenguard-inject-deny", "abc", is_bound=True, managers=("tokenguard",))
+
+
+def policy(rest=""):
+    found = read_policy(f"{HEAD}{rest}\n".encode())
+    return PolicyFacts("abc", None, tuple(found)) if isinstance(found, tuple | list) else PolicyFacts("abc", found)
+
+
+def configuration(kind, **changed):
+    """Return a configuration as shipped; `changed` are fields of its first webhook."""
+    found = {}
+    for name, (failure_policy, rules) in webhooks.SHIPPED[kind].items():
+        pairs = frozenset((resource, verb) for resource, verbs in rules.items() for verb in verbs)
+        term = SelectorTerm("kubernetes.io/metadata.name", "NotIn", ("kube-system", "tokenguard"))
+        found[name] = WebhookFacts(
+            name, failure_policy, pairs, (term,), has_object_selector=False, conditions=(),
+            target="tokenguard/tokenguard", host=HOST, bundle=CA.certificate,
+        )  # fmt: skip
+    first = next(iter(found))
+    found[first] = found[first]._replace(**changed)
+    return ConfigurationFacts(kind, found)
+
+
+FACTS = ClusterFacts(
+    namespace="tokenguard",
+    now=NOW,
+    replicas=ReplicaFacts(2, 2),
+    certificate=CertificateFacts(PAIR.certificate, CA.certificate, is_managed=True),
+    policy=policy(),
+    configurations={kind: configuration(kind) for kind in (MUTATING, VALIDATING)},
+    namespaces={name: {} for name in ("default", "kube-system", "tokenguard", "shop")},
+    probe=ProbeFacts("default", SUCCESSES),
+    scan=None,
+    backstop=None,
+)
+
+
+def changed(kind, **fields):
+    return {**FACTS.configurations, kind: configuration(kind, **fields)}
+
+
+def without(kind, name):
+    rest = {key: found for key, found in configuration(kind).webhooks.items() if key != name}
+    return {**FACTS.configurations, kind: ConfigurationFacts(kind, rest)}
+
+
+def probed(result, reason="x", **more):
+    return ProbeFacts("default", (ProbeFinding(ProbePod.DENY, result, reason), SUCCESSES[1]), **more)
+
+
+OPT_OUT = (
+    *FACTS.configurations[VALIDATING].webhooks["pods.validate.tokenguard.svc"].namespace_selector,
+    SelectorTerm("example.com/off", "DoesNotExist"),
+)
+OTHER = issue_certificate(create_ca(NOW - DAY), (HOST,), NOW - DAY, 90 * DAY)
+PODS = (PodFacts("tokenguard-a", is_ready=False, reason="ErrImagePull"),)
+PROBLEMS = {
+    "no Deployment": ({"replicas": None}, "replicas", "no Deployment tokenguard"),
+    "no replica": ({"replicas": ReplicaFacts(2, 0, "", PODS)}, "replicas",
+                   "no replica is ready (tokenguard-a: ErrImagePull)"),
+    "scaled to 0": ({"replicas": ReplicaFacts(0, 0)}, "replicas", "scaled to 0"),
+    "no certificate": ({"certificate": None}, "certificate", "does not exist or contains no certificate"),
+    "certificate expired": ({"now": NOW + 90 * DAY}, "certificate", "expired on 2027-02-23"),
+    "certificate of another CA": ({"certificate": CertificateFacts(OTHER.certificate, b"", is_managed=False)},
+                                  "certificate", "does not match the certificate"),
+    "a replica's certificate expired": (
+        {"certificate": NotRead("403"), "replicas": ReplicaFacts(1, 1, metrics={"a": MetricsFacts("abc", NOW - DAY)})},
+        "certificate", "a replica serves a certificate that expired"),
+    "no policy": ({"policy": None}, "policy", "ConfigMap tokenguard/token-policy does not exist"),
+    "policy invalid": ({"policy": policy("modee: warn")}, "policy", 'unknown key "modee"'),
+    "mode warn": ({"policy": policy("mode: warn")}, "policy", "mode is warn"),
+    "mode audit": ({"policy": policy("mode: audit")}, "policy", "mode is audit"),
+    "another policy in force": ({"replicas": ReplicaFacts(2, 2, metrics={"a": MetricsFacts("def")})},
+                                "policy", "replica a has policy def in force, not abc"),
+    "no mutating configuration": ({"configurations": {**FACTS.configurations, MUTATING: None}}, "mutating",
+                                  "does not exist: no token is capped"),
+    "no validating configuration": ({"configurations": {**FACTS.configurations, VALIDATING: None}}, "validating",
+                                    "does not exist: nothing is denied"),
+    "no webhook for Secrets": ({"configurations": without(VALIDATING, "secrets.validate.tokenguard.svc")},
+                               "validating", "has no webhook secrets.validate"),
+    "a rule is missing": ({"configurations": changed(VALIDATING, rules=frozenset({("pods", "CREATE")}))}, "validating",
+                          "not called for UPDATE of pods/ephemeralcontainers"),
+    "object selector": ({"configurations": changed(VALIDATING, has_object_selector=True)}, "validating",
+                        "objectSelector"),
+    "another Service": ({"configurations": changed(MUTATING, target="other/tokenguard")}, "mutating",
+                        "calls Service other/tokenguard"),
+    "no caBundle": ({"configurations": changed(MUTATING, bundle=b"")}, "mutating", "has no caBundle"),
+    "namespace excluded by a label": (
+        {"configurations": changed(VALIDATING, namespace_selector=OPT_OUT),
+         "namespaces": {**FACTS.namespaces, "shop": {"example.com/off": ""}}},
+        "namespaces", "namespace shop is excluded by its label example.com/off"),
+    "not enforced": ({"probe": probed(ProbeResult.NOT_ENFORCED, "was not denied")}, "probe", "was not denied"),
+    "unreachable": ({"probe": probed(ProbeResult.UNREACHABLE, "x509")}, "probe", "x509"),
+    "backstop edited": ({"backstop": (BACKSTOP._replace(managers=("kubectl-edit", "tokenguard")),)}, "backstop",
+                        'was edited: parts of it are from "kubectl-edit", "tokenguard"'),
+    "backstop unbound": ({"backstop": (BACKSTOP._replace(is_bound=False),)}, "backstop", "has no binding"),
+    "backstop of another policy": ({"backstop": (BACKSTOP._replace(revision="def"),)}, "backstop",
+                                   "is from policy def, not abc"),
+}  # fmt: skip
+NOTES = {
+    "one replica is missing": ({"replicas": ReplicaFacts(2, 1)}, "replicas", "1 replicas are not ready"),
+    "certificate expires": ({"now": NOW + 82 * DAY}, "certificate", "expires on 2027-02-23"),
+    "override": ({"policy": policy("overrides: [{namespaces: [lab], mode: warn}]")}, "policy", '"lab"'),
+    "failure policy": ({"configurations": changed(VALIDATING, failure_policy="Ignore")}, "validating",
+                       "is Ignore: it lets requests pass"),
+    "condition": ({"configurations": changed(MUTATING, conditions=(("mine", "false"),))}, "mutating", "mine"),
+    "no webhook for workloads": ({"configurations": without(VALIDATING, "workloads.validate.tokenguard.svc")},
+                                 "validating", "has no webhook workloads"),
+    "namespace excluded by name": (
+        {"configurations": changed(MUTATING, conditions=((
+            "not-in-an-excluded-namespace", "!(request.namespace in 'shop,lab'.split(','))"),))},
+        "namespaces", 'pods in "shop" are not evaluated'),
+    "probe refused by another": ({"probe": probed(ProbeResult.ERROR, "refused, but not by tokenguard")}, "probe",
+                                 "refused, but not by tokenguard"),
+    "probe namespace without a quota": ({"probe": ProbeFacts("tokenguard-probe", SUCCESSES, is_unlocked=True)}, "probe",
+                                        "no ResourceQuota"),
+    "scan is old": ({"scan": ScanFacts(NOW - DAY, 3600, 0)}, "last scan", "background scan is from 2026-11-25"),
+    "pods were not evaluated": ({"scan": ScanFacts(NOW, 3600, 3)}, "last scan", "3 running pods"),
+}  # fmt: skip
+
+
+def rows_with_problems(facts):
+    return {row.name: row for row in evaluate_status(facts).rows if row.problems}
+
+
+def test_installation_as_shipped_is_protected() -> None:
+    report = evaluate_status(replace(FACTS, backstop=(BACKSTOP,), scan=ScanFacts(NOW, 3600, 0)))
+    assert report.is_protected
+    assert {row.name: row.state for row in report.rows if row.state is not RowState.OK} == {}
+
+
+def test_optional_parts_are_absent_without_a_problem() -> None:
+    report = evaluate_status(FACTS)
+    assert report.is_protected
+    assert {row.name for row in report.rows if row.state is RowState.ABSENT} == {"backstop", "last scan"}
+
+
+@pytest.mark.parametrize(("facts", "name", "text"), PROBLEMS.values(), ids=PROBLEMS)
+def test_problem_is_named_with_its_fix(facts, name, text) -> None:
+    found = rows_with_problems(replace(FACTS, **facts))
+    assert list(found) == [name]
+    assert not evaluate_status(replace(FACTS, **facts)).is_protected
+    assert found[name].state is RowState.PROBLEM
+    assert text in found[name].problems[0].text
+    assert all(problem.fix for problem in found[name].problems)
+
+
+@pytest.mark.parametrize(("facts", "name", "text"), NOTES.values(), ids=NOTES)
+def test_note_leaves_pods_protected(facts, name, text) -> None:
+    report = evaluate_status(replace(FACTS, **facts))
+    found = rows_with_problems(replace(FACTS, **facts))
+    assert report.is_protected
+    assert (list(found), found[name].state) == ([name], RowState.NOTE)
+    assert text in found[name].problems[0].text
+
+
+@pytest.mark.parametrize("part", ["replicas", "certificate", "policy", "namespaces", "probe", "scan", "backstop"])
+def test_part_that_was_not_read_is_unknown(part) -> None:
+    report = evaluate_status(replace(FACTS, **{part: NotRead("HTTP 403: no")}))
+    name = "last scan" if part == "scan" else part
+    [row] = [row for row in report.rows if row.name == name]
+    assert (row.state, report.is_protected) == (RowState.UNKNOWN, True)
+    assert "HTTP 403: no" in row.summary
+
+
+def test_last_success_of_the_replicas_is_shown() -> None:
+    metrics = {
+        "a": MetricsFacts("abc", None, {"deny": NOW - DAY, "patch": NOW}),
+        "b": MetricsFacts("abc", None, {"deny": NOW, "patch": NOW - dt.timedelta(hours=1)}),
+    }
+    facts = replace(FACTS, replicas=ReplicaFacts(2, 2, metrics=metrics), probe=NotRead("no right"))
+    [row] = [row for row in evaluate_status(facts).rows if row.name == "probe"]
+    assert row.summary == "replicas: last success 2026-11-26 11:00:00 UTC; not asked now: no right"
+
+
+@pytest.mark.parametrize("kind", [MUTATING, VALIDATING])
+def test_shipped_webhooks_are_those_of_the_manifests(kind) -> None:
+    found = the(kind, render("manifests"))["webhooks"]
+    assert webhooks.SHIPPED[kind] == {
+        webhook["name"]: (
+            webhook["failurePolicy"],
+            {resource: tuple(rule["operations"]) for rule in webhook["rules"] for resource in rule["resources"]},
+        )
+        for webhook in found
+    }
+
+
+def test_conditions_are_all_in_the_manifests() -> None:
+    objects = render("manifests")
+    found = [webhook for kind in (MUTATING, VALIDATING) for webhook in the(kind, objects)["webhooks"]]
+    assert {condition["name"] for webhook in found for condition in webhook["matchConditions"]} == webhooks.CONDITIONS
