@@ -101,7 +101,7 @@ def print_schema() -> None:
 @own_namespace_option
 @api_audience_option
 def export(file: str | None, output: str, own_namespace: str, api_audiences: tuple[str, ...]) -> None:
-    """Print a policy as admission policies, to enforce it without webhook.
+    """Print a policy as admission policies, which need no webhook.
 
     Without FILE, exports the default policy. The objects are manifests for kubectl apply --server-side. What they do
     not enforce is listed on standard error and in their annotation tokenguard/not-expressed.
