@@ -16,7 +16,7 @@ from webhook.core.manifests import read_manifests
 def fixed(*texts: str, under: str | None = None) -> str:
     documents = fix.fixed_documents(checked(*texts, under=policy(under) if under else None))
     assert not isinstance(documents, InputProblem)
-    return "".join(documents)
+    return "".join(documents.pieces)
 
 
 def objects(text: str) -> list[object]:
@@ -132,3 +132,24 @@ def test_fix_rewritten_document_has_the_same_values(value: object) -> None:
 def test_fix_comment_of_hashes_is_kept() -> None:
     ruler = "#" * 2_000
     assert fixed(f"{ruler}\n{SEED_POD}").startswith(f"---\n{ruler}\n")
+
+
+def test_fix_keeps_comments_and_layout() -> None:
+    text = LONG_POD.replace("86400", "86400  # a day").replace("spec:", "\nspec:   # what runs")
+    assert fixed(text) == "---\n" + text.replace("86400  #", "3600  #")
+
+
+def test_fix_layout_that_cannot_be_edited_is_rewritten() -> None:
+    token = "serviceAccountToken: {path: a, audience: b, expirationSeconds: 86400}"
+    shared = SEED_POD.partition("  volumes")[0] + (
+        f"  volumes:\n  - {{name: a, projected: &p {{sources: [{token}]}}}}\n  - {{name: b, projected: *p}}\n"
+    )
+    documents = fix.fixed_documents(checked(shared))
+    assert not isinstance(documents, InputProblem)
+    assert (documents.rewritten, "".join(documents.pieces).count("expirationSeconds: 3600")) == (0, 1)
+    skipped = SEED_POD.replace("{name: seed}", "{name: seed, annotations: {tokenguard/skip-containers: b}}").replace(
+        '[{name: app, image: "app:1"}]', "[{name: a, volumeMounts: &m []}, {name: b, volumeMounts: *m}]"
+    )
+    documents = fix.fixed_documents(checked(skipped, under=policy(INJECTION)))
+    assert not isinstance(documents, InputProblem)
+    assert documents.rewritten == 1

@@ -162,7 +162,7 @@ URIS = {
     "a colon": ("a:b.yaml", "a%3Ab.yaml"),
     "no text": (os.fsdecode(b"\xff.yaml"), "%FF.yaml"),
     "elsewhere": ("/nowhere/a b.yaml", "file:///nowhere/a%20b.yaml"),
-    "stdin": ("-", "%3Cstdin%3E"),
+    "stdin": ("-", "stdin"),
 }
 
 

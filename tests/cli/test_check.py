@@ -128,7 +128,7 @@ def test_fix_manifests_on_stdout_findings_on_stderr(folder: Path) -> None:
     assert done.stdout.startswith("---\napiVersion: v1\n")
     assert "expirationSeconds: 3600" in done.stdout
     assert done.stderr.splitlines()[0].startswith("long.yaml")
-    assert done.stderr.splitlines()[-1] == "1 document changed; comments and layout are lost"
+    assert done.stderr.splitlines()[-1] == "1 document changed"
     assert check("-", stdin=done.stdout).exit_code == 0
 
 
@@ -296,3 +296,96 @@ def test_exclude_and_ignore_file_leave_out_files(folder: Path) -> None:
     (folder / ".tokenguardignore").write_text("legacy*\npolicy/\n")
     findings = json.loads(check("-o", "json", ".", at=folder).stdout)["findings"]
     assert [finding["file"] for finding in findings] == ["long.yaml"]
+
+
+TWO = f"# two pods\n---\n{SEED_POD}---\n{LONG_POD}# the end\n"
+
+
+def test_write_changes_files_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "real.yaml").write_text(TWO)
+    (tmp_path / "real.yaml").chmod(0o664)
+    (tmp_path / "link.yaml").symlink_to("real.yaml")
+    (tmp_path / "seed.yaml").write_text(SEED_POD)
+    before = (tmp_path / "seed.yaml").stat()
+    done = check("--fix", "--write", "link.yaml", "seed.yaml", at=tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "link.yaml: fixed: 1 document changed\n")
+    assert (tmp_path / "real.yaml").read_text() == TWO.replace("86400", "3600")
+    assert (tmp_path / "link.yaml").is_symlink()
+    assert (tmp_path / "real.yaml").stat().st_mode & 0o777 == 0o664
+    assert (tmp_path / "seed.yaml").stat().st_mtime_ns == before.st_mtime_ns
+    again = check("--fix", "--write", "link.yaml", at=tmp_path)
+    assert (again.exit_code, again.stderr) == (0, "")
+
+
+def test_write_exits_1_for_what_it_cannot_repair(folder: Path) -> None:
+    done = check("--fix", "--write", "legacy.yaml", "long.yaml", at=folder)
+    assert done.exit_code == 1
+    assert "3600" in (folder / "long.yaml").read_text()
+    assert check("--fix", "--write", "--fail-on", "reject", "legacy.yaml", at=folder).exit_code == 1
+
+
+def test_write_changes_json_in_its_layout(tmp_path: Path) -> None:
+    token = {"path": "t", "audience": "a", "expirationSeconds": 86400}
+    volumes = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": token}]}}]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"volumes": volumes}}
+    for indent in (None, 4):
+        text = json.dumps(pod, indent=indent) * 2
+        (tmp_path / "a.json").write_text(text)
+        assert check("--fix", "--write", "a.json", at=tmp_path).exit_code == 0
+        assert (tmp_path / "a.json").read_text() == text.replace("86400", "3600")
+
+
+def test_write_file_that_is_not_utf_8_is_left_alone(tmp_path: Path) -> None:
+    data = LONG_POD.encode("utf-16")
+    (tmp_path / "a.yaml").write_bytes(data)
+    (tmp_path / "b.yaml").write_text(LONG_POD)
+    done = check("--fix", "--write", ".", at=tmp_path)
+    assert (done.exit_code, (tmp_path / "a.yaml").read_bytes()) == (2, data)
+    assert "a.yaml: error: is not UTF-8, so it is not changed" in done.stderr
+    assert "3600" in (tmp_path / "b.yaml").read_text()
+
+
+def test_diff_can_be_applied_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(TWO.removesuffix("\n"))
+    done = check("--diff", "a.yaml", at=tmp_path)
+    assert done.exit_code == 1
+    assert (tmp_path / "a.yaml").read_text() == TWO.removesuffix("\n")
+    assert done.stdout.startswith("--- a.yaml\n+++ a.yaml\n@@ ")
+    assert "token-expiration" in done.stderr
+    subprocess.run(["patch", "-p0"], input=done.stdout, text=True, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "a.yaml").read_text() == TWO.replace("86400", "3600").removesuffix("\n")
+
+
+WRONG = {
+    "nothing to write": (["--write", "long.yaml"], "--write needs --fix"),
+    "standard input": (["--fix", "--write", "-"], "--write needs files and folders"),
+    "both": (["--fix", "--diff", "long.yaml"], "exclude each other"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
+def test_fix_options_that_contradict_each_other_exit_2(folder: Path, arguments: list[str], message: str) -> None:
+    done = check(*arguments, at=folder)
+    assert (done.exit_code, message in done.stderr) == (2, True)
+
+
+def test_stdin_filename_is_the_name_in_every_format() -> None:
+    for output in ("text", "concise", "json", "sarif", "junit", "github"):
+        done = check("-o", output, "--stdin-filename", "charts/shop", stdin=LONG_POD)
+        assert "charts/shop" in done.stdout, output
+        assert "stdin" not in done.stdout, output
+
+
+ANNOTATION = (
+    "::warning file=long.yaml,line=14,col=11,endColumn=35,title=patched%3A token-expiration::Pod/long: "
+    "spec.volumes[0].projected.sources[0] has lifetime 86400s, exceeding the maximum 3600s; capped to 3600s"
+)
+
+
+def test_github_annotations_name_files_from_the_root(folder: Path) -> None:
+    lines = check("-o", "github", "long.yaml", at=folder).stdout.splitlines()
+    assert lines[0] == ANNOTATION
+    assert lines[-1] == "policy: built-in defaults (mode enforce)"
+    root = str(folder.parent)
+    line = check("-o", "github", "long.yaml", at=folder, GITHUB_WORKSPACE=root).stdout.splitlines()[0]
+    assert f"file={folder.name}/long.yaml," in line

@@ -56,8 +56,14 @@ def test_sarif_is_valid(texts: tuple[str, ...], *, verbose: bool) -> None:
 def test_sarif_describes_every_rule() -> None:
     rules = run_of(checked(SEED_POD))["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == [*(rule.name for rule in RULES), "unreadable-object", "invalid-policy"]
-    assert rules[0]["shortDescription"]["text"] == RULES[0].summary
-    assert rules[0]["help"]["text"] == RULES[0].explanation
+    for rule in rules:
+        assert rule["shortDescription"]["text"][0].isupper()
+        assert len(rule["shortDescription"]["text"]) <= 70
+        assert rule["helpUri"].startswith("https://kubernetes.io/docs/")
+        assert rule["helpUri"] in rule["help"]["markdown"]
+        assert 0 < float(rule["properties"]["security-severity"]) < 10
+    assert RULES[0].explanation in rules[0]["help"]["text"]
+    assert len({rule["shortDescription"]["text"] for rule in rules}) == len(rules)
 
 
 def test_sarif_result_has_level_path_and_message() -> None:
@@ -66,7 +72,11 @@ def test_sarif_result_has_level_path_and_message() -> None:
     assert (result["ruleId"], result["level"]) == ("token-expiration", "warning")
     assert result["message"]["text"].startswith(f"Pod/long: {place} has lifetime 86400s")
     (location,) = result["locations"]
-    assert location["physicalLocation"]["region"] == {"startLine": 14}
+    assert location["physicalLocation"]["region"] == {
+        "startLine": 14,
+        "startColumn": 11,
+        "endColumn": 35,
+    }
     assert location["logicalLocations"][0]["fullyQualifiedName"] == f"Pod/long {place}"
 
 
@@ -100,3 +110,9 @@ def test_sarif_fingerprint_ignores_lines_above() -> None:
 def test_sarif_fingerprints_are_unique() -> None:
     other = LONG_POD.replace("name: long", "name: other")
     assert len(set(fingerprints(LONG_POD, LONG_POD, other))) == 3
+
+
+def test_sarif_names_the_policy_and_standard_input() -> None:
+    run = run_of(checked(LONG_POD))
+    assert run["properties"]["policy"].startswith("built-in defaults (")
+    assert run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "stdin"

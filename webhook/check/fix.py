@@ -1,42 +1,87 @@
-"""Applies the webhook's patches to manifests and returns them as a stream of YAML documents.
+"""Applies the webhook's patches to manifests: in their files, or as a stream of YAML documents.
 
-An unchanged document is returned as it was written, and so is one that cannot be read. A changed document, and one that
-was JSON, is written again from its values: its comments, anchors and layout are lost.
+Patches are applied to the text, so that comments and layout stay, and the result is read again: where it would not have
+the patched values, the document is written again from its values, without comments and layout. An unchanged document is
+returned as it was written, and so is one that cannot be read.
 """
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jsonpatch
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ParsedFile
+from webhook.check.text_edits import edit_text
+from webhook.core.documents.document import DocumentError
+from webhook.core.documents.json_reader import read_json
 from webhook.core.documents.stream import Document, cut
+from webhook.core.documents.yaml_reader import YamlDocument
 from webhook.core.documents.yaml_writer import write_document
 
 _Patch = list[dict[str, Any]]
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
-def fixed_documents(report: CheckReport) -> tuple[str, ...] | InputProblem:
+class FixedDocuments(NamedTuple):
+    """All documents as the webhook would leave them; `rewritten` counts those that lost comments and layout."""
+
+    pieces: tuple[str, ...]
+    rewritten: int
+
+
+class FixedFile(NamedTuple):
+    """A file whose content changes: its text before and after, and how many documents change and lose their layout."""
+
+    path: str
+    before: str
+    after: str
+    changed: int
+    rewritten: int
+
+
+def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
     """Return all documents as the webhook would leave them, or the file that cannot be reproduced."""
     unread = next((problem.path for problem in report.problems if problem.document is None), None)
     if unread is not None:
         return _lost(unread)
     patches = _patches(report)
     written: list[str] = []
+    rewritten = 0
     for file in report.files:
+        fixer = _Fixer(file, patches)
         try:
-            written += map(_delimited, _pieces(file, patches))
+            written += map(_delimited, fixer.pieces(json_as_yaml=True))
         except UnicodeDecodeError:
             return InputProblem(file.source.path, "is not UTF-8, so --fix prints nothing; save it as UTF-8")
         except ValueError:  # changed JSON is mixed with text that cannot be read
             return _lost(file.source.path)
+        rewritten += fixer.rewritten
     if report.files and report.files[0].data.startswith(BOM_UTF8):
         written.insert(0, "\ufeff")
-    return tuple(filter(None, written))
+    return FixedDocuments(tuple(filter(None, written)), rewritten)
+
+
+def fixed_files(report: CheckReport) -> Iterator[FixedFile | InputProblem]:
+    """Yield the files that change, or why a file cannot be changed."""
+    patches = _patches(report)
+    for file in report.files:
+        changed = len({id(manifest.source) for manifest in file.reading.manifests} & patches.keys())
+        if not changed:
+            continue
+        fixer = _Fixer(file, patches)
+        try:
+            after = "".join(fixer.pieces(json_as_yaml=False))
+        except UnicodeDecodeError:
+            yield InputProblem(file.source.path, "is not UTF-8, so it is not changed; save it as UTF-8")
+            continue
+        except ValueError:
+            yield InputProblem(file.source.path, "cannot be changed in its layout; write it as YAML, one document each")
+            continue
+        mark = "\ufeff" if file.data.startswith(BOM_UTF8) else ""
+        yield FixedFile(file.source.path, file.data.decode(), mark + after, changed, fixer.rewritten)
 
 
 def _lost(path: str) -> InputProblem:
@@ -59,30 +104,68 @@ def _patches(report: CheckReport) -> dict[int, _Patch]:
     return patches
 
 
-def _pieces(file: ParsedFile, patches: dict[int, _Patch]) -> Iterator[str]:
-    """Yield the parts between the file's `---`, the changed ones written again. Raises `ValueError`."""
-    sources = {id(manifest.source): manifest.source for manifest in file.reading.manifests}
-    changes = {source.text: source for key, source in sources.items() if source.text is not None and key in patches}
-    values = [source for source in sources.values() if source.text is None]
-    numbers = {source.number for source in sources.values()}
-    unread = [problem.line for problem in file.reading.problems if problem.document not in numbers]
-    line = 1
-    for piece in cut(file.data.removeprefix(BOM_UTF8).decode()):
-        after = line + piece[:-1].count("\n") + 1
-        within = [source for source in values if line <= source.line_of("") < after]
-        if piece in changes:
-            yield _rewritten(changes[piece], patches)
-        elif not within or not any(line <= number <= after for number in unread):
-            yield from [_rewritten(source, patches) for source in within] or [piece]
-        elif any(id(source) in patches for source in within):
-            raise ValueError
-        else:
-            yield piece
-        line = after
+class _Fixer:
+    """Changes the documents of one file; `rewritten` counts those that lost comments and layout."""
 
+    def __init__(self, file: ParsedFile, patches: dict[int, _Patch]) -> None:
+        self.rewritten = 0
+        self._file = file
+        self._patches = patches
 
-def _rewritten(source: Document, patches: dict[int, _Patch]) -> str:
-    return write_document(jsonpatch.apply_patch(source.value(), patches.get(id(source), [])))
+    def pieces(self, *, json_as_yaml: bool) -> Iterator[str]:
+        """Yield the parts between the file's `---`, changed where they have to be. Raises `ValueError`."""
+        file, patches = self._file, self._patches
+        sources = {id(manifest.source): manifest.source for manifest in file.reading.manifests}
+        changes = {source.text: source for key, source in sources.items() if source.text is not None and key in patches}
+        values = [source for source in sources.values() if source.text is None]
+        numbers = {source.number for source in sources.values()}
+        unread = [problem.line for problem in file.reading.problems if problem.document not in numbers]
+        line = 1
+        for piece in cut(file.data.removeprefix(BOM_UTF8).decode()):
+            after = line + piece[:-1].count("\n") + 1
+            within = [source for source in values if line <= source.line_of("") < after]
+            if piece in changes:
+                yield self._changed(changes[piece])
+            elif within and not json_as_yaml:
+                yield self._changed_json(piece, within)
+            elif not within or not any(line <= number <= after for number in unread):
+                yield from [self._rewritten(source) for source in within] or [piece]
+            elif any(id(source) in patches for source in within):
+                raise ValueError
+            else:
+                yield piece
+            line = after
+
+    def _changed(self, source: Document) -> str:
+        """Return a document written as YAML with its patch."""
+        text = edit_text(source.text or "", self._patches[id(source)])
+        if text is not None:
+            try:
+                if YamlDocument(text, 1, 1).value() == self._value(source):
+                    return text
+            except DocumentError:
+                pass
+        self.rewritten += 1
+        return self._rewritten(source)
+
+    def _changed_json(self, piece: str, sources: Sequence[Document]) -> str:
+        """Return a piece with the patches of its JSON documents, the last one first. Raises `ValueError`."""
+        length = len(piece)
+        for source in reversed(sources):
+            if id(source) not in self._patches:
+                continue
+            start = length - len(source.source()[0])
+            text = edit_text(piece[start:], self._patches[id(source)], is_json=True)
+            if text is None or next(read_json(text, 1, 1))[1] != self._value(source):
+                raise ValueError
+            piece = piece[:start] + text
+        return piece
+
+    def _value(self, source: Document) -> Any:
+        return jsonpatch.apply_patch(source.value(), self._patches.get(id(source), []))
+
+    def _rewritten(self, source: Document) -> str:
+        return write_document(self._value(source))
 
 
 def _delimited(piece: str) -> str:

@@ -18,11 +18,15 @@ _DEPENDENCIES = "node_modules"
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file to read, or `-`; `named` is false if the caller named `root`, a folder that contains it."""
+    """A file to read, or `-`; `named` is false if the caller named `root`, a folder that contains it.
+
+    `is_stdin`: `path` is the name that the caller gave to standard input.
+    """
 
     path: str
     named: bool = True
     root: str = ""
+    is_stdin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def displayed(path: str) -> str:
 def uri(path: str) -> str:
     """Return a path as a URI reference: relative if it is in the working directory, else `file:`."""
     if path == STDIN:
-        return quote_from_bytes(b"<stdin>")
+        return "stdin"
     full = Path(os.path.normpath(Path.cwd() / path))
     if not full.is_relative_to(Path.cwd()):
         return "file://" + _encoded(full)
@@ -60,12 +64,14 @@ def _encoded(path: Path) -> str:
     return quote_from_bytes(os.fsencode(path.as_posix()), safe="/")
 
 
-def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[InputFile | InputProblem]:
+def find(
+    paths: Iterable[str], exclude: Iterable[str] = (), stdin_name: str = STDIN
+) -> Iterator[InputFile | InputProblem]:
     """Yield the files that the paths name, each once, and the folders that contain none or cannot be listed.
 
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders, `node_modules` and linked
     folders are left out, and what `exclude` (below each given folder) and files `.tokenguardignore` exclude. See
-    `webhook.check.ignore_rules` for their syntax.
+    `webhook.check.ignore_rules` for their syntax. Standard input is called `stdin_name`.
     """
     known: set[str] = set()
     globs = tuple(exclude)
@@ -74,7 +80,7 @@ def find(paths: Iterable[str], exclude: Iterable[str] = ()) -> Iterator[InputFil
             place = found.path if found.path == STDIN else str(Path.cwd() / found.path)
             if place not in known:
                 known.add(place)
-                yield found
+                yield InputFile(stdin_name, root=stdin_name, is_stdin=True) if found.path == STDIN else found
 
 
 def _found(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | InputProblem]:
@@ -115,7 +121,7 @@ def _in_folder(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | Inpu
 def read(source: InputFile, stdin: BinaryIO) -> bytes | InputProblem:
     """Return the content of a file, or why it cannot be read. A pipe is read only if the caller named it."""
     try:
-        if source.path == STDIN:
+        if source.path == STDIN or source.is_stdin:
             data = stdin.read(MAX_BYTES + 1)
         else:
             if not source.named and not stat.S_ISREG(Path(source.path).stat().st_mode):

@@ -8,14 +8,15 @@ from pathlib import Path
 import click
 
 from webhook.check.checker import check
-from webhook.check.fix import changed_documents, fixed_documents
-from webhook.check.input_files import STDIN, InputProblem, find
+from webhook.check.fix import FixedDocuments, FixedFile, changed_documents, fixed_documents, fixed_files
+from webhook.check.fixed_files import diff_lines, write_file
+from webhook.check.input_files import STDIN, InputProblem, displayed, find
 from webhook.check.report import OUTCOMES, CheckReport
 from webhook.cli.common import FILE, output_option, own_namespace_option
 from webhook.cli.policy_source import PolicyOptions, mode_option, policy_options, read_policy_options
-from webhook.core.formatting import counted
+from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
-from webhook.formatters import check_concise, check_json, check_sarif, check_text
+from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
 from webhook.formatters.check_lines import problem_line
 from webhook.formatters.formatter import LINE_FORMATS, FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
@@ -25,6 +26,8 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
     "concise": check_concise.format_report,
     "json": check_json.format_report,
     "sarif": check_sarif.format_report,
+    "junit": check_junit.format_report,
+    "github": check_github.format_report,
 }
 
 
@@ -36,8 +39,12 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @click.option("--fail-on", type=click.Choice([action.value for action in OUTCOMES]), default=Action.WARN.value,
               help="Exit with 1 only for findings with this action or a stronger one.")  # fmt: skip
 @click.option("--fix", is_flag=True,
-              help="Print the manifests as the webhook would patch them, as YAML; findings go to stderr. Changed"
-                   " documents lose comments and layout, all others are printed unchanged.")  # fmt: skip
+              help="Print the manifests as the webhook would patch them, as YAML; findings go to stderr. Comments and"
+                   " layout stay.")  # fmt: skip
+@click.option("--write", is_flag=True, help="With --fix: change the files instead of printing them.")
+@click.option("--diff", is_flag=True, help="Print what --fix would change, as a unified diff; findings go to stderr.")
+@click.option("--stdin-filename", metavar="FILE", default=STDIN, show_default=False,
+              help="Name of standard input in the output, such as the chart's folder.")  # fmt: skip
 @click.option("--exclude", multiple=True, metavar="GLOB",
               help="Skip files and folders, as a line of .gitignore does: a name at any depth or, with a slash, a path"
                    " below a given folder; ** matches any number of folders. May be repeated.")  # fmt: skip
@@ -57,6 +64,9 @@ def command(
     output: str,
     fail_on: str,
     fix: bool,
+    write: bool,
+    diff: bool,
+    stdin_filename: str,
     exclude: tuple[str, ...],
     namespace: str,
     own_namespace: str,
@@ -73,20 +83,27 @@ def command(
       tokenguard check deploy/
       helm template chart/ | tokenguard check -
       tokenguard check --policy policy.yaml --output sarif deploy/ > results.sarif
+      tokenguard check --fix --write deploy/
 
     Every option has an environment variable: TOKENGUARD_ and its name, like TOKENGUARD_OUTPUT.
 
     Exit status: 0 no finding; 1 an object would be denied, patched or warned about; 2 a manifest cannot be read, or
     there is none.
     """
+    if write and not fix:
+        raise click.UsageError("--write needs --fix")
+    if diff and fix:
+        raise click.UsageError("--diff and --fix exclude each other")
     stdin = sys.stdin.buffer
     if not paths and stdin.isatty():
         raise click.UsageError("no input; name a file, a folder, or - for standard input")
+    if write and STDIN in (paths or (STDIN,)):
+        raise click.UsageError("--write needs files and folders, not standard input")
     options = PolicyOptions(policy, policy_configmap, own_namespace, kubeconfig, context)
     with Progress(sys.stderr) as progress:
         loaded_policy, in_use = read_policy_options(options, mode)
         report = check(
-            find(paths or (STDIN,), exclude),
+            find(paths or (STDIN,), exclude, stdin_filename),
             loaded_policy,
             now=dt.datetime.now(dt.UTC),
             namespace=namespace,
@@ -96,28 +113,73 @@ def command(
             step=progress.step,
         )
     report.fail_on = Action(fail_on)
-    documents = fixed_documents(report) if fix else ()
-    if not isinstance(documents, InputProblem):
-        for document in documents:
+    shown = FormatOptions(verbose=verbose)
+    if write or diff:
+        files = list(fixed_files(report))
+        print_report(FORMATTERS, output, report, shown, err=diff)
+        _print_problems(report, output, err=diff)
+        return (_write if write else _print_diff)(report, files)
+    documents = fixed_documents(report) if fix else None
+    if isinstance(documents, FixedDocuments):
+        for document in documents.pieces:
             click.echo(document.encode(), nl=False)
-    print_report(FORMATTERS, output, report, FormatOptions(verbose=verbose), err=fix)
-    if fix:
+    print_report(FORMATTERS, output, report, shown, err=fix)
+    if documents is not None:
         _print_fix_notes(report, documents)
-    elif output not in LINE_FORMATS:
-        for problem in report.problems:
-            click.echo(problem_line(problem), err=True)
-        for warning in report.warnings:
-            click.echo(problem_line(warning, "warning"), err=True)
+    else:
+        _print_problems(report, output, err=False)
     return 2 if isinstance(documents, InputProblem) else report.exit_status
 
 
-def _print_fix_notes(report: CheckReport, documents: tuple[str, ...] | InputProblem) -> None:
+def _print_problems(report: CheckReport, output: str, *, err: bool) -> None:
+    """Print to stderr what could not be read and the warnings, unless the output already has them there."""
+    if err or output in LINE_FORMATS:
+        return
+    for problem in report.problems:
+        click.echo(problem_line(problem), err=True)
+    for warning in report.warnings:
+        click.echo(problem_line(warning, "warning"), err=True)
+
+
+def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProblem) -> None:
     """Print to stderr how many documents changed, and which were not evaluated."""
     if isinstance(documents, InputProblem):
         click.echo(problem_line(documents), err=True)
         return
-    for problem in (*report.problems, *(found.problem for found in report.not_evaluated if not found.kind)):
+    others = (found.problem for found in report.not_evaluated if not found.kind)
+    for problem in (*report.problems, *others):
         if problem.document is not None:
             click.echo(problem_line(problem, "note", "; not evaluated, printed unchanged"), err=True)
     if changed := changed_documents(report):
-        click.echo(f"{counted(changed, 'document')} changed; comments and layout are lost", err=True)
+        click.echo(f"{counted(changed, 'document')} changed{_losses(documents.rewritten)}", err=True)
+
+
+def _print_diff(report: CheckReport, files: list[FixedFile | InputProblem]) -> int:
+    """Print the changes of the files, and return the exit status: 1 if there are any, or findings."""
+    for file in files:
+        if isinstance(file, InputProblem):
+            click.echo(problem_line(file), err=True)
+            continue
+        click.echo("".join(diff_lines(displayed(file.path), file.before, file.after)).encode(), nl=False)
+    failed = any(isinstance(file, InputProblem) for file in files)
+    return 2 if failed else report.exit_status or int(bool(files))
+
+
+def _write(report: CheckReport, files: list[FixedFile | InputProblem]) -> int:
+    """Write the files, and return the exit status: 1 only if findings are left that no patch repairs."""
+    failed = False
+    for file in files:
+        problem = file if isinstance(file, InputProblem) else write_file(file)
+        if isinstance(file, FixedFile) and problem is None:
+            changed = f"{counted(file.changed, 'document')} changed{_losses(file.rewritten)}"
+            click.echo(f"{plain(displayed(file.path))}: fixed: {changed}", err=True)
+        elif problem is not None:
+            failed = True
+            click.echo(problem_line(problem), err=True)
+    if failed or report.problems:
+        return 2
+    return int(any(report.fails(finding) for finding in report.findings if finding.action is not Action.PATCH))
+
+
+def _losses(rewritten: int) -> str:
+    return f"; comments and layout of {counted(rewritten, 'document')} are lost" if rewritten else ""

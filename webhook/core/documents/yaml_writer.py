@@ -37,6 +37,26 @@ def write_document(value: Any) -> str:
     return f"---\n{written}"
 
 
+def write_block(value: Any, *, indents_lists: bool) -> str:
+    """Return a collection in block style; `indents_lists`: lists in mappings are indented below their keys."""
+    dumper = _IndentingDumper if indents_lists else _KubernetesDumper
+    written: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=2**20)
+    return written
+
+
+class _IndentingDumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - the base's signature
+        """Indent lists, too."""
+        super().increase_indent(flow, indentless=False)
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base's signature
+        """Write no anchors."""
+        return True
+
+
+_IndentingDumper.add_representer(str, _string)
+
+
 def write_flow(value: Any) -> str:
     """Return a value in one line, in flow style."""
     written: str = yaml.dump(

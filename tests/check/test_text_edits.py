@@ -1,0 +1,172 @@
+"""Patches in the text of a document: everything else stays, byte by byte."""
+
+import difflib
+import json
+import re
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from tests.golden_cases import LOADED, GoldenCase, the_object
+from webhook.check.text_edits import edit_text
+from webhook.core.admission_request import Phase
+from webhook.core.documents.yaml_reader import YamlDocument
+from webhook.core.documents.yaml_writer import write_block, write_flow
+from webhook.core.json_patch import Operation
+
+POD = """\
+# licence
+---
+apiVersion: v1
+kind:   Pod   # odd   spacing
+metadata: {name: "a", labels: { app: a }}
+spec:
+  containers:
+  # the app
+  - name: app
+    image: 'app:1'
+    command:
+      - sh
+      - -c
+      - |
+        echo one
+
+        echo two
+
+    # no mounts yet
+  - name: side   # car
+    volumeMounts: [ {name: t, mountPath: /t} ]   # one
+
+  # volumes
+  volumes:
+  - name: t
+    projected:
+      sources:
+      - serviceAccountToken:
+          path: token   # the file
+          # a day
+          expirationSeconds:   86400   # too long
+  - name: old
+    secret: {secretName: robot-token}
+# the end
+"""
+TOKEN = "/spec/volumes/0/projected/sources/0/serviceAccountToken"
+EDITS = {
+    "a value": (
+        [{"op": "replace", "path": f"{TOKEN}/expirationSeconds", "value": 3600}],
+        ["-          expirationSeconds:   86400   # too long", "+          expirationSeconds:   3600   # too long"],
+    ),
+    "a new member at the end": (
+        [{"op": "add", "path": f"{TOKEN}/audience", "value": "vault"}],
+        ["+          audience: vault"],
+    ),
+    "a new list below a text block": (
+        [{"op": "add", "path": "/spec/containers/0/volumeMounts", "value": [{"name": "v", "mountPath": "/v"}]}],
+        ["+    volumeMounts:", "+    - name: v", "+      mountPath: /v"],
+    ),
+    "an item of a flow list": (
+        [{"op": "add", "path": "/spec/containers/1/volumeMounts/-", "value": {"name": "v", "mountPath": "/v"}}],
+        [
+            "-    volumeMounts: [ {name: t, mountPath: /t} ]   # one",
+            "+    volumeMounts: [ {name: t, mountPath: /t}, {name: v, mountPath: /v} ]   # one",
+        ],
+    ),
+    "an item of a block list": (
+        [{"op": "add", "path": "/spec/volumes/-", "value": {"name": "v", "emptyDir": {}}}],
+        ["+  - name: v", "+    emptyDir: {}"],
+    ),
+    "one member for another": (
+        [
+            {"op": "add", "path": "/spec/volumes/1/projected", "value": {"sources": []}},
+            {"op": "remove", "path": "/spec/volumes/1/secret"},
+        ],
+        ["-    secret: {secretName: robot-token}", "+    projected:", "+      sources: []"],
+    ),
+    "without the last item": (
+        [{"op": "remove", "path": "/spec/volumes/1"}],
+        ["-  - name: old", "-    secret: {secretName: robot-token}"],
+    ),
+    "a member of a flow mapping": (
+        [{"op": "add", "path": "/metadata/annotations", "value": {"a": "1"}}],
+        [
+            '-metadata: {name: "a", labels: { app: a }}',
+            '+metadata: {name: "a", labels: { app: a }, annotations: {a: "1"}}',
+        ],
+    ),
+    "in the last container and behind it": (
+        [
+            {"op": "add", "path": "/spec/containers/1/env", "value": [{"name": "A", "value": "1"}]},
+            {"op": "add", "path": "/spec/automountServiceAccountToken", "value": False},
+        ],
+        ["+    env:", "+    - name: A", '+      value: "1"', "+  automountServiceAccountToken: false"],
+    ),
+}
+
+
+def read(text: str) -> Any:
+    return YamlDocument(text, 1, 1).value()
+
+
+def changed_lines(before: str, after: str) -> list[str]:
+    lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
+    return [f"{line[0]}{line[2:]}" for line in lines if line[0] in "-+"]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize(("operations", "lines"), EDITS.values(), ids=EDITS)
+def test_edit_changes_only_these_lines(operations: list[Operation], lines: list[str], newline: str) -> None:
+    text = POD.partition("---\n")[2].replace("\n", newline)
+    edited = edit_text(text, operations)
+    assert edited is not None
+    assert changed_lines(text, edited) == lines
+    assert read(edited) == jsonpatch.apply_patch(read(text), operations)
+    assert edited.count("\r") == (edited.count("\n") if newline == "\r\n" else 0)
+
+
+def test_edit_without_a_line_end_at_the_end() -> None:
+    added: list[Operation] = [{"op": "add", "path": "/b", "value": [1]}]
+    assert edit_text("a: 1", added) == "a: 1\nb:\n- 1"
+    assert edit_text("a:", [{"op": "replace", "path": "/a", "value": 1}]) == "a: 1"
+
+
+def test_edit_removes_all_items() -> None:
+    removed: list[Operation] = [{"op": "remove", "path": f"/a/{index}"} for index in (1, 0)]
+    assert edit_text("a:\n- b\n- c\nd: 1\n", removed) == "a: []\nd: 1\n"
+    assert edit_text("{a: [b, c], d: 1}", removed) == "{a: [], d: 1}"
+
+
+@pytest.mark.parametrize("text", ["a: &x {b: 1}\nc: *x\n", "a: [b\n", "\ufeffa: 1\n"], ids=["alias", "broken", "mark"])
+def test_edit_unknown_layout_is_refused(text: str) -> None:
+    assert edit_text(text, [{"op": "replace", "path": "/c", "value": 1}]) is None
+
+
+def patched_cases() -> list[Any]:
+    found = []
+    for stem, case in LOADED:
+        obj = the_object(case)
+        operations = GoldenCase(case).evaluate(obj, Phase.MUTATE).patch
+        if operations:
+            found.append(pytest.param(obj, operations, id=f"{stem}: {case['case']}"))
+    return found
+
+
+STYLES = {
+    "block": lambda obj: write_block(obj, indents_lists=False),
+    "indented": lambda obj: write_block(obj, indents_lists=True),
+    "flow": write_flow,
+    "JSON": lambda obj: json.dumps(obj, indent=2),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("obj", "operations"), patched_cases())
+def test_edit_of_every_golden_patch_gives_the_patched_values(obj: Any, operations: list[Operation], style: str) -> None:
+    text = STYLES[style](obj)
+    edited = edit_text(text, operations, is_json=style == "JSON")
+    assert edited is not None
+    after = json.loads(edited) if style == "JSON" else read(edited)
+    assert after == jsonpatch.apply_patch(obj, operations)
+    additions = [operation for operation in operations if operation["op"] == "add"]
+    if style in ("block", "indented") and len(additions) == len(operations) and not re.search(r"null|\[\]", text):
+        assert [line for line in changed_lines(text, edited) if line.startswith("-")] == []

@@ -1,0 +1,50 @@
+"""JUnit XML: a suite for each file, a test case for each object."""
+
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.check.runs import LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked
+from webhook.core.policy.model import Action
+from webhook.formatters import check_junit
+
+
+def suites_of(*texts: str, fail_on: Action = Action.WARN) -> ET.Element:
+    report = checked(*texts)
+    report.fail_on = fail_on
+    return ET.fromstring("".join(check_junit.format_report(report)).encode())
+
+
+def test_junit_has_a_case_for_each_object() -> None:
+    root = suites_of(LEGACY_SECRET, LEGACY_POD, LONG_POD, SEED_POD, "a: [\n", SEED_POD.replace("v1", "example.com/v1"))
+    [suite] = root
+    counts = {"tests": "6", "failures": "3", "errors": "1", "skipped": "1"}
+    assert {name: suite.attrib[name] for name in counts} == counts
+    assert {name: root.attrib[name] for name in counts} == counts
+    assert [(case.get("name"), [result.tag for result in case]) for case in suite] == [
+        ("line 50", ["error"]),
+        ("Secret/robot-token in namespace default", ["failure"]),
+        ("Pod/reader in namespace default", ["failure"]),
+        ("Pod/long in namespace default", ["failure"]),
+        ("Pod/seed in namespace default", []),
+        ("line 51", ["skipped"]),
+    ]
+    failure = suite[2][0]
+    assert failure.get("type") == "legacy-token-reference"
+    assert failure.get("message", "").startswith("spec.containers[0].env[0] reads the long-lived token")
+    assert (failure.text or "").startswith("<stdin>:16:7: denied: Pod/reader: ")
+
+
+def test_junit_finding_below_fail_on_is_output() -> None:
+    [suite] = suites_of(LONG_POD, fail_on=Action.REJECT)
+    assert suite.get("failures") == "0"
+    assert [result.tag for result in suite[0]] == ["system-out"]
+
+
+NAMES = {"markup": """'a"<&>]]>'""", "control character": r'"a\x01b"', "half a character": r'"a\ud83d"'}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_junit_escapes_names(name: str) -> None:
+    suites = suites_of(LONG_POD.replace("name: long", f"name: {name}"))
+    assert len(suites) == 1

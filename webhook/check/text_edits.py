@@ -1,0 +1,237 @@
+"""Applies a JSON Patch to the text of a document, so that its comments and layout stay.
+
+The result is a proposal: the caller reads it again, and uses it only if it means what the patch asks for.
+"""
+
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import yaml
+
+from webhook.check.source_map import compose, find
+from webhook.core.documents.yaml_writer import write_block, write_flow
+from webhook.core.json_patch import Operation, unescape
+
+
+class _TextEdit(NamedTuple):
+    """Replace `text[start:end]`; of two insertions in one place the one that is nested deeper comes first."""
+
+    start: int
+    end: int
+    text: str
+    depth: int = 0
+
+
+class _UnsupportedError(Exception):
+    """A layout that cannot be edited."""
+
+
+def edit_text(text: str, operations: Iterable[Operation], *, is_json: bool = False) -> str | None:
+    """Return the text after the operations, or None if they cannot be applied to its layout."""
+    root = compose(text)
+    if root is None:
+        return None
+    editor = _Editor(text, root, is_json=is_json)
+    try:
+        for operation in operations:
+            editor.apply(operation)
+        return editor.result()
+    except _UnsupportedError:
+        return None
+
+
+class _Editor:
+    def __init__(self, text: str, root: yaml.Node, *, is_json: bool) -> None:
+        self._text = text
+        self._root = root
+        self._is_json = is_json
+        self._newline = "\r\n" if "\r\n" in text else "\n"
+        self._edits: list[_TextEdit] = []
+        self._appended: set[int] = set()
+        self._removed: dict[int, tuple[yaml.SequenceNode, list[int]]] = {}
+
+    def apply(self, operation: Operation) -> None:
+        """Add the edits of an operation."""
+        path, value = operation["path"], operation.get("value")
+        parent_path, _, last = path.rpartition("/")
+        parent = find(self._root, parent_path)
+        if not parent.exists:
+            raise _UnsupportedError
+        if operation["op"] == "remove":
+            self._remove(parent.value, unescape(last))
+        elif last == "-" and isinstance(parent.value, yaml.SequenceNode):
+            self._append(parent.value, value, parent_path.count("/"))
+        elif isinstance(parent.value, yaml.MappingNode):
+            place = find(self._root, path)
+            if place.exists and place.key is not None:
+                self._replace(parent.value, place.key, place.value, value)
+            else:
+                self._insert(parent.value, unescape(last), value, parent_path.count("/"))
+        else:
+            raise _UnsupportedError
+
+    def result(self) -> str:
+        """Return the text with all edits."""
+        for node, indexes in self._removed.values():
+            self._remove_items(node, sorted(set(indexes)))
+        edits = sorted(dict.fromkeys(self._edits), key=lambda edit: (edit.start, edit.end, -edit.depth))
+        parts: list[str] = []
+        at = 0
+        for edit in edits:
+            if edit.start < at:
+                raise _UnsupportedError
+            parts += self._text[at : edit.start], edit.text
+            at = edit.end
+        return "".join([*parts, self._text[at:]])
+
+    def _replace(self, parent: yaml.MappingNode, key: yaml.Node, node: yaml.Node, value: Any) -> None:
+        start, end = node.start_mark.index, node.end_mark.index
+        if start < key.end_mark.index:  # an alias: its anchor is elsewhere
+            raise _UnsupportedError
+        is_scalar = not isinstance(value, dict | list)
+        if isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">") and (is_scalar or parent.flow_style):
+            space = "" if end > start else " "
+            self._edits.append(_TextEdit(start, end, space + self._flow(value)))
+        elif parent.flow_style:
+            self._edits.append(_TextEdit(start, end, self._flow(value)))
+        else:
+            column = key.start_mark.column
+            member = self._block({getattr(key, "value", ""): value}, column)
+            self._edits.append(_TextEdit(key.start_mark.index, self._end(node), member.lstrip(" ").rstrip("\r\n")))
+
+    def _insert(self, parent: yaml.MappingNode, name: str, value: Any, depth: int) -> None:
+        if parent.flow_style:
+            self._insert_flow(parent, f"{self._flow(name)}: {self._flow(value)}")
+        else:
+            column = parent.value[0][0].start_mark.column
+            self._insert_lines(parent, self._block({name: value}, column), depth)
+
+    def _append(self, parent: yaml.SequenceNode, value: Any, depth: int) -> None:
+        self._appended.add(id(parent))
+        if parent.flow_style:
+            self._insert_flow(parent, self._flow(value))
+        else:
+            column = parent.start_mark.column
+            self._insert_lines(parent, self._block([value], column), depth)
+
+    def _insert_flow(self, parent: yaml.CollectionNode, item: str) -> None:
+        """Insert an item at the end of a flow collection, on a line of its own if the last one is."""
+        if not parent.value:
+            at = parent.end_mark.index - 1
+            self._edits.append(_TextEdit(at, at, item))
+            return
+        last = parent.value[-1]
+        first_of_last = last[0] if isinstance(last, tuple) else last
+        at = self._end(parent.value[-1][1] if isinstance(last, tuple) else last)
+        line = self._text.rfind("\n", 0, first_of_last.start_mark.index) + 1
+        before = self._text[line : first_of_last.start_mark.index]
+        separator = f",{self._newline}{before}" if not before.strip() and line > parent.start_mark.index else ", "
+        self._edits.append(_TextEdit(at, at, separator + item))
+
+    def _insert_lines(self, parent: yaml.Node, lines: str, depth: int) -> None:
+        """Insert lines below the last line of a block collection."""
+        end = self._line_end(self._end(parent))
+        if self._text[end - 1] != "\n":
+            lines = self._newline + lines.rstrip("\r\n")
+        self._edits.append(_TextEdit(end, end, lines, depth))
+
+    def _remove(self, parent: yaml.Node, token: str) -> None:
+        if isinstance(parent, yaml.SequenceNode) and token.isdecimal():
+            self._removed.setdefault(id(parent), (parent, []))[1].append(int(token))
+        elif isinstance(parent, yaml.MappingNode):
+            names = [getattr(key, "value", None) for key, _ in parent.value]
+            if names.count(token) != 1:
+                raise _UnsupportedError
+            self._remove_member(parent, names.index(token))
+        else:
+            raise _UnsupportedError
+
+    def _remove_member(self, parent: yaml.MappingNode, index: int) -> None:
+        key, value = parent.value[index]
+        start = key.start_mark.index
+        if parent.flow_style:
+            self._remove_flow(index, [(each.start_mark.index, self._end(other)) for each, other in parent.value])
+        elif self._is_first_on_line(start):
+            self._edits.append(_TextEdit(self._line_start(start), self._line_end(self._end(value)), ""))
+        elif index + 1 < len(parent.value):  # behind the dash of an item
+            self._edits.append(_TextEdit(start, parent.value[index + 1][0].start_mark.index, ""))
+        else:
+            raise _UnsupportedError
+
+    def _remove_items(self, parent: yaml.SequenceNode, indexes: list[int]) -> None:
+        items = parent.value
+        if len(indexes) == len(items) and id(parent) not in self._appended:
+            start = parent.start_mark.index
+            if not parent.flow_style:
+                start = self._before_space(start)
+            self._edits.append(_TextEdit(start, self._end(parent), "[]" if parent.flow_style else " []"))
+            return
+        for index in indexes:
+            if parent.flow_style:
+                self._remove_flow(index, [(item.start_mark.index, self._end(item)) for item in items])
+                continue
+            dash = self._text.rfind("-", 0, items[index].start_mark.index)
+            if not self._is_first_on_line(dash):
+                raise _UnsupportedError
+            self._edits.append(_TextEdit(self._line_start(dash), self._line_end(self._end(items[index])), ""))
+
+    def _remove_flow(self, index: int, places: list[tuple[int, int]]) -> None:
+        start, end = places[index]
+        if index + 1 < len(places):
+            self._edits.append(_TextEdit(start, places[index + 1][0], ""))
+        elif index:
+            self._edits.append(_TextEdit(places[index - 1][1], end, ""))
+        else:
+            self._edits.append(_TextEdit(start, end, ""))
+
+    def _end(self, node: yaml.Node) -> int:
+        """Return where the text of a node ends, without the blank lines and comments below it."""
+        while not getattr(node, "flow_style", True) and node.value:
+            last = node.value[-1]
+            child = last[1] if isinstance(last, tuple) else last
+            floor = last[0].end_mark.index if isinstance(last, tuple) else node.start_mark.index
+            if child.start_mark.index < floor:  # an alias: its anchor is elsewhere
+                raise _UnsupportedError
+            node = child
+        return self._before_space(node.end_mark.index)
+
+    def _before_space(self, end: int) -> int:
+        while end and self._text[end - 1].isspace():
+            end -= 1
+        return end
+
+    def _line_start(self, at: int) -> int:
+        return self._text.rfind("\n", 0, at) + 1
+
+    def _line_end(self, at: int) -> int:
+        """Return the start of the next line."""
+        end = self._text.find("\n", at)
+        return len(self._text) if end < 0 else end + 1
+
+    def _is_first_on_line(self, at: int) -> bool:
+        return not self._text[self._line_start(at) : at].strip()
+
+    def _flow(self, value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False) if self._is_json else write_flow(value)
+
+    def _block(self, value: Any, column: int) -> str:
+        """Return a collection as lines that start in a column, with lists indented as they are in the document."""
+        text = write_block(value, indents_lists=self._indents_lists)
+        return "".join(f"{' ' * column}{line}{self._newline}" for line in text.splitlines())
+
+    @cached_property
+    def _indents_lists(self) -> bool:
+        """Return whether the first list in a block mapping is indented below its key."""
+        pending = [self._root]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if isinstance(value, yaml.SequenceNode) and value.value and not value.flow_style:
+                        return bool(value.start_mark.column > key.start_mark.column)
+                pending += (value for _, value in reversed(node.value))
+            elif isinstance(node, yaml.SequenceNode):
+                pending += reversed(node.value)
+        return False

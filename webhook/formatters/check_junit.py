@@ -1,0 +1,46 @@
+"""A check as JUnit XML: a suite for each file, and a test case for each object."""
+
+from collections.abc import Iterator
+
+from webhook.check.input_files import displayed
+from webhook.check.report import CheckFinding, CheckReport, ManifestEvaluation
+from webhook.core.formatting import counted
+from webhook.formatters.check_lines import finding_line
+from webhook.formatters.check_summary import policy_line
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.junit import Case, Result, junit
+
+
+def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield the document. Findings below `--fail-on` are output of their test case, not failures."""
+    suites: dict[str, list[Case]] = {}
+    for problem in report.problems:
+        name = f"line {problem.line}" if problem.line else "file"
+        suites.setdefault(problem.file, []).append(Case(name, (Result("error", problem.message, type="unreadable"),)))
+    findings: dict[int, list[CheckFinding]] = {}
+    for finding in report.shown_findings(verbose=options.verbose):
+        findings.setdefault(id(finding.evaluation), []).append(finding)
+    for evaluation in report.evaluations:
+        if evaluation.is_evaluated:
+            results = tuple(_results(report, findings.get(id(evaluation), [])))
+            suites.setdefault(evaluation.file, []).append(Case(_name(evaluation), results))
+    for found in report.not_evaluated:
+        skipped = Result("skipped", f"{found.reason}: {found.problem.message}")
+        suites.setdefault(displayed(found.problem.path), []).append(Case(f"line {found.problem.line or 1}", (skipped,)))
+    yield from junit(f"tokenguard, {policy_line(report.policy)}", suites.items())
+
+
+def _name(evaluation: ManifestEvaluation) -> str:
+    within = f" in namespace {evaluation.namespace}" if evaluation.namespace else ""
+    return f"{evaluation.title}{within}"
+
+
+def _results(report: CheckReport, findings: list[CheckFinding]) -> Iterator[Result]:
+    failing = [finding for finding in findings if report.fails(finding)]
+    others = [finding for finding in findings if not report.fails(finding)]
+    if failing:
+        first = f"{failing[0].path} {failing[0].message}".strip()
+        more = f" (and {counted(len(failing) - 1, 'more finding')})" if len(failing) > 1 else ""
+        yield Result("failure", f"{first}{more}", tuple(map(finding_line, failing)), failing[0].rule)
+    if others:
+        yield Result("system-out", "", tuple(map(finding_line, others)))
