@@ -450,6 +450,18 @@ def test_details_list_the_owners_of_the_json(text, report) -> None:
     assert folded
 
 
+def test_policy_init_drafts_a_policy_that_denies_nothing(crowded_cluster, tmp_path) -> None:
+    draft = tmp_path / "draft.yaml"
+    done = run_command("policy", "init", "--kubeconfig", str(crowded_cluster.kubeconfig))
+    assert (done.returncode, done.stderr) == (0, "")
+    draft.write_text(done.stdout)
+    assert "\n# In mode enforce it denies nothing that runs." in done.stdout
+    checked = json.loads(run(crowded_cluster, "--policy", str(draft), "--output", "json").stdout)
+    assert (checked["summary"]["workloads"]["denied"], checked["summary"]["secrets"]["denied"]) == (0, 0)
+    assert (checked["policy"]["mode"], checked["exitStatus"]) == ("enforce", 0)
+    assert {count["action"] for count in checked["ruleCounts"]} <= {"patch", "warn", "audit"}
+
+
 def test_filters_limit_the_report(crowded_cluster, report) -> None:
     done = as_json(crowded_cluster, "-n", "team-0*", "-n", "team-20")
     wanted = [row for row in report["workloads"] if re.fullmatch("team-0.|team-20", row["namespace"])]

@@ -8,6 +8,7 @@ import click
 import yaml
 
 from webhook.check.input_files import STDIN
+from webhook.cli import policy_init
 from webhook.cli.common import (
     FILE,
     api_audience_option,
@@ -30,7 +31,10 @@ from webhook.formatters.check_lines import problem_line
 
 @click.group("policy")
 def command() -> None:
-    """Validate, show or export a policy, or print its schema."""
+    """Draft, validate, show or export a policy, or print its schema."""
+
+
+command.add_command(policy_init.command)
 
 
 @command.command("validate")

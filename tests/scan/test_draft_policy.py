@@ -1,0 +1,73 @@
+"""A policy that is drafted from a scan denies nothing that runs."""
+
+import datetime as dt
+
+import pytest
+
+from tests.scan.small_cluster import VAULT, Small, live, named_secret, secret, spec, token
+from webhook.core.documents.yaml_writer import write_document
+from webhook.core.policy.loader import read_policy
+from webhook.core.policy.model import Mode, Policy
+from webhook.scan.draft_policy import audiences_in_use, draft_policy
+
+UNTIL = dt.date(2027, 2, 1)
+ENFORCED = "rules: {legacy-token-secret: reject}\n"
+
+
+def small_cluster(pods: int = 1) -> Small:
+    small = Small(secret("old"), secret("other", account="robot"))
+    small.deployment("web", spec(container=named_secret("other"), serviceAccountName="web"))
+    for number in range(3 * pods):
+        small.pod(f"fine-{number}", live())
+    for number in range(pods):
+        small.pod(f"reads-{number}", spec(container=named_secret("old"), serviceAccountName="app"))
+        small.pod(f"vault-{number}", spec([token(audience=VAULT)], serviceAccountName="client"))
+    return small
+
+
+@pytest.mark.parametrize("pods", [1, 2, 5])
+def test_draft_denies_nothing_that_exists(pods):
+    small = small_cluster(pods)
+    text = write_document(draft_policy(small.scan(), UNTIL)).removeprefix("---\n")
+    assert isinstance(read_policy(text.encode()), Policy)
+    report = small.scan(text.partition("kind: TokenPolicy\n")[2])
+    assert small.scan().summary.workloads.denied > 0
+    assert (report.summary.workloads.denied, report.summary.secrets.denied, report.exit_status) == (0, 0, 0)
+    assert report.policy.mode is Mode.ENFORCE
+
+
+def test_draft_exempts_the_accounts_of_what_would_be_denied():
+    document = draft_policy(small_cluster().scan(), UNTIL)
+    assert "overrides" not in document
+    [secrets, references] = sorted(document["exemptions"], key=lambda exemption: len(exemption["serviceAccounts"]))
+    assert secrets["rules"] == ["legacy-token-secret"]
+    assert secrets["serviceAccounts"] == ["app", "robot"]
+    assert references == {
+        "rules": ["legacy-token-reference"],
+        "namespaces": ["shop"],
+        "serviceAccounts": ["app", "robot", "web"],
+        "reason": "in use on 2026-11-24: Deployment/web, Pod/reads-0",
+        "until": UNTIL,
+    }
+
+
+def test_draft_lets_a_namespace_that_is_mostly_denied_warn():
+    small = Small(secret("old"))
+    for number in range(4):
+        small.pod(f"reads-{number}", spec(container=named_secret("old")))
+        small.pod(f"fine-{number}", live())
+    document = draft_policy(small.scan(), UNTIL)
+    assert document["overrides"] == [{"namespaces": ["shop"], "mode": "warn"}]
+    assert "exemptions" not in document
+
+
+def test_draft_allows_the_audiences_in_use():
+    small = small_cluster(pods=2).pod("other", spec([token(audience="other")]))
+    report = small.scan()
+    assert audiences_in_use(report) == {VAULT: 2, "other": 1}
+    assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": [VAULT, "other"]}}
+
+
+def test_draft_of_a_clean_cluster_is_the_default_policy():
+    document = draft_policy(Small().pod("a", live()).scan(), UNTIL)
+    assert document == {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}

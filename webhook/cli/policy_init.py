@@ -1,0 +1,80 @@
+"""The `policy init` command: drafts a policy from a scan of the cluster."""
+
+import datetime as dt
+import sys
+from pathlib import Path
+
+import click
+
+from webhook.cli.common import cluster_options, connected, own_namespace_option
+from webhook.cluster.scan_reader import ScanReader
+from webhook.core.documents.yaml_writer import write_document
+from webhook.core.formatting import counted, plain
+from webhook.core.policy.loader import default_policy, read_policy
+from webhook.core.policy.model import Policy
+from webhook.formatters.progress import Progress
+from webhook.scan.draft_policy import audiences_in_use, draft_policy
+from webhook.scan.options import ScanOptions
+from webhook.scan.report import ScanReport
+from webhook.scan.scanner import Scanner
+
+
+@click.command("init")
+@click.option("--days", type=click.IntRange(min=1), default=90, metavar="DAYS",
+              help="Days after which the exemptions of the draft end.")  # fmt: skip
+@own_namespace_option
+@cluster_options
+def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str | None) -> int:
+    """Draft a policy from a scan.
+
+    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs: namespaces that are
+    mostly denied get an override with mode warn, other accounts an exemption with an end. Needs the permissions of
+    scan. The draft is checked by a second scan.
+
+    \b
+    Example:
+      tokenguard policy init > policy.yaml
+      tokenguard scan --policy policy.yaml
+
+    Exit status: 0 nothing would be denied under the draft; 1 something would be; 2 usage error or failed run, or
+    something that outcomes depend on could not be read.
+    """
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:
+        reader = ScanReader(transport, progress.step)
+        snapshot = reader.snapshot()
+        snapshot.own_namespace, snapshot.token_audiences = own_namespace, transport.token_audiences()
+
+        def scan(policy: Policy) -> ScanReport:
+            scanner = Scanner(ScanOptions(policy, "draft", now, transport.address), snapshot)
+            reader.fill(scanner)
+            return scanner.report()
+
+        current = scan(default_policy())
+        text = write_document(draft_policy(current, now.date() + dt.timedelta(days))).removeprefix("---\n")
+        policy = read_policy(text.encode())
+        if not isinstance(policy, Policy):
+            problems = "; ".join(f"{error.path}: {error.message}" for error in policy)
+            raise click.ClickException(f"cannot draft a policy for this cluster: {problems}")
+        report = scan(policy)
+    for line in _comments(current, report):
+        click.echo(f"# {line}")
+    click.echo(text, nl=False)
+    for unread in report.unread:
+        click.echo(f"not read: {unread.resource}: {plain(unread.reason)}; missing: {unread.missing}", err=True)
+    return report.exit_status
+
+
+def _comments(current: ScanReport, report: ScanReport) -> list[str]:
+    """Return the lines above the draft; `current` is the report of the default policy, `report` that of the draft."""
+    workloads, secrets = report.summary.workloads, report.summary.secrets
+    denied = workloads.denied + secrets.denied
+    result = f"denies {counted(denied, 'object')} that exist" if denied else "denies nothing that runs"
+    uses = audiences_in_use(current).items()
+    audiences = ", ".join(f"{plain(audience)} ({counted(count, 'token')})" for audience, count in uses)
+    return [
+        f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init.",
+        f"Scanned: {counted(workloads.total, 'workload')}, {counted(secrets.total, 'legacy Secret')}.",
+        f"In mode enforce it {result}. Review each override and exemption; audiences in use are allowed.",
+        *([f"Audiences in use: {audiences}"] if audiences else []),
+    ]
