@@ -48,6 +48,7 @@ def webhook(name):
 
 WHOLE = {
     "/apis/apps/v1/namespaces/tokenguard/deployments/tokenguard": {
+        "metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "guard"}},
         "spec": {"replicas": 3},
         "status": {"readyReplicas": 1, "conditions": [
             {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
@@ -117,6 +118,7 @@ def test_everything_is_read() -> None:
     server = ApiServer(WHOLE)
     facts = read_facts(server, "tokenguard", None, probe=True)
     assert (facts.replicas.wanted, facts.replicas.ready, facts.replicas.reason) == (3, 1, "exceeded quota")
+    assert facts.replicas.helm_release == "guard"
     assert facts.replicas.pods == (
         PodFacts("a", is_ready=True), PodFacts("b", is_ready=False, reason="ImagePullBackOff"),
         PodFacts("c", is_ready=False, reason="0/3 nodes are available"),

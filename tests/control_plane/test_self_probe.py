@@ -101,6 +101,7 @@ def test_probe_account_creates_no_pod(installation, tmp_path) -> None:
         assert said.strip() == "no"
 
 
+@pytest.mark.covers("failure-modes: webhook configuration changed")
 @pytest.mark.parametrize(
     ("kind", "probe"), [("mutatingwebhookconfiguration", "patch"), ("validatingwebhookconfiguration", "deny")]
 )
@@ -119,6 +120,7 @@ def test_probe_finds_a_deleted_configuration(installation, kind, probe) -> None:
     goes_up(server, "success", probe)
 
 
+@pytest.mark.covers("failure-modes: webhook configuration changed")
 def test_probe_finds_that_it_cannot_be_called(installation) -> None:
     [server] = installation.replicas
     plane = installation.plane

@@ -136,7 +136,7 @@ PROBLEMS = {
                                    "is from policy def, not abc"),
 }  # fmt: skip
 NOTES = {
-    "one replica is missing": ({"replicas": ReplicaFacts(2, 1)}, "replicas", "1 replicas are not ready"),
+    "one replica is missing": ({"replicas": ReplicaFacts(2, 1)}, "replicas", "1 replica of 2 not ready"),
     "certificate expires": ({"now": NOW + 82 * DAY}, "certificate", "expires on 2027-02-23"),
     "override": ({"policy": policy("overrides: [{namespaces: [lab], mode: warn}]")}, "policy", '"lab"'),
     "failure policy": ({"configurations": changed(VALIDATING, failure_policy="Ignore")}, "validating",
@@ -227,3 +227,10 @@ def test_conditions_are_all_in_the_manifests() -> None:
     objects = render("manifests")
     found = [webhook for kind in (MUTATING, VALIDATING) for webhook in the(kind, objects)["webhooks"]]
     assert {condition["name"] for webhook in found for condition in webhook["matchConditions"]} == webhooks.CONDITIONS
+
+
+def test_fix_of_what_is_missing_is_the_command_of_the_installer() -> None:
+    lost = replace(FACTS, configurations={**FACTS.configurations, MUTATING: None})
+    by_helm = replace(lost, replicas=ReplicaFacts(2, 2, helm_release="guard"))
+    assert evaluate_status(lost).problems[0].fix.startswith("kubectl apply -k")
+    assert evaluate_status(by_helm).problems[0].fix == "helm upgrade guard CHART -n tokenguard --reuse-values"

@@ -115,7 +115,15 @@ def _replicas(transport: Transport, namespace: str) -> ReplicaFacts:
     except ApiError as error:
         pods, reasons = (), [*reasons, f"pods not read: {error}"]
     metrics = dict(_metrics(transport, namespace, [pod.name for pod in pods if pod.is_ready]))
-    return ReplicaFacts(found.spec.replicas, found.status.ready_replicas, "; ".join(reasons), pods, metrics)
+    helm_release = _helm_release(found.metadata.labels or {})
+    return ReplicaFacts(
+        found.spec.replicas, found.status.ready_replicas, "; ".join(reasons), pods, metrics, helm_release
+    )
+
+
+def _helm_release(labels: Mapping[str, str]) -> str:
+    is_helm = labels.get("app.kubernetes.io/managed-by") == "Helm"
+    return labels.get("app.kubernetes.io/instance", "") if is_helm else ""
 
 
 def _pods(transport: Transport, namespace: str) -> tuple[PodFacts, ...]:

@@ -35,13 +35,17 @@ class MetricsFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class ReplicaFacts:
-    """The Deployment: how many pods it wants and has, and why it has not more. `metrics` are those of ready pods."""
+    """The Deployment: how many pods it wants and has, and why it has not more. `metrics` are those of ready pods.
+
+    `helm_release` is the name of the release if Helm has installed it.
+    """
 
     wanted: int
     ready: int
     reason: str = ""
     pods: tuple[PodFacts, ...] = ()
     metrics: Mapping[str, MetricsFacts] = field(default_factory=dict)
+    helm_release: str = ""
 
 
 class CertificateFacts(NamedTuple):
@@ -141,3 +145,10 @@ class ClusterFacts:
     probe: ProbeFacts | NotRead | None
     scan: ScanFacts | NotRead | None
     backstop: tuple[BackstopPolicy, ...] | NotRead | None
+
+    @property
+    def install_command(self) -> str:
+        """The command that creates what is missing again, as far as it is known how tokenguard was installed."""
+        if isinstance(self.replicas, ReplicaFacts) and self.replicas.helm_release:
+            return f"helm upgrade {self.replicas.helm_release} CHART -n {self.namespace} --reuse-values"
+        return "kubectl apply -k mine, with your kustomization in mine"

@@ -23,7 +23,6 @@ from webhook.status.webhooks import MUTATING, VALIDATING, configuration_row, nam
 
 _MAX_LISTED = 5
 _RENEWAL_MARGIN = dt.timedelta(days=9)
-_APPLY = "kubectl apply -k manifests (or your overlay, or helm upgrade)"
 
 
 def evaluate_status(facts: ClusterFacts) -> StatusReport:
@@ -50,7 +49,9 @@ def replicas_row(facts: ClusterFacts) -> StatusRow:
     if isinstance(found, NotRead):
         return unread_row(name, found.reason)
     if found is None:
-        problem = StatusProblem(f"there is no Deployment tokenguard in namespace {facts.namespace}", _APPLY)
+        problem = StatusProblem(
+            f"there is no Deployment tokenguard in namespace {facts.namespace}", facts.install_command
+        )
         return build_row(name, "no Deployment", (problem,))
     summary = f"{found.ready} of {found.wanted} ready"
     if found.ready >= found.wanted > 0:
@@ -62,9 +63,8 @@ def replicas_row(facts: ClusterFacts) -> StatusRow:
         scale = f"kubectl scale -n {facts.namespace} deployment/tokenguard --replicas=2"
         return build_row(name, summary, (StatusProblem("no replica: the Deployment is scaled to 0", scale),))
     fix = f"kubectl describe pods -n {facts.namespace} -l app.kubernetes.io/name=tokenguard"
-    text = (
-        f"no replica is ready{why}" if not found.ready else f"{found.wanted - found.ready} replicas are not ready{why}"
-    )
+    missing = counted(found.wanted - found.ready, "replica")
+    text = f"{missing} of {found.wanted} not ready{why}" if found.ready else f"no replica is ready{why}"
     return build_row(name, summary, (StatusProblem(text, fix, is_note=found.ready > 0),))
 
 
@@ -134,7 +134,9 @@ def policy_row(facts: ClusterFacts) -> StatusRow:
     if isinstance(found, NotRead):
         return unread_row(name, found.reason)
     if found is None:
-        problem = StatusProblem(f"{configmap} does not exist: the last valid policy, if any, stays in force", _APPLY)
+        problem = StatusProblem(
+            f"{configmap} does not exist: the last valid policy, if any, stays in force", facts.install_command
+        )
         return build_row(name, "none", (problem,))
     if found.policy is None:
         first = plain(str(found.errors[0])) if found.errors else INVALID_POLICY
@@ -178,16 +180,16 @@ def probe_row(facts: ClusterFacts) -> StatusRow:
     found, name = facts.probe, "probe"
     last = _last_success(facts)
     if isinstance(found, NotRead):
-        return StatusRow(name, f"{last}; not asked now: {found.reason}", RowState.OK if last else RowState.UNKNOWN)
+        summary = "; ".join(filter(None, (last, f"not asked now: {found.reason}")))
+        return StatusRow(name, summary, RowState.OK if last else RowState.UNKNOWN)
     if found is None:
         return StatusRow(name, last or "not asked: no valid policy is known", RowState.UNKNOWN)
     problems = []
+    logs = f"kubectl logs -n {facts.namespace} -l app.kubernetes.io/name=tokenguard --tail=-1; see the other problems"
     for finding in found.findings:
         text = f"dry run in namespace {found.namespace}: pod {finding.pod}: {finding.reason}"
         if finding.result in {ProbeResult.NOT_ENFORCED, ProbeResult.UNREACHABLE}:
-            problems.append(
-                StatusProblem(text, "see the other problems; docs/troubleshooting.md#is-this-cluster-protected")
-            )
+            problems.append(StatusProblem(text, logs))
         elif finding.reason:
             problems.append(StatusProblem(text, is_note=True))
     if found.is_unlocked and found.namespace == f"{facts.namespace}-probe":

@@ -35,7 +35,6 @@ CONDITIONS = frozenset({
 _EXCLUDED_BY_CONDITION = "not-in-an-excluded-namespace"
 _NAMES = re.compile(r"'([^']*)'\.split")
 _NAME_LABEL = "kubernetes.io/metadata.name"
-_APPLY = "kubectl apply -k manifests (or your overlay, or helm upgrade)"
 
 
 def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
@@ -47,29 +46,31 @@ def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
     if found is None:
         effect = "no token is capped or injected" if kind == MUTATING else "nothing is denied"
         return build_row(
-            name, "does not exist", (StatusProblem(f"{kind}/tokenguard does not exist: {effect}", _APPLY),)
+            name,
+            "does not exist",
+            (StatusProblem(f"{kind}/tokenguard does not exist: {effect}", facts.install_command),),
         )
-    problems = tuple(_problems(found, facts.namespace))
+    problems = tuple(_problems(found, facts.namespace, facts.install_command))
     return build_row(name, f"{counted(len(found.webhooks), 'webhook')}{'' if problems else ', as shipped'}", problems)
 
 
-def _problems(found: ConfigurationFacts, namespace: str) -> Iterator[StatusProblem]:
+def _problems(found: ConfigurationFacts, namespace: str, install: str) -> Iterator[StatusProblem]:
     for name, (failure_policy, rules) in SHIPPED[found.kind].items():
         webhook = found.webhooks.get(name)
         is_note = bool(_OPTIONAL.match(name))
         if webhook is None:
-            yield StatusProblem(f"{found} has no webhook {name}", _APPLY, is_note)
+            yield StatusProblem(f"{found} has no webhook {name}", install, is_note)
             continue
         missing = {(resource, operation) for resource, operations in rules.items() for operation in operations}
         missing -= webhook.rules
         if missing:
             what = ", ".join(sorted(f"{operation} of {resource}" for resource, operation in missing))
-            yield StatusProblem(f"{found}: {name} is not called for {what}", _APPLY, is_note)
-        yield from _setting_problems(found, webhook, failure_policy, namespace)
+            yield StatusProblem(f"{found}: {name} is not called for {what}", install, is_note)
+        yield from _setting_problems(found, webhook, failure_policy, namespace, install)
 
 
 def _setting_problems(
-    found: ConfigurationFacts, webhook: WebhookFacts, failure_policy: str, namespace: str
+    found: ConfigurationFacts, webhook: WebhookFacts, failure_policy: str, namespace: str, install: str
 ) -> Iterator[StatusProblem]:
     name = webhook.name
     if webhook.failure_policy != failure_policy:
@@ -77,9 +78,9 @@ def _setting_problems(
         text = f"{found}: failurePolicy of {name} is {webhook.failure_policy}: it {effect} while tokenguard is down"
         yield StatusProblem(text, is_note=True)
     if webhook.has_object_selector:
-        yield StatusProblem(f"{found}: {name} has an objectSelector: authors evade it by a label", _APPLY)
+        yield StatusProblem(f"{found}: {name} has an objectSelector: authors evade it by a label", install)
     if webhook.target not in (f"{namespace}/tokenguard", ""):
-        yield StatusProblem(f"{found}: {name} calls Service {webhook.target}, not {namespace}/tokenguard", _APPLY)
+        yield StatusProblem(f"{found}: {name} calls Service {webhook.target}, not {namespace}/tokenguard", install)
     if not webhook.bundle:
         yield StatusProblem(f"{found}: {name} has no caBundle", "tokenguard certs status")
     for condition, _ in webhook.conditions:
