@@ -159,4 +159,4 @@ def test_output_escapes_what_the_encoding_lacks(encoding, shown) -> None:
         timeout=60, cwd=CHECKOUT, env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
-    assert f"1 other kinds: 1 {shown}" in done.stdout.decode()
+    assert f"1 of other kinds: 1 {shown}" in done.stdout.decode()

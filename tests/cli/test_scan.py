@@ -361,3 +361,16 @@ def test_check_argument_replaces_the_other_policy_of_the_environment(cluster_pol
     assert "ConfigMap" in CliRunner().invoke(main, ["check", pod, *cluster_policy], env=environment).stdout
     both = CliRunner().invoke(main, ["check", pod, "--policy", sound, *cluster_policy])
     assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
+
+
+def test_scan_says_what_enforce_would_deny(cluster_policy) -> None:
+    quiet = CliRunner().invoke(main, ["scan", *cluster_policy])
+    assert quiet.exit_code == 0, quiet.output
+    assert "under enforce: 1 denied; see --mode enforce" in quiet.stdout
+    enforced = CliRunner().invoke(main, ["scan", *cluster_policy, "--mode", "enforce"])
+    assert enforced.exit_code == 1
+    assert "enforce: --mode enforce, ConfigMap" in " ".join(enforced.stdout.split())
+    assert "under enforce:" not in enforced.stdout
+    results = json.loads(CliRunner().invoke(main, ["scan", *cluster_policy, "-o", "json"]).stdout)["workloads"]
+    result = results[0]["pods"][0]["evaluation"]["result"]
+    assert (result["outcome"], result["enforced"]) == ("allowed", "denied")

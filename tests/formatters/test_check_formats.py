@@ -53,6 +53,7 @@ EXPECTED = [
     "  legacy-token-reference  1 denied",
     "  token-expiration        1 patched",
     "  token-subpath           1 warned",
+    "1 finding can be fixed: --diff shows how, --fix --write does it",
     "4 objects in 1 file evaluated: 2 denied, 1 patched, 1 warned, 0 allowed",
     DEFAULTS,
 ]
@@ -100,14 +101,14 @@ def test_summary_counts_objects_not_evaluated() -> None:
     assert lines_of(report) == [
         "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed",
         "not evaluated: 6; -v lists them",
-        "  3 other kinds: 2 Runner, 1 Pool",
-        "  2 namespace kube-system",
-        "  1 namespace tokenguard",
+        "  3 of other kinds: 2 Runner, 1 Pool",
+        "  2 in namespace kube-system",
+        "  1 in namespace tokenguard",
         DEFAULTS,
     ]
     assert lines_of(report, verbose=True)[-4:-1] == [
         "    <stdin>:9: note: Pod/x: namespace kube-system is excluded",
-        "  1 namespace tokenguard",
+        "  1 in namespace tokenguard",
         "    <stdin>:5: note: Pod/x: namespace tokenguard is excluded, except for its Secrets and TokenRequests",
     ]
     document = json_document(report)
@@ -136,7 +137,7 @@ def test_summary_counts_skipped_documents(tmp_path: Path) -> None:
     assert lines_of(report)[1:-1] == [
         "not evaluated: 6; -v lists them",
         f"  5 unrendered templates ({first} and 2 more); render them first: helm template CHART | tokenguard check -",
-        "  1 not Kubernetes objects",
+        "  1 not a Kubernetes object",
     ]
     assert len(json_document(report)["notEvaluated"]) == 6
 
@@ -159,9 +160,9 @@ def test_summary_counts_kustomize_patches(tmp_path: Path) -> None:
 def test_summary_shows_ten_kinds_and_escapes_names() -> None:
     kinds = [f"Kind{number}" for number in range(12)]
     last = lines_of(checked(*map(custom, kinds)))[-2]
-    assert last == f"  12 other kinds: {', '.join(f'1 {kind}' for kind in kinds[:10])}, 2 others"
+    assert last == f"  12 of other kinds: {', '.join(f'1 {kind}' for kind in kinds[:10])}, 2 others"
     forged = lines_of(checked(custom('"x\\n::error::' + "y" * 200 + '"')))[-2]
-    assert forged == f"  1 other kinds: 1 x\\n::error::{'y' * 89}"
+    assert forged == f"  1 of other kinds: 1 x\\n::error::{'y' * 89}"
 
 
 def under_mode(mode: str) -> CheckReport:

@@ -27,6 +27,7 @@ EXPECTED = f"""\
 2 findings in 1 file:
   legacy-token-secret  1 denied
   token-expiration     1 patched
+1 finding can be fixed: --diff shows how, --fix --write does it
 2 objects in 1 file evaluated: 1 denied, 1 patched, 0 warned, 0 allowed
 """
 

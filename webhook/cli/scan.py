@@ -23,11 +23,11 @@ from webhook.cli.common import (
     policy_option,
     qualified_name,
 )
-from webhook.cli.policy_source import cluster_policy
+from webhook.cli.policy_source import cluster_policy, mode_option
 from webhook.cluster.scan_reader import ScanReader
 from webhook.core.formatting import did_you_mean, quote
 from webhook.core.policy.loader import default_policy
-from webhook.core.policy.model import Action, Policy
+from webhook.core.policy.model import Action, Mode, Policy
 from webhook.core.rules import BY_NAME
 from webhook.core.selectors import Globs, glob_matches
 from webhook.formatters import scan_json, scan_policyreport, scan_text
@@ -63,6 +63,7 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
 @click.option("--policy-configmap", default="token-policy", type=NAMESPACED_NAME,
               envvar="TOKENGUARD_POLICY_CONFIGMAP", show_envvar=True,
               help="ConfigMap with the cluster's policy. If it is missing, the default policy is used.")  # fmt: skip
+@mode_option
 @own_namespace_option
 @click.option("--simulate", metavar="FILE", help="Show what would change under the policy in this file.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
@@ -87,6 +88,7 @@ def command(
     *,
     policy: str | None,
     policy_configmap: str,
+    mode: str | None,
     own_namespace: str,
     simulate: str | None,
     namespaces: tuple[str, ...],
@@ -129,6 +131,8 @@ def command(
         with Progress(sys.stderr) as progress:
             reader = ScanReader(transport, progress.step, () if Globs(namespaces).wild else namespaces)
             current, origin = (given, str(policy)) if given else _cluster_policy(reader, configmap)
+            if mode:
+                current, origin = current.with_mode(Mode(mode)), f"--mode {mode}, {origin}"
             snapshot = reader.snapshot()
             snapshot.own_namespace = own_namespace if _is_given("own_namespace") else configmap.partition("/")[0]
             if snapshot.all_namespaces and snapshot.namespaces:

@@ -4,17 +4,32 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
-from webhook.check.report import OTHER_KINDS, TEMPLATES, CheckReport, NotEvaluated, PolicyInUse
+from webhook.check.report import (
+    KUSTOMIZE_PATCHES,
+    NO_OBJECTS,
+    OTHER_KINDS,
+    TEMPLATES,
+    TOOL_FILES,
+    CheckReport,
+    NotEvaluated,
+    PolicyInUse,
+)
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.core.manifests import RENDERING
-from webhook.core.policy.model import Mode
+from webhook.core.policy.model import Action, Mode
 from webhook.formatters.check_lines import problem_line, styled
 from webhook.formatters.formatter import FormatOptions
 
 _MAX_KINDS = 10
 _MAX_FILES = 3
 _MAX_LENGTH = 100
+_SINGULAR = {
+    KUSTOMIZE_PATCHES: "kustomize patch",
+    TOOL_FILES: "file of kustomize or kubectl",
+    TEMPLATES: "unrendered template",
+    NO_OBJECTS: "not a Kubernetes object",
+}
 
 
 def summary_lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
@@ -41,6 +56,8 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
         width = max(map(len, rules))
         for rule, counts in rules.items():
             yield f"  {rule:<{width}}  {_outcomes(counts, colour=options.colour)}"
+    if fixable := sum(finding.action is Action.PATCH for finding in report.findings):
+        yield f"{counted(fixable, 'finding')} can be fixed: --diff shows how, --fix --write does it"
     evaluated = f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated"
     yield f"{evaluated}: {_all(summary.outcomes)}"
     if summary.enforced is not None:
@@ -81,9 +98,18 @@ def _not_evaluated(reasons: dict[str, list[NotEvaluated]], *, verbose: bool) -> 
     hint = "" if verbose else "; -v lists them"
     yield f"not evaluated: {total}{hint}"
     for reason, found in reasons.items():
-        yield f"  {len(found)} {plain(reason)}{_details(reason, found)}"
+        yield f"  {len(found)} {plain(_phrase(reason, len(found)))}{_details(reason, found)}"
         if verbose:
             yield from (f"    {problem_line(each.problem, 'note')}" for each in found)
+
+
+def _phrase(reason: str, count: int) -> str:
+    """Return a reason to be read after a number."""
+    if reason == OTHER_KINDS:
+        return f"of {reason}"
+    if reason.startswith("namespace "):
+        return f"in {reason}"
+    return _SINGULAR.get(reason, reason) if count == 1 else reason
 
 
 def _details(reason: str, found: list[NotEvaluated]) -> str:

@@ -8,7 +8,7 @@ from webhook.core.formatting import counted, plain, quote
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
 from webhook.formatters.scan_findings import first_names
-from webhook.scan.evaluation_result import Change
+from webhook.scan.evaluation_result import Change, worst_outcome
 from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.options import ApiAudiences, AudienceSource, PolicyInfo, ScanFilters
 from webhook.scan.rbac import Permission
@@ -75,6 +75,8 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
     """Yield what was scanned, when, and by which policy."""
     yield "cluster", f"{plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC"
     yield "policy", _policy(report.policy)
+    if enforced := under_enforce(report):
+        yield "", enforced
     audiences = report.policy.api_audiences
     yield "audiences", _audiences(audiences)
     if report.simulated:
@@ -136,6 +138,19 @@ def workload_changes(report: ScanReport) -> str:
     return ", ".join(changes) or "no change"
 
 
+def under_enforce(report: ScanReport) -> str:
+    """Return what mode enforce would deny in a sentence; empty if that is the mode of everything."""
+    workloads = [[group.evaluation.result for group in workload.groups] for workload in report.workloads]
+    objects = [*workloads, *([secret.result] for secret in report.legacy_secrets)]
+    if not any(result.enforced for results in objects for result in results):
+        return ""
+    counts = Counter(worst_outcome(result.outcome_enforced for result in results) for results in objects)
+    listed = ", ".join(
+        f"{counts[outcome]} {outcome}" for outcome in (Outcome.DENIED, Outcome.PATCHED) if counts[outcome]
+    )
+    return f"under enforce: {listed or 'nothing denied'}; see --mode enforce"
+
+
 def headline(report: ScanReport) -> str:
     """Return in a sentence what would be denied, and in others what the report is limited to."""
     denied = []
@@ -147,6 +162,8 @@ def headline(report: ScanReport) -> str:
     incomplete = any(unread.affects_decisions for unread in report.unread) and not denied
     unsure = ", as far as could be read" if incomplete else ""
     sentence = f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."
+    if not report.simulated and (enforced := under_enforce(report)):
+        sentence = f"{sentence} {enforced[0].upper()}{enforced[1:]}."
     return " ".join([sentence, *(f"Showing only {shown}." for shown in _filters(report.filters) if shown)])
 
 

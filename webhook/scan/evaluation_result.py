@@ -74,6 +74,12 @@ class EvaluationResult(Struct, frozen=True, gc=False, rename="camel"):
     findings: Annotated[tuple[ReportedFinding, ...], Meta(description="The findings that the filters select.")] = ()
     exemptions: Annotated[tuple[AppliedExemption, ...], Meta(description="The exemptions that apply.")] = ()
     note: Annotated[str, Meta(description="Why no rule was applied; empty if rules were.")] = ""
+    enforced: Annotated[Outcome | None, Meta(description="The outcome if the mode were enforce; null if it is.")] = None
+
+    @property
+    def outcome_enforced(self) -> Outcome:
+        """The outcome under mode enforce."""
+        return self.enforced or self.outcome
 
 
 class PodToken(Struct, frozen=True, gc=False, rename="camel"):

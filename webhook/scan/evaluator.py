@@ -13,7 +13,7 @@ from webhook.core.json_patch import Operation
 from webhook.core.k8s_types import ObjectIdentity, PodTemplate
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext, build_pod_context
-from webhook.core.policy.model import Policy
+from webhook.core.policy.model import Mode, Policy
 from webhook.core.token_objects import CSIDriver, Secret, ServiceAccount
 from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult, PodEvaluation, ReportedFinding
 from webhook.scan.pod_tokens import tokens_after
@@ -28,6 +28,7 @@ class PolicyEvaluator:
 
     def __init__(self, policy: Policy, cluster: ClusterState, now: dt.datetime) -> None:
         self.policy = policy
+        self._enforcing = policy.with_mode(Mode.ENFORCE)
         self._cluster = cluster
         self._now = now
         self._numbers = {id(exemption): number for number, exemption in enumerate(policy.exemptions)}
@@ -39,9 +40,10 @@ class PolicyEvaluator:
 
     def pod(self, namespace: str, pod: PodTemplate) -> tuple[PodEvaluation, Patch]:
         """Evaluate a pod; return its patch, too."""
-        decision = evaluate(_pod_request(namespace, pod), self.policy, self._cluster, self._now)
+        request = _pod_request(namespace, pod)
+        decision = evaluate(request, self.policy, self._cluster, self._now)
         context = self.view(namespace, pod)
-        result = _result(decision, context.account, self._numbers)
+        result = self._result(request, decision, context.account)
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(context, decision)
         return PodEvaluation(result, tokens), decision.patch
 
@@ -54,7 +56,14 @@ class PolicyEvaluator:
     def evaluate(self, subject: Subject, meta: ObjectIdentity, found: NonPod, account: str) -> EvaluationResult:
         """Evaluate another object; `account` is the ServiceAccount whose token it is about, empty if there is none."""
         request = _request(subject, meta.namespace or "", meta.name or "", found)
-        return _result(evaluate(request, self.policy, self._cluster, self._now), account, self._numbers)
+        return self._result(request, evaluate(request, self.policy, self._cluster, self._now), account)
+
+    def _result(self, request: AdmissionRequest, decision: Decision, account: str) -> EvaluationResult:
+        result = _result(decision, account, self._numbers)
+        if decision.mode in (None, Mode.ENFORCE):
+            return result
+        enforced = evaluate(request, self._enforcing, self._cluster, self._now)
+        return replace(result, enforced=enforced.outcome)
 
 
 def is_mirror(pod: PodTemplate) -> bool:
