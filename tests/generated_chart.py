@@ -19,6 +19,7 @@ SOURCES = {
     "scanner": "manifests/scanner",
     "background-scan": "manifests/components/background-scan",
     "probe": "manifests/probe",
+    "backstop": "manifests/components/backstop/rights",
 }
 """The kustomization of each file in files/; the first three are the values of `certificates.mode`."""
 

@@ -248,7 +248,7 @@ def completed(obj: dict[str, Any]) -> dict[str, Any]:
     metadata = obj.setdefault("metadata", {}) or {}
     obj["metadata"] = metadata
     metadata.pop("uid", None)
-    if not metadata.get("generateName"):
+    if not metadata.get("generateName") and obj["kind"] != "TokenRequest":
         metadata.setdefault("name", "app")
     if obj["kind"] == "TokenRequest":
         obj["apiVersion"] = "authentication.k8s.io/v1"

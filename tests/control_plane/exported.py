@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import jsonpatch
 
@@ -92,6 +92,12 @@ class Client:
         self._connection = http.client.HTTPSConnection(plane.url.removeprefix("https://"), context=trust, timeout=120)
         self._token = (plane.folder / "tokens.csv").read_text().partition(",")[0]
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
     def ask(
         self, method: str, path: str, body: Any = None, user: str = "", groups: Iterable[str] = ()
     ) -> tuple[int, Any, list[str]]:
@@ -123,18 +129,25 @@ def _unquoted(warning: str) -> str:
 
 def compare(plane: ControlPlane, cases: Iterable[Case], *, patched: bool, tally: Tally, batch: int = 40) -> None:
     """Compare the verdicts about all cases; `batch` is how many policies the API server gets at once."""
-    client = Client(plane)
-    client.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _ANYBODY)
-    waiting = list(cases)
-    while waiting:
-        chosen, waiting = _next_batch(waiting, batch)
-        numbers: dict[tuple[int, str, tuple[str, ...]], int] = {}
-        for case in chosen:
-            numbers.setdefault(_key(case), len(numbers))
-        _prepare_namespaces(client, chosen)
-        with _installed(client, chosen, numbers, patched=patched):
+    with Client(plane) as client:
+        client.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _ANYBODY)
+        waiting = list(cases)
+        while waiting:
+            chosen, waiting = _next_batch(waiting, batch)
+            numbers: dict[tuple[int, str, tuple[str, ...]], int] = {}
             for case in chosen:
-                _compare_case(client, case, numbers[_key(case)], tally, patched=patched)
+                numbers.setdefault(_key(case), len(numbers))
+            _prepare_namespaces(client, chosen)
+            with _installed(client, chosen, numbers, patched=patched):
+                for case in chosen:
+                    _compare_case(client, case, numbers[_key(case)], tally, patched=patched)
+
+
+def serves_mutating_policies(plane: ControlPlane) -> bool:
+    """Return whether the API server has MutatingAdmissionPolicies: from Kubernetes 1.36 on."""
+    with Client(plane) as client:
+        _, found, _ = client.ask("GET", ADMISSION)
+    return "mutatingadmissionpolicies" in {resource["name"] for resource in found["resources"]}
 
 
 def _key(case: Case) -> tuple[int, str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tests.control_plane import export_cases
-from tests.control_plane.exported import ADMISSION, Case, Client, Tally, compare
+from tests.control_plane.exported import Case, Tally, compare, serves_mutating_policies
 from tests.control_plane.plane import own_plane
 from tests.policies import HEAD
 from webhook.core.policy.loader import read_policy
@@ -27,8 +27,7 @@ def plane(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def patching_plane(plane):
-    _, found, _ = Client(plane).ask("GET", ADMISSION)
-    if "mutatingadmissionpolicies" not in {resource["name"] for resource in found["resources"]}:
+    if not serves_mutating_policies(plane):
         pytest.skip("needs MutatingAdmissionPolicies of admissionregistration.k8s.io/v1: Kubernetes 1.36")
     return plane
 

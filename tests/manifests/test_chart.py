@@ -54,6 +54,31 @@ def test_chart_part_renders_what_kustomize_renders(values, part) -> None:
     assert {key: obj for key, obj in rendered.items() if key not in without} == comparable(render(SOURCES[part]))
 
 
+@pytest.mark.parametrize(("backstop", "mode", "failure_policy"), [
+    ({"mode": "vap+map"}, "vap+map", "Fail"), ({"mode": "off"}, "off", "Fail"),
+    ({"availabilityFirst": True}, "vap", "Ignore"),
+    ({"mode": "vap+map", "availabilityFirst": True}, "vap+map", "Ignore"),
+])  # fmt: skip
+def test_backstop_has_its_mode_and_rights(backstop, mode, failure_policy) -> None:
+    objects = render_chart(backstop=backstop)
+    container = the("Deployment", objects, "tokenguard")["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "TOKENGUARD_BACKSTOP", "value": mode} in container["env"]
+    rendered, without = comparable(objects), comparable(render_chart())
+    assert {key: obj for key, obj in rendered.items() if key not in without} == comparable(render(SOURCES["backstop"]))
+    webhooks = the("ValidatingWebhookConfiguration", objects, "tokenguard")["webhooks"]
+    assert {one["failurePolicy"] for one in webhooks if one["name"].startswith("pods.")} == {failure_policy}
+
+
+def test_availability_first_is_the_same_as_the_overlay() -> None:
+    rendered = comparable(render_chart(backstop={"availabilityFirst": True}))
+    expected = comparable(render("manifests/overlays/availability-first"))
+    del expected["Namespace", "tokenguard"]
+    for objects in (rendered, expected):
+        [container] = objects["Deployment", "tokenguard"]["spec"]["template"]["spec"]["containers"]
+        container["env"].sort(key=lambda variable: variable["name"])
+    assert rendered == expected
+
+
 def test_background_scan_has_its_schedule_and_the_settings_of_pods() -> None:
     objects = render_chart(
         backgroundScan={"enabled": True, "schedule": "0 6 * * *", "maxAgeSeconds": 1234567},

@@ -10,7 +10,7 @@ import click
 from webhook.cli.common import NAMESPACE, NAMESPACED_NAME, Parsed, qualified_name
 from webhook.cluster.environment import in_cluster, own_namespace
 from webhook.pki.san import normalize_name, parse_address, service_names
-from webhook.server.lifecycle import CertificateSource, LiveSource, ProbeSource
+from webhook.server.lifecycle import BackstopSource, CertificateSource, LiveSource, ProbeSource
 from webhook.server.options import ServeOptions, StartError
 
 _UNITS = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30}
@@ -77,6 +77,9 @@ OPTIONS = [
             type=click.IntRange(min=1), metavar="SECONDS", default=ServeOptions.probe_interval),
     _option("--max-body-bytes", "Maximum size of a review in bytes.",
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
+    _option("--backstop", "Keep exported policies (policy export) in the cluster in step with the policy, so that the"
+            " API server enforces it while tokenguard is down. off: remove them. Default: leave the cluster alone.",
+            type=click.Choice(["off", "vap", "vap+map"])),
     _option("--scan-status", "Status of the background scan, to export as metrics: key status.json of the ConfigMap"
             " that scan --status-configmap writes. Read at each scrape; may be missing.", **_FILE),
 ]  # fmt: skip
@@ -99,9 +102,11 @@ def command(**flags: Any) -> None:
 
     for flag in ("policy_configmap", "tls_secret"):
         flags[flag] = flags[flag] and qualified_name(flags[flag], flags["own_namespace"])
+    backstop = flags.pop("backstop")
     options = ServeOptions(**flags)
     live, certificates, probe = _live_source(options), _certificate_source(options), _probe_source(options)
-    run(replace(options, live=live, certificates=certificates, probe=probe))
+    kept = _backstop(options, backstop)
+    run(replace(options, live=live, certificates=certificates, probe=probe, backstop=kept))
 
 
 def _live_source(options: ServeOptions) -> LiveSource | None:
@@ -137,6 +142,15 @@ def _probe_source(options: ServeOptions) -> ProbeSource | None:
     from webhook.cluster.self_probe import SelfProbe  # noqa: PLC0415 - as above
 
     return SelfProbe(options.kubeconfig, options.probe_namespace, options.probe_interval)
+
+
+def _backstop(options: ServeOptions, mode: str | None) -> BackstopSource | None:
+    if mode is None:
+        return None
+    _require_cluster(options, "--backstop")
+    from webhook.cluster.backstop import Backstop, BackstopMode  # noqa: PLC0415 - as above
+
+    return Backstop(options.kubeconfig, BackstopMode(mode), options.own_namespace)
 
 
 def _has_cluster(options: ServeOptions) -> bool:

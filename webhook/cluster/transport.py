@@ -106,3 +106,7 @@ class Transport(Protocol):
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """Apply a strategic merge patch; an outdated `resourceVersion` in it causes a conflict (409)."""
         ...
+
+    def apply(self, path: str, body: Mapping[str, Any], manager: str) -> bytes:
+        """Apply an object on the server's side as a field manager, whoever has set its fields; return the result."""
+        ...

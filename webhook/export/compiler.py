@@ -13,20 +13,24 @@ from webhook.core.policy.model import Action, Override, Policy
 from webhook.export import cel, inject, mutations, pod_rules, secrets, token_requests
 from webhook.export.check import CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.objects import (
+    COUNT,
     MAX_EXPRESSION,
     MAX_OBJECT,
+    PREFIX,
+    SPEC_HASH,
     Object,
     PolicyTooLargeError,
     constraints,
     metadata,
     mutating,
+    spec_hash,
     validating,
 )
 from webhook.export.scopes import NOW, NOW_BEFORE_CREATION, NOW_OF_UPDATE, Scopes
 
 _RULES = (pod_rules.rules, secrets.rules, token_requests.rules, inject.rules)
 _ACTIONS = (Action.REJECT, Action.WARN, Action.AUDIT)
-MUTATING_NAME = "tokenguard-pods"
+MUTATING_NAME = f"{PREFIX}pods"
 TOO_LARGE = "the policy is too large for the API server"
 _NO_WORKLOADS = "workloads, ServiceAccounts and ephemeral containers: not expressed, their authors get no warnings"
 
@@ -66,6 +70,8 @@ def compile_policy(
         objects = [*_mutating(given, everywhere), *objects]
     for found in objects:
         _check_size(found)
+        hashes = {SPEC_HASH: spec_hash(found), COUNT: str(len(objects))}
+        found["metadata"] = {**found["metadata"], "annotations": {**found["metadata"]["annotations"], **hashes}}
     every_gap = [_NO_WORKLOADS, *(gap for rule in rules for gap in gaps[rule.rule])]
     return Export(objects, every_gap)
 

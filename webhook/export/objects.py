@@ -1,5 +1,7 @@
 """The objects of `admissionregistration.k8s.io/v1` that an export consists of."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +15,11 @@ from webhook.export import cel
 API_VERSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"
 MANAGED_BY = {"app.kubernetes.io/name": "tokenguard", "app.kubernetes.io/managed-by": "tokenguard"}
+PREFIX = "tokenguard-"
+"""What the names of all objects begin with."""
 POLICY, NOT_EXPRESSED = "tokenguard/policy", "tokenguard/not-expressed"
+SPEC_HASH, COUNT = "tokenguard/spec-sha256", "tokenguard/exported-objects"
+"""Annotations that show whether an object was edited, and whether another one is missing."""
 MAX_EXPRESSION = 100_000
 """The longest expression that the API server compiles, in characters (cel-go: `parser.Options`)."""
 MAX_OBJECT = 1 << 20
@@ -54,6 +60,11 @@ Object = dict[str, Any]
 Variables = Sequence[tuple[str, str]]
 
 
+def spec_hash(found: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of an object's spec."""
+    return hashlib.sha256(json.dumps(found["spec"], sort_keys=True).encode()).hexdigest()
+
+
 class PolicyTooLargeError(UserError):
     """A policy that the API server could not compile or store as CEL."""
 
@@ -73,7 +84,7 @@ def validating(
     `matched` are the requests that it is about; the variable `findings` is the list of the messages.
     """
     word, actions = _ACTIONS[action]
-    name = f"tokenguard-{rule}-{word}"
+    name = f"{PREFIX}{rule}-{word}"
     more = "variables.findings.size() > 1 ? '; and ' + string(variables.findings.size() - 1) + ' more' : ''"
     reference = cel.string(f" [see 'tokenguard rules {rule}']")
     validation = {
@@ -123,6 +134,7 @@ def constraints(subject: Subject, own_namespace: str) -> Object:
         "matchConstraints": {
             "resourceRules": [rule],
             "namespaceSelector": {"matchExpressions": [selector]},
+            "objectSelector": {},  # as the API server sets it: so that an object reads as it was written
             "matchPolicy": "Equivalent",
         },
         "matchConditions": conditions,

@@ -8,7 +8,7 @@ from typing import Protocol
 from webhook.core.cluster_state import ClusterState
 from webhook.core.owner_event import OwnerEvent
 from webhook.core.policy.model import Policy
-from webhook.server.state import State
+from webhook.server.state import Snapshot, State
 
 
 class Background(Protocol):
@@ -66,6 +66,16 @@ class ProbeSource(Background, Protocol):
         """Set what is probed. Called in the master, so nothing is started.
 
         `record` gets a pod and its result; `is_busy` returns whether reviews wait. `folder` is private to the server.
+        """
+
+
+class BackstopSource(Background, Protocol):
+    """Keeps the exported policies in the cluster."""
+
+    def attach(self, snapshot: Callable[[], Snapshot | None], report: Callable[[bool], None], folder: Path) -> None:
+        """Set what returns policy and cluster, and what gets whether the exported policies are in step with them.
+
+        Called in the master, so nothing is started. `folder` is private to the server.
         """
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.errors import UserError
-from webhook.server.lifecycle import CertificateSource, LiveSource, ProbeSource
+from webhook.server.lifecycle import BackstopSource, CertificateSource, LiveSource, ProbeSource
 
 
 class StartError(UserError):
@@ -19,7 +19,7 @@ class StartError(UserError):
 class ServeOptions:
     """Options with the names of their flags, whose help says what they mean. Raises `StartError` if two conflict.
 
-    `audit_file_max_size` is in bytes, 0 for no limit. `live`, `certificates` and `probe` connect to the API
+    `audit_file_max_size` is in bytes, 0 for no limit. `live`, `certificates`, `probe` and `backstop` connect to the API
     server.
     """
 
@@ -52,6 +52,7 @@ class ServeOptions:
     live: LiveSource | None = None
     certificates: CertificateSource | None = None
     probe: ProbeSource | None = None
+    backstop: BackstopSource | None = None
 
     def __post_init__(self) -> None:
         """Check the options."""

@@ -83,7 +83,9 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
             lambda: (found.policy, found.cluster) if (found := state.snapshot) else None,
             metrics.count_probe, lambda: bool(handler.waiting()), folder,
         )  # fmt: skip
-    parts = (options.certificates, watcher, options.live, options.probe)
+    if options.backstop:
+        options.backstop.attach(lambda: state.snapshot, state.set_backstop_in_sync, folder)
+    parts = (options.certificates, watcher, options.live, options.probe, options.backstop)
 
     def load_state() -> None:
         watcher.check()

@@ -24,7 +24,7 @@ class State:
     `snapshot` is None until policy and cluster are loaded; `not_ready_reasons` says why they are not. `last_synced` is
     when each resource of the API server was last known to be current, in monotonic seconds. `certificate` is the one
     that is served; None while a placeholder is. `audit_error` returns why required records cannot be written, or an
-    empty string.
+    empty string. `backstop_in_sync` is None if no exported policies are kept in the cluster, or not looked at yet.
     """
 
     snapshot: Snapshot | None = None
@@ -33,6 +33,7 @@ class State:
     certificate: Certificate | None = None
     awaits_certificate: bool = False
     audit_error: Callable[[], str] = lambda: ""
+    backstop_in_sync: bool | None = None
     _policy: Policy | None = None
     _cluster: ClusterState | None = None
     _api_audiences: tuple[str, ...] = ()
@@ -68,6 +69,10 @@ class State:
     def set_ready(self, part: str) -> None:
         """Record that a part is loaded, even if the rest of the cluster is not yet."""
         self.not_ready_reasons.pop(part, None)
+
+    def set_backstop_in_sync(self, in_sync: bool) -> None:  # noqa: FBT001 - a callback
+        """Record whether the exported policies in the cluster are in step with the policy."""
+        self.backstop_in_sync = in_sync
 
     @property
     def fingerprint(self) -> str:

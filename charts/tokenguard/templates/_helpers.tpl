@@ -14,6 +14,11 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- end -}}
 {{- end }}
 
+{{/* The value of --backstop; empty: no backstop. */}}
+{{- define "tokenguard.backstop" -}}
+{{- .Values.backstop.mode | default (.Values.backstop.availabilityFirst | ternary "vap" "") -}}
+{{- end }}
+
 {{/* What is the same for every kind: labels, the namespace, and the namespace of the accounts that a binding names. */}}
 {{- define "tokenguard.common" -}}
 {{- $metadata := .object.metadata -}}
@@ -63,6 +68,7 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- if or $values.probe.enabled (ne .name "TOKENGUARD_PROBE_NAMESPACE") }}{{ $env = append $env . }}{{ end -}}
 {{- end -}}
 {{- if not $values.podEvents }}{{ $env = append $env (dict "name" "TOKENGUARD_POD_EVENTS" "value" "false") }}{{ end -}}
+{{- with include "tokenguard.backstop" .root }}{{ $env = append $env (dict "name" "TOKENGUARD_BACKSTOP" "value" .) }}{{ end -}}
 {{- $_ := set $container "env" (concat $env $values.extraEnv) -}}
 {{- $_ := set $container "args" (concat $container.args $values.extraArgs) -}}
 {{- $_ := set $container "resources" (mergeOverwrite $container.resources $values.resources) -}}
@@ -119,6 +125,7 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- with $values.certificates.caBundle }}{{ $_ := set $webhook.clientConfig "caBundle" (b64enc .) }}{{ end -}}
 {{- with $values.webhooks.timeoutSeconds }}{{ $_ := set $webhook "timeoutSeconds" . }}{{ end -}}
 {{- $name := $webhook.name | trimSuffix ".tokenguard.svc" | replace "." "-" -}}
+{{- if and $values.backstop.availabilityFirst (eq $name "pods-validate") }}{{ $_ := set $webhook "failurePolicy" "Ignore" }}{{ end -}}
 {{- with index $values.webhooks.failurePolicy $name }}{{ $_ := set $webhook "failurePolicy" . }}{{ end -}}
 {{- $selector := first $webhook.namespaceSelector.matchExpressions -}}
 {{- $names := list -}}

@@ -87,6 +87,8 @@ class MetricsCollector(Collector):
         yield _family(definitions.STATE_AGE, ages)
         expiry = [((), state.certificate.not_after.timestamp())] if state.certificate else []
         yield _family(definitions.CERTIFICATE_EXPIRY, expiry)
+        in_sync = state.backstop_in_sync
+        yield _family(definitions.BACKSTOP, [] if in_sync is None else [((), float(in_sync))])
 
     def _exemptions(self, snapshot: Snapshot | None) -> Iterator[Metric]:
         exemptions = snapshot.policy.exemptions if snapshot else ()

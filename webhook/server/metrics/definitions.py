@@ -75,6 +75,9 @@ STATE_AGE = _gauge("state_age_seconds", "Time since the policy, Secrets or Names
 CERTIFICATE_EXPIRY = _gauge(
     "certificate_expiry_timestamp_seconds", "Unix time at which the serving certificate expires."
 )
+BACKSTOP = _gauge(
+    "backstop_in_sync", "1 if the exported policies in the cluster are those of the policy in force, otherwise 0."
+)
 SCAN_TIME = _gauge(
     "scan_timestamp_seconds", "Unix time of the last complete background scan; 0 if there has been none."
 )
@@ -97,5 +100,5 @@ RECORDED = (
 """Those whose values the recorder keeps, besides `REVIEWS` and `DURATION`; the rest is read from the state."""
 DEFINITIONS = (
     REVIEWS, DURATION, *RECORDED, READY, POLICY, EXEMPTIONS, EXEMPTION_EXPIRY, LEGACY_SECRETS, OBJECTS, STATE_AGE,
-    CERTIFICATE_EXPIRY, SCAN_TIME, SCAN_MAX_AGE, SCAN_RESULTS, SCAN_LEFT_OUT, SCAN_PODS, SCAN_UNEVALUATED,
+    CERTIFICATE_EXPIRY, BACKSTOP, SCAN_TIME, SCAN_MAX_AGE, SCAN_RESULTS, SCAN_LEFT_OUT, SCAN_PODS, SCAN_UNEVALUATED,
 )  # fmt: skip

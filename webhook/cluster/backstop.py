@@ -1,0 +1,251 @@
+"""The exported policies in the cluster: in step with the policy, repaired if edited, removed if switched off."""
+
+import datetime as dt
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from webhook.cluster.api_client import ApiClient
+from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
+from webhook.core.cluster_state import ClusterState
+from webhook.core.errors import UserError
+from webhook.core.formatting import FastStrEnum
+from webhook.core.policy.model import Policy
+from webhook.export.compiler import compile_policy
+from webhook.export.objects import (
+    API_VERSION,
+    COUNT,
+    MANAGED_BY,
+    MUTATING,
+    POLICY,
+    PREFIX,
+    SPEC_HASH,
+    VALIDATING,
+    Object,
+    spec_hash,
+)
+
+log = logging.getLogger("tokenguard.backstop")
+FIELD_MANAGER = "tokenguard-backstop"
+INTERVAL = 10.0
+"""Seconds between two looks at the objects in the cluster."""
+_POLICY_INTERVAL = 1.0
+"""Seconds between two looks at the policy in force, which are free."""
+_KINDS = (MUTATING, f"{MUTATING}Binding", VALIDATING, f"{VALIDATING}Binding")
+_LABELS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+INVALID = 422
+_Key = tuple[str, str]
+"""Kind and name."""
+
+
+class BackstopMode(FastStrEnum):
+    """What is kept in the cluster: nothing, validating policies, or also the mutating one."""
+
+    OFF = "off"
+    VAP = "vap"
+    MAP = "vap+map"
+
+
+class PolicySnapshot(Protocol):
+    """The policy in force and the cluster state."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
+        ...
+
+    @property
+    def cluster(self) -> ClusterState:
+        """The cluster state."""
+        ...
+
+
+class BackstopState(NamedTuple):
+    """The exported objects as they are in the cluster.
+
+    `revisions` are those of the policies that they were made from, `edited` the names of those whose content is not
+    what was exported, and `missing` is how many were deleted.
+    """
+
+    mode: BackstopMode
+    revisions: frozenset[str] = frozenset()
+    edited: tuple[str, ...] = ()
+    missing: int = 0
+
+    def problems(self, revision: str) -> Iterator[str]:
+        """Yield why the objects do not enforce the policy of a revision; nothing if they do, or if there are none."""
+        if self.mode is BackstopMode.OFF:
+            return
+        yield from (f"{name} was edited" for name in self.edited)
+        if self.missing:
+            yield f"{self.missing} of the exported policies and bindings are missing"
+        if self.revisions != {revision}:
+            yield f"made from policy {', '.join(sorted(self.revisions))}, not from {revision}"
+
+
+def backstop_state(transport: Transport) -> BackstopState:
+    """Return the state of the exported objects. Needs only the right to list them. Raises `ApiError`."""
+    found = read_objects(transport)
+    if not found:
+        return BackstopState(BackstopMode.OFF)
+    annotations = {key: one["metadata"].get("annotations") or {} for key, one in found.items()}
+    edited = [name for (kind, name), one in found.items() if spec_hash(one) != annotations[kind, name].get(SPEC_HASH)]
+    counts = [int(count) for one in annotations.values() if (count := one.get(COUNT, "")).isdecimal()]
+    return BackstopState(
+        BackstopMode.MAP if any(kind == MUTATING for kind, _ in found) else BackstopMode.VAP,
+        frozenset(one.get(POLICY, "") for one in annotations.values()),
+        tuple(dict.fromkeys(edited)),
+        max(0, max(counts, default=0) - len(found)),
+    )
+
+
+def read_objects(transport: Transport) -> dict[_Key, Object]:
+    """Return the exported objects in the cluster. Raises `ApiError`."""
+    found: dict[_Key, Object] = {}
+    for kind in _KINDS:
+        try:
+            body = transport.get(_path(kind), {"labelSelector": _LABELS}, "application/json")
+        except ApiError as error:
+            if error.status == NOT_FOUND and kind.startswith(MUTATING):  # before Kubernetes 1.36
+                continue
+            raise
+        for one in msgspec.json.decode(body)["items"]:
+            if one["metadata"]["name"].startswith(PREFIX):
+                found[kind, one["metadata"]["name"]] = {**one, "kind": kind}
+    return found
+
+
+class Backstop:
+    """Keeps the exported objects in the cluster, in a thread of its own."""
+
+    def __init__(self, kubeconfig: Path | None, mode: BackstopMode, own_namespace: str) -> None:
+        """Keep what `mode` says; `kubeconfig` is None in a cluster."""
+        self._kubeconfig = kubeconfig
+        self._mode = mode
+        self._own_namespace = own_namespace
+        self._stopping = threading.Event()
+        self._last_error = ""
+        self._compiled: tuple[object, Sequence[Object]] = (None, ())
+
+    def attach(
+        self,
+        snapshot: Callable[[], PolicySnapshot | None],
+        report: Callable[[bool], None],
+        folder: Path,
+        transport: Transport | None = None,
+    ) -> None:
+        """Set where the policy comes from, and what gets whether the objects are in step; starts nothing.
+
+        `folder` is private to the server. Tests replace the `transport`.
+        """
+        self._snapshot = snapshot
+        self._report = report
+        self._transport = transport or ApiClient(self._kubeconfig, folder)
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, name="tokenguard-backstop", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop; a thread that is in a request ends with the process."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        waited, last = INTERVAL, None
+        while not self._stopping.is_set():
+            snapshot = self._snapshot()
+            policy = snapshot and snapshot.policy
+            if snapshot and (waited >= INTERVAL or policy is not last):
+                self.reconcile_and_report(snapshot)
+                waited, last = 0.0, policy
+            self._stopping.wait(_POLICY_INTERVAL)
+            waited += _POLICY_INTERVAL
+
+    def reconcile_and_report(self, snapshot: PolicySnapshot) -> None:
+        """Reconcile; report the result, and log an error once."""
+        try:
+            self.reconcile(snapshot)
+            error = ""
+        except UserError as failure:
+            error = str(failure)
+        except Exception as failure:  # noqa: BLE001 - a bug must not end the repairs
+            error = f"an internal error: {type(failure).__name__}: {failure}"
+        if error and error != self._last_error:
+            log.error("the backstop differs from the policy: %s", error)
+        elif self._last_error and not error:
+            log.info("the backstop is in step with the policy again")
+        self._last_error = error
+        self._report(not error)
+
+    def reconcile(self, snapshot: PolicySnapshot) -> int:
+        """Apply what is missing or edited, delete what is stale; return how many objects were written or deleted.
+
+        Raises `ApiError` and, if the policy cannot be compiled, `PolicyTooLargeError`.
+        """
+        wanted = {} if self._mode is BackstopMode.OFF else {_key(one): one for one in self._compile(snapshot)}
+        live = read_objects(self._transport)
+        changed = [one for key, one in wanted.items() if not _is_same(one, live.get(key))]
+        for one in changed:
+            self._apply(one, live.get(_key(one)))
+        stale = [key for key in reversed(live) if key not in wanted]  # bindings before their policies
+        for kind, name in stale:
+            self._delete(f"{_path(kind)}/{name}")
+        if changed or stale:
+            log.info("backstop: %s applied, %s deleted", len(changed), len(stale))
+        return len(changed) + len(stale)
+
+    def _compile(self, snapshot: PolicySnapshot) -> Sequence[Object]:
+        """Return the objects, without exemptions that have ended; cached until the policy or the day changes."""
+        now = self._transport.now()
+        audiences = snapshot.policy.api_audiences(snapshot.cluster)
+        key = (id(snapshot.policy), audiences, now.astimezone(dt.UTC).date())
+        if self._compiled[0] != key:
+            active = tuple(exemption for exemption in snapshot.policy.exemptions if exemption.is_active(now))
+            export = compile_policy(
+                replace(snapshot.policy, exemptions=active),
+                patched=self._mode is BackstopMode.MAP,
+                own_namespace=self._own_namespace,
+                api_audiences=audiences,
+            )
+            self._compiled = (key, export.objects)
+        return self._compiled[1]
+
+    def _apply(self, wanted: Object, live: Object | None) -> None:
+        """Apply an object; replace it if somebody else has added to it, which applying leaves there."""
+        path = f"{_path(wanted['kind'])}/{wanted['metadata']['name']}"
+        try:
+            live = msgspec.json.decode(self._transport.apply(path, wanted, FIELD_MANAGER))
+        except ApiError as error:  # together with what was added it may be invalid
+            if error.status != INVALID or live is None:
+                raise
+        if live is not None and not _is_same(wanted, live):
+            version = {"resourceVersion": live["metadata"]["resourceVersion"]}
+            self._transport.put(path, {**wanted, "metadata": {**wanted["metadata"], **version}})
+
+    def _delete(self, path: str) -> None:
+        try:
+            self._transport.delete(path)
+        except ApiError as error:
+            if error.status not in {NOT_FOUND, CONFLICT}:  # another replica has deleted it
+                raise
+
+
+def _key(one: Mapping[str, Any]) -> _Key:
+    return one["kind"], one["metadata"]["name"]
+
+
+def _path(kind: str) -> str:
+    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"/apis/{API_VERSION}/{plural.lower()}"
+
+
+def _is_same(wanted: Object, live: Object | None) -> bool:
+    if live is None or live.get("spec") != wanted["spec"]:
+        return False
+    parts = ((wanted["metadata"][part], live["metadata"].get(part) or {}) for part in ("labels", "annotations"))
+    return all(ours.items() <= theirs.items() for ours, theirs in parts)
