@@ -111,3 +111,15 @@ def test_claim_texts_are_those_of_the_webhook_configuration() -> None:
     manifest = WEBHOOKS.read_text()
     assert all(f"'{text}'" in manifest for text in claim_texts())
     assert len(set(claim_texts())) == 9
+
+
+def test_compile_leaves_pods_in_the_probe_namespace_to_the_webhook() -> None:
+    found = compile_policy(default_policy(), patched=True, own_namespace="guard", probe_namespace="guard-probe")
+    excluded = {
+        one["spec"]["matchConstraints"]["resourceRules"][0]["resources"][0]: selector["values"]
+        for one in found.objects
+        if "matchConstraints" in one["spec"]
+        for selector in one["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+    }
+    secrets = {"secrets": ["kube-system"], "serviceaccounts/token": ["kube-system"]}
+    assert excluded == {"pods": ["kube-system", "guard", "guard-probe"], **secrets}

@@ -150,7 +150,7 @@ def _backstop(options: ServeOptions, mode: str | None) -> BackstopSource | None:
     _require_cluster(options, "--backstop")
     from webhook.cluster.backstop import Backstop, BackstopMode  # noqa: PLC0415 - as above
 
-    return Backstop(options.kubeconfig, BackstopMode(mode), options.own_namespace)
+    return Backstop(options.kubeconfig, BackstopMode(mode), options.own_namespace, options.probe_namespace)
 
 
 def _has_cluster(options: ServeOptions) -> bool:

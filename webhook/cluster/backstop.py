@@ -123,11 +123,17 @@ def read_objects(transport: Transport) -> dict[_Key, Object]:
 class Backstop:
     """Keeps the exported objects in the cluster, in a thread of its own."""
 
-    def __init__(self, kubeconfig: Path | None, mode: BackstopMode, own_namespace: str) -> None:
-        """Keep what `mode` says; `kubeconfig` is None in a cluster."""
+    def __init__(
+        self, kubeconfig: Path | None, mode: BackstopMode, own_namespace: str, probe_namespace: str | None = None
+    ) -> None:
+        """Keep what `mode` says; `kubeconfig` is None in a cluster.
+
+        Pods in `probe_namespace` are left to the webhook, because the self-probe asks whether it is called.
+        """
         self._kubeconfig = kubeconfig
         self._mode = mode
         self._own_namespace = own_namespace
+        self._probe_namespace = probe_namespace
         self._stopping = threading.Event()
         self._last_error = ""
         self._compiled: tuple[object, Sequence[Object]] = (None, ())
@@ -211,6 +217,7 @@ class Backstop:
                 patched=self._mode is BackstopMode.MAP,
                 own_namespace=self._own_namespace,
                 api_audiences=audiences,
+                probe_namespace=self._probe_namespace,
             )
             self._compiled = (key, export.objects)
         return self._compiled[1]

@@ -15,11 +15,14 @@ ANY_EDIT: tuple[Edit, ...] = (Remove(""),)
 
 @dataclass(frozen=True)
 class CompilerInput:
-    """What is compiled: a policy for a cluster, with or without MutatingAdmissionPolicies that patch."""
+    """What is compiled: a policy for a cluster, with or without MutatingAdmissionPolicies that patch.
+
+    Pods in the `excluded` namespaces are left alone.
+    """
 
     policy: Policy
     api_audiences: tuple[str, ...]
-    own_namespace: str
+    excluded: tuple[str, ...]
     patched: bool
     scopes: Scopes
 

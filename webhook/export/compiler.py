@@ -49,14 +49,17 @@ def compile_policy(
     patched: bool,
     own_namespace: str = DEFAULT_NAMESPACE,
     api_audiences: tuple[str, ...] = FALLBACK_API_AUDIENCES,
+    probe_namespace: str | None = None,
 ) -> Export:
     """Return the objects that mean the same as a policy, in a fixed order.
 
     With `patched`, the API server patches pods as the webhook does; needs Kubernetes 1.36. `api_audiences` are the API
-    server's own, unless the policy names them. Raises `PolicyTooLargeError` if the API server would not accept them.
+    server's own, unless the policy names them. Pods in `probe_namespace` are left to the webhook. Raises
+    `PolicyTooLargeError` if the API server would not accept the objects.
     """
     audiences = policy.api_server_token.audiences or api_audiences
-    given = CompilerInput(policy, audiences, own_namespace, patched, Scopes(policy))
+    excluded = (own_namespace, *filter(None, [probe_namespace]))
+    given = CompilerInput(policy, audiences, excluded, patched, Scopes(policy))
     rules = [rule for rules in _RULES for rule in rules(given) if _is_on(given, rule.rule)]
     gaps = {rule.rule: [f"{rule.rule}: {gap}" for gap in rule.gaps] for rule in rules}
     everywhere = [_NO_WORKLOADS, *(gap for rule in rules if not rule.checks for gap in gaps[rule.rule])]
@@ -104,7 +107,7 @@ def _validating(given: CompilerInput, rule: ExportedRule, action: Action, gaps: 
     joined = findings[0] if len(findings) == 1 else _joined(findings)
     variables.append(("findings", joined))
     meta = metadata(given.policy.revision, gaps)
-    return validating(rule.rule, action, constraints(rule.subject, given.own_namespace), variables, meta)
+    return validating(rule.rule, action, constraints(rule.subject, given.excluded), variables, meta)
 
 
 def _joined(lists: Sequence[str]) -> str:
@@ -153,7 +156,7 @@ def _mutating(given: CompilerInput, gaps: Sequence[str]) -> list[Object]:
         return []
     variables = [("now", NOW_BEFORE_CREATION), *given.scopes.variables(), *mutations.variables(given)]
     meta = metadata(given.policy.revision, gaps)
-    return mutating(MUTATING_NAME, constraints(Subject.POD, given.own_namespace), variables, patches, meta)
+    return mutating(MUTATING_NAME, constraints(Subject.POD, given.excluded), variables, patches, meta)
 
 
 def _check_size(found: Object) -> None:

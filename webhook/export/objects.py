@@ -117,11 +117,11 @@ def mutating(
     return _with_binding(MUTATING, name, meta, spec, {})
 
 
-def constraints(subject: Subject, own_namespace: str) -> Object:
-    """Return which requests about a subject a policy is about."""
+def constraints(subject: Subject, excluded: Sequence[str]) -> Object:
+    """Return which requests about a subject a policy is about; pods in the `excluded` namespaces are left alone."""
     resource, operations = _RESOURCES[subject]
-    excluded = [SYSTEM_NAMESPACE, *([] if subject in TOKEN_GRANTING else [own_namespace])]
-    selector = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": excluded}
+    left_alone = [SYSTEM_NAMESPACE, *([] if subject in TOKEN_GRANTING else excluded)]
+    selector = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": left_alone}
     rule = {
         "apiGroups": [""],
         "apiVersions": ["v1"],
