@@ -14,6 +14,7 @@ from webhook.scan.exemption_usage import ExemptionStatus
 from webhook.scan.options import ScanFilters, ScanOptions
 from webhook.scan.report import OutcomeCounts, ScanReport
 from webhook.scan.scanner import Scanner
+from webhook.scan.webhook_scope import Requirement, WebhookScope
 
 REFUSED = ApiError(403, "HTTP 403: not for you")
 ROBOT = {
@@ -338,3 +339,45 @@ def test_refused_kind_of_the_policy_hints_at_the_missing_right() -> None:
     )
     [unread] = scan(rollouts=REFUSED, **ROLLOUTS).unread
     assert unread.hint.endswith("; manifests/scanner grants it")
+
+
+CONDITION = "!(request.namespace in 'cert-manager,calico-system'.split(','))"
+
+
+def test_history_is_read_from_webhook_and_policy() -> None:
+    webhook = {
+        "metadata": {"name": "tokenguard", "creationTimestamp": "2026-11-20T12:00:00Z"},
+        "webhooks": [
+            {"name": "other.validate.tokenguard.svc", "namespaceSelector": {"matchLabels": {"never": "read"}}},
+            {
+                "name": "pods.validate.tokenguard.svc",
+                "namespaceSelector": {
+                    "matchLabels": {"guarded": "yes"},
+                    "matchExpressions": [{"key": "name", "operator": "NotIn", "values": ["a", "b"]}],
+                },
+                "matchConditions": [
+                    {"name": "other", "expression": "true"},
+                    {"name": "not-in-an-excluded-namespace", "expression": CONDITION},
+                ],
+            },
+        ],
+    }
+    fields = [("2026-11-21T00:00:00Z", {"f:data": {}}), ("2026-11-22T00:00:00Z", {"f:metadata": {}})]
+    managed = [{"time": time, "fieldsV1": changed} for time, changed in fields]
+    held = {"metadata": {"name": "token-policy", "managedFields": managed}, "data": {"policy.yaml": ""}}
+    reader = ScanReader(Lists(configmaps=[held], validatingwebhookconfigurations=[webhook]), lambda _: None)
+    assert reader.policy("tokenguard", "token-policy") == ""
+    history = reader.snapshot().history
+    assert (history.is_known, str(history.webhook_created), str(history.policy_changed)) == (
+        True, "2026-11-20 12:00:00+00:00", "2026-11-21 00:00:00+00:00",
+    )  # fmt: skip
+    assert history.scope == WebhookScope(
+        (Requirement("guarded", "In", ("yes",)), Requirement("name", "NotIn", ("a", "b"))),
+        frozenset({"cert-manager", "calico-system"}),
+    )
+
+
+@pytest.mark.parametrize(("found", "is_known"), [([], True), (REFUSED, False)])
+def test_history_without_webhook_is_known_unless_refused(found, is_known) -> None:
+    history = ScanReader(Lists(validatingwebhookconfigurations=found), lambda _: None).snapshot().history
+    assert (history.is_known, history.webhook_created, history.scope) == (is_known, None, WebhookScope())

@@ -137,6 +137,24 @@ def test_scan_finds_the_pods_that_nobody_evaluated(scanned) -> None:
     assert driver["resources"][0]["name"] == "vault.example.com"
 
 
+def test_pods_of_an_excluded_namespace_are_listed_as_such(scanned) -> None:
+    plane = scanned.plane
+    kind = "validatingwebhookconfiguration"
+    before = json.loads(plane.do("get", kind, "tokenguard", "-o", "json"))
+    changed = json.loads(json.dumps(before))
+    for webhook in changed["webhooks"]:
+        webhook["namespaceSelector"]["matchExpressions"][0]["values"].append("shop")
+    plane.do("replace", "-f", "-", stdin=changed)
+    try:
+        scanned.scan()
+        assert set(admissions(scanned).values()) == {"excluded"}
+    finally:
+        before["metadata"].pop("resourceVersion")
+        plane.do("replace", "-f", "-", stdin=before)
+    scanned.scan()
+    assert "excluded" not in admissions(scanned).values()
+
+
 def test_second_scan_writes_nothing(scanned) -> None:
     scanned.scan()
     before = scanned.reports(WG_POLICY)

@@ -28,6 +28,7 @@ from webhook.formatters.scan_html import page
 from webhook.scan.options import ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import OutcomeCounts, RuleCount, UnreadResource
+from webhook.scan.webhook_scope import WebhookScope
 
 REFUSED = UnreadResource(
     "secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True
@@ -69,6 +70,14 @@ def test_text_lists_pods_that_were_certainly_not_evaluated() -> None:
         f"{early} configuration was created: 1 pod of Deployment/web in shop (token-expiration); recreate them",
         f"{slipped} called: 2 pods of Deployment/web in shop, Pod/pod-3 in shop (token-expiration); recreate them",
     ]
+
+
+def test_text_lists_pods_of_an_excluded_namespace_without_advice() -> None:
+    small = Small().pod("a", live(), creationTimestamp="2026-11-22T13:00:00Z")
+    scope = WebhookScope(excluded=frozenset({"shop"}))
+    small.snapshot.history = AdmissionHistory(NOW, NOW, scope, is_known=True)
+    excluded = "admitted without evaluation, as the webhook configuration excludes the namespace"
+    assert f"  {excluded}: 1 pod of Pod/a in shop (token-expiration)\n" in text(small.scan())
 
 
 def test_text_shows_the_whole_report(small_cluster) -> None:

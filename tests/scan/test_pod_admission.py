@@ -9,6 +9,7 @@ from webhook.scan.evaluation_result import Admission
 from webhook.scan.options import ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import UnevaluatedPod
+from webhook.scan.webhook_scope import NAME_LABEL, Requirement, WebhookScope
 
 WEBHOOK = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 POLICY = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -48,6 +49,32 @@ def test_admission_follows_from_the_pods_age(created, expected) -> None:
 ])  # fmt: skip
 def test_admission_needs_the_history(history, expected) -> None:
     assert admissions(UNCAPPED, history=history) == [expected]
+
+
+SCOPES = {
+    "by name": WebhookScope((Requirement(NAME_LABEL, "NotIn", ("kube-system", "shop")),)),
+    "by condition": WebhookScope(excluded=frozenset({"shop"})),
+    "by label": WebhookScope((Requirement("opt-out", "DoesNotExist"),)),
+    "not selected": WebhookScope((Requirement("guarded", "In", ("yes",)),)),
+}
+
+
+@pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
+@pytest.mark.parametrize("created", [BEFORE, AFTER])
+def test_pod_in_an_excluded_namespace_is_excluded(scope, created) -> None:
+    small = Small().pod("a", UNCAPPED, creationTimestamp=created)
+    small.snapshot.namespaces["shop"] = frozenset({("opt-out", "")})
+    small.snapshot.history = HISTORY._replace(scope=scope)
+    assert [pod.admission.value for pod in small.scan().unevaluated_pods] == ["excluded"]
+
+
+@pytest.mark.parametrize("scope", [
+    WebhookScope((Requirement(NAME_LABEL, "NotIn", ("kube-system",)), Requirement("opt-out", "DoesNotExist"))),
+    WebhookScope((Requirement(NAME_LABEL, "In", ("shop",)), Requirement(NAME_LABEL, "Exists"))),
+    WebhookScope((Requirement("guarded", "Unheard"),), frozenset({"other"})),
+])  # fmt: skip
+def test_pod_in_another_namespace_is_not_excluded(scope) -> None:
+    assert admissions(UNCAPPED, history=HISTORY._replace(scope=scope)) == ["not-evaluated"]
 
 
 def test_pod_without_creation_time_is_undetermined() -> None:

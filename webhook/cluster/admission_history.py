@@ -1,12 +1,17 @@
-"""Since when tokenguard is called, and since when the policy is as it is: what a scan concludes admissions from."""
+"""Since when and where tokenguard is called, and since when the policy is as it is, to conclude admissions from."""
 
 import datetime as dt
+import re
 
 import msgspec
 
 from webhook.cluster.api_types import BY_NAME, ApiObject, ConfigMap, Metadata, Resource, config_map
+from webhook.scan.webhook_scope import Requirement, WebhookScope
 
 _NAME = "tokenguard"
+_PODS = "pods.validate.tokenguard.svc"
+_EXCLUDED = re.compile(r"!\(request\.namespace in '([a-z0-9,-]*)'\.split\(','\)\)")
+"""The condition of manifests/components/exclude-namespaces."""
 _PATH = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
@@ -14,15 +19,52 @@ class _CreatedMetadata(Metadata):
     creation_timestamp: dt.datetime | None = None
 
 
+class _Expression(msgspec.Struct):
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
+class _LabelSelector(msgspec.Struct, rename="camel"):
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[_Expression] | None = None
+
+
+class _MatchCondition(msgspec.Struct):
+    name: str = ""
+    expression: str = ""
+
+
+class _ValidatingWebhook(msgspec.Struct, rename="camel"):
+    name: str = ""
+    namespace_selector: _LabelSelector | None = None
+    match_conditions: list[_MatchCondition] | None = None
+
+
 class ValidatingConfiguration(ApiObject):
-    """The validating webhook configuration, as PartialObjectMetadata."""
+    """The validating webhook configuration."""
 
     metadata: _CreatedMetadata = msgspec.field(default_factory=_CreatedMetadata)
+    webhooks: list[_ValidatingWebhook] | None = None
+
+    @property
+    def scope(self) -> WebhookScope:
+        """The namespaces whose pods it has evaluated."""
+        webhook = next((webhook for webhook in self.webhooks or () if webhook.name == _PODS), None)
+        if webhook is None:
+            return WebhookScope()
+        selector = webhook.namespace_selector or _LabelSelector()
+        labels = (Requirement(key, "In", (value,)) for key, value in (selector.match_labels or {}).items())
+        expressions = (
+            Requirement(expression.key, expression.operator, tuple(expression.values or ()))
+            for expression in selector.match_expressions or ()
+        )
+        conditions = (_EXCLUDED.fullmatch(condition.expression) for condition in webhook.match_conditions or ())
+        names = (name for found in conditions if found for name in found[1].split(","))
+        return WebhookScope((*labels, *expressions), frozenset(names))
 
 
-WEBHOOK = Resource(
-    "validatingwebhookconfigurations", _PATH, ValidatingConfiguration, f"{BY_NAME}{_NAME}", metadata_only=True
-)
+WEBHOOK = Resource("validatingwebhookconfigurations", _PATH, ValidatingConfiguration, f"{BY_NAME}{_NAME}")
 
 
 class _ManagedFields(msgspec.Struct, rename="camel"):

@@ -40,6 +40,7 @@ from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.rbac import Binding, Permissions, Role
 from webhook.scan.report import UnreadResource
 from webhook.scan.scanner import Scanner
+from webhook.scan.webhook_scope import WebhookScope
 
 T = TypeVar("T")
 _REFUSED = frozenset({403, 404})
@@ -286,8 +287,13 @@ class ScanReader:
     def _read_history(self) -> AdmissionHistory:
         before = len(self._unread)
         missing = "whether pods were admitted without evaluation"
-        created = [found.metadata.creation_timestamp for found in self._list(WEBHOOK, missing, namespaced=False)]
-        return AdmissionHistory(next(iter(created), None), self._policy_changed, is_known=len(self._unread) == before)
+        webhook = next(iter([*self._list(WEBHOOK, missing, namespaced=False)]), None)
+        return AdmissionHistory(
+            webhook.metadata.creation_timestamp if webhook else None,
+            self._policy_changed,
+            webhook.scope if webhook else WebhookScope(),
+            is_known=len(self._unread) == before,
+        )
 
     def _read_issuer(self) -> str:
         issuer = ""

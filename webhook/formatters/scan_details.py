@@ -127,7 +127,8 @@ def _unevaluated(report: ScanReport) -> Iterator[str]:
             owners.setdefault((pod.admission, rules), Counter())[f"{pod.owner} in {pod.namespace}"] += 1
     for (admission, rules), pods in owners.items():
         those = f"{counted(pods.total(), 'pod')} of {first_names(pods)}"
-        yield f"{ADMISSIONS[admission]}: {those} ({rules}); recreate them"
+        advice = "" if admission is Admission.EXCLUDED else "; recreate them"
+        yield f"{ADMISSIONS[admission]}: {those} ({rules}){advice}"
 
 
 def _secret(secret: LegacySecret, accounts: _Accounts) -> Iterator[str]:

@@ -16,6 +16,7 @@ _MAX_NAMES = 5
 ADMISSIONS = {
     Admission.NOT_EVALUATED: "admitted without evaluation, as tokenguard was not called",
     Admission.BEFORE_INSTALLATION: "admitted without evaluation, before the webhook configuration was created",
+    Admission.EXCLUDED: "admitted without evaluation, as the webhook configuration excludes the namespace",
     Admission.UNDETERMINED: "would be denied as it runs; admitted without evaluation, under an earlier policy, or by an"
     " exemption",
 }

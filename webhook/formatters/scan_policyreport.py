@@ -31,6 +31,7 @@ RECREATED = "If recreated"
 _CATEGORIES = {
     Admission.NOT_EVALUATED: "Admitted without evaluation",
     Admission.BEFORE_INSTALLATION: "Admitted without evaluation",
+    Admission.EXCLUDED: "Admitted without evaluation",
     Admission.UNDETERMINED: "Would be denied as it runs",
 }
 _RESULTS = {Action.REJECT: "fail", Action.WARN: "warn", Action.AUDIT: "warn"}
@@ -148,12 +149,13 @@ def _unevaluated(pod: UnevaluatedPod) -> _Result:
     if len(pod.findings) > _MAX_FINDINGS:
         lines.append(f"and {len(pod.findings) - _MAX_FINDINGS} more")
     worst = next((found for found in pod.findings if found.rule in _SEVERE_RULES), pod.findings[0])
+    is_excluded = pod.admission is Admission.EXCLUDED
     created = f"{pod.created:%Y-%m-%dT%H:%M:%SZ}" if pod.created else ""
     return {
         "rule": worst.rule,
         "category": _CATEGORIES[pod.admission],
-        "severity": _severity(worst),
-        "result": "fail",
+        "severity": "info" if is_excluded else _severity(worst),
+        "result": "skip" if is_excluded else "fail",
         "message": plain(
             f"{ADMISSIONS[pod.admission]}: {'; '.join(lines)}. Owner: {pod.owner}. What to do: {pod.hint}"
         ),

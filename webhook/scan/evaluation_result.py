@@ -40,6 +40,7 @@ class Admission(FastStrEnum):
 
     NOT_EVALUATED = "not-evaluated"
     BEFORE_INSTALLATION = "before-installation"
+    EXCLUDED = "excluded"
     UNDETERMINED = "undetermined"
 
 

@@ -12,24 +12,28 @@ from typing import NamedTuple
 
 from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.policy.model import Policy
+from webhook.core.selectors import Labels
 from webhook.scan.api_types import Pod
 from webhook.scan.evaluation_result import Admission, ReportedFinding
 from webhook.scan.owners import OwnerKey
+from webhook.scan.webhook_scope import WebhookScope
 
 SETTLING = dt.timedelta(seconds=10)
 """Until all API servers call a new webhook, and all replicas have a new policy."""
+INCLUDE_HINT = "nothing, or first include the namespace in the webhook configuration; then "
 _RESTARTED = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _REFERENCE = "legacy-token-reference"
 
 
 class AdmissionHistory(NamedTuple):
-    """When the validating webhook configuration was created, and when the policy last changed.
+    """When the validating webhook configuration was created, when the policy last changed, and what it excludes.
 
     None: it does not exist, or that is not known. `is_known` is False if the configuration could not be read.
     """
 
     webhook_created: dt.datetime | None = None
     policy_changed: dt.datetime | None = None
+    scope: WebhookScope = WebhookScope()
     is_known: bool = False
 
 
@@ -37,9 +41,17 @@ class AdmissionClassifier:
     """Concludes how pods were admitted that the policy would deny as they are."""
 
     def __init__(
-        self, policy: Policy, history: AdmissionHistory, secrets: Mapping[tuple[str, str], dt.datetime | None]
+        self,
+        policy: Policy,
+        history: AdmissionHistory,
+        secrets: Mapping[tuple[str, str], dt.datetime | None],
+        namespaces: Mapping[str, Labels],
     ) -> None:
-        """`secrets` are the legacy Secrets by namespace and name, each with when it was created."""
+        """`secrets` are the legacy Secrets by namespace and name, each with when it was created.
+
+        `namespaces` are the labels of each.
+        """
+        self._namespaces = namespaces
         self._by_user = [exemption for exemption in policy.exemptions if exemption.users]
         self._history = history
         self._secrets = secrets
@@ -48,10 +60,12 @@ class AdmissionClassifier:
         self, pod: Pod, account: str, findings: tuple[ReportedFinding, ...], references: frozenset[str]
     ) -> Admission:
         """Return how a pod was admitted that the findings deny; `references` are the legacy Secrets that it names."""
-        webhook, policy, is_known = self._history
+        webhook, policy, scope, is_known = self._history
         created, namespace = pod.created, pod.metadata.namespace or ""
         if created is None or not is_known:
             return Admission.UNDETERMINED
+        if scope.excludes(namespace, self._namespaces.get(namespace, frozenset())):
+            return Admission.EXCLUDED
         if (webhook is None and policy is None) or (webhook is not None and created < webhook):
             return Admission.BEFORE_INSTALLATION
         if policy is None or created < max(policy, webhook or policy) + SETTLING:

@@ -178,8 +178,8 @@ class UnevaluatedPod(Struct, frozen=True, gc=False, rename="camel"):
         Admission,
         Meta(
             description="not-evaluated: it is newer than webhook and policy, so it was admitted without evaluation."
-            " before-installation: it is older than the webhook configuration. undetermined: it may have been admitted"
-            " without evaluation, under an earlier policy, or by an exemption."
+            " before-installation: it is older than the webhook configuration. excluded: that excludes its namespace."
+            " undetermined: it may have been admitted without evaluation, under an earlier policy, or by an exemption."
         ),
     ]
     findings: Annotated[tuple[ReportedFinding, ...], Meta(description="What denies it as it is.")]

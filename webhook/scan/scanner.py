@@ -15,6 +15,7 @@ from webhook.scan import aggregate
 from webhook.scan.api_types import Pod
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.evaluation_result import (
+    Admission,
     Change,
     EvaluationResult,
     PodEvaluation,
@@ -28,7 +29,7 @@ from webhook.scan.filters import FindingFilter
 from webhook.scan.legacy_secrets import LegacySecretAnalyzer, recreated_secret, references
 from webhook.scan.options import ScanOptions, describe_policy
 from webhook.scan.owners import OwnerIdentity, OwnerIndex, OwnerKey, TemplateRevision
-from webhook.scan.pod_admission import AdmissionClassifier, recreate_hint
+from webhook.scan.pod_admission import INCLUDE_HINT, AdmissionClassifier, recreate_hint
 from webhook.scan.pod_tokens import legacy_references, tokens_of
 from webhook.scan.policy_diff import change_between
 from webhook.scan.recreate import Automounts, pod_from_template, recreated_pod, replacement_pod
@@ -66,6 +67,7 @@ class Scanner:
             options.policy,
             snapshot.history,
             {secret.key: secret.metadata.creation_timestamp for secret in snapshot.secrets},
+            snapshot.namespaces,
         )
         self._unevaluated: list[UnevaluatedPod] = []
 
@@ -132,6 +134,8 @@ class Scanner:
         meta = pod.metadata
         references = frozenset(name for _, name in legacy_references(context))
         denied_by = next((finding.rule for finding in recreated.findings if finding.action is Action.REJECT), "")
+        admission = self._admissions.classify(pod, context.account, findings, references)
+        hint = recreate_hint(owner, meta.name or "", denied_by)
         self._unevaluated.append(
             UnevaluatedPod(
                 namespace=owner.namespace,
@@ -139,9 +143,9 @@ class Scanner:
                 uid=meta.uid or "",
                 created=pod.created,
                 owner=object_title(*owner[1:]),
-                admission=self._admissions.classify(pod, context.account, findings, references),
+                admission=admission,
                 findings=findings,
-                hint=recreate_hint(owner, meta.name or "", denied_by),
+                hint=f"{INCLUDE_HINT if admission is Admission.EXCLUDED else ''}{hint}",
             )
         )
 

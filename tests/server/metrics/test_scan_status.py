@@ -41,7 +41,7 @@ def test_status_is_exported_with_known_labels_only(folder) -> None:
         'pods{outcome="allowed"}': 4, 'pods{outcome="warned"}': 0, 'pods{outcome="patched"}': 0,
         'pods{outcome="denied"}': 2,
         'unevaluated_pods{admission="not-evaluated"}': 5, 'unevaluated_pods{admission="before-installation"}': 0,
-        'unevaluated_pods{admission="undetermined"}': 0,
+        'unevaluated_pods{admission="excluded"}': 0, 'unevaluated_pods{admission="undetermined"}': 0,
     }  # fmt: skip
 
 
