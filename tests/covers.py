@@ -1,6 +1,6 @@
 """Which tests cover which rows of docs/failure-modes.md and docs/threat-model.md.
 
-A test says so with `@pytest.mark.covers("failure-modes: disk full")`, a golden case with the key `covers`. Besides
+A test says so with `@pytest.mark.covers("failure-modes: disk full")`, a golden case with the key `x-covers`. Besides
 rows, it can name a heading, or the bold beginning of an item.
 """
 
@@ -46,7 +46,7 @@ def covered() -> dict[str, list[str]]:
                 found[name].append(f"{file.relative_to(CHECKOUT)}::{test}")
     for file in sorted((CHECKOUT / "tests/cases").glob("*.yaml")):
         for case in yaml.safe_load_all(file.read_text()):
-            for name in (case or {}).get("covers", ()):
+            for name in (case or {}).get("x-covers", ()):
                 found[name].append(f"{file.relative_to(CHECKOUT)}: {case['case']}")
     return found
 

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from tests.golden_cases import LOADED, NOW, GoldenCase, the_object
+from tests.golden_cases import LOADED, NOW, golden_case, the_object
 from tests.recorded_reviews import EXPECTED, recorded
 from tests.reviews import review
 from tests.server.audit_log.cases import large_denial
@@ -65,7 +65,7 @@ def test_server_records_of_recorded_reviews_match_the_schema(tmp_path):
 
 @pytest.mark.parametrize(("rule", "case"), LOADED, ids=[f"{rule}: {case['case']}" for rule, case in LOADED])
 def test_records_of_golden_cases_match_the_schema(rule, case):  # noqa: ARG001 - for the id
-    golden = GoldenCase(case)
+    golden = golden_case(case)
     for phase in (Phase.MUTATE, Phase.VALIDATE):
         request = read_review(review(the_object(case), **golden.request), phase)
         decision = golden.evaluate(the_object(case), phase)

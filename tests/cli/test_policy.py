@@ -1,7 +1,9 @@
-"""`tokenguard policy validate`, `show` and `schema`."""
+"""`tokenguard policy validate`, `test`, `show` and `schema`."""
 
 import json
+from xml.etree import ElementTree as ET
 
+import pytest
 import yaml
 
 from tests.commands import run_command
@@ -94,3 +96,50 @@ def test_export_too_large_policy_exits_2_with_the_reason() -> None:
     done = run_command("policy", "export", "-", stdin=f"{HEAD}exemptions: [{exemption}]\n".encode())
     assert (done.returncode, done.stdout) == (2, "")
     assert "the policy is too large for the API server: an expression of ValidatingAdmissionPolicy" in done.stderr
+
+
+def test_validate_warns_about_what_has_no_effect(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(f"{HEAD}overrides: [{{namespaces: [kube-system]}}]\n")
+    done = run_command("policy", "validate", str(file))
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == (f"{file}:3: warning: overrides[0]: never applies: kube-system is left alone")
+
+
+CASES = """case: passes
+object: {spec: {containers: [{name: app}]}}
+---
+case: fails <&
+object: {spec: {containers: [{name: app}]}}
+decision: denied
+"""
+
+
+@pytest.mark.parametrize("output", ["text", "json", "junit"])
+def test_test_reports_each_failed_case(tmp_path, output) -> None:
+    file = tmp_path / "cases.yaml"
+    file.write_text(CASES)
+    done = run_command("policy", "test", str(tmp_path), "--output", output)
+    assert (done.returncode, done.stderr) == (1, "")
+    failure = "decision: expected denied, got allowed"
+    if output == "text":
+        summary = "2 cases in 1 file: 1 passed, 1 failed"
+        assert done.stdout.splitlines() == [f"{file}:4: failed: fails <&", f"  {failure}", summary]
+    elif output == "json":
+        report = json.loads(done.stdout)
+        assert [(case["case"], case["failures"]) for case in report["cases"]] == [
+            ("passes", []),
+            ("fails <&", [failure]),
+        ]
+        assert report["summary"] == {"cases": 2, "passed": 1, "failed": 1}
+    else:
+        [suite] = ET.fromstring(done.stdout)
+        assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (str(file), "2", "1")
+        assert [(case.get("name"), [part.get("message") for part in case]) for case in suite] == [
+            ("passes", []), ("fails <&", [failure]),
+        ]  # fmt: skip
+
+
+def test_test_without_a_case_exits_2(tmp_path) -> None:
+    (tmp_path / "policy.yaml").write_text(HEAD)
+    assert run_command("policy", "test", str(tmp_path)).returncode == 2

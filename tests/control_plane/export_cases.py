@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.control_plane.exported import SUBJECTS, Case
 from tests.core.strategies import HEAD, admitted
-from tests.golden_cases import LOADED, GoldenCase, the_object
+from tests.golden_cases import LOADED, golden_case, the_object
 from tests.reviews import review
 from webhook.core import admission_request
 from webhook.core.admission_request import read_review
@@ -30,7 +30,7 @@ def golden() -> Iterator[Case]:
     """Yield the golden cases about pods, Secrets and TokenRequests; cases with the same policy share one."""
     known: dict[str, Policy] = {}
     for rule, case in LOADED:
-        found = GoldenCase(case)
+        found = golden_case(case)
         request = dict(found.request)
         obj, old = the_object(case), request.pop("old")
         subject = read_review(review(obj, **request, old=old), admission_request.Phase.VALIDATE).subject

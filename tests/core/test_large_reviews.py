@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.core.large_reviews import CLUSTER, INJECTIONS, LISTS, STRINGS, Maker, pod, policy, projected, token
-from tests.golden_cases import GoldenCase
+from tests.golden_cases import golden_case
 from tests.reviews import review
 from webhook.audit.record import encode_record
 from webhook.core.admission_request import Phase, read_review
@@ -95,7 +95,7 @@ def test_exempted_findings_over_maximum_hide_no_other_finding() -> None:
     document = {
         "exemptions": [{"rules": ["*"], "serviceAccounts": ["app"], "reason": "its own token", "until": "never"}],
     }
-    golden = GoldenCase({"policy": document})
+    golden = golden_case({"policy": document})
     request = read_review(review(pod(containers=[{"name": "app", "env": variables}])), Phase.VALIDATE)
     decision = evaluate(request, golden.policy, CLUSTER, NOW)
     [finding] = decision.findings

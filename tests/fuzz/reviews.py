@@ -13,7 +13,7 @@ import msgspec
 from tests.fuzz import seeds
 from tests.fuzz.mending import assert_mended
 from tests.fuzz.mutation import Mutator, depth
-from tests.golden_cases import LOADED, GoldenCase
+from tests.golden_cases import LOADED, golden_case
 from webhook.audit.log_entry import decode_entry
 from webhook.core.admission_request import InvalidReviewError, Phase, read_review
 from webhook.core.decision import Decision
@@ -68,7 +68,7 @@ class Court:
 
     def __init__(self, case: dict[str, Any]) -> None:
         """Take what a golden case has: `policy`, `cluster` and `api-audiences`."""
-        golden = GoldenCase(case)
+        golden = golden_case(case)
         self.policy, self.cluster = golden.policy, golden.cluster
         state = State()
         state.use_policy(self.policy)

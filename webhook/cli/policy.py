@@ -1,37 +1,50 @@
-"""The `policy` commands: validate, show, export, schema."""
+"""The `policy` commands: validate, test, show, export, schema."""
 
+import datetime as dt
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
 import yaml
 
-from webhook.check.input_files import STDIN
+from webhook.check.input_files import STDIN, find
+from webhook.check.policy_tests import PolicyTestReport, run_policy_tests
 from webhook.cli import policy_init
 from webhook.cli.common import (
     FILE,
     api_audience_option,
     label_option,
     load_policy,
+    output_option,
     own_namespace_option,
+    policy_option,
     policy_problems,
     read_input,
 )
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
-from webhook.core.policy.loader import read_policy
+from webhook.core.policy.loader import policy_warnings, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import json_schema
 from webhook.core.policy.serializer import namespace_document, policy_document
 from webhook.core.safe_output import safe_text
 from webhook.core.selectors import Labels
 from webhook.export.compiler import compile_policy
+from webhook.formatters import policy_test
 from webhook.formatters.check_lines import problem_line
+from webhook.formatters.formatter import FormatOptions, Formatter, print_report
+
+TEST_FORMATTERS: Mapping[str, Formatter[PolicyTestReport]] = {
+    "text": policy_test.format_text,
+    "json": policy_test.format_json_report,
+    "junit": policy_test.format_junit_report,
+}
 
 
 @click.group("policy")
 def command() -> None:
-    """Draft, validate, show or export a policy, or print its schema."""
+    """Draft, validate, test, show or export a policy, or print its schema."""
 
 
 command.add_command(policy_init.command)
@@ -40,19 +53,55 @@ command.add_command(policy_init.command)
 @command.command("validate")
 @click.argument("file", envvar="TOKENGUARD_POLICY", default=STDIN, type=FILE, metavar="[FILE|-]")
 def validate(file: str) -> int:
-    """Report all errors of a policy.
+    """Report all errors of a policy, and what has no effect.
 
-    FILE is a policy document or a ConfigMap manifest; the default is standard input (-).
+    FILE is a policy document or a ConfigMap manifest; the default is standard input (-). Exemptions that have ended,
+    overrides that never match, and injections that reach no pod are warnings.
 
     Exit status: 0 valid, 1 invalid, 2 the file cannot be read.
     """
-    policy = read_policy(read_input(file))
+    data = read_input(file)
+    policy = read_policy(data)
     if isinstance(policy, Policy):
+        for warning in policy_problems(file, policy_warnings(data, dt.datetime.now(dt.UTC))):
+            click.echo(problem_line(warning, "warning"))
         click.echo(f"valid (revision {policy.revision})")
         return 0
     for problem in policy_problems(file, policy):
         click.echo(problem_line(problem))
     return 1
+
+
+@command.command("test")
+@click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
+@policy_option("the default policy")
+@output_option(TEST_FORMATTERS)
+@click.option("-v", "--verbose", is_flag=True, help="Also show the cases that passed, and the files without cases.")
+def run_tests(paths: tuple[str, ...], policy: str | None, output: str, *, verbose: bool) -> int:
+    """Run test cases: objects, and what a policy is expected to do about them.
+
+    PATH is a file with test cases, or a folder that contains some. Each YAML document is a case:
+
+    \b
+      case: a pod of shop gets a token for Vault
+      policy: policy.yaml
+      object: {spec: {serviceAccountName: shop, containers: [{name: app}]}}
+      decision: patched
+      findings: {inject: patch}
+
+    docs/policy.md describes all keys. --policy is the policy of cases that name none.
+
+    Exit status: 0 all cases passed, 1 a case failed, 2 a case cannot be run, or there is none.
+    """
+    now = dt.datetime.now(dt.UTC)
+    report = run_policy_tests(find(paths), load_policy(policy), now=now, stdin=sys.stdin.buffer)
+    print_report(TEST_FORMATTERS, output, report, FormatOptions(verbose=verbose))
+    if output != "text":
+        for problem in report.problems:
+            click.echo(problem_line(problem), err=True)
+        for warning in report.warnings:
+            click.echo(problem_line(warning, "warning"), err=True)
+    return report.exit_status
 
 
 @command.command("show")

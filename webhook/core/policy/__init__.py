@@ -1,1 +1,1 @@
-"""The policy: its values (`model`), and reading them from a document (`document`)."""
+"""The policy: its values (`model`), reading them from a document (`loader`), and what has no effect in one (`lint`)."""

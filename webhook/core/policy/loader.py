@@ -1,7 +1,9 @@
 """Reads a policy from its document: all errors at once, each with its path and line."""
 
+import datetime as dt
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from webhook.core.documents.document import DocumentError
@@ -10,6 +12,7 @@ from webhook.core.documents.yaml_reader import Budget, YamlDocument
 from webhook.core.policy.builder import build
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.errors import ErrorCollector, PolicyError
+from webhook.core.policy.lint import ineffective
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import API_VERSION, KIND, PolicyDocument, key_paths
 from webhook.core.policy.validator import validate
@@ -35,6 +38,24 @@ def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:
     `data` is the bare document, or a ConfigMap manifest that contains it as `policy.yaml`; other documents beside it
     are ignored. The policy's hash is of the exact bytes of the document. Time and memory are in proportion to size.
     """
+    found = _find_document(data)
+    return found if isinstance(found, tuple) else found.read()
+
+
+def policy_warnings(data: bytes, now: dt.datetime) -> tuple[PolicyError, ...]:
+    """Return what is valid in a policy but has no effect at this time (aware); nothing if the policy is invalid."""
+    found = _find_document(data)
+    policy = found if isinstance(found, tuple) else found.read()
+    if isinstance(found, tuple) or not isinstance(policy, Policy):
+        return ()
+    warnings = ErrorCollector(found.line_of)
+    for path, message in ineffective(policy, now):
+        warnings.add(path, message)
+    return warnings.sorted()
+
+
+def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
+    """Return the document of the policy, or why there is not exactly one."""
     try:
         documents = _read_documents(data.decode())
     except UnicodeDecodeError as error:
@@ -48,8 +69,8 @@ def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:
         message = f"contains no policy: it needs a document of kind {KIND}, or a ConfigMap with key {KEY}"
         return (PolicyError("", 1, "contains several policies; keep one" if policies or texts else message),)
     if policies:
-        return _read(*policies[0], data)
-    return _read_configmap(*texts[0])
+        return _PolicyDocument(*policies[0], data)
+    return _in_configmap(*texts[0])
 
 
 def _read_documents(text: str) -> _Documents:
@@ -76,8 +97,8 @@ def _configmap_text(value: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _read_configmap(configmap: YamlDocument, text: str) -> Policy | tuple[PolicyError, ...]:
-    """Read the document in a ConfigMap; lines are those of the file."""
+def _in_configmap(configmap: YamlDocument, text: str) -> "_PolicyDocument | tuple[PolicyError, ...]":
+    """Return the document in a ConfigMap; lines are those of the file."""
 
     def line_in_file(line: int) -> int:
         return configmap.line_in(_POINTER, line)
@@ -88,14 +109,26 @@ def _read_configmap(configmap: YamlDocument, text: str) -> Policy | tuple[Policy
         return (PolicyError("", line_in_file(error.line), error.message),)
     if len(documents) != 1:
         return (PolicyError(KEY, line_in_file(1), "must contain one document"),)
-    return _read(*documents[0], text.encode(), line_in_file)
+    return _PolicyDocument(*documents[0], text.encode(), line_in_file)
 
 
-def _read(
-    document: YamlDocument, value: Any, data: bytes, line_in_file: Callable[[int], int] = lambda line: line
-) -> Policy | tuple[PolicyError, ...]:
-    errors = ErrorCollector(lambda pointer: line_in_file(document.line_of(pointer)), key_paths())
-    for line, message, path in document.warnings:
-        errors.add(path, message, line=line_in_file(line))
-    policy = build(validate(value, PolicyDocument, errors), hashlib.sha256(data).hexdigest(), errors)
-    return errors.sorted() or policy
+@dataclass(frozen=True, slots=True)
+class _PolicyDocument:
+    """The document of a policy: its value and its exact bytes; `line_in_file` returns the file's line of its own."""
+
+    document: YamlDocument
+    value: Any
+    data: bytes
+    line_in_file: Callable[[int], int] = lambda line: line
+
+    def line_of(self, pointer: str) -> int:
+        """Return the line of what a JSON Pointer names."""
+        return self.line_in_file(self.document.line_of(pointer))
+
+    def read(self) -> Policy | tuple[PolicyError, ...]:
+        """Return the policy, or all errors."""
+        errors = ErrorCollector(self.line_of, key_paths())
+        for line, message, path in self.document.warnings:
+            errors.add(path, message, line=self.line_in_file(line))
+        policy = build(validate(self.value, PolicyDocument, errors), hashlib.sha256(self.data).hexdigest(), errors)
+        return errors.sorted() or policy

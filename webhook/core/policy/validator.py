@@ -132,4 +132,5 @@ _VALIDATORS: dict[type[inspect.Type], Callable[..., Any]] = {
     inspect.StrType: _text,
     inspect.IntType: _number,
     inspect.BoolType: _flag,
+    inspect.AnyType: lambda _, value, *__: value,
 }

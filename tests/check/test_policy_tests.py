@@ -1,0 +1,151 @@
+"""Test cases of policies in files: what is read, what fails, and what cannot be run."""
+
+import datetime as dt
+import io
+from pathlib import Path
+
+import pytest
+
+from tests.policies import HEAD
+from webhook.check.input_files import find
+from webhook.check.policy_tests import PolicyTestReport, run_policy_tests
+from webhook.core.policy.loader import default_policy
+
+NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+POD = "object: {metadata: {name: app, namespace: shop}, spec: {containers: [{name: app}]}}\n"
+LONG = (
+    "object: {spec: {containers: [{name: app}], volumes: [{name: t, projected:"
+    " {sources: [{serviceAccountToken: {path: t, audience: vault, expirationSeconds: 86400}}]}}]}}\n"
+)
+TOKEN = "{serviceAccountToken: {path: t, audience: vault, expirationSeconds: 3600}}"
+CAPPED = f"  volumes: [{{name: t, projected: {{sources: [{TOKEN}]}}}}]\n"
+
+
+def run(folder: Path, **files: str) -> PolicyTestReport:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return run_policy_tests(find([str(folder)]), default_policy(), now=NOW, stdin=io.BytesIO())
+
+
+def failures(folder: Path, case: str) -> list[str]:
+    report = run(folder, test=case)
+    assert report.problems == []
+    [result] = report.results
+    return [failure.splitlines()[0] for failure in result.failures]
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        pytest.param(POD, [], id="allowed is expected"),
+        pytest.param(POD + "decision: denied\n", ["decision: expected denied, got allowed"], id="decision"),
+        pytest.param(LONG, ["decision: expected allowed, got patched"], id="decision that is not named"),
+        pytest.param(
+            LONG + "decision: patched\nfindings: {token-expiration: reject}\n",
+            ["findings: expected {token-expiration: reject}, got {token-expiration: patch}"],
+            id="action",
+        ),
+        pytest.param(
+            LONG + "decision: patched\nfindings: {}\n",
+            ["findings: expected {}, got {token-expiration: patch}"],
+            id="no finding",
+        ),
+        pytest.param(LONG + "patched:\n spec:\n  containers: [{name: app}]\n" + CAPPED, [], id="patch"),
+        pytest.param(
+            LONG + "patched: {spec: {containers: [{name: app}]}}\n",
+            ["patched: expected (-), got (+)"],
+            id="wrong",
+        ),
+        pytest.param(LONG + "decision: patched\nsays: [capped to 3600s]\n", [], id="message"),
+        pytest.param(
+            LONG + "decision: patched\nsays: []\n", ["says: expected nothing; the webhook says:"], id="no message"
+        ),
+        pytest.param(
+            LONG + 'policy: {exemptions: [{rules: ["*"], reason: INFRA-1, until: never}]}\nexempted: [INFRA-2]\n',
+            ['exempted: expected "INFRA-2"; exemptions that apply:'],
+            id="other exemption",
+        ),
+        pytest.param(
+            LONG + 'now: 2027-01-01\npolicy: {exemptions: [{rules: ["*"], reason: r, until: 2026-12-01}]}\n',
+            ["decision: expected allowed, got patched"],
+            id="exemption that has ended by then",
+        ),
+        pytest.param(
+            LONG.replace("object: {", "object: {metadata: {namespace: loose}, ")
+            + "policy: {overrides: [{namespaces: [loose], mode: warn}]}\ndecision: warned\n",
+            [],
+            id="namespace of the object",
+        ),
+        pytest.param(
+            LONG + 'policy: {messages: {contact: us}}\ndecision: patched\nsays: ["for help, contact us"]\n',
+            [],
+            id="help",
+        ),
+        pytest.param(POD + "x-ticket: 7\n", [], id="key of the user"),
+    ],
+)
+def test_difference_is_a_failure(tmp_path: Path, case: str, expected: list[str]) -> None:
+    assert failures(tmp_path, f"case: it\n{case}") == expected
+
+
+def test_workload_is_decided_as_its_pods(tmp_path: Path) -> None:
+    template = LONG.replace("object: ", "").strip()
+    deployment = f"object: {{apiVersion: apps/v1, kind: Deployment, spec: {{template: {template}}}}}\n"
+    case = f"case: it\n{deployment}decision: patched\nsays: [in its pods it will be capped to 3600s]\n"
+    assert failures(tmp_path, case) == []
+
+
+def test_files_are_relative_to_the_case(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "policy.yaml").write_text(
+        HEAD + "rules: {legacy-token-reference: warn}\noverrides: [{namespaces: [X]}]\n"
+    )
+    (tmp_path / "state.yaml").write_text(
+        "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\n"
+        "metadata: {name: s, namespace: shop, annotations: {kubernetes.io/service-account.name: app}}\n"
+    )
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {{name: {0}, namespace: shop}}\nspec: {{containers: [{1}]}}\n"
+    reads = "{name: app, envFrom: [{secretRef: {name: s}}]}"
+    (tmp_path / "pods.yaml").write_text(pod.format("a", "{name: app}") + "---\n" + pod.format("b", reads))
+    settings = "policy: ../policy.yaml\ncluster: [../state.yaml]\n"
+    (tmp_path / "tests/test.yaml").write_text(
+        f"{settings}---\ncase: a\nobject: ../pods.yaml#Pod/a\n---\n"
+        "case: b\nobject: ../pods.yaml#Pod/b\ndecision: warned\nfindings: {legacy-token-reference: warn}\n"
+    )
+    report = run_policy_tests(find([str(tmp_path)]), default_policy(), now=NOW, stdin=io.BytesIO())
+    assert (report.problems, report.failed, len(report.results), report.exit_status) == ([], [], 2, 0)
+    assert [(warning.path, warning.line) for warning in report.warnings] == [(str(tmp_path / "policy.yaml"), 4)]
+    assert sorted(Path(file.path).name for file in report.skipped) == ["pods.yaml", "policy.yaml", "state.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("case", "line", "message"),
+    [
+        ("objct: {}", 1, 'required key "object" is missing'),
+        (POD + "decisin: denied", 3, 'unknown key "decisin"; did you mean "decision"?'),
+        (POD + "decision: deny", 3, 'decision: invalid decision "deny"; use allowed, warned, patched or denied'),
+        (POD + "findings: {token-expirations: patch}", 3,
+         'findings: unknown rule "token-expirations"; did you mean "token-expiration"?'),
+        (POD + "policy: {mod: warn}", 3, 'policy: unknown key "mod"; did you mean "mode"?'),
+        (POD + "policy: absent.yaml", 3, 'policy: "absent.yaml": no such file or directory'),
+        ("object: test.yaml", 2, 'object: "test.yaml": line 1: is not a Kubernetes object: it has no apiVersion'),
+        (POD + "now: noon", 3, 'now: "noon" is not a date such as 2027-03-31, or a time'),
+        (POD + "cluster: [{kind: Secret}]", 3, "cluster[0]: is not a Kubernetes object: it has no apiVersion"),
+        ("object: [", 3, "did not find expected node content"),
+    ],
+)  # fmt: skip
+def test_case_that_cannot_be_run_is_an_error(tmp_path: Path, case: str, line: int, message: str) -> None:
+    report = run(tmp_path, test=f"case: it\n{case}\n")
+    assert (report.results, report.exit_status) == ([], 2)
+    assert report.problems[0].line == line
+    assert message in report.problems[0].message
+
+
+def test_folder_without_a_case_is_an_error(tmp_path: Path) -> None:
+    report = run(tmp_path, policy=HEAD)
+    assert report.exit_status == 2
+    assert report.problems[0].message == "contains no test case; a file with test cases has documents with the key case"
+
+
+def test_failed_case_is_status_one(tmp_path: Path) -> None:
+    assert run(tmp_path, test=f"case: it\n{POD}decision: denied\n").exit_status == 1

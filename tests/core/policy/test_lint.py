@@ -1,0 +1,115 @@
+"""What is valid in a policy and has no effect."""
+
+import datetime as dt
+
+import pytest
+
+from tests.policies import DESIGN, HEAD
+from webhook.core.policy.loader import policy_warnings
+
+NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+INJECT = "inject: [{name: a, audience: a, mountPath: /a, "
+OVERRIDES = "overrides: ["
+EXEMPT = 'exemptions: [{rules: ["*"], reason: r, '
+SECOND = "{rules: [inject], reason: r, "
+
+
+def warnings(body: str) -> list[str]:
+    return [str(warning) for warning in policy_warnings((HEAD + body + "\n").encode(), NOW)]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(
+            EXEMPT + "until: 2026-11-22}]",
+            "line 3: exemptions[0].until: ended on 2026-11-22; remove the exemption",
+            id="ended exemption",
+        ),
+        pytest.param(
+            OVERRIDES + "{namespaces: [a*], mode: warn},\n {namespaces: [ab*, a], namespaceLabels: {x: y}}]",
+            "line 4: overrides[1]: never applies: overrides[0] before it matches all of its namespaces;"
+            " move it up, or remove it",
+            id="override behind a wider one",
+        ),
+        pytest.param(
+            OVERRIDES + "{namespaces: [a]}, {namespaces: [b]},\n {namespaces: [a, b]}]",
+            "line 4: overrides[2]: never applies: overrides[0] and overrides[1] before it matches all of its"
+            " namespaces; move it up, or remove it",
+            id="override behind two together",
+        ),
+        pytest.param(
+            OVERRIDES + "{mode: warn},\n {namespaceLabels: {x: y}}]",
+            "line 4: overrides[1]: never applies: overrides[0] before it matches all of its namespaces;"
+            " move it up, or remove it",
+            id="override behind one for all",
+        ),
+        pytest.param(
+            OVERRIDES + "{namespaces: [kube-system]}]",
+            "line 3: overrides[0]: never applies: kube-system is left alone",
+            id="override for kube-system",
+        ),
+        pytest.param(
+            OVERRIDES + "{namespaces: [Team_A, b]}]",
+            'line 3: overrides[0].namespaces: no namespace can be called "Team_A": names have a-z, 0-9 and inner -',
+            id="impossible name",
+        ),
+        pytest.param(
+            INJECT + 'namespaces: ["t-*"], serviceAccounts: [s/app, "x*/b"]}]',
+            'line 3: inject[0]: reaches no pod: the ServiceAccounts "s/app", "x*/b" are not in the namespaces "t-*"',
+            id="injection for accounts elsewhere",
+        ),
+        pytest.param(
+            "rules: {inject: off}\n" + INJECT + "}]",
+            "line 4: inject: injects nothing: the action of the rule inject is off",
+            id="injection with its rule off",
+        ),
+        pytest.param(
+            EXEMPT + "namespaces: [ci], serviceAccounts: [a/b], until: never}]",
+            'line 3: exemptions[0]: applies to nothing: the ServiceAccounts "a/b" are not in the namespaces "ci"',
+            id="exemption for accounts elsewhere",
+        ),
+        pytest.param(
+            EXEMPT + "namespaces: [c*], until: 2027-01-01},\n"
+            + SECOND + "namespaces: [ci], serviceAccounts: [a], until: 2026-12-01}]",
+            "line 4: exemptions[1]: has no effect: exemptions[0] matches everything that it would, as long",
+            id="exemption behind a wider one",
+        ),
+    ],
+)  # fmt: skip
+def test_part_without_effect_is_warned_about(body: str, expected: str) -> None:
+    assert warnings(body) == [expected]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(EXEMPT + "until: 2026-11-23}]", id="exemption on its last day"),
+        pytest.param(OVERRIDES + "{namespaces: [ab*]}, {namespaces: [a*]}]", id="narrower override first"),
+        pytest.param(OVERRIDES + "{namespaces: [a], namespaceLabels: {x: y}}, {namespaces: [a]}]", id="labels first"),
+        pytest.param(OVERRIDES + "{namespaces: [a]}, {namespaces: [a, b]}]", id="one name more"),
+        pytest.param(OVERRIDES + "{namespaces: [a]}, {mode: warn}]", id="all the others"),
+        pytest.param(INJECT + 'namespaces: ["a*b"], serviceAccounts: ["*/app"]}]', id="globs that may both match"),
+        pytest.param(INJECT + "namespaces: [a], serviceAccounts: [app]}]", id="account of any namespace"),
+        pytest.param("rules: {inject: off}\noverrides: [{rules: {inject: patch}}]\n" + INJECT + "}]", id="on there"),
+        pytest.param(EXEMPT + "until: 2027-01-01},\n" + SECOND + "until: 2027-01-02}]", id="longer"),
+        pytest.param(EXEMPT + "serviceAccounts: [a], until: never},\n" + SECOND + "until: never}]", id="wider"),
+        pytest.param(
+            'exemptions: [{rules: [inject], reason: r, until: never}, {rules: ["*"], reason: r, until: never}]',
+            id="exemption from more rules",
+        ),
+        pytest.param("mode: nothing", id="invalid policy"),
+    ],
+)
+def test_part_with_an_effect_is_not_warned_about(body: str) -> None:
+    assert warnings(body) == []
+
+
+def test_policy_of_the_design_has_no_warning() -> None:
+    assert policy_warnings(DESIGN.encode(), NOW) == ()
+
+
+def test_line_is_that_of_the_configmap() -> None:
+    policy = "\n".join(f"    {line}" for line in (HEAD + OVERRIDES + "{namespaces: [kube-system]}]").splitlines())
+    configmap = f"apiVersion: v1\nkind: ConfigMap\ndata:\n  policy.yaml: |\n{policy}\n"
+    assert [warning.line for warning in policy_warnings(configmap.encode(), NOW)] == [7]

@@ -1,0 +1,286 @@
+"""A test case of a policy: an object, and what the policy is expected to do about it."""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any
+
+import yaml
+from msgspec import UNSET, Meta, UnsetType
+
+from webhook.check.made_up_reviews import review, with_api_token
+from webhook.core.admission_request import AdmissionRequest, Phase, read_review
+from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
+from webhook.core.decision import INVALID_POLICY, Decision, Outcome
+from webhook.core.documents.document import Path
+from webhook.core.evaluate import evaluate
+from webhook.core.formatting import quote
+from webhook.core.manifests import Manifest, cluster_of, read_manifests
+from webhook.core.policy.errors import ErrorCollector
+from webhook.core.policy.loader import read_policy
+from webhook.core.policy.model import Action, Policy
+from webhook.core.policy.schema import API_VERSION, KIND, Maybe, Section, given
+from webhook.core.policy.validator import validate
+from webhook.core.rules import BY_NAME
+
+ReadFile = Callable[[str], bytes]
+"""Returns the content of a file that a case names. Raises `ValueError` with the reason if it cannot be read."""
+
+_Text = Annotated[str, Meta(pattern=r"[\s\S]*", extra={"form": "text"})]
+_Texts = tuple[_Text, ...]
+_DEFAULT_OBJECT = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}}
+_STRENGTH = [Action.AUDIT, Action.WARN, Action.PATCH, Action.REJECT]
+_RULES = {*BY_NAME, INVALID_POLICY}
+
+
+class RequestSettings(Section):
+    """The request about the object, and who sends it."""
+
+    namespace: Maybe[_Text] = UNSET
+    name: Maybe[_Text] = UNSET
+    user: Maybe[_Text] = UNSET
+    groups: Maybe[_Texts] = UNSET
+    operation: Maybe[_Text] = UNSET
+    subresource: Maybe[_Text] = UNSET
+
+
+class CaseSettings(Section, kw_only=True):
+    """The keys of a case, besides those that start with `x-`. A policy and objects can be the names of files."""
+
+    case: _Text
+    policy: Any = UNSET
+    cluster: Maybe[tuple[Any, ...]] = UNSET
+    object: Any
+    old: Any = UNSET
+    request: Maybe[RequestSettings] = UNSET
+    now: Maybe[_Text] = UNSET
+    api_audiences: Maybe[_Texts] = UNSET
+    own_namespace: Maybe[_Text] = UNSET
+    api_token: Maybe[bool] = UNSET
+    decision: Annotated[Maybe[Outcome], Meta(extra={"form": "invalid decision"})] = UNSET
+    findings: Maybe[dict[str, Annotated[Action, Meta(extra={"form": "invalid action"})]]] = UNSET
+    patched: Maybe[dict[str, Any]] = UNSET
+    says: Maybe[_Texts] = UNSET
+    exempted: Maybe[_Texts] = UNSET
+
+
+class PolicyCase:
+    """A case that can be evaluated. `object` is as the API server would send it."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a case consists of
+        self,
+        settings: CaseSettings,
+        policy: Policy,
+        cluster: ClusterState,
+        obj: dict[str, Any],
+        request: dict[str, Any],
+        now: dt.datetime,
+    ) -> None:
+        self.settings = settings
+        self.policy = policy
+        self.cluster = cluster
+        self.object = obj
+        self.request = request
+        self._now = now
+
+    def read(self, obj: dict[str, Any], phase: Phase) -> AdmissionRequest:
+        """Return the request about an object."""
+        return read_review(review(obj, **self.request), phase, self.policy.workloads)
+
+    def evaluate(self, obj: dict[str, Any], phase: Phase) -> Decision:
+        """Return the decision about an object in the case's place."""
+        return evaluate(self.read(obj, phase), self.policy, self.cluster, self._now)
+
+    @property
+    def expected_decision(self) -> Outcome:
+        """The decision that is expected: allowed, unless the case says otherwise."""
+        patched = isinstance(self.settings.patched, dict)
+        return Outcome(given(self.settings.decision, Outcome.PATCHED if patched else Outcome.ALLOWED))
+
+    def failures(self) -> Iterator[str]:
+        """Yield each difference between what is expected and what happens."""
+        settings, decision = self.settings, self.evaluate(self.object, Phase.CHECK)
+        patched = _patched(self.object, decision)
+        if decision.outcome is not self.expected_decision:
+            yield f"decision: expected {self.expected_decision}, got {decision.outcome}{_reasons(decision)}"
+        if isinstance(settings.findings, dict) and settings.findings != (found := _actions(decision)):
+            yield f"findings: expected {_shown(settings.findings)}, got {_shown(found)}"
+        if isinstance(settings.patched, dict):
+            yield from _difference(_with_head(self.object, settings.patched), patched)
+        if not isinstance(settings.says, UnsetType):
+            yield from _missing("says", settings.says, self.messages(), "the webhook says")
+        if not isinstance(settings.exempted, UnsetType):
+            exempted = [f"{rule}: {exemption}" for rule, exemption in decision.exemptions]
+            yield from _missing("exempted", settings.exempted, exempted, "exemptions that apply")
+
+    def messages(self) -> list[str]:
+        """Return what the webhook says to the author: the lines of a denial, and warnings."""
+        mutated = self.evaluate(self.object, Phase.MUTATE)
+        validated = self.evaluate(_patched(self.object, mutated), Phase.VALIDATE)
+        lines: list[str] = []
+        for decision in (mutated, validated):
+            denied = decision.outcome is Outcome.DENIED
+            lines += [*map(str, decision.rejections()), *map(str, decision.policy_errors)]
+            lines += [decision.problem] if denied and decision.problem else []
+            lines += [*decision.warnings()]
+        return [*lines, self.policy.help] if lines and self.policy.help else lines
+
+
+def build_case(
+    document: dict[str, Any], read_file: ReadFile, default: Policy, now: dt.datetime, errors: ErrorCollector
+) -> PolicyCase | None:
+    """Return the case of a document, or None after adding its errors. `now` is the time unless the case names one."""
+    known = {key: value for key, value in document.items() if not key.startswith("x-")}
+    settings: CaseSettings = validate(known, CaseSettings, errors)
+    build = _Builder(read_file, errors)
+    for rule in given(settings.findings, {}):
+        if rule not in _RULES:
+            errors.add(("findings",), f"unknown rule {quote(rule)}{errors.suggest(rule, _RULES)}", key=rule)
+    policy = default if settings.policy is UNSET else build.policy(settings.policy)
+    request = {
+        key: value for key in RequestSettings.__struct_fields__
+        if (value := getattr(given(settings.request, RequestSettings()), key)) is not UNSET
+    }  # fmt: skip
+    obj = build.object(("object",), settings.object)
+    request["old"] = build.object(("old",), settings.old) if settings.old not in (UNSET, None) else None
+    time = build.time(settings.now) if isinstance(settings.now, str) else now
+    if errors.sorted() or policy is None or obj is None:
+        return None
+    metadata = obj.get("metadata")
+    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    request.setdefault("namespace", namespace or "default")
+    base = ClusterState(own_namespace=given(settings.own_namespace, DEFAULT_NAMESPACE))
+    if isinstance(settings.api_audiences, tuple):
+        base = ClusterState(own_namespace=base.own_namespace, api_audiences=settings.api_audiences)
+    cluster = cluster_of(build.manifests(given(settings.cluster, ())), base, request["namespace"])
+    if errors.sorted():
+        return None
+    return PolicyCase(
+        settings, policy, cluster, with_api_token(obj) if settings.api_token is True else obj, request, time
+    )
+
+
+class _Builder:
+    """Makes the parts of a case from their values, or adds errors."""
+
+    def __init__(self, read_file: ReadFile, errors: ErrorCollector) -> None:
+        self._read_file = read_file
+        self._errors = errors
+
+    def _content(self, path: Path, name: str) -> bytes | None:
+        try:
+            return self._read_file(name)
+        except ValueError as error:
+            self._errors.add(path, f"{quote(name)}: {error}")
+            return None
+
+    def policy(self, value: Any) -> Policy | None:
+        """Return the policy in a file or a map."""
+        if isinstance(value, str):
+            data = self._content(("policy",), value)
+        elif isinstance(value, dict):
+            data = yaml.safe_dump({"apiVersion": API_VERSION, "kind": KIND, **value}, sort_keys=False).encode()
+        else:
+            self._errors.add(("policy",), "must be a map, or the name of a file")
+            return None
+        found = () if data is None else read_policy(data)
+        if isinstance(found, Policy):
+            return found
+        for error in found:
+            where = f"{quote(value)}: {error}" if isinstance(value, str) else f"{error.path}: {error.message}"
+            self._errors.add(("policy",), where.removeprefix(": "))
+        return None
+
+    def object(self, path: Path, value: Any) -> dict[str, Any] | None:
+        """Return the object in a map or a file."""
+        if isinstance(value, dict):
+            return {**_DEFAULT_OBJECT, **value}
+        if not isinstance(value, str) or not value:
+            if value != "":  # a missing key is an error already
+                self._errors.add(path, "must be a map, or the name of a file: FILE or FILE#KIND/NAME")
+            return None
+        name, _, wanted = value.partition("#")
+        found = [one for one in self._in_file(path, name) if wanted in ("", f"{one.group_kind[1]}/{one.name}")]
+        if len(found) == 1:
+            obj: dict[str, Any] = json.loads(found[0].raw)
+            return obj
+        if not self._errors.sorted():
+            choose = f"; name one of them: {name}#KIND/NAME" if found else ""
+            self._errors.add(path, f"{quote(value)} has {len(found)} objects{choose}")
+        return None
+
+    def manifests(self, values: Iterable[Any]) -> Iterator[Manifest]:
+        """Yield the objects in maps and files."""
+        for number, value in enumerate(values):
+            path = ("cluster", number)
+            if isinstance(value, str):
+                yield from self._in_file(path, value)
+            else:
+                yield from self._read(path, json.dumps(value).encode(), "")
+
+    def _in_file(self, path: Path, name: str) -> Iterator[Manifest]:
+        data = self._content(path, name)
+        return iter(()) if data is None else self._read(path, data, f"{quote(name)}: ")
+
+    def _read(self, path: Path, data: bytes, where: str) -> Iterator[Manifest]:
+        reading = read_manifests(data)
+        for problem in reading.problems:
+            self._errors.add(path, f"{where}{problem if where else problem.message}")
+        yield from reading.manifests
+
+    def time(self, text: str) -> dt.datetime:
+        """Return a date, or a time with its zone, as a time."""
+        try:
+            time = dt.datetime.fromisoformat(text)
+        except ValueError:
+            self._errors.add(("now",), f"{quote(text)} is not a date such as 2027-03-31, or a time")
+            return dt.datetime.now(dt.UTC)
+        return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+def _patched(obj: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    from jsonpatch import apply_patch  # noqa: PLC0415 - only a patch needs it
+
+    patched: dict[str, Any] = apply_patch(obj, list(decision.patch)) if decision.patch else obj
+    return patched
+
+
+def _with_head(obj: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+    return {**{key: obj[key] for key in _DEFAULT_OBJECT if key in obj}, **rest}
+
+
+def _actions(decision: Decision) -> dict[str, Action]:
+    """Return the strongest action for each rule."""
+    found: dict[str, Action] = {INVALID_POLICY: Action.REJECT} if decision.policy_errors else {}
+    for finding in sorted(decision.findings, key=lambda finding: _STRENGTH.index(finding.action)):
+        found[finding.rule] = finding.action
+    return found
+
+
+def _shown(actions: dict[str, Action]) -> str:
+    return "{" + ", ".join(f"{rule}: {action}" for rule, action in sorted(actions.items())) + "}"
+
+
+def _reasons(decision: Decision) -> str:
+    lines = [*map(str, decision.findings), *map(str, decision.policy_errors), *filter(None, [decision.problem])]
+    lines += [decision.note] if decision.note and not lines else []
+    return "".join(f"\n  {line}" for line in lines)
+
+
+def _difference(expected: dict[str, Any], got: dict[str, Any]) -> Iterator[str]:
+    if expected == got:
+        return
+    from difflib import unified_diff  # noqa: PLC0415 - rarely needed
+
+    before, after = (str(yaml.safe_dump(value, width=10_000)).splitlines() for value in (expected, got))
+    lines = list(unified_diff(before, after, lineterm="", n=2))[2:]
+    yield "patched: expected (-), got (+)" + "".join(f"\n  {line}" for line in lines)
+
+
+def _missing(key: str, expected: Iterable[str], texts: list[str], title: str) -> Iterator[str]:
+    """Yield the expected parts that are in none of the texts; an empty list expects no text."""
+    expected = tuple(expected)
+    missing = [part for part in expected if not any(part in text for text in texts)]
+    if missing or (texts and not expected):
+        wanted = ", ".join(map(quote, missing)) or "nothing"
+        yield f"{key}: expected {wanted}; {title}:" + ("".join(f"\n  {text}" for text in texts) or " nothing")

@@ -1,0 +1,188 @@
+"""Runs the test cases of policies that are in files: what `policy test` reports. Prints nothing."""
+
+import datetime as dt
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from webhook.check.input_files import STDIN, InputFile, InputProblem, displayed, read
+from webhook.check.made_up_tokens import with_tokens
+from webhook.check.policy_case import PolicyCase, build_case
+from webhook.core.documents.document import DocumentError
+from webhook.core.documents.stream import decode_text, documents, split
+from webhook.core.policy.errors import ErrorCollector
+from webhook.core.policy.loader import policy_warnings, read_policy
+from webhook.core.policy.model import Policy
+
+_CASE = re.compile(r"^(\{\s*)?[\"']?case[\"']?\s*:", re.MULTILINE)
+_EXPECTED = "a file with test cases has documents with the key case"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """What a case showed: it passed if it has no failure."""
+
+    path: str
+    line: int
+    name: str
+    failures: tuple[str, ...]
+
+    @property
+    def file(self) -> str:
+        """The file's path as text."""
+        return displayed(self.path)
+
+
+@dataclass(slots=True)
+class PolicyTestReport:
+    """The results in the order of the files. `problems` are cases that could not be run."""
+
+    results: list[CaseResult] = field(default_factory=list)
+    problems: list[InputProblem] = field(default_factory=list)
+    warnings: list[InputProblem] = field(default_factory=list)
+    skipped: list[InputProblem] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[CaseResult]:
+        """The cases that failed."""
+        return [result for result in self.results if result.failures]
+
+    @property
+    def exit_status(self) -> int:
+        """0 if all cases passed, 1 if one failed, 2 if one could not be run."""
+        return 2 if self.problems else int(bool(self.failed))
+
+
+def run_policy_tests(
+    sources: Iterable[InputFile | InputProblem], default: Policy, *, now: dt.datetime, stdin: BinaryIO
+) -> PolicyTestReport:
+    """Run the cases in files. `default` is the policy of cases that name none, `now` (aware) their time."""
+    report = PolicyTestReport()
+    files = PolicyFiles()
+    for source in sources:
+        data = source if isinstance(source, InputProblem) else read(source, stdin)
+        if isinstance(source, InputProblem) or isinstance(data, InputProblem):
+            report.problems += [data] if isinstance(data, InputProblem) else []
+            continue
+        text = decode_text(data)
+        if not _CASE.search(text):
+            (report.problems if source.named else report.skipped).append(
+                InputProblem(source.path, f"contains no test case; {_EXPECTED}")
+            )
+            continue
+        for found in read_cases(source.path, text, default, now, files):
+            if isinstance(found, InputProblem):
+                report.problems.append(found)
+            else:
+                case, line = found
+                report.results.append(CaseResult(source.path, line, case.settings.case, tuple(case.failures())))
+    if not (report.results or report.problems):
+        where = ", ".join(sorted({problem.path for problem in report.skipped}))
+        report.problems.append(InputProblem(where, f"contains no test case; {_EXPECTED}"))
+    for path in files.policies:
+        report.warnings += _warnings(path, files.content(path), now)
+    return report
+
+
+def read_cases(
+    path: str, text: str, default: Policy, now: dt.datetime, files: "PolicyFiles | None" = None
+) -> Iterator[tuple[PolicyCase, int] | InputProblem]:
+    """Yield the cases in a file, each with its line, and what is wrong with them.
+
+    A document without the key `case` has settings for the cases below it.
+    """
+    files = files or PolicyFiles()
+    for document, value in case_documents(path, text):
+        if isinstance(value, InputProblem):
+            yield value
+            continue
+        errors = ErrorCollector(document.line_of)
+        case = build_case(value, files.reader(path), default, now, errors)
+        for error in errors.sorted():
+            yield InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line, document.number)
+        if case:
+            yield case, document.line_of("/case")
+
+
+def case_documents(path: str, text: str) -> Iterator[tuple[Any, dict[str, Any] | InputProblem]]:
+    """Yield the document of each case with its keys and those of the settings above it, and what cannot be read."""
+    settings: dict[str, Any] = {}
+    for document, value in _documents(path, text):
+        if isinstance(value, dict) and "case" not in value:
+            settings = value
+        elif isinstance(value, dict):
+            yield document, with_tokens(_merged(settings, value))
+        elif isinstance(value, InputProblem):
+            yield document, value
+        elif value is not None:
+            yield document, InputProblem(path, "must be a map", document.line_of(""), document.number)
+
+
+def _documents(path: str, text: str) -> Iterator[tuple[Any, Any]]:
+    """Yield the documents of a file with their values, and a problem in place of each that cannot be read."""
+    number = 1
+    for piece in split(text):
+        try:
+            for document, value in documents(piece, number):
+                number = document.number + 1
+                yield document, value
+                for line, message, _ in document.warnings:
+                    yield document, InputProblem(path, message, line, document.number)
+        except DocumentError as error:
+            yield None, InputProblem(path, error.message, error.line, number)
+            number += 1
+
+
+def _merged(settings: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
+    """Return a case with the settings that it does not have; those of `request` are merged key by key."""
+    merged = {**settings, **case}
+    requests = settings.get("request"), case.get("request")
+    if all(isinstance(request, dict) for request in requests):
+        merged["request"] = {**settings["request"], **case["request"]}
+    return merged
+
+
+class PolicyFiles:
+    """The files that cases name, relative to the file of the case; each is read once."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes | InputProblem] = {}
+
+    @property
+    def policies(self) -> list[str]:
+        """The valid policies among them."""
+        return [
+            path for path, data in self._contents.items()
+            if isinstance(data, bytes) and isinstance(read_policy(data), Policy)
+        ]  # fmt: skip
+
+    def content(self, path: str) -> bytes:
+        """Return the content of a file. Raises `ValueError`."""
+        if path not in self._contents:
+            self._contents[path] = read(InputFile(path), io.BytesIO())
+        data = self._contents[path]
+        if isinstance(data, InputProblem):
+            raise ValueError(data.message)  # noqa: TRY004 - it is no type that is wrong
+        return data
+
+    def reader(self, path: str) -> "_Reader":
+        """Return what reads the files that cases in this file name."""
+        return _Reader(self, Path() if path == STDIN else Path(path).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    files: PolicyFiles
+    folder: Path
+
+    def __call__(self, name: str) -> bytes:
+        return self.files.content(os.path.normpath(self.folder / name))
+
+
+def _warnings(path: str, data: bytes, now: dt.datetime) -> Iterator[InputProblem]:
+    for warning in policy_warnings(data, now):
+        yield InputProblem(path, f"{warning.path}: {warning.message}", warning.line)

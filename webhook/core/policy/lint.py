@@ -1,0 +1,131 @@
+"""What is valid in a policy but has no effect: warnings for who writes it."""
+
+import datetime as dt
+import re
+from collections.abc import Collection, Iterator, Sequence
+
+from webhook.core.documents.document import Path
+from webhook.core.formatting import listing
+from webhook.core.policy.exemptions import Exemption
+from webhook.core.policy.model import Action, Injection, Policy
+from webhook.core.selectors import Index, glob_matches
+
+LEFT_ALONE = "kube-system"
+"""The namespace that no rule applies to."""
+_NAMESPACE = re.compile(r"[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?")
+
+
+def ineffective(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
+    """Yield the place of each part without effect, and why it has none. `now` is aware."""
+    yield from _overrides(policy)
+    yield from _injections(policy)
+    yield from _exemptions(policy, now)
+
+
+def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
+    earlier = Index.of((override.namespaces, number) for number, override in enumerate(policy.overrides))
+    for number, override in enumerate(policy.overrides):
+        path = ("overrides", number)
+        yield from _impossible_names(path, override.namespaces)
+        shadows: set[int] = set()
+        for pattern in override.namespaces or ("*",):
+            shadow = next((
+                other for other in earlier.find(pattern)
+                if other < number and policy.overrides[other].namespace_labels <= override.namespace_labels
+            ), None)  # fmt: skip
+            if shadow is None:
+                break
+            shadows.add(shadow)
+        else:
+            names = " and ".join(f"overrides[{shadow}]" for shadow in sorted(shadows))
+            yield path, f"never applies: {names} before it matches all of its namespaces; move it up, or remove it"
+
+
+def _impossible_names(path: Path, patterns: Collection[str]) -> Iterator[tuple[Path, str]]:
+    """Yield a warning if no namespace that rules apply to can have a name that the patterns match."""
+    invalid = [pattern for pattern in patterns if not _NAMESPACE.fullmatch(pattern)]
+    if invalid:
+        yield (*path, "namespaces"), f"no namespace can be called {listing(invalid)}: names have a-z, 0-9 and inner -"
+    elif patterns and all(pattern == LEFT_ALONE for pattern in patterns):
+        yield path, f"never applies: {LEFT_ALONE} is left alone"
+
+
+def _injections(policy: Policy) -> Iterator[tuple[Path, str]]:
+    actions = {policy.rules["inject"], *(override.rules["inject"] for override in policy.overrides)}
+    if policy.injections and actions == {Action.OFF}:
+        yield ("inject",), "injects nothing: the action of the rule inject is off"
+    for number, injection in enumerate(policy.injections):
+        path = ("inject", number)
+        yield from _impossible_names(path, injection.namespaces.patterns)
+        if _accounts_elsewhere(injection):
+            yield path, f"reaches no pod: {_elsewhere(injection)}"
+
+
+def _accounts_elsewhere(selected: Injection | Exemption) -> bool:
+    """Return whether all accounts are in other namespaces than the selected ones."""
+    accounts, namespaces = selected.service_accounts.patterns, selected.namespaces.patterns
+    return bool(accounts and namespaces) and not any(
+        "/" not in account or _may_both_match(account.partition("/")[0], namespace)
+        for account in accounts for namespace in namespaces
+    )  # fmt: skip
+
+
+def _elsewhere(selected: Injection | Exemption) -> str:
+    accounts, namespaces = listing(selected.service_accounts.patterns), listing(selected.namespaces.patterns)
+    return f"the ServiceAccounts {accounts} are not in the namespaces {namespaces}"
+
+
+def _may_both_match(first: str, second: str) -> bool:
+    """Return whether a name may match both patterns; True if both have a `*` and begin and end alike."""
+    if "*" not in first or "*" not in second:
+        return glob_matches(first, second) or glob_matches(second, first)
+    ends = [(pattern.partition("*")[0], pattern.rpartition("*")[2]) for pattern in (first, second)]
+    (start, end), (other_start, other_end) = ends
+    starts_alike = start.startswith(other_start) or other_start.startswith(start)
+    return starts_alike and (end.endswith(other_end) or other_end.endswith(end))
+
+
+def _exemptions(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
+    earlier = Index.of((exemption.namespaces.patterns, number) for number, exemption in enumerate(policy.exemptions))
+    for number, exemption in enumerate(policy.exemptions):
+        path = ("exemptions", number)
+        yield from _impossible_names(path, exemption.namespaces.patterns)
+        if not exemption.is_active(now):
+            yield (*path, "until"), f"ended on {exemption.until}; remove the exemption"
+            continue
+        if _accounts_elsewhere(exemption):
+            yield path, f"applies to nothing: {_elsewhere(exemption)}"
+        first = (exemption.namespaces.patterns or ("*",))[0]
+        for other in earlier.find(first):
+            if other < number and _covers(policy.exemptions[other], exemption):
+                yield path, f"has no effect: exemptions[{other}] matches everything that it would, as long"
+                break
+
+
+def _covers(one: Exemption, other: Exemption) -> bool:
+    """Return whether an exemption covers everything that another one does, at least as long."""
+    return (
+        set(one.rules) >= set(other.rules)
+        and (one.until is None or (other.until is not None and one.until >= other.until))
+        and _all_matched(one.namespaces.patterns, other.namespaces.patterns)
+        and _all_matched(one.users.patterns, other.users.patterns)
+        and _all_matched(one.service_accounts.patterns, other.service_accounts.patterns, by_name=True)
+    )
+
+
+def _all_matched(patterns: Sequence[str], others: Sequence[str], *, by_name: bool = False) -> bool:
+    """Return whether the patterns match every name that the others do; no pattern matches all names.
+
+    A pattern matches all names of another one if it matches its text: a `*` there is matched by a `*` alone. With
+    `by_name` a pattern without a slash is also matched against what is behind the other's slash.
+    """
+    if not patterns:
+        return True
+    return bool(others) and all(
+        any(
+            glob_matches(pattern, other)
+            or (by_name and "/" not in pattern and glob_matches(pattern, other.rpartition("/")[2]))
+            for pattern in patterns
+        )
+        for other in others
+    )
