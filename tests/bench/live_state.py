@@ -120,8 +120,7 @@ def load(kubeconfig: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         empty = memory()
         state = State()
-        live = Informers(kubeconfig, None, objects=True)
-        live.attach(state, ClusterState(), lambda _accepted: None, Path(folder))
+        live = Informers(state, ClusterState(), lambda _accepted: None, Path(folder), kubeconfig=kubeconfig)
         began, cpu = time.monotonic(), time.process_time()
         threading.Thread(target=live.start, daemon=True).start()
         while state._cluster is None:

@@ -16,5 +16,5 @@ def test_serve_names_the_service_in_its_own_namespace(tmp_path, monkeypatch, sec
     done = CliRunner().invoke(main, ["serve", *flags], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     [options] = ran
-    names = options.certificates._spec.names
+    names = options.certificates.keywords["names"]
     assert [name for name in names if name.endswith(".svc")] == ["tokenguard.security.svc"]

@@ -80,11 +80,13 @@ def started(tmp_path):
 
     def start(lists, configmap="tokenguard/token-policy", *, objects=True, state_folder=None, run="first"):
         state = State()
-        live = Informers(None, configmap, objects=objects, state_folder=state_folder)
         transport = lists if isinstance(lists, Quiet) else Quiet(lists)
         private = tmp_path / run
         private.mkdir(exist_ok=True)
-        live.attach(state, ClusterState(api_audiences=("me",)), lambda _accepted: None, private, transport)
+        live = Informers(
+            state, ClusterState(api_audiences=("me",)), lambda _accepted: None, private,
+            configmap=configmap, objects=objects, state_folder=state_folder, transport=transport,
+        )  # fmt: skip
         running.append(live)
         live.restore()
         live.start()

@@ -54,8 +54,10 @@ def _no_waiting(monkeypatch):
 
 def probe_of(server, snapshot=SNAPSHOT, busy=lambda: False, interval=60.0):
     counted = []
-    probe = SelfProbe(None, NAMESPACE, interval)
-    probe.attach(lambda: snapshot, lambda pod, result: counted.append((pod, result)), busy, None, server)
+    probe = SelfProbe(
+        lambda: snapshot, lambda pod, result: counted.append((pod, result)), busy, None,
+        namespace=NAMESPACE, interval=interval, transport=server,
+    )  # fmt: skip
     return probe, counted
 
 

@@ -2,13 +2,14 @@
 
 import datetime as dt
 import json
+from functools import partial
 
 from tests.serving import POLICY
 from webhook.core.admission_request import Phase
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.policy.loader import read_policy
 from webhook.server.audit_log.logger import AuditLog
-from webhook.server.audit_log.sink import Sink
+from webhook.server.audit_log.sink import Sink, failure_reason
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import ReviewHandler
@@ -49,13 +50,14 @@ class Replica:
         **audit_options,
     ):
         """`sinks` take the place of the audit log in memory."""
-        self.state = State()
+        self.audit = MemorySink()
+        sinks, audit_options = sinks or (self.audit,), {"fail_closed": True} | audit_options
+        self.state = State(partial(failure_reason, sinks)) if audit_options["fail_closed"] else State()
         if policy:
             self.state.use_policy(read_policy(policy.encode()))
             self.state.use_cluster(CLUSTER)
-        self.audit, self.metrics = MemorySink(), Metrics(self.state)
-        self.log = AuditLog(sinks or [self.audit], self.metrics, **{"fail_closed": True} | audit_options)
-        self.state.audit_error = lambda: self.log.failure_reason
+        self.metrics = Metrics(self.state)
+        self.log = AuditLog(sinks, self.metrics, **audit_options)
         self.handler = ReviewHandler(
             self.state, self.log, self.metrics, own_namespace=own_namespace, max_body_bytes=max_body_bytes,
             clock=lambda: NOW, probe_namespace="tokenguard-probe",

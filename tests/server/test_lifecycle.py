@@ -171,7 +171,7 @@ BAD_FILES = {
 def test_server_without_certificate_or_client_ca_does_not_start(options, message, tmp_path):
     paths = {name: Path(value) if isinstance(value, str) else value for name, value in options.items()}
     with pytest.raises(StartError, match=message):
-        load_certificate(ServeOptions(**paths), State(), tmp_path, lambda _name, _accepted: None)
+        load_certificate(ServeOptions(**paths), None, State(), tmp_path, lambda _name, _accepted: None)
 
 
 @pytest.mark.parametrize("option", ["audit_log", "audit_file"])

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from webhook.cli.common import NAMESPACE, NAMESPACED_NAME, Parsed, qualified_name
 from webhook.cluster.environment import in_cluster, own_namespace
 from webhook.pki.san import normalize_name, parse_address, service_names
-from webhook.server.lifecycle import BackstopSource, CertificateSource, LiveSource, ProbeSource
+from webhook.server.lifecycle import BackstopSource, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
 from webhook.server.options import ServeOptions, StartError
 
 _UNITS = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30}
@@ -109,7 +110,7 @@ def command(**flags: Any) -> None:
     run(replace(options, live=live, certificates=certificates, probe=probe, backstop=kept))
 
 
-def _live_source(options: ServeOptions) -> LiveSource | None:
+def _live_source(options: ServeOptions) -> LiveSourceFactory | None:
     """Return the connection to the API server for policy and objects, if the options ask for it."""
     if options.policy_configmap:
         _require_cluster(options, "--policy-configmap")
@@ -118,12 +119,13 @@ def _live_source(options: ServeOptions) -> LiveSource | None:
         return None
     from webhook.cluster.informers import Informers  # noqa: PLC0415 - the client takes long to import
 
-    return Informers(
-        options.kubeconfig, options.policy_configmap, objects=uses_objects, state_folder=options.state_folder
-    )
+    return partial(
+        Informers, kubeconfig=options.kubeconfig, configmap=options.policy_configmap, objects=uses_objects,
+        state_folder=options.state_folder,
+    )  # fmt: skip
 
 
-def _certificate_source(options: ServeOptions) -> CertificateSource | None:
+def _certificate_source(options: ServeOptions) -> CertificateSourceFactory | None:
     """Return the source of the certificate, if it is a Secret."""
     if not options.tls_secret:
         return None
@@ -131,17 +133,22 @@ def _certificate_source(options: ServeOptions) -> CertificateSource | None:
     from webhook.cluster.certificates.manager import CertificateManager  # noqa: PLC0415 - as above
 
     names = (*service_names(options.own_namespace), *options.tls_san)
-    return CertificateManager(options.kubeconfig, options.tls_secret, names, manage=options.manage_certs)
+    return partial(
+        CertificateManager, kubeconfig=options.kubeconfig, secret=options.tls_secret, names=names,
+        manage=options.manage_certs,
+    )  # fmt: skip
 
 
-def _probe_source(options: ServeOptions) -> ProbeSource | None:
+def _probe_source(options: ServeOptions) -> ProbeFactory | None:
     """Return the self-probe, if the options ask for it."""
     if not options.probe_namespace:
         return None
     _require_cluster(options, "--probe-namespace")
     from webhook.cluster.self_probe import SelfProbe  # noqa: PLC0415 - as above
 
-    return SelfProbe(options.kubeconfig, options.probe_namespace, options.probe_interval)
+    return partial(
+        SelfProbe, kubeconfig=options.kubeconfig, namespace=options.probe_namespace, interval=options.probe_interval
+    )
 
 
 def _backstop(options: ServeOptions, mode: str | None) -> BackstopSource | None:

@@ -105,35 +105,29 @@ class Informer:
 class Informers:
     """All informers of one API server, and the recorder of Events."""
 
-    def __init__(
-        self, kubeconfig: Path | None, configmap: str | None, *, objects: bool, state_folder: Path | None = None
-    ) -> None:
-        """Watch the policy in `configmap` (`namespace/name`) and, with `objects`, Secrets and Namespaces.
-
-        `kubeconfig` is None in a cluster. `state_folder`, which outlives the process, stores the last valid policy.
-        """
-        self._kubeconfig = kubeconfig
-        self._configmap = configmap
-        self._objects = objects
-        self._state_folder = state_folder
-        self._informers: list[Informer] = []
-        self._is_restored = False
-
-    def attach(
+    def __init__(  # noqa: PLR0913 - what uses the state, and options
         self,
         target: StateTarget,
         base: ClusterState,
         on_reload: Callable[[bool], None],
         folder: Path,
+        *,
+        kubeconfig: Path | None = None,
+        configmap: str | None = None,
+        objects: bool = True,
+        state_folder: Path | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """Set what uses the state; starts nothing, so it may be called before a fork.
+        """Watch the policy in `configmap` (`namespace/name`) and, with `objects`, Secrets and Namespaces.
 
-        `base` has the cluster's other properties. `on_reload` gets whether a policy was accepted. `folder` is private
-        to the server. Tests replace the `transport`.
+        The `target` is kept up to date; `base` has the cluster's other properties. `on_reload` gets whether a policy
+        was accepted. `folder` is private to the server. `kubeconfig` is None in a cluster. `state_folder`, which
+        outlives the process, stores the last valid policy. Starts nothing, so it may be created before a fork.
         """
-        transport = transport or ApiClient(self._kubeconfig, folder)
-        policy_file = (self._state_folder or folder) / f"policy-{(self._configmap or '').replace('/', '.')}.yaml"
+        self._informers: list[Informer] = []
+        self._is_restored = False
+        transport = transport or ApiClient(kubeconfig, folder)
+        policy_file = (state_folder or folder) / f"policy-{(configmap or '').replace('/', '.')}.yaml"
         self._files = files = StateFiles(folder, policy_file, base, target.last_synced)
         self._events = EventRecorder(transport)
         reachability = Reachability()
@@ -141,13 +135,13 @@ class Informers:
         def add(resource: Resource[Any], store: RestorableStore) -> None:
             self._informers.append(Informer(resource, store, transport, target, files.schedule_write, reachability))
 
-        if self._configmap:
-            namespace, _, name = self._configmap.partition("/")
+        if configmap:
+            namespace, _, name = configmap.partition("/")
             callbacks = PolicyCallbacks(
                 files.write_policy, files.read_policy, on_reload, self._events.record_policy_errors
             )
-            add(config_map(namespace, name), PolicyStore(self._configmap, target, callbacks))
-        if self._objects:
+            add(config_map(namespace, name), PolicyStore(configmap, target, callbacks))
+        if objects:
 
             def publish(cluster: ClusterState) -> None:
                 target.use_cluster(cluster)

@@ -83,33 +83,33 @@ def _review(transport: Transport, path: str, body: Mapping[str, object]) -> _Rev
 class SelfProbe:
     """Probes every `interval` seconds, more or less, in a thread, while no review waits."""
 
-    def __init__(self, kubeconfig: Path | None, namespace: str, interval: float) -> None:
-        """Create pods in `namespace`. `kubeconfig` is None in a cluster."""
-        self.namespace = namespace
-        self._kubeconfig = kubeconfig
-        self._interval = interval
-        self._stopping = threading.Event()
-        self._last: dict[ProbePod, ProbeResult] = {}
-        self._user = ""
-        self._logged = ""
-
-    def attach(
+    def __init__(  # noqa: PLR0913 - what is probed, and options
         self,
         snapshot: Snapshot,
         record: Callable[[str, str], None],
         is_busy: Callable[[], bool],
         folder: Path,
+        *,
+        namespace: str,
+        interval: float,
+        kubeconfig: Path | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """Set what is probed and who counts the results; starts nothing, so it may be called before a fork.
+        """Create pods in `namespace`; starts nothing, so it may be created before a fork.
 
         `record` gets pod and result, `is_busy` returns whether reviews wait, and `folder` is private to the server.
-        Tests replace the `transport`.
+        `kubeconfig` is None in a cluster.
         """
         self._snapshot = snapshot
         self._record = record
         self._is_busy = is_busy
-        self._transport = transport or ApiClient(self._kubeconfig, folder)
+        self._transport = transport or ApiClient(kubeconfig, folder)
+        self._namespace = namespace
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._last: dict[ProbePod, ProbeResult] = {}
+        self._user = ""
+        self._logged = ""
 
     def start(self) -> None:
         """Start the thread."""
@@ -144,19 +144,19 @@ class SelfProbe:
             self._log_change(finding)
             if is_unlocked(answer):
                 self._log_once(
-                    f"pods can be created in namespace {self.namespace}: no ResourceQuota of 0 pods applies there"
+                    f"pods can be created in namespace {self._namespace}: no ResourceQuota of 0 pods applies there"
                 )
 
     def _ask(self) -> list[tuple[ProbeFinding, DryRunAnswer]]:
         snapshot = self._snapshot()
         if snapshot is None or not self._is_permitted():
             return []
-        return run_probe(self._transport, self.namespace, *snapshot, self._user)
+        return run_probe(self._transport, self._namespace, *snapshot, self._user)
 
     def _is_permitted(self) -> bool:
         """Return whether this account may create the pods; asked first, so that no refusal is in the audit log."""
-        if not may_probe(self._transport, self.namespace):
-            self._log_once(f"self-probe off: this account may not create pods in namespace {self.namespace}")
+        if not may_probe(self._transport, self._namespace):
+            self._log_once(f"self-probe off: this account may not create pods in namespace {self._namespace}")
             return False
         self._user = self._user or user_name(self._transport)
         return True

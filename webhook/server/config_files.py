@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, ClusterState
+from webhook.core.cluster_state import ClusterState
 from webhook.core.cluster_state_io import read_cluster, write_cluster
 from webhook.core.manifests import cluster_of, read_manifests
 from webhook.core.policy.loader import default_policy, read_policy
@@ -22,18 +22,14 @@ OWN_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 def config_checks(
-    options: ServeOptions, state: State, folder: Path, count: Callable[[str, bool], None]
+    options: ServeOptions, state: State, base: ClusterState, folder: Path, count: Callable[[str, bool], None]
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Load defaults, attach the live source, and yield the checks of files for a `FileWatcher`.
+    """Load defaults, and yield the checks of files for a `FileWatcher`.
 
-    `folder` is private to the server. `count` is called with what was read and whether it was accepted.
+    `base` has the cluster's properties besides objects. `folder` is private to the server. `count` is called with what
+    was read and whether it was accepted.
     """
-    audiences = OwnTokenAudiences(state)
-    base = ClusterState(api_audiences=audiences.names or FALLBACK_API_AUDIENCES, own_namespace=options.own_namespace)
-    yield "token", audiences.check
     watch = partial(WatchedFiles, folder=folder, count=count, on_error=state.set_not_ready)
-    if options.live:
-        options.live.attach(state, base, partial(count, "policy"), folder)
     if options.policy:
         yield "policy", watch("policy", (options.policy,), partial(_use_policy, state)).check
     elif not options.policy_configmap:

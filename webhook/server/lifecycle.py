@@ -24,13 +24,6 @@ class Background(Protocol):
 class LiveSource(Background, Protocol):
     """The API server as the source of policy, Secrets and Namespaces."""
 
-    def attach(self, state: State, base: ClusterState, on_reload: Callable[[bool], None], folder: Path) -> None:
-        """Set the state to keep up to date. Called in the master, so nothing is started.
-
-        `base` has the cluster's other properties. `on_reload` is called with whether a policy was accepted. `folder` is
-        private to the server and outlives a worker.
-        """
-
     def restore(self) -> None:
         """Load what the previous worker stored; called before `start`."""
 
@@ -39,34 +32,27 @@ class LiveSource(Background, Protocol):
 
 
 class CertificateSource(Background, Protocol):
-    """A Secret as the source of the certificate; `where` is its name in messages."""
+    """A Secret as the source of the certificate: `where` names it in messages, `file` gets each new pair (PEM)."""
 
     where: str
-
-    def attach(self, folder: Path, serving: Callable[[], str]) -> Path:
-        """Return the file in `folder` that gets each new chain and key (PEM). Called in the master: starts nothing.
-
-        `serving` returns the fingerprint of the served certificate.
-        """
-        ...
+    file: Path
 
 
-class ProbeSource(Background, Protocol):
-    """The self-probe; `namespace` is where it creates pods by dry run."""
-
-    namespace: str
-
-    def attach(
-        self,
-        snapshot: Callable[[], tuple[Policy, ClusterState] | None],
-        record: Callable[[str, str], None],
-        is_busy: Callable[[], bool],
-        folder: Path,
-    ) -> None:
-        """Set what is probed. Called in the master, so nothing is started.
-
-        `record` gets a pod and its result; `is_busy` returns whether reviews wait. `folder` is private to the server.
-        """
+LiveSourceFactory = Callable[[State, ClusterState, Callable[[bool], None], Path], LiveSource]
+"""Takes the state to keep up to date, the cluster's other properties, a callback that gets whether a policy was
+accepted, and a folder that is private to the server and outlives a worker. Called in the master: starts nothing."""
+CertificateSourceFactory = Callable[[Path, Callable[[], str]], CertificateSource]
+"""Takes such a folder, and a function that returns the fingerprint of the served certificate."""
+ProbeFactory = Callable[
+    [
+        Callable[[], tuple[Policy, ClusterState] | None],
+        Callable[[str, str], None],
+        Callable[[], bool],
+        Path,
+    ],
+    Background,
+]
+"""Takes what is probed, what gets a pod and its result, whether reviews wait, and such a folder."""
 
 
 class BackstopSource(Background, Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.errors import UserError
-from webhook.server.lifecycle import BackstopSource, CertificateSource, LiveSource, ProbeSource
+from webhook.server.lifecycle import BackstopSource, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
 
 
 class StartError(UserError):
@@ -19,8 +19,8 @@ class StartError(UserError):
 class ServeOptions:
     """Options with the names of their flags, whose help says what they mean. Raises `StartError` if two conflict.
 
-    `audit_file_max_size` is in bytes, 0 for no limit. `live`, `certificates`, `probe` and `backstop` connect to the API
-    server.
+    `audit_file_max_size` is in bytes, 0 for no limit. `live`, `certificates`, `probe` and `backstop` create what connects
+    to the API server.
     """
 
     bind: tuple[str, int] = ("0.0.0.0", 8443)
@@ -49,9 +49,9 @@ class ServeOptions:
     scan_status: Path | None = None
     probe_namespace: str | None = None
     probe_interval: int = 60
-    live: LiveSource | None = None
-    certificates: CertificateSource | None = None
-    probe: ProbeSource | None = None
+    live: LiveSourceFactory | None = None
+    certificates: CertificateSourceFactory | None = None
+    probe: ProbeFactory | None = None
     backstop: BackstopSource | None = None
 
     def __post_init__(self) -> None:

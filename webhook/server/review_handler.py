@@ -84,12 +84,9 @@ class ReviewHandler:
         failure = _FAILURES.get(decision.status, ReviewFailure.INVALID_OBJECT)
         seconds = time.perf_counter() - started
         is_probe = request.dry_run and self._is_probe(request)
-        if is_probe:
-            is_recorded = not self._audit.failure_reason
-        else:
-            is_recorded = self._audit.record(request, decision, now, seconds)
-        if not is_recorded:
-            fallback = fallback_decision(request, decision, self._audit.failure_reason)
+        reason = self._state.audit_error
+        if reason() if is_probe else not self._audit.record(request, decision, now, seconds):
+            fallback = fallback_decision(request, decision, reason())
             if fallback is not None:
                 decision, failure = fallback, ReviewFailure.AUDIT_UNAVAILABLE
             if not is_probe:

@@ -6,14 +6,18 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, ClusterState
 from webhook.server.audit_log.logger import AuditLog, open_sinks
-from webhook.server.config_files import config_checks
+from webhook.server.audit_log.sink import Sink, failure_reason
+from webhook.server.config_files import OwnTokenAudiences, config_checks
 from webhook.server.endpoints import create_app
 from webhook.server.file_watcher import FileWatcher, WatchedFiles
 from webhook.server.gunicorn_app import BACKLOG, GunicornApp
-from webhook.server.lifecycle import BackgroundGroup
+from webhook.server.lifecycle import BackgroundGroup, CertificateSource
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions, StartError
@@ -38,14 +42,16 @@ def run(options: ServeOptions) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(private_folder())
-        state = State()
+        sinks = open_sinks(options)
+        state = State(partial(failure_reason, sinks)) if options.audit_failure == "deny" else State()
         metrics = Metrics(state)
-        certificate, files = load_certificate(options, state, folder, metrics.count_reload)
+        source = options.certificates(folder, lambda: state.fingerprint) if options.certificates else None
+        certificate, files = load_certificate(options, source, state, folder, metrics.count_reload)
         listener = stack.enter_context(_listen(*options.bind))
         address = _format_address(*listener.getsockname()[:2])
 
         def load() -> Application:
-            application = _application(options, state, certificate.context, files, metrics, folder)
+            application = _application(options, sinks, state, certificate.context, files, metrics, source, folder)
             log.info("serving on https://%s", address)
             return application
 
@@ -54,43 +60,46 @@ def run(options: ServeOptions) -> None:
 
 def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
     options: ServeOptions,
+    sinks: Sequence[Sink],
     state: State,
     tls: ssl.SSLContext,
     files: list[WatchedFiles],
     metrics: Metrics,
+    certificates: CertificateSource | None,
     folder: Path,
 ) -> Application:
     audit = AuditLog(
-        open_sinks(options),
+        sinks,
         metrics,
         level=options.audit_level,
         sample=options.audit_sample,
         fail_closed=options.audit_failure == "deny",
     )
-    state.audit_error = lambda: audit.failure_reason
-    checks = [(file.name, file.check) for file in files]
-    checks += config_checks(options, state, folder, metrics.count_reload)
+    audiences = OwnTokenAudiences(state)
+    base = ClusterState(api_audiences=audiences.names or FALLBACK_API_AUDIENCES, own_namespace=options.own_namespace)
+    live = options.live(state, base, partial(metrics.count_reload, "policy"), folder) if options.live else None
+    checks = [*((file.name, file.check) for file in files), ("token", audiences.check)]
+    checks += config_checks(options, state, base, folder, metrics.count_reload)
     watcher = FileWatcher([*checks, ("the audit log", audit.check)])
     watcher.check()
     handler = ReviewHandler(
         state, audit, metrics, max_body_bytes=options.max_body_bytes,
-        create_event=options.live.record_event if options.live and options.pod_events else None,
+        create_event=live.record_event if live and options.pod_events else None,
         requires_client_certificate=options.client_ca is not None,
         own_namespace=options.own_namespace, probe_namespace=options.probe_namespace,
     )  # fmt: skip
-    if options.probe:
-        options.probe.attach(
-            lambda: (found.policy, found.cluster) if (found := state.snapshot) else None,
-            metrics.count_probe, lambda: bool(handler.waiting()), folder,
-        )  # fmt: skip
+    probe = options.probe and options.probe(
+        lambda: (found.policy, found.cluster) if (found := state.snapshot) else None,
+        metrics.count_probe, lambda: bool(handler.waiting()), folder,
+    )  # fmt: skip
     if options.backstop:
         options.backstop.attach(lambda: state.snapshot, state.set_backstop_in_sync, folder)
-    parts = (options.certificates, watcher, options.live, options.probe, options.backstop)
+    parts = (certificates, watcher, live, probe, options.backstop)
 
     def load_state() -> None:
         watcher.check()
-        if options.live:
-            options.live.restore()
+        if live:
+            live.restore()
 
     return Application(
         handler=handler,

@@ -12,6 +12,7 @@ from webhook.pki.certificate import describe_pair, find_pair_error, parse_certif
 from webhook.pki.issue import create_self_signed
 from webhook.pki.san import service_names
 from webhook.server.file_watcher import RejectedError, WatchedFiles
+from webhook.server.lifecycle import CertificateSource
 from webhook.server.options import ServeOptions, StartError
 from webhook.server.state import State
 
@@ -118,19 +119,23 @@ def _no_password() -> str:
 
 
 def load_certificate(
-    options: ServeOptions, state: State, folder: Path, count: Callable[[str, bool], None]
+    options: ServeOptions,
+    certificates: CertificateSource | None,
+    state: State,
+    folder: Path,
+    count: Callable[[str, bool], None],
 ) -> tuple[ServingCertificate, list[WatchedFiles]]:
     """Load certificate, key and client CAs; return them and the files to watch.
 
-    `folder` and `count` are as for `config_checks`. Raises `StartError` if there is no certificate, or no CA, to begin
-    with.
+    `certificates` is the source, unless the options name files. `folder` and `count` are as for `config_checks`. Raises
+    `StartError` if there is no certificate, or no CA, to begin with.
     """
     source, placeholder = "", None
-    if options.certificates:
+    if certificates:
         placeholder = b"".join(_self_signed(())[:2])
-        source = options.certificates.where
+        source = certificates.where
         log.info("certificate: serving a placeholder until %s contains one", source)
-        paths, sources = [options.certificates.attach(folder, lambda: state.fingerprint)], [source]
+        paths, sources = [certificates.file], [source]
         _write(paths[0], placeholder)
     else:
         paths = _files(options, folder)

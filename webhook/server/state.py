@@ -27,12 +27,12 @@ class State:
     empty string. `backstop_in_sync` is None if no exported policies are kept in the cluster, or not looked at yet.
     """
 
+    audit_error: Callable[[], str] = lambda: ""
     snapshot: Snapshot | None = None
     not_ready_reasons: dict[str, str] = field(default_factory=dict)
     last_synced: dict[str, float] = field(default_factory=dict)
     certificate: Certificate | None = None
     awaits_certificate: bool = False
-    audit_error: Callable[[], str] = lambda: ""
     backstop_in_sync: bool | None = None
     _policy: Policy | None = None
     _cluster: ClusterState | None = None

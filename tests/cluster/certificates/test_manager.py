@@ -21,9 +21,10 @@ NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 
 def manager(tmp_path, serving=lambda: "fingerprint", *, manage=True) -> CertificateManager:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
-    made = CertificateManager(tmp_path / "kubeconfig", "tokenguard/tokenguard-tls", ["a.example.com"], manage=manage)
-    made.attach(tmp_path, serving)
-    return made
+    return CertificateManager(
+        tmp_path, serving, kubeconfig=tmp_path / "kubeconfig", secret="tokenguard/tokenguard-tls",
+        names=["a.example.com"], manage=manage,
+    )  # fmt: skip
 
 
 def served_by(tmp_path) -> str:

@@ -37,27 +37,32 @@ _POLL_INTERVAL = 0.02
 class CertificateManager:
     """Serves what the Secret contains; with `manage`, also renews it and sets the caBundles."""
 
-    def __init__(self, kubeconfig: Path | None, secret: str, names: Collection[str], *, manage: bool) -> None:
-        """Use the Secret `namespace/name`, and a certificate for `names`. `kubeconfig` is None in a cluster."""
-        self._kubeconfig = kubeconfig
+    def __init__(  # noqa: PLR0913 - where to write, and options
+        self,
+        folder: Path,
+        serving: Callable[[], str],
+        *,
+        kubeconfig: Path | None,
+        secret: str,
+        names: Collection[str],
+        manage: bool,
+    ) -> None:
+        """Write chain and key in the Secret `namespace/name` to `file`, below `folder`, which is private to the server.
+
+        `serving` returns the fingerprint of what the server serves. `names` are those of a certificate that is issued.
+        `kubeconfig` is None in a cluster. Starts nothing, so it may be created before a fork.
+        """
         self._spec = CertificateSpec(TlsSecret(secret), names, manage)
         self.where = str(self._spec.secret)
+        self.file = folder / "certificate.pem"
+        self._serving = serving
+        self._client = ApiClient(kubeconfig, folder)
+        served = ServedCertificate(self._serve, self._read_pair, serving)
+        self._reconciler = Reconciler(self._client, self._spec, served, Clock(self._client.now))
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._reflectors: list[Reflector[ApiObject]] = []
         self._pair = b""
-
-    def attach(self, folder: Path, serving: Callable[[], str]) -> Path:
-        """Return the file in `folder` that chain and key are written to; starts nothing, so it may be forked.
-
-        `folder` is private to the server, `serving` returns the fingerprint of what it serves.
-        """
-        self._file = folder / "certificate.pem"
-        self._serving = serving
-        self._client = ApiClient(self._kubeconfig, folder)
-        served = ServedCertificate(self._serve, self._read_pair, serving)
-        self._reconciler = Reconciler(self._client, self._spec, served, Clock(self._client.now))
-        return self._file
 
     def start(self) -> None:
         """Start, in a worker; return when the server serves the Secret's certificate or the first try has failed."""
@@ -77,11 +82,11 @@ class CertificateManager:
     def _serve(self, pair: bytes) -> None:
         """Have the server serve this pair; the file is not written again if a predecessor has written it."""
         if pair != self._read_pair():
-            replace_file(self._file, [pair])
+            replace_file(self.file, [pair])
         self._pair = pair
 
     def _read_pair(self) -> bytes:
-        return self._file.read_bytes() if self._file.exists() else b""
+        return self.file.read_bytes() if self.file.exists() else b""
 
     def _is_served(self) -> bool:
         """Return whether the server serves what the Secret contains."""

@@ -79,12 +79,6 @@ class AuditLog:
             for sink in self._sinks:
                 sink.retry_later(line)
 
-    @property
-    def failure_reason(self) -> str:
-        """Why records that are required cannot be written, without paths: pod authors read it. Empty if they can."""
-        reasons = [sink.failure_reason for sink in self._sinks]
-        return reasons[0] if reasons and all(reasons) and self._fail_closed else ""
-
     def reopen(self) -> None:
         """Reopen all files by their names, as after a rotation; on failure, log it and go on with the open one."""
         with self._lock:

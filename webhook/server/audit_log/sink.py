@@ -1,6 +1,7 @@
 """What the audit log is written to: a file or a stream that takes lines, or fails to."""
 
 import logging
+from collections.abc import Sequence
 
 log = logging.getLogger("tokenguard.audit")
 
@@ -56,3 +57,9 @@ class Sink:
         """Write the line that waits."""
         if self._pending and self.try_write(self._pending):
             self._pending = b""
+
+
+def failure_reason(sinks: Sequence[Sink]) -> str:
+    """Return why no sink takes lines, without paths: pod authors read it. Empty if one does."""
+    reasons = [sink.failure_reason for sink in sinks]
+    return reasons[0] if reasons and all(reasons) else ""
