@@ -139,7 +139,7 @@ def objects_of(reading: Reading) -> list[Any]:
     return [normalized(json.loads(manifest.raw)) for manifest in reading.manifests]
 
 
-REPLACED = ("a key must be a string", "is no number in JSON")
+REPLACED = ("a key must be a string", "is not a finite number, which JSON needs; put it in quotes")
 """Refused here even in a value that a duplicate key replaces, which kubectl never looks at."""
 
 

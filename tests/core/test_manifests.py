@@ -272,7 +272,7 @@ WARNED = {
         b"a:\n  b: 1\n  <<: {b: 2}\n",
         {"b": 2},
         5,
-        "'<<' replaces the key \"b\" before it in kubectl alone; put '<<' first",
+        "parsers differ on whether '<<' replaces the key \"b\" before it; put '<<' first",
     ),
     "a colon that starts a text": (b"a: [0.0.0.0/0, ::/0]\n", ["0.0.0.0/0", "::/0"], 3, COLON),
     "a document after an end marker": (b"a: 1\n...\nb: 2\n", 1, 5, IGNORED),
@@ -356,8 +356,8 @@ BROKEN = {
     "a list for a key": (b"? [a]\n: b\n", 1, "a key must be a string"),
     "null for a key": (b"a: 1\n~: b\n", 2, "a key must be a string"),
     "a key that is a number for kubectl alone": (b"a: {? [1] : b}\n", 1, "a key must be a string"),
-    "a wrong tag": (b"a: !!int x\n", 1, 'is tagged !!int, which "x" isn\'t'),
-    "no base64": (b"a: !!binary x\n", 1, "is tagged !!binary but isn't base64"),
+    "a wrong tag": (b"a: !!int x\n", 1, '"x" is not of type int; remove the tag !!int, or change the value'),
+    "no base64": (b"a: !!binary x\n", 1, "is not base64; remove the tag !!binary, or encode the text"),
     "too large a number in JSON": (
         b'{"apiVersion": "v1", "kind": "X", "a": 1e400}',
         1,
@@ -365,11 +365,11 @@ BROKEN = {
     ),
     "a merge of a list behind an alias": (b"a: &a [{b: 1}]\nc:\n  <<: *a\n", 3, "'<<' must merge a mapping"),
     "a merge of text": (b"a: 1\n<<: b\n", 2, "'<<' must merge a mapping"),
-    "infinity": (b"a: .inf\n", 1, "is no number in JSON"),
+    "infinity": (b"a: .inf\n", 1, "is not a finite number, which JSON needs; put it in quotes"),
     "infinity in JSON": (
         b'{"apiVersion": "v1", "kind": "X"}\n{"a": Infinity}',
         2,
-        "Infinity is no number in JSON",
+        "Infinity is not a finite number, which JSON needs; put it in quotes",
     ),
     "half a character": (
         b'{"apiVersion": "v1", "kind": "X", "a": "\\ud800"}',

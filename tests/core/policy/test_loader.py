@@ -398,10 +398,41 @@ def test_read_policy_in_configmap_has_the_hash_of_the_document() -> None:
     assert sound(held) == sound(DESIGN)
 
 
-def test_read_policy_null_counts_as_absent() -> None:
-    assert policy_document(
-        sound(HEAD + "mode:\nrules:\ntokens:\ninject:\noverrides:\nexemptions: null\n")
-    ) == policy_document(default_policy())
+def test_read_policy_null_section_counts_as_absent() -> None:
+    body = "rules:\n  # inject: off\ntokens:\ninject:\noverrides:\nexemptions: null\n"
+    assert policy_document(sound(HEAD + body)) == policy_document(default_policy())
+
+
+def test_read_policy_null_value_is_an_error() -> None:
+    assert mistakes(f"{HEAD}mode:\n") == ["line 3: mode: must not be null; remove the key, or give it a value"]
+
+
+def test_read_policy_null_action_is_an_error() -> None:
+    [error] = mistakes(HEAD + "rules: {inject: null}")
+    assert error == "line 3: rules.inject: must not be null; remove the key, or give it a value"
+
+
+def test_read_policy_null_limit_is_the_default() -> None:
+    body = "tokens: {maxRequestExpirationSeconds: null, audiences: {default: null}}"
+    assert policy_document(sound(HEAD + body)) == policy_document(default_policy())
+
+
+def test_read_policy_merge_key_fills_a_map() -> None:
+    override, other = sound(HEAD + "overrides: [&a {mode: warn}, {<<: *a, namespaces: [b]}]").overrides
+    assert (other.mode, other.namespaces) == (override.mode, ("b",))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("{<<: *a, <<: *a}", "duplicate key '<<'; merge a list instead, such as '<<: [*a, *b]'"),
+        ("{mode: audit, <<: *a}", "parsers differ on whether '<<' replaces the key \"mode\" before it; put '<<' first"),
+    ],
+    ids=["two", "behind a key"],
+)
+def test_read_policy_ambiguous_merge_key_is_an_error(body: str, expected: str) -> None:
+    [error] = mistakes(f"{HEAD}overrides: [&a {{mode: warn}}, {body}]")
+    assert error.removeprefix("line 3: ").removeprefix("overrides[1]: ") == expected
 
 
 @pytest.mark.parametrize("document", [HEAD, DESIGN], ids=["empty", "design"])

@@ -130,7 +130,7 @@ def _warn_of_duplicates(piece: _Piece, start: int, warnings: DocumentWarnings) -
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a finite number, which JSON needs; put it in quotes")
 
 
 def _float(text: str) -> float:

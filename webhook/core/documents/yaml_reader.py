@@ -150,6 +150,7 @@ class _Reader:
         self._resolve = canonical if budget else plain
         self._max_size = MAX_SIZE if budget else inf
         self._max_depth = _MAX_POLICY_DEPTH if budget else MAX_DEPTH
+        self._is_policy = budget is not None
         self._checks_flow = not budget
         self._budget = budget or Budget()
         self._path: list[str | int] = []
@@ -256,8 +257,13 @@ class _Reader:
     def _mapping(self) -> tuple[dict[str, Any], Any]:
         values: dict[str, Any] = {}
         merged: set[str] = set()
+        has_merge = False
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if _is_merge(event):
+                if has_merge and self._is_policy:
+                    message = "duplicate key '<<'; merge a list instead, such as '<<: [*a, *b]'"
+                    self.warnings.add(self._line(event), message, tuple(self._path))
+                has_merge = True
                 self._merge(event, values, merged)
                 continue
             key = self._key(event)
@@ -282,7 +288,7 @@ class _Reader:
         for mapping in sources:
             for key, value in mapping.items():
                 if key in values and key not in merged and values[key] != value:
-                    message = f"'<<' replaces the key {quote(key)} before it in kubectl alone; put '<<' first"
+                    message = f"parsers differ on whether '<<' replaces the key {quote(key)} before it; put '<<' first"
                     self.warnings.add(line, message)
                 values[key] = value
                 merged.add(key)

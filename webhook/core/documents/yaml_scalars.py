@@ -69,7 +69,7 @@ def canonical(text: str) -> Scalar:
 def json_number(number: float) -> int | float:
     """Return a number as it is after its way through JSON: a whole one is an integer. Raises `ValueError`."""
     if not isfinite(number):
-        raise ValueError("is no number in JSON")
+        raise ValueError("is not a finite number, which JSON needs; put it in quotes")
     return int(number) if number.is_integer() and abs(number) < _INT64 else number
 
 
@@ -82,10 +82,10 @@ def tagged(text: str, tag: str) -> Scalar:
         try:
             return base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True).decode(errors="replace")
         except binascii.Error:
-            raise ValueError("is tagged !!binary but isn't base64") from None
+            raise ValueError("is not base64; remove the tag !!binary, or encode the text") from None
     value = plain(text)
     if type(value) not in _TYPES[name] or (name == "timestamp" and not _TIMESTAMP.fullmatch(text)):
-        raise ValueError(f"is tagged !!{name}, which {quote(text)} isn't")
+        raise ValueError(f"{quote(text)} is not of type {name}; remove the tag !!{name}, or change the value")
     return value
 
 

@@ -57,10 +57,13 @@ class ExemptionIndex:
         every = tuple(exemptions)
         # a namespace's name is looked up with a slash behind it, so that it is never taken for an account's
         self._index = Index.of(
-            (one.service_accounts.patterns or tuple(f"{pattern}/" for pattern in one.namespaces.patterns), one)
-            for one in every
+            (
+                exemption.service_accounts.patterns or tuple(f"{name}/" for name in exemption.namespaces.patterns),
+                exemption,
+            )
+            for exemption in every
         )
-        self._rules = frozenset(rule for one in every for rule in one.rules)
+        self._rules = frozenset(rule for exemption in every for rule in exemption.rules)
         self._found: BoundedCache[tuple[str, str, tuple[str, ...], str], tuple[Exemption, ...]] = BoundedCache(
             CACHE_BYTES
         )

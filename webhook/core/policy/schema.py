@@ -15,7 +15,7 @@ KIND = "TokenPolicy"
 
 T = TypeVar("T")
 Maybe: TypeAlias = T | UnsetType
-"""The type of a key that may be absent. Null counts as absent; editors should mark it as a mistake."""
+"""The type of a key that may be absent. A section, which is a map or a list, may also be null: it counts as absent."""
 Nullable: TypeAlias = T | UnsetType | None
 """The type of a key for which null is a value."""
 

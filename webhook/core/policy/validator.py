@@ -17,7 +17,7 @@ from webhook.core.policy.errors import ErrorCollector
 def validate(value: Any, model: type[Struct], errors: ErrorCollector) -> Any:
     """Return the value as an instance of a struct.
 
-    A key that is absent or invalid is UNSET, or an empty string if it is required; null is None.
+    A key that is absent or invalid is UNSET, or an empty string if it is required; null is None where it is a value.
     """
     return _validate(inspect.type_info(model), value, (), errors, "")
 
@@ -55,12 +55,21 @@ def _struct(expected: inspect.StructType, value: Any, path: Path, errors: ErrorC
         elif child is not None:
             found = _validate(field.type, child, (*path, key), errors, "")
             valid |= {} if found is UNSET else {field.name: found}
-        elif not field.required:
+        elif _may_be_null(field.type):
             valid[field.name] = None
+        elif not field.required:
+            errors.add((*path, key), "must not be null; remove the key, or give it a value")
     for key, field in fields.items():
         if field.required and value.get(key) is None:
             errors.add(path, f"required key {quote(key)} is missing")
     return expected.cls(**valid)
+
+
+def _may_be_null(expected: inspect.Type) -> bool:
+    """Return whether null is a value, or leaves a section out: `rules:` above lines that are commented out."""
+    while isinstance(expected, inspect.Metadata):
+        expected = expected.type
+    return isinstance(expected, inspect.UnionType | inspect.StructType | inspect.DictType | inspect.VarTupleType)
 
 
 def _map(expected: inspect.DictType, value: Any, path: Path, errors: ErrorCollector, _: str) -> Any:
