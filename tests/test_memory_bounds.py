@@ -59,6 +59,8 @@ OF_A_SHORT_LIFE = {
     "webhook/core/policy/errors.py::": "of reading a policy",
     "webhook/core/cluster_state_io.py::_Line": "one line, while it is written or read",
     "webhook/core/decision.py::Decision.encoded_patch": "of one review",
+    "webhook/cluster/admission_history.py::_ManagedFields": "one object, while it is read",
+    "webhook/cluster/report_writer.py::": "a scan's",
     "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",
 }
 FIXED = {
@@ -70,6 +72,7 @@ FIXED = {
     "webhook/cluster/state_store.py::_NONE": "an empty map",
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
     "webhook/server/http_server.py::HttpServer._listeners": "the listening socket",
+    "webhook/cluster/self_probe.py::SelfProbe._last": "one result for each of the two pods",
     "webhook/server/tls_stream.py::_CLEAR": "one TLS record, for all connections",
     "webhook/pki/certificate.py::Certificate.fingerprint": "64 characters of the one certificate",
 }
