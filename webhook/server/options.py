@@ -19,8 +19,8 @@ class StartError(UserError):
 class ServeOptions:
     """Options with the names of their flags, whose help says what they mean. Raises `StartError` if two conflict.
 
-    `audit_file_max_size` is in bytes, 0 for no limit. `live`, `certificates`, `probe` and `backstop` create what connects
-    to the API server.
+    `audit_file_max_size` is in bytes, 0 for no limit. `live`, `certificates`, `probe` and `backstop` create what
+    connects to the API server.
     """
 
     bind: tuple[str, int] = ("0.0.0.0", 8443)
