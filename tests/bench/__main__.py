@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.bench import deciding, live_state, over_https, pods
+from tests.bench import deciding, live_state, over_https, pods, scan_size
 from tests.bench.checking import check
 from tests.bench.table import HEAD, Row, lines
 from tests.control_plane.plane import HINT, control_plane, find_binaries
 
-PARTS = ("load", "decisions", "check", "cluster")
+PARTS = ("load", "decisions", "check", "cluster", "scan")
 
 
 def main() -> None:
@@ -49,15 +49,23 @@ def _rest(folder: Path, parts: Iterable[str]) -> Iterator[Row]:
         yield from deciding.rows()
     if "check" in parts:
         yield check(folder / "manifests")
-    if "cluster" in parts:
+    if {"cluster", "scan"} & set(parts):
         binaries = find_binaries()
         if binaries is None:
             print(f"pods and Secrets of a real API server: left out, {HINT}")
             return
-        (folder / "plane").mkdir()
-        with control_plane(binaries, folder / "plane") as plane:
-            yield from pods.latencies(plane, folder / "pods")
-            yield from live_state.replicas(plane, folder, deciding.SECRETS)
+        if "cluster" in parts:
+            with control_plane(binaries, _folder(folder / "plane")) as plane:
+                yield from pods.latencies(plane, folder / "pods")
+                yield from live_state.replicas(plane, folder, deciding.SECRETS)
+        if "scan" in parts:
+            with control_plane(binaries, _folder(folder / "scanned")) as plane:
+                yield from scan_size.scans(plane)
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
 
 
 def _told(rows: Iterable[Row]) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -105,6 +106,14 @@ def test_scan_uses_the_clusters_policy_unless_given_another(api, kubeconfig, pol
     assert run("--kubeconfig", kubeconfig, "--policy", policy(SOUND)).exit_code == 0
     assert run("--kubeconfig", kubeconfig, "--simulate", policy(SOUND)).exit_code == 0
     assert run("--kubeconfig", kubeconfig, "--policy-configmap", "other/policy").exit_code == 0
+
+
+def test_scan_report_names_context_and_version(url, tmp_path) -> None:
+    file = configured(tmp_path / "two", here=url, there=url)
+    for flags, context in (([], "here"), (["--context", "there"], "there")):
+        assert f"\ncontext    {context}\n" in run("--kubeconfig", file, *flags).stdout
+        report = json.loads(run("--kubeconfig", file, "--output", "json", *flags).stdout)
+        assert (report["context"], report["toolVersion"]) == (context, metadata.version("tokenguard-webhook"))
 
 
 OWN = pytest.mark.parametrize(

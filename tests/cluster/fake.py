@@ -86,6 +86,7 @@ class Lists(FakeTransport):
     """
 
     address = "https://api"
+    context = "staging"
 
     def __init__(self, **lists: Any) -> None:
         super().__init__()

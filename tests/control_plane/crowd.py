@@ -7,7 +7,7 @@ import http.client
 import json
 import ssl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +84,7 @@ class Crowd:
     """What was made: every pod as its author wrote it, or as its controller makes it, by namespace and name."""
 
     plane: ControlPlane
+    sizes: Mapping[str, int] = field(default_factory=lambda: SIZES)
     pods: dict[tuple[str, str], Object] = field(default_factory=dict)
     _local: threading.local = field(default_factory=threading.local)
     _connections: list[http.client.HTTPSConnection] = field(default_factory=list)
@@ -138,7 +139,7 @@ class Crowd:
         for secret in secrets_of(namespace):
             self.make(secret)
         self.make(binding(namespace))
-        for place, (kind, count) in enumerate(SIZES.items()):
+        for place, (kind, count) in enumerate(self.sizes.items()):
             spec = SPECS[(3 * number + place) % len(SPECS)]
             self._workload(namespace, kind, count, spec)
 

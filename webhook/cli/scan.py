@@ -143,6 +143,7 @@ def command(
                 policy_origin=origin,
                 now=dt.datetime.now(dt.UTC).replace(microsecond=0),
                 cluster=transport.address,
+                context=transport.context,
                 simulated=simulated,
                 simulated_origin=simulate or "",
                 filters=filters,

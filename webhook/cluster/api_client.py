@@ -78,6 +78,11 @@ class ApiClient:
         parts = urlsplit(self._ready_session().host)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
+    @property
+    def context(self) -> str:
+        """The context of the kubeconfig; empty in a pod."""
+        return self._ready_session().context
+
     def token_audiences(self) -> tuple[str, ...]:
         """Return the audiences of the service account token that authenticates the requests; none without one."""
         from webhook.tokens.claims import TokenFormatError, parse_token  # noqa: PLC0415 - JOSE is loaded where it is used alone

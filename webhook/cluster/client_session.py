@@ -25,11 +25,12 @@ class ClientSession:
         configuration = Configuration()
         configuration.retries = False  # the caller retries
         configuration.keep_alive = True
+        self.context = ""
         try:
             if kubeconfig is None:
                 load_incluster_config(configuration)  # type: ignore[no-untyped-call]
             else:
-                _check_context(str(kubeconfig), context)
+                self.context = _find_context(str(kubeconfig), context)
                 load_kube_config(  # type: ignore[no-untyped-call]
                     str(kubeconfig),
                     context=context,
@@ -68,11 +69,13 @@ class ClientSession:
         return response
 
 
-def _check_context(kubeconfig: str, context: str | None) -> None:
+def _find_context(kubeconfig: str, context: str | None) -> str:
+    """Return the name of the context, the current one for None. Raises `ApiError`."""
+    contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
     if context is None:
-        return
-    contexts, _ = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+        return str(current["name"])
     names = [found["name"] for found in contexts]
     if context not in names:
         hint = did_you_mean(context, names) or f"; there are {listing(names)}"
         raise ApiError(0, f"the kubeconfig has no context {quote(context)}{hint}")
+    return context

@@ -27,6 +27,8 @@ _KEEP_ALIVE = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 class PodSession:
     """Address, CA and token of a pod's ServiceAccount."""
 
+    context = ""
+
     def __init__(self, folder: Path = FOLDER) -> None:
         """Find the API server. Raises `ApiError` outside a pod."""
         host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}") for name in ("HOST", "PORT"))

@@ -68,6 +68,11 @@ class Transport(Protocol):
         """The API server's URL, without credentials."""
         ...
 
+    @property
+    def context(self) -> str:
+        """The context of the kubeconfig; empty in a pod."""
+        ...
+
     def now(self) -> dt.datetime:
         """Return the time of day by the API server's clock, to a second; by the local clock before the first answer.
 

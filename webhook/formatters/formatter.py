@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from tempfile import SpooledTemporaryFile
 from typing import Any, Protocol, TextIO, TypeVar
 
 import click
@@ -13,6 +14,8 @@ import msgspec
 
 from webhook.core.safe_output import safe_json
 
+_MAX_IN_MEMORY = 1 << 22
+"""Bytes; a larger output waits in a temporary file."""
 R = TypeVar("R")
 R_contra = TypeVar("R_contra", contravariant=True)
 
@@ -66,16 +69,21 @@ def print_report(
 ) -> None:
     """Print a report in the format `output`, to stdout or to stderr.
 
-    Text goes through the safe streams of the command line; other formats escape unsafe characters themselves.
+    Text goes through the safe streams of the command line; other formats escape unsafe characters themselves. Nothing
+    is written to a file or a pipe before all of the output is there, so that Ctrl-C leaves no half of it.
     """
     stream = sys.stderr if err else sys.stdout
     if output in LINE_FORMATS:
-        colour = uses_colour(stream)
-        width = shutil.get_terminal_size().columns if stream.isatty() else 0
-        for line in formatters[output](report, replace(options, colour=colour, width=width)):
+        is_terminal, colour = stream.isatty(), uses_colour(stream)
+        width = shutil.get_terminal_size().columns if is_terminal else 0
+        lines = formatters[output](report, replace(options, colour=colour, width=width))
+        for line in lines if is_terminal else [*lines]:
             click.echo(line, err=err, color=colour)
         return
     stream.flush()
-    for piece in formatters[output](report, options):
-        stream.buffer.write(piece.encode(errors="replace"))
+    with SpooledTemporaryFile(_MAX_IN_MEMORY) as whole:
+        for piece in formatters[output](report, options):
+            whole.write(piece.encode(errors="replace"))
+        whole.seek(0)
+        shutil.copyfileobj(whole, stream.buffer)
     stream.buffer.flush()

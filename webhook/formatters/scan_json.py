@@ -1,6 +1,7 @@
 """A scan as JSON, and its JSON Schema; `version` changes when a key changes its meaning or is removed."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ VERSION = 2
 
 def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the report as JSON; every member has a line of its own, and so has every element of its lists."""
-    yield f'{{\n "version": {VERSION}'
+    yield f'{{\n "version": {VERSION},\n "toolVersion": {_encoded(version("tokenguard-webhook"))}'
     for field in msgspec.structs.fields(ScanReport):
         value = getattr(report, field.name)
         yield f',\n "{field.encode_name}": '
@@ -32,8 +33,9 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the report."""
     found = msgspec.json.schema(ScanReport)
     root = found["$defs"].pop(ScanReport.__name__)
-    root["properties"] = {"version": {"const": VERSION}} | root["properties"]
-    root["required"] = ["version", *root["required"]]
+    tool = {"type": "string", "description": "The version of tokenguard."}
+    root["properties"] = {"version": {"const": VERSION}, "toolVersion": tool} | root["properties"]
+    root["required"] = ["version", "toolVersion", *root["required"]]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **root,

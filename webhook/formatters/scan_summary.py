@@ -74,6 +74,8 @@ def _lifetime_place(seconds: int | None) -> int:
 def scan_fields(report: ScanReport) -> Iterator[Field]:
     """Yield what was scanned, when, and by which policy."""
     yield "cluster", f"{plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC"
+    if report.context:
+        yield "context", plain(report.context)
     yield "policy", _policy(report.policy)
     if enforced := under_enforce(report):
         yield "", enforced

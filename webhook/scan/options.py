@@ -1,7 +1,7 @@
 """The options of a scan, and the policies in its report."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -68,6 +68,7 @@ class ScanOptions:
     policy_origin: str
     now: dt.datetime
     cluster: str
+    context: str = field(default="", kw_only=True)
     simulated: Policy | None = None
     simulated_origin: str = ""
     filters: ScanFilters = NO_FILTERS

@@ -268,6 +268,7 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
 
     time: Annotated[dt.datetime, Meta(description="When the scan was made.")]
     cluster: Annotated[str, Meta(description="The API server's address.")]
+    context: Annotated[str, Meta(description="The context of the kubeconfig; empty in a pod.")]
     policy: Annotated[PolicyInfo, Meta(description="The policy.")]
     simulated: Annotated[PolicyInfo | None, Meta(description="The simulated policy.")]
     filters: Annotated[ScanFilters, Meta(description="The filters of the command line.")]

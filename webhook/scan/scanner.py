@@ -169,6 +169,7 @@ class Scanner:
         return ScanReport(
             time=options.now,
             cluster=options.cluster,
+            context=options.context,
             policy=describe_policy(options.policy, options.policy_origin, audiences),
             simulated=describe_policy(other, options.simulated_origin, audiences) if other else None,
             filters=options.filters,

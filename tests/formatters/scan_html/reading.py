@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 ACTIONS = ("reject", "patch", "warn", "audit")
+NO_NAMESPACE = "(cluster-scoped)"
 VOID = {"meta", "input", "rect", "link", "br"}
 
 
@@ -16,8 +17,10 @@ class Page(html.parser.HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
         self.tables: dict[str, list[list[str]]] = {}
+        self.shared: dict[str, dict[str, str]] = {}
         self._open: list[str] = []
         self._key = ""
+        self._label = ""
         self.feed(text)
         assert self._open == []
 
@@ -27,6 +30,7 @@ class Page(html.parser.HTMLParser):
         if "table" in (found.get("class") or "").split():
             self._key = found["id"]
             self.tables[self._key] = []
+            self.shared[self._key] = {}
         if tag == "tr":
             self.tables[self._key].append([])
         if tag in ("th", "td"):
@@ -41,8 +45,18 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data):
         if "script" not in self._open and "style" not in self._open:
             self.texts.append(data)
+        if "caption" in self._open and self._open[-1] == "dt":
+            self._label = data
+        elif "caption" in self._open and "dd" in self._open:
+            shared = self.shared[self._key]
+            shared[self._label] = shared.get(self._label, "") + data
         if {"th", "td"} & set(self._open):
             self.tables[self._key][-1][-1] += data
+
+    def rows(self, key: str) -> list[dict[str, str]]:
+        """Return the rows of a table by column, with the values that its caption says of every row."""
+        head, *rows = self.tables[key]
+        return [dict(zip(head, row, strict=True)) | self.shared[key] for row in rows]
 
     def all(self, name):
         return [attributes for tag, attributes in self.elements if tag == name]
@@ -61,24 +75,31 @@ def agree(parsed: Page, as_json: Any) -> None:
 def _agree_in_sum(parsed: Page, as_json: Any) -> None:
     outcomes = ("denied", "patched", "warned", "allowed")
     summary = as_json["summary"]
-    for row, kind in zip(parsed.tables["outcomes"][1:], ("pods", "workloads", "secrets"), strict=True):
+    for row, kind in zip(parsed.rows("outcomes"), ("pods", "workloads", "secrets"), strict=True):
         other = summary[f"simulated{kind.capitalize()}"] or {}
-        assert row[2:] == [shown(summary[kind][outcome], other.get(outcome)) for outcome in outcomes]
+        assert [row[outcome] for outcome in outcomes] == [
+            shown(summary[kind][outcome], other.get(outcome)) for outcome in outcomes
+        ]
     now, after = Counter(), Counter()
     for count in as_json["ruleCounts"]:
-        for key in ((count["rule"], count["action"]), (count["namespace"], ""), (count["namespace"], count["rule"])):
+        namespace = count["namespace"] or NO_NAMESPACE
+        for key in ((count["rule"], count["action"]), (namespace, ""), (namespace, count["rule"])):
             now[key] += count["count"]
             after[key] += count["simulated"] if as_json["simulated"] else count["count"]
-    rows = parsed.tables["rules"][1:]
-    assert {row[0] for row in rows} == {count["rule"] for count in as_json["ruleCounts"]}
+    rows = parsed.rows("rules")
+    assert {row["Rule"] for row in rows} == {count["rule"] for count in as_json["ruleCounts"]}
     for row in rows:
-        assert row[2:] == [shown(now[row[0], action], after[row[0], action]) for action in ACTIONS]
-    head, *rows = parsed.tables["namespaces"]
-    assert {row[0] for row in rows} == {count["namespace"] for count in as_json["ruleCounts"]}
+        assert [row[action] for action in ACTIONS] == [
+            shown(now[row["Rule"], action], after[row["Rule"], action]) for action in ACTIONS
+        ]
+    rows = parsed.rows("namespaces")
+    assert {row["Namespace"] for row in rows} == {count["namespace"] or NO_NAMESPACE for count in as_json["ruleCounts"]}
     for row in rows:
-        assert row[2] == shown(now[row[0], ""], after[row[0], ""])
-        cells = [shown(now[row[0], rule], after[row[0], rule]) for rule in head[3:]]
-        assert row[3:] == ["" if cell == "0" else cell for cell in cells]
+        namespace = row["Namespace"]
+        assert row["All"] == shown(now[namespace, ""], after[namespace, ""])
+        for rule in row.keys() - {"Namespace", "", "All"}:
+            cell = shown(now[namespace, rule], after[namespace, rule])
+            assert row[rule] == ("" if cell == "0" else cell)
 
 
 def _agree_in_detail(parsed: Page, as_json: Any) -> None:
@@ -87,21 +108,24 @@ def _agree_in_detail(parsed: Page, as_json: Any) -> None:
     )
     simulates = as_json["simulated"] is not None
     assert (
-        sorted((row[0], row[2], row[5] if simulates else "unchanged") for row in parsed.tables["workloads"][1:])
+        sorted((row["Namespace"], row["Pods"], row.get("Change", "unchanged")) for row in parsed.rows("workloads"))
         == workloads
     )
-    status = {(row[0], row[1]): row[5] for row in parsed.tables["secrets"][1:]}
-    assert {name for name, told in status.items() if "safe to delete" in told} == {
+    status = {(row["Namespace"], row["Secret"]): row["State"] for row in parsed.rows("secrets")}
+    assert {name for name, state in status.items() if "safe to delete" in state} == {
         (secret["namespace"], secret["name"]) for secret in as_json["legacySecrets"] if secret["removable"]
     }
-    lifetimes = [list(map(int, row[2:])) for row in parsed.tables["lifetimes"][1:]]
-    states = ("now", "recreated", "simulated")[: 3 if simulates else 2]
+    states = ("now", "if recreated", "simulated")[: 3 if simulates else 2]
+    lifetimes = [[int(row[state]) for state in states] for row in parsed.rows("lifetimes")]
     assert [sum(column) for column in zip(*lifetimes, strict=True)] == [
-        sum(token[state] for token in as_json["tokens"]) for state in states
+        sum(token[state.removeprefix("if ")] for token in as_json["tokens"]) for state in states
     ]
-    by_use = parsed.tables["last-use"][1:]
-    assert sum(int(row[2]) for row in by_use) == len(as_json["legacySecrets"]) == len(status)
-    assert sorted((row[0], row[1], row[3], row[4]) for row in parsed.tables["accounts-with-tokens"][1:]) == sorted(
+    by_use = parsed.rows("last-use")
+    assert sum(int(row["All"]) for row in by_use) == len(as_json["legacySecrets"]) == len(status)
+    assert sorted(
+        (row["Namespace"], row["ServiceAccount"], row["Pods"], row["Legacy Secrets"])
+        for row in parsed.rows("accounts-with-tokens")
+    ) == sorted(
         (account["namespace"], account["name"], str(account["pods"]), str(len(account["legacySecrets"])))
         for account in as_json["accountsWithTokens"]
     )

@@ -63,4 +63,4 @@ def report(simulated: str | None = None) -> ScanReport:
     small.snapshot.unread.append(
         UnreadResource("roles", f"HTTP 403: {HOSTILE}", "lacks", "advice", affects_decisions=False)
     )
-    return small.scan(POLICY, simulated)
+    return small.scan(POLICY, simulated, context="staging")

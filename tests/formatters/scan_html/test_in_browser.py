@@ -49,6 +49,29 @@ FAINT = """
 })()
 """
 
+TOO_WIDE = """
+[...document.querySelectorAll("body *:not(.skip)")]
+  .filter((element) => element.offsetHeight)
+  .filter((element) => element.getBoundingClientRect().right > innerWidth || element.scrollWidth > innerWidth)
+  .map((element) => `${element.tagName}.${element.className}`)
+"""
+NARROW_BARS = """
+[...document.querySelectorAll(".bars svg")]
+  .filter((bar) => bar.querySelector("rect") && bar.getBoundingClientRect().width < 0.8 * innerWidth)
+  .map((bar) => bar.outerHTML)
+"""
+BROKEN_DATES = """
+[...document.querySelectorAll("td")]
+  .flatMap((cell) => [...cell.childNodes])
+  .filter((node) => node.nodeType === 3 && /^\\d{4}-\\d\\d-\\d\\d$/.test(node.data))
+  .filter((node) => {
+    const range = document.createRange();
+    range.selectNode(node);
+    return range.getClientRects().length > 1;
+  })
+  .map((node) => node.data)
+"""
+
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
@@ -90,6 +113,16 @@ def test_page_fits_its_window_with_enough_contrast(chromium, simulated_page, wid
     looked, faint = chromium.value(FAINT)
     assert faint == []
     assert looked > 500
+
+
+@pytest.mark.parametrize("width", [400, 700, 959])
+def test_page_in_a_narrow_window_has_nothing_wider(chromium, plain_page, simulated_page, width) -> None:
+    for file in (plain_page, simulated_page):
+        chromium.open(file, width)
+        assert chromium.value(TOO_WIDE) == []
+        assert chromium.value(NARROW_BARS) == []
+        assert chromium.value("document.querySelectorAll('rect').length") > 20
+        assert chromium.value(BROKEN_DATES) == []
 
 
 def test_page_with_hostile_names_sends_no_request(chromium, plain_page, simulated_page) -> None:
@@ -223,7 +256,7 @@ def test_page_in_print_shows_every_row_and_no_controls(chromium, plain_page) -> 
 
 
 def test_wide_table_scrolls_by_keyboard(chromium, simulated_page) -> None:
-    chromium.open(simulated_page, NARROW)
+    chromium.open(simulated_page, 960)
     tab_to(chromium, "#workloads .region")
     assert chromium.value("document.activeElement.scrollWidth > document.activeElement.clientWidth")
     chromium.press("ArrowRight")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from importlib.metadata import version
 
 import pytest
 
@@ -73,10 +74,14 @@ def test_tables_have_captions_regions_and_scoped_heads(parsed_page) -> None:
 
 
 def test_unevaluated_pods_are_listed_with_owner_and_hint(parsed_page) -> None:
-    _, *rows = parsed_page.tables["unevaluated-pods"]
-    assert [(row[1], row[4]) for row in rows] == [(HOSTILE, "not-evaluated"), ("early", "before-installation")]
+    rows = parsed_page.rows("unevaluated-pods")
+    assert [(row["Pod"], row["Admission"]) for row in rows] == [
+        (HOSTILE, "not-evaluated"),
+        ("early", "before-installation"),
+    ]
     assert all(
-        row[5].endswith("kubectl rollout restart deployment/NAME -n shop") and "token-expiration" in row[6]
+        row["What to do"].endswith("kubectl rollout restart deployment/NAME -n shop")
+        and "token-expiration" in row["Findings"]
         for row in rows
     )
 
@@ -120,8 +125,30 @@ def test_page_agrees_with_the_json(parsed_page, as_json) -> None:
     agree(parsed_page, as_json)
 
 
+def test_equal_column_is_in_the_caption_instead() -> None:
+    small = Small(secret("a"), secret("b", last_used="2026-06-01"))
+    parsed_page = Page("".join(page.format_report(small.scan())))
+    assert parsed_page.tables["secrets"][0] == ["Secret", "Last used", "State"]
+    assert parsed_page.shared["secrets"] == {
+        "Namespace": "shop", "Account": "app", "Created": "2026-01-01", "References": "none", "If recreated": "denied",
+    }  # fmt: skip
+
+
+def test_table_of_one_row_has_all_columns() -> None:
+    parsed_page = Page("".join(page.format_report(Small(secret("a")).scan())))
+    assert parsed_page.tables["secrets"][0][:3] == ["Namespace", "Secret", "Account"]
+    assert parsed_page.shared["secrets"] == {}
+
+
+def test_page_header_names_cluster_context_and_version(parsed_page) -> None:
+    header = parsed_page.texts[: parsed_page.texts.index("Summary")]
+    assert {"cluster", "context", "staging", "version"} <= set(header)
+    assert f"tokenguard {version('tokenguard-webhook')}" in header
+
+
 def test_last_use_chart_counts_secrets(parsed_page) -> None:
-    by_use = {row[0]: row[2:] for row in parsed_page.tables["last-use"][1:]}
+    columns = ("All", "referenced", "safe to delete", "other")
+    by_use = {row["Last used"]: [row[column] for column in columns] for row in parsed_page.rows("last-use")}
     assert by_use == {
         "in the last 7 days": ["1", "1", "0", "0"],
         "8 to 30 days ago": ["0", "0", "0", "0"],

@@ -14,6 +14,7 @@ _LONG_AGO, _UNKNOWN = "over 90 days ago", "unknown"
 _GROUPS = ("referenced", summary.SAFE_TO_DELETE, "other")
 _COLOURS = {summary.SAFE_TO_DELETE: "removable", summary.RECREATED: "recreated"}
 """Series whose colour is not named like them."""
+_NO_NAMESPACE = "(cluster-scoped)"
 _Entry = tuple[str, Sequence[Mapping[str, int]]]
 """The label of a row, and the numbers by series of each of its bars."""
 
@@ -54,7 +55,9 @@ def by_namespace(report: ScanReport) -> Table:
             counter.update({name: getattr(count, policy) for name in (count.action, count.rule)})
     ordered = sorted(found.items(), key=lambda item: [-item[1][-1][action] for action in summary.ACTIONS])
     most = max((counter[rule] for counters in found.values() for counter in counters for rule in rules), default=0)
-    heads = _rows([(plain(name), list(map(_actions, counters))) for name, counters in ordered], (), total=True)
+    heads = _rows(
+        [(plain(name) or _NO_NAMESPACE, list(map(_actions, counters))) for name, counters in ordered], (), total=True
+    )
     rows = [
         Row([*head.cells, *(shaded(number(*(counter[rule] for counter in counters)), most) for rule in rules)])
         for head, (_, counters) in zip(heads, ordered, strict=True)

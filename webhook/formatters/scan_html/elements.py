@@ -4,7 +4,7 @@ The template escapes every text; names from the cluster are made `plain` before.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from webhook.core.formatting import plain
@@ -13,6 +13,8 @@ from webhook.formatters.scan_findings import FindingLine
 MAX_WIDTH = 100
 """The width of a bar that fills its cell."""
 _SHADES = 4
+_MIN_ROWS = 2
+"""The least number of rows in which a column can say the same."""
 
 
 class Segment(NamedTuple):
@@ -74,7 +76,7 @@ class Table:
     """A table with a row for each item, made when it is written; an item may be a row already.
 
     Without filters it has no search field. `ordered` says that the order of the rows has a meaning, so that they cannot
-    be sorted.
+    be sorted. `shared` are columns that have the same cell in every row; the caption shows them.
     """
 
     key: str
@@ -85,6 +87,40 @@ class Table:
     filters: Sequence[ColumnFilter] = ()
     note: str = ""
     ordered: bool = False
+    shared: Sequence[tuple[Column, Cell]] = ()
+
+    def condensed(self) -> "Table":
+        """Return the table without the columns that say the same in every row; those are `shared`."""
+        shared = _shared_cells(self)
+        if not shared:
+            return self
+        places = [place for place in range(len(self.columns)) if place not in shared]
+
+        def row(item: Any) -> Row:
+            whole = self.row(item)
+            return replace(whole, cells=[whole.cells[place] for place in places])
+
+        columns = [self.columns[place] for place in places]
+        return replace(
+            self, columns=columns, row=row, shared=[(self.columns[place], cell) for place, cell in shared.items()]
+        )
+
+
+def _shared_cells(table: Table) -> dict[int, Cell]:
+    """Return the cells that are the same in every row, by column; none if there is only one row."""
+    if len(table.items) < _MIN_ROWS:
+        return {}
+    rows = map(table.row, table.items)
+    candidates = {place: cell for place, cell in enumerate(next(rows).cells) if _is_droppable(table.columns[place])}
+    for row in rows:
+        candidates = {place: cell for place, cell in candidates.items() if row.cells[place] == cell}
+        if not candidates:
+            break
+    return candidates
+
+
+def _is_droppable(column: Column) -> bool:
+    return not (column.head or column.bars)
 
 
 def number(value: int, simulated: int | None = None) -> Cell:

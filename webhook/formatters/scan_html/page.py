@@ -22,15 +22,16 @@ _BUFFERED_PIECES = 500
 def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the page."""
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_read),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    style, script = map(_read, ("page.css", "page.js"))
     changes = [("workloads", summary.workload_changes(report))] if report.simulated else []
-    stream = environment.from_string((_FOLDER / "page.html").read_text("utf-8")).stream(
+    stream = environment.get_template("page.html").stream(
         style=style,
         script=script,
         content_security_policy="; ".join((
@@ -44,7 +45,7 @@ def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS)
         version=version("tokenguard-webhook"),
         status=_STATUS[report.exit_status],
         headline=summary.headline(report),
-        about=[*summary.scan_fields(report)],
+        about=[*summary.scan_fields(report), ("version", f"tokenguard {version('tokenguard-webhook')}")],
         state=[*changes, *summary.state_fields(report)],
         charts=charts,
         tables=tables,
@@ -52,6 +53,10 @@ def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS)
     )  # fmt: skip
     stream.enable_buffering(_BUFFERED_PIECES)
     yield from stream
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:
