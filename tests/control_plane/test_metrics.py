@@ -45,7 +45,10 @@ def plane(tmp_path_factory):
 def installation(plane, tmp_path_factory):
     """Return an installation that has been asked all sorts of things."""
     status = write_scan_status(tmp_path_factory.mktemp("scan"))
-    with installed(plane, tmp_path_factory.mktemp("replicas"), 2, None, "--scan-status", str(status)) as running:
+    for obj in render("manifests/probe"):
+        plane.do("apply", "-f", "-", stdin=obj)
+    flags = ("--scan-status", str(status), "--probe-interval", "1")
+    with installed(plane, tmp_path_factory.mktemp("replicas"), 2, None, *flags) as running:
         put_policy(plane, POLICY + ENDING)
         eventually(
             lambda: all(replica.metric("tokenguard_exemptions", days_left="0-7") == 1 for replica in running.replicas)
@@ -53,6 +56,8 @@ def installation(plane, tmp_path_factory):
         created(plane, pod("plain"))
         created(plane, pod("exempt", account="jenkins", container=reads_legacy("jenkins-token")))
         assert "legacy-token-reference" in refusal(plane, pod("refused", container=reads_legacy()))
+        succeeded = "tokenguard_probe_last_success_timestamp_seconds"
+        eventually(lambda: all(replica.metric(succeeded, probe="patch") for replica in running.replicas))
         for server in running.replicas:
             assert server.request("POST", "/validate", b"{}", JSON).status == 400
         yield running
