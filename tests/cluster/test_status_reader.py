@@ -46,6 +46,12 @@ def webhook(name):
     }  # fmt: skip
 
 
+EXPORTED = {
+    "metadata": {"name": "tokenguard-x", "annotations": {
+        "tokenguard/policy": "abc", "tokenguard/spec-sha256": "0", "tokenguard/exported-objects": "2",
+    }},
+    "spec": {},
+}  # fmt: skip
 WHOLE = {
     "/apis/apps/v1/namespaces/tokenguard/deployments/tokenguard": {
         "metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "guard"}},
@@ -71,15 +77,8 @@ WHOLE = {
         "pods": {}, "unevaluatedPods": {"not-evaluated": 2, "before-installation": 9}, "legacySecrets": 0,
     })}},
     f"{REGISTRATION}/mutatingwebhookconfigurations/tokenguard": {"webhooks": [webhook("pods.mutate.tokenguard.svc")]},
-    f"{REGISTRATION}/validatingadmissionpolicies": {"items": [
-        {"metadata": {"name": "p", "annotations": {"tokenguard/policy": "abc"}, "managedFields": [
-            {"manager": "tokenguard", "fieldsV1": {"f:spec": {}}},
-            {"manager": "kubectl-edit", "fieldsV1": {"f:spec": {}}},
-            {"manager": "kube-apiserver", "fieldsV1": {"f:status": {}}},
-        ]}},
-        {"metadata": {"name": "q"}},
-    ]},
-    f"{REGISTRATION}/validatingadmissionpolicybindings": {"items": [{"spec": {"policyName": "p"}}]},
+    f"{REGISTRATION}/validatingadmissionpolicies": {"items": [EXPORTED]},
+    f"{REGISTRATION}/validatingadmissionpolicybindings": {"items": []},
     "/api/v1/namespaces": {"kind": "PartialObjectMetadataList", "items": [
         {"metadata": {"name": "shop", "labels": {"x": "y"}}}, {"metadata": {"name": "tokenguard-probe"}},
     ]},
@@ -128,9 +127,10 @@ def test_everything_is_read() -> None:
     assert facts.policy.policy.revision == facts.policy.revision
     assert facts.configurations[VALIDATING] is None
     assert (facts.scan.unevaluated, facts.scan.max_age) == (2, 7200)
-    assert [(found.name, found.revision, found.is_bound, found.managers) for found in facts.backstop] == [
-        ("p", "abc", True, ("kubectl-edit", "tokenguard")), ("q", "", False, ()),
-    ]  # fmt: skip
+    assert facts.backstop == ("vap", (
+        "tokenguard-x was edited", "1 of the exported policies and bindings are missing",
+        f"made from policy abc, not from {facts.policy.revision}",
+    ))  # fmt: skip
     assert facts.namespaces == {"shop": {"x": "y"}, "tokenguard-probe": {}}
     assert set(server.asked) == {"/api/v1/namespaces/tokenguard-probe/pods"}
     assert [finding.result for finding in facts.probe.findings] == [ProbeResult.NOT_ENFORCED] * 2

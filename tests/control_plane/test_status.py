@@ -8,6 +8,7 @@ import os
 import signal
 
 import pytest
+import yaml
 
 from tests.commands import run_command
 from tests.control_plane.installed import installed
@@ -21,22 +22,6 @@ from webhook.pki.issue import create_ca, issue_certificate
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 PROBLEM = 1
 CONFIGURATIONS = ("mutatingwebhookconfiguration", "validatingwebhookconfiguration")
-BACKSTOP = {
-    "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-    "metadata": {"name": "tokenguard-token-expiration-deny", "labels": {"app.kubernetes.io/name": "tokenguard"}},
-    "spec": {
-        "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [
-            {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]},
-        ]},
-        "validations": [{"expression": "true"}],
-    },
-}  # fmt: skip
-BINDING = {
-    "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
-    "metadata": {"name": "tokenguard-token-expiration-deny", "labels": {"app.kubernetes.io/name": "tokenguard"}},
-    "spec": {"policyName": "tokenguard-token-expiration-deny", "validationActions": ["Deny"]},
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -220,28 +205,26 @@ def test_namespace_excluded_by_a_label_is_named(installation) -> None:
 
 def test_edited_backstop_is_named(installation) -> None:
     plane = installation.plane
-    revision = status(plane)[0]["policy"]["summary"].partition(",")[0]
-    annotated = {**BACKSTOP["metadata"], "annotations": {"tokenguard/policy": revision}}
-    for obj in ({**BACKSTOP, "metadata": annotated}, BINDING):
-        plane.do("apply", "--server-side", "--field-manager=tokenguard-backstop", "-f", "-", stdin=obj)
-    kind, name = BACKSTOP["kind"], BACKSTOP["metadata"]["name"]
+    policy = plane.do("get", "configmap", "token-policy", "-n", "tokenguard", "-o", "yaml")
+    exported = [*yaml.safe_load_all(run_command("policy", "export", "-", stdin=policy.encode()).stdout)]
+    listed = {"apiVersion": "v1", "kind": "List", "items": exported}
+    apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    plane.do(*apply, stdin=listed)
+    kind, name = next((obj["kind"], obj["metadata"]["name"]) for obj in exported)
     try:
         rows, found = status(plane)
         assert (rows["backstop"]["state"], found) == ("ok", [])
-        patch = json.dumps({"spec": {"failurePolicy": "Ignore"}})
-        plane.do("patch", kind, name, "--type=merge", "-p", patch)
+        plane.do("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": {"failurePolicy": "Ignore"}}))
         [problem] = only_problems(plane, "backstop")
-        assert f"{kind}/{name} was edited: parts of it are from" in problem["text"]
-        assert "kubectl-patch" in problem["text"]
-        plane.do("apply", "--server-side", "--force-conflicts", "--field-manager=tokenguard-backstop", "-f", "-",
-                 stdin={**BACKSTOP, "metadata": annotated})  # fmt: skip
+        assert f"{name} was edited" in problem["text"]
+        assert "tokenguard policy export" in problem["fix"]
+        plane.do(*apply, stdin=listed)
         assert status(plane)[1] == []
-        plane.do("delete", BINDING["kind"], name)
+        plane.do("delete", f"{kind}Binding", name)
         [problem] = only_problems(plane, "backstop")
-        assert "has no binding" in problem["text"]
+        assert "are missing" in problem["text"]
     finally:
-        plane.do("delete", kind, name)
-        plane.kubectl("delete", BINDING["kind"], name)
+        plane.kubectl("delete", "-f", "-", stdin=listed)
 
 
 def test_who_may_read_nothing_is_told_what_was_not_read(installation, tmp_path) -> None:

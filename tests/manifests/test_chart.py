@@ -71,10 +71,10 @@ def test_backstop_has_its_mode_and_rights(backstop, mode, failure_policy) -> Non
 
 def test_availability_first_is_the_same_as_the_overlay() -> None:
     rendered = comparable(render_chart(backstop={"availabilityFirst": True}))
-    expected = comparable(render("manifests/overlays/availability-first"))
-    del expected["Namespace", "tokenguard"]
+    expected = comparable([*render("manifests/overlays/availability-first"), *render(SOURCES["probe"])])
+    del expected["Namespace", "tokenguard", ""]
     for objects in (rendered, expected):
-        [container] = objects["Deployment", "tokenguard"]["spec"]["template"]["spec"]["containers"]
+        [container] = objects["Deployment", "tokenguard", "tokenguard"]["spec"]["template"]["spec"]["containers"]
         container["env"].sort(key=lambda variable: variable["name"])
     assert rendered == expected
 

@@ -10,7 +10,7 @@ from webhook.core.policy.loader import read_policy
 from webhook.pki.issue import create_ca, issue_certificate
 from webhook.status import webhooks
 from webhook.status.facts import (
-    BackstopPolicy,
+    BackstopFacts,
     CertificateFacts,
     ClusterFacts,
     ConfigurationFacts,
@@ -36,7 +36,7 @@ PAIR = issue_certificate(CA, (HOST,), NOW - DAY, 90 * DAY)
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 MUTATING, VALIDATING = webhooks.MUTATING, webhooks.VALIDATING
 SUCCESSES = (ProbeFinding(ProbePod.DENY, ProbeResult.SUCCESS), ProbeFinding(ProbePod.PATCH, ProbeResult.SUCCESS))
-BACKSTOP = BackstopPolicy("tokenguard-inject-deny", "abc", is_bound=True, managers=("tokenguard",))
+BACKSTOP = BackstopFacts("vap", ())
 
 
 def policy(rest=""):
@@ -129,11 +129,8 @@ PROBLEMS = {
         "namespaces", "namespace shop is excluded by its label example.com/off"),
     "not enforced": ({"probe": probed(ProbeResult.NOT_ENFORCED, "was not denied")}, "probe", "was not denied"),
     "unreachable": ({"probe": probed(ProbeResult.UNREACHABLE, "x509")}, "probe", "x509"),
-    "backstop edited": ({"backstop": (BACKSTOP._replace(managers=("kubectl-edit", "tokenguard")),)}, "backstop",
-                        'was edited: parts of it are from "kubectl-edit", "tokenguard"'),
-    "backstop unbound": ({"backstop": (BACKSTOP._replace(is_bound=False),)}, "backstop", "has no binding"),
-    "backstop of another policy": ({"backstop": (BACKSTOP._replace(revision="def"),)}, "backstop",
-                                   "is from policy def, not abc"),
+    "backstop edited": ({"backstop": BackstopFacts("vap", ("tokenguard-inject-deny was edited",))}, "backstop",
+                        "tokenguard-inject-deny was edited"),
 }  # fmt: skip
 NOTES = {
     "one replica is missing": ({"replicas": ReplicaFacts(2, 1)}, "replicas", "1 replica of 2 not ready"),
@@ -162,7 +159,7 @@ def rows_with_problems(facts):
 
 
 def test_installation_as_shipped_is_protected() -> None:
-    report = evaluate_status(replace(FACTS, backstop=(BACKSTOP,), scan=ScanFacts(NOW, 3600, 0)))
+    report = evaluate_status(replace(FACTS, backstop=BACKSTOP, scan=ScanFacts(NOW, 3600, 0)))
     assert report.is_protected
     assert {row.name: row.state for row in report.rows if row.state is not RowState.OK} == {}
 

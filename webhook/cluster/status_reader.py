@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from webhook.cluster.api_types import NAMESPACES, ConfigMap, Page, Resource
+from webhook.cluster.api_types import NAMESPACES, ConfigMap, Page
+from webhook.cluster.backstop import BackstopMode, backstop_state
 from webhook.cluster.listing import list_objects
 from webhook.cluster.self_probe import may_probe, run_probe, user_name
 from webhook.cluster.status_types import (
@@ -18,8 +19,6 @@ from webhook.cluster.status_types import (
     Deployment,
     ReplicaPod,
     Selector,
-    StoredAdmissionPolicy,
-    StoredBinding,
     StoredConfiguration,
     Webhook,
 )
@@ -36,7 +35,7 @@ from webhook.scan.evaluation_result import Admission
 from webhook.scan.status import CONFIGMAP, MAX_AGE_KEY, ScanStatus
 from webhook.scan.status import KEY as SCAN_KEY
 from webhook.status.facts import (
-    BackstopPolicy,
+    BackstopFacts,
     CertificateFacts,
     ClusterFacts,
     ConfigurationFacts,
@@ -81,7 +80,7 @@ def read_facts(transport: Transport, namespace: str, probe_namespace: str | None
         namespaces=found,
         probe=_attempt(lambda: _probe(transport, where, policy, found, namespace)) if probe else asked,
         scan=_attempt(lambda: _scan(transport, namespace)),
-        backstop=_attempt(lambda: _backstop(transport)),
+        backstop=_attempt(lambda: _backstop(transport, policy)),
     )
 
 
@@ -260,23 +259,11 @@ def _scan(transport: Transport, namespace: str) -> ScanFacts | None:
     return ScanFacts(status.time, int(max_age) if max_age.isdecimal() else None, unevaluated)
 
 
-def _backstop(transport: Transport) -> tuple[BackstopPolicy, ...]:
-    kind = "ValidatingAdmissionPolicies"
-    selector = "app.kubernetes.io/name=tokenguard"
-    path = f"{_REGISTRATION}/validatingadmissionpolicies"
-    stored = list(list_objects(Resource(kind, path, StoredAdmissionPolicy, label_selector=selector), transport))
-    bindings = list_objects(
-        Resource("bindings", f"{_REGISTRATION}/validatingadmissionpolicybindings", StoredBinding), transport
-    )
-    bound = {binding.spec.policy_name for binding in bindings} if stored else set[str]()
-    return tuple(
-        BackstopPolicy(
-            found.metadata.name,
-            found.metadata.annotations.revision if found.metadata.annotations else "",
-            found.metadata.name in bound,
-            tuple(sorted({
-                entry.manager for entry in found.metadata.managed_fields or () if "f:spec" in (entry.fields or {})
-            })),
-        )
-        for found in stored
-    )  # fmt: skip
+def _backstop(transport: Transport, policy: PolicyFacts | NotRead | None) -> BackstopFacts | None:
+    state = backstop_state(transport)
+    if state.mode is BackstopMode.OFF:
+        return None
+    # of an invalid policy nothing was exported; the last valid one is not known here
+    is_valid = isinstance(policy, PolicyFacts) and policy.policy
+    revision = policy.revision if isinstance(policy, PolicyFacts) and is_valid else min(state.revisions, default="")
+    return BackstopFacts(state.mode, tuple(state.problems(revision)))

@@ -120,36 +120,3 @@ class StoredConfiguration(ApiObject):
     """A webhook configuration."""
 
     webhooks: list[Webhook] | None = None
-
-
-class ManagedFields(_Camel):
-    """Who wrote which fields of an object."""
-
-    manager: str = ""
-    fields: dict[str, msgspec.Raw] | None = msgspec.field(name="fieldsV1", default=None)
-
-
-class _PolicyAnnotations(msgspec.Struct):
-    revision: str = msgspec.field(name="tokenguard/policy", default="")
-
-
-class _PolicyMetadata(_Camel):
-    name: str = ""
-    annotations: _PolicyAnnotations | None = None
-    managed_fields: list[ManagedFields] | None = None
-
-
-class StoredAdmissionPolicy(msgspec.Struct):
-    """An exported ValidatingAdmissionPolicy."""
-
-    metadata: _PolicyMetadata
-
-
-class _BindingSpec(_Camel):
-    policy_name: str = ""
-
-
-class StoredBinding(msgspec.Struct):
-    """A ValidatingAdmissionPolicyBinding."""
-
-    spec: _BindingSpec = msgspec.field(default_factory=_BindingSpec)

@@ -116,16 +116,11 @@ class ScanFacts(NamedTuple):
     unevaluated: int
 
 
-class BackstopPolicy(NamedTuple):
-    """A ValidatingAdmissionPolicy that was exported from the policy.
+class BackstopFacts(NamedTuple):
+    """The exported admission policies in the cluster: `mode` is `vap` or `vap+map`, `problems` why they differ."""
 
-    `revision` is the policy's, `managers` are those who wrote a part of its spec: only one, unless somebody edited it.
-    """
-
-    name: str
-    revision: str
-    is_bound: bool
-    managers: tuple[str, ...]
+    mode: str
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -144,7 +139,7 @@ class ClusterFacts:
     namespaces: Mapping[str, Mapping[str, str]] | NotRead
     probe: ProbeFacts | NotRead | None
     scan: ScanFacts | NotRead | None
-    backstop: tuple[BackstopPolicy, ...] | NotRead | None
+    backstop: BackstopFacts | NotRead | None
 
     @property
     def install_command(self) -> str:

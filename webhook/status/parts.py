@@ -3,13 +3,13 @@
 import datetime as dt
 from collections.abc import Iterator
 
+from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.decision import INVALID_POLICY
 from webhook.core.formatting import counted, listing, plain
 from webhook.core.policy.model import Mode
 from webhook.pki.certificate import Certificate, parse_certificates
 from webhook.pki.verify import verification_error
 from webhook.status.facts import (
-    BackstopPolicy,
     CertificateFacts,
     ClusterFacts,
     ConfigurationFacts,
@@ -86,7 +86,7 @@ def certificate_row(facts: ClusterFacts) -> StatusRow:
 def _validity_problems(
     facts: ClusterFacts, found: CertificateFacts, certificate: Certificate, secret: str
 ) -> Iterator[StatusProblem]:
-    own = f" --own-namespace {facts.namespace}" if facts.namespace != "tokenguard" else ""
+    own = f" --own-namespace {facts.namespace}" if facts.namespace != DEFAULT_NAMESPACE else ""
     fix = f"tokenguard certs rotate{own}" if found.is_managed else "renew it at its issuer (cert-manager: cmctl renew)"
     expiry = certificate.not_after
     if facts.now >= expiry:
@@ -206,26 +206,18 @@ def _last_success(facts: ClusterFacts) -> str:
 
 
 def backstop_row(facts: ClusterFacts) -> StatusRow:
-    """Return the row of the exported ValidatingAdmissionPolicies, which are optional."""
+    """Return the row of the exported admission policies, which are optional."""
     found, name = facts.backstop, "backstop"
     if isinstance(found, NotRead):
         return unread_row(name, found.reason)
-    if not found:
+    if found is None:
         return StatusRow(name, "not installed", RowState.ABSENT)
-    revision = facts.policy.revision if isinstance(facts.policy, PolicyFacts) and facts.policy.policy else ""
-    problems = tuple(problem for policy in found for problem in _backstop_problems(policy, revision))
-    return build_row(name, f"ValidatingAdmissionPolicies: {len(found)}", problems)
-
-
-def _backstop_problems(policy: BackstopPolicy, revision: str) -> Iterator[StatusProblem]:
-    title = f"ValidatingAdmissionPolicy/{policy.name}"
-    fix = "tokenguard policy export | kubectl apply --server-side --force-conflicts -f -"
-    if len(policy.managers) > 1:
-        yield StatusProblem(f"{title} was edited: parts of it are from {listing(policy.managers)}", fix)
-    if not policy.is_bound:
-        yield StatusProblem(f"{title} has no binding: it is not enforced", fix)
-    if revision and policy.revision != revision:
-        yield StatusProblem(f"{title} is from policy {plain(policy.revision) or 'none'}, not {revision}", fix)
+    policy = f"kubectl get configmap token-policy -n {facts.namespace} -o yaml"
+    own = f" --own-namespace {facts.namespace}" if facts.namespace != DEFAULT_NAMESPACE else ""
+    export = f"tokenguard policy export -o {found.mode}{own} -"
+    fix = f"{policy} | {export} | kubectl apply --server-side --force-conflicts -f -"
+    problems = tuple(StatusProblem(f"the exported policies: {text}", fix) for text in found.problems)
+    return build_row(name, found.mode if problems else f"{found.mode}, in step with the policy", problems)
 
 
 def scan_row(facts: ClusterFacts) -> StatusRow:
