@@ -55,8 +55,6 @@ ROWS = {
 WHERE = {attribute: name for name, attributes in KEPT.items() for attribute in attributes}
 OF_A_SHORT_LIFE = {
     "webhook/cluster/scan_reader.py::": "a scan's",
-    "webhook/cluster/report_writer.py::": "a scan's",
-    "webhook/cluster/admission_history.py::": "a scan's",
     "webhook/core/documents/": "of reading a document",
     "webhook/core/policy/errors.py::": "of reading a policy",
     "webhook/core/cluster_state_io.py::_Line": "one line, while it is written or read",
@@ -73,7 +71,6 @@ FIXED = {
     "webhook/core/pod_context.py::_NONE": "an empty map",
     "webhook/cluster/state_store.py::_NONE": "an empty map",
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
-    "webhook/cluster/self_probe.py::SelfProbe._last": "the last result of each of two pods",
     "webhook/server/http_server.py::HttpServer._listeners": "the listening socket",
     "webhook/cluster/self_probe.py::SelfProbe._last": "one result for each of the two pods",
     "webhook/server/tls_stream.py::_CLEAR": "one TLS record, for all connections",
