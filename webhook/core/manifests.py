@@ -38,7 +38,7 @@ _BLOCK_KEYS = [re.compile(rf"^[\"']?{key}[\"']?[ \t]*:", re.MULTILINE) for key i
 _FLOW_KEYS = [re.compile(rf"[{{,\s][\"']?{key}[\"']?\s*:") for key in _KEYS]
 _TEMPLATE = re.compile(r"^[^\S\n]*(?:\{\{|\{%|<%)|[:\[,-]\s*\{\{", re.MULTILINE)
 
-_HELM_SOURCE = re.compile(r"\A(?:---[^\n]*)?\n?# Source: ([^\n]+)$", re.MULTILINE)
+_HELM_SOURCE = re.compile(r"(?:---[^\n]*)?\n?# Source: ([^\n]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Manifest:
     @property
     def template_file(self) -> str:
         """The template that the document was rendered from, if Helm wrote that above it."""
-        source = _HELM_SOURCE.search(self.source.text or "")
+        source = _HELM_SOURCE.match(self.source.text or "")
         return source[1] if source else ""
 
     def line_of(self, pointer: str) -> int:
