@@ -8,7 +8,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from tests.golden_cases import LOADED, GoldenCase, the_object
+from tests.golden_cases import LOADED, golden_case
 from webhook.check.text_edits import edit_text
 from webhook.core.admission_request import Phase
 from webhook.core.documents.yaml_reader import YamlDocument
@@ -144,8 +144,9 @@ def test_edit_unknown_layout_is_refused(text: str) -> None:
 def patched_cases() -> list[Any]:
     found = []
     for stem, case in LOADED:
-        obj = the_object(case)
-        operations = GoldenCase(case).evaluate(obj, Phase.MUTATE).patch
+        golden = golden_case({key: value for key, value in case.items() if value is not None})
+        obj = golden.object
+        operations = golden.evaluate(obj, Phase.MUTATE).patch
         if operations:
             found.append(pytest.param(obj, operations, id=f"{stem}: {case['case']}"))
     return found
