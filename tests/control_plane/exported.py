@@ -17,6 +17,7 @@ import jsonpatch
 
 from tests.control_plane.plane import ControlPlane
 from tests.reviews import review
+from tests.serving import eventually
 from webhook.core.admission_request import AdmissionRequest, Phase, read_review
 from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Finding
@@ -123,14 +124,16 @@ class Client:
 
 
 def _unquoted(warning: str) -> str:
-    """Return the text of a Warning header: `299 - "TEXT"`, with quotes and backslashes escaped."""
-    return re.sub(r"\\(.)", r"\1", warning.split(" ", 2)[2][1:-1])
+    """Return the text of a Warning header: `299 - "TEXT"` in UTF-8, with quotes and backslashes escaped."""
+    text = warning.split(" ", 2)[2][1:-1].encode("latin-1").decode()
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def compare(plane: ControlPlane, cases: Iterable[Case], *, patched: bool, tally: Tally, batch: int = 40) -> None:
     """Compare the verdicts about all cases; `batch` is how many policies the API server gets at once."""
     with Client(plane) as client:
         client.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _ANYBODY)
+        eventually(lambda: client.ask("GET", "/api/v1/namespaces", user="anybody")[0] == 200)
         waiting = list(cases)
         while waiting:
             chosen, waiting = _next_batch(waiting, batch)
