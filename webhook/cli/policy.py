@@ -44,7 +44,7 @@ TEST_FORMATTERS: Mapping[str, Formatter[PolicyTestReport]] = {
 
 @click.group("policy")
 def command() -> None:
-    """Draft, validate, test, show or export a policy, or print its schema."""
+    """Draft, validate, test, show or export a policy."""
 
 
 command.add_command(policy_init.command)
@@ -78,7 +78,7 @@ def validate(file: str) -> int:
 @output_option(TEST_FORMATTERS)
 @click.option("-v", "--verbose", is_flag=True, help="Also show the cases that passed, and the files without cases.")
 def run_tests(paths: tuple[str, ...], policy: str | None, output: str, *, verbose: bool) -> int:
-    """Run test cases: objects, and what a policy is expected to do about them.
+    """Run test cases: objects, and what a policy should do about them.
 
     PATH is a file with test cases, or a folder that contains some. Each YAML document is a case:
 
