@@ -184,7 +184,7 @@ def parse_event(entry: LogEntry) -> Iterator[DecisionEvent | TokenUseEvent]:
 
 
 def _decision(entry: LogEntry, annotations: dict[tuple[str, str], str]) -> DecisionEvent:
-    """Return the decision. Annotations name the violated rules, not the action of each: the outcome stands for it."""
+    """Return the decision. Annotations name the violated rules, not the action of each: the outcome replaces it."""
     subject = entry.object_ref or ObjectReference()
     namespace = (subject.namespace or "")[:MAX_NAME]
     outcomes = []

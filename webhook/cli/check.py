@@ -52,7 +52,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
               help="Namespace of objects without metadata.namespace.")  # fmt: skip
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
-              help="Also show findings with action audit, exempt objects, injections, other objects.")  # fmt: skip
+              help="Also show findings with action audit, exempt and skipped objects, injections.")  # fmt: skip
 def command(
     paths: tuple[str, ...],
     *,

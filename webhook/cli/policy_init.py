@@ -27,9 +27,9 @@ from webhook.scan.scanner import Scanner
 def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str | None) -> int:
     """Draft a policy from a scan.
 
-    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs: namespaces that are
-    mostly denied get an override with mode warn, other accounts an exemption with an end. Needs the permissions of
-    scan. The draft is checked by a second scan.
+    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs: namespaces in
+    which most workloads would be denied get an override with mode warn; elsewhere, the accounts of workloads that would
+    be denied get an exemption with an end date. Needs the permissions of scan. A second scan checks the draft.
 
     \b
     Example:

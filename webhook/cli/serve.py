@@ -74,7 +74,7 @@ OPTIONS = [
             default=ServeOptions.pod_events),
     _option("--probe-namespace", "Namespace in which pods are created by dry run, to see whether the API server"
             " enforces the policy. Default: no self-probe.", type=NAMESPACE),
-    _option("--probe-interval", "Seconds between two self-probes, more or less.",
+    _option("--probe-interval", "Approximate number of seconds between two self-probes.",
             type=click.IntRange(min=1), metavar="SECONDS", default=ServeOptions.probe_interval),
     _option("--max-body-bytes", "Maximum size of a review in bytes.",
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),

@@ -22,7 +22,7 @@ FORMATTERS: Mapping[str, Formatter[StatusReport]] = {
 @own_namespace_option
 @click.option("--probe/--no-probe", default=True, help="Create pods by dry run, to see what the API server does.")
 @click.option("--probe-namespace", type=NAMESPACE,
-              help="Namespace of these pods. Default: that of the self-probe; without one, default.")  # fmt: skip
+              help="Namespace of these pods. Default: that of the self-probe, or else default.")  # fmt: skip
 @output_option(FORMATTERS)
 @cluster_options
 def command(
@@ -36,9 +36,9 @@ def command(
 ) -> int:
     """Show whether this cluster is protected, and if not, why.
 
-    Shows replicas, certificate, policy, webhook configurations, excluded namespaces, the answers to pods that are
-    created by dry run, backstop and background scan; what is wrong; and the command that repairs it. It reads with your
-    own rights, and says what it could not read. Of the TLS Secret it decodes only the certificates.
+    Shows replicas, certificate, policy, webhook configurations, excluded namespaces, what the API server does with
+    test pods (by dry run), backstop and background scan; what is wrong; and the command that repairs it. Uses your own
+    permissions, and lists what it could not read. Of the TLS Secret it decodes only the certificates.
 
     \b
     Exit status:

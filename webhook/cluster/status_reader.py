@@ -1,4 +1,4 @@
-"""Reads the facts of a status with the rights of whoever asks; what may not be read is said to be so."""
+"""Reads the facts of a status with the caller's permissions, and reports what could not be read."""
 
 import datetime as dt
 import hashlib

@@ -10,7 +10,7 @@ from webhook.core.policy.model import Policy
 from webhook.export.scopes import Scopes
 
 ANY_EDIT: tuple[Edit, ...] = (Remove(""),)
-"""Stands for the edits with which the mutating webhook repairs a violation."""
+"""Placeholder for the edits with which the mutating webhook repairs a violation."""
 
 
 @dataclass(frozen=True)

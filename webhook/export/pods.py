@@ -86,7 +86,7 @@ def each_volume(condition: str) -> Callable[[str], str]:
 def each_mount(condition: str, containers: str = cel.TRUE) -> Callable[[str], str]:
     """Return the lines about the mounts for which a condition on `container` and `mount` holds.
 
-    In the line, `MOUNT_PATH` stands for the path of the mount.
+    In the line, `MOUNT_PATH` is a placeholder for the path of the mount.
     """
 
     def lines(line: str) -> str:
@@ -110,7 +110,7 @@ def each_mount(condition: str, containers: str = cel.TRUE) -> Callable[[str], st
 def each_container(condition: str, suffix: str = "") -> Callable[[str], str]:
     """Return the lines about the containers for which a condition on `container` holds.
 
-    In the line, `MOUNT_PATH` stands for the path of the container with the suffix.
+    In the line, `MOUNT_PATH` is a placeholder for the path of the container with the suffix.
     """
 
     def lines(line: str) -> str:

@@ -30,12 +30,12 @@ _FIRST_LETTERS = ("Z", "e", "C", "D", "I", "w", "4")
 _ACCOUNT_NAME, _NAMESPACE_NAME = "tokenguard-account", "tokenguard-namespace"
 _HIDDEN = "a legacy token is recognized by its claim: one in a long text, or with a line break in the claim, is let in"
 _UNREADABLE = (
-    "CEL cannot read whose token a text is: an exemption by serviceAccounts does not cover one in a Secret of another"
-    " type, and a Secret of the legacy type without a token may get any"
+    "CEL cannot read the account of a token: an exemption by serviceAccounts does not cover a token in a Secret of"
+    " another type, and any token may be written into a Secret of the legacy type that has none"
 )
 _UNTIMED = (
-    "the only time of an update is that of the last change of a field: an exemption that has ended may still cover an"
-    " update that only removes fields"
+    "an update contains no time except that of the last change of a field: an exemption that has ended may still cover"
+    " an update that only removes fields"
 )
 _GAPS = tuple(f"partly expressed: {gap}" for gap in (_HIDDEN, _UNREADABLE, _UNTIMED))
 

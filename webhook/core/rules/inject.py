@@ -222,7 +222,8 @@ def _injected_volume(pod: PodContext, injection: Injection) -> _InjectedVolume:
 
 RULE: Rule = Rule(
     name="inject",
-    summary="a token cannot be injected: its path or volume name is in use, or the pod requests one that is not for it",
+    summary="a token cannot be injected: its path or volume name is in use, or the pod requests an injection that does"
+    " not select it",
     explanation="""\
 The policy's `inject` list mounts tokens into the pods that it selects: volume `tokenguard-NAME`, at `mountPath`, in
 every init container and container except those named in the annotation `tokenguard/skip-containers`. With `env`, that

@@ -108,7 +108,8 @@ def _pointer(part: str, key: str) -> str:
 
 RULE: Rule = Rule(
     name="legacy-token-secret",
-    summary="a Secret is created or changed so that Kubernetes issues a token that never expires, or accepts one again",
+    summary="a Secret is created or changed so that Kubernetes issues a token that never expires, or makes an invalid"
+    " one valid again",
     explanation="""\
 Kubernetes fills a Secret of type kubernetes.io/service-account-token with a token that never expires, and anyone who
 may read the Secret can use it. The rule denies creating such a Secret. It also denies the updates after which
@@ -126,7 +127,7 @@ date: its token is invalid as long as the label exists. The rule denies removing
 What to do: in a pod, project a `serviceAccountToken`; by hand, run `kubectl create token NAME --duration=1h`; for a
 system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller still needs
 such Secrets, write an exemption for its user, with a reason and an end date. If the exemption selects by
-`serviceAccounts`, it must list both accounts where an update changes a Secret's account: the old and the new one.""",
+`serviceAccounts` and an update changes the Secret's account, it must list the old and the new account.""",
     subjects=frozenset({Subject.SECRET}),
     default=Action.REJECT,
     check=check,
