@@ -53,7 +53,7 @@ command.add_command(policy_init.command)
 @command.command("validate")
 @click.argument("file", envvar="TOKENGUARD_POLICY", default=STDIN, type=FILE, metavar="[FILE|-]")
 def validate(file: str) -> int:
-    """Report all errors of a policy, and what has no effect.
+    """Report errors in a policy, and parts without effect.
 
     FILE is a policy document or a ConfigMap manifest; the default is standard input (-). Exemptions that have ended,
     overrides that never match, and injections that reach no pod are warnings.
@@ -78,9 +78,10 @@ def validate(file: str) -> int:
 @output_option(TEST_FORMATTERS)
 @click.option("-v", "--verbose", is_flag=True, help="Also show the cases that passed, and the files without cases.")
 def run_tests(paths: tuple[str, ...], policy: str | None, output: str, *, verbose: bool) -> int:
-    """Run test cases: objects, and what a policy should do about them.
+    """Run test cases for a policy.
 
-    PATH is a file with test cases, or a folder that contains some. Each YAML document is a case:
+    PATH is a file with test cases, or a folder that contains some. Each YAML document is a case: an object, and the
+    decision that is expected:
 
     \b
       case: a pod of shop gets a token for Vault

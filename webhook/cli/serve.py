@@ -79,7 +79,7 @@ OPTIONS = [
     _option("--max-body-bytes", "Maximum size of a review in bytes.",
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
     _option("--backstop", "Keep exported policies (policy export) in the cluster in step with the policy, so that the"
-            " API server enforces it while tokenguard is down. off: remove them. Default: leave the cluster alone.",
+            " API server enforces it while tokenguard is down. off: remove them. Default: neither.",
             type=click.Choice(["off", "vap", "vap+map"])),
     _option("--scan-status", "Status of the background scan, to export as metrics: key status.json of the ConfigMap"
             " that scan --status-configmap writes. Read at each scrape; may be missing.", **_FILE),

@@ -47,7 +47,7 @@ def _impossible_names(path: Path, patterns: Collection[str]) -> Iterator[tuple[P
     if invalid:
         yield (*path, "namespaces"), f"no namespace can be called {listing(invalid)}: names have a-z, 0-9 and inner -"
     elif patterns and all(pattern == LEFT_ALONE for pattern in patterns):
-        yield path, f"never applies: {LEFT_ALONE} is left alone"
+        yield path, f"never applies: {LEFT_ALONE} is not evaluated"
 
 
 def _injections(policy: Policy) -> Iterator[tuple[Path, str]]:
