@@ -193,9 +193,9 @@ def serve(
         process = subprocess.Popen(command, **{"env": inherited, "stdout": audit, "stderr": log} | popen)
     server = Server(process, folder, "", ssl.create_default_context() if verified else _unverified())
     try:
-        server.address = eventually(lambda: _found(server, r"serving on https://(\S+)"))
+        server.address = eventually(lambda: _found(server, r"serving on https://([^\s\"]+)"))
         if verified:
-            made = _found(server, r"--cacert (\S+)")
+            made = _found(server, r"--cacert ([^\s\"]+)")
             server.context.load_verify_locations(made or flags[flags.index("--tls-cert") + 1])
         eventually(lambda: _answers(server, ready=ready))
         eventually(lambda: len(server.workers) == 1)

@@ -81,6 +81,10 @@ OPTIONS = [
     _option("--backstop", "Keep exported policies (policy export) in the cluster in step with the policy, so that the"
             " API server enforces it while tokenguard is down. off: remove them. Default: neither.",
             type=click.Choice(["off", "vap", "vap+map"])),
+    _option("--log-format", "Format of the log on stderr; json: one object per line.",
+            type=click.Choice(["text", "json"]), default=ServeOptions.log_format),
+    _option("--log-level", "Least severe lines of the log on stderr.",
+            type=click.Choice(["debug", "info", "warning", "error"]), default=ServeOptions.log_level),
     _option("--scan-status", "Status of the background scan, to export as metrics: key status.json of the ConfigMap"
             " that scan --status-configmap writes. Read at each scrape; may be missing.", **_FILE),
 ]  # fmt: skip

@@ -87,9 +87,7 @@ class PolicyStore:
             return
         errors = self._try(config_map, document)
         self._callbacks.on_reload(not errors)
-        if not errors:
-            log.info("policy in force: %s, %s", self._name, digest[:12])
-        else:
+        if errors:
             self._reject(errors)
             if config_map:
                 self._callbacks.create_event(config_map, errors, digest)
@@ -111,6 +109,7 @@ class PolicyStore:
         if not isinstance(policy, Policy):
             return tuple(str(error) for error in policy)
         self._target.use_policy(policy)
+        log.info("policy in force: %s, revision %s, mode %s", self._name, policy.revision, policy.mode)
         self._in_force = True
         return ()
 
@@ -120,7 +119,7 @@ class PolicyStore:
             self._use(stored)
         for error in errors:
             log.error("policy not used: %s: %s", self._name, error)
-        outcome = "the last valid one stays in force" if self._in_force else "none is in force yet"
+        outcome = "the last valid one stays in force" if self._in_force else "none is in force yet, waiting for it"
         log.error("%s: %s", self._name, outcome)
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self._target.set_not_ready("policy", f"policy not loaded: {self._name}: {errors[0]}{more}")

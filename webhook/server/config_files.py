@@ -31,10 +31,11 @@ def config_checks(
     """
     watch = partial(WatchedFiles, folder=folder, count=count, on_error=state.set_not_ready)
     if options.policy:
-        yield "policy", watch("policy", (options.policy,), partial(_use_policy, state)).check
+        yield "policy", watch("policy", (options.policy,), partial(_use_policy, state, options.policy)).check
     elif not options.policy_configmap:
-        log.warning("no --policy: the default policy is in force, and nothing is injected")
-        state.use_policy(default_policy())
+        policy = default_policy()
+        log.warning("no --policy: the default policy is in force, mode %s, and nothing is injected", policy.mode)
+        state.use_policy(policy)
     if options.objects:
         use, restore = partial(_use_objects, state, base), partial(_restore_objects, state, base)
         yield "objects", watch("objects", (options.objects,), use, restore=restore).check
@@ -43,11 +44,12 @@ def config_checks(
         state.use_cluster(base)
 
 
-def _use_policy(state: State, document: bytes) -> bytes:
+def _use_policy(state: State, source: Path, document: bytes) -> bytes:
     policy = read_policy(document)
     if not isinstance(policy, Policy):
         raise RejectedError(*map(str, policy))
     state.use_policy(policy)
+    log.info("policy in force: %s, revision %s, mode %s", source, policy.revision, policy.mode)
     return document
 
 

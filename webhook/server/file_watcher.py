@@ -72,7 +72,8 @@ class WatchedFiles:
             self._reject(error.args)
         except OSError as error:  # the content may be valid: try again
             self._seen = None
-            self._reject((f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror),))
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+            self._reject((reason,), state="cannot be read")
         else:
             self._accept(stored)
 
@@ -85,7 +86,7 @@ class WatchedFiles:
             log.info("%s %s: %s", self.name, verb, self.source)
             self.count(self.name, True)
 
-    def _reject(self, errors: tuple[str, ...]) -> None:
+    def _reject(self, errors: tuple[str, ...], state: str = "is invalid") -> None:
         self._restore_stored()
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self.on_error(self.name, f"{self.name} not loaded: {errors[0]}{more}")
@@ -94,8 +95,8 @@ class WatchedFiles:
         self._errors = errors
         for error in errors:
             log.error("%s not used: %s", self.name, error)
-        remains = "the last valid one stays in force" if self.is_loaded else "none is in force yet"
-        log.error("%s %s is invalid (errors: %d); %s", self.name, self.source, len(errors), remains)
+        remains = "the last valid one stays in force" if self.is_loaded else "none is in force yet, waiting for it"
+        log.error("%s %s %s (errors: %d); %s", self.name, self.source, state, len(errors), remains)
         self.count(self.name, False)
 
     def _restore_stored(self) -> None:

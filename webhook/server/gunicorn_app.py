@@ -9,6 +9,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
+from webhook.server.logs import GunicornLogger
 from webhook.server.worker import IGNORED_SIGNALS, Application, Worker
 
 BACKLOG = 1024
@@ -39,7 +40,7 @@ class GunicornApp(BaseApplication):
             "timeout": HANG_TIMEOUT,
             "graceful_timeout": GRACEFUL_TIMEOUT,
             "backlog": BACKLOG,
-            "loglevel": "warning",
+            "logger_class": GunicornLogger,
             "control_socket_disable": True,
             "proc_name": "tokenguard",
             "when_ready": lambda _server: [signal.signal(number, signal.SIG_IGN) for number in IGNORED_SIGNALS],

@@ -46,6 +46,8 @@ class ServeOptions:
     audit_file_keep: int = 5
     pod_events: bool = True
     max_body_bytes: int = 8 << 20
+    log_format: str = "text"
+    log_level: str = "info"
     scan_status: Path | None = None
     probe_namespace: str | None = None
     probe_interval: int = 60

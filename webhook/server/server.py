@@ -18,6 +18,7 @@ from webhook.server.endpoints import create_app
 from webhook.server.file_watcher import FileWatcher, WatchedFiles
 from webhook.server.gunicorn_app import BACKLOG, GunicornApp
 from webhook.server.lifecycle import BackgroundGroup, CertificateSource
+from webhook.server.logs import configure_logging
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.options import ServeOptions, StartError
@@ -36,7 +37,7 @@ def run(options: ServeOptions) -> None:
         require_stdout()
     raise_file_limit()
     return_freed_memory()
-    _log_to_stderr()
+    configure_logging(options.log_format, options.log_level)
     for number in STOP_SIGNALS:  # until gunicorn has its own handlers
         signal.signal(number, lambda *_: sys.exit(0))
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -123,11 +124,3 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
