@@ -46,7 +46,7 @@ def warnings(body: str) -> list[str]:
         ),
         pytest.param(
             OVERRIDES + "{namespaces: [kube-system]}]",
-            "line 3: overrides[0]: never applies: kube-system is left alone",
+            "line 3: overrides[0]: never applies: kube-system is not evaluated",
             id="override for kube-system",
         ),
         pytest.param(
