@@ -79,7 +79,7 @@ OPTIONS = [
     _option("--max-body-bytes", "Maximum size of a review in bytes.",
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
     _option("--backstop", "Keep exported policies (policy export) in the cluster in step with the policy, so that the"
-            " API server enforces it while tokenguard is down. off: remove them. Default: neither.",
+            " API server enforces it while tokenguard is down. off: remove them. Default: do neither of the two.",
             type=click.Choice(["off", "vap", "vap+map"])),
     _option("--log-format", "Format of the log on stderr; json: one object per line.",
             type=click.Choice(["text", "json"]), default=ServeOptions.log_format),

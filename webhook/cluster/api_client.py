@@ -130,7 +130,7 @@ class ApiClient:
         self._write("PATCH", path, body, "application/strategic-merge-patch+json")
 
     def apply(self, path: str, body: Mapping[str, Any], manager: str) -> bytes:
-        """Apply an object on the server's side as a field manager, even fields that others have set; return the result."""
+        """Apply an object on the server's side as a field manager, also its fields that others have set; return it."""
         headers = {"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"}
         query = {"fieldManager": manager, "force": "true"}
         return self._exchange(ApiRequest("PATCH", path, query, headers, WRITE_TIMEOUT, dict(body)))

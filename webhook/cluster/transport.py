@@ -113,5 +113,5 @@ class Transport(Protocol):
         ...
 
     def apply(self, path: str, body: Mapping[str, Any], manager: str) -> bytes:
-        """Apply an object on the server's side as a field manager, even fields that others have set; return the result."""
+        """Apply an object on the server's side as a field manager, also its fields that others have set; return it."""
         ...
