@@ -50,9 +50,11 @@ def test_state_names_what_was_edited_and_counts_what_is_missing() -> None:
 def test_reconcile_error_is_reported_each_time_and_logged_once(tmp_path, caplog) -> None:
     refused = ApiError(403, "HTTP 403: forbidden")
     reports: list[bool] = []
-    backstop = Backstop(None, BackstopMode.OFF, "tokenguard")
     transport = FakeTransport(refused, refused, NOTHING, NOTHING, NOTHING, NOTHING)
-    backstop.attach(lambda: None, reports.append, tmp_path, transport)
+    backstop = Backstop(
+        lambda: None, reports.append, tmp_path, kubeconfig=None, mode=BackstopMode.OFF, own_namespace="tokenguard",
+        transport=transport,
+    )  # fmt: skip
     snapshot = Snapshot(default_policy(), ClusterState())
     with caplog.at_level("INFO", "tokenguard.backstop"):
         for _ in range(3):

@@ -89,9 +89,9 @@ def backstop(kubeconfig, tmp_path):
     transport = ApiClient(kubeconfig, tmp_path)
 
     def of(mode: BackstopMode) -> Backstop:
-        found = Backstop(kubeconfig, mode, "tokenguard")
-        found.attach(lambda: None, lambda _: None, tmp_path)
-        return found
+        return Backstop(
+            lambda: None, lambda _: None, tmp_path, kubeconfig=kubeconfig, mode=mode, own_namespace="tokenguard"
+        )
 
     yield of, transport
     of(BackstopMode.OFF).reconcile(snapshot(""))

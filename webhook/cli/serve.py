@@ -11,7 +11,7 @@ import click
 from webhook.cli.common import NAMESPACE, NAMESPACED_NAME, Parsed, qualified_name
 from webhook.cluster.environment import in_cluster, own_namespace
 from webhook.pki.san import normalize_name, parse_address, service_names
-from webhook.server.lifecycle import BackstopSource, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
+from webhook.server.lifecycle import BackstopFactory, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
 from webhook.server.options import ServeOptions, StartError
 
 _UNITS = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30}
@@ -155,13 +155,16 @@ def _probe_source(options: ServeOptions) -> ProbeFactory | None:
     )
 
 
-def _backstop(options: ServeOptions, mode: str | None) -> BackstopSource | None:
+def _backstop(options: ServeOptions, mode: str | None) -> BackstopFactory | None:
     if mode is None:
         return None
     _require_cluster(options, "--backstop")
     from webhook.cluster.backstop import Backstop, BackstopMode  # noqa: PLC0415 - as above
 
-    return Backstop(options.kubeconfig, BackstopMode(mode), options.own_namespace, options.probe_namespace)
+    return partial(
+        Backstop, kubeconfig=options.kubeconfig, mode=BackstopMode(mode), own_namespace=options.own_namespace,
+        probe_namespace=options.probe_namespace,
+    )  # fmt: skip
 
 
 def _has_cluster(options: ServeOptions) -> bool:

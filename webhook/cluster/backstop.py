@@ -123,35 +123,32 @@ def read_objects(transport: Transport) -> dict[_Key, Object]:
 class Backstop:
     """Keeps the exported objects in the cluster, in a thread of its own."""
 
-    def __init__(
-        self, kubeconfig: Path | None, mode: BackstopMode, own_namespace: str, probe_namespace: str | None = None
+    def __init__(  # noqa: PLR0913 - its source, its target, and independent settings
+        self,
+        snapshot: Callable[[], PolicySnapshot | None],
+        report: Callable[[bool], None],
+        folder: Path,
+        *,
+        kubeconfig: Path | None,
+        mode: BackstopMode,
+        own_namespace: str,
+        probe_namespace: str | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        """Keep what `mode` says; `kubeconfig` is None in a cluster.
+        """Keep what `mode` says of the policy in `snapshot`; `report` gets whether the objects are in step.
 
-        Pods in `probe_namespace` are left to the webhook, because the self-probe asks whether it is called.
+        `kubeconfig` is None in a cluster; `folder` is private to the server. Pods in `probe_namespace` are left to the
+        webhook, because the self-probe asks whether it is called. Tests replace the `transport`. Starts nothing.
         """
-        self._kubeconfig = kubeconfig
+        self._snapshot = snapshot
+        self._report = report
+        self._transport = transport or ApiClient(kubeconfig, folder)
         self._mode = mode
         self._own_namespace = own_namespace
         self._probe_namespace = probe_namespace
         self._stopping = threading.Event()
         self._last_error = ""
         self._compiled: tuple[object, Sequence[Object]] = (None, ())
-
-    def attach(
-        self,
-        snapshot: Callable[[], PolicySnapshot | None],
-        report: Callable[[bool], None],
-        folder: Path,
-        transport: Transport | None = None,
-    ) -> None:
-        """Set where the policy comes from, and what gets whether the objects are in step; starts nothing.
-
-        `folder` is private to the server. Tests replace the `transport`.
-        """
-        self._snapshot = snapshot
-        self._report = report
-        self._transport = transport or ApiClient(self._kubeconfig, folder)
 
     def start(self) -> None:
         """Start the thread."""

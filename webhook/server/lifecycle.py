@@ -53,16 +53,8 @@ ProbeFactory = Callable[
     Background,
 ]
 """Takes what is probed, what gets a pod and its result, whether reviews wait, and such a folder."""
-
-
-class BackstopSource(Background, Protocol):
-    """Keeps the exported policies in the cluster."""
-
-    def attach(self, snapshot: Callable[[], Snapshot | None], report: Callable[[bool], None], folder: Path) -> None:
-        """Set what returns policy and cluster, and what gets whether the exported policies are in step with them.
-
-        Called in the master, so nothing is started. `folder` is private to the server.
-        """
+BackstopFactory = Callable[[Callable[[], Snapshot | None], Callable[[bool], None], Path], Background]
+"""Takes the policy in force, what gets whether the exported policies are in step with it, and such a folder."""
 
 
 class BackgroundGroup:

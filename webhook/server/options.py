@@ -8,7 +8,7 @@ from pathlib import Path
 
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.errors import UserError
-from webhook.server.lifecycle import BackstopSource, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
+from webhook.server.lifecycle import BackstopFactory, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
 
 
 class StartError(UserError):
@@ -54,7 +54,7 @@ class ServeOptions:
     live: LiveSourceFactory | None = None
     certificates: CertificateSourceFactory | None = None
     probe: ProbeFactory | None = None
-    backstop: BackstopSource | None = None
+    backstop: BackstopFactory | None = None
 
     def __post_init__(self) -> None:
         """Check the options."""

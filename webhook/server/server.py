@@ -93,9 +93,8 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         lambda: (found.policy, found.cluster) if (found := state.snapshot) else None,
         metrics.count_probe, lambda: bool(handler.waiting()), folder,
     )  # fmt: skip
-    if options.backstop:
-        options.backstop.attach(lambda: state.snapshot, state.set_backstop_in_sync, folder)
-    parts = (certificates, watcher, live, probe, options.backstop)
+    backstop = options.backstop and options.backstop(lambda: state.snapshot, state.set_backstop_in_sync, folder)
+    parts = (certificates, watcher, live, probe, backstop)
 
     def load_state() -> None:
         watcher.check()
