@@ -121,7 +121,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     rollout.write("goal.yaml", goal)
     summary, _, rejected = rollout.run(2).values()
     assert (summary.returncode, rejected.returncode) == (1, 1)
-    assert "ReplicaSet/app-1 (3 pods): denied if recreated" in rejected.stdout
+    assert re.search(r"workloads: denied if recreated(\n  .*)*\n  ReplicaSet/app-1 in \S+ \(3 pods\)", rejected.stdout)
     assert (rollout.folder / "scan.html").read_text().startswith("<!DOCTYPE html>")
 
     # 3: the API server's own log, as it is and packed
@@ -148,7 +148,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     assert rollout.create("exempted", "jenkins").returncode == 0
     [simulated] = rollout.run(5).values()
     assert "ReplicaSet/jenkins-1 (1 pod): newly allowed (currently warned)" in simulated.stdout
-    assert "for team-a, jenkins: in use, matches 1; until 2027-03-31: Jenkins" in simulated.stdout
+    assert "for team-a, jenkins: in use, matches 1; until 2027-03-31; reason: Jenkins" in simulated.stdout
 
     # 6: enforced there: the exempt one passes, the others don't, and their owner is told
     rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(6)}{yaml_in(5)}")
