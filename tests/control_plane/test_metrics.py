@@ -47,7 +47,7 @@ def installation(plane, tmp_path_factory):
     status = write_scan_status(tmp_path_factory.mktemp("scan"))
     for obj in render("manifests/probe"):
         plane.do("apply", "-f", "-", stdin=obj)
-    flags = ("--scan-status", str(status), "--probe-interval", "1")
+    flags = ("--scan-status", str(status), "--probe-interval", "1", "--backstop", "off")
     with installed(plane, tmp_path_factory.mktemp("replicas"), 2, None, *flags) as running:
         put_policy(plane, POLICY + ENDING)
         eventually(

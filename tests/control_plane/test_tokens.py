@@ -114,9 +114,8 @@ def test_pod_token_with_two_audiences_is_valid(plane) -> None:
     token = of_pod(plane, "app-2", "--duration=3600s", f"--audience={VAULT}", f"--audience={ISSUER}")
     done = run("inspect", token)
     assert done.returncode == 0
-    assert (
-        "policy     8c0cec78672a: a TokenRequest for such a token in namespace demo would be allowed\n" in done.stdout
-    )
+    assert "(revision 8c0cec78672a, mode enforce)\n" in done.stdout
+    assert "a TokenRequest for such a token in namespace demo would be allowed\n" in done.stdout
     assert verify(plane, token, "--audience", VAULT).returncode == 0
     assert verify(plane, token).returncode == 0
 

@@ -65,7 +65,7 @@ def list_objects(
     transport: Transport,
     progress: Callable[[str], None] = lambda _: None,
     wait: Callable[[float], object] = time.sleep,
-    page_size: int = PAGE_SIZE,
+    page_size: int | None = None,
 ) -> Iterator[T]:
     """Yield the objects of a list. Raises `ApiError`.
 
@@ -76,7 +76,9 @@ def list_objects(
 
     def read_page(continue_token: str, tries: int = 1) -> Page[T]:
         try:
-            return _retry(lambda: reader.read(page_size, continue_token), wait, is_first=not continue_token)
+            return _retry(
+                lambda: reader.read(page_size or PAGE_SIZE, continue_token), wait, is_first=not continue_token
+            )
         except ApiError as error:
             if error.status != GONE or not error.continue_token or tries == MAX_TRIES:
                 raise
