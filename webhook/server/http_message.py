@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from webhook.core.admission_request import Phase
+from webhook.server.body_budget import BodyBudget
 from webhook.server.http_errors import Refusal
 
 MAX_HEAD_BYTES = 16 << 10
@@ -74,6 +75,25 @@ class Request:
         if self.is_chunked:
             return 411, Refusal.NO_LENGTH, "send the body with a Content-Length"
         return HEAD_TOO_LARGE if self.head_bytes > MAX_HEAD_BYTES else None
+
+    def add_to_body(self, piece: bytes, budget: BodyBudget) -> bool:
+        """Add a piece of the body; return False if the server has no memory for it."""
+        if len(piece) == self.size:  # nearly all arrive in one TLS record
+            self.body = piece
+            return True
+        if not budget.resize(self.held_bytes, self.held_bytes + len(piece)):
+            return False
+        self.held_bytes += len(piece)
+        self.body = self.body or bytearray()
+        self.body += piece
+        return True
+
+    def drop_body(self, budget: BodyBudget) -> None:
+        """Give its memory back; a body that has arrived in one piece is not counted."""
+        if self.held_bytes:
+            budget.resize(self.held_bytes, 0)
+            self.held_bytes = 0
+            self.body = b""
 
 
 def encode_response(request: Request, response: HttpResponse, date: bytes, *, is_last: bool) -> bytes:

@@ -80,7 +80,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._server.dismiss(self)
         for request in filter(None, (self._request, self._in_progress)):
             request.is_abandoned = True
-            self._drop_body(request)
+            request.drop_body(self._server.bodies)
         self._parser = None
         self._stage = Stage.LAST
         self._waiting.clear()
@@ -171,15 +171,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         request = self._request
         if not request or not request.phase or request.error:
             return
-        if len(piece) == request.size:  # nearly all arrive in one TLS record
-            request.body = piece
-            return
-        held = request.held_bytes
-        if self._server.bodies.resize(held, held + len(piece)):
-            request.held_bytes = held + len(piece)
-            request.body = request.body or bytearray()
-            request.body += piece
-        else:
+        if not request.add_to_body(piece, self._server.bodies):
             self._reject(request, self._server.handler.too_many())
 
     def on_message_complete(self) -> None:
@@ -270,7 +262,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _reject(self, request: Request, error: HttpResponse | None) -> None:
         """Answer a request whose body is not read, with `error` if given; nothing after it can be read, either."""
-        self._drop_body(request)
+        request.drop_body(self._server.bodies)
         self._request = None
         request.error, request.is_last, self._stage = error, True, Stage.LAST
         self._enqueue(request)
@@ -304,7 +296,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _finish(self, request: Request, response: HttpResponse) -> None:
         self._in_progress = None
-        self._drop_body(request)
+        request.drop_body(self._server.bodies)
         try:
             self._respond(request, response)
         except Exception as error:  # noqa: BLE001 - other connections must not wait for a bug in this one
@@ -325,7 +317,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _linger(self) -> None:
         """Signal the end, and discard input, and what has arrived of a request, until the client ends its side, too."""
         if self._request:
-            self._drop_body(self._request)
+            self._request.drop_body(self._server.bodies)
             self._request = None
         self._waiting.clear()
         self.deadline = self._server.now + LINGER_SECONDS
@@ -346,9 +338,3 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._transport.resume_reading()
         if self._tls.has_input:
             self._receive(_BUFFER[:0])
-
-    def _drop_body(self, request: Request) -> None:
-        if request.held_bytes:
-            self._server.bodies.resize(request.held_bytes, 0)
-            request.held_bytes = 0
-            request.body = b""
