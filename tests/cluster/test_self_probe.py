@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import logging
-import threading
 
 import pytest
 
@@ -52,10 +51,10 @@ def _no_waiting(monkeypatch):
     monkeypatch.setattr("webhook.cluster.self_probe.RETRY_DELAY", 0.0)
 
 
-def probe_of(server, snapshot=SNAPSHOT, busy=lambda: False, interval=60.0):
+def probe_of(server, snapshot=SNAPSHOT, interval=60.0):
     counted = []
     probe = SelfProbe(
-        lambda: snapshot, lambda pod, result: counted.append((pod, result)), busy, None,
+        lambda: snapshot, lambda pod, result: counted.append((pod, result)), None,
         namespace=NAMESPACE, interval=interval, transport=server,
     )  # fmt: skip
     return probe, counted
@@ -110,27 +109,3 @@ def test_result_is_logged_when_it_changes(caplog) -> None:
         probe.probe()
         probe.probe()
     assert caplog.text.count("self-probe: deny: success") == 1
-
-
-def test_probe_waits_while_reviews_wait() -> None:
-    server, busy, looked = ApiServer(DENIED, PATCHED), threading.Event(), threading.Semaphore(0)
-    busy.set()
-
-    def is_busy() -> bool:
-        looked.release()
-        return busy.is_set()
-
-    probe, counted = probe_of(server, busy=is_busy, interval=0.01)
-    probe.start()
-    try:
-        for _ in range(3):
-            assert looked.acquire(timeout=10)
-        assert server.asked == []
-        busy.clear()
-        for _ in range(200):
-            if len(counted) >= 2:
-                break
-            threading.Event().wait(0.05)
-        assert counted[:2] == [("deny", "success"), ("patch", "success")]
-    finally:
-        probe.stop()

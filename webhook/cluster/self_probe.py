@@ -23,8 +23,6 @@ from webhook.status.probe import ProbeFinding, ProbePod, ProbeResult, check_answ
 log = logging.getLogger("tokenguard.probe")
 RETRY_DELAY = 3.0
 """Seconds after which an unexpected answer is tried again: replicas need not have got a new policy at the same time."""
-BUSY_DELAY = 0.1
-"""Seconds until the next look whether reviews wait."""
 _JITTER = 0.2
 _FIRST_DELAY = 10.0
 
@@ -81,13 +79,12 @@ def _review(transport: Transport, path: str, body: Mapping[str, object]) -> _Rev
 
 
 class SelfProbe:
-    """Probes every `interval` seconds, more or less, in a thread, while no review waits."""
+    """Probes every `interval` seconds, more or less, in a thread."""
 
     def __init__(  # noqa: PLR0913 - what is probed, and options
         self,
         snapshot: Snapshot,
         record: Callable[[str, str], None],
-        is_busy: Callable[[], bool],
         folder: Path,
         *,
         namespace: str,
@@ -97,12 +94,10 @@ class SelfProbe:
     ) -> None:
         """Create pods in `namespace`; starts nothing, so it may be created before a fork.
 
-        `record` gets pod and result, `is_busy` returns whether reviews wait, and `folder` is private to the server.
-        `kubeconfig` is None in a cluster.
+        `record` gets pod and result, and `folder` is private to the server. `kubeconfig` is None in a cluster.
         """
         self._snapshot = snapshot
         self._record = record
-        self._is_busy = is_busy
         self._transport = transport or ApiClient(kubeconfig, folder)
         self._namespace = namespace
         self._interval = interval
@@ -122,8 +117,6 @@ class SelfProbe:
     def _run(self) -> None:
         delay = min(self._interval, _FIRST_DELAY)
         while not self._stopping.wait(delay * random.uniform(1 - _JITTER, 1 + _JITTER)):  # noqa: S311 - no secret
-            while self._is_busy() and not self._stopping.wait(BUSY_DELAY):
-                pass
             try:
                 self.probe()
             except Exception as error:  # noqa: BLE001 - a bug must not end the probes

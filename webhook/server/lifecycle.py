@@ -47,12 +47,11 @@ ProbeFactory = Callable[
     [
         Callable[[], tuple[Policy, ClusterState] | None],
         Callable[[str, str], None],
-        Callable[[], bool],
         Path,
     ],
     Background,
 ]
-"""Takes what is probed, what gets a pod and its result, whether reviews wait, and such a folder."""
+"""Takes what is probed, what gets a pod and its result, and such a folder."""
 BackstopFactory = Callable[[Callable[[], Snapshot | None], Callable[[bool], None], Path], Background]
 """Takes the policy in force, what gets whether the exported policies are in step with it, and such a folder."""
 

@@ -62,8 +62,6 @@ class ReviewHandler:
         self._own_namespace = own_namespace
         self._probe_namespace = probe_namespace
         self._clock = clock
-        self.waiting: Callable[[], int] = int
-        """Returns how many reviews wait; the queue sets it."""
 
     def handle(self, body: bytes, phase: Phase, arrived: float | None = None) -> HttpResponse:
         """Return the answer to one review, whatever the body contains.

@@ -29,7 +29,6 @@ class ReviewQueue:
     def __init__(self, handler: ReviewHandler) -> None:
         self._handler = handler
         self._reviews: deque[tuple[Request, Respond, float]] = deque()
-        handler.waiting = self._reviews.__len__
         self._is_holding = True
         self._loop = asyncio.get_running_loop()
         self._loop.call_later(HOLD_SECONDS, self.stop_holding)

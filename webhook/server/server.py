@@ -91,7 +91,7 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
     )  # fmt: skip
     probe = options.probe and options.probe(
         lambda: (found.policy, found.cluster) if (found := state.snapshot) else None,
-        metrics.count_probe, lambda: bool(handler.waiting()), folder,
+        metrics.count_probe, folder,
     )  # fmt: skip
     backstop = options.backstop and options.backstop(lambda: state.snapshot, state.set_backstop_in_sync, folder)
     parts = (certificates, watcher, live, probe, backstop)
