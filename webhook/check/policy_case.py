@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import yaml
 from msgspec import UNSET, Meta, UnsetType
 
-from webhook.check.made_up_reviews import review, with_api_token
+from webhook.check.sample_reviews import review, with_api_token
 from webhook.core.admission_request import AdmissionRequest, Phase, read_review
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome

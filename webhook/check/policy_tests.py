@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from webhook.check.input_files import STDIN, InputFile, InputProblem, displayed, read
-from webhook.check.made_up_tokens import with_tokens
 from webhook.check.policy_case import PolicyCase, build_case
+from webhook.check.sample_tokens import with_tokens
 from webhook.core.documents.document import DocumentError
 from webhook.core.documents.stream import decode_text, documents, split
 from webhook.core.policy.errors import ErrorCollector
