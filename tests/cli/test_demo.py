@@ -35,8 +35,8 @@ def test_demo_shows_decision_and_changes_of_each_pod() -> None:
     assert "    -        expirationSeconds: 3607\n    +        expirationSeconds: 3600\n" in plain
     assert "    +- name: tokenguard-vault\n" in plain
     assert "    legacy-token-reference: spec.containers[0].env[1] reads the long-lived token" in legacy
-    assert '    {"time": ' in legacy
-    assert '"decision": "denied"' in legacy
+    assert "  Recorded in the audit log:\n    id " in legacy
+    assert "    decision        denied\n" in legacy
     assert "  The author sees this warning:\n    token-expiration: spec.volumes[0]" in long
     assert "    -        expirationSeconds: 86400\n    +        expirationSeconds: 3600\n" in long
     assert all('Recorded in the audit log as "patched"' in pod for pod in (plain, long, seed))
@@ -58,8 +58,15 @@ def test_demo_colours_changes_on_a_terminal_unless_no_color(monkeypatch) -> None
 def test_demo_shows_the_command_as_it_was_called() -> None:
     program = f"{sys.executable} -m webhook"
     done = subprocess.run([*program.split(), "demo"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    assert f"\n$ {program} serve --bind 127.0.0.1:0 " in done.stdout
-    assert done.stdout.endswith(f"\n$ {program} check FOLDER\n")
+    assert f"\n$ {program} serve \\\n    --bind 127.0.0.1:0 " in done.stdout
+    steps = done.stdout.partition("Next steps:\n")[2]
+    assert (steps.count("\n- "), f"  $ {program} check FOLDER\n" in steps) == (3, True)
+
+
+def test_demo_fits_80_columns() -> None:
+    lines = run_command("demo").stdout.splitlines()
+    too_long = [line for line in lines if len(line) > 80 and not line.startswith(("$ ", "    --"))]
+    assert too_long == []  # the paths in the command are this machine's
 
 
 def _on_terminal() -> str:

@@ -6,7 +6,7 @@ import json
 import shlex
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,32 @@ from webhook.demo.server import Server, running
 _Group = tuple[str, ...]
 """The changed lines of a group."""
 _HERE = Path(__file__).parent
-_WIDTH = 100
+_WIDTH = 76
+"""With the indentation, at most 80 columns."""
 
 _INTRODUCTION = """\
-A pod authenticates with a token of its ServiceAccount. There are two kinds of tokens:
+A pod authenticates with a token of its ServiceAccount. There are two kinds:
 
-  legacy token     stored in a Secret; never expires: a stolen copy is valid as long as the Secret exists
-  projected token  issued for one pod and one audience (for example Vault); expires, and the kubelet renews it
+  legacy token     stored in a Secret; never expires: a stolen copy is valid
+                   as long as the Secret exists
+  projected token  issued for one pod and one audience (for example Vault);
+                   expires, and the kubelet renews it
 
-tokenguard is an admission webhook. The API server sends it every new pod twice: /mutate can patch the pod,
-/validate can deny it. This demo starts the webhook on this machine and sends it four pods, as a real API
-server sent them."""
+tokenguard is an admission webhook. The API server sends it every new pod
+twice: /mutate can patch the pod, /validate can deny it. This demo starts the
+webhook on this machine and sends it four pods, as a real API server sent
+them."""
+_RECORD_KEYS = ("id", "decision", "namespace", "name", "serviceAccount", "user", "policy", "durationMs")
+"""Those of an audit record that the demo shows, besides the findings."""
+_NEXT_STEPS = """\
+
+The server has stopped. Next steps:
+
+- Check your own manifests; this needs no server:
+  $ {program} check FOLDER
+- See what the policy would deny in your cluster; this changes nothing:
+  $ {program} scan
+- Install it: docs/install.md"""
 
 _PODS = (
     (
@@ -62,7 +77,7 @@ def lines(program: str) -> Iterator[str]:
     """
     yield _INTRODUCTION
     with tempfile.TemporaryDirectory(prefix="tokenguard-demo-") as folder, running(Path(folder)) as (server, arguments):
-        yield f"\n$ {program} {shlex.join(arguments)}\n"
+        yield f"\n$ {program} {_command(arguments)}\n"
         yield "The policy:"
         yield from _indented((_HERE / "policy.yaml").read_text().splitlines())
         shown: set[_Group] = set()
@@ -72,7 +87,13 @@ def lines(program: str) -> Iterator[str]:
             yield ""
             review = json.loads((_HERE / "reviews" / f"{name}.json").read_bytes())
             yield from _indented(_decision(server, review, shown))
-    yield f"\nThe server has stopped. Next, check your own manifests; this needs no server:\n\n$ {program} check FOLDER"
+    yield _NEXT_STEPS.format(program=program)
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Return a command of the shell with each flag on a line of its own."""
+    first, *others = (shlex.quote(argument) for argument in arguments)
+    return first + "".join(f" \\\n    {text}" if text.startswith("--") else f" {text}" for text in others)
 
 
 def _decision(server: Server, review: dict[str, Any], shown: set[_Group]) -> Iterator[str]:
@@ -85,9 +106,9 @@ def _decision(server: Server, review: dict[str, Any], shown: set[_Group]) -> Ite
     validated, denial = server.review("validate", {**review, "request": {**request, "uid": uid, "object": patched}})
     if denial:
         yield "DENIED. The author sees:"
-        yield from _indented(validated["status"]["message"].splitlines())
-        yield "Audit record:"
-        yield from _indented(_wrapped(json.dumps(denial)))
+        yield from _indented(_wrapped(*validated["status"]["message"].splitlines()))
+        yield "Recorded in the audit log:"
+        yield from _indented(f"{key:<15} {denial[key]}" for key in _RECORD_KEYS)
     elif record:
         yield "PATCHED:"
         for finding in record["findings"]:
