@@ -9,6 +9,7 @@ import json
 import re
 import ssl
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -217,15 +218,19 @@ def _installed(client: Client, cases: list[Case], numbers: dict[Any, int], *, pa
     objects = [
         found for number, case in by_number.items() for found in _exported(case, number, kinds[number], patched=patched)
     ]
-    objects.append(_SENTINEL)
-    objects.append({**_binding("sentinel", "sentinel", ["Warn"]), "kind": "ValidatingAdmissionPolicyBinding"})
+    sentinel = f"sentinel-{uuid.uuid4()}"  # for a while the API server still has the one of the policies before
+    objects.append({**_SENTINEL, "metadata": {"name": sentinel}})
+    objects.append({**_binding(sentinel, sentinel, ["Warn"]), "kind": "ValidatingAdmissionPolicyBinding"})
     objects.sort(key=lambda found: found["kind"].endswith("Binding"))
     for found in objects:
         status, answer, _ = client.ask("POST", f"{ADMISSION}/{plural(found['kind'])}", found)
         assert status == 201, (found["metadata"]["name"], answer)
     probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}}
     deadline = time.monotonic() + 120
-    while not client.ask("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", probe)[2]:
+    while not any(
+        sentinel in warning
+        for warning in client.ask("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", probe)[2]
+    ):
         assert time.monotonic() < deadline, "the API server does not enforce the policies"
         time.sleep(0.1)
     time.sleep(1.2 if patched else 0)  # mutating policies are loaded every second, on their own
@@ -245,7 +250,6 @@ def plural(kind: str) -> str:
 _SENTINEL = {
     "apiVersion": "admissionregistration.k8s.io/v1",
     "kind": "ValidatingAdmissionPolicy",
-    "metadata": {"name": "sentinel"},
     "spec": {
         "matchConstraints": {
             "resourceRules": [
