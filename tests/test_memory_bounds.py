@@ -128,7 +128,7 @@ def test_everything_in_the_table_and_excused_exists() -> None:
     assert [name for name in (*OF_A_SHORT_LIFE, *FIXED) if not any(item.startswith(name) for item in found)] == []
 
 
-def test_kept_in_memory_lists_the_rows_of_the_page() -> None:
+def test_memory_bounds_list_the_rows_of_the_page() -> None:
     assert list(KEPT) == list(ROWS)
 
 
@@ -162,7 +162,7 @@ def test_exemptions_found_for_the_longest_names_stay_bounded() -> None:
 
 
 @pytest.mark.covers("failure-modes: exemptions by caller", "threat-model: huge names")
-def test_denied_secrets_with_long_account_names_leave_nothing_behind() -> None:
+def test_denied_secrets_with_long_account_names_leave_no_memory() -> None:
     under = policy()
 
     def deny(first: int) -> None:
@@ -178,7 +178,7 @@ def test_denied_secrets_with_long_account_names_leave_nothing_behind() -> None:
 
 
 @pytest.mark.covers("failure-modes: policies by namespace")
-def test_policies_of_namespaces_with_the_longest_names_stay_bounded() -> None:
+def test_policies_of_namespaces_with_long_names_stay_bounded() -> None:
     under = policy()
     kinds = ("Pod", "Deployment", "Secret", "ServiceAccount", "TokenRequest")
     where = bound("webhook/core/policy/model.py::Policy._namespace_policies")

@@ -146,7 +146,7 @@ def test_install_yaml_names_the_image_by_its_digest(dist):
     ]
 
 
-def test_install_yaml_takes_the_policy_of_the_kustomization_shown(dist, tmp_path):
+def test_install_yaml_takes_the_policy_of_the_kustomization(dist, tmp_path):
     shown = re.search(r"```yaml\n(.*?)```", PAGES["docs/releases.md"], re.DOTALL)[1]
     policy = "apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"
     for name, text in {"kustomization.yaml": shown, "policy.yaml": policy}.items():

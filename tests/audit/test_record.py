@@ -113,7 +113,7 @@ def test_long_text_is_cut_and_a_long_operation_left_out():
     assert [len(text) for text in (told["path"], told["detail"], line["note"], line["problem"])] == [1024] * 4
 
 
-def test_encoded_patch_escapes_line_breaks_and_control_characters():
+def test_encoded_patch_escapes_control_characters():
     request = read_review(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
     value = "\u2028\x7f##[error]\U000e0001"
     decision = Decision(Outcome.PATCHED, patch=({"op": "add", "path": "/a", "value": value},))

@@ -362,7 +362,7 @@ def test_check_missing_configmap_exits_2(tmp_path, url) -> None:
     assert "ConfigMap other/absent does not exist in this cluster" in done.stderr
 
 
-def test_check_argument_replaces_the_other_policy_of_the_environment(cluster_policy, tmp_path) -> None:
+def test_check_argument_replaces_the_policy_of_the_environment(cluster_policy, tmp_path) -> None:
     (tmp_path / "sound.yaml").write_text(SOUND)
     (tmp_path / "pod.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **POD}))
     pod, sound = str(tmp_path / "pod.json"), str(tmp_path / "sound.yaml")

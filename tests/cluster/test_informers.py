@@ -131,7 +131,7 @@ def test_restart_with_a_damaged_stored_policy_is_not_ready(started, tmp_path, da
 @pytest.mark.parametrize(
     ("configmap", "state_folder"), [("tokenguard/other", "state"), ("tokenguard/token-policy", None)]
 )
-def test_restart_uses_no_stored_policy_of_another_configmap_or_run(started, tmp_path, configmap, state_folder) -> None:
+def test_restart_uses_no_stored_policy_of_another_configmap(started, tmp_path, configmap, state_folder) -> None:
     started(ALL, state_folder=tmp_path)
     state = started(ALL | NO_POLICY, configmap, state_folder=state_folder and tmp_path, run="second")
     assert "policy not loaded" in state.readiness_error

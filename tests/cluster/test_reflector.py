@@ -221,12 +221,12 @@ def test_waits_after_refusals_start_short_behind_an_outage() -> None:
 
 
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_waits_after_refusals_grow_though_connections_fail_between_them() -> None:
+def test_waits_after_refusals_grow_across_failed_connections() -> None:
     waits = Run(page(), *[ApiError(503, "overloaded"), REFUSED] * 12).waits
     assert waits[22] > UNREACHABLE_DELAY
 
 
-def test_refusals_before_an_outage_make_none_after_it_wait_longer() -> None:
+def test_refusals_before_an_outage_delay_none_after_it() -> None:
     waits = Run(page(), *[ApiError(403, "forbidden")] * 20, *[REFUSED] * 3, ApiError(403, "starting")).waits
     assert waits[19] > FIRST_DELAY
     assert waits[23] <= FIRST_DELAY
@@ -238,14 +238,14 @@ def test_list_after_refusals_ends_their_count() -> None:
     assert waits[20] <= FIRST_DELAY
 
 
-def test_expired_version_is_listed_soon_though_refusals_came_before() -> None:
+def test_expired_version_is_listed_soon_despite_refusals() -> None:
     waits = Run(page(), *[ApiError(500, "starting")] * 10, GONE, page()).waits
     assert waits[9] > FIRST_DELAY
     assert waits[10] <= FIRST_DELAY
 
 
 @pytest.mark.parametrize("watch", [GONE, [b"<html>\n"]], ids=["expired", "unreadable"])
-def test_lists_without_a_working_watch_are_made_less_and_less_often(watch) -> None:
+def test_lists_without_a_working_watch_are_made_less_often(watch) -> None:
     waits = Run(*[page(), watch] * 12).waits
     assert waits[0] <= FIRST_DELAY
     assert waits[-2] > 4 * FIRST_DELAY
@@ -274,7 +274,7 @@ class Waiting(FakeTransport):
     pytest.param(ApiError(429, "busy", retry_after=600.0), False, id="refused"),
 ])  # fmt: skip
 @pytest.mark.covers("failure-modes: API server unreachable")
-def test_answer_to_one_informer_ends_waits_for_a_connection_alone(monkeypatch, error, woken) -> None:
+def test_answer_to_one_informer_ends_waits_for_connections_only(monkeypatch, error, woken) -> None:
     monkeypatch.setattr(backoff, "UNREACHABLE_DELAY", 600.0)
     monkeypatch.setattr(backoff, "FIRST_DELAY", 600.0)
     monkeypatch.setattr(backoff, "MAX_DELAY", 600.0)

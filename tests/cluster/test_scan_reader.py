@@ -63,7 +63,7 @@ def test_refused_list_makes_no_legacy_secret_removable(maker) -> None:
 COPY = {"metadata": meta("came-back", labels={"kubernetes.io/legacy-token-last-used": "2026-11-20"})}
 
 
-def test_scan_reports_secret_of_another_type_that_holds_a_used_token() -> None:
+def test_scan_reports_a_used_token_in_a_secret_of_another_type() -> None:
     transport = Lists(secrets=[ROBOT], labelled_secrets=[COPY], configmaps=TRACKING)
     known = ScanReader(transport, lambda _: None).snapshot()
     asked = [request for request in transport.asked if request.path.endswith("/secrets")]
@@ -307,7 +307,7 @@ def test_custom_kind_of_the_policy_is_listed() -> None:
     assert scan(secrets=[ROBOT], runners=[custom("a")], **served).workloads == ()
 
 
-def test_custom_kind_that_another_one_controls_is_not_counted_twice() -> None:
+def test_custom_kind_controlled_by_another_is_counted_once() -> None:
     served = discovery("serving.knative.dev", "v1", "Service", "Configuration")
     controlled = custom("web", **of("Service", "web", "serving.knative.dev"))
     report = scan(secrets=[ROBOT], services=[custom("web")], configurations=[controlled], **served)

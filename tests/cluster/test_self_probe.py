@@ -60,7 +60,7 @@ def probe_of(server, snapshot=SNAPSHOT, interval=60.0):
     return probe, counted
 
 
-def test_probe_asks_for_both_pods_by_dry_run() -> None:
+def test_probe_creates_both_pods_by_dry_run() -> None:
     server = ApiServer(DENIED, PATCHED)
     probe, counted = probe_of(server)
     probe.probe()
@@ -90,7 +90,7 @@ def test_account_without_the_right_creates_nothing(caplog) -> None:
     assert caplog.text.count("self-probe off: this account may not create pods") == 1
 
 
-def test_nothing_is_asked_before_the_policy_is_loaded() -> None:
+def test_probe_before_the_policy_is_loaded_sends_nothing() -> None:
     server = ApiServer()
     probe, counted = probe_of(server, snapshot=None)
     probe.probe()

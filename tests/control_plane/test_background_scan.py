@@ -183,7 +183,7 @@ def test_change_is_written_and_stale_reports_are_deleted(scanned) -> None:
     assert after["quiet"] == before["quiet"]
 
 
-def test_other_group_is_written_if_asked_and_the_first_is_pruned(scanned) -> None:
+def test_other_group_is_written_on_request_the_first_is_pruned(scanned) -> None:
     plane = scanned.plane
     scanned.scan()
     expected = scanned.reports(WG_POLICY)

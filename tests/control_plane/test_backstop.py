@@ -135,7 +135,7 @@ def test_backstop_repairs_what_somebody_edits_adds_or_deletes(admin, backstop) -
     assert not list(backstop_state(transport).problems(policy.policy.revision))
 
 
-def test_backstop_with_patches_leaves_out_exemptions_that_have_ended(plane, admin, backstop) -> None:
+def test_backstop_with_patches_omits_expired_exemptions(plane, admin, backstop) -> None:
     if not serves_mutating_policies(plane):
         pytest.skip("needs MutatingAdmissionPolicies of admissionregistration.k8s.io/v1: Kubernetes 1.36")
     of, transport = backstop
@@ -154,9 +154,7 @@ def test_backstop_may_not_touch_other_admission_policies(plane, kubeconfig) -> N
 
 
 @pytest.mark.covers("failure-modes: no replica with the backstop")
-def test_outage_with_backstop_creates_pods_denies_long_tokens_and_is_scanned(
-    plane, admin, kubeconfig, tmp_path
-) -> None:
+def test_outage_with_backstop_creates_pods_denies_long_tokens(plane, admin, kubeconfig, tmp_path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(HEAD)
     objects = tmp_path / "objects.yaml"

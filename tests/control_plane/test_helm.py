@@ -96,7 +96,7 @@ def installation(plane, helm, nodes):
     return found, before, loop.failures
 
 
-def test_install_in_two_commands_fails_pods_until_the_ca_is_trusted_only(plane, installation) -> None:
+def test_install_in_two_steps_fails_pods_until_the_ca_is_trusted(plane, installation) -> None:
     _, before, failures = installation
     assert before == []
     assert [failure for failure in failures if TRUST not in failure] == []

@@ -126,7 +126,7 @@ def settled(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess
     return done if done.returncode == 0 else None
 
 
-def test_created_certificate_is_trusted_and_in_status_and_metrics(plane, installation) -> None:
+def test_created_certificate_is_trusted_and_in_status(plane, installation) -> None:
     done = eventually(lambda: settled(plane, "--connect", installation.replicas[0].address))
     assert "names        tokenguard.tokenguard.svc, " in done.stdout
     assert "29 days left" in done.stdout

@@ -227,7 +227,7 @@ def test_edited_backstop_is_named(installation) -> None:
         plane.kubectl("delete", "-f", "-", stdin=listed)
 
 
-def test_who_may_read_nothing_is_told_what_was_not_read(installation, tmp_path) -> None:
+def test_status_without_rights_reports_what_was_not_read(installation, tmp_path) -> None:
     plane = installation.plane
     plane.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": "shop"}})
     kubeconfig = account_kubeconfig(plane, tmp_path, account="reader", namespace="shop")

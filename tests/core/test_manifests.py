@@ -470,7 +470,7 @@ metadata: {name: impostor}
 """
 
 
-def test_cluster_of_manifests_has_secrets_namespaces_and_accounts() -> None:
+def test_cluster_of_manifests_has_secrets_and_accounts() -> None:
     cluster = cluster_of(read_manifests(CLUSTER).manifests)
     assert cluster.legacy_tokens == {"shop": {"robot-token": "robot"}, "default": {"old": ""}}
     assert cluster.namespaces == {"shop": frozenset({("tier", "backend")})}

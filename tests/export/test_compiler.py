@@ -80,7 +80,7 @@ def test_compile_rule_that_is_off_is_neither_exported_nor_listed() -> None:
     assert not any("legacy-token-reference" in gap for gap in found.not_expressed)
 
 
-def test_compile_patched_policy_has_one_mutating_policy_without_gaps_of_pods() -> None:
+def test_compile_patched_policy_mutates_pods_without_gaps() -> None:
     found = export("rules: {api-token-automount: patch}", patched=True)
     kinds = [one["kind"] for one in found.objects]
     assert kinds[:2] == ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"]
@@ -113,7 +113,7 @@ def test_claim_texts_are_those_of_the_webhook_configuration() -> None:
     assert len(set(claim_texts())) == 9
 
 
-def test_compile_leaves_pods_in_the_probe_namespace_to_the_webhook() -> None:
+def test_compile_leaves_the_probe_namespace_to_the_webhook() -> None:
     found = compile_policy(default_policy(), patched=True, own_namespace="guard", probe_namespace="guard-probe")
     excluded = {
         one["spec"]["matchConstraints"]["resourceRules"][0]["resources"][0]: selector["values"]

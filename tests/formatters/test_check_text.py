@@ -99,7 +99,7 @@ def test_text_caret_is_below_the_value_in_a_flow_mapping() -> None:
     assert lines[number - 2].endswith(f":{12}:{len('      - ') + token.index('expiration') + 1}")
 
 
-def test_text_long_source_line_is_cropped_around_the_caret_on_a_terminal() -> None:
+def test_text_long_source_line_is_cropped_around_the_caret() -> None:
     token = f"{{path: {'x' * 90}, expirationSeconds: 86400, audience: {'y' * 90}}}"
     pod = LONG_POD.partition("      - serviceAccountToken")[0] + f"      - serviceAccountToken: {token}\n"
     lines = text_lines(checked(pod), width=80)

@@ -79,7 +79,7 @@ def test_availability_first_is_the_same_as_the_overlay() -> None:
     assert rendered == expected
 
 
-def test_background_scan_has_its_schedule_and_the_settings_of_pods() -> None:
+def test_background_scan_has_its_schedule_and_pod_settings() -> None:
     objects = render_chart(
         backgroundScan={"enabled": True, "schedule": "0 6 * * *", "maxAgeSeconds": 1234567},
         image={"registry": "r.example.com", "tag": "1", "pullSecrets": ["p"]}, nodeSelector={"a": "b"}, openshift=True,
@@ -247,7 +247,7 @@ def webhooks(**values):
     return {one["name"]: one for kind in CONFIGURATIONS for one in the(kind, objects)["webhooks"]}
 
 
-def test_excluded_namespaces_and_label_are_in_each_selector_that_excludes() -> None:
+def test_excluded_namespaces_and_label_are_in_each_selector() -> None:
     plain = webhooks()
     label = {"key": "example.com/unguarded", "operator": "DoesNotExist"}
     settings = {"excludeNamespaces": ["cert-manager"], "namespaceOptOutLabel": label["key"]}

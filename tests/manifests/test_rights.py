@@ -62,7 +62,7 @@ def test_permissions_have_no_wildcard_and_name_what_is_written(folder) -> None:
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS[1:])
-def test_permissions_for_unmanaged_certificates_write_events_only(folder) -> None:
+def test_permissions_without_managed_certificates_write_events(folder) -> None:
     assert not MAINTAINED & {resource for rule in rights(folder) for resource in rule["resources"]}
     written = {rule["resources"][0] for rule in rights(folder) if not {"list", "watch"} >= set(rule["verbs"])}
     assert written == {"events"}

@@ -82,7 +82,7 @@ def test_ca_is_renewed_with_a_third_left_without_rejection(stored) -> None:
     assert stages[-1].ca_key != stages[0].ca_key
 
 
-def test_revoked_ca_is_removed_when_the_new_certificate_is_served(stored) -> None:
+def test_revoked_ca_is_removed_with_the_new_certificate(stored) -> None:
     joined = add_new_ca(stored, NOW, revoke=True)
     assert accepts(joined.bundle, stored.certificate)
     assert next_step(joined, NAMES, NOWHERE, NOW) is None
@@ -107,7 +107,7 @@ def test_revocation_includes_the_cas_of_earlier_rotations(stored) -> None:
     assert len(stepped(stepped(joined, TRUSTED), EVERYWHERE).cas) == 1
 
 
-def test_ca_added_after_a_revocation_leaves_the_revoked_ones_revoked(stored) -> None:
+def test_ca_added_after_a_revocation_keeps_others_revoked(stored) -> None:
     joined = add_new_ca(stepped(add_new_ca(stored, NOW, revoke=True), TRUSTED), NOW)
     done = stepped(stepped(joined, TRUSTED), EVERYWHERE)
     assert len(done.cas) == 2
@@ -205,7 +205,7 @@ def test_expired_ca_and_certificate_are_replaced_at_once(stored) -> None:
     assert is_sound(stepped(stored, NOWHERE, later), later)
 
 
-def test_certificate_with_a_missing_name_is_replaced_and_keeps_others(stored) -> None:
+def test_certificate_without_a_name_is_replaced_with_all_names(stored) -> None:
     more = stepped(stored, NOWHERE, names=("b.example.com", *NAMES[:1]))
     assert more.serving.names == ("tokenguard.tokenguard.svc", "b.example.com", "127.0.0.1")
     assert next_step(more, NAMES, NOWHERE, NOW) is None

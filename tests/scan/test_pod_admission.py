@@ -109,7 +109,7 @@ def test_exemption_by_user_leaves_it_undetermined(rules, namespace, expected) ->
 @pytest.mark.parametrize(("created", "expected"), [
     ("2026-11-01T00:00:00Z", "not-evaluated"), ("2026-11-23T12:00:00Z", "undetermined"),
 ])  # fmt: skip
-def test_secret_that_is_newer_than_the_pod_leaves_it_undetermined(created, expected) -> None:
+def test_secret_newer_than_the_pod_leaves_it_undetermined(created, expected) -> None:
     pod = spec([api_token(3600)], {**mounts(("kube-api-access-abcde", AT)), **named_secret("old")})
     assert admissions(pod, secrets=[secret("old", created)]) == [expected]
 

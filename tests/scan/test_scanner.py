@@ -223,7 +223,7 @@ def test_account_without_binding_has_no_permissions(given, idle) -> None:
     assert found == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
 
-def test_accounts_without_readable_bindings_have_unknown_permissions() -> None:
+def test_accounts_with_unreadable_bindings_have_unknown_rights() -> None:
     small = Small(secret("old")).pod("a", live(serviceAccountName="app"))
     small.snapshot.permissions = None
     report = small.scan()

@@ -144,7 +144,7 @@ def test_review_is_held_until_the_state_is_loaded_pages_are_not(run, tls) -> Non
     run(held())
 
 
-def test_review_is_held_for_seconds_at_most_then_denied_as_not_ready(run, tls, monkeypatch) -> None:
+def test_review_held_for_too_long_is_denied_as_not_ready(run, tls, monkeypatch) -> None:
     monkeypatch.setattr(review_queue, "HOLD_SECONDS", 0.1)
 
     async def held() -> None:
@@ -472,7 +472,7 @@ def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
     run(left())
 
 
-def test_response_that_cannot_be_sent_costs_only_its_own_connection(run, tls, monkeypatch) -> None:
+def test_response_that_cannot_be_sent_costs_its_connection(run, tls, monkeypatch) -> None:
     encode, failures = http_protocol.encode_response, iter([True])
 
     def fail_once(*args: Any, **kwargs: Any) -> bytes:

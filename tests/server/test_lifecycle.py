@@ -113,7 +113,7 @@ def test_stop_while_waiting_for_a_silent_api_server_is_prompt(flags, tmp_path):
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-def test_ipv6_is_served_with_flags_from_the_environment_and_no_files(tmp_path):
+def test_ipv6_is_served_with_flags_from_the_environment(tmp_path):
     environment = {"TOKENGUARD_AUDIT_LEVEL": "all", "TOKENGUARD_BIND": "[::1]:0"}
     with serve(tmp_path, bind=(), environment=environment) as server:
         assert server.address.startswith("[::1]:")

@@ -51,7 +51,7 @@ def test_anything_else_is_recorded_and_counted(changed) -> None:
     assert replica.counted("reviews")
 
 
-def test_probe_is_denied_like_others_if_records_cannot_be_written() -> None:
+def test_probe_is_denied_if_records_cannot_be_written() -> None:
     replica = Replica("apiVersion: tokenguard/v1\nkind: TokenPolicy\n", FullSink())
     others = replica.response(review(namespace="shop"), Phase.MUTATE)
     probe = replica.response(review(), Phase.MUTATE)

@@ -97,7 +97,7 @@ def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> No
         pytest.param(["--tls-secret", "tokenguard-tls", "--own-namespace", "security"], "security", id="own namespace"),
     ],
 )
-def test_server_that_awaits_a_certificate_is_not_ready_and_says_why(policy_flags, tmp_path, secret, namespace) -> None:
+def test_server_without_a_certificate_is_not_ready_and_says_why(policy_flags, tmp_path, secret, namespace) -> None:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     flags = ["--kubeconfig", str(tmp_path / "kubeconfig"), *secret]
     with serve(tmp_path / "run", *policy_flags, *flags, verified=False, ready=False) as server:

@@ -95,7 +95,7 @@ def test_pod_that_must_be_denied(message, status, found) -> None:
 
 
 @pytest.mark.parametrize("rest", ["", "mode: warn"])
-def test_pod_that_must_be_patched_or_warned_about_needs_its_warnings(rest) -> None:
+def test_pod_to_be_patched_or_warned_about_needs_its_warnings(rest) -> None:
     warnings = expected(ProbePod.PATCH, rest).warnings
     assert warnings
     assert result(ProbePod.PATCH, rest, answer(BY_QUOTA, ["of another webhook", *warnings])) is SUCCESS
@@ -106,13 +106,13 @@ def test_pod_that_must_be_patched_or_warned_about_needs_its_warnings(rest) -> No
     assert result(ProbePod.PATCH, rest, answer(BY_WEBHOOK)) is NOT_ENFORCED
 
 
-def test_policy_that_changes_nothing_visible_succeeds_with_a_note() -> None:
+def test_policy_without_a_visible_change_succeeds_with_a_note() -> None:
     for pod in ProbePod:
         finding = check_answer(pod, expected(pod, "mode: audit"), answer(BY_QUOTA))
         assert (finding.result, bool(finding.reason)) == (SUCCESS, True)
         assert result(pod, "mode: audit", answer(BY_WEBHOOK)) is NOT_ENFORCED
 
 
-def test_namespace_is_unlocked_if_only_the_dry_run_keeps_the_pod_out() -> None:
+def test_namespace_is_unlocked_if_only_a_dry_run_rejects_the_pod() -> None:
     assert is_unlocked(answer(status=201))
     assert not is_unlocked(answer(BY_QUOTA))

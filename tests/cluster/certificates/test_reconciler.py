@@ -134,7 +134,7 @@ def test_rotation_at_random_has_no_replica_refused(api, time, seed) -> None:
     assert not any(rotate_at_random(api, time, seed, TRUST_DELAY * 0.9))
 
 
-def test_rotation_with_too_late_api_servers_has_replicas_refused(api, time) -> None:
+def test_rotation_with_stale_api_servers_rejects_replicas(api, time) -> None:
     assert any(rotate_at_random(api, time, 1, TRUST_DELAY * 3))
 
 
@@ -175,7 +175,7 @@ def test_revocation_at_random_has_no_replica_refused(api, time, seed) -> None:
     assert not any(revoke_at_random(api, time, seed, SERVE_DELAY * 0.9))
 
 
-def test_revocation_with_too_late_replicas_has_them_refused(api, time) -> None:
+def test_revocation_with_stale_replicas_rejects_them(api, time) -> None:
     assert any(revoke_at_random(api, time, 1, SERVE_DELAY * 3))
 
 
@@ -193,7 +193,7 @@ def test_old_ca_leaves_the_bundle_when_it_expires(api, time) -> None:
     assert len(stored(api).cas) == 1
 
 
-def test_new_ca_signs_once_its_bundle_has_been_trusted_long_enough(api, time) -> None:
+def test_new_ca_signs_after_its_bundle_was_trusted_long_enough(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
     before = stored(api)
@@ -294,7 +294,7 @@ def test_deleted_secret_is_created_again(api, time) -> None:
     assert is_refused(api, node, time) == ""
 
 
-def test_secret_lost_with_unreadable_configurations_waits_for_them(api, time) -> None:
+def test_lost_secret_with_unreadable_configurations_waits(api, time) -> None:
     nodes = [SimulatedReplica(api, time) for _ in range(2)]
     settle(time, *nodes)
     del api.objects[f"{SECRETS}/tokenguard-tls"]
@@ -395,7 +395,7 @@ def test_refusal_is_logged_once_and_retried(api, time, caplog) -> None:
     assert is_refused(api, node, time) == ""
 
 
-def test_valid_certificate_is_served_with_unreadable_configurations(api, time) -> None:
+def test_certificate_with_unreadable_configurations_is_served(api, time) -> None:
     settle(time, SimulatedReplica(api, time))
     api.refused.add(("get", WEBHOOKS))
     late = SimulatedReplica(api, time)
@@ -463,11 +463,11 @@ def lose_secret_while_a_replica_is_late(api: Api, time: SimulatedTime, latest: f
     return any(refusals)
 
 
-def test_lost_secret_after_a_planned_rotation_has_no_late_replica_refused(api, time) -> None:
+def test_lost_secret_after_a_planned_rotation_rejects_no_replica(api, time) -> None:
     assert not lose_secret_while_a_replica_is_late(api, time, SERVE_DELAY)
 
 
-def test_lost_secret_with_a_too_late_replica_has_it_refused(api, time) -> None:
+def test_lost_secret_with_a_stale_replica_rejects_it(api, time) -> None:
     assert lose_secret_while_a_replica_is_late(api, time, SERVE_DELAY + 2 * TRUST_DELAY)
 
 
@@ -535,7 +535,7 @@ def signed(api: Api) -> int:
     return sum(method in {"post", "patch"} and path.startswith(SECRETS) for method, path in api.asked)
 
 
-def test_names_of_another_replica_are_added_again_after_a_renewal(api, time) -> None:
+def test_names_of_another_replica_are_added_after_a_renewal(api, time) -> None:
     old, new = SimulatedReplica(api, time), SimulatedReplica(api, time, names=[NAME, "new.example.com"])
     settle(time, old, new)
     assert names(api) == {NAME, "new.example.com"}

@@ -68,7 +68,7 @@ def test_unmanaged_certificate_is_overdue_ten_days_before_expiry(api) -> None:
     assert "renewal overdue since" in problems(api, NOW + 21 * DAY)[0]
 
 
-def test_bundle_that_does_not_verify_the_certificate_is_a_problem(api) -> None:
+def test_bundle_that_cannot_verify_the_certificate_is_a_problem(api) -> None:
     stranger = base64.b64encode(create_ca(NOW).certificate).decode()
     webhooks = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"]
     webhooks[0]["clientConfig"]["caBundle"] = stranger

@@ -73,7 +73,7 @@ def test_own_account_of_tokenguard_may_create_no_legacy_secret(cluster) -> None:
 
 
 @pytest.mark.parametrize("patch", NEW_TOKEN.values(), ids=NEW_TOKEN)
-def test_legacy_secret_update_that_leads_to_another_token_is_refused(cluster, patch) -> None:
+def test_legacy_secret_update_for_another_token_is_denied(cluster, patch) -> None:
     token = filled(cluster, "app-token", "strict")
     done = patch_secret(cluster, "app-token", "strict", patch)
     assert done.returncode == 1
@@ -81,7 +81,7 @@ def test_legacy_secret_update_that_leads_to_another_token_is_refused(cluster, pa
     assert filled(cluster, "app-token", "strict") == token
 
 
-def test_legacy_secret_replaced_by_its_manifest_would_lose_its_token(cluster) -> None:
+def test_legacy_secret_replaced_by_its_manifest_loses_its_token(cluster) -> None:
     filled(cluster, "app-token", "strict")
     done = cluster.kubectl("replace", "-f", "-", stdin=secret("app-token", "strict"))
     assert 'legacy-token-secret: data.token is removed, so Kubernetes issues a token of "app"' in done.stderr

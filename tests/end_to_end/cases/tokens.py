@@ -58,7 +58,7 @@ def test_two_hour_token_is_issued_if_the_policy_allows_it(cluster) -> None:
     assert issued(cluster, "oncall", "--duration=2h").lifetime == 7200
 
 
-def test_3607_seconds_for_the_api_server_bound_to_a_pod_are_a_year(cluster) -> None:
+def test_3607_seconds_for_the_api_server_in_a_pod_are_a_year(cluster) -> None:
     created(cluster, pod("asked-for", "oncall"))
     bound = ("--duration=3607s", "--bound-object-kind=Pod", "--bound-object-name=asked-for")
     told = refused(cluster, "oncall", *bound)

@@ -166,7 +166,7 @@ def test_missing_file_is_created_after_a_second(tmp_path, clock):
         assert (tmp_path / "audit").read_bytes() == b"3\n"
 
 
-def test_full_file_that_is_missing_is_not_created_within_a_second(tmp_path, clock):
+def test_full_missing_file_is_not_created_within_a_second(tmp_path, clock):
     sink = FileSink(tmp_path / "audit", max_bytes=4, keep=1)
     sink.write(b"1\n")
     (tmp_path / "audit").rename(tmp_path / "old")

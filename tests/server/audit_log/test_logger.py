@@ -76,14 +76,14 @@ def test_unreadable_object_that_passes_is_never_sampled_out():
     assert "can't be read" in line["problem"]
 
 
-def test_plain_allow_below_the_level_is_not_counted_as_sampled_out():
+def test_plain_allow_below_the_level_is_not_sampled_out():
     replica = Replica(NO_INJECTION, sample=0.0)
     replica.response(pods(1)[0])
     assert replica.counted("audit_sampled_out") == ["tokenguard_audit_sampled_out_total 0.0"]
 
 
 @pytest.mark.covers("failure-modes: one of two sinks fails")
-def test_failing_sink_is_logged_once_and_the_other_gets_every_line(tmp_path, caplog):
+def test_failing_sink_is_logged_once_the_other_gets_every_line(tmp_path, caplog):
     metrics = Metrics(State())
     log = AuditLog([FullSink(), FileSink(tmp_path / "audit")], metrics)
     request = read_review(recorded("pod-dry-run.pods", "validate"), Phase.VALIDATE)

@@ -29,7 +29,7 @@ def is_gone(pid: int) -> bool:
 
 
 @pytest.mark.covers("failure-modes: worker killed")
-def test_worker_killed_under_load_fails_only_its_reviews_in_flight(policy_flags, tmp_path):
+def test_worker_killed_under_load_fails_its_reviews_in_flight(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server, load(server) as running:
         lost: set[int] = set()
         for _ in range(3):

@@ -88,7 +88,7 @@ def test_namespace_labels_are_at_most_so_many(known) -> None:
 
 
 @pytest.mark.covers("threat-model: metrics cardinality")
-def test_audiences_of_one_namespace_leave_room_for_those_of_others() -> None:
+def test_audiences_of_one_namespace_leave_room_for_others() -> None:
     metrics = Metrics(state_that_knows("greedy", "demo"))
     for number in range(MAX_AUDIENCES + 20):
         metrics.count_review(request("greedy"), capped(f"made-up-{number}"), 0.001)
@@ -116,7 +116,7 @@ def test_injected_audiences_are_the_policys_and_have_no_share() -> None:
     assert len(metrics.values[INJECTED]) == MAX_AUDIENCES + 1
 
 
-def test_tokens_are_counted_by_audience_and_lifetime_without_dry_runs() -> None:
+def test_tokens_are_counted_by_audience_without_dry_runs() -> None:
     replica = Replica()
     for name in ("pod-plain.pods", "pod-long-expiration.pods", "pod-dry-run.pods"):
         replica.response(recorded(name, "mutate"), Phase.MUTATE)
@@ -159,7 +159,7 @@ def many_switches():
 
 
 @pytest.mark.usefixtures("many_switches")
-def test_scrape_in_another_thread_while_series_are_added_succeeds() -> None:
+def test_scrape_in_another_thread_succeeds_while_series_grow() -> None:
     metrics = Metrics(State())
     collector = MetricsCollector(metrics, State())
     errors, done = [], threading.Event()
