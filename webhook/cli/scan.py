@@ -1,41 +1,22 @@
 """The `scan` command: evaluates a live cluster."""
 
-import datetime as dt
 import json
-import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from webhook.check.input_files import STDIN
 from webhook.cli import scan_reports
-from webhook.cli.common import (
-    NAMESPACE_GLOB,
-    NAMESPACED_NAME,
-    cluster_options,
-    connected,
-    load_policy,
-    output_option,
-    own_namespace_option,
-    policy_option,
-    qualified_name,
-)
-from webhook.cli.policy_source import cluster_policy, mode_option
-from webhook.cluster.scan_reader import ScanReader
-from webhook.core.formatting import did_you_mean, quote
-from webhook.core.policy.loader import default_policy
-from webhook.core.policy.model import Action, Mode, Policy
+from webhook.cli.cluster_scan import ScanRequest, scan_cluster, scan_policy_options
+from webhook.cli.common import NAMESPACE_GLOB, cluster_options, connected, output_option
+from webhook.cli.policy_source import mode_option
+from webhook.core.policy.model import Action
 from webhook.core.rules import BY_NAME
-from webhook.core.selectors import Globs, glob_matches
 from webhook.formatters import scan_json, scan_policyreport, scan_text
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, Formatter, print_report
-from webhook.formatters.progress import Progress
-from webhook.scan.options import UNUSED_DAYS, ScanFilters, ScanOptions
+from webhook.scan.options import UNUSED_DAYS, ScanFilters
 from webhook.scan.report import ScanReport
-from webhook.scan.scanner import Scanner
 
 
 def _html(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
@@ -59,12 +40,8 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
 
 
 @click.command("scan")
-@policy_option("the cluster's policy, see --policy-configmap")
-@click.option("--policy-configmap", default="token-policy", type=NAMESPACED_NAME,
-              envvar="TOKENGUARD_POLICY_CONFIGMAP", show_envvar=True,
-              help="ConfigMap with the cluster's policy. If it is missing, the default policy is used.")  # fmt: skip
+@scan_policy_options
 @mode_option
-@own_namespace_option
 @click.option("--simulate", metavar="FILE", help="Show what would change under the policy in this file.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
               help="Scan only this namespace. * matches any characters. A name without * needs permissions in that"
@@ -124,59 +101,22 @@ def command(
     filters = ScanFilters(namespaces, rules, tuple(map(Action, actions)))
     reports = scan_reports.ReportOptions(report_api, write_reports, status_configmap)
     reports.check(output, filters, simulates=simulate is not None)
-    configmap = qualified_name(policy_configmap, own_namespace)
-    given = load_policy(policy) if policy else None
-    simulated = load_policy(simulate) if simulate else None
+    request = ScanRequest(
+        policy=policy,
+        policy_configmap=policy_configmap,
+        own_namespace=own_namespace,
+        filters=filters,
+        mode=mode,
+        simulate=simulate,
+        unused_days=unused_days,
+        api_audiences=api_audiences,
+    )
+    policies = request.read_policies()
     with connected(kubeconfig, context) as transport:
-        with Progress(sys.stderr) as progress:
-            reader = ScanReader(transport, progress.step, () if Globs(namespaces).wild else namespaces)
-            current, origin = (given, str(policy)) if given else _cluster_policy(reader, configmap)
-            if mode:
-                current, origin = current.with_mode(Mode(mode)), f"--mode {mode}, {origin}"
-            snapshot = reader.snapshot()
-            snapshot.own_namespace = own_namespace if _is_given("own_namespace") else configmap.partition("/")[0]
-            if snapshot.all_namespaces and snapshot.namespaces:
-                _require_matches(namespaces, snapshot.namespaces)
-            snapshot.given_audiences, snapshot.token_audiences = api_audiences, transport.token_audiences()
-            options = ScanOptions(
-                policy=current,
-                policy_origin=origin,
-                now=dt.datetime.now(dt.UTC).replace(microsecond=0),
-                cluster=transport.address,
-                context=transport.context,
-                simulated=simulated,
-                simulated_origin=simulate or "",
-                filters=filters,
-                unused_days=unused_days,
-            )
-            scanner = Scanner(options, snapshot)
-            reader.fill(scanner)
-            progress.step("writing the report")
-            report = scanner.report()
+        report, _ = scan_cluster(transport, request, policies)
         if write_reports:
             return scan_reports.write_reports(report, reports, transport, own_namespace)
         if output == scan_reports.FORMAT:
             return scan_reports.print_reports(report, reports, transport)
     print_report(FORMATTERS, output, report)
     return report.exit_status
-
-
-def _is_given(parameter: str) -> bool:
-    """Return whether an option was given, as a flag or in the environment."""
-    return click.get_current_context().get_parameter_source(parameter) != ParameterSource.DEFAULT
-
-
-def _require_matches(globs: Iterable[str], namespaces: Collection[str]) -> None:
-    """Fail if a glob matches no namespace: an empty scan must not look clean."""
-    for glob in globs:
-        if not any(glob_matches(glob, namespace) for namespace in namespaces):
-            hint = did_you_mean(glob, get_close_matches(glob, namespaces))
-            raise click.ClickException(f"--namespace {quote(glob)}: no such namespace{hint}")
-
-
-def _cluster_policy(reader: ScanReader, configmap: str) -> tuple[Policy, str]:
-    """Return the policy in a ConfigMap, or the default policy if there is none, and its name in the report."""
-    policy = cluster_policy(reader, configmap)
-    if policy is None:
-        return default_policy(), f"default policy (no {configmap})"
-    return policy, f"ConfigMap {configmap}"
