@@ -196,11 +196,12 @@ def write_distributions(source: Path, output: Path, epoch: int) -> None:
 
 
 def write_manifests(source: Path, output: Path, image: str, digest: str) -> None:
-    """Write install.yaml, the manifests with the image's digest."""
+    """Write install.yaml, the manifests and the self-probe, with the image's digest."""
     chosen = source.parent / "install"
     chosen.mkdir()
     name = {"name": "tokenguard", "newName": image, "digest": digest}
-    (chosen / "kustomization.yaml").write_text(json.dumps({"resources": ["../source/manifests"], "images": [name]}))
+    parts = {"resources": ["../source/manifests"], "components": ["../source/manifests/components/probe"]}
+    (chosen / "kustomization.yaml").write_text(json.dumps({**parts, "images": [name]}))
     rendered = subprocess.run(["kubectl", "kustomize", chosen], stdout=subprocess.PIPE, check=True).stdout
     if f"{image}@{digest}".encode() not in rendered:
         raise ReleaseError("the manifests do not name the image")

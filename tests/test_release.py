@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.documented import CHECKOUT, PAGES, PROJECT
+from tests.manifests.rendering import render
 
 SCRIPT = CHECKOUT / "release/artifacts.py"
 VERSION = PROJECT["version"]
@@ -140,10 +141,12 @@ def test_install_yaml_names_the_image_by_its_digest(dist):
     objects = list(yaml.safe_load_all((dist / "install.yaml").read_text()))
     images = re.findall(r"image: *(\S+)", (dist / "install.yaml").read_text())
     assert set(images) == {f"{IMAGE}@{image_index(dist)[0]}"}
-    rendered = subprocess.check_output(["kubectl", "kustomize", CHECKOUT / "manifests"])
-    assert [(item["kind"], item["metadata"]["name"]) for item in objects] == [
-        (item["kind"], item["metadata"]["name"]) for item in yaml.safe_load_all(rendered)
-    ]
+    rendered = [*render("manifests"), *render("manifests/probe")]
+    assert sorted(map(identity, objects)) == sorted(map(identity, rendered))
+
+
+def identity(item):
+    return item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
 def test_install_yaml_takes_the_policy_of_the_kustomization(dist, tmp_path):

@@ -16,7 +16,7 @@ from tests.commands import run_command
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane
 from tests.end_to_end.cluster import Object, is_asked, put_policy
-from tests.manifests.rendering import environment_of, render, the
+from tests.manifests.rendering import environment_of_process, render, the
 from tests.serving import Server, eventually, serve
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -51,9 +51,7 @@ def settings(objects: list[Object]) -> dict[str, str]:
     deployment = the("Deployment", objects)
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["serve"]
-    told = environment_of(deployment)
-    of_a_pod = {"TMPDIR", "TOKENGUARD_BIND", "TOKENGUARD_STATE_FOLDER", "TOKENGUARD_SCAN_STATUS"}
-    return {name: value for name, value in told.items() if name not in of_a_pod}
+    return environment_of_process(deployment)
 
 
 @contextlib.contextmanager

@@ -21,11 +21,10 @@ import pytest
 from tests.control_plane.installed import replica
 from tests.control_plane.plane import ControlPlane
 from tests.end_to_end.cluster import Object
-from tests.manifests.rendering import environment_of
+from tests.manifests.rendering import environment_of_process
 from tests.serving import Server, eventually
 
 RESOLVES_ENDPOINTS = "--enable-aggregator-routing=true"
-OF_A_POD = {"TMPDIR", "TOKENGUARD_BIND", "TOKENGUARD_STATE_FOLDER"}
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -58,7 +57,7 @@ class Nodes:
         scale = ("scale", "deployment", "tokenguard", "-n", self.namespace, f"--replicas={self.replicas}")
         self.plane.do(*scale)  # as the autoscaler does
         deployment = self._get("deployments", "apps/v1")
-        told = {name: value for name, value in environment_of(deployment).items() if name not in OF_A_POD}
+        told = environment_of_process(deployment)
         [container] = deployment["spec"]["template"]["spec"]["containers"]
         former, self._running, self.servers = self._running, contextlib.ExitStack(), []
         self._rollouts += 1

@@ -9,7 +9,7 @@ import yaml
 
 from tests.documented import CHECKOUT, PAGES
 from tests.end_to_end.cluster import POLICY, Cluster
-from tests.manifests.rendering import shown_kustomization
+from tests.manifests.rendering import shown_kustomization, shown_kustomizations
 
 INSTALL = "kubectl rollout status -n tokenguard deployment/tokenguard"
 MOVE = "kubectl create namespace security"
@@ -44,11 +44,19 @@ def write_kustomization(cluster: Cluster, image: str = "tokenguard:0.1.0", names
         {"name": "tokenguard", "newName": name, **({"digest": digest} if digest else {"newTag": tag})}
     ]
     mine, clone = cluster.folder / "mine", cluster.folder / "tokenguard"
+    folder = mine
     mine.mkdir(exist_ok=True)
-    (mine / "policy.yaml").write_text(POLICY)
-    (mine / "kustomization.yaml").write_text(yaml.safe_dump({**kustomization, "namespace": namespace}))
     if not clone.exists():
         clone.symlink_to(CHECKOUT)
+    if namespace != "tokenguard":
+        [around] = shown_kustomizations("docs/install.md", "resources: [security]")
+        (mine / "kustomization.yaml").write_text(around)
+        del kustomization["components"]
+        kustomization |= {"namespace": namespace, "resources": ["../../tokenguard/manifests"]}
+        folder = mine / "security"
+        folder.mkdir(exist_ok=True)
+    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
 
 
 def image_parts(image: str) -> tuple[str, str, str]:

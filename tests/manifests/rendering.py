@@ -50,7 +50,8 @@ def render_text(folder: Path, kustomization: str) -> list[Object]:
     if kubectl is None:
         pytest.skip(NEEDS_KUBECTL)
     clone = os.path.relpath(CHECKOUT, folder)
-    (folder / "kustomization.yaml").write_text(kustomization.replace("../tokenguard", clone))
+    folder.mkdir(exist_ok=True)
+    (folder / "kustomization.yaml").write_text(re.sub(r"(\.\./)+tokenguard", clone, kustomization))
     done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
@@ -74,6 +75,22 @@ def environment_of(deployment: Object) -> dict[str, str]:
     return found
 
 
+def environment_of_process(deployment: Object) -> dict[str, str]:
+    """Return the environment without what only a pod has: its port, and files in volumes that may be empty."""
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    volumes = {volume["name"]: volume for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+    empty = {
+        name for name, volume in volumes.items() if "emptyDir" in volume or volume.get("configMap", {}).get("optional")
+    }
+    folders = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in empty}
+    ports = {str(port["containerPort"]) for port in container["ports"]}
+    return {
+        name: value
+        for name, value in environment_of(deployment).items()
+        if folders.isdisjoint(map(str, [Path(value), *Path(value).parents])) and value.rpartition(":")[2] not in ports
+    }
+
+
 def is_custom(obj: Object) -> bool:
     """Say whether an object is of a kind that cert-manager or the Prometheus Operator brings."""
     return obj["apiVersion"].startswith(("cert-manager.io/", "monitoring.coreos.com/"))
@@ -81,10 +98,11 @@ def is_custom(obj: Object) -> bool:
 
 def shown_kustomization(page: str, base: str) -> str:
     """Return the kustomization over `base` that a page shows."""
-    text = (CHECKOUT / page).read_text()
-    [found] = [
-        block
-        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-        if f"resources: [../tokenguard/{base}]\n" in block
-    ]
+    [found] = shown_kustomizations(page, f"resources: [../tokenguard/{base}]")
     return found
+
+
+def shown_kustomizations(page: str, *lines: str) -> list[str]:
+    """Return for each line the kustomization that contains it on a page."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (CHECKOUT / page).read_text(), re.DOTALL)
+    return [block for line in lines for block in blocks if f"{line}\n" in block]

@@ -303,8 +303,8 @@ def test_everything_follows_the_release_namespace(mode) -> None:
     parts = {"monitoring": {"enabled": True}, "backgroundScan": {"enabled": True}}
     objects = render_chart("security", certificates={"mode": mode}, **parts)
     assert mentions(objects) == []
-    assert {obj["metadata"].get("namespace") for obj in objects} == {None, "security", "security-probe"}
-    assert the("Namespace", objects, "security-probe")
+    assert {obj["metadata"].get("namespace") for obj in objects} == {None, "security", "tokenguard-probe"}
+    assert the("Namespace", objects, "tokenguard-probe")
 
 
 def test_hook_rights_are_to_create_what_is_denied() -> None:

@@ -40,8 +40,8 @@ def test_documented_overlay_sets_image_and_policy(render_overlay) -> None:
     assert configmap["metadata"]["labels"]["tokenguard/policy"] == "true"
 
 
-def test_documented_commands_are_three_to_install_two_to_remove() -> None:
-    assert [len(shown_commands(block)) for block in (INSTALL, UNINSTALL)] == [3, 2]
+def test_documented_commands_are_three_to_install_one_to_remove() -> None:
+    assert [len(shown_commands(block)) for block in (INSTALL, UNINSTALL)] == [3, 1]
     assert {exchange_namespaces(exchange_namespaces(line)) for line in shown_commands(MOVE)} == {*shown_commands(MOVE)}
 
 

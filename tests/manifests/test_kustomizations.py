@@ -38,12 +38,12 @@ def test_webhook_configurations_come_last(folder) -> None:
 def test_uninstall_deletes_configurations_first_namespace_last() -> None:
     order = kinds(render(UNINSTALL))
     assert order[:2] == CONFIGURATIONS[::-1]
-    assert order[-2:] == ["Service", "Namespace"]
+    assert order[-3:] == ["Service", "Namespace", "Namespace"]
 
 
 @everywhere
 def test_uninstall_deletes_what_was_installed(folder) -> None:
-    installed = render(folder)
+    installed = [*render(folder), *render("manifests/probe")]
     assert identities(render(UNINSTALL)) == identities([obj for obj in installed if not is_custom(obj)])
     assert {obj["metadata"]["namespace"] for obj in installed if is_custom(obj)} <= {"tokenguard"}
 

@@ -9,7 +9,6 @@ from tests.manifests.namespaces import mentions
 from tests.manifests.rendering import (
     INSTALLATIONS,
     MONITORING,
-    UNINSTALL,
     environment_of,
     is_custom,
     render,
@@ -42,7 +41,6 @@ def test_mentions_in_the_default_namespace_are_found(folder) -> None:
         pytest.param(["manifests"], id="self-managed"),
         pytest.param(["manifests/overlays/by-hand"], id="by-hand"),
         pytest.param(["manifests", SCANNER], id="scanner"),
-        pytest.param([UNINSTALL], id="uninstall"),
     ],
 )
 def test_namespace_alone_moves_everything(resources, tmp_path) -> None:

@@ -1,10 +1,13 @@
-"""The namespace of the self-probe: nothing can run in it, and it follows the installation's name."""
+"""The namespace of the self-probe: nothing can run in it, and its right is for tokenguard's account alone."""
 
-import re
+import pytest
 
-from tests.manifests.rendering import CHECKOUT, environment_of, render, render_text, the
+from tests.manifests.namespaces import mentions
+from tests.manifests.rendering import INSTALLATIONS, environment_of, render, render_text, shown_kustomizations, the
+from webhook.status.probe import PROBE_NAMESPACE
 
 PROBE = "manifests/probe"
+COMPONENT = "components: [../tokenguard/manifests/components/probe]\n"
 
 
 def test_probe_namespace_allows_no_pod_and_one_right() -> None:
@@ -18,16 +21,29 @@ def test_probe_namespace_allows_no_pod_and_one_right() -> None:
     ]
 
 
-def test_replicas_probe_in_the_namespace_that_is_installed() -> None:
-    variables = environment_of(the("Deployment", render("manifests")))
-    assert the("Namespace", render(PROBE), variables["TOKENGUARD_PROBE_NAMESPACE"])
+@pytest.mark.parametrize("folder", INSTALLATIONS)
+def test_component_adds_the_probe_to_an_installation(folder, tmp_path) -> None:
+    objects = render_text(tmp_path, f"resources: [../tokenguard/{folder}]\n{COMPONENT}")
+    assert sorted(objects, key=str) == sorted([*render(folder), *render(PROBE)], key=str)
+    assert the("Namespace", objects, environment_of(the("Deployment", objects))["TOKENGUARD_PROBE_NAMESPACE"])
 
 
-def test_overlay_in_the_comment_is_for_another_namespace(tmp_path) -> None:
-    lines = (CHECKOUT / PROBE / "kustomization.yaml").read_text().splitlines()
-    overlay = "\n".join(line.removeprefix("#   ") for line in lines if re.match(r"#   (?!kubectl)", line))
-    objects = render_text(tmp_path, overlay)
-    assert the("Namespace", objects, "security-probe")
-    assert {obj["metadata"].get("namespace") for obj in objects} == {None, "security-probe"}
-    [subject] = the("RoleBinding", objects)["subjects"]
-    assert subject["namespace"] == "security"
+@pytest.mark.parametrize("namespace", ["security", "n" * 63])
+def test_documented_kustomizations_add_it_to_another_namespace(namespace, tmp_path) -> None:
+    inner, outer = shown_kustomizations("docs/install.md", "namespace: security", "resources: [security]")
+    render_text(tmp_path / "security", inner.replace("namespace: security", f"namespace: {namespace}"))
+    objects = render_text(tmp_path, outer)
+    assert {obj["metadata"].get("namespace") for obj in objects} == {None, namespace, PROBE_NAMESPACE}
+    assert [obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"] == [namespace, PROBE_NAMESPACE]
+    assert mentions(objects) == []
+    [binding] = [obj for obj in of_the_probe(objects) if obj["kind"] == "RoleBinding"]
+    assert [subject["namespace"] for subject in binding["subjects"]] == [namespace]
+
+
+def test_component_fails_in_the_kustomization_that_sets_the_namespace(tmp_path) -> None:
+    with pytest.raises(AssertionError, match="namespace transformation produces ID conflict"):
+        render_text(tmp_path, f"namespace: security\nresources: [../tokenguard/manifests]\n{COMPONENT}")
+
+
+def of_the_probe(objects):
+    return [obj for obj in objects if obj["metadata"].get("namespace") == PROBE_NAMESPACE]

@@ -49,7 +49,7 @@ from webhook.status.facts import (
     SelectorTerm,
     WebhookFacts,
 )
-from webhook.status.probe import is_unlocked
+from webhook.status.probe import PROBE_NAMESPACE, is_unlocked
 from webhook.status.webhooks import MUTATING, VALIDATING
 
 _REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
@@ -69,7 +69,7 @@ def read_facts(transport: Transport, namespace: str, probe_namespace: str | None
     namespaces = _attempt(lambda: _namespaces(transport))
     found: Mapping[str, Mapping[str, str]] | NotRead = namespaces if namespaces is not None else {}
     asked = NotRead("--no-probe")
-    where = probe_namespace or _probe_namespace(found, namespace)
+    where = probe_namespace or _probe_namespace(found)
     return ClusterFacts(
         namespace=namespace,
         now=transport.now(),
@@ -224,9 +224,8 @@ def _namespaces(transport: Transport) -> Mapping[str, Mapping[str, str]]:
     return {found.metadata.name: found.metadata.labels or {} for found in list_objects(NAMESPACES, transport)}
 
 
-def _probe_namespace(namespaces: Mapping[str, Mapping[str, str]] | NotRead, namespace: str) -> str:
-    own = f"{namespace}-probe"
-    return own if isinstance(namespaces, NotRead) or own in namespaces else "default"
+def _probe_namespace(namespaces: Mapping[str, Mapping[str, str]] | NotRead) -> str:
+    return PROBE_NAMESPACE if isinstance(namespaces, NotRead) or PROBE_NAMESPACE in namespaces else "default"
 
 
 def _probe(

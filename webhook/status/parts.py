@@ -17,7 +17,7 @@ from webhook.status.facts import (
     PolicyFacts,
     ReplicaFacts,
 )
-from webhook.status.probe import ProbeResult
+from webhook.status.probe import PROBE_NAMESPACE, ProbeResult
 from webhook.status.report import RowState, StatusProblem, StatusReport, StatusRow, build_row, unread_row
 from webhook.status.webhooks import MUTATING, VALIDATING, configuration_row, namespaces_row
 
@@ -192,9 +192,9 @@ def probe_row(facts: ClusterFacts) -> StatusRow:
             problems.append(StatusProblem(text, logs))
         elif finding.reason:
             problems.append(StatusProblem(text, is_note=True))
-    if found.is_unlocked and found.namespace == f"{facts.namespace}-probe":
+    if found.is_unlocked and found.namespace == PROBE_NAMESPACE:
         text = f"pods can be created in namespace {found.namespace}: no ResourceQuota of 0 pods applies there"
-        problems.append(StatusProblem(text, "kubectl apply -k manifests/probe", is_note=True))
+        problems.append(StatusProblem(text, facts.install_command, is_note=True))
     results = ", ".join(f"{finding.pod} {finding.result}" for finding in found.findings)
     return build_row(name, "; ".join(filter(None, (f"now: {results}", last))), tuple(problems))
 

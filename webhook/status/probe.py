@@ -25,6 +25,8 @@ from webhook.core.lifetimes import MAGIC_EXPIRATION
 from webhook.core.pod_context import API_TOKEN_PATH
 from webhook.core.policy.model import Policy, Tokens
 
+PROBE_NAMESPACE = "tokenguard-probe"
+"""The namespace in the manifests, in every installation: nothing can run in it."""
 _UNKNOWN = "tokenguard-probe.invalid"
 _LONGEST = 1 << 32
 _FAILED_CALL = re.compile(r'failed calling webhook "[a-z.-]+\.tokenguard\.svc"')

@@ -26,8 +26,7 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
 {{- $_ := set $metadata "labels" (mergeOverwrite ($metadata.labels | default dict) $labels) -}}
 {{- $namespace := .root.Release.Namespace -}}
-{{- with $metadata.namespace }}{{ $_ := set $metadata "namespace" (. | replace "tokenguard" $namespace) }}{{ end -}}
-{{- if eq .object.kind "Namespace" }}{{ $_ := set $metadata "name" (printf "%s-probe" $namespace) }}{{ end -}}
+{{- if eq ($metadata.namespace | default "") "tokenguard" }}{{ $_ := set $metadata "namespace" $namespace }}{{ end -}}
 {{- range .object.subjects }}{{ $_ := set . "namespace" $.root.Release.Namespace }}{{ end -}}
 {{- end }}
 
