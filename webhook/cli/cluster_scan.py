@@ -63,10 +63,16 @@ class ScanRequest:
         return GivenPolicies(policy, load_policy(self.simulate) if self.simulate else None)
 
 
-def scan_cluster(
-    transport: Transport, request: ScanRequest, policies: GivenPolicies
-) -> tuple[ScanReport, ClusterSnapshot]:
-    """Scan the cluster; return the report, and what was read before workloads and pods.
+class ClusterScan(NamedTuple):
+    """The report, what was read before workloads and pods, and the policy."""
+
+    report: ScanReport
+    snapshot: ClusterSnapshot
+    policy: Policy
+
+
+def scan_cluster(transport: Transport, request: ScanRequest, policies: GivenPolicies) -> ClusterScan:
+    """Scan the cluster.
 
     Raises `ApiError`, and `click.ClickException` for a policy or a namespace that cannot be used.
     """
@@ -98,7 +104,7 @@ def scan_cluster(
         scanner = Scanner(options, snapshot)
         reader.fill(scanner)
         progress.step("writing the report")
-        return scanner.report(), snapshot
+        return ClusterScan(scanner.report(), snapshot, current)
 
 
 def _is_given(parameter: str) -> bool:

@@ -113,7 +113,7 @@ def command(
     )
     policies = request.read_policies()
     with connected(kubeconfig, context) as transport:
-        report, _ = scan_cluster(transport, request, policies)
+        report = scan_cluster(transport, request, policies).report
         if write_reports:
             return scan_reports.write_reports(report, reports, transport, own_namespace)
         if output == scan_reports.FORMAT:
