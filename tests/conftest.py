@@ -57,10 +57,10 @@ def pytest_xdist_make_scheduler(config, log) -> LoadScopeScheduling:
     return ByFile(config, log)
 
 
-def _place(item: pytest.Item) -> int:
+def _position(item: pytest.Item) -> int:
     file = str(item.path.relative_to(TESTS))
     return next((number for number, name in enumerate(LONGEST) if file.startswith(name)), len(LONGEST))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=_place)
+    items.sort(key=_position)

@@ -8,7 +8,7 @@ from webhook.atomic_write import WORLD_READABLE, FileContent, replace_file, repl
 
 
 def test_replace_file_is_atomic_and_owner_only(tmp_path) -> None:
-    file = tmp_path / "some.kept"
+    file = tmp_path / "some.state"
     replace_file(file, [b"old"])
     with file.open("rb") as before:
         replace_file(file, [b"n", b"ew"])
@@ -19,7 +19,7 @@ def test_replace_file_is_atomic_and_owner_only(tmp_path) -> None:
 
 
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
-    file = tmp_path / "some.kept"
+    file = tmp_path / "some.state"
     replace_file(file, [b"old"])
 
     def pieces():
@@ -48,9 +48,9 @@ def test_failed_write_of_one_file_replaces_none(tmp_path) -> None:
 
 
 def test_replace_file_does_not_follow_a_leftover_symlink(tmp_path) -> None:
-    file, elsewhere = tmp_path / "some.kept", tmp_path / "elsewhere"
+    file, elsewhere = tmp_path / "some.state", tmp_path / "elsewhere"
     elsewhere.write_bytes(b"another's")
-    (tmp_path / f"some.kept.{os.getpid()}").symlink_to(elsewhere)
+    (tmp_path / f"some.state.{os.getpid()}").symlink_to(elsewhere)
     replace_file(file, [b"new"])
     assert (file.read_bytes(), elsewhere.read_bytes()) == (b"new", b"another's")
     assert not file.is_symlink()

@@ -122,9 +122,9 @@ def test_metrics_page_lists_the_definitions() -> None:
 def test_definitions_are_the_metrics_that_are_exposed() -> None:
     state = State()
     exposed = MetricsCollector(Metrics(state), state).exposition().decode()
-    told = set(re.findall(r"^# HELP (\S+) (.*)$", exposed, re.MULTILINE))
+    helps = set(re.findall(r"^# HELP (\S+) (.*)$", exposed, re.MULTILINE))
     kinds = set(re.findall(r"^# TYPE (\S+) (.*)$", exposed, re.MULTILINE))
-    assert told == {(metric.name, metric.help) for metric in DEFINITIONS}
+    assert helps == {(metric.name, metric.help) for metric in DEFINITIONS}
     assert kinds == {(metric.name, metric.kind) for metric in DEFINITIONS}
 
 
@@ -188,10 +188,10 @@ def test_documented_token_is_inspected_as_shown() -> None:
     token = parse_token(signer().sign(claims))
     now = issued + dt.timedelta(minutes=1)
     inspection = inspect_token(token, default_policy(), now, frozenset())
-    told = "".join(f"{line}\n" for line in format_inspection(inspection))
+    output = "".join(f"{line}\n" for line in format_inspection(inspection))
     pieces = shown.split("...\n")
     assert len(pieces) == 3
-    assert all(piece in told for piece in pieces)
+    assert all(piece in output for piece in pieces)
 
 
 def test_documented_audit_summary_is_the_output() -> None:

@@ -155,16 +155,16 @@ def test_image_runs_the_demo_as_any_user():
     subprocess.run(["make", "image", f"IMAGE={IMAGE}"], cwd=CHECKOUT, check=True)
     try:
         if Path(BUILDER[0]).name == "buildah":
-            container = told("from", IMAGE).strip()
-            demo = told("run", "--user", user, container, "--", "tokenguard", "demo")
-            told("rm", container)
+            container = podman("from", IMAGE).strip()
+            demo = podman("run", "--user", user, container, "--", "tokenguard", "demo")
+            podman("rm", container)
         else:
-            demo = told("run", "--rm", "--user", user, "--read-only", "--tmpfs", "/tmp", IMAGE, "demo")
+            demo = podman("run", "--rm", "--user", user, "--read-only", "--tmpfs", "/tmp", IMAGE, "demo")
         assert re.findall("^ +(PATCHED|DENIED)", demo, re.MULTILINE) == ["PATCHED", "DENIED", "PATCHED", "PATCHED"]
     finally:
-        told("rmi", "--force", IMAGE)
+        podman("rmi", "--force", IMAGE)
 
 
-def told(*arguments: str) -> str:
+def podman(*arguments: str) -> str:
     """Return what the builder prints."""
     return subprocess.run([*BUILDER, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -11,10 +11,10 @@ import tracemalloc
 
 import pytest
 
-from tests import long_lived
+from tests import retained_collections
 from tests.cluster.event_api import EventApi, FakeClock
 from tests.documented import CHECKOUT, PAGES, table_below
-from tests.kept_in_memory import KEPT
+from tests.memory_bounds import MEMORY_BOUNDS
 from tests.policies import HEAD
 from tests.reviews import review
 from webhook.audit.record import encode_record
@@ -52,7 +52,7 @@ ROWS = {
     for cells in table_below(PAGES["docs/failure-modes.md"], heading)
 }
 """What is kept, and the bound that the page gives."""
-WHERE = {attribute: name for name, attributes in KEPT.items() for attribute in attributes}
+WHERE = {attribute: name for name, attributes in MEMORY_BOUNDS.items() for attribute in attributes}
 OF_A_SHORT_LIFE = {
     "webhook/cluster/scan_reader.py::": "a scan's",
     "webhook/core/documents/": "of reading a document",
@@ -112,14 +112,16 @@ def longest(number: int, length: int) -> str:
 
 
 @pytest.mark.covers("threat-model: huge names")
-def test_everything_long_lived_is_in_the_table() -> None:
+def test_retained_collections_are_in_the_table() -> None:
     excused = (*OF_A_SHORT_LIFE, *FIXED)
-    unlisted = {name for name in long_lived.found() if name not in WHERE and not name.startswith(excused)}
+    unlisted = {
+        name for name in retained_collections.find_collections() if name not in WHERE and not name.startswith(excused)
+    }
     assert unlisted == set()
 
 
 def test_everything_in_the_table_and_excused_exists() -> None:
-    found = long_lived.found()
+    found = retained_collections.find_collections()
     held_otherwise = {name for name in WHERE if name not in found}
     for name in held_otherwise:
         file, _, attribute = name.partition("::")
@@ -129,7 +131,7 @@ def test_everything_in_the_table_and_excused_exists() -> None:
 
 
 def test_memory_bounds_list_the_rows_of_the_page() -> None:
-    assert list(KEPT) == list(ROWS)
+    assert list(MEMORY_BOUNDS) == list(ROWS)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +146,8 @@ def test_memory_bounds_list_the_rows_of_the_page() -> None:
         ("NAMES = {'a': 1}\ndef f():\n    found = []", []),
     ],
 )  # fmt: skip
-def test_long_lived_structures_are_found_in_source(source, names) -> None:
-    assert list(long_lived.in_source(source)) == names
+def test_retained_collections_are_found_in_source(source, names) -> None:
+    assert list(retained_collections.collections_in(source)) == names
 
 
 @pytest.mark.covers("failure-modes: exemptions by caller")
@@ -186,9 +188,9 @@ def test_policies_of_namespaces_with_long_names_stay_bounded() -> None:
     def evaluate_in(namespaces: range) -> None:
         for number, kind in itertools.product(namespaces, kinds):
             name = longest(number, 63)
-            known = ClusterState(namespaces={name: labels({"a" * 317: longest(number, 63), "name": name})})
+            cluster = ClusterState(namespaces={name: labels({"a" * 317: longest(number, 63), "name": name})})
             evaluate(
-                read_review(review({"kind": kind, "metadata": {}}, namespace=name), Phase.VALIDATE), under, known, NOW
+                read_review(review({"kind": kind, "metadata": {}}, namespace=name), Phase.VALIDATE), under, cluster, NOW
             )
 
     evaluate_in(range(1))
@@ -253,9 +255,9 @@ def test_denied_pods_with_long_owner_names_leave_no_event_behind() -> None:
             request = read_review(review(pod), Phase.VALIDATE)
             decision = evaluate(request, under, ClusterState(), NOW)
             assert decision.outcome == "denied"
-            told = build_owner_event(request, decision)
-            if told:
-                events.record(told)
+            owner_event = build_owner_event(request, decision)
+            if owner_event:
+                events.record(owner_event)
 
     deny(0)
     assert growth(lambda: deny(1000)) < MIB
@@ -285,12 +287,12 @@ def test_metrics_with_every_label_value_stay_bounded() -> None:
             metrics.count_review(request(longest(number, 63)), Decision(Outcome.PATCHED, tuple(patched)), 0.001)
             if number > 2 * MAX_CACHED and len(metrics._findings) >= MAX_CACHED - 1:
                 break
-        kept.append(metrics)
+        recorders.append(metrics)
 
-    kept: list[Metrics] = []
+    recorders: list[Metrics] = []
     assert growth(fill) < bound("webhook/server/metrics/recorder.py::Metrics.values")
-    assert len(kept[0].values[FINDINGS]) > MAX_NAMESPACES * len(RULES)
-    assert len(kept[0].values[CAPPED]) > MAX_AUDIENCES
+    assert len(recorders[0].values[FINDINGS]) > MAX_NAMESPACES * len(RULES)
+    assert len(recorders[0].values[CAPPED]) > MAX_AUDIENCES
 
 
 def request(namespace: str, resource="pods", operation="CREATE", phase=Phase.VALIDATE) -> AdmissionRequest:
@@ -306,8 +308,8 @@ def test_longest_audit_record_stays_bounded() -> None:
     decision = Decision(
         Outcome.PATCHED, (finding,) * 200, (operation,) * 200, ((finding, exemption),) * 11, note=bad, problem=bad
     )
-    asked = AdmissionRequest(Phase.MUTATE, "u" * 128, bad, bad, bad, bad, Subject.POD, user=bad)
-    longest_line = encode_record(asked, decision, NOW, 0.0)
+    request = AdmissionRequest(Phase.MUTATE, "u" * 128, bad, bad, bad, bad, Subject.POD, user=bad)
+    longest_line = encode_record(request, decision, NOW, 0.0)
     assert len(longest_line) < bound("webhook/server/audit_log/sink.py::Sink._pending")
 
 
@@ -327,7 +329,7 @@ def test_reasons_for_not_being_ready_stay_bounded() -> None:
 @pytest.mark.covers("failure-modes: legacy Secrets")
 def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:
     published: list[object] = []
-    secrets = SecretStore(lambda known: published.__setitem__(slice(None), [known]))
+    secrets = SecretStore(lambda entries: published.__setitem__(slice(None), [entries]))
     count = 1000
 
     def fill() -> None:
@@ -346,7 +348,7 @@ def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:
 @pytest.mark.covers("failure-modes: Namespaces")
 def test_namespaces_with_the_longest_labels_take_a_kibibyte_each() -> None:
     published: list[object] = []
-    namespaces = NamespaceStore(lambda known: published.__setitem__(slice(None), [known]))
+    namespaces = NamespaceStore(lambda entries: published.__setitem__(slice(None), [entries]))
     count, each = 200, 10
 
     def fill() -> None:

@@ -73,9 +73,9 @@ def test_sbom_lists_packages_of_debian_with_their_licences(bill) -> None:
 
 @pytest.mark.covers("threat-model: vulnerable package")
 def test_sbom_dependencies_lead_to_every_component(bill) -> None:
-    known = {bill["metadata"]["component"]["bom-ref"], *(component["bom-ref"] for component in bill["components"])}
+    references = {bill["metadata"]["component"]["bom-ref"], *(component["bom-ref"] for component in bill["components"])}
     needs = {dependency["ref"]: set(dependency["dependsOn"]) for dependency in bill["dependencies"]}
-    assert needs.keys() == known
+    assert needs.keys() == references
     direct = {reference.split("/")[1].split("@")[0] for reference in needs[OWN] if reference.startswith("pkg:pypi/")}
     required = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["fast"]]
     assert direct == {re.match(r"[\w-]+", requirement)[0] for requirement in required}
@@ -83,7 +83,7 @@ def test_sbom_dependencies_lead_to_every_component(bill) -> None:
     while new:
         reached |= new
         new = {needed for reference in new for needed in needs[reference]} - reached
-    assert reached == known
+    assert reached == references
 
 
 def test_sbom_names_the_python_that_is_no_package_of_debian(bill, root) -> None:

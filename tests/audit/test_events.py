@@ -10,7 +10,7 @@ from webhook.core.policy.exemptions import Exemption
 MUTATE, VALIDATE = "pods.mutate.tokenguard.svc/", "all.validate.tokenguard.svc/"
 
 
-def told(annotations, **changed):
+def parse(annotations, **changed):
     return list(parse_event(decode_entry(event(0, annotations, **changed))))
 
 
@@ -54,7 +54,7 @@ def test_parse_exemptions_separates_reasons_of_any_form():
 
 
 def test_event_contains_the_answers_of_both_webhooks():
-    (event,) = told({
+    (event,) = parse({
         f"{MUTATE}decision": "patched", f"{MUTATE}rules": "inject,token-expiration", f"{MUTATE}id": "1",
         f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "legacy-token-reference,inject", f"{VALIDATE}id": "2",
         "other.example.com/decision": "denied", "authorization.k8s.io/decision": "allow",
@@ -70,7 +70,7 @@ def test_event_contains_the_answers_of_both_webhooks():
 
 def test_event_contains_exemption_and_dry_run():
     answered = {f"{VALIDATE}decision": "allowed", f"{VALIDATE}exemption": "inject: PLAT-1 (until never)"}
-    (event,) = told(answered, requestURI="/api/v1/namespaces/shop/pods?dryRun=All&fieldManager=kubectl")
+    (event,) = parse(answered, requestURI="/api/v1/namespaces/shop/pods?dryRun=All&fieldManager=kubectl")
     assert (event.outcome, event.exemptions, event.dry_run) == (
         AuditOutcome.ALLOWED,
         (("inject", "PLAT-1 (until never)"),),
@@ -80,26 +80,26 @@ def test_event_contains_exemption_and_dry_run():
 
 def test_event_of_a_token_request_names_the_account():
     about = {"resource": "serviceaccounts", "subresource": "token", "namespace": "shop", "name": "app"}
-    (event,) = told({f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "token-request-expiration"}, objectRef=about)
+    (event,) = parse({f"{VALIDATE}decision": "denied", f"{VALIDATE}rules": "token-request-expiration"}, objectRef=about)
     assert event.account == "shop/app"
 
 
 def test_stale_token_use_names_its_sender():
-    (use,) = told({STALE: f"subject: {APP}, seconds after warning threshold: 4211"}, user={"username": "other"})
+    (use,) = parse({STALE: f"subject: {APP}, seconds after warning threshold: 4211"}, user={"username": "other"})
     assert (use.user, use.seconds_stale, use.legacy, use.client) == (APP, 4211, False, "client/1.0")
-    (use,) = told({STALE: "in words that a later version uses"})
+    (use,) = parse({STALE: "in words that a later version uses"})
     assert (use.user, use.seconds_stale, use.pod) == (APP, 0, "app-1")
 
 
 def test_legacy_token_use_names_its_secret():
-    (use,) = told({LEGACY: APP, f"{LEGACY}-manual-secret": "app-token"})
+    (use,) = parse({LEGACY: APP, f"{LEGACY}-manual-secret": "app-token"})
     assert (use.user, use.legacy, use.details) == (APP, True, ("manual-secret app-token",))
 
 
 @pytest.mark.parametrize("stage", ["RequestReceived", "ResponseStarted"])
 def test_request_counts_once_when_it_is_complete(stage):
-    assert told({LEGACY: APP}, stage=stage) == []
-    assert len(told({LEGACY: APP}, stage="Panic")) == 1
+    assert parse({LEGACY: APP}, stage=stage) == []
+    assert len(parse({LEGACY: APP}, stage="Panic")) == 1
 
 
 @pytest.mark.parametrize("line", [event(), event(0, {}), event(0, {"authorization.k8s.io/decision": "allow"})])

@@ -109,8 +109,10 @@ def test_long_text_is_cut_and_a_long_operation_left_out():
     line = json.loads(encode_record(request, decision, NOW, 0.0))
     assert line["patch"] == [{"op": "remove", "path": "/b"}]
     assert line["leftOut"] == {"patch": 1}
-    (told,) = line["findings"]
-    assert [len(text) for text in (told["path"], told["detail"], line["note"], line["problem"])] == [1024] * 4
+    (only_finding,) = line["findings"]
+    assert [len(text) for text in (only_finding["path"], only_finding["detail"], line["note"], line["problem"])] == [
+        1024
+    ] * 4
 
 
 def test_encoded_patch_escapes_control_characters():

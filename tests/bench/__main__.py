@@ -21,14 +21,14 @@ PARTS = ("load", "decisions", "check", "cluster", "scan")
 
 def main() -> None:
     """Measure and print."""
-    asked = _asked()
+    arguments = _parse_arguments()
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load average before {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows: list[Row] = []
-        if "load" in asked.parts:
-            rows += _under_load(folder, asked.seconds, asked.rounds)
-        rows += _told(_rest(folder, asked.parts))
+        if "load" in arguments.parts:
+            rows += _under_load(folder, arguments.seconds, arguments.rounds)
+        rows += _report(_rest(folder, arguments.parts))
     _table(HEAD, (row.cells for row in rows))
 
 
@@ -68,7 +68,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _told(rows: Iterable[Row]) -> Iterator[Row]:
+def _report(rows: Iterable[Row]) -> Iterator[Row]:
     """Say on stderr what has been measured: the whole takes minutes."""
     for row in rows:
         print(row.what, row.measured, file=sys.stderr, flush=True)
@@ -79,17 +79,17 @@ def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
     print("", *lines(tuple(head), rows), "", sep="\n", flush=True)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=2, help="how long one load lasts (2)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (5)")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(PARTS)} (all)")
-    asked = parser.parse_args()
-    unknown = set(asked.parts) - set(PARTS)
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}: name any of {', '.join(PARTS)}")
-    asked.parts = asked.parts or PARTS
-    return asked
+    arguments.parts = arguments.parts or PARTS
+    return arguments
 
 
 if __name__ == "__main__":

@@ -38,11 +38,11 @@ def check(folder: Path, count: int = MANIFESTS, rounds: int = 3) -> Row:
     folder.mkdir()
     for number in range(count):
         (folder / f"pod-{number:05}.yaml").write_text(_POD.format(number=number, team=number % 100))
-    judged = [sys.executable, "-m", "webhook", "check", str(folder)]
+    command = [sys.executable, "-m", "webhook", "check", str(folder)]
     read = [sys.executable, "-c", _READ, str(folder)]
     ours = theirs = float("inf")
     for _ in range(rounds):
-        ours, theirs = min(ours, _seconds(judged)), min(theirs, _seconds(read))
+        ours, theirs = min(ours, _seconds(command)), min(theirs, _seconds(read))
     compared = f"{theirs:.1f} (only reading them, with PyYAML in C)"
     return Row(f"check of {count:,} manifests, s", f"{ours:.1f}", compared, ours / theirs)
 

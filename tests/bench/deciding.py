@@ -132,8 +132,8 @@ def rows() -> Iterator[Row]:
     yield _row("decode, evaluate, encode", decided, base, "json.loads and json.dumps of the same body")
     yield _row("decode, evaluate, count in the metrics, encode", more, decided, "not counted")
     for count in SECRETS:
-        measured, one = cost(decision(plain, secrets(count)), decision(plain, secrets(1)))
-        yield _row(f"a decision with {count:,} legacy Secrets", measured, one, "with 1")
+        measured, with_one = cost(decision(plain, secrets(count)), decision(plain, secrets(1)))
+        yield _row(f"a decision with {count:,} legacy Secrets", measured, with_one, "with 1")
     for what, made in (("exemptions", exemptions), ("overrides", overrides)):
         few, many = (decision(policy(**{what: made(count)}), secrets(1)) for count in (FEW, MANY))
         yield _row(f"a decision with {MANY:,} {what}", *cost(many, few), f"with {FEW}")

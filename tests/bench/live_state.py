@@ -195,13 +195,13 @@ def main(count: int) -> None:
             cost = json.loads(worker.stdout.readline())
             put_secret(plane, "one-more", "demo")
             done = time.time()
-            known = float(worker.stdout.readline()) - done
+            delay = float(worker.stdout.readline()) - done
             stop.cancel()
     print(f"Secrets loaded            {cost['secrets']:>10,}")
     print(f"time to load              {cost['seconds']:>10.1f} s, of which {cost['cpu']:.1f} s this process' CPU")
     print(f"memory kept               {cost['kept']:>10.1f} MiB")
     print(f"memory at the most        {cost['most']:>10.1f} MiB")
-    print(f"a new one is known after  {max(known, 0) * 1000:>10.1f} ms (0: before kubectl is done)")
+    print(f"a new one is known after  {max(delay, 0) * 1000:>10.1f} ms (0: before kubectl is done)")
     written, read = storing(count)
     print(f"state file written in     {written * 1000:>10.1f} ms of CPU, at most once a second")
     print(f"and read in               {read * 1000:>10.1f} ms of CPU")

@@ -36,12 +36,12 @@ _UID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def scans(plane: ControlPlane, counts: Sequence[int] = PODS) -> Iterator[Row]:
     """Yield time and memory of scans with so many pods; the CPU of each is compared with a linear growth."""
     models = _create_models(plane)
-    known = len(SPECS)
+    created = len(SPECS)
     smallest: dict[str, float] = {}
     for count in counts:
         teams = count // PODS_PER_TEAM
-        copy(plane, models, range(known, teams))
-        known = max(known, teams)
+        copy(plane, models, range(created, teams))
+        created = max(created, teams)
         eventually(lambda wanted=count: _pods(plane) == wanted, patience=300)
         for output in ("json", "html"):
             seconds, cpu, memory = _measure(plane, output)

@@ -21,10 +21,10 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """What stands in the table."""
-        return self.what, self.measured, self.compared, f"{self.ratio:.2f}", self._judged
+        return self.what, self.measured, self.compared, f"{self.ratio:.2f}", self._verdict
 
     @property
-    def _judged(self) -> str:
+    def _verdict(self) -> str:
         if self.goal is None:
             return ""
         met = self.ratio >= self.goal if self.should_be_more else self.ratio <= self.goal

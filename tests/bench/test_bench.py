@@ -44,13 +44,13 @@ def test_check_is_measured_over_files(tmp_path) -> None:
     assert check(tmp_path / "manifests", count=3, rounds=1).ratio > 0
 
 
-@pytest.mark.parametrize("asked", [["nonsense"], ["--rounds", "some"]])
-def test_part_that_cannot_be_measured_is_named(asked, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("sys.argv", ["bench", *asked])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--rounds", "some"]])
+def test_part_that_cannot_be_measured_is_named(arguments, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", *arguments])
     with pytest.raises(SystemExit) as raised:
         bench.main()
     assert raised.value.code == 2
-    assert asked[-1] in capsys.readouterr().err
+    assert arguments[-1] in capsys.readouterr().err
 
 
 def test_without_wrk_its_part_is_left_out_with_a_hint(monkeypatch, capsys) -> None:

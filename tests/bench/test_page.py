@@ -45,10 +45,10 @@ def test_documented_python_modules_exist(words) -> None:
     )
     flags = [word for word in rest if word.startswith("--")]
     if flags:
-        told = subprocess.run(
+        usage = subprocess.run(
             [sys.executable, "-m", module, "--help"], cwd=CHECKOUT, capture_output=True, text=True, check=True
         ).stdout
-        assert all(flag in told for flag in flags)
+        assert all(flag in usage for flag in flags)
 
 
 @pytest.mark.parametrize("head", [over_https.HEAD, table.HEAD], ids=["load", "rest"])

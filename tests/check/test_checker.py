@@ -125,9 +125,9 @@ def test_check_template_is_evaluated_like_a_pod() -> None:
     deployment = (
         f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  template:\n    spec:\n      {spec}"
     )
-    (told,) = checked(deployment).findings
-    assert told.path == "spec.template.spec.volumes[0].projected.sources[0]"
-    assert (told.evaluation.title, told.line) == ("Deployment/web", 15)
+    (finding,) = checked(deployment).findings
+    assert finding.path == "spec.template.spec.volumes[0].projected.sources[0]"
+    assert (finding.evaluation.title, finding.line) == ("Deployment/web", 15)
 
 
 def test_check_policy_is_validated_under_any_policy() -> None:
@@ -217,9 +217,9 @@ def test_summary_file_without_evaluated_object_is_not_counted(tmp_path: Path) ->
 def test_check_workloads_of_the_policy_are_evaluated() -> None:
     spec = LONG_POD.partition("spec:\n")[2].replace("\n", "\n    ")
     runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: r}}\nspec:\n  pod:\n    spec:\n    {spec}"
-    known = policy(f"{NO_RULES}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/pod}}]\n")
+    with_runner = policy(f"{NO_RULES}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/pod}}]\n")
     assert [found.kind for found in checked(runner).not_evaluated] == ["Runner"]
-    report = checked(runner, under=known)
+    report = checked(runner, under=with_runner)
     assert [finding.path for finding in report.findings] == ["spec.pod.spec.volumes[0].projected.sources[0]"]
     assert fix.changed_documents(report) == 1
 

@@ -26,8 +26,8 @@ def objects(text: str) -> list[object]:
 
 
 def test_fix_unchanged_document_is_printed_as_written() -> None:
-    kept = "# kept\n" + SEED_POD
-    assert fixed(kept, LONG_POD, kept).count(f"---\n{kept}") == 2
+    seed = "# kept\n" + SEED_POD
+    assert fixed(seed, LONG_POD, seed).count(f"---\n{seed}") == 2
 
 
 def test_fix_changes_only_the_patched_fields() -> None:
@@ -42,9 +42,9 @@ def test_fix_denied_object_is_unchanged() -> None:
 
 
 def test_fix_injection_is_idempotent() -> None:
-    once = fixed(LONG_POD, SEED_POD, under=INJECTION)
-    assert once.count("name: tokenguard-vault") == 4
-    assert fixed(once, under=INJECTION) == once
+    result = fixed(LONG_POD, SEED_POD, under=INJECTION)
+    assert result.count("name: tokenguard-vault") == 4
+    assert fixed(result, under=INJECTION) == result
 
 
 def test_fix_objects_of_a_list_stay_in_it() -> None:

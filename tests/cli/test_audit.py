@@ -91,8 +91,8 @@ def test_summarize_orders_the_logs_of_two_replicas_by_time(tmp_path):
         (tmp_path / name).write_bytes(b"".join(lines))
     files = [tmp_path / name for name in "abc"]
     for order in (files, files[::-1]):
-        told = summarized(*order)["decisions"]["tokenguard"]
-        assert (told["requests"], told["denied"], told["patched"]) == (500, 250, 250)
+        decisions = summarized(*order)["decisions"]["tokenguard"]
+        assert (decisions["requests"], decisions["denied"], decisions["patched"]) == (500, 250, 250)
 
 
 class Counting(io.FileIO):
@@ -129,10 +129,10 @@ def test_unreadable_lines_are_counted_and_the_first_ones_shown(tmp_path):
     broken = [b"{", b'{"time": 7}', b"\xff\xfe", b'{"findings": 1}', b"[" * 100_000, b"text"]
     (tmp_path / "log").write_bytes(b"\n".join([DENIED.strip(), *broken, b"", b"  ", FINE]))
     done = run("--output", "json", tmp_path / "log")
-    told = json.loads(done.stdout)
+    summary = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "unreadable": 6}
-    assert [line["at"] for line in told["unreadableLines"]] == [f"{tmp_path}/log:{at}" for at in (2, 3, 4, 5, 6)]
+    assert summary["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "unreadable": 6}
+    assert [line["at"] for line in summary["unreadableLines"]] == [f"{tmp_path}/log:{at}" for at in (2, 3, 4, 5, 6)]
     assert done.stderr.splitlines()[0].startswith(f"{tmp_path}/log:2: ")
     assert done.stderr.splitlines()[-1] == "and 1 more unreadable line"
     assert "Traceback" not in done.stderr
@@ -152,8 +152,10 @@ def test_traceback_is_skipped_and_a_torn_line_is_counted():
     said = b"[2026-11-24 12:00:00,123] [7] [ERROR] internal error, decision '7': KeyError\n"
     said += b'Traceback (most recent call last):\n  File "review.py", line 7, in answer\n    this()\n'
     ends = b"webhook.atomic_write.Lost: gone\n"
-    told = summarized("-", stdin=said + DENIED + ends + b"no such text\n" + said + ends + b'{"time": 7\n' + DENIED[9:])
-    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 10, "unreadable": 3}
+    summary = summarized(
+        "-", stdin=said + DENIED + ends + b"no such text\n" + said + ends + b'{"time": 7\n' + DENIED[9:]
+    )
+    assert summary["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 10, "unreadable": 3}
 
 
 SERVES = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
@@ -169,8 +171,8 @@ POD_A, POD_B = b"[pod/tokenguard-a/tokenguard] ", b"[pod/tokenguard-b/tokenguard
          "another pod's", "too long"],
 )  # fmt: skip
 def test_torn_line_behind_a_server_log_line_is_counted(log):
-    told = summarized("-", stdin=log + (POD_A if POD_A in log else b"") + FINE)
-    assert told["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "unreadable": 1}
+    summary = summarized("-", stdin=log + (POD_A if POD_A in log else b"") + FINE)
+    assert summary["lines"] == {"tokenguard": 1, "apiServer": 0, "other": 1, "unreadable": 1}
 
 
 @pytest.mark.parametrize(
@@ -180,17 +182,17 @@ def test_torn_line_behind_a_server_log_line_is_counted(log):
 )  # fmt: skip
 def test_prefix_of_kubectl_logs_is_skipped(before):
     said = b"[2026-11-24 12:00:00,123] [7] [INFO] serving on https://0.0.0.0:8443 with 2 worker(s)\n"
-    told = summarized("-", stdin=b"".join(before + line for line in (said, DENIED, FINE)))
-    assert told["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 1, "unreadable": 0}
+    summary = summarized("-", stdin=b"".join(before + line for line in (said, DENIED, FINE)))
+    assert summary["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 1, "unreadable": 0}
 
 
 def test_truncated_file_fails_the_run_after_its_readable_part(tmp_path):
     (tmp_path / "cut").write_bytes(gzip.compress(DENIED * 500)[:-9])
     done = run("--output", "json", tmp_path / "cut", tmp_path / "none", tmp_path)
     assert done.exit_code == 2
-    told = json.loads(done.stdout)
-    assert told["decisions"]["tokenguard"]["denied"] > 0
-    assert {log["log"]: log["message"] for log in told["unreadableLogs"]} == {
+    summary = json.loads(done.stdout)
+    assert summary["decisions"]["tokenguard"]["denied"] > 0
+    assert {log["log"]: log["message"] for log in summary["unreadableLogs"]} == {
         f"{tmp_path}/cut": "truncated gzip data",
         f"{tmp_path}/none": "No such file or directory",
         f"{tmp_path}": "Is a directory",
@@ -199,18 +201,18 @@ def test_truncated_file_fails_the_run_after_its_readable_part(tmp_path):
 
 def test_since_and_until_are_inclusive_days_in_utc():
     days = [own(0, name=f"p-{at}", time=f"2026-11-{20 + at}T23:30:00-01:00") for at in range(4)]
-    told = summarized("--since", "2026-11-22", "--until", "2026-11-23", "-", stdin=b"".join(days))
-    rows = told["decisions"]["tokenguard"]["days"]["rows"]
+    summary = summarized("--since", "2026-11-22", "--until", "2026-11-23", "-", stdin=b"".join(days))
+    rows = summary["decisions"]["tokenguard"]["days"]["rows"]
     assert [(row["day"], row["denied"]) for row in rows] == [("2026-11-22", 1), ("2026-11-23", 1)]
     assert run("--since", "2026-11-23", "--until", "2026-11-22", "-").exit_code == 2
 
 
 def test_exempted_requests_count_by_exemption():
     exempt = own(0, decision="allowed", exemption="legacy-token-reference: PLAT-1 (until 2026-12-31)")
-    told = summarized("-", stdin=exempt, status=0)["decisions"]["tokenguard"]
-    assert told["exempted"] == 1
-    assert told["rules"]["rows"][0]["rule"] == "legacy-token-reference"
-    assert told["exemptions"]["rows"][0]["exemption"] == "legacy-token-reference: PLAT-1 (until 2026-12-31)"
+    decisions = summarized("-", stdin=exempt, status=0)["decisions"]["tokenguard"]
+    assert decisions["exempted"] == 1
+    assert decisions["rules"]["rows"][0]["rule"] == "legacy-token-reference"
+    assert decisions["exemptions"]["rows"][0]["exemption"] == "legacy-token-reference: PLAT-1 (until 2026-12-31)"
 
 
 @pytest.mark.parametrize(
@@ -230,20 +232,20 @@ def test_impossible_value_makes_only_its_own_line_unreadable(odd, flags):
 
 
 def test_stale_token_with_an_unreadable_age_is_listed():
-    told = run("-", stdin=event(3, {STALE: f"subject: {APP}, seconds after warning threshold: {'9' * 5000}"}))
-    assert told.exit_code == 1
-    assert "shop/app" in told.output
+    done = run("-", stdin=event(3, {STALE: f"subject: {APP}, seconds after warning threshold: {'9' * 5000}"}))
+    assert done.exit_code == 1
+    assert "shop/app" in done.output
 
 
 def test_sample_reports_the_requests_it_represents():
     lines = [own(at, "inject: audit", decision="allowed", name=f"p-{at}", sample=0.25) for at in range(10)]
-    told = summarized("-", stdin=b"".join(lines))["decisions"]["tokenguard"]
-    assert (told["audited"], told["sampled"]) == (10, {"records": 10, "represented": 40})
+    decisions = summarized("-", stdin=b"".join(lines))["decisions"]["tokenguard"]
+    assert (decisions["audited"], decisions["sampled"]) == (10, {"records": 10, "represented": 40})
 
 
 def test_request_that_could_not_be_evaluated_counts_without_rule():
-    told = summarized("-", stdin=own(0, problem="it nests too deep"))["decisions"]["tokenguard"]
-    assert told["rules"]["rows"] == [
+    decisions = summarized("-", stdin=own(0, problem="it nests too deep"))["decisions"]["tokenguard"]
+    assert decisions["rules"]["rows"] == [
         {"rule": "", "denied": 1, "patched": 0, "warned": 0, "audited": 0, "exempted": 0},
     ]
 

@@ -73,7 +73,7 @@ def test_export_prints_manifests_and_lists_what_is_not_expressed() -> None:
     done = run_command("policy", "export", "-", stdin=f"{HEAD}mode: enforce\n".encode())
     found = list(yaml.safe_load_all(done.stdout))
     assert done.returncode == 0
-    assert {one["kind"] for one in found} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert {obj["kind"] for obj in found} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     assert "legacy-token-reference: not expressed" in done.stderr
     assert "API server's audiences: assumed to be https://kubernetes.default.svc" in done.stderr
 

@@ -26,7 +26,7 @@ class Lists(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        self.server.asked.append(path)
+        self.server.requests.append(path)
         status, items = self.server.answers.get(path, (200, []))
         kind = "PartialObjectMetadataList" if "PartialObject" in self.headers["Accept"] else "List"
         found = items if isinstance(items, dict) else {"kind": kind, "metadata": {}, "items": items}
@@ -44,7 +44,7 @@ class Lists(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def api():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lists) as server:
-        server.asked = []
+        server.requests = []
         server.answers = {"/api/v1/pods": (200, [POD])}
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -200,7 +200,7 @@ def test_scan_invalid_namespace_name_sends_no_request(api, kubeconfig, given) ->
     done = run("--kubeconfig", kubeconfig, "-n", given)
     assert done.exit_code == 2
     assert "is not a namespace name" in done.stderr
-    assert api.asked == []
+    assert api.requests == []
 
 
 def test_scan_unreadable_namespace_is_not_missing(api, kubeconfig) -> None:

@@ -51,10 +51,10 @@ def test_inspect_text_shows_every_claim() -> None:
 def test_inspect_json_shows_every_claim() -> None:
     done = run("inspect", "--output", "json", given=signer().sign(plain_claims(**FRESH)))
     assert done.exit_code == 0
-    told = json.loads(done.stdout)
-    assert 0 < told.pop("remainingSeconds") <= 3600
-    assert told["policy"].pop("findings")[0]["rule"] == "token-request-binding"
-    assert told | {"issuedAt": 0, "notBefore": 0, "expiresAt": 0} == {
+    report = json.loads(done.stdout)
+    assert 0 < report.pop("remainingSeconds") <= 3600
+    assert report["policy"].pop("findings")[0]["rule"] == "token-request-binding"
+    assert report | {"issuedAt": 0, "notBefore": 0, "expiresAt": 0} == {
         "version": 2, "kind": "request", "namespace": "demo",
         "serviceAccount": {"name": "app", "uid": "uid-of-app"}, "subject": "system:serviceaccount:demo:app",
         "audiences": [ISSUER], "issuer": ISSUER, "issuedAt": 0, "notBefore": 0, "expiresAt": 0, "warnAfter": None,
@@ -153,8 +153,8 @@ def test_verify_prints_accepted_and_rejected_audiences(keys) -> None:
     assert done.stdout.splitlines()[:3] == [
         f'accepted   for "{VAULT}"', 'rejected   for "https://other"', "account    system:serviceaccount:demo:app",
     ]  # fmt: skip
-    told = json.loads(run("verify", *flags, "--output", "json", given=token).stdout)
-    assert (told["accepted"], told["audiences"], told["rejectedAudiences"], told["reasons"]) == (
+    report = json.loads(run("verify", *flags, "--output", "json", given=token).stdout)
+    assert (report["accepted"], report["audiences"], report["rejectedAudiences"], report["reasons"]) == (
         True, [VAULT], ["https://other"], [],
     )  # fmt: skip
 
@@ -169,8 +169,8 @@ def test_verify_prints_every_reason_of_a_rejection(keys) -> None:
     assert second == "           expired 1 day 1 hour ago"
     assert third == f'           issued for "{ISSUER}", not for "{VAULT}"'
     assert account == "account    system:serviceaccount:demo:app (claimed)"
-    told = json.loads(run("verify", *flags, "--output", "json", given=token).stdout)
-    assert (told["accepted"], told["audiences"], len(told["reasons"])) == (False, [], 3)
+    report = json.loads(run("verify", *flags, "--output", "json", given=token).stdout)
+    assert (report["accepted"], report["audiences"], len(report["reasons"])) == (False, [], 3)
 
 
 VERIFIED = {
@@ -234,11 +234,11 @@ def test_token_typed_on_a_terminal_is_not_echoed() -> None:
     while b"(not shown)" not in shown:
         shown += os.read(ours, 1000)
     os.write(ours, token + b"\n")
-    told, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert b"account    demo/app" in told
+    assert b"account    demo/app" in output
     os.set_blocking(ours, False)
     with contextlib.suppress(OSError):  # how Linux says that the other side is closed
         shown += os.read(ours, 10_000)
     os.close(ours)
-    assert token[:20] not in shown + told
+    assert token[:20] not in shown + output

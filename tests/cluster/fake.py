@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from webhook.cluster.transport import ApiError
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """A request."""
 
     method: str
@@ -39,12 +39,12 @@ class FakeTransport:
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
-        self.asked: list[Asked] = []
+        self.requests: list[Request] = []
         self.posted: list[dict[str, Any]] = []
         self.ran_out = lambda: None
 
     def get(self, path, query, accept) -> bytes:
-        self.asked.append(Asked("list", path, dict(query), accept))
+        self.requests.append(Request("list", path, dict(query), accept))
         answer = self._next()
         if isinstance(answer, ApiError):
             raise answer
@@ -52,14 +52,14 @@ class FakeTransport:
 
     @contextlib.contextmanager
     def watch(self, path, query, accept):
-        self.asked.append(Asked("watch", path, dict(query), accept))
+        self.requests.append(Request("watch", path, dict(query), accept))
         answer = self._next()
         if isinstance(answer, ApiError):
             raise answer
         yield Chunks(answer)
 
     def post(self, path, body) -> bytes:
-        self.asked.append(Asked("post", path, {}, ""))
+        self.requests.append(Request("post", path, {}, ""))
         self.posted.append(body)
         if self.answers and isinstance(self.answers[0], ApiError):
             raise self.answers.pop(0)
@@ -93,7 +93,7 @@ class Lists(FakeTransport):
         self.lists = lists
 
     def get(self, path, query, accept) -> bytes:
-        self.asked.append(Asked("list", path, dict(query), accept))
+        self.requests.append(Request("list", path, dict(query), accept))
         labelled = "labelled_" if "labelSelector" in query else ""
         found = self.lists.get(labelled + path.rpartition("/")[2], [])
         if isinstance(found, ApiError):

@@ -159,9 +159,9 @@ def test_unreachable_server_is_found_at_a_new_address(api, connection, kubeconfi
 ], ids=["empty", "no YAML", "no list", "no names"])  # fmt: skip
 def test_invalid_kubeconfig_is_reported_without_its_content(connection, kubeconfig, content) -> None:
     kubeconfig.write_text(content)
-    told = str(failure(connection))
-    assert told.startswith(f"cannot use the kubeconfig {kubeconfig} ")
-    assert "sesame" not in told
+    message = str(failure(connection))
+    assert message.startswith(f"cannot use the kubeconfig {kubeconfig} ")
+    assert "sesame" not in message
 
 
 def test_in_cluster_config_outside_a_pod_raises_api_error(tmp_path, monkeypatch) -> None:
@@ -221,12 +221,12 @@ def test_time_follows_the_last_date_header(api, connection, refused) -> None:
     assert is_about(own)
     api.date = "Wed, 24 Nov 2027 12:00:00 GMT"
     failure(connection, "/busy") if refused else connection.get("/x", {}, "application/json")
-    told = dt.datetime(2027, 11, 24, 12, tzinfo=dt.UTC)
-    assert is_about(told)
+    server_time = dt.datetime(2027, 11, 24, 12, tzinfo=dt.UTC)
+    assert is_about(server_time)
     for nonsense in ("no date", "Wed, 24 Nov 2027 12:00:00 -0000"):
         api.date = nonsense
         connection.get("/x", {}, "application/json")
-        assert is_about(told)
+        assert is_about(server_time)
     api.date = ""
     connection.get("/x", {}, "application/json")
     assert is_about(own)

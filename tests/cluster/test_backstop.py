@@ -18,7 +18,7 @@ NOT_SERVED = ApiError(404, "the server could not find the requested resource")
 
 def listed(objects) -> list[bytes]:
     kinds = [f"{phase}AdmissionPolicy{ending}" for phase in ("Mutating", "Validating") for ending in ("", "Binding")]
-    return [json.dumps({"items": [one for one in objects if one["kind"] == kind]}).encode() for kind in kinds]
+    return [json.dumps({"items": [obj for obj in objects if obj["kind"] == kind]}).encode() for kind in kinds]
 
 
 def test_state_without_objects_is_off() -> None:

@@ -24,7 +24,9 @@ from webhook.core.owner_event import EXEMPTED, REJECTED, OwnerEvent
 OWNER = OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="app-1", uid="u1", controller=True)
 
 
-def said(message="no\n[tokenguard 7ceb3af7]", *, namespace="demo", name="app-1", reason=REJECTED, about="inject"):
+def owner_event(
+    message="no\n[tokenguard 7ceb3af7]", *, namespace="demo", name="app-1", reason=REJECTED, about="inject"
+):
     return OwnerEvent(
         namespace, OwnerReference(api_version="apps/v1", kind="ReplicaSet", name=name, uid="u1"), reason, about, message
     )
@@ -42,11 +44,11 @@ def counts(stored):
 def test_repeated_event_is_counted_and_written_once_a_minute() -> None:
     stored, clock = EventApi(), FakeClock()
     events = EventRecorder(stored, clock)
-    events.record(said("first"))
-    events.record(said("second"))
+    events.record(owner_event("first"))
+    events.record(owner_event("second"))
     assert events.write_next() == 0.0
     for number in range(3):
-        events.record(said(f"later {number}"))
+        events.record(owner_event(f"later {number}"))
     assert events.write_next() == EVENT_INTERVAL
     assert counts(stored) == [2]
     clock.now += EVENT_INTERVAL
@@ -60,12 +62,12 @@ def test_event_is_shared_per_owner_reason_and_rules() -> None:
     stored = EventApi()
     for _ in range(3):
         worker = EventRecorder(stored)
-        worker.record(said())
+        worker.record(owner_event())
         worker.write_next()
     assert counts(stored) == [3]
-    worker.record(said(about="kubelet-hostpath"))
-    worker.record(said(reason=EXEMPTED))
-    worker.record(said(name="app-2"))
+    worker.record(owner_event(about="kubelet-hostpath"))
+    worker.record(owner_event(reason=EXEMPTED))
+    worker.record(owner_event(name="app-2"))
     while worker.write_next() == 0.0:
         pass
     assert sorted(counts(stored)) == [1, 1, 1, 3]
@@ -75,7 +77,7 @@ def test_event_is_shared_per_owner_reason_and_rules() -> None:
 def test_long_event_keeps_owner_help_and_decision_id(end) -> None:
     stored = EventApi()
     events = EventRecorder(stored)
-    events.record(said("ü" * 5000 + end))
+    events.record(owner_event("ü" * 5000 + end))
     events.write_next()
     [(where, event)] = stored.events.items()
     assert where.startswith("/api/v1/namespaces/demo/events/app-1.")
@@ -90,10 +92,10 @@ def test_long_event_keeps_owner_help_and_decision_id(end) -> None:
 def test_conflict_counts_from_the_current_event(caplog) -> None:
     stored = EventApi()
     first, second = EventRecorder(stored), EventRecorder(stored)
-    first.record(said())
+    first.record(owner_event())
     first.write_next()
     stored.failures = [None, None, ApiError(409, "HTTP 409: conflict")]
-    second.record(said())
+    second.record(owner_event())
     second.write_next()
     assert counts(stored) == [2]
     assert caplog.text == ""
@@ -102,12 +104,12 @@ def test_conflict_counts_from_the_current_event(caplog) -> None:
 def test_rejected_event_is_retried_then_dropped_and_logged(caplog) -> None:
     stored = EventApi(ApiError(0, "away"), ApiError(429, "busy"), ApiError(503, "not yet"))
     events = EventRecorder(stored)
-    events.record(said())
+    events.record(owner_event())
     events.write_next()
     assert counts(stored) == [1]
     assert caplog.text == ""
     stored.failures = [ApiError(0, "away")] * MAX_TRIES
-    events.record(said(name="app-2"))
+    events.record(owner_event(name="app-2"))
     events.write_next()
     assert counts(stored) == [1]
     assert f"after {MAX_TRIES} tries" in caplog.text
@@ -117,12 +119,12 @@ def test_answer_that_is_no_event_is_retried(caplog) -> None:
     stored = EventApi()
     worker = EventRecorder(stored)
     for _ in range(2):
-        worker.record(said())
+        worker.record(owner_event())
         worker.write_next()
         worker = EventRecorder(stored)
     good, answers = stored.get, [b"<html>", b"[]"]
-    stored.get = lambda *asked: answers.pop() if answers else good(*asked)
-    worker.record(said())
+    stored.get = lambda *request: answers.pop() if answers else good(*request)
+    worker.record(owner_event())
     worker.write_next()
     assert counts(stored) == [3]
     assert caplog.text == ""
@@ -131,7 +133,7 @@ def test_answer_that_is_no_event_is_retried(caplog) -> None:
 def test_event_name_is_valid() -> None:
     stored = EventApi()
     events = EventRecorder(stored)
-    events.record(said(name="a" * 199 + "-tail"))
+    events.record(owner_event(name="a" * 199 + "-tail"))
     events.write_next()
     [where] = stored.events
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", where.rpartition("/")[2])
@@ -142,7 +144,7 @@ def test_permanent_error_is_logged_once_missing_namespace_never(caplog) -> None:
     stored = EventApi(forbidden, forbidden, ApiError(404, "HTTP 404: gone"))
     events = EventRecorder(stored)
     for number in range(3):
-        events.record(said(name=f"app-{number}"))
+        events.record(owner_event(name=f"app-{number}"))
         events.write_next()
     assert stored.events == {}
     assert caplog.text.count("forbidden") == 1
@@ -153,7 +155,7 @@ def test_pending_events_are_bounded_and_dropped_ones_counted(caplog) -> None:
     stored, clock = EventApi(), FakeClock()
     events = EventRecorder(stored, clock)
     for number in range(MAX_EVENTS + 7):
-        events.record(said(namespace=f"demo-{number % 11}", name=f"app-{number}"))
+        events.record(owner_event(namespace=f"demo-{number % 11}", name=f"app-{number}"))
     while events.write_next() == 0.0:
         pass
     assert len(stored.events) == MAX_EVENTS
@@ -161,7 +163,7 @@ def test_pending_events_are_bounded_and_dropped_ones_counted(caplog) -> None:
     events.write_next()
     assert "dropped 7 Events" in caplog.text
     assert len(caplog.records) == 1
-    events.record(said(name="another"))
+    events.record(owner_event(name="another"))
     events.write_next()
     assert len(stored.events) == MAX_EVENTS + 1
 
@@ -171,9 +173,9 @@ def test_flood_of_one_namespace_delays_no_other() -> None:
     stored = EventApi()
     events = EventRecorder(stored, FakeClock())
     for number in range(MAX_EVENTS):
-        events.record(said(namespace="flood", name=f"app-{number}"))
-    events.record(said(namespace="other"))
-    events.record(said(namespace="third"))
+        events.record(owner_event(namespace="flood", name=f"app-{number}"))
+    events.record(owner_event(namespace="other"))
+    events.record(owner_event(namespace="third"))
     for _ in range(3):
         events.write_next()
     assert {where.split("/")[4] for where in stored.events} == {"flood", "other", "third"}
@@ -185,8 +187,8 @@ def test_flood_of_one_namespace_delays_no_other() -> None:
 def test_pod_events_leave_out_what_is_too_large_and_log_it(caplog) -> None:
     stored = EventApi()
     events = EventRecorder(stored, FakeClock())
-    events.record(said(name="a" * 1_000_000))
-    events.record(said())
+    events.record(owner_event(name="a" * 1_000_000))
+    events.record(owner_event())
     events.write_next()
     assert [where.rpartition("/")[2].split(".")[0] for where in stored.events] == ["app-1"]
     assert "dropped 1 Events" in caplog.text
@@ -196,7 +198,7 @@ def test_events_are_written_by_a_thread_until_stopped() -> None:
     stored = EventApi()
     events = EventRecorder(stored)
     events.start()
-    events.record(said())
+    events.record(owner_event())
     eventually(lambda: counts(stored) == [1])
     events.stop()
 
@@ -230,11 +232,11 @@ def test_other_policy_errors_are_another_event() -> None:
 
 
 def test_message_fits_the_limit_of_an_event() -> None:
-    told = policy_message([f"line {number}: ü{'x' * 50}" for number in range(100)])
-    assert len(told.encode()) <= 1024
-    shown = told.count("line ")
+    message = policy_message([f"line {number}: ü{'x' * 50}" for number in range(100)])
+    assert len(message.encode()) <= 1024
+    shown = message.count("line ")
     assert shown > 10
-    assert told.endswith(f"and {100 - shown} more")
+    assert message.endswith(f"and {100 - shown} more")
     assert "line 0" in policy_message(["line 0: " + "x" * 90])
     assert len(policy_message(["x" * 5000]).encode()) <= 1024
 

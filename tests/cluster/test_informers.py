@@ -166,36 +166,36 @@ def is_stored(folder, state) -> bool:
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["away", "unknown to it", "not allowed"])
 @pytest.mark.covers("failure-modes: API server unreachable")
 def test_restarted_worker_that_is_refused_has_the_stored_state(stored, started, refusal) -> None:
-    late = started(dict.fromkeys(ALL, refusal))
-    assert late.snapshot == stored.snapshot
-    assert late.last_synced == stored.last_synced
+    restarted = started(dict.fromkeys(ALL, refusal))
+    assert restarted.snapshot == stored.snapshot
+    assert restarted.last_synced == stored.last_synced
 
 
 @pytest.mark.parametrize("path", ALL)
 def test_restarted_worker_loads_what_it_can(stored, started, path) -> None:
-    late = started({path: ALL[path]})
-    assert late.snapshot == stored.snapshot
-    newer = [what for what, heard in late.last_synced.items() if heard > stored.last_synced[what]]
+    restarted = started({path: ALL[path]})
+    assert restarted.snapshot == stored.snapshot
+    newer = [what for what, heard in restarted.last_synced.items() if heard > stored.last_synced[what]]
     assert newer == [WHAT[path]]
 
 
 def test_stored_state_is_merged_with_what_is_loaded(stored, started) -> None:
-    late = started({"/api/v1/namespaces": page(meta("demo", "", labels={"tier": "db"}))})
-    assert late.snapshot.cluster.namespace_labels("demo") == {("tier", "db")}
-    assert late.snapshot.cluster.legacy_tokens == stored.snapshot.cluster.legacy_tokens
+    restarted = started({"/api/v1/namespaces": page(meta("demo", "", labels={"tier": "db"}))})
+    assert restarted.snapshot.cluster.namespace_labels("demo") == {("tier", "db")}
+    assert restarted.snapshot.cluster.legacy_tokens == stored.snapshot.cluster.legacy_tokens
 
 
 def test_restarted_worker_does_not_wait_for_a_silent_api_server(stored, started, monkeypatch) -> None:
     monkeypatch.setattr("webhook.cluster.informers.START_TIMEOUT", 3600.0)
-    late = started(dict.fromkeys(ALL, SILENCE))
-    assert late.snapshot == stored.snapshot
+    restarted = started(dict.fromkeys(ALL, SILENCE))
+    assert restarted.snapshot == stored.snapshot
 
 
 def test_stored_policy_is_in_force_without_objects(stored, started) -> None:
-    late = started({}, objects=False)
-    assert set(late.last_synced) == {"policy"}
-    late.use_cluster(ClusterState())
-    assert late.snapshot.policy == stored.snapshot.policy
+    restarted = started({}, objects=False)
+    assert set(restarted.last_synced) == {"policy"}
+    restarted.use_cluster(ClusterState())
+    assert restarted.snapshot.policy == stored.snapshot.policy
 
 
 def test_invalid_policy_is_watched_while_its_event_is_pending(started) -> None:

@@ -28,7 +28,7 @@ class Walk:
 
     @property
     def followed(self) -> list[str | None]:
-        return [asked.query.get("continue") for asked in self.transport.asked]
+        return [request.query.get("continue") for request in self.transport.requests]
 
 
 def test_list_is_read_in_pages_with_progress() -> None:
@@ -36,7 +36,7 @@ def test_list_is_read_in_pages_with_progress() -> None:
     done = Walk(first, page(meta("c"))).run()
     assert done.names == ["a", "b", "c"]
     assert done.followed == [None, "next"]
-    assert {asked.query["limit"] for asked in done.transport.asked} == {str(PAGE_SIZE)}
+    assert {request.query["limit"] for request in done.transport.requests} == {str(PAGE_SIZE)}
     assert done.steps == ["Secrets: 2 of 3", "Secrets: 3"]
 
 
@@ -51,7 +51,7 @@ def test_list_that_keeps_expiring_fails() -> None:
     walking = Walk(page(meta("a"), following="old"), *[EXPIRED] * 10)
     with pytest.raises(ApiError, match="too old"):
         walking.run()
-    assert len(walking.transport.asked) == 1 + MAX_TRIES
+    assert len(walking.transport.requests) == 1 + MAX_TRIES
 
 
 def test_list_that_expires_without_a_token_fails() -> None:
@@ -81,7 +81,7 @@ def test_permanent_error_ends_the_list_at_once(answer: ApiError) -> None:
     walking = Walk(answer, page(meta("a")))
     with pytest.raises(ApiError):
         walking.run()
-    assert len(walking.transport.asked) == 1
+    assert len(walking.transport.requests) == 1
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b'{"items": 1}', page(meta("a"), kind="SecretList")],

@@ -18,12 +18,12 @@ class Worker:
     """A worker's policy, with what it counts, reports and stores; `stored` is what its predecessor has stored."""
 
     def __init__(self, stored: str | None = None) -> None:
-        self.state, self.counted, self.told, self.stored = State(), [], [], []
+        self.state, self.counted, self.reported, self.stored = State(), [], [], []
         outlets = PolicyCallbacks(
             self.stored.append,
             lambda: stored,
             self.counted.append,
-            lambda *mistakes: self.told.append(mistakes),
+            lambda *mistakes: self.reported.append(mistakes),
         )
         self.store = PolicyStore("tokenguard/token-policy", self.state, outlets)
 
@@ -59,7 +59,7 @@ def test_invalid_policy_leaves_the_last_one_and_reports_errors(worker, caplog) -
     worker.store.apply(changed(BAD, "2"))
     assert worker.mode == Mode.WARN
     assert worker.counted == [True, False]
-    [(found, mistakes, _)] = worker.told
+    [(found, mistakes, _)] = worker.reported
     assert found.metadata.resource_version == "2"
     assert [mistake.split(":")[0] for mistake in mistakes] == ["line 3", "line 4"]
     assert "the last valid one stays in force" in caplog.text
@@ -111,7 +111,7 @@ def test_policy_errors_listed_again_are_reported_once(worker, caplog) -> None:
     for _ in range(3):
         worker.store.replace([holding(BAD, "2")])
     assert worker.counted == [False]
-    assert len(worker.told) == 1
+    assert len(worker.reported) == 1
     assert caplog.text.count("line 3") == 1
 
 
@@ -125,17 +125,17 @@ def test_policy_in_force_is_stored_and_an_invalid_one_is_not(worker) -> None:
 
 @pytest.mark.parametrize("now", [[holding(BAD, "2")], []], ids=["bad", "deleted"])
 def test_start_without_a_valid_configmap_uses_the_stored_policy(now) -> None:
-    late = Worker(WARN)
-    late.store.replace(now)
-    assert late.mode == Mode.WARN
+    restarted = Worker(WARN)
+    restarted.store.replace(now)
+    assert restarted.mode == Mode.WARN
 
 
 def test_start_uses_the_stored_policy_until_there_is_a_newer_one() -> None:
-    late = Worker(WARN)
-    assert not late.store.restore(StoredState(None, None, {}))
-    assert late.store.restore(StoredState(WARN, None, {}))
-    assert late.mode == Mode.WARN
-    late.store.replace([holding(GOOD)])
-    late.store.replace([])
-    assert late.mode == Mode.ENFORCE
-    assert late.stored == [GOOD]
+    restarted = Worker(WARN)
+    assert not restarted.store.restore(StoredState(None, None, {}))
+    assert restarted.store.restore(StoredState(WARN, None, {}))
+    assert restarted.mode == Mode.WARN
+    restarted.store.replace([holding(GOOD)])
+    restarted.store.replace([])
+    assert restarted.mode == Mode.ENFORCE
+    assert restarted.stored == [GOOD]

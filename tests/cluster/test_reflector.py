@@ -52,18 +52,18 @@ class Run:
 
     @property
     def kinds(self) -> list[str]:
-        return [asked.method for asked in self.transport.asked][:-1]  # the last had no answer
+        return [request.method for request in self.transport.requests][:-1]  # the last had no answer
 
     @property
     def versions(self) -> list[str]:
-        return [asked.query["resourceVersion"] for asked in self.transport.asked if asked.method == "watch"]
+        return [request.query["resourceVersion"] for request in self.transport.requests if request.method == "watch"]
 
 
 def test_secrets_are_requested_by_type_as_metadata() -> None:
-    listed, watched = Run(page(meta("a"))).transport.asked
-    for asked in (listed, watched):
-        assert asked.path == "/api/v1/secrets"
-        assert asked.query["fieldSelector"] == "type=kubernetes.io/service-account-token"
+    listed, watched = Run(page(meta("a"))).transport.requests
+    for request in (listed, watched):
+        assert request.path == "/api/v1/secrets"
+        assert request.query["fieldSelector"] == "type=kubernetes.io/service-account-token"
     assert listed.accept == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
     assert watched.accept == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
     assert watched.query["allowWatchBookmarks"] == "true"
@@ -72,7 +72,7 @@ def test_secrets_are_requested_by_type_as_metadata() -> None:
 def test_list_is_read_in_pages() -> None:
     run = Run(page(meta("a"), following="next"), page(meta("b"), version="11"))
     assert run.store.now == {"a", "b"}
-    assert [asked.query.get("continue") for asked in run.transport.asked[:2]] == [None, "next"]
+    assert [request.query.get("continue") for request in run.transport.requests[:2]] == [None, "next"]
     assert run.versions == ["11"]
 
 
@@ -85,10 +85,10 @@ def test_list_whose_pages_expire_is_requested_whole() -> None:
     run = Run(page(meta("a"), following="next"), GONE, page(meta("b"), version="12"))
     assert run.store.now == {"b"}
     assert run.kinds == ["list", "list", "list"]
-    assert [(asked.query.get("limit"), asked.query.get("continue")) for asked in run.transport.asked[:3]] == [
+    assert [(request.query.get("limit"), request.query.get("continue")) for request in run.transport.requests[:3]] == [
         ("2000", None), ("2000", "next"), (None, None),
     ]  # fmt: skip
-    assert run.transport.asked[2].query["fieldSelector"] == "type=kubernetes.io/service-account-token"
+    assert run.transport.requests[2].query["fieldSelector"] == "type=kubernetes.io/service-account-token"
     assert run.versions == ["12"]
     assert run.failures == []
 
@@ -96,14 +96,14 @@ def test_list_whose_pages_expire_is_requested_whole() -> None:
 def test_whole_list_that_fails_is_restarted_in_pages() -> None:
     run = Run(page(meta("a"), following="next"), GONE, LOST, page(meta("b")))
     assert run.store.now == {"b"}
-    assert [asked.query.get("limit") for asked in run.transport.asked[:4]] == ["2000", "2000", None, "2000"]
+    assert [request.query.get("limit") for request in run.transport.requests[:4]] == ["2000", "2000", None, "2000"]
     assert (run.failures, len(run.waits)) == (["lost"], 1)
 
 
 def test_refused_page_is_requested_after_retry_after() -> None:
     run = Run(page(meta("a"), following="next"), ApiError(429, "busy", retry_after=7.0), LOST, page(meta("b")))
     assert run.store.now == {"a", "b"}
-    assert [asked.query.get("continue") for asked in run.transport.asked[:4]] == [None, "next", "next", "next"]
+    assert [request.query.get("continue") for request in run.transport.requests[:4]] == [None, "next", "next", "next"]
     assert run.failures == ["busy", "lost"]
     assert 7.0 <= run.waits[0] <= 8.75
 
@@ -111,12 +111,12 @@ def test_refused_page_is_requested_after_retry_after() -> None:
 def test_page_that_keeps_being_refused_restarts_the_list() -> None:
     run = Run(page(meta("a"), following="next"), *[LOST] * 4, page(meta("b")))
     assert run.store.now == {"b"}
-    assert [asked.query.get("continue") for asked in run.transport.asked[:6]] == [None, *["next"] * 4, None]
+    assert [request.query.get("continue") for request in run.transport.requests[:6]] == [None, *["next"] * 4, None]
 
 
 def listed_not_older_than(run) -> list[str | None]:
     """Return the version that each list must be as new as; None: of a further page, or as new as etcd's."""
-    lists = [asked.query for asked in run.transport.asked if asked.method == "list"]
+    lists = [request.query for request in run.transport.requests if request.method == "list"]
     return [
         query["resourceVersion"]
         if query.get("resourceVersionMatch") == "NotOlderThan"
@@ -374,8 +374,8 @@ def test_watch_that_ends_in_order_marks_the_state_as_synced(monkeypatch) -> None
 
 
 def test_watch_timeout_is_shorter_than_the_silence_limit() -> None:
-    [asked] = Run(page(), []).transport.asked[1:2]
-    assert 0 < int(asked.query["timeoutSeconds"]) < WATCH_TIMEOUT - 20
+    [request] = Run(page(), []).transport.requests[1:2]
+    assert 0 < int(request.query["timeoutSeconds"]) < WATCH_TIMEOUT - 20
 
 
 def test_overloaded_server_after_an_outage_gets_no_list() -> None:

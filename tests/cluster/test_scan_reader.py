@@ -33,8 +33,8 @@ SILENT = 'rules: {legacy-token-secret: "off"}\n'
 
 def scan(text: str = SILENT, names: tuple[str, ...] = (), **lists) -> ScanReport:
     inventory = ScanReader(Lists(**{"configmaps": TRACKING, **lists}), lambda _: None, names)
-    asked = ScanOptions(policy(text), "policy.yaml", NOW, "https://api", filters=ScanFilters(names))
-    found = Scanner(asked, inventory.snapshot())
+    options = ScanOptions(policy(text), "policy.yaml", NOW, "https://api", filters=ScanFilters(names))
+    found = Scanner(options, inventory.snapshot())
     inventory.fill(found)
     return found.report()
 
@@ -65,25 +65,25 @@ COPY = {"metadata": meta("came-back", labels={"kubernetes.io/legacy-token-last-u
 
 def test_scan_reports_a_used_token_in_a_secret_of_another_type() -> None:
     transport = Lists(secrets=[ROBOT], labelled_secrets=[COPY], configmaps=TRACKING)
-    known = ScanReader(transport, lambda _: None).snapshot()
-    asked = [request for request in transport.asked if request.path.endswith("/secrets")]
-    assert [request.query for request in asked] == [
+    snapshot = ScanReader(transport, lambda _: None).snapshot()
+    requests = [request for request in transport.requests if request.path.endswith("/secrets")]
+    assert [request.query for request in requests] == [
         {"fieldSelector": "type=kubernetes.io/service-account-token", "limit": "500"},
         {"fieldSelector": "type!=kubernetes.io/service-account-token", "limit": "500",
          "labelSelector": "kubernetes.io/legacy-token-last-used"},
     ]  # fmt: skip
-    assert all("PartialObjectMetadataList" in request.accept for request in asked)
-    assert [set(names) for names in known.cluster().legacy_tokens.values()] == [{"robot"}]
+    assert all("PartialObjectMetadataList" in request.accept for request in requests)
+    assert [set(names) for names in snapshot.cluster().legacy_tokens.values()] == [{"robot"}]
     report = scan("", secrets=[ROBOT], labelled_secrets=[COPY])
     [copy, robot] = report.legacy_secrets
     assert (copy.name, copy.is_copy, copy.removable, str(copy.last_used)) == ("came-back", True, False, "2026-11-20")
     [finding] = copy.result.findings
     assert finding.detail.startswith("contains a token of a ServiceAccount that never expires, and makes it valid; ")
     assert (robot.is_copy, report.exit_status) == (False, 1)
-    told = [line for line in scan_text.format_report(report) if "came-back" in line]
-    assert len(told) == 1
+    lines = [line for line in scan_text.format_report(report) if "came-back" in line]
+    assert len(lines) == 1
     content = "legacy token copied into another Secret type, last used 2026-11-20"
-    assert f"Secret/came-back in shop: {content}: delete it and the token's ServiceAccount" in told[0]
+    assert f"Secret/came-back in shop: {content}: delete it and the token's ServiceAccount" in lines[0]
     assert "1 copied into another Secret type" in "".join(scan_text.format_report(report))
 
 
@@ -179,11 +179,11 @@ def test_jobs_of_one_template_keep_their_own_labels() -> None:
     assert report.summary.pods == OutcomeCounts(allowed=1, patched=1)
 
 
-def paths_asked(*names: str, **lists) -> set[str]:
+def requested_paths(*names: str, **lists) -> set[str]:
     transport = Lists(**lists)
     inventory = ScanReader(transport, lambda _: None, names)
     inventory.fill(Scanner(ScanOptions(policy(SILENT), "policy.yaml", NOW, "https://api"), inventory.snapshot()))
-    return {asked.path for asked in transport.asked}
+    return {request.path for request in transport.requests}
 
 
 def test_named_namespace_is_listed_alone_except_rbac() -> None:
@@ -198,7 +198,9 @@ def test_named_namespace_is_listed_alone_except_rbac() -> None:
         "/apis",
         "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     }
-    within = {path for path in paths_asked("demo", "shop", "demo") - others if "/namespaces/kube-system/" not in path}
+    within = {
+        path for path in requested_paths("demo", "shop", "demo") - others if "/namespaces/kube-system/" not in path
+    }
     assert {path.split("/namespaces/")[1].split("/")[0] for path in within} == {"demo", "shop"}
     assert {path.rpartition("/")[2] for path in within} == {
         "secrets", "serviceaccounts", "pods", "deployments", "replicasets", "statefulsets", "daemonsets",
@@ -258,8 +260,8 @@ def test_list_refused_in_one_namespace_names_it() -> None:
 
 def test_exemption_of_unknown_namespaces_is_not_unused() -> None:
     text = SILENT + "exemptions: [{rules: ['*'], namespaces: ['team-*'], reason: soon, until: never}]\n"
-    known = [{"metadata": {"name": "team-a"}}]
-    assert [exemption.status for exemption in scan(text, ("team-a",), namespaces=known).exemptions] == [
+    namespaces = [{"metadata": {"name": "team-a"}}]
+    assert [exemption.status for exemption in scan(text, ("team-a",), namespaces=namespaces).exemptions] == [
         ExemptionStatus.UNUSED
     ]
     unknown = scan(text, ("team-a",), namespaces=REFUSED, **csi_driver("team-a"))

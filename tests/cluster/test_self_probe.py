@@ -31,7 +31,7 @@ class ApiServer:
     """Answers the dry runs of a round with `answers`; `allowed` says whether the account may create pods."""
 
     def __init__(self, *answers, allowed=True) -> None:
-        self.answers, self.allowed, self.asked = list(answers), allowed, []
+        self.answers, self.allowed, self.requests = list(answers), allowed, []
 
     def now(self):
         return NOW
@@ -42,7 +42,7 @@ class ApiServer:
         return json.dumps({"status": {"allowed": self.allowed, "userInfo": {"username": "u"}}}).encode()
 
     def dry_run(self, path, body):
-        self.asked.append((path, body["metadata"]["name"]))
+        self.requests.append((path, body["metadata"]["name"]))
         return self.answers.pop(0)
 
 
@@ -65,7 +65,7 @@ def test_probe_creates_both_pods_by_dry_run() -> None:
     probe, counted = probe_of(server)
     probe.probe()
     path = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    assert server.asked == [(path, "tokenguard-probe-deny"), (path, "tokenguard-probe-patch")]
+    assert server.requests == [(path, "tokenguard-probe-deny"), (path, "tokenguard-probe-patch")]
     assert counted == [("deny", "success"), ("patch", "success")]
 
 
@@ -86,7 +86,7 @@ def test_account_without_the_right_creates_nothing(caplog) -> None:
     probe, counted = probe_of(server)
     for _ in range(3):
         probe.probe()
-    assert server.asked == counted == []
+    assert server.requests == counted == []
     assert caplog.text.count("self-probe off: this account may not create pods") == 1
 
 
@@ -94,7 +94,7 @@ def test_probe_before_the_policy_is_loaded_sends_nothing() -> None:
     server = ApiServer()
     probe, counted = probe_of(server, snapshot=None)
     probe.probe()
-    assert server.asked == counted == []
+    assert server.requests == counted == []
 
 
 def test_unreachable_api_server_is_an_error_of_each_pod() -> None:

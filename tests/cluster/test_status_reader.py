@@ -92,7 +92,7 @@ class ApiServer:
     """Answers with `objects` by path; what is missing is not found, or is forbidden with `forbidden`."""
 
     def __init__(self, objects, *, forbidden=False, allowed=True) -> None:
-        self.objects, self.forbidden, self.allowed, self.asked = objects, forbidden, allowed, []
+        self.objects, self.forbidden, self.allowed, self.requests = objects, forbidden, allowed, []
 
     def now(self):
         return NOW
@@ -109,7 +109,7 @@ class ApiServer:
         return json.dumps({"status": {"allowed": self.allowed, "userInfo": {"username": "me"}}}).encode()
 
     def dry_run(self, path, _body):
-        self.asked.append(path)
+        self.requests.append(path)
         return DryRunAnswer(201, "")
 
 
@@ -132,7 +132,7 @@ def test_everything_is_read() -> None:
         f"made from policy abc, not from {facts.policy.revision}",
     ))  # fmt: skip
     assert facts.namespaces == {"shop": {"x": "y"}, "tokenguard-probe": {}}
-    assert set(server.asked) == {"/api/v1/namespaces/tokenguard-probe/pods"}
+    assert set(server.requests) == {"/api/v1/namespaces/tokenguard-probe/pods"}
     assert [finding.result for finding in facts.probe.findings] == [ProbeResult.NOT_ENFORCED] * 2
     assert facts.probe.is_unlocked
 
@@ -177,13 +177,13 @@ def test_what_is_forbidden_is_not_read() -> None:
 def test_probe_is_in_the_namespace_that_exists(given, objects, expected) -> None:
     server = ApiServer(objects)
     read_facts(server, "tokenguard", given, probe=True)
-    assert set(server.asked) == {f"/api/v1/namespaces/{expected}/pods"}
+    assert set(server.requests) == {f"/api/v1/namespaces/{expected}/pods"}
 
 
 def test_probe_without_the_right_or_the_wish_creates_nothing() -> None:
     for server, wish in ((ApiServer(WHOLE, allowed=False), True), (ApiServer(WHOLE), False)):
         assert isinstance(read_facts(server, "tokenguard", None, probe=wish).probe, NotRead)
-        assert server.asked == []
+        assert server.requests == []
 
 
 def test_invalid_policy_has_its_errors() -> None:

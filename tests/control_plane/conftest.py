@@ -57,7 +57,7 @@ def clients(server, path, **where):
 
 
 @contextlib.contextmanager
-def asks(plane, name, client):
+def registered_webhook(plane, name, client):
     """Have a webhook asked about a policy in a ConfigMap; yield what returns what kubectl is told, which makes none."""
     webhook = {
         "name": "policy.validate.tokenguard.svc", "clientConfig": client,

@@ -139,8 +139,8 @@ class Crowd:
         for secret in secrets_of(namespace):
             self.make(secret)
         self.make(binding(namespace))
-        for place, (kind, count) in enumerate(self.sizes.items()):
-            spec = SPECS[(3 * number + place) % len(SPECS)]
+        for position, (kind, count) in enumerate(self.sizes.items()):
+            spec = SPECS[(3 * number + position) % len(SPECS)]
             self._workload(namespace, kind, count, spec)
 
     def _workload(self, namespace: str, kind: str, count: int, spec: Object) -> None:

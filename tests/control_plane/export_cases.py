@@ -28,7 +28,7 @@ RECORDED = Path(__file__).parent.parent / "recorded"
 
 def golden() -> Iterator[Case]:
     """Yield the golden cases about pods, Secrets and TokenRequests; cases with the same policy share one."""
-    known: dict[str, Policy] = {}
+    policies: dict[str, Policy] = {}
     for rule, case in LOADED:
         found = golden_case(case)
         request = dict(found.request)
@@ -36,7 +36,7 @@ def golden() -> Iterator[Case]:
         subject = read_review(review(obj, **request, old=old), admission_request.Phase.VALIDATE).subject
         if subject not in SUBJECTS or request.get("namespace") == "":
             continue
-        policy = known.setdefault(found.policy.sha256, found.policy)
+        policy = policies.setdefault(found.policy.sha256, found.policy)
         namespace = request.get("namespace", "demo")
         account = (
             request.get("name", (obj.get("metadata") or {}).get("name", "")) if obj["kind"] == "TokenRequest" else ""
@@ -211,13 +211,18 @@ def rich_cases(draw: st.DrawFn, number: int) -> list[Case]:
     for index in range(number):
         namespace = draw(st.sampled_from(list(NAMESPACES)))
         user = draw(st.sampled_from(list(USERS)))
-        place = {"namespace": namespace, "user": user, "groups": USERS[user], "namespace_labels": NAMESPACES[namespace]}
+        origin = {
+            "namespace": namespace,
+            "user": user,
+            "groups": USERS[user],
+            "namespace_labels": NAMESPACES[namespace],
+        }
         cluster = ClusterState(namespaces={name: frozenset(pairs) for name, pairs in NAMESPACES.items()})
-        made.append(Case(f"pod {index}", policy, draw(rich_pods()), cluster, **place))
+        made.append(Case(f"pod {index}", policy, draw(rich_pods()), cluster, **origin))
     account = draw(st.sampled_from(ACCOUNTS))
-    made.append(Case("token", policy, completed(draw(token_requests)), cluster, **place, account=account))
+    made.append(Case("token", policy, completed(draw(token_requests)), cluster, **origin, account=account))
     secret, old = draw(secret_changes())
-    made.append(Case("secret", policy, secret, cluster, **place, old=old))
+    made.append(Case("secret", policy, secret, cluster, **origin, old=old))
     return made
 
 
@@ -289,6 +294,6 @@ def _correct_volume(volume: dict[str, Any]) -> None:
         for number, source in enumerate(sources):
             if "serviceAccountToken" in source:
                 source["serviceAccountToken"]["path"] += str(number)
-        volume["projected"]["sources"] = [one for one in sources if one and "clusterTrustBundle" not in one]
+        volume["projected"]["sources"] = [entry for entry in sources if entry and "clusterTrustBundle" not in entry]
     for number, item in enumerate((volume.get("secret") or {}).get("items") or ()):
         item["path"] = f"{item['path']}{number}"

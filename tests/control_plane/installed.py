@@ -15,7 +15,7 @@ import pytest
 from tests.commands import run_command
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane
-from tests.end_to_end.cluster import Object, is_asked, put_policy
+from tests.end_to_end.cluster import Object, is_webhook_called, put_policy
 from tests.manifests.rendering import environment_of_process, render, the
 from tests.serving import Server, eventually, serve
 
@@ -55,13 +55,13 @@ def settings(objects: list[Object]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def replica(plane: ControlPlane, folder: Path, told: dict[str, str], *flags: str) -> Iterator[Server]:
+def replica(plane: ControlPlane, folder: Path, environment: dict[str, str], *flags: str) -> Iterator[Server]:
     """Run one replica as the manifests' ServiceAccount."""
-    kubeconfig = account_kubeconfig(plane, folder, namespace=told["TOKENGUARD_OWN_NAMESPACE"])
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
-    made = ("--tls-san", "127.0.0.1") if "TOKENGUARD_MANAGE_CERTS" in told else ()
+    kubeconfig = account_kubeconfig(plane, folder, namespace=environment["TOKENGUARD_OWN_NAMESPACE"])
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
+    made = ("--tls-san", "127.0.0.1") if "TOKENGUARD_MANAGE_CERTS" in environment else ()
     more = ("--kubeconfig", str(kubeconfig), *made, "--audit-level", "all", *flags)
-    with serve(folder, *more, verified=False, env=kept | told) as server:
+    with serve(folder, *more, verified=False, env=inherited | environment) as server:
         yield server
 
 
@@ -80,8 +80,8 @@ def as_in_a_pod(plane: ControlPlane, folder: Path, account: str = "tokenguard") 
     if tried.returncode:
         pytest.skip(f"needs the right to make a mount namespace: {tried.stderr.strip()}")
     host, _, port = plane.url.removeprefix("https://").partition(":")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
-    return wrap, kept | {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
+    return wrap, inherited | {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
 
 
 def at(configuration: Object, server: Server) -> Object:
@@ -117,7 +117,7 @@ def installed(
             plane.do("apply", "-f", "-", stdin=at(configuration, server))
         installation = Installation(plane, servers, namespace)
         eventually(installation.is_trusted)
-        eventually(lambda: is_asked(plane))
+        eventually(lambda: is_webhook_called(plane))
         yield installation
 
 

@@ -91,16 +91,16 @@ def reads(namespace: str, secret: str) -> bytes:
 def is_denied(server: Server, namespace: str, secret: str) -> bool:
     """Say whether all of several connections, which spread over the workers, are told that the pod is denied."""
     body = reads(namespace, secret)
-    return all("legacy-token-reference" in said(server, body) for _ in range(8))
+    return all("legacy-token-reference" in denial_message(server, body) for _ in range(8))
 
 
 def is_allowed(server: Server, namespace: str, secret: str) -> bool:
     """Say whether none of them is."""
     body = reads(namespace, secret)
-    return not any("legacy-token-reference" in said(server, body) for _ in range(8))
+    return not any("legacy-token-reference" in denial_message(server, body) for _ in range(8))
 
 
-def said(server: Server, body: bytes) -> str:
+def denial_message(server: Server, body: bytes) -> str:
     """Return what a denial says; empty for what is allowed."""
     response = server.review("/validate", body)
     return "" if response["allowed"] else response["status"]["message"]

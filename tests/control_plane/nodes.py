@@ -57,14 +57,14 @@ class Nodes:
         scale = ("scale", "deployment", "tokenguard", "-n", self.namespace, f"--replicas={self.replicas}")
         self.plane.do(*scale)  # as the autoscaler does
         deployment = self._get("deployments", "apps/v1")
-        told = environment_of_process(deployment)
+        environment = environment_of_process(deployment)
         [container] = deployment["spec"]["template"]["spec"]["containers"]
         former, self._running, self.servers = self._running, contextlib.ExitStack(), []
         self._rollouts += 1
         for number in range(self.replicas):
             run = self.folder / f"{self._rollouts}-{number}"
             flags = ("--bind", f"{machine_address()}:0", *container["args"][1:])
-            self.servers.append(self._running.enter_context(replica(self.plane, run, told, *flags)))
+            self.servers.append(self._running.enter_context(replica(self.plane, run, environment, *flags)))
         self._publish()
         self._report(deployment)
         former.close()

@@ -37,7 +37,7 @@ AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"l
 
 def find_binaries() -> Path | None:
     """Return the folder that holds all that is needed, or None."""
-    folders = [Path(place) for place in PLACES if place]
+    folders = [Path(path) for path in PLACES if path]
     return next((folder for folder in folders if all((folder / name).exists() for name in NEEDED)), None)
 
 

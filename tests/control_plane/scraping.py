@@ -52,7 +52,7 @@ class Prometheus:
         return found
 
 
-def _told(installation: Installation, folder: Path) -> dict[str, Any]:
+def _prometheus_config(installation: Installation, folder: Path) -> dict[str, Any]:
     """Return its configuration; what is the operator's to translate stands in the ServiceMonitor."""
     [endpoint] = the("ServiceMonitor", render(MONITORING))["spec"]["endpoints"]
     authority = endpoint["tlsConfig"]["ca"]["secret"]
@@ -87,7 +87,7 @@ def prometheus(installation: Installation, folder: Path) -> Iterator[Prometheus]
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("needs prometheus: apt-get install prometheus")
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(_told(installation, folder)))
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(_prometheus_config(installation, folder)))
     (folder / "rules.yaml").write_text(yaml.safe_dump(the("PrometheusRule", render(MONITORING))["spec"]))
     [port] = free_ports(1)
     command = [

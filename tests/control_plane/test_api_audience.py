@@ -28,17 +28,17 @@ def server(internal_plane, tmp_path_factory):
 
 def review(**spec) -> bytes:
     """Return a review of a TokenRequest, as a real API server sent one, that asks for something else."""
-    asked = json.loads(recorded("token-bound-to-pod.serviceaccounts-token", "validate"))
-    asked["request"]["object"]["spec"] |= spec
-    return json.dumps(asked).encode()
+    document = json.loads(recorded("token-bound-to-pod.serviceaccounts-token", "validate"))
+    document["request"]["object"]["spec"] |= spec
+    return json.dumps(document).encode()
 
 
 def test_audience_of_the_api_server_is_allowed_the_usual_is_not(server) -> None:
-    assert live.said(server, review(audiences=[INTERNAL_AUDIENCE])) == ""
-    refused = live.said(server, review(audiences=["https://kubernetes.default.svc"]))
+    assert live.denial_message(server, review(audiences=[INTERNAL_AUDIENCE])) == ""
+    refused = live.denial_message(server, review(audiences=["https://kubernetes.default.svc"]))
     assert 'token-request-audience: spec.audiences[0] is "https://kubernetes.default.svc"' in refused
 
 
 def test_3607_seconds_for_the_api_audience_are_a_year(server) -> None:
-    assert "31536000s" in live.said(server, review(audiences=[INTERNAL_AUDIENCE], expirationSeconds=3607))
-    assert live.said(server, review(audiences=["https://vault.example.com"], expirationSeconds=3607)) == ""
+    assert "31536000s" in live.denial_message(server, review(audiences=[INTERNAL_AUDIENCE], expirationSeconds=3607))
+    assert live.denial_message(server, review(audiences=["https://vault.example.com"], expirationSeconds=3607)) == ""

@@ -79,14 +79,14 @@ def test_stale_and_legacy_token_users_are_summarized(bare_plane) -> None:
     stale = of_pod_long_ago(plane, "sleepy")
     for _ in range(2):
         ask(plane, stale)
-    told = summarize(log)
-    [row] = told["staleTokens"]["rows"]
+    summary = summarize(log)
+    [row] = summary["staleTokens"]["rows"]
     assert row["account"] == "demo/sleepy"
     assert row["requests"] >= 2
     assert HOUR - 60 < row["secondsStale"] < HOUR + 600
     assert row["pods"] == ["sleepy-0"]
     assert "kubectl" in row["clients"][0]
-    assert told["legacyTokens"]["rows"] == []
+    assert summary["legacyTokens"]["rows"] == []
     ask(plane, legacy(plane, "old"))
     [row] = summarize(log)["legacyTokens"]["rows"]
     assert row["account"] == "demo/old"
@@ -100,17 +100,17 @@ def test_audit_log_and_api_server_log_agree(guarded_plane, tmp_path) -> None:
     for number in range(3):
         plane.do("create", "-f", "-", stdin=pod(f"fine-{number}", "demo"))
         plane.kubectl("create", "-f", "-", stdin=pod(f"legacy-{number}", "demo", container=reads_legacy()))
-    plane.kubectl("create", "-f", "-", "--dry-run=server", stdin=pod("told-dry", "demo", container=reads_legacy()))
+    plane.kubectl("create", "-f", "-", "--dry-run=server", stdin=pod("legacy-dry", "demo", container=reads_legacy()))
     generated = pod("ignored", "demo", container=reads_legacy())
     generated["metadata"] = {"generateName": "made-up-", "namespace": "demo"}
     plane.kubectl("create", "-f", "-", stdin=generated)
-    mixed, told_by_api_server, told_by_own = (tmp_path / name for name in ("mixed", "api-server", "tokenguard"))
-    told_by_api_server.write_text(plane.audit[before:])
-    told_by_own.write_bytes(own_log.read_bytes()[own_before:])
-    mixed.write_text(told_by_api_server.read_text() + told_by_own.read_text())
-    told = summarize(mixed)
-    assert told == summarize(told_by_api_server, told_by_own) | {"logs": 1}
-    own, by_api_server = told["decisions"]["tokenguard"], told["decisions"]["apiServer"]
+    mixed, api_server_lines, own_lines = (tmp_path / name for name in ("mixed", "api-server", "tokenguard"))
+    api_server_lines.write_text(plane.audit[before:])
+    own_lines.write_bytes(own_log.read_bytes()[own_before:])
+    mixed.write_text(api_server_lines.read_text() + own_lines.read_text())
+    summary = summarize(mixed)
+    assert summary == summarize(api_server_lines, own_lines) | {"logs": 1}
+    own, by_api_server = summary["decisions"]["tokenguard"], summary["decisions"]["apiServer"]
     assert own["denied"] >= 4
     assert own["patched"] >= 3
     assert own["dryRuns"]["denied"] >= 1

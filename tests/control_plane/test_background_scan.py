@@ -226,9 +226,9 @@ def test_job_in_a_pod_finds_the_api_server(scanned, tmp_path) -> None:
     job = the("CronJob", render(COMPONENT), "tokenguard-scan")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     [container] = job["containers"]
     wrap, environment = as_in_a_pod(scanned.plane, tmp_path, "tokenguard-scanner")
-    told = {"TOKENGUARD_OWN_NAMESPACE": "tokenguard", "TMPDIR": str(tmp_path), "HOME": "/nonexistent"}
+    own = {"TOKENGUARD_OWN_NAMESPACE": "tokenguard", "TMPDIR": str(tmp_path), "HOME": "/nonexistent"}
     command = [*wrap, sys.executable, "-m", "webhook", *container["args"]]
-    environment = {key: value for key, value in environment.items() if key != "KUBECONFIG"} | told
+    environment = {key: value for key, value in environment.items() if key != "KUBECONFIG"} | own
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "(wgpolicyk8s.io/v1alpha2): " in done.stdout
@@ -237,10 +237,10 @@ def test_job_in_a_pod_finds_the_api_server(scanned, tmp_path) -> None:
 
 def test_scanner_sends_no_other_requests(scanned) -> None:
     scanned.scan()
-    asked = [json.loads(line) for line in scanned.plane.audit.splitlines()]
+    events = [json.loads(line) for line in scanned.plane.audit.splitlines()]
     own = [
         event
-        for event in asked
+        for event in events
         if event["user"]["username"] == SCANNER and {"objectRef", "responseStatus"} <= event.keys()
     ]
     written = {(event["verb"], event["objectRef"]["resource"]) for event in own if event["verb"] not in ("list", "get")}

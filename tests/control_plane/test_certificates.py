@@ -23,9 +23,9 @@ class Yes(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        response = {"uid": asked["request"]["uid"], "allowed": True, "warnings": ["it was asked"]}
-        body = json.dumps({"apiVersion": asked["apiVersion"], "kind": asked["kind"], "response": response}).encode()
+        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        response = {"uid": review["request"]["uid"], "allowed": True, "warnings": ["it was asked"]}
+        body = json.dumps({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -93,6 +93,6 @@ def test_api_server_accepts_and_rejects_chains_as_the_verifier(plane, tmp_path, 
         return done.stderr if "asked" in done.stderr or "certificates.example.com" in done.stderr else ""
 
     with served(case, tmp_path) as port, called(plane, case, port):
-        told = eventually(answer)
-    assert ("it was asked" in told) == case.is_accepted_by_go, told
-    assert ("x509: " in told) == (not case.is_accepted_by_go), told
+        message = eventually(answer)
+    assert ("it was asked" in message) == case.is_accepted_by_go, message
+    assert ("x509: " in message) == (not case.is_accepted_by_go), message

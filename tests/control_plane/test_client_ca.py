@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_plane.conftest import asks, clients, configuration, rule
+from tests.control_plane.conftest import clients, configuration, registered_webhook, rule
 from tests.control_plane.plane import ControlPlane, free_ports, own_plane
 from tests.documented import CHECKOUT
 from tests.pki.foreign import CLIENT, foreign
@@ -48,7 +48,7 @@ class Site:
             lambda: self.server.metric("tokenguard_reloads_total", source="client-ca", result="accepted") == before + 1
         )
 
-    def asked(self) -> str:
+    def denial(self) -> str:
         """Return what kubectl is told where it asks for a token that the policy doesn't allow."""
         return self.plane.kubectl("create", "token", "app", "-n", "demo", "--duration=48h").stderr
 
@@ -91,12 +91,12 @@ def site(tmp_path_factory):
                 "name": "all.validate.tokenguard.svc", "clientConfig": service(server, "/validate"),
                 "rules": [rule("", ["pods", "serviceaccounts/token"], ["CREATE"])],
             }))  # fmt: skip
-            eventually(lambda: "admission webhook" in made.asked())
+            eventually(lambda: "admission webhook" in made.denial())
             yield made
 
 
 def test_api_server_with_client_certificate_is_answered(site) -> None:
-    assert "token-request-expiration: " in site.asked()
+    assert "token-request-expiration: " in site.denial()
     site.plane.do("create", "-f", "-", stdin={
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain", "namespace": "demo"},
         "spec": {"serviceAccountName": "app", "containers": [{"name": "app", "image": "nginx"}]},
@@ -107,8 +107,8 @@ def test_api_server_with_client_certificate_is_answered(site) -> None:
 
 
 def test_api_server_without_client_certificate_is_refused(site, plane) -> None:
-    with asks(plane, "shows-none", clients(site.server, "/validate")) as told:
-        said = eventually(told)
+    with registered_webhook(plane, "shows-none", clients(site.server, "/validate")) as create:
+        said = eventually(create)
     assert 'failed calling webhook "policy.validate.tokenguard.svc"' in said
     assert "a client certificate of the CA in --client-ca is required" in said
     assert "kubeConfigFile" in said
@@ -132,12 +132,12 @@ def end_workers(server: Server) -> None:
 
 def test_client_ca_replaced_as_documented_needs_no_restart(site) -> None:
     site.know(FIRST, SECOND)
-    assert "token-request-expiration: " in site.asked()
+    assert "token-request-expiration: " in site.denial()
     site.show(SECOND)
     site.know(SECOND)
     end_workers(site.server)
-    eventually(lambda: "token-request-expiration: " in site.asked())
+    eventually(lambda: "token-request-expiration: " in site.denial())
     site.know(FIRST)
-    assert "token-request-expiration: " in site.asked(), "a connection that stands was verified when it was made"
+    assert "token-request-expiration: " in site.denial(), "a connection that stands was verified when it was made"
     end_workers(site.server)
-    assert re.search("/validate?.*tls: unknown certificate authority", eventually(site.asked))
+    assert re.search("/validate?.*tls: unknown certificate authority", eventually(site.denial))

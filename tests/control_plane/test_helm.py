@@ -10,7 +10,7 @@ from tests.control_plane.installed import Installation
 from tests.control_plane.nodes import RESOLVES_ENDPOINTS, Nodes, in_background, run_pod
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.control_plane.pod_load import PODS, pods_created
-from tests.end_to_end.cluster import POLICY, is_asked, pod, prepare, reads_legacy, refusal, warnings
+from tests.end_to_end.cluster import POLICY, is_webhook_called, pod, prepare, reads_legacy, refusal, warnings
 from tests.generated_chart import CHART
 from tests.manifests.chart import HELM, is_helm_3, needs_helm
 from tests.manifests.rendering import CHECKOUT
@@ -89,7 +89,7 @@ def installation(plane, helm, nodes):
         loop.more(PODS)
         before = list(loop.failures)
         helm.do(*helm.shown("upgrade"))
-        eventually(lambda: is_asked(plane))
+        eventually(lambda: is_webhook_called(plane))
         loop.more(PODS)
     found = Installation(plane, nodes.servers, NAMESPACE)
     eventually(found.is_trusted)

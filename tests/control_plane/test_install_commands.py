@@ -7,7 +7,7 @@ import pytest
 from tests.control_plane.nodes import RESOLVES_ENDPOINTS, Nodes, in_background
 from tests.control_plane.plane import own_plane
 from tests.control_plane.pod_load import PODS, pods_created
-from tests.end_to_end.cluster import is_asked, pod, prepare, reads_legacy, refusal
+from tests.end_to_end.cluster import is_webhook_called, pod, prepare, reads_legacy, refusal
 from tests.end_to_end.operator import INSTALL, MOVE, run_commands, shown_commands, write_kustomization
 from tests.serving import eventually
 
@@ -34,7 +34,7 @@ def installation(plane, tmp_path_factory):
             run_commands(plane, without_webhooks)
         before = list(loop.failures)
         run_commands(plane, [webhooks])
-        eventually(lambda: is_asked(plane))
+        eventually(lambda: is_webhook_called(plane))
         loop.more(PODS)
     yield nodes, before, loop.failures
     nodes.stop()

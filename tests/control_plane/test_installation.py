@@ -111,7 +111,7 @@ def replace_workers(installation: Installation) -> None:
         eventually(lambda replica=server, gone=before: len(replica.workers) == 1 and not gone & set(replica.workers))
 
 
-def assert_asked_anew(plane: ControlPlane, installation: Installation, name: str) -> None:
+def assert_reconnects(plane: ControlPlane, installation: Installation, name: str) -> None:
     """Have the API server connect again, and see that it can."""
     replace_workers(installation)
     with pods_created(plane, name) as loop:
@@ -149,7 +149,7 @@ def test_certificate_rotation_fails_no_pod(plane, installation) -> None:
     assert after["tls.crt"] != before["tls.crt"]
     assert after["ca.crt"] == before["ca.crt"]
     assert len(connections.served) == 2, "the old certificate was seen, and the new one"
-    assert_asked_anew(plane, installation, "after-rotation")
+    assert_reconnects(plane, installation, "after-rotation")
 
 
 @pytest.mark.covers("failure-modes: certificate rotated")
@@ -165,7 +165,7 @@ def test_ca_rotation_fails_no_pod(plane, installation) -> None:
     }
     assert certs(plane, "status").returncode == 0
     assert len(connections.served) == 2, "the old certificate was seen, and the new one"
-    assert_asked_anew(plane, installation, "after-ca")
+    assert_reconnects(plane, installation, "after-ca")
 
 
 @pytest.mark.covers("threat-model: caBundle replaced")
@@ -252,13 +252,13 @@ def payload(token: str) -> dict:
 @installed_already
 def test_tokens_for_the_kubelet_follow_the_policy(plane) -> None:
     plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}})
-    asked = {
+    pods = {
         name: created(plane, pod(name, namespace, nodeName="node-1"))
         for name, namespace in (("guarded", "shop"), ("unguarded", "warned"))
     }
     lives = {}
     for name, namespace in (("guarded", "shop"), ("unguarded", "warned")):
-        for volume, source in tokens(asked[name]).items():
+        for volume, source in tokens(pods[name]).items():
             audience = (f"--audience={source['audience']}",) if "audience" in source else ()
             uid = plane.do("get", "pod", name, "-n", namespace, "-o", "jsonpath={.metadata.uid}")
             claims = payload(plane.do(
@@ -278,8 +278,8 @@ def test_tokens_for_the_kubelet_follow_the_policy(plane) -> None:
 @installed_already
 def test_replica_in_a_pod_finds_the_api_server(plane, tmp_path) -> None:
     wrap, where = as_in_a_pod(plane, tmp_path)
-    told = settings(render("manifests"))
-    with serve(tmp_path / "run", "--audit-level", "all", verified=False, wrap=wrap, env=where | told) as server:
+    environment = settings(render("manifests"))
+    with serve(tmp_path / "run", "--audit-level", "all", verified=False, wrap=wrap, env=where | environment) as server:
         assert server.request("GET", "/readyz").json["status"] == "ready"
         assert "Secrets: synced" in server.log
 
@@ -332,7 +332,7 @@ def given_rights(objects: list[dict]) -> set[Right]:
 @pytest.mark.covers("threat-model: tokenguard's account")
 def test_permissions_in_the_manifests_suffice_and_are_needed(plane, installation) -> None:
     objects = render("manifests")
-    told_of_twice(plane, installation)
+    reject_with_two_events(plane, installation)
     put_policy_past_the_door(plane, f"{POLICY}modee: warn\n")
     eventually(lambda: any(right.resource == "events" for right in used_rights(plane)[0]))
     put_policy(plane)
@@ -344,7 +344,7 @@ def test_permissions_in_the_manifests_suffice_and_are_needed(plane, installation
     assert [right for right in given if not is_needed(right, used)] == []
 
 
-def told_of_twice(plane: ControlPlane, installation: Installation) -> None:
+def reject_with_two_events(plane: ControlPlane, installation: Installation) -> None:
     """Have a pod of a controller's rejected, and told of by one worker after the other."""
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": "1", "controller": True}
     manifest = pod("owned", "strict", container=reads_legacy("app-token"))
@@ -431,8 +431,8 @@ def test_foreign_certificate_is_served_once_it_exists(plane, tmp_path) -> None:
         (tmp_path / name).write_bytes(files[name])
     where = "own-certificate"
     with contextlib.ExitStack() as stack:
-        told = settings(render("manifests")) | {"TOKENGUARD_TLS_SECRET": f"tokenguard/{where}"}
-        told.pop("TOKENGUARD_MANAGE_CERTS")
+        environment = settings(render("manifests")) | {"TOKENGUARD_TLS_SECRET": f"tokenguard/{where}"}
+        environment.pop("TOKENGUARD_MANAGE_CERTS")
         log = tmp_path / "run" / "log"
 
         def make_it_when_it_is_missed() -> None:
@@ -443,6 +443,6 @@ def test_foreign_certificate_is_served_once_it_exists(plane, tmp_path) -> None:
         thread = threading.Thread(target=make_it_when_it_is_missed)
         thread.start()
         stack.callback(thread.join)
-        server = stack.enter_context(replica(plane, tmp_path / "run", told))
+        server = stack.enter_context(replica(plane, tmp_path / "run", environment))
         shown = ssl.get_server_certificate(tuple(server.address.split(":")))
         assert parse_certificates(shown.encode())[0].fingerprint == parse_certificates(files["tls.crt"])[0].fingerprint

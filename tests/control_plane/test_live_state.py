@@ -15,6 +15,7 @@ from tests.control_plane.live import (
     POLICY,
     WARN,
     account_kubeconfig,
+    denial_message,
     is_allowed,
     is_denied,
     live,
@@ -24,7 +25,6 @@ from tests.control_plane.live import (
     reads,
     revision,
     revisions,
-    said,
 )
 from tests.serving import eventually, serve
 
@@ -216,7 +216,7 @@ def test_expired_token_is_read_again_from_its_file(plane, tmp_path, namespace) -
     flags = ["--kubeconfig", str(kubeconfig), "--policy-configmap", cluster.WHERE]
     with serve(tmp_path / "run", *flags, ready=False) as server:
         eventually(lambda: "Unauthorized" in server.request("GET", "/readyz").json["error"])
-        assert "not ready" in said(server, reads(namespace, "any"))
+        assert "not ready" in denial_message(server, reads(namespace, "any"))
         (tmp_path / "token").write_text(good)
         eventually(lambda: server.request("GET", "/readyz").status == 200)
 

@@ -167,7 +167,7 @@ def test_prometheus_evaluates_alerts_and_the_expected_ones_fire(scraping_prometh
 def test_every_dashboard_query_works(scraping_prometheus) -> None:
     dashboard = json.loads(the("ConfigMap", render(MONITORING), "tokenguard-dashboard")["data"]["tokenguard.json"])
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
-    asked = {
+    queries = {
         expression: re.sub(r" > 0(?!\w)(\.5)?", "", re.sub(r"\$__\w+", "1m", expression.replace("$cluster", ".*")))
         for expression in expressions
     }
@@ -175,7 +175,7 @@ def test_every_dashboard_query_works(scraping_prometheus) -> None:
     expected = {expression for expression in expressions if "calling_webhook_error" in expression}
 
     def unexpected() -> set[str]:
-        return {entry for entry, now in asked.items() if not scraping_prometheus.query(now)} ^ expected
+        return {entry for entry, now in queries.items() if not scraping_prometheus.query(now)} ^ expected
 
     with contextlib.suppress(AssertionError):
         eventually(lambda: not unexpected())

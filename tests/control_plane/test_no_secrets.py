@@ -49,11 +49,11 @@ def test_server_evaluates_with_the_list_and_follows_it(plane, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     mounted = tmp_path / "objects.json"
     mounted.write_text(written(plane)["objects.json"])
-    told = settings(render(OVERLAY)) | {"TOKENGUARD_OBJECTS": str(mounted)}
-    tls = {name: told.pop(name) for name in ("TOKENGUARD_TLS_CERT", "TOKENGUARD_TLS_KEY")}
+    environment = settings(render(OVERLAY)) | {"TOKENGUARD_OBJECTS": str(mounted)}
+    tls = {name: environment.pop(name) for name in ("TOKENGUARD_TLS_CERT", "TOKENGUARD_TLS_KEY")}
     assert all(tls.values())
     kubeconfig = account_kubeconfig(plane, tmp_path / "server")
-    with serve(tmp_path / "run", "--kubeconfig", str(kubeconfig), environment=told) as server:
+    with serve(tmp_path / "run", "--kubeconfig", str(kubeconfig), environment=environment) as server:
         assert is_denied(server, "shop", "first")
         assert is_allowed(server, "shop", "later")
         plane.create(secret("later", "shop"))
@@ -61,12 +61,12 @@ def test_server_evaluates_with_the_list_and_follows_it(plane, tmp_path) -> None:
         mounted.write_text(written(plane)["objects.json"])
         eventually(lambda: is_denied(server, "shop", "later"))
     events = [json.loads(line) for line in plane.audit.splitlines()]
-    assert "secrets" not in {resource for _, resource in asked(events, ACCOUNT)}
+    assert "secrets" not in {resource for _, resource in requests_of(events, ACCOUNT)}
     expected = {("list", "namespaces"), ("list", "secrets"), ("patch", "configmaps")}
-    assert asked(events, WRITER) == expected
+    assert requests_of(events, WRITER) == expected
 
 
-def asked(events, user):
+def requests_of(events, user):
     own = [event for event in events if event["user"]["username"] == user and "objectRef" in event]
     return {(event["verb"], event["objectRef"]["resource"]) for event in own}
 

@@ -10,8 +10,8 @@ import json
 
 import pytest
 
-from tests.control_plane.asked import post, recorder
 from tests.control_plane.conftest import GUARDED_BY, configuration, rule
+from tests.control_plane.raw_requests import post, recorder
 from tests.reviews import review
 from tests.serving import eventually
 from webhook.core.admission_request import Phase, read_review
@@ -155,12 +155,12 @@ def test_evaluated_object_is_the_stored_object(observed_plane, body, content_typ
     assert status == 201, answer
     stored = json.loads(plane.do("get", "pod", "odd", "-n", "demo", "-o", "json"))
     plane.do("delete", "pod", "odd", "-n", "demo", "--grace-period=0", "--force")
-    judged = json.loads(bodies[-1])["request"]["object"]
-    assert judged["spec"] == stored["spec"]
+    evaluated = json.loads(bodies[-1])["request"]["object"]
+    assert evaluated["spec"] == stored["spec"]
     policy = read_policy(GUARDED_BY.encode())
     cluster = ClusterState(legacy_tokens={"demo": {"app-token": "app"}})
-    kept = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odd"}, "spec": stored["spec"]}
-    assert evaluate(read_review(review(kept), Phase.VALIDATE), policy, cluster, NOW).outcome == "allowed"
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odd"}, "spec": stored["spec"]}
+    assert evaluate(read_review(review(manifest), Phase.VALIDATE), policy, cluster, NOW).outcome == "allowed"
 
 
 @pytest.mark.covers("failure-modes: odd JSON")

@@ -66,8 +66,8 @@ def test_pods_are_patched_and_denied(plane) -> None:
 
 @is_installed
 def test_own_pods_are_left_alone(plane) -> None:
-    asked = created(plane, pod("own", OTHER, "tokenguard", automountServiceAccountToken=True, **restricted()))
-    assert tokens(asked)["kube-api-access"]["expirationSeconds"] == 3607
+    spec = created(plane, pod("own", OTHER, "tokenguard", automountServiceAccountToken=True, **restricted()))
+    assert tokens(spec)["kube-api-access"]["expirationSeconds"] == 3607
 
 
 @is_installed
@@ -119,9 +119,9 @@ def test_scan_uses_the_policy_there(plane) -> None:
 @is_installed
 def test_nothing_of_tokenguard_is_in_the_default_namespace(plane) -> None:
     found = json.loads(plane.do("get", KINDS, "-n", "tokenguard", "-o", "json"))["items"]
-    assert {one["metadata"]["name"] for one in found} <= {"default", "default-token", "kube-root-ca.crt"}
+    assert {obj["metadata"]["name"] for obj in found} <= {"default", "default-token", "kube-root-ca.crt"}
     own = json.loads(plane.do("get", KINDS, "-n", OTHER, "-o", "json"))["items"]
-    assert {"tokenguard", "token-policy", "tokenguard-tls"} <= {one["metadata"]["name"] for one in own}
+    assert {"tokenguard", "token-policy", "tokenguard-tls"} <= {obj["metadata"]["name"] for obj in own}
 
 
 def test_removal_by_the_commands_of_the_page_fails_no_pod(plane, mine, installation) -> None:

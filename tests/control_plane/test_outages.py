@@ -77,7 +77,7 @@ def test_worker_restarted_in_an_outage_decides_as_before(plane, server, namespac
         put_secret(plane, "old", name)
     eventually(lambda: is_denied(server, namespace, "old") and f'"{trusted}":{{"old"' in stored(server))
     eventually(lambda: revisions(server) == {revision(BY_LABEL)})
-    told = len(server.log)
+    logged = len(server.log)
     with outage(plane) as why:
         gone = server.workers
         for worker in gone:
@@ -85,7 +85,7 @@ def test_worker_restarted_in_an_outage_decides_as_before(plane, server, namespac
         killed = time.monotonic()
         statuses = set()
         eventually(lambda: statuses.update(ready_now(server)) or set(server.workers) - set(gone))
-        eventually(lambda: statuses.update(ready_now(server)) or server.log[told:].count(why) >= 3)
+        eventually(lambda: statuses.update(ready_now(server)) or server.log[logged:].count(why) >= 3)
         assert statuses == {200}
         assert revisions(server) == {revision(BY_LABEL)}
         assert is_denied(server, namespace, "old")
@@ -134,12 +134,12 @@ class Interrupted:
         self._plane = plane
         self._made = made
         self._connection = ApiClient(plane.folder / "kubeconfig", folder)
-        self.asked = []
+        self.queries = []
         self.watch = self._connection.watch
 
     def get(self, path, query, accept) -> bytes:
-        self.asked.append(dict(query))
-        if len(self.asked) == 2:
+        self.queries.append(dict(query))
+        if len(self.queries) == 2:
             self._plane.do("create", "namespace", self._made)
             self._plane.compact()
             self._plane.kill()
@@ -157,7 +157,7 @@ def test_list_whose_page_expired_is_read_whole(plane, tmp_path, monkeypatch) -> 
 
     reflector = Reflector(NAMESPACES, index.namespaces, transport, SyncCallbacks(heard, failures.append))
     reflector.run()
-    assert [("limit" in query, "continue" in query) for query in transport.asked] == [
+    assert [("limit" in query, "continue" in query) for query in transport.queries] == [
         (True, False), (True, True), (False, False),
     ]  # fmt: skip
     assert {"default", "kube-system", "made-meanwhile"} <= set(index.namespaces._known)
@@ -172,7 +172,7 @@ def test_scan_list_whose_page_expired_continues(plane, tmp_path, monkeypatch) ->
     names = [obj.metadata.name for obj in list_objects(NAMESPACES, transport)]
     there = plane.do("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(names) == sorted(there)
-    [_, refused, again, *_] = [query.get("continue") for query in transport.asked]
+    [_, refused, again, *_] = [query.get("continue") for query in transport.queries]
     assert refused
     assert again
     assert refused != again

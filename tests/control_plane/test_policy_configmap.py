@@ -80,9 +80,9 @@ def document(plane):
 
 def assert_refused(done, *mistakes):
     assert done.returncode == 1
-    first, *told, reference = done.stderr.splitlines()
+    first, *errors, reference = done.stderr.splitlines()
     assert first.strip() == 'The ConfigMap "token-policy" is invalid:'
-    assert told == list(mistakes)
+    assert errors == list(mistakes)
     assert reference.startswith("* tokenguard ")
     assert reference.endswith(": see 'tokenguard policy validate'")
 

@@ -5,7 +5,7 @@ import json
 
 import yaml
 
-from tests.control_plane.conftest import asks, clients
+from tests.control_plane.conftest import clients, registered_webhook
 from tests.serving import POLICY, eventually, serve
 
 SEED = """
@@ -79,9 +79,9 @@ def test_volume_of_the_seed_is_admitted_unchanged(guarded_plane) -> None:
     spec = created(
         plane, pod("seed", volumes=copy.deepcopy(volumes), volumeMounts=[{"name": "token", "mountPath": "/t"}])
     )
-    [kept] = [volume for volume in spec["volumes"] if volume["name"] == "token"]
-    kept["projected"].pop("defaultMode")
-    assert kept == volumes[0]
+    [admitted] = [volume for volume in spec["volumes"] if volume["name"] == "token"]
+    admitted["projected"].pop("defaultMode")
+    assert admitted == volumes[0]
 
 
 def test_long_token_of_an_author_is_capped_with_a_warning(guarded_plane) -> None:
@@ -167,7 +167,7 @@ def test_ephemeral_container_is_evaluated_for_what_it_adds(guarded_plane) -> Non
 
 def test_decision_is_in_the_api_servers_audit_log(guarded_plane) -> None:
     plane, _ = guarded_plane
-    plane.kubectl("create", "-f", "-", stdin=pod("told", envFrom=[{"secretRef": {"name": "app-token"}}]))
+    plane.kubectl("create", "-f", "-", stdin=pod("audited", envFrom=[{"secretRef": {"name": "app-token"}}]))
     events = [json.loads(line) for line in plane.audit.splitlines()]
     annotations = [
         event.get("annotations", {}) for event in events if event.get("objectRef", {}).get("resource") == "pods"
@@ -195,8 +195,8 @@ def test_author_sees_why_a_review_was_not_read(plane, tmp_path) -> None:
     flags = ["--policy", str(tmp_path / "policy.yaml"), "--objects", str(tmp_path / "objects.yaml")]
     with (
         serve(tmp_path / "run", *flags, "--max-body-bytes", "1024") as server,
-        asks(plane, "reads-little", clients(server, "/validate")) as told,
+        registered_webhook(plane, "reads-little", clients(server, "/validate")) as create,
     ):
-        said = eventually(told)
+        said = eventually(create)
     assert 'failed calling webhook "policy.validate.tokenguard.svc"' in said
     assert "the review exceeds 1024 bytes" in said

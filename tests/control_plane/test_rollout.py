@@ -88,8 +88,8 @@ class Walk:
     def put_in_force(self, mode_of_team_a: str) -> None:
         """Wait until a policy that was written is judged by."""
         probe = pod("probe", "team-a", container=reads_legacy("app-token"))
-        told = {"warn": "Warning: ", "enforce": "denied the request"}[mode_of_team_a]
-        eventually(lambda: told in self.plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).stderr)
+        expected = {"warn": "Warning: ", "enforce": "denied the request"}[mode_of_team_a]
+        eventually(lambda: expected in self.plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).stderr)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.control_plane.crowd import SECRETS, TEAMS, Crowd
 from tests.control_plane.installed import KINDS, at
 from tests.control_plane.live import account_kubeconfig, install, live, put_policy, revision, revisions
 from tests.control_plane.plane import ControlPlane, own_plane
-from tests.end_to_end.cluster import LEGACY, is_asked
+from tests.end_to_end.cluster import LEGACY, is_webhook_called
 from tests.formatters.scan_html.reading import Page, agree
 from tests.manifests.rendering import render, the
 from tests.serving import eventually
@@ -70,8 +70,8 @@ TIGHTER = POLICY.replace("mode: warn", "mode: enforce").replace(
 WATCH = """
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[2:])
-with open(sys.argv[1], "w") as told:
-    told.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+with open(sys.argv[1], "w") as result:
+    result.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 sys.exit(status)
 """
 """Run in between: a process begins with its parent's peak of memory, and the tests' own is larger than a scan's."""
@@ -105,7 +105,7 @@ def crowded_cluster(tmp_path_factory):
                 for webhook in configuration["webhooks"]:
                     webhook["clientConfig"]["caBundle"] = bundle
                 plane.do("apply", "-f", "-", stdin=configuration)
-            eventually(lambda: is_asked(plane))
+            eventually(lambda: is_webhook_called(plane))
             crowd.fill(GUARDED)
             put_policy(plane, POLICY)
             eventually(lambda: revisions(server) == {revision(POLICY)})
@@ -136,12 +136,12 @@ def measure(crowded_cluster: Full, *flags: str) -> Done:
         (crowded_cluster.plane.folder / "out").open("w+") as out,
         (crowded_cluster.plane.folder / "err").open("w+") as err,
     ):
-        told = crowded_cluster.plane.folder / "memory"
-        watched = [sys.executable, "-c", WATCH, str(told), *command]
+        memory = crowded_cluster.plane.folder / "memory"
+        watched = [sys.executable, "-c", WATCH, str(memory), *command]
         process = subprocess.run(watched, stdout=out, stderr=err, env=environment, check=False)
         texts = [Path(stream.name).read_text() for stream in (out, err)]
     assert "Traceback" not in texts[1], texts[1]
-    return Done(*texts, process.returncode, int(told.read_text()) / 1024)
+    return Done(*texts, process.returncode, int(memory.read_text()) / 1024)
 
 
 def as_json(crowded_cluster: Full, *flags: str) -> Any:
@@ -195,15 +195,15 @@ def test_large_cluster_is_scanned_in_little_memory(crowded_cluster, scan_run, re
 
 
 def test_report_matches_its_schema(report) -> None:
-    told = schema()
-    jsonschema.Draft202012Validator.check_schema(told)
-    jsonschema.Draft202012Validator(told, format_checker=jsonschema.FormatChecker()).validate(report)
+    report_schema = schema()
+    jsonschema.Draft202012Validator.check_schema(report_schema)
+    jsonschema.Draft202012Validator(report_schema, format_checker=jsonschema.FormatChecker()).validate(report)
 
 
 def test_every_pod_is_reported_once_under_its_owner(cluster_objects, report) -> None:
-    told = pod_results(report)
-    assert sum(len(group["names"]) for workload in report["workloads"] for group in workload["pods"]) == len(told)
-    assert set(told) == {key(pod) for pod in cluster_objects["Pod"]}
+    results = pod_results(report)
+    assert sum(len(group["names"]) for workload in report["workloads"] for group in workload["pods"]) == len(results)
+    assert set(results) == {key(pod) for pod in cluster_objects["Pod"]}
     behind = {("ReplicaSet", *key(replica_set)): replica_set for replica_set in cluster_objects["ReplicaSet"]}
     behind |= {("Job", *key(job)): job for job in cluster_objects["Job"]}
     for pod in cluster_objects["Pod"]:
@@ -214,7 +214,7 @@ def test_every_pod_is_reported_once_under_its_owner(cluster_objects, report) -> 
             [reference] = owner["metadata"]["ownerReferences"]
             expected = (reference["kind"], reference["name"])
             owner = behind.get((reference["kind"], namespace, reference["name"]))
-        workload = told[namespace, name][0]
+        workload = results[namespace, name][0]
         assert (workload["kind"], workload["name"]) == expected
 
 
@@ -244,9 +244,9 @@ def test_legacy_secrets_are_reported_with_their_references(cluster_objects, repo
     for pod in cluster_objects["Pod"]:
         for name in secrets_named(pod):
             naming[pod["metadata"]["namespace"], name].add(pod["metadata"]["name"])
-    told = {(secret["namespace"], secret["name"]): secret for secret in report["legacySecrets"]}
-    assert told.keys() == legacy.keys()
-    for where, secret in told.items():
+    secrets = {(secret["namespace"], secret["name"]): secret for secret in report["legacySecrets"]}
+    assert secrets.keys() == legacy.keys()
+    for where, secret in secrets.items():
         meta = legacy[where]["metadata"]
         labels = meta.get("labels", {})
         assert secret["account"] == meta["annotations"]["kubernetes.io/service-account.name"]
@@ -258,7 +258,7 @@ def test_legacy_secrets_are_reported_with_their_references(cluster_objects, repo
         referred = bool(secret["references"])
         assert secret["unusedSince"] == report["trackedSince"]
         assert secret["removable"] is not referred
-    assert any(secret["removable"] for secret in told.values())
+    assert any(secret["removable"] for secret in secrets.values())
     assert report["trackedSince"]
 
 
@@ -270,8 +270,8 @@ def test_tokens_are_counted_by_their_real_lifetime(cluster_objects, report) -> N
             for source in volume.get("projected", {}).get("sources", []):
                 if token := source.get("serviceAccountToken"):
                     audience = token.get("audience", "").replace("https://kubernetes.default.svc", "")
-                    asked = token["expirationSeconds"]
-                    counted[audience, 31_536_000 if asked == 3607 and not audience else asked] += 1
+                    seconds = token["expirationSeconds"]
+                    counted[audience, 31_536_000 if seconds == 3607 and not audience else seconds] += 1
         namespace = pod["metadata"]["namespace"]
         counted["", None] += sum((namespace, name) in legacy for name in secrets_named(pod))
     assert {
@@ -290,13 +290,13 @@ def test_accounts_without_bindings_have_no_permissions(cluster_objects, report) 
         for pod in cluster_objects["Pod"]
         if any(volume["name"].startswith("kube-api-access-") for volume in pod["spec"].get("volumes", []))
     )
-    told = {
+    without_permissions = {
         (account["namespace"], account["name"]): account["pods"]
         for account in report["accountsWithTokens"]
         if account["grants"] == [] and account["pods"]
     }
-    assert told == {account: count for account, count in mounting.items() if account not in bound}
-    assert told
+    assert without_permissions == {account: count for account, count in mounting.items() if account not in bound}
+    assert without_permissions
 
 
 def test_exemptions_have_the_status_of_their_use(report) -> None:
@@ -319,41 +319,42 @@ def test_recreated_pods_get_the_predicted_decisions(crowded_cluster, report, clu
         if line["resource"] == "pods" and line["dryRun"]:
             found[line["namespace"], line["name"].removesuffix("-again")].append(line)
     live_pods = {key(pod): pod for pod in cluster_objects["Pod"]}
-    told = pod_results(report)
+    results = pod_results(report)
     differing, outcomes = {}, Counter()
     for where, (status, _, _) in answers.items():
         if is_altered(crowded_cluster.crowd.pods[where], live_pods[where]):
             continue
         lines = found[where]
-        foretold = told[where][2]
+        predicted = results[where][2]
         seen = {
             (finding["rule"], finding["action"], finding["path"], finding["detail"])
             for line in lines
             for finding in line["findings"]
         }
         expected = {
-            (finding["rule"], finding["action"], finding["path"], finding["detail"]) for finding in foretold["findings"]
+            (finding["rule"], finding["action"], finding["path"], finding["detail"])
+            for finding in predicted["findings"]
         }
         outcome = outcome_of(lines)
         outcomes[outcome] += 1
-        if (status == 403) != (foretold["outcome"] == "denied") or seen != expected or outcome != foretold["outcome"]:
-            differing[where] = (outcome, foretold["outcome"], seen ^ expected)
+        if (status == 403) != (predicted["outcome"] == "denied") or seen != expected or outcome != predicted["outcome"]:
+            differing[where] = (outcome, predicted["outcome"], seen ^ expected)
     assert differing == {}
     assert min(outcomes[outcome] for outcome in ("denied", "patched", "warned", "allowed")) > 20
     assert sum(outcomes.values()) > 2000
 
 
 def test_admission_patches_hide_no_finding_of_the_next_pods(report, cluster_objects) -> None:
-    told = pod_results(report)
-    mended = Counter()
+    results = pod_results(report)
+    outcomes = Counter()
     for pod in cluster_objects["Pod"]:
         names = {volume["name"] for volume in pod["spec"].get("volumes", [])}
         if "tokenguard-former" in names and pod["metadata"].get("ownerReferences"):
-            workload, _, result = told[key(pod)]
+            workload, _, result = results[key(pod)]
             template = workload["nextPod"]["evaluation"]["result"]
             assert result == template or workload["kind"] in ("Deployment", "CronJob")
-            mended[result["outcome"]] += 1
-    assert min(mended["denied"], mended["patched"]) > 5
+            outcomes[result["outcome"]] += 1
+    assert min(outcomes["denied"], outcomes["patched"]) > 5
 
 
 def outcome_of(lines):
@@ -379,8 +380,8 @@ def is_altered(written, live):
 def tokens(volume):
     """Return what of a volume is about tokens."""
     sources = [source.get("serviceAccountToken", {}) for source in volume.get("projected", {}).get("sources", [])]
-    asked = [(item.get("audience"), item.get("expirationSeconds", 3600)) for item in sources]
-    return volume.get("secret", {}).get("secretName"), asked
+    requested = [(item.get("audience"), item.get("expirationSeconds", 3600)) for item in sources]
+    return volume.get("secret", {}).get("secretName"), requested
 
 
 def numbers(line):
@@ -425,9 +426,11 @@ def test_html_page_agrees_with_the_json(crowded_cluster, report) -> None:
 def findings(workload):
     """Return what the author of a workload's pods is told, as the text tells it."""
     groups = [*workload["pods"], *filter(None, [workload["nextPod"]])]
-    told = [finding for group in groups for finding in group["evaluation"]["result"]["findings"] if finding["authored"]]
+    authored = [
+        finding for group in groups for finding in group["evaluation"]["result"]["findings"] if finding["authored"]
+    ]
     exempt = [exemption for group in groups for exemption in group["evaluation"]["result"]["exemptions"]]
-    lines = {f"{finding['action']}: {finding['rule']}: {finding['path']} {finding['detail']}" for finding in told}
+    lines = {f"{finding['action']}: {finding['rule']}: {finding['path']} {finding['detail']}" for finding in authored}
     return lines | {
         f"exempt: {result['rule']}: {result['reason']} (until {result['until'] or 'never'})" for result in exempt
     }
@@ -467,11 +470,11 @@ def test_filters_limit_the_report(crowded_cluster, report) -> None:
     wanted = [row for row in report["workloads"] if re.fullmatch("team-0.|team-20", row["namespace"])]
     assert done["workloads"] == wanted
     assert done["summary"]["namespaces"] == 11
-    one_rule = as_json(crowded_cluster, "--rule", "token-subpath")
-    assert {count["rule"] for count in one_rule["ruleCounts"]} == {"token-subpath"}
-    assert (one_rule["exitStatus"], one_rule["summary"]) == (1, report["summary"])
+    filtered = as_json(crowded_cluster, "--rule", "token-subpath")
+    assert {count["rule"] for count in filtered["ruleCounts"]} == {"token-subpath"}
+    assert (filtered["exitStatus"], filtered["summary"]) == (1, report["summary"])
     of_rule = [count for count in report["ruleCounts"] if count["rule"] == "token-subpath"]
-    assert one_rule["ruleCounts"] == of_rule
+    assert filtered["ruleCounts"] == of_rule
     rejections = run(crowded_cluster, "--action", "reject", "--rule", "kubelet-hostpath")
     assert rejections.status == 1
     assert "patch:" not in rejections.stdout
@@ -485,14 +488,14 @@ def test_scan_compares_two_policies(crowded_cluster, report, tmp_path) -> None:
     assert results(both, "simulated") == results(alone)
     newly = {key for key, result in results(both, "simulated").items() if result["outcome"] == "denied"}
     newly -= {key for key, result in results(both).items() if result["outcome"] == "denied"}
-    told = {
+    reported = {
         (workload["namespace"], name)
         for workload in both["workloads"]
         for group in workload["pods"]
         for name in group["names"]
         if group["change"] == "newly denied"
     }
-    assert told == newly
+    assert reported == newly
     assert len(newly) > 50
     text = run(crowded_cluster, "--simulate", str(tmp_path / "tighter.yaml")).stdout
     changed = Counter(workload["change"] for workload in both["workloads"])
@@ -505,8 +508,8 @@ def results(report, policy="evaluation"):
 
 
 def test_scan_only_lists_and_only_legacy_secrets(crowded_cluster, scan_run) -> None:
-    asked = [json.loads(line) for line in crowded_cluster.plane.audit.splitlines()]
-    by_scanner = [entry for entry in asked if entry["user"]["username"].endswith(":tokenguard-scanner")]
+    events = [json.loads(line) for line in crowded_cluster.plane.audit.splitlines()]
+    by_scanner = [entry for entry in events if entry["user"]["username"].endswith(":tokenguard-scanner")]
     of_secrets = [entry["requestURI"] for entry in by_scanner if "/secrets" in entry["requestURI"]]
     assert {entry["verb"] for entry in by_scanner if "objectRef" in entry} == {"list"}
     without_object = {entry["requestURI"] for entry in by_scanner if "objectRef" not in entry}
@@ -585,10 +588,12 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(crowded_cluster, tmp
     flags = ("--policy", str(tmp_path / "policy.yaml"), "-n", "team-01", "--output", "json")
     by_lead, by_scanner = (run(crowded_cluster, *flags, kubeconfig=token) for token in (own, None))
     assert by_lead.status == by_scanner.status != 2
-    told, whole = json.loads(by_lead.stdout), json.loads(by_scanner.stdout)
-    assert told["workloads"] == whole["workloads"] != []
-    assert told["summary"] == whole["summary"]
-    assert {resource["resource"]: resource["affectsDecisions"] for resource in told["unread"]} == dict.fromkeys(
+    by_lead_report, whole = json.loads(by_lead.stdout), json.loads(by_scanner.stdout)
+    assert by_lead_report["workloads"] == whole["workloads"] != []
+    assert by_lead_report["summary"] == whole["summary"]
+    assert {
+        resource["resource"]: resource["affectsDecisions"] for resource in by_lead_report["unread"]
+    } == dict.fromkeys(
         (
             "roles",
             "clusterroles",
@@ -599,8 +604,8 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(crowded_cluster, tmp
         ),
         False,
     )
-    asked = [json.loads(line) for line in plane.audit.splitlines()]
-    listed = {entry["requestURI"].partition("?")[0] for entry in asked if entry["user"]["username"].endswith(":lead")}
+    events = [json.loads(line) for line in plane.audit.splitlines()]
+    listed = {entry["requestURI"].partition("?")[0] for entry in events if entry["user"]["username"].endswith(":lead")}
     assert "/api/v1/namespaces/team-01/pods" in listed
     assert "/api/v1/pods" not in listed
     other = run(crowded_cluster, "--policy", str(tmp_path / "policy.yaml"), "-n", "team-02", kubeconfig=own)

@@ -96,8 +96,8 @@ def test_probe_account_creates_no_pod(installation, tmp_path) -> None:
     created = installation.plane.kubectl("create", "-f", "-", "--kubeconfig", str(tmp_path / "kubeconfig"), stdin=POD)
     assert "exceeded quota" in created.stderr
     for verb, resource in (("delete", "resourcequotas"), ("patch", "resourcequotas"), ("delete", "namespaces")):
-        asked = ("auth", "can-i", verb, resource, "-n", NAMESPACE)
-        said = installation.plane.kubectl(*asked, "--as=system:serviceaccount:tokenguard:tokenguard").stdout
+        question = ("auth", "can-i", verb, resource, "-n", NAMESPACE)
+        said = installation.plane.kubectl(*question, "--as=system:serviceaccount:tokenguard:tokenguard").stdout
         assert said.strip() == "no"
 
 

@@ -62,9 +62,9 @@ def request(plane, *audiences: str, seconds: int = 3607) -> dict:
     return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
 
 
-def ask(plane, asked: dict, *flags: str):
+def ask(plane, request: dict, *flags: str):
     path = "/api/v1/namespaces/shop/serviceaccounts/app/token"
-    return plane.kubectl("create", "--raw", path, "-f", "-", *flags, stdin=asked)
+    return plane.kubectl("create", "--raw", path, "-f", "-", *flags, stdin=request)
 
 
 def token_of(done) -> str:
@@ -72,7 +72,7 @@ def token_of(done) -> str:
     return json.loads(done.stdout)["status"]["token"]
 
 
-def judged(installation) -> list[dict]:
+def recorded_requests(installation) -> list[dict]:
     """Return what tokenguard wrote of TokenRequests for pods on nodes and of those of kube-system's accounts."""
     [server] = installation.replicas
     return [
@@ -98,7 +98,7 @@ def lets_the_cluster_run(plane) -> list[str]:
 
 def test_token_requests_of_nodes_and_kube_system_are_not_sent(installation) -> None:
     lets_the_cluster_run(installation.plane)
-    assert judged(installation) == []
+    assert recorded_requests(installation) == []
 
 
 def test_same_token_requests_of_others_are_refused(installation) -> None:
@@ -130,12 +130,12 @@ def test_token_requests_that_are_sent_pass_and_leave_no_token(installation) -> N
     [number] = [number for number, webhook in enumerate(found["webhooks"]) if webhook["name"] == TOKENS]
     patch = [{"op": "remove", "path": f"/webhooks/{number}/matchConditions"}]
     plane.do("patch", "validatingwebhookconfiguration", "tokenguard", "--type=json", "-p", json.dumps(patch))
-    eventually(lambda: ask(plane, request(plane), *NODE).returncode == 0 and judged(installation))
+    eventually(lambda: ask(plane, request(plane), *NODE).returncode == 0 and recorded_requests(installation))
     given = lets_the_cluster_run(plane)
-    assert {line["note"] for line in judged(installation)} == {
+    assert {line["note"] for line in recorded_requests(installation)} == {
         "the kubelet requests a pod's token",
         "a ServiceAccount of kube-system requests a token",
     }
     [server] = installation.replicas
-    told = server.log + json.dumps(server.audit)
-    assert not any(part in told for token in given for part in token.split("."))
+    output = server.log + json.dumps(server.audit)
+    assert not any(part in output for token in given for part in token.split("."))

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.control_plane.installed import KINDS, at, certs, replica, settings
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.control_plane.pod_load import pods_created
-from tests.end_to_end.cluster import POLICY, is_asked, prepare
+from tests.end_to_end.cluster import POLICY, is_webhook_called, prepare
 from tests.manifests.rendering import CHECKOUT, shown_kustomization, the
 from tests.serving import Server, eventually
 from webhook.cli import main
@@ -77,13 +77,15 @@ class Site:
     def roll_out(self) -> None:
         """Replace the replicas by those that the Deployment asks for now."""
         former, self.stack, self.servers = self.stack, contextlib.ExitStack(), []
-        told = settings(self.rendered())
-        if "TOKENGUARD_TLS_CERT" in told:  # the kubelet mounts them from the Secret that was just made from these
+        environment = settings(self.rendered())
+        if (
+            "TOKENGUARD_TLS_CERT" in environment
+        ):  # the kubelet mounts them from the Secret that was just made from these
             names = {"TOKENGUARD_TLS_CERT": "tls.crt", "TOKENGUARD_TLS_KEY": "tls.key"}
-            told |= {name: str(self.folder / "mine/certs" / file) for name, file in names.items()}
+            environment |= {name: str(self.folder / "mine/certs" / file) for name, file in names.items()}
         for number in range(2):
             run = self.folder / f"{Path(self.base).name}-{number}"
-            self.servers.append(self.stack.enter_context(replica(self.plane, run, told)))
+            self.servers.append(self.stack.enter_context(replica(self.plane, run, environment)))
         former.close()
 
 
@@ -113,7 +115,7 @@ def change(site: Site, make_secret: list[str]) -> list[str]:
                 site.run(command)
             for preparation in make_secret if "create secret" in command else []:
                 site.run(preparation)
-        eventually(lambda: is_asked(site.plane))
+        eventually(lambda: is_webhook_called(site.plane))
     return loop.failures
 
 
@@ -123,7 +125,7 @@ def test_change_of_certificate_management_refuses_no_pod(site) -> None:
     with pods_created(plane, "installing", evaluated=False) as loop:
         for command in ("apply -k mine -l app.kubernetes.io/component!=webhooks", "rollout status", "apply -k mine"):
             site.run(f"kubectl {command}")
-        eventually(lambda: is_asked(plane))
+        eventually(lambda: is_webhook_called(plane))
     assert only_until_trusted(loop.failures)
 
     out = site.folder / "mine/certs"
@@ -132,14 +134,14 @@ def test_change_of_certificate_management_refuses_no_pod(site) -> None:
     site.choose(BY_HAND, shown_kustomization(PAGE, BY_HAND))
     [secret] = [command for command in commands("By hand") if "create secret" in command]
     assert change(site, [secret]) == []
-    assert judged_and_trusted(plane, site)
+    assert is_evaluated_and_trusted(plane, site)
     assert "tls.key" not in plane.do(
         "get", "secret", "tokenguard-tls", "-n", "tokenguard", "-o", "jsonpath={.metadata.annotations}"
     )
 
     site.choose(SELF_MANAGED, self_managed())
     assert only_until_trusted(change(site, []))
-    assert judged_and_trusted(plane, site)
+    assert is_evaluated_and_trusted(plane, site)
 
 
 def only_until_trusted(failures: list[str]) -> bool:
@@ -147,7 +149,7 @@ def only_until_trusted(failures: list[str]) -> bool:
     return all("x509: certificate signed by unknown authority" in failure for failure in failures)
 
 
-def judged_and_trusted(plane: ControlPlane, site: Site) -> bool:
+def is_evaluated_and_trusted(plane: ControlPlane, site: Site) -> bool:
     with pods_created(plane, f"after-{Path(site.base).name}") as loop:
         pass
     assert loop.failures == []

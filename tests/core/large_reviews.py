@@ -30,7 +30,7 @@ def policy(*, strongest: Action, mode: str = "enforce") -> Policy:
         "apiVersion": "tokenguard/v1",
         "kind": "TokenPolicy",
         "mode": mode,
-        "rules": {rule.name: str(next(one for one in lowered if one in rule.actions)) for rule in RULES},
+        "rules": {rule.name: str(next(action for action in lowered if action in rule.actions)) for rule in RULES},
         "tokens": {
             "maxExpirationSeconds": 1800,
             "audiences": {"default": "vault", "allowed": ["vault", *(f"https://*.a{n}*b.*" for n in range(20))]},
@@ -40,8 +40,14 @@ def policy(*, strongest: Action, mode: str = "enforce") -> Policy:
             for number in range(INJECTIONS)
         ],
         "exemptions": [
-            {"rules": ["*"], "reason": "none matches", "until": "never", **one, "users": one.get("users", ["nobody-*"])}
-            for one in _EXEMPTIONS
+            {
+                "rules": ["*"],
+                "reason": "none matches",
+                "until": "never",
+                **exemption,
+                "users": exemption.get("users", ["nobody-*"]),
+            }
+            for exemption in _EXEMPTIONS
         ],
     }
     read = read_policy(json.dumps(document).encode())
@@ -73,8 +79,8 @@ def _numbered(value: Any, number: int) -> Any:
     if isinstance(value, str):
         return value.replace("{}", str(number))
     if isinstance(value, dict):
-        return {key: _numbered(one, number) for key, one in value.items()}
-    return [_numbered(one, number) for one in value] if isinstance(value, list) else value
+        return {key: _numbered(item, number) for key, item in value.items()}
+    return [_numbered(item, number) for item in value] if isinstance(value, list) else value
 
 
 def _containers(container: dict[str, Any], where: str = "containers", **spec: Any) -> Maker:

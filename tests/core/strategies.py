@@ -24,51 +24,55 @@ audiences = st.sampled_from([None, "", "vault", "db", "https://kubernetes.defaul
 seconds = st.sampled_from([None, 600, 900, 3600, 3607, 86400, 1 << 32])
 
 
-def known(required: dict[str, Any], optional: dict[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:
+def objects_with(required: dict[str, Any], optional: dict[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:
     """Objects with fields of ours and, now and then, one that this version doesn't know."""
     return st.builds(
         lambda ours, theirs: {**theirs, **ours}, st.fixed_dictionaries(required, optional=optional or {}), unknown
     )
 
 
-tokens = known({"path": st.sampled_from(["token", "x"])}, {"audience": audiences, "expirationSeconds": seconds})
+tokens = objects_with({"path": st.sampled_from(["token", "x"])}, {"audience": audiences, "expirationSeconds": seconds})
 sources = st.one_of(
-    known({"serviceAccountToken": tokens}),
-    known({"secret": known({"name": secrets})}),
+    objects_with({"serviceAccountToken": tokens}),
+    objects_with({"secret": objects_with({"name": secrets})}),
     st.just({}),
     st.just({"clusterTrustBundle": {"path": "ca"}}),
 )
 items = st.lists(
-    known(
+    objects_with(
         {"key": st.sampled_from(["token", "ca.crt", "namespace", "extra"]), "path": st.just("p")},
         {"mode": st.just(256)},
     ),
     max_size=3,
 )
 volumes = st.one_of(
-    known({"name": names, "projected": known({"sources": st.one_of(st.none(), st.lists(sources, max_size=3))})}),
-    known(
+    objects_with(
+        {"name": names, "projected": objects_with({"sources": st.one_of(st.none(), st.lists(sources, max_size=3))})}
+    ),
+    objects_with(
         {
             "name": names,
-            "secret": known({"secretName": secrets}, {"items": items, "defaultMode": st.sampled_from([256, 420])}),
+            "secret": objects_with(
+                {"secretName": secrets}, {"items": items, "defaultMode": st.sampled_from([256, 420])}
+            ),
         }
     ),
-    known({"name": names, "hostPath": known({"path": st.sampled_from(["/", "/var/log"])})}),
-    known({"name": names, "emptyDir": st.just({})}),
+    objects_with({"name": names, "hostPath": objects_with({"path": st.sampled_from(["/", "/var/log"])})}),
+    objects_with({"name": names, "emptyDir": st.just({})}),
 )
-variables = known(
+variables = objects_with(
     {"name": st.sampled_from(["V", "W"])},
-    {"value": st.just("v"), "valueFrom": known({"secretKeyRef": known({"name": secrets})})},
+    {"value": st.just("v"), "valueFrom": objects_with({"secretKeyRef": objects_with({"name": secrets})})},
 )
-containers = known(
+containers = objects_with(
     {"name": st.sampled_from(["app", "logs", "init"])},
     {
         "env": st.one_of(st.none(), st.lists(variables, max_size=2)),
-        "envFrom": st.lists(known({"secretRef": known({"name": secrets})}), max_size=1),
+        "envFrom": st.lists(objects_with({"secretRef": objects_with({"name": secrets})}), max_size=1),
         "volumeMounts": st.one_of(
             st.none(),
             st.lists(
-                known({"name": names, "mountPath": paths}, {"subPath": st.just("s")}),
+                objects_with({"name": names, "mountPath": paths}, {"subPath": st.just("s")}),
                 max_size=3,
                 unique_by=lambda mount: mount["mountPath"],
             ),
@@ -83,7 +87,7 @@ annotations = st.fixed_dictionaries(
         "tokenguard/api-token": st.sampled_from(["true", "false"]),
     },
 )
-specs = known(
+specs = objects_with(
     {"containers": st.lists(containers, min_size=1, max_size=3)},
     {
         "initContainers": st.lists(containers, max_size=2),
@@ -94,7 +98,7 @@ specs = known(
 )
 pods = st.builds(
     lambda meta, spec: {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "x-", **meta}, "spec": spec},
-    known({}, {"annotations": annotations, "labels": st.just({"app": "shop"})}),
+    objects_with({}, {"annotations": annotations, "labels": st.just({"app": "shop"})}),
     specs,
 )
 admitted = st.one_of(
@@ -106,9 +110,9 @@ def with_api_token_safely(pod: dict[str, Any]) -> dict[str, Any]:
     """Add the API server token as the plugin would: where nothing has its name or its place."""
     spec = pod["spec"]
     every = [*spec["containers"], *spec.get("initContainers", [])]
-    if any(one.get("volumeMounts", []) is None for one in every):
+    if any(container.get("volumeMounts", []) is None for container in every):
         return pod
-    if any(mount["mountPath"] == API_TOKEN_PATH for one in every for mount in one.get("volumeMounts", [])):
+    if any(mount["mountPath"] == API_TOKEN_PATH for container in every for mount in container.get("volumeMounts", [])):
         return pod
     return with_api_token(pod)
 

@@ -58,7 +58,7 @@ def test_case(rule: str, case: dict[str, Any]) -> None:  # noqa: ARG001 - for th
     if golden.read(before, Phase.CHECK).subject in (Subject.POD, Subject.POLICY):
         assert golden.evaluate(before, Phase.CHECK).patch == mutated.patch, "check foretells it"
     if "x-audited" in case:
-        assert [str(one) for one in validated.findings if one.action is Action.AUDIT] == case["x-audited"]
+        assert [str(finding) for finding in validated.findings if finding.action is Action.AUDIT] == case["x-audited"]
     if "exempted" in case:
         assert [str(exemption) for _, exemption in validated.exemptions] == case["exempted"]
     if "x-unmutated" in case:

@@ -33,7 +33,7 @@ def test_cluster_state_is_read_as_written(cluster) -> None:
 
 
 def test_line_has_a_limited_number_of_entries() -> None:
-    secrets = {f"team-{number}": {f"token-{one}": "app" for one in range(7)} for number in range(MANY)}
+    secrets = {f"team-{number}": {f"token-{index}": "app" for index in range(7)} for number in range(MANY)}
     for line in write_cluster(of(legacy_tokens={"large": {f"t-{n}": "app" for n in range(MANY)}, **secrets})):
         held = msgspec.json.decode(line)["legacy_tokens"].values()
         assert sum(map(len, held)) <= MAX_PER_LINE

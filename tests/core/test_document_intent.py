@@ -40,7 +40,7 @@ TEMPLATES = {
 def test_document_that_is_no_object_is_foreign(text: str) -> None:
     reading = read_manifests(text.encode())
     assert reading.manifests == ()
-    assert [(one.foreign, one.template) for one in reading.problems] == [(True, False)]
+    assert [(problem.foreign, problem.template) for problem in reading.problems] == [(True, False)]
 
 
 @pytest.mark.parametrize("text", MEANT.values(), ids=MEANT)

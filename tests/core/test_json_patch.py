@@ -24,7 +24,7 @@ def test_edits_mean_the_same_in_any_order(order) -> None:
     patched = jsonpatch.apply_patch(POD, list(assemble(order)))
     env = patched["spec"]["containers"][0].pop("env")
     assert patched == {"spec": {"volumes": [{"name": "B"}, {"name": "d"}], "containers": [{"name": "x"}]}}
-    assert sorted(one["name"] for one in env) == ["E", "F"]
+    assert sorted(variable["name"] for variable in env) == ["E", "F"]
 
 
 def test_edit_within_a_removed_part_is_dropped() -> None:

@@ -83,9 +83,12 @@ def decide(body: bytes, phase: Phase) -> Decision:
 @pytest.mark.covers("threat-model: expensive pod")
 def test_patch_of_too_many_violations_stops_and_denies_the_rest() -> None:
     body = review(pod(volumes=[projected(*[token(audience="vault")] * (MAX_FINDINGS + 1))]))
-    assert len([one for one in decide(body, Phase.MUTATE).patch if "expirationSeconds" in one["path"]]) == MAX_FINDINGS
+    assert (
+        len([operation for operation in decide(body, Phase.MUTATE).patch if "expirationSeconds" in operation["path"]])
+        == MAX_FINDINGS
+    )
     patched = body.replace(b"3607", b"600", MAX_FINDINGS)
-    [left] = [one for one in decide(patched, Phase.VALIDATE).findings if one.rule == "token-expiration"]
+    [left] = [finding for finding in decide(patched, Phase.VALIDATE).findings if finding.rule == "token-expiration"]
     assert (left.action, left.path) == ("reject", f"spec.volumes[0].projected.sources[{MAX_FINDINGS}]")
 
 

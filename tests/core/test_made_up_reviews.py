@@ -41,12 +41,12 @@ def made_up(**fields) -> bytes:
 )
 @pytest.mark.covers("threat-model: invalid names in reviews")
 def test_review_with_an_invalid_name_is_denied_without_its_names(fields) -> None:
-    asked = read_review(made_up(**fields), Phase.VALIDATE)
-    decision = evaluate(asked, default_policy(), ClusterState(), NOW)
+    request = read_review(made_up(**fields), Phase.VALIDATE)
+    decision = evaluate(request, default_policy(), ClusterState(), NOW)
     assert decision.outcome == "denied"
-    assert "is not valid in Kubernetes" in decision.message(asked.decision_id)
-    assert build_owner_event(asked, decision) is None
-    written = json.loads(encode_record(asked, decision, NOW, 0.0))
+    assert "is not valid in Kubernetes" in decision.message(request.decision_id)
+    assert build_owner_event(request, decision) is None
+    written = json.loads(encode_record(request, decision, NOW, 0.0))
     assert (written["namespace"], written["operation"], written["resource"]) == ("", "", "")
 
 

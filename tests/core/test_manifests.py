@@ -69,7 +69,7 @@ DOCUMENTS = {
 def test_objects_have_document_and_line(data: bytes, places: list[tuple[int, int]]) -> None:
     reading = read_manifests(data)
     assert reading.problems == ()
-    assert [(one.document, one.line) for one in reading.manifests] == places
+    assert [(manifest.document, manifest.line) for manifest in reading.manifests] == places
 
 
 LISTS = {
@@ -111,8 +111,8 @@ LISTS = {
 def test_list_yields_its_items(data: bytes, kinds: list[str], lines: list[int]) -> None:
     reading = read_manifests(data)
     assert reading.problems == ()
-    assert [one.kind for one in reading.manifests] == kinds
-    assert [one.line for one in reading.manifests] == lines
+    assert [manifest.kind for manifest in reading.manifests] == kinds
+    assert [manifest.line for manifest in reading.manifests] == lines
 
 
 PLACES = b"""\
@@ -399,9 +399,9 @@ BESIDE_OTHERS = {what: case for what, case in BROKEN.items() if "JSON" not in wh
 @pytest.mark.parametrize(("data", "line", "message"), BESIDE_OTHERS.values(), ids=BESIDE_OTHERS)
 def test_broken_document_leaves_the_others_readable(data: bytes, line: int, message: str) -> None:
     reading = read_manifests(POD + b"---\n" + data.rstrip() + b"\n---\n" + POD)
-    assert [one.name for one in reading.manifests if one.name] == ["a", "a"]
-    assert message in {one.message for one in reading.problems}
-    assert line + 4 in {one.line for one in reading.problems}
+    assert [manifest.name for manifest in reading.manifests if manifest.name] == ["a", "a"]
+    assert message in {problem.message for problem in reading.problems}
+    assert line + 4 in {problem.line for problem in reading.problems}
 
 
 @pytest.mark.parametrize("data", [b"replicas: 3\n", b"just words\n", b"[1, 2]\n"], ids=["mapping", "text", "list"])
@@ -496,12 +496,12 @@ def test_data_of_a_secret_is_not_in_its_repr() -> None:
 
 
 def _seconds(data: bytes) -> float:
-    def once() -> float:
+    def measure() -> float:
         start = time.process_time()
         read_manifests(data)
         return time.process_time() - start
 
-    return min(once() for _ in range(3))
+    return min(measure() for _ in range(3))
 
 
 @pytest.mark.parametrize(

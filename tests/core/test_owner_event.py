@@ -17,7 +17,7 @@ OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": 
 EXEMPT = "exemptions: [{rules: ['*'], namespaces: [demo], reason: mended in May, until: 2027-05-31}]"
 
 
-def told(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=False):
+def owner_event(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=False):
     found = read_policy(
         f"apiVersion: tokenguard/v1\nkind: TokenPolicy\nrules: {{kubelet-hostpath: reject}}\n{policy}".encode()
     )
@@ -30,7 +30,7 @@ def told(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=
 
 
 def test_denied_pod_creates_an_event_with_the_decision_id() -> None:
-    found = told()
+    found = owner_event()
     assert (found.namespace, found.owner.name, found.owner.uid) == ("demo", "app-1", "u1")
     assert (found.reason, found.rules) == ("PodRejected", "kubelet-hostpath")
     assert found.message.startswith('kubelet-hostpath: spec.volumes[0].hostPath is "/"')
@@ -38,12 +38,12 @@ def test_denied_pod_creates_an_event_with_the_decision_id() -> None:
 
 
 def test_exempted_pod_creates_an_event_with_reason_and_end() -> None:
-    found = told(EXEMPT)
+    found = owner_event(EXEMPT)
     assert (found.reason, found.rules) == ("PodExempted", "kubelet-hostpath")
     assert found.message == (
         "a pod is exempt from kubelet-hostpath: mended in May (until 2027-05-31)\n[tokenguard 7ceb3af7]"
     )
-    assert told(EXEMPT, phase=Phase.MUTATE) is None
+    assert owner_event(EXEMPT, phase=Phase.MUTATE) is None
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_exempted_pod_creates_an_event_with_reason_and_end() -> None:
 )
 @pytest.mark.covers("threat-model: invalid names in reviews")
 def test_other_decisions_create_no_event(other) -> None:
-    assert told(**other) is None
+    assert owner_event(**other) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 from tests.core.strategies import CLUSTER, HEAD, NOW, admitted, policies
-from tests.fuzz.mending import assert_mended
+from tests.fuzz.patch_checks import assert_patch_is_sound
 from tests.reviews import review
 from webhook.core.admission_request import Phase, read_review
 from webhook.core.evaluate import evaluate
@@ -25,7 +25,7 @@ def decide(pod: dict[str, Any], policy: Policy, phase: Phase):
 @given(admitted, policies())
 @pytest.mark.covers("failure-modes: any patch")
 def test_any_pod_is_patched_completely_at_once(pod: dict[str, Any], policy: Policy) -> None:
-    assert_mended(pod, lambda changed, phase: decide(changed, policy, phase))
+    assert_patch_is_sound(pod, lambda changed, phase: decide(changed, policy, phase))
 
 
 @settings(max_examples=200)
@@ -45,7 +45,7 @@ def test_check_predicts_the_decision_of_the_webhook(pod: dict[str, Any], policy:
 def has_unmounted_api_token(pod: dict[str, Any]) -> bool:
     spec = pod["spec"]
     every = [*spec["containers"], *spec.get("initContainers", [])]
-    mounted = {mount["name"] for one in every for mount in one.get("volumeMounts") or []}
+    mounted = {mount["name"] for container in every for mount in container.get("volumeMounts") or []}
     names = {volume["name"] for volume in spec.get("volumes") or []}
     return any(name.startswith("kube-api-access") for name in names - mounted)
 

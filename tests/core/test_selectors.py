@@ -104,7 +104,9 @@ def test_exemptions_are_found_as_looking_at_each_would() -> None:
         ["demo", "other", "app"], ["app", "demo"], ["admin", "xy", ""], [None, "app", "robot"]
     ):
         accounts = (account,) if other is None else (account, other)
-        first = next((one for one in exemptions[1:] if one.applies_to(namespace, account, user, other)), None)
+        first = next(
+            (exemption for exemption in exemptions[1:] if exemption.applies_to(namespace, account, user, other)), None
+        )
         assert ExemptionIndex(exemptions[1:]).find("r", namespace, accounts, user, NOW) == first
         assert index.find("r", namespace, accounts, user, NOW) == exemptions[0]
         assert index.find("s", namespace, accounts, user, NOW) is None

@@ -58,14 +58,14 @@ def commands(findings: tuple[Finding, ...]) -> list[str]:
     return [line.rpartition("run: kubectl ")[2] for line in lines if "run: kubectl " in line]
 
 
-def asked_by(command: str, audience: str) -> dict[str, Any]:
+def request_of(command: str, audience: str) -> dict[str, Any]:
     """Return what a command asks for; a word that is left to the reader is filled in with what there is."""
-    told = KUBECTL.parse_args(shlex.split(command))
-    assert (told.words, told.n) == (["create", "token", "app"], "demo")
-    bound = told.bound_object_kind and {"kind": told.bound_object_kind, "name": told.bound_object_name}
+    arguments = KUBECTL.parse_args(shlex.split(command))
+    assert (arguments.words, arguments.n) == (["create", "token", "app"], "demo")
+    bound = arguments.bound_object_kind and {"kind": arguments.bound_object_kind, "name": arguments.bound_object_name}
     return {
-        "audiences": [audience if one == "AUDIENCE" else one for one in told.audience],
-        "expirationSeconds": int(told.duration[:-1]) * UNITS[told.duration[-1]],
+        "audiences": [audience if word == "AUDIENCE" else word for word in arguments.audience],
+        "expirationSeconds": int(arguments.duration[:-1]) * UNITS[arguments.duration[-1]],
         "boundObjectRef": bound,
     }
 
@@ -79,11 +79,11 @@ def test_suggested_command_is_allowed_and_asks_for_the_same(document, spec) -> N
     policy = read_policy(json.dumps({"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", **document}).encode())
     assert isinstance(policy, Policy), policy
     refused = decided(spec, policy)
-    told = commands(refused.rejections())
-    assume(told)
-    for command in told:
+    suggested = commands(refused.rejections())
+    assume(suggested)
+    for command in suggested:
         assert "\n" not in command
-        instead = asked_by(command, audience="vault")
+        instead = request_of(command, audience="vault")
         assert decided(instead, policy).rejections() == ()
         assert instead["expirationSeconds"] <= (spec["expirationSeconds"] or 3600)
         assert set(instead["audiences"]) <= {*(spec["audiences"] or ()), "vault"}

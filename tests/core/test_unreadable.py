@@ -43,10 +43,10 @@ def test_review_of_countless_objects_is_not_decoded(item) -> None:
 
 
 def test_token_request_with_countless_audiences_is_denied() -> None:
-    asked = {"kind": "TokenRequest", "spec": {"audiences": ["vault"] * (MAX_AUDIENCES + 1)}}
-    assert outcome(review(asked, name="app"), "enforce") == "denied"
-    asked["spec"]["audiences"].pop()
-    assert outcome(review(asked, name="app"), "enforce") == "allowed"
+    token_request = {"kind": "TokenRequest", "spec": {"audiences": ["vault"] * (MAX_AUDIENCES + 1)}}
+    assert outcome(review(token_request, name="app"), "enforce") == "denied"
+    token_request["spec"]["audiences"].pop()
+    assert outcome(review(token_request, name="app"), "enforce") == "allowed"
 
 
 def test_pod_that_requests_countless_injections_is_denied() -> None:

@@ -37,10 +37,10 @@ def workload(kind, spec, **meta):
     return {"apiVersion": WORKLOADS[kind], "kind": kind, "metadata": {"name": "x", **meta}, "spec": whole}
 
 
-def decided(manifest, phase=Phase.VALIDATE, policy=None, **asked) -> Decision:
+def decided(manifest, phase=Phase.VALIDATE, policy=None, **fields) -> Decision:
     document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", **(policy or {})}
     read = read_policy(json.dumps(document).encode())
-    return evaluate(read_review(review(manifest, **asked), phase), read, CLUSTER, NOW)
+    return evaluate(read_review(review(manifest, **fields), phase), read, CLUSTER, NOW)
 
 
 @pytest.mark.parametrize("operation", ["CREATE", "UPDATE"])
@@ -82,13 +82,13 @@ def test_workload_is_never_denied_and_warnings_are_short(kind) -> None:
     policy = {"rules": STRICT, "tokens": {"maxExpirationSeconds": 600, "audiences": {"allowed": ["nobody"]}}}
     decision = decided(workload(kind, spec), policy=policy)
     assert decision.outcome == "warned"
-    *told, last = decision.warnings()
-    assert (len(told), last) == (MAX_LINES, "and 34 more")
-    assert {line.partition(":")[0] for line in told} == {
+    *warnings, last = decision.warnings()
+    assert (len(warnings), last) == (MAX_LINES, "and 34 more")
+    assert {line.partition(":")[0] for line in warnings} == {
         "legacy-token-reference", "token-expiration", "token-audience", "token-subpath", "kubelet-hostpath",
         "api-token-automount",
     }  # fmt: skip
-    assert all(len(line) <= LONGEST_PASSED_ON for line in told)
+    assert all(len(line) <= LONGEST_PASSED_ON for line in warnings)
 
 
 OWNERS = {

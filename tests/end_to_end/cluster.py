@@ -129,7 +129,7 @@ def policy_configmap(document: str, namespace: str = "tokenguard") -> Object:
     )
 
 
-def is_asked(cluster: Cluster) -> bool:
+def is_webhook_called(cluster: Cluster) -> bool:
     """Say whether the API server asks tokenguard about tokens, and is answered."""
     done = cluster.kubectl("create", "token", "default", "-n", "default", "--duration=48h")
     return "token-request-expiration" in done.stderr
@@ -199,9 +199,9 @@ def uid_of(cluster: Cluster, kind: str, name: str, namespace: str) -> str:
     return cluster.do("get", kind, name, "-n", namespace, "-o", "jsonpath={.metadata.uid}")
 
 
-def suggested(told: str) -> list[str]:
+def suggested(message: str) -> list[str]:
     """Return the arguments of the command that a message ends a line with, for kubectl."""
-    [command] = {line.rpartition("kubectl ")[2] for line in told.splitlines() if "kubectl create token" in line}
+    [command] = {line.rpartition("kubectl ")[2] for line in message.splitlines() if "kubectl create token" in line}
     return shlex.split(command)
 
 

@@ -17,10 +17,10 @@ UNINSTALL = "kubectl delete -k tokenguard/manifests/uninstall "
 TIMEOUT = 300
 
 
-def shown_commands(one: str) -> list[str]:
+def shown_commands(command: str) -> list[str]:
     """Return the commands with kubectl of the block on the page in which one command begins like this."""
     blocks = re.findall(r"^```console\n(.*?)^```", PAGES["docs/install.md"], re.DOTALL | re.MULTILINE)
-    [block] = [block for block in blocks if f"$ {one}" in block]
+    [block] = [block for block in blocks if f"$ {command}" in block]
     return [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ kubectl ")]
 
 

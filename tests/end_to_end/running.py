@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.control_plane.pod_load import pods_created
-from tests.end_to_end.cluster import NAMESPACES, Cluster, Object, is_asked, prepare
+from tests.end_to_end.cluster import NAMESPACES, Cluster, Object, is_webhook_called, prepare
 from tests.end_to_end.operator import INSTALL, UNINSTALL, run_commands, shown_commands, write_kustomization
 from tests.manifests.rendering import find_kubectl
 from tests.serving import eventually
@@ -68,7 +68,7 @@ class RunningCluster(Cluster):
         """Install by the three commands of docs/install.md, with an image of any name."""
         write_kustomization(self, image)
         run_commands(self, shown_commands(INSTALL))
-        eventually(lambda: is_asked(self), patience=2 * MINUTES)
+        eventually(lambda: is_webhook_called(self), patience=2 * MINUTES)
 
     def uninstall(self) -> None:
         """Remove tokenguard by the command of docs/install.md."""

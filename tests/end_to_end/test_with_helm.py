@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.control_plane.pod_load import pods_created
-from tests.end_to_end.cluster import POLICY, is_asked, pod, reads_legacy, refusal
+from tests.end_to_end.cluster import POLICY, is_webhook_called, pod, reads_legacy, refusal
 from tests.end_to_end.operator import image_parts
 from tests.end_to_end.running import MINUTES, NOT_TRUSTED_YET, PODS
 from tests.generated_chart import CHART
@@ -54,7 +54,7 @@ def helm(cluster):
         found.do("install", *values, "--create-namespace", "--set", "webhooks.enabled=false", "--wait")
         before = list(loop.failures)
         found.do("upgrade", *values)
-        eventually(lambda: is_asked(cluster), patience=2 * MINUTES)
+        eventually(lambda: is_webhook_called(cluster), patience=2 * MINUTES)
         loop.reach(PODS)
     assert before == []
     yield found, loop.failures

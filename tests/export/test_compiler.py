@@ -26,9 +26,9 @@ def export(text: str, *, patched: bool = False) -> Export:
 
 def bindings(found: Export) -> dict[str, list[str]]:
     return {
-        one["metadata"]["name"]: one["spec"]["validationActions"]
-        for one in found.objects
-        if one["kind"] == "ValidatingAdmissionPolicyBinding"
+        obj["metadata"]["name"]: obj["spec"]["validationActions"]
+        for obj in found.objects
+        if obj["kind"] == "ValidatingAdmissionPolicyBinding"
     }
 
 
@@ -82,7 +82,7 @@ def test_compile_rule_that_is_off_is_neither_exported_nor_listed() -> None:
 
 def test_compile_patched_policy_mutates_pods_without_gaps() -> None:
     found = export("rules: {api-token-automount: patch}", patched=True)
-    kinds = [one["kind"] for one in found.objects]
+    kinds = [obj["kind"] for obj in found.objects]
     assert kinds[:2] == ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"]
     assert kinds.count("MutatingAdmissionPolicy") == 1
     assert not any(gap.startswith(("token-expiration", "api-token-automount")) for gap in found.not_expressed)
@@ -90,7 +90,7 @@ def test_compile_patched_policy_mutates_pods_without_gaps() -> None:
 
 def test_compile_policy_without_patches_has_no_mutating_policy() -> None:
     found = export("mode: warn", patched=True)
-    assert not any(one["kind"].startswith("Mutating") for one in found.objects)
+    assert not any(obj["kind"].startswith("Mutating") for obj in found.objects)
 
 
 def test_compile_too_long_expression_is_refused() -> None:
@@ -116,10 +116,10 @@ def test_claim_texts_are_those_of_the_webhook_configuration() -> None:
 def test_compile_leaves_the_probe_namespace_to_the_webhook() -> None:
     found = compile_policy(default_policy(), patched=True, own_namespace="guard", probe_namespace="guard-probe")
     excluded = {
-        one["spec"]["matchConstraints"]["resourceRules"][0]["resources"][0]: selector["values"]
-        for one in found.objects
-        if "matchConstraints" in one["spec"]
-        for selector in one["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+        obj["spec"]["matchConstraints"]["resourceRules"][0]["resources"][0]: selector["values"]
+        for obj in found.objects
+        if "matchConstraints" in obj["spec"]
+        for selector in obj["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"]
     }
     secrets = {"secrets": ["kube-system"], "serviceaccounts/token": ["kube-system"]}
     assert excluded == {"pods": ["kube-system", "guard", "guard-probe"], **secrets}

@@ -29,7 +29,7 @@ PIECES = [
     " ",
 ]
 SPELLINGS = st.builds(
-    lambda pieces, known: "".join(pieces) + known,
+    lambda pieces, path: "".join(pieces) + path,
     st.lists(st.sampled_from(PIECES), max_size=6),
     st.sampled_from(["", PODS, "/var/lib", "C:\\var\\lib\\kubelet", "/var/run/secrets/", "\\Var. \\run/secrets"]),
 ).filter(lambda path: path and ".." not in path)
@@ -40,8 +40,8 @@ def matches(patterns: tuple[str, ...], path: str) -> bool:
 
 
 def is_exposed(path: str) -> bool:
-    found = {f"{one.rstrip('/')}/" for one in node_paths(path)}
-    return any(one.startswith(f"{PODS}/") or f"{PODS}/".startswith(one) for one in found)
+    found = {f"{node_path.rstrip('/')}/" for node_path in node_paths(path)}
+    return any(node_path.startswith(f"{PODS}/") or f"{PODS}/".startswith(node_path) for node_path in found)
 
 
 @settings(max_examples=500)

@@ -76,8 +76,13 @@ def test_policy_errors_are_shown_as_findings() -> None:
             "tokens.maxExpirationSeconds must be a whole number from 600 to 4294967296, not 5"
         ),
     ]
-    told = json_document(report)["findings"][0]
-    assert (told["rule"], told["action"], told["path"], told["line"]) == ("invalid-policy", "reject", "", 10)
+    finding = json_document(report)["findings"][0]
+    assert (finding["rule"], finding["action"], finding["path"], finding["line"]) == (
+        "invalid-policy",
+        "reject",
+        "",
+        10,
+    )
 
 
 def test_concise_shows_problems_first_and_counts_them() -> None:

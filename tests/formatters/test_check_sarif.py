@@ -68,16 +68,16 @@ def test_sarif_describes_every_rule() -> None:
 
 def test_sarif_result_has_level_path_and_message() -> None:
     (result,) = run_of(checked(LONG_POD))["results"]
-    place = "spec.volumes[0].projected.sources[0]"
+    path = "spec.volumes[0].projected.sources[0]"
     assert (result["ruleId"], result["level"]) == ("token-expiration", "warning")
-    assert result["message"]["text"].startswith(f"Pod/long: {place} has lifetime 86400s")
+    assert result["message"]["text"].startswith(f"Pod/long: {path} has lifetime 86400s")
     (location,) = result["locations"]
     assert location["physicalLocation"]["region"] == {
         "startLine": 14,
         "startColumn": 11,
         "endColumn": 35,
     }
-    assert location["logicalLocations"][0]["fullyQualifiedName"] == f"Pod/long {place}"
+    assert location["logicalLocations"][0]["fullyQualifiedName"] == f"Pod/long {path}"
 
 
 def test_sarif_denied_is_an_error() -> None:

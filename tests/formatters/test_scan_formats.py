@@ -165,7 +165,7 @@ def test_summary_shows_finished_pods_and_unread_templates(small_cluster) -> None
 
 
 def test_text_simulated_policy_shows_changes_by_workload(small_cluster) -> None:
-    told = text(small_cluster.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
+    report = text(small_cluster.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
     assert (
         """
 if recreated under this policy  denied       patched        warned       allowed
@@ -174,10 +174,10 @@ workloads (worst outcome)        0 > 1         2 > 1         0 > 0         0 > 0
 legacy Secrets                   0 > 3         0 > 0         0 > 0         3 > 0
 workloads  1 newly denied, 1 newly patched
 """
-        in told
+        in report
     )
     assert (
-        told.partition("\n\n")[2]
+        report.partition("\n\n")[2]
         == """\
 namespace shop
   Deployment/web (2 pods): newly denied (currently patched)
@@ -210,7 +210,7 @@ TOKENS_LIE_THERE = (
 HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
 
 
-@pytest.mark.parametrize(("now", "then", "told"), [
+@pytest.mark.parametrize(("now", "then", "expected"), [
     ('rules: {kubelet-hostpath: "off"}\n', "", [
         "newly warned",
         f"+ warn: kubelet-hostpath: spec.volumes[1].hostPath {TOKENS_LIE_THERE}",
@@ -239,13 +239,13 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
     "a warning", "a shorter maximum", "an injection that is gone", "what no finding tells",
     "a variable", "several at once",
 ])  # fmt: skip
-def test_text_shows_every_difference_of_two_policies(now, then, told) -> None:
+def test_text_shows_every_difference_of_two_policies(now, then, expected) -> None:
     pod = live()
     pod["volumes"].append(HOST)
     namespace = text(Small().pod("a", pod).scan(now, then)).partition("\n\n")[2].partition("\n\n")[0]
     head, *lines = [line.strip() for line in namespace.split("\n")[1:]]
-    if told:
-        assert [head, *lines] == [f"Pod/a: {told[0]}", *told[1:]]
+    if expected:
+        assert [head, *lines] == [f"Pod/a: {expected[0]}", *expected[1:]]
     else:
         signs = [" ".join(line.split(": ", 2)[:2]) for line in lines]
         assert signs == [
@@ -256,8 +256,8 @@ def test_text_shows_every_difference_of_two_policies(now, then, told) -> None:
 
 def test_text_shows_changes_of_accounts() -> None:
     small_cluster = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
-    told = text(small_cluster.scan('rules: {legacy-token-reference: "off"}\n', ""))
-    assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in told
+    report = text(small_cluster.scan('rules: {legacy-token-reference: "off"}\n', ""))
+    assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in report
 
 
 def test_text_shows_csi_drivers() -> None:
@@ -280,19 +280,19 @@ def test_summary_fits_a_screen(small_cluster) -> None:
     assert max(map(len, summary)) <= 80
 
 
-@pytest.mark.parametrize(("now", "simulated", "told"), [
+@pytest.mark.parametrize(("now", "simulated", "expected"), [
     (100_000, 120_000, "100000>120000"),
     (99_999, 120_000, "99999>120000"),
     (9_999, 120_000, "9999 > 120000"),
     (1_000_000, 9_949_999, "1.0M>9.9M"),
 ])  # fmt: skip
-def test_summary_large_numbers_fit_their_columns(now, simulated, told) -> None:
+def test_summary_large_numbers_fit_their_columns(now, simulated, expected) -> None:
     summary = Small().pod("a", live()).scan("", "")
     counts, other = (OutcomeCounts(number, number, number, number) for number in (now, simulated))
     large = replace(summary.summary, pods=counts, simulated_pods=other)
     [row] = [line for line in text(replace(summary, summary=large)).split("\n") if line.startswith("pods ")]
-    assert row == "pods" + " " * 20 + f"{told:>14}" * 4
-    assert (len(row), row.count(" " + told)) == (80, 4)
+    assert row == "pods" + " " * 20 + f"{expected:>14}" * 4
+    assert (len(row), row.count(" " + expected)) == (80, 4)
 
 
 def test_summary_long_rule_name_keeps_columns_aligned(small_cluster) -> None:
@@ -308,25 +308,25 @@ def test_summary_long_rule_name_keeps_columns_aligned(small_cluster) -> None:
 
 def test_text_shows_filters_and_counts_all(small_cluster) -> None:
     only = ScanFilters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
-    told = text(small_cluster.scan(filters=only)).split("\n")
-    assert told[4:8] == [
+    lines = text(small_cluster.scan(filters=only)).split("\n")
+    assert lines[4:8] == [
         "           showing only namespace sh*",
         "           showing only rule token-expiration; action patch (outcomes count all)",
         "if recreated under this policy  denied       patched        warned       allowed",
         "pods                                 2             1             0             0",
     ]
-    assert not [line for line in told if "legacy-token-reference" in line]
-    assert [line for line in told if "patch: token-expiration: has lifetime" in line]
+    assert not [line for line in lines if "legacy-token-reference" in line]
+    assert [line for line in lines if "patch: token-expiration: has lifetime" in line]
 
 
 def test_text_filtered_changes_are_only_counted() -> None:
     small_cluster = Small().pod("a", live()).pod("b", spec([HOST]))
     strict = "rules: {kubelet-hostpath: reject}\n"
-    told = text(small_cluster.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
-    assert "workloads  1 newly denied, 1 patched differently\n" in told
-    assert "Pod/b: newly denied" in told
-    assert "Pod/a" not in told
-    assert "inject" not in told
+    report = text(small_cluster.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
+    assert "workloads  1 newly denied, 1 patched differently\n" in report
+    assert "Pod/b: newly denied" in report
+    assert "Pod/a" not in report
+    assert "inject" not in report
 
 
 def test_text_shows_exemption_status() -> None:
@@ -340,9 +340,11 @@ exemptions:
 - {rules: [legacy-token-reference], namespaces: [other], reason: elsewhere, until: never}
 - {rules: [legacy-token-reference], namespaces: [other], reason: over there, until: 2026-01-01}
 """
-    told = text(small_cluster.scan(exemptions, filters=ScanFilters(("shop",))))
-    assert "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon\n" in told
-    assert [line.partition(": ")[2].partition("; ")[0] for line in told.partition("\nexemptions\n")[2].split("\n")] == [
+    report = text(small_cluster.scan(exemptions, filters=ScanFilters(("shop",))))
+    assert "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon\n" in report
+    assert [
+        line.partition(": ")[2].partition("; ")[0] for line in report.partition("\nexemptions\n")[2].split("\n")
+    ] == [
         "in use, matches 1",
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
@@ -413,15 +415,15 @@ def test_text_with_colour_is_the_same_text(small_cluster) -> None:
 @pytest.mark.parametrize("simulated", [None, INJECT])
 def test_json_is_valid_and_has_every_property(small_cluster, simulated) -> None:
     small_cluster.snapshot.unread.append(REFUSED)
-    told = json.loads("".join(scan_json.format_report(small_cluster.scan(EXEMPTIONS, simulated))))
+    report = json.loads("".join(scan_json.format_report(small_cluster.scan(EXEMPTIONS, simulated))))
     schema = scan_json.schema()
-    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(told)
-    assert told["version"] == scan_json.VERSION == 2
-    assert set(told) == set(schema["properties"]) == set(schema["required"])
-    for workload in told["workloads"]:
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(report)
+    assert report["version"] == scan_json.VERSION == 2
+    assert set(report) == set(schema["properties"]) == set(schema["required"])
+    for workload in report["workloads"]:
         assert set(workload) == set(schema["$defs"]["ScannedWorkload"]["properties"])
-    assert (told["workloads"][0]["podCount"], told["workloads"][0]["outcome"]) == (2, "denied")
-    assert told["time"] == "2026-11-24T12:00:00Z"
+    assert (report["workloads"][0]["podCount"], report["workloads"][0]["outcome"]) == (2, "denied")
+    assert report["time"] == "2026-11-24T12:00:00Z"
 
 
 def test_schema_describes_every_property() -> None:

@@ -179,16 +179,16 @@ def crowd(pods: int) -> ScanReport:
 def test_full_report_says_what_it_leaves_out() -> None:
     found = reports(crowd(1200))["shop"]
     assert found["summary"] == {"error": 0, "fail": 2401, "warn": 0, "skip": 0, "pass": 1200}
-    *kept, last = found["results"]
-    missing = 3601 - len(kept)
+    *results, last = found["results"]
+    missing = 3601 - len(results)
     assert missing > 0
     assert found["metadata"]["annotations"] == {LEFT_OUT: str(missing)}
     assert last["message"] == f"{missing} more results do not fit into this report; see 'tokenguard scan'"
-    assert MAX_BYTES * 0.99 < len(json.dumps(kept, separators=(",", ":"))) <= MAX_BYTES
-    assert [RESULTS.index(result["result"]) for result in kept] == sorted(
-        RESULTS.index(result["result"]) for result in kept
+    assert MAX_BYTES * 0.99 < len(json.dumps(results, separators=(",", ":"))) <= MAX_BYTES
+    assert [RESULTS.index(result["result"]) for result in results] == sorted(
+        RESULTS.index(result["result"]) for result in results
     )
-    assert all("admission" in result["properties"] for result in kept[:1200])
+    assert all("admission" in result["properties"] for result in results[:1200])
     assert scan_policyreport.left_out(found) == missing
 
 

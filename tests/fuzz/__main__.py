@@ -29,15 +29,15 @@ def main() -> int:
         "--seed", type=int, default=SEED, help="of the first process; the next one gets the next number"
     )
     parser.add_argument("--corpus", type=Path, help="a folder for documents that led to something new")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     broken = 0
     for name in TARGETS:
-        jobs = [(name, asked.seed + job, asked.minutes * 60 * SHARES[name]) for job in range(asked.jobs)]
-        with multiprocessing.get_context("fork").Pool(asked.jobs) as pool:
+        jobs = [(name, arguments.seed + job, arguments.minutes * 60 * SHARES[name]) for job in range(arguments.jobs)]
+        with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
             runs = pool.starmap(_run, jobs)
-        broken += _told(name, runs)
-        if asked.corpus:
-            _write_corpus(asked.corpus / name, runs)
+        broken += _report(name, runs)
+        if arguments.corpus:
+            _write_corpus(arguments.corpus / name, runs)
     return 1 if broken else 0
 
 
@@ -45,7 +45,7 @@ def _run(name: str, seed: int, seconds: float) -> Run:
     return fuzz(TARGETS[name](random.Random(seed)), seconds=seconds)
 
 
-def _told(name: str, runs: list[Run]) -> int:
+def _report(name: str, runs: list[Run]) -> int:
     """Tell what was done and what was found, and return how much was."""
     executions = sum(run.executions for run in runs)
     per_second = executions / sum(run.cpu_seconds for run in runs)

@@ -27,11 +27,11 @@ def examine_policy(data: bytes) -> set[str]:
     """Check what is promised of one document; return what is said of it, without what it says."""
     read = read_policy(data)
     if isinstance(read, Policy):
-        known = policy_document(read)
-        again = read_policy(yaml.dump(known, Dumper=yaml.CSafeDumper).encode())
+        document = policy_document(read)
+        again = read_policy(yaml.dump(document, Dumper=yaml.CSafeDumper).encode())
         assert isinstance(again, Policy), again
-        assert policy_document(again) == known, "what is shown of a policy is the same policy"
-        return {f"sound: {key}" for key in known}
+        assert policy_document(again) == document, "what is shown of a policy is the same policy"
+        return {f"sound: {key}" for key in document}
     assert read
     assert all(mistake.line >= 1 and str(mistake).isprintable() for mistake in read), read
     assert sum(len(str(mistake)) for mistake in read) < 2 * MAX_BYTES
@@ -43,8 +43,8 @@ def examine_policy(data: bytes) -> set[str]:
 def _shape(mistake: PolicyError) -> str:
     """Return what is wrong, without what others wrote, and where, without where exactly."""
     message = re.sub(r'"(?:[^"\\]|\\.)*"?|\d+', "_", mistake.message)[:100]
-    place = re.sub(r"\[[^]]*]|[^\w.]+.*", "", mistake.path)[:40]
-    return f"{place}: {message}"
+    path = re.sub(r"\[[^]]*]|[^\w.]+.*", "", mistake.path)[:40]
+    return f"{path}: {message}"
 
 
 class Policies:

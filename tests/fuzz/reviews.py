@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from tests.fuzz import seeds
-from tests.fuzz.mending import assert_mended
 from tests.fuzz.mutation import Mutator, depth
+from tests.fuzz.patch_checks import assert_patch_is_sound
 from tests.golden_cases import LOADED, golden_case
 from webhook.audit.log_entry import decode_entry
 from webhook.core.admission_request import InvalidReviewError, Phase, read_review
@@ -63,7 +63,7 @@ class Lines(Sink):
         assert decode_entry(line).is_tokenguard
 
 
-class Court:
+class ReviewChecker:
     """One policy and cluster, and who answers by them; whatever he tells is checked."""
 
     def __init__(self, case: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ class Court:
         for phase in (Phase.MUTATE, Phase.VALIDATE):
             answer = self.handler.handle(body, phase)
             assert self.metrics.values[INTERNAL_ERRORS][()].value == 0, "an error of tokenguard's own"
-            told = self._told(answer, phase)
+            response = self._checked_response(answer, phase)
             other = canonical(body)
             if other is not None:
                 again = self.handler.handle(other, phase)
@@ -97,34 +97,34 @@ class Court:
                     "is said of what another reader finds in it, not",
                     answer,
                 )
-            if "patch" in told:
-                seen |= self._check_patch(body, json.loads(b64decode(told["patch"], validate=True)))
-            seen |= _features(told, phase)
+            if "patch" in response:
+                seen |= self._check_patch(body, json.loads(b64decode(response["patch"], validate=True)))
+            seen |= _features(response, phase)
         return seen
 
-    def _told(self, answer: Any, phase: Phase) -> dict[str, Any]:
+    def _checked_response(self, answer: Any, phase: Phase) -> dict[str, Any]:
         """Return the answer's `response`, after checking that the API server takes it."""
         assert answer.status in {200, 400}, answer
-        said = json.loads(answer.body)
+        document = json.loads(answer.body)
         if answer.status == 400:
-            assert (said["kind"], said["code"]) == ("Status", 400), said
-            assert "\n" not in said["message"], said
-            return said
-        assert (said["apiVersion"], said["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
-        told: dict[str, Any] = said["response"]
-        assert told["uid"]
-        assert set(told) <= {"uid", "allowed", "status", "patch", "patchType", "warnings", "auditAnnotations"}
-        assert ("status" in told) is not told["allowed"]
-        if not told["allowed"]:
-            assert told["status"]["code"] in {400, 403, 422}, told
-            assert told["status"]["message"]
-        assert ("patch" in told) is ("patchType" in told)
-        assert "patch" not in told or (phase is Phase.MUTATE and told["allowed"])
-        warnings = told.get("warnings", [])
+            assert (document["kind"], document["code"]) == ("Status", 400), document
+            assert "\n" not in document["message"], document
+            return document
+        assert (document["apiVersion"], document["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
+        response: dict[str, Any] = document["response"]
+        assert response["uid"]
+        assert set(response) <= {"uid", "allowed", "status", "patch", "patchType", "warnings", "auditAnnotations"}
+        assert ("status" in response) is not response["allowed"]
+        if not response["allowed"]:
+            assert response["status"]["code"] in {400, 403, 422}, response
+            assert response["status"]["message"]
+        assert ("patch" in response) is ("patchType" in response)
+        assert "patch" not in response or (phase is Phase.MUTATE and response["allowed"])
+        warnings = response.get("warnings", [])
         assert all(warning.isprintable() for warning in warnings), warnings
         assert sum(len(warning.encode()) for warning in warnings) <= WARNING_BYTES
-        assert all(isinstance(value, str) for value in told["auditAnnotations"].values())
-        return told
+        assert all(isinstance(value, str) for value in response["auditAnnotations"].values())
+        return response
 
     def _check_patch(self, body: bytes, patch: list[dict[str, Any]]) -> set[str]:
         """Check a patch against the core's own, and what comes of it."""
@@ -135,7 +135,7 @@ class Court:
         review = json.loads(body.decode(errors="surrogateescape"), parse_float=Literal, parse_int=Literal)
         obj = review["request"]["object"]
         if depth(obj) < _DEEPEST and is_admissible(obj):
-            assert_mended(obj, lambda changed, phase: self._decide(review, changed, phase))
+            assert_patch_is_sound(obj, lambda changed, phase: self._decide(review, changed, phase))
         return {re.sub(r"\d+", "N", f"{operation['op']} {operation['path']}") for operation in patch}
 
     def _decide(self, review: dict[str, Any], obj: dict[str, Any], phase: Phase) -> Decision:
@@ -156,16 +156,16 @@ class Reviews:
         self.keep = self._mutator.keep
         given = [{"policy": PATCHING, "cluster": TOKENS}, {"cluster": TOKENS}, {"policy": {"mode": "warn", **PATCHING}}]
         given += [case for _, case in LOADED if "policy" in case and len(str(case["policy"])) > 150]
-        self.courts = [Court(case) for case in given]
+        self.checkers = [ReviewChecker(case) for case in given]
 
     def next(self) -> tuple[int, bytes]:
-        """Return a body, and before it which court is to judge it: half of them the first."""
-        court = 0 if self._chance.random() < 0.5 else self._chance.randrange(len(self.courts))
-        return court, self._mutator.next()
+        """Return a body, and before it the index of its checker: half of them the first."""
+        index = 0 if self._chance.random() < 0.5 else self._chance.randrange(len(self.checkers))
+        return index, self._mutator.next()
 
     def examine(self, which: int, body: bytes) -> set[str]:
         """Check what is promised of one body."""
-        return self.courts[which].examine(body)
+        return self.checkers[which].examine(body)
 
 
 def _names(kind: type[Object]) -> Iterator[str]:
@@ -196,7 +196,7 @@ def canonical(body: bytes) -> bytes | None:
     try:
         review = json.loads(
             body.decode(errors="surrogateescape"),
-            object_pairs_hook=_known,
+            object_pairs_hook=_known_keys,
             parse_float=lambda _: 0.5,
             parse_constant=_refuse,
         )
@@ -205,7 +205,7 @@ def canonical(body: bytes) -> bytes | None:
         return None
 
 
-def _known(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _known_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in pairs if key in NAMES or key.lower() not in _LOWERED}
 
 
@@ -249,13 +249,13 @@ def is_admissible(pod: Any) -> bool:
     return all(len({*those}) == len(those) for those in (volumes, names, *mounts))
 
 
-def _features(told: dict[str, Any], phase: Phase) -> set[str]:
+def _features(response: dict[str, Any], phase: Phase) -> set[str]:
     """Return what an answer is like, without what stands in it: what leads to anything new is worth going on with."""
-    if "message" in told:
-        return {_shape(told["message"])}
-    annotations = told["auditAnnotations"]
-    message = told.get("status", {}).get("message", "")
-    lines = {_shape(line) for line in (*message.split("\n"), *told.get("warnings", ()))}
+    if "message" in response:
+        return {_shape(response["message"])}
+    annotations = response["auditAnnotations"]
+    message = response.get("status", {}).get("message", "")
+    lines = {_shape(line) for line in (*message.split("\n"), *response.get("warnings", ()))}
     rules, exempted = annotations.get("rules"), bool(annotations.get("exemption"))
     return {f"{phase}: {annotations['decision']} {rules} {exempted}", *lines}
 

@@ -19,10 +19,10 @@ def reviews() -> list[bytes]:
     recorded = [path.read_bytes() for path in sorted((TESTS / "recorded").glob("*.json"))]
     made = []
     for _, case in LOADED:
-        asked = {**case.get("request", {}), "old": case.get("old")}
+        fields = {**case.get("request", {}), "old": case.get("old")}
         obj = the_object(case)
         if obj["kind"] in RESOURCES:
-            made.append(review(obj, **asked))
+            made.append(review(obj, **fields))
     return [*(body for body in recorded if len(body) < _LARGEST), *made, *corpus("reviews")]
 
 

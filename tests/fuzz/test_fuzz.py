@@ -50,12 +50,12 @@ def half_a_patch(monkeypatch) -> None:
     monkeypatch.setattr("webhook.core.evaluate.assemble", lambda edits: assemble(edits)[1:])
 
 
-def a_list_written_anew(monkeypatch) -> None:
-    def anew(edits: Any) -> tuple[dict[str, Any], ...]:
+def a_list_replaced(monkeypatch) -> None:
+    def replaced(edits: Any) -> tuple[dict[str, Any], ...]:
         made = assemble(edits)
         return (*made, {"op": "replace", "path": "/spec/containers", "value": [{"name": "app"}]})
 
-    monkeypatch.setattr("webhook.core.evaluate.assemble", anew)
+    monkeypatch.setattr("webhook.core.evaluate.assemble", replaced)
 
 
 def the_first_of_two_keys(monkeypatch) -> None:
@@ -80,7 +80,7 @@ def keys_of_any_case(monkeypatch) -> None:
 FAULTS = {
     an_error_of_ours: "an error of tokenguard's own",
     half_a_patch: "assert",
-    a_list_written_anew: "/spec/containers",
+    a_list_replaced: "/spec/containers",
     the_first_of_two_keys: "is said of what another reader finds in it",
     keys_of_any_case: "is said of what another reader finds in it",
 }

@@ -29,8 +29,8 @@ def comparable(objects):
     found = {}
     for obj in objects:
         labels = obj["metadata"].get("labels", {})
-        kept = {name: value for name, value in labels.items() if name not in OF_HELM}
-        metadata = {**obj["metadata"], "labels": kept}
+        own = {name: value for name, value in labels.items() if name not in OF_HELM}
+        metadata = {**obj["metadata"], "labels": own}
         found[obj["kind"], metadata["name"], metadata.get("namespace", "")] = {**obj, "metadata": metadata}
     return found
 
@@ -66,7 +66,7 @@ def test_backstop_has_its_mode_and_rights(backstop, mode, failure_policy) -> Non
     rendered, without = comparable(objects), comparable(render_chart())
     assert {key: obj for key, obj in rendered.items() if key not in without} == comparable(render(SOURCES["backstop"]))
     webhooks = the("ValidatingWebhookConfiguration", objects, "tokenguard")["webhooks"]
-    assert {one["failurePolicy"] for one in webhooks if one["name"].startswith("pods.")} == {failure_policy}
+    assert {webhook["failurePolicy"] for webhook in webhooks if webhook["name"].startswith("pods.")} == {failure_policy}
 
 
 def test_availability_first_is_the_same_as_the_overlay() -> None:
@@ -244,7 +244,7 @@ def test_replicas_are_given_without_an_autoscaler_only() -> None:
 
 def webhooks(**values):
     objects = render_chart(**values)
-    return {one["name"]: one for kind in CONFIGURATIONS for one in the(kind, objects)["webhooks"]}
+    return {webhook["name"]: webhook for kind in CONFIGURATIONS for webhook in the(kind, objects)["webhooks"]}
 
 
 def test_excluded_namespaces_and_label_are_in_each_selector() -> None:
@@ -272,8 +272,8 @@ def test_failure_policy_and_timeout_are_those_of_the_values() -> None:
 
 def test_bundle_by_hand_is_in_each_webhook() -> None:
     found = webhooks(certificates={"mode": "by-hand", "caBundle": CA})
-    assert {re.sub(r"\s", "", one["clientConfig"]["caBundle"])[:8] for one in found.values()} == {"LS0tLS1C"}
-    assert not any("caBundle" in one["clientConfig"] for one in webhooks().values())
+    assert {re.sub(r"\s", "", webhook["clientConfig"]["caBundle"])[:8] for webhook in found.values()} == {"LS0tLS1C"}
+    assert not any("caBundle" in webhook["clientConfig"] for webhook in webhooks().values())
 
 
 def test_webhooks_are_left_out_where_they_come_later() -> None:

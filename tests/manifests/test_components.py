@@ -26,8 +26,8 @@ def test_excluded_namespaces_are_a_condition_of_each_webhook(folder, tmp_path) -
     shown = shown.replace("../tokenguard/manifests]", f"../tokenguard/{folder}]")
     before, after = conditions(render(folder)), conditions(render_text(tmp_path, shown + "\n"))
     for name, found in after.items():
-        added = [one for one in found if one not in before[name]]
-        assert [one for one in found if one in before[name]] == before[name]
+        added = [condition for condition in found if condition not in before[name]]
+        assert [condition for condition in found if condition in before[name]] == before[name]
         expected = {"name": CONDITION, "expression": "!(request.namespace in 'cert-manager,calico-system'.split(','))"}
         assert added == ([] if "policy" in name else [expected])
 

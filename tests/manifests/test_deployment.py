@@ -28,10 +28,10 @@ def environment(folder):
 
 @everywhere
 def test_every_variable_is_known_to_serve(folder) -> None:
-    known = {f"TOKENGUARD_{parameter.name.upper()}" for parameter in serve.params}
+    variables = {f"TOKENGUARD_{parameter.name.upper()}" for parameter in serve.params}
     given = {name for name in environment(folder) if name.startswith("TOKENGUARD_")}
     assert given
-    assert given <= known
+    assert given <= variables
 
 
 @everywhere

@@ -93,5 +93,5 @@ def test_documented_commands_exist(page) -> None:
         while hasattr(command, "commands") and words:
             command = command.get_command(click.Context(command), words[0])
             path.append(words.pop(0))
-        known = {option for parameter in command.params for option in parameter.opts}
-        assert set(flags) <= known, call
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert set(flags) <= options, call

@@ -79,7 +79,7 @@ def test_alert_runbook_is_a_section_of_a_page(alert) -> None:
 
 
 def test_dashboard_selects_the_cluster_in_every_metric() -> None:
-    [variable] = [one for one in dashboard()["templating"]["list"] if one["name"] == "cluster"]
+    [variable] = [variable for variable in dashboard()["templating"]["list"] if variable["name"] == "cluster"]
     assert (variable["includeAll"], variable["allValue"]) == (True, ".*")
     for target in targets():
         selectors = re.findall(r"\b(?:tokenguard|apiserver|serviceaccount)_\w+(\{[^}]*)?", bare(target["expr"]))
@@ -132,10 +132,10 @@ def test_panels_have_title_description_and_own_position() -> None:
     panels = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
     assert all(panel["title"] and panel["description"] for panel in panels)
     cells = [
-        (place["x"] + x, place["y"] + y)
-        for place in (panel["gridPos"] for panel in dashboard()["panels"])
-        for x in range(place["w"])
-        for y in range(place["h"])
+        (position["x"] + x, position["y"] + y)
+        for position in (panel["gridPos"] for panel in dashboard()["panels"])
+        for x in range(position["w"])
+        for y in range(position["h"])
     ]
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) == 23

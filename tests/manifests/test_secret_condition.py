@@ -81,9 +81,9 @@ def test_legacy_token_behind_white_space_is_sent() -> None:
 @pytest.mark.covers("threat-model: token brought back")
 def test_legacy_token_with_line_breaks_in_its_payload_is_sent(line_break) -> None:
     header, payload, signature = legacy_token("demo", "app", "t").split(".")
-    for place in range(len(payload) + 1):
-        text = ".".join((header, payload[:place] + line_break + payload[place:], signature))
-        assert is_sent(text), place
+    for position in range(len(payload) + 1):
+        text = ".".join((header, payload[:position] + line_break + payload[position:], signature))
+        assert is_sent(text), position
         assert read_legacy_token(text.encode()).account == "app"
     every = ".".join((header, line_break.join(payload), signature))
     assert is_sent(every)

@@ -44,13 +44,13 @@ def webhooks():
     return [webhook for configuration in configurations() for webhook in configuration["webhooks"]]
 
 
-def asked(webhook):
+def operations(webhook):
     return {resource: rule["operations"] for rule in webhook["rules"] for resource in rule["resources"]}
 
 
 @pytest.mark.covers("threat-model: caBundle replaced")
 def test_webhook_has_its_rules_and_failure_policy() -> None:
-    assert {webhook["name"]: (webhook["failurePolicy"], asked(webhook)) for webhook in webhooks()} == EXPECTED
+    assert {webhook["name"]: (webhook["failurePolicy"], operations(webhook)) for webhook in webhooks()} == EXPECTED
 
 
 def test_everything_that_rules_evaluate_is_sent() -> None:
@@ -60,11 +60,11 @@ def test_everything_that_rules_evaluate_is_sent() -> None:
         for rule in webhook["rules"] for group in rule["apiGroups"]
         for resource in rule["resources"] for operation in rule["operations"]
     }  # fmt: skip
-    judged = {
+    evaluated = {
         ("" if kind == "TokenRequest" else group, PLURALS.get(kind, f"{kind.lower()}s"), operation)
-        for (group, kind), known in KINDS.items() for operation in known.operations if kind not in NOT_SENT
+        for (group, kind), entry in KINDS.items() for operation in entry.operations if kind not in NOT_SENT
     }  # fmt: skip
-    assert judged <= sent
+    assert evaluated <= sent
     assert not {f"{kind.lower()}s" for kind in NOT_SENT} & {resource for _, resource, _ in sent}
 
 

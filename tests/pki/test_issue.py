@@ -46,9 +46,10 @@ def test_renew_at_is_a_third_before_expiry(authority) -> None:
 
 
 def test_certificate_does_not_outlive_its_ca(authority) -> None:
-    late = NOW + 360 * DAY
+    near_expiry = NOW + 360 * DAY
     assert (
-        only(issue_certificate(authority, [NAME], late).certificate).not_after == only(authority.certificate).not_after
+        only(issue_certificate(authority, [NAME], near_expiry).certificate).not_after
+        == only(authority.certificate).not_after
     )
 
 

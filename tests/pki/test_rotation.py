@@ -195,9 +195,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_unusable_certificate_is_replaced_at_once_by_the_same_ca(stored, broken) -> None:
-    mended = stepped(replace(stored, **broken), NOWHERE)
-    assert is_sound(mended)
-    assert mended.bundle == stored.bundle
+    replaced = stepped(replace(stored, **broken), NOWHERE)
+    assert is_sound(replaced)
+    assert replaced.bundle == stored.bundle
 
 
 def test_expired_ca_and_certificate_are_replaced_at_once(stored) -> None:

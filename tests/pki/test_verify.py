@@ -38,6 +38,6 @@ def test_address_matches_in_any_spelling() -> None:
 def test_certificate_is_valid_from_not_before_to_not_after() -> None:
     authority = foreign("CA", *CA)
     served = parse_certificates(foreign("served", named(NAME), by=authority, days=10).certificate)
-    late = "the certificate is expired or not yet valid"
-    for days, why in ((-1, late), (9, ""), (11, late)):
+    reason = "the certificate is expired or not yet valid"
+    for days, why in ((-1, reason), (9, ""), (11, reason)):
         assert verification_error(served, authority.certificate, NAME, NOW + dt.timedelta(days=days)) == why

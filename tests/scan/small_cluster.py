@@ -52,8 +52,8 @@ def api_token(expiration: int = 3607, name: str = "kube-api-access-abcde") -> Ob
     return {"name": name, "projected": {"sources": sources}}
 
 
-def token(name: str = "token", **asked: Any) -> Object:
-    return {"name": name, "projected": {"sources": [{"serviceAccountToken": {"path": "token", **asked}}]}}
+def token(name: str = "token", **fields: Any) -> Object:
+    return {"name": name, "projected": {"sources": [{"serviceAccountToken": {"path": "token", **fields}}]}}
 
 
 def mounts(*pairs: tuple[str, str]) -> Object:
@@ -134,10 +134,10 @@ class Small:
         self._pods.append(read(Pod, {"metadata": meta(name, **metadata), "spec": spec, "status": {"phase": phase}}))
         return self
 
-    def scan(self, text: str = "", simulated: str | None = None, **asked: Any) -> ScanReport:
+    def scan(self, text: str = "", simulated: str | None = None, **options: Any) -> ScanReport:
         new = policy(simulated) if simulated is not None else None
         scan = Scanner(
-            ScanOptions(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **asked), self.snapshot
+            ScanOptions(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **options), self.snapshot
         )
         for kind, found, makes_pods in self._makers:
             owner = OwnerKey(found.metadata.namespace or "", *kind, found.metadata.name or "")

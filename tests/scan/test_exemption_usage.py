@@ -34,8 +34,8 @@ def test_usage_status_follows_from_matches_and_dates() -> None:
     assert states[1].rules == ("*",)
 
 
-def standing(small, exemption, **asked):
-    [state] = small.scan(f"exemptions: [{{{exemption}, reason: held}}]\n", **asked).exemptions
+def usage_of(small, exemption, **options):
+    [state] = small.scan(f"exemptions: [{{{exemption}, reason: held}}]\n", **options).exemptions
     return state.status, state.matches, state.partly_scanned
 
 
@@ -52,7 +52,7 @@ def test_usage_with_filters_counts_all_findings(filters) -> None:
     small = Small(secret("old")).pod("a", READS)
     for until, expected in ((HOLDING, HOLDS), (OVER, (ExemptionStatus.EXPIRED, 1, False))):
         what = f"rules: [legacy-token-reference], namespaces: [shop], {until}"
-        assert standing(small, what, filters=filters) == standing(small, what) == expected
+        assert usage_of(small, what, filters=filters) == usage_of(small, what) == expected
 
 
 @pytest.mark.parametrize(("whom", "expected"), [
@@ -70,25 +70,25 @@ def test_usage_of_unscanned_namespaces_is_not_unused(whom, expected) -> None:
     small = Small(secret("old")).pod("a", live())
     small.snapshot.namespaces["other"] = frozenset()
     what = f"rules: [legacy-token-reference], {whom}"
-    assert standing(small, f"{what}, {HOLDING}", filters=ONLY) == expected
-    assert standing(small, f"{what}, {HOLDING}") == NOTHING
-    assert standing(small, f"{what}, {OVER}", filters=ONLY) == (ExemptionStatus.EXPIRED, 0, expected is UNSEEN)
+    assert usage_of(small, f"{what}, {HOLDING}", filters=ONLY) == expected
+    assert usage_of(small, f"{what}, {HOLDING}") == NOTHING
+    assert usage_of(small, f"{what}, {OVER}", filters=ONLY) == (ExemptionStatus.EXPIRED, 0, expected is UNSEEN)
 
 
 def test_usage_matches_in_scanned_namespaces_is_in_use() -> None:
     small = Small(secret("old")).pod("a", READS)
     small.snapshot.namespaces["other"] = frozenset()
     what = f"rules: [legacy-token-reference], namespaces: ['*'], {HOLDING}"
-    assert standing(small, what, filters=ONLY) == (ExemptionStatus.IN_USE, 1, True)
+    assert usage_of(small, what, filters=ONLY) == (ExemptionStatus.IN_USE, 1, True)
 
 
 def test_usage_with_unread_resources_is_not_unused() -> None:
     small = Small().pod("a", READS)
     small.snapshot.unread.append(UnreadResource("secrets", "why", "lacks", "advice", affects_decisions=True))
-    assert standing(small, f"rules: [legacy-token-reference], namespaces: [shop], {HOLDING}") == UNSEEN
-    assert standing(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == NOTHING
+    assert usage_of(small, f"rules: [legacy-token-reference], namespaces: [shop], {HOLDING}") == UNSEEN
+    assert usage_of(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == NOTHING
     small.snapshot.namespaces.clear()
-    assert standing(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == UNSEEN
+    assert usage_of(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == UNSEEN
 
 
 OVERLAPPING = """\
@@ -156,7 +156,7 @@ def test_usage_expired_exemption_for_one_account_ignores_others() -> None:
     small = Small(secret("old")).pod("a", READS)
     for accounts, count in (("[default]", 0), ("[default, app]", 1)):
         what = f"rules: [legacy-token-reference], serviceAccounts: {accounts}"
-        assert standing(small, f"{what}, {OVER}") == (ExemptionStatus.EXPIRED, count, False)
+        assert usage_of(small, f"{what}, {OVER}") == (ExemptionStatus.EXPIRED, count, False)
 
 
 def test_usage_exemption_for_a_part_is_shadowed() -> None:

@@ -61,8 +61,8 @@ def test_change_between_two_policies(pod, now, then, change) -> None:
 
 def test_change_of_a_workload_is_the_most_severe() -> None:
     small = Small(secret("old")).pod("a", live()).pod("b", spec(HOSTPATH)).pod("c", READS)
-    told = [owner.change for owner in small.scan(UNCAPPED, STRICT).workloads]
-    assert told == [Change.NEWLY_PATCHED, Change.NEWLY_DENIED, Change.DENIED_DIFFERENTLY]
+    changes = [owner.change for owner in small.scan(UNCAPPED, STRICT).workloads]
+    assert changes == [Change.NEWLY_PATCHED, Change.NEWLY_DENIED, Change.DENIED_DIFFERENTLY]
     deployed = Small().deployment("web", spec(HOSTPATH)).scan(UNCAPPED, STRICT).workloads
     assert [owner.change for owner in deployed] == [Change.NEWLY_DENIED]
 

@@ -27,7 +27,7 @@ REPLACED = token("held", audience="https://kubernetes.default.svc", expirationSe
 INJECTED = token("tokenguard-vault", audience=VAULT, expirationSeconds=3600)
 
 
-def told(small: Small, policy: str = ""):
+def outcome_and_findings(small: Small, policy: str = ""):
     """Return what is told of the one pod there is: the outcome, and each finding's rule, action and place."""
     [owner] = small.scan(policy).workloads
     [group] = owner.pods
@@ -40,44 +40,53 @@ CAPPED = ("token-expiration", Action.PATCH, "spec.volumes[0].projected.sources[0
 
 @pytest.mark.parametrize("expiration", [3607, 3600, 600], ids=["as Kubernetes made it", "capped", "capped to less"])
 def test_recreate_api_token_is_restored_and_capped(expiration: int) -> None:
-    assert told(Small().pod("bare", live(expiration))) == (Outcome.PATCHED, {CAPPED})
+    assert outcome_and_findings(Small().pod("bare", live(expiration))) == (Outcome.PATCHED, {CAPPED})
 
 
 def test_recreate_account_opts_out_has_no_api_token() -> None:
     small = Small(accounts=(account("default", automountServiceAccountToken=False),)).pod("bare", live())
-    assert told(small, "rules: {api-token-automount: reject}\n") == (Outcome.ALLOWED, set())
+    assert outcome_and_findings(small, "rules: {api-token-automount: reject}\n") == (Outcome.ALLOWED, set())
 
 
 def test_recreate_account_opts_in_has_api_token() -> None:
-    assert told(Small().pod("bare", spec())) == (Outcome.PATCHED, {CAPPED})
-    assert told(Small().pod("bare", spec(automountServiceAccountToken=False))) == (Outcome.ALLOWED, set())
+    assert outcome_and_findings(Small().pod("bare", spec())) == (Outcome.PATCHED, {CAPPED})
+    assert outcome_and_findings(Small().pod("bare", spec(automountServiceAccountToken=False))) == (
+        Outcome.ALLOWED,
+        set(),
+    )
 
 
 def test_recreate_taken_mount_path_gets_no_api_token() -> None:
     taken = spec([{"name": "own", "emptyDir": {}}], mounts(("own", AT)))
-    assert told(Small().pod("bare", taken)) == (Outcome.ALLOWED, set())
+    assert outcome_and_findings(Small().pod("bare", taken)) == (Outcome.ALLOWED, set())
 
 
 def test_recreate_api_token_volume_keeps_other_sources() -> None:
     volume = api_token(3600)
     volume["projected"]["sources"].reverse()
     pod = spec([volume], mounts((volume["name"], AT)))
-    place = "spec.volumes[0].projected.sources[1]"
-    assert told(Small().pod("bare", pod)) == (Outcome.PATCHED, {("token-expiration", Action.PATCH, place)})
+    path = "spec.volumes[0].projected.sources[1]"
+    assert outcome_and_findings(Small().pod("bare", pod)) == (
+        Outcome.PATCHED,
+        {("token-expiration", Action.PATCH, path)},
+    )
 
 
 def test_recreate_projected_api_token_is_kept() -> None:
     volume = api_token(86400, name="by-hand")
     pod = spec([volume], mounts(("by-hand", AT)), automountServiceAccountToken=False)
-    place = "spec.volumes[0].projected.sources[0]"
-    assert told(Small().pod("bare", pod)) == (Outcome.PATCHED, {("token-expiration", Action.PATCH, place)})
+    path = "spec.volumes[0].projected.sources[0]"
+    assert outcome_and_findings(Small().pod("bare", pod)) == (
+        Outcome.PATCHED,
+        {("token-expiration", Action.PATCH, path)},
+    )
 
 
 def test_recreate_injected_token_is_injected_again() -> None:
     mounted = mounts(("tokenguard-vault", "/vault"), ("kube-api-access-abcde", AT))
     small = Small().pod("bare", spec([api_token(3600), INJECTED], mounted))
-    assert told(small, INJECT) == (Outcome.PATCHED, {CAPPED, ("inject", Action.PATCH, "spec")})
-    assert told(small, "tokens: {audiences: {allowed: [nobody]}}\n") == (Outcome.PATCHED, {CAPPED})
+    assert outcome_and_findings(small, INJECT) == (Outcome.PATCHED, {CAPPED, ("inject", Action.PATCH, "spec")})
+    assert outcome_and_findings(small, "tokens: {audiences: {allowed: [nobody]}}\n") == (Outcome.PATCHED, {CAPPED})
 
 
 def test_recreate_volume_with_other_sources_is_the_authors() -> None:
@@ -86,30 +95,30 @@ def test_recreate_volume_with_other_sources_is_the_authors() -> None:
         "projected": {"sources": [*INJECTED["projected"]["sources"], {"configMap": {}}]},
     }
     small = Small().pod("bare", spec([more], automountServiceAccountToken=False))
-    outcome, _ = told(small, "tokens: {audiences: {allowed: [nobody]}}\n")
+    outcome, _ = outcome_and_findings(small, "tokens: {audiences: {allowed: [nobody]}}\n")
     assert outcome is Outcome.DENIED
 
 
 def test_recreate_patched_pod_follows_its_template() -> None:
     written = spec([HELD, token(audience=VAULT, expirationSeconds=86400)], mounts(("held", "/held"), ("token", "/t")))
-    mended = spec(
+    patched = spec(
         [REPLACED, token(audience=VAULT, expirationSeconds=3600), api_token(3600)],
         mounts(("held", "/held"), ("token", "/t"), ("kube-api-access-abcde", AT)),
     )
     small = Small(secret("old")).deployment("web", written | {"serviceAccountName": "app"})
-    small.pod("web-1-a", mended | {"serviceAccountName": "app"}, **OWNED)
-    assert told(small) == (Outcome.DENIED, {
+    small.pod("web-1-a", patched | {"serviceAccountName": "app"}, **OWNED)
+    assert outcome_and_findings(small) == (Outcome.DENIED, {
         ("legacy-token-reference", Action.REJECT, "spec.volumes[0].secret"),
         ("token-expiration", Action.PATCH, "spec.volumes[1].projected.sources[0]"),
         ("token-expiration", Action.PATCH, "spec.volumes[2].projected.sources[0]"),
     })  # fmt: skip
-    outcome, _ = told(small, LEGACY)
+    outcome, _ = outcome_and_findings(small, LEGACY)
     assert outcome is Outcome.PATCHED
 
 
 def test_recreate_removed_automount_follows_its_template() -> None:
     small = Small().deployment("web", spec()).pod("web-1-a", spec(automountServiceAccountToken=False), **OWNED)
-    outcome, found = told(small, "rules: {api-token-automount: patch}\n")
+    outcome, found = outcome_and_findings(small, "rules: {api-token-automount: patch}\n")
     assert outcome is Outcome.PATCHED
     assert ("api-token-automount", Action.PATCH, "spec.volumes[0]") in found
 
@@ -119,7 +128,7 @@ def test_recreate_additions_of_other_webhooks_are_kept() -> None:
     added = spec([token("istio-token", audience="istio-ca"), api_token()], mounts(("kube-api-access-abcde", AT)))
     added["containers"].append(sidecar)
     small = Small().deployment("web", spec()).pod("web-1-a", added, **OWNED)
-    outcome, found = told(small, f"tokens: {{audiences: {{allowed: ['{VAULT}']}}}}\n")
+    outcome, found = outcome_and_findings(small, f"tokens: {{audiences: {{allowed: ['{VAULT}']}}}}\n")
     assert outcome is Outcome.DENIED
     assert ("token-audience", Action.REJECT, "spec.volumes[0].projected.sources[0]") in found
 
@@ -128,13 +137,13 @@ def test_recreate_account_follows_the_template() -> None:
     quiet = account("quiet", automountServiceAccountToken=False)
     small = Small(accounts=(quiet,)).deployment("web", spec(serviceAccountName="quiet"))
     small.pod("web-1-a", live(serviceAccountName="app"), **OWNED)
-    assert told(small) == (Outcome.ALLOWED, set())
+    assert outcome_and_findings(small) == (Outcome.ALLOWED, set())
 
 
 def test_recreate_ephemeral_containers_are_removed() -> None:
     debugged = live() | {"ephemeralContainers": [{"name": "debugger", **named_secret("old")}]}
     small = Small(secret("old")).pod("bare", debugged)
-    assert told(small) == (Outcome.PATCHED, {CAPPED})
+    assert outcome_and_findings(small) == (Outcome.PATCHED, {CAPPED})
     [legacy] = small.scan().legacy_secrets
     assert [reference.path for reference in legacy.references] == ["spec.ephemeralContainers[0].env[0]"]
 
@@ -148,8 +157,8 @@ def test_recreate_metadata_follows_the_template() -> None:
     small = Small().deployment("web", written["spec"], metadata=written["metadata"])
     added = {"annotations": {"tokenguard/inject": "vault"}}
     small.pod("web-1-a", written["spec"], labels={"app": "edited"}, **added, **OWNED)
-    assert told(small, BY_LABEL)[0] is Outcome.PATCHED
-    assert told(small, ON_REQUEST)[0] is Outcome.PATCHED
+    assert outcome_and_findings(small, BY_LABEL)[0] is Outcome.PATCHED
+    assert outcome_and_findings(small, ON_REQUEST)[0] is Outcome.PATCHED
 
 
 def test_recreate_outdated_pod_has_the_new_metadata() -> None:
@@ -159,8 +168,8 @@ def test_recreate_outdated_pod_has_the_new_metadata() -> None:
         labels = {**before.get("labels", {}), "controller-revision-hash": "1"}
         small = Small().stateful_set("db", {"metadata": after, "spec": quiet}, revision="2")
         small.pod("db-0", quiet, **{**before, "labels": labels}, **of("StatefulSet", "db"))
-        assert told(small, BY_LABEL)[0] is outcome
-        assert told(small, ON_REQUEST)[0] is outcome
+        assert outcome_and_findings(small, BY_LABEL)[0] is outcome
+        assert outcome_and_findings(small, ON_REQUEST)[0] is outcome
 
 
 def test_recreate_outdated_pod_has_the_new_spec() -> None:
@@ -168,7 +177,7 @@ def test_recreate_outdated_pod_has_the_new_spec() -> None:
     newest = spec(container=named_secret("old"), automountServiceAccountToken=False)
     small = Small(secret("old")).stateful_set("db", {"spec": newest}, revision="2")
     small.pod("db-0", quiet, labels={"controller-revision-hash": "1"}, **of("StatefulSet", "db"))
-    assert told(small)[0] is Outcome.DENIED
+    assert outcome_and_findings(small)[0] is Outcome.DENIED
 
 
 def test_recreate_outdated_pod_keeps_name_and_identity_labels() -> None:
@@ -177,12 +186,15 @@ def test_recreate_outdated_pod_keeps_name_and_identity_labels() -> None:
     small = Small().stateful_set("db", {"spec": quiet}, revision="2")
     small.pod("db-0", quiet, labels=named, **of("StatefulSet", "db"))
     by_name = INJECT.replace("}", ", podLabels: {statefulset.kubernetes.io/pod-name: db-0}}")
-    assert told(small, by_name)[0] is Outcome.PATCHED
+    assert outcome_and_findings(small, by_name)[0] is Outcome.PATCHED
 
 
 def test_recreate_mirror_pod_is_left_alone() -> None:
     mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}}
     host = spec([{"name": "host", "hostPath": {"path": "/"}}])
     reject = "rules: {kubelet-hostpath: reject}\n"
-    assert told(Small().pod("static", host, **mirror, **of("Node", "node-1", "")), reject)[0] is Outcome.ALLOWED
-    assert told(Small().pod("static", host, **mirror), reject)[0] is Outcome.DENIED
+    assert (
+        outcome_and_findings(Small().pod("static", host, **mirror, **of("Node", "node-1", "")), reject)[0]
+        is Outcome.ALLOWED
+    )
+    assert outcome_and_findings(Small().pod("static", host, **mirror), reject)[0] is Outcome.DENIED

@@ -61,8 +61,8 @@ def test_scan_workloads_of_two_groups_are_distinct() -> None:
         ("batch", "Job/train"),
         ("batch.volcano.sh", "Job.batch.volcano.sh/train"),
     ]
-    [told] = report.legacy_secrets
-    assert [reference.title for reference in told.references] == ["Job/train", "Job.batch.volcano.sh/train"]
+    [legacy] = report.legacy_secrets
+    assert [reference.title for reference in legacy.references] == ["Job/train", "Job.batch.volcano.sh/train"]
     [idle] = report.accounts_without_permissions
     assert idle.workloads == ("Job.batch.volcano.sh/train", "Job/train")
 
@@ -91,8 +91,8 @@ def test_scan_different_pods_of_a_workload_are_distinct() -> None:
 
 def test_scan_workload_without_pods_uses_its_template() -> None:
     report = Small(secret("old")).deployment("web", READS, replicas=0).cron_job("report", spec()).scan()
-    told = {owner.name: owner.outcome for owner in report.workloads}
-    assert told == {"web": Outcome.DENIED, "report": Outcome.PATCHED}
+    outcomes = {owner.name: owner.outcome for owner in report.workloads}
+    assert outcomes == {"web": Outcome.DENIED, "report": Outcome.PATCHED}
     assert report.summary.pods == OutcomeCounts()
     assert report.summary.workloads == OutcomeCounts(patched=1, denied=1)
     assert {(count.rule, count.action): count.count for count in report.rule_counts} == {
@@ -113,14 +113,14 @@ def test_scan_kube_system_is_left_alone() -> None:
 def test_legacy_secret_has_all_references() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     small.deployment("web", READS).pod("web-1-a", READS, **OWNED).cron_job("report", READS)
-    [told] = small.scan().legacy_secrets
-    assert (told.account, told.listed_by, told.removable) == ("app", ("app",), False)
-    place = "spec.containers[0].env[0]"
-    assert [(reference.kind, reference.name, reference.path, reference.pods) for reference in told.references] == [
-        ("CronJob", "report", place, ()),
-        ("Deployment", "web", place, ("web-1-a",)),
+    [found] = small.scan().legacy_secrets
+    assert (found.account, found.listed_by, found.removable) == ("app", ("app",), False)
+    path = "spec.containers[0].env[0]"
+    assert [(reference.kind, reference.name, reference.path, reference.pods) for reference in found.references] == [
+        ("CronJob", "report", path, ()),
+        ("Deployment", "web", path, ("web-1-a",)),
     ]
-    assert told.result.outcome is Outcome.DENIED
+    assert found.result.outcome is Outcome.DENIED
 
 
 LONG = "2026-10-25"  # thirty days before now
@@ -148,16 +148,16 @@ LONG = "2026-10-25"  # thirty days before now
 def test_legacy_secret_unused_for_long_enough_is_removable(labels, tracked, days, goes) -> None:
     small = Small(secret("old", created="2026-01-02T00:00:00Z", **labels))
     small.snapshot.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
-    [told] = small.scan(unused_days=days).legacy_secrets
-    assert told.removable is goes
+    [found] = small.scan(unused_days=days).legacy_secrets
+    assert found.removable is goes
 
 
 @pytest.mark.parametrize(("labels", "goes"), [({}, False), ({"invalid_since": "2026-11-01"}, True)])
 def test_legacy_secret_unread_templates_only_invalid_removable(labels, goes) -> None:
     small = Small(secret("old", **labels))
     small.snapshot.unread.append(UnreadResource("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
-    [told] = small.scan().legacy_secrets
-    assert (told.unused_since, told.removable) == (dt.date(2026, 2, 1), goes)
+    [found] = small.scan().legacy_secrets
+    assert (found.unused_since, found.removable) == (dt.date(2026, 2, 1), goes)
 
 
 def test_legacy_secret_unused_since_creation_or_tracking() -> None:

@@ -12,7 +12,7 @@ _SIGNATURES = (0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0203, 0x0201)
 _GROUPS = (29, 23, 24, 25, 256)
 
 
-class Told(NamedTuple):
+class ServerHello(NamedTuple):
     """What a server has chosen."""
 
     version: int
@@ -21,7 +21,7 @@ class Told(NamedTuple):
     extensions: bytes
 
 
-def say_hello(address: str, version: int, suites: Sequence[int], compressions: bytes = b"\0") -> Told | None:
+def say_hello(address: str, version: int, suites: Sequence[int], compressions: bytes = b"\0") -> ServerHello | None:
     """Offer a server a version, and under it these cipher suites and methods of compression; return what it chooses.
 
     None: nothing of it, it sends an alert, or hangs up as asyncio's servers do.
@@ -39,7 +39,7 @@ def say_hello(address: str, version: int, suites: Sequence[int], compressions: b
     assert (kind, body[0]) == (HANDSHAKE, 2)
     chosen, sessions = struct.unpack_from("!H32xB", body, 4)
     suite, compression = struct.unpack_from("!HB", body, 39 + sessions)
-    return Told(chosen, suite, compression, body[42 + sessions : 4 + int.from_bytes(body[1:4])])
+    return ServerHello(chosen, suite, compression, body[42 + sessions : 4 + int.from_bytes(body[1:4])])
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

@@ -187,10 +187,12 @@ def test_expect_100_continue_of_a_refused_body_is_refused(server, head, status):
 
 
 def test_websocket_upgrade_is_answered_as_http(server):
-    asked = b"GET /%s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: a\r\n\r\n"
+    request = (
+        b"GET /%s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: a\r\n\r\n"
+    )
     for page, status in ((b"nothing", b"404"), (b"healthz", b"200")):
         with contextlib.closing(raw_connection(server)) as connection:
-            connection.sendall(asked % page)
+            connection.sendall(request % page)
             assert read_to_the_end(connection).startswith(b"HTTP/1.1 " + status)
 
 

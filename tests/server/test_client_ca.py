@@ -110,10 +110,10 @@ WRITTEN = {
 @pytest.mark.covers("threat-model: made-up reviews")
 def test_review_without_client_certificate_is_never_answered(client_ca_server, start) -> None:
     before = len(client_ca_server.audit)
-    asked = (POST % len(BODY)).replace(b"POST /mutate", start).replace(b"Host: a", b"Host: a\r\nConnection: close")
+    request = (POST % len(BODY)).replace(b"POST /mutate", start).replace(b"Host: a", b"Host: a\r\nConnection: close")
     for more in (b"", b"Ssl-Client-Verify: SUCCESS\r\nX-Forwarded-Client-Cert: Subject=apiserver\r\nX-Ssl-Cert: a\r\n"):
         with contextlib.closing(raw_connection(client_ca_server)) as connection:
-            connection.sendall(asked.replace(b"Content-Length", more + b"Content-Length") + BODY)
+            connection.sendall(request.replace(b"Content-Length", more + b"Content-Length") + BODY)
             answer = read_to_the_end(connection)
         assert answer.startswith(b"HTTP/1.1 4")
         assert b"AdmissionReview" not in answer
@@ -176,6 +176,6 @@ def reviewed(server, context, session) -> tuple[bytes, bool, ssl.SSLSession | No
     plain = socket.create_connection((host, int(port)), timeout=PATIENCE)
     with context.wrap_socket(plain, server_hostname=host, session=session) as connection:
         connection.sendall(POST % len(BODY) + BODY)
-        told = connection.recv(65536), connection.session_reused, connection.session
+        result = connection.recv(65536), connection.session_reused, connection.session
         connection.unwrap()  # a session that was not ended in good order is forgotten
-        return told
+        return result

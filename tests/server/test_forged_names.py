@@ -44,8 +44,8 @@ def test_forged_name_adds_no_line_and_no_terminal_command(server, path, name) ->
     before, log = (server.folder / "audit").read_bytes(), server.log
     response = server.request("POST", path, forged(name), JSON).json["response"]
     [line] = (server.folder / "audit").read_bytes().removeprefix(before).splitlines()
-    told = json.loads(line)
-    assert (told["id"], told["user"], told["name"]) == (response["uid"][:8], name, name)
+    record = json.loads(line)
+    assert (record["id"], record["user"], record["name"]) == (response["uid"][:8], name, name)
     assert line.decode().isprintable()
     assert server.log == log
     shown = [*response.get("warnings", ()), *response.get("status", {}).get("message", "").split("\n")]

@@ -438,12 +438,12 @@ def test_reviews_are_evaluated_in_the_order_of_their_arrival(run, tls, monkeypat
     monkeypatch.setattr(ReviewHandler, "handle", record)
 
     async def ordered() -> None:
-        async with running(tls, holds=True) as one, contextlib.AsyncExitStack() as stack:
-            clients = [await stack.enter_async_context(one.connection()) for _ in range(5)]
+        async with running(tls, holds=True) as running_server, contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(running_server.connection()) for _ in range(5)]
             for number, (_, writer) in enumerate(reversed(clients)):
                 writer.write(POST % 2 + b"%02d" % number)
                 await asyncio.sleep(0.05)
-            one.server.reviews.stop_holding()
+            running_server.server.reviews.stop_holding()
             received = [await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(2) for reader, _ in clients]
             assert [answer[-2:] for answer in received] == [b"04", b"03", b"02", b"01", b"00"]
 
@@ -453,9 +453,9 @@ def test_reviews_are_evaluated_in_the_order_of_their_arrival(run, tls, monkeypat
 
 def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
     async def left() -> None:
-        async with running(tls, holds=True) as one:
-            one.server.bodies = BodyBudget(len(BODY))
-            async with one.connection() as (_, writer):
+        async with running(tls, holds=True) as running_server:
+            running_server.server.bodies = BodyBudget(len(BODY))
+            async with running_server.connection() as (_, writer):
                 writer.write(POST % (2 * len(BODY)) + BODY)  # in two pieces, so the body counts
                 await asyncio.sleep(0.1)
                 writer.write(b" " * len(BODY))
@@ -464,10 +464,10 @@ def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 writer.transport.abort()
             await asyncio.sleep(0.1)
-            one.server.reviews.stop_holding()
+            running_server.server.reviews.stop_holding()
             await asyncio.sleep(0.1)
-            assert one.replica.metrics.reviews == {}
-            assert one.server.bodies.resize(0, MAX_AT_ONCE * len(BODY)), "its memory is free"
+            assert running_server.replica.metrics.reviews == {}
+            assert running_server.server.bodies.resize(0, MAX_AT_ONCE * len(BODY)), "its memory is free"
 
     run(left())
 

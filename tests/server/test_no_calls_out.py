@@ -47,11 +47,11 @@ def test_urls_in_policy_and_review_are_never_called(listener, tmp_path) -> None:
             "volumes": [{"name": "t", "projected": {"sources": [token]}}],
         },
     }  # fmt: skip
-    asked = json.loads(review(pod))
-    asked["request"]["options"] = {"callback": url}
+    document = json.loads(review(pod))
+    document["request"]["options"] = {"callback": url}
     with serve(tmp_path / "run", "--policy", str(tmp_path / "policy.yaml")) as server:
         for path in ("/mutate", "/validate"):
-            assert server.request("POST", f"{path}?url={url}", json.dumps(asked), {
+            assert server.request("POST", f"{path}?url={url}", json.dumps(document), {
                 "Content-Type": "application/json", "X-Forwarded-Host": url, "Referer": url,
             }).json["response"]["uid"]  # fmt: skip
         assert not was_called(listener)

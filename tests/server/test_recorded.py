@@ -41,9 +41,9 @@ def test_validate_of_a_recorded_review_decides_as_expected(server, case):
 @pytest.mark.parametrize("case", EXPECTED)
 def test_patched_review_is_not_patched_again_and_is_validated(server, case):
     body = recorded(case, "mutate")
-    once = patched(body, server.review("/mutate", body))
-    assert patch_of(server.review("/mutate", once)) == []
-    assert decided(server.review("/validate", once)) == EXPECTED[case].finally_
+    patched_once = patched(body, server.review("/mutate", body))
+    assert patch_of(server.review("/mutate", patched_once)) == []
+    assert decided(server.review("/validate", patched_once)) == EXPECTED[case].finally_
 
 
 def test_denial_has_reason_and_decision_id(server):

@@ -143,10 +143,10 @@ def test_denied_policy_is_recorded_with_its_errors():
 
 
 def test_answer_to_a_policy_with_many_errors_is_bounded():
-    asked = json.loads(BAD_POLICY)
-    asked["request"]["object"]["data"]["policy.yaml"] = "".join(f"a{number}:\n" for number in range(20_000))
+    review = json.loads(BAD_POLICY)
+    review["request"]["object"]["data"]["policy.yaml"] = "".join(f"a{number}:\n" for number in range(20_000))
     replica = Replica()
-    answer = replica.handler.handle(json.dumps(asked).encode(), Phase.VALIDATE)
+    answer = replica.handler.handle(json.dumps(review).encode(), Phase.VALIDATE)
     assert len(answer.body) < 3 * 65_536
     status = json.loads(answer.body)["response"]["status"]
     assert " more errors\n[tokenguard " in status["message"]
@@ -159,26 +159,26 @@ def test_answer_to_a_policy_with_many_errors_is_bounded():
 @pytest.mark.parametrize("part", [{"data": ["a"]}, {"data": {"policy.yaml": 7}}, {"metadata": {"labels": "true"}}])
 @pytest.mark.parametrize("policy", ["", POLICY + "mode: warn\n"], ids=["none", "warn"])
 def test_unreadable_config_map_is_denied(policy, part):
-    asked = json.loads(BAD_POLICY)
-    asked["request"]["object"] |= part
-    response = Replica(policy).response(json.dumps(asked).encode())
+    review = json.loads(BAD_POLICY)
+    review["request"]["object"] |= part
+    response = Replica(policy).response(json.dumps(review).encode())
     assert response["status"]["code"] == 400
     assert response["status"]["message"].startswith("the object can't be read: Expected ")
 
 
 def test_config_map_is_decoded_only_as_far_as_evaluated():
-    asked = json.loads(recorded("policy-sound.configmaps", "validate"))
-    asked["request"]["object"]["data"]["other"] = {"not": "text"}
-    asked["request"]["object"]["binaryData"] = {"other": 7}
-    asked["request"]["object"]["metadata"]["annotations"] = ["not a map"]
-    asked["request"]["object"]["metadata"]["labels"]["other"] = 7
-    assert Replica().response(json.dumps(asked).encode())["allowed"] is True
+    review = json.loads(recorded("policy-sound.configmaps", "validate"))
+    review["request"]["object"]["data"]["other"] = {"not": "text"}
+    review["request"]["object"]["binaryData"] = {"other": 7}
+    review["request"]["object"]["metadata"]["annotations"] = ["not a map"]
+    review["request"]["object"]["metadata"]["labels"]["other"] = 7
+    assert Replica().response(json.dumps(review).encode())["allowed"] is True
 
 
 def test_object_of_no_rule_without_a_policy_is_allowed():
-    asked = json.loads(BAD_POLICY)
-    asked["request"] |= {"operation": "DELETE", "object": None}
-    assert Replica(policy="").response(json.dumps(asked).encode())["allowed"] is True
+    review = json.loads(BAD_POLICY)
+    review["request"] |= {"operation": "DELETE", "object": None}
+    assert Replica(policy="").response(json.dumps(review).encode())["allowed"] is True
 
 
 def fail(*_):
@@ -264,9 +264,9 @@ def test_review_failures_are_counted_by_reason(monkeypatch):
     assert failures(ready) == set()
     waiting.response(PLAIN)
     assert failures(waiting) == {"not_ready"}
-    asked = json.loads(PLAIN)
-    asked["request"]["object"]["spec"] = "no spec"
-    ready.response(json.dumps(asked).encode())
+    review = json.loads(PLAIN)
+    review["request"]["object"]["spec"] = "no spec"
+    ready.response(json.dumps(review).encode())
     assert failures(ready) == {"invalid_object"}
     monkeypatch.setattr(review_handler, "evaluate", fail)
     ready.response(PLAIN)
@@ -277,11 +277,11 @@ def test_review_failures_are_counted_by_reason(monkeypatch):
 def test_label_values_are_bounded_whatever_is_sent():
     replica = Replica()
     for number in range(50):
-        asked = json.loads(PLAIN)
-        asked["request"]["operation"] = f"OP{number}" if number % 2 else "CREATE"
-        asked["request"]["resource"]["resource"] = f"things{number}"
-        asked["request"]["kind"]["kind"] = "Thing"
-        replica.response(json.dumps(asked).encode())
+        review = json.loads(PLAIN)
+        review["request"]["operation"] = f"OP{number}" if number % 2 else "CREATE"
+        review["request"]["resource"]["resource"] = f"things{number}"
+        review["request"]["kind"]["kind"] = "Thing"
+        replica.response(json.dumps(review).encode())
     assert replica.counted("reviews") == [
         'tokenguard_reviews_total{decision="allowed",operation="CREATE",resource="other",webhook="validate"} 25.0',
         'tokenguard_reviews_total{decision="denied",operation="other",resource="other",webhook="validate"} 25.0',
@@ -312,15 +312,15 @@ def test_help_of_the_policy_is_beside_many_warnings():
 
 @pytest.mark.parametrize("broken", ["object", "evaluate", "audit log"])
 def test_object_that_is_not_evaluated_is_denied_with_help(monkeypatch, broken):
-    replica, asked, phase = Replica(POLICY + HELPFUL), json.loads(LEGACY), Phase.VALIDATE
+    replica, review, phase = Replica(POLICY + HELPFUL), json.loads(LEGACY), Phase.VALIDATE
     if broken == "object":
-        asked["request"]["object"]["spec"] = "no spec"
+        review["request"]["object"]["spec"] = "no spec"
     elif broken == "evaluate":
         monkeypatch.setattr(review_handler, "evaluate", fail)
     else:
         monkeypatch.setattr(replica.log, "record", lambda *_: False)
-        asked, phase = json.loads(PLAIN), Phase.MUTATE
-    message = replica.response(json.dumps(asked).encode(), phase)["status"]["message"]
+        review, phase = json.loads(PLAIN), Phase.MUTATE
+    message = replica.response(json.dumps(review).encode(), phase)["status"]["message"]
     assert message.splitlines()[1] == HELP
 
 
@@ -335,6 +335,6 @@ def test_warnings_have_no_control_characters():
 )
 @pytest.mark.covers("threat-model: expensive pod")
 def test_warnings_fit_the_limit_of_the_api_server(warnings, last):
-    told = bounded(warnings)
-    assert told[-1] == last
-    assert sum(len(warning.encode()) for warning in told) <= 4096
+    shortened = bounded(warnings)
+    assert shortened[-1] == last
+    assert sum(len(warning.encode()) for warning in shortened) <= 4096

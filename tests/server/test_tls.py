@@ -59,9 +59,9 @@ def test_old_tls_version_is_refused(tls_server, version) -> None:
 def test_secure_cipher_suite_is_accepted_under_tls_1_2(tls_server) -> None:
     address, sound = tls_server
     for suite in sound:
-        told = say_hello(address, TLS_1_2, [suite], compressions=b"\1\0")
-        assert told[:3] == (TLS_1_2, suite, 0)
-        extensions = dict(each(told.extensions))
+        hello = say_hello(address, TLS_1_2, [suite], compressions=b"\1\0")
+        assert hello[:3] == (TLS_1_2, suite, 0)
+        extensions = dict(each(hello.extensions))
         assert 35 not in extensions
         assert extensions[0xFF01] == b"\0", "a renegotiation could not be slipped in from before this handshake"
 

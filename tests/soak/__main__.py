@@ -19,9 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="how long (10)")
     parser.add_argument("--rate", type=float, default=200, help="reviews a second (200)")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        ran = Conductor(Path(folder), asked.minutes * 60, asked.rate).run()
+        ran = Conductor(Path(folder), arguments.minutes * 60, arguments.rate).run()
     lines, wrong = report(ran)
     print(*lines, *wrong, sep="\n")
     return 1 if wrong else 0

@@ -89,9 +89,9 @@ class Clients:
             if connection.sock:
                 tally.certificates.add(connection.sock.getpeercert(binary_form=True))
             if reply.status != 200 or reply.body not in due:
-                told = json.loads(reply.body).get("response", {}).get("auditAnnotations")
+                annotations = json.loads(reply.body).get("response", {}).get("auditAnnotations")
                 uid = json.loads(body)["request"]["uid"]
-                tally.differing.append(f"{path} {uid}: status {reply.status}, {told}")
+                tally.differing.append(f"{path} {uid}: status {reply.status}, {annotations}")
 
 
 class _NoAnswer(Exception):  # noqa: N818 - it says what happened

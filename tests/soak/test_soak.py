@@ -48,7 +48,7 @@ def test_faults_are_reported(soak_run) -> None:
     shown = set(soak_run.tally.certificates)
     sound = replace(soak_run, first=same, last=same, served=shown, tally=replace(soak_run.tally, failures=[]), log="")
     assert report(sound)[1] == []
-    for change, told in (
+    for change, expected in (
         ({"last": replace(same, memory=106.0)}, "memory"),
         ({"last": replace(same, threads=9)}, "threads"),
         ({"last": replace(same, descriptors=60)}, "descriptors"),
@@ -60,4 +60,4 @@ def test_faults_are_reported(soak_run) -> None:
         ({"log": "Traceback (most recent call last):"}, "Traceback"),
     ):
         [wrong] = report(replace(sound, **change))[1]
-        assert told in wrong
+        assert expected in wrong

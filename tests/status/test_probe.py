@@ -101,8 +101,8 @@ def test_pod_to_be_patched_or_warned_about_needs_its_warnings(rest) -> None:
     assert result(ProbePod.PATCH, rest, answer(BY_QUOTA, ["of another webhook", *warnings])) is SUCCESS
     assert result(ProbePod.PATCH, rest, answer(BY_QUOTA, [f"{text} (see the wiki)" for text in warnings])) is SUCCESS
     assert result(ProbePod.PATCH, rest, answer("", warnings, 201)) is SUCCESS
-    for kept in itertools.combinations(warnings, len(warnings) - 1):
-        assert result(ProbePod.PATCH, rest, answer(BY_QUOTA, kept)) is NOT_ENFORCED
+    for remaining in itertools.combinations(warnings, len(warnings) - 1):
+        assert result(ProbePod.PATCH, rest, answer(BY_QUOTA, remaining)) is NOT_ENFORCED
     assert result(ProbePod.PATCH, rest, answer(BY_WEBHOOK)) is NOT_ENFORCED
 
 

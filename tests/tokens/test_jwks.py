@@ -16,8 +16,8 @@ CLAIMS = plain_claims()
 MISMATCH = "the signature was not made with the key that the token names"
 
 
-def problem(text: bytes, *known: Signer) -> str | None:
-    return signature_problem(text, parse_token(text), parse_jwks(jwks(*known or (signer(),))))
+def problem(text: bytes, *signers: Signer) -> str | None:
+    return signature_problem(text, parse_token(text), parse_jwks(jwks(*signers or (signer(),))))
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512"])
@@ -41,10 +41,10 @@ def test_unknown_key_is_reported_with_the_known_ones() -> None:
 
 
 def test_token_without_key_id_is_tried_with_every_key() -> None:
-    known = (signer("ES256", "e"), signer(key_id="key-2"), signer())
-    assert problem(signer().sign(CLAIMS, kid=None), *known) is None
+    signers = (signer("ES256", "e"), signer(key_id="key-2"), signer())
+    assert problem(signer().sign(CLAIMS, kid=None), *signers) is None
     stranger = signer(key_id="stranger").sign(CLAIMS, kid=None)
-    assert problem(stranger, *known) == "the signature was not made with any of the issuer's keys"
+    assert problem(stranger, *signers) == "the signature was not made with any of the issuer's keys"
 
 
 def public_key_as_secret() -> bytes:

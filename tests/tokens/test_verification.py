@@ -48,11 +48,11 @@ ACCEPTED = {
 }
 
 
-@pytest.mark.parametrize(("claims", "asked", "audiences"), ACCEPTED.values(), ids=ACCEPTED)
-def test_valid_token_is_accepted_for_its_audiences(claims, asked, audiences) -> None:
-    found = checked(claims, *asked)
+@pytest.mark.parametrize(("claims", "requested", "audiences"), ACCEPTED.values(), ids=ACCEPTED)
+def test_valid_token_is_accepted_for_its_audiences(claims, requested, audiences) -> None:
+    found = checked(claims, *requested)
     assert (found.accepted, found.audiences, found.account, found.reasons) == (True, audiences, APP, ())
-    assert set(found.rejected) == set(asked) - set(audiences)
+    assert set(found.rejected) == set(requested) - set(audiences)
 
 
 REFUSED = {
@@ -87,10 +87,10 @@ REFUSED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("claims", "asked", "reasons"), REFUSED.values(), ids=REFUSED)
-def test_rejected_token_has_every_reason(claims, asked, reasons) -> None:
-    found = checked(claims, *asked)
-    assert (found.accepted, found.audiences, found.rejected) == (False, (), asked)
+@pytest.mark.parametrize(("claims", "requested", "reasons"), REFUSED.values(), ids=REFUSED)
+def test_rejected_token_has_every_reason(claims, requested, reasons) -> None:
+    found = checked(claims, *requested)
+    assert (found.accepted, found.audiences, found.rejected) == (False, (), requested)
     assert list(found.reasons) == reasons
 
 
@@ -146,9 +146,9 @@ def test_rejected_review_has_the_error_and_every_reason() -> None:
 
 def test_rejected_valid_token_names_its_bound_objects() -> None:
     found = verify_by_review(presented(pod_claims()), TokenReviewResult(authenticated=False, error="no"), issuer())
-    [told] = found.reasons[1:]
-    assert told.startswith("the token itself is valid; check whether these were deleted or recreated")
-    assert told.endswith(": its account, Pod app-1, Node node-1")
+    [reason] = found.reasons[1:]
+    assert reason.startswith("the token itself is valid; check whether these were deleted or recreated")
+    assert reason.endswith(": its account, Pod app-1, Node node-1")
 
 
 def test_repr_of_a_presented_token_does_not_contain_it() -> None:

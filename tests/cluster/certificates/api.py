@@ -23,7 +23,7 @@ class Api:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.refused: set[tuple[str, str]] = set()
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.before: Callable[[str, str], None] = lambda _method, _path: None
         self.now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
         self._version = 0
@@ -42,7 +42,7 @@ class Api:
         found.setdefault("metadata", {})["resourceVersion"] = str(self._version)
         kind = "MODIFIED" if path in self.objects else "ADDED"
         self.objects[path] = found
-        self._tell(kind, path)
+        self._notify(kind, path)
 
     def bundles(self) -> list[str | None]:
         """Return the bundle of every webhook, in base64."""
@@ -50,13 +50,13 @@ class Api:
         return [webhook["clientConfig"].get("caBundle") for webhooks in found for webhook in webhooks]
 
     def get(self, path, query, accept) -> bytes:
-        self._ask("get", path)
+        self._record_request("get", path)
         wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
         names = [wanted] if wanted else [key for key in self.objects if key.startswith(f"{path}/")]
         found = [self.objects.get(name if name.startswith("/") else f"{path}/{name}") for name in names]
         kind = "PartialObjectMetadataList" if "as=PartialObjectMetadataList" in accept else "List"
         meta = {"resourceVersion": str(self._version)}
-        return json.dumps({"kind": kind, "metadata": meta, "items": [one for one in found if one]}).encode()
+        return json.dumps({"kind": kind, "metadata": meta, "items": [obj for obj in found if obj]}).encode()
 
     @contextlib.contextmanager
     def watch(self, path, query, _accept):
@@ -66,7 +66,7 @@ class Api:
         """Wait a moment for a change under a path, and return what has changed there, as a watch tells it."""
         with self._changed:
             self._changed.wait_for(lambda: self._version > version, 0.05)
-            found = [one for one in self._changes if one[0] > version and one[2].startswith(f"{path}/")]
+            found = [change for change in self._changes if change[0] > version and change[2].startswith(f"{path}/")]
         return [
             (number, json.dumps({"type": kind, "object": {
                 "kind": "PartialObjectMetadata", "metadata": {"resourceVersion": str(number)},
@@ -74,13 +74,13 @@ class Api:
             for number, kind, _ in found
         ]  # fmt: skip
 
-    def _tell(self, kind: str, path: str) -> None:
+    def _notify(self, kind: str, path: str) -> None:
         with self._changed:
             self._changes.append((self._version, kind, path))
             self._changed.notify_all()
 
     def post(self, path, body) -> bytes:
-        self._ask("post", path)
+        self._record_request("post", path)
         name = f"{path}/{body['metadata']['name']}"
         if name in self.objects:
             raise ApiError(409, "already exists")
@@ -88,7 +88,7 @@ class Api:
         return json.dumps(self.objects[name]).encode()
 
     def patch(self, path, body) -> None:
-        self._ask("patch", path)
+        self._record_request("patch", path)
         if path not in self.objects:
             raise ApiError(404, "not found")
         held = self.objects[path]
@@ -100,15 +100,15 @@ class Api:
         self.put(path, _merged(held, body))
 
     def delete(self, path) -> None:
-        self._ask("delete", path)
+        self._record_request("delete", path)
         if self.objects.pop(path, None) is None:
             raise ApiError(404, "not found")
         self._version += 1
-        self._tell("DELETED", path)
+        self._notify("DELETED", path)
 
-    def _ask(self, method: str, path: str) -> None:
+    def _record_request(self, method: str, path: str) -> None:
         self.before(method, path)
-        self.asked.append((method, path))
+        self.requests.append((method, path))
         if any(method == verb and path.startswith(beginning) for verb, beginning in self.refused):
             raise ApiError(403, "HTTP 403: forbidden")
 
@@ -135,6 +135,6 @@ def _merged(held: Any, patch: Any) -> Any:
         merged = {**held, **{key: _merged(held.get(key), value) for key, value in patch.items()}}
         return {key: value for key, value in merged.items() if value is not None}
     if isinstance(held, list):  # merged by name, as webhooks are
-        changes = {one["name"]: one for one in patch}
-        return [_merged(one, changes.get(one["name"], {})) for one in held]
+        changes = {item["name"]: item for item in patch}
+        return [_merged(item, changes.get(item["name"], {})) for item in held]
     return copy.deepcopy(patch)

@@ -54,7 +54,7 @@ class SimulatedReplica:
         self.given = pair
 
     def _fingerprint(self) -> str:
-        return next((one.fingerprint for one in parse_certificates(self.serves)), "")
+        return next((certificate.fingerprint for certificate in parse_certificates(self.serves)), "")
 
 
 def settle(time: SimulatedTime, *nodes: SimulatedReplica) -> None:

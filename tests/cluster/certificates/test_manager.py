@@ -34,9 +34,9 @@ def served_by(tmp_path) -> str:
 
 
 def test_worker_starts_and_logs_why_without_an_api_server(tmp_path, caplog) -> None:
-    one = manager(tmp_path)
-    one.start()
-    one.stop()
+    worker = manager(tmp_path)
+    worker.start()
+    worker.stop()
     assert "Secret tokenguard/tokenguard-tls: cannot reach the API server" in caplog.text
 
 
@@ -52,18 +52,18 @@ def api(monkeypatch) -> Api:
 @pytest.fixture
 def running(api, tmp_path):
     """Return a keeper that has made all that there has to be, and takes its time until the next look."""
-    one, delays = manager(tmp_path, lambda: served_by(tmp_path)), []
-    look = one._reconciler.reconcile
-    one._reconciler.reconcile = lambda: delays.append(look()) or delays[-1]
-    one.start()
+    worker, delays = manager(tmp_path, lambda: served_by(tmp_path)), []
+    look = worker._reconciler.reconcile
+    worker._reconciler.reconcile = lambda: delays.append(look()) or delays[-1]
+    worker.start()
     eventually(lambda: delays[-1:] == [IDLE] and all(api.bundles()))
-    yield one
-    one.stop()
+    yield worker
+    worker.stop()
 
 
 def break_a_bundle(api: Api) -> None:
     path = f"{CONFIGURATIONS[1]}/tokenguard"
-    webhooks = [{**one, "clientConfig": {"caBundle": "anVuaw=="}} for one in api.objects[path]["webhooks"]]
+    webhooks = [{**webhook, "clientConfig": {"caBundle": "anVuaw=="}} for webhook in api.objects[path]["webhooks"]]
     api.put(path, {"metadata": {"name": "tokenguard"}, "webhooks": webhooks})
 
 
@@ -76,11 +76,11 @@ def delete_the_secret(api: Api) -> None:
 def test_change_is_reconciled_at_once(api, happens) -> None:
     happens(api)
 
-    def is_mended() -> bool:
+    def is_restored() -> bool:
         held = TlsSecret("tokenguard/tokenguard-tls").read(api).stored.bundle
         return {base64.b64decode(bundle) for bundle in api.bundles()} == {held}
 
-    eventually(is_mended, patience=IDLE / 2)
+    eventually(is_restored, patience=IDLE / 2)
 
 
 def test_start_with_an_unusable_pair_does_not_wait_for_the_next(api, tmp_path, monkeypatch) -> None:
@@ -88,14 +88,14 @@ def test_start_with_an_unusable_pair_does_not_wait_for_the_next(api, tmp_path, m
     pair, other_pair = (issue_certificate(create_ca(NOW), ["a.example.com"], NOW) for _ in range(2))
     secret = TlsSecret("tokenguard/tokenguard-tls")
     assert secret.write(api, StoredCertificates(b"", b"", pair.certificate, other_pair.key), "")
-    one = manager(tmp_path, lambda: "", manage=False)
-    starting = threading.Thread(target=one.start, daemon=True)
+    worker = manager(tmp_path, lambda: "", manage=False)
+    starting = threading.Thread(target=worker.start, daemon=True)
     starting.start()
     eventually(lambda: not starting.is_alive())
     assert secret.write(api, StoredCertificates(b"", b"", pair.certificate, pair.key), secret.read(api).version)
     eventually(lambda: (tmp_path / "certificate.pem").read_bytes() == pair.certificate + b"\n" + pair.key)
-    eventually(lambda: not one._reconciler.is_failing)
-    one.stop()
+    eventually(lambda: not worker._reconciler.is_failing)
+    worker.stop()
 
 
 @pytest.mark.covers("failure-modes: API server unreachable")
@@ -122,28 +122,28 @@ def test_restart_with_a_lost_secret_is_trusted_by_the_old_ca(api, running, tmp_p
 
 @pytest.mark.covers("failure-modes: clock jumps")
 def test_certificates_are_signed_by_the_api_servers_clock(api, tmp_path) -> None:
-    told = dt.datetime(2031, 5, 6, 7, tzinfo=dt.UTC)
-    api.now = lambda: told
-    one = manager(tmp_path, lambda: "")
-    starting = threading.Thread(target=one.start)
+    server_time = dt.datetime(2031, 5, 6, 7, tzinfo=dt.UTC)
+    api.now = lambda: server_time
+    worker = manager(tmp_path, lambda: "")
+    starting = threading.Thread(target=worker.start)
     starting.start()
     secret = TlsSecret("tokenguard/tokenguard-tls")
     eventually(lambda: secret.read(api).version)
-    one.stop()
+    worker.stop()
     starting.join()
     serving = secret.read(api).stored.serving
-    assert serving.not_after == told + SERVING_LIFETIME
+    assert serving.not_after == server_time + SERVING_LIFETIME
 
 
 @pytest.mark.usefixtures("api")
 def test_write_error_is_logged_and_retried(tmp_path, monkeypatch, caplog) -> None:
     monkeypatch.setattr("webhook.cluster.certificates.manager.AFTER_FAILURE", 0.1)
     (tmp_path / "certificate.pem").mkdir()
-    one = manager(tmp_path, lambda: "")
-    starting = threading.Thread(target=one.start)
+    worker = manager(tmp_path, lambda: "")
+    starting = threading.Thread(target=worker.start)
     starting.start()
     eventually(lambda: "cannot reconcile: IsADirectoryError" in caplog.text)
     (tmp_path / "certificate.pem").rmdir()
     eventually(lambda: served_by(tmp_path))
-    one.stop()
+    worker.stop()
     starting.join()

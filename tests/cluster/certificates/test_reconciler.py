@@ -67,7 +67,7 @@ def test_replicas_started_together_serve_the_first_certificate(api, time) -> Non
     settle(time, *nodes)
     assert len({node.serves for node in nodes}) == 1
     assert [is_refused(api, node, time) for node in nodes] == [""] * 5
-    assert [method for method, path in api.asked if path == SECRETS and method == "post"] == ["post"]
+    assert [method for method, path in api.requests if path == SECRETS and method == "post"] == ["post"]
 
 
 def test_two_replicas_without_a_secret_end_with_one(api, time) -> None:
@@ -260,8 +260,8 @@ def test_conflict_on_a_configuration_is_no_failure(api, time, caplog) -> None:
     path = f"{CONFIGURATIONS[0]}/tokenguard"
     api.objects[path]["webhooks"][0]["clientConfig"]["caBundle"] = "anVuaw=="
 
-    def interrupt(method: str, asked: str) -> None:
-        if (method, asked) == ("patch", path):
+    def interrupt(method: str, requested: str) -> None:
+        if (method, requested) == ("patch", path):
             api.before = lambda _method, _path: None
             api.put(path, api.objects[path])
 
@@ -324,11 +324,11 @@ def test_certificate_is_managed_without_configurations(time) -> None:
 def test_unchanged_state_causes_no_write(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
-    api.asked.clear()
+    api.requests.clear()
     for _ in range(50):
         time.seconds += 30
         assert node.look() == IDLE
-    assert {method for method, _ in api.asked} == {"get"}
+    assert {method for method, _ in api.requests} == {"get"}
 
 
 def test_other_keys_of_the_secret_stay(api, time) -> None:
@@ -346,10 +346,10 @@ def test_unmanaged_secret_is_served_and_never_written(api, time, caplog) -> None
     assert node.look() == AFTER_FAILURE
     assert "Secret tokenguard/tokenguard-tls: does not exist: create it" in caplog.text
     settle(time, SimulatedReplica(api, time))
-    api.asked.clear()
+    api.requests.clear()
     assert node.look() == IDLE
     assert node.given.startswith(stored(api).certificate)
-    assert {method for method, _ in api.asked} == {"get"}
+    assert {method for method, _ in api.requests} == {"get"}
 
 
 def test_ca_key_is_not_decoded_without_signing(api, time) -> None:
@@ -398,9 +398,9 @@ def test_refusal_is_logged_once_and_retried(api, time, caplog) -> None:
 def test_certificate_with_unreadable_configurations_is_served(api, time) -> None:
     settle(time, SimulatedReplica(api, time))
     api.refused.add(("get", WEBHOOKS))
-    late = SimulatedReplica(api, time)
-    late.look()
-    assert late.given.startswith(stored(api).certificate)
+    newcomer = SimulatedReplica(api, time)
+    newcomer.look()
+    assert newcomer.given.startswith(stored(api).certificate)
 
 
 def test_refused_configuration_does_not_delay_the_other(api, time) -> None:
@@ -441,13 +441,13 @@ def test_lost_secret_is_created_again_without_a_refused_replica(api, time, seed)
     assert [is_refused(api, node, time) for node in nodes] == [""] * 3
 
 
-def lose_secret_while_a_replica_is_late(api: Api, time: SimulatedTime, latest: float) -> bool:
+def lose_secret_while_a_replica_is_stale(api: Api, time: SimulatedTime, latest: float) -> bool:
     """Lose the Secret after a planned rotation that one replica has not loaded for `latest` seconds in all.
 
     Return whether that replica would be refused.
     """
-    quick, late = SimulatedReplica(api, time), SimulatedReplica(api, time)
-    settle(time, quick, late)
+    quick, stale = SimulatedReplica(api, time), SimulatedReplica(api, time)
+    settle(time, quick, stale)
     force(api, time)
     settle(time, quick)
     del api.objects[f"{SECRETS}/tokenguard-tls"]
@@ -455,24 +455,24 @@ def lose_secret_while_a_replica_is_late(api: Api, time: SimulatedTime, latest: f
     while time.seconds - began < latest:
         quick.look()
         quick.catch_up()
-        refusals += [is_refused(api, quick, time), is_refused(api, late, time)]
+        refusals += [is_refused(api, quick, time), is_refused(api, stale, time)]
         time.seconds += 1
-    settle(time, quick, late)
-    assert [is_refused(api, node, time) for node in (quick, late)] == ["", ""]
+    settle(time, quick, stale)
+    assert [is_refused(api, node, time) for node in (quick, stale)] == ["", ""]
     assert len(stored(api).cas) == 1
     return any(refusals)
 
 
 def test_lost_secret_after_a_planned_rotation_rejects_no_replica(api, time) -> None:
-    assert not lose_secret_while_a_replica_is_late(api, time, SERVE_DELAY)
+    assert not lose_secret_while_a_replica_is_stale(api, time, SERVE_DELAY)
 
 
 def test_lost_secret_with_a_stale_replica_rejects_it(api, time) -> None:
-    assert lose_secret_while_a_replica_is_late(api, time, SERVE_DELAY + 2 * TRUST_DELAY)
+    assert lose_secret_while_a_replica_is_stale(api, time, SERVE_DELAY + 2 * TRUST_DELAY)
 
 
-@pytest.mark.parametrize("late_first", [False, True], ids=["by a quick replica", "by a late replica"])
-def test_secret_recovered_during_a_rotation_revokes_the_old_cas(api, time, late_first) -> None:
+@pytest.mark.parametrize("stale_first", [False, True], ids=["by a quick replica", "by a late replica"])
+def test_secret_recovered_during_a_rotation_revokes_the_old_cas(api, time, stale_first) -> None:
     nodes = [SimulatedReplica(api, time) for _ in range(2)]
     settle(time, *nodes)
     [old] = stored(api).cas
@@ -483,7 +483,7 @@ def test_secret_recovered_during_a_rotation_revokes_the_old_cas(api, time, late_
         time.seconds += 1
     assert len({node.serves for node in nodes}) == 2
     del api.objects[f"{SECRETS}/tokenguard-tls"]
-    nodes[late_first].look()
+    nodes[stale_first].look()
     assert [is_refused(api, node, time) for node in nodes] == ["", ""]
     assert read_status(api, WHERE).pending_step
     settle(time, *nodes)
@@ -532,7 +532,7 @@ def names(api: Api) -> set[str]:
 
 def signed(api: Api) -> int:
     """Return how often the Secret has been written."""
-    return sum(method in {"post", "patch"} and path.startswith(SECRETS) for method, path in api.asked)
+    return sum(method in {"post", "patch"} and path.startswith(SECRETS) for method, path in api.requests)
 
 
 def test_names_of_another_replica_are_added_after_a_renewal(api, time) -> None:
@@ -540,7 +540,7 @@ def test_names_of_another_replica_are_added_after_a_renewal(api, time) -> None:
     settle(time, old, new)
     assert names(api) == {NAME, "new.example.com"}
     time.seconds += 21 * 86400
-    api.asked.clear()
+    api.requests.clear()
     settle(time, old, new)
     assert names(api) == {NAME, "new.example.com"}
     assert signed(api) == 2

@@ -73,12 +73,12 @@ def test_bundle_that_cannot_verify_the_certificate_is_a_problem(api) -> None:
     webhooks = api.objects[f"{CONFIGURATIONS[1]}/tokenguard"]["webhooks"]
     webhooks[0]["clientConfig"]["caBundle"] = stranger
     webhooks[1]["clientConfig"]["caBundle"] = ""
-    one, other = problems(api)
-    assert one == (
+    first, second = problems(api)
+    assert first == (
         "ValidatingWebhookConfiguration/tokenguard does not trust the certificate: caBundle of a: "
         "no CA in the bundle signed the certificate"
     )
-    assert other.endswith("caBundle of b: the bundle contains no certificate")
+    assert second.endswith("caBundle of b: the bundle contains no certificate")
 
 
 @pytest.mark.parametrize(("client", "host"), [
@@ -176,8 +176,8 @@ def test_rotation_goes_by_the_api_servers_clock(api, time, ca) -> None:
     """The workstation's clock is what `now` returns before the first answer."""
     nodes = [SimulatedReplica(api, time) for _ in range(2)]
     settle(time, *nodes)
-    api.now = lambda: time.now if api.asked else NOW - DAY
-    api.asked.clear()
+    api.now = lambda: time.now if api.requests else NOW - DAY
+    api.requests.clear()
     rotate(api, WHERE, ca=ca)
     newest = WHERE.read(api).stored.cas[0] if ca else WHERE.read(api).stored.serving
     assert newest.not_before == time.now - BACKDATING

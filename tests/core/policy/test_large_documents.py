@@ -125,7 +125,9 @@ def test_read_policy_text_may_mention_tag_directives() -> None:
 
 def test_read_policy_suggestions_are_limited() -> None:
     audiences = [f"https://wrong-{number}.example.com" for number in range(100)]
-    wrong = "".join(f"- {{name: a{at}, audience: {one}, mountPath: /a{at}}}\n" for at, one in enumerate(audiences))
+    wrong = "".join(
+        f"- {{name: a{at}, audience: {audience}, mountPath: /a{at}}}\n" for at, audience in enumerate(audiences)
+    )
     errors = mistakes(HEAD + allowed(100, "https://right-{}.example.com") + "inject:\n" + wrong)
     assert ["did you mean" in line for line in errors] == [True] * 10 + [False] * 90
 

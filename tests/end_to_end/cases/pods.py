@@ -46,16 +46,16 @@ def test_token_is_injected_by_the_policy(cluster) -> None:
 
 
 def test_unknown_injection_is_denied(cluster) -> None:
-    told = refusal(cluster, pod("asks", annotations={"tokenguard/inject": "vaullt"}))
-    assert "inject: " in told
-    assert '"vaullt"' in told
+    message = refusal(cluster, pod("asks", annotations={"tokenguard/inject": "vaullt"}))
+    assert "inject: " in message
+    assert '"vaullt"' in message
 
 
 def test_pod_that_reads_a_legacy_token_is_denied_with_advice(cluster) -> None:
-    told = refusal(cluster, pod("legacy", container=reads_legacy()))
-    assert 'spec.containers[0].env[0] reads the long-lived token in Secret "app-token"' in told
-    assert "mount a projected token instead" in told
-    assert "see 'tokenguard rules legacy-token-reference'" in told
+    message = refusal(cluster, pod("legacy", container=reads_legacy()))
+    assert 'spec.containers[0].env[0] reads the long-lived token in Secret "app-token"' in message
+    assert "mount a projected token instead" in message
+    assert "see 'tokenguard rules legacy-token-reference'" in message
 
 
 def test_exempt_account_may_read_its_own_legacy_token(cluster) -> None:
@@ -65,15 +65,15 @@ def test_exempt_account_may_read_its_own_legacy_token(cluster) -> None:
 
 @pytest.mark.covers("threat-model: another account's token")
 def test_exempt_account_other_accounts_token_is_refused(cluster) -> None:
-    told = refusal(cluster, pod("borrows", account="jenkins", container=reads_legacy("app-token")))
-    assert 'spec.containers[0].env[0] reads the long-lived token of "app" in Secret "app-token"' in told
+    message = refusal(cluster, pod("borrows", account="jenkins", container=reads_legacy("app-token")))
+    assert 'spec.containers[0].env[0] reads the long-lived token of "app" in Secret "app-token"' in message
 
 
 def test_legacy_volume_is_patched_to_a_projected_one(cluster) -> None:
     volume = {"name": "token", "secret": {"secretName": "app-token"}}
     spec = created(cluster, pod("mended", "lenient", volumes=[volume], container=MOUNTED))
-    [mended] = [volume for volume in spec["volumes"] if volume["name"] == "token"]
-    assert "secret" not in mended
+    [patched] = [volume for volume in spec["volumes"] if volume["name"] == "token"]
+    assert "secret" not in patched
     assert "token" in tokens(spec)
 
 
@@ -91,9 +91,9 @@ def test_long_token_is_capped_with_a_warning(cluster) -> None:
 )
 def test_token_without_or_with_a_wrong_audience_is_denied(cluster, audience, expected) -> None:
     source = {"audience": audience} if audience else {}
-    told = refusal(cluster, pod("astray", volumes=[token_volume(**source)]))
-    assert "token-audience: spec.volumes[0].projected.sources[0]" in told
-    assert expected in told
+    message = refusal(cluster, pod("astray", volumes=[token_volume(**source)]))
+    assert "token-audience: spec.volumes[0].projected.sources[0]" in message
+    assert expected in message
 
 
 SUBPATH = {
@@ -134,11 +134,13 @@ def test_dry_run_shows_the_decision(cluster) -> None:
 @pytest.mark.parametrize("path", ["/proc/1/root", "/proc/1/root/var/lib", "/proc/self/cwd"])
 @pytest.mark.covers("threat-model: hostPath through /proc")
 def test_hostpath_through_proc_is_denied_under_reject(cluster, path) -> None:
-    told = refusal(cluster, pod("leads-out", "strict", volumes=[{"name": "node", "hostPath": {"path": path}}]))
-    assert f'kubelet-hostpath: spec.volumes[0].hostPath is "{path}", which leads to' in told
+    message = refusal(cluster, pod("leads-out", "strict", volumes=[{"name": "node", "hostPath": {"path": path}}]))
+    assert f'kubelet-hostpath: spec.volumes[0].hostPath is "{path}", which leads to' in message
 
 
 def test_long_termination_warning_reaches_kubectl(cluster) -> None:
-    told = warnings(cluster, pod("drains-long", "monitoring", terminationGracePeriodSeconds=43200))
-    assert "Warning: token-expiration: spec.terminationGracePeriodSeconds is 43200, but a token may expire 720" in told
+    message = warnings(cluster, pod("drains-long", "monitoring", terminationGracePeriodSeconds=43200))
+    assert (
+        "Warning: token-expiration: spec.terminationGracePeriodSeconds is 43200, but a token may expire 720" in message
+    )
     assert warnings(cluster, pod("drains-quickly", "monitoring", terminationGracePeriodSeconds=720)) == ""

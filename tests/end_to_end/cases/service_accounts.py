@@ -15,9 +15,9 @@ def service_account(name, namespace, **fields):
 
 def test_account_that_lists_a_legacy_token_is_warned_about(cluster) -> None:
     listing = service_account("listing", "shop", secrets=[{"name": "app-token"}], automountServiceAccountToken=True)
-    told = warnings(cluster, listing)
-    assert LISTS in told
-    assert ASKS not in told, "the rule is off there"
+    message = warnings(cluster, listing)
+    assert LISTS in message
+    assert ASKS not in message, "the rule is off there"
     changed = cluster.kubectl("annotate", "serviceaccount", "listing", "-n", "shop", "reviewed=yes")
     assert (changed.returncode, LISTS in changed.stderr) == (0, True)
 

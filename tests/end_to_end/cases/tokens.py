@@ -42,11 +42,11 @@ LONG = {
 @pytest.mark.parametrize(("namespace", "flags"), LONG.values(), ids=LONG)
 @pytest.mark.covers("threat-model: TokenRequest by hand")
 def test_long_token_is_denied_and_the_suggested_command_works(cluster, namespace, flags) -> None:
-    told = refused(cluster, namespace, *flags)
+    message = refused(cluster, namespace, *flags)
     maximum = 7200 if namespace == "oncall" else 3600
-    assert "token-request-expiration: spec.expirationSeconds requests lifetime" in told
-    assert f"exceeding the maximum {maximum}s; run: kubectl create token app -n {namespace} " in told
-    command = [word.replace("=NAME", "=app-token") for word in suggested(told)]
+    assert "token-request-expiration: spec.expirationSeconds requests lifetime" in message
+    assert f"exceeding the maximum {maximum}s; run: kubectl create token app -n {namespace} " in message
+    command = [word.replace("=NAME", "=app-token") for word in suggested(message)]
     token = parse_token(cluster.do(*command).encode())
     assert token.lifetime == maximum
     asked_for = {flag.removeprefix("--audience=") for flag in flags if "example.com" in flag}
@@ -61,18 +61,18 @@ def test_two_hour_token_is_issued_if_the_policy_allows_it(cluster) -> None:
 def test_3607_seconds_for_the_api_server_in_a_pod_are_a_year(cluster) -> None:
     created(cluster, pod("asked-for", "oncall"))
     bound = ("--duration=3607s", "--bound-object-kind=Pod", "--bound-object-name=asked-for")
-    told = refused(cluster, "oncall", *bound)
-    assert "lifetime 31536000s (Kubernetes extends 3607s to a year for a pod), exceeding the maximum" in told
-    assert parse_token(cluster.do(*suggested(told)).encode()).lifetime == 3600
+    message = refused(cluster, "oncall", *bound)
+    assert "lifetime 31536000s (Kubernetes extends 3607s to a year for a pod), exceeding the maximum" in message
+    assert parse_token(cluster.do(*suggested(message)).encode()).lifetime == 3600
     assert issued(cluster, "oncall", *bound, VAULT).lifetime == 3607
     assert issued(cluster, "oncall", "--duration=3607s").lifetime == 3607
 
 
 def test_audience_must_be_allowed(cluster) -> None:
     assert issued(cluster, "shop", VAULT).audiences == ("https://vault.example.com",)
-    told = refused(cluster, "shop", VAULT, "--audience=elsewhere")
-    assert 'token-request-audience: spec.audiences[1] is "elsewhere", which is not allowed' in told
-    assert '; use one of "https://*.example.com", or none for the API server\n' in told
+    message = refused(cluster, "shop", VAULT, "--audience=elsewhere")
+    assert 'token-request-audience: spec.audiences[1] is "elsewhere", which is not allowed' in message
+    assert '; use one of "https://*.example.com", or none for the API server\n' in message
 
 
 def test_own_audience_of_the_api_server_is_allowed(cluster) -> None:
@@ -82,9 +82,9 @@ def test_own_audience_of_the_api_server_is_allowed(cluster) -> None:
 
 
 def test_unbound_token_is_denied_with_advice(cluster) -> None:
-    told = refused(cluster, "strict")
-    assert "token-request-binding: spec requests an unbound token" in told
-    assert "--bound-object-kind=Secret --bound-object-name=NAME\n" in told
+    message = refused(cluster, "strict")
+    assert "token-request-binding: spec requests an unbound token" in message
+    assert "--bound-object-kind=Secret --bound-object-name=NAME\n" in message
     assert issued(cluster, "strict", *SECRET).bound[0].name == "app-token"
 
 

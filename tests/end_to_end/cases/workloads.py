@@ -137,21 +137,21 @@ def events(cluster, name, namespace):
 def test_controller_of_denied_pods_gets_an_event(cluster) -> None:
     if not cluster.has_controllers:
         pytest.skip("needs kube-controller-manager")
-    manifest = workload("ReplicaSet", "told", reads_legacy("app-token"), namespace="shop")
+    manifest = workload("ReplicaSet", "notified", reads_legacy("app-token"), namespace="shop")
     manifest["spec"]["replicas"] = 1
     cluster.kubectl("create", "-f", "-", stdin=manifest)
-    [event] = eventually(lambda: events(cluster, "told", "shop"))
+    [event] = eventually(lambda: events(cluster, "notified", "shop"))
     assert (event["type"], event["reason"]) == ("Warning", "PodRejected")
     assert event["message"].startswith(f'legacy-token-reference: {READS} "app-token"')
     assert "[tokenguard " in event["message"]
-    described = cluster.do("describe", "replicaset", "told", "-n", "shop")
+    described = cluster.do("describe", "replicaset", "notified", "-n", "shop")
     assert "PodRejected" in described
-    cluster.do("delete", "replicaset", "told", "-n", "shop")
+    cluster.do("delete", "replicaset", "notified", "-n", "shop")
 
 
 def test_exempted_pod_creates_an_event_and_a_dry_run_none(cluster) -> None:
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "nightly", "uid": "2", "controller": True}
-    manifest = pod("told-exempt", "shop", "jenkins", container=reads_legacy("jenkins-token"))
+    manifest = pod("notified-exempt", "shop", "jenkins", container=reads_legacy("jenkins-token"))
     manifest["metadata"]["ownerReferences"] = [owner]
     cluster.do("create", "--dry-run=server", "-f", "-", stdin=manifest)
     owner["name"] = "weekly"

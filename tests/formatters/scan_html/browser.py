@@ -49,10 +49,10 @@ class Browser:
     def do(self, method: str, **parameters: Any) -> Any:
         """Have the browser do something, and return its answer."""
         number = next(self._numbers)
-        told: dict[str, Any] = {"id": number, "method": method, "params": parameters}
+        command: dict[str, Any] = {"id": number, "method": method, "params": parameters}
         if self._session:
-            told["sessionId"] = self._session
-        waiting = memoryview(json.dumps(told).encode() + b"\0")
+            command["sessionId"] = self._session
+        waiting = memoryview(json.dumps(command).encode() + b"\0")
         while waiting:
             waiting = waiting[os.write(self._commands, waiting) :]
         while (answer := self._next()).get("id") != number:

@@ -97,11 +97,11 @@ def written(factory, policy):
 
 def complaints(browser):
     """Return what the browser's console says, and every request but for the page itself."""
-    told = [event for event in browser.events if event["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")]
-    asked = [
+    messages = [event for event in browser.events if event["method"] in ("Log.entryAdded", "Runtime.exceptionThrown")]
+    urls = [
         event["params"]["request"]["url"] for event in browser.events if event["method"] == "Network.requestWillBeSent"
     ]
-    return told, [url for url in asked if not url.startswith("file:")]
+    return messages, [url for url in urls if not url.startswith("file:")]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -140,9 +140,9 @@ def test_page_with_injected_script_blocks_it(chromium, plain_page, tmp_path) -> 
     forged.write_text(plain_page.read_text().replace("<h2", f"{taken}<h2", 1))
     chromium.open(forged)
     chromium.value("new Promise((done) => setTimeout(done, 200))")
-    told, _ = complaints(chromium)
-    assert len(told) >= 2
-    assert all("Content Security Policy" in json.dumps(message) for message in told)
+    messages, _ = complaints(chromium)
+    assert len(messages) >= 2
+    assert all("Content Security Policy" in json.dumps(message) for message in messages)
     assert chromium.value("document.title") != "taken"
 
 

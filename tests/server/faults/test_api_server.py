@@ -41,7 +41,7 @@ class Fickle(http.server.ThreadingHTTPServer):
     secrets: tuple[str, ...] = ("old",)
     version = 10
     wrong = ""
-    asked = 0
+    request_count = 0
 
     def forget(self, *secrets: str) -> None:
         """Have these Secrets from now on, and know nothing of what was before."""
@@ -59,7 +59,7 @@ class FickleAnswers(ApiRequestHandler):
         query = parse_qs(urlsplit(self.path).query)
         watches = "watch" in query
         if wrong:
-            self.server.asked += 1
+            self.server.request_count += 1
         if wrong.isdecimal():
             self._say(int(wrong), {"message": f"it is {wrong}"})
         elif wrong == "garbage":
@@ -89,9 +89,9 @@ class FickleAnswers(ApiRequestHandler):
         return page(meta("demo", ""), version=version)
 
     def _go_wrong(self, wrong: str) -> None:
-        told = event("ADDED", meta("half", "demo", version="11"))
+        chunk = event("ADDED", meta("half", "demo", version="11"))
         if wrong == "half a line":
-            self._chunk(told[: len(told) // 2])
+            self._chunk(chunk[: len(chunk) // 2])
         elif wrong == "410 in a watch":
             self._chunk(error(410))
         elif wrong == "silence":
@@ -134,11 +134,13 @@ def test_api_server_failure_leaves_the_last_state_in_use(api, server, wrong):
     made_meanwhile = f"made-during-{wrong.replace(' ', '-')}"
     eventually(lambda: is_denied(server, "demo", "old"))
     assert is_allowed(server, "demo", made_meanwhile)
-    before = api.asked
+    before = api.request_count
     api.wrong = wrong
     try:
         with load(server, 2) as running:
-            eventually(lambda: api.asked >= before + 12)  # by six threads, so each has met with it and tried again
+            eventually(
+                lambda: api.request_count >= before + 12
+            )  # by six threads, so each has met with it and tried again
             running.go_on()
             assert server.request("GET", "/readyz").status == 200
             assert is_denied(server, "demo", "old")

@@ -46,8 +46,8 @@ def test_idle_connections_make_room_for_reviews(policy_flags, tmp_path):
 def test_connections_wait_until_file_descriptors_are_free(policy_flags, tmp_path):
     with serve(tmp_path, *policy_flags) as server, contextlib.ExitStack() as stack:
         (worker,) = server.workers
-        kept = stack.enter_context(contextlib.closing(server.connect()))
-        kept.connect()
+        connected = stack.enter_context(contextlib.closing(server.connect()))
+        connected.connect()
         limit = open_files_limit(worker)
         used = len(list(Path(f"/proc/{worker}/fd").iterdir()))
         resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 5, limit))
@@ -55,7 +55,7 @@ def test_connections_wait_until_file_descriptors_are_free(policy_flags, tmp_path
         idle = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(20)]
         eventually(lambda: "cannot accept connections, they are queued: Too many open files" in server.log)
         for _ in range(3):
-            assert ask(kept, "POST", "/mutate", BODY, JSON).json["response"]["allowed"], "who is connected goes on"
+            assert ask(connected, "POST", "/mutate", BODY, JSON).json["response"]["allowed"], "who is connected goes on"
         for connection in idle:
             connection.close()
         assert server.review("/mutate", BODY)["allowed"]

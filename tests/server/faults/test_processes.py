@@ -113,8 +113,8 @@ def cgroup() -> Iterator[tuple[Path, Path, Path, Path]]:
     else:
         pytest.skip("needs the right to make a cgroup that limits memory: root, and /sys/fs/cgroup writable")
     try:
-        limit, used, told = (made / file for file in files)
-        yield made / "cgroup.procs", limit, used, told
+        limit, used, killed = (made / file for file in files)
+        yield made / "cgroup.procs", limit, used, killed
     finally:
         eventually(lambda: removed(made))
 

@@ -28,7 +28,7 @@ DOCUMENTS = [POLICY.format(number) for number in range(600, 600 + COUNT)]
 NUMBERS = {hashlib.sha256(text.encode()).hexdigest()[:12]: number for number, text in enumerate(DOCUMENTS, 600)}
 
 
-class OfOnePolicy:
+class SinglePolicyCheck:
     """Checks that an answer is by the policy that it names, in every part; `seen` counts which."""
 
     def __init__(self):
@@ -37,9 +37,9 @@ class OfOnePolicy:
     def __call__(self, response):
         number = NUMBERS[revision_of(response)]
         self.seen[number] += 1
-        told = str(patch_of(response))
-        assert f"first-{number}." in told
-        assert f"last-{number}." in told
+        patch = str(patch_of(response))
+        assert f"first-{number}." in patch
+        assert f"last-{number}." in patch
         assert set(expirations(patch_of(response))) == {number}, "the injected tokens, and the API server's own"
 
 
@@ -62,7 +62,7 @@ def expirations(value):
 def test_policy_file_replaced_under_load_mixes_no_answers(tmp_path):
     target = tmp_path / "policy.yaml"
     target.write_text(DOCUMENTS[0])
-    check = OfOnePolicy()
+    check = SinglePolicyCheck()
     with (
         serve(tmp_path / "run", "--policy", str(target)) as server,
         load(server, 4, check) as running,
@@ -83,7 +83,7 @@ def test_policy_file_replaced_under_load_mixes_no_answers(tmp_path):
 @pytest.mark.covers("failure-modes: policy replaced")
 def test_policy_replaced_in_memory_mixes_no_answers():
     policies = [read_policy(document.encode()) for document in DOCUMENTS[:40]]
-    replica, check, answered = Replica(DOCUMENTS[0]), OfOnePolicy(), threading.Semaphore(0)
+    replica, check, answered = Replica(DOCUMENTS[0]), SinglePolicyCheck(), threading.Semaphore(0)
 
     def replace() -> None:
         for number in range(COUNT):

@@ -74,11 +74,11 @@ def test_namespace_that_becomes_known_gets_its_own_label() -> None:
     assert counted(metrics, FINDINGS) == {("token-subpath", "warn", OTHER): 1, ("token-subpath", "warn", "shop"): 1}
 
 
-@pytest.mark.parametrize("known", [0, MAX_NAMESPACES + 40], ids=["no namespace known", "all known"])
+@pytest.mark.parametrize("has_labels", [0, MAX_NAMESPACES + 40], ids=["no namespace known", "all known"])
 @pytest.mark.covers("threat-model: metrics cardinality")
-def test_namespace_labels_are_at_most_so_many(known) -> None:
+def test_namespace_labels_are_at_most_so_many(has_labels) -> None:
     names = [f"ns-{number}" for number in range(MAX_NAMESPACES + 40)]
-    metrics = Metrics(state_that_knows(*names[:known]))
+    metrics = Metrics(state_that_knows(*names[:has_labels]))
     exempted = ((finding("inject"), Exemption(("inject",), "moving", None)),) * 2
     for name in names:
         metrics.count_review(request(name), Decision(Outcome.WARNED, (finding(),), exempted=exempted), 0.001)

@@ -42,11 +42,11 @@ def recorder(folder: Path) -> Iterator[tuple[str, str, list[bytes]]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             bodies.append(body)
-            asked = json.loads(body)
+            review = json.loads(body)
             answer = json.dumps({
-                "apiVersion": asked["apiVersion"],
-                "kind": asked["kind"],
-                "response": {"uid": asked["request"]["uid"], "allowed": True},
+                "apiVersion": review["apiVersion"],
+                "kind": review["kind"],
+                "response": {"uid": review["request"]["uid"], "allowed": True},
             }).encode()  # fmt: skip
             self.send_response(200)
             self.send_header("Content-Type", "application/json")

@@ -22,19 +22,19 @@ SERVER = (
 """What runs in a server's process."""
 
 
-def found() -> set[str]:
+def find_collections() -> set[str]:
     """Return what there is, each as `file::Class.name`, or `file::name` of a module."""
-    files = [file for place in SERVER for file in _files(CHECKOUT / place)]
-    return {f"{file.relative_to(CHECKOUT)}::{name}" for file in files for name in in_source(file.read_text())}
+    files = [file for path in SERVER for file in _files(CHECKOUT / path)]
+    return {f"{file.relative_to(CHECKOUT)}::{name}" for file in files for name in collections_in(file.read_text())}
 
 
-def in_source(source: str) -> Iterator[str]:
+def collections_in(source: str) -> Iterator[str]:
     """Yield what a module holds: what is empty at first and can grow, and what is cached."""
     yield from _in_body(ast.parse(source).body, "")
 
 
-def _files(place: Path) -> list[Path]:
-    return [place] if place.is_file() else sorted(place.rglob("*.py"))
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
 def _in_body(body: list[ast.stmt], prefix: str) -> Iterator[str]:

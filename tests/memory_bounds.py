@@ -1,6 +1,6 @@
 """Where the rows of the tables under "Memory" in docs/failure-modes.md are kept."""
 
-KEPT: dict[str, tuple[str, ...]] = {
+MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
     "exemptions by caller": ("webhook/core/policy/exemptions.py::ExemptionIndex._found",),
     "policies by namespace": (
         "webhook/core/policy/model.py::Policy._namespace_policies",

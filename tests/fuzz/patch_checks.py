@@ -23,7 +23,7 @@ _REPLACED = re.compile(rf"{_TOKEN}/(?:expirationSeconds|audience)|/spec/automoun
 _REMOVED = re.compile(rf"/spec/volumes/\d+(?:/secret)?|{_CONTAINER}/volumeMounts/\d+")
 
 
-def assert_mended(obj: dict[str, Any], decide: Callable[[dict[str, Any], Phase], Decision]) -> Decision:
+def assert_patch_is_sound(obj: dict[str, Any], decide: Callable[[dict[str, Any], Phase], Decision]) -> Decision:
     """Check what `/mutate` makes of an object, and return that decision; `decide` judges an object in a phase."""
     first = decide(obj, Phase.MUTATE)
     assert_touches_its_own_alone(obj, first.patch)
@@ -44,9 +44,9 @@ def assert_touches_its_own_alone(obj: dict[str, Any], patch: tuple[Operation, ..
     """
     for operation in patch:
         op, path = operation["op"], operation["path"]
-        place = path.removesuffix("/-")
-        if op == "add" and place != path:
-            assert _APPENDED_TO.fullmatch(place), operation
+        parent = path.removesuffix("/-")
+        if op == "add" and parent != path:
+            assert _APPENDED_TO.fullmatch(parent), operation
         elif op == "add":
             assert _MADE.fullmatch(path), operation
             assert _at(obj, path) is None, operation
