@@ -92,6 +92,9 @@ class Lists(FakeTransport):
         super().__init__()
         self.lists = lists
 
+    def token_audiences(self) -> tuple[str, ...]:
+        return ()
+
     def get(self, path, query, accept) -> bytes:
         self.requests.append(Request("list", path, dict(query), accept))
         labelled = "labelled_" if "labelSelector" in query else ""

@@ -60,6 +60,7 @@ def merge_logs(
 
     A log is opened when the time of its first entry has come: a thousand rotated files are open one after the other.
     """
+    stats.logs = len(logs)
     times = [_first_time(log) if log.reopenable and len(logs) > 1 else EARLIEST for log in logs]
     heap = [(time, index) for index, time in enumerate(times)]
     heapq.heapify(heap)

@@ -84,7 +84,6 @@ def summarize(
     summary = AuditSummary(since.date() if since else None, until.date() if until else None)
     stats = summary.stats
     files = tuple(dict.fromkeys(files))
-    stats.logs = len(files)
     size = sum(_size(path) for path in files) if STDIN not in files else 0
     bytes_read = 0
 

@@ -85,11 +85,10 @@ def scan_cluster(transport: Transport, request: ScanRequest, policies: GivenPoli
         )
         if request.mode:
             current, origin = current.with_mode(Mode(request.mode)), f"--mode {request.mode}, {origin}"
-        snapshot = reader.snapshot()
-        snapshot.own_namespace = request.own_namespace if _is_given("own_namespace") else configmap.partition("/")[0]
+        own_namespace = request.own_namespace if _is_given("own_namespace") else configmap.partition("/")[0]
+        snapshot = reader.snapshot(own_namespace, request.api_audiences)
         if snapshot.all_namespaces and snapshot.namespaces:
             _require_matches(namespaces, snapshot.namespaces)
-        snapshot.given_audiences, snapshot.token_audiences = request.api_audiences, transport.token_audiences()
         options = ScanOptions(
             policy=current,
             policy_origin=origin,

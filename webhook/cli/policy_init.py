@@ -42,8 +42,7 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:
         reader = ScanReader(transport, progress.step)
-        snapshot = reader.snapshot()
-        snapshot.own_namespace, snapshot.token_audiences = own_namespace, transport.token_audiences()
+        snapshot = reader.snapshot(own_namespace)
 
         def scan(policy: Policy) -> ScanReport:
             scanner = Scanner(ScanOptions(policy, "draft", now, transport.address), snapshot)

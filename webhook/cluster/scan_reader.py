@@ -18,6 +18,7 @@ from webhook.cluster.api_types import BY_NAME, NAMESPACES, ConfigMap, Resource, 
 from webhook.cluster.custom_kinds import CustomKind, find_custom_kinds
 from webhook.cluster.listing import list_objects, read_object
 from webhook.cluster.transport import NOT_FOUND, ApiError, Transport
+from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload
 from webhook.core.k8s_types import CronJob, ObjectMeta, Workload
 from webhook.core.policy.configmap import KEY
@@ -29,7 +30,7 @@ from webhook.scan.api_types import (
     TRACKING,
     Job,
     LegacyTokenSecret,
-    Pod,
+    LivePod,
     ReplicaSet,
     RollingWorkload,
 )
@@ -66,7 +67,7 @@ BINDINGS = (
     Resource("clusterrolebindings", f"{_RBAC}/clusterrolebindings", Binding),
 )
 CSI_DRIVERS = Resource("csidrivers", "/apis/storage.k8s.io/v1/csidrivers", CSIDriver)
-PODS = Resource("pods", "/api/v1/pods", Pod)
+PODS = Resource("pods", "/api/v1/pods", LivePod)
 
 
 class _WorkloadKind(NamedTuple):
@@ -121,9 +122,16 @@ class ScanReader:
         self._policy_changed = found.changed
         return (found.data or {}).get(KEY, "")
 
-    def snapshot(self) -> ClusterSnapshot:
+    def snapshot(
+        self, own_namespace: str = DEFAULT_NAMESPACE, given_audiences: tuple[str, ...] = ()
+    ) -> ClusterSnapshot:
         """Read what evaluations need before workloads and pods. Raises `ApiError`."""
-        snapshot = ClusterSnapshot(unread=self._unread)
+        snapshot = ClusterSnapshot(
+            own_namespace=own_namespace,
+            given_audiences=given_audiences,
+            token_audiences=self._transport.token_audiences(),
+            unread=self._unread,
+        )
         wrong = "outcomes may be wrong"
         self._read_namespaces(snapshot, f"overrides and injections by namespaceLabels; {wrong}")
         before = len(self._unread)
