@@ -18,7 +18,7 @@ from webhook.core.decision import Decision
 from webhook.core.evaluate import evaluate
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.server.admission_response import respond
+from webhook.server.admission_response import encode_response
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.state import State
 
@@ -99,7 +99,7 @@ def decision(of: Policy, cluster: ClusterState, count: Count | None = None) -> C
         decided = evaluate(request, of, cluster, NOW)
         if count:
             count(request, decided, 0.0001)
-        return respond(request, decided)
+        return encode_response(request, decided)
 
     return review
 

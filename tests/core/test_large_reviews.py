@@ -15,7 +15,7 @@ from webhook.core.decision import Decision
 from webhook.core.evaluate import MAX_FINDINGS, evaluate
 from webhook.core.policy.model import Action
 from webhook.core.rules.inject import MAX_MOUNTS
-from webhook.server.admission_response import respond
+from webhook.server.admission_response import encode_response
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 PATCHES = policy(strongest=Action.PATCH)
@@ -39,7 +39,7 @@ def answer(body: bytes) -> None:
     for phase, policy_in_force in EVALUATIONS:
         request = read_review(body, phase)
         decision = evaluate(request, policy_in_force, CLUSTER, NOW)
-        respond(request, decision)
+        encode_response(request, decision)
         encode_record(request, decision, NOW, 0.001)
 
 

@@ -9,7 +9,7 @@ from webhook.core.k8s_types import CronJob, Workload, decoder
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.token_objects import CSIDriver, ServiceAccount
-from webhook.scan.api_types import Job, LegacyTokenSecret, Pod, ReplicaSet, RollingWorkload
+from webhook.scan.api_types import Job, LegacyTokenSecret, LivePod, ReplicaSet, RollingWorkload
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.options import ScanOptions
 from webhook.scan.owners import OwnerKey, TemplateRevision
@@ -106,7 +106,7 @@ class Small:
         )
         self.snapshot.tracked_since = dt.date(2026, 2, 1)
         self._makers: list[tuple[tuple[str, str], Any, bool]] = []
-        self._pods: list[Pod] = []
+        self._pods: list[LivePod] = []
 
     def deployment(self, name: str, template: Object, replicas: int = 1, **more: Any) -> "Small":
         """Add a Deployment and the ReplicaSet that it has made; `more` is what its template has besides its spec."""
@@ -131,7 +131,7 @@ class Small:
         return self
 
     def pod(self, name: str, spec: Object, phase: str = "Running", **metadata: Any) -> "Small":
-        self._pods.append(read(Pod, {"metadata": meta(name, **metadata), "spec": spec, "status": {"phase": phase}}))
+        self._pods.append(read(LivePod, {"metadata": meta(name, **metadata), "spec": spec, "status": {"phase": phase}}))
         return self
 
     def scan(self, text: str = "", simulated: str | None = None, **options: Any) -> ScanReport:

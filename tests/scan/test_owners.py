@@ -1,13 +1,13 @@
 """What is kept of templates until the pods come."""
 
 from tests.scan.small_cluster import Object, live, named_secret, read, spec
-from webhook.core.k8s_types import PodTemplate
+from webhook.core.k8s_types import Pod
 from webhook.scan.owners import TemplateCache
 
 
-def template(labels: Object | None = None, annotations: Object | None = None) -> PodTemplate:
+def template(labels: Object | None = None, annotations: Object | None = None) -> Pod:
     metadata = {"labels": labels, "annotations": annotations}
-    return read(PodTemplate, {"metadata": metadata, "spec": live() | {"initContainers": [named_secret("old")]}})
+    return read(Pod, {"metadata": metadata, "spec": live() | {"initContainers": [named_secret("old")]}})
 
 
 def test_template_cache_shares_equal_parts() -> None:
@@ -36,6 +36,6 @@ def test_template_cache_keeps_own_annotations_only() -> None:
 def test_template_cache_different_specs_are_not_shared() -> None:
     templates = TemplateCache()
     first, second = (
-        templates.share(read(PodTemplate, {"spec": spec(serviceAccountName=name)}), full=False) for name in ("a", "b")
+        templates.share(read(Pod, {"spec": spec(serviceAccountName=name)}), full=False) for name in ("a", "b")
     )
     assert (first.spec.service_account_name, second.spec.service_account_name) == ("a", "b")

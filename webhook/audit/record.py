@@ -20,7 +20,7 @@ from webhook.audit.record_types import (
 )
 from webhook.core.admission_request import AdmissionRequest
 from webhook.core.decision import INVALID_POLICY, Decision, first_of_each_rule
-from webhook.core.k8s_types import AnyWorkload, PodTemplate
+from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.policy.configmap_admission import error_location
 from webhook.core.policy.model import Action
 from webhook.core.safe_output import safe_json_line
@@ -138,7 +138,7 @@ def exemption_of(decision: Decision) -> str:
 
 
 def _account(request: AdmissionRequest, found: object) -> str:
-    if isinstance(found, PodTemplate):
+    if isinstance(found, Pod):
         return found.spec.service_account_name or "default"
     if isinstance(found, AnyWorkload):
         return found.template.spec.service_account_name or "default"

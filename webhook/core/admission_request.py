@@ -9,7 +9,7 @@ import msgspec
 from webhook.core.custom_workloads import GroupKind
 from webhook.core.formatting import FastStrEnum
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
-from webhook.core.k8s_types import CustomWorkload, Object, PodTemplate
+from webhook.core.k8s_types import CustomWorkload, Object, Pod
 from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
 from webhook.core.policy.configmap import PolicyConfigMap
 from webhook.core.structs import FrozenStruct
@@ -104,7 +104,7 @@ class _ObjectRequest(_Request, frozen=True):
 
 
 class _PodRequest(_Request, frozen=True):
-    object: PodTemplate | None = None
+    object: Pod | None = None
 
     def read(self, kind: Kind) -> tuple[Any, Any, str]:
         """Return what `_read_object` does, for a kind that is read as a pod."""

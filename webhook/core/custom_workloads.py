@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from webhook.core.json_patch import unescape
-from webhook.core.k8s_types import CustomWorkload, Object, ObjectWithMeta, PodTemplate
+from webhook.core.k8s_types import CustomWorkload, Object, ObjectWithMeta, Pod
 
 GroupKind = tuple[str, str]
 """API group and kind."""
@@ -73,7 +73,7 @@ def read_custom_workload(raw: bytes | msgspec.Raw, pointers: Pointers) -> Custom
 def _decoder(pointer: str) -> tuple[msgspec.json.Decoder[Any], int]:
     """Return a decoder of objects down to what a pointer names, and how many levels below the object that is."""
     tokens = [unescape(token) for token in pointer.split("/")[1:]]
-    kind: type[Object] = PodTemplate
+    kind: type[Object] = Pod
     for number, token in enumerate(reversed(tokens), 1):
         base = ObjectWithMeta if number == len(tokens) else Object
         field = ("below", kind | None, msgspec.field(default=None, name=token))

@@ -8,7 +8,7 @@ from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import BAD_REQUEST, Coverage, Decision, Finding, Outcome, Violation
 from webhook.core.json_patch import Edit, assemble, prefix_edits
-from webhook.core.k8s_types import AnyWorkload, CustomWorkload, OwnerReference, PodTemplate
+from webhook.core.k8s_types import AnyWorkload, CustomWorkload, OwnerReference, Pod
 from webhook.core.kinds import CLUSTER_SCOPED, KINDS, TOKEN_GRANTING, WARN_ONLY, Subject
 from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy import configmap_admission
@@ -133,7 +133,7 @@ def _kubelet_reason(request: AdmissionRequest) -> str | None:
     if request.subject is _TOKEN_REQUEST:
         return "the kubelet requests a pod's token"
     found = request.object
-    if request.subject is _POD and isinstance(found, PodTemplate) and MIRROR in (found.metadata.annotations or ()):
+    if request.subject is _POD and isinstance(found, Pod) and MIRROR in (found.metadata.annotations or ()):
         return "a mirror pod, created by the kubelet"
     return None
 
@@ -156,7 +156,7 @@ def _build_context(
 ) -> tuple[Context | None, str]:
     """Return the context of the request's object, None if no rule applies to it, and the account that it is about."""
     found = request.object
-    if isinstance(found, PodTemplate):
+    if isinstance(found, Pod):
         pod = found
     elif isinstance(found, AnyWorkload):
         if request.phase is not Phase.CHECK and _is_evaluated_owner(found.metadata.controller):

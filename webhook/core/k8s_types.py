@@ -201,8 +201,8 @@ class ObjectWithMeta(Object, frozen=True):
         return self.given_metadata or _NO_META
 
 
-class PodTemplate(ObjectWithMeta, frozen=True):
-    """A pod, or a pod template."""
+class Pod(ObjectWithMeta, frozen=True):
+    """A pod, or the template of pods in a workload."""
 
     given_spec: PodSpec | None = msgspec.field(default=None, name="spec")
 
@@ -213,7 +213,7 @@ class PodTemplate(ObjectWithMeta, frozen=True):
 
 
 class WorkloadSpec(Object, frozen=True):
-    template: PodTemplate | None = None
+    template: Pod | None = None
 
 
 class Workload(ObjectWithMeta, frozen=True):
@@ -222,9 +222,9 @@ class Workload(ObjectWithMeta, frozen=True):
     spec: WorkloadSpec | None = None
 
     @property
-    def template(self) -> PodTemplate:
+    def template(self) -> Pod:
         """Its pod template, empty by default."""
-        return (self.spec and self.spec.template) or PodTemplate()
+        return (self.spec and self.spec.template) or Pod()
 
 
 class CronJobSpec(Object, frozen=True):
@@ -235,9 +235,9 @@ class CronJob(ObjectWithMeta, frozen=True):
     spec: CronJobSpec | None = None
 
     @property
-    def template(self) -> PodTemplate:
+    def template(self) -> Pod:
         """The pod template of its Jobs, empty by default."""
-        return self.spec.job_template.template if self.spec and self.spec.job_template else PodTemplate()
+        return self.spec.job_template.template if self.spec and self.spec.job_template else Pod()
 
 
 class CustomWorkload(ObjectWithMeta, frozen=True):
@@ -247,12 +247,12 @@ class CustomWorkload(ObjectWithMeta, frozen=True):
     """
 
     template_pointer: str = ""
-    given_template: PodTemplate | None = None
+    given_template: Pod | None = None
 
     @property
-    def template(self) -> PodTemplate:
+    def template(self) -> Pod:
         """Its pod template, empty by default."""
-        return self.given_template or PodTemplate()
+        return self.given_template or Pod()
 
 
 class Namespace(ObjectWithMeta, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, read_custom_workload
 from webhook.core.formatting import FastStrEnum
-from webhook.core.k8s_types import CronJob, PodTemplate, Workload, decoder
+from webhook.core.k8s_types import CronJob, Pod, Workload, decoder
 from webhook.core.policy.configmap import PolicyConfigMap
 from webhook.core.secret_content import read_secret
 from webhook.core.token_objects import CSIDriver, ServiceAccount, TokenRequest
@@ -62,7 +62,7 @@ def _reader(decode: Callable[[Json], Any]) -> Read:
 
 _CREATE = frozenset({"CREATE"})
 _WRITE = frozenset({"CREATE", "UPDATE"})
-_read_pod = _reader(decoder(PodTemplate).decode)
+_read_pod = _reader(decoder(Pod).decode)
 _WORKLOAD = Kind(Subject.TEMPLATE, _WRITE, _reader(decoder(Workload).decode), "/spec/template")
 
 EPHEMERAL_CONTAINERS = Kind(Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}), _read_pod, needs_old_object=True)

@@ -6,8 +6,8 @@ from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_types import (
     Container,
+    Pod,
     PodSpec,
-    PodTemplate,
     ServiceAccountTokenProjection,
     Volume,
     VolumeMount,
@@ -101,7 +101,7 @@ class PodContext(MutableStruct):
     """
 
     request: AdmissionRequest
-    pod: PodTemplate
+    pod: Pod
     namespace_policy: NamespacePolicy
     cluster: ClusterState
     account: str
@@ -165,7 +165,7 @@ class PodContext(MutableStruct):
 
 def build_pod_context(
     request: AdmissionRequest,
-    pod: PodTemplate,
+    pod: Pod,
     namespace_policy: NamespacePolicy,
     policy: Policy,
     cluster: ClusterState,
@@ -216,7 +216,7 @@ def build_pod_context(
     return context
 
 
-def annotation_names(pod: PodTemplate, annotation: str) -> tuple[str, ...]:
+def annotation_names(pod: Pod, annotation: str) -> tuple[str, ...]:
     """Return the comma-separated names in an annotation; beyond `MAX_NAMES`, the rest as one name."""
     if not pod.metadata.annotations:
         return ()
@@ -259,9 +259,9 @@ def _container_refs(prefix: str, containers: list[Container]) -> list[ContainerR
     return [ContainerRef(f"{prefix}{number}", container) for number, container in enumerate(containers)]
 
 
-def _added_containers(request: AdmissionRequest, pod: PodTemplate) -> list[ContainerRef]:
+def _added_containers(request: AdmissionRequest, pod: Pod) -> list[ContainerRef]:
     old = request.old_object
-    before = old.spec.ephemeral_containers if isinstance(old, PodTemplate) else None
+    before = old.spec.ephemeral_containers if isinstance(old, Pod) else None
     known = {container.name for container in before or ()}
     containers = _container_refs("/spec/ephemeralContainers/", pod.spec.ephemeral_containers or [])
     return [container for container in containers if container.container.name not in known]
@@ -297,7 +297,7 @@ def _is_api_token_volume(context: PodContext, volume: Volume, sources: list[Volu
 
 
 def _selected_injections(
-    namespace_policy: NamespacePolicy, pod: PodTemplate, requested: tuple[str, ...], namespace: str, account: str
+    namespace_policy: NamespacePolicy, pod: Pod, requested: tuple[str, ...], namespace: str, account: str
 ) -> tuple[Injection, ...]:
     if namespace_policy.injections_apply_to_all:
         return namespace_policy.injections

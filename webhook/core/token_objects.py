@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from webhook.core.k8s_types import AnyWorkload, LocalObjectReference, Object, ObjectWithMeta, PodTemplate
+from webhook.core.k8s_types import AnyWorkload, LocalObjectReference, Object, ObjectWithMeta, Pod
 
 MAX_AUDIENCES = 1000
 """A TokenRequest with more audiences is invalid: each may be compared with every pattern of the policy."""
@@ -82,4 +82,4 @@ class CSIDriver(ObjectWithMeta, frozen=True):
         return (self.spec and self.spec.token_requests) or []
 
 
-EvaluatedObject = PodTemplate | AnyWorkload | Secret | ServiceAccount | TokenRequest | CSIDriver
+EvaluatedObject = Pod | AnyWorkload | Secret | ServiceAccount | TokenRequest | CSIDriver

@@ -4,7 +4,7 @@ import datetime as dt
 
 import msgspec
 
-from webhook.core.k8s_types import Object, ObjectIdentity, ObjectMeta, PodTemplate, Workload, WorkloadSpec
+from webhook.core.k8s_types import Object, ObjectIdentity, ObjectMeta, Pod, Workload, WorkloadSpec
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"
@@ -72,7 +72,7 @@ class _PodMeta(ObjectMeta, frozen=True):
     creation_timestamp: dt.datetime | None = None
 
 
-class Pod(PodTemplate, frozen=True):
+class LivePod(Pod, frozen=True):
     """A pod with its phase, and when it was created."""
 
     given_metadata: _PodMeta | None = msgspec.field(default=None, name="metadata")

@@ -10,7 +10,7 @@ from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Decision, Finding, Outcome
 from webhook.core.evaluate import NODE_USER, NODES, evaluate
 from webhook.core.json_patch import Operation
-from webhook.core.k8s_types import ObjectIdentity, PodTemplate
+from webhook.core.k8s_types import ObjectIdentity, Pod
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy.model import Mode, Policy
@@ -33,12 +33,12 @@ class PolicyEvaluator:
         self._now = now
         self._numbers = {id(exemption): number for number, exemption in enumerate(policy.exemptions)}
 
-    def view(self, namespace: str, pod: PodTemplate) -> PodContext:
+    def view(self, namespace: str, pod: Pod) -> PodContext:
         """Return a pod with the policy of its namespace."""
         namespace_policy = self.policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
         return build_pod_context(_pod_request(namespace, pod), pod, namespace_policy, self.policy, self._cluster)
 
-    def pod(self, namespace: str, pod: PodTemplate) -> tuple[PodEvaluation, Patch]:
+    def pod(self, namespace: str, pod: Pod) -> tuple[PodEvaluation, Patch]:
         """Evaluate a pod; return its patch, too."""
         request = _pod_request(namespace, pod)
         decision = evaluate(request, self.policy, self._cluster, self._now)
@@ -47,7 +47,7 @@ class PolicyEvaluator:
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(context, decision)
         return PodEvaluation(result, tokens), decision.patch
 
-    def violations(self, namespace: str, pod: PodTemplate, created: dt.datetime | None) -> tuple[ReportedFinding, ...]:
+    def violations(self, namespace: str, pod: Pod, created: dt.datetime | None) -> tuple[ReportedFinding, ...]:
         """Return what denies a live pod in `/validate` as it is, with the exemptions of when it was created."""
         request = replace(_pod_request(namespace, pod), phase=Phase.VALIDATE)
         decision = evaluate(request, self.policy, self._cluster, created or self._now)
@@ -66,7 +66,7 @@ class PolicyEvaluator:
         return replace(result, enforced=enforced.outcome)
 
 
-def is_mirror(pod: PodTemplate) -> bool:
+def is_mirror(pod: Pod) -> bool:
     """Return whether a pod mirrors a static pod of its node."""
     owner = pod.metadata.controller
     return owner is not None and owner.kind == "Node" and _MIRROR in (pod.metadata.annotations or ())
@@ -95,12 +95,12 @@ def _reported(found: Finding, detail: str) -> ReportedFinding:
     )
 
 
-def _pod_request(namespace: str, pod: PodTemplate) -> AdmissionRequest:
+def _pod_request(namespace: str, pod: Pod) -> AdmissionRequest:
     request = _request(Subject.POD, namespace, pod.metadata.name or "", pod)
     return replace(request, user=NODE_USER, groups=(NODES,)) if is_mirror(pod) else request
 
 
-def _request(subject: Subject, namespace: str, name: str, found: PodTemplate | NonPod) -> AdmissionRequest:
+def _request(subject: Subject, namespace: str, name: str, found: Pod | NonPod) -> AdmissionRequest:
     return AdmissionRequest(
         phase=Phase.CHECK,
         uid="",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from webhook.core.k8s_types import Container, ObjectMeta, OwnerReference, PodSpec, PodTemplate
+from webhook.core.k8s_types import Container, ObjectMeta, OwnerReference, Pod, PodSpec
 
 _INTERMEDIATE = frozenset({
     ("", "ReplicationController"),  # of an OpenShift DeploymentConfig
@@ -41,10 +41,10 @@ class OwnerIdentity(NamedTuple):
 class TemplateRevision(NamedTuple):
     """A template, and the label of the pods that were created from it; None if it is not known."""
 
-    template: PodTemplate
+    template: Pod
     label: tuple[str, str] | None = None
 
-    def created(self, pod: PodTemplate) -> bool:
+    def created(self, pod: Pod) -> bool:
         """Return whether a pod was created from this template, not from an older one."""
         return self.label is None or self.label in (pod.metadata.labels or {}).items()
 
@@ -95,7 +95,7 @@ class TemplateCache:
     def __init__(self) -> None:
         self._known: dict[bytes, Any] = {}
 
-    def share(self, template: PodTemplate, *, full: bool) -> PodTemplate:
+    def share(self, template: Pod, *, full: bool) -> Pod:
         """Return the needed parts of a template.
 
         `full` says that pods are evaluated by it alone; otherwise it is merged into live ones
@@ -106,7 +106,7 @@ class TemplateCache:
             key: value for key, value in (meta.annotations or {}).items() if key.startswith(_ANNOTATION_PREFIX)
         }
         needed = ObjectMeta(labels=meta.labels, annotations=annotations or None)
-        return PodTemplate(self._shared(needed), self._shared(spec if full else _reduced(spec)))
+        return Pod(self._shared(needed), self._shared(spec if full else _reduced(spec)))
 
     def _shared(self, value: T) -> T:
         """Return the value, or an equal one that is known."""

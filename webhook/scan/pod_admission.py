@@ -13,7 +13,7 @@ from typing import NamedTuple
 from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
-from webhook.scan.api_types import Pod
+from webhook.scan.api_types import LivePod
 from webhook.scan.evaluation_result import Admission, ReportedFinding
 from webhook.scan.owners import OwnerKey
 from webhook.scan.webhook_scope import WebhookScope
@@ -57,7 +57,7 @@ class AdmissionClassifier:
         self._secrets = secrets
 
     def classify(
-        self, pod: Pod, account: str, findings: tuple[ReportedFinding, ...], references: frozenset[str]
+        self, pod: LivePod, account: str, findings: tuple[ReportedFinding, ...], references: frozenset[str]
     ) -> Admission:
         """Return how a pod was admitted that the findings deny; `references` are the legacy Secrets that it names."""
         webhook, policy, scope, is_known = self._history

@@ -20,8 +20,8 @@ from msgspec.structs import replace
 from webhook.core.k8s_types import (
     Container,
     ObjectMeta,
+    Pod,
     PodSpec,
-    PodTemplate,
     ProjectedVolumeSource,
     ServiceAccountTokenProjection,
     Volume,
@@ -44,7 +44,7 @@ Automounts = Callable[[str], bool]
 """Returns whether pods of an account of the namespace get the API server token by default."""
 
 
-def recreated_pod(live: PodContext, origin: PodTemplate | None, automounts: Automounts) -> PodTemplate:
+def recreated_pod(live: PodContext, origin: Pod | None, automounts: Automounts) -> Pod:
     """Return a live pod as it would be created again. `origin` is its template, if it is known."""
     spec = live.pod.spec
     template = origin.spec if origin else _NO_SPEC
@@ -71,10 +71,10 @@ def recreated_pod(live: PodContext, origin: PodTemplate | None, automounts: Auto
         automount_service_account_token=automount,
     )
     meta = _merged_metadata(live.pod.metadata, origin.metadata) if origin else live.pod.metadata
-    return PodTemplate(meta, with_api_token(spec) if mounted else spec)
+    return Pod(meta, with_api_token(spec) if mounted else spec)
 
 
-def pod_from_template(template: PodTemplate, automounts: Automounts) -> PodTemplate:
+def pod_from_template(template: Pod, automounts: Automounts) -> Pod:
     """Return the next pod of a template."""
     spec = template.spec
     automount = spec.automount_service_account_token
@@ -82,7 +82,7 @@ def pod_from_template(template: PodTemplate, automounts: Automounts) -> PodTempl
     return replace(template, given_spec=with_api_token(spec)) if mounted else template
 
 
-def replacement_pod(live: PodTemplate, template: PodTemplate, automounts: Automounts) -> PodTemplate:
+def replacement_pod(live: Pod, template: Pod, automounts: Automounts) -> Pod:
     """Return the pod from the current template that replaces a live one and gets its name."""
     meta = live.metadata
     identity = {key: value for key, value in (meta.labels or {}).items() if key in _IDENTITY}

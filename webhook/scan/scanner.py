@@ -6,13 +6,13 @@ Pods themselves are not kept, only their results; pods of one workload that are 
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
-from webhook.core.k8s_types import ObjectIdentity, OwnerReference, PodTemplate
+from webhook.core.k8s_types import ObjectIdentity, OwnerReference, Pod
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action, Policy
 from webhook.core.selectors import Globs
 from webhook.scan import aggregate
-from webhook.scan.api_types import Pod
+from webhook.scan.api_types import LivePod
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.evaluation_result import (
     Admission,
@@ -99,7 +99,7 @@ class Scanner:
                 (), context.account, tokens_of(context), *self._evaluations(namespace, pod)
             )
 
-    def add_pod(self, pod: Pod) -> None:
+    def add_pod(self, pod: LivePod) -> None:
         """Add a pod. A finished one is only counted: it has no tokens and is not created again."""
         meta = pod.metadata
         namespace, name = meta.namespace or "", meta.name or ""
@@ -111,7 +111,7 @@ class Scanner:
         owner, revision = self._owners.find(namespace, name, meta.controller)
         self._identities.setdefault(owner, _identity(pod, owner))
         context = self._evaluator.view(namespace, pod)
-        recreated: PodTemplate
+        recreated: Pod
         if is_mirror(pod):
             recreated = pod
         elif revision and not revision.created(pod):
@@ -125,7 +125,7 @@ class Scanner:
 
     def _add_unevaluated(
         self,
-        pod: Pod,
+        pod: LivePod,
         owner: OwnerKey,
         context: PodContext,
         findings: tuple[ReportedFinding, ...],
@@ -199,7 +199,7 @@ class Scanner:
     def _automounts(self, namespace: str) -> Automounts:
         return lambda account: self._cluster.automounts.get((namespace, account), True)
 
-    def _evaluations(self, namespace: str, pod: PodTemplate) -> tuple[PodEvaluation, PodEvaluation | None, Change]:
+    def _evaluations(self, namespace: str, pod: Pod) -> tuple[PodEvaluation, PodEvaluation | None, Change]:
         evaluation, patch = self._evaluator.pod(namespace, pod)
         if self._simulated is None:
             return evaluation, None, Change.UNCHANGED
@@ -255,7 +255,7 @@ class Scanner:
         return ExemptionUsageCounter(policy.exemptions, self._options.now, coverage).count(results)
 
 
-def _identity(pod: Pod, owner: OwnerKey) -> OwnerIdentity:
+def _identity(pod: LivePod, owner: OwnerKey) -> OwnerIdentity:
     """Return the identity of a pod's direct owner, or the pod's own if it has none."""
     controller = pod.metadata.controller
     if controller is None:

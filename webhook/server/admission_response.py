@@ -44,7 +44,7 @@ _encode = msgspec.json.Encoder().encode
 _BEFORE = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
 
 
-def respond(request: AdmissionRequest, decision: Decision) -> bytes:
+def encode_response(request: AdmissionRequest, decision: Decision) -> bytes:
     """Return the AdmissionReview that answers a request."""
     denied = decision.outcome is Outcome.DENIED
     response = _Response(request.uid, not denied, audit_annotations=_annotations(request, decision))

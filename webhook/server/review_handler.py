@@ -14,7 +14,7 @@ from webhook.core.evaluate import evaluate, policy_independent_decision
 from webhook.core.kinds import WARN_ONLY, Subject
 from webhook.core.owner_event import OwnerEvent, build_owner_event
 from webhook.core.policy.model import Mode
-from webhook.server.admission_response import respond
+from webhook.server.admission_response import encode_response
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.http_errors import Refusal, error_body
 from webhook.server.http_message import HttpResponse
@@ -95,7 +95,7 @@ class ReviewHandler:
             self._metrics.count_review(request, decision, time.perf_counter() - (arrived or started))
         if self._create_event and (found := build_owner_event(request, decision)):
             self._create_event(found)
-        return HttpResponse(200, respond(request, decision))
+        return HttpResponse(200, encode_response(request, decision))
 
     def _is_probe(self, request: AdmissionRequest) -> bool:
         """Return whether a dry run is a replica's self-probe, which is neither recorded nor counted.

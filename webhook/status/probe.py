@@ -23,7 +23,7 @@ from webhook.core.evaluate import evaluate
 from webhook.core.formatting import FastStrEnum
 from webhook.core.lifetimes import MAGIC_EXPIRATION
 from webhook.core.pod_context import API_TOKEN_PATH
-from webhook.core.policy.model import Policy, Tokens
+from webhook.core.policy.model import Policy, TokenLimits
 
 PROBE_NAMESPACE = "tokenguard-probe"
 """The namespace in the manifests, in every installation: nothing can run in it."""
@@ -75,7 +75,7 @@ class ProbeFinding(NamedTuple):
     reason: str = ""
 
 
-def probe_pod(pod: ProbePod, namespace: str, tokens: Tokens) -> dict[str, Any]:
+def probe_pod(pod: ProbePod, namespace: str, tokens: TokenLimits) -> dict[str, Any]:
     """Return the manifest of a pod of the probe. It complies with the Pod Security Standard `restricted`."""
     if pod is ProbePod.DENY:
         sources = {
@@ -134,7 +134,7 @@ def is_unlocked(answer: DryRunAnswer) -> bool:
     return 200 <= answer.status < 300
 
 
-def _allowed_audience(tokens: Tokens) -> str:
+def _allowed_audience(tokens: TokenLimits) -> str:
     """Return an audience that the policy allows, if it allows any."""
     patterns = tokens.audiences.allowed.patterns
     return patterns[0].replace("*", "probe") if patterns else _UNKNOWN

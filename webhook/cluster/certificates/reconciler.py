@@ -87,7 +87,7 @@ class Reconciler:
         self._secret = spec.secret
         self._served = served
         self._now, seconds = clock or Clock()
-        self._trusted, self._certificate = _Stopwatch(seconds), _Stopwatch(seconds)
+        self._bundle_stopwatch, self._certificate_stopwatch = _Stopwatch(seconds), _Stopwatch(seconds)
         self._failure = ""
 
     def reconcile(self) -> float:
@@ -171,8 +171,8 @@ class Reconciler:
             configuration.trusts(stored.bundle) for configuration in configurations
         )
         progress = RolloutProgress(
-            self._trusted.age(stored.bundle if trusted else b"") >= TRUST_DELAY and trusted,
-            self._certificate.age(stored.certificate) >= SERVE_DELAY,
+            self._bundle_stopwatch.age(stored.bundle if trusted else b"") >= TRUST_DELAY and trusted,
+            self._certificate_stopwatch.age(stored.certificate) >= SERVE_DELAY,
         )
         step = next_step(stored, self._spec.names, progress, self._now())
         if step is None:
@@ -208,7 +208,7 @@ class Reconciler:
         serving = stored.serving
         return (
             serving is not None
-            and self._trusted.content == stored.bundle
+            and self._bundle_stopwatch.content == stored.bundle
             and serving.is_signed_by(stored.cas[0])
             and not stored.revoked_cas
             and self._served.fingerprint() == serving.fingerprint

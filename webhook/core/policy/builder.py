@@ -23,13 +23,13 @@ from webhook.core.policy.model import (
     KUBELET_ROOT_DIRS,
     Action,
     ApiServerToken,
-    Audiences,
+    AudiencePolicy,
     Injection,
     Messages,
     Mode,
     Override,
     Policy,
-    Tokens,
+    TokenLimits,
 )
 from webhook.core.policy.schema import (
     ApiServerTokenSettings,
@@ -64,7 +64,7 @@ def build(document: PolicyDocument, sha256: str, errors: ErrorCollector) -> Poli
     api_audiences = given(api_server_token.audiences, ())
     messages = given(document.messages, MessageSettings())
     audiences = _AudienceChecker(dict.fromkeys(api_audiences or FALLBACK_API_AUDIENCES), errors)
-    tokens = _tokens(document.tokens, Tokens(), ("tokens",), audiences)
+    tokens = _tokens(document.tokens, TokenLimits(), ("tokens",), audiences)
     injections = tuple(map(_injection, given(document.inject, ())))
     for number, injection in enumerate(injections):
         _check_injection(injection, ("inject", number), tokens, audiences, errors)
@@ -123,7 +123,7 @@ class _AudienceChecker:
             self.errors.add(path, f"{message}; {hint}")
 
 
-def _tokens(settings: Maybe[TokenSettings], base: Tokens, path: Path, checker: _AudienceChecker) -> Tokens:
+def _tokens(settings: Maybe[TokenSettings], base: TokenLimits, path: Path, checker: _AudienceChecker) -> TokenLimits:
     """Return the limits of a document, or those of `base` where it has none."""
     tokens = given(settings, TokenSettings())
     audiences = given(tokens.audiences, AudienceSettings())
@@ -136,10 +136,10 @@ def _tokens(settings: Maybe[TokenSettings], base: Tokens, path: Path, checker: _
         message = f"the default audience {quote(default)} is not allowed"
         checker.check((*path, "audiences", key), default, allowed, message)
     max_request = tokens.max_request_expiration_seconds
-    return Tokens(
+    return TokenLimits(
         given(tokens.max_expiration_seconds, base.max_expiration_seconds),
         base.max_request_expiration_seconds if max_request is msgspec.UNSET else max_request,
-        Audiences(required, default, allowed),
+        AudiencePolicy(required, default, allowed),
     )
 
 
@@ -160,7 +160,7 @@ def _injection(settings: InjectionSettings) -> Injection:
 
 
 def _check_injection(
-    injection: Injection, path: Path, tokens: Tokens, checker: _AudienceChecker, errors: ErrorCollector
+    injection: Injection, path: Path, tokens: TokenLimits, checker: _AudienceChecker, errors: ErrorCollector
 ) -> None:
     maximum = tokens.max_expiration_seconds
     for_api_server = injection.audience in checker.api_servers

@@ -44,7 +44,7 @@ class Action(FastStrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Audiences:
+class AudiencePolicy:
     """Audiences that a token may be issued for; `allowed` without patterns allows all."""
 
     required: bool = True
@@ -53,12 +53,12 @@ class Audiences:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenLimits:
     """Limits for tokens."""
 
     max_expiration_seconds: int = 3600
     max_request_expiration_seconds: int | None = None
-    audiences: Audiences = Audiences()
+    audiences: AudiencePolicy = AudiencePolicy()
 
     @property
     def max_request_lifetime(self) -> int:
@@ -168,7 +168,7 @@ class Override:
     namespace_labels: Labels
     mode: Mode
     rules: Mapping[str, Action]
-    tokens: Tokens
+    tokens: TokenLimits
 
 
 CACHE_BYTES = 16 << 20
@@ -221,7 +221,7 @@ class Policy:
 
     mode: Mode
     rules: Mapping[str, Action]
-    tokens: Tokens = Tokens()
+    tokens: TokenLimits = TokenLimits()
     api_server_token: ApiServerToken = ApiServerToken()
     workloads: Mapping[tuple[str, str], str] = field(default_factory=dict)
     injections: tuple[Injection, ...] = ()
