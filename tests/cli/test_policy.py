@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.commands import run_command
+from tests.documented import CHECKOUT
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 
@@ -84,10 +85,43 @@ def test_export_takes_audiences_and_namespace_of_the_cluster() -> None:
     assert "MutatingAdmissionPolicy" in done.stdout
     assert "https://api.internal" in done.stdout
     assert "assumed" not in done.stderr
-    [selector] = next(yaml.safe_load_all(done.stdout))["spec"]["matchConstraints"]["namespaceSelector"][
-        "matchExpressions"
-    ]
-    assert selector["values"] == ["kube-system", "guard"]
+    assert selectors(done.stdout)[0]["values"] == ["kube-system", "guard"]
+    assert "needs Kubernetes 1.36 or newer; on an older one, use -o vap" in done.stderr
+
+
+def test_export_leaves_alone_what_the_webhooks_in_a_file_exclude(tmp_path) -> None:
+    manifest = (CHECKOUT / "manifests/webhooks/validating.yaml").read_text()
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(manifest.replace("values: [kube-system, tokenguard]", "values: [kube-system, tokenguard, calico]"))
+    done = run_command("policy", "export", "--webhooks", str(file))
+    assert done.returncode == 0
+    found = {tuple(selector["values"]) for selector in selectors(done.stdout)}
+    assert found == {("kube-system", "tokenguard", "calico"), ("kube-system",)}
+    assert "needs Kubernetes 1.30 or newer\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("kind: ConfigMap\napiVersion: v1\n", "no ValidatingWebhookConfiguration named tokenguard"),
+        (
+            "{kind: ValidatingWebhookConfiguration, apiVersion: v1, metadata: {name: tokenguard}, webhooks: 1}",
+            "ValidatingWebhookConfiguration tokenguard: Expected `array | null`, got `int` - at `$.webhooks`",
+        ),
+    ],
+)
+def test_export_webhooks_that_cannot_be_used_exit_2(text, problem, tmp_path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(text)
+    done = run_command("policy", "export", "--webhooks", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{file}: error: {problem}" in done.stderr
+
+
+def selectors(manifests: str) -> list[dict]:
+    """Return the requirements of each policy about the name of the namespace."""
+    matched = [one["spec"].get("matchConstraints") for one in yaml.safe_load_all(manifests)]
+    return [term for one in filter(None, matched) for term in one["namespaceSelector"]["matchExpressions"]]
 
 
 def test_export_too_large_policy_exits_2_with_the_reason() -> None:

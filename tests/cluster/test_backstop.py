@@ -1,6 +1,8 @@
 """The backstop without an API server: what it reports, and when it logs. control_plane/ has the rest."""
 
+import datetime as dt
 import json
+from pathlib import Path
 
 import pytest
 
@@ -47,18 +49,104 @@ def test_state_names_what_was_edited_and_counts_what_is_missing() -> None:
     ]
 
 
-def test_reconcile_error_is_reported_each_time_and_logged_once(tmp_path, caplog) -> None:
+EMPTY = (NOTHING,) * 4
+NOT_THERE = ApiError(404, "HTTP 404: not found")
+CONFIGURATION = json.dumps({
+    "metadata": {"name": "tokenguard"},
+    "webhooks": [{
+        "name": "pods.validate.tokenguard.svc",
+        "namespaceSelector": {"matchExpressions": [{"key": "off", "operator": "DoesNotExist"}]},
+        "matchConditions": [{"name": "x", "expression": "!(request.namespace in 'a,b'.split(','))"}],
+    }],
+}).encode()  # fmt: skip
+
+
+class Applying(FakeTransport):
+    """Remembers what is applied, or refuses the kinds that it does not serve."""
+
+    def __init__(self, *answers, unserved="no kind") -> None:
+        super().__init__(*answers)
+        self.applied = []
+        self.unserved = unserved
+
+    def now(self):
+        return dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
+
+    def apply(self, _path, body, _manager) -> bytes:
+        if body["kind"].startswith(self.unserved):
+            raise NOT_SERVED
+        self.applied.append(body)
+        return json.dumps(body).encode()
+
+
+def backstop_of(transport, mode=BackstopMode.VAP, report=lambda _: None) -> Backstop:
+    return Backstop(
+        lambda: None, report, Path(), kubeconfig=None, mode=mode, excluded=("tokenguard",), transport=transport
+    )
+
+
+SNAPSHOT = Snapshot(default_policy(), ClusterState())
+
+
+def excluded(objects) -> list:
+    return next(
+        one["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+        for one in objects
+        if one["metadata"]["name"] == "tokenguard-token-expiration-deny" and "matchConstraints" in one["spec"]
+    )
+
+
+def test_reconcile_excludes_what_the_webhooks_exclude() -> None:
+    transport = Applying(CONFIGURATION, *EMPTY)
+    assert backstop_of(transport).reconcile(SNAPSHOT) == len(transport.applied) > 0
+    assert excluded(transport.applied) == [
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "tokenguard", "a", "b"]},
+        {"key": "off", "operator": "DoesNotExist"},
+    ]
+
+
+def test_reconcile_without_configuration_writes_nothing() -> None:
+    transport = Applying(NOT_THERE)
+    with pytest.raises(ApiError, match="no ValidatingWebhookConfiguration/tokenguard"):
+        backstop_of(transport).reconcile(SNAPSHOT)
+    assert not transport.applied
+
+
+def test_reconcile_without_configuration_excludes_as_before() -> None:
+    transport = Applying(CONFIGURATION, *EMPTY, NOT_THERE, *EMPTY)
+    backstop = backstop_of(transport)
+    backstop.reconcile(SNAPSHOT)
+    first, transport.applied = transport.applied, []
+    backstop.reconcile(SNAPSHOT)
+    assert transport.applied == first
+
+
+@pytest.mark.parametrize(
+    ("mode", "unserved", "message"),
+    [
+        (BackstopMode.MAP, "Mutating", "MutatingAdmissionPolicy .*; Kubernetes 1.36 and newer do"),
+        (BackstopMode.VAP, "Validating", "ValidatingAdmissionPolicy .*; Kubernetes 1.30 and newer do"),
+    ],
+)
+def test_reconcile_kind_not_served_writes_nothing_and_says_why(mode, unserved, message) -> None:
+    transport = Applying(CONFIGURATION, *EMPTY, unserved=unserved)
+    with pytest.raises(ApiError, match=f"the API server does not serve {message}"):
+        backstop_of(transport, mode).reconcile(SNAPSHOT)
+    assert not transport.applied
+
+
+def test_reconcile_off_without_the_kinds_is_in_step() -> None:
+    assert backstop_of(FakeTransport(*[NOT_SERVED] * 4), BackstopMode.OFF).reconcile(SNAPSHOT) == 0
+
+
+def test_reconcile_error_is_reported_each_time_and_logged_once(caplog) -> None:
     refused = ApiError(403, "HTTP 403: forbidden")
     reports: list[bool] = []
     transport = FakeTransport(refused, refused, NOTHING, NOTHING, NOTHING, NOTHING)
-    backstop = Backstop(
-        lambda: None, reports.append, tmp_path, kubeconfig=None, mode=BackstopMode.OFF, own_namespace="tokenguard",
-        transport=transport,
-    )  # fmt: skip
-    snapshot = Snapshot(default_policy(), ClusterState())
+    backstop = backstop_of(transport, BackstopMode.OFF, reports.append)
     with caplog.at_level("INFO", "tokenguard.backstop"):
         for _ in range(3):
-            backstop.reconcile_and_report(snapshot)
+            backstop.reconcile_and_report(SNAPSHOT)
     assert reports == [False, False, True]
     assert caplog.messages == [
         "the backstop differs from the policy: HTTP 403: forbidden",

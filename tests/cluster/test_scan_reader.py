@@ -9,12 +9,12 @@ from webhook.cluster.listing import read_object
 from webhook.cluster.scan_reader import WORKLOAD_KINDS, ScanReader
 from webhook.cluster.transport import ApiError
 from webhook.core.decision import Outcome
+from webhook.core.webhook_scope import Requirement, WebhookScope, WebhookScopes
 from webhook.formatters import scan_text
 from webhook.scan.exemption_usage import ExemptionStatus
 from webhook.scan.options import ScanFilters, ScanOptions
 from webhook.scan.report import OutcomeCounts, ScanReport
 from webhook.scan.scanner import Scanner
-from webhook.scan.webhook_scope import Requirement, WebhookScope
 
 REFUSED = ApiError(403, "HTTP 403: not for you")
 ROBOT = {
@@ -373,7 +373,7 @@ def test_history_is_read_from_webhook_and_policy() -> None:
     assert (history.is_known, str(history.webhook_created), str(history.policy_changed)) == (
         True, "2026-11-20 12:00:00+00:00", "2026-11-21 00:00:00+00:00",
     )  # fmt: skip
-    assert history.scope == WebhookScope(
+    assert history.scopes.pods == WebhookScope(
         (Requirement("guarded", "In", ("yes",)), Requirement("name", "NotIn", ("a", "b"))),
         frozenset({"cert-manager", "calico-system"}),
     )
@@ -382,4 +382,4 @@ def test_history_is_read_from_webhook_and_policy() -> None:
 @pytest.mark.parametrize(("found", "is_known"), [([], True), (REFUSED, False)])
 def test_history_without_webhook_is_known_unless_refused(found, is_known) -> None:
     history = ScanReader(Lists(validatingwebhookconfigurations=found), lambda _: None).snapshot().history
-    assert (history.is_known, history.webhook_created, history.scope) == (is_known, None, WebhookScope())
+    assert (history.is_known, history.webhook_created, history.scopes) == (is_known, None, WebhookScopes())

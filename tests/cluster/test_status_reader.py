@@ -9,8 +9,9 @@ import pytest
 from webhook.cluster.status_reader import parse_metrics, read_facts
 from webhook.cluster.transport import ApiError
 from webhook.core.dry_run import DryRunAnswer
+from webhook.core.webhook_scope import Requirement
 from webhook.pki.issue import create_ca, issue_certificate
-from webhook.status.facts import NotRead, PodFacts, SelectorTerm
+from webhook.status.facts import NotRead, PodFacts
 from webhook.status.probe import ProbeResult
 from webhook.status.webhooks import MUTATING, VALIDATING
 
@@ -140,7 +141,7 @@ def test_everything_is_read() -> None:
 def test_webhook_is_read_with_its_selectors() -> None:
     facts = read_facts(ApiServer(WHOLE), "tokenguard", None, probe=False)
     found = facts.configurations[MUTATING].webhooks["pods.mutate.tokenguard.svc"]
-    assert found.namespace_selector == (SelectorTerm("a", "In", ("b",)), SelectorTerm("c", "Exists"))
+    assert found.namespace_selector == (Requirement("a", "In", ("b",)), Requirement("c", "Exists"))
     assert (found.rules, found.has_object_selector) == (frozenset({("pods", "CREATE")}), False)
     assert (found.target, found.host) == ("tokenguard/tokenguard", "tokenguard.tokenguard.svc")
     assert found.bundle == CA.certificate
@@ -203,5 +204,5 @@ def test_unreachable_api_server_ends_the_run() -> None:
 
 
 def test_metrics_without_the_samples_say_nothing() -> None:
-    assert parse_metrics("") == ("", None, {})
+    assert parse_metrics("") == ("", None, {}, None)
     assert parse_metrics(METRICS).probe_successes == {"deny": dt.datetime.fromtimestamp(1.7e9, dt.UTC)}

@@ -278,7 +278,7 @@ def _exported(case: Case, number: int, resources: set[str], *, patched: bool) ->
     export = compile_policy(
         case.policy,
         patched=patched,
-        own_namespace=case.cluster.own_namespace,
+        excluded=(case.cluster.own_namespace,),
         api_audiences=case.policy.api_audiences(case.cluster),
     )
     selector = {"objectSelector": {"matchLabels": {LABEL: str(number)}}}

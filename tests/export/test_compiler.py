@@ -7,6 +7,7 @@ import pytest
 from tests.policies import DESIGN, HEAD
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
+from webhook.core.webhook_scope import NAME_LABEL, Requirement, WebhookScope, WebhookScopes
 from webhook.export.compiler import Export, compile_policy
 from webhook.export.objects import MAX_EXPRESSION, NOT_EXPRESSED, POLICY, PolicyTooLargeError
 from webhook.export.secrets import claim_texts
@@ -113,13 +114,74 @@ def test_claim_texts_are_those_of_the_webhook_configuration() -> None:
     assert len(set(claim_texts())) == 9
 
 
-def test_compile_leaves_the_probe_namespace_to_the_webhook() -> None:
-    found = compile_policy(default_policy(), patched=True, own_namespace="guard", probe_namespace="guard-probe")
-    excluded = {
-        obj["spec"]["matchConstraints"]["resourceRules"][0]["resources"][0]: selector["values"]
-        for obj in found.objects
-        if "matchConstraints" in obj["spec"]
-        for selector in obj["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+def selectors(found: Export) -> dict[str, list[dict[str, object]]]:
+    """Return the requirements of the namespaceSelector by resource."""
+    matched = [one["spec"]["matchConstraints"] for one in found.objects if "matchConstraints" in one["spec"]]
+    return {one["resourceRules"][0]["resources"][0]: one["namespaceSelector"]["matchExpressions"] for one in matched}
+
+
+def not_in(*names: str) -> dict[str, object]:
+    return {"key": NAME_LABEL, "operator": "NotIn", "values": [*names]}
+
+
+def test_compile_leaves_pods_in_excluded_namespaces_alone() -> None:
+    found = compile_policy(default_policy(), patched=True, excluded=("guard", "guard-probe"))
+    assert selectors(found) == {
+        "pods": [not_in("kube-system", "guard", "guard-probe")],
+        "secrets": [not_in("kube-system")],
+        "serviceaccounts/token": [not_in("kube-system")],
     }
-    secrets = {"secrets": ["kube-system"], "serviceaccounts/token": ["kube-system"]}
-    assert excluded == {"pods": ["kube-system", "guard", "guard-probe"], **secrets}
+
+
+def test_compile_excludes_what_the_webhooks_exclude() -> None:
+    webhooks = WebhookScopes(
+        WebhookScope((Requirement(NAME_LABEL, "NotIn", ("kube-system", "a")), Requirement("off", "DoesNotExist"))),
+        WebhookScope((Requirement("guarded", "In", ("yes",)),)),
+        WebhookScope(excluded=frozenset({"c", "b"})),
+    )
+    assert selectors(compile_policy(default_policy(), patched=True, webhooks=webhooks)) == {
+        "pods": [not_in("kube-system", "tokenguard", "a"), {"key": "off", "operator": "DoesNotExist"}],
+        "secrets": [not_in("kube-system"), {"key": "guarded", "operator": "In", "values": ["yes"]}],
+        "serviceaccounts/token": [not_in("kube-system", "b", "c")],
+    }
+
+
+def test_compile_ends_messages_with_the_help_of_the_policy() -> None:
+    found = export("messages: {url: https://x/it's, contact: '#team'}")
+    messages = [
+        validation["messageExpression"] for one in found.objects for validation in one["spec"].get("validations", ())
+    ]
+    help_text = "; for help, see https://x/it's or contact #team [see 'tokenguard rules "
+    assert messages
+    assert all(help_text in message for message in messages)
+
+
+DEFAULTS = "rules: {api-token-automount: patch}\ntokens: {audiences: {default: vault}}\n"
+INJECTS = "inject: [{name: v, audience: a, mountPath: /v}]\n"
+UNPATCHED = {
+    "token-expiration: partly expressed: nothing caps the API server's own token",
+    "token-expiration: partly expressed: nothing caps a token that its author projects",
+    "token-audience: partly expressed: nothing adds the default audience",
+    "api-token-automount: not expressed: nothing removes kube-api-access-*",
+    "inject: partly expressed: nothing injects a token",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{DEFAULTS}{INJECTS}", UNPATCHED),
+        ("", {gap for gap in UNPATCHED if gap.startswith("token-expiration")}),
+        ("rules: {token-expiration: reject}", {gap for gap in UNPATCHED if "API server's own" in gap}),
+        (f"mode: warn\n{DEFAULTS}{INJECTS}", set()),
+        (
+            f"{DEFAULTS.replace('{api', '{token-audience: reject, token-expiration: off, api')}{INJECTS}",
+            {gap for gap in UNPATCHED if not gap.startswith("token-")},
+        ),
+    ],
+    ids=["everything", "default policy", "reject", "mode warn", "off"],
+)
+def test_compile_unpatched_lists_what_nothing_patches(text: str, expected: set[str]) -> None:
+    assert {gap for gap in UNPATCHED if any(gap in found for found in export(text).not_expressed)} == expected
+    patched = export(text, patched=True).not_expressed
+    assert not any(gap in found for gap in UNPATCHED for found in patched)

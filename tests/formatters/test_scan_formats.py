@@ -22,13 +22,13 @@ from tests.scan.small_cluster import (
     spec,
 )
 from webhook.core.policy.model import Action
+from webhook.core.webhook_scope import WebhookScope, WebhookScopes
 from webhook.formatters import scan_json, scan_text
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_html import page
 from webhook.scan.options import ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import OutcomeCounts, RuleCount, UnreadResource
-from webhook.scan.webhook_scope import WebhookScope
 
 REFUSED = UnreadResource(
     "secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True
@@ -74,10 +74,12 @@ def test_text_lists_pods_that_were_certainly_not_evaluated() -> None:
 
 def test_text_lists_pods_of_an_excluded_namespace_without_advice() -> None:
     small = Small().pod("a", live(), creationTimestamp="2026-11-22T13:00:00Z")
-    scope = WebhookScope(excluded=frozenset({"shop"}))
-    small.snapshot.history = AdmissionHistory(NOW, NOW, scope, is_known=True)
+    scopes = WebhookScopes(WebhookScope(excluded=frozenset({"shop"})))
+    small.snapshot.history = AdmissionHistory(NOW, NOW, scopes, is_known=True)
     excluded = "admitted without evaluation, as the webhook configuration excludes the namespace"
-    assert f"  {excluded}: 1 pod of Pod/a in shop (token-expiration)\n" in text(small.scan())
+    shown = text(small.scan())
+    assert f"  {excluded}: 1 pod of Pod/a in shop (token-expiration)\n" in shown
+    assert "not evaluated, excluded by the webhook configuration: shop\n" in shown
 
 
 def test_text_shows_the_whole_report(small_cluster) -> None:

@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from tests.scan.small_cluster import NOW, Small, account, csi_driver, live, named_secret, of, secret, spec
+from webhook.core.webhook_scope import WebhookScope, WebhookScopes
 from webhook.formatters import scan_policyreport
 from webhook.formatters.scan_policyreport import LEFT_OUT, MAX_BYTES, RESULTS, policy_reports
 from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import ScanReport
 from webhook.scan.report_api import OPEN_REPORTS, REPORT_APIS, WG_POLICY
-from webhook.scan.webhook_scope import WebhookScope
 
 SECRET_OFF = 'rules: {legacy-token-secret: "off"}\n'
 TIMESTAMP = {"seconds": int(NOW.timestamp()), "nanos": 0}
@@ -121,12 +121,13 @@ def test_pod_that_runs_unpatched_fails_with_owner_and_hint(day, admission, categ
 
 def test_pod_in_an_excluded_namespace_is_skipped() -> None:
     small = Small().pod("a", live(), creationTimestamp="2026-11-22T13:00:00Z")
-    small.snapshot.history = HISTORY._replace(scope=WebhookScope(excluded=frozenset({"shop"})))
+    small.snapshot.history = HISTORY._replace(scopes=WebhookScopes(WebhookScope(excluded=frozenset({"shop"}))))
     [result] = results(small.scan(), rule="token-expiration")
     assert (result["result"], result["severity"], result["scored"]) == ("skip", "info", False)
     assert result["category"] == "Admitted without evaluation"
     assert "as the webhook configuration excludes the namespace: " in result["message"]
-    assert "What to do: nothing, or first include the namespace in the webhook configuration; " in result["message"]
+    hint = "What to do: nothing; or include the namespace in the webhook configuration, and scan again"
+    assert result["message"].endswith(hint)
 
 
 def test_pod_with_many_findings_says_how_many_more() -> None:

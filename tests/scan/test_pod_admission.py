@@ -5,11 +5,11 @@ import datetime as dt
 import pytest
 
 from tests.scan.small_cluster import AT, INJECT, Small, api_token, live, mounts, named_secret, of, secret, spec
+from webhook.core.webhook_scope import NAME_LABEL, Requirement, WebhookScope, WebhookScopes
 from webhook.scan.evaluation_result import Admission
 from webhook.scan.options import ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import UnevaluatedPod
-from webhook.scan.webhook_scope import NAME_LABEL, Requirement, WebhookScope
 
 WEBHOOK = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 POLICY = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -64,7 +64,7 @@ SCOPES = {
 def test_pod_in_an_excluded_namespace_is_excluded(scope, created) -> None:
     small = Small().pod("a", UNCAPPED, creationTimestamp=created)
     small.snapshot.namespaces["shop"] = frozenset({("opt-out", "")})
-    small.snapshot.history = HISTORY._replace(scope=scope)
+    small.snapshot.history = HISTORY._replace(scopes=WebhookScopes(scope))
     assert [pod.admission.value for pod in small.scan().unevaluated_pods] == ["excluded"]
 
 
@@ -74,7 +74,7 @@ def test_pod_in_an_excluded_namespace_is_excluded(scope, created) -> None:
     WebhookScope((Requirement("guarded", "Unheard"),), frozenset({"other"})),
 ])  # fmt: skip
 def test_pod_in_another_namespace_is_not_excluded(scope) -> None:
-    assert admissions(UNCAPPED, history=HISTORY._replace(scope=scope)) == ["not-evaluated"]
+    assert admissions(UNCAPPED, history=HISTORY._replace(scopes=WebhookScopes(scope))) == ["not-evaluated"]
 
 
 def test_pod_without_creation_time_is_undetermined() -> None:

@@ -22,8 +22,10 @@ from tests.scan.small_cluster import (
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
+from webhook.core.webhook_scope import WebhookScope, WebhookScopes
 from webhook.scan.evaluation_result import Change
 from webhook.scan.options import ApiAudiences, AudienceSource, ScanFilters
+from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import OutcomeCounts, TokenUse, UnreadResource
 
 READS = spec(container=named_secret("old"))
@@ -65,6 +67,31 @@ def test_scan_workloads_of_two_groups_are_distinct() -> None:
     assert [reference.title for reference in legacy.references] == ["Job/train", "Job.batch.volcano.sh/train"]
     [idle] = report.accounts_without_permissions
     assert idle.workloads == ("Job.batch.volcano.sh/train", "Job/train")
+
+
+EXCLUDED = WebhookScope(excluded=frozenset({"shop"}))
+
+
+def test_scan_excluded_namespace_is_not_evaluated() -> None:
+    small = Small(secret("old")).deployment("web", READS).pod("web-1-a", READS, **OWNED)
+    small.snapshot.history = AdmissionHistory(scopes=WebhookScopes(EXCLUDED), is_known=True)
+    report = small.scan()
+    [owner] = report.workloads
+    note = "namespace shop is excluded by the webhook configuration"
+    assert {(group.evaluation.result.outcome, group.evaluation.result.note) for group in owner.groups} == {
+        (Outcome.ALLOWED, note),
+    }  # fmt: skip
+    assert report.excluded_namespaces == ("shop",)
+    assert report.legacy_secrets[0].result.outcome is Outcome.DENIED, "only the webhook for pods excludes it"
+    assert report.legacy_secrets[0].references[0].title == "Deployment/web"
+
+
+def test_scan_secret_its_webhook_excludes_is_not_evaluated() -> None:
+    small = Small(secret("old"))
+    small.snapshot.history = AdmissionHistory(scopes=WebhookScopes(secrets=EXCLUDED), is_known=True)
+    report = small.scan()
+    assert report.legacy_secrets[0].result.note == "namespace shop is excluded by the webhook configuration"
+    assert (report.excluded_namespaces, report.exit_status) == ((), 0)
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])

@@ -7,6 +7,7 @@ import pytest
 
 from tests.manifests.rendering import render, the
 from webhook.core.policy.loader import read_policy
+from webhook.core.webhook_scope import Requirement
 from webhook.pki.issue import create_ca, issue_certificate
 from webhook.status import webhooks
 from webhook.status.facts import (
@@ -21,7 +22,6 @@ from webhook.status.facts import (
     ProbeFacts,
     ReplicaFacts,
     ScanFacts,
-    SelectorTerm,
     WebhookFacts,
 )
 from webhook.status.parts import evaluate_status
@@ -49,7 +49,7 @@ def configuration(kind, **changed):
     found = {}
     for name, (failure_policy, rules) in webhooks.SHIPPED[kind].items():
         pairs = frozenset((resource, verb) for resource, verbs in rules.items() for verb in verbs)
-        term = SelectorTerm("kubernetes.io/metadata.name", "NotIn", ("kube-system", "tokenguard"))
+        term = Requirement("kubernetes.io/metadata.name", "NotIn", ("kube-system", "tokenguard"))
         found[name] = WebhookFacts(
             name, failure_policy, pairs, (term,), has_object_selector=False, conditions=(),
             target="tokenguard/tokenguard", host=HOST, bundle=CA.certificate,
@@ -88,7 +88,7 @@ def probed(result, reason="x", **more):
 
 OPT_OUT = (
     *FACTS.configurations[VALIDATING].webhooks["pods.validate.tokenguard.svc"].namespace_selector,
-    SelectorTerm("example.com/off", "DoesNotExist"),
+    Requirement("example.com/off", "DoesNotExist"),
 )
 OTHER = issue_certificate(create_ca(NOW - DAY), (HOST,), NOW - DAY, 90 * DAY)
 PODS = (PodFacts("tokenguard-a", is_ready=False, reason="ErrImagePull"),)
@@ -206,6 +206,17 @@ def test_last_success_of_the_replicas_is_shown() -> None:
     facts = replace(FACTS, replicas=ReplicaFacts(2, 2, metrics=metrics), probe=NotRead("no right"))
     [row] = [row for row in evaluate_status(facts).rows if row.name == "probe"]
     assert row.summary == "replicas: last success 2026-11-26 11:00:00 UTC; not asked now: no right"
+
+
+@pytest.mark.parametrize(("found", "summary"), [(None, "none"), (BACKSTOP, "vap")])
+def test_backstop_that_a_replica_cannot_keep_in_step_is_a_problem(found, summary) -> None:
+    metrics = {"a": MetricsFacts("abc"), "b": MetricsFacts("abc", backstop_in_sync=False)}
+    facts = replace(FACTS, replicas=ReplicaFacts(2, 2, metrics=metrics), backstop=found)
+    [row] = [row for row in evaluate_status(facts).rows if row.name == "backstop"]
+    assert (row.summary, row.state) == (summary, RowState.PROBLEM)
+    [problem] = row.problems
+    assert problem.text == "replica b cannot keep the exported policies in step with its policy"
+    assert problem.fix == "kubectl logs -n tokenguard b | grep backstop"
 
 
 @pytest.mark.parametrize("kind", [MUTATING, VALIDATING])

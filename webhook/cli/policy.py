@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+import msgspec
 import yaml
 
-from webhook.check.input_files import STDIN, find
+from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.check.policy_tests import PolicyTestReport, run_policy_tests
 from webhook.cli import policy_init
 from webhook.cli.common import (
     FILE,
+    InputError,
     api_audience_option,
     label_option,
     load_policy,
@@ -23,6 +25,7 @@ from webhook.cli.common import (
     policy_problems,
     read_input,
 )
+from webhook.cluster.admission_history import scopes_in_manifests
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.policy.loader import policy_warnings, read_policy
 from webhook.core.policy.model import Policy
@@ -30,7 +33,9 @@ from webhook.core.policy.schema import json_schema
 from webhook.core.policy.serializer import namespace_document, policy_document
 from webhook.core.safe_output import safe_text
 from webhook.core.selectors import Labels
+from webhook.core.webhook_scope import EVERYWHERE, WebhookScopes
 from webhook.export.compiler import compile_policy
+from webhook.export.objects import KUBERNETES, VALIDATING
 from webhook.formatters import policy_test
 from webhook.formatters.check_lines import problem_line
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
@@ -154,11 +159,17 @@ def print_schema() -> None:
                    " webhook does; needs Kubernetes 1.36.")  # fmt: skip
 @own_namespace_option
 @api_audience_option
-def export(file: str | None, output: str, own_namespace: str, api_audiences: tuple[str, ...]) -> None:
+@click.option("--webhooks", type=FILE, metavar="FILE|-",
+              help="Manifests with tokenguard's ValidatingWebhookConfiguration, from kubectl get or kubectl kustomize:"
+                   " namespaces that it excludes are left alone.")  # fmt: skip
+def export(
+    file: str | None, output: str, own_namespace: str, api_audiences: tuple[str, ...], webhooks: str | None
+) -> None:
     """Print a policy as admission policies, which need no webhook.
 
     Without FILE, exports the default policy. The objects are manifests for kubectl apply --server-side. What they do
-    not enforce is listed on standard error and in their annotation tokenguard/not-expressed.
+    not enforce as the webhook does, and which Kubernetes they need, is listed on standard error; the former also in
+    their annotation tokenguard/not-expressed.
 
     Exit status: 0 exported; 2 the policy is invalid, cannot be read, or is too large for the API server.
     """
@@ -167,12 +178,25 @@ def export(file: str | None, output: str, own_namespace: str, api_audiences: tup
     exported = compile_policy(
         policy,
         patched=output == "vap+map",
-        own_namespace=own_namespace,
+        excluded=(own_namespace,),
+        webhooks=EVERYWHERE if webhooks is None else _webhook_scopes(webhooks),
         api_audiences=audiences or FALLBACK_API_AUDIENCES,
     )
     for gap in exported.not_expressed:
         click.echo(gap, err=True)
     if not audiences:
         click.echo(f"API server's audiences: assumed to be {', '.join(FALLBACK_API_AUDIENCES)}", err=True)
+    older = "; on an older one, use -o vap" if exported.kubernetes != KUBERNETES[VALIDATING] else ""
+    click.echo(f"needs Kubernetes {exported.kubernetes} or newer{older}", err=True)
     for found in exported.objects:
         click.echo(f"---\n{_yaml(found)}", nl=False)
+
+
+def _webhook_scopes(file: str) -> WebhookScopes:
+    try:
+        scopes = scopes_in_manifests(read_input(file))
+    except msgspec.DecodeError as error:
+        raise InputError([InputProblem(file, f"ValidatingWebhookConfiguration tokenguard: {error}")]) from None
+    if scopes is None:
+        raise InputError([InputProblem(file, "no ValidatingWebhookConfiguration named tokenguard")])
+    return scopes

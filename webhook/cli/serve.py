@@ -161,10 +161,9 @@ def _backstop(options: ServeOptions, mode: str | None) -> BackstopFactory | None
     _require_cluster(options, "--backstop")
     from webhook.cluster.backstop import Backstop, BackstopMode  # noqa: PLC0415 - as above
 
-    return partial(
-        Backstop, kubeconfig=options.kubeconfig, mode=BackstopMode(mode), own_namespace=options.own_namespace,
-        probe_namespace=options.probe_namespace,
-    )  # fmt: skip
+    # the self-probe asks whether the webhook is called
+    excluded = (options.own_namespace, *filter(None, [options.probe_namespace]))
+    return partial(Backstop, kubeconfig=options.kubeconfig, mode=BackstopMode(mode), excluded=excluded)
 
 
 def _has_cluster(options: ServeOptions) -> bool:

@@ -1,17 +1,24 @@
 """Since when and where tokenguard is called, and since when the policy is as it is, to conclude admissions from."""
 
 import datetime as dt
-import re
 
 import msgspec
 
-from webhook.cluster.api_types import BY_NAME, ApiObject, ConfigMap, Metadata, Resource, config_map
-from webhook.scan.webhook_scope import Requirement, WebhookScope
+from webhook.cluster.api_types import (
+    BY_NAME,
+    ApiObject,
+    ConfigMap,
+    LabelSelector,
+    MatchCondition,
+    Metadata,
+    Resource,
+    config_map,
+)
+from webhook.core.manifests import read_manifests
+from webhook.core.webhook_scope import WebhookScope, WebhookScopes, names_in_condition
 
 _NAME = "tokenguard"
-_PODS = "pods.validate.tokenguard.svc"
-_EXCLUDED = re.compile(r"!\(request\.namespace in '([a-z0-9,-]*)'\.split\(','\)\)")
-"""The condition of manifests/components/exclude-namespaces."""
+_SUBJECTS = WebhookScopes._fields
 _PATH = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
@@ -19,26 +26,19 @@ class _CreatedMetadata(Metadata):
     creation_timestamp: dt.datetime | None = None
 
 
-class _Expression(msgspec.Struct):
-    key: str = ""
-    operator: str = ""
-    values: list[str] | None = None
-
-
-class _LabelSelector(msgspec.Struct, rename="camel"):
-    match_labels: dict[str, str] | None = None
-    match_expressions: list[_Expression] | None = None
-
-
-class _MatchCondition(msgspec.Struct):
-    name: str = ""
-    expression: str = ""
-
-
 class _ValidatingWebhook(msgspec.Struct, rename="camel"):
     name: str = ""
-    namespace_selector: _LabelSelector | None = None
-    match_conditions: list[_MatchCondition] | None = None
+    namespace_selector: LabelSelector | None = None
+    match_conditions: list[MatchCondition] | None = None
+
+    @property
+    def scope(self) -> WebhookScope:
+        """The namespaces in which it is called."""
+        requirements = self.namespace_selector.requirements if self.namespace_selector else ()
+        conditions = self.match_conditions or ()
+        return WebhookScope(
+            requirements, frozenset(name for one in conditions for name in names_in_condition(one.expression))
+        )
 
 
 class ValidatingConfiguration(ApiObject):
@@ -48,23 +48,23 @@ class ValidatingConfiguration(ApiObject):
     webhooks: list[_ValidatingWebhook] | None = None
 
     @property
-    def scope(self) -> WebhookScope:
-        """The namespaces whose pods it has evaluated."""
-        webhook = next((webhook for webhook in self.webhooks or () if webhook.name == _PODS), None)
-        if webhook is None:
-            return WebhookScope()
-        selector = webhook.namespace_selector or _LabelSelector()
-        labels = (Requirement(key, "In", (value,)) for key, value in (selector.match_labels or {}).items())
-        expressions = (
-            Requirement(expression.key, expression.operator, tuple(expression.values or ()))
-            for expression in selector.match_expressions or ()
+    def scopes(self) -> WebhookScopes:
+        """The namespaces in which its webhooks are called."""
+        scopes = {webhook.name: webhook.scope for webhook in self.webhooks or ()}
+        return WebhookScopes(
+            *(scopes.get(f"{subject}.validate.tokenguard.svc", WebhookScope()) for subject in _SUBJECTS)
         )
-        conditions = (_EXCLUDED.fullmatch(condition.expression) for condition in webhook.match_conditions or ())
-        names = (name for found in conditions if found for name in found[1].split(","))
-        return WebhookScope((*labels, *expressions), frozenset(names))
 
 
 WEBHOOK = Resource("validatingwebhookconfigurations", _PATH, ValidatingConfiguration, f"{BY_NAME}{_NAME}")
+
+
+def scopes_in_manifests(data: bytes) -> WebhookScopes | None:
+    """Return the scopes of the validating webhook configuration in a file with manifests; None if it is not there."""
+    for manifest in read_manifests(data).manifests:
+        if (manifest.kind, manifest.name) == ("ValidatingWebhookConfiguration", _NAME):
+            return msgspec.json.decode(manifest.raw, type=ValidatingConfiguration).scopes
+    return None
 
 
 class _ManagedFields(msgspec.Struct, rename="camel"):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
+from webhook.core.webhook_scope import Requirement
 
 
 class Annotations(msgspec.Struct, gc=False):
@@ -41,6 +42,35 @@ class ConfigMap(ApiObject):
     """A ConfigMap with its data."""
 
     data: dict[str, str] | None = None
+
+
+class _Requirement(msgspec.Struct):
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
+class LabelSelector(msgspec.Struct, rename="camel"):
+    """A label selector."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[_Requirement] | None = None
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """Its requirements; without any it selects everything."""
+        equal = (Requirement(key, "In", (value,)) for key, value in (self.match_labels or {}).items())
+        return (
+            *equal,
+            *(Requirement(one.key, one.operator, tuple(one.values or ())) for one in self.match_expressions or ()),
+        )
+
+
+class MatchCondition(msgspec.Struct):
+    """A condition, in CEL, under which a webhook is called."""
+
+    name: str = ""
+    expression: str = ""
 
 
 T = TypeVar("T")

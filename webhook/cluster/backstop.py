@@ -10,16 +10,19 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from webhook.cluster.admission_history import WEBHOOK
 from webhook.cluster.api_client import ApiClient
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.cluster_state import ClusterState
 from webhook.core.errors import UserError
 from webhook.core.formatting import FastStrEnum
 from webhook.core.policy.model import Policy
+from webhook.core.webhook_scope import WebhookScopes
 from webhook.export.compiler import compile_policy
 from webhook.export.objects import (
     API_VERSION,
     COUNT,
+    KUBERNETES,
     MANAGED_BY,
     MUTATING,
     POLICY,
@@ -37,6 +40,7 @@ INTERVAL = 10.0
 _POLICY_INTERVAL = 1.0
 """Seconds between two looks at the policy in force, which are free."""
 _KINDS = (MUTATING, f"{MUTATING}Binding", VALIDATING, f"{VALIDATING}Binding")
+_WEBHOOKS = f"{WEBHOOK.path}/tokenguard"
 _LABELS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 INVALID = 422
 _Key = tuple[str, str]
@@ -111,7 +115,7 @@ def read_objects(transport: Transport) -> dict[_Key, Object]:
         try:
             body = transport.get(_path(kind), {"labelSelector": _LABELS}, "application/json")
         except ApiError as error:
-            if error.status == NOT_FOUND and kind.startswith(MUTATING):  # before Kubernetes 1.36
+            if error.status == NOT_FOUND:  # not served, so there are none
                 continue
             raise
         for one in msgspec.json.decode(body)["items"]:
@@ -131,21 +135,21 @@ class Backstop:
         *,
         kubeconfig: Path | None,
         mode: BackstopMode,
-        own_namespace: str,
-        probe_namespace: str | None = None,
+        excluded: tuple[str, ...],
         transport: Transport | None = None,
     ) -> None:
         """Keep what `mode` says of the policy in `snapshot`; `report` gets whether the objects are in step.
 
-        `kubeconfig` is None in a cluster; `folder` is private to the server. Pods in `probe_namespace` are left to the
-        webhook, because the self-probe asks whether it is called. Tests replace the `transport`. Starts nothing.
+        `kubeconfig` is None in a cluster; `folder` is private to the server. Pods in the `excluded` namespaces are left
+        alone, and so is everything that the webhook configuration excludes. Tests replace the `transport`. Starts
+        nothing.
         """
         self._snapshot = snapshot
         self._report = report
         self._transport = transport or ApiClient(kubeconfig, folder)
         self._mode = mode
-        self._own_namespace = own_namespace
-        self._probe_namespace = probe_namespace
+        self._excluded = excluded
+        self._webhooks: WebhookScopes | None = None
         self._stopping = threading.Event()
         self._last_error = ""
         self._compiled: tuple[object, Sequence[Object]] = (None, ())
@@ -188,7 +192,8 @@ class Backstop:
     def reconcile(self, snapshot: PolicySnapshot) -> int:
         """Apply what is missing or edited, delete what is stale; return how many objects were written or deleted.
 
-        Raises `ApiError` and, if the policy cannot be compiled, `PolicyTooLargeError`.
+        Raises `ApiError`, also if the API server does not serve a kind that is needed: then nothing is written. Raises
+        `PolicyTooLargeError` if the policy cannot be compiled.
         """
         wanted = {} if self._mode is BackstopMode.OFF else {_key(one): one for one in self._compile(snapshot)}
         live = read_objects(self._transport)
@@ -203,29 +208,50 @@ class Backstop:
         return len(changed) + len(stale)
 
     def _compile(self, snapshot: PolicySnapshot) -> Sequence[Object]:
-        """Return the objects, without exemptions that have ended; cached until the policy or the day changes."""
+        """Return the objects, without exemptions that have ended; cached until what they are made from changes."""
+        webhooks = self._read_webhooks()
         now = self._transport.now()
         audiences = snapshot.policy.api_audiences(snapshot.cluster)
-        key = (id(snapshot.policy), audiences, now.astimezone(dt.UTC).date())
+        key = (id(snapshot.policy), audiences, webhooks, now.astimezone(dt.UTC).date())
         if self._compiled[0] != key:
             active = tuple(exemption for exemption in snapshot.policy.exemptions if exemption.is_active(now))
             export = compile_policy(
                 replace(snapshot.policy, exemptions=active),
                 patched=self._mode is BackstopMode.MAP,
-                own_namespace=self._own_namespace,
+                excluded=self._excluded,
+                webhooks=webhooks,
                 api_audiences=audiences,
-                probe_namespace=self._probe_namespace,
             )
             self._compiled = (key, export.objects)
         return self._compiled[1]
+
+    def _read_webhooks(self) -> WebhookScopes:
+        """Return which namespaces the webhooks exclude; while their configuration is missing, what was read before.
+
+        Raises `ApiError` without either: nothing may be denied in a namespace that is only excluded a moment later.
+        """
+        try:
+            body = self._transport.get(_WEBHOOKS, {}, "application/json")
+            self._webhooks = msgspec.json.decode(body, type=WEBHOOK.item_type).scopes
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+            if self._webhooks is None:
+                message = (
+                    "no ValidatingWebhookConfiguration/tokenguard, so it is not known which namespaces it excludes"
+                )
+                raise ApiError(NOT_FOUND, message) from None
+        return self._webhooks
 
     def _apply(self, wanted: Object, live: Object | None) -> None:
         """Apply an object; replace it if somebody else has added to it, which applying leaves there."""
         path = f"{_path(wanted['kind'])}/{wanted['metadata']['name']}"
         try:
             live = msgspec.json.decode(self._transport.apply(path, wanted, FIELD_MANAGER))
-        except ApiError as error:  # together with what was added it may be invalid
-            if error.status != INVALID or live is None:
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                raise _not_served(wanted["kind"].removesuffix("Binding")) from None
+            if error.status != INVALID or live is None:  # together with what was added it may be invalid
                 raise
         if live is not None and not _is_same(wanted, live):
             version = {"resourceVersion": live["metadata"]["resourceVersion"]}
@@ -237,6 +263,11 @@ class Backstop:
         except ApiError as error:
             if error.status not in {NOT_FOUND, CONFLICT}:  # another replica has deleted it
                 raise
+
+
+def _not_served(kind: str) -> ApiError:
+    reason = f"the API server does not serve {kind} of {API_VERSION}; Kubernetes {KUBERNETES[kind]} and newer do"
+    return ApiError(NOT_FOUND, reason)
 
 
 def _key(one: Mapping[str, Any]) -> _Key:

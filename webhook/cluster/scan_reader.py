@@ -24,6 +24,7 @@ from webhook.core.k8s_types import CronJob, ObjectMeta, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.core.token_objects import LEGACY_TOKEN_TYPE, CSIDriver, ServiceAccount
+from webhook.core.webhook_scope import WebhookScopes
 from webhook.scan.api_types import (
     LAST_USED,
     TRACKED_SINCE,
@@ -41,7 +42,6 @@ from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.rbac import Binding, Permissions, Role
 from webhook.scan.report import UnreadResource
 from webhook.scan.scanner import Scanner
-from webhook.scan.webhook_scope import WebhookScope
 
 T = TypeVar("T")
 _REFUSED = frozenset({403, 404})
@@ -294,12 +294,12 @@ class ScanReader:
 
     def _read_history(self) -> AdmissionHistory:
         before = len(self._unread)
-        missing = "whether pods were admitted without evaluation"
+        missing = "whether pods were admitted without evaluation, and which namespaces are not evaluated"
         webhook = next(iter([*self._list(WEBHOOK, missing, namespaced=False)]), None)
         return AdmissionHistory(
             webhook.metadata.creation_timestamp if webhook else None,
             self._policy_changed,
-            webhook.scope if webhook else WebhookScope(),
+            webhook.scopes if webhook else WebhookScopes(),
             is_known=len(self._unread) == before,
         )
 

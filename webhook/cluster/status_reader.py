@@ -18,7 +18,6 @@ from webhook.cluster.status_types import (
     CertificateSecret,
     Deployment,
     ReplicaPod,
-    Selector,
     StoredConfiguration,
     Webhook,
 )
@@ -46,7 +45,6 @@ from webhook.status.facts import (
     ProbeFacts,
     ReplicaFacts,
     ScanFacts,
-    SelectorTerm,
     WebhookFacts,
 )
 from webhook.status.probe import PROBE_NAMESPACE, is_unlocked
@@ -165,7 +163,8 @@ def parse_metrics(exposition: str) -> MetricsFacts:
         if name == "probe_last_success_timestamp_seconds"
     }
     expiry = dt.datetime.fromtimestamp(expiries[0], dt.UTC) if expiries else None
-    return MetricsFacts(revisions[0] if revisions else "", expiry, successes)
+    in_sync = [float(value) == 1 for name, _, value in samples if name == "backstop_in_sync"]
+    return MetricsFacts(revisions[0] if revisions else "", expiry, successes, in_sync[0] if in_sync else None)
 
 
 def _certificate(transport: Transport, namespace: str) -> CertificateFacts:
@@ -202,22 +201,13 @@ def _webhook(webhook: Webhook) -> WebhookFacts:
             for resource in rule.resources or ()
             for operation in rule.operations or ()
         ),
-        namespace_selector=tuple(_terms(webhook.namespace_selector)),
-        has_object_selector=bool(list(_terms(webhook.object_selector))),
+        namespace_selector=webhook.namespace_selector.requirements if webhook.namespace_selector else (),
+        has_object_selector=bool(webhook.object_selector and webhook.object_selector.requirements),
         conditions=tuple((condition.name, condition.expression) for condition in webhook.match_conditions or ()),
         target=f"{service.namespace}/{service.name}" if service else "",
         host=host,
         bundle=client.ca_bundle,
     )
-
-
-def _terms(selector: Selector | None) -> Iterator[SelectorTerm]:
-    if selector is None:
-        return
-    for key, value in (selector.match_labels or {}).items():
-        yield SelectorTerm(key, "In", (value,))
-    for term in selector.match_expressions or ():
-        yield SelectorTerm(term.key, term.operator, tuple(term.values or ()))
 
 
 def _namespaces(transport: Transport) -> Mapping[str, Mapping[str, str]]:

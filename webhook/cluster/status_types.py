@@ -2,7 +2,7 @@
 
 import msgspec
 
-from webhook.cluster.api_types import ApiObject
+from webhook.cluster.api_types import ApiObject, LabelSelector, MatchCondition
 
 
 class _Camel(msgspec.Struct, rename="camel"):
@@ -70,19 +70,6 @@ class CertificateSecret(msgspec.Struct):
     data: _CertificateData | None = None
 
 
-class _Requirement(_Camel):
-    key: str = ""
-    operator: str = ""
-    values: list[str] | None = None
-
-
-class Selector(_Camel):
-    """A label selector."""
-
-    match_labels: dict[str, str] | None = None
-    match_expressions: list[_Requirement] | None = None
-
-
 class _Rule(_Camel):
     operations: list[str] | None = None
     resources: list[str] | None = None
@@ -99,11 +86,6 @@ class _Client(_Camel):
     ca_bundle: bytes = b""
 
 
-class _MatchCondition(_Camel):
-    name: str = ""
-    expression: str = ""
-
-
 class Webhook(_Camel):
     """A webhook of a configuration."""
 
@@ -111,9 +93,9 @@ class Webhook(_Camel):
     failure_policy: str = ""
     client_config: _Client = msgspec.field(default_factory=_Client)
     rules: list[_Rule] | None = None
-    namespace_selector: Selector | None = None
-    object_selector: Selector | None = None
-    match_conditions: list[_MatchCondition] | None = None
+    namespace_selector: LabelSelector | None = None
+    object_selector: LabelSelector | None = None
+    match_conditions: list[MatchCondition] | None = None
 
 
 class StoredConfiguration(ApiObject):

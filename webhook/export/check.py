@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from webhook.core.decision import Violation
 from webhook.core.json_patch import Edit, Remove
 from webhook.core.kinds import Subject
-from webhook.core.policy.model import Policy
+from webhook.core.policy.model import Action, Policy
+from webhook.core.webhook_scope import WebhookScopes
 from webhook.export.scopes import Scopes
 
 ANY_EDIT: tuple[Edit, ...] = (Remove(""),)
@@ -17,14 +18,19 @@ ANY_EDIT: tuple[Edit, ...] = (Remove(""),)
 class CompilerInput:
     """What is compiled: a policy for a cluster, with or without MutatingAdmissionPolicies that patch.
 
-    Pods in the `excluded` namespaces are left alone.
+    Pods in the `excluded` namespaces are left alone, and so is what the webhooks are not called for.
     """
 
     policy: Policy
     api_audiences: tuple[str, ...]
     excluded: tuple[str, ...]
+    webhooks: WebhookScopes
     patched: bool
     scopes: Scopes
+
+    def unpatched(self, rule: str, gaps: Mapping[str, Sequence[Action]]) -> tuple[str, ...]:
+        """Return the gaps that a rule has as nothing patches pods, if the policy enforces one of their actions."""
+        return tuple(gap for gap, actions in gaps.items() if not self.patched and self.scopes.enforces(rule, *actions))
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,18 @@ from webhook.core.decision import Finding, Violation
 from webhook.core.evaluate import build_finding
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action, Override, Policy
+from webhook.core.webhook_scope import EVERYWHERE, WebhookScopes
 from webhook.export import cel, inject, mutations, pod_rules, secrets, token_requests
 from webhook.export.check import CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.objects import (
     COUNT,
+    KUBERNETES,
     MAX_EXPRESSION,
     MAX_OBJECT,
+    MUTATING,
     PREFIX,
     SPEC_HASH,
+    VALIDATING,
     Object,
     PolicyTooLargeError,
     constraints,
@@ -42,24 +46,29 @@ class Export:
     objects: Sequence[Object]
     not_expressed: Sequence[str]
 
+    @property
+    def kubernetes(self) -> str:
+        """The first version of Kubernetes that serves the objects."""
+        return KUBERNETES[MUTATING if any(one["kind"] == MUTATING for one in self.objects) else VALIDATING]
+
 
 def compile_policy(
     policy: Policy,
     *,
     patched: bool,
-    own_namespace: str = DEFAULT_NAMESPACE,
+    excluded: tuple[str, ...] = (DEFAULT_NAMESPACE,),
+    webhooks: WebhookScopes = EVERYWHERE,
     api_audiences: tuple[str, ...] = FALLBACK_API_AUDIENCES,
-    probe_namespace: str | None = None,
 ) -> Export:
     """Return the objects that mean the same as a policy, in a fixed order.
 
-    With `patched`, the API server patches pods as the webhook does; needs Kubernetes 1.36. `api_audiences` are the API
-    server's own, unless the policy names them. Pods in `probe_namespace` are left to the webhook. Raises
-    `PolicyTooLargeError` if the API server would not accept the objects.
+    With `patched`, the API server patches pods as the webhook does; needs Kubernetes 1.36. Pods in the `excluded`
+    namespaces are left alone, and so is everything in namespaces that the `webhooks` exclude. `api_audiences` are the
+    API server's own, unless the policy names them. Raises `PolicyTooLargeError` if the API server would not accept the
+    objects.
     """
     audiences = policy.api_server_token.audiences or api_audiences
-    excluded = (own_namespace, *filter(None, [probe_namespace]))
-    given = CompilerInput(policy, audiences, excluded, patched, Scopes(policy))
+    given = CompilerInput(policy, audiences, excluded, webhooks, patched, Scopes(policy))
     rules = [rule for rules in _RULES for rule in rules(given) if _is_on(given, rule.rule)]
     gaps = {rule.rule: [f"{rule.rule}: {gap}" for gap in rule.gaps] for rule in rules}
     everywhere = [_NO_WORKLOADS, *(gap for rule in rules if not rule.checks for gap in gaps[rule.rule])]
@@ -107,7 +116,7 @@ def _validating(given: CompilerInput, rule: ExportedRule, action: Action, gaps: 
     joined = findings[0] if len(findings) == 1 else _joined(findings)
     variables.append(("findings", joined))
     meta = metadata(given.policy.revision, gaps)
-    return validating(rule.rule, action, constraints(rule.subject, given.excluded), variables, meta)
+    return validating(rule.rule, action, _matched(given, rule.subject), variables, meta, help_text=given.policy.help)
 
 
 def _joined(lists: Sequence[str]) -> str:
@@ -156,7 +165,11 @@ def _mutating(given: CompilerInput, gaps: Sequence[str]) -> list[Object]:
         return []
     variables = [("now", NOW_BEFORE_CREATION), *given.scopes.variables(), *mutations.variables(given)]
     meta = metadata(given.policy.revision, gaps)
-    return mutating(MUTATING_NAME, constraints(Subject.POD, given.excluded), variables, patches, meta)
+    return mutating(MUTATING_NAME, _matched(given, Subject.POD), variables, patches, meta)
+
+
+def _matched(given: CompilerInput, subject: Subject) -> Object:
+    return constraints(subject, given.excluded, given.webhooks.of(subject))
 
 
 def _check_size(found: Object) -> None:

@@ -22,9 +22,8 @@ def rules(given: CompilerInput) -> Iterator[ExportedRule]:
     for number, injection in enumerate(injections):
         checks += _conflict_checks(number, injection)
         checks.append(_missing_check(number, injection))
-    actions = {settings.rules[inject.RULE.name] for settings in given.scopes.settings.values()}
     gap = "partly expressed: nothing injects a token, so a pod without it is let in"
-    gaps = (gap,) if injections and Action.PATCH in actions and not given.patched else ()
+    gaps = given.unpatched(inject.RULE.name, {gap: (Action.PATCH,)} if injections else {})
     yield ExportedRule(inject.RULE.name, Subject.POD, checks, tuple(variables(given)), gaps)
 
 

@@ -10,10 +10,13 @@ from webhook.core.errors import UserError
 from webhook.core.evaluate import KUBE_SYSTEM_ACCOUNT, MIRROR, NODE_USER, NODES, SYSTEM_NAMESPACE, TOKEN_CONTROLLER
 from webhook.core.kinds import TOKEN_GRANTING, Subject
 from webhook.core.policy.model import Action
+from webhook.core.webhook_scope import NAME_LABEL, Requirement, WebhookScope
 from webhook.export import cel
 
 API_VERSION = "admissionregistration.k8s.io/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"
+KUBERNETES = {VALIDATING: "1.30", MUTATING: "1.36"}
+"""The first version that serves a kind without a feature gate."""
 MANAGED_BY = {"app.kubernetes.io/name": "tokenguard", "app.kubernetes.io/managed-by": "tokenguard"}
 PREFIX = "tokenguard-"
 """What the names of all objects begin with."""
@@ -76,17 +79,24 @@ def metadata(revision: str, gaps: Iterable[str]) -> Object:
     return {"labels": MANAGED_BY, "annotations": annotations}
 
 
-def validating(
-    rule: str, action: Action, matched: Mapping[str, Any], variables: Variables, meta: Mapping[str, Any]
+def validating(  # noqa: PLR0913 - the parts of one object
+    rule: str,
+    action: Action,
+    matched: Mapping[str, Any],
+    variables: Variables,
+    meta: Mapping[str, Any],
+    *,
+    help_text: str,
 ) -> list[Object]:
     """Return the policy with the violations of a rule for one action, and its binding.
 
-    `matched` are the requests that it is about; the variable `findings` is the list of the messages.
+    `matched` are the requests that it is about; the variable `findings` is the list of the messages, which `help_text`
+    follows.
     """
     word, actions = _ACTIONS[action]
     name = f"{PREFIX}{rule}-{word}"
     more = "variables.findings.size() > 1 ? '; and ' + string(variables.findings.size() - 1) + ' more' : ''"
-    reference = cel.string(f" [see 'tokenguard rules {rule}']")
+    reference = cel.string(f"{help_text and f'; {help_text}'} [see 'tokenguard rules {rule}']")
     validation = {
         "expression": "variables.findings.size() == 0",
         "messageExpression": f"variables.findings[0] + ({more}) + {reference}",
@@ -117,11 +127,24 @@ def mutating(
     return _with_binding(MUTATING, name, meta, spec, {})
 
 
-def constraints(subject: Subject, excluded: Sequence[str]) -> Object:
-    """Return which requests about a subject a policy is about; pods in the `excluded` namespaces are left alone."""
+def constraints(subject: Subject, excluded: Sequence[str], scope: WebhookScope) -> Object:
+    """Return which requests about a subject a policy is about: those of the webhook's `scope`.
+
+    Pods in the `excluded` namespaces are left alone, too.
+    """
     resource, operations = _RESOURCES[subject]
-    left_alone = [SYSTEM_NAMESPACE, *([] if subject in TOKEN_GRANTING else excluded)]
-    selector = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": left_alone}
+    names = dict.fromkeys([SYSTEM_NAMESPACE, *([] if subject in TOKEN_GRANTING else excluded), *sorted(scope.excluded)])
+    others = []
+    for requirement in scope.requirements:
+        if (requirement.key, requirement.operator) == (NAME_LABEL, "NotIn"):
+            names.update(dict.fromkeys(requirement.values))
+        else:
+            others.append(requirement)
+    requirements = [Requirement(NAME_LABEL, "NotIn", tuple(names)), *others]
+    terms = [
+        {"key": key, "operator": operator, **({"values": [*values]} if values else {})}
+        for key, operator, values in requirements
+    ]
     rule = {
         "apiGroups": [""],
         "apiVersions": ["v1"],
@@ -133,7 +156,7 @@ def constraints(subject: Subject, excluded: Sequence[str]) -> Object:
     return {
         "matchConstraints": {
             "resourceRules": [rule],
-            "namespaceSelector": {"matchExpressions": [selector]},
+            "namespaceSelector": {"matchExpressions": terms},
             "objectSelector": {},  # as the API server sets it: so that an object reads as it was written
             "matchPolicy": "Equivalent",
         },

@@ -85,10 +85,14 @@ def _expiration(given: CompilerInput) -> ExportedRule:
         unpatched = pods.each_token(cel.all_of((condition, cel.negated(_IS_MAGIC), too_long)))
         checks.append(ExportedCheck(violation, values, lines, unpatched if is_api_token else lines, pods.ACCOUNTS))
     variables = (*pods.pod_variables(), *pods.token_variables(), *lifetime_variables(given), *_termination(given))
-    gaps = () if given.patched else (
-        f"partly expressed: nothing caps the API server's own token of {MAGIC_EXPIRATION} seconds, so it is let in",
-    )  # fmt: skip
-    return ExportedRule(token_expiration.RULE.name, Subject.POD, (*checks, _outlasts()), variables, gaps)
+    rule = token_expiration.RULE.name
+    gaps = {
+        f"partly expressed: nothing caps the API server's own token: one of {MAGIC_EXPIRATION} seconds is let in, a pod"
+        " with a longer one is denied": (Action.PATCH, Action.REJECT),
+        "partly expressed: nothing caps a token that its author projects, so a pod with one that is too long is denied":
+            (Action.PATCH,),
+    }  # fmt: skip
+    return ExportedRule(rule, Subject.POD, (*checks, _outlasts()), variables, given.unpatched(rule, gaps))
 
 
 def _termination(given: CompilerInput) -> Variables:
@@ -162,7 +166,11 @@ def _audience(given: CompilerInput) -> ExportedRule:
                 checks.append(ExportedCheck(violation, {"path": pods.SOURCE_PATH}, lines, lines, pods.ACCOUNTS))
     checks += [_not_allowed(given, settings, scope) for scope, settings in every if settings.tokens.audiences.allowed]
     variables = (*pods.pod_variables(), *pods.token_variables(), *pods.injection_variables(given))
-    return ExportedRule(token_audience.RULE.name, Subject.POD, checks, variables)
+    rule = token_audience.RULE.name
+    has_default = any(one.tokens.audiences.default for _, one in every)
+    gap = "partly expressed: nothing adds the default audience, so a pod with a token that names none is denied"
+    gaps = given.unpatched(rule, {gap: (Action.PATCH,)} if has_default else {})
+    return ExportedRule(rule, Subject.POD, checks, variables, gaps)
 
 
 def _not_allowed(given: CompilerInput, settings: Override, scope: int) -> ExportedCheck:
@@ -219,15 +227,10 @@ def automount_variables() -> Variables:
 def _automount(given: CompilerInput) -> ExportedRule:
     lines = pods.each_volume(is_unrequested_mount())
     rule = api_token_automount.RULE.name
-    patches = {settings.rules[rule] is Action.PATCH for settings in given.scopes.settings.values()}
     violation = Violation(
         "", api_token_automount.MOUNTED, api_token_automount.HINT, ANY_EDIT, api_token_automount.REMOVED
     )
     check = ExportedCheck(violation, {"path": pods.VOLUME_PATH}, lines, None, pods.ACCOUNTS)
     variables = (*pods.pod_variables(), *pods.token_variables(), *automount_variables())
-    gaps = (
-        (f"not expressed: nothing removes {API_TOKEN_VOLUME}*, so the pod is let in with it",)
-        if True in patches and not given.patched
-        else ()
-    )
-    return ExportedRule(rule, Subject.POD, (check,), variables, gaps)
+    gap = f"not expressed: nothing removes {API_TOKEN_VOLUME}*, so the pod is let in with it"
+    return ExportedRule(rule, Subject.POD, (check,), variables, given.unpatched(rule, {gap: (Action.PATCH,)}))

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 
 from webhook.core.policy.exemptions import Exemption
-from webhook.core.policy.model import Override, Policy
+from webhook.core.policy.model import Action, Mode, Override, Policy
 from webhook.core.selectors import Globs
 from webhook.export import cel
 
@@ -24,6 +24,10 @@ class Scopes:
         self._exemptions = policy.exemptions
         default = Override((), frozenset(), policy.mode, policy.rules, policy.tokens)
         self.settings: Mapping[int, Override] = dict(enumerate((default, *policy.overrides), -1))
+
+    def enforces(self, rule: str, *actions: Action) -> bool:
+        """Return whether anything but a warning or a record follows from one of the actions of a rule."""
+        return any(one.mode is Mode.ENFORCE and one.rules[rule] in actions for one in self.settings.values())
 
     def variables(self) -> Variables:
         """Yield the variable with the number of the request's scope: of the first override that matches."""

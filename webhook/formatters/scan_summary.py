@@ -89,6 +89,8 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
     scanned = f"{counted(summary.pods.total, 'pod')} of {counted(summary.workloads.total, 'workload')}"
     finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
     yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {scanned}{finished}"
+    if excluded := report.excluded_namespaces:
+        yield "", f"not evaluated, excluded by the webhook configuration: {first_names(excluded)}"
     namespaces, findings = _filters(report.filters)
     if namespaces:
         yield "", f"showing only {namespaces}"

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.cluster_state import ClusterState
-from webhook.core.decision import Decision, Finding, Outcome
+from webhook.core.decision import Coverage, Decision, Finding, Outcome
 from webhook.core.evaluate import NODE_USER, NODES, evaluate
 from webhook.core.json_patch import Operation
 from webhook.core.k8s_types import ObjectIdentity, Pod
@@ -15,6 +15,7 @@ from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy.model import Mode, Policy
 from webhook.core.token_objects import CSIDriver, Secret, ServiceAccount
+from webhook.core.webhook_scope import WebhookScopes
 from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult, PodEvaluation, ReportedFinding
 from webhook.scan.pod_tokens import tokens_after
 
@@ -24,10 +25,11 @@ NonPod = Secret | ServiceAccount | CSIDriver
 
 
 class PolicyEvaluator:
-    """One policy in one cluster at one time."""
+    """One policy in one cluster at one time; what is outside the `scopes` is not evaluated."""
 
-    def __init__(self, policy: Policy, cluster: ClusterState, now: dt.datetime) -> None:
+    def __init__(self, policy: Policy, cluster: ClusterState, now: dt.datetime, scopes: WebhookScopes) -> None:
         self.policy = policy
+        self._scopes = scopes
         self._enforcing = policy.with_mode(Mode.ENFORCE)
         self._cluster = cluster
         self._now = now
@@ -41,7 +43,7 @@ class PolicyEvaluator:
     def pod(self, namespace: str, pod: Pod) -> tuple[PodEvaluation, Patch]:
         """Evaluate a pod; return its patch, too."""
         request = _pod_request(namespace, pod)
-        decision = evaluate(request, self.policy, self._cluster, self._now)
+        decision = self._evaluate(request)
         context = self.view(namespace, pod)
         result = self._result(request, decision, context.account)
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(context, decision)
@@ -56,7 +58,16 @@ class PolicyEvaluator:
     def evaluate(self, subject: Subject, meta: ObjectIdentity, found: NonPod, account: str) -> EvaluationResult:
         """Evaluate another object; `account` is the ServiceAccount whose token it is about, empty if there is none."""
         request = _request(subject, meta.namespace or "", meta.name or "", found)
-        return self._result(request, evaluate(request, self.policy, self._cluster, self._now), account)
+        return self._result(request, self._evaluate(request), account)
+
+    def _evaluate(self, request: AdmissionRequest) -> Decision:
+        decision = evaluate(request, self.policy, self._cluster, self._now)
+        namespace, scope = request.namespace, self._scopes.of(request.subject)
+        is_excluded = scope.excludes(namespace, self._cluster.namespace_labels(namespace))
+        if decision.coverage is Coverage.EVALUATED and is_excluded:
+            note = f"namespace {namespace} is excluded by the webhook configuration"
+            return Decision(Outcome.ALLOWED, note=note, coverage=Coverage.EXCLUDED)
+        return decision
 
     def _result(self, request: AdmissionRequest, decision: Decision, account: str) -> EvaluationResult:
         result = _result(decision, account, self._numbers)

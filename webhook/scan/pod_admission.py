@@ -13,14 +13,14 @@ from typing import NamedTuple
 from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
+from webhook.core.webhook_scope import WebhookScopes
 from webhook.scan.api_types import LivePod
 from webhook.scan.evaluation_result import Admission, ReportedFinding
 from webhook.scan.owners import OwnerKey
-from webhook.scan.webhook_scope import WebhookScope
 
 SETTLING = dt.timedelta(seconds=10)
 """Until all API servers call a new webhook, and all replicas have a new policy."""
-INCLUDE_HINT = "nothing, or first include the namespace in the webhook configuration; then "
+INCLUDE_HINT = "nothing; or include the namespace in the webhook configuration, and scan again"
 _RESTARTED = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _REFERENCE = "legacy-token-reference"
 
@@ -33,7 +33,7 @@ class AdmissionHistory(NamedTuple):
 
     webhook_created: dt.datetime | None = None
     policy_changed: dt.datetime | None = None
-    scope: WebhookScope = WebhookScope()
+    scopes: WebhookScopes = WebhookScopes()
     is_known: bool = False
 
 
@@ -60,11 +60,11 @@ class AdmissionClassifier:
         self, pod: LivePod, account: str, findings: tuple[ReportedFinding, ...], references: frozenset[str]
     ) -> Admission:
         """Return how a pod was admitted that the findings deny; `references` are the legacy Secrets that it names."""
-        webhook, policy, scope, is_known = self._history
+        webhook, policy, scopes, is_known = self._history
         created, namespace = pod.created, pod.metadata.namespace or ""
         if created is None or not is_known:
             return Admission.UNDETERMINED
-        if scope.excludes(namespace, self._namespaces.get(namespace, frozenset())):
+        if scopes.pods.excludes(namespace, self._namespaces.get(namespace, frozenset())):
             return Admission.EXCLUDED
         if (webhook is None and policy is None) or (webhook is not None and created < webhook):
             return Admission.BEFORE_INSTALLATION

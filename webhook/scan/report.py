@@ -272,6 +272,13 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     policy: Annotated[PolicyInfo, Meta(description="The policy.")]
     simulated: Annotated[PolicyInfo | None, Meta(description="The simulated policy.")]
     filters: Annotated[ScanFilters, Meta(description="The filters of the command line.")]
+    excluded_namespaces: Annotated[
+        tuple[Namespace, ...],
+        Meta(
+            description="The namespaces, besides kube-system and tokenguard's own, that the webhook configuration"
+            " excludes: nothing in them is evaluated."
+        ),
+    ]
     summary: Annotated[ScanSummary, Meta(description="Numbers by outcome.")]
     rule_counts: Annotated[tuple[RuleCount, ...], Meta(description="Findings by namespace and rule.")]
     workloads: Annotated[tuple[ScannedWorkload, ...], Meta(description="Everything that creates pods.")]

@@ -6,6 +6,7 @@ Pods themselves are not kept, only their results; pods of one workload that are 
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
+from webhook.core.evaluate import SYSTEM_NAMESPACE
 from webhook.core.k8s_types import ObjectIdentity, OwnerReference, Pod
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext
@@ -145,7 +146,7 @@ class Scanner:
                 owner=object_title(*owner[1:]),
                 admission=admission,
                 findings=findings,
-                hint=f"{INCLUDE_HINT if admission is Admission.EXCLUDED else ''}{hint}",
+                hint=INCLUDE_HINT if admission is Admission.EXCLUDED else hint,
             )
         )
 
@@ -173,6 +174,7 @@ class Scanner:
             policy=describe_policy(options.policy, options.policy_origin, audiences),
             simulated=describe_policy(other, options.simulated_origin, audiences) if other else None,
             filters=options.filters,
+            excluded_namespaces=tuple(sorted(filter(self._is_excluded, namespaces))),
             summary=summary,
             rule_counts=tuple(filter(shown.shows, counts)),
             workloads=tuple(map(shown.workload, workloads)),
@@ -191,10 +193,15 @@ class Scanner:
         )
 
     def _evaluator_of(self, policy: Policy) -> PolicyEvaluator:
-        return PolicyEvaluator(policy, self._cluster, self._options.now)
+        return PolicyEvaluator(policy, self._cluster, self._options.now, self._snapshot.history.scopes)
 
     def _is_selected(self, namespace: str) -> bool:
         return not self._namespaces or self._namespaces.match(namespace)
+
+    def _is_excluded(self, namespace: str) -> bool:
+        """Return whether the webhook configuration excludes the pods of a namespace, and nothing else does."""
+        scope, labels = self._snapshot.history.scopes.pods, self._cluster.namespace_labels(namespace)
+        return namespace not in {SYSTEM_NAMESPACE, self._cluster.own_namespace} and scope.excludes(namespace, labels)
 
     def _automounts(self, namespace: str) -> Automounts:
         return lambda account: self._cluster.automounts.get((namespace, account), True)

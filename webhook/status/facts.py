@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.model import Policy
+from webhook.core.webhook_scope import Requirement
 from webhook.status.probe import ProbeFinding
 
 
@@ -26,11 +27,15 @@ class PodFacts(NamedTuple):
 
 
 class MetricsFacts(NamedTuple):
-    """What a replica says of itself: its policy, and when each pod of the self-probe succeeded last."""
+    """What a replica says of itself: its policy, and when each pod of the self-probe succeeded last.
+
+    `backstop_in_sync` is None if it keeps no exported policies.
+    """
 
     revision: str = ""
     certificate_expiry: dt.datetime | None = None
     probe_successes: Mapping[str, dt.datetime] = {}
+    backstop_in_sync: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,6 @@ class CertificateFacts(NamedTuple):
     is_managed: bool
 
 
-class SelectorTerm(NamedTuple):
-    """A requirement of a label selector."""
-
-    key: str
-    operator: str
-    values: tuple[str, ...] = ()
-
-
 class WebhookFacts(NamedTuple):
     """A webhook of a configuration. `rules` are (resource, operation); `target` is where it is called.
 
@@ -73,7 +70,7 @@ class WebhookFacts(NamedTuple):
     name: str
     failure_policy: str
     rules: frozenset[tuple[str, str]]
-    namespace_selector: tuple[SelectorTerm, ...]
+    namespace_selector: tuple[Requirement, ...]
     has_object_selector: bool
     conditions: tuple[tuple[str, str], ...]
     target: str

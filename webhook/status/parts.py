@@ -210,14 +210,25 @@ def backstop_row(facts: ClusterFacts) -> StatusRow:
     found, name = facts.backstop, "backstop"
     if isinstance(found, NotRead):
         return unread_row(name, found.reason)
-    if found is None:
+    problems = [*_out_of_sync(facts)]
+    if found is None and not problems:
         return StatusRow(name, "not installed", RowState.ABSENT)
+    if found is None:
+        return build_row(name, "none", tuple(problems))
     policy = f"kubectl get configmap token-policy -n {facts.namespace} -o yaml"
+    webhooks = "kubectl get validatingwebhookconfiguration tokenguard -o yaml"
     own = f" --own-namespace {facts.namespace}" if facts.namespace != DEFAULT_NAMESPACE else ""
-    export = f"tokenguard policy export -o {found.mode}{own} -"
+    export = f"tokenguard policy export -o {found.mode}{own} --webhooks <({webhooks}) -"
     fix = f"{policy} | {export} | kubectl apply --server-side --force-conflicts -f -"
-    problems = tuple(StatusProblem(f"the exported policies: {text}", fix) for text in found.problems)
-    return build_row(name, found.mode if problems else f"{found.mode}, in step with the policy", problems)
+    problems += [StatusProblem(f"the exported policies: {text}", fix) for text in found.problems]
+    return build_row(name, found.mode if problems else f"{found.mode}, in step with the policy", tuple(problems))
+
+
+def _out_of_sync(facts: ClusterFacts) -> Iterator[StatusProblem]:
+    metrics = facts.replicas.metrics if isinstance(facts.replicas, ReplicaFacts) else {}
+    for pod in sorted(pod for pod, found in metrics.items() if found.backstop_in_sync is False)[:1]:
+        fix = f"kubectl logs -n {facts.namespace} {pod} | grep backstop"
+        yield StatusProblem(f"replica {pod} cannot keep the exported policies in step with its policy", fix)
 
 
 def scan_row(facts: ClusterFacts) -> StatusRow:

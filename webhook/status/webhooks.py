@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from webhook.core.evaluate import SYSTEM_NAMESPACE
 from webhook.core.formatting import counted, listing
-from webhook.status.facts import ClusterFacts, ConfigurationFacts, NotRead, SelectorTerm, WebhookFacts
+from webhook.core.webhook_scope import NAME_LABEL, Requirement, names_in_condition
+from webhook.status.facts import ClusterFacts, ConfigurationFacts, NotRead, WebhookFacts
 from webhook.status.report import StatusProblem, StatusRow, build_row, unread_row
 
 MUTATING, VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
@@ -33,8 +34,6 @@ CONDITIONS = frozenset({
     "not-kube-system", "a-policy", "not-large", "large", "not-the-controller-manager",
 })  # fmt: skip
 _EXCLUDED_BY_CONDITION = "not-in-an-excluded-namespace"
-_NAMES = re.compile(r"'([^']*)'\.split")
-_NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
@@ -102,8 +101,8 @@ def namespaces_row(facts: ClusterFacts) -> StatusRow:
     by_name, by_label = set[str](), dict[str, str]()
     for namespace, labels in facts.namespaces.items():
         for webhook in webhooks:
-            term = _failing_term(webhook, {**labels, _NAME_LABEL: namespace})
-            if namespace in _names_in_conditions(webhook) or (term and term.key == _NAME_LABEL):
+            term = _failing_term(webhook, {**labels, NAME_LABEL: namespace})
+            if namespace in _names_in_conditions(webhook) or (term and term.key == NAME_LABEL):
                 by_name.add(namespace)
             elif term:
                 by_label[namespace] = term.key
@@ -126,27 +125,12 @@ def namespaces_row(facts: ClusterFacts) -> StatusRow:
     return build_row(name, f"{evaluated} evaluated; excluded: {excluded}", tuple(problems))
 
 
-def _failing_term(webhook: WebhookFacts, labels: Mapping[str, str]) -> SelectorTerm | None:
+def _failing_term(webhook: WebhookFacts, labels: Mapping[str, str]) -> Requirement | None:
     """Return the requirement of the namespaceSelector that labels do not meet; one about labels before the name's."""
-    failing = [term for term in webhook.namespace_selector if not _matches(term, labels)]
-    return min(failing, key=lambda term: term.key != _NAME_LABEL, default=None)
-
-
-def _matches(term: SelectorTerm, labels: Mapping[str, str]) -> bool:
-    match term.operator:
-        case "In":
-            return labels.get(term.key) in term.values
-        case "NotIn":
-            return labels.get(term.key) not in term.values
-        case "Exists":
-            return term.key in labels
-        case _:
-            return term.key not in labels
+    failing = [term for term in webhook.namespace_selector if not term.is_met(labels)]
+    return min(failing, key=lambda term: term.key != NAME_LABEL, default=None)
 
 
 def _names_in_conditions(webhook: WebhookFacts) -> frozenset[str]:
     """Return the namespaces that the component `exclude-namespaces` names in a matchCondition."""
-    expressions = [expression for name, expression in webhook.conditions if name == _EXCLUDED_BY_CONDITION]
-    return frozenset(
-        part for expression in expressions for found in _NAMES.findall(expression) for part in found.split(",")
-    )
+    return frozenset(name for _, expression in webhook.conditions for name in names_in_condition(expression))

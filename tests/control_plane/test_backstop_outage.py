@@ -1,0 +1,165 @@
+"""An outage of every replica with the overlay `availability-first`: pods are created at once, CEL enforces the policy.
+
+A namespace that the overlay excludes is the measure: for pods in it the API server calls nobody and evaluates nothing.
+"""
+
+import datetime as dt
+import json
+import re
+import statistics
+import time
+
+import pytest
+
+from tests.commands import run_command
+from tests.control_plane.exported import Client, serves_mutating_policies
+from tests.control_plane.installed import WEBHOOKS, installed
+from tests.control_plane.plane import own_plane
+from tests.end_to_end.cluster import namespace_with, secret
+from tests.manifests.rendering import render_text, the
+from tests.serving import eventually
+from webhook.scan.pod_admission import SETTLING
+
+OVERLAY = """\
+resources: [../tokenguard/manifests/overlays/availability-first]
+components: [../tokenguard/manifests/components/exclude-namespaces]
+configMapGenerator:
+- name: excluded-namespaces
+  literals: ["namespaces=spared"]
+  options: {annotations: {config.kubernetes.io/local-config: "true"}}
+"""
+POLICY_KINDS = ("mutatingadmissionpolicies", "validatingadmissionpolicies")
+CREATIONS = 30
+DAY = 86400
+CONTAINERS = [{"name": "app", "image": "app"}]
+PLAIN = {"metadata": {"name": "plain"}, "spec": {"containers": CONTAINERS}}
+READER = {
+    "metadata": {"name": "reader"},
+    "spec": {"containers": [{"name": "app", "image": "app", "envFrom": [{"secretRef": {"name": "legacy"}}]}]},
+}
+
+
+def long(name: str) -> dict:
+    token = {"path": "t", "audience": "https://a.example.com", "expirationSeconds": DAY}
+    volumes = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": token}]}}]
+    return {"metadata": {"name": name}, "spec": {"containers": CONTAINERS, "volumes": volumes}}
+
+
+def lifetimes(pod: dict) -> list[int]:
+    """Return the lifetimes of the tokens of a pod."""
+    sources = [source for volume in pod["spec"]["volumes"] for source in volume["projected"]["sources"]]
+    return [one["serviceAccountToken"]["expirationSeconds"] for one in sources if "serviceAccountToken" in one]
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    with own_plane(tmp_path_factory.mktemp("outage-plane")) as running:
+        running.create(*namespace_with("demo", "default"), *namespace_with("spared", "default"))
+        account = {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "default", "namespace": "default"},
+        }
+        running.create(account, secret("legacy", "demo", "default"))
+        yield running
+
+
+@pytest.fixture
+def admin(plane):
+    with Client(plane) as client:
+        yield client
+
+
+@pytest.fixture(params=["vap", "vap+map"])
+def outage(request, plane, tmp_path):
+    """Return the mode of the backstop of an installation whose replicas are all killed."""
+    mode = request.param
+    if mode == "vap+map" and not serves_mutating_policies(plane):
+        pytest.skip("needs MutatingAdmissionPolicies of admissionregistration.k8s.io/v1: Kubernetes 1.36")
+    objects = render_text(tmp_path, OVERLAY)
+    [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
+    [variable] = [one for one in container["env"] if one["name"] == "TOKENGUARD_BACKSTOP"]
+    variable["value"] = mode
+    with installed(plane, tmp_path, 2, objects) as installation:
+        for server in installation.replicas:
+            eventually(lambda server=server: server.metric("tokenguard_backstop_in_sync") == 1)
+        for server in installation.replicas:
+            server.process.kill()
+            server.process.wait()
+        yield mode
+    plane.do("delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "tokenguard")
+    for kind in POLICY_KINDS:
+        for name in (kind, f"{kind.removesuffix('ies')}ybindings"):
+            plane.kubectl("delete", name, "-l", "app.kubernetes.io/managed-by=tokenguard")
+    plane.do("delete", "pods", "-A", "--all", "--grace-period=0", "--force")
+
+
+def create(admin, namespace: str, pod: dict, query: str = "") -> tuple[int, dict]:
+    status, answer, _ = admin.ask("POST", f"/api/v1/namespaces/{namespace}/pods{query}", pod)
+    return status, answer
+
+
+def wait_until_enforced(admin) -> None:
+    """Wait until the API server enforces the exported policies."""
+    volume = {"name": "h", "hostPath": {"path": "/"}}
+    pod = {"metadata": {"name": "probe"}, "spec": {"containers": CONTAINERS, "volumes": [volume]}}
+    eventually(lambda: admin.ask("POST", "/api/v1/namespaces/demo/pods?dryRun=All", pod)[2])
+
+
+def webhook_calls(plane) -> tuple[float, float]:
+    """Return how often the webhooks for pods failed open, and the seconds that the API server spent on calling them."""
+    text = plane.do("get", "--raw", "/metrics")
+
+    def total(metric: str) -> float:
+        samples = re.findall(rf'^apiserver_admission_webhook_{metric}{{.*name="pods\..*}} (\S+)$', text, re.MULTILINE)
+        return sum(map(float, samples))
+
+    return total("fail_open_count"), total("admission_duration_seconds_sum")
+
+
+@pytest.mark.covers("failure-modes: no replica with the backstop")
+def test_outage_creates_pods_at_once_and_enforces_the_export(plane, admin, outage) -> None:
+    wait_until_enforced(admin)
+    _, found = plane.ask("GET", f"{WEBHOOKS}/validatingwebhookconfigurations/tokenguard")
+    installed_at = dt.datetime.fromisoformat(found["metadata"]["creationTimestamp"])
+    settled = installed_at + SETTLING + dt.timedelta(seconds=1)
+    time.sleep(max(0.0, (settled - dt.datetime.now(dt.UTC)).total_seconds()))  # a scan is sure only of later pods
+
+    before = webhook_calls(plane)
+    seconds: dict[str, list[float]] = {"demo": [], "spared": []}
+    for _ in range(CREATIONS):
+        for namespace, times in seconds.items():
+            began = time.perf_counter()
+            assert create(admin, namespace, PLAIN, "?dryRun=All")[0] == 201
+            times.append(time.perf_counter() - began)
+    failed, waited = (after - then for after, then in zip(webhook_calls(plane), before, strict=True))
+    assert failed == 2 * CREATIONS, "both webhooks were called for each pod, and failed open"
+    timeout = min(webhook["timeoutSeconds"] for webhook in found["webhooks"])
+    assert waited < timeout, "in all calls together, so none of them waited for a timeout"
+    medians = {namespace: statistics.median(times) * 1000 for namespace, times in seconds.items()}
+
+    slipped = {"reader"}
+    assert create(admin, "demo", READER)[0] == 201, "CEL cannot see the type of the Secret"
+    status, answer = create(admin, "demo", long("long"))
+    plain, made = create(admin, "demo", PLAIN)
+    assert plain == 201
+    if outage == "vap":
+        assert status == 403
+        assert "token-expiration: spec.volumes[0].projected.sources[0] has lifetime 86400s" in answer["message"]
+        assert lifetimes(made) == [3607]
+        slipped.add("plain")
+    else:
+        assert (status, lifetimes(answer), lifetimes(made)) == (201, [3600, 3600], [3600])
+    assert create(admin, "spared", long("spared"))[0] == 201, "the webhook configuration excludes the namespace"
+    assert "failed calling webhook" in plane.kubectl("create", "token", "default", "-n", "demo").stderr
+
+    done = run_command("scan", "--kubeconfig", str(plane.folder / "kubeconfig"), "-o", "json")
+    report = json.loads(done.stdout)
+    found = {(pod["namespace"], pod["name"]): pod["admission"] for pod in report["unevaluatedPods"]}
+    assert found == {("demo", name): "not-evaluated" for name in slipped} | {("spared", "spared"): "excluded"}
+    assert report["excludedNamespaces"] == ["spared"]
+    print(  # noqa: T201 - the result
+        f"\n{outage}: without any replica, a pod took {medians['demo']:.1f} ms (median of {CREATIONS}), in an excluded"
+        f" namespace {medians['spared']:.1f} ms: a ratio of {medians['demo'] / medians['spared']:.2f};"
+        f" {failed:.0f} calls of webhooks failed in {waited * 1000:.0f} ms"
+    )
