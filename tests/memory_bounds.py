@@ -1,7 +1,7 @@
 """Where the rows of the tables under "Memory" in docs/failure-modes.md are kept."""
 
 MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
-    "exemptions by caller": ("webhook/core/policy/exemptions.py::ExemptionIndex._found",),
+    "exemptions by caller": ("webhook/core/policy/exemptions.py::ExemptionIndex._matches",),
     "policies by namespace": (
         "webhook/core/policy/model.py::Policy._namespace_policies",
         "webhook/core/policy/model.py::NamespacePolicy.active",

@@ -159,8 +159,8 @@ def test_exemptions_found_for_the_longest_names_stay_bounded() -> None:
             user = WIDEST + longest(number, 511)
             exempt.find("legacy-token-secret", longest(number, 63), (longest(number, 253),), user, NOW)
 
-    assert growth(fill) < bound("webhook/core/policy/exemptions.py::ExemptionIndex._found")
-    assert len(exempt._found) > 0
+    assert growth(fill) < bound("webhook/core/policy/exemptions.py::ExemptionIndex._matches")
+    assert len(exempt._matches) > 0
 
 
 @pytest.mark.covers("failure-modes: exemptions by caller", "threat-model: huge names")

@@ -67,9 +67,9 @@ def problems(hashes: Mapping[str, str], modules: Sequence[str] = MODULES) -> Ite
 def main() -> int:
     """Check this installation, and return the exit status."""
     recorded = Path(__file__).with_name(HASHES)
-    found = list(problems(json.loads(recorded.read_bytes()) if recorded.exists() else {}))
-    print(*(found or [f"{len(MODULES)} modules are compiled"]), sep="\n")  # noqa: T201 - what the build's log shows
-    return 1 if found else 0
+    mistakes = list(problems(json.loads(recorded.read_bytes()) if recorded.exists() else {}))
+    print(*(mistakes or [f"{len(MODULES)} modules are compiled"]), sep="\n")  # noqa: T201 - what the build's log shows
+    return 1 if mistakes else 0
 
 
 if __name__ == "__main__":

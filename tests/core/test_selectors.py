@@ -87,7 +87,7 @@ def test_exemption_does_not_hold_for_a_name_that_no_object_has(namespace, accoun
     exempt = ExemptionIndex([exemption])
     for _ in range(2):
         assert exempt.find("r", namespace, accounts, user, NOW) == (exemption if holds else None)
-    assert len(exempt._found) == holds
+    assert len(exempt._matches) == holds
 
 
 def test_exemptions_are_found_as_looking_at_each_would() -> None:

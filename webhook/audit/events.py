@@ -126,7 +126,7 @@ def parse_record(entry: LogEntry) -> DecisionEvent:
     """Return the decision that a record describes."""
     namespace = entry.namespace[:MAX_NAME]
     rules = strongest_of_each_rule(
-        [(found.rule, _OUTCOME_OF_ACTION.get(found.action, AuditOutcome.AUDITED)) for found in entry.findings]
+        [(finding.rule, _OUTCOME_OF_ACTION.get(finding.action, AuditOutcome.AUDITED)) for finding in entry.findings]
     )
     mutating = entry.webhook == "mutate"
     key: tuple[str, ...] = ()
@@ -175,8 +175,8 @@ def parse_event(entry: LogEntry) -> Iterator[DecisionEvent | TokenUseEvent]:
     for key, value in entry.annotations.items():
         if key.startswith(_AUTHENTICATION):
             token_uses[key] = value
-        elif found := _ANNOTATION.search(key):
-            decisions[found[1], found[2]] = value
+        elif match := _ANNOTATION.search(key):
+            decisions[match[1], match[2]] = value
     if decisions:
         yield _decision(entry, decisions)
     if token_uses:
@@ -216,8 +216,8 @@ def _token_uses(entry: LogEntry, annotations: dict[str, str]) -> Iterator[TokenU
     client = (entry.user_agent or "")[:MAX_NAME]
     stale = annotations.pop(_STALE, None)
     if stale is not None:
-        found = _STALE_TOKEN.match(stale)
-        subject, seconds = (found[1][:MAX_NAME], int(found[2])) if found else (user, 0)
+        match = _STALE_TOKEN.match(stale)
+        subject, seconds = (match[1][:MAX_NAME], int(match[2])) if match else (user, 0)
         yield TokenUseEvent(entry.occurred, subject, legacy=False, seconds_stale=seconds, pod=pod, client=client)
     legacy = {key.removeprefix(_AUTHENTICATION): value for key, value in annotations.items() if key.startswith(_LEGACY)}
     if legacy:

@@ -66,7 +66,7 @@ class JsonStream:
         self._pieces, self._added = [], 0
         while True:
             try:
-                found = self._next(final=final)
+                value = self._next(final=final)
             except _NeedsMoreError:
                 self._drop_read()
                 self._next_try = 2 * len(self._text)  # an incomplete value is read again at twice its length
@@ -78,12 +78,12 @@ class JsonStream:
                 raise self._error(str(error)) from None
             except RecursionError:
                 raise self._error("nested too deeply") from None
-            if found is None:
+            if value is None:
                 self._drop_read()
                 self._text = ""
                 self._next_try = 0
                 return
-            yield found
+            yield value
 
     def _error(self, why: str) -> InvalidJsonError:
         self._drop_read()
@@ -181,5 +181,5 @@ class JsonStream:
 
     def _skip(self, at: int) -> int:
         """Return the next position that is neither white space nor a comma."""
-        found = _BETWEEN.match(self._text, at)
-        return found.end() if found else at
+        match = _BETWEEN.match(self._text, at)
+        return match.end() if match else at

@@ -62,15 +62,15 @@ def _record(request: AdmissionRequest, decision: Decision, now: dt.datetime, sec
     patch, operations_left_out = _patch(decision) if decision.patch else _NO_PATCH
     owner = generate_name = account = ""
     name = request.name
-    found = request.object
-    if found is not None:
-        meta = found.metadata
+    obj = request.object
+    if obj is not None:
+        meta = obj.metadata
         if meta.owner_references and (controller := meta.controller):
             owner = f"{controller.kind}/{controller.name}"
         if not name:
             name = meta.name or ""
             generate_name = "" if name else meta.generate_name or ""
-        account = _account(request, found)
+        account = _account(request, obj)
     uid, operation, resource, namespace, user = (
         request.uid, request.operation, request.resource, request.namespace, request.user,
     )  # fmt: skip
@@ -137,11 +137,11 @@ def exemption_of(decision: Decision) -> str:
     return "; ".join(f"{rule}: {exemption}" for rule, exemption in decision.exemptions)
 
 
-def _account(request: AdmissionRequest, found: object) -> str:
-    if isinstance(found, Pod):
-        return found.spec.service_account_name or "default"
-    if isinstance(found, AnyWorkload):
-        return found.template.spec.service_account_name or "default"
-    if isinstance(found, TokenRequest | ServiceAccount):
+def _account(request: AdmissionRequest, obj: object) -> str:
+    if isinstance(obj, Pod):
+        return obj.spec.service_account_name or "default"
+    if isinstance(obj, AnyWorkload):
+        return obj.template.spec.service_account_name or "default"
+    if isinstance(obj, TokenRequest | ServiceAccount):
         return request.name
-    return found.account_in(request.namespace) if isinstance(found, ReviewedSecret) else ""
+    return obj.account_in(request.namespace) if isinstance(obj, ReviewedSecret) else ""

@@ -86,9 +86,9 @@ class _Reader:
         if self._passes_over and not begins_json:
             return
         try:
-            found = list(unwrap(raw))
+            entries = list(unwrap(raw))
             self._passes_over = False
-            yield from ((number, entry) for entry in found)
+            yield from ((number, entry) for entry in entries)
         except DECODE_ERRORS as error:
             if not raw.strip():
                 return
@@ -154,15 +154,15 @@ class _ServerLog:
 
     def is_log_line(self, pod: bytes, raw: bytes) -> bool:
         """Return whether a line that is not JSON is the server's. `pod` is empty if unknown."""
-        said = _SERVER_LINE.match(raw)
-        if said and said[1] in _HAS_TRACEBACK:
+        match = _SERVER_LINE.match(raw)
+        if match and match[1] in _HAS_TRACEBACK:
             self._in_traceback.add(pod)
-        elif said or not (_TRACEBACK.match(raw) and b'":' not in raw):
+        elif match or not (_TRACEBACK.match(raw) and b'":' not in raw):
             self._in_traceback.discard(pod)
-        return bool(said) or pod in self._in_traceback
+        return bool(match) or pod in self._in_traceback
 
 
 def _split_prefix(raw: bytes) -> tuple[bytes, bytes]:
     """Return the pod in a line's prefix, and the line without its prefix."""
-    found = None if raw.startswith(_JSON_STARTS[:1]) else _PREFIX.match(raw)
-    return (found[1] or b"", raw[found.end() :]) if found else (b"", raw)
+    match = None if raw.startswith(_JSON_STARTS[:1]) else _PREFIX.match(raw)
+    return (match[1] or b"", raw[match.end() :]) if match else (b"", raw)

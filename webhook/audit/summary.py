@@ -120,11 +120,11 @@ class BoundedCounter(Generic[T]):
 
     def _evict(self) -> None:
         ranked = list(self.most_frequent())
-        kept = len(ranked) // 2
-        for _, count in ranked[kept:]:
+        remaining = len(ranked) // 2
+        for _, count in ranked[remaining:]:
             self.others.add(count)
-        self.dropped += len(ranked) - kept
-        self._counts = dict(ranked[:kept])
+        self.dropped += len(ranked) - remaining
+        self._counts = dict(ranked[:remaining])
 
 
 OutcomeCounter = BoundedCounter[RecordedOutcomes]

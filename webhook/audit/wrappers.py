@@ -81,10 +81,10 @@ def unwrap(raw: bytes | msgspec.Raw, depth: int = 0) -> Iterator[LogEntry | Brok
     try:
         line = decode_entry(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        found = list(_inside(raw, depth)) if is_json(raw) else []
-        if not found:
+        entries = list(_inside(raw, depth)) if is_json(raw) else []
+        if not entries:
             raise
-        yield from found
+        yield from entries
         return
     if line.is_tokenguard or line.is_event:
         yield line

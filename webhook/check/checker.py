@@ -44,7 +44,7 @@ _POLICY = f"/data/{KEY}"
 
 
 def check(  # noqa: PLR0913 - what a run depends on, each by its name
-    found: Iterable[InputFile | InputProblem],
+    sources: Iterable[InputFile | InputProblem],
     policy: Policy,
     *,
     now: dt.datetime,
@@ -62,7 +62,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     """
     report = CheckReport(in_use or PolicyInUse(revision=policy.revision, mode=policy.mode))
     files = report.files
-    _read_all(report, list(found), stdin, step)
+    _read_all(report, list(sources), stdin, step)
     cluster = cluster_of(
         (manifest for file in files for manifest in file.reading.manifests),
         ClusterState(own_namespace=own_namespace),
@@ -73,7 +73,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         step(f"evaluating file {number} of {len(files)}")
         for manifest in file.reading.manifests:
             evaluator.evaluate(file, manifest, manifest.namespace or namespace)
-    report.summary.files = len({found.file_path for found in report.evaluations if found.is_evaluated})
+    report.summary.files = len({sources.file_path for sources in report.evaluations if sources.is_evaluated})
     report.summary.enforced = None if evaluator.every_object_enforced else evaluator.enforced
     return report
 
@@ -106,12 +106,12 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
             report.problems.append(problem)
         else:
             report.not_evaluated.append(NotEvaluated(NO_OBJECTS, problem))
-    for found in reading.problems:
-        problem = InputProblem(path, found.message, found.line, found.document)
-        if named or not found.foreign:
+    for unread in reading.problems:
+        problem = InputProblem(path, unread.message, unread.line, unread.document)
+        if named or not unread.foreign:
             report.problems.append(problem)
         else:
-            report.not_evaluated.append(NotEvaluated(TEMPLATES if found.template else NO_OBJECTS, problem))
+            report.not_evaluated.append(NotEvaluated(TEMPLATES if unread.template else NO_OBJECTS, problem))
     report.warnings += (
         InputProblem(path, warning.message, warning.line, warning.document)
         for warning in reading.warnings
@@ -139,7 +139,7 @@ def _evaluated_part(report: CheckReport, file: ParsedFile, *, is_patch: bool) ->
 
 def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
     """Yield a problem for each given path: a run that evaluates nothing must not look clean."""
-    templates = {found.problem.path for found in report.not_evaluated if found.reason == TEMPLATES}
+    templates = {document.problem.path for document in report.not_evaluated if document.reason == TEMPLATES}
     for root in dict.fromkeys(file.source.root for file in report.files):
         paths = {file.source.path for file in report.files if file.source.root == root}
         hint = f", only unrendered templates; render them first: {RENDERING}" if templates & paths else ""

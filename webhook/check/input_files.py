@@ -76,14 +76,14 @@ def find(
     known: set[str] = set()
     globs = tuple(exclude)
     for path in paths:
-        for found in _found(path, globs):
-            place = found.path if found.path == STDIN else str(Path.cwd() / found.path)
-            if place not in known:
-                known.add(place)
-                yield InputFile(stdin_name, root=stdin_name, is_stdin=True) if found.path == STDIN else found
+        for file in _files_of(path, globs):
+            absolute = file.path if file.path == STDIN else str(Path.cwd() / file.path)
+            if absolute not in known:
+                known.add(absolute)
+                yield InputFile(stdin_name, root=stdin_name, is_stdin=True) if file.path == STDIN else file
 
 
-def _found(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | InputProblem]:
+def _files_of(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | InputProblem]:
     try:
         is_folder = path != STDIN and Path(path).is_dir()
     except OSError:

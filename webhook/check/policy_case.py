@@ -103,8 +103,8 @@ class PolicyCase:
         patched = _patched(self.object, decision)
         if decision.outcome is not self.expected_decision:
             yield f"decision: expected {self.expected_decision}, got {decision.outcome}{_reasons(decision)}"
-        if isinstance(settings.findings, dict) and settings.findings != (found := _actions(decision)):
-            yield f"findings: expected {_shown(settings.findings)}, got {_shown(found)}"
+        if isinstance(settings.findings, dict) and settings.findings != (actions := _actions(decision)):
+            yield f"findings: expected {_shown(settings.findings)}, got {_shown(actions)}"
         if isinstance(settings.patched, dict):
             yield from _difference(_with_head(self.object, settings.patched), patched)
         if not isinstance(settings.says, UnsetType):
@@ -183,10 +183,10 @@ class _Builder:
         else:
             self._errors.add(("policy",), "must be a map, or the name of a file")
             return None
-        found = () if data is None else read_policy(data)
-        if isinstance(found, Policy):
-            return found
-        for error in found:
+        result = () if data is None else read_policy(data)
+        if isinstance(result, Policy):
+            return result
+        for error in result:
             where = f"{quote(value)}: {error}" if isinstance(value, str) else f"{error.path}: {error.message}"
             self._errors.add(("policy",), where.removeprefix(": "))
         return None
@@ -200,13 +200,13 @@ class _Builder:
                 self._errors.add(path, "must be a map, or the name of a file: FILE or FILE#KIND/NAME")
             return None
         name, _, wanted = value.partition("#")
-        found = [one for one in self._in_file(path, name) if wanted in ("", f"{one.group_kind[1]}/{one.name}")]
-        if len(found) == 1:
-            obj: dict[str, Any] = json.loads(found[0].raw)
+        manifests = [one for one in self._in_file(path, name) if wanted in ("", f"{one.group_kind[1]}/{one.name}")]
+        if len(manifests) == 1:
+            obj: dict[str, Any] = json.loads(manifests[0].raw)
             return obj
         if not self._errors.sorted():
-            choose = f"; name one of them: {name}#KIND/NAME" if found else ""
-            self._errors.add(path, f"{quote(value)} has {len(found)} objects{choose}")
+            choose = f"; name one of them: {name}#KIND/NAME" if manifests else ""
+            self._errors.add(path, f"{quote(value)} has {len(manifests)} objects{choose}")
         return None
 
     def manifests(self, values: Iterable[Any]) -> Iterator[Manifest]:
@@ -251,10 +251,10 @@ def _with_head(obj: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
 
 def _actions(decision: Decision) -> dict[str, Action]:
     """Return the strongest action for each rule."""
-    found: dict[str, Action] = {INVALID_POLICY: Action.REJECT} if decision.policy_errors else {}
+    actions: dict[str, Action] = {INVALID_POLICY: Action.REJECT} if decision.policy_errors else {}
     for finding in sorted(decision.findings, key=lambda finding: _STRENGTH.index(finding.action)):
-        found[finding.rule] = finding.action
-    return found
+        actions[finding.rule] = finding.action
+    return actions
 
 
 def _shown(actions: dict[str, Action]) -> str:

@@ -74,11 +74,11 @@ def run_policy_tests(
                 InputProblem(source.path, f"contains no test case; {_EXPECTED}")
             )
             continue
-        for found in read_cases(source.path, text, default, now, files):
-            if isinstance(found, InputProblem):
-                report.problems.append(found)
+        for result in read_cases(source.path, text, default, now, files):
+            if isinstance(result, InputProblem):
+                report.problems.append(result)
             else:
-                case, line = found
+                case, line = result
                 report.results.append(CaseResult(source.path, line, case.settings.case, tuple(case.failures())))
     if not (report.results or report.problems):
         where = ", ".join(sorted({problem.path for problem in report.skipped}))

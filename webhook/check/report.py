@@ -173,6 +173,6 @@ class CheckReport:
     def by_reason(self) -> dict[str, list[NotEvaluated]]:
         """Return what was not evaluated by reason, the largest number first."""
         reasons: dict[str, list[NotEvaluated]] = {}
-        for found in self.not_evaluated:
-            reasons.setdefault(found.reason, []).append(found)
+        for document in self.not_evaluated:
+            reasons.setdefault(document.reason, []).append(document)
         return dict(sorted(reasons.items(), key=lambda item: -len(item[1])))

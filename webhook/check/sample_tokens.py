@@ -46,10 +46,10 @@ def with_tokens(manifest: Any) -> Any:
     def fill(value: Any, *, encoded: bool = False) -> Any:
         if isinstance(value, dict):
             return {key: fill(held, encoded=encoded or key == "data") for key, held in value.items()}
-        found = _WRITTEN.fullmatch(value) if isinstance(value, str) else None
-        if not found:
+        match = _WRITTEN.fullmatch(value) if isinstance(value, str) else None
+        if not match:
             return value
-        text = made.setdefault(value, legacy_token(*found.groups()))
+        text = made.setdefault(value, legacy_token(*match.groups()))
         return base64.b64encode(text.encode()).decode() if encoded else text
 
     return fill(manifest)

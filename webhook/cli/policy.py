@@ -188,8 +188,8 @@ def export(
         click.echo(f"API server's audiences: assumed to be {', '.join(FALLBACK_API_AUDIENCES)}", err=True)
     older = "; on an older one, use -o vap" if exported.kubernetes != KUBERNETES[VALIDATING] else ""
     click.echo(f"needs Kubernetes {exported.kubernetes} or newer{older}", err=True)
-    for found in exported.objects:
-        click.echo(f"---\n{_yaml(found)}", nl=False)
+    for obj in exported.objects:
+        click.echo(f"---\n{_yaml(obj)}", nl=False)
 
 
 def _webhook_scopes(file: str) -> WebhookScopes:

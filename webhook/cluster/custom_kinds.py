@@ -60,14 +60,14 @@ def find_custom_kinds(workloads: Mapping[GroupKind, str], transport: Transport) 
     for group in _read(transport, "/apis", _Groups).groups or ():
         if group.name not in groups:
             continue
-        found: set[str] = set()
+        kinds: set[str] = set()
         for version in group.versions:
             path = f"/apis/{group.name}/{version.version}"
             for resource in _read(transport, path, _Resources).resources or ():
                 pointers = wanted.get((group.name, resource.kind))
-                if pointers is None or "/" in resource.name or resource.kind in found:
+                if pointers is None or "/" in resource.name or resource.kind in kinds:
                     continue
-                found.add(resource.kind)
+                kinds.add(resource.kind)
                 listed = Resource(f"{resource.name}.{group.name}", f"{path}/{resource.name}", msgspec.Raw)
                 yield CustomKind((group.name, resource.kind), pointers, listed)
 

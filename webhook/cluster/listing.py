@@ -99,9 +99,9 @@ def read_object(
 
     def read() -> ApiObject:
         body = transport.get(f"{resource.path}/{quote(name, safe='')}", {}, resource.accept(PARTIAL))
-        found = msgspec.json.decode(body, type=ApiObject)
-        require_kind(found.kind, PARTIAL)
-        return found
+        obj = msgspec.json.decode(body, type=ApiObject)
+        require_kind(obj.kind, PARTIAL)
+        return obj
 
     return _retry(read, wait, is_first=True)
 

@@ -71,8 +71,8 @@ class PolicyStore:
 
     def replace(self, objects: Iterable[ConfigMap]) -> None:
         """Use the ConfigMap, or report that there is none."""
-        found = list(objects)
-        self._load(found[0] if found else None)
+        config_maps = list(objects)
+        self._load(config_maps[0] if config_maps else None)
 
     def apply(self, changes: Sequence[ObjectChange[ConfigMap]]) -> None:
         """Use the last of the changes: the others are outdated."""

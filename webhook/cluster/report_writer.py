@@ -49,14 +49,14 @@ def served_report_apis(transport: Transport) -> tuple[ReportApi, ...]:
 def _kinds(transport: Transport, api: ReportApi) -> Iterator[str]:
     path = f"/apis/{api.api_version}"
     try:
-        found = msgspec.json.decode(transport.get(path, {}, "application/json"), type=_Resources)
+        discovery = msgspec.json.decode(transport.get(path, {}, "application/json"), type=_Resources)
     except ApiError as error:
         if error.status != NOT_FOUND:
             raise
     except (msgspec.DecodeError, RecursionError):
         raise ApiError(0, f"cannot decode the API server's discovery at {path}") from None
     else:
-        yield from (resource.kind for resource in found.resources)
+        yield from (resource.kind for resource in discovery.resources)
 
 
 class ReportWriter:

@@ -48,13 +48,13 @@ def run_probe(
 ) -> list[tuple[ProbeFinding, DryRunAnswer]]:
     """Probe once, in a namespace. `user` makes the requests. Raises `ApiError` without an answer."""
     tokens = policy.in_namespace(namespace, cluster.namespace_labels(namespace)).tokens
-    found = []
+    results = []
     for pod in ProbePod:
         manifest = probe_pod(pod, namespace, tokens)
         expectation = expect(manifest, policy, cluster, transport.now().astimezone(dt.UTC), user)
         answer = transport.dry_run(f"/api/v1/namespaces/{namespace}/pods", manifest)
-        found.append((check_answer(pod, expectation, answer), answer))
-    return found
+        results.append((check_answer(pod, expectation, answer), answer))
+    return results
 
 
 def may_probe(transport: Transport, namespace: str) -> bool:
@@ -126,13 +126,13 @@ class SelfProbe:
     def probe(self) -> None:
         """Probe once, and record the results."""
         try:
-            found = self._ask()
-            if any(finding.result is ProbeResult.NOT_ENFORCED for finding, _ in found):
+            results = self._ask()
+            if any(finding.result is ProbeResult.NOT_ENFORCED for finding, _ in results):
                 self._stopping.wait(RETRY_DELAY)
-                found = self._ask()
+                results = self._ask()
         except ApiError as error:
-            found = [(ProbeFinding(pod, ProbeResult.ERROR, str(error)), DryRunAnswer(0, "")) for pod in ProbePod]
-        for finding, answer in found:
+            results = [(ProbeFinding(pod, ProbeResult.ERROR, str(error)), DryRunAnswer(0, "")) for pod in ProbePod]
+        for finding, answer in results:
             self._record(finding.pod, finding.result)
             self._log_change(finding)
             if is_unlocked(answer):

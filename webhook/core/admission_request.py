@@ -284,9 +284,9 @@ def _kind_of(request: _Request, workloads: Mapping[GroupKind, str]) -> Kind | No
     return EPHEMERAL_CONTAINERS if is_ephemeral else None
 
 
-def _template_pointer(kind: Kind | None, found: object) -> str:
-    if isinstance(found, CustomWorkload):
-        return found.template_pointer
+def _template_pointer(kind: Kind | None, obj: object) -> str:
+    if isinstance(obj, CustomWorkload):
+        return obj.template_pointer
     return kind.template_pointer if kind else ""
 
 
@@ -314,8 +314,8 @@ def _find_uid(body: bytes) -> str:
     try:
         uid = _decode_uid_request(_decode_uid_review(body).request).uid or ""
     except RecursionError:
-        found = _UID_AT_START.match(body)
-        return found[1].decode() if found else ""
+        match = _UID_AT_START.match(body)
+        return match[1].decode() if match else ""
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
     return uid if is_uid(uid) else ""

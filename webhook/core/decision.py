@@ -109,16 +109,16 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     @property
     def parts(self) -> tuple[str, str]:
         """What is wrong; and what is done about it or, if nothing is, what the author can do."""
-        found = self.violation
-        if self.intended is Action.PATCH and found.edits and self.action is not Action.REJECT:
+        violation = self.violation
+        if self.intended is Action.PATCH and violation.edits and self.action is not Action.REJECT:
             if self.applies_to_pods:
-                return found.detail, f"in its pods it will be {found.fix_summary}"
+                return violation.detail, f"in its pods it will be {violation.fix_summary}"
             would = "" if self.action is Action.PATCH else "would be "
-            return found.detail, f"{would}{found.fix_summary}"
+            return violation.detail, f"{would}{violation.fix_summary}"
         if self.suppressed_by_mode:
             denied = "its pods will be denied" if self.applies_to_pods else "would be denied"
-            return f"{found.detail}; {denied}", found.hint
-        return found.detail, found.hint
+            return f"{violation.detail}; {denied}", violation.hint
+        return violation.detail, violation.hint
 
     @property
     def suppressed_by_mode(self) -> bool:

@@ -132,8 +132,8 @@ def _exclusion_reason(request: AdmissionRequest, own_namespace: str) -> str | No
 def _kubelet_reason(request: AdmissionRequest) -> str | None:
     if request.subject is _TOKEN_REQUEST:
         return "the kubelet requests a pod's token"
-    found = request.object
-    if request.subject is _POD and isinstance(found, Pod) and MIRROR in (found.metadata.annotations or ()):
+    obj = request.object
+    if request.subject is _POD and isinstance(obj, Pod) and MIRROR in (obj.metadata.annotations or ()):
         return "a mirror pod, created by the kubelet"
     return None
 
@@ -155,13 +155,13 @@ def _build_context(
     request: AdmissionRequest, policy: Policy, namespace_policy: NamespacePolicy, cluster: ClusterState
 ) -> tuple[Context | None, str]:
     """Return the context of the request's object, None if no rule applies to it, and the account that it is about."""
-    found = request.object
-    if isinstance(found, Pod):
-        pod = found
-    elif isinstance(found, AnyWorkload):
-        if request.phase is not Phase.CHECK and _is_evaluated_owner(found.metadata.controller):
+    obj = request.object
+    if isinstance(obj, Pod):
+        pod = obj
+    elif isinstance(obj, AnyWorkload):
+        if request.phase is not Phase.CHECK and _is_evaluated_owner(obj.metadata.controller):
             return None, ""  # its author got the warnings already
-        pod = found.template
+        pod = obj.template
     else:
         return build_token_context(request, namespace_policy, policy, cluster)
     context = build_pod_context(request, pod, namespace_policy, policy, cluster)

@@ -72,9 +72,9 @@ def assemble(edits: Iterable[Edit]) -> tuple[Operation, ...]:
 
 
 def _with_removals(operations: list[Operation], removals: set[str]) -> list[Operation]:
-    kept = [operation for operation in operations if not _is_within(operation["path"], removals)]
+    remaining = [operation for operation in operations if not _is_within(operation["path"], removals)]
     outermost = [pointer for pointer in removals if not _is_within(_parent(pointer), removals)]
-    return kept + [{"op": "remove", "path": pointer} for pointer in sorted(outermost, key=_sort_key, reverse=True)]
+    return remaining + [{"op": "remove", "path": pointer} for pointer in sorted(outermost, key=_sort_key, reverse=True)]
 
 
 def _parent(pointer: str) -> str:

@@ -42,12 +42,12 @@ def _with_allowed_audiences(context: TokenRequestContext) -> TokenRequestContext
     spec = context.token_request.spec
     requested = spec.audiences or []
     allowed = context.namespace_policy.tokens.audiences.allowed
-    kept = []
+    remaining = []
     if len(requested) <= _MAX_AUDIENCES:  # more don't fit into a line
-        kept = [audience for audience in requested if is_allowed(audience, allowed, context.api_audiences)]
-    if len(kept) == len(requested) or not _is_checked(context, "token-request-audience"):
+        remaining = [audience for audience in requested if is_allowed(audience, allowed, context.api_audiences)]
+    if len(remaining) == len(requested) or not _is_checked(context, "token-request-audience"):
         return context
-    return replace(context, token_request=TokenRequest(given_spec=replace(spec, audiences=kept or [_AUDIENCE])))
+    return replace(context, token_request=TokenRequest(given_spec=replace(spec, audiences=remaining or [_AUDIENCE])))
 
 
 def _seconds(context: TokenRequestContext) -> int:

@@ -68,9 +68,9 @@ def _payload_of(text: bytes) -> bytes:
 
 def _decode_payload(encoded: bytes) -> bytes:
     """Decode base64url at least as leniently as Go does: white space and unused bits are ignored."""
-    kept = _NOT_BASE64URL.sub(b"", encoded)
+    characters = _NOT_BASE64URL.sub(b"", encoded)
     try:
-        return base64.urlsafe_b64decode(kept + b"=" * (-len(kept) % 4))
+        return base64.urlsafe_b64decode(characters + b"=" * (-len(characters) % 4))
     except binascii.Error:
         return b""
 

@@ -119,7 +119,7 @@ def read_manifests(data: bytes) -> Reading:
 
     Encodings, separators and values mean what they mean to kubectl. Empty documents are skipped.
     """
-    found: list[Manifest | Problem] = []
+    results: list[Manifest | Problem] = []
     warnings: list[Problem] = []
     number = 1
     for piece in split(decode_text(data)):
@@ -135,17 +135,17 @@ def read_manifests(data: bytes) -> Reading:
         except DocumentError as error:
             in_piece.append(_unreadable(piece.text, error, number))
             number += 1
-        found += in_piece
+        results += in_piece
         if in_piece:
             foreign = _are_foreign(in_piece)
-            found += (Problem(line, message, first, foreign) for line, message in piece.refusals)
-    manifests = tuple(manifest for manifest in found if isinstance(manifest, Manifest))
-    problems = tuple(problem for problem in found if isinstance(problem, Problem))
+            results += (Problem(line, message, first, foreign) for line, message in piece.refusals)
+    manifests = tuple(manifest for manifest in results if isinstance(manifest, Manifest))
+    problems = tuple(problem for problem in results if isinstance(problem, Problem))
     return Reading(manifests, problems, tuple(warnings))
 
 
 def _are_foreign(objects: Iterable[Manifest | Problem]) -> bool:
-    return all(isinstance(found, Problem) and found.foreign for found in objects)
+    return all(isinstance(obj, Problem) and obj.foreign for obj in objects)
 
 
 def _unreadable(text: str, error: DocumentError, number: int) -> Problem:
@@ -219,22 +219,22 @@ def cluster_of(
     namespaces: dict[str, Labels] = dict(base.namespaces)
     automounts = dict(base.automounts)
     for manifest in manifests:
-        found = _decoded(manifest)
+        obj = _decoded(manifest)
         within = manifest.namespace or namespace
-        if isinstance(found, Secret) and found.type == LEGACY_TOKEN_TYPE:
-            account = found.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
+        if isinstance(obj, Secret) and obj.type == LEGACY_TOKEN_TYPE:
+            account = obj.metadata.annotation(LEGACY_TOKEN_ACCOUNT)
             tokens.setdefault(within, {})[manifest.name] = account
-        elif isinstance(found, Namespace):
-            namespaces[manifest.name] = labels(found.metadata.labels)
-        elif isinstance(found, ServiceAccount) and found.automount_service_account_token is not None:
-            automounts[within, manifest.name] = found.automount_service_account_token
+        elif isinstance(obj, Namespace):
+            namespaces[manifest.name] = labels(obj.metadata.labels)
+        elif isinstance(obj, ServiceAccount) and obj.automount_service_account_token is not None:
+            automounts[within, manifest.name] = obj.automount_service_account_token
     return replace(base, legacy_tokens=tokens, namespaces=namespaces, automounts=automounts)
 
 
 def _decoded(manifest: Manifest) -> Object | None:
     decode = _DECODE.get(manifest.group_kind)
     try:
-        found: Object | None = decode(manifest.raw) if decode else None
+        obj: Object | None = decode(manifest.raw) if decode else None
     except (msgspec.DecodeError, RecursionError):
         return None
-    return found
+    return obj

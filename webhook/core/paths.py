@@ -49,8 +49,8 @@ def _is_windows_style(path: str) -> bool:
 
 
 def _drive_of(path: str) -> str | None:
-    found = _DRIVE.match(path)
-    return found[1] if found else None
+    match = _DRIVE.match(path)
+    return match[1] if match else None
 
 
 def _clean_windows_path(path: str) -> str:

@@ -39,7 +39,7 @@ def raw_stream(stream: TextIO) -> TextIO:
 def safe_json(text: str) -> str:
     """Return the same JSON with all such characters in its strings escaped by their code. Line ends stay."""
     if not text.isascii() or "\x7f" in text:
-        text = _UNPRINTABLE_PART.sub(lambda found: "".join(map(_json_char, found[0])), text)
+        text = _UNPRINTABLE_PART.sub(lambda match: "".join(map(_json_char, match[0])), text)
     return text.replace("##", "#\\u0023") if "##" in text else text
 
 

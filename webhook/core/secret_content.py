@@ -73,13 +73,13 @@ def read_secret(new: Json, old: Json | None = None) -> tuple[ReviewedSecret, Rev
 
 
 def _read(raw: Json) -> tuple[ReviewedSecret, bytes]:
-    found = _decode_secret(raw)
-    in_string_data = found.string_data is not None and bytes(found.string_data.token) != b"null"
-    held = found.string_data if in_string_data else found.data
+    decoded = _decode_secret(raw)
+    in_string_data = decoded.string_data is not None and bytes(decoded.string_data.token) != b"null"
+    held = decoded.string_data if in_string_data else decoded.data
     text = b"" if held is None else _text(held.token, encoded=not in_string_data)
     secret = ReviewedSecret(
-        found.metadata,
-        found.type,
+        decoded.metadata,
+        decoded.type,
         token_pointer="/stringData/token" if in_string_data else "/data/token",
         has_token=bool(text),
         token_changed=bool(text),

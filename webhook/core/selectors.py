@@ -146,11 +146,11 @@ class Index(Generic[T]):
 
     def find(self, *names: str) -> list[T]:
         """Return the items with a pattern that matches any of the names, each once, in the order of the index."""
-        found = dict(self._always)
+        items = dict(self._always)
         for name in names:
-            found.update(self._exact.get(name, ()))
+            items.update(self._exact.get(name, ()))
             for length in self._lengths:
                 for place, item, pattern in self._prefixes.get(name[:length], ()):
-                    if place not in found and glob_matches(pattern, name):
-                        found[place] = item
-        return [found[place] for place in sorted(found)]
+                    if place not in items and glob_matches(pattern, name):
+                        items[place] = item
+        return [items[place] for place in sorted(items)]

@@ -99,21 +99,21 @@ def build_token_context(
     request: AdmissionRequest, namespace_policy: NamespacePolicy, policy: Policy, cluster: ClusterState
 ) -> tuple[TokenContext | None, str]:
     """Return the context of the request's object, None if no rule applies to it, and the account that it is about."""
-    found, namespace, name = request.object, request.namespace, request.name
+    obj, namespace, name = request.object, request.namespace, request.name
     api_audiences = policy.api_audiences(cluster)
-    if isinstance(found, TokenRequest):
-        return TokenRequestContext(name, namespace, found, namespace_policy, api_audiences), name
-    if isinstance(found, ReviewedSecret):
-        account = found.account_in(namespace)
-        if not (found.is_legacy or found.legacy_token):
+    if isinstance(obj, TokenRequest):
+        return TokenRequestContext(name, namespace, obj, namespace_policy, api_audiences), name
+    if isinstance(obj, ReviewedSecret):
+        account = obj.account_in(namespace)
+        if not (obj.is_legacy or obj.legacy_token):
             return None, account
         token_request = TokenRequestContext(account, namespace, TokenRequest(), namespace_policy, api_audiences)
         old = request.old_object if isinstance(request.old_object, ReviewedSecret) else None
-        return SecretContext(account, namespace, name, found, old, token_request), account
-    if isinstance(found, ServiceAccount):
-        return ServiceAccountContext(found, cluster.legacy_tokens.get(namespace, _NONE)), name
-    if isinstance(found, CSIDriver):
-        return CSIDriverContext(found, namespace_policy, api_audiences), ""
+        return SecretContext(account, namespace, name, obj, old, token_request), account
+    if isinstance(obj, ServiceAccount):
+        return ServiceAccountContext(obj, cluster.legacy_tokens.get(namespace, _NONE)), name
+    if isinstance(obj, CSIDriver):
+        return CSIDriverContext(obj, namespace_policy, api_audiences), ""
     return None, ""
 
 

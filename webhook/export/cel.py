@@ -47,18 +47,18 @@ def quoted(expression: str) -> str:
 
 def all_of(conditions: Iterable[str]) -> str:
     """Return whether all conditions hold; without any, they do."""
-    found = [condition for condition in conditions if condition != TRUE]
-    if FALSE in found:
+    terms = [condition for condition in conditions if condition != TRUE]
+    if FALSE in terms:
         return FALSE
-    return found[0] if len(found) == 1 else " && ".join(map(_in_parentheses, found)) or TRUE
+    return terms[0] if len(terms) == 1 else " && ".join(map(_in_parentheses, terms)) or TRUE
 
 
 def any_of(conditions: Iterable[str]) -> str:
     """Return whether any condition holds; without any, none does."""
-    found = [condition for condition in conditions if condition != FALSE]
-    if TRUE in found:
+    terms = [condition for condition in conditions if condition != FALSE]
+    if TRUE in terms:
         return TRUE
-    return found[0] if len(found) == 1 else " || ".join(map(_in_parentheses, found)) or FALSE
+    return terms[0] if len(terms) == 1 else " || ".join(map(_in_parentheses, terms)) or FALSE
 
 
 def negated(condition: str) -> str:

@@ -36,12 +36,12 @@ def patches(given: CompilerInput) -> Iterator[str]:
 
 def _where(given: CompilerInput, rule: str, patched: Callable[[Override], bool]) -> str:
     """Return whether the request is in a scope in which the rule patches, and isn't exempt."""
-    found = [
+    parts = [
         scope
         for scope, settings in given.scopes.settings.items()
         if settings.mode is Mode.ENFORCE and patched(settings)
     ]
-    return cel.all_of((given.scopes.where(found), cel.negated(given.scopes.exempt(rule, pods.ACCOUNTS))))
+    return cel.all_of((given.scopes.where(parts), cel.negated(given.scopes.exempt(rule, pods.ACCOUNTS))))
 
 
 def _has_action(rule: str, *actions: Action) -> Callable[[Override], bool]:
@@ -105,7 +105,7 @@ def _removals(given: CompilerInput) -> Iterator[str]:
     volumes = f"variables.volumes.transformList(index, volume, {removed}, '/spec/volumes/' + string(index))"
     places.append(_last_first(volumes))
     off = "JSONPatch{op: 'add', path: '/spec/automountServiceAccountToken', value: false}"
-    removals = " + ".join(f"{found}.map(place, JSONPatch{{op: 'remove', path: place}})" for found in places)
+    removals = " + ".join(f"{path}.map(place, JSONPatch{{op: 'remove', path: place}})" for path in places)
     yield from _patch(
         cel.all_of((_where(given, rule, _has_action(rule, Action.PATCH)), f"{names}.size() > 0")),
         f"[{off}] + {removals}",

@@ -90,7 +90,7 @@ def each_mount(condition: str, containers: str = cel.TRUE) -> Callable[[str], st
     """
 
     def lines(line: str) -> str:
-        found = []
+        terms = []
         for kind in ("initContainers", "containers"):
             every = f"object.spec.?{kind}.orValue([])"
             path = (
@@ -101,8 +101,8 @@ def each_mount(condition: str, containers: str = cel.TRUE) -> Callable[[str], st
                 f"{MOUNTS}.filter(mount, {condition}).map(mount, {line.replace(MOUNT_PATH, path)}).join('\\n')"
             )
             of_kind = f"{every}.filter(container, {containers}).map(container, {of_container})"
-            found.append(f"({cel.flattened(of_kind)})")
-        return " + ".join(found)
+            terms.append(f"({cel.flattened(of_kind)})")
+        return " + ".join(terms)
 
     return lines
 
@@ -114,12 +114,12 @@ def each_container(condition: str, suffix: str = "") -> Callable[[str], str]:
     """
 
     def lines(line: str) -> str:
-        found = []
+        terms = []
         for kind in ("initContainers", "containers"):
             every = f"object.spec.?{kind}.orValue([])"
             path = f"'spec.{kind}[' + string({every}.indexOf(container)) + ']{suffix}'"
-            found.append(f"{every}.filter(container, {condition}).map(container, {line.replace(MOUNT_PATH, path)})")
-        return " + ".join(found)
+            terms.append(f"{every}.filter(container, {condition}).map(container, {line.replace(MOUNT_PATH, path)})")
+        return " + ".join(terms)
 
     return lines
 

@@ -80,11 +80,11 @@ def claim_texts() -> tuple[str, ...]:
 
     Both depend on where in a group of three bytes the claim begins.
     """
-    found = []
+    texts = []
     for shift, inner in itertools.product(range(3), repeat=2):
         payload = _core(base64.urlsafe_b64encode(b"\0" * shift + ISSUER_CLAIM), shift, len(ISSUER_CLAIM))
-        found.append(_core(base64.b64encode(b"\0" * inner + payload), inner, len(payload)).decode())
-    return tuple(found)
+        texts.append(_core(base64.b64encode(b"\0" * inner + payload), inner, len(payload)).decode())
+    return tuple(texts)
 
 
 def _core(encoded: bytes, shift: int, length: int) -> bytes:

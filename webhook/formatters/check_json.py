@@ -32,12 +32,13 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             **_counts(summary.outcomes),
             "underEnforce": _counts(summary.enforced) if summary.enforced is not None else None,
             "rules": {rule: _counts(counts) for rule, counts in report.by_rule().items()},
-            "notEvaluated": {reason: len(found) for reason, found in report.by_reason().items()},
+            "notEvaluated": {reason: len(documents) for reason, documents in report.by_reason().items()},
         },
         "problems": [_problem(problem) for problem in report.problems],
         "warnings": [_problem(warning) for warning in report.warnings],
         "notEvaluated": [
-            {**_problem(found.problem), "reason": found.reason, "kind": found.kind} for found in report.not_evaluated
+            {**_problem(document.problem), "reason": document.reason, "kind": document.kind}
+            for document in report.not_evaluated
         ],
     })  # fmt: skip
 

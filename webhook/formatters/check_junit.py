@@ -24,9 +24,11 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
         if evaluation.is_evaluated:
             results = tuple(_results(report, findings.get(id(evaluation), [])))
             suites.setdefault(evaluation.file, []).append(Case(_name(evaluation), results))
-    for found in report.not_evaluated:
-        skipped = Result("skipped", f"{found.reason}: {found.problem.message}")
-        suites.setdefault(displayed(found.problem.path), []).append(Case(f"line {found.problem.line or 1}", (skipped,)))
+    for document in report.not_evaluated:
+        skipped = Result("skipped", f"{document.reason}: {document.problem.message}")
+        suites.setdefault(displayed(document.problem.path), []).append(
+            Case(f"line {document.problem.line or 1}", (skipped,))
+        )
     yield from junit(f"tokenguard, {policy_line(report.policy)}", suites.items())
 
 

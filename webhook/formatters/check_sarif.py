@@ -117,7 +117,7 @@ def _descriptor(name: str, summary: str, explanation: str, default: Action) -> d
     link = f"{_DOCS}{shown.page}"
     return {
         "id": name,
-        "name": re.sub(r"(?:^|-)(\w)", lambda found: found[1].upper(), name),
+        "name": re.sub(r"(?:^|-)(\w)", lambda match: match[1].upper(), name),
         "shortDescription": {"text": shown.title},
         "fullDescription": {"text": f"{summary[0].upper()}{summary[1:]}."},
         "helpUri": link,

@@ -97,10 +97,10 @@ def _not_evaluated(reasons: dict[str, list[NotEvaluated]], *, verbose: bool) -> 
     total = sum(map(len, reasons.values()))
     hint = "" if verbose else "; -v lists them"
     yield f"not evaluated: {total}{hint}"
-    for reason, found in reasons.items():
-        yield f"  {len(found)} {plain(_phrase(reason, len(found)))}{_details(reason, found)}"
+    for reason, documents in reasons.items():
+        yield f"  {len(documents)} {plain(_phrase(reason, len(documents)))}{_details(reason, documents)}"
         if verbose:
-            yield from (f"    {problem_line(each.problem, 'note')}" for each in found)
+            yield from (f"    {problem_line(each.problem, 'note')}" for each in documents)
 
 
 def _phrase(reason: str, count: int) -> str:
@@ -112,15 +112,15 @@ def _phrase(reason: str, count: int) -> str:
     return _SINGULAR.get(reason, reason) if count == 1 else reason
 
 
-def _details(reason: str, found: list[NotEvaluated]) -> str:
+def _details(reason: str, documents: list[NotEvaluated]) -> str:
     if reason == OTHER_KINDS:
-        kinds = Counter(plain(each.kind[:_MAX_LENGTH]) for each in found).most_common()
+        kinds = Counter(plain(each.kind[:_MAX_LENGTH]) for each in documents).most_common()
         names = [f"{count} {kind}" for kind, count in kinds[:_MAX_KINDS]]
         if len(kinds) > _MAX_KINDS:
             names.append(f"{sum(count for _, count in kinds[_MAX_KINDS:])} others")
         return f": {', '.join(names)}"
     if reason == TEMPLATES:
-        files = list(dict.fromkeys(plain(each.problem.file) for each in found))
+        files = list(dict.fromkeys(plain(each.problem.file) for each in documents))
         more = f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
         return f" ({', '.join(files[:_MAX_FILES])}{more}); render them first: {RENDERING}"
     return ""

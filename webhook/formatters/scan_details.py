@@ -34,8 +34,8 @@ def sections(report: ScanReport) -> Iterator[Section]:
     """
     accounts = {(account.namespace, account.name): account for account in report.accounts_with_tokens}
     for outcome in summary.OUTCOMES:
-        found = [workload for workload in report.workloads if workload.outcome is outcome]
-        yield f"workloads: {outcome} if recreated", [*_workloads(found, accounts)]
+        workloads = [workload for workload in report.workloads if workload.outcome is outcome]
+        yield f"workloads: {outcome} if recreated", [*_workloads(workloads, accounts)]
     yield "API server tokens and injections", [*_generated(report.workloads)]
     yield "pods that were admitted without evaluation", [*_unevaluated(report)]
     shows_all = report.filters.show_all_findings
@@ -152,14 +152,14 @@ def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[str]:
     alike: dict[str, list[AccountWithTokens]] = {}
     for account in sorted(accounts, key=lambda account: (account.severity, -account.pods, account.namespace)):
         alike.setdefault(grants_text(account.grants), []).append(account)
-    for grants, found in alike.items():
-        names = first_names(f"{account.name} in {account.namespace}" for account in found)
-        pods = sum(account.pods for account in found)
-        workloads = sorted({name for account in found for name in account.workloads})
-        secrets = sum(len(account.legacy_secrets) for account in found)
+    for grants, alike_accounts in alike.items():
+        names = first_names(f"{account.name} in {account.namespace}" for account in alike_accounts)
+        pods = sum(account.pods for account in alike_accounts)
+        workloads = sorted({name for account in alike_accounts for name in account.workloads})
+        secrets = sum(len(account.legacy_secrets) for account in alike_accounts)
         tokens = [
             *([f"API token mounted in {first_names(workloads)} ({counted(pods, 'pod')})"] if pods else []),
             *([f"{counted(secrets, 'legacy Secret')}"] if secrets else []),
         ]
-        advice = "; set automountServiceAccountToken: false" if pods and found[0].grants == () else ""
-        yield f"{grants}: {counted(len(found), 'ServiceAccount')} ({names}): {'; '.join(tokens)}{advice}"
+        advice = "; set automountServiceAccountToken: false" if pods and alike_accounts[0].grants == () else ""
+        yield f"{grants}: {counted(len(alike_accounts), 'ServiceAccount')} ({names}): {'; '.join(tokens)}{advice}"

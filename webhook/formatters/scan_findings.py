@@ -77,13 +77,13 @@ def workload_lines(workload: ScannedWorkload) -> list[FindingLine]:
 
 def generated_findings(workload: ScannedWorkload) -> Counter[FindingLine]:
     """Count the pods (or the next one) by findings that are not about what the author wrote."""
-    found: Counter[FindingLine] = Counter()
+    counts: Counter[FindingLine] = Counter()
     groups = [(group, len(group.names)) for group in workload.pods]
     for group, count in groups or ([(workload.next_pod, 1)] if workload.next_pod else []):
         for finding in current(group).findings:
             if not finding.authored:
-                found[_line(finding)] += count
-    return found
+                counts[_line(finding)] += count
+    return counts
 
 
 def changed_workloads(
@@ -100,8 +100,8 @@ def changed_workloads(
             if lines or filters.show_all_findings:
                 alike[workload.change].setdefault(lines, []).append(workload)
     for change, by_lines in alike.items():
-        for lines, found in by_lines.items():
-            yield change, lines, found
+        for lines, changed in by_lines.items():
+            yield change, lines, changed
 
 
 def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> tuple[FindingLine, ...]:
@@ -109,13 +109,13 @@ def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> tup
 
     If only the patches differ, these are the tokens that only one of the patches leads to.
     """
-    found: dict[FindingLine, bool] = {}
+    lines: dict[FindingLine, bool] = {}
     for group in workload.groups:
         differences = dict(_differences(current(group), simulated(group)))
         if not differences and filters.show_all_findings and group.change is not Change.UNCHANGED:
             differences = dict.fromkeys(_token_differences(group), True)
-        found |= differences
-    return tuple(sorted(found, key=lambda line: (not found[line], line.sign)))
+        lines |= differences
+    return tuple(sorted(lines, key=lambda line: (not lines[line], line.sign)))
 
 
 def result_differences(before: EvaluationResult, after: EvaluationResult | None) -> tuple[FindingLine, ...]:
@@ -126,9 +126,9 @@ def result_differences(before: EvaluationResult, after: EvaluationResult | None)
 def _differences(before: EvaluationResult, after: EvaluationResult) -> Iterator[tuple[FindingLine, bool]]:
     """Yield the findings of only one result, each with whether it is about what the author wrote."""
     old, new = ({_full_line(finding): finding for finding in result.findings} for result in (before, after))
-    for sign, found, known in (("+", new, old), ("-", old, new)):
-        for key, finding in found.items():
-            if key not in known:
+    for sign, findings, others in (("+", new, old), ("-", old, new)):
+        for key, finding in findings.items():
+            if key not in others:
                 yield _line(finding)._replace(sign=sign), finding.authored
 
 

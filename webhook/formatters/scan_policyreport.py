@@ -73,11 +73,11 @@ def left_out(report: Mapping[str, Any]) -> int:
 
 def _policy_report(namespace: str, results: list[_Result], api: ReportApi) -> dict[str, Any]:
     counts = Counter(result["result"] for result in results)
-    kept = _fitting(results)
+    fitting = _fitting(results)
     metadata: dict[str, Any] = {"name": REPORT_NAME, "labels": dict(MANAGED_BY)}
-    if len(kept) < len(results):
-        metadata["annotations"] = {LEFT_OUT: str(len(results) - len(kept))}
-        kept.append(_left_out(len(results) - len(kept), results[0]["timestamp"]))
+    if len(fitting) < len(results):
+        metadata["annotations"] = {LEFT_OUT: str(len(results) - len(fitting))}
+        fitting.append(_left_out(len(results) - len(fitting), results[0]["timestamp"]))
     scope: dict[str, Any] = {}
     if namespace:
         metadata["namespace"] = namespace
@@ -89,7 +89,7 @@ def _policy_report(namespace: str, results: list[_Result], api: ReportApi) -> di
         **({} if api == WG_POLICY else {"source": REPORT_NAME}),
         **scope,
         "summary": {"error": 0} | {name: counts[name] for name in RESULTS},
-        "results": kept,
+        "results": fitting,
     }
 
 
@@ -167,9 +167,9 @@ def _unevaluated(pod: UnevaluatedPod) -> _Result:
 def _of_workload(workload: ScannedWorkload) -> Iterator[_Result]:
     resource = _resource(workload.kind, workload.namespace, workload.name, workload.api_version, workload.uid)
     results = [group.evaluation.result for group in workload.groups]
-    found = list(_of_object(results, resource))
-    yield from found
-    if found:
+    entries = list(_of_object(results, resource))
+    yield from entries
+    if entries:
         return
     if note := next((result.note for result in results if result.note), ""):
         yield {"category": RECREATED, "result": "skip", "message": plain(note), "resources": [resource]}
@@ -183,19 +183,19 @@ def _of_object(
     results: Iterable[EvaluationResult], resource: dict[str, str], properties: Mapping[str, str] | None = None
 ) -> Iterator[_Result]:
     """Yield the results of one object, each once: its findings except patches, and its exemptions."""
-    found: dict[tuple[str, ...], _Result] = {}
+    entries: dict[tuple[str, ...], _Result] = {}
     for result in results:
         for finding in result.findings:
             if finding.action in _RESULTS:
-                found.setdefault(
+                entries.setdefault(
                     ("finding", finding.rule, finding.action, finding.path, finding.detail),
                     _of_finding(finding, resource, properties or {}),
                 )
         for exemption in result.exemptions:
-            found.setdefault(
+            entries.setdefault(
                 ("exemption", exemption.rule, str(exemption.exemption)), _of_exemption(exemption, resource)
             )
-    yield from found.values()
+    yield from entries.values()
 
 
 def _of_finding(finding: ReportedFinding, resource: dict[str, str], properties: Mapping[str, str]) -> _Result:

@@ -50,19 +50,19 @@ def outcome_counts(report: ScanReport) -> tuple[tuple[str, OutcomeCounts, Outcom
 
 def rule_counts(report: ScanReport, *, simulated: bool) -> dict[str, Counter[Action]]:
     """Return the numbers of findings by rule and action, the most severe first."""
-    found: dict[str, Counter[Action]] = {}
+    counts: dict[str, Counter[Action]] = {}
     for count in report.rule_counts:
-        found.setdefault(count.rule, Counter())[count.action] += (count.simulated or 0) if simulated else count.count
-    return dict(sorted(found.items(), key=lambda item: [-item[1][action] for action in ACTIONS]))
+        counts.setdefault(count.rule, Counter())[count.action] += (count.simulated or 0) if simulated else count.count
+    return dict(sorted(counts.items(), key=lambda item: [-item[1][action] for action in ACTIONS]))
 
 
 def token_lifetimes(report: ScanReport) -> dict[str, list[int]]:
     """Return the numbers of tokens by `LIFETIMES`: now, recreated and simulated."""
-    found = {state: [0] * len(LIFETIMES) for state in (NOW, RECREATED, *([SIMULATED] if report.simulated else []))}
+    by_state = {state: [0] * len(LIFETIMES) for state in (NOW, RECREATED, *([SIMULATED] if report.simulated else []))}
     for use in report.tokens:
-        for state, counts in found.items():
+        for state, counts in by_state.items():
             counts[_lifetime_place(use.lifetime_seconds)] += getattr(use, _USES[state])
-    return found
+    return by_state
 
 
 def _lifetime_place(seconds: int | None) -> int:

@@ -101,25 +101,25 @@ class Certificate:
 
 def parse_certificates(pem: bytes) -> tuple[Certificate, ...]:
     """Return the readable certificates in a PEM text, in their order."""
-    found = []
+    certificates = []
     for block in _BLOCK.findall(pem):
         try:
-            found.append(Certificate(x509.load_pem_x509_certificate(block)))
+            certificates.append(Certificate(x509.load_pem_x509_certificate(block)))
         except (ValueError, UnsupportedAlgorithm):
             continue
-    return tuple(found)
+    return tuple(certificates)
 
 
 def find_private_key(pem: bytes) -> bytes:
     """Return the first private key in a PEM text, or nothing."""
-    found = _KEY.search(pem)
-    return found[0] + b"\n" if found else b""
+    match = _KEY.search(pem)
+    return match[0] + b"\n" if match else b""
 
 
 def find_pair_error(certificate: bytes, key: bytes, certificate_name: str, key_name: str) -> str:
     """Return why a server cannot use this certificate and key (PEM), or ''. The names are their sources."""
-    found = parse_certificates(certificate)
-    if not found:
+    certificates = parse_certificates(certificate)
+    if not certificates:
         return f"{certificate_name}: no certificate in PEM format"
     try:
         serialization.load_pem_private_key(key, None)
@@ -127,10 +127,12 @@ def find_pair_error(certificate: bytes, key: bytes, certificate_name: str, key_n
         return f"{key_name}: the key is encrypted; give one without a password"
     except (ValueError, UnsupportedAlgorithm):
         return f"{key_name}: no private key in PEM can be read in it"
-    return "" if found[0].matches_key(key) else f"{describe_pair(certificate_name, key_name)} don't belong together"
+    return (
+        "" if certificates[0].matches_key(key) else f"{describe_pair(certificate_name, key_name)} don't belong together"
+    )
 
 
 def describe_pair(certificate_name: str, key_name: str) -> str:
     """Return the sources of a certificate and its key in words; they may be the same."""
-    one = certificate_name == key_name
-    return f"certificate and key in {key_name}" if one else f"{certificate_name} and {key_name}"
+    is_same = certificate_name == key_name
+    return f"certificate and key in {key_name}" if is_same else f"{certificate_name} and {key_name}"

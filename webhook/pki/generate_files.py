@@ -66,19 +66,19 @@ def ca_bundle_patch(bundle: bytes) -> bytes:
 
 
 def _check(ca: KeyPair, until: dt.datetime) -> None:
-    found = parse_certificates(ca.certificate)
-    if not found:
+    cas = parse_certificates(ca.certificate)
+    if not cas:
         raise ValueError("ca.crt contains no certificate (PEM)")
-    if not found[0].can_sign:
+    if not cas[0].can_sign:
         raise ValueError("ca.crt is not the certificate of a CA")
     try:
         load_signing_key(ca.key)
     except ValueError as error:
         raise ValueError(f"ca.key {error}") from error
-    if not found[0].matches_key(ca.key):
+    if not cas[0].matches_key(ca.key):
         raise ValueError("ca.key does not match ca.crt")
-    if found[0].not_after < until:
+    if cas[0].not_after < until:
         raise ValueError(
-            f"ca.crt expires on {found[0].not_after:%Y-%m-%d}, before the certificate; move ca.crt and ca.key away to "
+            f"ca.crt expires on {cas[0].not_after:%Y-%m-%d}, before the certificate; move ca.crt and ca.key away to "
             "create a new CA, or reduce --days"
         )

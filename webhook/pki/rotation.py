@@ -56,8 +56,8 @@ class StoredCertificates:
     @property
     def serving(self) -> Certificate | None:
         """The serving certificate if its key matches, else None."""
-        found = parse_certificates(self.certificate)
-        return found[0] if found and found[0].matches_key(self.key) else None
+        certificates = parse_certificates(self.certificate)
+        return certificates[0] if certificates and certificates[0].matches_key(self.key) else None
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,13 @@ def _remove_cas(stored: StoredCertificates, progress: RolloutProgress, now: dt.d
     if serving is None or not serving.is_signed_by(first):
         return None
     if progress.served and (revoked := stored.revoked_cas):
-        kept = [first, *(ca for ca in others if ca not in revoked)]
-        return RotationStep(replace(stored, bundle=_pem(kept), revoked=b""), "removed the revoked CA from the bundle")
-    kept = [first, *(ca for ca in others if now < ca.not_after)]
-    if len(kept) <= len(others):
-        return RotationStep(replace(stored, bundle=_pem(kept)), "removed an expired CA from the bundle")
+        remaining = [first, *(ca for ca in others if ca not in revoked)]
+        return RotationStep(
+            replace(stored, bundle=_pem(remaining), revoked=b""), "removed the revoked CA from the bundle"
+        )
+    remaining = [first, *(ca for ca in others if now < ca.not_after)]
+    if len(remaining) <= len(others):
+        return RotationStep(replace(stored, bundle=_pem(remaining)), "removed an expired CA from the bundle")
     return None
 
 

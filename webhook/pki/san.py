@@ -33,11 +33,11 @@ def normalize_name(name: str) -> str:
 
 def valid_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return the valid names in their normal form, each once."""
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         with contextlib.suppress(ValueError):
-            found[normalize_name(name)] = None
-    return tuple(found)
+            unique[normalize_name(name)] = None
+    return tuple(unique)
 
 
 def to_general_name(name: str) -> x509.DNSName | x509.IPAddress:

@@ -32,7 +32,7 @@ def counted_results(
 
     A workload counts by its pods, and by its template if it has none.
     """
-    found = chain(
+    results = chain(
         (
             (workload.namespace, group.account, len(group.names) or 1, group.evaluation.result, group.simulated_result)
             for workload in workloads
@@ -44,7 +44,7 @@ def counted_results(
     )
     now: list[CountedResult] = []
     after: list[CountedResult] = []
-    for namespace, account, count, result, simulated in found:
+    for namespace, account, count, result, simulated in results:
         now.append(CountedResult(namespace, account, count, result))
         if simulated:
             after.append(CountedResult(namespace, account, count, simulated))

@@ -62,9 +62,9 @@ class ClusterSnapshot:
 
     def listed(self) -> dict[tuple[str, str], list[str]]:
         """Return the accounts that list a Secret, by its namespace and name."""
-        found: dict[tuple[str, str], list[str]] = {}
+        accounts: dict[tuple[str, str], list[str]] = {}
         for account in self.accounts:
             meta = account.metadata
             for secret in account.secrets or ():
-                found.setdefault((meta.namespace or "", secret.name or ""), []).append(meta.name or "")
-        return found
+                accounts.setdefault((meta.namespace or "", secret.name or ""), []).append(meta.name or "")
+        return accounts

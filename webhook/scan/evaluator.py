@@ -53,11 +53,11 @@ class PolicyEvaluator:
         """Return what denies a live pod in `/validate` as it is, with the exemptions of when it was created."""
         request = replace(_pod_request(namespace, pod), phase=Phase.VALIDATE)
         decision = evaluate(request, self.policy, self._cluster, created or self._now)
-        return tuple(_reported(found, found.violation.detail) for found in decision.rejections())
+        return tuple(_reported(finding, finding.violation.detail) for finding in decision.rejections())
 
-    def evaluate(self, subject: Subject, meta: ObjectIdentity, found: NonPod, account: str) -> EvaluationResult:
+    def evaluate(self, subject: Subject, meta: ObjectIdentity, obj: NonPod, account: str) -> EvaluationResult:
         """Evaluate another object; `account` is the ServiceAccount whose token it is about, empty if there is none."""
-        request = _request(subject, meta.namespace or "", meta.name or "", found)
+        request = _request(subject, meta.namespace or "", meta.name or "", obj)
         return self._result(request, self._evaluate(request), account)
 
     def _evaluate(self, request: AdmissionRequest) -> Decision:
@@ -84,7 +84,7 @@ def is_mirror(pod: Pod) -> bool:
 
 
 def _result(decision: Decision, account: str, numbers: Mapping[int, int]) -> EvaluationResult:
-    findings = tuple(_reported(found, found.detail) for found in decision.findings)
+    findings = tuple(_reported(finding, finding.detail) for finding in decision.findings)
     accounts: dict[tuple[str, int], dict[str, None]] = {}
     for finding, exemption in decision.exempted:
         other = finding.violation.other_account
@@ -99,10 +99,16 @@ def _result(decision: Decision, account: str, numbers: Mapping[int, int]) -> Eva
     return EvaluationResult(decision.outcome, findings, exemptions, decision.note)
 
 
-def _reported(found: Finding, detail: str) -> ReportedFinding:
-    violation = found.violation
+def _reported(finding: Finding, detail: str) -> ReportedFinding:
+    violation = finding.violation
     return ReportedFinding(
-        found.rule, found.action, found.intended, found.path, detail, violation.authored, violation.other_account
+        finding.rule,
+        finding.action,
+        finding.intended,
+        finding.path,
+        detail,
+        violation.authored,
+        violation.other_account,
     )
 
 
@@ -111,7 +117,7 @@ def _pod_request(namespace: str, pod: Pod) -> AdmissionRequest:
     return replace(request, user=NODE_USER, groups=(NODES,)) if is_mirror(pod) else request
 
 
-def _request(subject: Subject, namespace: str, name: str, found: Pod | NonPod) -> AdmissionRequest:
+def _request(subject: Subject, namespace: str, name: str, obj: Pod | NonPod) -> AdmissionRequest:
     return AdmissionRequest(
         phase=Phase.CHECK,
         uid="",
@@ -120,5 +126,5 @@ def _request(subject: Subject, namespace: str, name: str, found: Pod | NonPod) -
         namespace=namespace,
         name=name,
         subject=subject,
-        object=found,
+        object=obj,
     )

@@ -17,18 +17,18 @@ References = Mapping[tuple[str, str], tuple[Reference, ...]]
 
 def references(workloads: Iterable[ScannedWorkload]) -> References:
     """Return the fields of workloads that name legacy Secrets, by the Secret's namespace and name."""
-    found: dict[tuple[str, str], dict[tuple[str, str, str, str], list[str]]] = {}
+    uses: dict[tuple[str, str], dict[tuple[str, str, str, str], list[str]]] = {}
     for workload in workloads:
         for group in workload.groups:
             for token in group.tokens:
                 if token.secret:
-                    places = found.setdefault((workload.namespace, token.secret), {})
+                    places = uses.setdefault((workload.namespace, token.secret), {})
                     places.setdefault((workload.group, workload.kind, workload.name, token.path), []).extend(
                         group.names
                     )
     return {
         secret: tuple(Reference(*place, tuple(sorted(pods))) for place, pods in sorted(places.items(), key=_by_name))
-        for secret, places in found.items()
+        for secret, places in uses.items()
     }
 
 
@@ -40,8 +40,8 @@ def _by_name(item: tuple[tuple[str, str, str, str], list[str]]) -> tuple[str, ..
 class LegacySecretAnalyzer:
     """Finds out what is known about each Secret."""
 
-    def __init__(self, found: References, snapshot: ClusterSnapshot, now: dt.datetime, unused_days: int) -> None:
-        self._references = found
+    def __init__(self, uses: References, snapshot: ClusterSnapshot, now: dt.datetime, unused_days: int) -> None:
+        self._references = uses
         self._listed = snapshot.listed()
         self._tracked_since = snapshot.tracked_since
         self._all_read = not any(unread.may_name_secrets for unread in snapshot.unread)

@@ -27,8 +27,8 @@ def tokens_after(context: PodContext, decision: Decision) -> tuple[PodToken, ...
         for edit in finding.violation.edits
     ]  # fmt: skip
     removed = {edit.pointer for edit in edits if isinstance(edit, Remove)}
-    kept = (_legacy(pointer, name) for pointer, name in legacy_references(context) if pointer not in removed)
-    return _sorted([*_projected(context, edits), *kept, *_added(context, edits)])
+    remaining = (_legacy(pointer, name) for pointer, name in legacy_references(context) if pointer not in removed)
+    return _sorted([*_projected(context, edits), *remaining, *_added(context, edits)])
 
 
 def legacy_references(context: PodContext) -> Iterator[tuple[str, str]]:
@@ -78,10 +78,10 @@ def _added(context: PodContext, edits: list[Edit]) -> Iterator[PodToken]:
 
 
 def _token(
-    context: PodContext, pointer: str, audience: str | None, asked: int | None, *, own: bool = False
+    context: PodContext, pointer: str, audience: str | None, requested: int | None, *, own: bool = False
 ) -> PodToken:
     for_api_server = context.for_api_server(audience)
-    lifetime = lifetimes.effective_lifetime(asked, for_api_server=for_api_server)
+    lifetime = lifetimes.effective_lifetime(requested, for_api_server=for_api_server)
     return PodToken("" if for_api_server else audience or "", lifetime, json_path(pointer), own)
 
 

@@ -29,8 +29,8 @@ def change_between(before: EvaluationResult, after: EvaluationResult | None, *, 
         return _denied(before, after) if before.outcome is Outcome.DENIED else Change.NEWLY_DENIED
     if before.outcome is Outcome.DENIED:
         return _NEWLY[after.outcome]
-    found = _patched(_Comparison(before, after, Action.PATCH), same_patch=same_patch)
-    return found or _warned(_Comparison(before, after, Action.WARN), after) or _audited(before, after)
+    change = _patched(_Comparison(before, after, Action.PATCH), same_patch=same_patch)
+    return change or _warned(_Comparison(before, after, Action.WARN), after) or _audited(before, after)
 
 
 class _Comparison:

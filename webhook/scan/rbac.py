@@ -113,8 +113,8 @@ class Permissions:
     def add_role(self, role: Role) -> None:
         """Add a role; only the groups of its permissions are kept."""
         meta = role.metadata
-        found = frozenset(permission for rule in role.rules or () for permission in _permissions(rule))
-        self._roles[meta.namespace or "", meta.name or ""] = found
+        permissions = frozenset(permission for rule in role.rules or () for permission in _permissions(rule))
+        self._roles[meta.namespace or "", meta.name or ""] = permissions
 
     def add_binding(self, binding: Binding) -> None:
         """Add a binding."""
@@ -137,15 +137,17 @@ class Permissions:
             for where, role in self._bindings.get(user, ()):
                 for permission in self._roles.get(role, ()):
                     places.setdefault(permission, set()).add(where)
-        grants = (Grant(found, () if "" in where else tuple(sorted(where))) for found, where in places.items())
+        grants = (
+            Grant(permission, () if "" in where else tuple(sorted(where))) for permission, where in places.items()
+        )
         return tuple(sorted(_without_implied(grants), key=lambda grant: grant.severity))
 
 
 def _without_implied(grants: Iterable[Grant]) -> list[Grant]:
     """Return the grants without those that `EVERYTHING` includes."""
-    found = list(grants)
-    everything = next((grant for grant in found if grant.permission is Permission.EVERYTHING), None)
-    return [grant for grant in found if everything is None or grant is everything or not everything.covers(grant)]
+    remaining = list(grants)
+    everything = next((grant for grant in remaining if grant.permission is Permission.EVERYTHING), None)
+    return [grant for grant in remaining if everything is None or grant is everything or not everything.covers(grant)]
 
 
 def _user(subject: RbacSubject, namespace: str) -> str:
@@ -179,7 +181,7 @@ def _permissions(rule: PolicyRule) -> Iterator[Permission]:
         )  # fmt: skip
 
     roles = ("roles", "clusterroles")
-    found = {
+    applies_to = {
         Permission.ESCALATION: grants(("escalate", "bind"), roles, "rbac.authorization.k8s.io")
         or grants(("impersonate",), ("users", "groups", "serviceaccounts")),
         Permission.TOKENS: grants(("create",), ("serviceaccounts/token",)),
@@ -187,7 +189,7 @@ def _permissions(rule: PolicyRule) -> Iterator[Permission]:
         Permission.EXEC: grants(_WRITING, ("pods/exec", "pods/attach", "pods/ephemeralcontainers", "nodes/proxy")),
         Permission.WORKLOADS: grants(_WRITING, _WORKLOADS, None),
     }
-    dangerous = [permission for permission, applies in found.items() if applies]
+    dangerous = [permission for permission, applies in applies_to.items() if applies]
     yield from dangerous
     if not verbs <= _READING and (every_verb or every_resource or not dangerous):
         yield Permission.WRITE

@@ -121,8 +121,8 @@ class Scanner:
             recreated = recreated_pod(context, revision and revision.template, self._automounts(namespace))
         group = (context.account, tokens_of(context), *self._evaluations(namespace, recreated))
         self._groups.setdefault(owner, {}).setdefault(group, []).append(name)
-        if not is_mirror(pod) and (found := self._evaluator.violations(namespace, pod, pod.created)):
-            self._add_unevaluated(pod, owner, context, found, group[2].result)
+        if not is_mirror(pod) and (violations := self._evaluator.violations(namespace, pod, pod.created)):
+            self._add_unevaluated(pod, owner, context, violations, group[2].result)
 
     def _add_unevaluated(
         self,
@@ -154,7 +154,10 @@ class Scanner:
         """Return the report."""
         options, snapshot, audiences = self._options, self._snapshot, self._snapshot.api_audiences
         workloads = tuple(
-            sorted(self._workloads(), key=lambda found: (found.namespace, found.kind, found.name, found.group))
+            sorted(
+                self._workloads(),
+                key=lambda workload: (workload.namespace, workload.kind, workload.name, workload.group),
+            )
         )
         secrets = tuple(sorted(self._legacy_secrets(workloads), key=lambda secret: (secret.namespace, secret.name)))
         accounts = sorted(filter(_has_results, self._accounts()), key=lambda account: (account.namespace, account.name))
@@ -163,7 +166,7 @@ class Scanner:
         other = options.simulated
         simulates = other is not None
         namespaces = set(filter(self._is_selected, snapshot.namespaces))
-        namespaces |= {found.namespace for found in workloads} | {secret.namespace for secret in secrets}
+        namespaces |= {workload.namespace for workload in workloads} | {secret.namespace for secret in secrets}
         summary = aggregate.summarize(len(namespaces), self._finished_pods, workloads, secrets, simulates=simulates)
         shown = FindingFilter(options.filters)
         counts = aggregate.rule_counts(results, simulated if simulates else None)
@@ -248,10 +251,10 @@ class Scanner:
             yield CsiDriver(driver.metadata.name or "", *results, driver.metadata.uid or "")
 
     def _results(
-        self, subject: Subject, meta: ObjectIdentity, found: NonPod, account: str
+        self, subject: Subject, meta: ObjectIdentity, obj: NonPod, account: str
     ) -> tuple[EvaluationResult, EvaluationResult | None, Change]:
-        result = self._evaluator.evaluate(subject, meta, found, account)
-        simulated = self._simulated.evaluate(subject, meta, found, account) if self._simulated else None
+        result = self._evaluator.evaluate(subject, meta, obj, account)
+        simulated = self._simulated.evaluate(subject, meta, obj, account) if self._simulated else None
         return result, simulated, change_between(result, simulated)
 
     def _exemption_usage(self, policy: Policy, results: list[CountedResult]) -> tuple[ExemptionUsage, ...]:

@@ -56,8 +56,8 @@ class StatusReport:
     @property
     def problems(self) -> tuple[StatusProblem, ...]:
         """What is wrong with any part; what leaves pods unprotected comes first."""
-        found = [problem for row in self.rows for problem in row.problems]
-        return tuple(sorted(found, key=lambda problem: problem.is_note))
+        problems = [problem for row in self.rows for problem in row.problems]
+        return tuple(sorted(problems, key=lambda problem: problem.is_note))
 
     @property
     def is_protected(self) -> bool:

@@ -92,9 +92,16 @@ def _setting_problems(
 def namespaces_row(facts: ClusterFacts) -> StatusRow:
     """Return the row of the namespaces in which pods are not evaluated."""
     name = "namespaces"
-    configurations = [found for found in facts.configurations.values() if isinstance(found, ConfigurationFacts)]
+    configurations = [
+        configuration
+        for configuration in facts.configurations.values()
+        if isinstance(configuration, ConfigurationFacts)
+    ]
     webhooks = [
-        webhook for found in configurations for webhook in found.webhooks.values() if webhook.name.startswith("pods.")
+        webhook
+        for configuration in configurations
+        for webhook in configuration.webhooks.values()
+        if webhook.name.startswith("pods.")
     ]
     if isinstance(facts.namespaces, NotRead):
         return unread_row(name, facts.namespaces.reason)

@@ -66,7 +66,7 @@ def resources() -> Iterator[Resource[ApiObject]]:
 
 def read_configurations(transport: Transport) -> tuple[WebhookConfiguration, ...]:
     """Return the existing ones of the two. Raises `ApiError`."""
-    found: list[WebhookConfiguration] = []
+    configurations: list[WebhookConfiguration] = []
     for kind in KINDS:
         body = transport.get(_path(kind), {"fieldSelector": f"metadata.name={NAME}"}, "application/json")
         try:
@@ -75,8 +75,8 @@ def read_configurations(transport: Transport) -> tuple[WebhookConfiguration, ...
             raise ApiError(0, f"cannot decode {kind}/{NAME}: {error}") from error
         for item in items[:1]:
             webhooks = {webhook.name: _trust(webhook.client_config) for webhook in item.webhooks or ()}
-            found.append(WebhookConfiguration(kind, webhooks, item.metadata.resource_version))
-    return tuple(found)
+            configurations.append(WebhookConfiguration(kind, webhooks, item.metadata.resource_version))
+    return tuple(configurations)
 
 
 def inject(transport: Transport, configuration: WebhookConfiguration, bundle: bytes) -> bool:

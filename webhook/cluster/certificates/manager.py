@@ -90,8 +90,8 @@ class CertificateManager:
 
     def _is_served(self) -> bool:
         """Return whether the server serves what the Secret contains."""
-        found = parse_certificates(self._pair)
-        return bool(found) and found[0].fingerprint == self._serving()
+        certificates = parse_certificates(self._pair)
+        return bool(certificates) and certificates[0].fingerprint == self._serving()
 
     def _run(self) -> None:
         self._watch()

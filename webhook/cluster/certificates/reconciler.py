@@ -126,22 +126,22 @@ class Reconciler:
         if self._spec.manage:
             with self._collect(errors):
                 configurations = read_configurations(self._transport)
-        found = self._secret.read(self._transport, signs=self._spec.manage)
-        self._serve(found)
+        secret = self._secret.read(self._transport, signs=self._spec.manage)
+        self._serve(secret)
         if not self._spec.manage:
             return IDLE
         with self._collect(errors):
-            delay = self._take_step(found, configurations)
+            delay = self._take_step(secret, configurations)
             if delay is not None:
                 return delay
         for configuration in configurations or ():
             with self._collect(errors):
-                self._inject(found.stored, configuration)
-        return IDLE if self._is_settled(found.stored) else SOON
+                self._inject(secret.stored, configuration)
+        return IDLE if self._is_settled(secret.stored) else SOON
 
-    def _serve(self, found: SecretVersion) -> None:
+    def _serve(self, secret: SecretVersion) -> None:
         """Serve the content of the Secret; of a managed one, only what its CAs have signed."""
-        stored = found.stored
+        stored = secret.stored
         pair = stored.certificate + b"\n" + stored.key if stored.certificate or stored.key else b""
         if self._spec.manage:
             serving = stored.serving
@@ -149,7 +149,7 @@ class Reconciler:
                 self._served.serve(pair)
             return
         if not pair:
-            reason = "contains no certificate" if found.version else "does not exist"
+            reason = "contains no certificate" if secret.version else "does not exist"
             raise ValueError(f"{reason}: create it, or use --manage-certs")
         self._served.serve(pair)
         if error := find_pair_error(stored.certificate, stored.key, "tls.crt", "tls.key"):
@@ -190,8 +190,8 @@ class Reconciler:
         pair = self._served.pair()
         chain = parse_certificates(pair)
         bundles = {webhook.bundle for configuration in configurations for webhook in configuration.webhooks.values()}
-        found = {ca.pem: ca for bundle in bundles for ca in parse_certificates(bundle)}
-        cas = sorted(found.values(), key=lambda ca: ca.not_before, reverse=True)
+        known_cas = {ca.pem: ca for bundle in bundles for ca in parse_certificates(bundle)}
+        cas = sorted(known_cas.values(), key=lambda ca: ca.not_before, reverse=True)
         cas.sort(key=lambda ca: not (chain and chain[0].is_signed_by(ca)))  # that of the served certificate first
         if not cas:
             return StoredCertificates()

@@ -64,7 +64,7 @@ class ExemptionIndex:
             for exemption in every
         )
         self._rules = frozenset(rule for exemption in every for rule in exemption.rules)
-        self._found: BoundedCache[tuple[str, str, tuple[str, ...], str], tuple[Exemption, ...]] = BoundedCache(
+        self._matches: BoundedCache[tuple[str, str, tuple[str, ...], str], tuple[Exemption, ...]] = BoundedCache(
             CACHE_BYTES
         )
 
@@ -83,17 +83,17 @@ class ExemptionIndex:
         if rule not in self._rules:
             return None
         key = rule, namespace, accounts, user
-        found = self._found.get(key)
-        if found is None:
+        matches = self._matches.get(key)
+        if matches is None:
             if len(namespace) > MAX_LABEL or len(user) > MAX_USER_NAME or max(map(len, accounts)) > _MAX_ACCOUNT:
                 return None
             account, *others = accounts
-            found = tuple(
+            matches = tuple(
                 exemption
                 for exemption in self._index.find(account, f"{namespace}/{account}", f"{namespace}/")
                 if rule in exemption.rules
                 and exemption.applies_to(namespace, account, user)
                 and all(exemption.applies_to_account(namespace, other) for other in others)
             )
-            self._found.put(key, found)
-        return next((exemption for exemption in found if exemption.is_active(now)), None)
+            self._matches.put(key, matches)
+        return next((exemption for exemption in matches if exemption.is_active(now)), None)

@@ -102,14 +102,14 @@ def _exemptions(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
                 break
 
 
-def _covers(one: Exemption, other: Exemption) -> bool:
+def _covers(exemption: Exemption, other: Exemption) -> bool:
     """Return whether an exemption covers everything that another one does, at least as long."""
     return (
-        set(one.rules) >= set(other.rules)
-        and (one.until is None or (other.until is not None and one.until >= other.until))
-        and _all_matched(one.namespaces.patterns, other.namespaces.patterns)
-        and _all_matched(one.users.patterns, other.users.patterns)
-        and _all_matched(one.service_accounts.patterns, other.service_accounts.patterns, by_name=True)
+        set(exemption.rules) >= set(other.rules)
+        and (exemption.until is None or (other.until is not None and exemption.until >= other.until))
+        and _all_matched(exemption.namespaces.patterns, other.namespaces.patterns)
+        and _all_matched(exemption.users.patterns, other.users.patterns)
+        and _all_matched(exemption.service_accounts.patterns, other.service_accounts.patterns, by_name=True)
     )
 
 

@@ -38,17 +38,17 @@ def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:
     `data` is the bare document, or a ConfigMap manifest that contains it as `policy.yaml`; other documents beside it
     are ignored. The policy's hash is of the exact bytes of the document. Time and memory are in proportion to size.
     """
-    found = _find_document(data)
-    return found if isinstance(found, tuple) else found.read()
+    document = _find_document(data)
+    return document if isinstance(document, tuple) else document.read()
 
 
 def policy_warnings(data: bytes, now: dt.datetime) -> tuple[PolicyError, ...]:
     """Return what is valid in a policy but has no effect at this time (aware); nothing if the policy is invalid."""
-    found = _find_document(data)
-    policy = found if isinstance(found, tuple) else found.read()
-    if isinstance(found, tuple) or not isinstance(policy, Policy):
+    document = _find_document(data)
+    policy = document if isinstance(document, tuple) else document.read()
+    if isinstance(document, tuple) or not isinstance(policy, Policy):
         return ()
-    warnings = ErrorCollector(found.line_of)
+    warnings = ErrorCollector(document.line_of)
     for path, message in ineffective(policy, now):
         warnings.add(path, message)
     return warnings.sorted()

@@ -53,8 +53,8 @@ def _struct(expected: inspect.StructType, value: Any, path: Path, errors: ErrorC
             hint = f"; did you mean {quote(place)}?" if place else f"; the {kind}s are {', '.join(fields)}"
             errors.add(path, f"unknown {kind} {quote(key)}{errors.suggest(key, fields) or hint}", key=key)
         elif child is not None:
-            found = _validate(field.type, child, (*path, key), errors, "")
-            valid |= {} if found is UNSET else {field.name: found}
+            parsed = _validate(field.type, child, (*path, key), errors, "")
+            valid |= {} if parsed is UNSET else {field.name: parsed}
         elif _may_be_null(field.type):
             valid[field.name] = None
         elif not field.required:
@@ -75,8 +75,8 @@ def _may_be_null(expected: inspect.Type) -> bool:
 def _map(expected: inspect.DictType, value: Any, path: Path, errors: ErrorCollector, _: str) -> Any:
     if not isinstance(value, dict):
         return _invalid(errors, path, f"must be a map, not {_shown(value)}")
-    found = {key: _validate(expected.value_type, child, (*path, key), errors, "") for key, child in value.items()}
-    return {key: child for key, child in found.items() if child is not UNSET}
+    values = {key: _validate(expected.value_type, child, (*path, key), errors, "") for key, child in value.items()}
+    return {key: child for key, child in values.items() if child is not UNSET}
 
 
 def _list(expected: inspect.VarTupleType, value: Any, path: Path, errors: ErrorCollector, _: str) -> Any:
@@ -84,8 +84,8 @@ def _list(expected: inspect.VarTupleType, value: Any, path: Path, errors: ErrorC
         return _invalid(errors, path, f"must be a list, not {_shown(value)}")
     if len(value) < (expected.min_length or 0):
         return _invalid(errors, path, "must not be empty")
-    found = [_validate(expected.item_type, item, (*path, number), errors, "") for number, item in enumerate(value)]
-    return tuple(item for item in found if item is not UNSET)
+    values = [_validate(expected.item_type, item, (*path, number), errors, "") for number, item in enumerate(value)]
+    return tuple(item for item in values if item is not UNSET)
 
 
 def _text(expected: inspect.StrType, value: Any, path: Path, errors: ErrorCollector, form: str) -> Any:

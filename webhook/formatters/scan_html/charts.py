@@ -23,7 +23,7 @@ def outcomes(report: ScanReport) -> Table:
     """Return the numbers of pods, workloads and Secrets by outcome."""
     series = tuple(outcome.value for outcome in summary.OUTCOMES)
     entries = [
-        (title, [{outcome: getattr(found, outcome) for outcome in series} for found in (now, simulated) if found])
+        (title, [{outcome: getattr(counts, outcome) for outcome in series} for counts in (now, simulated) if counts])
         for title, now, simulated in summary.outcome_counts(report)
     ]
     rows = _rows(entries, series, fills=True)
@@ -48,13 +48,13 @@ def by_namespace(report: ScanReport) -> Table:
     """Return the numbers of findings by namespace: a bar by action, and a heat map by rule. The worst are first."""
     rules = list(summary.rule_counts(report, simulated=report.simulated is not None))
     policies = ("count", "simulated") if report.simulated else ("count",)
-    found: dict[str, list[Counter[str]]] = {}
+    by_name: dict[str, list[Counter[str]]] = {}
     for count in report.rule_counts:
-        counters = found.setdefault(count.namespace, [Counter() for _ in policies])
+        counters = by_name.setdefault(count.namespace, [Counter() for _ in policies])
         for policy, counter in zip(policies, counters, strict=True):
             counter.update({name: getattr(count, policy) for name in (count.action, count.rule)})
-    ordered = sorted(found.items(), key=lambda item: [-item[1][-1][action] for action in summary.ACTIONS])
-    most = max((counter[rule] for counters in found.values() for counter in counters for rule in rules), default=0)
+    ordered = sorted(by_name.items(), key=lambda item: [-item[1][-1][action] for action in summary.ACTIONS])
+    most = max((counter[rule] for counters in by_name.values() for counter in counters for rule in rules), default=0)
     heads = _rows(
         [(plain(name) or _NO_NAMESPACE, list(map(_actions, counters))) for name, counters in ordered], (), total=True
     )
@@ -68,23 +68,23 @@ def by_namespace(report: ScanReport) -> Table:
 
 def lifetimes(report: ScanReport) -> Table:
     """Return the numbers of tokens by lifetime: now, recreated and simulated."""
-    found = summary.token_lifetimes(report)
+    counts = summary.token_lifetimes(report)
     entries = [
-        (lifetime, [{state: numbers[place]} for state, numbers in found.items()])
-        for place, lifetime in enumerate(summary.LIFETIMES)
+        (lifetime, [{state: numbers[index]} for state, numbers in counts.items()])
+        for index, lifetime in enumerate(summary.LIFETIMES)
     ]
     note = "A pod that would be denied has no tokens if recreated. 3607 seconds for the API server count as a year."
-    caption, columns = "Tokens in pods by lifetime", _columns("Lifetime", found)
-    return Table("lifetimes", caption, columns, _rows(entries, found), note=note, ordered=True)
+    caption, columns = "Tokens in pods by lifetime", _columns("Lifetime", counts)
+    return Table("lifetimes", caption, columns, _rows(entries, counts), note=note, ordered=True)
 
 
 def last_use(report: ScanReport) -> Table:
     """Return the numbers of legacy Secrets by last use and references."""
     ages = (*(age for _, age in _USE_AGES), _LONG_AGO, summary.NO_USE, _UNKNOWN)
-    found = {age: dict.fromkeys(_GROUPS, 0) for age in ages}
+    groups_by_age = {age: dict.fromkeys(_GROUPS, 0) for age in ages}
     for secret in report.legacy_secrets:
-        found[_use_age(secret, report)][_group(secret)] += 1
-    rows = _rows([(age, [groups]) for age, groups in found.items()], _GROUPS, total=True)
+        groups_by_age[_use_age(secret, report)][_group(secret)] += 1
+    rows = _rows([(age, [groups]) for age, groups in groups_by_age.items()], _GROUPS, total=True)
     columns = _columns("Last used", _GROUPS, total=True)
     note = f"Use recorded since {report.tracked_since}." if report.tracked_since else "Use is not recorded."
     return Table("last-use", "Legacy Secrets by last use", columns, rows, note=note, ordered=True)

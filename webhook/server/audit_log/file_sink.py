@@ -57,23 +57,23 @@ class FileSink(Sink):
     def check(self) -> None:
         """Open the path again if it names another file, or if it has named none for a second."""
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
             self._missing_since = self._missing_since or monotonic()
             if monotonic() - self._missing_since < _RECREATE_DELAY:
                 return
         else:
-            if _identity(found) == self._identity:
+            if _identity(status) == self._identity:
                 self._use(self._fd)  # it may have been truncated, or another worker's last line is torn
                 return
         self._attempt(self.reopen, "reopen")
 
     def _use(self, fd: int) -> None:
-        found = os.fstat(fd)
+        status = os.fstat(fd)
         self._fd = fd
-        self._identity = _identity(found)
-        self._size = found.st_size
-        self.is_torn = found.st_size > 0 and not _ends_with_newline(self._path)
+        self._identity = _identity(status)
+        self._size = status.st_size
+        self.is_torn = status.st_size > 0 and not _ends_with_newline(self._path)
         self._missing_since = 0.0
 
     def _rotate_if_full(self, length: int) -> None:
@@ -105,8 +105,8 @@ class FileSink(Sink):
             self._reported.discard(verb)
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _ends_with_newline(path: Path) -> bool:
