@@ -59,7 +59,7 @@ def test_broken_bodies_cause_no_error_and_no_memory_growth(server):
         assert "Traceback" not in server.log
 
 
-@pytest.mark.covers("failure-modes: 2,000 idle connections")
+@pytest.mark.covers("failure-modes: 2,000 connections")
 def test_closed_connections_leave_no_memory_behind(server):
     for _ in range(50):
         server.request("GET", "/healthz")

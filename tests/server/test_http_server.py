@@ -2,128 +2,37 @@
 
 import asyncio
 import contextlib
-import datetime as dt
 import os
-import socket
 import ssl
-import struct
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import uvloop
 
-from tests.recorded_reviews import recorded
-from tests.server.replica import CLUSTER, Replica
+from tests.server.in_process import (
+    BODY,
+    LAST_PAGE,
+    LAST_REVIEW,
+    PAGE,
+    REVIEW,
+    answers,
+    end_without_tls,
+    running,
+    statuses,
+)
+from tests.server.replica import CLUSTER
 from tests.serving import POLICY, POST
 from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
-from webhook.pki.issue import create_self_signed
 from webhook.server import http_protocol, review_queue
-from webhook.server.body_budget import MAX_AT_ONCE, BodyBudget
-from webhook.server.endpoints import create_app
+from webhook.server.body_budget import BodyBudget
 from webhook.server.flask_runner import FlaskRunner
 from webhook.server.http_message import HttpResponse
 from webhook.server.http_protocol import MAX_PIPELINED
-from webhook.server.http_server import MAX_CONNECTIONS, HttpServer
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.review_handler import ReviewHandler
-from webhook.server.serving_certificate import server_context
 from webhook.server.tls_stream import MAX_RECORD_BYTES
-
-BODY = recorded("pod-plain.pods", "mutate")
-REVIEW = POST % len(BODY) + BODY
-PAGE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST_PAGE = PAGE.replace(b"Host: a", b"Host: a\r\nConnection: close")
-CLIENT = ssl.create_default_context()
-CLIENT.check_hostname, CLIENT.verify_mode = False, ssl.CERT_NONE
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-
-
-class Running(NamedTuple):
-    """A server that answers, and what it goes by."""
-
-    server: HttpServer
-    replica: Replica
-    address: tuple[str, int]
-
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_connection(*self.address, ssl=CLIENT)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-
-    def blocking_client(self) -> ssl.SSLSocket:
-        return CLIENT.wrap_socket(socket.create_connection(self.address, timeout=20))
-
-    async def answer(self, sent: bytes) -> bytes:
-        """Send something over a new connection, and return what comes until the end."""
-        async with self.connection() as (reader, writer):
-            writer.write(sent)
-            return await answers(reader, 5)
-
-
-async def answers(reader: asyncio.StreamReader, seconds: float = 0.5) -> bytes:
-    received = b""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while piece := await reader.read(65536):
-                received += piece
-    return received
-
-
-def end_without_tls(client: ssl.SSLSocket) -> None:
-    """End the client's side of the TCP connection; it goes on reading."""
-    with socket.socket(fileno=socket.dup(client.fileno())) as plain:
-        plain.shutdown(socket.SHUT_WR)
-
-
-def statuses(received: bytes) -> list[bytes]:
-    return [answer[:3] for answer in received.split(b"HTTP/1.1 ")[1:]]
-
-
-@contextlib.asynccontextmanager
-async def running(
-    tls: ssl.SSLContext, policy: str = POLICY, *, holds: bool = False, max_connections: int = MAX_CONNECTIONS
-) -> AsyncIterator[Running]:
-    replica = Replica(policy)
-    app = create_app(replica.state, replica.handler, MetricsCollector(replica.metrics, replica.state))
-    server = HttpServer(
-        replica.handler, FlaskRunner(app, replica.handler.internal_error), tls, max_connections=max_connections
-    )
-    if not holds:
-        server.reviews.stop_holding()
-    listener = socket.create_server(("127.0.0.1", 0))
-    server.listen(listener)
-    try:
-        yield Running(server, replica, listener.getsockname())
-    finally:
-        await server.drain(1)
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory) -> ssl.SSLContext:
-    pair = create_self_signed((), dt.datetime.now(dt.UTC))
-    file = tmp_path_factory.mktemp("tls") / "pair.pem"
-    file.write_bytes(pair.certificate + pair.key)
-    context = server_context()
-    context.load_cert_chain(file)
-    return context
-
-
-@pytest.fixture(params=LOOPS.values(), ids=LOOPS)
-def run(request) -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Return what runs a coroutine to its end in an event loop."""
-
-    def in_loop(coroutine: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(coroutine)
-
-    return in_loop
 
 
 def test_review_is_held_until_the_state_is_loaded_pages_are_not(run, tls) -> None:
@@ -149,7 +58,7 @@ def test_review_held_for_too_long_is_denied_as_not_ready(run, tls, monkeypatch) 
 
     async def held() -> None:
         async with running(tls, policy="", holds=True) as instance:
-            received = await instance.answer(REVIEW.replace(b"Host: tokenguard", b"Connection: close"))
+            received = await instance.answer(LAST_REVIEW)
             assert b'"code":503' in received
             assert b"not ready" in received
 
@@ -451,27 +360,6 @@ def test_reviews_are_evaluated_in_the_order_of_their_arrival(run, tls, monkeypat
     assert evaluated == [b"00", b"01", b"02", b"03", b"04"]
 
 
-def test_review_of_a_client_that_has_left_is_not_evaluated(run, tls) -> None:
-    async def left() -> None:
-        async with running(tls, holds=True) as running_server:
-            running_server.server.bodies = BodyBudget(len(BODY))
-            async with running_server.connection() as (_, writer):
-                writer.write(POST % (2 * len(BODY)) + BODY)  # in two pieces, so the body counts
-                await asyncio.sleep(0.1)
-                writer.write(b" " * len(BODY))
-                await asyncio.sleep(0.1)
-                linger = struct.pack("ii", 1, 0)  # closing resets the connection
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                writer.transport.abort()
-            await asyncio.sleep(0.1)
-            running_server.server.reviews.stop_holding()
-            await asyncio.sleep(0.1)
-            assert running_server.replica.metrics.reviews == {}
-            assert running_server.server.bodies.resize(0, MAX_AT_ONCE * len(BODY)), "its memory is free"
-
-    run(left())
-
-
 def test_response_that_cannot_be_sent_costs_its_connection(run, tls, monkeypatch) -> None:
     encode, failures = http_protocol.encode_response, iter([True])
 
@@ -506,31 +394,11 @@ def test_drain_does_not_wait_for_the_rest_of_a_pipelined_request(run, tls) -> No
     run(drained())
 
 
-@pytest.mark.covers("failure-modes: 2,000 idle connections")
-def test_connection_past_the_limit_displaces_the_longest_idle(run, tls) -> None:
-    async def displaced() -> None:
-        async with (
-            running(tls, max_connections=2) as instance,
-            instance.connection() as first,
-            instance.connection() as second,
-        ):
-            await asyncio.sleep(0.05)
-            instance.server.tick()
-            first[1].write(REVIEW)
-            assert statuses(await answers(first[0], 0.2)) == [b"200"]
-            assert statuses(await instance.answer(LAST_PAGE)) == [b"200"]
-            assert await second[0].read() == b""
-            first[1].write(REVIEW)
-            assert statuses(await answers(first[0], 0.2)) == [b"200"]
-
-    run(displaced())
-
-
 def test_content_length_of_many_zeros_is_a_number(run, tls) -> None:
     async def zeros() -> None:
         async with running(tls) as instance:
             length = b"Content-Length: " + b"0" * 5000
-            sent = REVIEW.replace(b"Content-Length: ", length).replace(b"Host: tokenguard", b"Connection: close")
+            sent = LAST_REVIEW.replace(b"Content-Length: ", length)
             assert statuses(await instance.answer(sent)) == [b"200"]
 
     run(zeros())

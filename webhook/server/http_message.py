@@ -35,14 +35,14 @@ class Request:
     """One request: its head, and its body as far as it has arrived.
 
     `error` is the response if it is not evaluated. `held_bytes` are what its body takes of the server's budget.
-    `is_last` says that nothing follows it on its connection, `is_abandoned` that the connection has ended.
+    `is_last` says that nothing follows it on its connection.
     """
 
     method = url = b""
     phase: Phase | None = None
     content_type = content_encoding = ""
     size = head_bytes = received_bytes = held_bytes = 0
-    has_head = is_chunked = expects_continue = is_last = is_abandoned = False
+    has_head = is_chunked = expects_continue = is_last = False
     body: bytes | bytearray = b""
     error: HttpResponse | None = None
 

@@ -5,6 +5,7 @@ belong to an `HttpServer`. A `ReviewQueue` answers reviews, and a Flask applicat
 """
 
 import asyncio
+import select
 import ssl
 from collections import deque
 from enum import Enum
@@ -27,6 +28,8 @@ IDLE_SECONDS = 95
 HEAD_SECONDS = 10
 BODY_SECONDS = 10
 """As long as the API server waits for the answer by default."""
+MIN_TIMEOUT_SECONDS = 1.0
+"""The least `timeoutSeconds` of a webhook: no API server gives up earlier."""
 LINGER_SECONDS = 5
 """How long input is discarded after the last answer, so that the client can read that answer (RFC 9112, 9.6)."""
 MAX_DISCARDED_BYTES = 64 << 20
@@ -36,6 +39,8 @@ MAX_PIPELINED = 64
 
 _BUFFER = memoryview(bytearray(MAX_RECORD_BYTES))
 """Shared by all connections: received bytes are decrypted before the next event."""
+_CLIENT_LEFT = getattr(select, "POLLRDHUP", 0)
+"""That a client has ended its side; not every system reports that before all that it sent is read."""
 _PATHS = {path.encode(): phase for path, phase in PHASES.items()}
 
 
@@ -50,11 +55,12 @@ class Stage(Enum):
 class HttpProtocol(asyncio.BufferedProtocol):
     """One connection, from its TLS handshake to its end.
 
-    `deadline` is when its current step times out, in seconds of the event loop's clock.
+    `deadline` is when its current step times out, in seconds of the event loop's clock. `client` is an address.
     """
 
     _transport: asyncio.Transport
     _parser: httptools.HttpRequestParser | None
+    client: str
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
@@ -72,6 +78,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Add the connection to the server's."""
         self._transport = cast("asyncio.Transport", transport)
+        self.client = (transport.get_extra_info("peername") or ("",))[0]
         self._parser = httptools.HttpRequestParser(self)
         self._server.admit(self)
 
@@ -79,7 +86,6 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Remove the connection from the server's, and break its reference cycle with the parser."""
         self._server.dismiss(self)
         for request in filter(None, (self._request, self._in_progress)):
-            request.is_abandoned = True
             request.drop_body(self._server.bodies)
         self._parser = None
         self._stage = Stage.LAST
@@ -96,12 +102,17 @@ class HttpProtocol(asyncio.BufferedProtocol):
             if self._discarded > MAX_DISCARDED_BYTES:
                 self.abort()
             return
+        self._tls.receive(_BUFFER[:nbytes])
         if self._in_progress:  # receive no more until these bytes can be read, after the answer
             self._transport.pause_reading()
-        elif nbytes == len(_BUFFER):  # more may follow, and uvloop would read on: other connections first
+        elif not self._tls.is_established:
             self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._go_on)
-        self._receive(_BUFFER[:nbytes])
+            self._server.take_turn(self.go_on)
+        else:
+            if nbytes == len(_BUFFER):  # more may follow, and uvloop would read on: other connections first
+                self._transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self.go_on)
+            self._process()
 
     def eof_received(self) -> bool:
         """Return whether answers are still due to a client that has ended its side."""
@@ -117,7 +128,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Read again."""
         self._is_buffer_full = False
-        self._go_on()
+        self.go_on()
 
     # What the parser calls.
 
@@ -185,6 +196,28 @@ class HttpProtocol(asyncio.BufferedProtocol):
     # What the server calls.
 
     @property
+    def group(self) -> tuple[str, bool]:
+        """The connections that it belongs to: with, or without, a finished handshake, of its client's address."""
+        return self.client, self._tls.is_established
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is being prepared."""
+        return self._in_progress is not None
+
+    def has_client_left(self, waited: float) -> bool:
+        """Return whether nobody waits for an answer, which the client has awaited for so many seconds.
+
+        A client that has ended its side may still read. But API servers close a connection if an answer takes too
+        long, which looks the same, and Go's own server, too, then cancels the request.
+        """
+        if waited < MIN_TIMEOUT_SECONDS or self._transport.is_closing():
+            return self._transport.is_closing()
+        ended = select.poll()
+        ended.register(self._transport.get_extra_info("socket"), _CLIENT_LEFT)
+        return bool(ended.poll(0))
+
+    @property
     def is_idle(self) -> bool:
         """Whether no request is arriving or waiting for its answer."""
         return not (self._request or self._in_progress or self._waiting)
@@ -215,11 +248,13 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     # From the bytes to the answer.
 
-    def _receive(self, data: memoryview) -> None:
+    def _process(self) -> None:
+        """Read what has been received."""
         tls, has_failed = self._tls, False
         try:
-            if tls.receive(data):
+            if not tls.is_established and tls.continue_handshake():
                 self.deadline = self._server.now + IDLE_SECONDS
+                self._server.refresh(self)
             self._read()
         except ssl.SSLError:
             self._stage, has_failed = Stage.LAST, True
@@ -291,10 +326,13 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return
         self._in_progress = request
         self.deadline = inf
-        application = self._server.reviews if request.phase else self._server.flask
-        application.handle(request, self._finish)
+        if request.phase:
+            self._server.reviews.handle(request, self)
+        else:
+            self._server.flask.handle(request, self.finish)
 
-    def _finish(self, request: Request, response: HttpResponse) -> None:
+    def finish(self, request: Request, response: HttpResponse) -> None:
+        """Send an answer that was prepared, and go on."""
         self._in_progress = None
         request.drop_body(self._server.bodies)
         try:
@@ -303,7 +341,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._server.handler.internal_error(error)
             self.abort()
         else:
-            self._go_on()
+            self.go_on()
 
     def _respond(self, request: Request, response: HttpResponse) -> None:
         is_last = request.is_last or self._server.is_stopping
@@ -311,6 +349,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if self._stage is not Stage.LINGERING and not self._transport.is_closing():
             self._transport.write(self._tls.write(data))
         self.deadline = self._server.now + (BODY_SECONDS if self._request else IDLE_SECONDS)
+        self._server.refresh(self)
         if is_last:
             self._linger()
 
@@ -326,7 +365,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._transport.write_eof()
         self._stage = Stage.LINGERING
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Answer waiting requests, then read again."""
         while self._waiting and not (self._in_progress or self._is_buffer_full):
             self._answer(self._waiting.popleft())
@@ -337,4 +376,4 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return
         self._transport.resume_reading()
         if self._tls.has_input:
-            self._receive(_BUFFER[:0])
+            self._process()

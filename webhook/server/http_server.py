@@ -4,6 +4,8 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections import Counter, deque
+from collections.abc import Callable
 from email.utils import formatdate
 
 from webhook.server.body_budget import BodyBudget
@@ -46,6 +48,8 @@ class HttpServer:
         self._loop = asyncio.get_running_loop()
         self._max_connections = max_connections
         self._connections: dict[HttpProtocol, None] = {}
+        """Those that have made progress last are at the end."""
+        self._turns: deque[Callable[[], object]] = deque()
         self._listeners: list[socket.socket] = []
         self._greetings: set[asyncio.Task[object]] = set()
         self._log_again_at = 0.0
@@ -87,18 +91,40 @@ class HttpServer:
     # What connections call.
 
     def admit(self, connection: HttpProtocol) -> None:
-        """Add a connection. Past the limit, close the idle one that would time out first, or this one if none is idle.
+        """Add a connection. Past the limit, close another one of the largest group: nobody can displace all others'.
 
-        A connection in its handshake counts as idle.
+        Of that group it is the one that has made no progress for longest: whose handshake, or last answer, is the
+        oldest. One whose answer is being prepared stays; this one is closed if there is no other.
         """
         if len(self._connections) >= self._max_connections:
-            idle = (candidate for candidate in self._connections if candidate.is_idle)
-            min(idle, key=lambda candidate: candidate.deadline, default=connection).abort()
+            candidates = [candidate for candidate in self._connections if not candidate.is_answering]
+            sizes = Counter(candidate.group for candidate in candidates)
+            displaced = max(candidates, key=lambda candidate: sizes[candidate.group], default=connection)
+            self.dismiss(displaced)
+            displaced.abort()
         self._connections[connection] = None
+
+    def refresh(self, connection: HttpProtocol) -> None:
+        """Note that a connection has made progress."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._connections[connection] = None
+
+    def take_turn(self, step: Callable[[], object]) -> None:
+        """Have a step of a handshake taken, one in each turn of the event loop: it takes longer than a review does."""
+        self._turns.append(step)
+        if len(self._turns) == 1:
+            self._loop.call_soon(self._take_next_turn)
 
     def dismiss(self, connection: HttpProtocol) -> None:
         """Remove a connection that has ended."""
         self._connections.pop(connection, None)
+
+    def _take_next_turn(self) -> None:
+        step = self._turns.popleft()
+        if self._turns:
+            self._loop.call_soon(self._take_next_turn)
+        step()
 
     # From the socket to the connection.
 

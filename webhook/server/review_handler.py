@@ -97,6 +97,10 @@ class ReviewHandler:
             self._create_event(found)
         return HttpResponse(200, encode_response(request, decision))
 
+    def abandon(self, phase: Phase) -> None:
+        """Count a review whose client has left before its evaluation: it is neither evaluated nor recorded."""
+        self._metrics.count(FAILURES, phase, ReviewFailure.ABANDONED)
+
     def _is_probe(self, request: AdmissionRequest) -> bool:
         """Return whether a dry run is a replica's self-probe, which is neither recorded nor counted.
 

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from webhook.server.http_message import HttpResponse, Request
 from webhook.server.review_handler import ReviewHandler
@@ -16,7 +15,21 @@ HOLD_SECONDS = 3.0
 """How long reviews wait at most for the state of a process that starts: less than the webhooks' timeoutSeconds, 5."""
 REVIEWS_PER_TURN = 2
 
-Respond = Callable[[Request, HttpResponse], object]
+
+class Connection(Protocol):
+    """The connection of a review."""
+
+    def has_client_left(self, waited: float) -> bool:
+        """Return whether nobody waits for the answer, which the client has awaited for so many seconds."""
+        ...
+
+    def finish(self, request: Request, response: HttpResponse) -> None:
+        """Send the answer."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
 
 
 class ReviewQueue:
@@ -28,14 +41,14 @@ class ReviewQueue:
 
     def __init__(self, handler: ReviewHandler) -> None:
         self._handler = handler
-        self._reviews: deque[tuple[Request, Respond, float]] = deque()
+        self._reviews: deque[tuple[Request, Connection, float]] = deque()
         self._is_holding = True
         self._loop = asyncio.get_running_loop()
         self._loop.call_later(HOLD_SECONDS, self.stop_holding)
 
-    def handle(self, request: Request, respond: Respond) -> None:
-        """Call `respond` with the response, later, unless the request is abandoned before its turn."""
-        self._reviews.append((request, respond, perf_counter()))
+    def handle(self, request: Request, connection: Connection) -> None:
+        """Finish a review, later, unless its client has left before its turn."""
+        self._reviews.append((request, connection, perf_counter()))
         if len(self._reviews) == 1 and not self._is_holding:
             self._loop.call_soon(self._evaluate_some)
 
@@ -49,9 +62,12 @@ class ReviewQueue:
         reviews = [self._reviews.popleft() for _ in range(min(len(self._reviews), REVIEWS_PER_TURN))]
         if self._reviews:
             self._loop.call_soon(self._evaluate_some)
-        for request, respond, arrived in reviews:
-            if not request.is_abandoned:
-                respond(request, self._response(request, arrived))
+        for request, connection, arrived in reviews:
+            if connection.has_client_left(perf_counter() - arrived):
+                self._handler.abandon(cast("Phase", request.phase))
+                connection.abort()
+            else:
+                connection.finish(request, self._response(request, arrived))
 
     def _response(self, request: Request, arrived: float) -> HttpResponse:
         try:

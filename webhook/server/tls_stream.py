@@ -24,15 +24,15 @@ class TlsStream:
         """`context` is a server's."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self.is_established = False
+        self.is_established = self._has_ended = False
         self.has_verified_client = False
 
-    def receive(self, data: memoryview) -> bool:
-        """Add received bytes; return whether they complete the handshake. Raises `ssl.SSLError` if it fails."""
-        if data:  # after the client's end nothing can be written, not even nothing
-            self._incoming.write(data)
-        if self.is_established:
-            return False
+    def receive(self, data: memoryview) -> None:
+        """Add received bytes."""
+        self._incoming.write(data)
+
+    def continue_handshake(self) -> bool:
+        """Return whether what was received completes the handshake. Raises `ssl.SSLError` if it fails."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -48,23 +48,28 @@ class TlsStream:
     @property
     def has_input(self) -> bool:
         """Whether there is something to decrypt, or the client's end."""
-        return bool(self._incoming.pending or self._tls.pending() or self._incoming.eof)
+        return bool(self._incoming.pending or self._tls.pending() or self._has_ended or self._incoming.eof)
 
     def read(self) -> memoryview | None:
         """Return the next decrypted bytes, none at the client's end, or None if more has to be received first.
 
-        The view is valid until the next call for any connection. Raises `ssl.SSLError`.
+        They are those of as many records as fit into 16 KiB: what follows costs the same for each call, and a client
+        may send a record for each byte. The view is valid until the next call for any connection. Raises
+        `ssl.SSLError`.
         """
         if not self.is_established or not self.has_input:
             return None
-        if not (self._incoming.pending or self._tls.pending()):
-            return _VIEW[:0]  # the client has ended without TLS's own end: OpenSSL would answer that with an alert
+        incoming, tls, size = self._incoming, self._tls, 0
         try:
-            size: int = self._tls.read(RECORD_BYTES, _CLEAR)  # type: ignore[assignment]  # bytes without a buffer
+            # without TLS's own end nothing is read at the client's end: OpenSSL would answer it with an alert
+            while (incoming.pending or tls.pending()) and size < RECORD_BYTES and not self._has_ended:
+                count: int = tls.read(RECORD_BYTES - size, _VIEW[size:])  # type: ignore[assignment]
+                self._has_ended = not count
+                size += count
         except ssl.SSLWantReadError:
-            return None
+            return _VIEW[:size] if size else None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):  # with TLS's own end, or without
-            size = 0
+            self._has_ended = True
         return _VIEW[:size]
 
     def write(self, data: bytes) -> bytes:

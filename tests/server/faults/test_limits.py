@@ -18,7 +18,7 @@ EACH = 40
 BODY = recorded("pod-plain.pods", "mutate")
 
 
-@pytest.mark.covers("failure-modes: 2,000 idle connections", "failure-modes: connections")
+@pytest.mark.covers("failure-modes: 2,000 connections", "failure-modes: connections")
 def test_idle_connections_make_room_for_reviews(policy_flags, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))

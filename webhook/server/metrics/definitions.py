@@ -12,6 +12,7 @@ class ReviewFailure(FastStrEnum):
     INTERNAL_ERROR = "internal_error"
     INVALID_OBJECT = "invalid_object"
     AUDIT_UNAVAILABLE = "audit_unavailable"
+    ABANDONED = "abandoned"
 
 
 class Definition(NamedTuple):
