@@ -31,6 +31,7 @@ MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
     "connections": (
         "webhook/server/http_server.py::HttpServer._connections",
         "webhook/server/http_server.py::HttpServer._greetings",
+        "webhook/server/http_server.py::HttpServer._handshakes",
         "webhook/server/review_queue.py::ReviewQueue._reviews",
         "webhook/server/http_protocol.py::HttpProtocol._waiting",
     ),

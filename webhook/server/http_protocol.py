@@ -107,7 +107,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._transport.pause_reading()
         elif not self._tls.is_established:
             self._transport.pause_reading()
-            self._server.take_turn(self.go_on)
+            self._server.queue_handshake(self)
         else:
             if nbytes == len(_BUFFER):  # more may follow, and uvloop would read on: other connections first
                 self._transport.pause_reading()

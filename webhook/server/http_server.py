@@ -4,8 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
 from email.utils import formatdate
 
 from webhook.server.body_budget import BodyBudget
@@ -49,7 +48,8 @@ class HttpServer:
         self._max_connections = max_connections
         self._connections: dict[HttpProtocol, None] = {}
         """Those that have made progress last are at the end."""
-        self._turns: deque[Callable[[], object]] = deque()
+        self._handshakes: dict[HttpProtocol, None] = {}
+        self._has_turn = False
         self._listeners: list[socket.socket] = []
         self._greetings: set[asyncio.Task[object]] = set()
         self._log_again_at = 0.0
@@ -110,21 +110,26 @@ class HttpServer:
             del self._connections[connection]
             self._connections[connection] = None
 
-    def take_turn(self, step: Callable[[], object]) -> None:
-        """Have a step of a handshake taken, one in each turn of the event loop: it takes longer than a review does."""
-        self._turns.append(step)
-        if len(self._turns) == 1:
-            self._loop.call_soon(self._take_next_turn)
+    def queue_handshake(self, connection: HttpProtocol) -> None:
+        """Have a handshake go on, one in each turn of the event loop: a step takes longer than a review does."""
+        self._handshakes[connection] = None
+        if not self._has_turn:
+            self._has_turn = True
+            self._loop.call_soon(self._continue_handshake)
 
     def dismiss(self, connection: HttpProtocol) -> None:
         """Remove a connection that has ended."""
         self._connections.pop(connection, None)
+        self._handshakes.pop(connection, None)
 
-    def _take_next_turn(self) -> None:
-        step = self._turns.popleft()
-        if self._turns:
-            self._loop.call_soon(self._take_next_turn)
-        step()
+    def _continue_handshake(self) -> None:
+        connection = next(iter(self._handshakes), None)
+        if connection:
+            del self._handshakes[connection]
+            connection.go_on()
+        self._has_turn = bool(self._handshakes)
+        if self._has_turn:
+            self._loop.call_soon(self._continue_handshake)
 
     # From the socket to the connection.
 
