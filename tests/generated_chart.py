@@ -17,6 +17,7 @@ SOURCES = {
     "by-hand": "manifests/overlays/by-hand",
     "monitoring": "manifests/overlays/monitoring",
     "scanner": "manifests/scanner",
+    "retire": "manifests/retire",
     "background-scan": "manifests/components/background-scan",
     "probe": "manifests/probe",
     "backstop": "manifests/components/backstop/rights",

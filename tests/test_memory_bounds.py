@@ -61,6 +61,7 @@ OF_A_SHORT_LIFE = {
     "webhook/core/decision.py::Decision.encoded_patch": "of one review",
     "webhook/cluster/admission_history.py::_ManagedFields": "one object, while it is read",
     "webhook/cluster/report_writer.py::": "a scan's",
+    "webhook/cluster/legacy_writer.py::_Metadata": "one answer to a command",
     "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",
 }
 FIXED = {

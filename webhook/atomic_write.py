@@ -26,7 +26,12 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
     replace_files({path: FileContent(pieces)})
 
 
-def replace_files(files: Mapping[Path, FileContent]) -> None:
+def replace_file_durably(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file as `replace_file` does, so that it survives a power cut after the return. Raises `OSError`."""
+    replace_files({path: FileContent(pieces)}, durably=True)
+
+
+def replace_files(files: Mapping[Path, FileContent], *, durably: bool = False) -> None:
     """Write files as `replace_file` does; none is replaced before all are written. Raises `OSError`."""
     with contextlib.ExitStack() as unwritten:
         fresh: dict[Path, Path] = {}
@@ -39,5 +44,20 @@ def replace_files(files: Mapping[Path, FileContent]) -> None:
             fresh[path].touch(content.mode, exist_ok=False)
             with fresh[path].open("wb") as file:
                 file.writelines(content.pieces)
+                if durably:
+                    file.flush()
+                    os.fsync(file.fileno())
         for path, written in fresh.items():
             written.replace(path)
+    if durably:
+        for folder in {path.parent for path in files}:
+            _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder written to disk."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -64,8 +64,8 @@ class ControlPlane(Cluster):
         """Whether there is a kube-controller-manager to run."""
         return (self.binaries / "kube-controller-manager").exists()
 
-    def start_controllers(self) -> None:
-        """Start kube-controller-manager beside it, where there is one."""
+    def start_controllers(self, *flags: str) -> None:
+        """Start kube-controller-manager beside it, where there is one; `flags` are more for it."""
         if self.has_controllers:
             self._controllers = _start(self.binaries, self.folder, [
                 "kube-controller-manager",
@@ -76,6 +76,9 @@ class ControlPlane(Cluster):
                 f"--cert-dir={self.folder}/controllers",
                 f"--root-ca-file={self.folder}/ca.crt",
                 f"--service-account-private-key-file={self.folder}/accounts.key",
+                "--kube-api-qps=200",
+                "--kube-api-burst=400",
+                *flags,
             ])  # fmt: skip
 
     def kill(self) -> None:

@@ -54,6 +54,14 @@ def test_chart_part_renders_what_kustomize_renders(values, part) -> None:
     assert {key: obj for key, obj in rendered.items() if key not in without} == comparable(render(SOURCES[part]))
 
 
+@pytest.mark.parametrize("scanner", ["scanner", "background-scan"])
+def test_retire_renders_its_account_and_the_scanners(scanner) -> None:
+    scans = {"backgroundScan": {"enabled": scanner == "background-scan"}}
+    rendered, without = comparable(render_chart(retire={"enabled": True}, **scans)), comparable(render_chart())
+    expected = comparable([obj for source in (scanner, "retire") for obj in render(SOURCES[source])])
+    assert {key: obj for key, obj in rendered.items() if key not in without} == expected
+
+
 @pytest.mark.parametrize(("backstop", "mode", "failure_policy"), [
     ({"mode": "vap+map"}, "vap+map", "Fail"), ({"mode": "off"}, "off", "Fail"),
     ({"availabilityFirst": True}, "vap", "Ignore"),

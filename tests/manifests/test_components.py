@@ -7,7 +7,7 @@ import pytest
 from tests.manifests.rendering import CHECKOUT, INSTALLATIONS, render, render_text, the
 
 CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-PARTS = ("manifests/scanner", "manifests/components/background-scan")
+PARTS = ("manifests/scanner", "manifests/retire", "manifests/components/background-scan")
 CONDITION = "not-in-an-excluded-namespace"
 
 

@@ -19,8 +19,8 @@ from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.pki.san import service_names
 
 OTHER = "security"
-SCANNER = "manifests/scanner"
-ADDED = (MONITORING, SCANNER)
+SCANNER, RETIRE = "manifests/scanner", "manifests/retire"
+ADDED = (MONITORING, SCANNER, RETIRE)
 NAMES_IN_VALUES = "transformers: [../tokenguard/manifests/namespace]\n"
 
 
@@ -41,6 +41,7 @@ def test_mentions_in_the_default_namespace_are_found(folder) -> None:
         pytest.param(["manifests"], id="self-managed"),
         pytest.param(["manifests/overlays/by-hand"], id="by-hand"),
         pytest.param(["manifests", SCANNER], id="scanner"),
+        pytest.param(["manifests", SCANNER, RETIRE], id="retire"),
     ],
 )
 def test_namespace_alone_moves_everything(resources, tmp_path) -> None:

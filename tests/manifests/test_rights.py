@@ -95,3 +95,17 @@ def test_scanner_may_list_and_read_namespaces_only() -> None:
     }  # fmt: skip
     granted = {group for rule in rules for group in rule["apiGroups"]}
     assert {group for group, _ in CUSTOM_KINDS} <= granted
+
+
+def test_retiring_account_may_patch_and_delete_secrets_besides() -> None:
+    objects = render("manifests/retire")
+    rules = the("ClusterRole", objects, "tokenguard-retire")["rules"]
+    assert {resource: rule["verbs"] for rule in rules for resource in rule["resources"]} == {
+        "secrets": ["list", "patch", "delete"], "events": ["create"], "selfsubjectreviews": ["create"],
+    }  # fmt: skip
+    bindings = [obj for obj in objects if obj["kind"].endswith("Binding")]
+    assert {subject["name"] for binding in bindings for subject in binding["subjects"]} == {"tokenguard-retire"}
+    scanner = {(obj["kind"], obj["metadata"]["name"]) for obj in render("manifests/scanner")}
+    assert {(found["roleRef"]["kind"], found["roleRef"]["name"]) for found in bindings} - scanner == {
+        ("ClusterRole", "tokenguard-retire")
+    }

@@ -19,6 +19,7 @@ from webhook.core.policy.loader import default_policy
 from webhook.core.policy.model import Mode, Policy
 from webhook.core.selectors import Globs, glob_matches
 from webhook.formatters.progress import Progress
+from webhook.scan.api_types import LegacyTokenSecret
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.options import NO_FILTERS, UNUSED_DAYS, ScanFilters, ScanOptions
 from webhook.scan.report import ScanReport
@@ -46,7 +47,10 @@ class GivenPolicies(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanRequest:
-    """What to scan, and by which policy: the values of the options of these names."""
+    """What to scan, and by which policy: the values of the options of these names.
+
+    The Secrets in the snapshot are of the type `secret_type`.
+    """
 
     policy: str | None
     policy_configmap: str
@@ -56,6 +60,7 @@ class ScanRequest:
     simulate: str | None = None
     unused_days: int = UNUSED_DAYS
     api_audiences: tuple[str, ...] = ()
+    secret_type: type[LegacyTokenSecret] = LegacyTokenSecret
 
     def read_policies(self) -> GivenPolicies:
         """Read the policies in files, before the cluster is asked for anything. Raises `InputError`."""
@@ -79,7 +84,8 @@ def scan_cluster(transport: Transport, request: ScanRequest, policies: GivenPoli
     namespaces = request.filters.namespaces
     configmap = qualified_name(request.policy_configmap, request.own_namespace)
     with Progress(sys.stderr) as progress:
-        reader = ScanReader(transport, progress.step, () if Globs(namespaces).wild else namespaces)
+        names = () if Globs(namespaces).wild else namespaces
+        reader = ScanReader(transport, progress.step, names, request.secret_type)
         current, origin = (
             (policies.policy, str(request.policy)) if policies.policy else _cluster_policy(reader, configmap)
         )

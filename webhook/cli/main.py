@@ -26,6 +26,7 @@ COMMANDS = (
     "check",
     "completion",
     "demo",
+    "legacy",
     "objects",
     "policy",
     "rules",

@@ -18,7 +18,7 @@ from urllib.request import getproxies
 import msgspec
 import urllib3
 
-from webhook.cluster.api_types import Status
+from webhook.cluster.api_types import METADATA, Status
 from webhook.cluster.pod_session import PodSession
 from webhook.cluster.transport import ApiError, ApiRequest, Stream
 from webhook.core.dry_run import DryRunAnswer
@@ -134,6 +134,13 @@ class ApiClient:
         headers = {"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"}
         query = {"fieldManager": manager, "force": "true"}
         return self._exchange(ApiRequest("PATCH", path, query, headers, WRITE_TIMEOUT, dict(body)))
+
+    def change_metadata(
+        self, method: str, path: str, body: Mapping[str, Any], media_type: str, query: Mapping[str, str]
+    ) -> bytes:
+        """Patch, apply or delete an object as `method` and `media_type` say; at most its metadata is sent back."""
+        headers = {"Accept": METADATA, "Content-Type": media_type}
+        return self._exchange(ApiRequest(method, path, query, headers, WRITE_TIMEOUT, dict(body)))
 
     def _write(self, method: str, path: str, body: Mapping[str, Any], media_type: str) -> bytes:
         headers = {"Accept": "application/json", "Content-Type": media_type}

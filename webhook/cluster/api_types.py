@@ -73,6 +73,9 @@ class MatchCondition(msgspec.Struct):
     expression: str = ""
 
 
+_METADATA = "application/json;as={};g=meta.k8s.io;v=v1"
+METADATA = _METADATA.format("PartialObjectMetadata")
+"""The Accept header that requests the metadata of one object."""
 T = TypeVar("T")
 
 
@@ -131,7 +134,7 @@ class Resource(Generic[T]):
 
     def accept(self, kind: str) -> str:
         """Return the Accept header that requests `kind`: PartialObjectMetadata or its list."""
-        return f"application/json;as={kind};g=meta.k8s.io;v=v1" if self.metadata_only else "application/json"
+        return _METADATA.format(kind) if self.metadata_only else "application/json"
 
 
 SECRETS = Resource("Secrets", "/api/v1/secrets", ApiObject, f"type={LEGACY_TOKEN_TYPE}", metadata_only=True)

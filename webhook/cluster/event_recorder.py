@@ -27,11 +27,12 @@ from webhook.cluster.backoff import delay_after
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.bounded_cache import memory_size
 from webhook.core.k8s_types import OwnerReference
-from webhook.core.owner_event import EXEMPTED, OwnerEvent
+from webhook.core.owner_event import EXEMPTED, TOKEN_RESTORED, OwnerEvent
 from webhook.core.policy.model import HELP
 
 log = logging.getLogger("tokenguard.cluster")
 POLICY_REJECTED = "PolicyRejected"
+_NORMAL = frozenset({EXEMPTED, TOKEN_RESTORED})
 EVENT_INTERVAL, WRITE_INTERVAL = 60.0, 0.2
 """Seconds between two writes of one Event, and between two writes of any."""
 MAX_EVENTS = 1000
@@ -170,7 +171,7 @@ class EventRecorder:
         log.warning("cannot create an Event, after %d tries", MAX_TRIES)
 
     def _create_or_count(self, event: OwnerEvent, count: int) -> None:
-        new = _manifest(event, count)
+        new = event_manifest(event, count)
         path = f"/api/v1/namespaces/{event.namespace}/events"
         try:
             self._transport.post(path, new)
@@ -193,7 +194,8 @@ class EventRecorder:
         })  # fmt: skip
 
 
-def _manifest(event: OwnerEvent, count: int) -> dict[str, Any]:
+def event_manifest(event: OwnerEvent, count: int = 1) -> dict[str, Any]:
+    """Return the Event; its name follows from the owner, the reason and the rules."""
     owner = event.owner
     content = "\0".join((owner.kind or "", owner.uid or "", event.reason, event.rules))
     name = f"{(owner.name or '')[:200].rstrip('-.')}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
@@ -209,7 +211,7 @@ def _manifest(event: OwnerEvent, count: int) -> dict[str, Any]:
             "name": owner.name,
             "uid": owner.uid or "",
         },
-        "type": "Normal" if event.reason == EXEMPTED else "Warning",
+        "type": "Normal" if event.reason in _NORMAL else "Warning",
         "reason": event.reason,
         "message": event.message,
         "source": {"component": "tokenguard", "host": socket.gethostname()},

@@ -6,6 +6,7 @@ only the namespaces' labels, the roles and the bindings are read then, which may
 """
 
 import contextlib
+import dataclasses
 import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -106,11 +107,21 @@ class _Discovery(msgspec.Struct):
 class ScanReader:
     """Reads a cluster once."""
 
-    def __init__(self, transport: Transport, progress: Callable[[str], None], namespaces: tuple[str, ...] = ()) -> None:
-        """Read these namespaces, or all if none are given; `progress` gets how far it is."""
+    def __init__(
+        self,
+        transport: Transport,
+        progress: Callable[[str], None],
+        namespaces: tuple[str, ...] = (),
+        secret_type: type[LegacyTokenSecret] = LegacyTokenSecret,
+    ) -> None:
+        """Read these namespaces, or all if none are given; `progress` gets how far it is.
+
+        Secrets are decoded as `secret_type`, for a caller that needs more of their metadata.
+        """
         self._transport = transport
         self._progress = progress
         self._namespaces = dict.fromkeys(namespaces)
+        self._secret_type = secret_type
         self._unread: list[UnreadResource] = []
         self._policy_changed: dt.datetime | None = None
 
@@ -136,9 +147,10 @@ class ScanReader:
         self._read_namespaces(snapshot, f"overrides and injections by namespaceLabels; {wrong}")
         before = len(self._unread)
         missing = f"legacy tokens and their uses; {wrong}"
-        snapshot.secrets += self._list(SECRETS, missing, affects_decisions=True)
+        snapshot.secrets += self._list(self._decoded(SECRETS), missing, affects_decisions=True)
         if len(self._unread) == before:
-            snapshot.used_copies += self._list(USED_TOKENS, "Secrets of other types that contain a used legacy token")
+            missing = "Secrets of other types that contain a used legacy token"
+            snapshot.used_copies += self._list(self._decoded(USED_TOKENS), missing)
         missing = f"accounts that mount no token or list a Secret; {wrong}"
         snapshot.accounts += map(_reduced, self._list(ACCOUNTS, missing, affects_decisions=True))
         if not self._namespaces:  # CSIDrivers have none
@@ -279,6 +291,9 @@ class ScanReader:
             if error.status not in statuses:
                 raise
             self._unread.append(UnreadResource(name, str(error), missing, hint, affects_decisions, may_name_secrets))
+
+    def _decoded(self, secrets: Resource[LegacyTokenSecret]) -> Resource[LegacyTokenSecret]:
+        return dataclasses.replace(secrets, item_type=self._secret_type)
 
     def _config_map(self, namespace: str, name: str) -> ConfigMap | None:
         return next(list_objects(config_map(namespace, name), self._transport, self._progress), None)

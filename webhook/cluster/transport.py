@@ -115,3 +115,9 @@ class Transport(Protocol):
     def apply(self, path: str, body: Mapping[str, Any], manager: str) -> bytes:
         """Apply an object on the server's side as a field manager, also its fields that others have set; return it."""
         ...
+
+    def change_metadata(
+        self, method: str, path: str, body: Mapping[str, Any], media_type: str, query: Mapping[str, str]
+    ) -> bytes:
+        """Patch, apply or delete an object as `method` and `media_type` say; at most its metadata is sent back."""
+        ...

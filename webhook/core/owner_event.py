@@ -9,6 +9,7 @@ from webhook.core.k8s_types import OwnerReference
 from webhook.core.kinds import Subject
 
 REJECTED, EXEMPTED = "PodRejected", "PodExempted"
+TOKEN_DISABLED, TOKEN_RESTORED = "LegacyTokenDisabled", "LegacyTokenRestored"
 
 
 class OwnerEvent(msgspec.Struct, frozen=True, gc=False):

@@ -20,6 +20,7 @@ from webhook.formatters.scan_findings import (
     result_differences,
     workload_title,
 )
+from webhook.formatters.wrapping import wrapped
 from webhook.scan.evaluation_result import Change
 from webhook.scan.report import CsiDriver, ScanReport, ServiceAccountResult
 
@@ -40,7 +41,7 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
         yield from _section(title, lines, options)
     shows_all = report.filters.show_all_findings
     if shows_all and any(secret.removable for secret in report.legacy_secrets) and not report.simulated:
-        yield from ("", *_wrapped(_SAFE_TO_DELETE, options.width))
+        yield from ("", *wrapped(_SAFE_TO_DELETE, options.width))
     if shows_all:
         yield from _section("tokens in pods by audience and lifetime", _token_uses(report), options)
         yield from _exemptions(report, options)
@@ -126,20 +127,9 @@ def _section(title: str, lines: Iterable[str], options: FormatOptions) -> Iterat
     for number, line in enumerate(lines):
         if not number:
             yield from ("", _styled(title, None, colour=options.colour))
-        first, *others = _wrapped(f"  {line}", options.width)
+        first, *others = wrapped(f"  {line}", options.width)
         yield _coloured(first) if options.colour else first
         yield from others
-
-
-def _wrapped(line: str, width: int) -> list[str]:
-    """Return a line in parts that fit `width` columns, if that is not 0; words are never cut."""
-    if not width or len(line) <= width:
-        return [line]
-    indent = " " * (len(line) - len(line.lstrip()))
-    return textwrap.wrap(
-        line.lstrip(), width, initial_indent=indent, subsequent_indent=f"{indent}    ",
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
 
 
 def _styled(text: str, foreground: str | None, *, colour: bool) -> str:

@@ -21,7 +21,9 @@ class _UsageLabels(Object, frozen=True):
     invalid_since: str | None = msgspec.field(default=None, name=INVALID_SINCE)
 
 
-class _Annotations(Object, frozen=True):
+class SecretAnnotations(Object, frozen=True):
+    """The account of a legacy token."""
+
     account: str | None = msgspec.field(default=None, name=LEGACY_TOKEN_ACCOUNT)
 
 
@@ -30,7 +32,7 @@ class SecretMeta(ObjectIdentity, frozen=True):
 
     creation_timestamp: dt.datetime | None = None
     labels: _UsageLabels = _UsageLabels()
-    annotations: _Annotations = _Annotations()
+    annotations: SecretAnnotations = SecretAnnotations()
 
 
 class LegacyTokenSecret(Object, frozen=True):

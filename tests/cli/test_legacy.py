@@ -1,0 +1,127 @@
+"""The `legacy` commands: what they ask for, show and return."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tests.legacy.api import ACCOUNT, Api
+from tests.legacy.retired import INVALID
+from webhook.cli import legacy, legacy_changes, main
+from webhook.cluster.transport import ApiError
+
+TRACKING = "/api/v1/namespaces/kube-system/configmaps"
+SINCE = {"metadata": {"name": "tracking"}, "data": {"since": "2020-01-01"}}
+
+
+@pytest.fixture
+def api(monkeypatch):
+    api = Api("a", "b")
+    api.lists[TRACKING] = [SINCE]
+    for module in (legacy, legacy_changes):
+        monkeypatch.setattr(module, "connected", lambda *_: contextlib.nullcontext(api))
+    return api
+
+
+def run(*arguments: str, status: int = 0, given: str | None = None):
+    done = CliRunner().invoke(main, ["legacy", *arguments], input=given)
+    assert done.exit_code == status, done.output
+    return done
+
+
+def test_list_shows_text_and_json(api) -> None:
+    assert "Secrets    2 legacy: 2 unused\n" in run("list", status=1).stdout
+    found = json.loads(run("list", "-o", "json", status=1).stdout)
+    assert found["version"] == 1
+    assert [(secret["name"], secret["state"]) for secret in found["secrets"]] == [("a", "unused"), ("b", "unused")]
+    api.secrets.clear()
+    run("list")
+    assert {method for method, _ in api.sent} == {"GET"}
+
+
+def test_list_of_unreadable_secrets_is_a_failure(api) -> None:
+    api.errors["/api/v1/secrets"] = ApiError(403, "HTTP 403: no")
+    assert "not read: secrets: HTTP 403: no" in run("list", status=2).stdout
+
+
+@pytest.mark.parametrize("arguments", [
+    pytest.param(("disable", "--yes", "--reason", "r"), id="no selection"),
+    pytest.param(("disable", "--yes", "shop/a"), id="no reason"),
+    pytest.param(("disable", "--yes", "shop/a", "--reason", "two\nlines"), id="two lines"),
+    pytest.param(("disable", "--yes", "shop/a", "--reason", "r" * 501), id="long reason"),
+    pytest.param(("disable", "--yes", "a", "--reason", "r"), id="no namespace"),
+    pytest.param(("disable", "--yes", "shop/../a", "--reason", "r"), id="no name"),
+    pytest.param(("restore", "shop/a"), id="nobody to ask"),
+    pytest.param(("delete", "--force", "a", "--yes"), id="force without a namespace"),
+])  # fmt: skip
+def test_usage_errors_change_nothing(api, arguments) -> None:
+    run(*arguments, status=2)
+    assert api.sent == []
+
+
+def test_dry_run_shows_the_plan_alone(api) -> None:
+    arguments = ("disable", "-n", "shop", "--reason", "r", "--dry-run")
+    assert "Plan: disable 2 legacy Secrets in https://api, context staging\n" in run(*arguments).stdout
+    shown = json.loads(run(*arguments, "-o", "json").stdout)
+    assert [secret["name"] for secret in shown["plan"]["secrets"]] == ["a", "b"]
+    assert (shown["dryRun"], shown["results"]) == (True, [])
+    assert {method for method, _ in api.sent} == {"GET"}
+
+
+def test_commands_retire_a_secret(api, tmp_path) -> None:
+    done = run("disable", "shop/a", "--reason", "wave 1", "--yes")
+    assert done.stdout.endswith("disabled shop/a\n")
+    assert api.secrets["a"]["labels"].keys() == {INVALID}
+    assert api.secrets["b"]["labels"] == {}
+    assert "Already disabled (1): shop/a" in run("disable", "shop/a", "--reason", "again", "--yes").stdout
+    shown = json.loads(run("restore", "shop/a", "--yes", "-o", "json").stdout)
+    assert shown["results"] == [{"secret": "shop/a", "error": "", "note": ""}]
+    assert api.secrets["a"]["annotations"] == ACCOUNT
+    assert "Not disabled (1): shop/a" in run("restore", "shop/a", "--yes").stdout
+    run("disable", "shop/a", "--reason", "wave 2", "--yes")
+    refused = run("delete", "shop/a", "--yes", "--keep", str(tmp_path), status=1)
+    assert "14 days are required" in refused.stdout
+    run("delete", "shop/a", "--yes", "--keep", str(tmp_path), "--after-days", "0")
+    [kept] = tmp_path.rglob("*.yaml")
+    assert kept.relative_to(tmp_path) == Path("shop/a.uid-a.yaml")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert yaml.safe_load(kept.read_text())["metadata"]["annotations"]["tokenguard/disabled-reason"] == "wave 2"
+    assert [*api.secrets] == ["b"]
+    again = run("delete", "shop/a", "shop/b", "--yes", "--keep", str(tmp_path), status=1)
+    assert "Already deleted (1): shop/a" in again.stdout
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 2), ("", 2)], ids=["yes", "no", "end"])
+def test_command_asks_on_a_terminal(api, monkeypatch, answer, status) -> None:
+    monkeypatch.setattr(legacy_changes, "_is_terminal", lambda: True)
+    done = run("disable", "shop/a", "--reason", "r", status=status, given=answer)
+    assert "Disable them? [y/N]" in done.stderr
+    assert bool(api.secrets["a"]["labels"]) is not bool(status)
+
+
+def test_plan_for_nothing_asks_nothing(api, monkeypatch) -> None:
+    monkeypatch.setattr(legacy_changes, "_is_terminal", lambda: True)
+    assert "Plan: restore 0 legacy Secrets" in run("restore", "-n", "shop").stdout
+    assert {method for method, _ in api.sent} == {"GET"}
+
+
+def test_lost_connection_says_how_far_it_is(api) -> None:
+    api.errors["/api/v1/namespaces/shop/secrets/b"] = ApiError(0, "cannot reach the API server", unreachable=True)
+    done = run("disable", "-n", "shop", "--reason", "r", "--yes", status=2)
+    assert "cannot reach the API server; 1 of 2 Secrets disabled: run the command again to go on" in done.stderr
+
+
+def test_refused_change_is_reported_and_the_others_are_made(api) -> None:
+    api.errors["/api/v1/namespaces/shop/secrets/a"] = ApiError(403, "HTTP 403: denied by tokenguard")
+    done = run("disable", "-n", "shop", "--reason", "r", "--yes", status=2)
+    assert done.stderr.endswith("shop/a: not disabled: HTTP 403: denied by tokenguard\n")
+    assert "disabled shop/b\n" in done.stdout
+
+
+def test_named_secrets_need_rights_in_their_namespaces_only(api) -> None:
+    run("disable", "shop/a", "--reason", "r", "--dry-run")
+    lists = {path for _, path in api.sent if path.endswith(("/secrets", "/pods"))}
+    assert lists == {"/api/v1/namespaces/shop/secrets", "/api/v1/namespaces/shop/pods"}

@@ -1,0 +1,166 @@
+"""A control plane with 200 legacy Secrets of all kinds, most of them old and unused, and tokenguard in front of it."""
+
+import base64
+import contextlib
+import datetime as dt
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.commands import run_command
+from tests.control_plane.installed import installed
+from tests.control_plane.live import account_kubeconfig
+from tests.control_plane.plane import ControlPlane, own_plane
+from tests.end_to_end.cluster import LEGACY, Object, filled, namespace_with, pod, put_policy, secret
+from tests.manifests.rendering import render
+from tests.serving import eventually
+
+RETIRE = "system:serviceaccount:tokenguard:tokenguard-retire"
+TEAMS = ("alpha", "beta", "gamma", "delta", "epsilon")
+PER_TEAM = 40
+OLD = "2026-01-05T08:00:00Z"
+POLICY = f"""\
+apiVersion: tokenguard/v1
+kind: TokenPolicy
+exemptions:
+- rules: [legacy-token-secret]
+  users: ["{RETIRE}"]
+  reason: restores legacy tokens that are missed
+  until: never
+"""
+AUDIT = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [
+    {"level": "RequestResponse", "resources": [{"group": "", "resources": ["secrets"]}]},
+    {"level": "Metadata"},
+]}  # fmt: skip
+
+
+@dataclass
+class Retiring:
+    """The control plane, and the kubeconfig of the account that retires tokens."""
+
+    plane: ControlPlane
+    kubeconfig: Path
+
+    def legacy(self, *arguments: str, status: int = 0) -> str:
+        """Run `tokenguard legacy` as that account, and return what it prints."""
+        done = run_command("legacy", *arguments, "--kubeconfig", str(self.kubeconfig))
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    def secrets(self, *arguments: str, status: int = 1) -> dict[str, Any]:
+        """Return what `legacy list` knows of each Secret, by namespace and name."""
+        found = json.loads(self.legacy("list", "-o", "json", *arguments, status=status))
+        return {f"{item['namespace']}/{item['name']}": item for item in found["secrets"]}
+
+    def metadata(self, title: str) -> Object:
+        namespace, _, name = title.partition("/")
+        status, found = self.plane.ask("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        assert status == 200
+        return found["metadata"]
+
+    def token(self, title: str) -> str:
+        namespace, _, name = title.partition("/")
+        return filled(self.plane, name, namespace)
+
+    def use(self, token: str, client: str = "backup/1.0") -> int:
+        """Send a request with a token, and return the status: 401 where it isn't valid."""
+        trust = ssl.create_default_context(cafile=str(self.plane.folder / "ca.crt"))
+        connection = http.client.HTTPSConnection(self.plane.url.removeprefix("https://"), context=trust, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", "/apis", headers={"Authorization": f"Bearer {token}", "User-Agent": client})
+            return connection.getresponse().status
+
+    def put_back(self, title: str, days: int) -> None:
+        """Have a disabled Secret look as if it was disabled so many days before."""
+        at = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+        namespace, _, name = title.partition("/")
+        old = self.metadata(title)
+        record = {key: value for key, value in old["annotations"].items() if key.startswith("tokenguard/")}
+        record["tokenguard/disabled-at"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        labels = {"kubernetes.io/legacy-token-invalid-since": at.date().isoformat()}
+        meta = {"name": name, "namespace": namespace, "labels": labels, "annotations": record}
+        manager = ("--server-side", "--field-manager=tokenguard-legacy", "--force-conflicts")
+        self.plane.do("apply", *manager, "-f", "-", stdin={"apiVersion": "v1", "kind": "Secret", "metadata": meta})
+
+    def asked(self) -> Iterator[Object]:
+        """Yield what the account has asked about Secrets, as the API server's audit log has it."""
+        for line in self.plane.audit.splitlines():
+            event = json.loads(line)
+            of_secrets = event.get("objectRef", {}).get("resource") == "secrets"
+            if of_secrets and event["user"].get("username") == RETIRE and event["stage"] == "ResponseComplete":
+                yield event
+
+
+def age(plane: ControlPlane, namespace: str, names: list[str]) -> None:
+    """Have Secrets look as if they were made long ago, in etcd: the API server lets nobody say so."""
+    _, found = plane.ask("GET", f"/api/v1/namespaces/{namespace}/secrets")
+    for item in found["items"]:
+        if item["metadata"]["name"] in names:
+            item["metadata"].pop("resourceVersion")
+            whole = {"apiVersion": "v1", "kind": "Secret", **item}
+            whole["metadata"]["creationTimestamp"] = OLD
+            key = f"/registry/secrets/{namespace}/{item['metadata']['name']}"
+            encoded = [base64.b64encode(part.encode()).decode() for part in (key, json.dumps(whole))]
+            plane.ask_etcd("put", dict(zip(("key", "value"), encoded, strict=True)))
+
+
+def fill(plane: ControlPlane) -> None:
+    """Create 200 legacy Secrets: two kinds of accounts in each team, one pod and one Deployment that refer to one."""
+    names = [f"robot-{number:02}-token" for number in range(PER_TEAM)]
+    for team in TEAMS:
+        plane.create(*namespace_with(team, "robot", "deployer"), *(
+            secret(name, team, "deployer" if number % 4 == 0 else "robot") for number, name in enumerate(names)
+        ))  # fmt: skip
+        container = {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": names[1], "key": "token"}}}]}
+        plane.create(pod("uses-one", team, "robot", container=container), deployment(team, names[2]))
+    generated = {"secrets": [{"name": name} for name in names[30:]]}
+    for team in TEAMS:
+        plane.do("patch", "serviceaccount", "robot", "-n", team, "-p", json.dumps(generated))
+    plane.do(
+        "create", "clusterrolebinding", "deployer", "--clusterrole=cluster-admin", "--serviceaccount=alpha:deployer"
+    )
+    for team in TEAMS:
+        eventually(lambda: all_filled(plane, team))  # noqa: B023
+        age(plane, team, names)
+    tracking = "kube-apiserver-legacy-service-account-token-tracking"
+    since = json.dumps({"data": {"since": "2026-01-01"}})
+    plane.do("patch", "configmap", tracking, "-n", "kube-system", "--type=merge", "-p", since)
+
+
+def all_filled(plane: ControlPlane, namespace: str) -> bool:
+    _, found = plane.ask("GET", f"/api/v1/namespaces/{namespace}/secrets")
+    return all("token" in item.get("data", {}) for item in found["items"] if item["type"] == LEGACY)
+
+
+def deployment(namespace: str, name: str) -> Object:
+    labels = {"app": "idle"}
+    volume = {"name": "t", "secret": {"secretName": name}}
+    spec = {"containers": [{"name": "app", "image": "registry.k8s.io/pause:3.10"}], "volumes": [volume]}
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    meta = {"name": "idle", "namespace": namespace}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+
+
+@contextlib.contextmanager
+def retiring(folder: Path) -> Iterator[Retiring]:
+    """Run it until the end of the block."""
+    (folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT))
+    with own_plane(folder, f"--audit-policy-file={folder}/audit.yaml") as plane:
+        if not plane.has_controllers:
+            pytest.skip("needs kube-controller-manager")
+        plane.start_controllers()
+        eventually(lambda: plane.kubectl("get", "serviceaccount", "default", "-n", "default").returncode == 0)
+        fill(plane)
+        with installed(plane, folder / "tokenguard", replicas=1):
+            put_policy(plane, POLICY)
+            rights = [*render("manifests/scanner"), *render("manifests/retire")]
+            plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": rights})
+            yield Retiring(plane, account_kubeconfig(plane, folder / "retire", account="tokenguard-retire"))

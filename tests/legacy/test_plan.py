@@ -1,0 +1,141 @@
+"""Plans: which Secrets a command takes, which it refuses and why, and what --force overrides."""
+
+import pytest
+
+from tests.legacy.retired import Cluster, day, disabled, disabled_by_cleaner, secret
+from webhook.core.selectors import Accounts, Globs
+from webhook.legacy.plan import Command, Plan, Selection, make_plan
+from webhook.scan.report import UnreadResource
+
+
+def named(*names: str, forced: tuple[str, ...] = ()) -> Selection:
+    return Selection(names=frozenset(f"shop/{name}" for name in names), forced=frozenset(f"shop/{n}" for n in forced))
+
+
+ALL = Selection(namespaces=Globs(("*",)))
+
+
+def plan(command: Command, cluster: Cluster, selection: Selection = ALL, after_days: int = 14) -> Plan:
+    return make_plan(command, cluster.report(after_days), selection)
+
+
+def taken(found: Plan) -> list[str]:
+    return [secret.name for secret in found.secrets]
+
+
+@pytest.mark.parametrize(("found", "reason"), [
+    (secret("s", used=3), f"it was used on {day(3)}, within 30 days"),
+    (secret("s", created=9), f"uses are recorded only since {day(9)}: 30 days are required"),
+    (secret("s", labels={"kubernetes.io/legacy-token-last-used": "?"}), "does not record whether it is used"),
+], ids=["used", "new", "unknown"])  # fmt: skip
+def test_disable_refuses_what_may_be_in_use_unless_forced(found, reason) -> None:
+    cluster = Cluster(found, secret("other"))
+    refused = plan(Command.DISABLE, cluster, named("s", "other"))
+    assert taken(refused) == ["other"]
+    [refusal] = refused.refused
+    assert (refusal.secret, refusal.can_force, refused.exit_status) == ("shop/s", True, 1)
+    assert reason in refusal.reasons[0]
+    forced = plan(Command.DISABLE, cluster, named(forced=("s",)))
+    assert (taken(forced), forced.refused, forced.exit_status) == (["s"], (), 0)
+
+
+def test_disable_refuses_what_a_running_pod_names() -> None:
+    cluster = Cluster(secret("a"), secret("b"), pod="a", template="b")
+    found = plan(Command.DISABLE, cluster)
+    assert taken(found) == ["b"]
+    [skipped] = found.skipped
+    assert skipped.reasons == ("Pod/web refers to it, in running pods",)
+    assert (found.refused, found.exit_status) == ((), 0)
+    assert taken(plan(Command.DISABLE, cluster, Selection(not_referenced=True))) == []
+
+
+def test_disable_refuses_everything_if_references_are_unread() -> None:
+    cluster = Cluster(secret("s"))
+    cluster.small.snapshot.unread.append(
+        UnreadResource("deployments", "no", "their templates", "", affects_decisions=True, may_name_secrets=True)
+    )
+    [refusal] = plan(Command.DISABLE, cluster, named("s")).refused
+    assert refusal.reasons == ("deployments could not be read, which may refer to it",)
+
+
+def test_disable_leaves_disabled_ones_alone() -> None:
+    found = plan(Command.DISABLE, Cluster(disabled("a", days=1), disabled_by_cleaner("b", days=1)), named("a", "b"))
+    assert (taken(found), found.done, found.exit_status) == ([], ("shop/a", "shop/b"), 0)
+
+
+def test_wave_takes_the_worst_first_and_names_the_rest() -> None:
+    cluster = Cluster(*(secret(f"s{number}") for number in range(5)))
+    selection = Selection(names=frozenset({"shop/s4"}), namespaces=Globs(("shop",)), max_count=2)
+    found = plan(Command.DISABLE, cluster, selection)
+    assert taken(found) == ["s0", "s1", "s4"]
+    assert found.later == ("shop/s2", "shop/s3")
+
+
+@pytest.mark.parametrize(("selection", "names"), [
+    pytest.param(Selection(namespaces=Globs(("sh*",))), ["a", "b", "c"], id="namespace"),
+    pytest.param(Selection(namespaces=Globs(("other",))), [], id="other namespace"),
+    pytest.param(Selection(accounts=Accounts(("robot",))), ["b"], id="account"),
+    pytest.param(Selection(accounts=Accounts(("shop/app",)), not_referenced=True), ["a"], id="all criteria"),
+    pytest.param(Selection(unused_only=True), ["a", "b", "c"], id="unused"),
+    pytest.param(Selection(), [], id="nothing"),
+])  # fmt: skip
+def test_selection_takes_what_matches_all_criteria(selection, names) -> None:
+    robot = {"kubernetes.io/service-account.name": "robot"}
+    cluster = Cluster(secret("a"), secret("b", annotations=robot), secret("c"), secret("d", used=1), template="c")
+    assert taken(plan(Command.DISABLE, cluster, selection)) == names
+
+
+def test_selection_leaves_kube_system_alone_unless_it_is_given() -> None:
+    cluster = Cluster(secret("s", namespace="kube-system"))
+    for selection, names in ((Selection(unused_only=True), []), (Selection(namespaces=Globs(("kube-system",))), ["s"])):
+        assert taken(plan(Command.DISABLE, cluster, selection)) == names
+
+
+def test_restore_takes_what_tokenguard_disabled() -> None:
+    left = {"tokenguard/disabled-at": f"{day(1)}T08:00:00Z"}
+    cluster = Cluster(
+        disabled("a", days=3), disabled_by_cleaner("b", days=3), secret("c"), secret("d", annotations=left),
+        disabled("e", days=3, used=1),
+    )  # fmt: skip
+    found = plan(Command.RESTORE, cluster)
+    assert taken(found) == ["e", "d", "a"]
+    assert found.skipped[0].reasons == (f"kube-controller-manager has disabled it on {day(3)}, not tokenguard",)
+    assert taken(plan(Command.RESTORE, cluster, Selection(still_used=True))) == ["e"]
+    assert taken(plan(Command.RESTORE, cluster, named(forced=("b",)))) == ["b"]
+    assert plan(Command.RESTORE, cluster, named("c")).done == ("shop/c",)
+
+
+def test_delete_takes_only_what_is_disabled_long_enough() -> None:
+    cluster = Cluster(
+        secret("valid"), disabled("lately", days=13), disabled("long", days=14), disabled("missed", days=30, used=2),
+        disabled("missed-once", days=60, used=20), disabled_by_cleaner("cleaned", days=300),
+    )  # fmt: skip
+    assert taken(plan(Command.DELETE, cluster)) == ["cleaned", "long", "missed-once"]
+    refused = plan(Command.DELETE, cluster, named("valid", "lately", "missed", forced=("valid", "lately", "missed")))
+    assert taken(refused) == []
+    assert {refusal.secret: refusal.reasons[0] for refusal in refused.refused} == {
+        "shop/valid": "it is not disabled; disable it first, which can be undone",
+        "shop/lately": f"it is disabled since {day(13)}: 14 days are required",
+        "shop/missed": f"a use was refused on {day(2)}: restore it, or wait 14 days from then",
+    }
+    assert not any(refusal.can_force for refusal in refused.refused)
+
+
+def test_delete_refuses_what_a_template_names_unless_forced() -> None:
+    cluster = Cluster(disabled("s", days=20), template="s")
+    [refusal] = plan(Command.DELETE, cluster, named("s")).refused
+    assert refusal.reasons == ("Deployment/idle refers to it, in a template",)
+    assert taken(plan(Command.DELETE, cluster, named(forced=("s",)))) == ["s"]
+
+
+def test_secret_that_is_being_deleted_is_left_alone() -> None:
+    found = secret("s", deletionTimestamp="2026-11-24T00:00:00Z")
+    [refusal] = plan(Command.DISABLE, Cluster(found), named(forced=("s",))).refused
+    assert refusal.reasons == ("it is being deleted already",)
+
+
+def test_name_of_no_secret_is_refused_unless_it_was_deleted() -> None:
+    report = Cluster().report()
+    found = make_plan(Command.DELETE, report, named("a", "b"), deleted=frozenset({"shop/a"}))
+    assert found.done == ("shop/a",)
+    assert [(refusal.secret, refusal.reasons) for refusal in found.refused] == [("shop/b", ("no such legacy Secret",))]

@@ -1,0 +1,66 @@
+"""The `legacy` commands: list the Secrets with tokens that never expire, and retire them reversibly."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from webhook.cli import legacy_changes
+from webhook.cli.common import NAMESPACE_GLOB, connected, output_option
+from webhook.cli.legacy_report import read_report, report_options, scan_request
+from webhook.formatters import legacy_json, legacy_text
+from webhook.formatters.formatter import Formatter, print_report
+from webhook.legacy.report import LegacyReport
+
+FORMATTERS: Mapping[str, Formatter[LegacyReport]] = {
+    "text": legacy_text.format_report,
+    "json": legacy_json.format_report,
+}
+
+
+@click.group("legacy")
+def command() -> None:
+    """Retire legacy tokens, reversibly.
+
+    They are in Secrets of type kubernetes.io/service-account-token and never expire. The way in waves: list, disable
+    some, wait, restore those that are missed, delete the rest. Only metadata of Secrets is read or sent.
+    manifests/retire grants the permissions.
+    """
+
+
+@command.command("list")
+@click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
+              help="List only the Secrets of this namespace. * matches any characters. May be repeated.")  # fmt: skip
+@report_options
+@output_option(FORMATTERS)
+def list_secrets(
+    *,
+    namespaces: tuple[str, ...],
+    unused_days: int,
+    after_days: int,
+    policy: str | None,
+    policy_configmap: str,
+    own_namespace: str,
+    output: str,
+    kubeconfig: Path | None,
+    context: str | None,
+) -> int:
+    """List the legacy Secrets of a cluster, the worst first.
+
+    Shows each with its account and what that may do, its age, its last use, what refers to it, and how far it is: in
+    use, unused, disabled or removable. "disabled, still used" means that the API server has refused a request with this
+    token since.
+
+    Exit status: 0 every legacy token is disabled and none is missed; 1 one is valid, or a refused use is recorded;
+    2 usage error or failed run, or the Secrets could not be read.
+    """
+    request = scan_request(policy, policy_configmap, own_namespace, unused_days, namespaces)
+    policies = request.read_policies()
+    with connected(kubeconfig, context) as transport:
+        report = read_report(transport, request, policies, after_days)
+    print_report(FORMATTERS, output, report)
+    return report.exit_status
+
+
+for change in legacy_changes.COMMANDS:
+    command.add_command(change)

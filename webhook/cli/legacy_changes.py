@@ -1,0 +1,295 @@
+"""The `legacy` commands that change Secrets: each makes a plan, asks, and carries it out."""
+
+import datetime as dt
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from webhook.atomic_write import replace_file_durably
+from webhook.cli.common import NAMESPACE_GLOB, Parsed, connected, output_option
+from webhook.cli.legacy_report import read_report, report_options, scan_request
+from webhook.cluster.legacy_writer import LegacyWriter, own_username
+from webhook.cluster.transport import ApiError, Transport
+from webhook.core.documents.yaml_writer import write_document
+from webhook.core.formatting import counted, quote
+from webhook.core.k8s_names import is_dns_label, is_dns_subdomain
+from webhook.core.selectors import Accounts, Globs
+from webhook.formatters import legacy_json, legacy_plan
+from webhook.formatters.formatter import print_report
+from webhook.legacy.plan import WAVE, ChangeResult, Command, ExecutedPlan, Plan, Selection, make_plan
+from webhook.legacy.record import Author
+from webhook.legacy.report import LegacyReport
+from webhook.legacy.retirable import RetirableSecret
+
+F = TypeVar("F", bound=Callable[..., Any])
+_EVENT_LIFETIME = dt.timedelta(hours=1)
+"""How long an API server keeps Events by default."""
+_MAX_REASON = 500
+_PAST = {Command.DISABLE: "disabled", Command.RESTORE: "restored", Command.DELETE: "deleted"}
+_KEPT = Path("retired-secrets")
+
+
+def _secret_name(value: str) -> str:
+    namespace, separator, name = value.partition("/")
+    if not (separator and is_dns_label(namespace) and is_dns_subdomain(name)):
+        raise ValueError(f"{quote(value)} is not NAMESPACE/NAME of a Secret")
+    return value
+
+
+def _reason(value: str) -> str:
+    if not value.strip() or len(value) > _MAX_REASON or not value.isprintable():
+        raise ValueError(f"a reason is one line of 1 to {_MAX_REASON} printable characters")
+    return value
+
+
+_SECRET = Parsed("NAMESPACE/NAME", _secret_name)
+_REASON = Parsed("TEXT", _reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeOptions:
+    """The values of the options that all three commands have."""
+
+    names: tuple[str, ...]
+    forced: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    accounts: tuple[str, ...]
+    max_count: int | None
+    yes: bool
+    dry_run: bool
+    output: str
+    unused_days: int
+    after_days: int
+    policy: str | None
+    policy_configmap: str
+    own_namespace: str
+    kubeconfig: Path | None
+    context: str | None
+
+    def selection(self, **more: bool) -> Selection:
+        """Return what the options select. Raises `click.UsageError` if that is nothing."""
+        selection = Selection(
+            names=frozenset(self.names),
+            forced=frozenset(self.forced),
+            namespaces=Globs(self.namespaces),
+            accounts=Accounts(self.accounts),
+            max_count=self.max_count,
+            **more,
+        )
+        if not (selection.named or selection.has_criteria):
+            raise click.UsageError("name Secrets as NAMESPACE/NAME, or select them, for example with --namespace '*'")
+        return selection
+
+    def scanned_namespaces(self, selection: Selection) -> tuple[str, ...]:
+        """Return the namespaces to read; none for all."""
+        named = {name.partition("/")[0] for name in selection.named}
+        if selection.has_criteria and not self.namespaces:
+            return ()
+        return tuple(dict.fromkeys((*self.namespaces, *sorted(named))))
+
+
+def _change_options(command: F) -> F:
+    """Add the options of `ChangeOptions` and the names as arguments."""
+    for option in (
+        output_option(["text", "json"]),
+        report_options,
+        click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
+        click.option("-y", "--yes", is_flag=True, help="Do not ask before the change."),
+        click.option("--force", "forced", multiple=True, type=_SECRET,
+                     help="Change this Secret, too, although the plan refuses it. May be repeated."),
+        click.option("--account", "accounts", multiple=True, metavar="[NAMESPACE/]NAME",
+                     help="Select only Secrets of this ServiceAccount. * matches any characters. May be repeated."),
+        click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
+                     help="Select only Secrets of this namespace. * matches any characters. Without this option those"
+                          " of kube-system are not selected. May be repeated."),
+        click.argument("names", nargs=-1, type=_SECRET, metavar="[NAMESPACE/NAME]..."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _max_option(default: int | None) -> Callable[[F], F]:
+    every = "" if default else " Default: all."
+    return click.option(
+        "--max", "max_count", type=click.IntRange(min=1), default=default, metavar="NUMBER",
+        help=f"Change at most this number of selected Secrets, the worst first; those named count in addition.{every}",
+    )  # fmt: skip
+
+
+@click.command("disable")
+@_change_options
+@_max_option(WAVE)
+@click.option("--not-referenced", is_flag=True, help="Select only Secrets to which no workload refers.")
+@click.option("--reason", type=_REASON, required=True, help="Why; recorded in the Secret and in an Event.")
+def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
+    """Have the API server refuse tokens. This can be undone.
+
+    Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who, when and why. Their data stays as
+    it is. The API server refuses a token within 10 seconds.
+
+    Refuses a Secret to which a running pod refers, and one that was used within --unused-days, unless --force names it.
+    --unused-days also selects.
+
+    \b
+    Examples:
+      tokenguard legacy disable --unused-days 90 --not-referenced --reason "wave 1" --dry-run
+      tokenguard legacy disable shop/robot-token --reason "replaced, SHOP-12"
+
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run.
+    """
+    given = ChangeOptions(**options)
+    selection = given.selection(not_referenced=not_referenced, unused_only=_is_given("unused_days"))
+    return _change(Command.DISABLE, given, selection, reason)
+
+
+@click.command("restore")
+@_change_options
+@_max_option(None)
+@click.option("--still-used", is_flag=True, help="Select only Secrets whose token was used after it was disabled.")
+@click.option("--reason", type=_REASON, help="Why; recorded in an Event.")
+def restore(*, reason: str | None, still_used: bool, **options: Any) -> int:
+    """Make disabled tokens valid again.
+
+    Removes the label, and what 'disable' recorded. A Secret that something else has disabled, like the cleaner of
+    Kubernetes, is refused unless --force names it.
+
+    tokenguard denies the removal of the label, so the caller needs an exemption from the rule legacy-token-secret; see
+    docs/retire.md.
+
+    \b
+    Examples:
+      tokenguard legacy restore shop/robot-token --reason "still used by the backup"
+      tokenguard legacy restore --still-used
+
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run.
+    """
+    given = ChangeOptions(**options)
+    return _change(Command.RESTORE, given, given.selection(still_used=still_used), reason or "")
+
+
+@click.command("delete")
+@_change_options
+@_max_option(None)
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), default=_KEPT, metavar="FOLDER",
+              help="Where to write a manifest of each Secret, without data.")  # fmt: skip
+def delete(*, keep: Path, **options: Any) -> int:
+    """Delete Secrets whose tokens nobody misses. This cannot be undone.
+
+    Takes only Secrets that have been disabled for --after-days without a refused use, and to which no workload refers.
+    The API server records the day of a refused use in the label kubernetes.io/legacy-token-last-used.
+
+    A manifest of each Secret, without data, is on disk before the Secret is deleted.
+
+    \b
+    Examples:
+      tokenguard legacy delete --namespace '*' --dry-run
+      tokenguard legacy delete shop/robot-token --keep ~/retired-secrets
+
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run.
+    """
+    given = ChangeOptions(**options)
+    return _change(Command.DELETE, given, given.selection(), keep=keep)
+
+
+COMMANDS = (disable, restore, delete)
+
+
+def _change(
+    command: Command, options: ChangeOptions, selection: Selection, reason: str = "", keep: Path = _KEPT
+) -> int:
+    """Make a plan, show it, ask, and carry it out; return the exit status."""
+    asks = not (options.yes or options.dry_run)
+    if asks and (options.output != "text" or not _is_terminal()):
+        raise click.UsageError("--yes or --dry-run is required with --output json, and without a terminal to ask on")
+    request = scan_request(
+        options.policy,
+        options.policy_configmap,
+        options.own_namespace,
+        options.unused_days,
+        options.scanned_namespaces(selection),
+    )
+    policies = request.read_policies()
+    with connected(options.kubeconfig, options.context) as transport:
+        report = read_report(transport, request, policies, options.after_days)
+        plan = make_plan(
+            command, report, selection, _deleted_before(keep, selection) if command is Command.DELETE else frozenset()
+        )
+        if options.output == "text":
+            print_report({"text": legacy_plan.format_plan}, "text", plan)
+        lately = _disabled_lately(plan, report, transport) if command is Command.DISABLE else []
+        if options.dry_run or not (plan.secrets or lately):
+            return _finish(plan, options, ())
+        if asks and plan.secrets and not click.confirm(f"{command.capitalize()} them?", err=True):
+            raise click.ClickException("nothing was changed")
+        writer = LegacyWriter(transport, Author(own_username(transport), transport.now(), reason), partial(_keep, keep))
+        writer.complete_events(lately)
+        results = tuple(_shown(plan, writer, options))
+    return _finish(plan, options, results)
+
+
+def _shown(plan: Plan, writer: LegacyWriter, options: ChangeOptions) -> Iterator[ChangeResult]:
+    """Carry out a plan and yield the results; in text, show each when it is there."""
+    count = 0
+    try:
+        for result in writer.carry_out(plan):
+            count += not result.error
+            if result.error:
+                click.echo(f"{result.secret}: not {_PAST[plan.command]}: {result.error}", err=True)
+            elif options.output == "text":
+                click.echo(f"{_PAST[plan.command]} {result.secret}")
+            if result.note:
+                click.echo(f"{result.secret}: {result.note}", err=True)
+            yield result
+    except ApiError as error:
+        done = f"{count} of {counted(len(plan.secrets), 'Secret')} {_PAST[plan.command]}"
+        raise click.ClickException(f"{error}; {done}: run the command again to go on") from None
+
+
+def _finish(plan: Plan, options: ChangeOptions, results: tuple[ChangeResult, ...]) -> int:
+    if options.output == "json":
+        executed = ExecutedPlan(plan, options.dry_run, results)
+        print_report({"json": legacy_json.format_plan}, "json", executed)
+    return 2 if any(result.error for result in results) else plan.exit_status
+
+
+def _disabled_lately(plan: Plan, report: LegacyReport, transport: Transport) -> list[RetirableSecret]:
+    since = transport.now() - _EVENT_LIFETIME
+    done = set(plan.done)
+    return [
+        secret
+        for secret in report.secrets
+        if secret.title in done and secret.recorded_at is not None and secret.recorded_at >= since
+    ]
+
+
+def _keep(folder: Path, secret: RetirableSecret, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a Secret for its owner only."""
+    place = folder / secret.namespace
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file_durably(place / f"{secret.name}.{secret.uid}.yaml", [write_document(manifest).encode()])
+
+
+def _deleted_before(folder: Path, selection: Selection) -> frozenset[str]:
+    """Return the names of Secrets whose manifest is kept."""
+    found = set()
+    for title in selection.named:
+        namespace, _, name = title.partition("/")
+        if any(file.stem.rpartition(".")[0] == name for file in (folder / namespace).glob(f"{name}.*.yaml")):
+            found.add(title)
+    return frozenset(found)
+
+
+def _is_given(parameter: str) -> bool:
+    """Return whether an option was given."""
+    return click.get_current_context().get_parameter_source(parameter) != ParameterSource.DEFAULT
+
+
+def _is_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty()

@@ -1,0 +1,65 @@
+"""A plan as text: what a command changes, what that means and how it is undone, and what it refuses."""
+
+from collections.abc import Iterable, Iterator
+
+from webhook.core.formatting import counted, plain
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.legacy_text import disabling_text, use_text
+from webhook.formatters.scan_findings import first_names, grants_text
+from webhook.formatters.wrapping import wrapped
+from webhook.legacy.plan import Command, Plan, UnchangedSecret
+from webhook.legacy.retirable import RetirableSecret
+
+_EFFECTS = {
+    Command.DISABLE: (
+        "The API server refuses these tokens within 10 seconds. To undo it:",
+        "tokenguard legacy restore NAMESPACE/NAME",
+    ),
+    Command.RESTORE: ("The API server accepts these tokens again at once.",),
+    Command.DELETE: ("Deleting cannot be undone: a client that still has such a token needs another one.",),
+}
+_DONE = {
+    Command.DISABLE: "already disabled",
+    Command.RESTORE: "not disabled",
+    Command.DELETE: "already deleted",
+}
+
+
+def format_plan(plan: Plan, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield the lines."""
+    context = f", context {plain(plan.context)}" if plan.context else ""
+    yield f"Plan: {plan.command} {counted(len(plan.secrets), 'legacy Secret')} in {plan.cluster}{context}"
+    for secret in plan.secrets:
+        yield from wrapped(f"  {_secret_line(plan.command, secret)}", options.width)
+    yield from _effects(plan)
+    yield from _refusals("Refused", plan.refused, options)
+    yield from _refusals("Not selected", plan.skipped, options)
+    if plan.done:
+        yield f"{_DONE[plan.command].capitalize()} ({len(plan.done)}): {first_names(plan.done)}"
+    if plan.later:
+        yield f"For a later wave, because of --max ({len(plan.later)}): {first_names(plan.later)}"
+
+
+def _secret_line(command: Command, secret: RetirableSecret) -> str:
+    account = f"account {plain(secret.account)}, {grants_text(secret.grants)}"
+    state = use_text(secret) if command is Command.DISABLE else disabling_text(secret) or "half restored"
+    return f"{secret.title}: {account}; {state}"
+
+
+def _effects(plan: Plan) -> Iterator[str]:
+    if plan.secrets:
+        yield from _EFFECTS[plan.command]
+
+
+def _refusals(title: str, refusals: Iterable[UnchangedSecret], options: FormatOptions) -> Iterator[str]:
+    """Yield an entry for all Secrets with the same reasons."""
+    alike: dict[tuple[str, ...], list[UnchangedSecret]] = {}
+    for refusal in refusals:
+        alike.setdefault(refusal.reasons, []).append(refusal)
+    if not alike:
+        return
+    yield f"{title} ({sum(map(len, alike.values()))})"
+    for reasons, found in alike.items():
+        force = f" (--force {found[0].secret} overrides it)" if found[0].can_force and len(found) == 1 else ""
+        names = first_names(refusal.secret for refusal in found)
+        yield from wrapped(f"  {names}: {plain('; '.join(reasons))}{force}", options.width)

@@ -1,0 +1,109 @@
+"""The legacy Secrets of a cluster as text: a summary of at most 80 columns, then the Secrets by their state.
+
+Secrets with the same details are folded into one entry.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import click
+
+from webhook.core.formatting import counted, plain
+from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.scan_findings import first_names, grants_text
+from webhook.formatters.wrapping import wrapped
+from webhook.legacy.report import LegacyReport
+from webhook.legacy.retirable import RefusedUse, RetirableSecret, RetirementState
+
+_COLUMNS, _NAME = 80, 11
+_TITLES = {
+    RetirementState.STILL_USED: "disabled, still used: restore them, or change their clients",
+    RetirementState.IN_USE: "in use: change what uses them",
+    RetirementState.UNKNOWN: "use unknown: the API server does not record it",
+    RetirementState.UNUSED: "unused: disable them",
+    RetirementState.DISABLED: "disabled",
+    RetirementState.REMOVABLE: "removable: delete them",
+}
+_COLOURS = {RetirementState.STILL_USED: "red", RetirementState.IN_USE: "yellow", RetirementState.REMOVABLE: "green"}
+
+
+def format_report(report: LegacyReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield the lines."""
+    for name, text in _summary(report):
+        line = f"{name:<{_NAME}}{text}"
+        yield line if len(line) <= _COLUMNS else f"{line[: _COLUMNS - 1]}…"
+    for state, title in _TITLES.items():
+        secrets = [secret for secret in report.secrets if secret.state is state]
+        if secrets:
+            yield from ("", _styled(f"{title} ({len(secrets)})", _COLOURS.get(state), options))
+            for line in _folded(secrets):
+                yield from wrapped(f"  {line}", options.width)
+    for unread in report.unread:
+        yield ""
+        yield f"{_styled('not read', 'red', options)}: {unread.resource}: {plain(unread.reason)}"
+        yield f"  missing: {unread.missing}"
+        yield f"  hint: {unread.hint}"
+
+
+def _summary(report: LegacyReport) -> Iterator[tuple[str, str]]:
+    yield "cluster", f"{report.cluster}, {report.time:%Y-%m-%d %H:%M} UTC"
+    if report.context:
+        yield "context", plain(report.context)
+    counts = {state: sum(secret.state is state for secret in report.secrets) for state in RetirementState}
+    found = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    yield "Secrets", f"{len(report.secrets)} legacy{f': {found}' if found else ''}"
+    since = f"recorded since {report.tracked_since}" if report.tracked_since else "not recorded"
+    yield "uses", f"{since}; a token is unused after {counted(report.unused_days, 'day')} without one"
+
+
+def _folded(secrets: Iterable[RetirableSecret]) -> Iterator[str]:
+    alike: dict[tuple[str, ...], list[RetirableSecret]] = {}
+    for secret in secrets:
+        alike.setdefault((grants_text(secret.grants), *_details(secret)), []).append(secret)
+    for (grants, *details), found in alike.items():
+        accounts = sorted({f"{secret.namespace}/{secret.account}" for secret in found})
+        of = f"account {plain(found[0].account)}" if len(accounts) == 1 else counted(len(accounts), "account")
+        yield f"{first_names(secret.title for secret in found)}: {of}, {grants}"
+        yield from (f"  {line}" for line in details)
+
+
+def _details(secret: RetirableSecret) -> Iterator[str]:
+    kind = "copied into another Secret type" if secret.is_copy else "auto-generated" if secret.listed_by else "manual"
+    created = f", created {secret.created:%Y-%m-%d}" if secret.created else ""
+    yield f"{kind}{created}, {use_text(secret)}"
+    if secret.disabled:
+        yield disabling_text(secret)
+    if secret.half_restored:
+        yield "valid again, but tokenguard's record is left: run 'tokenguard legacy restore'"
+    yield from map(refused_use_text, secret.refused_uses)
+    for reference in secret.references:
+        pods = f" ({counted(len(reference.pods), 'pod')})" if reference.pods and reference.kind != "Pod" else ""
+        yield f"referenced by {plain(reference.title)}{pods}: {plain(reference.path)}"
+
+
+def use_text(secret: RetirableSecret) -> str:
+    """Return when a token was last used."""
+    if secret.last_used:
+        return f"last used {secret.last_used}"
+    return f"no use recorded since {secret.unused_since}" if secret.unused_since else "unknown use"
+
+
+def disabling_text(secret: RetirableSecret) -> str:
+    """Return who disabled a token, when and why, and whether a use was refused since."""
+    found = secret.disabled
+    if found is None:
+        return ""
+    since = f"disabled {found.since}" if found.since else "disabled"
+    reason = f": {plain(found.reason)}" if found.reason else ""
+    refused = f"; a use was refused on {found.refused_on}" if found.refused_on else "; no use since"
+    return f"{since} by {plain(found.by) or 'an unknown manager'}{reason}{refused}"
+
+
+def refused_use_text(use: RefusedUse) -> str:
+    """Return who has used a disabled token."""
+    client = plain(use.client) or "no user agent"
+    requests = f"{counted(use.requests, 'request')}, last {use.last:%Y-%m-%d %H:%M} UTC"
+    return f"refused: {plain(use.address)}, {client}: {requests}"
+
+
+def _styled(text: str, foreground: str | None, options: FormatOptions) -> str:
+    return click.style(text, fg=foreground, bold=True) if options.colour else text

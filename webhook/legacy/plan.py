@@ -1,0 +1,242 @@
+"""What a command would change, and what it refuses: one form of plan for `disable`, `restore` and `delete`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta, Struct
+
+from webhook.core.formatting import FastStrEnum, counted
+from webhook.core.selectors import Accounts, Globs
+from webhook.legacy.report import LegacyReport
+from webhook.legacy.retirable import RetirableSecret, RetirementState
+
+WAVE = 20
+_KUBE_SYSTEM = "kube-system"
+
+
+class Command(FastStrEnum):
+    """A command that changes Secrets."""
+
+    DISABLE = "disable"
+    RESTORE = "restore"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which Secrets a command takes: those named, and up to `max_count` of those that match all the other criteria.
+
+    Names are `namespace/name`; those in `forced` are changed in spite of a reason that can be overridden.
+    """
+
+    names: frozenset[str] = frozenset()
+    forced: frozenset[str] = frozenset()
+    namespaces: Globs = Globs()
+    accounts: Accounts = Accounts()
+    unused_only: bool = False
+    not_referenced: bool = False
+    still_used: bool = False
+    max_count: int | None = None
+
+    @property
+    def named(self) -> frozenset[str]:
+        """All names."""
+        return self.names | self.forced
+
+    @property
+    def has_criteria(self) -> bool:
+        """Whether it selects Secrets that are not named."""
+        return bool(
+            self.namespaces or self.accounts or self.unused_only or self.not_referenced or self.still_used
+        )  # fmt: skip
+
+    def matches(self, secret: RetirableSecret, unused_days: int) -> bool:
+        """Return whether the criteria select a Secret. Without a namespace given, those of kube-system never match."""
+        in_namespace = self.namespaces.match(secret.namespace) if self.namespaces else secret.namespace != _KUBE_SYSTEM
+        return (
+            self.has_criteria
+            and in_namespace
+            and (not self.accounts or self.accounts.match(secret.namespace, secret.account))
+            and not (self.not_referenced and secret.references)
+            and not (self.still_used and secret.state is not RetirementState.STILL_USED)
+            and not (self.unused_only and secret.disabled is None and _recent_use(secret, unused_days))
+        )
+
+
+def _recent_use(secret: RetirableSecret, unused_days: int) -> bool:
+    return secret.unused_days is None or secret.unused_days < unused_days
+
+
+class UnchangedSecret(Struct, frozen=True, gc=False, rename="camel"):
+    """A Secret that a command does not change, and why."""
+
+    secret: Annotated[str, Meta(description="Namespace and name.")]
+    reasons: Annotated[tuple[str, ...], Meta(description="Why.")]
+    can_force: Annotated[bool, Meta(description="Whether --force with its name changes it all the same.")]
+
+
+class Plan(Struct, frozen=True, gc=False, rename="camel"):
+    """What a command would do."""
+
+    command: Annotated[Command, Meta(description="The command.")]
+    cluster: Annotated[str, Meta(description="The API server's address.")]
+    context: Annotated[str, Meta(description="The context of the kubeconfig; empty in a pod.")]
+    secrets: Annotated[tuple[RetirableSecret, ...], Meta(description="The Secrets to change, the worst first.")]
+    later: Annotated[tuple[str, ...], Meta(description="Secrets for a later wave, because of --max.")]
+    done: Annotated[tuple[str, ...], Meta(description="Secrets that are already as the command would leave them.")]
+    refused: Annotated[tuple[UnchangedSecret, ...], Meta(description="Named Secrets that are not changed.")]
+    skipped: Annotated[tuple[UnchangedSecret, ...], Meta(description="Selected Secrets that are not changed.")]
+
+    @property
+    def exit_status(self) -> int:
+        """1 if a named Secret is refused, else 0."""
+        return int(bool(self.refused))
+
+
+class _Reason(NamedTuple):
+    """Why a Secret is not changed, and whether --force overrides it."""
+
+    text: str
+    can_force: bool = True
+
+
+def make_plan(
+    command: Command, report: LegacyReport, selection: Selection, deleted: frozenset[str] = frozenset()
+) -> Plan:
+    """Return what a command does with the selected Secrets of a report; `deleted` are names it has deleted before."""
+    planner = _Planner(command, report, selection)
+    for secret in report.secrets:
+        planner.add(secret)
+    missing = selection.named - {secret.title for secret in report.secrets}
+    planner.done += sorted(missing & deleted)
+    planner.refused += (
+        UnchangedSecret(name, ("no such legacy Secret",), can_force=False) for name in sorted(missing - deleted)
+    )
+    return Plan(
+        command,
+        report.cluster,
+        report.context,
+        secrets=tuple(planner.secrets),
+        later=tuple(planner.later),
+        done=tuple(planner.done),
+        refused=tuple(planner.refused),
+        skipped=tuple(planner.skipped),
+    )
+
+
+class _Planner:
+    """Decides about one Secret after the other."""
+
+    def __init__(self, command: Command, report: LegacyReport, selection: Selection) -> None:
+        self._command = command
+        self._report = report
+        self._selection = selection
+        self._reasons: Mapping[Command, Callable[[RetirableSecret], Iterator[_Reason]]] = {
+            Command.DISABLE: self._against_disabling,
+            Command.RESTORE: self._against_restoring,
+            Command.DELETE: self._against_deleting,
+        }
+        self._chosen = 0
+        self.secrets: list[RetirableSecret] = []
+        self.later: list[str] = []
+        self.done: list[str] = []
+        self.refused: list[UnchangedSecret] = []
+        self.skipped: list[UnchangedSecret] = []
+
+    def add(self, secret: RetirableSecret) -> None:
+        """Add a Secret to one of the lists, if it is selected."""
+        selection, name = self._selection, secret.title
+        is_named = name in selection.named
+        if not is_named and not (self._concerns(secret) and selection.matches(secret, self._report.unused_days)):
+            return
+        if self._is_done(secret):
+            self.done.append(name)
+        elif reasons := [
+            found for found in self._all_reasons(secret) if name not in selection.forced or not found.can_force
+        ]:
+            can_force = all(found.can_force for found in reasons)
+            refusal = UnchangedSecret(name, tuple(found.text for found in reasons), can_force)
+            (self.refused if is_named else self.skipped).append(refusal)
+        elif is_named or selection.max_count is None or self._chosen < selection.max_count:
+            self._chosen += not is_named
+            self.secrets.append(secret)
+        else:
+            self.later.append(name)
+
+    def _concerns(self, secret: RetirableSecret) -> bool:
+        """Return whether a Secret that is not named can be meant: only a disabled one is restored or deleted."""
+        return self._command is Command.DISABLE or secret.disabled is not None or secret.half_restored
+
+    def _is_done(self, secret: RetirableSecret) -> bool:
+        """Return whether a Secret is as the command leaves it."""
+        if self._command is Command.DISABLE:
+            return secret.disabled is not None
+        return self._command is Command.RESTORE and secret.disabled is None and not secret.half_restored
+
+    def _all_reasons(self, secret: RetirableSecret) -> Iterator[_Reason]:
+        """Yield why a command does not change a Secret."""
+        if secret.deleting:
+            yield _Reason("it is being deleted already", can_force=False)
+        yield from self._reasons[self._command](secret)
+
+    def _against_disabling(self, secret: RetirableSecret) -> Iterator[_Reason]:
+        if secret.pods:
+            yield _Reason(f"{_references(secret)} running pods")
+        yield from self._unknown_references(secret)
+        days, limit = secret.unused_days, self._report.unused_days
+        if days is None:
+            yield _Reason("the API server does not record whether it is used")
+        elif secret.last_used and days < limit:
+            yield _Reason(f"it was used on {secret.last_used}, within {counted(limit, 'day')}")
+        elif days < limit:
+            yield _Reason(f"uses are recorded only since {secret.unused_since}: {counted(limit, 'day')} are required")
+
+    def _against_restoring(self, secret: RetirableSecret) -> Iterator[_Reason]:
+        found = secret.disabled
+        if found and not found.recorded:
+            since = f" on {found.since}" if found.since else ""
+            yield _Reason(f"{found.by or 'an unknown manager'} has disabled it{since}, not tokenguard")
+
+    def _against_deleting(self, secret: RetirableSecret) -> Iterator[_Reason]:
+        days, found = self._report.after_days, secret.disabled
+        if found is None or found.since is None:
+            yield _Reason("it is not disabled; disable it first, which can be undone", can_force=False)
+        elif secret.state is RetirementState.STILL_USED:
+            wait = counted(max(days, 1), "day")
+            yield _Reason(
+                f"a use was refused on {found.refused_on}: restore it, or wait {wait} from then", can_force=False
+            )
+        elif secret.quiet_days is None or secret.quiet_days < days:
+            yield _Reason(f"it is disabled since {found.since}: {counted(days, 'day')} are required", can_force=False)
+        if secret.references:
+            yield _Reason(f"{_references(secret)} {'running pods' if secret.pods else 'a template'}")
+        yield from self._unknown_references(secret)
+
+    def _unknown_references(self, secret: RetirableSecret) -> Iterator[_Reason]:
+        if secret.is_copy:
+            yield _Reason("it is a copy in a Secret of another type, whose references are not known")
+        if unread := self._report.names_unread:
+            yield _Reason(f"{', '.join(unread)} could not be read, which may refer to it")
+
+
+def _references(secret: RetirableSecret) -> str:
+    titles = [*dict.fromkeys(reference.title for reference in (secret.pods or secret.references))]
+    more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+    return f"{titles[0]}{more} refers to it, in"
+
+
+class ChangeResult(Struct, frozen=True, gc=False, rename="camel"):
+    """A Secret that a command has changed, or tried to."""
+
+    secret: Annotated[str, Meta(description="Namespace and name.")]
+    error: Annotated[str, Meta(description="Why it was not changed; empty if it was.")] = ""
+    note: Annotated[str, Meta(description="What went wrong besides.")] = ""
+
+
+class ExecutedPlan(Struct, frozen=True, gc=False, rename="camel"):
+    """A plan and what was done of it: nothing in a dry run."""
+
+    plan: Annotated[Plan, Meta(description="What the command would do.")]
+    dry_run: Annotated[bool, Meta(description="Whether nothing was to be changed.")]
+    results: Annotated[tuple[ChangeResult, ...], Meta(description="What was done.")]
