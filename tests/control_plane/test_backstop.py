@@ -9,7 +9,7 @@ from tests.control_plane.conftest import configuration, rule
 from tests.control_plane.exported import ADMISSION, Client, serves_mutating_policies
 from tests.control_plane.plane import own_plane
 from tests.policies import HEAD
-from tests.serving import eventually
+from tests.serving import eventually, serve
 from webhook.cluster.api_client import ApiClient
 from webhook.cluster.backstop import Backstop, BackstopMode, backstop_state
 from webhook.core.cluster_state import ClusterState
@@ -223,3 +223,34 @@ def test_what_nothing_patches_differs_as_listed(plane, admin, backstop, mode) ->
 
     expected = {name: by_mode[mode is BackstopMode.MAP] for name, (_, *by_mode) in DIFFERENCES.items()}
     eventually(lambda: answers() == expected)  # once the API server enforces these policies, and not those before
+
+
+REGISTRATION = "admissionregistration.k8s.io/v1"
+UNSERVED = ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
+WITHOUT_MUTATING = (
+    "--disable-admission-plugins=MutatingAdmissionPolicy",
+    f"--runtime-config={','.join(f'{REGISTRATION}/{name}=false' for name in UNSERVED)}",
+)
+"""As before Kubernetes 1.36."""
+
+
+@pytest.mark.covers("failure-modes: API server without a kind of the backstop")
+def test_backstop_without_mutating_policies_applies_nothing_and_says_why(tmp_path) -> None:
+    (tmp_path / "plane").mkdir()
+    with own_plane(tmp_path / "plane", *WITHOUT_MUTATING) as plane:
+        configure(plane)
+        kubeconfig = str(plane.folder / "kubeconfig")
+        flags = ("--objects", "/dev/null", "--kubeconfig", kubeconfig, "--backstop", "vap+map")
+        with serve(tmp_path / "run", *flags) as server:
+            reason = f"the API server does not serve MutatingAdmissionPolicy of {REGISTRATION}"
+            eventually(lambda: reason in server.log)
+            assert server.metric("tokenguard_backstop_in_sync") == 0
+            assert server.request("GET", "/readyz").status == 200, "the webhook evaluates as usual"
+        transport = ApiClient(plane.folder / "kubeconfig", tmp_path)
+        assert backstop_state(transport).mode is BackstopMode.OFF, "without the first policy, the others are too strict"
+        vap = Backstop(
+            lambda: None, lambda _: None, tmp_path, kubeconfig=plane.folder / "kubeconfig", mode=BackstopMode.VAP,
+            excluded=("tokenguard",),
+        )  # fmt: skip
+        assert vap.reconcile(snapshot("")) == 18
+        assert backstop_state(transport).mode is BackstopMode.VAP

@@ -1,5 +1,7 @@
 """Compiling a policy: which objects, in which order, and what is said about the rest. What they do: control_plane."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,14 @@ from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.webhook_scope import NAME_LABEL, Requirement, WebhookScope, WebhookScopes
 from webhook.export.compiler import Export, compile_policy
-from webhook.export.objects import MAX_EXPRESSION, NOT_EXPRESSED, POLICY, PolicyTooLargeError
+from webhook.export.objects import (
+    MAX_EXPRESSION,
+    MUTATING,
+    NOT_EXPRESSED,
+    POLICY,
+    VALIDATING,
+    PolicyTooLargeError,
+)
 from webhook.export.secrets import claim_texts
 
 WEBHOOKS = Path(__file__).parent.parent.parent / "manifests/webhooks/validating.yaml"
@@ -112,6 +121,39 @@ def test_claim_texts_are_those_of_the_webhook_configuration() -> None:
     manifest = WEBHOOKS.read_text()
     assert all(f"'{text}'" in manifest for text in claim_texts())
     assert len(set(claim_texts())) == 9
+
+
+FUNCTIONS = {
+    VALIDATING: {
+        "standard": {"all", "contains", "exists", "filter", "has", "map", "matches", "size", "startsWith", "string",
+                     "timestamp"},
+        "lists, 1.24": {"indexOf", "max", "min", "sum"},
+        "strings, 1.29": {"join", "quote", "replace", "split", "substring", "trim"},
+        "optional types, 1.28": {"of", "ofNonZeroValue", "orValue"},
+    },
+    MUTATING: {"standard": {"dyn", "int"}, "two variables, 1.33": {"transformList"}},
+}  # fmt: skip
+"""The functions and macros of CEL that are used, by library and the version that brought it: see docs/backstop.md."""
+
+
+def test_compile_uses_functions_that_kubernetes_1_30_has() -> None:
+    used: dict[str, set[str]] = {VALIDATING: set(), MUTATING: set()}
+    for found in export(DESIGN.partition("kind: TokenPolicy\n")[2], patched=True).objects:
+        names = used[found["kind"].removesuffix("Binding")]
+        for expression in strings_in(found["spec"]):
+            code = re.sub(r"""(["'])(?:[^\\]|\\.)*?\1""", "", expression)
+            names.update(re.findall(r"(\w+)\(", code))
+    validating, mutating = ({name for names in FUNCTIONS[kind].values() for name in names} for kind in FUNCTIONS)
+    assert used[VALIDATING] <= validating
+    assert used[MUTATING] <= validating | mutating
+    assert len(used[VALIDATING]) > 15, "the policy of the design needs most of them"
+
+
+def strings_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from strings_in(inner)
 
 
 def selectors(found: Export) -> dict[str, list[dict[str, object]]]:
