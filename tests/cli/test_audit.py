@@ -133,8 +133,8 @@ def test_unreadable_lines_are_counted_and_the_first_ones_shown(tmp_path):
     assert done.exit_code == 1
     assert summary["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "unreadable": 6}
     assert [line["at"] for line in summary["unreadableLines"]] == [f"{tmp_path}/log:{at}" for at in (2, 3, 4, 5, 6)]
-    assert done.stderr.splitlines()[0].startswith(f"{tmp_path}/log:2: ")
-    assert done.stderr.splitlines()[-1] == "and 1 more unreadable line"
+    assert done.stderr.splitlines()[0].startswith(f"warning: {tmp_path}/log:2: ")
+    assert done.stderr.splitlines()[-1] == "warning: 1 more unreadable line"
     assert "Traceback" not in done.stderr
 
 
@@ -194,8 +194,8 @@ def test_truncated_file_fails_the_run_after_its_readable_part(tmp_path):
     assert summary["decisions"]["tokenguard"]["denied"] > 0
     assert {log["log"]: log["message"] for log in summary["unreadableLogs"]} == {
         f"{tmp_path}/cut": "truncated gzip data",
-        f"{tmp_path}/none": "No such file or directory",
-        f"{tmp_path}": "Is a directory",
+        f"{tmp_path}/none": "no such file or directory",
+        f"{tmp_path}": "is a directory",
     }
 
 

@@ -61,14 +61,14 @@ def test_generate_reports_a_file_it_cannot_read_or_write(tmp_path, name) -> None
     (tmp_path / name).mkdir()
     done = generate("--out", str(tmp_path), "--force")
     assert done.returncode == 2
-    assert done.stderr == f"Error: {tmp_path / name}: Is a directory\n"
+    assert done.stderr == f"error: {tmp_path / name}: is a directory\n"
     assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
 def test_generate_reports_a_folder_it_cannot_create(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     done = generate("--out", str(tmp_path / "file" / "folder"))
-    assert (done.returncode, done.stderr) == (2, f"Error: {tmp_path}/file/folder: Not a directory\n")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/file/folder: not a directory\n")
 
 
 def test_generate_writes_one_line_a_file(tmp_path) -> None:
@@ -80,7 +80,7 @@ def test_generate_writes_one_line_a_file(tmp_path) -> None:
 def test_status_checks_the_address_before_the_cluster() -> None:
     done = run_command("certs", "status", "--connect", "foo", "--kubeconfig", "/no/such/file")
     assert (done.returncode, done.stderr) == (
-        2, "Error: --connect foo: 'foo' is not HOST:PORT, like 127.0.0.1:8443 or [::1]:8443\n",
+        2, "error: --connect foo: 'foo' is not HOST:PORT, like 127.0.0.1:8443 or [::1]:8443\n",
     )  # fmt: skip
 
 
@@ -102,6 +102,8 @@ def certs(*arguments: str) -> Result:
 
 def test_status_and_rotate_go_by_the_api_servers_clock(api) -> None:
     assert certs("status").exit_code == 0
+    api.put_endpoints({"10.0.0.1": False})
+    assert certs("status").exit_code == 1
     before = WHERE.read(api).stored
     done = certs("rotate", "--ca", "--timeout", "0")
     assert (done.exit_code, done.output) == (0, "Secret tokenguard/tokenguard-tls: added a new CA to the bundle\n")
@@ -131,7 +133,7 @@ def test_rotate_ca_reports_an_old_ca_that_is_still_trusted(api, monkeypatch) -> 
     done = rotating(api, monkeypatch, {5: lambda: api.put(SECRET, backup)})
     assert done.exit_code == 2
     assert done.output.endswith(
-        "Error: an old CA is still trusted: Secret tokenguard/tokenguard-tls was replaced during the rotation; run "
+        "error: an old CA is still trusted: Secret tokenguard/tokenguard-tls was replaced during the rotation; run "
         "'tokenguard certs rotate --ca' again\n"
     )
 

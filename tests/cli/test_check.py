@@ -92,7 +92,7 @@ def test_check_without_path_reads_stdin() -> None:
 def test_check_missing_path_exits_2_others_evaluated(folder: Path) -> None:
     done = check("nowhere.yaml", "long.yaml", at=folder)
     assert done.exit_code == 2
-    assert done.stdout.splitlines()[0] == "nowhere.yaml: error: no such file or directory"
+    assert done.stdout.splitlines()[0] == "error: nowhere.yaml: no such file or directory"
     assert "token-expiration" in done.stdout
 
 
@@ -100,12 +100,12 @@ def test_check_invalid_policy_shows_every_error_with_its_line(folder: Path) -> N
     (folder / "bad.yaml").write_text("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: enforec\nruls: {}\n")
     done = check("--policy", "bad.yaml", "long.yaml", at=folder)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert sorted(line.split(": ")[0] for line in done.stderr.splitlines()) == ["bad.yaml:3", "bad.yaml:4"]
+    assert sorted(line.split(": ")[1] for line in done.stderr.splitlines()) == ["bad.yaml:3", "bad.yaml:4"]
 
 
 def test_check_missing_policy_exits_2(folder: Path) -> None:
     done = check("--policy", "nowhere.yaml", "long.yaml", at=folder)
-    assert (done.exit_code, done.stderr) == (2, "nowhere.yaml: error: no such file or directory\n")
+    assert (done.exit_code, done.stderr) == (2, "error: nowhere.yaml: no such file or directory\n")
 
 
 def test_check_options_from_environment_apply(folder: Path) -> None:
@@ -119,7 +119,7 @@ def test_check_stdout_is_one_document_for_programs(folder: Path, output: str) ->
     done = check("--output", output, ".", at=folder)
     assert done.exit_code == 2
     assert json.loads(done.stdout)
-    assert done.stderr == "broken.yaml:3: error: is not YAML: did not find expected node content\n"
+    assert done.stderr == "error: broken.yaml:3: is not YAML: did not find expected node content\n"
 
 
 def test_fix_manifests_on_stdout_findings_on_stderr(folder: Path) -> None:
@@ -145,7 +145,7 @@ def test_fix_unreadable_document_is_printed_unchanged(tmp_path: Path) -> None:
     done = check("--fix", ".", at=tmp_path)
     assert done.exit_code == 1
     assert done.stdout.endswith("---\nreplicas: {{ .Values.replicas }}\n---\nreplicas: 3\n")
-    assert [line.split(": ")[0] for line in done.stderr.splitlines() if "; not evaluated" in line] == [
+    assert [line.split(": ")[1] for line in done.stderr.splitlines() if "; not evaluated" in line] == [
         "a.yaml:17",
         "values.yaml:1",
     ]
@@ -166,7 +166,7 @@ def test_fix_file_that_cannot_be_reproduced_prints_nothing(folder: Path, name: s
         (folder / name).write_bytes(data)
     done = check("--fix", "long.yaml", name, at=folder)
     assert (done.exit_code, done.stdout) == (status, "")
-    assert f"{name}: error: {message}" in done.stderr
+    assert f"error: {name}: {message}" in done.stderr
 
 
 def test_fix_keeps_the_first_byte_order_mark(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_check_duplicate_key_is_a_warning_exits_0(tmp_path: Path, output: str, s
     done = check("--output", output, ".", at=tmp_path)
     assert done.exit_code == 0
     lines = [line for line in getattr(done, stream).splitlines() if "duplicate" in line]
-    assert lines == [f"pod.yaml:17: warning: {DUPLICATE}"]
+    assert lines == [f"warning: pod.yaml:17: {DUPLICATE}"]
     if output == "json":
         expected = {"file": "pod.yaml", "document": 2, "line": 17, "message": DUPLICATE}
         assert json.loads(done.stdout)["warnings"] == [expected]
@@ -198,7 +198,7 @@ def test_check_duplicate_key_is_a_warning_exits_0(tmp_path: Path, output: str, s
 
 def test_check_empty_folder_exits_2(tmp_path: Path) -> None:
     done = check("--output", "json", str(tmp_path))
-    assert (done.exit_code, done.stderr) == (2, f"{tmp_path}: error: contains no *.yaml, *.yml or *.json file\n")
+    assert (done.exit_code, done.stderr) == (2, f"error: {tmp_path}: contains no *.yaml, *.yml or *.json file\n")
 
 
 def test_check_unknown_output_exits_2() -> None:
@@ -341,7 +341,7 @@ def test_write_file_that_is_not_utf_8_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text(LONG_POD)
     done = check("--fix", "--write", ".", at=tmp_path)
     assert (done.exit_code, (tmp_path / "a.yaml").read_bytes()) == (2, data)
-    assert "a.yaml: error: is not UTF-8, so it is not changed" in done.stderr
+    assert "error: a.yaml: is not UTF-8, so it is not changed" in done.stderr
     assert "3600" in (tmp_path / "b.yaml").read_text()
 
 

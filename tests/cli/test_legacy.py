@@ -117,7 +117,7 @@ def test_lost_connection_says_how_far_it_is(api) -> None:
 def test_refused_change_is_reported_and_the_others_are_made(api) -> None:
     api.errors["/api/v1/namespaces/shop/secrets/a"] = ApiError(403, "HTTP 403: denied by tokenguard")
     done = run("disable", "-n", "shop", "--reason", "r", "--yes", status=2)
-    assert done.stderr.endswith("shop/a: not disabled: HTTP 403: denied by tokenguard\n")
+    assert done.stderr.endswith("error: shop/a: not disabled: HTTP 403: denied by tokenguard\n")
     assert "disabled shop/b\n" in done.stdout
 
 

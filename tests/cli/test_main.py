@@ -35,6 +35,7 @@ def test_commands_are_the_modules() -> None:
         "main",
         "common",
         "cluster_scan",
+        "error_messages",
         "legacy_changes",
         "legacy_report",
         "policy_init",
@@ -77,7 +78,7 @@ def test_bug_in_a_command_shows_traceback_and_exits_2(monkeypatch) -> None:
     done = run_command("fail")
     assert done.returncode == 2
     assert "ZeroDivisionError" in done.stderr
-    assert done.stderr.endswith("please report it with the lines above.\n")
+    assert done.stderr.endswith("please report it with the lines above\n")
 
 
 def _shell(command: str, streams: str = "") -> "subprocess.CompletedProcess[str]":
@@ -95,7 +96,7 @@ COMMANDS = [
     "--help",
 ]
 UNWRITABLE = {
-    "closed": (">&-", "cannot write the output: Bad file descriptor\n"),
+    "closed": (">&-", "error: cannot write the output: bad file descriptor\n"),
     "full, as is stderr": (">/dev/full 2>/dev/full", ""),
     "closed, as are all": ("<&- >&- 2>&-", ""),
     "unread": ("| true; exit ${PIPESTATUS[0]}", ""),
@@ -106,7 +107,7 @@ UNWRITABLE = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_full_output_exits_2(command: str) -> None:
     done = _shell(command, ">/dev/full")
-    assert (done.returncode, done.stderr) == (2, "cannot write the output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (2, "error: cannot write the output: no space left on device\n")
 
 
 @needs_dev_full
@@ -139,7 +140,7 @@ STDIN_READERS = [
 def test_closed_stdin_is_not_empty_input(command: str) -> None:
     done = _shell(command, "<&-")
     assert done.returncode == 2
-    assert re.search("(<stdin>: error|cannot read standard input): bad file descriptor", done.stdout + done.stderr)
+    assert re.search("(error: <stdin>|cannot read standard input): bad file descriptor", done.stdout + done.stderr)
 
 
 def test_text_output_of_any_command_is_escaped(monkeypatch) -> None:

@@ -22,8 +22,8 @@ def test_validate_reports_every_error_with_its_line(tmp_path) -> None:
     done = run_command("policy", "validate", str(file))
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        f'{file}:3: error: unknown key "mod"; did you mean "mode"?',
-        f'{file}:4: error: rules.inject: invalid action "reject"; use patch, warn, audit or off',
+        f'error: {file}:3: unknown key "mod"; did you mean "mode"?',
+        f'error: {file}:4: rules.inject: invalid action "reject"; use patch, warn, audit or off',
     ]
 
 
@@ -36,7 +36,7 @@ def test_validate_shows_the_revision_of_a_valid_policy(tmp_path) -> None:
 
 def test_validate_missing_file_exits_2() -> None:
     done = run_command("policy", "validate", "/no/such/file")
-    assert (done.returncode, done.stderr) == (2, "/no/such/file: error: no such file or directory\n")
+    assert (done.returncode, done.stderr) == (2, "error: /no/such/file: no such file or directory\n")
 
 
 def test_show_prints_a_valid_policy() -> None:
@@ -137,7 +137,7 @@ def test_validate_warns_about_what_has_no_effect(tmp_path) -> None:
     file.write_text(f"{HEAD}overrides: [{{namespaces: [kube-system]}}]\n")
     done = run_command("policy", "validate", str(file))
     assert done.returncode == 0
-    expected = f"{file}:3: warning: overrides[0]: never applies: kube-system is not evaluated"
+    expected = f"warning: {file}:3: overrides[0]: never applies: kube-system is not evaluated"
     assert done.stdout.splitlines()[0] == expected
 
 

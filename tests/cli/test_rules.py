@@ -28,4 +28,4 @@ def test_rules_token_expiration_names_terminating_pods() -> None:
 def test_rules_unknown_rule_suggests_the_nearest() -> None:
     done = run_command("rules", "token-audiense")
     assert done.returncode == 2
-    assert 'there is no rule "token-audiense"; did you mean "token-audience"?' in done.stderr
+    assert 'no such rule "token-audiense"; did you mean "token-audience"?' in done.stderr

@@ -127,7 +127,7 @@ def test_token_is_read_from_a_file_and_from_arguments(command, keys, tmp_path) -
     ([], b"", "it is empty"),
     (["-"], b"garbage", "it has 1 part instead of 3"),
     (["@"], b"", "cannot read the file after @: is a directory"),
-    (["--label", "x"], b"", "'--label': a label is KEY=VALUE"),
+    (["--label", "x"], b"", "--label: a label is KEY=VALUE"),
     (["--policy", "-"], b"", "cannot both be standard input"),
 ], ids=["no file", "a file without @", "nothing", "garbage", "no name", "half a label",
         "two of one stdin"])  # fmt: skip
@@ -194,11 +194,11 @@ def test_verify_exit_status_of_rejected_and_unreadable_tokens(token, status, key
 @pytest.mark.parametrize(("flags", "said"), [
     (["--jwks", "/no/such/file"], "no such file"),
     (["--jwks", "@"], "no such file"),
-    (["--jwks", "/dev/null"], "--jwks /dev/null is not a JSON Web Key Set"),
+    (["--jwks", "/dev/null"], "error: /dev/null: is not a JSON Web Key Set"),
     (["--jwks", "-"], "cannot both be standard input"),
     (["--jwks", "x", "--cluster-keys"], "exclude each other"),
     (["--issuer", "x"], "--issuer needs --jwks"),
-    (["--kubeconfig", "/no/such/file"], "cannot use the kubeconfig /no/such/file (there is no such file"),
+    (["--kubeconfig", "/no/such/file"], "error: /no/such/file: no such file or directory"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_verify_fails_without_usable_keys_or_server(flags, said) -> None:
     done = run("verify", *flags, given=signer().sign(plain_claims(**FRESH)))

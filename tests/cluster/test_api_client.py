@@ -93,7 +93,10 @@ def test_watch_yields_data_as_it_arrives_and_times_out(connection) -> None:
 
 
 def test_broken_watch_raises_api_error(connection) -> None:
-    with connection.watch("/broken", {}, "application/json") as stream, pytest.raises(ApiError, match="cannot reach"):
+    with (
+        connection.watch("/broken", {}, "application/json") as stream,
+        pytest.raises(ApiError, match="the connection to the server was lost"),
+    ):
         list(stream)
 
 
@@ -160,7 +163,7 @@ def test_unreachable_server_is_found_at_a_new_address(api, connection, kubeconfi
 def test_invalid_kubeconfig_is_reported_without_its_content(connection, kubeconfig, content) -> None:
     kubeconfig.write_text(content)
     message = str(failure(connection))
-    assert message.startswith(f"cannot use the kubeconfig {kubeconfig} ")
+    assert message.startswith(str(kubeconfig))
     assert "sesame" not in message
 
 

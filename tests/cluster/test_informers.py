@@ -13,7 +13,7 @@ from webhook.cluster.transport import ApiError
 from webhook.core.cluster_state import ClusterState
 from webhook.server.state import State
 
-AWAY = ApiError(0, "cannot reach the API server")
+AWAY = ApiError(0, "the connection to the server was refused")
 REFUSALS = (AWAY, ApiError(401, "HTTP 401: Unauthorized"), ApiError(403, "HTTP 403: forbidden"))
 SILENCE = b""
 POLICY = {"policy.yaml": "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"}
@@ -142,7 +142,7 @@ def test_restart_uses_no_stored_policy_of_another_configmap(started, tmp_path, c
 def test_resource_that_cannot_be_loaded_is_named_without_waiting(started, path, what) -> None:
     state = started(ALL | {path: AWAY})
     assert state.snapshot is None
-    assert state.readiness_error == f"{what} not loaded: cannot reach the API server"
+    assert state.readiness_error == f"{what} not loaded: the connection to the server was refused"
     assert what not in state.last_synced
 
 

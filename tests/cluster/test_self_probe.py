@@ -98,7 +98,9 @@ def test_probe_before_the_policy_is_loaded_sends_nothing() -> None:
 
 
 def test_unreachable_api_server_is_an_error_of_each_pod() -> None:
-    probe, counted = probe_of(ApiServer(allowed=ApiError(0, "cannot reach the API server", unreachable=True)))
+    probe, counted = probe_of(
+        ApiServer(allowed=ApiError(0, "the connection to the server was refused", unreachable=True))
+    )
     probe.probe()
     assert counted == [(pod, "error") for pod in ProbePod]
 

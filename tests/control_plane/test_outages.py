@@ -51,7 +51,7 @@ def ready_now(server) -> list[int]:
 def away(plane):
     plane.kill()
     try:
-        yield "cannot reach the API server"
+        yield "the connection to the server "
     finally:
         plane.start()
 

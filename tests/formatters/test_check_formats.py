@@ -112,9 +112,9 @@ def test_summary_counts_objects_not_evaluated() -> None:
         DEFAULTS,
     ]
     assert lines_of(report, verbose=True)[-4:-1] == [
-        "    <stdin>:9: note: Pod/x: namespace kube-system is excluded",
+        "    note: <stdin>:9: Pod/x: namespace kube-system is excluded",
         "  1 in namespace tokenguard",
-        "    <stdin>:5: note: Pod/x: namespace tokenguard is excluded, except for its Secrets and TokenRequests",
+        "    note: <stdin>:5: Pod/x: namespace tokenguard is excluded, except for its Secrets and TokenRequests",
     ]
     document = json_document(report)
     assert document["summary"]["notEvaluated"] == {
@@ -208,7 +208,7 @@ def test_text_escapes_names() -> None:
     lines = lines_of(checked(forged))
     assert "Pod/x\\n/etc/passwd:1: error\\x1b[2J\\u202e: token-expiration" in lines[0]
     assert all(line.isprintable() for line in text_lines(checked(forged)))
-    assert problem_line(InputProblem("a\nb", "no\tgood", 1)) == "a\\nb:1: error: no\\tgood"
+    assert problem_line(InputProblem("a\nb", "no\tgood", 1)) == "error: a\\nb:1: no\\tgood"
 
 
 def test_json_has_every_key() -> None:

@@ -69,7 +69,7 @@ def test_missing_file_leaves_its_content_in_force(watched_file, tmp_path):
     for _ in range(2):
         watched_file.check()
     assert watched_file.is_loaded
-    assert watched_file.reported == [f"policy not loaded: {tmp_path}/file: No such file or directory"]
+    assert watched_file.reported == [f"policy not loaded: {tmp_path}/file: no such file or directory"]
     (tmp_path / "file").write_text("back")
     watched_file.check()
     assert watched_file.used == [b"first", b"back"]

@@ -136,7 +136,7 @@ USAGE_ERRORS = {
     "nowhere to keep certificates": ([*MADE, "--manage-certs"], "requires --tls-secret"),
     "a kubeconfig that is not there": ([*MADE, "--kubeconfig", "a"], "--kubeconfig a: does not exist"),
     "no such level": ([*MADE, "--audit-level", "none"], "--audit-level"),
-    "no such audit failure": ([*MADE, "--audit-failure", "ignore"], "'ignore' is not one of 'deny', 'allow'"),
+    "no such audit failure": ([*MADE, "--audit-failure", "ignore"], '"ignore" is not one of deny, allow'),
     "no regular file": ([*MADE, "--audit-file", "/dev/null"], "not a regular file"),
     "one file twice": ([*MADE, "--audit-file", "/a", "--audit-log", "/./a"], "use one of them"),
     "no size": ([*MADE, "--audit-file-max-size", "1MB"], "use bytes, or a number with Ki, Mi or Gi"),
@@ -157,9 +157,9 @@ def test_invalid_options_are_usage_errors(flags, message):
 
 
 BAD_FILES = {
-    "no such certificate": ({"tls_cert": "no.crt", "tls_key": "no.key"}, "no.crt: No such file"),
+    "no such certificate": ({"tls_cert": "no.crt", "tls_key": "no.key"}, "no.crt: no such file"),
     "no certificate in it": ({"tls_cert": "/dev/null", "tls_key": "/dev/null"}, "/dev/null: no certificate"),
-    "no such client CA": ({"tls_self_signed": True, "client_ca": "no.crt"}, "no.crt: No such file"),
+    "no such client CA": ({"tls_self_signed": True, "client_ca": "no.crt"}, "no.crt: no such file"),
     "no client CA in it": (
         {"tls_self_signed": True, "client_ca": "/dev/null"},
         "/dev/null: no certificate",
@@ -177,7 +177,7 @@ def test_server_without_certificate_or_client_ca_does_not_start(options, message
 @pytest.mark.parametrize("option", ["audit_log", "audit_file"])
 def test_server_without_its_audit_log_does_not_start(option, tmp_path):
     options = ServeOptions(tls_self_signed=True, **{option: tmp_path / "none" / "file"})
-    with pytest.raises(StartError, match=f"--{option.replace('_', '-')} {tmp_path}/none/file: No such file"):
+    with pytest.raises(StartError, match=f"--{option.replace('_', '-')} {tmp_path}/none/file: no such file"):
         open_sinks(replace(options, audit_log=str(options.audit_log)))
 
 
@@ -188,7 +188,7 @@ def test_address_that_cannot_be_bound_is_reported_in_one_line(host, tmp_path):
         command = [sys.executable, "-m", "webhook", "serve", "--tls-self-signed", "--bind", bind]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.splitlines()[-1].startswith(f"Error: --bind {bind}: ")
+    assert ended.stderr.splitlines()[-1].startswith(f"error: --bind {bind}: ")
     assert "Traceback" not in ended.stderr
 
 

@@ -107,6 +107,10 @@ def test_server_without_a_certificate_is_not_ready_and_says_why(policy_flags, tm
         assert server.metric("tokenguard_ready") == 0
         assert server.metric("tokenguard_reloads_total", source="certificate") == 0
         assert f"certificate: serving a placeholder until Secret {namespace}/tokenguard-tls contains" in server.log
-        eventually(lambda: f"Secret {namespace}/tokenguard-tls: cannot reach the API server" in server.log)
+        eventually(
+            lambda: (
+                f"Secret {namespace}/tokenguard-tls: the connection to the server 127.0.0.1:1 was refused" in server.log
+            )
+        )
         for text in ("PRIVATE", "certificate loaded", "certificate.pem"):
             assert text not in server.log

@@ -198,6 +198,14 @@ def test_part_that_was_not_read_is_unknown(part) -> None:
     assert "HTTP 403: no" in row.summary
 
 
+def test_installation_of_which_nothing_was_read_is_not_protected() -> None:
+    parts = ("replicas", "certificate", "policy", "namespaces", "probe", "scan", "backstop")
+    unread = dict.fromkeys(parts, NotRead("HTTP 403: no"))
+    configurations = dict.fromkeys(FACTS.configurations, NotRead("HTTP 403: no"))
+    report = evaluate_status(replace(FACTS, **unread, configurations=configurations))
+    assert (report.is_unknown, report.is_protected) == (True, False)
+
+
 def test_last_success_of_the_replicas_is_shown() -> None:
     metrics = {
         "a": MetricsFacts("abc", None, {"deny": NOW - DAY, "patch": NOW}),

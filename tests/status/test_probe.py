@@ -86,7 +86,7 @@ def result(pod, rest, given):
         (BY_ANOTHER, 403, ERROR),
         (BY_RBAC, 403, ERROR),
         (FAILED, 500, ProbeResult.UNREACHABLE),
-        ("cannot reach the API server: timed out", 0, ERROR),
+        ("unable to connect to the server: timed out", 0, ERROR),
         ("HTTP 429: too many requests", 429, ERROR),
     ],
 )

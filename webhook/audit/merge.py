@@ -11,6 +11,7 @@ from webhook.audit.line_reader import CorruptLogError
 from webhook.audit.log_entry import EARLIEST, LogEntry
 from webhook.audit.record_reader import read_records
 from webhook.audit.wrappers import BrokenRecord
+from webhook.core.formatting import failure_text
 
 MAX_REPORTED = 5
 
@@ -43,7 +44,7 @@ class ReadStats:
 
     def add_unreadable_log(self, log: LogSource, error: OSError | CorruptLogError) -> None:
         """Record that a log, or the rest of it, cannot be read."""
-        reason = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+        reason = failure_text(error) if isinstance(error, OSError) else str(error)
         self.unreadable_logs.append((log.name, reason))
 
     def add_unreadable_line(self, log: LogSource, number: int, reason: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from webhook.atomic_write import FileContent, replace_files
 from webhook.check.fix import FixedFile
 from webhook.check.input_files import InputProblem
+from webhook.core.formatting import failure_text
 
 _CONTEXT = 3
 _MAX_DISTANCE = 400
@@ -23,7 +24,7 @@ def write_file(file: FixedFile) -> InputProblem | None:
         replace_files({path: FileContent((file.after.encode(),), mode)})
         path.chmod(mode)  # whatever the umask
     except OSError as error:
-        return InputProblem(file.path, f"cannot be written: {(error.strerror or str(error)).lower()}")
+        return InputProblem(file.path, f"cannot be written: {failure_text(error)}")
     return None
 
 

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from urllib.parse import quote_from_bytes
 
 from webhook.check.ignore_rules import IGNORE_FILE, IgnoreRules
+from webhook.core.formatting import failure_text
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -99,7 +100,7 @@ def _in_folder(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | Inpu
     empty = True
 
     def note(error: OSError) -> None:
-        unread.append(InputProblem(str(error.filename), _reason(error)))
+        unread.append(InputProblem(str(error.filename), failure_text(error)))
 
     rules = IgnoreRules(path, exclude, note)
     for folder, folders, files in os.walk(path, onerror=note):
@@ -129,11 +130,7 @@ def read(source: InputFile, stdin: BinaryIO) -> bytes | InputProblem:
             with Path(source.path).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        return InputProblem(source.path, _reason(error))
+        return InputProblem(source.path, failure_text(error))
     if len(data) > MAX_BYTES:
         return InputProblem(source.path, f"is larger than {MAX_BYTES // 2**20} MiB")
     return data
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()

@@ -14,8 +14,8 @@ from webhook.audit.merge import LogSource, ReadStats, merge_logs
 from webhook.audit.record_types import schema
 from webhook.audit.summary import AuditSummary
 from webhook.check.input_files import STDIN, displayed
-from webhook.cli.common import FILE, output_option
-from webhook.core.formatting import counted
+from webhook.cli.common import FILE, Parsed, output_option
+from webhook.core.formatting import counted, quote
 from webhook.formatters import audit_json, audit_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
@@ -29,7 +29,16 @@ _NO_ENTRIES = (
     "jq -c '.. | (objects, (strings | fromjson? | objects)) | "
     'select(.kind? == "Event" and .auditID?)\' FILE | tokenguard audit summarize -'
 )
-_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+def _day(value: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{quote(value)} is not a day like 2026-11-24") from None
+
+
+_DAY = Parsed("DAY", _day)
 
 
 @click.group("audit")
@@ -50,9 +59,7 @@ def print_schema() -> None:
 @click.option("--rows", type=click.IntRange(min=1), default=10, metavar="NUMBER",
               help="Maximum number of rows of each table in text output; JSON has all rows.")  # fmt: skip
 @output_option(FORMATTERS)
-def summarize(
-    files: tuple[str, ...], since: dt.datetime | None, until: dt.datetime | None, rows: int, output: str
-) -> int:
+def summarize(files: tuple[str, ...], since: dt.date | None, until: dt.date | None, rows: int, output: str) -> int:
     """Count decisions and find long-lived tokens in use.
 
     FILE is a log of tokenguard or of the API server (audit.k8s.io/v1), plain or gzip; - is standard input. Pass the log
@@ -81,7 +88,7 @@ def summarize(
     """
     if since and until and since > until:
         raise click.UsageError("--since is later than --until")
-    summary = AuditSummary(since.date() if since else None, until.date() if until else None)
+    summary = AuditSummary(since, until)
     stats = summary.stats
     files = tuple(dict.fromkeys(files))
     size = sum(_size(path) for path in files) if STDIN not in files else 0
@@ -102,11 +109,12 @@ def summarize(
 
 
 def _print_unreadable(stats: ReadStats) -> None:
-    for where, reason in [*stats.unreadable_lines, *stats.unreadable_logs]:
-        click.echo(f"{where}: {reason}", err=True)
+    unread = [("warning", stats.unreadable_lines), ("error", stats.unreadable_logs)]
+    for word, (where, reason) in ((word, each) for word, found in unread for each in found):
+        click.echo(f"{word}: {where}: {reason}", err=True)
     more = stats.unreadable - len(stats.unreadable_lines)
     if more:
-        click.echo(f"and {counted(more, 'more unreadable line')}", err=True)
+        click.echo(f"warning: {counted(more, 'more unreadable line')}", err=True)
 
 
 def _log(path: str) -> LogSource:

@@ -18,11 +18,11 @@ from webhook.cli.common import (
     qualified_name,
 )
 from webhook.cluster.certificates.rotation_request import rotate
-from webhook.cluster.certificates.status import read_status
+from webhook.cluster.certificates.status import read_full_status, read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
-from webhook.core.formatting import plain
+from webhook.core.formatting import failure_text, plain
 from webhook.pki.generate_files import generate_files
 from webhook.pki.san import service_names
 from webhook.pki.tls_probe import ProbeError, fetch_chain
@@ -53,9 +53,11 @@ def print_status(
 ) -> int:
     """Show the certificates, and whether webhooks trust them.
 
-    Shows issuer, names and validity, and whether the webhook configurations trust the certificate.
+    Shows issuer, names and validity, whether the webhook configurations trust the certificate, and how many pods serve
+    it.
 
-    Exit status: 0 no problem, 1 a problem, 2 the API server or the server of --connect cannot be reached.
+    Exit status: 0 no problem; 1 a problem, or no pod is ready to serve the certificate; 2 the API server or the server
+    of --connect cannot be reached.
     """
     secret = TlsSecret(qualified_name(tls_secret, own_namespace))
     try:
@@ -63,7 +65,7 @@ def print_status(
     except ProbeError as error:
         raise click.ClickException(f"--connect {connect}: {error}") from error
     with connected(kubeconfig, context) as transport:
-        status = read_status(transport, secret)
+        status = read_full_status(transport, secret)
         now = transport.now()
     lines = list(status.lines(now))
     if connect:
@@ -154,6 +156,6 @@ def generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, fo
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename2 or error.filename or out}: {error.strerror}") from error
+        raise click.ClickException(f"{error.filename2 or error.filename or out}: {failure_text(error)}") from error
     for path in files:
         click.echo(f"wrote {plain(str(path))}")

@@ -12,7 +12,7 @@ from webhook.check.fix import FixedDocuments, FixedFile, changed_documents, fixe
 from webhook.check.fixed_files import diff_lines, write_file
 from webhook.check.input_files import STDIN, InputProblem, displayed, find
 from webhook.check.report import OUTCOMES, CheckReport
-from webhook.cli.common import FILE, output_option, own_namespace_option
+from webhook.cli.common import FILE, Choice, output_option, own_namespace_option
 from webhook.cli.policy_source import PolicyOptions, mode_option, policy_options, read_policy_options
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
@@ -36,7 +36,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @policy_options
 @mode_option
 @output_option(FORMATTERS)
-@click.option("--fail-on", type=click.Choice([action.value for action in OUTCOMES]), default=Action.WARN.value,
+@click.option("--fail-on", type=Choice([action.value for action in OUTCOMES]), default=Action.WARN.value,
               help="Exit with 1 only for findings with this action or a stronger one.")  # fmt: skip
 @click.option("--fix", is_flag=True,
               help="Print the manifests as the webhook would patch them, as YAML; findings go to stderr. Comments and"
@@ -85,7 +85,7 @@ def command(
       tokenguard check --policy policy.yaml --output sarif deploy/ > results.sarif
       tokenguard check --fix --write deploy/
 
-    Every option has an environment variable: TOKENGUARD_ and its name, like TOKENGUARD_OUTPUT.
+    Every option has an environment variable: TOKENGUARD_ and its name, like TOKENGUARD_OUTPUT or TOKENGUARD_FAIL_ON.
 
     Exit status: 0 no finding; 1 an object would be denied, patched or warned about; 2 a manifest cannot be read, or
     there is none.

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import click
 
 from webhook.check.input_files import InputFile, InputProblem, read
+from webhook.cli.error_messages import InputError
 from webhook.cluster.environment import in_cluster
 from webhook.cluster.transport import Transport
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
-from webhook.core.formatting import quote
+from webhook.core.formatting import did_you_mean, quote
 from webhook.core.k8s_names import is_dns_label
 from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import default_policy, read_policy
@@ -24,15 +25,18 @@ from webhook.formatters.check_lines import problem_line
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class InputError(click.ClickException):
-    """Input that cannot be used: one line a problem, `FILE:LINE: error: MESSAGE`, and an optional hint."""
+def input_error(problems: Iterable[InputProblem], hint: str = "") -> InputError:
+    """Return the error that ends a command because of its input, with a line for each problem."""
+    return InputError("\n".join([*map(problem_line, problems), *filter(None, [hint])]))
 
-    def __init__(self, problems: Iterable[InputProblem], hint: str = "") -> None:
-        super().__init__("\n".join([*map(problem_line, problems), *filter(None, [hint])]))
 
-    def show(self, _file: Any = None) -> None:
-        """Print the problems to stderr."""
-        click.echo(self.message, err=True)
+class Choice(click.Choice[str]):
+    """One of several words, with a "did you mean" if it is none of them."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ARG002 - click's
+        """Return what is wrong with a word."""
+        words = [*map(str, self.choices)]
+        return f"{quote(str(value))} is not one of {', '.join(words)}{did_you_mean(str(value), words)}"
 
 
 class Parsed(click.ParamType[Any]):
@@ -52,7 +56,7 @@ class Parsed(click.ParamType[Any]):
 
 def _namespaced_name(value: str) -> str:
     if not re.fullmatch(r"([a-z0-9-]{1,63}/)?[a-z0-9.-]{1,253}", value):
-        raise ValueError(f"{value!r} is not NAMESPACE/NAME")
+        raise ValueError(f"{quote(value)} is not [NAMESPACE/]NAME")
     return value
 
 
@@ -104,7 +108,7 @@ api_audience_option = click.option(
 
 def output_option(formats: Iterable[str]) -> Callable[[F], F]:
     """Return the option that selects one of the formats of a report; the default is text."""
-    return click.option("-o", "--output", type=click.Choice([*formats]), default="text", help="Output format.")
+    return click.option("-o", "--output", type=Choice([*formats]), default="text", help="Output format.")
 
 
 def policy_option(default: str) -> Callable[[F], F]:
@@ -121,7 +125,10 @@ def cluster_options(command: F) -> F:
         "--kubeconfig", envvar=["TOKENGUARD_KUBECONFIG", "KUBECONFIG"], show_envvar=True, metavar="FILE",
         type=click.Path(path_type=Path), help="Kubeconfig of the cluster. Default: kubectl's, or the pod's account.",
     )  # fmt: skip
-    context = click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")
+    context = click.option(
+        "--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.",
+        envvar="TOKENGUARD_CONTEXT", show_envvar=True,
+    )  # fmt: skip
     return kubeconfig(context(command))
 
 
@@ -138,14 +145,16 @@ def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Transpor
     if found is None and not in_cluster():
         raise click.ClickException(f"no cluster: {default} does not exist and this is not a pod; use --kubeconfig FILE")
     with private_folder() as folder:
-        yield ApiClient(found, folder, context=context)
+        client = ApiClient(found, folder, context=context)
+        client.load()
+        yield client
 
 
 def read_input(path: str) -> bytes:
     """Return the content of a file or, for `-`, of standard input. Raises `InputError`."""
     data = read(InputFile(path), sys.stdin.buffer)
     if isinstance(data, InputProblem):
-        raise InputError([data])
+        raise input_error([data])
     return data
 
 
@@ -155,7 +164,7 @@ def load_policy(path: str | None) -> Policy:
         return default_policy()
     policy = read_policy(read_input(path))
     if not isinstance(policy, Policy):
-        raise InputError(policy_problems(path, policy))
+        raise input_error(policy_problems(path, policy))
     return policy
 
 

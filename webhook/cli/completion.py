@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
+from webhook.cli.common import Choice
+
 _SHELLS = {shell.name: shell for shell in (BashComplete, ZshComplete, FishComplete)}
 _VARIABLE = "_TOKENGUARD_COMPLETE"
 """In which the script asks for completions; click reads it at the start of each run."""
@@ -14,7 +16,7 @@ _FILES, _NO_FILES = 0, 4
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice([*_SHELLS]))
+@click.argument("shell", type=Choice([*_SHELLS]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
     """Print the completion script for a shell.

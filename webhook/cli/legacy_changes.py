@@ -240,11 +240,11 @@ def _shown(plan: Plan, writer: LegacyWriter, options: ChangeOptions) -> Iterator
         for result in writer.carry_out(plan):
             count += not result.error
             if result.error:
-                click.echo(f"{result.secret}: not {_PAST[plan.command]}: {result.error}", err=True)
+                click.echo(f"error: {result.secret}: not {_PAST[plan.command]}: {result.error}", err=True)
             elif options.output == "text":
                 click.echo(f"{_PAST[plan.command]} {result.secret}")
             if result.note:
-                click.echo(f"{result.secret}: {result.note}", err=True)
+                click.echo(f"warning: {result.secret}: {result.note}", err=True)
             yield result
     except ApiError as error:
         done = f"{count} of {counted(len(plan.secrets), 'Secret')} {_PAST[plan.command]}"

@@ -6,18 +6,18 @@ A command returns its exit status: 0 clean, 1 something was found, 2 usage error
 
 import codecs
 import contextlib
-import errno
 import io
 import os
+import signal
 import sys
-import traceback
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from webhook.core.errors import UserError
+from webhook.cli.error_messages import error_lines
 from webhook.core.safe_output import safe_stream
 
 COMMANDS = (
@@ -36,7 +36,8 @@ COMMANDS = (
     "token",
 )
 """Each is `command` in the module of its name, which is imported when it is called."""
-_UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE}
+_INTERRUPTED = 128 + signal.SIGINT
+"""The exit status after Ctrl-C, as of a process that the signal ends."""
 
 
 class _Root(click.Group):
@@ -46,6 +47,7 @@ class _Root(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS and name not in self.commands:
             self.add_command(import_module(f"webhook.cli.{name}").command)
+        _raise_interrupts()  # imports have nothing to clean up
         return super().get_command(context, name)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
@@ -53,13 +55,15 @@ class _Root(click.Group):
             extra.setdefault("prog_name", "kubectl tokenguard")
         _replace_closed_streams()
         _escape_unencodable()
+        status = _INTERRUPTED
         with (
+            _ended_by_interrupts(),
             contextlib.redirect_stdout(safe_stream(sys.stdout)),
             contextlib.redirect_stderr(safe_stream(sys.stderr)),
         ):
             status = self._run(*args, **extra)
             _discard_unwritten()
-            sys.exit(status)
+        sys.exit(status)
 
     def _run(self, *args: Any, **extra: Any) -> int:
         stdout = sys.stdout
@@ -69,25 +73,39 @@ class _Root(click.Group):
             if sys.stdout is stdout:
                 raise
             return 2  # click has replaced it because its reader is gone, and would exit with 1
+        except click.Abort:
+            return _INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the last resort
             with contextlib.suppress(OSError):  # of stderr
-                _print_error(error)
+                for line in error_lines(error):
+                    click.echo(line, err=True)
             return 2
         return status or 0
 
 
-def _print_error(error: Exception) -> None:
-    if isinstance(error, click.ClickException):
-        error.show()
-    elif isinstance(error, UserError):
-        click.echo(f"Error: {error}", err=True)
-    elif isinstance(error, click.Abort):
-        click.echo("interrupted", err=True)
-    elif isinstance(error, OSError) and error.errno in _UNWRITABLE:
-        click.echo(f"cannot write the output: {error.strerror}", err=True)
-    else:
-        traceback.print_exception(error)
-        click.echo("This is a bug in tokenguard: please report it with the lines above.", err=True)
+@contextlib.contextmanager
+def _ended_by_interrupts() -> Iterator[None]:
+    """End at once by Ctrl-C at the end, as at the beginning; what is printed after an interrupt is lost."""
+    ends_at_once = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        if ends_at_once:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _raise_interrupts() -> None:
+    """Have Ctrl-C raise `KeyboardInterrupt` if it would end the process, so that a command can clean up."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        sys.unraisablehook = _ignore_interrupt
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _ignore_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Print no traceback for an interrupt in a callback of the interpreter."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
 
 
 def _replace_closed_streams() -> None:
@@ -130,7 +148,12 @@ def main() -> None:
 
     \b
     Exit status of every command:
-      0  clean
-      1  something was found
-      2  usage error or failed run
+      0    clean
+      1    something was found
+      2    usage error or failed run
+      130  interrupted by Ctrl-C
+
+    Options can be given in environment variables that begin with TOKENGUARD_, where the help of a command names them.
+    An argument replaces the variable; an empty variable counts as not set. NO_COLOR and FORCE_COLOR switch colours off
+    and on.
     """

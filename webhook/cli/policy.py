@@ -15,8 +15,9 @@ from webhook.check.policy_tests import PolicyTestReport, run_policy_tests
 from webhook.cli import policy_init
 from webhook.cli.common import (
     FILE,
-    InputError,
+    Choice,
     api_audience_option,
+    input_error,
     label_option,
     load_policy,
     output_option,
@@ -60,7 +61,8 @@ command.add_command(policy_init.command)
 def validate(file: str) -> int:
     """Report errors in a policy, and parts without effect.
 
-    FILE is a policy document or a ConfigMap manifest; the default is standard input (-). Exemptions that have ended,
+    FILE is a policy document or a ConfigMap manifest; the default is $TOKENGUARD_POLICY, or else standard input (-).
+    Exemptions that have ended,
     overrides that never match, and injections that reach no pod are warnings.
 
     Exit status: 0 valid, 1 invalid, 2 the file cannot be read.
@@ -117,7 +119,7 @@ def run_tests(paths: tuple[str, ...], policy: str | None, output: str, *, verbos
 def show(file: str | None, namespace: str | None, labels: Labels) -> None:
     """Print a policy with all defaults filled in.
 
-    Without FILE, prints the default policy.
+    Without FILE and $TOKENGUARD_POLICY, prints the default policy.
     """
     policy = load_policy(file)
     if labels and namespace is None:
@@ -154,7 +156,7 @@ def print_schema() -> None:
 
 @command.command("export")
 @click.argument("file", envvar="TOKENGUARD_POLICY", required=False, metavar="[FILE|-]", type=FILE)
-@click.option("-o", "--output", type=click.Choice(["vap", "vap+map"]), default="vap",
+@click.option("-o", "--output", type=Choice(["vap", "vap+map"]), default="vap",
               help="vap: ValidatingAdmissionPolicies. vap+map: also a MutatingAdmissionPolicy that patches pods as the"
                    " webhook does; needs Kubernetes 1.36.")  # fmt: skip
 @own_namespace_option
@@ -167,9 +169,9 @@ def export(
 ) -> None:
     """Print a policy as admission policies, which need no webhook.
 
-    Without FILE, exports the default policy. The objects are manifests for kubectl apply --server-side. What they do
-    not enforce as the webhook does, and which Kubernetes they need, is listed on standard error; the former also in
-    their annotation tokenguard/not-expressed.
+    Without FILE and $TOKENGUARD_POLICY, exports the default policy. The objects are manifests for kubectl apply
+    --server-side. What they do not enforce as the webhook does, and which Kubernetes they need, is listed on standard
+    error; the former also in their annotation tokenguard/not-expressed.
 
     Exit status: 0 exported; 2 the policy is invalid, cannot be read, or is too large for the API server.
     """
@@ -196,7 +198,7 @@ def _webhook_scopes(file: str) -> WebhookScopes:
     try:
         scopes = scopes_in_manifests(read_input(file))
     except msgspec.DecodeError as error:
-        raise InputError([InputProblem(file, f"ValidatingWebhookConfiguration tokenguard: {error}")]) from None
+        raise input_error([InputProblem(file, f"ValidatingWebhookConfiguration tokenguard: {error}")]) from None
     if scopes is None:
-        raise InputError([InputProblem(file, "no ValidatingWebhookConfiguration named tokenguard")])
+        raise input_error([InputProblem(file, "no ValidatingWebhookConfiguration named tokenguard")])
     return scopes

@@ -12,9 +12,10 @@ from webhook.check.input_files import STDIN
 from webhook.check.report import DEFAULT_ORIGIN, PolicyInUse
 from webhook.cli.common import (
     NAMESPACED_NAME,
-    InputError,
+    Choice,
     cluster_options,
     connected,
+    input_error,
     load_policy,
     policy_option,
     policy_problems,
@@ -42,7 +43,7 @@ class PolicyOptions:
 
 
 mode_option = click.option(
-    "--mode", type=click.Choice([mode.value for mode in Mode]),
+    "--mode", type=Choice([mode.value for mode in Mode]),
     help="Evaluate as if this were the policy's mode, in every namespace.",
 )  # fmt: skip
 
@@ -101,7 +102,7 @@ def cluster_policy(reader: "ScanReader", configmap: str) -> Policy | None:
     policy = read_policy(document.encode())
     if not isinstance(policy, Policy):
         problems = policy_problems(f"ConfigMap {configmap}", policy)
-        raise InputError(problems, "the cluster's policy is invalid; correct it or use --policy FILE")
+        raise input_error(problems, "the cluster's policy is invalid; correct it or use --policy FILE")
     return policy
 
 

@@ -24,7 +24,8 @@ def command(name: str | None) -> None:
             click.echo(f"{rule.name:<{width}}  {rule.default:<6}  {rule.summary}")
         return
     if name not in BY_NAME:
-        raise click.UsageError(f"there is no rule {quote(name)}{did_you_mean(name, BY_NAME)}")
+        hint = did_you_mean(name, BY_NAME) or "; 'tokenguard rules' lists them"
+        raise click.UsageError(f"no such rule {quote(name)}{hint}")
     rule = BY_NAME[name]
     click.echo(f"{rule.name}\n\nViolated when {rule.summary}.\n")
     click.echo(f"evaluates  {', '.join(sorted(rule.subjects))}")

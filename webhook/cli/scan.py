@@ -9,7 +9,7 @@ import click
 from webhook.check.input_files import STDIN
 from webhook.cli import scan_reports
 from webhook.cli.cluster_scan import ScanRequest, scan_cluster, scan_policy_options
-from webhook.cli.common import NAMESPACE_GLOB, cluster_options, connected, output_option
+from webhook.cli.common import NAMESPACE_GLOB, Choice, cluster_options, connected, output_option
 from webhook.cli.policy_source import mode_option
 from webhook.core.policy.model import Action
 from webhook.core.rules import BY_NAME
@@ -46,9 +46,9 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
 @click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
               help="Scan only this namespace. * matches any characters. A name without * needs permissions in that"
                    " namespace only, a glob with * in the whole cluster. May be repeated.")  # fmt: skip
-@click.option("--rule", "rules", multiple=True, type=click.Choice(tuple(BY_NAME)), metavar="RULE",
+@click.option("--rule", "rules", multiple=True, type=Choice(tuple(BY_NAME)), metavar="RULE",
               help="Show only findings of this rule; outcomes count all findings. May be repeated.")  # fmt: skip
-@click.option("--action", "actions", multiple=True, type=click.Choice([action.value for action in Action][:-1]),
+@click.option("--action", "actions", multiple=True, type=Choice([action.value for action in Action][:-1]),
               help="Show only findings with this action; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, metavar="DAYS",
               help="Days without use after which an unreferenced legacy Secret is safe to delete.")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 import msgspec
 
-from webhook.cli.common import NAMESPACED_NAME, qualified_name
+from webhook.cli.common import NAMESPACED_NAME, Choice, qualified_name
 from webhook.cluster.report_writer import ReportWriter, served_report_apis
 from webhook.cluster.transport import Transport
 from webhook.core.formatting import counted, plain
@@ -34,7 +34,7 @@ def report_options(command: F) -> F:
              " that succeeds, whatever was found.",
     )  # fmt: skip
     api = click.option(
-        "--report-api", type=click.Choice(REPORT_GROUPS), metavar="GROUP",
+        "--report-api", type=Choice(REPORT_GROUPS), metavar="GROUP",
         help=f"API group of the reports: {' or '.join(REPORT_GROUPS)}. Default: the first one that the cluster serves.",
     )  # fmt: skip
     status = click.option(

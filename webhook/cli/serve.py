@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from webhook.cli.common import NAMESPACE, NAMESPACED_NAME, Parsed, qualified_name
+from webhook.cli.common import NAMESPACE, NAMESPACED_NAME, Choice, Parsed, qualified_name
 from webhook.cluster.environment import in_cluster, own_namespace
 from webhook.pki.san import normalize_name, parse_address, service_names
 from webhook.server.lifecycle import BackstopFactory, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
@@ -58,12 +58,12 @@ OPTIONS = [
     _option("--audit-log", "File for the audit log, one JSON record per line; -: stdout.",
             metavar="FILE|-", default=ServeOptions.audit_log),
     _option("--audit-level", "Requests to record. decisions: all except those that are allowed without a finding.",
-            type=click.Choice(["decisions", "all"]), default=ServeOptions.audit_level),
+            type=Choice(["decisions", "all"]), default=ServeOptions.audit_level),
     _option("--audit-sample", "Share of allowed and warned requests to record, 0 to 1. Denied, patched and exempted"
             " requests are always recorded.",
             type=click.FloatRange(0, 1), metavar="SHARE", default=ServeOptions.audit_sample),
     _option("--audit-failure", "If patches and exemptions cannot be recorded: deny these requests and report not ready,"
-            " or allow them.", type=click.Choice(["deny", "allow"]), default=ServeOptions.audit_failure),
+            " or allow them.", type=Choice(["deny", "allow"]), default=ServeOptions.audit_failure),
     _option("--audit-file", "Additional file for the audit log; rotated: FILE.1 is the previous one.", **_FILE),
     _option("--audit-file-max-size", "Size at which --audit-file is rotated: bytes, or with Ki, Mi or Gi. 0: no"
             " rotation, for use with logrotate.", type=Parsed("SIZE", _size),
@@ -80,11 +80,11 @@ OPTIONS = [
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
     _option("--backstop", "Keep exported policies (policy export) in the cluster in step with the policy, so that the"
             " API server enforces it while tokenguard is down. off: remove them. Default: do neither of the two.",
-            type=click.Choice(["off", "vap", "vap+map"])),
+            type=Choice(["off", "vap", "vap+map"])),
     _option("--log-format", "Format of the log on stderr; json: one object per line.",
-            type=click.Choice(["text", "json"]), default=ServeOptions.log_format),
+            type=Choice(["text", "json"]), default=ServeOptions.log_format),
     _option("--log-level", "Least severe lines of the log on stderr.",
-            type=click.Choice(["debug", "info", "warning", "error"]), default=ServeOptions.log_level),
+            type=Choice(["debug", "info", "warning", "error"]), default=ServeOptions.log_level),
     _option("--scan-status", "Status of the background scan, to export as metrics: key status.json of the ConfigMap"
             " that scan --status-configmap writes. Read at each scrape; may be missing.", **_FILE),
 ]  # fmt: skip

@@ -44,9 +44,11 @@ def command(
     Exit status:
       0  protected
       1  pods are not protected
-      2  usage error, or the API server cannot be reached
+      2  usage error, or the API server cannot be reached or lets you read nothing
     """
     with connected(kubeconfig, context) as transport:
         report = evaluate_status(read_facts(transport, own_namespace, probe_namespace, probe=probe))
     print_report(FORMATTERS, output, report)
+    if report.is_unknown:
+        raise click.ClickException("nothing about the installation could be read")
     return int(not report.is_protected)

@@ -23,6 +23,7 @@ from webhook.cli.common import (
 from webhook.cli.policy_source import PolicyOptions, policy_options, read_policy_options
 from webhook.cluster.token_review import published_issuer, review
 from webhook.cluster.transport import ApiError, Transport
+from webhook.core.formatting import did_you_mean
 from webhook.core.selectors import Labels
 from webhook.formatters import token_json, token_text
 from webhook.formatters.formatter import Formatter, print_report
@@ -51,7 +52,9 @@ class _TokenGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands:
-            raise click.UsageError(f"unknown command; use one of: {', '.join(self.commands)}", ctx)
+            raise click.UsageError(
+                f"no such command{did_you_mean(args[0], self.commands)}; use one of: {', '.join(self.commands)}", ctx
+            )
         return super().resolve_command(ctx, args)
 
 
@@ -185,7 +188,7 @@ def _issuer(jwks: str, name: str) -> Issuer:
     try:
         return Issuer(parse_jwks(read_input(jwks)), name)
     except JwksError as error:
-        raise click.ClickException(f"--jwks {jwks} {error}") from None
+        raise click.ClickException(f"{jwks}: {error}") from None
 
 
 def _review(transport: Transport, presented: PresentedToken) -> VerificationResult:

@@ -19,6 +19,7 @@ import msgspec
 import urllib3
 
 from webhook.cluster.api_types import METADATA, Status
+from webhook.cluster.connection_errors import connection_error, interruption
 from webhook.cluster.pod_session import PodSession
 from webhook.cluster.transport import ApiError, ApiRequest, Stream
 from webhook.core.dry_run import DryRunAnswer
@@ -64,6 +65,10 @@ class ApiClient:
         self._lock = threading.Lock()
         self._session: PodSession | ClientSession | None = None
         self._last_reset = -RELOAD_INTERVAL
+
+    def load(self) -> None:
+        """Load the configuration before the first request. Raises `ApiError` if it cannot be used."""
+        self._ready_session()
 
     def now(self) -> dt.datetime:
         """Return the time of day by the API server's clock, to a second; by the local clock before the first answer.
@@ -163,17 +168,18 @@ class ApiClient:
         """Send a request and return the answer, whatever it is."""
         if not _PATH.fullmatch(request.path) or ".." in request.path.split("/"):
             raise ApiError(0, "request not sent: its path contains a name that no object can have")
+        session = self._ready_session()
         try:
-            response = self._ready_session().send(request)
+            response = session.send(request)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             # The configuration may have changed: a CA, a client certificate, an address.
             self._reset_session(RELOAD_INTERVAL)
-            raise ApiError(0, _reason(error), unreachable=True) from error
+            raise ApiError(0, connection_error(error, session.host), unreachable=True) from error
         except ApiError:
             raise
-        except Exception as error:  # noqa: BLE001 - http.client quotes the header that it rejects, token and all
+        except Exception:  # noqa: BLE001 - http.client quotes the header that it rejects, token and all
             self._reset_session()
-            reason = f"request not sent ({type(error).__name__}): is the token one line, without a line end?"
+            reason = "request not sent: is the token one line, without a line end?"
             raise ApiError(0, reason) from None
         self._set_clock(response.headers.get("Date", ""))
         return response
@@ -191,6 +197,10 @@ class ApiClient:
         with contextlib.suppress(msgspec.DecodeError):
             status = msgspec.json.decode(_read(response), type=Status)
         message = status.message or response.reason or ""
+        if response.status == 401:
+            message = (
+                "you must be logged in to the server (Unauthorized): the credentials are missing, wrong or expired"
+            )
         text = f"HTTP {response.status}: {' '.join(message.split())[:_MAX_MESSAGE_LENGTH]}"
         seconds = float(retry_after) if retry_after.isdecimal() else 0.0
         return ApiError(response.status, text, seconds, status.metadata.continue_)
@@ -227,7 +237,7 @@ class _Stream:
         try:
             yield from self._response.stream(_CHUNK_SIZE)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ApiError(0, _reason(error)) from error
+            raise ApiError(0, interruption(error)) from error
 
     def close(self) -> None:
         with contextlib.suppress(Exception):  # it may be closed already
@@ -238,18 +248,10 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
     try:
         return response.read()
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise ApiError(0, _reason(error)) from error
+        raise ApiError(0, interruption(error)) from error
 
 
 def _warning_text(header: str) -> str:
     """Return the text of a Warning header (RFC 9110 has its quoted strings): `299 - "text"`."""
     found = _WARNING.fullmatch(header)
     return re.sub(r"\\(.)", r"\1", found[1]) if found else header
-
-
-def _reason(error: Exception) -> str:
-    """Return what went wrong, in one line."""
-    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-        return "the API server was silent for too long"
-    text = " ".join(str(error).split())
-    return f"cannot reach the API server: {text[:_MAX_MESSAGE_LENGTH] or type(error).__name__}"

@@ -5,16 +5,23 @@ generated API cannot request metadata alone, because it sets the Accept header i
 more memory.
 """
 
-import os
+import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
+from kubernetes.config import ConfigException, load_incluster_config
+from kubernetes.config.exec_provider import ExecProvider
+from kubernetes.config.kube_config import FileOrData, KubeConfigLoader, KubeConfigMerger
 
+from webhook.cluster.kubeconfig import find_context
 from webhook.cluster.transport import CONNECT_TIMEOUT, ApiError, ApiRequest
-from webhook.core.formatting import did_you_mean, listing, quote
+from webhook.core.formatting import failure_text
+
+_MAX_MESSAGE_LENGTH = 300
 
 
 class ClientSession:
@@ -25,29 +32,24 @@ class ClientSession:
         configuration = Configuration()
         configuration.retries = False  # the caller retries
         configuration.keep_alive = True
-        self.context = ""
+        self.context = "" if kubeconfig is None else find_context(kubeconfig, context)
         try:
             if kubeconfig is None:
                 load_incluster_config(configuration)  # type: ignore[no-untyped-call]
             else:
-                self.context = _find_context(str(kubeconfig), context)
-                load_kube_config(  # type: ignore[no-untyped-call]
-                    str(kubeconfig),
-                    context=context,
-                    client_configuration=configuration,
-                    persist_config=False,
-                    temp_file_path=str(folder),
-                )
+                config = KubeConfigMerger(str(kubeconfig)).config  # type: ignore[no-untyped-call]
+                loader = _Loader(config, active_context=self.context, config_base_path=None, temp_file_path=str(folder))  # type: ignore[no-untyped-call]
+                loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
+            if "://" not in configuration.host:  # as kubectl does
+                configuration.host = f"http://{configuration.host}"
+            self._client = ApiClient(configuration)
         except ApiError:
             raise
         except Exception as error:  # noqa: BLE001 - from a file, a plugin or a provider
-            # The message may quote the user's whole entry, token and all: only the type is shown.
-            readable = any(os.access(path, os.R_OK) for path in str(kubeconfig).split(os.pathsep))
-            reason = type(error).__name__ if readable else "there is no such file, or it cannot be read"
-            message = f"cannot use the kubeconfig {kubeconfig} ({reason})"
+            # The message may quote the user's whole entry, token and all.
+            message = f"{kubeconfig}: context {self.context} cannot be used; does kubectl accept it?"
             in_cluster = kubeconfig is None and isinstance(error, ConfigException)
             raise ApiError(0, str(error) if in_cluster else message) from None
-        self._client = ApiClient(configuration)
         self.host: str = configuration.host
 
     def token(self) -> str:
@@ -64,18 +66,42 @@ class ClientSession:
         try:
             answer = self._client.call_api(*serialized, _request_timeout=(CONNECT_TIMEOUT, request.read_timeout))
         except ApiException as error:  # TLS failed
-            raise urllib3.exceptions.HTTPError(error.reason) from error
+            raise error.__context__ or urllib3.exceptions.HTTPError(error.reason) from error
         response: urllib3.BaseHTTPResponse = answer.response
         return response
 
 
-def _find_context(kubeconfig: str, context: str | None) -> str:
-    """Return the name of the context, the current one for None. Raises `ApiError`."""
-    contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
-    if context is None:
-        return str(current["name"])
-    names = [found["name"] for found in contexts]
-    if context not in names:
-        hint = did_you_mean(context, names) or f"; there are {listing(names)}"
-        raise ApiError(0, f"the kubeconfig has no context {quote(context)}{hint}")
-    return context
+class _Loader(KubeConfigLoader):
+    """The client's loader, except that a credential plugin that fails is an error; it would go on without."""
+
+    def _load_from_exec_plugin(self) -> bool:
+        """Run the plugin, if the user has one, and use the token or certificate that it prints."""
+        user: Any = self._user
+        cluster: Any = self._cluster
+        if "exec" not in user:
+            return False
+        folder = self._get_base_path(cluster.path)  # type: ignore[no-untyped-call]
+        try:
+            status: Any = ExecProvider(user["exec"], folder, cluster).run()  # type: ignore[no-untyped-call]
+        except (ConfigException, OSError) as error:
+            reason = failure_text(error) if isinstance(error, OSError) else " ".join(str(error).split())
+            failed = f"exec: executable {user['exec']['command']} failed with exit code"
+            reason = reason.replace("exec: process returned", failed)
+            raise ApiError(0, f"getting credentials: {reason[:_MAX_MESSAGE_LENGTH]}") from None
+        if "token" in status:
+            self.token = f"Bearer {status['token']}"
+        elif "clientCertificateData" in status and "clientKeyData" in status:
+            self.cert_file = self._write_file(status, "clientCertificateData")
+            self.key_file = self._write_file(status, "clientKeyData")
+        else:
+            raise ApiError(0, "getting credentials: exec: plugin output has neither a token nor a certificate and key")
+        if "expirationTimestamp" in status:
+            self.expiry = dt.datetime.fromisoformat(status["expirationTimestamp"])
+        return True
+
+    def _write_file(self, status: Mapping[str, Any], key: str) -> str:
+        """Write a text that a plugin has printed to a private file, and return its path."""
+        found: Any = FileOrData(  # type: ignore[no-untyped-call]
+            status, None, key, base64_file_content=False, temp_file_path=self._temp_file_path
+        )
+        return str(found.as_file())

@@ -127,5 +127,5 @@ def _retry(read: Callable[[], R], wait: Callable[[float], object], *, is_first: 
 def _decoded(read: Callable[[], R]) -> R:
     try:
         return read()
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ApiError(0, f"cannot decode the API server's answer ({type(error).__name__})") from None
+    except (msgspec.DecodeError, RecursionError):  # its message may quote the content
+        raise ApiError(0, "cannot decode the API server's answer") from None

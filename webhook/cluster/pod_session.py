@@ -16,6 +16,7 @@ import urllib3
 from urllib3.connection import HTTPConnection
 
 from webhook.cluster.transport import CONNECT_TIMEOUT, ApiError, ApiRequest
+from webhook.core.formatting import failure_text
 
 FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_INTERVAL = 60.0
@@ -40,8 +41,8 @@ class PodSession:
         self._read_at = -TOKEN_INTERVAL
         try:
             context = ssl.create_default_context(cafile=folder / "ca.crt")
-        except (OSError, ssl.SSLError) as error:
-            raise ApiError(0, f"cannot use {folder / 'ca.crt'}: {error.strerror or type(error).__name__}") from error
+        except OSError as error:  # an SSLError is one
+            raise ApiError(0, f"cannot use {folder / 'ca.crt'}: {failure_text(error)}") from error
         options = [*HTTPConnection.default_socket_options, _KEEP_ALIVE]
         self._pool = urllib3.PoolManager(maxsize=_MAX_CONNECTIONS, ssl_context=context, socket_options=options)
 
@@ -51,7 +52,8 @@ class PodSession:
             try:
                 self._token = self._token_file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
-                raise ApiError(0, f"cannot read {self._token_file}: {type(error).__name__}") from None
+                reason = failure_text(error) if isinstance(error, OSError) else "is not text"
+                raise ApiError(0, f"cannot read {self._token_file}: {reason}") from None
             self._read_at = time.monotonic()
         return self._token
 

@@ -70,6 +70,11 @@ def _nearest(wrong: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {quote(close[0])}?" if close else ""
 
 
+def failure_text(error: OSError) -> str:
+    """Return why an operation of the system failed, in its own words: `no such file or directory`."""
+    return (error.strerror or str(error) or "unknown reason").lower()
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: `1 pod`, `2 pods`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

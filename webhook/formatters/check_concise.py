@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from webhook.check.report import CheckReport
-from webhook.formatters.check_lines import finding_line, problem_line
+from webhook.formatters.check_lines import editor_line, finding_line
 from webhook.formatters.check_summary import summary_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
@@ -11,7 +11,7 @@ from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield what could not be read, the warnings, the findings, and the summary."""
     colour = options.colour
-    yield from (problem_line(problem, colour=colour) for problem in report.problems)
-    yield from (problem_line(warning, "warning", colour=colour) for warning in report.warnings)
+    yield from (editor_line(problem, colour=colour) for problem in report.problems)
+    yield from (editor_line(warning, "warning", colour=colour) for warning in report.warnings)
     yield from (finding_line(finding, colour=colour) for finding in report.shown_findings(verbose=options.verbose))
     yield from summary_lines(report, options)

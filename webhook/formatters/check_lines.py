@@ -1,4 +1,4 @@
-"""One line a problem or a finding, in the form `FILE:LINE:COLUMN: ...` that editors can jump to."""
+"""One line a problem, or a finding in the form `FILE:LINE:COLUMN: ...` that editors can jump to."""
 
 import click
 
@@ -17,8 +17,16 @@ _COLOURS = {
 
 def problem_line(problem: InputProblem, word: str = "error", suffix: str = "", *, colour: bool = False) -> str:
     """Return the line about a file or document that could not be read."""
-    line = f":{problem.line}" if problem.line else ""
-    return f"{plain(problem.file)}{line}: {styled(word, colour=colour)}: {plain(problem.message)}{suffix}"
+    return f"{styled(word, colour=colour)}: {_file_line(problem)}: {plain(problem.message)}{suffix}"
+
+
+def editor_line(problem: InputProblem, word: str = "error", *, colour: bool = False) -> str:
+    """Return the same in the form that editors and `grep` expect beside findings."""
+    return f"{_file_line(problem)}: {styled(word, colour=colour)}: {plain(problem.message)}"
+
+
+def _file_line(problem: InputProblem) -> str:
+    return f"{plain(problem.file)}:{problem.line}" if problem.line else plain(problem.file)
 
 
 def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:

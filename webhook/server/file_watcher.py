@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webhook.atomic_write import replace_file
+from webhook.core.formatting import failure_text
 
 log = logging.getLogger("tokenguard.files")
 INTERVAL = 0.5
@@ -72,7 +73,7 @@ class WatchedFiles:
             self._reject(error.args)
         except OSError as error:  # the content may be valid: try again
             self._seen = None
-            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+            reason = f"{error.filename}: {failure_text(error)}" if error.filename else failure_text(error)
             self._reject((reason,), state="cannot be read")
         else:
             self._accept(stored)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.errors import UserError
+from webhook.core.formatting import failure_text
 from webhook.server.lifecycle import BackstopFactory, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
 
 
@@ -87,7 +88,7 @@ class ServeOptions:
         try:
             self.state_folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            yield f"--state-folder {self.state_folder}: {error.strerror}"
+            yield f"--state-folder {self.state_folder}: {failure_text(error)}"
         if not os.access(self.state_folder, os.W_OK):
             yield f"--state-folder {self.state_folder}: not writable"
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from webhook.core.formatting import failure_text
 from webhook.server.options import StartError
 
 MAX_FILES = 65536
@@ -62,7 +63,7 @@ def private_folder() -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = made.rename(made.with_name(_PREFIX + made.name.removeprefix(".tokenguard-")))  # locked by then
     except OSError as error:
-        message = f"no writable folder for temporary files; mount one at /tmp: {error.strerror}"
+        message = f"no writable folder for temporary files; mount one at /tmp: {failure_text(error)}"
         raise StartError(message) from error
     owner = os.getpid()
     try:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, ClusterState
+from webhook.core.formatting import failure_text
 from webhook.server.audit_log.logger import AuditLog, open_sinks
 from webhook.server.audit_log.sink import Sink, failure_reason
 from webhook.server.config_files import OwnTokenAudiences, config_checks
@@ -118,7 +119,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        raise StartError(f"--bind {_format_address(host, port)}: {error.strerror or error}") from error
+        raise StartError(f"--bind {_format_address(host, port)}: {failure_text(error)}") from error
 
 
 def _format_address(host: str, port: int) -> str:

@@ -61,5 +61,10 @@ class StatusReport:
 
     @property
     def is_protected(self) -> bool:
-        """Whether nothing was found that leaves pods unprotected."""
-        return not any(row.state is RowState.PROBLEM for row in self.rows)
+        """Whether something was read, and nothing was found that leaves pods unprotected."""
+        return not self.is_unknown and not any(row.state is RowState.PROBLEM for row in self.rows)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing could be read."""
+        return all(row.state is RowState.UNKNOWN for row in self.rows)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 CONFIGURATIONS = (f"{WEBHOOKS}/mutatingwebhookconfigurations", f"{WEBHOOKS}/validatingwebhookconfigurations")
+ENDPOINTS = "/apis/discovery.k8s.io/v1/namespaces/tokenguard/endpointslices"
 SECRETS = "/api/v1/namespaces/tokenguard/secrets"
 
 
@@ -36,6 +37,15 @@ class Api:
             service = {"name": "tokenguard", "namespace": "tokenguard"}
             webhooks = [{"name": name, "clientConfig": {"service": service}} for name in ("a", "b")]
             self.put(f"{path}/tokenguard", {"metadata": {"name": "tokenguard"}, "webhooks": webhooks})
+        self.put_endpoints({"10.0.0.1": True, "10.0.0.2": True})
+
+    def put_endpoints(self, ready: dict[str, bool | None]) -> None:
+        """Make the EndpointSlice of the Service, with these addresses; nobody says of None whether it is ready."""
+        found = [
+            {"addresses": [address], "conditions": {} if is_ready is None else {"ready": is_ready}}
+            for address, is_ready in ready.items()
+        ]
+        self.put(f"{ENDPOINTS}/tokenguard-x", {"metadata": {"name": "tokenguard-x"}, "endpoints": found})
 
     def put(self, path: str, found: dict[str, Any]) -> None:
         self._version += 1

@@ -37,7 +37,7 @@ def test_worker_starts_and_logs_why_without_an_api_server(tmp_path, caplog) -> N
     worker = manager(tmp_path)
     worker.start()
     worker.stop()
-    assert "Secret tokenguard/tokenguard-tls: cannot reach the API server" in caplog.text
+    assert "Secret tokenguard/tokenguard-tls: the connection to the server " in caplog.text
 
 
 @pytest.fixture

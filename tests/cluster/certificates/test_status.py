@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from tests.cluster.certificates.api import CONFIGURATIONS, SECRETS, Api
+from tests.cluster.certificates.api import CONFIGURATIONS, ENDPOINTS, SECRETS, Api
 from tests.cluster.certificates.replicas import NAME, NOW, WHERE, SimulatedReplica, SimulatedTime, settle
 from tests.pki.foreign import NAME as CALLED
 from tests.pki.foreign import cases, pem
 from webhook.cluster.certificates.ca_bundle import KINDS
 from webhook.cluster.certificates.rotation_request import RotationError, rotate
-from webhook.cluster.certificates.status import read_status
+from webhook.cluster.certificates.status import read_full_status, read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
+from webhook.cluster.transport import ApiError
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import BACKDATING, KeyPair, create_ca, issue_certificate
 from webhook.pki.rotation import StoredCertificates, add_new_ca
@@ -50,6 +51,38 @@ def test_status_has_issuer_names_and_days_left(api) -> None:
     assert "ValidatingWebhookConfiguration/tokenguard trusts the certificate (2 webhooks)" in said
     assert problems(api) == []
     assert status.pending_step == ""
+
+
+def served(api: Api) -> tuple[str, bool]:
+    """Return what is said about the pods that serve the certificate, and whether it is a problem."""
+    last = [*read_full_status(api, WHERE).lines(NOW)][-1]
+    return last.text, last.is_problem
+
+
+@pytest.mark.parametrize(("ready", "expected"), [
+    ({"10.0.0.1": True, "10.0.0.2": False}, ("Service tokenguard/tokenguard: served by 1 ready pod", False)),
+    ({"10.0.0.1": None}, ("Service tokenguard/tokenguard: served by 1 ready pod", False)),
+    ({"10.0.0.1": False}, ("Service tokenguard/tokenguard has no ready pod: nobody serves the certificate", True)),
+    ({}, ("Service tokenguard/tokenguard has no ready pod: nobody serves the certificate", True)),
+], ids=["one of two", "unknown is ready", "none is ready", "no endpoints"])  # fmt: skip
+def test_status_without_a_ready_pod_is_a_problem(api, ready, expected) -> None:
+    api.put_endpoints(ready)
+    assert served(api) == expected
+
+
+def test_status_without_permission_for_endpoints_is_no_problem(api) -> None:
+    api.refused.add(("get", ENDPOINTS))
+    assert served(api) == ("Service tokenguard/tokenguard: its pods could not be read: HTTP 403: forbidden", False)
+
+
+def test_status_fails_if_the_api_server_is_gone(api) -> None:
+    def lose(_method: str, path: str) -> None:
+        if path == ENDPOINTS:
+            raise ApiError(0, "gone", unreachable=True)
+
+    api.before = lose
+    with pytest.raises(ApiError, match="gone"):
+        read_full_status(api, WHERE)
 
 
 def test_status_without_a_certificate_has_one_problem() -> None:

@@ -36,10 +36,14 @@ class _Configuration(ApiObject):
 
 
 class WebhookTrust(NamedTuple):
-    """The CAs (PEM) and the name by which the API server verifies the certificate of a webhook."""
+    """The CAs (PEM) and the name by which the API server verifies the certificate of a webhook, and the Service.
+
+    `service` is namespace and name; None if the webhook is called by a URL.
+    """
 
     bundle: bytes
     host: str
+    service: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def inject(transport: Transport, configuration: WebhookConfiguration, bundle: by
 def _trust(client: _ClientConfig) -> WebhookTrust:
     service = client.service
     host = f"{service.name}.{service.namespace}.svc" if service else urlsplit(client.url).hostname
-    return WebhookTrust(client.ca_bundle, host or "")
+    target = (service.namespace, service.name) if service else None
+    return WebhookTrust(client.ca_bundle, host or "", target)
 
 
 def _path(kind: str) -> str:

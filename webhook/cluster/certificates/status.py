@@ -1,19 +1,36 @@
 """The state of an installation's certificates: what is stored, and who trusts it."""
 
 import datetime as dt
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+import msgspec
+
+from webhook.cluster.api_types import ApiObject, Page
 from webhook.cluster.certificates.ca_bundle import KINDS, NAME, WebhookConfiguration, read_configurations
 from webhook.cluster.certificates.tls_secret import SecretVersion, TlsSecret
-from webhook.cluster.transport import Transport
+from webhook.cluster.transport import ApiError, Transport
 from webhook.core.formatting import counted
 from webhook.pki.certificate import Certificate, parse_certificates
 from webhook.pki.rotation import StoredCertificates
 from webhook.pki.verify import verification_error
 
+UNAUTHORIZED = 401
 _RENEWAL_MARGIN = dt.timedelta(days=10)
 """When a certificate that tokenguard does not manage should have been renewed; the alert uses the same margin."""
+
+
+class _Conditions(msgspec.Struct):
+    ready: bool | None = None
+
+
+class _Endpoint(msgspec.Struct):
+    addresses: list[str]
+    conditions: _Conditions = msgspec.field(default_factory=_Conditions)
+
+
+class _EndpointSlice(ApiObject):
+    endpoints: list[_Endpoint] | None = None
 
 
 @dataclass(frozen=True)
@@ -26,11 +43,15 @@ class StatusLine:
 
 @dataclass(frozen=True)
 class CertificateStatus:
-    """The Secret and the existing webhook configurations."""
+    """The Secret and the existing webhook configurations.
+
+    `endpoints` is how many ready pods each Service of the configurations has, or why they could not be read.
+    """
 
     secret: TlsSecret
     found: SecretVersion
     configurations: tuple[WebhookConfiguration, ...]
+    endpoints: Mapping[str, int | ApiError] = field(default_factory=dict)
 
     @property
     def stored(self) -> StoredCertificates:
@@ -89,6 +110,17 @@ class CertificateStatus:
             problems = list(_trust_problems(configuration, "the certificate", chain, now))
             webhooks = counted(len(configuration.webhooks), "webhook")
             yield from problems or [StatusLine(f"{configuration} trusts the certificate ({webhooks})")]
+        yield from self._server_lines()
+
+    def _server_lines(self) -> Iterator[StatusLine]:
+        """Yield how many pods serve the certificate."""
+        for service, ready in self.endpoints.items():
+            if isinstance(ready, ApiError):
+                yield StatusLine(f"Service {service}: its pods could not be read: {ready}")
+            elif ready:
+                yield StatusLine(f"Service {service}: served by {counted(ready, 'ready pod')}")
+            else:
+                yield StatusLine(f"Service {service} has no ready pod: nobody serves the certificate", is_problem=True)
 
     def lines_about(self, server: str, chain: tuple[Certificate, ...], now: dt.datetime) -> Iterator[StatusLine]:
         """Yield the status of a server that presented this chain."""
@@ -103,6 +135,34 @@ class CertificateStatus:
 def read_status(transport: Transport, secret: TlsSecret) -> CertificateStatus:
     """Read the status from the API server. Raises `ApiError`."""
     return CertificateStatus(secret, secret.read(transport), read_configurations(transport))
+
+
+def read_full_status(transport: Transport, secret: TlsSecret) -> CertificateStatus:
+    """Read the status, and who serves the certificate. Raises `ApiError`."""
+    status = read_status(transport, secret)
+    webhooks = (webhook for configuration in status.configurations for webhook in configuration.webhooks.values())
+    services = {webhook.service for webhook in webhooks if webhook.service}
+    return replace(
+        status, endpoints={"/".join(service): _ready_pods(transport, *service) for service in sorted(services)}
+    )
+
+
+def _ready_pods(transport: Transport, namespace: str, service: str) -> int | ApiError:
+    """Return how many ready endpoints a Service has, or why that could not be read."""
+    query = {"labelSelector": f"kubernetes.io/service-name={service}"}
+    try:
+        body = transport.get(
+            f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", query, "application/json"
+        )
+        slices = msgspec.json.decode(body, type=Page[_EndpointSlice]).items or []
+    except msgspec.DecodeError:
+        return ApiError(0, "cannot decode the API server's answer")
+    except ApiError as error:
+        if error.unreachable or error.status == UNAUTHORIZED:
+            raise
+        return error
+    endpoints = {tuple(endpoint.addresses): endpoint for found in slices for endpoint in found.endpoints or ()}
+    return sum(endpoint.conditions.ready is not False for endpoint in endpoints.values())
 
 
 def _trust_problems(

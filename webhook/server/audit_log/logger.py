@@ -9,6 +9,7 @@ from pathlib import Path
 from webhook.audit.record import encode_record
 from webhook.core.admission_request import AdmissionRequest
 from webhook.core.decision import Decision, Outcome
+from webhook.core.formatting import failure_text
 from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.sink import Sink, log
 from webhook.server.audit_log.stream_sink import StreamSink
@@ -120,5 +121,5 @@ def open_sinks(options: ServeOptions) -> list[Sink]:
             option = f"--audit-file {file}"
             sinks.append(FileSink(file, max_bytes=options.audit_file_max_size, keep=options.audit_file_keep))
     except OSError as error:
-        raise StartError(f"{option}: {error.strerror}") from error
+        raise StartError(f"{option}: {failure_text(error)}") from error
     return sinks
