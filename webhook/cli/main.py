@@ -73,8 +73,11 @@ class _Root(click.Group):
             if sys.stdout is stdout:
                 raise
             return 2  # click has replaced it because its reader is gone, and would exit with 1
-        except click.Abort:
-            return _INTERRUPTED
+        except click.Abort as abort:
+            if not isinstance(abort.__context__, EOFError):
+                return _INTERRUPTED
+            click.echo("error: standard input ended before an answer", err=True)
+            return 2
         except Exception as error:  # noqa: BLE001 - the last resort
             with contextlib.suppress(OSError):  # of stderr
                 for line in error_lines(error):
