@@ -84,10 +84,17 @@ def _prometheus_config(installation: Installation, folder: Path) -> dict[str, An
 @contextlib.contextmanager
 def prometheus(installation: Installation, folder: Path) -> Iterator[Prometheus]:
     """Run Prometheus on this installation and its API server; skip the test where there is none."""
+    with run_prometheus(_prometheus_config(installation, folder), folder) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def run_prometheus(configuration: dict[str, Any], folder: Path) -> Iterator[Prometheus]:
+    """Run Prometheus with the rules of the manifests in `rules.yaml`; skip the test where there is none."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("needs prometheus: apt-get install prometheus")
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(_prometheus_config(installation, folder)))
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     (folder / "rules.yaml").write_text(yaml.safe_dump(the("PrometheusRule", render(MONITORING))["spec"]))
     [port] = free_ports(1)
     command = [

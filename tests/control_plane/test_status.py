@@ -15,6 +15,7 @@ from tests.control_plane.installed import installed
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import own_plane
 from tests.end_to_end.cluster import configmap, namespace_with, put_policy
+from tests.end_to_end.operator import status
 from tests.manifests.rendering import render
 from tests.serving import eventually
 from webhook.pki.issue import create_ca, issue_certificate
@@ -57,18 +58,6 @@ def paused(server):
         yield
     finally:
         os.kill(worker, signal.SIGCONT)
-
-
-def status(plane, *flags, kubeconfig=None):
-    """Return the rows by name, and the text of all problems that are no notes."""
-    where = ("--kubeconfig", str(kubeconfig or plane.folder / "kubeconfig"))
-    done = run_command("status", "-o", "json", *where, *flags)
-    report = json.loads(done.stdout)
-    assert report["protected"] is (done.returncode == 0)
-    assert done.returncode in (0, 1) or all(row["state"] == "unknown" for row in report["rows"]), done.stderr
-    rows = {row["name"]: row for row in report["rows"]}
-    found = [problem for row in report["rows"] for problem in row["problems"] if not problem["note"]]
-    return rows, found
 
 
 def only_problems(plane, *rows):

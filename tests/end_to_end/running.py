@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,9 +64,19 @@ class RunningCluster(Cluster):
         """Return the names of these pods, with their image."""
         return {item["metadata"]["name"]: item["spec"]["containers"][0]["image"] for item in self.pods()}
 
-    def install(self, image: str) -> None:
+    def metric(self, name: str, **labels: str) -> list[float]:
+        """Return the sum over all samples of a metric that have these labels, of each replica."""
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        found = []
+        for replica in self.replicas():
+            _, answer = self.ask("GET", metrics_path(replica))
+            samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", answer["message"], re.MULTILINE)
+            found.append(sum(float(value) for of, value in samples if wanted <= set(of.split(","))))
+        return found
+
+    def install(self, image: str, base: str = "manifests", components: Sequence[str] = ()) -> None:
         """Install by the three commands of docs/install.md, with an image of any name."""
-        write_kustomization(self, image)
+        write_kustomization(self, image, base=base, components=components)
         run_commands(self, shown_commands(INSTALL))
         eventually(lambda: is_webhook_called(self), patience=2 * MINUTES)
 
@@ -84,6 +94,11 @@ class RunningCluster(Cluster):
     def existing(self) -> set[str]:
         """Return those of the namespaces that tests create which are there."""
         return {*NAMESPACES, "tokenguard", "security"} & {item["metadata"]["name"] for item in self.items("namespaces")}
+
+
+def metrics_path(replica: str) -> str:
+    """Return the path of a replica's metrics, by the API server's proxy to pods."""
+    return f"/api/v1/namespaces/tokenguard/pods/https:{replica}:8443/proxy/metrics"
 
 
 def _is_ready(node: Object) -> bool:

@@ -47,6 +47,7 @@ class Replica:
         *sinks: Sink,
         own_namespace: str = DEFAULT_NAMESPACE,
         max_body_bytes: int = 8 << 20,
+        allows_unpatched_pods: bool = False,
         **audit_options,
     ):
         """`sinks` take the place of the audit log in memory."""
@@ -60,7 +61,7 @@ class Replica:
         self.log = AuditLog(sinks, self.metrics, **audit_options)
         self.handler = ReviewHandler(
             self.state, self.log, self.metrics, own_namespace=own_namespace, max_body_bytes=max_body_bytes,
-            clock=lambda: NOW, probe_namespace="tokenguard-probe",
+            clock=lambda: NOW, probe_namespace="tokenguard-probe", allows_unpatched_pods=allows_unpatched_pods,
         )  # fmt: skip
 
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):

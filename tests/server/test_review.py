@@ -65,6 +65,32 @@ def test_mode_warn_or_audit_neither_patches_nor_denies(mode):
     assert bool(response.get("warnings")) is (mode == "warn")
 
 
+@pytest.mark.covers("failure-modes: mutating webhook failed")
+@pytest.mark.parametrize("allowed", [False, True])
+def test_unpatched_pod_is_denied_or_recorded_as_configured(allowed):
+    replica = Replica(allows_unpatched_pods=allowed)
+    response = replica.response(PLAIN)
+    assert response["allowed"] is allowed
+    [record] = replica.audit.lines
+    assert record["decision"] == ("allowed" if allowed else "denied")
+    assert {finding["action"] for finding in record["findings"]} == {"audit" if allowed else "reject"}
+    assert all("the mutating webhook did not run" in finding["detail"] for finding in record["findings"])
+
+
+def test_unpatched_pod_is_denied_for_what_its_author_wrote():
+    replica = Replica(allows_unpatched_pods=True)
+    denial = replica.response(recorded("pod-long-expiration.pods", "mutate"))
+    assert denial["allowed"] is False
+    assert "exceeding the maximum" in denial["status"]["message"]
+
+
+def test_unpatched_pod_gets_its_warnings():
+    replica = Replica(POLICY + "rules: {legacy-token-reference: warn}\n", allows_unpatched_pods=True)
+    response = replica.response(recorded("pod-legacy-env.pods", "mutate"))
+    assert response["allowed"] is True
+    assert {warning.partition(": ")[0] for warning in response["warnings"]} == {"legacy-token-reference"}
+
+
 @pytest.mark.parametrize(("level", "lines"), [("decisions", 0), ("all", 1)])
 def test_plain_allow_is_recorded_only_at_level_all(level, lines):
     replica = Replica(level=level)

@@ -64,6 +64,9 @@ OPTIONS = [
             type=click.FloatRange(0, 1), metavar="SHARE", default=ServeOptions.audit_sample),
     _option("--audit-failure", "If patches and exemptions cannot be recorded: deny these requests and report not ready,"
             " or allow them.", type=Choice(["deny", "allow"]), default=ServeOptions.audit_failure),
+    _option("--unpatched-pods", "If the mutating webhook did not run for a pod, and its author wrote nothing wrong:"
+            " deny the pod, or record that and allow it.", type=Choice(["deny", "allow"]),
+            default=ServeOptions.unpatched_pods),
     _option("--audit-file", "Additional file for the audit log; rotated: FILE.1 is the previous one.", **_FILE),
     _option("--audit-file-max-size", "Size at which --audit-file is rotated: bytes, or with Ki, Mi or Gi. 0: no"
             " rotation, for use with logrotate.", type=Parsed("SIZE", _size),

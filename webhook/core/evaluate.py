@@ -73,6 +73,23 @@ def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, n
     return _build_decision(request, policy, mode, tuple(findings), tuple(exempted))
 
 
+def allow_unpatched(decision: Decision) -> Decision:
+    """Return a decision that only records what nobody wrote and the mutating webhook would have patched.
+
+    Where the webhooks fail open, that webhook may have failed for a pod, and the validating one not.
+    """
+    if decision.outcome is not Outcome.DENIED:
+        return decision
+    findings = tuple([
+        replace(finding, action=_AUDIT) if finding.violation.hint == _DID_NOT_RUN else finding
+        for finding in decision.findings
+    ])  # fmt: skip
+    actions = {finding.action for finding in findings}
+    if not findings or _REJECT in actions:
+        return decision
+    return replace(decision, outcome=Outcome.WARNED if _WARN in actions else Outcome.ALLOWED, findings=findings)
+
+
 def policy_independent_decision(request: AdmissionRequest, own_namespace: str) -> Decision | None:
     """Return the decision if it is the same under every policy, and so without one; None if it depends on the policy.
 

@@ -42,6 +42,7 @@ class ServeOptions:
     audit_level: str = "decisions"
     audit_sample: float = 1.0
     audit_failure: str = "deny"
+    unpatched_pods: str = "deny"
     audit_file: Path | None = None
     audit_file_max_size: int = 100 << 20
     audit_file_keep: int = 5

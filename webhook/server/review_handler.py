@@ -10,7 +10,7 @@ from functools import partial
 from webhook.core.admission_request import AdmissionRequest, InvalidReviewError, Phase, read_review
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.decision import INTERNAL_ERROR, UNAVAILABLE, Decision, Outcome
-from webhook.core.evaluate import evaluate, policy_independent_decision
+from webhook.core.evaluate import allow_unpatched, evaluate, policy_independent_decision
 from webhook.core.kinds import WARN_ONLY, Subject
 from webhook.core.owner_event import OwnerEvent, build_owner_event
 from webhook.core.policy.model import Mode
@@ -37,7 +37,8 @@ class ReviewHandler:
     """Evaluates reviews, has their decisions recorded and counted, and encodes the answers.
 
     `max_body_bytes` is the largest review that is read. `create_event` gets what the owners of pods should know. With
-    `requires_client_certificate` a review is read only if its sender has shown a certificate that was verified.
+    `requires_client_certificate` a review is read only if its sender has shown a certificate that was verified. With
+    `allows_unpatched_pods` a pod is not denied because the mutating webhook did not run.
     """
 
     def __init__(  # noqa: PLR0913 - its parts, and independent settings
@@ -49,6 +50,7 @@ class ReviewHandler:
         max_body_bytes: int = 8 << 20,
         create_event: Callable[[OwnerEvent], None] | None = None,
         requires_client_certificate: bool = False,
+        allows_unpatched_pods: bool = False,
         own_namespace: str = DEFAULT_NAMESPACE,
         probe_namespace: str | None = None,
         clock: Callable[[], dt.datetime] = _utc_now,
@@ -59,6 +61,7 @@ class ReviewHandler:
         self.max_body_bytes = max_body_bytes
         self._create_event = create_event
         self._requires_client_certificate = requires_client_certificate
+        self._allows_unpatched_pods = allows_unpatched_pods
         self._own_namespace = own_namespace
         self._probe_namespace = probe_namespace
         self._clock = clock
@@ -79,6 +82,8 @@ class ReviewHandler:
             return self.error(400, Refusal.NOT_A_REVIEW, "the body cannot be read; see tokenguard's log")
         now = self._clock()
         decision = self._evaluate(request, snapshot, now)
+        if self._allows_unpatched_pods:
+            decision = allow_unpatched(decision)
         failure = _FAILURES.get(decision.status, ReviewFailure.INVALID_OBJECT)
         seconds = time.perf_counter() - started
         is_probe = request.dry_run and self._is_probe(request)

@@ -88,6 +88,7 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         state, audit, metrics, max_body_bytes=options.max_body_bytes,
         create_event=live.record_event if live and options.pod_events else None,
         requires_client_certificate=options.client_ca is not None,
+        allows_unpatched_pods=options.unpatched_pods == "allow",
         own_namespace=options.own_namespace, probe_namespace=options.probe_namespace,
     )  # fmt: skip
     probe = options.probe and options.probe(

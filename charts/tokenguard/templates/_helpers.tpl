@@ -67,6 +67,7 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- if or $values.probe.enabled (ne .name "TOKENGUARD_PROBE_NAMESPACE") }}{{ $env = append $env . }}{{ end -}}
 {{- end -}}
 {{- if not $values.podEvents }}{{ $env = append $env (dict "name" "TOKENGUARD_POD_EVENTS" "value" "false") }}{{ end -}}
+{{- if $values.backstop.availabilityFirst }}{{ $env = append $env (dict "name" "TOKENGUARD_UNPATCHED_PODS" "value" "allow") }}{{ end -}}
 {{- with include "tokenguard.backstop" .root }}{{ $env = append $env (dict "name" "TOKENGUARD_BACKSTOP" "value" .) }}{{ end -}}
 {{- $_ := set $container "env" (concat $env $values.extraEnv) -}}
 {{- $_ := set $container "args" (concat $container.args $values.extraArgs) -}}
