@@ -44,6 +44,7 @@ KUBECONFIG_READERS = [
     "legacy disable shop/a --reason x --yes",
     "legacy list",
     "legacy restore shop/a --yes",
+    "migrate",
     "objects",
     "policy init",
     "scan",

@@ -1,16 +1,14 @@
 """The `scan` command: its options, which cluster it looks at, and how it fails. What it finds is in `tests/scan`."""
 
-import http.server
 import json
-import threading
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.cli.list_server import configured, serve_lists
 from tests.policies import HEAD
 from tests.tokens.signing import pod_claims, signer
 from webhook.cli import main
@@ -21,49 +19,11 @@ STRICT = f"{HEAD}rules: {{kubelet-hostpath: reject}}\n"
 SOUND = f'{HEAD}rules: {{kubelet-hostpath: "off"}}\n'
 
 
-class Lists(http.server.BaseHTTPRequestHandler):
-    """An API server in small: it gives the list or the object that it was given for a path, else no items."""
-
-    def do_GET(self) -> None:
-        path = urlsplit(self.path).path
-        self.server.requests.append(path)
-        status, items = self.server.answers.get(path, (200, []))
-        kind = "PartialObjectMetadataList" if "PartialObject" in self.headers["Accept"] else "List"
-        found = items if isinstance(items, dict) else {"kind": kind, "metadata": {}, "items": items}
-        answer = found if status == 200 else {"message": "not for you"}
-        body = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args) -> None:
-        pass
-
-
 @pytest.fixture
 def api():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lists) as server:
-        server.requests = []
+    with serve_lists() as server:
         server.answers = {"/api/v1/pods": (200, [POD])}
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
-
-
-def configured(path: Path, **contexts: str) -> Path:
-    """Write a kubeconfig with these contexts, each of a cluster with this URL; the first one is the current one."""
-    path.write_text(yaml.safe_dump({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": name, "cluster": {"server": url}} for name, url in contexts.items()],
-        "users": [{"name": "u", "user": {"token": "hunter2"}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": "u"}} for name in contexts],
-        "current-context": next(iter(contexts)),
-    }))  # fmt: skip
-    return path
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.commands import run_command
+from tests.control_plane.custom_kinds import definition
 from tests.control_plane.live import account_kubeconfig, install
 from tests.end_to_end.cluster import namespace_with, secret
 from tests.manifests.rendering import render
@@ -15,25 +16,6 @@ apiVersion: tokenguard/v1
 kind: TokenPolicy
 workloads: [{apiGroup: example.com, kind: Runner, template: /spec/template}]
 """
-
-
-def definition(group: str, kind: str, versions: tuple[str, ...]) -> dict:
-    plural = f"{kind.lower()}s"
-    free = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"plural": plural, "kind": kind},
-            "versions": [
-                {"name": version, "served": True, "storage": version == versions[0], "schema": free}
-                for version in versions
-            ],
-        },
-    }
 
 
 def custom(version: str, kind: str, name: str) -> dict:

@@ -136,6 +136,9 @@ remove it from the list
 safe to delete: deleting the Secret revokes its token. Enforce legacy-token-secret, or a new Secret with the same \
 name and token makes it valid again; see 'tokenguard rules legacy-token-secret'
 
+next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers to \
+a legacy Secret
+
 tokens in pods by audience and lifetime
   API server, 1 hour: 0 now, 1 if recreated
   API server, 1 year: 2 now, 0 if recreated

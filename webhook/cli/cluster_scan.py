@@ -91,7 +91,7 @@ def scan_cluster(transport: Transport, request: ScanRequest, policies: GivenPoli
         )
         if request.mode:
             current, origin = current.with_mode(Mode(request.mode)), f"--mode {request.mode}, {origin}"
-        own_namespace = request.own_namespace if _is_given("own_namespace") else configmap.partition("/")[0]
+        own_namespace = request.own_namespace if is_given("own_namespace") else configmap.partition("/")[0]
         snapshot = reader.snapshot(own_namespace, request.api_audiences)
         if snapshot.all_namespaces and snapshot.namespaces:
             _require_matches(namespaces, snapshot.namespaces)
@@ -112,7 +112,7 @@ def scan_cluster(transport: Transport, request: ScanRequest, policies: GivenPoli
         return ClusterScan(scanner.report(), snapshot, current)
 
 
-def _is_given(parameter: str) -> bool:
+def is_given(parameter: str) -> bool:
     """Return whether an option was given, as a flag or in the environment."""
     return click.get_current_context().get_parameter_source(parameter) != ParameterSource.DEFAULT
 

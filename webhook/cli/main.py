@@ -27,6 +27,7 @@ COMMANDS = (
     "completion",
     "demo",
     "legacy",
+    "migrate",
     "objects",
     "policy",
     "rules",

@@ -1,6 +1,7 @@
 """The `scan` command: evaluates a live cluster."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import click
 from webhook.check.input_files import STDIN
 from webhook.cli import scan_reports
 from webhook.cli.cluster_scan import ScanRequest, scan_cluster, scan_policy_options
-from webhook.cli.common import NAMESPACE_GLOB, Choice, cluster_options, connected, output_option
+from webhook.cli.common import NAMESPACE_GLOB, Choice, Parsed, cluster_options, connected, output_option
 from webhook.cli.policy_source import mode_option
+from webhook.core.formatting import quote
 from webhook.core.policy.model import Action
 from webhook.core.rules import BY_NAME
 from webhook.formatters import scan_json, scan_policyreport, scan_text
@@ -31,6 +33,13 @@ FORMATTERS: Mapping[str, Formatter[ScanReport]] = {
     "html": _html,
     scan_reports.FORMAT: scan_policyreport.format_report,
 }
+
+
+def _link(value: str) -> str:
+    """Return a path or URL that a page can link to."""
+    if re.match(r"(?!https?:)[^/?#]*:", value, re.IGNORECASE):
+        raise ValueError(f"{quote(value)} is neither a path nor a URL that begins with https:// or http://")
+    return value
 
 
 def _print_schema(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
@@ -57,6 +66,9 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
                    " ServiceAccount token that the scan uses; otherwise the token issuer and"
                    " https://kubernetes.default.svc, with and without .cluster.local.")  # fmt: skip
 @output_option(FORMATTERS)
+@click.option("--checklists", type=Parsed("URL", _link), default="", show_default=False,
+              help="With --output html: link to the checklists of 'tokenguard migrate': in this folder, relative to the"
+                   " page, or at this URL.")  # fmt: skip
 @scan_reports.report_options
 @cluster_options
 @click.option("--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
@@ -74,6 +86,7 @@ def command(
     unused_days: int,
     api_audiences: tuple[str, ...],
     output: str,
+    checklists: str,
     write_reports: bool,
     report_api: str | None,
     status_configmap: str | None,
@@ -100,6 +113,8 @@ def command(
         raise click.UsageError("--policy and --simulate cannot both be standard input")
     filters = ScanFilters(namespaces, rules, tuple(map(Action, actions)))
     reports = scan_reports.ReportOptions(report_api, write_reports, status_configmap)
+    if checklists and output != "html":
+        raise click.UsageError("--checklists requires --output html")
     reports.check(output, filters, simulates=simulate is not None)
     request = ScanRequest(
         policy=policy,
@@ -118,5 +133,5 @@ def command(
             return scan_reports.write_reports(report, reports, transport, own_namespace)
         if output == scan_reports.FORMAT:
             return scan_reports.print_reports(report, reports, transport)
-    print_report(FORMATTERS, output, report)
+    print_report(FORMATTERS, output, report, FormatOptions(checklists=checklists))
     return report.exit_status

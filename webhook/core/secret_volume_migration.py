@@ -14,7 +14,7 @@ from webhook.core.lifetimes import DEFAULT_EXPIRATION
 _KEYS = ("token", "ca.crt", "namespace")
 _MAX_ITEMS = 20
 """A legacy Secret has three keys; each further item repeats one of them, and would make the patch longer."""
-_DEFAULT_MODE = 0o644
+DEFAULT_MODE = 0o644
 
 
 def find_obstacle(secret: SecretVolumeSource, token_account: str, pod_account: str, *, by_sub_path: bool) -> str | None:
@@ -26,7 +26,7 @@ def find_obstacle(secret: SecretVolumeSource, token_account: str, pod_account: s
         return f"the token belongs to ServiceAccount {quote(token_account)}, the pod runs as {quote(pod_account)}"
     if by_sub_path:
         return "it is mounted by subPath, so a projected token would never be refreshed"
-    mode = _DEFAULT_MODE if secret.default_mode is None else secret.default_mode
+    mode = DEFAULT_MODE if secret.default_mode is None else secret.default_mode
     if len(secret.items or ()) > _MAX_ITEMS:
         return f"it has more than {_MAX_ITEMS} items"
     for item in secret.items or ():

@@ -25,13 +25,14 @@ class FormatOptions:
     """How to show a report.
 
     With colours, in lines of `width` columns (0: as long as they are), with details that are usually hidden, with so
-    many rows a table (0: all).
+    many rows a table (0: all), with links to the checklists of `migrate` at this path or URL (empty: none).
     """
 
     colour: bool = False
     width: int = 0
     verbose: bool = False
     rows: int = 0
+    checklists: str = ""
 
 
 LINE_FORMATS = frozenset({"text", "concise"})

@@ -34,6 +34,12 @@ _SAFE_TO_DELETE = (
 )
 
 
+_NEXT_STEP = (
+    "next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers"
+    " to a legacy Secret"
+)
+
+
 def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the lines."""
     yield from summary_lines(report)
@@ -42,6 +48,8 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
     shows_all = report.filters.show_all_findings
     if shows_all and any(secret.removable for secret in report.legacy_secrets) and not report.simulated:
         yield from ("", *wrapped(_SAFE_TO_DELETE, options.width))
+    if shows_all and any(secret.references for secret in report.legacy_secrets) and not report.simulated:
+        yield from ("", *wrapped(_NEXT_STEP, options.width))
     if shows_all:
         yield from _section("tokens in pods by audience and lifetime", _token_uses(report), options)
         yield from _exemptions(report, options)

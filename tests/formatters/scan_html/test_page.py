@@ -14,6 +14,7 @@ from tests.formatters.scan_html.sample import BACKWARDS, HOSTILE, LONG, SIMULATE
 from tests.scan.small_cluster import Small, named_secret, secret, spec
 from webhook.core.policy.model import Action
 from webhook.formatters import scan_json
+from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_html import page
 from webhook.scan.options import ScanFilters
 
@@ -167,6 +168,15 @@ def test_bars_have_the_width_of_their_numbers(text) -> None:
     for row, counts in zip(rows, numbers, strict=True):
         widths = [float(match) for match in re.findall(r' width="([\d.]+)"', row)]
         assert widths == [round(100 * count / most, 2) for count in counts if count]
+
+
+def test_page_links_to_the_checklist_of_each_namespace() -> None:
+    small = Small(secret("old"), secret("new")).deployment("web", spec(container=named_secret("old")))
+    options = FormatOptions(checklists="https://git.example.com/migration/")
+    found = Page("".join(page.format_report(small.scan(), options)))
+    links = [link["href"] for link in found.all("a") if not link["href"].startswith("#")]
+    assert links == ["https://git.example.com/migration/shop/README.md"]  # in the caption, as it is in every row
+    assert [row["What to change"] for row in found.rows("secrets")] == ["checklist of shop"] * 2
 
 
 def test_page_of_an_empty_cluster_says_so() -> None:

@@ -32,7 +32,8 @@ Bar = tuple[Segment, ...]
 class Cell:
     """A cell with text, lines or bars.
 
-    `sort` replaces the text as the sort key, `look` are CSS classes, `shade` (0 to 4) colours a cell of a heat map.
+    `sort` replaces the text as the sort key, `look` are CSS classes, `shade` (0 to 4) colours a cell of a heat map. The
+    text links to `link`.
     """
 
     text: str = ""
@@ -41,6 +42,7 @@ class Cell:
     shade: int = 0
     lines: tuple[FindingLine, ...] = ()
     bars: tuple[Bar, ...] = ()
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)

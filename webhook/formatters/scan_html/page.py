@@ -19,7 +19,7 @@ _STATUS = {0: "allowed", 1: "denied", 2: "warned"}
 _BUFFERED_PIECES = 500
 
 
-def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the page."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read),
@@ -42,6 +42,7 @@ def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS)
             "form-action 'none'",
         )),
         report=report,
+        checklists=options.checklists,
         version=version("tokenguard-webhook"),
         status=_STATUS[report.exit_status],
         headline=summary.headline(report),

@@ -8,6 +8,7 @@ from typing import Any
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.formatters import scan_summary as summary
+from webhook.formatters.migrate import CHECKLIST
 from webhook.formatters.scan_findings import (
     FindingLine,
     audience_text,
@@ -19,6 +20,7 @@ from webhook.formatters.scan_findings import (
     workload_lines,
 )
 from webhook.formatters.scan_html.elements import Cell, Column, ColumnFilter, Row, Table, name, number
+from webhook.migrate.workload_plan import safe_name
 from webhook.scan.evaluation_result import Admission, Change
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import ScanFilters
@@ -76,18 +78,21 @@ def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
     return Row([*cells, _lines(lines)], values)
 
 
-def secrets(report: ScanReport) -> Table:
-    """Return the legacy Secrets; those that are safe to delete first."""
+def secrets(report: ScanReport, checklists: str = "") -> Table:
+    """Return the legacy Secrets, those that are safe to delete first; `checklists` is where those of `migrate` are."""
     ordered = sorted(report.legacy_secrets, key=lambda secret: not secret.removable)
     columns = _columns("Secret", "Account", "Created", "Last used", "State", "References", "If recreated")
     if report.simulated:
         columns.append(Column("Simulated"))
+    if checklists:
+        columns.append(Column("What to change"))
     filters = [ColumnFilter("state", "State", summary.SECRET_STATES)]
     caption = "Secrets with a token that never expires"
-    return _by_namespace(Table("secrets", caption, columns, ordered, _secret, filters))
+    row = partial(_secret, checklists)
+    return _by_namespace(Table("secrets", caption, columns, ordered, row, filters))
 
 
-def _secret(secret: LegacySecret) -> Row:
+def _secret(checklists: str, secret: LegacySecret) -> Row:
     states = summary.secret_states(secret)
     shown = [f"invalid since {secret.invalid_since}" if state == "invalid" else state for state in states]
     cells = [
@@ -102,6 +107,9 @@ def _secret(secret: LegacySecret) -> Row:
     if secret.simulated:
         unchanged = secret.change is Change.UNCHANGED
         cells.append(_outcome(secret.simulated.outcome) if unchanged else _change(secret.change))
+    if checklists:
+        link = f"{checklists.rstrip('/')}/{safe_name(secret.namespace)}/{CHECKLIST}"
+        cells.append(Cell(f"checklist of {plain(secret.namespace)}", link=link))
     return Row(cells, {"state": states})
 
 

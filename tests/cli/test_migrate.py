@@ -1,0 +1,208 @@
+"""The `migrate` command: what it reads, how it ends, and what it prints. Its patches are in `tests/migrate`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.list_server import configured, serve_lists
+from tests.commands import run_command
+from tests.migrate.workloads import legacy_secret, workload
+
+CONTAINER = {"name": "main", "env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "old", "key": "token"}}}]}
+SECRET_VALUE = "ZXlKaGJHY2lPaUpTVXpJMU5pSjk="
+OLD = {**legacy_secret("old"), "data": {"token": SECRET_VALUE}}
+
+
+def web(account: str = "app", container=None, **metadata):
+    spec = {"serviceAccountName": account, "containers": [container or CONTAINER]}
+    found = workload("Deployment", "web", spec)
+    found["metadata"] |= metadata
+    return found
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run_migrate(*objects, flags=()):
+        (tmp_path / "objects.yaml").write_text("".join(f"---\n{json.dumps(found)}\n" for found in objects))
+        return run_command("migrate", str(tmp_path / "objects.yaml"), "--output-dir", str(tmp_path / "out"), *flags)
+
+    return run_migrate
+
+
+def readme(tmp_path: Path) -> str:
+    return (tmp_path / "out/shop/README.md").read_text()
+
+
+def test_migrate_of_manifests_writes_checklist_and_patches(run, tmp_path) -> None:
+    done = run(OLD, web())
+    folder = tmp_path / "out/shop"
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == f"shop: 1 workload, 1 patch: {folder}/README.md\nfiles: 3 written\n"
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "deployment-web.yaml", "kustomization.yaml"]
+    assert not any(SECRET_VALUE in file.read_text() for file in folder.iterdir())
+    assert run(OLD, web()).stdout.endswith("files: 3 unchanged\n")
+
+
+def test_migrate_without_references_exits_0(run, tmp_path) -> None:
+    assert run(OLD, web()).returncode == 1
+    done = run(OLD, web(container={"name": "main"}))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "files: 1 written, 2 removed")
+    assert "shop: nothing refers to its legacy Secrets: " in done.stdout
+    assert "No workload and no ServiceAccount here names one of these Secrets." in readme(tmp_path)
+    assert "tokenguard legacy disable shop/old" in readme(tmp_path)
+
+
+def test_migrate_without_legacy_secrets_says_where_to_get_them(run, tmp_path) -> None:
+    done = run(web())
+    assert (done.returncode, "'tokenguard objects' prints those of a cluster" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_migrate_keeps_an_edited_file_and_exits_2(run, tmp_path) -> None:
+    run(OLD, web())
+    patch = tmp_path / "out/shop/deployment-web.yaml"
+    patch.write_text(patch.read_text().replace("TOKEN_FILE", "OURS"))
+    assert run(OLD, web()).returncode == 1  # nothing new
+    changed = web(container={**CONTAINER, "name": "renamed"})
+    done = run(OLD, changed)
+    assert (done.returncode, done.stderr) == (
+        2, f"{patch}: kept, because it was edited; compare, or use --force to overwrite it\n"
+    )  # fmt: skip
+    assert "OURS" in patch.read_text()
+    assert run(OLD, changed, flags=["--force"]).returncode == 1
+    assert "OURS" not in patch.read_text()
+
+
+def test_migrate_with_unreadable_manifest_exits_2_and_removes_nothing(run, tmp_path) -> None:
+    run(OLD, web())
+    (tmp_path / "bad.yaml").write_text("kind: [")
+    done = run(OLD, flags=[str(tmp_path / "bad.yaml")])
+    assert (done.returncode, "bad.yaml:" in done.stderr) == (2, True)
+    assert (tmp_path / "out/shop/deployment-web.yaml").exists()
+    assert "so workloads may be missing here" in readme(tmp_path)
+
+
+def test_migrate_of_manifests_takes_one_namespace(run) -> None:
+    for flags in (["-n", "a", "-n", "b"], ["-n", "team-*"]):
+        done = run(OLD, flags=flags)
+        assert (done.returncode, "with PATH, --namespace is the one namespace of objects" in done.stderr) == (2, True)
+
+
+def test_migrate_into_a_file_is_an_error(run, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/shop").write_text("a file")
+    done = run(OLD)
+    assert (done.returncode, f"{tmp_path}/out/shop" in done.stderr.splitlines()[0]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (
+            web(annotations={"meta.helm.sh/release-name": "shop"}),
+            "Deployed by Helm release shop: make the change there.",
+        ),
+        (
+            web(annotations={"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/web"}),
+            "Argo CD application shop:",
+        ),
+        (web(labels={"kustomize.toolkit.fluxcd.io/name": "shop"}), "Deployed by Flux Kustomization shop:"),
+        (
+            web(ownerReferences=[{"apiVersion": "example.com/v1", "kind": "App", "name": "shop", "controller": True}]),
+            "Change `App.example.com/shop`, which creates this object",
+        ),
+        (web(account="other"), "uses a token of ServiceAccount `app`, but the pods run as `other`."),
+    ],
+    ids=["Helm", "Argo CD", "Flux", "an operator", "another account"],
+)
+def test_checklist_says_where_to_change_a_workload(run, tmp_path, found, expected: str) -> None:
+    assert run(OLD, found).returncode == 1
+    assert expected in readme(tmp_path)
+    has_patch = (tmp_path / "out/shop/deployment-web.yaml").exists()
+    assert has_patch is expected.startswith(("Deployed", "Argo"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("Pod", "kubectl replace --force -f -"),
+        ("Job", "Delete the Job, and create it again"),
+        ("CronJob", "Wait for the next Job"),
+        ("ReplicaSet", "Delete its pods"),
+        ("Rollout", "kubectl patch rollout.argoproj.io a -n shop --type json --patch-file rollout.argoproj.io-a.yaml"),
+        ("StatefulSet", "kubectl rollout status statefulset a -n shop"),
+    ],
+)
+def test_checklist_has_the_steps_of_each_kind(run, tmp_path, kind: str, expected: str) -> None:
+    spec = {"serviceAccountName": "app", "containers": [CONTAINER]}
+    assert run(OLD, workload(kind, "a", spec)).returncode == 1
+    assert expected in readme(tmp_path)
+
+
+def test_names_of_manifests_stay_in_the_folder_and_are_no_markup(run, tmp_path) -> None:
+    hostile = workload("Deployment", "../../x`<b>|\n## y", {"serviceAccountName": "app", "containers": [CONTAINER]})
+    assert run(OLD, hostile).returncode == 1
+    assert all(file.parent == tmp_path / "out/shop" for file in (tmp_path / "out").rglob("*") if file.is_file())
+    assert "\n## y" not in readme(tmp_path)
+    assert r"\<b\>" in readme(tmp_path)
+
+
+@pytest.fixture
+def api():
+    metadata = {"name": "old", "namespace": "shop", "annotations": {"kubernetes.io/service-account.name": "app"}}
+    with serve_lists() as server:
+        server.answers = {
+            "/api/v1/secrets": (200, [{"metadata": metadata}]),
+            "/apis/apps/v1/deployments": (200, [web()]),
+            "/apis/apps/v1/namespaces/shop/deployments": (200, [web()]),
+        }
+        yield server
+
+
+@pytest.fixture
+def run_in_cluster(api, tmp_path):
+    def run_migrate(*flags):
+        kubeconfig = configured(tmp_path / "kubeconfig", here=f"http://127.0.0.1:{api.server_port}")
+        return run_command("migrate", "--kubeconfig", str(kubeconfig), "--output-dir", str(tmp_path / "out"), *flags)
+
+    return run_migrate
+
+
+def test_migrate_of_a_cluster_reads_single_workloads(run_in_cluster, api, tmp_path) -> None:
+    done = run_in_cluster()
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (tmp_path / "out/shop/deployment-web.yaml").exists()
+    assert "/apis/apps/v1/namespaces/shop/deployments" in api.requests
+
+
+def test_migrate_of_a_cluster_removes_finished_namespaces(run_in_cluster, api, tmp_path) -> None:
+    assert run_in_cluster().returncode == 1
+    api.answers["/api/v1/secrets"] = (200, [])
+    assert run_in_cluster("-n", "other*").returncode == 0
+    assert (tmp_path / "out/shop").exists()
+    done = run_in_cluster()
+    assert (done.returncode, done.stdout) == (0, "no legacy Secrets\nfiles: 3 removed\n")
+    assert not (tmp_path / "out/shop").exists()
+
+
+def test_migrate_of_a_part_of_the_cluster_exits_2(run_in_cluster, api, tmp_path) -> None:
+    (tmp_path / "out/gone").mkdir(parents=True)
+    api.answers["/apis/apps/v1/daemonsets"] = (403, [])
+    done = run_in_cluster()
+    assert (done.returncode, done.stderr.startswith("not read: daemonsets: ")) == (2, True)
+    assert (tmp_path / "out/shop/README.md").exists()
+    assert (tmp_path / "out/gone").exists()
+
+
+def test_checklist_of_an_unreadable_workload_says_what_to_look_at(run_in_cluster, api, tmp_path) -> None:
+    api.answers["/apis/apps/v1/namespaces/shop/deployments"] = (403, [])
+    assert run_in_cluster().returncode == 1
+    assert "kubectl get deployment web -n shop -o yaml | grep -nF -e old" in readme(tmp_path)
+
+
+def test_migrate_needs_no_template_engine_before_it_writes() -> None:
+    code = "import sys, webhook.cli.migrate; sys.exit('jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

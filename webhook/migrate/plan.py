@@ -1,0 +1,82 @@
+"""The plan of a migration: for each namespace with legacy Secrets, what has to change there."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from webhook.core.lifetimes import DEFAULT_EXPIRATION
+from webhook.core.policy.model import Policy
+from webhook.migrate.workload_plan import AccountMigration, PatchFile, WorkloadMigration, plan_account, plan_workload
+from webhook.scan.cluster_snapshot import ClusterSnapshot
+from webhook.scan.evaluator import PolicyEvaluator
+from webhook.scan.options import AudienceSource
+from webhook.scan.report import AccountWithTokens, LegacySecret, ScannedWorkload, ScanReport
+
+ReadObject = Callable[[ScannedWorkload], bytes | None]
+"""Returns a workload as JSON, or None if it cannot be read."""
+
+
+class NamespaceMigration(Struct, frozen=True):
+    """What has to change in a namespace.
+
+    New tokens are issued for `audience`, which is only `assumed` if nothing names the API server's, and are valid for
+    `lifetime` seconds. `accounts_with_tokens` says what accounts may do, as far as it is known.
+    """
+
+    namespace: str
+    workloads: tuple[WorkloadMigration, ...]
+    accounts: tuple[AccountMigration, ...]
+    secrets: tuple[LegacySecret, ...]
+    audience: str
+    assumed: bool
+    lifetime: int
+    accounts_with_tokens: Mapping[str, AccountWithTokens]
+
+    @property
+    def patches(self) -> tuple[PatchFile, ...]:
+        """The patches of workloads and accounts."""
+        workloads = (workload.patch for workload in self.workloads)
+        return (*filter(None, workloads), *(account.patch for account in self.accounts))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing refers to a legacy Secret."""
+        return not (self.workloads or self.accounts)
+
+
+def plan_migration(
+    report: ScanReport, snapshot: ClusterSnapshot, policy: Policy, read: ReadObject
+) -> tuple[NamespaceMigration, ...]:
+    """Return the plan of each namespace with legacy Secrets, sorted; `report` is about `policy` and `snapshot`."""
+    cluster = snapshot.cluster()
+    evaluator = PolicyEvaluator(policy, cluster, report.time, snapshot.history.scopes)
+    secrets: dict[str, list[LegacySecret]] = {}
+    for secret in report.legacy_secrets:
+        secrets.setdefault(secret.namespace, []).append(secret)
+    workloads: dict[str, list[WorkloadMigration]] = {}
+    for workload in report.workloads:
+        if any(token.secret for group in workload.groups for token in group.tokens):
+            planned = plan_workload(workload, read(workload), evaluator, policy.workloads)
+            if planned:
+                workloads.setdefault(workload.namespace, []).append(planned)
+    accounts: dict[str, list[AccountMigration]] = {}
+    for account in snapshot.accounts:
+        namespace = account.metadata.namespace or ""
+        if namespace in secrets and (listing := plan_account(account, cluster.legacy_tokens.get(namespace, {}))):
+            accounts.setdefault(namespace, []).append(listing)
+    return tuple(
+        NamespaceMigration(
+            namespace,
+            tuple(workloads.get(namespace, ())),
+            tuple(sorted(accounts.get(namespace, ()), key=lambda account: account.name)),
+            tuple(found),
+            policy.api_audiences(cluster)[0],
+            report.policy.api_audiences.source is AudienceSource.ASSUMED,
+            min(
+                DEFAULT_EXPIRATION,
+                policy.in_namespace(namespace, cluster.namespace_labels(namespace)).tokens.max_expiration_seconds,
+            ),
+            {account.name: account for account in report.accounts_with_tokens if account.namespace == namespace},
+        )
+        for namespace, found in sorted(secrets.items())
+    )

@@ -1,0 +1,24 @@
+"""What has to change in a pod template so that none of its fields names a legacy Secret.
+
+A volume keeps its path and its files. A variable with the token is replaced by a file. What no edit can preserve is
+left to a person: above all the token of another account, because a projected token is of the pod's own.
+"""
+
+from webhook.core.pod_context import PodContext
+from webhook.migrate.plan_builder import Json, PlanBuilder, Reason, TemplatePlan
+from webhook.migrate.variables import plan_variables
+from webhook.migrate.volumes import plan_volumes
+
+
+def plan_template(context: PodContext, template: Json, prefix: str = "") -> TemplatePlan:
+    """Return the plan of a template: the one in `context`, with all its fields, at the JSON Pointer `prefix`."""
+    builder = PlanBuilder(context, template, prefix)
+    plan_volumes(builder)
+    for ref in context.containers:
+        if not ref.is_ephemeral:  # no pod can be created with one
+            plan_variables(builder, ref)
+    for number, entry in enumerate(builder.raw("/spec/imagePullSecrets") or ()):
+        name = str((entry or {}).get("name"))
+        if name in context.legacy_tokens:
+            builder.leave(f"/spec/imagePullSecrets/{number}", name, Reason.IMAGE_PULL)
+    return builder.plan()
