@@ -1,4 +1,4 @@
-"""Where the rows of the tables under "Memory" in docs/failure-modes.md are kept."""
+"""The attributes behind the rows of the tables under "Memory" in docs/failure-modes.md."""
 
 MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
     "exemptions by caller": ("webhook/core/policy/exemptions.py::ExemptionIndex._matches",),

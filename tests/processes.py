@@ -7,7 +7,7 @@ from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _MIB = 1 << 10
-"""In the kibibytes that the kernel tells."""
+"""In kibibytes, as the kernel counts."""
 
 
 def children(pid: int) -> list[int]:

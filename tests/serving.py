@@ -117,7 +117,7 @@ class Server:
         eventually(lambda: self.workers not in ([], [worker]))
 
     def stop(self) -> int:
-        """Tell the server to stop, by its own process id, and return its exit status."""
+        """Stop the server by its process id, and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)

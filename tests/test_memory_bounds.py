@@ -51,7 +51,7 @@ ROWS = {
     for heading in ("computed again.", "never with reviews:")
     for cells in table_below(PAGES["docs/failure-modes.md"], heading)
 }
-"""What is kept, and the bound that the page gives."""
+"""The rows of the page with their bounds."""
 WHERE = {attribute: name for name, attributes in MEMORY_BOUNDS.items() for attribute in attributes}
 OF_A_SHORT_LIFE = {
     "webhook/cluster/scan_reader.py::": "a scan's",

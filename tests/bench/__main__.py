@@ -1,6 +1,6 @@
 """What tokenguard costs, in ratios against what does less or does it by other means, in one run: `make bench`.
 
-Nothing here fails for being slow: the figures are this machine's, at this moment, and whoever else uses it is in them.
+Nothing here fails for being slow: the figures are this machine's, at this moment, other processes included.
 """
 
 import argparse

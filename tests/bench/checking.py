@@ -34,7 +34,7 @@ spec:
 
 
 def check(folder: Path, count: int = MANIFESTS, rounds: int = 3) -> Row:
-    """Return the seconds of whole processes that judge so many files, and that only read them: the best of rounds."""
+    """Return the seconds that processes take to evaluate so many files, and only to read them: the best of rounds."""
     folder.mkdir()
     for number in range(count):
         (folder / f"pod-{number:05}.yaml").write_text(_POD.format(number=number, team=number % 100))

@@ -1,9 +1,9 @@
 """What the live state of a large cluster costs.
 
 `make bench` starts the server where there are none, many, and very many Secrets. By itself,
-`python -m tests.bench.live_state [SECRETS]` (100,000 by default) tells more of it: the Secrets are written into the
+`python -m tests.bench.live_state [SECRETS]` (100,000 by default) measures more: the Secrets are written into the
 etcd of a real API server; a process of its own then loads them over HTTPS, as a worker does. Printed are the time to
-load, the memory that is kept and that was needed at the most, the time from `kubectl` being done with a new Secret to
+load, the memory in use and its peak, the time from `kubectl` being done with a new Secret to
 its being known, what it costs to store it all for a worker that restarts, and what one update costs where all are in
 one namespace.
 """
@@ -127,7 +127,7 @@ def load(kubeconfig: Path) -> None:
             time.sleep(0.01)
         seconds, used = time.monotonic() - began, time.process_time() - cpu
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"secrets": total(state), "seconds": seconds, "cpu": used, "kept": memory() - empty,
+        print(json.dumps({"secrets": total(state), "seconds": seconds, "cpu": used, "memory": memory() - empty,
                           "most": most - empty}), flush=True)  # fmt: skip
         before = total(state)
         while total(state) == before:
@@ -199,7 +199,7 @@ def main(count: int) -> None:
             stop.cancel()
     print(f"Secrets loaded            {cost['secrets']:>10,}")
     print(f"time to load              {cost['seconds']:>10.1f} s, of which {cost['cpu']:.1f} s this process' CPU")
-    print(f"memory kept               {cost['kept']:>10.1f} MiB")
+    print(f"memory in use             {cost['memory']:>10.1f} MiB")
     print(f"memory at the most        {cost['most']:>10.1f} MiB")
     print(f"a new one is known after  {max(delay, 0) * 1000:>10.1f} ms (0: before kubectl is done)")
     written, read = storing(count)

@@ -1,4 +1,4 @@
-"""Load over TLS with connections that are kept, by `wrk`, which takes little of the machine for itself."""
+"""Load over persistent TLS connections, by `wrk`, which takes little of the machine for itself."""
 
 import json
 import shutil

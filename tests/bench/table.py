@@ -20,7 +20,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """What stands in the table."""
+        """The cells of its row."""
         return self.what, self.measured, self.compared, f"{self.ratio:.2f}", self._verdict
 
     @property

@@ -26,7 +26,7 @@ def objects(text: str) -> list[object]:
 
 
 def test_fix_unchanged_document_is_printed_as_written() -> None:
-    seed = "# kept\n" + SEED_POD
+    seed = "# seed\n" + SEED_POD
     assert fixed(seed, LONG_POD, seed).count(f"---\n{seed}") == 2
 
 

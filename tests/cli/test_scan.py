@@ -135,7 +135,7 @@ def test_scan_output_in_any_encoding_is_complete(api, kubeconfig, policy, output
     done = run(*flags, charset=charset)
     assert done.exit_code == 1
     if output == "text":
-        written = "utf-8" if charset == "ascii" else charset  # as click writes where nothing else is asked for
+        written = "utf-8" if charset == "ascii" else charset  # as click writes by default
         readable = "é→".encode(written, "backslashreplace").decode(written)
         assert f"Pod/{readable}: newly denied" in done.stdout_bytes.decode(written)
     else:

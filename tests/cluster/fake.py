@@ -1,4 +1,4 @@
-"""An API server that says what it is told to say, and remembers what it was asked."""
+"""An API server with given answers, which records the requests."""
 
 import contextlib
 import json

@@ -186,7 +186,7 @@ def test_invalid_token_is_reported_without_quoting_it(kubeconfig, connection, ca
     assert refused.__cause__ is None
     assert refused.__suppress_context__, "a traceback would show what http.client quotes"
     (kubeconfig.parent / "token").write_text("good")
-    assert connection.get("/x", {}, "application/json"), "and the credentials are loaded anew"
+    assert connection.get("/x", {}, "application/json"), "and the credentials are loaded again"
 
 
 def test_patch_is_a_strategic_merge_patch(api, connection) -> None:

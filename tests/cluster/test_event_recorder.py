@@ -34,7 +34,7 @@ def owner_event(
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch):
-    monkeypatch.setattr(event_recorder, "delay_after", lambda _failures, _asked: 0.0)
+    monkeypatch.setattr(event_recorder, "delay_after", lambda _failures, _wanted: 0.0)
 
 
 def counts(stored):

@@ -1,4 +1,4 @@
-"""The parts of the live state together, over a transport that says what it is told to."""
+"""The parts of the live state together, over a transport with given answers."""
 
 import json
 import threading

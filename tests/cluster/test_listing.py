@@ -13,7 +13,7 @@ EXPIRED = ApiError(410, "HTTP 410: too old", continue_token="onward")
 
 
 class Walk:
-    """A list that was read: the names in it, what was asked for, and how long was waited in between."""
+    """A list that was read: the names in it, the requests, and the waits in between."""
 
     def __init__(self, *answers) -> None:
         self.transport = FakeTransport(*answers)
@@ -85,7 +85,7 @@ def test_permanent_error_ends_the_list_at_once(answer: ApiError) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b'{"items": 1}', page(meta("a"), kind="SecretList")],
-                         ids=["nothing", "a list", "no items", "content where metadata was asked for"])  # fmt: skip
+                         ids=["nothing", "a list", "no items", "content instead of metadata"])  # fmt: skip
 def test_answer_that_is_no_list_fails(answer: bytes) -> None:
     with pytest.raises(ApiError):
         Walk(*[answer] * MAX_TRIES).run()

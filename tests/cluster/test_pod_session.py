@@ -15,7 +15,7 @@ from webhook.pki.issue import create_self_signed
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    """Answers with what it was asked."""
+    """Answers with the request."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()

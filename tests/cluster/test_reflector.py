@@ -18,7 +18,7 @@ REFUSED = ApiError(0, "connection refused", unreachable=True)
 
 
 class Names:
-    """A store that keeps names, and how often it was told something."""
+    """A store of names that counts its updates."""
 
     def __init__(self) -> None:
         self.now: set[str] = set()

@@ -55,7 +55,7 @@ def test_cluster_has_loaded_and_configured_state(snapshots) -> None:
         ([(secret("a"), True), (secret("a"), False)], {"demo": {"a": "app"}, "other": {"b": "app"}}),
         ([(ApiObject(metadata=Metadata("d", "demo")), False)], {"demo": {"a": "app", "d": ""}, "other": {"b": "app"}}),
     ],
-    ids=["added", "the namespace's last one deleted", "another account", "come and gone", "made anew", "no account"],
+    ids=["added", "the namespace's last one deleted", "another account", "come and gone", "recreated", "no account"],
 )
 def test_changes_are_in_the_next_cluster(index, snapshots, changes, expected) -> None:
     index.secrets.apply([ObjectChange(*change) for change in changes])

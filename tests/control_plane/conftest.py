@@ -58,7 +58,7 @@ def clients(server, path, **where):
 
 @contextlib.contextmanager
 def registered_webhook(plane, name, client):
-    """Have a webhook asked about a policy in a ConfigMap; yield what returns what kubectl is told, which makes none."""
+    """Register a webhook for policies in ConfigMaps; yield a function that returns the stderr of creating one."""
     webhook = {
         "name": "policy.validate.tokenguard.svc", "clientConfig": client,
         "rules": [rule("", ["configmaps"], ["CREATE"])],

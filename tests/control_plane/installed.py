@@ -47,7 +47,7 @@ class Installation:
 
 
 def settings(objects: list[Object]) -> dict[str, str]:
-    """Return what the Deployment tells tokenguard, less what only a pod has."""
+    """Return the environment in the Deployment, without what only a pod has."""
     deployment = the("Deployment", objects)
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["serve"]

@@ -89,7 +89,7 @@ def reads(namespace: str, secret: str) -> bytes:
 
 
 def is_denied(server: Server, namespace: str, secret: str) -> bool:
-    """Say whether all of several connections, which spread over the workers, are told that the pod is denied."""
+    """Say whether all of several connections, which spread over the workers, get a denial for the pod."""
     body = reads(namespace, secret)
     return all("legacy-token-reference" in denial_message(server, body) for _ in range(8))
 

@@ -1,4 +1,4 @@
-"""Talking to the API server in bytes, and a webhook that keeps what it is asked."""
+"""Requests to the API server in bytes, and a webhook that records the reviews."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""A real Prometheus on the loopback, told what the ServiceMonitor and the PrometheusRule tell one in a cluster."""
+"""A real Prometheus on the loopback, configured by the ServiceMonitor and the PrometheusRule."""
 
 import contextlib
 import json
@@ -53,7 +53,7 @@ class Prometheus:
 
 
 def _prometheus_config(installation: Installation, folder: Path) -> dict[str, Any]:
-    """Return its configuration; what is the operator's to translate stands in the ServiceMonitor."""
+    """Return its configuration, translated from the ServiceMonitor as the operator does."""
     [endpoint] = the("ServiceMonitor", render(MONITORING))["spec"]["endpoints"]
     authority = endpoint["tlsConfig"]["ca"]["secret"]
     assert authority["name"] == "tokenguard-tls"

@@ -145,7 +145,7 @@ def test_backstop_may_not_touch_other_admission_policies(plane, kubeconfig) -> N
     assert "forbidden" in done.stderr.lower()
 
 
-def test_backstop_follows_what_the_webhook_configuration_excludes(plane, admin, backstop) -> None:
+def test_backstop_follows_the_webhook_configurations_exclusions(plane, admin, backstop) -> None:
     of, _ = backstop
     running, policy = of(BackstopMode.VAP), snapshot("")
     running.reconcile(policy)

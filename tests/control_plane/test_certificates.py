@@ -1,4 +1,4 @@
-"""What a real API server makes of the certificates that tests/pki judges: so `certs status` says what it would do."""
+"""A real API server accepts and rejects the certificates of tests/pki as `certs status` predicts."""
 
 import base64
 import contextlib
@@ -18,13 +18,13 @@ CASES = cases(dt.datetime.now(dt.UTC))
 
 
 class Yes(http.server.BaseHTTPRequestHandler):
-    """Allows whatever it is asked about."""
+    """Allows every request, with a warning."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        response = {"uid": review["request"]["uid"], "allowed": True, "warnings": ["it was asked"]}
+        response = {"uid": review["request"]["uid"], "allowed": True, "warnings": ["webhook called"]}
         body = json.dumps({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -90,9 +90,9 @@ def test_api_server_accepts_and_rejects_chains_as_the_verifier(plane, tmp_path, 
 
     def answer() -> str:
         done = plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=configmap)
-        return done.stderr if "asked" in done.stderr or "certificates.example.com" in done.stderr else ""
+        return done.stderr if "webhook called" in done.stderr or "certificates.example.com" in done.stderr else ""
 
     with served(case, tmp_path) as port, called(plane, case, port):
         message = eventually(answer)
-    assert ("it was asked" in message) == case.is_accepted_by_go, message
+    assert ("webhook called" in message) == case.is_accepted_by_go, message
     assert ("x509: " in message) == (not case.is_accepted_by_go), message

@@ -49,7 +49,7 @@ class Site:
         )
 
     def denial(self) -> str:
-        """Return what kubectl is told where it asks for a token that the policy doesn't allow."""
+        """Return kubectl's stderr for a token that the policy doesn't allow."""
         return self.plane.kubectl("create", "token", "app", "-n", "demo", "--duration=48h").stderr
 
 

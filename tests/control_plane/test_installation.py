@@ -227,7 +227,7 @@ def test_pod_without_the_mutating_webhook_is_denied_with_reason(plane, installat
         plane.do("apply", "-f", "-", stdin=restored)
     eventually(installation.is_trusted)
     eventually(lambda: plane.kubectl("create", "-f", "-", stdin=pod("capped-again")).returncode == 0)
-    with pods_created(plane, "mended") as loop:
+    with pods_created(plane, "patched") as loop:
         pass
     assert loop.failures == []
 
@@ -299,7 +299,7 @@ class Right:
 
 
 def used_rights(plane: ControlPlane) -> tuple[set[Right], list[dict]]:
-    """Return what tokenguard did with which resource, and what it was refused, as the API server's audit log tells."""
+    """Return tokenguard's requests by resource, and the refused ones, from the API server's audit log."""
     account = "system:serviceaccount:tokenguard:tokenguard"
     events = [json.loads(line) for line in plane.audit.splitlines() if account in line and line.endswith("}")]
     own = [event for event in events if event["user"]["username"] == account and "objectRef" in event]
@@ -345,7 +345,7 @@ def test_permissions_in_the_manifests_suffice_and_are_needed(plane, installation
 
 
 def reject_with_two_events(plane: ControlPlane, installation: Installation) -> None:
-    """Have a pod of a controller's rejected, and told of by one worker after the other."""
+    """Have a controller's pod rejected, and an Event written by one worker after the other."""
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": "1", "controller": True}
     manifest = pod("owned", "strict", container=reads_legacy("app-token"))
     manifest["metadata"]["ownerReferences"] = [owner]
@@ -393,7 +393,7 @@ def is_needed(given: Right, used: set[Right]) -> bool:
 
 
 def put_policy_past_the_door(plane: ControlPlane, document: str) -> None:
-    """Write a policy that nobody checks, as while nobody can be asked."""
+    """Write a policy that no webhook checks, as during an outage."""
     found = json.loads(plane.do("get", KINDS[1], "tokenguard", "-o", "json"))["webhooks"]
     [(number, door)] = [(at, item) for at, item in enumerate(found) if item["name"].startswith("policy.")]
     where = f"/webhooks/{number}/matchConditions"
@@ -418,7 +418,7 @@ def test_invalid_policy_creates_an_event_and_the_last_stays(plane) -> None:
         return plane.do("describe", "configmap", "token-policy", "-n", "tokenguard")
 
     eventually(lambda: 'unknown key "mod"' in described())
-    with pods_created(plane, "still-judged") as loop:
+    with pods_created(plane, "still-evaluated") as loop:
         pass
     assert loop.failures == []
     put_policy(plane)

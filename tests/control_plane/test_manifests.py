@@ -1,4 +1,4 @@
-"""The manifests on a real API server: accepted, applied twice, and what goes on while tokenguard can't be asked."""
+"""The manifests on a real API server: accepted, applied twice, and what works while tokenguard is down."""
 
 import base64
 import copy
@@ -38,7 +38,7 @@ def plane(tmp_path_factory):
 
 @pytest.fixture
 def waits_for(plane):
-    """Return what tells which webhook a request waits for in vain ("": for none), while there is nobody to ask."""
+    """Return a function that names the webhook that a request fails for ("": none) while nothing answers."""
 
     def waits_for(*arguments, **given):
         done = plane.kubectl(*arguments, **given)

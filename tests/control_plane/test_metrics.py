@@ -44,7 +44,7 @@ def plane(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installation(plane, tmp_path_factory):
-    """Return an installation that has been asked all sorts of things."""
+    """Return an installation that has answered all kinds of reviews."""
     status = write_scan_status(tmp_path_factory.mktemp("scan"))
     for obj in render("manifests/probe"):
         plane.do("apply", "-f", "-", stdin=obj)

@@ -1,6 +1,6 @@
-"""What the API server makes of odd bodies: the object that tokenguard judges is the one that is stored.
+"""Odd bodies sent to the API server: the object that tokenguard evaluates is the one that is stored.
 
-The API server reads what it is sent, in its own way, into the types that it knows; what webhooks get is written anew
+The API server reads what it is sent, in its own way, into the types that it knows; what webhooks get is encoded again
 from these. So it doesn't matter that a key given twice is merged by it (a struct's members add up) and replaced by most
 other readers: no webhook ever sees it twice.
 """
@@ -104,10 +104,10 @@ BODIES = {
     **{name: (POD + members + b"}", "application/json", outcome) for name, (members, outcome) in MEMBERS.items()},
     "something after the end": (POD + spec(APP) + b"}" + POD + spec(APP, LEGACY) + b"}", "application/json", REFUSED),
     "a byte order mark": (b"\xef\xbb\xbf" + POD + spec(APP, LEGACY) + b"}", "application/json", REFUSED),
-    "deep, and judged": (
+    "deep, and evaluated": (
         POD.replace(b"}", b"," + owned(400) + b"}", 1) + spec(APP, LEGACY) + b"}", "application/json", DENIED,
     ),
-    "too deep to be judged": (
+    "too deep to be evaluated": (
         POD.replace(b"}", b"," + owned(3000) + b"}", 1) + spec(APP) + b"}", "application/json", DENIED,
     ),
     "a map twice in YAML": (

@@ -1,4 +1,4 @@
-"""What goes on being judged, and how, while the API server is away, refuses, or forgets."""
+"""Reviews are evaluated while the API server is unreachable, refuses requests, or has expired versions."""
 
 import contextlib
 import http.client

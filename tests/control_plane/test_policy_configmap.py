@@ -48,7 +48,7 @@ def config_map(document, *, name="token-policy", namespace=NAMESPACE, labels=LAB
 
 @pytest.fixture(scope="module")
 def plane_without_policy(plane, tmp_path_factory):
-    """Return the control plane with a tokenguard before it that judges policies, but has none yet, and the server."""
+    """Return the control plane with a tokenguard that evaluates policies but has none yet, and the server."""
     install(plane)
     plane.do("create", "namespace", "elsewhere")
     with live(plane, tmp_path_factory.mktemp("door"), ready=False) as server:

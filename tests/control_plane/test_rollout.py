@@ -86,7 +86,7 @@ class Walk:
         return self.plane.kubectl("create", "-o", "json", "-f", "-", stdin=manifest)
 
     def put_in_force(self, mode_of_team_a: str) -> None:
-        """Wait until a policy that was written is judged by."""
+        """Wait until a policy that was written is in force."""
         probe = pod("probe", "team-a", container=reads_legacy("app-token"))
         expected = {"warn": "Warning: ", "enforce": "denied the request"}[mode_of_team_a]
         eventually(lambda: expected in self.plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).stderr)
@@ -150,7 +150,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     assert "ReplicaSet/jenkins-1 (1 pod): newly allowed (currently warned)" in simulated.stdout
     assert "for team-a, jenkins: in use, matches 1; until 2027-03-31; reason: Jenkins" in simulated.stdout
 
-    # 6: enforced there: the exempt one passes, the others don't, and their owner is told
+    # 6: enforced there: the exempt one passes, the others don't, and their owner gets an Event
     rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(6)}{yaml_in(5)}")
     simulated, _, events = rollout.run(6).values()
     assert "newly denied" in simulated.stdout

@@ -1,4 +1,4 @@
-"""A control plane full of pods, scanned: what is told is what is there, and what would come of it comes of it."""
+"""A scan of a control plane full of pods: it reports what is there, and its predictions come true."""
 
 import base64
 import contextlib
@@ -27,7 +27,7 @@ from tests.serving import eventually
 from webhook.formatters.scan_json import schema
 
 GUARDED = range(TEAMS - 5, TEAMS)
-"""Teams whose pods were made while tokenguard mended them, under another policy."""
+"""Teams whose pods were created and patched under another policy."""
 BEFORE = """\
 apiVersion: tokenguard/v1
 kind: TokenPolicy
@@ -165,7 +165,7 @@ def text(crowded_cluster):
 
 @pytest.fixture(scope="module")
 def cluster_objects(crowded_cluster):
-    """Return all that is in the cluster, by kind, as kubectl tells it."""
+    """Return all objects in the cluster by kind, as kubectl prints them."""
     kinds = "pods,secrets,serviceaccounts,rolebindings,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs"
     found = defaultdict(list)
     for item in json.loads(crowded_cluster.plane.do("get", kinds, "-A", "-o", "json"))["items"]:
@@ -424,7 +424,7 @@ def test_html_page_agrees_with_the_json(crowded_cluster, report) -> None:
 
 
 def findings(workload):
-    """Return what the author of a workload's pods is told, as the text tells it."""
+    """Return the findings for the author of a workload's pods, as the text report prints them."""
     groups = [*workload["pods"], *filter(None, [workload["nextPod"]])]
     authored = [
         finding for group in groups for finding in group["evaluation"]["result"]["findings"] if finding["authored"]

@@ -1,7 +1,7 @@
 """The strictest policy that can be written: the cluster's own business goes on under it, and nobody else's does.
 
 Nodes and the accounts of kube-system are let pass twice, each time by itself: the API server doesn't ask about them,
-and tokenguard, if asked, says yes.
+and tokenguard, if called, allows them.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A cluster as lines: all that is judged by is read again, and no line is large."""
+"""A cluster state as lines: all that evaluations use is read again, and no line is large."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""Reviews that no API server sends: their names are neither kept nor sent on."""
+"""Reviews that no API server sends: their names are neither stored nor sent on."""
 
 import datetime as dt
 import json

@@ -1,4 +1,4 @@
-"""Reading manifests: what is taken, where it stands, and what is told of the rest."""
+"""Reading manifests: the objects with their lines, and the problems of the rest."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What the owners of pods are told: of rejections and exemptions, and of nothing else."""
+"""Events on the owners of pods: about rejections and exemptions, and nothing else."""
 
 import datetime as dt
 import json
@@ -14,7 +14,7 @@ from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": "u1", "controller": True}
-EXEMPT = "exemptions: [{rules: ['*'], namespaces: [demo], reason: mended in May, until: 2027-05-31}]"
+EXEMPT = "exemptions: [{rules: ['*'], namespaces: [demo], reason: fixed in May, until: 2027-05-31}]"
 
 
 def owner_event(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=False):
@@ -41,7 +41,7 @@ def test_exempted_pod_creates_an_event_with_reason_and_end() -> None:
     found = owner_event(EXEMPT)
     assert (found.reason, found.rules) == ("PodExempted", "kubelet-hostpath")
     assert found.message == (
-        "a pod is exempt from kubelet-hostpath: mended in May (until 2027-05-31)\n[tokenguard 7ceb3af7]"
+        "a pod is exempt from kubelet-hostpath: fixed in May (until 2027-05-31)\n[tokenguard 7ceb3af7]"
     )
     assert owner_event(EXEMPT, phase=Phase.MUTATE) is None
 

@@ -1,4 +1,4 @@
-"""What is kept of a Secret's content: whose token it holds and whether it changes, and nothing of the text."""
+"""What is read of a Secret's content: the token's account and whether it changes, nothing of the text."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""For any request for a token that is refused: the command that is told is issued a token, as near as may be."""
+"""For any denied request for a token, the suggested command is allowed and asks for the nearest token."""
 
 import argparse
 import datetime as dt

@@ -1,4 +1,4 @@
-"""What tokenguard does in a cluster, told by kubectl alone: the same cases for a bare control plane and for kind."""
+"""What tokenguard does in a cluster, seen through kubectl: the same cases for a bare control plane and for kind."""
 
 import pytest
 

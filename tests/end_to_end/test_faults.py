@@ -38,7 +38,7 @@ NO_ANSWER = (
     "context deadline exceeded",
     "the mutating webhook did not run",
 )
-"""What denies a pod whose review was sent to a replica that is gone: nobody else is asked."""
+"""What denies a pod whose review was sent to a stopped replica: no other replica is called."""
 
 
 def python(cluster, replica: str, program: str) -> str:

@@ -13,7 +13,7 @@ pty = pytest.importorskip("pty", reason="needs a terminal")
 
 
 def on_terminal(times: list[float]) -> str:
-    """Return what a terminal gets when the clock, asked again and again, shows these times."""
+    """Return what a terminal gets when the clock, read again and again, shows these times."""
     ours, theirs = pty.openpty()
     clock = itertools.chain(times, itertools.repeat(times[-1]))
     with os.fdopen(theirs, "w") as stream:

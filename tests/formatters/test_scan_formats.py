@@ -241,7 +241,7 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
     ]),
     (INJECT, f"{INJECT}rules: {{kubelet-hostpath: reject, token-expiration: audit}}\n", None),
 ], ids=[
-    "a warning", "a shorter maximum", "an injection that is gone", "what no finding tells",
+    "a warning", "a shorter maximum", "an injection that is gone", "without a finding",
     "a variable", "several at once",
 ])  # fmt: skip
 def test_text_shows_every_difference_of_two_policies(now, then, expected) -> None:

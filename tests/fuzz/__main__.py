@@ -46,7 +46,7 @@ def _run(name: str, seed: int, seconds: float) -> Run:
 
 
 def _report(name: str, runs: list[Run]) -> int:
-    """Tell what was done and what was found, and return how much was."""
+    """Print what was done and what was found, and return the number of findings."""
     executions = sum(run.executions for run in runs)
     per_second = executions / sum(run.cpu_seconds for run in runs)
     slowest = max(run.slowest for run in runs) * 1000
@@ -60,7 +60,7 @@ def _report(name: str, runs: list[Run]) -> int:
         FOUND.mkdir(parents=True, exist_ok=True)
         file = FOUND / f"{name}-{broken_input.name}"
         file.write_bytes(broken_input.data)
-        file.with_suffix(".txt").write_text(f"judge {broken_input.which}\n{broken_input.how}")
+        file.with_suffix(".txt").write_text(f"checker {broken_input.which}\n{broken_input.how}")
         print(f"  {how}: {file}", file=sys.stderr)
     return len(broken)
 

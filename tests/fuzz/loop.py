@@ -33,7 +33,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True)
 class Broken:
-    """A document that broke a promise: by whom it was judged, and what went wrong."""
+    """A document that broke a promise: the index of the checker, and what went wrong."""
 
     which: int
     data: bytes

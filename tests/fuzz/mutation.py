@@ -24,7 +24,7 @@ NUMBERS = [b"-0", b"1e400", b"-1e400", b"1E2", b"1.0", b"00", b"01", b"+1", b"Na
 IN_TEXT = [b"\x00", b"\\u0000", b"\\ud800", b"\\udc00", b"\\ud83d\\ude00", b"\xff", b"\xc0\x80", b"\xed\xa0\x80",
            b"\xf4\x90\x80\x80", b"\\", b"\\q", b"\n", b"\x7f", b"\\u2028", b"\xef\xbb\xbf", b"\\/"]  # fmt: skip
 MOST_BYTES = 24_000
-"""What is larger is not kept, so that the next ones are made and judged quickly."""
+"""Larger documents are dropped, so that the next ones are made and evaluated quickly."""
 _DEEPEST = 100
 _KEY = re.compile(rb'"(\w{2,40})"\s*:')
 _STRING = re.compile(rb'"[^"\\]{0,200}"')
@@ -78,7 +78,7 @@ class Vocabulary:
 
 
 class Mutator:
-    """Makes documents of seeds, and of those that it was told to keep."""
+    """Makes documents of seeds, and of those that `keep` adds."""
 
     def __init__(
         self,

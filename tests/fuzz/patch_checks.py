@@ -1,4 +1,4 @@
-"""What holds of every patch, whoever made the pod: it applies, it is enough, and it leaves the rest as it was."""
+"""What is true of every patch: it applies, it is enough, and it leaves the rest as it was."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _REMOVED = re.compile(rf"/spec/volumes/\d+(?:/secret)?|{_CONTAINER}/volumeMounts
 
 
 def assert_patch_is_sound(obj: dict[str, Any], decide: Callable[[dict[str, Any], Phase], Decision]) -> Decision:
-    """Check what `/mutate` makes of an object, and return that decision; `decide` judges an object in a phase."""
+    """Check what `/mutate` makes of an object, and return that decision; `decide` evaluates an object in a phase."""
     first = decide(obj, Phase.MUTATE)
     assert_touches_its_own_alone(obj, first.patch)
     patched = jsonpatch.apply_patch(obj, list(first.patch))

@@ -44,7 +44,7 @@ TOKENS = [
     for name, account in (("app-token", "app"), ("robot-token", "robot"))
 ]  # fmt: skip
 _DEEPEST = 100
-"""Deeper ones are judged, but what their patches make isn't looked at: the tools of the tests recurse."""
+"""Deeper ones are evaluated, but what their patches make isn't looked at: the tools of the tests recurse."""
 
 
 class Literal(str):
@@ -64,7 +64,7 @@ class Lines(Sink):
 
 
 class ReviewChecker:
-    """One policy and cluster, and who answers by them; whatever he tells is checked."""
+    """A review handler with one policy and cluster; checks every answer."""
 
     def __init__(self, case: dict[str, Any]) -> None:
         """Take what a golden case has: `policy`, `cluster` and `api-audiences`."""
@@ -144,7 +144,7 @@ class ReviewChecker:
 
 
 class Reviews:
-    """The target: bodies made of seeds, each judged by one of several policies."""
+    """The target: bodies made of seeds, each evaluated by one of several policies."""
 
     name = "reviews"
 
@@ -180,7 +180,7 @@ _LOWERED = frozenset(name.lower() for name in NAMES)
 
 
 def _is_read(body: bytes, phase: Phase) -> bool:
-    """Say whether a body is read and judged; what isn't is denied by whoever enforces."""
+    """Return whether a body is read and evaluated; what isn't is denied under mode enforce."""
     try:
         return not read_review(body, phase).problem
     except InvalidReviewError:
@@ -250,7 +250,7 @@ def is_admissible(pod: Any) -> bool:
 
 
 def _features(response: dict[str, Any], phase: Phase) -> set[str]:
-    """Return what an answer is like, without what stands in it: what leads to anything new is worth going on with."""
+    """Return the features of an answer without its values: a body that leads to new ones is kept as a seed."""
     if "message" in response:
         return {_shape(response["message"])}
     annotations = response["auditAnnotations"]

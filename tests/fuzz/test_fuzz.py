@@ -22,10 +22,10 @@ MOST_EXECUTIONS = 30_000
 
 
 def first_broken(target: type[Target], executions: int) -> str:
-    """Return how the first promise was broken, or nothing where all are kept."""
+    """Return how the first promise was broken, or nothing if none was."""
     run = fuzz(target(random.Random(SEED)), executions=executions, until_broken=True)
     assert run.broken or run.executions == executions
-    return next((f"{failure.data!r}, judge {failure.which}: {failure.how}" for failure in run.broken.values()), "")
+    return next((f"{failure.data!r}, checker {failure.which}: {failure.how}" for failure in run.broken.values()), "")
 
 
 @pytest.mark.covers("failure-modes: any body", "failure-modes: any patch")

@@ -120,11 +120,11 @@ def test_dashboard_uses_documented_metrics() -> None:
 def test_dashboard_and_alerts_use_all_metrics_but_a_few() -> None:
     used = set().union(*(named(target["expr"]) for target in [*targets(), *ALERTS]))
     assert used >= API_SERVERS
-    # of the former tokenguard_reloads_total has more to tell; the latter is for those who ask how old the policy is
+    # tokenguard_reloads_total says more than the former; the latter is for the age of the policy
     assert METRICS.keys() - used == {
         "tokenguard_policy_reloads_total",
         "tokenguard_last_reload_success_timestamp_seconds",
-        "tokenguard_audit_sampled_out_total",  # whoever samples knows that lines are left out
+        "tokenguard_audit_sampled_out_total",  # sampling leaves lines out on purpose
     }
 
 

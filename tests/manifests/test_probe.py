@@ -40,7 +40,7 @@ def test_documented_kustomizations_add_it_to_another_namespace(namespace, tmp_pa
     assert [subject["namespace"] for subject in binding["subjects"]] == [namespace]
 
 
-def test_component_fails_in_the_kustomization_that_sets_the_namespace(tmp_path) -> None:
+def test_component_fails_in_a_kustomization_with_a_namespace(tmp_path) -> None:
     with pytest.raises(AssertionError, match="namespace transformation produces ID conflict"):
         render_text(tmp_path, f"namespace: security\nresources: [../tokenguard/manifests]\n{COMPONENT}")
 

@@ -1,4 +1,4 @@
-"""The webhook configurations: what is asked, of whom, what happens if nobody answers, and that each file says why."""
+"""The webhook configurations: their rules, failure policies and conditions, and that each file says why."""
 
 import re
 

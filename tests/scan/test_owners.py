@@ -1,4 +1,4 @@
-"""What is kept of templates until the pods come."""
+"""What is stored of templates until the pods are read."""
 
 from tests.scan.small_cluster import Object, live, named_secret, read, spec
 from webhook.core.k8s_types import Pod

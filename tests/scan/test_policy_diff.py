@@ -46,8 +46,8 @@ AUDIT = "mode: audit\n"
     (CAPPED, INJECT, INJECT, Change.UNCHANGED),
 ], ids=[
     "rejected", "rejected for more", "rejected for less", "rejected, injected or not",
-    "not rejected any more but warned of", "nor warned of", "nor, but mended",
-    "mended", "injected besides", "not mended any more", "audited in place of mended",
+    "not rejected any more but warned of", "nor warned of", "nor, but patched",
+    "patched", "injected besides", "no longer patched", "audited instead of patched",
     "an injection is gone", "an injection is for another", "an injected token lives shorter",
     "an injection sets a variable", "capped to less",
     "warned of besides the cap", "warned of and injected", "not warned of any more", "fine",

@@ -28,7 +28,7 @@ INJECTED = token("tokenguard-vault", audience=VAULT, expirationSeconds=3600)
 
 
 def outcome_and_findings(small: Small, policy: str = ""):
-    """Return what is told of the one pod there is: the outcome, and each finding's rule, action and place."""
+    """Return the outcome for the only pod, and each finding's rule, action and path."""
     [owner] = small.scan(policy).workloads
     [group] = owner.pods
     result = group.evaluation.result

@@ -1,4 +1,4 @@
-"""What a scan tells of a small cluster: who makes what, legacy Secrets, tokens, accounts, exemptions, changes."""
+"""The report about a small cluster: owners, legacy Secrets, tokens, accounts, exemptions, changes."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""With --client-ca: reviews are answered to whoever shows a certificate of that CA, pages to anybody."""
+"""With --client-ca: reviews are answered only to clients with a certificate of that CA, pages to anybody."""
 
 import contextlib
 import datetime as dt

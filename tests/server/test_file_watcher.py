@@ -9,7 +9,7 @@ from webhook.server.file_watcher import FileWatcher, RejectedError, WatchedFiles
 
 
 class Watched(WatchedFiles):
-    """A file whose content is rejected if it begins with `bad`; what is used, counted and reported is kept."""
+    """A file whose content is rejected if it begins with `bad`; records what is used, counted and reported."""
 
     def __init__(self, folder):
         self.used, self.counted, self.reported = [], [], []

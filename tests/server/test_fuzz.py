@@ -15,7 +15,7 @@ from tests.serving import JSON, ask, serve
 SEED = 20261123
 GROWTH = 6 * 1024
 """KiB that the workers may grow by, all together, over 8,000 bodies: 3,700 to 3,900 are seen (the allocator's), and a
-KiB kept of each would make 8,000 more; of each that gets as far as being judged, 5,500 more."""
+KiB retained of each would make 8,000 more; of each that is evaluated, 5,500 more."""
 
 
 def fuzz(connections: list[HTTPSConnection], count: int, bodies: Mutator) -> Counter[int]:

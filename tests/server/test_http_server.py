@@ -48,7 +48,7 @@ def test_review_is_held_until_the_state_is_loaded_pages_are_not(run, tls) -> Non
             assert statuses(received) == [b"200"]
             assert b'"allowed":true' in received
             writer.write(REVIEW)
-            assert statuses(await answers(reader)) == [b"200"], "the connection is kept"
+            assert statuses(await answers(reader)) == [b"200"], "the connection stays open"
 
     run(held())
 
@@ -106,12 +106,12 @@ def test_pipelined_requests_are_answered_in_their_order(run, tls, sent, expected
     ],
 )
 def test_request_line_in_another_form_gets_its_answer(run, tls, request_line, expected) -> None:
-    async def asked() -> None:
+    async def served() -> None:
         async with running(tls) as instance:
             sent = LAST_PAGE.replace(b"GET /healthz HTTP/1.1", request_line)
             assert statuses(await instance.answer(sent)) == [expected]
 
-    run(asked())
+    run(served())
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_bug_in_reading_is_answered(monkeypatch):
 
 
 def failures(replica: Replica) -> set[str]:
-    """Return the reasons for which reviews could not be judged."""
+    """Return the reasons for which reviews could not be evaluated."""
     counted = [line for line in replica.counted("review_failures") if not line.endswith(" 0.0")]
     assert len(replica.counted("review_failures")) == 10
     return {line.split('reason="')[1].split('"')[0] for line in counted}

@@ -15,7 +15,7 @@ from tests.soak.report import report
 
 
 def main() -> int:
-    """Run, tell, and return the exit status."""
+    """Run, print the report, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="how long (10)")
     parser.add_argument("--rate", type=float, default=200, help="reviews a second (200)")

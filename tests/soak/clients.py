@@ -13,7 +13,7 @@ from tests.serving import JSON, Server, ask
 from tests.soak.expected import expected
 
 ON_ONE_CONNECTION = 200
-"""So many reviews are sent before a client connects anew, and meets a new certificate."""
+"""So many reviews are sent before a client connects again, and meets a new certificate."""
 
 
 @dataclass

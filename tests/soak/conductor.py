@@ -184,7 +184,7 @@ class Conductor:
 def _use(server: Server) -> Use:
     """Return what all processes have once the last connection is gone.
 
-    The threads that answer /metrics and the like begin with the first of them, so some are asked for.
+    The threads that answer /metrics and the like begin with the first of them, so some are requested.
     """
     with contextlib.ExitStack() as stack:
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""What is told of a long run, and what of it is wrong."""
+"""The report about a long run, and what is wrong in it."""
 
 from collections.abc import Iterator
 

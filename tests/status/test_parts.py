@@ -213,11 +213,11 @@ def test_last_success_of_the_replicas_is_shown() -> None:
     }
     facts = replace(FACTS, replicas=ReplicaFacts(2, 2, metrics=metrics), probe=NotRead("no right"))
     [row] = [row for row in evaluate_status(facts).rows if row.name == "probe"]
-    assert row.summary == "replicas: last success 2026-11-26 11:00:00 UTC; not asked now: no right"
+    assert row.summary == "replicas: last success 2026-11-26 11:00:00 UTC; not probed now: no right"
 
 
 @pytest.mark.parametrize(("found", "summary"), [(None, "none"), (BACKSTOP, "vap")])
-def test_backstop_that_a_replica_cannot_keep_in_step_is_a_problem(found, summary) -> None:
+def test_backstop_that_a_replica_cannot_update_is_a_problem(found, summary) -> None:
     metrics = {"a": MetricsFacts("abc"), "b": MetricsFacts("abc", backstop_in_sync=False)}
     facts = replace(FACTS, replicas=ReplicaFacts(2, 2, metrics=metrics), backstop=found)
     [row] = [row for row in evaluate_status(facts).rows if row.name == "backstop"]

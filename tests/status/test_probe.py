@@ -1,4 +1,4 @@
-"""What is asked of the API server, what the policy makes of it, and what each answer proves."""
+"""The requests of the self-probe, what the policy makes of them, and what each answer proves."""
 
 import datetime as dt
 import itertools

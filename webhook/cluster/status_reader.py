@@ -51,7 +51,7 @@ from webhook.status.probe import PROBE_NAMESPACE, is_unlocked
 from webhook.status.webhooks import MUTATING, VALIDATING
 
 _REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
-_MAX_REPLICAS_ASKED = 10
+_MAX_SCRAPED_REPLICAS = 10
 _SAMPLE = re.compile(r"^tokenguard_(\w+?)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def read_facts(transport: Transport, namespace: str, probe_namespace: str | None
     policy = _attempt(lambda: _policy(transport, namespace))
     namespaces = _attempt(lambda: _namespaces(transport))
     found: Mapping[str, Mapping[str, str]] | NotRead = namespaces if namespaces is not None else {}
-    asked = NotRead("--no-probe")
+    skipped = NotRead("--no-probe")
     where = probe_namespace or _probe_namespace(found)
     return ClusterFacts(
         namespace=namespace,
@@ -76,7 +76,7 @@ def read_facts(transport: Transport, namespace: str, probe_namespace: str | None
         policy=policy,
         configurations={kind: _attempt(partial(_configuration, transport, kind)) for kind in (MUTATING, VALIDATING)},
         namespaces=found,
-        probe=_attempt(lambda: _probe(transport, where, policy, found, namespace)) if probe else asked,
+        probe=_attempt(lambda: _probe(transport, where, policy, found, namespace)) if probe else skipped,
         scan=_attempt(lambda: _scan(transport, namespace)),
         backstop=_attempt(lambda: _backstop(transport, policy)),
     )
@@ -144,7 +144,7 @@ def _pod(pod: ReplicaPod) -> PodFacts:
 
 def _metrics(transport: Transport, namespace: str, pods: list[str]) -> Iterator[tuple[str, MetricsFacts]]:
     """Yield what ready replicas say, through the API server's proxy; most users may not use that."""
-    for pod in pods[:_MAX_REPLICAS_ASKED]:
+    for pod in pods[:_MAX_SCRAPED_REPLICAS]:
         path = f"/api/v1/namespaces/{namespace}/pods/https:{pod}:8443/proxy/metrics"
         try:
             yield pod, parse_metrics(transport.get(path, {}, "text/plain").decode(errors="replace"))

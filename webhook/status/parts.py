@@ -180,10 +180,10 @@ def probe_row(facts: ClusterFacts) -> StatusRow:
     found, name = facts.probe, "probe"
     last = _last_success(facts)
     if isinstance(found, NotRead):
-        summary = "; ".join(filter(None, (last, f"not asked now: {found.reason}")))
+        summary = "; ".join(filter(None, (last, f"not probed now: {found.reason}")))
         return StatusRow(name, summary, RowState.OK if last else RowState.UNKNOWN)
     if found is None:
-        return StatusRow(name, last or "not asked: no valid policy is known", RowState.UNKNOWN)
+        return StatusRow(name, last or "not probed: no valid policy is known", RowState.UNKNOWN)
     problems = []
     logs = f"kubectl logs -n {facts.namespace} -l app.kubernetes.io/name=tokenguard --tail=-1; see the other problems"
     for finding in found.findings:

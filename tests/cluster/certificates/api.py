@@ -73,7 +73,7 @@ class Api:
         yield Watch(self, path, int(query["resourceVersion"]))
 
     def changes_since(self, version: int, path: str) -> list[tuple[int, bytes]]:
-        """Wait a moment for a change under a path, and return what has changed there, as a watch tells it."""
+        """Wait a moment for a change under a path, and return the changes there as the events of a watch."""
         with self._changed:
             self._changed.wait_for(lambda: self._version > version, 0.05)
             found = [change for change in self._changes if change[0] > version and change[2].startswith(f"{path}/")]

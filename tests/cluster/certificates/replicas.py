@@ -22,7 +22,7 @@ NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 
 
 class SimulatedTime:
-    """A clock that goes on when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

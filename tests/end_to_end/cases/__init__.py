@@ -1,6 +1,6 @@
 """Everything that tokenguard does, subject by subject.
 
-Whoever runs the cases imports all of them, and gives them a fixture `cluster` in which tokenguard is installed with the
+A test that runs the cases imports all of them and has a fixture `cluster` in which tokenguard is installed with the
 policy of `tests.end_to_end.cluster`.
 """
 

@@ -1,4 +1,4 @@
-"""`kubectl debug`: judged for what it adds, so that what was there before the policy can still be debugged."""
+"""`kubectl debug`: evaluated for what it adds, so that what was there before the policy can still be debugged."""
 
 import json
 

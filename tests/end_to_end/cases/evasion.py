@@ -1,4 +1,4 @@
-"""What somebody may try who would rather not be judged: see docs/threat-model.md."""
+"""Ways around the evaluation that somebody may try: see docs/threat-model.md."""
 
 import pytest
 
@@ -68,7 +68,7 @@ def test_role_edit_impersonates_accounts_of_its_namespace_only(cluster) -> None:
     jenkins = "system:serviceaccount:shop:jenkins"
     assert f'User "{jenkins}" cannot create resource' in made_for_nobody(cluster, mine, f"--as={jenkins}")
     assert "cannot impersonate resource" in made_for_nobody(cluster, mine, f"--as={EXEMPT}")
-    assert made_for_nobody(cluster, *acting(EXEMPT)) == "", "whoever may impersonate the exempt is exempt"
+    assert made_for_nobody(cluster, *acting(EXEMPT)) == "", "a user who may impersonate an exempt account is exempt"
 
 
 def made_for_nobody(cluster, *flags: str) -> str:

@@ -71,7 +71,7 @@ def test_exempt_account_other_accounts_token_is_refused(cluster) -> None:
 
 def test_legacy_volume_is_patched_to_a_projected_one(cluster) -> None:
     volume = {"name": "token", "secret": {"secretName": "app-token"}}
-    spec = created(cluster, pod("mended", "lenient", volumes=[volume], container=MOUNTED))
+    spec = created(cluster, pod("patched", "lenient", volumes=[volume], container=MOUNTED))
     [patched] = [volume for volume in spec["volumes"] if volume["name"] == "token"]
     assert "secret" not in patched
     assert "token" in tokens(spec)
@@ -114,7 +114,7 @@ def test_stricter_namespace_denies_what_another_warns_about(cluster, rule, spec)
 
 def test_api_token_is_mounted_only_on_request(cluster) -> None:
     assert "api-token-automount: " in refusal(cluster, pod("unasked", "strict"))
-    assert tokens(created(cluster, pod("asked", "strict", **OWN_TOKEN))) == {"kube-api-access": API_TOKEN}
+    assert tokens(created(cluster, pod("requested", "strict", **OWN_TOKEN))) == {"kube-api-access": API_TOKEN}
     assert tokens(created(cluster, pod("removed", "lenient"))) == {}
 
 

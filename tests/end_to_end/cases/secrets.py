@@ -31,7 +31,7 @@ def test_new_legacy_secret_is_denied_with_advice(cluster, how) -> None:
         "project a token into the pod, add an exemption with an end date, or run: kubectl create token app"
         in done.stderr
     )
-    assert cluster.do(*suggested(done.stderr)).count(".") == 2, "the command that is told works"
+    assert cluster.do(*suggested(done.stderr)).count(".") == 2, "the suggested command works"
     assert cluster.kubectl("get", "secret", "new-token", "-n", "shop").returncode == 1
 
 

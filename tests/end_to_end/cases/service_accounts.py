@@ -1,4 +1,4 @@
-"""ServiceAccounts: whoever writes one is warned of what is amiss, and nothing is refused."""
+"""ServiceAccounts: their authors are warned of problems, and nothing is denied."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tokens that are asked for by hand, by `kubectl create token` and the TokenRequest API; and those of the kubelet."""
+"""Tokens that are requested by hand, by `kubectl create token` and the TokenRequest API; and those of the kubelet."""
 
 import pytest
 
@@ -33,7 +33,7 @@ LONG = {
     "by itself": ("shop", ("--duration=48h",)),
     "for an audience": ("shop", ("--duration=2h", VAULT, "--audience=https://second.example.com")),
     "bound to a Secret": ("shop", ("--duration=2h", *SECRET)),
-    "where two hours may be asked for": ("oncall", ("--duration=3h",)),
+    "where two hours may be requested": ("oncall", ("--duration=3h",)),
     "for an audience that is refused, too": ("shop", ("--duration=2h", VAULT, "--audience=https://x.org")),
     "where it has to be bound": ("strict", ("--duration=2h",)),
 }
@@ -49,8 +49,8 @@ def test_long_token_is_denied_and_the_suggested_command_works(cluster, namespace
     command = [word.replace("=NAME", "=app-token") for word in suggested(message)]
     token = parse_token(cluster.do(*command).encode())
     assert token.lifetime == maximum
-    asked_for = {flag.removeprefix("--audience=") for flag in flags if "example.com" in flag}
-    assert set(token.audiences) >= asked_for
+    requested = {flag.removeprefix("--audience=") for flag in flags if "example.com" in flag}
+    assert set(token.audiences) >= requested
     assert bool(token.bound) is ("--bound-object-kind=Secret" in flags or namespace == "strict")
 
 
@@ -59,8 +59,8 @@ def test_two_hour_token_is_issued_if_the_policy_allows_it(cluster) -> None:
 
 
 def test_3607_seconds_for_the_api_server_in_a_pod_are_a_year(cluster) -> None:
-    created(cluster, pod("asked-for", "oncall"))
-    bound = ("--duration=3607s", "--bound-object-kind=Pod", "--bound-object-name=asked-for")
+    created(cluster, pod("requested", "oncall"))
+    bound = ("--duration=3607s", "--bound-object-kind=Pod", "--bound-object-name=requested")
     message = refused(cluster, "oncall", *bound)
     assert "lifetime 31536000s (Kubernetes extends 3607s to a year for a pod), exceeding the maximum" in message
     assert parse_token(cluster.do(*suggested(message)).encode()).lifetime == 3600

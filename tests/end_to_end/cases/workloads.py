@@ -118,8 +118,8 @@ def test_denied_pod_is_reported_at_its_controller(cluster) -> None:
 def test_pods_of_a_controller_are_evaluated_and_patched(cluster) -> None:
     if not cluster.has_controllers:
         pytest.skip("needs kube-controller-manager")
-    cluster.do("create", "-f", "-", stdin=scaled(workload("Deployment", "mended", {}), 1))
-    said = ("get", "pods", "-n", "shop", "-l", "app=mended", "-o", "json")
+    cluster.do("create", "-f", "-", stdin=scaled(workload("Deployment", "patched", {}), 1))
+    said = ("get", "pods", "-n", "shop", "-l", "app=patched", "-o", "json")
     [made] = eventually(lambda: json.loads(cluster.do(*said))["items"])
     assert tokens(made["spec"])["kube-api-access"] == API_TOKEN
     assert "tokenguard-vault" in tokens(made["spec"])

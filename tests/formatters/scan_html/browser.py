@@ -1,4 +1,4 @@
-"""A headless browser, as far as a page's tests need one: it is told what to do over a pipe (Chrome DevTools Protocol).
+"""A headless browser, as far as a page's tests need one, controlled over a pipe (Chrome DevTools Protocol).
 
 A browser of the Chromium family on PATH is enough: no driver, no port, no package. TOKENGUARD_BROWSER names another.
 """
@@ -32,7 +32,7 @@ _KEYS = {"Tab": 9, "Enter": 13, "ArrowRight": 39}
 
 
 class Browser:
-    """One page in a browser; `events` is what the browser has told of it since it was last opened."""
+    """One page in a browser; `events` are those of the browser since it was last opened."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands = commands

@@ -10,7 +10,7 @@ VOID = {"meta", "input", "rect", "link", "br"}
 
 
 class Page(html.parser.HTMLParser):
-    """What stands in a page: its elements with their attributes and texts, and the tables among them."""
+    """The content of a page: its elements with their attributes and texts, and the tables among them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

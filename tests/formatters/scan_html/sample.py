@@ -1,4 +1,4 @@
-"""A scanned cluster for the page's tests: something of everything that it tells, and names that mean no good."""
+"""A scanned cluster for the page's tests: something of everything that it shows, and hostile names."""
 
 from tests.scan.small_cluster import (
     INJECT,

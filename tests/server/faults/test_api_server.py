@@ -1,4 +1,4 @@
-"""An API server that fails in every way it can: reviews are judged by what was known last, and it is found again."""
+"""An API server that fails in every way it can: reviews are evaluated with the last state until it is back."""
 
 import http.server
 import json
@@ -33,7 +33,7 @@ CONFIG_MAP = {"metadata": meta("token-policy", NAMESPACE), "data": {"policy.yaml
 class Fickle(http.server.ThreadingHTTPServer):
     """Knows Secrets, which a test may change, and a way to go wrong.
 
-    It remembers no more than its last `version`: who watches from another has to list anew, as after a long outage.
+    It remembers no more than its last `version`: a watch from another has to list again, as after a long outage.
     """
 
     daemon_threads = True

@@ -1,4 +1,4 @@
-"""A clock that jumps: what is judged by the day is judged by the new day, and nothing else notices."""
+"""A clock that jumps: what depends on the day follows the new day, and nothing else changes."""
 
 import datetime as dt
 import mmap

@@ -1,4 +1,4 @@
-"""Processes that are killed or told to stop while reviews are sent without a pause."""
+"""Processes that are killed or stopped while reviews are sent without a pause."""
 
 import contextlib
 import http.client
@@ -90,7 +90,7 @@ def test_large_reviews_without_memory_are_refused_small_answered(policy_flags, t
 
 CGROUPS = (("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control"),
            ("/sys/fs/cgroup", "memory.max", "memory.current", "memory.events"))  # fmt: skip
-"""Of version 1 and 2: where they are, and what limits, counts and tells of kills."""
+"""Of version 1 and 2: the folders, and the files with the limit, the use and the kills."""
 
 
 def removed(folder: Path) -> bool:
