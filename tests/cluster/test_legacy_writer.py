@@ -154,7 +154,7 @@ def test_unwritable_folder_ends_the_command_before_anything_is_deleted() -> None
 
 
 @pytest.mark.parametrize(("error", "name"), [(None, "alice"), (ApiError(403, "no"), "unknown user")], ids=str)
-def test_own_username_is_asked_for(error, name) -> None:
+def test_own_username_is_requested(error, name) -> None:
     api = Api()
     if error:
         api.errors["/apis/authentication.k8s.io/v1/selfsubjectreviews"] = error

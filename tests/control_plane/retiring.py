@@ -89,8 +89,8 @@ class Retiring:
         manager = ("--server-side", "--field-manager=tokenguard-legacy", "--force-conflicts")
         self.plane.do("apply", *manager, "-f", "-", stdin={"apiVersion": "v1", "kind": "Secret", "metadata": meta})
 
-    def asked(self) -> Iterator[Object]:
-        """Yield what the account has asked about Secrets, as the API server's audit log has it."""
+    def requested(self) -> Iterator[Object]:
+        """Yield what the account has requested about Secrets, as the API server's audit log has it."""
         for line in self.plane.audit.splitlines():
             event = json.loads(line)
             of_secrets = event.get("objectRef", {}).get("resource") == "secrets"
