@@ -76,7 +76,7 @@ def test_migrate_keeps_an_edited_file_and_exits_2(run, tmp_path) -> None:
     assert "OURS" not in patch.read_text()
 
 
-def test_migrate_with_unreadable_manifest_exits_2_and_removes_nothing(run, tmp_path) -> None:
+def test_migrate_with_an_unreadable_manifest_exits_2(run, tmp_path) -> None:
     run(OLD, web())
     (tmp_path / "bad.yaml").write_text("kind: [")
     done = run(OLD, flags=[str(tmp_path / "bad.yaml")])
@@ -197,7 +197,7 @@ def test_migrate_of_a_part_of_the_cluster_exits_2(run_in_cluster, api, tmp_path)
     assert (tmp_path / "out/gone").exists()
 
 
-def test_checklist_of_an_unreadable_workload_says_what_to_look_at(run_in_cluster, api, tmp_path) -> None:
+def test_checklist_of_an_unreadable_workload_has_hints(run_in_cluster, api, tmp_path) -> None:
     api.answers["/apis/apps/v1/namespaces/shop/deployments"] = (403, [])
     assert run_in_cluster().returncode == 1
     assert "kubectl get deployment web -n shop -o yaml | grep -nF -e old" in readme(tmp_path)

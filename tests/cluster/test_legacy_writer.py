@@ -141,7 +141,7 @@ def test_refused_event_does_not_stop_the_command() -> None:
     assert INVALID in api.secrets["a"]["labels"]
 
 
-def test_unwritable_folder_ends_the_command_before_anything_is_deleted() -> None:
+def test_unwritable_folder_ends_the_command_before_deletions() -> None:
     api = disabled("a")
 
     def keep(_secret, _manifest) -> None:

@@ -85,7 +85,7 @@ def test_variable_with_the_token_becomes_the_path_of_a_file() -> None:
     ]  # fmt: skip
 
 
-def test_token_gets_the_policys_lifetime_audience_and_a_free_name() -> None:
+def test_token_gets_the_policys_lifetime_and_a_free_name() -> None:
     policy = (
         "tokens: {maxExpirationSeconds: 600}\napiServerToken: {audiences: [https://api.internal]}\n"
         "inject: [{name: x, audience: y, expirationSeconds: 600, mountPath: /var/run/secrets/tokens/api-token-2}]\n"
@@ -105,7 +105,7 @@ def test_token_gets_the_policys_lifetime_audience_and_a_free_name() -> None:
     assert plan.injected == ('"/var/run/secrets/tokens/api-token-2/token": for "y"',)
 
 
-def test_texts_that_expand_a_removed_variable_are_named_but_not_shown() -> None:
+def test_texts_that_expand_a_removed_variable_are_not_shown() -> None:
     env = [reads(), {"name": "HEADER", "value": "Bearer hunter2 $(TOKEN)"}]
     plan = plan_of({"command": ["run", "--token=$(TOKEN)"], "args": ["$(OTHER)"], "env": env})
     named = [task for task in plan.tasks if "$(TOKEN)" in task]

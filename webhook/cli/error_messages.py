@@ -1,4 +1,4 @@
-"""Error messages: `error: FILE: what is wrong`, the same form for every command, whoever raises the error."""
+"""Error messages in the form `error: FILE: what is wrong`: one form for every command and cause."""
 
 import errno
 import os
