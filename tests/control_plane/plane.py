@@ -81,6 +81,11 @@ class ControlPlane(Cluster):
                 *flags,
             ])  # fmt: skip
 
+    def stop_controllers(self) -> None:
+        """End kube-controller-manager, so that it can be started with other flags."""
+        if self._controllers:
+            _kill(self._controllers)
+
     def kill(self) -> None:
         """End the API server as a power cut would."""
         if self._process:

@@ -18,13 +18,15 @@ from tests.commands import run_command
 from tests.control_plane.installed import installed
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane, own_plane
-from tests.end_to_end.cluster import LEGACY, Object, filled, namespace_with, pod, put_policy, secret
+from tests.end_to_end.cluster import LEGACY, Object, filled, namespace_with, pod, put_policy, reads_legacy, secret
 from tests.manifests.rendering import render
 from tests.serving import eventually
 
 RETIRE = "system:serviceaccount:tokenguard:tokenguard-retire"
 TEAMS = ("alpha", "beta", "gamma", "delta", "epsilon")
 PER_TEAM = 40
+SHOP = ("backup", "ci", "report", "web")
+COUNT = len(TEAMS) * PER_TEAM + len(SHOP)
 OLD = "2026-01-05T08:00:00Z"
 POLICY = f"""\
 apiVersion: tokenguard/v1
@@ -77,17 +79,19 @@ class Retiring:
             connection.request("GET", "/apis", headers={"Authorization": f"Bearer {token}", "User-Agent": client})
             return connection.getresponse().status
 
-    def put_back(self, title: str, days: int) -> None:
-        """Have a disabled Secret look as if it was disabled so many days before."""
+    def put_back(self, days: int, *titles: str) -> None:
+        """Have disabled Secrets look as if they were disabled so many days before."""
         at = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
-        namespace, _, name = title.partition("/")
-        old = self.metadata(title)
-        record = {key: value for key, value in old["annotations"].items() if key.startswith("tokenguard/")}
-        record["tokenguard/disabled-at"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        labels = {"kubernetes.io/legacy-token-invalid-since": at.date().isoformat()}
-        meta = {"name": name, "namespace": namespace, "labels": labels, "annotations": record}
+        items = []
+        for title in titles:
+            old = self.metadata(title)
+            record = {key: value for key, value in old["annotations"].items() if key.startswith("tokenguard/")}
+            record["tokenguard/disabled-at"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            labels = {"kubernetes.io/legacy-token-invalid-since": at.date().isoformat()}
+            meta = {"name": old["name"], "namespace": old["namespace"], "labels": labels, "annotations": record}
+            items.append({"apiVersion": "v1", "kind": "Secret", "metadata": meta})
         manager = ("--server-side", "--field-manager=tokenguard-legacy", "--force-conflicts")
-        self.plane.do("apply", *manager, "-f", "-", stdin={"apiVersion": "v1", "kind": "Secret", "metadata": meta})
+        self.plane.do("apply", *manager, "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": items})
 
     def requested(self) -> Iterator[Object]:
         """Yield what the account has requested about Secrets, as the API server's audit log has it."""
@@ -98,37 +102,41 @@ class Retiring:
                 yield event
 
 
-def age(plane: ControlPlane, namespace: str, names: list[str]) -> None:
+def age(plane: ControlPlane, namespace: str) -> None:
     """Have Secrets look as if they were made long ago, in etcd: the API server lets nobody say so."""
     _, found = plane.ask("GET", f"/api/v1/namespaces/{namespace}/secrets")
     for item in found["items"]:
-        if item["metadata"]["name"] in names:
-            item["metadata"].pop("resourceVersion")
-            whole = {"apiVersion": "v1", "kind": "Secret", **item}
-            whole["metadata"]["creationTimestamp"] = OLD
-            key = f"/registry/secrets/{namespace}/{item['metadata']['name']}"
-            encoded = [base64.b64encode(part.encode()).decode() for part in (key, json.dumps(whole))]
-            plane.ask_etcd("put", dict(zip(("key", "value"), encoded, strict=True)))
+        item["metadata"].pop("resourceVersion")
+        whole = {"apiVersion": "v1", "kind": "Secret", **item}
+        whole["metadata"]["creationTimestamp"] = OLD
+        key = f"/registry/secrets/{namespace}/{item['metadata']['name']}"
+        encoded = [base64.b64encode(part.encode()).decode() for part in (key, json.dumps(whole))]
+        plane.ask_etcd("put", dict(zip(("key", "value"), encoded, strict=True)))
 
 
 def fill(plane: ControlPlane) -> None:
-    """Create 200 legacy Secrets: two kinds of accounts in each team, one pod and one Deployment that refer to one."""
+    """Create 200 legacy Secrets in teams, and those of the page's example in the namespace shop.
+
+    In each team there are two accounts with Secrets, one of which lists some, so that Kubernetes takes them for
+    auto-generated; and a pod and a template that refer to one each.
+    """
     names = [f"robot-{number:02}-token" for number in range(PER_TEAM)]
+    objects = []
     for team in TEAMS:
-        plane.create(*namespace_with(team, "robot", "deployer"), *(
-            secret(name, team, "deployer" if number % 4 == 0 else "robot") for number, name in enumerate(names)
-        ))  # fmt: skip
-        container = {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": names[1], "key": "token"}}}]}
-        plane.create(pod("uses-one", team, "robot", container=container), deployment(team, names[2]))
-    generated = {"secrets": [{"name": name} for name in names[30:]]}
-    for team in TEAMS:
-        plane.do("patch", "serviceaccount", "robot", "-n", team, "-p", json.dumps(generated))
-    plane.do(
-        "create", "clusterrolebinding", "deployer", "--clusterrole=cluster-admin", "--serviceaccount=alpha:deployer"
-    )
-    for team in TEAMS:
-        eventually(lambda: all_filled(plane, team))  # noqa: B023
-        age(plane, team, names)
+        namespace, robot, deployer = namespace_with(team, "robot", "deployer")
+        lists = {"secrets": [{"name": name} for name in names[30:]]}
+        objects += [namespace, {**robot, **lists}, deployer, deployment(team, names[2])]
+        objects += [secret(name, team, "robot" if number % 4 else "deployer") for number, name in enumerate(names)]
+        objects.append(pod("uses-one", team, "robot", container=reads_legacy(names[1])))
+    objects += [*namespace_with("shop", *SHOP), *(secret(f"{name}-token", "shop", name) for name in SHOP)]
+    objects.append(pod("web", "shop", "web", container=reads_legacy("web-token")))
+    plane.create(*objects)
+    admin = ("--clusterrole=cluster-admin", "--serviceaccount=alpha:deployer")
+    plane.do("create", "clusterrolebinding", "deployer", *admin)
+    plane.do("create", "rolebinding", "backup", "-n", "shop", "--clusterrole=admin", "--serviceaccount=shop:backup")
+    for namespace in (*TEAMS, "shop"):
+        eventually(lambda: all_filled(plane, namespace))  # noqa: B023
+        age(plane, namespace)
     tracking = "kube-apiserver-legacy-service-account-token-tracking"
     since = json.dumps({"data": {"since": "2026-01-01"}})
     plane.do("patch", "configmap", tracking, "-n", "kube-system", "--type=merge", "-p", since)

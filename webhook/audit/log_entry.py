@@ -38,6 +38,12 @@ class ObjectReference(msgspec.Struct, gc=False):
     name: _Text = None
 
 
+class ResponseStatus(msgspec.Struct, gc=False):
+    """The answer to a request."""
+
+    code: int | None = None
+
+
 class LogEntry(msgspec.Struct, rename="camel", gc=False):
     """The fields of either log that are counted."""
 
@@ -61,6 +67,10 @@ class LogEntry(msgspec.Struct, rename="camel", gc=False):
     api_version: _Text = None
     stage: _Text = None
     stage_timestamp: _Time | None = None
+    request_received_timestamp: _Time | None = None
+    verb: _Text = None
+    response_status: ResponseStatus | None = None
+    source_ips: list[str] | None = msgspec.field(name="sourceIPs", default=None)
     request_uri: _Text = msgspec.field(name="requestURI", default=None)
     object_ref: ObjectReference | None = None
     user_agent: _Text = None
@@ -68,7 +78,7 @@ class LogEntry(msgspec.Struct, rename="camel", gc=False):
 
     def __post_init__(self) -> None:
         """Reject times that not every time zone can represent; no server writes them."""
-        for time in (self.time, self.stage_timestamp):
+        for time in (self.time, self.stage_timestamp, self.request_received_timestamp):
             if time is not None and time.year in _EXTREME_YEARS:
                 raise ValueError(f"invalid time: year {time.year}")
 

@@ -10,6 +10,7 @@ from webhook.audit.correlate import Correlator
 from webhook.audit.events import COUNTED_OUTCOMES, AuditOutcome, DecisionEvent, TokenUseEvent, parse_event, parse_record
 from webhook.audit.log_entry import LogEntry
 from webhook.audit.merge import ReadStats
+from webhook.audit.refused_uses import RefusedUseEvent, RefusedUseFinder
 
 _MAX_EXAMPLES = 5
 _ACCOUNT = "system:serviceaccount:"
@@ -38,7 +39,7 @@ class RecordedOutcomes:
 
 
 class TokenUseCount:
-    """The requests with one account's stale or legacy tokens, and examples of their senders."""
+    """The requests with the stale, legacy or disabled tokens of one row, and examples of their senders."""
 
     __slots__ = ("clients", "details", "first", "last", "pods", "requests", "seconds_stale")
 
@@ -63,6 +64,11 @@ class TokenUseCount:
         _add_examples(self.pods, (use.pod,))
         _add_examples(self.clients, (use.client,))
         _add_examples(self.details, use.details)
+
+    def count_refused(self, use: RefusedUseEvent) -> None:
+        """Count one refused request."""
+        self.requests += 1
+        self._extend(use.time, use.time, 0)
 
     def add(self, other: Self) -> None:
         """Add another account's count."""
@@ -192,6 +198,8 @@ class AuditSummary:
         self.apiserver = DecisionCounts()
         self.stale = TokenUseCounter(TokenUseCount)
         self.legacy = TokenUseCounter(TokenUseCount)
+        self.refused = TokenUseCounter(TokenUseCount)
+        self._refused_uses = RefusedUseFinder()
         self.first: dt.datetime | None = None
         self.last: dt.datetime | None = None
         self.stats = ReadStats()
@@ -206,11 +214,17 @@ class AuditSummary:
             step()
         self._correlator.flush()
 
+    def refused_uses(self) -> Iterator[tuple[tuple[str, str, str], TokenUseCount]]:
+        """Yield Secret, address and client of refused uses of disabled tokens, the most frequent first."""
+        for name, count in self.refused.most_frequent():
+            secret, address, client = name.split("\0")
+            yield (secret, address, client), count
+
     @property
     def has_findings(self) -> bool:
-        """Whether a request was denied or a stale or legacy token was used."""
+        """Whether a request was denied or a stale, legacy or disabled token was used."""
         denied = self.tokenguard.outcomes[AuditOutcome.DENIED] or self.apiserver.outcomes[AuditOutcome.DENIED]
-        return bool(denied or len(self.stale) or len(self.legacy))
+        return bool(denied or len(self.stale) or len(self.legacy) or len(self.refused))
 
     def _add(self, entry: LogEntry) -> None:
         time = entry.occurred
@@ -224,6 +238,8 @@ class AuditSummary:
                 self.tokenguard.represented += 1 / entry.sample
             self._correlator.add(parse_record(entry))
             return
+        for use in self._refused_uses.find(entry):
+            self.refused.at(f"{use.secret}\0{use.address}\0{use.client}").count_refused(use)
         if entry.annotations:
             for event in parse_event(entry):
                 if isinstance(event, DecisionEvent):

@@ -67,7 +67,7 @@ def summarize(files: tuple[str, ...], since: dt.date | None, until: dt.date | No
 
     Shows the denied, patched, warned and exempted requests by rule, namespace, account, day and exemption. Lists the
     accounts whose clients use legacy tokens or stale tokens. A stale token is used after its requested lifetime: its
-    client will break when the API server token is capped.
+    client will break when the API server token is capped. Lists also who uses legacy tokens that are disabled.
 
     A pod that both webhooks evaluated counts once, provided that no file contains the logs of several replicas. Dry
     runs are counted separately, and so are the two kinds of logs. "audited" requests were allowed with findings that
@@ -83,12 +83,22 @@ def summarize(files: tuple[str, ...], since: dt.date | None, until: dt.date | No
       done
       tokenguard audit summarize tokenguard-*.log
 
-    Exit status: 0 no finding; 1 a request was denied, or a stale or legacy token was used; 2 a file cannot be read
-    completely, or no file contains an entry of either log.
+    Exit status: 0 no finding; 1 a request was denied, or a stale, legacy or disabled token was used; 2 a file cannot be
+    read completely, or no file contains an entry of either log.
     """
     if since and until and since > until:
         raise click.UsageError("--since is later than --until")
     summary = AuditSummary(since, until)
+    read_logs(files, summary)
+    print_report(FORMATTERS, output, summary, FormatOptions(rows=rows))
+    return 2 if summary.stats.unreadable_logs else int(summary.has_findings)
+
+
+def read_logs(files: tuple[str, ...], summary: AuditSummary) -> None:
+    """Count the entries of logs; print what cannot be read.
+
+    Raises `click.ClickException` if there are lines, and none is an entry.
+    """
     stats = summary.stats
     files = tuple(dict.fromkeys(files))
     size = sum(_size(path) for path in files) if STDIN not in files else 0
@@ -104,8 +114,6 @@ def summarize(files: tuple[str, ...], since: dt.date | None, until: dt.date | No
     _print_unreadable(stats)
     if stats.lines and not (stats.tokenguard or stats.apiserver or stats.unreadable_logs):
         raise click.ClickException(_NO_ENTRIES)
-    print_report(FORMATTERS, output, summary, FormatOptions(rows=rows))
-    return 2 if stats.unreadable_logs else int(summary.has_findings)
 
 
 def _print_unreadable(stats: ReadStats) -> None:

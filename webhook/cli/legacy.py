@@ -7,7 +7,7 @@ import click
 
 from webhook.cli import legacy_changes
 from webhook.cli.common import NAMESPACE_GLOB, connected, output_option
-from webhook.cli.legacy_report import read_report, report_options, scan_request
+from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
 from webhook.formatters import legacy_json, legacy_text
 from webhook.formatters.formatter import Formatter, print_report
 from webhook.legacy.report import LegacyReport
@@ -38,6 +38,7 @@ def list_secrets(
     namespaces: tuple[str, ...],
     unused_days: int,
     after_days: int,
+    audit_logs: tuple[str, ...],
     policy: str | None,
     policy_configmap: str,
     own_namespace: str,
@@ -55,9 +56,9 @@ def list_secrets(
     2 usage error or failed run, or the Secrets could not be read.
     """
     request = scan_request(policy, policy_configmap, own_namespace, unused_days, namespaces)
-    policies = request.read_policies()
+    policies, refused = request.read_policies(), refused_uses(audit_logs)
     with connected(kubeconfig, context) as transport:
-        report = read_report(transport, request, policies, after_days)
+        report = read_report(transport, request, policies, after_days, refused)
     print_report(FORMATTERS, output, report)
     return report.exit_status
 

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from webhook.atomic_write import replace_file_durably
 from webhook.cli.common import NAMESPACE_GLOB, Parsed, connected, output_option
-from webhook.cli.legacy_report import read_report, report_options, scan_request
+from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
 from webhook.cluster.legacy_writer import LegacyWriter, own_username
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.documents.yaml_writer import write_document
@@ -66,6 +66,7 @@ class ChangeOptions:
     output: str
     unused_days: int
     after_days: int
+    audit_logs: tuple[str, ...]
     policy: str | None
     policy_configmap: str
     own_namespace: str
@@ -182,7 +183,8 @@ def delete(*, keep: Path, **options: Any) -> int:
     """Delete Secrets whose tokens nobody misses. This cannot be undone.
 
     Takes only Secrets that have been disabled for --after-days without a refused use, and to which no workload refers.
-    The API server records the day of a refused use in the label kubernetes.io/legacy-token-last-used.
+    The API server records the day of a refused use in the label kubernetes.io/legacy-token-last-used; --audit-log also
+    counts those of a log.
 
     A manifest of each Secret, without data, is on disk before the Secret is deleted.
 
@@ -214,9 +216,9 @@ def _change(
         options.unused_days,
         options.scanned_namespaces(selection),
     )
-    policies = request.read_policies()
+    policies, refused = request.read_policies(), refused_uses(options.audit_logs)
     with connected(options.kubeconfig, options.context) as transport:
-        report = read_report(transport, request, policies, options.after_days)
+        report = read_report(transport, request, policies, options.after_days, refused)
         plan = make_plan(
             command, report, selection, _deleted_before(keep, selection) if command is Command.DELETE else frozenset()
         )

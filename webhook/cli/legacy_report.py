@@ -1,16 +1,18 @@
 """What the `legacy` commands share: their options, and the report that they all begin with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from webhook.audit.summary import AuditSummary
+from webhook.cli.audit import read_logs
 from webhook.cli.cluster_scan import GivenPolicies, ScanRequest, scan_cluster, scan_policy_options
-from webhook.cli.common import cluster_options
+from webhook.cli.common import FILE, cluster_options
 from webhook.cluster.transport import Transport
 from webhook.legacy.metadata import RetirableMetadata
 from webhook.legacy.report import LegacyReport
-from webhook.legacy.retirable import AFTER_DAYS, RetirementAnalyzer
+from webhook.legacy.retirable import AFTER_DAYS, RefusedUse, RetirementAnalyzer
 from webhook.scan.options import UNUSED_DAYS, ScanFilters
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,7 +28,29 @@ def report_options(command: F) -> F:
         "--after-days", type=click.IntRange(min=0), default=AFTER_DAYS, metavar="DAYS",
         help="Days that a token must have been disabled without a refused use before its Secret may be deleted.",
     )  # fmt: skip
-    return unused(after(scan_policy_options(cluster_options(command))))
+    log = click.option(
+        "--audit-log", "audit_logs", multiple=True, metavar="FILE|-", type=FILE,
+        help="Audit log of the API server, from which to learn who uses disabled tokens. May be repeated.",
+    )  # fmt: skip
+    return unused(after(log(scan_policy_options(cluster_options(command)))))
+
+
+def refused_uses(audit_logs: tuple[str, ...]) -> dict[str, tuple[RefusedUse, ...]]:
+    """Return the refused uses in logs of the API server, by `namespace/name` of the Secret.
+
+    Raises `click.ClickException` if a log cannot be read: a missed token would look as if nobody missed it.
+    """
+    found: dict[str, tuple[RefusedUse, ...]] = {}
+    if not audit_logs:
+        return found
+    summary = AuditSummary()
+    read_logs(audit_logs, summary)
+    if summary.stats.unreadable_logs or not summary.stats.apiserver:
+        raise click.ClickException("--audit-log: a log cannot be read, or no entry is from the API server")
+    for (secret, address, client), count in summary.refused_uses():
+        if count.last:
+            found[secret] = (*found.get(secret, ()), RefusedUse(address, client, count.requests, count.last))
+    return found
 
 
 def scan_request(
@@ -43,10 +67,16 @@ def scan_request(
     )
 
 
-def read_report(transport: Transport, request: ScanRequest, policies: GivenPolicies, after_days: int) -> LegacyReport:
+def read_report(
+    transport: Transport,
+    request: ScanRequest,
+    policies: GivenPolicies,
+    after_days: int,
+    refused: Mapping[str, tuple[RefusedUse, ...]],
+) -> LegacyReport:
     """Scan the cluster and return how far its legacy Secrets are. Raises `ApiError` and `click.ClickException`."""
     scan = scan_cluster(transport, request, policies)
     found = [*scan.snapshot.secrets, *scan.snapshot.used_copies]
     metadata = [secret for secret in found if isinstance(secret, RetirableMetadata)]
-    analyzer = RetirementAnalyzer(scan.report, metadata, {}, after_days)
+    analyzer = RetirementAnalyzer(scan.report, metadata, refused, after_days)
     return LegacyReport.of(scan.report, analyzer.secrets(), after_days)

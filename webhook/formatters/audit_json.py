@@ -33,6 +33,7 @@ def format_summary(summary: AuditSummary, _options: FormatOptions = DEFAULT_OPTI
         "last": format_time(summary.last),
         "staleTokens": _token_uses(summary.stale) if stats.apiserver else None,
         "legacyTokens": _token_uses(summary.legacy) if stats.apiserver else None,
+        "refusedTokens": _refused_uses(summary) if stats.apiserver else None,
         "decisions": {"tokenguard": _decisions(summary.tokenguard), "apiServer": _decisions(summary.apiserver)},
     })  # fmt: skip
 
@@ -68,6 +69,25 @@ def _table(counter: OutcomeCounter, name: str) -> dict[str, Any]:
         "rows": [{name: key, **_outcomes(row)} for key, row in rows],
         "dropped": counter.dropped,
         "rest": _outcomes(counter.others) if counter.dropped else None,
+    }
+
+
+def _refused_uses(summary: AuditSummary) -> dict[str, Any]:
+    counter = summary.refused
+    return {
+        "rows": [
+            {
+                "secret": secret,
+                "address": address,
+                "client": client,
+                "requests": row.requests,
+                "first": format_time(row.first),
+                "last": format_time(row.last),
+            }
+            for (secret, address, client), row in summary.refused_uses()
+        ],
+        "dropped": counter.dropped,
+        "rest": {"requests": counter.others.requests} if counter.dropped else None,
     }
 
 

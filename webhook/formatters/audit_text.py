@@ -11,6 +11,7 @@ from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
 _STALE = "stale tokens: clients that do not re-read their token and break once the API server token is capped"
 _LEGACY = "legacy tokens, from Secrets"
+_REFUSED = "Disabled legacy tokens that were used, and refused (other requests of these clients may be among them)"
 _UNKNOWN = "Stale and legacy tokens: unknown, only the API server's audit log records their use"
 _OUTCOMES = [outcome.name.lower() for outcome in COUNTED_OUTCOMES]
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
@@ -28,6 +29,7 @@ def format_summary(summary: AuditSummary, options: FormatOptions = DEFAULT_OPTIO
     if stats.apiserver:
         yield from _token_uses(_STALE, summary.stale, rows, stale=True)
         yield from _token_uses(_LEGACY, summary.legacy, rows, stale=False)
+        yield from _refused_uses(summary, rows)
     elif stats.tokenguard:
         yield from ("", _UNKNOWN)
     yield from _decisions("in tokenguard's log", summary.tokenguard, rows)
@@ -52,6 +54,20 @@ def _token_uses(title: str, counter: TokenUseCounter, max_rows: int | None, *, s
     ]
     yield from _aligned(["account", "requests", "last", "stale for" if stale else "details", "clients"], rows, {1})
     yield from _more(len(counter) - len(rows) + counter.dropped, "account")
+
+
+def _refused_uses(summary: AuditSummary, max_rows: int | None) -> Iterator[str]:
+    """Yield who used disabled tokens; nothing if nobody did."""
+    counter = summary.refused
+    if not len(counter):
+        return
+    rows = [
+        [secret, str(row.requests), format_time(row.last) or "", address, client or "(unknown)"]
+        for (secret, address, client), row in islice(summary.refused_uses(), max_rows)
+    ]
+    yield from ("", _REFUSED)
+    yield from _aligned(["secret", "requests", "last", "address", "client"], rows, {1})
+    yield from _more(len(counter) - len(rows) + counter.dropped, "client")
 
 
 def _duration(seconds: int) -> str:

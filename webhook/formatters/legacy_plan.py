@@ -12,11 +12,14 @@ from webhook.legacy.retirable import RetirableSecret
 
 _EFFECTS = {
     Command.DISABLE: (
-        "The API server refuses these tokens within 10 seconds. To undo it:",
-        "tokenguard legacy restore NAMESPACE/NAME",
+        "The API server refuses these tokens within 10 seconds.",
+        "To undo it: tokenguard legacy restore NAMESPACE/NAME",
     ),
     Command.RESTORE: ("The API server accepts these tokens again at once.",),
-    Command.DELETE: ("Deleting cannot be undone: a client that still has such a token needs another one.",),
+    Command.DELETE: (
+        "The API server has recorded no use of these tokens for long enough.",
+        "Deleting cannot be undone: a client that still has such a token needs another one.",
+    ),
 }
 _DONE = {
     Command.DISABLE: "already disabled",

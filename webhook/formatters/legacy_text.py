@@ -52,7 +52,7 @@ def _summary(report: LegacyReport) -> Iterator[tuple[str, str]]:
     found = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     yield "Secrets", f"{len(report.secrets)} legacy{f': {found}' if found else ''}"
     since = f"recorded since {report.tracked_since}" if report.tracked_since else "not recorded"
-    yield "uses", f"{since}; a token is unused after {counted(report.unused_days, 'day')} without one"
+    yield "uses", f"{since}; unused: none for {counted(report.unused_days, 'day')}"
 
 
 def _folded(secrets: Iterable[RetirableSecret]) -> Iterator[str]:
