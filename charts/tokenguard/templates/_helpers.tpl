@@ -123,9 +123,12 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- range $webhook := .object.webhooks -}}
 {{- $_ := set $webhook.clientConfig.service "namespace" $namespace -}}
 {{- with $values.certificates.caBundle }}{{ $_ := set $webhook.clientConfig "caBundle" (b64enc .) }}{{ end -}}
-{{- with $values.webhooks.timeoutSeconds }}{{ $_ := set $webhook "timeoutSeconds" . }}{{ end -}}
 {{- $name := $webhook.name | trimSuffix ".tokenguard.svc" | replace "." "-" -}}
-{{- if and $values.backstop.availabilityFirst (eq $name "pods-validate") }}{{ $_ := set $webhook "failurePolicy" "Ignore" }}{{ end -}}
+{{- if and $values.backstop.availabilityFirst (hasPrefix "pods-" $name) -}}
+{{- $_ := set $webhook "failurePolicy" "Ignore" -}}
+{{- $_ := set $webhook "timeoutSeconds" 2 -}}
+{{- end -}}
+{{- with $values.webhooks.timeoutSeconds }}{{ $_ := set $webhook "timeoutSeconds" . }}{{ end -}}
 {{- with index $values.webhooks.failurePolicy $name }}{{ $_ := set $webhook "failurePolicy" . }}{{ end -}}
 {{- $selector := first $webhook.namespaceSelector.matchExpressions -}}
 {{- $names := list -}}
