@@ -3,18 +3,15 @@
 Needs CEL's comprehensions with two variables, and so Kubernetes 1.33 or newer.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from webhook.core.policy.model import Action, Injection, Mode, Override
+from webhook.core.policy.model import Action, Injection, Mode
 from webhook.core.rules import api_token_automount, inject, token_audience, token_expiration
 from webhook.export import cel, pod_rules, pods
 from webhook.export import inject as inject_rule
 from webhook.export.check import CompilerInput
 from webhook.export.scopes import Variables
-
-_KINDS = ("initContainers", "containers")
 
 
 def variables(given: CompilerInput) -> Variables:
@@ -34,18 +31,16 @@ def patches(given: CompilerInput) -> Iterator[str]:
         yield from _injection(given, number, injection)
 
 
-def _where(given: CompilerInput, rule: str, patched: Callable[[Override], bool]) -> str:
-    """Return whether the request is in a scope in which the rule patches, and isn't exempt."""
-    parts = [
+def _where(given: CompilerInput, rule: str, *actions: Action, default: str | None = None) -> str:
+    """Return whether the request is in a scope in which the rule patches, with this default, and isn't exempt."""
+    scopes = [
         scope
         for scope, settings in given.scopes.settings.items()
-        if settings.mode is Mode.ENFORCE and patched(settings)
+        if settings.mode is Mode.ENFORCE
+        and settings.rules[rule] in actions
+        and default in {None, settings.tokens.audiences.default}
     ]
-    return cel.all_of((given.scopes.where(parts), cel.negated(given.scopes.exempt(rule, pods.ACCOUNTS))))
-
-
-def _has_action(rule: str, *actions: Action) -> Callable[[Override], bool]:
-    return lambda settings: settings.rules[rule] in actions
+    return cel.all_of((given.scopes.where(scopes), cel.negated(given.scopes.exempt(rule, pods.ACCOUNTS))))
 
 
 def _patch(where: str, operations: str) -> Iterator[str]:
@@ -74,7 +69,7 @@ def _caps(given: CompilerInput) -> Iterator[str]:
         kind = pods.IS_API_TOKEN if is_api_token else cel.negated(pods.IS_API_TOKEN)
         condition = cel.all_of((kind, pod_rules.is_too_long(given)))
         operations = _each_token(condition, "expirationSeconds", f"string({pod_rules.cap(given)})", "int(value)")
-        yield from _patch(_where(given, rule, _has_action(rule, *actions)), operations)
+        yield from _patch(_where(given, rule, *actions), operations)
 
 
 def _default_audiences(given: CompilerInput) -> Iterator[str]:
@@ -83,11 +78,7 @@ def _default_audiences(given: CompilerInput) -> Iterator[str]:
         if default is not None:
             lacks = (pod_rules.lacks_audience(given), cel.negated(pod_rules.collides(given, default)))
             operations = _each_token(cel.all_of(lacks), "audience", cel.string(default), "value")
-            yield from _patch(_where(given, rule, partial(_has_default, rule, default)), operations)
-
-
-def _has_default(rule: str, default: str, settings: Override) -> bool:
-    return settings.rules[rule] is Action.PATCH and settings.tokens.audiences.default == default
+            yield from _patch(_where(given, rule, Action.PATCH, default=default), operations)
 
 
 def _removals(given: CompilerInput) -> Iterator[str]:
@@ -95,19 +86,18 @@ def _removals(given: CompilerInput) -> Iterator[str]:
     removed = pod_rules.is_unrequested_mount()
     names = f"variables.volumes.filter(volume, {removed}).map(volume, volume.name)"
     places = []
-    for kind in _KINDS:
+    for kind, every in pods.CONTAINERS.items():
         mounts = (
             f"{pods.MOUNTS}.transformList(number, mount, mount.name in {names},"
             f" '/spec/{kind}/' + string(index) + '/volumeMounts/' + string(number)).join('\\n')"
         )
-        every = f"object.spec.?{kind}.orValue([])"
         places.append(_last_first(cel.flattened(f"{every}.transformList(index, container, {mounts})")))
     volumes = f"variables.volumes.transformList(index, volume, {removed}, '/spec/volumes/' + string(index))"
     places.append(_last_first(volumes))
     off = "JSONPatch{op: 'add', path: '/spec/automountServiceAccountToken', value: false}"
     removals = " + ".join(f"{path}.map(place, JSONPatch{{op: 'remove', path: place}})" for path in places)
     yield from _patch(
-        cel.all_of((_where(given, rule, _has_action(rule, Action.PATCH)), f"{names}.size() > 0")),
+        cel.all_of((_where(given, rule, Action.PATCH), f"{names}.size() > 0")),
         f"[{off}] + {removals}",
     )
 
@@ -120,11 +110,11 @@ def _last_first(places: str) -> str:
 def _injection(given: CompilerInput, number: int, injection: Injection) -> Iterator[str]:
     rule = inject.RULE.name
     is_possible = f"{inject_rule.is_checked(number)} && !variables.conflicts{number}"
-    where = cel.all_of((_where(given, rule, _has_action(rule, Action.PATCH)), is_possible))
+    where = cel.all_of((_where(given, rule, Action.PATCH), is_possible))
     volumes = "(has(object.spec.volumes) ? [] : [JSONPatch{op: 'add', path: '/spec/volumes', value: []}])"
     volume = f"JSONPatch{{op: 'add', path: '/spec/volumes/-', value: {_volume(given, injection)}}}"
     operations = [f"(variables.injected{number} ? [] : {volumes} + [{volume}])"]
-    for kind in _KINDS:
+    for kind in pods.CONTAINERS:
         at_path = f"{pods.MOUNTS}.exists(mount, {pods.is_mounted_at(injection.clean_mount_path)})"
         operations.append(_appended(kind, "volumeMounts", f"!{at_path}", _value(injection.mount)))
         if injection.env:
@@ -139,8 +129,9 @@ def _appended(kind: str, field: str, condition: str, value: str) -> str:
     new = f"JSONPatch{{op: 'add', path: {path}, value: [{value}]}}"
     appended = f"JSONPatch{{op: 'add', path: {path} + '/-', value: {value}}}"
     where = f"{inject_rule.IS_TARGET} && {condition}"
-    every = f"object.spec.?{kind}.orValue([])"
-    return f"{every}.transformList(index, container, {where}, has(container.{field}) ? {appended} : {new})"
+    return (
+        f"{pods.CONTAINERS[kind]}.transformList(index, container, {where}, has(container.{field}) ? {appended} : {new})"
+    )
 
 
 def _volume(given: CompilerInput, injection: Injection) -> str:

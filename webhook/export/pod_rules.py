@@ -47,10 +47,15 @@ def is_year(given: CompilerInput) -> str:
     return f"{_IS_MAGIC} && {pods.for_api_server(given)}"
 
 
+def _lifetime(given: CompilerInput) -> str:
+    """Return how long the token `source` can be valid, in seconds."""
+    return f"(({is_year(given)}) ? {YEAR} : {pods.SECONDS})"
+
+
 def is_too_long(given: CompilerInput) -> str:
     """Return whether the token `source` can be valid longer than the maximum."""
     is_kept = f"{pods.IS_API_TOKEN} && {_IS_MAGIC}" if given.policy.api_server_token.keep else cel.FALSE
-    too_long = f"(({is_year(given)}) ? {YEAR} : {pods.SECONDS}) > variables.maximum"
+    too_long = f"{_lifetime(given)} > variables.maximum"
     return cel.all_of((too_long, cel.negated(is_kept)))
 
 
@@ -62,10 +67,9 @@ def cap(given: CompilerInput) -> str:
 
 
 def _expiration(given: CompilerInput) -> ExportedRule:
-    lifetime = f"(({is_year(given)}) ? {YEAR} : {pods.SECONDS})"
     values = {
         "path": pods.SOURCE_PATH,
-        "lifetime": f"string({lifetime})",
+        "lifetime": f"string({_lifetime(given)})",
         "year": f"({is_year(given)} ? {cel.string(token_expiration.YEAR_NOTE)} : '')",
         "maximum": "string(variables.maximum)",
         "cap": f"string({cap(given)})",
@@ -102,8 +106,7 @@ def _termination(given: CompilerInput) -> Variables:
         for settings in given.scopes.settings.values()
     ]
     yield "capping", given.scopes.condition(capping)
-    lifetime = f"({is_year(given)}) ? {YEAR} : {pods.SECONDS}"
-    effective = f"variables.capping && {is_too_long(given)} ? {cap(given)} : ({lifetime})"
+    effective = f"variables.capping && {is_too_long(given)} ? {cap(given)} : {_lifetime(given)}"
     of_volume = f"{pods.SOURCES}.filter(source, {pods.IS_TOKEN}).map(source, {effective}).min()"
     yield "lifetimes", f"variables.tokenVolumes.map(volume, {of_volume})"
     shortest = "variables.lifetimes.min()"
@@ -119,10 +122,7 @@ def _outlasts() -> ExportedCheck:
         "grace": f"string({grace})",
         "remaining": "string(variables.remaining)",
     }
-
-    def lines(line: str) -> str:
-        return f"{grace} > variables.remaining ? [{line}] : {cel.NO_LINES}"
-
+    lines = cel.once(f"{grace} > variables.remaining")
     return ExportedCheck(violation, values, lines, lines, pods.ACCOUNTS)
 
 

@@ -21,6 +21,8 @@ VOLUME_PATH = "'spec.volumes[' + string(variables.volumes.indexOf(volume)) + ']'
 SOURCE_PATH = f"{VOLUME_PATH} + '.projected.sources[' + string({SOURCES}.indexOf(source)) + ']'"
 MOUNTS = "container.?volumeMounts.orValue([])"
 MOUNT_PATH = "$path"
+CONTAINERS = {kind: f"object.spec.?{kind}.orValue([])" for kind in ("initContainers", "containers")}
+"""The lists of containers, by their field; none of ephemeral containers, which a new pod does not have."""
 BY_SUB_PATH = "mount.?subPath.orValue('') != '' || mount.?subPathExpr.orValue('') != ''"
 
 
@@ -89,22 +91,13 @@ def each_mount(condition: str, containers: str = cel.TRUE) -> Callable[[str], st
     In the line, `MOUNT_PATH` is a placeholder for the path of the mount.
     """
 
-    def lines(line: str) -> str:
-        terms = []
-        for kind in ("initContainers", "containers"):
-            every = f"object.spec.?{kind}.orValue([])"
-            path = (
-                f"'spec.{kind}[' + string({every}.indexOf(container)) + '].volumeMounts['"
-                f" + string({MOUNTS}.indexOf(mount)) + ']'"
-            )
-            of_container = (
-                f"{MOUNTS}.filter(mount, {condition}).map(mount, {line.replace(MOUNT_PATH, path)}).join('\\n')"
-            )
-            of_kind = f"{every}.filter(container, {containers}).map(container, {of_container})"
-            terms.append(f"({cel.flattened(of_kind)})")
-        return " + ".join(terms)
+    def lines_of(every: str, path: str, line: str) -> str:
+        mount_path = f"{path}.volumeMounts[' + string({MOUNTS}.indexOf(mount)) + ']'"
+        line = line.replace(MOUNT_PATH, mount_path)
+        of_container = f"{MOUNTS}.filter(mount, {condition}).map(mount, {line}).join('\\n')"
+        return f"({cel.flattened(f'{every}.filter(container, {containers}).map(container, {of_container})')})"
 
-    return lines
+    return _of_each_kind(lines_of)
 
 
 def each_container(condition: str, suffix: str = "") -> Callable[[str], str]:
@@ -113,15 +106,17 @@ def each_container(condition: str, suffix: str = "") -> Callable[[str], str]:
     In the line, `MOUNT_PATH` is a placeholder for the path of the container with the suffix.
     """
 
-    def lines(line: str) -> str:
-        terms = []
-        for kind in ("initContainers", "containers"):
-            every = f"object.spec.?{kind}.orValue([])"
-            path = f"'spec.{kind}[' + string({every}.indexOf(container)) + ']{suffix}'"
-            terms.append(f"{every}.filter(container, {condition}).map(container, {line.replace(MOUNT_PATH, path)})")
-        return " + ".join(terms)
+    def lines_of(every: str, path: str, line: str) -> str:
+        line = line.replace(MOUNT_PATH, f"{path}{suffix}'")
+        return f"{every}.filter(container, {condition}).map(container, {line})"
 
-    return lines
+    return _of_each_kind(lines_of)
+
+
+def _of_each_kind(lines_of: Callable[[str, str, str], str]) -> Callable[[str], str]:
+    """Return the lines about the containers of every kind, given their list, the beginning of a path, and a line."""
+    paths = {every: f"'spec.{kind}[' + string({every}.indexOf(container)) + ']" for kind, every in CONTAINERS.items()}
+    return lambda line: " + ".join(lines_of(every, path, line) for every, path in paths.items())
 
 
 def for_api_server(given: CompilerInput) -> str:
