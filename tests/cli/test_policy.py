@@ -115,7 +115,7 @@ def test_export_webhooks_that_cannot_be_used_exit_2(text, problem, tmp_path) -> 
     file.write_text(text)
     done = run_command("policy", "export", "--webhooks", str(file))
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"{file}: error: {problem}" in done.stderr
+    assert f"error: {file}: {problem}" in done.stderr
 
 
 def selectors(manifests: str) -> list[dict]:
