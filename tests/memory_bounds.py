@@ -37,6 +37,7 @@ MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
     ),
     "legacy Secrets": (
         "webhook/cluster/state_store.py::SecretStore._known",
+        "webhook/cluster/state_store.py::SecretStore._disabled",
         "webhook/core/cluster_state.py::ClusterState.legacy_tokens",
     ),
     "Namespaces": (

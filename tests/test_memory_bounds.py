@@ -37,6 +37,7 @@ from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules import RULES
 from webhook.core.selectors import labels
+from webhook.core.token_objects import INVALID_SINCE
 from webhook.server.metrics.definitions import CAPPED, FINDINGS
 from webhook.server.metrics.label_limits import MAX_AUDIENCE_LENGTH, MAX_AUDIENCES, MAX_NAMESPACES
 from webhook.server.metrics.recorder import MAX_CACHED, RESOURCES, Metrics
@@ -331,17 +332,21 @@ def test_reasons_for_not_being_ready_stay_bounded() -> None:
 @pytest.mark.covers("failure-modes: legacy Secrets")
 def test_secrets_with_the_longest_names_take_a_kibibyte_each() -> None:
     published: list[object] = []
-    secrets = SecretStore(lambda entries: published.__setitem__(slice(None), [entries]))
+    secrets = SecretStore(lambda entries, _: published.__setitem__(slice(None), [entries]))
+    disabled = {INVALID_SINCE: "2026-11-20"}
     count = 1000
 
     def fill() -> None:
         secrets.replace(
-            ApiObject(metadata=Metadata(longest(n, 253), "demo", annotations=Annotations(longest(n, 253))))
+            ApiObject(
+                metadata=Metadata(longest(n, 253), "demo", labels=disabled, annotations=Annotations(longest(n, 253)))
+            )
             for n in range(count)
         )
         long = Annotations("a" * 260_000)
         for n in range(count):
-            secrets.apply([(ApiObject(metadata=Metadata(longest(n, 253), "demo", annotations=long)), False)])
+            changed = Metadata(longest(n, 253), "demo", labels=disabled, annotations=long)
+            secrets.apply([(ApiObject(metadata=changed), False)])
 
     assert growth(fill) < count * bound("webhook/cluster/state_store.py::SecretStore._known")
     assert secrets._known["demo"][longest(1, 253)] == ""

@@ -83,3 +83,20 @@ def test_namespaces_are_relabelled_and_deleted(index, snapshots) -> None:
         [ObjectChange(namespace("demo", tier="db"), deleted=False), ObjectChange(namespace("other"), deleted=True)]
     )
     assert snapshots[-1].namespaces == {"demo": frozenset({("tier", "db")})}
+
+
+def test_disabled_secrets_are_counted(index, snapshots) -> None:
+    def labelled(name, **labels):
+        return ApiObject(metadata=Metadata(name, "demo", labels=labels or None, annotations=Annotations("app")))
+
+    marked = labelled("a", **{"kubernetes.io/legacy-token-invalid-since": "2026-11-20"})
+    for change, count in (
+        ((labelled("a", team="x"), False), 0), ((marked, False), 1), ((marked, False), 1),
+        ((labelled("a", **{"kubernetes.io/legacy-token-invalid-since": ""}), False), 0), ((marked, False), 1),
+        ((marked, True), 0),
+    ):  # fmt: skip
+        index.secrets.apply([change])
+        assert snapshots[-1].disabled_tokens == count
+    assert len(snapshots) == 5  # a change of another label is published to nobody
+    index.secrets.replace([marked, secret("b")])
+    assert snapshots[-1].disabled_tokens == 1

@@ -16,6 +16,7 @@ from webhook.cluster.state_persistence import StoredState
 from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.selectors import Labels, labels
+from webhook.core.token_objects import INVALID_SINCE
 
 _NONE: Mapping[str, str] = {}
 V = TypeVar("V")
@@ -30,10 +31,12 @@ class StateStore:
         self._publish = publish
         self._missing = {"legacy_tokens", "namespaces"}
         self._lock = threading.Lock()
-        self.secrets = SecretStore(lambda tokens: self._update(legacy_tokens=tokens))
+        self.secrets = SecretStore(
+            lambda tokens, disabled: self._update(legacy_tokens=tokens, disabled_tokens=disabled)
+        )
         self.namespaces = NamespaceStore(lambda found: self._update(namespaces=found))
 
-    def _update(self, **part: Mapping[str, Mapping[str, str]] | Mapping[str, Labels]) -> None:
+    def _update(self, **part: Mapping[str, Mapping[str, str]] | Mapping[str, Labels] | int) -> None:
         with self._lock:  # each store has a thread
             self._missing.difference_update(part)
             self._cluster = replace(self._cluster, **part)  # type: ignore[arg-type]  # each part is of its own type
@@ -42,11 +45,13 @@ class StateStore:
 
 
 class SecretStore:
-    """Accounts of the legacy Secrets by namespace and name."""
+    """Accounts of the legacy Secrets by namespace and name, and which of them are disabled."""
 
-    def __init__(self, publish: Callable[[Mapping[str, Mapping[str, str]]], None]) -> None:
+    def __init__(self, publish: Callable[[Mapping[str, Mapping[str, str]], int], None]) -> None:
+        """`publish` gets the accounts and the number of disabled Secrets."""
         self._publish = publish
         self._known: Mapping[str, Mapping[str, str]] = {}
+        self._disabled: set[tuple[str, str]] = set()
 
     def restore(self, stored: StoredState) -> bool:
         """Use the stored Secrets; return False if there are none."""
@@ -59,7 +64,9 @@ class SecretStore:
         """Replace all Secrets."""
         known: dict[str, dict[str, str]] = {}
         accounts: dict[str, str] = {}  # the name of an account is kept once for all its Secrets
+        self._disabled = set()
         for secret in objects:
+            self._note_label(secret)
             account = _account(secret)
             namespace = known.setdefault(secret.metadata.namespace, {})
             namespace[secret.metadata.name] = accounts.setdefault(account, account)
@@ -68,7 +75,9 @@ class SecretStore:
     def apply(self, changes: Sequence[ObjectChange[ApiObject]]) -> None:
         """Apply changes in their order; a change of other fields costs nothing."""
         latest: dict[str, dict[str, str | None]] = {}
+        disabled_before = len(self._disabled)
         for secret, deleted in changes:
+            self._note_label(secret, deleted=deleted)
             namespace = latest.setdefault(secret.metadata.namespace, {})
             namespace[secret.metadata.name] = None if deleted else _account(secret)
         updates: dict[str, Mapping[str, str] | None] = {}
@@ -76,12 +85,19 @@ class SecretStore:
             current = self._known.get(name, _NONE)
             if changed := {secret: account for secret, account in accounts.items() if current.get(secret) != account}:
                 updates[name] = _updated(current, changed) or None
-        if updates:
+        if updates or len(self._disabled) != disabled_before:
             self._set(_updated(self._known, updates))
+
+    def _note_label(self, secret: ApiObject, *, deleted: bool = False) -> None:
+        key = secret.metadata.namespace, secret.metadata.name
+        if not deleted and (secret.metadata.labels or _NONE).get(INVALID_SINCE):
+            self._disabled.add(key)
+        else:
+            self._disabled.discard(key)
 
     def _set(self, known: Mapping[str, Mapping[str, str]]) -> None:
         self._known = known
-        self._publish(known)
+        self._publish(known, len(self._disabled))
 
 
 class NamespaceStore:

@@ -20,7 +20,8 @@ class ClusterState:
     """The state that decisions depend on.
 
     `legacy_tokens` maps a namespace to its Secrets of type `kubernetes.io/service-account-token`, and each
-    Secret's name to the account that its token is for. `namespaces` maps a namespace to its labels.
+    Secret's name to the account that its token is for; `disabled_tokens` is the number of those whose token is marked
+    invalid, for a metric. `namespaces` maps a namespace to its labels.
     `automounts` maps (namespace, ServiceAccount) to its `automountServiceAccountToken`, if it has one.
     `api_audiences` are the API server's own, unless the policy names them.
     `own_namespace` is the namespace that tokenguard is installed in.
@@ -31,6 +32,7 @@ class ClusterState:
     automounts: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     api_audiences: tuple[str, ...] = FALLBACK_API_AUDIENCES
     own_namespace: str = DEFAULT_NAMESPACE
+    disabled_tokens: int = 0
 
     def namespace_labels(self, namespace: str) -> Labels:
         """Return the labels of a namespace; none if it isn't known."""

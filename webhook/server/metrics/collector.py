@@ -80,6 +80,8 @@ class MetricsCollector(Collector):
         secrets = [float(sum(map(len, snapshot.cluster.legacy_tokens.values())))] if snapshot else []
         namespaces = [float(len(snapshot.cluster.namespaces))] if snapshot else []
         yield _family(definitions.LEGACY_SECRETS, [((), count) for count in secrets])
+        disabled = [float(snapshot.cluster.disabled_tokens)] if snapshot else []
+        yield _family(definitions.DISABLED_SECRETS, [((), count) for count in disabled])
         objects = [(("secrets",), count) for count in secrets] + [(("namespaces",), count) for count in namespaces]
         yield _family(definitions.OBJECTS, objects)
         now = time.monotonic()

@@ -71,6 +71,7 @@ EXEMPTION_EXPIRY = _gauge(
     "exemption_expiry_timestamp_seconds", "Unix time at which an exemption expires.", "exemption", "rules", "reason"
 )
 LEGACY_SECRETS = _gauge("legacy_secrets", "Secrets with a token that never expires.")
+DISABLED_SECRETS = _gauge("legacy_secrets_disabled", "Legacy Secrets whose token the API server refuses.")
 OBJECTS = _gauge("state_objects", "Watched objects: Secrets of the legacy type, and Namespaces.", "resource")
 STATE_AGE = _gauge("state_age_seconds", "Time since the policy, Secrets or Namespaces were last synced.", "source")
 CERTIFICATE_EXPIRY = _gauge(
@@ -100,6 +101,7 @@ RECORDED = (
 )  # fmt: skip
 """Those whose values the recorder keeps, besides `REVIEWS` and `DURATION`; the rest is read from the state."""
 DEFINITIONS = (
-    REVIEWS, DURATION, *RECORDED, READY, POLICY, EXEMPTIONS, EXEMPTION_EXPIRY, LEGACY_SECRETS, OBJECTS, STATE_AGE,
-    CERTIFICATE_EXPIRY, BACKSTOP, SCAN_TIME, SCAN_MAX_AGE, SCAN_RESULTS, SCAN_LEFT_OUT, SCAN_PODS, SCAN_UNEVALUATED,
+    REVIEWS, DURATION, *RECORDED, READY, POLICY, EXEMPTIONS, EXEMPTION_EXPIRY, LEGACY_SECRETS, DISABLED_SECRETS,
+    OBJECTS, STATE_AGE, CERTIFICATE_EXPIRY, BACKSTOP, SCAN_TIME, SCAN_MAX_AGE, SCAN_RESULTS, SCAN_LEFT_OUT, SCAN_PODS,
+    SCAN_UNEVALUATED,
 )  # fmt: skip
