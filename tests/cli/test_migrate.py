@@ -55,7 +55,7 @@ def test_migrate_without_references_exits_0(run, tmp_path) -> None:
     assert "tokenguard legacy disable shop/old" in readme(tmp_path)
 
 
-def test_migrate_without_legacy_secrets_says_where_to_get_them(run, tmp_path) -> None:
+def test_migrate_without_legacy_secrets_names_objects(run, tmp_path) -> None:
     done = run(web())
     assert (done.returncode, "'tokenguard objects' prints those of a cluster" in done.stderr) == (2, True)
     assert not (tmp_path / "out").exists()
@@ -142,12 +142,19 @@ def test_checklist_has_the_steps_of_each_kind(run, tmp_path, kind: str, expected
     assert expected in readme(tmp_path)
 
 
-def test_names_of_manifests_stay_in_the_folder_and_are_no_markup(run, tmp_path) -> None:
+def test_hostile_names_stay_in_folder_and_are_no_markup(run, tmp_path) -> None:
     hostile = workload("Deployment", "../../x`<b>|\n## y", {"serviceAccountName": "app", "containers": [CONTAINER]})
     assert run(OLD, hostile).returncode == 1
     assert all(file.parent == tmp_path / "out/shop" for file in (tmp_path / "out").rglob("*") if file.is_file())
     assert "\n## y" not in readme(tmp_path)
     assert r"\<b\>" in readme(tmp_path)
+
+
+def test_longest_name_makes_a_shorter_file_name(run, tmp_path) -> None:
+    spec = {"serviceAccountName": "app", "containers": [CONTAINER]}
+    assert run(OLD, workload("Deployment", "x" * 253, spec)).returncode == 1
+    [patch] = (tmp_path / "out/shop").glob("deployment-*.yaml")
+    assert f"({patch.name})" in readme(tmp_path)
 
 
 @pytest.fixture

@@ -32,9 +32,9 @@ def plane(unguarded_plane):
     running.create(
         *namespace_with("custom"),
         secret("old", "custom", "default"),
-        definition("argoproj.io", "Rollout", ("v1alpha1",)),
-        definition("example.com", "Runner", ("v1", "v1beta1")),
     )
+    running.do("apply", "-f", "-", stdin=definition("argoproj.io", "Rollout", ("v1alpha1",)))
+    running.do("apply", "-f", "-", stdin=definition("example.com", "Runner", ("v1", "v1beta1")))
     for version, kind in (("argoproj.io/v1alpha1", "Rollout"), ("example.com/v1", "Runner")):
         made = json.dumps(custom(version, kind, "web"))
         eventually(lambda made=made: running.kubectl("apply", "-f", "-", stdin=json.loads(made)).returncode == 0)

@@ -122,7 +122,7 @@ def test_mode_of_the_token_alone_becomes_the_volumes() -> None:
     assert projected["sources"][1]["configMap"]["items"] == [{"key": "ca.crt", "path": "c", "mode": 0o440}]
 
 
-def test_programs_read_the_file_again_and_no_longer_by_sub_path() -> None:
+def test_tasks_say_to_read_the_file_again_and_elsewhere() -> None:
     mounts = [
         {"name": "creds", "mountPath": "/creds"},
         {"name": "creds", "mountPath": "/app/token", "subPath": "token"},

@@ -1,5 +1,6 @@
 """What has to change in a workload, as a plan and a patch file, and what else its owner needs to know."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -28,6 +29,10 @@ _DEPLOYED_BY = (
     ("labels", "olm.owner", "operator"),
 )
 """By which label or annotation a tool marks what it deploys; its value begins with the name of the deployment."""
+
+
+_MAX_FILE_NAME = 200
+"""Characters; Linux allows 255 bytes, of which atomic writes and the suffix take some."""
 
 
 class PatchFile(Struct, frozen=True):
@@ -192,7 +197,7 @@ def _identity(api_version: str, kind: str, name: str) -> dict[str, Any]:
 
 def _file_name(group: str, kind: str, name: str) -> str:
     """Return `KIND-NAME.yaml`, with the group of a custom kind; a manifest's name may contain any character."""
-    return safe_name(f"{resource_name(group, kind)}-{name}.yaml")
+    return f"{safe_name(f'{resource_name(group, kind)}-{name}')}.yaml"
 
 
 def resource_name(group: str, kind: str) -> str:
@@ -201,8 +206,11 @@ def resource_name(group: str, kind: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Return a name of a file or folder; a manifest's names may contain any character."""
-    return re.sub(r"[^A-Za-z0-9.-]|\A\.", "_", name)
+    """Return a name of a file or folder: a manifest's names may contain any character, and file names are shorter."""
+    safe = re.sub(r"[^A-Za-z0-9.-]|\A\.", "_", name)
+    if len(safe) <= _MAX_FILE_NAME:
+        return safe
+    return f"{safe[:_MAX_FILE_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _created_by(metadata: Json) -> str:

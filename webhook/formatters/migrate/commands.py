@@ -66,8 +66,7 @@ def kinds_commands(namespace: str, secrets: Iterable[str]) -> list[str]:
 
 def pull_secrets_commands(namespace: str) -> list[str]:
     """Return the command that lists the Secrets for pulling images in a namespace."""
-    columns = "custom-columns=NAME:.metadata.name,TYPE:.type"
-    return [f"kubectl get secrets -n {quoted(namespace)} -o {columns} | grep dockerc"]
+    return [f"kubectl get secrets -n {quoted(namespace)} | grep kubernetes.io/dockerc"]
 
 
 def bindings_command(namespace: str, account: str) -> str:
