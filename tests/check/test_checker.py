@@ -61,7 +61,7 @@ def test_check_other_audience_is_found() -> None:
 FOUND = {
     "rejected": (
         (LEGACY_SECRET, LEGACY_POD),
-        [("legacy-token-secret", "reject", 1, 3), ("legacy-token-reference", "reject", 2, 16)],
+        [("legacy-token-secret", "reject", 1, 3), ("legacy-token-reference", "reject", 2, 17)],
     ),
     "patched": ((LONG_POD,), [("token-expiration", "patch", 1, 14)]),
     "warned": ((SUBPATH_POD,), [("token-subpath", "warn", 1, 5)]),

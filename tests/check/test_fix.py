@@ -49,16 +49,24 @@ def test_fix_injection_is_idempotent() -> None:
 
 def test_fix_objects_of_a_list_stay_in_it() -> None:
     items = [json.loads(item.raw) for item in read_manifests(f"{SEED_POD}---\n{LONG_POD}".encode()).manifests]
-    text = fixed(json.dumps({"apiVersion": "v1", "kind": "List", "metadata": {"x": "1"}, "items": items}))
+    text = fixed(
+        json.dumps({"apiVersion": "v1", "kind": "List", "metadata": {"x": "1"}, "items": items}) + "\n", SEED_POD
+    )
     assert "86400" not in text
     assert 'kind: List\nmetadata:\n  x: "1"\n' in text
     assert objects(text)[0] == items[0]
 
 
-def test_fix_json_is_printed_as_yaml() -> None:
-    text = json.dumps(objects(SEED_POD)[0])
-    assert fixed(text).startswith("---\napiVersion: v1\nkind: Pod\n")
-    assert objects(fixed(text)) == objects(SEED_POD)
+def test_fix_json_beside_yaml_is_printed_as_yaml() -> None:
+    text = json.dumps(objects(SEED_POD)[0]) + "\n"
+    assert fixed(text, SEED_POD).startswith("---\napiVersion: v1\nkind: Pod\n")
+    assert objects(fixed(text, SEED_POD)) == objects(SEED_POD) * 2
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+def test_fix_json_alone_stays_json_in_its_layout(indent: int | str | None) -> None:
+    text = json.dumps(objects(LONG_POD)[0], indent=indent) + "\n"
+    assert fixed(text) == text.replace("86400", "3600")
 
 
 def test_fix_aliases_are_changed_independently() -> None:
@@ -116,17 +124,17 @@ TEXTS = ["y", "n", "1e3", "0o7", "<<", "=", "off", "2024-01-01", "12:30", "0644"
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_fix_strings_stay_strings(text: str) -> None:
-    written = fixed(json.dumps({"apiVersion": "v1", "kind": "X", "data": {text: text}}))
-    (read,) = objects(written)
+    written = fixed(json.dumps({"apiVersion": "v1", "kind": "X", "data": {text: text}}) + "\n", SEED_POD)
+    read, _ = objects(written)
     assert isinstance(read, dict)
     assert read["data"] == {text: text}
 
 
 @given(VALUES.filter(lambda value: "\\ud" not in json.dumps(value)) | st.floats(allow_nan=False, allow_infinity=False))
 def test_fix_rewritten_document_has_the_same_values(value: object) -> None:
-    text = json.dumps({"apiVersion": "v1", "kind": "X", "value": value})
+    text = json.dumps({"apiVersion": "v1", "kind": "X", "value": value}) + "\n"
     before = objects(text)
-    assert objects(fixed(text)) == before
+    assert objects(fixed(text, SEED_POD))[:-1] == before
 
 
 def test_fix_comment_of_hashes_is_kept() -> None:

@@ -178,3 +178,21 @@ def test_uri_of_absolute_path_below_cwd_is_relative(tmp_path: Path, monkeypatch:
 
 def test_displayed_path_escapes_bytes() -> None:
     assert displayed(os.fsdecode(b"a\xff.yaml")) == "a\\xff.yaml"
+
+
+@pytest.mark.parametrize(("ignored", "globs", "left"), [
+    ("", (), ["deploy/a.yaml", "a.yaml", "deploy"]),
+    ("deploy/", (), ["a.yaml"]),
+    ("", ("a.yaml",), ["deploy"]),
+    ("*\n!deploy\n", (), ["deploy/a.yaml", "deploy"]),
+], ids=["nothing", "a folder above", "a name", "included again"])  # fmt: skip
+def test_find_excludes_named_files_on_request(tmp_path, monkeypatch, ignored, globs, left) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in TREE:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path(".tokenguardignore").write_text(ignored.replace("!deploy", "!deploy\n!deploy/**"))
+    given = ["deploy/a.yaml", "a.yaml", "deploy", "/no/such/file"]
+    roots = {file.root for file in find(given, globs, excludes_named=True) if isinstance(file, InputFile)}
+    assert roots == {*left, "/no/such/file"}
+    assert {file.path for file in find(given[:2], globs)} == {*given[:2]}

@@ -60,10 +60,16 @@ def test_check_findings_exit_1(folder: Path) -> None:
     assert done.returncode == 1
     assert [line.split(" ")[0] for line in done.stdout.splitlines()][:4] == [
         "legacy.yaml:3:1:",
-        "legacy.yaml:16:7:",
+        "legacy.yaml:17:34:",
         "long.yaml:14:11:",
         "3",
     ]
+
+
+def test_force_exclude_of_all_named_files_is_clean(folder: Path) -> None:
+    done = check("legacy.yaml", "--force-exclude", "--exclude", "legacy*", at=folder)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert check("legacy.yaml", "--exclude", "legacy*", at=folder).exit_code == 1
 
 
 def test_exclude_repeated_leaves_out_all_matches(folder: Path) -> None:

@@ -171,3 +171,11 @@ def test_output_escapes_what_the_encoding_lacks(encoding, shown) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
     assert f"1 of other kinds: 1 {shown}" in done.stdout.decode()
+
+
+def test_output_writes_an_ellipsis_as_dots_where_the_encoding_lacks_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "webhook", "rules", "x" * 200], capture_output=True, check=False, timeout=60,
+        cwd=CHECKOUT, env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"},
+    )  # fmt: skip
+    assert b'xxx..."' in done.stderr

@@ -35,7 +35,7 @@ EXPECTED = [
         "or run: kubectl create token robot -n default --duration=1h"
     ),
     (
-        "<stdin>:16:7: denied: Pod/reader: legacy-token-reference: "
+        "<stdin>:17:34: denied: Pod/reader: legacy-token-reference: "
         'spec.containers[0].env[0] reads the long-lived token of "robot" in Secret "robot-token"; '
         "mount a projected token instead"
     ),
@@ -44,7 +44,7 @@ EXPECTED = [
         f"{PLACE} has lifetime 86400s, exceeding the maximum 3600s; capped to 3600s"
     ),
     (
-        "<stdin>:39:59: warned: Pod/subpath: token-subpath: "
+        "<stdin>:39:88: warned: Pod/subpath: token-subpath: "
         "spec.containers[0].volumeMounts[0] mounts a token by subPath (never refreshed); "
         "mount the whole volume"
     ),

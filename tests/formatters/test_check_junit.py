@@ -32,7 +32,7 @@ def test_junit_has_a_case_for_each_object() -> None:
     failure = suite[2][0]
     assert failure.get("type") == "legacy-token-reference"
     assert failure.get("message", "").startswith("spec.containers[0].env[0] reads the long-lived token")
-    assert (failure.text or "").startswith("<stdin>:16:7: denied: Pod/reader: ")
+    assert (failure.text or "").startswith("<stdin>:17:34: denied: Pod/reader: ")
 
 
 def test_junit_finding_below_fail_on_is_output() -> None:

@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-from tests.check.runs import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy, text_lines
+from tests.check.runs import (
+    INJECTION,
+    LEGACY_POD,
+    LEGACY_SECRET,
+    LONG_POD,
+    SEED_POD,
+    checked,
+    checked_paths,
+    policy,
+    text_lines,
+)
+from tests.policies import HEAD
 
 HELP = "project a token into the pod, add an exemption with an end date, or run: kubectl create token robot -n default"
 EXPECTED = f"""\
@@ -48,7 +59,7 @@ def test_text_notes_follow_the_findings_of_their_object() -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("width", [70, 80])
 def test_text_wraps_between_words_at_the_width_of_the_terminal(width: int) -> None:
     report = checked(LEGACY_SECRET, LEGACY_POD, LONG_POD)
     narrow = text_lines(report, width=width)
@@ -85,7 +96,7 @@ def test_text_source_line_has_no_environment_value() -> None:
     env = "- {name: TOKEN, value: HUNTER, valueFrom: {secretKeyRef: {name: robot-token, key: token}}}"
     pod = LEGACY_POD.partition("    - name")[0] + f"    {env}\n"
     [shown] = [line for line in text_lines(checked(LEGACY_SECRET, pod)) if "secretKeyRef" in line]
-    assert "{name: TOKEN, value: …, valueFrom: {secretKeyRef: {name: robot-token, key: token}}}" in shown
+    assert "{name: …, value: …, valueFrom: {secretKeyRef: {name: robot-token, key: …}}}" in shown
 
 
 def test_text_caret_is_below_the_value_in_a_flow_mapping() -> None:
@@ -107,3 +118,67 @@ def test_text_long_source_line_is_cropped_around_the_caret() -> None:
     at = lines[number].index("^")
     assert lines[number - 1][at:].startswith("expirationSeconds: 86400")
     assert all(len(line) <= 80 for line in lines)
+
+
+BLOCK_POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  containers:
+  - name: app
+    env:
+    - name: TOKEN
+      valueFrom:
+        secretKeyRef:
+          key: token
+          name: robot-token
+    volumeMounts:
+    - name: long
+      mountPath: /a
+      subPath: token
+  volumes:
+  - name: long
+    projected:
+      sources:
+      - serviceAccountToken:
+          path: token
+          audience: forbidden
+          expirationSeconds: 86400
+  - name: host
+    hostPath:
+      type: Directory
+      path: /var/lib/kubelet
+"""
+REJECTED = "rules: {token-expiration: reject, token-audience: reject}\ntokens: {audiences: {allowed: [vault]}}\n"
+
+
+def test_text_caret_is_at_the_field_that_is_wrong() -> None:
+    lines = text_lines(checked(LEGACY_SECRET, BLOCK_POD, under=policy(HEAD + REJECTED)))
+    marked = [lines[number - 1].partition("| ")[2].strip() for number, line in enumerate(lines) if "^" in line]
+    assert sorted(marked) == [
+        "audience: forbidden",
+        "expirationSeconds: 86400",
+        "name: robot-token",
+        "path: /var/lib/kubelet",
+        "subPath: token",
+        "type: kubernetes.io/service-account-token",
+    ]
+
+
+def test_text_shows_the_strongest_findings_and_counts_the_others() -> None:
+    report = checked(*[LONG_POD] * 5, LEGACY_SECRET, LEGACY_POD)
+    lines = text_lines(report, rows=3)
+    shown = [line.strip().partition("[")[0] for line in lines if line.startswith("    ") and "[" in line.split(":")[0]]
+    assert sorted(shown) == ["denied", "denied", "patched"]
+    assert "and 4 more findings in 1 file: --max-findings 0 shows all" in lines
+    assert "  token-expiration        5 patched" in lines
+
+
+def test_text_long_path_fits_below_its_heading(tmp_path) -> None:
+    path = tmp_path / ("folder/" * 12) / "pod.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(LONG_POD)
+    report = checked_paths(path)
+    assert [line.strip() for line in text_lines(report, width=80) if "-->" in line] == ["--> .../pod.yaml:14:11"]
+    assert [line.strip() for line in text_lines(report) if "-->" in line] == [f"--> {path}:14:11"]

@@ -54,8 +54,8 @@ def small_cluster() -> Small:
     return found.pod("bare", live(serviceAccountName="app"))
 
 
-def text(report) -> str:
-    return "\n".join(scan_text.format_report(report))
+def text(report, width: int = 0) -> str:
+    return "\n".join(scan_text.format_report(report, FormatOptions(width=width)))
 
 
 def test_text_lists_pods_that_were_certainly_not_evaluated() -> None:
@@ -89,7 +89,7 @@ def test_text_shows_the_whole_report(small_cluster) -> None:
         == """\
 cluster    https://api, 2026-11-24 12:00 UTC
 policy     POLICY, enforce: policy.yaml
-audiences  the API server's, assumed (see --api-audience): https://kubernetes.d…
+audiences  the API server's, assumed (see --api-audience): https://kubernetes.default.svc, https://kubernetes.default.svc.cluster.local
 scanned    1 namespace, 3 pods of 2 workloads
 if recreated under this policy  denied       patched        warned       allowed
 pods                                 2             1             0             0
@@ -280,9 +280,12 @@ def test_summary_fits_a_screen(small_cluster) -> None:
     small_cluster.snapshot.unread += [REFUSED] * 20
     small_cluster.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
     report = small_cluster.scan(EXEMPTIONS, EXEMPTIONS + INJECT + "rules: {token-request-binding: reject}\n")
-    summary = text(report).partition("\n\n")[0].split("\n")
-    assert len(summary) <= 24
+    summary = text(report, width=80).partition("\n\n")[0].split("\n")
+    assert len(summary) <= 28, "24 and the second lines of long values"
     assert max(map(len, summary)) <= 80
+    words = " ".join(" ".join(summary).split())
+    assert "https://kubernetes.default.svc, https://kubernetes.default.svc.cluster.local" in words
+    assert "…" not in words
 
 
 @pytest.mark.parametrize(("now", "simulated", "expected"), [

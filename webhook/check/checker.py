@@ -3,7 +3,7 @@
 import datetime as dt
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -41,6 +41,14 @@ UNREADABLE_OBJECT = "unreadable-object"
 """The rule name of a finding about an object that rules look at and that cannot be read."""
 
 _POLICY = f"/data/{KEY}"
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "legacy-token-reference": ("valueFrom/secretKeyRef/name", "secretRef/name", "secret/name", "secretName", "name"),
+    "token-expiration": ("serviceAccountToken/expirationSeconds", "expirationSeconds"),
+    "token-audience": ("serviceAccountToken/audience", "audience", "serviceAccountToken"),
+    "token-subpath": ("subPath", "subPathExpr"),
+    "kubelet-hostpath": ("path",),
+}
+"""The fields below the place of a violation that it is about, the most specific first: where to put the caret."""
 
 
 def check(  # noqa: PLR0913 - what a run depends on, each by its name
@@ -198,6 +206,12 @@ class _Evaluator:
                 evaluation, INVALID_POLICY, Action.REJECT, error.path, error.message, line, excerpt=excerpt
             )
             yield policy_error, True
+        self._report.warnings += (
+            InputProblem(
+                evaluation.file_path, f"{warning.path}: {warning.message}", manifest.line_in(_POLICY, warning.line)
+            )
+            for warning in decision.policy_warnings
+        )
         for finding in decision.findings:
             yield self._finding(evaluation, finding, request.template_pointer), _counts(finding)
         for rule, exemption in decision.exemptions:
@@ -208,7 +222,7 @@ class _Evaluator:
         pointer = violation.pointer
         if len(violation.edits) == 1 and isinstance(edit := violation.edits[0], Put) and edit.replaces:
             pointer = template + edit.pointer  # the value that has to change
-        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer)
+        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer, _FIELDS.get(finding.rule, ()))
         line = excerpt.line if excerpt else manifest.line_of(pointer)
         message, advice = finding.parts
         edits = violation.edits if finding.action is Action.PATCH else ()

@@ -50,10 +50,12 @@ def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
     patches = _patches(report)
     written: list[str] = []
     rewritten = 0
+    keeps_json = len(report.files) == 1 and _is_json(report.files[0])
     for file in report.files:
         fixer = _Fixer(file, patches)
         try:
-            written += map(_delimited, fixer.pieces(json_as_yaml=True))
+            pieces = fixer.pieces(json_as_yaml=not keeps_json)
+            written += pieces if keeps_json else map(_delimited, pieces)
         except UnicodeDecodeError:
             return InputProblem(file.source.path, "is not UTF-8, so --fix prints nothing; save it as UTF-8")
         except ValueError:  # changed JSON is mixed with text that cannot be read
@@ -86,6 +88,12 @@ def fixed_files(report: CheckReport) -> Iterator[FixedFile | InputProblem]:
 
 def _lost(path: str) -> InputProblem:
     return InputProblem(path, "cannot be reproduced, so --fix prints nothing; leave it out or correct it")
+
+
+def _is_json(file: ParsedFile) -> bool:
+    """Return whether a file is JSON from its beginning to its end."""
+    manifests = file.reading.manifests
+    return bool(manifests) and not file.reading.problems and all(each.source.text is None for each in manifests)
 
 
 def changed_documents(report: CheckReport) -> int:

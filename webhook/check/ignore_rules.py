@@ -81,3 +81,20 @@ class IgnoreRules:
             excluded = bool(matching) and not matching[-1].includes
         self.has_excluded |= excluded
         return excluded
+
+
+def is_excluded(path: str, exclude: Iterable[str]) -> bool:
+    """Return whether a path below the working directory, or a folder that it is in, is excluded.
+
+    `exclude` are globs below the working directory. A file with rules that cannot be read has none.
+    """
+    full, folder = _absolute(path), Path.cwd()
+    if not full.is_relative_to(folder):
+        return False
+    rules = IgnoreRules(os.curdir, exclude, lambda _: None)
+    for name in full.relative_to(folder).parts:
+        rules.enter(str(folder))
+        if rules.excludes(str(folder), name, is_folder=(folder / name).is_dir()):
+            return True
+        folder /= name
+    return False

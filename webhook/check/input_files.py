@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote_from_bytes
 
-from webhook.check.ignore_rules import IGNORE_FILE, IgnoreRules
+from webhook.check.ignore_rules import IGNORE_FILE, IgnoreRules, is_excluded
 from webhook.core.formatting import failure_text
 
 STDIN = "-"
@@ -66,17 +66,20 @@ def _encoded(path: Path) -> str:
 
 
 def find(
-    paths: Iterable[str], exclude: Iterable[str] = (), stdin_name: str = STDIN
+    paths: Iterable[str], exclude: Iterable[str] = (), stdin_name: str = STDIN, *, excludes_named: bool = False
 ) -> Iterator[InputFile | InputProblem]:
     """Yield the files that the paths name, each once, and the folders that contain none or cannot be listed.
 
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders, `node_modules` and linked
     folders are left out, and what `exclude` (below each given folder) and files `.tokenguardignore` exclude. See
-    `webhook.check.ignore_rules` for their syntax. Standard input is called `stdin_name`.
+    `webhook.check.ignore_rules` for their syntax. With `excludes_named`,
+    the paths themselves, too. Standard input is called `stdin_name`.
     """
     known: set[str] = set()
     globs = tuple(exclude)
     for path in paths:
+        if excludes_named and path != STDIN and is_excluded(path, globs):
+            continue
         for file in _files_of(path, globs):
             absolute = file.path if file.path == STDIN else str(Path.cwd() / file.path)
             if absolute not in known:

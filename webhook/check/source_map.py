@@ -1,7 +1,7 @@
 """Where the values of a manifest are in its text: for the source line of a finding, and for edits of the text."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
@@ -107,11 +107,15 @@ class SourceMap:
         self._lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text) if self._root else []  # YAML's line breaks
         self._scalars: dict[int, list[_Scalar]] | None = None
 
-    def excerpt(self, pointer: str) -> Excerpt | None:
-        """Return the place that a JSON Pointer names, or that of its nearest existing parent."""
+    def excerpt(self, pointer: str, fields: Iterable[str] = ()) -> Excerpt | None:
+        """Return the place of the first of the fields below a JSON Pointer that exists, else of what it names.
+
+        If that does not exist either, return the place of its nearest existing parent.
+        """
         if self._root is None:
             return None
-        key, value, _ = find(self._root, pointer)
+        places = (find(self._root, f"{pointer}/{field}") for field in fields)
+        key, value, _ = next((place for place in places if place.exists), None) or find(self._root, pointer)
         mark, end_mark = (key or value).start_mark, value.end_mark
         number, start = mark.line, mark.column
         if number >= len(self._lines):

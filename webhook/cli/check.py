@@ -21,6 +21,7 @@ from webhook.formatters.check_lines import problem_line
 from webhook.formatters.formatter import LINE_FORMATS, FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
 
+MAX_FINDINGS = 50
 FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
     "text": check_text.format_report,
     "concise": check_concise.format_report,
@@ -39,8 +40,8 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @click.option("--fail-on", type=Choice([action.value for action in OUTCOMES]), default=Action.WARN.value,
               help="Exit with 1 only for findings with this action or a stronger one.")  # fmt: skip
 @click.option("--fix", is_flag=True,
-              help="Print the manifests as the webhook would patch them, as YAML; findings go to stderr. Comments and"
-                   " layout stay.")  # fmt: skip
+              help="Print the manifests as the webhook would patch them; findings go to stderr. Comments and layout"
+                   " stay; a JSON file stays JSON, several files are one stream of YAML.")  # fmt: skip
 @click.option("--write", is_flag=True, help="With --fix: change the files instead of printing them.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change, as a unified diff; findings go to stderr.")
 @click.option("--stdin-filename", metavar="FILE", default=STDIN, show_default=False,
@@ -48,6 +49,10 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @click.option("--exclude", multiple=True, metavar="GLOB",
               help="Skip files and folders, as a line of .gitignore does: a name at any depth or, with a slash, a path"
                    " below a given folder; ** matches any number of folders. May be repeated.")  # fmt: skip
+@click.option("--force-exclude", is_flag=True,
+              help="Apply --exclude and .tokenguardignore also to files that are named, for pre-commit.")  # fmt: skip
+@click.option("--max-findings", type=click.IntRange(min=0), default=MAX_FINDINGS, metavar="NUMBER",
+              help="Findings that text output shows, the strongest; the summary counts all. 0: all.")  # fmt: skip
 @click.option("-n", "--namespace", metavar="NAME", default="default",
               help="Namespace of objects without metadata.namespace.")  # fmt: skip
 @own_namespace_option
@@ -68,6 +73,8 @@ def command(
     diff: bool,
     stdin_filename: str,
     exclude: tuple[str, ...],
+    force_exclude: bool,
+    max_findings: int,
     namespace: str,
     own_namespace: str,
     verbose: bool,
@@ -103,7 +110,7 @@ def command(
     with Progress(sys.stderr) as progress:
         loaded_policy, in_use = read_policy_options(options, mode)
         report = check(
-            find(paths or (STDIN,), exclude, stdin_filename),
+            find(paths or (STDIN,), exclude, stdin_filename, excludes_named=force_exclude),
             loaded_policy,
             now=dt.datetime.now(dt.UTC),
             namespace=namespace,
@@ -113,7 +120,7 @@ def command(
             step=progress.step,
         )
     report.fail_on = Action(fail_on)
-    shown = FormatOptions(verbose=verbose)
+    shown = FormatOptions(verbose=verbose, rows=max_findings)
     if write or diff:
         files = list(fixed_files(report))
         print_report(FORMATTERS, output, report, shown, err=diff)

@@ -37,6 +37,7 @@ COMMANDS = (
     "token",
 )
 """Each is `command` in the module of its name, which is imported when it is called."""
+_ASCII = {"\N{HORIZONTAL ELLIPSIS}": "..."}
 _INTERRUPTED = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as of a process that the signal ends."""
 
@@ -129,7 +130,19 @@ def _escape_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             encoding = "utf-8" if codecs.lookup(stream.encoding).name == "ascii" else None
-            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+            stream.reconfigure(encoding=encoding, errors="tokenguard")
+
+
+def _substitute(error: UnicodeError) -> tuple[str, int]:
+    """Return ASCII characters for those of our own texts that an encoding lacks, and escapes for others."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    ascii_text = "".join(_ASCII.get(char) or char.encode("ascii", "backslashreplace").decode() for char in lacking)
+    return ascii_text, error.end
+
+
+codecs.register_error("tokenguard", _substitute)
 
 
 def _discard_unwritten() -> None:

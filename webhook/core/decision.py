@@ -143,8 +143,8 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
 
     `exempted` are the findings that an exemption covers, each with the exemption. `problem` says why the object could
     not be evaluated; `policy` is the document's revision, `mode` the one in force. `policy_errors` are those of a
-    policy document that is denied. `status` matters if the outcome is a denial. `help` is where the policy's owners
-    tell authors to read on or ask.
+    policy document that is denied, `policy_warnings` what has no effect in one that is allowed. `status` matters if the
+    outcome is a denial. `help` is where the policy's owners tell authors to read on or ask.
     """
 
     outcome: Outcome
@@ -159,6 +159,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     coverage: Coverage = Coverage.EVALUATED
     status: DenialStatus = FORBIDDEN
     help: str = ""
+    policy_warnings: tuple[PolicyError, ...] = ()
 
     @cached_property
     def encoded_patch(self) -> bytes:
@@ -197,7 +198,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
         return f"tokenguard {decision_id}", f"see 'tokenguard {command}'"
 
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings: what the author wrote and was patched, or would be under enforcement."""
+        """Return the warnings: what the author wrote and was patched, would be under enforcement, or has no effect."""
         authored = [
             finding
             for finding in self.findings
@@ -206,7 +207,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
         warnings = _lines(authored, WARNING_LENGTH)
         if self.problem and self.outcome is Outcome.WARNED:
             warnings.append(self.problem)
-        return tuple(warnings)
+        return (*warnings, *map(str, self.policy_warnings))
 
 
 def first_of_each_rule(findings: Sequence[Finding], max_findings: int) -> Sequence[Finding]:

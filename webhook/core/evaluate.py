@@ -44,7 +44,7 @@ def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, n
 
     Pure: the same arguments give the same decision, and nothing else happens.
     """
-    independent = policy_independent_decision(request, cluster.own_namespace)
+    independent = policy_independent_decision(request, cluster.own_namespace, now)
     if independent is not None:
         return replace(independent, policy=policy.revision)
     subject = request.subject
@@ -90,11 +90,11 @@ def allow_unpatched(decision: Decision) -> Decision:
     return replace(decision, outcome=Outcome.WARNED if _WARN in actions else Outcome.ALLOWED, findings=findings)
 
 
-def policy_independent_decision(request: AdmissionRequest, own_namespace: str) -> Decision | None:
+def policy_independent_decision(request: AdmissionRequest, own_namespace: str, now: dt.datetime) -> Decision | None:
     """Return the decision if it is the same under every policy, and so without one; None if it depends on the policy.
 
     It is about objects to which no rule applies, requests of Kubernetes itself, and a policy's own ConfigMap.
-    `own_namespace` is the namespace that tokenguard is installed in.
+    `own_namespace` is the namespace that tokenguard is installed in, `now` is aware.
     """
     subject, found = request.subject, request.object
     if subject is None:
@@ -103,7 +103,7 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str) -
     if request.phase is _MUTATE and subject is not _POD:
         return _not_evaluated(f"{request.resource}: evaluated in /validate")
     if subject is _POLICY:
-        return _policy_document_decision(request, own_namespace)
+        return _policy_document_decision(request, own_namespace, now)
     reason = _exclusion_reason(request, own_namespace)
     if reason is not None:
         return Decision(Outcome.ALLOWED, note=reason, coverage=Coverage.EXCLUDED)
@@ -113,11 +113,11 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str) -
     return None
 
 
-def _policy_document_decision(request: AdmissionRequest, own_namespace: str) -> Decision:
+def _policy_document_decision(request: AdmissionRequest, own_namespace: str, now: dt.datetime) -> Decision:
     if not isinstance(request.object, PolicyConfigMap):
         return Decision(Outcome.DENIED, problem=request.problem, status=BAD_REQUEST)
     old = request.old_object if isinstance(request.old_object, PolicyConfigMap) else None
-    return configmap_admission.decide(request.object, old, in_own_namespace=request.namespace == own_namespace)
+    return configmap_admission.decide(request.object, old, now, in_own_namespace=request.namespace == own_namespace)
 
 
 def _not_evaluated(note: str) -> Decision:

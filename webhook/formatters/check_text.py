@@ -5,10 +5,10 @@ from itertools import groupby
 
 import click
 
-from webhook.check.report import CheckFinding, CheckReport, ManifestEvaluation
+from webhook.check.report import OUTCOMES, CheckFinding, CheckReport, ManifestEvaluation
 from webhook.check.source_map import Excerpt
 from webhook.core.decision import Outcome
-from webhook.core.formatting import plain
+from webhook.core.formatting import counted, plain
 from webhook.formatters.check_lines import NOTE, finding_word, place, problem_line, styled
 from webhook.formatters.check_summary import summary_lines, wrapped
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
@@ -25,11 +25,18 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     if report.problems or report.warnings:
         yield ""
     order = {id(evaluation): number for number, evaluation in enumerate(report.evaluations)}
-    findings = sorted(report.shown_findings(verbose=options.verbose), key=lambda finding: order[id(finding.evaluation)])
+    found = report.shown_findings(verbose=options.verbose)
+    worst = sorted(found, key=lambda finding: [*OUTCOMES, finding.action].index(finding.action))
+    shown = worst[: options.rows or None]
+    findings = sorted(shown, key=lambda finding: order[id(finding.evaluation)])
     for file, in_file in groupby(findings, key=lambda finding: finding.evaluation.file):
         yield _bold(plain(file), colour=colour)
         for _, about in groupby(in_file, key=lambda finding: id(finding.evaluation)):
             yield from _object(list(about), options)
+        yield ""
+    if more := len(found) - len(shown):
+        files = len({finding.evaluation.file for finding in worst[len(shown) :]})
+        yield f"and {counted(more, 'more finding')} in {counted(files, 'file')}: --max-findings 0 shows all"
         yield ""
     yield from summary_lines(report, options)
 
@@ -59,7 +66,7 @@ def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
     yield lines[0].replace(head, styled(word, head, colour=options.colour), 1)
     yield from lines[1:]
     gutter = " " * len(str(finding.line))
-    yield _blue(f"    {gutter}--> ", options) + place(finding)
+    yield _blue(f"    {gutter}--> ", options) + _place(finding, options.width - len(gutter) - 8)
     excerpt = finding.excerpt
     if excerpt and excerpt.text:
         yield from _source(excerpt, word, options)
@@ -70,6 +77,12 @@ def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
         yield from _advice("patch", change, gutter, options)
     if finding.advice and word != Outcome.PATCHED:
         yield from _advice("help", finding.advice, gutter, options)
+
+
+def _place(finding: CheckFinding, room: int) -> str:
+    """Return `FILE:LINE:COLUMN`; on a terminal only the name of a file whose path does not fit below its heading."""
+    found = place(finding)
+    return found if room < 0 or len(found) <= room else f".../{found.rpartition('/')[2]}"
 
 
 def _advice(label: str, text: str, gutter: str, options: FormatOptions) -> Iterator[str]:

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from webhook.core.safe_output import safe_json
+from webhook.formatters.progress import Progress
 
 _MAX_IN_MEMORY = 1 << 22
 """Bytes; a larger output waits in a temporary file."""
@@ -60,6 +61,14 @@ def uses_colour(stream: TextIO) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
+def _with_progress(pieces: Iterator[str]) -> Iterator[str]:
+    """Yield the pieces of an output that waits until it is complete, with a progress line meanwhile."""
+    with Progress(sys.stderr, delay=0.3) as progress:
+        for piece in pieces:
+            progress.step("writing the output")
+            yield piece
+
+
 def print_report(
     formatters: Mapping[str, Formatter[R]],
     output: str,
@@ -78,12 +87,12 @@ def print_report(
         is_terminal, colour = stream.isatty(), uses_colour(stream)
         width = shutil.get_terminal_size().columns if is_terminal else 0
         lines = formatters[output](report, replace(options, colour=colour, width=width))
-        for line in lines if is_terminal else [*lines]:
+        for line in lines if is_terminal else [*_with_progress(lines)]:
             click.echo(line, err=err, color=colour)
         return
     stream.flush()
     with SpooledTemporaryFile(_MAX_IN_MEMORY) as whole:
-        for piece in formatters[output](report, options):
+        for piece in _with_progress(formatters[output](report, options)):
             whole.write(piece.encode(errors="replace"))
         whole.seek(0)
         shutil.copyfileobj(whole, stream.buffer)

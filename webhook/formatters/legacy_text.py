@@ -1,4 +1,4 @@
-"""The legacy Secrets of a cluster as text: a summary of at most 80 columns, then the Secrets by their state.
+"""The legacy Secrets of a cluster as text: a summary, then the Secrets by their state.
 
 Secrets with the same details are folded into one entry.
 """
@@ -14,7 +14,7 @@ from webhook.formatters.wrapping import wrapped
 from webhook.legacy.report import LegacyReport
 from webhook.legacy.retirable import RefusedUse, RetirableSecret, RetirementState
 
-_COLUMNS, _NAME = 80, 11
+_NAME = 11
 _TITLES = {
     RetirementState.STILL_USED: "disabled, still used: restore them, or change their clients",
     RetirementState.IN_USE: "in use: change what uses them",
@@ -29,8 +29,7 @@ _COLOURS = {RetirementState.STILL_USED: "red", RetirementState.IN_USE: "yellow",
 def format_report(report: LegacyReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the lines."""
     for name, text in _summary(report):
-        line = f"{name:<{_NAME}}{text}"
-        yield line if len(line) <= _COLUMNS else f"{line[: _COLUMNS - 1]}…"
+        yield from wrapped(f"{name:<{_NAME}}{text}", options.width, _NAME)
     for state, title in _TITLES.items():
         secrets = [secret for secret in report.secrets if secret.state is state]
         if secrets:

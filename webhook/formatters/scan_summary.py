@@ -121,7 +121,7 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
                 words.append(f"{soon} expiring soon")
             yield name, f"{len(usages)}: {', '.join(words)}"
     if report.unread:
-        yield "incomplete", f"could not read {', '.join(unread.resource for unread in report.unread)} (see the end)"
+        yield "incomplete", f"could not read {first_names(unread.resource for unread in report.unread)} (see the end)"
 
 
 def _power(account: AccountWithTokens) -> str:

@@ -1,9 +1,8 @@
-"""A scan as text: a summary that fits 80 columns and 24 lines, then the details by namespace."""
+"""A scan as text: a summary that fits a terminal of 80 columns and 24 lines, then the details by namespace."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, groupby, repeat
+from itertools import groupby
 
 import click
 
@@ -24,7 +23,7 @@ from webhook.formatters.wrapping import wrapped
 from webhook.scan.evaluation_result import Change
 from webhook.scan.report import CsiDriver, ScanReport, ServiceAccountResult
 
-COLUMNS, ROWS = 80, 24
+ROWS, _MIN_RULES = 24, 3
 _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
@@ -42,7 +41,7 @@ _NEXT_STEP = (
 
 def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the lines."""
-    yield from summary_lines(report)
+    yield from summary_lines(report, options.width)
     for title, lines in _changes(report) if report.simulated else scan_details.sections(report):
         yield from _section(title, lines, options)
     shows_all = report.filters.show_all_findings
@@ -72,22 +71,20 @@ def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:
         yield from _section(title, lines, options)
 
 
-def summary_lines(report: ScanReport) -> list[str]:
-    """Return the summary, at most 24 lines of 80 columns."""
-    head = [*map(_field, summary.scan_fields(report)), *_outcomes(report)]
-    tail = [*_lifetimes(report), *map(_field, summary.state_fields(report))]
-    lines = (*head, *_rules(report, ROWS - len(head) - len(tail)), *tail)
-    return [line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…" for line in lines]
+def summary_lines(report: ScanReport, width: int = 0) -> list[str]:
+    """Return the summary: at most 24 lines, if none of its values needs more columns than a terminal has (0: any)."""
+    head = [*_fields(summary.scan_fields(report), width), *_outcomes(report, width)]
+    tail = [*_lifetimes(report), *_fields(summary.state_fields(report), width)]
+    return [*head, *_rules(report, max(ROWS - len(head) - len(tail), _MIN_RULES)), *tail]
 
 
-def _outcomes(report: ScanReport) -> Iterator[str]:
+def _outcomes(report: ScanReport, width: int) -> Iterator[str]:
     yield _row(summary.IF_RECREATED, summary.OUTCOMES)
     for title, now, simulated in summary.outcome_counts(report):
         counts = [found for found in (now, simulated) if found]
         yield _row(title, [_number([getattr(found, outcome) for found in counts]) for outcome in summary.OUTCOMES])
     if report.simulated:
-        lines = textwrap.wrap(summary.workload_changes(report), COLUMNS - _NAME)
-        yield from map(_field, zip(chain(["workloads"], repeat("")), lines, strict=False))
+        yield from _fields([("workloads", summary.workload_changes(report))], width)
 
 
 def _number(numbers: list[int]) -> str:
@@ -126,8 +123,9 @@ def _lifetimes(report: ScanReport) -> Iterator[str]:
         yield _row(f"  {state}", map(str, numbers))
 
 
-def _field(field: summary.Field) -> str:
-    return f"{field[0]:<{_NAME}}{field[1]}"
+def _fields(fields: Iterable[summary.Field], width: int) -> Iterator[str]:
+    for name, value in fields:
+        yield from wrapped(f"{name:<{_NAME}}{value}", width, _NAME)
 
 
 def _section(title: str, lines: Iterable[str], options: FormatOptions) -> Iterator[str]:

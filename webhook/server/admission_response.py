@@ -53,7 +53,7 @@ def encode_response(request: AdmissionRequest, decision: Decision) -> bytes:
     elif decision.patch and request.phase is Phase.MUTATE:
         response.patch_type = "JSONPatch"
         response.patch = decision.encoded_patch
-    if decision.findings or decision.problem:
+    if decision.findings or decision.problem or decision.policy_warnings:
         warnings = decision.warnings()
         if warnings:
             response.warnings = bounded(warnings, "" if denied else decision.help)

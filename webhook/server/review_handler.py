@@ -120,7 +120,7 @@ class ReviewHandler:
         try:
             if snapshot is not None:
                 return evaluate(request, snapshot.policy, snapshot.cluster, now)
-            decision = policy_independent_decision(request, self._own_namespace)
+            decision = policy_independent_decision(request, self._own_namespace, now)
         except Exception as error:  # noqa: BLE001 - as above
             self._report(error, f"decision {request.decision_id!r}")
             return _internal_error_decision(request, snapshot)

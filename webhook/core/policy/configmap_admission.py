@@ -1,11 +1,13 @@
 """The decision about a policy's ConfigMap before it is stored. The policy in force has no influence on it."""
 
+import datetime as dt
+
 from msgspec import UNSET
 
 from webhook.core.decision import INVALID, Coverage, Decision, Outcome
 from webhook.core.policy.configmap import KEY, LABEL, PolicyConfigMap
 from webhook.core.policy.errors import PolicyError
-from webhook.core.policy.loader import read_policy
+from webhook.core.policy.loader import policy_warnings, read_policy
 from webhook.core.policy.model import Policy
 
 _INSTALLED = "token-policy"
@@ -18,11 +20,14 @@ def error_location(error: PolicyError) -> tuple[str, str]:
     return (f"data[{KEY}]", str(error)) if error.line else (error.path, error.message)
 
 
-def decide(configmap: PolicyConfigMap, old: PolicyConfigMap | None, *, in_own_namespace: bool) -> Decision:
+def decide(
+    configmap: PolicyConfigMap, old: PolicyConfigMap | None, now: dt.datetime, *, in_own_namespace: bool
+) -> Decision:
     """Return the decision about a ConfigMap: denied if it is a policy's and has no valid policy.
 
     It is a policy's if it has the label, had it before the update (`old`), so that label and valid policy cannot be
     removed at once, or has the name that the manifests give it. A valid policy can thus always replace an invalid one.
+    What has no effect in a valid policy at the time `now` (aware) is a warning.
     """
     is_installed = in_own_namespace and configmap.metadata.name == _INSTALLED
     if not (is_installed or configmap.is_labelled or (old is not None and old.is_labelled)):
@@ -34,5 +39,6 @@ def decide(configmap: PolicyConfigMap, old: PolicyConfigMap | None, *, in_own_na
         return Decision(Outcome.DENIED, policy_errors=(_BINARY if is_binary else _NO_KEY,), status=INVALID)
     policy = read_policy(document.encode())
     if isinstance(policy, Policy):
-        return Decision(Outcome.ALLOWED, note=f"valid (revision {policy.revision})")
+        warnings = policy_warnings(document.encode(), now)
+        return Decision(Outcome.ALLOWED, note=f"valid (revision {policy.revision})", policy_warnings=warnings)
     return Decision(Outcome.DENIED, policy_errors=policy, status=INVALID)
