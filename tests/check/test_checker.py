@@ -28,8 +28,9 @@ from tests.check.runs import (
 )
 from tests.core.json_values import LEAVES
 from webhook.check import fix
-from webhook.check.checker import UNREADABLE_OBJECT, check
+from webhook.check.checker import check
 from webhook.check.input_files import InputProblem, find
+from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.report import CheckReport, CheckSummary
 from webhook.core.decision import Outcome
 

@@ -330,6 +330,23 @@ def test_write_exits_1_for_what_it_cannot_repair(folder: Path) -> None:
     assert check("--fix", "--write", "--fail-on", "reject", "legacy.yaml", at=folder).exit_code == 1
 
 
+def test_write_lists_only_the_findings_left(folder: Path) -> None:
+    (folder / "long.yaml").write_text(LONG_POD.replace("86400", "86400\n          # a comment"))
+    done = check("--fix", "--write", "-o", "concise", "legacy.yaml", "long.yaml", at=folder)
+    assert "token-expiration" not in done.stdout
+    assert "1 finding fixed, 2 left" in done.stdout.splitlines()
+    assert "can be fixed" not in done.stdout
+
+
+def test_quiet_prints_findings_and_errors_only(folder: Path) -> None:
+    (folder / "seed.yaml").write_text(SEED_POD.replace("metadata:", "metadata: {}\nmetadata:"))
+    assert check("-q", "seed.yaml", at=folder).output == ""
+    assert "warning" in check("seed.yaml", at=folder).output
+    done = check("-q", "-o", "concise", "long.yaml", at=folder)
+    assert (done.exit_code, [line[:9] for line in done.output.splitlines()]) == (1, ["long.yaml"])
+    assert check("-q", "nowhere.yaml", at=folder).output.startswith("error: nowhere.yaml")
+
+
 def test_write_changes_json_in_its_layout(tmp_path: Path) -> None:
     token = {"path": "t", "audience": "a", "expirationSeconds": 86400}
     volumes = [{"name": "t", "projected": {"sources": [{"serviceAccountToken": token}]}}]
@@ -357,7 +374,9 @@ def test_diff_can_be_applied_and_writes_nothing(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert (tmp_path / "a.yaml").read_text() == TWO.removesuffix("\n")
     assert done.stdout.startswith("--- a.yaml\n+++ a.yaml\n@@ ")
-    assert "token-expiration" in done.stderr
+    assert done.stderr == "1 finding to fix, 0 to correct by hand; the check without --diff shows them\n"
+    assert "token-expiration" in check("--diff", "-o", "json", "a.yaml", at=tmp_path).stderr
+    assert check("--diff", "-q", "a.yaml", at=tmp_path).stderr == ""
     subprocess.run(["patch", "-p0"], input=done.stdout, text=True, cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "a.yaml").read_text() == TWO.replace("86400", "3600").removesuffix("\n")
 
@@ -365,6 +384,7 @@ def test_diff_can_be_applied_and_writes_nothing(tmp_path: Path) -> None:
 WRONG = {
     "nothing to write": (["--write", "long.yaml"], "--write needs --fix"),
     "standard input": (["--fix", "--write", "-"], "--write needs files and folders"),
+    "quiet and verbose": (["-q", "-v", "long.yaml"], "exclude each other"),
     "both": (["--fix", "--diff", "long.yaml"], "exclude each other"),
 }
 

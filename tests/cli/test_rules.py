@@ -29,3 +29,8 @@ def test_rules_unknown_rule_suggests_the_nearest() -> None:
     done = run_command("rules", "token-audiense")
     assert done.returncode == 2
     assert 'no such rule "token-audiense"; did you mean "token-audience"?' in done.stderr
+
+
+def test_rules_explains_findings_that_are_of_no_rule() -> None:
+    done = run_command("rules", "unreadable-object")
+    assert (done.returncode, "API server would refuse it" in done.stdout) == (0, True)

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from webhook.check.input_files import InputFile, InputProblem, read
 from webhook.check.kustomization import patch_files
+from webhook.check.missing_secrets import MissingSecrets
+from webhook.check.other_findings import UNREADABLE_OBJECT, explain_problem
 from webhook.check.report import (
     KUSTOMIZE_PATCHES,
     NO_OBJECTS,
@@ -36,9 +38,6 @@ from webhook.core.kinds import CLUSTER_SCOPED, Subject
 from webhook.core.manifests import RENDERING, TOOL_KINDS, Manifest, cluster_of, read_manifests
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.model import Action, Mode, Policy
-
-UNREADABLE_OBJECT = "unreadable-object"
-"""The rule name of a finding about an object that rules look at and that cannot be read."""
 
 _POLICY = f"/data/{KEY}"
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -76,12 +75,14 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         ClusterState(own_namespace=own_namespace),
         namespace,
     )
-    evaluator = _Evaluator(policy, cluster, now, report)
+    missing = MissingSecrets(files, policy, cluster, namespace)
+    evaluator = _Evaluator(policy, cluster, now, report, missing)
     for number, file in enumerate(files, 1):
         step(f"evaluating file {number} of {len(files)}")
         for manifest in file.reading.manifests:
             evaluator.evaluate(file, manifest, manifest.namespace or namespace)
     report.summary.files = len({sources.file_path for sources in report.evaluations if sources.is_evaluated})
+    report.missing_secrets += missing.names
     report.summary.enforced = None if evaluator.every_object_enforced else evaluator.enforced
     return report
 
@@ -157,7 +158,9 @@ def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
 class _Evaluator:
     """Evaluates manifests and adds the results to a report."""
 
-    def __init__(self, policy: Policy, cluster: ClusterState, now: dt.datetime, report: CheckReport) -> None:
+    def __init__(
+        self, policy: Policy, cluster: ClusterState, now: dt.datetime, report: CheckReport, missing: MissingSecrets
+    ) -> None:
         self.every_object_enforced = True
         self.enforced: Counter[Outcome] = Counter()
         self._policy = policy
@@ -165,6 +168,7 @@ class _Evaluator:
         self._cluster = cluster
         self._now = now
         self._report = report
+        self._missing = missing
         self._source: SourceMap | None = None
 
     def evaluate(self, file: ParsedFile, manifest: Manifest, namespace: str) -> None:
@@ -181,6 +185,7 @@ class _Evaluator:
             return
         for finding, counts in self._findings(evaluation, request):
             (report.findings if counts else report.notes).append(finding)
+        self._missing.add(request.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
         self._count_enforced(request, evaluation)
 
@@ -198,7 +203,7 @@ class _Evaluator:
         """Yield the findings about an object, each with whether it affects the exit status."""
         manifest, decision = evaluation.manifest, evaluation.decision
         if decision.problem:
-            yield CheckFinding(evaluation, UNREADABLE_OBJECT, Action.REJECT, "", decision.problem, manifest.line), True
+            yield self._unreadable(evaluation, decision.problem), True
         for error in decision.policy_errors:
             line = manifest.line_in(_POLICY, error.line)
             excerpt = self._source_of(manifest).line_excerpt(line)
@@ -216,6 +221,15 @@ class _Evaluator:
             yield self._finding(evaluation, finding, request.template_pointer), _counts(finding)
         for rule, exemption in decision.exemptions:
             yield CheckFinding(evaluation, rule, Action.OFF, "", f"exempt: {exemption}", manifest.line), False
+
+    def _unreadable(self, evaluation: ManifestEvaluation, problem: str) -> CheckFinding:
+        manifest = evaluation.manifest
+        pointer, message = explain_problem(problem)
+        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer) if pointer else None
+        line = excerpt.line if excerpt else manifest.line_of(pointer)
+        return CheckFinding(
+            evaluation, UNREADABLE_OBJECT, Action.REJECT, json_path(pointer), message, line, excerpt=excerpt
+        )
 
     def _finding(self, evaluation: ManifestEvaluation, finding: Finding, template: str) -> CheckFinding:
         manifest, violation = evaluation.manifest, finding.violation

@@ -134,8 +134,9 @@ class CheckReport:
     `notes` are findings that are shown on request only: those that only the audit log would record, those that are not
     about what the author wrote, and exempt ones. `problems` are files and documents that could not be read,
     `not_evaluated` objects and documents that no rule was applied to. `warnings` are about documents that kubectl may
-    read differently than their author expects; they don't affect the exit status. `fail_on` is the weakest action of a
-    finding that does.
+    read differently than their author expects; they don't affect the exit status. `missing_secrets` are the namespaces
+    and names of Secrets that pods use and no file has. `fail_on` is the weakest action of a finding that does.
+    `fixed` is the number of findings that were repaired before this run, and `fix_hint` how to repair others.
     """
 
     policy: PolicyInUse = field(default_factory=PolicyInUse)
@@ -146,13 +147,21 @@ class CheckReport:
     problems: list[InputProblem] = field(default_factory=list)
     not_evaluated: list[NotEvaluated] = field(default_factory=list)
     warnings: list[InputProblem] = field(default_factory=list)
+    missing_secrets: list[tuple[str, str]] = field(default_factory=list)
     summary: CheckSummary = field(default_factory=CheckSummary)
     fail_on: Action = Action.WARN
+    fixed: int = 0
+    fix_hint: str = "--diff shows how, --fix --write does it"
 
     @property
     def exit_status(self) -> int:
         """2 if something could not be read, 1 for a finding whose action is `fail_on` or stronger, else 0."""
         return 2 if self.problems else int(any(self.fails(finding) for finding in self.findings))
+
+    @property
+    def fixable(self) -> int:
+        """The number of findings that a patch repairs."""
+        return sum(finding.action is Action.PATCH for finding in self.findings)
 
     def fails(self, finding: CheckFinding) -> bool:
         """Return whether a finding makes the run fail."""

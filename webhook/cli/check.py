@@ -2,7 +2,7 @@
 
 import datetime as dt
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -43,7 +43,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
               help="Print the manifests as the webhook would patch them; findings go to stderr. Comments and layout"
                    " stay; a JSON file stays JSON, several files are one stream of YAML.")  # fmt: skip
 @click.option("--write", is_flag=True, help="With --fix: change the files instead of printing them.")
-@click.option("--diff", is_flag=True, help="Print what --fix would change, as a unified diff; findings go to stderr.")
+@click.option("--diff", is_flag=True, help="Print what --fix would change, as a unified diff, instead of the findings.")
 @click.option("--stdin-filename", metavar="FILE", default=STDIN, show_default=False,
               help="Name of standard input in the output, such as the chart's folder.")  # fmt: skip
 @click.option("--exclude", multiple=True, metavar="GLOB",
@@ -58,6 +58,8 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
               help="Also show findings with action audit, exempt and skipped objects, injections.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True,
+              help="Print errors and findings only, without warnings and summary.")  # fmt: skip
 def command(
     paths: tuple[str, ...],
     *,
@@ -78,6 +80,7 @@ def command(
     namespace: str,
     own_namespace: str,
     verbose: bool,
+    quiet: bool,
 ) -> int:
     """Evaluate manifests offline.
 
@@ -97,55 +100,88 @@ def command(
     Exit status: 0 no finding; 1 an object would be denied, patched or warned about; 2 a manifest cannot be read, or
     there is none.
     """
-    if write and not fix:
-        raise click.UsageError("--write needs --fix")
-    if diff and fix:
-        raise click.UsageError("--diff and --fix exclude each other")
-    stdin = sys.stdin.buffer
-    if not paths and stdin.isatty():
-        raise click.UsageError("no input; name a file, a folder, or - for standard input")
-    if write and STDIN in (paths or (STDIN,)):
-        raise click.UsageError("--write needs files and folders, not standard input")
+    _validate_options(paths, fix=fix, write=write, diff=diff, verbose=verbose, quiet=quiet)
+    paths = paths or (STDIN,)
+    hint = _fix_hint(paths, fix=fix, diff=diff)
     options = PolicyOptions(policy, policy_configmap, own_namespace, kubeconfig, context)
+
+    def evaluate() -> CheckReport:
+        with Progress(sys.stderr) as progress:
+            report = check(
+                find(paths, exclude, stdin_filename, excludes_named=force_exclude),
+                loaded_policy,
+                now=dt.datetime.now(dt.UTC),
+                namespace=namespace,
+                own_namespace=own_namespace,
+                stdin=sys.stdin.buffer,
+                in_use=in_use,
+                step=progress.step,
+            )
+        report.fail_on, report.fix_hint = Action(fail_on), hint
+        return report
+
     with Progress(sys.stderr) as progress:
+        progress.step("reading the policy")
         loaded_policy, in_use = read_policy_options(options, mode)
-        report = check(
-            find(paths or (STDIN,), exclude, stdin_filename, excludes_named=force_exclude),
-            loaded_policy,
-            now=dt.datetime.now(dt.UTC),
-            namespace=namespace,
-            own_namespace=own_namespace,
-            stdin=stdin,
-            in_use=in_use,
-            step=progress.step,
-        )
-    report.fail_on = Action(fail_on)
-    shown = FormatOptions(verbose=verbose, rows=max_findings)
-    if write or diff:
-        files = list(fixed_files(report))
-        print_report(FORMATTERS, output, report, shown, err=diff)
-        _print_problems(report, output, err=diff)
-        return (_write if write else _print_diff)(report, files)
+    report = evaluate()
+    shown = FormatOptions(verbose=verbose, quiet=quiet, rows=max_findings)
+    if diff:
+        return _print_diff(report, output, shown)
+    if write:
+        is_written = _write(report, quiet=quiet)
+        fixable, report = report.fixable, evaluate()
+        report.fixed = fixable - report.fixable
+        print_report(FORMATTERS, output, report, shown)
+        _print_problems(report, output, quiet=quiet)
+        return report.exit_status if is_written else 2
     documents = fixed_documents(report) if fix else None
     if isinstance(documents, FixedDocuments):
         for document in documents.pieces:
             click.echo(document.encode(), nl=False)
     print_report(FORMATTERS, output, report, shown, err=fix)
-    if documents is not None:
+    if documents is None:
+        _print_problems(report, output, quiet=quiet)
+    elif not quiet or isinstance(documents, InputProblem):
         _print_fix_notes(report, documents)
-    else:
-        _print_problems(report, output, err=False)
     return 2 if isinstance(documents, InputProblem) else report.exit_status
 
 
-def _print_problems(report: CheckReport, output: str, *, err: bool) -> None:
+def _validate_options(
+    paths: tuple[str, ...], *, fix: bool, write: bool, diff: bool, verbose: bool, quiet: bool
+) -> None:
+    """Raise `click.UsageError` for options that exclude or need each other."""
+    if write and not fix:
+        raise click.UsageError("--write needs --fix")
+    if diff and fix:
+        raise click.UsageError("--diff and --fix exclude each other")
+    if verbose and quiet:
+        raise click.UsageError("--verbose and --quiet exclude each other")
+    if not paths and sys.stdin.isatty():
+        raise click.UsageError("no input; name a file, a folder, or - for standard input")
+    if write and STDIN in (paths or (STDIN,)):
+        raise click.UsageError("--write needs files and folders, not standard input")
+
+
+def _fix_hint(paths: tuple[str, ...], *, fix: bool, diff: bool) -> str:
+    """Return which options repair what a patch can repair, without those that are given."""
+    repair = "--fix prints the repaired manifests" if STDIN in paths else "--fix --write does it"
+    if fix:
+        return "the printed manifests have the changes"
+    return repair if diff else f"--diff shows how, {repair}"
+
+
+def _print_problems(report: CheckReport, output: str, *, quiet: bool) -> None:
     """Print to stderr what could not be read and the warnings, unless the output already has them there."""
-    if err or output in LINE_FORMATS:
+    if output in LINE_FORMATS:
         return
-    for problem in report.problems:
-        click.echo(problem_line(problem), err=True)
-    for warning in report.warnings:
-        click.echo(problem_line(warning, "warning"), err=True)
+    _print_lines(report.problems)
+    if not quiet:
+        _print_lines(report.warnings, "warning")
+
+
+def _print_lines(problems: Iterable[InputProblem], word: str = "error") -> None:
+    for problem in problems:
+        click.echo(problem_line(problem, word), err=True)
 
 
 def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProblem) -> None:
@@ -161,31 +197,44 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
         click.echo(f"{counted(changed, 'document')} changed{_losses(documents.rewritten)}", err=True)
 
 
-def _print_diff(report: CheckReport, files: list[FixedFile | InputProblem]) -> int:
-    """Print the changes of the files, and return the exit status: 1 if there are any, or findings."""
+def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int:
+    """Print the changes of the files, and return the exit status: 1 if there are any, or findings.
+
+    Formats for people get one line about the findings instead of all of them.
+    """
+    files = list(fixed_files(report))
+    if output not in LINE_FORMATS:
+        print_report(FORMATTERS, output, report, options, err=True)
+    else:
+        _print_lines(report.problems)
+        _print_lines([] if options.quiet else report.warnings, "warning")
     for file in files:
-        if isinstance(file, InputProblem):
-            click.echo(problem_line(file), err=True)
-            continue
-        click.echo("".join(diff_lines(displayed(file.path), file.before, file.after)).encode(), nl=False)
+        if isinstance(file, FixedFile):
+            click.echo("".join(diff_lines(displayed(file.path), file.before, file.after)).encode(), nl=False)
+    _print_lines(file for file in files if isinstance(file, InputProblem))
+    if output in LINE_FORMATS and not options.quiet:
+        lost = sum(file.rewritten for file in files if isinstance(file, FixedFile))
+        left = len(report.findings) - report.fixable
+        shown = "; the check without --diff shows them" if report.findings else ""
+        click.echo(
+            f"{counted(report.fixable, 'finding')} to fix, {left} to correct by hand{shown}{_losses(lost)}", err=True
+        )
     failed = any(isinstance(file, InputProblem) for file in files)
     return 2 if failed else report.exit_status or int(bool(files))
 
 
-def _write(report: CheckReport, files: list[FixedFile | InputProblem]) -> int:
-    """Write the files, and return the exit status: 1 only if findings are left that no patch repairs."""
-    failed = False
-    for file in files:
+def _write(report: CheckReport, *, quiet: bool) -> bool:
+    """Write the files that change, and return whether all could be written."""
+    written = True
+    for file in fixed_files(report):
         problem = file if isinstance(file, InputProblem) else write_file(file)
-        if isinstance(file, FixedFile) and problem is None:
+        if problem is not None:
+            written = False
+            click.echo(problem_line(problem), err=True)
+        elif isinstance(file, FixedFile) and not quiet:
             changed = f"{counted(file.changed, 'document')} changed{_losses(file.rewritten)}"
             click.echo(f"{plain(displayed(file.path))}: fixed: {changed}", err=True)
-        elif problem is not None:
-            failed = True
-            click.echo(problem_line(problem), err=True)
-    if failed or report.problems:
-        return 2
-    return int(any(report.fails(finding) for finding in report.findings if finding.action is not Action.PATCH))
+    return written
 
 
 def _losses(rewritten: int) -> str:

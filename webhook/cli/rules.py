@@ -3,6 +3,7 @@
 import click
 from click.shell_completion import CompletionItem
 
+from webhook.check.other_findings import EXPLANATIONS
 from webhook.core.formatting import did_you_mean, quote
 from webhook.core.rules import BY_NAME, RULES
 
@@ -23,8 +24,12 @@ def command(name: str | None) -> None:
         for rule in RULES:
             click.echo(f"{rule.name:<{width}}  {rule.default:<6}  {rule.summary}")
         return
+    if name in EXPLANATIONS:
+        summary, explanation = EXPLANATIONS[name]
+        click.echo(f"{name}\n\nFound by 'tokenguard check' when {summary}. It is no rule of a policy.\n\n{explanation}")
+        return
     if name not in BY_NAME:
-        hint = did_you_mean(name, BY_NAME) or "; 'tokenguard rules' lists them"
+        hint = did_you_mean(name, [*BY_NAME, *EXPLANATIONS]) or "; 'tokenguard rules' lists them"
         raise click.UsageError(f"no such rule {quote(name)}{hint}")
     rule = BY_NAME[name]
     click.echo(f"{rule.name}\n\nViolated when {rule.summary}.\n")

@@ -172,7 +172,7 @@ def build_pod_context(
 ) -> PodContext:
     """Return what the rules need, computed once for all of them."""
     spec = pod.spec
-    every_container = _all_containers(spec)
+    every_container = all_containers(spec)
     volumes = spec.volumes or []
     account = spec.service_account_name or spec.service_account or "default"
     requested = annotation_names(pod, "tokenguard/inject")
@@ -246,7 +246,8 @@ def _contains_injection(volume: Volume, injection: Injection) -> bool:
     return token is not None and token.audience == injection.audience and token.path == injection.path
 
 
-def _all_containers(spec: PodSpec) -> list[ContainerRef]:
+def all_containers(spec: PodSpec) -> list[ContainerRef]:
+    """Return the containers of a pod: those that initialise it, its own, and ephemeral ones."""
     containers = _container_refs("/spec/initContainers/", spec.init_containers) if spec.init_containers else []
     if spec.containers:
         containers += _container_refs("/spec/containers/", spec.containers)

@@ -31,11 +31,13 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             "files": summary.files,
             **_counts(summary.outcomes),
             "underEnforce": _counts(summary.enforced) if summary.enforced is not None else None,
+            "fixed": report.fixed,
             "rules": {rule: _counts(counts) for rule, counts in report.by_rule().items()},
             "notEvaluated": {reason: len(documents) for reason, documents in report.by_reason().items()},
         },
         "problems": [_problem(problem) for problem in report.problems],
         "warnings": [_problem(warning) for warning in report.warnings],
+        "missingSecrets": [{"namespace": namespace, "name": name} for namespace, name in report.missing_secrets],
         "notEvaluated": [
             {**_problem(document.problem), "reason": document.reason, "kind": document.kind}
             for document in report.not_evaluated

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from webhook.check.checker import UNREADABLE_OBJECT
 from webhook.check.input_files import InputProblem, uri
+from webhook.check.other_findings import EXPLANATIONS, UNREADABLE_OBJECT
 from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.decision import INVALID_POLICY
 from webhook.core.policy.model import Action
@@ -68,12 +68,6 @@ SHOWN: Mapping[str, _Shown] = {
     UNREADABLE_OBJECT: _Shown("Object cannot be evaluated", "/concepts/overview/working-with-objects/", "3.0"),
     INVALID_POLICY: _Shown("Policy is invalid", "/concepts/configuration/configmap/", "7.0"),
 }
-_UNREADABLE_EXPLANATION = """\
-The object is of a kind that rules evaluate, but a field that they read has another type than Kubernetes defines. It
-cannot be evaluated, and the API server would refuse it, too."""
-_INVALID_EXPLANATION = """\
-The ConfigMap has the label tokenguard/policy, so its key policy.yaml must contain a valid policy. The webhook denies
-the ConfigMap as long as it does not; `tokenguard policy validate` shows all errors."""
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
@@ -101,15 +95,12 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
 
 def _driver() -> dict[str, Any]:
     rules = [_descriptor(rule.name, rule.summary, rule.explanation, rule.default) for rule in RULES]
-    others = [
-        _descriptor(UNREADABLE_OBJECT, "an object cannot be read", _UNREADABLE_EXPLANATION, Action.REJECT),
-        _descriptor(INVALID_POLICY, "a policy is invalid", _INVALID_EXPLANATION, Action.REJECT),
-    ]
+    others = [_descriptor(name, *texts, Action.REJECT) for name, texts in EXPLANATIONS.items()]
     number = version("tokenguard-webhook")
     return {"name": "tokenguard", "version": number, "semanticVersion": number, "rules": [*rules, *others]}
 
 
-_INDEX = {name: index for index, name in enumerate([*(rule.name for rule in RULES), UNREADABLE_OBJECT, INVALID_POLICY])}
+_INDEX = {name: index for index, name in enumerate([*(rule.name for rule in RULES), *EXPLANATIONS])}
 
 
 def _descriptor(name: str, summary: str, explanation: str, default: Action) -> dict[str, Any]:

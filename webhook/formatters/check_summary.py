@@ -17,12 +17,13 @@ from webhook.check.report import (
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.core.manifests import RENDERING
-from webhook.core.policy.model import Action, Mode
+from webhook.core.policy.model import Mode
 from webhook.formatters.check_lines import problem_line, styled
 from webhook.formatters.formatter import FormatOptions
 
 _MAX_KINDS = 10
 _MAX_FILES = 3
+_MAX_SECRETS = 3
 _MAX_LENGTH = 100
 _SINGULAR = {
     KUSTOMIZE_PATCHES: "kustomize patch",
@@ -33,8 +34,8 @@ _SINGULAR = {
 
 
 def summary_lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
-    """Yield the summary, wrapped at the terminal's width."""
-    for line in _lines(report, options):
+    """Yield the summary, wrapped at the terminal's width; nothing with `quiet`."""
+    for line in () if options.quiet else _lines(report, options):
         if options.width and "\x1b" not in line:
             yield from wrapped(line, options.width, "    ")
         else:
@@ -56,13 +57,16 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
         width = max(map(len, rules))
         for rule, counts in rules.items():
             yield f"  {rule:<{width}}  {_outcomes(counts, colour=options.colour)}"
-    if fixable := sum(finding.action is Action.PATCH for finding in report.findings):
-        yield f"{counted(fixable, 'finding')} can be fixed: --diff shows how, --fix --write does it"
+    if report.fixed:
+        yield f"{counted(report.fixed, 'finding')} fixed, {len(report.findings)} left"
+    elif fixable := report.fixable:
+        yield f"{counted(fixable, 'finding')} can be fixed: {report.fix_hint}"
     evaluated = f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated"
     yield f"{evaluated}: {_all(summary.outcomes)}"
     if summary.enforced is not None:
         yield _under_enforce(report.policy, summary.enforced)
     yield from _not_evaluated(report.by_reason(), verbose=options.verbose)
+    yield from _missing_secrets(report.missing_secrets, verbose=options.verbose)
     if report.problems:
         yield f"could not be read: {len(report.problems)}"
     yield policy_line(report.policy)
@@ -89,6 +93,18 @@ def policy_line(policy: PolicyInUse) -> str:
         f"mode {policy.mode}" if policy.given_mode is None else f"--mode {policy.given_mode} instead of {policy.mode}"
     )
     return f"policy: {plain(policy.origin)} ({revision}{mode})"
+
+
+def _missing_secrets(names: list[tuple[str, str]], *, verbose: bool) -> Iterator[str]:
+    if not names:
+        return
+    shown = [plain("/".join(name)[:_MAX_LENGTH]) for name in names[: None if verbose else _MAX_SECRETS]]
+    more = f", and {len(names) - len(shown)} more (-v lists them)" if len(shown) < len(names) else ""
+    verb = "is" if len(names) == 1 else "are"
+    yield (
+        f"{counted(len(names), 'Secret')} {verb} referred to but not among the manifests: {', '.join(shown)}{more};"
+        " 'tokenguard objects' prints a cluster's legacy Secrets: check its output, too"
+    )
 
 
 def _not_evaluated(reasons: dict[str, list[NotEvaluated]], *, verbose: bool) -> Iterator[str]:

@@ -21,8 +21,9 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     """Yield what could not be read, the warnings, the findings by file and object, and the summary."""
     colour = options.colour
     yield from (problem_line(problem, colour=colour) for problem in report.problems)
-    yield from (problem_line(warning, "warning", colour=colour) for warning in report.warnings)
-    if report.problems or report.warnings:
+    warnings = [] if options.quiet else report.warnings
+    yield from (problem_line(warning, "warning", colour=colour) for warning in warnings)
+    if report.problems or warnings:
         yield ""
     order = {id(evaluation): number for number, evaluation in enumerate(report.evaluations)}
     found = report.shown_findings(verbose=options.verbose)

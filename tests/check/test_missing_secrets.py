@@ -1,0 +1,46 @@
+"""Secrets that pods use and that are not among the manifests."""
+
+import pytest
+
+from tests.check.runs import LEGACY_POD, LEGACY_SECRET, checked, json_document, policy, text_lines
+from webhook.check.report import CheckReport
+
+POD = LEGACY_POD.replace("{name: reader}", "{name: reader, namespace: shop}")
+
+
+def missing(report: CheckReport) -> list[str]:
+    return [line for line in text_lines(report) if "not among the manifests" in line]
+
+
+def test_missing_secret_is_named_in_the_summary() -> None:
+    report = checked(POD)
+    [line] = missing(report)
+    assert line.startswith(
+        "1 Secret is referred to but not among the manifests: shop/robot-token; 'tokenguard objects'"
+    )
+    assert json_document(report)["missingSecrets"] == [{"namespace": "shop", "name": "robot-token"}]
+    assert report.exit_status == 0
+
+
+def test_missing_secrets_of_volumes_and_templates_count() -> None:
+    volumes = "volumes: [{name: a, secret: {secretName: a}}, {name: b, projected: {sources: [{secret: {name: b}}]}}]"
+    containers = "initContainers: [{name: i, envFrom: [{secretRef: {name: c}}]}]"
+    spec = f"{{template: {{spec: {{{containers}, {volumes}}}}}}}"
+    report = checked(f"{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: d}}, spec: {spec}}}\n", POD)
+    assert report.missing_secrets == [("default", "a"), ("default", "b"), ("default", "c"), ("shop", "robot-token")]
+    [line] = missing(report)
+    assert ": default/a, default/b, default/c, and 1 more (-v lists them);" in line
+    assert "shop/robot-token" in "".join(text_lines(report, verbose=True))
+
+
+ELSEWHERE = {
+    "among the manifests": (LEGACY_SECRET.replace("  name:", "  namespace: shop\n  name:"), ""),
+    "of another type": ("apiVersion: v1\nkind: Secret\nmetadata: {name: robot-token, namespace: shop}\n", ""),
+    "the rule is off": ("", "rules: {legacy-token-reference: off}\n"),
+}
+
+
+@pytest.mark.parametrize(("secret", "rules"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_secret_is_not_missing(secret: str, rules: str) -> None:
+    head = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+    assert missing(checked(*filter(None, [secret]), POD, under=policy(head + rules))) == []

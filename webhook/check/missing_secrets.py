@@ -1,0 +1,52 @@
+"""The Secrets that pods use and that are not among the manifests: whether one is a legacy token is unknown."""
+
+from collections.abc import Iterable, Iterator
+
+from webhook.check.report import ParsedFile
+from webhook.core.cluster_state import ClusterState
+from webhook.core.k8s_types import AnyWorkload, Pod
+from webhook.core.pod_context import all_containers
+from webhook.core.policy.model import Action, Policy
+from webhook.core.rules.legacy_token_reference import RULE
+from webhook.core.secret_refs import container_secrets, volume_secrets
+
+NamespacedName = tuple[str, str]
+
+
+class MissingSecrets:
+    """Collects the names of Secrets that evaluated objects refer to and no file has."""
+
+    def __init__(self, files: Iterable[ParsedFile], policy: Policy, cluster: ClusterState, namespace: str) -> None:
+        """Note the Secrets in the files; `namespace` is that of objects that name none."""
+        self._policy = policy
+        self._cluster = cluster
+        self._known = {
+            (manifest.namespace or namespace, manifest.name)
+            for file in files
+            for manifest in file.reading.manifests
+            if manifest.group_kind == ("", "Secret")
+        }
+        self._known |= {(within, name) for within, names in cluster.legacy_tokens.items() for name in names}
+        self._missing: dict[NamespacedName, None] = {}
+
+    @property
+    def names(self) -> list[NamespacedName]:
+        """The namespaces and names, sorted."""
+        return sorted(self._missing)
+
+    def add(self, obj: object, namespace: str) -> None:
+        """Add those that an object's pods use, unless the rule about legacy Secrets is off in the namespace."""
+        pod = obj.template if isinstance(obj, AnyWorkload) else obj
+        if not isinstance(pod, Pod):
+            return
+        within = self._policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
+        if within.rules[RULE.name] is not Action.OFF:
+            names = ((namespace, name) for name in _used_secrets(pod) if name)
+            self._missing |= dict.fromkeys(name for name in names if name not in self._known)
+
+
+def _used_secrets(pod: Pod) -> Iterator[str]:
+    for volume in pod.spec.volumes or ():
+        yield from (name for _, name in volume_secrets(volume))
+    for ref in all_containers(pod.spec):
+        yield from (name for _, name in container_secrets(ref.container))
