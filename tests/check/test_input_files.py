@@ -4,11 +4,17 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from webhook.check import input_files
-from webhook.check.input_files import InputFile, InputProblem, displayed, find, read, uri
+from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, displayed, read, uri
+
+
+def find(*arguments: Any, **options: Any) -> list[InputFile | InputProblem]:
+    """Find files, without what is excluded."""
+    return [file for file in input_files.find(*arguments, **options) if not isinstance(file, ExcludedPath)]
 
 
 def found(*paths: Path | str) -> list[str]:
@@ -196,3 +202,36 @@ def test_find_excludes_named_files_on_request(tmp_path, monkeypatch, ignored, gl
     roots = {file.root for file in find(given, globs, excludes_named=True) if isinstance(file, InputFile)}
     assert roots == {*left, "/no/such/file"}
     assert {file.path for file in find(given[:2], globs)} == {*given[:2]}
+
+
+def test_find_names_what_it_excludes_and_unused_globs(tmp_path) -> None:
+    for name in TREE:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".tokenguardignore").write_text("t.json\n")
+    unused: list[InputProblem] = []
+    globs = ["./charts/web", "test", "[", "no/such"]
+    files = list(input_files.find([str(tmp_path)], globs, warn=unused.append))
+    excluded = [file.path for file in files if isinstance(file, ExcludedPath)]
+    assert excluded == [str(tmp_path / name) for name in ("t.json", "charts/web", "deploy/test")]
+    assert [each.message for each in unused] == [f'--exclude "{glob}" excludes nothing' for glob in ("[", "no/such")]
+
+
+def test_find_exclude_is_relative_to_the_working_directory_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in TREE:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    for glob in ("deploy/test", "/deploy/test", "/test", "test/*.yaml"):
+        assert [file.path for file in find(["deploy"], [glob])] == ["deploy/a.yaml"], glob
+
+
+@pytest.mark.parametrize("line", ["deploy", "deploy/test", "/deploy/test/", "deploy/*/"])
+def test_find_given_folder_is_excluded_by_a_file_above(tmp_path, monkeypatch, line) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in TREE:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path(".tokenguardignore").write_text(f"{line}\n")
+    assert list(input_files.find(["deploy/test"])) == [ExcludedPath("deploy/test", given=True)]
+    assert [file.path for file in find(["deploy/test/b.yaml"])] == ["deploy/test/b.yaml"]

@@ -73,9 +73,8 @@ def test_force_exclude_of_all_named_files_is_clean(folder: Path) -> None:
 
 
 def test_exclude_repeated_leaves_out_all_matches(folder: Path) -> None:
-    assert check(".", "--exclude", "legacy*", "--exclude", "policy/", at=folder).stdout.splitlines() == [
-        *check("long.yaml", at=folder).stdout.splitlines(),
-    ]
+    excluded = check(".", "--exclude", "legacy*", "--exclude", "policy/", "-q", at=folder)
+    assert excluded.stdout == check("long.yaml", "-q", at=folder).stdout
 
 
 @pytest.mark.parametrize("output", ["text", "concise", "json"])
@@ -302,6 +301,17 @@ def test_exclude_and_ignore_file_leave_out_files(folder: Path) -> None:
     (folder / ".tokenguardignore").write_text("legacy*\npolicy/\n")
     findings = json.loads(check("-o", "json", ".", at=folder).stdout)["findings"]
     assert [finding["file"] for finding in findings] == ["long.yaml"]
+
+
+def test_excluded_files_are_counted_and_listed(folder: Path) -> None:
+    (folder / ".tokenguardignore").write_text("policy/\n")
+    lines = check("-v", "--exclude", "legacy*", "--exclude", "no", ".", at=folder).stdout.splitlines()
+    assert 'warning: .: --exclude "no" excludes nothing' in lines
+    assert "  2 excluded files and folders" in lines
+    assert "    note: legacy.yaml: is excluded" in lines
+    alone = check("policy", at=folder)
+    assert (alone.exit_code, "error: policy: is excluded by .tokenguardignore" in alone.stdout) == (2, True)
+    assert check("policy", "long.yaml", at=folder).exit_code == 1
 
 
 TWO = f"# two pods\n---\n{SEED_POD}---\n{LONG_POD}# the end\n"

@@ -4,13 +4,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.check.runs import LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked
+from tests.check.runs import LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy
+from tests.policies import HEAD
 from webhook.core.policy.model import Action
 from webhook.formatters import check_junit
 
 
-def suites_of(*texts: str, fail_on: Action = Action.WARN) -> ET.Element:
-    report = checked(*texts)
+def suites_of(*texts: str, fail_on: Action = Action.WARN, rules: str = "{}") -> ET.Element:
+    report = checked(*texts, under=policy(f"{HEAD}rules: {rules}\n"))
     report.fail_on = fail_on
     return ET.fromstring("".join(check_junit.format_report(report)).encode())
 
@@ -27,7 +28,7 @@ def test_junit_has_a_case_for_each_object() -> None:
         ("Pod/reader in namespace default", ["failure"]),
         ("Pod/long in namespace default", ["failure"]),
         ("Pod/seed in namespace default", []),
-        ("line 51", ["skipped"]),
+        ("Pod/seed", ["skipped"]),
     ]
     failure = suite[2][0]
     assert failure.get("type") == "legacy-token-reference"
@@ -48,3 +49,13 @@ NAMES = {"markup": """'a"<&>]]>'""", "control character": r'"a\x01b"', "half a c
 def test_junit_escapes_names(name: str) -> None:
     suites = suites_of(LONG_POD.replace("name: long", f"name: {name}"))
     assert len(suites) == 1
+
+
+def test_junit_failure_names_the_strongest_finding() -> None:
+    [suite] = suites_of(
+        f"{LONG_POD}  - {{name: kubelet, hostPath: {{path: /var/lib/kubelet}}}}\n", rules="{kubelet-hostpath: reject}"
+    )
+    text = suite[0][0].text or ""
+    assert text.index("kubelet-hostpath") < text.index("token-expiration")
+    assert suite[0][0].get("type") == "kubelet-hostpath"
+    assert suite[0][0].get("message", "").endswith(" (and 1 more finding)")

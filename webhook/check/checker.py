@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
-from webhook.check.input_files import InputFile, InputProblem, read
+from webhook.check.ignore_rules import IGNORE_FILE
+from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, read
 from webhook.check.kustomization import patch_files
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT, explain_problem
 from webhook.check.report import (
+    EXCLUDED,
     KUSTOMIZE_PATCHES,
     NO_OBJECTS,
     NO_POD_TEMPLATE,
@@ -51,7 +53,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def check(  # noqa: PLR0913 - what a run depends on, each by its name
-    sources: Iterable[InputFile | InputProblem],
+    sources: Iterable[InputFile | InputProblem | ExcludedPath],
     policy: Policy,
     *,
     now: dt.datetime,
@@ -88,11 +90,17 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
 
 
 def _read_all(
-    report: CheckReport, sources: list[InputFile | InputProblem], stdin: BinaryIO, step: Callable[[str], None]
+    report: CheckReport,
+    sources: list[InputFile | InputProblem | ExcludedPath],
+    stdin: BinaryIO,
+    step: Callable[[str], None],
 ) -> None:
     """Add the files, what could not be read, and the documents that are not evaluated."""
     for number, source in enumerate(sources, 1):
         step(f"reading file {number} of {len(sources)}")
+        if isinstance(source, ExcludedPath):
+            report.not_evaluated.append(NotEvaluated(EXCLUDED, InputProblem(source.path, "is excluded")))
+            continue
         data = source if isinstance(source, InputProblem) else read(source, stdin)
         if isinstance(source, InputFile) and isinstance(data, bytes):
             _add_file(report, source, data)
@@ -103,6 +111,8 @@ def _read_all(
     is_any_evaluated = report.problems or any(file.reading.manifests for file in report.files)
     if report.not_evaluated and not is_any_evaluated:
         report.problems += _without_manifests(report)
+        given = (source.path for source in sources if isinstance(source, ExcludedPath) and source.given)
+        report.problems += (InputProblem(path, f"is excluded by {IGNORE_FILE}") for path in given)
 
 
 def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
@@ -140,9 +150,11 @@ def _evaluated_part(report: CheckReport, file: ParsedFile, *, is_patch: bool) ->
         if not tool and not is_patch:
             evaluated.append(manifest)
             continue
-        message = f"{manifest.kind} is a file of {tool}" if tool else f"{manifest.kind}/{manifest.name} is a patch"
+        message = f"{manifest.kind} is a file of {tool}" if tool else f"{manifest.title} is a patch"
         problem = InputProblem(file.source.path, message, manifest.line, manifest.document)
-        report.not_evaluated.append(NotEvaluated(TOOL_FILES if tool else KUSTOMIZE_PATCHES, problem))
+        report.not_evaluated.append(
+            NotEvaluated(TOOL_FILES if tool else KUSTOMIZE_PATCHES, problem, name=manifest.title)
+        )
     return replace(file, reading=replace(file.reading, manifests=tuple(evaluated)))
 
 
@@ -269,7 +281,7 @@ def _not_evaluated(evaluation: ManifestEvaluation) -> NotEvaluated:
     problem = InputProblem(
         evaluation.file_path, f"{evaluation.title}: {decision.note}", manifest.line, manifest.document
     )
-    return NotEvaluated(reason, problem, manifest.kind)
+    return NotEvaluated(reason, problem, manifest.kind, evaluation.title)
 
 
 def _change(edit: Edit, pointer: str) -> str:

@@ -17,6 +17,7 @@ class _Rule:
     """One line; `base` are the parts of the absolute path that it is relative to."""
 
     def __init__(self, line: str, base: tuple[str, ...]) -> None:
+        self.line = line
         self.base = base
         self.includes = line.startswith("!")
         line = line.removeprefix("!").removeprefix("\\")
@@ -45,16 +46,24 @@ def _absolute(path: str) -> Path:
 
 
 class IgnoreRules:
-    """The rules for one given folder: of the files in it, and in the folders above it up to the working directory."""
+    """The rules for one given folder: of the files in it, and in the folders above it up to the working directory.
+
+    `used_globs` are the arguments that excluded something.
+    """
 
     def __init__(self, root: str, exclude: Iterable[str], on_error: Callable[[OSError], None]) -> None:
-        """Read the files above `root`; `exclude` are globs below it, `on_error` gets what cannot be read."""
+        """Read the files above `root`; `exclude` are globs below it or below the working directory.
+
+        `on_error` gets what cannot be read.
+        """
         self.has_excluded = False
+        self.used_globs: set[str] = set()
         self._on_error = on_error
         self._rules: list[_Rule] = []
         top = _absolute(root)
-        self._last = [_Rule(glob, top.parts) for glob in exclude]
         cwd = Path.cwd()
+        bases = dict.fromkeys((top.parts, cwd.parts))
+        self._last = [_Rule(glob, base) for glob in exclude for base in bases]
         for folder in reversed(top.parents):
             if folder.is_relative_to(cwd):
                 self.enter(str(folder))
@@ -75,7 +84,9 @@ class IgnoreRules:
     def excludes(self, folder: str, name: str, *, is_folder: bool) -> bool:
         """Return whether a file or folder is excluded: by an argument, or by the last line that matches it."""
         path = (_absolute(folder) / name).parts
-        excluded = any(rule.matches(path, is_folder=is_folder) for rule in self._last)
+        globs = {rule.line for rule in self._last if rule.matches(path, is_folder=is_folder)}
+        self.used_globs |= globs
+        excluded = bool(globs)
         if not excluded:
             matching = [rule for rule in self._rules if rule.matches(path, is_folder=is_folder)]
             excluded = bool(matching) and not matching[-1].includes
@@ -83,7 +94,7 @@ class IgnoreRules:
         return excluded
 
 
-def is_excluded(path: str, exclude: Iterable[str]) -> bool:
+def is_excluded(path: str, exclude: Iterable[str] = ()) -> bool:
     """Return whether a path below the working directory, or a folder that it is in, is excluded.
 
     `exclude` are globs below the working directory. A file with rules that cannot be read has none.

@@ -2,14 +2,14 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote_from_bytes
 
 from webhook.check.ignore_rules import IGNORE_FILE, IgnoreRules, is_excluded
-from webhook.core.formatting import failure_text
+from webhook.core.formatting import failure_text, quote
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -45,6 +45,14 @@ class InputProblem:
         return displayed(self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class ExcludedPath:
+    """A file or folder that `--exclude` or an ignore file excludes; `given` if the caller named this folder."""
+
+    path: str
+    given: bool = False
+
+
 def displayed(path: str) -> str:
     """Return a path as text, with bytes that are not UTF-8 escaped."""
     return "<stdin>" if path == STDIN else os.fsencode(path).decode(errors="backslashreplace")
@@ -66,39 +74,54 @@ def _encoded(path: Path) -> str:
 
 
 def find(
-    paths: Iterable[str], exclude: Iterable[str] = (), stdin_name: str = STDIN, *, excludes_named: bool = False
-) -> Iterator[InputFile | InputProblem]:
+    paths: Iterable[str],
+    exclude: Iterable[str] = (),
+    stdin_name: str = STDIN,
+    *,
+    excludes_named: bool = False,
+    warn: Callable[[InputProblem], None] = lambda _: None,
+) -> Iterator[InputFile | InputProblem | ExcludedPath]:
     """Yield the files that the paths name, each once, and the folders that contain none or cannot be listed.
 
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders, `node_modules` and linked
-    folders are left out, and what `exclude` (below each given folder) and files `.tokenguardignore` exclude. See
-    `webhook.check.ignore_rules` for their syntax. With `excludes_named`,
-    the paths themselves, too. Standard input is called `stdin_name`.
+    folders are left out. What `exclude` (below each given folder, or the working directory) and files
+    `.tokenguardignore` exclude is an `ExcludedPath`; see `webhook.check.ignore_rules` for their syntax. With
+    `excludes_named`, the paths themselves, too. `warn` gets the globs that exclude nothing. Standard input is called
+    `stdin_name`.
     """
     known: set[str] = set()
-    globs = tuple(exclude)
-    for path in paths:
+    unused = dict.fromkeys(exclude)
+    globs = tuple(unused)
+    for path in (given := list(paths)):
         if excludes_named and path != STDIN and is_excluded(path, globs):
+            yield ExcludedPath(path)
             continue
-        for file in _files_of(path, globs):
+        for file in _files_of(path, globs, unused):
             absolute = file.path if file.path == STDIN else str(Path.cwd() / file.path)
             if absolute not in known:
                 known.add(absolute)
                 yield InputFile(stdin_name, root=stdin_name, is_stdin=True) if file.path == STDIN else file
+    for glob in () if excludes_named else unused:
+        warn(InputProblem(given[0], f"--exclude {quote(glob)} excludes nothing"))
 
 
-def _files_of(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | InputProblem]:
+def _files_of(
+    path: str, exclude: tuple[str, ...], unused: dict[str, None]
+) -> Iterator[InputFile | InputProblem | ExcludedPath]:
     try:
         is_folder = path != STDIN and Path(path).is_dir()
     except OSError:
         is_folder = False  # reading it reports the error
     if is_folder:
-        yield from _in_folder(path, exclude)
+        yield from [ExcludedPath(path, given=True)] if is_excluded(path) else _in_folder(path, exclude, unused)
     else:
         yield InputFile(path, root=path)
 
 
-def _in_folder(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | InputProblem]:
+def _in_folder(
+    path: str, exclude: tuple[str, ...], unused: dict[str, None]
+) -> Iterator[InputFile | InputProblem | ExcludedPath]:
+    """Yield what is in a folder, and remove the globs that exclude something from `unused`."""
     unread: list[InputProblem] = []
     empty = True
 
@@ -110,12 +133,16 @@ def _in_folder(path: str, exclude: tuple[str, ...]) -> Iterator[InputFile | Inpu
         rules.enter(folder)
         kept = [name for name in folders if name != _DEPENDENCIES and not name.startswith(".")]
         folders[:] = sorted(name for name in kept if not rules.excludes(folder, name, is_folder=True))
+        yield from (ExcludedPath(str(Path(folder, name))) for name in sorted({*kept}.difference(folders)))
         wanted = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
         for name in sorted(wanted):
             if rules.excludes(folder, name, is_folder=False):
+                yield ExcludedPath(str(Path(folder, name)))
                 continue
             yield InputFile(str(Path(folder, name)), named=False, root=path)
             empty = False
+    for glob in rules.used_globs:
+        unused.pop(glob, None)
     if empty and not unread:
         left = f" that neither --exclude nor {IGNORE_FILE} excludes" if rules.has_excluded else ""
         yield InputProblem(path, f"contains no *{', *'.join(SUFFIXES[:-1])} or *{SUFFIXES[-1]} file{left}")

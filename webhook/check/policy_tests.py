@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from webhook.check.input_files import STDIN, InputFile, InputProblem, displayed, read
+from webhook.check.input_files import STDIN, ExcludedPath, InputFile, InputProblem, displayed, read
 from webhook.check.policy_case import PolicyCase, build_case
 from webhook.check.sample_tokens import with_tokens
 from webhook.core.documents.document import DocumentError
@@ -58,12 +58,14 @@ class PolicyTestReport:
 
 
 def run_policy_tests(
-    sources: Iterable[InputFile | InputProblem], default: Policy, *, now: dt.datetime, stdin: BinaryIO
+    sources: Iterable[InputFile | InputProblem | ExcludedPath], default: Policy, *, now: dt.datetime, stdin: BinaryIO
 ) -> PolicyTestReport:
     """Run the cases in files. `default` is the policy of cases that name none, `now` (aware) their time."""
     report = PolicyTestReport()
     files = PolicyFiles()
     for source in sources:
+        if isinstance(source, ExcludedPath):
+            continue
         data = source if isinstance(source, InputProblem) else read(source, stdin)
         if isinstance(source, InputProblem) or isinstance(data, InputProblem):
             report.problems += [data] if isinstance(data, InputProblem) else []

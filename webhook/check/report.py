@@ -16,6 +16,7 @@ KUSTOMIZE_PATCHES = "kustomize patches"
 TOOL_FILES = "files of kustomize and kubectl"
 TEMPLATES = "unrendered templates"
 NO_OBJECTS = "not Kubernetes objects"
+EXCLUDED = "excluded files and folders"
 """Reasons why an object or document is not evaluated; another one is `namespace NAME`."""
 
 OUTCOMES = {Action.REJECT: Outcome.DENIED, Action.PATCH: Outcome.PATCHED, Action.WARN: Outcome.WARNED}
@@ -64,8 +65,12 @@ class ManifestEvaluation:
     @property
     def title(self) -> str:
         """The object's kind and name."""
-        manifest = self.manifest
-        return f"{manifest.kind}/{manifest.name}" if manifest.name else manifest.kind
+        return self.manifest.title
+
+    @property
+    def full_title(self) -> str:
+        """The object's kind, name and namespace, if it is in one."""
+        return f"{self.title} in namespace {self.namespace}" if self.namespace else self.title
 
     @property
     def is_evaluated(self) -> bool:
@@ -99,11 +104,15 @@ class CheckFinding:
 
 @dataclass(frozen=True, slots=True)
 class NotEvaluated:
-    """An object or a document that no rule was applied to, and why; `kind` is empty for a document."""
+    """An object or a document that no rule was applied to, and why; `kind` and `name` are empty for a document.
+
+    `name` is the object's as it is shown, with its kind.
+    """
 
     reason: str
     problem: InputProblem
     kind: str = ""
+    name: str = ""
 
 
 def _outcomes() -> "Counter[Outcome]":

@@ -107,8 +107,9 @@ def command(
 
     def evaluate() -> CheckReport:
         with Progress(sys.stderr) as progress:
+            unused: list[InputProblem] = []
             report = check(
-                find(paths, exclude, stdin_filename, excludes_named=force_exclude),
+                find(paths, exclude, stdin_filename, excludes_named=force_exclude, warn=unused.append),
                 loaded_policy,
                 now=dt.datetime.now(dt.UTC),
                 namespace=namespace,
@@ -117,6 +118,7 @@ def command(
                 in_use=in_use,
                 step=progress.step,
             )
+        report.warnings += unused
         report.fail_on, report.fix_hint = Action(fail_on), hint
         return report
 

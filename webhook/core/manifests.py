@@ -63,6 +63,11 @@ class Manifest:
         return self.group, self.kind
 
     @property
+    def title(self) -> str:
+        """Its kind and name."""
+        return f"{self.kind}/{self.name}" if self.name else self.kind
+
+    @property
     def document(self) -> int:
         """The number of its document in the file, from 1."""
         return self.source.number

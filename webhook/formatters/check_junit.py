@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from webhook.check.input_files import displayed
-from webhook.check.report import CheckFinding, CheckReport, ManifestEvaluation
+from webhook.check.report import OUTCOMES, CheckFinding, CheckReport
 from webhook.core.formatting import counted
 from webhook.formatters.check_lines import finding_line
 from webhook.formatters.check_summary import policy_line
@@ -23,22 +22,16 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     for evaluation in report.evaluations:
         if evaluation.is_evaluated:
             results = tuple(_results(report, findings.get(id(evaluation), [])))
-            suites.setdefault(evaluation.file, []).append(Case(_name(evaluation), results))
+            suites.setdefault(evaluation.file, []).append(Case(evaluation.full_title, results))
     for document in report.not_evaluated:
         skipped = Result("skipped", f"{document.reason}: {document.problem.message}")
-        suites.setdefault(displayed(document.problem.path), []).append(
-            Case(f"line {document.problem.line or 1}", (skipped,))
-        )
+        line = f"line {document.problem.line}" if document.problem.line else "file"
+        suites.setdefault(document.problem.file, []).append(Case(document.name or line, (skipped,)))
     yield from junit(f"tokenguard, {policy_line(report.policy)}", suites.items())
 
 
-def _name(evaluation: ManifestEvaluation) -> str:
-    within = f" in namespace {evaluation.namespace}" if evaluation.namespace else ""
-    return f"{evaluation.title}{within}"
-
-
 def _results(report: CheckReport, findings: list[CheckFinding]) -> Iterator[Result]:
-    failing = [finding for finding in findings if report.fails(finding)]
+    failing = sorted(filter(report.fails, findings), key=lambda finding: [*OUTCOMES].index(finding.action))
     others = [finding for finding in findings if not report.fails(finding)]
     if failing:
         first = f"{failing[0].path} {failing[0].message}".strip()

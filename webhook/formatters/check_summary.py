@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from webhook.check.report import (
+    EXCLUDED,
     KUSTOMIZE_PATCHES,
     NO_OBJECTS,
     OTHER_KINDS,
@@ -30,6 +31,7 @@ _SINGULAR = {
     TOOL_FILES: "file of kustomize or kubectl",
     TEMPLATES: "unrendered template",
     NO_OBJECTS: "not a Kubernetes object",
+    EXCLUDED: "excluded file or folder",
 }
 
 
