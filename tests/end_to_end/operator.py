@@ -29,13 +29,13 @@ def shown_commands(command: str, page: str = "docs/install.md") -> list[str]:
 
 
 def run_commands(cluster: Cluster, commands: list[str]) -> None:
-    """Run commands by a shell; each must succeed."""
+    """Run commands by bash; each must succeed."""
     path = f"{Path(cluster.program).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"KUBECONFIG": str(cluster.folder / "kubeconfig"), "PATH": path}
     for command in commands:
         done = subprocess.run(
-            command, shell=True, cwd=cluster.folder, env=environment, capture_output=True, text=True,
-            timeout=TIMEOUT, check=False,
+            command, shell=True, executable="/bin/bash", cwd=cluster.folder, env=environment, capture_output=True,
+            text=True, timeout=TIMEOUT, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}: {done.stderr}"
 

@@ -134,8 +134,8 @@ def outage(request, available):
         eventually(lambda: not cluster.items("pods", "-n", "tokenguard", "-l", "app.kubernetes.io/name=tokenguard"),
                    patience=2 * MINUTES)  # fmt: skip
         seen.seconds |= create_in_turn(cluster, f"during-{name}")
-        seen.plain = create_pod(cluster, pod("plain"), "?dryRun=All")[1]
-        seen.long = create_pod(cluster, long_pod("long"), "?dryRun=All")
+        seen.plain = create_pod(cluster, pod("outage-plain"), "?dryRun=All")[1]
+        seen.long = create_pod(cluster, long_pod("outage-long"), "?dryRun=All")
         seen.secret = refusal(cluster, secret("new", "shop"))
         cluster.create(reader(name, cluster.image))
         cluster.do("rollout", "status", "-n", "shop", f"deployment/{name}", "--timeout=50s")
@@ -143,7 +143,7 @@ def outage(request, available):
         scale(cluster, 2)
         eventually(lambda: any(map(is_ready, cluster.pods())), patience=2 * MINUTES)
         seen.until_ready = time.monotonic() - began
-        late = pod("late", container=reads_legacy())
+        late = pod("outage-late", container=reads_legacy())
         eventually(lambda: create_pod(cluster, late, "?dryRun=All")[0] == 403, patience=MINUTES)
         seen.until_enforced = time.monotonic() - began
         cluster.wait_for_rollout()
@@ -287,7 +287,7 @@ def test_killed_containers_of_all_replicas_open_no_gap(available) -> None:
     with pods_created(cluster, "all-killed", evaluated=False) as loop, ThreadPoolExecutor(len(replicas)) as threads:
         killed = [threads.submit(kill_container, cluster, replica) for replica in replicas]
         while not all(future.done() for future in killed) or not all(map(is_restarted, cluster.pods())):
-            answers.append(create_pod(cluster, long_pod("long"), "?dryRun=All"))
+            answers.append(create_pod(cluster, long_pod("outage-long"), "?dryRun=All"))
         cluster.wait_for_rollout()
     assert [future.result() for future in killed] == [None] * len(replicas)
     assert loop.failures == []
