@@ -235,21 +235,22 @@ WITHOUT_MUTATING = (
 
 
 @pytest.mark.covers("failure-modes: API server without a kind of the backstop")
-def test_backstop_without_mutating_policies_applies_nothing(tmp_path) -> None:
+def test_backstop_without_mutating_policies_applies_nothing(plane, tmp_path) -> None:
     (tmp_path / "plane").mkdir()
-    with own_plane(tmp_path / "plane", *WITHOUT_MUTATING) as plane:
-        configure(plane)
-        kubeconfig = str(plane.folder / "kubeconfig")
+    without = WITHOUT_MUTATING if serves_mutating_policies(plane) else ()
+    with own_plane(tmp_path / "plane", *without) as older:
+        configure(older)
+        kubeconfig = str(older.folder / "kubeconfig")
         flags = ("--objects", "/dev/null", "--kubeconfig", kubeconfig, "--backstop", "vap+map")
         with serve(tmp_path / "run", *flags) as server:
             reason = f"the API server does not serve MutatingAdmissionPolicy of {REGISTRATION}"
             eventually(lambda: reason in server.log)
             assert server.metric("tokenguard_backstop_in_sync") == 0
             assert server.request("GET", "/readyz").status == 200, "the webhook evaluates as usual"
-        transport = ApiClient(plane.folder / "kubeconfig", tmp_path)
+        transport = ApiClient(older.folder / "kubeconfig", tmp_path)
         assert backstop_state(transport).mode is BackstopMode.OFF, "without the first policy, the others are too strict"
         vap = Backstop(
-            lambda: None, lambda _: None, tmp_path, kubeconfig=plane.folder / "kubeconfig", mode=BackstopMode.VAP,
+            lambda: None, lambda _: None, tmp_path, kubeconfig=older.folder / "kubeconfig", mode=BackstopMode.VAP,
             excluded=("tokenguard",),
         )  # fmt: skip
         assert vap.reconcile(snapshot("")) == 18
