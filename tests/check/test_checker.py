@@ -70,7 +70,7 @@ FOUND = {
         (SEED_POD, BAD_POLICY),
         [("invalid-policy", "reject", 2, 24), ("invalid-policy", "reject", 2, 25)],
     ),
-    "unreadable": ((UNREADABLE_POD,), [(UNREADABLE_OBJECT, "reject", 1, 1)]),
+    "unreadable": ((UNREADABLE_POD,), [(UNREADABLE_OBJECT, "reject", 1, 4)]),
 }
 
 
@@ -90,8 +90,8 @@ def test_check_service_account_is_only_warned_about() -> None:
     strict = policy(f"{NO_RULES}rules: {{api-token-automount: reject, legacy-token-secret: off}}\n")
     report = checked(LEGACY_SECRET, SERVICE_ACCOUNT, under=strict)
     assert [(finding.rule, finding.action, finding.line, finding.path) for finding in report.findings] == [
-        ("legacy-token-reference", "warn", 14, "secrets[1]"),
         ("api-token-automount", "warn", 11, "automountServiceAccountToken"),
+        ("legacy-token-reference", "warn", 14, "secrets[1]"),
     ]
     assert (report.summary.outcomes[Outcome.WARNED], report.exit_status) == (1, 1)
     assert fix.changed_documents(report) == 0
@@ -351,3 +351,12 @@ def test_check_any_object_gives_a_report(kind: str, metadata: object, spec: obje
     assert "\n" not in "".join(text_lines(report, verbose=True))
     assert json_document(report)["summary"]["objects"] <= len(report.evaluations)
     assert not isinstance(fix.fixed_documents(report), InputProblem)
+
+
+def test_check_findings_of_an_object_are_in_the_order_of_lines() -> None:
+    legacy = "    env: [{name: T, valueFrom: {secretKeyRef: {name: robot-token, key: token}}}]\n"
+    volumes = LONG_POD[LONG_POD.index("  volumes:") :]
+    head = LONG_POD[: LONG_POD.index("  containers:")]
+    findings = checked(LEGACY_SECRET, f"{head}{volumes}  containers:\n  - name: app\n{legacy}").findings[1:]
+    assert [finding.rule for finding in findings] == ["token-expiration", "legacy-token-reference"]
+    assert findings[0].line < findings[1].line

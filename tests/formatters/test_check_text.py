@@ -182,3 +182,23 @@ def test_text_long_path_fits_below_its_heading(tmp_path) -> None:
     report = checked_paths(path)
     assert [line.strip() for line in text_lines(report, width=80) if "-->" in line] == ["--> .../pod.yaml:14:11"]
     assert [line.strip() for line in text_lines(report) if "-->" in line] == [f"--> {path}:14:11"]
+
+
+def test_text_repeats_errors_after_the_findings() -> None:
+    lines = text_lines(checked(LONG_POD, "apiVersion: v1\nkind: [\n"))
+    at = lines.index("could not be read: 1")
+    assert lines[at + 1] == f"  {lines[0]}"
+    assert lines[0].startswith("error: <stdin>:")
+    alone = text_lines(checked(SEED_POD, "apiVersion: v1\nkind: [\n"))
+    assert len([line for line in alone if "error: " in line]) == 1
+
+
+def test_text_marks_where_a_long_line_is_cut() -> None:
+    token = "{serviceAccountToken: {path: t, expirationSeconds: 90000}}"
+    sources = f"sources: [{{secret: {{name: a-long-name-of-a-secret}}}}, {token}]"
+    volume = f"- {{name: a, projected: {{defaultMode: 256, {sources}}}}}"
+    pod = SEED_POD.partition("  - name: token")[0] + f"  {volume}\n"
+    [text] = [line for line in text_lines(checked(pod), width=72) if "expirationSeconds: 90000" in line]
+    assert text.partition("| ")[2].startswith("...")
+    [whole] = [line for line in text_lines(checked(pod)) if "expirationSeconds: 90000" in line]
+    assert "..." not in whole

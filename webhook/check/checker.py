@@ -29,6 +29,7 @@ from webhook.check.report import (
     PolicyInUse,
 )
 from webhook.check.source_map import SourceMap
+from webhook.check.unknown_kinds import kind_warning
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
@@ -194,8 +195,10 @@ class _Evaluator:
         report.evaluations.append(evaluation)
         if not evaluation.is_evaluated:
             report.not_evaluated.append(_not_evaluated(evaluation))
+            if subject is None and (message := kind_warning(manifest)):
+                report.warnings.append(InputProblem(file.source.path, message, manifest.line, manifest.document))
             return
-        for finding, counts in self._findings(evaluation, request):
+        for finding, counts in sorted(self._findings(evaluation, request), key=_place):
             (report.findings if counts else report.notes).append(finding)
         self._missing.add(request.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
@@ -290,6 +293,12 @@ def _change(edit: Edit, pointer: str) -> str:
     if isinstance(edit, Remove):
         return f"remove {path}"
     return f"{path}: {write_flow(edit.value)}" if isinstance(edit, Put) else f"{path}: add {write_flow(edit.value)}"
+
+
+def _place(entry: tuple[CheckFinding, bool]) -> tuple[int, int]:
+    """Return a sort key: line and column."""
+    finding, _ = entry
+    return finding.line, finding.excerpt.column if finding.excerpt else 0
 
 
 def _counts(finding: Finding) -> bool:

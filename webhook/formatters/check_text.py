@@ -15,6 +15,7 @@ from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 
 _MAX_CHANGES = 5
 _MIN_WIDTH = 40
+_CUT = "..."
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
@@ -101,7 +102,9 @@ def _source(excerpt: Excerpt, word: str, options: FormatOptions) -> Iterator[str
     room = max(options.width, _MIN_WIDTH) - len(gutter) - 7 if options.width else 0
     if room and len(text) > room:
         first = max(0, min(start - 4, len(text) - room))
-        text = text[first : first + room]
+        cut = text[first : first + room]
+        text = (_CUT if first else cut[: len(_CUT)]) + cut[len(_CUT) :]
+        text = text if first + room >= len(excerpt.text) else text[: -len(_CUT)] + _CUT
         start, end = start - first, min(end - first, room)
     yield _blue(f"    {gutter} |", options)
     yield _blue(f"    {number} | ", options) + text

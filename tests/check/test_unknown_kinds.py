@@ -1,0 +1,44 @@
+"""Kinds that are not evaluated and look as if they should be."""
+
+import pytest
+
+from tests.check.runs import checked, policy
+from tests.policies import HEAD
+
+SPEC = "{template: {spec: {containers: [{name: a, image: b}]}}}"
+WORKLOAD = "{apiGroup: example.com, kind: Runner, template: /spec/template}"
+KINDS = {
+    "misspelt": ("apps/v1", "Deploymnet", 'API group apps has no kind "Deploymnet"', 'did you mean "Deployment"?'),
+    "in lower case": ("v1", "secret", 'the core API (v1) has no kind "secret"', 'did you mean "Secret"?'),
+    "another group": ("v1", "Deployment", 'the core API (v1) has no kind "Deployment"', "it is in API group apps"),
+    "a workload": ("example.com/v1", "Runner", "Runner is not evaluated, but has a pod template", WORKLOAD),
+}
+
+
+@pytest.mark.parametrize(("version", "kind", "start", "end"), KINDS.values(), ids=KINDS)
+def test_check_unknown_kind_is_warned_about(version: str, kind: str, start: str, end: str) -> None:
+    report = checked(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {SPEC}\n")
+    [warning] = report.warnings
+    assert (warning.message.startswith(start), warning.message.endswith(end)) == (True, True)
+    assert (warning.line, report.exit_status) == (1, 0)
+
+
+USUAL = {
+    "of Kubernetes": ("v1", "Service", "{}"),
+    "OpenShift's": ("v1", "Template", "{}"),
+    "in a group of Kubernetes": ("policy.k8s.io/v1", "Policy", SPEC),
+    "without a template": ("example.com/v1", "Runner", "{template: {spec: {containers: 3}}}"),
+    "with containers of its own": ("monitoring.coreos.com/v1", "Prometheus", "{containers: [{name: a, image: b}]}"),
+    "in a list": ("example.com/v1", "Set", f"{{nodes: [{SPEC}]}}"),
+}
+
+
+@pytest.mark.parametrize(("version", "kind", "spec"), USUAL.values(), ids=USUAL)
+def test_check_usual_kind_has_no_warning(version: str, kind: str, spec: str) -> None:
+    assert checked(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n").warnings == []
+
+
+def test_check_workload_that_the_policy_names_has_no_warning() -> None:
+    under = policy(f"{HEAD}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/template}}]\n")
+    runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: a}}\nspec: {SPEC}\n"
+    assert checked(runner, under=under).warnings == []
