@@ -34,6 +34,7 @@ from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.report import CheckReport, CheckSummary
 from webhook.core.decision import Outcome
 
+POD_SPEC = LONG_POD[LONG_POD.index("spec:") :].replace("\n", "\n    ")
 NO_RULES = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 ALLOWED = """\
 apiVersion: tokenguard/v1
@@ -360,3 +361,22 @@ def test_check_findings_of_an_object_are_in_the_order_of_lines() -> None:
     findings = checked(LEGACY_SECRET, f"{head}{volumes}  containers:\n  - name: app\n{legacy}").findings[1:]
     assert [finding.rule for finding in findings] == ["token-expiration", "legacy-token-reference"]
     assert findings[0].line < findings[1].line
+
+
+def test_check_finding_names_the_exemption_that_ended() -> None:
+    ended = EXEMPTING.replace("2026-11-23", "2026-11-22")
+    deployment = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d}}\nspec:\n  template:\n    {POD_SPEC}"
+    for text in (LONG_POD, deployment):
+        [finding] = checked(text, under=policy(ended)).findings
+        assert finding.advice.endswith("its exemption ended: later, OPS-1 (until 2026-11-22)")
+    assert checked(LONG_POD, under=policy(EXEMPTING)).findings == []
+    other = ended.replace("rules: [token-expiration]", "rules: [token-expiration], namespaces: [other]")
+    assert "ended" not in checked(LONG_POD, under=policy(other)).findings[0].advice
+
+
+def test_check_with_findings_shows_the_help_of_the_policy() -> None:
+    under = policy(f"{NO_RULES}messages: {{url: https://wiki.example.com/tokens}}\n")
+    line = "for help, see https://wiki.example.com/tokens"
+    assert line in text_lines(checked(LONG_POD, under=under))
+    assert json_document(checked(LONG_POD, under=under))["policy"]["help"] == line
+    assert line not in text_lines(checked(SEED_POD, under=under))

@@ -40,9 +40,11 @@ from webhook.core.json_patch import Edit, Put, Remove, json_path
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
 from webhook.core.manifests import RENDERING, TOOL_KINDS, Manifest, cluster_of, read_manifests
 from webhook.core.policy.configmap import KEY
+from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, Policy
 
 _POLICY = f"/data/{KEY}"
+_BEFORE_ANY_END = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "legacy-token-reference": ("valueFrom/secretKeyRef/name", "secretRef/name", "secret/name", "secretName", "name"),
     "token-expiration": ("serviceAccountToken/expirationSeconds", "expirationSeconds"),
@@ -70,7 +72,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     first: the Secrets, Namespaces and ServiceAccounts in any of them are the cluster state of the evaluation. `in_use`
     describes the policy in the report. `step` is called with the progress.
     """
-    report = CheckReport(in_use or PolicyInUse(revision=policy.revision, mode=policy.mode))
+    report = CheckReport(in_use or PolicyInUse(revision=policy.revision, mode=policy.mode), help=policy.help)
     files = report.files
     _read_all(report, list(sources), stdin, step)
     cluster = cluster_of(
@@ -232,10 +234,26 @@ class _Evaluator:
             )
             for warning in decision.policy_warnings
         )
+        ended = self._ended_exemptions(request, decision)
         for finding in decision.findings:
-            yield self._finding(evaluation, finding, request.template_pointer), _counts(finding)
+            shown = self._finding(evaluation, finding, request.template_pointer)
+            if exemption := ended.get((finding.rule, finding.violation.pointer)):
+                shown = replace(
+                    shown, advice="; ".join(filter(None, (shown.advice, f"its exemption ended: {exemption}")))
+                )
+            yield shown, _counts(finding)
         for rule, exemption in decision.exemptions:
             yield CheckFinding(evaluation, rule, Action.OFF, "", f"exempt: {exemption}", manifest.line), False
+
+    def _ended_exemptions(self, request: AdmissionRequest, decision: Decision) -> dict[tuple[str, str], Exemption]:
+        """Return the exemptions that would apply if they had not ended, by rule and place of the finding."""
+        if not decision.findings or not any(exemption.until for exemption in self._policy.exemptions):
+            return {}
+        before = evaluate(request, self._policy, self._cluster, _BEFORE_ANY_END)
+        template = request.template_pointer
+        return {
+            (finding.rule, template + finding.violation.pointer): exemption for finding, exemption in before.exempted
+        }
 
     def _unreadable(self, evaluation: ManifestEvaluation, problem: str) -> CheckFinding:
         manifest = evaluation.manifest

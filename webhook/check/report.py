@@ -145,7 +145,8 @@ class CheckReport:
     `not_evaluated` objects and documents that no rule was applied to. `warnings` are about documents that kubectl may
     read differently than their author expects; they don't affect the exit status. `missing_secrets` are the namespaces
     and names of Secrets that pods use and no file has. `fail_on` is the weakest action of a finding that does.
-    `fixed` is the number of findings that were repaired before this run, and `fix_hint` how to repair others.
+    `help` is where the policy's `messages` send authors. `fixed` is the number of findings that were repaired before
+    this run, and `fix_hint` how to repair others.
     """
 
     policy: PolicyInUse = field(default_factory=PolicyInUse)
@@ -160,6 +161,7 @@ class CheckReport:
     summary: CheckSummary = field(default_factory=CheckSummary)
     fail_on: Action = Action.WARN
     fixed: int = 0
+    help: str = ""
     fix_hint: str = "--diff shows how, --fix --write does it"
 
     @property

@@ -24,6 +24,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             "origin": policy.origin,
             "revision": policy.revision,
             "mode": policy.given_mode or policy.mode,
+            "help": report.help,
         },
         "findings": [_finding(finding) for finding in report.shown_findings(verbose=options.verbose)],
         "summary": {

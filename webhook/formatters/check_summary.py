@@ -63,6 +63,8 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
         yield f"{counted(report.fixed, 'finding')} fixed, {len(report.findings)} left"
     elif fixable := report.fixable:
         yield f"{counted(fixable, 'finding')} can be fixed: {report.fix_hint}"
+    if report.findings and report.help:
+        yield plain(report.help)
     evaluated = f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated"
     yield f"{evaluated}: {_all(summary.outcomes)}"
     if summary.enforced is not None:
