@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.check.runs import checked, policy
+from tests.check.runs import checked, policy, text_lines
 from tests.policies import HEAD
 
 SPEC = "{template: {spec: {containers: [{name: a, image: b}]}}}"
@@ -42,3 +42,16 @@ def test_check_workload_that_the_policy_names_has_no_warning() -> None:
     under = policy(f"{HEAD}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/template}}]\n")
     runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: a}}\nspec: {SPEC}\n"
     assert checked(runner, under=under).warnings == []
+
+
+def test_check_invalid_policy_document_is_warned_about() -> None:
+    [warning] = checked(f"{HEAD}modee: warn\n").warnings
+    assert warning.message.startswith('is not a valid policy: unknown key "modee"')
+    assert checked(f"{HEAD}mode: warn\n").warnings == []
+
+
+def test_check_notes_say_what_objects_of_other_kinds_are_for() -> None:
+    namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+    lines = text_lines(checked(namespace, HEAD), verbose=True)
+    assert "    note: <stdin>:1: Namespace/shop: its labels are used, no rule applies to it" in lines
+    assert "    note: <stdin>:5: TokenPolicy: no rule applies to this kind" in lines

@@ -299,9 +299,11 @@ def _not_evaluated(evaluation: ManifestEvaluation) -> NotEvaluated:
         reason = f"namespace {evaluation.namespace}"
     else:
         reason = NO_POD_TEMPLATE if evaluation.subject is Subject.TEMPLATE else OTHER_KINDS
-    problem = InputProblem(
-        evaluation.file_path, f"{evaluation.title}: {decision.note}", manifest.line, manifest.document
-    )
+    note = decision.note
+    if evaluation.subject is None:
+        is_used = manifest.group_kind == ("", "Namespace")
+        note = "its labels are used, no rule applies to it" if is_used else "no rule applies to this kind"
+    problem = InputProblem(evaluation.file_path, f"{evaluation.title}: {note}", manifest.line, manifest.document)
     return NotEvaluated(reason, problem, manifest.kind, evaluation.title)
 
 

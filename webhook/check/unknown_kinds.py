@@ -1,4 +1,4 @@
-"""Warnings about kinds that are not evaluated, but look as if they should be: misspelt ones, and unknown workloads."""
+"""Warnings about objects that no rule is applied to: of misspelt kinds, unknown workloads, and invalid policies."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +10,9 @@ from webhook.core.formatting import did_you_mean, quote
 from webhook.core.json_patch import escape
 from webhook.core.kinds import KINDS
 from webhook.core.manifests import Manifest
+from webhook.core.policy.loader import read_policy
+from webhook.core.policy.model import Policy
+from webhook.core.policy.schema import API_VERSION, KIND
 
 _OPENSHIFT = frozenset({"BuildConfig", "DeploymentConfig", "ImageStream", "Role", "RoleBinding", "Route", "Template"})
 """The kinds that OpenShift 3 had in version `v1` and that are still in files."""
@@ -29,6 +32,8 @@ _MAX_DEPTH = 8
 def kind_warning(manifest: Manifest) -> str:
     """Return why a manifest that no rule applies to is suspicious; empty if it isn't."""
     group, kind = manifest.group_kind
+    if (f"{group}/v1", kind) == (API_VERSION, KIND):
+        return _policy_error(manifest)
     if group in _KNOWN:
         return "" if kind in _KNOWN[group] else _unknown_kind(group, kind)
     if group.endswith(".k8s.io"):
@@ -36,6 +41,14 @@ def kind_warning(manifest: Manifest) -> str:
     pointer = next(_pod_templates(msgspec.json.decode(manifest.raw), "", 0), "")
     entry = f"{{apiGroup: {group}, kind: {kind}, template: {pointer}}}"
     return f"{kind} is not evaluated, but has a pod template; add to the policy's workloads: {entry}" if pointer else ""
+
+
+def _policy_error(manifest: Manifest) -> str:
+    errors = read_policy(manifest.source.source()[0].encode())
+    if isinstance(errors, Policy):
+        return ""
+    hint = "'tokenguard policy validate' shows all errors"
+    return f"is not a valid policy: {': '.join(filter(None, (errors[0].path, errors[0].message)))}; {hint}"
 
 
 def _unknown_kind(group: str, kind: str) -> str:
