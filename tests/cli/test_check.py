@@ -391,6 +391,15 @@ def test_diff_can_be_applied_and_writes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "a.yaml").read_text() == TWO.replace("86400", "3600").removesuffix("\n")
 
 
+def test_diff_says_which_documents_would_lose_their_comments(tmp_path: Path) -> None:
+    spec, other = LONG_POD[LONG_POD.index("spec:") :], LONG_POD[: LONG_POD.index("spec:")]
+    shared = f"{other}{spec.replace('spec:', 'spec: &spec', 1)}other: {{copy: *spec}}\n"
+    (tmp_path / "a.yaml").write_text(shared)
+    line = check("--diff", "a.yaml", at=tmp_path).stderr.splitlines()[-1]
+    assert line.startswith("1 finding to fix, 0 to correct by hand; ")
+    assert line.endswith("; comments and layout of 1 document are lost")
+
+
 WRONG = {
     "nothing to write": (["--write", "long.yaml"], "--write needs --fix"),
     "standard input": (["--fix", "--write", "-"], "--write needs files and folders"),
