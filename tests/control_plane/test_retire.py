@@ -142,7 +142,7 @@ def comparable(output: str) -> str:
 @pytest.mark.covers("threat-model: tokens in memory or logs")
 def test_no_secret_data_was_read_or_sent(cluster: Retiring) -> None:
     verbs = Counter()
-    for event in cluster.asked():
+    for event in cluster.requested():
         verbs[event["verb"]] += 1
         sent, answer = event.get("requestObject") or {}, event["responseObject"]
         assert sent.keys() <= {"apiVersion", "kind", "metadata", "preconditions"}, event
