@@ -63,6 +63,7 @@ OF_A_SHORT_LIFE = {
     "webhook/cluster/admission_history.py::_ManagedFields": "one object, while it is read",
     "webhook/cluster/report_writer.py::": "a scan's",
     "webhook/cluster/legacy_writer.py::_Metadata": "one answer to a command",
+    "webhook/cluster/certificates/status.py::": "an answer to a command",
     "webhook/cluster/workload_reader.py::": "a migration's",
     "webhook/cluster/certificates/status.py::": "of one command",
     "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",
@@ -77,6 +78,8 @@ FIXED = {
     "webhook/core/bounded_cache.py::BoundedCache._entries": "what the caches in the table are made of",
     "webhook/server/http_server.py::HttpServer._listeners": "the listening socket",
     "webhook/cluster/self_probe.py::SelfProbe._last": "one result for each of the two pods",
+    "webhook/core/policy/validator.py::_type_info": "the types of the policy document",
+    "webhook/core/policy/schema.py::key_paths": "the keys of the policy document",
     "webhook/server/tls_stream.py::_CLEAR": "one TLS record, for all connections",
     "webhook/pki/certificate.py::Certificate.fingerprint": "64 characters of the one certificate",
 }

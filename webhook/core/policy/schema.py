@@ -1,5 +1,7 @@
 """Every key of a policy document: its type, its limits, its default and its description."""
 
+from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -295,7 +297,8 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def key_paths() -> dict[str, str]:
+@cache
+def key_paths() -> Mapping[str, str]:
     """Return the path of each key outside of lists, for keys that are in the wrong place."""
     sections = {
         "rules.": RuleActions,

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from msgspec import UNSET, Struct, inspect
@@ -19,7 +20,13 @@ def validate(value: Any, model: type[Struct], errors: ErrorCollector) -> Any:
 
     A key that is absent or invalid is UNSET, or an empty string if it is required; null is None where it is a value.
     """
-    return _validate(inspect.type_info(model), value, (), errors, "")
+    return _validate(_type_info(model), value, (), errors, "")
+
+
+@cache
+def _type_info(model: type[Struct]) -> inspect.Type:
+    """Return msgspec's description of a struct: deriving it from the annotations takes longer than validating."""
+    return inspect.type_info(model)
 
 
 def _validate(expected: inspect.Type, value: Any, path: Path, errors: ErrorCollector, form: str) -> Any:
