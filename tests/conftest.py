@@ -10,6 +10,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # otherwise each process that a test starts compiles the whole package
 sys.dont_write_bytecode = False
+os.environ.setdefault(
+    "GOGC", "400"
+)  # kubectl, helm and API servers collect garbage less often: it is a fifth of their CPU
 hypothesis.settings.register_profile("tokenguard", deadline=None)  # no test fails because the machine is busy
 hypothesis.settings.load_profile("tokenguard")
 
@@ -29,6 +32,7 @@ SHARED_CONTROL_PLANES = {
 }
 """Files that use a control plane of `control_plane/conftest.py`; one process runs them, so that it is started once."""
 LONGEST = (
+    "control_plane/test_helm.py",
     "control_plane/test_installation.py",
     "control_plane/test_scan.py",
     "control_plane/test_policy_configmap.py",

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from tests.control_plane.installed import KINDS, at, certs, replica, settings
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.control_plane.pod_load import pods_created
 from tests.end_to_end.cluster import POLICY, is_webhook_called, prepare
-from tests.manifests.rendering import CHECKOUT, shown_kustomization, the
+from tests.manifests.rendering import CHECKOUT, load_all, shown_kustomization, the
 from tests.serving import Server, eventually
 from webhook.cli import main
 
@@ -72,7 +71,7 @@ class Site:
         done = subprocess.run(
             [self.plane.program, "kustomize", "mine"], cwd=self.folder, capture_output=True, text=True, check=True
         )
-        return list(yaml.safe_load_all(done.stdout))
+        return load_all(done.stdout)
 
     def roll_out(self) -> None:
         """Replace the replicas by those that the Deployment asks for now."""

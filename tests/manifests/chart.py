@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.generated_chart import CHART
-from tests.manifests.rendering import Object
+from tests.manifests.rendering import Object, load_all
 
 HELM = shutil.which("helm")
 needs_helm = pytest.mark.skipif(HELM is None, reason="needs helm, to render charts/tokenguard")
@@ -36,14 +36,14 @@ def render_chart(namespace: str = "tokenguard", /, **values: Any) -> list[Object
     """Return the objects that the chart makes of these values."""
     done = template(namespace, **values)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return load_all(done.stdout)
 
 
 def hook_objects() -> list[Object]:
     """Return the objects of 'helm test'."""
     done = run_helm("template", "tokenguard", str(CHART), "-n", "tokenguard", "-s", "templates/tests/denied-pod.yaml")
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return load_all(done.stdout)
 
 
 def packaged(folder: Path) -> Path:

@@ -23,6 +23,11 @@ Object = dict[str, Any]
 NEEDS_KUBECTL = "needs kubectl, to render what is in manifests/"
 
 
+def load_all(text: str) -> list[Object]:
+    """Return the objects in a text, by the parser in C: it takes a seventh of the time."""
+    return list(yaml.load_all(text, yaml.CSafeLoader))
+
+
 def find_kubectl() -> str | None:
     """Return the kubectl on the path, or the one of the control-plane tests, or None."""
     binaries = find_binaries()
@@ -36,7 +41,7 @@ def _objects(folder: str) -> list[Object]:
         pytest.skip(NEEDS_KUBECTL)
     done = subprocess.run([kubectl, "kustomize", folder], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return load_all(done.stdout)
 
 
 def render(folder: str) -> list[Object]:
@@ -54,7 +59,7 @@ def render_text(folder: Path, kustomization: str) -> list[Object]:
     (folder / "kustomization.yaml").write_text(re.sub(r"(\.\./)+tokenguard", clone, kustomization))
     done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return load_all(done.stdout)
 
 
 def the(kind: str, objects: list[Object], name: str = "tokenguard") -> Object:

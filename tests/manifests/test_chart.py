@@ -10,7 +10,7 @@ import yaml
 from tests.generated_chart import CHART, SOURCES, values_schema
 from tests.manifests.chart import hook_objects, needs_helm, packaged, render_chart, run_helm, template
 from tests.manifests.namespaces import mentions
-from tests.manifests.rendering import CHECKOUT, environment_of, render, the
+from tests.manifests.rendering import CHECKOUT, environment_of, load_all, render, the
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.serializer import policy_document
@@ -112,7 +112,7 @@ def test_probe_is_left_out_with_its_variable() -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_generated_objects_are_current(name) -> None:
     text = (CHART / f"files/{name}.yaml").read_text()
-    assert list(yaml.safe_load_all(text)) == render(SOURCES[name]), "run 'make chart'"
+    assert load_all(text) == render(SOURCES[name]), "run 'make chart'"
 
 
 def test_generated_schema_is_current() -> None:

@@ -11,6 +11,7 @@ from tests.manifests.rendering import (
     MONITORING,
     environment_of,
     is_custom,
+    load_all,
     render,
     render_text,
     the,
@@ -101,4 +102,4 @@ def rename(objects):
     text = re.sub(rf"(operator: In\n +values:\n +- ){DEFAULT_NAMESPACE}$", rf"\1{OTHER}", text, flags=re.MULTILINE)
     text = re.sub(rf"(kind: Namespace\nmetadata:\n(?:  .*\n)*  name: ){DEFAULT_NAMESPACE}$", rf"\1{OTHER}", text,
                   flags=re.MULTILINE)  # fmt: skip
-    return sorted(yaml.safe_load_all(text), key=identity)
+    return sorted(load_all(text), key=identity)
