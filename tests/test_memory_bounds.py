@@ -63,7 +63,6 @@ OF_A_SHORT_LIFE = {
     "webhook/cluster/admission_history.py::_ManagedFields": "one object, while it is read",
     "webhook/cluster/report_writer.py::": "a scan's",
     "webhook/cluster/legacy_writer.py::_Metadata": "one answer to a command",
-    "webhook/cluster/certificates/status.py::": "an answer to a command",
     "webhook/cluster/workload_reader.py::": "a migration's",
     "webhook/cluster/certificates/status.py::": "of one command",
     "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",
