@@ -173,7 +173,7 @@ def test_output_escapes_what_the_encoding_lacks(encoding, shown) -> None:
     assert f"1 of other kinds: 1 {shown}" in done.stdout.decode()
 
 
-def test_output_writes_an_ellipsis_as_dots_where_the_encoding_lacks_it() -> None:
+def test_output_writes_an_ellipsis_as_dots_in_other_encodings() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "webhook", "rules", "x" * 200], capture_output=True, check=False, timeout=60,
         cwd=CHECKOUT, env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"},
