@@ -61,12 +61,13 @@ MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
         "webhook/core/selectors.py::Accounts._names",
         "webhook/core/selectors.py::Globs.exact",
         "webhook/core/selectors.py::Globs.wild",
-        "webhook/core/selectors.py::Globs._wild_by_slashes",
+        "webhook/core/selectors.py::Globs._wild_index",
         "webhook/core/selectors.py::Globs.listed",
         "webhook/core/selectors.py::Index._always",
+        "webhook/core/selectors.py::Index._ends",
         "webhook/core/selectors.py::Index._exact",
         "webhook/core/selectors.py::Index._lengths",
-        "webhook/core/selectors.py::Index._prefixes",
+        "webhook/core/selectors.py::Index._starts",
     ),
 }
 """Rows, with the attributes and caches that they are about."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webhook.core import selectors
 from webhook.core.policy.exemptions import Exemption, ExemptionIndex
 from webhook.core.selectors import Accounts, Globs, Index, glob_matches
 
@@ -56,12 +57,22 @@ def test_pattern_of_many_stars_takes_linear_time() -> None:
     assert not glob_matches("*a" * 50 + "b", "a" * 20_000)  # a backtracking matcher would not come back
 
 
+@pytest.mark.parametrize("pattern", ["team-{}-*", "*-team-{}", "a*-team-{}", "team-{}-*z"])
+@pytest.mark.covers("threat-model: expensive policy")
+def test_index_compares_few_of_many_globs(monkeypatch, pattern: str) -> None:
+    index = Index.of(((pattern.format(number),), number) for number in range(10_000))
+    compared = []
+    monkeypatch.setattr(selectors, "glob_matches", lambda *names: compared.append(names) or glob_matches(*names))
+    assert list(index.find(pattern.format(4711).replace("*", "b"))) == [4711]
+    assert len(compared) < 10
+
+
 @given(st.lists(st.lists(PATTERNS, max_size=3), max_size=6), NAMES)
 def test_index_finds_what_a_linear_search_finds(things: list[list[str]], name: str) -> None:
     index = Index.of((patterns, number) for number, patterns in enumerate(things))
-    assert index.find(name) == [
-        number for number, patterns in enumerate(things) if not patterns or Globs(tuple(patterns)).match(name)
-    ]
+    found = [any(glob_matches(pattern, name) for pattern in patterns) for patterns in things]
+    assert list(index.find(name)) == [at for at, patterns in enumerate(things) if not patterns or found[at]]
+    assert [Globs(tuple(patterns)).match(name) for patterns in things] == found
 
 
 @pytest.mark.parametrize(
@@ -110,3 +121,16 @@ def test_exemptions_are_found_as_looking_at_each_would() -> None:
         assert ExemptionIndex(exemptions[1:]).find("r", namespace, accounts, user, NOW) == first
         assert index.find("r", namespace, accounts, user, NOW) == exemptions[0]
         assert index.find("s", namespace, accounts, user, NOW) is None
+
+
+@pytest.mark.covers("threat-model: expensive policy")
+def test_exemption_look_up_of_many_that_apply_is_cached(monkeypatch) -> None:
+    ended, valid = NOW.date() - dt.timedelta(1), NOW.date()
+    exemptions = [Exemption(("r",), "", ended)] * 9_000 + [Exemption(("r",), "", valid)] * 1_000
+    searches = []
+    find = Index.find
+    monkeypatch.setattr(Index, "find", lambda *names: searches.append(names) or find(*names))
+    index = ExemptionIndex(exemptions)
+    for _ in range(2):
+        assert index.find("r", "demo", ("app",), "user", NOW) is exemptions[9_000]
+    assert len(searches) == 1

@@ -5,9 +5,11 @@ another host's path. Globs are matched without regular expressions, in linear ti
 choose the names.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import merge
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from webhook.core.formatting import listing
@@ -46,6 +48,68 @@ def _segment_matches(pattern: str, name: str) -> bool:
     return True
 
 
+@dataclass
+class Index(Generic[T]):
+    """Finds items by name: exact names by hash, globs by the text before the first `*`, or behind the last if longer.
+
+    A look-up takes the same time among ten items as among ten thousand, as long as few of them match.
+    """
+
+    _exact: dict[str, list[tuple[int, T]]] = field(default_factory=dict)
+    _starts: dict[str, list[tuple[int, T, str]]] = field(default_factory=dict)
+    _ends: dict[str, list[tuple[int, T, str]]] = field(default_factory=dict)
+    _always: list[tuple[int, T]] = field(default_factory=list)
+    _count: int = 0
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[Sequence[str], T]]) -> "Index[T]":
+        """Return an index of items with their patterns; an item without patterns matches every name."""
+        index = cls()
+        for patterns, item in items:
+            index._add(patterns, item)
+        return index
+
+    def _add(self, patterns: Sequence[str], item: T) -> None:
+        place = self._count
+        self._count += 1
+        if not patterns:
+            self._always.append((place, item))
+        for pattern in patterns:
+            start, star, rest = pattern.partition("*")
+            end = rest.rpartition("*")[2]
+            if not star:
+                self._exact.setdefault(pattern, []).append((place, item))
+            elif len(start) >= len(end):
+                self._starts.setdefault(start, []).append((place, item, pattern))
+            else:
+                self._ends.setdefault(end, []).append((place, item, pattern))
+
+    @cached_property
+    def _lengths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The lengths of the starts, and of the ends."""
+        return tuple(sorted(set(map(len, self._starts)))), tuple(sorted(set(map(len, self._ends))))
+
+    def _matching(self, name: str) -> Iterator[Iterator[tuple[int, T]]]:
+        """Yield the items whose globs match, by what the globs start or end with."""
+        starts, ends = self._lengths
+        for globs in (
+            *(self._starts.get(name[:length], ()) for length in starts),
+            *(self._ends.get(name[-length:], ()) for length in ends),
+        ):
+            yield ((place, item) for place, item, pattern in globs if glob_matches(pattern, name))
+
+    def find(self, *names: str) -> Iterator[T]:
+        """Yield the items with a pattern that matches any of the names, each once, in the order of the index."""
+        found: list[Iterable[tuple[int, T]]] = [self._always]
+        for name in names:
+            found += [self._exact.get(name, ()), *self._matching(name)]
+        last = -1
+        for place, item in merge(*found, key=itemgetter(0)):
+            if place != last:
+                yield item
+            last = place
+
+
 @dataclass(frozen=True)
 class Globs:
     """A list of names and globs; an empty one matches nothing."""
@@ -63,12 +127,8 @@ class Globs:
         return tuple(pattern for pattern in self.patterns if "*" in pattern)
 
     @cached_property
-    def _wild_by_slashes(self) -> Mapping[int, list[str]]:
-        """The patterns with `*`, by the number of slashes: only names with the same number match."""
-        grouped: dict[int, list[str]] = {}
-        for pattern in self.wild:
-            grouped.setdefault(pattern.count("/"), []).append(pattern)
-        return grouped
+    def _wild_index(self) -> Index[bool]:
+        return Index.of(((pattern,), True) for pattern in self.wild)
 
     @cached_property
     def listed(self) -> str:
@@ -77,10 +137,7 @@ class Globs:
 
     def match(self, name: str) -> bool:
         """Return whether any pattern matches."""
-        if name in self.exact:
-            return True
-        grouped = self._wild_by_slashes
-        return bool(grouped) and any(glob_matches(pattern, name) for pattern in grouped.get(name.count("/"), ()))
+        return name in self.exact or (bool(self.wild) and next(self._wild_index.find(name), False))
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
@@ -106,51 +163,3 @@ class Accounts:
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
-
-
-@dataclass
-class Index(Generic[T]):
-    """Finds items by name: exact names by hash, globs by the text before the first `*`.
-
-    A look-up takes the same time among ten items as among ten thousand, as long as few of them match.
-    """
-
-    _exact: dict[str, list[tuple[int, T]]] = field(default_factory=dict)
-    _prefixes: dict[str, list[tuple[int, T, str]]] = field(default_factory=dict)
-    _always: list[tuple[int, T]] = field(default_factory=list)
-    _count: int = 0
-
-    @classmethod
-    def of(cls, items: Iterable[tuple[Sequence[str], T]]) -> "Index[T]":
-        """Return an index of items with their patterns; an item without patterns matches every name."""
-        index = cls()
-        for patterns, item in items:
-            index._add(patterns, item)
-        return index
-
-    def _add(self, patterns: Sequence[str], item: T) -> None:
-        place = self._count
-        self._count += 1
-        if not patterns:
-            self._always.append((place, item))
-        for pattern in patterns:
-            prefix, star, _ = pattern.partition("*")
-            if star:
-                self._prefixes.setdefault(prefix, []).append((place, item, pattern))
-            else:
-                self._exact.setdefault(pattern, []).append((place, item))
-
-    @cached_property
-    def _lengths(self) -> tuple[int, ...]:
-        return tuple(sorted({len(prefix) for prefix in self._prefixes}))
-
-    def find(self, *names: str) -> list[T]:
-        """Return the items with a pattern that matches any of the names, each once, in the order of the index."""
-        items = dict(self._always)
-        for name in names:
-            items.update(self._exact.get(name, ()))
-            for length in self._lengths:
-                for place, item, pattern in self._prefixes.get(name[:length], ()):
-                    if place not in items and glob_matches(pattern, name):
-                        items[place] = item
-        return [items[place] for place in sorted(items)]

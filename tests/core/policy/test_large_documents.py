@@ -60,15 +60,15 @@ SLOW = {
     ),
     "more values than any policy has": (HEAD + "inject: [" + "{}," * 300_000 + "]", TOO_LARGE),
     "injections that all clash": (
-        HEAD + injections(20_000, name="a", mount_path="/a"),
+        HEAD + injections(1_000, name="a", mount_path="/a"),
         'inject[1].name: "a" is already the name of inject[0]',
     ),
     "injections above one another": (
-        HEAD + injections(20_000, mount_path="/b{}") + "- {name: b, audience: v, mountPath: /b19999/b}\n",
-        'inject[20000].mountPath: "/b19999/b" overlaps "/b19999" of inject[19999]',
+        HEAD + injections(999, mount_path="/b{}") + "- {name: b, audience: v, mountPath: /b998/b}\n",
+        'inject[999].mountPath: "/b998/b" overlaps "/b998" of inject[998]',
     ),
     "many audiences and many patterns": (
-        HEAD + allowed(40_000, '"*-{}"') + injections(10_000),
+        HEAD + allowed(10_000, '"*-{}"') + injections(1_000),
         'inject[0].audience: "v" is not in tokens.audiences.allowed; use one of "*-0", "*-1", ',
     ),
     "a long audience and many patterns": (
@@ -101,6 +101,37 @@ before = peak()
 print(len(mistakes(sys.stdin.read())), peak() - before)
 """
 """Prints the number of errors and the peak in KiB, of a process of its own: tracemalloc takes seven times the CPU."""
+
+
+FEW, SOME, MANY = 100, 1_000, 10_000
+LISTS = {
+    "overrides": ("overrides: [{}]", "{}", MANY),
+    "exemptions": ("exemptions: [{}]", "{rules: ['*'], reason: r, until: never}", MANY),
+    "exemptions[0].users": ("exemptions: [{{rules: ['*'], reason: r, until: never, users: [{}]}}]", "u", MANY),
+    "overrides[0].namespaces": ("overrides: [{{namespaces: [{}]}}]", "n", MANY),
+    "tokens.audiences.allowed": ("tokens: {{audiences: {{allowed: [{}]}}}}", "'*'", MANY),
+    "inject": ("inject: [{}]", "{name: a, audience: v, mountPath: /a}", SOME),
+    "workloads": ("workloads: [{}]", "{apiGroup: a.b, kind: A, template: /a}", SOME),
+    "kubeletRootDirs": ("kubeletRootDirs: [{}]", "/a", FEW),
+    "apiServerToken.audiences": ("apiServerToken: {{audiences: [{}]}}", "a", FEW),
+}
+"""Lists by their path: a document with one, an entry, and the maximum."""
+
+
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.covers("threat-model: expensive policy")
+def test_read_policy_long_list_is_an_error(path: str) -> None:
+    document, entry, maximum = LISTS[path]
+    exceeds = f"line 3: {path}: has {maximum + 1} entries, which exceeds the maximum of {maximum}"
+    assert mistakes(HEAD + document.format(", ".join([entry] * (maximum + 1)))) == [exceeds]
+
+
+def test_read_policy_longest_lists_are_valid() -> None:
+    users = ", ".join(f"'*u{number}'" for number in range(MANY))
+    policy = sound(
+        f"{HEAD}overrides: [{'{}, ' * MANY}]\nexemptions: [{{rules: ['*'], reason: r, until: never, users: [{users}]}}]"
+    )
+    assert len(policy.overrides) == len(policy.exemptions[0].users.patterns) == MANY
 
 
 def deep(levels: int) -> str:

@@ -24,6 +24,11 @@ class Exemption:
     service_accounts: Accounts = Accounts()
     users: Globs = Globs()
 
+    @property
+    def last_day(self) -> dt.date:
+        """The last day on which it is valid (UTC)."""
+        return self.until or dt.date.max
+
     def is_active(self, now: dt.datetime) -> bool:
         """Return whether it has not expired; `now` has a time zone."""
         return self.until is None or now.astimezone(dt.UTC).date() <= self.until
@@ -55,10 +60,12 @@ class ExemptionIndex:
     def __init__(self, exemptions: Iterable[Exemption]) -> None:
         """Index the exemptions, in the order of the policy."""
         every = tuple(exemptions)
-        # a namespace's name is looked up with a slash behind it, so that it is never taken for an account's
+        # a namespace's name is looked up with a slash behind it, so that few others are found by it
         self._index = Index.of(
             (
-                exemption.service_accounts.patterns or tuple(f"{name}/" for name in exemption.namespaces.patterns),
+                exemption.service_accounts.patterns
+                or tuple(f"{name}/" for name in exemption.namespaces.patterns)
+                or exemption.users.patterns,
                 exemption,
             )
             for exemption in every
@@ -88,12 +95,21 @@ class ExemptionIndex:
             if len(namespace) > MAX_LABEL or len(user) > MAX_USER_NAME or max(map(len, accounts)) > _MAX_ACCOUNT:
                 return None
             account, *others = accounts
-            matches = tuple(
+            matches = _first_to_apply(
                 exemption
-                for exemption in self._index.find(account, f"{namespace}/{account}", f"{namespace}/")
+                for exemption in self._index.find(account, f"{namespace}/{account}", f"{namespace}/", user)
                 if rule in exemption.rules
                 and exemption.applies_to(namespace, account, user)
                 and all(exemption.applies_to_account(namespace, other) for other in others)
             )
             self._matches.put(key, matches)
         return next((exemption for exemption in matches if exemption.is_active(now)), None)
+
+
+def _first_to_apply(exemptions: Iterable[Exemption]) -> tuple[Exemption, ...]:
+    """Return those that are the first active one at any time: each is valid for longer than all before it."""
+    first: list[Exemption] = []
+    for exemption in exemptions:
+        if not first or first[-1].last_day < exemption.last_day:
+            first.append(exemption)
+    return tuple(first)

@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Collection, Iterator, Sequence
+from itertools import takewhile
 
 from webhook.core.documents.document import Path
 from webhook.core.formatting import listing
@@ -30,8 +31,8 @@ def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
         shadows: set[int] = set()
         for pattern in override.namespaces or ("*",):
             shadow = next((
-                other for other in earlier.find(pattern)
-                if other < number and policy.overrides[other].namespace_labels <= override.namespace_labels
+                other for other in takewhile(number.__gt__, earlier.find(pattern))
+                if policy.overrides[other].namespace_labels <= override.namespace_labels
             ), None)  # fmt: skip
             if shadow is None:
                 break
@@ -86,7 +87,7 @@ def _may_both_match(first: str, second: str) -> bool:
 
 
 def _exemptions(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
-    earlier = Index.of((exemption.namespaces.patterns, number) for number, exemption in enumerate(policy.exemptions))
+    earlier = Index.of((_selected(exemption), number) for number, exemption in enumerate(policy.exemptions))
     for number, exemption in enumerate(policy.exemptions):
         path = ("exemptions", number)
         yield from _impossible_names(path, exemption.namespaces.patterns)
@@ -95,11 +96,22 @@ def _exemptions(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
             continue
         if _accounts_elsewhere(exemption):
             yield path, f"applies to nothing: {_elsewhere(exemption)}"
-        first = (exemption.namespaces.patterns or ("*",))[0]
-        for other in earlier.find(first):
-            if other < number and _covers(policy.exemptions[other], exemption):
+        for other in takewhile(number.__gt__, earlier.find(*_first_names(exemption))):
+            if _covers(policy.exemptions[other], exemption):
                 yield path, f"has no effect: exemptions[{other}] matches everything that it would, as long"
                 break
+
+
+def _selected(exemption: Exemption) -> Sequence[str]:
+    """Return the patterns of one of its selectors."""
+    return exemption.namespaces.patterns or exemption.users.patterns or exemption.service_accounts.patterns
+
+
+def _first_names(exemption: Exemption) -> Iterator[str]:
+    """Yield names of which each exemption with selectors that covers this one matches one."""
+    for selector in (exemption.namespaces, exemption.users, exemption.service_accounts):
+        for pattern in selector.patterns[:1]:
+            yield from (pattern, pattern.rpartition("/")[2])
 
 
 def _covers(exemption: Exemption, other: Exemption) -> bool:

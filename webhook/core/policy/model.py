@@ -155,10 +155,6 @@ class Injection:
         most = lifetimes.capped_expiration(maximum, None, for_api_server=for_api_server)
         return min(self.expiration_seconds or lifetimes.DEFAULT_EXPIRATION, most)
 
-    def applies_to_namespace(self, namespace: str, labels: Labels) -> bool:
-        """Return whether it applies to a namespace with this name and these labels."""
-        return (not self.namespaces or self.namespaces.match(namespace)) and self.namespace_labels <= labels
-
 
 @dataclass(frozen=True, slots=True)
 class Override:
@@ -237,6 +233,7 @@ class Policy:
     def __post_init__(self) -> None:
         """Index the selectors, so that the time of a look-up does not grow with their number."""
         self._override_index = Index.of((override.namespaces, override) for override in self.overrides)
+        self._injection_index = Index.of((injection.namespaces.patterns, injection) for injection in self.injections)
         self.exemption_index = ExemptionIndex(self.exemptions)
         self.help = self.messages.help
         roots = dict.fromkeys(path.rstrip("/") for root in self.kubelet_root_dirs for path in sorted(node_paths(root)))
@@ -278,11 +275,11 @@ class Policy:
         return self.api_server_token.audiences or cluster.api_audiences
 
     def _resolve(self, namespace: str, labels: Labels) -> NamespacePolicy:
-        candidates = self._override_index.find(namespace)
-        override = next((candidate for candidate in candidates if candidate.namespace_labels <= labels), None)
+        overrides, injections = self._override_index.find(namespace), self._injection_index.find(namespace)
+        override = next((override for override in overrides if override.namespace_labels <= labels), None)
         return NamespacePolicy(
             override or Override((), frozenset(), self.mode, self.rules, self.tokens),
             self.api_server_token,
-            tuple(injection for injection in self.injections if injection.applies_to_namespace(namespace, labels)),
+            tuple(injection for injection in injections if injection.namespace_labels <= labels),
             self._kubelet_pods,
         )

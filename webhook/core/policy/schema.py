@@ -37,10 +37,14 @@ def _text(form: str, pattern: str, max_length: int | None = None) -> Meta:
     return Meta(pattern=f"^{pattern}$", max_length=max_length, extra={"form": form})
 
 
+_MAX_FEW, _MAX_SOME, _MAX_MANY = Meta(max_length=100), Meta(max_length=1_000), Meta(max_length=10_000)
+"""How long a list may be: fewer entries where a review looks at each, more where it finds what it needs by an index."""
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 Lifetime = Annotated[int, Meta(ge=MIN_EXPIRATION, le=MAX_EXPIRATION)]
-Namespaces = tuple[Annotated[str, _text("the name or glob of a namespace", r"[^/\s]+")], ...]
-Accounts = tuple[Annotated[str, _text("a ServiceAccount as name or namespace/name", r"[^/\s]+(/[^/\s]+)?")], ...]
+Namespaces = Annotated[tuple[Annotated[str, _text("the name or glob of a namespace", r"[^/\s]+")], ...], _MAX_MANY]
+Accounts = Annotated[
+    tuple[Annotated[str, _text("a ServiceAccount as name or namespace/name", r"[^/\s]+(/[^/\s]+)?")], ...], _MAX_MANY
+]
 Labels = dict[str, Annotated[str, _text("the exact value of a label", r"[^*\s]*")]]
 Audience = Annotated[str, _text("an audience", r"\S+")]
 ExactAudience = Annotated[str, _text("an audience without *", r"[^\s*]+")]
@@ -64,7 +68,7 @@ class AudienceSettings(Section):
         Nullable[Audience], _about("Audience to patch into a token that names none; it must be allowed.", default=None)
     ] = UNSET
     allowed: Annotated[
-        Maybe[tuple[Audience, ...]],
+        Maybe[Annotated[tuple[Audience, ...], _MAX_MANY]],
         _about(
             "Allowed audiences, exact or with *; empty: any. The API server's own are always allowed.",
             default=[],
@@ -100,7 +104,7 @@ class ApiServerTokenSettings(Section):
         ),
     ] = UNSET
     audiences: Annotated[
-        Maybe[tuple[ExactAudience, ...]],
+        Maybe[Annotated[tuple[ExactAudience, ...], _MAX_FEW]],
         _about("Audiences of the API server; empty: those of the webhook's own token.", default=[]),
     ] = UNSET
 
@@ -225,7 +229,7 @@ class ExemptionSettings(Section, kw_only=True):
         _about("Only for these ServiceAccounts and their tokens; for another account's token, both must be listed."),
     ] = UNSET
     users: Annotated[
-        Maybe[tuple[Annotated[str, _text("the name or glob of a user", r"\S+")], ...]],
+        Maybe[Annotated[tuple[Annotated[str, _text("the name or glob of a user", r"\S+")], ...], _MAX_MANY]],
         _about("Only for requests of these users."),
     ] = UNSET
     reason: Annotated[
@@ -266,22 +270,26 @@ class PolicyDocument(Section, kw_only=True):
                     ],
                     ...,
                 ],
-                Meta(min_length=1),
+                Meta(min_length=1, max_length=100),
             ]
         ],
         _about("The --root-dir of every node's kubelet, for kubelet-hostpath.", default=list(KUBELET_ROOT_DIRS)),
     ] = UNSET
     messages: Annotated[Maybe[MessageSettings], _about("Help that is appended to denials and warnings.")] = UNSET
     workloads: Annotated[
-        Maybe[tuple[WorkloadKind, ...]],
+        Maybe[Annotated[tuple[WorkloadKind, ...], _MAX_SOME]],
         _about("Kinds that create pods, besides those of Kubernetes and well-known projects."),
     ] = UNSET
-    inject: Annotated[Maybe[tuple[InjectionSettings, ...]], _about("Tokens to mount into pods.")] = UNSET
+    inject: Annotated[
+        Maybe[Annotated[tuple[InjectionSettings, ...], _MAX_SOME]], _about("Tokens to mount into pods.")
+    ] = UNSET
     overrides: Annotated[
-        Maybe[tuple[OverrideSettings, ...]], _about("Settings for some namespaces; the first match applies.")
+        Maybe[Annotated[tuple[OverrideSettings, ...], _MAX_MANY]],
+        _about("Settings for some namespaces; the first match applies."),
     ] = UNSET
     exemptions: Annotated[
-        Maybe[tuple[ExemptionSettings, ...]], _about("Objects that rules do not apply to, why, and until when.")
+        Maybe[Annotated[tuple[ExemptionSettings, ...], _MAX_MANY]],
+        _about("Objects that rules do not apply to, why, and until when."),
     ] = UNSET
 
 

@@ -91,6 +91,8 @@ def _list(expected: inspect.VarTupleType, value: Any, path: Path, errors: ErrorC
         return _invalid(errors, path, f"must be a list, not {_shown(value)}")
     if len(value) < (expected.min_length or 0):
         return _invalid(errors, path, "must not be empty")
+    if len(value) > (expected.max_length or len(value)):
+        return _invalid(errors, path, f"has {len(value)} entries, which exceeds the maximum of {expected.max_length}")
     values = [_validate(expected.item_type, item, (*path, number), errors, "") for number, item in enumerate(value)]
     return tuple(item for item in values if item is not UNSET)
 
