@@ -3,33 +3,18 @@
 import asyncio
 from collections import deque
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from webhook.server.http_message import HttpResponse, Request
 from webhook.server.review_handler import ReviewHandler
 
 if TYPE_CHECKING:
     from webhook.core.admission_request import Phase
+    from webhook.server.http_protocol import HttpProtocol
 
 HOLD_SECONDS = 3.0
 """How long reviews wait at most for the state of a process that starts: less than the webhooks' timeoutSeconds, 5."""
 REVIEWS_PER_TURN = 2
-
-
-class Connection(Protocol):
-    """The connection of a review."""
-
-    def has_client_left(self, waited: float) -> bool:
-        """Return whether nobody waits for the answer, which the client has awaited for so many seconds."""
-        ...
-
-    def finish(self, request: Request, response: HttpResponse) -> None:
-        """Send the answer."""
-        ...
-
-    def abort(self) -> None:
-        """Close at once."""
-        ...
 
 
 class ReviewQueue:
@@ -41,12 +26,12 @@ class ReviewQueue:
 
     def __init__(self, handler: ReviewHandler) -> None:
         self._handler = handler
-        self._reviews: deque[tuple[Request, Connection, float]] = deque()
+        self._reviews: deque[tuple[Request, HttpProtocol, float]] = deque()
         self._is_holding = True
         self._loop = asyncio.get_running_loop()
         self._loop.call_later(HOLD_SECONDS, self.stop_holding)
 
-    def handle(self, request: Request, connection: Connection) -> None:
+    def handle(self, request: Request, connection: "HttpProtocol") -> None:
         """Finish a review, later, unless its client has left before its turn."""
         self._reviews.append((request, connection, perf_counter()))
         if len(self._reviews) == 1 and not self._is_holding:
