@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fake import FakeTransport
+from webhook.cluster import backstop as backstop_module
 from webhook.cluster.backstop import Backstop, BackstopMode, BackstopState, backstop_state
 from webhook.cluster.transport import ApiError
 from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import default_policy
 from webhook.export.compiler import compile_policy
+from webhook.export.objects import PolicyTooLargeError
 from webhook.server.state import Snapshot
 
 NOTHING = json.dumps({"items": []}).encode()
@@ -152,3 +154,18 @@ def test_reconcile_error_is_reported_each_time_and_logged_once(caplog) -> None:
         "the backstop differs from the policy: HTTP 403: forbidden",
         "the backstop is in step with the policy again",
     ]
+
+
+def test_reconcile_too_large_policy_is_compiled_once(monkeypatch) -> None:
+    compiled = []
+
+    def refuse(policy, **_settings):
+        compiled.append(policy)
+        raise PolicyTooLargeError("too large")
+
+    monkeypatch.setattr(backstop_module, "compile_policy", refuse)
+    backstop = backstop_of(Applying(CONFIGURATION, CONFIGURATION))
+    for _ in range(2):
+        with pytest.raises(PolicyTooLargeError, match="too large"):
+            backstop.reconcile(SNAPSHOT)
+    assert len(compiled) == 1

@@ -30,6 +30,7 @@ from webhook.export.objects import (
     SPEC_HASH,
     VALIDATING,
     Object,
+    PolicyTooLargeError,
     spec_hash,
 )
 
@@ -152,7 +153,7 @@ class Backstop:
         self._webhooks: WebhookScopes | None = None
         self._stopping = threading.Event()
         self._last_error = ""
-        self._compiled: tuple[object, Sequence[Object]] = (None, ())
+        self._compiled: tuple[object, Sequence[Object] | PolicyTooLargeError] = (None, ())
 
     def start(self) -> None:
         """Start the thread."""
@@ -215,14 +216,19 @@ class Backstop:
         key = (id(snapshot.policy), audiences, webhooks, now.astimezone(dt.UTC).date())
         if self._compiled[0] != key:
             active = tuple(exemption for exemption in snapshot.policy.exemptions if exemption.is_active(now))
-            export = compile_policy(
-                replace(snapshot.policy, exemptions=active),
-                patched=self._mode is BackstopMode.MAP,
-                excluded=self._excluded,
-                webhooks=webhooks,
-                api_audiences=audiences,
-            )
-            self._compiled = (key, export.objects)
+            try:
+                export = compile_policy(
+                    replace(snapshot.policy, exemptions=active),
+                    patched=self._mode is BackstopMode.MAP,
+                    excluded=self._excluded,
+                    webhooks=webhooks,
+                    api_audiences=audiences,
+                )
+                self._compiled = (key, export.objects)
+            except PolicyTooLargeError as error:  # found only after seconds
+                self._compiled = (key, error)
+        if isinstance(self._compiled[1], PolicyTooLargeError):
+            raise self._compiled[1]
         return self._compiled[1]
 
     def _read_webhooks(self) -> WebhookScopes:

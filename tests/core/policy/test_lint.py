@@ -2,9 +2,13 @@
 
 import datetime as dt
 
+import msgspec
 import pytest
 
 from tests.policies import DESIGN, HEAD
+from webhook.core.decision import Outcome
+from webhook.core.policy import configmap_admission
+from webhook.core.policy.configmap import KEY, LABEL, PolicyConfigMap
 from webhook.core.policy.loader import policy_warnings
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
@@ -113,3 +117,17 @@ def test_line_is_that_of_the_configmap() -> None:
     policy = "\n".join(f"    {line}" for line in (HEAD + OVERRIDES + "{namespaces: [kube-system]}]").splitlines())
     configmap = f"apiVersion: v1\nkind: ConfigMap\ndata:\n  policy.yaml: |\n{policy}\n"
     assert [warning.line for warning in policy_warnings(configmap.encode(), NOW)] == [7]
+
+
+@pytest.mark.parametrize(("users", "is_compared"), [(400, True), (2_000, False)])
+@pytest.mark.covers("threat-model: expensive policy")
+def test_admission_compares_no_more_than_it_can_at_once(monkeypatch, users: int, *, is_compared: bool) -> None:
+    compared = []
+    monkeypatch.setattr(configmap_admission, "policy_warnings", lambda *given: compared.append(given) or ())
+    exempt = ", ".join(f"{{rules: ['*'], reason: r, until: never, users: [u{number}]}}" for number in range(users))
+    document = f"{HEAD}exemptions: [{exempt}]\n"
+    body = msgspec.json.encode({"metadata": {"labels": {LABEL: "true"}}, "data": {KEY: document}})
+    configmap = msgspec.json.decode(body, type=PolicyConfigMap)
+    decision = configmap_admission.decide(configmap, None, NOW, in_own_namespace=True)
+    assert decision.outcome is Outcome.ALLOWED
+    assert bool(compared) is is_compared
