@@ -11,6 +11,8 @@ START = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 APP = "system:serviceaccount:shop:app"
 STALE = "authentication.k8s.io/stale-token"
 LEGACY = "authentication.k8s.io/legacy-token"
+BACKUP = ("10.0.0.7", "backup/1.0")
+"""The address and the user agent of a client."""
 
 
 def at(seconds: float) -> str:
@@ -49,6 +51,25 @@ def event(seconds: float = 0, annotations: dict[str, str] | None = None, **chang
         "requestReceivedTimestamp": at(seconds), "stageTimestamp": at(seconds), "annotations": annotations,
     }  # fmt: skip
     return text(line | changed)
+
+
+def refused(begin: float, end: float, client: tuple[str, str] = BACKUP, **changed: Any) -> bytes:
+    """Return the Event of a request with a rejected token, as 1.36.2 writes it."""
+    address, agent = client
+    return event(end, **{
+        "stage": "ResponseStarted", "requestURI": "/apis", "verb": "get", "user": {}, "objectRef": None,
+        "sourceIPs": [address], "userAgent": agent, "responseStatus": {"code": 401, "reason": "Unauthorized"},
+        "requestReceivedTimestamp": at(begin), **changed,
+    })  # fmt: skip
+
+
+def labelled(begin: float, end: float, name: str = "robot", user: str = "system:apiserver", **changed: Any) -> bytes:
+    """Return the Event of the patch that writes the day of a use into a Secret."""
+    subject = {"resource": "secrets", "namespace": "shop", "name": name, "apiVersion": "v1"}
+    return event(end, {"authorization.k8s.io/decision": "allow"}, **{
+        "verb": "patch", "user": {"username": user}, "objectRef": subject, "requestReceivedTimestamp": at(begin),
+        "responseStatus": {"code": 200}, **changed,
+    })  # fmt: skip
 
 
 def text(line: Any) -> bytes:

@@ -1,33 +1,10 @@
 """Requests with disabled tokens, which the API server's log shows as 401 without a user."""
 
-from typing import Any
-
-from tests.audit.log_lines import at, event
+from tests.audit.log_lines import BACKUP, labelled, refused
 from webhook.audit import refused_uses
 from webhook.audit.log_entry import decode_entry
 from webhook.audit.refused_uses import INVALIDATED, RefusedUseFinder
 from webhook.audit.summary import AuditSummary
-
-BACKUP = ("10.0.0.7", "backup/1.0")
-
-
-def refused(begin: float, end: float, client: tuple[str, str] = BACKUP, **changed: Any) -> bytes:
-    """Return the Event of a request with a rejected token, as 1.36.2 writes it."""
-    address, agent = client
-    return event(end, **{
-        "stage": "ResponseStarted", "requestURI": "/apis", "verb": "get", "user": {}, "objectRef": None,
-        "sourceIPs": [address], "userAgent": agent, "responseStatus": {"code": 401, "reason": "Unauthorized"},
-        "requestReceivedTimestamp": at(begin), **changed,
-    })  # fmt: skip
-
-
-def labelled(begin: float, end: float, name: str = "robot", user: str = "system:apiserver", **changed: Any) -> bytes:
-    """Return the Event of the patch that writes the day of a use into a Secret."""
-    subject = {"resource": "secrets", "namespace": "shop", "name": name, "apiVersion": "v1"}
-    return event(end, {"authorization.k8s.io/decision": "allow"}, **{
-        "verb": "patch", "user": {"username": user}, "objectRef": subject, "requestReceivedTimestamp": at(begin),
-        "responseStatus": {"code": 200}, **changed,
-    })  # fmt: skip
 
 
 def find(*lines: bytes) -> list[tuple[str, str, str]]:

@@ -1,6 +1,7 @@
 """The `legacy` commands: what they ask for, show and return."""
 
 import contextlib
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.audit.log_lines import labelled, refused
 from tests.legacy.api import ACCOUNT, Api
 from tests.legacy.retired import INVALID
 from webhook.cli import legacy, legacy_changes, main
@@ -20,6 +22,7 @@ SINCE = {"metadata": {"name": "tracking"}, "data": {"since": "2020-01-01"}}
 @pytest.fixture
 def api(monkeypatch):
     api = Api("a", "b")
+    api.now = lambda: dt.datetime.now(dt.UTC)  # a scan uses the local clock
     api.lists[TRACKING] = [SINCE]
     for module in (legacy, legacy_changes):
         monkeypatch.setattr(module, "connected", lambda *_: contextlib.nullcontext(api))
@@ -125,3 +128,27 @@ def test_named_secrets_need_rights_in_their_namespaces_only(api) -> None:
     run("disable", "shop/a", "--reason", "r", "--dry-run")
     lists = {path for _, path in api.sent if path.endswith(("/secrets", "/pods"))}
     assert lists == {"/api/v1/namespaces/shop/secrets", "/api/v1/namespaces/shop/pods"}
+
+
+def test_audit_log_shows_who_is_refused(api, tmp_path) -> None:
+    log = tmp_path / "audit.log"
+    log.write_bytes(labelled(1.1, 1.2, "a") + refused(1, 1.3) + refused(2, 3))
+    run("disable", "shop/a", "--reason", "wave 1", "--yes")
+    api.secrets["a"]["annotations"]["tokenguard/disabled-at"] = "2026-11-24T11:59:00Z"
+    arguments = ("--after-days", "36500", "--audit-log", str(log))
+    shown = run("list", *arguments, status=1).stdout
+    assert "refused: 10.0.0.7, backup/1.0: 2 requests, last 2026-11-24 12:00 UTC" in shown
+    assert "Secrets    2 legacy: 1 disabled, still used, 1 unused\n" in shown
+    deleted = run("delete", "shop/a", "--yes", *arguments, status=1)
+    assert "a use was refused on 2026-11-24" in deleted.stdout
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{}\n", b"\x1f\x8bno gzip"], ids=["missing", "empty", "other", "damaged"]
+)
+def test_unusable_audit_log_changes_nothing(api, tmp_path, content) -> None:
+    log = tmp_path / "audit.log"
+    if content is not None:
+        log.write_bytes(content)
+    run("delete", "-n", "shop", "--yes", "--audit-log", str(log), status=2)
+    assert api.sent == []

@@ -1,6 +1,6 @@
 """The legacy tokens of a cluster are retired, by an account with the rights of manifests/retire and no others.
 
-There are more than 200 legacy Secrets of all kinds, and tokenguard is asked about each change.
+There are more than 200 legacy Secrets of all kinds, and tokenguard reviews each change.
 """
 
 import json
@@ -76,6 +76,7 @@ def test_wave_is_disabled_one_is_missed_and_the_rest_deleted(cluster: Retiring, 
     assert reasons.count("LegacyTokenRestored") == 1
 
 
+@pytest.mark.covers("threat-model: retiring account")
 def test_others_may_not_restore(cluster: Retiring, tmp_path) -> None:
     cluster.legacy("disable", DISABLED, "--reason", "wave 2", "--yes")
     title = ("-n", "tokenguard", "--serviceaccount=tokenguard:other")

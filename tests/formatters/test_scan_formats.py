@@ -133,8 +133,9 @@ remove it from the list
   no permissions: 2 ServiceAccounts (app in shop, default in shop): API token mounted in Deployment/web, Pod/bare \
 (2 pods); 3 legacy Secrets; set automountServiceAccountToken: false
 
-safe to delete: deleting the Secret revokes its token. Enforce legacy-token-secret, or a new Secret with the same \
-name and token makes it valid again; see 'tokenguard rules legacy-token-secret'
+safe to delete: deleting the Secret revokes its token; 'tokenguard legacy disable' can be undone. Enforce \
+legacy-token-secret, or a new Secret with the same name and token makes it valid again; see \
+'tokenguard rules legacy-token-secret'
 
 next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers to \
 a legacy Secret

@@ -28,8 +28,9 @@ _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 _SAFE_TO_DELETE = (
-    "safe to delete: deleting the Secret revokes its token. Enforce legacy-token-secret, or a new Secret with the same "
-    "name and token makes it valid again; see 'tokenguard rules legacy-token-secret'"
+    "safe to delete: deleting the Secret revokes its token; 'tokenguard legacy disable' can be undone. Enforce "
+    "legacy-token-secret, or a new Secret with the same name and token makes it valid again; see 'tokenguard "
+    "rules legacy-token-secret'"
 )
 
 

@@ -122,7 +122,8 @@ token is valid again. The rule also denies that, and any other Secret with a leg
 
 To make a token invalid permanently, delete its ServiceAccount (a new one of the same name does not make it valid), or
 rotate the key that signs tokens. If you keep the Secret, set the label kubernetes.io/legacy-token-invalid-since to a
-date: its token is invalid as long as the label exists. The rule denies removing the label.
+date (`tokenguard legacy disable` does): its token is invalid as long as the label exists. The rule denies removing the
+label.
 
 What to do: in a pod, project a `serviceAccountToken`; by hand, run `kubectl create token NAME --duration=1h`; for a
 system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller still needs
