@@ -130,8 +130,8 @@ USAGE_ERRORS = {
     "half a pair": (["--tls-cert", "a.crt"], "--tls-key"),
     "both kinds": ([*MADE, "--tls-cert", "a.crt", "--tls-key", "a.key"], "excludes --tls-cert"),
     "no port": ([*MADE, "--bind", "localhost"], "HOST:PORT"),
-    "no such name": ([*MADE, "--tls-san", "not a name"], "'--tls-san': 'not a name' is neither"),
-    "no such name for a Secret": ([*SECRET, "--manage-certs", "--tls-san", "-"], "'--tls-san': '-' is neither"),
+    "no such name": ([*MADE, "--tls-san", "not a name"], "--tls-san: 'not a name' is neither"),
+    "no such name for a Secret": ([*SECRET, "--manage-certs", "--tls-san", "-"], "--tls-san: '-' is neither"),
     "a name for others' certificate": ([*SECRET, "--tls-san", "a"], "without --manage-certs"),
     "nowhere to keep certificates": ([*MADE, "--manage-certs"], "requires --tls-secret"),
     "a kubeconfig that is not there": ([*MADE, "--kubeconfig", "a"], "--kubeconfig a: does not exist"),
@@ -144,7 +144,7 @@ USAGE_ERRORS = {
     "not in a pod": ([*MADE, "--policy-configmap", "a/b"], "use --kubeconfig FILE"),
     "two policies": ([*MADE, "--policy-configmap", "a/b", "--policy", "p.yaml"], "excludes --policy-configmap"),
     "no namespace": ([*MADE, "--own-namespace", "a/b"], "is not a namespace name"),
-    "not a path": ([*MADE, "--policy-configmap", "a/../b"], "NAMESPACE/NAME"),
+    "not a path": ([*MADE, "--policy-configmap", "a/../b"], "[NAMESPACE/]NAME"),
 }
 
 
@@ -153,7 +153,7 @@ USAGE_ERRORS = {
 def test_invalid_options_are_usage_errors(flags, message):
     done = run_command("serve", "--bind", "127.0.0.1:0", *flags)
     assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[0]
 
 
 BAD_FILES = {
