@@ -87,7 +87,7 @@ def test_two_step_installation_and_uninstall_refuse_no_pod(plane, tmp_path) -> N
         eventually(lambda: all(loop.lifetimes[-1:] == [UNTOUCHED] for loop in loops))
         plane.do("apply", "-f", "-", stdin=called_at(server))
         eventually(lambda: all(loop.lifetimes[-1] == CAPPED for loop in loops))
-        plane.do("delete", "-k", str(CHECKOUT / UNINSTALL), "--wait=false")
+        plane.do("delete", "-k", str(CHECKOUT / UNINSTALL), "--ignore-not-found", "--wait=false")  # there is no probe
         eventually(lambda: all(loop.lifetimes[-1] == UNTOUCHED for loop in loops))  # until then the pods answer on
         server.stop()
         seen = [len(loop.lifetimes) for loop in loops]
@@ -96,7 +96,7 @@ def test_two_step_installation_and_uninstall_refuse_no_pod(plane, tmp_path) -> N
         assert loop.refusals == []
         assert [lifetime for lifetime, _ in groupby(loop.lifetimes)] == [UNTOUCHED, CAPPED, UNTOUCHED]
     assert deleted_by_kubectl(plane)[:2] == ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"]
-    assert deleted_by_kubectl(plane)[-2:] == ["services", "namespaces"]
+    assert deleted_by_kubectl(plane)[-3:] == ["services", "namespaces", "namespaces"]
     assert len(deleted_by_kubectl(plane)) == len(render(UNINSTALL))
 
 
