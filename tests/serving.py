@@ -1,6 +1,7 @@
 """The real server, started as a user would start it, for tests that talk to it over HTTPS."""
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -115,6 +116,19 @@ class Server:
         [worker] = self.workers
         os.kill(worker, signal.SIGKILL)
         eventually(lambda: self.workers not in ([], [worker]))
+
+    def kill(self) -> None:
+        """Kill the server and its worker, which would go on for a moment, and wait until nobody listens."""
+        for pid in (self.process.pid, *self.workers):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        host, port = self.address.rsplit(":", 1)
+
+        def refuses() -> bool:
+            with socket.socket() as client:
+                return client.connect_ex((host, int(port))) == errno.ECONNREFUSED
+
+        eventually(refuses)
 
     def stop(self) -> int:
         """Stop the server by its process id, and return its exit status."""

@@ -83,9 +83,9 @@ def outage(request, plane, tmp_path):
         for server in installation.replicas:
             eventually(lambda server=server: server.metric("tokenguard_backstop_in_sync") == 1)
         for server in installation.replicas:
-            server.process.kill()
-            server.process.wait()
+            server.kill()
         yield mode
+    plane.kubectl("delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "tokenguard")
     for kind in POLICY_KINDS:
         for name in (kind, f"{kind.removesuffix('ies')}ybindings"):
             plane.kubectl("delete", name, "-l", "app.kubernetes.io/managed-by=tokenguard")
