@@ -34,6 +34,7 @@ MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
         "webhook/server/http_server.py::HttpServer._handshakes",
         "webhook/server/review_queue.py::ReviewQueue._reviews",
         "webhook/server/http_protocol.py::HttpProtocol._waiting",
+        "webhook/server/request_reader.py::RequestReader._complete",
     ),
     "legacy Secrets": (
         "webhook/cluster/state_store.py::SecretStore._known",

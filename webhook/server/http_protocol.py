@@ -1,7 +1,7 @@
 """One client's connection: HTTP/1.1 over TLS.
 
-The parser is llhttp, from `httptools`. Limits of size and time and the order of answers are decided here. Connections
-belong to an `HttpServer`. A `ReviewQueue` answers reviews, and a Flask application all other requests.
+Limits of time and the order of answers are decided here. A `RequestReader` reads the requests. Connections belong to an
+`HttpServer`. A `ReviewQueue` answers reviews, and a Flask application all other requests.
 """
 
 import asyncio
@@ -12,11 +12,9 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
 from webhook.server.http_errors import Refusal
-from webhook.server.http_message import HEAD_TOO_LARGE, MAX_HEAD_BYTES, HttpResponse, Request, encode_response
-from webhook.server.review_handler import PHASES
+from webhook.server.http_message import HttpResponse, Request, encode_response
+from webhook.server.request_reader import MAX_DISCARDED_BYTES, RequestReader
 from webhook.server.tls_stream import MAX_RECORD_BYTES, TlsStream
 
 if TYPE_CHECKING:
@@ -32,8 +30,6 @@ MIN_TIMEOUT_SECONDS = 1.0
 """The least `timeoutSeconds` of a webhook: no API server gives up earlier."""
 LINGER_SECONDS = 5
 """How long input is discarded after the last answer, so that the client can read that answer (RFC 9112, 9.6)."""
-MAX_DISCARDED_BYTES = 64 << 20
-"""How much input is discarded, so that the client can read the answer to it."""
 MAX_PIPELINED = 64
 """How many requests of one connection wait while an earlier one is answered."""
 
@@ -41,7 +37,6 @@ _BUFFER = memoryview(bytearray(MAX_RECORD_BYTES))
 """Shared by all connections: received bytes are decrypted before the next event."""
 _CLIENT_LEFT = getattr(select, "POLLRDHUP", 0)
 """That a client has ended its side; not every system reports that before all that it sent is read."""
-_PATHS = {path.encode(): phase for path, phase in PHASES.items()}
 
 
 class Stage(Enum):
@@ -59,13 +54,12 @@ class HttpProtocol(asyncio.BufferedProtocol):
     """
 
     _transport: asyncio.Transport
-    _parser: httptools.HttpRequestParser | None
     client: str
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
         self._tls = TlsStream(server.tls)
-        self._request: Request | None = None
+        self._reader = RequestReader(server.handler, server.bodies, self._tls)
         self._waiting: deque[Request] = deque()
         self._in_progress: Request | None = None
         self._is_buffer_full = False
@@ -79,15 +73,14 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Add the connection to the server's."""
         self._transport = cast("asyncio.Transport", transport)
         self.client = (transport.get_extra_info("peername") or ("",))[0]
-        self._parser = httptools.HttpRequestParser(self)
         self._server.admit(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Remove the connection from the server's, and break its reference cycle with the parser."""
+        """Remove the connection from the server's."""
         self._server.dismiss(self)
-        for request in filter(None, (self._request, self._in_progress)):
-            request.drop_body(self._server.bodies)
-        self._parser = None
+        self._reader.close()
+        if self._in_progress:
+            self._in_progress.drop_body(self._server.bodies)
         self._stage = Stage.LAST
         self._waiting.clear()
 
@@ -130,69 +123,6 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._is_buffer_full = False
         self.go_on()
 
-    # What the parser calls.
-
-    def on_message_begin(self) -> None:
-        """Start a request."""
-        if self._stage is not Stage.OPEN:
-            return
-        self._request = Request()
-        if not self._in_progress:
-            self.deadline = self._server.now + HEAD_SECONDS
-
-    def on_url(self, url: bytes) -> None:
-        """Add a piece of the URL."""
-        if self._request:
-            self._request.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Read a header."""
-        if self._request:
-            self._request.read_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        """Reject the request by its head, or prepare for its body."""
-        request = self._request
-        if not request or not self._parser:
-            return
-        handler = self._server.handler
-        request.is_last = not self._parser.should_keep_alive() or self._parser.should_upgrade()
-        if refusal := request.finish_head(self._parser.get_method(), self._parser.get_http_version()):
-            self._reject(request, handler.error(*refusal))
-            return
-        if request.size > MAX_DISCARDED_BYTES:
-            self._reject(request, handler.too_large())
-            return
-        if not self._in_progress:
-            self.deadline = self._server.now + BODY_SECONDS
-        if request.method == b"POST":
-            request.phase = _PATHS.get(request.url.partition(b"?")[0])
-        if request.phase:
-            request.error = handler.check_request(
-                request.content_type,
-                request.content_encoding,
-                request.size,
-                has_client_certificate=self._tls.has_verified_client,
-            )
-        if request.expects_continue:
-            self._continue(request)
-
-    def on_body(self, piece: bytes) -> None:
-        """Add a piece of a review's body; the bodies of other requests are discarded."""
-        request = self._request
-        if not request or not request.phase or request.error:
-            return
-        if not request.add_to_body(piece, self._server.bodies):
-            self._reject(request, self._server.handler.too_many())
-
-    def on_message_complete(self) -> None:
-        """Answer the request, after those before it."""
-        request, self._request = self._request, None
-        if request:
-            if request.is_last:
-                self._stage = Stage.LAST
-            self._enqueue(request)
-
     # What the server calls.
 
     @property
@@ -220,7 +150,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether no request is arriving or waiting for its answer."""
-        return not (self._request or self._in_progress or self._waiting)
+        return not (self._reader.request or self._in_progress or self._waiting)
 
     @property
     def is_done(self) -> bool:
@@ -239,10 +169,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def time_out(self) -> None:
         """End a step that has taken too long."""
-        request = self._request
+        request = self._reader.request
         if request and request.has_head and self._stage is Stage.OPEN:
             error = self._server.handler.error(408, Refusal.TOO_SLOW, "the body did not arrive in time; try again")
-            self._reject(request, error)
+            self._enqueue(self._reader.reject(error))
         else:
             self.abort()
 
@@ -276,48 +206,35 @@ class HttpProtocol(asyncio.BufferedProtocol):
                     self.close()
 
     def _feed(self, data: memoryview) -> None:
-        handler, error, before = self._server.handler, None, self._request
-        try:
-            cast("httptools.HttpRequestParser", self._parser).feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # the request is answered as plain HTTP, as the connection's last
-        except httptools.HttpParserCallbackError as failure:
-            cause = failure.__context__ or failure
-            error = handler.too_many() if isinstance(cause, MemoryError) else handler.internal_error(cause)
-        except httptools.HttpParserError as invalid:
-            if self._stage is Stage.OPEN:
-                error = handler.error(400, Refusal.NOT_HTTP, str(invalid))
-        request = self._request
-        if request and request is before and not request.has_head:
-            request.received_bytes += len(data)
-            if request.received_bytes > MAX_HEAD_BYTES and not error:
-                error = handler.error(*HEAD_TOO_LARGE)
-        if error and self._stage is Stage.OPEN:
-            self._reject(request or Request(), error)
-
-    def _reject(self, request: Request, error: HttpResponse | None) -> None:
-        """Answer a request whose body is not read, with `error` if given; nothing after it can be read, either."""
-        request.drop_body(self._server.bodies)
-        self._request = None
-        request.error, request.is_last, self._stage = error, True, Stage.LAST
-        self._enqueue(request)
-
-    def _continue(self, request: Request) -> None:
-        """Answer `Expect: 100-continue`; the client has sent no body yet (RFC 9110, 10.1.1)."""
-        if request.error or not request.phase:
-            self._reject(request, request.error)
-        elif not self._in_progress:  # otherwise the client sends the body after a while
+        reader = self._reader
+        before, had_head = reader.request, reader.request and reader.request.has_head
+        self._enqueue(reader.feed(data))
+        request = reader.request
+        if not request or self._in_progress:
+            return
+        if request.has_head and request.expects_continue:  # behind another one, the client sends the body after a while
+            request.expects_continue = False
             self._transport.write(self._tls.write(b"HTTP/1.1 100 Continue\r\n\r\n"))
+        if request is not before or request.has_head != had_head:
+            self.deadline = self._server.now + (BODY_SECONDS if request.has_head else HEAD_SECONDS)
 
-    def _enqueue(self, request: Request) -> None:
-        if self._in_progress or self._waiting:
-            if len(self._waiting) == MAX_PIPELINED:
+    def _enqueue(self, requests: list[Request]) -> None:
+        """Answer requests, after those before them; nothing that follows the last one."""
+        for request in requests:
+            if self._stage is not Stage.OPEN:
+                request.drop_body(self._server.bodies)
+                continue
+            is_waiting = self._in_progress or self._waiting
+            if is_waiting and len(self._waiting) == MAX_PIPELINED:
                 reason = "too many pipelined requests on this connection; wait for their answers"
                 request.error = self._server.handler.error(503, Refusal.TOO_MANY, reason)
-                request.is_last, self._stage = True, Stage.LAST
-            self._waiting.append(request)
-        else:
-            self._answer(request)
+                request.is_last = True
+            if request.is_last:
+                self._stage = Stage.LAST
+            if is_waiting:
+                self._waiting.append(request)
+            else:
+                self._answer(request)
 
     def _answer(self, request: Request) -> None:
         """Send the answer of a rejected request; have any other answered."""
@@ -335,29 +252,27 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Send an answer that was prepared, and go on."""
         self._in_progress = None
         request.drop_body(self._server.bodies)
-        try:
-            self._respond(request, response)
-        except Exception as error:  # noqa: BLE001 - other connections must not wait for a bug in this one
-            self._server.handler.internal_error(error)
-            self.abort()
-        else:
-            self.go_on()
+        self._respond(request, response)
+        self.go_on()
 
     def _respond(self, request: Request, response: HttpResponse) -> None:
         is_last = request.is_last or self._server.is_stopping
-        data = encode_response(request, response, self._server.date, is_last=is_last)
-        if self._stage is not Stage.LINGERING and not self._transport.is_closing():
-            self._transport.write(self._tls.write(data))
-        self.deadline = self._server.now + (BODY_SECONDS if self._request else IDLE_SECONDS)
+        try:
+            data = encode_response(request, response, self._server.date, is_last=is_last)
+            if self._stage is not Stage.LINGERING and not self._transport.is_closing():
+                self._transport.write(self._tls.write(data))
+        except Exception as error:  # noqa: BLE001 - other connections must not wait for a bug in this one
+            self._server.handler.internal_error(error)
+            self.abort()
+            return
+        self.deadline = self._server.now + (BODY_SECONDS if self._reader.request else IDLE_SECONDS)
         self._server.refresh(self)
         if is_last:
             self._linger()
 
     def _linger(self) -> None:
         """Signal the end, and discard input, and what has arrived of a request, until the client ends its side, too."""
-        if self._request:
-            self._request.drop_body(self._server.bodies)
-            self._request = None
+        self._reader.drop()
         self._waiting.clear()
         self.deadline = self._server.now + LINGER_SECONDS
         if not self._transport.is_closing():
@@ -367,7 +282,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def go_on(self) -> None:
         """Answer waiting requests, then read again."""
-        while self._waiting and not (self._in_progress or self._is_buffer_full):
+        while self._waiting and not (self._in_progress or self._is_buffer_full or self._transport.is_closing()):
             self._answer(self._waiting.popleft())
         if self._in_progress or self._is_buffer_full or self._transport.is_closing():
             return
