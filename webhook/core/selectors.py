@@ -89,25 +89,29 @@ class Index(Generic[T]):
         """The lengths of the starts, and of the ends."""
         return tuple(sorted(set(map(len, self._starts)))), tuple(sorted(set(map(len, self._ends))))
 
-    def _matching(self, name: str) -> Iterator[Iterator[tuple[int, T]]]:
-        """Yield the items whose globs match, by what the globs start or end with."""
+    def _globs(self, name: str) -> list[list[tuple[int, T, str]]]:
+        """Return the globs that start or end like a name, by what they start or end with."""
         starts, ends = self._lengths
-        for globs in (
-            *(self._starts.get(name[:length], ()) for length in starts),
-            *(self._ends.get(name[-length:], ()) for length in ends),
-        ):
-            yield ((place, item) for place, item, pattern in globs if glob_matches(pattern, name))
+        lists = [self._starts.get(name[:length]) for length in starts]
+        lists += [self._ends.get(name[-length:]) for length in ends]
+        return [globs for globs in lists if globs]
 
     def find(self, *names: str) -> Iterator[T]:
         """Yield the items with a pattern that matches any of the names, each once, in the order of the index."""
-        found: list[Iterable[tuple[int, T]]] = [self._always]
+        found: list[Iterable[tuple[int, T]]] = [self._always] if self._always else []
         for name in names:
-            found += [self._exact.get(name, ()), *self._matching(name)]
+            if exact := self._exact.get(name):
+                found.append(exact)
+            found += [_matching(globs, name) for globs in self._globs(name)]
         last = -1
-        for place, item in merge(*found, key=itemgetter(0)):
+        for place, item in found[0] if len(found) == 1 else merge(*found, key=itemgetter(0)):
             if place != last:
                 yield item
             last = place
+
+
+def _matching(globs: Iterable[tuple[int, T, str]], name: str) -> Iterator[tuple[int, T]]:
+    return ((place, item) for place, item, pattern in globs if glob_matches(pattern, name))
 
 
 @dataclass(frozen=True)
