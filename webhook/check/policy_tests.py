@@ -15,7 +15,7 @@ from webhook.check.sample_tokens import with_tokens
 from webhook.core.documents.document import DocumentError
 from webhook.core.documents.stream import decode_text, documents, split
 from webhook.core.policy.errors import ErrorCollector
-from webhook.core.policy.loader import policy_warnings, read_policy
+from webhook.core.policy.loader import lint_policy
 from webhook.core.policy.model import Policy
 
 _CASE = re.compile(r"^(\{\s*)?[\"']?case[\"']?\s*:", re.MULTILINE)
@@ -85,8 +85,7 @@ def run_policy_tests(
     if not (report.results or report.problems):
         where = ", ".join(sorted({problem.path for problem in report.skipped}))
         report.problems.append(InputProblem(where, f"contains no test case; {_EXPECTED}"))
-    for path in files.policies:
-        report.warnings += _warnings(path, files.content(path), now)
+    report.warnings += files.warnings(now)
     return report
 
 
@@ -154,13 +153,11 @@ class PolicyFiles:
     def __init__(self) -> None:
         self._contents: dict[str, bytes | InputProblem] = {}
 
-    @property
-    def policies(self) -> list[str]:
-        """The valid policies among them."""
-        return [
-            path for path, data in self._contents.items()
-            if isinstance(data, bytes) and isinstance(read_policy(data), Policy)
-        ]  # fmt: skip
+    def warnings(self, now: dt.datetime) -> Iterator[InputProblem]:
+        """Yield what has no effect in the policies among them, at this time (aware)."""
+        for path, data in self._contents.items():
+            for warning in lint_policy(data, now)[1] if isinstance(data, bytes) else ():
+                yield InputProblem(path, f"{warning.path}: {warning.message}", warning.line)
 
     def content(self, path: str) -> bytes:
         """Return the content of a file. Raises `ValueError`."""
@@ -183,8 +180,3 @@ class _Reader:
 
     def __call__(self, name: str) -> bytes:
         return self.files.content(os.path.normpath(self.folder / name))
-
-
-def _warnings(path: str, data: bytes, now: dt.datetime) -> Iterator[InputProblem]:
-    for warning in policy_warnings(data, now):
-        yield InputProblem(path, f"{warning.path}: {warning.message}", warning.line)

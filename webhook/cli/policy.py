@@ -28,7 +28,7 @@ from webhook.cli.common import (
 )
 from webhook.cluster.admission_history import scopes_in_manifests
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
-from webhook.core.policy.loader import policy_warnings, read_policy
+from webhook.core.policy.loader import lint_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import json_schema
 from webhook.core.policy.serializer import namespace_document, policy_document
@@ -67,10 +67,9 @@ def validate(file: str) -> int:
 
     Exit status: 0 valid, 1 invalid, 2 the file cannot be read.
     """
-    data = read_input(file)
-    policy = read_policy(data)
+    policy, warnings = lint_policy(read_input(file), dt.datetime.now(dt.UTC))
     if isinstance(policy, Policy):
-        for warning in policy_problems(file, policy_warnings(data, dt.datetime.now(dt.UTC))):
+        for warning in policy_problems(file, warnings):
             click.echo(problem_line(warning, "warning"))
         click.echo(f"valid (revision {policy.revision})")
         return 0

@@ -7,7 +7,7 @@ from msgspec import UNSET
 from webhook.core.decision import INVALID, Coverage, Decision, Outcome
 from webhook.core.policy.configmap import KEY, LABEL, PolicyConfigMap
 from webhook.core.policy.errors import PolicyError
-from webhook.core.policy.loader import policy_warnings, read_policy
+from webhook.core.policy.loader import lint_policy
 from webhook.core.policy.model import Policy
 
 _MAX_COMPARED = 1000
@@ -20,21 +20,6 @@ _BINARY = PolicyError(f"binaryData[{KEY}]", 0, "is not read; put the policy unde
 def error_location(error: PolicyError) -> tuple[str, str]:
     """Return the field of the ConfigMap in Kubernetes' notation, and the message about it."""
     return (f"data[{KEY}]", str(error)) if error.line else (error.path, error.message)
-
-
-def _count(policy: Policy) -> int:
-    """Return the number of entries and patterns that warnings compare."""
-    selectors = [
-        part.patterns
-        for exemption in policy.exemptions
-        for part in (exemption.namespaces, exemption.users, exemption.service_accounts)
-    ]
-    selectors += [
-        part.patterns for injection in policy.injections for part in (injection.namespaces, injection.service_accounts)
-    ]
-    selectors += [override.namespaces for override in policy.overrides]
-    entries = len(policy.exemptions) + len(policy.injections) + len(policy.overrides)
-    return entries + sum(map(len, selectors))
 
 
 def decide(
@@ -54,8 +39,7 @@ def decide(
     if document is None:
         is_binary = configmap.binary_data is not None and configmap.binary_data.document is not UNSET
         return Decision(Outcome.DENIED, policy_errors=(_BINARY if is_binary else _NO_KEY,), status=INVALID)
-    policy = read_policy(document.encode())
+    policy, warnings = lint_policy(document.encode(), now, _MAX_COMPARED)
     if isinstance(policy, Policy):
-        warnings = policy_warnings(document.encode(), now) if _count(policy) <= _MAX_COMPARED else ()
         return Decision(Outcome.ALLOWED, note=f"valid (revision {policy.revision})", policy_warnings=warnings)
     return Decision(Outcome.DENIED, policy_errors=policy, status=INVALID)

@@ -23,6 +23,21 @@ def ineffective(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
     yield from _exemptions(policy, now)
 
 
+def count_compared(policy: Policy) -> int:
+    """Return the number of entries and patterns that `ineffective` compares with one another."""
+    selectors = [
+        part.patterns
+        for exemption in policy.exemptions
+        for part in (exemption.namespaces, exemption.users, exemption.service_accounts)
+    ]
+    selectors += [
+        part.patterns for injection in policy.injections for part in (injection.namespaces, injection.service_accounts)
+    ]
+    selectors += [override.namespaces for override in policy.overrides]
+    entries = len(policy.exemptions) + len(policy.injections) + len(policy.overrides)
+    return entries + sum(map(len, selectors))
+
+
 def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
     earlier = Index.of((override.namespaces, number) for number, override in enumerate(policy.overrides))
     for number, override in enumerate(policy.overrides):

@@ -12,7 +12,7 @@ from webhook.core.documents.yaml_reader import Budget, YamlDocument
 from webhook.core.policy.builder import build
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.errors import ErrorCollector, PolicyError
-from webhook.core.policy.lint import ineffective
+from webhook.core.policy.lint import count_compared, ineffective
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import API_VERSION, KIND, PolicyDocument, key_paths
 from webhook.core.policy.validator import validate
@@ -42,16 +42,23 @@ def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:
     return document if isinstance(document, tuple) else document.read()
 
 
-def policy_warnings(data: bytes, now: dt.datetime) -> tuple[PolicyError, ...]:
-    """Return what is valid in a policy but has no effect at this time (aware); nothing if the policy is invalid."""
+def lint_policy(
+    data: bytes, now: dt.datetime, max_compared: int | None = None
+) -> tuple[Policy | tuple[PolicyError, ...], tuple[PolicyError, ...]]:
+    """Return what `read_policy` does, and warnings about parts of a valid policy that have no effect now (aware).
+
+    There are none if more entries and patterns than `max_compared` would be compared with one another.
+    """
     document = _find_document(data)
     policy = document if isinstance(document, tuple) else document.read()
     if isinstance(document, tuple) or not isinstance(policy, Policy):
-        return ()
+        return policy, ()
+    if max_compared is not None and count_compared(policy) > max_compared:
+        return policy, ()
     warnings = ErrorCollector(document.line_of)
     for path, message in ineffective(policy, now):
         warnings.add(path, message)
-    return warnings.sorted()
+    return policy, warnings.sorted()
 
 
 def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
