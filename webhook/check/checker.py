@@ -86,7 +86,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         step(f"evaluating file {number} of {len(files)}")
         for manifest in file.reading.manifests:
             evaluator.evaluate(file, manifest, manifest.namespace or namespace)
-    report.summary.files = len({sources.file_path for sources in report.evaluations if sources.is_evaluated})
+    report.summary.files = len({evaluation.file_path for evaluation in report.evaluations if evaluation.is_evaluated})
     report.missing_secrets += missing.names
     report.summary.enforced = None if evaluator.every_object_enforced else evaluator.enforced
     return report
@@ -247,7 +247,7 @@ class _Evaluator:
 
     def _ended_exemptions(self, request: AdmissionRequest, decision: Decision) -> dict[tuple[str, str], Exemption]:
         """Return the exemptions that would apply if they had not ended, by rule and place of the finding."""
-        if not decision.findings or not any(exemption.until for exemption in self._policy.exemptions):
+        if not decision.findings or all(exemption.is_active(self._now) for exemption in self._policy.exemptions):
             return {}
         before = evaluate(request, self._policy, self._cluster, _BEFORE_ANY_END)
         template = request.template_pointer
