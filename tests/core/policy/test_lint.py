@@ -43,10 +43,22 @@ def warnings(body: str) -> list[str]:
             id="override behind two together",
         ),
         pytest.param(
-            OVERRIDES + "{mode: warn},\n {namespaceLabels: {x: y}}]",
+            OVERRIDES + "{namespaceLabels: {x: y}},\n {namespaces: [a], namespaceLabels: {x: y}}]",
             "line 4: overrides[1]: never applies: overrides[0] before it matches all of its namespaces;"
             " move it up, or remove it",
             id="override behind one for all",
+        ),
+        pytest.param(
+            OVERRIDES + "{namespaces: [a], mode: audit},\n {mode: warn, rules: {inject: off}, namespaces: [b, '*']}]",
+            "line 4: overrides[1]: applies to every other namespace, so nothing uses the policy's own mode; set that"
+            " there instead, or add namespaces or namespaceLabels",
+            id="override for all",
+        ),
+        pytest.param(
+            OVERRIDES + "{rules: {inject: off}, tokens: {maxExpirationSeconds: 600}}]",
+            "line 3: overrides[0]: applies to every other namespace, so nothing uses the policy's own rules.inject,"
+            " tokens; set that there instead, or add namespaces or namespaceLabels",
+            id="override of rules and tokens for all",
         ),
         pytest.param(
             OVERRIDES + "{namespaces: [kube-system]}]",
@@ -74,6 +86,17 @@ def warnings(body: str) -> list[str]:
             id="exemption for accounts elsewhere",
         ),
         pytest.param(
+            EXEMPT + "until: never}]",
+            "line 3: exemptions[0]: exempts every object from every rule, for ever; add namespaces, serviceAccounts or"
+            " users, or set until to a date",
+            id="exemption of everything",
+        ),
+        pytest.param(
+            "rules: {inject: off}\nexemptions: [" + SECOND + "until: never}]",
+            'line 4: exemptions[0]: has no effect: the action of "inject" is off in every namespace',
+            id="exemption from a rule that is off",
+        ),
+        pytest.param(
             EXEMPT + "namespaces: [c*], until: 2027-01-01},\n"
             + SECOND + "namespaces: [ci], serviceAccounts: [a], until: 2026-12-01}]",
             "line 4: exemptions[1]: has no effect: exemptions[0] matches everything that it would, as long",
@@ -92,14 +115,24 @@ def test_part_without_effect_is_warned_about(body: str, expected: str) -> None:
         pytest.param(OVERRIDES + "{namespaces: [ab*]}, {namespaces: [a*]}]", id="narrower override first"),
         pytest.param(OVERRIDES + "{namespaces: [a], namespaceLabels: {x: y}}, {namespaces: [a]}]", id="labels first"),
         pytest.param(OVERRIDES + "{namespaces: [a]}, {namespaces: [a, b]}]", id="one name more"),
-        pytest.param(OVERRIDES + "{namespaces: [a]}, {mode: warn}]", id="all the others"),
+        pytest.param(OVERRIDES + "{namespaces: [a]}, {mode: warn}]", id="override for all others"),
+        pytest.param(OVERRIDES + "{namespaces: [a]}, {namespaceLabels: {x: y}}]", id="override by label"),
+        pytest.param(
+            "rules: {inject: off}\noverrides: [{namespaces: [a], rules: {inject: patch}}]\nexemptions: ["
+            + SECOND
+            + "until: never}]",
+            id="exemption from a rule that is on somewhere",
+        ),
         pytest.param(INJECT + 'namespaces: ["a*b"], serviceAccounts: ["*/app"]}]', id="globs that may both match"),
         pytest.param(INJECT + "namespaces: [a], serviceAccounts: [app]}]", id="account of any namespace"),
-        pytest.param("rules: {inject: off}\noverrides: [{rules: {inject: patch}}]\n" + INJECT + "}]", id="on there"),
+        pytest.param(
+            "rules: {inject: off}\noverrides: [{namespaces: [a], rules: {inject: patch}}]\n" + INJECT + "}]",
+            id="on there",
+        ),
         pytest.param(EXEMPT + "until: 2027-01-01},\n" + SECOND + "until: 2027-01-02}]", id="longer"),
         pytest.param(EXEMPT + "serviceAccounts: [a], until: never},\n" + SECOND + "until: never}]", id="wider"),
         pytest.param(
-            'exemptions: [{rules: [inject], reason: r, until: never}, {rules: ["*"], reason: r, until: never}]',
+            'exemptions: [{rules: [inject], reason: r, until: never}, {rules: ["*"], reason: r, until: 2027-01-01}]',
             id="exemption from more rules",
         ),
         pytest.param("mode: nothing", id="invalid policy"),

@@ -55,6 +55,23 @@ def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
         else:
             names = " and ".join(f"overrides[{shadow}]" for shadow in sorted(shadows))
             yield path, f"never applies: {names} before it matches all of its namespaces; move it up, or remove it"
+            continue
+        if unused := _unused_defaults(policy, number):
+            message = f"applies to every other namespace, so nothing uses the policy's own {', '.join(unused)}"
+            yield path, f"{message}; set that there instead, or add namespaces or namespaceLabels"
+
+
+def _unused_defaults(policy: Policy, number: int) -> list[str]:
+    """Return the policy's own values that no namespace has because an override is for all other namespaces."""
+    override = policy.overrides[number]
+    if override.namespace_labels or not ("*" in override.namespaces or not override.namespaces):
+        return []
+    used = policy.overrides[: number + 1]
+    unused = [] if any(each.mode is policy.mode for each in used) else ["mode"]
+    for rule, action in policy.rules.items():
+        if all(each.rules[rule] is not action for each in used):
+            unused.append(f"rules.{rule}")
+    return unused if any(each.tokens == policy.tokens for each in used) else [*unused, "tokens"]
 
 
 def _impossible_names(path: Path, patterns: Collection[str]) -> Iterator[tuple[Path, str]]:
@@ -66,9 +83,14 @@ def _impossible_names(path: Path, patterns: Collection[str]) -> Iterator[tuple[P
         yield path, f"never applies: {LEFT_ALONE} is not evaluated"
 
 
+def _rules_off(policy: Policy) -> set[str]:
+    """Return the rules that are off in every namespace."""
+    every = (policy.rules, *(override.rules for override in policy.overrides))
+    return {rule for rule in policy.rules if all(rules[rule] is Action.OFF for rules in every)}
+
+
 def _injections(policy: Policy) -> Iterator[tuple[Path, str]]:
-    actions = {policy.rules["inject"], *(override.rules["inject"] for override in policy.overrides)}
-    if policy.injections and actions == {Action.OFF}:
+    if policy.injections and "inject" in _rules_off(policy):
         yield ("inject",), "injects nothing: the action of the rule inject is off"
     for number, injection in enumerate(policy.injections):
         path = ("inject", number)
@@ -103,6 +125,7 @@ def _may_both_match(first: str, second: str) -> bool:
 
 def _exemptions(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
     earlier = Index.of((_selected(exemption), number) for number, exemption in enumerate(policy.exemptions))
+    off = _rules_off(policy)
     for number, exemption in enumerate(policy.exemptions):
         path = ("exemptions", number)
         yield from _impossible_names(path, exemption.namespaces.patterns)
@@ -111,6 +134,11 @@ def _exemptions(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
             continue
         if _accounts_elsewhere(exemption):
             yield path, f"applies to nothing: {_elsewhere(exemption)}"
+        if off.issuperset(exemption.rules):
+            yield path, f"has no effect: the action of {listing(exemption.rules)} is off in every namespace"
+        elif exemption.until is None and not _selected(exemption) and {*exemption.rules} >= policy.rules.keys():
+            message = "exempts every object from every rule, for ever"
+            yield path, f"{message}; add namespaces, serviceAccounts or users, or set until to a date"
         for other in takewhile(number.__gt__, earlier.find(*_first_names(exemption))):
             if _covers(policy.exemptions[other], exemption):
                 yield path, f"has no effect: exemptions[{other}] matches everything that it would, as long"
