@@ -14,6 +14,7 @@ import msgspec
 from webhook.cluster.api_types import BY_NAME, Resource
 from webhook.cluster.event_recorder import event_manifest
 from webhook.cluster.listing import list_objects
+from webhook.cluster.self_review import user_name
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.owner_event import OwnerEvent
 from webhook.core.token_objects import INVALID_SINCE
@@ -31,23 +32,11 @@ from webhook.legacy.retirable import RetirableSecret
 
 _FATAL = frozenset({0, 401})
 """Statuses after which no further request can succeed either."""
-_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+_UNKNOWN_USER = "unknown user"
 _SECRETS: Resource[dict[str, Any]] = Resource("secrets", "/api/v1/secrets", dict, metadata_only=True)
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 Keep = Callable[[RetirableSecret, dict[str, Any]], None]
 """Writes the manifest of a Secret that is to be deleted; returns when it is on disk. Raises `OSError`."""
-
-
-class _UserInfo(msgspec.Struct):
-    username: str = ""
-
-
-class _ReviewStatus(msgspec.Struct):
-    user: _UserInfo = msgspec.field(default_factory=_UserInfo, name="userInfo")
-
-
-class _SelfReview(msgspec.Struct):
-    status: _ReviewStatus = msgspec.field(default_factory=_ReviewStatus)
 
 
 class _Metadata(msgspec.Struct):
@@ -60,15 +49,12 @@ class _Answer(msgspec.Struct):
 
 def own_username(transport: Transport) -> str:
     """Return the name by which the API server knows the caller; `unknown user` if it does not say."""
-    with contextlib.suppress(msgspec.DecodeError):
-        try:
-            answer = transport.post(_REVIEWS, {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
-        except ApiError as error:
-            if error.status in _FATAL:
-                raise
-            return "unknown user"
-        return msgspec.json.decode(answer, type=_SelfReview).status.user.username or "unknown user"
-    return "unknown user"
+    try:
+        return user_name(transport) or _UNKNOWN_USER
+    except ApiError as error:
+        if error.status in _FATAL:
+            raise
+        return _UNKNOWN_USER
 
 
 class LegacyWriter:

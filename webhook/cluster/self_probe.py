@@ -8,12 +8,11 @@ import datetime as dt
 import logging
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from webhook.cluster.api_client import ApiClient
+from webhook.cluster.self_review import may_probe, user_name
 from webhook.cluster.transport import ApiError, Transport
 from webhook.core.cluster_state import ClusterState
 from webhook.core.dry_run import DryRunAnswer
@@ -30,19 +29,6 @@ Snapshot = Callable[[], tuple[Policy, ClusterState] | None]
 """Returns the policy and the cluster state in force, None before they are loaded."""
 
 
-class _UserInfo(msgspec.Struct):
-    username: str = ""
-
-
-class _ReviewStatus(msgspec.Struct, rename="camel"):
-    allowed: bool = False
-    user_info: _UserInfo = msgspec.field(default_factory=_UserInfo)
-
-
-class _SelfReview(msgspec.Struct):
-    status: _ReviewStatus = msgspec.field(default_factory=_ReviewStatus)
-
-
 def run_probe(
     transport: Transport, namespace: str, policy: Policy, cluster: ClusterState, user: str
 ) -> list[tuple[ProbeFinding, DryRunAnswer]]:
@@ -55,27 +41,6 @@ def run_probe(
         answer = transport.dry_run(f"/api/v1/namespaces/{namespace}/pods", manifest)
         results.append((check_answer(pod, expectation, answer), answer))
     return results
-
-
-def may_probe(transport: Transport, namespace: str) -> bool:
-    """Return whether this account may create pods in a namespace. Raises `ApiError`."""
-    attributes = {"namespace": namespace, "verb": "create", "resource": "pods"}
-    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
-    body = {**kind, "spec": {"resourceAttributes": attributes}}
-    return _review(transport, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body).allowed
-
-
-def user_name(transport: Transport) -> str:
-    """Return the user name of this account. Raises `ApiError`."""
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    return _review(transport, "/apis/authentication.k8s.io/v1/selfsubjectreviews", body).user_info.username
-
-
-def _review(transport: Transport, path: str, body: Mapping[str, object]) -> _ReviewStatus:
-    try:
-        return msgspec.json.decode(transport.post(path, body), type=_SelfReview).status
-    except msgspec.DecodeError:
-        raise ApiError(0, f"cannot decode the answer to {body['kind']}") from None
 
 
 class SelfProbe:

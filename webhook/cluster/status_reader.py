@@ -13,7 +13,8 @@ import msgspec
 from webhook.cluster.api_types import NAMESPACES, ConfigMap, Page
 from webhook.cluster.backstop import BackstopMode, backstop_state
 from webhook.cluster.listing import list_objects
-from webhook.cluster.self_probe import may_probe, run_probe, user_name
+from webhook.cluster.self_probe import run_probe
+from webhook.cluster.self_review import may_probe, user_name
 from webhook.cluster.status_types import (
     CertificateSecret,
     Deployment,
