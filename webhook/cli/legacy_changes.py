@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from webhook.atomic_write import replace_file_durably
+from webhook.cli.cluster_scan import is_given
 from webhook.cli.common import NAMESPACE_GLOB, Parsed, connected, output_option
 from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
 from webhook.cluster.legacy_writer import LegacyWriter, own_username
@@ -145,7 +145,7 @@ def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
     Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run.
     """
     given = ChangeOptions(**options)
-    selection = given.selection(not_referenced=not_referenced, unused_only=_is_given("unused_days"))
+    selection = given.selection(not_referenced=not_referenced, unused_only=is_given("unused_days"))
     return _change(Command.DISABLE, given, selection, reason)
 
 
@@ -285,11 +285,6 @@ def _deleted_before(folder: Path, selection: Selection) -> frozenset[str]:
         if any(file.stem.rpartition(".")[0] == name for file in (folder / namespace).glob(f"{name}.*.yaml")):
             found.add(title)
     return frozenset(found)
-
-
-def _is_given(parameter: str) -> bool:
-    """Return whether an option was given."""
-    return click.get_current_context().get_parameter_source(parameter) != ParameterSource.DEFAULT
 
 
 def _is_terminal() -> bool:

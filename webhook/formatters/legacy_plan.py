@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from webhook.core.formatting import counted, plain
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
-from webhook.formatters.legacy_text import disabling_text, use_text
+from webhook.formatters.legacy_text import disabling_text
 from webhook.formatters.scan_findings import first_names, grants_text
+from webhook.formatters.scan_summary import last_use_text
 from webhook.formatters.wrapping import wrapped
 from webhook.legacy.plan import Command, Plan, UnchangedSecret
 from webhook.legacy.retirable import RetirableSecret
@@ -45,7 +46,7 @@ def format_plan(plan: Plan, options: FormatOptions = DEFAULT_OPTIONS) -> Iterato
 
 def _secret_line(command: Command, secret: RetirableSecret) -> str:
     account = f"account {plain(secret.account)}, {grants_text(secret.grants)}"
-    state = use_text(secret) if command is Command.DISABLE else disabling_text(secret) or "half restored"
+    state = last_use_text(secret) if command is Command.DISABLE else disabling_text(secret) or "half restored"
     return f"{secret.title}: {account}; {state}"
 
 

@@ -10,6 +10,7 @@ import click
 from webhook.core.formatting import counted, plain
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_findings import first_names, grants_text
+from webhook.formatters.scan_summary import last_use_text, reference_lines
 from webhook.formatters.wrapping import wrapped
 from webhook.legacy.report import LegacyReport
 from webhook.legacy.retirable import RefusedUse, RetirableSecret, RetirementState
@@ -68,22 +69,13 @@ def _folded(secrets: Iterable[RetirableSecret]) -> Iterator[str]:
 def _details(secret: RetirableSecret) -> Iterator[str]:
     kind = "copied into another Secret type" if secret.is_copy else "auto-generated" if secret.listed_by else "manual"
     created = f", created {secret.created:%Y-%m-%d}" if secret.created else ""
-    yield f"{kind}{created}, {use_text(secret)}"
+    yield f"{kind}{created}, {last_use_text(secret)}"
     if secret.disabled:
         yield disabling_text(secret)
     if secret.half_restored:
         yield "valid again, but tokenguard's record is left: run 'tokenguard legacy restore'"
     yield from map(refused_use_text, secret.refused_uses)
-    for reference in secret.references:
-        pods = f" ({counted(len(reference.pods), 'pod')})" if reference.pods and reference.kind != "Pod" else ""
-        yield f"referenced by {plain(reference.title)}{pods}: {plain(reference.path)}"
-
-
-def use_text(secret: RetirableSecret) -> str:
-    """Return when a token was last used."""
-    if secret.last_used:
-        return f"last used {secret.last_used}"
-    return f"no use recorded since {secret.unused_since}" if secret.unused_since else "unknown use"
+    yield from reference_lines(secret)
 
 
 def disabling_text(secret: RetirableSecret) -> str:

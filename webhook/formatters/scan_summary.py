@@ -8,6 +8,7 @@ from webhook.core.formatting import counted, plain, quote
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
 from webhook.formatters.scan_findings import first_names
+from webhook.legacy.retirable import RetirableSecret
 from webhook.scan.evaluation_result import Change, worst_outcome
 from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.options import ApiAudiences, AudienceSource, PolicyInfo, ScanFilters
@@ -200,14 +201,14 @@ def secret_states(secret: LegacySecret) -> list[str]:
     return [word for word, applies in zip(SECRET_STATES, states, strict=True) if applies]
 
 
-def last_use_text(secret: LegacySecret) -> str:
+def last_use_text(secret: LegacySecret | RetirableSecret) -> str:
     """Return when a legacy Secret was last used."""
     if secret.last_used:
         return f"last used {secret.last_used}"
     return f"{NO_USE} since {secret.unused_since}" if secret.unused_since else "unknown use"
 
 
-def reference_lines(secret: LegacySecret) -> Iterator[str]:
+def reference_lines(secret: LegacySecret | RetirableSecret) -> Iterator[str]:
     """Yield what refers to a legacy Secret."""
     for reference in secret.references:
         pods = f" ({counted(len(reference.pods), 'pod')})" if reference.pods and reference.kind != "Pod" else ""
