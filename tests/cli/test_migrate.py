@@ -76,6 +76,35 @@ def test_migrate_keeps_an_edited_file_and_exits_2(run, tmp_path) -> None:
     assert "OURS" not in patch.read_text()
 
 
+def service_account(**lists: str):
+    entries = {field: [{"name": name}] for field, name in lists.items()}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app", "namespace": "shop"}, **entries}
+
+
+def test_account_in_two_manifests_is_written_once(run, tmp_path) -> None:
+    done = run(OLD, service_account(secrets="old"), service_account(secrets="old"), service_account())
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("shop: 0 workloads, 1 ServiceAccount, 1 patch: ")
+    assert (tmp_path / "out/shop/kustomization.yaml").read_text().count("path: ") == 1
+    assert readme(tmp_path).count("Remove `old` from `secrets`") == 1
+
+
+def test_account_in_two_manifests_has_the_secrets_of_both(run, tmp_path) -> None:
+    assert run(OLD, service_account(secrets="old"), service_account(imagePullSecrets="old")).returncode == 1
+    assert "Remove `old` from `secrets` and `old` from `imagePullSecrets`" in readme(tmp_path)
+
+
+def test_workload_in_two_manifests_is_planned_once_if_equal(run, tmp_path) -> None:
+    done = run(OLD, web(), web(labels={"track": "canary"}))
+    assert (done.returncode, done.stdout.startswith("shop: 1 workload, 1 patch: ")) == (1, True)
+    clean = web(container={"name": "main"})
+    done = run(OLD, clean, web())
+    file = f"{tmp_path}/objects.yaml"
+    assert done.returncode == 2
+    assert f"error: {file}:6: Deployment/web in namespace shop is left out: {file}:4 has another" in done.stderr
+    assert "so workloads may be missing here" in readme(tmp_path)
+
+
 def test_migrate_with_an_unreadable_manifest_exits_2(run, tmp_path) -> None:
     run(OLD, web())
     (tmp_path / "bad.yaml").write_text("kind: [")

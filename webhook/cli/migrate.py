@@ -128,15 +128,16 @@ def _plan_manifests(
         find(paths), policy, now=now, namespace=namespace, own_namespace=options.own_namespace,
         stdin=sys.stdin.buffer, in_use=in_use,
     )  # fmt: skip
-    for problem in checked.problems:
-        click.echo(problem_line(problem), err=True)
     found = scan_manifests(checked, policy, now, namespace, api_audiences)
+    problems = [*checked.problems, *found.problems]
+    for problem in problems:
+        click.echo(problem_line(problem), err=True)
     if not found.report.legacy_secrets:
         hint = "'tokenguard objects' prints those of a cluster, for another PATH"
         raise click.ClickException(f"no legacy Secret among the manifests; {hint}")
     plan = plan_migration(found.report, found.snapshot, policy, found.read)
     covered = {evaluation.namespace for evaluation in checked.evaluations}
-    return _Planned(plan, not checked.problems, covered.__contains__)
+    return _Planned(plan, not problems, covered.__contains__)
 
 
 def _write(planned: _Planned, output_dir: Path, *, force: bool) -> list[OutputFile]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ManifestEvaluation
 from webhook.core.admission_request import manifest_request
 from webhook.core.cluster_state import ClusterState
@@ -26,11 +27,15 @@ _ORIGIN = "manifests"
 
 
 class ScannedManifests(NamedTuple):
-    """The report about manifests, what it is based on, and what returns a workload."""
+    """The report about manifests, what it is based on, and what returns a workload.
+
+    `problems` are about workloads that are left out, because another manifest has the same name.
+    """
 
     report: ScanReport
     snapshot: ClusterSnapshot
     read: ReadObject
+    problems: tuple[InputProblem, ...]
 
 
 def scan_manifests(
@@ -43,30 +48,51 @@ def scan_manifests(
     cluster = cluster_of((found.manifest for found in checked.evaluations), namespace=namespace)
     snapshot = _snapshot(cluster)
     snapshot.given_audiences = api_audiences
-    workloads: dict[OwnerKey, bytes] = {}
-    templates: list[tuple[OwnerKey, Pod]] = []
+    workloads: dict[OwnerKey, ManifestEvaluation] = {}
+    templates: dict[OwnerKey, Pod] = {}
+    accounts: dict[OwnerKey, ServiceAccount] = {}
+    problems: list[InputProblem] = []
     for evaluation in checked.evaluations:
-        if evaluation.subject in (Subject.POD, Subject.TEMPLATE):
-            manifest = evaluation.manifest
-            owner = OwnerKey(evaluation.namespace, *manifest.group_kind, manifest.name)
-            found = _object(evaluation, policy)
-            template = found if isinstance(found, Pod) else getattr(found, "template", None)
-            if template is not None:
-                workloads[owner] = manifest.raw
-                templates.append((owner, template))
-        elif evaluation.subject is Subject.SERVICE_ACCOUNT:
-            account = _object(evaluation, policy)
-            if isinstance(account, ServiceAccount):
-                meta = ObjectMeta(name=evaluation.manifest.name, namespace=evaluation.namespace)
-                snapshot.accounts.append(replace(account, given_metadata=meta))
+        found = _object(evaluation, policy)
+        key = OwnerKey(evaluation.namespace, *evaluation.manifest.group_kind, evaluation.manifest.name)
+        if isinstance(found, ServiceAccount):
+            accounts[key] = _merged(key, found, accounts.get(key))
+        elif (template := found if isinstance(found, Pod) else getattr(found, "template", None)) is None:
+            continue
+        elif key not in workloads:
+            workloads[key] = evaluation
+            templates[key] = template
+        elif template != templates[key]:
+            problems.append(_differs(evaluation, workloads[key]))
+    snapshot.accounts += accounts.values()
     scanner = Scanner(ScanOptions(policy, _ORIGIN, now, _ORIGIN), snapshot)
-    for owner, template in templates:
+    for owner, template in templates.items():
         scanner.add_workload(owner, None, TemplateRevision(template), creates_pods=True)
 
     def read(workload: ScannedWorkload) -> bytes | None:
-        return workloads.get(OwnerKey(workload.namespace, workload.group, workload.kind, workload.name))
+        found = workloads.get(OwnerKey(workload.namespace, workload.group, workload.kind, workload.name))
+        return found.manifest.raw if found else None
 
-    return ScannedManifests(scanner.report(), snapshot, read)
+    return ScannedManifests(scanner.report(), snapshot, read, tuple(problems))
+
+
+def _merged(key: OwnerKey, account: ServiceAccount, other: ServiceAccount | None) -> ServiceAccount:
+    """Return an account with the Secrets that any manifest of it lists, each once."""
+    found = [account] if other is None else [other, account]
+    return replace(
+        account,
+        given_metadata=ObjectMeta(name=key.name, namespace=key.namespace),
+        secrets=[*dict.fromkeys(entry for manifest in found for entry in manifest.secrets or ())],
+        image_pull_secrets=[*dict.fromkeys(entry for manifest in found for entry in manifest.image_pull_secrets or ())],
+    )
+
+
+def _differs(evaluation: ManifestEvaluation, first: ManifestEvaluation) -> InputProblem:
+    message = (
+        f"{evaluation.full_title} is left out: {first.file}:{first.manifest.line} has another one of this name;"
+        " migrate them one by one, each into its own --output-dir"
+    )
+    return InputProblem(evaluation.file_path, message, evaluation.manifest.line, evaluation.manifest.document)
 
 
 def _snapshot(cluster: ClusterState) -> ClusterSnapshot:
@@ -80,6 +106,9 @@ def _snapshot(cluster: ClusterState) -> ClusterSnapshot:
 
 
 def _object(evaluation: ManifestEvaluation, policy: Policy) -> object:
+    """Return the decoded object, None if it is of no kind that can refer to a legacy Secret."""
+    if evaluation.subject not in (Subject.POD, Subject.TEMPLATE, Subject.SERVICE_ACCOUNT):
+        return None
     manifest = evaluation.manifest
     request = manifest_request(
         manifest.group_kind, manifest.raw, namespace=evaluation.namespace, workloads=policy.workloads
