@@ -111,6 +111,32 @@ def test_plan_for_nothing_asks_nothing(api, monkeypatch) -> None:
     assert {method for method, _ in api.sent} == {"GET"}
 
 
+def test_plan_for_nothing_says_what_leaves_out_each_secret(api) -> None:
+    shown = run("restore", "-n", "shop", "--dry-run").stdout
+    assert shown.splitlines()[1:] == ["Left out (2 of 2 legacy Secrets)", "  2: not disabled"]
+    used = dt.datetime.now(dt.UTC).date().isoformat()
+    api.secrets["a"]["labels"]["kubernetes.io/legacy-token-last-used"] = used
+    arguments = ("disable", "--reason", "r", "--dry-run")
+    shown = run(*arguments, "--unused-days", "9", "--account", "app").stdout
+    assert "Left out" not in shown  # the plan has the other one
+    shown = run(*arguments, "--unused-days", "9", "--account", "robot").stdout
+    assert shown.splitlines()[1:] == ["Left out (2 of 2 legacy Secrets)", "  2: of other accounts (--account)"]
+    del api.secrets["b"]
+    assert "  1: used within --unused-days 9, or not known" in run(*arguments, "--unused-days", "9").stdout
+    api.secrets.clear()
+    assert "There are no legacy Secrets in the namespaces" in run(*arguments, "--unused-days", "9").stdout
+
+
+@pytest.mark.parametrize("selected", ["--namespace=*", "shop/a"])
+@pytest.mark.parametrize("command", ["restore", "delete"])
+def test_change_without_a_list_of_secrets_fails(api, command, selected) -> None:
+    namespace = "" if "*" in selected else "/namespaces/shop"
+    api.errors[f"/api/v1{namespace}/secrets"] = ApiError(403, "HTTP 403: no")
+    done = run(command, selected, "--yes", status=2)
+    assert "HTTP 403: no; check: kubectl auth can-i" in done.stderr
+    assert {method for method, _ in api.sent} == {"GET"}
+
+
 def test_lost_connection_says_how_far_it_is(api) -> None:
     api.errors["/api/v1/namespaces/shop/secrets/b"] = ApiError(0, "cannot reach the API server", unreachable=True)
     done = run("disable", "-n", "shop", "--reason", "r", "--yes", status=2)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.legacy.retired import Cluster, day, disabled, disabled_by_cleaner, secret
 from webhook.core.selectors import Accounts, Globs
-from webhook.legacy.plan import Command, Plan, Selection, make_plan
+from webhook.legacy.plan import Command, Exclusion, Plan, Selection, make_plan
 from webhook.scan.report import UnreadResource
 
 
@@ -83,6 +83,17 @@ def test_selection_takes_what_matches_all_criteria(selection, names) -> None:
     robot = {"kubernetes.io/service-account.name": "robot"}
     cluster = Cluster(secret("a"), secret("b", annotations=robot), secret("c"), secret("d", used=1), template="c")
     assert taken(plan(Command.DISABLE, cluster, selection)) == names
+
+
+def test_selection_counts_what_it_leaves_out_by_the_first_reason() -> None:
+    system = secret("system", namespace="kube-system")
+    cluster = Cluster(secret("a", used=1), secret("b", used=1), secret("c"), system, template="c")
+    found = plan(Command.DISABLE, cluster, Selection(unused_only=True, not_referenced=True))
+    assert [(left.reason, left.count) for left in found.excluded] == [
+        (Exclusion.KUBE_SYSTEM, 1), (Exclusion.USED, 2), (Exclusion.REFERENCED, 1),
+    ]  # fmt: skip
+    assert (found.secrets, found.legacy_secrets) == ((), 4)
+    assert plan(Command.DISABLE, cluster, named("c")).excluded == ()
 
 
 def test_selection_leaves_kube_system_alone_unless_it_is_given() -> None:

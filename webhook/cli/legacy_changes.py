@@ -219,6 +219,8 @@ def _change(
     policies, refused = request.read_policies(), refused_uses(options.audit_logs)
     with connected(options.kubeconfig, options.context) as transport:
         report = read_report(transport, request, policies, options.after_days, refused)
+        if unread := report.secrets_unread:
+            raise click.ClickException(f"cannot read {unread.resource}: {unread.reason}; check: {unread.hint}")
         plan = make_plan(
             command, report, selection, _deleted_before(keep, selection) if command is Command.DELETE else frozenset()
         )

@@ -8,7 +8,7 @@ from webhook.formatters.legacy_text import disabling_text
 from webhook.formatters.scan_findings import first_names, grants_text
 from webhook.formatters.scan_summary import last_use_text
 from webhook.formatters.wrapping import wrapped
-from webhook.legacy.plan import Command, Plan, UnchangedSecret
+from webhook.legacy.plan import Command, Exclusion, Plan, UnchangedSecret
 from webhook.legacy.retirable import RetirableSecret
 
 _EFFECTS = {
@@ -21,6 +21,15 @@ _EFFECTS = {
         "The API server has recorded no use of these tokens for long enough.",
         "Deleting cannot be undone: a client that still has such a token needs another one.",
     ),
+}
+_EXCLUSIONS = {
+    Exclusion.NAMESPACE: "of other namespaces (--namespace)",
+    Exclusion.KUBE_SYSTEM: "of kube-system (select them by --namespace kube-system)",
+    Exclusion.ACCOUNT: "of other accounts (--account)",
+    Exclusion.USED: "used within --unused-days {unused_days}, or not known to be unused for so long",
+    Exclusion.REFERENCED: "referenced by a workload (--not-referenced)",
+    Exclusion.NOT_STILL_USED: "not used since it was disabled (--still-used)",
+    Exclusion.VALID: "not disabled",
 }
 _DONE = {
     Command.DISABLE: "already disabled",
@@ -40,6 +49,8 @@ def format_plan(plan: Plan, options: FormatOptions = DEFAULT_OPTIONS) -> Iterato
     yield from _refusals("Not selected", plan.skipped, options)
     if plan.done:
         yield f"{_DONE[plan.command].capitalize()} ({len(plan.done)}): {first_names(plan.done)}"
+    if not plan.secrets:
+        yield from _exclusions(plan, options)
     if plan.later:
         yield f"For a later wave, because of --max ({len(plan.later)}): {first_names(plan.later)}"
 
@@ -53,6 +64,18 @@ def _secret_line(command: Command, secret: RetirableSecret) -> str:
 def _effects(plan: Plan) -> Iterator[str]:
     if plan.secrets:
         yield from _EFFECTS[plan.command]
+
+
+def _exclusions(plan: Plan, options: FormatOptions) -> Iterator[str]:
+    """Yield why the criteria select nothing."""
+    if not plan.legacy_secrets:
+        yield "There are no legacy Secrets in the namespaces that were read"
+    if plan.excluded:
+        count = sum(found.count for found in plan.excluded)
+        yield f"Left out ({count} of {counted(plan.legacy_secrets, 'legacy Secret')})"
+    for found in plan.excluded:
+        reason = _EXCLUSIONS[found.reason].format(unused_days=plan.unused_days)
+        yield from wrapped(f"  {found.count}: {reason}", options.width)
 
 
 def _refusals(title: str, refusals: Iterable[UnchangedSecret], options: FormatOptions) -> Iterator[str]:

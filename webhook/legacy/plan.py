@@ -1,5 +1,6 @@
 """What a command would change, and what it refuses: one form of plan for `disable`, `restore` and `delete`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
@@ -21,6 +22,18 @@ class Command(FastStrEnum):
     DISABLE = "disable"
     RESTORE = "restore"
     DELETE = "delete"
+
+
+class Exclusion(FastStrEnum):
+    """Why criteria do not select a Secret."""
+
+    NAMESPACE = "another namespace"
+    KUBE_SYSTEM = "kube-system"
+    ACCOUNT = "another account"
+    USED = "used"
+    REFERENCED = "referenced"
+    NOT_STILL_USED = "not still used"
+    VALID = "not disabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +64,20 @@ class Selection:
             self.namespaces or self.accounts or self.unused_only or self.not_referenced or self.still_used
         )  # fmt: skip
 
-    def matches(self, secret: RetirableSecret, unused_days: int) -> bool:
-        """Return whether the criteria select a Secret. Without a namespace given, those of kube-system never match."""
-        in_namespace = self.namespaces.match(secret.namespace) if self.namespaces else secret.namespace != _KUBE_SYSTEM
-        return (
-            self.has_criteria
-            and in_namespace
-            and (not self.accounts or self.accounts.match(secret.namespace, secret.account))
-            and not (self.not_referenced and secret.references)
-            and not (self.still_used and secret.state is not RetirementState.STILL_USED)
-            and not (self.unused_only and secret.disabled is None and _recent_use(secret, unused_days))
-        )
+    def exclusions(self, secret: RetirableSecret, unused_days: int) -> Iterator[Exclusion]:
+        """Yield the criteria that do not select a Secret. Without a namespace given, those of kube-system never are."""
+        if self.namespaces and not self.namespaces.match(secret.namespace):
+            yield Exclusion.NAMESPACE
+        if not self.namespaces and secret.namespace == _KUBE_SYSTEM:
+            yield Exclusion.KUBE_SYSTEM
+        if self.accounts and not self.accounts.match(secret.namespace, secret.account):
+            yield Exclusion.ACCOUNT
+        if self.unused_only and secret.disabled is None and _recent_use(secret, unused_days):
+            yield Exclusion.USED
+        if self.not_referenced and secret.references:
+            yield Exclusion.REFERENCED
+        if self.still_used and secret.state is not RetirementState.STILL_USED:
+            yield Exclusion.NOT_STILL_USED
 
 
 def _recent_use(secret: RetirableSecret, unused_days: int) -> bool:
@@ -76,6 +92,13 @@ class UnchangedSecret(Struct, frozen=True, gc=False, rename="camel"):
     can_force: Annotated[bool, Meta(description="Whether --force with its name changes it all the same.")]
 
 
+class ExcludedSecrets(Struct, frozen=True, gc=False, rename="camel"):
+    """How many Secrets the criteria leave out for one reason."""
+
+    reason: Annotated[Exclusion, Meta(description="The first criterion that leaves them out.")]
+    count: Annotated[int, Meta(description="How many.")]
+
+
 class Plan(Struct, frozen=True, gc=False, rename="camel"):
     """What a command would do."""
 
@@ -87,6 +110,9 @@ class Plan(Struct, frozen=True, gc=False, rename="camel"):
     done: Annotated[tuple[str, ...], Meta(description="Secrets that are already as the command would leave them.")]
     refused: Annotated[tuple[UnchangedSecret, ...], Meta(description="Named Secrets that are not changed.")]
     skipped: Annotated[tuple[UnchangedSecret, ...], Meta(description="Selected Secrets that are not changed.")]
+    excluded: Annotated[tuple[ExcludedSecrets, ...], Meta(description="What the criteria leave out; none without any.")]
+    legacy_secrets: Annotated[int, Meta(description="The number of legacy Secrets in the namespaces that were read.")]
+    unused_days: Annotated[int, Meta(description="Days without a use after which a token counts as unused.")]
 
     @property
     def exit_status(self) -> int:
@@ -122,6 +148,9 @@ def make_plan(
         done=tuple(planner.done),
         refused=tuple(planner.refused),
         skipped=tuple(planner.skipped),
+        excluded=tuple(ExcludedSecrets(reason, count) for reason in Exclusion if (count := planner.excluded[reason])),
+        legacy_secrets=len(report.secrets),
+        unused_days=report.unused_days,
     )
 
 
@@ -143,12 +172,16 @@ class _Planner:
         self.done: list[str] = []
         self.refused: list[UnchangedSecret] = []
         self.skipped: list[UnchangedSecret] = []
+        self.excluded: Counter[Exclusion] = Counter()
 
     def add(self, secret: RetirableSecret) -> None:
-        """Add a Secret to one of the lists, if it is selected."""
+        """Add a Secret to one of the lists, if it is selected; else count why not."""
         selection, name = self._selection, secret.title
         is_named = name in selection.named
-        if not is_named and not (self._concerns(secret) and selection.matches(secret, self._report.unused_days)):
+        if not is_named and not selection.has_criteria:
+            return
+        if not is_named and (exclusion := self._exclusion(secret)):
+            self.excluded[exclusion] += 1
             return
         if self._is_done(secret):
             self.done.append(name)
@@ -164,9 +197,12 @@ class _Planner:
         else:
             self.later.append(name)
 
-    def _concerns(self, secret: RetirableSecret) -> bool:
-        """Return whether a Secret that is not named can be meant: only a disabled one is restored or deleted."""
-        return self._command is Command.DISABLE or secret.disabled is not None or secret.half_restored
+    def _exclusion(self, secret: RetirableSecret) -> Exclusion | None:
+        """Return why a Secret that is not named is not meant: only a disabled one is restored or deleted."""
+        is_valid = secret.disabled is None and not secret.half_restored
+        if is_valid and self._command is not Command.DISABLE:
+            return Exclusion.VALID
+        return next(self._selection.exclusions(secret, self._report.unused_days), None)
 
     def _is_done(self, secret: RetirableSecret) -> bool:
         """Return whether a Secret is as the command leaves it."""

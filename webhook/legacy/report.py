@@ -45,6 +45,11 @@ class LegacyReport(Struct, frozen=True, gc=False, rename="camel"):
         return 2 if any(unread.affects_decisions for unread in self.unread) else 0
 
     @property
+    def secrets_unread(self) -> UnreadResource | None:
+        """Why there may be more legacy Secrets than these; None if there are not."""
+        return next((found for found in self.unread if found.resource.partition(" in ")[0] == "secrets"), None)
+
+    @property
     def names_unread(self) -> tuple[str, ...]:
         """What could not be read and may refer to legacy Secrets."""
         return tuple(unread.resource for unread in self.unread if unread.may_name_secrets)
