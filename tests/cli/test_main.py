@@ -36,6 +36,7 @@ def test_commands_are_the_modules() -> None:
         "common",
         "cluster_scan",
         "error_messages",
+        "kept_manifests",
         "legacy_changes",
         "legacy_report",
         "policy_init",

@@ -1,35 +1,28 @@
 """The `legacy` commands that change Secrets: each makes a plan, asks, and carries it out."""
 
-import datetime as dt
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from webhook.atomic_write import replace_file_durably
 from webhook.cli.cluster_scan import is_given
 from webhook.cli.common import NAMESPACE_GLOB, Parsed, connected, output_option
+from webhook.cli.kept_manifests import KeptManifests
 from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
 from webhook.cluster.legacy_writer import LegacyWriter, own_username
-from webhook.cluster.transport import ApiError, Transport
-from webhook.core.documents.yaml_writer import write_document
+from webhook.cluster.transport import ApiError
 from webhook.core.formatting import counted, quote
 from webhook.core.k8s_names import is_dns_label, is_dns_subdomain
 from webhook.core.selectors import Accounts, Globs
 from webhook.formatters import legacy_json, legacy_plan
 from webhook.formatters.formatter import print_report
 from webhook.legacy.plan import WAVE, ChangeResult, Command, ExecutedPlan, Plan, Selection, make_plan
-from webhook.legacy.record import Author
-from webhook.legacy.report import LegacyReport
-from webhook.legacy.retirable import RetirableSecret
+from webhook.legacy.record import Author, disabled_lately
 
 F = TypeVar("F", bound=Callable[..., Any])
-_EVENT_LIFETIME = dt.timedelta(hours=1)
-"""How long an API server keeps Events by default."""
 _MAX_REASON = 500
 _PAST = {Command.DISABLE: "disabled", Command.RESTORE: "restored", Command.DELETE: "deleted"}
 _KEPT = Path("retired-secrets")
@@ -221,17 +214,19 @@ def _change(
         report = read_report(transport, request, policies, options.after_days, refused)
         if unread := report.secrets_unread:
             raise click.ClickException(f"cannot read {unread.resource}: {unread.reason}; check: {unread.hint}")
-        plan = make_plan(
-            command, report, selection, _deleted_before(keep, selection) if command is Command.DELETE else frozenset()
-        )
+        kept = KeptManifests(keep)
+        deleted = kept.among(selection.named) if command is Command.DELETE else frozenset()
+        plan = make_plan(command, report, selection, deleted)
         if options.output == "text":
             print_report({"text": legacy_plan.format_plan}, "text", plan)
-        lately = _disabled_lately(plan, report, transport) if command is Command.DISABLE else []
+        titles = frozenset(plan.done)
+        done = (secret for secret in report.secrets if secret.title in titles)
+        lately = disabled_lately(done, transport.now()) if command is Command.DISABLE else []
         if options.dry_run or not (plan.secrets or lately):
             return _finish(plan, options, ())
         if asks and plan.secrets and not click.confirm(f"{command.capitalize()} them?", err=True):
             raise click.ClickException("nothing was changed")
-        writer = LegacyWriter(transport, Author(own_username(transport), transport.now(), reason), partial(_keep, keep))
+        writer = LegacyWriter(transport, Author(own_username(transport), transport.now(), reason), kept.write)
         writer.complete_events(lately)
         results = tuple(_shown(plan, writer, options))
     return _finish(plan, options, results)
@@ -260,33 +255,6 @@ def _finish(plan: Plan, options: ChangeOptions, results: tuple[ChangeResult, ...
         executed = ExecutedPlan(plan, options.dry_run, results)
         print_report({"json": legacy_json.format_plan}, "json", executed)
     return 2 if any(result.error for result in results) else plan.exit_status
-
-
-def _disabled_lately(plan: Plan, report: LegacyReport, transport: Transport) -> list[RetirableSecret]:
-    since = transport.now() - _EVENT_LIFETIME
-    done = set(plan.done)
-    return [
-        secret
-        for secret in report.secrets
-        if secret.title in done and secret.recorded_at is not None and secret.recorded_at >= since
-    ]
-
-
-def _keep(folder: Path, secret: RetirableSecret, manifest: dict[str, Any]) -> None:
-    """Write the manifest of a Secret for its owner only."""
-    place = folder / secret.namespace
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file_durably(place / f"{secret.name}.{secret.uid}.yaml", [write_document(manifest).encode()])
-
-
-def _deleted_before(folder: Path, selection: Selection) -> frozenset[str]:
-    """Return the names of Secrets whose manifest is kept."""
-    found = set()
-    for title in selection.named:
-        namespace, _, name = title.partition("/")
-        if any(file.stem.rpartition(".")[0] == name for file in (folder / namespace).glob(f"{name}.*.yaml")):
-            found.add(title)
-    return frozenset(found)
 
 
 def _is_terminal() -> bool:

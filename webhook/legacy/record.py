@@ -1,7 +1,7 @@
 """What `tokenguard legacy disable` writes: a label, annotations and an Event; and the manifest that `delete` keeps."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from webhook.legacy.retirable import RetirableSecret
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _TOKEN_TEXTS = ("eyJ", "ZXlK")
 """How a JWT begins, as text and in base64."""
+_EVENT_LIFETIME = dt.timedelta(hours=1)
+"""How long an API server keeps Events by default."""
 _KEPT = ("name", "namespace", "uid", "creationTimestamp", "labels", "annotations", "ownerReferences", "finalizers")
 
 
@@ -45,6 +47,12 @@ def disabling_annotations(secret: RetirableSecret, author: Author) -> dict[str, 
         DISABLED_REASON: author.reason,
         DISABLED_LAST_USED: secret.last_used.isoformat() if secret.last_used else "",
     }
+
+
+def disabled_lately(secrets: Iterable[RetirableSecret], now: dt.datetime) -> list[RetirableSecret]:
+    """Return those that were disabled so lately that their Event must exist, unless the command was interrupted."""
+    since = now - _EVENT_LIFETIME
+    return [secret for secret in secrets if secret.recorded_at is not None and secret.recorded_at >= since]
 
 
 def disabled_event(secret: RetirableSecret, author: Author) -> OwnerEvent:
