@@ -143,6 +143,12 @@ def test_lost_connection_says_how_far_it_is(api) -> None:
     assert "cannot reach the API server; 1 of 2 Secrets disabled: run the command again to go on" in done.stderr
 
 
+def test_lost_connection_leaves_json_of_what_was_done(api) -> None:
+    api.errors["/api/v1/namespaces/shop/secrets/b"] = ApiError(0, "cannot reach the API server", unreachable=True)
+    done = run("disable", "-n", "shop", "--reason", "r", "--yes", "-o", "json", status=2)
+    assert json.loads(done.stdout)["results"] == [{"secret": "shop/a", "error": "", "note": ""}]
+
+
 def test_refused_change_is_reported_and_the_others_are_made(api) -> None:
     api.errors["/api/v1/namespaces/shop/secrets/a"] = ApiError(403, "HTTP 403: denied by tokenguard")
     done = run("disable", "-n", "shop", "--reason", "r", "--yes", status=2)

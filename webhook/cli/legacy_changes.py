@@ -1,7 +1,7 @@
 """The `legacy` commands that change Secrets: each makes a plan, asks, and carries it out."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -228,31 +228,36 @@ def _change(
             raise click.ClickException("nothing was changed")
         writer = LegacyWriter(transport, Author(own_username(transport), transport.now(), reason), kept.write)
         writer.complete_events(lately)
-        results = tuple(_shown(plan, writer, options))
+        return _carry_out(plan, writer, options)
+
+
+def _carry_out(plan: Plan, writer: LegacyWriter, options: ChangeOptions) -> int:
+    """Carry out a plan and return the exit status; text shows each result when it is there, JSON all at the end."""
+    results: list[ChangeResult] = []
+    try:
+        for result in writer.carry_out(plan):
+            results.append(result)
+            _show(plan.command, result, options)
+    except ApiError as error:
+        _finish(plan, options, results)
+        count = sum(not result.error for result in results)
+        done = f"{count} of {counted(len(plan.secrets), 'Secret')} {_PAST[plan.command]}"
+        raise click.ClickException(f"{error}; {done}: run the command again to go on") from None
     return _finish(plan, options, results)
 
 
-def _shown(plan: Plan, writer: LegacyWriter, options: ChangeOptions) -> Iterator[ChangeResult]:
-    """Carry out a plan and yield the results; in text, show each when it is there."""
-    count = 0
-    try:
-        for result in writer.carry_out(plan):
-            count += not result.error
-            if result.error:
-                click.echo(f"error: {result.secret}: not {_PAST[plan.command]}: {result.error}", err=True)
-            elif options.output == "text":
-                click.echo(f"{_PAST[plan.command]} {result.secret}")
-            if result.note:
-                click.echo(f"warning: {result.secret}: {result.note}", err=True)
-            yield result
-    except ApiError as error:
-        done = f"{count} of {counted(len(plan.secrets), 'Secret')} {_PAST[plan.command]}"
-        raise click.ClickException(f"{error}; {done}: run the command again to go on") from None
+def _show(command: Command, result: ChangeResult, options: ChangeOptions) -> None:
+    if result.error:
+        click.echo(f"error: {result.secret}: not {_PAST[command]}: {result.error}", err=True)
+    elif options.output == "text":
+        click.echo(f"{_PAST[command]} {result.secret}")
+    if result.note:
+        click.echo(f"warning: {result.secret}: {result.note}", err=True)
 
 
-def _finish(plan: Plan, options: ChangeOptions, results: tuple[ChangeResult, ...]) -> int:
+def _finish(plan: Plan, options: ChangeOptions, results: Sequence[ChangeResult]) -> int:
     if options.output == "json":
-        executed = ExecutedPlan(plan, options.dry_run, results)
+        executed = ExecutedPlan(plan, options.dry_run, tuple(results))
         print_report({"json": legacy_json.format_plan}, "json", executed)
     return 2 if any(result.error for result in results) else plan.exit_status
 
