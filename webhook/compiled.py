@@ -18,6 +18,7 @@ MODULES = (
     "webhook.audit.record",
     "webhook.core.audiences",
     "webhook.core.evaluate",
+    "webhook.core.exclusions",
     "webhook.core.json_patch",
     "webhook.core.lifetimes",
     "webhook.core.paths",

@@ -11,6 +11,7 @@ from webhook.cluster.informers import Informers
 from webhook.cluster.state_persistence import StateFiles
 from webhook.cluster.transport import ApiError
 from webhook.core.cluster_state import ClusterState
+from webhook.server.readiness import readiness_error
 from webhook.server.state import State
 
 AWAY = ApiError(0, "the connection to the server was refused")
@@ -99,7 +100,7 @@ def started(tmp_path):
 
 def test_start_loads_policy_secrets_and_namespaces(started) -> None:
     state = started(ALL)
-    assert state.readiness_error == ""
+    assert readiness_error(state) == ""
     assert state.snapshot.cluster == ClusterState(
         {"demo": {"old": "app"}}, {"demo": frozenset({("tier", "web")})}, api_audiences=("me",)
     )
@@ -115,7 +116,7 @@ BAD_POLICY = {WHERE_POLICY: CONFIG_MAP.replace(b"TokenPolicy", b"TokenPolize")}
 def test_restart_without_a_valid_policy_uses_the_stored_one(started, tmp_path, stored) -> None:
     revision = started(ALL, state_folder=tmp_path).snapshot.policy.revision
     state = started(ALL | stored, state_folder=tmp_path, run="second")
-    assert state.readiness_error == ""
+    assert readiness_error(state) == ""
     assert state.snapshot.policy.revision == revision
 
 
@@ -125,7 +126,7 @@ def test_restart_with_a_damaged_stored_policy_is_not_ready(started, tmp_path, da
     [stored] = tmp_path.glob("policy-*")
     stored.write_bytes(damage)
     state = started(ALL | BAD_POLICY, state_folder=tmp_path, run="second")
-    assert "policy not loaded" in state.readiness_error
+    assert "policy not loaded" in readiness_error(state)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_restart_with_a_damaged_stored_policy_is_not_ready(started, tmp_path, da
 def test_restart_uses_no_stored_policy_of_another_configmap(started, tmp_path, configmap, state_folder) -> None:
     started(ALL, state_folder=tmp_path)
     state = started(ALL | NO_POLICY, configmap, state_folder=state_folder and tmp_path, run="second")
-    assert "policy not loaded" in state.readiness_error
+    assert "policy not loaded" in readiness_error(state)
 
 
 @pytest.mark.parametrize(("path", "what"), WHAT.items(), ids=WHAT.values())
@@ -142,7 +143,7 @@ def test_restart_uses_no_stored_policy_of_another_configmap(started, tmp_path, c
 def test_resource_that_cannot_be_loaded_is_named_without_waiting(started, path, what) -> None:
     state = started(ALL | {path: AWAY})
     assert state.snapshot is None
-    assert state.readiness_error == f"{what} not loaded: the connection to the server was refused"
+    assert readiness_error(state) == f"{what} not loaded: the connection to the server was refused"
     assert what not in state.last_synced
 
 
@@ -204,4 +205,4 @@ def test_invalid_policy_is_watched_while_its_event_is_pending(started) -> None:
     assert quiet.posting.wait(30)
     eventually(lambda: "policy" in state.last_synced)
     assert not quiet.posted
-    assert "TokenPolice" in state.readiness_error
+    assert "TokenPolice" in readiness_error(state)

@@ -7,6 +7,7 @@ from webhook.cluster.policy_store import PolicyCallbacks, PolicyStore
 from webhook.cluster.reflector import ObjectChange
 from webhook.cluster.state_persistence import StoredState
 from webhook.core.policy.model import Mode
+from webhook.server.readiness import readiness_error
 from webhook.server.state import State
 
 GOOD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
@@ -69,7 +70,7 @@ def test_invalid_policy_leaves_the_last_one_and_reports_errors(worker, caplog) -
 def test_invalid_first_policy_is_not_in_force_and_reported(worker, document) -> None:
     worker.store.replace([holding(document)])
     assert worker.mode is None
-    assert "policy not loaded: ConfigMap tokenguard/token-policy" in worker.state.readiness_error
+    assert "policy not loaded: ConfigMap tokenguard/token-policy" in readiness_error(worker.state)
     assert worker.counted == [False]
 
 

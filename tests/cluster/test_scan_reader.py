@@ -9,7 +9,7 @@ from webhook.cluster.listing import read_object
 from webhook.cluster.scan_reader import WORKLOAD_KINDS, ScanReader
 from webhook.cluster.transport import ApiError
 from webhook.core.decision import Outcome
-from webhook.core.webhook_scope import Requirement, WebhookScope, WebhookScopes
+from webhook.core.webhook_namespaces import Requirement, WebhookScope, WebhookScopes
 from webhook.formatters import scan_text
 from webhook.scan.exemption_usage import ExemptionStatus
 from webhook.scan.options import ScanFilters, ScanOptions

@@ -9,7 +9,7 @@ import pytest
 from webhook.cluster.status_reader import parse_metrics, read_facts
 from webhook.cluster.transport import ApiError
 from webhook.core.dry_run import DryRunAnswer
-from webhook.core.webhook_scope import Requirement
+from webhook.core.webhook_namespaces import Requirement
 from webhook.pki.issue import create_ca, issue_certificate
 from webhook.status.facts import NotRead, PodFacts
 from webhook.status.probe import ProbeResult

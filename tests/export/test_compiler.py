@@ -9,7 +9,7 @@ import pytest
 from tests.policies import DESIGN, HEAD
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.webhook_scope import NAME_LABEL, Requirement, WebhookScope, WebhookScopes
+from webhook.core.webhook_namespaces import NAME_LABEL, Requirement, WebhookScope, WebhookScopes
 from webhook.export.compiler import Export, compile_policy
 from webhook.export.objects import (
     MAX_EXPRESSION,

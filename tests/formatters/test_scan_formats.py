@@ -22,7 +22,7 @@ from tests.scan.small_cluster import (
     spec,
 )
 from webhook.core.policy.model import Action
-from webhook.core.webhook_scope import WebhookScope, WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
 from webhook.formatters import scan_json, scan_text
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_html import page

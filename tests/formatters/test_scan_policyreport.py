@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.scan.small_cluster import NOW, Small, account, csi_driver, live, named_secret, of, secret, spec
-from webhook.core.webhook_scope import WebhookScope, WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
 from webhook.formatters import scan_policyreport
 from webhook.formatters.scan_policyreport import LEFT_OUT, MAX_BYTES, RESULTS, policy_reports
 from webhook.scan.pod_admission import AdmissionHistory

@@ -6,7 +6,7 @@ import pytest
 
 from tests.manifests.rendering import CHECKOUT, render, the
 from webhook.core.cluster_state import DEFAULT_NAMESPACE as OWN_NAMESPACE
-from webhook.core.evaluate import SYSTEM_NAMESPACE
+from webhook.core.exclusions import SYSTEM_NAMESPACE
 from webhook.core.kinds import KINDS
 
 WRITTEN = ["CREATE", "UPDATE"]

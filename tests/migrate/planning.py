@@ -7,7 +7,7 @@ from tests.scan.small_cluster import NOW, policy
 from webhook.core.admission_request import manifest_request
 from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_types import Pod
-from webhook.core.webhook_scope import WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScopes
 from webhook.migrate.plan_builder import TemplatePlan, value_at
 from webhook.migrate.template_plan import plan_template
 from webhook.scan.evaluator import PolicyEvaluator

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from tests.scan.small_cluster import AT, INJECT, Small, api_token, live, mounts, named_secret, of, secret, spec
-from webhook.core.webhook_scope import NAME_LABEL, Requirement, WebhookScope, WebhookScopes
+from webhook.core.webhook_namespaces import NAME_LABEL, Requirement, WebhookScope, WebhookScopes
 from webhook.scan.evaluation_result import Admission
 from webhook.scan.options import ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory

@@ -22,7 +22,7 @@ from tests.scan.small_cluster import (
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.core.webhook_scope import WebhookScope, WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
 from webhook.scan.evaluation_result import Change
 from webhook.scan.options import ApiAudiences, AudienceSource, ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory

@@ -7,7 +7,7 @@ import pytest
 
 from tests.manifests.rendering import render, the
 from webhook.core.policy.loader import read_policy
-from webhook.core.webhook_scope import Requirement
+from webhook.core.webhook_namespaces import Requirement
 from webhook.pki.issue import create_ca, issue_certificate
 from webhook.status import webhooks
 from webhook.status.facts import (

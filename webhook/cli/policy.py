@@ -34,7 +34,7 @@ from webhook.core.policy.schema import json_schema
 from webhook.core.policy.serializer import namespace_document, policy_document
 from webhook.core.safe_output import safe_text
 from webhook.core.selectors import Labels
-from webhook.core.webhook_scope import EVERYWHERE, WebhookScopes
+from webhook.core.webhook_namespaces import EVERYWHERE, WebhookScopes
 from webhook.export.compiler import compile_policy
 from webhook.export.objects import KUBERNETES, VALIDATING
 from webhook.formatters import policy_test

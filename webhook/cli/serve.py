@@ -11,7 +11,7 @@ import click
 from webhook.cli.common import NAMESPACE, NAMESPACED_NAME, Choice, Parsed, qualified_name
 from webhook.cluster.environment import in_cluster, own_namespace
 from webhook.pki.san import normalize_name, parse_address, service_names
-from webhook.server.lifecycle import BackstopFactory, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
+from webhook.server.background import BackstopFactory, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
 from webhook.server.options import ServeOptions, StartError
 
 _UNITS = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30}

@@ -15,7 +15,7 @@ from webhook.cluster.api_types import (
     config_map,
 )
 from webhook.core.manifests import read_manifests
-from webhook.core.webhook_scope import WebhookScope, WebhookScopes, names_in_condition
+from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes, names_in_condition
 
 _NAME = "tokenguard"
 _SUBJECTS = WebhookScopes._fields

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
-from webhook.core.webhook_scope import Requirement
+from webhook.core.webhook_namespaces import Requirement
 
 
 class Annotations(msgspec.Struct, gc=False):

@@ -17,7 +17,7 @@ from webhook.core.cluster_state import ClusterState
 from webhook.core.errors import UserError
 from webhook.core.formatting import FastStrEnum
 from webhook.core.policy.model import Policy
-from webhook.core.webhook_scope import WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScopes
 from webhook.export.compiler import compile_policy
 from webhook.export.objects import (
     API_VERSION,

@@ -25,7 +25,7 @@ from webhook.core.k8s_types import CronJob, ObjectMeta, Workload
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
 from webhook.core.token_objects import LEGACY_TOKEN_TYPE, CSIDriver, ServiceAccount
-from webhook.core.webhook_scope import WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScopes
 from webhook.scan.api_types import (
     LAST_USED,
     TRACKED_SINCE,

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import BAD_REQUEST, Coverage, Decision, Finding, Outcome, Violation
+from webhook.core.exclusions import exclusion_reason
 from webhook.core.json_patch import Edit, assemble, prefix_edits
 from webhook.core.k8s_types import AnyWorkload, CustomWorkload, OwnerReference, Pod
-from webhook.core.kinds import CLUSTER_SCOPED, KINDS, TOKEN_GRANTING, WARN_ONLY, Subject
+from webhook.core.kinds import CLUSTER_SCOPED, KINDS, WARN_ONLY, Subject
 from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy import configmap_admission
 from webhook.core.policy.configmap import PolicyConfigMap
@@ -19,12 +20,6 @@ from webhook.core.rule import Check
 from webhook.core.rules import RULES
 from webhook.core.token_context import TokenContext, build_token_context
 
-SYSTEM_NAMESPACE = "kube-system"
-NODES, NODE_USER = "system:nodes", "system:node:"
-"""The group and the user name's prefix of every kubelet; only both together identify one."""
-TOKEN_CONTROLLER = "system:kube-controller-manager"  # noqa: S105 - the user that fills Secrets with tokens
-MIRROR = "kubernetes.io/config.mirror"
-KUBE_SYSTEM_ACCOUNT = "system:serviceaccount:kube-system:"
 _PATCH, _REJECT, _WARN, _AUDIT = Action.PATCH, Action.REJECT, Action.WARN, Action.AUDIT
 _MUTATE, _VALIDATE = Phase.MUTATE, Phase.VALIDATE
 _POD, _POLICY, _SECRET, _TOKEN_REQUEST = Subject.POD, Subject.POLICY, Subject.SECRET, Subject.TOKEN_REQUEST
@@ -109,7 +104,7 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str, n
         return _not_evaluated(f"{request.resource}: evaluated in /validate")
     if subject is _POLICY:
         return _policy_document_decision(request, own_namespace, now)
-    reason = _exclusion_reason(request, own_namespace)
+    reason = exclusion_reason(request, own_namespace)
     if reason is not None:
         return Decision(Outcome.ALLOWED, note=reason, coverage=Coverage.EXCLUDED)
     if isinstance(found, CustomWorkload) and found.given_template is None:
@@ -133,31 +128,6 @@ def _policy_for(request: AdmissionRequest, policy: Policy, cluster: ClusterState
     if request.subject in CLUSTER_SCOPED:
         return policy.in_cluster()
     return policy.in_namespace(request.namespace, cluster.namespace_labels(request.namespace))
-
-
-def _exclusion_reason(request: AdmissionRequest, own_namespace: str) -> str | None:
-    """Return why a request is never evaluated, or None if it is."""
-    namespace, user, subject = request.namespace, request.user, request.subject
-    if namespace == SYSTEM_NAMESPACE:
-        return f"namespace {namespace} is excluded"
-    if namespace == own_namespace and subject not in TOKEN_GRANTING:
-        return f"namespace {namespace} is excluded, except for its Secrets and TokenRequests"
-    if user.startswith(NODE_USER):
-        return _kubelet_reason(request) if NODES in request.groups else None
-    if subject is _TOKEN_REQUEST and user.startswith(KUBE_SYSTEM_ACCOUNT):
-        return "a ServiceAccount of kube-system requests a token"
-    if subject is _SECRET and user == TOKEN_CONTROLLER and request.operation == "UPDATE":
-        return "the token controller updates a Secret"
-    return None
-
-
-def _kubelet_reason(request: AdmissionRequest) -> str | None:
-    if request.subject is _TOKEN_REQUEST:
-        return "the kubelet requests a pod's token"
-    obj = request.object
-    if request.subject is _POD and isinstance(obj, Pod) and MIRROR in (obj.metadata.annotations or ()):
-        return "a mirror pod, created by the kubelet"
-    return None
 
 
 def _unreadable_object_decision(request: AdmissionRequest, policy: Policy, cluster: ClusterState) -> Decision:

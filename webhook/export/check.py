@@ -7,7 +7,7 @@ from webhook.core.decision import Violation
 from webhook.core.json_patch import Edit, Remove
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action, Policy
-from webhook.core.webhook_scope import WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScopes
 from webhook.export.scopes import Scopes
 
 ANY_EDIT: tuple[Edit, ...] = (Remove(""),)

@@ -10,7 +10,7 @@ from webhook.core.decision import Finding, Violation
 from webhook.core.evaluate import build_finding
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action, Override, Policy
-from webhook.core.webhook_scope import EVERYWHERE, WebhookScopes
+from webhook.core.webhook_namespaces import EVERYWHERE, WebhookScopes
 from webhook.export import cel, inject, mutations, pod_rules, secrets, token_requests
 from webhook.export.check import CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.objects import (

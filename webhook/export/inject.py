@@ -7,7 +7,8 @@ from webhook.core.formatting import quote
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action, Injection
 from webhook.core.rules import inject
-from webhook.export import cel, pods
+from webhook.export import cel
+from webhook.export import pod_expressions as pods
 from webhook.export.check import ANY_EDIT, CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.scopes import Variables
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from webhook.core.policy.model import Action, Injection, Mode
 from webhook.core.rules import api_token_automount, inject, token_audience, token_expiration
-from webhook.export import cel, pod_rules, pods
+from webhook.export import cel, pod_rules
 from webhook.export import inject as inject_rule
+from webhook.export import pod_expressions as pods
 from webhook.export.check import CompilerInput
 from webhook.export.scopes import Variables
 

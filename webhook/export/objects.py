@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from webhook.core.errors import UserError
-from webhook.core.evaluate import KUBE_SYSTEM_ACCOUNT, MIRROR, NODE_USER, NODES, SYSTEM_NAMESPACE, TOKEN_CONTROLLER
+from webhook.core.exclusions import KUBE_SYSTEM_ACCOUNT, MIRROR, NODE_USER, NODES, SYSTEM_NAMESPACE, TOKEN_CONTROLLER
 from webhook.core.kinds import TOKEN_GRANTING, Subject
 from webhook.core.policy.model import Action
-from webhook.core.webhook_scope import NAME_LABEL, Requirement, WebhookScope
+from webhook.core.webhook_namespaces import NAME_LABEL, Requirement, WebhookScope
 from webhook.export import cel
 
 API_VERSION = "admissionregistration.k8s.io/v1"

@@ -18,7 +18,8 @@ from webhook.core.rules import (
     token_expiration,
     token_subpath,
 )
-from webhook.export import cel, paths, pods
+from webhook.export import cel, paths
+from webhook.export import pod_expressions as pods
 from webhook.export.check import ANY_EDIT, CompilerInput, ExportedCheck, ExportedRule
 from webhook.export.scopes import Variables
 

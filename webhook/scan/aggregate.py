@@ -18,7 +18,6 @@ from webhook.scan.report import (
     ScanSummary,
     ServiceAccountResult,
     TokenUse,
-    UnreadResource,
 )
 
 
@@ -81,17 +80,6 @@ def _counts(outcomes: Iterable[tuple[Outcome, int]]) -> OutcomeCounts:
     for outcome, count in outcomes:
         counts[outcome.value] += count
     return OutcomeCounts(**counts)
-
-
-def exit_status(summary: ScanSummary, unread: Iterable[UnreadResource]) -> int:
-    """Return 1 if something would be denied (by the simulated policy, if any), 2 if outcomes may be wrong, else 0."""
-    counts = (
-        summary.simulated_workloads or summary.workloads,
-        summary.simulated_secrets or summary.secrets,
-    )
-    if any(count.denied for count in counts):
-        return 1
-    return 2 if any(resource.affects_decisions for resource in unread) else 0
 
 
 def rule_counts(now: Iterable[CountedResult], simulated: Iterable[CountedResult] | None) -> tuple[RuleCount, ...]:

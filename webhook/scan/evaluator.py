@@ -8,14 +8,15 @@ from msgspec.structs import replace
 from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Coverage, Decision, Finding, Outcome
-from webhook.core.evaluate import NODE_USER, NODES, evaluate
+from webhook.core.evaluate import evaluate
+from webhook.core.exclusions import NODE_USER, NODES
 from webhook.core.json_patch import Operation
 from webhook.core.k8s_types import ObjectIdentity, Pod
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext, build_pod_context
 from webhook.core.policy.model import Mode, Policy
 from webhook.core.token_objects import CSIDriver, Secret, ServiceAccount
-from webhook.core.webhook_scope import WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScopes
 from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult, PodEvaluation, ReportedFinding
 from webhook.scan.pod_tokens import tokens_after
 

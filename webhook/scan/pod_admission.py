@@ -13,7 +13,7 @@ from typing import NamedTuple
 from webhook.core.k8s_names import is_dns_subdomain
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
-from webhook.core.webhook_scope import WebhookScopes
+from webhook.core.webhook_namespaces import WebhookScopes
 from webhook.scan.api_types import LivePod
 from webhook.scan.evaluation_result import Admission, ReportedFinding
 from webhook.scan.owners import OwnerKey

@@ -6,7 +6,7 @@ Pods themselves are not kept, only their results; pods of one workload that are 
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
-from webhook.core.evaluate import SYSTEM_NAMESPACE
+from webhook.core.exclusions import SYSTEM_NAMESPACE
 from webhook.core.k8s_types import ObjectIdentity, OwnerReference, Pod
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext
@@ -26,6 +26,7 @@ from webhook.scan.evaluation_result import (
 )
 from webhook.scan.evaluator import NonPod, PolicyEvaluator, is_mirror
 from webhook.scan.exemption_usage import CountedResult, ExemptionUsage, ExemptionUsageCounter, ScanCoverage
+from webhook.scan.exit_status import exit_status
 from webhook.scan.filters import FindingFilter
 from webhook.scan.legacy_secrets import LegacySecretAnalyzer, recreated_secret, references
 from webhook.scan.options import ScanOptions, describe_policy
@@ -192,7 +193,7 @@ class Scanner:
             exemptions=self._exemption_usage(options.policy, results),
             simulated_exemptions=self._exemption_usage(other, simulated) if other else None,
             unread=tuple(snapshot.unread),
-            exit_status=aggregate.exit_status(summary, snapshot.unread),
+            exit_status=exit_status(summary, snapshot.unread),
         )
 
     def _evaluator_of(self, policy: Policy) -> PolicyEvaluator:

@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException
 from webhook.server.http_errors import Refusal
 from webhook.server.http_message import HttpResponse
 from webhook.server.metrics.collector import MetricsCollector
+from webhook.server.readiness import readiness_error
 from webhook.server.review_handler import PHASES, ReviewHandler
 from webhook.server.state import State
 
@@ -27,7 +28,7 @@ def create_app(state: State, handler: ReviewHandler, collector: MetricsCollector
 
     @app.get("/readyz")
     def readyz() -> Response:
-        snapshot, error = state.snapshot, state.readiness_error
+        snapshot, error = state.snapshot, readiness_error(state)
         if snapshot is None or error:
             return _json(HttpResponse(503, msgspec.json.encode({"error": f"not ready: {error}"})))
         return _json(HttpResponse(200, msgspec.json.encode({"status": "ready", "policy": snapshot.policy.revision})))

@@ -9,7 +9,7 @@ from pathlib import Path
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.errors import UserError
 from webhook.core.formatting import failure_text
-from webhook.server.lifecycle import BackstopFactory, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
+from webhook.server.background import BackstopFactory, CertificateSourceFactory, LiveSourceFactory, ProbeFactory
 
 
 class StartError(UserError):

@@ -20,6 +20,7 @@ from webhook.server.http_errors import Refusal, error_body
 from webhook.server.http_message import HttpResponse
 from webhook.server.metrics.definitions import FAILURES, INTERNAL_ERRORS, REFUSALS, ReviewFailure
 from webhook.server.metrics.recorder import Metrics
+from webhook.server.readiness import readiness_error
 from webhook.server.state import Snapshot, State
 
 log = logging.getLogger("tokenguard.review")
@@ -126,7 +127,7 @@ class ReviewHandler:
             return _internal_error_decision(request, snapshot)
         if decision is not None:
             return decision
-        problem = f"tokenguard is not ready: {self._state.readiness_error}"
+        problem = f"tokenguard is not ready: {readiness_error(self._state)}"
         return Decision(_fallback_outcome(request), problem=problem, status=UNAVAILABLE)
 
     def check_request(

@@ -14,11 +14,11 @@ from webhook.core.cluster_state import FALLBACK_API_AUDIENCES, ClusterState
 from webhook.core.formatting import failure_text
 from webhook.server.audit_log.logger import AuditLog, open_sinks
 from webhook.server.audit_log.sink import Sink, failure_reason
+from webhook.server.background import BackgroundGroup, CertificateSource
 from webhook.server.config_files import OwnTokenAudiences, config_checks
 from webhook.server.endpoints import create_app
 from webhook.server.file_watcher import FileWatcher, WatchedFiles
 from webhook.server.gunicorn_app import BACKLOG, GunicornApp
-from webhook.server.lifecycle import BackgroundGroup, CertificateSource
 from webhook.server.logs import configure_logging
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics

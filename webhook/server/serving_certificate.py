@@ -11,8 +11,8 @@ from pathlib import Path
 from webhook.pki.certificate import describe_pair, find_pair_error, parse_certificates
 from webhook.pki.issue import create_self_signed
 from webhook.pki.san import service_names
+from webhook.server.background import CertificateSource
 from webhook.server.file_watcher import RejectedError, WatchedFiles
-from webhook.server.lifecycle import CertificateSource
 from webhook.server.options import ServeOptions, StartError
 from webhook.server.state import State
 

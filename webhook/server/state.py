@@ -1,4 +1,4 @@
-"""The current policy and cluster state, and whether the server is ready."""
+"""The current policy and cluster state of the server, and what is missing; `readiness` decides from it."""
 
 import threading
 from collections.abc import Callable
@@ -78,18 +78,6 @@ class State:
     def fingerprint(self) -> str:
         """The fingerprint of the certificate, empty while one is awaited."""
         return self.certificate.fingerprint if self.certificate else ""
-
-    @property
-    def readiness_error(self) -> str:
-        """Why the server is not ready, in one line; empty if it is."""
-        reasons: list[str] = []
-        if self.snapshot is None:
-            reasons += self.not_ready_reasons.values() or ["nothing has been loaded yet"]
-        if self.awaits_certificate:
-            reasons.append("certificate not loaded yet")
-        if error := self.audit_error():
-            reasons.append(error)
-        return "; ".join(reasons)
 
     def _update(self, loaded: str) -> None:
         self.not_ready_reasons.pop(loaded, None)

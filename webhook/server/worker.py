@@ -19,9 +19,9 @@ from typing import Any
 from flask import Flask
 from gunicorn.workers.base import Worker as BaseWorker
 
+from webhook.server.background import Background
 from webhook.server.flask_runner import FlaskRunner
 from webhook.server.http_server import MAX_CONNECTIONS, TICK_SECONDS, HttpServer
-from webhook.server.lifecycle import Background
 from webhook.server.review_handler import ReviewHandler
 
 try:

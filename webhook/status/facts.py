@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.model import Policy
-from webhook.core.webhook_scope import Requirement
+from webhook.core.webhook_namespaces import Requirement
 from webhook.status.probe import ProbeFinding
 
 

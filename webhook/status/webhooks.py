@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from webhook.core.evaluate import SYSTEM_NAMESPACE
+from webhook.core.exclusions import SYSTEM_NAMESPACE
 from webhook.core.formatting import counted, listing
-from webhook.core.webhook_scope import NAME_LABEL, Requirement, names_in_condition
+from webhook.core.webhook_namespaces import NAME_LABEL, Requirement, names_in_condition
 from webhook.status.facts import ClusterFacts, ConfigurationFacts, NotRead, WebhookFacts
 from webhook.status.report import StatusProblem, StatusRow, build_row, unread_row
 

@@ -30,6 +30,7 @@ from webhook.server.audit_log.file_sink import FileSink
 from webhook.server.audit_log.sink import Sink
 from webhook.server.audit_log.stream_sink import StreamSink
 from webhook.server.file_watcher import FileWatcher
+from webhook.server.readiness import readiness_error
 
 PATCHED = recorded("pod-plain.pods", "mutate")
 DENIED = recorded("secret-legacy.secrets", "validate")
@@ -85,7 +86,7 @@ def test_other_decisions_stay_without_a_record(policy, phase, body, outcome):
 def test_failure_allow_patches_without_a_record_and_stays_ready():
     replica = Replica(POLICY, FullSink(), fail_closed=False)
     assert "patch" in replica.response(PATCHED, Phase.MUTATE)
-    assert replica.state.readiness_error == ""
+    assert readiness_error(replica.state) == ""
     assert replica.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
@@ -93,7 +94,7 @@ def test_failure_allow_patches_without_a_record_and_stays_ready():
 def test_decision_is_recorded_if_one_of_two_sinks_takes_it(tmp_path):
     replica = Replica(POLICY, FullSink(), FileSink(tmp_path / "audit"))
     assert "patch" in replica.response(PATCHED, Phase.MUTATE)
-    assert replica.state.readiness_error == ""
+    assert readiness_error(replica.state) == ""
     assert replica.counted("audit_failures") == ["tokenguard_audit_failures_total 1.0"]
 
 
@@ -116,13 +117,13 @@ def test_first_line_after_an_outage_records_the_last_denial():
     replica = Replica(POLICY, disk)
     for body in pods(3):
         assert replica.response(body, Phase.MUTATE)["allowed"] is False
-    assert replica.state.readiness_error == "cannot write the audit log: No space left on device"
+    assert readiness_error(replica.state) == "cannot write the audit log: No space left on device"
     disk.retry()
-    assert replica.state.readiness_error != ""
+    assert readiness_error(replica.state) != ""
     disk.full = False
     for _ in range(2):
         disk.retry()
-    assert replica.state.readiness_error == ""
+    assert readiness_error(replica.state) == ""
     (line,) = disk.lines
     assert (line["decision"], line["uid"][:8], line["patch"]) == ("denied", "00000002", [])
     assert "No space left on device" in line["problem"]
@@ -139,8 +140,8 @@ def test_record_that_waits_is_retried_by_the_watcher(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(sink, "write", FullSink().write)
             assert replica.response(PATCHED, Phase.MUTATE)["allowed"] is False
-            assert replica.state.readiness_error != ""
-        eventually(lambda: replica.state.readiness_error == "")
+            assert readiness_error(replica.state) != ""
+        eventually(lambda: readiness_error(replica.state) == "")
     finally:
         watcher.stop()
     (line,) = (tmp_path / "audit").read_text().splitlines()

@@ -83,7 +83,7 @@ def read_configurations(transport: Transport) -> tuple[WebhookConfiguration, ...
     return tuple(configurations)
 
 
-def inject(transport: Transport, configuration: WebhookConfiguration, bundle: bytes) -> bool:
+def set_ca_bundle(transport: Transport, configuration: WebhookConfiguration, bundle: bytes) -> bool:
     """Set `bundle` (PEM) in every webhook of a configuration, and change nothing else.
 
     Return False if the configuration has changed since it was read. Raises `ApiError`.

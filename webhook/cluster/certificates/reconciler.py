@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from webhook.cluster.certificates.ca_bundle import WebhookConfiguration, inject, read_configurations
+from webhook.cluster.certificates.ca_bundle import WebhookConfiguration, read_configurations, set_ca_bundle
 from webhook.cluster.certificates.tls_secret import SecretVersion, TlsSecret
 from webhook.cluster.transport import ApiError, Transport
 from webhook.pki.certificate import Certificate, find_pair_error, find_private_key, parse_certificates
@@ -136,7 +136,7 @@ class Reconciler:
                 return delay
         for configuration in configurations or ():
             with self._collect(errors):
-                self._inject(secret.stored, configuration)
+                self._update_ca_bundle(secret.stored, configuration)
         return IDLE if self._is_settled(secret.stored) else SOON
 
     def _serve(self, secret: SecretVersion) -> None:
@@ -197,10 +197,10 @@ class Reconciler:
             return StoredCertificates()
         return StoredCertificates(_join(cas), b"", _join(chain), find_private_key(pair))
 
-    def _inject(self, stored: StoredCertificates, configuration: WebhookConfiguration) -> None:
+    def _update_ca_bundle(self, stored: StoredCertificates, configuration: WebhookConfiguration) -> None:
         if not stored.cas or configuration.trusts(stored.bundle):
             return
-        if inject(self._transport, configuration, stored.bundle):
+        if set_ca_bundle(self._transport, configuration, stored.bundle):
             log.info("%s: set the caBundle from %s", configuration, self._secret)
 
     def _is_settled(self, stored: StoredCertificates) -> bool:

@@ -19,6 +19,7 @@ from webhook.server.metrics import definitions
 from webhook.server.metrics.definitions import DURATION, Definition
 from webhook.server.metrics.recorder import BUCKETS, WEBHOOKS, Metrics
 from webhook.server.metrics.scan_status import scan_samples
+from webhook.server.readiness import readiness_error
 from webhook.server.state import Snapshot, State
 
 MAX_EXEMPTIONS = 100
@@ -73,7 +74,7 @@ class MetricsCollector(Collector):
 
     def _state_families(self) -> Iterator[Metric]:
         state, snapshot = self._state, self._state.snapshot
-        yield _family(definitions.READY, [((), float(not state.readiness_error))])
+        yield _family(definitions.READY, [((), float(not readiness_error(state)))])
         policy = snapshot.policy if snapshot else None
         yield _family(definitions.POLICY, [((policy.revision, policy.mode), 1.0)] if policy else [])
         yield from self._exemptions(snapshot)

@@ -1,4 +1,4 @@
-"""What runs in the background of a worker, and sources of its state besides files."""
+"""Interfaces of what runs in the background of a worker, and a group of several."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

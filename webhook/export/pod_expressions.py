@@ -1,4 +1,4 @@
-"""What the rules for pods share: variables with the parts of a pod, and the ways through them."""
+"""CEL expressions that the rules for pods share: variables with the parts of a pod, and loops over these parts."""
 
 from collections.abc import Callable
 
