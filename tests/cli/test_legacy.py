@@ -5,6 +5,7 @@ import datetime as dt
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -38,11 +39,21 @@ def run(*arguments: str, status: int = 0, given: str | None = None):
 def test_list_shows_text_and_json(api) -> None:
     assert "Secrets    2 legacy: 2 unused\n" in run("list", status=1).stdout
     found = json.loads(run("list", "-o", "json", status=1).stdout)
-    assert found["version"] == 1
+    validate("list", found)
     assert [(secret["name"], secret["state"]) for secret in found["secrets"]] == [("a", "unused"), ("b", "unused")]
     api.secrets.clear()
     run("list")
     assert {method for method, _ in api.sent} == {"GET"}
+
+
+def validate(command: str, document) -> None:
+    """Check a document against the schema that the command prints, which describes every member and no others."""
+    schema = json.loads(run(command, "--schema").stdout)
+    for part in (schema, *schema["$defs"].values()):
+        if part.get("type") == "object":
+            part["additionalProperties"] = False
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(document)
 
 
 def test_list_of_unreadable_secrets_is_a_failure(api) -> None:
@@ -146,7 +157,9 @@ def test_lost_connection_says_how_far_it_is(api) -> None:
 def test_lost_connection_leaves_json_of_what_was_done(api) -> None:
     api.errors["/api/v1/namespaces/shop/secrets/b"] = ApiError(0, "cannot reach the API server", unreachable=True)
     done = run("disable", "-n", "shop", "--reason", "r", "--yes", "-o", "json", status=2)
-    assert json.loads(done.stdout)["results"] == [{"secret": "shop/a", "error": "", "note": ""}]
+    found = json.loads(done.stdout)
+    validate("disable", found)
+    assert found["results"] == [{"secret": "shop/a", "error": "", "note": ""}]
 
 
 def test_refused_change_is_reported_and_the_others_are_made(api) -> None:

@@ -1,6 +1,7 @@
 """What commands share: options, input files, access to the cluster. Errors are `click.ClickException`s."""
 
 import contextlib
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -109,6 +110,18 @@ api_audience_option = click.option(
 def output_option(formats: Iterable[str]) -> Callable[[F], F]:
     """Return the option that selects one of the formats of a report; the default is text."""
     return click.option("-o", "--output", type=Choice([*formats]), default="text", help="Output format.")
+
+
+def schema_option(schema: Callable[[], dict[str, Any]]) -> Callable[[F], F]:
+    """Return the option that prints the JSON Schema of a command's JSON instead of running the command."""
+
+    def show(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+        if value:
+            click.echo(json.dumps(schema(), indent=2))
+            context.exit(0)
+
+    return click.option("--schema", is_flag=True, is_eager=True, expose_value=False, callback=show,
+                        help="Print the JSON Schema of --output json and exit.")  # fmt: skip
 
 
 def policy_option(default: str) -> Callable[[F], F]:

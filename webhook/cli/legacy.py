@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from webhook.cli import legacy_changes
-from webhook.cli.common import NAMESPACE_GLOB, connected, output_option
+from webhook.cli.common import NAMESPACE_GLOB, connected, output_option, schema_option
 from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
 from webhook.formatters import legacy_json, legacy_text
 from webhook.formatters.formatter import Formatter, print_report
@@ -33,6 +33,7 @@ def command() -> None:
               help="List only the Secrets of this namespace. * matches any characters. May be repeated.")  # fmt: skip
 @report_options
 @output_option(FORMATTERS)
+@schema_option(legacy_json.report_schema)
 def list_secrets(
     *,
     namespaces: tuple[str, ...],

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from webhook.cli.cluster_scan import is_given
-from webhook.cli.common import NAMESPACE_GLOB, Parsed, connected, output_option
+from webhook.cli.common import NAMESPACE_GLOB, Parsed, connected, output_option, schema_option
 from webhook.cli.kept_manifests import KeptManifests
 from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
 from webhook.cluster.legacy_writer import LegacyWriter, own_username
@@ -91,6 +91,7 @@ class ChangeOptions:
 def _change_options(command: F) -> F:
     """Add the options of `ChangeOptions` and the names as arguments."""
     for option in (
+        schema_option(legacy_json.plan_schema),
         output_option(["text", "json"]),
         report_options,
         click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),

@@ -1,6 +1,5 @@
 """The `scan` command: evaluates a live cluster."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import click
 from webhook.check.input_files import STDIN
 from webhook.cli import scan_reports
 from webhook.cli.cluster_scan import ScanRequest, scan_cluster, scan_policy_options
-from webhook.cli.common import NAMESPACE_GLOB, Choice, Parsed, cluster_options, connected, output_option
+from webhook.cli.common import NAMESPACE_GLOB, Choice, Parsed, cluster_options, connected, output_option, schema_option
 from webhook.cli.policy_source import mode_option
 from webhook.core.formatting import quote
 from webhook.core.policy.model import Action
@@ -42,12 +41,6 @@ def _link(value: str) -> str:
     return value
 
 
-def _print_schema(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
-    if value:
-        click.echo(json.dumps(scan_json.schema(), indent=2))
-        context.exit(0)
-
-
 @click.command("scan")
 @scan_policy_options
 @mode_option
@@ -71,8 +64,7 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, value: bo
                    " page, or at this URL.")  # fmt: skip
 @scan_reports.report_options
 @cluster_options
-@click.option("--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
-              help="Print the JSON Schema of --output json and exit.")  # fmt: skip
+@schema_option(scan_json.schema)
 def command(
     *,
     policy: str | None,

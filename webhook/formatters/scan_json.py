@@ -8,6 +8,7 @@ import msgspec
 
 from webhook.core.safe_output import safe_json
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.json_schema import report_schema
 from webhook.scan.report import ScanReport
 
 VERSION = 2
@@ -30,18 +31,8 @@ def format_report(report: ScanReport, _options: FormatOptions = DEFAULT_OPTIONS)
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of the report."""
-    found = msgspec.json.schema(ScanReport)
-    root = found["$defs"].pop(ScanReport.__name__)
-    tool = {"type": "string", "description": "The version of tokenguard."}
-    root["properties"] = {"version": {"const": VERSION}, "toolVersion": tool} | root["properties"]
-    root["required"] = ["version", "toolVersion", *root["required"]]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **root,
-        "title": f"tokenguard scan --output json, version {VERSION}",
-        "$defs": found["$defs"],
-    }
+    """Return the JSON Schema of the report."""
+    return report_schema(ScanReport, "scan", VERSION)
 
 
 def _encoded(value: Any) -> str:
