@@ -124,6 +124,10 @@ class Crowd:
         assert status == 201, stored
         return stored
 
+    def make_all(self, objects: Iterable[Object]) -> None:
+        """Create objects, several at a time."""
+        list(self._pool.map(self.make, objects))
+
     def _again(self, pod: Object) -> tuple[int, Object, list[str]]:
         meta = pod["metadata"]
         return self.ask(
